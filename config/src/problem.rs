@@ -1,0 +1,75 @@
+//! What is wrong with a configuration, told so that a person can mend it at once.
+
+use std::fmt;
+
+/// Whether a configuration can be used all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is not usable.
+    Error,
+    /// Usable, but probably not what was meant.
+    Warning,
+}
+
+/// One thing that is wrong: where, what was found, what was expected, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Dotted path of the key, `engine[1].url`; empty for the whole file.
+    pub path: String,
+    /// File and line, an environment variable or a flag; empty where there is none.
+    pub source: String,
+    /// What was found, shortened; never a secret.
+    pub found: String,
+    /// What would be right.
+    pub expected: String,
+    /// One sentence on what to do, may be empty.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{word}: ")?;
+        if !self.source.is_empty() {
+            write!(f, "{}: ", self.source)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        write!(f, "found {}, expected {}", self.found, self.expected)?;
+        if !self.hint.is_empty() {
+            write!(f, "; {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every problem of one configuration, in file order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Whether any of them makes the configuration unusable.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|p| p.severity == Severity::Error)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,374 @@
+//! What can go wrong with a request: kind, whose fault, retryable, client text.
+//!
+//! One function each to status, type, code, log level. Never holds an address, a key or a prompt.
+
+use std::{borrow::Cow, fmt};
+
+use crucible_router::refusal::Refusal;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's.
+    Client,
+    /// The engine's.
+    Engine,
+    /// Crucible's, or its present load.
+    Crucible,
+}
+
+/// Everything a client may be told; the wire code is [`Kind::code`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "each name is its wire code, described by the table of statuses in the docs"
+)]
+pub enum Kind {
+    InvalidJson,
+    InvalidType,
+    DuplicateKey,
+    MissingField,
+    UnsupportedValue,
+    BadRequest,
+    RequestTimeout,
+    ContextLengthExceeded,
+    InvalidApiKey,
+    HostNotAllowed,
+    OriginNotAllowed,
+    EndpointClosed,
+    ModelNotFound,
+    UnknownEndpoint,
+    MethodNotAllowed,
+    BodyTooLarge,
+    HeadersTooLarge,
+    UnsupportedMediaType,
+    QueueFull,
+    RateLimited,
+    /// The engine's own 4xx that is the client's fault; status as the engine gave it.
+    EngineRejected,
+    EngineUnreachable,
+    EngineError,
+    EngineCut,
+    QueueTimeout,
+    Draining,
+    NoEngine,
+    LoadFailed,
+    LoadTimeout,
+    FirstTokenTimeout,
+    IdleTimeout,
+    ResponseTimeout,
+    Internal,
+}
+
+/// One error on its way to a client.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// What.
+    pub kind: Kind,
+    /// The text for the client: names the field, what was found, what to do.
+    pub message: Cow<'static, str>,
+    /// JSON path of the offending field.
+    pub param: Option<String>,
+    /// Whole seconds, 1..=60.
+    pub retry_after: Option<u64>,
+    /// The engine's own status, for [`Kind::EngineRejected`].
+    pub engine_status: Option<StatusCode>,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Every kind, for pre-created metric labels.
+    pub const ALL: [Self; 33] = [
+        Self::InvalidJson,
+        Self::InvalidType,
+        Self::DuplicateKey,
+        Self::MissingField,
+        Self::UnsupportedValue,
+        Self::BadRequest,
+        Self::RequestTimeout,
+        Self::ContextLengthExceeded,
+        Self::InvalidApiKey,
+        Self::HostNotAllowed,
+        Self::OriginNotAllowed,
+        Self::EndpointClosed,
+        Self::ModelNotFound,
+        Self::UnknownEndpoint,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::HeadersTooLarge,
+        Self::UnsupportedMediaType,
+        Self::QueueFull,
+        Self::RateLimited,
+        Self::EngineRejected,
+        Self::EngineUnreachable,
+        Self::EngineError,
+        Self::EngineCut,
+        Self::QueueTimeout,
+        Self::Draining,
+        Self::NoEngine,
+        Self::LoadFailed,
+        Self::LoadTimeout,
+        Self::FirstTokenTimeout,
+        Self::IdleTimeout,
+        Self::ResponseTimeout,
+        Self::Internal,
+    ];
+
+    /// The wire code, also the metric label of a reject.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidType => "invalid_type",
+            Self::DuplicateKey => "duplicate_key",
+            Self::MissingField => "missing_field",
+            Self::UnsupportedValue => "unsupported_value",
+            Self::BadRequest => "bad_request",
+            Self::RequestTimeout => "request_timeout",
+            Self::ContextLengthExceeded => "context_length_exceeded",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::EndpointClosed => "endpoint_closed",
+            Self::ModelNotFound => "model_not_found",
+            Self::UnknownEndpoint | Self::MethodNotAllowed => "unknown_endpoint",
+            Self::BodyTooLarge => "body_too_large",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::QueueFull => "queue_full",
+            Self::RateLimited => "rate_limited",
+            Self::EngineRejected => "engine_rejected",
+            Self::EngineUnreachable => "engine_unreachable",
+            Self::EngineError => "engine_error",
+            Self::EngineCut => "engine_cut",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Draining => "draining",
+            Self::NoEngine => "no_engine",
+            Self::LoadFailed => "load_failed",
+            Self::LoadTimeout => "load_timeout",
+            Self::FirstTokenTimeout => "first_token_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// The HTTP status before anything was sent.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidJson
+            | Self::InvalidType
+            | Self::DuplicateKey
+            | Self::MissingField
+            | Self::UnsupportedValue
+            | Self::BadRequest
+            | Self::ContextLengthExceeded
+            | Self::EngineRejected => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Self::HostNotAllowed | Self::OriginNotAllowed | Self::EndpointClosed => {
+                StatusCode::FORBIDDEN
+            }
+            Self::ModelNotFound | Self::UnknownEndpoint => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::QueueFull | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::EngineUnreachable | Self::EngineError | Self::EngineCut => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::QueueTimeout | Self::Draining | Self::NoEngine | Self::LoadFailed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::LoadTimeout
+            | Self::FirstTokenTimeout
+            | Self::IdleTimeout
+            | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// OpenAI's `error.type`.
+    pub const fn error_type(self) -> &'static str {
+        match self {
+            Self::InvalidApiKey => "authentication_error",
+            Self::HostNotAllowed | Self::OriginNotAllowed | Self::EndpointClosed => {
+                "permission_error"
+            }
+            Self::ModelNotFound | Self::UnknownEndpoint | Self::MethodNotAllowed => {
+                "not_found_error"
+            }
+            Self::QueueFull | Self::RateLimited => "rate_limit_error",
+            _ => match self.fault() {
+                Fault::Client => "invalid_request_error",
+                Fault::Engine | Fault::Crucible => "api_error",
+            },
+        }
+    }
+
+    /// Whose fault it is.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::EngineUnreachable
+            | Self::EngineError
+            | Self::EngineCut
+            | Self::LoadFailed
+            | Self::LoadTimeout
+            | Self::FirstTokenTimeout
+            | Self::IdleTimeout
+            | Self::ResponseTimeout => Fault::Engine,
+            Self::QueueTimeout | Self::Draining | Self::NoEngine | Self::Internal => {
+                Fault::Crucible
+            }
+            _ => Fault::Client,
+        }
+    }
+
+    /// Whether the next candidate of the plan may be tried (nothing was sent to the client yet).
+    pub const fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::EngineUnreachable
+                | Self::EngineError
+                | Self::EngineCut
+                | Self::LoadFailed
+                | Self::LoadTimeout
+                | Self::NoEngine
+                | Self::QueueFull
+                | Self::QueueTimeout
+        )
+    }
+
+    /// Level of the one log line.
+    pub const fn level(self) -> tracing::Level {
+        match self.fault() {
+            Fault::Client => tracing::Level::INFO,
+            Fault::Engine => tracing::Level::WARN,
+            Fault::Crucible => match self {
+                Self::Internal => tracing::Level::ERROR,
+                _ => tracing::Level::WARN,
+            },
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// A new error.
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            retry_after: None,
+            engine_status: None,
+        }
+    }
+
+    /// Names the offending field.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Says when to come back, clamped to 1..=60 s (SDKs ignore more).
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds.clamp(1, 60));
+        self
+    }
+
+    /// The status for the client.
+    pub fn status(&self) -> StatusCode {
+        match (self.kind, self.engine_status) {
+            (Kind::EngineRejected, Some(status)) => status,
+            (kind, _) => kind.status(),
+        }
+    }
+
+    /// OpenAI's form: `{"error": {message, type, param, code}}`; `retry_after` where it is set.
+    pub fn to_openai(&self) -> Value {
+        let mut error = json!({
+            "message": self.message,
+            "type": self.kind.error_type(),
+            "param": self.param,
+            "code": self.kind.code(),
+        });
+        if let Some(seconds) = self.retry_after {
+            error["retry_after"] = seconds.into();
+        }
+        json!({ "error": error })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.code(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::UnknownModel { nearest, hint, .. } => {
+                let mut message = text;
+                if !nearest.is_empty() {
+                    message.push_str("; nearest: ");
+                    message.push_str(&nearest.join(", "));
+                }
+                if !hint.is_empty() {
+                    message.push_str("; to map it: ");
+                    message.push_str(&hint);
+                }
+                Self::new(Kind::ModelNotFound, message).param("model")
+            }
+            Refusal::NoEngine {
+                detail,
+                retry_after,
+                ..
+            } => Self::new(Kind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after),
+            Refusal::Incapable { needs, .. } => {
+                Self::new(Kind::UnsupportedValue, text).param(match needs {
+                    "tools" => "tools",
+                    "images" => "messages",
+                    _ => "model",
+                })
+            }
+            Refusal::QueueFull { retry_after, .. } => {
+                Self::new(Kind::QueueFull, text).retry_after(retry_after)
+            }
+            Refusal::QueueTimeout {
+                waited,
+                retry_after,
+                ..
+            } => Self::new(
+                Kind::QueueTimeout,
+                format!("{text} ({} s)", waited.as_secs()),
+            )
+            .retry_after(retry_after),
+            Refusal::LoadFailed { retry_after, .. } => {
+                Self::new(Kind::LoadFailed, text).retry_after(retry_after)
+            }
+            Refusal::Blocked { retry_after, .. } => Self::new(
+                Kind::LoadFailed,
+                format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
+            )
+            .retry_after(retry_after),
+            Refusal::LoadTimeout { .. } => Self::new(Kind::LoadTimeout, text),
+            Refusal::ContextExceeded { .. } => {
+                Self::new(Kind::ContextLengthExceeded, text).param("messages")
+            }
+            Refusal::Draining => {
+                Self::new(Kind::Draining, "Crucible is shutting down").retry_after(5)
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What engines can run and what they hold, as they told it last.
+
+use std::{sync::Arc, time::SystemTime};
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    /// Answers prompts.
+    #[default]
+    Generation,
+    /// Makes vectors; counts against memory only.
+    Embedding,
+}
+
+/// What a model is known to be able to do; `None` is unknown and never a reason to refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Takes `tools`.
+    pub tools: Option<bool>,
+    /// Takes images.
+    pub vision: Option<bool>,
+    /// Can think before it answers.
+    pub thinking: Option<bool>,
+}
+
+/// One model of one engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// The engine's exact name for it.
+    pub id: Arc<str>,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Longest context in tokens that it was trained for.
+    pub max_context: Option<u64>,
+    /// Weights in bytes.
+    pub size_bytes: Option<u64>,
+    /// `Q4_K_M` and so on.
+    pub quantization: Option<String>,
+    /// `gguf`, `mlx`, ...
+    pub format: Option<String>,
+    /// Runs on somebody else's machine (Ollama's `:cloud`).
+    pub cloud: bool,
+    /// When the engine says that it was made or changed, unix seconds.
+    pub created: Option<i64>,
+}
+
+/// One loaded instance of a model, as the engine reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResidentInfo {
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// The name of the instance (LM Studio `key:2`), else the model's.
+    pub instance: Arc<str>,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// Context in tokens that is in effect (of the whole instance, all slots together).
+    pub context: Option<u64>,
+    /// Slots that share `context`, where the engine says so.
+    pub parallel: Option<u32>,
+    /// Memory in bytes, all devices.
+    pub bytes: Option<u64>,
+    /// Of these on a GPU.
+    pub vram_bytes: Option<u64>,
+    /// When the engine will unload it by itself.
+    pub expires_at: Option<SystemTime>,
+    /// `eval_batch_size` of the load, where told.
+    pub batch_size: Option<u32>,
+    /// Flash attention of the load, where told.
+    pub flash_attention: Option<bool>,
+}

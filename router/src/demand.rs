@@ -1,0 +1,40 @@
+//! Everything that routing may see of a request.
+
+use std::sync::Arc;
+
+use crucible_config::checked::{Class, Key};
+
+use crate::catalog::ModelKind;
+
+/// One request, as the router sees it: no prompt, only what rules and budgets need.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// Request id, for views and events.
+    pub request_id: Arc<str>,
+    /// The name that the client sent.
+    pub model: String,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// Estimated prompt tokens (bytes of messages and tools / 4).
+    pub prompt_tokens: u64,
+    /// `max_tokens` or `max_completion_tokens`.
+    pub max_tokens: Option<u64>,
+    /// Tools are offered.
+    pub tools: bool,
+    /// Images are attached.
+    pub images: bool,
+    /// Streamed answer asked for.
+    pub stream: bool,
+    /// Lower-cased text of the last user message; read only for a virtual model, else empty.
+    pub last_user: String,
+    /// Session header, else hash of system and first user message; only for a virtual model.
+    pub conversation: Option<u64>,
+    /// The request holds an assistant message: it is not the first turn.
+    pub later_turn: bool,
+    /// Request headers that a configured rule names, lower-cased names.
+    pub headers: Vec<(String, String)>,
+    /// The client's key.
+    pub key: Option<Arc<Key>>,
+    /// Interactive or background.
+    pub class: Class,
+}

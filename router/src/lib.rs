@@ -1,0 +1,13 @@
+//! Who runs where.
+//!
+//! Engines' control side ([`engine`]), what is there ([`catalog`], [`health`], [`view`]),
+//! demand to plan (pure, [`plan`]) and the load scheduler with its permits ([`scheduler`]).
+//! Knows no wire dialect of a client.
+
+pub mod catalog;
+pub mod demand;
+pub mod engine;
+pub mod event;
+pub mod plan;
+pub mod refusal;
+pub mod view;

@@ -1,0 +1,103 @@
+//! Why the router does not let a request through.
+
+use std::{sync::Arc, time::Duration};
+
+/// A request that gets no permit. `retry_after` is whole seconds, 1..=60.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// No engine has a model of that name; `hint` is the configuration line that would map it.
+    #[error("unknown model '{name}'")]
+    UnknownModel {
+        /// What the client sent.
+        name: String,
+        /// The nearest known names, best first.
+        nearest: Vec<String>,
+        /// A line for the configuration.
+        hint: String,
+    },
+    /// Nothing that could answer is up.
+    #[error("no engine that has '{model}' is up")]
+    NoEngine {
+        /// What the client sent.
+        model: String,
+        /// Where was looked and what was found, without addresses.
+        detail: String,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Engines are up, but none can do what the request needs.
+    #[error("'{model}' cannot do this: {needs}")]
+    Incapable {
+        /// The model.
+        model: String,
+        /// `tools`, `images` or `embeddings`.
+        needs: &'static str,
+    },
+    /// The engine's queue is at its bound.
+    #[error("queue of '{engine}' is full ({limit} waiting)")]
+    QueueFull {
+        /// Engine.
+        engine: Arc<str>,
+        /// The bound.
+        limit: u32,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The wait expired, or is predicted to.
+    #[error("no slot of '{engine}' came free in time")]
+    QueueTimeout {
+        /// Engine.
+        engine: Arc<str>,
+        /// How long it waited, or was predicted to.
+        waited: Duration,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The engine refused to load the model, or it is in its backoff after that.
+    #[error("'{engine}' could not load '{model}': {message}")]
+    LoadFailed {
+        /// Engine.
+        engine: Arc<str>,
+        /// Model.
+        model: Arc<str>,
+        /// The engine's own words.
+        message: String,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The load did not end within its budget.
+    #[error("'{engine}' did not load '{model}' in {after:?}")]
+    LoadTimeout {
+        /// Engine.
+        engine: Arc<str>,
+        /// Model.
+        model: Arc<str>,
+        /// The budget.
+        after: Duration,
+    },
+    /// A model loaded by hand is in the way and may not be evicted.
+    #[error("'{blocker}' on '{engine}' was loaded by hand and blocks '{model}'")]
+    Blocked {
+        /// Engine.
+        engine: Arc<str>,
+        /// Model.
+        model: Arc<str>,
+        /// What is in the way.
+        blocker: Arc<str>,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Prompt and answer cannot fit.
+    #[error("the prompt needs about {needed} tokens of context, '{model}' has {limit}")]
+    ContextExceeded {
+        /// Model.
+        model: Arc<str>,
+        /// Tokens needed.
+        needed: u64,
+        /// Tokens given.
+        limit: u64,
+    },
+    /// Crucible is going down.
+    #[error("draining")]
+    Draining,
+}

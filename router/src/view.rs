@@ -1,0 +1,149 @@
+//! The published snapshot of everything known: read by routing, lists, metrics and `/crucible/state`.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::{Device, EngineKind};
+
+use crate::{
+    catalog::{ModelInfo, ResidentInfo},
+    engine::Tuple,
+};
+
+/// Health of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Never answered and never failed yet.
+    #[default]
+    Unknown,
+    /// Answers.
+    Up,
+    /// Failed less often than the threshold.
+    Degraded,
+    /// Failed too often in a row.
+    Down,
+}
+
+/// The circuit breaker of an engine's data path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Breaker {
+    /// Requests pass.
+    #[default]
+    Closed,
+    /// Requests are refused.
+    Open,
+    /// One probe passes.
+    HalfOpen,
+}
+
+/// What is known of one engine.
+#[derive(Clone, Debug)]
+pub struct EngineView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub kind: EngineKind,
+    /// Resolved device: `Gpu` or `Cpu`.
+    pub device: Device,
+    /// Pool name.
+    pub pool: Arc<str>,
+    /// For people; without credentials.
+    pub url: String,
+    /// Health.
+    pub health: Health,
+    /// Breaker.
+    pub breaker: Breaker,
+    /// Last error in words, while not up.
+    pub error: Option<String>,
+    /// Version, where told.
+    pub version: Option<String>,
+    /// Whether loads are controlled.
+    pub load_control: bool,
+    /// Found on a default port, not configured.
+    pub discovered: bool,
+    /// Models, as listed last (kept while it is down).
+    pub models: Arc<Vec<ModelInfo>>,
+    /// Residents with what the scheduler knows of them.
+    pub residents: Vec<ResidentView>,
+    /// Permits per resident.
+    pub permits: u32,
+    /// Bound of the queue.
+    pub queue_limit: u32,
+    /// Waiting now.
+    pub queued: u32,
+    /// Granted now.
+    pub active: u32,
+    /// A load in flight.
+    pub loading: Option<LoadingView>,
+}
+
+/// One resident.
+#[derive(Clone, Debug)]
+pub struct ResidentView {
+    /// As the engine reports it.
+    pub info: ResidentInfo,
+    /// The options that Crucible loaded it with, where it did.
+    pub tuple: Option<Tuple>,
+    /// Permits out.
+    pub active: u32,
+    /// Since the last release.
+    pub idle: Duration,
+    /// Never unloaded.
+    pub pinned: bool,
+    /// Loaded by Crucible.
+    pub owned: bool,
+}
+
+/// A load in flight.
+#[derive(Clone, Debug)]
+pub struct LoadingView {
+    /// What.
+    pub model: Arc<str>,
+    /// For how long already.
+    pub since: Duration,
+    /// How long it usually takes.
+    pub expected: Option<Duration>,
+}
+
+/// One waiting request.
+#[derive(Clone, Debug)]
+pub struct QueuedView {
+    /// Request id.
+    pub request_id: Arc<str>,
+    /// Engine.
+    pub engine: Arc<str>,
+    /// Model.
+    pub model: Arc<str>,
+    /// 1 is next.
+    pub position: u32,
+    /// For how long already.
+    pub waiting: Duration,
+    /// `slot`, `load` or `swap`.
+    pub reason: &'static str,
+}
+
+/// Everything known.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// In configured order, then discovered ones.
+    pub engines: Vec<EngineView>,
+    /// Waiting requests.
+    pub queue: Vec<QueuedView>,
+    /// Every engine has answered or failed once.
+    pub settled: bool,
+    /// Going down.
+    pub draining: bool,
+}
+
+impl View {
+    /// The engine of that name.
+    pub fn engine(&self, name: &str) -> Option<&EngineView> {
+        self.engines.iter().find(|e| &*e.name == name)
+    }
+
+    /// At least one engine is up.
+    pub fn any_up(&self) -> bool {
+        self.engines
+            .iter()
+            .any(|e| matches!(e.health, Health::Up | Health::Degraded))
+    }
+}
