@@ -5,4 +5,5 @@
 //! translates, [`relay`] streams, `metrics` counts.
 
 pub mod error;
+pub mod metrics;
 pub mod relay;

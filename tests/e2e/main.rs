@@ -1,1 +1,3 @@
-//! placeholder
+//! End-to-end tests, one file per behaviour.
+
+mod dashboards;

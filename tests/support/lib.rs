@@ -1,1 +1,3 @@
-//! placeholder
+//! Shared by the end-to-end tests.
+
+pub mod dashboards;

@@ -1,0 +1,156 @@
+//! Gauges that follow a value's life: what is dropped is no longer counted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus::{Gauge, local::LocalHistogram};
+
+/// Start times of what is in flight.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    inner: Mutex<Ordered>,
+}
+
+/// Ids grow with time, so that the first entry of an engine is its oldest.
+#[derive(Debug, Default)]
+struct Ordered {
+    last: u64,
+    running: BTreeMap<u64, (Arc<str>, Instant)>,
+}
+
+/// Counts one request as in flight at its engine.
+#[must_use = "dropping it ends the count"]
+#[derive(Debug)]
+pub struct InFlightGuard {
+    gauge: Gauge,
+    starts: Arc<Starts>,
+    id: u64,
+}
+
+/// Counts one open client connection.
+#[must_use = "dropping it ends the count"]
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    gauge: Gauge,
+}
+
+/// Times one stream's content events; gaps are kept locally and published on drop.
+#[derive(Debug)]
+pub struct StreamClock {
+    gaps: LocalHistogram,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    events: u64,
+}
+
+// === impl Starts ===
+
+impl Starts {
+    fn add(&self, engine: &str, now: Instant) -> u64 {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.last += 1;
+        let id = inner.last;
+        inner.running.insert(id, (engine.into(), now));
+        id
+    }
+
+    fn remove(&self, id: u64) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.running.remove(&id);
+    }
+
+    /// Age of the engine's oldest, zero if it has none.
+    pub(super) fn oldest(&self, engine: &str, now: Instant) -> Duration {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner
+            .running
+            .values()
+            .find(|(name, _)| &**name == engine)
+            .map_or(Duration::ZERO, |(_, start)| {
+                now.saturating_duration_since(*start)
+            })
+    }
+}
+
+// === impl InFlightGuard ===
+
+impl InFlightGuard {
+    pub(super) fn new(gauge: Gauge, starts: Arc<Starts>, engine: &str, now: Instant) -> Self {
+        gauge.inc();
+        let id = starts.add(engine, now);
+        Self { gauge, starts, id }
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        self.starts.remove(self.id);
+    }
+}
+
+// === impl ConnectionGuard ===
+
+impl ConnectionGuard {
+    pub(super) fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self { gauge }
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+// === impl StreamClock ===
+
+impl StreamClock {
+    pub(super) fn new(gaps: LocalHistogram) -> Self {
+        Self {
+            gaps,
+            first: None,
+            last: None,
+            events: 0,
+        }
+    }
+
+    /// A content event came at `now`. The wait for the first one is no gap.
+    pub fn content(&mut self, now: Instant) {
+        if let Some(last) = self.last {
+            self.gaps
+                .observe(now.saturating_duration_since(last).as_secs_f64());
+        }
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.events += 1;
+    }
+
+    /// When the first content event came.
+    pub fn first(&self) -> Option<Instant> {
+        self.first
+    }
+
+    /// From the first content event to the last; `None` with fewer than two.
+    pub fn span(&self) -> Option<Duration> {
+        if self.events < 2 {
+            return None;
+        }
+        Some(self.last?.saturating_duration_since(self.first?))
+    }
+
+    /// Content events so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+impl Drop for StreamClock {
+    fn drop(&mut self) {
+        self.gaps.flush();
+    }
+}

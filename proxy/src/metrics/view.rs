@@ -1,0 +1,122 @@
+//! Gauges from the router's published view, set at scrape time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::PoisonError,
+    time::Instant,
+};
+
+use crucible_config::checked::EngineKind;
+use crucible_router::view::{Breaker, EngineView, Health, View};
+
+use super::{Metrics, record::float};
+
+/// What the last view showed, so that what is gone goes to 0 or vanishes.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    models: HashSet<(String, String)>,
+    versions: HashMap<String, [String; 2]>,
+}
+
+impl Metrics {
+    /// Sets queue, limits, health, breaker and residents of every engine.
+    pub fn update_view(&self, view: &View) {
+        let now = Instant::now();
+        self.known_models(
+            view.engines
+                .iter()
+                .flat_map(|engine| engine.models.iter().map(|model| &model.id)),
+        );
+        let mut shown = self
+            .inner
+            .shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut gone = std::mem::take(&mut shown.models);
+        for engine in &view.engines {
+            self.update_engine(engine, now);
+            self.update_info(engine, &mut shown);
+            for (model, bytes) in self.residents(engine) {
+                let key = (engine.name.to_string(), model);
+                self.set_model(&key, 1.0, bytes);
+                gone.remove(&key);
+                shown.models.insert(key);
+            }
+        }
+        for key in gone {
+            self.set_model(&key, 0.0, 0);
+        }
+    }
+
+    fn update_engine(&self, engine: &EngineView, now: Instant) {
+        let v = self.vectors();
+        let name = [&*engine.name];
+        let residents = u32::try_from(engine.residents.len()).unwrap_or(u32::MAX);
+        let limit = engine.permits.saturating_mul(residents.max(1));
+        let up = matches!(engine.health, Health::Up | Health::Degraded);
+        let breaker = match engine.breaker {
+            Breaker::Closed => 0.0,
+            Breaker::Open => 1.0,
+            Breaker::HalfOpen => 2.0,
+        };
+        let oldest = self.inner.starts.oldest(&engine.name, now).as_secs_f64();
+        for (gauge, value) in [
+            (&v.queue_depth, f64::from(engine.queued)),
+            (&v.queue_limit, f64::from(engine.queue_limit)),
+            (&v.in_flight_limit, f64::from(limit)),
+            (&v.oldest_in_flight, oldest),
+            (&v.models_loaded, f64::from(residents)),
+            (&v.engine_up, f64::from(u8::from(up))),
+            (&v.breaker_state, breaker),
+        ] {
+            gauge.with_label_values(&name).set(value);
+        }
+    }
+
+    fn update_info(&self, engine: &EngineView, shown: &mut Shown) {
+        let gauge = &self.vectors().engine_info;
+        let kind = match engine.kind {
+            EngineKind::Lmstudio => "lmstudio",
+            EngineKind::Ollama => "ollama",
+            EngineKind::Llamacpp => "llamacpp",
+            EngineKind::Openai => "openai",
+        };
+        // A version is the engine's own text: bounded, like every label.
+        let version: String = engine
+            .version
+            .as_deref()
+            .unwrap_or("unknown")
+            .chars()
+            .take(32)
+            .collect();
+        let info = [kind.to_owned(), version];
+        let name = &*engine.name;
+        if let Some(old) = shown.versions.get(name)
+            && *old != info
+        {
+            // It exists unless another scrape removed it first.
+            let _ = gauge.remove_label_values(&[name, &old[0], &old[1]]);
+        }
+        gauge
+            .with_label_values(&[name, &info[0], &info[1]])
+            .set(1.0);
+        shown.versions.insert(name.to_owned(), info);
+    }
+
+    /// Label and bytes of every loaded model, instances of one model together.
+    fn residents(&self, engine: &EngineView) -> HashMap<String, u64> {
+        let mut loaded = HashMap::new();
+        for resident in &engine.residents {
+            let label = self.inner.models.label(&resident.info.model);
+            *loaded.entry(label.to_owned()).or_default() += resident.info.bytes.unwrap_or(0);
+        }
+        loaded
+    }
+
+    fn set_model(&self, (engine, model): &(String, String), loaded: f64, bytes: u64) {
+        let v = self.vectors();
+        let labels = [engine.as_str(), model.as_str()];
+        v.model_loaded.with_label_values(&labels).set(loaded);
+        v.model_memory.with_label_values(&labels).set(float(bytes));
+    }
+}
