@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Result, anyhow};
 use crucible::metrics::{FAMILIES, Family, FamilyType};
 use crucible_tests::dashboards::{dashboard, folder, panels, queries, substitute};
 use promql_parser::{
@@ -34,11 +35,11 @@ fn selectors(expr: &Expr, within: &str, found: &mut Vec<(VectorSelector, String)
     }
 }
 
-fn parsed(expr: &str) -> Vec<(VectorSelector, String)> {
-    let tree = parser::parse(expr).unwrap_or_else(|e| panic!("{expr}: {e}"));
+fn parsed(expr: &str) -> Result<Vec<(VectorSelector, String)>> {
+    let tree = parser::parse(expr).map_err(|error| anyhow!("{expr}: {error}"))?;
     let mut found = Vec::new();
     selectors(&tree, "", &mut found);
-    found
+    Ok(found)
 }
 
 fn family(series: &str) -> Option<&'static Family> {
@@ -56,12 +57,13 @@ fn labels(matchers: &Matchers) -> Vec<&str> {
 }
 
 /// Expressions of the rules; each is on one line, behind `expr:`.
-fn rules() -> Vec<String> {
-    let text = std::fs::read_to_string(folder().join("prometheus/rules/crucible.yml")).unwrap();
-    text.lines()
+fn rules() -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(folder().join("prometheus/rules/crucible.yml"))?;
+    Ok(text
+        .lines()
         .filter_map(|line| line.trim_start().strip_prefix("expr: "))
         .map(str::to_owned)
-        .collect()
+        .collect())
 }
 
 /// Names of recorded series hold colons, `up` is Prometheus' own.
@@ -93,7 +95,7 @@ fn dashboard_is_portable() {
             .strip_prefix("label_values(")
             .and_then(|q| q.strip_suffix(&format!(", {name})")))
             .unwrap_or_else(|| panic!("{query}"));
-        for (selector, _) in parsed(&substitute(inner)) {
+        for (selector, _) in parsed(&substitute(inner)).unwrap() {
             assert!(family(&selector.name.unwrap()).is_some(), "{query}");
         }
     }
@@ -151,7 +153,7 @@ fn panel_queries_select_existing_metrics_of_the_chosen_job() {
                 query.panel
             );
         }
-        for (selector, within) in parsed(&query.expr) {
+        for (selector, within) in parsed(&query.expr).unwrap() {
             let name = selector.name.clone().unwrap();
             let family = family(&name).unwrap_or_else(|| panic!("{}: {name}", query.panel));
             let used = labels(&selector.matchers);
@@ -173,10 +175,10 @@ fn panel_queries_select_existing_metrics_of_the_chosen_job() {
 
 #[test]
 fn rules_are_about_existing_metrics() {
-    let rules = rules();
+    let rules = rules().unwrap();
     assert!(!rules.is_empty());
     for rule in rules {
-        for (selector, _) in parsed(&rule) {
+        for (selector, _) in parsed(&rule).unwrap() {
             let name = selector.name.clone().unwrap();
             if foreign(&name) {
                 continue;
@@ -196,8 +198,8 @@ fn every_family_is_charted_or_listed_as_not() {
         .unwrap()
         .iter()
         .map(|query| query.expr.clone())
-        .chain(rules())
-        .flat_map(|expr| parsed(&expr))
+        .chain(rules().unwrap())
+        .flat_map(|expr| parsed(&expr).unwrap())
         .filter_map(|(selector, _)| family(&selector.name?))
         .map(|family| family.name)
         .collect();
