@@ -4,6 +4,7 @@
 //! accepts, `app` is the stack, `guard` judges, `body` peeks and edits, `dialect`
 //! translates, [`relay`] streams, `metrics` counts.
 
+pub mod embedded;
 pub mod error;
 pub mod metrics;
 pub mod relay;

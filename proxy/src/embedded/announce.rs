@@ -1,0 +1,122 @@
+//! The text that `try` ends with: where Crucible is, a line to copy, the page.
+
+use serde_json::json;
+
+/// Whose quoting the line to copy uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// sh, bash, zsh.
+    Posix,
+    /// PowerShell 5 and newer.
+    PowerShell,
+}
+
+/// What is running.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// Crucible's own URL without a trailing slash, `http://127.0.0.1:8484`.
+    pub url: &'a str,
+    /// The model that answered first.
+    pub model: &'a str,
+    /// The engine it is on.
+    pub engine: &'a str,
+}
+
+/// The closing text: address for clients, a line to copy, the page's address, how to end.
+pub fn announce(ready: &Ready<'_>, shell: Shell) -> String {
+    let Ready { url, model, engine } = ready;
+    format!(
+        "Crucible serves {model} ({engine}) and goes on until Ctrl-C.\n\n\
+         Ask it:\n  {line}\n\n\
+         For clients:  base URL {url}/v1, any API key\n\
+         The page:     {url}/\n",
+        line = shell.request(url, model),
+    )
+}
+
+// === impl Shell ===
+
+impl Shell {
+    /// The usual one of this system.
+    pub const fn here() -> Self {
+        if cfg!(windows) {
+            Self::PowerShell
+        } else {
+            Self::Posix
+        }
+    }
+
+    /// A request in one line. PowerShell 5 and 7 disagree on quotes inside arguments of
+    /// programs, so there it is its own command instead of curl.
+    fn request(self, url: &str, model: &str) -> String {
+        let body = |stream: bool| {
+            let mut body = json!({
+                "model": model,
+                "messages": [{"role": "user", "content": "What is a crucible?"}],
+            });
+            if stream {
+                body["stream"] = json!(true);
+            }
+            body.to_string()
+        };
+        match self {
+            Self::Posix => format!(
+                "curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{}'",
+                body(true).replace('\'', r"'\''")
+            ),
+            Self::PowerShell => format!(
+                "(Invoke-RestMethod {url}/v1/chat/completions -Method Post -ContentType \
+                 application/json -Body '{}').choices[0].message.content",
+                body(false).replace('\'', "''")
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READY: Ready<'_> = Ready {
+        url: "http://127.0.0.1:8484",
+        model: "smollm2-135m-instruct",
+        engine: "local",
+    };
+
+    #[test]
+    fn it_gives_the_curl_line_and_the_page() {
+        let text = announce(&READY, Shell::Posix);
+        assert!(
+            text.contains(
+                "curl -N http://127.0.0.1:8484/v1/chat/completions -H \
+                 'Content-Type: application/json' -d '{\"model\":\"smollm2-135m-instruct\","
+            ),
+            "{text}"
+        );
+        assert!(text.contains("\"stream\":true}'"), "{text}");
+        assert!(
+            text.contains("The page:     http://127.0.0.1:8484/\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_quote_in_a_model_name_cannot_end_the_argument() {
+        let ready = Ready {
+            model: "it's",
+            ..READY
+        };
+        assert!(announce(&ready, Shell::Posix).contains(r#""model":"it'\''s""#));
+        assert!(announce(&ready, Shell::PowerShell).contains(r#""model":"it''s""#));
+    }
+
+    #[test]
+    fn powershell_gets_a_command_of_its_own() {
+        let text = announce(&READY, Shell::PowerShell);
+        assert!(
+            text.contains("Invoke-RestMethod http://127.0.0.1:8484/v1/"),
+            "{text}"
+        );
+        assert!(!text.contains("curl"), "{text}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Looks for `llama-server`, a Python that runs, and what the cache folder holds.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use directories::ProjectDirs;
+use tokio::{process::Command, time::timeout};
+
+use super::{
+    EmbeddedError,
+    plan::{CacheState, Found, SERVER_PACKAGE},
+};
+
+/// An interpreter that takes longer than this to start is not used.
+const PYTHON_START: Duration = Duration::from_secs(20);
+
+/// A Python that is new enough for the wheel (abi3 from 3.9).
+const VERSION_CHECK: &str = "import sys; sys.exit(sys.version_info < (3, 9))";
+
+/// Looks at this machine; reads only.
+pub(super) async fn look() -> Result<Found, EmbeddedError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let cache = ProjectDirs::from("", "", "crucible").ok_or(EmbeddedError::NoCacheFolder)?;
+    Ok(Found {
+        llama_server: programs(&path, &["llama-server"]).into_iter().next(),
+        python: python(&path).await,
+        cache: cache_state(cache.cache_dir().join("engine")),
+    })
+}
+
+/// What is complete in `root`. Both are moved into place as the last act, so being there
+/// is being complete.
+fn cache_state(root: PathBuf) -> CacheState {
+    CacheState {
+        server: python_in(&environment_in(&root)).exists(),
+        model: model_in(&root).is_file(),
+        root,
+    }
+}
+
+/// The virtual environment with the pinned wheel.
+pub(super) fn environment_in(root: &Path) -> PathBuf {
+    root.join(format!(
+        "{}-{}",
+        SERVER_PACKAGE.name, SERVER_PACKAGE.version
+    ))
+}
+
+/// The interpreter of a virtual environment.
+pub(super) fn python_in(environment: &Path) -> PathBuf {
+    if cfg!(windows) {
+        environment.join("Scripts").join("python.exe")
+    } else {
+        environment.join("bin").join("python")
+    }
+}
+
+/// The small model's file; its stem is the model's name.
+pub(super) fn model_in(root: &Path) -> PathBuf {
+    root.join("smollm2-135m-instruct.gguf")
+}
+
+/// The first Python of the PATH that starts and is new enough. Being there is not enough:
+/// on Windows `python.exe` may be a stub that opens the Store.
+async fn python(path: &OsStr) -> Option<PathBuf> {
+    for candidate in programs(path, &["python3", "python", "py"]) {
+        let run = Command::new(&candidate)
+            .args(["-c", VERSION_CHECK])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .status();
+        if matches!(timeout(PYTHON_START, run).await, Ok(Ok(status)) if status.success()) {
+            return Some(candidate);
+        }
+    }
+    None
+}
+
+/// Every executable of these names, by name first, then in the order of `path`.
+fn programs(path: &OsStr, names: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in names {
+        for folder in env::split_paths(path) {
+            let file = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
+            if is_executable(&file) {
+                found.push(file);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(file: &Path) -> bool {
+    file.is_file()
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+        let file = folder.join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_program_is_an_executable_file_in_path_order() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(a.path().join("llama-server"), "not executable").unwrap();
+        fs::create_dir(b.path().join("python3")).unwrap();
+        let wanted = script(b.path(), "llama-server", "#!/bin/sh\n");
+        let path = env::join_paths([a.path(), b.path()]).unwrap();
+        assert_eq!(programs(&path, &["llama-server"]), [wanted]);
+        assert_eq!(programs(&path, &["python3"]), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn a_python_that_does_not_run_is_passed_over() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        script(a.path(), "python3", "#!/bin/sh\nexit 1\n");
+        let works = script(b.path(), "python3", "#!/bin/sh\nexit 0\n");
+        let path = env::join_paths([a.path(), b.path()]).unwrap();
+        assert_eq!(python(&path).await, Some(works));
+    }
+
+    #[test]
+    fn a_cache_whose_interpreter_is_gone_is_not_complete() {
+        let root = tempfile::tempdir().unwrap();
+        let python = python_in(&environment_in(root.path()));
+        fs::create_dir_all(python.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/nonexistent/python3", &python).unwrap();
+        fs::write(model_in(root.path()), "GGUF").unwrap();
+        let state = cache_state(root.path().to_path_buf());
+        assert!(!state.server && state.model);
+    }
+}

