@@ -1,3 +1,9 @@
-//! Shared by the end-to-end tests.
+//! What the end-to-end tests share: the real binary as a child, raw sockets, event streams.
 
+pub mod binary;
 pub mod dashboards;
+pub mod process;
+pub mod raw;
+pub mod sse;
+
+pub use process::Crucible;

@@ -1,0 +1,34 @@
+//! `/healthz` and `/readyz`.
+
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::app::{App, respond};
+
+/// 200 while the process serves.
+pub(super) async fn alive() -> Response {
+    respond::json(&json!({ "status": "ok" }))
+}
+
+/// 200 once every engine was asked and one is up; 503 before, without any, and while draining.
+pub(super) async fn ready(State(app): State<App>) -> Response {
+    let view = app.router.view();
+    let reason = if app.draining.is_cancelled() {
+        Some("draining")
+    } else if !view.settled {
+        Some("not every engine has answered or failed its first poll yet")
+    } else if !view.any_up() {
+        Some("no engine is up")
+    } else {
+        None
+    };
+    let mut response = respond::json(&json!({
+        "status": if reason.is_none() { "ready" } else { "not_ready" },
+        "reason": reason,
+    }));
+    if reason.is_some() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}

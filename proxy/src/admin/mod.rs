@@ -1,0 +1,38 @@
+//! Health, metrics, state, explain, tunings and the page.
+
+mod explain;
+mod health;
+mod metrics;
+mod page;
+pub(crate) mod state;
+pub(crate) mod tunings;
+
+use axum::{
+    Router as Routes,
+    routing::{get, post},
+};
+
+pub(crate) use explain::explain;
+
+use crate::app::App;
+
+/// The paths of the main listener.
+pub(crate) fn paths() -> Routes<App> {
+    Routes::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/crucible/state", get(state::state))
+        .route("/crucible/tunings", get(tunings::tunings))
+        .route("/crucible/explain", post(explain::handle))
+        .route("/", get(page::page))
+}
+
+/// The paths of `metrics_listen`: what a scraper and a person need, nothing that answers prompts.
+pub(crate) fn metrics_paths() -> Routes<App> {
+    Routes::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/", get(page::page))
+}

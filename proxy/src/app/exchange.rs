@@ -1,0 +1,189 @@
+//! One request's record: filled in along the line, written to metrics and log exactly once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crucible_router::plan::Reason;
+use http::StatusCode;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    error::Kind,
+    metrics::{AbortCause, Endpoint},
+    relay::transcode::Usage,
+};
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its body is being read.
+    #[default]
+    Reading,
+    /// Waiting for a permit.
+    Queue,
+    /// Waiting for a load.
+    Load,
+    /// Sent; nothing came back yet.
+    Prefill,
+    /// Tokens come.
+    Stream,
+}
+
+/// What is known at the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) engine: Option<Arc<str>>,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) stream: bool,
+    pub(crate) phase: Phase,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) error: Option<Kind>,
+    pub(crate) queued_at: Option<Instant>,
+    pub(crate) granted_at: Option<Instant>,
+    pub(crate) loaded: bool,
+    pub(crate) sent_at: Option<Instant>,
+    pub(crate) first_token_at: Option<Instant>,
+    /// First to last content event.
+    pub(crate) output_time: Option<Duration>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) defaults: Vec<&'static str>,
+    /// Why a stream did not reach its proper end.
+    pub(crate) abort: Option<AbortCause>,
+    pub(crate) stream_bytes: u64,
+    pub(crate) stream_flushes: u64,
+    /// The whole answer was handed to the connection.
+    pub(crate) ended: bool,
+}
+
+/// One request from accept to its last byte.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: Arc<str>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) started: Instant,
+    tokens: AtomicU32,
+    record: Mutex<Record>,
+}
+
+/// The requests being answered, for `/crucible/state`.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    next: AtomicU64,
+    live: Mutex<HashMap<u64, Weak<Exchange>>>,
+    left: Notify,
+}
+
+/// Keeps a request in the list until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    list: Arc<InFlight>,
+    number: u64,
+}
+
+// === impl Phase ===
+
+impl Phase {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Queue => "queue",
+            Self::Load => "load",
+            Self::Prefill => "prefill",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    pub(crate) fn new(id: Arc<str>, endpoint: Endpoint) -> Self {
+        Self {
+            id,
+            endpoint,
+            started: Instant::now(),
+            tokens: AtomicU32::new(0),
+            record: Mutex::new(Record::default()),
+        }
+    }
+
+    /// Changes the record; the closure must be short.
+    pub(crate) fn note<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        change(&mut self.record.lock())
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.record.lock().clone()
+    }
+
+    pub(crate) fn add_tokens(&self, n: u32) {
+        self.tokens.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Content events so far (about one token each).
+    pub(crate) fn tokens(&self) -> u32 {
+        self.tokens.load(Ordering::Relaxed)
+    }
+
+    /// Time in queue and load, or waiting for the engine: not our own.
+    pub(crate) fn waited(&self, record: &Record, now: Instant) -> Duration {
+        let queue = record.queued_at.map_or(Duration::ZERO, |from| {
+            record.granted_at.unwrap_or(now) - from
+        });
+        let engine = record.sent_at.map_or(Duration::ZERO, |from| now - from);
+        queue + engine
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(crate) fn enter(self: &Arc<Self>, exchange: &Arc<Exchange>) -> Listed {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.live.lock().insert(number, Arc::downgrade(exchange));
+        Listed {
+            list: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Returns once nothing is in flight.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.live.lock().is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Exchange>> {
+        let mut live: Vec<_> = self
+            .live
+            .lock()
+            .iter()
+            .filter_map(|(number, weak)| Some((*number, weak.upgrade()?)))
+            .collect();
+        live.sort_by_key(|(number, _)| *number);
+        live.into_iter().map(|(_, exchange)| exchange).collect()
+    }
+}
+
+// === impl Listed ===
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.list.live.lock().remove(&self.number);
+        self.list.left.notify_waiters();
+    }
+}

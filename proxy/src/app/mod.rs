@@ -1,0 +1,233 @@
+//! The stack: everything that happens to a request, in order, in one function.
+
+mod account;
+mod chat;
+pub(crate) mod exchange;
+mod models;
+pub(crate) mod request_id;
+mod respond;
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Router as Routes,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use crucible_config::Live;
+use crucible_router::{refusal::Refusal, router::Router};
+use http::{HeaderName, HeaderValue, Method, header};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceBuilder};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
+};
+
+use self::exchange::InFlight;
+use crate::{
+    admin,
+    error::{Error, Kind},
+    guard::{self, Facts, OwnName},
+    metrics::Metrics,
+    relay::{prefill::Prefills, upstream::Upstream},
+};
+
+/// What handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The parts of [`App`].
+pub struct Shared {
+    /// The configuration in effect.
+    pub config: Arc<Live>,
+    /// Who runs where.
+    pub router: Router,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Connections to engines.
+    pub upstream: Upstream,
+    /// Set at the first SIGTERM: not ready, nothing new.
+    pub draining: CancellationToken,
+    /// Set when the drain is over: streams end with an error.
+    pub ending: CancellationToken,
+    pub(crate) own_name: OwnName,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) prefills: Prefills,
+    pub(crate) started: Instant,
+}
+
+// === impl App ===
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(
+        config: Arc<Live>,
+        router: Router,
+        metrics: Metrics,
+        upstream: Upstream,
+        draining: CancellationToken,
+        ending: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            config,
+            router,
+            metrics,
+            upstream,
+            draining,
+            ending,
+            own_name: OwnName::read(),
+            in_flight: Arc::default(),
+            prefills: Prefills::default(),
+            started: Instant::now(),
+        }))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The outer stack, from the accepted connection to the path table.
+///
+/// The inner one, from a routed request to the engine's bytes, is [`crate::routed::stack`].
+pub fn edge(
+    app: &App,
+) -> impl Service<
+    http::Request<hyper::body::Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    ServiceBuilder::new()
+        .map_request(|request: http::Request<hyper::body::Incoming>| request.map(Body::new))
+        // First, so that every answer carries an id, also those of the layers below.
+        .map_request(request_id::drop_insane)
+        .layer(SetRequestIdLayer::new(
+            request_id::X_REQUEST_ID.clone(),
+            request_id::NewId,
+        ))
+        .layer(PropagateRequestIdLayer::new(
+            request_id::X_REQUEST_ID.clone(),
+        ))
+        // Forgiving spellings become the one that the layers below know.
+        .map_request(canonical)
+        // Counts and logs what the layers below answer; the one place where metrics are written.
+        .layer(account::Layer::new(app.clone()))
+        // A panic costs one request, and the accounting above still sees a 500.
+        .layer(CatchPanicLayer::custom(respond::panicked))
+        // Host, Origin, key and rate, before a byte of the body is read.
+        .layer(middleware::from_fn_with_state(app.clone(), judge))
+        // After the Origin was judged: preflights of allowed origins are answered here.
+        .layer(cors(app))
+        .service(paths(app))
+}
+
+/// The path table.
+fn paths(app: &App) -> Routes {
+    Routes::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .merge(admin::paths())
+        .fallback(respond::unknown_path)
+        .method_not_allowed_fallback(respond::wrong_method)
+        .with_state(app.clone())
+}
+
+/// Host, Origin and key; closed management paths; then the key's rate.
+async fn judge(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let config = app.config.current();
+    let facts = Facts {
+        method: request.method(),
+        uri: request.uri(),
+        headers: request.headers(),
+    };
+    let verdict = match guard::judge(&config, &app.own_name, facts) {
+        Ok(verdict) => verdict,
+        Err(error) => return respond::refuse(error),
+    };
+    if app.draining.is_cancelled() && request.uri().path().starts_with("/v1/") {
+        return respond::refuse(Refusal::Draining.into());
+    }
+    let closed = guard::paths::closed(
+        request.method().as_str(),
+        request.uri().path(),
+        &config.guard_open,
+    );
+    if let Some(path) = closed {
+        return respond::refuse(Error::new(
+            Kind::EndpointClosed,
+            format!(
+                "{path} manages an engine and is closed; call the engine itself, or set \
+                 guard.open = [\"{path}\"]"
+            ),
+        ));
+    }
+    if let Some(key) = &verdict.key
+        && let Err(wait) = app.router.limits().check(key)
+    {
+        return respond::refuse(
+            Error::new(
+                Kind::RateLimited,
+                format!("key '{}' is over its rate", key.name),
+            )
+            .retry_after(wait.as_secs() + 1),
+        );
+    }
+    request.extensions_mut().insert(verdict);
+    next.run(request).await
+}
+
+fn cors(app: &App) -> CorsLayer {
+    let app = app.clone();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| {
+            let config = app.config.current();
+            origin
+                .to_str()
+                .is_ok_and(|origin| guard::origin_allowed(origin, &config.allowed_origins))
+        }))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static("api-key"),
+            request_id::X_REQUEST_ID.clone(),
+        ])
+        .expose_headers(respond::EXPOSED)
+}
+
+fn canonical(mut request: Request) -> Request {
+    use std::borrow::Cow;
+
+    let rewritten = match guard::paths::canonical(request.uri().path()) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(path) => Some(match request.uri().query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        }),
+    };
+    // A path that cannot be a URI again stays as it is and finds no route.
+    if let Some(uri) = rewritten.and_then(|target| target.parse().ok()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// Turns an error into the answer of a handler.
+pub(crate) fn or_refuse(result: Result<Response, Error>) -> Response {
+    result.unwrap_or_else(|error| respond::refuse(error).into_response())
+}

@@ -1,0 +1,109 @@
+//! Answers of Crucible's own: errors in the client's dialect, unknown paths, panics.
+
+use std::any::Any;
+
+use axum::{
+    body::Body,
+    extract::{OriginalUri, Request},
+    response::Response,
+};
+use http::{HeaderName, HeaderValue, header};
+use serde_json::Value;
+
+use crate::error::{Error, Kind};
+
+/// Engine that answers.
+pub(crate) const X_ENGINE: HeaderName = HeaderName::from_static("x-crucible-engine");
+/// The engine's name of the model.
+pub(crate) const X_MODEL: HeaderName = HeaderName::from_static("x-crucible-model");
+/// One word of the reasons.
+pub(crate) const X_REASON: HeaderName = HeaderName::from_static("x-crucible-reason");
+/// What was filled in.
+pub(crate) const X_DEFAULTS: HeaderName = HeaderName::from_static("x-crucible-defaults");
+/// What was clamped or dropped.
+pub(crate) const X_NOTE: HeaderName = HeaderName::from_static("x-crucible-note");
+
+/// What a page may read of our headers.
+pub(super) const EXPOSED: [HeaderName; 7] = [
+    HeaderName::from_static("x-request-id"),
+    header::RETRY_AFTER,
+    X_ENGINE,
+    X_MODEL,
+    X_REASON,
+    X_DEFAULTS,
+    X_NOTE,
+];
+
+/// An error as an answer; it also rides along for the accounting.
+pub(crate) fn refuse(error: Error) -> Response {
+    let mut response = json(&error.to_openai());
+    *response.status_mut() = error.status();
+    if let Some(seconds) = error.retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(
+        error.kind,
+        Kind::BadRequest | Kind::RequestTimeout | Kind::BodyTooLarge | Kind::Draining
+    ) {
+        // What is left of the body must not be taken for the next request.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if error.kind == Kind::InvalidApiKey {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response.extensions_mut().insert(error);
+    response
+}
+
+/// 200 with a JSON body.
+pub(crate) fn json(value: &Value) -> Response {
+    typed("application/json", value.to_string())
+}
+
+/// 200 with a body of that type.
+pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Response {
+    refuse(Error::new(
+        Kind::UnknownEndpoint,
+        format!(
+            "there is no {}; see GET / for what there is",
+            printable(uri.path())
+        ),
+    ))
+}
+
+pub(super) async fn wrong_method(request: Request) -> Response {
+    let message = format!(
+        "{} is not a method of {}",
+        request.method(),
+        printable(request.uri().path())
+    );
+    refuse(Error::new(Kind::MethodNotAllowed, message))
+}
+
+/// A panic in a handler, told without its text.
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    refuse(Error::new(
+        Kind::Internal,
+        "an internal error; the log has the request id",
+    ))
+}
+
+/// Bounds a path that is echoed.
+fn printable(path: &str) -> String {
+    path.chars().filter(|c| !c.is_control()).take(120).collect()
+}

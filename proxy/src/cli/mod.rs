@@ -1,0 +1,185 @@
+//! The command line: one subcommand per file, each a function from arguments to an exit code.
+//!
+//! Exit codes: 0 fine, 1 something is wrong with what was examined, 2 wrong usage or configuration.
+
+mod check;
+mod config_show;
+mod explain;
+mod key;
+mod models;
+mod output;
+mod serve;
+mod sources;
+mod try_out;
+mod tunings;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// One URL in front of LM Studio and Ollama.
+#[derive(Debug, Parser)]
+#[command(name = "crucible", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+struct Common {
+    /// Configuration file [default: $CRUCIBLE_CONFIG, ./crucible.toml, the user's config folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+struct ServeArgs {
+    /// Address for clients; may be given several times, port 0 lets the system choose
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// An engine: lmstudio, ollama, llamacpp or openai; replaces the configured ones
+    #[arg(long, value_name = "NAME=KIND@URL")]
+    engine: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve clients (the default)
+    Serve(ServeArgs),
+    /// Use the engines found, else an embedded one (asks before it fetches); answer, then serve
+    Try(TryArgs),
+    /// Tell everything that is wrong with the configuration
+    Check,
+    /// Show the configuration in effect
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// List the models of all engines, and what is loaded
+    Models(Output),
+    /// Tell where a request would go and why; nothing is sent
+    Explain(ExplainArgs),
+    /// List the 39 settings; with their states if an instance is running
+    Tunings(Output),
+    /// Client keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Output {
+    /// JSON for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct TryArgs {
+    /// Fetch what is missing without asking
+    #[arg(long)]
+    yes: bool,
+    /// Model file for the embedded engine
+    #[arg(long, value_name = "FILE.gguf")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Args, Debug)]
+struct ExplainArgs {
+    /// A model's name, or - for a request body on standard input
+    #[arg(value_name = "MODEL | -")]
+    subject: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every key with its value
+    Show {
+        /// Say which layer set it
+        #[arg(long)]
+        origin: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key: the secret for the client, the block for the configuration
+    New {
+        /// Name of the key
+        #[arg(long, default_value = "client")]
+        name: String,
+    },
+}
+
+/// Something that ends a command; the text is for stderr.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) text: String,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Exit code 1: something is wrong with what was examined.
+    pub(crate) fn wrong(text: impl Into<String>) -> Self {
+        Self {
+            code: 1,
+            text: text.into(),
+        }
+    }
+
+    /// Exit code 2: wrong usage or configuration.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            text: text.into(),
+        }
+    }
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let Self {
+            command,
+            common,
+            serve,
+        } = self;
+        let result = match command {
+            None => serve::run(&common, &serve),
+            Some(Command::Serve(args)) => serve::run(&common, &args),
+            Some(Command::Try(args)) => try_out::run(&common, &args),
+            Some(Command::Check) => check::run(&common),
+            Some(Command::Config {
+                command: ConfigCommand::Show { origin, output },
+            }) => config_show::run(&common, origin, output.json),
+            Some(Command::Models(output)) => models::run(&common, output.json),
+            Some(Command::Explain(args)) => explain::run(&common, &args),
+            Some(Command::Tunings(output)) => tunings::run(&common, output.json),
+            Some(Command::Key {
+                command: KeyCommand::New { name },
+            }) => key::run(&name),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                output::complain(&failure.text);
+                ExitCode::from(failure.code)
+            }
+        }
+    }
+}

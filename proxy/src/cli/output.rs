@@ -1,0 +1,52 @@
+//! Writing to a terminal or a pipe; a pipe that closed is not an error.
+
+use std::io::{self, Write as _};
+
+/// One line or text on stdout.
+pub(super) fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    // `crucible models | head -1` closes the pipe: nothing is left to tell anybody.
+    let _ = writeln!(out, "{text}");
+    let _ = out.flush();
+}
+
+/// One line or text on stderr.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// Columns aligned by spaces; the first row is the heading.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| {
+            rows.iter()
+                .filter_map(|row| row.get(c))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        })
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let line: String = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}  "))
+                .collect();
+            line.trim_end().to_owned()
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(table(&rows), "a    bb\nccc  d");
+    }
+}

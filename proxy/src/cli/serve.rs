@@ -1,0 +1,42 @@
+//! `crucible serve`.
+
+use std::sync::Arc;
+
+use crucible_config::Live;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Common, Failure, ServeArgs, output::say, sources};
+use crate::{instance::Instance, signals::Signals, telemetry::Telemetry};
+
+pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), Failure> {
+    let config = sources::load(common, args)?;
+    let _telemetry = Telemetry::start(&config.current().log);
+    runtime()?.block_on(async {
+        let signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
+        let instance = start(config).await?;
+        instance.run(signals).await;
+        Ok(())
+    })
+}
+
+/// Starts an instance and says where it listens, on stdout, right after binding.
+pub(super) async fn start(config: Arc<Live>) -> Result<Instance, Failure> {
+    let instance = Instance::start(config)
+        .await
+        .map_err(|e| Failure::wrong(e.to_string()))?;
+    for addr in instance.addrs() {
+        say(&format!("listening on http://{addr}"));
+    }
+    if let Some(addr) = instance.metrics_addr() {
+        say(&format!("metrics listening on http://{addr}"));
+    }
+    Ok(instance)
+}
+
+/// The runtime of every command that talks to engines.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::wrong(format!("no runtime: {e}")))
+}

@@ -1,0 +1,266 @@
+//! The one judgement over a request's head.
+
+use std::sync::Arc;
+
+use crucible_config::{Config, checked::Key};
+use http::{HeaderMap, Method, Uri, header};
+
+use super::{host, keys, origin};
+use crate::{
+    error::{Error, Kind},
+    guard::OwnName,
+};
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Method.
+    pub method: &'a Method,
+    /// Target as sent.
+    pub uri: &'a Uri,
+    /// Headers as sent.
+    pub headers: &'a HeaderMap,
+}
+
+/// A request that may pass.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// The key it came with, where keys are configured.
+    pub key: Option<Arc<Key>>,
+}
+
+/// Key, Host, Origin, in the order of the surface: a valid key lifts the Host rule, nothing lifts
+/// the Origin rule, and without a valid key a foreign Host (403) is told before the key (401).
+pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict, Error> {
+    let requested = host::requested(facts.uri, facts.headers)?;
+    if facts.headers.contains_key(header::TRANSFER_ENCODING)
+        && facts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        return Err(Error::new(
+            Kind::BadRequest,
+            "the request has both Content-Length and Transfer-Encoding; send one of them",
+        ));
+    }
+    let key = match keys::presented(facts.headers) {
+        Some(secret) if !config.keys.is_empty() => keys::recognise(secret, &config.keys),
+        _ => None,
+    };
+    if key.is_none() && !host::allowed(&requested, own, &config.allowed_hosts) {
+        return Err(Error::new(
+            Kind::HostNotAllowed,
+            format!(
+                "Host '{}' is not this machine; to allow it: allowed_hosts = [\"{}\"]",
+                shorten(&requested),
+                shorten(&requested)
+            ),
+        ));
+    }
+    judge_origin(config, facts)?;
+    if key.is_none() && !config.keys.is_empty() && !is_open(facts) {
+        let found = if keys::presented(facts.headers).is_some() {
+            "the key is not one of the configured keys"
+        } else {
+            "no key was sent"
+        };
+        return Err(Error::new(
+            Kind::InvalidApiKey,
+            format!("{found}; send it as Authorization: Bearer, x-api-key or api-key"),
+        ));
+    }
+    Ok(Verdict { key })
+}
+
+fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
+    let Some(origin) = facts.headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    if !origin::origin_allowed(origin, &config.allowed_origins) {
+        return Err(Error::new(
+            Kind::OriginNotAllowed,
+            format!(
+                "Origin '{}' may not use this server; to allow it: allowed_origins = [\"{}\"]",
+                shorten(origin),
+                shorten(origin)
+            ),
+        ));
+    }
+    // A form or text/plain POST needs no preflight, so a page could send it unasked.
+    if *facts.method == Method::POST && !is_json(facts.headers) {
+        return Err(Error::new(
+            Kind::OriginNotAllowed,
+            "a request with an Origin must have Content-Type: application/json",
+        ));
+    }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let media = value.split(';').next().unwrap_or_default().trim();
+            media.eq_ignore_ascii_case("application/json")
+        })
+}
+
+/// Paths that need no key.
+fn is_open(facts: Facts<'_>) -> bool {
+    match facts.uri.path() {
+        "/healthz" | "/readyz" => true,
+        "/" => *facts.method == Method::HEAD,
+        _ => false,
+    }
+}
+
+/// Bounds what is echoed, and keeps quotes and line ends out of it.
+fn shorten(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && *c != '"' && *c != '\'')
+        .take(80)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(n, v)| {
+                (
+                    http::HeaderName::from_static(n),
+                    HeaderValue::from_static(v),
+                )
+            })
+            .collect()
+    }
+
+    fn with_key() -> Config {
+        let mut config = Config::builtin();
+        config.keys.push(Arc::new(Key {
+            name: "laptop".into(),
+            sha256: Sha256::digest(b"secret").into(),
+            rate: None,
+            class: crucible_config::checked::Class::default(),
+            defaults: crucible_config::checked::ModelDefaults::default(),
+            context: None,
+        }));
+        config
+    }
+
+    fn try_judge(
+        config: &Config,
+        method: &Method,
+        path: &'static str,
+        pairs: &[(&'static str, &'static str)],
+    ) -> Result<Verdict, Kind> {
+        let uri = Uri::from_static(path);
+        judge(
+            config,
+            &OwnName::default(),
+            Facts {
+                method,
+                uri: &uri,
+                headers: &headers(pairs),
+            },
+        )
+        .map_err(|e| e.kind)
+    }
+
+    #[test]
+    fn without_keys_any_key_passes_and_is_dropped() {
+        let config = Config::builtin();
+        let verdict = try_judge(
+            &config,
+            &Method::POST,
+            "/v1/chat/completions",
+            &[("host", "localhost"), ("authorization", "Bearer sk-any")],
+        );
+        assert!(verdict.unwrap().key.is_none());
+    }
+
+    #[test]
+    fn a_foreign_host_is_told_before_a_missing_key() {
+        let config = with_key();
+        let kind = try_judge(&config, &Method::GET, "/v1/models", &[("host", "evil.example")]);
+        assert_eq!(kind.unwrap_err(), Kind::HostNotAllowed);
+        let kind = try_judge(&config, &Method::GET, "/v1/models", &[("host", "localhost")]);
+        assert_eq!(kind.unwrap_err(), Kind::InvalidApiKey);
+    }
+
+    #[test]
+    fn a_valid_key_lifts_the_host_rule_but_not_the_origin_rule() {
+        let config = with_key();
+        let verdict = try_judge(
+            &config,
+            &Method::GET,
+            "/v1/models",
+            &[("host", "models.example"), ("x-api-key", "secret")],
+        );
+        assert_eq!(&*verdict.unwrap().key.unwrap().name, "laptop");
+        let kind = try_judge(
+            &config,
+            &Method::GET,
+            "/v1/models",
+            &[
+                ("host", "models.example"),
+                ("x-api-key", "secret"),
+                ("origin", "https://evil.example"),
+            ],
+        );
+        assert_eq!(kind.unwrap_err(), Kind::OriginNotAllowed);
+    }
+
+    #[test]
+    fn a_simple_cross_origin_post_must_be_json() {
+        let config = Config::builtin();
+        let with_type = |content_type| {
+            try_judge(
+                &config,
+                &Method::POST,
+                "/v1/chat/completions",
+                &[
+                    ("host", "localhost"),
+                    ("origin", "http://localhost:3000"),
+                    ("content-type", content_type),
+                ],
+            )
+        };
+        assert!(with_type("application/json; charset=utf-8").is_ok());
+        assert_eq!(with_type("text/plain").unwrap_err(), Kind::OriginNotAllowed);
+    }
+
+    #[test]
+    fn health_needs_no_key() {
+        let config = with_key();
+        for (method, path) in [
+            (Method::GET, "/healthz"),
+            (Method::GET, "/readyz"),
+            (Method::HEAD, "/"),
+        ] {
+            assert!(try_judge(&config, &method, path, &[("host", "localhost")]).is_ok());
+        }
+        assert!(try_judge(&config, &Method::GET, "/", &[("host", "localhost")]).is_err());
+    }
+
+    #[test]
+    fn two_framings_are_refused() {
+        let kind = try_judge(
+            &Config::builtin(),
+            &Method::POST,
+            "/v1/chat/completions",
+            &[
+                ("host", "localhost"),
+                ("content-length", "3"),
+                ("transfer-encoding", "chunked"),
+            ],
+        );
+        assert_eq!(kind.unwrap_err(), Kind::BadRequest);
+    }
+}

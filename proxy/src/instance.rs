@@ -1,0 +1,214 @@
+//! One running Crucible: started, reloaded, drained.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use crucible_config::Live;
+use crucible_router::router::Router;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin,
+    app::{self, App},
+    metrics::Metrics,
+    relay::upstream::Upstream,
+    server::{Bounds, Listener},
+    signals::Signals,
+};
+
+/// After the drain, streams get this long to hand out their last event.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A started instance.
+pub struct Instance {
+    app: App,
+    config: Arc<Live>,
+    addrs: Vec<SocketAddr>,
+    metrics_addr: Option<SocketAddr>,
+    connections: TaskTracker,
+    background: TaskTracker,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    router_cancel: CancellationToken,
+}
+
+// === impl Instance ===
+
+impl Instance {
+    /// Binds every listener, starts the router and serves.
+    ///
+    /// # Errors
+    /// An address cannot be bound; the text names it.
+    pub async fn start(config: Arc<Live>) -> io::Result<Self> {
+        let background = TaskTracker::new();
+        let connections = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let ending = CancellationToken::new();
+        let kill = CancellationToken::new();
+        let router_cancel = CancellationToken::new();
+        let current = config.current();
+        let metrics = Metrics::new();
+        let bounds = Bounds {
+            connections: current.limits.connections,
+            header_bytes: current.limits.header,
+            header: current.timeouts.header,
+            client_stall: current.timeouts.client_stall,
+        };
+        let slots = Arc::new(Semaphore::new(bounds.connections));
+        metrics.connections_limit(bounds.connections);
+        let opened = metrics.clone();
+        let on_open: crate::server::OnOpen =
+            Arc::new(move || Box::new(opened.connection()) as Box<dyn Send>);
+        let mut listeners = Vec::new();
+        for addr in &current.listen {
+            listeners.push(
+                Listener::bind(*addr, bounds, Arc::clone(&slots), Arc::clone(&on_open))
+                    .await
+                    .map_err(|e| named(*addr, &e))?,
+            );
+        }
+        let metrics_listener = match current.metrics_listen {
+            Some(addr) => Some(
+                Listener::bind(addr, bounds, Arc::new(Semaphore::new(64)), on_open)
+                    .await
+                    .map_err(|e| named(addr, &e))?,
+            ),
+            None => None,
+        };
+        let addrs = listeners
+            .iter()
+            .map(Listener::addr)
+            .collect::<io::Result<Vec<_>>>()?;
+        let metrics_addr = metrics_listener
+            .as_ref()
+            .map(Listener::addr)
+            .transpose()?;
+        let source = Arc::clone(&config);
+        let router = Router::start(
+            Arc::new(move || source.current()),
+            config.subscribe(),
+            Arc::new(metrics.clone()),
+            &background,
+            router_cancel.clone(),
+        );
+        let app = App::new(
+            Arc::clone(&config),
+            router,
+            metrics,
+            Upstream::new(current.timeouts.connect),
+            stop.clone(),
+            ending,
+        );
+        let service = app::edge(&app);
+        for listener in listeners {
+            background.spawn(listener.run(
+                service.clone(),
+                connections.clone(),
+                stop.clone(),
+                kill.clone(),
+            ));
+        }
+        if let Some(listener) = metrics_listener {
+            background.spawn(listener.run(
+                app::metrics_edge(&app, admin::metrics_paths()),
+                connections.clone(),
+                stop.clone(),
+                kill.clone(),
+            ));
+        }
+        Ok(Self {
+            app,
+            config,
+            addrs,
+            metrics_addr,
+            connections,
+            background,
+            stop,
+            kill,
+            router_cancel,
+        })
+    }
+
+    /// Where clients are served.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Where `metrics_listen` is served.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// What the handlers share.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Reads the configuration again and says in the log how that went.
+    pub fn reload(&self) {
+        match self.config.reload() {
+            Ok(reloaded) => {
+                self.app.metrics.reloaded(true);
+                tracing::info!(generation = reloaded.generation, "configuration reloaded");
+                for key in reloaded.restart_needed {
+                    tracing::warn!(key, "takes effect at the next start");
+                }
+            }
+            Err(problems) => {
+                self.app.metrics.reloaded(false);
+                tracing::error!("the configuration was not reloaded, the old one stays:\n{problems}");
+            }
+        }
+    }
+
+    /// Serves until a signal ends it: the first one drains, the second one ends at once.
+    pub async fn run(self, mut signals: Signals) {
+        loop {
+            match signals.next().await {
+                crate::signals::Signal::Reload => self.reload(),
+                crate::signals::Signal::End => break,
+            }
+        }
+        self.drain(&mut signals).await;
+    }
+
+    /// Refuses what is new, lets answers finish within `timeouts.drain`, then ends them with an error.
+    async fn drain(self, signals: &mut Signals) {
+        let budget = self.config.current().timeouts.drain;
+        tracing::info!(budget_s = budget.as_secs(), "draining");
+        self.stop.cancel();
+        self.connections.close();
+        let drained = async {
+            if timeout(budget, self.app.in_flight.emptied()).await.is_err() {
+                self.app.ending.cancel();
+            }
+            // The last bytes are handed to the sockets after an answer has ended.
+            let _ = timeout(LAST_WORDS, self.connections.wait()).await;
+        };
+        let at_once = tokio::select! {
+            () = drained => false,
+            () = signals.end() => true,
+        };
+        self.kill.cancel();
+        if !at_once {
+            self.app.router.shutdown().await;
+        }
+        self.router_cancel.cancel();
+        self.background.close();
+        tokio::select! {
+            () = self.background.wait() => {}
+            () = sleep(LAST_WORDS) => {}
+        }
+        tracing::info!("ended");
+    }
+}
+
+fn named(addr: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot listen on {addr}: {error}; is another program there? try --listen"),
+    )
+}

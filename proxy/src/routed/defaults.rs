@@ -1,0 +1,70 @@
+//! The tuned defaults, as a layer: fills gaps and says what it filled.
+
+use std::task::{Context, Poll};
+
+use crucible_config::checked::{Filled, RequestDefaults};
+use tower::{Layer, Service};
+
+use super::{Ready, Routed};
+use crate::body::Peek;
+
+/// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults;
+
+/// [`Defaults`] around the dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FillGaps<S>(S);
+
+// === impl Defaults ===
+
+impl<S> Layer<S> for Defaults {
+    type Service = FillGaps<S>;
+
+    fn layer(&self, inner: S) -> FillGaps<S> {
+        FillGaps(inner)
+    }
+}
+
+// === impl FillGaps ===
+
+impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGaps<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut routed: Routed) -> S::Future {
+        let engine = routed.app.router.engine_config(&routed.candidate.engine);
+        if let Some(engine) = engine {
+            let configured = routed.config.request_defaults(
+                &engine,
+                &routed.candidate.model,
+                routed.key.as_deref(),
+            );
+            let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
+            routed.defaults = gaps(&routed.peek, configured, honours_penalties);
+        }
+        self.0.call(routed)
+    }
+}
+
+/// The configured defaults that the request does not set. MLX does not know penalties (LM Studio
+/// 0.4, `mlx_engine/generate.py`), so none are sent there.
+pub(crate) fn gaps(
+    peek: &Peek,
+    configured: RequestDefaults,
+    honours_penalties: bool,
+) -> RequestDefaults {
+    let gap = |name: &str, filled: Option<Filled<f64>>| filled.filter(|_| !peek.has(name));
+    let penalty = |name: &str, filled| gap(name, filled).filter(|_| honours_penalties);
+    RequestDefaults {
+        temperature: gap("temperature", configured.temperature),
+        top_p: gap("top_p", configured.top_p),
+        frequency_penalty: penalty("frequency_penalty", configured.frequency_penalty),
+        presence_penalty: penalty("presence_penalty", configured.presence_penalty),
+    }
+}

@@ -1,0 +1,60 @@
+//! The inner stack: from a request with a permit to the engine's answer.
+//!
+//! Applied anew for each candidate of the plan, since what is filled in and which dialect is
+//! spoken depend on the engine and the model.
+
+mod defaults;
+mod dialect;
+mod relay;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use crucible_config::{
+    Config,
+    checked::{Key, RequestDefaults},
+};
+use crucible_router::{permit::Permit, plan::Candidate};
+use tower::{Service, ServiceBuilder};
+
+pub(crate) use defaults::Defaults;
+pub(crate) use dialect::{Dialect, Outgoing, Shape};
+pub(crate) use relay::Relay;
+
+use crate::{
+    app::{App, exchange::Exchange},
+    body::Peek,
+    error::Error,
+};
+
+/// A request that holds its permit.
+pub(crate) struct Routed {
+    pub(crate) app: App,
+    pub(crate) config: Arc<Config>,
+    pub(crate) exchange: Arc<Exchange>,
+    /// As the client sent it, decoded.
+    pub(crate) body: Bytes,
+    pub(crate) peek: Arc<Peek>,
+    pub(crate) candidate: Candidate,
+    pub(crate) permit: Permit,
+    pub(crate) key: Option<Arc<Key>>,
+    /// What is filled in where the client is silent; empty until [`Defaults`].
+    pub(crate) defaults: RequestDefaults,
+}
+
+/// `Defaults -> Dialect -> Relay`.
+pub(crate) fn stack() -> impl Service<Routed, Response = Response, Error = Error, Future: Send> + Clone
+{
+    ServiceBuilder::new()
+        // What the client left open, decided per engine, model and key.
+        .layer(Defaults)
+        // The engine's own body: spliced bytes, or a translation for Ollama.
+        .layer(Dialect)
+        // Sends, judges the first event, streams; the permit lives in the body from here on.
+        .service(Relay)
+}
+
+/// tower's readiness, which none of these services needs.
+pub(crate) type Ready = std::task::Poll<Result<(), Error>>;
+

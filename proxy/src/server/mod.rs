@@ -1,0 +1,133 @@
+//! Sockets: bind, accept within a bound, serve each connection with its own clocks, drain.
+//!
+//! `axum::serve` 0.8 closes neither a silent connection nor a stalled header, so the accept loop
+//! is our own, over hyper's HTTP/1.1 connection.
+
+mod connection;
+mod phase;
+mod socket;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+pub use connection::Peer;
+pub use phase::Phased;
+
+/// Bounds of the client side.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections; further ones wait in the listen backlog.
+    pub connections: usize,
+    /// Header size in bytes.
+    pub header_bytes: usize,
+    /// From the first byte of a header (of a new connection: from its accept) to its end.
+    pub header: Duration,
+    /// A client that does not read what is there for it.
+    pub client_stall: Duration,
+}
+
+/// Called when a connection opens; what it returns is dropped when it closes.
+pub type OnOpen = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
+
+/// A bound listener and what its connections need.
+pub struct Listener {
+    socket: TcpListener,
+    slots: Arc<Semaphore>,
+    bounds: Bounds,
+    on_open: OnOpen,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds; the slots may be shared with other listeners.
+    pub async fn bind(
+        addr: SocketAddr,
+        bounds: Bounds,
+        slots: Arc<Semaphore>,
+        on_open: OnOpen,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::bind(addr).await?;
+        Ok(Self {
+            socket,
+            slots,
+            bounds,
+            on_open,
+        })
+    }
+
+    /// Where it listens, the real port included.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts until `kill`, so that a drain can still be asked whether it is ready. Connections go
+    /// on in tasks of `tracker`: idle ones close at `stop`, busy ones after their answer, all of
+    /// them at `kill`.
+    pub async fn run<S, B>(
+        self,
+        service: S,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+        kill: CancellationToken,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = std::convert::Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        loop {
+            let accepted = tokio::select! {
+                () = kill.cancelled() => break,
+                accepted = self.accept() => accepted,
+            };
+            let (stream, peer, slot) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    // Out of descriptors, most likely: closing connections frees them, not us.
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let open = (self.on_open)();
+            let connection = connection::serve(
+                stream,
+                peer,
+                service.clone(),
+                self.bounds,
+                stop.clone(),
+                kill.clone(),
+            );
+            tracker.spawn(async move {
+                connection.await;
+                drop((open, slot));
+            });
+        }
+    }
+
+    async fn accept(
+        &self,
+    ) -> io::Result<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, peer) = self.socket.accept().await?;
+        Ok((stream, peer, slot))
+    }
+}

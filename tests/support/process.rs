@@ -1,0 +1,232 @@
+//! A running Crucible, ended when it is dropped.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::binary;
+
+/// Longest wait for anything that a test waits for; generous, since the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `crucible serve` with a configuration of its own.
+pub struct Crucible {
+    child: Child,
+    url: String,
+    metrics_url: Option<String>,
+    folder: TempDir,
+    log: Arc<Mutex<String>>,
+    lines: Receiver<String>,
+}
+
+impl Crucible {
+    /// Starts it with this configuration (a listen address on port 0 and a state folder are added)
+    /// and returns once it listens.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(toml: &str) -> Self {
+        Self::start_with(toml, &[], &[])
+    }
+
+    /// The same with further arguments and environment variables.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(toml: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let config = folder.path().join("crucible.toml");
+        let mut text = String::new();
+        if !toml.contains("listen =") {
+            text.push_str("listen = \"127.0.0.1:0\"\n");
+        }
+        text.push_str(&format!(
+            "state_dir = {:?}\n{toml}\n",
+            folder.path().join("state").display().to_string()
+        ));
+        std::fs::write(&config, text).expect("the configuration is written");
+        let mut command = Command::new(binary::crucible());
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("crucible starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let sink = Arc::clone(&log);
+        thread::spawn(move || {
+            let mut stderr = stderr;
+            let mut buf = [0_u8; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut buf) {
+                let text = String::from_utf8_lossy(&buf[..n]).into_owned();
+                sink.lock().expect("not poisoned").push_str(&text);
+            }
+        });
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut this = Self {
+            child,
+            url: String::new(),
+            metrics_url: None,
+            folder,
+            log,
+            lines,
+        };
+        this.url = this.listening();
+        if toml.contains("metrics_listen") {
+            this.metrics_url = Some(this.listening());
+        }
+        this
+    }
+
+    fn listening(&mut self) -> String {
+        match self.line_with("listening on ") {
+            Some(line) => line
+                .split_whitespace()
+                .last()
+                .expect("an address")
+                .trim_end_matches('/')
+                .to_owned(),
+            None => panic!("crucible does not listen; its log:\n{}", self.log()),
+        }
+    }
+
+    /// The next line of its output that contains `text`.
+    pub fn line_with(&mut self, text: &str) -> Option<String> {
+        let until = Instant::now() + PATIENCE;
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            if line.contains(text) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of a path.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Address for raw sockets.
+    pub fn addr(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// URL of `metrics_listen`, where it is configured.
+    pub fn metrics_url(&self) -> Option<&str> {
+        self.metrics_url.as_deref()
+    }
+
+    /// Everything that it wrote to stderr so far.
+    ///
+    /// # Panics
+    /// Never in practice.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("not poisoned").clone()
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("crucible.toml")
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, `TERM`, `HUP`, ...
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(sent.success(), "the process takes SIG{name}");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < until, "crucible ends; its log:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs `crucible` with arguments to its end: exit code, stdout, stderr.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn command(args: &[&str], stdin: &str) -> (i32, String, String) {
+        use std::io::Write;
+        let mut child = Command::new(binary::crucible())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("crucible starts");
+        child
+            .stdin
+            .take()
+            .expect("stdin is piped")
+            .write_all(stdin.as_bytes())
+            .expect("stdin is read");
+        let out = child.wait_with_output().expect("it ends");
+        (
+            out.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
+    }
+}
+
+impl Drop for Crucible {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of crucible ---\n{}", self.log());
+        }
+    }
+}
