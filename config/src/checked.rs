@@ -8,6 +8,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::glob::Globs;
+
 /// Everything that Crucible may be told, after checking.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -61,6 +63,8 @@ pub struct Config {
     pub keys: Vec<Arc<Key>>,
     /// The typed values of the 39 rows.
     pub tuning: Tuning,
+    /// Compiled patterns of the above; one that is missing here is compiled at use.
+    pub globs: Globs,
 }
 
 /// The built-in profile that lies under the other layers.

@@ -7,8 +7,19 @@
 //!
 //! This crate knows nothing of HTTP or engines' APIs.
 
+mod check;
 pub mod checked;
+pub mod glob;
+pub mod keys;
+pub mod kind;
+pub mod layers;
+mod lookup;
 pub mod problem;
+pub mod settings;
+pub mod show;
+pub mod tuning;
 
 pub use checked::Config;
+pub use layers::{Flags, Loaded, Sources, load};
 pub use problem::{Problem, Problems, Severity};
+pub use settings::{Layer, Origin};

@@ -1,0 +1,228 @@
+//! Who may reach Crucible: addresses, hosts, origins, keys, opened paths.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::models;
+use crate::{
+    checked::{Class, Key},
+    kind::{self, Value},
+    settings::{Report, Settings},
+};
+
+pub(super) fn listen(
+    settings: &Settings,
+    keys: &[Arc<Key>],
+    report: &mut Report,
+) -> Vec<SocketAddr> {
+    let all = match settings.value("listen") {
+        Some(Value::Addresses(all)) => all.clone(),
+        _ => Vec::new(),
+    };
+    let source = settings.source("listen");
+    for (i, address) in all.iter().enumerate() {
+        if address.port() != 0 && all.get(..i).is_some_and(|before| before.contains(address)) {
+            let found = format!("{address} twice");
+            report.error("listen", &source, &found, "each address once", "");
+        }
+        check_open(settings, "listen", *address, keys, report);
+    }
+    all
+}
+
+pub(super) fn metrics_listen(
+    settings: &Settings,
+    listen: &[SocketAddr],
+    keys: &[Arc<Key>],
+    report: &mut Report,
+) -> Option<SocketAddr> {
+    let address = match settings.value("metrics_listen") {
+        Some(Value::Addresses(all)) => all.first().copied()?,
+        _ => return None,
+    };
+    if address.port() != 0 && listen.contains(&address) {
+        let found = format!("{address}, which is in listen");
+        let source = settings.source("metrics_listen");
+        report.error(
+            "metrics_listen",
+            &source,
+            &found,
+            "an address of its own",
+            "leave it out",
+        );
+    }
+    check_open(settings, "metrics_listen", address, keys, report);
+    Some(address)
+}
+
+/// Beyond loopback there must be a key, or the word that there shall be none.
+fn check_open(
+    settings: &Settings,
+    path: &str,
+    address: SocketAddr,
+    keys: &[Arc<Key>],
+    report: &mut Report,
+) {
+    let guarded = !keys.is_empty() || settings.count("key") > 0;
+    if !address.ip().to_canonical().is_loopback()
+        && !guarded
+        && !settings.flag("allow_unauthenticated")
+    {
+        report.error(
+            path,
+            &settings.source(path),
+            &format!("{address} without a key"),
+            "an address of this machine only, such as \"127.0.0.1:8484\", or a key",
+            "make a key with `crucible key new`, or set allow_unauthenticated = true to let \
+             everyone in",
+        );
+    }
+}
+
+pub(super) fn allowed_hosts(settings: &Settings, report: &mut Report) -> Vec<String> {
+    let path = "allowed_hosts";
+    let mut hosts = settings.texts(path);
+    for host in &mut hosts {
+        if host.is_empty() || host.contains(['/', ' ', ':']) {
+            let hint = "without scheme, port and path";
+            let source = settings.source(path);
+            report.error(path, &source, &kind::quoted(host), "a host name", hint);
+        }
+        *host = host.to_ascii_lowercase();
+    }
+    hosts
+}
+
+pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<String> {
+    let path = "allowed_origins";
+    let mut origins = settings.texts(path);
+    for origin in &mut origins {
+        let trimmed = origin.trim_end_matches('/').to_ascii_lowercase();
+        let host = trimmed.split_once("://").map(|(_, host)| host);
+        if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+            let expected = "an origin such as \"https://chat.example.org\"";
+            let source = settings.source(path);
+            report.error(
+                path,
+                &source,
+                &kind::quoted(origin),
+                expected,
+                "with scheme, without path",
+            );
+        }
+        *origin = trimmed;
+    }
+    origins
+}
+
+pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String> {
+    let path = "guard.open";
+    let all = settings.texts(path);
+    for one in all.iter().filter(|one| !one.starts_with('/')) {
+        let source = settings.source(path);
+        let hint = "it starts with a slash";
+        report.error(
+            path,
+            &source,
+            &kind::quoted(one),
+            "a path such as \"/api/pull\"",
+            hint,
+        );
+    }
+    all
+}
+
+pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
+    let mut keys: Vec<Arc<Key>> = Vec::new();
+    for i in 0..settings.count("key") {
+        let table = format!("key[{i}]");
+        let at = |key: &str| format!("{table}.{key}");
+        let source = settings.source(&table);
+        let name = settings.text(&at("name"));
+        if name.is_none() && !report.has(&at("name")) {
+            report.error(
+                &at("name"),
+                &source,
+                "no name",
+                "a name for logs",
+                "add name = \"...\"",
+            );
+        }
+        let sha256 = hash(settings, &at("hash"), report);
+        let (Some(name), Some(sha256)) = (name, sha256) else {
+            continue;
+        };
+        if keys.iter().any(|key| &*key.name == name) {
+            let found = format!("a second key {}", kind::quoted(name));
+            let source = settings.source(&at("name"));
+            report.error(
+                &at("name"),
+                &source,
+                &found,
+                "a name that no other key has",
+                "",
+            );
+        }
+        if let Some(twin) = keys.iter().find(|key| key.sha256 == sha256) {
+            let found = format!("the hash of key {:?}", twin.name);
+            let source = settings.source(&at("hash"));
+            let hint = "make another with `crucible key new`";
+            report.error(
+                &at("hash"),
+                &source,
+                &found,
+                "a hash that no other key has",
+                hint,
+            );
+        }
+        keys.push(Arc::new(Key {
+            name: name.into(),
+            sha256,
+            rate: match settings.value(&at("rate")) {
+                Some(Value::Rate(rate)) => Some(*rate),
+                _ => None,
+            },
+            class: match settings.text(&at("class")) {
+                Some("background") => Class::Background,
+                _ => Class::Interactive,
+            },
+            defaults: models::defaults(settings, &at("defaults")),
+            context: settings.integer(&at("context")),
+        }));
+    }
+    keys
+}
+
+fn hash(settings: &Settings, path: &str, report: &mut Report) -> Option<[u8; 32]> {
+    let expected = "\"sha256:\" and 64 hexadecimal digits";
+    let hint = "make one with `crucible key new`";
+    let source = settings.source(path);
+    let Some(text) = settings.text(path) else {
+        if !report.has(path) {
+            report.error(path, &source, "no hash", expected, hint);
+        }
+        return None;
+    };
+    let read = text.strip_prefix("sha256:").and_then(read_hex);
+    if read.is_none() {
+        // It may be the key itself, so it is not shown.
+        report.error(
+            path,
+            &source,
+            "something that is not a hash",
+            expected,
+            hint,
+        );
+    }
+    read
+}
+
+fn read_hex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,96 @@
+//! Keys that say the same: the higher layer wins, within one layer the first of a pair.
+
+use crate::{
+    keys::{self, Shape},
+    kind::Value,
+    settings::{Layer, Report, Settings},
+};
+
+/// (wins within one layer, loses).
+const SAME: [(&str, &str); 6] = [
+    ("timeouts.idle", "tuning.lmstudio.stream_timeout"),
+    (
+        "tuning.ollama.max_loaded_models",
+        "tuning.environment.OLLAMA_MAX_LOADED_MODELS",
+    ),
+    (
+        "tuning.ollama.max_queue",
+        "tuning.environment.OLLAMA_MAX_QUEUE",
+    ),
+    (
+        "tuning.ollama.num_parallel",
+        "tuning.environment.OLLAMA_NUM_PARALLEL",
+    ),
+    (
+        "tuning.ollama.num_threads",
+        "tuning.environment.OLLAMA_NUM_THREADS",
+    ),
+    (
+        "tuning.ollama.numa_policy",
+        "tuning.environment.OLLAMA_NUMA_POLICY",
+    ),
+];
+
+/// Gives both keys of each pair the winner's value and origin.
+pub(super) fn agree(settings: &mut Settings, report: &mut Report) {
+    let fixed = keys::fixed();
+    for (first, second) in SAME {
+        warn_if_different(settings, report, first, second);
+        let (from, to) = if settings.layer(second) > settings.layer(first) {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        let kind = fixed
+            .iter()
+            .find(|(path, _)| path == to)
+            .and_then(|(_, key)| match key.shape {
+                Shape::Value(kind) => Some(kind),
+                _ => None,
+            });
+        let Some((kind, winner)) = kind.zip(settings.entries.get(from).cloned()) else {
+            continue;
+        };
+        let value = match &winner.value {
+            Value::Integer(n) => kind.read_text(&n.to_string()),
+            Value::Text(text) => kind.read_text(text),
+            other => Ok(other.clone()),
+        };
+        match value {
+            Ok(value) => settings.set(to, value, winner.origin),
+            Err(wrong) => {
+                let expected = kind.expected();
+                report.error(
+                    from,
+                    &winner.origin.source,
+                    &wrong.found,
+                    &expected,
+                    &wrong.hint,
+                );
+            }
+        }
+    }
+}
+
+/// Warns where two keys of one layer say the same thing differently; `first` wins.
+pub(super) fn warn_if_different(
+    settings: &Settings,
+    report: &mut Report,
+    first: &str,
+    second: &str,
+) {
+    let (Some(a), Some(b)) = (settings.entries.get(first), settings.entries.get(second)) else {
+        return;
+    };
+    let plain = |value: &Value| value.to_text().trim_matches('"').to_owned();
+    let differs = plain(&a.value) != plain(&b.value);
+    if a.origin.layer == b.origin.layer && a.origin.layer > Layer::Profile && differs {
+        report.warn(
+            second,
+            &b.origin.source,
+            &plain(&b.value),
+            &format!("{}, as {first} says", plain(&a.value)),
+            &format!("{first} wins; remove one of them"),
+        );
+    }
+}

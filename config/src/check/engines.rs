@@ -1,0 +1,486 @@
+//! `[[engine]]` and `[pool.*]`.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use url::{Host, Url};
+
+use super::agree::warn_if_different;
+use crate::{
+    checked::{Device, Engine, EngineKind, Manage, Pool},
+    kind::{self, Value},
+    settings::{Report, Settings},
+};
+
+const KIND_DEFAULT: &str = "default of its kind";
+
+/// Default device of a kind.
+pub(crate) const fn device_of(kind: EngineKind) -> Device {
+    match kind {
+        EngineKind::Lmstudio | EngineKind::Openai => Device::Gpu,
+        EngineKind::Ollama => Device::Auto,
+        EngineKind::Llamacpp => Device::Cpu,
+    }
+}
+
+/// Default permits of a kind.
+pub(crate) const fn permits_of(kind: EngineKind) -> u32 {
+    match kind {
+        EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => 2,
+        EngineKind::Openai => 32,
+    }
+}
+
+/// Default queue of a kind.
+pub(crate) const fn queue_of(kind: EngineKind) -> u32 {
+    match kind {
+        EngineKind::Ollama => 10,
+        EngineKind::Lmstudio | EngineKind::Llamacpp => 64,
+        EngineKind::Openai => 256,
+    }
+}
+
+pub(super) fn engines(
+    settings: &mut Settings,
+    folder: Option<&Path>,
+    report: &mut Report,
+) -> Vec<Engine> {
+    let mut engines: Vec<Engine> = Vec::new();
+    for i in 0..settings.count("engine") {
+        let table = format!("engine[{i}]");
+        let Some(engine) = engine(settings, &table, folder, report) else {
+            continue;
+        };
+        let name_path = format!("{table}.name");
+        if engines
+            .iter()
+            .any(|other| other.name.eq_ignore_ascii_case(&engine.name))
+        {
+            report.error(
+                &name_path,
+                &settings.source(&name_path),
+                &format!("a second engine {:?}", engine.name),
+                "a name that no other engine has",
+                "names are compared without case",
+            );
+        }
+        let twin = engine.url.as_ref().and_then(|url| {
+            let same = |other: &&Engine| {
+                other
+                    .url
+                    .as_ref()
+                    .is_some_and(|u| address(u) == address(url))
+            };
+            engines.iter().find(same)
+        });
+        if let Some(twin) = twin {
+            let path = format!("{table}.url");
+            report.error(
+                &path,
+                &settings.source(&path),
+                &format!("the address of engine {:?}", twin.name),
+                "an address that no other engine has",
+                "one server is one engine",
+            );
+        }
+        engines.push(engine);
+    }
+    engines
+}
+
+fn address(url: &Url) -> (String, Option<u16>) {
+    let host = match url.host() {
+        Some(Host::Ipv4(ip)) if ip.is_loopback() => "localhost".into(),
+        Some(Host::Ipv6(ip)) if ip.is_loopback() => "localhost".into(),
+        _ => url.host_str().unwrap_or_default().to_ascii_lowercase(),
+    };
+    (host, url.port_or_known_default())
+}
+
+fn engine(
+    settings: &mut Settings,
+    table: &str,
+    folder: Option<&Path>,
+    report: &mut Report,
+) -> Option<Engine> {
+    let at = |key: &str| format!("{table}.{key}");
+    let name = name(settings, table, report);
+    let kind = engine_kind(settings, table, report);
+    let (name, kind) = (name?, kind?);
+    let model_path = settings
+        .text(&at("model_path"))
+        .map(|text| folder.map_or_else(|| text.into(), |folder| folder.join(text)));
+    let manage = match settings.text(&at("manage")) {
+        Some("observe") => Manage::Observe,
+        Some("models") => Manage::Models,
+        Some("spawn") => Manage::Spawn,
+        _ => match kind {
+            EngineKind::Lmstudio | EngineKind::Ollama => Manage::Models,
+            EngineKind::Llamacpp if model_path.is_some() => Manage::Spawn,
+            EngineKind::Llamacpp | EngineKind::Openai => Manage::Observe,
+        },
+    };
+    check_manage(settings, table, kind, manage, model_path.is_some(), report);
+    let url = engine_url(settings, table, kind, manage, report);
+    let device = match settings.text(&at("device")) {
+        Some("gpu") => Device::Gpu,
+        Some("cpu") => Device::Cpu,
+        Some("auto") => Device::Auto,
+        _ => device_of(kind),
+    };
+    if kind == EngineKind::Ollama {
+        same_as_tuning(
+            settings,
+            report,
+            &at("permits"),
+            "tuning.ollama.num_parallel",
+        );
+        same_as_tuning(settings, report, &at("queue"), "tuning.ollama.max_queue");
+    }
+    for (key, value) in [
+        ("device", Value::Text(word(device).into())),
+        ("permits", Value::Integer(permits_of(kind).into())),
+        ("queue", Value::Integer(queue_of(kind).into())),
+        ("defaults", Value::Boolean(true)),
+        ("allow_cloud", Value::Boolean(false)),
+        ("websocket", Value::Boolean(false)),
+    ] {
+        settings.fill(&at(key), value, KIND_DEFAULT);
+    }
+    only_for(
+        settings,
+        report,
+        &at("allow_cloud"),
+        kind,
+        EngineKind::Ollama,
+    );
+    only_for(
+        settings,
+        report,
+        &at("websocket"),
+        kind,
+        EngineKind::Lmstudio,
+    );
+    let mut command = settings.texts(&at("command"));
+    if manage == Manage::Spawn && command.is_empty() {
+        command = vec!["llama-server".into()];
+    }
+    Some(Engine {
+        name: name.into(),
+        kind,
+        url,
+        device,
+        pool: settings.text(&at("pool")).map(Arc::from),
+        api_key_env: api_key_env(settings, table, report),
+        manage,
+        permits: settings.integer(&at("permits")).unwrap_or(permits_of(kind)),
+        queue: settings.integer(&at("queue")).unwrap_or(queue_of(kind)),
+        defaults: settings.boolean(&at("defaults")).unwrap_or(true),
+        allow_cloud: settings.flag(&at("allow_cloud")),
+        passthrough: passthrough(settings, table, report),
+        websocket: settings.flag(&at("websocket")),
+        command,
+        model_path,
+    })
+}
+
+const fn word(device: Device) -> &'static str {
+    match device {
+        Device::Gpu => "gpu",
+        Device::Cpu => "cpu",
+        Device::Auto => "auto",
+    }
+}
+
+fn name(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
+    let path = format!("{table}.name");
+    let source = settings.source(&path);
+    let Some(name) = settings.text(&path) else {
+        if settings.value(&path).is_some() || !report.has(&path) {
+            report.error(&path, &source, "no name", "a name", "add name = \"...\"");
+        }
+        return None;
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.chars().all(plain) {
+        let hint = if name.contains('/') {
+            "a slash separates engine and model"
+        } else {
+            ""
+        };
+        let expected = "letters, digits, '-', '_' and '.'";
+        report.error(&path, &source, &kind::quoted(name), expected, hint);
+    }
+    Some(name.to_owned())
+}
+
+fn engine_kind(settings: &Settings, table: &str, report: &mut Report) -> Option<EngineKind> {
+    const KINDS: [(&str, EngineKind); 4] = [
+        ("lmstudio", EngineKind::Lmstudio),
+        ("ollama", EngineKind::Ollama),
+        ("llamacpp", EngineKind::Llamacpp),
+        ("openai", EngineKind::Openai),
+    ];
+    let path = format!("{table}.kind");
+    let text = settings.text(&path);
+    if let Some((_, kind)) = KINDS.into_iter().find(|(word, _)| Some(*word) == text) {
+        return Some(kind);
+    }
+    // A word of the file was checked when it was read; one of a flag was not.
+    if !report.has(&path) {
+        let found = text.map_or_else(|| "no kind".into(), kind::quoted);
+        let hint = text
+            .and_then(|text| kind::nearest(text, KINDS.map(|(word, _)| word)))
+            .map(|near| format!("did you mean {near:?}?"))
+            .unwrap_or_default();
+        let expected = "one of \"lmstudio\", \"ollama\", \"llamacpp\", \"openai\"";
+        report.error(&path, &settings.source(&path), &found, expected, &hint);
+    }
+    None
+}
+
+fn check_manage(
+    settings: &Settings,
+    table: &str,
+    kind: EngineKind,
+    manage: Manage,
+    has_model: bool,
+    report: &mut Report,
+) {
+    let path = format!("{table}.manage");
+    let source = settings.source(&path);
+    match (manage, kind) {
+        (Manage::Spawn, EngineKind::Llamacpp) if !has_model => report.error(
+            &format!("{table}.model_path"),
+            &source,
+            "no model_path",
+            "the model file that the spawned engine serves",
+            "add model_path = \"model.gguf\"",
+        ),
+        (Manage::Spawn, EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Openai) => report
+            .error(
+                &path,
+                &source,
+                "\"spawn\"",
+                "\"observe\" or \"models\" for this kind",
+                "only llamacpp engines are started as children",
+            ),
+        (Manage::Models, EngineKind::Openai | EngineKind::Llamacpp) => report.warn(
+            &path,
+            &source,
+            "\"models\"",
+            "\"observe\" for this kind",
+            "it has no way to load or unload a model",
+        ),
+        _ => {}
+    }
+}
+
+fn engine_url(
+    settings: &mut Settings,
+    table: &str,
+    kind: EngineKind,
+    manage: Manage,
+    report: &mut Report,
+) -> Option<Url> {
+    let path = format!("{table}.url");
+    let default = match kind {
+        EngineKind::Lmstudio => Some("http://127.0.0.1:1234"),
+        EngineKind::Ollama => Some("http://127.0.0.1:11434"),
+        EngineKind::Llamacpp => Some("http://127.0.0.1:8080"),
+        EngineKind::Openai => None,
+    };
+    if settings.text(&path).is_none() {
+        if manage == Manage::Spawn || report.has(&path) {
+            return None;
+        }
+        let Some(default) = default else {
+            let source = settings.source(&path);
+            report.error(
+                &path,
+                &source,
+                "no url",
+                "the engine's address",
+                "add url = \"http://...\"",
+            );
+            return None;
+        };
+        settings.fill(&path, Value::Text(default.into()), KIND_DEFAULT);
+    }
+    let source = settings.source(&path);
+    let text = settings.text(&path).unwrap_or_default().to_owned();
+    let expected = "an address such as \"http://127.0.0.1:1234\"";
+    let mut url = match Url::parse(&text) {
+        Ok(url) if url.scheme() == "http" || url.scheme() == "https" => url,
+        Ok(url) if url.has_host() => {
+            let found = format!("the scheme {:?}", url.scheme());
+            report.error(&path, &source, &found, "http or https", "");
+            return None;
+        }
+        _ => {
+            let found = if text.contains('@') {
+                "a text that is no URL".into()
+            } else {
+                kind::quoted(&text)
+            };
+            let hint = if text.contains("://") {
+                ""
+            } else {
+                "add http:// in front"
+            };
+            report.error(&path, &source, &found, expected, hint);
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let hint = "put the token into an environment variable and its name into api_key_env";
+        report.error(
+            &path,
+            &source,
+            "an address with credentials",
+            expected,
+            hint,
+        );
+        return None;
+    }
+    if matches!(url.path(), "/v1" | "/v1/") {
+        let hint = "Crucible adds the paths itself";
+        report.warn(
+            &path,
+            &source,
+            "an address that ends in /v1",
+            "an address without a path",
+            hint,
+        );
+        url.set_path("/");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        let hint = "Crucible adds the paths itself";
+        report.error(
+            &path,
+            &source,
+            &kind::quoted(&text),
+            "an address without a path",
+            hint,
+        );
+    }
+    Some(url)
+}
+
+fn api_key_env(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
+    let path = format!("{table}.api_key_env");
+    let name = settings.text(&path)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !name.chars().all(plain) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        // It may be the token itself, so it is not shown.
+        report.error(
+            &path,
+            &settings.source(&path),
+            "something that is not a variable's name",
+            "the name of an environment variable, such as \"LM_API_TOKEN\"",
+            "the token itself does not belong in the file",
+        );
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn passthrough(settings: &Settings, table: &str, report: &mut Report) -> Vec<String> {
+    let path = format!("{table}.passthrough");
+    let all = settings.texts(&path);
+    for word in &all {
+        if !["responses", "messages"].contains(&word.as_str()) {
+            let hint = kind::nearest(word, ["responses", "messages"])
+                .map(|near| format!("did you mean {near:?}?"))
+                .unwrap_or_default();
+            let source = settings.source(&path);
+            report.error(
+                &path,
+                &source,
+                &kind::quoted(word),
+                "\"responses\" or \"messages\"",
+                &hint,
+            );
+        }
+    }
+    all
+}
+
+fn only_for(
+    settings: &Settings,
+    report: &mut Report,
+    path: &str,
+    kind: EngineKind,
+    only: EngineKind,
+) {
+    if settings.flag(path) && kind != only {
+        let source = settings.source(path);
+        let expected = format!("false for this kind, it means something for {only:?} only");
+        report.warn(path, &source, "true", &expected.to_lowercase(), "remove it");
+    }
+}
+
+/// An engine's own key against the tuning row that says the same.
+fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, tuning: &str) {
+    warn_if_different(settings, report, own, tuning);
+    if settings.layer(own).is_none() || settings.layer(tuning) > settings.layer(own) {
+        if let Some(entry) = settings.entries.get(tuning).cloned() {
+            settings.entries.insert(own.to_owned(), entry);
+        }
+    }
+}
+
+pub(super) fn pools(
+    settings: &mut Settings,
+    engines: &[Engine],
+    report: &mut Report,
+) -> BTreeMap<String, Pool> {
+    for (budget, tuning) in [("pool.cpu.budget", "tuning.ollama.memory_limit")] {
+        warn_if_different(settings, report, budget, tuning);
+        if settings.layer(tuning) > settings.layer(budget) {
+            settings.entries.shift_remove(budget);
+        }
+    }
+    if settings.layer("tuning.lmstudio.gpu_memory_fraction") > settings.layer("pool.gpu.budget") {
+        settings.entries.shift_remove("pool.gpu.budget");
+    }
+    let names: Vec<String> = settings
+        .tables
+        .keys()
+        .filter_map(|t| t.strip_prefix("pool."))
+        .map(str::to_owned)
+        .collect();
+    let mut used: Vec<&str> = vec!["gpu", "cpu"];
+    used.extend(engines.iter().filter_map(|engine| engine.pool.as_deref()));
+    let mut pools = BTreeMap::new();
+    for name in names {
+        let table = format!("pool.{name}");
+        let source = settings.source(&table);
+        if !used.contains(&name.as_str()) {
+            let hint = kind::nearest(&name, used.iter().copied())
+                .map(|near| format!("did you mean {near:?}?"))
+                .unwrap_or_default();
+            let expected = format!("a pool that an engine uses: {}", used.join(", "));
+            report.error(&table, &source, "a pool without engines", &expected, &hint);
+        }
+        let pool = Pool {
+            memory: settings.integer(&format!("{table}.memory")),
+            budget: settings.integer(&format!("{table}.budget")),
+            exclusive: settings.flag(&format!("{table}.exclusive")),
+        };
+        if let (Some(memory), Some(budget)) = (pool.memory, pool.budget) {
+            if budget > memory {
+                let path = format!("{table}.budget");
+                let expected = format!("at most the pool's memory, {memory} bytes");
+                report.error(
+                    &path,
+                    &settings.source(&path),
+                    &budget.to_string(),
+                    &expected,
+                    "",
+                );
+            }
+        }
+        pools.insert(name, pool);
+    }
+    pools
+}

@@ -1,0 +1,297 @@
+//! From layered settings to a [`Config`] that cannot be wrong.
+//!
+//! Each part reads its own paths, reports what is wrong and goes on with a harmless value, so
+//! that one run finds everything. The result is used only when no error was reported.
+
+mod access;
+mod agree;
+mod engines;
+mod models;
+mod rules;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use crate::{
+    checked::{
+        Config, ContextPolicy, Fit, Limits, LmstudioTuning, Log, LogFormat, OllamaTuning, OnExit,
+        ProfileName, Routing, Sampling, Scheduler, Timeouts, Tuning,
+    },
+    glob::Globs,
+    settings::{Report, Settings},
+    tuning::{Group, TUNINGS},
+};
+
+pub(crate) use engines::{device_of, permits_of, queue_of};
+
+/// `folder` is the configuration file's, for relative paths.
+pub(crate) fn check(
+    settings: &mut Settings,
+    profile: ProfileName,
+    folder: Option<&Path>,
+    report: &mut Report,
+) -> Config {
+    agree::agree(settings, report);
+    let engines = engines::engines(settings, folder, report);
+    let pools = engines::pools(settings, &engines, report);
+    let models = models::models(settings, &engines, report);
+    let virtual_models = rules::virtual_models(settings, &engines, report);
+    let rules = rules::rules(settings, report);
+    let keys = access::keys(settings, report);
+    let listen = access::listen(settings, &keys, report);
+    let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
+    let tuning = tuning(settings, report);
+    let mut config = Config {
+        listen,
+        profile,
+        default_model: settings.text("default_model").map(str::to_owned),
+        on_exit: match settings.text("on_exit") {
+            Some("leave") => OnExit::Leave,
+            _ => OnExit::Unload,
+        },
+        allow_unauthenticated: settings.flag("allow_unauthenticated"),
+        metrics_listen,
+        builtin_rules: settings.flag("builtin_rules"),
+        allowed_hosts: access::allowed_hosts(settings, report),
+        allowed_origins: access::allowed_origins(settings, report),
+        state_dir: settings
+            .text("state_dir")
+            .map_or_else(default_state_dir, PathBuf::from),
+        engines,
+        models,
+        pools,
+        timeouts: timeouts(settings),
+        limits: limits(settings),
+        context: context(settings, &tuning, report),
+        routing: Routing {
+            first_token: settings.duration("routing.first_token"),
+        },
+        scheduler: scheduler(settings),
+        warm: settings.texts("startup.warm"),
+        log: log(settings, report),
+        guard_open: access::guard_open(settings, report),
+        rules,
+        virtual_models,
+        keys,
+        tuning,
+        globs: Globs::default(),
+    };
+    config.globs = Globs::of(&config);
+    config
+}
+
+fn default_state_dir() -> PathBuf {
+    directories::ProjectDirs::from("", "", "crucible").map_or_else(
+        || std::env::temp_dir().join("crucible"),
+        |dirs| {
+            dirs.state_dir()
+                .unwrap_or_else(|| dirs.data_local_dir())
+                .to_path_buf()
+        },
+    )
+}
+
+fn timeouts(settings: &Settings) -> Timeouts {
+    let time = |key: &str| settings.duration(&format!("timeouts.{key}"));
+    Timeouts {
+        queue: time("queue"),
+        commit: time("commit"),
+        load: time("load"),
+        first_token: time("first_token"),
+        idle: time("idle"),
+        tool_call: time("tool_call"),
+        response: time("response"),
+        drain: time("drain"),
+        connect: time("connect"),
+        header: time("header"),
+        body: time("body"),
+        client_stall: time("client_stall"),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        body: settings.integer("limits.body").unwrap_or_default(),
+        connections: settings.integer("limits.connections").unwrap_or_default(),
+        header: settings.integer("limits.header").unwrap_or_default(),
+        json_depth: settings.integer("limits.json_depth").unwrap_or_default(),
+        event: settings.integer("limits.event").unwrap_or_default(),
+    }
+}
+
+fn fit(settings: &Settings, path: &str) -> Option<Fit> {
+    settings.text(path).map(|word| {
+        if word == "reject" {
+            Fit::Reject
+        } else {
+            Fit::Grow
+        }
+    })
+}
+
+fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> ContextPolicy {
+    let max = settings.integer("context.max").unwrap_or_default();
+    for (path, given) in [
+        (
+            "tuning.lmstudio.context_length",
+            tuning.lmstudio.context_length,
+        ),
+        ("tuning.ollama.context_size", tuning.ollama.context_size),
+    ] {
+        if given > max {
+            let source = settings.source("context.max");
+            let expected = format!("at least {path}, which is {given}");
+            report.error(
+                "context.max",
+                &source,
+                &max.to_string(),
+                &expected,
+                "raise one",
+            );
+        }
+    }
+    ContextPolicy {
+        fit: fit(settings, "context.fit").unwrap_or_default(),
+        max,
+    }
+}
+
+fn scheduler(settings: &Settings) -> Scheduler {
+    Scheduler {
+        evict_foreign: settings.flag("scheduler.evict_foreign"),
+        overtake_count: settings
+            .integer("scheduler.overtake_count")
+            .unwrap_or_default(),
+        overtake_age: settings.duration("scheduler.overtake_age"),
+        overflow_after: settings.duration("scheduler.overflow_after"),
+        small_model: settings.text("scheduler.small_model").map(str::to_owned),
+        supersede: settings.flag("scheduler.supersede"),
+    }
+}
+
+fn log(settings: &Settings, report: &mut Report) -> Log {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = settings.text("log.level").unwrap_or("info").to_owned();
+    for directive in level.split(',') {
+        let word = directive
+            .rsplit('=')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase();
+        if !LEVELS.contains(&word.as_str()) {
+            let hint = crate::kind::nearest(&word, LEVELS)
+                .map(|near| format!("did you mean {near:?}?"))
+                .unwrap_or_default();
+            let expected = "off, error, warn, info, debug or trace, or TARGET=LEVEL, with commas";
+            let source = settings.source("log.level");
+            report.error(
+                "log.level",
+                &source,
+                &crate::kind::quoted(directive),
+                expected,
+                &hint,
+            );
+        }
+    }
+    let format = match settings.text("log.format") {
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+    Log { format, level }
+}
+
+/// Sampling defaults below a table.
+fn sampling(settings: &Settings, table: &str) -> Sampling {
+    Sampling {
+        temperature: settings.number(&format!("{table}.temperature")),
+        top_p: settings.number(&format!("{table}.top_p")),
+        frequency_penalty: settings.number(&format!("{table}.frequency_penalty")),
+        presence_penalty: settings.number(&format!("{table}.presence_penalty")),
+    }
+}
+
+fn tuning(settings: &Settings, report: &mut Report) -> Tuning {
+    let tuning = Tuning {
+        lmstudio: lmstudio(settings),
+        ollama: ollama(settings),
+        environment: TUNINGS
+            .iter()
+            .filter(|row| row.group == Group::Environment)
+            .map(|row| {
+                let value = match settings.value(&row.path()) {
+                    Some(crate::kind::Value::Text(text)) => text.clone(),
+                    _ => String::new(),
+                };
+                (row.key().to_owned(), value)
+            })
+            .collect::<IndexMap<_, _>>(),
+    };
+    let value_cache = &tuning.lmstudio.value_cache_quantization;
+    let plain = ["f32", "f16", "bf16"].contains(&value_cache.as_str());
+    if !plain && !tuning.lmstudio.flash_attention {
+        let path = "tuning.lmstudio.value_cache_quantization";
+        report.error(
+            path,
+            &settings.source(path),
+            &format!("{value_cache:?} without flash attention"),
+            "\"f16\", or tuning.lmstudio.flash_attention = true",
+            "a quantized value cache needs flash attention",
+        );
+    }
+    tuning
+}
+
+fn lmstudio(settings: &Settings) -> LmstudioTuning {
+    let at = |key: &str| format!("tuning.lmstudio.{key}");
+    let text = |key: &str| settings.text(&at(key)).unwrap_or_default().to_owned();
+    LmstudioTuning {
+        gpu_memory_fraction: settings
+            .number(&at("gpu_memory_fraction"))
+            .unwrap_or_default(),
+        gpu_layers: settings.integer(&at("gpu_layers")).unwrap_or_default(),
+        max_loaded_models: settings
+            .integer(&at("max_loaded_models"))
+            .unwrap_or_default(),
+        jit_loading: settings.flag(&at("jit_loading")),
+        model_ttl: settings.duration(&at("model_ttl")),
+        auto_evict: settings.flag(&at("auto_evict")),
+        batch_size: settings.integer(&at("batch_size")).unwrap_or_default(),
+        flash_attention: settings.flag(&at("flash_attention")),
+        key_cache_quantization: text("key_cache_quantization"),
+        value_cache_quantization: text("value_cache_quantization"),
+        stream_buffer_size: settings
+            .integer(&at("stream_buffer_size"))
+            .unwrap_or_default(),
+        stream_timeout: settings.duration(&at("stream_timeout")),
+        context_length: settings.integer(&at("context_length")).unwrap_or_default(),
+        temperature: settings.number(&at("temperature")),
+        top_p: settings.number(&at("top_p")),
+        frequency_penalty: settings.number(&at("frequency_penalty")),
+        presence_penalty: settings.number(&at("presence_penalty")),
+        keep_alive_interval: settings.duration(&at("keep_alive_interval")),
+        keep_alive_enabled: settings.flag(&at("keep_alive_enabled")),
+        model_warmup: settings.flag(&at("model_warmup")),
+    }
+}
+
+fn ollama(settings: &Settings) -> OllamaTuning {
+    let at = |key: &str| format!("tuning.ollama.{key}");
+    let text = |key: &str| settings.text(&at(key)).unwrap_or_default().to_owned();
+    OllamaTuning {
+        max_loaded_models: settings
+            .integer(&at("max_loaded_models"))
+            .unwrap_or_default(),
+        max_queue: settings.integer(&at("max_queue")).unwrap_or_default(),
+        num_parallel: settings.integer(&at("num_parallel")).unwrap_or_default(),
+        memory_limit: settings.integer(&at("memory_limit")).unwrap_or_default(),
+        num_threads: settings.integer(&at("num_threads")).unwrap_or_default(),
+        numa_policy: text("numa_policy"),
+        context_size: settings.integer(&at("context_size")).unwrap_or_default(),
+        quantization: text("quantization"),
+        batch_size: settings.integer(&at("batch_size")).unwrap_or_default(),
+        use_mmap: settings.flag(&at("use_mmap")),
+        use_mlock: settings.flag(&at("use_mlock")),
+    }
+}

@@ -1,0 +1,148 @@
+//! `[virtual]` and `[[rule]]`.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use super::models::names;
+use crate::{
+    checked::{Engine, Rule},
+    glob, kind,
+    settings::{Report, Settings},
+};
+
+pub(super) fn virtual_models(
+    settings: &Settings,
+    engines: &[Engine],
+    report: &mut Report,
+) -> IndexMap<String, Vec<String>> {
+    let all: IndexMap<String, Vec<String>> = settings
+        .names("virtual")
+        .into_iter()
+        .map(|name| {
+            let patterns = settings.texts(&format!("virtual.{name}"));
+            (name, patterns)
+        })
+        .collect();
+    let known = names(engines);
+    for (name, patterns) in &all {
+        let path = format!("virtual.{name}");
+        let source = settings.source(&path);
+        if name.contains('/') {
+            let hint = "a slash separates engine and model";
+            report.error(
+                &path,
+                &source,
+                &kind::quoted(name),
+                "a name without a slash",
+                hint,
+            );
+        }
+        if known.iter().any(|k| k.eq_ignore_ascii_case(name)) {
+            report.error(
+                &path,
+                &source,
+                "the name of an engine",
+                "a name of its own",
+                "",
+            );
+        }
+        if patterns.is_empty() {
+            let hint = "for example [\"lmstudio/*\"]";
+            report.error(
+                &path,
+                &source,
+                "an empty list",
+                "at least one pattern",
+                hint,
+            );
+        }
+        for pattern in patterns {
+            if let Err(error) = glob::compile(pattern) {
+                let found = format!("{} ({error})", kind::quoted(pattern));
+                report.error(
+                    &path,
+                    &source,
+                    &found,
+                    "engine/model, where model may be a glob",
+                    "",
+                );
+            }
+            // A model's own name may hold a slash, so only `x/*` must name an engine.
+            let foreign = pattern
+                .strip_suffix("/*")
+                .filter(|engine| !engine.contains(['*', '?', '/']))
+                .filter(|engine| !known.iter().any(|k| k.eq_ignore_ascii_case(engine)));
+            if let Some(engine) = foreign {
+                let hint = kind::nearest(engine, known.iter().copied())
+                    .map(|near| format!("did you mean \"{near}/*\"?"))
+                    .unwrap_or_default();
+                let expected = format!("an engine's name before the slash: {}", known.join(", "));
+                report.error(&path, &source, &kind::quoted(pattern), &expected, &hint);
+            }
+        }
+        if reaches(&all, name, name, all.len()) {
+            let found = "a virtual model that contains itself";
+            report.error(&path, &source, found, "patterns that end at models", "");
+        }
+    }
+    all
+}
+
+fn reaches(all: &IndexMap<String, Vec<String>>, from: &str, to: &str, depth: usize) -> bool {
+    let Some(next) = all.get(from) else {
+        return false;
+    };
+    depth > 0
+        && next
+            .iter()
+            .any(|name| name == to || reaches(all, name, to, depth - 1))
+}
+
+pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for i in 0..settings.count("rule") {
+        let at = |key: &str| format!("rule[{i}].{key}");
+        let source = settings.source(&format!("rule[{i}]"));
+        let target = settings.text(&at("use")).unwrap_or_default().to_owned();
+        if target.is_empty() && !report.has(&at("use")) {
+            let expected = "a virtual model, a model or an engine";
+            report.error(&at("use"), &source, "no use", expected, "add use = \"...\"");
+        }
+        let prefix = at("when.header");
+        let header: BTreeMap<String, String> = settings
+            .names(&prefix)
+            .into_iter()
+            .filter_map(|name| {
+                let value = settings.text(&format!("{prefix}.{name}"))?.to_owned();
+                Some((name.to_ascii_lowercase(), value))
+            })
+            .collect();
+        let rule = Rule {
+            model: settings.text(&at("when.model")).map(str::to_owned),
+            tokens_over: settings.integer(&at("when.tokens_over")),
+            tokens_under: settings.integer(&at("when.tokens_under")),
+            tools: settings.boolean(&at("when.tools")),
+            images: settings.boolean(&at("when.images")),
+            words: settings.texts(&at("when.words")),
+            header,
+            target,
+        };
+        if let (Some(over), Some(under)) = (rule.tokens_over, rule.tokens_under) {
+            if over.saturating_add(1) >= under {
+                let path = at("when.tokens_under");
+                let expected = format!("more than tokens_over + 1, which is {}", over + 1);
+                let hint = "as it is, no request matches";
+                report.error(
+                    &path,
+                    &settings.source(&path),
+                    &under.to_string(),
+                    &expected,
+                    hint,
+                );
+            }
+        }
+        rules.push(rule);
+    }
+    rules
+}

@@ -1,0 +1,276 @@
+//! The layers: built-in profile < file < environment < flags.
+//!
+//! Everything that is read is an argument ([`Sources`]), so that the same input always gives the
+//! same configuration.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    check,
+    checked::{Config, ProfileName},
+    keys::{self, Shape},
+    kind::{self, Kind, Value},
+    problem::Problems,
+    settings::{self, Layer, Origin, Report, Settings},
+    show::{Origins, Shown, shown},
+    tuning::TUNINGS,
+};
+
+/// The command line's share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--listen ADDR`; together they replace the lower layers' list.
+    pub listen: Vec<String>,
+    /// `--engine NAME=KIND@URL`; adds an engine, or changes kind and address of one.
+    pub engines: Vec<String>,
+}
+
+/// Everything from which a configuration is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The file; `None` where there is none.
+    pub file: Option<PathBuf>,
+    /// Environment variables; only `CRUCIBLE_*` are looked at.
+    pub environment: Vec<(String, String)>,
+    /// The command line.
+    pub flags: Flags,
+}
+
+/// A usable configuration and all that is known about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Where each value came from.
+    pub origins: Origins,
+    /// Effective values with their origin, in table order.
+    pub shown: Vec<Shown>,
+    /// What is usable but probably not meant.
+    pub warnings: Problems,
+}
+
+/// Reads, layers and checks. All problems are in the error, warnings too.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let text = match &sources.file {
+        None => None,
+        Some(path) => Some((
+            path.as_path(),
+            std::fs::read_to_string(path).map_err(|e| e.to_string()),
+        )),
+    };
+    load_text(text, &sources.environment, &sources.flags)
+}
+
+/// As [`load`], with the file's name and text (or why it was not read) given.
+pub(crate) fn load_text(
+    file: Option<(&Path, Result<String, String>)>,
+    environment: &[(String, String)],
+    flags: &Flags,
+) -> Result<Loaded, Problems> {
+    let mut report = Report::default();
+    let mut folder = None;
+    let mut settings = match file {
+        None => Settings::default(),
+        Some((path, Err(error))) => {
+            let name = path.display().to_string();
+            report.error("", &name, &error, "a readable file", "");
+            Settings::default()
+        }
+        Some((path, Ok(text))) => {
+            folder = path.parent().map(Path::to_path_buf);
+            settings::read_file(path, &text, &mut report)
+        }
+    };
+    read_environment(environment, &mut settings, &mut report);
+    read_flags(flags, &mut settings, &mut report);
+    let profile = fill_profile(&mut settings);
+    let config = check::check(&mut settings, profile, folder.as_deref(), &mut report);
+    let problems = report.finish();
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let origins = Origins::new(&settings);
+    let shown = shown(&settings);
+    Ok(Loaded {
+        config,
+        origins,
+        shown,
+        warnings: problems,
+    })
+}
+
+fn read_environment(
+    environment: &[(String, String)],
+    settings: &mut Settings,
+    report: &mut Report,
+) {
+    let known: Vec<(String, String, Kind)> = keys::fixed()
+        .into_iter()
+        .filter_map(|(path, key)| match key.shape {
+            Shape::Value(kind) if kind.is_scalar() => Some((keys::variable(&path), path, kind)),
+            _ => None,
+        })
+        .collect();
+    for (name, text) in environment {
+        // Windows has no case in names; `CRUCIBLE_LIVE_*` belongs to the tests.
+        if !name.starts_with("CRUCIBLE_")
+            || name == "CRUCIBLE_CONFIG"
+            || name.starts_with("CRUCIBLE_LIVE_")
+        {
+            continue;
+        }
+        let Some((_, path, kind)) = known.iter().find(|(variable, ..)| variable == name) else {
+            let hint = kind::nearest(name, known.iter().map(|(variable, ..)| variable.as_str()))
+                .map(|near| format!("did you mean {near}?"))
+                .unwrap_or_default();
+            let expected = "CRUCIBLE_ and the path of a key, joined by two underscores";
+            report.error(
+                "",
+                name,
+                &format!("the unknown variable {name}"),
+                expected,
+                &hint,
+            );
+            continue;
+        };
+        if text.is_empty() && path == "metrics_listen" {
+            settings.entries.shift_remove(path);
+            continue;
+        }
+        match kind.read_text(text) {
+            Ok(value) => {
+                let origin = Origin {
+                    layer: Layer::Environment,
+                    source: name.clone(),
+                };
+                settings.set(path, value, origin);
+            }
+            Err(wrong) => report.error(path, name, &wrong.found, &kind.expected(), &wrong.hint),
+        }
+    }
+}
+
+fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
+    let origin = |flag: &str| Origin {
+        layer: Layer::Flag,
+        source: flag.to_owned(),
+    };
+    let mut listen = Vec::new();
+    for text in &flags.listen {
+        match Kind::Addresses.read_text(text) {
+            Ok(Value::Addresses(mut all)) => listen.append(&mut all),
+            Ok(_) => {}
+            Err(wrong) => {
+                let expected = Kind::Address.expected();
+                report.error("listen", "--listen", &wrong.found, &expected, &wrong.hint);
+            }
+        }
+    }
+    if !listen.is_empty() {
+        settings.set("listen", Value::Addresses(listen), origin("--listen"));
+    }
+    for text in &flags.engines {
+        let parts = text.split_once('=').and_then(|(name, rest)| {
+            rest.split_once('@')
+                .map(|(kind, url)| (name.trim(), kind.trim(), url.trim()))
+        });
+        let Some((name, engine_kind, url)) = parts else {
+            // Shown without the address: it may hold a password.
+            let found = kind::quoted(text.split('@').next().unwrap_or_default());
+            let example = "for example --engine ollama=ollama@http://127.0.0.1:11434";
+            report.error("engine", "--engine", &found, "NAME=KIND@URL", example);
+            continue;
+        };
+        let same = |i: &usize| settings.text(&format!("engine[{i}].name")) == Some(name);
+        let count = settings.count("engine");
+        let at = (0..count).find(same).unwrap_or(count);
+        let table = format!("engine[{at}]");
+        settings
+            .tables
+            .entry(table.clone())
+            .or_insert_with(|| origin("--engine"));
+        for (key, text) in [("name", name), ("kind", engine_kind), ("url", url)] {
+            let path = format!("{table}.{key}");
+            settings.set(&path, Value::Text(text.to_owned()), origin("--engine"));
+        }
+    }
+}
+
+/// Puts the built-in values under everything that was set.
+fn fill_profile(settings: &mut Settings) -> ProfileName {
+    let profile = match settings.text("profile") {
+        Some("agent") => ProfileName::Agent,
+        _ => ProfileName::Hybrid,
+    };
+    let source = format!("profile {}", profile.as_str());
+    for (path, key) in keys::fixed() {
+        let Shape::Value(kind) = key.shape else {
+            continue;
+        };
+        let text = match TUNINGS.iter().find(|row| row.path() == path) {
+            Some(row) => row.literal(profile),
+            None => Some(key.default).filter(|text| !text.is_empty()),
+        };
+        if let Some(Ok(value)) = text.map(|text| kind.read_text(text)) {
+            settings.fill(&path, value, &source);
+        }
+    }
+    profile
+}
+
+// === impl ProfileName ===
+
+impl ProfileName {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+// === impl Sources ===
+
+impl Sources {
+    /// Finds the file and takes the process's environment. An explicitly named file that does
+    /// not exist is reported by [`load`].
+    pub fn from_process(file: Option<PathBuf>, flags: Flags) -> Self {
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                let name = name.into_string().ok()?;
+                name.starts_with("CRUCIBLE_")
+                    .then(|| (name, value.to_string_lossy().into_owned()))
+            })
+            .collect();
+        let user = directories::ProjectDirs::from("", "", "crucible")
+            .map(|dirs| dirs.config_dir().join("crucible.toml"));
+        let places: Vec<PathBuf> = [Some(PathBuf::from("crucible.toml")), user]
+            .into_iter()
+            .flatten()
+            .collect();
+        let file = locate(file, &environment, &places);
+        Self {
+            file,
+            environment,
+            flags,
+        }
+    }
+}
+
+/// `--config`, then `$CRUCIBLE_CONFIG`, then the first place that exists.
+pub fn locate(
+    explicit: Option<PathBuf>,
+    environment: &[(String, String)],
+    places: &[PathBuf],
+) -> Option<PathBuf> {
+    let named = || {
+        environment
+            .iter()
+            .find(|(name, value)| name == "CRUCIBLE_CONFIG" && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
+    };
+    explicit
+        .or_else(named)
+        .or_else(|| places.iter().find(|path| path.is_file()).cloned())
+}

@@ -1,0 +1,324 @@
+//! Questions that a request asks of the configuration: cheap and pure.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::{
+    check::{device_of, permits_of, queue_of},
+    checked::{
+        Config, Engine, EngineKind, Filled, From, Key, Manage, Model, ModelDefaults,
+        RequestDefaults, Sampling,
+    },
+    glob,
+    layers::{Flags, load_text},
+};
+
+// === impl Config ===
+
+impl Config {
+    /// The profile `hybrid` with nothing configured.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a test proves that the profile is valid"
+    )]
+    #[expect(
+        clippy::panic,
+        reason = "the literal table cannot be wrong at run time only"
+    )]
+    pub fn builtin() -> Self {
+        match load_text(None, &[], &Flags::default()) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => panic!("the built-in profile: {problems}"),
+        }
+    }
+
+    /// The block of a model on an engine: an exact name first, then a glob, in file order, any
+    /// case; `name` and `name:latest` are the same. Blocks pinned to another engine do not count.
+    pub fn model_settings(&self, engine: &str, model: &str) -> Option<&Model> {
+        let here = |block: &&Model| {
+            block
+                .engine
+                .as_deref()
+                .is_none_or(|pinned| pinned.eq_ignore_ascii_case(engine))
+        };
+        let exact = |block: &&Model| bare(&block.name).eq_ignore_ascii_case(bare(model));
+        let matched =
+            |block: &&Model| glob::is_glob(&block.name) && self.globs.matches(&block.name, model);
+        let blocks = || self.models.iter().filter(here);
+        blocks().find(exact).or_else(|| blocks().find(matched))
+    }
+
+    /// What is filled in where a request is silent: key > model > profile. Nothing where the
+    /// engine, the model or the key says `defaults = false`; values that a key names stand above
+    /// its model's `false`.
+    pub fn request_defaults(
+        &self,
+        engine: &Engine,
+        model: &str,
+        key: Option<&Key>,
+    ) -> RequestDefaults {
+        if !engine.defaults {
+            return RequestDefaults::default();
+        }
+        let own = match key.map(|key| &key.defaults) {
+            Some(ModelDefaults::Off) => return RequestDefaults::default(),
+            Some(ModelDefaults::Set(values)) => *values,
+            Some(ModelDefaults::Inherit) | None => Sampling::default(),
+        };
+        let tuning = &self.tuning.lmstudio;
+        let profile = Sampling {
+            temperature: tuning.temperature,
+            top_p: tuning.top_p,
+            frequency_penalty: tuning.frequency_penalty,
+            presence_penalty: tuning.presence_penalty,
+        };
+        let nothing = Sampling::default();
+        let (block, profile) = match self
+            .model_settings(&engine.name, model)
+            .map(|m| &m.defaults)
+        {
+            Some(ModelDefaults::Off) => (nothing, nothing),
+            Some(ModelDefaults::Set(values)) => (*values, profile),
+            Some(ModelDefaults::Inherit) | None => (nothing, profile),
+        };
+        let first = |value: fn(&Sampling) -> Option<f64>| {
+            [
+                (From::Key, &own),
+                (From::Model, &block),
+                (From::Profile, &profile),
+            ]
+            .into_iter()
+            .find_map(|(from, layer)| value(layer).map(|value| Filled { value, from }))
+        };
+        RequestDefaults {
+            temperature: first(|s| s.temperature),
+            top_p: first(|s| s.top_p),
+            frequency_penalty: first(|s| s.frequency_penalty),
+            presence_penalty: first(|s| s.presence_penalty),
+        }
+    }
+
+    /// Context per request in tokens before any growth: model > key > profile, because a model's
+    /// context belongs to all its clients.
+    pub fn context_for(&self, engine: &Engine, model: &str, key: Option<&Key>) -> Filled<u64> {
+        if let Some(value) = self
+            .model_settings(&engine.name, model)
+            .and_then(|m| m.context)
+        {
+            return Filled {
+                value,
+                from: From::Model,
+            };
+        }
+        if let Some(value) = key.and_then(|key| key.context) {
+            return Filled {
+                value,
+                from: From::Key,
+            };
+        }
+        let value = match engine.kind {
+            EngineKind::Ollama => self.tuning.ollama.context_size,
+            EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => {
+                self.tuning.lmstudio.context_length
+            }
+        };
+        Filled {
+            value,
+            from: From::Profile,
+        }
+    }
+
+    /// An engine that was found and not configured, with the defaults of its kind.
+    pub fn discovered(&self, kind: EngineKind, name: &str, url: Url) -> Engine {
+        let (permits, queue) = match kind {
+            EngineKind::Ollama => (
+                self.tuning.ollama.num_parallel,
+                self.tuning.ollama.max_queue,
+            ),
+            _ => (permits_of(kind), queue_of(kind)),
+        };
+        Engine {
+            name: Arc::from(name),
+            kind,
+            url: Some(url),
+            device: device_of(kind),
+            pool: None,
+            api_key_env: None,
+            manage: match kind {
+                EngineKind::Lmstudio | EngineKind::Ollama => Manage::Models,
+                EngineKind::Llamacpp | EngineKind::Openai => Manage::Observe,
+            },
+            permits,
+            queue,
+            defaults: true,
+            allow_cloud: false,
+            passthrough: Vec::new(),
+            websocket: false,
+            command: Vec::new(),
+            model_path: None,
+        }
+    }
+
+    /// Whether a glob of this configuration matches a name; any case, `*` crosses slashes.
+    pub fn glob_matches(&self, glob: &str, name: &str) -> bool {
+        self.globs.matches(glob, name)
+    }
+}
+
+fn bare(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let file = Some((Path::new("crucible.toml"), Ok(text.to_owned())));
+        load_text(file, &[], &Flags::default())
+            .unwrap_or_else(|p| panic!("{p}"))
+            .config
+    }
+
+    fn temperature(
+        config: &Config,
+        engine: &str,
+        model: &str,
+        key: Option<&Key>,
+    ) -> Option<Filled<f64>> {
+        config
+            .request_defaults(config.engine(engine).unwrap(), model, key)
+            .temperature
+    }
+
+    const LAYERED: &str = r#"
+        [[engine]]
+        name = "gpu"
+        kind = "lmstudio"
+        [[engine]]
+        name = "cpu"
+        kind = "ollama"
+        [[engine]]
+        name = "quiet"
+        kind = "openai"
+        url = "http://127.0.0.1:9000"
+        defaults = false
+        [[model]]
+        name = "qwen*"
+        context = 8192
+        defaults = { temperature = 0.6 }
+        [[model]]
+        name = "Qwen3:8b"
+        engine = "cpu"
+        context = 16384
+        defaults = false
+        [[key]]
+        name = "warm"
+        hash = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+        context = 2048
+        defaults = { temperature = 1 }
+        [[key]]
+        name = "plain"
+        hash = "sha256:0000000000000000000000000000000000000000000000000000000000000002"
+        defaults = false
+    "#;
+
+    #[test]
+    fn the_builtin_profile_is_the_literal_one() {
+        let config = Config::builtin();
+        assert_eq!(config.listen, ["127.0.0.1:8484".parse().unwrap()]);
+        assert_eq!(config.tuning.lmstudio.temperature, Some(0.3));
+        assert_eq!(config.tuning.ollama.memory_limit, 16_000_000_000);
+        assert_eq!(config.tuning.environment["CUDA_VISIBLE_DEVICES"], "");
+        assert_eq!(config.timeouts.idle.as_secs(), 30);
+        assert_eq!(config.limits.event, 8_000_000);
+        assert!(config.builtin_rules);
+    }
+
+    #[test]
+    fn the_agent_profile_has_more_context_and_no_sampling_defaults() {
+        let config = config("profile = \"agent\"");
+        assert_eq!(config.tuning.lmstudio.context_length, 32768);
+        assert_eq!(config.tuning.ollama.context_size, 32768);
+        assert_eq!(config.tuning.lmstudio.presence_penalty, None);
+        assert_eq!(config.tuning.lmstudio.batch_size, 512);
+    }
+
+    #[test]
+    fn an_exact_name_wins_over_a_glob_in_any_case() {
+        let config = config(LAYERED);
+        let context = |engine: &str, model: &str| {
+            config
+                .model_settings(engine, model)
+                .and_then(|block| block.context)
+        };
+        assert_eq!(context("cpu", "qwen3:8b"), Some(16384));
+        assert_eq!(
+            context("gpu", "QWEN3:8b"),
+            Some(8192),
+            "the exact block is pinned elsewhere"
+        );
+        assert_eq!(context("gpu", "llama"), None);
+    }
+
+    #[test]
+    fn defaults_come_from_key_then_model_then_profile() {
+        let config = config(LAYERED);
+        let (warm, plain) = (&config.keys[0], &config.keys[1]);
+        let filled = |value, from| Some(Filled { value, from });
+        assert_eq!(
+            temperature(&config, "gpu", "x", None),
+            filled(0.3, From::Profile)
+        );
+        assert_eq!(
+            temperature(&config, "gpu", "qwen2", None),
+            filled(0.6, From::Model)
+        );
+        assert_eq!(
+            temperature(&config, "gpu", "qwen2", Some(warm)),
+            filled(1.0, From::Key)
+        );
+        assert_eq!(temperature(&config, "cpu", "qwen3:8b", None), None);
+        assert_eq!(
+            temperature(&config, "cpu", "qwen3:8b", Some(warm)),
+            filled(1.0, From::Key)
+        );
+        assert_eq!(temperature(&config, "gpu", "x", Some(plain)), None);
+        assert_eq!(temperature(&config, "quiet", "x", Some(warm)), None);
+    }
+
+    #[test]
+    fn a_models_context_wins_over_a_keys() {
+        let config = config(LAYERED);
+        let gpu = config.engine("gpu").unwrap();
+        let key = Some(&*config.keys[0]);
+        assert_eq!(config.context_for(gpu, "qwen2", key).value, 8192);
+        assert_eq!(config.context_for(gpu, "x", key).value, 2048);
+        assert_eq!(config.context_for(gpu, "x", None).value, 4096);
+    }
+
+    #[test]
+    fn kinds_have_their_own_permits_queue_and_device() {
+        let config = Config::builtin();
+        let url = Url::parse("http://127.0.0.1:1").unwrap();
+        let made = |kind| {
+            let engine = config.discovered(kind, "x", url.clone());
+            (engine.permits, engine.queue, engine.device)
+        };
+        use crate::checked::Device;
+        assert_eq!(made(EngineKind::Ollama), (2, 10, Device::Auto));
+        assert_eq!(made(EngineKind::Lmstudio), (2, 64, Device::Gpu));
+        assert_eq!(made(EngineKind::Llamacpp), (2, 64, Device::Cpu));
+        assert_eq!(made(EngineKind::Openai), (32, 256, Device::Gpu));
+    }
+
+    #[test]
+    fn a_glob_added_after_checking_still_matches() {
+        let mut config = config(LAYERED);
+        config.models[0].name = "phi-?".into();
+        assert!(config.model_settings("gpu", "PHI-4").is_some());
+    }
+}

@@ -1,0 +1,419 @@
+//! What one or more layers set: path to value, each with its origin.
+//!
+//! A file is walked key by key against [`ROOT`], so that a mistake in one key never hides one in
+//! another; unknown keys name the nearest known one.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    keys::{self, Key, ROOT, Shape, join},
+    kind::{self, Kind, Value},
+    problem::{Problem, Problems, Severity},
+};
+
+/// Which layer set a value; later ones win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// The built-in profile.
+    Profile,
+    /// The configuration file.
+    File,
+    /// An environment variable.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// Its layer.
+    pub layer: Layer,
+    /// `crucible.toml:12`, a variable, a flag or a profile.
+    pub source: String,
+}
+
+/// A value and its origin.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+/// Everything that was set, in the order in which it was read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// `timeouts.idle`, `engine[0].url`, `pool.gpu.budget`.
+    pub(crate) entries: IndexMap<String, Entry>,
+    /// Tables that may repeat or have a free name: `engine[0]`, `pool.gpu`.
+    pub(crate) tables: IndexMap<String, Origin>,
+}
+
+/// Problems while they are gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Report(Vec<Problem>);
+
+/// Reads the text of a file into settings; whatever is wrong goes to the report.
+pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Settings {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut walk = Walk {
+        name,
+        text,
+        settings: Settings::default(),
+        report,
+    };
+    for error in &errors {
+        let at = error.span().map_or(0, |span| span.start);
+        let source = walk.source(at);
+        walk.report
+            .error("", &source, error.message().trim(), "TOML", "");
+    }
+    // What was recovered from broken text would only add noise.
+    if errors.is_empty() {
+        walk.table("", root.get_ref(), ROOT);
+    }
+    walk.settings
+}
+
+struct Walk<'a> {
+    name: &'a Path,
+    text: &'a str,
+    settings: Settings,
+    report: &'a mut Report,
+}
+
+// === impl Walk ===
+
+impl Walk<'_> {
+    fn source(&self, at: usize) -> String {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        format!("{}:{line}", self.name.display())
+    }
+
+    fn origin(&self, at: usize) -> Origin {
+        Origin {
+            layer: Layer::File,
+            source: self.source(at),
+        }
+    }
+
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>, known: &[Key]) {
+        let mut items: Vec<_> = table.iter().collect();
+        items.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in items {
+            let at = name.span().start;
+            let name = name.get_ref();
+            let path = join(prefix, name);
+            match known.iter().find(|key| key.name == name) {
+                Some(key) => self.shape(&path, key.shape, at, value),
+                None => {
+                    let source = self.source(at);
+                    unknown_key(self.report, &path, prefix, name, &source, known);
+                }
+            }
+        }
+    }
+
+    fn shape(&mut self, path: &str, shape: Shape, at: usize, value: &Spanned<DeValue<'_>>) {
+        match (shape, value.get_ref()) {
+            (Shape::Value(kind), found) => self.value(path, kind, at, found),
+            (Shape::Table(_) | Shape::Tuning | Shape::Rows(_), DeValue::Table(table)) => {
+                self.table(path, table, &shape.keys());
+            }
+            (Shape::Tables(known), DeValue::Array(items)) => {
+                for (i, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{i}]");
+                    let at = item.span().start;
+                    if let DeValue::Table(table) = item.get_ref() {
+                        let origin = self.origin(at);
+                        self.settings.tables.insert(path.clone(), origin);
+                        self.table(&path, table, known);
+                    } else {
+                        self.wrong(&path, at, item.get_ref(), "a table", "");
+                    }
+                }
+            }
+            (Shape::Named(known), DeValue::Table(tables)) => {
+                for (name, item) in tables {
+                    let path = join(path, name.get_ref());
+                    let at = name.span().start;
+                    if let DeValue::Table(table) = item.get_ref() {
+                        let origin = self.origin(at);
+                        self.settings.tables.insert(path.clone(), origin);
+                        self.table(&path, table, known);
+                    } else {
+                        let hint = format!("name it: [{path}]");
+                        self.wrong(&path, at, item.get_ref(), "a table", &hint);
+                    }
+                }
+            }
+            (Shape::NamedValues(kind), DeValue::Table(values)) => {
+                let mut items: Vec<_> = values.iter().collect();
+                items.sort_by_key(|(name, _)| name.span().start);
+                for (name, item) in items {
+                    let path = join(path, name.get_ref());
+                    self.value(&path, kind, name.span().start, item.get_ref());
+                }
+            }
+            (Shape::OffOr(_), DeValue::Boolean(false)) => {
+                let origin = self.origin(at);
+                self.settings.set(path, Value::Boolean(false), origin);
+            }
+            (Shape::OffOr(known), DeValue::Table(table)) => self.table(path, table, known),
+            (Shape::OffOr(_), found) => {
+                self.wrong(
+                    path,
+                    at,
+                    found,
+                    "false or a table",
+                    "leave it out for the defaults",
+                );
+            }
+            (Shape::Tables(_), found) => {
+                self.wrong(
+                    path,
+                    at,
+                    found,
+                    "a list of tables",
+                    &format!("write [[{path}]]"),
+                );
+            }
+            (_, found) => self.wrong(path, at, found, "a table", &format!("write [{path}]")),
+        }
+    }
+
+    fn value(&mut self, path: &str, kind: Kind, at: usize, found: &DeValue<'_>) {
+        match kind.read_toml(found) {
+            Ok(value) => {
+                let origin = self.origin(at);
+                self.settings.set(path, value, origin);
+            }
+            Err(wrong) => {
+                let source = self.source(at);
+                self.report
+                    .error(path, &source, &wrong.found, &kind.expected(), &wrong.hint);
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &str, at: usize, found: &DeValue<'_>, expected: &str, hint: &str) {
+        let source = self.source(at);
+        self.report
+            .error(path, &source, &kind::describe(found), expected, hint);
+    }
+}
+
+fn unknown_key(
+    report: &mut Report,
+    path: &str,
+    prefix: &str,
+    name: &str,
+    source: &str,
+    known: &[Key],
+) {
+    let elsewhere = || {
+        keys::fixed()
+            .into_iter()
+            .find(|(_, key)| key.name == name)
+            .map(|(path, _)| path)
+    };
+    let hint = if let Some(near) = kind::nearest(name, known.iter().map(|key| key.name)) {
+        format!("did you mean {:?}?", join(prefix, near))
+    } else if let Some(path) = elsewhere() {
+        format!("did you mean {path:?}?")
+    } else {
+        String::new()
+    };
+    let names: Vec<&str> = known.iter().map(|key| key.name).collect();
+    let expected = format!("one of: {}", names.join(", "));
+    report.error(
+        path,
+        source,
+        &format!("the unknown key {name:?}"),
+        &expected,
+        &hint,
+    );
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(crate) fn set(&mut self, path: &str, value: Value, origin: Origin) {
+        self.entries
+            .insert(path.to_owned(), Entry { value, origin });
+    }
+
+    /// Sets a value of the profile layer where nothing else did.
+    pub(crate) fn fill(&mut self, path: &str, value: Value, source: &str) {
+        if !self.entries.contains_key(path) {
+            let origin = Origin {
+                layer: Layer::Profile,
+                source: source.to_owned(),
+            };
+            self.set(path, value, origin);
+        }
+    }
+
+    pub(crate) fn source(&self, path: &str) -> String {
+        if let Some(entry) = self.entries.get(path) {
+            return entry.origin.source.clone();
+        }
+        self.tables
+            .get(path)
+            .or_else(|| {
+                path.rsplit_once('.')
+                    .and_then(|(table, _)| self.tables.get(table))
+            })
+            .map(|origin| origin.source.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn layer(&self, path: &str) -> Option<Layer> {
+        self.entries.get(path).map(|entry| entry.origin.layer)
+    }
+
+    /// How many `[[name]]` there are.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        (0..)
+            .take_while(|i| self.tables.contains_key(&format!("{name}[{i}]")))
+            .count()
+    }
+
+    /// Names directly below a table with free names.
+    pub(crate) fn names(&self, table: &str) -> Vec<String> {
+        let below = |path: &String| {
+            path.strip_prefix(table)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .map(str::to_owned)
+        };
+        let mut all: Vec<String> = self.tables.keys().filter_map(below).collect();
+        all.extend(self.entries.keys().filter_map(below));
+        all
+    }
+
+    pub(crate) fn value(&self, path: &str) -> Option<&Value> {
+        self.entries.get(path).map(|entry| &entry.value)
+    }
+
+    /// The text there; an empty one is none.
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        match self.value(path)? {
+            Value::Text(text) if !text.trim().is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn texts(&self, path: &str) -> Vec<String> {
+        match self.value(path) {
+            Some(Value::Texts(all)) => all.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn flag(&self, path: &str) -> bool {
+        self.value(path) == Some(&Value::Boolean(true))
+    }
+
+    pub(crate) fn boolean(&self, path: &str) -> Option<bool> {
+        match self.value(path)? {
+            Value::Boolean(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn number(&self, path: &str) -> Option<f64> {
+        match self.value(path)? {
+            Value::Number(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// An integer or a size that fits the type asked for.
+    pub(crate) fn integer<T: TryFrom<i128>>(&self, path: &str) -> Option<T> {
+        let n = match self.value(path)? {
+            Value::Integer(n) => i128::from(*n),
+            Value::Size(n) => i128::from(*n),
+            Value::Text(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        T::try_from(n).ok()
+    }
+
+    pub(crate) fn duration(&self, path: &str) -> std::time::Duration {
+        match self.value(path) {
+            Some(Value::Duration(d)) => *d,
+            _ => std::time::Duration::ZERO,
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(crate) fn error(
+        &mut self,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.push(Severity::Error, path, source, found, expected, hint);
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.push(Severity::Warning, path, source, found, expected, hint);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.0.push(Problem {
+            severity,
+            path: path.to_owned(),
+            source: source.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    /// Whether something was already said about this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|problem| problem.path == path)
+    }
+
+    /// In file order; what has no line comes last.
+    pub(crate) fn finish(mut self) -> Problems {
+        let line = |p: &Problem| {
+            p.source
+                .rsplit_once(':')
+                .and_then(|(_, n)| n.parse::<usize>().ok())
+                .unwrap_or(usize::MAX)
+        };
+        self.0.sort_by_key(line);
+        Problems(self.0)
+    }
+}

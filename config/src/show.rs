@@ -1,0 +1,66 @@
+//! Effective values with their origin, for `crucible config show`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    keys,
+    settings::{Origin, Settings},
+};
+
+/// One effective value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shown {
+    /// Dotted path, `timeouts.idle` or `engine[0].url`.
+    pub path: String,
+    /// The value: durations in seconds, sizes in bytes.
+    pub value: serde_json::Value,
+    /// The value as one would write it in the file.
+    #[serde(skip)]
+    pub text: String,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// Where each value came from, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<String, Origin>);
+
+pub(crate) fn shown(settings: &Settings) -> Vec<Shown> {
+    let order: BTreeMap<String, usize> = keys::fixed()
+        .into_iter()
+        .enumerate()
+        .map(|(i, (path, _))| (path, i))
+        .collect();
+    let mut all: Vec<Shown> = settings
+        .entries
+        .iter()
+        .map(|(path, entry)| Shown {
+            path: path.clone(),
+            value: entry.value.to_json(),
+            text: entry.value.to_text(),
+            origin: entry.origin.clone(),
+        })
+        .collect();
+    // Stable: what has a free name or a number keeps its order and comes last.
+    all.sort_by_key(|one| order.get(&one.path).copied().unwrap_or(usize::MAX));
+    all
+}
+
+// === impl Origins ===
+
+impl Origins {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let all = settings
+            .entries
+            .iter()
+            .map(|(path, e)| (path.clone(), e.origin.clone()));
+        Self(all.collect())
+    }
+
+    /// The origin of one value.
+    pub fn get(&self, path: &str) -> Option<&Origin> {
+        self.0.get(path)
+    }
+}
