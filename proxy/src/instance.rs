@@ -25,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A started instance.
 pub struct Instance {
     app: App,
-    config: Arc<Live>,
+    config: Live,
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     connections: TaskTracker,
@@ -42,7 +42,7 @@ impl Instance {
     ///
     /// # Errors
     /// An address cannot be bound; the text names it.
-    pub async fn start(config: Arc<Live>) -> io::Result<Self> {
+    pub async fn start(config: Live) -> io::Result<Self> {
         let background = TaskTracker::new();
         let connections = TaskTracker::new();
         let stop = CancellationToken::new();
@@ -86,7 +86,7 @@ impl Instance {
             .as_ref()
             .map(Listener::addr)
             .transpose()?;
-        let source = Arc::clone(&config);
+        let source = config.clone();
         let router = Router::start(
             Arc::new(move || source.current()),
             config.subscribe(),
@@ -95,7 +95,7 @@ impl Instance {
             router_cancel.clone(),
         );
         let app = App::new(
-            Arc::clone(&config),
+            config.clone(),
             router,
             metrics,
             Upstream::new(current.timeouts.connect),

@@ -45,7 +45,7 @@ pub struct App(Arc<Shared>);
 /// The parts of [`App`].
 pub struct Shared {
     /// The configuration in effect.
-    pub config: Arc<Live>,
+    pub config: Live,
     /// Who runs where.
     pub router: Router,
     /// Counters.
@@ -67,7 +67,7 @@ pub struct Shared {
 impl App {
     /// Puts the parts together.
     pub fn new(
-        config: Arc<Live>,
+        config: Live,
         router: Router,
         metrics: Metrics,
         upstream: Upstream,

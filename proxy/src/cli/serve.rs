@@ -1,7 +1,5 @@
 //! `crucible serve`.
 
-use std::sync::Arc;
-
 use crucible_config::Live;
 use tokio::runtime::{Builder, Runtime};
 
@@ -20,7 +18,7 @@ pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// Starts an instance and says where it listens, on stdout, right after binding.
-pub(super) async fn start(config: Arc<Live>) -> Result<Instance, Failure> {
+pub(super) async fn start(config: Live) -> Result<Instance, Failure> {
     let instance = Instance::start(config)
         .await
         .map_err(|e| Failure::wrong(e.to_string()))?;

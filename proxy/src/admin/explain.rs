@@ -1,0 +1,100 @@
+//! Where a request would go and why; nothing is sent. `POST /crucible/explain` and the command.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use crucible_config::{
+    Config,
+    checked::{Filled, Key},
+};
+use crucible_router::router::Router;
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use super::state::seconds;
+use crate::{
+    app::{App, or_refuse, respond},
+    body::{decode, peek::Peek},
+    demand,
+    error::Error,
+    guard::Verdict,
+    routed::defaults::gaps,
+};
+
+pub(super) async fn handle(
+    State(app): State<App>,
+    Extension(verdict): Extension<Verdict>,
+    request: Request,
+) -> Response {
+    or_refuse(respond_to(&app, verdict, request).await)
+}
+
+async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Response, Error> {
+    let config = app.config.current();
+    let (head, body) = request.into_parts();
+    let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
+    decode::check_length(&head.headers, cap)?;
+    let encoding = decode::Encoding::of(&head.headers)?;
+    let body = decode::collect(body, encoding, cap, config.timeouts.body).await?;
+    app.router.settled().await;
+    let explained = explain(&app.router, &config, &head.headers, &body, verdict.key.as_ref())?;
+    Ok(respond::json(&explained))
+}
+
+/// The decision on this body, as it would be made now.
+pub(crate) fn explain(
+    router: &Router,
+    config: &Arc<Config>,
+    headers: &HeaderMap,
+    body: &Bytes,
+    key: Option<&Arc<Key>>,
+) -> Result<Value, Error> {
+    let peek = Peek::of(body, config.limits.json_depth)?;
+    let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), key)?;
+    let plan = router.plan(&demand)?;
+    let candidates: Vec<Value> = plan
+        .candidates
+        .iter()
+        .map(|candidate| {
+            json!({
+                "engine": candidate.engine,
+                "model": candidate.model,
+                "reason": candidate.reason,
+                "predicted_first_token_s": candidate.predicted_first_token.map(seconds),
+            })
+        })
+        .collect();
+    let mut defaults = Map::new();
+    let mut context = Value::Null;
+    let best = plan.candidates.first();
+    if let Some((best, engine)) = best.and_then(|b| Some((b, router.engine_config(&b.engine)?))) {
+        let configured = config.request_defaults(&engine, &best.model, key.map(AsRef::as_ref));
+        let filled = gaps(&peek, configured, !router.is_mlx(best));
+        for (name, value) in filled.named() {
+            defaults.insert(name.to_owned(), filled_json(value));
+        }
+        let given = router.context_given(best, &demand);
+        defaults.insert(
+            "context".to_owned(),
+            json!({ "value": given.value, "from": given.from }),
+        );
+        context = json!({ "needed": demand.context_needed(), "given": given.value });
+    }
+    Ok(json!({
+        "model": best.map(|b| &*b.model),
+        "engine": best.map(|b| &*b.engine),
+        "reason": best.map(|b| b.reason),
+        "candidates": candidates,
+        "defaults": defaults,
+        "context": context,
+    }))
+}
+
+fn filled_json(filled: Filled<f64>) -> Value {
+    json!({ "value": filled.value, "from": filled.from })
+}

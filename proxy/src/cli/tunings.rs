@@ -1,0 +1,118 @@
+//! `crucible tunings`: the 39 rows, with their states where an instance is running.
+
+use std::time::Duration;
+
+use crucible_config::{
+    Config, layers,
+    tuning::report::{self, State},
+};
+use serde_json::Value;
+
+use super::{
+    Common, Failure, ServeArgs,
+    output::{say, table},
+    serve::runtime,
+    sources,
+};
+
+/// Longest wait for a running instance: it asks its engines for at most 2 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
+    let loaded = layers::load(&sources::sources(common, &ServeArgs::default()))
+        .map_err(|problems| sources::broken(&problems))?;
+    let running = runtime()?.block_on(ask(&loaded.config));
+    let report = match running {
+        Some(report) => report,
+        None => serde_json::to_value(report::report(&loaded.config))
+            .map_err(|e| Failure::wrong(e.to_string()))?,
+    };
+    if as_json {
+        say(&report.to_string());
+    } else {
+        say(&readable(&report));
+    }
+    Ok(())
+}
+
+/// What a running instance at the configured address says.
+async fn ask(config: &Config) -> Option<Value> {
+    let addr = config.listen.first()?;
+    if addr.port() == 0 {
+        return None;
+    }
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .ok()?;
+    let answer = client
+        .get(format!("http://{addr}/crucible/tunings"))
+        .send()
+        .await
+        .ok()?
+        .error_for_status()
+        .ok()?;
+    let report: Value = answer.json().await.ok()?;
+    (report["tunings"].as_array()?.len() == 39).then_some(report)
+}
+
+fn readable(report: &Value) -> String {
+    let rows = report["tunings"].as_array().cloned().unwrap_or_default();
+    let asked = rows.iter().any(|row| !row["state"].is_null());
+    let mut cells = vec![vec![
+        "#".to_owned(),
+        "setting".to_owned(),
+        "value".to_owned(),
+        "reaches the engine by".to_owned(),
+    ]];
+    if asked {
+        cells[0].extend(["state".to_owned(), "evidence".to_owned()]);
+    }
+    for row in &rows {
+        let mut line = vec![
+            text(&row["number"]),
+            text(&row["id"]),
+            text(&row["value"]),
+            text(&row["mechanism"]).replace('_', " "),
+        ];
+        if asked {
+            line.extend([text(&row["state"]), text(&row["evidence"])]);
+        }
+        cells.push(line);
+    }
+    let note = if asked {
+        tally(&rows)
+    } else {
+        "No instance answered at the configured address, so no state is known.".to_owned()
+    };
+    format!("{}\n\n{note}", table(&cells))
+}
+
+fn tally(rows: &[Value]) -> String {
+    let states = [
+        State::InEffect,
+        State::NotInEffect,
+        State::NotApplicable,
+        State::Unverifiable,
+        State::Superseded,
+    ];
+    states
+        .iter()
+        .map(|state| {
+            let word = serde_json::to_value(state).unwrap_or_default();
+            let count = rows.iter().filter(|row| row["state"] == word).count();
+            format!("{count} {}", text(&word).replace('_', " "))
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,107 @@
+//! From a peeked request to what the router may see of it.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use crucible_config::{
+    Config,
+    checked::{Class, Key},
+};
+use crucible_router::{catalog::ModelKind, demand::Demand, plan};
+use http::HeaderMap;
+
+use crate::{
+    body::peek::Peek,
+    error::{Error, Kind},
+};
+
+/// Headers that name a conversation: opencode, Codex, Claude Code.
+const SESSION: [&str; 4] = [
+    "x-session-id",
+    "x-session-affinity",
+    "session-id",
+    "x-claude-code-session-id",
+];
+
+/// Sets the scheduling class of one request: `interactive` or `background`.
+const X_CLASS: &str = "x-crucible-class";
+
+/// What is asked for. A missing `model` is `missing_field`, unless there is a default model.
+pub(crate) fn of(
+    headers: &HeaderMap,
+    body: &Bytes,
+    peek: &Peek,
+    config: &Config,
+    request_id: &Arc<str>,
+    key: Option<&Arc<Key>>,
+) -> Result<Demand, Error> {
+    let model = peek
+        .model
+        .clone()
+        .filter(|name| !name.is_empty())
+        .or_else(|| config.default_model.clone())
+        .ok_or_else(|| {
+            Error::new(
+                Kind::MissingField,
+                "`model` is missing; name one of GET /v1/models, or set default_model",
+            )
+            .param("model")
+        })?;
+    let mut demand = Demand {
+        request_id: Arc::clone(request_id),
+        kind: ModelKind::Generation,
+        prompt_tokens: peek.estimated_prompt_tokens(),
+        max_tokens: peek.max_tokens(body),
+        tools: peek.has_tools(body),
+        images: peek.has_images(),
+        stream: peek.stream,
+        headers: named_headers(headers, config),
+        key: key.cloned(),
+        class: class(headers, key)?,
+        ..Demand::default()
+    };
+    if plan::is_virtual(&model, config) {
+        let prompt = peek.prompt(body);
+        demand.conversation = Some(session(headers).unwrap_or(prompt.conversation));
+        demand.later_turn = prompt.later_turn;
+        demand.last_user = prompt.last_user;
+    }
+    demand.model = model;
+    Ok(demand)
+}
+
+/// The headers that configured rules look at.
+fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> {
+    config
+        .rules
+        .iter()
+        .flat_map(|rule| rule.header.keys())
+        .filter_map(|name| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name.to_lowercase(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn session(headers: &HeaderMap) -> Option<u64> {
+    let id = SESSION.iter().find_map(|name| headers.get(*name))?;
+    let mut hash = DefaultHasher::new();
+    id.as_bytes().hash(&mut hash);
+    Some(hash.finish())
+}
+
+fn class(headers: &HeaderMap, key: Option<&Arc<Key>>) -> Result<Class, Error> {
+    match headers.get(X_CLASS).map(http::HeaderValue::as_bytes) {
+        None => Ok(key.map(|key| key.class).unwrap_or_default()),
+        Some(b"interactive") => Ok(Class::Interactive),
+        Some(b"background") => Ok(Class::Background),
+        Some(_) => Err(Error::new(
+            Kind::UnsupportedValue,
+            "header x-crucible-class must be interactive or background",
+        )
+        .param(X_CLASS)),
+    }
+}
