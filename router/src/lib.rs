@@ -6,8 +6,12 @@
 
 pub mod catalog;
 pub mod demand;
+pub mod discovery;
 pub mod engine;
 pub mod event;
+pub mod fleet;
+pub mod health;
 pub mod plan;
 pub mod refusal;
+pub mod versions;
 pub mod view;

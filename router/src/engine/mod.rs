@@ -1,10 +1,63 @@
 //! The control side of engines: list, resident, load, unload. Answers go another way.
 
-use std::sync::Arc;
+mod http;
+mod llamacpp;
+mod lmstudio;
+mod ollama;
+mod openai;
+mod spawn;
+#[cfg(test)]
+pub(crate) mod testing;
+mod time;
+pub mod tuple;
 
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::{self, EngineKind};
 use futures_util::future::BoxFuture;
 
+pub(crate) use self::http::{Endpoint, hidden_error};
+pub use self::{
+    http::client,
+    ollama::ollama_options,
+    tuple::{physical_cores, tuple_for},
+};
 use crate::catalog::{ModelInfo, ModelKind, ResidentInfo};
+
+/// The control side of a configured engine.
+///
+/// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
+/// (row 5); `token` is the engine's own. `None` where the engine has neither an address nor a
+/// model file to spawn (the configuration's check does not let that through).
+pub fn build(
+    client: &reqwest::Client,
+    engine: &checked::Engine,
+    token: Option<&str>,
+    keep_alive: Duration,
+) -> Option<Arc<dyn Engine>> {
+    if engine.kind == EngineKind::Llamacpp
+        && let (None, Some(model)) = (&engine.url, &engine.model_path)
+    {
+        return Some(Arc::new(spawn::Spawned::new(
+            client.clone(),
+            engine.command.clone(),
+            model.clone(),
+        )));
+    }
+    let base = openai::root(engine.url.as_ref()?);
+    let endpoint = Endpoint::new(client.clone(), base, token);
+    Some(match engine.kind {
+        EngineKind::Ollama => Arc::new(ollama::Ollama::new(endpoint, keep_alive)),
+        EngineKind::Lmstudio => Arc::new(lmstudio::Lmstudio::new(endpoint)),
+        EngineKind::Llamacpp => Arc::new(llamacpp::Llamacpp::new(endpoint)),
+        EngineKind::Openai => Arc::new(openai::Openai::new(endpoint)),
+    })
+}
+
+/// 50 ms doubling to 500 ms: how long to wait before looking again.
+pub(crate) fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(50 << attempt.min(4)).min(Duration::from_millis(500))
+}
 
 /// What an engine said when it was asked what it has.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,227 @@
+//! Where engines are looked for when none is configured: default ports on this machine and, inside
+//! WSL, on the Windows host. What answers there is recognised by its own answer.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use crucible_config::checked::{self, Device, EngineKind, Manage};
+use serde_json::Value;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::engine::{Endpoint, EngineError, hidden_error};
+
+/// Between looks at places where nothing was found.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// For all questions to one place.
+const LOOK_BUDGET: Duration = Duration::from_secs(3);
+
+/// One address where an engine may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What listens there by default.
+    pub kind: EngineKind,
+    /// The address.
+    pub url: Url,
+}
+
+/// The places to look at. `root` is the root of the file system (`/`; another one in tests): its
+/// `proc` tells whether this is WSL and where the Windows host is.
+pub fn places(root: &Path) -> Vec<Place> {
+    let mut hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
+    if is_wsl(&release) {
+        let routes = fs::read_to_string(root.join("proc/net/route")).unwrap_or_default();
+        hosts.extend(default_gateway(&routes).map(IpAddr::V4));
+    }
+    let ports = [
+        (EngineKind::Lmstudio, 1234),
+        (EngineKind::Ollama, 11434),
+        (EngineKind::Llamacpp, 8080),
+    ];
+    hosts
+        .iter()
+        .flat_map(|host| ports.map(|(kind, port)| (host, kind, port)))
+        .filter_map(|(host, kind, port)| {
+            let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
+            Some(Place { kind, url })
+        })
+        .collect()
+}
+
+/// "looked for LM Studio on http://127.0.0.1:1234, ..." for messages.
+pub fn describe(places: &[Place]) -> String {
+    let each: Vec<_> = places
+        .iter()
+        .map(|p| {
+            format!(
+                "{} on {}",
+                product(p.kind),
+                p.url.as_str().trim_end_matches('/')
+            )
+        })
+        .collect();
+    format!("looked for {}", each.join(", "))
+}
+
+/// The product's name, for people.
+pub fn product(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Lmstudio => "LM Studio",
+        EngineKind::Ollama => "Ollama",
+        EngineKind::Llamacpp => "llama.cpp's server",
+        EngineKind::Openai => "an OpenAI-compatible server",
+    }
+}
+
+/// What answers at an address; `None` where nothing does, or something else.
+pub async fn identify(client: &reqwest::Client, url: &Url) -> Option<EngineKind> {
+    let endpoint = Endpoint::new(client.clone(), url.clone(), None);
+    timeout(LOOK_BUDGET, ask(&endpoint)).await.ok().flatten()
+}
+
+async fn ask(endpoint: &Endpoint) -> Option<EngineKind> {
+    match endpoint.get("/lmstudio-greeting").await {
+        Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
+            return Some(EngineKind::Lmstudio);
+        }
+        Err(EngineError::Unreachable(_) | EngineError::Timeout) => return None,
+        _ => {}
+    }
+    let (_, server, text) = endpoint.get_text("/").await.ok()?;
+    if text.trim() == "Ollama is running" {
+        return Some(EngineKind::Ollama);
+    }
+    if server.is_some_and(|s| s.to_ascii_lowercase().starts_with("llama.cpp")) {
+        return Some(EngineKind::Llamacpp);
+    }
+    let (_, _, text) = endpoint.get_text("/props").await.ok()?;
+    let props: Value = serde_json::from_str(&text).ok()?;
+    let known = hidden_error(&props).is_none()
+        && (props.get("default_generation_settings").is_some()
+            || props.get("total_slots").is_some());
+    known.then_some(EngineKind::Llamacpp)
+}
+
+/// The engine that a find becomes, with its kind's defaults.
+pub fn discovered(kind: EngineKind, url: Url) -> checked::Engine {
+    let (name, device, permits, queue) = match kind {
+        EngineKind::Lmstudio => ("lmstudio", Device::Gpu, 2, 64),
+        EngineKind::Ollama => ("ollama", Device::Auto, 2, 10),
+        EngineKind::Llamacpp => ("llamacpp", Device::Cpu, 2, 64),
+        EngineKind::Openai => ("openai", Device::Gpu, 32, 256),
+    };
+    checked::Engine {
+        name: Arc::from(name),
+        kind,
+        url: Some(url),
+        device,
+        pool: None,
+        api_key_env: (kind == EngineKind::Lmstudio).then(|| "LM_API_TOKEN".to_owned()),
+        manage: Manage::Models,
+        permits,
+        queue,
+        defaults: true,
+        allow_cloud: false,
+        passthrough: Vec::new(),
+        websocket: false,
+        command: Vec::new(),
+        model_path: None,
+    }
+}
+
+/// Whether a kernel release is WSL's.
+fn is_wsl(osrelease: &str) -> bool {
+    osrelease.to_ascii_lowercase().contains("microsoft")
+}
+
+/// The gateway of the default route in `/proc/net/route`, whose addresses are little-endian hex.
+fn default_gateway(routes: &str) -> Option<Ipv4Addr> {
+    routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let address = u32::from_str_radix(gateway, 16).ok()?;
+        (destination == "00000000" && address != 0).then(|| Ipv4Addr::from(address.swap_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::{client, testing::Fake};
+
+    const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\n\
+        eth0\t0000A8C0\t00000000\t0001\n\
+        eth0\t00000000\t011AA8C0\t0003\n";
+
+    #[test]
+    fn the_gateway_is_that_of_the_default_route() {
+        assert_eq!(
+            default_gateway(ROUTES),
+            Some(Ipv4Addr::new(192, 168, 26, 1))
+        );
+        assert_eq!(default_gateway("Iface\n"), None);
+        assert_eq!(default_gateway("Iface\neth0\t00000000\tnonsense"), None);
+    }
+
+    #[test]
+    fn inside_wsl_the_windows_host_is_looked_at_too() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(places(root.path()).len(), 3);
+        fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
+        fs::create_dir_all(root.path().join("proc/net")).unwrap();
+        let release = root.path().join("proc/sys/kernel/osrelease");
+        fs::write(&release, "5.15.1-microsoft-standard-WSL2\n").unwrap();
+        fs::write(root.path().join("proc/net/route"), ROUTES).unwrap();
+        let found = places(root.path());
+        assert_eq!(found.len(), 6);
+        assert_eq!(found[4].url.as_str(), "http://192.168.26.1:11434/");
+        fs::write(&release, "6.1.0-generic\n").unwrap();
+        assert_eq!(places(root.path()).len(), 3);
+    }
+
+    #[test]
+    fn the_message_names_every_place() {
+        let text = describe(&places(Path::new("/nowhere")));
+        assert_eq!(
+            text,
+            "looked for LM Studio on http://127.0.0.1:1234, Ollama on http://127.0.0.1:11434, \
+             llama.cpp's server on http://127.0.0.1:8080"
+        );
+    }
+
+    #[tokio::test]
+    async fn engines_are_recognised_by_their_answers() {
+        let greeting = get(|| async { Json(json!({"lmstudio": true})) });
+        let props = get(|| async { Json(json!({"total_slots": 1})) });
+        let odd = || get(|| async { Json(json!({"error": "Unexpected endpoint"})) });
+        let apps = [
+            (
+                Router::new().route("/lmstudio-greeting", greeting),
+                Some(EngineKind::Lmstudio),
+            ),
+            (
+                Router::new().route("/", get(|| async { "Ollama is running" })),
+                Some(EngineKind::Ollama),
+            ),
+            (
+                Router::new().route("/props", props),
+                Some(EngineKind::Llamacpp),
+            ),
+            (Router::new().route("/", odd()).route("/props", odd()), None),
+        ];
+        let client = client(Duration::from_secs(1)).unwrap();
+        for (app, expected) in apps {
+            let fake = Fake::start(app).await;
+            assert_eq!(identify(&client, &fake.url).await, expected);
+        }
+    }
+}

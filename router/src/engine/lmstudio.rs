@@ -1,0 +1,291 @@
+//! LM Studio's control side: REST v1 (0.4.0 and newer), else the older lists without load control.
+//!
+//! Its load is not idempotent (a second call makes a second instance), so it looks first; its
+//! load body is strict; its unknown paths answer 200 with an error inside, so an answer counts
+//! only by its shape.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+use tokio::time::sleep;
+use url::Url;
+
+use super::{
+    Engine, EngineError, Listing, LoadOrder, backoff,
+    http::{Endpoint, count, count32, flag, items, name, text},
+    openai::parse_models,
+    tuple::instance_context,
+};
+use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+use crucible_config::checked::EngineKind;
+
+/// Looks at the list for an instance that was just loaded.
+const CONFIRM_TRIES: u32 = 6;
+
+/// LM Studio at one address.
+#[derive(Debug)]
+pub(crate) struct Lmstudio {
+    endpoint: Endpoint,
+    /// REST v1 has answered: a later failure is a failure, not an older server.
+    v1_seen: AtomicBool,
+}
+
+// === impl Lmstudio ===
+
+impl Lmstudio {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            v1_seen: AtomicBool::new(false),
+        }
+    }
+
+    async fn poll(&self) -> Result<Listing, EngineError> {
+        match self.poll_v1().await {
+            Err(EngineError::Refused { status, .. })
+                if !self.v1_seen.load(Ordering::Relaxed) && !matches!(status, 401 | 403) => {}
+            Err(EngineError::Unexpected(_)) if !self.v1_seen.load(Ordering::Relaxed) => {}
+            answer => return answer,
+        }
+        if let Ok(body) = self.endpoint.get("/api/v0/models").await
+            && body.get("data").is_some_and(Value::is_array)
+        {
+            return Ok(parse_v0(&body));
+        }
+        let body = self.endpoint.get("/v1/models").await?;
+        Ok(Listing {
+            models: parse_models(&body)?,
+            ..Listing::default()
+        })
+    }
+
+    async fn poll_v1(&self) -> Result<Listing, EngineError> {
+        let body = self.endpoint.get("/api/v1/models").await?;
+        if !body.get("models").is_some_and(Value::is_array) {
+            return Err(EngineError::Unexpected(
+                "/api/v1/models has no `models`".into(),
+            ));
+        }
+        self.v1_seen.store(true, Ordering::Relaxed);
+        Ok(parse_v1(&body))
+    }
+
+    async fn load_instance(&self, order: LoadOrder) -> Result<ResidentInfo, EngineError> {
+        let listing = self.poll_v1().await?;
+        if let Some(answer) = look_first(&listing, &order) {
+            return answer;
+        }
+        let known = listing
+            .models
+            .iter()
+            .find(|m| m.id.eq_ignore_ascii_case(&order.model));
+        let body = load_body(&order, known);
+        let reply = self.endpoint.post("/api/v1/models/load", &body).await?;
+        let instance = name(&reply, "instance_id").ok_or_else(|| {
+            EngineError::Unexpected("the answer to the load names no instance".into())
+        })?;
+        for attempt in 0..CONFIRM_TRIES {
+            let listing = self.poll_v1().await?;
+            if let Some(found) = listing
+                .residents
+                .into_iter()
+                .find(|r| r.instance == instance)
+            {
+                return Ok(found);
+            }
+            sleep(backoff(attempt)).await;
+        }
+        Err(EngineError::Unexpected(format!(
+            "'{}' was loaded but is not listed",
+            order.model
+        )))
+    }
+
+    async fn unload_instance(&self, instance: &str) -> Result<(), EngineError> {
+        let body = json!({"instance_id": instance});
+        let answer = self.endpoint.post("/api/v1/models/unload", &body).await;
+        let mut attempt = 0;
+        loop {
+            let listing = self.poll_v1().await?;
+            if !listing.residents.iter().any(|r| &*r.instance == instance) {
+                // Also where it was refused because it was gone already.
+                return Ok(());
+            }
+            if let Err(error) = answer {
+                return Err(error);
+            }
+            sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+impl Engine for Lmstudio {
+    fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        Box::pin(self.poll())
+    }
+
+    fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
+        Box::pin(self.load_instance(order))
+    }
+
+    fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.unload_instance(&resident.instance))
+    }
+
+    fn base_url(&self) -> Option<Url> {
+        Some(self.endpoint.base().clone())
+    }
+}
+
+/// An instance that is already there: it serves when its context suffices; a second one beside it
+/// is never loaded.
+fn look_first(listing: &Listing, order: &LoadOrder) -> Option<Result<ResidentInfo, EngineError>> {
+    let mut smaller = false;
+    for held in &listing.residents {
+        if !held.model.eq_ignore_ascii_case(&order.model) {
+            continue;
+        }
+        match (held.context, order.tuple.context) {
+            (Some(has), Some(wanted)) if has < wanted => smaller = true,
+            _ => return Some(Ok(held.clone())),
+        }
+    }
+    smaller.then(|| {
+        Err(EngineError::Refused {
+            status: 409,
+            message: format!("'{}' is already loaded with less context", order.model),
+        })
+    })
+}
+
+/// The strict load body: any key beyond the documented ones is a 400. Batch and flash attention
+/// are llama.cpp's; MLX has neither.
+fn load_body(order: &LoadOrder, known: Option<&ModelInfo>) -> Value {
+    let mut body = Map::new();
+    body.insert("model".into(), json!(&*order.model));
+    if let Some(context) = order.tuple.context {
+        let max = known.and_then(|m| m.max_context);
+        let whole = instance_context(EngineKind::Lmstudio, context, order.permits, max);
+        body.insert("context_length".into(), json!(whole));
+    }
+    let mlx = known.is_some_and(|m| m.format.as_deref() == Some("mlx"));
+    if !mlx {
+        if let Some(batch) = order.tuple.batch {
+            body.insert("eval_batch_size".into(), json!(batch));
+        }
+        if let Some(on) = order.tuple.flash_attention {
+            body.insert("flash_attention".into(), json!(on));
+        }
+    }
+    body.insert("echo_load_config".into(), json!(true));
+    Value::Object(body)
+}
+
+fn kind_of(value: &Value) -> ModelKind {
+    let kind = text(value, "type").unwrap_or_default();
+    if kind.starts_with("embedding") {
+        ModelKind::Embedding
+    } else {
+        ModelKind::Generation
+    }
+}
+
+fn parse_v1(body: &Value) -> Listing {
+    let mut listing = Listing {
+        load_control: true,
+        ..Listing::default()
+    };
+    let none = Value::Null;
+    for entry in items(body, "models") {
+        let Some(id) = name(entry, "key") else {
+            continue;
+        };
+        let kind = kind_of(entry);
+        let able = entry.get("capabilities").unwrap_or(&none);
+        let size_bytes = count(entry, "size_bytes");
+        for instance in items(entry, "loaded_instances") {
+            let Some(instance_id) = name(instance, "id") else {
+                continue;
+            };
+            let config = instance.get("config").unwrap_or(&none);
+            listing.residents.push(ResidentInfo {
+                model: Arc::clone(&id),
+                instance: instance_id,
+                kind,
+                context: count(config, "context_length"),
+                parallel: count32(config, "parallel"),
+                bytes: size_bytes,
+                vram_bytes: None,
+                expires_at: None,
+                batch_size: count32(config, "eval_batch_size"),
+                flash_attention: flag(config, "flash_attention"),
+            });
+        }
+        listing.models.push(ModelInfo {
+            id,
+            kind,
+            capabilities: Capabilities {
+                tools: flag(able, "trained_for_tool_use"),
+                vision: flag(able, "vision"),
+                thinking: able.get("reasoning").map(|r| !r.is_null() && r != false),
+            },
+            max_context: count(entry, "max_context_length"),
+            size_bytes,
+            quantization: entry
+                .get("quantization")
+                .and_then(|q| text(q, "name").or_else(|| q.as_str().map(str::to_owned))),
+            format: text(entry, "format"),
+            cloud: false,
+            created: None,
+        });
+    }
+    listing
+}
+
+fn parse_v0(body: &Value) -> Listing {
+    let mut listing = Listing::default();
+    for entry in items(body, "data") {
+        let Some(id) = name(entry, "id") else {
+            continue;
+        };
+        let kind = kind_of(entry);
+        if text(entry, "state").as_deref() == Some("loaded") {
+            listing.residents.push(ResidentInfo {
+                model: Arc::clone(&id),
+                instance: Arc::clone(&id),
+                kind,
+                context: count(entry, "loaded_context_length"),
+                parallel: None,
+                bytes: None,
+                vram_bytes: None,
+                expires_at: None,
+                batch_size: None,
+                flash_attention: None,
+            });
+        }
+        let vision = text(entry, "type").map(|t| t == "vlm");
+        listing.models.push(ModelInfo {
+            id,
+            kind,
+            capabilities: Capabilities {
+                vision,
+                ..Capabilities::default()
+            },
+            max_context: count(entry, "max_context_length"),
+            size_bytes: None,
+            quantization: text(entry, "quantization"),
+            format: text(entry, "compatibility_type"),
+            cloud: false,
+            created: None,
+        });
+    }
+    listing
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! Ollama's control side over its native API (source: Ollama 0.33, `server/routes.go`,
+//! `server/sched.go`).
+//!
+//! A preload carries the whole tuple and the one `keep_alive`; requests never carry one, because
+//! it can wedge Ollama's scheduler, and the preload's value sticks. Unloads are asynchronous
+//! there, so they are confirmed in `/api/ps`. `/api/show` is asked once per digest.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use serde_json::{Map, Value, json};
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+use super::{
+    Engine, EngineError, Listing, LoadOrder, Tuple, backoff,
+    http::{Endpoint, count, items, name, text},
+    time::{parse_rfc3339, to_system_time},
+};
+use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+
+/// `/api/show` calls at a time.
+const SHOW_PARALLEL: usize = 4;
+/// Time for all of them in one poll; what is missing comes with the next.
+const SHOW_BUDGET: Duration = Duration::from_millis(1000);
+/// Looks at `/api/ps` for a model that was just loaded.
+const CONFIRM_TRIES: u32 = 6;
+
+/// Ollama at one address.
+#[derive(Debug)]
+pub(crate) struct Ollama {
+    endpoint: Endpoint,
+    keep_alive: Duration,
+    shown: Mutex<HashMap<String, Shown>>,
+}
+
+/// What `/api/show` tells of a digest.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Shown {
+    capabilities: Option<Vec<String>>,
+    max_context: Option<u64>,
+}
+
+/// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
+/// is loaded again.
+pub fn ollama_options(tuple: &Tuple) -> Map<String, Value> {
+    let fields = [
+        ("num_ctx", tuple.context.map(Value::from)),
+        ("num_batch", tuple.batch.map(Value::from)),
+        ("num_gpu", tuple.gpu_layers.map(Value::from)),
+        ("num_thread", tuple.threads.map(Value::from)),
+        ("use_mmap", tuple.mmap.map(Value::from)),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+}
+
+// === impl Ollama ===
+
+impl Ollama {
+    /// `keep_alive` is how long Ollama itself keeps an idle model that Crucible loaded.
+    pub(crate) fn new(endpoint: Endpoint, keep_alive: Duration) -> Self {
+        Self {
+            endpoint,
+            keep_alive,
+            shown: Mutex::default(),
+        }
+    }
+
+    async fn poll(&self) -> Result<Listing, EngineError> {
+        let (version, tags, ps) = futures_util::join!(
+            self.endpoint.get("/api/version"),
+            self.endpoint.get("/api/tags"),
+            self.endpoint.get("/api/ps"),
+        );
+        let (tags, ps) = (tags?, ps?);
+        if tags.get("models").is_none() {
+            return Err(EngineError::Unexpected("/api/tags has no `models`".into()));
+        }
+        self.show_missing(items(&tags, "models")).await;
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let models: Vec<_> = items(&tags, "models")
+            .iter()
+            .filter_map(|tag| parse_tag(tag, shown.get(&digest(tag)?)))
+            .collect();
+        drop(shown);
+        let residents = parse_ps(&ps, &models);
+        Ok(Listing {
+            version: version.ok().and_then(|v| text(&v, "version")),
+            models,
+            residents,
+            load_control: true,
+        })
+    }
+
+    /// Asks `/api/show` for digests not seen before. Never for cloud models: that may ask the
+    /// cloud.
+    async fn show_missing(&self, tags: &[Value]) {
+        let missing: Vec<(String, String)> = {
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let present: Vec<String> = tags.iter().filter_map(digest).collect();
+            shown.retain(|key, _| present.contains(key));
+            tags.iter()
+                .filter_map(|tag| Some((digest(tag)?, tag_name(tag)?.to_string(), tag)))
+                .filter(|(key, name, tag)| !shown.contains_key(key) && !is_cloud(name, tag))
+                .map(|(key, name, _)| (key, name))
+                .collect()
+        };
+        let asked = stream::iter(missing)
+            .map(|(key, model)| async move {
+                let answer = self
+                    .endpoint
+                    .post("/api/show", &json!({"model": model}))
+                    .await;
+                match answer {
+                    Ok(body) => Some((key, parse_show(&body))),
+                    // It will not know better next time.
+                    Err(EngineError::Refused { status, .. }) if status < 500 => {
+                        Some((key, Shown::default()))
+                    }
+                    Err(_) => None,
+                }
+            })
+            .buffer_unordered(SHOW_PARALLEL)
+            .for_each(|answer| async {
+                if let Some((key, shown)) = answer {
+                    let mut cache = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                    cache.insert(key, shown);
+                }
+            });
+        if timeout(SHOW_BUDGET, asked).await.is_err() {
+            tracing::debug!("not all models described yet; the rest follows");
+        }
+    }
+
+    async fn residents(&self) -> Result<Vec<ResidentInfo>, EngineError> {
+        Ok(parse_ps(&self.endpoint.get("/api/ps").await?, &[]))
+    }
+
+    async fn preload(&self, order: LoadOrder) -> Result<ResidentInfo, EngineError> {
+        let options = ollama_options(&order.tuple);
+        let keep_alive = self.keep_alive.as_secs();
+        let (path, body) = match order.kind {
+            ModelKind::Generation => (
+                "/api/generate",
+                json!({
+                    "model": &*order.model, "prompt": "", "stream": false,
+                    "keep_alive": keep_alive, "options": options,
+                    "shift": false, "truncate": false,
+                }),
+            ),
+            ModelKind::Embedding => (
+                "/api/embed",
+                json!({
+                    "model": &*order.model, "input": [],
+                    "keep_alive": keep_alive, "options": options, "truncate": false,
+                }),
+            ),
+        };
+        self.endpoint.post(path, &body).await?;
+        for attempt in 0..CONFIRM_TRIES {
+            let found = self.residents().await?;
+            if let Some(mut resident) = found.into_iter().find(|r| same(&r.model, &order.model)) {
+                resident.kind = order.kind;
+                return Ok(resident);
+            }
+            sleep(backoff(attempt)).await;
+        }
+        Err(EngineError::Unexpected(format!(
+            "'{}' was loaded but /api/ps does not list it",
+            order.model
+        )))
+    }
+
+    async fn expire(&self, model: &str) -> Result<(), EngineError> {
+        // Without a prompt this path unloads embedding models too.
+        let body = json!({"model": model, "stream": false, "keep_alive": 0});
+        let answer = self.endpoint.post("/api/generate", &body).await;
+        match answer {
+            // Deleted meanwhile: what counts is whether it is still loaded.
+            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut attempt = 0;
+        while self
+            .residents()
+            .await?
+            .iter()
+            .any(|r| same(&r.model, model))
+        {
+            sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Ollama {
+    fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        Box::pin(self.poll())
+    }
+
+    fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
+        Box::pin(self.preload(order))
+    }
+
+    fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.expire(&resident.model))
+    }
+
+    fn base_url(&self) -> Option<Url> {
+        Some(self.endpoint.base().clone())
+    }
+}
+
+fn tag_name(tag: &Value) -> Option<Arc<str>> {
+    name(tag, "name").or_else(|| name(tag, "model"))
+}
+
+/// The key of the cache; a model without a digest is known by its name.
+fn digest(tag: &Value) -> Option<String> {
+    text(tag, "digest").or_else(|| tag_name(tag).map(|n| n.to_string()))
+}
+
+fn is_cloud(name: &str, tag: &Value) -> bool {
+    name.ends_with(":cloud") || name.ends_with("-cloud") || text(tag, "remote_host").is_some()
+}
+
+/// Ollama adds `:latest` where a name has no tag, and ignores case.
+fn same(a: &str, b: &str) -> bool {
+    fn stem(name: &str) -> &str {
+        name.strip_suffix(":latest").unwrap_or(name)
+    }
+    stem(a).eq_ignore_ascii_case(stem(b))
+}
+
+fn parse_show(body: &Value) -> Shown {
+    let capabilities = body
+        .get("capabilities")
+        .and_then(Value::as_array)
+        .map(|list| {
+            list.iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        });
+    let max_context = body.get("model_info").and_then(|info| {
+        let family = text(info, "general.architecture");
+        let own = family.and_then(|family| count(info, &format!("{family}.context_length")));
+        own.or_else(|| {
+            let keys = info.as_object()?.keys();
+            keys.filter(|k| k.ends_with(".context_length"))
+                .find_map(|k| count(info, k))
+        })
+    });
+    Shown {
+        capabilities,
+        max_context,
+    }
+}
+
+fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
+    let id = tag_name(tag)?;
+    let none = Value::Null;
+    let details = tag.get("details").unwrap_or(&none);
+    let list = shown
+        .and_then(|s| s.capabilities.as_deref())
+        .filter(|l| !l.is_empty());
+    let has = |word: &str| list.map(|l| l.iter().any(|c| c == word));
+    let kind = match (has("embedding"), has("completion")) {
+        (Some(true), Some(false)) => ModelKind::Embedding,
+        (Some(_), _) => ModelKind::Generation,
+        (None, _) => kind_by_family(details),
+    };
+    let cloud = is_cloud(&id, tag);
+    Some(ModelInfo {
+        id,
+        kind,
+        capabilities: Capabilities {
+            tools: has("tools"),
+            vision: has("vision"),
+            thinking: has("thinking"),
+        },
+        max_context: shown.and_then(|s| s.max_context),
+        size_bytes: count(tag, "size"),
+        quantization: text(details, "quantization_level"),
+        format: text(details, "format"),
+        cloud,
+        created: text(tag, "modified_at").as_deref().and_then(parse_rfc3339),
+    })
+}
+
+fn kind_by_family(details: &Value) -> ModelKind {
+    let family = text(details, "family").unwrap_or_default();
+    if family.contains("bert") {
+        ModelKind::Embedding
+    } else {
+        ModelKind::Generation
+    }
+}
+
+fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<ResidentInfo> {
+    items(ps, "models")
+        .iter()
+        .filter_map(|entry| {
+            let model = tag_name(entry)?;
+            let none = Value::Null;
+            let kind = models.iter().find(|m| same(&m.id, &model)).map_or_else(
+                || kind_by_family(entry.get("details").unwrap_or(&none)),
+                |m| m.kind,
+            );
+            Some(ResidentInfo {
+                instance: Arc::clone(&model),
+                model,
+                kind,
+                context: count(entry, "context_length").filter(|n| *n > 0),
+                parallel: None,
+                bytes: count(entry, "size"),
+                vram_bytes: count(entry, "size_vram"),
+                expires_at: text(entry, "expires_at")
+                    .as_deref()
+                    .and_then(parse_rfc3339)
+                    .and_then(to_system_time),
+                batch_size: None,
+                flash_attention: None,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

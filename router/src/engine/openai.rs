@@ -1,0 +1,156 @@
+//! Any OpenAI-compatible server: its list is its health; it loads by itself.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    Engine, EngineError, Listing, LoadOrder,
+    http::{Endpoint, count, items, name, text},
+};
+use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+
+/// An OpenAI-compatible server; its address may have a path before `/v1`.
+#[derive(Debug)]
+pub(crate) struct Openai {
+    endpoint: Endpoint,
+}
+
+// === impl Openai ===
+
+impl Openai {
+    /// The endpoint's base is to be a [`root`].
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
+    async fn poll(&self) -> Result<Listing, EngineError> {
+        let body = self.endpoint.get("/v1/models").await?;
+        Ok(Listing {
+            models: parse_models(&body)?,
+            ..Listing::default()
+        })
+    }
+}
+
+impl Engine for Openai {
+    fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        Box::pin(self.poll())
+    }
+
+    fn load(&self, _: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
+        Box::pin(async { Err(EngineError::Unsupported("load")) })
+    }
+
+    fn unload<'a>(&'a self, _: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async { Err(EngineError::Unsupported("unload")) })
+    }
+
+    fn base_url(&self) -> Option<Url> {
+        Some(self.endpoint.base().clone())
+    }
+}
+
+/// The address to which `/v1/...` is appended, whether it was written with `/v1` or without.
+pub(crate) fn root(url: &Url) -> Url {
+    let mut root = url.clone();
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
+    root.set_path(&path);
+    root.set_query(None);
+    root.set_fragment(None);
+    root
+}
+
+/// `GET /v1/models`: `{"data": [{"id": ...}]}`, or a bare array as some servers answer.
+pub(crate) fn parse_models(body: &Value) -> Result<Vec<ModelInfo>, EngineError> {
+    let list = match body {
+        Value::Array(list) => list.as_slice(),
+        _ if body.get("data").is_some() => items(body, "data"),
+        _ => return Err(EngineError::Unexpected("/v1/models has no `data`".into())),
+    };
+    Ok(list.iter().filter_map(parse_model).collect())
+}
+
+fn parse_model(entry: &Value) -> Option<ModelInfo> {
+    let id: Arc<str> = name(entry, "id").or_else(|| entry.as_str().map(Arc::from))?;
+    let lower = id.to_ascii_lowercase();
+    let kind = if lower.contains("embed") || lower.contains("bge-") {
+        ModelKind::Embedding
+    } else {
+        ModelKind::Generation
+    };
+    let none = Value::Null;
+    let meta = entry.get("meta").unwrap_or(&none);
+    let max_context = [
+        "max_model_len",
+        "max_context_length",
+        "context_length",
+        "context_window",
+    ]
+    .iter()
+    .find_map(|key| count(entry, key))
+    .or_else(|| count(meta, "n_ctx_train"));
+    Some(ModelInfo {
+        kind,
+        capabilities: Capabilities::default(),
+        max_context,
+        size_bytes: count(meta, "size"),
+        quantization: text(entry, "quantization"),
+        format: None,
+        cloud: false,
+        created: count(entry, "created").and_then(|n| i64::try_from(n).ok()),
+        id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::testing::Fake;
+
+    #[test]
+    fn the_root_has_no_v1() {
+        let cases = [
+            ("http://h:1", "http://h:1/"),
+            ("http://h:1/v1", "http://h:1/"),
+            ("http://h:1/v1/", "http://h:1/"),
+            ("http://h:1/gate/v1", "http://h:1/gate"),
+            ("http://h:1/gate", "http://h:1/gate"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(root(&url.parse().unwrap()).as_str(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_survives_odd_entries() {
+        let body = json!({"data": [{"id": "a", "max_model_len": 8192, "x": 1}, {"id": 3}, "b",
+            {"id": "text-embedding-q", "created": "never"}]});
+        let fake =
+            Fake::start(Router::new().route("/v1/models", get(|| async { Json(body) }))).await;
+        let listing = Openai::new(fake.endpoint()).list().await.unwrap();
+        let ids: Vec<_> = listing.models.iter().map(|m| &*m.id).collect();
+        assert_eq!(ids, ["a", "b", "text-embedding-q"]);
+        assert_eq!(listing.models[0].max_context, Some(8192));
+        assert_eq!(listing.models[2].kind, ModelKind::Embedding);
+        assert!(!listing.load_control);
+    }
+
+    #[tokio::test]
+    async fn an_error_inside_a_success_is_an_error() {
+        let app = Router::new().route("/v1/models", get(|| async { Json(json!("no such path")) }));
+        let fake = Fake::start(app).await;
+        let error = Openai::new(fake.endpoint()).list().await.unwrap_err();
+        let expected = EngineError::Refused {
+            status: 200,
+            message: "no such path".into(),
+        };
+        assert_eq!(error, expected);
+    }
+}

@@ -1,0 +1,136 @@
+//! The child is a small Python server that understands llama-server's flags.
+
+use std::path::Path;
+
+use super::*;
+use crate::engine::{Tuple, client};
+
+/// Answers like llama.cpp's server; ends when its stdin closes, as the real stand-in does.
+const SERVER: &str = r#"
+import json, sys, threading, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+slots = int(flags["-np"])
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {
+            "/health": {"status": "ok"},
+            "/v1/models": {"data": [{"id": flags["-m"], "meta": {"n_ctx_train": 8192}}]},
+            "/props": {"total_slots": slots,
+                       "default_generation_settings": {"n_ctx": int(flags["-c"]) // slots}},
+        }.get(self.path, {"error": "no"})
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def log_message(self, *a): pass
+def watch():
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=watch, daemon=True).start()
+HTTPServer((flags["--host"], int(flags["--port"])), Answers).serve_forever()
+"#;
+
+fn spawned(folder: &Path, command: &[&str]) -> Spawned {
+    let model = folder.join("tiny-q4.gguf");
+    std::fs::write(&model, b"GGUF").unwrap();
+    let command = command.iter().map(|w| (*w).to_owned()).collect();
+    Spawned::new(client(Duration::from_secs(1)).unwrap(), command, model)
+}
+
+fn order() -> LoadOrder {
+    LoadOrder {
+        model: Arc::from("tiny-q4"),
+        kind: ModelKind::Generation,
+        tuple: Tuple {
+            context: Some(1024),
+            threads: Some(1),
+            ..Tuple::default()
+        },
+        permits: 2,
+    }
+}
+
+#[tokio::test]
+async fn a_load_starts_the_child_and_an_unload_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("serve.py");
+    std::fs::write(&script, SERVER).unwrap();
+    let engine = spawned(folder.path(), &["python3", script.to_str().unwrap()]);
+    assert_eq!(engine.base_url(), None);
+    let idle = engine.list().await.unwrap();
+    assert_eq!((&*idle.models[0].id, idle.residents.len()), ("tiny-q4", 0));
+
+    let resident = engine.load(order()).await.unwrap();
+    assert_eq!((resident.context, resident.parallel), (Some(2048), Some(2)));
+    let address = engine.base_url();
+    assert!(address.is_some());
+    // Loaded already: the same child.
+    engine.load(order()).await.unwrap();
+    assert_eq!(engine.base_url(), address);
+    assert_eq!(
+        engine.list().await.unwrap().models[0].max_context,
+        Some(8192)
+    );
+
+    engine.unload(&resident).await.unwrap();
+    assert_eq!(engine.base_url(), None);
+    assert!(engine.list().await.unwrap().residents.is_empty());
+}
+
+#[tokio::test]
+async fn a_child_that_dies_is_reported_with_its_last_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = spawned(
+        folder.path(),
+        &["sh", "-c", "echo no such model >&2; exit 3"],
+    );
+    let error = engine.load(order()).await.unwrap_err();
+    let EngineError::Refused {
+        status: 500,
+        message,
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert!(message.contains("exit status: 3"), "{message}");
+    assert!(engine.crashes().not_before.is_some());
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = spawned(folder.path(), &["/nowhere/llama-server"]);
+    let error = engine.load(order()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/llama-server"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_model_file_that_is_not_there_is_no_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = spawned(folder.path(), &["sh"]);
+    std::fs::remove_file(folder.path().join("tiny-q4.gguf")).unwrap();
+    assert!(matches!(
+        engine.list().await,
+        Err(EngineError::Unexpected(_))
+    ));
+}
+
+#[test]
+fn starts_wait_longer_after_each_crash_until_one_lasted() {
+    let now = Instant::now();
+    let wait = |crashes: Crashes| crashes.not_before.unwrap() - now;
+    let first = Crashes::default().after_failure(now, now);
+    let second = first.after_failure(now, now);
+    assert_eq!(
+        (wait(first), wait(second)),
+        (Duration::from_secs(1), Duration::from_secs(2))
+    );
+    let many = (0..9).fold(second, |c, _| c.after_failure(now, now));
+    assert_eq!(wait(many), Duration::from_secs(30));
+    assert_eq!(many.after_failure(now, now + STABLE).in_a_row, 1);
+}

@@ -1,0 +1,590 @@
+//! The engines that are there: one poll loop each, and the published snapshot of what they told.
+//!
+//! A poll is every 5 s while an engine is up, sooner after a [`Fleet::poke`], and backs off from
+//! 0.5 s while it is down. The snapshot is one [`ArcSwap`] store per change; subscribers are told
+//! by a watch channel. Without configured engines it looks for them (see [`crate::discovery`]).
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use crucible_config::checked::{self, Config, Device, EngineKind};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    catalog::{ModelInfo, ResidentInfo},
+    discovery::{self, Place},
+    engine::{self, Engine, EngineError, Listing},
+    event::{Event, Observer},
+    health::{Breaker, Outcome, Pulse},
+    versions,
+    view::{Breaker as BreakerPosition, Health},
+};
+
+/// Between polls of an engine that is up.
+pub const POLL_EVERY: Duration = Duration::from_secs(5);
+/// For one poll.
+pub const POLL_BUDGET: Duration = Duration::from_secs(2);
+/// First wait after a failed poll; doubles to [`POLL_EVERY`].
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Between polls however often an engine is poked.
+const POKE_GAP: Duration = Duration::from_millis(50);
+
+/// All engines; cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+}
+
+/// One engine with its control side.
+pub struct EngineHandle {
+    /// As configured, or made from a find.
+    pub config: checked::Engine,
+    /// Its control side.
+    pub control: Arc<dyn Engine>,
+    /// Found on a default port.
+    pub discovered: bool,
+    keep_alive: Duration,
+    poke: Notify,
+    stop: CancellationToken,
+}
+
+/// The published snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct FleetView {
+    /// In configured order, then discovered ones in order of their finding.
+    pub engines: Vec<EngineStatus>,
+    /// Every engine has answered or failed once, and every default port was looked at.
+    pub settled: bool,
+    /// Where engines are looked for; empty where some are configured.
+    pub looked_at: Vec<Place>,
+}
+
+/// What is known of one engine.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// Name, permits, queue and all else configured.
+    pub config: Arc<checked::Engine>,
+    /// Resolved: `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in every tuple.
+    pub device: Device,
+    /// Pool name.
+    pub pool: Arc<str>,
+    /// For people; without credentials. A spawned engine's only while it runs.
+    pub url: String,
+    /// Health.
+    pub health: Health,
+    /// Circuit breaker of the data path.
+    pub breaker: BreakerPosition,
+    /// Last error in words, while not up.
+    pub error: Option<String>,
+    /// Version, where told.
+    pub version: Option<String>,
+    /// What that version lacks.
+    pub advice: Arc<Vec<String>>,
+    /// Whether loads are controlled.
+    pub load_control: bool,
+    /// Found on a default port.
+    pub discovered: bool,
+    /// As listed last; kept while it is down.
+    pub models: Arc<Vec<ModelInfo>>,
+    /// As listed last; empty while it is down.
+    pub residents: Arc<Vec<ResidentInfo>>,
+    /// Polls so far: a resident list of a later poll is newer.
+    pub polls: u64,
+}
+
+/// Configured and seen facts of an engine that decide devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceClaim {
+    /// As configured.
+    pub device: Device,
+    /// It was decided before that it leaves the GPU to another.
+    pub latched: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    view: ArcSwap<FleetView>,
+    changed: watch::Sender<u64>,
+    observer: Arc<dyn Observer>,
+    places: Vec<Place>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+struct State {
+    client: reqwest::Client,
+    keep_alive: Duration,
+    entries: Vec<Entry>,
+    /// Engines that left the GPU to another; for the rest of the process.
+    latched: HashSet<Arc<str>>,
+    search: Option<Search>,
+}
+
+struct Search {
+    stop: CancellationToken,
+    done_once: bool,
+}
+
+struct Entry {
+    handle: Arc<EngineHandle>,
+    config: Arc<checked::Engine>,
+    pulse: Pulse,
+    breaker: Breaker,
+    error: Option<String>,
+    version: Option<String>,
+    advice: Arc<Vec<String>>,
+    load_control: bool,
+    models: Arc<Vec<ModelInfo>>,
+    residents: Arc<Vec<ResidentInfo>>,
+    polls: u64,
+}
+
+/// The device of each engine and whether it is latched now. `Auto` is the GPU until another
+/// engine claims it by `device = "gpu"` (configured, or found); the decision is then kept, because
+/// an engine that changed its mind would load everything again.
+pub fn resolve_devices(claims: &[DeviceClaim]) -> Vec<Device> {
+    claims
+        .iter()
+        .enumerate()
+        .map(|(me, claim)| {
+            let taken = || {
+                claims
+                    .iter()
+                    .enumerate()
+                    .any(|(other, c)| other != me && c.device == Device::Gpu)
+            };
+            match claim.device {
+                Device::Auto if claim.latched || taken() => Device::Cpu,
+                Device::Auto | Device::Gpu => Device::Gpu,
+                Device::Cpu => Device::Cpu,
+            }
+        })
+        .collect()
+}
+
+/// The memory that an engine shares by default: its device on its host.
+pub fn default_pool(device: Device, url: Option<&Url>) -> Arc<str> {
+    let device = if device == Device::Cpu { "cpu" } else { "gpu" };
+    let host = url.and_then(Url::host).filter(|host| match host {
+        url::Host::Domain(name) => *name != "localhost" && !name.ends_with(".localhost"),
+        url::Host::Ipv4(ip) => !ip.is_loopback() && !ip.is_unspecified(),
+        url::Host::Ipv6(ip) => !ip.is_loopback() && !ip.is_unspecified(),
+    });
+    match host {
+        Some(host) => Arc::from(format!("{device}@{host}")),
+        None => Arc::from(device),
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Starts polling the configured engines, or looking for some at `places` (usually
+    /// [`discovery::places`] of `/`). All tasks run on `tracker` and end with `cancel`.
+    pub fn start(
+        config: &Config,
+        places: Vec<Place>,
+        observer: Arc<dyn Observer>,
+        tracker: TaskTracker,
+        cancel: CancellationToken,
+    ) -> Result<Self, reqwest::Error> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                client: engine::client(config.timeouts.connect)?,
+                keep_alive: config.tuning.lmstudio.model_ttl,
+                entries: Vec::new(),
+                latched: HashSet::new(),
+                search: None,
+            }),
+            view: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+            observer,
+            places,
+            tracker,
+            cancel,
+        });
+        let fleet = Self { shared };
+        fleet.apply(config);
+        Ok(fleet)
+    }
+
+    /// Takes a new configuration: engines that did not change go on undisturbed.
+    pub fn apply(&self, config: &Config) {
+        let mut state = self.shared.lock();
+        let keep_alive = config.tuning.lmstudio.model_ttl;
+        match engine::client(config.timeouts.connect) {
+            Ok(client) => state.client = client,
+            Err(error) => tracing::warn!("the engines' HTTP client stays as it was: {error}"),
+        }
+        state.keep_alive = keep_alive;
+        let mut old = std::mem::take(&mut state.entries);
+        let searching = config.engines.is_empty();
+        for wanted in &config.engines {
+            let same = |e: &Entry| {
+                !e.handle.discovered
+                    && e.handle.config == *wanted
+                    && e.handle.keep_alive == keep_alive
+            };
+            match old.iter().position(same) {
+                Some(at) => state.entries.push(old.swap_remove(at)),
+                None => self.shared.add(&mut state, wanted.clone(), false),
+            }
+        }
+        for entry in old {
+            if searching && entry.handle.discovered {
+                state.entries.push(entry);
+            } else {
+                entry.handle.stop.cancel();
+            }
+        }
+        if !searching {
+            if let Some(search) = state.search.take() {
+                search.stop.cancel();
+            }
+        } else if state.search.is_none() {
+            let stop = self.shared.cancel.child_token();
+            state.search = Some(Search {
+                stop: stop.clone(),
+                done_once: false,
+            });
+            let task = look_around(Arc::clone(&self.shared), stop);
+            self.shared.tracker.spawn(task);
+        }
+        self.shared.publish(&mut state);
+    }
+
+    /// The newest snapshot.
+    pub fn view(&self) -> Arc<FleetView> {
+        self.shared.view.load_full()
+    }
+
+    /// Changes with every snapshot.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// Waits until every engine has answered or failed once.
+    pub async fn settled(&self) {
+        let mut changed = self.subscribe();
+        while !self.view().settled {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The engine of that name.
+    pub fn handle(&self, name: &str) -> Option<Arc<EngineHandle>> {
+        let state = self.shared.lock();
+        let entry = state.entries.iter().find(|e| &*e.config.name == name)?;
+        Some(Arc::clone(&entry.handle))
+    }
+
+    /// Polls an engine now: after a load or an unload.
+    pub fn poke(&self, name: &str) {
+        if let Some(handle) = self.handle(name) {
+            handle.poke.notify_one();
+        }
+    }
+
+    /// Whether a request may be sent to an engine now. Half open, the first that asks becomes the
+    /// probe and is to [`report`](Self::report) its outcome.
+    pub fn try_pass(&self, name: &str) -> bool {
+        let mut state = self.shared.lock();
+        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name);
+        entry.is_some_and(|e| e.breaker.try_pass(Instant::now()))
+    }
+
+    /// How a request to an engine went.
+    pub fn report(&self, name: &str, outcome: Outcome) {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let Some(entry) = state.entries.iter_mut().find(|e| &*e.config.name == name) else {
+            return;
+        };
+        let before = entry.breaker.position(now);
+        entry.breaker.report(outcome, now);
+        let after = entry.breaker.position(now);
+        if outcome == Outcome::ConnectFailed {
+            entry.handle.poke.notify_one();
+        }
+        if before != after {
+            tracing::info!(engine = name, ?before, ?after, "circuit breaker");
+            self.shared.publish(&mut state);
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an engine and starts its poll loop.
+    fn add(self: &Arc<Self>, state: &mut State, config: checked::Engine, discovered: bool) {
+        let token = config
+            .api_key_env
+            .as_ref()
+            .and_then(|name| std::env::var(name).ok());
+        let token = token.as_deref().filter(|t| !t.is_empty());
+        let Some(control) = engine::build(&state.client, &config, token, state.keep_alive) else {
+            tracing::warn!(
+                engine = &*config.name,
+                "has neither an address nor a model file"
+            );
+            return;
+        };
+        let handle = Arc::new(EngineHandle {
+            config: config.clone(),
+            control,
+            discovered,
+            keep_alive: state.keep_alive,
+            poke: Notify::new(),
+            stop: self.cancel.child_token(),
+        });
+        state.entries.push(Entry::new(Arc::clone(&handle), config));
+        self.tracker.spawn(poll_loop(Arc::clone(self), handle));
+    }
+
+    /// Takes the result of a poll; gives the wait before the next.
+    fn record(&self, handle: &Arc<EngineHandle>, result: Result<Listing, EngineError>) -> Duration {
+        let name = &handle.config.name;
+        self.observer.observe(&Event::HealthCheck {
+            engine: Arc::clone(name),
+            ok: result.is_ok(),
+        });
+        let mut state = self.lock();
+        let Some(entry) = state
+            .entries
+            .iter_mut()
+            .find(|e| Arc::ptr_eq(&e.handle, handle))
+        else {
+            return POLL_EVERY;
+        };
+        entry.take(result);
+        let pulse = entry.pulse;
+        self.publish(&mut state);
+        match pulse.failures() {
+            0 if pulse.health() == Health::Up => POLL_EVERY,
+            0 => RETRY_MIN,
+            n => RETRY_MIN
+                .saturating_mul(1 << (n - 1).min(5))
+                .min(POLL_EVERY),
+        }
+    }
+
+    fn publish(&self, state: &mut State) {
+        let claims: Vec<_> = state
+            .entries
+            .iter()
+            .map(|e| DeviceClaim {
+                device: e.config.device,
+                latched: state.latched.contains(&e.config.name),
+            })
+            .collect();
+        let devices = resolve_devices(&claims);
+        let now = Instant::now();
+        let mut engines = Vec::with_capacity(devices.len());
+        for (entry, device) in state.entries.iter().zip(devices) {
+            let auto = entry.config.device == Device::Auto;
+            if auto && device == Device::Cpu && state.latched.insert(Arc::clone(&entry.config.name))
+            {
+                tracing::info!(
+                    engine = &*entry.config.name,
+                    "another engine owns the GPU: the next loads go to the CPU"
+                );
+            }
+            engines.push(entry.status(device, now));
+        }
+        let searched = state.search.as_ref().is_none_or(|s| s.done_once);
+        let view = FleetView {
+            settled: searched && state.entries.iter().all(|e| e.polls > 0),
+            looked_at: match state.search {
+                Some(_) => self.places.clone(),
+                None => Vec::new(),
+            },
+            engines,
+        };
+        self.view.store(Arc::new(view));
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// The places where an engine may still be: one of each kind is enough (a Windows host that
+    /// shares its loopback with WSL would show up twice).
+    fn unfound(&self) -> (reqwest::Client, Vec<Place>) {
+        let state = self.lock();
+        let found = |kind: EngineKind| state.entries.iter().any(|e| e.config.kind == kind);
+        let places = self
+            .places
+            .iter()
+            .filter(|p| !found(p.kind))
+            .cloned()
+            .collect();
+        (state.client.clone(), places)
+    }
+
+    /// Takes the answers of one look around.
+    fn found(self: &Arc<Self>, places: &[Place], answers: &[Option<EngineKind>]) {
+        let mut state = self.lock();
+        // The configuration may have named engines meanwhile.
+        let Some(search) = &mut state.search else {
+            return;
+        };
+        let first = !std::mem::replace(&mut search.done_once, true);
+        let mut any = false;
+        for (place, kind) in places.iter().zip(answers) {
+            let Some(kind) = *kind else { continue };
+            if state.entries.iter().any(|e| e.config.kind == kind) {
+                continue;
+            }
+            tracing::info!("found {} on {}", discovery::product(kind), place.url);
+            let config = discovery::discovered(kind, place.url.clone());
+            self.add(&mut state, config, true);
+            any = true;
+        }
+        if first && state.entries.is_empty() {
+            tracing::warn!("no engine found; {}", discovery::describe(&self.places));
+        }
+        if first || any {
+            self.publish(&mut state);
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(handle: Arc<EngineHandle>, config: checked::Engine) -> Self {
+        Self {
+            handle,
+            config: Arc::new(config),
+            pulse: Pulse::default(),
+            breaker: Breaker::default(),
+            error: None,
+            version: None,
+            advice: Arc::default(),
+            load_control: false,
+            models: Arc::default(),
+            residents: Arc::default(),
+            polls: 0,
+        }
+    }
+
+    fn take(&mut self, result: Result<Listing, EngineError>) {
+        let before = self.pulse.health();
+        self.pulse = self.pulse.polled(result.is_ok());
+        let after = self.pulse.health();
+        self.polls += 1;
+        let engine = &*self.config.name;
+        match result {
+            Ok(listing) => {
+                if self.version != listing.version {
+                    let kind = self.config.kind;
+                    let advice = listing
+                        .version
+                        .as_deref()
+                        .map(|v| versions::advice(kind, v));
+                    self.advice = Arc::new(advice.unwrap_or_default());
+                    for line in &*self.advice {
+                        tracing::warn!(engine, "{line}");
+                    }
+                }
+                self.version = listing.version;
+                self.load_control = listing.load_control;
+                if *self.models != listing.models {
+                    self.models = Arc::new(listing.models);
+                }
+                if *self.residents != listing.residents {
+                    self.residents = Arc::new(listing.residents);
+                }
+                self.error = None;
+            }
+            Err(error) => {
+                self.error = Some(error.to_string());
+                if after == Health::Down && !self.residents.is_empty() {
+                    self.residents = Arc::default();
+                }
+            }
+        }
+        if before != after {
+            let error = self.error.as_deref().unwrap_or_default();
+            tracing::info!(engine, ?before, ?after, error, "health");
+        }
+    }
+
+    fn status(&self, device: Device, now: Instant) -> EngineStatus {
+        let pool = self.config.pool.clone();
+        EngineStatus {
+            device,
+            pool: pool.unwrap_or_else(|| default_pool(device, self.config.url.as_ref())),
+            url: self
+                .handle
+                .control
+                .base_url()
+                .map(plain_url)
+                .unwrap_or_default(),
+            health: self.pulse.health(),
+            breaker: self.breaker.position(now),
+            error: self.error.clone(),
+            version: self.version.clone(),
+            advice: Arc::clone(&self.advice),
+            load_control: self.load_control,
+            discovered: self.handle.discovered,
+            models: Arc::clone(&self.models),
+            residents: Arc::clone(&self.residents),
+            polls: self.polls,
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+/// Without user name and password.
+fn plain_url(mut url: Url) -> String {
+    // These fail only for addresses that cannot have either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
+    let polling = async {
+        loop {
+            let answer = timeout(POLL_BUDGET, handle.control.list()).await;
+            let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = handle.poke.notified() => sleep(POKE_GAP).await,
+            }
+        }
+    };
+    handle.stop.run_until_cancelled(polling).await;
+}
+
+async fn look_around(shared: Arc<Shared>, stop: CancellationToken) {
+    let looking = async {
+        loop {
+            let (client, places) = shared.unfound();
+            let answers = places
+                .iter()
+                .map(|place| discovery::identify(&client, &place.url));
+            let answers = futures_util::future::join_all(answers).await;
+            shared.found(&places, &answers);
+            sleep(discovery::LOOK_EVERY).await;
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! From which version on engines can do what Crucible relies on.
+//!
+//! Pure. Sources: Ollama's release history (up to 0.33), LM Studio's changelog (up to 0.4.25).
+
+use std::{cmp::Ordering, fmt};
+
+use crucible_config::checked::EngineKind;
+
+/// `major.minor.patch`, and whether it comes before that release (`-rc2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// First number.
+    pub major: u32,
+    /// Second number.
+    pub minor: u32,
+    /// Third number, 0 where absent.
+    pub patch: u32,
+    /// A release candidate and the like.
+    pub prerelease: bool,
+}
+
+/// Something that an engine can do since a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Of which engine.
+    pub engine: EngineKind,
+    /// First version.
+    pub since: Version,
+    /// What older ones lack, and what Crucible does then.
+    pub without: &'static str,
+}
+
+/// Everything that is checked, oldest first.
+pub const FEATURES: [Feature; 7] = [
+    ollama(0, 10, 0, "the loaded context cannot be read back"),
+    ollama(0, 12, 10, "tool calls have no ids; Crucible makes them up"),
+    ollama(0, 17, 5, "its default repeat_penalty is 1.1, not 1.0"),
+    ollama(0, 22, 0, "thinking has no level `max`; `high` is used"),
+    ollama(
+        0,
+        30,
+        0,
+        "models do not run in llama.cpp's server; error texts and reloads differ",
+    ),
+    lmstudio(0, 3, 29, "there is no /v1/responses to pass through"),
+    lmstudio(
+        0,
+        4,
+        0,
+        "loads cannot be controlled; it loads models by itself",
+    ),
+];
+
+const fn since(major: u32, minor: u32, patch: u32) -> Version {
+    Version {
+        major,
+        minor,
+        patch,
+        prerelease: false,
+    }
+}
+
+const fn ollama(major: u32, minor: u32, patch: u32, without: &'static str) -> Feature {
+    Feature {
+        engine: EngineKind::Ollama,
+        since: since(major, minor, patch),
+        without,
+    }
+}
+
+const fn lmstudio(major: u32, minor: u32, patch: u32, without: &'static str) -> Feature {
+    Feature {
+        engine: EngineKind::Lmstudio,
+        since: since(major, minor, patch),
+        without,
+    }
+}
+
+/// What an engine of this version lacks, one sentence each; nothing for an unreadable version
+/// (a build from source says `0.0.0`).
+pub fn advice(engine: EngineKind, version: &str) -> Vec<String> {
+    let Some(version) = Version::parse(version).filter(|v| *v > since(0, 0, 0)) else {
+        return Vec::new();
+    };
+    FEATURES
+        .iter()
+        .filter(|feature| feature.engine == engine && version < feature.since)
+        .map(|feature| {
+            format!(
+                "version {version} is older than {}: {}",
+                feature.since, feature.without
+            )
+        })
+        .collect()
+}
+
+// === impl Version ===
+
+impl Version {
+    /// Reads `0.33.0-rc2`, `v0.4.25+1`, `0.4`. A build number (`b10488`) is no version.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let text = text.split('+').next()?;
+        let (numbers, prerelease) = match text.split_once('-') {
+            Some((numbers, _)) => (numbers, true),
+            None => (text, false),
+        };
+        let mut numbers = numbers.split('.').map(str::parse::<u32>);
+        let major = numbers.next()?.ok()?;
+        let minor = numbers.next()?.ok()?;
+        let patch = numbers.next().unwrap_or(Ok(0)).ok()?;
+        Some(Self {
+            major,
+            minor,
+            patch,
+            prerelease,
+        })
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |v: &Self| (v.major, v.minor, v.patch, !v.prerelease);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)?;
+        f.write_str(if self.prerelease { "-pre" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        let rising = [
+            "0.4",
+            "v0.4.25+1",
+            "0.9.6",
+            "0.12.10",
+            "0.33.0-rc2",
+            "0.33.0",
+            "1.0.0",
+        ];
+        let parsed: Vec<_> = rising.iter().map(|t| Version::parse(t).unwrap()).collect();
+        assert!(
+            parsed.windows(2).all(|pair| pair[0] < pair[1]),
+            "{parsed:?}"
+        );
+        for text in ["b10488-abc", "", "7", "x.y"] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn advice_names_what_is_missing() {
+        assert_eq!(advice(EngineKind::Ollama, "0.33.0"), Vec::<String>::new());
+        assert_eq!(advice(EngineKind::Ollama, "0.0.0"), Vec::<String>::new());
+        assert_eq!(advice(EngineKind::Llamacpp, "0.1.0"), Vec::<String>::new());
+        let old = advice(EngineKind::Ollama, "0.22.1");
+        assert_eq!(old.len(), 1);
+        assert!(
+            old[0].starts_with("version 0.22.1 is older than 0.30.0"),
+            "{old:?}"
+        );
+    }
+}
