@@ -4,5 +4,6 @@
 //! accepts, `app` is the stack, `guard` judges, `body` peeks and edits, `dialect`
 //! translates, [`relay`] streams, `metrics` counts.
 
+pub mod body;
 pub mod error;
 pub mod relay;
