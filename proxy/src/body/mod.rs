@@ -1,0 +1,8 @@
+//! A request's body: collected under a cap, peeked at, edited by splicing.
+//!
+//! Bytes stay bytes: only top-level keys are looked at, and every byte outside an edited value
+//! reaches the engine as the client wrote it.
+
+pub mod decode;
+pub mod edit;
+pub mod peek;

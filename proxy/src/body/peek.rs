@@ -1,0 +1,491 @@
+//! One pass over the top-level keys of a JSON body; values are kept as byte ranges.
+//!
+//! Messages are syntax-checked and skipped, never built. A `Peek` owns ranges, not borrows, so it
+//! travels beside the `Bytes` it was made from.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+};
+
+use bytes::Bytes;
+use memchr::{memchr2, memmem};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Deserializer, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Kind};
+
+/// Tokens counted for one image, whatever the length of its data URL.
+const IMAGE_TOKENS: u64 = 512;
+/// Bytes of the last user text that rules may see.
+const LAST_USER_BYTES: usize = 16 * 1024;
+
+/// Keys that Crucible reads or edits. Each may stand only once in a body.
+const KNOWN: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "stop",
+    "seed",
+    "response_format",
+    "reasoning_effort",
+    "reasoning",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "input",
+    "prompt",
+];
+
+/// What the top level of a JSON body holds.
+#[derive(Clone, Debug)]
+pub struct Peek {
+    /// `model`; `None` where it is absent or null (the caller knows whether there is a default).
+    pub model: Option<String>,
+    /// `stream`; absent and null are false.
+    pub stream: bool,
+    fields: Vec<Field>,
+    members: usize,
+    close: usize,
+    messages_tokens: u64,
+    images: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) key: usize,
+    pub(crate) value: Range<usize>,
+}
+
+/// What the rules of a virtual model may see of a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// Text of the last user message, lower-cased, at most 16 KiB.
+    pub last_user: String,
+    /// Hash of the system and the first user message; stable within a process.
+    pub conversation: u64,
+    /// An assistant message is present: not the first turn.
+    pub later_turn: bool,
+}
+
+struct Members<'a> {
+    fields: Vec<(&'static str, &'a str, &'a str)>,
+    count: usize,
+    duplicate: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    text: Option<String>,
+}
+
+// === impl Peek ===
+
+impl Peek {
+    /// Reads the top level. `max_depth` is `limits.json_depth`.
+    ///
+    /// Errors: `invalid_json` (malformed, UTF-8, BOM, not an object, trailing bytes, too deep),
+    /// `duplicate_key`, and `invalid_type` for `model` and `stream`.
+    pub fn of(body: &Bytes, max_depth: usize) -> Result<Self, Error> {
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let at = error.valid_up_to();
+            Error::new(
+                Kind::InvalidJson,
+                format!("the body is not valid UTF-8 at byte {at}"),
+            )
+        })?;
+        if text.starts_with('\u{feff}') {
+            return Err(Error::new(
+                Kind::InvalidJson,
+                "the body begins with a byte-order mark; send plain UTF-8",
+            ));
+        }
+        check_depth(body, max_depth)?;
+        let members: Members<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        if let Some(name) = members.duplicate {
+            return Err(
+                Error::new(Kind::DuplicateKey, format!("`{name}` stands twice")).param(name),
+            );
+        }
+        let base = text.as_ptr() as usize;
+        let fields = members
+            .fields
+            .iter()
+            .map(|(name, key, value)| {
+                let start = value.as_ptr() as usize - base;
+                Field {
+                    name,
+                    key: key.as_ptr() as usize - base,
+                    value: start..start + value.len(),
+                }
+            })
+            .collect();
+        let close = text.rfind('}').unwrap_or(text.len());
+        let mut peek = Self {
+            model: None,
+            stream: false,
+            fields,
+            members: members.count,
+            close,
+            messages_tokens: 0,
+            images: false,
+        };
+        peek.model = peek.typed(body, "model", "a string")?;
+        peek.stream = peek.typed(body, "stream", "a boolean")?.unwrap_or(false);
+        peek.weigh(body);
+        Ok(peek)
+    }
+
+    /// The raw JSON of a known key; `None` where it is absent or null.
+    pub fn raw<'a>(&self, body: &'a [u8], name: &str) -> Option<&'a str> {
+        let field = self.field(name)?;
+        let raw = std::str::from_utf8(body.get(field.value.clone())?).ok()?;
+        (raw != "null").then_some(raw)
+    }
+
+    /// A known key's value as `T`; absent and null are `None`, anything else is `invalid_type`.
+    pub fn typed<T: DeserializeOwned>(
+        &self,
+        body: &[u8],
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some(raw) = self.raw(body, name) else {
+            return Ok(None);
+        };
+        serde_json::from_str(raw).map(Some).map_err(|_| {
+            Error::new(
+                Kind::InvalidType,
+                format!("`{name}` must be {expected}, found {}", found(raw)),
+            )
+            .param(name)
+        })
+    }
+
+    /// `max_completion_tokens`, else `max_tokens`, where it is a positive whole number.
+    pub fn max_tokens(&self, body: &[u8]) -> Option<u64> {
+        ["max_completion_tokens", "max_tokens"]
+            .into_iter()
+            .find_map(|name| self.raw(body, name)?.parse().ok())
+    }
+
+    /// Prompt tokens, estimated: bytes of messages, tools, prompt and input / 4; an image is 512.
+    pub fn estimated_prompt_tokens(&self) -> u64 {
+        self.messages_tokens
+    }
+
+    /// Tools are offered (a non-empty list).
+    pub fn has_tools(&self, body: &[u8]) -> bool {
+        self.raw(body, "tools")
+            .is_some_and(|raw| raw.starts_with('[') && raw[1..].trim_start() != "]")
+    }
+
+    /// Image parts are attached.
+    pub fn has_images(&self) -> bool {
+        self.images
+    }
+
+    /// Walks the messages; only virtual models need it. Odd messages are skipped.
+    pub fn prompt(&self, body: &[u8]) -> Prompt {
+        let mut prompt = Prompt::default();
+        let mut hash = DefaultHasher::new();
+        let messages: Vec<Said<'_>> = self
+            .raw(body, "messages")
+            .and_then(|raw| serde_json::from_str(raw).ok())
+            .unwrap_or_default();
+        let mut seen_user = false;
+        let mut last = None;
+        for said in &messages {
+            let content = said.content.map_or("", RawValue::get);
+            match said.role.as_deref() {
+                Some("assistant") => prompt.later_turn = true,
+                Some("system" | "developer") if !seen_user => content.hash(&mut hash),
+                Some("user") => {
+                    if !seen_user {
+                        content.hash(&mut hash);
+                        seen_user = true;
+                    }
+                    last = Some(content);
+                }
+                _ => {}
+            }
+        }
+        prompt.conversation = hash.finish();
+        if let Some(content) = last {
+            prompt.last_user = bounded(text_of(content)).to_lowercase();
+        }
+        prompt
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// How many members the object has, and where its closing brace stands.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.members, self.close)
+    }
+
+    fn weigh(&mut self, body: &[u8]) {
+        let mut bytes = 0_u64;
+        let mut images = 0_u64;
+        for name in ["messages", "tools", "prompt", "input"] {
+            let Some(raw) = self.raw(body, name) else {
+                continue;
+            };
+            bytes += raw.len() as u64;
+            if name == "tools" {
+                continue;
+            }
+            for at in memmem::find_iter(raw.as_bytes(), "data:image/") {
+                let rest = &raw.as_bytes()[at..];
+                let length = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+                bytes = bytes.saturating_sub(length as u64);
+                images += 1;
+            }
+            if name == "messages" {
+                self.images = images > 0
+                    || memmem::find(raw.as_bytes(), b"\"image_url\"").is_some()
+                    || memmem::find(raw.as_bytes(), b"\"input_image\"").is_some();
+            }
+        }
+        self.messages_tokens = bytes / 4 + images * IMAGE_TOKENS;
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TopLevel;
+
+        impl<'de> Visitor<'de> for TopLevel {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Members {
+                    fields: Vec::with_capacity(16),
+                    count: 0,
+                    duplicate: None,
+                };
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    members.count += 1;
+                    let Some(name) = known(key.get()) else {
+                        continue;
+                    };
+                    if members.fields.iter().any(|(seen, ..)| *seen == name) {
+                        members.duplicate.get_or_insert(name);
+                    } else {
+                        members.fields.push((name, key.get(), value.get()));
+                    }
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(TopLevel)
+    }
+}
+
+/// The known key that this JSON string spells, escapes included.
+fn known(raw: &str) -> Option<&'static str> {
+    let inner = raw.get(1..raw.len().checked_sub(1)?)?;
+    // No known key is longer than this with each of its characters escaped.
+    if inner.len() > 6 * 24 {
+        return None;
+    }
+    let name: Cow<'_, str> = if inner.contains('\\') {
+        Cow::Owned(serde_json::from_str(raw).ok()?)
+    } else {
+        Cow::Borrowed(inner)
+    };
+    KNOWN.iter().copied().find(|known| *known == name)
+}
+
+/// Counts nesting without recursion, before any parser sees the body.
+fn check_depth(body: &[u8], max_depth: usize) -> Result<(), Error> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = body.get(at) {
+        at += 1;
+        match byte {
+            b'"' => loop {
+                match memchr2(b'"', b'\\', &body[at.min(body.len())..]) {
+                    None => return Ok(()),
+                    Some(offset) if body[at + offset] == b'"' => {
+                        at += offset + 1;
+                        break;
+                    }
+                    Some(offset) => at += offset + 2,
+                }
+            },
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > max_depth {
+                    return Err(Error::new(
+                        Kind::InvalidJson,
+                        format!("the body is nested deeper than {max_depth} (limits.json_depth)"),
+                    ));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: &serde_json::Error) -> Error {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "the body must be a JSON object",
+        serde_json::error::Category::Eof => "the body ends in the middle of its JSON",
+        _ => "the body is not valid JSON",
+    };
+    Error::new(
+        Kind::InvalidJson,
+        format!("{what}, line {} column {}", error.line(), error.column()),
+    )
+}
+
+/// What kind of JSON value a raw text is, for error texts.
+pub(crate) fn found(raw: &str) -> &'static str {
+    match raw.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') | None => "null",
+        Some(_) => "a number",
+    }
+}
+
+fn text_of(content: &str) -> String {
+    if let Ok(text) = serde_json::from_str::<String>(content) {
+        return text;
+    }
+    let parts: Vec<Part> = serde_json::from_str(content).unwrap_or_default();
+    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
+    texts.join("\n")
+}
+
+fn bounded(mut text: String) -> String {
+    let end = text.floor_char_boundary(LAST_USER_BYTES);
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peek(text: &str) -> Result<Peek, Error> {
+        Peek::of(&Bytes::copy_from_slice(text.as_bytes()), 64)
+    }
+
+    fn kind(text: &str) -> Kind {
+        peek(text).unwrap_err().kind
+    }
+
+    #[test]
+    fn malformed_bodies_are_invalid_json() {
+        for text in [
+            "",
+            "[]",
+            "{",
+            "{} x",
+            "\u{feff}{}",
+            "{\"a\":1,}",
+            "nul",
+            "7",
+        ] {
+            assert_eq!(kind(text), Kind::InvalidJson, "{text}");
+        }
+        let bytes = Bytes::from_static(b"{\"a\":\"\xff\"}");
+        assert_eq!(Peek::of(&bytes, 64).unwrap_err().kind, Kind::InvalidJson);
+    }
+
+    #[test]
+    fn hostile_nesting_is_refused_and_strings_do_not_count() {
+        let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(kind(&deep), Kind::InvalidJson);
+        let text = format!("{{\"x\":\"\\\"{}\"}}", "[".repeat(1000));
+        assert!(peek(&text).is_ok());
+    }
+
+    #[test]
+    fn escaped_and_doubled_routed_keys_are_found() {
+        assert_eq!(
+            peek(r#"{"mod\u0065l":"a"}"#).unwrap().model.as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            kind(r#"{"model":"a","mod\u0065l":"b"}"#),
+            Kind::DuplicateKey
+        );
+        assert!(peek(r#"{"x":1,"x":2}"#).is_ok());
+    }
+
+    #[test]
+    fn wrong_types_name_their_key_and_null_is_absent() {
+        let error = peek(r#"{"model":3}"#).unwrap_err();
+        assert_eq!(
+            (error.kind, error.param.as_deref()),
+            (Kind::InvalidType, Some("model"))
+        );
+        let found = peek(r#"{"model":null,"stream":null}"#).unwrap();
+        assert_eq!((found.model, found.stream), (None, false));
+    }
+
+    #[test]
+    fn images_are_not_weighed_by_their_bytes() {
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]}}]}}"#,
+            "A".repeat(100_000)
+        );
+        let found = peek(&body).unwrap();
+        assert!(found.has_images());
+        assert!(found.estimated_prompt_tokens() < 600);
+    }
+
+    #[test]
+    fn the_prompt_walk_sees_last_user_text_and_turn() {
+        let body = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"A"},{"role":"assistant","content":null},{"role":"user","content":[{"type":"text","text":"Last ONE"}]}]}"#;
+        let prompt = peek(body).unwrap().prompt(body.as_bytes());
+        assert_eq!(prompt.last_user, "last one");
+        assert!(prompt.later_turn);
+        let first =
+            r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"A"}]}"#;
+        let earlier = peek(first).unwrap().prompt(first.as_bytes());
+        assert_eq!(earlier.conversation, prompt.conversation);
+    }
+}
