@@ -4,6 +4,8 @@
 //! accepts, `app` is the outer stack, [`guard`] judges, `body` peeks and edits, `routed` is the
 //! inner stack, `dialect` translates, [`relay`] streams, [`metrics`] counts.
 
+pub mod body;
+pub mod embedded;
 pub mod error;
 pub mod guard;
 pub mod metrics;
