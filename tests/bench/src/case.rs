@@ -49,11 +49,11 @@ impl Case {
         }
     }
 
-    /// Whether it says something about this subject; translation only shows in streams.
+    /// Whether it says something about this subject; translation is measured per chunk.
     pub(crate) fn applies_to(self, kind: Kind) -> bool {
         match kind {
             Kind::Direct => self != Self::Idle1000,
-            Kind::Translated => matches!(self, Self::Stream200 | Self::Burst16),
+            Kind::Translated => self == Self::Stream200,
             Kind::Nginx | Kind::Crucible => true,
         }
     }

@@ -201,7 +201,16 @@ impl Cli {
             "the load generator failed: {}",
             output.status
         );
-        serde_json::from_slice(&output.stdout).context("the load generator's sample")
+        let sample: Sample =
+            serde_json::from_slice(&output.stdout).context("the load generator's sample")?;
+        // Else a subject that died would look like one that costs nothing.
+        let name = subject.kind.name();
+        ensure!(
+            order.hold || sample.cpu_us > 0.0,
+            "{}: {name} used no CPU",
+            case.name()
+        );
+        Ok(sample)
     }
 
     /// The binary to measure, built if none is named and one is needed.

@@ -8,8 +8,9 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// Raises the soft limit of open files to the hard one, then becomes the program.
-const MANY_FILES: &str = "ulimit -S -n \"$(ulimit -H -n)\" && exec \"$@\"";
+/// Raises the soft limit of open files to the hard one, then becomes the program, which is
+/// told to end if we die.
+const MANY_FILES: &str = "ulimit -S -n \"$(ulimit -H -n)\" && exec setpriv --pdeathsig TERM \"$@\"";
 
 /// A command that runs on one core.
 pub(crate) fn pinned(core: usize, program: &Path) -> Command {

@@ -163,7 +163,13 @@ fn by_name<S: serde::Serializer>(
 
 impl Results {
     fn spread(&self, case: Case, kind: Kind, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        Spread::of(self.samples.get(&(case, kind))?.iter().map(of))
+        // A round with failed requests measured something else.
+        let whole = self
+            .samples
+            .get(&(case, kind))?
+            .iter()
+            .filter(|s| s.errors == 0);
+        Spread::of(whole.map(of))
     }
 
     /// Requests that failed, with an example each; a run with any is not a measurement.
@@ -339,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_requests_are_named() {
+    fn failed_requests_are_named_and_not_measured() {
         let mut results = results(1.0, 1.0);
         assert_eq!(results.errors(), Vec::<String>::new());
         for sample in results.samples.values_mut().flatten() {
@@ -348,5 +354,9 @@ mod tests {
         }
         assert_eq!(results.errors().len(), 2);
         assert!(results.errors()[0].contains("3 failed: status 503"));
+        assert!(
+            !results.markdown().contains("CPU per request"),
+            "not a measurement"
+        );
     }
 }

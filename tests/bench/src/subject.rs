@@ -4,7 +4,6 @@ use std::{
     fmt::Write,
     fs,
     net::TcpListener,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -70,6 +69,19 @@ impl Kind {
 }
 
 // === impl Subject ===
+
+impl Drop for Subject {
+    /// Asks every process of it to end: nginx's worker would outlive a killed master.
+    fn drop(&mut self) {
+        if self.kind != Kind::Direct {
+            let pids = self.pids.iter().map(ToString::to_string);
+            let _ = std::process::Command::new("kill")
+                .args(pids)
+                .stderr(std::process::Stdio::null())
+                .status();
+        }
+    }
+}
 
 impl Subject {
     /// Starts it on its core and waits until it answers.
@@ -174,11 +186,7 @@ impl Subject {
 /// One worker, no logs, nothing buffered, connections kept to both sides.
 fn nginx_config(folder: &Path, port: u16, upstream: &str) -> anyhow::Result<String> {
     // A master that is root would give its worker another user, who may not enter our folder.
-    let user = if fs::metadata(folder)?.uid() == 0 {
-        "user root;\n"
-    } else {
-        ""
-    };
+    let user = if is_root()? { "user root;\n" } else { "" };
     let mut temporary = String::new();
     for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         writeln!(temporary, "  {name}_temp_path {}/{name};", folder.display())?;
@@ -195,6 +203,14 @@ fn nginx_config(folder: &Path, port: u16, upstream: &str) -> anyhow::Result<Stri
          \x20     proxy_read_timeout 700s;\n    }}\n  }}\n}}\n",
         folder = folder.display(),
     ))
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    let output = std::process::Command::new("id")
+        .arg("-u")
+        .output()
+        .context("id")?;
+    Ok(output.stdout.trim_ascii() == b"0")
 }
 
 /// Everything on as it comes; only the numbers that bound a load test are raised.

@@ -129,9 +129,7 @@ async fn answer(request: Request<Incoming>, loaded: Loaded) -> Result<Response<B
             whole(&json!({ "models": models }))
         }
         (&Method::GET, "/api/version") => whole(&json!({"version": "0.33.0"})),
-        (&Method::GET | &Method::HEAD, "/" | "/health" | "/readyz") => {
-            whole(&json!({"status": "ok"}))
-        }
+        (&Method::GET | &Method::HEAD, "/" | "/health") => whole(&json!({"status": "ok"})),
         _ => {
             let mut response =
                 whole(&json!({"error": {"message": format!("no such path: {path}")}}));
