@@ -112,10 +112,12 @@ impl Cli {
             cfg!(target_os = "linux"),
             "the benchmark reads /proc, so it needs Linux"
         );
-        ensure!(
-            on_path("taskset"),
-            "taskset is missing (Debian: apt install util-linux)"
-        );
+        for tool in ["taskset", "chrt", "setpriv"] {
+            ensure!(
+                on_path(tool),
+                "{tool} is missing (Debian: apt install util-linux)"
+            );
+        }
         let cores = std::thread::available_parallelism()?.get();
         ensure!(
             cores > 1,
