@@ -9,17 +9,19 @@ $json = @{
     stream     = $true
 } | ConvertTo-Json -Depth 20 -Compress
 $client = [Net.Http.HttpClient]::new()
-$request = [Net.Http.HttpRequestMessage]::new('Post', "$BaseUrl/v1/chat/completions")
+$request = [Net.Http.HttpRequestMessage]::new([Net.Http.HttpMethod]::Post, "$BaseUrl/v1/chat/completions")
 $request.Headers.TryAddWithoutValidation('Authorization', $Headers.Authorization) | Out-Null
 $request.Content = [Net.Http.StringContent]::new($json, [Text.Encoding]::UTF8, 'application/json')
 $response = $client.SendAsync($request, [Net.Http.HttpCompletionOption]::ResponseHeadersRead).Result
+if (-not $response.IsSuccessStatusCode) {
+    throw "status $([int]$response.StatusCode): $($response.Content.ReadAsStringAsync().Result)"
+}
 $reader = [IO.StreamReader]::new($response.Content.ReadAsStreamAsync().Result)
 while ($null -ne ($line = $reader.ReadLine())) {
     if (-not $line.StartsWith('data: ') -or $line -eq 'data: [DONE]') { continue }
-    $event = $line.Substring(6) | ConvertFrom-Json
-    if ($event.error) { throw $event.error.message }
-    if ($event.choices) { Write-Host -NoNewline $event.choices[0].delta.content }
+    $chunk = $line.Substring(6) | ConvertFrom-Json
+    if ($chunk.error) { throw $chunk.error.message }
+    if ($chunk.choices) { Write-Host -NoNewline $chunk.choices[0].delta.content }
 }
 Write-Host
 $client.Dispose()
-if (-not $response.IsSuccessStatusCode) { throw "status $([int]$response.StatusCode)" }
