@@ -175,6 +175,14 @@ impl Instance {
         self.drain(&mut signals).await;
     }
 
+    /// Ends without a drain, for a start that came to nothing.
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.kill.cancel();
+        self.app.router.shutdown().await;
+        self.finish().await;
+    }
+
     /// Refuses what is new, lets answers finish within `timeouts.drain`, then ends them with an error.
     async fn drain(self, signals: &mut Signals) {
         let budget = self.config.current().timeouts.drain;
@@ -196,13 +204,17 @@ impl Instance {
         if !at_once {
             self.app.router.shutdown().await;
         }
+        self.finish().await;
+        tracing::info!("ended");
+    }
+
+    async fn finish(self) {
         self.router_cancel.cancel();
         self.background.close();
         tokio::select! {
             () = self.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
         }
-        tracing::info!("ended");
     }
 }
 

@@ -1,0 +1,85 @@
+//! `crucible explain`: asks the engines what they have, decides, sends nothing.
+
+use std::{fmt::Write as _, io::Read as _};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{
+    Common, ExplainArgs, Failure, ServeArgs,
+    models::look,
+    output::say,
+    serve::runtime,
+    sources,
+};
+use crate::{admin, error::Error};
+
+pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
+    let body = if args.subject == "-" {
+        let mut body = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut body)
+            .map_err(|e| Failure::wrong(format!("standard input: {e}")))?;
+        Bytes::from(body)
+    } else {
+        let body = json!({ "model": args.subject, "messages": [{ "role": "user", "content": "" }] });
+        Bytes::from(body.to_string())
+    };
+    let config = sources::load(common, &ServeArgs::default())?;
+    let explained = runtime()?.block_on(look(&config, |router| {
+        let current = config.current();
+        admin::explain(router, &current, &HeaderMap::new(), &body, None)
+    }))?;
+    let explained = explained.map_err(|error| refused(&error, args.output.json))?;
+    if args.output.json {
+        say(&explained.to_string());
+    } else {
+        say(&readable(&explained));
+    }
+    Ok(())
+}
+
+fn refused(error: &Error, as_json: bool) -> Failure {
+    if as_json {
+        say(&error.to_openai().to_string());
+    }
+    Failure::wrong(error.to_string())
+}
+
+fn readable(explained: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut text = format!(
+        "{} on {} ({})\n",
+        word(&explained["model"]),
+        word(&explained["engine"]),
+        word(&explained["reason"]),
+    );
+    let candidates: &[Value] = explained["candidates"].as_array().map_or(&[], Vec::as_slice);
+    for (i, candidate) in candidates.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "  {}. {}/{} ({}",
+            i + 1,
+            word(&candidate["engine"]),
+            word(&candidate["model"]),
+            word(&candidate["reason"]),
+        );
+        if let Some(wait) = candidate["predicted_first_token_s"].as_f64() {
+            let _ = write!(text, ", first token predicted in {wait:.1} s");
+        }
+        text.push_str(")\n");
+    }
+    if let Some(defaults) = explained["defaults"].as_object() {
+        for (name, filled) in defaults {
+            let _ = writeln!(text, "  {name} = {} (from {})", filled["value"], word(&filled["from"]));
+        }
+    }
+    let context = &explained["context"];
+    if !context.is_null() {
+        let _ = write!(text, "  context needed {}, given {}", context["needed"], context["given"]);
+    }
+    text
+}

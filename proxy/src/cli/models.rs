@@ -1,0 +1,161 @@
+//! `crucible models`: what the engines have, and what is loaded.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::Live;
+use crucible_router::{
+    catalog::{ModelInfo, ModelKind},
+    event::Silent,
+    router::Router,
+    view::{EngineView, View},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Common, Failure, ServeArgs,
+    output::{complain, say, table},
+    serve::runtime,
+    sources,
+};
+use crate::admin::state::{device_word, health_word, kind_word};
+
+/// Longest wait for the engines' lists.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
+    let config = sources::load(common, &ServeArgs::default())?;
+    let view = runtime()?.block_on(look(&config, Router::view))?;
+    if as_json {
+        say(&described(&view).to_string());
+    } else {
+        say(&readable(&view));
+    }
+    if view.any_up() {
+        return Ok(());
+    }
+    for engine in &view.engines {
+        if let Some(error) = &engine.error {
+            complain(&format!("{}: {error}", engine.name));
+        }
+    }
+    Err(Failure::wrong("no engine is up"))
+}
+
+/// Runs a router that only reads until every engine has told what it has, then asks it.
+pub(super) async fn look<T>(
+    config: &Live,
+    question: impl FnOnce(&Router) -> T,
+) -> Result<T, Failure> {
+    let tracker = TaskTracker::new();
+    let cancel = CancellationToken::new();
+    let source = config.clone();
+    let router = Router::start(
+        Arc::new(move || source.current()),
+        config.subscribe(),
+        Arc::new(Silent),
+        &tracker,
+        cancel.clone(),
+    );
+    // What has not answered by then shows as unknown.
+    let _ = timeout(LOOK, router.settled()).await;
+    let answer = question(&router);
+    cancel.cancel();
+    tracker.close();
+    let _ = timeout(LOOK, tracker.wait()).await;
+    Ok(answer)
+}
+
+fn described(view: &View) -> Value {
+    let models: Vec<Value> = view
+        .engines
+        .iter()
+        .flat_map(|engine| engine.models.iter().map(move |model| (engine, model)))
+        .map(|(engine, model)| {
+            json!({
+                "engine": engine.name,
+                "model": model.id,
+                "kind": kind(model),
+                "size_bytes": model.size_bytes,
+                "quantization": model.quantization,
+                "max_context": model.max_context,
+                "loaded": context_of(engine, model).is_some(),
+                "context": context_of(engine, model).flatten(),
+            })
+        })
+        .collect();
+    let engines: Vec<Value> = view
+        .engines
+        .iter()
+        .map(|engine| {
+            json!({
+                "name": engine.name,
+                "kind": kind_word(engine.kind),
+                "device": device_word(engine.device),
+                "state": health_word(engine.health),
+                "version": engine.version,
+                "error": engine.error,
+            })
+        })
+        .collect();
+    json!({ "engines": engines, "models": models })
+}
+
+fn readable(view: &View) -> String {
+    let mut rows = vec![
+        ["engine", "model", "kind", "size", "quantization", "loaded"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for engine in &view.engines {
+        for model in engine.models.iter() {
+            let size = model
+                .size_bytes
+                .map(|bytes| bytesize::ByteSize(bytes).display().si().to_string());
+            let loaded = match context_of(engine, model) {
+                None => String::new(),
+                Some(None) => "yes".to_owned(),
+                Some(Some(context)) => format!("yes, context {context}"),
+            };
+            rows.push(vec![
+                engine.name.to_string(),
+                model.id.to_string(),
+                kind(model).to_owned(),
+                size.unwrap_or_default(),
+                model.quantization.clone().unwrap_or_default(),
+                loaded,
+            ]);
+        }
+    }
+    let engines: Vec<Vec<String>> = view
+        .engines
+        .iter()
+        .map(|engine| {
+            vec![
+                engine.name.to_string(),
+                kind_word(engine.kind).to_owned(),
+                device_word(engine.device).to_owned(),
+                health_word(engine.health).to_owned(),
+                engine.version.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    format!("{}\n\n{}", table(&engines), table(&rows))
+}
+
+/// `Some` where the model is loaded, with its context where that is known.
+fn context_of(engine: &EngineView, model: &ModelInfo) -> Option<Option<u64>> {
+    engine
+        .residents
+        .iter()
+        .find(|resident| resident.info.model == model.id)
+        .map(|resident| resident.info.context)
+}
+
+const fn kind(model: &ModelInfo) -> &'static str {
+    match model.kind {
+        ModelKind::Generation => "generation",
+        ModelKind::Embedding => "embedding",
+    }
+}

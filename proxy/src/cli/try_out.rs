@@ -1,0 +1,225 @@
+//! `crucible try`: from nothing to a streamed answer.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use crucible_config::{Live, checked::Config};
+use crucible_router::{
+    catalog::ModelKind,
+    event::Silent,
+    router::Router,
+    view::{EngineView, View},
+};
+use eventsource_stream::Eventsource as _;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Common, Failure, TryArgs,
+    output::{complain, say},
+    serve::{runtime, start},
+    sources,
+};
+use crate::{
+    app::respond::{X_DEFAULTS, X_ENGINE, X_REASON},
+    embedded::{self, Embedded, Ready, Shell},
+    signals::Signals,
+    telemetry::Telemetry,
+};
+
+/// What the first answer is asked.
+const QUESTION: &str = "In one sentence: what is a crucible?";
+/// Longest look around for engines that are there.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
+    let config = sources::load(common, &args.serve)?;
+    let mut log = config.current().log.clone();
+    // The answer is what a person wants to see here; troubles still show.
+    if log.level == "info" {
+        "warn".clone_into(&mut log.level);
+    }
+    let _telemetry = Telemetry::start(&log);
+    runtime()?.block_on(serve(config, args))
+}
+
+async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
+    let (config, model) = match found(&config, args).await {
+        Some(model) => (config, model),
+        None => {
+            let embedded = embed(args).await?;
+            let model = embedded.model();
+            (with_engine(&config, &embedded), model)
+        }
+    };
+    let instance = start(config).await?;
+    let addr = instance
+        .addrs()
+        .first()
+        .ok_or_else(|| Failure::usage("listen: found no address, expected one"))?;
+    let url = format!("http://{addr}");
+    let asked = tokio::select! {
+        answered = ask(&url, &model) => Some(answered),
+        _ = signals.next() => None,
+    };
+    match asked {
+        None => {
+            instance.end().await;
+            return Ok(());
+        }
+        Some(Ok(engine)) => say(&embedded::announce(
+            &Ready {
+                url: &url,
+                model: &model,
+                engine: &engine,
+            },
+            Shell::here(),
+        )),
+        Some(Err(failure)) => {
+            instance.end().await;
+            return Err(failure);
+        }
+    }
+    instance.run(signals).await;
+    Ok(())
+}
+
+/// A model of an engine that is there, the smallest first; none with `--model`, which asks for
+/// the embedded engine.
+async fn found(config: &Live, args: &TryArgs) -> Option<String> {
+    if args.model.is_some() {
+        return None;
+    }
+    say("Looking for LM Studio, Ollama and llama.cpp ...");
+    let tracker = TaskTracker::new();
+    let cancel = CancellationToken::new();
+    let source = config.clone();
+    let router = Router::start(
+        std::sync::Arc::new(move || source.current()),
+        config.subscribe(),
+        std::sync::Arc::new(Silent),
+        &tracker,
+        cancel.clone(),
+    );
+    // An engine that is slow to answer now is found by the instance later.
+    let _ = timeout(LOOK, router.settled()).await;
+    let view = router.view();
+    cancel.cancel();
+    tracker.close();
+    let _ = timeout(LOOK, tracker.wait()).await;
+    let choice = smallest(&view);
+    match &choice {
+        Some((engine, model)) => say(&format!("Found {} with {model}.", engine.name)),
+        None => say("None answers, or none has a model."),
+    }
+    choice.map(|(engine, model)| format!("{}/{model}", engine.name))
+}
+
+/// Loaded models first, then the smallest: the quickest first answer.
+fn smallest(view: &View) -> Option<(&EngineView, &str)> {
+    view.engines
+        .iter()
+        .filter(|engine| engine.is_up())
+        .flat_map(|engine| engine.models.iter().map(move |model| (engine, model)))
+        .filter(|(_, model)| model.kind == ModelKind::Generation && !model.cloud)
+        .min_by_key(|(engine, model)| {
+            let resident = engine.residents.iter().any(|r| r.info.model == model.id);
+            (!resident, model.size_bytes.unwrap_or(u64::MAX))
+        })
+        .map(|(engine, model)| (engine, &*model.id))
+}
+
+/// Says what is needed, asks, fetches.
+async fn embed(args: &TryArgs) -> Result<Embedded, Failure> {
+    let plan = embedded::plan(args.model.as_deref())
+        .await
+        .map_err(|e| Failure::wrong(e.to_string()))?;
+    say(&embedded::describe(&plan));
+    if plan.fetches() && !args.yes {
+        if !io::stdin().is_terminal() {
+            return Err(Failure::usage(
+                "nothing was fetched: run it on a terminal to be asked, or with --yes",
+            ));
+        }
+        if !agreed() {
+            return Err(Failure::usage("nothing was fetched"));
+        }
+    }
+    embedded::prepare(&plan, |step| say(&format!("  {step} ...")))
+        .await
+        .map_err(|e| Failure::wrong(e.to_string()))
+}
+
+fn agreed() -> bool {
+    let mut out = io::stdout().lock();
+    let _ = write!(out, "Fetch it? [y/N] ");
+    let _ = out.flush();
+    let mut answer = String::new();
+    // A terminal that closed said no.
+    let _ = io::stdin().lock().read_line(&mut answer);
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+fn with_engine(config: &Live, embedded: &Embedded) -> Live {
+    Live::from_config(Config {
+        engines: vec![embedded.engine()],
+        ..Config::clone(&config.current())
+    })
+}
+
+/// Streams the first answer through Crucible's own URL; gives the engine that answered.
+async fn ask(url: &str, model: &str) -> Result<String, Failure> {
+    say(&format!("\nAsking {model}: {QUESTION}\n"));
+    let wrong = |e: reqwest::Error| Failure::wrong(format!("the first request failed: {e}"));
+    let response = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(wrong)?
+        .post(format!("{url}/v1/chat/completions"))
+        .json(&json!({
+            "model": model,
+            "stream": true,
+            "max_tokens": 120,
+            "messages": [{ "role": "user", "content": QUESTION }],
+        }))
+        .send()
+        .await
+        .map_err(wrong)?;
+    let header = |name: &http::HeaderName| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (engine, reason, defaults) = (header(&X_ENGINE), header(&X_REASON), header(&X_DEFAULTS));
+    if !response.status().is_success() {
+        let text = response.text().await.unwrap_or_default();
+        return Err(Failure::wrong(format!("the first answer failed: {text}")));
+    }
+    let mut events = response.bytes_stream().eventsource();
+    while let Some(event) = events.next().await {
+        let event = event.map_err(|e| Failure::wrong(format!("the first answer broke: {e}")))?;
+        let Ok(chunk) = serde_json::from_str::<Value>(&event.data) else {
+            continue;
+        };
+        if let Some(error) = chunk.get("error") {
+            return Err(Failure::wrong(format!("the first answer failed: {error}")));
+        }
+        if let Some(text) = chunk["choices"][0]["delta"]["content"].as_str() {
+            let mut out = io::stdout().lock();
+            let _ = write!(out, "{text}");
+            let _ = out.flush();
+        }
+    }
+    say(&format!(
+        "\n\n(engine {engine}, reason {reason}, filled in {defaults})\n"
+    ));
+    if engine.is_empty() {
+        complain("the answer did not name its engine");
+    }
+    Ok(engine)
+}
