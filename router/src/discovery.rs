@@ -54,7 +54,7 @@ pub fn places(root: &Path) -> Vec<Place> {
         .collect()
 }
 
-/// "looked for LM Studio on http://127.0.0.1:1234, ..." for messages.
+/// `looked for LM Studio on http://127.0.0.1:1234, ...` for messages.
 pub fn describe(places: &[Place]) -> String {
     let each: Vec<_> = places
         .iter()

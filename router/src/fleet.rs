@@ -235,7 +235,7 @@ impl Fleet {
                     && e.handle.keep_alive == keep_alive
             };
             match old.iter().position(same) {
-                Some(at) => state.entries.push(old.swap_remove(at)),
+                Some(at) => state.entries.push(old.remove(at)),
                 None => self.shared.add(&mut state, wanted.clone(), false),
             }
         }

@@ -19,7 +19,7 @@ pub const OPEN_MIN: Duration = Duration::from_secs(1);
 /// Longest wait of an open breaker.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 /// A probe that was never reported stops counting after this.
-pub const PROBE_EXPIRES: Duration = Duration::from_secs(60);
+pub const PROBE_EXPIRES: Duration = Duration::from_mins(1);
 
 /// Counts polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

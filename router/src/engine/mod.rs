@@ -13,7 +13,7 @@ pub mod tuple;
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{self, EngineKind};
+use crucible_config::checked::{self, EngineKind, Manage};
 use futures_util::future::BoxFuture;
 
 pub(crate) use self::http::{Endpoint, hidden_error};
@@ -35,8 +35,8 @@ pub fn build(
     token: Option<&str>,
     keep_alive: Duration,
 ) -> Option<Arc<dyn Engine>> {
-    if engine.kind == EngineKind::Llamacpp
-        && let (None, Some(model)) = (&engine.url, &engine.model_path)
+    if engine.manage == Manage::Spawn
+        && let (EngineKind::Llamacpp, Some(model)) = (engine.kind, &engine.model_path)
     {
         return Some(Arc::new(spawn::Spawned::new(
             client.clone(),

@@ -33,12 +33,14 @@ use crucible_config::checked::EngineKind;
 
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
+/// For the last lines of a child that has ended.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// Lines of output that are kept.
 const KEPT_LINES: usize = 20;
 /// Longest line that is kept, in bytes; the rest is read and dropped.
 const LINE_LIMIT: u64 = 4096;
 /// A child that ran at least this long before it crashed starts the backoff anew.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_mins(1);
 
 /// A llama.cpp server that runs only while its model is loaded.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(crate) struct Spawned {
     id: Arc<str>,
     tasks: TaskTracker,
     running: Mutex<Option<Running>>,
-    crashes: Mutex<Crashes>,
+    crashes: Arc<Mutex<Crashes>>,
     /// One load or unload at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -70,6 +72,18 @@ struct Crashes {
     not_before: Option<Instant>,
 }
 
+/// A child and all that its supervisor needs.
+struct Watched {
+    child: Child,
+    /// Only held: closing it tells a watching server that Crucible is gone.
+    stdin: Option<ChildStdin>,
+    stop: CancellationToken,
+    lines: Lines,
+    readers: TaskTracker,
+    crashes: Arc<Mutex<Crashes>>,
+    tell: watch::Sender<Option<String>>,
+}
+
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
 // === impl Spawned ===
@@ -88,7 +102,7 @@ impl Spawned {
             model,
             tasks: TaskTracker::new(),
             running: Mutex::default(),
-            crashes: Mutex::default(),
+            crashes: Arc::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -225,19 +239,26 @@ impl Spawned {
         let base = Url::parse(&format!("http://127.0.0.1:{port}"))
             .map_err(|e| EngineError::Unexpected(e.to_string()))?;
         let lines = Lines::default();
+        let readers = TaskTracker::new();
         if let Some(out) = child.stdout.take() {
-            self.tasks
-                .spawn(keep_lines(out, Arc::clone(&lines), Arc::clone(&self.id)));
+            readers.spawn(keep_lines(out, Arc::clone(&lines), Arc::clone(&self.id)));
         }
         if let Some(err) = child.stderr.take() {
-            self.tasks
-                .spawn(keep_lines(err, Arc::clone(&lines), Arc::clone(&self.id)));
+            readers.spawn(keep_lines(err, Arc::clone(&lines), Arc::clone(&self.id)));
         }
-        let stdin = child.stdin.take();
+        readers.close();
         let (tell, ended) = watch::channel(None);
         let stop = CancellationToken::new();
-        self.tasks
-            .spawn(supervise(child, stdin, stop.clone(), lines, tell));
+        let watched = Watched {
+            stdin: child.stdin.take(),
+            child,
+            stop: stop.clone(),
+            lines,
+            readers,
+            crashes: Arc::clone(&self.crashes),
+            tell,
+        };
+        self.tasks.spawn(supervise(watched));
         Ok(Running {
             endpoint: Endpoint::new(self.client.clone(), base, None),
             kind: order.kind,
@@ -276,20 +297,7 @@ impl Engine for Spawned {
     }
 
     fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
-        Box::pin(async move {
-            let began = Instant::now();
-            let result = self.start(order).await;
-            let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
-            *crashes = match &result {
-                // It has to last before it counts as well.
-                Ok(_) => Crashes {
-                    not_before: None,
-                    ..*crashes
-                },
-                Err(_) => crashes.after_failure(began, Instant::now()),
-            };
-            result
-        })
+        Box::pin(self.start(order))
     }
 
     fn unload<'a>(&'a self, _: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
@@ -320,31 +328,31 @@ impl Crashes {
     }
 }
 
-/// Owns the child until it has ended. `stdin` is only held: closing it tells a watching server
-/// that Crucible is gone.
-async fn supervise(
-    mut child: Child,
-    stdin: Option<ChildStdin>,
-    stop: CancellationToken,
-    lines: Lines,
-    tell: watch::Sender<Option<String>>,
-) {
+/// Owns the child until it has ended.
+async fn supervise(mut watched: Watched) {
+    let began = Instant::now();
     let status = tokio::select! {
-        status = child.wait() => status,
-        () = stop.cancelled() => end(&mut child).await,
+        status = watched.child.wait() => status,
+        () = watched.stop.cancelled() => end(&mut watched.child).await,
     };
-    drop(stdin);
-    let asked = stop.is_cancelled();
-    let words = exit_words(
-        status,
-        &lines.lock().unwrap_or_else(PoisonError::into_inner),
-    );
-    if asked {
+    drop(watched.stdin);
+    // What the child started itself may hold its output open for ever.
+    let _ = timeout(LAST_LINES, watched.readers.wait()).await;
+    let words = {
+        let lines = watched.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        exit_words(status, &lines)
+    };
+    if watched.stop.is_cancelled() {
         tracing::debug!("{words}");
     } else {
         tracing::warn!("{words}");
+        let mut crashes = watched
+            .crashes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *crashes = crashes.after_failure(began, Instant::now());
     }
-    tell.send_replace(Some(words));
+    watched.tell.send_replace(Some(words));
 }
 
 async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {

@@ -73,7 +73,7 @@ pub(crate) fn tuning() -> Tuning {
             gpu_layers: -1,
             max_loaded_models: 2,
             jit_loading: true,
-            model_ttl: Duration::from_secs(300),
+            model_ttl: Duration::from_mins(5),
             auto_evict: true,
             batch_size: 512,
             flash_attention: true,

@@ -1,1 +1,247 @@
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
+use axum::{Json, Router, http::StatusCode, routing::get};
+use crucible_config::checked::{
+    ContextPolicy, Fit, Limits, Log, LogFormat, Manage, OnExit, ProfileName, Routing, Scheduler,
+    Timeouts,
+};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    engine::testing::{Fake, tuning},
+    event::Silent,
+};
+
+fn config(engines: Vec<checked::Engine>) -> Config {
+    let s = Duration::from_secs;
+    Config {
+        listen: Vec::new(),
+        profile: ProfileName::Hybrid,
+        default_model: None,
+        on_exit: OnExit::Unload,
+        allow_unauthenticated: false,
+        metrics_listen: None,
+        builtin_rules: true,
+        allowed_hosts: Vec::new(),
+        allowed_origins: Vec::new(),
+        state_dir: PathBuf::new(),
+        engines,
+        models: Vec::new(),
+        pools: std::collections::BTreeMap::new(),
+        timeouts: Timeouts {
+            queue: s(1),
+            commit: s(1),
+            load: s(1),
+            first_token: s(1),
+            idle: s(1),
+            tool_call: s(1),
+            response: s(1),
+            drain: s(1),
+            connect: s(1),
+            header: s(1),
+            body: s(1),
+            client_stall: s(1),
+        },
+        limits: Limits {
+            body: 1,
+            connections: 1,
+            header: 1,
+            json_depth: 1,
+            event: 1,
+        },
+        context: ContextPolicy {
+            fit: Fit::Grow,
+            max: 131_072,
+        },
+        routing: Routing { first_token: s(60) },
+        scheduler: Scheduler {
+            evict_foreign: false,
+            overtake_count: 8,
+            overtake_age: s(20),
+            overflow_after: s(30),
+            small_model: None,
+            supersede: false,
+        },
+        warm: Vec::new(),
+        log: Log {
+            format: LogFormat::Text,
+            level: "info".into(),
+        },
+        guard_open: Vec::new(),
+        rules: Vec::new(),
+        virtual_models: indexmap::IndexMap::new(),
+        keys: Vec::new(),
+        tuning: tuning(),
+    }
+}
+
+fn openai(name: &str, url: &Url) -> checked::Engine {
+    checked::Engine {
+        name: Arc::from(name),
+        manage: Manage::Observe,
+        ..discovery::discovered(EngineKind::Openai, url.clone())
+    }
+}
+
+fn list(id: &'static str) -> Router {
+    let answer = move || async move { Json(json!({"data": [{"id": id}]})) };
+    Router::new().route("/v1/models", get(answer))
+}
+
+fn start(config: &Config, places: Vec<Place>) -> (Fleet, tokio_util::sync::DropGuard) {
+    let cancel = CancellationToken::new();
+    let (observer, tracker) = (Arc::new(Silent), TaskTracker::new());
+    let fleet = Fleet::start(config, places, observer, tracker, cancel.clone()).unwrap();
+    (fleet, cancel.drop_guard())
+}
+
+async fn until(fleet: &Fleet, reached: impl Fn(&FleetView) -> bool) -> Arc<FleetView> {
+    let mut changed = fleet.subscribe();
+    loop {
+        let view = fleet.view();
+        if reached(&view) {
+            return view;
+        }
+        timeout(Duration::from_secs(10), changed.changed())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[test]
+fn auto_leaves_the_gpu_to_another_and_stays_off_it() {
+    use Device::{Auto, Cpu, Gpu};
+    let claim = |device, latched| DeviceClaim { device, latched };
+    let cases: [(&[DeviceClaim], &[Device]); 5] = [
+        (&[claim(Auto, false)], &[Gpu]),
+        (&[claim(Auto, false), claim(Gpu, false)], &[Cpu, Gpu]),
+        (&[claim(Auto, true)], &[Cpu]),
+        (&[claim(Auto, false), claim(Cpu, false)], &[Gpu, Cpu]),
+        (&[claim(Gpu, false), claim(Gpu, false)], &[Gpu, Gpu]),
+    ];
+    for (claims, expected) in cases {
+        assert_eq!(resolve_devices(claims), expected, "{claims:?}");
+    }
+}
+
+#[test]
+fn the_pool_is_the_device_on_its_host() {
+    let pool = |device, url: &str| default_pool(device, Some(&url.parse().unwrap()));
+    assert_eq!(&*pool(Device::Gpu, "http://127.0.0.1:1"), "gpu");
+    assert_eq!(&*pool(Device::Cpu, "http://localhost:1"), "cpu");
+    assert_eq!(&*pool(Device::Gpu, "http://[::1]:1"), "gpu");
+    assert_eq!(&*pool(Device::Gpu, "http://box:1"), "gpu@box");
+    assert_eq!(&*default_pool(Device::Cpu, None), "cpu");
+}
+
+#[test]
+fn addresses_are_shown_without_credentials() {
+    assert_eq!(
+        plain_url("http://me:secret@h:1/".parse().unwrap()),
+        "http://h:1"
+    );
+}
+
+#[tokio::test]
+async fn it_settles_when_each_has_answered_or_failed() {
+    let up = Fake::start(list("a")).await;
+    let engines = vec![
+        openai("up", &up.url),
+        openai("down", &"http://127.0.0.1:9".parse().unwrap()),
+    ];
+    let (fleet, _guard) = start(&config(engines), Vec::new());
+    fleet.settled().await;
+    let view = fleet.view();
+    assert_eq!(view.engines[0].health, Health::Up);
+    assert_eq!(&*view.engines[0].models[0].id, "a");
+    assert_eq!(view.engines[1].health, Health::Down);
+    assert!(view.engines[1].error.is_some());
+    assert!(view.looked_at.is_empty());
+}
+
+#[tokio::test]
+async fn a_poke_polls_at_once_and_failures_degrade_before_they_take_down() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let polls = Arc::new(AtomicU64::new(0));
+    let (flag, counter) = (Arc::clone(&broken), Arc::clone(&polls));
+    let app = Router::new().route(
+        "/v1/models",
+        get(|| async move {
+            counter.fetch_add(1, Ordering::SeqCst);
+            if flag.load(Ordering::SeqCst) {
+                return (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    Json(json!({"error": "broken"})),
+                );
+            }
+            (StatusCode::OK, Json(json!({"data": [{"id": "a"}]})))
+        }),
+    );
+    let fake = Fake::start(app).await;
+    let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
+    fleet.settled().await;
+    broken.store(true, Ordering::SeqCst);
+    fleet.poke("e");
+    let view = until(&fleet, |v| v.engines[0].health != Health::Up).await;
+    assert_eq!(view.engines[0].health, Health::Degraded);
+    assert_eq!(view.engines[0].error.as_deref(), Some("broken"));
+    let view = until(&fleet, |v| v.engines[0].health == Health::Down).await;
+    assert_eq!(view.engines[0].models.len(), 1);
+    assert!(polls.load(Ordering::SeqCst) >= 4);
+}
+
+#[tokio::test]
+async fn a_reload_leaves_unchanged_engines_alone() {
+    let (a, b) = (Fake::start(list("a")).await, Fake::start(list("b")).await);
+    let (fleet, _guard) = start(&config(vec![openai("a", &a.url)]), Vec::new());
+    fleet.settled().await;
+    let before = fleet.handle("a").unwrap();
+    fleet.apply(&config(vec![openai("b", &b.url), openai("a", &a.url)]));
+    fleet.settled().await;
+    assert!(Arc::ptr_eq(&before, &fleet.handle("a").unwrap()));
+    assert_eq!(&*fleet.view().engines[0].models[0].id, "b");
+    fleet.apply(&config(vec![openai("b", &b.url)]));
+    assert!(fleet.handle("a").is_none());
+    assert!(before.stop.is_cancelled());
+}
+
+#[tokio::test]
+async fn without_configured_engines_it_finds_them() {
+    let app = list("m").route(
+        "/lmstudio-greeting",
+        get(|| async { Json(json!({"lmstudio": true})) }),
+    );
+    let fake = Fake::start(app).await;
+    let place = Place {
+        kind: EngineKind::Lmstudio,
+        url: fake.url.clone(),
+    };
+    let (fleet, _guard) = start(&config(Vec::new()), vec![place.clone()]);
+    assert!(!fleet.view().settled);
+    fleet.settled().await;
+    let view = fleet.view();
+    assert_eq!(view.looked_at, [place]);
+    assert_eq!(&*view.engines[0].config.name, "lmstudio");
+    assert!(view.engines[0].discovered);
+    assert_eq!(view.engines[0].health, Health::Up);
+    fleet.apply(&config(vec![openai("e", &fake.url)]));
+    assert!(fleet.handle("lmstudio").is_none());
+}
+
+#[tokio::test]
+async fn failed_requests_open_the_breaker() {
+    let fake = Fake::start(list("a")).await;
+    let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
+    assert!(fleet.try_pass("e"));
+    for _ in 0..crate::health::OPEN_AFTER {
+        fleet.report("e", Outcome::ServerFailed);
+    }
+    assert!(!fleet.try_pass("e"));
+    assert_eq!(fleet.view().engines[0].breaker, BreakerPosition::Open);
+    assert!(!fleet.try_pass("unknown"));
+}

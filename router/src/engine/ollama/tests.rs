@@ -103,7 +103,7 @@ fn order() -> LoadOrder {
 #[tokio::test]
 async fn the_list_survives_odd_entries_and_describes_each_digest_once() {
     let (fake, told) = fake().await;
-    let ollama = Ollama::new(fake.endpoint(), Duration::from_secs(300));
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(5));
     let listing = ollama.list().await.unwrap();
     ollama.list().await.unwrap();
     assert_eq!(listing.version.as_deref(), Some("0.33.0"));
@@ -124,7 +124,7 @@ async fn the_list_survives_odd_entries_and_describes_each_digest_once() {
 #[tokio::test]
 async fn a_preload_carries_the_whole_tuple_and_reads_back_the_context() {
     let (fake, told) = fake().await;
-    let ollama = Ollama::new(fake.endpoint(), Duration::from_secs(300));
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(5));
     let resident = ollama.load(order()).await.unwrap();
     assert_eq!(resident.context, Some(4096));
     assert_eq!(resident.vram_bytes, Some(0));
@@ -142,7 +142,7 @@ async fn a_preload_carries_the_whole_tuple_and_reads_back_the_context() {
 #[tokio::test]
 async fn an_unload_returns_when_ps_no_longer_lists_it() {
     let (fake, told) = fake().await;
-    let ollama = Ollama::new(fake.endpoint(), Duration::from_secs(300));
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(5));
     let resident = ollama.load(order()).await.unwrap();
     ollama.unload(&resident).await.unwrap();
     assert_eq!(*told.loaded.lock().unwrap(), None);
@@ -164,7 +164,7 @@ async fn an_embedding_model_is_loaded_by_an_empty_embed() {
             }),
         );
     let fake = Fake::start(app).await;
-    let ollama = Ollama::new(fake.endpoint(), Duration::from_secs(60));
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(1));
     let order = LoadOrder {
         model: Arc::from("nomic-embed-text"),
         kind: ModelKind::Embedding,
@@ -189,7 +189,7 @@ async fn a_refused_load_keeps_ollamas_words() {
     );
     let app = Router::new().route("/api/generate", post(|| async { answer }));
     let fake = Fake::start(app).await;
-    let ollama = Ollama::new(fake.endpoint(), Duration::from_secs(60));
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(1));
     let error = ollama.load(order()).await.unwrap_err();
     let expected = EngineError::Refused {
         status: 500,

@@ -95,6 +95,10 @@ async fn a_child_that_dies_is_reported_with_its_last_lines() {
         panic!("{error:?}")
     };
     assert!(message.contains("exit status: 3"), "{message}");
+    assert!(
+        message.ends_with("its last lines: no such model"),
+        "{message}"
+    );
     assert!(engine.crashes().not_before.is_some());
 }
 
