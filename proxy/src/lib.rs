@@ -5,5 +5,6 @@
 //! translates, [`relay`] streams, `metrics` counts.
 
 pub mod body;
+pub mod dialect;
 pub mod error;
 pub mod relay;
