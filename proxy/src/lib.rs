@@ -1,10 +1,11 @@
 //! Crucible's HTTP side: accept loop, tower stack, dialects, relay, metrics, command line.
 //!
 //! The life of a request is one straight line, and the modules stand in its order: [`server`]
-//! accepts, `app` is the outer stack, [`guard`] judges, `body` peeks and edits, `routed` is the
-//! inner stack, `dialect` translates, [`relay`] streams, [`metrics`] counts.
+//! accepts, `app` is the outer stack, [`guard`] judges, [`body`] peeks and edits, `routed` is the
+//! inner stack, [`dialect`] translates, [`relay`] streams, [`metrics`] counts.
 
 pub mod body;
+pub mod dialect;
 pub mod embedded;
 pub mod error;
 pub mod guard;

@@ -1,0 +1,224 @@
+//! Errors of engines, lifted from their many shapes into one.
+//!
+//! Bare strings, JSON inside strings, an error inside a 200, a 400 for the engine's own fault.
+
+use crucible_config::checked::EngineKind;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::error::{Error, Kind};
+
+/// Texts of a prompt that did not fit, lower-cased (LM Studio 0.3/0.4, llama.cpp, Ollama 0.33).
+const OVERFLOW: &[&str] = &[
+    "exceed_context_size",
+    "exceeds the available context size",
+    "cannot truncate prompt with n_keep",
+    "longer than the context length",
+    "exceeds the context length",
+    "exceeds context length",
+    "exceeds the context window",
+    "greater than the context length",
+    "context overflow",
+    "context length exceeded",
+    "context_length_exceeded",
+];
+
+/// Texts of a load that failed, lower-cased.
+const LOAD: &[&str] = &[
+    "model_load_failed",
+    "failed to load model",
+    "error loading model",
+    "unable to load model",
+    "llama-server process has terminated",
+    "timed out waiting for llama-server",
+    "llama runner process has terminated",
+    "requires more system memory",
+    "no models loaded",
+];
+
+/// Texts that come as a 400 although the engine is at fault (LM Studio 0.3/0.4).
+const OWN_FAULT: &[&str] = &[
+    "engine protocol",
+    "fetch failed",
+    "code:500",
+    "code: 500",
+    "\"code\":500",
+];
+
+/// Turns an engine's error answer into Crucible's. A `Retry-After` is the caller's to add.
+pub fn engine_error(kind: EngineKind, status: StatusCode, body: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
+    let message = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|value| lift(&value, 0))
+        .unwrap_or_else(|| text.trim().to_owned());
+    classify(kind, status, &message, &text)
+}
+
+/// The error that hides in a 200 body, if one does.
+pub fn error_in_success(kind: EngineKind, body: &[u8]) -> Option<Error> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let error = value.get("error").filter(|error| !error.is_null())?;
+    let message = lift(&value, 0).unwrap_or_default();
+    let status = error
+        .get("code")
+        .and_then(Value::as_u64)
+        .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::BAD_GATEWAY);
+    Some(classify(
+        kind,
+        status,
+        &message,
+        &String::from_utf8_lossy(body),
+    ))
+}
+
+/// The innermost message; JSON inside a string is opened a few levels deep.
+fn lift(value: &Value, level: u8) -> Option<String> {
+    match value {
+        Value::String(text) => {
+            let inner = (level < 4 && text.trim_start().starts_with('{'))
+                .then(|| serde_json::from_str::<Value>(text).ok())
+                .flatten()
+                .and_then(|inner| lift(&inner, level + 1));
+            Some(inner.unwrap_or_else(|| text.clone()))
+        }
+        Value::Object(map) => ["error", "message", "detail", "title"]
+            .into_iter()
+            .filter_map(|key| map.get(key))
+            .filter(|value| !value.is_null())
+            .find_map(|value| lift(value, level + 1)),
+        _ => None,
+    }
+}
+
+fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> Error {
+    let lower = format!("{message}\n{raw}").to_lowercase();
+    let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let said = if message.is_empty() {
+        format!("the engine answered {} without a text", status.as_u16())
+    } else {
+        message.chars().take(2000).collect()
+    };
+    if has(OVERFLOW) {
+        return Error::new(Kind::ContextLengthExceeded, said).param("messages");
+    }
+    if status == StatusCode::NOT_FOUND
+        || (lower.contains("model") && lower.contains("not found") && status.is_client_error())
+        || lower.contains("model_not_found")
+    {
+        return Error::new(Kind::ModelNotFound, said).param("model");
+    }
+    if has(LOAD) {
+        return Error::new(Kind::LoadFailed, said).retry_after(5);
+    }
+    match status.as_u16() {
+        429 => Error::new(Kind::QueueFull, said).retry_after(1),
+        // Ollama's "server busy": its queue is full, which is not this client's fault.
+        503 => Error::new(Kind::NoEngine, said).retry_after(if kind == EngineKind::Ollama {
+            2
+        } else {
+            5
+        }),
+        // The engine's token comes from the configuration: a client cannot mend it.
+        401 | 403 => Error::new(
+            Kind::EngineError,
+            format!("the engine refused Crucible's access: {said}"),
+        ),
+        400..=499 if !has(OWN_FAULT) => {
+            let mut error = Error::new(Kind::EngineRejected, said);
+            error.engine_status = Some(status);
+            error
+        }
+        _ => Error::new(Kind::EngineError, said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_and_texts_are_lifted() {
+        use EngineKind::{Llamacpp, Lmstudio, Ollama};
+        for (kind, status, body, code, message) in [
+            (
+                Lmstudio,
+                400,
+                r#"{"error":"Engine protocol predict request failed: fetch failed"}"#,
+                "engine_error",
+                "Engine protocol predict request failed: fetch failed",
+            ),
+            (
+                Lmstudio,
+                400,
+                r#"{"error":"request (9 tokens) exceeds the available context size (4 tokens)"}"#,
+                "context_length_exceeded",
+                "request (9 tokens) exceeds the available context size (4 tokens)",
+            ),
+            (
+                Lmstudio,
+                400,
+                r#"{"error":{"message":"bad grammar","type":"x"}}"#,
+                "engine_rejected",
+                "bad grammar",
+            ),
+            (
+                Llamacpp,
+                400,
+                r#"{"error":{"code":400,"message":"too long","type":"exceed_context_size_error"}}"#,
+                "context_length_exceeded",
+                "too long",
+            ),
+            (
+                Ollama,
+                400,
+                r#"{"error":"{\"error\":{\"message\":\"inner\"}}"}"#,
+                "engine_rejected",
+                "inner",
+            ),
+            (
+                Ollama,
+                404,
+                r#"{"error":"model 'x' not found"}"#,
+                "model_not_found",
+                "model 'x' not found",
+            ),
+            (
+                Ollama,
+                503,
+                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+                "no_engine",
+                "server busy, please try again.  maximum pending requests exceeded",
+            ),
+            (
+                Ollama,
+                500,
+                r#"{"error":"llama-server process has terminated: killed"}"#,
+                "load_failed",
+                "llama-server process has terminated: killed",
+            ),
+            (Ollama, 500, "oops", "engine_error", "oops"),
+        ] {
+            let error = engine_error(kind, StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(
+                (error.kind.code(), &*error.message),
+                (code, message),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_success_is_found() {
+        let found = error_in_success(
+            EngineKind::Lmstudio,
+            br#"{"error":"Unexpected endpoint or method. (POST /x)"}"#,
+        );
+        assert_eq!(found.unwrap().kind, Kind::EngineError);
+        assert!(
+            error_in_success(EngineKind::Lmstudio, br#"{"choices":[],"error":null}"#).is_none()
+        );
+    }
+}

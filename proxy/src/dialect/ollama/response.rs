@@ -1,0 +1,480 @@
+//! Ollama's NDJSON as OpenAI's events, or as one answer.
+//!
+//! An error line, a line that is no JSON and an end without `done` are errors, never a silent
+//! stop. One `id` and `created` per answer; `model` is the name that the client sent.
+
+use std::{borrow::Cow, collections::VecDeque, mem};
+
+use bytes::Bytes;
+use crucible_config::checked::EngineKind;
+use http::StatusCode;
+use memchr::memchr;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    dialect::engine_error::engine_error,
+    error::{Error, Kind},
+    relay::transcode::{Progress, Transcode, Usage},
+};
+
+/// A stream of `/api/chat` as `chat.completion.chunk` events.
+#[derive(Debug)]
+pub struct OllamaStream {
+    lines: Lines,
+    prefix: Vec<u8>,
+    /// The same up to `choices`, for the usage event.
+    head: usize,
+    out: Vec<u8>,
+    include_usage: bool,
+    started: bool,
+    calls: usize,
+    complete: bool,
+}
+
+/// A stream of `/api/chat` as one `chat.completion`.
+#[derive(Debug)]
+pub struct OllamaAggregate {
+    lines: Lines,
+    head: String,
+    content: String,
+    reasoning: String,
+    calls: Vec<u8>,
+    count: usize,
+    logprobs: String,
+    finish: Option<(String, Usage)>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    partial: Vec<u8>,
+    cap: usize,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+    #[serde(default)]
+    done: bool,
+    #[serde(default)]
+    done_reason: Option<String>,
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+    #[serde(default)]
+    eval_count: Option<u64>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Cow<'a, str>,
+    #[serde(borrow, default)]
+    thinking: Cow<'a, str>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<Call<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow)]
+    function: Function<'a>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+// === impl OllamaStream ===
+
+impl OllamaStream {
+    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    pub fn new(model: &str, created: u64, include_usage: bool, cap: usize) -> Self {
+        let mut prefix = b"data: ".to_vec();
+        prefix.extend_from_slice(head("chat.completion.chunk", model, created).as_bytes());
+        let head = prefix.len();
+        prefix.extend_from_slice(br#""choices":[{"index":0,"delta":{"#);
+        Self {
+            lines: Lines::new(cap),
+            prefix,
+            head,
+            out: Vec::new(),
+            include_usage,
+            started: false,
+            calls: 0,
+            complete: false,
+        }
+    }
+
+    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+        if self.complete {
+            return Ok(());
+        }
+        with_item(line, |item| {
+            progress.events += 1;
+            if self.item(item) {
+                progress.content += 1;
+            }
+            if item.done {
+                let usage = item.usage();
+                self.end(&item.finish_reason(self.calls > 0)?, usage);
+                progress.usage = Some(usage);
+                progress.complete = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the chunks of one item; whether it held anything new.
+    fn item(&mut self, item: &Item<'_>) -> bool {
+        let empty = Message::default();
+        let message = item.message.as_ref().unwrap_or(&empty);
+        let calls = message.tool_calls.as_deref().unwrap_or_default();
+        let mut logprobs = item.logprobs;
+        if !message.thinking.is_empty() {
+            self.open();
+            self.out.extend_from_slice(br#""reasoning_content":"#);
+            string(&mut self.out, &message.thinking);
+            self.close(logprobs.take());
+        }
+        if !message.content.is_empty() || !calls.is_empty() || !self.started || logprobs.is_some() {
+            self.open();
+            self.out.extend_from_slice(br#""content":"#);
+            string(&mut self.out, &message.content);
+            if !calls.is_empty() {
+                self.out.extend_from_slice(br#","tool_calls":["#);
+                write_calls(&mut self.out, calls, &mut self.calls);
+                self.out.push(b']');
+            }
+            self.close(logprobs);
+        }
+        !message.thinking.is_empty() || !message.content.is_empty() || !calls.is_empty()
+    }
+
+    fn open(&mut self) {
+        self.out.extend_from_slice(&self.prefix);
+        if !mem::replace(&mut self.started, true) {
+            self.out.extend_from_slice(br#""role":"assistant","#);
+        }
+    }
+
+    fn close(&mut self, logprobs: Option<&RawValue>) {
+        self.out.push(b'}');
+        if let Some(raw) = logprobs {
+            self.out.extend_from_slice(br#","logprobs":{"content":"#);
+            self.out.extend_from_slice(raw.get().as_bytes());
+            self.out.push(b'}');
+        }
+        self.out
+            .extend_from_slice(b",\"finish_reason\":null}]}\n\n");
+    }
+
+    fn end(&mut self, reason: &str, usage: Usage) {
+        self.out.extend_from_slice(&self.prefix);
+        self.out.extend_from_slice(br#"},"finish_reason":"#);
+        string(&mut self.out, reason);
+        self.out.extend_from_slice(b"}]}\n\n");
+        if self.include_usage {
+            self.out.extend_from_slice(&self.prefix[..self.head]);
+            self.out.extend_from_slice(br#""choices":[],"#);
+            self.out.extend_from_slice(usage_json(usage).as_bytes());
+            self.out.extend_from_slice(b"}\n\n");
+        }
+        self.out.extend_from_slice(b"data: [DONE]\n\n");
+        self.complete = true;
+    }
+
+    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+        if !self.out.is_empty() {
+            out.push_back(Bytes::copy_from_slice(&self.out));
+            self.out.clear();
+        }
+    }
+}
+
+impl Transcode for OllamaStream {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let result = lines.push(&frame, |line| self.line(line, &mut progress));
+        self.lines = lines;
+        self.take(out);
+        result.map(|()| progress)
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let tail = mem::take(&mut self.lines.partial);
+        let result = self.line(&tail, &mut progress);
+        self.take(out);
+        if self.complete {
+            return Ok(progress);
+        }
+        Err(cut(&tail, result))
+    }
+}
+
+// === impl OllamaAggregate ===
+
+impl OllamaAggregate {
+    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    pub fn new(model: &str, created: u64, cap: usize) -> Self {
+        Self {
+            lines: Lines::new(cap),
+            head: head("chat.completion", model, created),
+            content: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            count: 0,
+            logprobs: String::new(),
+            finish: None,
+        }
+    }
+
+    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+        if self.finish.is_some() {
+            return Ok(());
+        }
+        with_item(line, |item| {
+            progress.events += 1;
+            if let Some(message) = &item.message {
+                let calls = message.tool_calls.as_deref().unwrap_or_default();
+                self.content.push_str(&message.content);
+                self.reasoning.push_str(&message.thinking);
+                if !calls.is_empty() {
+                    if self.count > 0 {
+                        self.calls.push(b',');
+                    }
+                    write_calls(&mut self.calls, calls, &mut self.count);
+                }
+                if !(message.content.is_empty() && message.thinking.is_empty() && calls.is_empty())
+                {
+                    progress.content += 1;
+                }
+            }
+            if let Some(inner) = item
+                .logprobs
+                .and_then(|raw| raw.get().strip_prefix('[')?.strip_suffix(']'))
+                .filter(|inner| !inner.trim().is_empty())
+            {
+                if !self.logprobs.is_empty() {
+                    self.logprobs.push(',');
+                }
+                self.logprobs.push_str(inner);
+            }
+            if item.done {
+                let usage = item.usage();
+                self.finish = Some((item.finish_reason(self.count > 0)?, usage));
+                progress.usage = Some(usage);
+                progress.complete = true;
+            }
+            Ok(())
+        })
+    }
+
+    fn answer(&self, reason: &str, usage: Usage) -> Vec<u8> {
+        let mut out = self.head.clone().into_bytes();
+        out.extend_from_slice(br#""choices":[{"index":0,"message":{"role":"assistant","content":"#);
+        string(&mut out, &self.content);
+        if !self.reasoning.is_empty() {
+            out.extend_from_slice(br#","reasoning_content":"#);
+            string(&mut out, &self.reasoning);
+        }
+        if self.count > 0 {
+            out.extend_from_slice(br#","tool_calls":["#);
+            out.extend_from_slice(&self.calls);
+            out.push(b']');
+        }
+        out.push(b'}');
+        if !self.logprobs.is_empty() {
+            out.extend_from_slice(br#","logprobs":{"content":["#);
+            out.extend_from_slice(self.logprobs.as_bytes());
+            out.extend_from_slice(b"]}");
+        }
+        out.extend_from_slice(br#","finish_reason":"#);
+        string(&mut out, reason);
+        out.extend_from_slice(b"}],");
+        out.extend_from_slice(usage_json(usage).as_bytes());
+        out.push(b'}');
+        out
+    }
+}
+
+impl Transcode for OllamaAggregate {
+    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let result = lines.push(&frame, |line| self.line(line, &mut progress));
+        self.lines = lines;
+        result.map(|()| progress)
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let tail = mem::take(&mut self.lines.partial);
+        let result = self.line(&tail, &mut progress);
+        let Some((reason, usage)) = &self.finish else {
+            return Err(cut(&tail, result));
+        };
+        out.push_back(self.answer(reason, *usage).into());
+        Ok(progress)
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    const fn new(cap: usize) -> Self {
+        Self {
+            partial: Vec::new(),
+            cap,
+        }
+    }
+
+    fn push(
+        &mut self,
+        mut frame: &[u8],
+        mut line: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        while let Some(end) = memchr(b'\n', frame) {
+            self.check(end)?;
+            if self.partial.is_empty() {
+                line(&frame[..end])?;
+            } else {
+                self.partial.extend_from_slice(&frame[..end]);
+                line(&self.partial)?;
+                self.partial.clear();
+            }
+            frame = &frame[end + 1..];
+        }
+        self.check(frame.len())?;
+        self.partial.extend_from_slice(frame);
+        Ok(())
+    }
+
+    fn check(&self, more: usize) -> Result<(), Error> {
+        if self.partial.len() + more > self.cap {
+            return Err(Error::new(
+                Kind::EngineError,
+                format!("a line of the engine is longer than {} bytes", self.cap),
+            ));
+        }
+        Ok(())
+    }
+}
+
+// === impl Item ===
+
+impl Item<'_> {
+    fn usage(&self) -> Usage {
+        Usage {
+            prompt: self.prompt_eval_count.unwrap_or(0),
+            completion: self.eval_count.unwrap_or(0),
+            cached: None,
+            reasoning: None,
+        }
+    }
+
+    fn finish_reason(&self, called: bool) -> Result<String, Error> {
+        match self.done_reason.as_deref() {
+            None | Some("" | "stop") if called => Ok("tool_calls".to_owned()),
+            None | Some("") => Ok("stop".to_owned()),
+            Some("load" | "unload") => Err(Error::new(
+                Kind::EngineError,
+                "the engine loaded or unloaded the model instead of answering",
+            )),
+            Some(reason) => Ok(reason.to_owned()),
+        }
+    }
+}
+
+/// Parses one line; a blank one is none, an error line is an error.
+fn with_item(line: &[u8], act: impl FnOnce(&Item<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(line);
+    let item: Item<'_> = serde_json::from_str(&text).map_err(|_| {
+        Error::new(
+            Kind::EngineError,
+            "the engine sent a line that is no answer",
+        )
+    })?;
+    if item.error.is_some_and(|error| error.get() != "null") {
+        // Ollama 0.33: whatever fails after the first item comes as a line in a 200.
+        return Err(engine_error(
+            EngineKind::Ollama,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            line,
+        ));
+    }
+    act(&item)
+}
+
+/// The error of a stream without a proper end; a tail that is half a line says nothing more.
+fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
+    match result {
+        Err(error) if tail.trim_ascii_end().ends_with(b"}") => error,
+        _ => Error::new(Kind::EngineCut, "the engine's answer ended in the middle"),
+    }
+}
+
+fn head(object: &str, model: &str, created: u64) -> String {
+    format!(
+        r#"{{"id":"chatcmpl-{:032x}","object":"{object}","created":{created},"model":{},"system_fingerprint":"fp_ollama","#,
+        rand::random::<u128>(),
+        serde_json::Value::from(model)
+    )
+}
+
+fn usage_json(usage: Usage) -> String {
+    format!(
+        r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}}}"#,
+        usage.prompt,
+        usage.completion,
+        usage.prompt.saturating_add(usage.completion)
+    )
+}
+
+fn write_calls(out: &mut Vec<u8>, calls: &[Call<'_>], next: &mut usize) {
+    for (at, call) in calls.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(format!(r#"{{"index":{next},"id":"#).as_bytes());
+        *next += 1;
+        match &call.id {
+            Some(id) if !id.is_empty() => string(out, id),
+            _ => string(out, &format!("call_{:016x}", rand::random::<u64>())),
+        }
+        out.extend_from_slice(br#","type":"function","function":{"name":"#);
+        string(out, &call.function.name);
+        out.extend_from_slice(br#","arguments":"#);
+        let raw = call.function.arguments.map_or("{}", RawValue::get);
+        if raw.starts_with('"') {
+            out.extend_from_slice(raw.as_bytes());
+        } else {
+            string(out, raw);
+        }
+        out.extend_from_slice(b"}}");
+    }
+}
+
+/// Appends a JSON string. Writing into memory cannot fail.
+fn string(out: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The OpenAI request: what must hold for any engine, and the edits for those that speak it.
+//!
+//! Only what Crucible itself must know is checked; unknown fields pass.
+
+use bytes::Bytes;
+use crucible_config::checked::{EngineKind, RequestDefaults};
+use serde_json::Value;
+
+use crate::{
+    body::{
+        edit::{self, Edit},
+        peek::{self, Peek},
+    },
+    error::{Error, Kind},
+};
+
+/// A body ready for a pass-through engine.
+#[derive(Clone, Debug)]
+pub struct Edited {
+    /// What to send.
+    pub body: Bytes,
+    /// Names of the values that were filled in.
+    pub defaults: Vec<&'static str>,
+    /// What was clamped or dropped, for `x-crucible-note`.
+    pub notes: Vec<String>,
+    /// Usage was asked for on the client's behalf: its extra event must be dropped again.
+    pub injected_usage: bool,
+}
+
+/// Checks a chat request for an engine of this kind.
+///
+/// Errors: `missing_field`, `invalid_type`, `unsupported_value`, each with its path.
+pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), Error> {
+    let Some(raw) = peek.raw(body, "messages") else {
+        return Err(Error::new(Kind::MissingField, "`messages` is missing").param("messages"));
+    };
+    if !raw.starts_with('[') {
+        return Err(invalid_type("messages", "an array", peek::found(raw)));
+    }
+    if raw[1..].trim_start() == "]" {
+        return Err(unsupported("messages", "`messages` must not be empty"));
+    }
+    for name in [
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+    ] {
+        peek.typed::<f64>(body, name, "a number")?;
+    }
+    for name in ["max_tokens", "max_completion_tokens"] {
+        if let Some(raw) = peek.raw(body, name) {
+            match raw.parse::<i64>() {
+                Ok(1..) => {}
+                Ok(_) => {
+                    return Err(unsupported(name, format!("`{name}` must be at least 1")));
+                }
+                Err(_) => {
+                    return Err(invalid_type(name, "a whole number", peek::found(raw)));
+                }
+            }
+        }
+    }
+    if let Some(raw) = peek.raw(body, "tools")
+        && !raw.starts_with('[')
+    {
+        return Err(invalid_type("tools", "an array", peek::found(raw)));
+    }
+    if let Some(raw) = peek.raw(body, "stream_options")
+        && !raw.starts_with('{')
+    {
+        return Err(invalid_type(
+            "stream_options",
+            "an object",
+            peek::found(raw),
+        ));
+    }
+    match peek.typed::<i64>(body, "n", "a whole number")? {
+        None | Some(1) => Ok(()),
+        Some(2..) if matches!(kind, EngineKind::Openai | EngineKind::Llamacpp) => Ok(()),
+        Some(2..) => Err(unsupported(
+            "n",
+            "this engine gives one choice per request; send `n`: 1, or several requests",
+        )),
+        Some(_) => Err(unsupported("n", "`n` must be at least 1")),
+    }
+}
+
+/// Edits a request for an engine that speaks OpenAI itself.
+///
+/// `model` is the engine's name of it; `mlx` models get no penalties filled in (their sampler
+/// refuses them); `honours_usage` is false where an engine is known to ignore `stream_options`.
+pub fn edit(
+    body: &Bytes,
+    peek: &Peek,
+    model: &str,
+    defaults: &RequestDefaults,
+    mlx: bool,
+    honours_usage: bool,
+) -> Edited {
+    let mut edits = vec![Edit::Set("model", Value::from(model).to_string().into())];
+    let mut filled = Vec::new();
+    for (name, value) in defaults_of(defaults) {
+        let penalty = name.ends_with("_penalty");
+        if peek.raw(body, name).is_none()
+            && !(penalty && mlx)
+            && let Some(value) = value
+        {
+            edits.push(Edit::Default(name, Value::from(value).to_string().into()));
+            filled.push(name);
+        }
+    }
+    let injected_usage = peek.stream && honours_usage && !include_usage(body, peek);
+    if injected_usage {
+        edits.push(Edit::IncludeUsage);
+    }
+    Edited {
+        body: edit::apply(body, peek, &edits),
+        defaults: filled,
+        notes: Vec::new(),
+        injected_usage,
+    }
+}
+
+/// The client asked for a usage event.
+pub fn include_usage(body: &[u8], peek: &Peek) -> bool {
+    peek.raw(body, "stream_options")
+        .and_then(|raw| serde_json::from_str::<Value>(raw).ok())
+        .is_some_and(|options| options["include_usage"] == true)
+}
+
+/// The four sampling values that may be filled in, by wire name.
+pub(crate) fn defaults_of(defaults: &RequestDefaults) -> [(&'static str, Option<f64>); 4] {
+    [
+        ("temperature", defaults.temperature.map(|f| f.value)),
+        ("top_p", defaults.top_p.map(|f| f.value)),
+        (
+            "frequency_penalty",
+            defaults.frequency_penalty.map(|f| f.value),
+        ),
+        (
+            "presence_penalty",
+            defaults.presence_penalty.map(|f| f.value),
+        ),
+    ]
+}
+
+pub(crate) fn invalid_type(path: &str, expected: &str, found: &str) -> Error {
+    Error::new(
+        Kind::InvalidType,
+        format!("`{path}` must be {expected}, found {found}"),
+    )
+    .param(path)
+}
+
+pub(crate) fn unsupported(path: &str, message: impl Into<String>) -> Error {
+    Error::new(Kind::UnsupportedValue, message.into()).param(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::checked::{Filled, From};
+
+    use super::*;
+
+    fn check(text: &str, kind: EngineKind) -> Result<(), Error> {
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        let peek = Peek::of(&body, 64).unwrap();
+        validate_chat(&body, &peek, kind)
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, kind, param) in [
+            ("{}", Kind::MissingField, "messages"),
+            (r#"{"messages":"x"}"#, Kind::InvalidType, "messages"),
+            (r#"{"messages":[ ]}"#, Kind::UnsupportedValue, "messages"),
+            (
+                r#"{"messages":[1],"top_p":"1"}"#,
+                Kind::InvalidType,
+                "top_p",
+            ),
+            (
+                r#"{"messages":[1],"max_tokens":0}"#,
+                Kind::UnsupportedValue,
+                "max_tokens",
+            ),
+            (r#"{"messages":[1],"tools":{}}"#, Kind::InvalidType, "tools"),
+            (r#"{"messages":[1],"n":2}"#, Kind::UnsupportedValue, "n"),
+        ] {
+            let error = check(text, EngineKind::Ollama).unwrap_err();
+            assert_eq!(
+                (error.kind, error.param.as_deref()),
+                (kind, Some(param)),
+                "{text}"
+            );
+        }
+        assert!(check(r#"{"messages":[1],"n":2}"#, EngineKind::Openai).is_ok());
+        assert!(
+            check(
+                r#"{"messages":[1],"tools":[{}],"x":{}}"#,
+                EngineKind::Ollama
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn gaps_are_filled_and_zero_is_a_value() {
+        let body = Bytes::from_static(
+            br#"{"model":"m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2}"#,
+        );
+        let peek = Peek::of(&body, 64).unwrap();
+        let value = |value| {
+            Some(Filled {
+                value,
+                from: From::Profile,
+            })
+        };
+        let defaults = RequestDefaults {
+            temperature: value(0.3),
+            top_p: value(0.8),
+            frequency_penalty: value(0.1),
+            presence_penalty: None,
+        };
+        let edited = edit(&body, &peek, "lib/m", &defaults, true, true);
+        assert_eq!(edited.defaults, ["top_p"]);
+        assert!(edited.injected_usage);
+        assert_eq!(
+            edited.body,
+            r#"{"model":"lib/m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2,"top_p":0.8,"stream_options":{"include_usage":true}}"#
+        );
+    }
+}
