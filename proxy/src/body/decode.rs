@@ -208,4 +208,18 @@ mod tests {
         let error = collect(body(), Encoding::Identity, 3, PROGRESS).await;
         assert_eq!(error.unwrap_err().kind, Kind::BodyTooLarge);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_body_times_out_and_the_future_is_send() {
+        fn send<T: Send>(future: T) -> T {
+            future
+        }
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            let silent =
+                futures_util::stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>();
+            let body = http_body_util::StreamBody::new(silent);
+            let error = send(collect(body, encoding, 9, PROGRESS)).await;
+            assert_eq!(error.unwrap_err().kind, Kind::RequestTimeout);
+        }
+    }
 }

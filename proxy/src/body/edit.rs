@@ -226,16 +226,14 @@ mod tests {
                 object.insert("temperature".to_owned(), value.into());
             }
             let text = serde_json::to_string(&object).unwrap();
-            let after: Map<String, Value> = serde_json::from_str(&edited(&text, &[
+            let after = edited(&text, &[
                 Edit::Set("model", "\"new\"".into()),
                 Edit::Default("temperature", "0.25".into()),
-            ])).unwrap();
+            ]);
             object.insert("model".to_owned(), "new".into());
             object.entry("temperature").or_insert(0.25.into());
-            prop_assert_eq!(
-                serde_json::to_string(&after).unwrap(),
-                serde_json::to_string(&object).unwrap()
-            );
+            // Byte for byte: the key order and every other byte are as they were.
+            prop_assert_eq!(after, serde_json::to_string(&object).unwrap());
         }
 
         #[test]

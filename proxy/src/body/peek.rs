@@ -181,7 +181,12 @@ impl Peek {
         let Some(raw) = self.raw(body, name) else {
             return Ok(None);
         };
-        serde_json::from_str(raw).map(Some).map_err(|_| {
+        serde_json::from_str(raw).map(Some).map_err(|error| {
+            // Skipping a value does not look at lone surrogates or a parser's own depth.
+            if error.is_syntax() {
+                return Error::new(Kind::InvalidJson, format!("`{name}` is not valid JSON"))
+                    .param(name);
+            }
             Error::new(
                 Kind::InvalidType,
                 format!("`{name}` must be {expected}, found {}", found(raw)),
@@ -406,6 +411,8 @@ fn bounded(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn peek(text: &str) -> Result<Peek, Error> {
@@ -464,6 +471,16 @@ mod tests {
         );
         let found = peek(r#"{"model":null,"stream":null}"#).unwrap();
         assert_eq!((found.model, found.stream), (None, false));
+    }
+
+    #[test]
+    fn a_million_keys_are_one_pass() {
+        let mut body = String::from("{");
+        for key in 0..1_000_000 {
+            let _ = write!(body, "\"k{key}\":0,");
+        }
+        body.push_str("\"model\":\"m\"}");
+        assert_eq!(peek(&body).unwrap().model.as_deref(), Some("m"));
     }
 
     #[test]

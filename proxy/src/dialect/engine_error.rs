@@ -104,10 +104,8 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
     if has(OVERFLOW) {
         return Error::new(Kind::ContextLengthExceeded, said).param("messages");
     }
-    if status == StatusCode::NOT_FOUND
-        || (lower.contains("model") && lower.contains("not found") && status.is_client_error())
-        || lower.contains("model_not_found")
-    {
+    let unknown = lower.contains("not found") || lower.contains("not_found");
+    if unknown && lower.contains("model") && status.is_client_error() {
         return Error::new(Kind::ModelNotFound, said).param("model");
     }
     if has(LOAD) {

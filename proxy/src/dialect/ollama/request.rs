@@ -541,4 +541,20 @@ mod tests {
         .unwrap();
         assert!(!translated.has_tools);
     }
+
+    #[test]
+    fn odd_shapes_are_refused_without_a_panic() {
+        for message in [
+            json!(1),
+            json!({}),
+            json!({"role": 1}),
+            json!({"role": "user"}),
+            json!({"role": "user", "content": [1]}),
+            json!({"role": "assistant", "tool_calls": [1]}),
+            json!({"role": "assistant", "tool_calls": [{"function": "f"}]}),
+        ] {
+            let error = translate(&json!({"messages": [message]})).unwrap_err();
+            assert!(error.param.unwrap().starts_with("messages[0]"));
+        }
+    }
 }

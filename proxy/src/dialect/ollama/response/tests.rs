@@ -55,7 +55,12 @@ fn a_stream_is_role_thinking_content_calls_finish_usage_done() {
         r#"{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
         r#"],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#,
     ];
-    let mut text: String = expected.iter().map(|e| format!("{head}{e}\n\n")).collect();
+    let mut text = String::new();
+    for rest in expected {
+        text.push_str(head);
+        text.push_str(rest);
+        text.push_str("\n\n");
+    }
     text.push_str("data: [DONE]\n\n");
     assert_eq!(out, text);
     let (without, _) = stream(TALK, false);
