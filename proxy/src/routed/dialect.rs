@@ -1,0 +1,205 @@
+//! The engine's own dialect: spliced bytes where it speaks OpenAI, a translation for Ollama.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use crucible_config::checked::EngineKind;
+use futures_util::future::{Either, Ready as Immediately, ready};
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Full;
+use tower::{Layer, Service};
+
+use super::{Ready, Routed};
+use crate::{
+    dialect::{
+        ollama::{
+            request::to_ollama,
+            response::{OllamaAggregate, OllamaStream},
+        },
+        openai,
+    },
+    error::{Error, Kind},
+    relay::{passthrough::Passthrough, transcode::Transcode},
+};
+
+/// The layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect;
+
+/// [`Dialect`] around the relay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speak<S>(S);
+
+/// How the engine's answer becomes the client's.
+pub(crate) enum Shape {
+    /// Events as they come.
+    Stream(Box<dyn Transcode>),
+    /// The engine streams, the client wants one JSON (Ollama is always asked to stream).
+    Aggregate(Box<dyn Transcode>),
+    /// One JSON, as the engine wrote it.
+    Whole,
+}
+
+/// A request ready to be sent.
+pub(crate) struct Outgoing {
+    pub(crate) routed: Routed,
+    pub(crate) request: Request<Full<Bytes>>,
+    pub(crate) shape: Shape,
+    /// Names of what was filled in, the context included.
+    pub(crate) defaults: Vec<&'static str>,
+    /// What was clamped or dropped.
+    pub(crate) notes: Vec<String>,
+    /// Longest gap after the first token.
+    pub(crate) idle: Duration,
+}
+
+struct Spoken {
+    body: Bytes,
+    shape: Shape,
+    defaults: Vec<&'static str>,
+    notes: Vec<String>,
+    path: &'static str,
+    idle: Duration,
+}
+
+// === impl Dialect ===
+
+impl<S> Layer<S> for Dialect {
+    type Service = Speak<S>;
+
+    fn layer(&self, inner: S) -> Speak<S> {
+        Speak(inner)
+    }
+}
+
+// === impl Speak ===
+
+impl<S: Service<Outgoing, Error = Error>> Service<Routed> for Speak<S> {
+    type Response = S::Response;
+    type Error = Error;
+    type Future = Either<S::Future, Immediately<Result<S::Response, Error>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        match prepare(routed) {
+            Ok(outgoing) => Either::Left(self.0.call(outgoing)),
+            Err(error) => Either::Right(ready(Err(error))),
+        }
+    }
+}
+
+fn prepare(routed: Routed) -> Result<Outgoing, Error> {
+    let spoken = match routed.permit.kind {
+        EngineKind::Ollama => translate(&routed)?,
+        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed),
+    };
+    let url = routed
+        .permit
+        .base_url
+        .join(spoken.path)
+        .map_err(|e| Error::new(Kind::Internal, format!("engine address: {e}")))?;
+    let mut request = Request::new(Full::new(spoken.body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url
+        .as_str()
+        .parse()
+        .map_err(|e| Error::new(Kind::Internal, format!("engine address: {e}")))?;
+    let headers = request.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(token) = &routed.permit.token
+        && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
+    {
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let mut defaults = spoken.defaults;
+    if routed.permit.context.is_some() {
+        defaults.push("context");
+    }
+    Ok(Outgoing {
+        routed,
+        request,
+        shape: spoken.shape,
+        defaults,
+        notes: spoken.notes,
+        idle: spoken.idle,
+    })
+}
+
+fn splice(routed: &Routed) -> Spoken {
+    // Of the pass-through kinds, only an unknown server may choke on a key that it does not know.
+    let honours_usage = routed.permit.kind != EngineKind::Openai;
+    let edited = openai::edit(
+        &routed.body,
+        &routed.peek,
+        &routed.permit.instance,
+        &routed.defaults,
+        false,
+        honours_usage,
+    );
+    let shape = if routed.peek.stream {
+        Shape::Stream(Box::new(Passthrough::new(
+            routed.permit.kind,
+            edited.injected_usage,
+            routed.config.limits.event,
+        )))
+    } else {
+        Shape::Whole
+    };
+    Spoken {
+        body: edited.body,
+        shape,
+        defaults: edited.defaults,
+        notes: edited.notes,
+        path: "/v1/chat/completions",
+        idle: routed.config.timeouts.idle,
+    }
+}
+
+fn translate(routed: &Routed) -> Result<Spoken, Error> {
+    let translated = to_ollama(
+        &routed.body,
+        &routed.peek,
+        &routed.permit.model,
+        &routed.permit.tuple,
+        &routed.defaults,
+    )?;
+    let asked = routed.peek.model.as_deref().unwrap_or(&routed.permit.model);
+    let cap = routed.config.limits.event;
+    let shape = if routed.peek.stream {
+        let stream = OllamaStream::new(asked, created(), translated.include_usage, cap);
+        Shape::Stream(Box::new(stream))
+    } else {
+        Shape::Aggregate(Box::new(OllamaAggregate::new(asked, created(), cap)))
+    };
+    let timeouts = &routed.config.timeouts;
+    Ok(Spoken {
+        body: translated.body,
+        shape,
+        defaults: translated.defaults,
+        notes: translated.notes,
+        path: "/api/chat",
+        // Ollama delivers a tool call whole: silence is its nature then.
+        idle: if translated.has_tools {
+            timeouts.tool_call
+        } else {
+            timeouts.idle
+        },
+    })
+}
+
+/// Unix seconds, for `created`.
+fn created() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}

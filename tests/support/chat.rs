@@ -1,0 +1,130 @@
+//! Asking for a chat completion, and what came back.
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::{engines::client, process::Crucible, sse::Stream};
+
+/// An answer that was not streamed.
+#[derive(Debug)]
+pub struct Whole {
+    /// Status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The JSON body, or null with `text`.
+    pub json: Value,
+    /// The body.
+    pub text: String,
+}
+
+impl Whole {
+    /// A header as text, empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        header(&self.headers, name)
+    }
+
+    /// The answer's text.
+    pub fn content(&self) -> &str {
+        self.json["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap_or_default()
+    }
+
+    /// `error.code`.
+    pub fn code(&self) -> &str {
+        self.json["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// `error.message`.
+    pub fn message(&self) -> &str {
+        self.json["error"]["message"].as_str().unwrap_or_default()
+    }
+}
+
+/// A header as text, empty if absent.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// A request with one user message.
+pub fn body(model: &str, text: &str) -> Value {
+    json!({ "model": model, "messages": [{ "role": "user", "content": text }] })
+}
+
+/// Sends a body to chat completions.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn post(crucible: &Crucible, body: &Value) -> Whole {
+    let response = send(crucible, body).await;
+    whole(response).await
+}
+
+/// Sends raw bytes to chat completions.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn post_raw(crucible: &Crucible, body: impl Into<reqwest::Body>) -> Whole {
+    let response = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    whole(response).await
+}
+
+/// Gets a path.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn get(crucible: &Crucible, path: &str) -> Whole {
+    let response = client().get(crucible.at(path)).send().await;
+    whole(response.expect("an answer")).await
+}
+
+/// Reads a whole answer.
+///
+/// # Panics
+/// If its body breaks.
+pub async fn whole(response: reqwest::Response) -> Whole {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let text = response.text().await.expect("a whole body");
+    Whole {
+        status,
+        headers,
+        json: serde_json::from_str(&text).unwrap_or_default(),
+        text,
+    }
+}
+
+/// Sends a body with `stream: true` and returns once headers are there.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn open(crucible: &Crucible, body: &Value) -> reqwest::Response {
+    let mut body = body.clone();
+    body["stream"] = true.into();
+    send(crucible, &body).await
+}
+
+/// Streams an answer to its end: headers and events.
+pub async fn stream(crucible: &Crucible, body: &Value) -> (HeaderMap, Stream) {
+    let response = open(crucible, body).await;
+    let headers = response.headers().clone();
+    (headers, Stream::read(response).await)
+}
+
+async fn send(crucible: &Crucible, body: &Value) -> reqwest::Response {
+    client()
+        .post(crucible.at("/v1/chat/completions"))
+        .json(body)
+        .send()
+        .await
+        .expect("an answer")
+}

@@ -1,0 +1,99 @@
+//! Simulated engines and the configuration that points Crucible at them.
+
+use std::time::Duration;
+
+use crucible_sim::{LogView, Options, Sim};
+use serde_json::Value;
+
+use crate::process::{Crucible, PATIENCE};
+
+/// Crucible in front of both simulated engines.
+pub struct Both {
+    /// On the GPU.
+    pub lmstudio: Sim,
+    /// On the CPU.
+    pub ollama: Sim,
+    /// In front of them.
+    pub crucible: Crucible,
+}
+
+impl Both {
+    /// `qwen` and `shared` on LM Studio, `llama3.2:3b` and `shared` on Ollama.
+    pub async fn start() -> Self {
+        Self::with("", |_| {}, |_| {}).await
+    }
+
+    /// The same with more configuration and other engines.
+    pub async fn with(
+        toml: &str,
+        lmstudio: impl FnOnce(&mut Options),
+        ollama: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut gpu = Options::lmstudio(&["qwen=4GB", "shared=2GB", "thinker-think=2GB"]);
+        lmstudio(&mut gpu);
+        let mut cpu = Options::ollama(&["llama3.2:3b=2GB", "shared=2GB", "small=1GB"]);
+        cpu.parallel = 2;
+        ollama(&mut cpu);
+        let lmstudio = start(gpu).await;
+        let ollama = start(cpu).await;
+        let crucible = Crucible::start(&format!(
+            "{toml}\n{}\n{}",
+            engine("lmstudio", "lmstudio", &lmstudio.url()),
+            engine("ollama", "ollama", &ollama.url()),
+        ));
+        Self {
+            lmstudio,
+            ollama,
+            crucible,
+        }
+    }
+}
+
+/// A simulated engine.
+///
+/// # Panics
+/// If it does not start.
+pub async fn start(options: Options) -> Sim {
+    Sim::start(options).await.expect("the simulator starts")
+}
+
+/// An `[[engine]]` block.
+pub fn engine(name: &str, kind: &str, url: &str) -> String {
+    format!("[[engine]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n")
+}
+
+/// The generation requests that an engine saw, preloads left out.
+///
+/// # Panics
+/// If a body is not JSON.
+pub fn asked(log: &LogView) -> Vec<Value> {
+    log.requests
+        .iter()
+        .filter(|r| matches!(r.path.as_str(), "/v1/chat/completions" | "/api/chat"))
+        .map(|r| serde_json::from_str(&r.body).expect("a JSON body"))
+        .filter(|body: &Value| !body["messages"].as_array().is_some_and(Vec::is_empty))
+        .collect()
+}
+
+/// Waits until the simulator's log shows something.
+///
+/// # Panics
+/// If it never does.
+pub async fn until(sim: &Sim, what: &str, want: impl Fn(&LogView) -> bool) -> LogView {
+    match tokio::time::timeout(PATIENCE, sim.wait_for(want)).await {
+        Ok(log) => log,
+        Err(_) => panic!("never in the engine's log: {what}; it is {:?}", sim.log()),
+    }
+}
+
+/// A client that follows nothing and asks no proxy.
+///
+/// # Panics
+/// Never in practice.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(120))
+        .build()
+        .expect("a client")
+}
