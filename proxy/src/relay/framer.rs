@@ -1,0 +1,189 @@
+//! Where events end: frames in, whole server-sent events out, every byte kept.
+//!
+//! An event ends with a blank line; lines end with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
+//! may be cut anywhere. Only a byte-order mark at the very start is taken away.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+/// UTF-8's byte-order mark.
+const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// One whole event.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It lies in the present frame.
+    InFrame(Range<usize>),
+    /// It began in an earlier one.
+    Joined(Bytes),
+}
+
+/// An event beyond the cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Oversize;
+
+/// Finds event boundaries; holds at most one unfinished event.
+#[derive(Debug)]
+pub(super) struct Framer {
+    held: BytesMut,
+    cap: usize,
+    line_empty: bool,
+    after_cr: bool,
+    begun: bool,
+}
+
+// === impl Framer ===
+
+impl Framer {
+    pub(super) fn new(cap: usize) -> Self {
+        Self {
+            held: BytesMut::new(),
+            cap,
+            line_empty: true,
+            after_cr: false,
+            begun: false,
+        }
+    }
+
+    /// Hands each event that this frame completes to `take`, in order.
+    pub(super) fn push<E>(
+        &mut self,
+        frame: &Bytes,
+        mut take: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<Result<(), Oversize>, E> {
+        let bytes = &frame[..];
+        let mut start = self.skip_bom(bytes);
+        let mut line = start;
+        let mut at = start;
+        if std::mem::take(&mut self.after_cr) && bytes.get(at) == Some(&b'\n') {
+            // The other half of a CR LF whose CR ended the last frame.
+            at += 1;
+            line = at;
+        }
+        while let Some(found) = memchr2(b'\n', b'\r', &bytes[at..]) {
+            let end_of_line = at + found;
+            let blank = self.line_empty && end_of_line == line;
+            let mut next = end_of_line + 1;
+            if bytes[end_of_line] == b'\r' {
+                match bytes.get(next) {
+                    Some(b'\n') => next += 1,
+                    Some(_) => {}
+                    None => self.after_cr = true,
+                }
+            }
+            self.line_empty = true;
+            line = next;
+            at = next;
+            if blank {
+                let event = if self.held.is_empty() {
+                    Event::InFrame(start..next)
+                } else {
+                    self.held.extend_from_slice(&bytes[start..next]);
+                    Event::Joined(self.held.split().freeze())
+                };
+                start = next;
+                take(event)?;
+            }
+        }
+        if line < bytes.len() {
+            self.line_empty = false;
+        }
+        self.held.extend_from_slice(&bytes[start..]);
+        Ok(if self.held.len() > self.cap {
+            Err(Oversize)
+        } else {
+            Ok(())
+        })
+    }
+
+    /// What is left at the end: an event without its blank line.
+    pub(super) fn tail(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
+    /// Bytes of this frame that belong to the mark. A mark cut in two frames is left in place:
+    /// engines send it, if at all, with their first event.
+    fn skip_bom(&mut self, bytes: &[u8]) -> usize {
+        if self.begun || bytes.is_empty() {
+            return 0;
+        }
+        self.begun = true;
+        if bytes.starts_with(&BOM) { BOM.len() } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn events(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut framer = Framer::new(usize::MAX);
+        let mut events = Vec::new();
+        for frame in frames {
+            let frame = Bytes::copy_from_slice(frame);
+            let _ = framer.push(&frame, |event| {
+                events.push(match event {
+                    Event::InFrame(range) => frame[range].to_vec(),
+                    Event::Joined(bytes) => bytes.to_vec(),
+                });
+                Ok::<_, Infallible>(())
+            });
+        }
+        let tail = framer.tail().to_vec();
+        (events, tail)
+    }
+
+    #[test]
+    fn every_line_ending_ends_events() {
+        for text in ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"] {
+            let (events, tail) = events(&[text.as_bytes()]);
+            assert_eq!(events.len(), 2, "{text:?}");
+            assert_eq!(events.concat(), text.as_bytes());
+            assert!(tail.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mark_is_taken_away_and_a_tail_is_kept() {
+        let (events, tail) = events(&[b"\xEF\xBB\xBFdata: a\n\ndata: b"]);
+        assert_eq!(events, [b"data: a\n\n".to_vec()]);
+        assert_eq!(tail, b"data: b");
+    }
+
+    #[test]
+    fn an_event_beyond_the_cap_is_told() {
+        let mut framer = Framer::new(8);
+        let frame = Bytes::from_static(b"data: 123456");
+        let pushed = framer.push(&frame, |_| Ok::<_, Infallible>(()));
+        assert_eq!(pushed, Ok(Err(Oversize)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_wherever_frames_are_cut(
+            text in "(data: [a-c]{0,3}|[\r\n:x]){0,40}",
+            cuts in prop::collection::vec(0_usize..200, 0..6),
+        ) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut frames = Vec::new();
+            let mut from = 0;
+            for cut in cuts {
+                frames.push(&bytes[from..cut]);
+                from = cut;
+            }
+            frames.push(&bytes[from..]);
+            let (events, tail) = events(&frames);
+            let mut joined = events.concat();
+            joined.extend(tail);
+            prop_assert_eq!(joined, bytes);
+        }
+    }
+}

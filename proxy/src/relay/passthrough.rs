@@ -1,0 +1,299 @@
+//! Streams of engines that speak OpenAI: the original bytes, watched on the side.
+//!
+//! The watcher looks for a handful of keys in each whole event and parses JSON only where one of
+//! them says something that matters: usage, an error. What it does not understand passes.
+
+use std::{collections::VecDeque, ops::Range, sync::LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use crucible_config::checked::EngineKind;
+use http::StatusCode;
+use memchr::memmem::Finder;
+use serde_json::Value;
+
+use super::{
+    event,
+    framer::{Event, Framer},
+    transcode::{Progress, Transcode, Usage},
+};
+use crate::{
+    dialect::engine_error::engine_error,
+    error::{Error, Kind},
+};
+
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// [`Transcode`] for LM Studio, llama.cpp and OpenAI-compatible servers.
+#[derive(Debug)]
+pub struct Passthrough {
+    framer: Framer,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+struct Watch {
+    kind: EngineKind,
+    /// Take out the event that exists only because Crucible asked for usage.
+    drop_usage: bool,
+    finished: bool,
+    done: bool,
+    content: u64,
+}
+
+/// What is to be done with an event.
+enum Verdict {
+    Forward,
+    Drop,
+    Replace(Bytes),
+}
+
+macro_rules! finders {
+    ($($name:ident = $needle:literal;)*) => {
+        $(static $name: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new($needle));)*
+    };
+}
+
+finders! {
+    DONE_MARK = "[DONE]";
+    ERROR = "\"error\"";
+    USAGE = "\"usage\"";
+    FINISH = "\"finish_reason\"";
+    CONTENT = "\"content\"";
+    REASONING = "\"reasoning\"";
+    REASONING_CONTENT = "\"reasoning_content\"";
+    TOOL_CALLS = "\"tool_calls\"";
+}
+
+// === impl Passthrough ===
+
+impl Passthrough {
+    /// `drop_usage`: usage was asked for on the client's behalf. `cap`: largest event in bytes.
+    pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
+        Self {
+            framer: Framer::new(cap),
+            watch: Watch {
+                kind,
+                drop_usage,
+                finished: false,
+                done: false,
+                content: 0,
+            },
+        }
+    }
+}
+
+impl Transcode for Passthrough {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let Self { framer, watch } = self;
+        let mut progress = Progress::default();
+        // Neighbouring untouched events go on as one slice of the engine's own frame.
+        let mut run: Option<Range<usize>> = None;
+        let pushed = framer.push(&frame, |event| {
+            let (bytes, range) = match &event {
+                Event::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
+                Event::Joined(bytes) => (&bytes[..], None),
+            };
+            let verdict = watch.see(bytes, &mut progress);
+            match (verdict, range) {
+                (Ok(Verdict::Forward), Some(range)) => {
+                    let start = run.as_ref().map_or(range.start, |run| run.start);
+                    run = Some(start..range.end);
+                }
+                (verdict, _) => {
+                    if let Some(run) = run.take() {
+                        out.push_back(frame.slice(run));
+                    }
+                    match verdict? {
+                        Verdict::Forward => {
+                            if let Event::Joined(bytes) = event {
+                                out.push_back(bytes);
+                            }
+                        }
+                        Verdict::Drop => {}
+                        Verdict::Replace(bytes) => out.push_back(bytes),
+                    }
+                }
+            }
+            Ok::<(), Error>(())
+        })?;
+        if let Some(run) = run.take() {
+            out.push_back(frame.slice(run));
+        }
+        if pushed.is_err() {
+            return Err(Error::new(
+                Kind::EngineError,
+                "the engine sent an event larger than limits.event",
+            ));
+        }
+        progress.complete = watch.complete();
+        Ok(progress)
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let tail = self.framer.tail();
+        if is_whole(&tail)
+            && !matches!(self.watch.see(&tail, &mut progress)?, Verdict::Drop)
+        {
+            let mut whole = BytesMut::from(&tail[..]);
+            whole.extend_from_slice(b"\n\n");
+            out.push_back(whole.freeze());
+        }
+        if !self.watch.complete() {
+            return Err(if self.watch.content == 0 && (self.watch.done || tail.is_empty()) {
+                Error::new(
+                    Kind::EngineError,
+                    "the engine's stream ended without an answer; LM Studio does so when the \
+                     prompt is longer than its context",
+                )
+            } else {
+                Error::new(
+                    Kind::EngineCut,
+                    "the engine's stream was cut before its end",
+                )
+            });
+        }
+        if !self.watch.done {
+            out.push_back(Bytes::from_static(DONE));
+        }
+        progress.complete = true;
+        Ok(progress)
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    fn complete(&self) -> bool {
+        self.finished || (self.done && self.content > 0)
+    }
+
+    fn see(&mut self, event: &[u8], progress: &mut Progress) -> Result<Verdict, Error> {
+        if !has_data(event) {
+            return Ok(Verdict::Forward);
+        }
+        progress.events += 1;
+        if DONE_MARK.find(event).is_some() && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
+            self.done = true;
+            // Without an answer before it, the end is judged by `finish` and not passed on.
+            return Ok(if self.complete() {
+                Verdict::Forward
+            } else {
+                Verdict::Drop
+            });
+        }
+        if let Some(at) = ERROR.find(event)
+            && value_at(event, at + 7).is_some_and(|value| !value.starts_with(b"null"))
+        {
+            self.refuse_error(event)?;
+        }
+        if any_value(&FINISH, 15, event, |value| value.starts_with(b"\"")) {
+            self.finished = true;
+        }
+        if is_content(event) {
+            self.content += 1;
+            progress.content += 1;
+        }
+        if any_value(&USAGE, 7, event, |value| value.starts_with(b"{"))
+            && let Some((usage, extra)) = usage(event)
+        {
+            progress.usage = Some(usage);
+            if extra && self.drop_usage {
+                return Ok(Verdict::Drop);
+            }
+        }
+        Ok(respelled(event).map_or(Verdict::Forward, Verdict::Replace))
+    }
+
+    /// An error object at the top level ends the stream; the word elsewhere does not.
+    fn refuse_error(&self, event: &[u8]) -> Result<(), Error> {
+        let Some((name, data)) = event::read(event) else {
+            return Ok(());
+        };
+        let Ok(value) = serde_json::from_str::<Value>(&data) else {
+            return Ok(());
+        };
+        let told = value.get("error").is_some_and(|error| !error.is_null());
+        if !told && name != "error" {
+            return Ok(());
+        }
+        let status = value["error"]["code"]
+            .as_u64()
+            .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
+            .filter(|status| status.is_client_error())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Err(engine_error(self.kind, status, data.as_bytes()))
+    }
+}
+
+/// Not only comments and blank lines.
+fn has_data(event: &[u8]) -> bool {
+    event
+        .split(|b| matches!(b, b'\n' | b'\r'))
+        .any(|line| line.starts_with(b"data"))
+}
+
+/// At the end of a stream: an event whose data is not cut.
+fn is_whole(tail: &[u8]) -> bool {
+    event::read(tail).is_some_and(|(_, data)| {
+        data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(&data).is_ok()
+    })
+}
+
+/// What follows a key's colon, blanks skipped; `None` where the string was no key.
+fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
+    let rest = event.get(after_key..)?.trim_ascii_start();
+    Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+fn any_value(key: &Finder<'_>, len: usize, event: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
+    key.find_iter(event)
+        .any(|at| value_at(event, at + len).is_some_and(&holds))
+}
+
+/// Text, thinking or a call: what a person would call the first token.
+fn is_content(event: &[u8]) -> bool {
+    let text = |value: &[u8]| value.starts_with(b"\"") && !value.starts_with(b"\"\"");
+    any_value(&CONTENT, 9, event, text)
+        || any_value(&TOOL_CALLS, 12, event, |value| {
+            value
+                .strip_prefix(b"[")
+                .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
+        })
+        || any_value(&REASONING_CONTENT, 19, event, text)
+        || any_value(&REASONING, 11, event, text)
+}
+
+/// The counts, and whether the event carries nothing else (`choices` is empty).
+fn usage(event: &[u8]) -> Option<(Usage, bool)> {
+    let (_, data) = event::read(event)?;
+    let value: Value = serde_json::from_str(&data).ok()?;
+    let told = value.get("usage")?;
+    let usage = Usage {
+        prompt: told["prompt_tokens"].as_u64()?,
+        completion: told["completion_tokens"].as_u64()?,
+        cached: told["prompt_tokens_details"]["cached_tokens"].as_u64(),
+        reasoning: told["completion_tokens_details"]["reasoning_tokens"].as_u64(),
+    };
+    let extra = value["choices"].as_array().is_some_and(Vec::is_empty);
+    Some((usage, extra))
+}
+
+/// The event with `reasoning` spelt `reasoning_content` (gpt-oss on LM Studio 0.3.23 and newer);
+/// every other byte stays. Inside a JSON string the quotes would be escaped, so a match is a key.
+fn respelled(event: &[u8]) -> Option<Bytes> {
+    let at = REASONING.find(event)?;
+    let value = value_at(event, at + 11)?;
+    if !value.starts_with(b"\"") || REASONING_CONTENT.find(event).is_some() {
+        return None;
+    }
+    let cut = at + 10;
+    let mut out = BytesMut::with_capacity(event.len() + 8);
+    out.extend_from_slice(&event[..cut]);
+    out.extend_from_slice(b"_content");
+    out.extend_from_slice(&event[cut..]);
+    Some(out.freeze())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn run(kind: EngineKind, drop_usage: bool, frames: &[&[u8]]) -> (String, Progress, Option<Error>) {
+    let mut passthrough = Passthrough::new(kind, drop_usage, 1 << 20);
+    let mut out = VecDeque::new();
+    let mut total = Progress::default();
+    let mut add = |p: Progress| {
+        total.events += p.events;
+        total.content += p.content;
+        total.usage = p.usage.or(total.usage);
+        total.complete = p.complete;
+    };
+    let mut failed = None;
+    for frame in frames {
+        match passthrough.push(Bytes::copy_from_slice(frame), &mut out) {
+            Ok(progress) => add(progress),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    if failed.is_none() {
+        match passthrough.finish(&mut out) {
+            Ok(progress) => add(progress),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let text = out.iter().map(|b| String::from_utf8_lossy(b)).collect();
+    (text, total, failed)
+}
+
+fn whole(text: &str) -> (String, Progress, Option<Error>) {
+    run(EngineKind::Lmstudio, true, &[text.as_bytes()])
+}
+
+const ANSWER: &str = concat!(
+    ": ping\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+    "data: {\"choices\": [{\"index\": 0, \"delta\": {\"content\": \"a \\\"reasoning\\\": \\\"b\\\"\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"hm\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+#[test]
+fn bytes_pass_but_for_the_usage_that_nobody_asked_for_and_the_one_key() {
+    let (text, progress, failed) = whole(ANSWER);
+    assert!(failed.is_none(), "{failed:?}");
+    let expected = ANSWER
+        .replace("\"reasoning\":\"hm\"", "\"reasoning_content\":\"hm\"")
+        .replace(
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}\n\n",
+            "",
+        );
+    assert_eq!(text, expected);
+    assert_eq!(progress.content, 2);
+    assert_eq!(progress.usage.unwrap().completion, 2);
+    assert!(progress.complete);
+}
+
+#[test]
+fn usage_that_was_asked_for_stays() {
+    let (text, ..) = run(EngineKind::Lmstudio, false, &[ANSWER.as_bytes()]);
+    assert!(text.contains("\"usage\""));
+}
+
+#[test]
+fn a_missing_done_is_added_after_a_finish() {
+    let (text, _, failed) = whole(&ANSWER.replace("data: [DONE]\n\n", ""));
+    assert!(failed.is_none());
+    assert!(text.ends_with("data: [DONE]\n\n"));
+}
+
+#[test]
+fn an_unterminated_last_event_is_completed() {
+    let (text, _, failed) = whole(ANSWER.trim_end());
+    assert!(failed.is_none());
+    assert!(text.ends_with("data: [DONE]\n\n"));
+}
+
+#[test]
+fn an_error_inside_a_success_ends_the_stream_after_what_came_before() {
+    let text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\nevent: error\ndata: {\"error\":{\"message\":\"the model has crashed\"}}\n\n";
+    let (text, _, failed) = whole(text);
+    assert!(text.contains("\"content\":\"a\"") && !text.contains("crashed"));
+    let failed = failed.unwrap();
+    assert_eq!(failed.kind, Kind::EngineError);
+    assert!(failed.message.contains("crashed"));
+}
+
+#[test]
+fn an_overflow_inside_a_success_is_named() {
+    let text = "data: {\"error\":{\"message\":\"request (9000 tokens) exceeds the available context size (4096 tokens)\"}}\n\n";
+    assert_eq!(whole(text).2.unwrap().kind, Kind::ContextLengthExceeded);
+}
+
+#[test]
+fn the_word_error_in_an_answer_is_no_error() {
+    let text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\",\"error\":null}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"tool\":{\"error\":\"x\"}},\"finish_reason\":\"stop\"}]}\n\n";
+    assert!(whole(text).2.is_none());
+}
+
+#[test]
+fn an_empty_stream_is_an_error() {
+    for text in ["", ": ping\n\n", "data: [DONE]\n\n"] {
+        assert_eq!(whole(text).2.unwrap().kind, Kind::EngineError, "{text:?}");
+    }
+}
+
+#[test]
+fn a_cut_at_any_byte_gives_whole_events_and_an_error() {
+    let finish = ANSWER.find("\"finish_reason\"").unwrap();
+    let end_of_finish = finish + ANSWER[finish..].find("\n\n").unwrap();
+    for cut in 1..ANSWER.len() {
+        let (text, _, failed) = whole(&ANSWER[..cut]);
+        // From the finish chunk's last byte on, the answer is whole.
+        assert_eq!(failed.is_none(), cut >= end_of_finish, "cut at {cut}: {text}");
+        assert!(text.is_empty() || text.ends_with("\n\n"), "cut at {cut}: {text:?}");
+    }
+}
+
+#[test]
+fn an_event_beyond_the_cap_is_an_error() {
+    let mut passthrough = Passthrough::new(EngineKind::Openai, false, 16);
+    let pushed = passthrough.push(
+        Bytes::from_static(b"data: {\"choices\":[{}]}"),
+        &mut VecDeque::new(),
+    );
+    assert_eq!(pushed.unwrap_err().kind, Kind::EngineError);
+}
+
+proptest! {
+    #[test]
+    fn the_output_does_not_depend_on_where_frames_are_cut(
+        cuts in prop::collection::vec(0..ANSWER.len(), 0..12),
+        crlf: bool,
+    ) {
+        let answer = if crlf { ANSWER.replace('\n', "\r\n") } else { ANSWER.to_owned() };
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let bytes = answer.as_bytes();
+        let mut frames = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            frames.push(&bytes[from..cut]);
+            from = cut;
+        }
+        frames.push(&bytes[from..]);
+        let (text, progress, failed) = run(EngineKind::Lmstudio, true, &frames);
+        let (expected, whole_progress, _) = run(EngineKind::Lmstudio, true, &[bytes]);
+        prop_assert!(failed.is_none());
+        prop_assert_eq!(text, expected);
+        prop_assert_eq!(progress, whole_progress);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let _ = run(EngineKind::Openai, true, &frames);
+    }
+}
