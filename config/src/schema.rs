@@ -54,7 +54,7 @@ fn property(key: &Key) -> Value {
     if let Some(map) = schema.as_object_mut() {
         let mut doc = key.doc.to_owned();
         if !key.default.is_empty() {
-            doc.push_str(&format!(" Default: {}.", key.default));
+            doc.extend([" Default: ", key.default, "."]);
         }
         map.insert("description".into(), json!(doc));
     }

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p crucible-config --test documents` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap too")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

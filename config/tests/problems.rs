@@ -1,5 +1,7 @@
 //! What is wrong is told with path, line, found, expected and hint.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap too")]
+
 use std::fs;
 
 use crucible_config::{Flags, Layer, Problems, Severity, Sources, load};
