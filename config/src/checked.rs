@@ -422,6 +422,10 @@ pub struct Tuning {
 
 /// Rows 1-20.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four of the 20 rows are switches"
+)]
 pub struct LmstudioTuning {
     /// Row 1; 0..=1.
     pub gpu_memory_fraction: f64,

@@ -102,7 +102,7 @@ pub(crate) fn quoted(text: &str) -> String {
         format!("{text:?}")
     } else {
         let head: String = text.chars().take(SHOWN_CHARS).collect();
-        format!("{:?}...", head)
+        format!("{head:?}...")
     }
 }
 
@@ -383,7 +383,7 @@ impl Kind {
 }
 
 /// A century: longer is a slip, and it cannot overflow an instant.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(876_000);
 
 fn read_rate(text: &str) -> Option<Rate> {
     let (count, per) = text.split_once('/')?;

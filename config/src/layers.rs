@@ -51,13 +51,12 @@ pub struct Loaded {
 
 /// Reads, layers and checks. All problems are in the error, warnings too.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let text = match &sources.file {
-        None => None,
-        Some(path) => Some((
+    let text = sources.file.as_ref().map(|path| {
+        (
             path.as_path(),
             std::fs::read_to_string(path).map_err(|e| e.to_string()),
-        )),
-    };
+        )
+    });
     load_text(text, &sources.environment, &sources.flags)
 }
 

@@ -175,6 +175,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::checked::Device;
 
     fn config(text: &str) -> Config {
         let file = Some((Path::new("crucible.toml"), Ok(text.to_owned())));
@@ -308,7 +309,6 @@ mod tests {
             let engine = config.discovered(kind, "x", url.clone());
             (engine.permits, engine.queue, engine.device)
         };
-        use crate::checked::Device;
         assert_eq!(made(EngineKind::Ollama), (2, 10, Device::Auto));
         assert_eq!(made(EngineKind::Lmstudio), (2, 64, Device::Gpu));
         assert_eq!(made(EngineKind::Llamacpp), (2, 64, Device::Cpu));

@@ -95,7 +95,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn source(&self, at: usize) -> String {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let line = 1 + before.split(|b| *b == b'\n').count().saturating_sub(1);
         format!("{}:{line}", self.name.display())
     }
 
@@ -113,12 +113,11 @@ impl Walk<'_> {
             let at = name.span().start;
             let name = name.get_ref();
             let path = join(prefix, name);
-            match known.iter().find(|key| key.name == name) {
-                Some(key) => self.shape(&path, key.shape, at, value),
-                None => {
-                    let source = self.source(at);
-                    unknown_key(self.report, &path, prefix, name, &source, known);
-                }
+            if let Some(key) = known.iter().find(|key| key.name == name) {
+                self.shape(&path, key.shape, at, value);
+            } else {
+                let source = self.source(at);
+                unknown_key(self.report, &path, prefix, name, &source, known);
             }
         }
     }
@@ -283,7 +282,7 @@ impl Settings {
 
     /// How many `[[name]]` there are.
     pub(crate) fn count(&self, name: &str) -> usize {
-        (0..)
+        (0..=self.tables.len())
             .take_while(|i| self.tables.contains_key(&format!("{name}[{i}]")))
             .count()
     }

@@ -422,10 +422,10 @@ fn only_for(
 /// An engine's own key against the tuning row that says the same.
 fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, tuning: &str) {
     warn_if_different(settings, report, own, tuning);
-    if settings.layer(own).is_none() || settings.layer(tuning) > settings.layer(own) {
-        if let Some(entry) = settings.entries.get(tuning).cloned() {
-            settings.entries.insert(own.to_owned(), entry);
-        }
+    if (settings.layer(own).is_none() || settings.layer(tuning) > settings.layer(own))
+        && let Some(entry) = settings.entries.get(tuning).cloned()
+    {
+        settings.entries.insert(own.to_owned(), entry);
     }
 }
 
@@ -434,7 +434,8 @@ pub(super) fn pools(
     engines: &[Engine],
     report: &mut Report,
 ) -> BTreeMap<String, Pool> {
-    for (budget, tuning) in [("pool.cpu.budget", "tuning.ollama.memory_limit")] {
+    {
+        let (budget, tuning) = ("pool.cpu.budget", "tuning.ollama.memory_limit");
         warn_if_different(settings, report, budget, tuning);
         if settings.layer(tuning) > settings.layer(budget) {
             settings.entries.shift_remove(budget);
@@ -467,18 +468,18 @@ pub(super) fn pools(
             budget: settings.integer(&format!("{table}.budget")),
             exclusive: settings.flag(&format!("{table}.exclusive")),
         };
-        if let (Some(memory), Some(budget)) = (pool.memory, pool.budget) {
-            if budget > memory {
-                let path = format!("{table}.budget");
-                let expected = format!("at most the pool's memory, {memory} bytes");
-                report.error(
-                    &path,
-                    &settings.source(&path),
-                    &budget.to_string(),
-                    &expected,
-                    "",
-                );
-            }
+        if let (Some(memory), Some(budget)) = (pool.memory, pool.budget)
+            && budget > memory
+        {
+            let path = format!("{table}.budget");
+            let expected = format!("at most the pool's memory, {memory} bytes");
+            report.error(
+                &path,
+                &settings.source(&path),
+                &budget.to_string(),
+                &expected,
+                "",
+            );
         }
         pools.insert(name, pool);
     }

@@ -128,19 +128,19 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
             header,
             target,
         };
-        if let (Some(over), Some(under)) = (rule.tokens_over, rule.tokens_under) {
-            if over.saturating_add(1) >= under {
-                let path = at("when.tokens_under");
-                let expected = format!("more than tokens_over + 1, which is {}", over + 1);
-                let hint = "as it is, no request matches";
-                report.error(
-                    &path,
-                    &settings.source(&path),
-                    &under.to_string(),
-                    &expected,
-                    hint,
-                );
-            }
+        if let (Some(over), Some(under)) = (rule.tokens_over, rule.tokens_under)
+            && over.saturating_add(1) >= under
+        {
+            let path = at("when.tokens_under");
+            let expected = format!("more than tokens_over + 1, which is {}", over + 1);
+            let hint = "as it is, no request matches";
+            report.error(
+                &path,
+                &settings.source(&path),
+                &under.to_string(),
+                &expected,
+                hint,
+            );
         }
         rules.push(rule);
     }

@@ -6,7 +6,9 @@
 mod environment;
 mod lmstudio;
 mod ollama;
+mod report;
 
+pub use report::{Report, Reported, State, report};
 use serde::Serialize;
 
 use crate::{checked::ProfileName, kind::Kind};

@@ -1,0 +1,220 @@
+//! The current configuration behind one swap, and its reload.
+//!
+//! Readers take [`Live::current`] once per request and never see half a change. A reload that
+//! finds an error leaves the old configuration in force.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::{
+    checked::Config,
+    layers::{Sources, load_text},
+    problem::Problems,
+};
+
+/// The configuration in force. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Live(Arc<Inner>);
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Counts reloads that took effect; 0 is the start.
+    pub generation: u64,
+    /// Keys that changed but act only after a restart.
+    pub restart_needed: Vec<String>,
+    /// What is usable but probably not meant.
+    pub warnings: Problems,
+}
+
+#[derive(Debug)]
+struct Inner {
+    current: ArcSwap<Config>,
+    generation: watch::Sender<u64>,
+    origin: Mutex<Origin>,
+}
+
+/// From what the configuration is made; its lock makes reloads one after the other.
+#[derive(Debug)]
+struct Origin {
+    /// `None` for [`Live::from_config`].
+    sources: Option<Sources>,
+    /// The file's text, or why it was not read, at the last attempt.
+    text: Option<Result<String, String>>,
+}
+
+fn read(sources: &Sources) -> Option<Result<String, String>> {
+    let path = sources.file.as_deref()?;
+    Some(std::fs::read_to_string(path).map_err(|error| error.to_string()))
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    [
+        ("listen", old.listen != new.listen),
+        ("metrics_listen", old.metrics_listen != new.metrics_listen),
+        ("state_dir", old.state_dir != new.state_dir),
+        ("log.format", old.log.format != new.log.format),
+        ("log.level", old.log.level != new.log.level),
+    ]
+    .into_iter()
+    .filter(|(_, changed)| *changed)
+    .map(|(key, _)| key.to_owned())
+    .collect()
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Loads for the first time; also gives the warnings.
+    pub fn new(sources: Sources) -> Result<(Self, Problems), Problems> {
+        let text = read(&sources);
+        let file = sources.file.as_deref().zip(text.clone());
+        let loaded = load_text(file, &sources.environment, &sources.flags)?;
+        let live = Self::over(
+            loaded.config,
+            Origin {
+                sources: Some(sources),
+                text,
+            },
+        );
+        Ok((live, loaded.warnings))
+    }
+
+    /// A configuration that has no sources; reloading it changes nothing.
+    pub fn from_config(config: Config) -> Self {
+        Self::over(
+            config,
+            Origin {
+                sources: None,
+                text: None,
+            },
+        )
+    }
+
+    fn over(config: Config, origin: Origin) -> Self {
+        Self(Arc::new(Inner {
+            current: ArcSwap::from_pointee(config),
+            generation: watch::Sender::new(0),
+            origin: Mutex::new(origin),
+        }))
+    }
+
+    /// The configuration in force.
+    pub fn current(&self) -> Arc<Config> {
+        self.0.current.load_full()
+    }
+
+    /// Tells each new generation.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.generation.subscribe()
+    }
+
+    /// Reads the file again (environment and flags stay as they were). An error keeps the
+    /// configuration in force.
+    pub fn reload(&self) -> Result<Reloaded, Problems> {
+        let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = origin.sources.as_ref().and_then(read);
+        self.swap(&mut origin, text)
+    }
+
+    /// As [`reload`](Self::reload), but only if the file's text is another than at the last
+    /// attempt.
+    pub(crate) fn refresh(&self) -> Option<Result<Reloaded, Problems>> {
+        let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = origin.sources.as_ref().and_then(read);
+        (text != origin.text).then(|| self.swap(&mut origin, text))
+    }
+
+    /// The file from which it is made.
+    pub(crate) fn file(&self) -> Option<Box<Path>> {
+        let origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        origin.sources.as_ref()?.file.as_deref().map(Box::from)
+    }
+
+    fn swap(
+        &self,
+        origin: &mut Origin,
+        text: Option<Result<String, String>>,
+    ) -> Result<Reloaded, Problems> {
+        origin.text = text;
+        let mut restart_needed = Vec::new();
+        let mut warnings = Problems::default();
+        if let Some(sources) = &origin.sources {
+            let file = sources.file.as_deref().zip(origin.text.clone());
+            let loaded = load_text(file, &sources.environment, &sources.flags)?;
+            let new = Arc::new(loaded.config);
+            let old = self.0.current.swap(Arc::clone(&new));
+            restart_needed = needs_restart(&old, &new);
+            warnings = loaded.warnings;
+            self.0.generation.send_modify(|generation| *generation += 1);
+        }
+        let generation = *self.0.generation.borrow();
+        Ok(Reloaded {
+            generation,
+            restart_needed,
+            warnings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn live(text: &str) -> (tempfile::TempDir, std::path::PathBuf, Live) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crucible.toml");
+        fs::write(&path, text).unwrap();
+        let sources = Sources {
+            file: Some(path.clone()),
+            ..Sources::default()
+        };
+        let (live, _) = Live::new(sources).unwrap();
+        (folder, path, live)
+    }
+
+    #[test]
+    fn a_reload_takes_effect_at_once_and_counts() {
+        let (_folder, path, live) = live("default_model = \"a\"");
+        let generations = live.subscribe();
+        fs::write(&path, "default_model = \"b\"\nlisten = \"127.0.0.1:1\"").unwrap();
+        let reloaded = live.reload().unwrap();
+        assert_eq!(reloaded.generation, 1);
+        assert_eq!(reloaded.restart_needed, ["listen"]);
+        assert_eq!(live.current().default_model.as_deref(), Some("b"));
+        assert!(generations.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_bad_file_keeps_the_old_configuration() {
+        let (_folder, path, live) = live("default_model = \"a\"");
+        fs::write(&path, "default_model = 3").unwrap();
+        assert!(live.reload().unwrap_err().has_errors());
+        assert_eq!(live.current().default_model.as_deref(), Some("a"));
+        fs::remove_file(&path).unwrap();
+        assert!(live.reload().unwrap_err().has_errors());
+        assert!(!live.subscribe().has_changed().unwrap());
+    }
+
+    #[test]
+    fn the_same_text_is_not_read_twice() {
+        let (_folder, path, live) = live("");
+        assert!(live.refresh().is_none());
+        fs::write(&path, "default_model = 3").unwrap();
+        assert!(live.refresh().unwrap().is_err());
+        assert!(live.refresh().is_none(), "the same mistake is told once");
+    }
+
+    #[test]
+    fn without_sources_there_is_nothing_to_reload() {
+        let live = Live::from_config(Config::builtin());
+        assert_eq!(live.reload().unwrap().generation, 0);
+    }
+}

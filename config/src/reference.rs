@@ -1,0 +1,148 @@
+//! Reference pages in Markdown, written from the tables.
+
+use std::fmt::Write;
+
+use crate::{
+    checked::ProfileName,
+    keys::{self, Key, ROOT, Shape},
+    tuning::{Group, TUNINGS},
+};
+
+const NOTE: &str = "<!-- Written from the tables in config/src by its tests; do not edit. -->\n\n";
+
+/// `docs/tunings.md`: the 39 rows.
+pub fn tunings() -> String {
+    let mut page = format!(
+        "# The 39 settings\n\n{NOTE}\
+         20 settings of LM Studio, 11 of Ollama, 8 environment variables of the Ollama process. \
+         `crucible tunings` tells for each whether it is in effect. Every value may be set in \
+         `crucible.toml` under `[tuning.lmstudio]`, `[tuning.ollama]` and \
+         `[tuning.environment]`, or by its environment variable. A dash under `agent` means \
+         that this profile sets nothing.\n",
+    );
+    for group in Group::ALL {
+        let (title, key) = match group {
+            Group::Lmstudio => ("LM Studio", "lmstudio"),
+            Group::Ollama => ("Ollama", "ollama"),
+            Group::Environment => ("Environment of the Ollama process", "environment"),
+        };
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| # | `[tuning.{key}]` | hybrid | agent | mechanism | meaning |\n\
+             |---|---|---|---|---|---|\n"
+        );
+        for row in TUNINGS.iter().filter(|row| row.group == group) {
+            let agent = row.literal(ProfileName::Agent).map_or("-".into(), code);
+            let _ = writeln!(
+                page,
+                "| {} | `{}` | {} | {agent} | {} | {} |",
+                row.number,
+                row.key(),
+                code(row.value),
+                row.mechanism.as_str().replace('_', " "),
+                row.short,
+            );
+        }
+        for row in TUNINGS.iter().filter(|row| row.group == group) {
+            let _ = write!(
+                page,
+                "\n### {}. {}\n\n{}\n\n- Takes {}.\n- Environment variable: `{}`\n- Verified by: \
+                 {}\n- Established on: {}\n",
+                row.number,
+                row.key(),
+                row.meaning.trim(),
+                row.kind.expected(),
+                keys::variable(&row.path()),
+                row.verified,
+                row.engines,
+            );
+            if let Some(knob) = row.superseded_by {
+                let _ = writeln!(page, "- There is no such knob; superseded by {knob}.");
+            }
+        }
+    }
+    page
+}
+
+/// `docs/configuration.md`: every key of the file.
+pub fn configuration() -> String {
+    let mut page = format!(
+        "# Configuration\n\n{NOTE}\
+         Searched: `--config`, `$CRUCIBLE_CONFIG`, `./crucible.toml`, `crucible.toml` in the \
+         user's configuration folder. Layers: built-in profile < file < environment < flags; \
+         `crucible config show --origin` tells where each value comes from, `crucible check` \
+         tells everything that is wrong. Durations are `\"30s\"`, `\"5m\"` or an integer of \
+         seconds; sizes are `\"16GB\"`, `\"512MiB\"` or an integer of bytes.\n\n\
+         Where two keys say the same, the higher layer wins; within one layer `[[model]]` > \
+         `[[engine]]` > `[pool]`, `[timeouts]`, `[context]` > `[tuning.ollama]`, \
+         `[tuning.lmstudio]` > `[tuning.environment]`.\n\n\
+         Keys outside lists and tables with free names are also environment variables: \
+         `CRUCIBLE_` and the path in capitals, joined by two underscores.\n",
+    );
+    section(&mut page, "", "", ROOT);
+    page
+}
+
+fn section(page: &mut String, prefix: &str, heading: &str, known: &[Key]) {
+    if !heading.is_empty() {
+        let _ = write!(page, "\n## `{heading}`\n");
+    }
+    let values: Vec<&Key> = known
+        .iter()
+        .filter(|key| matches!(key.shape, Shape::Value(_)))
+        .collect();
+    if !values.is_empty() {
+        page.push_str("\n| key | takes | default | meaning |\n|---|---|---|---|\n");
+    }
+    for key in values {
+        if let Shape::Value(kind) = key.shape {
+            let default = if key.default.is_empty() {
+                "-".into()
+            } else {
+                code(key.default)
+            };
+            let takes = kind.expected();
+            let _ = writeln!(
+                page,
+                "| `{}` | {takes} | {default} | {} |",
+                key.name, key.doc
+            );
+        }
+    }
+    for key in known {
+        let path = keys::join(prefix, key.name);
+        let heading = match key.shape {
+            Shape::Value(_) => continue,
+            Shape::Table(_) => format!("[{path}]"),
+            Shape::Tables(_) => format!("[[{path}]]"),
+            Shape::Named(_) => format!("[{path}.NAME]"),
+            Shape::NamedValues(kind) => {
+                let takes = kind.expected();
+                let _ = write!(
+                    page,
+                    "\n## `[{path}]`\n\n{} Each value is {takes}, under a name of your choice.\n",
+                    key.doc
+                );
+                continue;
+            }
+            Shape::OffOr(_) => format!("{path} = false | {{ ... }}"),
+            Shape::Tuning | Shape::Rows(_) => {
+                let _ = write!(
+                    page,
+                    "\n## `[tuning.lmstudio]`, `[tuning.ollama]`, `[tuning.environment]`\n\nThe \
+                     39 settings: [tunings.md](tunings.md).\n"
+                );
+                continue;
+            }
+        };
+        section(page, &path, &heading, &key.shape.keys());
+    }
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() {
+        "empty".into()
+    } else {
+        format!("`{text}`")
+    }
+}

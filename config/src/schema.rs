@@ -1,0 +1,62 @@
+//! JSON schema of `crucible.toml`, for editors.
+
+use schemars::{Schema, json_schema};
+use serde_json::{Map, Value, json};
+
+use crate::keys::{Key, ROOT, Shape};
+
+const REQUIRED: &str = "Required.";
+
+/// The schema of the whole file, tunings included.
+pub fn schema() -> Schema {
+    let mut schema = json_schema!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "crucible.toml",
+        "description": "Settings of Crucible. Durations and sizes may be plain integers: seconds and bytes.",
+    });
+    for (name, value) in table(ROOT) {
+        schema.insert(name, value);
+    }
+    schema
+}
+
+fn table(keys: &[Key]) -> Map<String, Value> {
+    let properties: Map<String, Value> = keys
+        .iter()
+        .map(|key| (key.name.to_owned(), property(key)))
+        .collect();
+    let required: Vec<&str> = keys
+        .iter()
+        .filter(|key| key.doc.starts_with(REQUIRED))
+        .map(|key| key.name)
+        .collect();
+    let mut map = Map::new();
+    map.insert("type".into(), json!("object"));
+    map.insert("additionalProperties".into(), json!(false));
+    map.insert("properties".into(), Value::Object(properties));
+    if !required.is_empty() {
+        map.insert("required".into(), json!(required));
+    }
+    map
+}
+
+fn property(key: &Key) -> Value {
+    let mut schema = match key.shape {
+        Shape::Value(kind) => kind.schema(),
+        Shape::Table(_) | Shape::Tuning | Shape::Rows(_) => Value::Object(table(&key.shape.keys())),
+        Shape::Tables(keys) => json!({"type": "array", "items": table(keys)}),
+        Shape::Named(keys) => json!({"type": "object", "additionalProperties": table(keys)}),
+        Shape::NamedValues(kind) => {
+            json!({"type": "object", "additionalProperties": kind.schema()})
+        }
+        Shape::OffOr(keys) => json!({"anyOf": [{"const": false}, table(keys)]}),
+    };
+    if let Some(map) = schema.as_object_mut() {
+        let mut doc = key.doc.to_owned();
+        if !key.default.is_empty() {
+            doc.extend([" Default: ", key.default, "."]);
+        }
+        map.insert("description".into(), json!(doc));
+    }
+    schema
+}
