@@ -15,3 +15,7 @@ pub mod plan;
 pub mod refusal;
 pub mod versions;
 pub mod view;
+pub mod limits;
+pub mod permit;
+pub mod predict;
+pub mod scheduler;

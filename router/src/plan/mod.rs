@@ -1,5 +1,7 @@
 //! Demand to plan: the ordered candidates, each with a reason from one closed enum.
 
+pub mod sticky;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
