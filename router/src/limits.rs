@@ -11,8 +11,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-type Limiter<C> =
-    RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Limiter<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 type Limiters<C> = HashMap<Arc<str>, (Rate, Arc<Limiter<C>>)>;
 
 /// One limiter per key that has a rate.
@@ -46,7 +45,10 @@ impl<C: Clock + Clone> KeyLimits<C> {
                 None => {
                     let count = NonZeroU32::new(rate.count)?;
                     let quota = Quota::with_period(rate.per / rate.count)?.allow_burst(count);
-                    (rate, Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone())))
+                    (
+                        rate,
+                        Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone())),
+                    )
                 }
             };
             Some((Arc::clone(name), entry))
@@ -82,7 +84,10 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let limits = KeyLimits::new(clock.clone());
         let name: Arc<str> = "laptop".into();
-        let rate = Rate { count: 2, per: Duration::from_secs(60) };
+        let rate = Rate {
+            count: 2,
+            per: Duration::from_secs(60),
+        };
         limits.set(std::iter::once((&name, rate)));
         assert!(limits.check_name("laptop").is_ok());
         assert!(limits.check_name("laptop").is_ok());

@@ -56,6 +56,9 @@ mod tests {
         assert_eq!(table.places.len(), STICKY_MAX);
         assert_eq!(table.find(0, start), None);
         assert_eq!(table.find(9, start), Some(place));
-        assert_eq!(table.find(9, start + STICKY_FOR + Duration::from_secs(1)), None);
+        assert_eq!(
+            table.find(9, start + STICKY_FOR + Duration::from_secs(1)),
+            None
+        );
     }
 }

@@ -151,10 +151,15 @@ fn seconds(wait: Duration) -> u64 {
 impl EngineState {
     fn observe(&mut self, facts: Facts, in_flight: bool, now: Instant) {
         if !in_flight && facts.load_control && facts.polls > self.trust_after {
-            self.residents
-                .retain(|r| r.active > 0 || facts.residents.iter().any(|f| f.model == r.info.model));
+            self.residents.retain(|r| {
+                r.active > 0 || facts.residents.iter().any(|f| f.model == r.info.model)
+            });
             for info in &facts.residents {
-                match self.residents.iter_mut().find(|r| r.info.model == info.model) {
+                match self
+                    .residents
+                    .iter_mut()
+                    .find(|r| r.info.model == info.model)
+                {
                     Some(known) => known.info = info.clone(),
                     None => self.residents.push(Resident {
                         info: info.clone(),
@@ -234,9 +239,11 @@ impl Scheduler {
             loaded: false,
         });
         self.dispatch(now, actions);
-        let Some(state) = self.engines.values_mut().find(|s| {
-            s.queue.last().is_some_and(|w| w.arrival.ticket == ticket)
-        }) else {
+        let Some(state) = self
+            .engines
+            .values_mut()
+            .find(|s| s.queue.last().is_some_and(|w| w.arrival.ticket == ticket))
+        else {
             return;
         };
         if state.queue.len() > state.facts.queue {
@@ -275,12 +282,19 @@ impl Scheduler {
     fn loaded(&mut self, engine: &Arc<str>, info: ResidentInfo, now: Instant) {
         let order = self.busy.values().find(|(e, ..)| e == engine).cloned();
         self.finish(engine);
-        self.failures.remove(&(Arc::clone(engine), Arc::clone(&info.model)));
+        self.failures
+            .remove(&(Arc::clone(engine), Arc::clone(&info.model)));
         let (Some(state), Some((_, model, _))) = (self.engines.get_mut(engine), order) else {
             return;
         };
         let mut waiters = state.queue.iter_mut().filter(|w| w.arrival.model == model);
-        let mut loaded = Resident { info, tuple: None, active: 0, idle_since: now, pinned: false };
+        let mut loaded = Resident {
+            info,
+            tuple: None,
+            active: 0,
+            idle_since: now,
+            pinned: false,
+        };
         loaded.info.model = model.clone();
         if let Some(first) = waiters.next() {
             loaded.tuple = Some(first.arrival.tuple);
@@ -326,11 +340,23 @@ impl Scheduler {
             actions.push(Action::Reject(w.arrival.ticket, refusal));
         }
         let message = message.unwrap_or_else(|| "the load took too long".to_owned());
-        self.failures.insert(key, Failure { until: now + backoff, backoff, message });
+        self.failures.insert(
+            key,
+            Failure {
+                until: now + backoff,
+                backoff,
+                message,
+            },
+        );
     }
 
     fn dispatch(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Self { engines, active, busy, failures } = self;
+        let Self {
+            engines,
+            active,
+            busy,
+            failures,
+        } = self;
         for state in engines.values_mut() {
             let mut held: HashSet<Arc<str>> = HashSet::new();
             let mut i = 0;
@@ -342,7 +368,11 @@ impl Scheduler {
                 let wait = now.saturating_duration_since(w.since);
                 if now >= a.deadline {
                     let engine = Arc::clone(&a.engine);
-                    let refusal = Refusal::QueueTimeout { engine, waited: wait, retry_after: 5 };
+                    let refusal = Refusal::QueueTimeout {
+                        engine,
+                        waited: wait,
+                        retry_after: 5,
+                    };
                     actions.push(Action::Reject(ticket, refusal));
                     state.queue.remove(i);
                     continue;
@@ -364,9 +394,17 @@ impl Scheduler {
                         flash_attention: None,
                     });
                     let (idle_since, pinned) = (now, true);
-                    state.residents.push(Resident { info, tuple: None, active: 0, idle_since, pinned });
+                    state.residents.push(Resident {
+                        info,
+                        tuple: None,
+                        active: 0,
+                        idle_since,
+                        pinned,
+                    });
                 }
-                let going = busy.values().any(|(e, m, _)| *e == a.engine && *m == a.model);
+                let going = busy
+                    .values()
+                    .any(|(e, m, _)| *e == a.engine && *m == a.model);
                 let at = state.residents.iter().position(|r| r.info.model == a.model);
                 let facts = &state.facts;
                 if let Some(at) = at.filter(|_| !going) {
@@ -380,7 +418,11 @@ impl Scheduler {
                     if !reload {
                         if let Some(limit) = has.filter(|h| *h < a.need) {
                             let model = a.model.clone();
-                            let refusal = Refusal::ContextExceeded { model, needed: a.need, limit };
+                            let refusal = Refusal::ContextExceeded {
+                                model,
+                                needed: a.need,
+                                limit,
+                            };
                             actions.push(Action::Reject(ticket, refusal));
                             state.queue.remove(i);
                             continue;
@@ -421,7 +463,10 @@ impl Scheduler {
                 }
                 held.insert(a.model.clone());
                 if swap.is_none() && !busy.contains_key(&facts.pool) {
-                    let count = state.residents.iter().filter(|r| r.info.kind == ModelKind::Generation);
+                    let count = state
+                        .residents
+                        .iter()
+                        .filter(|r| r.info.kind == ModelKind::Generation);
                     let full = a.kind == ModelKind::Generation && count.count() >= facts.max_loaded;
                     let victim = match at {
                         Some(at) => Some(&state.residents[at]).filter(|r| r.active == 0),
@@ -450,7 +495,12 @@ impl Scheduler {
                     {
                         let blocker = blocker.info.model.clone();
                         let (engine, model) = key;
-                        let refusal = Refusal::Blocked { engine, model, blocker, retry_after: 30 };
+                        let refusal = Refusal::Blocked {
+                            engine,
+                            model,
+                            blocker,
+                            retry_after: 30,
+                        };
                         actions.push(Action::Reject(ticket, refusal));
                         state.queue.remove(i);
                         continue;
