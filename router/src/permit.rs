@@ -1,0 +1,86 @@
+//! One request's right to use one resident: a guard that lives in the response body.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crucible_config::checked::EngineKind;
+use tokio::sync::Notify;
+use url::Url;
+
+use crate::engine::Tuple;
+
+/// What guards tell the scheduler. Never lost and never blocks: at most one per ticket.
+#[derive(Default)]
+pub(crate) struct Releases {
+    notes: Mutex<Vec<Note>>,
+    pub(crate) arrived: Notify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    Released { ticket: u64, grace: Duration },
+    Cancelled(u64),
+}
+
+/// The right to use a resident; dropping it gives it back.
+pub struct Permit {
+    /// Engine.
+    pub engine: Arc<str>,
+    /// What it speaks.
+    pub kind: EngineKind,
+    /// Where to send, without a path.
+    pub base_url: Url,
+    /// The engine's own token.
+    pub token: Option<Arc<str>>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// The instance to name in the request.
+    pub instance: Arc<str>,
+    /// Options to repeat on the request (Ollama).
+    pub tuple: Tuple,
+    /// Context per request in tokens, where known.
+    pub context: Option<u64>,
+    /// From asking to grant.
+    pub waited: Duration,
+    /// A load was part of the wait.
+    pub loaded: bool,
+    pub(crate) ticket: u64,
+    pub(crate) grace: Duration,
+    pub(crate) releases: Arc<Releases>,
+}
+
+// === impl Releases ===
+
+impl Releases {
+    pub(crate) fn push(&self, note: Note) {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(note);
+        self.arrived.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Gives it back once the engine is free again, `grace` from now.
+    pub fn release_after(mut self, grace: Duration) {
+        self.grace = grace;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.releases.push(Note::Released {
+            ticket: self.ticket,
+            grace: self.grace,
+        });
+    }
+}
