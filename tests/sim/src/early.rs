@@ -11,7 +11,7 @@ use crate::sim::Core;
 use crate::ticket::Ticket;
 use crate::wire::encode::Framing;
 
-/// Ollama 0.33.0-rc2, server/sched.go ErrMaxQueue (two spaces).
+/// Ollama 0.33.0-rc2, server/sched.go `ErrMaxQueue` (two spaces).
 pub(crate) const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
 
 /// Whether the request asks for an answer (not a listing, a load or an unload).
@@ -50,7 +50,7 @@ fn framing(call: &Call) -> Framing {
 }
 
 /// An error object in the engine's own form.
-fn own_error(core: &Core, call: &Call, code: u16, message: &str) -> Value {
+fn own_error(core: &Core, call: &Call, status: u16, message: &str) -> Value {
     match core.options.kind {
         EngineKind::Ollama if call.path.starts_with("/api/") => json!({"error": message}),
         EngineKind::Ollama => {
@@ -58,7 +58,7 @@ fn own_error(core: &Core, call: &Call, code: u16, message: &str) -> Value {
         }
         EngineKind::LmStudio => json!({"error": {"type": "internal_error", "message": message}}),
         EngineKind::OpenAi => {
-            json!({"error": {"code": code, "message": message, "type": "server_error"}})
+            json!({"error": {"code": status, "message": message, "type": "server_error"}})
         }
     }
 }

@@ -202,7 +202,9 @@ pub(crate) fn embedding(text: &str, dimensions: usize) -> Vec<f64> {
         .sum::<f64>()
         .sqrt()
         .max(f64::MIN_POSITIVE);
-    vector.iter_mut().for_each(|x| *x /= norm);
+    for x in &mut vector {
+        *x /= norm;
+    }
     vector
 }
 

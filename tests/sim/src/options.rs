@@ -111,12 +111,12 @@ impl Options {
             version: version.to_owned(),
             jit: true,
             auto_evict: true,
-            jit_ttl: Duration::from_secs(3600),
+            jit_ttl: Duration::from_hours(1),
             v1: true,
             token: None,
             max_queue: 512,
             max_loaded: 3,
-            keep_alive: Some(Duration::from_secs(300)),
+            keep_alive: Some(Duration::from_mins(5)),
         }
     }
 

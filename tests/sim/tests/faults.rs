@@ -10,6 +10,7 @@ use support::{chat, get, post, read, soon};
 
 const PATH: &str = "/v1/chat/completions";
 
+#[expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 async fn lmstudio() -> Sim {
     Sim::start(Options::lmstudio(&["a"])).await.unwrap()
 }

@@ -20,7 +20,7 @@ use crate::wire::play::Play;
 use crate::wire::read;
 
 /// Above the slots requests wait inside LM Studio; a load test saw them fail after this.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(120);
+const QUEUE_PATIENCE: Duration = Duration::from_mins(2);
 
 /// The error form of the OpenAI paths.
 pub(crate) fn refuse(status: u16, message: &str, code: Option<&str>) -> Reply {

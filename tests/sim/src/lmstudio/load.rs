@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::residents::{LoadConfig, Residents};
-use crate::lmstudio::routes::error;
+use crate::lmstudio::routes;
 use crate::options::ModelSpec;
 use crate::sim::Core;
 
@@ -30,12 +30,20 @@ pub(crate) fn find<'a>(core: &'a Core, key: &str) -> Option<&'a ModelSpec> {
         .find(|model| model.name.eq_ignore_ascii_case(key))
 }
 
-fn object(call: &Call) -> Result<&Map<String, Value>, Reply> {
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "a refusal stays small on its way up"
+)]
+fn refuse(status: u16, kind: &str, message: &str, code: Option<&str>) -> Box<Reply> {
+    Box::new(routes::error(status, kind, message, code))
+}
+
+fn object(call: &Call) -> Result<&Map<String, Value>, Box<Reply>> {
     call.json
         .as_ref()
         .and_then(Value::as_object)
         .ok_or_else(|| {
-            error(
+            refuse(
                 400,
                 "invalid_request",
                 "the body is not a JSON object",
@@ -45,7 +53,7 @@ fn object(call: &Call) -> Result<&Map<String, Value>, Reply> {
 }
 
 /// 0.4.25: any other key is refused.
-fn strict(body: &Map<String, Value>, known: &[&str]) -> Result<(), Reply> {
+fn strict(body: &Map<String, Value>, known: &[&str]) -> Result<(), Box<Reply>> {
     let unknown: Vec<String> = body
         .keys()
         .filter(|key| !known.contains(&key.as_str()))
@@ -55,7 +63,7 @@ fn strict(body: &Map<String, Value>, known: &[&str]) -> Result<(), Reply> {
         return Ok(());
     }
     let text = format!("Unrecognized key(s) in object: {}", unknown.join(", "));
-    Err(error(
+    Err(refuse(
         400,
         "invalid_request",
         &text,
@@ -68,11 +76,11 @@ fn field<T>(
     key: &str,
     read: impl Fn(&Value) -> Option<T>,
     default: T,
-) -> Result<T, Reply> {
+) -> Result<T, Box<Reply>> {
     match body.get(key) {
         None => Ok(default),
         Some(value) => read(value).ok_or_else(|| {
-            error(
+            refuse(
                 400,
                 "invalid_request",
                 &format!("Invalid value for '{key}'"),
@@ -84,15 +92,16 @@ fn field<T>(
 
 pub(crate) async fn load(core: &Arc<Core>, call: &Call) -> Reply {
     match try_load(core, call).await {
-        Ok(reply) | Err(reply) => reply,
+        Ok(reply) => reply,
+        Err(refusal) => *refusal,
     }
 }
 
-async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Reply> {
+async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
     let body = object(call)?;
     strict(body, &KEYS)?;
     let key = body.get("model").and_then(Value::as_str).ok_or_else(|| {
-        error(
+        refuse(
             400,
             "invalid_request",
             "'model' is required",
@@ -100,7 +109,7 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Reply> {
         )
     })?;
     let model = find(core, key).ok_or_else(|| {
-        error(
+        refuse(
             404,
             "model_not_found",
             &format!("Model \"{key}\" not found"),
@@ -149,28 +158,33 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Reply> {
             Ok(http::json(200, &reply))
         }
         // The status is [?]; the code is documented.
-        Ok(Some(Err(refused))) => Err(error(
+        Ok(Some(Err(refused))) => Err(refuse(
             500,
             "internal_error",
             refused.text(),
             Some("model_load_failed"),
         )),
-        _ => Err(error(500, "internal_error", "the server is stopping", None)),
+        _ => Err(refuse(
+            500,
+            "internal_error",
+            "the server is stopping",
+            None,
+        )),
     }
 }
 
 pub(crate) fn unload(core: &Core, call: &Call) -> Reply {
     let body = match object(call).and_then(|body| strict(body, &["instance_id"]).map(|()| body)) {
         Ok(body) => body,
-        Err(reply) => return reply,
+        Err(refusal) => return *refusal,
     };
     let Some(id) = body.get("instance_id").and_then(Value::as_str) else {
-        return error(400, "invalid_request", "'instance_id' is required", None);
+        return routes::error(400, "invalid_request", "'instance_id' is required", None);
     };
     if Residents::of(core).is_some_and(|residents| residents.unload(core, id)) {
         return http::json(200, &json!({"instance_id": id}));
     }
     // The status for an unknown instance is [?].
     let text = format!("Model instance \"{id}\" not found");
-    error(404, "model_not_found", &text, Some("model_not_found"))
+    routes::error(404, "model_not_found", &text, Some("model_not_found"))
 }

@@ -50,7 +50,15 @@ fn details() -> Value {
 }
 
 fn digest(name: &str) -> String {
-    let bytes: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut bytes = String::new();
+    for byte in name.bytes() {
+        bytes.extend(
+            [byte >> 4, byte & 15]
+                .map(|half| char::from_digit(half.into(), 16))
+                .into_iter()
+                .flatten(),
+        );
+    }
     format!("{bytes:0<64.64}")
 }
 
@@ -75,7 +83,7 @@ pub(crate) fn ps(core: &Core) -> Reply {
         // For ever is a date centuries ahead.
         let left = runner
             .expires
-            .map_or(Duration::from_secs(9_000_000_000), |at| {
+            .map_or(Duration::from_hours(2_500_000), |at| {
                 at.saturating_duration_since(Instant::now())
             });
         json!({
@@ -117,7 +125,7 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
     )
 }
 
-/// With no models `data` is null, not an empty list (ToListCompletion).
+/// With no models `data` is null, not an empty list (`ToListCompletion`).
 pub(crate) fn openai(core: &Core) -> Reply {
     let entry = |model: &ModelSpec| {
         json!({

@@ -1,5 +1,5 @@
 //! `/api/embed`, `/api/embeddings`, `/v1/embeddings`. Ollama 0.33.0-rc2: an over-long input is
-//! cut without a word unless `truncate` is false; `/v1` knows neither num_ctx nor keep_alive.
+//! cut without a word unless `truncate` is false; `/v1` knows neither `num_ctx` nor `keep_alive`.
 
 use std::sync::Arc;
 

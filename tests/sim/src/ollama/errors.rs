@@ -1,5 +1,5 @@
 //! Error forms. Ollama 0.33.0-rc2: native `{"error": text}`, wrapped on `/v1` (openai/openai.go
-//! NewError).
+//! `NewError`).
 
 use serde_json::json;
 

@@ -95,8 +95,8 @@ fn boolean(body: &Value, key: &str, default: bool) -> Result<bool, Refusal> {
     }
 }
 
-/// What `/v1` keeps: sampling in native names; context, keep_alive, `max_completion_tokens` and
-/// much else are dropped without a word. Absent temperature and top_p become 1.0.
+/// What `/v1` keeps: sampling in native names; context, `keep_alive`, `max_completion_tokens` and
+/// much else are dropped without a word. Absent temperature and `top_p` become 1.0.
 fn v1_options(body: &Value) -> Map<String, Value> {
     let mut options = Map::new();
     for (from, to) in [

@@ -27,7 +27,7 @@ fn nanos(span: Duration) -> u64 {
 // === impl Native ===
 
 impl Native {
-    fn item(&self, text: &str, thinking: &str, calls: Vec<Value>) -> Map<String, Value> {
+    fn item(&self, text: &str, thinking: &str, calls: &[Value]) -> Map<String, Value> {
         let mut item = Map::new();
         item.insert("model".into(), json!(self.model));
         item.insert("created_at".into(), json!(timestamp(SystemTime::now())));
@@ -88,18 +88,18 @@ impl Encode for Native {
 
     fn piece(&mut self, piece: &Piece) -> Vec<String> {
         let item = match piece {
-            Piece::Text(text) => self.item(text, "", Vec::new()),
-            Piece::Thinking(text) => self.item("", text, Vec::new()),
+            Piece::Text(text) => self.item(text, "", &[]),
+            Piece::Thinking(text) => self.item("", text, &[]),
             Piece::Call(call) => {
                 let call = self.call(&call.name, &call.arguments);
-                self.item("", "", vec![call])
+                self.item("", "", &[call])
             }
         };
         vec![Value::Object(item).to_string()]
     }
 
     fn close(&mut self, totals: &Totals) -> Vec<String> {
-        let mut item = self.item("", "", Vec::new());
+        let mut item = self.item("", "", &[]);
         Self::finish(&mut item, totals);
         vec![Value::Object(item).to_string()]
     }
@@ -110,11 +110,11 @@ impl Encode for Native {
 
     fn whole(&mut self, answer: &Answer, totals: &Totals) -> Value {
         let (thinking, text, calls) = joined(answer);
-        let calls = calls
+        let calls: Vec<Value> = calls
             .iter()
             .map(|call| self.call(&call.name, &call.arguments))
             .collect();
-        let mut item = self.item(&text, &thinking, calls);
+        let mut item = self.item(&text, &thinking, &calls);
         Self::finish(&mut item, totals);
         Value::Object(item)
     }

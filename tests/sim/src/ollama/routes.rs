@@ -1,4 +1,4 @@
-//! Paths. Ollama 0.33.0-rc2, server/routes.go GenerateRoutes: an unknown path is a plain-text
+//! Paths. Ollama 0.33.0-rc2, server/routes.go `GenerateRoutes`: an unknown path is a plain-text
 //! 404, a wrong method a plain 405.
 
 use std::sync::Arc;

@@ -36,6 +36,8 @@ pub(crate) struct Runner {
     slots: Arc<Semaphore>,
     kill: Kill,
     number: u64,
+    /// Why its keep-alive was set to 0.
+    leaving: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -193,13 +195,9 @@ impl Scheduler {
             ended: false,
         };
         let loaded = loading::take_time(core, ticket.seq, path).await;
-        let slots = if model.embedding {
-            1
-        } else {
-            core.options.parallel.max(1)
-        };
+        let slots = slots(core, model);
         // `-c num_ctx x parallel`: the cache grows with the slots.
-        let bytes = memory::footprint(model, tuple.num_ctx, u64::try_from(slots).unwrap_or(1));
+        let bytes = memory::footprint(model, tuple.num_ctx, slots);
         // Only the operating system's limit protects main memory: no check comes before the load.
         let used: u64 = self.lock().iter().map(|runner| runner.bytes).sum();
         let starved = tuple.num_gpu == 0 && !memory::fits(core.options.memory, used, bytes);
@@ -225,9 +223,10 @@ impl Scheduler {
             keep_alive: core.options.keep_alive,
             references: 0,
             expires: None,
-            slots: Arc::new(Semaphore::new(slots)),
+            slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             kill: Kill::default(),
             number,
+            leaving: None,
         });
         loading.end(LoadOutcome::Loaded);
         Ok(())
@@ -240,7 +239,7 @@ impl Scheduler {
         model: &ModelSpec,
         tuple: &Tuple,
     ) -> Result<(), Refusal> {
-        let bytes = memory::footprint(model, tuple.num_ctx, 1);
+        let bytes = memory::footprint(model, tuple.num_ctx, slots(core, model));
         loop {
             let victim = {
                 let runners = self.lock();
@@ -270,12 +269,13 @@ impl Scheduler {
     }
 
     /// Sets the keep-alive to 0 and waits until the runner is gone; work is never cut.
-    async fn evict(&self, core: &Core, name: &str, number: u64, cause: &str) {
+    async fn evict(&self, core: &Core, name: &str, number: u64, cause: &'static str) {
         {
             let mut runners = self.lock();
             let runner = runners.iter_mut().find(|runner| runner.number == number);
             if let Some(runner) = runner {
                 runner.keep_alive = Some(Duration::ZERO);
+                runner.leaving = Some(cause);
                 if runner.references == 0 {
                     runners.retain(|runner| runner.number != number);
                     drop(runners);
@@ -304,6 +304,7 @@ impl Scheduler {
                 return;
             };
             runner.keep_alive = Some(Duration::ZERO);
+            runner.leaving = Some("request");
             let idle = runner.references == 0;
             if idle {
                 runners.retain(|runner| runner.model.name != name);
@@ -369,16 +370,26 @@ impl Scheduler {
             runner.expires = runner
                 .keep_alive
                 .and_then(|keep| Instant::now().checked_add(keep));
+            let cause = gone.then_some(runner.leaving.unwrap_or("expired"));
             if gone {
                 runners.retain(|runner| runner.number != number);
             }
-            gone
+            cause
         };
-        if gone {
-            core.log.unload(name, "expired", 0);
+        if let Some(cause) = gone {
+            core.log.unload(name, cause, 0);
         }
         self.changed.notify_waiters();
         self.timer.notify_one();
+    }
+}
+
+/// `NUM_PARALLEL`; forced to 1 for embedding models.
+fn slots(core: &Core, model: &ModelSpec) -> u64 {
+    if model.embedding {
+        1
+    } else {
+        u64::try_from(core.options.parallel.max(1)).unwrap_or(1)
     }
 }
 
@@ -394,7 +405,7 @@ fn failure_text(failure: LoadFailure) -> &'static str {
 // === impl Lease ===
 
 impl Lease {
-    /// Waits for one of NUM_PARALLEL slots; this queue has no bound.
+    /// Waits for one of `NUM_PARALLEL` slots; this queue has no bound.
     pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         tokio::select! {
             biased;

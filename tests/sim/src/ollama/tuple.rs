@@ -1,5 +1,5 @@
 //! The runner options. Ollama 0.33.0-rc2, server/sched.go needsReload: any difference reloads,
-//! with its exemptions; api/types.go FromMap: an option of the wrong type is an error (500),
+//! with its exemptions; api/types.go `FromMap`: an option of the wrong type is an error (500),
 //! an unknown one is ignored.
 
 use serde_json::{Map, Value, json};

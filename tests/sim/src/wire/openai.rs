@@ -85,7 +85,7 @@ impl OpenAi {
         }
     }
 
-    fn head(&self, streamed: bool, choices: Value) -> Value {
+    fn head(&self, streamed: bool, choices: &Value) -> Value {
         json!({
             "id": self.id,
             "object": self.object(streamed),
@@ -96,14 +96,14 @@ impl OpenAi {
         })
     }
 
-    fn chunk(&self, delta: Value, finish: Option<&str>) -> String {
+    fn chunk(&self, delta: &Value, finish: Option<&str>) -> String {
         let choice = if self.chat {
             json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish})
         } else {
             let text = delta.get("content").cloned().unwrap_or_else(|| json!(""));
             json!({"index": 0, "text": text, "logprobs": null, "finish_reason": finish})
         };
-        self.head(true, json!([choice])).to_string()
+        self.head(true, &json!([choice])).to_string()
     }
 
     fn reasoning_key(&self) -> &'static str {
@@ -183,19 +183,19 @@ impl OpenAi {
         if self.flavor == Flavor::Ollama {
             let delta = json!({"content": "", "tool_calls": [self.call_value(index, call)]});
             let delta = self.with_role(delta);
-            return vec![self.chunk(delta, None)];
+            return vec![self.chunk(&delta, None)];
         }
         let opening = json!({"tool_calls": [{
             "index": index, "id": call_id(index, &self.id), "type": "function",
             "function": {"name": call.name, "arguments": ""},
         }]});
         let opening = self.with_role(opening);
-        let mut chunks = vec![self.chunk(opening, None)];
+        let mut chunks = vec![self.chunk(&opening, None)];
         let arguments: Vec<char> = call.arguments.to_string().chars().collect();
         for part in arguments.chunks(8) {
             let part: String = part.iter().collect();
             let delta = json!({"tool_calls": [{"index": index, "function": {"arguments": part}}]});
-            chunks.push(self.chunk(delta, None));
+            chunks.push(self.chunk(&delta, None));
         }
         chunks
     }
@@ -208,7 +208,7 @@ impl Encode for OpenAi {
 
     fn open(&mut self) -> Vec<String> {
         if self.flavor == Flavor::Llama && self.chat {
-            return vec![self.chunk(json!({"role": "assistant", "content": null}), None)];
+            return vec![self.chunk(&json!({"role": "assistant", "content": null}), None)];
         }
         Vec::new()
     }
@@ -220,13 +220,13 @@ impl Encode for OpenAi {
             Piece::Thinking(text) => json!({self.reasoning_key(): text}),
         };
         let delta = self.with_role(delta);
-        vec![self.chunk(delta, None)]
+        vec![self.chunk(&delta, None)]
     }
 
     fn close(&mut self, totals: &Totals) -> Vec<String> {
-        let mut events = vec![self.chunk(json!({}), Some(self.finish_reason(totals)))];
+        let mut events = vec![self.chunk(&json!({}), Some(self.finish_reason(totals)))];
         if self.include_usage {
-            let mut last = self.head(true, json!([]));
+            let mut last = self.head(true, &json!([]));
             if let Some(last) = last.as_object_mut() {
                 last.insert("usage".to_owned(), self.usage(totals));
                 if self.flavor == Flavor::Llama {
@@ -246,7 +246,7 @@ impl Encode for OpenAi {
             Flavor::Ollama => {
                 self.model.clear();
                 let delta = self.with_role(json!({"content": ""}));
-                vec![self.chunk(delta, None)]
+                vec![self.chunk(&delta, None)]
             }
             // LM Studio since 0.3.18: a chunk with `error` in a 200 stream.
             Flavor::LmStudio { .. } => vec![
@@ -283,7 +283,7 @@ impl Encode for OpenAi {
         } else {
             json!({"index": 0, "text": text, "logprobs": null, "finish_reason": finish})
         };
-        let mut body = self.head(false, json!([choice]));
+        let mut body = self.head(false, &json!([choice]));
         if let Some(body) = body.as_object_mut() {
             body.insert("usage".to_owned(), self.usage(totals));
             match self.flavor {
