@@ -512,3 +512,64 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiters_share_one_load_and_a_cancelled_one_is_not_granted() {
+        let now = Instant::now();
+        let (mut core, mut actions) = (Scheduler::default(), Vec::new());
+        let second = Duration::from_secs(1);
+        let (name, model): (Arc<str>, Arc<str>) = ("e".into(), "m".into());
+        let facts = Facts {
+            name: name.clone(),
+            kind: EngineKind::Ollama,
+            pool: "cpu".into(),
+            load_control: true,
+            permits: 2,
+            queue: 10,
+            max_loaded: 2,
+            evict_foreign: false,
+            overtake_count: 8,
+            overtake_age: second * 20,
+            load_budget: second * 300,
+            polls: 1,
+            residents: Vec::new(),
+        };
+        core.step(Input::Observed(facts), now, &mut actions);
+        for ticket in 1..=3 {
+            let arrival = Arrival {
+                ticket,
+                engine: name.clone(),
+                model: model.clone(),
+                kind: ModelKind::Generation,
+                need: 10,
+                tuple: Tuple::default(),
+                pinned: false,
+                deadline: now + second * 300,
+            };
+            core.step(Input::Arrive(arrival), now, &mut actions);
+        }
+        assert!(matches!(actions[..], [Action::Load(..)]), "{actions:?}");
+        core.step(Input::Cancelled(1), now, &mut actions);
+        let info = ResidentInfo {
+            model: model.clone(),
+            instance: model,
+            kind: ModelKind::Generation,
+            context: None,
+            parallel: None,
+            bytes: None,
+            vram_bytes: None,
+            expires_at: None,
+            batch_size: None,
+            flash_attention: None,
+        };
+        core.step(Input::Loaded(name, info), now, &mut actions);
+        assert!(
+            matches!(actions[1..], [Action::Grant(2, ..), Action::Grant(3, ..)]),
+            "{actions:?}"
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! `/sim/...`: how a test in another process reads the log and arms faults.
+
+use serde_json::json;
+
+use crate::faults::Fault;
+use crate::http::{self, Call, Reply};
+use crate::sim::Core;
+
+pub(crate) fn handle(core: &Core, call: &Call) -> Reply {
+    match (call.method.as_str(), call.path.as_str()) {
+        ("GET", "/sim/log") => match serde_json::to_value(core.log.view()) {
+            Ok(log) => http::json(200, &log),
+            Err(error) => http::json(500, &json!({"error": error.to_string()})),
+        },
+        ("POST", "/sim/fault") => match serde_json::from_slice::<Fault>(&call.body) {
+            Ok(fault) => {
+                core.faults.arm(fault.clone());
+                http::json(200, &json!({"armed": fault}))
+            }
+            Err(error) => http::json(400, &json!({"error": error.to_string()})),
+        },
+        ("POST", "/sim/reset") => {
+            core.log.reset();
+            core.faults.clear();
+            http::json(200, &json!({"reset": true}))
+        }
+        ("POST", "/sim/crash") => {
+            core.crash();
+            http::json(200, &json!({"crashed": true}))
+        }
+        _ => http::json(
+            404,
+            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash"}),
+        ),
+    }
+}

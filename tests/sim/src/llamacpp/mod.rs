@@ -1,0 +1,243 @@
+//! A plain OpenAI-compatible server: llama-server b10488 with one model (with several, its
+//! router mode: an unknown name is 400). The context is divided by the slots.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::generate::{self, answer, tokens};
+use crate::http::{self, Call, Reply};
+use crate::log::Phase;
+use crate::options::{ModelSpec, Options};
+use crate::sim::{Core, Engine};
+use crate::ticket::Ticket;
+use crate::wire::openai::{Flavor, OpenAi};
+use crate::wire::play::{Kill, Play};
+use crate::wire::read;
+
+/// The server's slots.
+#[derive(Debug)]
+pub(crate) struct Server {
+    slots: Arc<Semaphore>,
+    ready_at: Instant,
+    kill: Mutex<Kill>,
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(options.parallel.max(1))),
+            ready_at: Instant::now() + options.load_time,
+            kill: Mutex::default(),
+        }
+    }
+
+    fn kill(&self) -> Kill {
+        self.kill
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn crash(&self) {
+        let mut kill = self.kill.lock().unwrap_or_else(PoisonError::into_inner);
+        kill.strike("the server crashed");
+        *kill = Kill::default();
+    }
+}
+
+/// llama-server's error form.
+pub(crate) fn error(code: u16, kind: &str, message: &str) -> Reply {
+    http::json(
+        code,
+        &json!({"error": {"code": code, "message": message, "type": kind}}),
+    )
+}
+
+fn slot_context(options: &Options) -> u64 {
+    options.context / u64::try_from(options.parallel.max(1)).unwrap_or(1)
+}
+
+pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
+    let Engine::Llama(server) = &core.engine else {
+        return error(500, "server_error", "not this engine");
+    };
+    let path = call.path.as_str();
+    if Instant::now() < server.ready_at {
+        return error(503, "unavailable_error", "Loading model");
+    }
+    let token = core.options.token.as_deref();
+    if token.is_some() && call.token() != token && path != "/health" && path != "/v1/models" {
+        return error(401, "authentication_error", "Invalid API Key");
+    }
+    match (call.method.as_str(), path) {
+        ("GET", "/health" | "/v1/health") => http::json(200, &json!({"status": "ok"})),
+        ("GET", "/props") => props(core),
+        ("GET", "/v1/models" | "/models") => models(core),
+        ("POST", "/v1/chat/completions" | "/chat/completions") => {
+            generation(core, server, call, true).await
+        }
+        ("POST", "/v1/completions") => generation(core, server, call, false).await,
+        ("POST", "/v1/embeddings" | "/embeddings") => embeddings(core, call),
+        _ => error(404, "not_found_error", "File Not Found"),
+    }
+}
+
+fn props(core: &Core) -> Reply {
+    let model = core.options.models.first().map_or("", |model| &model.name);
+    http::json(
+        200,
+        &json!({
+            "default_generation_settings": {"n_ctx": slot_context(&core.options)},
+            "total_slots": core.options.parallel,
+            "model_alias": model,
+            "model_path": format!("/models/{model}.gguf"),
+            "build_info": core.options.version,
+        }),
+    )
+}
+
+fn models(core: &Core) -> Reply {
+    let context = slot_context(&core.options);
+    // llama-server b10488: both shapes at once.
+    let native =
+        |model: &ModelSpec| json!({"name": model.name, "model": model.name, "type": "model"});
+    let open = |model: &ModelSpec| {
+        json!({
+            "id": model.name, "object": "model", "created": 1_750_000_000, "owned_by": "llamacpp",
+            "meta": {"n_ctx": context, "n_ctx_train": model.max_context, "size": model.bytes},
+        })
+    };
+    let models: Vec<Value> = core.options.models.iter().map(native).collect();
+    let data: Vec<Value> = core.options.models.iter().map(open).collect();
+    http::json(
+        200,
+        &json!({"models": models, "object": "list", "data": data}),
+    )
+}
+
+/// A single-model server ignores the name; several models are router mode.
+fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
+    match core.options.models.as_slice() {
+        [only] => Some(only),
+        models => models.iter().find(|model| model.name == name),
+    }
+}
+
+async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) -> Reply {
+    let began = Instant::now();
+    let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
+        return error(
+            400,
+            "invalid_request_error",
+            "the body is not a JSON object",
+        );
+    };
+    let needed = if chat { "messages" } else { "prompt" };
+    if body.get(needed).is_none() {
+        return error(
+            400,
+            "invalid_request_error",
+            &format!("\"{needed}\" is required"),
+        );
+    }
+    let name = read::string(body, "model").unwrap_or_default();
+    let Some(model) = resolve(core, name) else {
+        let message = format!("model '{name}' not found");
+        return error(400, "invalid_request_error", &message);
+    };
+    let messages = body.get("messages").and_then(Value::as_array);
+    if messages.is_some_and(|messages| read::has_images(messages)) && !model.sees() {
+        let message = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj";
+        return error(500, "server_error", message);
+    }
+    let limit = ["max_completion_tokens", "max_tokens"]
+        .iter()
+        .find_map(|key| body.get(*key)?.as_u64());
+    let ask = read::ask(body, limit);
+    let context = slot_context(&core.options);
+    if ask.prompt_tokens >= context {
+        let message = format!(
+            "request ({} tokens) exceeds the available context size ({context} tokens), try increasing it",
+            ask.prompt_tokens
+        );
+        let error = json!({
+            "code": 400, "message": message, "type": "exceed_context_size_error",
+            "n_prompt_tokens": ask.prompt_tokens, "n_ctx": context,
+        });
+        return http::json(400, &json!({"error": error}));
+    }
+    let mut ticket = Ticket::new(&core.log, call.seq, &model.name);
+    // Requests beyond the slots are deferred without a bound.
+    let Ok(slot) = Arc::clone(&server.slots).acquire_owned().await else {
+        ticket.close();
+        return error(500, "server_error", "no slot");
+    };
+    let kill = server.kill();
+    ticket.phase = Phase::Prefill;
+    let prefill = core.options.prefill_time(ask.prompt_tokens);
+    if !prefill.is_zero() {
+        tokio::time::sleep(prefill).await;
+    }
+    let encoder = OpenAi::new(Flavor::Llama, chat, &model.name, call.seq, body);
+    let play = Play {
+        core: Arc::clone(core),
+        ticket,
+        encoder: Box::new(encoder),
+        answer: answer(model, &ask),
+        instance: model.name.clone(),
+        options: json!({"max_tokens": limit, "n_ctx": context, "temperature": body.get("temperature"), "top_p": body.get("top_p")}),
+        kill,
+        _hold: Box::new(slot),
+        began,
+        load: Duration::ZERO,
+        prefill,
+        streamed: call.wants_stream(),
+        path: call.path.clone(),
+    };
+    play.reply().await
+}
+
+fn embeddings(core: &Core, call: &Call) -> Reply {
+    let name = call
+        .get("model")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let Some(model) = resolve(core, name).filter(|model| model.embedding) else {
+        let message = "This server does not support embeddings. Start it with `--embeddings`";
+        return error(501, "not_supported_error", message);
+    };
+    let inputs = texts(call.get("input"));
+    if inputs.is_empty() {
+        return error(400, "invalid_request_error", "\"input\" must be provided");
+    }
+    let count: u64 = inputs.iter().map(|text| tokens(text)).sum();
+    let data: Vec<Value> = inputs.iter().enumerate().map(embedding_object).collect();
+    let usage = json!({"prompt_tokens": count, "total_tokens": count});
+    http::json(
+        200,
+        &json!({"object": "list", "model": model.name, "data": data, "usage": usage}),
+    )
+}
+
+/// One entry of an OpenAI embeddings answer, 8 dimensions.
+pub(crate) fn embedding_object((index, text): (usize, &String)) -> Value {
+    json!({"object": "embedding", "index": index, "embedding": generate::embedding(text, 8)})
+}
+
+/// `input`: a string or a list of strings.
+pub(crate) fn texts(input: Option<&Value>) -> Vec<String> {
+    match input {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,9 @@
+//! LM Studio 0.4.25, from the vendor's documentation, recorded answers and issue reports (bt#N:
+//! its bug tracker). What no source tells is marked `[?]`.
+
+mod chat;
+mod embed;
+mod listing;
+mod load;
+pub(crate) mod residents;
+pub(crate) mod routes;

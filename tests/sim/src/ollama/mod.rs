@@ -1,0 +1,12 @@
+//! Ollama 0.33.0-rc2 (commit fb30760), from its source: `server/routes.go`, `server/sched.go`,
+//! `openai/openai.go`, `middleware/openai.go`, `api/types.go`.
+
+mod catalog;
+mod duration;
+mod embed;
+pub(crate) mod errors;
+mod generation;
+mod native;
+pub(crate) mod routes;
+pub(crate) mod scheduler;
+mod tuple;

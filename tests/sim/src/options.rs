@@ -1,0 +1,263 @@
+//! What a simulated engine is told at its start: models, speeds, memory, switches.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::faults::Fault;
+
+/// Which engine is imitated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineKind {
+    /// LM Studio 0.4.25 (recorded answers and the vendor's documentation).
+    #[value(name = "lmstudio")]
+    LmStudio,
+    /// Ollama 0.33.0-rc2 (its source).
+    Ollama,
+    /// A plain OpenAI-compatible server: llama.cpp's `llama-server`, b10488.
+    #[value(name = "openai")]
+    OpenAi,
+}
+
+/// One downloaded model. The name decides what it can do: `think`, `gpt-oss` and `r1` think,
+/// `vision`, `llava` and `-vl` see, `notools` takes no tools, `embed` and `nomic` embed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// The engine's name for it.
+    pub name: String,
+    /// Bytes of its weights.
+    pub bytes: u64,
+    /// Whether it embeds instead of generating.
+    pub embedding: bool,
+    /// The longest context it was trained for, in tokens.
+    pub max_context: u64,
+}
+
+/// How to start a [`crate::Sim`]. All fields are open; [`Options::new`] has the defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The engine to imitate.
+    pub kind: EngineKind,
+    /// Port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// Downloaded models.
+    pub models: Vec<ModelSpec>,
+    /// How long a load takes. For `openai`: how long the server says "Loading model".
+    pub load_time: Duration,
+    /// Generated tokens per second; 0 makes no pauses.
+    pub rate: u32,
+    /// Prompt tokens per second; 0 makes no pauses.
+    pub prefill: u32,
+    /// Memory for residents in bytes; `None` is endless.
+    pub memory: Option<u64>,
+    /// Requests at once per resident. Default: LM Studio 4, Ollama 1, openai 1.
+    pub parallel: usize,
+    /// Context of a load that names none: LM Studio's JIT, Ollama's automatic choice, and the
+    /// whole context of `openai` (divided by `parallel` there). Default 4096.
+    pub context: u64,
+    /// Faults armed at the start.
+    pub script: Vec<Fault>,
+    /// The version that the engine reports.
+    pub version: String,
+    /// LM Studio: load on request. Default true.
+    pub jit: bool,
+    /// LM Studio: keep only the last model that was loaded on request. Default true.
+    pub auto_evict: bool,
+    /// LM Studio: idle time after which a model loaded on request goes. Default 60 min.
+    pub jit_ttl: Duration,
+    /// LM Studio: whether `/api/v1` exists (since 0.4.0). Default true.
+    pub v1: bool,
+    /// LM Studio, openai: the token that requests must carry.
+    pub token: Option<String>,
+    /// Ollama: `OLLAMA_MAX_QUEUE`. Default 512.
+    pub max_queue: usize,
+    /// Ollama: `OLLAMA_MAX_LOADED_MODELS`. Default 3.
+    pub max_loaded: usize,
+    /// Ollama: `OLLAMA_KEEP_ALIVE`; `None` is forever. Default 5 min.
+    pub keep_alive: Option<Duration>,
+}
+
+/// A model description that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadModel(String);
+
+// === impl Options ===
+
+impl Options {
+    /// The defaults of an engine with the given models (`name`, `name=8GB`,
+    /// `name=200MB:embedding`); text that is no model description is taken as a name.
+    pub fn new(kind: EngineKind, models: &[&str]) -> Self {
+        let models = models
+            .iter()
+            .map(|text| text.parse().unwrap_or_else(|_| ModelSpec::named(text)))
+            .collect();
+        let (parallel, version) = match kind {
+            EngineKind::LmStudio => (4, "0.4.25"),
+            EngineKind::Ollama => (1, "0.33.0-rc2"),
+            EngineKind::OpenAi => (1, "b10488"),
+        };
+        Self {
+            kind,
+            port: 0,
+            models,
+            load_time: Duration::ZERO,
+            rate: 0,
+            prefill: 0,
+            memory: None,
+            parallel,
+            context: 4096,
+            script: Vec::new(),
+            version: version.to_owned(),
+            jit: true,
+            auto_evict: true,
+            jit_ttl: Duration::from_hours(1),
+            v1: true,
+            token: None,
+            max_queue: 512,
+            max_loaded: 3,
+            keep_alive: Some(Duration::from_mins(5)),
+        }
+    }
+
+    /// An LM Studio with these models.
+    pub fn lmstudio(models: &[&str]) -> Self {
+        Self::new(EngineKind::LmStudio, models)
+    }
+
+    /// An Ollama with these models.
+    pub fn ollama(models: &[&str]) -> Self {
+        Self::new(EngineKind::Ollama, models)
+    }
+
+    /// A `llama-server` with these models.
+    pub fn openai(models: &[&str]) -> Self {
+        Self::new(EngineKind::OpenAi, models)
+    }
+
+    /// Pause between two generated tokens.
+    pub(crate) fn pace(&self) -> Duration {
+        per_second(1, self.rate)
+    }
+
+    /// Time to read a prompt.
+    pub(crate) fn prefill_time(&self, prompt_tokens: u64) -> Duration {
+        per_second(prompt_tokens, self.prefill)
+    }
+}
+
+fn per_second(tokens: u64, rate: u32) -> Duration {
+    if rate == 0 {
+        return Duration::ZERO;
+    }
+    Duration::from_micros(tokens.saturating_mul(1_000_000) / u64::from(rate))
+}
+
+// === impl ModelSpec ===
+
+impl ModelSpec {
+    /// A model of 4 GB (200 MB if its name says that it embeds).
+    pub fn named(name: &str) -> Self {
+        let embedding = name.contains("embed") || name.contains("nomic");
+        Self {
+            name: name.to_owned(),
+            bytes: if embedding {
+                200_000_000
+            } else {
+                4_000_000_000
+            },
+            embedding,
+            max_context: if embedding { 2048 } else { 131_072 },
+        }
+    }
+
+    fn says(&self, marks: &[&str]) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        marks.iter().any(|mark| name.contains(mark))
+    }
+
+    pub(crate) fn thinks(&self) -> bool {
+        self.says(&["think", "gpt-oss", "r1"])
+    }
+
+    pub(crate) fn sees(&self) -> bool {
+        self.says(&["vision", "llava", "-vl"])
+    }
+
+    pub(crate) fn takes_tools(&self) -> bool {
+        !self.embedding && !self.says(&["notools"])
+    }
+
+    pub(crate) fn is_gpt_oss(&self) -> bool {
+        self.says(&["gpt-oss"])
+    }
+
+    /// `sim-c500` in the name makes every answer 500 tokens long.
+    pub(crate) fn fixed_length(&self) -> Option<u64> {
+        let (_, rest) = self.name.split_once("sim-c")?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+}
+
+impl FromStr for ModelSpec {
+    type Err = BadModel;
+
+    fn from_str(text: &str) -> Result<Self, BadModel> {
+        let bad = || BadModel(text.to_owned());
+        let (name, rest) = match text.split_once('=') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => match text.strip_suffix(":embedding") {
+                Some(name) => (name, Some("200MB:embedding")),
+                None => (text, None),
+            },
+        };
+        if name.trim().is_empty() {
+            return Err(bad());
+        }
+        let mut model = Self::named(name.trim());
+        for part in rest.into_iter().flat_map(|rest| rest.split(':')) {
+            match part.strip_prefix("ctx") {
+                Some(context) => model.max_context = context.parse().map_err(|_| bad())?,
+                None if part == "embedding" => {
+                    model.embedding = true;
+                    model.max_context = model.max_context.min(2048);
+                }
+                None => model.bytes = part.parse::<ByteSize>().map_err(|_| bad())?.as_u64(),
+            }
+        }
+        Ok(model)
+    }
+}
+
+impl std::fmt::Display for BadModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "`{}` is not NAME, NAME=8GB, NAME=200MB:embedding or NAME=8GB:ctx8192",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for BadModel {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_stays_in_the_name_and_a_size_is_read() {
+        let model: ModelSpec = "llama3.2:3b=2GB:ctx8192".parse().unwrap();
+        assert_eq!(model.name, "llama3.2:3b");
+        assert_eq!((model.bytes, model.max_context), (2_000_000_000, 8192));
+        assert!(
+            "nomic=200MB:embedding"
+                .parse::<ModelSpec>()
+                .unwrap()
+                .embedding
+        );
+        assert!("a=lots".parse::<ModelSpec>().is_err());
+        assert!("=1GB".parse::<ModelSpec>().is_err());
+    }
+}

@@ -1,0 +1,423 @@
+//! Plays an answer: prefix, tokens at their pace, the end; ends early when the resident is
+//! killed; lets the armed faults act on events and bytes. Dropping the body drops everything it
+//! holds (slot, ticket), so a client that leaves frees its slot at once.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::header::CONTENT_LENGTH;
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::{Fault, FaultKind};
+use crate::generate::{Answer, Piece};
+use crate::http::{self, Reply};
+use crate::log::Phase;
+use crate::sim::Core;
+use crate::ticket::Ticket;
+use crate::wire::encode::{Encode, Totals};
+
+/// Ends the answers of a resident, with the engine's words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kill {
+    token: CancellationToken,
+    words: Arc<OnceLock<String>>,
+}
+
+/// An answer ready to be played.
+pub(crate) struct Play {
+    pub(crate) core: Arc<Core>,
+    pub(crate) ticket: Ticket,
+    pub(crate) encoder: Box<dyn Encode>,
+    pub(crate) answer: Answer,
+    pub(crate) instance: String,
+    /// What the engine used of the request, for the log.
+    pub(crate) options: Value,
+    pub(crate) kill: Kill,
+    /// Slot and lease: dropped with the body.
+    pub(crate) _hold: Box<dyn Send>,
+    pub(crate) began: Instant,
+    pub(crate) load: Duration,
+    pub(crate) prefill: Duration,
+    pub(crate) streamed: bool,
+    pub(crate) path: String,
+}
+
+/// One thing to put on the wire.
+enum Part {
+    Bytes(Bytes),
+    Pause(Duration),
+    /// Nothing more until the client leaves.
+    Silence,
+    /// Break the connection.
+    Break,
+}
+
+struct Playing {
+    play: Play,
+    faults: Vec<Fault>,
+    /// Position in the pieces.
+    next: usize,
+    ready: VecDeque<Part>,
+    events: u64,
+    bytes: u64,
+    opened: bool,
+    over: bool,
+    started: Instant,
+}
+
+// === impl Kill ===
+
+impl Kill {
+    pub(crate) fn strike(&self, words: &str) {
+        // The first words stay.
+        self.words.get_or_init(|| words.to_owned());
+        self.token.cancel();
+    }
+
+    pub(crate) async fn struck(&self) -> String {
+        self.token.cancelled().await;
+        self.words.get().cloned().unwrap_or_default()
+    }
+}
+
+// === impl Play ===
+
+impl Play {
+    /// The reply. A streamed one starts at once (the caller has waited for load and prefill).
+    pub(crate) async fn reply(mut self) -> Reply {
+        self.ticket.phase = Phase::Stream;
+        let faults = self.core.faults.take_for_answer(&self.path);
+        for fault in &faults {
+            self.core.log.fault(self.ticket.seq, &fault.kind.name());
+        }
+        if self.streamed {
+            let content_type = self.encoder.framing().content_type();
+            let playing = Playing {
+                play: self,
+                faults,
+                next: 0,
+                ready: VecDeque::new(),
+                events: 0,
+                bytes: 0,
+                opened: false,
+                over: false,
+                started: Instant::now(),
+            };
+            return http::stream(content_type, stream::unfold(playing, Playing::step));
+        }
+        self.whole(&faults).await
+    }
+
+    fn totals(&self, tokens: u64, generation: Duration) -> Totals {
+        let count = |kind: fn(&&Piece) -> bool| {
+            u64::try_from(self.answer.pieces.iter().filter(kind).count()).unwrap_or(u64::MAX)
+        };
+        Totals {
+            finish: self.answer.finish,
+            prompt_tokens: self.answer.prompt_tokens,
+            completion_tokens: tokens,
+            thinking_tokens: count(|piece| matches!(piece, Piece::Thinking(_))),
+            calls: count(|piece| matches!(piece, Piece::Call(_))),
+            total: self.began.elapsed(),
+            load: self.load,
+            prefill: self.prefill,
+            generation,
+        }
+    }
+
+    fn complete(&mut self) {
+        let options = std::mem::take(&mut self.options);
+        let (tokens, finish) = (self.answer.prompt_tokens, self.answer.finish);
+        self.ticket
+            .complete(&self.instance, tokens, finish, options);
+    }
+
+    /// The non-streamed answer: all pauses first, then the body.
+    async fn whole(mut self, faults: &[Fault]) -> Reply {
+        let started = Instant::now();
+        let pace = self.core.options.pace();
+        let has = |kind| faults.iter().find(|fault| fault.kind == kind);
+        if has(FaultKind::Crash).is_some() {
+            self.core.crash();
+        }
+        if has(FaultKind::ErrorEvent).is_some() {
+            self.ticket.close();
+            return self.encoder.failed("the engine failed while generating");
+        }
+        for _ in 0..self.answer.pieces.len() {
+            tokio::select! {
+                biased;
+                words = self.kill.struck() => {
+                    self.ticket.close();
+                    return self.encoder.failed(&words);
+                }
+                () = pause(pace) => self.ticket.tokens += 1,
+            }
+        }
+        let totals = self.totals(self.ticket.tokens, started.elapsed());
+        let mut body = self.encoder.whole(&self.answer, &totals).to_string();
+        if has(FaultKind::Garbage).is_some() {
+            let half = body.len() / 2;
+            body = body.chars().take(half).collect();
+        }
+        let length = body.len();
+        let cut = has(FaultKind::Cut)
+            .or_else(|| has(FaultKind::Eof))
+            .or_else(|| has(FaultKind::Stall));
+        let Some(fault) = cut else {
+            self.complete();
+            return http::full(200, "application/json; charset=utf-8", body);
+        };
+        // A body that its Content-Length belies: cut off, or standing still.
+        let at = fault
+            .after_bytes
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(length / 2);
+        let mut bytes = Bytes::from(body);
+        bytes.truncate(at.min(length));
+        let stalls = fault.kind == FaultKind::Stall;
+        if !stalls {
+            self.ticket.close();
+        }
+        let stall = stalls.then_some(self);
+        let rest = stream::unfold((Some(bytes), stall), |(bytes, stall)| async move {
+            if let Some(bytes) = bytes {
+                return Some((Ok(bytes), (None, stall)));
+            }
+            if stall.is_some() {
+                std::future::pending::<()>().await;
+            }
+            // Lets hyper write what it has before the connection breaks.
+            tokio::task::yield_now().await;
+            Some((Err(io::Error::other("cut")), (None, None)))
+        });
+        let mut reply = http::stream("application/json; charset=utf-8", rest);
+        reply.headers_mut().insert(CONTENT_LENGTH, length.into());
+        reply
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+// === impl Playing ===
+
+impl Playing {
+    fn find(&self, kind: FaultKind) -> Option<&Fault> {
+        self.faults.iter().find(|fault| fault.kind == kind)
+    }
+
+    async fn step(mut self) -> Option<(Result<Bytes, io::Error>, Self)> {
+        loop {
+            match self.ready.pop_front() {
+                Some(Part::Bytes(bytes)) => return Some((Ok(bytes), self)),
+                Some(Part::Pause(time)) => {
+                    // Even a pause of nothing lets hyper flush what came before.
+                    tokio::task::yield_now().await;
+                    pause(time).await;
+                }
+                Some(Part::Silence) => {
+                    self.play.ticket_silent().await;
+                    self.over = true;
+                }
+                Some(Part::Break) => {
+                    tokio::task::yield_now().await;
+                    self.play.ticket.close();
+                    self.over = true;
+                    return Some((Err(io::Error::other("cut")), self));
+                }
+                None if self.over => {
+                    self.play.ticket.close();
+                    return None;
+                }
+                None => self.advance().await,
+            }
+        }
+    }
+
+    /// Makes the next event ready.
+    async fn advance(&mut self) {
+        if self.find(FaultKind::CommentsOnly).is_some() {
+            return self.comment();
+        }
+        let payloads = if !self.opened {
+            self.opened = true;
+            self.play.encoder.open()
+        } else if let Some(piece) = self.play.answer.pieces.get(self.next).cloned() {
+            // The first token follows the prefill at once.
+            let pace = if self.next == 0 {
+                Duration::ZERO
+            } else {
+                self.play.core.options.pace()
+            };
+            tokio::select! {
+                biased;
+                words = self.play.kill.struck() => return self.fail(&words),
+                () = pause(pace) => {}
+            }
+            self.next += 1;
+            self.play.ticket.tokens += 1;
+            self.play.encoder.piece(&piece)
+        } else {
+            let totals = self
+                .play
+                .totals(self.play.ticket.tokens, self.started.elapsed());
+            self.over = true;
+            self.play.encoder.close(&totals)
+        };
+        for payload in payloads {
+            if !self.event(&payload) {
+                return;
+            }
+        }
+        if self.over {
+            self.play.complete();
+        }
+    }
+
+    fn comment(&mut self) {
+        let every = self
+            .find(FaultKind::CommentsOnly)
+            .and_then(|fault| fault.delay_ms);
+        let comment = self.play.encoder.framing().comment();
+        self.ready
+            .push_back(Part::Bytes(Bytes::from_static(comment.as_bytes())));
+        self.ready.push_back(Part::Pause(Duration::from_millis(
+            every.unwrap_or(1000).max(1),
+        )));
+    }
+
+    fn fail(&mut self, words: &str) {
+        let framing = self.play.encoder.framing();
+        for payload in self.play.encoder.error(words) {
+            self.bytes_out(&framing.frame(&payload));
+        }
+        self.over = true;
+        self.play.ticket.close();
+    }
+
+    /// Sends one event through the faults; false ends the stream.
+    fn event(&mut self, payload: &str) -> bool {
+        let framing = self.play.encoder.framing();
+        self.events += 1;
+        let is = |fault: Option<&Fault>, events: u64| fault.is_some_and(|f| f.events() == events);
+        let mut frame = framing.frame(payload);
+        if is(self.find(FaultKind::Garbage), self.events) {
+            frame = framing.frame("{\"choices\":[{\"delta\":");
+        }
+        if is(self.find(FaultKind::BigEvent), self.events) {
+            let bytes = self
+                .find(FaultKind::BigEvent)
+                .and_then(|fault| fault.after_bytes);
+            let size = usize::try_from(bytes.unwrap_or(1 << 20)).unwrap_or(1 << 20);
+            let big = Piece::Text("x".repeat(size.min(1 << 28)));
+            let payloads = self.play.encoder.piece(&big);
+            frame = payloads
+                .iter()
+                .map(|payload| framing.frame(payload))
+                .collect();
+        }
+        let ending = self.faults.iter().find(|fault| {
+            matches!(
+                fault.kind,
+                FaultKind::Stall
+                    | FaultKind::Cut
+                    | FaultKind::Eof
+                    | FaultKind::ErrorEvent
+                    | FaultKind::Crash
+            )
+        });
+        let Some(fault) = ending.cloned() else {
+            self.bytes_out(&frame);
+            return true;
+        };
+        if fault.kind == FaultKind::Cut {
+            return self.cut(&fault, &frame);
+        }
+        if self.events <= fault.events() {
+            self.bytes_out(&frame);
+            return true;
+        }
+        match fault.kind {
+            FaultKind::Stall => match fault.delay_ms {
+                Some(delay) => {
+                    self.faults.retain(|other| other.kind != FaultKind::Stall);
+                    self.ready
+                        .push_back(Part::Pause(Duration::from_millis(delay)));
+                    self.bytes_out(&frame);
+                    return true;
+                }
+                None => self.ready.push_back(Part::Silence),
+            },
+            FaultKind::Eof => {
+                self.over = true;
+                self.play.ticket.close();
+            }
+            FaultKind::Crash => {
+                self.play.core.crash();
+                self.fail("model runner has unexpectedly stopped");
+            }
+            _ => self.fail("the engine failed while generating"),
+        }
+        false
+    }
+
+    fn cut(&mut self, fault: &Fault, frame: &str) -> bool {
+        let size = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        let at = match fault.after_bytes {
+            Some(limit) if self.bytes + size > limit => limit.saturating_sub(self.bytes),
+            None if self.events > fault.events() => size / 2,
+            _ => {
+                self.bytes_out(frame);
+                return true;
+            }
+        };
+        let at = usize::try_from(at).unwrap_or(0).min(frame.len());
+        let bytes = frame.as_bytes().get(..at).unwrap_or_default();
+        if !bytes.is_empty() {
+            self.ready
+                .push_back(Part::Bytes(Bytes::copy_from_slice(bytes)));
+        }
+        self.ready.push_back(Part::Break);
+        false
+    }
+
+    fn bytes_out(&mut self, frame: &str) {
+        self.bytes += u64::try_from(frame.len()).unwrap_or(0);
+        let frame = if self.find(FaultKind::Crlf).is_some() {
+            frame.replace('\n', "\r\n")
+        } else {
+            frame.to_owned()
+        };
+        let Some(split) = self.find(FaultKind::Split) else {
+            self.ready.push_back(Part::Bytes(Bytes::from(frame)));
+            return;
+        };
+        let size = usize::try_from(split.after_bytes.unwrap_or(1))
+            .unwrap_or(1)
+            .max(1);
+        let between = Duration::from_millis(split.delay_ms.unwrap_or(0));
+        for part in frame.as_bytes().chunks(size) {
+            self.ready
+                .push_back(Part::Bytes(Bytes::copy_from_slice(part)));
+            self.ready.push_back(Part::Pause(between));
+        }
+    }
+}
+
+impl Play {
+    /// Stands still until the resident is killed (or the client leaves and this is dropped).
+    async fn ticket_silent(&mut self) {
+        self.kill.struck().await;
+        self.ticket.close();
+    }
+}
