@@ -538,3 +538,19 @@ impl Config {
         self.engines.iter().find(|e| &*e.name == name)
     }
 }
+
+// === impl RequestDefaults ===
+
+impl RequestDefaults {
+    /// Those that are set, by wire name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Filled<f64>)> {
+        [
+            ("temperature", self.temperature),
+            ("top_p", self.top_p),
+            ("frequency_penalty", self.frequency_penalty),
+            ("presence_penalty", self.presence_penalty),
+        ]
+        .into_iter()
+        .filter_map(|(name, filled)| Some((name, filled?)))
+    }
+}

@@ -38,3 +38,23 @@ pub struct Demand {
     /// Interactive or background.
     pub class: Class,
 }
+
+/// Reserved for an answer whose length is not limited.
+const UNLIMITED_RESERVE: u64 = 1024;
+/// Most that is reserved for a limited answer.
+const LARGEST_RESERVE: u64 = 2048;
+
+// === impl Demand ===
+
+impl Demand {
+    /// Tokens of context that prompt and answer need: min(`max_tokens`, 2048), 1024 if absent.
+    pub fn context_needed(&self) -> u64 {
+        if self.kind == ModelKind::Embedding {
+            return 0;
+        }
+        let reserve = self
+            .max_tokens
+            .map_or(UNLIMITED_RESERVE, |max| max.min(LARGEST_RESERVE));
+        self.prompt_tokens + reserve
+    }
+}

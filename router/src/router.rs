@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{Config, Device, EngineKind, Fit};
+use crucible_config::checked::{Config, Device, EngineKind, Filled, Fit};
 use governor::clock::DefaultClock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -311,4 +311,41 @@ impl Router {
     pub fn limits(&self) -> &KeyLimits<DefaultClock> {
         &self.0.limits
     }
+
+    /// The engine of that name, as configured or found.
+    pub fn engine_config(&self, name: &str) -> Option<Arc<crucible_config::checked::Engine>> {
+        let fleet = self.0.fleet.view();
+        let status = fleet.engines.iter().find(|e| &*e.config.name == name)?;
+        Some(Arc::clone(&status.config))
+    }
+
+    /// Whether a candidate's model runs on MLX, which knows no penalties.
+    pub fn is_mlx(&self, candidate: &Candidate) -> bool {
+        let fleet = self.0.fleet.view();
+        fleet
+            .engines
+            .iter()
+            .find(|e| e.config.name == candidate.engine)
+            .and_then(|e| e.models.iter().find(|m| m.id == candidate.model))
+            .is_some_and(|m| m.format.as_deref() == Some("mlx"))
+    }
+
+    /// The context that a candidate would get before any growth.
+    pub fn context_given(&self, candidate: &Candidate, demand: &Demand) -> Option<Filled<u64>> {
+        let engine = self.engine_config(&candidate.engine)?;
+        Some((self.0.config)().context_for(&engine, &candidate.model, demand.key.as_deref()))
+    }
+
+    /// What `GET /v1/models` lists.
+    pub fn listing(&self) -> Vec<plan::Listed> {
+        plan::listing(&self.view(), &(self.0.config)())
+    }
+
+    /// A view with the scheduler's state of this moment.
+    pub async fn fresh_view(&self) -> Arc<View> {
+        self.view()
+    }
+
+    /// Releases what Crucible loaded, as `on_exit` says.
+    pub async fn shutdown(&self) {}
 }

@@ -142,8 +142,15 @@ impl View {
 
     /// At least one engine is up.
     pub fn any_up(&self) -> bool {
-        self.engines
-            .iter()
-            .any(|e| matches!(e.health, Health::Up | Health::Degraded))
+        self.engines.iter().any(EngineView::is_up)
+    }
+}
+
+// === impl EngineView ===
+
+impl EngineView {
+    /// It answers, if not always.
+    pub fn is_up(&self) -> bool {
+        matches!(self.health, Health::Up | Health::Degraded)
     }
 }

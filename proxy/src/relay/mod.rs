@@ -1,6 +1,15 @@
 //! From the engine's bytes to the client's: frames as they come, watched on the side.
 
+pub(crate) mod body;
+mod clocks;
+pub(crate) mod collect;
 mod event;
 mod framer;
+pub(crate) mod headers;
+pub(crate) mod late;
 pub mod passthrough;
+pub(crate) mod prefill;
 pub mod transcode;
+pub mod upstream;
+
+pub(crate) use clocks::Budgets;

@@ -1,6 +1,9 @@
 //! Demand to plan: the ordered candidates, each with a reason from one closed enum.
 
+pub mod listing;
 pub mod sticky;
+
+pub use listing::{Listed, listing};
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -289,4 +292,16 @@ pub fn plan(
         })
         .collect();
     Ok(Plan { candidates })
+}
+
+/// Names that the policy resolves even where nothing is configured.
+const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
+
+/// Whether the policy looks at the prompt of a request for this name.
+pub fn is_virtual(name: &str, config: &Config) -> bool {
+    BUILTIN_VIRTUAL.iter().any(|v| v.eq_ignore_ascii_case(name))
+        || config
+            .virtual_models
+            .keys()
+            .any(|v| v.eq_ignore_ascii_case(name))
 }

@@ -1,0 +1,399 @@
+//! The response body of a streamed answer: the engine's frames as they come, with clocks, the
+//! permit, and an account of how it ended.
+//!
+//! The engine is polled first and the clocks second, so a frame that is there is never turned
+//! into a timeout. Only what is ready is joined, up to the buffer; nothing is held back.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::{
+    clocks::{Budgets, Clocks, Due, Missed},
+    prefill::Prefill,
+    transcode::{Progress, Transcode, Usage},
+};
+use crate::error::{Error, Kind};
+
+/// An SSE comment: every client tried ignores it.
+pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
+
+/// Ready frames in a row before other streams get their turn.
+const TURN: u32 = 16;
+
+/// After a proper end, how long the engine may take to close its body.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Properly.
+    Complete,
+    /// With an error.
+    Failed(Kind),
+    /// Its client left.
+    ClientGone,
+}
+
+/// Hears how the answer goes; dropped with the body.
+pub(crate) trait Watch: Send {
+    /// `n` content events came.
+    fn content(&mut self, n: u32, now: Instant);
+    /// The engine told its counts.
+    fn usage(&mut self, usage: Usage);
+    /// A write of this size went to the client.
+    fn sent(&mut self, bytes: usize);
+    /// Called exactly once.
+    fn ended(&mut self, end: End);
+}
+
+/// What a relay is made of.
+pub(crate) struct Parts<B> {
+    pub(crate) upstream: B,
+    pub(crate) transcode: Box<dyn Transcode>,
+    /// Bytes joined at most.
+    pub(crate) buffer: usize,
+    pub(crate) budgets: Budgets,
+    pub(crate) sent_at: Instant,
+    pub(crate) watch: Box<dyn Watch>,
+    /// Dropped as soon as the engine's answer has ended.
+    pub(crate) guard: Box<dyn Send>,
+    pub(crate) prefill: Prefill,
+    /// Ends the answer when Crucible must go.
+    pub(crate) ending: WaitForCancellationFutureOwned,
+}
+
+/// One answer on its way.
+pub(crate) struct RelayBody<B> {
+    upstream: Option<B>,
+    transcode: Box<dyn Transcode>,
+    out: VecDeque<Bytes>,
+    buffer: usize,
+    clocks: Clocks,
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Instant,
+    watch: Box<dyn Watch>,
+    guard: Option<Box<dyn Send>>,
+    prefill: Prefill,
+    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    heartbeats: bool,
+    /// Events of the engine seen so far.
+    events: u64,
+    turn: u32,
+    complete_at: Option<Instant>,
+    /// The last poll handed something out, so the time since is the client's.
+    handed_out: bool,
+    ended: bool,
+}
+
+/// What a look at the engine brought.
+enum Step {
+    /// More of its bytes.
+    Moved,
+    /// The end, or what went wrong.
+    Ended(Result<(), Error>),
+}
+
+// === impl RelayBody ===
+
+impl<B> RelayBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    pub(crate) fn new(parts: Parts<B>) -> Self {
+        let clocks = Clocks::new(parts.budgets, parts.sent_at);
+        let alarm_at = parts.sent_at + parts.budgets.first_token;
+        Self {
+            upstream: Some(parts.upstream),
+            transcode: parts.transcode,
+            out: VecDeque::new(),
+            buffer: parts.buffer.max(1),
+            clocks,
+            alarm: Box::pin(sleep_until(alarm_at)),
+            alarm_at,
+            watch: parts.watch,
+            guard: Some(parts.guard),
+            prefill: parts.prefill,
+            ending: Box::pin(parts.ending),
+            heartbeats: false,
+            events: 0,
+            turn: 0,
+            complete_at: None,
+            handed_out: false,
+            ended: false,
+        }
+    }
+
+    /// Waits for the engine's first complete event, so that an error as the first one keeps a
+    /// real status.
+    pub(crate) async fn started(mut self) -> Result<Self, Error> {
+        std::future::poll_fn(|cx| {
+            loop {
+                match std::task::ready!(self.poll_step(cx)) {
+                    Step::Moved if self.events > 0 => return Poll::Ready(Ok(())),
+                    Step::Moved => {}
+                    Step::Ended(Ok(())) => return Poll::Ready(Ok(())),
+                    Step::Ended(Err(error)) => return Poll::Ready(Err(error)),
+                }
+            }
+        })
+        .await
+        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        self.heartbeats = true;
+        Ok(self)
+    }
+
+    /// Reads to the end; for clients that did not ask for a stream.
+    pub(crate) async fn gathered(mut self) -> Result<Bytes, Error> {
+        std::future::poll_fn(|cx| {
+            loop {
+                match std::task::ready!(self.poll_step(cx)) {
+                    Step::Moved => {}
+                    Step::Ended(result) => return Poll::Ready(result),
+                }
+            }
+        })
+        .await
+        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        self.end(End::Complete);
+        let mut whole = BytesMut::new();
+        for part in self.out.drain(..) {
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.freeze())
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let Some(upstream) = &mut self.upstream else {
+            return Poll::Ready(Step::Ended(Ok(())));
+        };
+        match Pin::new(upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let now = Instant::now();
+                self.clocks.heard(now);
+                let Ok(data) = frame.into_data() else {
+                    return Poll::Ready(Step::Moved);
+                };
+                let pushed = self.transcode.push(data, &mut self.out);
+                Poll::Ready(match pushed {
+                    Ok(progress) => {
+                        self.take(progress, now);
+                        Step::Moved
+                    }
+                    Err(error) => self.over(Err(error)),
+                })
+            }
+            Poll::Ready(Some(Err(_))) => {
+                let cut = Error::new(
+                    Kind::EngineCut,
+                    "the connection to the engine broke during its answer",
+                );
+                let result = if self.complete_at.is_some() {
+                    self.finish()
+                } else {
+                    Err(cut)
+                };
+                Poll::Ready(self.over(result))
+            }
+            Poll::Ready(None) => {
+                let result = self.finish();
+                Poll::Ready(self.over(result))
+            }
+            Poll::Pending => self.poll_clocks(cx),
+        }
+    }
+
+    fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if self.ending.as_mut().poll(cx).is_ready() {
+            let error = Error::new(Kind::Draining, "Crucible is shutting down").retry_after(5);
+            return Poll::Ready(self.over(Err(error)));
+        }
+        loop {
+            let now = Instant::now();
+            if let Some(at) = self.complete_at
+                && now >= at + CLOSING
+            {
+                let result = self.finish();
+                return Poll::Ready(self.over(result));
+            }
+            let at = match self.clocks.due(now) {
+                Due::Missed(Missed::Idle) if self.prefill.others() => {
+                    self.clocks.excuse(now);
+                    continue;
+                }
+                Due::Missed(missed) => return Poll::Ready(self.over(Err(timed_out(missed)))),
+                Due::Heartbeat if self.heartbeats => {
+                    self.clocks.spoke(now);
+                    self.out.push_back(Bytes::from_static(HEARTBEAT));
+                    return Poll::Ready(Step::Moved);
+                }
+                Due::Heartbeat => {
+                    self.clocks.spoke(now);
+                    continue;
+                }
+                Due::At(at) => self.complete_at.map_or(at, |c| at.min(c + CLOSING)),
+            };
+            // Moving the alarm later can wait until it rings: frames come far more often.
+            if at < self.alarm_at || self.alarm_at <= now {
+                self.alarm_at = at;
+                self.alarm.as_mut().reset(at);
+            }
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.alarm_at = now;
+        }
+    }
+
+    fn take(&mut self, progress: Progress, now: Instant) {
+        self.events += u64::from(progress.events);
+        if progress.content > 0 {
+            self.clocks.token();
+            self.prefill.leave();
+            self.watch.content(progress.content, now);
+        }
+        if let Some(usage) = progress.usage {
+            self.watch.usage(usage);
+        }
+        if progress.complete {
+            self.complete_at.get_or_insert(now);
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        let progress = self.transcode.finish(&mut self.out)?;
+        self.take(progress, Instant::now());
+        Ok(())
+    }
+
+    /// The engine is done, one way or the other: its connection and its permit are free before
+    /// the client has read the rest.
+    fn over(&mut self, result: Result<(), Error>) -> Step {
+        self.upstream = None;
+        self.prefill.leave();
+        self.guard = None;
+        Step::Ended(result)
+    }
+
+    fn end(&mut self, end: End) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.watch.ended(end);
+        }
+    }
+
+    /// What is ready, joined up to the buffer; a larger piece goes alone.
+    fn join(&mut self) -> Option<Bytes> {
+        let first = self.out.pop_front()?;
+        let fits = |len: usize, next: Option<&Bytes>| {
+            next.is_some_and(|next| len + next.len() <= self.buffer)
+        };
+        if !fits(first.len(), self.out.front()) {
+            return Some(first);
+        }
+        let mut joined = BytesMut::with_capacity(self.buffer);
+        joined.extend_from_slice(&first);
+        while fits(joined.len(), self.out.front()) {
+            if let Some(next) = self.out.pop_front() {
+                joined.extend_from_slice(&next);
+            }
+        }
+        Some(joined.freeze())
+    }
+
+    fn ready_bytes(&self) -> usize {
+        self.out.iter().map(Bytes::len).sum()
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if std::mem::take(&mut self.handed_out) {
+            self.clocks.excuse(Instant::now());
+        }
+        while !self.ended && self.ready_bytes() < self.buffer {
+            if self.turn >= TURN {
+                // hyper would go on as long as there is something: let the others have a turn.
+                self.turn = 0;
+                if self.out.is_empty() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                break;
+            }
+            match self.poll_step(cx) {
+                Poll::Ready(Step::Moved) => self.turn += 1,
+                Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
+                Poll::Ready(Step::Ended(Err(error))) => {
+                    self.out.push_back(in_band(&error));
+                    self.end(End::Failed(error.kind));
+                }
+                Poll::Pending => {
+                    self.turn = 0;
+                    break;
+                }
+            }
+        }
+        if let Some(bytes) = self.join() {
+            self.clocks.spoke(Instant::now());
+            self.watch.sent(bytes.len());
+            self.handed_out = true;
+            return Poll::Ready(Some(bytes));
+        }
+        if self.ended {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl<B> Body for RelayBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.get_mut()
+            .poll_bytes(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl<B> Drop for RelayBody<B> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.watch.ended(End::ClientGone);
+        }
+    }
+}
+
+/// An error after the first byte: one well-formed event, and no `[DONE]` after it.
+pub(super) fn in_band(error: &Error) -> Bytes {
+    Bytes::from(format!("data: {}\n\n", error.to_openai()))
+}
+
+fn timed_out(missed: Missed) -> Error {
+    match missed {
+        Missed::FirstToken => Error::new(
+            Kind::FirstTokenTimeout,
+            "the engine gave no first token within timeouts.first_token",
+        ),
+        Missed::Idle => Error::new(
+            Kind::IdleTimeout,
+            "the engine fell silent for longer than timeouts.idle",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! An answer that is one JSON, as the engine wrote it.
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{Error, Kind};
+
+/// Reads a body of at most `cap` bytes until `deadline`. Nothing was sent to the client yet, so a
+/// body that stalls or breaks is an error with a status, and never a cut 200.
+pub(crate) async fn collect<B>(mut body: B, cap: usize, deadline: Instant) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
+            Error::new(
+                Kind::ResponseTimeout,
+                "the engine did not finish its answer within timeouts.response",
+            )
+        })?;
+        match frame {
+            None => return Ok(whole.freeze()),
+            Some(Err(_)) => {
+                return Err(Error::new(
+                    Kind::EngineCut,
+                    "the connection to the engine broke during its answer",
+                ));
+            }
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                if whole.len() + data.len() > cap {
+                    return Err(Error::new(
+                        Kind::EngineError,
+                        "the engine's answer is larger than limits.event",
+                    ));
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use futures_util::{StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_body_is_a_timeout_and_a_broken_one_is_cut() {
+        let one = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from("{")))]);
+        let stalled = StreamBody::new(one.chain(stream::pending()));
+        let error = collect(stalled, 100, soon()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::ResponseTimeout);
+        let broken = StreamBody::new(stream::iter([
+            Ok(Frame::data(Bytes::from("{"))),
+            Err(std::io::Error::other("reset")),
+        ]));
+        let error = collect(broken, 100, soon()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::EngineCut);
+    }
+
+    #[tokio::test]
+    async fn an_answer_beyond_the_cap_is_an_error() {
+        let body = http_body_util::Full::new(Bytes::from_static(b"0123456789"));
+        assert_eq!(collect(body, 9, soon()).await.unwrap_err().kind, Kind::EngineError);
+    }
+}

@@ -1,0 +1,163 @@
+//! Commit late, then keep alive: no byte before the answer begins or `timeouts.commit` is over, so
+//! that an early failure keeps its real status; heartbeats after.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::{Body as _, Frame};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::body::{HEARTBEAT, in_band};
+use crate::error::Error;
+
+/// Between comments to a client that waits.
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
+
+/// The answer that is not there yet.
+pub(crate) type Pending = BoxFuture<'static, Result<Response, Error>>;
+
+/// A body that waits for its answer, then is it.
+struct LateBody {
+    state: State,
+    beat: Pin<Box<Sleep>>,
+    /// Told of an error that can only be in-band now.
+    failed: Box<dyn Fn(&Error) + Send>,
+}
+
+enum State {
+    Waiting(Pending),
+    Streaming(Body),
+    Ended,
+}
+
+/// Waits for the answer until `after`; then commits `head` and goes on waiting inside the body.
+/// Dropping the body drops the pending answer, which cancels it.
+pub(crate) async fn commit(
+    mut pending: Pending,
+    after: Duration,
+    head: impl FnOnce() -> Response,
+    failed: impl Fn(&Error) + Send + 'static,
+) -> Result<Response, Error> {
+    if let Ok(answer) = timeout(after, &mut pending).await {
+        return answer;
+    }
+    let body = LateBody {
+        state: State::Waiting(pending),
+        // The first one at once: it is what commits.
+        beat: Box::pin(sleep(Duration::ZERO)),
+        failed: Box::new(failed),
+    };
+    Ok(head().map(|_| Body::new(body)))
+}
+
+impl http_body::Body for LateBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Waiting(pending) => match pending.as_mut().poll(cx) {
+                    Poll::Ready(Ok(answer)) => {
+                        this.state = State::Streaming(answer.into_body());
+                    }
+                    Poll::Ready(Err(error)) => {
+                        (this.failed)(&error);
+                        this.state = State::Ended;
+                        return Poll::Ready(Some(Ok(Frame::data(in_band(&error)))));
+                    }
+                    Poll::Pending => {
+                        std::task::ready!(this.beat.as_mut().poll(cx));
+                        this.beat.as_mut().reset(Instant::now() + EVERY);
+                        return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+                    }
+                },
+                State::Streaming(body) => return Pin::new(body).poll_frame(cx),
+                State::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Waiting(_) => false,
+            State::Streaming(body) => body.is_end_stream(),
+            State::Ended => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::error::Kind;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_early_failure_keeps_its_status() {
+        let pending: Pending = Box::pin(async {
+            sleep(secs(19)).await;
+            Err(Error::new(Kind::QueueFull, "full"))
+        });
+        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        assert_eq!(answer.unwrap_err().kind, Kind::QueueFull);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_commit_come_heartbeats_then_the_answer() {
+        let pending: Pending = Box::pin(async {
+            sleep(secs(45)).await;
+            Ok(Response::new(Body::from("data: x\n\n")))
+        });
+        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        let body = answer.unwrap().into_body().collect().await.unwrap();
+        let text = body.to_bytes();
+        assert_eq!(text, ": crucible\n\n: crucible\n\n: crucible\n\ndata: x\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_failure_is_one_event_without_done() {
+        let pending: Pending = Box::pin(async {
+            sleep(secs(25)).await;
+            Err(Error::new(Kind::LoadTimeout, "slow"))
+        });
+        let (tell, told) = std::sync::mpsc::channel();
+        let answer = commit(pending, secs(20), Response::default, move |error| {
+            tell.send(error.kind).unwrap();
+        })
+        .await;
+        let body = answer.unwrap().into_body().collect().await.unwrap();
+        let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+        assert!(text.contains("\"code\":\"load_timeout\"") && text.ends_with("}\n\n"), "{text}");
+        assert!(!text.contains("[DONE]"));
+        assert_eq!(told.recv().unwrap(), Kind::LoadTimeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_cancels_what_is_pending() {
+        let (alive, gone) = oneshot::channel::<()>();
+        let pending: Pending = Box::pin(async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        drop(answer);
+        assert!(gone.await.is_err());
+    }
+}

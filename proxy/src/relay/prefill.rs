@@ -1,0 +1,88 @@
+//! Which instances have a request that waits for its first token.
+//!
+//! Prefill of one request stalls the other streams of an instance (LM Studio 0.4 on MLX), so
+//! their idle clocks pause meanwhile.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+type Name = (Arc<str>, Arc<str>);
+
+/// Counts by engine and instance.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefills(Arc<Mutex<HashMap<Name, Arc<AtomicU32>>>>);
+
+/// One request's view of its instance.
+#[derive(Debug)]
+pub(crate) struct Prefill {
+    count: Arc<AtomicU32>,
+    reading: bool,
+}
+
+// === impl Prefills ===
+
+impl Prefills {
+    /// A request was sent to an instance and waits for its first token.
+    pub(crate) fn enter(&self, engine: &Arc<str>, instance: &Arc<str>) -> Prefill {
+        let count = Arc::clone(
+            self.0
+                .lock()
+                .entry((Arc::clone(engine), Arc::clone(instance)))
+                .or_default(),
+        );
+        count.fetch_add(1, Ordering::Relaxed);
+        Prefill {
+            count,
+            reading: true,
+        }
+    }
+}
+
+// === impl Prefill ===
+
+impl Prefill {
+    /// Its first token came.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::take(&mut self.reading) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Another request of the instance waits for its first token.
+    pub(crate) fn others(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > u32::from(self.reading)
+    }
+}
+
+impl Drop for Prefill {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_sees_the_others_of_its_instance_only() {
+        let prefills = Prefills::default();
+        let engine: Arc<str> = "lmstudio".into();
+        let mut mine = prefills.enter(&engine, &"a".into());
+        assert!(!mine.others());
+        let other = prefills.enter(&engine, &"a".into());
+        let elsewhere = prefills.enter(&engine, &"b".into());
+        assert!(mine.others() && other.others() && !elsewhere.others());
+        mine.leave();
+        assert!(mine.others() && !other.others());
+        drop(other);
+        assert!(!mine.others());
+    }
+}
