@@ -1,9 +1,15 @@
 //! One running Crucible: started, reloaded, drained.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crucible_config::Live;
-use crucible_router::router::Router;
+use crucible_router::{discovery, router::Router};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -11,9 +17,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin,
     app::{self, App},
-    metrics::Metrics,
+    metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
     server::{Bounds, Listener},
     signals::Signals,
@@ -50,7 +55,7 @@ impl Instance {
         let kill = CancellationToken::new();
         let router_cancel = CancellationToken::new();
         let current = config.current();
-        let metrics = Metrics::new();
+        let metrics = Metrics::new().map_err(io::Error::other)?;
         let bounds = Bounds {
             connections: current.limits.connections,
             header_bytes: current.limits.header,
@@ -58,7 +63,8 @@ impl Instance {
             client_stall: current.timeouts.client_stall,
         };
         let slots = Arc::new(Semaphore::new(bounds.connections));
-        metrics.connections_limit(bounds.connections);
+        metrics.set_connections_limit(u32::try_from(bounds.connections).unwrap_or(u32::MAX));
+        metrics.config_loaded(SystemTime::now());
         let opened = metrics.clone();
         let on_open: crate::server::OnOpen =
             Arc::new(move || Box::new(opened.connection()) as Box<dyn Send>);
@@ -82,18 +88,17 @@ impl Instance {
             .iter()
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
-        let metrics_addr = metrics_listener
-            .as_ref()
-            .map(Listener::addr)
-            .transpose()?;
+        let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
         let source = config.clone();
         let router = Router::start(
             Arc::new(move || source.current()),
             config.subscribe(),
+            discovery::places(Path::new("/")),
             Arc::new(metrics.clone()),
             &background,
             router_cancel.clone(),
-        );
+        )
+        .map_err(io::Error::other)?;
         let app = App::new(
             config.clone(),
             router,
@@ -113,7 +118,7 @@ impl Instance {
         }
         if let Some(listener) = metrics_listener {
             background.spawn(listener.run(
-                app::metrics_edge(&app, admin::metrics_paths()),
+                app::metrics_edge(&app),
                 connections.clone(),
                 stop.clone(),
                 kill.clone(),
@@ -151,15 +156,21 @@ impl Instance {
     pub fn reload(&self) {
         match self.config.reload() {
             Ok(reloaded) => {
-                self.app.metrics.reloaded(true);
+                self.app
+                    .metrics
+                    .config_reloaded(Outcome::Ok, SystemTime::now());
                 tracing::info!(generation = reloaded.generation, "configuration reloaded");
                 for key in reloaded.restart_needed {
                     tracing::warn!(key, "takes effect at the next start");
                 }
             }
             Err(problems) => {
-                self.app.metrics.reloaded(false);
-                tracing::error!("the configuration was not reloaded, the old one stays:\n{problems}");
+                self.app
+                    .metrics
+                    .config_reloaded(Outcome::Error, SystemTime::now());
+                tracing::error!(
+                    "the configuration was not reloaded, the old one stays:\n{problems}"
+                );
             }
         }
     }

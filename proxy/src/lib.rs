@@ -4,11 +4,19 @@
 //! accepts, `app` is the outer stack, [`guard`] judges, [`body`] peeks and edits, `routed` is the
 //! inner stack, [`dialect`] translates, [`relay`] streams, [`metrics`] counts.
 
+mod admin;
+mod app;
 pub mod body;
+pub mod cli;
+mod demand;
 pub mod dialect;
 pub mod embedded;
 pub mod error;
 pub mod guard;
+pub mod instance;
 pub mod metrics;
 pub mod relay;
+mod routed;
 pub mod server;
+pub mod signals;
+pub mod telemetry;

@@ -28,7 +28,10 @@ pub fn crucible() -> &'static Path {
         if profile.file_name().is_some_and(|name| name == "release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().expect("cargo runs").success(), "crucible builds");
+        assert!(
+            cargo.status().expect("cargo runs").success(),
+            "crucible builds"
+        );
         let path = profile.join(format!("crucible{}", std::env::consts::EXE_SUFFIX));
         assert!(path.is_file(), "{} was built", path.display());
         path

@@ -188,7 +188,11 @@ impl Crucible {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
-            assert!(Instant::now() < until, "crucible ends; its log:\n{}", self.log());
+            assert!(
+                Instant::now() < until,
+                "crucible ends; its log:\n{}",
+                self.log()
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }

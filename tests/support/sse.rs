@@ -112,7 +112,10 @@ where
         if let Some(found) = check().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < until, "never happened: {what}");
+        assert!(
+            tokio::time::Instant::now() < until,
+            "never happened: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -42,7 +42,13 @@ async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Res
     let encoding = decode::Encoding::of(&head.headers)?;
     let body = decode::collect(body, encoding, cap, config.timeouts.body).await?;
     app.router.settled().await;
-    let explained = explain(&app.router, &config, &head.headers, &body, verdict.key.as_ref())?;
+    let explained = explain(
+        &app.router,
+        &config,
+        &head.headers,
+        &body,
+        verdict.key.as_ref(),
+    )?;
     Ok(respond::json(&explained))
 }
 
@@ -74,16 +80,17 @@ pub(crate) fn explain(
     let best = plan.candidates.first();
     if let Some((best, engine)) = best.and_then(|b| Some((b, router.engine_config(&b.engine)?))) {
         let configured = config.request_defaults(&engine, &best.model, key.map(AsRef::as_ref));
-        let filled = gaps(&peek, configured, !router.is_mlx(best));
+        let filled = gaps(body, &peek, configured, !router.is_mlx(best));
         for (name, value) in filled.named() {
             defaults.insert(name.to_owned(), filled_json(value));
         }
-        let given = router.context_given(best, &demand);
-        defaults.insert(
-            "context".to_owned(),
-            json!({ "value": given.value, "from": given.from }),
-        );
-        context = json!({ "needed": demand.context_needed(), "given": given.value });
+        if let Some(given) = router.context_given(best, &demand) {
+            defaults.insert(
+                "context".to_owned(),
+                json!({ "value": given.value, "from": given.from }),
+            );
+            context = json!({ "needed": demand.context_needed(), "given": given.value });
+        }
     }
     Ok(json!({
         "model": best.map(|b| &*b.model),

@@ -3,15 +3,24 @@
 use axum::{extract::State, response::Response};
 use http::{HeaderValue, header};
 
-use crate::app::App;
+use crate::{
+    app::{App, or_refuse},
+    error::{Error, Kind},
+};
 
 /// The text format of Prometheus, 0.0.4; gauges are read from the view at this moment.
 pub(super) async fn scrape(State(app): State<App>) -> Response {
-    app.observe();
-    let (content_type, text) = app.metrics.encode();
+    app.observe().await;
+    or_refuse(encode(&app))
+}
+
+fn encode(app: &App) -> Result<Response, Error> {
+    let failed = |what: String| Error::new(Kind::Internal, format!("metrics: {what}"));
+    let (content_type, text) = app.metrics.encode().map_err(|e| failed(e.to_string()))?;
+    let content_type = HeaderValue::try_from(content_type).map_err(|e| failed(e.to_string()))?;
     let mut response = Response::new(text.into());
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+        .insert(header::CONTENT_TYPE, content_type);
+    Ok(response)
 }

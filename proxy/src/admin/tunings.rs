@@ -4,7 +4,7 @@
 //! enforces is told from its own state, and everything else says honestly that nobody looked.
 
 use axum::{extract::State, response::Response};
-use crucible_config::tuning::report::{self, State as RowState};
+use crucible_config::tuning::{self, State as RowState};
 use serde_json::json;
 
 use crate::app::{App, respond};
@@ -14,7 +14,7 @@ const NOT_READ: &str = "not read back yet";
 
 pub(super) async fn tunings(State(app): State<App>) -> Response {
     let config = app.config.current();
-    let mut report = report::report(&config);
+    let mut report = tuning::report(&config);
     for row in &mut report.tunings {
         row.state = Some(RowState::Unverifiable);
         row.evidence = Some(NOT_READ.to_owned());

@@ -241,9 +241,9 @@ impl Account {
         let exchange = &self.exchange;
         let code = record.status.unwrap_or_else(client_closed).as_u16();
         let total = (now - exchange.started).as_secs_f64();
-        let queued = record
-            .queued_at
-            .map_or(0.0, |at| (record.granted_at.unwrap_or(now) - at).as_secs_f64());
+        let queued = record.queued_at.map_or(0.0, |at| {
+            (record.granted_at.unwrap_or(now) - at).as_secs_f64()
+        });
         let first = record
             .first_token_at
             .map(|at| (at - exchange.started).as_secs_f64());

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: the life of a request after the guard, as one straight line.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -9,20 +9,40 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use crucible_config::{Config, checked::Key};
-use crucible_router::plan::{Candidate, Plan, Reason};
+use crucible_config::{
+    Config,
+    checked::{Key, RequestDefaults},
+};
+use crucible_router::{
+    demand::Demand,
+    plan::{Candidate, Plan},
+};
 use http::request::Parts;
+use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 
-use super::{App, exchange::{Exchange, Phase}, or_refuse, respond};
+use super::{
+    App,
+    exchange::{Exchange, Phase},
+    or_refuse,
+    respond::Told,
+};
 use crate::{
-    body::{self, Peek},
+    body::{
+        decode::{self, Encoding},
+        peek::Peek,
+    },
     demand,
+    dialect::openai::validate_chat,
     error::{Error, Kind},
     guard::Verdict,
+    metrics::{FallbackReason, Outcome},
     relay::late,
     routed::{self, Routed},
 };
+
+/// A request that comes before the engines were asked for the first time waits this long.
+const FIRST_REFRESH: Duration = Duration::from_secs(2);
 
 /// A request whose plan is made.
 struct Planned {
@@ -31,7 +51,7 @@ struct Planned {
     exchange: Arc<Exchange>,
     body: Bytes,
     peek: Arc<Peek>,
-    demand: crucible_router::demand::Demand,
+    demand: Demand,
     plan: Plan,
     key: Option<Arc<Key>>,
 }
@@ -54,14 +74,31 @@ async fn answer(
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = read(&head, body, &config).await?;
-    let peek = Arc::new(Peek::of(&body, &config.limits)?);
-    let stream = peek.stream();
+    let peek = Arc::new(Peek::of(&body, config.limits.json_depth)?);
+    let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
-    let demand = demand::of(&head, &body, &peek, &config, &exchange.id, verdict.key.as_ref())?;
-    app.router.settled().await;
+    let demand = demand::of(
+        &head.headers,
+        &body,
+        &peek,
+        &config,
+        &exchange.id,
+        verdict.key.as_ref(),
+    )?;
+    // Not settled by then: the plan is made with what is known.
+    let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
     let plan = app.router.plan(&demand)?;
-    crate::dialect::openai::check(&body, &peek)?;
-    let planned = Planned {
+    let best = plan
+        .candidates
+        .first()
+        .cloned()
+        .ok_or_else(|| Error::new(Kind::Internal, "the plan is empty"))?;
+    if let Some(engine) = app.router.engine_config(&best.engine) {
+        validate_chat(&body, &peek, engine.kind)?;
+    }
+    let commit = config.timeouts.commit;
+    let failed = Arc::clone(&exchange);
+    let attempts = Box::pin(attempts(Planned {
         app,
         config,
         exchange,
@@ -70,69 +107,107 @@ async fn answer(
         demand,
         plan,
         key: verdict.key,
-    };
-    if stream {
-        let commit = planned.config.timeouts.commit;
-        let best = planned.plan.candidates.first().cloned();
-        let attempts = Box::pin(attempts(planned));
-        late::commit(attempts, commit, move || best.map(|c| respond::named(&c))).await
-    } else {
-        attempts(planned).await
+    }));
+    if !stream {
+        return attempts.await;
+    }
+    let head = move || named(&best).stream(Body::empty());
+    late::commit(attempts, commit, head, move |error| {
+        failed.note(|record| record.error = Some(error.kind));
+    })
+    .await
+}
+
+/// What the headers say when they go out before the answer: the best candidate.
+fn named(candidate: &Candidate) -> Told {
+    Told {
+        engine: Arc::clone(&candidate.engine),
+        model: Arc::clone(&candidate.model),
+        reason: candidate.reason,
+        defaults: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
 /// The bounded, decoded body.
 async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error> {
     let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
-    body::collect(&head.headers, body, cap, config.timeouts.body).await
+    decode::check_length(&head.headers, cap)?;
+    let encoding = Encoding::of(&head.headers)?;
+    decode::collect(body, encoding, cap, config.timeouts.body).await
 }
 
 /// The candidates in order, the next one only while nothing was sent to the client.
 async fn attempts(planned: Planned) -> Result<Response, Error> {
-    let mut failed = None;
-    for candidate in &planned.plan.candidates {
-        match attempt(&planned, candidate.clone()).await {
-            Ok(response) => return Ok(response),
-            Err(error) if error.kind.retryable() => {
-                tracing::warn!(
-                    request = %planned.exchange.id,
-                    engine = %candidate.engine,
-                    model = %candidate.model,
-                    %error,
-                    "attempt failed"
-                );
-                failed = Some(error);
+    let candidates = &planned.plan.candidates;
+    for (i, candidate) in candidates.iter().enumerate() {
+        let error = match attempt(&planned, candidate).await {
+            Ok(response) => {
+                if i > 0 {
+                    fell_back(&planned, &candidates[i - 1], candidate, None);
+                }
+                return Ok(response);
             }
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        if i > 0 {
+            fell_back(&planned, &candidates[i - 1], candidate, Some(&error));
         }
+        if !error.kind.retryable() || i + 1 == candidates.len() {
+            return Err(error);
+        }
+        tracing::warn!(
+            id = %planned.exchange.id,
+            engine = %candidate.engine,
+            model = %candidate.model,
+            %error,
+            "attempt failed, the next candidate is tried"
+        );
     }
-    Err(failed.unwrap_or_else(|| Error::new(Kind::Internal, "the plan was empty")))
+    Err(Error::new(Kind::Internal, "the plan is empty"))
 }
 
-async fn attempt(planned: &Planned, candidate: Candidate) -> Result<Response, Error> {
-    let exchange = &planned.exchange;
-    exchange.enter_queue(&candidate);
-    let permit = planned
-        .app
-        .router
-        .acquire(&candidate, &planned.demand)
-        .await?;
-    exchange.granted(&permit);
+async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, Error> {
+    let Planned { app, exchange, .. } = planned;
+    exchange.note(|record| {
+        record.engine = Some(Arc::clone(&candidate.engine));
+        record.model = Some(Arc::clone(&candidate.model));
+        record.reason = Some(candidate.reason);
+        record.phase = Phase::Queue;
+        record.queued_at.get_or_insert_with(Instant::now);
+    });
+    app.metrics.routed(&candidate.engine, candidate.reason);
+    let permit = app.router.acquire(candidate, &planned.demand).await?;
+    exchange.note(|record| {
+        record.granted_at = Some(Instant::now());
+        record.loaded = permit.loaded;
+    });
     let response = routed::stack()
         .oneshot(Routed {
-            app: planned.app.clone(),
+            app: app.clone(),
             config: Arc::clone(&planned.config),
             exchange: Arc::clone(exchange),
             body: planned.body.clone(),
             peek: Arc::clone(&planned.peek),
-            candidate,
+            candidate: candidate.clone(),
             permit,
             key: planned.key.clone(),
-            defaults: crucible_config::checked::RequestDefaults::default(),
+            defaults: RequestDefaults::default(),
         })
         .await?;
     if let Some(conversation) = planned.demand.conversation {
-        planned.app.router.stick(conversation, exchange);
+        app.router.stick(conversation, candidate);
     }
     Ok(response)
+}
+
+fn fell_back(planned: &Planned, from: &Candidate, to: &Candidate, error: Option<&Error>) {
+    let outcome = match error {
+        None => Outcome::Ok,
+        Some(_) => Outcome::Error,
+    };
+    planned
+        .app
+        .metrics
+        .fallback(&from.engine, &to.engine, FallbackReason::Connect, outcome);
 }

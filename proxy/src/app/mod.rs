@@ -5,7 +5,7 @@ mod chat;
 pub(crate) mod exchange;
 mod models;
 pub(crate) mod request_id;
-mod respond;
+pub(crate) mod respond;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -20,6 +20,7 @@ use axum::{
 use crucible_config::Live;
 use crucible_router::{refusal::Refusal, router::Router};
 use http::{HeaderName, HeaderValue, Method, header};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
@@ -89,6 +90,13 @@ impl App {
     }
 }
 
+impl App {
+    /// Brings the gauges up to this moment.
+    pub(crate) async fn observe(&self) {
+        self.metrics.update_view(&*self.router.fresh_view().await);
+    }
+}
+
 impl std::ops::Deref for App {
     type Target = Shared;
 
@@ -97,21 +105,22 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The outer stack, from the accepted connection to the path table.
+/// The outer stack around the paths of the main listener, from the accepted connection to the
+/// path table.
 ///
 /// The inner one, from a routed request to the engine's bytes, is [`crate::routed::stack`].
-pub fn edge(
-    app: &App,
-) -> impl Service<
-    http::Request<hyper::body::Incoming>,
-    Response = Response,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static {
+pub fn edge(app: &App) -> impl Edge {
+    stack(app, paths())
+}
+
+/// The same stack around the paths of `metrics_listen`.
+pub fn metrics_edge(app: &App) -> impl Edge {
+    stack(app, admin::metrics_paths())
+}
+
+fn stack(app: &App, paths: Routes<App>) -> impl Edge {
     ServiceBuilder::new()
-        .map_request(|request: http::Request<hyper::body::Incoming>| request.map(Body::new))
+        .map_request(|request: http::Request<Incoming>| request.map(Body::new))
         // First, so that every answer carries an id, also those of the layers below.
         .map_request(request_id::drop_insane)
         .layer(SetRequestIdLayer::new(
@@ -126,24 +135,44 @@ pub fn edge(
         // Counts and logs what the layers below answer; the one place where metrics are written.
         .layer(account::Layer::new(app.clone()))
         // A panic costs one request, and the accounting above still sees a 500.
+        .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(respond::panicked))
         // Host, Origin, key and rate, before a byte of the body is read.
         .layer(middleware::from_fn_with_state(app.clone(), judge))
         // After the Origin was judged: preflights of allowed origins are answered here.
         .layer(cors(app))
-        .service(paths(app))
+        .service(
+            paths
+                .fallback(respond::unknown_path)
+                .method_not_allowed_fallback(respond::wrong_method)
+                .with_state(app.clone()),
+        )
+}
+
+/// What a listener serves.
+pub trait Edge:
+    Service<http::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Edge for S where
+    S: Service<http::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
 }
 
 /// The path table.
-fn paths(app: &App) -> Routes {
+fn paths() -> Routes<App> {
     Routes::new()
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .merge(admin::paths())
-        .fallback(respond::unknown_path)
-        .method_not_allowed_fallback(respond::wrong_method)
-        .with_state(app.clone())
 }
 
 /// Host, Origin and key; closed management paths; then the key's rate.

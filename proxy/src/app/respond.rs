@@ -1,13 +1,15 @@
 //! Answers of Crucible's own: errors in the client's dialect, unknown paths, panics.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use axum::{
     body::Body,
     extract::{OriginalUri, Request},
     response::Response,
 };
-use http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use crucible_router::plan::Reason;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 
 use crate::error::{Error, Kind};
@@ -33,6 +35,15 @@ pub(super) const EXPOSED: [HeaderName; 7] = [
     X_DEFAULTS,
     X_NOTE,
 ];
+
+/// What an answer says about its making.
+pub(crate) struct Told {
+    pub(crate) engine: Arc<str>,
+    pub(crate) model: Arc<str>,
+    pub(crate) reason: Reason,
+    pub(crate) defaults: Vec<&'static str>,
+    pub(crate) notes: Vec<String>,
+}
 
 /// An error as an answer; it also rides along for the accounting.
 pub(crate) fn refuse(error: Error) -> Response {
@@ -73,6 +84,45 @@ pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Respon
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+// === impl Told ===
+
+impl Told {
+    /// An event stream.
+    pub(crate) fn stream(&self, body: Body) -> Response {
+        let mut response = typed("text/event-stream", body);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.put(response.headers_mut());
+        response
+    }
+
+    /// One JSON.
+    pub(crate) fn whole(&self, body: Bytes) -> Response {
+        let mut response = typed("application/json", body);
+        self.put(response.headers_mut());
+        response
+    }
+
+    fn put(&self, headers: &mut HeaderMap) {
+        let mut insert = |name: HeaderName, text: &str| {
+            // A model's name may hold what no header may; the answer is worth more than the header.
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        };
+        insert(X_ENGINE, &self.engine);
+        insert(X_MODEL, &self.model);
+        insert(X_REASON, self.reason.as_str());
+        if !self.defaults.is_empty() {
+            insert(X_DEFAULTS, &self.defaults.join(","));
+        }
+        if !self.notes.is_empty() {
+            insert(X_NOTE, &self.notes.join("; "));
+        }
+    }
 }
 
 pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Response {

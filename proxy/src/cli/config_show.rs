@@ -10,7 +10,8 @@ use super::{
 };
 
 pub(super) fn run(common: &Common, origin: bool, as_json: bool) -> Result<(), Failure> {
-    let loaded = layers::load(&sources::sources(common, &ServeArgs::default())).map_err(|problems| sources::broken(&problems))?;
+    let loaded = layers::load(&sources::sources(common, &ServeArgs::default()))
+        .map_err(|problems| sources::broken(&problems))?;
     if as_json {
         let values: Map<String, Value> = loaded
             .shown

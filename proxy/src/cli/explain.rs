@@ -7,11 +7,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{
-    Common, ExplainArgs, Failure, ServeArgs,
-    models::look,
-    output::say,
-    serve::runtime,
-    sources,
+    Common, ExplainArgs, Failure, ServeArgs, models::look, output::say, serve::runtime, sources,
 };
 use crate::{admin, error::Error};
 
@@ -24,7 +20,8 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
             .map_err(|e| Failure::wrong(format!("standard input: {e}")))?;
         Bytes::from(body)
     } else {
-        let body = json!({ "model": args.subject, "messages": [{ "role": "user", "content": "" }] });
+        let body =
+            json!({ "model": args.subject, "messages": [{ "role": "user", "content": "" }] });
         Bytes::from(body.to_string())
     };
     let config = sources::load(common, &ServeArgs::default())?;
@@ -56,7 +53,9 @@ fn readable(explained: &Value) -> String {
         word(&explained["engine"]),
         word(&explained["reason"]),
     );
-    let candidates: &[Value] = explained["candidates"].as_array().map_or(&[], Vec::as_slice);
+    let candidates: &[Value] = explained["candidates"]
+        .as_array()
+        .map_or(&[], Vec::as_slice);
     for (i, candidate) in candidates.iter().enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(
@@ -74,12 +73,21 @@ fn readable(explained: &Value) -> String {
     }
     if let Some(defaults) = explained["defaults"].as_object() {
         for (name, filled) in defaults {
-            let _ = writeln!(text, "  {name} = {} (from {})", filled["value"], word(&filled["from"]));
+            let _ = writeln!(
+                text,
+                "  {name} = {} (from {})",
+                filled["value"],
+                word(&filled["from"])
+            );
         }
     }
     let context = &explained["context"];
     if !context.is_null() {
-        let _ = write!(text, "  context needed {}, given {}", context["needed"], context["given"]);
+        let _ = write!(
+            text,
+            "  context needed {}, given {}",
+            context["needed"], context["given"]
+        );
     }
     text
 }

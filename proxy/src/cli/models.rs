@@ -1,10 +1,11 @@
 //! `crucible models`: what the engines have, and what is loaded.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crucible_config::Live;
 use crucible_router::{
     catalog::{ModelInfo, ModelKind},
+    discovery,
     event::Silent,
     router::Router,
     view::{EngineView, View},
@@ -54,10 +55,12 @@ pub(super) async fn look<T>(
     let router = Router::start(
         Arc::new(move || source.current()),
         config.subscribe(),
+        discovery::places(Path::new("/")),
         Arc::new(Silent),
         &tracker,
         cancel.clone(),
-    );
+    )
+    .map_err(|e| Failure::wrong(e.to_string()))?;
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
     let answer = question(&router);

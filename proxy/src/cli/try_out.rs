@@ -5,18 +5,16 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use crucible_config::{Live, checked::Config};
 use crucible_router::{
     catalog::ModelKind,
-    event::Silent,
     router::Router,
     view::{EngineView, View},
 };
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use tokio::time::{Duration, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Common, Failure, TryArgs,
+    models::look,
     output::{complain, say},
     serve::{runtime, start},
     sources,
@@ -30,8 +28,6 @@ use crate::{
 
 /// What the first answer is asked.
 const QUESTION: &str = "In one sentence: what is a crucible?";
-/// Longest look around for engines that are there.
-const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
     let config = sources::load(common, &args.serve)?;
@@ -93,22 +89,7 @@ async fn found(config: &Live, args: &TryArgs) -> Option<String> {
         return None;
     }
     say("Looking for LM Studio, Ollama and llama.cpp ...");
-    let tracker = TaskTracker::new();
-    let cancel = CancellationToken::new();
-    let source = config.clone();
-    let router = Router::start(
-        std::sync::Arc::new(move || source.current()),
-        config.subscribe(),
-        std::sync::Arc::new(Silent),
-        &tracker,
-        cancel.clone(),
-    );
-    // An engine that is slow to answer now is found by the instance later.
-    let _ = timeout(LOOK, router.settled()).await;
-    let view = router.view();
-    cancel.cancel();
-    tracker.close();
-    let _ = timeout(LOOK, tracker.wait()).await;
+    let view = look(config, Router::view).await.ok()?;
     let choice = smallest(&view);
     match &choice {
         Some((engine, model)) => say(&format!("Found {} with {model}.", engine.name)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_config::{
     Config, layers,
-    tuning::report::{self, State},
+    tuning::{self, State},
 };
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
     let running = runtime()?.block_on(ask(&loaded.config));
     let report = match running {
         Some(report) => report,
-        None => serde_json::to_value(report::report(&loaded.config))
+        None => serde_json::to_value(tuning::report(&loaded.config))
             .map_err(|e| Failure::wrong(e.to_string()))?,
     };
     if as_json {

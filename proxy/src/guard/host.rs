@@ -133,9 +133,15 @@ mod tests {
     fn no_host_or_two_are_bad_requests() {
         let uri = Uri::from_static("/v1/models");
         let mut headers = HeaderMap::new();
-        assert_eq!(requested(&uri, &headers).unwrap_err().kind, Kind::BadRequest);
+        assert_eq!(
+            requested(&uri, &headers).unwrap_err().kind,
+            Kind::BadRequest
+        );
         headers.append(HOST, http::HeaderValue::from_static("a"));
         headers.append(HOST, http::HeaderValue::from_static("b"));
-        assert_eq!(requested(&uri, &headers).unwrap_err().kind, Kind::BadRequest);
+        assert_eq!(
+            requested(&uri, &headers).unwrap_err().kind,
+            Kind::BadRequest
+        );
     }
 }

@@ -188,9 +188,19 @@ mod tests {
     #[test]
     fn a_foreign_host_is_told_before_a_missing_key() {
         let config = with_key();
-        let kind = try_judge(&config, &Method::GET, "/v1/models", &[("host", "evil.example")]);
+        let kind = try_judge(
+            &config,
+            &Method::GET,
+            "/v1/models",
+            &[("host", "evil.example")],
+        );
         assert_eq!(kind.unwrap_err(), Kind::HostNotAllowed);
-        let kind = try_judge(&config, &Method::GET, "/v1/models", &[("host", "localhost")]);
+        let kind = try_judge(
+            &config,
+            &Method::GET,
+            "/v1/models",
+            &[("host", "localhost")],
+        );
         assert_eq!(kind.unwrap_err(), Kind::InvalidApiKey);
     }
 

@@ -88,8 +88,8 @@ pub(crate) struct RelayBody<B> {
     events: u64,
     turn: u32,
     complete_at: Option<Instant>,
-    /// The last poll handed something out, so the time since is the client's.
-    handed_out: bool,
+    /// When the last poll handed something out: the time since is the client's.
+    handed_out: Option<Instant>,
     ended: bool,
 }
 
@@ -126,7 +126,7 @@ where
             events: 0,
             turn: 0,
             complete_at: None,
-            handed_out: false,
+            handed_out: None,
             ended: false,
         }
     }
@@ -225,7 +225,7 @@ where
             }
             let at = match self.clocks.due(now) {
                 Due::Missed(Missed::Idle) if self.prefill.others() => {
-                    self.clocks.excuse(now);
+                    self.clocks.heard(now);
                     continue;
                 }
                 Due::Missed(missed) => return Poll::Ready(self.over(Err(timed_out(missed)))),
@@ -312,8 +312,8 @@ where
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if std::mem::take(&mut self.handed_out) {
-            self.clocks.excuse(Instant::now());
+        if let Some(at) = self.handed_out.take() {
+            self.clocks.excuse(at.elapsed());
         }
         while !self.ended && self.ready_bytes() < self.buffer {
             if self.turn >= TURN {
@@ -339,9 +339,10 @@ where
             }
         }
         if let Some(bytes) = self.join() {
-            self.clocks.spoke(Instant::now());
+            let now = Instant::now();
+            self.clocks.spoke(now);
             self.watch.sent(bytes.len());
-            self.handed_out = true;
+            self.handed_out = Some(now);
             return Poll::Ready(Some(bytes));
         }
         if self.ended {

@@ -60,7 +60,7 @@ impl Clocks {
         }
     }
 
-    /// Bytes of the engine came.
+    /// Bytes of the engine came, or its silence has a known cause (another request's prompt).
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
     }
@@ -70,10 +70,9 @@ impl Clocks {
         self.first_token = true;
     }
 
-    /// Silence up to now was not the engine's: the client did not read, or another request's
-    /// prompt was being read.
-    pub(super) fn excuse(&mut self, now: Instant) {
-        self.heard_at = self.heard_at.max(now);
+    /// So much of the silence was not the engine's: the client did not read.
+    pub(super) fn excuse(&mut self, silence: Duration) {
+        self.heard_at += silence;
     }
 
     /// Bytes went to the client.
@@ -143,7 +142,7 @@ mod tests {
         let mut clocks = Clocks::new(BUDGETS, start);
         clocks.token();
         clocks.heard(at(1));
-        clocks.excuse(at(29));
+        clocks.excuse(Duration::from_secs(28));
         clocks.spoke(at(55));
         assert_eq!(clocks.due(at(58)), Due::At(at(59)));
     }

@@ -76,6 +76,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_beyond_the_cap_is_an_error() {
         let body = http_body_util::Full::new(Bytes::from_static(b"0123456789"));
-        assert_eq!(collect(body, 9, soon()).await.unwrap_err().kind, Kind::EngineError);
+        assert_eq!(
+            collect(body, 9, soon()).await.unwrap_err().kind,
+            Kind::EngineError
+        );
     }
 }

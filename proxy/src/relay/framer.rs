@@ -110,7 +110,11 @@ impl Framer {
             return 0;
         }
         self.begun = true;
-        if bytes.starts_with(&BOM) { BOM.len() } else { 0 }
+        if bytes.starts_with(&BOM) {
+            BOM.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -141,7 +145,11 @@ mod tests {
 
     #[test]
     fn every_line_ending_ends_events() {
-        for text in ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"] {
+        for text in [
+            "data: a\n\ndata: b\n\n",
+            "data: a\r\n\r\ndata: b\r\n\r\n",
+            "data: a\r\rdata: b\r\r",
+        ] {
             let (events, tail) = events(&[text.as_bytes()]);
             assert_eq!(events.len(), 2, "{text:?}");
             assert_eq!(events.concat(), text.as_bytes());

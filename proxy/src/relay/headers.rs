@@ -55,7 +55,12 @@ mod tests {
 
     #[test]
     fn only_a_number_of_seconds_is_a_wait() {
-        for (value, wait) in [("7", Some(7)), (" 7 ", Some(7)), ("soon", None), ("-1", None)] {
+        for (value, wait) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("soon", None),
+            ("-1", None),
+        ] {
             let mut engine = HeaderMap::new();
             engine.insert(header::RETRY_AFTER, value.parse().unwrap());
             assert_eq!(retry_after(&engine), wait);

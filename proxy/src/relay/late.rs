@@ -128,7 +128,10 @@ mod tests {
         let answer = commit(pending, secs(20), Response::default, |_| {}).await;
         let body = answer.unwrap().into_body().collect().await.unwrap();
         let text = body.to_bytes();
-        assert_eq!(text, ": crucible\n\n: crucible\n\n: crucible\n\ndata: x\n\n");
+        assert_eq!(
+            text,
+            ": crucible\n\n: crucible\n\n: crucible\n\ndata: x\n\n"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +147,10 @@ mod tests {
         .await;
         let body = answer.unwrap().into_body().collect().await.unwrap();
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-        assert!(text.contains("\"code\":\"load_timeout\"") && text.ends_with("}\n\n"), "{text}");
+        assert!(
+            text.contains("\"code\":\"load_timeout\"") && text.ends_with("}\n\n"),
+            "{text}"
+        );
         assert!(!text.contains("[DONE]"));
         assert_eq!(told.recv().unwrap(), Kind::LoadTimeout);
     }

@@ -132,26 +132,26 @@ impl Transcode for Passthrough {
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
         let mut progress = Progress::default();
         let tail = self.framer.tail();
-        if is_whole(&tail)
-            && !matches!(self.watch.see(&tail, &mut progress)?, Verdict::Drop)
-        {
+        if is_whole(&tail) && !matches!(self.watch.see(&tail, &mut progress)?, Verdict::Drop) {
             let mut whole = BytesMut::from(&tail[..]);
             whole.extend_from_slice(b"\n\n");
             out.push_back(whole.freeze());
         }
         if !self.watch.complete() {
-            return Err(if self.watch.content == 0 && (self.watch.done || tail.is_empty()) {
-                Error::new(
-                    Kind::EngineError,
-                    "the engine's stream ended without an answer; LM Studio does so when the \
+            return Err(
+                if self.watch.content == 0 && (self.watch.done || tail.is_empty()) {
+                    Error::new(
+                        Kind::EngineError,
+                        "the engine's stream ended without an answer; LM Studio does so when the \
                      prompt is longer than its context",
-                )
-            } else {
-                Error::new(
-                    Kind::EngineCut,
-                    "the engine's stream was cut before its end",
-                )
-            });
+                    )
+                } else {
+                    Error::new(
+                        Kind::EngineCut,
+                        "the engine's stream was cut before its end",
+                    )
+                },
+            );
         }
         if !self.watch.done {
             out.push_back(Bytes::from_static(DONE));

@@ -6,7 +6,7 @@ use crucible_config::checked::{Filled, RequestDefaults};
 use tower::{Layer, Service};
 
 use super::{Ready, Routed};
-use crate::body::Peek;
+use crate::body::peek::Peek;
 
 /// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGa
                 routed.key.as_deref(),
             );
             let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
-            routed.defaults = gaps(&routed.peek, configured, honours_penalties);
+            routed.defaults = gaps(&routed.body, &routed.peek, configured, honours_penalties);
         }
         self.0.call(routed)
     }
@@ -55,11 +55,13 @@ impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGa
 /// The configured defaults that the request does not set. MLX does not know penalties (LM Studio
 /// 0.4, `mlx_engine/generate.py`), so none are sent there.
 pub(crate) fn gaps(
+    body: &[u8],
     peek: &Peek,
     configured: RequestDefaults,
     honours_penalties: bool,
 ) -> RequestDefaults {
-    let gap = |name: &str, filled: Option<Filled<f64>>| filled.filter(|_| !peek.has(name));
+    let gap =
+        |name: &str, filled: Option<Filled<f64>>| filled.filter(|_| peek.raw(body, name).is_none());
     let penalty = |name: &str, filled| gap(name, filled).filter(|_| honours_penalties);
     RequestDefaults {
         temperature: gap("temperature", configured.temperature),

@@ -3,7 +3,7 @@
 //! Applied anew for each candidate of the plan, since what is filled in and which dialect is
 //! spoken depend on the engine and the model.
 
-mod defaults;
+pub(crate) mod defaults;
 mod dialect;
 mod relay;
 
@@ -24,7 +24,7 @@ pub(crate) use relay::Relay;
 
 use crate::{
     app::{App, exchange::Exchange},
-    body::Peek,
+    body::peek::Peek,
     error::Error,
 };
 
@@ -44,8 +44,8 @@ pub(crate) struct Routed {
 }
 
 /// `Defaults -> Dialect -> Relay`.
-pub(crate) fn stack() -> impl Service<Routed, Response = Response, Error = Error, Future: Send> + Clone
-{
+pub(crate) fn stack()
+-> impl Service<Routed, Response = Response, Error = Error, Future: Send> + Clone {
     ServiceBuilder::new()
         // What the client left open, decided per engine, model and key.
         .layer(Defaults)
@@ -57,4 +57,3 @@ pub(crate) fn stack() -> impl Service<Routed, Response = Response, Error = Error
 
 /// tower's readiness, which none of these services needs.
 pub(crate) type Ready = std::task::Poll<Result<(), Error>>;
-

@@ -87,9 +87,7 @@ impl Socket {
             if reply.sent == reply.bytes.len() {
                 break;
             }
-            let n = ready!(
-                Pin::new(&mut self.stream).poll_write(cx, &reply.bytes[reply.sent..])
-            )?;
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &reply.bytes[reply.sent..]))?;
             if n == 0 {
                 break;
             }

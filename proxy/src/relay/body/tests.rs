@@ -25,7 +25,9 @@ impl Body for Fed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(|f| f.map(Frame::data)))
+        self.0
+            .poll_recv(cx)
+            .map(|frame| frame.map(|f| f.map(Frame::data)))
     }
 }
 
@@ -152,7 +154,10 @@ async fn a_gap_of_29_seconds_passes_and_one_of_31_ends_in_band() {
         let _ = engine.send(Ok(token(2))).await;
     };
     let (sent, ()) = tokio::join!(text(body), feed);
-    assert!(sent.contains("\"t1\"") && !sent.contains("\"t2\""), "{sent}");
+    assert!(
+        sent.contains("\"t1\"") && !sent.contains("\"t2\""),
+        "{sent}"
+    );
     assert!(sent.contains("\"code\":\"idle_timeout\""), "{sent}");
     assert!(!sent.contains("[DONE]"));
     assert_eq!(bench.heard.ends(), [End::Failed(Kind::IdleTimeout)]);
@@ -212,7 +217,10 @@ async fn a_cut_is_told_after_what_came_before_it() {
         .await
         .unwrap();
     let sent = text(body).await;
-    assert!(sent.contains("\"t1\"") && sent.contains("\"code\":\"engine_cut\""), "{sent}");
+    assert!(
+        sent.contains("\"t1\"") && sent.contains("\"code\":\"engine_cut\""),
+        "{sent}"
+    );
     assert!(!sent.contains("[DONE]"));
 }
 

@@ -118,8 +118,15 @@ fn a_cut_at_any_byte_gives_whole_events_and_an_error() {
     for cut in 1..ANSWER.len() {
         let (text, _, failed) = whole(&ANSWER[..cut]);
         // From the finish chunk's last byte on, the answer is whole.
-        assert_eq!(failed.is_none(), cut >= end_of_finish, "cut at {cut}: {text}");
-        assert!(text.is_empty() || text.ends_with("\n\n"), "cut at {cut}: {text:?}");
+        assert_eq!(
+            failed.is_none(),
+            cut >= end_of_finish,
+            "cut at {cut}: {text}"
+        );
+        assert!(
+            text.is_empty() || text.ends_with("\n\n"),
+            "cut at {cut}: {text:?}"
+        );
     }
 }
 

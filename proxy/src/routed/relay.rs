@@ -1,0 +1,405 @@
+//! Sends, waits for the headers, judges the first event, and hands out the answer. The permit
+//! lives in the answer's body from here on.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use crucible_config::checked::{Device, EngineKind};
+use crucible_router::{health::Outcome, permit::Permit, predict};
+use futures_util::future::BoxFuture;
+use http::{StatusCode, header};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tower::Service;
+
+use super::{Outgoing, Ready, Shape};
+use crate::{
+    app::{
+        App,
+        exchange::{Exchange, Phase},
+        respond::Told,
+    },
+    dialect::engine_error::{engine_error, error_in_success},
+    error::{Error, Kind},
+    metrics::{AbortCause, InFlightGuard, Metrics, StreamClock, UpstreamError},
+    relay::{
+        Budgets,
+        body::{End, Parts, RelayBody, Watch},
+        collect::collect,
+        headers, late,
+        transcode::Usage,
+    },
+};
+
+/// Most of an engine's error body that is read.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// The innermost service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relay;
+
+/// The permit of a sent request. A client that leaves while LM Studio reads its prompt does not
+/// free the engine: prefill cannot be interrupted there (LM Studio 0.4), so the permit stays for
+/// the time that it is predicted to take.
+struct Held {
+    permit: Option<Permit>,
+    exchange: Arc<Exchange>,
+    prefill: Duration,
+    _in_flight: InFlightGuard,
+}
+
+/// Writes what a stream does into the exchange and the metrics.
+struct Account {
+    exchange: Arc<Exchange>,
+    metrics: Metrics,
+    engine: Arc<str>,
+    clock: StreamClock,
+    bytes: u64,
+    flushes: u64,
+}
+
+// === impl Relay ===
+
+impl Service<Outgoing> for Relay {
+    type Response = Response;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+        Box::pin(relay(outgoing))
+    }
+}
+
+async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
+    let app = outgoing.routed.app.clone();
+    let engine = Arc::clone(&outgoing.routed.permit.engine);
+    let result = exchange(outgoing).await;
+    if let Err(error) = &result {
+        if let Some(kind) = upstream_error(error.kind) {
+            app.metrics.upstream_error(&engine, kind);
+        }
+        app.router.report(&engine, outcome(error.kind));
+    }
+    result
+}
+
+async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
+    let Outgoing {
+        routed,
+        request,
+        shape,
+        defaults,
+        notes,
+        idle,
+    } = outgoing;
+    let app = routed.app;
+    let timeouts = routed.config.timeouts;
+    let told = Told {
+        engine: Arc::clone(&routed.permit.engine),
+        model: Arc::clone(&routed.permit.model),
+        reason: routed.candidate.reason,
+        defaults: defaults.clone(),
+        notes,
+    };
+    let kind = routed.permit.kind;
+    let prefill = app
+        .prefills
+        .enter(&routed.permit.engine, &routed.permit.instance);
+    let sent_at = Instant::now();
+    routed.exchange.note(|record| {
+        record.sent_at = Some(sent_at);
+        record.phase = Phase::Prefill;
+        record.defaults = defaults;
+    });
+    let expected = expected_prefill(&app, &told.engine, routed.peek.estimated_prompt_tokens());
+    let held = Held {
+        prefill: expected,
+        exchange: Arc::clone(&routed.exchange),
+        _in_flight: app.metrics.in_flight(&told.engine),
+        permit: Some(routed.permit),
+    };
+    // A long prompt on a slow engine takes what it takes.
+    let first_token = timeouts.first_token.max(expected * 3);
+    let budget = match shape {
+        Shape::Whole => timeouts.response,
+        Shape::Stream(_) | Shape::Aggregate(_) => first_token,
+    };
+    let response = timeout_at(sent_at + budget, app.upstream.send(request))
+        .await
+        .map_err(|_| no_headers(&shape))??;
+    app.metrics
+        .upstream_response(&told.engine, response.status());
+    let response = succeeded(kind, response, sent_at + budget).await?;
+    app.router.report(&told.engine, Outcome::Answered);
+    let account = Account::new(&app, &routed.exchange, &told.engine);
+    let cap = routed.config.limits.event;
+    let parts = |transcode, account: Account, upstream: Incoming, guard: Held| Parts {
+        upstream,
+        transcode,
+        buffer: routed.config.tuning.lmstudio.stream_buffer_size,
+        budgets: Budgets {
+            first_token,
+            idle,
+            heartbeat: Some(late::EVERY),
+        },
+        sent_at,
+        watch: Box::new(account) as Box<dyn Watch>,
+        guard: Box::new(guard) as Box<dyn Send>,
+        prefill,
+        ending: app.ending.clone().cancelled_owned(),
+    };
+    match shape {
+        Shape::Stream(transcode) => {
+            is_stream(kind, &response)?;
+            let body = RelayBody::new(parts(transcode, account, response.into_body(), held));
+            let body = body.started().await?;
+            Ok(told.stream(Body::new(body)))
+        }
+        Shape::Aggregate(transcode) => {
+            let body = RelayBody::new(parts(transcode, account, response.into_body(), held));
+            Ok(told.whole(body.gathered().await?))
+        }
+        Shape::Whole => {
+            let deadline = sent_at + timeouts.response;
+            let whole = collect(response.into_body(), cap, deadline).await?;
+            drop(held);
+            read_whole(kind, &routed.exchange, &whole)?;
+            Ok(told.whole(whole))
+        }
+    }
+}
+
+/// How long the prompt is predicted to take.
+fn expected_prefill(app: &App, engine: &str, prompt_tokens: u64) -> Duration {
+    let view = app.router.view();
+    let device = view.engine(engine).map_or(Device::Cpu, |e| e.device);
+    Duration::from_secs(prompt_tokens / predict::prefill_rate(device).max(1))
+}
+
+/// Status and form of an answer; anything but a success is read and told in one form.
+async fn succeeded(
+    kind: EngineKind,
+    response: http::Response<Incoming>,
+    deadline: Instant,
+) -> Result<http::Response<Incoming>, Error> {
+    if response.status() == StatusCode::OK {
+        return Ok(response);
+    }
+    let status = response.status();
+    let wait = headers::retry_after(response.headers());
+    let body = collect(response.into_body(), ERROR_BODY, deadline)
+        .await
+        .unwrap_or_default();
+    if status.is_success() {
+        return Err(Error::new(
+            Kind::EngineError,
+            format!("the engine answered {status} without an answer"),
+        ));
+    }
+    let mut error = engine_error(kind, status, &body);
+    if let Some(seconds) = wait {
+        error = error.retry_after(seconds);
+    }
+    Err(error)
+}
+
+/// A stream must be one: an HTML page or a JSON error in a 200 is not.
+fn is_stream(kind: EngineKind, response: &http::Response<Incoming>) -> Result<(), Error> {
+    let content_type = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let fits = match kind {
+        EngineKind::Ollama => !content_type.starts_with("text/html"),
+        _ => content_type.starts_with("text/event-stream") || content_type.is_empty(),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::EngineError,
+        format!("the engine answered {content_type:.60} instead of an event stream"),
+    ))
+}
+
+/// Usage and hidden errors of an answer that is one JSON.
+fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<(), Error> {
+    if let Some(error) = error_in_success(kind, whole) {
+        return Err(error);
+    }
+    let answer: Answer = serde_json::from_slice(whole).map_err(|_| {
+        Error::new(
+            Kind::EngineError,
+            "the engine's answer is not the JSON of a chat completion",
+        )
+    })?;
+    if let Some(usage) = answer.usage {
+        exchange.note(|record| {
+            record.usage = Some(Usage {
+                prompt: usage.prompt_tokens,
+                completion: usage.completion_tokens,
+                cached: None,
+                reasoning: None,
+            });
+        });
+    }
+    Ok(())
+}
+
+/// What is read of a whole answer; the rest passes unseen.
+#[derive(serde::Deserialize)]
+struct Answer {
+    /// Present in every chat completion.
+    #[serde(rename = "choices")]
+    _choices: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    usage: Option<Counts>,
+}
+
+#[derive(serde::Deserialize)]
+struct Counts {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+fn no_headers(shape: &Shape) -> Error {
+    match shape {
+        Shape::Whole => Error::new(
+            Kind::ResponseTimeout,
+            "the engine did not answer within timeouts.response",
+        ),
+        Shape::Stream(_) | Shape::Aggregate(_) => Error::new(
+            Kind::FirstTokenTimeout,
+            "the engine did not answer within timeouts.first_token",
+        ),
+    }
+}
+
+const fn upstream_error(kind: Kind) -> Option<UpstreamError> {
+    match kind {
+        Kind::EngineUnreachable => Some(UpstreamError::Connect),
+        Kind::EngineError => Some(UpstreamError::Http5xx),
+        Kind::EngineCut => Some(UpstreamError::Truncated),
+        Kind::FirstTokenTimeout => Some(UpstreamError::FirstTokenTimeout),
+        Kind::IdleTimeout => Some(UpstreamError::IdleTimeout),
+        Kind::ResponseTimeout => Some(UpstreamError::ResponseTimeout),
+        Kind::QueueFull => Some(UpstreamError::Http429),
+        _ => None,
+    }
+}
+
+/// What a failed attempt says about the engine's health.
+const fn outcome(kind: Kind) -> Outcome {
+    match kind {
+        Kind::EngineUnreachable => Outcome::ConnectFailed,
+        Kind::EngineError | Kind::EngineCut => Outcome::ServerFailed,
+        _ => Outcome::Answered,
+    }
+}
+
+// === impl Held ===
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
+        let (sent_at, reading) = self.exchange.note(|record| {
+            (
+                record.sent_at,
+                record.phase == Phase::Prefill && record.error.is_none(),
+            )
+        });
+        if permit.kind == EngineKind::Lmstudio
+            && reading
+            && self.exchange.tokens() == 0
+            && let Some(sent_at) = sent_at
+        {
+            permit.release_after(self.prefill.saturating_sub(sent_at.elapsed()));
+        }
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    fn new(app: &App, exchange: &Arc<Exchange>, engine: &Arc<str>) -> Self {
+        Self {
+            exchange: Arc::clone(exchange),
+            metrics: app.metrics.clone(),
+            engine: Arc::clone(engine),
+            clock: app.metrics.stream_clock(engine),
+            bytes: 0,
+            flushes: 0,
+        }
+    }
+}
+
+impl Watch for Account {
+    fn content(&mut self, n: u32, now: Instant) {
+        if self.clock.first().is_none() {
+            self.exchange.note(|record| {
+                record.first_token_at = Some(now);
+                record.phase = Phase::Stream;
+            });
+        }
+        self.clock.content(now.into_std());
+        self.exchange.add_tokens(n);
+    }
+
+    fn usage(&mut self, usage: Usage) {
+        self.exchange.note(|record| record.usage = Some(usage));
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.flushes += 1;
+    }
+
+    fn ended(&mut self, end: End) {
+        let span = self.clock.span();
+        let (bytes, flushes) = (self.bytes, self.flushes);
+        self.exchange.note(|record| {
+            record.output_time = span;
+            record.stream_bytes = bytes;
+            record.stream_flushes = flushes;
+            match end {
+                End::Complete => {}
+                End::Failed(kind) => {
+                    record.error = Some(kind);
+                    record.abort = Some(abort_cause(kind));
+                }
+                End::ClientGone => record.abort = Some(AbortCause::ClientGone),
+            }
+        });
+        if let End::Failed(kind) = end
+            && bytes > 0
+            && let Some(kind) = upstream_error(kind)
+        {
+            self.metrics.upstream_error(&self.engine, kind);
+        }
+    }
+}
+
+const fn abort_cause(kind: Kind) -> AbortCause {
+    match kind {
+        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
+        Kind::IdleTimeout => AbortCause::IdleTimeout,
+        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
+        Kind::EngineCut => AbortCause::UpstreamCut,
+        Kind::Draining => AbortCause::Shutdown,
+        _ => AbortCause::UpstreamBadData,
+    }
+}
