@@ -1,3 +1,4 @@
-//! End-to-end tests, one file per behaviour.
+//! End-to-end tests by behaviour, through the real binary over real sockets.
 
+mod chat;
 mod dashboards;
