@@ -1,11 +1,11 @@
 //! Views and configurations for the tests of the plan.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use crucible_config::{
-    Config, Flags,
+    Config, Sources,
     checked::{Device, EngineKind},
-    layers::load_text,
+    load,
 };
 
 use crate::{
@@ -116,8 +116,13 @@ pub(crate) fn config(text: &str) -> Config {
         _ => text.split_once("\n\n").unwrap_or((text, "")),
     };
     let text = format!("{top}\n{engines}\n{tables}");
-    let file = Some((Path::new("crucible.toml"), Ok(text)));
-    load_text(file, &[], &Flags::default())
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    load(&sources)
         .unwrap_or_else(|problems| panic!("{problems}"))
         .config
 }

@@ -1,5 +1,9 @@
 //! What to say of a name that no engine has.
 
+use std::borrow::Cow;
+
+use crucible_config::glob;
+
 use super::names::{Scope, stem};
 use crate::{catalog::ModelKind, refusal::Refusal};
 
@@ -14,9 +18,9 @@ impl Scope<'_> {
     /// 404: the nearest names, and the line that would map this one.
     pub(super) fn unknown(&self) -> Refusal {
         let name = self.name_shown();
-        let literal = |alias: &&str| !crucible_config::glob::is_glob(alias);
+        let is_literal = |alias: &&str| !glob::is_glob(alias);
         let aliases = self.config.models.iter().flat_map(|m| &m.aliases);
-        let aliases = aliases.map(String::as_str).filter(literal);
+        let aliases = aliases.map(String::as_str).filter(is_literal);
         let models = self.models().map(|(_, model)| &*model.id);
         let virtuals = self.config.virtual_models.keys().map(String::as_str);
         let mut scored: Vec<(f64, &str)> = models
@@ -56,9 +60,21 @@ impl Scope<'_> {
         format!(
             "[[model]] name = {}, aliases = [{}]",
             toml_text(target),
-            toml_text(name)
+            toml_text(&literal(name))
         )
     }
+}
+
+/// A name as an alias that matches nothing else.
+fn literal(name: &str) -> Cow<'_, str> {
+    if !glob::is_glob(name) {
+        return Cow::Borrowed(name);
+    }
+    let escaped = name.chars().map(|c| match c {
+        '*' | '?' | '[' | ']' | '{' | '}' | '\\' => format!("[{c}]"),
+        _ => c.to_string(),
+    });
+    Cow::Owned(escaped.collect())
 }
 
 /// A TOML string: JSON's escapes are a subset of TOML's.

@@ -164,21 +164,22 @@ impl<'a> Scope<'a> {
 
     /// Puts the decided one of `auto` first.
     fn decide_auto(&self, hits: &mut Vec<Hit<'a>>, sticky: Option<&Place>) {
+        let first_token = |hit: &Hit<'_>| self.predicted(hit);
         if let Some(place) = sticky.filter(|_| self.demand.later_turn)
             && self.stick(hits, place)
         {
+            hits[1..].sort_by_key(first_token);
             return;
         }
         if hits.len() < 2 {
             return;
         }
-        let first_token = |hit: &Hit<'_>| self.predicted(hit);
         let budget = self.config.routing.first_token;
         if let Some(hit) = self.keyword(hits) {
             let at = hits.iter().position(|h| h.engine.name == hit.engine.name);
             hits[..=at.unwrap_or_default()].rotate_right(1);
             hits[0].reason = Reason::Keyword;
-            hits[1..].sort_by_key(|hit| first_token(hit));
+            hits[1..].sort_by_key(first_token);
             return;
         }
         hits.sort_by_key(|hit| (first_token(hit) > budget, first_token(hit)));
