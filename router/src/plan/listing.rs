@@ -12,7 +12,7 @@ use crucible_config::{Config, glob};
 
 use super::{
     BUILTIN_VIRTUAL,
-    names::{Found, Scope},
+    names::{Found, Scope, virtual_name},
     order::is_available,
 };
 use crate::{catalog::ModelKind, demand::Demand, view::View};
@@ -82,7 +82,7 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
     let names = aliases
         .filter(|alias| !glob::is_glob(alias))
         .map(String::as_str)
-        .chain(BUILTIN_VIRTUAL)
+        .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
         .chain(config.virtual_models.keys().map(String::as_str));
     for name in names.filter(|name| is_usable(name)) {
         list(name.into(), None, "crucible".into());

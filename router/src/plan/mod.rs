@@ -198,13 +198,13 @@ pub fn plan(
 
 /// The configured `fallback` of a model: its names resolved like a request's, without theirs.
 fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<'a>> {
-    let block = match hit {
-        Some(hit) => scope.config.model_settings(&hit.engine.name, &hit.model.id),
-        None => {
-            let mut blocks = scope.config.models.iter();
-            let named = blocks.find(|block| names::same(&block.name, name));
-            named.or_else(|| names::literal_alias(name, scope.config))
-        }
+    let block = if let Some(hit) = hit {
+        let (engine, model) = (&hit.engine.name, &hit.model.id);
+        scope.config.model_settings(engine, model)
+    } else {
+        let mut blocks = scope.config.models.iter();
+        let named = blocks.find(|block| names::same(&block.name, name));
+        named.or_else(|| names::literal_alias(name, scope.config))
     };
     let mut hits = Vec::new();
     for name in block.into_iter().flat_map(|block| &block.fallback) {

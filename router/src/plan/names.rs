@@ -222,14 +222,15 @@ impl<'a> Scope<'a> {
     /// Row 28: whether this is the preferred quantization.
     pub(super) fn is_preferred(&self, model: &ModelInfo) -> bool {
         let wanted = self.config.tuning.ollama.quantization.as_str();
-        match &model.quantization {
-            Some(told) => told.eq_ignore_ascii_case(wanted),
-            None => {
-                let tail = model.id.len().checked_sub(wanted.len());
-                tail.and_then(|at| model.id.get(at..))
-                    .is_some_and(|tail| tail.eq_ignore_ascii_case(wanted))
-            }
-        }
+        let ends_so = || {
+            let at = model.id.len().checked_sub(wanted.len());
+            at.and_then(|at| model.id.get(at..))
+                .is_some_and(|tail| tail.eq_ignore_ascii_case(wanted))
+        };
+        model
+            .quantization
+            .as_ref()
+            .map_or_else(ends_so, |told| told.eq_ignore_ascii_case(wanted))
     }
 
     /// `engine/model`; a name with a slash whose first part is no engine is none of that.
@@ -260,7 +261,7 @@ impl<'a> Scope<'a> {
             hit.reason = Reason::Prefixed;
         }
         if hits.is_empty() {
-            return if is_available(engine) {
+            return if engine.is_up() {
                 Found::Absent
             } else {
                 Found::Away(format!("'{}' {}", engine.name, order::state(engine)))
@@ -355,7 +356,7 @@ impl<'a> Scope<'a> {
     /// A name that no engine lists: the configuration may know where it would be.
     fn unlisted(&self, name: &str) -> Found<'a> {
         match self.pins(name).next() {
-            Some(pin) if !self.view.engine(pin).is_some_and(is_available) => {
+            Some(pin) if !self.view.engine(pin).is_some_and(EngineView::is_up) => {
                 Found::Away(self.pin_state(name, pin))
             }
             _ => Found::Absent,

@@ -189,25 +189,22 @@ impl<'a> Scope<'a> {
     /// The place of the earlier turns, if it can still answer.
     fn stick(&self, hits: &mut Vec<Hit<'a>>, (engine, model): &Place) -> bool {
         let in_policy = hits.iter().any(|hit| hit.engine.name == *engine);
-        let found = self.models().find(|(e, m)| {
-            e.name == *engine
-                && m.id == *model
-                && m.kind == self.demand.kind
-                && self.lacks(m).is_none()
-                && is_available(e)
+        let mut places = self.models().map(|(engine, model)| Hit {
+            engine,
+            model,
+            reason: Reason::Sticky,
         });
-        let Some((engine, model)) = found.filter(|_| in_policy) else {
+        let found = places.find(|hit| hit.engine.name == *engine && hit.model.id == *model);
+        let is_able = |hit: &Hit<'_>| {
+            hit.model.kind == self.demand.kind
+                && self.can_answer(hit)
+                && !self.pinned_away(engine, model)
+        };
+        let Some(hit) = found.filter(|hit| in_policy && is_able(hit)) else {
             return false;
         };
-        hits.retain(|hit| hit.engine.name != engine.name);
-        hits.insert(
-            0,
-            Hit {
-                engine,
-                model,
-                reason: Reason::Sticky,
-            },
-        );
+        hits.retain(|other| other.engine.name != hit.engine.name);
+        hits.insert(0, hit);
         true
     }
 

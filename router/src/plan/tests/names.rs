@@ -188,6 +188,27 @@ fn an_engine_that_cannot_answer_is_left_out() {
 }
 
 #[test]
+fn an_engine_that_never_answered_is_not_an_unknown_name() {
+    let mut silent = engine("gpu", Device::Gpu, &[]);
+    silent.health = Health::Unknown;
+    let cpu = engine("cpu", Device::Cpu, &["m"]);
+    let refused = planned(&view([silent, cpu]), "gpu/m", "");
+    match refused {
+        Err(Refusal::NoEngine { detail, .. }) => assert_eq!(detail, "'gpu' has not answered yet"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_alias_of_a_model_on_two_engines_names_the_alias_first() {
+    let text = "[[model]]\nname = \"both\"\naliases = [\"x/y-*\"]";
+    assert_eq!(
+        planned(&fleet(), "x/y-1", text).unwrap(),
+        ["gpu/both alias", "cpu/both device"]
+    );
+}
+
+#[test]
 fn a_pin_is_kept_even_where_another_engine_has_the_model() {
     let [gpu, cpu] = ["gpu", "cpu"].map(|name| fleet().engine(name).cloned().unwrap());
     let refused = planned(&view([gpu, cpu.down()]), "both", ALIASES);
