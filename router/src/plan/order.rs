@@ -64,11 +64,13 @@ pub(super) fn settle(hits: &mut [Hit<'_>]) {
         return;
     }
     hits.sort_by_key(|hit| {
+        // Several pins of one model keep the order of the file.
+        let free = hit.reason != Reason::Pinned;
         (
             !is_available(hit.engine),
-            hit.reason != Reason::Pinned,
-            !is_held(hit.engine, hit.model),
-            hit.engine.device == Device::Cpu,
+            free,
+            free && !is_held(hit.engine, hit.model),
+            free && hit.engine.device == Device::Cpu,
         )
     });
     let answering = hits.iter().filter(|hit| is_available(hit.engine)).count();

@@ -174,7 +174,6 @@ impl<'a> Scope<'a> {
         if hits.len() < 2 {
             return;
         }
-        let budget = self.config.routing.first_token;
         if let Some(hit) = self.keyword(hits) {
             let at = hits.iter().position(|h| h.engine.name == hit.engine.name);
             hits[..=at.unwrap_or_default()].rotate_right(1);
@@ -182,7 +181,8 @@ impl<'a> Scope<'a> {
             hits[1..].sort_by_key(first_token);
             return;
         }
-        hits.sort_by_key(|hit| (first_token(hit) > budget, first_token(hit)));
+        // The earliest first: one that misses the budget never goes before one that meets it.
+        hits.sort_by_key(first_token);
         hits[0].reason = Reason::Predicted;
     }
 
@@ -209,7 +209,8 @@ impl<'a> Scope<'a> {
     }
 
     /// The place of a built-in word rule, where the predictions leave the choice open: those of
-    /// the best for `fast` and for `quality` are within a factor of 2 and in the budget.
+    /// the best for `fast` and for `quality` are within a factor of 2, and the chosen one does not miss a
+    /// budget that the other meets.
     fn keyword(&self, hits: &[Hit<'a>]) -> Option<Hit<'a>> {
         if !self.config.builtin_rules || self.demand.kind != ModelKind::Generation {
             return None;
@@ -223,11 +224,12 @@ impl<'a> Scope<'a> {
         let (fast, quality) = (best("fast")?, best("quality")?);
         let (a, b) = (self.predicted(&fast), self.predicted(&quality));
         let near = a <= b.saturating_mul(2) && b <= a.saturating_mul(2);
-        let in_budget = a.max(b) <= self.config.routing.first_token;
         let chosen = match target {
             builtin::Target::Fast => fast,
             builtin::Target::Quality => quality,
         };
+        let budget = self.config.routing.first_token;
+        let in_budget = self.predicted(&chosen) <= budget || a.min(b) > budget;
         (near && in_budget && fast.engine.name != quality.engine.name).then_some(chosen)
     }
 

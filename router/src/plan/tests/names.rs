@@ -209,6 +209,16 @@ fn an_alias_of_a_model_on_two_engines_names_the_alias_first() {
 }
 
 #[test]
+fn several_pins_keep_the_order_of_the_file() {
+    let text = "[[model]]\nname = \"both\"\nengine = \"cpu\"\n\
+                [[model]]\nname = \"both\"\nengine = \"gpu\"";
+    assert_eq!(
+        planned(&fleet(), "both", text).unwrap(),
+        ["cpu/both pinned", "gpu/both pinned"]
+    );
+}
+
+#[test]
 fn a_pin_is_kept_even_where_another_engine_has_the_model() {
     let [gpu, cpu] = ["gpu", "cpu"].map(|name| fleet().engine(name).cloned().unwrap());
     let refused = planned(&view([gpu, cpu.down()]), "both", ALIASES);

@@ -227,6 +227,44 @@ fn words_break_ties_only() {
 }
 
 #[test]
+fn words_do_not_choose_what_misses_the_budget() {
+    let mut second = engine("cpu", Device::Gpu, &["z"]);
+    second.pool = "second".into();
+    // 6 s of prompt on the first, 5 s of load more on the second.
+    let both = view([gpu().holding("a"), second]);
+    let said = Demand {
+        prompt_tokens: 6000,
+        last_user: "plan this".into(),
+        ..demand("auto")
+    };
+    for (budget, expected) in [
+        ("60s", "cpu/z keyword"),
+        ("8s", "gpu/a predicted"),
+        ("1s", "cpu/z keyword"),
+    ] {
+        let text = format!("[routing]\nfirst_token = \"{budget}\"");
+        assert_eq!(planned(&both, &said, &text)[0], expected, "{budget}");
+    }
+}
+
+#[test]
+fn a_conversation_leaves_a_place_that_the_policy_no_longer_allows() {
+    let place: Place = ("cpu".into(), "y".into());
+    let later = Demand {
+        later_turn: true,
+        ..demand("auto")
+    };
+    let both = view([gpu().holding("a"), cpu()]);
+    for text in [
+        "[virtual]\nauto = [\"gpu/*\"]",
+        "[[model]]\nname = \"y\"\nengine = \"gpu\"",
+    ] {
+        let plan = plan(&both, &later, &config(text), Some(&place)).unwrap();
+        assert_eq!(first(&plan).0, "gpu", "{text}");
+    }
+}
+
+#[test]
 fn auto_stays_where_the_conversation_was() {
     let place: Place = ("cpu".into(), "y".into());
     let later = Demand {
