@@ -265,6 +265,20 @@ fn a_conversation_leaves_a_place_that_the_policy_no_longer_allows() {
 }
 
 #[test]
+fn the_fallbacks_of_the_chosen_model_follow() {
+    let text = "[[model]]\nname = \"a\"\nfallback = [\"y\", \"b\"]\n[virtual]\nmine = [\"gpu/*\"]";
+    let mine = demand("mine");
+    assert_eq!(
+        planned(&view([gpu(), cpu()]), &mine, text),
+        ["gpu/a device", "cpu/y fallback", "gpu/b fallback"]
+    );
+    assert_eq!(
+        planned(&view([gpu(), cpu().down()]), &mine, text),
+        ["gpu/a device", "gpu/b fallback"]
+    );
+}
+
+#[test]
 fn auto_stays_where_the_conversation_was() {
     let place: Place = ("cpu".into(), "y".into());
     let later = Demand {
