@@ -1,10 +1,21 @@
 //! What `GET /v1/models` lists.
+//!
+//! Models in the engines' order, then literal aliases and virtual models in the configuration's
+//! order; no globs, and nothing that could not be answered now.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crucible_config::{Config, glob};
 
-use crate::view::View;
+use super::{
+    BUILTIN_VIRTUAL,
+    names::{Found, Scope, virtual_name},
+    order::is_available,
+};
+use crate::{catalog::ModelKind, demand::Demand, view::View};
 
 /// One listed name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,53 +31,61 @@ pub struct Listed {
 /// Each bare name once, `engine/name` where it is ambiguous, literal aliases, usable virtual
 /// models; no globs.
 pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
-    let mut listed: Vec<Listed> = Vec::new();
-    let models = || {
-        view.engines
-            .iter()
-            .filter(|engine| engine.is_up())
-            .flat_map(|engine| engine.models.iter().map(move |model| (engine, model)))
-            .filter(|(engine, model)| {
-                !model.cloud || config.engine(&engine.name).is_some_and(|e| e.allow_cloud)
-            })
+    let generation = Demand::default();
+    let embedding = Demand {
+        kind: ModelKind::Embedding,
+        ..Demand::default()
     };
-    for (engine, model) in models() {
-        let ambiguous = models().filter(|(_, other)| other.id == model.id).count() > 1;
-        if !listed.iter().any(|l| l.id == model.id) {
+    let scopes = [&generation, &embedding].map(|demand| Scope {
+        view,
+        demand,
+        config,
+    });
+    let models: Vec<_> = scopes[0]
+        .models()
+        .filter(|(engine, _)| engine.is_up())
+        .collect();
+    let mut engines_with: HashMap<&str, u32> = HashMap::new();
+    for (_, model) in &models {
+        *engines_with.entry(&model.id).or_default() += 1;
+    }
+    let mut listed = Vec::with_capacity(models.len());
+    let mut seen: HashSet<Arc<str>> = HashSet::new();
+    let mut list = |id: Arc<str>, created: Option<i64>, owned_by: Arc<str>| {
+        if seen.insert(Arc::clone(&id)) {
             listed.push(Listed {
-                id: Arc::clone(&model.id),
-                created: model.created.unwrap_or_default(),
-                owned_by: Arc::clone(&engine.name),
+                id,
+                created: created.unwrap_or_default(),
+                owned_by,
             });
         }
-        if ambiguous {
-            listed.push(Listed {
-                id: format!("{}/{}", engine.name, model.id).into(),
-                created: model.created.unwrap_or_default(),
-                owned_by: Arc::clone(&engine.name),
-            });
+    };
+    for (engine, model) in models {
+        list(Arc::clone(&model.id), model.created, engine.name.clone());
+        if engines_with.get(&*model.id).is_some_and(|n| *n > 1) {
+            let id = format!("{}/{}", engine.name, model.id);
+            list(id.into(), model.created, engine.name.clone());
         }
     }
-    if listed.is_empty() {
-        return listed;
-    }
-    let literal = config
-        .models
-        .iter()
-        .flat_map(|model| &model.aliases)
-        .filter(|alias| !glob::is_glob(alias));
-    let policy = super::BUILTIN_VIRTUAL
-        .iter()
-        .map(|name| (*name).to_owned())
-        .chain(config.virtual_models.keys().cloned());
-    for name in literal.cloned().chain(policy) {
-        if !listed.iter().any(|l| *l.id == *name) {
-            listed.push(Listed {
-                id: name.into(),
-                created: 0,
-                owned_by: "crucible".into(),
-            });
-        }
+    let is_usable = |name: &str| {
+        scopes.iter().any(|scope| {
+            let hits = match scope.resolve(name) {
+                Found::Models(hits) => hits,
+                Found::Virtual(known) => scope.expand(known),
+                Found::WrongKind | Found::Away(_) | Found::Absent => return false,
+            };
+            hits.iter()
+                .any(|hit| is_available(hit.engine) && hit.engine.is_up())
+        })
+    };
+    let aliases = config.models.iter().flat_map(|model| &model.aliases);
+    let names = aliases
+        .filter(|alias| !glob::is_glob(alias))
+        .map(String::as_str)
+        .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
+        .chain(config.virtual_models.keys().map(String::as_str));
+    for name in names.filter(|name| is_usable(name)) {
+        list(name.into(), None, "crucible".into());
     }
     listed
 }

@@ -1,23 +1,31 @@
 //! Demand to plan: the ordered candidates, each with a reason from one closed enum.
 
+mod builtin;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod listing;
+mod names;
+mod order;
+mod rules;
 pub mod sticky;
+#[cfg(test)]
+mod tests;
+mod unknown;
+mod virtuals;
 
 pub use listing::{Listed, listing};
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crucible_config::checked::{Config, Device};
+use crucible_config::checked::Config;
 use serde::Serialize;
 
-use self::sticky::Place;
-use crate::{
-    catalog::ModelInfo,
-    demand::Demand,
-    predict,
-    refusal::Refusal,
-    view::{Breaker, EngineView, Health, View},
+use self::{
+    names::{Found, Hit, Scope},
+    order::append,
+    sticky::Place,
 };
+use crate::{demand::Demand, refusal::Refusal, view::View};
 
 /// Why a candidate was chosen. The same word stands in header, log, metric and `explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -119,189 +127,123 @@ pub struct Plan {
     pub candidates: Vec<Candidate>,
 }
 
-/// Where a request may go, best first. Names: `engine/model`, exact, `:latest`, any case, alias,
-/// then `default_model`; the virtual models go by device.
+/// Characters of a client's name that answers and comparisons use.
+const NAME_SHOWN: usize = 128;
+
+/// Where a request may go, best first; never empty.
+///
+/// A name is a model's, `engine/model`, an alias or a virtual model; `default_model` takes what is
+/// none of these. Configured fallbacks follow. Errors: [`Refusal::UnknownModel`],
+/// [`Refusal::NoEngine`] and [`Refusal::Incapable`].
 pub fn plan(
     view: &View,
     demand: &Demand,
     config: &Config,
     sticky: Option<&Place>,
 ) -> Result<Plan, Refusal> {
-    let cloud = |e: &EngineView| config.engine(&e.name).is_some_and(|c| c.allow_cloud);
-    let find = |name: &str| -> Vec<(&EngineView, &ModelInfo, Reason)> {
-        let all = || {
-            view.engines
-                .iter()
-                .flat_map(|e| e.models.iter().map(move |m| (e, m)))
-                .filter(|(e, m)| m.kind == demand.kind && (!m.cloud || cloud(e)))
-        };
-        let pick = |reason, test: &dyn Fn(&EngineView, &ModelInfo) -> bool| -> Vec<_> {
-            all()
-                .filter(|(e, m)| test(e, m))
-                .map(|(e, m)| (e, m, reason))
-                .collect()
-        };
-        let same = |a: &str, b: &str| a == b || a.strip_suffix(":latest") == Some(b);
-        let mut hits = pick(Reason::Exact, &|_, m| &*m.id == name);
-        if hits.is_empty()
-            && let Some((engine, rest)) = name.split_once('/')
-        {
-            hits = pick(Reason::Prefixed, &|e, m| {
-                &*e.name == engine && same(&m.id, rest)
-            });
-        }
-        if hits.is_empty() {
-            hits = pick(Reason::Exact, &|_, m| same(&m.id, name));
-        }
-        if hits.is_empty() {
-            let lower = name.to_ascii_lowercase();
-            hits = pick(Reason::Exact, &|_, m| {
-                same(&m.id.to_ascii_lowercase(), &lower)
-            });
-        }
-        hits
+    let scope = Scope {
+        view,
+        demand,
+        config,
     };
-    let alias = |name: &str| {
-        let globbed =
-            |a: &String| globset::Glob::new(a).is_ok_and(|g| g.compile_matcher().is_match(name));
-        let literal = config
-            .models
-            .iter()
-            .find(|m| m.aliases.iter().any(|a| a == name));
-        literal.or_else(|| config.models.iter().find(|m| m.aliases.iter().any(globbed)))
-    };
-    let name = demand.model.as_str();
-    let mut hits = find(name);
-    if hits.is_empty() && matches!(name, "auto" | "fast" | "quality") {
-        hits = view
-            .engines
-            .iter()
-            .flat_map(|e| e.models.iter().map(move |m| (e, m, Reason::Device)))
-            .filter(|(e, m, _)| m.kind == demand.kind && (!m.cloud || cloud(e)))
-            .collect();
-        let quality = name == "quality";
-        let late = |e: &EngineView, m: &ModelInfo| {
-            name == "auto"
-                && predict::first_token(e, m, demand.prompt_tokens) > config.routing.first_token
-        };
-        let held = |e: &EngineView, m: &ModelInfo| e.residents.iter().any(|r| r.info.model == m.id);
-        hits.sort_by_key(|(e, m, _)| {
-            (
-                late(e, m),
-                (e.device != Device::Cpu) == quality,
-                !held(e, m),
-                m.id.clone(),
-            )
-        });
-        if let Some(at) = sticky
-            .filter(|_| name == "auto" && demand.later_turn)
-            .and_then(|p| {
-                hits.iter()
-                    .position(|(e, m, _)| e.name == p.0 && m.id == p.1)
-            })
+    let mut name = demand.model.as_str();
+    let mut found = scope.resolve(name);
+    let mut by_default = false;
+    if let (Found::Absent, Some(default)) = (&found, &config.default_model) {
+        // A default of the wrong kind answers nothing: the name stays unknown.
+        if let default_found @ (Found::Models(_) | Found::Virtual(_) | Found::Away(_)) =
+            scope.resolve(default)
         {
-            let hit = hits.remove(at);
-            hits.insert(0, (hit.0, hit.1, Reason::Sticky));
+            found = default_found;
+            name = default;
+            by_default = true;
         }
-    } else {
-        if hits.is_empty()
-            && let Some(model) = alias(name)
-        {
-            hits = find(&model.name)
-                .into_iter()
-                .map(|h| (h.0, h.1, Reason::Alias))
-                .collect();
-        }
-        if hits.is_empty()
-            && let Some(default) = &config.default_model
-        {
-            hits = find(default)
-                .into_iter()
-                .map(|h| (h.0, h.1, Reason::DefaultModel))
-                .collect();
-        }
-        if hits.len() > 1 {
-            let held = |h: &(&EngineView, &ModelInfo, Reason)| {
-                h.0.residents.iter().any(|r| r.info.model == h.1.id)
-            };
-            hits.sort_by_key(|h| (!held(h), h.0.device == Device::Cpu));
-            for h in &mut hits {
-                if h.2 == Reason::Exact {
-                    h.2 = if held(h) {
-                        Reason::Resident
-                    } else {
-                        Reason::Device
-                    };
-                }
+    }
+    let hits = match found {
+        Found::Models(mut hits) => {
+            order::settle(&mut hits);
+            if by_default && let Some(hit) = hits.first_mut() {
+                hit.reason = Reason::DefaultModel;
             }
+            let more = fallback(&scope, name, hits.first().copied());
+            append(&mut hits, more);
+            scope.viable(hits)?
         }
-    }
-    if hits.is_empty() {
-        if !view.any_up() {
-            return Err(Refusal::NoEngine {
-                model: name.into(),
-                detail: "no engine is up".into(),
-                retry_after: 5,
-            });
+        Found::Virtual(known) => {
+            let mut hits = scope.choose(known, sticky)?;
+            let more = fallback(&scope, known, hits.first().copied());
+            let more = more.into_iter().filter(|hit| scope.can_answer(hit));
+            append(&mut hits, more);
+            hits
         }
-        let mut nearest: Vec<String> = view
-            .engines
-            .iter()
-            .flat_map(|e| e.models.iter().map(|m| m.id.to_string()))
-            .collect();
-        nearest.sort_by(|a, b| {
-            strsim::jaro_winkler(b, name).total_cmp(&strsim::jaro_winkler(a, name))
-        });
-        nearest.dedup();
-        nearest.truncate(3);
-        let target = nearest.first().map_or("a-model", String::as_str);
-        let hint = format!("[[model]] name = {target:?}, aliases = [{name:?}]");
-        return Err(Refusal::UnknownModel {
-            name: name.into(),
-            nearest,
-            hint,
-        });
-    }
-    let able = |m: &ModelInfo| {
-        !(demand.tools && m.capabilities.tools == Some(false)
-            || demand.images && m.capabilities.vision == Some(false))
+        refused => {
+            let instead = fallback(&scope, name, None);
+            if instead.is_empty() {
+                return Err(refusal(&scope, &refused));
+            }
+            scope.viable(instead)?
+        }
     };
-    hits.retain(|h| able(h.1));
-    if hits.is_empty() {
-        let needs = if demand.images { "images" } else { "tools" };
-        return Err(Refusal::Incapable {
-            model: name.into(),
-            needs,
-        });
-    }
-    hits.retain(|h| h.0.health != Health::Down && h.0.breaker != Breaker::Open);
-    if hits.is_empty() {
-        return Err(Refusal::NoEngine {
-            model: name.into(),
-            detail: "its engine is down".into(),
-            retry_after: 5,
-        });
-    }
     let candidates = hits
-        .into_iter()
-        .map(|(e, m, reason)| Candidate {
-            engine: e.name.clone(),
-            model: m.id.clone(),
-            reason,
-            predicted_first_token: Some(predict::first_token(e, m, demand.prompt_tokens)),
+        .iter()
+        .map(|hit| Candidate {
+            engine: hit.engine.name.clone(),
+            model: hit.model.id.clone(),
+            reason: hit.reason,
+            predicted_first_token: Some(scope.predicted(hit)),
         })
         .collect();
     Ok(Plan { candidates })
 }
 
+/// The configured `fallback` of a model: its names resolved like a request's, without theirs.
+fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<'a>> {
+    let block = if let Some(hit) = hit {
+        let (engine, model) = (&hit.engine.name, &hit.model.id);
+        scope.config.model_settings(engine, model)
+    } else {
+        let mut blocks = scope.config.models.iter();
+        let named = blocks.find(|block| names::same(&block.name, name));
+        named.or_else(|| names::literal_alias(name, scope.config))
+    };
+    let mut hits = Vec::new();
+    for name in block.into_iter().flat_map(|block| &block.fallback) {
+        let mut more = match scope.resolve(name) {
+            Found::Models(hits) => hits,
+            Found::Virtual(known) => scope.expand(known),
+            Found::WrongKind | Found::Away(_) | Found::Absent => continue,
+        };
+        order::settle(&mut more);
+        for hit in &mut more {
+            hit.reason = Reason::Fallback;
+        }
+        append(&mut hits, more);
+    }
+    hits
+}
+
+/// Why a name gets no plan.
+fn refusal(scope: &Scope<'_>, found: &Found<'_>) -> Refusal {
+    match found {
+        Found::WrongKind => scope.wrong_kind(),
+        Found::Away(detail) => scope.no_engine(Some(detail.clone())),
+        _ if !scope.view.any_up() => scope.no_engine(None),
+        _ => scope.unknown(),
+    }
+}
+
 /// Names that the policy resolves even where nothing is configured.
 const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 
-/// Whether the policy looks at the prompt of a request for this name.
+/// Whether the policy may look at the prompt of a request for this name: a virtual model, an alias
+/// of one, or any name where `default_model` is one.
 pub fn is_virtual(name: &str, config: &Config) -> bool {
-    BUILTIN_VIRTUAL.iter().any(|v| v.eq_ignore_ascii_case(name))
-        || config
-            .virtual_models
-            .keys()
-            .any(|v| v.eq_ignore_ascii_case(name))
+    let reaches = |name: &str| {
+        let virtual_name = |name: &str| names::virtual_name(name, config).is_some();
+        virtual_name(name)
+            || names::literal_alias(name, config)
+                .or_else(|| names::glob_alias(name, config))
+                .is_some_and(|block| virtual_name(&block.name))
+    };
+    reaches(name) || config.default_model.as_deref().is_some_and(reaches)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Since the last answer.
-pub const STICKY_FOR: Duration = Duration::from_secs(30 * 60);
+pub const STICKY_FOR: Duration = Duration::from_mins(30);
 /// Conversations remembered.
 pub const STICKY_MAX: usize = 4096;
 

@@ -1,0 +1,103 @@
+//! The built-in word rules of `auto`: they break ties and nothing else.
+//!
+//! Short edits, formatting and templates go to `fast`; work over many files, security, planning
+//! and architecture to `quality`, which is looked at first.
+
+use super::rules::contains_words;
+
+/// Where a built-in rule points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Fast,
+    Quality,
+}
+
+const QUALITY: [&str; 22] = [
+    "multi-file",
+    "multiple files",
+    "across files",
+    "across the codebase",
+    "whole codebase",
+    "entire codebase",
+    "whole repository",
+    "security review",
+    "security audit",
+    "vulnerability",
+    "vulnerabilities",
+    "threat model",
+    "plan",
+    "planning",
+    "roadmap",
+    "architecture",
+    "architectural",
+    "architect",
+    "system design",
+    "design document",
+    "trade-offs",
+    "migration",
+];
+
+const FAST: [&str; 20] = [
+    "typo",
+    "typos",
+    "rename",
+    "reformat",
+    "format",
+    "formatting",
+    "indent",
+    "indentation",
+    "lint",
+    "prettify",
+    "template",
+    "templates",
+    "boilerplate",
+    "snippet",
+    "docstring",
+    "one-liner",
+    "short edit",
+    "small edit",
+    "quick fix",
+    "commit message",
+];
+
+/// Bytes of a message that are looked at: a pasted log decides nothing.
+const LOOKED_AT: usize = 8 * 1024;
+
+/// What the words of the last user message (lower case) point to.
+pub(super) fn matched(last_user: &str) -> Option<Target> {
+    let text = &last_user[..last_user.floor_char_boundary(LOOKED_AT)];
+    if QUALITY.iter().any(|words| contains_words(text, words)) {
+        Some(Target::Quality)
+    } else if FAST.iter().any(|words| contains_words(text, words)) {
+        Some(Target::Fast)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_point_to_a_target() {
+        for (text, expected) in [
+            ("fix this typo", Some(Target::Fast)),
+            ("please format the file", Some(Target::Fast)),
+            ("a template for a readme", Some(Target::Fast)),
+            ("a multi-file refactoring", Some(Target::Quality)),
+            ("do a security review", Some(Target::Quality)),
+            ("plan it, then format it", Some(Target::Quality)),
+            ("give me an explanation of the platform", None),
+            ("", None),
+        ] {
+            assert_eq!(matched(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_head_of_a_long_message_counts() {
+        let long = format!("{} plan", "é ".repeat(LOOKED_AT));
+        assert_eq!(matched(&long), None);
+    }
+}

@@ -1,0 +1,374 @@
+//! From a name to the places that have it.
+//!
+//! In order: a model's exact name, `engine/model`, the name in another case or with and without
+//! `:latest`, a literal alias, a virtual model, a name that leaves the quantization open, and an
+//! alias that is a glob.
+
+use crucible_config::{Config, checked::Model, glob};
+
+use super::{
+    BUILTIN_VIRTUAL, Reason,
+    order::{self, is_available},
+};
+use crate::{
+    catalog::ModelInfo,
+    demand::Demand,
+    view::{EngineView, View},
+};
+
+/// What one plan is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) view: &'a View,
+    pub(super) demand: &'a Demand,
+    pub(super) config: &'a Config,
+}
+
+/// A model on an engine, and why it stands here.
+#[derive(Clone, Copy)]
+pub(super) struct Hit<'a> {
+    pub(super) engine: &'a EngineView,
+    pub(super) model: &'a ModelInfo,
+    pub(super) reason: Reason,
+}
+
+/// What a name is.
+pub(super) enum Found<'a> {
+    /// One model per engine; never empty, all of the kind asked for.
+    Models(Vec<Hit<'a>>),
+    /// A name that the policy resolves.
+    Virtual(&'a str),
+    /// Models, but none of the kind asked for.
+    WrongKind,
+    /// Known, but not where it would have to be; the words say why.
+    Away(String),
+    /// Nothing.
+    Absent,
+}
+
+/// The virtual model of that name, any case.
+pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str> {
+    config
+        .virtual_models
+        .keys()
+        .map(String::as_str)
+        .chain(BUILTIN_VIRTUAL)
+        .find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The block that has this literal alias.
+pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model> {
+    let has = |block: &&Model| {
+        let mut aliases = block.aliases.iter();
+        aliases.any(|alias| !glob::is_glob(alias) && alias.eq_ignore_ascii_case(name))
+    };
+    config.models.iter().find(has)
+}
+
+/// The block that has an alias glob for this name.
+pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model> {
+    let has = |block: &&Model| {
+        let mut aliases = block.aliases.iter();
+        aliases.any(|alias| glob::is_glob(alias) && config.glob_matches(alias, name))
+    };
+    config.models.iter().find(has)
+}
+
+/// Same model: any case, with and without `:latest`.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    bare(a).eq_ignore_ascii_case(bare(b))
+}
+
+/// Without `:latest`.
+fn bare(name: &str) -> &str {
+    const LATEST: &str = ":latest";
+    match name.len().checked_sub(LATEST.len()) {
+        Some(at) if name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(LATEST) => {
+            &name[..at]
+        }
+        _ => name,
+    }
+}
+
+/// A name without its quantization: `llama3.1:8b-q4_0`, `qwen@q8_0` and `phi-f16` become
+/// `llama3.1:8b`, `qwen` and `phi`.
+pub(super) fn stem(id: &str) -> &str {
+    match id.rfind(['@', '-', ':']) {
+        Some(at) if at > 0 && is_quantization(&id[at + 1..]) => &id[..at],
+        _ => id,
+    }
+}
+
+fn is_quantization(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.strip_prefix('i').unwrap_or(&lower);
+    if let Some(bits) = rest.strip_prefix('q') {
+        return bits.starts_with(|c: char| c.is_ascii_digit());
+    }
+    matches!(
+        lower.as_str(),
+        "f16" | "fp16" | "f32" | "fp32" | "bf16" | "fp8" | "4bit" | "8bit"
+    )
+}
+
+// === impl Scope ===
+
+impl<'a> Scope<'a> {
+    /// What a name is, `default_model` aside.
+    pub(super) fn resolve(&self, name: &str) -> Found<'a> {
+        let exact = self.matching(Reason::Exact, |_, model| &*model.id == name);
+        if !exact.is_empty() {
+            return self.placed(exact);
+        }
+        let prefixed = self.prefixed(name);
+        if !matches!(prefixed, Found::Absent) {
+            return prefixed;
+        }
+        let loose = self.matching(Reason::Exact, |_, model| same(&model.id, name));
+        if !loose.is_empty() {
+            return self.placed(loose);
+        }
+        if let Some(block) = literal_alias(name, self.config) {
+            return self.alias(block);
+        }
+        if let Some(known) = virtual_name(name, self.config) {
+            return Found::Virtual(known);
+        }
+        let open = self.open(name, |_| true);
+        if !open.is_empty() {
+            return self.placed(open);
+        }
+        match glob_alias(name, self.config) {
+            Some(block) => self.alias(block),
+            None => self.unlisted(name),
+        }
+    }
+
+    /// Models of the engines, cloud models only where they are allowed.
+    pub(super) fn models(&self) -> impl Iterator<Item = (&'a EngineView, &'a ModelInfo)> {
+        let config = self.config;
+        self.view.engines.iter().flat_map(move |engine| {
+            let all = engine.models.iter().map(move |model| (engine, model));
+            all.filter(move |(engine, model)| {
+                !model.cloud || config.engine(&engine.name).is_some_and(|e| e.allow_cloud)
+            })
+        })
+    }
+
+    /// Whether `[[model]] engine` keeps this model away from this engine.
+    pub(super) fn pinned_away(&self, engine: &str, model: &str) -> bool {
+        let mut pins = self.pins(model).peekable();
+        pins.peek().is_some() && !pins.any(|pin| pin.eq_ignore_ascii_case(engine))
+    }
+
+    /// The engines that a model is pinned to: those of the blocks with its name, else the first
+    /// matching glob's.
+    pub(super) fn pins(&self, model: &str) -> impl Iterator<Item = &'a str> {
+        let blocks = &self.config.models;
+        let named = blocks.iter().any(|block| same(&block.name, model));
+        let globbed = if named {
+            None
+        } else {
+            blocks.iter().find(|block| {
+                glob::is_glob(&block.name) && self.config.glob_matches(&block.name, model)
+            })
+        };
+        let model = bare(model).to_owned();
+        let exact = blocks.iter().filter(move |block| same(&block.name, &model));
+        exact
+            .chain(globbed)
+            .filter_map(|block| block.engine.as_deref())
+    }
+
+    /// One place per engine, the first of each.
+    fn matching(
+        &self,
+        reason: Reason,
+        test: impl Fn(&EngineView, &ModelInfo) -> bool,
+    ) -> Vec<Hit<'a>> {
+        let mut hits: Vec<Hit<'a>> = Vec::new();
+        for (engine, model) in self.models().filter(|(e, m)| test(e, m)) {
+            if !hits.iter().any(|hit| hit.engine.name == engine.name) {
+                hits.push(Hit {
+                    engine,
+                    model,
+                    reason,
+                });
+            }
+        }
+        hits
+    }
+
+    /// Models whose name without the quantization is this one; the preferred quantization of each
+    /// engine.
+    fn open(&self, name: &str, on: impl Fn(&EngineView) -> bool) -> Vec<Hit<'a>> {
+        let fits = |model: &ModelInfo| {
+            let stem = stem(&model.id);
+            stem.len() < model.id.len() && same(stem, name)
+        };
+        let mut all: Vec<Hit<'a>> = self
+            .models()
+            .filter(|(engine, model)| on(engine) && fits(model))
+            .map(|(engine, model)| Hit {
+                engine,
+                model,
+                reason: Reason::Exact,
+            })
+            .collect();
+        all.sort_by_key(|hit| (!self.is_preferred(hit.model), hit.model.id.clone()));
+        order::one_per_engine(all)
+    }
+
+    /// Row 28: whether this is the preferred quantization.
+    pub(super) fn is_preferred(&self, model: &ModelInfo) -> bool {
+        let wanted = self.config.tuning.ollama.quantization.as_str();
+        let ends_so = || {
+            let at = model.id.len().checked_sub(wanted.len());
+            at.and_then(|at| model.id.get(at..))
+                .is_some_and(|tail| tail.eq_ignore_ascii_case(wanted))
+        };
+        model
+            .quantization
+            .as_ref()
+            .map_or_else(ends_so, |told| told.eq_ignore_ascii_case(wanted))
+    }
+
+    /// `engine/model`; a name with a slash whose first part is no engine is none of that.
+    fn prefixed(&self, name: &str) -> Found<'a> {
+        let Some((prefix, rest)) = name.split_once('/') else {
+            return Found::Absent;
+        };
+        let is_here = |e: &EngineView| e.name.eq_ignore_ascii_case(prefix);
+        let Some(engine) = self.view.engines.iter().find(|e| is_here(e)) else {
+            return Found::Absent;
+        };
+        let mut hits = self.matching(Reason::Prefixed, |e, m| is_here(e) && &*m.id == rest);
+        if hits.is_empty() {
+            hits = self.matching(Reason::Prefixed, |e, m| is_here(e) && same(&m.id, rest));
+        }
+        if hits.is_empty()
+            && let Some(block) =
+                literal_alias(rest, self.config).or_else(|| glob_alias(rest, self.config))
+        {
+            hits = self.matching(Reason::Prefixed, |e, m| {
+                is_here(e) && same(&m.id, &block.name)
+            });
+        }
+        if hits.is_empty() {
+            hits = self.open(rest, is_here);
+        }
+        for hit in &mut hits {
+            hit.reason = Reason::Prefixed;
+        }
+        if hits.is_empty() {
+            return if engine.is_up() {
+                Found::Absent
+            } else {
+                Found::Away(format!("'{}' {}", engine.name, order::state(engine)))
+            };
+        }
+        self.of_kind(hits)
+    }
+
+    /// What an alias stands for, where its block pins it.
+    fn alias(&self, block: &'a Model) -> Found<'a> {
+        let target = block.name.as_str();
+        let mut hits = if glob::is_glob(target) {
+            self.expand_glob(target)
+        } else {
+            let exact = self.matching(Reason::Alias, |_, model| &*model.id == target);
+            let loose = || self.matching(Reason::Alias, |_, model| same(&model.id, target));
+            if exact.is_empty() { loose() } else { exact }
+        };
+        if hits.is_empty()
+            && let Found::Models(prefixed) = self.prefixed(target)
+        {
+            hits = prefixed;
+        }
+        if hits.is_empty() {
+            if let Some(known) = virtual_name(target, self.config) {
+                return Found::Virtual(known);
+            }
+            hits = self.open(target, |_| true);
+        }
+        if hits.is_empty() {
+            return self.unlisted(target);
+        }
+        for hit in &mut hits {
+            hit.reason = Reason::Alias;
+        }
+        if let Some(pin) = &block.engine {
+            return self.pinned(hits, &[pin]);
+        }
+        self.placed(hits)
+    }
+
+    /// Hits after the pins of their model.
+    fn placed(&self, hits: Vec<Hit<'a>>) -> Found<'a> {
+        if self
+            .config
+            .models
+            .iter()
+            .all(|block| block.engine.is_none())
+        {
+            return self.of_kind(hits);
+        }
+        let pins: Vec<&str> = match hits.first() {
+            Some(hit) => self.pins(&hit.model.id).collect(),
+            None => Vec::new(),
+        };
+        self.pinned(hits, &pins)
+    }
+
+    /// Only those on the pinned engines, in the order of the pins; all where there is no pin.
+    fn pinned(&self, mut hits: Vec<Hit<'a>>, pins: &[impl AsRef<str>]) -> Found<'a> {
+        if pins.is_empty() {
+            return self.of_kind(hits);
+        }
+        let several = hits.len() > 1;
+        let known = hits.first().map(|hit| hit.model.id.clone());
+        let rank = |hit: &Hit<'_>| {
+            let is_it = |pin: &dyn AsRef<str>| pin.as_ref().eq_ignore_ascii_case(&hit.engine.name);
+            pins.iter().position(|pin| is_it(pin))
+        };
+        hits.retain(|hit| rank(hit).is_some());
+        hits.sort_by_key(|hit| rank(hit));
+        for hit in &mut hits {
+            if several && hit.reason == Reason::Exact {
+                hit.reason = Reason::Pinned;
+            }
+        }
+        if hits.is_empty() {
+            return Found::Away(self.pin_state(&known.unwrap_or_default(), pins[0].as_ref()));
+        }
+        self.of_kind(hits)
+    }
+
+    fn of_kind(&self, mut hits: Vec<Hit<'a>>) -> Found<'a> {
+        hits.retain(|hit| hit.model.kind == self.demand.kind);
+        if hits.is_empty() {
+            Found::WrongKind
+        } else {
+            Found::Models(hits)
+        }
+    }
+
+    /// A name that no engine lists: the configuration may know where it would be.
+    fn unlisted(&self, name: &str) -> Found<'a> {
+        match self.pins(name).next() {
+            Some(pin) if !self.view.engine(pin).is_some_and(EngineView::is_up) => {
+                Found::Away(self.pin_state(name, pin))
+            }
+            _ => Found::Absent,
+        }
+    }
+
+    fn pin_state(&self, model: &str, pin: &str) -> String {
+        let state = match self.view.engine(pin) {
+            None => "is not there",
+            Some(engine) if is_available(engine) => "does not have it",
+            Some(engine) => order::state(engine),
+        };
+        format!("'{model}' is pinned to '{pin}', which {state}")
+    }
+}

@@ -1,0 +1,195 @@
+//! Which place goes first, and which can answer at all.
+
+use crucible_config::checked::Device;
+
+use super::{
+    NAME_SHOWN, Reason,
+    names::{Hit, Scope},
+};
+use crate::{
+    catalog::{ModelInfo, ModelKind},
+    refusal::Refusal,
+    view::{Breaker, EngineView, Health},
+};
+
+/// Seconds until a client may ask again where no engine is up: the pollers look more often.
+const RETRY_AFTER: u64 = 5;
+
+/// Requests may be sent there.
+pub(super) fn is_available(engine: &EngineView) -> bool {
+    engine.health != Health::Down && engine.breaker != Breaker::Open
+}
+
+/// The state of an engine in words, after its name.
+pub(super) fn state(engine: &EngineView) -> &'static str {
+    match (engine.health, engine.breaker) {
+        (Health::Down, _) => "is down",
+        (_, Breaker::Open) => "fails its requests",
+        (Health::Unknown, _) => "has not answered yet",
+        (Health::Degraded, _) => "answers not always",
+        (Health::Up, _) => "is up",
+    }
+}
+
+/// The model is loaded.
+pub(super) fn is_held(engine: &EngineView, model: &ModelInfo) -> bool {
+    engine.residents.iter().any(|r| r.info.model == model.id)
+}
+
+/// The first hit of every engine.
+pub(super) fn one_per_engine(hits: Vec<Hit<'_>>) -> Vec<Hit<'_>> {
+    let mut kept: Vec<Hit<'_>> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        if !kept.iter().any(|k| k.engine.name == hit.engine.name) {
+            kept.push(hit);
+        }
+    }
+    kept
+}
+
+/// Appends what is not there yet.
+pub(super) fn append<'a>(hits: &mut Vec<Hit<'a>>, more: impl IntoIterator<Item = Hit<'a>>) {
+    for hit in more {
+        let is_there = |h: &Hit<'_>| h.engine.name == hit.engine.name && h.model.id == hit.model.id;
+        if !hits.iter().any(is_there) {
+            hits.push(hit);
+        }
+    }
+}
+
+/// Orders one name's places: those that answer, pinned, resident, then on the GPU. The first keeps
+/// how its name was found where that says more than `exact`; the later ones are `device`.
+pub(super) fn settle(hits: &mut [Hit<'_>]) {
+    if hits.len() < 2 {
+        return;
+    }
+    hits.sort_by_key(|hit| {
+        // Several pins of one model keep the order of the file.
+        let free = hit.reason != Reason::Pinned;
+        (
+            !is_available(hit.engine),
+            free,
+            free && !is_held(hit.engine, hit.model),
+            free && hit.engine.device == Device::Cpu,
+        )
+    });
+    let answering = hits.iter().filter(|hit| is_available(hit.engine)).count();
+    let held = hits.iter().filter(|hit| is_held(hit.engine, hit.model));
+    let loaded_everywhere = held.count() == hits.len();
+    for (at, hit) in hits.iter_mut().enumerate() {
+        hit.reason = match (at, hit.reason) {
+            (0, Reason::Exact) if answering == 1 => Reason::Exact,
+            (0, Reason::Exact) if is_held(hit.engine, hit.model) && !loaded_everywhere => {
+                Reason::Resident
+            }
+            (0, Reason::Exact) => Reason::Device,
+            (0, found) | (_, found @ Reason::Pinned) => found,
+            _ => Reason::Device,
+        };
+    }
+}
+
+// === impl Scope ===
+
+impl<'a> Scope<'a> {
+    /// Known to lack tools or images that the request needs.
+    pub(super) fn lacks(&self, model: &ModelInfo) -> Option<&'static str> {
+        if self.demand.images && model.capabilities.vision == Some(false) {
+            Some("images")
+        } else if self.demand.tools && model.capabilities.tools == Some(false) {
+            Some("tools")
+        } else {
+            None
+        }
+    }
+
+    /// The request fits the longest context of the model, as far as that is known.
+    pub(super) fn fits(&self, model: &ModelInfo) -> bool {
+        // Far beyond any context the sum of both might overflow.
+        let needed = if self.demand.prompt_tokens > u64::MAX / 2 {
+            u64::MAX
+        } else {
+            self.demand.context_needed()
+        };
+        model.max_context.is_none_or(|most| needed <= most)
+    }
+
+    /// Up, and known to lack nothing.
+    pub(super) fn can_answer(&self, hit: &Hit<'_>) -> bool {
+        is_available(hit.engine) && self.lacks(hit.model).is_none() && self.fits(hit.model)
+    }
+
+    /// The hits that can answer now. A single one left by the others' lack of a capability says so.
+    pub(super) fn viable(&self, mut hits: Vec<Hit<'a>>) -> Result<Vec<Hit<'a>>, Refusal> {
+        let lacking = hits.first().and_then(|hit| self.lacks(hit.model));
+        let answering = hits.iter().filter(|hit| is_available(hit.engine)).count();
+        hits.retain(|hit| self.lacks(hit.model).is_none());
+        if hits.is_empty() {
+            return Err(match lacking {
+                Some(needs) => Refusal::Incapable {
+                    model: self.name_shown(),
+                    needs,
+                },
+                None if self.models().any(|(engine, _)| is_available(engine)) => self.wrong_kind(),
+                None => self.no_engine(None),
+            });
+        }
+        if hits.iter().all(|hit| !is_available(hit.engine)) {
+            let down: Vec<String> = one_per_engine(hits)
+                .iter()
+                .map(|hit| format!("'{}' {}", hit.engine.name, state(hit.engine)))
+                .collect();
+            return Err(self.no_engine(Some(down.join(", "))));
+        }
+        hits.retain(|hit| is_available(hit.engine));
+        if hits.iter().any(|hit| self.fits(hit.model)) {
+            hits.retain(|hit| self.fits(hit.model));
+        }
+        if let [only] = hits.as_mut_slice()
+            && answering > 1
+            && matches!(
+                only.reason,
+                Reason::Exact | Reason::Resident | Reason::Device
+            )
+        {
+            only.reason = Reason::Capability;
+        }
+        Ok(hits)
+    }
+
+    /// Models are there, but none of the kind asked for.
+    pub(super) fn wrong_kind(&self) -> Refusal {
+        Refusal::Incapable {
+            model: self.name_shown(),
+            needs: match self.demand.kind {
+                ModelKind::Embedding => "embeddings",
+                ModelKind::Generation => "generation",
+            },
+        }
+    }
+
+    /// What the client sent, shortened for answers.
+    pub(super) fn name_shown(&self) -> String {
+        self.demand.model.chars().take(NAME_SHOWN).collect()
+    }
+
+    /// 503: where was looked, in words and without addresses.
+    pub(super) fn no_engine(&self, detail: Option<String>) -> Refusal {
+        let engines = &self.view.engines;
+        let looked = || {
+            if engines.is_empty() {
+                return "no engine is configured, and none was found on the usual ports".to_owned();
+            }
+            let each = engines.iter().map(|e| {
+                let state = state(e);
+                format!("'{}' {state} ({} models known)", e.name, e.models.len())
+            });
+            each.collect::<Vec<_>>().join(", ")
+        };
+        Refusal::NoEngine {
+            model: self.name_shown(),
+            detail: detail.unwrap_or_else(looked),
+            retry_after: RETRY_AFTER,
+        }
+    }
+}

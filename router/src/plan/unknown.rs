@@ -1,0 +1,99 @@
+//! What to say of a name that no engine has.
+
+use std::borrow::Cow;
+
+use crucible_config::glob;
+
+use super::names::{Scope, stem};
+use crate::{catalog::ModelKind, refusal::Refusal};
+
+/// Names shown.
+const NEAREST: usize = 3;
+/// Jaro-Winkler similarity from which a name may have been meant.
+const SIMILAR: f64 = 0.75;
+
+// === impl Scope ===
+
+impl Scope<'_> {
+    /// 404: the nearest names, and the line that would map this one.
+    pub(super) fn unknown(&self) -> Refusal {
+        let name = self.name_shown();
+        let is_literal = |alias: &&str| !glob::is_glob(alias);
+        let aliases = self.config.models.iter().flat_map(|m| &m.aliases);
+        let aliases = aliases.map(String::as_str).filter(is_literal);
+        let models = self.models().map(|(_, model)| &*model.id);
+        let virtuals = self.config.virtual_models.keys().map(String::as_str);
+        let mut scored: Vec<(f64, &str)> = models
+            .chain(aliases)
+            .chain(virtuals)
+            .chain(super::BUILTIN_VIRTUAL)
+            .map(|known| (similarity(&name, known), known))
+            .filter(|(score, _)| *score >= SIMILAR)
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        let mut nearest: Vec<String> = Vec::with_capacity(NEAREST);
+        for (_, known) in scored {
+            if nearest.len() < NEAREST && !nearest.iter().any(|n| n == known) {
+                nearest.push(known.to_owned());
+            }
+        }
+        let hint = self.hint(&name, &nearest);
+        Refusal::UnknownModel {
+            name,
+            nearest,
+            hint,
+        }
+    }
+
+    /// Maps the name to the nearest model of the kind asked for, else to the first one.
+    fn hint(&self, name: &str, nearest: &[String]) -> String {
+        let of_kind = |kind: ModelKind| {
+            let all = self.models().filter(move |(_, m)| m.kind == kind);
+            all.map(|(_, m)| &*m.id)
+        };
+        let kind = self.demand.kind;
+        let target = nearest
+            .iter()
+            .find_map(|near| of_kind(kind).find(|id| id == near))
+            .or_else(|| of_kind(kind).next())
+            .unwrap_or("a model of GET /v1/models");
+        format!(
+            "[[model]] name = {}, aliases = [{}]",
+            toml_text(target),
+            toml_text(&literal(name))
+        )
+    }
+}
+
+/// A name as an alias that matches nothing else.
+fn literal(name: &str) -> Cow<'_, str> {
+    if !glob::is_glob(name) {
+        return Cow::Borrowed(name);
+    }
+    let escaped = name.chars().map(|c| match c {
+        '*' | '?' | '[' | ']' | '{' | '}' | '\\' => format!("[{c}]"),
+        _ => c.to_string(),
+    });
+    Cow::Owned(escaped.collect())
+}
+
+/// A TOML string: JSON's escapes are a subset of TOML's.
+fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The best similarity of the whole names, of their parts after the last slash, and of those
+/// before the tag.
+fn similarity(asked: &str, known: &str) -> f64 {
+    let forms = |name: &str| {
+        let lower = name.to_lowercase();
+        let base = lower.rsplit('/').next().unwrap_or(&lower).to_owned();
+        let untagged = stem(base.split(':').next().unwrap_or(&base)).to_owned();
+        [lower, base, untagged]
+    };
+    forms(asked)
+        .iter()
+        .zip(&forms(known))
+        .map(|(a, b)| strsim::jaro_winkler(a, b))
+        .fold(0.0, f64::max)
+}

@@ -1,0 +1,240 @@
+//! Virtual models: what they stand for, and which of it goes first.
+//!
+//! A configured list is taken in its order. The built-in ones go by device: `fast` is an engine on
+//! the GPU, then any; `quality` an engine of the other pool, then any; `auto` is all of them.
+//!
+//! What decides, in order: a configured rule; for `auto` the place of the earlier turns, then a
+//! built-in word rule, then the prediction; for the others their order.
+
+use std::{cmp::Reverse, time::Duration};
+
+use crucible_config::{checked::Device, glob};
+
+use super::{
+    Reason, builtin,
+    names::{Found, Hit, Scope, stem, virtual_name},
+    order::{self, append, is_available, is_held, one_per_engine},
+    rules,
+    sticky::Place,
+};
+use crate::{catalog::ModelKind, predict, refusal::Refusal};
+
+// === impl Scope ===
+
+impl<'a> Scope<'a> {
+    /// Places for a virtual model, the decided one first; never empty.
+    pub(super) fn choose(
+        &self,
+        name: &'a str,
+        sticky: Option<&Place>,
+    ) -> Result<Vec<Hit<'a>>, Refusal> {
+        let own = self.expand(name);
+        if let Some(rule) = rules::first_match(name, self.demand, self.config) {
+            let mut hits = self.rule_target(&rule.target);
+            for hit in &mut hits {
+                hit.reason = Reason::Rule;
+            }
+            append(&mut hits, own);
+            return self.viable(hits);
+        }
+        let mut hits = self.viable(own)?;
+        if name.eq_ignore_ascii_case("auto") {
+            self.decide_auto(&mut hits, sticky);
+        }
+        Ok(hits)
+    }
+
+    /// What a virtual model stands for, in order; whether it can answer is not looked at.
+    pub(super) fn expand(&self, name: &'a str) -> Vec<Hit<'a>> {
+        let mut hits = Vec::new();
+        self.expand_into(name, &mut Vec::new(), &mut hits);
+        hits
+    }
+
+    /// The best model of each engine for a pattern `engine/model-glob` or `model-glob`.
+    pub(super) fn expand_glob(&self, pattern: &str) -> Vec<Hit<'a>> {
+        let of_engine = pattern.split_once('/').is_some_and(|(prefix, _)| {
+            let mut engines = self.view.engines.iter();
+            engines.any(|engine| engine.name.eq_ignore_ascii_case(prefix))
+        });
+        self.best(|hit| {
+            let (engine, model) = (&hit.engine.name, &hit.model.id);
+            (!of_engine && self.config.glob_matches(pattern, model))
+                || self
+                    .config
+                    .glob_matches(pattern, &format!("{engine}/{model}"))
+        })
+    }
+
+    fn expand_into(&self, name: &'a str, open: &mut Vec<&'a str>, hits: &mut Vec<Hit<'a>>) {
+        // A list that contains itself adds nothing the second time.
+        if open.contains(&name) {
+            return;
+        }
+        let Some(patterns) = self.config.virtual_models.get(name) else {
+            append(hits, self.by_device(name));
+            return;
+        };
+        open.push(name);
+        for pattern in patterns {
+            if glob::is_glob(pattern) {
+                append(hits, self.expand_glob(pattern));
+            } else if let Some(known) = virtual_name(pattern, self.config) {
+                self.expand_into(known, open, hits);
+            } else {
+                self.named_into(pattern, open, hits);
+            }
+        }
+        open.pop();
+    }
+
+    /// A rule's target: a virtual model, a model or an engine.
+    fn rule_target(&self, target: &'a str) -> Vec<Hit<'a>> {
+        if let Some(known) = virtual_name(target, self.config) {
+            return self.expand(known);
+        }
+        if glob::is_glob(target) {
+            return self.expand_glob(target);
+        }
+        let mut hits = Vec::new();
+        self.named_into(target, &mut Vec::new(), &mut hits);
+        hits
+    }
+
+    /// A model's name, or an engine's.
+    fn named_into(&self, name: &str, open: &mut Vec<&'a str>, hits: &mut Vec<Hit<'a>>) {
+        match self.resolve(name) {
+            Found::Models(mut found) => {
+                order::settle(&mut found);
+                let found = found.into_iter().map(|hit| Hit {
+                    reason: Reason::Device,
+                    ..hit
+                });
+                append(hits, found);
+            }
+            Found::Virtual(known) => self.expand_into(known, open, hits),
+            Found::WrongKind | Found::Away(_) | Found::Absent => {
+                let of_engine = self.best(|hit| hit.engine.name.eq_ignore_ascii_case(name));
+                append(hits, of_engine);
+            }
+        }
+    }
+
+    /// The built-in virtual models.
+    fn by_device(&self, name: &str) -> Vec<Hit<'a>> {
+        let mut hits = self.best(|_| true);
+        if name.eq_ignore_ascii_case("quality") {
+            let fast = hits.iter().find(|hit| is_available(hit.engine));
+            if let Some(fast) = fast.map(|hit| hit.engine.pool.clone()) {
+                hits.sort_by_key(|hit| hit.engine.pool == fast);
+            }
+        }
+        hits
+    }
+
+    /// The best model of each engine among those that pass, engines on the GPU first. Resident,
+    /// then pinned, then by name, the preferred quantization of one model before its others; a
+    /// model that cannot do what is asked only where the engine has no other.
+    fn best(&self, pass: impl Fn(&Hit<'a>) -> bool) -> Vec<Hit<'a>> {
+        let mut hits: Vec<Hit<'a>> = self
+            .models()
+            .filter(|(_, model)| model.kind == self.demand.kind)
+            .map(|(engine, model)| Hit {
+                engine,
+                model,
+                reason: Reason::Device,
+            })
+            .filter(|hit| pass(hit) && !self.pinned_away(&hit.engine.name, &hit.model.id))
+            .collect();
+        hits.sort_by_cached_key(|hit| {
+            let (engine, model) = (hit.engine, hit.model);
+            let settings = self.config.model_settings(&engine.name, &model.id);
+            (
+                engine.device == Device::Cpu,
+                self.lacks(model).is_some() || !self.fits(model),
+                !is_held(engine, model),
+                !settings.is_some_and(|block| block.pin),
+                stem(&model.id).to_lowercase(),
+                Reverse(self.is_preferred(model)),
+                model.id.clone(),
+            )
+        });
+        one_per_engine(hits)
+    }
+
+    /// Puts the decided one of `auto` first.
+    fn decide_auto(&self, hits: &mut Vec<Hit<'a>>, sticky: Option<&Place>) {
+        let first_token = |hit: &Hit<'_>| self.predicted(hit);
+        if let Some(place) = sticky.filter(|_| self.demand.later_turn)
+            && self.stick(hits, place)
+        {
+            hits[1..].sort_by_key(first_token);
+            return;
+        }
+        if hits.len() < 2 {
+            return;
+        }
+        if let Some(hit) = self.keyword(hits) {
+            let at = hits.iter().position(|h| h.engine.name == hit.engine.name);
+            hits[..=at.unwrap_or_default()].rotate_right(1);
+            hits[0].reason = Reason::Keyword;
+            hits[1..].sort_by_key(first_token);
+            return;
+        }
+        // The earliest first: one that misses the budget never goes before one that meets it.
+        hits.sort_by_key(first_token);
+        hits[0].reason = Reason::Predicted;
+    }
+
+    /// The place of the earlier turns, if it can still answer.
+    fn stick(&self, hits: &mut Vec<Hit<'a>>, (engine, model): &Place) -> bool {
+        let in_policy = hits.iter().any(|hit| hit.engine.name == *engine);
+        let mut places = self.models().map(|(engine, model)| Hit {
+            engine,
+            model,
+            reason: Reason::Sticky,
+        });
+        let found = places.find(|hit| hit.engine.name == *engine && hit.model.id == *model);
+        let is_able = |hit: &Hit<'_>| {
+            hit.model.kind == self.demand.kind
+                && self.can_answer(hit)
+                && !self.pinned_away(engine, model)
+        };
+        let Some(hit) = found.filter(|hit| in_policy && is_able(hit)) else {
+            return false;
+        };
+        hits.retain(|other| other.engine.name != hit.engine.name);
+        hits.insert(0, hit);
+        true
+    }
+
+    /// The place of a built-in word rule, where the predictions leave the choice open: those of
+    /// the best for `fast` and for `quality` are within a factor of 2, and the chosen one does not miss a
+    /// budget that the other meets.
+    fn keyword(&self, hits: &[Hit<'a>]) -> Option<Hit<'a>> {
+        if !self.config.builtin_rules || self.demand.kind != ModelKind::Generation {
+            return None;
+        }
+        let target = builtin::matched(&self.demand.last_user)?;
+        let best = |name: &str| {
+            let known = virtual_name(name, self.config)?;
+            let is_hit = |h: &Hit<'_>| hits.iter().any(|hit| hit.engine.name == h.engine.name);
+            self.expand(known).into_iter().find(is_hit)
+        };
+        let (fast, quality) = (best("fast")?, best("quality")?);
+        let (a, b) = (self.predicted(&fast), self.predicted(&quality));
+        let near = a <= b.saturating_mul(2) && b <= a.saturating_mul(2);
+        let chosen = match target {
+            builtin::Target::Fast => fast,
+            builtin::Target::Quality => quality,
+        };
+        let budget = self.config.routing.first_token;
+        let in_budget = self.predicted(&chosen) <= budget || a.min(b) > budget;
+        (near && in_budget && fast.engine.name != quality.engine.name).then_some(chosen)
+    }
+
+    /// Expected time to first token.
+    pub(super) fn predicted(&self, hit: &Hit<'_>) -> Duration {
+        predict::first_token(hit.engine, hit.model, self.demand.prompt_tokens)
+    }
+}
