@@ -2,3 +2,5 @@
 
 mod chat;
 mod dashboards;
+mod guard;
+mod http;

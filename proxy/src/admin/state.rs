@@ -8,7 +8,10 @@ use crucible_router::view::{Breaker, EngineView, Health, View};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::app::{App, exchange::Exchange, respond};
+use crate::{
+    app::{App, exchange::Exchange, respond},
+    metrics::Endpoint,
+};
 
 pub(super) async fn state(State(app): State<App>) -> Response {
     let view = app.router.fresh_view().await;
@@ -17,6 +20,8 @@ pub(super) async fn state(State(app): State<App>) -> Response {
         .in_flight
         .all()
         .iter()
+        // Not the request that asks.
+        .filter(|exchange| exchange.endpoint != Endpoint::Admin)
         .map(|exchange| in_flight(exchange, now))
         .collect();
     let mut state = describe(&view);
