@@ -8,6 +8,10 @@ use crate::catalog::ModelKind;
 
 /// One request, as the router sees it: no prompt, only what rules and budgets need.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a request, not states"
+)]
 pub struct Demand {
     /// Request id, for views and events.
     pub request_id: Arc<str>,

@@ -5,11 +5,13 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
-use crucible_config::checked::{self, Device, EngineKind, Manage};
+use crucible_config::{
+    Config,
+    checked::{self, EngineKind},
+};
 use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
@@ -108,30 +110,17 @@ async fn ask(endpoint: &Endpoint) -> Option<EngineKind> {
     known.then_some(EngineKind::Llamacpp)
 }
 
-/// The engine that a find becomes, with its kind's defaults.
-pub fn discovered(kind: EngineKind, url: Url) -> checked::Engine {
-    let (name, device, permits, queue) = match kind {
-        EngineKind::Lmstudio => ("lmstudio", Device::Gpu, 2, 64),
-        EngineKind::Ollama => ("ollama", Device::Auto, 2, 10),
-        EngineKind::Llamacpp => ("llamacpp", Device::Cpu, 2, 64),
-        EngineKind::Openai => ("openai", Device::Gpu, 32, 256),
+/// The engine that a find becomes: its kind's name and the configuration's values for its kind.
+pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::Engine {
+    let name = match kind {
+        EngineKind::Lmstudio => "lmstudio",
+        EngineKind::Ollama => "ollama",
+        EngineKind::Llamacpp => "llamacpp",
+        EngineKind::Openai => "openai",
     };
     checked::Engine {
-        name: Arc::from(name),
-        kind,
-        url: Some(url),
-        device,
-        pool: None,
         api_key_env: (kind == EngineKind::Lmstudio).then(|| "LM_API_TOKEN".to_owned()),
-        manage: Manage::Models,
-        permits,
-        queue,
-        defaults: true,
-        allow_cloud: false,
-        passthrough: Vec::new(),
-        websocket: false,
-        command: Vec::new(),
-        model_path: None,
+        ..config.discovered(kind, name, url)
     }
 }
 

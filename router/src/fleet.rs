@@ -121,6 +121,8 @@ struct Shared {
 }
 
 struct State {
+    /// What a find takes its values from.
+    config: Arc<Config>,
     client: reqwest::Client,
     keep_alive: Duration,
     entries: Vec<Entry>,
@@ -199,6 +201,7 @@ impl Fleet {
     ) -> Result<Self, reqwest::Error> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
+                config: Arc::new(config.clone()),
                 client: engine::client(config.timeouts.connect)?,
                 keep_alive: config.tuning.lmstudio.model_ttl,
                 entries: Vec::new(),
@@ -220,6 +223,7 @@ impl Fleet {
     /// Takes a new configuration: engines that did not change go on undisturbed.
     pub fn apply(&self, config: &Config) {
         let mut state = self.shared.lock();
+        state.config = Arc::new(config.clone());
         let keep_alive = config.tuning.lmstudio.model_ttl;
         match engine::client(config.timeouts.connect) {
             Ok(client) => state.client = client,
@@ -449,7 +453,7 @@ impl Shared {
                 continue;
             }
             tracing::info!("found {} on {}", discovery::product(kind), place.url);
-            let config = discovery::discovered(kind, place.url.clone());
+            let config = discovery::discovered(&state.config, kind, place.url.clone());
             self.add(&mut state, config, true);
             any = true;
         }

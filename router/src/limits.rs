@@ -40,16 +40,13 @@ impl<C: Clock + Clone> KeyLimits<C> {
         let old = self.limiters.load();
         let new = rates.filter_map(|(name, rate)| {
             let kept = old.get(name).filter(|(r, _)| *r == rate).cloned();
-            let entry = match kept {
-                Some(entry) => entry,
-                None => {
-                    let count = NonZeroU32::new(rate.count)?;
-                    let quota = Quota::with_period(rate.per / rate.count)?.allow_burst(count);
-                    (
-                        rate,
-                        Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone())),
-                    )
-                }
+            let entry = if let Some(entry) = kept {
+                entry
+            } else {
+                let count = NonZeroU32::new(rate.count)?;
+                let quota = Quota::with_period(rate.per / rate.count)?.allow_burst(count);
+                let limiter = RateLimiter::direct_with_clock(quota, self.clock.clone());
+                (rate, Arc::new(limiter))
             };
             Some((Arc::clone(name), entry))
         });

@@ -20,7 +20,6 @@ pub(super) async fn state(State(app): State<App>) -> Response {
         .in_flight
         .all()
         .iter()
-        // Not the request that asks.
         .filter(|exchange| exchange.endpoint != Endpoint::Admin)
         .map(|exchange| in_flight(exchange, now))
         .collect();

@@ -41,7 +41,7 @@ struct ServeArgs {
     /// Address for clients; may be given several times, port 0 lets the system choose
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// An engine: lmstudio, ollama, llamacpp or openai; replaces the configured ones
+    /// An engine: lmstudio, ollama, llamacpp or openai; adds one, or changes a configured one
     #[arg(long, value_name = "NAME=KIND@URL")]
     engine: Vec<String>,
 }

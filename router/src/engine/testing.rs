@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use crucible_config::checked::{LmstudioTuning, OllamaTuning, Tuning};
+use crucible_config::{Config, checked::Tuning};
 use tokio::net::TcpListener;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -67,42 +67,5 @@ pub(crate) fn resident(model: &str) -> ResidentInfo {
 
 /// The profile's values.
 pub(crate) fn tuning() -> Tuning {
-    Tuning {
-        lmstudio: LmstudioTuning {
-            gpu_memory_fraction: 0.8,
-            gpu_layers: -1,
-            max_loaded_models: 2,
-            jit_loading: true,
-            model_ttl: Duration::from_mins(5),
-            auto_evict: true,
-            batch_size: 512,
-            flash_attention: true,
-            key_cache_quantization: "f16".into(),
-            value_cache_quantization: "f16".into(),
-            stream_buffer_size: 1024,
-            stream_timeout: Duration::from_secs(30),
-            context_length: 4096,
-            temperature: Some(0.3),
-            top_p: Some(0.8),
-            frequency_penalty: Some(0.1),
-            presence_penalty: Some(0.1),
-            keep_alive_interval: Duration::from_secs(30),
-            keep_alive_enabled: true,
-            model_warmup: true,
-        },
-        ollama: OllamaTuning {
-            max_loaded_models: 2,
-            max_queue: 10,
-            num_parallel: 2,
-            memory_limit: 16_000_000_000,
-            num_threads: 8,
-            numa_policy: "spread".into(),
-            context_size: 4096,
-            quantization: "q4_0".into(),
-            batch_size: 512,
-            use_mmap: true,
-            use_mlock: false,
-        },
-        environment: indexmap::IndexMap::new(),
-    }
+    Config::builtin().tuning
 }

@@ -1,81 +1,16 @@
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use crucible_config::checked::{
-    ContextPolicy, Fit, Limits, Log, LogFormat, Manage, OnExit, ProfileName, Routing, Scheduler,
-    Timeouts,
-};
+use crucible_config::checked::Manage;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    engine::testing::{Fake, tuning},
-    event::Silent,
-};
+use crate::{engine::testing::Fake, event::Silent};
 
 fn config(engines: Vec<checked::Engine>) -> Config {
-    let s = Duration::from_secs;
     Config {
-        listen: Vec::new(),
-        profile: ProfileName::Hybrid,
-        default_model: None,
-        on_exit: OnExit::Unload,
-        allow_unauthenticated: false,
-        metrics_listen: None,
-        builtin_rules: true,
-        allowed_hosts: Vec::new(),
-        allowed_origins: Vec::new(),
-        state_dir: PathBuf::new(),
         engines,
-        models: Vec::new(),
-        pools: std::collections::BTreeMap::new(),
-        timeouts: Timeouts {
-            queue: s(1),
-            commit: s(1),
-            load: s(1),
-            first_token: s(1),
-            idle: s(1),
-            tool_call: s(1),
-            response: s(1),
-            drain: s(1),
-            connect: s(1),
-            header: s(1),
-            body: s(1),
-            client_stall: s(1),
-        },
-        limits: Limits {
-            body: 1,
-            connections: 1,
-            header: 1,
-            json_depth: 1,
-            event: 1,
-        },
-        context: ContextPolicy {
-            fit: Fit::Grow,
-            max: 131_072,
-        },
-        routing: Routing { first_token: s(60) },
-        scheduler: Scheduler {
-            evict_foreign: false,
-            overtake_count: 8,
-            overtake_age: s(20),
-            overflow_after: s(30),
-            small_model: None,
-            supersede: false,
-        },
-        warm: Vec::new(),
-        log: Log {
-            format: LogFormat::Text,
-            level: "info".into(),
-        },
-        guard_open: Vec::new(),
-        rules: Vec::new(),
-        virtual_models: indexmap::IndexMap::new(),
-        keys: Vec::new(),
-        tuning: tuning(),
+        ..Config::builtin()
     }
 }
 
@@ -83,7 +18,7 @@ fn openai(name: &str, url: &Url) -> checked::Engine {
     checked::Engine {
         name: Arc::from(name),
         manage: Manage::Observe,
-        ..discovery::discovered(EngineKind::Openai, url.clone())
+        ..discovery::discovered(&Config::builtin(), EngineKind::Openai, url.clone())
     }
 }
 
