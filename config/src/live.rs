@@ -60,6 +60,23 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("state_dir", old.state_dir != new.state_dir),
         ("log.format", old.log.format != new.log.format),
         ("log.level", old.log.level != new.log.level),
+        (
+            "limits.connections",
+            old.limits.connections != new.limits.connections,
+        ),
+        ("limits.header", old.limits.header != new.limits.header),
+        (
+            "timeouts.header",
+            old.timeouts.header != new.timeouts.header,
+        ),
+        (
+            "timeouts.client_stall",
+            old.timeouts.client_stall != new.timeouts.client_stall,
+        ),
+        (
+            "timeouts.connect",
+            old.timeouts.connect != new.timeouts.connect,
+        ),
     ]
     .into_iter()
     .filter(|(_, changed)| *changed)

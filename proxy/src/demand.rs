@@ -26,6 +26,8 @@ const SESSION: [&str; 4] = [
     "x-claude-code-session-id",
 ];
 
+/// Longest name of a model, in bytes: names are compared and echoed, so they are bounded.
+const LONGEST_NAME: usize = 512;
 /// Sets the scheduling class of one request: `interactive` or `background`.
 const X_CLASS: &str = "x-crucible-class";
 
@@ -50,6 +52,13 @@ pub(crate) fn of(
             )
             .param("model")
         })?;
+    if model.len() > LONGEST_NAME {
+        return Err(Error::new(
+            Kind::ModelNotFound,
+            format!("no model has a name of more than {LONGEST_NAME} bytes; see GET /v1/models"),
+        )
+        .param("model"));
+    }
     let mut demand = Demand {
         request_id: Arc::clone(request_id),
         kind: ModelKind::Generation,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_config::Live;
+use crucible_config::{Live, Problems, Reloaded, Watch, watch};
 use crucible_router::{discovery, router::Router};
 use tokio::{
     sync::Semaphore,
@@ -154,35 +154,28 @@ impl Instance {
 
     /// Reads the configuration again and says in the log how that went.
     pub fn reload(&self) {
-        match self.config.reload() {
-            Ok(reloaded) => {
-                self.app
-                    .metrics
-                    .config_reloaded(Outcome::Ok, SystemTime::now());
-                tracing::info!(generation = reloaded.generation, "configuration reloaded");
-                for key in reloaded.restart_needed {
-                    tracing::warn!(key, "takes effect at the next start");
-                }
-            }
-            Err(problems) => {
-                self.app
-                    .metrics
-                    .config_reloaded(Outcome::Error, SystemTime::now());
-                tracing::error!(
-                    "the configuration was not reloaded, the old one stays:\n{problems}"
-                );
-            }
-        }
+        tell_reload(&self.app.metrics, self.config.reload());
+    }
+
+    /// Reloads when the file changes, until it is dropped. Without a watch SIGHUP still reloads.
+    fn watch(&self) -> Option<Watch> {
+        let metrics = self.app.metrics.clone();
+        watch(&self.config, move |result| tell_reload(&metrics, result)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the configuration file is not watched; SIGHUP reloads it");
+            None
+        })
     }
 
     /// Serves until a signal ends it: the first one drains, the second one ends at once.
     pub async fn run(self, mut signals: Signals) {
+        let watch = self.watch();
         loop {
             match signals.next().await {
                 crate::signals::Signal::Reload => self.reload(),
                 crate::signals::Signal::End => break,
             }
         }
+        drop(watch);
         self.drain(&mut signals).await;
     }
 
@@ -225,6 +218,26 @@ impl Instance {
         tokio::select! {
             () = self.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
+        }
+    }
+}
+
+/// The log lines and the metric of a reload.
+fn tell_reload(metrics: &Metrics, result: Result<Reloaded, Problems>) {
+    match result {
+        Ok(reloaded) => {
+            metrics.config_reloaded(Outcome::Ok, SystemTime::now());
+            tracing::info!(generation = reloaded.generation, "configuration reloaded");
+            for key in reloaded.restart_needed {
+                tracing::warn!(key, "takes effect at the next start");
+            }
+            for warning in &reloaded.warnings.0 {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(problems) => {
+            metrics.config_reloaded(Outcome::Error, SystemTime::now());
+            tracing::error!("the configuration was not reloaded, the old one stays:\n{problems}");
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod dashboards;
 pub mod engines;
 pub mod process;
 pub mod raw;
+pub mod rest;
 pub mod sse;
 
 pub use process::Crucible;

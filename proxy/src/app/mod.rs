@@ -19,14 +19,14 @@ use axum::{
 };
 use crucible_config::Live;
 use crucible_router::{refusal::Refusal, router::Router};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
+    cors::{AllowHeaders, AllowOrigin, CorsLayer},
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
@@ -229,13 +229,8 @@ fn cors(app: &App) -> CorsLayer {
                 .is_ok_and(|origin| guard::origin_allowed(origin, &config.allowed_origins))
         }))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("x-api-key"),
-            HeaderName::from_static("api-key"),
-            request_id::X_REQUEST_ID.clone(),
-        ])
+        // SDKs send many of their own; only allowed origins come this far.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(respond::EXPOSED)
 }
 

@@ -105,13 +105,24 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Paths that need no key.
+/// What needs no key: health, and a preflight, which cannot carry one (Fetch, section 4.8).
 fn is_open(facts: Facts<'_>) -> bool {
+    if is_preflight(facts) {
+        return true;
+    }
     match facts.uri.path() {
         "/healthz" | "/readyz" => true,
         "/" => *facts.method == Method::HEAD,
         _ => false,
     }
+}
+
+fn is_preflight(facts: Facts<'_>) -> bool {
+    *facts.method == Method::OPTIONS
+        && facts.headers.contains_key(header::ORIGIN)
+        && facts
+            .headers
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Bounds what is echoed, and keeps quotes and line ends out of it.
@@ -257,6 +268,28 @@ mod tests {
             assert!(try_judge(&config, &method, path, &[("host", "localhost")]).is_ok());
         }
         assert!(try_judge(&config, &Method::GET, "/", &[("host", "localhost")]).is_err());
+    }
+
+    #[test]
+    fn a_preflight_needs_no_key_but_an_allowed_origin() {
+        let config = with_key();
+        let preflight = |origin| {
+            try_judge(
+                &config,
+                &Method::OPTIONS,
+                "/v1/chat/completions",
+                &[
+                    ("host", "localhost"),
+                    ("origin", origin),
+                    ("access-control-request-method", "POST"),
+                ],
+            )
+        };
+        assert!(preflight("http://localhost:5173").is_ok());
+        assert_eq!(
+            preflight("https://evil.example").unwrap_err(),
+            Kind::OriginNotAllowed
+        );
     }
 
     #[test]

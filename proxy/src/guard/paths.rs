@@ -88,12 +88,12 @@ fn covers(prefix: &str, path: &str) -> bool {
 
 /// One form for the spellings that an engine might still read as the same path.
 fn squeeze(path: &str) -> String {
-    let lower = path.to_ascii_lowercase().replace("%2f", "/");
+    let lower = unescape(path).to_ascii_lowercase();
     let mut segments: Vec<&str> = Vec::new();
     for segment in lower.split('/') {
         match segment {
-            "" | "." | "%2e" => {}
-            ".." | "%2e%2e" | ".%2e" | "%2e." => {
+            "" | "." => {}
+            ".." => {
                 segments.pop();
             }
             // `;x` parameters are dropped by some servers.
@@ -102,6 +102,30 @@ fn squeeze(path: &str) -> String {
     }
     let start = usize::from(segments.first() == Some(&"v1"));
     format!("/{}", segments[start..].join("/"))
+}
+
+/// Percent-escapes resolved once; what is no escape stays.
+fn unescape(path: &str) -> String {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = (first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -149,6 +173,7 @@ mod tests {
             ("POST", "/api/%2e%2e/api/pull"),
             ("POST", "/x/../api/pull"),
             ("POST", "/api%2Fpull"),
+            ("POST", "/api/%70ull"),
             ("POST", "/api/pull;a=b"),
             ("DELETE", "/api/delete"),
             ("POST", "/api/blobs/sha256:1"),

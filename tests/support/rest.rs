@@ -1,0 +1,89 @@
+//! Waiting for what must become true, and for Crucible to be at rest.
+
+use std::{future::Future, time::Instant};
+
+use serde_json::Value;
+
+use crate::{
+    chat::get,
+    process::{Crucible, PATIENCE},
+};
+
+/// Asks again until there is an answer.
+///
+/// # Panics
+/// If there never is one.
+pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "never: {what}");
+        // Between two looks, not instead of one.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until nothing is in flight, queued or held at an engine, and no connection but the
+/// asking one is open.
+///
+/// # Panics
+/// If it never comes to rest.
+pub async fn at_rest(crucible: &Crucible) {
+    eventually("rest after the refusals", || async {
+        let state = get(crucible, "/crucible/state").await.json;
+        let open = metric(crucible, "crucible_connections_open").await;
+        let held = state["engines"]
+            .as_array()
+            .is_some_and(|engines| engines.iter().any(|e| e["permits"]["active"] != 0));
+        let empty = |key: &str| state[key].as_array().is_some_and(Vec::is_empty);
+        // One for the connection that asks now.
+        (empty("in_flight") && empty("queue") && !held && open <= 1.0).then_some(())
+    })
+    .await;
+}
+
+/// Waits until Crucible is ready.
+///
+/// # Panics
+/// If it never is.
+pub async fn ready(crucible: &Crucible) {
+    eventually("ready", || async {
+        (get(crucible, "/readyz").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+/// The sum of a family's samples, 0 if there is none.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn metric(crucible: &Crucible, name: &str) -> f64 {
+    sample(&get(crucible, "/metrics").await.text, name)
+}
+
+/// The sum of the samples whose line starts with `prefix` up to a brace, a comma or a space.
+///
+/// # Panics
+/// If a value is no number.
+pub fn sample(text: &str, prefix: &str) -> f64 {
+    text.lines()
+        .filter(|line| {
+            line.strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with(['{', ' ', ',', '}']))
+        })
+        .filter_map(|line| line.rsplit(' ').next())
+        .map(|value| value.parse::<f64>().expect("a number"))
+        .sum()
+}
+
+/// The JSON of a raw HTTP answer.
+pub fn json_of(raw: &str) -> Value {
+    raw.split_once("\r\n\r\n")
+        .and_then(|(_, body)| serde_json::from_str(body).ok())
+        .unwrap_or_default()
+}
