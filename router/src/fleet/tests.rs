@@ -19,6 +19,7 @@ use crate::{
 fn config(engines: Vec<checked::Engine>) -> Config {
     let s = Duration::from_secs;
     Config {
+        globs: crucible_config::glob::Globs::default(),
         listen: Vec::new(),
         profile: ProfileName::Hybrid,
         default_model: None,

@@ -157,15 +157,12 @@ impl Actor {
                 None => Ok(()),
             };
             engines.poke(&engine);
-            let outcome = outcome.map_err(|error| {
+            if let Err(error) = &outcome {
                 let (engine, model) = (&*engine, &*info.model);
                 tracing::warn!(engine, model, "the unload failed: {error}");
-                error.to_string()
-            });
-            drop(
-                back.send(Mail::Done(Input::Unloaded(engine, outcome)))
-                    .await,
-            );
+            }
+            let input = Input::Unloaded(engine, outcome.is_ok());
+            drop(back.send(Mail::Done(input)).await);
         });
     }
 }

@@ -41,6 +41,16 @@ impl Operation {
     }
 }
 
+// === impl Resident ===
+
+impl Resident {
+    /// Idle, and not in the backoff of an unload that failed.
+    fn may_go(&self, now: Instant) -> bool {
+        let retried = self.unload.not_before.is_none_or(|at| at <= now);
+        self.active == 0 && retried
+    }
+}
+
 // === impl EngineState ===
 
 impl EngineState {
@@ -63,7 +73,7 @@ impl EngineState {
                     Standing::Load => Some(Step::Load),
                     Standing::Swap => self.victim(now),
                     Standing::Resize(at) => {
-                        let idle = self.idle(&self.residents[at], now);
+                        let idle = self.residents[at].may_go(now);
                         idle.then_some(Step::Unload(at, EvictionReason::Resize))
                     }
                     _ => continue,
@@ -75,15 +85,10 @@ impl EngineState {
         wants
     }
 
-    fn idle(&self, resident: &Resident, now: Instant) -> bool {
-        let retried = resident.unload.not_before.is_none_or(|at| at <= now);
-        resident.active == 0 && retried
-    }
-
     fn victim(&self, now: Instant) -> Option<Step> {
         let candidates = self.residents.iter().enumerate();
         let (at, _) = candidates
-            .filter(|(_, r)| self.evictable(r) && self.idle(r, now))
+            .filter(|(_, r)| self.evictable(r) && r.may_go(now))
             .min_by_key(|(_, r)| r.idle_since)?;
         Some(Step::Unload(at, EvictionReason::Limit))
     }
@@ -292,7 +297,7 @@ impl Scheduler {
     pub(super) fn unloaded(
         &mut self,
         engine: &Arc<str>,
-        outcome: Result<(), String>,
+        gone: bool,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
@@ -309,7 +314,7 @@ impl Scheduler {
             .residents
             .iter_mut()
             .find(|r| r.info.instance == instance)
-            && outcome.is_err()
+            && !gone
         {
             let backoff = next_backoff(resident.unload.backoff);
             resident.unload = Retry {

@@ -11,4 +11,6 @@ mod loads;
 mod queue;
 mod snapshot;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod types;

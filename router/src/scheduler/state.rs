@@ -204,7 +204,7 @@ impl Scheduler {
             Input::Released(ticket) => self.release(ticket, now, actions),
             Input::Loaded(engine, info) => self.loaded(&engine, info, now, actions),
             Input::LoadFailed(engine, failure) => self.load_failed(&engine, failure, now, actions),
-            Input::Unloaded(engine, outcome) => self.unloaded(&engine, outcome, now, actions),
+            Input::Unloaded(engine, gone) => self.unloaded(&engine, gone, now, actions),
             Input::Fleet(fleet) => self.observe(fleet, now, actions),
             Input::Drain(unload) => self.drain(unload, actions),
             Input::Tick => {}

@@ -16,6 +16,10 @@ use crate::{
 
 /// What the scheduler knows of an engine; all of them are sent again with every change.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, each as the configuration or the engine says it"
+)]
 pub struct Facts {
     /// Name.
     pub name: Arc<str>,
@@ -95,8 +99,8 @@ pub enum Input {
     Loaded(Arc<str>, ResidentInfo),
     /// The load of an engine failed.
     LoadFailed(Arc<str>, LoadFailure),
-    /// The unload of an engine ended; in the engine's words where it failed.
-    Unloaded(Arc<str>, Result<(), String>),
+    /// The unload of an engine ended; false: it failed.
+    Unloaded(Arc<str>, bool),
     /// All engines that there are.
     Fleet(Vec<Facts>),
     /// Crucible ends; true: what it loaded is unloaded.
