@@ -232,3 +232,6 @@ impl Open {
         [grace, deadline, self.publish].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod carry;
 mod dispatch;
 mod fit;
 mod loads;
+#[cfg(test)]
+mod properties;
 mod queue;
 mod snapshot;
 pub mod state;
