@@ -197,3 +197,76 @@ impl Engines for FleetEngines {
         self.observer.observe(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{Breaker, Health};
+
+    fn status(config: &Config, manage: Manage) -> EngineStatus {
+        let url = "http://127.0.0.1:11434".parse().unwrap();
+        let mut engine = config.discovered(EngineKind::Ollama, "o", url);
+        engine.manage = manage;
+        EngineStatus {
+            config: Arc::new(engine),
+            device: Device::Cpu,
+            pool: "cpu".into(),
+            url: String::new(),
+            health: Health::Up,
+            breaker: Breaker::Closed,
+            error: None,
+            version: None,
+            advice: Arc::default(),
+            load_control: true,
+            discovered: false,
+            models: Arc::default(),
+            residents: Arc::default(),
+            polls: 1,
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_only_observed_has_no_load_control() {
+        let config = Config::builtin();
+        for (manage, controlled) in [(Manage::Observe, false), (Manage::Models, true)] {
+            let status = status(&config, manage);
+            assert_eq!(facts(&config, &status).load_control, controlled);
+            assert_eq!(describe(&status).load_control, controlled);
+        }
+    }
+
+    #[test]
+    fn an_arrival_brings_its_models_settings_and_the_need_of_prompt_and_answer() {
+        let mut config = Config::builtin();
+        config.models.push(crucible_config::checked::Model {
+            name: "qwen*".into(),
+            engine: None,
+            aliases: Vec::new(),
+            context: Some(16_384),
+            fit: None,
+            pin: true,
+            spill: false,
+            fallback: Vec::new(),
+            defaults: crucible_config::checked::ModelDefaults::Inherit,
+        });
+        let candidate = Candidate {
+            engine: "o".into(),
+            model: "qwen2.5:7b".into(),
+            reason: crate::plan::Reason::Exact,
+            predicted_first_token: None,
+        };
+        let demand = Demand {
+            prompt_tokens: 100,
+            ..Demand::default()
+        };
+        let arrival = arrival(
+            &config,
+            &status(&config, Manage::Models),
+            &candidate,
+            &demand,
+        );
+        assert_eq!((arrival.base, arrival.need), (16_384, 1124));
+        assert_eq!(arrival.tuple.context, Some(16_384));
+        assert!(arrival.pinned);
+    }
+}

@@ -13,9 +13,11 @@ use super::{
     tests::{arrival, facts},
     types::{Action, Facts, Input, LoadFailure, Order},
 };
-use crate::{catalog::ResidentInfo, engine::testing::resident};
+use crate::{catalog::ResidentInfo, engine::testing::resident, refusal::Refusal};
 
 const ENGINES: [(&str, &str); 3] = [("a", "gpu"), ("b", "cpu"), ("c", "cpu")];
+/// Nobody is to need it.
+const DAY: Duration = Duration::from_hours(24);
 const MODELS: [&str; 4] = ["k", "l", "m", "n"];
 
 #[derive(Clone, Debug)]
@@ -129,7 +131,9 @@ impl World {
                 );
                 self.active.insert(grant.ticket, place);
             }
-            Action::Reject(ticket, _) => {
+            Action::Reject(ticket, refusal) => {
+                let starved = matches!(refusal, Refusal::QueueTimeout { .. });
+                assert!(!starved, "{ticket} waits for ever");
                 assert!(self.waiting.remove(&ticket).is_some(), "refused twice");
                 self.done.insert(ticket);
             }
@@ -171,6 +175,7 @@ impl World {
                 self.next += 1;
                 let mut arrival = arrival(ticket, ENGINES[engine].0, MODELS[model], self.now);
                 arrival.need = need;
+                arrival.deadline += DAY;
                 self.waiting.insert(ticket, (engine, MODELS[model].into()));
                 self.step(Input::Arrive(arrival));
             }
@@ -253,10 +258,7 @@ impl World {
             if self.waiting.is_empty() && self.running.is_empty() {
                 return;
             }
-            self.now = self
-                .core
-                .next_deadline(self.now)
-                .map_or(self.now, |at| at.max(self.now));
+            self.now += Duration::from_secs(1);
             self.step(Input::Tick);
         }
         panic!("still waiting: {:?}", self.waiting);

@@ -180,7 +180,11 @@ impl EngineState {
             }
         }
         for resident in &mut self.residents {
-            resident.pinned = facts.pinned.contains(&resident.info.model);
+            let model = &resident.info.model;
+            // A load that no poll has seen yet keeps what its order said.
+            if facts.residents.iter().any(|info| info.model == *model) {
+                resident.pinned = facts.pinned.contains(model);
+            }
         }
         self.facts = facts;
         gone

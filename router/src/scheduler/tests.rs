@@ -100,11 +100,11 @@ impl Bench {
     }
 
     /// A newer poll of an engine.
-    fn polled(&mut self, engine: &str, residents: Vec<ResidentInfo>) -> Vec<Action> {
+    fn polled(&mut self, engine: &str, residents: &[ResidentInfo]) -> Vec<Action> {
         for facts in &mut self.fleet {
             facts.polls += 2;
             if &*facts.name == engine {
-                facts.residents.clone_from(&residents);
+                facts.residents = residents.to_vec();
             }
         }
         self.step(Input::Fleet(self.fleet.clone()))
@@ -542,7 +542,7 @@ fn what_vanished_is_told_and_loaded_again() {
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     bench.hold(1, "e", "m");
     assert_eq!(
-        evictions(&bench.polled("e", Vec::new())),
+        evictions(&bench.polled("e", &[])),
         [EvictionReason::External]
     );
     assert_eq!(loading(&bench.arrive(2, "e", "m")), ["m"]);
@@ -588,6 +588,8 @@ fn a_pinned_model_is_not_evicted() {
     bench.step(Input::Arrive(pinned));
     bench.loaded("e", "pinned", 4096);
     bench.step(Input::Released(1));
+    // No poll has seen it yet.
+    bench.step(Input::Fleet(bench.fleet.clone()));
     let actions = bench.arrive(2, "e", "other");
     assert!(unloading(&actions).is_empty());
     let [(2, Refusal::LoadFailed { message, .. })] = refused(&actions)[..] else {
