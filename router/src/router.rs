@@ -396,3 +396,6 @@ fn warm_names(config: &Config) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;
