@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use crucible_config::checked::EngineKind;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
@@ -62,7 +63,12 @@ impl Actor {
                 () = self.cancel.cancelled() => return,
                 Some(mail) = self.mail.recv() => match mail {
                     Mail::Arrive(arrival, reply) => {
-                        if !open.core.engines.contains_key(&arrival.engine) {
+                        // Facts from before the first good poll know of no load control.
+                        let known = open.core.engines.get(&arrival.engine);
+                        if known.is_none_or(|engine| {
+                            !engine.facts.load_control
+                                && matches!(engine.facts.kind, EngineKind::Lmstudio | EngineKind::Ollama)
+                        }) {
                             self.observe(&mut open);
                         }
                         open.replies.insert(arrival.ticket, (arrival.clone(), Instant::now(), reply));
