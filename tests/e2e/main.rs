@@ -5,9 +5,12 @@
     reason = "a test's own steps fail the test where they cannot be taken"
 )]
 
+mod admin;
 mod bad_input;
 mod chat;
+mod commands;
 mod dashboards;
 mod guard;
 mod http;
 mod names;
+mod reload;

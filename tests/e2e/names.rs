@@ -3,7 +3,7 @@
 use crucible_tests::{
     chat::{Whole, body, get, post},
     engines::{Both, asked},
-    rest::ready,
+    rest::{eventually, ready},
 };
 use serde_json::{Value, json};
 
@@ -145,6 +145,16 @@ async fn an_ambiguous_name_goes_where_it_is_loaded_and_to_the_gpu_first() {
     );
     let warm = with_latest("").await;
     assert_eq!(place(&warm, "ollama/twin:7b").await.0, "ollama");
+    eventually("the resident in the state", || async {
+        let state = get(&warm.crucible, "/crucible/state").await.json;
+        let pools = state["pools"].as_array()?;
+        let mut residents = pools
+            .iter()
+            .filter_map(|p| p["residents"].as_array())
+            .flatten();
+        residents.find(|r| r["model"] == "twin:7b").map(|_| ())
+    })
+    .await;
     assert_eq!(
         place(&warm, "twin:7b").await,
         ("ollama".into(), "twin:7b".into(), "resident".into())

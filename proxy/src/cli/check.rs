@@ -22,9 +22,12 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
         || "no configuration file; the built-in profile".to_owned(),
         |file| file.display().to_string(),
     );
+    let engines = match loaded.config.engines.len() {
+        1 => "1 engine".to_owned(),
+        count => format!("{count} engines"),
+    };
     say(&format!(
-        "{place}: fine ({} engines configured, profile {})",
-        loaded.config.engines.len(),
+        "{place}: fine ({engines} configured, profile {})",
         loaded.config.profile.as_str(),
     ));
     Ok(())

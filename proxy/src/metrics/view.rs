@@ -16,6 +16,8 @@ use super::{Metrics, record::float};
 pub(super) struct Shown {
     models: HashSet<(String, String)>,
     versions: HashMap<String, [String; 2]>,
+    /// Engines whose series exist.
+    engines: Vec<String>,
 }
 
 impl Metrics {
@@ -32,6 +34,11 @@ impl Metrics {
             .shown
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<&str> = view.engines.iter().map(|engine| &*engine.name).collect();
+        if shown.engines != names {
+            self.engines(&names);
+            shown.engines = names.iter().map(|&name| name.to_owned()).collect();
+        }
         let mut gone = std::mem::take(&mut shown.models);
         for engine in &view.engines {
             self.update_engine(engine, now);

@@ -1,0 +1,475 @@
+//! The command line: exit codes, what goes to stdout and what to stderr.
+
+use std::{path::PathBuf, process::Stdio};
+
+use crucible_tests::{
+    Crucible, binary,
+    chat::body,
+    engines::{Both, asked, client, engine},
+    rest::ready,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Exit code, stdout, stderr.
+type Said = (i32, String, String);
+
+struct File {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("crucible.toml");
+        std::fs::write(&path, text).expect("written");
+        Self {
+            _folder: folder,
+            path,
+        }
+    }
+
+    /// Runs a command on this file, off the test's runtime.
+    async fn run(&self, args: &[&str], stdin: &str) -> Said {
+        let mut all: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+        all.push("--config".to_owned());
+        all.push(self.path.display().to_string());
+        let stdin = stdin.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let args: Vec<&str> = all.iter().map(String::as_str).collect();
+            Crucible::command(&args, &stdin)
+        })
+        .await
+        .expect("it ran")
+    }
+}
+
+/// A configuration for both simulated engines, for commands that look at them.
+fn config_of(both: &Both) -> File {
+    File::new(&format!(
+        "listen = \"127.0.0.1:0\"\n{}{}",
+        engine("lmstudio", "lmstudio", &both.lmstudio.url()),
+        engine("ollama", "ollama", &both.ollama.url()),
+    ))
+}
+
+const BAD: &str = "listne = \"127.0.0.1:0\"\ndefault_model = 3\n[timeouts]\nidle = \"soon\"\n\
+                   [[engine]]\nname = \"a\"\nkind = \"lmstudioo\"\nurl = \"http://127.0.0.1:1\"\n";
+
+#[tokio::test]
+async fn check_says_fine_or_tells_every_problem() {
+    let good = File::new(
+        "listen = \"127.0.0.1:0\"\n[[engine]]\nname = \"a\"\nkind = \"ollama\"\nurl = \"http://127.0.0.1:1\"\n",
+    );
+    let (code, out, err) = good.run(&["check"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(
+        out.contains("fine (1 engine configured") && out.contains("profile hybrid"),
+        "{out}"
+    );
+    let bad = File::new(BAD);
+    let (code, out, err) = bad.run(&["check"], "").await;
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let file = bad.path.display().to_string();
+    for (line, parts) in [
+        (1, &["listne", "did you mean \"listen\"?"][..]),
+        (2, &["default_model", "found 3", "expected a string"]),
+        (4, &["timeouts.idle", "\"soon\"", "30s"]),
+        (7, &["engine[0].kind", "did you mean \"lmstudio\"?"]),
+    ] {
+        let told = err
+            .lines()
+            .find(|l| l.contains(&format!("{file}:{line}: ")))
+            .unwrap_or_else(|| panic!("line {line} is named: {err}"));
+        for part in parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+    assert!(err.contains("4 problems"), "{err}");
+}
+
+#[tokio::test]
+async fn each_bad_file_is_named_with_its_line_and_what_to_do() {
+    for (text, place, part) in [
+        ("x = [\n", ":1: ", "expected"),
+        ("listen = \"0.0.0.0:0\"\n", ":1: listen", "crucible key new"),
+        ("\nlisten = \"nowhere\"\n", ":2: listen", "expected"),
+        (
+            "[[key]]\nname = \"a\"\nhash = \"sha256:zz\"\n",
+            ":3: key[0].hash",
+            "crucible key new",
+        ),
+        (
+            "[pool.gpu]\nbudget = \"lots\"\n",
+            ":2: pool.gpu.budget",
+            "16GB",
+        ),
+        (
+            "[[engine]]\nname = \"a\"\nkind = \"ollama\"\nurl = \"ftp://x\"\n",
+            ":4: engine[0].url",
+            "http",
+        ),
+        (
+            "[[rule]]\nwhen = { modle = \"auto\" }\nuse = \"fast\"\n",
+            ":2: rule[0].when.modle",
+            "did you mean",
+        ),
+        (
+            "[tuning.lmstudio]\ntemperature = 9\n",
+            ":2: tuning.lmstudio.temperature",
+            "from 0 to 2",
+        ),
+        (
+            "[tuning.lmstudio]\ngpu_memory_fraction = 1.5\n",
+            ":2: tuning.lmstudio.gpu_memory_fraction",
+            "expected",
+        ),
+        (
+            "[limits]\nconnections = 0\n",
+            ":2: limits.connections",
+            "from 1",
+        ),
+        (
+            "[timeouts]\nidle = \"-3s\"\n",
+            ":2: timeouts.idle",
+            "duration",
+        ),
+        ("profile = \"fast\"\n", ":1: profile", "hybrid"),
+        ("[log]\nformat = \"xml\"\n", ":2: log.format", "json"),
+    ] {
+        let file = File::new(text);
+        for command in ["check", "serve", "models", "tunings"] {
+            let (code, out, err) = file.run(&[command], "").await;
+            assert_eq!(
+                (code, out.as_str()),
+                (2, ""),
+                "{command} on {text:?}: {err}"
+            );
+            assert!(err.contains(place), "{place} in: {err}");
+            assert!(err.contains(part), "{part} in: {err}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_file_and_an_unknown_variable_are_named() {
+    let mut file = File::new("");
+    file.path.set_file_name("absent.toml");
+    let (code, _, err) = file.run(&["check"], "").await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("absent.toml"), "{err}");
+    let file = File::new("");
+    let out = std::process::Command::new(binary::crucible())
+        .args(["check", "--config"])
+        .arg(&file.path)
+        .env("CRUCIBLE_TIMEOUTS__IDEL", "3s")
+        .output()
+        .expect("it runs");
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("did you mean CRUCIBLE_TIMEOUTS__IDLE?"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn config_show_tells_values_and_where_they_come_from() {
+    let file = File::new("listen = \"127.0.0.1:0\"\n[timeouts]\nidle = \"45s\"\n");
+    let (code, out, err) = file.run(&["config", "show"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let row = |out: &str, key: &str| {
+        out.lines()
+            .find(|l| l.split_whitespace().next() == Some(key))
+            .unwrap_or_else(|| panic!("{key} is shown: {out}"))
+            .to_owned()
+    };
+    assert!(row(&out, "timeouts.idle").contains("45s"), "{out}");
+    assert!(
+        !out.contains(&file.path.display().to_string()),
+        "no origin unless asked"
+    );
+    let (_, out, _) = file.run(&["config", "show", "--origin"], "").await;
+    let origin = format!("{}:3", file.path.display());
+    assert!(row(&out, "timeouts.idle").contains(&origin), "{out}");
+    assert!(
+        row(&out, "timeouts.load").contains("profile hybrid"),
+        "{out}"
+    );
+    let (_, out, _) = file.run(&["config", "show", "--json"], "").await;
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    // Plain seconds and bytes, for scripts.
+    assert_eq!(json["timeouts.idle"], 45, "{out}");
+    assert_eq!(json["limits.body"], 32_000_000, "{out}");
+    let (_, out, _) = file
+        .run(&["config", "show", "--json", "--origin"], "")
+        .await;
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["timeouts.idle"]["value"], 45, "{out}");
+    assert_eq!(json["timeouts.idle"]["origin"]["source"], origin);
+}
+
+#[tokio::test]
+async fn models_lists_what_every_engine_has() {
+    let both = Both::start().await;
+    let file = config_of(&both);
+    let (code, out, err) = file.run(&["models"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for name in ["qwen", "llama3.2:3b", "lmstudio", "ollama", "generation"] {
+        assert!(out.contains(name), "{name}: {out}");
+    }
+    let (code, out, _) = file.run(&["models", "--json"], "").await;
+    assert_eq!(code, 0);
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    let models = json["models"].as_array().expect("a list");
+    let qwen = models
+        .iter()
+        .find(|m| m["model"] == "qwen")
+        .expect("it is listed");
+    assert_eq!(qwen["engine"], "lmstudio", "{qwen}");
+    assert_eq!(qwen["kind"], "generation");
+    assert_eq!(qwen["size_bytes"], 4_000_000_000_u64);
+    assert_eq!(qwen["loaded"], false);
+    assert!(
+        json["engines"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|e| e["state"] == "up")
+    );
+}
+
+#[tokio::test]
+async fn models_without_an_engine_is_exit_1_and_says_where_it_looked() {
+    let file = File::new(&engine("gone", "ollama", "http://127.0.0.1:1"));
+    let (code, out, err) = file.run(&["models"], "").await;
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("down"), "{out}");
+    assert!(
+        err.contains("gone: unreachable") && err.contains("no engine is up"),
+        "{err}"
+    );
+    let (code, _, err) = file.run(&["explain", "qwen"], "").await;
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("no_engine"), "{err}");
+}
+
+#[tokio::test]
+async fn explain_tells_place_and_reason_and_sends_nothing() {
+    let both = Both::start().await;
+    let file = config_of(&both);
+    let (code, out, err) = file.run(&["explain", "qwen"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("qwen on lmstudio (exact)"), "{out}");
+    assert!(out.contains("temperature = 0.3"), "{out}");
+    let mut request = body("llama3.2:3b", "hello");
+    request["temperature"] = 1.0.into();
+    let (code, out, _) = file
+        .run(&["explain", "--json", "-"], &request.to_string())
+        .await;
+    assert_eq!(code, 0, "{out}");
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["engine"], "ollama", "{out}");
+    assert_eq!(json["reason"], "exact");
+    assert_eq!(json["candidates"][0]["model"], "llama3.2:3b");
+    assert!(
+        json["defaults"].get("temperature").is_none(),
+        "the client said it: {out}"
+    );
+    assert_eq!(json["defaults"]["top_p"]["value"], 0.8, "{out}");
+    assert!(json["defaults"]["top_p"]["from"].is_string());
+    assert_eq!(json["context"]["given"], 4096);
+    let (code, out, err) = file.run(&["explain", "quen"], "").await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.contains("model_not_found") && err.contains("qwen"),
+        "{err}"
+    );
+    let (code, out, err) = file.run(&["explain", "--json", "-"], "{broken").await;
+    assert_eq!(code, 1, "{err}");
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["error"]["code"], "invalid_json");
+    for sim in [&both.lmstudio, &both.ollama] {
+        assert!(asked(&sim.log()).is_empty() && sim.log().loads.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn tunings_are_39_with_states_only_from_an_instance() {
+    let alone = File::new("listen = \"127.0.0.1:0\"\n");
+    let (code, out, err) = alone.run(&["tunings", "--json"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    let rows = json["tunings"].as_array().expect("rows");
+    assert_eq!((json["profile"].as_str(), rows.len()), (Some("hybrid"), 39));
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row["number"], i + 1, "{row}");
+        assert!(row["state"].is_null() && row["evidence"].is_null(), "{row}");
+        assert!(
+            row["id"].as_str().is_some_and(|id| id.contains('.')),
+            "{row}"
+        );
+        for key in ["group", "value", "engine", "mechanism", "advice"] {
+            assert!(row.get(key).is_some(), "{key}: {row}");
+        }
+    }
+    for group in [("lmstudio", 20), ("ollama", 11), ("environment", 8)] {
+        let count = rows.iter().filter(|r| r["group"] == group.0).count();
+        assert_eq!(count, group.1, "{}", group.0);
+    }
+    let (code, out, _) = alone.run(&["tunings"], "").await;
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("ollama.num_threads") && out.contains("No instance answered"),
+        "{out}"
+    );
+    let both = Both::start().await;
+    ready(&both.crucible).await;
+    let running = File::new(&format!("listen = \"{}\"\n", both.crucible.addr()));
+    let (code, out, _) = running.run(&["tunings", "--json"], "").await;
+    assert_eq!(code, 0);
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    let states = [
+        "in_effect",
+        "not_in_effect",
+        "not_applicable",
+        "unverifiable",
+        "superseded",
+    ];
+    for row in json["tunings"].as_array().expect("rows") {
+        assert!(
+            row["state"].as_str().is_some_and(|s| states.contains(&s)),
+            "{row}"
+        );
+        assert!(
+            row["evidence"].as_str().is_some_and(|e| !e.is_empty()),
+            "{row}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_opens_an_instance_that_knows_its_hash() {
+    let (code, out, err) = Crucible::command(&["key", "new", "--name", "laptop"], "");
+    assert_eq!((code, err.as_str()), (0, ""));
+    let secret = out
+        .split_whitespace()
+        .find(|word| word.starts_with("crk-"))
+        .expect("a secret");
+    let block = &out[out.find("[[key]]").expect("a block")..];
+    assert!(
+        block.contains("name = \"laptop\"") && !block.contains(secret),
+        "{block}"
+    );
+    let crucible = Crucible::start(block);
+    let status = async |key: &str| {
+        let request = client().get(crucible.at("/v1/models")).bearer_auth(key);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(status(secret).await, 200);
+    assert_eq!(status("crk-other").await, 401);
+    let (_, again, _) = Crucible::command(&["key", "new"], "");
+    assert!(!again.contains(secret), "each is another");
+    let (code, _, err) = Crucible::command(&["key", "new", "--name", "a\"b"], "");
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn help_lists_exactly_what_is_there() {
+    let (code, out, _) = Crucible::command(&["--help"], "");
+    assert_eq!(code, 0);
+    let commands: Vec<&str> = out
+        .lines()
+        .skip_while(|l| !l.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 8, "{out}");
+    for command in commands.iter().filter(|c| **c != "help") {
+        let (code, out, err) = Crucible::command(&[command, "--help"], "");
+        assert_eq!(code, 0, "{command}: {err}");
+        assert!(out.contains("--config"), "{command} takes --config: {out}");
+    }
+    for built in [
+        "serve", "try", "check", "config", "models", "explain", "tunings", "key",
+    ] {
+        assert!(commands.contains(&built), "{built}: {commands:?}");
+    }
+    let (code, out, _) = Crucible::command(&["--version"], "");
+    assert_eq!(code, 0);
+    assert!(out.starts_with("crucible "), "{out}");
+}
+
+#[test]
+fn wrong_usage_is_exit_2_on_stderr() {
+    for args in [
+        &["frobnicate"][..],
+        &["--nope"],
+        &["explain"],
+        &["config"],
+        &["key"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--engine", "just-a-name"],
+        &["serve", "--engine", "a=cow@http://127.0.0.1:1"],
+    ] {
+        let (code, out, err) = Crucible::command(args, "");
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {err}");
+        assert!(!err.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_exit_1_with_advice() {
+    let crucible = Crucible::start("");
+    let (code, _, err) = File::new("")
+        .run(&["serve", "--listen", crucible.addr()], "")
+        .await;
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains(crucible.addr()) && err.contains("--listen"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn flags_win_over_the_file_and_environment_between_them() {
+    let both = Both::start().await;
+    let crucible = Crucible::start_with(
+        "default_model = \"from-file\"\n",
+        &["--engine", &format!("only=ollama@{}", both.ollama.url())],
+        &[("CRUCIBLE_DEFAULT_MODEL", "llama3.2:3b")],
+    );
+    let answer = crucible_tests::chat::post(&crucible, &body("anything", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.header("x-crucible-engine"), "only");
+    assert_eq!(answer.header("x-crucible-model"), "llama3.2:3b");
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_no_panic() {
+    let mut child = std::process::Command::new(binary::crucible())
+        .args(["config", "show", "--origin", "--config"])
+        .arg(&File::new("").path.with_file_name("absent.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let out = child.wait_with_output().expect("it ends");
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(!err.contains("panicked"), "{err}");
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    let mut child = std::process::Command::new(binary::crucible())
+        .arg("tunings")
+        .env("CRUCIBLE_LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let out = child.wait_with_output().expect("it ends");
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
+    assert_eq!(out.status.code(), Some(0));
+}
