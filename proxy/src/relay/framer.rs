@@ -147,11 +147,11 @@ mod tests {
     use super::*;
 
     fn split(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let mut framer = Framer::new(usize::MAX);
+        let mut cutter = Framer::new(usize::MAX);
         let mut events: Vec<Vec<u8>> = Vec::new();
         for frame in frames {
             let frame = Bytes::copy_from_slice(frame);
-            let pushed = framer.push(&frame, |event| {
+            let pushed = cutter.push(&frame, |event| {
                 match event {
                     Event::InFrame(range) => events.push(frame[range].to_vec()),
                     Event::Joined(bytes) => events.push(bytes.to_vec()),
@@ -164,7 +164,7 @@ mod tests {
             });
             assert_eq!(pushed, Ok(Ok(())));
         }
-        let tail = framer.tail().to_vec();
+        let tail = cutter.tail().to_vec();
         (events, tail)
     }
 

@@ -157,7 +157,7 @@ impl Transcode for Passthrough {
                 Verdict::Drop => None,
             };
             if let Some(body) = body {
-                let mut whole = BytesMut::from(&body[..]);
+                let mut whole = BytesMut::from(body.trim_ascii_end());
                 whole.extend_from_slice(b"\n\n");
                 out.push_back(whole.freeze());
             }
