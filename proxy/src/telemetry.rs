@@ -2,7 +2,7 @@
 //!
 //! A full disk, a closed pipe or a reader that sleeps must never hold up a request.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _};
 
 use crucible_config::checked::{Log, LogFormat};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -26,7 +26,8 @@ impl Telemetry {
             .buffered_lines_limit(LINES)
             .lossy(true)
             .thread_name("log")
-            .finish(io::stderr());
+            // The thread flushes whenever no line waits, so lines that came together are one write.
+            .finish(BufWriter::new(io::stderr()));
         let dropped = writer.error_counter();
         let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
         let builder = tracing_subscriber::fmt()

@@ -15,6 +15,9 @@ use tokio_util::io::StreamReader;
 
 use crate::error::{Error, Kind};
 
+/// Most room made for a declared length before its bytes are there.
+const RESERVED: usize = 128 * 1024;
+
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -99,11 +102,19 @@ where
     let mut out = BytesMut::new();
     while let Some(frame) = timeout(progress, body.frame()).await.map_err(|_| slow())? {
         let frame = frame.map_err(|_| cut())?;
-        let Ok(data) = frame.into_data() else {
+        let Ok(mut data) = frame.into_data() else {
             continue;
         };
-        if data.remaining() > cap - out.len() {
+        let length = data.remaining();
+        if length > cap - out.len() {
             return Err(too_large(cap));
+        }
+        if out.is_empty() {
+            if body.is_end_stream() {
+                return Ok(data.copy_to_bytes(length));
+            }
+            let rest = usize::try_from(body.size_hint().lower()).unwrap_or(cap);
+            out.reserve(length + rest.min(RESERVED));
         }
         out.put(data);
     }
