@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod chat;
+mod conformance;
 mod dashboards;
 mod guard;
 mod http;
