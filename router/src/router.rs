@@ -241,14 +241,11 @@ impl Router {
             .iter()
             .find(|m| m.id == candidate.model)
             .and_then(|m| m.max_context);
-        let settings = config.models.iter().find(|m| *m.name == *candidate.model);
-        let base = settings
-            .and_then(|m| m.context)
-            .or(demand.key.as_ref().and_then(|k| k.context))
-            .unwrap_or(match e.config.kind {
-                EngineKind::Ollama => config.tuning.ollama.context_size,
-                _ => config.tuning.lmstudio.context_length,
-            });
+        // `llama3.2` in the configuration is Ollama's `llama3.2:latest`.
+        let settings = config.model_settings(&candidate.engine, &candidate.model);
+        let base = config
+            .context_for(&e.config, &candidate.model, demand.key.as_deref())
+            .value;
         let need = if demand.kind == ModelKind::Embedding {
             0
         } else {

@@ -20,7 +20,7 @@ use crucible_sim::{Options, Sim};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::{engines, process::Crucible};
+use crate::{engines, process::Crucible, rest::ready};
 
 /// How long engines are told to keep an idle model: unlike every engine's own default, so that a
 /// model which the engine loaded anew by itself can be told from the one that Crucible loaded.
@@ -49,6 +49,15 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The device is fixed, since it decides about `num_gpu`.
+fn block(kind: &str, url: &str) -> String {
+    let mut block = engines::engine(kind, kind, url);
+    if kind == "ollama" {
+        block.push_str("device = \"cpu\"\n");
+    }
+    block
+}
+
 // === impl Target ===
 
 impl Target {
@@ -73,11 +82,12 @@ impl Target {
 
     async fn simulated(kind: EngineKind, word: &str, mut options: Options) -> Self {
         options.rate = 500;
+        options.prefill = 100_000;
         let model = options.models[0].name.clone();
         let sim = engines::start(options).await;
         Self {
             kind,
-            block: engines::engine(word, word, &sim.url()),
+            block: block(word, &sim.url()),
             url: Some(sim.url()),
             model,
             sim: Some(sim),
@@ -119,7 +129,7 @@ impl Target {
         let this = Self {
             kind: EngineKind::Ollama,
             model,
-            block: engines::engine("ollama", "ollama", &url),
+            block: block("ollama", &url),
             url: Some(url),
             sim: None,
             _alone: Some(alone),
@@ -138,7 +148,7 @@ impl Target {
         let mut this = Self {
             kind: EngineKind::Lmstudio,
             model: String::new(),
-            block: engines::engine("lmstudio", "lmstudio", &url),
+            block: block("lmstudio", &url),
             url: Some(url),
             sim: None,
             _alone: Some(alone),
@@ -171,13 +181,15 @@ impl Target {
     }
 
     /// A Crucible in front of it.
-    pub fn crucible(&self) -> Crucible {
-        self.crucible_with(CONTEXT)
+    pub async fn crucible(&self) -> Crucible {
+        self.crucible_with(CONTEXT).await
     }
 
     /// The same with another context.
-    pub fn crucible_with(&self, context: u64) -> Crucible {
-        Crucible::start(&self.toml(context))
+    pub async fn crucible_with(&self, context: u64) -> Crucible {
+        let crucible = Crucible::start(&self.toml(context));
+        ready(&crucible).await;
+        crucible
     }
 
     fn config(&self) -> Config {
@@ -210,7 +222,7 @@ impl Target {
             &self.config().tuning,
             CONTEXT,
             ModelKind::Generation,
-            false,
+            self.kind == EngineKind::Ollama,
             physical_cores(),
             model.and_then(|m| m.max_context),
         )

@@ -94,7 +94,7 @@ pub(super) async fn an_unload_is_confirmed(target: &Target) {
 }
 
 pub(super) async fn nothing_is_loaded_twice(target: &Target) {
-    let crucible = target.crucible();
+    let crucible = target.crucible().await;
     for _ in 0..2 {
         let answer = post(&crucible, &ask(target, "repeat 3")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -111,9 +111,15 @@ pub(super) async fn nothing_is_loaded_twice(target: &Target) {
         let url = format!("{}/api/generate", target.url.as_deref().expect("a URL"));
         let answer = client().post(url).json(&preload).send().await;
         assert!(answer.expect("an answer").status().is_success());
+        check_loads(target);
         let left = time_left(target).await;
         assert!(left > KEEP / 2, "loaded again: {left:?} left");
     }
+    check_loads(target);
+}
+
+/// The simulator knows what it loaded.
+fn check_loads(target: &Target) {
     if let Some(sim) = &target.sim {
         let log = sim.log();
         assert_eq!(log.loads.len(), 1, "{:?}", log.loads);
