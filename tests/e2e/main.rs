@@ -9,6 +9,7 @@ mod admin;
 mod bad_input;
 mod chat;
 mod commands;
+mod conformance;
 mod dashboards;
 mod guard;
 mod http;

@@ -15,5 +15,6 @@ pub mod process;
 pub mod raw;
 pub mod rest;
 pub mod sse;
+pub mod target;
 
 pub use process::Crucible;
