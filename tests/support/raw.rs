@@ -44,7 +44,7 @@ pub async fn talk(addr: &str, bytes: &[u8], quiet: Duration) -> Answer {
 /// Reads until the server closes or `quiet` passes without a byte.
 pub async fn read(stream: &mut TcpStream, quiet: Duration) -> Answer {
     let mut text = Vec::new();
-    let mut buf = [0_u8; 16 * 1024];
+    let mut buf = vec![0_u8; 16 * 1024];
     let closed = loop {
         match timeout(quiet.min(PATIENCE), stream.read(&mut buf)).await {
             Err(_) => break false,
