@@ -21,7 +21,7 @@ use crate::{
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
     server::{Bounds, Listener},
-    signals::Signals,
+    signals::{Signal, Signals},
 };
 
 /// After the drain, streams get this long to hand out their last event.
@@ -169,11 +169,8 @@ impl Instance {
     /// Serves until a signal ends it: the first one drains, the second one ends at once.
     pub async fn run(self, mut signals: Signals) {
         let watch = self.watch();
-        loop {
-            match signals.next().await {
-                crate::signals::Signal::Reload => self.reload(),
-                crate::signals::Signal::End => break,
-            }
+        while signals.next().await == Signal::Reload {
+            self.reload();
         }
         drop(watch);
         self.drain(&mut signals).await;

@@ -2,7 +2,7 @@
 //!
 //! A full disk, a closed pipe or a reader that sleeps must never hold up a request.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use crucible_config::checked::{Log, LogFormat};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -34,9 +34,7 @@ impl Telemetry {
             .with_writer(writer)
             .with_target(false);
         let started = match log.format {
-            LogFormat::Text => builder
-                .with_ansi(std::io::IsTerminal::is_terminal(&io::stderr()))
-                .try_init(),
+            LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
             LogFormat::Json => builder.json().flatten_event(true).try_init(),
         };
         if let Err(error) = started {

@@ -8,28 +8,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{Config, Device, EngineKind, Filled, Fit};
+use arc_swap::ArcSwap;
+use crucible_config::{
+    checked::{Config, Filled, Manage, OnExit},
+    glob::is_glob,
+};
 use governor::clock::DefaultClock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::engines::{FleetEngines, arrival, nothing};
 use crate::{
     catalog::ModelKind,
     demand::Demand,
-    engine::{Engine, tuple},
-    event::Observer,
+    event::{LoadTrigger, Observer},
     fleet::Fleet,
     health::Outcome,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
     plan::{self, Candidate, Plan, sticky::StickyTable},
     refusal::Refusal,
-    scheduler::{
-        actor::{Actor, Engines, Mail},
-        core::{Arrival, Facts},
-    },
-    view::{EngineView, ResidentView, View},
+    scheduler::actor::{Actor, Mail},
+    view::{Breaker, View},
 };
+
+mod engines;
+
+/// For everything that the end of Crucible does to engines.
+const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
 
 /// Reads the configuration in force.
 pub type Source = Arc<dyn Fn() -> Arc<Config> + Send + Sync>;
@@ -45,59 +54,39 @@ struct Inner {
     sticky: Mutex<StickyTable>,
     mail: mpsc::Sender<Mail>,
     releases: Arc<Releases>,
+    board: Arc<ArcSwap<View>>,
     tickets: AtomicU64,
 }
 
-struct FleetEngines(Fleet, Source);
+/// Takes a waiting request back when its future is dropped.
+struct CancelOnDrop {
+    releases: Arc<Releases>,
+    ticket: Option<u64>,
+}
 
-struct CancelOnDrop(Arc<Releases>, u64);
+/// The one request that a half-open breaker lets through; it makes room if it comes to nothing.
+struct Probe<'a> {
+    fleet: &'a Fleet,
+    engine: Option<&'a str>,
+}
+
+// === impl CancelOnDrop ===
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.push(Note::Cancelled(self.1));
+        if let Some(ticket) = self.ticket.take() {
+            self.releases.push(Note::Cancelled(ticket));
+        }
     }
 }
 
-// === impl FleetEngines ===
+// === impl Probe ===
 
-impl Engines for FleetEngines {
-    fn facts(&self) -> Vec<Facts> {
-        let config = (self.1)();
-        self.0
-            .view()
-            .engines
-            .iter()
-            .map(|e| Facts {
-                name: e.config.name.clone(),
-                kind: e.config.kind,
-                pool: e.pool.clone(),
-                load_control: e.load_control,
-                permits: e.config.permits,
-                queue: e.config.queue as usize,
-                max_loaded: match e.config.kind {
-                    EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
-                    _ => config.tuning.lmstudio.max_loaded_models,
-                } as usize,
-                evict_foreign: config.scheduler.evict_foreign,
-                overtake_count: config.scheduler.overtake_count,
-                overtake_age: config.scheduler.overtake_age,
-                load_budget: config.timeouts.load,
-                polls: e.polls,
-                residents: e.residents.to_vec(),
-            })
-            .collect()
-    }
-    fn control(&self, engine: &str) -> Option<Arc<dyn Engine>> {
-        self.0.handle(engine).map(|h| Arc::clone(&h.control))
-    }
-    fn token(&self, engine: &str) -> Option<Arc<str>> {
-        let handle = self.0.handle(engine)?;
-        std::env::var(handle.config.api_key_env.as_ref()?)
-            .ok()
-            .map(Arc::from)
-    }
-    fn poke(&self, engine: &str) {
-        self.0.poke(engine);
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            self.fleet.report(engine, Outcome::Abandoned);
+        }
     }
 }
 
@@ -114,15 +103,23 @@ impl Router {
         cancel: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
         let now = config();
-        let fleet = Fleet::start(&now, places, observer, tracker.clone(), cancel.clone())?;
+        let fleet = Fleet::start(
+            &now,
+            places,
+            Arc::clone(&observer),
+            tracker.clone(),
+            cancel.clone(),
+        )?;
         let (mail, inbox) = mpsc::channel(1024);
         let releases = Arc::new(Releases::default());
-        let engines = Arc::new(FleetEngines(fleet.clone(), config.clone()));
+        let engines = Arc::new(FleetEngines::new(fleet.clone(), config.clone(), observer));
+        let board = Arc::new(ArcSwap::from_pointee(View::default()));
         let actor = Actor {
             engines,
             mail: inbox,
             back: mail.clone(),
             releases: releases.clone(),
+            board: Arc::clone(&board),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
         };
@@ -136,8 +133,14 @@ impl Router {
             sticky: Mutex::default(),
             mail,
             releases,
+            board,
             tickets: AtomicU64::new(1),
         }));
+        let (this, stop) = (router.clone(), cancel.clone());
+        tracker.spawn(async move {
+            // What is not warm by the end need not be.
+            let _ = stop.run_until_cancelled(this.warm_up()).await;
+        });
         let this = router.clone();
         tracker.spawn(async move {
             while let Some(Ok(())) = cancel.run_until_cancelled(changed.changed()).await {
@@ -149,55 +152,18 @@ impl Router {
         Ok(router)
     }
 
-    /// What is known of the engines now.
+    /// What is known of the engines: the last published view, at most 20 ms behind. Cheap.
     pub fn view(&self) -> Arc<View> {
-        let fleet = self.0.fleet.view();
-        let engines = fleet
-            .engines
-            .iter()
-            .map(|e| EngineView {
-                name: e.config.name.clone(),
-                kind: e.config.kind,
-                device: e.device,
-                pool: e.pool.clone(),
-                url: e.url.clone(),
-                health: e.health,
-                breaker: e.breaker,
-                error: e.error.clone(),
-                version: e.version.clone(),
-                load_control: e.load_control,
-                discovered: e.discovered,
-                models: e.models.clone(),
-                residents: e
-                    .residents
-                    .iter()
-                    .map(|r| ResidentView {
-                        info: r.clone(),
-                        tuple: None,
-                        active: 0,
-                        idle: Duration::ZERO,
-                        pinned: false,
-                        owned: false,
-                    })
-                    .collect(),
-                permits: e.config.permits,
-                queue_limit: e.config.queue,
-                queued: 0,
-                active: 0,
-                loading: None,
-            })
-            .collect();
-        Arc::new(View {
-            engines,
-            queue: Vec::new(),
-            settled: fleet.settled,
-            draining: false,
-        })
+        self.0.board.load_full()
     }
 
     /// The first poll of every engine is done.
     pub async fn settled(&self) {
+        if self.view().settled {
+            return;
+        }
         self.0.fleet.settled().await;
+        self.fresh_view().await;
     }
 
     /// Where a request may go.
@@ -224,82 +190,66 @@ impl Router {
 
     /// Waits for the right to use a candidate; dropping the future cancels.
     pub async fn acquire(&self, candidate: &Candidate, demand: &Demand) -> Result<Permit, Refusal> {
-        let config = (self.0.config)();
-        let fleet = self.0.fleet.view();
-        let gone = || Refusal::NoEngine {
+        let wait = (self.0.config)().timeouts.queue;
+        self.wait_for(candidate, demand, LoadTrigger::Request, wait)
+            .await
+    }
+
+    async fn wait_for(
+        &self,
+        candidate: &Candidate,
+        demand: &Demand,
+        trigger: LoadTrigger,
+        wait: Duration,
+    ) -> Result<Permit, Refusal> {
+        let no_engine = |why: &str| Refusal::NoEngine {
             model: demand.model.clone(),
-            detail: format!("'{}' is gone", candidate.engine),
+            detail: format!("'{}' {why}", candidate.engine),
             retry_after: 5,
         };
-        let e = fleet
-            .engines
-            .iter()
-            .find(|e| e.config.name == candidate.engine)
-            .ok_or_else(gone)?;
-        let max = e
-            .models
-            .iter()
-            .find(|m| m.id == candidate.model)
-            .and_then(|m| m.max_context);
-        let settings = config.models.iter().find(|m| *m.name == *candidate.model);
-        let base = settings
-            .and_then(|m| m.context)
-            .or(demand.key.as_ref().and_then(|k| k.context))
-            .unwrap_or(match e.config.kind {
-                EngineKind::Ollama => config.tuning.ollama.context_size,
-                _ => config.tuning.lmstudio.context_length,
-            });
-        let need = if demand.kind == ModelKind::Embedding {
-            0
-        } else {
-            demand.prompt_tokens + demand.max_tokens.map_or(1024, |m| m.min(2048))
+        let mut arrival = {
+            let config = (self.0.config)();
+            let fleet = self.0.fleet.view();
+            let engine = fleet
+                .engines
+                .iter()
+                .find(|e| e.config.name == candidate.engine)
+                .ok_or_else(|| no_engine("is no longer there"))?;
+            arrival(&config, engine, candidate, demand)
         };
-        let cap = max.unwrap_or(u64::MAX).min(config.context.max).max(base);
-        let fit = settings.and_then(|m| m.fit).unwrap_or(config.context.fit);
-        if e.load_control && need > base && (fit == Fit::Reject || need > cap) {
-            let limit = if fit == Fit::Reject { base } else { cap };
-            return Err(Refusal::ContextExceeded {
-                model: candidate.model.clone(),
-                needed: need,
-                limit,
-            });
-        }
-        let mut context = base;
-        if need > base {
-            context = 8192;
-            while context < need + need / 2 && context < cap {
-                context *= 2;
+        let mut probe = Probe {
+            fleet: &self.0.fleet,
+            engine: None,
+        };
+        if self.0.breaks(&candidate.engine) {
+            if !self.0.fleet.try_pass(&candidate.engine) {
+                return Err(no_engine(
+                    "fails its requests and is left alone for a while",
+                ));
             }
-            context = context.min(cap);
+            probe.engine = Some(&candidate.engine);
         }
-        let tuple = tuple::tuple_for(
-            e.config.kind,
-            &config.tuning,
-            context,
-            demand.kind,
-            e.device == Device::Cpu,
-            tuple::physical_cores(),
-            max,
-        );
         let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
-        let arrival = Arrival {
-            ticket,
-            engine: candidate.engine.clone(),
-            model: candidate.model.clone(),
-            kind: demand.kind,
-            need,
-            tuple,
-            pinned: settings.is_some_and(|m| m.pin),
-            deadline: tokio::time::Instant::now().into_std() + config.timeouts.queue,
+        arrival.ticket = ticket;
+        arrival.trigger = trigger;
+        arrival.deadline = tokio::time::Instant::now().into_std() + wait;
+        let mut cancel = CancelOnDrop {
+            releases: Arc::clone(&self.0.releases),
+            ticket: Some(ticket),
         };
         let (reply, answer) = oneshot::channel();
-        let _cancel = CancelOnDrop(self.0.releases.clone(), ticket);
         self.0
             .mail
             .send(Mail::Arrive(arrival, reply))
             .await
             .map_err(|_| Refusal::Draining)?;
-        answer.await.unwrap_or(Err(Refusal::Draining))
+        let answer = answer.await.unwrap_or(Err(Refusal::Draining));
+        cancel.ticket = None;
+        if answer.is_ok() {
+            // Its outcome is reported by who holds the permit.
+            probe.engine = None;
+        }
+        answer
     }
 
     /// How a request went.
@@ -341,11 +291,111 @@ impl Router {
         plan::listing(&self.view(), &(self.0.config)())
     }
 
-    /// A view with the scheduler's state of this moment.
+    /// The exact view of this moment.
     pub async fn fresh_view(&self) -> Arc<View> {
-        self.view()
+        let (reply, answer) = oneshot::channel();
+        if self.0.mail.send(Mail::View(reply)).await.is_err() {
+            return self.view();
+        }
+        answer.await.unwrap_or_else(|_| self.view())
     }
 
-    /// Releases what Crucible loaded, as `on_exit` says.
-    pub async fn shutdown(&self) {}
+    /// Refuses whoever still comes, releases what Crucible loaded as `on_exit` says, and stops
+    /// the children. At most 5 s.
+    pub async fn shutdown(&self) {
+        let unload = (self.0.config)().on_exit == OnExit::Unload;
+        let ending = async {
+            let (reply, done) = oneshot::channel();
+            if self.0.mail.send(Mail::Drain(unload, reply)).await.is_ok() {
+                // An actor that has ended has nothing left to do.
+                let _ = done.await;
+            }
+            // A child whose load was cut short is not resident, but there.
+            let fleet = self.0.fleet.view();
+            let spawned = fleet
+                .engines
+                .iter()
+                .filter(|e| e.config.manage == Manage::Spawn);
+            for engine in spawned {
+                if let Some(handle) = self.0.fleet.handle(&engine.config.name)
+                    && let Err(error) = handle.control.unload(&nothing()).await
+                {
+                    let engine = &*engine.config.name;
+                    tracing::warn!(engine, "the child was not stopped: {error}");
+                }
+            }
+        };
+        if timeout(SHUTDOWN_BUDGET, ending).await.is_err() {
+            tracing::warn!("not everything could be unloaded in time");
+        }
+    }
+
+    /// Loads what is pinned or to be warm, one after the other, as a request for it would.
+    async fn warm_up(&self) {
+        self.settled().await;
+        let config = (self.0.config)();
+        if !config.tuning.lmstudio.model_warmup {
+            return;
+        }
+        for name in warm_names(&config) {
+            let demand = |kind| Demand {
+                model: name.clone(),
+                kind,
+                request_id: "warm-up".into(),
+                // An empty prompt: what is configured is loaded.
+                max_tokens: Some(1),
+                ..Demand::default()
+            };
+            let mut demand_of = demand(ModelKind::Generation);
+            let mut plan = self.plan(&demand_of);
+            if plan.is_err() {
+                demand_of = demand(ModelKind::Embedding);
+                plan = self.plan(&demand_of).or(plan);
+            }
+            let outcome = match plan.as_ref().map(|plan| plan.candidates.first()) {
+                Ok(Some(candidate)) => {
+                    let budget = config.timeouts.load + config.timeouts.queue;
+                    let warm = LoadTrigger::Warmup;
+                    self.wait_for(candidate, &demand_of, warm, budget)
+                        .await
+                        .map(drop)
+                }
+                Ok(None) => continue,
+                Err(refusal) => Err(refusal.clone()),
+            };
+            if let Err(refusal) = outcome {
+                tracing::warn!(model = name, "not warm: {refusal}");
+            }
+        }
+    }
 }
+
+// === impl Inner ===
+
+impl Inner {
+    /// The engine's breaker is not closed.
+    fn breaks(&self, engine: &str) -> bool {
+        let fleet = self.fleet.view();
+        let found = fleet.engines.iter().find(|e| *e.config.name == *engine);
+        found.is_some_and(|e| e.breaker != Breaker::Closed)
+    }
+}
+
+/// Pinned models that are named in full, then those of `[startup] warm`.
+fn warm_names(config: &Config) -> Vec<String> {
+    let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
+    let pinned = pinned.map(|m| match &m.engine {
+        Some(engine) => format!("{engine}/{}", m.name),
+        None => m.name.clone(),
+    });
+    let mut names: Vec<String> = pinned.collect();
+    for name in &config.warm {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,10 @@
 //! End-to-end tests by behaviour, through the real binary over real sockets.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test's own steps fail the test where they cannot be taken"
+)]
+
 mod admin;
 mod bad_input;
 mod chat;

@@ -82,7 +82,7 @@ pub fn asked(log: &LogView) -> Vec<Value> {
 pub async fn until(sim: &Sim, what: &str, want: impl Fn(&LogView) -> bool) -> LogView {
     match tokio::time::timeout(PATIENCE, sim.wait_for(want)).await {
         Ok(log) => log,
-        Err(_) => panic!("never in the engine's log: {what}; it is {:?}", sim.log()),
+        Err(_elapsed) => panic!("never in the engine's log: {what}; it is {:?}", sim.log()),
     }
 }
 

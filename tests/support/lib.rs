@@ -1,5 +1,12 @@
 //! What the end-to-end tests share: the real binary as a child, raw sockets, event streams.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "what a test's support cannot do, the test says by failing"
+)]
+
 pub mod binary;
 pub mod chat;
 pub mod dashboards;

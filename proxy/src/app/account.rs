@@ -12,7 +12,7 @@ use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -186,7 +186,7 @@ impl Account {
             stream: record.stream,
             code,
             duration,
-            overhead: duration.saturating_sub(self.exchange.waited(record, now)),
+            overhead: duration.saturating_sub(record.waited(now)),
             first_token: record.first_token_at.map(|at| at - self.exchange.started),
             output_time: record.output_time,
             content_events: u64::from(self.exchange.tokens()),
@@ -201,16 +201,15 @@ impl Account {
         {
             metrics.rejected(engine, kind, code);
         }
-        if self.client_left(record) {
+        if client_left(record) {
             metrics.client_disconnected(match record.phase {
                 Phase::Reading | Phase::Queue => LeftIn::Queue,
-                Phase::Load => LeftIn::Load,
                 Phase::Prefill => LeftIn::Headers,
                 Phase::Stream => LeftIn::Stream,
             });
         }
         let Some(engine) = engine else { return };
-        if let Some(cause) = self.abort_cause(record) {
+        if let Some(cause) = abort_cause(record) {
             metrics.stream_aborted(engine, cause);
         }
         for name in &record.defaults {
@@ -218,20 +217,6 @@ impl Account {
                 metrics.default_injected(engine, *param);
             }
         }
-    }
-
-    /// The client went before the end that it was owed.
-    fn client_left(&self, record: &Record) -> bool {
-        !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
-    }
-
-    fn abort_cause(&self, record: &Record) -> Option<AbortCause> {
-        if !record.stream || record.status != Some(StatusCode::OK) {
-            return None;
-        }
-        record
-            .abort
-            .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
     }
 
     fn log(&self, record: &Record, now: Instant) {
@@ -271,6 +256,20 @@ impl Account {
             _ => line!(info),
         }
     }
+}
+
+/// The client went before the end that it was owed.
+fn client_left(record: &Record) -> bool {
+    !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
+}
+
+fn abort_cause(record: &Record) -> Option<AbortCause> {
+    if !record.stream || record.status != Some(StatusCode::OK) {
+        return None;
+    }
+    record
+        .abort
+        .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
 }
 
 /// Seconds with three digits.

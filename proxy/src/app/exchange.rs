@@ -28,8 +28,6 @@ pub(crate) enum Phase {
     Reading,
     /// Waiting for a permit.
     Queue,
-    /// Waiting for a load.
-    Load,
     /// Sent; nothing came back yet.
     Prefill,
     /// Tokens come.
@@ -95,10 +93,22 @@ impl Phase {
         match self {
             Self::Reading => "reading",
             Self::Queue => "queue",
-            Self::Load => "load",
             Self::Prefill => "prefill",
             Self::Stream => "stream",
         }
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Time in queue and load, or waiting for the engine: not our own.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        let queue = self
+            .queued_at
+            .map_or(Duration::ZERO, |from| self.granted_at.unwrap_or(now) - from);
+        let engine = self.sent_at.map_or(Duration::ZERO, |from| now - from);
+        queue + engine
     }
 }
 
@@ -131,15 +141,6 @@ impl Exchange {
     /// Content events so far (about one token each).
     pub(crate) fn tokens(&self) -> u32 {
         self.tokens.load(Ordering::Relaxed)
-    }
-
-    /// Time in queue and load, or waiting for the engine: not our own.
-    pub(crate) fn waited(&self, record: &Record, now: Instant) -> Duration {
-        let queue = record.queued_at.map_or(Duration::ZERO, |from| {
-            record.granted_at.unwrap_or(now) - from
-        });
-        let engine = record.sent_at.map_or(Duration::ZERO, |from| now - from);
-        queue + engine
     }
 }
 

@@ -21,7 +21,6 @@ use crucible_config::Live;
 use crucible_router::{refusal::Refusal, router::Router};
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
@@ -60,7 +59,6 @@ pub struct Shared {
     pub(crate) own_name: OwnName,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) prefills: Prefills,
-    pub(crate) started: Instant,
 }
 
 // === impl App ===
@@ -85,7 +83,6 @@ impl App {
             own_name: OwnName::read(),
             in_flight: Arc::default(),
             prefills: Prefills::default(),
-            started: Instant::now(),
         }))
     }
 }
@@ -109,12 +106,12 @@ impl std::ops::Deref for App {
 /// path table.
 ///
 /// The inner one, from a routed request to the engine's bytes, is [`crate::routed::stack`].
-pub fn edge(app: &App) -> impl Edge {
+pub(crate) fn edge(app: &App) -> impl Edge {
     stack(app, paths())
 }
 
 /// The same stack around the paths of `metrics_listen`.
-pub fn metrics_edge(app: &App) -> impl Edge {
+pub(crate) fn metrics_edge(app: &App) -> impl Edge {
     stack(app, admin::metrics_paths())
 }
 
@@ -150,7 +147,7 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
 }
 
 /// What a listener serves.
-pub trait Edge:
+pub(crate) trait Edge:
     Service<http::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send

@@ -145,7 +145,6 @@ pub(super) async fn wrong_method(request: Request) -> Response {
 }
 
 /// A panic in a handler, told without its text.
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     refuse(Error::new(
         Kind::Internal,

@@ -29,10 +29,12 @@ pub struct Cli {
     serve: ServeArgs,
 }
 
+const CONFIG_HELP: &str =
+    "Configuration file [default: $CRUCIBLE_CONFIG, ./crucible.toml, the user's config folder]";
+
 #[derive(Args, Clone, Debug, Default)]
 struct Common {
-    /// Configuration file [default: $CRUCIBLE_CONFIG, ./crucible.toml, the user's config folder]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
 }
 

@@ -8,7 +8,7 @@ use crucible_router::{
     discovery,
     event::Silent,
     router::Router,
-    view::{EngineView, View},
+    view::{EngineView, ResidentView, View},
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -83,8 +83,8 @@ fn described(view: &View) -> Value {
                 "size_bytes": model.size_bytes,
                 "quantization": model.quantization,
                 "max_context": model.max_context,
-                "loaded": context_of(engine, model).is_some(),
-                "context": context_of(engine, model).flatten(),
+                "loaded": resident(engine, model).is_some(),
+                "context": resident(engine, model).and_then(|r| r.info.context),
             })
         })
         .collect();
@@ -116,18 +116,17 @@ fn readable(view: &View) -> String {
             let size = model
                 .size_bytes
                 .map(|bytes| bytesize::ByteSize(bytes).display().si().to_string());
-            let loaded = match context_of(engine, model) {
-                None => String::new(),
-                Some(None) => "yes".to_owned(),
-                Some(Some(context)) => format!("yes, context {context}"),
-            };
+            let loaded = resident(engine, model).map(|resident| match resident.info.context {
+                None => "yes".to_owned(),
+                Some(context) => format!("yes, context {context}"),
+            });
             rows.push(vec![
                 engine.name.to_string(),
                 model.id.to_string(),
                 kind(model).to_owned(),
                 size.unwrap_or_default(),
                 model.quantization.clone().unwrap_or_default(),
-                loaded,
+                loaded.unwrap_or_default(),
             ]);
         }
     }
@@ -147,13 +146,11 @@ fn readable(view: &View) -> String {
     format!("{}\n\n{}", table(&engines), table(&rows))
 }
 
-/// `Some` where the model is loaded, with its context where that is known.
-fn context_of(engine: &EngineView, model: &ModelInfo) -> Option<Option<u64>> {
+fn resident<'a>(engine: &'a EngineView, model: &ModelInfo) -> Option<&'a ResidentView> {
     engine
         .residents
         .iter()
         .find(|resident| resident.info.model == model.id)
-        .map(|resident| resident.info.context)
 }
 
 const fn kind(model: &ModelInfo) -> &'static str {

@@ -42,13 +42,12 @@ pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
 
 async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
-    let (config, model) = match found(&config, args).await {
-        Some(model) => (config, model),
-        None => {
-            let embedded = embed(args).await?;
-            let model = embedded.model();
-            (with_engine(&config, &embedded), model)
-        }
+    let (config, model) = if let Some(model) = found(&config, args).await {
+        (config, model)
+    } else {
+        let embedded = embed(args).await?;
+        let model = embedded.model();
+        (with_engine(&config, &embedded), model)
     };
     let instance = start(config).await?;
     let addr = instance

@@ -23,12 +23,18 @@ pub fn mint() -> Result<Minted, rand::rand_core::OsError> {
     let mut bytes = [0_u8; 32];
     OsRng.try_fill_bytes(&mut bytes)?;
     let secret = format!("crk-{}", URL_SAFE_NO_PAD.encode(bytes));
-    let mut hash = "sha256:".to_owned();
-    for byte in Sha256::digest(secret.as_bytes()) {
-        // Writing to a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
+    let hash = hash_text(&Sha256::digest(secret.as_bytes()));
     Ok(Minted { secret, hash })
+}
+
+/// `sha256:` and hexadecimal digits.
+fn hash_text(digest: &[u8]) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in digest {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// The key that a client sent: `Authorization: Bearer`, `x-api-key` or `api-key`.
@@ -81,8 +87,7 @@ mod tests {
         let minted = mint().unwrap();
         let mut other = mint().unwrap();
         let known = key(&minted.secret);
-        let hex: String = known.sha256.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(minted.hash, format!("sha256:{hex}"));
+        assert_eq!(minted.hash, hash_text(&known.sha256));
         let keys = [known];
         assert!(recognise(&minted.secret, &keys).is_some());
         assert!(recognise(&other.secret, &keys).is_none());

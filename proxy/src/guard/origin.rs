@@ -2,7 +2,7 @@
 
 use url::Url;
 
-/// Schemes of editors and desktop programs (Ollama 0.33, `envconfig` AllowedOrigins, and more).
+/// Schemes of editors and desktop programs (Ollama 0.33, `envconfig.AllowedOrigins`, and more).
 const EDITORS: [&str; 8] = [
     "app",
     "file",

@@ -31,10 +31,7 @@ const MANAGEMENT: [(&str, &str); 18] = [
 pub fn canonical(path: &str) -> Cow<'_, str> {
     let mut rest = path.trim_start_matches('/');
     let mut prefixed = false;
-    loop {
-        let Some(after) = rest.strip_prefix("v1") else {
-            break;
-        };
+    while let Some(after) = rest.strip_prefix("v1") {
         if !after.is_empty() && !after.starts_with('/') {
             break;
         }
@@ -114,15 +111,12 @@ fn unescape(path: &str) -> String {
             .flatten()
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) => {
-                out.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                out.push(first);
-                rest = after;
-            }
+        if let Some(byte) = escaped {
+            out.push(byte);
+            rest = &after[2..];
+        } else {
+            out.push(first);
+            rest = after;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

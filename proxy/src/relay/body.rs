@@ -28,7 +28,7 @@ pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
 /// Ready frames in a row before other streams get their turn.
 const TURN: u32 = 16;
 
-/// After a proper end, how long the engine may take to close its body.
+/// After a proper end that nothing can follow, how long the engine may take to close its body.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How an answer ended.
@@ -86,8 +86,11 @@ pub(crate) struct RelayBody<B> {
     heartbeats: bool,
     /// Events of the engine seen so far.
     events: u64,
+    /// Frames in a row that were ready.
     turn: u32,
-    complete_at: Option<Instant>,
+    complete: bool,
+    /// From when the engine is not waited for any more.
+    close_at: Option<Instant>,
     /// When the last poll handed something out: the time since is the client's.
     handed_out: Option<Instant>,
     ended: bool,
@@ -125,7 +128,8 @@ where
             heartbeats: false,
             events: 0,
             turn: 0,
-            complete_at: None,
+            complete: false,
+            close_at: None,
             handed_out: None,
             ended: false,
         }
@@ -136,8 +140,13 @@ where
     pub(crate) async fn started(mut self) -> Result<Self, Error> {
         std::future::poll_fn(|cx| {
             loop {
+                if self.poll_turn(cx).is_pending() {
+                    return Poll::Pending;
+                }
                 match std::task::ready!(self.poll_step(cx)) {
                     Step::Moved if self.events > 0 => return Poll::Ready(Ok(())),
+                    // Comments of an engine that has not begun are kept only as far as is free.
+                    Step::Moved if self.ready_bytes() > self.buffer => self.out.clear(),
                     Step::Moved => {}
                     Step::Ended(Ok(())) => return Poll::Ready(Ok(())),
                     Step::Ended(Err(error)) => return Poll::Ready(Err(error)),
@@ -154,6 +163,9 @@ where
     pub(crate) async fn gathered(mut self) -> Result<Bytes, Error> {
         std::future::poll_fn(|cx| {
             loop {
+                if self.poll_turn(cx).is_pending() {
+                    return Poll::Pending;
+                }
                 match std::task::ready!(self.poll_step(cx)) {
                     Step::Moved => {}
                     Step::Ended(result) => return Poll::Ready(result),
@@ -170,12 +182,23 @@ where
         Ok(whole.freeze())
     }
 
+    /// Pending once after [`TURN`] ready frames in a row.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.turn < TURN {
+            return Poll::Ready(());
+        }
+        self.turn = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         let Some(upstream) = &mut self.upstream else {
             return Poll::Ready(Step::Ended(Ok(())));
         };
         match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                self.turn += 1;
                 let now = Instant::now();
                 self.clocks.heard(now);
                 let Ok(data) = frame.into_data() else {
@@ -195,7 +218,7 @@ where
                     Kind::EngineCut,
                     "the connection to the engine broke during its answer",
                 );
-                let result = if self.complete_at.is_some() {
+                let result = if self.complete {
                     self.finish()
                 } else {
                     Err(cut)
@@ -206,7 +229,10 @@ where
                 let result = self.finish();
                 Poll::Ready(self.over(result))
             }
-            Poll::Pending => self.poll_clocks(cx),
+            Poll::Pending => {
+                self.turn = 0;
+                self.poll_clocks(cx)
+            }
         }
     }
 
@@ -217,9 +243,7 @@ where
         }
         loop {
             let now = Instant::now();
-            if let Some(at) = self.complete_at
-                && now >= at + CLOSING
-            {
+            if self.close_at.is_some_and(|at| now >= at) {
                 let result = self.finish();
                 return Poll::Ready(self.over(result));
             }
@@ -227,6 +251,11 @@ where
                 Due::Missed(Missed::Idle) if self.prefill.others() => {
                     self.clocks.heard(now);
                     continue;
+                }
+                // Nothing more came after all: what there is, is whole.
+                Due::Missed(_) if self.complete => {
+                    let result = self.finish();
+                    return Poll::Ready(self.over(result));
                 }
                 Due::Missed(missed) => return Poll::Ready(self.over(Err(timed_out(missed)))),
                 Due::Heartbeat if self.heartbeats => {
@@ -238,7 +267,7 @@ where
                     self.clocks.spoke(now);
                     continue;
                 }
-                Due::At(at) => self.complete_at.map_or(at, |c| at.min(c + CLOSING)),
+                Due::At(at) => self.close_at.map_or(at, |close| at.min(close)),
             };
             // Moving the alarm later can wait until it rings: frames come far more often.
             if at < self.alarm_at || self.alarm_at <= now {
@@ -263,7 +292,14 @@ where
             self.watch.usage(usage);
         }
         if progress.complete {
-            self.complete_at.get_or_insert(now);
+            self.complete = true;
+            // An answer without a token is over too, and only the gap is left to wait for.
+            self.clocks.token();
+            if !progress.open {
+                self.close_at.get_or_insert(now + CLOSING);
+            }
+        } else if progress.content > 0 {
+            self.complete = false;
         }
     }
 
@@ -315,27 +351,15 @@ where
         if let Some(at) = self.handed_out.take() {
             self.clocks.excuse(at.elapsed());
         }
-        while !self.ended && self.ready_bytes() < self.buffer {
-            if self.turn >= TURN {
-                // hyper would go on as long as there is something: let the others have a turn.
-                self.turn = 0;
-                if self.out.is_empty() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                break;
-            }
+        while !self.ended && self.ready_bytes() < self.buffer && self.turn < TURN {
             match self.poll_step(cx) {
-                Poll::Ready(Step::Moved) => self.turn += 1,
+                Poll::Ready(Step::Moved) => {}
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     self.out.push_back(in_band(&error));
                     self.end(End::Failed(error.kind));
                 }
-                Poll::Pending => {
-                    self.turn = 0;
-                    break;
-                }
+                Poll::Pending => break,
             }
         }
         if let Some(bytes) = self.join() {
@@ -346,10 +370,12 @@ where
             return Poll::Ready(Some(bytes));
         }
         if self.ended {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
+            return Poll::Ready(None);
         }
+        // hyper reads on for as long as there is something: the others have their turn once all
+        // that was read is handed out.
+        let _ = self.poll_turn(cx);
+        Poll::Pending
     }
 }
 
@@ -367,6 +393,11 @@ where
         self.get_mut()
             .poll_bytes(cx)
             .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    /// Known with the last frame, so that hyper writes it and the end of the body as one.
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.out.is_empty()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where events end: frames in, whole server-sent events out, every byte kept.
 //!
 //! An event ends with a blank line; lines end with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
-//! may be cut anywhere. Only a byte-order mark at the very start is taken away.
+//! may be cut anywhere, within a CR LF or a byte-order mark too. Only such a mark at the very start
+//! is taken away.
 
 use std::ops::Range;
 
@@ -18,6 +19,9 @@ pub(super) enum Event {
     InFrame(Range<usize>),
     /// It began in an earlier one.
     Joined(Bytes),
+    /// The LF of the CR LF whose CR, the last byte of an earlier frame, ended the last event. That
+    /// event was not held back for it: after a lone CR it would never come.
+    Rest(Range<usize>),
 }
 
 /// An event beyond the cap.
@@ -31,7 +35,8 @@ pub(super) struct Framer {
     cap: usize,
     line_empty: bool,
     after_cr: bool,
-    begun: bool,
+    /// Bytes of a mark seen so far; `None` once the start is past.
+    mark: Option<usize>,
 }
 
 // === impl Framer ===
@@ -43,7 +48,7 @@ impl Framer {
             cap,
             line_empty: true,
             after_cr: false,
-            begun: false,
+            mark: Some(0),
         }
     }
 
@@ -54,6 +59,9 @@ impl Framer {
         mut take: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<Result<(), Oversize>, E> {
         let bytes = &frame[..];
+        if bytes.is_empty() {
+            return Ok(Ok(()));
+        }
         let mut start = self.skip_bom(bytes);
         let mut line = start;
         let mut at = start;
@@ -61,6 +69,10 @@ impl Framer {
             // The other half of a CR LF whose CR ended the last frame.
             at += 1;
             line = at;
+            if self.held.is_empty() {
+                take(Event::Rest(start..at))?;
+                start = at;
+            }
         }
         while let Some(found) = memchr2(b'\n', b'\r', &bytes[at..]) {
             let end_of_line = at + found;
@@ -103,18 +115,26 @@ impl Framer {
         self.held.split().freeze()
     }
 
-    /// Bytes of this frame that belong to the mark. A mark cut in two frames is left in place:
-    /// engines send it, if at all, with their first event.
+    /// Bytes of this frame that complete the mark. One that is cut is held like any other bytes
+    /// until it proves to be a mark.
     fn skip_bom(&mut self, bytes: &[u8]) -> usize {
-        if self.begun || bytes.is_empty() {
+        let Some(seen) = self.mark else {
+            return 0;
+        };
+        let rest = &BOM[seen..];
+        let n = rest.len().min(bytes.len());
+        if bytes[..n] != rest[..n] {
+            self.mark = None;
             return 0;
         }
-        self.begun = true;
-        if bytes.starts_with(&BOM) {
-            BOM.len()
-        } else {
-            0
+        if n < rest.len() {
+            self.mark = Some(seen + n);
+            return 0;
         }
+        self.mark = None;
+        self.held.clear();
+        self.line_empty = true;
+        n
     }
 }
 
@@ -126,20 +146,25 @@ mod tests {
 
     use super::*;
 
-    fn events(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let mut framer = Framer::new(usize::MAX);
-        let mut events = Vec::new();
+    fn split(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut cutter = Framer::new(usize::MAX);
+        let mut events: Vec<Vec<u8>> = Vec::new();
         for frame in frames {
             let frame = Bytes::copy_from_slice(frame);
-            let _ = framer.push(&frame, |event| {
-                events.push(match event {
-                    Event::InFrame(range) => frame[range].to_vec(),
-                    Event::Joined(bytes) => bytes.to_vec(),
-                });
+            let pushed = cutter.push(&frame, |event| {
+                match event {
+                    Event::InFrame(range) => events.push(frame[range].to_vec()),
+                    Event::Joined(bytes) => events.push(bytes.to_vec()),
+                    Event::Rest(range) => {
+                        let last = events.last_mut().expect("a rest follows an event");
+                        last.extend_from_slice(&frame[range]);
+                    }
+                }
                 Ok::<_, Infallible>(())
             });
+            assert_eq!(pushed, Ok(Ok(())));
         }
-        let tail = framer.tail().to_vec();
+        let tail = cutter.tail().to_vec();
         (events, tail)
     }
 
@@ -150,7 +175,7 @@ mod tests {
             "data: a\r\n\r\ndata: b\r\n\r\n",
             "data: a\r\rdata: b\r\r",
         ] {
-            let (events, tail) = events(&[text.as_bytes()]);
+            let (events, tail) = split(&[text.as_bytes()]);
             assert_eq!(events.len(), 2, "{text:?}");
             assert_eq!(events.concat(), text.as_bytes());
             assert!(tail.is_empty());
@@ -159,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_taken_away_and_a_tail_is_kept() {
-        let (events, tail) = events(&[b"\xEF\xBB\xBFdata: a\n\ndata: b"]);
+        let (events, tail) = split(&[b"\xEF\xBB\xBFdata: a\n\ndata: b"]);
         assert_eq!(events, [b"data: a\n\n".to_vec()]);
         assert_eq!(tail, b"data: b");
     }
@@ -172,11 +197,30 @@ mod tests {
         assert_eq!(pushed, Ok(Err(Oversize)));
     }
 
+    #[test]
+    fn a_mark_cut_in_two_is_taken_away_and_half_a_mark_is_not() {
+        let text = b"\xEF\xBB\xBFdata: a\n\n";
+        for cut in 1..text.len() {
+            let (events, _) = split(&[&text[..cut], &text[cut..]]);
+            assert_eq!(events, [b"data: a\n\n".to_vec()], "cut at {cut}");
+        }
+        let (events, tail) = split(&[b"\xEF", b"\xBB", b"data: a\n\n", b"\xEF\xBB\xBF"]);
+        assert_eq!(events, [b"\xEF\xBBdata: a\n\n".to_vec()]);
+        assert_eq!(tail, b"\xEF\xBB\xBF");
+    }
+
+    #[test]
+    fn an_empty_frame_within_a_line_end_changes_nothing() {
+        let (events, tail) = split(&[b"data: a\r", b"", b"\ndata: b\r\n\r\n"]);
+        assert_eq!(events, [b"data: a\r\ndata: b\r\n\r\n".to_vec()]);
+        assert!(tail.is_empty());
+    }
+
     proptest! {
         #[test]
-        fn no_byte_is_lost_wherever_frames_are_cut(
-            text in "(data: [a-c]{0,3}|[\r\n:x]){0,40}",
-            cuts in prop::collection::vec(0_usize..200, 0..6),
+        fn the_same_events_come_wherever_frames_are_cut(
+            text in "(data: [a-c]{0,3}|\r\n|[\r\n:x\u{feff}]){0,40}",
+            cuts in prop::collection::vec(0_usize..200, 0..8),
         ) {
             let bytes = text.as_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(bytes.len())).collect();
@@ -188,10 +232,11 @@ mod tests {
                 from = cut;
             }
             frames.push(&bytes[from..]);
-            let (events, tail) = events(&frames);
-            let mut joined = events.concat();
+            let (found, tail) = split(&frames);
+            prop_assert_eq!((&found, &tail), (&split(&[bytes]).0, &split(&[bytes]).1));
+            let mut joined = found.concat();
             joined.extend(tail);
-            prop_assert_eq!(joined, bytes);
+            prop_assert_eq!(joined, bytes.strip_prefix(&BOM).unwrap_or(bytes));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::body::{HEARTBEAT, in_band};

@@ -28,6 +28,8 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 pub struct Passthrough {
     framer: Framer,
     watch: Watch,
+    /// The last event was taken out.
+    dropped: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,8 @@ struct Watch {
     kind: EngineKind,
     /// Take out the event that exists only because Crucible asked for usage.
     drop_usage: bool,
+    /// A `finish_reason` came, and no content after it: with several choices, one may end while
+    /// another goes on.
     finished: bool,
     done: bool,
     content: u64,
@@ -78,13 +82,18 @@ impl Passthrough {
                 done: false,
                 content: 0,
             },
+            dropped: false,
         }
     }
 }
 
 impl Transcode for Passthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let Self { framer, watch } = self;
+        let Self {
+            framer,
+            watch,
+            dropped,
+        } = self;
         let mut progress = Progress::default();
         // Neighbouring untouched events go on as one slice of the engine's own frame.
         let mut run: Option<Range<usize>> = None;
@@ -92,8 +101,16 @@ impl Transcode for Passthrough {
             let (bytes, range) = match &event {
                 Event::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
                 Event::Joined(bytes) => (&bytes[..], None),
+                Event::Rest(range) => {
+                    // It shares the fate of its event.
+                    if !*dropped {
+                        run = Some(range.clone());
+                    }
+                    return Ok(());
+                }
             };
             let verdict = watch.see(bytes, &mut progress);
+            *dropped = matches!(verdict, Ok(Verdict::Drop));
             match (verdict, range) {
                 (Ok(Verdict::Forward), Some(range)) => {
                     let start = run.as_ref().map_or(range.start, |run| run.start);
@@ -126,32 +143,34 @@ impl Transcode for Passthrough {
             ));
         }
         progress.complete = watch.complete();
+        progress.open = progress.complete && !watch.done;
         Ok(progress)
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
         let mut progress = Progress::default();
         let tail = self.framer.tail();
-        if is_whole(&tail) && !matches!(self.watch.see(&tail, &mut progress)?, Verdict::Drop) {
-            let mut whole = BytesMut::from(&tail[..]);
-            whole.extend_from_slice(b"\n\n");
-            out.push_back(whole.freeze());
+        if is_whole(&tail) {
+            let body = match self.watch.see(&tail, &mut progress)? {
+                Verdict::Forward => Some(tail.clone()),
+                Verdict::Replace(bytes) => Some(bytes),
+                Verdict::Drop => None,
+            };
+            if let Some(body) = body {
+                let mut whole = BytesMut::from(body.trim_ascii_end());
+                whole.extend_from_slice(b"\n\n");
+                out.push_back(whole.freeze());
+            }
         }
         if !self.watch.complete() {
-            return Err(
-                if self.watch.content == 0 && (self.watch.done || tail.is_empty()) {
-                    Error::new(
-                        Kind::EngineError,
-                        "the engine's stream ended without an answer; LM Studio does so when the \
-                     prompt is longer than its context",
-                    )
-                } else {
-                    Error::new(
-                        Kind::EngineCut,
-                        "the engine's stream was cut before its end",
-                    )
-                },
-            );
+            return Err(if self.watch.content == 0 && tail.is_empty() {
+                no_answer()
+            } else {
+                Error::new(
+                    Kind::EngineCut,
+                    "the engine's stream was cut before its end",
+                )
+            });
         }
         if !self.watch.done {
             out.push_back(Bytes::from_static(DONE));
@@ -175,24 +194,23 @@ impl Watch {
         progress.events += 1;
         if DONE_MARK.find(event).is_some() && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
-            // Without an answer before it, the end is judged by `finish` and not passed on.
-            return Ok(if self.complete() {
-                Verdict::Forward
+            return if self.complete() {
+                Ok(Verdict::Forward)
             } else {
-                Verdict::Drop
-            });
+                Err(no_answer())
+            };
         }
-        if let Some(at) = ERROR.find(event)
-            && value_at(event, at + 7).is_some_and(|value| !value.starts_with(b"null"))
+        if is_named_error(event) || any_value(&ERROR, 7, event, |value| !value.starts_with(b"null"))
         {
             self.refuse_error(event)?;
-        }
-        if any_value(&FINISH, 15, event, |value| value.starts_with(b"\"")) {
-            self.finished = true;
         }
         if is_content(event) {
             self.content += 1;
             progress.content += 1;
+            self.finished = false;
+        }
+        if any_value(&FINISH, 15, event, |value| value.starts_with(b"\"")) {
+            self.finished = true;
         }
         if any_value(&USAGE, 7, event, |value| value.starts_with(b"{"))
             && let Some((usage, extra)) = usage(event)
@@ -220,10 +238,19 @@ impl Watch {
         let status = value["error"]["code"]
             .as_u64()
             .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
-            .filter(|status| status.is_client_error())
+            .filter(StatusCode::is_client_error)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Err(engine_error(self.kind, status, data.as_bytes()))
     }
+}
+
+/// `[DONE]` or the end of the body, and nothing before it.
+fn no_answer() -> Error {
+    Error::new(
+        Kind::EngineError,
+        "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
+         than its context",
+    )
 }
 
 /// Not only comments and blank lines.
@@ -231,6 +258,13 @@ fn has_data(event: &[u8]) -> bool {
     event
         .split(|b| matches!(b, b'\n' | b'\r'))
         .any(|line| line.starts_with(b"data"))
+}
+
+/// `event: error`, whatever its data.
+fn is_named_error(event: &[u8]) -> bool {
+    event
+        .strip_prefix(b"event:")
+        .is_some_and(|name| name.trim_ascii_start().starts_with(b"error"))
 }
 
 /// At the end of a stream: an event whose data is not cut.
@@ -282,16 +316,21 @@ fn usage(event: &[u8]) -> Option<(Usage, bool)> {
 /// The event with `reasoning` spelt `reasoning_content` (gpt-oss on LM Studio 0.3.23 and newer);
 /// every other byte stays. Inside a JSON string the quotes would be escaped, so a match is a key.
 fn respelled(event: &[u8]) -> Option<Bytes> {
-    let at = REASONING.find(event)?;
-    let value = value_at(event, at + 11)?;
-    if !value.starts_with(b"\"") || REASONING_CONTENT.find(event).is_some() {
+    let is_key = |at: &usize| value_at(event, at + 11).is_some_and(|v| v.starts_with(b"\""));
+    let mut keys = REASONING.find_iter(event).filter(is_key).peekable();
+    keys.peek()?;
+    if REASONING_CONTENT.find(event).is_some() {
         return None;
     }
-    let cut = at + 10;
     let mut out = BytesMut::with_capacity(event.len() + 8);
-    out.extend_from_slice(&event[..cut]);
-    out.extend_from_slice(b"_content");
-    out.extend_from_slice(&event[cut..]);
+    let mut from = 0;
+    for at in keys {
+        let cut = at + 10;
+        out.extend_from_slice(&event[from..cut]);
+        out.extend_from_slice(b"_content");
+        from = cut;
+    }
+    out.extend_from_slice(&event[from..]);
     Some(out.freeze())
 }
 

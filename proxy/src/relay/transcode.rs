@@ -30,6 +30,9 @@ pub struct Progress {
     pub usage: Option<Usage>,
     /// The stream reached its proper end (`finish_reason` or `[DONE]`; `done: true`).
     pub complete: bool,
+    /// It is complete as it stands, but the engine may send more: the counts, or the rest of
+    /// another choice, come between `finish_reason` and `[DONE]`.
+    pub open: bool,
 }
 
 /// Turns the frames of an engine's stream into the client's, whole events only.

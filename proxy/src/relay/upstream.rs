@@ -3,7 +3,7 @@
 use std::{error::Error as _, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, uri::Scheme};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -15,6 +15,10 @@ use crate::error::{Error, Kind};
 
 /// An unused connection is closed before an engine closes it (Node's default is 5 s).
 const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Most that is read from an engine before its stream takes it: what a client that reads slowly
+/// costs in memory. hyper's own bound is 400 KiB. The head of an answer must fit as well.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// A pooling HTTP/1.1 client that follows nothing and asks no proxy; cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ impl Upstream {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(POOL_IDLE)
+                .http1_max_buf_size(READ_BUFFER)
                 .build(connector),
         )
     }
@@ -44,6 +49,12 @@ impl Upstream {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Error> {
+        if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            return Err(Error::new(
+                Kind::EngineUnreachable,
+                "the engine's url is https, and Crucible speaks plain HTTP to engines",
+            ));
+        }
         let response = self.0.request(request).await.map_err(|error| {
             tracing::debug!(%error, source = ?error.source(), "request to engine");
             let what = if error.is_connect() {

@@ -1,37 +1,62 @@
-//! The one task that owns the [`Scheduler`]: carries out its actions, never blocks on an engine.
+//! The one task that owns the [`Scheduler`]: takes messages, keeps its clocks, publishes the view.
+//!
+//! It never blocks on an engine; loads and unloads are tasks of their own that report back.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use crucible_config::checked::EngineKind;
+use arc_swap::ArcSwap;
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::core::{Action, Arrival, Facts, Input, Scheduler};
+use super::{
+    state::Scheduler,
+    types::{Arrival, Facts, Input},
+};
 use crate::{
-    engine::{Engine, EngineError, LoadOrder, Tuple, tuple},
+    engine::Engine,
+    event::Event,
     permit::{Note, Permit, Releases},
     refusal::Refusal,
+    view::View,
 };
+
+/// Between two published views.
+const PUBLISH_GAP: Duration = Duration::from_millis(20);
 
 /// Everything the actor needs of the engines; the fleet in production.
 pub trait Engines: Send + Sync + 'static {
     /// Facts of every engine as of the last poll.
     fn facts(&self) -> Vec<Facts>;
+    /// Changes when these do.
+    fn changed(&self) -> watch::Receiver<u64>;
+    /// The view without the scheduler's part.
+    fn view(&self) -> View;
     /// Control side.
     fn control(&self, engine: &str) -> Option<Arc<dyn Engine>>;
     /// The engine's own token.
     fn token(&self, engine: &str) -> Option<Arc<str>>;
     /// Poll soon.
     fn poke(&self, engine: &str);
+    /// Something happened.
+    fn tell(&self, event: &Event);
 }
 
 pub(crate) type Reply = Result<Permit, Refusal>;
 
 pub(crate) enum Mail {
     Arrive(Arrival, oneshot::Sender<Reply>),
+    /// Gives the exact view of this moment, and publishes it.
+    View(oneshot::Sender<Arc<View>>),
+    /// Ends; true: unloads what Crucible loaded. Answers when that is done.
+    Drain(bool, oneshot::Sender<()>),
     Done(Input),
 }
 
@@ -40,177 +65,173 @@ pub(crate) struct Actor {
     pub(crate) mail: mpsc::Receiver<Mail>,
     pub(crate) back: mpsc::Sender<Mail>,
     pub(crate) releases: Arc<Releases>,
+    pub(crate) board: Arc<ArcSwap<View>>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
 }
 
-#[derive(Default)]
-struct Open {
-    core: Scheduler,
-    replies: HashMap<u64, (Arrival, Instant, oneshot::Sender<Reply>)>,
-    graces: Vec<(Instant, u64)>,
+/// What the actor owns besides its connections.
+pub(super) struct Open {
+    pub(super) core: Scheduler,
+    pub(super) replies: HashMap<u64, (Arrival, Instant, oneshot::Sender<Reply>)>,
+    /// Permits whose engine is not free yet.
+    graces: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When the view is published next, if it is not current.
+    publish: Option<Instant>,
+    published: Instant,
+    drained: Vec<oneshot::Sender<()>>,
+    /// Ends loads early.
+    pub(super) loads: CancellationToken,
 }
 
 // === impl Actor ===
 
 impl Actor {
     pub(crate) async fn run(mut self) {
-        let mut open = Open::default();
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut open = Open {
+            core: Scheduler::default(),
+            replies: HashMap::new(),
+            graces: BinaryHeap::new(),
+            publish: None,
+            published: Instant::now(),
+            drained: Vec::new(),
+            loads: self.cancel.child_token(),
+        };
+        let mut fleet = self.engines.changed();
         let releases = Arc::clone(&self.releases);
+        self.observe(&mut open);
+        self.publish(&mut open);
         loop {
+            let wake = open.wake();
+            let never = Instant::now() + Duration::from_hours(24);
             tokio::select! {
                 () = self.cancel.cancelled() => return,
-                Some(mail) = self.mail.recv() => match mail {
-                    Mail::Arrive(arrival, reply) => {
-                        // Facts from before the first good poll know of no load control.
-                        let known = open.core.engines.get(&arrival.engine);
-                        if known.is_none_or(|engine| {
-                            !engine.facts.load_control
-                                && matches!(engine.facts.kind, EngineKind::Lmstudio | EngineKind::Ollama)
-                        }) {
-                            self.observe(&mut open);
-                        }
-                        open.replies.insert(arrival.ticket, (arrival.clone(), Instant::now(), reply));
-                        self.step(&mut open, Input::Arrive(arrival));
-                    }
-                    Mail::Done(input) => self.step(&mut open, input),
-                },
-                () = releases.arrived.notified() => for note in releases.take() {
-                    match note {
-                        Note::Released { ticket, grace } if grace.is_zero() => {
-                            self.step(&mut open, Input::Released(ticket));
-                        }
-                        Note::Released { ticket, grace } => {
-                            open.graces.push((Instant::now() + grace, ticket));
-                        }
-                        Note::Cancelled(ticket) => {
-                            open.replies.remove(&ticket);
-                            self.step(&mut open, Input::Cancelled(ticket));
-                        }
-                    }
-                },
-                _ = tick.tick() => {
-                    let now = Instant::now();
-                    let due: Vec<u64> = open.graces.extract_if(.., |g| g.0 <= now).map(|g| g.1).collect();
-                    for ticket in due {
-                        self.step(&mut open, Input::Released(ticket));
-                    }
-                    self.observe(&mut open);
+                Ok(()) = fleet.changed() => self.observe(&mut open),
+                () = releases.arrived.notified() => self.settle(&mut open),
+                Some(mail) = self.mail.recv() => self.open(&mut open, mail),
+                () = sleep_until(wake.unwrap_or(never)), if wake.is_some() => {
+                    self.tick(&mut open);
+                    continue;
                 }
+            }
+            let next = (open.published + PUBLISH_GAP).max(Instant::now());
+            open.publish.get_or_insert(next);
+        }
+    }
+
+    fn open(&self, open: &mut Open, mail: Mail) {
+        match mail {
+            Mail::Arrive(arrival, reply) => {
+                if !open.core.knows(&arrival.engine) {
+                    self.observe(open);
+                }
+                let entry = (arrival.clone(), Instant::now(), reply);
+                open.replies.insert(arrival.ticket, entry);
+                self.step(open, Input::Arrive(arrival));
+            }
+            Mail::Done(input) => self.step(open, input),
+            Mail::View(reply) => {
+                self.settle(open);
+                self.observe(open);
+                // A caller that left asked for nothing.
+                let _ = reply.send(self.publish(open));
+            }
+            Mail::Drain(unload, done) => {
+                open.loads.cancel();
+                open.drained.push(done);
+                let graces = std::mem::take(&mut open.graces);
+                for Reverse((_, ticket)) in graces {
+                    self.step(open, Input::Released(ticket));
+                }
+                self.step(open, Input::Drain(unload));
             }
         }
     }
 
     fn observe(&self, open: &mut Open) {
-        for facts in self.engines.facts() {
-            self.step(open, Input::Observed(facts));
+        self.step(open, Input::Fleet(self.engines.facts()));
+    }
+
+    /// Takes what guards gave back.
+    fn settle(&self, open: &mut Open) {
+        for note in self.releases.take() {
+            match note {
+                Note::Released { ticket, grace } if grace.is_zero() => {
+                    self.step(open, Input::Released(ticket));
+                }
+                Note::Released { ticket, grace } => {
+                    let due = Instant::now() + grace;
+                    open.graces.push(Reverse((due, ticket)));
+                }
+                Note::Cancelled(ticket) => {
+                    open.replies.remove(&ticket);
+                    self.step(open, Input::Cancelled(ticket));
+                }
+            }
+        }
+    }
+
+    fn tick(&self, open: &mut Open) {
+        let now = Instant::now();
+        while let Some(Reverse((due, ticket))) = open.graces.peek().copied()
+            && due <= now
+        {
+            open.graces.pop();
+            self.step(open, Input::Released(ticket));
+        }
+        let due = open.core.next_deadline(now.into_std());
+        if due.is_some_and(|at| at <= now.into_std()) {
+            self.step(open, Input::Tick);
+        }
+        if open.publish.is_some_and(|at| at <= now) {
+            self.publish(open);
+        } else {
+            open.publish.get_or_insert(now);
         }
     }
 
     fn step(&self, open: &mut Open, input: Input) {
         let mut actions = Vec::new();
-        open.core
-            .step(input, Instant::now().into_std(), &mut actions);
+        let now = Instant::now().into_std();
+        open.core.step(input, now, &mut actions);
         for action in actions {
             self.perform(open, action);
         }
-    }
-
-    fn perform(&self, open: &mut Open, action: Action) {
-        match action {
-            Action::Reject(ticket, refusal) => {
-                if let Some((.., reply)) = open.replies.remove(&ticket) {
-                    drop(reply.send(Err(refusal)));
-                }
-            }
-            Action::Grant(ticket, info, tuple, loaded) => {
-                let Some((arrival, since, reply)) = open.replies.remove(&ticket) else {
-                    let grace = Duration::ZERO;
-                    return self.releases.push(Note::Released { ticket, grace });
-                };
-                let state = open.core.engines.get(&arrival.engine);
-                let url = self
-                    .engines
-                    .control(&arrival.engine)
-                    .and_then(|c| c.base_url());
-                let (Some(base_url), Some(kind)) = (url, state.map(|s| s.facts.kind)) else {
-                    self.releases.push(Note::Released {
-                        ticket,
-                        grace: Duration::ZERO,
-                    });
-                    let detail = format!("'{}' has no address now", arrival.engine);
-                    let model = arrival.model.to_string();
-                    drop(reply.send(Err(Refusal::NoEngine {
-                        model,
-                        detail,
-                        retry_after: 5,
-                    })));
-                    return;
-                };
-                // A permit that nobody receives gives itself back when it is dropped here.
-                drop(reply.send(Ok(Permit {
-                    token: self.engines.token(&arrival.engine),
-                    engine: arrival.engine,
-                    kind,
-                    base_url,
-                    model: arrival.model,
-                    context: tuple::request_context(kind, &info),
-                    instance: info.instance,
-                    tuple: tuple.unwrap_or(arrival.tuple),
-                    waited: since.elapsed(),
-                    loaded,
-                    ticket,
-                    grace: Duration::ZERO,
-                    releases: Arc::clone(&self.releases),
-                })));
-            }
-            Action::Load(engine, model, kind, tuple) => {
-                let (permits, budget) = open
-                    .core
-                    .engines
-                    .get(&engine)
-                    .map_or((1, Duration::from_secs(300)), |s| {
-                        (s.facts.permits, s.facts.load_budget)
-                    });
-                let (engines, back) = (Arc::clone(&self.engines), self.back.clone());
-                self.tracker.spawn(async move {
-                    let order = LoadOrder {
-                        model: model.clone(),
-                        kind,
-                        tuple: Tuple { ..tuple },
-                        permits,
-                    };
-                    let outcome = match engines.control(&engine) {
-                        Some(control) => timeout(budget, control.load(order)).await,
-                        None => Ok(Err(EngineError::Unsupported("it is gone"))),
-                    };
-                    engines.poke(&engine);
-                    let input = match outcome {
-                        Ok(Ok(info)) => Input::Loaded(engine, info),
-                        Ok(Err(EngineError::Timeout)) | Err(_) => {
-                            Input::LoadFailed(engine, model, None)
-                        }
-                        Ok(Err(error)) => Input::LoadFailed(engine, model, Some(error.to_string())),
-                    };
-                    drop(back.send(Mail::Done(input)).await);
-                });
-            }
-            Action::Unload(engine, info) => {
-                let (engines, back) = (Arc::clone(&self.engines), self.back.clone());
-                self.tracker.spawn(async move {
-                    let outcome = match engines.control(&engine) {
-                        Some(c) => timeout(Duration::from_secs(60), c.unload(&info)).await.ok(),
-                        None => None,
-                    };
-                    engines.poke(&engine);
-                    let ok = matches!(outcome, Some(Ok(())));
-                    drop(
-                        back.send(Mail::Done(Input::Unloaded(engine, info.model, ok)))
-                            .await,
-                    );
-                });
+        if !open.drained.is_empty() && open.core.drained() {
+            for done in open.drained.drain(..) {
+                // Who waited for it may have given up.
+                let _ = done.send(());
             }
         }
     }
+
+    fn publish(&self, open: &mut Open) -> Arc<View> {
+        let now = Instant::now();
+        let mut view = self.engines.view();
+        for engine in &mut view.engines {
+            open.core.describe(engine, now.into_std());
+        }
+        view.queue = open.core.waiting(now.into_std());
+        view.draining = open.core.draining.is_some();
+        let view = Arc::new(view);
+        self.board.store(Arc::clone(&view));
+        open.publish = None;
+        open.published = now;
+        view
+    }
 }
+
+// === impl Open ===
+
+impl Open {
+    /// When there is something to do without a message.
+    fn wake(&self) -> Option<Instant> {
+        let grace = self.graces.peek().map(|Reverse((at, _))| *at);
+        let now = Instant::now().into_std();
+        let deadline = self.core.next_deadline(now).map(Instant::from_std);
+        [grace, deadline, self.publish].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,9 @@
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
     time::Duration,
 };
 
@@ -31,34 +35,68 @@ impl Body for Fed {
     }
 }
 
+/// An engine's body that is ready at every poll, without end.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(token(0)))))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    writes: Vec<usize>,
+    ends: Vec<End>,
+    content: u32,
+    usage: Option<Usage>,
+}
+
 #[derive(Clone, Debug, Default)]
-struct Heard(Arc<Mutex<(Vec<usize>, Vec<End>, u32)>>);
+struct Heard(Arc<Mutex<Told>>);
 
 impl Heard {
     fn ends(&self) -> Vec<End> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().ends.clone()
     }
 
     fn writes(&self) -> Vec<usize> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().writes.clone()
     }
 }
 
 impl Watch for Heard {
     fn content(&mut self, n: u32, _: Instant) {
-        self.0.lock().unwrap().2 += n;
+        self.0.lock().unwrap().content += n;
     }
-    fn usage(&mut self, _: Usage) {}
+    fn usage(&mut self, usage: Usage) {
+        self.0.lock().unwrap().usage = Some(usage);
+    }
     fn sent(&mut self, bytes: usize) {
-        self.0.lock().unwrap().0.push(bytes);
+        self.0.lock().unwrap().writes.push(bytes);
     }
     fn ended(&mut self, end: End) {
-        self.0.lock().unwrap().1.push(end);
+        self.0.lock().unwrap().ends.push(end);
     }
 }
 
-struct Bench {
-    engine: Sender<Result<Bytes, std::io::Error>>,
+struct Bench<E = Sender<Result<Bytes, std::io::Error>>> {
+    engine: E,
     heard: Heard,
     guard: Arc<()>,
     prefills: Prefills,
@@ -67,12 +105,19 @@ struct Bench {
 
 fn bench() -> (Bench, RelayBody<Fed>) {
     let (engine, feed) = channel(64);
+    bench_of(engine, Fed(feed))
+}
+
+fn bench_of<E, B>(engine: E, upstream: B) -> (Bench<E>, RelayBody<B>)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let heard = Heard::default();
     let guard = Arc::new(());
     let prefills = Prefills::default();
     let ending = CancellationToken::new();
     let body = RelayBody::new(Parts {
-        upstream: Fed(feed),
+        upstream,
         transcode: Box::new(Passthrough::new(EngineKind::Openai, false, 1 << 20)),
         buffer: 1024,
         budgets: Budgets {
@@ -265,35 +310,217 @@ async fn the_end_of_crucible_ends_a_stream_in_band() {
     assert_eq!(bench.heard.ends(), [End::Failed(Kind::Draining)]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_always_ready_yields_once_all_it_read_is_out() {
+    let (bench, body) = bench_of((), Endless);
+    let mut body = body.started().await.unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let turn = TURN as usize * token(0).len();
+    for round in 0..10 {
+        let mut bytes = 0;
+        while let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(&mut cx) {
+            bytes += frame.unwrap().unwrap().into_data().unwrap().len();
+            assert!(bytes <= turn, "{round}");
+        }
+        assert_eq!(bytes, turn, "{round}");
+        assert!(woken.0.swap(false, Ordering::Relaxed), "{round}");
+    }
+    assert_eq!(Arc::strong_count(&bench.guard), 2);
+}
+
 #[tokio::test]
-async fn a_stream_that_is_always_ready_leaves_others_their_turn() {
-    let (bench, body) = bench();
+async fn a_timed_stream_is_not_starved_by_one_that_is_always_ready() {
+    let (_flood, endless) = bench_of((), Endless);
+    let (bench, timed) = bench();
+    bench.engine.send(Ok(token(0))).await.unwrap();
+    let mut endless = endless.started().await.unwrap();
+    let timed = timed.started().await.unwrap();
     let engine = bench.engine.clone();
-    let feeding = async move {
-        for n in 0..10_000 {
-            if engine.send(Ok(token(n))).await.is_err() {
-                return;
-            }
+    drop(bench.engine);
+    let feed = async move {
+        for n in 1..5 {
+            sleep(Duration::from_millis(1)).await;
+            engine.send(Ok(token(n))).await.unwrap();
         }
         engine.send(Ok(FINISH.into())).await.unwrap();
     };
-    drop(bench.engine);
-    let turns = std::cell::Cell::new(0_u32);
-    let done = std::cell::Cell::new(false);
-    let reading = async {
-        let sent = text(body).await;
-        done.set(true);
-        sent
-    };
-    let others = async {
-        while !done.get() {
-            turns.set(turns.get() + 1);
-            tokio::task::yield_now().await;
+    let began = std::time::Instant::now();
+    let flood = async {
+        while began.elapsed() < Duration::from_secs(20) {
+            endless.frame().await.unwrap().unwrap();
         }
     };
-    let (sent, (), ()) = tokio::join!(reading, others, feeding);
+    // One task, so that only the flood's own turns let the others go on.
+    let timed = async { tokio::join!(text(timed), feed).0 };
+    tokio::select! {
+        biased;
+        () = flood => panic!("the timed stream was starved"),
+        sent = timed => assert!(sent.ends_with("data: [DONE]\n\n")),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_at_any_byte_delivers_whole_events_and_then_says_so() {
+    let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let recorded = [role.as_bytes(), &token(1), &token(2), FINISH.as_bytes()].concat();
+    let (answer, _) = FINISH.split_once("\n\n").unwrap();
+    let answered = recorded.len() - FINISH.len() + answer.len() + "\n\n".len();
+    for cut in 0..recorded.len() {
+        let (bench, body) = bench();
+        let frame = Bytes::copy_from_slice(&recorded[..cut]);
+        bench.engine.send(Ok(frame)).await.unwrap();
+        let reset = std::io::Error::other("reset");
+        bench.engine.send(Err(reset)).await.unwrap();
+        let whole_events = recorded[..cut]
+            .windows(2)
+            .rposition(|end| end == b"\n\n")
+            .map_or(0, |at| at + 2);
+        match body.started().await {
+            Err(error) => {
+                assert_eq!(whole_events, 0, "{cut}");
+                assert_eq!(error.kind, Kind::EngineCut, "{cut}");
+            }
+            Ok(body) => {
+                let sent = text(body).await;
+                let after = sent
+                    .as_bytes()
+                    .strip_prefix(&recorded[..whole_events])
+                    .unwrap_or_else(|| panic!("{cut}: {sent}"));
+                let more = String::from_utf8_lossy(after);
+                if cut < answered {
+                    assert!(more.starts_with("data: {\"error\":"), "{cut}: {more}");
+                    assert!(more.contains("\"code\":\"engine_cut\""), "{cut}: {more}");
+                    assert!(!sent.contains("[DONE]"), "{cut}: {sent}");
+                } else {
+                    assert!(sent.ends_with("data: [DONE]\n\n"), "{cut}: {sent}");
+                    assert_eq!(sent.matches("[DONE]").count(), 1, "{cut}: {sent}");
+                }
+            }
+        }
+        let ended = bench.heard.ends();
+        let end = if cut < answered {
+            End::Failed(Kind::EngineCut)
+        } else {
+            End::Complete
+        };
+        assert_eq!(ended, [end], "{cut}");
+        assert_eq!(Arc::strong_count(&bench.guard), 1, "{cut}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_any_answer_keeps_its_status() {
+    let (bench, body) = bench();
+    let done = "data: [DONE]\n\n";
+    bench.engine.send(Ok(done.into())).await.unwrap();
+    let Err(error) = body.started().await else {
+        panic!("started");
+    };
+    assert_eq!(error.kind, Kind::EngineError);
+    assert!(bench.engine.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn comments_before_the_first_event_are_bounded() {
+    let (bench, body) = bench();
+    let engine = bench.engine.clone();
+    drop(bench.engine);
+    let feed = async move {
+        for _ in 0..1000 {
+            engine.send(Ok(": still loading\n\n".into())).await.unwrap();
+        }
+        engine.send(Ok(token(0))).await.unwrap();
+        engine.send(Ok(FINISH.into())).await.unwrap();
+    };
+    let (body, ()) = tokio::join!(body.started(), feed);
+    let sent = text(body.unwrap()).await;
     assert!(sent.ends_with("data: [DONE]\n\n"));
-    assert!(turns.get() > 100, "{} turns", turns.get());
+    assert!(sent.len() < 2048, "{} bytes were kept", sent.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_and_other_choices_may_come_long_after_a_finish() {
+    let (bench, body) = bench();
+    bench.engine.send(Ok(token(0))).await.unwrap();
+    let body = body.started().await.unwrap();
+    let (finish, done) = FINISH.split_at(FINISH.find("data: [DONE]").unwrap());
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n";
+    let engine = bench.engine.clone();
+    drop(bench.engine);
+    let feed = async move {
+        for part in [
+            finish.into(),
+            token(1),
+            finish.into(),
+            usage.into(),
+            done.into(),
+        ] {
+            engine.send(Ok(part)).await.unwrap();
+            sleep(Duration::from_secs(20)).await;
+        }
+    };
+    let (sent, ()) = tokio::join!(text(body), feed);
+    assert!(sent.contains("\"t1\"") && sent.ends_with(done), "{sent}");
+    assert_eq!(bench.heard.0.lock().unwrap().usage.unwrap().completion, 2);
+    assert_eq!(bench.heard.ends(), [End::Complete]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_nothing_follows_is_an_end_after_the_gap() {
+    let (bench, body) = bench();
+    let (finish, done) = FINISH.split_at(FINISH.find("data: [DONE]").unwrap());
+    bench.engine.send(Ok(finish.into())).await.unwrap();
+    let body = body.started().await.unwrap();
+    let began = Instant::now();
+    let sent = text(body).await;
+    assert!(sent.starts_with(finish) && sent.ends_with(done), "{sent}");
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+    assert_eq!(bench.heard.ends(), [End::Complete]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_frame_is_known_to_be_the_last() {
+    let (bench, body) = bench();
+    bench.engine.send(Ok(token(0))).await.unwrap();
+    let mut body = body.started().await.unwrap();
+    body.frame().await.unwrap().unwrap();
+    assert!(!body.is_end_stream());
+    bench.engine.send(Ok(FINISH.into())).await.unwrap();
+    drop(bench.engine);
+    body.frame().await.unwrap().unwrap();
+    assert!(body.is_end_stream());
+    assert_eq!(bench.heard.ends(), [End::Complete]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gathered_answer_has_the_clocks_of_a_stream_and_no_heartbeats() {
+    let (late, body) = bench();
+    let error = body.gathered().await.unwrap_err();
+    assert_eq!(error.kind, Kind::FirstTokenTimeout);
+    assert_eq!(late.heard.ends(), [End::Failed(Kind::FirstTokenTimeout)]);
+
+    let (silent, body) = bench();
+    silent.engine.send(Ok(token(0))).await.unwrap();
+    let error = body.gathered().await.unwrap_err();
+    assert_eq!(error.kind, Kind::IdleTimeout);
+    assert_eq!(Arc::strong_count(&silent.guard), 1);
+    assert!(silent.engine.is_closed());
+
+    let (slow, body) = bench();
+    let engine = slow.engine.clone();
+    drop(slow.engine);
+    let feed = async move {
+        for part in [token(0), FINISH.into()] {
+            sleep(Duration::from_secs(25)).await;
+            engine.send(Ok(part)).await.unwrap();
+        }
+    };
+    let (whole, ()) = tokio::join!(body.gathered(), feed);
+    assert_eq!(whole.unwrap(), [&token(0), FINISH.as_bytes()].concat());
+    assert_eq!(slow.heard.ends(), [End::Complete]);
 }
 
 #[tokio::test(start_paused = true)]

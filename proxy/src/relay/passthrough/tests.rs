@@ -140,16 +140,135 @@ fn an_event_beyond_the_cap_is_an_error() {
     assert_eq!(pushed.unwrap_err().kind, Kind::EngineError);
 }
 
+#[test]
+fn an_error_is_found_behind_a_value_of_that_name_and_behind_a_named_event() {
+    for text in [
+        "data: {\"type\":\"error\",\"error\":{\"message\":\"the model has crashed\"}}\n\n",
+        "event: error\ndata: {\"message\":\"the model has crashed\"}\n\n",
+        "data: {\"error\":\"the model has crashed\"}\n\n",
+    ] {
+        let failed = whole(text).2.expect(text);
+        assert_eq!(failed.kind, Kind::EngineError, "{text}");
+        assert!(failed.message.contains("crashed"), "{text}: {failed}");
+    }
+}
+
+#[test]
+fn an_end_before_any_answer_is_told_at_once() {
+    let mut passthrough = Passthrough::new(EngineKind::Lmstudio, false, 1 << 20);
+    let mut out = VecDeque::new();
+    let done = Bytes::from_static(b"data: [DONE]\n\n");
+    let failed = passthrough.push(done, &mut out).unwrap_err();
+    assert_eq!(failed.kind, Kind::EngineError);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn one_choice_may_end_before_another() {
+    let choice = |index: u32, rest: &str| {
+        format!("data: {{\"choices\":[{{\"index\":{index},{rest}}}]}}\n\n")
+    };
+    let text = |t: &str| format!("\"delta\":{{\"content\":\"{t}\"}}");
+    let stop = "\"delta\":{},\"finish_reason\":\"stop\"";
+    let cut = [
+        choice(0, &text("a")),
+        choice(0, stop),
+        choice(1, &text("b")),
+    ]
+    .concat();
+    assert_eq!(whole(&cut).2.unwrap().kind, Kind::EngineCut);
+
+    let mut passthrough = Passthrough::new(EngineKind::Llamacpp, false, 1 << 20);
+    let mut push = |text: String| {
+        let progress = passthrough
+            .push(Bytes::from(text), &mut VecDeque::new())
+            .unwrap();
+        (progress.complete, progress.open)
+    };
+    assert_eq!(push(choice(0, stop)), (true, true));
+    assert_eq!(push(choice(1, &text("b"))), (false, false));
+    assert_eq!(push(choice(1, stop)), (true, true));
+    assert_eq!(push("data: [DONE]\n\n".into()), (true, false));
+}
+
+#[test]
+fn an_unterminated_event_is_respelled_too() {
+    let text =
+        "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"},\"finish_reason\":\"stop\"}]}";
+    let (text, _, failed) = whole(text);
+    assert!(failed.is_none(), "{failed:?}");
+    assert!(text.contains("\"reasoning_content\":\"hm\""), "{text}");
+}
+
+#[test]
+fn the_key_is_respelled_in_every_choice() {
+    let event = b"data: {\"x\":\"reasoning\",\"choices\":[{\"delta\":{\"reasoning\":\"a\"}},{\"delta\":{\"reasoning\" : \"b\"}}]}\n\n";
+    let text = String::from_utf8(respelled(event).unwrap().to_vec()).unwrap();
+    assert_eq!(
+        text,
+        "data: {\"x\":\"reasoning\",\"choices\":[{\"delta\":{\"reasoning_content\":\"a\"}},{\"delta\":{\"reasoning_content\" : \"b\"}}]}\n\n"
+    );
+}
+
+#[test]
+fn what_is_not_understood_passes() {
+    let odd = concat!(
+        "id: 7\nevent: chunk\ndata:{\"choices\":[{\"delta\":{\"content\":\"[DONE]\"}}]}\nretry: 5\n\n",
+        "data: {\"usage\":{\"prompt_tokens\": broken\n\n",
+        "data: {\"error\":{ broken\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":\"seven\"}}\n\n",
+        "data: \u{1F980} not JSON\n\n",
+    );
+    let (text, progress, failed) = whole(&format!("{odd}{ANSWER}"));
+    assert!(failed.is_none(), "{failed:?}");
+    assert!(text.starts_with(odd), "{text}");
+    assert_eq!(progress.usage.unwrap().completion, 2);
+}
+
+#[test]
+fn a_large_event_in_small_pieces_goes_on_as_one() {
+    let content = "x".repeat(1 << 20);
+    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{content}\"}}}}]}}\n\n");
+    let mut passthrough = Passthrough::new(EngineKind::Openai, false, 2 << 20);
+    let mut out = VecDeque::new();
+    let mut events = 0;
+    for piece in event.as_bytes().chunks(1024) {
+        assert!(out.is_empty());
+        let progress = passthrough.push(Bytes::copy_from_slice(piece), &mut out);
+        events += progress.unwrap().events;
+    }
+    assert_eq!((events, out.len()), (1, 1));
+    assert!(out[0] == event);
+}
+
+#[test]
+fn any_one_cut_gives_the_same_output() {
+    for end in ["\n", "\r\n", "\r"] {
+        let answer = ANSWER.replace('\n', end);
+        let bytes = answer.as_bytes();
+        let expected = run(EngineKind::Lmstudio, true, &[bytes]);
+        assert!(expected.2.is_none());
+        for cut in 0..=bytes.len() {
+            let got = run(EngineKind::Lmstudio, true, &[&bytes[..cut], &bytes[cut..]]);
+            assert_eq!(
+                (got.0, got.1),
+                (expected.0.clone(), expected.1),
+                "{end:?}, {cut}"
+            );
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_output_does_not_depend_on_where_frames_are_cut(
-        cuts in prop::collection::vec(0..ANSWER.len(), 0..12),
-        crlf: bool,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
     ) {
-        let answer = if crlf { ANSWER.replace('\n', "\r\n") } else { ANSWER.to_owned() };
-        let mut cuts = cuts;
-        cuts.sort_unstable();
+        let answer = ANSWER.replace('\n', end);
         let bytes = answer.as_bytes();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+        cuts.sort_unstable();
         let mut frames = Vec::new();
         let mut from = 0;
         for cut in cuts {

@@ -1,0 +1,272 @@
+//! The fleet as the scheduler sees it: facts, arrivals, the view without the scheduler's part.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::{Config, Device, EngineKind, Manage};
+use tokio::sync::watch;
+
+use super::Source;
+use crate::{
+    catalog::{ModelKind, ResidentInfo},
+    demand::Demand,
+    engine::{Engine, tuple},
+    event::{Event, LoadTrigger, Observer},
+    fleet::{EngineStatus, Fleet},
+    plan::Candidate,
+    scheduler::{
+        actor::Engines,
+        types::{Arrival, Facts},
+    },
+    view::{EngineView, ResidentView, View},
+};
+
+pub(super) struct FleetEngines {
+    fleet: Fleet,
+    config: Source,
+    observer: Arc<dyn Observer>,
+}
+
+/// Whether loads may be ordered: an engine that is only observed has none, whatever it can do.
+fn load_control(engine: &EngineStatus) -> bool {
+    engine.load_control && engine.config.manage != Manage::Observe
+}
+
+fn facts(config: &Config, engine: &EngineStatus) -> Facts {
+    let name = &engine.config.name;
+    let pool = config.pools.get(&*engine.pool);
+    let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
+    let held = engine.residents.iter().map(|r| Arc::clone(&r.model));
+    let limit = match engine.config.kind {
+        EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
+        _ => config.tuning.lmstudio.max_loaded_models,
+    };
+    Facts {
+        name: Arc::clone(name),
+        kind: engine.config.kind,
+        pool: Arc::clone(&engine.pool),
+        exclusive: pool.is_some_and(|p| p.exclusive),
+        load_control: load_control(engine),
+        spawned: engine.config.manage == Manage::Spawn,
+        permits: engine.config.permits,
+        queue: engine.config.queue as usize,
+        max_loaded: limit.max(1) as usize,
+        evict_foreign: config.scheduler.evict_foreign,
+        overtake_count: config.scheduler.overtake_count,
+        overtake_age: config.scheduler.overtake_age,
+        load_budget: config.timeouts.load,
+        polls: engine.polls,
+        residents: engine.residents.to_vec(),
+        pinned: held.filter(pinned).collect(),
+    }
+}
+
+/// What a request asks of the scheduler; ticket, trigger and deadline are the caller's.
+pub(super) fn arrival(
+    config: &Config,
+    engine: &EngineStatus,
+    candidate: &Candidate,
+    demand: &Demand,
+) -> Arrival {
+    let model = engine.models.iter().find(|m| m.id == candidate.model);
+    let max = model.and_then(|m| m.max_context);
+    let settings = config.model_settings(&engine.config.name, &candidate.model);
+    let wanted = config
+        .context_for(&engine.config, &candidate.model, demand.key.as_deref())
+        .value;
+    let base = max.map_or(wanted, |max| wanted.min(max.max(1)));
+    Arrival {
+        ticket: 0,
+        request_id: Arc::clone(&demand.request_id),
+        engine: Arc::clone(&candidate.engine),
+        model: Arc::clone(&candidate.model),
+        kind: demand.kind,
+        need: demand.context_needed(),
+        base,
+        cap: config.context.max.min(max.unwrap_or(u64::MAX)).max(base),
+        fit: settings.and_then(|m| m.fit).unwrap_or(config.context.fit),
+        tuple: tuple::tuple_for(
+            engine.config.kind,
+            &config.tuning,
+            base,
+            demand.kind,
+            engine.device == Device::Cpu,
+            tuple::physical_cores(),
+            max,
+        ),
+        pinned: settings.is_some_and(|m| m.pin),
+        trigger: LoadTrigger::Request,
+        deadline: tokio::time::Instant::now().into_std(),
+    }
+}
+
+/// Names no instance: a spawned engine has only one.
+pub(super) fn nothing() -> ResidentInfo {
+    ResidentInfo {
+        model: Arc::from(""),
+        instance: Arc::from(""),
+        kind: ModelKind::Generation,
+        context: None,
+        parallel: None,
+        bytes: None,
+        vram_bytes: None,
+        expires_at: None,
+        batch_size: None,
+        flash_attention: None,
+    }
+}
+
+fn describe(engine: &EngineStatus) -> EngineView {
+    let reported = engine.residents.iter().map(|info| ResidentView {
+        info: info.clone(),
+        tuple: None,
+        active: 0,
+        idle: Duration::ZERO,
+        pinned: false,
+        owned: false,
+    });
+    EngineView {
+        name: Arc::clone(&engine.config.name),
+        kind: engine.config.kind,
+        device: engine.device,
+        pool: Arc::clone(&engine.pool),
+        url: engine.url.clone(),
+        health: engine.health,
+        breaker: engine.breaker,
+        error: engine.error.clone(),
+        version: engine.version.clone(),
+        load_control: load_control(engine),
+        discovered: engine.discovered,
+        models: Arc::clone(&engine.models),
+        residents: reported.collect(),
+        permits: engine.config.permits,
+        queue_limit: engine.config.queue,
+        queued: 0,
+        active: 0,
+        loading: None,
+    }
+}
+
+// === impl FleetEngines ===
+
+impl FleetEngines {
+    pub(super) fn new(fleet: Fleet, config: Source, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            fleet,
+            config,
+            observer,
+        }
+    }
+}
+
+impl Engines for FleetEngines {
+    fn facts(&self) -> Vec<Facts> {
+        let config = (self.config)();
+        let fleet = self.fleet.view();
+        fleet.engines.iter().map(|e| facts(&config, e)).collect()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.fleet.subscribe()
+    }
+
+    fn view(&self) -> View {
+        let fleet = self.fleet.view();
+        View {
+            engines: fleet.engines.iter().map(describe).collect(),
+            settled: fleet.settled,
+            ..View::default()
+        }
+    }
+
+    fn control(&self, engine: &str) -> Option<Arc<dyn Engine>> {
+        let handle = self.fleet.handle(engine)?;
+        Some(Arc::clone(&handle.control))
+    }
+
+    fn token(&self, engine: &str) -> Option<Arc<str>> {
+        let handle = self.fleet.handle(engine)?;
+        let name = handle.config.api_key_env.as_ref()?;
+        std::env::var(name).ok().map(Arc::from)
+    }
+
+    fn poke(&self, engine: &str) {
+        self.fleet.poke(engine);
+    }
+
+    fn tell(&self, event: &Event) {
+        self.observer.observe(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{Breaker, Health};
+
+    fn status(config: &Config, manage: Manage) -> EngineStatus {
+        let url = "http://127.0.0.1:11434".parse().unwrap();
+        let mut engine = config.discovered(EngineKind::Ollama, "o", url);
+        engine.manage = manage;
+        EngineStatus {
+            config: Arc::new(engine),
+            device: Device::Cpu,
+            pool: "cpu".into(),
+            url: String::new(),
+            health: Health::Up,
+            breaker: Breaker::Closed,
+            error: None,
+            version: None,
+            advice: Arc::default(),
+            load_control: true,
+            discovered: false,
+            models: Arc::default(),
+            residents: Arc::default(),
+            polls: 1,
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_only_observed_has_no_load_control() {
+        let config = Config::builtin();
+        for (manage, controlled) in [(Manage::Observe, false), (Manage::Models, true)] {
+            let status = status(&config, manage);
+            assert_eq!(facts(&config, &status).load_control, controlled);
+            assert_eq!(describe(&status).load_control, controlled);
+        }
+    }
+
+    #[test]
+    fn an_arrival_brings_its_models_settings_and_the_need_of_prompt_and_answer() {
+        let mut config = Config::builtin();
+        config.models.push(crucible_config::checked::Model {
+            name: "qwen*".into(),
+            engine: None,
+            aliases: Vec::new(),
+            context: Some(16_384),
+            fit: None,
+            pin: true,
+            spill: false,
+            fallback: Vec::new(),
+            defaults: crucible_config::checked::ModelDefaults::Inherit,
+        });
+        let candidate = Candidate {
+            engine: "o".into(),
+            model: "qwen2.5:7b".into(),
+            reason: crate::plan::Reason::Exact,
+            predicted_first_token: None,
+        };
+        let demand = Demand {
+            prompt_tokens: 100,
+            ..Demand::default()
+        };
+        let arrival = arrival(
+            &config,
+            &status(&config, Manage::Models),
+            &candidate,
+            &demand,
+        );
+        assert_eq!((arrival.base, arrival.need), (16_384, 1124));
+        assert_eq!(arrival.tuple.context, Some(16_384));
+        assert!(arrival.pinned);
+    }
+}

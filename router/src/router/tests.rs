@@ -1,0 +1,87 @@
+//! The facade over a real socket.
+
+use axum::{Json, routing::get};
+use crucible_config::checked::{EngineKind, Model, ModelDefaults};
+use serde_json::json;
+
+use super::*;
+use crate::{engine::testing::Fake, event::Silent};
+
+fn pinned(name: &str, engine: Option<&str>) -> Model {
+    Model {
+        name: name.into(),
+        engine: engine.map(Arc::from),
+        aliases: Vec::new(),
+        context: None,
+        fit: None,
+        pin: true,
+        spill: false,
+        fallback: Vec::new(),
+        defaults: ModelDefaults::Inherit,
+    }
+}
+
+#[test]
+fn only_what_is_configured_in_full_is_warmed_up() {
+    let mut config = Config::builtin();
+    assert!(warm_names(&config).is_empty());
+    config.models = vec![
+        pinned("a", Some("e")),
+        pinned("b*", None),
+        pinned("c", None),
+    ];
+    config.warm = vec!["c".into(), "d".into()];
+    assert_eq!(warm_names(&config), ["e/a", "c", "d"]);
+}
+
+#[tokio::test]
+async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
+    let list = get(|| async { Json(json!({"object": "list", "data": [{"id": "m"}]})) });
+    let fake = Fake::start(axum::Router::new().route("/v1/models", list)).await;
+    let mut config = Config::builtin();
+    let engine = config.discovered(EngineKind::Openai, "e", fake.url.clone());
+    config.engines.push(engine);
+    let config = Arc::new(config);
+    let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+    let (_changed, changes) = watch::channel(0);
+    let router = Router::start(
+        Arc::new(move || Arc::clone(&config)),
+        changes,
+        Vec::new(),
+        Arc::new(Silent),
+        &tracker,
+        cancel.clone(),
+    )
+    .unwrap();
+    router.settled().await;
+    assert!(router.view().settled);
+    let demand = Demand {
+        model: "m".into(),
+        ..Demand::default()
+    };
+    let plan = router.plan(&demand).unwrap();
+    let candidate = &plan.candidates[0];
+
+    let permit = router.acquire(candidate, &demand).await.unwrap();
+    assert_eq!(router.fresh_view().await.engines[0].active, 1);
+    drop(permit);
+    assert_eq!(router.fresh_view().await.engines[0].active, 0);
+
+    for _ in 0..crate::health::OPEN_AFTER {
+        router.report("e", Outcome::ServerFailed);
+    }
+    let refused = router.acquire(candidate, &demand).await.map(drop);
+    assert!(
+        matches!(refused, Err(Refusal::NoEngine { .. })),
+        "{refused:?}"
+    );
+    router.report("e", Outcome::Answered);
+
+    router.shutdown().await;
+    assert!(router.fresh_view().await.draining);
+    let refused = router.acquire(candidate, &demand).await.map(drop);
+    assert_eq!(refused, Err(Refusal::Draining));
+    cancel.cancel();
+    tracker.close();
+    tracker.wait().await;
+}

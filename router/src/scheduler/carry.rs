@@ -1,0 +1,168 @@
+//! Carries out what the scheduler orders: answers waiters, runs loads and unloads.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    actor::{Actor, Mail, Open},
+    types::{Action, Grant, Input, LoadFailure, Order},
+};
+use crate::{
+    catalog::ResidentInfo,
+    engine::{EngineError, LoadOrder, tuple},
+    event::Event,
+    permit::{Note, Permit},
+    refusal::Refusal,
+};
+
+/// For one unload.
+const UNLOAD_BUDGET: Duration = Duration::from_mins(1);
+
+// === impl Actor ===
+
+impl Actor {
+    pub(super) fn perform(&self, open: &mut Open, action: Action) {
+        match action {
+            Action::Reject(ticket, refusal) => {
+                if let Some((.., reply)) = open.replies.remove(&ticket) {
+                    drop(reply.send(Err(refusal)));
+                }
+            }
+            Action::Grant(grant) => self.give(open, grant),
+            Action::Load(order) => self.load(open, order),
+            Action::Unload(engine, info) => self.unload(engine, info),
+            Action::Tell(event) => {
+                if let Event::Evicted {
+                    engine,
+                    model,
+                    reason,
+                } = &event
+                {
+                    tracing::info!(engine = &**engine, model = &**model, ?reason, "unloaded");
+                }
+                self.engines.tell(&event);
+            }
+        }
+    }
+
+    fn give(&self, open: &mut Open, grant: Grant) {
+        let ticket = grant.ticket;
+        let Some((arrival, since, reply)) = open.replies.remove(&ticket) else {
+            let grace = Duration::ZERO;
+            return self.releases.push(Note::Released { ticket, grace });
+        };
+        let kind = open.core.facts(&arrival.engine).map(|f| f.kind);
+        let url = self.engines.control(&arrival.engine);
+        let url = url.and_then(|control| control.base_url());
+        let (Some(base_url), Some(kind)) = (url, kind) else {
+            let grace = Duration::ZERO;
+            self.releases.push(Note::Released { ticket, grace });
+            let refusal = Refusal::NoEngine {
+                model: arrival.model.to_string(),
+                detail: format!("'{}' has no address now", arrival.engine),
+                retry_after: 5,
+            };
+            return drop(reply.send(Err(refusal)));
+        };
+        let waited = since.elapsed();
+        self.engines.tell(&Event::Granted {
+            engine: Arc::clone(&arrival.engine),
+            waited,
+            loaded: grant.loaded,
+        });
+        // A permit that nobody receives gives itself back when it is dropped here.
+        drop(reply.send(Ok(Permit {
+            token: self.engines.token(&arrival.engine),
+            engine: arrival.engine,
+            kind,
+            base_url,
+            model: arrival.model,
+            context: tuple::request_context(kind, &grant.info),
+            instance: grant.info.instance,
+            tuple: grant.tuple,
+            waited,
+            loaded: grant.loaded,
+            ticket,
+            grace: Duration::ZERO,
+            releases: Arc::clone(&self.releases),
+        })));
+    }
+
+    /// A load belongs to the scheduler: no client that leaves ends it.
+    fn load(&self, open: &Open, order: Order) {
+        let engines = Arc::clone(&self.engines);
+        let (back, stop) = (self.back.clone(), open.loads.clone());
+        self.tracker.spawn(async move {
+            let Order { engine, model, .. } = order;
+            let (name, context) = (&*engine, order.tuple.context);
+            tracing::info!(engine = name, model = &*model, context, "loading");
+            let begun = Instant::now();
+            let wanted = LoadOrder {
+                model: Arc::clone(&model),
+                kind: order.kind,
+                tuple: order.tuple,
+                permits: order.permits,
+            };
+            let outcome = match engines.control(name) {
+                Some(control) => {
+                    let load = timeout(order.budget, control.load(wanted));
+                    match stop.run_until_cancelled(load).await {
+                        Some(Ok(outcome)) => outcome,
+                        Some(Err(_)) => Err(EngineError::Timeout),
+                        None => Err(EngineError::Unsupported("Crucible is ending")),
+                    }
+                }
+                None => Err(EngineError::Unsupported("it is no longer there")),
+            };
+            engines.poke(name);
+            let took = begun.elapsed();
+            let input = match outcome {
+                Ok(info) => {
+                    if info.context.zip(context).is_some_and(|(has, c)| has < c) {
+                        let (has, model) = (info.context, &*model);
+                        tracing::warn!(engine = name, model, context, has, "loaded with less");
+                    }
+                    tracing::info!(engine = name, model = &*model, ?took, "loaded");
+                    Input::Loaded(engine, info)
+                }
+                Err(error) => {
+                    let model = &*model;
+                    tracing::warn!(engine = name, model, ?took, "the load failed: {error}");
+                    let failure = match error {
+                        EngineError::Timeout => LoadFailure::Timeout,
+                        error => LoadFailure::Refused(error.to_string()),
+                    };
+                    Input::LoadFailed(engine, failure)
+                }
+            };
+            // Where the actor has ended, nobody waits.
+            drop(back.send(Mail::Done(input)).await);
+        });
+    }
+
+    fn unload(&self, engine: Arc<str>, info: ResidentInfo) {
+        let engines = Arc::clone(&self.engines);
+        let (back, stop) = (self.back.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            let outcome = match engines.control(&engine) {
+                Some(control) => {
+                    let unload = timeout(UNLOAD_BUDGET, control.unload(&info));
+                    match stop.run_until_cancelled(unload).await {
+                        Some(Ok(outcome)) => outcome,
+                        Some(Err(_)) | None => Err(EngineError::Timeout),
+                    }
+                }
+                // What is gone holds nothing of ours.
+                None => Ok(()),
+            };
+            engines.poke(&engine);
+            if let Err(error) = &outcome {
+                let (engine, model) = (&*engine, &*info.model);
+                tracing::warn!(engine, model, "the unload failed: {error}");
+            }
+            let input = Input::Unloaded(engine, outcome.is_ok());
+            drop(back.send(Mail::Done(input)).await);
+        });
+    }
+}

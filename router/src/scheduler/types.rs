@@ -1,0 +1,168 @@
+//! What the scheduler is told and what it orders.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crucible_config::checked::{EngineKind, Fit};
+
+use crate::{
+    catalog::{ModelKind, ResidentInfo},
+    engine::Tuple,
+    event::{Event, LoadTrigger},
+    refusal::Refusal,
+};
+
+/// What the scheduler knows of an engine; all of them are sent again with every change.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, each as the configuration or the engine says it"
+)]
+pub struct Facts {
+    /// Name.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub kind: EngineKind,
+    /// Its pool.
+    pub pool: Arc<str>,
+    /// The pool never loads while another one does.
+    pub exclusive: bool,
+    /// Loads may be ordered; false where Crucible only observes.
+    pub load_control: bool,
+    /// It is a child of Crucible and ends with it.
+    pub spawned: bool,
+    /// Per resident.
+    pub permits: u32,
+    /// Bound of the queue, for each lane.
+    pub queue: usize,
+    /// Generation models at once.
+    pub max_loaded: usize,
+    /// May evict what others loaded.
+    pub evict_foreign: bool,
+    /// Overtakers of a waiting swap.
+    pub overtake_count: u32,
+    /// Age after which nobody overtakes it.
+    pub overtake_age: Duration,
+    /// For one load.
+    pub load_budget: Duration,
+    /// Number of the poll; one that may have begun before an operation ended is not believed.
+    pub polls: u64,
+    /// What it holds.
+    pub residents: Vec<ResidentInfo>,
+    /// Models among these that are never unloaded.
+    pub pinned: Vec<Arc<str>>,
+}
+
+/// One request that wants a permit.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Unique, ascending.
+    pub ticket: u64,
+    /// For views.
+    pub request_id: Arc<str>,
+    /// Engine.
+    pub engine: Arc<str>,
+    /// Model.
+    pub model: Arc<str>,
+    /// Generation or embedding; each has a lane of its own.
+    pub kind: ModelKind,
+    /// Context in tokens that this request needs.
+    pub need: u64,
+    /// Context per request that is configured.
+    pub base: u64,
+    /// Growth ends here.
+    pub cap: u64,
+    /// Whether it may grow at all.
+    pub fit: Fit,
+    /// Options of a load; the context is chosen by the scheduler.
+    pub tuple: Tuple,
+    /// Never evicted.
+    pub pinned: bool,
+    /// A request or a warm-up.
+    pub trigger: LoadTrigger,
+    /// The wait ends here.
+    pub deadline: Instant,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A request.
+    Arrive(Arrival),
+    /// It left.
+    Cancelled(u64),
+    /// Its permit came back.
+    Released(u64),
+    /// The load of an engine ended well.
+    Loaded(Arc<str>, ResidentInfo),
+    /// The load of an engine failed.
+    LoadFailed(Arc<str>, LoadFailure),
+    /// The unload of an engine ended; false: it failed.
+    Unloaded(Arc<str>, bool),
+    /// All engines that there are.
+    Fleet(Vec<Facts>),
+    /// Crucible ends; true: what it loaded is unloaded.
+    Drain(bool),
+    /// Time passed.
+    Tick,
+}
+
+/// How a load failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadFailure {
+    /// In the engine's words.
+    Refused(String),
+    /// Over its budget.
+    Timeout,
+}
+
+/// A load to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// Engine.
+    pub engine: Arc<str>,
+    /// Model.
+    pub model: Arc<str>,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// With these options.
+    pub tuple: Tuple,
+    /// Requests that will share it.
+    pub permits: u32,
+    /// For the load.
+    pub budget: Duration,
+    /// Never evicted once it is there.
+    pub pinned: bool,
+    /// Why.
+    pub trigger: LoadTrigger,
+}
+
+/// A permit that is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// To whom.
+    pub ticket: u64,
+    /// The resident.
+    pub info: ResidentInfo,
+    /// Options to repeat on the request.
+    pub tuple: Tuple,
+    /// A load was part of the wait.
+    pub loaded: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Give the permit.
+    Grant(Grant),
+    /// Refuse.
+    Reject(u64, Refusal),
+    /// Load.
+    Load(Order),
+    /// Unload from that engine.
+    Unload(Arc<str>, ResidentInfo),
+    /// Tell the observer.
+    Tell(Event),
+}
