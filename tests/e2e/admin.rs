@@ -237,7 +237,7 @@ async fn every_documented_family_is_there_and_no_other() {
     // The families of loaded models have a series once one is seen to be loaded.
     let answer = eventually("a loaded model in the metrics", || async {
         let answer = get(&both.crucible, "/metrics").await;
-        (sample(&answer.text, "crucible_model_loaded") > 0.0).then_some(answer)
+        (sample(&answer.text, "crucible_model_loaded") > 0).then_some(answer)
     })
     .await;
     assert_eq!(answer.status, 200);
@@ -279,7 +279,7 @@ async fn each_request_counts_once_and_junk_makes_no_series() {
         get(&both.crucible, &format!("/v1/junk-{i}")).await;
     }
     let after = get(&both.crucible, "/metrics").await.text;
-    let count = |text: &str, endpoint: &str| -> f64 {
+    let count = |text: &str, endpoint: &str| -> u64 {
         text.lines()
             .filter(|l| {
                 l.starts_with("crucible_requests_total{")
@@ -288,9 +288,9 @@ async fn each_request_counts_once_and_junk_makes_no_series() {
             .map(|l| sample(l, "crucible_requests_total"))
             .sum()
     };
-    assert_eq!(count(&before, "chat"), 1.0);
-    assert_eq!(count(&after, "chat"), 201.0);
-    assert_eq!(count(&after, "other"), 200.0);
+    assert_eq!(count(&before, "chat"), 1);
+    assert_eq!(count(&after, "chat"), 201);
+    assert_eq!(count(&after, "other"), 200);
     assert!(!after.contains("junk"), "a client's text is no label");
     // The two new kinds of answers bring a few series of their own, not 400.
     assert!(
@@ -304,8 +304,8 @@ async fn each_request_counts_once_and_junk_makes_no_series() {
             .lines()
             .filter(|l| l.starts_with("crucible_rejected_total{") && l.contains("model_not_found"))
             .map(|l| sample(l, "crucible_rejected_total"))
-            .sum::<f64>(),
-        200.0
+            .sum::<u64>(),
+        200
     );
 }
 

@@ -451,7 +451,7 @@ async fn flags_win_over_the_file_and_environment_between_them() {
 async fn a_closed_pipe_is_no_panic() {
     let mut child = std::process::Command::new(binary::crucible())
         .args(["config", "show", "--origin", "--config"])
-        .arg(&File::new("").path.with_file_name("absent.toml"))
+        .arg(File::new("").path.with_file_name("absent.toml"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

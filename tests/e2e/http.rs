@@ -161,7 +161,7 @@ async fn headers_beyond_the_bound_are_431_with_json() {
         "headers_too_large",
         "one large header",
     );
-    let many: String = (0..200).map(|i| format!("X-{i}: 1\r\n")).collect();
+    let many = "X-Many: 1\r\n".repeat(200);
     let many = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
     assert_refused(
         &edge.say(&many).await,
@@ -457,10 +457,7 @@ async fn one_connection_serves_many_requests_refusals_among_them() {
             "{bytes}: {answer}"
         );
     }
-    assert_eq!(
-        metric(&edge.crucible, "crucible_connections_open").await,
-        2.0
-    );
+    assert_eq!(metric(&edge.crucible, "crucible_connections_open").await, 2);
 }
 
 /// One answer with a Content-Length, leaving the connection open.
@@ -634,7 +631,7 @@ async fn connections_beyond_the_cap_wait_for_a_free_place() {
         held.push(stream);
     }
     // The scraper's own connection is counted too, and has a place of its own.
-    assert_eq!(open(scrape().await), 4.0);
+    assert_eq!(open(scrape().await), 4);
     let mut fourth = edge.connect().await;
     fourth
         .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -646,7 +643,7 @@ async fn connections_beyond_the_cap_wait_for_a_free_place() {
     assert!(whole_answer(&mut fourth).await.starts_with("HTTP/1.1 200 "));
     drop((held, fourth));
     eventually("all connections closed", || async {
-        (open(scrape().await) <= 1.0).then_some(())
+        (open(scrape().await) <= 1).then_some(())
     })
     .await;
 }
@@ -654,7 +651,7 @@ async fn connections_beyond_the_cap_wait_for_a_free_place() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_frees_the_engine() {
     let edge = Edge::start(SHORT).await;
-    let request = body("qwen", "repeat 2000000").to_string().replace('}', "}");
+    let request = body("qwen", "repeat 2000000").to_string();
     let request = format!("{},\"stream\":true}}", &request[..request.len() - 1]);
     let mut stream = edge.connect().await;
     stream

@@ -298,7 +298,7 @@ async fn what_an_engine_cannot_do_is_told_before_it_is_asked() {
         |ollama| {
             ollama
                 .models
-                .push("plain-notools=1GB".parse().expect("a model"))
+                .push("plain-notools=1GB".parse().expect("a model"));
         },
     )
     .await;

@@ -37,7 +37,7 @@ async fn logged(crucible: &Crucible, text: &str) {
 }
 
 /// Reloads that went this way.
-async fn reloads(crucible: &Crucible, outcome: &str) -> f64 {
+async fn reloads(crucible: &Crucible, outcome: &str) -> u64 {
     let text = get(crucible, "/metrics").await.text;
     text.lines()
         .filter(|l| {
@@ -47,7 +47,7 @@ async fn reloads(crucible: &Crucible, outcome: &str) -> f64 {
         .sum()
 }
 
-async fn all_reloads(crucible: &Crucible) -> f64 {
+async fn all_reloads(crucible: &Crucible) -> u64 {
     reloads(crucible, "ok").await + reloads(crucible, "error").await
 }
 
@@ -56,7 +56,7 @@ async fn ask_until(crucible: &Crucible, worker: usize, stop: &AtomicBool, answer
     let model = if worker < 2 { "qwen" } else { "llama3.2:3b" };
     while !stop.load(Ordering::Relaxed) {
         let request = body(model, "repeat 3");
-        let content = if worker % 2 == 0 {
+        let content = if worker.is_multiple_of(2) {
             let answer = post(crucible, &request).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             answer.content().to_owned()
@@ -81,7 +81,7 @@ async fn a_changed_file_is_live_without_a_signal() {
     })
     .await;
     logged(&both.crucible, "configuration reloaded").await;
-    assert_eq!(reloads(&both.crucible, "ok").await, 1.0);
+    assert_eq!(reloads(&both.crucible, "ok").await, 1);
     // Written in place, and away again.
     std::fs::write(both.crucible.config(), text).expect("written");
     eventually("the alias to be gone", || async {
@@ -95,7 +95,7 @@ async fn a_signal_reloads_even_an_unchanged_file() {
     let both = Both::start().await;
     both.crucible.signal("HUP");
     eventually("the reload", || async {
-        (reloads(&both.crucible, "ok").await == 1.0).then_some(())
+        (reloads(&both.crucible, "ok").await == 1).then_some(())
     })
     .await;
     assert_eq!(status_of(&both.crucible, "qwen").await, 200);
@@ -114,14 +114,14 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_what_is_wrong() {
         200,
         "the alias stays"
     );
-    assert_eq!(reloads(&both.crucible, "error").await, 1.0);
+    assert_eq!(reloads(&both.crucible, "error").await, 1);
     assert_eq!(
         metric(&both.crucible, "crucible_config_last_reload_success").await,
-        0.0
+        0
     );
     replace(&both.crucible, &text);
     eventually("the mended file", || async {
-        (metric(&both.crucible, "crucible_config_last_reload_success").await == 1.0).then_some(())
+        (metric(&both.crucible, "crucible_config_last_reload_success").await == 1).then_some(())
     })
     .await;
 }
@@ -221,7 +221,7 @@ async fn a_hundred_reloads_under_load_lose_no_request() {
     let base = read(&both.crucible);
     let stop = AtomicBool::new(false);
     let answered = AtomicUsize::new(0);
-    let mut bad = 0.0;
+    let mut bad = 0;
     let load = join_all((0..4).map(|worker| ask_until(&both.crucible, worker, &stop, &answered)));
     let reload = async {
         for round in 0..100_usize {
@@ -229,7 +229,7 @@ async fn a_hundred_reloads_under_load_lose_no_request() {
                 0 => format!("{base}{ALIAS}"),
                 1 => format!("{base}\n[timeouts]\nidle = \"{}s\"\n", 30 + round),
                 2 => {
-                    bad += 1.0;
+                    bad += 1;
                     format!("nonsense = {round}\n{base}")
                 }
                 _ => base.replace("http://127.0.0.1:1\"", "http://127.0.0.1:2\""),
@@ -253,7 +253,7 @@ async fn a_hundred_reloads_under_load_lose_no_request() {
     assert!(answered.load(Ordering::Relaxed) >= 100);
     // The signal and the watch may both read the same change.
     let errors = reloads(&both.crucible, "error").await;
-    assert!(errors >= bad && errors <= 2.0 * bad, "{errors} of {bad}");
+    assert!(errors >= bad && errors <= 2 * bad, "{errors} of {bad}");
     at_rest(&both.crucible).await;
     assert!(!both.crucible.log().contains("panicked"));
 }

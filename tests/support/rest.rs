@@ -42,7 +42,7 @@ pub async fn at_rest(crucible: &Crucible) {
             .is_some_and(|engines| engines.iter().any(|e| e["permits"]["active"] != 0));
         let empty = |key: &str| state[key].as_array().is_some_and(Vec::is_empty);
         // One for the connection that asks now.
-        (empty("in_flight") && empty("queue") && !held && open <= 1.0).then_some(())
+        (empty("in_flight") && empty("queue") && !held && open <= 1).then_some(())
     })
     .await;
 }
@@ -62,22 +62,22 @@ pub async fn ready(crucible: &Crucible) {
 ///
 /// # Panics
 /// If there is no answer.
-pub async fn metric(crucible: &Crucible, name: &str) -> f64 {
+pub async fn metric(crucible: &Crucible, name: &str) -> u64 {
     sample(&get(crucible, "/metrics").await.text, name)
 }
 
 /// The sum of the samples whose line starts with `prefix` up to a brace, a comma or a space.
 ///
 /// # Panics
-/// If a value is no number.
-pub fn sample(text: &str, prefix: &str) -> f64 {
+/// If a value is no whole number.
+pub fn sample(text: &str, prefix: &str) -> u64 {
     text.lines()
         .filter(|line| {
             line.strip_prefix(prefix)
                 .is_some_and(|rest| rest.starts_with(['{', ' ', ',', '}']))
         })
         .filter_map(|line| line.rsplit(' ').next())
-        .map(|value| value.parse::<f64>().expect("a number"))
+        .map(|value| value.parse::<u64>().expect("a whole number"))
         .sum()
 }
 
