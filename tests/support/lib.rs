@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod chat;
+pub mod clean;
 pub mod dashboards;
 pub mod engines;
 pub mod process;

@@ -22,7 +22,7 @@ use super::{
     request_id,
 };
 use crate::{
-    error::{Error, Fault},
+    error::{Error, Fault, Kind},
     metrics::{AbortCause, DefaultParam, Endpoint, Phase as LeftIn, RequestRecord},
 };
 
@@ -195,6 +195,9 @@ impl Account {
             stream_flushes: record.stream_flushes,
         });
         let engine = record.engine.as_deref();
+        if let (Some(engine), Some(reason)) = (engine, record.reason) {
+            metrics.routed(engine, reason);
+        }
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
             && kind.fault() != Fault::Engine
@@ -231,6 +234,7 @@ impl Account {
         }
         record
             .abort
+            .or_else(|| record.error.map(abort_cause))
             .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
     }
 
@@ -284,4 +288,16 @@ impl std::fmt::Display for Millis {
 
 fn client_closed() -> StatusCode {
     StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+const fn abort_cause(kind: Kind) -> AbortCause {
+    match kind {
+        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
+        Kind::IdleTimeout => AbortCause::IdleTimeout,
+        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
+        Kind::LoadTimeout => AbortCause::LoadTimeout,
+        Kind::EngineCut | Kind::EngineUnreachable => AbortCause::UpstreamCut,
+        Kind::Draining => AbortCause::Shutdown,
+        _ => AbortCause::UpstreamBadData,
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) trait Watch: Send {
     fn usage(&mut self, usage: Usage);
     /// A write of this size went to the client.
     fn sent(&mut self, bytes: usize);
+    /// What went wrong; called before [`Watch::ended`] of a failure.
+    fn failed(&mut self, _error: &Error) {}
     /// Called exactly once.
     fn ended(&mut self, end: End);
 }
@@ -145,7 +147,7 @@ where
             }
         })
         .await
-        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        .inspect_err(|error| self.fail(error))?;
         self.heartbeats = true;
         Ok(self)
     }
@@ -161,7 +163,7 @@ where
             }
         })
         .await
-        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        .inspect_err(|error| self.fail(error))?;
         self.end(End::Complete);
         let mut whole = BytesMut::new();
         for part in self.out.drain(..) {
@@ -282,6 +284,13 @@ where
         Step::Ended(result)
     }
 
+    fn fail(&mut self, error: &Error) {
+        if !self.ended {
+            self.watch.failed(error);
+        }
+        self.end(End::Failed(error.kind));
+    }
+
     fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.ended, true) {
             self.watch.ended(end);
@@ -330,7 +339,7 @@ where
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     self.out.push_back(in_band(&error));
-                    self.end(End::Failed(error.kind));
+                    self.fail(&error);
                 }
                 Poll::Pending => {
                     self.turn = 0;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     dialect::engine_error::engine_error,
     error::{Error, Kind},
+    metrics::UpstreamError,
 };
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -123,7 +124,8 @@ impl Transcode for Passthrough {
             return Err(Error::new(
                 Kind::EngineError,
                 "the engine sent an event larger than limits.event",
-            ));
+            )
+            .upstream(UpstreamError::Oversize));
         }
         progress.complete = watch.complete();
         Ok(progress)
@@ -145,6 +147,7 @@ impl Transcode for Passthrough {
                         "the engine's stream ended without an answer; LM Studio does so when the \
                      prompt is longer than its context",
                     )
+                    .upstream(UpstreamError::BadSse)
                 } else {
                     Error::new(
                         Kind::EngineCut,
@@ -172,16 +175,16 @@ impl Watch {
         if !has_data(event) {
             return Ok(Verdict::Forward);
         }
-        progress.events += 1;
         if DONE_MARK.find(event).is_some() && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
             // Without an answer before it, the end is judged by `finish` and not passed on.
-            return Ok(if self.complete() {
-                Verdict::Forward
-            } else {
-                Verdict::Drop
-            });
+            if !self.complete() {
+                return Ok(Verdict::Drop);
+            }
+            progress.events += 1;
+            return Ok(Verdict::Forward);
         }
+        progress.events += 1;
         if let Some(at) = ERROR.find(event)
             && value_at(event, at + 7).is_some_and(|value| !value.starts_with(b"null"))
         {
