@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crucible_sim::{Fault, FaultKind};
 use crucible_tests::{
-    chat::{body, get, open, post},
-    clean::{Metrics, clean, settled},
+    chat::{body, open, post},
+    clean::{Metrics, clean, queued, settled},
     engines::{Both, TRIO, Trio, asked, client, until},
-    sse::eventually,
 };
 use futures_util::StreamExt as _;
 
@@ -107,11 +106,11 @@ async fn a_client_that_leaves_the_queue_is_never_sent() {
         open(&trio.crucible, &body("llama", "repeat 100000")).await,
     ];
     let gone = spawn!(trio.crucible, "llama", "repeat 4444", false);
-    queued(&trio, 1).await;
+    queued(&trio.crucible, 1).await;
     let next = spawn!(trio.crucible, "llama", "repeat 2", false);
-    queued(&trio, 2).await;
+    queued(&trio.crucible, 2).await;
     gone.abort();
-    queued(&trio, 1).await;
+    queued(&trio.crucible, 1).await;
     let [first, second] = running;
     drop(first);
     // The waiter behind the one that left takes the permit.
@@ -131,14 +130,6 @@ async fn a_client_that_leaves_the_queue_is_never_sent() {
     );
 }
 
-async fn queued(trio: &Trio, n: usize) {
-    eventually("so many wait", || async {
-        let state = get(&trio.crucible, "/crucible/state").await.json;
-        (state["queue"].as_array().expect("a list").len() == n).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_load_goes_on_for_those_who_stay() {
     let slow = Duration::from_millis(1500);
@@ -151,7 +142,8 @@ async fn a_load_goes_on_for_those_who_stay() {
         gone.abort();
         let answer = stays.await.expect("a task").expect("an answer");
         assert!(answer.contains("word0 word1"), "{answer}");
-        assert_eq!(sim.log().loads.len(), 1, "{:?}", sim.log().loads);
+        let log = sim.log();
+        assert_eq!(log.loads.len(), 1, "{:?} {:?}", log.loads, log.requests);
         settled(&both.crucible, &before, 2).await;
         assert_eq!(
             post(&both.crucible, &body(model, "repeat 1")).await.status,

@@ -31,25 +31,14 @@ async fn both_engines_stream_in_one_form() {
         let (headers, answer) = stream(&both.crucible, &body(model, "repeat 5")).await;
         assert_eq!(header(&headers, "x-crucible-engine"), engine);
         assert_eq!(header(&headers, "content-type"), "text/event-stream");
-        assert_eq!(
-            answer.content(),
-            "word0 word1 word2 word3 word4",
-            "{}",
-            answer.text
-        );
+        assert_eq!(answer.content(), "word0 word1 word2 word3 word4", "{}", answer.text);
         assert_eq!(answer.finish_reason(), Some("stop"));
         assert!(answer.done && !answer.broken, "{}", answer.text);
         for event in &answer.events {
-            assert!(
-                event["id"].is_string() && event["created"].is_u64(),
-                "{event}"
-            );
+            assert!(event["id"].is_string() && event["created"].is_u64(), "{event}");
             assert_eq!(event["object"], "chat.completion.chunk");
             for choice in event["choices"].as_array().expect("choices") {
-                assert!(
-                    choice["index"].is_u64() && choice["delta"].is_object(),
-                    "{event}"
-                );
+                assert!(choice["index"].is_u64() && choice["delta"].is_object(), "{event}");
             }
         }
         assert_eq!(answer.events[0]["choices"][0]["delta"]["role"], "assistant");
@@ -99,12 +88,7 @@ async fn only_the_filled_in_keys_differ_upstream() {
     assert_eq!(json["top_p"], 0.5);
     assert_eq!(json["frequency_penalty"], 0.1);
     assert_eq!(json["presence_penalty"], 0.1);
-    assert_eq!(
-        json.as_object().expect("an object").len(),
-        7,
-        "{}",
-        seen.body
-    );
+    assert_eq!(json.as_object().expect("an object").len(), 7, "{}", seen.body);
 }
 
 #[tokio::test]
@@ -128,22 +112,14 @@ async fn ollama_gets_the_context_and_the_whole_tuple() {
     assert_eq!(seen["shift"], false);
     assert!(seen.get("keep_alive").is_none());
     let log = both.ollama.log();
-    assert_eq!(
-        log.loads.len(),
-        1,
-        "the preload is the only load: {:?}",
-        log.loads
-    );
+    assert_eq!(log.loads.len(), 1, "the preload is the only load: {:?}", log.loads);
     assert!(log.reloads.is_empty(), "{:?}", log.reloads);
 }
 
 #[tokio::test]
 async fn lmstudio_is_loaded_explicitly_with_the_context() {
     let both = Both::start().await;
-    assert_eq!(
-        post(&both.crucible, &body("qwen", "repeat 1")).await.status,
-        200
-    );
+    assert_eq!(post(&both.crucible, &body("qwen", "repeat 1")).await.status, 200);
     let log = both.lmstudio.log();
     assert_eq!(log.loads.len(), 1, "{:?}", log.loads);
     assert!(!log.loads[0].jit, "{:?}", log.loads);
@@ -174,11 +150,7 @@ async fn tools_work_over_several_turns_on_both_engines() {
         let calls = message["tool_calls"].as_array().expect("calls");
         assert_eq!(calls.len(), 2, "{}", answer.text);
         assert_eq!(calls[0]["function"]["name"], "alpha");
-        assert!(
-            calls[0]["function"]["arguments"].is_string(),
-            "{}",
-            answer.text
-        );
+        assert!(calls[0]["function"]["arguments"].is_string(), "{}", answer.text);
         assert_eq!(answer.json["choices"][0]["finish_reason"], "tool_calls");
         let mut next = request.clone();
         let messages = next["messages"].as_array_mut().expect("messages");
@@ -190,12 +162,7 @@ async fn tools_work_over_several_turns_on_both_engines() {
         let answer = post(&both.crucible, &next).await;
         assert_eq!(answer.content(), "word0 word1", "{}", answer.text);
         let (_, streamed) = stream(&both.crucible, &request).await;
-        assert_eq!(
-            streamed.finish_reason(),
-            Some("tool_calls"),
-            "{}",
-            streamed.text
-        );
+        assert_eq!(streamed.finish_reason(), Some("tool_calls"), "{}", streamed.text);
     }
     let seen = asked(&both.ollama.log());
     let results: Vec<_> = seen[1]["messages"]
@@ -252,11 +219,7 @@ async fn a_named_tool_choice_on_ollama_is_best_effort_and_said() {
     request["tool_choice"] = json!({ "type": "function", "function": { "name": "alpha" } });
     let answer = post(&both.crucible, &request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert!(
-        answer.header("x-crucible-note").contains("tool_choice"),
-        "{:?}",
-        answer.headers
-    );
+    assert!(answer.header("x-crucible-note").contains("tool_choice"), "{:?}", answer.headers);
     let seen = asked(&both.ollama.log()).pop().expect("a request");
     assert_eq!(seen["tools"].as_array().expect("tools").len(), 1);
 }

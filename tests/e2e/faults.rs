@@ -33,6 +33,7 @@ fn streamed(model: &str, fault: FaultKind) -> Told {
         FaultKind::Stall => Told::InBand("idle_timeout"),
         FaultKind::Cut | FaultKind::Eof => Told::InBand("engine_cut"),
         FaultKind::ErrorEvent => Told::InBand("engine_error"),
+        FaultKind::EmptyStream if ollama => Told::Status(502, "engine_cut"),
         FaultKind::Garbage if ollama => Told::InBand("engine_error"),
         FaultKind::Http503 => Told::Status(503, "no_engine"),
         FaultKind::Http429 => Told::Status(429, "queue_full"),

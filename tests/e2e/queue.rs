@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
-    chat::{body, get, open, post},
-    clean::{Metrics, clean},
+    chat::{body, open, post},
+    clean::{Metrics, clean, queued, waiting},
     engines::{self, Trio, client, until},
-    sse::eventually,
 };
 
 #[tokio::test]
@@ -33,12 +32,12 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
         open(&crucible, &body("llama", "repeat 100000")).await,
     ];
     let client = client();
-    let mut waiting = tokio::task::JoinSet::new();
+    let mut others = tokio::task::JoinSet::new();
     for _ in 0..998 {
         let send = client
             .post(crucible.at("/v1/chat/completions"))
             .json(&body("llama", "repeat 1"));
-        waiting.spawn(async move {
+        others.spawn(async move {
             let response = send.send().await.expect("an answer");
             let retry = response
                 .headers()
@@ -53,7 +52,7 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
     }
     let began = Instant::now();
     for _ in 0..988 {
-        let (status, retry, text) = waiting.join_next().await.expect("one").expect("a task");
+        let (status, retry, text) = others.join_next().await.expect("one").expect("a task");
         assert_eq!(status, 429, "{text}");
         assert!(text.contains("queue_full"), "{text}");
         assert!(
@@ -66,16 +65,10 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
         "{:?}",
         began.elapsed()
     );
-    let state = get(&crucible, "/crucible/state").await.json;
-    assert_eq!(
-        state["queue"].as_array().expect("a list").len(),
-        10,
-        "{}",
-        state["queue"]
-    );
+    assert_eq!(waiting(&crucible).await, 10);
     assert_eq!(sim.log().peak_in_flight, 2);
     drop(holders);
-    while let Some(answer) = waiting.join_next().await {
+    while let Some(answer) = others.join_next().await {
         let (status, _, text) = answer.expect("a task");
         assert_eq!(status, 200, "{text}");
     }
@@ -106,11 +99,7 @@ async fn those_who_wait_go_in_their_order() {
         tasks.push(tokio::task::spawn(async move {
             send.send().await.expect("an answer").status()
         }));
-        eventually("it waits", || async {
-            let state = get(&trio.crucible, "/crucible/state").await.json;
-            (state["queue"].as_array().expect("a list").len() == i + 1).then_some(())
-        })
-        .await;
+        queued(&trio.crucible, i + 1).await;
     }
     let [first, second] = holders;
     // One permit only, so that the order of arrival is the order of grants.

@@ -95,3 +95,24 @@ pub async fn settled(crucible: &Crucible, before: &Metrics, requests: u32) -> Me
     );
     after
 }
+
+/// Requests that wait for a permit now.
+///
+/// # Panics
+/// If the state is not what it is documented to be.
+pub async fn waiting(crucible: &Crucible) -> usize {
+    let state = get(crucible, "/crucible/state").await.json;
+    let live = state["in_flight"].as_array().expect("a list");
+    live.iter().filter(|r| r["phase"] == "queue").count()
+}
+
+/// Waits until exactly `n` requests wait for a permit.
+///
+/// # Panics
+/// If that never happens.
+pub async fn queued(crucible: &Crucible, n: usize) {
+    eventually("so many wait", || async {
+        (waiting(crucible).await == n).then_some(())
+    })
+    .await;
+}
