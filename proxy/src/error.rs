@@ -8,6 +8,8 @@ use crucible_router::refusal::Refusal;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::metrics::UpstreamError;
+
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -75,6 +77,8 @@ pub struct Error {
     pub retry_after: Option<u64>,
     /// The engine's own status, for [`Kind::EngineRejected`].
     pub engine_status: Option<StatusCode>,
+    /// How the engine failed, where the kind alone does not say it.
+    pub upstream: Option<UpstreamError>,
 }
 
 // === impl Kind ===
@@ -266,6 +270,7 @@ impl Error {
             param: None,
             retry_after: None,
             engine_status: None,
+            upstream: None,
         }
     }
 
@@ -281,6 +286,26 @@ impl Error {
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds.clamp(1, 60));
         self
+    }
+
+    /// Says more closely how the engine failed.
+    #[must_use]
+    pub const fn upstream(mut self, failure: UpstreamError) -> Self {
+        self.upstream = Some(failure);
+        self
+    }
+
+    /// The failure to count for the engine, if it is one.
+    pub fn upstream_failure(&self) -> Option<UpstreamError> {
+        self.upstream.or(match self.kind {
+            Kind::EngineUnreachable => Some(UpstreamError::Connect),
+            Kind::EngineError => Some(UpstreamError::Http5xx),
+            Kind::EngineCut => Some(UpstreamError::Truncated),
+            Kind::FirstTokenTimeout => Some(UpstreamError::FirstTokenTimeout),
+            Kind::IdleTimeout => Some(UpstreamError::IdleTimeout),
+            Kind::ResponseTimeout => Some(UpstreamError::ResponseTimeout),
+            _ => None,
+        })
     }
 
     /// The status for the client.

@@ -7,11 +7,16 @@
 
 mod admin;
 mod bad_input;
+mod cancel;
 mod chat;
 mod commands;
 mod conformance;
 mod dashboards;
+mod faults;
 mod guard;
 mod http;
 mod names;
+mod queue;
 mod reload;
+mod shutdown;
+mod streaming;

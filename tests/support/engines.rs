@@ -49,6 +49,65 @@ impl Both {
     }
 }
 
+/// Crucible in front of one engine of each kind, each with one model that is resident already.
+pub struct Trio {
+    /// Has `qwen`.
+    pub lmstudio: Sim,
+    /// Has `llama`.
+    pub ollama: Sim,
+    /// Has `plain`.
+    pub openai: Sim,
+    /// In front of them.
+    pub crucible: Crucible,
+}
+
+/// The models of [`Trio`].
+pub const TRIO: [&str; 3] = ["qwen", "llama", "plain"];
+
+// === impl Trio ===
+
+impl Trio {
+    /// Starts them with more configuration, changed engines, and one request to each.
+    ///
+    /// # Panics
+    /// If one does not answer.
+    pub async fn with(toml: &str, change: impl Fn(&mut Options)) -> Self {
+        let sim = async |mut options: Options| {
+            options.parallel = 2;
+            change(&mut options);
+            start(options).await
+        };
+        let lmstudio = sim(Options::lmstudio(&["qwen=2GB"])).await;
+        let ollama = sim(Options::ollama(&["llama=1GB"])).await;
+        let openai = sim(Options::openai(&["plain=1GB"])).await;
+        let crucible = Crucible::start(&format!(
+            "{toml}\n{}\n{}\n{}",
+            engine("lmstudio", "lmstudio", &lmstudio.url()),
+            engine("ollama", "ollama", &ollama.url()),
+            engine("openai", "openai", &openai.url()),
+        ));
+        for model in TRIO {
+            let answer = crate::chat::post(&crucible, &crate::chat::body(model, "repeat 1")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+        Self {
+            lmstudio,
+            ollama,
+            openai,
+            crucible,
+        }
+    }
+
+    /// The engine that has the model.
+    pub fn of(&self, model: &str) -> &Sim {
+        match model {
+            "qwen" => &self.lmstudio,
+            "llama" => &self.ollama,
+            _ => &self.openai,
+        }
+    }
+}
+
 /// A simulated engine.
 ///
 /// # Panics

@@ -9,6 +9,7 @@
 
 pub mod binary;
 pub mod chat;
+pub mod clean;
 pub mod dashboards;
 pub mod engines;
 pub mod process;

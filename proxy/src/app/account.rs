@@ -22,7 +22,7 @@ use super::{
     request_id,
 };
 use crate::{
-    error::{Error, Fault},
+    error::{Error, Fault, Kind},
     metrics::{AbortCause, DefaultParam, Endpoint, Phase as LeftIn, RequestRecord},
 };
 
@@ -195,6 +195,9 @@ impl Account {
             stream_flushes: record.stream_flushes,
         });
         let engine = record.engine.as_deref();
+        if let (Some(engine), Some(reason)) = (engine, record.reason) {
+            metrics.routed(engine, reason);
+        }
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
             && kind.fault() != Fault::Engine
@@ -209,7 +212,7 @@ impl Account {
             });
         }
         let Some(engine) = engine else { return };
-        if let Some(cause) = abort_cause(record) {
+        if let Some(cause) = cause_of_abort(record) {
             metrics.stream_aborted(engine, cause);
         }
         for name in &record.defaults {
@@ -250,7 +253,7 @@ impl Account {
                 )
             };
         }
-        match record.error.map(crate::error::Kind::level) {
+        match record.error.map(Kind::level) {
             Some(tracing::Level::ERROR) => line!(error),
             Some(tracing::Level::WARN) => line!(warn),
             _ => line!(info),
@@ -263,12 +266,13 @@ fn client_left(record: &Record) -> bool {
     !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
 }
 
-fn abort_cause(record: &Record) -> Option<AbortCause> {
+fn cause_of_abort(record: &Record) -> Option<AbortCause> {
     if !record.stream || record.status != Some(StatusCode::OK) {
         return None;
     }
     record
         .abort
+        .or_else(|| record.error.map(abort_cause))
         .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
 }
 
@@ -283,4 +287,16 @@ impl std::fmt::Display for Millis {
 
 fn client_closed() -> StatusCode {
     StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+const fn abort_cause(kind: Kind) -> AbortCause {
+    match kind {
+        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
+        Kind::IdleTimeout => AbortCause::IdleTimeout,
+        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
+        Kind::LoadTimeout => AbortCause::LoadTimeout,
+        Kind::EngineCut | Kind::EngineUnreachable => AbortCause::UpstreamCut,
+        Kind::Draining => AbortCause::Shutdown,
+        _ => AbortCause::UpstreamBadData,
+    }
 }

@@ -140,19 +140,21 @@ async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error>
 /// The candidates in order, the next one only while nothing was sent to the client.
 async fn attempts(planned: Planned) -> Result<Response, Error> {
     let candidates = &planned.plan.candidates;
+    let mut why = FallbackReason::Connect;
     for (i, candidate) in candidates.iter().enumerate() {
         let error = match attempt(&planned, candidate).await {
             Ok(response) => {
                 if i > 0 {
-                    fell_back(&planned, &candidates[i - 1], candidate, None);
+                    fell_back(&planned, &candidates[i - 1], candidate, why, Outcome::Ok);
                 }
                 return Ok(response);
             }
             Err(error) => error,
         };
         if i > 0 {
-            fell_back(&planned, &candidates[i - 1], candidate, Some(&error));
+            fell_back(&planned, &candidates[i - 1], candidate, why, Outcome::Error);
         }
+        why = fallback_reason(error.kind);
         if !error.kind.retryable() || i + 1 == candidates.len() {
             return Err(error);
         }
@@ -174,9 +176,13 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
         record.model = Some(Arc::clone(&candidate.model));
         record.reason = Some(candidate.reason);
         record.phase = Phase::Queue;
+        // Of an attempt before this one.
+        record.error = None;
+        record.granted_at = None;
+        record.sent_at = None;
+        record.first_token_at = None;
         record.queued_at.get_or_insert_with(Instant::now);
     });
-    app.metrics.routed(&candidate.engine, candidate.reason);
     let permit = app.router.acquire(candidate, &planned.demand).await?;
     exchange.note(|record| {
         record.granted_at = Some(Instant::now());
@@ -201,13 +207,27 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
     Ok(response)
 }
 
-fn fell_back(planned: &Planned, from: &Candidate, to: &Candidate, error: Option<&Error>) {
-    let outcome = match error {
-        None => Outcome::Ok,
-        Some(_) => Outcome::Error,
-    };
+fn fell_back(
+    planned: &Planned,
+    from: &Candidate,
+    to: &Candidate,
+    why: FallbackReason,
+    outcome: Outcome,
+) {
     planned
         .app
         .metrics
-        .fallback(&from.engine, &to.engine, FallbackReason::Connect, outcome);
+        .fallback(&from.engine, &to.engine, why, outcome);
+}
+
+/// Why the next candidate is tried.
+const fn fallback_reason(kind: Kind) -> FallbackReason {
+    match kind {
+        Kind::NoEngine => FallbackReason::BreakerOpen,
+        Kind::QueueFull => FallbackReason::QueueFull,
+        Kind::QueueTimeout => FallbackReason::Timeout,
+        Kind::LoadFailed | Kind::LoadTimeout => FallbackReason::LoadFailed,
+        Kind::EngineError => FallbackReason::Http5xx,
+        _ => FallbackReason::Connect,
+    }
 }

@@ -54,6 +54,8 @@ pub(crate) trait Watch: Send {
     fn usage(&mut self, usage: Usage);
     /// A write of this size went to the client.
     fn sent(&mut self, bytes: usize);
+    /// What went wrong; called before [`Watch::ended`] of a failure.
+    fn failed(&mut self, _error: &Error) {}
     /// Called exactly once.
     fn ended(&mut self, end: End);
 }
@@ -162,7 +164,7 @@ where
             }
         })
         .await
-        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        .inspect_err(|error| self.fail(error))?;
         self.heartbeats = true;
         Ok(self)
     }
@@ -181,7 +183,7 @@ where
             }
         })
         .await
-        .inspect_err(|error| self.end(End::Failed(error.kind)))?;
+        .inspect_err(|error| self.fail(error))?;
         self.end(End::Complete);
         let mut whole = BytesMut::new();
         for part in self.out.drain(..) {
@@ -328,6 +330,13 @@ where
         Step::Ended(result)
     }
 
+    fn fail(&mut self, error: &Error) {
+        if !self.ended {
+            self.watch.failed(error);
+        }
+        self.end(End::Failed(error.kind));
+    }
+
     fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.ended, true) {
             self.watch.ended(end);
@@ -368,7 +377,7 @@ where
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     self.out.push_back(in_band(&error));
-                    self.end(End::Failed(error.kind));
+                    self.fail(&error);
                 }
                 Poll::Pending if moved && self.burst => {
                     // One turn for the rest of the burst; one without a frame ends the wait.

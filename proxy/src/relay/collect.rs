@@ -5,7 +5,10 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    metrics::UpstreamError,
+};
 
 /// Reads a body of at most `cap` bytes until `deadline`. Nothing was sent to the client yet, so a
 /// body that stalls or breaks is an error with a status, and never a cut 200.
@@ -37,7 +40,8 @@ where
                     return Err(Error::new(
                         Kind::EngineError,
                         "the engine's answer is larger than limits.event",
-                    ));
+                    )
+                    .upstream(UpstreamError::Oversize));
                 }
                 whole.extend_from_slice(&data);
             }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     dialect::engine_error::engine_error,
     error::{Error, Kind},
+    metrics::UpstreamError,
 };
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -140,7 +141,8 @@ impl Transcode for Passthrough {
             return Err(Error::new(
                 Kind::EngineError,
                 "the engine sent an event larger than limits.event",
-            ));
+            )
+            .upstream(UpstreamError::Oversize));
         }
         progress.complete = watch.complete();
         progress.open = progress.complete && !watch.done;
@@ -251,6 +253,7 @@ fn no_answer() -> Error {
         "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
          than its context",
     )
+    .upstream(UpstreamError::BadSse)
 }
 
 /// Not only comments and blank lines.

@@ -11,7 +11,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    metrics::UpstreamError,
+};
 
 /// An unused connection is closed before an engine closes it (Node's default is 5 s).
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -57,19 +60,26 @@ impl Upstream {
         }
         let response = self.0.request(request).await.map_err(|error| {
             tracing::debug!(%error, source = ?error.source(), "request to engine");
-            let what = if error.is_connect() {
-                "the engine refused the connection or did not take it in time"
+            let (what, failure) = if error.is_connect() {
+                (
+                    "the engine refused the connection or did not take it in time",
+                    UpstreamError::Connect,
+                )
             } else {
-                "the connection to the engine broke before it answered"
+                (
+                    "the connection to the engine broke before it answered",
+                    UpstreamError::Reset,
+                )
             };
-            Error::new(Kind::EngineUnreachable, what)
+            Error::new(Kind::EngineUnreachable, what).upstream(failure)
         })?;
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::new(
                 Kind::EngineError,
                 format!("the engine answered {status}, which is not followed"),
-            ));
+            )
+            .upstream(UpstreamError::BadHttp));
         }
         Ok(response)
     }

@@ -82,10 +82,14 @@ impl Service<Outgoing> for Relay {
 async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
     let app = outgoing.routed.app.clone();
     let engine = Arc::clone(&outgoing.routed.permit.engine);
+    let record = Arc::clone(&outgoing.routed.exchange);
     let result = exchange(outgoing).await;
     if let Err(error) = &result {
-        if let Some(kind) = upstream_error(error.kind) {
-            app.metrics.upstream_error(&engine, kind);
+        // What failed inside the answer's body is counted there.
+        if record.note(|record| record.error.is_none())
+            && let Some(failure) = error.upstream_failure()
+        {
+            app.metrics.upstream_error(&engine, failure);
         }
         app.router.report(&engine, outcome(error.kind));
     }
@@ -121,7 +125,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         record.defaults = defaults;
     });
     let expected = expected_prefill(&app, &told.engine, routed.peek.estimated_prompt_tokens());
-    let held = Held {
+    let mut held = Held {
         prefill: expected,
         exchange: Arc::clone(&routed.exchange),
         _in_flight: app.metrics.in_flight(&told.engine),
@@ -138,7 +142,9 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         .map_err(|_| no_headers(&shape))??;
     app.metrics
         .upstream_response(&told.engine, response.status());
-    let response = succeeded(kind, response, sent_at + budget).await?;
+    let response = succeeded(kind, response, sent_at + budget)
+        .await
+        .inspect_err(|_| held.free())?;
     app.router.report(&told.engine, Outcome::Answered);
     let account = Account::new(&app, &routed.exchange, &told.engine);
     let cap = routed.config.limits.event;
@@ -171,7 +177,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         Shape::Whole => {
             let deadline = sent_at + timeouts.response;
             let whole = collect(response.into_body(), cap, deadline).await?;
-            drop(held);
+            held.free();
             read_whole(kind, &routed.exchange, &whole)?;
             Ok(told.whole(whole))
         }
@@ -203,11 +209,17 @@ async fn succeeded(
         return Err(Error::new(
             Kind::EngineError,
             format!("the engine answered {status} without an answer"),
-        ));
+        )
+        .upstream(UpstreamError::BadHttp));
     }
     let mut error = engine_error(kind, status, &body);
     if let Some(seconds) = wait {
         error = error.retry_after(seconds);
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        error = error.upstream(UpstreamError::Http429);
+    } else if status.is_server_error() {
+        error = error.upstream(UpstreamError::Http5xx);
     }
     Err(error)
 }
@@ -229,7 +241,8 @@ fn is_stream(kind: EngineKind, response: &http::Response<Incoming>) -> Result<()
     Err(Error::new(
         Kind::EngineError,
         format!("the engine answered {content_type:.60} instead of an event stream"),
-    ))
+    )
+    .upstream(UpstreamError::BadSse))
 }
 
 /// Usage and hidden errors of an answer that is one JSON.
@@ -242,7 +255,16 @@ fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<()
             Kind::EngineError,
             "the engine's answer is not the JSON of a chat completion",
         )
+        .upstream(UpstreamError::BadJson)
     })?;
+    if answer.choices.is_empty() {
+        return Err(Error::new(
+            Kind::EngineError,
+            "the engine's answer has no choices; LM Studio gives such a one when the prompt is \
+             longer than its context",
+        )
+        .upstream(UpstreamError::BadJson));
+    }
     if let Some(usage) = answer.usage {
         exchange.note(|record| {
             record.usage = Some(Usage {
@@ -260,8 +282,7 @@ fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<()
 #[derive(serde::Deserialize)]
 struct Answer {
     /// Present in every chat completion.
-    #[serde(rename = "choices")]
-    _choices: Vec<serde::de::IgnoredAny>,
+    choices: Vec<serde::de::IgnoredAny>,
     #[serde(default)]
     usage: Option<Counts>,
 }
@@ -287,19 +308,6 @@ fn no_headers(shape: &Shape) -> Error {
     }
 }
 
-const fn upstream_error(kind: Kind) -> Option<UpstreamError> {
-    match kind {
-        Kind::EngineUnreachable => Some(UpstreamError::Connect),
-        Kind::EngineError => Some(UpstreamError::Http5xx),
-        Kind::EngineCut => Some(UpstreamError::Truncated),
-        Kind::FirstTokenTimeout => Some(UpstreamError::FirstTokenTimeout),
-        Kind::IdleTimeout => Some(UpstreamError::IdleTimeout),
-        Kind::ResponseTimeout => Some(UpstreamError::ResponseTimeout),
-        Kind::QueueFull => Some(UpstreamError::Http429),
-        _ => None,
-    }
-}
-
 /// What a failed attempt says about the engine's health.
 const fn outcome(kind: Kind) -> Outcome {
     match kind {
@@ -310,6 +318,13 @@ const fn outcome(kind: Kind) -> Outcome {
 }
 
 // === impl Held ===
+
+impl Held {
+    /// The engine is known to be done with the request.
+    fn free(&mut self) {
+        self.permit = None;
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -368,6 +383,12 @@ impl Watch for Account {
         self.flushes += 1;
     }
 
+    fn failed(&mut self, error: &Error) {
+        if let Some(failure) = error.upstream_failure() {
+            self.metrics.upstream_error(&self.engine, failure);
+        }
+    }
+
     fn ended(&mut self, end: End) {
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);
@@ -379,27 +400,9 @@ impl Watch for Account {
                 End::Complete => {}
                 End::Failed(kind) => {
                     record.error = Some(kind);
-                    record.abort = Some(abort_cause(kind));
                 }
                 End::ClientGone => record.abort = Some(AbortCause::ClientGone),
             }
         });
-        if let End::Failed(kind) = end
-            && bytes > 0
-            && let Some(kind) = upstream_error(kind)
-        {
-            self.metrics.upstream_error(&self.engine, kind);
-        }
-    }
-}
-
-const fn abort_cause(kind: Kind) -> AbortCause {
-    match kind {
-        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
-        Kind::IdleTimeout => AbortCause::IdleTimeout,
-        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
-        Kind::EngineCut => AbortCause::UpstreamCut,
-        Kind::Draining => AbortCause::Shutdown,
-        _ => AbortCause::UpstreamBadData,
     }
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::{
     dialect::engine_error::engine_error,
     error::{Error, Kind},
+    metrics::UpstreamError,
     relay::transcode::{Progress, Transcode, Usage},
 };
 
@@ -367,7 +368,8 @@ impl Lines {
             return Err(Error::new(
                 Kind::EngineError,
                 format!("a line of the engine is longer than {} bytes", self.cap),
-            ));
+            )
+            .upstream(UpstreamError::Oversize));
         }
         Ok(())
     }
@@ -410,6 +412,7 @@ fn with_item(line: &[u8], act: impl FnOnce(&Item<'_>) -> Result<(), Error>) -> R
             Kind::EngineError,
             "the engine sent a line that is no answer",
         )
+        .upstream(UpstreamError::BadJson)
     })?;
     if item.error.is_some_and(|error| error.get() != "null") {
         // Ollama 0.33: whatever fails after the first item comes as a line in a 200.

@@ -1,0 +1,150 @@
+//! Overload: as many run as have a permit, as many wait as fit, and the rest is told when to come
+//! back.
+
+use std::time::{Duration, Instant};
+
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, open, post},
+    clean::{Metrics, clean, queued, waiting},
+    engines::{self, Trio, client, until},
+};
+
+#[tokio::test]
+async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
+    let mut options = Options::ollama(&["llama=1GB"]);
+    options.parallel = 16;
+    options.rate = 50;
+    let sim = engines::start(options).await;
+    let crucible = Crucible::start(&format!(
+        "[limits]\nconnections = 2000\n{}permits = 2\nqueue = 10\n",
+        engines::engine("ollama", "ollama", &sim.url())
+    ));
+    assert_eq!(
+        post(&crucible, &body("llama", "repeat 1")).await.status,
+        200
+    );
+    sim.reset();
+    let before = Metrics::of(&crucible).await;
+    let holders = [
+        open(&crucible, &body("llama", "repeat 100000")).await,
+        open(&crucible, &body("llama", "repeat 100000")).await,
+    ];
+    let client = client();
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..998 {
+        let send = client
+            .post(crucible.at("/v1/chat/completions"))
+            .json(&body("llama", "repeat 1"));
+        others.spawn(async move {
+            let response = send.send().await.expect("an answer");
+            let retry = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            (
+                response.status().as_u16(),
+                retry,
+                response.text().await.expect("a body"),
+            )
+        });
+    }
+    let began = Instant::now();
+    for _ in 0..988 {
+        let (status, retry, text) = others.join_next().await.expect("one").expect("a task");
+        assert_eq!(status, 429, "{text}");
+        assert!(text.contains("queue_full"), "{text}");
+        assert!(
+            retry.is_some_and(|seconds| (1..=60).contains(&seconds)),
+            "{retry:?}"
+        );
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(waiting(&crucible).await, 10);
+    assert_eq!(sim.log().peak_in_flight, 2);
+    drop(holders);
+    while let Some(answer) = others.join_next().await {
+        let (status, _, text) = answer.expect("a task");
+        assert_eq!(status, 200, "{text}");
+    }
+    assert_eq!(sim.log().peak_in_flight, 2);
+    let after = clean(&crucible, &before, 1000, "llama").await;
+    let rejected = after.sum("crucible_rejected_total", &[("reason", "queue_full")]);
+    assert_eq!(
+        rejected,
+        988.0,
+        "{}",
+        after.family("crucible_rejected_total")
+    );
+}
+
+#[tokio::test]
+async fn those_who_wait_go_in_their_order() {
+    let trio = Trio::with("", |options| options.rate = 50).await;
+    let before = Metrics::of(&trio.crucible).await;
+    let holders = [
+        open(&trio.crucible, &body("llama", "repeat 100000")).await,
+        open(&trio.crucible, &body("llama", "repeat 100000")).await,
+    ];
+    let mut tasks = Vec::new();
+    for i in 0..6_usize {
+        let send = client()
+            .post(trio.crucible.at("/v1/chat/completions"))
+            .json(&body("llama", &format!("turn{i} repeat 1")));
+        tasks.push(tokio::task::spawn(async move {
+            send.send().await.expect("an answer").status()
+        }));
+        queued(&trio.crucible, i + 1).await;
+    }
+    let [first, second] = holders;
+    // One permit only, so that the order of arrival is the order of grants.
+    drop(first);
+    for task in tasks {
+        assert_eq!(task.await.expect("a task"), 200);
+    }
+    drop(second);
+    let log = until(&trio.ollama, "all", |log| log.in_flight == 0).await;
+    let turns: Vec<String> = engines::asked(&log)
+        .iter()
+        .filter_map(|body| {
+            body["messages"][0]["content"]
+                .as_str()?
+                .split(' ')
+                .next()
+                .map(str::to_owned)
+        })
+        .filter(|word| word.starts_with("turn"))
+        .collect();
+    assert_eq!(
+        turns,
+        ["turn0", "turn1", "turn2", "turn3", "turn4", "turn5"]
+    );
+    clean(&trio.crucible, &before, 8, "llama").await;
+}
+
+#[tokio::test]
+async fn a_wait_has_its_limit() {
+    let toml = "[timeouts]\nqueue = \"1s\"\n";
+    let trio = Trio::with(toml, |options| options.rate = 20).await;
+    let before = Metrics::of(&trio.crucible).await;
+    let holders = [
+        open(&trio.crucible, &body("llama", "repeat 100000")).await,
+        open(&trio.crucible, &body("llama", "repeat 100000")).await,
+    ];
+    let answer = post(&trio.crucible, &body("llama", "repeat 1")).await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (503, "queue_timeout"),
+        "{}",
+        answer.text
+    );
+    let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&seconds));
+    drop(holders);
+    clean(&trio.crucible, &before, 3, "llama").await;
+}

@@ -1,0 +1,101 @@
+//! Ending: answers finish within the drain, what is new is refused, a second signal ends at once.
+
+use std::time::{Duration, Instant};
+
+use crucible_tests::{
+    chat::{body, get, open, post, stream},
+    engines::{TRIO, Trio},
+    sse::{Stream, eventually},
+};
+
+#[tokio::test]
+async fn open_streams_finish_and_new_requests_are_refused() {
+    let mut trio = Trio::with("", |options| options.rate = 20).await;
+    let mut running = Vec::new();
+    for model in TRIO {
+        running.push(open(&trio.crucible, &body(model, "repeat 60")).await);
+    }
+    // A connection that was open before; listeners are closed while draining.
+    trio.crucible.signal("TERM");
+    let tell = crucible_tests::engines::client();
+    eventually("it stops taking requests", || async {
+        match tell.get(trio.crucible.at("/readyz")).send().await {
+            Ok(answer) => (answer.status() == 503).then_some(()),
+            Err(_) => Some(()),
+        }
+    })
+    .await;
+    for response in running {
+        let answer = Stream::read(response).await;
+        assert!(answer.done && answer.error().is_none(), "{}", answer.text);
+        assert!(answer.content().ends_with("word59"), "{}", answer.text);
+    }
+    assert_eq!(
+        trio.crucible.wait().code(),
+        Some(0),
+        "{}",
+        trio.crucible.log()
+    );
+    assert!(!trio.crucible.log().contains("panicked"));
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_ends_with_an_error() {
+    let toml = "[timeouts]\ndrain = \"500ms\"\n";
+    let mut trio = Trio::with(toml, |options| options.rate = 20).await;
+    let mut running = Vec::new();
+    for model in TRIO {
+        running.push(open(&trio.crucible, &body(model, "repeat 100000")).await);
+    }
+    trio.crucible.signal("TERM");
+    for response in running {
+        let answer = Stream::read(response).await;
+        assert!(!answer.done && !answer.broken, "{}", answer.text);
+        assert_eq!(
+            answer.error().expect("an error")["code"],
+            "draining",
+            "{}",
+            answer.text
+        );
+    }
+    assert_eq!(
+        trio.crucible.wait().code(),
+        Some(0),
+        "{}",
+        trio.crucible.log()
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let mut trio = Trio::with("", |options| options.rate = 20).await;
+    let response = open(&trio.crucible, &body("plain", "repeat 100000")).await;
+    assert_eq!(response.status(), 200);
+    trio.crucible.signal("TERM");
+    eventually("it drains", || async {
+        trio.crucible.log().contains("draining").then_some(())
+    })
+    .await;
+    trio.crucible.signal("TERM");
+    let since = Instant::now();
+    trio.crucible.wait();
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn readiness_follows_the_engines() {
+    let trio = Trio::with("", |_| {}).await;
+    assert_eq!(get(&trio.crucible, "/readyz").await.status, 200);
+    assert_eq!(
+        post(&trio.crucible, &body("plain", "repeat 1"))
+            .await
+            .status,
+        200
+    );
+    let (_, answer) = stream(&trio.crucible, &body("plain", "repeat 1")).await;
+    assert!(answer.done);
+}
