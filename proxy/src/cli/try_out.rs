@@ -1,6 +1,9 @@
 //! `crucible try`: from nothing to a streamed answer.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    thread,
+};
 
 use crucible_config::{Live, checked::Config};
 use crucible_router::{
@@ -11,6 +14,7 @@ use crucible_router::{
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{
     Common, Failure, TryArgs,
@@ -32,9 +36,9 @@ const QUESTION: &str = "In one sentence: what is a crucible?";
 pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
     let config = sources::load(common, &args.serve)?;
     let mut log = config.current().log.clone();
-    // The answer is what a person wants to see here; troubles still show.
+    // The answer is what a person wants to see here, and that no engine is there is told in words.
     if log.level == "info" {
-        "warn".clone_into(&mut log.level);
+        "warn,crucible_router::fleet=error".clone_into(&mut log.level);
     }
     let _telemetry = Telemetry::start(&log);
     runtime()?.block_on(serve(config, args))
@@ -42,12 +46,10 @@ pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
 
 async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
-    let (config, model) = if let Some(model) = found(&config, args).await {
-        (config, model)
-    } else {
-        let embedded = embed(args).await?;
-        let model = embedded.model();
-        (with_engine(&config, &embedded), model)
+    // Dropping the look or the fetch ends its child processes; what was fetched is kept.
+    let (config, model) = tokio::select! {
+        chosen = choose(config, args) => chosen?,
+        _ = signals.next() => return Err(stopped()),
     };
     let instance = start(config).await?;
     let addr = instance
@@ -62,7 +64,7 @@ async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
     match asked {
         None => {
             instance.end().await;
-            return Ok(());
+            return Err(stopped());
         }
         Some(Ok(engine)) => say(&embedded::announce(
             &Ready {
@@ -79,6 +81,21 @@ async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
     }
     instance.run(signals).await;
     Ok(())
+}
+
+/// Exit code 1: there was no answer.
+fn stopped() -> Failure {
+    Failure::wrong("stopped before the first answer; what was fetched is kept")
+}
+
+/// The configuration to serve with and the model to ask.
+async fn choose(config: Live, args: &TryArgs) -> Result<(Live, String), Failure> {
+    if let Some(model) = found(&config, args).await {
+        return Ok((config, model));
+    }
+    let embedded = embed(args).await?;
+    let model = embedded.model();
+    Ok((with_engine(&config, &embedded), model))
 }
 
 /// A model of an engine that is there, the smallest first; none with `--model`, which asks for
@@ -123,7 +140,7 @@ async fn embed(args: &TryArgs) -> Result<Embedded, Failure> {
                 "nothing was fetched: run it on a terminal to be asked, or with --yes",
             ));
         }
-        if !agreed() {
+        if !agreed().await {
             return Err(Failure::usage("nothing was fetched"));
         }
     }
@@ -132,14 +149,22 @@ async fn embed(args: &TryArgs) -> Result<Embedded, Failure> {
         .map_err(|e| Failure::wrong(e.to_string()))
 }
 
-fn agreed() -> bool {
+/// Asks on the terminal. The read has a thread of its own, which may be left behind: a signal
+/// must end the question, and a blocked read cannot be ended.
+async fn agreed() -> bool {
     let mut out = io::stdout().lock();
     let _ = write!(out, "Fetch it? [y/N] ");
     let _ = out.flush();
-    let mut answer = String::new();
-    // A terminal that closed said no.
-    let _ = io::stdin().lock().read_line(&mut answer);
-    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+    drop(out);
+    let (send, answer) = oneshot::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        // A terminal that closed said no.
+        let _ = io::stdin().lock().read_line(&mut line);
+        let _ = send.send(line);
+    });
+    let line = answer.await.unwrap_or_default();
+    matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 fn with_engine(config: &Live, embedded: &Embedded) -> Live {
