@@ -148,3 +148,58 @@ async fn a_wait_has_its_limit() {
     drop(holders);
     clean(&trio.crucible, &before, 3, "llama").await;
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_the_engine_back_and_then_ends() {
+    use crucible_sim::{Fault, FaultKind};
+    use tokio::io::AsyncWriteExt as _;
+
+    let toml = "[timeouts]\nclient_stall = \"2s\"\nidle = \"60s\"\n";
+    let trio = Trio::with(toml, |_| {}).await;
+    let before = Metrics::of(&trio.crucible).await;
+    // More than the sockets between the engine and the client can hold.
+    trio.openai.arm(
+        Fault::new(FaultKind::BigEvent)
+            .after_events(3)
+            .after_bytes(7_000_000),
+    );
+    let base = rss(&trio.crucible);
+    let body = crucible_tests::chat::body("plain", "repeat 100000").to_string();
+    let body = body.replacen('{', "{\"stream\":true,", 1);
+    let mut socket = tokio::net::TcpStream::connect(trio.crucible.addr())
+        .await
+        .expect("a connection");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    socket
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .expect("it is taken");
+    let log = until(&trio.openai, "the end of it", |log| {
+        !log.disconnects.is_empty()
+    })
+    .await;
+    assert!(log.disconnects[0].tokens < 100_000, "{:?}", log.disconnects);
+    let grown = rss(&trio.crucible).saturating_sub(base);
+    assert!(grown < 64 * 1024, "{grown} KiB more");
+    clean(&trio.crucible, &before, 1, "plain").await;
+    drop(socket);
+}
+
+/// Resident memory in KiB.
+fn rss(crucible: &Crucible) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", crucible.pid()))
+        .expect("the process lives");
+    status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .expect("its resident memory")
+}

@@ -171,6 +171,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
             Ok(told.stream(Body::new(body)))
         }
         Shape::Aggregate(transcode) => {
+            is_stream(kind, &response)?;
             let body = RelayBody::new(parts(transcode, account, response.into_body(), held));
             Ok(told.whole(body.gathered().await?))
         }
