@@ -62,7 +62,9 @@ impl Actor {
                 () = self.cancel.cancelled() => return,
                 Some(mail) = self.mail.recv() => match mail {
                     Mail::Arrive(arrival, reply) => {
-                        if !open.core.engines.contains_key(&arrival.engine) {
+                        // The request may be here before the tick that brings the first poll.
+                        let known = open.core.engines.get(&arrival.engine);
+                        if known.is_none_or(|state| state.facts.polls == 0) {
                             self.observe(&mut open);
                         }
                         open.replies.insert(arrival.ticket, (arrival.clone(), Instant::now(), reply));
