@@ -183,8 +183,12 @@ pub(super) async fn overflow_is_silent_unless_truncate_is_false(target: &Target)
     let long = "the sea and the wind and the sand ".repeat(600);
     let refused = send(target, "/api/chat", &chat(target, &long)).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
-    let said = refused.error().to_lowercase();
-    assert!(said.contains("context"), "{said}");
+    let inner: Value = serde_json::from_str(&refused.error()).expect("JSON in a string");
+    assert_eq!(
+        inner["error"]["type"], "exceed_context_size_error",
+        "{inner}"
+    );
+    assert_eq!(inner["error"]["n_ctx"], 512, "{inner}");
     let mut body = chat(target, &long);
     let object = body.as_object_mut().expect("an object");
     object.remove("truncate");

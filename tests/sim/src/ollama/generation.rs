@@ -262,7 +262,18 @@ fn truncated(order: &Order<'_>, body: &Value, context: u64) -> Result<u64, Refus
     if asked < context {
         return Ok(asked);
     }
-    if !order.truncate || !order.tuple.shift {
+    if !order.truncate {
+        // Ollama sends the prompt as it is; what llama-server says comes as JSON in a string.
+        let error = json!({"error": {
+            "code": 400,
+            "message": format!("request ({asked} tokens) exceeds the available context size ({context} tokens), try increasing it"),
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": asked,
+            "n_ctx": context,
+        }});
+        return Err(bad(error.to_string()));
+    }
+    if !order.tuple.shift {
         return Err(bad(
             "the prompt is longer than the context length currently available",
         ));

@@ -142,3 +142,66 @@ proptest! {
         prop_assert!(stream.finish(&mut out).is_err());
     }
 }
+
+// Recorded from Ollama 0.33.0-rc2 with SmolLM2 135M.
+const RECORDED: &str = include_str!("../testdata/stop.ndjson");
+const RECORDED_LOGPROBS: &str = include_str!("../testdata/logprobs.ndjson");
+const RECORDED_OVERFLOW: &str = include_str!("../testdata/overflow.json");
+
+fn events(out: &str) -> Vec<Value> {
+    out.split("\n\n")
+        .filter_map(|event| event.strip_prefix("data: "))
+        .filter(|data| *data != "[DONE]")
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_recorded_stream_keeps_its_text_reason_and_counts() {
+    let (out, result) = stream(RECORDED, true);
+    let usage = result.unwrap().usage.unwrap();
+    assert_eq!((usage.prompt, usage.completion), (19, 7));
+    let events = events(&out);
+    let text: String = events
+        .iter()
+        .filter_map(|e| e["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    let recorded: String = RECORDED
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|item| item["message"]["content"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(text, recorded);
+    let end = &events[events.len() - 2]["choices"][0];
+    assert_eq!(end["finish_reason"], "stop");
+    assert_eq!(end["delta"], serde_json::json!({}));
+    assert!(out.ends_with("data: [DONE]\n\n"));
+}
+
+#[test]
+fn recorded_logprobs_stay_beside_their_text() {
+    let (out, result) = stream(RECORDED_LOGPROBS, false);
+    result.unwrap();
+    let mut compared = 0;
+    for event in events(&out) {
+        let choice = &event["choices"][0];
+        if let Some(told) = choice["logprobs"]["content"].as_array() {
+            assert_eq!(told[0]["token"], choice["delta"]["content"], "{event}");
+            assert_eq!(told[0]["top_logprobs"][0]["token"], told[0]["token"]);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, RECORDED_LOGPROBS.lines().count() - 1);
+}
+
+#[test]
+fn a_recorded_overflow_is_lifted_out_of_its_string() {
+    let body = RECORDED_OVERFLOW.as_bytes();
+    let error = engine_error(EngineKind::Ollama, StatusCode::BAD_REQUEST, body);
+    assert_eq!(error.kind, Kind::ContextLengthExceeded);
+    assert!(
+        error.message.starts_with("request (3010 tokens)"),
+        "{}",
+        error.message
+    );
+}
