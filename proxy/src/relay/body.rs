@@ -28,10 +28,6 @@ pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
 /// Ready frames in a row before other streams get their turn.
 const TURN: u32 = 16;
 
-/// Frames closer together than this are a burst. Its next frame is mostly one turn of the
-/// scheduler away, which costs less than a write of its own.
-const BURST: std::time::Duration = std::time::Duration::from_micros(100);
-
 /// After a proper end, how long the engine may take to close its body.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -91,8 +87,6 @@ pub(crate) struct RelayBody<B> {
     /// Events of the engine seen so far.
     events: u64,
     turn: u32,
-    frame_at: Instant,
-    burst: bool,
     complete_at: Option<Instant>,
     /// When the last poll handed something out: the time since is the client's.
     handed_out: Option<Instant>,
@@ -131,8 +125,6 @@ where
             heartbeats: false,
             events: 0,
             turn: 0,
-            frame_at: parts.sent_at,
-            burst: false,
             complete_at: None,
             handed_out: None,
             ended: false,
@@ -186,8 +178,6 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 let now = Instant::now();
                 self.clocks.heard(now);
-                self.burst = now.duration_since(self.frame_at) < BURST;
-                self.frame_at = now;
                 let Ok(data) = frame.into_data() else {
                     return Poll::Ready(Step::Moved);
                 };
@@ -325,7 +315,6 @@ where
         if let Some(at) = self.handed_out.take() {
             self.clocks.excuse(at.elapsed());
         }
-        let mut moved = false;
         while !self.ended && self.ready_bytes() < self.buffer {
             if self.turn >= TURN {
                 // hyper would go on as long as there is something: let the others have a turn.
@@ -337,10 +326,7 @@ where
                 break;
             }
             match self.poll_step(cx) {
-                Poll::Ready(Step::Moved) => {
-                    self.turn += 1;
-                    moved = true;
-                }
+                Poll::Ready(Step::Moved) => self.turn += 1,
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     self.out.push_back(in_band(&error));
@@ -348,11 +334,6 @@ where
                 }
                 Poll::Pending => {
                     self.turn = 0;
-                    if moved && self.burst {
-                        // One turn for the rest of the burst; one without a frame ends the wait.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
                     break;
                 }
             }
