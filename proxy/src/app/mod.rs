@@ -1,6 +1,7 @@
 //! The stack: everything that happens to a request, in order, in one function.
 
 mod account;
+mod browser;
 mod chat;
 pub(crate) mod exchange;
 mod models;
@@ -137,7 +138,7 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         // Host, Origin, key and rate, before a byte of the body is read.
         .layer(middleware::from_fn_with_state(app.clone(), judge))
         // After the Origin was judged: preflights of allowed origins are answered here.
-        .layer(cors(app))
+        .layer(browser::Browser::new(cors(app)))
         .service(
             paths
                 .fallback(respond::unknown_path)

@@ -28,10 +28,6 @@ pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
 /// Ready frames in a row before other streams get their turn.
 const TURN: u32 = 16;
 
-/// Frames closer together than this are a burst. Its next frame is mostly one turn of the
-/// scheduler away, which costs less than a write of its own.
-const BURST: std::time::Duration = std::time::Duration::from_micros(100);
-
 /// After a proper end that nothing can follow, how long the engine may take to close its body.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -94,8 +90,6 @@ pub(crate) struct RelayBody<B> {
     events: u64,
     /// Frames in a row that were ready.
     turn: u32,
-    frame_at: Instant,
-    burst: bool,
     complete: bool,
     /// From when the engine is not waited for any more.
     close_at: Option<Instant>,
@@ -136,8 +130,6 @@ where
             heartbeats: false,
             events: 0,
             turn: 0,
-            frame_at: parts.sent_at,
-            burst: false,
             complete: false,
             close_at: None,
             handed_out: None,
@@ -211,8 +203,6 @@ where
                 self.turn += 1;
                 let now = Instant::now();
                 self.clocks.heard(now);
-                self.burst = now.duration_since(self.frame_at) < BURST;
-                self.frame_at = now;
                 let Ok(data) = frame.into_data() else {
                     return Poll::Ready(Step::Moved);
                 };
@@ -370,19 +360,13 @@ where
         if let Some(at) = self.handed_out.take() {
             self.clocks.excuse(at.elapsed());
         }
-        let mut moved = false;
         while !self.ended && self.ready_bytes() < self.buffer && self.turn < TURN {
             match self.poll_step(cx) {
-                Poll::Ready(Step::Moved) => moved = true,
+                Poll::Ready(Step::Moved) => {}
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     self.out.push_back(in_band(&error));
                     self.fail(&error);
-                }
-                Poll::Pending if moved && self.burst => {
-                    // One turn for the rest of the burst; one without a frame ends the wait.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
                 }
                 Poll::Pending => break,
             }
