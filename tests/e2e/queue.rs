@@ -164,7 +164,7 @@ async fn a_client_that_does_not_read_holds_the_engine_back_and_then_ends() {
             .after_bytes(7_000_000),
     );
     let base = rss(&trio.crucible);
-    let body = crucible_tests::chat::body("plain", "repeat 100000").to_string();
+    let body = body("plain", "repeat 100000").to_string();
     let body = body.replacen('{', "{\"stream\":true,", 1);
     let mut socket = tokio::net::TcpStream::connect(trio.crucible.addr())
         .await

@@ -46,8 +46,8 @@ impl Metrics {
         self.0
             .lines()
             .filter(|line| line.starts_with(name))
-            .map(|line| format!("{line}\n"))
-            .collect()
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 

@@ -139,10 +139,8 @@ pub fn asked(log: &LogView) -> Vec<Value> {
 /// # Panics
 /// If it never does.
 pub async fn until(sim: &Sim, what: &str, want: impl Fn(&LogView) -> bool) -> LogView {
-    match tokio::time::timeout(PATIENCE, sim.wait_for(want)).await {
-        Ok(log) => log,
-        Err(_elapsed) => panic!("never in the engine's log: {what}; it is {:?}", sim.log()),
-    }
+    let found = tokio::time::timeout(PATIENCE, sim.wait_for(want)).await;
+    found.unwrap_or_else(|_| panic!("never in the engine's log: {what}; it is {:?}", sim.log()))
 }
 
 /// A client that follows nothing and asks no proxy.

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::float_cmp,
     clippy::panic,
     clippy::print_stderr,
     reason = "what a test's support cannot do, the test says by failing"

@@ -46,14 +46,13 @@ impl Crucible {
     pub fn start_with(toml: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("crucible.toml");
-        let mut text = String::new();
-        if !toml.contains("listen =") {
-            text.push_str("listen = \"127.0.0.1:0\"\n");
-        }
-        text.push_str(&format!(
-            "state_dir = {:?}\n{toml}\n",
-            folder.path().join("state").display().to_string()
-        ));
+        let listen = if toml.contains("listen =") {
+            ""
+        } else {
+            "listen = \"127.0.0.1:0\"\n"
+        };
+        let state = folder.path().join("state").display().to_string();
+        let text = format!("{listen}state_dir = {state:?}\n{toml}\n");
         std::fs::write(&config, text).expect("the configuration is written");
         let mut command = Command::new(binary::crucible());
         command

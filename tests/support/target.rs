@@ -139,6 +139,9 @@ impl Target {
     }
 
     /// A real LM Studio that somebody started; the model is its smallest.
+    ///
+    /// # Panics
+    /// If it does not answer or has no model.
     pub async fn real_lmstudio() -> Option<Self> {
         let Some(url) = variable("CRUCIBLE_LIVE_LMSTUDIO") else {
             eprintln!("not run: CRUCIBLE_LIVE_LMSTUDIO is not set");
@@ -214,6 +217,9 @@ impl Target {
     }
 
     /// The runner options that Crucible uses for its model.
+    ///
+    /// # Panics
+    /// If the engine does not list its models.
     pub async fn tuple(&self) -> Tuple {
         let listing = self.driver().list().await.expect("a listing");
         let model = listing.models.iter().find(|m| self.is(&m.id));

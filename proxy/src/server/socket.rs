@@ -102,9 +102,7 @@ impl Socket {
             return None;
         }
         let status = buf.strip_prefix(b"HTTP/1.1 ").and_then(|b| b.get(..3))?;
-        if memchr::memmem::find(buf, b"content-length: 0\r\n").is_none() {
-            return None;
-        }
+        memchr::memmem::find(buf, b"content-length: 0\r\n")?;
         match status {
             b"400" | b"414" => Some(Error::new(
                 Kind::BadRequest,
