@@ -150,7 +150,7 @@ const BAD: &[(&str, &str, &[&str])] = &[
     (
         "[[engine]]\nname = \"a\"\nkind = \"openai\"\nurl = \"ftp://h\"",
         "engine[0].url",
-        &["http or https"],
+        &["expected http"],
     ),
     (
         "[[engine]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://u:pw@h\"",

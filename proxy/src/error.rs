@@ -361,6 +361,7 @@ impl From<Refusal> for Error {
                 ..
             } => Self::new(Kind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after),
             Refusal::Incapable { needs, .. } => {
+                let text = format!("{text}; ask for a model that can, or leave them out");
                 Self::new(Kind::UnsupportedValue, text).param(match needs {
                     "tools" => "tools",
                     "images" => "messages",

@@ -280,3 +280,18 @@ async fn response_formats_reach_both_engines() {
     let seen = asked(&both.ollama.log()).pop().expect("a request");
     assert_eq!(seen["format"]["required"], json!(["a"]));
 }
+
+#[tokio::test]
+async fn a_newer_clients_limit_reaches_lmstudio_under_the_name_that_it_knows() {
+    let both = Both::start().await;
+    let mut request = body("qwen", "repeat 9");
+    request["max_completion_tokens"] = 2.into();
+    let answer = post(&both.crucible, &request).await;
+    assert_eq!(answer.content(), "word0 word1", "{}", answer.text);
+    assert_eq!(answer.json["choices"][0]["finish_reason"], "length");
+    assert!(
+        answer.header("x-crucible-note").contains("max_tokens"),
+        "{:?}",
+        answer.headers
+    );
+}

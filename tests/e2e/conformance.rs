@@ -4,6 +4,12 @@
 //! The table at the end says which behaviour is asked of which engine. `docs/engines.md` says
 //! what was proved on which version.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod answers;
 mod control;
 mod ollama;

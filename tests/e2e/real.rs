@@ -42,8 +42,9 @@ async fn start() -> (Crucible, String) {
     let (command, model_path) = engine().await;
     let crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"local\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\npermits = 1\n\
-         command = {command:?}\nmodel_path = {model_path:?}\n\
+         command = {command:?}\nmodel_path = {:?}\n\
          [tuning.ollama]\nnum_threads = 1\n",
+        model_path.display().to_string(),
     ));
     let model = model_path
         .file_stem()

@@ -6,6 +6,12 @@
 //! (its URL). A target whose variables are not set is `None`; tests against real engines run
 //! one at a time, since they share the engine and the processor.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "test support: it fails loudly and says what it does not run"
+)]
+
 use std::{
     sync::{Arc, LazyLock},
     time::Duration,
@@ -141,7 +147,7 @@ impl Target {
     /// A real LM Studio that somebody started; the model is its smallest.
     ///
     /// # Panics
-    /// If it does not answer or has no model.
+    /// If the engine does not answer as it should.
     pub async fn real_lmstudio() -> Option<Self> {
         let Some(url) = variable("CRUCIBLE_LIVE_LMSTUDIO") else {
             eprintln!("not run: CRUCIBLE_LIVE_LMSTUDIO is not set");
@@ -219,7 +225,7 @@ impl Target {
     /// The runner options that Crucible uses for its model.
     ///
     /// # Panics
-    /// If the engine does not list its models.
+    /// If the engine does not answer as it should.
     pub async fn tuple(&self) -> Tuple {
         let listing = self.driver().list().await.expect("a listing");
         let model = listing.models.iter().find(|m| self.is(&m.id));

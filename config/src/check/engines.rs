@@ -310,10 +310,14 @@ fn engine_url(
     let text = settings.text(&path).unwrap_or_default().to_owned();
     let expected = "an address such as \"http://127.0.0.1:1234\"";
     let mut url = match Url::parse(&text) {
-        Ok(url) if url.scheme() == "http" || url.scheme() == "https" => url,
+        Ok(url) if url.scheme() == "http" => url,
         Ok(url) if url.has_host() => {
             let found = format!("the scheme {:?}", url.scheme());
-            report.error(&path, &source, &found, "http or https", "");
+            let hint = match url.scheme() {
+                "https" => "engines are reached without TLS; put a local TLS forwarder before it",
+                _ => "",
+            };
+            report.error(&path, &source, &found, "http", hint);
             return None;
         }
         _ => {

@@ -89,14 +89,16 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
 /// Edits a request for an engine that speaks OpenAI itself.
 ///
 /// `model` is the engine's name of it; `mlx` models get no penalties filled in (their sampler
-/// refuses them); `honours_usage` is false where an engine is known to ignore `stream_options`.
+/// refuses them). LM Studio documents `max_tokens` only, so a newer client's
+/// `max_completion_tokens` is repeated under that name; an unknown server may choke on
+/// `stream_options` that the client did not send.
 pub fn edit(
     body: &Bytes,
     peek: &Peek,
     model: &str,
     defaults: &RequestDefaults,
     mlx: bool,
-    honours_usage: bool,
+    kind: EngineKind,
 ) -> Edited {
     let mut edits = vec![Edit::Set("model", Value::from(model).to_string().into())];
     let mut filled = Vec::new();
@@ -110,6 +112,15 @@ pub fn edit(
             filled.push(name);
         }
     }
+    let mut notes = Vec::new();
+    if kind == EngineKind::Lmstudio
+        && peek.raw(body, "max_tokens").is_none()
+        && let Some(limit) = peek.raw(body, "max_completion_tokens")
+    {
+        edits.push(Edit::Default("max_tokens", limit.into()));
+        notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
+    }
+    let honours_usage = kind != EngineKind::Openai;
     let injected_usage = peek.stream && honours_usage && !include_usage(body, peek);
     if injected_usage {
         edits.push(Edit::IncludeUsage);
@@ -117,7 +128,7 @@ pub fn edit(
     Edited {
         body: edit::apply(body, peek, &edits),
         defaults: filled,
-        notes: Vec::new(),
+        notes,
         injected_usage,
     }
 }
@@ -223,7 +234,7 @@ mod tests {
             frequency_penalty: value(0.1),
             presence_penalty: None,
         };
-        let edited = edit(&body, &peek, "lib/m", &defaults, true, true);
+        let edited = edit(&body, &peek, "lib/m", &defaults, true, EngineKind::Llamacpp);
         assert_eq!(edited.defaults, ["top_p"]);
         assert!(edited.injected_usage);
         assert_eq!(

@@ -136,15 +136,13 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
 }
 
 fn splice(routed: &Routed) -> Spoken {
-    // Of the pass-through kinds, only an unknown server may choke on a key that it does not know.
-    let honours_usage = routed.permit.kind != EngineKind::Openai;
     let edited = openai::edit(
         &routed.body,
         &routed.peek,
         &routed.permit.instance,
         &routed.defaults,
         false,
-        honours_usage,
+        routed.permit.kind,
     );
     let shape = if routed.peek.stream {
         Shape::Stream(Box::new(Passthrough::new(

@@ -240,7 +240,8 @@ impl Scheduler {
 
     /// Whether an engine of that name is known.
     pub fn knows(&self, engine: &str) -> bool {
-        self.engines.contains_key(engine)
+        // Facts from before the first poll say nothing of residents or load control.
+        self.facts(engine).is_some_and(|facts| facts.polls > 0)
     }
 
     /// What that engine is.

@@ -274,6 +274,7 @@ pub(super) async fn an_error_in_the_middle_is_told(target: &Target) {
         .unwrap_or_else(|| panic!("an error: {}", answer.text));
     assert_eq!(error["code"], "engine_error", "{}", answer.text);
     assert!(answer.content().starts_with("word0"), "{}", answer.text);
+    assert!(!answer.done, "it does not end as if whole: {}", answer.text);
     assert_eq!(
         answer.finish_reason(),
         None,
