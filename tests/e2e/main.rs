@@ -16,6 +16,7 @@ mod faults;
 mod guard;
 mod http;
 mod names;
+mod prometheus;
 mod queue;
 mod reload;
 mod shutdown;
