@@ -20,6 +20,7 @@ mod faults;
 mod guard;
 mod http;
 mod names;
+mod prometheus;
 mod queue;
 mod real;
 mod reload;

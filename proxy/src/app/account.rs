@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{Error, Fault, Kind},
-    metrics::{AbortCause, DefaultParam, Endpoint, Phase as LeftIn, RequestRecord},
+    metrics::{AbortCause, DefaultParam, DroppedParam, Endpoint, Phase as LeftIn, RequestRecord},
 };
 
 /// nginx's number for a client that left before its answer began.
@@ -219,6 +219,9 @@ impl Account {
             if let Some(param) = DefaultParam::ALL.iter().find(|p| p.as_str() == *name) {
                 metrics.default_injected(engine, *param);
             }
+        }
+        for name in &record.dropped {
+            metrics.param_dropped(engine, DroppedParam::from_name(name));
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Record {
     pub(crate) output_time: Option<Duration>,
     pub(crate) usage: Option<Usage>,
     pub(crate) defaults: Vec<&'static str>,
+    /// Parameters that were left out.
+    pub(crate) dropped: Vec<&'static str>,
     /// Why a stream did not reach its proper end.
     pub(crate) abort: Option<AbortCause>,
     pub(crate) stream_bytes: u64,

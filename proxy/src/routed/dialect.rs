@@ -52,6 +52,8 @@ pub(crate) struct Outgoing {
     pub(crate) defaults: Vec<&'static str>,
     /// What was clamped or dropped.
     pub(crate) notes: Vec<String>,
+    /// Names of the parameters that were left out.
+    pub(crate) dropped: Vec<&'static str>,
     /// Longest gap after the first token.
     pub(crate) idle: Duration,
 }
@@ -61,6 +63,7 @@ struct Spoken {
     shape: Shape,
     defaults: Vec<&'static str>,
     notes: Vec<String>,
+    dropped: Vec<&'static str>,
     path: &'static str,
     idle: Duration,
 }
@@ -131,6 +134,7 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
         shape: spoken.shape,
         defaults,
         notes: spoken.notes,
+        dropped: spoken.dropped,
         idle: spoken.idle,
     })
 }
@@ -158,6 +162,7 @@ fn splice(routed: &Routed) -> Spoken {
         shape,
         defaults: edited.defaults,
         notes: edited.notes,
+        dropped: Vec::new(),
         path: "/v1/chat/completions",
         idle: routed.config.timeouts.idle,
     }
@@ -185,6 +190,7 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
         shape,
         defaults: translated.defaults,
         notes: translated.notes,
+        dropped: translated.dropped,
         path: "/api/chat",
         // Ollama delivers a tool call whole: silence is its nature then.
         idle: if translated.has_tools {

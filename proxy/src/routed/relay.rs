@@ -103,6 +103,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         shape,
         defaults,
         notes,
+        dropped,
         idle,
     } = outgoing;
     let app = routed.app;
@@ -123,6 +124,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         record.sent_at = Some(sent_at);
         record.phase = Phase::Prefill;
         record.defaults = defaults;
+        record.dropped = dropped;
     });
     let expected = expected_prefill(&app, &told.engine, routed.peek.estimated_prompt_tokens());
     let mut held = Held {

@@ -25,6 +25,8 @@ pub struct Translated {
     pub defaults: Vec<&'static str>,
     /// What was bent or dropped, for `x-crucible-note`.
     pub notes: Vec<String>,
+    /// Names of the parameters that Ollama has no place for.
+    pub dropped: Vec<&'static str>,
     /// The client asked for a usage event.
     pub include_usage: bool,
     /// Tools were sent.
@@ -67,7 +69,12 @@ pub fn to_ollama(
     let mut options = runner(tuple);
     let filled = sampling(body, peek, defaults, &mut options)?;
     out.insert("options".to_owned(), options.into());
+    let mut dropped = Vec::new();
+    if peek.raw(body, "parallel_tool_calls").is_some() {
+        dropped.push("parallel_tool_calls");
+    }
     if peek.raw(body, "logit_bias").is_some_and(|raw| raw != "{}") {
+        dropped.push("logit_bias");
         notes.push("logit_bias dropped: Ollama has none".to_owned());
     }
     let mut text = Value::from(out).to_string();
@@ -88,6 +95,7 @@ pub fn to_ollama(
         body: text.into(),
         defaults: filled,
         notes,
+        dropped,
         include_usage: include_usage(body, peek),
         has_tools: tools.is_some(),
     })
@@ -532,6 +540,21 @@ mod tests {
         ] {
             assert_eq!(translate(&extra).unwrap_err().param.as_deref(), Some(param));
         }
+    }
+
+    #[test]
+    fn what_ollama_has_no_place_for_is_named() {
+        let dropped = |extra: &str| {
+            let text = format!(r#"{{"messages":[{{"role":"user","content":"x"}}]{extra}}}"#);
+            let body: Value = serde_json::from_str(&text).unwrap();
+            translate(&body).unwrap().dropped
+        };
+        assert_eq!(dropped(""), [""; 0]);
+        assert_eq!(dropped(r#","logit_bias":{}"#), [""; 0]);
+        assert_eq!(
+            dropped(r#","logit_bias":{"1":2},"parallel_tool_calls":false"#),
+            ["parallel_tool_calls", "logit_bias"]
+        );
     }
 
     #[test]
