@@ -113,7 +113,9 @@ impl Prometheus {
         let rules = self::folder()
             .join("prometheus/rules/crucible.yml")
             .canonicalize()
-            .expect("the shipped rules");
+            .expect("the shipped rules")
+            .display()
+            .to_string();
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
