@@ -150,7 +150,9 @@ impl Subject {
 
     async fn crucible(kind: Kind, upstream: &str, program: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = folder.path().join("crucible.toml");
+        // In a folder of its own, which is watched: log lines beside it would wake the watcher.
+        let config = folder.path().join("config/crucible.toml");
+        fs::create_dir(folder.path().join("config"))?;
         fs::write(&config, crucible_config(kind, folder.path(), upstream))?;
         let log = folder.path().join("stderr");
         let mut command = pinned(SUBJECT_CORE, program);
