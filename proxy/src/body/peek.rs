@@ -166,9 +166,13 @@ impl Peek {
 
     /// The raw JSON of a known key; `None` where it is absent or null.
     pub fn raw<'a>(&self, body: &'a [u8], name: &str) -> Option<&'a str> {
-        let field = self.field(name)?;
-        let raw = std::str::from_utf8(body.get(field.value.clone())?).ok()?;
-        (raw != "null").then_some(raw)
+        std::str::from_utf8(self.raw_bytes(body, name)?).ok()
+    }
+
+    /// As [`Self::raw`], without a second look at whether a long text is UTF-8.
+    pub fn raw_bytes<'a>(&self, body: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        let raw = body.get(self.field(name)?.value.clone())?;
+        (raw != b"null").then_some(raw)
     }
 
     /// A known key's value as `T`; absent and null are `None`, anything else is `invalid_type`.
@@ -209,8 +213,8 @@ impl Peek {
 
     /// Tools are offered (a non-empty list).
     pub fn has_tools(&self, body: &[u8]) -> bool {
-        self.raw(body, "tools")
-            .is_some_and(|raw| raw.starts_with('[') && raw[1..].trim_start() != "]")
+        self.raw_bytes(body, "tools")
+            .is_some_and(|raw| raw.starts_with(b"[") && raw[1..].trim_ascii_start() != b"]")
     }
 
     /// Image parts are attached.
@@ -263,23 +267,23 @@ impl Peek {
         let mut bytes = 0_u64;
         let mut images = 0_u64;
         for name in ["messages", "tools", "prompt", "input"] {
-            let Some(raw) = self.raw(body, name) else {
+            let Some(raw) = self.raw_bytes(body, name) else {
                 continue;
             };
             bytes += raw.len() as u64;
             if name == "tools" {
                 continue;
             }
-            for at in memmem::find_iter(raw.as_bytes(), "data:image/") {
-                let rest = &raw.as_bytes()[at..];
+            for at in memmem::find_iter(raw, "data:image/") {
+                let rest = &raw[at..];
                 let length = memchr::memchr(b'"', rest).unwrap_or(rest.len());
                 bytes = bytes.saturating_sub(length as u64);
                 images += 1;
             }
             if name == "messages" {
                 self.images = images > 0
-                    || memmem::find(raw.as_bytes(), b"\"image_url\"").is_some()
-                    || memmem::find(raw.as_bytes(), b"\"input_image\"").is_some();
+                    || memmem::find(raw, b"\"image_url\"").is_some()
+                    || memmem::find(raw, b"\"input_image\"").is_some();
             }
         }
         self.messages_tokens = bytes / 4 + images * IMAGE_TOKENS;

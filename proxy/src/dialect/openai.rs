@@ -31,13 +31,14 @@ pub struct Edited {
 ///
 /// Errors: `missing_field`, `invalid_type`, `unsupported_value`, each with its path.
 pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), Error> {
-    let Some(raw) = peek.raw(body, "messages") else {
+    let Some(raw) = peek.raw_bytes(body, "messages") else {
         return Err(Error::new(Kind::MissingField, "`messages` is missing").param("messages"));
     };
-    if !raw.starts_with('[') {
-        return Err(invalid_type("messages", "an array", peek::found(raw)));
+    if !raw.starts_with(b"[") {
+        let found = peek.raw(body, "messages").unwrap_or_default();
+        return Err(invalid_type("messages", "an array", peek::found(found)));
     }
-    if raw[1..].trim_start() == "]" {
+    if raw[1..].trim_ascii_start() == b"]" {
         return Err(unsupported("messages", "`messages` must not be empty"));
     }
     for name in [
