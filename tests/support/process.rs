@@ -47,7 +47,7 @@ impl Crucible {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("crucible.toml");
         let mut text = String::new();
-        if !toml.contains("listen =") {
+        if !toml.lines().any(|line| line.starts_with("listen =")) {
             text.push_str("listen = \"127.0.0.1:0\"\n");
         }
         text.push_str(&format!(
