@@ -3,6 +3,12 @@
 //!
 //! Needs `prometheus` and `promtool` of Debian's package `prometheus`.
 
+#![expect(
+    clippy::panic,
+    clippy::float_cmp,
+    reason = "a step of a test says by failing what it cannot do; counts are whole numbers"
+)]
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -26,6 +32,7 @@ use crucible_tests::{
 use futures_util::{StreamExt as _, future::join_all};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 
 /// Counters and histograms that the load may leave at 0, and why.
 const UNTOUCHED: [(&str, &str); 2] = [
@@ -119,8 +126,9 @@ impl Prometheus {
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: [{rules:?}]\n\
-             scrape_configs: [{{job_name: crucible, static_configs: [{{targets: [{target:?}]}}]}}]\n"
+             rule_files: ['{}']\n\
+             scrape_configs: [{{job_name: crucible, static_configs: [{{targets: [{target:?}]}}]}}]\n",
+            rules.display()
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let address = format!("127.0.0.1:{}", free_port());
@@ -330,7 +338,8 @@ async fn leavers(both: &Both, sent: &mut Sent) {
 fn abandonable(both: &Both, model: &str) -> tokio::task::JoinHandle<reqwest::Result<String>> {
     let url = both.crucible.at("/v1/chat/completions");
     let body = body(model, "repeat 3");
-    tokio::task::spawn(async move { client().post(url).json(&body).send().await?.text().await })
+    TaskTracker::new()
+        .spawn(async move { client().post(url).json(&body).send().await?.text().await })
 }
 
 /// `promtool check metrics` on the text; what it says.

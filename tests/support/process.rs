@@ -46,7 +46,7 @@ impl Crucible {
     pub fn start_with(toml: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("crucible.toml");
-        let listen = if toml.contains("listen =") {
+        let listen = if toml.lines().any(|line| line.starts_with("listen =")) {
             ""
         } else {
             "listen = \"127.0.0.1:0\"\n"
