@@ -1,7 +1,7 @@
 //! Every key of `crucible.toml`: name, shape, default and one line of documentation.
 //!
 //! The walk over a file, the environment names, the JSON schema and the reference page read this
-//! one table; the `[tuning.*]` keys come from [`TUNINGS`](crate::tuning::TUNINGS).
+//! one table; the `[tuning.*]` keys come from [`TUNINGS`].
 
 use std::borrow::Cow;
 

@@ -350,7 +350,7 @@ impl From<Refusal> for Error {
                     message.push_str(&nearest.join(", "));
                 }
                 if !hint.is_empty() {
-                    message.push_str("; to map it: ");
+                    message.push_str("; to map it, in crucible.toml:\n");
                     message.push_str(&hint);
                 }
                 Self::new(Kind::ModelNotFound, message).param("model")
@@ -472,13 +472,13 @@ mod tests {
         let error = Error::from(Refusal::UnknownModel {
             name: "gpt-4o".into(),
             nearest: vec!["qwen".into()],
-            hint: "[[model]] name = \"qwen\", aliases = [\"gpt-4o\"]".into(),
+            hint: "[[model]]\nname = \"qwen\"\naliases = [\"gpt-4o\"]".into(),
         });
         assert_eq!(error.status(), 404);
         assert_eq!(error.param.as_deref(), Some("model"));
         assert_eq!(
             error.message,
-            "unknown model 'gpt-4o'; nearest: qwen; to map it: [[model]] name = \"qwen\", aliases = [\"gpt-4o\"]"
+            "unknown model 'gpt-4o'; nearest: qwen; to map it, in crucible.toml:\n[[model]]\nname = \"qwen\"\naliases = [\"gpt-4o\"]"
         );
     }
 }

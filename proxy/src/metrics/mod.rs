@@ -2,7 +2,7 @@
 //!
 //! The table of families is [`FAMILIES`]; `docs/metrics.md` and the dashboards' tests derive from
 //! it. A request is written once, at its end ([`Metrics::request`]); gauges follow guards or
-//! the router's [`View`]. Nothing here blocks or fails after [`Metrics::new`].
+//! the router's `View`. Nothing here blocks or fails after [`Metrics::new`].
 
 mod collectors;
 mod docs;

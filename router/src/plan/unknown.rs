@@ -58,7 +58,7 @@ impl Scope<'_> {
             .or_else(|| of_kind(kind).next())
             .unwrap_or("a model of GET /v1/models");
         format!(
-            "[[model]] name = {}, aliases = [{}]",
+            "[[model]]\nname = {}\naliases = [{}]",
             toml_text(target),
             toml_text(&literal(name))
         )

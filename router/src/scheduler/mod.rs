@@ -1,7 +1,7 @@
-//! Queues, permits and loads: a pure state machine ([`state`]) inside one [`actor`].
+//! Queues, permits and loads: a pure state machine (`state`) inside one `actor`.
 //!
-//! [`types`] is its language; [`queue`] takes and refuses, [`dispatch`] grants, [`loads`] moves
-//! models in and out, [`fit`] sizes contexts, [`snapshot`] shows.
+//! `types` is its language; `queue` takes and refuses, `dispatch` grants, `loads` moves
+//! models in and out, `fit` sizes contexts, `snapshot` shows.
 
 pub mod actor;
 mod carry;
