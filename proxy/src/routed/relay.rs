@@ -250,7 +250,10 @@ fn is_stream(kind: EngineKind, response: &http::Response<Incoming>) -> Result<()
 
 /// Usage and hidden errors of an answer that is one JSON.
 fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<(), Error> {
-    if let Some(error) = error_in_success(kind, whole) {
+    // Most answers hold no such word, and their tree is never needed.
+    if memchr::memmem::find(whole, b"\"error\"").is_some()
+        && let Some(error) = error_in_success(kind, whole)
+    {
         return Err(error);
     }
     let answer: Answer = serde_json::from_slice(whole).map_err(|_| {
