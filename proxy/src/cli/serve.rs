@@ -31,15 +31,9 @@ pub(super) async fn start(config: Live) -> Result<Instance, Failure> {
     Ok(instance)
 }
 
-/// Task polls between two looks at the sockets.
-const EVENT_INTERVAL: u32 = 16;
-
 /// The runtime of every command that talks to engines.
 pub(super) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
-        // Streams that are always ready must not keep the others from their sockets: measured,
-        // tokio's 61 polls between looks at the sockets are tens of milliseconds in a burst.
-        .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()
         .map_err(|e| Failure::wrong(format!("no runtime: {e}")))
