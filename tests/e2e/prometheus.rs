@@ -126,9 +126,8 @@ impl Prometheus {
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: ['{}']\n\
-             scrape_configs: [{{job_name: crucible, static_configs: [{{targets: [{target:?}]}}]}}]\n",
-            rules.display()
+             rule_files: ['{rules}']\n\
+             scrape_configs: [{{job_name: crucible, static_configs: [{{targets: [{target:?}]}}]}}]\n"
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let address = format!("127.0.0.1:{}", free_port());
