@@ -9,7 +9,8 @@ use crucible_tests::{
     chat::{Whole, body, open, post, stream, whole},
     clean::{Metrics, clean, settled},
     engines::{self, TRIO, Trio, until},
-    sse::{Stream, eventually},
+    rest::eventually,
+    sse::Stream,
 };
 
 /// Long enough for a busy machine, short enough for a test.

@@ -27,7 +27,7 @@ use crucible_tests::{
     dashboards::{folder, queries},
     engines::{Both, client, until},
     process::PATIENCE,
-    sse::eventually,
+    rest::eventually,
 };
 use futures_util::{StreamExt as _, future::join_all};
 use serde_json::Value;

@@ -10,7 +10,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, header, open, post, stream},
     engines::client,
-    sse::eventually,
+    rest::eventually,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crucible_tests::{
     chat::{body, get, open, post, stream},
     engines::{TRIO, Trio},
-    sse::{Stream, eventually},
+    rest::eventually,
+    sse::Stream,
 };
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use crate::{
     chat::{body, get, post},
     process::Crucible,
-    sse::eventually,
+    rest::eventually,
 };
 
 /// A reading of `/metrics`.

@@ -1,7 +1,5 @@
 //! Reading an event stream as a client library would.
 
-use std::time::Duration;
-
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
@@ -95,27 +93,5 @@ impl Stream {
         let mut this = Self::parse(&String::from_utf8_lossy(&bytes));
         this.broken = broken;
         this
-    }
-}
-
-/// Polls until `check` gives something.
-///
-/// # Panics
-/// If it never does.
-pub async fn eventually<T, F, Fut>(what: &str, mut check: F) -> T
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
-    let until = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = check().await {
-            return found;
-        }
-        assert!(
-            tokio::time::Instant::now() < until,
-            "never happened: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
