@@ -5,4 +5,6 @@
 
 pub mod decode;
 pub mod edit;
+mod marks;
 pub mod peek;
+mod scan;

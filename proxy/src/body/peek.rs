@@ -5,19 +5,19 @@
 
 use std::{
     borrow::Cow,
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
 };
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::memmem;
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, Deserializer, MapAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
+use super::scan::{self, Fault};
 use crate::error::{Error, Kind};
 
 /// Tokens counted for one image, whatever the length of its data URL.
@@ -87,12 +87,6 @@ pub struct Prompt {
     pub later_turn: bool,
 }
 
-struct Members<'a> {
-    fields: Vec<(&'static str, &'a str, &'a str)>,
-    count: usize,
-    duplicate: Option<&'static str>,
-}
-
 #[derive(Deserialize)]
 struct Said<'a> {
     #[serde(borrow, default)]
@@ -128,32 +122,35 @@ impl Peek {
                 "the body begins with a byte-order mark; send plain UTF-8",
             ));
         }
-        check_depth(body, max_depth)?;
-        let members: Members<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-        if let Some(name) = members.duplicate {
+        let mut fields: Vec<Field> = Vec::with_capacity(16);
+        let mut members = 0;
+        let mut duplicate = None;
+        let close = scan::object(text, max_depth, |member| {
+            members += 1;
+            let Some(name) = known(&text[member.key.clone()]) else {
+                return;
+            };
+            if fields.iter().any(|field| field.name == name) {
+                duplicate.get_or_insert(name);
+            } else {
+                fields.push(Field {
+                    name,
+                    key: member.key.start,
+                    value: member.value,
+                });
+            }
+        })
+        .map_err(|fault| refused(fault, text, max_depth))?;
+        if let Some(name) = duplicate {
             return Err(
                 Error::new(Kind::DuplicateKey, format!("`{name}` stands twice")).param(name),
             );
         }
-        let base = text.as_ptr() as usize;
-        let fields = members
-            .fields
-            .iter()
-            .map(|(name, key, value)| {
-                let start = value.as_ptr() as usize - base;
-                Field {
-                    name,
-                    key: key.as_ptr() as usize - base,
-                    value: start..start + value.len(),
-                }
-            })
-            .collect();
-        let close = text.rfind('}').unwrap_or(text.len());
         let mut peek = Self {
             model: None,
             stream: false,
             fields,
-            members: members.count,
+            members,
             close,
             messages_tokens: 0,
             images: false,
@@ -274,55 +271,23 @@ impl Peek {
             if name == "tools" {
                 continue;
             }
-            for at in memmem::find_iter(raw, "data:image/") {
+            // One search for all that tells of an image.
+            for at in memmem::find_iter(raw, "image") {
+                let before = &raw[..at];
                 let rest = &raw[at..];
-                let length = memchr::memchr(b'"', rest).unwrap_or(rest.len());
-                bytes = bytes.saturating_sub(length as u64);
-                images += 1;
+                if before.ends_with(b"data:") && rest.starts_with(b"image/") {
+                    let length = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+                    bytes = bytes.saturating_sub(length as u64);
+                    images += 1;
+                } else if rest.starts_with(b"image_url\"") && before.ends_with(b"\"")
+                    || rest.starts_with(b"image\"") && before.ends_with(b"\"input_")
+                {
+                    self.images |= name == "messages";
+                }
             }
-            if name == "messages" {
-                self.images = images > 0
-                    || memmem::find(raw, b"\"image_url\"").is_some()
-                    || memmem::find(raw, b"\"input_image\"").is_some();
-            }
+            self.images |= name == "messages" && images > 0;
         }
         self.messages_tokens = bytes / 4 + images * IMAGE_TOKENS;
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TopLevel;
-
-        impl<'de> Visitor<'de> for TopLevel {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Members {
-                    fields: Vec::with_capacity(16),
-                    count: 0,
-                    duplicate: None,
-                };
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    members.count += 1;
-                    let Some(name) = known(key.get()) else {
-                        continue;
-                    };
-                    if members.fields.iter().any(|(seen, ..)| *seen == name) {
-                        members.duplicate.get_or_insert(name);
-                    } else {
-                        members.fields.push((name, key.get(), value.get()));
-                    }
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(TopLevel)
     }
 }
 
@@ -341,49 +306,23 @@ fn known(raw: &str) -> Option<&'static str> {
     KNOWN.iter().copied().find(|known| *known == name)
 }
 
-/// Counts nesting without recursion, before any parser sees the body.
-fn check_depth(body: &[u8], max_depth: usize) -> Result<(), Error> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(&byte) = body.get(at) {
-        at += 1;
-        match byte {
-            b'"' => loop {
-                match memchr2(b'"', b'\\', &body[at.min(body.len())..]) {
-                    None => return Ok(()),
-                    Some(offset) if body[at + offset] == b'"' => {
-                        at += offset + 1;
-                        break;
-                    }
-                    Some(offset) => at += offset + 2,
-                }
-            },
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > max_depth {
-                    return Err(Error::new(
-                        Kind::InvalidJson,
-                        format!("the body is nested deeper than {max_depth} (limits.json_depth)"),
-                    ));
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
+/// The error of a body that is no JSON object; where it is broken is told by a parser that keeps
+/// lines.
+fn refused(fault: Fault, text: &str, max_depth: usize) -> Error {
+    let message = match (fault, serde_json::from_str::<IgnoredAny>(text)) {
+        (Fault::Depth, _) => {
+            format!("the body is nested deeper than {max_depth} (limits.json_depth)")
         }
-    }
-    Ok(())
-}
-
-fn malformed(error: &serde_json::Error) -> Error {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "the body must be a JSON object",
-        serde_json::error::Category::Eof => "the body ends in the middle of its JSON",
-        _ => "the body is not valid JSON",
+        (Fault::Syntax, Ok(_)) => "the body must be a JSON object".to_owned(),
+        (Fault::Syntax, Err(error)) => {
+            let what = match error.classify() {
+                Category::Eof => "the body ends in the middle of its JSON",
+                _ => "the body is not valid JSON",
+            };
+            format!("{what}, line {} column {}", error.line(), error.column())
+        }
     };
-    Error::new(
-        Kind::InvalidJson,
-        format!("{what}, line {} column {}", error.line(), error.column()),
-    )
+    Error::new(Kind::InvalidJson, message)
 }
 
 /// What kind of JSON value a raw text is, for error texts.

@@ -1,5 +1,6 @@
 //! The cases, in the order of a round.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
@@ -9,26 +10,48 @@ use crate::{
 };
 
 /// One kind of load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
     /// 1,000 streams that stand still: memory only.
+    #[value(name = "idle-1000")]
     Idle1000,
     /// One connection, 2 KiB, everything on one core.
+    #[value(name = "small-c1")]
     SmallC1,
     /// 64 connections, 2 KiB.
+    #[value(name = "small-c64")]
     SmallC64,
     /// 16 connections, 64 KiB.
+    #[value(name = "big-c16")]
     BigC16,
     /// 200 streams of 100 chunks at 20 ms.
+    #[value(name = "stream-200")]
     Stream200,
     /// 16 streams of 500 chunks without pauses.
+    #[value(name = "burst-16")]
     Burst16,
 }
 
 // === impl Case ===
 
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Case {
+    /// Every case.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Idle1000,
+        Self::SmallC1,
+        Self::SmallC64,
+        Self::BigC16,
+        Self::Stream200,
+        Self::Burst16,
+    ];
+
     /// Those that share one start of the subjects; `Idle1000` has a fresh one.
     pub(crate) const LOADED: [Self; 5] = [
         Self::SmallC1,

@@ -64,6 +64,9 @@ struct Cli {
         default_value = "direct,nginx,crucible,translated"
     )]
     subjects: Vec<Kind>,
+    /// Only these cases.
+    #[arg(long, value_delimiter = ',', default_values_t = Case::ALL)]
+    cases: Vec<Case>,
     /// The binary to measure [default: built with cargo, release profile].
     #[arg(long, value_name = "PATH")]
     crucible: Option<PathBuf>,
@@ -162,7 +165,7 @@ impl Cli {
                     }
                     subjects.push(subject);
                 }
-                for case in cases {
+                for case in cases.iter().filter(|case| self.cases.contains(case)) {
                     for subject in subjects.iter().filter(|s| case.applies_to(s.kind)) {
                         eprintln!(
                             "round {round}/{rounds}: {}, {}",
