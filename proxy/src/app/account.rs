@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{body::Body, extract::Request, response::Response};
@@ -231,13 +232,11 @@ impl Account {
         }
         let exchange = &self.exchange;
         let code = record.status.unwrap_or_else(client_closed).as_u16();
-        let total = (now - exchange.started).as_secs_f64();
-        let queued = record.queued_at.map_or(0.0, |at| {
-            (record.granted_at.unwrap_or(now) - at).as_secs_f64()
-        });
-        let first = record
-            .first_token_at
-            .map(|at| (at - exchange.started).as_secs_f64());
+        let total = now - exchange.started;
+        let queued = record
+            .queued_at
+            .map_or(Duration::ZERO, |at| record.granted_at.unwrap_or(now) - at);
+        let first = record.first_token_at.map(|at| at - exchange.started);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -280,11 +279,11 @@ fn cause_of_abort(record: &Record) -> Option<AbortCause> {
 }
 
 /// Seconds with three digits.
-struct Millis(f64);
+struct Millis(Duration);
 
 impl std::fmt::Display for Millis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.3}", self.0)
+        write!(f, "{}.{:03}", self.0.as_secs(), self.0.subsec_millis())
     }
 }
 

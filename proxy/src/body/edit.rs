@@ -23,9 +23,9 @@ pub enum Edit<'a> {
 
 /// Applies edits, each key at most once. The same `Bytes` come back where nothing changes.
 pub fn apply(body: &Bytes, peek: &Peek, edits: &[Edit<'_>]) -> Bytes {
-    let mut splices: Vec<(Range<usize>, Cow<'_, str>)> = Vec::new();
+    let mut splices: Vec<(Range<usize>, Cow<'_, str>)> = Vec::with_capacity(edits.len() + 1);
     let mut removals: Vec<Range<usize>> = Vec::new();
-    let mut appended = String::new();
+    let mut appended = String::with_capacity(128);
     for edit in edits {
         match edit {
             Edit::Set(name, value) => match peek.field(name) {

@@ -101,15 +101,16 @@ pub fn edit(
     mlx: bool,
     kind: EngineKind,
 ) -> Edited {
-    let mut edits = vec![Edit::Set("model", Value::from(model).to_string().into())];
-    let mut filled = Vec::new();
+    let mut edits = Vec::with_capacity(8);
+    edits.push(Edit::Set("model", quoted(model).into()));
+    let mut filled = Vec::with_capacity(5);
     for (name, value) in defaults_of(defaults) {
         let penalty = name.ends_with("_penalty");
         if peek.raw(body, name).is_none()
             && !(penalty && mlx)
             && let Some(value) = value
         {
-            edits.push(Edit::Default(name, Value::from(value).to_string().into()));
+            edits.push(Edit::Default(name, number(value).into()));
             filled.push(name);
         }
     }
@@ -132,6 +133,15 @@ pub fn edit(
         notes,
         injected_usage,
     }
+}
+
+fn number(value: f64) -> String {
+    // Only a value that JSON has no number for cannot be written.
+    serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 /// The client asked for a usage event.

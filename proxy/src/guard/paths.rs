@@ -29,6 +29,10 @@ const MANAGEMENT: [(&str, &str); 18] = [
 /// The path as routed: our `/v1` endpoints also at the root, with doubled slashes, `/v1/v1` and a
 /// trailing slash. What follows the first segment after `/v1` (a model's name) stays as it is.
 pub fn canonical(path: &str) -> Cow<'_, str> {
+    // What nearly every request asks for.
+    if path == "/v1/chat/completions" {
+        return Cow::Borrowed(path);
+    }
     let mut rest = path.trim_start_matches('/');
     let mut prefixed = false;
     while let Some(after) = rest.strip_prefix("v1") {
@@ -68,7 +72,11 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
 
 /// The management path that `method path` (as sent) would reach on an engine, if it is closed.
 pub fn closed(method: &str, path: &str, open: &[String]) -> Option<&'static str> {
-    let plain = squeeze(path);
+    let plain = if is_plain(path) {
+        Cow::Borrowed(path.strip_prefix("/v1").unwrap_or(path))
+    } else {
+        Cow::Owned(squeeze(path))
+    };
     if open.iter().any(|o| covers(o.trim_end_matches('/'), &plain)) {
         return None;
     }
@@ -81,6 +89,18 @@ pub fn closed(method: &str, path: &str, open: &[String]) -> Option<&'static str>
 fn covers(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Spelled in the one form already: [`squeeze`] would only take a leading `/v1` off.
+fn is_plain(path: &str) -> bool {
+    let one_form = |pair: &[u8]| pair != b"//" && pair != b"/." && pair != b"v1";
+    let tail = path.strip_prefix("/v1").unwrap_or(path).as_bytes();
+    tail.first() == Some(&b'/')
+        && tail.last() != Some(&b'/')
+        && tail
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/_-.".contains(b))
+        && tail.windows(2).all(one_form)
 }
 
 /// One form for the spellings that an engine might still read as the same path.

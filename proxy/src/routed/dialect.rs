@@ -8,9 +8,10 @@ use std::{
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use futures_util::future::{Either, Ready as Immediately, ready};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tower::{Layer, Service};
+use url::Url;
 
 use super::{Ready, Routed};
 use crate::{
@@ -102,18 +103,18 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
         EngineKind::Ollama => translate(&routed)?,
         EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed),
     };
-    let url = routed
-        .permit
-        .base_url
-        .join(spoken.path)
-        .map_err(|e| Error::new(Kind::Internal, format!("engine address: {e}")))?;
     let mut request = Request::new(Full::new(spoken.body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = url
-        .as_str()
-        .parse()
+    let uri = address(&routed.permit.base_url, spoken.path)
         .map_err(|e| Error::new(Kind::Internal, format!("engine address: {e}")))?;
+    let host = uri
+        .authority()
+        .map(|host| HeaderValue::from_str(host.as_str()));
+    *request.uri_mut() = uri;
     let headers = request.headers_mut();
+    if let Some(Ok(host)) = host {
+        headers.insert(header::HOST, host);
+    }
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
@@ -137,6 +138,15 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
         dropped: spoken.dropped,
         idle: spoken.idle,
     })
+}
+
+/// The path on the engine, which has no path of its own.
+fn address(base: &Url, path: &'static str) -> Result<Uri, http::Error> {
+    Uri::builder()
+        .scheme(base.scheme())
+        .authority(base.authority())
+        .path_and_query(PathAndQuery::from_static(path))
+        .build()
 }
 
 fn splice(routed: &Routed) -> Spoken {

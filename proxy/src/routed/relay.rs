@@ -276,8 +276,10 @@ fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<()
             record.usage = Some(Usage {
                 prompt: usage.prompt_tokens,
                 completion: usage.completion_tokens,
-                cached: None,
-                reasoning: None,
+                cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
+                reasoning: usage
+                    .completion_tokens_details
+                    .and_then(|d| d.reasoning_tokens),
             });
         });
     }
@@ -293,12 +295,29 @@ struct Answer {
     usage: Option<Counts>,
 }
 
+/// Its token counts; details as OpenAI's API and LM Studio 0.4 name them.
 #[derive(serde::Deserialize)]
 struct Counts {
     #[serde(default)]
     prompt_tokens: u64,
     #[serde(default)]
     completion_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(serde::Deserialize)]
+struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(serde::Deserialize)]
+struct CompletionDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
 }
 
 fn no_headers(shape: &Shape) -> Error {
