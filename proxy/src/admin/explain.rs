@@ -12,7 +12,10 @@ use crucible_config::{
     Config,
     checked::{Filled, Key},
 };
-use crucible_router::router::Router;
+use crucible_router::{
+    predict::{Basis, Part, Prediction},
+    router::Router,
+};
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
@@ -71,7 +74,8 @@ pub(crate) fn explain(
                 "engine": candidate.engine,
                 "model": candidate.model,
                 "reason": candidate.reason,
-                "predicted_first_token_s": candidate.predicted_first_token.map(seconds),
+                "predicted_first_token_s": candidate.predicted_first_token.map(|p| seconds(p.total())),
+                "prediction": candidate.predicted_first_token.as_ref().map(prediction),
             })
         })
         .collect();
@@ -100,6 +104,23 @@ pub(crate) fn explain(
         "defaults": defaults,
         "context": context,
     }))
+}
+
+/// The parts of a predicted first token and what each rests on.
+fn prediction(predicted: &Prediction) -> Value {
+    let part = |part: &Part| match part.basis {
+        Basis::Known => json!({ "s": seconds(part.time), "basis": "known" }),
+        Basis::Prior => json!({ "s": seconds(part.time), "basis": "prior" }),
+        Basis::Measured(samples) => {
+            json!({ "s": seconds(part.time), "basis": "measured", "samples": samples })
+        }
+    };
+    json!({
+        "queue": part(&predicted.queue),
+        "load": part(&predicted.load),
+        "prefill": part(&predicted.prefill),
+        "prompt_tokens": predicted.prompt_tokens,
+    })
 }
 
 fn filled_json(filled: Filled<f64>) -> Value {

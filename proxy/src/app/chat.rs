@@ -181,6 +181,7 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
         record.granted_at = None;
         record.sent_at = None;
         record.first_token_at = None;
+        record.predicted = candidate.predicted_first_token.map(|p| p.total());
         record.queued_at.get_or_insert_with(Instant::now);
     });
     let permit = app.router.acquire(candidate, &planned.demand).await?;

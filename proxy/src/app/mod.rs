@@ -7,6 +7,7 @@ pub(crate) mod exchange;
 mod models;
 pub(crate) mod request_id;
 pub(crate) mod respond;
+mod sample;
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -15,7 +15,7 @@ mod virtuals;
 
 pub use listing::{Listed, listing};
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use crucible_config::checked::Config;
 use serde::Serialize;
@@ -25,7 +25,7 @@ use self::{
     order::append,
     sticky::Place,
 };
-use crate::{demand::Demand, refusal::Refusal, view::View};
+use crate::{demand::Demand, predict::Prediction, refusal::Refusal, view::View};
 
 /// Why a candidate was chosen. The same word stands in header, log, metric and `explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -117,7 +117,7 @@ pub struct Candidate {
     /// Why it stands here.
     pub reason: Reason,
     /// Expected time to first token, queue and load included.
-    pub predicted_first_token: Option<Duration>,
+    pub predicted_first_token: Option<Prediction>,
 }
 
 /// The ordered candidates for a request; never empty.
@@ -190,7 +190,7 @@ pub fn plan(
             engine: hit.engine.name.clone(),
             model: hit.model.id.clone(),
             reason: hit.reason,
-            predicted_first_token: Some(scope.predicted(hit)),
+            predicted_first_token: Some(scope.prediction(hit)),
         })
         .collect();
     Ok(Plan { candidates })

@@ -17,7 +17,11 @@ use super::{
     rules,
     sticky::Place,
 };
-use crate::{catalog::ModelKind, predict, refusal::Refusal};
+use crate::{
+    catalog::ModelKind,
+    predict::{self, Prediction},
+    refusal::Refusal,
+};
 
 // === impl Scope ===
 
@@ -151,7 +155,7 @@ impl<'a> Scope<'a> {
             let settings = self.config.model_settings(&engine.name, &model.id);
             (
                 engine.device == Device::Cpu,
-                self.lacks(model).is_some() || !self.fits(model),
+                self.lacks(model).is_some() || !self.fits(hit),
                 !is_held(engine, model),
                 !settings.is_some_and(|block| block.pin),
                 stem(&model.id).to_lowercase(),
@@ -234,7 +238,13 @@ impl<'a> Scope<'a> {
     }
 
     /// Expected time to first token.
-    pub(super) fn predicted(&self, hit: &Hit<'_>) -> Duration {
-        predict::first_token(hit.engine, hit.model, self.demand.prompt_tokens)
+    fn predicted(&self, hit: &Hit<'_>) -> Duration {
+        self.prediction(hit).total()
+    }
+
+    /// The same with its parts.
+    pub(super) fn prediction(&self, hit: &Hit<'_>) -> Prediction {
+        let estimate = self.demand.prompt_tokens;
+        predict::first_token(&self.view.learned, hit.engine, hit.model, estimate)
     }
 }
