@@ -38,6 +38,9 @@ use crate::{
 
 mod engines;
 mod learning;
+mod waits;
+
+pub use waits::Standby;
 
 /// For everything that the end of Crucible does to engines.
 const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
@@ -201,6 +204,7 @@ impl Router {
     /// Waits for the right to use a candidate; dropping the future cancels.
     pub async fn acquire(&self, candidate: &Candidate, demand: &Demand) -> Result<Permit, Refusal> {
         let wait = (self.0.config)().timeouts.queue;
+        self.admit(candidate, demand, wait)?;
         self.wait_for(candidate, demand, LoadTrigger::Request, wait)
             .await
     }

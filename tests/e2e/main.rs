@@ -20,6 +20,7 @@ mod faults;
 mod guard;
 mod http;
 mod names;
+mod overload;
 mod predict;
 mod prometheus;
 mod queue;

@@ -51,6 +51,10 @@ pub(crate) struct Record {
     pub(crate) first_token_at: Option<Instant>,
     /// The engine's answer was whole.
     pub(crate) answered_at: Option<Instant>,
+    /// The headers went out before the answer: who it comes from is settled.
+    pub(crate) committed_at: Option<Instant>,
+    /// Why another one answers than usual.
+    pub(crate) note: Option<String>,
     /// What the plan said of the first token.
     pub(crate) predicted: Option<Duration>,
     pub(crate) prompt: Prompted,
@@ -148,6 +152,11 @@ impl Exchange {
 
     pub(crate) fn record(&self) -> Record {
         self.record.lock().clone()
+    }
+
+    /// Headers are out.
+    pub(crate) fn committed(&self) -> bool {
+        self.record.lock().committed_at.is_some()
     }
 
     pub(crate) fn add_tokens(&self, n: u32) {

@@ -7,6 +7,8 @@ pub mod listing;
 mod names;
 mod order;
 mod rules;
+mod small;
+mod standby;
 pub mod sticky;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod unknown;
 mod virtuals;
 
 pub use listing::{Listed, listing};
+pub use standby::standby;
 
 use std::{fmt, sync::Arc};
 
@@ -57,7 +60,7 @@ pub enum Reason {
     Capability,
     /// A configured `fallback`.
     Fallback,
-    /// A configured `fallback`, because the wait was too long.
+    /// A configured `fallback` or `small_model`, because the place of the first choice is busy.
     Overload,
 }
 

@@ -4,7 +4,8 @@
 //! the GPU, then any; `quality` an engine of the other pool, then any; `auto` is all of them.
 //!
 //! What decides, in order: a configured rule; for `auto` the place of the earlier turns, then a
-//! built-in word rule, then the prediction; for the others their order.
+//! built-in word rule, then the prediction; for the others their order. A small request may leave a
+//! busy GPU to others (`small_model`).
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -45,6 +46,7 @@ impl<'a> Scope<'a> {
         if name.eq_ignore_ascii_case("auto") {
             self.decide_auto(&mut hits, sticky);
         }
+        self.spare_the_gpu(&mut hits);
         Ok(hits)
     }
 

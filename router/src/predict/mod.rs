@@ -113,9 +113,12 @@ pub fn mean_service(learned: &Learned, engine: &EngineView) -> Part {
 
 /// The wait for a permit: nothing while one is free, else the queue and this request, shared
 /// among the permits.
-pub fn queue_wait(learned: &Learned, engine: &EngineView) -> Part {
+pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str) -> Part {
     let permits = engine.permits.max(1);
-    if engine.queued == 0 && engine.active < permits {
+    let mut residents = engine.residents.iter();
+    let held = residents.find(|r| *r.info.model == *model);
+    let active = held.map_or(engine.active, |resident| resident.active);
+    if engine.queued == 0 && active < permits {
         return Part::NONE;
     }
     let mut wait = mean_service(learned, engine);
@@ -155,7 +158,7 @@ pub fn first_token(
     estimate: u64,
 ) -> Prediction {
     Prediction {
-        queue: queue_wait(learned, engine),
+        queue: queue_wait(learned, engine, &model.id),
         load: load_wait(learned, engine, model),
         prefill: prefill(learned, engine, &model.id, estimate),
         prompt_tokens: prompt_tokens(learned, &engine.name, &model.id, estimate),
@@ -179,6 +182,33 @@ fn load_wait(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part 
         None => {}
     }
     own
+}
+
+/// As far as it is measured, the wait for a permit: the queue and, where the model is not
+/// resident, the load that is under way. The model's own load does not count: a request that gave
+/// way to it would leave it unloaded for ever.
+pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str) -> Duration {
+    let queue = queue_wait(learned, engine, model);
+    let queue = if queue.basis == Basis::Prior {
+        Duration::ZERO
+    } else {
+        queue.time
+    };
+    if engine.residents.iter().any(|r| *r.info.model == *model) {
+        return queue;
+    }
+    let Some(load) = &engine.loading else {
+        return queue;
+    };
+    let known = || {
+        let (took, _) = learned
+            .rates(&engine.name, &load.model)?
+            .load_s
+            .settled_by(1)?;
+        Some(seconds(took))
+    };
+    let expected = load.expected.or_else(known).unwrap_or_default();
+    queue.saturating_add(expected.saturating_sub(load.since))
 }
 
 /// What is left of a load that is under way.
@@ -217,11 +247,6 @@ impl Part {
                 basis: Basis::Prior,
             },
         }
-    }
-
-    /// It does not rest on a prior.
-    pub const fn is_measured(&self) -> bool {
-        !matches!(self.basis, Basis::Prior)
     }
 }
 

@@ -30,7 +30,7 @@ const BYTES: std::ops::RangeInclusive<f64> = 1.0..=12.0;
 /// Models of all engines that are kept; more names than that are no real ones.
 const MOST_MODELS: usize = 1000;
 
-/// A geometric running mean.
+/// A running mean: geometric for rates and sizes, plain for times that add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The mean; meaningless while there are no samples.
@@ -100,7 +100,26 @@ pub struct Sample {
 // === impl Estimate ===
 
 impl Estimate {
+    /// A rate or a size: an odd one moves little.
     pub(super) fn take(&mut self, value: f64) {
+        self.step(value, |this, weight| {
+            let bounded = if this.samples < ENOUGH {
+                value
+            } else {
+                value.clamp(this.mean / SPREAD, this.mean * SPREAD)
+            };
+            this.mean * (bounded / this.mean).powf(weight)
+        });
+    }
+
+    /// A time in a row of others: a queue waits for their sum, long ones included.
+    pub(super) fn take_time(&mut self, value: f64) {
+        self.step(value, |this, weight| {
+            this.mean + (value - this.mean) * weight
+        });
+    }
+
+    fn step(&mut self, value: f64, mean: impl FnOnce(&Self, f64) -> f64) {
         if !value.is_finite() || value <= 0.0 {
             return;
         }
@@ -111,13 +130,8 @@ impl Estimate {
             };
             return;
         }
-        let bounded = if self.samples < ENOUGH {
-            value
-        } else {
-            value.clamp(self.mean / SPREAD, self.mean * SPREAD)
-        };
         let weight = 1.0 / f64::from((self.samples + 1).min(WINDOW));
-        self.mean *= (bounded / self.mean).powf(weight);
+        self.mean = mean(self, weight);
         self.samples = self.samples.saturating_add(1);
     }
 
@@ -152,7 +166,7 @@ impl Learned {
     pub(super) fn learn(&mut self, sample: &Sample, device: Device) {
         if sample.service >= TIME_MIN {
             let engine = self.engines.entry(Arc::clone(&sample.engine)).or_default();
-            engine.service_s.take(sample.service.as_secs_f64());
+            engine.service_s.take_time(sample.service.as_secs_f64());
         }
         let Some(rates) = self.entry(&sample.engine, &sample.model) else {
             return;

@@ -96,12 +96,31 @@ fn a_load_under_way_counts_with_its_rest() {
 fn the_queue_counts_once_every_permit_is_out() {
     let mut gpu = engine("gpu", Device::Gpu, &["m"]).holding("m");
     gpu.permits = 2;
-    gpu.active = 1;
-    assert_eq!(queue_wait(&nothing(), &gpu), Part::NONE);
-    gpu.active = 2;
+    (gpu.active, gpu.residents[0].active) = (3, 1);
+    assert_eq!(queue_wait(&nothing(), &gpu, "m"), Part::NONE);
+    gpu.residents[0].active = 2;
     gpu.queued = 4;
     let mean = mean_service(&nothing(), &gpu).time;
-    assert_eq!(queue_wait(&nothing(), &gpu).time, mean * 5 / 2);
+    assert_eq!(queue_wait(&nothing(), &gpu, "m").time, mean * 5 / 2);
+    // A prior is no reason to send anybody away.
+    assert_eq!(permit_wait(&nothing(), &gpu, "m"), Duration::ZERO);
+}
+
+#[test]
+fn the_wait_for_a_permit_counts_what_is_measured() {
+    let mut cpu = engine("e", Device::Cpu, &["m", "n"]).holding("m");
+    (cpu.permits, cpu.residents[0].active, cpu.active, cpu.queued) = (2, 2, 2, 3);
+    let mut learned = taught(vec![answer(None, None); 3]);
+    assert!(near(permit_wait(&learned, &cpu, "m"), 8.0));
+    cpu.loading = Some(LoadingView {
+        model: "n".into(),
+        since: Duration::from_secs(2),
+        expected: None,
+    });
+    assert!(near(permit_wait(&learned, &cpu, "m"), 8.0));
+    assert!(near(permit_wait(&learned, &cpu, "n"), 8.0));
+    learned.loaded(&"e".into(), &"n".into(), Duration::from_secs(7));
+    assert!(near(permit_wait(&learned, &cpu, "n"), 13.0));
 }
 
 #[test]
@@ -137,9 +156,10 @@ fn three_answers_replace_the_prior() {
         "{rate:?}"
     );
     let mut busy = cpu;
-    (busy.permits, busy.active) = (1, 1);
-    let wait = queue_wait(&three, &busy);
-    assert!(near(wait.time, 4.0) && wait.is_measured(), "{wait:?}");
+    (busy.permits, busy.residents[0].active) = (1, 1);
+    let wait = queue_wait(&three, &busy, "m");
+    assert!(near(wait.time, 4.0), "{wait:?}");
+    assert_eq!(wait.basis, Basis::Measured(3));
 }
 
 #[test]
@@ -178,6 +198,19 @@ fn a_prompt_from_the_cache_is_not_taken_for_a_fast_engine() {
     fresh.cache_unknown = true;
     let learned = taught([vec![fresh; 3], vec![cached; 3]].concat());
     assert_eq!(rate(&learned).samples, 3);
+}
+
+#[test]
+fn long_answers_weigh_by_their_length_in_a_queue() {
+    let short = answer(None, None);
+    let long = Sample {
+        service: Duration::from_secs(36),
+        ..short.clone()
+    };
+    let learned = taught([short.clone(), long, short.clone(), short]);
+    let (mean, samples) = learned.service("e").unwrap().settled().unwrap();
+    assert_eq!(samples, 4);
+    assert!((mean - 12.0).abs() < 0.01, "{mean}");
 }
 
 #[test]
