@@ -170,6 +170,9 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_not_begun() {
         queued(&pair.crucible, n).await;
     }
     // The fourth would wait 4 s.
+    let told = explained(&pair.crucible, &body("qwen", "repeat 1")).await;
+    assert_eq!(told["standby"]["engine"], "cpu", "{told}");
+    assert_eq!(told["standby"]["after_s"], 0.0, "{told}");
     let began = Instant::now();
     let answer = pair.ask("repeat 1").await;
     assert_eq!(said(&answer), ("cpu", "overload"), "{}", answer.text);

@@ -79,6 +79,14 @@ pub(crate) fn explain(
             })
         })
         .collect();
+    let standby = router.standby(&plan, 0, &demand).and_then(|standby| {
+        let candidate = plan.candidates.get(standby.to)?;
+        Some(json!({
+            "engine": candidate.engine,
+            "model": candidate.model,
+            "after_s": seconds(standby.after),
+        }))
+    });
     let mut defaults = Map::new();
     let mut context = Value::Null;
     let best = plan.candidates.first();
@@ -93,7 +101,9 @@ pub(crate) fn explain(
                 "context".to_owned(),
                 json!({ "value": given.value, "from": given.from }),
             );
-            context = json!({ "needed": demand.context_needed(), "given": given.value });
+            let predicted = best.predicted_first_token.as_ref();
+            let tokens = predicted.map_or(demand.prompt_tokens, |p| p.prompt_tokens);
+            context = json!({ "needed": demand.context_for(tokens), "given": given.value });
         }
     }
     Ok(json!({
@@ -101,6 +111,7 @@ pub(crate) fn explain(
         "engine": best.map(|b| &*b.engine),
         "reason": best.map(|b| b.reason),
         "candidates": candidates,
+        "standby": standby,
         "defaults": defaults,
         "context": context,
     }))

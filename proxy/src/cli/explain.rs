@@ -91,6 +91,15 @@ fn readable(explained: &Value) -> String {
         }
         text.push_str(")\n");
     }
+    let standby = &explained["standby"];
+    if let Some(after) = standby["after_s"].as_f64() {
+        let _ = writeln!(
+            text,
+            "  {}/{} takes over after a wait of {after:.1} s",
+            word(&standby["engine"]),
+            word(&standby["model"]),
+        );
+    }
     if let Some(defaults) = explained["defaults"].as_object() {
         for (name, filled) in defaults {
             let _ = writeln!(
