@@ -6,7 +6,7 @@ use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, post, stream},
-    engines::{self, client, start},
+    engines::{self, TRIO, Trio, client, start},
     rest::eventually,
 };
 use serde_json::Value;
@@ -105,6 +105,33 @@ async fn answers_teach_rates_that_outlive_a_restart() {
         said.contains("load 1.") && said.contains("measured"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn every_kind_of_engine_teaches() {
+    // The rate of LM Studio is seen on Crucible's clock only; the others tell theirs.
+    let trio = Trio::with("", |options| {
+        options.prefill = 400;
+        options.rate = 200;
+    })
+    .await;
+    for model in TRIO {
+        let mut asked = long(20);
+        asked["model"] = model.into();
+        for _ in 0..3 {
+            let (_, answer) = stream(&trio.crucible, &asked).await;
+            assert!(answer.done, "{answer:?}");
+        }
+        let first = eventually("a measured rate", || async {
+            let first = explained(&trio.crucible, &asked).await;
+            (first["prediction"]["prefill"]["basis"] == "measured").then_some(first)
+        })
+        .await;
+        let learned = first["prediction"]["prefill"]["s"]
+            .as_f64()
+            .expect("seconds");
+        assert!((0.4..1.2).contains(&learned), "{first}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,10 @@ pub(super) fn of(record: &Record) -> Option<Sample> {
     let timing = usage.map(|usage| usage.timing).unwrap_or_default();
     let cache_unknown = !timing.cache_left_out && usage.is_none_or(|u| u.cached.is_none());
     let own_prompt = || {
-        let usage = usage?;
+        // An engine that tells no usage is measured in tokens of 4 bytes.
+        let counted = usage.map(|u| u.prompt.saturating_sub(u.cached.unwrap_or(0)));
         Some(Pace {
-            tokens: usage.prompt.saturating_sub(usage.cached.unwrap_or(0)),
+            tokens: counted.or(record.prompt.estimate)?,
             took: record.first_token_at?.checked_duration_since(sent_at)?,
         })
     };
@@ -102,6 +103,17 @@ mod tests {
             (sample.prompt, sample.output),
             (Some(pace(600, 1)), Some(pace(41, 3)))
         );
+    }
+
+    #[test]
+    fn without_usage_the_estimate_is_the_measure() {
+        let mut record = record();
+        record.usage = None;
+        assert_eq!(of(&record).unwrap().prompt, None);
+        record.prompt.estimate = Some(900);
+        let sample = of(&record).unwrap();
+        assert_eq!((sample.prompt, sample.output), (Some(pace(900, 2)), None));
+        assert_eq!(sample.prompt_tokens, None);
     }
 
     #[test]
