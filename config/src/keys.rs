@@ -501,13 +501,13 @@ const SCHEDULER: &[Key] = &[
         "overflow_after",
         Kind::Duration { min_ms: 0 },
         "30s",
-        "Wait after which `fallback` may take over.",
+        "Measured or real wait for a permit after which a model's `fallback` takes over; for a stream at 0.9 of `timeouts.commit` at the latest.",
     ),
     key(
         "small_model",
         Kind::Text,
         "",
-        "Model for titles and summaries.",
+        "Model that answers short requests for virtual models (titles, summaries) while the GPU is busy or would have to load.",
     ),
     key(
         "supersede",

@@ -53,12 +53,17 @@ const LARGEST_RESERVE: u64 = 2048;
 impl Demand {
     /// Tokens of context that prompt and answer need: min(`max_tokens`, 2048), 1024 if absent.
     pub fn context_needed(&self) -> u64 {
+        self.context_for(self.prompt_tokens)
+    }
+
+    /// The same for a model that makes this many tokens of the prompt.
+    pub fn context_for(&self, prompt_tokens: u64) -> u64 {
         if self.kind == ModelKind::Embedding {
             return 0;
         }
         let reserve = self
             .max_tokens
             .map_or(UNLIMITED_RESERVE, |max| max.min(LARGEST_RESERVE));
-        self.prompt_tokens + reserve
+        prompt_tokens.saturating_add(reserve)
     }
 }

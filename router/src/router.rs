@@ -30,12 +30,17 @@ use crate::{
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
     plan::{self, Candidate, Plan, sticky::StickyTable},
+    predict::Predictor,
     refusal::Refusal,
     scheduler::actor::{Actor, Mail},
     view::{Breaker, View},
 };
 
 mod engines;
+mod learning;
+mod waits;
+
+pub use waits::Standby;
 
 /// For everything that the end of Crucible does to engines.
 const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
@@ -52,6 +57,7 @@ struct Inner {
     fleet: Fleet,
     limits: KeyLimits<DefaultClock>,
     sticky: Mutex<StickyTable>,
+    predictor: Arc<Predictor>,
     mail: mpsc::Sender<Mail>,
     releases: Arc<Releases>,
     board: Arc<ArcSwap<View>>,
@@ -112,7 +118,13 @@ impl Router {
         )?;
         let (mail, inbox) = mpsc::channel(1024);
         let releases = Arc::new(Releases::default());
-        let engines = Arc::new(FleetEngines::new(fleet.clone(), config.clone(), observer));
+        let predictor = Arc::new(Predictor::open(&now.state_dir));
+        let engines = Arc::new(FleetEngines::new(
+            fleet.clone(),
+            config.clone(),
+            Arc::clone(&predictor),
+            observer,
+        ));
         let board = Arc::new(ArcSwap::from_pointee(View::default()));
         let actor = Actor {
             engines,
@@ -131,6 +143,7 @@ impl Router {
             fleet,
             limits,
             sticky: Mutex::default(),
+            predictor,
             mail,
             releases,
             board,
@@ -191,6 +204,7 @@ impl Router {
     /// Waits for the right to use a candidate; dropping the future cancels.
     pub async fn acquire(&self, candidate: &Candidate, demand: &Demand) -> Result<Permit, Refusal> {
         let wait = (self.0.config)().timeouts.queue;
+        self.admit(candidate, demand, wait)?;
         self.wait_for(candidate, demand, LoadTrigger::Request, wait)
             .await
     }
@@ -215,7 +229,8 @@ impl Router {
                 .iter()
                 .find(|e| e.config.name == candidate.engine)
                 .ok_or_else(|| no_engine("is no longer there"))?;
-            arrival(&config, engine, candidate, demand)
+            let learned = self.0.predictor.learned();
+            arrival(&config, engine, &learned, candidate, demand)
         };
         let mut probe = Probe {
             fleet: &self.0.fleet,

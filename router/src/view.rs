@@ -7,6 +7,7 @@ use crucible_config::checked::{Device, EngineKind};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     engine::Tuple,
+    predict::Learned,
 };
 
 /// Health of an engine.
@@ -132,6 +133,8 @@ pub struct View {
     pub settled: bool,
     /// Going down.
     pub draining: bool,
+    /// What the predictor learned.
+    pub learned: Arc<Learned>,
 }
 
 impl View {

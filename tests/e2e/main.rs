@@ -20,6 +20,8 @@ mod faults;
 mod guard;
 mod http;
 mod names;
+mod overload;
+mod predict;
 mod prometheus;
 mod queue;
 mod real;

@@ -30,7 +30,8 @@ pub struct Crucible {
 }
 
 impl Crucible {
-    /// Starts it with this configuration (a listen address on port 0 and a state folder are added)
+    /// Starts it with this configuration (a listen address on port 0 and a state folder are added where
+    /// it names none)
     /// and returns once it listens.
     ///
     /// # Panics
@@ -52,7 +53,12 @@ impl Crucible {
             "listen = \"127.0.0.1:0\"\n"
         };
         let state = folder.path().join("state").display().to_string();
-        let text = format!("{listen}state_dir = {state:?}\n{toml}\n");
+        let state = if toml.lines().any(|line| line.starts_with("state_dir =")) {
+            String::new()
+        } else {
+            format!("state_dir = {state:?}\n")
+        };
+        let text = format!("{listen}{state}{toml}\n");
         std::fs::write(&config, text).expect("the configuration is written");
         let mut command = Command::new(binary::crucible());
         command

@@ -12,7 +12,10 @@ use crucible_config::{
     Config,
     checked::{Filled, Key},
 };
-use crucible_router::router::Router;
+use crucible_router::{
+    predict::{Basis, Part, Prediction},
+    router::Router,
+};
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
@@ -71,10 +74,19 @@ pub(crate) fn explain(
                 "engine": candidate.engine,
                 "model": candidate.model,
                 "reason": candidate.reason,
-                "predicted_first_token_s": candidate.predicted_first_token.map(seconds),
+                "predicted_first_token_s": candidate.predicted_first_token.map(|p| seconds(p.total())),
+                "prediction": candidate.predicted_first_token.as_ref().map(prediction),
             })
         })
         .collect();
+    let standby = router.standby(&plan, 0, &demand).and_then(|standby| {
+        let candidate = plan.candidates.get(standby.to)?;
+        Some(json!({
+            "engine": candidate.engine,
+            "model": candidate.model,
+            "after_s": seconds(standby.after),
+        }))
+    });
     let mut defaults = Map::new();
     let mut context = Value::Null;
     let best = plan.candidates.first();
@@ -89,7 +101,9 @@ pub(crate) fn explain(
                 "context".to_owned(),
                 json!({ "value": given.value, "from": given.from }),
             );
-            context = json!({ "needed": demand.context_needed(), "given": given.value });
+            let predicted = best.predicted_first_token.as_ref();
+            let tokens = predicted.map_or(demand.prompt_tokens, |p| p.prompt_tokens);
+            context = json!({ "needed": demand.context_for(tokens), "given": given.value });
         }
     }
     Ok(json!({
@@ -97,9 +111,27 @@ pub(crate) fn explain(
         "engine": best.map(|b| &*b.engine),
         "reason": best.map(|b| b.reason),
         "candidates": candidates,
+        "standby": standby,
         "defaults": defaults,
         "context": context,
     }))
+}
+
+/// The parts of a predicted first token and what each rests on.
+fn prediction(predicted: &Prediction) -> Value {
+    let part = |part: &Part| match part.basis {
+        Basis::Known => json!({ "s": seconds(part.time), "basis": "known" }),
+        Basis::Prior => json!({ "s": seconds(part.time), "basis": "prior" }),
+        Basis::Measured(samples) => {
+            json!({ "s": seconds(part.time), "basis": "measured", "samples": samples })
+        }
+    };
+    json!({
+        "queue": part(&predicted.queue),
+        "load": part(&predicted.load),
+        "prefill": part(&predicted.prefill),
+        "prompt_tokens": predicted.prompt_tokens,
+    })
 }
 
 fn filled_json(filled: Filled<f64>) -> Value {

@@ -20,7 +20,7 @@ use tower::Service;
 use super::{
     App,
     exchange::{Exchange, Listed, Phase, Record},
-    request_id,
+    request_id, sample,
 };
 use crate::{
     error::{Error, Fault, Kind},
@@ -172,6 +172,9 @@ impl Drop for Account {
         let record = self.exchange.record();
         self.count(&record, now);
         self.log(&record, now);
+        if let Some(sample) = sample::of(&record) {
+            self.app.router.learn(&sample);
+        }
     }
 }
 
@@ -189,6 +192,7 @@ impl Account {
             duration,
             overhead: duration.saturating_sub(record.waited(now)),
             first_token: record.first_token_at.map(|at| at - self.exchange.started),
+            predicted: record.predicted,
             output_time: record.output_time,
             content_events: u64::from(self.exchange.tokens()),
             usage: record.usage,
@@ -249,6 +253,7 @@ impl Account {
                     error = record.error.map(crate::error::Kind::code),
                     queue_s = %Millis(queued),
                     first_token_s = first.map(|s| tracing::field::display(Millis(s))),
+                    predicted_s = record.predicted.map(|s| tracing::field::display(Millis(s))),
                     total_s = %Millis(total),
                     tokens = exchange.tokens(),
                     "request"

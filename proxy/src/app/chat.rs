@@ -15,7 +15,8 @@ use crucible_config::{
 };
 use crucible_router::{
     demand::Demand,
-    plan::{Candidate, Plan},
+    permit::Permit,
+    plan::{Candidate, Plan, Reason},
 };
 use http::request::Parts;
 use tokio::time::{Instant, timeout};
@@ -25,7 +26,8 @@ use super::{
     App,
     exchange::{Exchange, Phase},
     or_refuse,
-    respond::Told,
+    overflow::{self, Seat},
+    respond::{self, Told},
 };
 use crate::{
     body::{
@@ -45,15 +47,17 @@ use crate::{
 const FIRST_REFRESH: Duration = Duration::from_secs(2);
 
 /// A request whose plan is made.
-struct Planned {
-    app: App,
-    config: Arc<Config>,
-    exchange: Arc<Exchange>,
+pub(super) struct Planned {
+    pub(super) app: App,
+    pub(super) config: Arc<Config>,
+    pub(super) exchange: Arc<Exchange>,
     body: Bytes,
     peek: Arc<Peek>,
-    demand: Demand,
-    plan: Plan,
+    pub(super) demand: Demand,
+    pub(super) plan: Plan,
     key: Option<Arc<Key>>,
+    /// When the headers of a stream go out at the latest.
+    pub(super) commit_at: Option<Instant>,
 }
 
 pub(super) async fn completions(
@@ -97,7 +101,7 @@ async fn answer(
         validate_chat(&body, &peek, engine.kind)?;
     }
     let commit = config.timeouts.commit;
-    let failed = Arc::clone(&exchange);
+    let (failed, named) = (Arc::clone(&exchange), Arc::clone(&exchange));
     let attempts = Box::pin(attempts(Planned {
         app,
         config,
@@ -107,26 +111,31 @@ async fn answer(
         demand,
         plan,
         key: verdict.key,
+        commit_at: stream.then(|| Instant::now() + commit),
     }));
     if !stream {
         return attempts.await;
     }
-    let head = move || named(&best).stream(Body::empty());
+    let head = move || committed(&named, best).stream(Body::empty());
     late::commit(attempts, commit, head, move |error| {
         failed.note(|record| record.error = Some(error.kind));
     })
     .await
 }
 
-/// What the headers say when they go out before the answer: the best candidate.
-fn named(candidate: &Candidate) -> Told {
-    Told {
-        engine: Arc::clone(&candidate.engine),
-        model: Arc::clone(&candidate.model),
-        reason: candidate.reason,
-        defaults: Vec::new(),
-        notes: Vec::new(),
-    }
+/// What the headers say when they go out before the answer: the candidate that is tried, which is
+/// final from now on.
+fn committed(exchange: &Exchange, best: Candidate) -> Told {
+    exchange.note(|record| {
+        record.committed_at = Some(Instant::now());
+        Told {
+            engine: record.engine.clone().unwrap_or(best.engine),
+            model: record.model.clone().unwrap_or(best.model),
+            reason: record.reason.unwrap_or(best.reason),
+            defaults: Vec::new(),
+            notes: record.note.clone().into_iter().collect(),
+        }
+    })
 }
 
 /// The bounded, decoded body.
@@ -140,22 +149,27 @@ async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error>
 /// The candidates in order, the next one only while nothing was sent to the client.
 async fn attempts(planned: Planned) -> Result<Response, Error> {
     let candidates = &planned.plan.candidates;
-    let mut why = FallbackReason::Connect;
-    for (i, candidate) in candidates.iter().enumerate() {
-        let error = match attempt(&planned, candidate).await {
-            Ok(response) => {
-                if i > 0 {
-                    fell_back(&planned, &candidates[i - 1], candidate, why, Outcome::Ok);
-                }
-                return Ok(response);
-            }
-            Err(error) => error,
+    let mut at = 0;
+    let mut failed = None;
+    while at < candidates.len() {
+        let (used, result) = attempt(&planned, at).await;
+        let outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(_) => Outcome::Error,
         };
-        if i > 0 {
-            fell_back(&planned, &candidates[i - 1], candidate, why, Outcome::Error);
+        if used != at {
+            let why = FallbackReason::Overload;
+            fell_back(&planned, &candidates[at], &candidates[used], why, outcome);
+        } else if let Some((before, why)) = failed {
+            fell_back(&planned, before, &candidates[at], why, outcome);
         }
-        why = fallback_reason(error.kind);
-        if !error.kind.retryable() || i + 1 == candidates.len() {
+        let Err(error) = result else {
+            return result;
+        };
+        let candidate = &candidates[used];
+        failed = Some((candidate, fallback_reason(error.kind)));
+        at = used + 1;
+        if !error.kind.retryable() || at == candidates.len() || planned.exchange.committed() {
             return Err(error);
         }
         tracing::warn!(
@@ -169,8 +183,34 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
     Err(Error::new(Kind::Internal, "the plan is empty"))
 }
 
-async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, Error> {
-    let Planned { app, exchange, .. } = planned;
+/// Tries the candidate at `at`, or the one that takes over from it; gives which it was.
+async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error>) {
+    let candidates = &planned.plan.candidates;
+    let candidate = &candidates[at];
+    tried(&planned.exchange, candidate);
+    let next = candidates.get(at + 1);
+    let spared = next.filter(|_| candidate.reason == Reason::Overload);
+    match overflow::seat(planned, at).await {
+        Err(error) => (at, Err(error)),
+        Ok(Seat { at: used, permit }) if used != at => {
+            let instead = overflow::overloaded(&candidates[used]);
+            tracing::info!(
+                id = %planned.exchange.id,
+                engine = %instead.engine,
+                model = %instead.model,
+                "taken over from {}/{}, where the wait is too long",
+                candidate.engine,
+                candidate.model,
+            );
+            tried(&planned.exchange, &instead);
+            (used, send(planned, &instead, Some(candidate), permit).await)
+        }
+        Ok(Seat { permit, .. }) => (at, send(planned, candidate, spared, permit).await),
+    }
+}
+
+/// Notes who is asked now.
+fn tried(exchange: &Exchange, candidate: &Candidate) {
     exchange.note(|record| {
         record.engine = Some(Arc::clone(&candidate.engine));
         record.model = Some(Arc::clone(&candidate.model));
@@ -181,14 +221,26 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
         record.granted_at = None;
         record.sent_at = None;
         record.first_token_at = None;
+        record.predicted = candidate.predicted_first_token.map(|p| p.total());
         record.queued_at.get_or_insert_with(Instant::now);
     });
-    let permit = app.router.acquire(candidate, &planned.demand).await?;
+}
+
+/// Sends to the holder of the permit; `busy` is whose place it takes.
+async fn send(
+    planned: &Planned,
+    candidate: &Candidate,
+    busy: Option<&Candidate>,
+    permit: Permit,
+) -> Result<Response, Error> {
+    let Planned { app, exchange, .. } = planned;
+    let note = busy.map(|busy| format!("instead of {}/{}, which is busy", busy.engine, busy.model));
     exchange.note(|record| {
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
+        record.note.clone_from(&note);
     });
-    let response = routed::stack()
+    let mut response = routed::stack()
         .oneshot(Routed {
             app: app.clone(),
             config: Arc::clone(&planned.config),
@@ -201,7 +253,13 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
             defaults: RequestDefaults::default(),
         })
         .await?;
-    if let Some(conversation) = planned.demand.conversation {
+    if let Some(note) = note {
+        respond::add_note(response.headers_mut(), &note);
+    }
+    // Where a conversation was only sent aside, its next turn goes home.
+    if let Some(conversation) = planned.demand.conversation
+        && candidate.reason != Reason::Overload
+    {
         app.router.stick(conversation, candidate);
     }
     Ok(response)

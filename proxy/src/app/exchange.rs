@@ -49,6 +49,15 @@ pub(crate) struct Record {
     pub(crate) loaded: bool,
     pub(crate) sent_at: Option<Instant>,
     pub(crate) first_token_at: Option<Instant>,
+    /// The engine's answer was whole.
+    pub(crate) answered_at: Option<Instant>,
+    /// The headers went out before the answer: who it comes from is settled.
+    pub(crate) committed_at: Option<Instant>,
+    /// Why another one answers than usual.
+    pub(crate) note: Option<String>,
+    /// What the plan said of the first token.
+    pub(crate) predicted: Option<Duration>,
+    pub(crate) prompt: Prompted,
     /// First to last content event.
     pub(crate) output_time: Option<Duration>,
     pub(crate) usage: Option<Usage>,
@@ -61,6 +70,15 @@ pub(crate) struct Record {
     pub(crate) stream_flushes: u64,
     /// The whole answer was handed to the connection.
     pub(crate) ended: bool,
+}
+
+/// What is known of a prompt without reading it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Prompted {
+    /// Tokens at 4 bytes each, where it is text only.
+    pub(crate) estimate: Option<u64>,
+    /// It may be partly in the engine's cache.
+    pub(crate) later_turn: bool,
 }
 
 /// One request from accept to its last byte.
@@ -134,6 +152,11 @@ impl Exchange {
 
     pub(crate) fn record(&self) -> Record {
         self.record.lock().clone()
+    }
+
+    /// Headers are out.
+    pub(crate) fn committed(&self) -> bool {
+        self.record.lock().committed_at.is_some()
     }
 
     pub(crate) fn add_tokens(&self, n: u32) {

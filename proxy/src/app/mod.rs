@@ -5,8 +5,10 @@ mod browser;
 mod chat;
 pub(crate) mod exchange;
 mod models;
+mod overflow;
 pub(crate) mod request_id;
 pub(crate) mod respond;
+mod sample;
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -45,6 +45,19 @@ pub(crate) struct Told {
     pub(crate) notes: Vec<String>,
 }
 
+/// Says one more thing in [`X_NOTE`].
+pub(super) fn add_note(headers: &mut HeaderMap, note: &str) {
+    let said = headers.get(&X_NOTE).and_then(|value| value.to_str().ok());
+    let text = match said {
+        Some(said) => format!("{said}; {note}"),
+        None => note.to_owned(),
+    };
+    // A model's name may hold what no header may.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(X_NOTE, value);
+    }
+}
+
 /// An error as an answer; it also rides along for the accounting.
 pub(crate) fn refuse(error: Error) -> Response {
     let mut response = json(&error.to_openai());

@@ -208,6 +208,13 @@ impl Peek {
         self.messages_tokens
     }
 
+    /// The word of an assistant's message stands somewhere: part of the prompt may be in the
+    /// engine's cache.
+    pub fn may_be_later_turn(&self, body: &[u8]) -> bool {
+        let messages = self.raw_bytes(body, "messages").unwrap_or_default();
+        memmem::find(messages, b"\"assistant\"").is_some()
+    }
+
     /// Tools are offered (a non-empty list).
     pub fn has_tools(&self, body: &[u8]) -> bool {
         self.raw_bytes(body, "tools")

@@ -38,6 +38,25 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `: queue 1.0 s (prior), load 3.2 s (1 measured)`; what takes no time is left out.
+fn parts(prediction: &Value) -> String {
+    let mut text = String::new();
+    for name in ["queue", "load", "prefill"] {
+        let part = &prediction[name];
+        let Some(time) = part["s"].as_f64().filter(|s| *s > 0.0) else {
+            continue;
+        };
+        let basis = match part["samples"].as_u64() {
+            Some(samples) => format!("{samples} measured"),
+            None => part["basis"].as_str().unwrap_or_default().to_owned(),
+        };
+        let sign = if text.is_empty() { ':' } else { ',' };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{sign} {name} {time:.1} s ({basis})");
+    }
+    text
+}
+
 fn refused(error: &Error, as_json: bool) -> Failure {
     if as_json {
         say(&error.to_openai().to_string());
@@ -68,8 +87,18 @@ fn readable(explained: &Value) -> String {
         );
         if let Some(wait) = candidate["predicted_first_token_s"].as_f64() {
             let _ = write!(text, ", first token predicted in {wait:.1} s");
+            text.push_str(&parts(&candidate["prediction"]));
         }
         text.push_str(")\n");
+    }
+    let standby = &explained["standby"];
+    if let Some(after) = standby["after_s"].as_f64() {
+        let _ = writeln!(
+            text,
+            "  {}/{} takes over after a wait of {after:.1} s",
+            word(&standby["engine"]),
+            word(&standby["model"]),
+        );
     }
     if let Some(defaults) = explained["defaults"].as_object() {
         for (name, filled) in defaults {

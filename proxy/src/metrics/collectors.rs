@@ -26,6 +26,7 @@ collectors! {
     request_duration: HistogramVec = histogram(REQUEST_DURATION),
     overhead: HistogramVec = histogram(OVERHEAD_TIME),
     time_to_first_token: HistogramVec = histogram(TIME_TO_FIRST_TOKEN),
+    first_token_ratio: HistogramVec = histogram(FIRST_TOKEN_RATIO),
     inter_token: HistogramVec = histogram(INTER_TOKEN),
     output_speed: HistogramVec = histogram(OUTPUT_SPEED),
     tokens: IntCounterVec = counter(TOKENS_USED),

@@ -57,6 +57,9 @@ const OVERHEAD: &[f64] = &[
 const FIRST_TOKEN: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0,
 ];
+const RATIO: &[f64] = &[
+    0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0,
+];
 const GAP: &[f64] = &[
     0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
@@ -109,6 +112,8 @@ families! {
         "Own time: total without waits for queue, load and engine.";
     TIME_TO_FIRST_TOKEN Histogram "crucible_time_to_first_token_seconds" ["engine" "model"] FIRST_TOKEN:
         "From the request to the first event with content, queue and load included.";
+    FIRST_TOKEN_RATIO Histogram "crucible_first_token_prediction_ratio" ["engine"] RATIO:
+        "Time to first token by the predicted one; 1 is as predicted, 2 took twice as long.";
     INTER_TOKEN Histogram "crucible_inter_token_seconds" ["engine"] GAP:
         "Gaps between content events of a stream (an event may hold more than one token).";
     OUTPUT_SPEED Histogram "crucible_output_tokens_per_second" ["engine" "model"] SPEED:

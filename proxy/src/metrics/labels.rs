@@ -90,7 +90,7 @@ labels! {
     /// Why a later candidate was tried.
     FallbackReason {
         Connect = "connect", Timeout = "timeout", Http5xx = "5xx", BreakerOpen = "breaker_open",
-        QueueFull = "queue_full", LoadFailed = "load_failed", ModelMissing = "model_missing",
+        QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed", ModelMissing = "model_missing",
     }
 }
 labels! {

@@ -160,6 +160,7 @@ impl Metrics {
             gauge.with_label_values(&[engine]);
         }
         v.inter_token.with_label_values(&[engine]);
+        v.first_token_ratio.with_label_values(&[engine]);
         v.stream_bytes.with_label_values(&[engine]);
         v.stream_flushes.with_label_values(&[engine]);
         for stream in ["true", "false"] {

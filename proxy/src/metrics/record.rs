@@ -10,6 +10,9 @@ use super::{
 };
 use crate::relay::transcode::Usage;
 
+/// Below this a first token is at once, however much was predicted.
+const NOISE: Duration = Duration::from_millis(50);
+
 /// Everything that is counted once, at the end of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRecord<'a> {
@@ -29,6 +32,8 @@ pub struct RequestRecord<'a> {
     pub overhead: Duration,
     /// Request to first event with content.
     pub first_token: Option<Duration>,
+    /// What the plan had said of it.
+    pub predicted: Option<Duration>,
     /// First content event to the end of the stream, for the rate of tokens.
     pub output_time: Option<Duration>,
     /// Content events seen; counted as an estimate where `usage` is absent.
@@ -65,6 +70,12 @@ impl Metrics {
             v.time_to_first_token
                 .with_label_values(&[engine, model])
                 .observe(wait.as_secs_f64());
+            if let Some(predicted) = record.predicted {
+                let ratio = wait.max(NOISE).as_secs_f64() / predicted.max(NOISE).as_secs_f64();
+                v.first_token_ratio
+                    .with_label_values(&[engine])
+                    .observe(ratio);
+            }
         }
         if record.stream {
             v.stream_bytes

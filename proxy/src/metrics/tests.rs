@@ -8,7 +8,7 @@ use crucible_router::{
 };
 
 use super::*;
-use crate::relay::transcode::Usage;
+use crate::relay::transcode::{Timing, Usage};
 
 const ENGINES: [&str; 2] = ["lmstudio", "ollama"];
 
@@ -49,6 +49,7 @@ fn record(model: &str) -> RequestRecord<'_> {
         duration: Duration::from_secs(3),
         overhead: Duration::from_micros(300),
         first_token: Some(Duration::from_millis(400)),
+        predicted: None,
         output_time: Some(Duration::from_secs(2)),
         content_events: 10,
         usage: Some(Usage {
@@ -56,6 +57,7 @@ fn record(model: &str) -> RequestRecord<'_> {
             completion: 11,
             cached: Some(40),
             reasoning: None,
+            timing: Timing::default(),
         }),
         stream_bytes: 2048,
         stream_flushes: 2,

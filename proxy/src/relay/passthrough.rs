@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     event,
     framer::{Event, Framer},
-    transcode::{Progress, Transcode, Usage},
+    transcode::{Progress, Timing, Transcode, Usage},
 };
 use crate::{
     dialect::engine_error::engine_error,
@@ -311,6 +311,7 @@ fn usage(event: &[u8]) -> Option<(Usage, bool)> {
         completion: told["completion_tokens"].as_u64()?,
         cached: told["prompt_tokens_details"]["cached_tokens"].as_u64(),
         reasoning: told["completion_tokens_details"]["reasoning_tokens"].as_u64(),
+        timing: Timing::of_llama(&value["timings"]),
     };
     let extra = value["choices"].as_array().is_some_and(Vec::is_empty);
     Some((usage, extra))

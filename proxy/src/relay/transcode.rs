@@ -1,8 +1,10 @@
 //! The contract between a stream of an engine and the relay.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
+use crucible_router::predict::Pace;
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -17,6 +19,59 @@ pub struct Usage {
     pub cached: Option<u64>,
     /// Of the completion's, thinking.
     pub reasoning: Option<u64>,
+    /// The engine's own clock, where it tells.
+    pub timing: Timing,
+}
+
+/// How fast an engine says that it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// The prompt.
+    pub prompt: Option<Pace>,
+    /// These tokens are without those found in the cache.
+    pub cache_left_out: bool,
+    /// The answer.
+    pub output: Option<Pace>,
+}
+
+// === impl Timing ===
+
+impl Timing {
+    /// llama.cpp's `timings` (b10488): milliseconds, and of the prompt only what was not cached.
+    pub fn of_llama(timings: &Value) -> Self {
+        let pace = |tokens: &str, ms: &str| {
+            let millis = timings[ms].as_f64()?;
+            Some(Pace {
+                tokens: timings[tokens].as_u64()?,
+                took: Duration::try_from_secs_f64(millis / 1000.0).ok()?,
+            })
+        };
+        let prompt = pace("prompt_n", "prompt_ms");
+        Self {
+            prompt,
+            cache_left_out: prompt.is_some(),
+            output: pace("predicted_n", "predicted_ms"),
+        }
+    }
+
+    /// Ollama's nanoseconds (0.33). Its count of the prompt has cached tokens in it, its time has
+    /// not.
+    pub fn of_ollama(
+        prompt: (Option<u64>, Option<u64>),
+        output: (Option<u64>, Option<u64>),
+    ) -> Self {
+        let pace = |(tokens, nanos): (Option<u64>, Option<u64>)| {
+            Some(Pace {
+                tokens: tokens?,
+                took: Duration::from_nanos(nanos?),
+            })
+        };
+        Self {
+            prompt: pace(prompt),
+            cache_left_out: false,
+            output: pace(output),
+        }
+    }
 }
 
 /// What one push moved forward.
@@ -45,4 +100,24 @@ pub trait Transcode: Send {
 
     /// The engine's body ended. An error says that it was cut (no proper end) or empty.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn llamas_milliseconds_are_read_and_odd_ones_are_none() {
+        let told =
+            json!({ "prompt_n": 100, "prompt_ms": 250.5, "predicted_n": 7, "predicted_ms": -1 });
+        let timing = Timing::of_llama(&told);
+        let pace = Pace {
+            tokens: 100,
+            took: Duration::from_micros(250_500),
+        };
+        assert_eq!((timing.prompt, timing.output), (Some(pace), None));
+        assert_eq!(Timing::of_llama(&Value::Null), Timing::default());
+    }
 }

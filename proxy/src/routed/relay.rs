@@ -8,8 +8,7 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use bytes::Bytes;
-use crucible_config::checked::{Device, EngineKind};
+use crucible_config::checked::EngineKind;
 use crucible_router::{health::Outcome, permit::Permit, predict};
 use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
@@ -17,14 +16,14 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
-use super::{Outgoing, Ready, Shape};
+use super::{Outgoing, Ready, Shape, whole::read_whole};
 use crate::{
     app::{
         App,
-        exchange::{Exchange, Phase},
+        exchange::{Exchange, Phase, Prompted},
         respond::Told,
     },
-    dialect::engine_error::{engine_error, error_in_success},
+    dialect::engine_error::engine_error,
     error::{Error, Kind},
     metrics::{AbortCause, InFlightGuard, Metrics, StreamClock, UpstreamError},
     relay::{
@@ -38,6 +37,9 @@ use crate::{
 
 /// Most of an engine's error body that is read.
 const ERROR_BODY: usize = 64 * 1024;
+
+/// No budget is longer: clocks can add it to any instant.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// The innermost service.
 #[derive(Clone, Copy, Debug)]
@@ -120,13 +122,19 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         .prefills
         .enter(&routed.permit.engine, &routed.permit.instance);
     let sent_at = Instant::now();
+    let estimate = routed.peek.estimated_prompt_tokens();
+    let later_turn = routed.peek.may_be_later_turn(&routed.body);
     routed.exchange.note(|record| {
         record.sent_at = Some(sent_at);
         record.phase = Phase::Prefill;
         record.defaults = defaults;
         record.dropped = dropped;
+        record.prompt = Prompted {
+            estimate: (!routed.peek.has_images()).then_some(estimate),
+            later_turn,
+        };
     });
-    let expected = expected_prefill(&app, &told.engine, routed.peek.estimated_prompt_tokens());
+    let expected = expected_prefill(&app, &told, estimate);
     let mut held = Held {
         prefill: expected,
         exchange: Arc::clone(&routed.exchange),
@@ -134,7 +142,10 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         permit: Some(routed.permit),
     };
     // A long prompt on a slow engine takes what it takes.
-    let first_token = timeouts.first_token.max(expected * 3);
+    let first_token = timeouts
+        .first_token
+        .max(expected.saturating_mul(3))
+        .min(LONGEST);
     let budget = match shape {
         Shape::Whole => timeouts.response,
         Shape::Stream(_) | Shape::Aggregate(_) => first_token,
@@ -188,10 +199,11 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
 }
 
 /// How long the prompt is predicted to take.
-fn expected_prefill(app: &App, engine: &str, prompt_tokens: u64) -> Duration {
+fn expected_prefill(app: &App, told: &Told, estimate: u64) -> Duration {
     let view = app.router.view();
-    let device = view.engine(engine).map_or(Device::Cpu, |e| e.device);
-    Duration::from_secs(prompt_tokens / predict::prefill_rate(device).max(1))
+    view.engine(&told.engine).map_or(Duration::ZERO, |engine| {
+        predict::prefill(&view.learned, engine, &told.model, estimate).time
+    })
 }
 
 /// Status and form of an answer; anything but a success is read and told in one form.
@@ -246,78 +258,6 @@ fn is_stream(kind: EngineKind, response: &http::Response<Incoming>) -> Result<()
         format!("the engine answered {content_type:.60} instead of an event stream"),
     )
     .upstream(UpstreamError::BadSse))
-}
-
-/// Usage and hidden errors of an answer that is one JSON.
-fn read_whole(kind: EngineKind, exchange: &Exchange, whole: &Bytes) -> Result<(), Error> {
-    // Most answers hold no such word, and their tree is never needed.
-    if memchr::memmem::find(whole, b"\"error\"").is_some()
-        && let Some(error) = error_in_success(kind, whole)
-    {
-        return Err(error);
-    }
-    let answer: Answer = serde_json::from_slice(whole).map_err(|_| {
-        Error::new(
-            Kind::EngineError,
-            "the engine's answer is not the JSON of a chat completion",
-        )
-        .upstream(UpstreamError::BadJson)
-    })?;
-    if answer.choices.is_empty() {
-        return Err(Error::new(
-            Kind::EngineError,
-            "the engine's answer has no choices; LM Studio gives such a one when the prompt is \
-             longer than its context",
-        )
-        .upstream(UpstreamError::BadJson));
-    }
-    if let Some(usage) = answer.usage {
-        exchange.note(|record| {
-            record.usage = Some(Usage {
-                prompt: usage.prompt_tokens,
-                completion: usage.completion_tokens,
-                cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
-                reasoning: usage
-                    .completion_tokens_details
-                    .and_then(|d| d.reasoning_tokens),
-            });
-        });
-    }
-    Ok(())
-}
-
-/// What is read of a whole answer; the rest passes unseen.
-#[derive(serde::Deserialize)]
-struct Answer {
-    /// Present in every chat completion.
-    choices: Vec<serde::de::IgnoredAny>,
-    #[serde(default)]
-    usage: Option<Counts>,
-}
-
-/// Its token counts; details as OpenAI's API and LM Studio 0.4 name them.
-#[derive(serde::Deserialize)]
-struct Counts {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(serde::Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(serde::Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
 }
 
 fn no_headers(shape: &Shape) -> Error {
@@ -422,7 +362,7 @@ impl Watch for Account {
             record.stream_bytes = bytes;
             record.stream_flushes = flushes;
             match end {
-                End::Complete => {}
+                End::Complete => record.answered_at = Some(Instant::now()),
                 End::Failed(kind) => {
                     record.error = Some(kind);
                 }

@@ -7,6 +7,8 @@ pub mod listing;
 mod names;
 mod order;
 mod rules;
+mod small;
+mod standby;
 pub mod sticky;
 #[cfg(test)]
 mod tests;
@@ -14,8 +16,9 @@ mod unknown;
 mod virtuals;
 
 pub use listing::{Listed, listing};
+pub use standby::standby;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use crucible_config::checked::Config;
 use serde::Serialize;
@@ -25,7 +28,7 @@ use self::{
     order::append,
     sticky::Place,
 };
-use crate::{demand::Demand, refusal::Refusal, view::View};
+use crate::{demand::Demand, predict::Prediction, refusal::Refusal, view::View};
 
 /// Why a candidate was chosen. The same word stands in header, log, metric and `explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -57,7 +60,7 @@ pub enum Reason {
     Capability,
     /// A configured `fallback`.
     Fallback,
-    /// A configured `fallback`, because the wait was too long.
+    /// A configured `fallback` or `small_model`, because the place of the first choice is busy.
     Overload,
 }
 
@@ -117,7 +120,7 @@ pub struct Candidate {
     /// Why it stands here.
     pub reason: Reason,
     /// Expected time to first token, queue and load included.
-    pub predicted_first_token: Option<Duration>,
+    pub predicted_first_token: Option<Prediction>,
 }
 
 /// The ordered candidates for a request; never empty.
@@ -190,7 +193,7 @@ pub fn plan(
             engine: hit.engine.name.clone(),
             model: hit.model.id.clone(),
             reason: hit.reason,
-            predicted_first_token: Some(scope.predicted(hit)),
+            predicted_first_token: Some(scope.prediction(hit)),
         })
         .collect();
     Ok(Plan { candidates })

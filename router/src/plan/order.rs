@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelInfo, ModelKind},
+    predict,
     refusal::Refusal,
     view::{Breaker, EngineView, Health},
 };
@@ -104,19 +105,17 @@ impl<'a> Scope<'a> {
     }
 
     /// The request fits the longest context of the model, as far as that is known.
-    pub(super) fn fits(&self, model: &ModelInfo) -> bool {
-        // Far beyond any context the sum of both might overflow.
-        let needed = if self.demand.prompt_tokens > u64::MAX / 2 {
-            u64::MAX
-        } else {
-            self.demand.context_needed()
-        };
-        model.max_context.is_none_or(|most| needed <= most)
+    pub(super) fn fits(&self, hit: &Hit<'_>) -> bool {
+        let (engine, model) = (&hit.engine.name, &hit.model.id);
+        let estimate = self.demand.prompt_tokens;
+        let tokens = predict::prompt_tokens(&self.view.learned, engine, model, estimate);
+        let needed = self.demand.context_for(tokens);
+        hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
     /// Up, and known to lack nothing.
     pub(super) fn can_answer(&self, hit: &Hit<'_>) -> bool {
-        is_available(hit.engine) && self.lacks(hit.model).is_none() && self.fits(hit.model)
+        is_available(hit.engine) && self.lacks(hit.model).is_none() && self.fits(hit)
     }
 
     /// The hits that can answer now. A single one left by the others' lack of a capability says so.
@@ -142,8 +141,8 @@ impl<'a> Scope<'a> {
             return Err(self.no_engine(Some(down.join(", "))));
         }
         hits.retain(|hit| is_available(hit.engine));
-        if hits.iter().any(|hit| self.fits(hit.model)) {
-            hits.retain(|hit| self.fits(hit.model));
+        if hits.iter().any(|hit| self.fits(hit)) {
+            hits.retain(|hit| self.fits(hit));
         }
         if let [only] = hits.as_mut_slice()
             && answering > 1

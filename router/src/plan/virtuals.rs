@@ -4,7 +4,8 @@
 //! the GPU, then any; `quality` an engine of the other pool, then any; `auto` is all of them.
 //!
 //! What decides, in order: a configured rule; for `auto` the place of the earlier turns, then a
-//! built-in word rule, then the prediction; for the others their order.
+//! built-in word rule, then the prediction; for the others their order. A small request may leave a
+//! busy GPU to others (`small_model`).
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -17,7 +18,11 @@ use super::{
     rules,
     sticky::Place,
 };
-use crate::{catalog::ModelKind, predict, refusal::Refusal};
+use crate::{
+    catalog::ModelKind,
+    predict::{self, Prediction},
+    refusal::Refusal,
+};
 
 // === impl Scope ===
 
@@ -41,6 +46,7 @@ impl<'a> Scope<'a> {
         if name.eq_ignore_ascii_case("auto") {
             self.decide_auto(&mut hits, sticky);
         }
+        self.spare_the_gpu(&mut hits);
         Ok(hits)
     }
 
@@ -151,7 +157,7 @@ impl<'a> Scope<'a> {
             let settings = self.config.model_settings(&engine.name, &model.id);
             (
                 engine.device == Device::Cpu,
-                self.lacks(model).is_some() || !self.fits(model),
+                self.lacks(model).is_some() || !self.fits(hit),
                 !is_held(engine, model),
                 !settings.is_some_and(|block| block.pin),
                 stem(&model.id).to_lowercase(),
@@ -234,7 +240,13 @@ impl<'a> Scope<'a> {
     }
 
     /// Expected time to first token.
-    pub(super) fn predicted(&self, hit: &Hit<'_>) -> Duration {
-        predict::first_token(hit.engine, hit.model, self.demand.prompt_tokens)
+    fn predicted(&self, hit: &Hit<'_>) -> Duration {
+        self.prediction(hit).total()
+    }
+
+    /// The same with its parts.
+    pub(super) fn prediction(&self, hit: &Hit<'_>) -> Prediction {
+        let estimate = self.demand.prompt_tokens;
+        predict::first_token(&self.view.learned, hit.engine, hit.model, estimate)
     }
 }

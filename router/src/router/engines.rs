@@ -10,9 +10,10 @@ use crate::{
     catalog::{ModelKind, ResidentInfo},
     demand::Demand,
     engine::{Engine, tuple},
-    event::{Event, LoadTrigger, Observer},
+    event::{Event, LoadOutcome, LoadTrigger, Observer},
     fleet::{EngineStatus, Fleet},
     plan::Candidate,
+    predict::{self, Learned, Predictor},
     scheduler::{
         actor::Engines,
         types::{Arrival, Facts},
@@ -23,6 +24,7 @@ use crate::{
 pub(super) struct FleetEngines {
     fleet: Fleet,
     config: Source,
+    predictor: Arc<Predictor>,
     observer: Arc<dyn Observer>,
 }
 
@@ -64,6 +66,7 @@ fn facts(config: &Config, engine: &EngineStatus) -> Facts {
 pub(super) fn arrival(
     config: &Config,
     engine: &EngineStatus,
+    learned: &Learned,
     candidate: &Candidate,
     demand: &Demand,
 ) -> Arrival {
@@ -73,6 +76,8 @@ pub(super) fn arrival(
     let wanted = config
         .context_for(&engine.config, &candidate.model, demand.key.as_deref())
         .value;
+    let (name, id) = (&candidate.engine, &candidate.model);
+    let tokens = predict::prompt_tokens(learned, name, id, demand.prompt_tokens);
     let base = max.map_or(wanted, |max| wanted.min(max.max(1)));
     Arrival {
         ticket: 0,
@@ -80,7 +85,7 @@ pub(super) fn arrival(
         engine: Arc::clone(&candidate.engine),
         model: Arc::clone(&candidate.model),
         kind: demand.kind,
-        need: demand.context_needed(),
+        need: demand.context_for(tokens),
         base,
         cap: config.context.max.min(max.unwrap_or(u64::MAX)).max(base),
         fit: settings.and_then(|m| m.fit).unwrap_or(config.context.fit),
@@ -149,10 +154,16 @@ fn describe(engine: &EngineStatus) -> EngineView {
 // === impl FleetEngines ===
 
 impl FleetEngines {
-    pub(super) fn new(fleet: Fleet, config: Source, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(
+        fleet: Fleet,
+        config: Source,
+        predictor: Arc<Predictor>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         Self {
             fleet,
             config,
+            predictor,
             observer,
         }
     }
@@ -174,6 +185,7 @@ impl Engines for FleetEngines {
         View {
             engines: fleet.engines.iter().map(describe).collect(),
             settled: fleet.settled,
+            learned: self.predictor.learned(),
             ..View::default()
         }
     }
@@ -194,6 +206,16 @@ impl Engines for FleetEngines {
     }
 
     fn tell(&self, event: &Event) {
+        if let Event::Load {
+            engine,
+            model,
+            outcome: LoadOutcome::Ok,
+            took,
+            ..
+        } = event
+        {
+            self.predictor.loaded(engine, model, *took);
+        }
         self.observer.observe(event);
     }
 }
@@ -262,6 +284,7 @@ mod tests {
         let arrival = arrival(
             &config,
             &status(&config, Manage::Models),
+            &Learned::default(),
             &candidate,
             &demand,
         );

@@ -16,7 +16,7 @@ use crate::{
     dialect::engine_error::engine_error,
     error::{Error, Kind},
     metrics::UpstreamError,
-    relay::transcode::{Progress, Transcode, Usage},
+    relay::transcode::{Progress, Timing, Transcode, Usage},
 };
 
 /// A stream of `/api/chat` as `chat.completion.chunk` events.
@@ -63,7 +63,11 @@ struct Item<'a> {
     #[serde(default)]
     prompt_eval_count: Option<u64>,
     #[serde(default)]
+    prompt_eval_duration: Option<u64>,
+    #[serde(default)]
     eval_count: Option<u64>,
+    #[serde(default)]
+    eval_duration: Option<u64>,
     #[serde(borrow, default)]
     logprobs: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -384,6 +388,10 @@ impl Item<'_> {
             completion: self.eval_count.unwrap_or(0),
             cached: None,
             reasoning: None,
+            timing: Timing::of_ollama(
+                (self.prompt_eval_count, self.prompt_eval_duration),
+                (self.eval_count, self.eval_duration),
+            ),
         }
     }
 

@@ -183,7 +183,9 @@ fn auto_avoids_a_first_token_beyond_the_budget() {
     let plan_long = plan(&both, &long, &config(""), None).unwrap();
     assert_eq!(first(&plan_long), ("gpu", "a", Reason::Predicted));
     assert_eq!(
-        plan_long.candidates[0].predicted_first_token,
+        plan_long.candidates[0]
+            .predicted_first_token
+            .map(|p| p.total()),
         Some(Duration::from_secs(11))
     );
     assert_eq!(

@@ -1,0 +1,131 @@
+//! The predictor's file: JSON with a version, read with suspicion.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::rates::{Estimate, Learned, OfEngine, Rates};
+
+/// Its name in `state_dir`.
+pub(super) const NAME: &str = "predictor.json";
+/// Another version is not read.
+const VERSION: u64 = 1;
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    version: u64,
+    engines: BTreeMap<String, EngineForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EngineForm {
+    #[serde(default)]
+    service_s: Estimate,
+    #[serde(default)]
+    models: BTreeMap<String, Rates>,
+}
+
+/// The text of the file.
+pub(super) fn write(learned: &Learned) -> String {
+    let engines = learned.engines.iter().map(|(name, engine)| {
+        let models = engine.models.iter();
+        let form = EngineForm {
+            service_s: engine.service_s,
+            models: models.map(|(m, rates)| (m.to_string(), *rates)).collect(),
+        };
+        (name.to_string(), form)
+    });
+    let form = Form {
+        version: VERSION,
+        engines: engines.collect(),
+    };
+    // Maps with text keys and finite numbers always have a JSON form.
+    serde_json::to_string_pretty(&form).unwrap_or_default()
+}
+
+/// What the file says; an error says in words why it is not read.
+pub(super) fn read(text: &str) -> Result<Learned, String> {
+    let broken = |error: serde_json::Error| format!("it is no predictor's file ({error})");
+    let Version { version } = serde_json::from_str(text).map_err(broken)?;
+    if version != VERSION {
+        return Err(format!(
+            "it has version {version}, this Crucible reads version {VERSION}"
+        ));
+    }
+    let form: Form = serde_json::from_str(text).map_err(broken)?;
+    let engines = form.engines.into_iter().map(|(name, engine)| {
+        let models = engine.models.into_iter();
+        let of_engine = OfEngine {
+            service_s: sound(engine.service_s),
+            models: models
+                .map(|(model, rates)| (Arc::from(model), rates.sound()))
+                .collect(),
+        };
+        (Arc::from(name), of_engine)
+    });
+    Ok(Learned {
+        engines: engines.collect(),
+    })
+}
+
+/// A number that no measurement gives is none.
+fn sound(estimate: Estimate) -> Estimate {
+    if estimate.is_sound() {
+        estimate
+    } else {
+        Estimate::default()
+    }
+}
+
+// === impl Rates ===
+
+impl Rates {
+    fn sound(self) -> Self {
+        Self {
+            prompt_per_s: sound(self.prompt_per_s),
+            output_per_s: sound(self.output_per_s),
+            load_s: sound(self.load_s),
+            bytes_per_token: sound(self.bytes_per_token),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let estimate = Estimate {
+            mean: 12.5,
+            samples: 4,
+        };
+        let rates = Rates {
+            load_s: estimate,
+            ..Rates::default()
+        };
+        let mut learned = Learned::default();
+        let engine = learned.engines.entry("e".into()).or_default();
+        engine.service_s = estimate;
+        engine.models.insert("a/b:c".into(), rates);
+        assert_eq!(read(&write(&learned)), Ok(learned));
+    }
+
+    #[test]
+    fn broken_foreign_and_impossible_files_are_not_believed() {
+        for text in ["", "{", "[]", "{\"version\":1}", "{\"version\":\"1\"}"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let newer = read("{\"version\":2,\"shape\":\"new\"}").unwrap_err();
+        assert!(newer.contains("version 2"), "{newer}");
+        let odd = "{\"version\":1,\"engines\":{\"e\":{\"models\":{\"m\":\
+                   {\"load_s\":{\"mean\":-3.0,\"samples\":9}}}}}}";
+        let learned = read(odd).unwrap();
+        assert_eq!(learned.rates("e", "m"), Some(&Rates::default()));
+    }
+}

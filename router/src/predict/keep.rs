@@ -1,0 +1,176 @@
+//! The owner of what was learned: readers take a snapshot, one task writes the file.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use crucible_config::checked::Device;
+use tempfile::NamedTempFile;
+use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Learned, Sample, file};
+
+/// Between two writes of the file.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+
+/// What was learned, and where it is kept.
+pub(crate) struct Predictor {
+    learned: ArcSwap<Learned>,
+    folder: PathBuf,
+    unsaved: AtomicBool,
+    changed: Notify,
+    /// The folder could not be written, and that was told.
+    told: AtomicBool,
+}
+
+// === impl Predictor ===
+
+impl Predictor {
+    /// With what the folder's file says; one that cannot be read is told and begun afresh.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let path = folder.join(file::NAME);
+        let found = match std::fs::read_to_string(&path) {
+            Ok(text) => file::read(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Learned::default()),
+            Err(error) => Err(error.to_string()),
+        };
+        let learned = found.unwrap_or_else(|why| {
+            let path = path.display();
+            tracing::warn!(%path, "the predictor starts afresh: {why}");
+            Learned::default()
+        });
+        Self {
+            learned: ArcSwap::from_pointee(learned),
+            folder: folder.to_owned(),
+            unsaved: AtomicBool::new(false),
+            changed: Notify::new(),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// As of now.
+    pub(crate) fn learned(&self) -> Arc<Learned> {
+        self.learned.load_full()
+    }
+
+    /// Takes one answer.
+    pub(crate) fn learn(&self, sample: &Sample, device: Device) {
+        self.change(|learned| learned.learn(sample, device));
+    }
+
+    /// Takes one load.
+    pub(crate) fn loaded(&self, engine: &Arc<str>, model: &Arc<str>, took: Duration) {
+        self.change(|learned| learned.loaded(engine, model, took));
+    }
+
+    fn change(&self, change: impl Fn(&mut Learned)) {
+        self.learned.rcu(|old| {
+            let mut new = Learned::clone(old);
+            change(&mut new);
+            new
+        });
+        self.unsaved.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Writes the file after changes, and once more at the end.
+    pub(crate) async fn keep(self: Arc<Self>, cancel: CancellationToken) {
+        let changes = async {
+            loop {
+                self.changed.notified().await;
+                sleep(WRITE_EVERY).await;
+                self.save().await;
+            }
+        };
+        cancel.run_until_cancelled(changes).await;
+        self.save().await;
+    }
+
+    async fn save(self: &Arc<Self>) {
+        if !self.unsaved.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let this = Arc::clone(self);
+        let written = spawn_blocking(move || this.write()).await;
+        let error = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            tracing::warn!(
+                %folder,
+                "what was measured is lost at the next start, state_dir cannot be written: {error}"
+            );
+        }
+    }
+
+    /// A reader sees the old file or the new one, never half of it.
+    fn write(&self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let mut new = NamedTempFile::new_in(&self.folder)?;
+        new.write_all(file::write(&self.learned()).as_bytes())?;
+        new.persist(self.folder.join(file::NAME))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Sample {
+        Sample {
+            engine: "e".into(),
+            model: "m".into(),
+            estimate: None,
+            prompt_tokens: None,
+            prompt: None,
+            cache_unknown: false,
+            output: None,
+            service: Duration::from_secs(2),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_written_after_a_while_and_at_the_end_and_read_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let predictor = Arc::new(Predictor::open(&state));
+        let cancel = CancellationToken::new();
+        let task = tokio::task::LocalSet::new();
+        task.run_until(async {
+            let keeping = tokio::task::spawn_local(Arc::clone(&predictor).keep(cancel.clone()));
+            predictor.learn(&answer(), Device::Cpu);
+            sleep(WRITE_EVERY / 2).await;
+            assert!(!state.join(file::NAME).exists());
+            sleep(WRITE_EVERY).await;
+            predictor.learn(&answer(), Device::Cpu);
+            cancel.cancel();
+            keeping.await.unwrap();
+        })
+        .await;
+        let again = Predictor::open(&state).learned();
+        assert_eq!(again, predictor.learned());
+        assert_eq!(again.service("e").unwrap().samples, 2);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_no_error() {
+        let file = NamedTempFile::new().unwrap();
+        let predictor = Arc::new(Predictor::open(&file.path().join("below-a-file")));
+        predictor.learn(&answer(), Device::Cpu);
+        predictor.save().await;
+        assert!(predictor.told.load(Ordering::Relaxed));
+        assert_eq!(predictor.learned().service("e").unwrap().samples, 1);
+    }
+}
