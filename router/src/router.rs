@@ -35,7 +35,7 @@ use crate::{
     view::{Breaker, View},
 };
 
-mod engines;
+pub(crate) mod engines;
 
 /// For everything that the end of Crucible does to engines.
 const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
