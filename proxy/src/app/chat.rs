@@ -182,6 +182,9 @@ async fn attempt(planned: &Planned, candidate: &Candidate) -> Result<Response, E
         record.sent_at = None;
         record.first_token_at = None;
         record.queued_at.get_or_insert_with(Instant::now);
+        record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
+        record.class = planned.demand.class;
+        record.prompt_tokens = planned.demand.prompt_tokens;
     });
     let permit = app.router.acquire(candidate, &planned.demand).await?;
     exchange.note(|record| {
