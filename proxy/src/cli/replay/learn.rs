@@ -10,8 +10,10 @@ use crucible_router::{
 
 use crate::events::{Line, LoadLine, Place, RequestLine};
 
-/// For an unload: it is not logged, and short.
+/// The longest that an unload counts; it is not logged.
 const UNLOAD: Duration = Duration::from_secs(1);
+/// A load takes so many times as long as an unload.
+const LOAD_TO_UNLOAD: u32 = 10;
 /// How long a request holds its permit where none of its model ever had one.
 const UNKNOWN: Duration = Duration::from_secs(5);
 /// nginx's number for a client that left.
@@ -134,7 +136,9 @@ fn engines(places: Places<'_>) -> Vec<Engine> {
             prefill: predict::prefill_rate(place.device),
             generation: predict::generation_rate(place.device),
         };
+        let unload = UNLOAD.min(load / LOAD_TO_UNLOAD);
         if let Some(known) = engines.iter_mut().find(|e| *e.name == *engine) {
+            known.unload = known.unload.max(unload);
             known.models.push(model);
             continue;
         }
@@ -143,7 +147,7 @@ fn engines(places: Places<'_>) -> Vec<Engine> {
             kind: place.engine_kind,
             device: place.device,
             pool: Arc::clone(&place.pool),
-            unload: UNLOAD,
+            unload,
             models: vec![model],
         });
     }
