@@ -25,5 +25,6 @@ mod queue;
 mod real;
 mod reload;
 mod replay;
+mod scheduler;
 mod shutdown;
 mod streaming;
