@@ -334,6 +334,10 @@ pub struct Log {
     pub format: LogFormat,
     /// `tracing` filter, for example `info` or `crucible=debug`.
     pub level: String,
+    /// Whether the event log is kept in `state_dir`.
+    pub events: bool,
+    /// Most bytes of the event log on disk; 10 MB.
+    pub events_size: u64,
 }
 
 /// Format of log lines on stderr.

@@ -537,6 +537,18 @@ const LOG: &[Key] = &[
         "info",
         "Filter, for example `info` or `crucible=debug`. Needs a restart.",
     ),
+    key(
+        "events",
+        Kind::Boolean,
+        "true",
+        "Whether `state_dir` keeps a log of requests and loads for `crucible replay`, without prompts. Needs a restart.",
+    ),
+    key(
+        "events_size",
+        BYTES,
+        "10MB",
+        "Most that this event log takes on disk; the older half is dropped. Needs a restart.",
+    ),
 ];
 
 const GUARD: &[Key] = &[key(

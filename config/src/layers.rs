@@ -10,6 +10,7 @@ use crate::{
     checked::{Config, ProfileName},
     keys::{self, Shape},
     kind::{self, Kind, Value},
+    overrides,
     problem::Problems,
     settings::{self, Layer, Origin, Report, Settings},
     show::{Origins, Shown, shown},
@@ -23,6 +24,8 @@ pub struct Flags {
     pub listen: Vec<String>,
     /// `--engine NAME=KIND@URL`; adds an engine, or changes kind and address of one.
     pub engines: Vec<String>,
+    /// `--set KEY=VALUE`; above everything else.
+    pub set: Vec<String>,
 }
 
 /// Everything from which a configuration is made.
@@ -82,6 +85,7 @@ pub(crate) fn load_text(
     };
     read_environment(environment, &mut settings, &mut report);
     read_flags(flags, &mut settings, &mut report);
+    overrides::apply(&flags.set, "--set", &mut settings, &mut report);
     let profile = fill_profile(&mut settings);
     let config = check::check(&mut settings, profile, folder.as_deref(), &mut report);
     let problems = report.finish();

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod layers;
 pub mod live;
 mod lookup;
+mod overrides;
 pub mod problem;
 pub mod reference;
 pub mod schema;

@@ -60,6 +60,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("state_dir", old.state_dir != new.state_dir),
         ("log.format", old.log.format != new.log.format),
         ("log.level", old.log.level != new.log.level),
+        ("log.events", old.log.events != new.log.events),
+        (
+            "log.events_size",
+            old.log.events_size != new.log.events_size,
+        ),
         (
             "limits.connections",
             old.limits.connections != new.limits.connections,

@@ -304,6 +304,7 @@ fn higher_layers_win_and_keep_their_origin() {
     sources.flags = Flags {
         listen: vec!["127.0.0.1:0".into()],
         engines: vec!["x=ollama@http://127.0.0.1:5".into()],
+        set: Vec::new(),
     };
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.timeouts.idle.as_secs(), 45);

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::{self, App},
+    events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
     server::{Bounds, Listener},
@@ -89,17 +90,25 @@ impl Instance {
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
+        let (events, writer) = events::configured(&current);
         let source = config.clone();
+        let observer = Told {
+            observer: metrics.clone(),
+            events: events.clone(),
+        };
         let router = Router::start(
             Arc::new(move || source.current()),
             config.subscribe(),
             discovery::places(Path::new("/")),
-            Arc::new(metrics.clone()),
+            Arc::new(observer),
             &background,
             router_cancel.clone(),
         )
         .map_err(io::Error::other)?;
         router.remember(&background, router_cancel.clone());
+        if let Some(writer) = writer {
+            background.spawn(writer.run(router.clone(), router_cancel.clone()));
+        }
         let app = App::new(
             config.clone(),
             router,
@@ -107,6 +116,7 @@ impl Instance {
             Upstream::new(current.timeouts.connect),
             stop.clone(),
             ending,
+            events,
         );
         let service = app::edge(&app);
         for listener in listeners {

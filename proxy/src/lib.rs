@@ -12,6 +12,7 @@ mod demand;
 pub mod dialect;
 pub mod embedded;
 pub mod error;
+mod events;
 pub mod guard;
 pub mod instance;
 pub mod metrics;

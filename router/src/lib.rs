@@ -16,6 +16,7 @@ pub mod permit;
 pub mod plan;
 pub mod predict;
 pub mod refusal;
+pub mod replay;
 pub mod router;
 pub mod scheduler;
 pub mod versions;

@@ -36,7 +36,7 @@ use crate::{
     view::{Breaker, View},
 };
 
-mod engines;
+pub(crate) mod engines;
 mod learning;
 mod waits;
 

@@ -26,5 +26,7 @@ mod prometheus;
 mod queue;
 mod real;
 mod reload;
+mod replay;
+mod scheduler;
 mod shutdown;
 mod streaming;

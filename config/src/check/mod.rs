@@ -199,7 +199,12 @@ fn log(settings: &Settings, report: &mut Report) -> Log {
         Some("json") => LogFormat::Json,
         _ => LogFormat::Text,
     };
-    Log { format, level }
+    Log {
+        format,
+        level,
+        events: settings.flag("log.events"),
+        events_size: settings.integer("log.events_size").unwrap_or_default(),
+    }
 }
 
 /// Sampling defaults below a table.

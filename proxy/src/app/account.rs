@@ -171,6 +171,10 @@ impl Drop for Account {
         let now = Instant::now();
         let record = self.exchange.record();
         self.count(&record, now);
+        let status = record.status.unwrap_or_else(client_closed).as_u16();
+        self.app
+            .events
+            .request(&self.exchange, &record, status, now);
         self.log(&record, now);
         if let Some(sample) = sample::of(&record) {
             self.app.router.learn(&sample);

@@ -187,7 +187,7 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
 async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error>) {
     let candidates = &planned.plan.candidates;
     let candidate = &candidates[at];
-    tried(&planned.exchange, candidate);
+    tried(planned, candidate);
     let next = candidates.get(at + 1);
     let spared = next.filter(|_| candidate.reason == Reason::Overload);
     match overflow::seat(planned, at).await {
@@ -202,7 +202,7 @@ async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error
                 candidate.engine,
                 candidate.model,
             );
-            tried(&planned.exchange, &instead);
+            tried(planned, &instead);
             (used, send(planned, &instead, Some(candidate), permit).await)
         }
         Ok(Seat { permit, .. }) => (at, send(planned, candidate, spared, permit).await),
@@ -210,8 +210,8 @@ async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error
 }
 
 /// Notes who is asked now.
-fn tried(exchange: &Exchange, candidate: &Candidate) {
-    exchange.note(|record| {
+fn tried(planned: &Planned, candidate: &Candidate) {
+    planned.exchange.note(|record| {
         record.engine = Some(Arc::clone(&candidate.engine));
         record.model = Some(Arc::clone(&candidate.model));
         record.reason = Some(candidate.reason);
@@ -223,6 +223,9 @@ fn tried(exchange: &Exchange, candidate: &Candidate) {
         record.first_token_at = None;
         record.predicted = candidate.predicted_first_token.map(|p| p.total());
         record.queued_at.get_or_insert_with(Instant::now);
+        record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
+        record.class = planned.demand.class;
+        record.prompt_tokens = planned.demand.prompt_tokens;
     });
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crucible_config::checked::Class;
 use crucible_router::plan::Reason;
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -41,6 +42,11 @@ pub(crate) struct Record {
     pub(crate) model: Option<Arc<str>>,
     pub(crate) reason: Option<Reason>,
     pub(crate) stream: bool,
+    /// Name of its key.
+    pub(crate) client: Option<Arc<str>>,
+    pub(crate) class: Class,
+    /// Estimated.
+    pub(crate) prompt_tokens: u64,
     pub(crate) phase: Phase,
     pub(crate) status: Option<StatusCode>,
     pub(crate) error: Option<Kind>,

@@ -36,6 +36,7 @@ use self::exchange::InFlight;
 use crate::{
     admin,
     error::{Error, Kind},
+    events::Events,
     guard::{self, Facts, OwnName},
     metrics::Metrics,
     relay::{prefill::Prefills, upstream::Upstream},
@@ -62,19 +63,21 @@ pub struct Shared {
     pub(crate) own_name: OwnName,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) prefills: Prefills,
+    pub(crate) events: Events,
 }
 
 // === impl App ===
 
 impl App {
     /// Puts the parts together.
-    pub fn new(
+    pub(crate) fn new(
         config: Live,
         router: Router,
         metrics: Metrics,
         upstream: Upstream,
         draining: CancellationToken,
         ending: CancellationToken,
+        events: Events,
     ) -> Self {
         Self(Arc::new(Shared {
             config,
@@ -86,6 +89,7 @@ impl App {
             own_name: OwnName::read(),
             in_flight: Arc::default(),
             prefills: Prefills::default(),
+            events,
         }))
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod key;
 mod models;
 mod output;
+mod replay;
 mod serve;
 mod sources;
 mod try_out;
@@ -67,6 +68,8 @@ enum Command {
     Explain(ExplainArgs),
     /// List the 39 settings; with their states if an instance is running
     Tunings(Output),
+    /// Tell what the logged requests would have met under other settings; nothing is sent
+    Replay(replay::ReplayArgs),
     /// Client keys
     Key {
         #[command(subcommand)]
@@ -172,6 +175,7 @@ impl Cli {
             Some(Command::Models(output)) => models::run(&common, output.json),
             Some(Command::Explain(args)) => explain::run(&common, &args),
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
+            Some(Command::Replay(args)) => replay::run(&common, &args),
             Some(Command::Key {
                 command: KeyCommand::New { name },
             }) => key::run(&name),

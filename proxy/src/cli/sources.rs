@@ -14,6 +14,7 @@ pub(super) fn sources(common: &Common, serve: &ServeArgs) -> Sources {
         Flags {
             listen: serve.listen.clone(),
             engines: serve.engine.clone(),
+            set: Vec::new(),
         },
     )
 }

@@ -70,16 +70,16 @@ pub struct Prediction {
     pub prompt_tokens: u64,
 }
 
-/// Prompt tokens per second.
-const fn prompt_prior(device: Device) -> u64 {
+/// Prompt tokens per second, where none were measured.
+pub const fn prompt_prior(device: Device) -> u64 {
     match device {
         Device::Cpu => 60,
         Device::Gpu | Device::Auto => 1000,
     }
 }
 
-/// Generated tokens per second.
-const fn output_prior(device: Device) -> u64 {
+/// Generated tokens per second, where none were measured.
+pub const fn output_prior(device: Device) -> u64 {
     match device {
         Device::Cpu => 8,
         Device::Gpu | Device::Auto => 40,
@@ -94,12 +94,15 @@ const fn load_prior(device: Device) -> u64 {
     }
 }
 
+/// How long a load takes, where none was measured.
+pub fn load_time_prior(device: Device, size_bytes: Option<u64>) -> Duration {
+    let bytes = size_bytes.unwrap_or(UNKNOWN_SIZE);
+    Duration::from_millis(bytes / (load_prior(device) / 1000))
+}
+
 /// How long a load takes.
 pub fn load_time(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part {
-    let prior = || {
-        let bytes = model.size_bytes.unwrap_or(UNKNOWN_SIZE);
-        Duration::from_millis(bytes / (load_prior(engine.device) / 1000))
-    };
+    let prior = || load_time_prior(engine.device, model.size_bytes);
     let rates = learned.rates(&engine.name, &model.id);
     Part::of(rates.and_then(|r| r.load_s.settled_by(1)), seconds, prior)
 }

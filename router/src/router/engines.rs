@@ -33,7 +33,7 @@ fn load_control(engine: &EngineStatus) -> bool {
     engine.load_control && engine.config.manage != Manage::Observe
 }
 
-fn facts(config: &Config, engine: &EngineStatus) -> Facts {
+pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
     let name = &engine.config.name;
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
@@ -63,7 +63,7 @@ fn facts(config: &Config, engine: &EngineStatus) -> Facts {
 }
 
 /// What a request asks of the scheduler; ticket, trigger and deadline are the caller's.
-pub(super) fn arrival(
+pub(crate) fn arrival(
     config: &Config,
     engine: &EngineStatus,
     learned: &Learned,
@@ -105,7 +105,7 @@ pub(super) fn arrival(
 }
 
 /// Names no instance: a spawned engine has only one.
-pub(super) fn nothing() -> ResidentInfo {
+pub(crate) fn nothing() -> ResidentInfo {
     ResidentInfo {
         model: Arc::from(""),
         instance: Arc::from(""),

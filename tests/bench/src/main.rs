@@ -19,6 +19,7 @@ mod case;
 mod load;
 mod process;
 mod report;
+mod schedule;
 mod shape;
 mod stats;
 mod subject;
@@ -75,9 +76,11 @@ struct Cli {
     no_awake: bool,
 }
 
-/// Processes of their own, started by the run.
+/// Other things to do than the measurement.
 #[derive(Subcommand)]
 enum Part {
+    /// Simulate the load scheduler beside simple policies; prints a page of Markdown.
+    Schedule,
     /// The fake upstream.
     #[command(hide = true)]
     Upstream,
@@ -100,6 +103,10 @@ fn main() -> anyhow::Result<ExitCode> {
             Some(Part::Load { order }) => {
                 let sample = load::run(serde_json::from_str(order)?).await?;
                 println!("{}", serde_json::to_string(&sample)?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Part::Schedule) => {
+                print!("{}", schedule::page());
                 Ok(ExitCode::SUCCESS)
             }
             None => cli.measure().await,

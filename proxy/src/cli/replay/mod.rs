@@ -1,0 +1,166 @@
+//! `crucible replay`: what the requests of the event log would have met under other settings.
+//!
+//! Nothing is asked of an engine and nothing is changed: the log goes through the scheduler on a
+//! simulated clock.
+
+mod learn;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use crucible_config::{Config, layers};
+use crucible_router::{
+    replay::{Baseline, Machine, Order, Outcome, fewest_loads, simulate},
+    scheduler::state::Scheduler,
+};
+
+use self::learn::Learned;
+use super::{
+    Common, Failure, ServeArgs,
+    output::{complain, say},
+    sources,
+};
+use crate::events::{self, FILE, OLDER};
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// Event log to read [default: both files in `state_dir`]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// A setting to try, for example pool.gpu.budget=12GB; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    output: super::Output,
+}
+
+/// One way to serve the log.
+struct Run {
+    name: &'static str,
+    /// For people.
+    title: String,
+    outcome: Outcome,
+}
+
+/// All that is told.
+struct Replayed {
+    learned: Learned,
+    /// As logged, under the current settings, then under the changed ones, then simple policies.
+    runs: Vec<Run>,
+    fewest_loads: usize,
+    corrupt: usize,
+    dropped: u64,
+    set: Vec<String>,
+}
+
+pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<(), Failure> {
+    let current = config(common, &[])?;
+    let changed = match &args.set[..] {
+        [] => None,
+        set => Some(config(common, set)?),
+    };
+    let paths = match &args.log {
+        Some(path) => vec![path.clone()],
+        None => [OLDER, FILE]
+            .map(|name| current.state_dir.join(name))
+            .to_vec(),
+    };
+    let read = events::read(&paths).map_err(|unreadable| {
+        Failure::wrong(format!(
+            "{}: {}; `crucible serve` writes it while log.events is true, or name one with --log",
+            unreadable.path.display(),
+            unreadable.error
+        ))
+    })?;
+    let corrupt = read.corrupt;
+    let Some(learned) = Learned::of(&read.lines) else {
+        let path = paths.last().map(|p| p.display().to_string());
+        return Err(Failure::wrong(format!(
+            "{}: no request to replay among {} lines and {corrupt} that are no events; send some \
+             traffic through `crucible serve` first",
+            path.unwrap_or_default(),
+            read.lines.len(),
+        )));
+    };
+    if corrupt > 0 {
+        complain(&format!("{corrupt} lines are no events and were skipped"));
+    }
+    if read.dropped > 0 {
+        complain(&format!(
+            "{} events are missing: they came faster than the disk took them",
+            read.dropped
+        ));
+    }
+    let replayed = replay(learned, current, changed, &args.set);
+    let replayed = Replayed {
+        corrupt,
+        dropped: read.dropped,
+        ..replayed
+    };
+    say(&if args.output.json {
+        show::json(&replayed).to_string()
+    } else {
+        show::text(&replayed)
+    });
+    Ok(())
+}
+
+/// The configuration with these settings above everything.
+fn config(common: &Common, set: &[String]) -> Result<Config, Failure> {
+    let mut sources = sources::sources(common, &ServeArgs::default());
+    sources.flags.set = set.to_vec();
+    let loaded = layers::load(&sources).map_err(|problems| sources::broken(&problems))?;
+    if !loaded.warnings.0.is_empty() && set.is_empty() {
+        complain(&loaded.warnings.to_string());
+    }
+    Ok(loaded.config)
+}
+
+fn replay(learned: Learned, current: Config, changed: Option<Config>, set: &[String]) -> Replayed {
+    let trace = &learned.trace;
+    let machine = |config| Machine {
+        config,
+        engines: learned.engines.clone(),
+    };
+    let ours = |machine: &Machine| simulate(&mut Scheduler::default(), trace, machine);
+    let current = machine(current);
+    let mut runs = vec![
+        Run {
+            name: "logged",
+            title: "as it was".to_owned(),
+            outcome: learned.logged.clone(),
+        },
+        Run {
+            name: "current",
+            title: "replayed".to_owned(),
+            outcome: ours(&current),
+        },
+    ];
+    if let Some(changed) = changed {
+        runs.push(Run {
+            name: "changed",
+            title: set.join(" "),
+            outcome: ours(&machine(changed)),
+        });
+    }
+    let simple = [
+        (Order::Collate, "collate", "by model"),
+        (Order::Strict, "first_come", "in order"),
+    ];
+    for (order, name, title) in simple {
+        runs.push(Run {
+            name,
+            title: title.to_owned(),
+            outcome: simulate(&mut Baseline::new(order, &current), trace, &current),
+        });
+    }
+    Replayed {
+        fewest_loads: fewest_loads(trace, &current),
+        runs,
+        corrupt: 0,
+        dropped: 0,
+        set: set.to_vec(),
+        learned,
+    }
+}

@@ -1,0 +1,163 @@
+//! The event log: what was asked, waited for and loaded, in `state_dir`, for `crucible replay`.
+//!
+//! JSON lines without prompts, answers or keys; two files that together stay under
+//! `log.events_size`. One task writes; a request only puts a line into a bounded channel, and what
+//! does not fit is dropped and counted in the log itself.
+
+mod line;
+mod read;
+mod write;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use crucible_config::Config;
+use crucible_router::event::{Event, LoadOutcome, LoadTrigger, Observer};
+use tokio::{sync::mpsc, time::Instant};
+
+use self::write::Writer;
+pub(crate) use self::{
+    line::{Line, LoadLine, Place, RequestLine},
+    read::read,
+};
+use crate::app::exchange::{Exchange, Record};
+
+/// The newer file in `state_dir`.
+pub(crate) const FILE: &str = "events.jsonl";
+/// The older one.
+pub(crate) const OLDER: &str = "events.1.jsonl";
+
+/// Lines that may wait for the disk.
+const WAITING: usize = 1024;
+
+/// Where events go; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events(Option<Open>);
+
+#[derive(Clone, Debug)]
+struct Open {
+    lines: mpsc::Sender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Tells an observer and the event log.
+pub(crate) struct Told<O> {
+    pub(crate) observer: O,
+    pub(crate) events: Events,
+}
+
+/// The log as configured, and the task that writes it; none where it is off.
+pub(crate) fn configured(config: &Config) -> (Events, Option<Writer>) {
+    if !config.log.events {
+        return (Events::default(), None);
+    }
+    let (events, writer) = Writer::new(&config.state_dir, config.log.events_size);
+    (events, Some(writer))
+}
+
+/// Milliseconds since 1970.
+fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl Events ===
+
+impl Events {
+    /// A log and its end for the task that writes it.
+    fn open() -> (Self, mpsc::Receiver<Line>, Arc<AtomicU64>) {
+        let (lines, end) = mpsc::channel(WAITING);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let open = Open {
+            lines,
+            dropped: Arc::clone(&dropped),
+        };
+        (Self(Some(open)), end, dropped)
+    }
+
+    fn put(&self, line: impl FnOnce() -> Line) {
+        let Some(open) = &self.0 else { return };
+        if open.lines.try_send(line()).is_err() {
+            open.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request that came as far as the queue, at its end.
+    pub(crate) fn request(&self, exchange: &Exchange, record: &Record, status: u16, now: Instant) {
+        let (Some(queued), Some(engine), Some(model)) =
+            (record.queued_at, &record.engine, &record.model)
+        else {
+            return;
+        };
+        self.put(|| {
+            let usage = record.usage.unwrap_or_default();
+            let tokens = u64::from(exchange.tokens());
+            Line::Request(RequestLine {
+                at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(now - queued)),
+                engine: Arc::clone(engine),
+                model: Arc::clone(model),
+                client: record.client.clone(),
+                class: record.class,
+                prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
+                output_tokens: usage.completion.max(tokens),
+                wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
+                loaded: record.loaded,
+                held_ms: record.granted_at.map(|at| ms(now - at)),
+                first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
+                status,
+                outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
+                place: None,
+            })
+        });
+    }
+
+    fn happened(&self, event: &Event) {
+        let Event::Load {
+            engine,
+            model,
+            outcome,
+            trigger,
+            took,
+        } = event
+        else {
+            return;
+        };
+        self.put(|| {
+            Line::Load(LoadLine {
+                at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(*took)),
+                engine: Arc::clone(engine),
+                model: Arc::clone(model),
+                took_ms: ms(*took),
+                outcome: match outcome {
+                    LoadOutcome::Ok => "ok",
+                    LoadOutcome::Error => "error",
+                    LoadOutcome::Timeout => "timeout",
+                }
+                .into(),
+                trigger: match trigger {
+                    LoadTrigger::Request => "request",
+                    LoadTrigger::Warmup => "warmup",
+                }
+                .into(),
+            })
+        });
+    }
+}
+
+// === impl Told ===
+
+impl<O: Observer> Observer for Told<O> {
+    fn observe(&self, event: &Event) {
+        self.observer.observe(event);
+        self.events.happened(event);
+    }
+}

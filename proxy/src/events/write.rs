@@ -1,0 +1,211 @@
+//! The task that owns the files.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crucible_router::{catalog::ModelKind, router::Router, view::View};
+use tokio::{
+    fs::{self, File, OpenOptions},
+    io::AsyncWriteExt as _,
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Events, FILE, OLDER,
+    line::{Line, Place},
+};
+
+/// Lines of one write.
+const BATCH: usize = 256;
+
+/// Writes what comes until it is stopped.
+pub(crate) struct Writer {
+    lines: mpsc::Receiver<Line>,
+    dropped: Arc<AtomicU64>,
+    files: Files,
+}
+
+/// The two files: what is over half of the bound becomes the older one.
+struct Files {
+    folder: PathBuf,
+    bound: u64,
+    open: Option<(File, u64)>,
+}
+
+fn place(view: &View, engine: &str, model: &str) -> Option<Place> {
+    let engine = view.engines.iter().find(|e| *e.name == *engine)?;
+    let model = engine.models.iter().find(|m| *m.id == *model);
+    Some(Place {
+        engine_kind: engine.kind,
+        device: engine.device,
+        pool: Arc::clone(&engine.pool),
+        embedding: model.is_some_and(|m| m.kind == ModelKind::Embedding),
+        size_bytes: model.and_then(|m| m.size_bytes),
+    })
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// A log of at most `bound` bytes in that folder, and the end that takes events.
+    pub(crate) fn new(folder: &Path, bound: u64) -> (Events, Self) {
+        let (events, lines, dropped) = Events::open();
+        let files = Files {
+            folder: folder.to_owned(),
+            bound,
+            open: None,
+        };
+        let writer = Self {
+            lines,
+            dropped,
+            files,
+        };
+        (events, writer)
+    }
+
+    /// Ends when it is stopped, after everything that came before.
+    pub(crate) async fn run(mut self, router: Router, stop: CancellationToken) {
+        let mut batch = Vec::new();
+        let mut told = false;
+        loop {
+            let some = tokio::select! {
+                biased;
+                n = self.lines.recv_many(&mut batch, BATCH) => n > 0,
+                () = stop.cancelled(), if !self.lines.is_closed() => {
+                    self.lines.close();
+                    true
+                }
+            };
+            if !some {
+                return;
+            }
+            let text = self.text(&mut batch, &router.view());
+            match self.files.append(&text).await {
+                Ok(()) => told = false,
+                Err(_) if told => {}
+                Err(error) => {
+                    let folder = self.files.folder.display();
+                    tracing::warn!(%error, %folder, "the event log is not written");
+                    told = true;
+                }
+            }
+        }
+    }
+
+    /// The batch as text, with what the engines are.
+    fn text(&self, batch: &mut Vec<Line>, view: &View) -> String {
+        let mut text = String::new();
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            batch.insert(0, Line::Dropped { count: dropped });
+        }
+        for mut line in batch.drain(..) {
+            if let Line::Request(request) = &mut line {
+                request.place = place(view, &request.engine, &request.model);
+            }
+            // These types have no keys or numbers that JSON lacks.
+            if let Ok(json) = serde_json::to_string(&line) {
+                text.push_str(&json);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Appends whole lines, by one write.
+    async fn append(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let more = text.len() as u64;
+        let (mut file, mut size) = match self.open.take() {
+            Some(open) => open,
+            None => self.open().await?,
+        };
+        if size > 0 && size + more > self.bound / 2 {
+            drop(file);
+            let (newer, older) = (self.folder.join(FILE), self.folder.join(OLDER));
+            fs::rename(newer, older).await?;
+            (file, size) = self.open().await?;
+        }
+        file.write_all(text.as_bytes()).await?;
+        file.flush().await?;
+        self.open = Some((file, size + more));
+        Ok(())
+    }
+
+    async fn open(&self) -> io::Result<(File, u64)> {
+        fs::create_dir_all(&self.folder).await?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        // Who asked what model when is nobody else's business.
+        #[cfg(unix)]
+        options.mode(0o600);
+        let file = options.open(self.folder.join(FILE)).await?;
+        let size = file.metadata().await?.len();
+        Ok((file, size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path, bound: u64) -> Files {
+        Files {
+            folder: folder.to_owned(),
+            bound,
+            open: None,
+        }
+    }
+
+    fn read(folder: &Path, name: &str) -> String {
+        std::fs::read_to_string(folder.join(name)).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn the_older_half_is_dropped_at_the_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = files(folder.path(), 20);
+        for line in ["aaaa\n", "bbbb\n", "cccc\n", "dddd\n", "eeee\n"] {
+            files.append(line).await.unwrap();
+        }
+        assert_eq!(read(folder.path(), FILE), "eeee\n");
+        assert_eq!(read(folder.path(), OLDER), "cccc\ndddd\n");
+    }
+
+    #[tokio::test]
+    async fn a_later_start_goes_on_where_the_last_one_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        files(&state, 20).append("aaaa\n").await.unwrap();
+        let mut again = files(&state, 20);
+        again.append("bbbb\n").await.unwrap();
+        assert_eq!(read(&state, FILE), "aaaa\nbbbb\n");
+        again.append("cccc\n").await.unwrap();
+        assert_eq!(read(&state, OLDER), "aaaa\nbbbb\n");
+    }
+
+    #[test]
+    fn what_does_not_fit_the_channel_is_counted_in_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (events, writer) = Writer::new(folder.path(), 1000);
+        for _ in 0..super::super::WAITING + 3 {
+            events.put(|| Line::Dropped { count: 0 });
+        }
+        let text = writer.text(&mut Vec::new(), &View::default());
+        assert_eq!(text, "{\"event\":\"dropped\",\"count\":3}\n");
+        assert_eq!(writer.text(&mut Vec::new(), &View::default()), "");
+    }
+}

@@ -1,0 +1,183 @@
+//! The loop: events in order of their time, each one step of the policy.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    machine::Machine,
+    outcome::{Fate, Load, Outcome},
+    trace::Trace,
+};
+use crate::{
+    catalog::ResidentInfo,
+    scheduler::{
+        state::Scheduler,
+        types::{Action, Input},
+    },
+};
+
+/// Decides who is served when, and what is loaded for it.
+pub trait Policy {
+    /// One step.
+    fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>);
+    /// When [`Input::Tick`] is due at the latest.
+    fn next_deadline(&self, now: Instant) -> Option<Instant>;
+}
+
+impl Policy for Scheduler {
+    fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
+        Self::step(self, input, now, actions);
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        Self::next_deadline(self, now)
+    }
+}
+
+/// What comes to pass at its time.
+enum Due {
+    Arrive(usize),
+    Release(u64),
+    Loaded(Arc<str>, ResidentInfo),
+    Unloaded(Arc<str>),
+}
+
+struct Run<'a> {
+    trace: &'a Trace,
+    machine: &'a Machine,
+    base: Instant,
+    /// Offset and number; the number keeps the order of what is due at once.
+    due: BinaryHeap<Reverse<(Duration, u64)>>,
+    what: HashMap<u64, Due>,
+    next: u64,
+    outcome: Outcome,
+}
+
+/// Serves the whole trace. Tickets are positions in the trace, from 1.
+pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Outcome {
+    let mut run = Run {
+        trace,
+        machine,
+        base: Instant::now(),
+        due: BinaryHeap::new(),
+        what: HashMap::new(),
+        next: 0,
+        outcome: Outcome::new(trace),
+    };
+    for (at, request) in trace.requests().iter().enumerate() {
+        run.plan(request.at, Due::Arrive(at));
+    }
+    let mut actions = Vec::new();
+    policy.step(Input::Fleet(machine.facts()), run.base, &mut actions);
+    run.perform(Duration::ZERO, &mut actions);
+    let mut now = Duration::ZERO;
+    loop {
+        let event = run.due.peek().map(|Reverse((at, _))| *at);
+        let tick = policy
+            .next_deadline(run.base + now)
+            .map(|at| at.saturating_duration_since(run.base))
+            // Idle timers after the last event change nobody's wait.
+            .filter(|_| event.is_some() || run.outcome.open() > 0);
+        let input = match (event, tick) {
+            (None, None) => break,
+            (Some(at), tick) if tick.is_none_or(|tick| at <= tick) => {
+                now = now.max(at);
+                let Some(input) = run.take(now) else { continue };
+                input
+            }
+            // A policy whose tick changes nothing asks for the same one again.
+            (None, Some(tick)) if tick <= now => break,
+            (_, Some(tick)) => {
+                now = now.max(tick);
+                Input::Tick
+            }
+            (Some(_), None) => continue,
+        };
+        policy.step(input, run.base + now, &mut actions);
+        run.perform(now, &mut actions);
+    }
+    run.outcome
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    fn plan(&mut self, at: Duration, what: Due) {
+        self.due.push(Reverse((at, self.next)));
+        self.what.insert(self.next, what);
+        self.next += 1;
+    }
+
+    /// The next event as an input; `None` where the machine cannot serve the request at all.
+    fn take(&mut self, now: Duration) -> Option<Input> {
+        let Reverse((_, number)) = self.due.pop()?;
+        Some(match self.what.remove(&number)? {
+            Due::Arrive(at) => {
+                let request = &self.trace.requests()[at];
+                let ticket = at as u64 + 1;
+                let arrival = self.machine.arrival(request, ticket, self.base + now);
+                let Some(arrival) = arrival else {
+                    self.outcome.settle(
+                        ticket,
+                        Fate::Rejected {
+                            after: Duration::ZERO,
+                        },
+                    );
+                    return None;
+                };
+                Input::Arrive(arrival)
+            }
+            Due::Release(ticket) => {
+                self.outcome.makespan = self.outcome.makespan.max(now);
+                Input::Released(ticket)
+            }
+            Due::Loaded(engine, info) => Input::Loaded(engine, info),
+            Due::Unloaded(engine) => Input::Unloaded(engine, true),
+        })
+    }
+
+    fn perform(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Grant(grant) => {
+                    let request = self.request(grant.ticket);
+                    let wait = now.saturating_sub(request.at);
+                    let held = self.machine.service(request);
+                    let loaded = grant.loaded;
+                    self.outcome
+                        .settle(grant.ticket, Fate::Served { wait, held, loaded });
+                    self.plan(now + held, Due::Release(grant.ticket));
+                }
+                Action::Reject(ticket, _) => {
+                    let after = now.saturating_sub(self.request(ticket).at);
+                    self.outcome.settle(ticket, Fate::Rejected { after });
+                }
+                Action::Load(order) => {
+                    let (took, info) = self.machine.load(&order);
+                    self.outcome.loads.push(Load {
+                        at: now,
+                        took,
+                        engine: Arc::clone(&order.engine),
+                        model: order.model,
+                    });
+                    self.plan(now + took, Due::Loaded(order.engine, info));
+                }
+                Action::Unload(engine, _) => {
+                    self.outcome.unloads += 1;
+                    let took = self.machine.engine(&engine).map(|e| e.unload);
+                    self.plan(now + took.unwrap_or_default(), Due::Unloaded(engine));
+                }
+                Action::Tell(_) => {}
+            }
+        }
+    }
+
+    fn request(&self, ticket: u64) -> &super::trace::Request {
+        let at = usize::try_from(ticket.saturating_sub(1)).unwrap_or(usize::MAX);
+        &self.trace.requests()[at]
+    }
+}

@@ -1,0 +1,217 @@
+//! The simulated machine: engines with their models, and how fast they are.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crucible_config::checked::{Config, Device, EngineKind};
+use url::Url;
+
+use super::trace::Request;
+use crate::{
+    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    demand::Demand,
+    engine::tuple::instance_context,
+    fleet::EngineStatus,
+    plan::{Candidate, Reason},
+    predict::Learned,
+    router::engines::{arrival, facts},
+    scheduler::types::{Arrival, Facts, Order},
+    view::{Breaker, Health},
+};
+
+/// Engines under a configuration.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Permits, limits and budgets come from here.
+    pub config: Config,
+    /// What is there.
+    pub engines: Vec<Engine>,
+}
+
+/// One engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engine {
+    /// Its name; where the configuration has none of that name, defaults of its kind hold.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub kind: EngineKind,
+    /// Where it computes.
+    pub device: Device,
+    /// The memory that it shares.
+    pub pool: Arc<str>,
+    /// For one unload.
+    pub unload: Duration,
+    /// What it can run.
+    pub models: Vec<Model>,
+}
+
+/// One model of an engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The engine's name for it.
+    pub name: Arc<str>,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// Memory that it takes, where known.
+    pub bytes: Option<u64>,
+    /// For one load.
+    pub load: Duration,
+    /// Prompt tokens per second.
+    pub prefill: u64,
+    /// Generated tokens per second.
+    pub generation: u64,
+}
+
+// === impl Model ===
+
+impl Model {
+    /// How long a request holds its permit.
+    fn service(&self, request: &Request) -> Duration {
+        let time = |tokens: u64, rate: u64| {
+            Duration::from_micros(tokens.saturating_mul(1_000_000) / rate.max(1))
+        };
+        request.held.unwrap_or_else(|| {
+            time(request.prompt_tokens, self.prefill) + time(request.output_tokens, self.generation)
+        })
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    pub(super) fn model(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|m| *m.name == *name)
+    }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    pub(super) fn engine(&self, name: &str) -> Option<&Engine> {
+        self.engines.iter().find(|e| *e.name == *name)
+    }
+
+    /// Memory budgets of the pools that are configured with one.
+    pub(super) fn budgets(&self) -> BTreeMap<Arc<str>, u64> {
+        let pools = self.config.pools.iter();
+        pools
+            .filter_map(|(name, pool)| Some((Arc::from(name.as_str()), pool.budget?)))
+            .collect()
+    }
+
+    /// What the scheduler is told of the engines: the production code's own words.
+    pub(super) fn facts(&self) -> Vec<Facts> {
+        let facts = |engine| Some(facts(&self.config, &self.status(engine)?));
+        self.engines.iter().filter_map(facts).collect()
+    }
+
+    /// A request as the scheduler sees it; `None` where the machine lacks engine or model.
+    pub(super) fn arrival(&self, request: &Request, ticket: u64, now: Instant) -> Option<Arrival> {
+        let engine = self.engine(&request.engine)?;
+        engine.model(&request.model)?;
+        let demand = Demand {
+            request_id: Arc::from(ticket.to_string()),
+            model: request.model.to_string(),
+            kind: request.kind,
+            prompt_tokens: request.prompt_tokens,
+            max_tokens: Some(request.output_tokens),
+            key: self
+                .config
+                .keys
+                .iter()
+                .find(|key| key.name == request.client)
+                .cloned(),
+            class: request.class,
+            ..Demand::default()
+        };
+        let candidate = Candidate {
+            engine: Arc::clone(&request.engine),
+            model: Arc::clone(&request.model),
+            reason: Reason::Exact,
+            predicted_first_token: None,
+        };
+        let longest = self.config.timeouts.queue;
+        Some(Arrival {
+            ticket,
+            deadline: now + request.patience.unwrap_or(longest).min(longest),
+            ..arrival(
+                &self.config,
+                &self.status(engine)?,
+                // The log holds tokens that were counted, not estimated.
+                &Learned::default(),
+                &candidate,
+                &demand,
+            )
+        })
+    }
+
+    pub(super) fn service(&self, request: &Request) -> Duration {
+        self.engine(&request.engine)
+            .and_then(|e| e.model(&request.model))
+            .map_or(Duration::ZERO, |model| model.service(request))
+    }
+
+    /// A load's time and what is resident after it.
+    pub(super) fn load(&self, order: &Order) -> (Duration, ResidentInfo) {
+        let engine = self.engine(&order.engine);
+        let model = engine.and_then(|e| e.model(&order.model));
+        let context =
+            order.tuple.context.zip(engine).map(|(context, engine)| {
+                instance_context(engine.kind, context, order.permits, None)
+            });
+        let info = ResidentInfo {
+            model: Arc::clone(&order.model),
+            instance: Arc::clone(&order.model),
+            kind: order.kind,
+            context,
+            parallel: (engine.map(|e| e.kind) == Some(EngineKind::Llamacpp))
+                .then_some(order.permits),
+            bytes: model.and_then(|m| m.bytes),
+            vram_bytes: None,
+            expires_at: None,
+            batch_size: None,
+            flash_attention: None,
+        };
+        (model.map_or(Duration::ZERO, |m| m.load), info)
+    }
+
+    fn status(&self, engine: &Engine) -> Option<EngineStatus> {
+        let configured = self.config.engines.iter().find(|e| e.name == engine.name);
+        let config = if let Some(configured) = configured {
+            configured.clone()
+        } else {
+            let nowhere = Url::parse("http://127.0.0.1").ok()?;
+            self.config.discovered(engine.kind, &engine.name, nowhere)
+        };
+        let models = engine.models.iter().map(|model| ModelInfo {
+            id: Arc::clone(&model.name),
+            kind: model.kind,
+            capabilities: Capabilities::default(),
+            max_context: None,
+            size_bytes: model.bytes,
+            quantization: None,
+            format: None,
+            cloud: false,
+            created: None,
+        });
+        Some(EngineStatus {
+            config: Arc::new(config),
+            device: engine.device,
+            pool: Arc::clone(&engine.pool),
+            url: String::new(),
+            health: Health::Up,
+            breaker: Breaker::Closed,
+            error: None,
+            version: None,
+            advice: Arc::default(),
+            load_control: engine.kind != EngineKind::Openai,
+            discovered: configured.is_none(),
+            models: Arc::new(models.collect()),
+            residents: Arc::default(),
+            polls: 1,
+        })
+    }
+}

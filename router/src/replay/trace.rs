@@ -1,0 +1,51 @@
+//! Who asked for what, and when.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::Class;
+
+use crate::catalog::ModelKind;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// After the start of the trace.
+    pub at: Duration,
+    /// Name of its key, or any other name.
+    pub client: Arc<str>,
+    /// Interactive or background.
+    pub class: Class,
+    /// Engine.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// Generation or embedding.
+    pub kind: ModelKind,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+    /// How long it held its permit, where that was measured; else the machine's rates say.
+    pub held: Option<Duration>,
+    /// Longest wait; never more than `timeouts.queue`.
+    pub patience: Option<Duration>,
+}
+
+/// Requests in order of arrival.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace(Vec<Request>);
+
+// === impl Trace ===
+
+impl Trace {
+    /// Sorts them; those of one moment stay in their order.
+    pub fn new(mut requests: Vec<Request>) -> Self {
+        requests.sort_by_key(|r| r.at);
+        Self(requests)
+    }
+
+    /// In order of arrival.
+    pub fn requests(&self) -> &[Request] {
+        &self.0
+    }
+}

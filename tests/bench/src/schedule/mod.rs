@@ -1,0 +1,45 @@
+//! The load scheduler against simple policies, simulated: `crucible-bench schedule`.
+//!
+//! Prints the page `docs/scheduling-benchmark.md`. The simulation is exact and the traces come
+//! from fixed seeds, so all but the cost of a decision is the same on every machine.
+
+mod cost;
+mod page;
+#[cfg(test)]
+mod tests;
+mod traces;
+
+use crucible_router::{
+    replay::{Baseline, Machine, Order, Outcome, Trace, fewest_loads, simulate},
+    scheduler::state::Scheduler,
+};
+
+use self::traces::Case;
+
+/// What the policies made of one trace.
+struct Compared {
+    case: Case,
+    crucible: Outcome,
+    strict: Outcome,
+    collated: Outcome,
+    /// Of the best eviction without reordering.
+    fewest: usize,
+}
+
+/// Runs everything; the page as Markdown.
+pub(crate) fn page() -> String {
+    let compared: Vec<Compared> = traces::all().into_iter().map(compare).collect();
+    page::markdown(&compared, &cost::measure())
+}
+
+fn compare(case: Case) -> Compared {
+    let (trace, machine): (&Trace, &Machine) = (&case.trace, &case.machine);
+    let baseline = |order| simulate(&mut Baseline::new(order, machine), trace, machine);
+    Compared {
+        crucible: simulate(&mut Scheduler::default(), trace, machine),
+        strict: baseline(Order::Strict),
+        collated: baseline(Order::Collate),
+        fewest: fewest_loads(trace, machine),
+        case,
+    }
+}

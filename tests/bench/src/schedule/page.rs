@@ -1,0 +1,168 @@
+//! The page: one table a trace, then the targets.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crucible_config::checked::Class;
+use crucible_router::replay::{Outcome, Summary};
+
+use super::{
+    Compared,
+    cost::{Cost, WAITING},
+};
+
+/// Traces on which a bound on overtaking must show.
+const STARVING: [&str; 2] = ["Alternating", "Flood"];
+
+const INTRODUCTION: &str = "\
+# Scheduling benchmark
+
+```sh
+cargo run --release -p crucible-bench -- schedule > docs/scheduling-benchmark.md
+```
+
+The scheduler that `crucible serve` runs, on a simulated clock and a simulated GPU, beside two simple
+policies on the same trace and machine:
+
+- **first come**: strictly in order of arrival; a request for another model swaps at once.
+- **collate**: everything for what is resident before anything is swapped, without a bound. So do
+  llama-swap and llama.cpp's router.
+- **fewest loads** is what the best possible eviction needs (Belady) if requests are served in order of
+  arrival. Who reorders may need fewer.
+
+Two permits per model, an unload 1 s, a load 1 s and 1 s per GB. Nobody is refused in these runs: the
+whole wait of everybody counts. Clients here do not slow down when they wait. Traces come from fixed
+seeds and the simulation is exact, so every number but the cost of a decision is the same everywhere.
+A ratio is how many times longer the 95th percentile of *first come* is.
+
+";
+
+pub(super) fn markdown(compared: &[Compared], cost: &Cost) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for one in compared {
+        table(&mut page, one);
+    }
+    targets(&mut page, compared, cost);
+    page
+}
+
+fn table(page: &mut String, one: &Compared) {
+    let requests = one.case.trace.requests();
+    let mixed = requests.iter().any(|r| r.class != requests[0].class);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        page,
+        "## {}\n\n{} {} requests.\n\n\
+         | policy | loads | loading | wait p50 | p95 | max | p95 ratio | done after |{}\n\
+         |---|---|---|---|---|---|---|---|{}\n",
+        one.case.name,
+        one.case.what,
+        requests.len(),
+        if mixed {
+            " people only: p95 | max |"
+        } else {
+            ""
+        },
+        if mixed { "---|---|" } else { "" },
+    );
+    let strict = one.all(&one.strict);
+    let policies = [
+        ("**Crucible**", &one.crucible),
+        ("collate", &one.collated),
+        ("first come", &one.strict),
+    ];
+    for (name, outcome) in policies {
+        let all = one.all(outcome);
+        let _ = write!(
+            page,
+            "| {name} | {} | {} | {} | {} | {} | {:.1} | {} |",
+            outcome.loads.len(),
+            s(outcome.load_time()),
+            s(all.p50),
+            s(all.p95),
+            s(all.max),
+            ratio(strict.p95, all.p95),
+            s(outcome.makespan),
+        );
+        if mixed {
+            let people = outcome.summary(&one.case.trace, |r| r.class == Class::Interactive);
+            let _ = write!(page, " {} | {} |", s(people.p95), s(people.max));
+        }
+        page.push('\n');
+    }
+    let _ = write!(
+        page,
+        "| fewest loads | {} | | | | | | |{}\n\n",
+        one.fewest,
+        if mixed { " | |" } else { "" }
+    );
+}
+
+fn targets(page: &mut String, compared: &[Compared], cost: &Cost) {
+    page.push_str("## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n");
+    let mut row = |what: &str, target: &str, measured: &str, met: bool| {
+        let word = if met { "met" } else { "**missed**" };
+        let _ = writeln!(page, "| {what} | {target} | {measured} | {word} |");
+    };
+    for one in compared {
+        let name = one.case.name;
+        let [ours, collated, strict] =
+            [&one.crucible, &one.collated, &one.strict].map(|o| one.all(o));
+        if name == "Alternating" {
+            let gain = ratio(strict.p95, ours.p95);
+            let what = format!("{name}: p95 of the wait, against first come");
+            row(
+                &what,
+                "3 times better",
+                &format!("{gain:.1} times"),
+                gain >= 3.0,
+            );
+        }
+        let what = format!("{name}: p50 of the wait, against collate");
+        let measured = format!("{} against {}", s(ours.p50), s(collated.p50));
+        row(&what, "no worse", &measured, ours.p50 <= collated.p50);
+        let what = format!("{name}: longest wait, against collate");
+        let measured = format!("{} against {}", s(ours.max), s(collated.max));
+        if STARVING.contains(&name) {
+            row(&what, "better", &measured, ours.max < collated.max);
+        } else {
+            row(&what, "no worse", &measured, ours.max <= collated.max);
+        }
+    }
+    let what = format!("one decision while {WAITING} wait, mean of {}", cost.inputs);
+    let micro = |d: Duration| format!("{:.1} µs", d.as_secs_f64() * 1e6);
+    let measured = format!(
+        "{} (p50 {}, p99 {})",
+        micro(cost.mean),
+        micro(cost.p50),
+        micro(cost.p99)
+    );
+    let met = cost.mean < Duration::from_micros(5);
+    row(&what, "under 5 µs", &measured, met);
+    if cfg!(debug_assertions) {
+        page.push_str("\nA debug build: the cost of a decision says nothing.\n");
+    }
+}
+
+fn s(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 100.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
+}
+
+pub(super) fn ratio(over: Duration, under: Duration) -> f64 {
+    if under.is_zero() {
+        return 1.0;
+    }
+    over.as_secs_f64() / under.as_secs_f64()
+}
+
+// === impl Compared ===
+
+impl Compared {
+    pub(super) fn all(&self, outcome: &Outcome) -> Summary {
+        outcome.summary(&self.case.trace, |_| true)
+    }
+}

@@ -1,0 +1,37 @@
+use super::{compare, cost, page::ratio, traces};
+
+#[test]
+fn alternating_models_wait_a_third_of_first_come_first_served() {
+    let case = traces::all().into_iter().find(|c| c.name == "Alternating");
+    let compared = compare(case.unwrap());
+    let ours = compared.all(&compared.crucible);
+    let strict = compared.all(&compared.strict);
+    assert!(ratio(strict.p95, ours.p95) >= 3.0, "{ours:?} {strict:?}");
+    assert_eq!((ours.rejected, strict.rejected), (0, 0));
+    assert!(compared.crucible.loads.len() * 2 < compared.strict.loads.len());
+}
+
+#[test]
+fn a_flood_for_one_model_starves_the_other_no_longer_than_first_come_first_served() {
+    let case = traces::all().into_iter().find(|c| c.name == "Flood");
+    let compared = compare(case.unwrap());
+    let ours = compared.all(&compared.crucible);
+    let strict = compared.all(&compared.strict);
+    assert!(ours.max <= strict.max, "{ours:?} {strict:?}");
+    assert!(compared.crucible.loads.len() <= compared.strict.loads.len());
+}
+
+#[test]
+fn the_same_seeds_give_the_same_traces() {
+    for (one, other) in traces::all().iter().zip(traces::all()) {
+        assert_eq!(one.trace, other.trace);
+        assert!(one.trace.requests().len() > 100);
+    }
+}
+
+#[test]
+fn a_decision_is_measured_only_while_the_queue_is_long() {
+    let cost = cost::measure();
+    assert!((100..2000).contains(&cost.inputs), "{}", cost.inputs);
+    assert!(cost.p50 <= cost.p99);
+}

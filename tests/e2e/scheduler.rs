@@ -1,0 +1,239 @@
+//! The load scheduler under fifty clients: nothing cut, no load beside another, few loads, nobody
+//! forgotten.
+
+use std::time::{Duration, Instant};
+
+use crucible_sim::{LoadOutcome, LogView, Options};
+use crucible_tests::{
+    Crucible,
+    chat::{body, header, post},
+    engines::{self, engine, start},
+    rest::eventually,
+    sse::Stream,
+};
+use serde_json::Value;
+
+const GPU: [&str; 5] = ["a", "b", "c", "d", "e"];
+const CPU: [&str; 2] = ["x", "y"];
+/// Clients of LM Studio, then of Ollama.
+const CLIENTS: (u64, u64) = (40, 10);
+/// Of LM Studio's, so many keep two models busy: without a bound nobody else would be served.
+const FLOOD: u64 = 20;
+/// So long they ask.
+const RUN: Duration = Duration::from_secs(25);
+/// The engines are about 20 times as fast as real ones, and `overtake_age` is scaled like them.
+const LOAD: Duration = Duration::from_millis(250);
+const AGE: Duration = Duration::from_secs(1);
+/// Waiters per engine; beyond it the answer is 429.
+const QUEUE: u32 = 20;
+const WORDS: usize = 20;
+
+/// What one client saw.
+#[derive(Debug, Default)]
+struct Seen {
+    answers: usize,
+    refused: usize,
+}
+
+/// The first `FLOOD` clients never stop asking for their engine's first two models. Of the others
+/// half of the requests go to the client's own model and half to any: the same in every run.
+fn model_of(client: u64, turn: u64, models: &'static [&'static str]) -> &'static str {
+    let mixed = ((client << 32) | turn).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+    let at = match mixed / 2 {
+        _ if client < FLOOD => client % 2,
+        any if mixed.is_multiple_of(2) => any,
+        _ => client,
+    };
+    let at = usize::try_from(at % models.len() as u64).expect("an index");
+    models[at]
+}
+
+/// Asks until the time is over; waits as `Retry-After` says.
+async fn ask(url: String, client: u64, models: &'static [&'static str]) -> Seen {
+    let mut seen = Seen::default();
+    let http = engines::client();
+    let begun = Instant::now();
+    for turn in 0.. {
+        if begun.elapsed() >= RUN {
+            break;
+        }
+        let model = model_of(client, turn, models);
+        let mut body = body(model, &format!("repeat {WORDS}"));
+        body["stream"] = true.into();
+        let response = http.post(&url).json(&body).send().await;
+        let response = response.expect("an answer");
+        match response.status().as_u16() {
+            200 => {
+                let answer = Stream::read(response).await;
+                assert!(
+                    answer.done && !answer.broken && answer.error().is_none(),
+                    "{}",
+                    answer.text
+                );
+                let last = format!("word{}", WORDS - 1);
+                assert!(answer.content().ends_with(&last), "{}", answer.text);
+                seen.answers += 1;
+            }
+            429 | 503 => {
+                let seconds = header(response.headers(), "retry-after").parse::<u64>();
+                let seconds = seconds.expect("whole seconds");
+                assert!((1..=60).contains(&seconds), "{seconds}");
+                seen.refused += 1;
+                // A client that honours it, not a wait for something to happen.
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+            status => panic!("{status}: {}", response.text().await.unwrap_or_default()),
+        }
+    }
+    seen
+}
+
+/// No load of an engine overlaps another, nor an unload, and all went well without the engine's help.
+fn one_after_the_other(log: &LogView) {
+    for load in &log.loads {
+        assert_eq!(
+            (load.outcome, load.jit),
+            (LoadOutcome::Loaded, false),
+            "{load:?}"
+        );
+    }
+    let mut spans: Vec<(u64, u64)> = log
+        .loads
+        .iter()
+        .map(|load| (load.at_ms, load.ended_ms.expect("it ended")))
+        .collect();
+    spans.sort_unstable();
+    for pair in spans.windows(2) {
+        assert!(pair[0].1 <= pair[1].0, "a load beside another: {pair:?}");
+    }
+    for unload in &log.unloads {
+        assert_eq!(
+            (unload.active, unload.cause.as_str()),
+            (0, "request"),
+            "{unload:?}"
+        );
+        let within = |(from, to): &&(u64, u64)| *from < unload.at_ms && unload.at_ms < *to;
+        assert_eq!(spans.iter().find(within), None, "{unload:?}");
+    }
+    assert!(log.disconnects.is_empty(), "cut: {:?}", log.disconnects);
+    assert!(log.evictions.is_empty() && log.reloads.is_empty());
+}
+
+/// Loads and the requests that were granted, as lines of the event log, once all are there.
+async fn granted(crucible: &Crucible, answers: usize) -> Vec<Value> {
+    let state = crucible.config().with_file_name("state");
+    let path = state.join("events.jsonl");
+    eventually("all answers are in the event log", || async {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
+        let kept: Vec<Value> = lines
+            .filter(|l: &Value| l["event"] == "load" || l.get("held_ms").is_some())
+            .collect();
+        let requests = kept.iter().filter(|l| l["event"] == "request").count();
+        (requests == answers).then_some(kept)
+    })
+    .await
+}
+
+fn count<T>(all: &[T]) -> u32 {
+    u32::try_from(all.len()).expect("a number")
+}
+
+/// The same requests through the simulation: what in order of arrival costs where nobody is
+/// refused.
+async fn replay(crucible: &Crucible, granted: &[Value]) -> Value {
+    let file = crucible.config().with_file_name("granted.jsonl");
+    let lines: Vec<String> = granted.iter().map(Value::to_string).collect();
+    std::fs::write(&file, lines.join("\n")).expect("written");
+    let config = crucible.config().with_file_name("patient.toml");
+    let text = std::fs::read_to_string(crucible.config()).expect("its configuration");
+    let text = text.replace(&format!("queue = {QUEUE}"), "queue = 100000");
+    std::fs::write(&config, format!("{text}[timeouts]\nqueue = \"24h\"\n")).expect("written");
+    let file = file.display().to_string();
+    let (code, out, err) = tokio::task::spawn_blocking(move || {
+        let config = config.display().to_string();
+        Crucible::command(
+            &["replay", "--json", "--log", &file, "--config", &config],
+            "",
+        )
+    })
+    .await
+    .expect("it ran");
+    assert_eq!(code, 0, "{err}");
+    serde_json::from_str(&out).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_clients_are_served_with_few_loads_and_bounded_waits() {
+    let mut gpu = Options::lmstudio(&GPU.map(|name| name));
+    gpu.memory = Some(10_000_000_000);
+    let mut cpu = Options::ollama(&CPU.map(|name| name));
+    for options in [&mut gpu, &mut cpu] {
+        options.load_time = LOAD;
+        options.rate = 200;
+        options.parallel = 2;
+    }
+    let (gpu, cpu) = (start(gpu).await, start(cpu).await);
+    let crucible = Crucible::start(&format!(
+        "[scheduler]\novertake_age = \"{}s\"\n\
+         [tuning.lmstudio]\nmax_loaded_models = 2\n[tuning.ollama]\nmax_loaded_models = 1\n\
+         {}queue = {QUEUE}\n{}queue = {QUEUE}\n",
+        AGE.as_secs(),
+        engine("gpu", "lmstudio", &gpu.url()),
+        engine("cpu", "ollama", &cpu.url()),
+    ));
+    let url = crucible.at("/v1/chat/completions");
+    // What an answer takes is measured before anybody is told when to come again.
+    let mut all = Seen::default();
+    for model in [["a"; 6], ["x"; 6]].as_flattened() {
+        let answer = post(&crucible, &body(model, "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        all.answers += 1;
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS.0 {
+        clients.spawn(ask(url.clone(), client, &GPU));
+    }
+    for client in 0..CLIENTS.1 {
+        clients.spawn(ask(url.clone(), FLOOD + client, &CPU));
+    }
+    while let Some(seen) = clients.join_next().await {
+        let seen = seen.expect("a client");
+        all.answers += seen.answers;
+        all.refused += seen.refused;
+    }
+    let logs = [gpu.log(), cpu.log()];
+    logs.iter().for_each(one_after_the_other);
+
+    let granted = granted(&crucible, all.answers).await;
+    let loads: u32 = logs.iter().map(|log| count(&log.loads)).sum();
+    let told = replay(&crucible, &granted).await;
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let fewest = number(&told["fewest_loads"]);
+    let of = |name: &str| {
+        granted
+            .iter()
+            .filter_map(|line| line[name].as_f64())
+            .fold(0.0, f64::max)
+    };
+    let (longest, held) = (of("wait_ms") / 1000.0, of("held_ms") / 1000.0);
+    // Once it is old enough nobody overtakes it: before it go those that came earlier, at most a
+    // queue full, each with a swap of its own, and who is being answered when its turn comes.
+    let swap = LOAD.as_secs_f64() * 1.5;
+    let bound = AGE.as_secs_f64() + f64::from(QUEUE) * (swap + held);
+    let first = &told["runs"]["first_come"];
+    println!(
+        "{} answers, {} refused; {loads} loads (fewest in order of arrival {fewest}, first come \
+         {}); longest wait {longest:.1} s (bound {bound:.1} s, first come {:.1} s)",
+        all.answers,
+        all.refused,
+        first["loads"],
+        number(&first["wait_max_s"]),
+    );
+    assert!(all.answers > 200, "{all:?}");
+    assert!(
+        f64::from(loads) <= 1.2 * fewest,
+        "{loads} loads, {fewest} are enough"
+    );
+    assert!(longest <= bound, "{longest} s, bound {bound} s");
+}
