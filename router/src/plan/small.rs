@@ -29,10 +29,14 @@ impl<'a> Scope<'a> {
         else {
             return;
         };
-        let Found::Models(mut places) = self.resolve(name) else {
-            return;
+        let places = match self.resolve(name) {
+            Found::Models(mut places) => {
+                order::settle(&mut places);
+                places
+            }
+            Found::Virtual(known) => self.expand(known),
+            Found::WrongKind | Found::Away(_) | Found::Absent => return,
         };
-        order::settle(&mut places);
         let budget = self.config.routing.first_token;
         let relieves = |place: &Hit<'_>| {
             place.engine.pool != best.engine.pool
@@ -110,6 +114,10 @@ mod tests {
         let spared = ("llama".to_owned(), Reason::Overload);
         assert_eq!(first(busy(), &title(), SMALL), spared);
         assert_eq!(first(busy(), &title(), "").1, Reason::Predicted);
+        let by_device = "[scheduler]\nsmall_model = \"quality\"\n";
+        assert_eq!(first(busy(), &title(), by_device), spared);
+        let absent = "[scheduler]\nsmall_model = \"nothing\"\n";
+        assert_eq!(first(busy(), &title(), absent).1, Reason::Predicted);
         let mut idle = busy();
         idle.active = 0;
         assert_eq!(first(idle.clone(), &title(), SMALL).1, Reason::Predicted);

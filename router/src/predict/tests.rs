@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::plan::fixture::{engine, generation};
 
@@ -233,4 +235,48 @@ fn the_number_of_models_is_bounded() {
     let learned = taught(samples);
     assert!(learned.rates("e", "m999").is_some());
     assert!(learned.rates("e", "m1000").is_none());
+}
+
+fn any_pace() -> impl Strategy<Value = Option<Pace>> {
+    let pace = (any::<u64>(), any::<u64>()).prop_map(|(tokens, nanos)| Pace {
+        tokens,
+        took: Duration::from_nanos(nanos),
+    });
+    proptest::option::of(pace)
+}
+
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let counts = (any::<Option<u64>>(), any::<Option<u64>>());
+    let paces = (any_pace(), any_pace(), any::<bool>(), any::<u64>());
+    (counts, paces).prop_map(
+        |((estimate, prompt_tokens), (prompt, output, unknown, nanos))| Sample {
+            estimate,
+            prompt_tokens,
+            cache_unknown: unknown,
+            service: Duration::from_nanos(nanos),
+            ..answer(prompt, output)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_engines_tell_the_numbers_stay_sound_and_longer_prompts_take_longer(
+        samples in proptest::collection::vec(any_sample(), 0..30),
+        tokens in any::<u64>(),
+        more in any::<u64>(),
+    ) {
+        let learned = taught(samples);
+        let rates = learned.rates("e", "m").copied().unwrap_or_default();
+        let all = [rates.prompt_per_s, rates.output_per_s, rates.bytes_per_token];
+        for estimate in all {
+            prop_assert!(estimate.samples == 0 || estimate.is_sound(), "{estimate:?}");
+        }
+        let read = file::read(&file::write(&learned)).unwrap();
+        let samples = |l: &Learned| l.rates("e", "m").map(|r| r.prompt_per_s.samples);
+        prop_assert_eq!(samples(&read), samples(&learned));
+        let cpu = engine("e", Device::Cpu, &["m"]).holding("m");
+        let time = |n| first_token(&learned, &cpu, &generation("m"), n).total();
+        prop_assert!(time(tokens.saturating_add(more)) >= time(tokens));
+    }
 }
