@@ -35,6 +35,7 @@ use crate::{
     view::{Breaker, View},
 };
 
+mod budget;
 mod engines;
 
 /// For everything that the end of Crucible does to engines.

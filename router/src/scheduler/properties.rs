@@ -95,15 +95,11 @@ impl World {
         for action in actions {
             self.check(action);
         }
-        let overtaken = self
-            .core
-            .engines
-            .values()
-            .flat_map(|e| &e.queue)
-            .map(|w| w.overtaken);
+        let lines = self.core.engines.iter().flat_map(|e| &e.lines);
+        let overtaken = lines.map(|l| l.overtaken);
         assert!(overtaken.max().unwrap_or(0) <= 3, "overtaken too often");
         assert_eq!(self.core.active.len(), self.active.len());
-        let permits = self.core.engines.values().flat_map(|e| &e.residents);
+        let permits = self.core.engines.iter().flat_map(|e| &e.residents);
         let out: u32 = permits.map(|r| r.active).sum();
         assert_eq!(
             out as usize,
@@ -281,6 +277,6 @@ proptest! {
         }
         world.settle();
         prop_assert!(world.core.active.is_empty());
-        prop_assert!(world.core.engines.values().all(|e| e.queue.is_empty()));
+        prop_assert!(world.core.engines.iter().all(|e| e.lines.is_empty()));
     }
 }

@@ -1,8 +1,11 @@
 //! Decisions of the pure core, one by one.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crucible_config::checked::{EngineKind, Fit};
+use crucible_config::checked::{Class, EngineKind, Fit};
 
 use super::{
     state::Scheduler,
@@ -15,13 +18,20 @@ use crate::{
     refusal::Refusal,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const GB: u64 = 1_000_000_000;
 
 pub(super) fn facts(name: &str, pool: &str) -> Facts {
     Facts {
         name: name.into(),
         kind: EngineKind::Ollama,
         pool: pool.into(),
+        url: format!("http://{name}").into(),
+        gpu: false,
+        budget: None,
+        parent: None,
+        ttl: None,
+        models: Arc::default(),
         exclusive: false,
         load_control: true,
         spawned: false,
@@ -56,6 +66,9 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         pinned: false,
         trigger: LoadTrigger::Request,
         deadline: now + SECOND * 300,
+        key: None,
+        class: Class::Interactive,
+        supersedes: None,
     }
 }
 
@@ -360,7 +373,7 @@ fn a_full_queue_starts_no_load() {
         [(
             3,
             Refusal::QueueFull {
-                retry_after: 10,
+                retry_after: 20,
                 ..
             }
         )]
