@@ -31,7 +31,10 @@ use crate::{
     permit::{Note, Permit, Releases},
     plan::{self, Candidate, Plan, sticky::StickyTable},
     refusal::Refusal,
-    scheduler::actor::{Actor, Mail},
+    scheduler::{
+        actor::{Actor, Mail},
+        store::Store,
+    },
     view::{Breaker, View},
 };
 
@@ -123,6 +126,7 @@ impl Router {
             board: Arc::clone(&board),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
+            store: Store::new(now.state_dir.clone()),
         };
         tracker.spawn(actor.run());
         let limits = KeyLimits::new(DefaultClock::default());

@@ -108,13 +108,7 @@ impl Scheduler {
             .pins
             .keys()
             .filter_map(|place| self.failures.get(place));
-        let old = |e: &EngineState| {
-            let age = e.facts.overtake_age;
-            let since = e.lines.iter().filter_map(super::line::Line::since).min();
-            since.and_then(|since| after(since, age))
-        };
-        let aged = self.engines.iter().filter_map(old);
-        chores.flatten().chain(pins.map(|f| f.until)).chain(aged)
+        chores.flatten().chain(pins.map(|f| f.until))
     }
 
     pub(super) fn chores(&mut self, now: Instant, actions: &mut Vec<Action>) {

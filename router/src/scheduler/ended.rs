@@ -63,6 +63,11 @@ impl Scheduler {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
+        let flying = self.operation_of(engine);
+        if !flying.is_some_and(|o| same_model(&o.model, &info.model)) {
+            // The late end of a load that was given up; the next poll shows it.
+            return;
+        }
         let Some((operation, order)) = self.finish_load(engine) else {
             return;
         };
@@ -215,6 +220,12 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Ollama adds `:latest` to a name without a tag, and engines differ in case.
+fn same_model(a: &str, b: &str) -> bool {
+    let stem = |name: &str| name.strip_suffix(":latest").unwrap_or(name).len();
+    a[..stem(a)].eq_ignore_ascii_case(&b[..stem(b)])
 }
 
 fn ended(order: &Order, outcome: LoadOutcome, took: std::time::Duration) -> Action {

@@ -26,6 +26,7 @@ mod size;
 mod snapshot;
 mod standing;
 pub mod state;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 pub mod types;
