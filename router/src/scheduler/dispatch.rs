@@ -40,6 +40,7 @@ impl Scheduler {
         let mut swaps: Vec<Swap> = Vec::new();
         let mut emptied = false;
         while let Some(Reverse((_, e, l))) = heads.pop() {
+            self.engines[e].lines[l].wants = false;
             if self.grant_next(e, l, &mut swaps, now, actions) {
                 let next = self.engines[e].lines[l].next();
                 heads.extend(next.map(|w| Reverse((w.arrival.ticket, e, l))));
@@ -91,6 +92,7 @@ impl Scheduler {
                 if let Some(refusal) = self.failed(e, l, now) {
                     return self.refuse(e, l, refusal, actions);
                 }
+                self.engines[e].lines[l].wants = true;
                 match standing {
                     Standing::Swap(scope) => swaps.push(swap(What::Any(scope))),
                     Standing::Resize(at) => swaps.push(swap(What::Own(at))),

@@ -29,6 +29,8 @@ pub(super) struct Line {
     pub(super) overtaken: u32,
     /// Tickets up to this one waited for a load.
     pub(super) loaded_to: u64,
+    /// Its next can only be served by a load, as of the last look at it.
+    pub(super) wants: bool,
     /// In order of their turn.
     flows: Vec<Flow>,
     favoured: u32,
@@ -53,6 +55,7 @@ impl Line {
             size,
             overtaken: 0,
             loaded_to: 0,
+            wants: false,
             flows: Vec::new(),
             favoured: 0,
             need: 0,

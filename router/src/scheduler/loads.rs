@@ -132,7 +132,7 @@ impl Scheduler {
         let mut wants: Vec<Want> = self.missing_pins(now).collect();
         for (engine, state) in self.engines.iter().enumerate() {
             let reserved = self.reserved.get(&state.facts.pool);
-            for (at, line) in state.lines.iter().enumerate() {
+            for (at, line) in state.lines.iter().enumerate().filter(|(_, l)| l.wants) {
                 let Some(waiter) = line.next() else { continue };
                 let old = |since| now.saturating_duration_since(since) >= state.facts.overtake_age;
                 let first = reserved

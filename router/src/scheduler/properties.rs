@@ -12,7 +12,7 @@ const SCHEDULES: u64 = 100_000;
 fn schedule(seed: u64) {
     let mut random = Random(seed);
     let mut world = World::new(&mut random);
-    let long = if seed.is_multiple_of(50) { 80 } else { 12 };
+    let long = if seed.is_multiple_of(100) { 80 } else { 12 };
     for _ in 0..random.below(long) {
         world.happen(&mut random);
     }

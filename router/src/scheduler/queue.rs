@@ -102,15 +102,19 @@ impl Scheduler {
         };
         let state = &self.engines[at];
         let position = state.waiting[lane(kind)];
+        let (full, enough) = (position > state.facts.queue, state.service.1 >= ENOUGH);
+        if !full && !enough {
+            return;
+        }
         let wait = self.expected_wait(at, Some(&seat.model), kind, position, now);
         let too_late = || after(now, wait.expected).is_none_or(|end| end > deadline);
-        let refusal = if position > state.facts.queue {
+        let refusal = if full {
             Refusal::QueueFull {
                 engine,
                 limit: u32::try_from(state.facts.queue).unwrap_or(u32::MAX),
                 retry_after: retry_after(wait.expected),
             }
-        } else if state.service.1 >= ENOUGH && wait.measured && too_late() {
+        } else if wait.measured && too_late() {
             Refusal::QueueTimeout {
                 engine,
                 waited: wait.expected,
