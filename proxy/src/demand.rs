@@ -28,6 +28,8 @@ const SESSION: [&str; 4] = [
 
 /// Longest name of a model, in bytes: names are compared and echoed, so they are bounded.
 const LONGEST_NAME: usize = 512;
+/// An answer of at most this many tokens is a completion at the cursor.
+const COMPLETION_TOKENS: u64 = 256;
 /// Sets the scheduling class of one request: `interactive` or `background`.
 const X_CLASS: &str = "x-crucible-class";
 
@@ -79,7 +81,25 @@ pub(crate) fn of(
         demand.last_user = prompt.last_user;
     }
     demand.model = model;
+    if config.scheduler.supersede {
+        demand.supersedes = supersedes(headers, &demand);
+    }
     Ok(demand)
+}
+
+/// A short answer without tools is a completion at the cursor: the next one of the same session
+/// or key, for the same model, takes its place. Who cannot be told apart keeps both.
+fn supersedes(headers: &HeaderMap, demand: &Demand) -> Option<u64> {
+    let short = demand
+        .max_tokens
+        .is_some_and(|max| max <= COMPLETION_TOKENS);
+    let (session, key) = (session(headers), demand.key.as_ref().map(|key| &key.name));
+    if !short || demand.tools || (session.is_none() && key.is_none()) {
+        return None;
+    }
+    let mut hash = DefaultHasher::new();
+    (session, key, &demand.model).hash(&mut hash);
+    Some(hash.finish())
 }
 
 /// The headers that configured rules look at.

@@ -47,6 +47,8 @@ pub enum Kind {
     HeadersTooLarge,
     UnsupportedMediaType,
     QueueFull,
+    /// A newer request of the same client took its place.
+    Superseded,
     RateLimited,
     /// The engine's own 4xx that is the client's fault; status as the engine gave it.
     EngineRejected,
@@ -85,7 +87,7 @@ pub struct Error {
 
 impl Kind {
     /// Every kind, for pre-created metric labels.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::InvalidJson,
         Self::InvalidType,
         Self::DuplicateKey,
@@ -105,6 +107,7 @@ impl Kind {
         Self::HeadersTooLarge,
         Self::UnsupportedMediaType,
         Self::QueueFull,
+        Self::Superseded,
         Self::RateLimited,
         Self::EngineRejected,
         Self::EngineUnreachable,
@@ -142,6 +145,7 @@ impl Kind {
             Self::HeadersTooLarge => "headers_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::QueueFull => "queue_full",
+            Self::Superseded => "superseded",
             Self::RateLimited => "rate_limited",
             Self::EngineRejected => "engine_rejected",
             Self::EngineUnreachable => "engine_unreachable",
@@ -181,6 +185,7 @@ impl Kind {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Superseded => StatusCode::CONFLICT,
             Self::EngineUnreachable | Self::EngineError | Self::EngineCut => {
                 StatusCode::BAD_GATEWAY
             }
@@ -392,6 +397,7 @@ impl From<Refusal> for Error {
             Refusal::ContextExceeded { .. } => {
                 Self::new(Kind::ContextLengthExceeded, text).param("messages")
             }
+            Refusal::Superseded => Self::new(Kind::Superseded, text),
             Refusal::Draining => {
                 Self::new(Kind::Draining, "Crucible is shutting down").retry_after(5)
             }
@@ -426,6 +432,7 @@ mod tests {
             (Kind::BodyTooLarge, 413, "invalid_request_error"),
             (Kind::HeadersTooLarge, 431, "invalid_request_error"),
             (Kind::QueueFull, 429, "rate_limit_error"),
+            (Kind::Superseded, 409, "invalid_request_error"),
             (Kind::RateLimited, 429, "rate_limit_error"),
             (Kind::EngineUnreachable, 502, "api_error"),
             (Kind::EngineError, 502, "api_error"),

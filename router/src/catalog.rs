@@ -36,6 +36,8 @@ pub struct ModelInfo {
     pub max_context: Option<u64>,
     /// Weights in bytes.
     pub size_bytes: Option<u64>,
+    /// Bytes of memory for each token of context (caches of all layers, in f16).
+    pub context_bytes: Option<u64>,
     /// `Q4_K_M` and so on.
     pub quantization: Option<String>,
     /// `gguf`, `mlx`, ...

@@ -39,6 +39,8 @@ pub struct Demand {
     pub headers: Vec<(String, String)>,
     /// The client's key.
     pub key: Option<Arc<Key>>,
+    /// A newer request of the same number makes this one pointless while it waits.
+    pub supersedes: Option<u64>,
     /// Interactive or background.
     pub class: Class,
 }

@@ -11,6 +11,8 @@ pub enum LoadOutcome {
     Error,
     /// Over budget.
     Timeout,
+    /// The engine had not enough memory.
+    Oom,
 }
 
 /// Why a load was started.
@@ -20,6 +22,8 @@ pub enum LoadTrigger {
     Request,
     /// Warm-up at start.
     Warmup,
+    /// A pinned model vanished, or its engine's clock runs out.
+    Pin,
 }
 
 /// Why a resident went.
@@ -35,6 +39,10 @@ pub enum EvictionReason {
     External,
     /// The end of Crucible.
     Exit,
+    /// Idle for its time to live.
+    Ttl,
+    /// Another instance of the same model does as well.
+    Duplicate,
 }
 
 /// One thing that happened.
@@ -70,6 +78,11 @@ pub enum Event {
         waited: Duration,
         /// A load was part of the wait.
         loaded: bool,
+    },
+    /// A load never ended while the engine answered its polls: only a restart may help it.
+    Wedged {
+        /// Engine.
+        engine: Arc<str>,
     },
     /// An engine was polled.
     HealthCheck {

@@ -97,6 +97,9 @@ pub enum Refusal {
         /// Tokens given.
         limit: u64,
     },
+    /// A newer request of the same client took its place.
+    #[error("a newer request took its place")]
+    Superseded,
     /// Crucible is going down.
     #[error("draining")]
     Draining,

@@ -32,10 +32,14 @@ use crate::{
     plan::{self, Candidate, Plan, sticky::StickyTable},
     predict::Predictor,
     refusal::Refusal,
-    scheduler::actor::{Actor, Mail},
+    scheduler::{
+        actor::{Actor, Mail},
+        store::Store,
+    },
     view::{Breaker, View},
 };
 
+mod budget;
 pub(crate) mod engines;
 mod learning;
 mod waits;
@@ -134,6 +138,7 @@ impl Router {
             board: Arc::clone(&board),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
+            store: Store::new(now.state_dir.clone()),
         };
         tracker.spawn(actor.run());
         let limits = KeyLimits::new(DefaultClock::default());

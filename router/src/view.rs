@@ -61,6 +61,8 @@ pub struct EngineView {
     pub load_control: bool,
     /// Found on a default port, not configured.
     pub discovered: bool,
+    /// A load never ended while it answered its polls.
+    pub wedged: bool,
     /// Models, as listed last (kept while it is down).
     pub models: Arc<Vec<ModelInfo>>,
     /// Residents with what the scheduler knows of them.

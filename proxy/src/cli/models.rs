@@ -1,6 +1,10 @@
 //! `crucible models`: what the engines have, and what is loaded.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crucible_config::Live;
 use crucible_router::{
@@ -51,9 +55,13 @@ pub(super) async fn look<T>(
 ) -> Result<T, Failure> {
     let tracker = TaskTracker::new();
     let cancel = CancellationToken::new();
-    let source = config.clone();
+    let mut source = (*config.current()).clone();
+    // Nothing is warmed, and what a running instance loaded stays its own.
+    source.tuning.lmstudio.model_warmup = false;
+    source.state_dir = PathBuf::new();
+    let source = Arc::new(source);
     let router = Router::start(
-        Arc::new(move || source.current()),
+        Arc::new(move || Arc::clone(&source)),
         config.subscribe(),
         discovery::places(Path::new("/")),
         Arc::new(Silent),

@@ -17,7 +17,7 @@ use std::{
 };
 
 use crucible_config::Config;
-use crucible_router::event::{Event, LoadOutcome, LoadTrigger, Observer};
+use crucible_router::event::{Event, Observer};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::write::Writer;
@@ -25,7 +25,10 @@ pub(crate) use self::{
     line::{Line, LoadLine, Place, RequestLine},
     read::read,
 };
-use crate::app::exchange::{Exchange, Record};
+use crate::{
+    app::exchange::{Exchange, Record},
+    metrics::labels::{load_outcome, load_trigger},
+};
 
 /// The newer file in `state_dir`.
 pub(crate) const FILE: &str = "events.jsonl";
@@ -137,17 +140,8 @@ impl Events {
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
                 took_ms: ms(*took),
-                outcome: match outcome {
-                    LoadOutcome::Ok => "ok",
-                    LoadOutcome::Error => "error",
-                    LoadOutcome::Timeout => "timeout",
-                }
-                .into(),
-                trigger: match trigger {
-                    LoadTrigger::Request => "request",
-                    LoadTrigger::Warmup => "warmup",
-                }
-                .into(),
+                outcome: load_outcome(*outcome).into(),
+                trigger: load_trigger(*trigger).into(),
             })
         });
     }

@@ -116,29 +116,40 @@ struct Names {
     refused: HashSet<Arc<str>>,
 }
 
-pub(super) const OUTCOMES: [LoadOutcome; 3] =
-    [LoadOutcome::Ok, LoadOutcome::Error, LoadOutcome::Timeout];
-pub(super) const TRIGGERS: [LoadTrigger; 2] = [LoadTrigger::Request, LoadTrigger::Warmup];
-pub(super) const EVICTIONS: [EvictionReason; 5] = [
+pub(super) const OUTCOMES: [LoadOutcome; 4] = [
+    LoadOutcome::Ok,
+    LoadOutcome::Error,
+    LoadOutcome::Timeout,
+    LoadOutcome::Oom,
+];
+pub(super) const TRIGGERS: [LoadTrigger; 3] =
+    [LoadTrigger::Request, LoadTrigger::Warmup, LoadTrigger::Pin];
+pub(super) const EVICTIONS: [EvictionReason; 7] = [
     EvictionReason::Limit,
     EvictionReason::Conflict,
     EvictionReason::Resize,
     EvictionReason::External,
     EvictionReason::Exit,
+    EvictionReason::Ttl,
+    EvictionReason::Duplicate,
 ];
 
-pub(super) const fn load_outcome(outcome: LoadOutcome) -> &'static str {
+/// The word of metrics and the event log.
+pub(crate) const fn load_outcome(outcome: LoadOutcome) -> &'static str {
     match outcome {
         LoadOutcome::Ok => "ok",
         LoadOutcome::Error => "error",
         LoadOutcome::Timeout => "timeout",
+        LoadOutcome::Oom => "oom",
     }
 }
 
-pub(super) const fn load_trigger(trigger: LoadTrigger) -> &'static str {
+/// The word of metrics and the event log.
+pub(crate) const fn load_trigger(trigger: LoadTrigger) -> &'static str {
     match trigger {
         LoadTrigger::Request => "request",
         LoadTrigger::Warmup => "warmup",
+        LoadTrigger::Pin => "pin",
     }
 }
 
@@ -149,6 +160,8 @@ pub(super) const fn eviction_reason(reason: EvictionReason) -> &'static str {
         EvictionReason::Resize => "grow",
         EvictionReason::External => "external",
         EvictionReason::Exit => "shutdown",
+        EvictionReason::Ttl => "ttl",
+        EvictionReason::Duplicate => "duplicate",
     }
 }
 

@@ -8,7 +8,7 @@ mod collectors;
 mod docs;
 mod families;
 mod guard;
-mod labels;
+pub(crate) mod labels;
 mod record;
 mod view;
 
@@ -429,6 +429,8 @@ impl Observer for Metrics {
                 waited,
                 loaded,
             } => self.waited(engine, *loaded, *waited),
+            // Seen by its failed load, in the log and in the state.
+            Event::Wedged { .. } => {}
             Event::HealthCheck { engine, ok } => {
                 let outcome = if *ok { Outcome::Ok } else { Outcome::Error };
                 v.health_checks

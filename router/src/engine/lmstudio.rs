@@ -236,6 +236,7 @@ fn parse_v1(body: &Value) -> Listing {
             },
             max_context: count(entry, "max_context_length"),
             size_bytes,
+            context_bytes: None,
             quantization: entry
                 .get("quantization")
                 .and_then(|q| text(q, "name").or_else(|| q.as_str().map(str::to_owned))),
@@ -278,6 +279,7 @@ fn parse_v0(body: &Value) -> Listing {
             },
             max_context: count(entry, "max_context_length"),
             size_bytes: None,
+            context_bytes: None,
             quantization: text(entry, "quantization"),
             format: text(entry, "compatibility_type"),
             cloud: false,

@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use crucible_config::checked::{self, EngineKind, Manage};
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
 pub use self::{
@@ -74,7 +75,8 @@ pub struct Listing {
 
 /// The runner options of a model: identical on every path that may load or use it, or Ollama
 /// loads it again (engines: Ollama 0.33, `server/sched.go` needsReload).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tuple {
     /// Context per request in tokens (Ollama `num_ctx`; multiplied by the slots where an engine
     /// divides it). `None`: the engine's own (embedding models).

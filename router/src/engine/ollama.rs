@@ -43,6 +43,7 @@ pub(crate) struct Ollama {
 struct Shown {
     capabilities: Option<Vec<String>>,
     max_context: Option<u64>,
+    context_bytes: Option<u64>,
 }
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
@@ -262,7 +263,30 @@ fn parse_show(body: &Value) -> Shown {
     Shown {
         capabilities,
         max_context,
+        context_bytes: body.get("model_info").and_then(context_bytes),
     }
+}
+
+/// Keys and values of all layers for one token, in f16 (Ollama 0.33, `fs/ggml/ggml.go`
+/// `GraphSize`; a list has one number of heads per layer).
+fn context_bytes(info: &Value) -> Option<u64> {
+    let family = text(info, "general.architecture")?;
+    let of = |key: &str| info.get(format!("{family}.{key}"));
+    let number = |key: &str| of(key).and_then(Value::as_u64);
+    let layers = number("block_count")?;
+    let heads = number("attention.head_count");
+    let kv_heads: u64 = match of("attention.head_count_kv") {
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_u64).sum(),
+        Some(one) => layers.checked_mul(one.as_u64()?)?,
+        None => layers.checked_mul(heads?)?,
+    };
+    let per_head = || number("embedding_length")?.checked_div(heads?);
+    let key = number("attention.key_length").or_else(per_head)?;
+    let value = number("attention.value_length").or_else(per_head)?;
+    kv_heads
+        .checked_mul(key.checked_add(value)?)?
+        .checked_mul(2)
+        .filter(|bytes| *bytes > 0)
 }
 
 fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
@@ -289,6 +313,7 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
         },
         max_context: shown.and_then(|s| s.max_context),
         size_bytes: count(tag, "size"),
+        context_bytes: shown.and_then(|s| s.context_bytes),
         quantization: text(details, "quantization_level"),
         format: text(details, "format"),
         cloud,

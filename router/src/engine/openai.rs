@@ -98,6 +98,7 @@ fn parse_model(entry: &Value) -> Option<ModelInfo> {
         capabilities: Capabilities::default(),
         max_context,
         size_bytes: count(meta, "size"),
+        context_bytes: None,
         quantization: text(entry, "quantization"),
         format: None,
         cloud: false,

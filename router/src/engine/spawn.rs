@@ -139,6 +139,7 @@ impl Spawned {
                 capabilities: Capabilities::default(),
                 max_context: None,
                 size_bytes: Some(size),
+                context_bytes: None,
                 quantization: None,
                 format: Some("gguf".to_owned()),
                 cloud: false,

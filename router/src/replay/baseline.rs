@@ -360,6 +360,7 @@ fn order(facts: &Facts, arrival: &Arrival) -> LoadOrder {
         permits: facts.permits,
         budget: facts.load_budget,
         pinned: arrival.pinned,
+        over_budget: None,
         trigger: arrival.trigger,
     }
 }

@@ -192,6 +192,7 @@ impl Machine {
             capabilities: Capabilities::default(),
             max_context: None,
             size_bytes: model.bytes,
+            context_bytes: None,
             quantization: None,
             format: None,
             cloud: false,

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use crucible_config::checked::{Config, Device, EngineKind, Manage};
 use tokio::sync::watch;
 
-use super::Source;
+use super::{
+    Source,
+    budget::{Machine, budget},
+};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     demand::Demand,
@@ -37,7 +40,13 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
     let name = &engine.config.name;
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
-    let held = engine.residents.iter().map(|r| Arc::clone(&r.model));
+    let any_pin = config.models.iter().any(|m| m.pin);
+    let listed = engine.models.iter().map(|m| &m.id);
+    let mut names: Vec<&Arc<str>> = engine.residents.iter().map(|r| &r.model).collect();
+    names.extend(listed.filter(|_| any_pin));
+    let local = !engine.pool.contains('@');
+    let budget = budget(config, &engine.pool, engine.device, Machine::here(), local);
+    let ttl = config.tuning.lmstudio.model_ttl;
     let limit = match engine.config.kind {
         EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
         _ => config.tuning.lmstudio.max_loaded_models,
@@ -46,6 +55,12 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
         name: Arc::clone(name),
         kind: engine.config.kind,
         pool: Arc::clone(&engine.pool),
+        url: Arc::from(engine.url.as_str()),
+        gpu: engine.device != Device::Cpu,
+        budget: budget.own,
+        parent: budget.parent,
+        ttl: (!ttl.is_zero()).then_some(ttl),
+        models: Arc::clone(&engine.models),
         exclusive: pool.is_some_and(|p| p.exclusive),
         load_control: load_control(engine),
         spawned: engine.config.manage == Manage::Spawn,
@@ -58,7 +73,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
         load_budget: config.timeouts.load,
         polls: engine.polls,
         residents: engine.residents.to_vec(),
-        pinned: held.filter(pinned).collect(),
+        pinned: names.into_iter().filter(|m| pinned(m)).cloned().collect(),
     }
 }
 
@@ -101,6 +116,9 @@ pub(crate) fn arrival(
         pinned: settings.is_some_and(|m| m.pin),
         trigger: LoadTrigger::Request,
         deadline: tokio::time::Instant::now().into_std(),
+        key: demand.key.as_ref().map(|key| Arc::clone(&key.name)),
+        class: demand.class,
+        supersedes: demand.supersedes.filter(|_| config.scheduler.supersede),
     }
 }
 
@@ -141,6 +159,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         version: engine.version.clone(),
         load_control: load_control(engine),
         discovered: engine.discovered,
+        wedged: false,
         models: Arc::clone(&engine.models),
         residents: reported.collect(),
         permits: engine.config.permits,

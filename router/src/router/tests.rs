@@ -39,6 +39,7 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
     let list = get(|| async { Json(json!({"object": "list", "data": [{"id": "m"}]})) });
     let fake = Fake::start(axum::Router::new().route("/v1/models", list)).await;
     let mut config = Config::builtin();
+    config.state_dir = std::path::PathBuf::new();
     let engine = config.discovered(EngineKind::Openai, "e", fake.url.clone());
     config.engines.push(engine);
     let config = Arc::new(config);

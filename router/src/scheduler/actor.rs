@@ -17,7 +17,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    memory::Memory,
     state::Scheduler,
+    store::Store,
     types::{Arrival, Facts, Input},
 };
 use crate::{
@@ -68,6 +70,8 @@ pub(crate) struct Actor {
     pub(crate) board: Arc<ArcSwap<View>>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
+    /// What outlives the run; `None`: nothing does.
+    pub(crate) store: Option<Store>,
 }
 
 /// What the actor owns besides its connections.
@@ -82,6 +86,9 @@ pub(super) struct Open {
     drained: Vec<oneshot::Sender<()>>,
     /// Ends loads early.
     pub(super) loads: CancellationToken,
+    kept: watch::Sender<Memory>,
+    /// Of the memory that was kept last.
+    revision: u64,
 }
 
 // === impl Actor ===
@@ -96,7 +103,14 @@ impl Actor {
             published: Instant::now(),
             drained: Vec::new(),
             loads: self.cancel.child_token(),
+            kept: watch::Sender::default(),
+            revision: 0,
         };
+        if let Some(store) = self.store.take() {
+            let memory = store.read().await;
+            self.tracker.spawn(store.keep(open.kept.subscribe()));
+            self.step(&mut open, Input::Adopt(memory));
+        }
         let mut fleet = self.engines.changed();
         let releases = Arc::clone(&self.releases);
         self.observe(&mut open);
@@ -196,6 +210,11 @@ impl Actor {
         open.core.step(input, now, &mut actions);
         for action in actions {
             self.perform(open, action);
+        }
+        if open.revision != open.core.revision() {
+            open.revision = open.core.revision();
+            // Without a file, nobody listens.
+            open.kept.send_replace(open.core.memory());
         }
         if !open.drained.is_empty() && open.core.drained() {
             for done in open.drained.drain(..) {

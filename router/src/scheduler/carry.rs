@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     actor::{Actor, Mail, Open},
+    loads::UNLOAD_BUDGET,
     types::{Action, Grant, Input, LoadFailure, Order},
 };
 use crate::{
@@ -15,9 +16,6 @@ use crate::{
     permit::{Note, Permit},
     refusal::Refusal,
 };
-
-/// For one unload.
-const UNLOAD_BUDGET: Duration = Duration::from_mins(1);
 
 // === impl Actor ===
 
@@ -40,6 +38,10 @@ impl Actor {
                 } = &event
                 {
                     tracing::info!(engine = &**engine, model = &**model, ?reason, "unloaded");
+                }
+                if let Event::Wedged { engine } = &event {
+                    let engine = &**engine;
+                    tracing::error!(engine, "a load never ended though it answers: restart it");
                 }
                 self.engines.tell(&event);
             }
@@ -97,6 +99,15 @@ impl Actor {
             let Order { engine, model, .. } = order;
             let (name, context) = (&*engine, order.tuple.context);
             tracing::info!(engine = name, model = &*model, context, "loading");
+            if let Some(bytes) = order.over_budget {
+                let model = &*model;
+                tracing::warn!(
+                    engine = name,
+                    model,
+                    bytes,
+                    "takes more than its pool may have: loaded alone"
+                );
+            }
             let begun = Instant::now();
             let wanted = LoadOrder {
                 model: Arc::clone(&model),
@@ -131,7 +142,7 @@ impl Actor {
                     tracing::warn!(engine = name, model, ?took, "the load failed: {error}");
                     let failure = match error {
                         EngineError::Timeout => LoadFailure::Timeout,
-                        error => LoadFailure::Refused(error.to_string()),
+                        error => LoadFailure::classify(error.to_string()),
                     };
                     Input::LoadFailed(engine, failure)
                 }

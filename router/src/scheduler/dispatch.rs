@@ -1,332 +1,185 @@
-//! Who is granted now, and what the others wait for.
+//! Who is granted now.
 
-use std::{sync::Arc, time::Instant};
-
-use crucible_config::checked::{EngineKind, Fit};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Instant};
 
 use super::{
-    fit::{Mark, limit},
-    queue::retry_after,
-    state::{Active, EngineState, Operation, Resident, Scheduler, Waiter},
-    types::{Action, Arrival, Grant},
+    estimate::retry_after,
+    standing::{Scope, Standing},
+    state::{Active, Scheduler},
+    types::{Action, Grant},
 };
-use crate::{
-    catalog::{ModelKind, ResidentInfo},
-    engine::{Tuple, tuple},
-    refusal::Refusal,
-};
+use crate::{catalog::ModelKind, refusal::Refusal};
 
-/// How a waiter stands to what is resident.
-pub(super) enum Standing {
-    /// This resident has a permit for it.
-    Free(usize),
-    /// A resident fits, but its permits are out.
-    Slot,
-    /// A load or unload of this model is in flight, or its last instance is going.
-    Moving,
-    /// It must be loaded; room is there.
-    Load,
-    /// It must be loaded; something idle must go first.
-    Swap,
-    /// This resident must be loaded anew with more context.
-    Resize(usize),
-    /// It cannot be had.
-    Never(Refusal),
+/// A line that waits for something busy to become idle.
+#[derive(Clone, Copy)]
+struct Swap {
+    engine: usize,
+    line: usize,
+    what: What,
 }
 
-// === impl Standing ===
-
-impl Standing {
-    /// One word for views.
-    pub(super) const fn reason(&self) -> &'static str {
-        match self {
-            Self::Free(_) | Self::Slot | Self::Never(_) => "slot",
-            Self::Moving | Self::Load => "load",
-            Self::Swap | Self::Resize(_) => "swap",
-        }
-    }
-}
-
-// === impl EngineState ===
-
-impl EngineState {
-    /// Tokens that one request may have on a resident; `None`: not known, so enough.
-    pub(super) fn room(&self, resident: &Resident) -> Option<u64> {
-        tuple::request_context(self.facts.kind, &resident.info)
-    }
-
-    fn has_permit(&self, resident: &Resident, arrival: &Arrival) -> bool {
-        let permits = match arrival.kind {
-            ModelKind::Embedding => return self.embedding == 0,
-            ModelKind::Generation => self.facts.permits,
-        };
-        let loaded_for = resident.tuple.and_then(|t| t.context);
-        let each = loaded_for.unwrap_or(arrival.base).max(arrival.need);
-        resident.active < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
-    }
-
-    /// Whether Crucible may unload it at all.
-    pub(super) fn ours(&self, resident: &Resident) -> bool {
-        resident.tuple.is_some() || self.facts.evict_foreign
-    }
-
-    /// Generation models count; embedding models only need memory.
-    pub(super) fn full(&self, kind: ModelKind) -> bool {
-        let counted = |r: &&Resident| r.info.kind == ModelKind::Generation;
-        let count = self.residents.iter().filter(counted).count();
-        kind == ModelKind::Generation && count >= self.facts.max_loaded
-    }
-
-    /// May make room for another generation model, once it is idle.
-    pub(super) fn evictable(&self, resident: &Resident) -> bool {
-        resident.info.kind == ModelKind::Generation && !resident.pinned && self.ours(resident)
-    }
-
-    /// How this arrival stands.
-    pub(super) fn stands(
-        &self,
-        arrival: &Arrival,
-        operation: Option<&Operation>,
-        mark: Mark,
-        now: Instant,
-    ) -> Standing {
-        let own = |r: &&Resident| r.info.model == arrival.model;
-        let fits = |r: &Resident| self.room(r).is_none_or(|has| has >= arrival.need);
-        let mut fitting = false;
-        for (at, resident) in self.residents.iter().enumerate() {
-            if own(&resident) && !resident.vanished && fits(resident) {
-                if leaving(operation, resident) {
-                    continue;
-                }
-                fitting = true;
-                if self.has_permit(resident, arrival) {
-                    return Standing::Free(at);
-                }
-            }
-        }
-        if fitting {
-            return Standing::Slot;
-        }
-        let moving = operation.is_some_and(|o| o.model == arrival.model);
-        if moving || self.residents.iter().filter(own).any(|r| r.vanished) {
-            return Standing::Moving;
-        }
-        let refuse = |limit| {
-            Standing::Never(Refusal::ContextExceeded {
-                model: Arc::clone(&arrival.model),
-                needed: arrival.need,
-                limit,
-            })
-        };
-        if let Some(at) = self.residents.iter().position(|r| own(&r)) {
-            let resident = &self.residents[at];
-            let has = self.room(resident).unwrap_or(0);
-            // What Ollama holds may be left from an earlier run of Crucible.
-            let may = self.ours(resident) || self.facts.kind == EngineKind::Ollama;
-            let grows = self.facts.load_control
-                && may
-                && arrival.need <= limit(arrival)
-                && (arrival.fit == Fit::Grow || has < arrival.base)
-                && mark.may_grow(now);
-            return if grows {
-                Standing::Resize(at)
-            } else {
-                refuse(has)
-            };
-        }
-        if arrival.need > limit(arrival) {
-            return refuse(limit(arrival));
-        }
-        if !self.full(arrival.kind) {
-            return Standing::Load;
-        }
-        if self.residents.iter().any(|r| self.evictable(r)) {
-            return Standing::Swap;
-        }
-        Standing::Never(self.blocked(arrival))
-    }
-
-    fn blocked(&self, arrival: &Arrival) -> Refusal {
-        let foreign = |r: &&Resident| r.info.kind == ModelKind::Generation && !self.ours(r);
-        let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
-        match self.residents.iter().find(foreign) {
-            Some(blocker) => Refusal::Blocked {
-                engine,
-                model,
-                blocker: Arc::clone(&blocker.info.model),
-                retry_after: 30,
-            },
-            None => Refusal::LoadFailed {
-                engine,
-                model,
-                message: format!(
-                    "only {} models may be loaded at once, and those that are loaded are pinned",
-                    self.facts.max_loaded
-                ),
-                retry_after: 60,
-            },
-        }
-    }
-
-    /// An engine without load control serves what it is asked for.
-    fn assume(&mut self, arrival: &Arrival, now: Instant) {
-        let known = |r: &Resident| r.info.model == arrival.model;
-        if self.facts.load_control || self.residents.iter().any(known) {
-            return;
-        }
-        let info = ResidentInfo {
-            model: Arc::clone(&arrival.model),
-            instance: Arc::clone(&arrival.model),
-            kind: arrival.kind,
-            context: None,
-            parallel: None,
-            bytes: None,
-            vram_bytes: None,
-            expires_at: None,
-            batch_size: None,
-            flash_attention: None,
-        };
-        let mut resident = Resident::new(info, now);
-        resident.assumed = true;
-        self.residents.push(resident);
-    }
-
-    /// Options to repeat on a request: those of the load. What a person loaded is left as it is.
-    fn request_tuple(&self, resident: &Resident, arrival: &Arrival) -> Tuple {
-        match resident.tuple {
-            Some(tuple) => tuple,
-            None if resident.assumed || self.facts.kind != EngineKind::Ollama => arrival.tuple,
-            None => Tuple {
-                context: resident.info.context,
-                ..Tuple::default()
-            },
-        }
-    }
-
-    fn overtaking_ends(&self, swap: &Waiter, now: Instant) -> bool {
-        swap.overtaken >= self.facts.overtake_count
-            || now.saturating_duration_since(swap.since) >= self.facts.overtake_age
-    }
-}
-
-/// An instance that is being unloaded takes nobody.
-fn leaving(operation: Option<&Operation>, resident: &Resident) -> bool {
-    operation.is_some_and(|o| o.unloads(&resident.info.instance))
+#[derive(Clone, Copy)]
+enum What {
+    /// Anything that may go.
+    Any(Scope),
+    /// This resident of its engine.
+    Own(usize),
 }
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    pub(super) fn dispatch(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.draining.is_some() {
-            return self.unload_all(now, actions);
+    /// Grants what can be granted, in order of arrival; refuses what never can.
+    pub(super) fn grant(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let mut heads = BinaryHeap::new();
+        for (e, state) in self.engines.iter().enumerate() {
+            for (l, line) in state.lines.iter().enumerate() {
+                heads.extend(line.next().map(|w| Reverse((w.arrival.ticket, e, l))));
+            }
         }
-        self.expire(now, actions);
-        let waiting = |(name, state): (&Arc<str>, &EngineState)| {
-            (!state.queue.is_empty()).then(|| Arc::clone(name))
-        };
-        let names: Vec<Arc<str>> = self.engines.iter().filter_map(waiting).collect();
-        for name in &names {
-            self.grant(name, now, actions);
+        let mut swaps: Vec<Swap> = Vec::new();
+        let mut emptied = false;
+        while let Some(Reverse((_, e, l))) = heads.pop() {
+            self.engines[e].lines[l].wants = false;
+            if self.grant_next(e, l, &mut swaps, now, actions) {
+                let next = self.engines[e].lines[l].next();
+                heads.extend(next.map(|w| Reverse((w.arrival.ticket, e, l))));
+                emptied |= self.engines[e].lines[l].is_empty();
+            }
         }
-        if !names.is_empty() {
-            self.start_operations(now, actions);
+        if emptied {
+            for state in &mut self.engines {
+                state.lines.retain(|l| !l.is_empty());
+            }
         }
     }
 
-    /// Grants what can be granted on one engine, in order of arrival; refuses what never can.
-    pub(super) fn grant(&mut self, engine: &Arc<str>, now: Instant, actions: &mut Vec<Action>) {
-        let operation = self.operations.values().find(|o| o.engine == *engine);
-        let Some(state) = self.engines.get_mut(engine) else {
+    /// Gives whether the line went on.
+    fn grant_next(
+        &mut self,
+        e: usize,
+        l: usize,
+        swaps: &mut Vec<Swap>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let state = &mut self.engines[e];
+        if !state.facts.load_control {
+            let line = &state.lines[l];
+            let (model, kind) = (Arc::clone(&line.model), line.kind);
+            state.assume(&model, kind, now);
+        }
+        let state = &self.engines[e];
+        let line = &state.lines[l];
+        let Some(waiter) = line.next() else {
+            return false;
+        };
+        let (engine, line) = (e, l);
+        let swap = |what| Swap { engine, line, what };
+        match self.stands(state, &state.lines[l], &waiter.arrival, now) {
+            Standing::Free(resident) => {
+                if let Some(older) = self.overtakes(swaps, e, resident) {
+                    if self.overtaking_ends(older, now) {
+                        return false;
+                    }
+                    self.engines[older.engine].lines[older.line].overtaken += 1;
+                }
+                self.give(e, l, resident, now, actions);
+                return true;
+            }
+            Standing::Never(refusal) => return self.refuse(e, l, refusal, actions),
+            standing @ (Standing::Load | Standing::Swap(_) | Standing::Resize(_)) => {
+                if let Some(refusal) = self.failed(e, l, now) {
+                    return self.refuse(e, l, refusal, actions);
+                }
+                self.engines[e].lines[l].wants = true;
+                match standing {
+                    Standing::Swap(scope) => swaps.push(swap(What::Any(scope))),
+                    Standing::Resize(at) => swaps.push(swap(What::Own(at))),
+                    _ => {}
+                }
+            }
+            Standing::Slot | Standing::Moving => {}
+        }
+        false
+    }
+
+    /// The oldest swap that waits for this resident to become idle. Who made it be loaded is
+    /// granted before that counts.
+    fn overtakes(&self, swaps: &[Swap], e: usize, resident: usize) -> Option<Swap> {
+        let state = &self.engines[e];
+        let held = &state.residents[resident];
+        let waits = |s: &&Swap| match s.what {
+            What::Any(scope) => Self::waits_for(scope, &self.engines[s.engine], state, held),
+            What::Own(at) => s.engine == e && at == resident,
+        };
+        swaps.iter().find(waits).copied()
+    }
+
+    fn overtaking_ends(&self, swap: Swap, now: Instant) -> bool {
+        let state = &self.engines[swap.engine];
+        let line = &state.lines[swap.line];
+        let waits = |since| now.saturating_duration_since(since);
+        line.overtaken >= state.facts.overtake_count
+            || line.since().map(waits) >= Some(state.facts.overtake_age)
+    }
+
+    /// The last load of that model failed, and it is too early to try again.
+    fn failed(&self, e: usize, l: usize, now: Instant) -> Option<Refusal> {
+        let state = &self.engines[e];
+        let (engine, model) = (
+            Arc::clone(&state.facts.name),
+            Arc::clone(&state.lines[l].model),
+        );
+        let place = (Arc::clone(&engine), Arc::clone(&model));
+        let failure = self.failures.get(&place).filter(|f| now < f.until)?;
+        Some(Refusal::LoadFailed {
+            engine,
+            model,
+            message: failure.message.clone(),
+            retry_after: retry_after(failure.until.saturating_duration_since(now)),
+        })
+    }
+
+    fn refuse(&mut self, e: usize, l: usize, why: Refusal, actions: &mut Vec<Action>) -> bool {
+        let Some(waiter) = self.engines[e].lines[l].take(false) else {
+            return false;
+        };
+        let ticket = waiter.arrival.ticket;
+        self.leave(ticket);
+        actions.push(Action::Reject(ticket, why));
+        true
+    }
+
+    fn give(&mut self, e: usize, l: usize, at: usize, now: Instant, actions: &mut Vec<Action>) {
+        let line = &mut self.engines[e].lines[l];
+        let loaded_to = line.loaded_to;
+        let Some(waiter) = line.take(true) else {
             return;
         };
-        // The oldest generation that waits for something busy to become idle.
-        let mut swap: Option<(usize, Option<usize>)> = None;
-        let mut held: Vec<Arc<str>> = Vec::new();
-        let mut at = 0;
-        while let Some(waiter) = state.queue.get(at) {
-            let arrival = waiter.arrival.clone();
-            if held.contains(&arrival.model) {
-                at += 1;
-                continue;
-            }
-            state.assume(&arrival, now);
-            let place = (Arc::clone(engine), Arc::clone(&arrival.model));
-            let mark = self.marks.get(&place).copied().unwrap_or_default();
-            match state.stands(&arrival, operation, mark, now) {
-                Standing::Free(resident) => {
-                    if let Some((older, room)) = swap
-                        && room.is_none_or(|r| r == resident)
-                        && (room.is_some() || state.evictable(&state.residents[resident]))
-                    {
-                        if state.overtaking_ends(&state.queue[older], now) {
-                            held.push(place.1);
-                            at += 1;
-                            continue;
-                        }
-                        state.queue[older].overtaken += 1;
-                    }
-                    let waiter = state.queue.remove(at);
-                    actions.push(state.give(waiter, resident, &mut self.active, now));
-                    continue;
-                }
-                Standing::Never(refusal) => {
-                    state.queue.remove(at);
-                    actions.push(Action::Reject(arrival.ticket, refusal));
-                    continue;
-                }
-                Standing::Load | Standing::Swap | Standing::Resize(_)
-                    if let Some(failure) = self.failures.get(&place).filter(|f| now < f.until) =>
-                {
-                    state.queue.remove(at);
-                    let refusal = Refusal::LoadFailed {
-                        engine: place.0,
-                        model: place.1,
-                        message: failure.message.clone(),
-                        retry_after: retry_after(failure.until - now),
-                    };
-                    actions.push(Action::Reject(arrival.ticket, refusal));
-                    continue;
-                }
-                Standing::Swap => swap = swap.or(Some((at, None))),
-                Standing::Resize(resident) => swap = swap.or(Some((at, Some(resident)))),
-                Standing::Slot | Standing::Moving | Standing::Load => {}
-            }
-            // Requests for one model stay in order.
-            held.push(place.1);
-            at += 1;
-        }
-    }
-}
-
-impl EngineState {
-    fn give(
-        &mut self,
-        waiter: Waiter,
-        at: usize,
-        active: &mut std::collections::HashMap<u64, Active>,
-        now: Instant,
-    ) -> Action {
         let arrival = waiter.arrival;
-        let resident = &mut self.residents[at];
+        let ticket = arrival.ticket;
+        self.leave(ticket);
+        let state = &mut self.engines[e];
+        let resident = &mut state.residents[at];
         resident.active += 1;
+        resident.fresh = false;
         if arrival.kind == ModelKind::Embedding {
-            self.embedding += 1;
+            state.embedding += 1;
         }
-        let resident = &self.residents[at];
-        let grant = Grant {
-            ticket: arrival.ticket,
+        let resident = &state.residents[at];
+        actions.push(Action::Grant(Grant {
+            ticket,
             info: resident.info.clone(),
-            tuple: self.request_tuple(resident, &arrival),
-            loaded: waiter.loaded,
-        };
+            tuple: state.request_tuple(resident, &arrival),
+            loaded: ticket <= loaded_to,
+        }));
         let permit = Active {
             engine: arrival.engine,
             instance: Arc::clone(&resident.info.instance),
             kind: arrival.kind,
             since: now,
         };
-        active.insert(arrival.ticket, permit);
-        Action::Grant(grant)
+        self.active.insert(ticket, permit);
     }
 }

@@ -1,4 +1,8 @@
-//! Models in and out: which load or unload starts next, and what its end means.
+//! Which load or unload starts next.
+//!
+//! Per pool, in this order: what room was made for, pinned models that vanished, then lines by the
+//! ticket of their next (interactive before background, which goes by age after `overtake_age`).
+//! Behind a swap that waits for something busy only loads that fit may start, until it is that old.
 
 use std::{
     sync::Arc,
@@ -6,30 +10,42 @@ use std::{
 };
 
 use super::{
-    dispatch::Standing,
-    fit::{limit, size},
-    queue::retry_after,
-    state::{EngineState, Operation, Resident, Retry, Scheduler, Work, evicted},
-    types::{Action, Arrival, LoadFailure, Order},
+    line::Line,
+    standing::{Scope, Standing},
+    state::{EngineState, Operation, Place, Scheduler, Work, after},
+    types::{Action, Arrival, Order},
 };
 use crate::{
-    catalog::{ModelKind, ResidentInfo},
-    event::{Event, EvictionReason, LoadOutcome, LoadTrigger},
-    refusal::Refusal,
+    catalog::ModelKind,
+    event::{EvictionReason, LoadTrigger},
 };
 
-/// First wait after a failure; doubles.
-const BACKOFF_MIN: Duration = Duration::from_secs(2);
-/// Longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// For one unload.
+pub(super) const UNLOAD_BUDGET: Duration = Duration::from_mins(1);
+/// An operation that says nothing this long after its budget is given up.
+const GRACE: Duration = Duration::from_secs(10);
 
-enum Step {
-    Load,
-    Unload(usize, EvictionReason),
+/// Who wants a load.
+enum Who {
+    /// The line at this position of its engine.
+    Line(usize),
+    /// A pinned model that is not there.
+    Pin(Arrival),
 }
 
-fn next_backoff(before: Duration) -> Duration {
-    (before * 2).clamp(BACKOFF_MIN, BACKOFF_MAX)
+struct Want {
+    rank: (u8, u64),
+    engine: usize,
+    who: Who,
+}
+
+/// What older wants leave to younger ones of their pool.
+#[derive(Default)]
+struct Held {
+    /// Pools in which nothing more may be evicted.
+    evict: Vec<Arc<str>>,
+    /// Pools in which nothing more may start.
+    all: Vec<Arc<str>>,
 }
 
 // === impl Operation ===
@@ -39,76 +55,29 @@ impl Operation {
     pub(super) fn unloads(&self, instance: &str) -> bool {
         matches!(&self.work, Work::Unload { instance: i, .. } if **i == *instance)
     }
-}
 
-// === impl Resident ===
-
-impl Resident {
-    /// Idle, and not in the backoff of an unload that failed.
-    fn may_go(&self, now: Instant) -> bool {
-        let retried = self.unload.not_before.is_none_or(|at| at <= now);
-        self.active == 0 && retried
+    /// When it is given up.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        let budget = match &self.work {
+            Work::Load(order) => order.budget,
+            Work::Unload { .. } => UNLOAD_BUDGET,
+        };
+        after(self.since, budget.saturating_add(GRACE))
     }
 }
 
 // === impl EngineState ===
 
 impl EngineState {
-    /// The first waiters of both lanes that need an operation, with what it would be; `None` while
-    /// what must go is busy.
-    fn wants(&self, scheduler: &Scheduler, now: Instant) -> Vec<(&Arrival, Option<Step>)> {
-        let operation = scheduler.operation_of(&self.facts.name);
-        let mut wants = Vec::new();
-        let mut held: Vec<&Arc<str>> = Vec::new();
-        for kind in [ModelKind::Generation, ModelKind::Embedding] {
-            for waiter in self.queue.iter().filter(|w| w.arrival.kind == kind) {
-                let arrival = &waiter.arrival;
-                if held.contains(&&arrival.model) {
-                    continue;
-                }
-                held.push(&arrival.model);
-                let place = (Arc::clone(&self.facts.name), Arc::clone(&arrival.model));
-                let mark = scheduler.marks.get(&place).copied().unwrap_or_default();
-                let step = match self.stands(arrival, operation, mark, now) {
-                    Standing::Load => Some(Step::Load),
-                    Standing::Swap => self.victim(now),
-                    Standing::Resize(at) => {
-                        let idle = self.residents[at].may_go(now);
-                        idle.then_some(Step::Unload(at, EvictionReason::Resize))
-                    }
-                    _ => continue,
-                };
-                wants.push((arrival, step));
-                break;
-            }
-        }
-        wants
+    pub(super) fn place(&self, model: &Arc<str>) -> Place {
+        (Arc::clone(&self.facts.name), Arc::clone(model))
     }
 
-    fn victim(&self, now: Instant) -> Option<Step> {
-        let candidates = self.residents.iter().enumerate();
-        let (at, _) = candidates
-            .filter(|(_, r)| self.evictable(r) && r.may_go(now))
-            .min_by_key(|(_, r)| r.idle_since)?;
-        Some(Step::Unload(at, EvictionReason::Limit))
-    }
-
-    /// The largest need of all who wait for a model: it is loaded once for all of them.
-    fn need_of(&self, model: &str) -> u64 {
-        let own = self.queue.iter().map(|w| &w.arrival);
-        own.filter(|a| *a.model == *model && a.need <= limit(a))
-            .map(|a| a.need)
-            .max()
-            .unwrap_or(0)
-    }
-
-    fn order(&self, arrival: &Arrival, remembered: u64) -> Order {
+    fn order(&self, arrival: &Arrival, context: u64, bytes: Option<u64>) -> Order {
         let mut tuple = arrival.tuple;
-        if tuple.context.is_some() {
-            let need = self.need_of(&arrival.model);
-            let cap = limit(arrival);
-            tuple.context = Some(size(need, arrival.base, cap, remembered));
-        }
+        tuple.context = tuple.context.map(|_| context);
+        let budgets = [self.facts.budget, self.facts.parent];
+        let most = budgets.into_iter().flatten().min();
         Order {
             engine: Arc::clone(&arrival.engine),
             model: Arc::clone(&arrival.model),
@@ -120,6 +89,7 @@ impl EngineState {
             },
             budget: self.facts.load_budget,
             pinned: arrival.pinned,
+            over_budget: bytes.filter(|b| most.is_some_and(|most| *b > most)),
             trigger: arrival.trigger,
         }
     }
@@ -128,264 +98,215 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    fn may_operate(&self, state: &EngineState) -> bool {
+    /// No operation is in flight that excludes one of this engine.
+    pub(super) fn may_operate(&self, state: &EngineState) -> bool {
         let facts = &state.facts;
-        let others = !self.operations.is_empty();
         let exclusive = facts.exclusive || self.operations.values().any(|o| o.exclusive);
+        let others = self.operations.keys().any(|pool| *pool != facts.pool);
         !self.operations.contains_key(&facts.pool)
             && self.operation_of(&facts.name).is_none()
             && !(exclusive && others)
     }
 
-    /// Starts what can start, oldest waiter first over all engines.
+    /// Starts what can start.
     pub(super) fn start_operations(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let mut wants: Vec<(u64, Arc<str>, Arrival, Option<Step>)> = Vec::new();
-        for (name, state) in self.engines.iter().filter(|(_, s)| !s.queue.is_empty()) {
-            for (arrival, step) in state.wants(self, now) {
-                wants.push((arrival.ticket, Arc::clone(name), arrival.clone(), step));
+        let mut wants = self.wants(now);
+        wants.sort_by_key(|w| w.rank);
+        let mut held = Held::default();
+        for want in wants {
+            if self.pursue(&want, &mut held, now, actions) {
+                // Else loads of other pools could follow each other for ever.
+                return;
             }
         }
-        wants.sort_by_key(|(ticket, ..)| *ticket);
-        for (_, name, arrival, step) in wants {
-            let (Some(state), Some(step)) = (self.engines.get(&name), step) else {
-                continue;
-            };
-            if !self.may_operate(state) {
-                if state.facts.exclusive && !self.operations.contains_key(&state.facts.pool) {
-                    // Else loads of other pools could follow each other for ever.
-                    return;
-                }
-                continue;
-            }
-            self.start(&arrival, &step, now, actions);
-        }
+        self.chores(now, actions);
     }
 
-    fn start(&mut self, arrival: &Arrival, step: &Step, now: Instant, actions: &mut Vec<Action>) {
-        let Some(state) = self.engines.get(&arrival.engine) else {
-            return;
-        };
-        let place = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
-        let mark = self.marks.entry(place).or_default();
-        let (model, work) = match step {
-            Step::Load => {
-                let order = state.order(arrival, mark.context);
-                mark.context = mark.context.max(order.tuple.context.unwrap_or(0));
-                actions.push(Action::Load(order.clone()));
-                (Arc::clone(&arrival.model), Work::Load(order))
-            }
-            Step::Unload(at, reason) => {
-                let info = state.residents[*at].info.clone();
-                if *reason == EvictionReason::Resize {
-                    mark.grown = Some(now);
-                }
-                let instance = Arc::clone(&info.instance);
-                let model = Arc::clone(&info.model);
-                actions.push(Action::Unload(Arc::clone(&arrival.engine), info));
-                let reason = *reason;
-                (model, Work::Unload { instance, reason })
-            }
-        };
-        let operation = Operation {
-            engine: Arc::clone(&arrival.engine),
-            model,
-            since: now,
-            exclusive: state.facts.exclusive,
-            work,
-        };
-        self.operations
-            .insert(Arc::clone(&state.facts.pool), operation);
-    }
-
-    pub(super) fn loaded(
-        &mut self,
-        engine: &Arc<str>,
-        info: ResidentInfo,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(operation) = self.finish(engine) else {
-            return;
-        };
-        let took = now.saturating_duration_since(operation.since);
-        let Work::Load(order) = operation.work else {
-            return;
-        };
-        let place = (Arc::clone(engine), Arc::clone(&order.model));
-        actions.push(ended(&order, LoadOutcome::Ok, took));
-        self.failures.remove(&place);
-        self.load_times.insert(place.clone(), took);
-        let Some(state) = self.engines.get_mut(engine) else {
-            return;
-        };
-        let mut resident = Resident::new(info, now);
-        resident.info.model = Arc::clone(&order.model);
-        resident.info.kind = order.kind;
-        resident.tuple = Some(order.tuple);
-        resident.pinned = order.pinned;
-        let mark = self.marks.entry(place).or_default();
-        let has = state.room(&resident);
-        if has.zip(order.tuple.context).is_some_and(|(h, c)| h < c) {
-            // The engine gave what it could: to ask again would end the same way.
-            mark.grown = Some(now);
-            mark.context = has.unwrap_or(0);
-        }
-        let same = |r: &Resident| r.info.instance == resident.info.instance;
-        state.residents.retain(|r| !same(r));
-        state.residents.push(resident);
-        for waiter in &mut state.queue {
-            waiter.loaded |= waiter.arrival.model == order.model;
-        }
-    }
-
-    pub(super) fn load_failed(
-        &mut self,
-        engine: &Arc<str>,
-        failure: LoadFailure,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(operation) = self.finish(engine) else {
-            return;
-        };
-        let took = now.saturating_duration_since(operation.since);
-        let Work::Load(order) = operation.work else {
-            return;
-        };
-        let outcome = match failure {
-            LoadFailure::Refused(_) => LoadOutcome::Error,
-            LoadFailure::Timeout => LoadOutcome::Timeout,
-        };
-        actions.push(ended(&order, outcome, took));
-        let place = (Arc::clone(engine), Arc::clone(&order.model));
-        let before = self.failures.get(&place).map(|f| f.backoff);
-        let backoff = next_backoff(before.unwrap_or_default());
-        if let Some(state) = self.engines.get_mut(engine) {
-            let own = |w: &mut super::state::Waiter| w.arrival.model == order.model;
-            for waiter in state.queue.extract_if(.., own) {
-                let (engine, model) = place.clone();
-                let refusal = match &failure {
-                    LoadFailure::Refused(message) => Refusal::LoadFailed {
-                        engine,
-                        model,
-                        message: message.clone(),
-                        retry_after: retry_after(backoff),
-                    },
-                    LoadFailure::Timeout => Refusal::LoadTimeout {
-                        engine,
-                        model,
-                        after: order.budget,
-                    },
+    fn wants(&mut self, now: Instant) -> Vec<Want> {
+        let engines = &self.engines;
+        let pins = &self.pins;
+        self.reserved.retain(|_, place| {
+            let of = engines.iter().find(|e| e.facts.name == place.0);
+            of.is_some_and(|e| e.wanted(&place.1)) || pins.contains_key(place)
+        });
+        let mut wants: Vec<Want> = self.missing_pins(now).collect();
+        for (engine, state) in self.engines.iter().enumerate() {
+            let reserved = self.reserved.get(&state.facts.pool);
+            for (at, line) in state.lines.iter().enumerate().filter(|(_, l)| l.wants) {
+                let Some(waiter) = line.next() else { continue };
+                let old = |since| now.saturating_duration_since(since) >= state.facts.overtake_age;
+                let first = reserved
+                    .is_some_and(|(e, model)| *e == state.facts.name && *model == line.model);
+                let urgent = line.interactive() || line.since().is_some_and(old);
+                let class = match (first, urgent) {
+                    (true, _) => 0,
+                    (false, true) => 2,
+                    (false, false) => 3,
                 };
-                actions.push(Action::Reject(waiter.arrival.ticket, refusal));
+                wants.push(Want {
+                    rank: (class, waiter.arrival.ticket),
+                    engine,
+                    who: Who::Line(at),
+                });
             }
         }
-        let message = match failure {
-            LoadFailure::Refused(message) => message,
-            LoadFailure::Timeout => format!("the load did not end in {:?}", order.budget),
-        };
-        self.failures.insert(
-            place,
-            super::state::Failure {
-                until: now + backoff,
-                backoff,
-                message,
-            },
-        );
+        wants
     }
 
-    pub(super) fn unloaded(
-        &mut self,
-        engine: &Arc<str>,
-        gone: bool,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(operation) = self.finish(engine) else {
-            return;
-        };
-        let Work::Unload { instance, reason } = operation.work else {
-            return;
-        };
-        let Some(state) = self.engines.get_mut(engine) else {
-            return;
-        };
-        if let Some(resident) = state
-            .residents
-            .iter_mut()
-            .find(|r| r.info.instance == instance)
-            && !gone
-        {
-            let backoff = next_backoff(resident.unload.backoff);
-            resident.unload = Retry {
-                not_before: Some(now + backoff),
-                backoff,
-            };
-            if reason == EvictionReason::Resize {
-                // It did not grow, so it may be tried again.
-                let place = (Arc::clone(engine), operation.model);
-                self.marks.entry(place).or_default().grown = None;
-            }
-            return;
-        }
-        state.residents.retain(|r| r.info.instance != instance);
-        actions.push(evicted(engine, &operation.model, reason));
-    }
-
-    fn leaves_with_us(&self, state: &EngineState, resident: &Resident) -> bool {
-        let unload = self.draining == Some(true) && resident.active == 0;
-        resident.tuple.is_some() && (state.facts.spawned || unload)
-    }
-
-    /// Something of ours is still resident and worth a try.
-    pub(super) fn any_to_unload(&self) -> bool {
-        self.engines.values().any(|state| {
-            let tried = |r: &Resident| r.unload.not_before.is_some();
-            let mut residents = state.residents.iter();
-            residents.any(|r| self.leaves_with_us(state, r) && !tried(r))
+    /// Pinned models that are not there and that nobody waits for.
+    fn missing_pins(&self, now: Instant) -> impl Iterator<Item = Want> {
+        self.pins.iter().filter_map(move |(place, arrival)| {
+            let engine = self.index(&place.0)?;
+            let state = &self.engines[engine];
+            let facts = &state.facts;
+            let held = state.residents.iter().any(|r| r.info.model == place.1);
+            let failing = self.failures.get(place).is_some_and(|f| now < f.until);
+            let wanted = facts.load_control && facts.pinned.contains(&place.1);
+            (wanted && !held && !failing && !state.wanted(&place.1)).then(|| Want {
+                rank: (1, arrival.ticket),
+                engine,
+                who: Who::Pin(Arrival {
+                    trigger: LoadTrigger::Pin,
+                    ..arrival.clone()
+                }),
+            })
         })
     }
 
-    /// At the end, what Crucible loaded goes; a child always.
-    pub(super) fn unload_all(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let mut orders = Vec::new();
-        for (name, state) in &self.engines {
-            let mut residents = state.residents.iter();
-            if let Some(resident) = residents
-                .find(|r| self.leaves_with_us(state, r) && r.unload.not_before.is_none())
-                .map(|r| r.info.clone())
-            {
-                orders.push((Arc::clone(name), resident));
+    /// Gives true where everything younger has to wait.
+    fn pursue(
+        &mut self,
+        want: &Want,
+        held: &mut Held,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let state = &self.engines[want.engine];
+        let pin;
+        let (line, arrival) = match &want.who {
+            Who::Line(at) => {
+                let line = &state.lines[*at];
+                let Some(waiter) = line.next() else {
+                    return false;
+                };
+                (line, &waiter.arrival)
+            }
+            Who::Pin(arrival) => {
+                let size = self.size_of(&state.facts, &arrival.model);
+                let mut line = Line::new(Arc::clone(&arrival.model), arrival.kind, size);
+                line.push(arrival.clone(), now);
+                pin = line;
+                (&pin, arrival)
+            }
+        };
+        let standing = self.stands(state, line, arrival, now);
+        let swaps = matches!(standing, Standing::Swap(_) | Standing::Resize(_));
+        if !swaps && !matches!(standing, Standing::Load) {
+            return false;
+        }
+        let pool = &state.facts.pool;
+        if !self.may_operate(state) {
+            return state.facts.exclusive && !self.operations.contains_key(pool);
+        }
+        if held.all.contains(pool) || swaps && held.evict.contains(pool) {
+            return false;
+        }
+        let victim = match standing {
+            Standing::Swap(scope) => {
+                let reason = match scope {
+                    Scope::Engine => EvictionReason::Limit,
+                    Scope::Pool | Scope::Parent => EvictionReason::Conflict,
+                };
+                let found = self.victim(scope, want.engine, now);
+                found.map(|(e, r)| (e, r, reason))
+            }
+            Standing::Resize(at) => {
+                let idle = state.residents[at].may_go(now);
+                idle.then_some((want.engine, at, EvictionReason::Resize))
+            }
+            _ => {
+                let context = self.context(state, line, arrival);
+                let bytes = self.bytes_of(state, line, arrival);
+                let order = state.order(arrival, context, bytes);
+                self.begin_load(want.engine, order, bytes.unwrap_or(0), now, actions);
+                return false;
+            }
+        };
+        let place = state.place(&arrival.model);
+        let pool = Arc::clone(pool);
+        if let Some((e, r, reason)) = victim.filter(|(e, ..)| self.may_operate(&self.engines[*e])) {
+            self.begin_unload(e, r, reason, Some(place), now, actions);
+        } else {
+            let old = |at| now.saturating_duration_since(at) >= state.facts.overtake_age;
+            if want.rank.0 == 0 || line.since().is_some_and(old) {
+                held.all.push(Arc::clone(&pool));
             }
         }
-        for (name, info) in orders {
-            let Some(state) = self.engines.get(&name).filter(|s| self.may_operate(s)) else {
-                continue;
-            };
-            let operation = Operation {
-                engine: Arc::clone(&name),
-                model: Arc::clone(&info.model),
-                since: now,
-                exclusive: state.facts.exclusive,
-                work: Work::Unload {
-                    instance: Arc::clone(&info.instance),
-                    reason: EvictionReason::Exit,
-                },
-            };
-            self.operations
-                .insert(Arc::clone(&state.facts.pool), operation);
-            actions.push(Action::Unload(name, info));
-        }
+        held.evict.push(pool);
+        false
     }
-}
 
-fn ended(order: &Order, outcome: LoadOutcome, took: Duration) -> Action {
-    let trigger: LoadTrigger = order.trigger;
-    Action::Tell(Event::Load {
-        engine: Arc::clone(&order.engine),
-        model: Arc::clone(&order.model),
-        outcome,
-        trigger,
-        took,
-    })
+    pub(super) fn begin_load(
+        &mut self,
+        e: usize,
+        order: Order,
+        bytes: u64,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let state = &self.engines[e];
+        let place = state.place(&order.model);
+        if self.reserved.get(&state.facts.pool) == Some(&place) {
+            self.reserved.remove(&state.facts.pool);
+        }
+        let mark = self.marks.entry(place).or_default();
+        let context = mark.context.max(order.tuple.context.unwrap_or(0));
+        if context > mark.context {
+            mark.context = context;
+            self.revision += 1;
+        }
+        let model = Arc::clone(&order.model);
+        actions.push(Action::Load(order.clone()));
+        self.operate(e, model, Work::Load(order), bytes, now);
+    }
+
+    pub(super) fn begin_unload(
+        &mut self,
+        e: usize,
+        r: usize,
+        reason: EvictionReason,
+        room_for: Option<Place>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let state = &self.engines[e];
+        let info = state.residents[r].info.clone();
+        let (instance, model) = (Arc::clone(&info.instance), Arc::clone(&info.model));
+        if reason == EvictionReason::Resize {
+            let place = state.place(&model);
+            self.marks.entry(place).or_default().grown = Some(now);
+        }
+        let name = Arc::clone(&self.engines[e].facts.name);
+        actions.push(Action::Unload(name, info));
+        let work = Work::Unload {
+            instance,
+            reason,
+            room_for,
+        };
+        self.operate(e, model, work, 0, now);
+    }
+
+    fn operate(&mut self, e: usize, model: Arc<str>, work: Work, bytes: u64, now: Instant) {
+        let facts = &self.engines[e].facts;
+        let operation = Operation {
+            engine: Arc::clone(&facts.name),
+            model,
+            since: now,
+            exclusive: facts.exclusive,
+            work,
+            bytes,
+            polls: facts.polls,
+        };
+        self.operations.insert(Arc::clone(&facts.pool), operation);
+    }
 }

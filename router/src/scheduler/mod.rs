@@ -1,18 +1,32 @@
 //! Queues, permits and loads: a pure state machine (`state`) inside one `actor`.
 //!
-//! `types` is its language; `queue` takes and refuses, `dispatch` grants, `loads` moves
-//! models in and out, `fit` sizes contexts, `snapshot` shows.
+//! `types` is its language; `queue` takes and refuses, `line` orders those who wait for one model,
+//! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
+//! ends it, `room` weighs memory and picks victims, `chores` does what nobody asked for; `observe`
+//! takes polls, `fit` sizes contexts, `size` models, `estimate` waits; `snapshot` shows and `memory`
+//! outlives a run. The rules are in `docs/scheduling.md`.
 
 pub mod actor;
 mod carry;
+mod chores;
 mod dispatch;
+mod ended;
+mod estimate;
+mod failure;
 mod fit;
+mod line;
 mod loads;
+pub mod memory;
+mod observe;
 #[cfg(test)]
 mod properties;
 mod queue;
+mod room;
+mod size;
 mod snapshot;
+mod standing;
 pub mod state;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 pub mod types;

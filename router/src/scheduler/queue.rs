@@ -1,4 +1,4 @@
-//! Who waits: arrivals, bounds, deadlines and what a refused client is told.
+//! Who waits: arrivals, bounds, deadlines and who leaves.
 
 use std::{
     sync::Arc,
@@ -6,47 +6,25 @@ use std::{
 };
 
 use super::{
-    state::{EngineState, Scheduler, Waiter, evicted},
+    estimate::retry_after,
+    line::{Line, Waiter},
+    size::Size,
+    state::{EngineState, Scheduler, Seat, after, evicted, lane},
     types::{Action, Arrival},
 };
 use crate::{catalog::ModelKind, event::EvictionReason, refusal::Refusal};
 
-/// How long one answer takes where none was measured yet.
-const UNMEASURED: Duration = Duration::from_secs(5);
 /// Answers until their mean may refuse a request at once.
 const ENOUGH: u32 = 5;
-
-/// Whole seconds for `Retry-After`, rounded up, 1..=60.
-pub(super) fn retry_after(wait: Duration) -> u64 {
-    let up = u64::from(wait.subsec_nanos() > 0);
-    (wait.as_secs() + up).clamp(1, 60)
-}
 
 // === impl EngineState ===
 
 impl EngineState {
-    /// When the waiter at this position of a lane (1 is next) is expected to have a permit.
-    pub(super) fn expected_wait(&self, kind: ModelKind, position: usize) -> Duration {
-        let (mean, samples) = self.service;
-        let mean = if samples == 0 { UNMEASURED } else { mean };
-        let permits = match kind {
-            ModelKind::Generation => self.facts.permits.max(1),
-            ModelKind::Embedding => 1,
-        };
-        mean.saturating_mul(u32::try_from(position).unwrap_or(u32::MAX)) / permits
-    }
-
-    fn position(&self, at: usize) -> usize {
-        let kind = self.queue.get(at).map(|w| w.arrival.kind);
-        let before = self.queue.iter().take(at);
-        before.filter(|w| Some(w.arrival.kind) == kind).count() + 1
-    }
-
     fn measure(&mut self, took: Duration) {
         let (mean, samples) = &mut self.service;
         // The newest eighth counts, or all while there are few.
         let weight = (*samples + 1).min(8);
-        *mean = (*mean * (weight - 1) + took) / weight;
+        *mean = (mean.saturating_mul(weight - 1).saturating_add(took)) / weight;
         *samples = samples.saturating_add(1);
     }
 }
@@ -54,62 +32,138 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    pub(super) fn arrive(&mut self, arrival: Arrival, now: Instant, actions: &mut Vec<Action>) {
+    /// Puts it in line; gives its ticket.
+    pub(super) fn arrive(
+        &mut self,
+        arrival: Arrival,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Option<u64> {
         let ticket = arrival.ticket;
         if self.draining.is_some() {
-            return actions.push(Action::Reject(ticket, Refusal::Draining));
+            actions.push(Action::Reject(ticket, Refusal::Draining));
+            return None;
         }
-        let Some(state) = self.engines.get_mut(&arrival.engine) else {
-            return actions.push(gone(&arrival));
+        let Some(at) = self.index(&arrival.engine) else {
+            actions.push(gone(ticket, &arrival.model, &arrival.engine));
+            return None;
         };
-        let (engine, kind) = (Arc::clone(&arrival.engine), arrival.kind);
-        let deadline = arrival.deadline;
-        state.queue.push(Waiter {
-            arrival,
-            since: now,
-            overtaken: 0,
-            loaded: false,
+        if let Some(hash) = arrival.supersedes {
+            self.supersede(hash, ticket, actions);
+        }
+        if arrival.pinned {
+            self.pins.insert(
+                (Arc::clone(&arrival.engine), Arc::clone(&arrival.model)),
+                arrival.clone(),
+            );
+        }
+        let seat = Seat {
+            engine: Arc::clone(&arrival.engine),
+            model: Arc::clone(&arrival.model),
+            kind: arrival.kind,
+            deadline: arrival.deadline,
+            supersedes: arrival.supersedes,
+        };
+        self.deadlines.insert((arrival.deadline, ticket));
+        let size = match self.engines[at].line(&arrival.model, arrival.kind) {
+            Some(_) => Size::default(),
+            None => self.size_of(&self.engines[at].facts, &arrival.model),
+        };
+        let state = &mut self.engines[at];
+        state.waiting[lane(arrival.kind)] += 1;
+        let found = state.line(&arrival.model, arrival.kind);
+        let line = found.unwrap_or_else(|| {
+            let model = Arc::clone(&arrival.model);
+            state.lines.push(Line::new(model, arrival.kind, size));
+            state.lines.len() - 1
         });
-        // Who can have a permit now is not a waiter, and who is one too many starts no load.
-        self.grant(&engine, now, actions);
-        let Some(state) = self.engines.get_mut(&engine) else {
+        state.lines[line].push(arrival, now);
+        self.seats.insert(ticket, seat);
+        Some(ticket)
+    }
+
+    fn supersede(&mut self, hash: u64, ticket: u64, actions: &mut Vec<Action>) {
+        if let Some(older) = self.replaceable.insert(hash, ticket)
+            && self.remove(older).is_some()
+        {
+            actions.push(Action::Reject(older, Refusal::Superseded));
+            self.replaceable.insert(hash, ticket);
+        }
+    }
+
+    /// Who can have a permit now is not a waiter; who is one too many starts no load.
+    pub(super) fn admit(&mut self, ticket: u64, now: Instant, actions: &mut Vec<Action>) {
+        let Some(seat) = self.seats.get(&ticket) else {
             return;
         };
-        if state.queue.last().map(|w| w.arrival.ticket) != Some(ticket) {
+        let (engine, kind, deadline) = (Arc::clone(&seat.engine), seat.kind, seat.deadline);
+        let Some(at) = self.index(&engine) else {
+            return;
+        };
+        let state = &self.engines[at];
+        let position = state.waiting[lane(kind)];
+        let (full, enough) = (position > state.facts.queue, state.service.1 >= ENOUGH);
+        if !full && !enough {
             return;
         }
-        let position = state.waiting(kind);
-        let expected = state.expected_wait(kind, position);
-        let refusal = if position > state.facts.queue {
+        let wait = self.expected_wait(at, Some(&seat.model), kind, position, now);
+        let too_late = || after(now, wait.expected).is_none_or(|end| end > deadline);
+        let refusal = if full {
             Refusal::QueueFull {
                 engine,
                 limit: u32::try_from(state.facts.queue).unwrap_or(u32::MAX),
-                retry_after: retry_after(expected),
+                retry_after: retry_after(wait.expected),
             }
-        } else if state.service.1 >= ENOUGH && now + expected > deadline {
+        } else if wait.measured && too_late() {
             Refusal::QueueTimeout {
                 engine,
-                waited: expected,
-                retry_after: retry_after(expected),
+                waited: wait.expected,
+                retry_after: retry_after(wait.expected),
             }
         } else {
             return;
         };
-        state.queue.pop();
+        self.remove(ticket);
         actions.push(Action::Reject(ticket, refusal));
     }
 
-    pub(super) fn cancel(&mut self, ticket: u64) {
-        for engine in self.engines.values_mut() {
-            engine.queue.retain(|w| w.arrival.ticket != ticket);
+    /// Takes a waiter out of its line.
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiter> {
+        let seat = self.leave(ticket)?;
+        let state = self.engine_mut(&seat.engine)?;
+        let line = state.line(&seat.model, seat.kind)?;
+        let waiter = state.lines[line].remove(ticket);
+        if state.lines[line].is_empty() {
+            state.lines.swap_remove(line);
         }
+        waiter
+    }
+
+    /// Everything but its place in line.
+    pub(super) fn leave(&mut self, ticket: u64) -> Option<Seat> {
+        let seat = self.seats.remove(&ticket)?;
+        self.deadlines.remove(&(seat.deadline, ticket));
+        if let Some(hash) = seat.supersedes
+            && self.replaceable.get(&hash) == Some(&ticket)
+        {
+            self.replaceable.remove(&hash);
+        }
+        if let Some(state) = self.engine_mut(&seat.engine) {
+            let waiting = &mut state.waiting[lane(seat.kind)];
+            *waiting = waiting.saturating_sub(1);
+        }
+        Some(seat)
+    }
+
+    pub(super) fn cancel(&mut self, ticket: u64) {
+        self.remove(ticket);
     }
 
     pub(super) fn release(&mut self, ticket: u64, now: Instant, actions: &mut Vec<Action>) {
         let Some(active) = self.active.remove(&ticket) else {
             return;
         };
-        let Some(state) = self.engines.get_mut(&active.engine) else {
+        let Some(state) = self.engine_mut(&active.engine) else {
             return;
         };
         if active.kind == ModelKind::Embedding {
@@ -129,7 +183,10 @@ impl Scheduler {
         resident.idle_since = now;
         if resident.active == 0 && (resident.vanished || resident.assumed) {
             let resident = state.residents.remove(at);
+            let pool = Arc::clone(&state.facts.pool);
+            self.memory_came_free(&pool);
             if resident.tuple.is_some() {
+                self.revision += 1;
                 let reason = EvictionReason::External;
                 actions.push(evicted(&active.engine, &resident.info.model, reason));
             }
@@ -138,51 +195,68 @@ impl Scheduler {
 
     /// Refuses those whose wait is over.
     pub(super) fn expire(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        for state in self.engines.values_mut() {
-            let mut at = 0;
-            while let Some(waiter) = state.queue.get(at) {
-                if now < waiter.arrival.deadline {
-                    at += 1;
-                    continue;
-                }
-                let expected = state.expected_wait(waiter.arrival.kind, state.position(at));
-                let waiter = state.queue.remove(at);
-                let refusal = Refusal::QueueTimeout {
-                    engine: waiter.arrival.engine,
-                    waited: now.saturating_duration_since(waiter.since),
-                    retry_after: retry_after(expected),
-                };
-                actions.push(Action::Reject(waiter.arrival.ticket, refusal));
-            }
+        while let Some((_, ticket)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            let Some(waiter) = self.remove(ticket) else {
+                // It can only be out of step with the lines by a mistake of ours.
+                self.deadlines.pop_first();
+                continue;
+            };
+            let arrival = waiter.arrival;
+            let Some(at) = self.index(&arrival.engine) else {
+                continue;
+            };
+            let position = self.engines[at].waiting[lane(arrival.kind)] + 1;
+            let wait = self.expected_wait(at, Some(&arrival.model), arrival.kind, position, now);
+            let refusal = Refusal::QueueTimeout {
+                engine: arrival.engine,
+                waited: now.saturating_duration_since(waiter.since),
+                retry_after: retry_after(wait.expected),
+            };
+            actions.push(Action::Reject(ticket, refusal));
         }
     }
 
     /// Engines that are configured no more: whoever waits there is told at once.
     pub(super) fn remove_all_but(&mut self, names: &[Arc<str>], actions: &mut Vec<Action>) {
-        self.engines.retain(|name, state| {
-            let stays = names.contains(name);
-            if !stays {
-                actions.extend(state.queue.iter().map(|w| gone(&w.arrival)));
+        if self.engines.iter().all(|e| names.contains(&e.facts.name)) {
+            return;
+        }
+        let mut lost: Vec<u64> = Vec::new();
+        for (ticket, seat) in &self.seats {
+            if !names.contains(&seat.engine) {
+                lost.push(*ticket);
             }
-            stays
-        });
+        }
+        lost.sort_unstable();
+        for ticket in lost {
+            if let Some(seat) = self.leave(ticket) {
+                actions.push(gone(ticket, &seat.model, &seat.engine));
+            }
+        }
+        self.engines.retain(|e| names.contains(&e.facts.name));
         self.active.retain(|_, a| names.contains(&a.engine));
+        self.pins.retain(|(engine, _), _| names.contains(engine));
     }
 
     pub(super) fn drain(&mut self, unload: bool, actions: &mut Vec<Action>) {
         self.draining = Some(unload);
-        for state in self.engines.values_mut() {
-            let tickets = state.queue.drain(..).map(|w| w.arrival.ticket);
-            actions.extend(tickets.map(|t| Action::Reject(t, Refusal::Draining)));
+        let mut tickets: Vec<u64> = self.seats.keys().copied().collect();
+        tickets.sort_unstable();
+        for ticket in tickets {
+            self.leave(ticket);
+            actions.push(Action::Reject(ticket, Refusal::Draining));
+        }
+        for state in &mut self.engines {
+            state.lines.clear();
         }
     }
 }
 
-fn gone(arrival: &Arrival) -> Action {
+fn gone(ticket: u64, model: &Arc<str>, engine: &Arc<str>) -> Action {
     let refusal = Refusal::NoEngine {
-        model: arrival.model.to_string(),
-        detail: format!("'{}' is no longer there", arrival.engine),
+        model: model.to_string(),
+        detail: format!("'{engine}' is no longer there"),
         retry_after: 5,
     };
-    Action::Reject(arrival.ticket, refusal)
+    Action::Reject(ticket, refusal)
 }

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::state::{Scheduler, Work};
-use crate::{
-    catalog::ModelKind,
-    view::{EngineView, LoadingView, QueuedView, ResidentView},
+use super::{
+    line::{Line, Waiter},
+    state::{Scheduler, Work, lane},
 };
+use crate::view::{EngineView, LoadingView, QueuedView, ResidentView};
 
 // === impl Scheduler ===
 
 impl Scheduler {
     /// Adds queue, permits, residents and loads of one engine.
     pub(crate) fn describe(&self, view: &mut EngineView, now: Instant) {
-        let Some(state) = self.engines.get(&view.name) else {
+        let Some(state) = self.engine(&view.name) else {
             return;
         };
         let residents = state.residents.iter().filter(|r| !r.assumed);
@@ -30,7 +30,9 @@ impl Scheduler {
                 owned: r.tuple.is_some(),
             })
             .collect();
-        view.queued = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
+        let queued: usize = state.waiting.iter().sum();
+        view.queued = u32::try_from(queued).unwrap_or(u32::MAX);
+        view.wedged = state.wedged;
         view.active = state.residents.iter().map(|r| r.active).sum();
         view.loading = self
             .operation_of(&view.name)
@@ -45,26 +47,27 @@ impl Scheduler {
             });
     }
 
-    /// All who wait, engine by engine, in order.
+    /// All who wait, engine by engine, in order of arrival.
     pub(crate) fn waiting(&self, now: Instant) -> Vec<QueuedView> {
-        let mut all = Vec::new();
-        for (name, state) in &self.engines {
-            let operation = self.operation_of(name);
+        let mut all = Vec::with_capacity(self.seats.len());
+        for state in &self.engines {
+            let mut waiters: Vec<(&Line, &Waiter)> = Vec::new();
+            for line in &state.lines {
+                waiters.extend(line.waiters().map(|w| (line, w)));
+            }
+            waiters.sort_unstable_by_key(|(_, w)| w.arrival.ticket);
             let mut positions = [0_u32; 2];
-            for waiter in &state.queue {
+            for (line, waiter) in waiters {
                 let arrival = &waiter.arrival;
-                let lane = usize::from(arrival.kind == ModelKind::Embedding);
-                positions[lane] += 1;
-                let place = (Arc::clone(name), Arc::clone(&arrival.model));
-                let mark = self.marks.get(&place).copied().unwrap_or_default();
-                let standing = state.stands(arrival, operation, mark, now);
+                let position = &mut positions[lane(arrival.kind)];
+                *position += 1;
                 all.push(QueuedView {
                     request_id: Arc::clone(&arrival.request_id),
-                    engine: place.0,
-                    model: place.1,
-                    position: positions[lane],
+                    engine: Arc::clone(&arrival.engine),
+                    model: Arc::clone(&arrival.model),
+                    position: *position,
                     waiting: now.saturating_duration_since(waiter.since),
-                    reason: standing.reason(),
+                    reason: self.stands(state, line, arrival, now).reason(),
                 });
             }
         }

@@ -4,13 +4,16 @@
 //! a waiting swap is overtaken only within the bounds of `[scheduler]`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     fit::Mark,
+    line::Line,
+    memory::Owned,
+    size::Size,
     types::{Action, Arrival, Facts, Input, Order},
 };
 use crate::{
@@ -23,6 +26,10 @@ use crate::{
 pub(super) type Place = (Arc<str>, Arc<str>);
 
 /// One instance of a model.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of a resident"
+)]
 pub(super) struct Resident {
     pub(super) info: ResidentInfo,
     /// What Crucible loaded it with, where it did.
@@ -34,6 +41,12 @@ pub(super) struct Resident {
     pub(super) vanished: bool,
     /// An engine without load control did not list it: it serves because a request came.
     pub(super) assumed: bool,
+    /// Loaded, and nobody was granted it yet.
+    pub(super) fresh: bool,
+    /// Of its pool's memory; 0: not known.
+    pub(super) bytes: u64,
+    /// When the engine was last told to keep it.
+    pub(super) renewed: Instant,
     pub(super) unload: Retry,
 }
 
@@ -44,25 +57,30 @@ pub(super) struct Retry {
     pub(super) backoff: Duration,
 }
 
-pub(super) struct Waiter {
-    pub(super) arrival: Arrival,
-    pub(super) since: Instant,
-    pub(super) overtaken: u32,
-    /// A load was part of its wait.
-    pub(super) loaded: bool,
-}
-
 pub(super) struct EngineState {
     pub(super) facts: Facts,
     pub(super) residents: Vec<Resident>,
-    /// In order of arrival, both lanes.
-    pub(super) queue: Vec<Waiter>,
+    /// One for each model that somebody waits for.
+    pub(super) lines: Vec<Line>,
+    /// Generations and embeddings that wait.
+    pub(super) waiting: [usize; 2],
     /// Embedding permits out.
     pub(super) embedding: u32,
     /// Mean time from grant to release, and of how many.
     pub(super) service: (Duration, u32),
+    /// A load never ended while the engine answered its polls.
+    pub(super) wedged: bool,
     /// Polls up to this one may have begun before the last operation ended.
     trust_after: u64,
+}
+
+/// Where a waiter is to be found.
+pub(super) struct Seat {
+    pub(super) engine: Arc<str>,
+    pub(super) model: Arc<str>,
+    pub(super) kind: ModelKind,
+    pub(super) deadline: Instant,
+    pub(super) supersedes: Option<u64>,
 }
 
 /// A permit that is out.
@@ -80,6 +98,10 @@ pub(super) struct Operation {
     pub(super) since: Instant,
     pub(super) exclusive: bool,
     pub(super) work: Work,
+    /// Bytes that a load is expected to take.
+    pub(super) bytes: u64,
+    /// Polls of the engine when it began.
+    pub(super) polls: u64,
 }
 
 pub(super) enum Work {
@@ -87,6 +109,8 @@ pub(super) enum Work {
     Unload {
         instance: Arc<str>,
         reason: EvictionReason,
+        /// What is to be loaded then.
+        room_for: Option<Place>,
     },
 }
 
@@ -95,21 +119,54 @@ pub(super) struct Failure {
     pub(super) until: Instant,
     pub(super) backoff: Duration,
     pub(super) message: String,
+    /// It may fit when something else goes.
+    pub(super) oom: bool,
 }
 
 /// The whole state.
 #[derive(Default)]
 pub struct Scheduler {
-    pub(super) engines: BTreeMap<Arc<str>, EngineState>,
+    pub(super) engines: Vec<EngineState>,
+    pub(super) seats: HashMap<u64, Seat>,
+    pub(super) deadlines: BTreeSet<(Instant, u64)>,
+    /// Waiting tickets that a newer request may replace.
+    pub(super) replaceable: HashMap<u64, u64>,
     pub(super) active: HashMap<u64, Active>,
     /// By pool.
     pub(super) operations: BTreeMap<Arc<str>, Operation>,
+    /// By pool: what room was made for.
+    pub(super) reserved: BTreeMap<Arc<str>, Place>,
     pub(super) failures: HashMap<Place, Failure>,
     pub(super) marks: HashMap<Place, Mark>,
     /// How long the last load took.
     pub(super) load_times: HashMap<Place, Duration>,
+    /// Tokens and bytes of the last load.
+    pub(super) measured: HashMap<Place, (u64, u64)>,
+    /// Loads that were given up: the engine may yet end them.
+    pub(super) abandoned: HashMap<Place, Tuple>,
+    /// Pinned models, as they are loaded again.
+    pub(super) pins: BTreeMap<Place, Arrival>,
+    /// Loaded by an earlier run, and not seen yet.
+    pub(super) adoptable: Vec<Owned>,
+    /// Of an earlier run, for engines not seen yet.
+    pub(super) remembered: HashMap<Place, u64>,
+    /// Grows when what is to outlive this run changes.
+    pub(super) revision: u64,
     /// Crucible ends; true: what it loaded is unloaded.
     pub(super) draining: Option<bool>,
+    stepped: Option<Instant>,
+}
+
+/// `None` where no clock reaches.
+pub(super) fn after(at: Instant, wait: Duration) -> Option<Instant> {
+    at.checked_add(wait)
+}
+
+pub(super) const fn lane(kind: ModelKind) -> usize {
+    match kind {
+        ModelKind::Generation => 0,
+        ModelKind::Embedding => 1,
+    }
 }
 
 // === impl Resident ===
@@ -124,76 +181,53 @@ impl Resident {
             idle_since: now,
             vanished: false,
             assumed: false,
+            fresh: false,
+            bytes: 0,
+            renewed: now,
             unload: Retry::default(),
         }
+    }
+
+    /// Idle, and not in the backoff of an unload that failed.
+    pub(super) fn may_go(&self, now: Instant) -> bool {
+        let retried = self.unload.not_before.is_none_or(|at| at <= now);
+        self.active == 0 && retried
     }
 }
 
 // === impl EngineState ===
 
 impl EngineState {
-    fn new(facts: Facts) -> Self {
+    pub(super) fn new(facts: Facts) -> Self {
         Self {
             facts,
             residents: Vec::new(),
-            queue: Vec::new(),
+            lines: Vec::new(),
+            waiting: [0; 2],
             embedding: 0,
             service: (Duration::ZERO, 0),
+            wedged: false,
             trust_after: 0,
         }
     }
 
-    /// Takes a poll; gives the models that Crucible had loaded and that are gone.
-    fn observe(&mut self, facts: Facts, in_flight: bool, now: Instant) -> Vec<Arc<str>> {
-        let mut gone = Vec::new();
+    pub(super) fn line(&self, model: &str, kind: ModelKind) -> Option<usize> {
+        let own = |l: &Line| l.kind == kind && *l.model == *model;
+        self.lines.iter().position(own)
+    }
+
+    /// Somebody waits for that model.
+    pub(super) fn wanted(&self, model: &str) -> bool {
+        self.lines.iter().any(|l| *l.model == *model)
+    }
+
+    /// A load that no poll has seen yet keeps what its order said; gives whether this poll counts.
+    pub(super) fn believes(&mut self, facts: &Facts, in_flight: bool) -> bool {
         if facts.polls < self.facts.polls {
             // It was configured anew and counts from the start.
             self.trust_after = 0;
         }
-        let believed = !in_flight && facts.polls > self.trust_after;
-        if believed {
-            for resident in &mut self.residents {
-                let listed = facts
-                    .residents
-                    .iter()
-                    .find(|info| info.instance == resident.info.instance);
-                if let Some(info) = listed {
-                    let model = Arc::clone(&resident.info.model);
-                    resident.info = info.clone();
-                    resident.info.model = model;
-                    resident.assumed = false;
-                }
-                resident.vanished = listed.is_none() && !resident.assumed;
-            }
-            self.residents.retain(|r| {
-                let leaves = r.vanished && r.active == 0;
-                if leaves && r.tuple.is_some() {
-                    gone.push(Arc::clone(&r.info.model));
-                }
-                !leaves
-            });
-            for info in &facts.residents {
-                let known = |r: &Resident| r.info.instance == info.instance;
-                if !self.residents.iter().any(known) {
-                    self.residents.push(Resident::new(info.clone(), now));
-                }
-            }
-        }
-        for resident in &mut self.residents {
-            let model = &resident.info.model;
-            // A load that no poll has seen yet keeps what its order said.
-            if facts.residents.iter().any(|info| info.model == *model) {
-                resident.pinned = facts.pinned.contains(model);
-            }
-        }
-        self.facts = facts;
-        gone
-    }
-
-    /// Waiters of a lane.
-    pub(super) fn waiting(&self, kind: ModelKind) -> usize {
-        let lane = self.queue.iter().filter(|w| w.arrival.kind == kind);
-        lane.count()
+        !in_flight && facts.polls > self.trust_after
     }
 }
 
@@ -202,35 +236,53 @@ impl EngineState {
 impl Scheduler {
     /// One step.
     pub fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
+        let mut newcomer = None;
         match input {
-            Input::Arrive(arrival) => self.arrive(arrival, now, actions),
+            Input::Arrive(arrival) => newcomer = self.arrive(arrival, now, actions),
             Input::Cancelled(ticket) => self.cancel(ticket),
             Input::Released(ticket) => self.release(ticket, now, actions),
             Input::Loaded(engine, info) => self.loaded(&engine, info, now, actions),
             Input::LoadFailed(engine, failure) => self.load_failed(&engine, failure, now, actions),
             Input::Unloaded(engine, gone) => self.unloaded(&engine, gone, now, actions),
             Input::Fleet(fleet) => self.observe(fleet, now, actions),
+            Input::Adopt(memory) => self.adopt(memory),
             Input::Drain(unload) => self.drain(unload, actions),
             Input::Tick => {}
         }
-        self.dispatch(now, actions);
+        self.abandon(now, actions);
+        if self.draining.is_some() {
+            self.unload_all(now, actions);
+        } else {
+            self.expire(now, actions);
+            self.grant(now, actions);
+            if let Some(ticket) = newcomer {
+                self.admit(ticket, now, actions);
+            }
+            self.start_operations(now, actions);
+        }
+        self.stepped = Some(now);
     }
 
     /// When [`Input::Tick`] is due at the latest.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let waits = self
-            .engines
-            .values()
-            .flat_map(|e| &e.queue)
-            .map(|w| w.arrival.deadline);
+        // What was due by the last step was looked at then.
+        let seen = self.stepped.unwrap_or(now);
+        let waits = self.deadlines.first().map(|(at, _)| *at);
+        let ends = self.operations.values().filter_map(Operation::ends);
+        let chores = self.chores_due().filter(|at| *at > seen);
         let retries = self
             .engines
-            .values()
-            .filter(|e| !e.queue.is_empty() || self.draining.is_some())
+            .iter()
+            .filter(|e| !e.lines.is_empty() || self.draining.is_some())
             .flat_map(|e| &e.residents)
             .filter_map(|r| r.unload.not_before)
-            .filter(|at| *at > now);
-        waits.chain(retries).min()
+            .filter(|at| *at > seen);
+        waits
+            .into_iter()
+            .chain(ends)
+            .chain(chores)
+            .chain(retries)
+            .min()
     }
 
     /// Nothing is left to do before the end.
@@ -246,23 +298,25 @@ impl Scheduler {
 
     /// What that engine is.
     pub fn facts(&self, engine: &str) -> Option<&Facts> {
-        self.engines.get(engine).map(|e| &e.facts)
+        self.engine(engine).map(|e| &e.facts)
     }
 
-    fn observe(&mut self, fleet: Vec<Facts>, now: Instant, actions: &mut Vec<Action>) {
-        let names: Vec<Arc<str>> = fleet.iter().map(|f| Arc::clone(&f.name)).collect();
-        self.remove_all_but(&names, actions);
-        for facts in fleet {
-            let name = Arc::clone(&facts.name);
-            let in_flight = self.operation_of(&name).is_some();
-            let state = self
-                .engines
-                .entry(Arc::clone(&name))
-                .or_insert_with(|| EngineState::new(facts.clone()));
-            for model in state.observe(facts, in_flight, now) {
-                actions.push(evicted(&name, &model, EvictionReason::External));
-            }
-        }
+    pub(super) fn index(&self, engine: &str) -> Option<usize> {
+        self.engines.iter().position(|e| *e.facts.name == *engine)
+    }
+
+    pub(super) fn engine(&self, engine: &str) -> Option<&EngineState> {
+        self.engines.iter().find(|e| *e.facts.name == *engine)
+    }
+
+    pub(super) fn engine_mut(&mut self, engine: &str) -> Option<&mut EngineState> {
+        self.engines.iter_mut().find(|e| *e.facts.name == *engine)
+    }
+
+    /// What is known of a model's memory.
+    pub(super) fn size_of(&self, facts: &Facts, model: &Arc<str>) -> Size {
+        let place = (Arc::clone(&facts.name), Arc::clone(model));
+        Size::of(facts, model, self.measured.get(&place).copied())
     }
 
     /// The operation of an engine, under whatever pool it was begun.
@@ -277,7 +331,7 @@ impl Scheduler {
             .iter()
             .find(|(_, o)| *o.engine == *engine)
             .map(|(pool, _)| Arc::clone(pool))?;
-        if let Some(state) = self.engines.get_mut(engine) {
+        if let Some(state) = self.engine_mut(engine) {
             state.trust_after = state.facts.polls + 1;
         }
         self.operations.remove(&pool)

@@ -1,8 +1,11 @@
 //! Decisions of the pure core, one by one.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crucible_config::checked::{EngineKind, Fit};
+use crucible_config::checked::{Class, EngineKind, Fit};
 
 use super::{
     state::Scheduler,
@@ -11,17 +14,30 @@ use super::{
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     engine::{Tuple, testing::resident},
-    event::{Event, EvictionReason, LoadTrigger},
+    event::{Event, EvictionReason, LoadOutcome, LoadTrigger},
     refusal::Refusal,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+mod fairness;
+mod memory;
+mod odd;
+mod residency;
+mod scripts;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const GB: u64 = 1_000_000_000;
 
 pub(super) fn facts(name: &str, pool: &str) -> Facts {
     Facts {
         name: name.into(),
         kind: EngineKind::Ollama,
         pool: pool.into(),
+        url: format!("http://{name}").into(),
+        gpu: false,
+        budget: None,
+        parent: None,
+        ttl: None,
+        models: Arc::default(),
         exclusive: false,
         load_control: true,
         spawned: false,
@@ -56,18 +72,21 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         pinned: false,
         trigger: LoadTrigger::Request,
         deadline: now + SECOND * 300,
+        key: None,
+        class: Class::Interactive,
+        supersedes: None,
     }
 }
 
 /// A core with its clock and what it ordered.
-struct Bench {
-    core: Scheduler,
-    now: Instant,
-    fleet: Vec<Facts>,
+pub(super) struct Bench {
+    pub(super) core: Scheduler,
+    pub(super) now: Instant,
+    pub(super) fleet: Vec<Facts>,
 }
 
 impl Bench {
-    fn new(fleet: Vec<Facts>) -> Self {
+    pub(super) fn new(fleet: Vec<Facts>) -> Self {
         let mut bench = Self {
             core: Scheduler::default(),
             now: Instant::now(),
@@ -77,30 +96,30 @@ impl Bench {
         bench
     }
 
-    fn step(&mut self, input: Input) -> Vec<Action> {
+    pub(super) fn step(&mut self, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         self.core.step(input, self.now, &mut actions);
         actions
     }
 
-    fn arrive(&mut self, ticket: u64, engine: &str, model: &str) -> Vec<Action> {
+    pub(super) fn arrive(&mut self, ticket: u64, engine: &str, model: &str) -> Vec<Action> {
         let arrival = arrival(ticket, engine, model, self.now);
         self.step(Input::Arrive(arrival))
     }
 
-    fn loaded(&mut self, engine: &str, model: &str, context: u64) -> Vec<Action> {
+    pub(super) fn loaded(&mut self, engine: &str, model: &str, context: u64) -> Vec<Action> {
         self.step(Input::Loaded(engine.into(), info(model, context)))
     }
 
     /// Loads a model for one request that is over at once.
-    fn hold(&mut self, ticket: u64, engine: &str, model: &str) {
+    pub(super) fn hold(&mut self, ticket: u64, engine: &str, model: &str) {
         self.arrive(ticket, engine, model);
         self.loaded(engine, model, 4096);
         self.step(Input::Released(ticket));
     }
 
     /// A newer poll of an engine.
-    fn polled(&mut self, engine: &str, residents: &[ResidentInfo]) -> Vec<Action> {
+    pub(super) fn polled(&mut self, engine: &str, residents: &[ResidentInfo]) -> Vec<Action> {
         for facts in &mut self.fleet {
             facts.polls += 2;
             if &*facts.name == engine {
@@ -111,14 +130,14 @@ impl Bench {
     }
 }
 
-fn info(model: &str, context: u64) -> ResidentInfo {
+pub(super) fn info(model: &str, context: u64) -> ResidentInfo {
     ResidentInfo {
         context: Some(context),
         ..resident(model)
     }
 }
 
-fn granted(actions: &[Action]) -> Vec<u64> {
+pub(super) fn granted(actions: &[Action]) -> Vec<u64> {
     let tickets = actions.iter().filter_map(|a| match a {
         Action::Grant(Grant { ticket, .. }) => Some(*ticket),
         _ => None,
@@ -126,7 +145,7 @@ fn granted(actions: &[Action]) -> Vec<u64> {
     tickets.collect()
 }
 
-fn orders(actions: &[Action]) -> Vec<&Order> {
+pub(super) fn orders(actions: &[Action]) -> Vec<&Order> {
     let orders = actions.iter().filter_map(|a| match a {
         Action::Load(order) => Some(order),
         _ => None,
@@ -134,11 +153,11 @@ fn orders(actions: &[Action]) -> Vec<&Order> {
     orders.collect()
 }
 
-fn loading(actions: &[Action]) -> Vec<&str> {
+pub(super) fn loading(actions: &[Action]) -> Vec<&str> {
     orders(actions).into_iter().map(|o| &*o.model).collect()
 }
 
-fn unloading(actions: &[Action]) -> Vec<&str> {
+pub(super) fn unloading(actions: &[Action]) -> Vec<&str> {
     let models = actions.iter().filter_map(|a| match a {
         Action::Unload(_, info) => Some(&*info.model),
         _ => None,
@@ -146,7 +165,7 @@ fn unloading(actions: &[Action]) -> Vec<&str> {
     models.collect()
 }
 
-fn refused(actions: &[Action]) -> Vec<(u64, &Refusal)> {
+pub(super) fn refused(actions: &[Action]) -> Vec<(u64, &Refusal)> {
     let refusals = actions.iter().filter_map(|a| match a {
         Action::Reject(ticket, refusal) => Some((*ticket, refusal)),
         _ => None,
@@ -154,7 +173,7 @@ fn refused(actions: &[Action]) -> Vec<(u64, &Refusal)> {
     refusals.collect()
 }
 
-fn evictions(actions: &[Action]) -> Vec<EvictionReason> {
+pub(super) fn evictions(actions: &[Action]) -> Vec<EvictionReason> {
     let reasons = actions.iter().filter_map(|a| match a {
         Action::Tell(Event::Evicted { reason, .. }) => Some(*reason),
         _ => None,
@@ -360,7 +379,7 @@ fn a_full_queue_starts_no_load() {
         [(
             3,
             Refusal::QueueFull {
-                retry_after: 10,
+                retry_after: 20,
                 ..
             }
         )]

@@ -5,20 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{EngineKind, Fit};
+use crucible_config::checked::{Class, EngineKind, Fit};
 
 use crate::{
-    catalog::{ModelKind, ResidentInfo},
+    catalog::{ModelInfo, ModelKind, ResidentInfo},
     engine::Tuple,
     event::{Event, LoadTrigger},
     refusal::Refusal,
+    scheduler::memory::Memory,
 };
 
 /// What the scheduler knows of an engine; all of them are sent again with every change.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four independent facts, each as the configuration or the engine says it"
+    reason = "independent facts, each as the configuration or the engine says it"
 )]
 pub struct Facts {
     /// Name.
@@ -27,6 +28,18 @@ pub struct Facts {
     pub kind: EngineKind,
     /// Its pool.
     pub pool: Arc<str>,
+    /// Where it is, without credentials: what Crucible loaded is known again by it.
+    pub url: Arc<str>,
+    /// It computes on a GPU: its share of the pool is what it holds there.
+    pub gpu: bool,
+    /// Bytes that the models of its pool may have together; `None`: only counts limit.
+    pub budget: Option<u64>,
+    /// Bytes that this pool shares with the others that have a parent (unified memory).
+    pub parent: Option<u64>,
+    /// After this long without a request, what Crucible loaded is unloaded; `None`: never.
+    pub ttl: Option<Duration>,
+    /// What it can run.
+    pub models: Arc<Vec<ModelInfo>>,
     /// The pool never loads while another one does.
     pub exclusive: bool,
     /// Loads may be ordered; false where Crucible only observes.
@@ -51,7 +64,7 @@ pub struct Facts {
     pub polls: u64,
     /// What it holds.
     pub residents: Vec<ResidentInfo>,
-    /// Models among these that are never unloaded.
+    /// Models of this engine that are never unloaded.
     pub pinned: Vec<Arc<str>>,
 }
 
@@ -84,6 +97,12 @@ pub struct Arrival {
     pub trigger: LoadTrigger,
     /// The wait ends here.
     pub deadline: Instant,
+    /// Name of the client's key.
+    pub key: Option<Arc<str>>,
+    /// Interactive goes first.
+    pub class: Class,
+    /// A waiting request of the same number is dropped for this one.
+    pub supersedes: Option<u64>,
 }
 
 /// What happened.
@@ -103,6 +122,8 @@ pub enum Input {
     Unloaded(Arc<str>, bool),
     /// All engines that there are.
     Fleet(Vec<Facts>),
+    /// What an earlier run of Crucible loaded and learned; before the first fleet.
+    Adopt(Memory),
     /// Crucible ends; true: what it loaded is unloaded.
     Drain(bool),
     /// Time passed.
@@ -114,6 +135,8 @@ pub enum Input {
 pub enum LoadFailure {
     /// In the engine's words.
     Refused(String),
+    /// There was not enough memory; in the engine's words.
+    OutOfMemory(String),
     /// Over its budget.
     Timeout,
 }
@@ -135,6 +158,8 @@ pub struct Order {
     pub budget: Duration,
     /// Never evicted once it is there.
     pub pinned: bool,
+    /// Bytes that it is expected to take, where that is more than its pool may have.
+    pub over_budget: Option<u64>,
     /// Why.
     pub trigger: LoadTrigger,
 }

@@ -104,6 +104,7 @@ impl Running {
             board: Arc::default(),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
+            store: None,
         };
         tracker.spawn(actor.run());
         Self {

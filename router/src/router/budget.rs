@@ -1,0 +1,162 @@
+//! How many bytes the models of a pool may have together (rows 1 and 24).
+
+use std::sync::OnceLock;
+
+use crucible_config::checked::{Config, Device};
+
+/// What this machine has, in bytes; read once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Machine {
+    /// Main memory, or less where a control group says so.
+    pub(super) ram: Option<u64>,
+    /// Of the GPU, where the system tells.
+    pub(super) vram: Option<u64>,
+    /// CPU and GPU use the same memory.
+    pub(super) unified: bool,
+}
+
+/// What limits an engine's loads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Of its pool.
+    pub(super) own: Option<u64>,
+    /// Of all pools that share this machine's one memory.
+    pub(super) parent: Option<u64>,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a size in bytes; the last bits do not matter"
+)]
+fn share(fraction: f64, of: u64) -> u64 {
+    (of as f64 * fraction.clamp(0.0, 1.0)) as u64
+}
+
+/// 0.8 of main memory.
+fn most_of(ram: u64) -> u64 {
+    ram / 10 * 8
+}
+
+/// `[pool.NAME] budget`, else gpu: `gpu_memory_fraction` x total, cpu: the smaller of
+/// `memory_limit` and 0.8 x main memory. `local`: the pool is this machine's own.
+pub(super) fn budget(
+    config: &Config,
+    pool: &str,
+    device: Device,
+    machine: Machine,
+    local: bool,
+) -> Budget {
+    let configured = config.pools.get(pool);
+    let machine = if local { machine } else { Machine::default() };
+    let told = configured.and_then(|p| p.memory);
+    let own = configured.and_then(|p| p.budget).or_else(|| match device {
+        Device::Cpu => {
+            let limit = config.tuning.ollama.memory_limit;
+            let ram = told.or(machine.ram);
+            Some(ram.map_or(limit, |ram| limit.min(most_of(ram))))
+        }
+        Device::Gpu | Device::Auto => {
+            let unified = machine.ram.filter(|_| machine.unified);
+            let total = told.or(machine.vram).or(unified)?;
+            Some(share(config.tuning.lmstudio.gpu_memory_fraction, total))
+        }
+    });
+    Budget {
+        own,
+        parent: machine.ram.filter(|_| machine.unified).map(most_of),
+    }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// This one.
+    pub(super) fn here() -> Self {
+        static HERE: OnceLock<Machine> = OnceLock::new();
+        *HERE.get_or_init(|| Self {
+            ram: ram().filter(|ram| *ram > 0),
+            vram: amd_total(),
+            unified: cfg!(all(target_os = "macos", target_arch = "aarch64")),
+        })
+    }
+}
+
+fn ram() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    let total = system.total_memory();
+    let limit = system.cgroup_limits().map(|l| l.total_memory);
+    Some(limit.map_or(total, |limit| limit.min(total)))
+}
+
+/// The largest card's memory as amdgpu tells it (Linux, `mem_info_vram_total`).
+fn amd_total() -> Option<u64> {
+    let cards = std::fs::read_dir("/sys/class/drm").ok()?;
+    cards
+        .filter_map(|card| {
+            let path = card.ok()?.path().join("device/mem_info_vram_total");
+            std::fs::read_to_string(path).ok()?.trim().parse().ok()
+        })
+        .filter(|bytes| *bytes > 0)
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::checked::Pool;
+
+    use super::*;
+
+    const GB: u64 = 1_000_000_000;
+    const MACHINE: Machine = Machine {
+        ram: Some(10 * GB),
+        vram: None,
+        unified: false,
+    };
+
+    #[test]
+    fn main_memory_has_the_smaller_of_limit_and_share() {
+        let mut config = Config::builtin();
+        let own = |config: &Config, machine, local| {
+            budget(config, "cpu", Device::Cpu, machine, local).own
+        };
+        assert_eq!(own(&config, MACHINE, true), Some(8 * GB));
+        // Of another machine nothing but the limit is known.
+        assert_eq!(own(&config, MACHINE, false), Some(16 * GB));
+        assert_eq!(own(&config, Machine::default(), true), Some(16 * GB));
+        config.tuning.ollama.memory_limit = 3 * GB;
+        assert_eq!(own(&config, MACHINE, true), Some(3 * GB));
+        let pool = Pool {
+            budget: Some(5 * GB),
+            ..Pool::default()
+        };
+        config.pools.insert("cpu".into(), pool);
+        assert_eq!(own(&config, MACHINE, true), Some(5 * GB));
+    }
+
+    #[test]
+    fn a_gpu_of_unknown_size_has_no_budget() {
+        let mut config = Config::builtin();
+        let of = |config: &Config, machine| budget(config, "gpu", Device::Gpu, machine, true);
+        assert_eq!(of(&config, MACHINE), Budget::default());
+        let vram = Some(20 * GB);
+        assert_eq!(of(&config, Machine { vram, ..MACHINE }).own, Some(16 * GB));
+        let unified = Machine {
+            unified: true,
+            ..MACHINE
+        };
+        let both = Budget {
+            own: Some(8 * GB),
+            parent: Some(8 * GB),
+        };
+        assert_eq!(of(&config, unified), both);
+        let pool = Pool {
+            memory: Some(12 * GB),
+            ..Pool::default()
+        };
+        config.pools.insert("gpu".into(), pool);
+        assert_eq!(of(&config, MACHINE).own, Some(9_600_000_000));
+    }
+}

@@ -1,0 +1,88 @@
+//! How long a wait is expected to be: what `Retry-After` says, and what is refused at once.
+//!
+//! `rest of the operation in flight + loads before it + its own load + position x mean answer /
+//! permits`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::state::{Scheduler, Work};
+use crate::catalog::ModelKind;
+
+/// How long one answer takes where none was measured yet.
+const UNMEASURED: Duration = Duration::from_secs(5);
+/// How long a load takes where none was measured yet.
+pub(super) const UNMEASURED_LOAD: Duration = Duration::from_secs(10);
+
+/// A wait for a permit.
+pub(super) struct Wait {
+    pub(super) expected: Duration,
+    /// It rests on measurements.
+    pub(super) measured: bool,
+}
+
+/// Whole seconds for `Retry-After`, rounded up, 1..=60.
+pub(super) fn retry_after(wait: Duration) -> u64 {
+    let up = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(up).clamp(1, 60)
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    /// How long a load of that model takes, where it was measured.
+    pub(super) fn load_time(&self, engine: &Arc<str>, model: &Arc<str>) -> Option<Duration> {
+        let place = (Arc::clone(engine), Arc::clone(model));
+        self.load_times.get(&place).copied()
+    }
+
+    /// When the waiter at this position of a lane (1 is next) is expected to have a permit.
+    pub(super) fn expected_wait(
+        &self,
+        at: usize,
+        model: Option<&Arc<str>>,
+        kind: ModelKind,
+        position: usize,
+        now: Instant,
+    ) -> Wait {
+        let state = &self.engines[at];
+        let facts = &state.facts;
+        let (mean, samples) = state.service;
+        let mean = if samples == 0 { UNMEASURED } else { mean };
+        let permits = match kind {
+            ModelKind::Generation => facts.permits.max(1),
+            ModelKind::Embedding => 1,
+        };
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        let mut expected = mean.saturating_mul(position) / permits;
+        let mut measured = true;
+        let held = |m: &str| state.residents.iter().any(|r| *r.info.model == *m);
+        if let Some(model) = model
+            && facts.load_control
+            && !held(model)
+        {
+            let mut add = |model: &Arc<str>| {
+                let known = self.load_time(&facts.name, model);
+                measured &= known.is_some();
+                let time = known.unwrap_or(UNMEASURED_LOAD);
+                expected = expected.saturating_add(time);
+            };
+            let mut loading = None;
+            if let Some(operation) = self.operations.get(&facts.pool) {
+                loading = matches!(operation.work, Work::Load(_)).then_some(&operation.model);
+                add(&operation.model);
+            }
+            let before = state.lines.iter().map(|l| &l.model);
+            for other in before.filter(|m| Some(*m) != loading && !held(m)) {
+                add(other);
+            }
+            if let Some(operation) = self.operations.get(&facts.pool) {
+                let gone = now.saturating_duration_since(operation.since);
+                expected = expected.saturating_sub(gone);
+            }
+        }
+        Wait { expected, measured }
+    }
+}

@@ -1,0 +1,131 @@
+//! Loads that fail: what the engine's words mean, and when it is tried again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    estimate::retry_after,
+    state::{Failure, Place, Scheduler, after},
+    types::{LoadFailure, Order},
+};
+use crate::refusal::Refusal;
+
+/// First wait after a failure; doubles.
+const BACKOFF_MIN: Duration = Duration::from_secs(2);
+/// Longest wait after a failure.
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// What engines say when memory is short: Ollama 0.33 (`server/sched.go`, `llm/server.go`),
+/// llama.cpp's allocators, LM Studio's guardrails and its KV cache (0.3, 0.4).
+const OUT_OF_MEMORY: [&str; 10] = [
+    "out of memory",
+    "outofmemory",
+    "more system memory",
+    "insufficient system resources",
+    "insufficient memory",
+    "not enough memory",
+    "failed to allocate",
+    "unable to allocate",
+    "cannot allocate memory",
+    "cudamalloc failed",
+];
+
+pub(super) fn next_backoff(before: Duration) -> Duration {
+    before.saturating_mul(2).clamp(BACKOFF_MIN, BACKOFF_MAX)
+}
+
+// === impl LoadFailure ===
+
+impl LoadFailure {
+    /// By the engine's words.
+    pub fn classify(words: String) -> Self {
+        let lower = words.to_ascii_lowercase();
+        if OUT_OF_MEMORY.iter().any(|sign| lower.contains(sign)) {
+            Self::OutOfMemory(words)
+        } else {
+            Self::Refused(words)
+        }
+    }
+
+    /// What a waiter is told.
+    pub(super) fn refusal(&self, order: &Order, backoff: Duration) -> Refusal {
+        let (engine, model) = (Arc::clone(&order.engine), Arc::clone(&order.model));
+        match self {
+            Self::Refused(message) | Self::OutOfMemory(message) => Refusal::LoadFailed {
+                engine,
+                model,
+                message: message.clone(),
+                retry_after: retry_after(backoff),
+            },
+            Self::Timeout => Refusal::LoadTimeout {
+                engine,
+                model,
+                after: order.budget,
+            },
+        }
+    }
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    /// Remembers a failure; gives how long nobody tries again.
+    pub(super) fn remember(
+        &mut self,
+        place: Place,
+        failure: LoadFailure,
+        budget: Duration,
+        now: Instant,
+    ) -> Duration {
+        let before = self.failures.get(&place).map(|f| f.backoff);
+        let backoff = next_backoff(before.unwrap_or_default());
+        let oom = matches!(failure, LoadFailure::OutOfMemory(_));
+        let message = match failure {
+            LoadFailure::Refused(message) | LoadFailure::OutOfMemory(message) => message,
+            LoadFailure::Timeout => format!("the load did not end in {budget:?}"),
+        };
+        if let Some(until) = after(now, backoff) {
+            let failure = Failure {
+                until,
+                backoff,
+                message,
+                oom,
+            };
+            self.failures.insert(place, failure);
+        }
+        backoff
+    }
+
+    /// What did not fit may fit now.
+    pub(super) fn memory_came_free(&mut self, pool: &str) {
+        let engines = &self.engines;
+        self.failures.retain(|(engine, _), failure| {
+            let mut of_pool = engines.iter().filter(|e| *e.facts.pool == *pool);
+            !failure.oom || !of_pool.any(|e| e.facts.name == *engine)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_words_tell_when_memory_is_short() {
+        for words in [
+            "model requires more system memory (9.1 GiB) than is available (4.0 GiB)",
+            "llama runner process has terminated: cudaMalloc failed: out of memory",
+            "Failed to load model: insufficient system resources",
+            "failed to allocate buffer for kv cache",
+        ] {
+            let failure = LoadFailure::classify(words.into());
+            assert_eq!(failure, LoadFailure::OutOfMemory(words.into()));
+        }
+        for words in ["unknown model architecture", "model_load_failed", ""] {
+            let failure = LoadFailure::classify(words.into());
+            assert_eq!(failure, LoadFailure::Refused(words.into()));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Those who wait for one model of one engine, and whose turn it is among them.
+//!
+//! Requests of one key and class stay in order of arrival. Keys take turns; interactive ones go
+//! before background ones, of which one is let through after every [`BACKGROUND_EVERY`].
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use crucible_config::checked::Class;
+
+use super::{fit::limit, size::Size, types::Arrival};
+use crate::catalog::ModelKind;
+
+/// Interactive grants of a model while background waits for it, before one of these is let
+/// through.
+pub(super) const BACKGROUND_EVERY: u32 = 4;
+
+pub(super) struct Waiter {
+    pub(super) arrival: Arrival,
+    pub(super) since: Instant,
+}
+
+/// Never empty, but while it is worked on.
+pub(super) struct Line {
+    pub(super) model: Arc<str>,
+    pub(super) kind: ModelKind,
+    /// Memory of the model.
+    pub(super) size: Size,
+    /// Granted to others since this line waits for something busy.
+    pub(super) overtaken: u32,
+    /// Tickets up to this one waited for a load.
+    pub(super) loaded_to: u64,
+    /// Its next can only be served by a load, as of the last look at it.
+    pub(super) wants: bool,
+    /// In order of their turn.
+    flows: Vec<Flow>,
+    favoured: u32,
+    /// The largest need that was ever in it and can be had.
+    need: u64,
+}
+
+/// What one key has waiting, by ticket.
+struct Flow {
+    key: Option<Arc<str>>,
+    class: Class,
+    waiters: BTreeMap<u64, Waiter>,
+}
+
+// === impl Line ===
+
+impl Line {
+    pub(super) fn new(model: Arc<str>, kind: ModelKind, size: Size) -> Self {
+        Self {
+            model,
+            kind,
+            size,
+            overtaken: 0,
+            loaded_to: 0,
+            wants: false,
+            flows: Vec::new(),
+            favoured: 0,
+            need: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, arrival: Arrival, now: Instant) {
+        if arrival.need <= limit(&arrival) {
+            self.need = self.need.max(arrival.need);
+        }
+        let of = |f: &&mut Flow| f.key == arrival.key && f.class == arrival.class;
+        let (ticket, since) = (arrival.ticket, now);
+        match self.flows.iter_mut().find(of) {
+            Some(flow) => {
+                flow.waiters.insert(ticket, Waiter { arrival, since });
+            }
+            None => self.flows.push(Flow {
+                key: arrival.key.clone(),
+                class: arrival.class,
+                waiters: BTreeMap::from([(ticket, Waiter { arrival, since })]),
+            }),
+        }
+    }
+
+    fn turn(&self) -> Option<usize> {
+        let first = |class| self.flows.iter().position(|f| f.class == class);
+        let background = first(Class::Background);
+        match first(Class::Interactive) {
+            Some(at) if background.is_none() || self.favoured < BACKGROUND_EVERY => Some(at),
+            other => background.or(other),
+        }
+    }
+
+    /// Whose turn it is.
+    pub(super) fn next(&self) -> Option<&Waiter> {
+        let flow = &self.flows[self.turn()?];
+        flow.waiters.values().next()
+    }
+
+    /// Takes whom [`Self::next`] shows; `granted`: it had its turn.
+    pub(super) fn take(&mut self, granted: bool) -> Option<Waiter> {
+        let at = self.turn()?;
+        let (_, waiter) = self.flows[at].waiters.pop_first()?;
+        if granted {
+            let flow = self.flows.remove(at);
+            self.favoured = match flow.class {
+                Class::Interactive if self.waits(Class::Background) => self.favoured + 1,
+                _ => 0,
+            };
+            self.flows.push(flow);
+            self.overtaken = 0;
+        }
+        self.tidy();
+        Some(waiter)
+    }
+
+    fn waits(&self, class: Class) -> bool {
+        self.flows.iter().any(|f| f.class == class)
+    }
+
+    fn tidy(&mut self) {
+        self.flows.retain(|f| !f.waiters.is_empty());
+    }
+
+    /// Takes one out of turn.
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiter> {
+        let found = self
+            .flows
+            .iter_mut()
+            .find_map(|f| f.waiters.remove(&ticket));
+        self.tidy();
+        found
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// All, in no order.
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.flows.iter().flat_map(|f| f.waiters.values())
+    }
+
+    /// When the longest wait in it began.
+    pub(super) fn since(&self) -> Option<Instant> {
+        let firsts = self.flows.iter().filter_map(|f| f.waiters.values().next());
+        firsts.map(|w| w.since).min()
+    }
+
+    /// The last ticket in it.
+    pub(super) fn last(&self) -> u64 {
+        let lasts = self
+            .flows
+            .iter()
+            .filter_map(|f| f.waiters.keys().next_back());
+        lasts.max().copied().unwrap_or(0)
+    }
+
+    /// At least the largest need that waits and can be had: one load serves all of them.
+    pub(super) const fn need(&self) -> u64 {
+        self.need
+    }
+
+    /// Interactive requests are in it.
+    pub(super) fn interactive(&self) -> bool {
+        self.waits(Class::Interactive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::tests::arrival;
+
+    fn line(waiting: &[(u64, Option<&str>, Class)]) -> Line {
+        let now = Instant::now();
+        let mut line = Line::new("m".into(), ModelKind::Generation, Size::default());
+        for (ticket, key, class) in waiting {
+            let mut arrival = arrival(*ticket, "e", "m", now);
+            (arrival.key, arrival.class) = (key.map(Arc::from), *class);
+            line.push(arrival, now);
+        }
+        line
+    }
+
+    fn order(mut line: Line) -> Vec<u64> {
+        std::iter::from_fn(|| line.take(true))
+            .map(|w| w.arrival.ticket)
+            .collect()
+    }
+
+    #[test]
+    fn without_keys_it_is_first_come_first_served() {
+        let own = |t| (t, None, Class::Interactive);
+        assert_eq!(order(line(&[own(1), own(2), own(3)])), [1, 2, 3]);
+    }
+
+    #[test]
+    fn keys_take_turns() {
+        let of = |t, key| (t, Some(key), Class::Interactive);
+        let all = [of(1, "a"), of(2, "a"), of(3, "a"), of(4, "b"), of(5, "c")];
+        assert_eq!(order(line(&all)), [1, 4, 5, 2, 3]);
+    }
+
+    #[test]
+    fn background_waits_but_not_for_ever() {
+        let mut all = vec![(1, None, Class::Background), (2, None, Class::Background)];
+        all.extend((3..=9).map(|t| (t, None, Class::Interactive)));
+        assert_eq!(order(line(&all)), [3, 4, 5, 6, 1, 7, 8, 9, 2]);
+    }
+
+    #[test]
+    fn who_leaves_out_of_turn_is_gone() {
+        let mut line = line(&[(1, None, Class::Interactive), (2, None, Class::Interactive)]);
+        assert!(line.remove(1).is_some());
+        assert!(line.remove(1).is_none());
+        assert_eq!(line.next().map(|w| w.arrival.ticket), Some(2));
+        assert!(line.remove(2).is_some());
+        assert!(line.is_empty());
+    }
+}

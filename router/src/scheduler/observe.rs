@@ -1,0 +1,198 @@
+//! What polls tell: residents that came, changed or went, and whose they are.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    memory::{Context, Memory, Owned},
+    state::{EngineState, Resident, Scheduler, evicted},
+    types::{Action, Facts},
+};
+use crate::event::EvictionReason;
+
+// === impl EngineState ===
+
+impl EngineState {
+    /// Takes the residents of a poll that counts; gives what is gone.
+    fn compare(&mut self, facts: &Facts, now: Instant) -> Vec<Resident> {
+        for resident in &mut self.residents {
+            let listed = facts
+                .residents
+                .iter()
+                .find(|info| info.instance == resident.info.instance);
+            if let Some(info) = listed {
+                let model = Arc::clone(&resident.info.model);
+                if info.context != resident.info.context && !resident.assumed {
+                    // Somebody loaded it anew: it is what it is now.
+                    resident.tuple = None;
+                }
+                resident.info = info.clone();
+                resident.info.model = model;
+                resident.assumed = false;
+            }
+            resident.vanished = listed.is_none() && !resident.assumed;
+        }
+        let gone = |r: &mut Resident| r.vanished && r.active == 0;
+        let gone = self.residents.extract_if(.., gone).collect();
+        for info in &facts.residents {
+            let known = |r: &Resident| r.info.instance == info.instance;
+            if !self.residents.iter().any(known) {
+                self.residents.push(Resident::new(info.clone(), now));
+            }
+        }
+        gone
+    }
+
+    /// Why a resident of ours that vanished did.
+    fn why_gone(&self, resident: &Resident, now: Instant) -> EvictionReason {
+        let idle = now.saturating_duration_since(resident.idle_since);
+        match self.facts.ttl {
+            // The engine's own clock was told the same.
+            Some(ttl) if idle >= ttl && !resident.pinned => EvictionReason::Ttl,
+            _ => EvictionReason::External,
+        }
+    }
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    pub(super) fn observe(&mut self, fleet: Vec<Facts>, now: Instant, actions: &mut Vec<Action>) {
+        let names: Vec<Arc<str>> = fleet.iter().map(|f| Arc::clone(&f.name)).collect();
+        self.remove_all_but(&names, actions);
+        for facts in fleet {
+            self.observe_one(facts, now, actions);
+        }
+    }
+
+    fn observe_one(&mut self, facts: Facts, now: Instant, actions: &mut Vec<Action>) {
+        let name = Arc::clone(&facts.name);
+        let in_flight = self.operation_of(&name).is_some();
+        let at = self.index(&name).unwrap_or_else(|| {
+            self.engines.push(EngineState::new(facts.clone()));
+            self.engines.len() - 1
+        });
+        let state = &mut self.engines[at];
+        let mut freed = false;
+        if state.believes(&facts, in_flight) {
+            let gone = state.compare(&facts, now);
+            freed = !gone.is_empty();
+            let owned = gone.iter().filter(|r| r.tuple.is_some());
+            for resident in owned {
+                self.revision += 1;
+                let why = state.why_gone(resident, now);
+                actions.push(evicted(&name, &resident.info.model, why));
+            }
+        }
+        for resident in &mut state.residents {
+            let model = &resident.info.model;
+            // A load that no poll has seen yet keeps what its order said.
+            if facts.residents.iter().any(|info| info.model == *model) {
+                resident.pinned = facts.pinned.contains(model);
+            }
+        }
+        let pool = Arc::clone(&facts.pool);
+        state.facts = facts;
+        if freed {
+            self.memory_came_free(&pool);
+        }
+        self.take_over(at);
+        self.measure_residents(at);
+    }
+
+    /// What an earlier run loaded is ours.
+    fn take_over(&mut self, at: usize) {
+        let state = &mut self.engines[at];
+        for resident in &mut state.residents {
+            let same = |o: &Owned| {
+                o.url == state.facts.url
+                    && o.instance == resident.info.instance
+                    && o.context == resident.info.context
+            };
+            let place = (
+                Arc::clone(&state.facts.name),
+                Arc::clone(&resident.info.model),
+            );
+            if resident.tuple.is_none()
+                && resident.active == 0
+                && let Some(tuple) = self.abandoned.remove(&place)
+            {
+                resident.tuple = Some(tuple);
+            }
+            if resident.tuple.is_none()
+                && let Some(found) = self.adoptable.iter().position(same)
+            {
+                resident.tuple = Some(self.adoptable.swap_remove(found).tuple);
+                resident.pinned = state.facts.pinned.contains(&resident.info.model);
+            }
+        }
+        let url = &state.facts.url;
+        if state.facts.load_control {
+            // What it does not hold by now is gone.
+            self.adoptable.retain(|o| o.url != *url);
+        }
+        for ((_, model), tokens) in self.remembered.extract_if(|(of, _), _| of == url) {
+            let place = (Arc::clone(&state.facts.name), model);
+            let mark = self.marks.entry(place).or_default();
+            mark.context = mark.context.max(tokens);
+        }
+    }
+
+    /// The bytes of what an engine holds.
+    pub(super) fn measure_residents(&mut self, at: usize) {
+        for i in 0..self.engines[at].residents.len() {
+            let state = &self.engines[at];
+            let resident = &state.residents[i];
+            let size = self.size_of(&state.facts, &resident.info.model);
+            let (bytes, _) = size.of_resident(&state.facts, resident);
+            self.engines[at].residents[i].bytes = bytes;
+        }
+    }
+
+    pub(super) fn adopt(&mut self, memory: Memory) {
+        self.adoptable = memory.owned;
+        let contexts = memory.contexts.into_iter();
+        self.remembered = contexts.map(|c| ((c.url, c.model), c.tokens)).collect();
+    }
+
+    /// What is to outlive this run.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory {
+            owned: self.adoptable.clone(),
+            contexts: Vec::new(),
+        };
+        for state in self.engines.iter().filter(|e| !e.facts.spawned) {
+            let facts = &state.facts;
+            memory.owned.extend(state.residents.iter().filter_map(|r| {
+                Some(Owned {
+                    url: Arc::clone(&facts.url),
+                    engine: Arc::clone(&facts.name),
+                    model: Arc::clone(&r.info.model),
+                    instance: Arc::clone(&r.info.instance),
+                    context: r.info.context,
+                    tuple: r.tuple?,
+                })
+            }));
+        }
+        let known = self.marks.iter().filter_map(|((engine, model), mark)| {
+            let url = Arc::clone(&self.facts(engine)?.url);
+            Some((url, Arc::clone(model), mark.context))
+        });
+        let waiting = self.remembered.iter();
+        let waiting = waiting.map(|((u, m), tokens)| (Arc::clone(u), Arc::clone(m), *tokens));
+        memory.contexts.extend(
+            known
+                .chain(waiting)
+                .filter(|(.., tokens)| *tokens > 0)
+                .map(|(url, model, tokens)| Context { url, model, tokens }),
+        );
+        memory
+            .contexts
+            .sort_by(|a, b| (&a.url, &a.model).cmp(&(&b.url, &b.model)));
+        memory
+    }
+
+    /// Grows when [`Self::memory`] changes.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+}

@@ -1,0 +1,132 @@
+//! The bound of a wait, `docs/scheduling.md`: nothing fails, and every load, unload and answer
+//! ends in its time.
+//!
+//! `age + answer + load + (older + 1) x (residents x (answer + unload) + load + answer)`
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    super::types::Input,
+    for_seeds,
+    random::Random,
+    world::{ENGINES, Running, World, request},
+};
+
+const AGE: u64 = 20;
+const LOAD: u64 = 30;
+const UNLOAD: u64 = 3;
+const ANSWER: u64 = 40;
+/// That can be in one pool: two engines with two generation models and one for vectors each.
+const RESIDENTS: u64 = 6;
+
+/// Seconds that a request may wait that finds `older` ones waiting in its pool.
+const fn bound(older: u64) -> u64 {
+    AGE + ANSWER + LOAD + (older + 1) * (RESIDENTS * (ANSWER + UNLOAD) + LOAD + ANSWER)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    End(usize),
+    Release(u64),
+    Arrive,
+}
+
+struct Clock {
+    world: World,
+    /// In order of their second.
+    due: BTreeMap<(u64, u64), Due>,
+    second: u64,
+    serial: u64,
+    /// Second of arrival and who was there before.
+    since: BTreeMap<u64, (u64, u64)>,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn plan(&mut self, after: u64, what: Due) {
+        self.serial += 1;
+        self.due.insert((self.second + after, self.serial), what);
+    }
+
+    /// Gives what began just now its end.
+    fn follow(&mut self, random: &mut Random) {
+        for at in 0..ENGINES.len() {
+            let planned = self.due.values().any(|d| *d == Due::End(at));
+            if let Some(running) = self.world.running.get(&at).filter(|_| !planned) {
+                let longest = match running {
+                    Running::Load(_) => LOAD,
+                    Running::Unload(_) => UNLOAD,
+                };
+                let takes = 1 + random.below(longest);
+                self.plan(takes, Due::End(at));
+            }
+        }
+        let granted: Vec<u64> = self.world.active.keys().copied().collect();
+        for ticket in granted {
+            if let Some((since, older)) = self.since.remove(&ticket) {
+                let waited = self.second - since;
+                let most = bound(older);
+                assert!(
+                    waited <= most,
+                    "{waited} s with {older} before it, not {most} s"
+                );
+                let takes = 1 + random.below(ANSWER);
+                self.plan(takes, Due::Release(ticket));
+            }
+        }
+    }
+}
+
+fn timed(seed: u64) {
+    let mut random = Random(seed);
+    let mut world = World::new(&mut Random(7));
+    for facts in &mut world.fleet {
+        (facts.parent, facts.pinned) = (None, Vec::new());
+    }
+    world.step(Input::Fleet(world.fleet.clone()));
+    let mut clock = Clock {
+        world,
+        due: BTreeMap::new(),
+        second: 0,
+        serial: 0,
+        since: BTreeMap::new(),
+    };
+    let begun = clock.world.now;
+    for _ in 0..10 + random.below(30) {
+        let at = random.below(300);
+        clock.plan(at, Due::Arrive);
+    }
+    // Few models, many requests: the loaded one is always wanted.
+    let models = 2 + random.index(3);
+    while let Some(((second, _), what)) = clock.due.pop_first() {
+        clock.second = second;
+        clock.world.now = begun + Duration::from_secs(second);
+        match what {
+            Due::End(at) => clock.world.end(at, true),
+            Due::Release(ticket) => clock.world.release(ticket),
+            Due::Arrive => {
+                let (at, model) = (1 + random.index(2), random.index(models));
+                let ticket = clock.world.next;
+                let older = clock.world.waiting.len() as u64;
+                clock.since.insert(ticket, (second, older));
+                let arrival = request(ticket, at, model, clock.world.now);
+                clock.world.arrives(arrival);
+                if !clock.world.waiting.contains_key(&ticket)
+                    && !clock.world.active.contains_key(&ticket)
+                {
+                    // Too many were there.
+                    clock.since.remove(&ticket);
+                }
+            }
+        }
+        clock.follow(&mut random);
+    }
+    assert!(clock.since.is_empty(), "some wait for ever");
+    assert!(clock.world.waiting.is_empty());
+}
+
+#[test]
+fn no_wait_is_longer_than_its_bound() {
+    for_seeds(3000, timed);
+}

@@ -1,0 +1,384 @@
+//! Engines as they are beside the scheduler's idea of them, and what is asked of every step.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crucible_config::checked::Class;
+
+use super::super::{
+    state::Scheduler,
+    tests::{GB, arrival, facts},
+    types::{Action, Arrival, Facts, Input, LoadFailure, Order},
+};
+use super::random::Random;
+use crate::{
+    catalog::{ModelKind, ResidentInfo},
+    engine::{Tuple, testing::resident},
+    plan::fixture::generation,
+    refusal::Refusal,
+};
+
+pub(super) const ENGINES: [(&str, &str); 3] = [("a", "gpu"), ("b", "cpu"), ("c", "cpu")];
+/// With their bytes; the last one makes vectors.
+pub(super) const MODELS: [(&str, u64); 5] = [("k", 3), ("l", 4), ("m", 6), ("n", 12), ("v", 3)];
+pub(super) const EMBEDDING: usize = 4;
+pub(super) const BUDGET: u64 = 10 * GB;
+/// Nobody is to need it.
+pub(super) const DAY: Duration = Duration::from_hours(24);
+
+pub(super) enum Running {
+    Load(Order),
+    Unload(ResidentInfo),
+}
+
+pub(super) struct Wait {
+    pub(super) engine: usize,
+    pub(super) model: Arc<str>,
+    pub(super) key: Option<Arc<str>>,
+    pub(super) class: Class,
+    pub(super) need: u64,
+}
+
+/// The engines as they are, and what was granted.
+pub(super) struct World {
+    pub(super) core: Scheduler,
+    pub(super) now: Instant,
+    pub(super) fleet: Vec<Facts>,
+    /// By engine.
+    pub(super) running: BTreeMap<usize, Running>,
+    pub(super) next: u64,
+    pub(super) waiting: BTreeMap<u64, Wait>,
+    pub(super) active: BTreeMap<u64, (usize, Arc<str>)>,
+    /// Loaded, and these waited for it.
+    pub(super) fresh: HashMap<(usize, Arc<str>), Vec<u64>>,
+}
+
+/// All engines, with budgets.
+pub(super) fn fleet() -> Vec<Facts> {
+    let models = MODELS.map(|(name, gb)| {
+        let mut model = generation(name);
+        (model.size_bytes, model.context_bytes) = (Some(gb * GB), Some(1));
+        model
+    });
+    let models = Arc::new(models.to_vec());
+    let engine = |(name, pool)| Facts {
+        budget: Some(BUDGET),
+        models: Arc::clone(&models),
+        ..facts(name, pool)
+    };
+    ENGINES.map(engine).to_vec()
+}
+
+pub(super) fn bytes(model: &str) -> u64 {
+    let found = MODELS.iter().find(|(name, _)| *name == model);
+    found.unwrap().1 * GB
+}
+
+pub(super) fn engine(name: &str) -> usize {
+    ENGINES.iter().position(|(e, _)| *e == name).unwrap()
+}
+
+/// A request for one of the models.
+pub(super) fn request(ticket: u64, engine: usize, model: usize, now: Instant) -> Arrival {
+    let mut arrival = arrival(ticket, ENGINES[engine].0, MODELS[model].0, now);
+    arrival.deadline += DAY;
+    if model == EMBEDDING {
+        arrival.kind = ModelKind::Embedding;
+        (arrival.need, arrival.tuple) = (0, Tuple::default());
+    }
+    arrival
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) fn new(random: &mut Random) -> Self {
+        let mut fleet = fleet();
+        if random.below(4) == 0 {
+            fleet[1].pinned = vec!["k".into()];
+        }
+        if random.below(4) == 0 {
+            let memory = Some(15 * GB);
+            for facts in &mut fleet {
+                facts.parent = memory;
+            }
+        }
+        let mut world = Self {
+            core: Scheduler::default(),
+            now: Instant::now(),
+            fleet: fleet.clone(),
+            running: BTreeMap::new(),
+            next: 1,
+            waiting: BTreeMap::new(),
+            active: BTreeMap::new(),
+            fresh: HashMap::new(),
+        };
+        world.step(Input::Fleet(fleet));
+        world
+    }
+
+    pub(super) fn step(&mut self, input: Input) {
+        let mut actions = Vec::new();
+        self.core.step(input, self.now, &mut actions);
+        for action in actions {
+            self.check(action);
+        }
+        let lines = self.core.engines.iter().flat_map(|e| &e.lines);
+        let mut in_line = 0;
+        for line in lines {
+            assert!(line.overtaken <= 3, "overtaken too often");
+            in_line += line.waiters().count();
+        }
+        assert_eq!(in_line, self.waiting.len(), "waiters in line");
+        assert_eq!(in_line, self.core.seats.len(), "waiters with a seat");
+        assert_eq!(in_line, self.core.deadlines.len(), "waiters with an end");
+        let permits = self.core.engines.iter().flat_map(|e| &e.residents);
+        let out: u32 = permits.map(|r| r.active).sum();
+        assert_eq!(self.core.active.len(), self.active.len());
+        assert_eq!(
+            out as usize,
+            self.active.len(),
+            "grants = releases + active"
+        );
+    }
+
+    pub(super) fn check(&mut self, action: Action) {
+        match action {
+            Action::Grant(grant) => self.granted(grant.ticket),
+            Action::Reject(ticket, refusal) => {
+                let starved = matches!(refusal, Refusal::QueueTimeout { .. });
+                assert!(!starved, "{ticket} waits for ever");
+                assert!(self.waiting.remove(&ticket).is_some(), "refused twice");
+            }
+            Action::Load(order) => {
+                let at = engine(&order.engine);
+                self.alone(at);
+                self.fits(at, &order);
+                self.running.insert(at, Running::Load(order));
+            }
+            Action::Unload(name, info) => {
+                let at = engine(&name);
+                self.alone(at);
+                self.may_go(at, &info);
+                self.running.insert(at, Running::Unload(info));
+            }
+            Action::Tell(_) => {}
+        }
+    }
+
+    pub(super) fn granted(&mut self, ticket: u64) {
+        let wait = self
+            .waiting
+            .remove(&ticket)
+            .expect("granted twice or after it left");
+        let same = |w: &Wait| {
+            (w.engine, &w.model, &w.key, w.class)
+                == (wait.engine, &wait.model, &wait.key, wait.class)
+        };
+        let older = self.waiting.range(..ticket).find(|(_, w)| same(w));
+        assert!(older.is_none(), "one of the same key waits longer");
+        let held = &self.fleet[wait.engine].residents;
+        let serves = |r: &ResidentInfo| {
+            r.model == wait.model && r.context.is_none_or(|has| has >= wait.need)
+        };
+        assert!(held.iter().any(serves), "{} cannot serve it", wait.model);
+        self.fresh.remove(&(wait.engine, Arc::clone(&wait.model)));
+        self.active.insert(ticket, (wait.engine, wait.model));
+    }
+
+    pub(super) fn alone(&self, at: usize) {
+        let pool = ENGINES[at].1;
+        let other = self.running.keys().find(|e| ENGINES[**e].1 == pool);
+        assert!(other.is_none(), "two operations in {pool}");
+    }
+
+    /// Neither count nor memory are exceeded, but by one that is alone.
+    pub(super) fn fits(&self, at: usize, order: &Order) {
+        let held = &self.fleet[at].residents;
+        let generation = |r: &&ResidentInfo| r.kind == ModelKind::Generation;
+        let count = held.iter().filter(generation).count();
+        let counts = order.kind == ModelKind::Generation;
+        assert!(!counts || count < self.fleet[at].max_loaded, "too many");
+        let in_pool = |pool: Option<&str>| {
+            let of = |e: &usize| pool.is_none_or(|pool| ENGINES[*e].1 == pool);
+            let held = (0..ENGINES.len())
+                .filter(of)
+                .flat_map(|e| &self.fleet[e].residents);
+            let flying = self.running.iter().filter(|(e, _)| of(e)).map(|(_, r)| r);
+            let flying = flying.filter_map(|r| match r {
+                Running::Load(order) => Some(bytes(&order.model)),
+                Running::Unload(_) => None,
+            });
+            held.map(|r| bytes(&r.model)).chain(flying).sum::<u64>()
+        };
+        for (pool, budget) in [
+            (Some(ENGINES[at].1), self.fleet[at].budget),
+            (None, self.fleet[at].parent),
+        ] {
+            let used = in_pool(pool);
+            let within = budget.is_none_or(|b| used + bytes(&order.model) <= b);
+            let alone = order.over_budget.is_some() && used == 0;
+            assert!(within || alone, "{} beside {used}", order.model);
+        }
+    }
+
+    /// Nothing that is busy, pinned, a person's, or not yet used by who made it be loaded.
+    pub(super) fn may_go(&self, at: usize, info: &ResidentInfo) {
+        let place = (at, Arc::clone(&info.model));
+        assert!(!self.active.values().any(|p| *p == place), "it is busy");
+        let core = self.core.engine(ENGINES[at].0).unwrap();
+        let own = core
+            .residents
+            .iter()
+            .find(|r| r.info.instance == info.instance);
+        let mut waiting = self.waiting.values();
+        let grows = waiting.any(|w| {
+            w.engine == at && w.model == info.model && info.context.is_some_and(|c| c < w.need)
+        });
+        if grows {
+            return;
+        }
+        assert!(!self.fleet[at].pinned.contains(&info.model), "it is pinned");
+        assert!(own.is_some_and(|r| r.tuple.is_some()), "a person loaded it");
+        let first = self.fresh.get(&place).into_iter().flatten();
+        let unused = first.clone().any(|t| self.waiting.contains_key(t));
+        assert!(!unused, "{} was loaded for nothing", info.model);
+    }
+
+    pub(super) fn arrive(&mut self, random: &mut Random) {
+        let (at, model) = (random.index(ENGINES.len()), random.index(MODELS.len()));
+        let mut arrival = request(self.next, at, model, self.now);
+        if model != EMBEDDING && random.below(3) == 0 {
+            arrival.need = 6000;
+        }
+        arrival.pinned = self.fleet[at].pinned.contains(&arrival.model);
+        arrival.key = [None, Some("x".into()), Some("y".into())][random.index(3)].clone();
+        if random.below(3) == 0 {
+            arrival.class = Class::Background;
+        }
+        if random.below(8) == 0 {
+            arrival.supersedes = Some(random.below(2));
+        }
+        self.arrives(arrival);
+    }
+
+    pub(super) fn arrives(&mut self, arrival: Arrival) {
+        let wait = Wait {
+            engine: engine(&arrival.engine),
+            model: Arc::clone(&arrival.model),
+            key: arrival.key.clone(),
+            class: arrival.class,
+            need: arrival.need,
+        };
+        self.waiting.insert(self.next, wait);
+        self.next += 1;
+        self.step(Input::Arrive(arrival));
+    }
+
+    pub(super) fn happen(&mut self, random: &mut Random) {
+        match random.below(14) {
+            0..5 => self.arrive(random),
+            5 => {
+                if let Some(ticket) = random.of(&self.waiting) {
+                    self.waiting.remove(&ticket);
+                    self.step(Input::Cancelled(ticket));
+                }
+            }
+            6..8 => {
+                if let Some(ticket) = random.of(&self.active) {
+                    self.release(ticket);
+                }
+            }
+            8..12 => {
+                let (at, well) = (random.index(ENGINES.len()), random.below(5) > 0);
+                self.end(at, well);
+            }
+            12 => self.drift(random.index(ENGINES.len()), random.index(MODELS.len())),
+            _ => {
+                self.now += Duration::from_millis(random.below(12_000));
+                self.step(Input::Tick);
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, ticket: u64) {
+        self.active.remove(&ticket);
+        self.step(Input::Released(ticket));
+    }
+
+    pub(super) fn end(&mut self, at: usize, well: bool) {
+        let name: Arc<str> = ENGINES[at].0.into();
+        let held = &mut self.fleet[at].residents;
+        let input = match self.running.remove(&at) {
+            None => return,
+            Some(Running::Load(order)) if well => {
+                let mut info = resident(&order.model);
+                (info.context, info.kind) = (order.tuple.context, order.kind);
+                held.push(info.clone());
+                let waits = |w: &&Wait| w.engine == at && w.model == order.model;
+                let tickets = self.waiting.iter().filter(|(_, w)| waits(w));
+                let tickets = tickets.map(|(ticket, _)| *ticket).collect();
+                self.fresh.insert((at, order.model), tickets);
+                Input::Loaded(name, info)
+            }
+            Some(Running::Load(_)) => {
+                let words =
+                    ["out of memory", "no such file"][usize::from(self.next.is_multiple_of(2))];
+                Input::LoadFailed(name, LoadFailure::classify(words.into()))
+            }
+            Some(Running::Unload(info)) => {
+                if well {
+                    held.retain(|r| r.instance != info.instance);
+                }
+                Input::Unloaded(name, well)
+            }
+        };
+        self.step(input);
+    }
+
+    /// An idle model vanishes, or one comes where there is room; then all are polled.
+    pub(super) fn drift(&mut self, at: usize, model: usize) {
+        let name = MODELS[model].0;
+        let mut active = self.active.values();
+        let busy = active.any(|(e, m)| *e == at && **m == *name);
+        if self.running.contains_key(&at) || busy {
+            return;
+        }
+        let facts = &mut self.fleet[at];
+        if facts.residents.iter().any(|r| *r.model == *name) {
+            facts.residents.retain(|r| *r.model != *name);
+        } else if facts.residents.len() < facts.max_loaded {
+            let mut info = resident(name);
+            info.context = Some(8192);
+            if model == EMBEDDING {
+                info.kind = ModelKind::Embedding;
+            }
+            facts.residents.push(info);
+        }
+        for facts in &mut self.fleet {
+            facts.polls += 2;
+        }
+        self.step(Input::Fleet(self.fleet.clone()));
+    }
+
+    /// Everything goes well from now on.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..1000 {
+            if self.waiting.is_empty() && self.running.is_empty() && self.active.is_empty() {
+                return;
+            }
+            for at in 0..ENGINES.len() {
+                self.end(at, true);
+            }
+            while let Some(ticket) = self.active.keys().next().copied() {
+                self.release(ticket);
+            }
+            self.now += Duration::from_secs(1);
+            self.step(Input::Tick);
+        }
+        panic!("{} wait for ever", self.waiting.len());
+    }
+}

@@ -1,0 +1,120 @@
+//! Keys, classes, replaced requests, and what is said of a wait.
+
+use super::*;
+
+/// One permit, so that the order of the grants shows.
+fn narrow() -> Bench {
+    let mut bench = Bench::new(vec![Facts {
+        permits: 1,
+        queue: 100,
+        ..facts("e", "cpu")
+    }]);
+    bench.arrive(1, "e", "m");
+    bench.loaded("e", "m", 4096);
+    bench
+}
+
+fn of(bench: &mut Bench, ticket: u64, key: &str, class: Class) {
+    let mut arrival = arrival(ticket, "e", "m", bench.now);
+    (arrival.key, arrival.class) = (Some(key.into()), class);
+    assert!(bench.step(Input::Arrive(arrival)).is_empty());
+}
+
+/// Each is released when the next is to be granted.
+fn order(bench: &mut Bench, count: usize) -> Vec<u64> {
+    let mut order = vec![1];
+    for _ in 0..count {
+        let last = order[order.len() - 1];
+        order.extend(granted(&bench.step(Input::Released(last))));
+    }
+    order.split_off(1)
+}
+
+#[test]
+fn one_client_with_much_does_not_shut_out_another() {
+    let mut bench = narrow();
+    for ticket in 2..=5 {
+        of(&mut bench, ticket, "batch", Class::Interactive);
+    }
+    of(&mut bench, 6, "laptop", Class::Interactive);
+    assert_eq!(order(&mut bench, 5), [2, 6, 3, 4, 5]);
+}
+
+#[test]
+fn interactive_goes_first_and_background_is_not_starved() {
+    let mut bench = narrow();
+    of(&mut bench, 2, "night", Class::Background);
+    for ticket in 3..=9 {
+        of(&mut bench, ticket, "laptop", Class::Interactive);
+    }
+    assert_eq!(order(&mut bench, 8), [3, 4, 5, 6, 2, 7, 8, 9]);
+}
+
+#[test]
+fn loads_for_interactive_go_first_until_background_is_old() {
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    bench.arrive(1, "e", "a");
+    let mut night = arrival(2, "e", "b", bench.now);
+    night.class = Class::Background;
+    bench.step(Input::Arrive(night.clone()));
+    bench.arrive(3, "e", "c");
+    assert_eq!(loading(&bench.loaded("e", "a", 4096)), ["c"]);
+
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    bench.arrive(1, "e", "a");
+    bench.step(Input::Arrive(night));
+    bench.now += SECOND * 20;
+    bench.arrive(3, "e", "c");
+    assert_eq!(loading(&bench.loaded("e", "a", 4096)), ["b"]);
+}
+
+#[test]
+fn a_newer_completion_takes_the_place_of_the_one_that_waits() {
+    let mut bench = narrow();
+    let cursor = |bench: &Bench, ticket, hash| {
+        let mut arrival = arrival(ticket, "e", "m", bench.now);
+        arrival.supersedes = Some(hash);
+        Input::Arrive(arrival)
+    };
+    assert!(bench.step(cursor(&bench, 2, 7)).is_empty());
+    assert!(bench.step(cursor(&bench, 3, 8)).is_empty());
+    let actions = bench.step(cursor(&bench, 4, 7));
+    assert!(matches!(refused(&actions)[..], [(2, Refusal::Superseded)]));
+    assert_eq!(granted(&bench.step(Input::Released(1))), [3]);
+    // Who has a permit is not waiting.
+    assert!(bench.step(cursor(&bench, 5, 8)).is_empty());
+    assert_eq!(order_from(&mut bench, 3), [4, 5]);
+}
+
+fn order_from(bench: &mut Bench, first: u64) -> Vec<u64> {
+    let mut order = vec![first];
+    for at in 0..2 {
+        let actions = bench.step(Input::Released(order[at]));
+        order.extend(granted(&actions));
+    }
+    order.split_off(1)
+}
+
+#[test]
+fn retry_after_counts_loads_and_answers() {
+    let mut bench = Bench::new(vec![Facts {
+        queue: 1,
+        permits: 1,
+        ..facts("e", "cpu")
+    }]);
+    bench.arrive(1, "e", "a");
+    bench.now += SECOND * 7;
+    bench.loaded("e", "a", 4096);
+    bench.step(Input::Released(1));
+    bench.now += SECOND;
+    bench.polled("e", &[]);
+    // 7 s of load are known, 3 s of them have passed.
+    bench.arrive(2, "e", "a");
+    bench.now += SECOND * 3;
+    let actions = bench.arrive(3, "e", "a");
+    let [(3, Refusal::QueueFull { retry_after, .. })] = refused(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    // No answer took any time so far.
+    assert_eq!(*retry_after, 4);
+}
