@@ -18,5 +18,6 @@ pub mod predict;
 pub mod refusal;
 pub mod router;
 pub mod scheduler;
+pub mod verify;
 pub mod versions;
 pub mod view;

@@ -382,7 +382,7 @@ impl Inner {
 }
 
 /// Pinned models that are named in full, then those of `[startup] warm`.
-fn warm_names(config: &Config) -> Vec<String> {
+pub(crate) fn warm_names(config: &Config) -> Vec<String> {
     let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
     let pinned = pinned.map(|m| match &m.engine {
         Some(engine) => format!("{engine}/{}", m.name),
