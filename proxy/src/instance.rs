@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::tunings,
     app::{self, App},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
@@ -107,6 +108,7 @@ impl Instance {
             stop.clone(),
             ending,
         );
+        background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         let service = app::edge(&app);
         for listener in listeners {
             background.spawn(listener.run(

@@ -24,5 +24,6 @@ mod prometheus;
 mod queue;
 mod real;
 mod reload;
+mod settings;
 mod shutdown;
 mod streaming;

@@ -4,6 +4,7 @@
 
 mod check;
 mod config_show;
+mod doctor;
 mod explain;
 mod key;
 mod models;
@@ -67,6 +68,8 @@ enum Command {
     Explain(ExplainArgs),
     /// List the 39 settings; with their states if an instance is running
     Tunings(Output),
+    /// Tell which settings are in effect on the engines, and what to do about the others
+    Doctor(Output),
     /// Client keys
     Key {
         #[command(subcommand)]
@@ -172,6 +175,7 @@ impl Cli {
             Some(Command::Models(output)) => models::run(&common, output.json),
             Some(Command::Explain(args)) => explain::run(&common, &args),
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
+            Some(Command::Doctor(output)) => doctor::run(&common, output.json),
             Some(Command::Key {
                 command: KeyCommand::New { name },
             }) => key::run(&name),

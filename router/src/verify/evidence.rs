@@ -54,6 +54,8 @@ pub struct Counters {
     pub queue_full: u64,
     /// Reads of each engine's state that succeeded or failed, by engine.
     pub polls: BTreeMap<String, u64>,
+    /// Models that left an engine's memory without an order, by engine.
+    pub vanished: BTreeMap<String, u64>,
     /// Parameters filled in, by name.
     pub injected: BTreeMap<String, u64>,
 }

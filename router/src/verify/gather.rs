@@ -13,7 +13,7 @@ use super::{
     machine, process,
 };
 use crate::{
-    engine::{Endpoint, EngineError},
+    engine::{self, Endpoint, EngineError},
     view::{EngineView, View},
 };
 
@@ -23,7 +23,6 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// Reads everything that the checks look at. `root` is the root of the file system (`/`; another
 /// one in tests). `counters` are the running instance's.
 pub async fn gather(
-    client: &reqwest::Client,
     root: &Path,
     config: Arc<Config>,
     view: Arc<View>,
@@ -35,7 +34,7 @@ pub async fn gather(
         .iter()
         .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up())
         .map(|engine| async {
-            let list = timeout(BUDGET, listed(client, &config, engine)).await;
+            let list = timeout(BUDGET, listed(&config, engine)).await;
             let list = list.unwrap_or(Err(EngineError::Timeout));
             (Arc::clone(&engine.name), list.map_err(|e| e.to_string()))
         });
@@ -67,17 +66,15 @@ pub async fn gather(
     }
 }
 
-async fn listed(
-    client: &reqwest::Client,
-    config: &Config,
-    engine: &EngineView,
-) -> Result<Vec<String>, EngineError> {
+async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, EngineError> {
+    let client = engine::client(config.timeouts.connect)
+        .map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let token = config
         .engine(&engine.name)
         .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
         .and_then(|name| std::env::var(name).ok());
-    let endpoint = Endpoint::new(client.clone(), url, token.as_deref());
+    let endpoint = Endpoint::new(client, url, token.as_deref());
     let body = endpoint.get("/v1/models").await?;
     let data = body.get("data").and_then(Value::as_array);
     let ids = data

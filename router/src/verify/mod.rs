@@ -5,6 +5,7 @@
 
 mod environment;
 pub mod evidence;
+pub mod findings;
 pub mod gather;
 mod lmstudio;
 pub mod machine;
@@ -23,7 +24,10 @@ use crucible_config::{
 
 pub use crucible_config::tuning::State;
 
-pub use self::evidence::{Counters, Evidence};
+pub use self::{
+    evidence::{Counters, Evidence},
+    findings::{Remark, remarks},
+};
 use crate::{
     catalog::ModelKind,
     view::{EngineView, ResidentView},

@@ -228,15 +228,21 @@ pub(super) fn quantization(evidence: &Evidence) -> Finding {
                         .as_deref()
                         .is_some_and(|q| q.eq_ignore_ascii_case(wanted))
             });
-            let fix = match better {
-                Some(better) => format!("ask for {} instead", better.id),
-                None => format!(
-                    "pull a {wanted} variant of {family}, or set tuning.ollama.quantization = \
-                     \"{}\"",
-                    found.to_lowercase()
-                ),
-            };
-            Some(Finding::wrong(wanted, told, at, fix))
+            Some(match better {
+                Some(better) => {
+                    let fix = format!("ask for {} instead", better.id);
+                    Finding::wrong(wanted, told, at, fix)
+                }
+                // A preference between variants, not a demand.
+                None => Finding::right(
+                    wanted,
+                    format!("{told}, and no {wanted} variant is there"),
+                    at,
+                )
+                .with_fix(format!(
+                    "ollama pull a {wanted} variant of {family}, if there is one"
+                )),
+            })
         })
     })
 }

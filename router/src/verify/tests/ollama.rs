@@ -133,11 +133,11 @@ pub(super) static CASES: &[Case] = &[
         "asked q4_0; found Q8_0 on llama:3b",
         "ask for llama:3b-q4_0 instead",
     ),
-    wrong(
+    right(
         28,
         |e| e.ollama().models = vec![model("llama:3b", "Q4_K_M")].into(),
-        "found Q4_K_M",
-        "quantization = \"q4_k_m\"",
+        InEffect,
+        "found Q4_K_M on llama:3b, and no q4_0 variant is there",
     ),
     right(29, NOTHING, InEffect, "asked 512; found 512"),
     wrong(
