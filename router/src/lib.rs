@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod demand;
 pub mod discovery;
 pub mod engine;
+pub mod environment;
 pub mod event;
 pub mod fleet;
 pub mod health;
