@@ -3,12 +3,16 @@
 //! Pure. Sources: Ollama 0.33 `envconfig/config.go`, `discover/runner.go`; NVIDIA's and AMD's
 //! rules for the variables that hide devices.
 
+use std::path::Path;
+
 use crucible_config::{
     Config,
-    checked::{Device, Engine},
+    checked::{Device, Engine, EngineKind, Manage},
     tuning::{Group, TUNINGS},
 };
 use url::Url;
+
+use crate::verify::machine;
 
 /// Name fragments of embedding models, which count against memory only.
 const EMBEDDING: [&str; 6] = ["embed", "nomic", "minilm", "bge-", "gte-", "e5-"];
@@ -48,6 +52,12 @@ pub struct Host {
     pub memory: Option<u64>,
     /// NUMA nodes.
     pub nodes: Option<u32>,
+}
+
+/// The recipe of an Ollama that Crucible starts itself; `None` for every other engine.
+pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<Recipe> {
+    let spawned = engine.kind == EngineKind::Ollama && engine.manage == Manage::Spawn;
+    spawned.then(|| recipe(config, engine, Host::read(root)))
 }
 
 /// The recipe of an engine of kind ollama.
@@ -153,6 +163,19 @@ fn other_address(url: &Url) -> Option<String> {
     (port != DEFAULT_PORT).then(|| format!("{}:{port}", url.host_str().unwrap_or("127.0.0.1")))
 }
 
+// === impl Host ===
+
+impl Host {
+    /// This machine; `root` is the root of the file system.
+    pub fn read(root: &Path) -> Self {
+        let machine = machine::read(root);
+        Self {
+            memory: machine.memory,
+            nodes: machine.nodes,
+        }
+    }
+}
+
 // === impl Recipe ===
 
 impl Recipe {
@@ -175,8 +198,6 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::EngineKind;
-
     use super::*;
 
     fn engine(config: &Config, url: &str) -> Engine {

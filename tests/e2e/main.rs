@@ -26,4 +26,6 @@ mod real;
 mod reload;
 mod settings;
 mod shutdown;
+#[cfg(unix)]
+mod spawned;
 mod streaming;

@@ -9,10 +9,7 @@ use crucible_config::{
     Config,
     checked::{Engine, EngineKind},
 };
-use crucible_router::{
-    environment::{Host, recipe},
-    verify::machine,
-};
+use crucible_router::environment::{Host, recipe};
 
 use super::{Common, Failure, ServeArgs, output::say, sources};
 
@@ -42,12 +39,7 @@ enum Format {
 pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
     let config = sources::load(common, &ServeArgs::default())?.current();
     let engine = find(&config, &args.engine)?;
-    let machine = machine::read(Path::new("/"));
-    let host = Host {
-        memory: machine.memory,
-        nodes: machine.nodes,
-    };
-    let recipe = recipe(&config, &engine, host);
+    let recipe = recipe(&config, &engine, Host::read(Path::new("/")));
     say(render::render(&recipe, args.format).trim_end());
     Ok(())
 }
