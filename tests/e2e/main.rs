@@ -23,6 +23,7 @@ mod names;
 mod prometheus;
 mod queue;
 mod real;
+mod real_settings;
 mod reload;
 mod settings;
 mod shutdown;
