@@ -233,7 +233,7 @@ const ENGINE: &[Key] = &[
         "manage",
         Kind::OneOf(&["observe", "models", "spawn"]),
         "models for lmstudio and ollama, spawn for llamacpp with a model_path, else observe",
-        "How much of it Crucible manages.",
+        "How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a child.",
     ),
     key(
         "permits",
@@ -280,8 +280,8 @@ const ENGINE: &[Key] = &[
     key(
         "command",
         Kind::Texts,
-        "[\"llama-server\"]",
-        "Command of a spawned engine; Crucible adds the flags.",
+        "[\"llama-server\"]; for ollama [\"ollama\"]",
+        "Command of a spawned engine; Crucible adds the flags, for ollama `serve`.",
     ),
     key(
         "model_path",

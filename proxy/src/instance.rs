@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::tunings,
     app::{self, App},
     events::{self, Told},
     metrics::{Metrics, Outcome},
@@ -118,6 +119,7 @@ impl Instance {
             ending,
             events,
         );
+        background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         let service = app::edge(&app);
         for listener in listeners {
             background.spawn(listener.run(

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::{self, Place},
     engine::{self, Engine, EngineError, Listing},
+    environment::{self, Recipe},
     event::{Event, Observer},
     health::{Breaker, Outcome, Pulse},
     versions,
@@ -53,6 +55,8 @@ pub struct EngineHandle {
     /// Found on a default port.
     pub discovered: bool,
     keep_alive: Duration,
+    /// The environment of an Ollama that is a child.
+    recipe: Option<Recipe>,
     poke: Notify,
     stop: CancellationToken,
 }
@@ -237,6 +241,7 @@ impl Fleet {
                 !e.handle.discovered
                     && e.handle.config == *wanted
                     && e.handle.keep_alive == keep_alive
+                    && e.handle.recipe == environment::of_a_child(config, wanted, Path::new("/"))
             };
             match old.iter().position(same) {
                 Some(at) => state.entries.push(old.remove(at)),
@@ -342,7 +347,15 @@ impl Shared {
             .as_ref()
             .and_then(|name| std::env::var(name).ok());
         let token = token.as_deref().filter(|t| !t.is_empty());
-        let Some(control) = engine::build(&state.client, &config, token, state.keep_alive) else {
+        let recipe = environment::of_a_child(&state.config, &config, Path::new("/"));
+        let control = engine::build(
+            &state.client,
+            &config,
+            token,
+            state.keep_alive,
+            recipe.clone(),
+        );
+        let Some(control) = control else {
             tracing::warn!(
                 engine = &*config.name,
                 "has neither an address nor a model file"
@@ -354,6 +367,7 @@ impl Shared {
             control,
             discovered,
             keep_alive: state.keep_alive,
+            recipe,
             poke: Notify::new(),
             stop: self.cancel.child_token(),
         });

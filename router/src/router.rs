@@ -1,6 +1,7 @@
 //! The facade that the proxy calls: plan, acquire, report.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,7 @@ use crate::{
     catalog::ModelKind,
     demand::Demand,
     event::{LoadTrigger, Observer},
-    fleet::Fleet,
+    fleet::{Fleet, FleetView, POLL_BUDGET},
     health::Outcome,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
@@ -35,6 +36,10 @@ use crate::{
     scheduler::{
         actor::{Actor, Mail},
         store::Store,
+    },
+    verify::{
+        evidence::{Counters, Evidence, Probes},
+        gather,
     },
     view::{Breaker, View},
 };
@@ -320,6 +325,39 @@ impl Router {
         answer.await.unwrap_or_else(|_| self.view())
     }
 
+    /// Polls every engine now and waits for the answers, at most 2 s.
+    pub async fn ask_again(&self) {
+        let fleet = &self.0.fleet;
+        let before = fleet.view();
+        let mut changed = fleet.subscribe();
+        for engine in &before.engines {
+            fleet.poke(&engine.config.name);
+        }
+        let newer = |now: &FleetView| {
+            before.engines.iter().all(|old| {
+                let mut engines = now.engines.iter();
+                let same = engines.find(|e| e.config.name == old.config.name);
+                same.is_none_or(|e| e.polls > old.polls)
+            })
+        };
+        let asking = async { while !newer(&fleet.view()) && changed.changed().await.is_ok() {} };
+        // Who does not answer by then shows as it was.
+        let _ = timeout(POLL_BUDGET, asking).await;
+    }
+
+    /// What the settings are checked against, as it is known now. `root` is the root of the file
+    /// system, `counters` are the running instance's.
+    pub async fn evidence(
+        &self,
+        root: &Path,
+        config: Arc<Config>,
+        counters: Option<Counters>,
+        probes: Probes,
+    ) -> Evidence {
+        let view = self.fresh_view().await;
+        gather::gather(root, config, view, counters, probes).await
+    }
+
     /// Refuses whoever still comes, releases what Crucible loaded as `on_exit` says, and stops
     /// the children. At most 5 s.
     pub async fn shutdown(&self) {
@@ -402,7 +440,7 @@ impl Inner {
 }
 
 /// Pinned models that are named in full, then those of `[startup] warm`.
-fn warm_names(config: &Config) -> Vec<String> {
+pub(crate) fn warm_names(config: &Config) -> Vec<String> {
     let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
     let pinned = pinned.map(|m| match &m.engine {
         Some(engine) => format!("{engine}/{}", m.name),

@@ -25,8 +25,12 @@ mod predict;
 mod prometheus;
 mod queue;
 mod real;
+mod real_settings;
 mod reload;
 mod replay;
 mod scheduler;
+mod settings;
 mod shutdown;
+#[cfg(unix)]
+mod spawned;
 mod streaming;

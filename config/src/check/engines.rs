@@ -121,6 +121,17 @@ fn engine(
     };
     check_manage(settings, table, kind, manage, model_path.is_some(), report);
     let url = engine_url(settings, table, kind, manage, report);
+    if let (Manage::Spawn, EngineKind::Ollama, Some(url)) = (manage, kind, &url)
+        && address(url).0 != "localhost"
+    {
+        report.error(
+            &at("url"),
+            &settings.source(&at("url")),
+            &kind::quoted(url.as_str()),
+            "an address of this machine, or none",
+            "Ollama is started here, by Crucible",
+        );
+    }
     let device = match settings.text(&at("device")) {
         Some("gpu") => Device::Gpu,
         Some("cpu") => Device::Cpu,
@@ -162,7 +173,12 @@ fn engine(
     );
     let mut command = settings.texts(&at("command"));
     if manage == Manage::Spawn && command.is_empty() {
-        command = vec!["llama-server".into()];
+        let program = if kind == EngineKind::Ollama {
+            "ollama"
+        } else {
+            "llama-server"
+        };
+        command = vec![program.into()];
     }
     Some(Engine {
         name: name.into(),
@@ -256,14 +272,13 @@ fn check_manage(
             "the model file that the spawned engine serves",
             "add model_path = \"model.gguf\"",
         ),
-        (Manage::Spawn, EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Openai) => report
-            .error(
-                &path,
-                &source,
-                "\"spawn\"",
-                "\"observe\" or \"models\" for this kind",
-                "only llamacpp engines are started as children",
-            ),
+        (Manage::Spawn, EngineKind::Lmstudio | EngineKind::Openai) => report.error(
+            &path,
+            &source,
+            "\"spawn\"",
+            "\"observe\" or \"models\" for this kind",
+            "only llamacpp and ollama engines are started as children",
+        ),
         (Manage::Models, EngineKind::Openai | EngineKind::Llamacpp) => report.warn(
             &path,
             &source,

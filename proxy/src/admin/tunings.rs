@@ -1,26 +1,67 @@
-//! `GET /crucible/tunings`: the 39 rows with what is known of them.
-//!
-//! Reading values back from engines comes with the verification of settings; what Crucible itself
-//! enforces is told from its own state, and everything else says honestly that nobody looked.
+//! `GET /crucible/tunings`: the 39 rows as they are found on the engines at this moment.
+
+use std::{path::Path, time::Duration};
 
 use axum::{extract::State, response::Response};
-use crucible_config::tuning::{self, State as RowState};
-use serde_json::json;
+use crucible_config::tuning::Report;
+use crucible_router::verify::{self, Remark};
+use serde::Serialize;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, respond};
+use crate::app::{App, or_refuse, respond};
 
-/// The evidence of a row that nobody has read back.
-const NOT_READ: &str = "not read back yet";
+/// Between two looks for the metric.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// The rows, and what else should be known.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verified {
+    #[serde(flatten)]
+    pub(crate) report: Report,
+    pub(crate) findings: Vec<Remark>,
+}
+
+/// Asks the engines first, for at most 2 s.
 pub(super) async fn tunings(State(app): State<App>) -> Response {
-    let config = app.config.current();
-    let mut report = tuning::report(&config);
-    for row in &mut report.tunings {
-        row.state = Some(RowState::Unverifiable);
-        row.evidence = Some(NOT_READ.to_owned());
-    }
-    match serde_json::to_value(&report) {
-        Ok(value) => respond::json(&value),
-        Err(error) => respond::json(&json!({ "error": error.to_string() })),
-    }
+    app.router.ask_again().await;
+    let verified = look(&app).await;
+    or_refuse(
+        serde_json::to_value(&verified)
+            .map(|value| respond::json(&value))
+            .map_err(|e| crate::error::Error::new(crate::error::Kind::Internal, e.to_string())),
+    )
+}
+
+/// Keeps `crucible_tuning_state` up to date until `stop`.
+pub(crate) async fn watch(app: App, stop: CancellationToken) {
+    let looking = async {
+        app.router.settled().await;
+        loop {
+            look(&app).await;
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    // Nothing is left behind by a look that was cut short.
+    let _: Option<()> = stop.run_until_cancelled(looking).await;
+}
+
+/// What is known now; the metric follows.
+async fn look(app: &App) -> Verified {
+    let counters = app.metrics.counters();
+    let evidence = app
+        .router
+        .evidence(
+            Path::new("/"),
+            app.config.current(),
+            Some(counters),
+            verify::evidence::Probes::new(),
+        )
+        .await;
+    let verified = Verified {
+        report: verify::verified(&evidence),
+        findings: verify::remarks(&evidence),
+    };
+    app.metrics.settings(&verified.report);
+    verified
 }

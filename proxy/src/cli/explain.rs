@@ -25,7 +25,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
         Bytes::from(body.to_string())
     };
     let config = sources::load(common, &ServeArgs::default())?;
-    let explained = runtime()?.block_on(look(&config, |router| {
+    let explained = runtime()?.block_on(look(&config, async |router| {
         let current = config.current();
         admin::explain(router, &current, &HeaderMap::new(), &body, None)
     }))?;

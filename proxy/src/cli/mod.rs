@@ -4,6 +4,8 @@
 
 mod check;
 mod config_show;
+mod doctor;
+mod env;
 mod explain;
 mod key;
 mod models;
@@ -70,6 +72,10 @@ enum Command {
     Tunings(Output),
     /// Tell what the logged requests would have met under other settings; nothing is sent
     Replay(replay::ReplayArgs),
+    /// Tell which settings are in effect on the engines, and what to do about the others
+    Doctor(Output),
+    /// Render the environment of an Ollama process
+    Env(env::EnvArgs),
     /// Client keys
     Key {
         #[command(subcommand)]
@@ -176,6 +182,8 @@ impl Cli {
             Some(Command::Explain(args)) => explain::run(&common, &args),
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
             Some(Command::Replay(args)) => replay::run(&common, &args),
+            Some(Command::Doctor(output)) => doctor::run(&common, output.json),
+            Some(Command::Env(args)) => env::run(&common, &args),
             Some(Command::Key {
                 command: KeyCommand::New { name },
             }) => key::run(&name),

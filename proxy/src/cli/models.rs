@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
     let config = sources::load(common, &ServeArgs::default())?;
-    let view = runtime()?.block_on(look(&config, Router::view))?;
+    let view = runtime()?.block_on(look(&config, async |router| router.view()))?;
     if as_json {
         say(&described(&view).to_string());
     } else {
@@ -51,7 +51,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
 /// Runs a router that only reads until every engine has told what it has, then asks it.
 pub(super) async fn look<T>(
     config: &Live,
-    question: impl FnOnce(&Router) -> T,
+    question: impl AsyncFnOnce(&Router) -> T,
 ) -> Result<T, Failure> {
     let tracker = TaskTracker::new();
     let cancel = CancellationToken::new();
@@ -71,7 +71,7 @@ pub(super) async fn look<T>(
     .map_err(|e| Failure::wrong(e.to_string()))?;
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
-    let answer = question(&router);
+    let answer = question(&router).await;
     cancel.cancel();
     tracker.close();
     let _ = timeout(LOOK, tracker.wait()).await;

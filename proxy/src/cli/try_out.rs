@@ -8,7 +8,6 @@ use std::{
 use crucible_config::{Live, checked::Config};
 use crucible_router::{
     catalog::ModelKind,
-    router::Router,
     view::{EngineView, View},
 };
 use eventsource_stream::Eventsource as _;
@@ -105,7 +104,7 @@ async fn found(config: &Live, args: &TryArgs) -> Option<String> {
         return None;
     }
     say("Looking for LM Studio, Ollama and llama.cpp ...");
-    let view = look(config, Router::view).await.ok()?;
+    let view = look(config, async |router| router.view()).await.ok()?;
     let choice = smallest(&view);
     match &choice {
         Some((engine, model)) => say(&format!("Found {} with {model}.", engine.name)),

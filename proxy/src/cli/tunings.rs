@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
 }
 
 /// What a running instance at the configured address says.
-async fn ask(config: &Config) -> Option<Value> {
+pub(super) async fn ask(config: &Config) -> Option<Value> {
     let addr = config.listen.first()?;
     if addr.port() == 0 {
         return None;
@@ -89,7 +89,8 @@ fn readable(report: &Value) -> String {
     format!("{}\n\n{note}", table(&cells))
 }
 
-fn tally(rows: &[Value]) -> String {
+/// How many rows are in which state.
+pub(super) fn tally(rows: &[Value]) -> String {
     let states = [
         State::InEffect,
         State::NotInEffect,
@@ -108,7 +109,8 @@ fn tally(rows: &[Value]) -> String {
         .join(", ")
 }
 
-fn text(value: &Value) -> String {
+/// A value for people.
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),

@@ -66,6 +66,7 @@ collectors! {
     reload_timestamp: GaugeVec = gauge(RELOAD_TIMESTAMP),
     reloads: IntCounterVec = counter(RELOADS),
     label_overflow: IntCounterVec = counter(LABEL_OVERFLOW),
+    tuning_state: GaugeVec = gauge(TUNING_STATE),
     build_info: GaugeVec = gauge(BUILD_INFO),
 }
 

@@ -181,6 +181,8 @@ families! {
     RELOADS Counter "crucible_config_reloads_total" ["outcome"]: "Reloads of the configuration.";
     LABEL_OVERFLOW Counter "crucible_label_overflow_total" ["label"]:
         "Names that were folded into other because the bound of label values was reached.";
+    TUNING_STATE Gauge "crucible_tuning_state" ["setting" "state"]:
+        "1 for the state in which a setting was found last; looked at every 30 s.";
     BUILD_INFO Gauge "crucible_build_info" ["version" "revision"]: "Always 1.";
     PROCESS_CPU Counter "process_cpu_seconds_total" []: "Total user and system CPU time spent in seconds.";
     PROCESS_RESIDENT Gauge "process_resident_memory_bytes" []: "Resident memory size in bytes.";

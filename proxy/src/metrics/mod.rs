@@ -10,6 +10,7 @@ mod families;
 mod guard;
 pub(crate) mod labels;
 mod record;
+mod settings;
 mod view;
 
 use std::{
@@ -61,6 +62,7 @@ struct Inner {
     vectors: Collectors,
     models: ModelNames,
     starts: Arc<Starts>,
+    since: Instant,
     shown: Mutex<Shown>,
 }
 
@@ -81,6 +83,7 @@ impl Metrics {
                 vectors,
                 models: ModelNames::default(),
                 starts: Arc::default(),
+                since: Instant::now(),
                 shown: Mutex::default(),
             }),
         };
@@ -118,6 +121,7 @@ impl Metrics {
         ] {
             gauge.with_label_values(EMPTY);
         }
+        self.prepare_settings();
         let revision = option_env!("CRUCIBLE_REVISION").unwrap_or("unknown");
         v.build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])

@@ -23,19 +23,35 @@ pub use self::{
     ollama::ollama_options,
     tuple::{physical_cores, tuple_for},
 };
-use crate::catalog::{ModelInfo, ModelKind, ResidentInfo};
+use crate::{
+    catalog::{ModelInfo, ModelKind, ResidentInfo},
+    environment::Recipe,
+};
 
 /// The control side of a configured engine.
 ///
 /// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
-/// (row 5); `token` is the engine's own. `None` where the engine has neither an address nor a
+/// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
+/// a child. `None` where the engine has neither an address nor a
 /// model file to spawn (the configuration's check does not let that through).
 pub fn build(
     client: &reqwest::Client,
     engine: &checked::Engine,
     token: Option<&str>,
     keep_alive: Duration,
+    recipe: Option<Recipe>,
 ) -> Option<Arc<dyn Engine>> {
+    if let Some(recipe) = recipe {
+        let setup = spawn::ollama::Setup {
+            name: Arc::clone(&engine.name),
+            command: engine.command.clone(),
+            url: engine.url.clone(),
+            recipe,
+            keep_alive,
+        };
+        let spawned = spawn::ollama::SpawnedOllama::new(client.clone(), setup);
+        return Some(Arc::new(spawned));
+    }
     if engine.manage == Manage::Spawn
         && let (EngineKind::Llamacpp, Some(model)) = (engine.kind, &engine.model_path)
     {

@@ -5,42 +5,29 @@
 //! watches it ends when Crucible dies by any cause. Otherwise it is ended by SIGTERM, after 5 s by
 //! SIGKILL, and killed when the runtime drops it. Its last lines are kept for error messages.
 
+mod child;
+pub(super) mod ollama;
+
 use std::{
-    collections::VecDeque,
     path::PathBuf,
-    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
+use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     net::TcpListener,
-    process::{Child, ChildStdin, Command},
-    sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    process::Command,
+    time::{sleep, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
+use self::child::{Crashes, Started};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server,
     tuple::instance_context,
 };
 use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
-use crucible_config::checked::EngineKind;
-
-/// From SIGTERM to SIGKILL.
-const TERM_GRACE: Duration = Duration::from_secs(5);
-/// For the last lines of a child that has ended.
-const LAST_LINES: Duration = Duration::from_secs(1);
-/// Lines of output that are kept.
-const KEPT_LINES: usize = 20;
-/// Longest line that is kept, in bytes; the rest is read and dropped.
-const LINE_LIMIT: u64 = 4096;
-/// A child that ran at least this long before it crashed starts the backoff anew.
-const STABLE: Duration = Duration::from_mins(1);
 
 /// A llama.cpp server that runs only while its model is loaded.
 #[derive(Debug)]
@@ -49,7 +36,6 @@ pub(crate) struct Spawned {
     command: Vec<String>,
     model: PathBuf,
     id: Arc<str>,
-    tasks: TaskTracker,
     running: Mutex<Option<Running>>,
     crashes: Arc<Mutex<Crashes>>,
     /// One load or unload at a time.
@@ -61,30 +47,8 @@ pub(crate) struct Spawned {
 struct Running {
     endpoint: Endpoint,
     kind: ModelKind,
-    stop: CancellationToken,
-    /// `Some` once it has ended: with the words that say how.
-    ended: watch::Receiver<Option<String>>,
+    child: Started,
 }
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Crashes {
-    in_a_row: u32,
-    not_before: Option<Instant>,
-}
-
-/// A child and all that its supervisor needs.
-struct Watched {
-    child: Child,
-    /// Only held: closing it tells a watching server that Crucible is gone.
-    stdin: Option<ChildStdin>,
-    stop: CancellationToken,
-    lines: Lines,
-    readers: TaskTracker,
-    crashes: Arc<Mutex<Crashes>>,
-    tell: watch::Sender<Option<String>>,
-}
-
-type Lines = Arc<Mutex<VecDeque<String>>>;
 
 // === impl Spawned ===
 
@@ -100,7 +64,6 @@ impl Spawned {
             },
             id: Arc::from(&*stem),
             model,
-            tasks: TaskTracker::new(),
             running: Mutex::default(),
             crashes: Arc::default(),
             turn: tokio::sync::Mutex::default(),
@@ -110,7 +73,7 @@ impl Spawned {
     /// The child, while it has not ended.
     fn running(&self) -> Option<Running> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.clone().filter(|r| r.ended.borrow().is_none())
+        running.clone().filter(|r| r.child.ended.borrow().is_none())
     }
 
     async fn poll(&self) -> Result<Listing, EngineError> {
@@ -193,7 +156,7 @@ impl Spawned {
                 Err(EngineError::Unexpected(text)) => return Err(EngineError::Unexpected(text)),
                 Err(_) => {}
             }
-            let mut ended = running.ended.clone();
+            let mut ended = running.child.ended.clone();
             tokio::select! {
                 () = sleep(backoff(attempt)) => attempt += 1,
                 _ = ended.changed() => {}
@@ -204,7 +167,9 @@ impl Spawned {
     /// How the last child ended.
     fn last_words(&self) -> EngineError {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = running.as_ref().and_then(|r| r.ended.borrow().clone());
+        let words = running
+            .as_ref()
+            .and_then(|r| r.child.ended.borrow().clone());
         EngineError::Refused {
             status: 500,
             message: words.unwrap_or_else(|| "the server is not running".to_owned()),
@@ -226,45 +191,13 @@ impl Spawned {
             command.arg("-t").arg(threads.to_string());
         }
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.kill_on_drop(true);
-        #[cfg(unix)]
-        command.process_group(0);
-        let mut child = command.spawn().map_err(|e| EngineError::Refused {
-            status: 500,
-            message: format!("cannot start '{program}': {e}"),
-        })?;
         let base = Url::parse(&format!("http://127.0.0.1:{port}"))
             .map_err(|e| EngineError::Unexpected(e.to_string()))?;
-        let lines = Lines::default();
-        let readers = TaskTracker::new();
-        if let Some(out) = child.stdout.take() {
-            readers.spawn(keep_lines(out, Arc::clone(&lines), Arc::clone(&self.id)));
-        }
-        if let Some(err) = child.stderr.take() {
-            readers.spawn(keep_lines(err, Arc::clone(&lines), Arc::clone(&self.id)));
-        }
-        readers.close();
-        let (tell, ended) = watch::channel(None);
-        let stop = CancellationToken::new();
-        let watched = Watched {
-            stdin: child.stdin.take(),
-            child,
-            stop: stop.clone(),
-            lines,
-            readers,
-            crashes: Arc::clone(&self.crashes),
-            tell,
-        };
-        self.tasks.spawn(supervise(watched));
+        let child = child::start(command, Arc::clone(&self.id), Arc::clone(&self.crashes))?;
         Ok(Running {
             endpoint: Endpoint::new(self.client.clone(), base, None),
             kind: order.kind,
-            stop,
-            ended,
+            child,
         })
     }
 
@@ -273,9 +206,9 @@ impl Spawned {
         let Some(mut running) = self.running() else {
             return Ok(());
         };
-        running.stop.cancel();
+        running.child.stop.cancel();
         // An error means that the supervisor is gone, and the child with it.
-        let _ = running.ended.wait_for(Option::is_some).await;
+        let _ = running.child.ended.wait_for(Option::is_some).await;
         Ok(())
     }
 
@@ -287,7 +220,7 @@ impl Spawned {
 impl Drop for Spawned {
     fn drop(&mut self) {
         if let Some(running) = self.running() {
-            running.stop.cancel();
+            running.child.stop.cancel();
         }
     }
 }
@@ -310,116 +243,8 @@ impl Engine for Spawned {
     }
 }
 
-// === impl Crashes ===
-
-impl Crashes {
-    /// 1 s doubling to 30 s before the next start.
-    fn after_failure(self, began: Instant, now: Instant) -> Self {
-        let stable = now.saturating_duration_since(began) >= STABLE;
-        let in_a_row = if stable {
-            1
-        } else {
-            self.in_a_row.saturating_add(1)
-        };
-        let wait = Duration::from_secs(1 << in_a_row.saturating_sub(1).min(5));
-        Self {
-            in_a_row,
-            not_before: Some(now + wait.min(Duration::from_secs(30))),
-        }
-    }
-}
-
-/// Owns the child until it has ended.
-async fn supervise(mut watched: Watched) {
-    let began = Instant::now();
-    let status = tokio::select! {
-        status = watched.child.wait() => status,
-        () = watched.stop.cancelled() => end(&mut watched.child).await,
-    };
-    drop(watched.stdin);
-    // What the child started itself may hold its output open for ever.
-    let _ = timeout(LAST_LINES, watched.readers.wait()).await;
-    let words = {
-        let lines = watched.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        exit_words(status, &lines)
-    };
-    if watched.stop.is_cancelled() {
-        tracing::debug!("{words}");
-    } else {
-        tracing::warn!("{words}");
-        let mut crashes = watched
-            .crashes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *crashes = crashes.after_failure(began, Instant::now());
-    }
-    watched.tell.send_replace(Some(words));
-}
-
-async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
-    terminate(child);
-    if let Ok(status) = timeout(TERM_GRACE, child.wait()).await {
-        return status;
-    }
-    child.start_kill()?;
-    child.wait().await
-}
-
-/// Asks the child and what it started to end.
-#[cfg(unix)]
-fn terminate(child: &mut Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-        // It may have ended by itself just now.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    let _ = child.start_kill();
-}
-
-fn exit_words(status: std::io::Result<ExitStatus>, lines: &VecDeque<String>) -> String {
-    let how = match status {
-        Ok(status) => format!("the server ended ({status})"),
-        Err(error) => format!("the server cannot be watched ({error})"),
-    };
-    if lines.is_empty() {
-        return how;
-    }
-    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-    format!("{how}; its last lines: {}", lines.join(" | "))
-}
-
-async fn keep_lines(pipe: impl AsyncRead + Unpin, lines: Lines, id: Arc<str>) {
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader)
-            .take(LINE_LIMIT)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if text.is_empty() {
-            continue;
-        }
-        tracing::debug!(model = &*id, "{text}");
-        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(text);
-    }
-}
-
 /// A port that was free a moment ago: the child cannot tell which one it chose itself.
-async fn free_port() -> Result<u16, EngineError> {
+pub(super) async fn free_port() -> Result<u16, EngineError> {
     let listener = TcpListener::bind("127.0.0.1:0").await;
     listener
         .and_then(|l| l.local_addr())

@@ -1,8 +1,10 @@
 //! The child is a small Python server that understands llama-server's flags.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use super::*;
+use tokio::time::Instant;
+
+use super::{child::STABLE, *};
 use crate::engine::{Tuple, client};
 
 /// Answers like llama.cpp's server; ends when its stdin closes, as the real stand-in does.

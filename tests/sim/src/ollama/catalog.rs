@@ -42,10 +42,19 @@ fn capabilities(model: &ModelSpec) -> Vec<&'static str> {
     list
 }
 
-fn details() -> Value {
+/// Tags of Ollama's library name the quantization; without one it is `Q4_K_M`.
+fn quantization(name: &str) -> String {
+    let levels = ["q4_0", "q8_0", "q5_k_m", "fp16"];
+    let named = levels
+        .iter()
+        .find(|level| name.to_lowercase().ends_with(**level));
+    named.map_or("Q4_K_M".to_owned(), |level| level.to_uppercase())
+}
+
+fn details(name: &str) -> Value {
     json!({
         "parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
-        "parameter_size": "8.0B", "quantization_level": "Q4_K_M",
+        "parameter_size": "8.0B", "quantization_level": quantization(name),
     })
 }
 
@@ -67,7 +76,7 @@ pub(crate) fn tags(core: &Core) -> Reply {
         let name = full_name(&model.name);
         json!({
             "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z",
-            "size": model.bytes, "digest": digest(&model.name), "details": details(),
+            "size": model.bytes, "digest": digest(&model.name), "details": details(&model.name),
             "capabilities": capabilities(model),
         })
     };
@@ -88,7 +97,7 @@ pub(crate) fn ps(core: &Core) -> Reply {
             });
         json!({
             "name": name, "model": name, "size": runner.bytes, "digest": digest(&runner.model.name),
-            "details": details(), "expires_at": timestamp(SystemTime::now() + left),
+            "details": details(&runner.model.name), "expires_at": timestamp(SystemTime::now() + left),
             "size_vram": if runner.tuple.num_gpu == 0 { 0 } else { runner.bytes },
             "context_length": runner.tuple.num_ctx,
         })
@@ -113,7 +122,7 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
         200,
         &json!({
             "license": "", "modelfile": "", "parameters": "temperature 0.7", "template": "{{ .Prompt }}",
-            "details": details(),
+            "details": details(&model.name),
             "model_info": {
                 "general.architecture": "llama",
                 "llama.context_length": model.max_context,

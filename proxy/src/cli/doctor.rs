@@ -1,0 +1,190 @@
+//! `crucible doctor`: which settings are in effect, and what to do about those that are not.
+
+use std::{fmt::Write as _, path::Path};
+
+use crucible_config::layers;
+use crucible_router::verify::{self, evidence::Probes};
+use serde_json::Value;
+
+use super::{
+    Common, Failure, ServeArgs,
+    models::look,
+    output::{say, table},
+    serve::runtime,
+    sources,
+    tunings::{ask, tally, text},
+};
+use crate::admin::tunings::Verified;
+
+const GROUPS: [(&str, &str); 3] = [
+    ("lmstudio", "LM Studio"),
+    ("ollama", "Ollama"),
+    ("environment", "Environment of Ollama"),
+];
+
+pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
+    let args = ServeArgs::default();
+    let loaded = layers::load(&sources::sources(common, &args))
+        .map_err(|problems| sources::broken(&problems))?;
+    let runtime = runtime()?;
+    let running = runtime.block_on(ask(&loaded.config));
+    let from_instance = running.is_some();
+    let report = if let Some(report) = running {
+        report
+    } else {
+        let config = sources::load(common, &args)?;
+        let verified = runtime.block_on(look(&config, async |router| {
+            let evidence = router
+                .evidence(Path::new("/"), config.current(), None, Probes::new())
+                .await;
+            Verified {
+                report: verify::verified(&evidence),
+                findings: verify::remarks(&evidence),
+            }
+        }))?;
+        serde_json::to_value(&verified).map_err(|e| Failure::wrong(e.to_string()))?
+    };
+    if as_json {
+        say(&report.to_string());
+    } else {
+        say(&readable(&report, from_instance));
+    }
+    let wrong = rows(&report).iter().filter(|row| failed(row)).count();
+    match wrong {
+        0 => Ok(()),
+        1 => Err(Failure::wrong("1 setting is not in effect")),
+        n => Err(Failure::wrong(format!("{n} settings are not in effect"))),
+    }
+}
+
+fn rows(report: &Value) -> &[Value] {
+    report["tunings"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn failed(row: &Value) -> bool {
+    row["state"] == "not_in_effect"
+}
+
+/// The three groups, then what is wrong, then the tally.
+fn readable(report: &Value, from_instance: bool) -> String {
+    let all = rows(report);
+    let mut out = String::new();
+    for (group, title) in GROUPS {
+        let of: Vec<&Value> = all.iter().filter(|row| row["group"] == group).collect();
+        let cells: Vec<Vec<String>> = of
+            .iter()
+            .map(|row| {
+                let key = text(&row["id"]);
+                let key = key.split_once('.').map_or(&*key, |(_, key)| key);
+                vec![
+                    format!("{:>4}", text(&row["number"])),
+                    key.to_owned(),
+                    text(&row["value"]),
+                    text(&row["state"]).replace('_', " "),
+                    reason(row),
+                ]
+            })
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{title} ({})\n{}\n", of.len(), table(&cells));
+    }
+    for row in all.iter().filter(|row| failed(row)) {
+        let _ = writeln!(
+            out,
+            "{} (row {}) is not in effect\n  {}\n  fix: {}\n",
+            text(&row["id"]),
+            text(&row["number"]),
+            text(&row["evidence"]).replace("; ", "\n  "),
+            text(&row["advice"]),
+        );
+    }
+    let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    for finding in findings {
+        let _ = writeln!(
+            out,
+            "{}: {}\n  fix: {}\n",
+            text(&finding["engine"]),
+            text(&finding["found"]),
+            text(&finding["fix"]),
+        );
+    }
+    if !from_instance {
+        out.push_str(
+            "No instance answered at the configured address: the engines were read directly, and \
+             nobody enforces Crucible's own settings.\n\n",
+        );
+    }
+    let counts = GROUPS.map(|(group, _)| {
+        let of = all.iter().filter(|row| row["group"] == group);
+        of.count().to_string()
+    });
+    let _ = write!(
+        out,
+        "{} = {} settings: {}",
+        counts.join(" + "),
+        all.len(),
+        tally(all)
+    );
+    out
+}
+
+/// Why a row has no proof; the proof of the others is in `crucible tunings`.
+fn reason(row: &Value) -> String {
+    let states = ["unverifiable", "not_applicable"];
+    if !states.iter().any(|state| row["state"] == *state) {
+        return String::new();
+    }
+    let evidence = text(&row["evidence"]);
+    let parts: Vec<&str> = evidence
+        .split("; ")
+        .filter(|part| !part.starts_with("asked ") && !part.starts_with("read from "))
+        .collect();
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report() -> Value {
+        let row = |number: u32, group: &str, state: &str, evidence: &str| {
+            json!({
+                "id": format!("{group}.a{number}"), "group": group, "number": number, "value": 8,
+                "state": state, "evidence": evidence, "advice": "ollama stop m",
+            })
+        };
+        json!({
+            "tunings": [
+                row(1, "lmstudio", "in_effect", "asked 8; found 8; read from a list"),
+                row(21, "ollama", "not_in_effect", "asked 8; found 64; read from /proc/7/cmdline"),
+                row(32, "environment", "not_applicable", "one node; read from /sys"),
+            ],
+            "findings": [{"engine": "ollama", "found": "it is old", "fix": "update Ollama"}],
+        })
+    }
+
+    #[test]
+    fn a_failing_row_tells_asked_found_where_and_one_fix() {
+        let told = readable(&report(), true);
+        let expected = "ollama.a21 (row 21) is not in effect\n  asked 8\n  found 64\n  \
+                        read from /proc/7/cmdline\n  fix: ollama stop m\n";
+        assert!(told.contains(expected), "{told}");
+        assert!(
+            told.contains("ollama: it is old\n  fix: update Ollama"),
+            "{told}"
+        );
+        assert!(
+            told.contains("32  a32  8  not applicable  one node"),
+            "{told}"
+        );
+        let last = told.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "1 + 1 + 1 = 3 settings: 1 in effect, 1 not in effect, 1 not applicable, \
+             0 unverifiable, 0 superseded"
+        );
+        assert!(readable(&report(), false).contains("No instance answered"));
+    }
+}

@@ -1,0 +1,79 @@
+//! `crucible env`: the environment of an Ollama process, for whoever starts it.
+
+mod render;
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use crucible_config::{
+    Config,
+    checked::{Engine, EngineKind},
+};
+use crucible_router::environment::{Host, recipe};
+
+use super::{Common, Failure, ServeArgs, output::say, sources};
+
+#[derive(Args, Debug)]
+pub(super) struct EnvArgs {
+    /// An engine of kind ollama
+    #[arg(long, value_name = "NAME")]
+    engine: String,
+    /// For whom
+    #[arg(long, value_enum)]
+    format: Format,
+}
+
+/// For whom it is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A drop-in of the unit (Linux)
+    Systemd,
+    /// An agent's property list (macOS)
+    Launchd,
+    /// Commands for the user's environment (Windows)
+    Powershell,
+    /// NAME=value lines
+    Dotenv,
+}
+
+pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
+    let config = sources::load(common, &ServeArgs::default())?.current();
+    let engine = find(&config, &args.engine)?;
+    let recipe = recipe(&config, &engine, Host::read(Path::new("/")));
+    say(render::render(&recipe, args.format).trim_end());
+    Ok(())
+}
+
+fn find(config: &Config, name: &str) -> Result<Engine, Failure> {
+    if let Some(engine) = config.engine(name) {
+        return match engine.kind {
+            EngineKind::Ollama => Ok(engine.clone()),
+            _ => Err(Failure::usage(format!(
+                "--engine {name}: it is no Ollama; only Ollama's process takes settings from its \
+                 environment"
+            ))),
+        };
+    }
+    if config.engines.is_empty()
+        && name == "ollama"
+        && let Ok(url) = "http://127.0.0.1:11434".parse()
+    {
+        return Ok(config.discovered(EngineKind::Ollama, name, url));
+    }
+    let known: Vec<&str> = config
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Ollama)
+        .map(|e| &*e.name)
+        .collect();
+    let known = match known.len() {
+        0 if config.engines.is_empty() => {
+            "none is configured; `ollama` stands for the one that is found".to_owned()
+        }
+        0 => "no engine of kind ollama is configured".to_owned(),
+        _ => format!("engines of kind ollama are: {}", known.join(", ")),
+    };
+    Err(Failure::usage(format!(
+        "--engine {name}: unknown engine; {known}"
+    )))
+}

@@ -1,0 +1,97 @@
+//! What the verification of settings takes from the counters, and what it leaves there.
+
+use std::collections::BTreeMap;
+
+use crucible_config::tuning::{Report, State, TUNINGS};
+use crucible_router::verify::Counters;
+use prometheus::{IntCounterVec, core::Collector as _};
+
+use super::{AbortCause, Metrics};
+use crate::error::Kind;
+
+/// The value of label `state`.
+const fn word(state: State) -> &'static str {
+    match state {
+        State::InEffect => "in_effect",
+        State::NotInEffect => "not_in_effect",
+        State::NotApplicable => "not_applicable",
+        State::Unverifiable => "unverifiable",
+        State::Superseded => "superseded",
+    }
+}
+
+impl Metrics {
+    /// What was counted since the start.
+    pub(crate) fn counters(&self) -> Counters {
+        let v = self.vectors();
+        let all = |vector: &IntCounterVec| sums(vector, "", "", "").into_values().sum();
+        let of = |vector: &IntCounterVec, label: &str, value: &str| {
+            sums(vector, label, value, "").into_values().sum()
+        };
+        Counters {
+            uptime: self.inner.since.elapsed(),
+            stream_bytes: all(&v.stream_bytes),
+            stream_flushes: all(&v.stream_flushes),
+            idle_timeouts: of(&v.stream_aborted, "cause", AbortCause::IdleTimeout.as_str()),
+            queue_full: of(&v.rejected, "reason", Kind::QueueFull.code()),
+            polls: sums(&v.health_checks, "", "", "engine"),
+            vanished: sums(&v.model_evictions, "reason", "external", "engine"),
+            injected: sums(&v.defaults_injected, "", "", "param"),
+        }
+    }
+
+    /// Shows the states of the settings.
+    pub(crate) fn settings(&self, report: &Report) {
+        for row in &report.tunings {
+            let state = row.state.unwrap_or(State::Unverifiable);
+            self.setting(row.id, state);
+        }
+    }
+
+    /// Nobody has looked yet.
+    pub(super) fn prepare_settings(&self) {
+        for row in &TUNINGS {
+            self.setting(row.id, State::Unverifiable);
+        }
+    }
+
+    /// Each setting has the series of its state alone.
+    fn setting(&self, id: &str, state: State) {
+        let gauge = &self.vectors().tuning_state;
+        gauge.with_label_values(&[id, word(state)]).set(1.0);
+        let others = [
+            State::InEffect,
+            State::NotInEffect,
+            State::NotApplicable,
+            State::Unverifiable,
+            State::Superseded,
+        ];
+        for other in others.into_iter().filter(|other| *other != state) {
+            // Most of them do not exist.
+            let _ = gauge.remove_label_values(&[id, word(other)]);
+        }
+    }
+}
+
+/// Sums by the value of label `by`, of the series that have `value` at `label` (empty: of all).
+fn sums(vector: &IntCounterVec, label: &str, value: &str, by: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for family in vector.collect() {
+        for metric in family.get_metric() {
+            let of = |name: &str| {
+                let mut pairs = metric.get_label().iter();
+                pairs
+                    .find(|p| p.name() == name)
+                    .map(|p| p.value().to_owned())
+            };
+            if label.is_empty() || of(label).as_deref() == Some(value) {
+                // Counters are whole numbers far below 2^53.
+                let count: u64 = format!("{:.0}", metric.get_counter().get_value())
+                    .parse()
+                    .unwrap_or_default();
+                *sums.entry(of(by).unwrap_or_default()).or_default() += count;
+            }
+        }
+    }
+    sums
+}

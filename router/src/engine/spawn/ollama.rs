@@ -1,0 +1,236 @@
+//! Ollama as a child of Crucible: `ollama serve` with the environment of the settings.
+//!
+//! It runs from the first poll on; a poll that finds it ended starts it again, after a wait that
+//! grows with each crash. Loads and unloads go through its API as for any other Ollama.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{
+    child::{self, Crashes, Started},
+    free_port,
+};
+use crate::{
+    catalog::ResidentInfo,
+    engine::{Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama},
+    environment::Recipe,
+};
+
+/// What is started, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// For the log.
+    pub(crate) name: Arc<str>,
+    /// The program with its own arguments; empty: `ollama`. `serve` is added.
+    pub(crate) command: Vec<String>,
+    /// The address; without one, a free port of this machine.
+    pub(crate) url: Option<Url>,
+    /// Its environment.
+    pub(crate) recipe: Recipe,
+    /// How long it keeps an idle model that Crucible loaded.
+    pub(crate) keep_alive: Duration,
+}
+
+/// An Ollama that runs as long as Crucible does.
+#[derive(Debug)]
+pub(crate) struct SpawnedOllama {
+    client: reqwest::Client,
+    setup: Setup,
+    server: Mutex<Option<Server>>,
+    crashes: Arc<Mutex<Crashes>>,
+    /// One start or stop at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Not to be started again.
+    over: CancellationToken,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    api: Arc<Ollama>,
+    child: Started,
+}
+
+// === impl SpawnedOllama ===
+
+impl SpawnedOllama {
+    pub(crate) fn new(client: reqwest::Client, setup: Setup) -> Self {
+        Self {
+            client,
+            setup,
+            server: Mutex::default(),
+            crashes: Arc::default(),
+            turn: tokio::sync::Mutex::default(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    fn last(&self) -> Option<Server> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.clone()
+    }
+
+    /// The server, while its process has not ended.
+    fn running(&self) -> Result<Server, EngineError> {
+        let refused = |message: &str| EngineError::Refused {
+            status: 500,
+            message: message.to_owned(),
+        };
+        let server = self.last().ok_or_else(|| refused("it is not started"))?;
+        let words = server.child.ended.borrow().clone();
+        match words {
+            None => Ok(server),
+            Some(words) => Err(refused(&words)),
+        }
+    }
+
+    /// The server; started where it is not running and may be.
+    async fn started(&self) -> Result<Server, EngineError> {
+        let _turn = self.turn.lock().await;
+        let ended = match self.running() {
+            Ok(server) => return Ok(server),
+            Err(error) => error,
+        };
+        let not_before = {
+            let crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+            crashes.not_before
+        };
+        if self.over.is_cancelled() || not_before.is_some_and(|at| Instant::now() < at) {
+            return Err(ended);
+        }
+        let server = self.start().await?;
+        let mut slot = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(server.clone());
+        Ok(server)
+    }
+
+    async fn start(&self) -> Result<Server, EngineError> {
+        let url = match &self.setup.url {
+            Some(url) => url.clone(),
+            None => Url::parse(&format!("http://127.0.0.1:{}", free_port().await?))
+                .map_err(|e| EngineError::Unexpected(e.to_string()))?,
+        };
+        let name = Arc::clone(&self.setup.name);
+        tracing::info!(engine = &*name, url = url.as_str(), "starting Ollama");
+        let child = child::start(self.command(&url), name, Arc::clone(&self.crashes)).inspect_err(
+            |_| {
+                // A program that is not there is not looked for at every poll.
+                let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+                *crashes = crashes.after_failure(Instant::now(), Instant::now());
+            },
+        )?;
+        let endpoint = Endpoint::new(self.client.clone(), url, None);
+        Ok(Server {
+            api: Arc::new(Ollama::new(endpoint, self.setup.keep_alive)),
+            child,
+        })
+    }
+
+    fn command(&self, url: &Url) -> Command {
+        let recipe = &self.setup.recipe;
+        let mut words = self.setup.command.iter().map(String::as_str);
+        let program = words.next().unwrap_or("ollama");
+        let mut command = match numactl().filter(|_| recipe.interleave) {
+            Some(numactl) => {
+                let mut command = Command::new(numactl);
+                command.args(["--interleave=all", program]);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.args(words).arg("serve");
+        for name in Recipe::fictional() {
+            command.env_remove(name);
+        }
+        for variable in &recipe.variables {
+            command.env(&variable.name, &variable.value);
+        }
+        let host = url.host_str().unwrap_or("127.0.0.1");
+        let port = url.port_or_known_default().unwrap_or_default();
+        command.env("OLLAMA_HOST", format!("{host}:{port}"));
+        command
+    }
+
+    /// Waits for its answer as long as the process lives; the caller bounds the time.
+    async fn poll(&self) -> Result<Listing, EngineError> {
+        let server = self.started().await?;
+        let mut attempt = 0;
+        loop {
+            match server.api.list().await {
+                // It has not bound its port yet.
+                Err(EngineError::Unreachable(_)) => {}
+                answer => return answer,
+            }
+            self.running()?;
+            let mut ended = server.child.ended.clone();
+            tokio::select! {
+                () = sleep(backoff(attempt)) => attempt += 1,
+                _ = ended.changed() => {}
+            }
+        }
+    }
+
+    async fn stop(&self) -> Result<(), EngineError> {
+        self.over.cancel();
+        let _turn = self.turn.lock().await;
+        if let Ok(mut server) = self.running() {
+            server.child.stop.cancel();
+            // An error means that the supervisor is gone, and the child with it.
+            let _ = server.child.ended.wait_for(Option::is_some).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SpawnedOllama {
+    fn drop(&mut self) {
+        if let Some(server) = self.last() {
+            server.child.stop.cancel();
+        }
+    }
+}
+
+impl Engine for SpawnedOllama {
+    fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        Box::pin(self.poll())
+    }
+
+    fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
+        Box::pin(async move { self.running()?.api.load(order).await })
+    }
+
+    /// No model at all is the server itself: Crucible ends.
+    fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            if resident.model.is_empty() {
+                return self.stop().await;
+            }
+            self.running()?.api.unload(resident).await
+        })
+    }
+
+    fn base_url(&self) -> Option<Url> {
+        self.running().ok()?.api.base_url()
+    }
+}
+
+/// `numactl`, where it is installed.
+fn numactl() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("numactl"))
+        .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests;

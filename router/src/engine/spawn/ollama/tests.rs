@@ -1,0 +1,126 @@
+//! The child is a small Python program in the place of `ollama`.
+#![cfg(unix)]
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::*;
+use crate::{
+    engine::{client, testing::resident},
+    environment::Variable,
+};
+
+/// Writes down what it was started with, then answers like an Ollama without models.
+const STAND_IN: &str = r#"#!/usr/bin/env python3
+import json, os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+folder = os.path.dirname(os.path.abspath(sys.argv[0]))
+with open(os.path.join(folder, "started"), "a") as log:
+    log.write(json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ)}) + "\n")
+if os.path.exists(os.path.join(folder, "broken")):
+    print("Error: listen: address already in use", flush=True)
+    sys.exit(1)
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/crash": os._exit(3)
+        body = {"/api/version": {"version": "0.33.0"}}.get(self.path, {"models": []})
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def log_message(self, *a): pass
+host, port = os.environ["OLLAMA_HOST"].rsplit(":", 1)
+HTTPServer((host, int(port)), Answers).serve_forever()
+"#;
+
+fn engine(folder: &Path) -> SpawnedOllama {
+    let program = folder.join("ollama");
+    fs::write(&program, STAND_IN).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let variable = |name: &str, value: &str| Variable {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        note: None,
+    };
+    let setup = Setup {
+        name: Arc::from("ollama"),
+        command: vec![program.display().to_string()],
+        url: None,
+        recipe: Recipe {
+            variables: vec![
+                variable("OLLAMA_NUM_PARALLEL", "2"),
+                variable("CUDA_VISIBLE_DEVICES", "-1"),
+            ],
+            ..Recipe::default()
+        },
+        keep_alive: Duration::from_mins(5),
+    };
+    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup)
+}
+
+fn started(folder: &Path) -> Vec<serde_json::Value> {
+    let log = fs::read_to_string(folder.join("started")).unwrap_or_default();
+    log.lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_first_poll_starts_it_with_its_environment_and_the_end_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let listing = engine.list().await.unwrap();
+    assert_eq!(listing.version.as_deref(), Some("0.33.0"));
+    engine.list().await.unwrap();
+    let url = engine.base_url().unwrap();
+    let starts = started(folder.path());
+    assert_eq!(starts.len(), 1);
+    assert_eq!(starts[0]["arguments"], serde_json::json!(["serve"]));
+    let variables = &starts[0]["environment"];
+    assert_eq!(variables["OLLAMA_NUM_PARALLEL"], "2");
+    assert_eq!(variables["CUDA_VISIBLE_DEVICES"], "-1");
+    let host = format!("127.0.0.1:{}", url.port().unwrap());
+    assert_eq!(variables["OLLAMA_HOST"], host);
+    engine.unload(&resident("")).await.unwrap();
+    assert_eq!(engine.base_url(), None);
+    assert!(engine.list().await.is_err());
+    assert_eq!(started(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_crash_it_is_started_again_but_not_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    engine.list().await.unwrap();
+    let mut ended = engine.running().unwrap().child.ended;
+    let crash = engine.base_url().unwrap().join("/crash").unwrap();
+    let _ = engine.client.get(crash).send().await;
+    ended.wait_for(Option::is_some).await.unwrap();
+    let error = engine.list().await.unwrap_err();
+    assert!(
+        error.to_string().contains("ended (exit status: 3)"),
+        "{error}"
+    );
+    assert_eq!(started(folder.path()).len(), 1);
+    // The wait is over.
+    engine.crashes.lock().unwrap().not_before = None;
+    engine.list().await.unwrap();
+    assert_eq!(started(folder.path()).len(), 2);
+    engine.unload(&resident("")).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_does_not_come_up_is_told_in_its_own_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    fs::write(folder.path().join("broken"), "").unwrap();
+    let error = engine.list().await.unwrap_err();
+    assert!(
+        error.to_string().contains("address already in use"),
+        "{error}"
+    );
+    fs::remove_file(folder.path().join("ollama")).unwrap();
+    engine.crashes.lock().unwrap().not_before = None;
+    let error = engine.list().await.unwrap_err();
+    assert!(error.to_string().contains("cannot start '"), "{error}");
+}

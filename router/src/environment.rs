@@ -1,0 +1,310 @@
+//! The environment of an Ollama process: rows 32-39 as what really reaches their intent.
+//!
+//! Pure. Sources: Ollama 0.33 `envconfig/config.go`, `discover/runner.go`; NVIDIA's and AMD's
+//! rules for the variables that hide devices.
+
+use std::path::Path;
+
+use crucible_config::{
+    Config,
+    checked::{Device, Engine, EngineKind, Manage},
+    tuning::{Group, TUNINGS},
+};
+use url::Url;
+
+use crate::verify::machine;
+
+/// Name fragments of embedding models, which count against memory only.
+const EMBEDDING: [&str; 6] = ["embed", "nomic", "minilm", "bge-", "gte-", "e5-"];
+/// Of the machine's memory, whatever row 24 says.
+const MEMORY_SHARE: u64 = 80;
+/// Ollama's own, which needs no variable.
+const DEFAULT_PORT: u16 = 11434;
+
+/// What an Ollama is to be started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// In the order in which they are shown.
+    pub variables: Vec<Variable>,
+    /// What is not rendered, and which knob reaches the intent.
+    pub notes: Vec<String>,
+    /// Row 24 as a limit of the operating system, in bytes.
+    pub memory_max: u64,
+    /// Row 26: memory is to be interleaved over the NUMA nodes.
+    pub interleave: bool,
+}
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Name.
+    pub name: String,
+    /// Value, unquoted.
+    pub value: String,
+    /// Why it is not what the row says.
+    pub note: Option<String>,
+}
+
+/// The machine that it runs on, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Host {
+    /// Main memory in bytes.
+    pub memory: Option<u64>,
+    /// NUMA nodes.
+    pub nodes: Option<u32>,
+}
+
+/// The recipe of an Ollama that Crucible starts itself; `None` for every other engine.
+pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<Recipe> {
+    let spawned = engine.kind == EngineKind::Ollama && engine.manage == Manage::Spawn;
+    spawned.then(|| recipe(config, engine, Host::read(root)))
+}
+
+/// The recipe of an engine of kind ollama.
+pub fn recipe(config: &Config, engine: &Engine, host: Host) -> Recipe {
+    let mut recipe = Recipe {
+        memory_max: memory_max(config, host),
+        interleave: config.tuning.ollama.numa_policy != "none" && host.nodes.is_some_and(|n| n > 1),
+        ..Recipe::default()
+    };
+    if let Some(address) = engine.url.as_ref().and_then(other_address) {
+        recipe.set("OLLAMA_HOST", address, None);
+    }
+    devices(config, engine, &mut recipe);
+    let models = config.tuning.ollama.max_loaded_models;
+    match embedding_model(config) {
+        None => recipe.set("OLLAMA_MAX_LOADED_MODELS", models.to_string(), None),
+        Some(name) => {
+            let note = format!(
+                "one more than the row's {models}: the embedding model {name} counts against \
+                 memory only"
+            );
+            let one_more = models.saturating_add(1).to_string();
+            recipe.set("OLLAMA_MAX_LOADED_MODELS", one_more, Some(note));
+        }
+    }
+    recipe.set("OLLAMA_MAX_QUEUE", engine.queue.to_string(), None);
+    recipe.set("OLLAMA_NUM_PARALLEL", engine.permits.to_string(), None);
+    let superseded = TUNINGS.iter().filter(|r| r.group == Group::Environment);
+    for row in superseded {
+        if let Some(knob) = row.superseded_by {
+            let name = row.key();
+            recipe.notes.push(format!(
+                "{name} does not exist in Ollama; superseded by {knob}"
+            ));
+        }
+    }
+    recipe
+}
+
+/// Strongest that variables can do: no backend but the CPU's is loaded, and no device is visible
+/// to the others.
+fn devices(config: &Config, engine: &Engine, recipe: &mut Recipe) {
+    if !leaves_the_gpu(config, engine) {
+        let note =
+            "CUDA_VISIBLE_DEVICES is left alone: no other engine owns a GPU, so Ollama gets it";
+        recipe.notes.push(note.to_owned());
+        return;
+    }
+    let asked = config.tuning.environment.get("CUDA_VISIBLE_DEVICES");
+    let (value, note) = match asked.map(String::as_str) {
+        None | Some("") => (
+            "-1".to_owned(),
+            Some("an empty value is lost on Windows and is unset to Ollama itself".to_owned()),
+        ),
+        Some(value) => (value.to_owned(), None),
+    };
+    let hides_all = value == "-1";
+    recipe.set("CUDA_VISIBLE_DEVICES", value, note);
+    if hides_all {
+        recipe.set("ROCR_VISIBLE_DEVICES", "-1", None);
+        recipe.set("HIP_VISIBLE_DEVICES", "-1", None);
+        let note = "Vulkan is on by default since 0.30 and finds the same card again";
+        recipe.set("OLLAMA_VULKAN", "0", Some(note.to_owned()));
+        let target = config.tuning.environment.get("OLLAMA_CPU_TARGET");
+        let target = target
+            .filter(|t| !t.is_empty())
+            .map_or("cpu", String::as_str);
+        recipe.set("OLLAMA_LLM_LIBRARY", target, None);
+    }
+}
+
+/// Whether another engine owns the GPU. Where none is configured, LM Studio may be found.
+fn leaves_the_gpu(config: &Config, engine: &Engine) -> bool {
+    match engine.device {
+        Device::Cpu => true,
+        Device::Gpu => false,
+        Device::Auto => {
+            let mut others = config.engines.iter().filter(|e| e.name != engine.name);
+            config.engines.is_empty() || others.any(|e| e.device == Device::Gpu)
+        }
+    }
+}
+
+/// The first embedding model that the configuration names.
+fn embedding_model(config: &Config) -> Option<&str> {
+    let models = config.models.iter().map(|m| m.name.as_str());
+    let warm = config.warm.iter().map(String::as_str);
+    models.chain(warm).find(|name| {
+        let name = name.to_lowercase();
+        EMBEDDING.iter().any(|part| name.contains(part))
+    })
+}
+
+fn memory_max(config: &Config, host: Host) -> u64 {
+    let limit = config.tuning.ollama.memory_limit;
+    let share = host.memory.map(|memory| memory / 100 * MEMORY_SHARE);
+    share.map_or(limit, |share| share.min(limit))
+}
+
+/// `host:port`, where it is not Ollama's default.
+fn other_address(url: &Url) -> Option<String> {
+    let port = url.port_or_known_default()?;
+    (port != DEFAULT_PORT).then(|| format!("{}:{port}", url.host_str().unwrap_or("127.0.0.1")))
+}
+
+// === impl Host ===
+
+impl Host {
+    /// This machine; `root` is the root of the file system.
+    pub fn read(root: &Path) -> Self {
+        let machine = machine::read(root);
+        Self {
+            memory: machine.memory,
+            nodes: machine.nodes,
+        }
+    }
+}
+
+// === impl Recipe ===
+
+impl Recipe {
+    fn set(&mut self, name: &str, value: impl Into<String>, note: Option<String>) {
+        self.variables.push(Variable {
+            name: name.to_owned(),
+            value: value.into(),
+            note,
+        });
+    }
+
+    /// Variables of the table that would only mislead a reader of the process.
+    pub fn fictional() -> impl Iterator<Item = &'static str> {
+        TUNINGS
+            .iter()
+            .filter(|row| row.group == Group::Environment && row.superseded_by.is_some())
+            .map(crucible_config::tuning::Row::key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(config: &Config, url: &str) -> Engine {
+        config.discovered(EngineKind::Ollama, "ollama", url.parse().unwrap())
+    }
+
+    fn named(recipe: &Recipe) -> Vec<String> {
+        let all = recipe.variables.iter();
+        all.map(|v| format!("{}={}", v.name, v.value)).collect()
+    }
+
+    #[test]
+    fn beside_a_gpu_engine_ollama_sees_no_device() {
+        let config = Config::builtin();
+        let recipe = recipe(
+            &config,
+            &engine(&config, "http://127.0.0.1:11434"),
+            Host::default(),
+        );
+        assert_eq!(
+            named(&recipe),
+            [
+                "CUDA_VISIBLE_DEVICES=-1",
+                "ROCR_VISIBLE_DEVICES=-1",
+                "HIP_VISIBLE_DEVICES=-1",
+                "OLLAMA_VULKAN=0",
+                "OLLAMA_LLM_LIBRARY=cpu",
+                "OLLAMA_MAX_LOADED_MODELS=2",
+                "OLLAMA_MAX_QUEUE=10",
+                "OLLAMA_NUM_PARALLEL=2",
+            ]
+        );
+        assert_eq!(recipe.notes.len(), 4, "{:?}", recipe.notes);
+        assert!(
+            recipe.notes[0].starts_with("OLLAMA_NUM_GPU does not exist in Ollama; superseded by")
+        );
+        assert_eq!(
+            (recipe.memory_max, recipe.interleave),
+            (16_000_000_000, false)
+        );
+    }
+
+    #[test]
+    fn a_sole_ollama_keeps_the_gpu() {
+        let mut config = Config::builtin();
+        let own = engine(&config, "http://127.0.0.1:11500");
+        config.engines.push(own.clone());
+        let sole = recipe(&config, &own, Host::default());
+        assert_eq!(named(&sole)[0], "OLLAMA_HOST=127.0.0.1:11500");
+        assert!(!named(&sole).iter().any(|v| v.starts_with("CUDA")));
+        assert!(sole.notes[0].contains("no other engine owns a GPU"));
+        let url = "http://127.0.0.1:1234".parse().unwrap();
+        config
+            .engines
+            .push(config.discovered(EngineKind::Lmstudio, "lmstudio", url));
+        let beside = recipe(&config, &own, Host::default());
+        assert!(named(&beside).contains(&"CUDA_VISIBLE_DEVICES=-1".to_owned()));
+    }
+
+    #[test]
+    fn an_embedding_model_makes_room_for_one_more_and_says_so() {
+        let mut config = Config::builtin();
+        config.warm.push("nomic-embed-text".to_owned());
+        let recipe = recipe(
+            &config,
+            &engine(&config, "http://127.0.0.1:11434"),
+            Host::default(),
+        );
+        let models = recipe
+            .variables
+            .iter()
+            .find(|v| v.name == "OLLAMA_MAX_LOADED_MODELS")
+            .unwrap();
+        assert_eq!(models.value, "3");
+        let note = models.note.as_deref().unwrap();
+        assert!(note.contains("one more than the row's 2") && note.contains("nomic-embed-text"));
+    }
+
+    #[test]
+    fn a_device_that_is_named_stays_visible() {
+        let mut config = Config::builtin();
+        let name = "CUDA_VISIBLE_DEVICES".to_owned();
+        config.tuning.environment.insert(name, "1".to_owned());
+        let recipe = recipe(
+            &config,
+            &engine(&config, "http://127.0.0.1:11434"),
+            Host::default(),
+        );
+        assert_eq!(named(&recipe)[0], "CUDA_VISIBLE_DEVICES=1");
+        assert!(
+            !named(&recipe)
+                .iter()
+                .any(|v| v.starts_with("OLLAMA_VULKAN"))
+        );
+    }
+
+    #[test]
+    fn the_machine_bounds_memory_and_decides_about_nodes() {
+        let config = Config::builtin();
+        let host = Host {
+            memory: Some(10_000_000_000),
+            nodes: Some(2),
+        };
+        let recipe = recipe(&config, &engine(&config, "http://127.0.0.1:11434"), host);
+        assert_eq!(
+            (recipe.memory_max, recipe.interleave),
+            (8_000_000_000, true)
+        );
+    }
+}

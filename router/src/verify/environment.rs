@@ -1,0 +1,179 @@
+//! Rows 32-39: the environment of the Ollama process, and what reaches the same intent.
+
+use crucible_config::checked::{Device, EngineKind};
+
+use super::{Evidence, Finding, each, ollama, ollama::process};
+use crate::view::EngineView;
+
+const PS: &str = "size_vram in GET /api/ps of Ollama";
+
+/// Row 32.
+pub(super) fn num_gpu(evidence: &Evidence) -> Finding {
+    off_the_gpu(evidence, "num_gpu: 0 in every request and preload")
+}
+
+/// Row 33.
+pub(super) fn cpu_target(evidence: &Evidence) -> Finding {
+    off_the_gpu(
+        evidence,
+        "num_gpu: 0 in every request and preload, and OLLAMA_LLM_LIBRARY=cpu",
+    )
+}
+
+fn off_the_gpu(evidence: &Evidence, knob: &str) -> Finding {
+    each(evidence, EngineKind::Ollama, |engine| {
+        owns_no_gpu(engine)
+            .unwrap_or_else(|| in_vram(engine))
+            .superseded_by(knob)
+    })
+}
+
+/// Why the rows about the GPU do not apply, if so.
+fn owns_no_gpu(engine: &EngineView) -> Option<Finding> {
+    (engine.device != Device::Cpu).then(|| {
+        let why = "no other GPU engine, so Ollama gets the GPU";
+        Finding::not_applicable(why, "the engines found")
+    })
+}
+
+fn in_vram(engine: &EngineView) -> Finding {
+    let holders: Vec<String> = engine
+        .residents
+        .iter()
+        .filter(|r| r.info.vram_bytes.is_some_and(|n| n > 0))
+        .map(|r| {
+            format!(
+                "{} has {} bytes",
+                r.info.instance,
+                r.info.vram_bytes.unwrap_or(0)
+            )
+        })
+        .collect();
+    if let Some(name) = engine
+        .residents
+        .iter()
+        .find(|r| r.info.vram_bytes.is_some_and(|n| n > 0))
+        .map(|r| &r.info.instance)
+    {
+        let fix = format!("ollama stop {name}; Crucible loads it on the CPU on the next request");
+        return Finding::wrong("nothing on a GPU", holders.join(", "), PS, fix);
+    }
+    let found = match engine.residents.len() {
+        0 => "no model is loaded".to_owned(),
+        n => format!("size_vram 0 on {}", super::lmstudio::models(n)),
+    };
+    Finding::right("nothing on a GPU", found, PS)
+}
+
+/// Row 34.
+pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
+    const NAME: &str = "CUDA_VISIBLE_DEVICES";
+    each(evidence, EngineKind::Ollama, |engine| {
+        if let Some(finding) = owns_no_gpu(engine) {
+            return finding;
+        }
+        let on_gpu = in_vram(engine);
+        if on_gpu.fix.is_some() {
+            return on_gpu;
+        }
+        variable(evidence, engine, NAME, "no visible device", |value| {
+            // -1 is what Ollama's documentation names; empty hides all by NVIDIA's rules.
+            value.is_empty() || value == "-1"
+        })
+    })
+}
+
+/// Row 35.
+pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.ollama.max_loaded_models;
+    each(evidence, EngineKind::Ollama, |engine| {
+        let embedding = super::has_embedding(engine);
+        let asked = if embedding {
+            format!("{wanted}, or {} with the embedding model", wanted + 1)
+        } else {
+            wanted.to_string()
+        };
+        variable(
+            evidence,
+            engine,
+            "OLLAMA_MAX_LOADED_MODELS",
+            &asked,
+            |value| {
+                let value = value.parse::<u32>().ok();
+                value == Some(wanted) || (embedding && value == Some(wanted + 1))
+            },
+        )
+    })
+}
+
+/// Row 36.
+pub(super) fn queue(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.ollama.max_queue.to_string();
+    each(evidence, EngineKind::Ollama, |engine| {
+        variable(evidence, engine, "OLLAMA_MAX_QUEUE", &wanted, |value| {
+            value == wanted
+        })
+    })
+}
+
+/// Row 37.
+pub(super) fn parallel(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.ollama.num_parallel.to_string();
+    each(evidence, EngineKind::Ollama, |engine| {
+        variable(evidence, engine, "OLLAMA_NUM_PARALLEL", &wanted, |value| {
+            value == wanted
+        })
+    })
+}
+
+/// Row 38.
+pub(super) fn threads(evidence: &Evidence) -> Finding {
+    const KNOB: &str = "num_thread in every request and preload";
+    let mut finding = ollama::threads(evidence);
+    if finding.state == super::State::Unverifiable {
+        // Crucible sends the real knob; whether the runner took it is row 25's matter.
+        finding.state = super::State::Superseded;
+        finding.found = format!("superseded by {KNOB} ({}, see row 25)", finding.found);
+        return finding;
+    }
+    finding.superseded_by(KNOB)
+}
+
+/// Row 39.
+pub(super) fn numa(evidence: &Evidence) -> Finding {
+    ollama::numa(evidence).superseded_by("numactl or systemd's NUMAPolicy")
+}
+
+fn variable(
+    evidence: &Evidence,
+    engine: &EngineView,
+    name: &str,
+    asked: &str,
+    good: impl Fn(&str) -> bool,
+) -> Finding {
+    let hidden = |why: &str| {
+        Finding::unknown(
+            asked,
+            format!("only the process shows it: {why}"),
+            "the environment of Ollama's process",
+        )
+    };
+    let process = match process(evidence, engine) {
+        Ok(process) => process,
+        Err(why) => return hidden(why),
+    };
+    let variables = match &process.environment {
+        Ok(variables) => variables,
+        Err(why) => return hidden(why),
+    };
+    let at = format!("/proc/{}/environ", process.pid);
+    let fix = format!(
+        "crucible env --engine {} --format systemd, then restart Ollama",
+        engine.name
+    );
+    match variables.get(name) {
+        Some(value) if good(value) => Finding::right(asked, format!("{name}={value}"), &at),
+        Some(value) => Finding::wrong(asked, format!("{name}={value}"), &at, fix),
+        None => Finding::wrong(asked, format!("{name} is not set"), &at, fix),
+    }
+}

@@ -1,0 +1,115 @@
+//! Collects the evidence: a thin shell around files, one list and what is already known.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use crucible_config::{Config, checked::EngineKind};
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::{
+    evidence::{Counters, Evidence, Probes, Process, Reading},
+    machine, process,
+};
+use crate::{
+    engine::{self, Endpoint, EngineError},
+    view::{EngineView, View},
+};
+
+/// For all questions to engines together.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// Reads everything that the checks look at. `root` is the root of the file system (`/`; another
+/// one in tests). `counters` are the running instance's.
+pub async fn gather(
+    root: &Path,
+    config: Arc<Config>,
+    view: Arc<View>,
+    counters: Option<Counters>,
+    probes: Probes,
+) -> Evidence {
+    let lists = view
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up())
+        .map(|engine| async {
+            let list = timeout(BUDGET, listed(&config, engine)).await;
+            let list = list.unwrap_or(Err(EngineError::Timeout));
+            (Arc::clone(&engine.name), list.map_err(|e| e.to_string()))
+        });
+    let ports: Vec<(Arc<str>, Reading<u16>)> = view
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Ollama)
+        .map(|e| (Arc::clone(&e.name), local_port(&e.url)))
+        .collect();
+    let below = root.to_owned();
+    let files = tokio::task::spawn_blocking(move || {
+        let processes: HashMap<_, _> = ports
+            .into_iter()
+            .map(|(name, port)| (name, port.and_then(|port| process::find(&below, port))))
+            .collect();
+        (machine::read(&below), processes)
+    });
+    let (listed, files) = futures_util::join!(join_all(lists), files);
+    // It ends early only if it panics or the runtime ends.
+    let (machine, processes): (_, HashMap<Arc<str>, Reading<Process>>) = files.unwrap_or_default();
+    Evidence {
+        listed: listed.into_iter().collect(),
+        config,
+        view,
+        counters,
+        machine,
+        processes,
+        probes,
+    }
+}
+
+async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, EngineError> {
+    let client = engine::client(config.timeouts.connect)
+        .map_err(|e| EngineError::Unexpected(e.to_string()))?;
+    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
+    let token = config
+        .engine(&engine.name)
+        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
+        .and_then(|name| std::env::var(name).ok());
+    let endpoint = Endpoint::new(client, url, token.as_deref());
+    let body = endpoint.get("/v1/models").await?;
+    let data = body.get("data").and_then(Value::as_array);
+    let ids = data
+        .ok_or_else(|| EngineError::Unexpected("/v1/models has no `data`".into()))?
+        .iter()
+        .filter_map(|m| m.get("id")?.as_str().map(str::to_owned));
+    Ok(ids.collect())
+}
+
+/// The port of an engine on this machine.
+fn local_port(url: &str) -> Reading<u16> {
+    let url = Url::parse(url).map_err(|_| "its process is not running".to_owned())?;
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified(),
+        None => false,
+    };
+    if !local {
+        return Err("it runs on another machine".to_owned());
+    }
+    url.port_or_known_default()
+        .ok_or_else(|| "its address has no port".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processes_of_this_machine_are_looked_at() {
+        assert_eq!(local_port("http://127.0.0.1:11434"), Ok(11434));
+        assert_eq!(local_port("http://[::1]:1"), Ok(1));
+        assert_eq!(local_port("http://localhost"), Ok(80));
+        let why = local_port("http://192.168.1.5:11434").unwrap_err();
+        assert_eq!(why, "it runs on another machine");
+    }
+}

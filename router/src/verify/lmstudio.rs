@@ -1,0 +1,359 @@
+//! Rows 1-4, 6-10 and 13: what LM Studio holds loaded, and how.
+
+use crucible_config::checked::{Device, EngineKind};
+
+use super::{Evidence, Finding, each, residents};
+use crate::{
+    catalog::{ModelInfo, ModelKind},
+    engine::tuple::instance_context,
+    view::{EngineView, ResidentView},
+};
+
+const LIST: &str = "GET /api/v1/models of LM Studio";
+const WINDOW: &str = "nowhere: LM Studio shows it in its window only";
+const WEBSOCKET: &str = "nowhere: only LM Studio's WebSocket API tells it";
+
+/// Row 1.
+pub(super) fn memory_fraction(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        let fraction = evidence.config.tuning.lmstudio.gpu_memory_fraction;
+        if engine.device != Device::Gpu {
+            let why = format!("{} is not on a GPU", engine.name);
+            return Finding::not_applicable(why, "the configuration in force");
+        }
+        let pool = evidence.config.pools.get(&*engine.pool);
+        let total = pool.and_then(|p| p.memory).or(evidence.machine.gpu_memory);
+        let budget = pool
+            .and_then(|p| p.budget)
+            .or_else(|| Some(share(total?, fraction)));
+        let Some(budget) = budget else {
+            let why = "the memory of the GPU cannot be read here, so only the count limits";
+            return Finding::unknown(fraction.to_string(), why, "/sys/class/drm").with_fix(
+                format!(
+                    "set `[pool.{}] memory = \"12GB\"` to the GPU's memory",
+                    engine.pool
+                ),
+            );
+        };
+        let members = evidence
+            .view
+            .engines
+            .iter()
+            .filter(|e| e.pool == engine.pool);
+        let held: Vec<&ResidentView> = members.flat_map(|e| &e.residents).collect();
+        let used: u64 = held
+            .iter()
+            .filter_map(|r| r.info.vram_bytes.or(r.info.bytes))
+            .sum();
+        let asked = format!("at most {} in pool '{}'", bytes(budget), engine.pool);
+        let found = format!("{} in {}", bytes(used), models(held.len()));
+        if used <= budget {
+            Finding::right(asked, found, LIST)
+        } else if held.len() == 1 {
+            let found = format!("{found}: it exceeds the budget by itself and is loaded alone");
+            Finding::right(asked, found, LIST)
+        } else {
+            let fix = unload(held.iter().copied());
+            Finding::wrong(asked, found, LIST, fix)
+        }
+    })
+}
+
+/// Row 2.
+pub(super) fn layers(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Lmstudio, |_| {
+        let layers = evidence.config.tuning.lmstudio.gpu_layers;
+        let why = "its REST API neither takes nor shows layers; its automatic choice is left alone";
+        Finding::unknown(layers.to_string(), why, WEBSOCKET)
+    })
+}
+
+/// Row 3.
+pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
+    let limit = evidence.config.tuning.lmstudio.max_loaded_models;
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        within_count(engine, limit, LIST)
+    })
+}
+
+/// Rows 3 and 21.
+pub(super) fn within_count(engine: &EngineView, limit: u32, at: &str) -> Finding {
+    let held: Vec<&ResidentView> = engine
+        .residents
+        .iter()
+        .filter(|r| r.info.kind == ModelKind::Generation)
+        .collect();
+    let names: Vec<&str> = held.iter().map(|r| &*r.info.instance).collect();
+    let asked = format!("at most {limit} generation models");
+    let found = if names.is_empty() {
+        "none is loaded".to_owned()
+    } else {
+        format!("{} loaded: {}", names.len(), names.join(", "))
+    };
+    if u32::try_from(held.len()).is_ok_and(|n| n <= limit) {
+        return Finding::right(asked, found, at);
+    }
+    let fix = unload(held.into_iter().filter(|r| !r.owned));
+    Finding::wrong(asked, found, at, fix)
+}
+
+/// Row 4.
+pub(super) fn jit_loading(evidence: &Evidence) -> Finding {
+    const AT: &str = "GET /v1/models against GET /api/v1/models of LM Studio";
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        let wanted = evidence.config.tuning.lmstudio.jit_loading;
+        let listed = match evidence.listed.get(&engine.name) {
+            Some(Ok(listed)) => listed,
+            Some(Err(why)) => return Finding::unknown(wanted.to_string(), why, AT),
+            None => return Finding::unknown(wanted.to_string(), "the list was not read", AT),
+        };
+        let loaded = |id: &str| {
+            let mut held = engine.residents.iter();
+            held.any(|r| &*r.info.instance == id || &*r.info.model == id)
+        };
+        let unloaded: Vec<&ModelInfo> = engine.models.iter().filter(|m| !loaded(&m.id)).collect();
+        if unloaded.is_empty() {
+            let why = "every model is loaded, so the lists cannot differ";
+            return Finding::unknown(wanted.to_string(), why, AT);
+        }
+        let on = unloaded
+            .iter()
+            .any(|m| listed.iter().any(|id| **id == *m.id));
+        let found = if on {
+            "on: models that are not loaded are listed"
+        } else {
+            "off: only loaded models are listed"
+        };
+        if on == wanted {
+            Finding::right(wanted.to_string(), found, AT)
+        } else {
+            let fix = "switch \"Just in Time Model Loading\" in LM Studio's developer window, or \
+                       set tuning.lmstudio.jit_loading to what it is";
+            Finding::wrong(wanted.to_string(), found, AT, fix)
+        }
+    })
+}
+
+/// Row 6.
+pub(super) fn auto_evict(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        let wanted = evidence.config.tuning.lmstudio.auto_evict.to_string();
+        let foreign: Vec<&str> = foreign(evidence, engine).collect();
+        if foreign.is_empty() {
+            let why = "the switch is not told over HTTP; it touches only models that LM Studio \
+                       loaded by itself, and every loaded one is Crucible's";
+            return Finding::unknown(wanted, why, WINDOW);
+        }
+        let why = format!(
+            "the switch is not told over HTTP; {} was not loaded by Crucible, and if LM Studio \
+             loaded it by itself the switch may end it in the middle of an answer",
+            foreign.join(", ")
+        );
+        Finding::unknown(wanted, why, WINDOW).with_fix(format!(
+            "lms unload {}; Crucible loads it on the next request",
+            foreign[0]
+        ))
+    })
+}
+
+/// Generation models that Crucible did not load; nothing without an instance that could have.
+pub(super) fn foreign<'a>(
+    evidence: &'a Evidence,
+    engine: &'a EngineView,
+) -> impl Iterator<Item = &'a str> {
+    let runs = evidence.counters.is_some();
+    engine
+        .residents
+        .iter()
+        .filter(move |r| runs && !r.owned && r.info.kind == ModelKind::Generation)
+        .map(|r| &*r.info.instance)
+}
+
+/// Row 7.
+pub(super) fn batch_size(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.lmstudio.batch_size.to_string();
+    load_field(evidence, &wanted, "eval_batch_size", |r| {
+        r.info.batch_size.map(|n| n.to_string())
+    })
+}
+
+/// Row 8.
+pub(super) fn flash_attention(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.lmstudio.flash_attention.to_string();
+    load_field(evidence, &wanted, "flash_attention", |r| {
+        r.info.flash_attention.map(|on| on.to_string())
+    })
+}
+
+fn load_field(
+    evidence: &Evidence,
+    wanted: &str,
+    field: &str,
+    read: impl Fn(&ResidentView) -> Option<String>,
+) -> Finding {
+    let at = format!("loaded_instances[].config.{field} of {LIST}");
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        let mut finding = residents(engine, &at, |resident| {
+            let name = &*resident.info.instance;
+            if is_mlx(engine, resident) {
+                let why = format!("{name} runs on MLX, which has no such setting");
+                return Some(Finding::not_applicable(why, &at));
+            }
+            Some(match read(resident) {
+                None => Finding::unknown(wanted, format!("{name} does not tell it"), &at),
+                Some(found) if found == wanted => {
+                    Finding::right(wanted, format!("{found} on {name}"), &at)
+                }
+                Some(found) => {
+                    Finding::wrong(wanted, format!("{found} on {name}"), &at, reload(name))
+                }
+            })
+        });
+        if finding.asked.is_empty() {
+            wanted.clone_into(&mut finding.asked);
+        }
+        finding
+    })
+}
+
+fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
+    let mut models = engine.models.iter();
+    let model = models.find(|m| m.id == resident.info.model);
+    model.is_some_and(|m| m.format.as_deref() == Some("mlx"))
+}
+
+/// Row 9.
+pub(super) fn key_cache(evidence: &Evidence) -> Finding {
+    cache(
+        evidence,
+        &evidence.config.tuning.lmstudio.key_cache_quantization,
+        "K",
+    )
+}
+
+/// Row 10.
+pub(super) fn value_cache(evidence: &Evidence) -> Finding {
+    cache(
+        evidence,
+        &evidence.config.tuning.lmstudio.value_cache_quantization,
+        "V",
+    )
+}
+
+fn cache(evidence: &Evidence, wanted: &str, which: &str) -> Finding {
+    each(evidence, EngineKind::Lmstudio, |_| {
+        let why = "its REST API neither takes nor shows the type of the cache";
+        if wanted == "f16" {
+            let why = format!("{why}; f16 is its default");
+            return Finding::unknown(wanted, why, WEBSOCKET);
+        }
+        Finding::unknown(wanted, why, WEBSOCKET).with_fix(format!(
+            "choose {wanted} as {which} cache quantization in the model's settings in LM Studio's window"
+        ))
+    })
+}
+
+/// Row 13.
+pub(super) fn context_length(evidence: &Evidence) -> Finding {
+    let at = format!("loaded_instances[].config.context_length of {LIST}");
+    each(evidence, EngineKind::Lmstudio, |engine| {
+        residents(engine, &at, |resident| {
+            context(evidence, engine, resident, &at)
+        })
+    })
+}
+
+/// Rows 13 and 27: the context of a resident against what its model is configured to have.
+pub(super) fn context(
+    evidence: &Evidence,
+    engine: &EngineView,
+    resident: &ResidentView,
+    at: &str,
+) -> Option<Finding> {
+    let config = &evidence.config;
+    let name = &*resident.info.instance;
+    let described = config.engine(&engine.name).cloned().or_else(|| {
+        let url = engine.url.parse().ok()?;
+        Some(config.discovered(engine.kind, &engine.name, url))
+    })?;
+    let base = config
+        .context_for(&described, &resident.info.model, None)
+        .value;
+    let mut models = engine.models.iter();
+    let most = models
+        .find(|m| m.id == resident.info.model)
+        .and_then(|m| m.max_context);
+    let each = most.map_or(base, |most| base.min(most.max(1)));
+    let whole = instance_context(engine.kind, each, engine.permits, most);
+    let mut asked = format!("{each} per request");
+    if each != base {
+        asked = format!("{asked} ({base}, capped at the model's {each})");
+    }
+    if whole != each {
+        asked = format!("{asked}, {whole} for {} requests", engine.permits);
+    }
+    let Some(held) = resident.info.context else {
+        return Some(Finding::unknown(
+            asked,
+            format!("{name} does not tell it"),
+            at,
+        ));
+    };
+    if held < each {
+        let fix = reload_on(engine.kind, name);
+        return Some(Finding::wrong(asked, format!("{held} on {name}"), at, fix));
+    }
+    let note = match held.cmp(&whole) {
+        std::cmp::Ordering::Less => " (enough for one request at a time)",
+        std::cmp::Ordering::Equal => "",
+        std::cmp::Ordering::Greater => " (grown, or loaded by hand with more)",
+    };
+    Some(Finding::right(asked, format!("{held} on {name}{note}"), at))
+}
+
+fn reload_on(kind: EngineKind, name: &str) -> String {
+    match kind {
+        EngineKind::Ollama => {
+            format!(
+                "ollama stop {name}; Crucible loads it with its own options on the next request"
+            )
+        }
+        _ => reload(name),
+    }
+}
+
+fn reload(name: &str) -> String {
+    format!("lms unload {name}; Crucible loads it with this value on the next request")
+}
+
+/// What to unload, smallest step first.
+fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> String {
+    match held.next() {
+        Some(resident) => format!(
+            "unload {}, which Crucible did not load, or set `[scheduler] evict_foreign = true`",
+            resident.info.instance
+        ),
+        None => "wait: Crucible unloads the least recently used model once it is idle".to_owned(),
+    }
+}
+
+pub(super) fn models(n: usize) -> String {
+    format!("{n} loaded {}", if n == 1 { "model" } else { "models" })
+}
+
+/// `share` of `total`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bytes of memory are far below 2^52 and the fraction is between 0 and 1"
+)]
+pub(super) fn share(total: u64, fraction: f64) -> u64 {
+    (total as f64 * fraction) as u64
+}
+
+/// `8.2 GB`, in powers of ten.
+pub(super) fn bytes(n: u64) -> String {
+    let tenths = n / 100_000_000;
+    format!("{}.{} GB", tenths / 10, tenths % 10)
+}

@@ -1,0 +1,399 @@
+//! Rows 21-31: Ollama's residents, and the command lines of its runners.
+
+use crucible_config::checked::EngineKind;
+
+use super::{
+    Evidence, Finding, each,
+    evidence::{Process, Runner},
+    lmstudio::{bytes, context, models, share, within_count},
+    residents, worst,
+};
+use crate::{catalog::ModelKind, view::EngineView};
+
+const PS: &str = "GET /api/ps of Ollama";
+/// Of the machine's memory, whatever the limit says.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// Row 21.
+pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
+    let limit = evidence.config.tuning.ollama.max_loaded_models;
+    each(evidence, EngineKind::Ollama, |engine| {
+        within_count(engine, limit, PS)
+    })
+}
+
+/// Row 22.
+pub(super) fn queue(evidence: &Evidence) -> Finding {
+    const AT: &str = "Crucible's queue (GET /crucible/state, GET /metrics)";
+    each(evidence, EngineKind::Ollama, |engine| {
+        let limit = engine.queue_limit;
+        let mut asked = format!("at most {limit} waiting");
+        if limit != evidence.config.tuning.ollama.max_queue {
+            asked = format!("{asked} (`[[engine]] queue`)");
+        }
+        let Some(counters) = &evidence.counters else {
+            let why = "Crucible keeps this queue, and no instance is running at the configured \
+                       address";
+            return Finding::unknown(asked, why, AT).with_fix("crucible serve");
+        };
+        let found = format!(
+            "{} waiting, {} refused since the start",
+            engine.queued, counters.queue_full
+        );
+        if engine.queued <= limit {
+            Finding::right(asked, found, AT)
+        } else {
+            Finding::wrong(asked, found, AT, "restart Crucible and report it")
+        }
+    })
+}
+
+/// Row 23.
+pub(super) fn parallel(evidence: &Evidence) -> Finding {
+    const AT: &str = "Crucible's permits (GET /crucible/state)";
+    each(evidence, EngineKind::Ollama, |engine| {
+        let permits = engine.permits;
+        let asked = format!("{permits} requests at once per model");
+        let slots = |runner: &Runner| {
+            let slots = runner.value(&["-np", "--parallel"])?;
+            let at = format!("-np in /proc/{}/cmdline", runner.pid);
+            let found = format!("{slots} slots in the runner {}", runner.pid);
+            Some(if slots.parse::<u32>().is_ok_and(|n| n >= permits) {
+                Finding::right(&*asked, found, &at)
+            } else {
+                let fix = render(engine, "OLLAMA_NUM_PARALLEL");
+                Finding::wrong(&*asked, found, &at, fix)
+            })
+        };
+        let seen = process(evidence, engine)
+            .ok()
+            .and_then(|p| worst(generating(p).filter_map(slots)));
+        if let Some(finding) = seen {
+            return finding;
+        }
+        if evidence.counters.is_none() {
+            let why = "Crucible gives these permits, and no instance is running at the configured \
+                       address";
+            return Finding::unknown(asked, why, AT).with_fix("crucible serve");
+        }
+        let held = engine.residents.iter();
+        match held.clone().find(|r| r.active > permits) {
+            None => Finding::right(&*asked, format!("{} in use", engine.active), AT),
+            Some(r) => Finding::wrong(
+                &*asked,
+                format!("{} on {}", r.active, r.info.instance),
+                AT,
+                "restart Crucible and report it",
+            ),
+        }
+    })
+}
+
+/// Row 24.
+pub(super) fn memory_limit(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Ollama, |engine| {
+        let limit = evidence.config.tuning.ollama.memory_limit;
+        let pool = evidence.config.pools.get(&*engine.pool);
+        let total = pool.and_then(|p| p.memory).or(evidence.machine.memory);
+        let part = total.map(|total| share(total, MEMORY_SHARE));
+        let budget = pool
+            .and_then(|p| p.budget)
+            .unwrap_or_else(|| part.map_or(limit, |part| part.min(limit)));
+        let mut asked = format!("at most {}", bytes(budget));
+        if budget < limit {
+            asked = format!(
+                "{asked} (the smaller of {} and the machine's share)",
+                bytes(limit)
+            );
+        }
+        let used: u64 = engine
+            .residents
+            .iter()
+            .filter_map(|r| Some(r.info.bytes?.saturating_sub(r.info.vram_bytes.unwrap_or(0))))
+            .sum();
+        let mut found = format!("{} in {}", bytes(used), models(engine.residents.len()));
+        let mut at = PS.to_owned();
+        if let Ok(process) = process(evidence, engine)
+            && let Ok(max) = &process.memory_max
+        {
+            let max = max.map_or("no limit".to_owned(), bytes);
+            found = format!("{found}; its cgroup has {max}");
+            at = format!("{PS}, memory.max of process {}", process.pid);
+        }
+        if used <= budget {
+            return Finding::right(asked, found, &at);
+        }
+        let name = engine
+            .residents
+            .last()
+            .map_or("MODEL", |r| &*r.info.instance);
+        Finding::wrong(asked, found, &at, format!("ollama stop {name}"))
+    })
+}
+
+/// Row 25.
+pub(super) fn threads(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Ollama, |engine| {
+        let wanted = evidence.config.tuning.ollama.num_threads;
+        let cores = evidence.machine.cores.unwrap_or(wanted);
+        let threads = wanted.min(cores);
+        let asked = if threads == wanted {
+            format!("{threads} threads")
+        } else {
+            format!("{threads} threads ({wanted}, clamped to the physical cores)")
+        };
+        runners(evidence, engine, &asked, false, |runner, at| {
+            let found = runner.value(&["-t", "--threads"]);
+            if found.and_then(|n| n.parse::<u32>().ok()) == Some(threads) {
+                return Finding::right(&*asked, format!("{threads}"), at);
+            }
+            let found = match found {
+                Some(n) if n.parse::<u32>().is_ok_and(|n| n > cores) => {
+                    format!("{n}, more than the {cores} physical cores")
+                }
+                Some(n) => n.to_owned(),
+                None => "no -t, so the number is automatic".to_owned(),
+            };
+            Finding::wrong(&*asked, found, at, reload(engine))
+        })
+    })
+}
+
+/// Row 26.
+pub(super) fn numa(evidence: &Evidence) -> Finding {
+    const AT: &str = "/sys/devices/system/node";
+    let policy = &*evidence.config.tuning.ollama.numa_policy;
+    each(evidence, EngineKind::Ollama, |engine| {
+        match evidence.machine.nodes {
+            _ if policy == "none" => {
+                return Finding::not_applicable(
+                    "no policy is asked for",
+                    "the configuration in force",
+                );
+            }
+            Some(1) => return Finding::not_applicable("one node", AT),
+            None => return Finding::unknown(policy, "the NUMA nodes cannot be read here", AT),
+            Some(_) => {}
+        }
+        runners(evidence, engine, policy, true, |runner, _| {
+            let at = format!("/proc/{}/numa_maps", runner.pid);
+            match &runner.interleaved {
+                Err(why) => Finding::unknown(policy, why, &at),
+                Ok(true) => Finding::right(policy, "interleaved memory", &at),
+                Ok(false) => Finding::wrong(
+                    policy,
+                    "memory of the default policy",
+                    &at,
+                    format!(
+                        "crucible env --engine {} --format systemd, which has NUMAPolicy=interleave",
+                        engine.name
+                    ),
+                ),
+            }
+        })
+    })
+}
+
+/// Row 27.
+pub(super) fn context_size(evidence: &Evidence) -> Finding {
+    let at = format!("context_length in {PS}");
+    each(evidence, EngineKind::Ollama, |engine| {
+        residents(engine, &at, |resident| {
+            context(evidence, engine, resident, &at)
+        })
+    })
+}
+
+/// Row 28.
+pub(super) fn quantization(evidence: &Evidence) -> Finding {
+    let wanted = &*evidence.config.tuning.ollama.quantization;
+    let at = "details.quantization_level in GET /api/tags of Ollama";
+    each(evidence, EngineKind::Ollama, |engine| {
+        residents(engine, at, |resident| {
+            let name = &*resident.info.model;
+            let mut models = engine.models.iter();
+            let model = models.find(|m| m.id == resident.info.model);
+            let Some(found) = model.and_then(|m| m.quantization.as_deref()) else {
+                let why = format!("{name} does not tell it");
+                return Some(Finding::unknown(wanted, why, at));
+            };
+            let told = format!("{found} on {name}");
+            if found.eq_ignore_ascii_case(wanted) {
+                return Some(Finding::right(wanted, told, at));
+            }
+            let family = name.split(':').next().unwrap_or(name);
+            let better = engine.models.iter().find(|m| {
+                m.id.split(':').next() == Some(family)
+                    && m.quantization
+                        .as_deref()
+                        .is_some_and(|q| q.eq_ignore_ascii_case(wanted))
+            });
+            Some(match better {
+                Some(better) => {
+                    let fix = format!("ask for {} instead", better.id);
+                    Finding::wrong(wanted, told, at, fix)
+                }
+                // A preference between variants, not a demand.
+                None => Finding::right(
+                    wanted,
+                    format!("{told}, and no {wanted} variant is there"),
+                    at,
+                )
+                .with_fix(format!(
+                    "ollama pull a {wanted} variant of {family}, if there is one"
+                )),
+            })
+        })
+    })
+}
+
+/// Row 29.
+pub(super) fn batch_size(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Ollama, |engine| {
+        let wanted = evidence.config.tuning.ollama.batch_size.to_string();
+        runners(evidence, engine, &wanted, false, |runner, at| match runner
+            .value(&["-b", "--batch-size"])
+        {
+            Some(found) if found == wanted => Finding::right(&*wanted, found, at),
+            found => {
+                let found = found.unwrap_or("no -b, so it is automatic");
+                Finding::wrong(&*wanted, found, at, reload(engine))
+            }
+        })
+    })
+}
+
+/// Row 30.
+pub(super) fn mmap(evidence: &Evidence) -> Finding {
+    each(evidence, EngineKind::Ollama, |engine| {
+        let wanted = evidence.config.tuning.ollama.use_mmap;
+        runners(evidence, engine, &wanted.to_string(), true, |runner, at| {
+            let mode = runner.value(&["--load-mode"]);
+            let off = matches!(mode, Some("none" | "dio")) || runner.has(&["--no-mmap"]);
+            let (found, at) = match (&runner.mapped, off) {
+                (_, true) => (
+                    format!("off: --load-mode {}", mode.unwrap_or("none")),
+                    at.to_owned(),
+                ),
+                (Ok(true), false) => (
+                    "on: the model file is mapped".to_owned(),
+                    format!("/proc/{}/maps", runner.pid),
+                ),
+                (Ok(false), false) => (
+                    "off: the model file is not mapped".to_owned(),
+                    format!("/proc/{}/maps", runner.pid),
+                ),
+                (Err(why), false) if wanted => {
+                    return Finding::right("true", format!("not switched off; {why}"), at);
+                }
+                (Err(why), false) => return Finding::unknown("false", why, at),
+            };
+            if found.starts_with("on") == wanted {
+                Finding::right(wanted.to_string(), found, &at)
+            } else {
+                Finding::wrong(wanted.to_string(), found, &at, reload(engine))
+            }
+        })
+    })
+}
+
+/// Row 31.
+pub(super) fn mlock(evidence: &Evidence) -> Finding {
+    const KNOB: &str = "Ollama's load mode, in which locking is off";
+    each(evidence, EngineKind::Ollama, |engine| {
+        let wanted = evidence.config.tuning.ollama.use_mlock;
+        let seen = process(evidence, engine).ok().and_then(|p| {
+            worst(p.runners.iter().filter_map(|runner| {
+                let locked = *runner.locked.as_ref().ok()?;
+                let at = format!("VmLck in /proc/{}/status", runner.pid);
+                let found = format!("{locked} kB locked");
+                Some(if (locked > 0) == wanted {
+                    Finding::right(wanted.to_string(), found, &at)
+                } else {
+                    Finding::wrong(wanted.to_string(), found, &at, lock_fix(wanted))
+                })
+            }))
+        });
+        seen.unwrap_or_else(|| {
+            const AT: &str = "Ollama's source: the option was removed";
+            if wanted {
+                return Finding::wrong("true", "Ollama has no such option", AT, lock_fix(true));
+            }
+            Finding::right("false", "nothing is sent, and off is its only state", AT)
+        })
+        .superseded_by(KNOB)
+    })
+}
+
+fn lock_fix(wanted: bool) -> String {
+    if wanted {
+        "start Ollama with LLAMA_ARG_LOAD_MODE=mmap+mlock, or set \
+                 tuning.ollama.use_mlock = false"
+            .to_owned()
+    } else {
+        "remove LLAMA_ARG_LOAD_MODE and LLAMA_ARG_MLOCK from Ollama's environment".to_owned()
+    }
+}
+
+/// The process of an engine, or why there is none to look at.
+pub(super) fn process<'a>(
+    evidence: &'a Evidence,
+    engine: &EngineView,
+) -> Result<&'a Process, &'a str> {
+    match evidence.processes.get(&engine.name) {
+        Some(Ok(process)) => Ok(process),
+        Some(Err(why)) => Err(why),
+        None => Err("its processes were not looked at"),
+    }
+}
+
+fn generating(process: &Process) -> impl Iterator<Item = &Runner> {
+    process.runners.iter().filter(|r| !r.embeds())
+}
+
+/// One check per runner of an engine on this machine; embedding models only where `all`.
+fn runners(
+    evidence: &Evidence,
+    engine: &EngineView,
+    asked: &str,
+    all: bool,
+    check: impl Fn(&Runner, &str) -> Finding,
+) -> Finding {
+    const AT: &str = "the command line of Ollama's runner";
+    let process = match process(evidence, engine) {
+        Ok(process) => process,
+        Err(why) => {
+            return Finding::unknown(asked, format!("only the process shows it: {why}"), AT);
+        }
+    };
+    let looked = process.runners.iter().filter(|r| all || !r.embeds());
+    let findings = looked.map(|runner| {
+        let at = format!("/proc/{}/cmdline", runner.pid);
+        check(runner, &at)
+    });
+    worst(findings).unwrap_or_else(|| {
+        let held = engine.residents.iter();
+        let any = held.clone().any(|r| r.info.kind == ModelKind::Generation);
+        let why = if any {
+            format!("process {} has no runner that can be seen", process.pid)
+        } else {
+            "no generation model is loaded that could show it".to_owned()
+        };
+        Finding::unknown(asked, why, AT)
+    })
+}
+
+fn reload(engine: &EngineView) -> String {
+    let mut held = engine.residents.iter();
+    let name = held
+        .find(|r| r.info.kind == ModelKind::Generation)
+        .map_or("MODEL", |r| &*r.info.instance);
+    format!("ollama stop {name}; Crucible loads it with its own options on the next request")
+}
+
+fn render(engine: &EngineView, variable: &str) -> String {
+    format!(
+        "crucible env --engine {} --format systemd, which sets {variable}",
+        engine.name
+    )
+}

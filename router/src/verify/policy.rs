@@ -1,0 +1,298 @@
+//! Rows 5, 11, 12 and 14-20: what Crucible itself does, with its counters as evidence.
+
+use std::time::Duration;
+
+use crucible_config::checked::EngineKind;
+
+use super::{Counters, Evidence, Finding};
+use crate::{
+    router::warm_names,
+    view::{EngineView, ResidentView},
+};
+
+const COUNTERS: &str = "Crucible's counters (GET /metrics)";
+const RESIDENTS: &str = "the residents in GET /crucible/state";
+const NOBODY: &str =
+    "Crucible itself does this, and no instance is running at the configured address";
+/// Time that unloading an idle model may take beyond its time to live.
+const UNLOAD_GRACE: Duration = Duration::from_secs(30);
+/// One frame of an engine's stream is never split.
+const FRAME: u64 = 16 * 1024;
+/// An engine is read this often whatever the heartbeat is.
+const POLL: Duration = crate::fleet::POLL_EVERY;
+
+/// Runs a check with the counters of the instance; without an instance nobody enforces anything.
+fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Finding) -> Finding {
+    match &evidence.counters {
+        Some(counters) => check(counters),
+        None => Finding::unknown(asked, NOBODY, "nowhere").with_fix("crucible serve"),
+    }
+}
+
+/// Row 5.
+pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
+    let ttl = evidence.config.tuning.lmstudio.model_ttl;
+    let asked = seconds(ttl);
+    enforced(evidence, &asked, |_| {
+        let mut held = evidence.view.engines.iter().flat_map(|e| &e.residents);
+        let late = held.find(|r| {
+            r.owned && !r.pinned && r.active == 0 && r.idle > ttl.saturating_add(UNLOAD_GRACE)
+        });
+        if let Some(late) = late {
+            let found = format!("{} idle for {}", late.info.instance, seconds(late.idle));
+            let fix = format!("unload {} by hand and report it", late.info.instance);
+            return Finding::wrong(&*asked, found, RESIDENTS, fix);
+        }
+        let held = evidence.view.engines.iter().flat_map(|e| &e.residents);
+        let longest = held.filter(|r| r.owned && !r.pinned).map(|r| r.idle).max();
+        let found = match longest {
+            Some(idle) => format!(
+                "no model of Crucible's idle for longer than {}",
+                seconds(idle)
+            ),
+            None => "Crucible holds no model that could be idle".to_owned(),
+        };
+        Finding::right(&*asked, found, RESIDENTS)
+    })
+}
+
+/// Row 11.
+pub(super) fn stream_buffer(evidence: &Evidence) -> Finding {
+    let cap = evidence.config.tuning.lmstudio.stream_buffer_size;
+    let asked = format!("at most {cap} bytes coalesced");
+    enforced(evidence, &asked, |counters| {
+        let Some(mean) = counters.stream_bytes.checked_div(counters.stream_flushes) else {
+            return Finding::right(&*asked, "the limit in force; no stream yet", COUNTERS);
+        };
+        let found = format!(
+            "{mean} bytes on average in {} writes",
+            counters.stream_flushes
+        );
+        let most = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(FRAME);
+        if mean <= most {
+            Finding::right(&*asked, found, COUNTERS)
+        } else {
+            Finding::wrong(&*asked, found, COUNTERS, "restart Crucible and report it")
+        }
+    })
+}
+
+/// Row 12.
+pub(super) fn stream_timeout(evidence: &Evidence) -> Finding {
+    let wanted = evidence.config.tuning.lmstudio.stream_timeout;
+    let asked = seconds(wanted);
+    enforced(evidence, &asked, |counters| {
+        let held = evidence.config.timeouts.idle;
+        let found = format!(
+            "{} in force; {} streams ended by it",
+            seconds(held),
+            counters.idle_timeouts
+        );
+        if held == wanted {
+            Finding::right(&*asked, found, COUNTERS)
+        } else {
+            let fix = "remove `[timeouts] idle` or tuning.lmstudio.stream_timeout";
+            Finding::wrong(&*asked, found, "the configuration in force", fix)
+        }
+    })
+}
+
+/// Row 14.
+pub(super) fn temperature(evidence: &Evidence) -> Finding {
+    injected(
+        evidence,
+        "temperature",
+        evidence.config.tuning.lmstudio.temperature,
+    )
+}
+
+/// Row 15.
+pub(super) fn top_p(evidence: &Evidence) -> Finding {
+    injected(evidence, "top_p", evidence.config.tuning.lmstudio.top_p)
+}
+
+/// Row 16.
+pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
+    const AT: &str = "two short seeded generations of `crucible doctor --probe`";
+    let wanted = evidence.config.tuning.lmstudio.frequency_penalty;
+    let finding = injected(evidence, "frequency_penalty", wanted);
+    let Some(wanted) = wanted else {
+        return finding;
+    };
+    let mut lmstudio = evidence
+        .view
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Lmstudio && takes_defaults(evidence, e));
+    let Some(engine) = lmstudio.next() else {
+        return finding;
+    };
+    match evidence.probes.get(&engine.name) {
+        None => {
+            let why = "LM Studio is suspected to treat it as an alias of its repeat penalty, with \
+                       which 0.1 rewards repetition; nobody has probed it";
+            Finding::unknown(wanted.to_string(), why, AT).with_fix("crucible doctor --probe")
+        }
+        Some(probe) if probe.rewards_repetition => {
+            let fix = format!("set `defaults = false` on engine {}", engine.name);
+            Finding::wrong(wanted.to_string(), &probe.words, AT, fix)
+        }
+        Some(probe) if evidence.counters.is_some() => {
+            Finding::right(wanted.to_string(), &probe.words, AT)
+        }
+        Some(_) => finding,
+    }
+}
+
+/// Row 17.
+pub(super) fn presence_penalty(evidence: &Evidence) -> Finding {
+    injected(
+        evidence,
+        "presence_penalty",
+        evidence.config.tuning.lmstudio.presence_penalty,
+    )
+}
+
+fn injected(evidence: &Evidence, name: &str, wanted: Option<f64>) -> Finding {
+    let Some(wanted) = wanted else {
+        let why = format!("profile {:?} sets none", evidence.config.profile).to_lowercase();
+        return Finding::not_applicable(why, "the configuration in force");
+    };
+    let asked = format!("{wanted} where a request has none");
+    enforced(evidence, &asked, |counters| {
+        let engines = &evidence.view.engines;
+        let taking = engines
+            .iter()
+            .filter(|e| takes_defaults(evidence, e))
+            .count();
+        if taking == 0 && !engines.is_empty() {
+            let fix = "remove `defaults = false` from an engine";
+            let found = "nothing is filled in: every engine has `defaults = false`";
+            return Finding::wrong(&*asked, found, "the configuration in force", fix);
+        }
+        let count = counters.injected.get(name).copied().unwrap_or_default();
+        let left_out = engines.len() - taking;
+        let mut found = format!("filled in {count} times");
+        if left_out > 0 {
+            found = format!("{found}; {left_out} engines have `defaults = false`");
+        }
+        Finding::right(&*asked, found, COUNTERS)
+    })
+}
+
+fn takes_defaults(evidence: &Evidence, engine: &EngineView) -> bool {
+    evidence
+        .config
+        .engine(&engine.name)
+        .is_none_or(|e| e.defaults)
+}
+
+/// Row 18.
+pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
+    let interval = evidence.config.tuning.lmstudio.keep_alive_interval;
+    heartbeat(
+        evidence,
+        &format!("residents read at least every {}", seconds(interval)),
+    )
+}
+
+/// Row 19.
+pub(super) fn keep_alive_enabled(evidence: &Evidence) -> Finding {
+    if !evidence.config.tuning.lmstudio.keep_alive_enabled {
+        let why = "the heartbeat is switched off; health checks read the residents all the same";
+        return Finding::not_applicable(why, "the configuration in force");
+    }
+    heartbeat(evidence, "residents read at intervals")
+}
+
+fn heartbeat(evidence: &Evidence, asked: &str) -> Finding {
+    let interval = evidence.config.tuning.lmstudio.keep_alive_interval;
+    enforced(evidence, asked, |counters| {
+        let up: Vec<_> = evidence.view.engines.iter().filter(|e| e.is_up()).collect();
+        if up.is_empty() {
+            return Finding::unknown(asked, "no engine is up that could be read", COUNTERS);
+        }
+        // The slower of both, and half of that for polls that waited or that were just missed.
+        let due = counters.uptime.as_secs() / interval.max(POLL).as_secs().max(1) / 2;
+        let polls = |e: &&EngineView| counters.polls.get(&*e.name).copied().unwrap_or_default();
+        let told: Vec<String> = up
+            .iter()
+            .map(|e| {
+                format!(
+                    "{} read {} times in {}",
+                    e.name,
+                    polls(e),
+                    seconds(counters.uptime)
+                )
+            })
+            .collect();
+        let found = told.join(", ");
+        match up.iter().find(|e| polls(e) < due) {
+            None => Finding::right(asked, found, COUNTERS),
+            Some(slow) => {
+                let fix = format!("see why {} answers slowly: crucible models", slow.name);
+                Finding::wrong(asked, found, COUNTERS, fix)
+            }
+        }
+    })
+}
+
+/// Row 20.
+pub(super) fn warm_up(evidence: &Evidence) -> Finding {
+    if !evidence.config.tuning.lmstudio.model_warmup {
+        return Finding::not_applicable("it is switched off", "the configuration in force");
+    }
+    let names = warm_names(&evidence.config);
+    if names.is_empty() {
+        let why = "no model is pinned or listed in `[startup] warm`";
+        return Finding::not_applicable(why, "the configuration in force");
+    }
+    let asked = names.join(", ");
+    enforced(evidence, &asked, |counters| {
+        let missing: Vec<&String> = names
+            .iter()
+            .filter(|name| !is_held(evidence, name))
+            .collect();
+        if missing.is_empty() {
+            return Finding::right(&*asked, "all of them are loaded", RESIDENTS);
+        }
+        let missing: Vec<&str> = missing.into_iter().map(String::as_str).collect();
+        let loads = evidence.view.engines.iter().any(|e| e.loading.is_some());
+        if loads {
+            let why = format!("{} not loaded yet, a load is under way", missing.join(", "));
+            return Finding::unknown(&*asked, why, RESIDENTS);
+        }
+        let ttl = evidence.config.tuning.lmstudio.model_ttl;
+        let pinned = |name: &str| {
+            let bare = name.rsplit('/').next().unwrap_or(name);
+            let mut models = evidence.config.models.iter();
+            models.any(|m| m.pin && (m.name == name || m.name == bare))
+        };
+        if counters.uptime > ttl && !missing.iter().any(|name| pinned(name)) {
+            let found = format!("{} was idle since and is unloaded", missing.join(", "));
+            return Finding::right(&*asked, found, RESIDENTS);
+        }
+        let found = format!("{} is not loaded", missing.join(", "));
+        let fix = format!("see why in the log: crucible explain {}", missing[0]);
+        Finding::wrong(&*asked, found, RESIDENTS, fix)
+    })
+}
+
+fn is_held(evidence: &Evidence, name: &str) -> bool {
+    let holds = |engine: &EngineView, model: &str| {
+        let same = |r: &ResidentView| {
+            &*r.info.model == model || r.info.model.strip_suffix(":latest") == Some(model)
+        };
+        engine.residents.iter().any(same)
+    };
+    evidence.view.engines.iter().any(|engine| {
+        let own = name
+            .strip_prefix(&*engine.name)
+            .and_then(|n| n.strip_prefix('/'));
+        holds(engine, name) || own.is_some_and(|model| holds(engine, model))
+    })
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64().round())
+}

@@ -1,0 +1,215 @@
+//! The process behind a local Ollama engine, read from `/proc` below a given root.
+//!
+//! It is the one that listens on the engine's port, and it must be the program `ollama` before
+//! its command line counts (a container's port is held by the container's own program).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::evidence::{Environment, Process, Reading, Runner};
+
+const ENGINE: &str = "ollama";
+/// Ollama 0.30 and newer; before, the runner was `ollama runner`.
+const RUNNER: &str = "llama-server";
+
+/// The `ollama serve` that listens on `port` of this machine. `root` is `/`, another one in tests.
+pub fn find(root: &Path, port: u16) -> Reading<Process> {
+    let proc = root.join("proc");
+    let pids = pids(&proc)?;
+    let servers: Vec<u32> = pids
+        .iter()
+        .copied()
+        .filter(|pid| is_server(&proc, *pid))
+        .collect();
+    let pid = listening(&proc, &pids, &servers, port)?;
+    let folder = proc.join(pid.to_string());
+    let runners = pids
+        .iter()
+        .filter(|child| parent(&proc, **child) == Some(pid) && is_runner(&proc, **child))
+        .map(|child| runner(&proc, *child))
+        .collect();
+    Ok(Process {
+        pid,
+        environment: environment(&folder),
+        memory_max: memory_max(root, &folder),
+        runners,
+        others: servers.into_iter().filter(|other| *other != pid).collect(),
+    })
+}
+
+/// Why a file could not be read, in one line.
+fn read(path: &Path) -> Reading<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
+fn pids(proc: &Path) -> Reading<Vec<u32>> {
+    let entries = fs::read_dir(proc)
+        .map_err(|e| format!("this system has no readable {}: {e}", proc.display()))?;
+    let mut pids: Vec<u32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Name of the program: of its file, else what the kernel calls it.
+fn program(proc: &Path, pid: u32) -> Option<String> {
+    let folder = proc.join(pid.to_string());
+    let file = fs::read_link(folder.join("exe")).ok().and_then(|path| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        Some(name.trim_end_matches(" (deleted)").to_owned())
+    });
+    file.or_else(|| Some(read(&folder.join("comm")).ok()?.trim().to_owned()))
+}
+
+fn arguments(proc: &Path, pid: u32) -> Vec<String> {
+    let text = read(&proc.join(pid.to_string()).join("cmdline")).unwrap_or_default();
+    let words = text.trim_end_matches('\0').split('\0');
+    words.skip(1).map(str::to_owned).collect()
+}
+
+fn is_server(proc: &Path, pid: u32) -> bool {
+    program(proc, pid).as_deref() == Some(ENGINE)
+        && arguments(proc, pid).first().is_some_and(|a| a == "serve")
+}
+
+fn is_runner(proc: &Path, pid: u32) -> bool {
+    match program(proc, pid).as_deref() {
+        Some(RUNNER) => true,
+        Some(ENGINE) => arguments(proc, pid).first().is_some_and(|a| a == "runner"),
+        _ => false,
+    }
+}
+
+fn parent(proc: &Path, pid: u32) -> Option<u32> {
+    status(proc, pid, "PPid:").ok()?.parse().ok()
+}
+
+fn status(proc: &Path, pid: u32, key: &str) -> Reading<String> {
+    let path = proc.join(pid.to_string()).join("status");
+    let text = read(&path)?;
+    let line = text.lines().find_map(|l| l.strip_prefix(key));
+    line.map(|l| l.trim().to_owned())
+        .ok_or_else(|| format!("{} has no {key}", path.display()))
+}
+
+/// The process with the listening socket. Where nobody's open files may be read, the only
+/// `ollama serve` there is.
+fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Reading<u32> {
+    let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
+        .iter()
+        .filter_map(|table| read(&proc.join(table)).ok())
+        .flat_map(|table| listeners(&table, port))
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let holds = |pid: &u32| {
+        let Ok(files) = fs::read_dir(proc.join(pid.to_string()).join("fd")) else {
+            return false;
+        };
+        files
+            .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+            .any(|target| {
+                target
+                    .to_str()
+                    .is_some_and(|t| inodes.iter().any(|i| i == t))
+            })
+    };
+    if let Some(pid) = servers.iter().find(|pid| holds(pid)) {
+        return Ok(*pid);
+    }
+    if let Some(pid) = pids.iter().find(|pid| holds(pid)) {
+        let name = program(proc, *pid).unwrap_or_default();
+        return Err(format!(
+            "port {port} is held by '{name}' (process {pid}), which is not {ENGINE}"
+        ));
+    }
+    match servers {
+        [only] => Ok(*only),
+        [] => Err(format!(
+            "no `{ENGINE} serve` is visible among this machine's processes"
+        )),
+        several => Err(format!(
+            "which of the {} `{ENGINE} serve` processes holds port {port} cannot be read",
+            several.len()
+        )),
+    }
+}
+
+/// Inodes of the sockets that listen on a port, in a table of `/proc/net`.
+fn listeners(table: &str, port: u16) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let wanted = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+            (local.ends_with(&wanted) && *state == LISTEN).then(|| (*inode).to_owned())
+        })
+        .collect()
+}
+
+fn environment(folder: &Path) -> Reading<Environment> {
+    let text = read(&folder.join("environ"))?;
+    Ok(text
+        .split('\0')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+/// The smallest `memory.max` from the process's cgroup up to the root (cgroup v2).
+fn memory_max(root: &Path, folder: &Path) -> Reading<Option<u64>> {
+    let groups = read(&folder.join("cgroup"))?;
+    let group = groups
+        .lines()
+        .find_map(|l| l.strip_prefix("0::/"))
+        .ok_or_else(|| "the process is in no cgroup of version 2".to_owned())?;
+    let top = root.join("sys/fs/cgroup");
+    let mut at: PathBuf = top.join(group);
+    let mut smallest = None;
+    while at.starts_with(&top) {
+        let limit = fs::read_to_string(at.join("memory.max"))
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok());
+        smallest = match (smallest, limit) {
+            (Some(a), Some(b)) => Some(std::cmp::min::<u64>(a, b)),
+            (a, b) => a.or(b),
+        };
+        if !at.pop() {
+            break;
+        }
+    }
+    Ok(smallest)
+}
+
+fn runner(proc: &Path, pid: u32) -> Runner {
+    let folder = proc.join(pid.to_string());
+    let arguments = arguments(proc, pid);
+    let mut runner = Runner {
+        pid,
+        arguments,
+        mapped: Ok(false),
+        locked: status(proc, pid, "VmLck:").and_then(|text| {
+            let kb = text.trim_end_matches("kB").trim();
+            kb.parse().map_err(|_| format!("VmLck is '{text}'"))
+        }),
+        interleaved: read(&folder.join("numa_maps")).map(|text| text.contains(" interleave")),
+    };
+    runner.mapped = match runner.value(&["--model", "-m"]) {
+        Some(file) => {
+            read(&folder.join("maps")).map(|maps| maps.lines().any(|l| l.ends_with(file)))
+        }
+        None => Err("its command line names no model file".to_owned()),
+    };
+    runner
+}
+
+#[cfg(test)]
+mod tests;

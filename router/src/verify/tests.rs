@@ -1,0 +1,199 @@
+//! Every row in a world where it is right and in one where it is wrong.
+
+mod environment;
+mod lmstudio;
+mod ollama;
+mod policy;
+
+use std::sync::Arc;
+
+use State::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
+use crucible_config::tuning::TUNINGS;
+
+use super::{
+    testing::{all_right, held, model, runner},
+    *,
+};
+
+type Change = fn(&mut Evidence);
+
+/// One state of the world and what is said of a row in it.
+struct Case {
+    row: u8,
+    change: Change,
+    state: State,
+    /// Part of the evidence.
+    says: &'static str,
+    /// Part of the advice; empty: not looked at.
+    fix: &'static str,
+}
+
+const fn right(row: u8, change: Change, state: State, says: &'static str) -> Case {
+    Case {
+        row,
+        change,
+        state,
+        says,
+        fix: "",
+    }
+}
+
+const fn wrong(row: u8, change: Change, says: &'static str, fix: &'static str) -> Case {
+    Case {
+        row,
+        change,
+        state: NotInEffect,
+        says,
+        fix,
+    }
+}
+
+const fn hidden(row: u8, change: Change, says: &'static str, fix: &'static str) -> Case {
+    Case {
+        row,
+        change,
+        state: Unverifiable,
+        says,
+        fix,
+    }
+}
+
+const NOTHING: Change = |_| {};
+const TWO_NODES: Change = |e| e.machine.nodes = Some(2);
+const NO_PROCESS: Change = |e| {
+    let why = "it runs on another machine".to_owned();
+    e.processes.insert("ollama".into(), Err(why));
+};
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    [
+        lmstudio::CASES,
+        policy::CASES,
+        ollama::CASES,
+        environment::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[test]
+fn each_row_says_what_is_right_and_what_is_wrong() {
+    for case in cases() {
+        let mut evidence = all_right();
+        (case.change)(&mut evidence);
+        let row = TUNINGS.iter().find(|r| r.number == case.row).unwrap();
+        let finding = verify(row, &evidence);
+        let told = finding.evidence();
+        assert_eq!(finding.state, case.state, "{}: {told}", row.id);
+        assert!(told.contains(case.says), "{}: {told}", row.id);
+        let fix = finding.fix.unwrap_or_default();
+        assert!(fix.contains(case.fix), "{}: {fix}", row.id);
+    }
+}
+
+#[test]
+fn no_row_is_without_a_check_and_two_cases() {
+    let cases: Vec<&Case> = cases().collect();
+    // What LM Studio tells nobody over HTTP cannot be shown to be wrong.
+    let mute = [2, 6, 9, 10];
+    for row in &TUNINGS {
+        assert!(check(row.number).is_some(), "{}", row.id);
+        let of = |state: State| {
+            cases
+                .iter()
+                .filter(|c| c.row == row.number && c.state == state)
+                .count()
+        };
+        if mute.contains(&row.number) {
+            assert!(of(Unverifiable) >= 2, "{}", row.id);
+        } else {
+            assert!(of(NotInEffect) >= 1, "{}", row.id);
+            assert!(
+                of(InEffect) + of(Superseded) + of(NotApplicable) >= 1,
+                "{}",
+                row.id
+            );
+        }
+    }
+    assert!(check(0).is_none() && check(40).is_none());
+}
+
+#[test]
+fn every_finding_says_where_it_was_read() {
+    for change in [NOTHING, NO_PROCESS, (|e| e.counters = None) as Change] {
+        let mut evidence = all_right();
+        change(&mut evidence);
+        for row in &TUNINGS {
+            let finding = verify(row, &evidence);
+            assert!(
+                !finding.found.is_empty() && !finding.read_at.is_empty(),
+                "{}",
+                row.id
+            );
+            if finding.state == NotInEffect {
+                assert!(finding.fix.is_some(), "{}", row.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn over_plain_http_the_states_are_the_honest_ones() {
+    let mut evidence = all_right();
+    evidence.config().pools.clear();
+    evidence.listed.clear();
+    NO_PROCESS(&mut evidence);
+    let report = verified(&evidence);
+    let numbers = |state: State| -> Vec<u8> {
+        let rows = report.tunings.iter().filter(|r| r.state == Some(state));
+        rows.map(|r| r.number).collect()
+    };
+    assert_eq!(
+        numbers(InEffect),
+        [
+            3, 5, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 21, 22, 23, 24, 27, 28
+        ]
+    );
+    assert_eq!(numbers(Superseded), [31, 32, 33, 38]);
+    assert_eq!(numbers(NotApplicable), [20, 26, 39]);
+    assert_eq!(numbers(Unverifiable).len(), 14);
+}
+
+#[test]
+fn an_engine_that_is_down_or_missing_is_told() {
+    let mut evidence = all_right();
+    evidence.lmstudio().health = crate::view::Health::Down;
+    evidence.lmstudio().error = Some("unreachable: refused".to_owned());
+    Arc::make_mut(&mut evidence.view).engines.pop();
+    let of = |number: usize| verify(&TUNINGS[number - 1], &evidence);
+    assert_eq!(of(7).state, Unverifiable);
+    assert!(
+        of(7)
+            .found
+            .contains("lmstudio is down: unreachable: refused")
+    );
+    assert_eq!(of(27).state, NotApplicable);
+    assert_eq!(of(27).found, "there is no Ollama engine");
+}
+
+#[test]
+fn of_two_engines_the_worse_is_told_with_its_name() {
+    let mut evidence = all_right();
+    let mut second = evidence.ollama().clone();
+    second.name = "second".into();
+    second.residents[0].info.context = Some(1024);
+    Arc::make_mut(&mut evidence.view).engines.push(second);
+    let finding = verify(&TUNINGS[26], &evidence);
+    assert_eq!(finding.state, NotInEffect);
+    assert_eq!(finding.found, "second: 1024 on llama:3b");
+}
+
+#[test]
+fn embedding_runners_have_their_own_batch_and_slots() {
+    let mut evidence = all_right();
+    let embedding = runner("--model /b/sha256-2 --embedding -np 1 -b 2048 -t 8");
+    evidence.process().runners.push(embedding);
+    for number in [23, 29] {
+        assert_eq!(verify(&TUNINGS[number - 1], &evidence).state, InEffect);
+    }
+}

@@ -1,0 +1,110 @@
+//! Rows 32-39.
+
+use super::*;
+
+const ON_GPU: Change = |e| e.ollama().residents[0].info.vram_bytes = Some(5);
+const SOLE: Change = |e| e.ollama().device = crucible_config::checked::Device::Gpu;
+
+pub(super) static CASES: &[Case] = &[
+    right(
+        32,
+        NOTHING,
+        Superseded,
+        "superseded by num_gpu: 0 in every request and preload: size_vram 0",
+    ),
+    wrong(32, ON_GPU, "llama:3b has 5 bytes", "ollama stop llama:3b"),
+    right(32, SOLE, NotApplicable, "no other GPU engine"),
+    right(
+        33,
+        NOTHING,
+        Superseded,
+        "OLLAMA_LLM_LIBRARY=cpu: size_vram 0",
+    ),
+    wrong(33, ON_GPU, "llama:3b has 5 bytes", "ollama stop llama:3b"),
+    right(
+        34,
+        NOTHING,
+        InEffect,
+        "found CUDA_VISIBLE_DEVICES=-1; read from /proc/9/environ",
+    ),
+    wrong(
+        34,
+        |e| {
+            e.variables().remove("CUDA_VISIBLE_DEVICES");
+        },
+        "CUDA_VISIBLE_DEVICES is not set",
+        "crucible env --engine ollama",
+    ),
+    wrong(34, ON_GPU, "llama:3b has 5 bytes", "ollama stop"),
+    hidden(34, NO_PROCESS, "only the process shows it", ""),
+    right(35, NOTHING, InEffect, "found OLLAMA_MAX_LOADED_MODELS=2"),
+    wrong(
+        35,
+        |e| {
+            e.variables()
+                .insert("OLLAMA_MAX_LOADED_MODELS".to_owned(), "9".to_owned());
+        },
+        "asked 2; found OLLAMA_MAX_LOADED_MODELS=9",
+        "restart Ollama",
+    ),
+    right(
+        35,
+        |e| {
+            let mut embed = model("embed", "F16");
+            embed.kind = ModelKind::Embedding;
+            e.ollama().models = vec![embed].into();
+            e.variables()
+                .insert("OLLAMA_MAX_LOADED_MODELS".to_owned(), "3".to_owned());
+        },
+        InEffect,
+        "asked 2, or 3 with the embedding model",
+    ),
+    right(36, NOTHING, InEffect, "found OLLAMA_MAX_QUEUE=10"),
+    wrong(
+        36,
+        |e| {
+            e.variables().clear();
+        },
+        "OLLAMA_MAX_QUEUE is not set",
+        "crucible env",
+    ),
+    right(37, NOTHING, InEffect, "found OLLAMA_NUM_PARALLEL=2"),
+    wrong(
+        37,
+        |e| {
+            e.variables()
+                .insert("OLLAMA_NUM_PARALLEL".to_owned(), "4".to_owned());
+        },
+        "found OLLAMA_NUM_PARALLEL=4",
+        "crucible env",
+    ),
+    right(
+        38,
+        NOTHING,
+        Superseded,
+        "superseded by num_thread in every request and preload: 8",
+    ),
+    right(38, NO_PROCESS, Superseded, "see row 25"),
+    wrong(
+        38,
+        |e| e.argument("-t", Some("64")),
+        "64, more than the 16",
+        "ollama stop",
+    ),
+    right(39, NOTHING, NotApplicable, "one node"),
+    right(
+        39,
+        TWO_NODES,
+        Superseded,
+        "superseded by numactl or systemd's NUMAPolicy: interleaved",
+    ),
+    wrong(
+        39,
+        |e| {
+            e.machine.nodes = Some(2);
+            e.process().runners[0].interleaved = Ok(false);
+        },
+        "default policy",
+        "NUMAPolicy=interleave",
+    ),
+];

@@ -1,0 +1,174 @@
+//! Rows 1-4, 6-10, 13.
+
+use super::*;
+
+pub(super) static CASES: &[Case] = &[
+    right(
+        1,
+        NOTHING,
+        InEffect,
+        "asked at most 9.6 GB in pool 'gpu'; found 8.0 GB in 1 loaded model",
+    ),
+    wrong(
+        1,
+        |e| {
+            let mut more = held("more");
+            more.info.bytes = Some(8_000_000_000);
+            more.owned = false;
+            e.lmstudio().residents.push(more);
+        },
+        "found 16.0 GB in 2 loaded models",
+        "evict_foreign",
+    ),
+    hidden(
+        1,
+        |e| e.config().pools.clear(),
+        "cannot be read",
+        "[pool.gpu] memory",
+    ),
+    right(
+        1,
+        |e| e.lmstudio().residents[0].info.bytes = Some(20_000_000_000),
+        InEffect,
+        "loaded alone",
+    ),
+    hidden(
+        2,
+        NOTHING,
+        "asked -1; its REST API neither takes nor shows layers",
+        "",
+    ),
+    hidden(
+        2,
+        |e| e.config().tuning.lmstudio.gpu_layers = 20,
+        "asked 20",
+        "",
+    ),
+    right(
+        3,
+        NOTHING,
+        InEffect,
+        "asked at most 2 generation models; found 1 loaded: qwen",
+    ),
+    wrong(
+        3,
+        |e| {
+            for name in ["b", "c"] {
+                let mut more = held(name);
+                more.owned = false;
+                e.lmstudio().residents.push(more);
+            }
+        },
+        "found 3 loaded: qwen, b, c",
+        "unload b, which Crucible did not load",
+    ),
+    right(
+        3,
+        |e| {
+            for name in ["b", "embed"] {
+                let mut more = held(name);
+                if name == "embed" {
+                    more.info.kind = ModelKind::Embedding;
+                }
+                e.lmstudio().residents.push(more);
+            }
+        },
+        InEffect,
+        "found 2 loaded: qwen, b",
+    ),
+    right(
+        4,
+        NOTHING,
+        InEffect,
+        "found on: models that are not loaded are listed",
+    ),
+    wrong(
+        4,
+        |e| {
+            e.listed
+                .insert("lmstudio".into(), Ok(vec!["qwen".to_owned()]));
+        },
+        "found off: only loaded models are listed",
+        "Just in Time Model Loading",
+    ),
+    hidden(6, NOTHING, "every loaded one is Crucible's", ""),
+    hidden(
+        6,
+        |e| e.lmstudio().residents[0].owned = false,
+        "qwen was not loaded by Crucible",
+        "lms unload qwen",
+    ),
+    right(
+        7,
+        NOTHING,
+        InEffect,
+        "asked 512; found 512 on qwen; read from loaded_instances[].config.eval_batch_size",
+    ),
+    wrong(
+        7,
+        |e| e.lmstudio().residents[0].info.batch_size = Some(2048),
+        "asked 512; found 2048 on qwen",
+        "lms unload qwen",
+    ),
+    right(
+        7,
+        |e| {
+            let mut mlx = model("qwen", "4bit");
+            mlx.format = Some("mlx".to_owned());
+            e.lmstudio().models = vec![mlx].into();
+        },
+        NotApplicable,
+        "runs on MLX",
+    ),
+    right(8, NOTHING, InEffect, "found true on qwen"),
+    wrong(
+        8,
+        |e| e.lmstudio().residents[0].info.flash_attention = Some(false),
+        "asked true; found false on qwen",
+        "lms unload qwen",
+    ),
+    hidden(
+        8,
+        |e| e.lmstudio().residents.clear(),
+        "no generation model is loaded",
+        "send a request",
+    ),
+    hidden(9, NOTHING, "f16 is its default", ""),
+    hidden(
+        9,
+        |e| e.config().tuning.lmstudio.key_cache_quantization = "q8_0".to_owned(),
+        "asked q8_0",
+        "choose q8_0 as K cache quantization",
+    ),
+    hidden(10, NOTHING, "f16 is its default", ""),
+    hidden(
+        10,
+        |e| e.config().tuning.lmstudio.value_cache_quantization = "q8_0".to_owned(),
+        "asked q8_0",
+        "choose q8_0 as V cache quantization",
+    ),
+    right(
+        13,
+        NOTHING,
+        InEffect,
+        "asked 4096 per request, 8192 for 2 requests; found 8192 on qwen",
+    ),
+    wrong(
+        13,
+        |e| e.lmstudio().residents[0].info.context = Some(2048),
+        "found 2048 on qwen",
+        "lms unload qwen",
+    ),
+    right(
+        13,
+        |e| e.lmstudio().residents[0].info.context = Some(5000),
+        InEffect,
+        "enough for one request at a time",
+    ),
+    right(
+        13,
+        |e| e.lmstudio().residents[0].info.context = Some(16_384),
+        InEffect,
+        "grown, or loaded by hand",
+    ),
+];

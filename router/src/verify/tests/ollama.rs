@@ -1,0 +1,179 @@
+//! Rows 21-31.
+
+use super::*;
+
+pub(super) static CASES: &[Case] = &[
+    right(
+        21,
+        NOTHING,
+        InEffect,
+        "found 1 loaded: llama:3b; read from GET /api/ps",
+    ),
+    wrong(
+        21,
+        |e| {
+            let more = ["b", "c"].map(held);
+            e.ollama().residents.extend(more);
+        },
+        "found 3 loaded",
+        "wait: Crucible unloads",
+    ),
+    right(
+        22,
+        NOTHING,
+        InEffect,
+        "asked at most 10 waiting; found 0 waiting",
+    ),
+    wrong(
+        22,
+        |e| e.ollama().queued = 11,
+        "found 11 waiting",
+        "report it",
+    ),
+    right(
+        23,
+        NOTHING,
+        InEffect,
+        "found 2 slots in the runner 12; read from -np in /proc/12/cmdline",
+    ),
+    right(23, NO_PROCESS, InEffect, "found 0 in use"),
+    wrong(
+        23,
+        |e| e.argument("-np", Some("1")),
+        "found 1 slots in the runner 12",
+        "crucible env --engine ollama",
+    ),
+    right(
+        24,
+        NOTHING,
+        InEffect,
+        "asked at most 16.0 GB; found 3.0 GB in 1 loaded model; its cgroup has 16.0 GB",
+    ),
+    wrong(
+        24,
+        |e| e.machine.memory = Some(3_000_000_000),
+        "asked at most 2.4 GB (the smaller of 16.0 GB and the machine's share); found 3.0 GB",
+        "ollama stop llama:3b",
+    ),
+    right(
+        25,
+        NOTHING,
+        InEffect,
+        "asked 8 threads; found 8; read from /proc/12/cmdline",
+    ),
+    right(
+        25,
+        |e| {
+            e.machine.cores = Some(2);
+            e.argument("-t", Some("2"));
+        },
+        InEffect,
+        "asked 2 threads (8, clamped to the physical cores); found 2",
+    ),
+    wrong(
+        25,
+        |e| {
+            e.machine.cores = Some(4);
+        },
+        "found 8, more than the 4 physical cores",
+        "ollama stop llama:3b",
+    ),
+    wrong(
+        25,
+        |e| e.argument("-t", None),
+        "the number is automatic",
+        "ollama stop llama:3b",
+    ),
+    hidden(
+        25,
+        NO_PROCESS,
+        "only the process shows it: it runs on another machine",
+        "",
+    ),
+    right(
+        26,
+        NOTHING,
+        NotApplicable,
+        "one node; read from /sys/devices/system/node",
+    ),
+    right(
+        26,
+        TWO_NODES,
+        InEffect,
+        "found interleaved memory; read from /proc/12/numa_maps",
+    ),
+    wrong(
+        26,
+        |e| {
+            e.machine.nodes = Some(2);
+            e.process().runners[0].interleaved = Ok(false);
+        },
+        "memory of the default policy",
+        "NUMAPolicy=interleave",
+    ),
+    right(
+        27,
+        NOTHING,
+        InEffect,
+        "asked 4096 per request; found 4096 on llama:3b",
+    ),
+    wrong(
+        27,
+        |e| e.ollama().residents[0].info.context = Some(2048),
+        "found 2048 on llama:3b; read from context_length in GET /api/ps",
+        "ollama stop llama:3b",
+    ),
+    right(28, NOTHING, InEffect, "found Q4_0 on llama:3b"),
+    wrong(
+        28,
+        |e| {
+            e.ollama().models =
+                vec![model("llama:3b", "Q8_0"), model("llama:3b-q4_0", "Q4_0")].into();
+        },
+        "asked q4_0; found Q8_0 on llama:3b",
+        "ask for llama:3b-q4_0 instead",
+    ),
+    right(
+        28,
+        |e| e.ollama().models = vec![model("llama:3b", "Q4_K_M")].into(),
+        InEffect,
+        "found Q4_K_M on llama:3b, and no q4_0 variant is there",
+    ),
+    right(29, NOTHING, InEffect, "asked 512; found 512"),
+    wrong(
+        29,
+        |e| e.argument("-b", Some("2048")),
+        "found 2048",
+        "ollama stop llama:3b",
+    ),
+    right(
+        30,
+        NOTHING,
+        InEffect,
+        "on: the model file is mapped; read from /proc/12/maps",
+    ),
+    wrong(
+        30,
+        |e| e.argument("--load-mode", Some("none")),
+        "off: --load-mode none; read from /proc/12/cmdline",
+        "ollama stop llama:3b",
+    ),
+    wrong(
+        30,
+        |e| e.process().runners[0].mapped = Ok(false),
+        "is not mapped",
+        "ollama stop",
+    ),
+    right(
+        31,
+        NOTHING,
+        Superseded,
+        "0 kB locked; read from VmLck in /proc/12/status",
+    ),
+    wrong(
+        31,
+        |e| e.process().runners[0].locked = Ok(4096),
+        "asked false; found 4096 kB locked",
+        "LLAMA_ARG_LOAD_MODE",
+    ),
+];

@@ -1,0 +1,164 @@
+//! Rows 5, 11, 12, 14-20.
+
+use std::time::Duration;
+
+use super::*;
+use crate::verify::evidence::PenaltyProbe;
+
+const NO_DEFAULTS: Change = |e| {
+    for kind in [EngineKind::Lmstudio, EngineKind::Ollama] {
+        let name = e.engine(kind).name.clone();
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let mut engine = e.config.discovered(kind, &name, url);
+        engine.defaults = false;
+        e.config().engines.push(engine);
+    }
+};
+
+const STALLED: Change = |e| {
+    let counters = e.counters.as_mut().unwrap();
+    counters.uptime = Duration::from_mins(10);
+    counters.polls.insert("lmstudio".to_owned(), 100);
+    counters.polls.insert("ollama".to_owned(), 1);
+};
+
+fn probe(evidence: &mut Evidence, rewards_repetition: bool) {
+    let words = if rewards_repetition {
+        "the text repeats itself with 0.1"
+    } else {
+        "the text is the same with 0.1"
+    };
+    let probe = PenaltyProbe {
+        rewards_repetition,
+        words: words.to_owned(),
+    };
+    evidence.probes.insert("lmstudio".into(), probe);
+}
+
+pub(super) static CASES: &[Case] = &[
+    right(
+        5,
+        NOTHING,
+        InEffect,
+        "asked 300 s; found no model of Crucible's idle for longer than 20 s",
+    ),
+    wrong(
+        5,
+        |e| e.ollama().residents[0].idle = Duration::from_secs(400),
+        "found llama:3b idle for 400 s",
+        "unload llama:3b",
+    ),
+    hidden(
+        5,
+        |e| e.counters = None,
+        "no instance is running",
+        "crucible serve",
+    ),
+    right(
+        11,
+        NOTHING,
+        InEffect,
+        "asked at most 1024 bytes coalesced; found 300 bytes on average in 30 writes",
+    ),
+    wrong(
+        11,
+        |e| e.counters.as_mut().unwrap().stream_bytes = 30_000_000,
+        "found 1000000 bytes on average",
+        "report it",
+    ),
+    right(
+        12,
+        NOTHING,
+        InEffect,
+        "found 30 s in force; 0 streams ended by it",
+    ),
+    wrong(
+        12,
+        |e| e.config().timeouts.idle = Duration::from_secs(60),
+        "asked 30 s; found 60 s in force",
+        "[timeouts] idle",
+    ),
+    right(
+        14,
+        NOTHING,
+        InEffect,
+        "asked 0.3 where a request has none; found filled in 0 times",
+    ),
+    wrong(
+        14,
+        NO_DEFAULTS,
+        "every engine has `defaults = false`",
+        "defaults = false",
+    ),
+    right(
+        14,
+        |e| e.config().tuning.lmstudio.temperature = None,
+        NotApplicable,
+        "sets none",
+    ),
+    right(15, NOTHING, InEffect, "asked 0.8 where a request has none"),
+    wrong(
+        15,
+        NO_DEFAULTS,
+        "every engine has `defaults = false`",
+        "defaults = false",
+    ),
+    hidden(
+        16,
+        NOTHING,
+        "nobody has probed it",
+        "crucible doctor --probe",
+    ),
+    right(16, |e| probe(e, false), InEffect, "the text is the same"),
+    wrong(
+        16,
+        |e| probe(e, true),
+        "the text repeats itself",
+        "defaults = false",
+    ),
+    right(17, NOTHING, InEffect, "asked 0.1 where a request has none"),
+    wrong(
+        17,
+        NO_DEFAULTS,
+        "every engine has `defaults = false`",
+        "defaults = false",
+    ),
+    right(
+        18,
+        NOTHING,
+        InEffect,
+        "asked residents read at least every 30 s; found lmstudio read 12 times in 60 s",
+    ),
+    wrong(
+        18,
+        STALLED,
+        "ollama read 1 times in 600 s",
+        "crucible models",
+    ),
+    right(19, NOTHING, InEffect, "ollama read 12 times"),
+    wrong(
+        19,
+        STALLED,
+        "ollama read 1 times in 600 s",
+        "crucible models",
+    ),
+    right(
+        19,
+        |e| e.config().tuning.lmstudio.keep_alive_enabled = false,
+        NotApplicable,
+        "switched off",
+    ),
+    right(20, NOTHING, NotApplicable, "no model is pinned"),
+    right(
+        20,
+        |e| e.config().warm = vec!["ollama/llama:3b".to_owned()],
+        InEffect,
+        "all of them are loaded",
+    ),
+    wrong(
+        20,
+        |e| e.config().warm = vec!["big".to_owned()],
+        "asked big; found big is not loaded",
+        "crucible explain big",
+    ),
+];

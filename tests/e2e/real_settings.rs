@@ -1,0 +1,87 @@
+//! The process checks of the settings on a real Ollama of this machine.
+
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, post},
+    engines::{client, engine},
+    rest::ready,
+};
+use serde_json::{Value, json};
+
+async fn row(crucible: &Crucible, number: usize) -> Value {
+    get(crucible, "/crucible/tunings").await.json["tunings"][number - 1].clone()
+}
+
+#[tokio::test]
+async fn threads_batch_mapping_and_context_are_read_from_the_real_runner() {
+    let (Ok(url), Ok(model)) = (
+        std::env::var("TEST_OLLAMA_URL"),
+        std::env::var("TEST_OLLAMA_MODEL"),
+    ) else {
+        println!("not run: TEST_OLLAMA_URL and TEST_OLLAMA_MODEL name no real Ollama");
+        return;
+    };
+    let own = engine("ollama", "ollama", &url);
+    let crucible = Crucible::start(&format!("{own}device = \"cpu\"\n"));
+    ready(&crucible).await;
+    // What another test or person left is loaded anew with Crucible's options.
+    let unload = json!({"model": model, "keep_alive": 0});
+    let load = |body: Value| {
+        client()
+            .post(format!("{url}/api/generate"))
+            .json(&body)
+            .send()
+    };
+    load(unload).await.expect("an answer");
+    crucible_tests::rest::eventually("it is unloaded", || async {
+        let ps = client().get(format!("{url}/api/ps")).send().await.ok()?;
+        let ps: Value = ps.json().await.ok()?;
+        ps["models"].as_array()?.is_empty().then_some(())
+    })
+    .await;
+    row(&crucible, 27).await;
+    let mut request = body(&model, "hello");
+    request["max_tokens"] = json!(4);
+    let answer = post(&crucible, &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for (number, part) in [
+        (25, "read from /proc/"),
+        (27, "4096 per request; found 4096"),
+        (29, "asked 512; found 512"),
+        (30, "the model file is mapped"),
+    ] {
+        let told = row(&crucible, number).await;
+        assert_eq!(told["state"], "in_effect", "{told}");
+        assert!(
+            told["evidence"].as_str().is_some_and(|e| e.contains(part)),
+            "{told}"
+        );
+    }
+    for (number, part) in [(31, "0 kB locked"), (32, "size_vram 0"), (38, "num_thread")] {
+        let told = row(&crucible, number).await;
+        assert_eq!(told["state"], "superseded", "{told}");
+        assert!(
+            told["evidence"].as_str().is_some_and(|e| e.contains(part)),
+            "{told}"
+        );
+    }
+    // A client that bypasses Crucible.
+    let other = json!({
+        "model": model, "prompt": "", "stream": false,
+        "options": {"num_thread": 1, "num_batch": 256, "use_mmap": false, "num_ctx": 2048},
+    });
+    assert_eq!(load(other).await.expect("an answer").status(), 200);
+    for (number, part) in [
+        (25, "found 1"),
+        (27, "found 2048"),
+        (29, "found 256"),
+        (30, "--load-mode none"),
+    ] {
+        let told = row(&crucible, number).await;
+        assert_eq!(told["state"], "not_in_effect", "{told}");
+        assert!(
+            told["evidence"].as_str().is_some_and(|e| e.contains(part)),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! An Ollama that Crucible starts: what it is started with, that it comes back, that it ends.
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, post},
+    engines::start,
+    rest::{eventually, ready},
+};
+use tempfile::TempDir;
+
+/// In the place of the program: writes down what it was started with, and stays. The simulator at
+/// the engine's address answers in its stead.
+const STAND_IN: &str = "#!/bin/sh\nhere=$(dirname \"$0\")\n{ echo \"arguments: $*\"; env; } > \
+                        \"$here/new.$$\"\nmv \"$here/new.$$\" \"$here/started.$$\"\n\
+                        exec sleep 1000\n";
+
+/// Process ids and notes of the starts so far.
+fn starts(folder: &Path) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let pid = path
+                .file_name()?
+                .to_str()?
+                .strip_prefix("started.")?
+                .to_owned();
+            Some((pid, std::fs::read_to_string(path).ok()?))
+        })
+        .collect()
+}
+
+fn alive(pid: &str) -> bool {
+    let status = std::process::Command::new("kill")
+        .args(["-0", pid])
+        .output();
+    status.expect("kill runs").status.success()
+}
+
+#[tokio::test]
+async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible() {
+    let folder = TempDir::new().expect("a folder");
+    let program = folder.path().join("ollama");
+    std::fs::write(&program, STAND_IN).expect("written");
+    let runs = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, runs).expect("it may run");
+    let sim = start(Options::ollama(&["llama=1GB"])).await;
+    let mut crucible = Crucible::start(&format!(
+        "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
+         url = \"{}\"\ncommand = [\"{}\"]\n[tuning.ollama]\nmax_queue = 17\n",
+        sim.url(),
+        program.display(),
+    ));
+    ready(&crucible).await;
+    let answer = post(&crucible, &body("llama", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let first = eventually("what it was started with", || async {
+        starts(folder.path()).pop()
+    })
+    .await;
+    let address = sim.url().replace("http://", "");
+    for line in [
+        "arguments: serve".to_owned(),
+        "OLLAMA_MAX_QUEUE=17".to_owned(),
+        "OLLAMA_NUM_PARALLEL=2".to_owned(),
+        "CUDA_VISIBLE_DEVICES=-1".to_owned(),
+        "OLLAMA_LLM_LIBRARY=cpu".to_owned(),
+        format!("OLLAMA_HOST={address}"),
+    ] {
+        assert!(first.1.lines().any(|l| l == line), "{line}: {}", first.1);
+    }
+    assert!(!first.1.contains("OLLAMA_NUM_GPU"), "{}", first.1);
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &first.0])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    let second = eventually("a second start", || async {
+        starts(folder.path())
+            .into_iter()
+            .find(|(pid, _)| *pid != first.0)
+    })
+    .await;
+    let own = eventually("up again", || async {
+        let state = get(&crucible, "/crucible/state").await.json;
+        (state["engines"][0]["state"] == "up").then_some(state["engines"][0].clone())
+    })
+    .await;
+    assert_eq!(own["name"], "own");
+    assert!(alive(&second.0));
+    crucible.signal("TERM");
+    assert_eq!(crucible.wait().code(), Some(0), "{}", crucible.log());
+    assert!(!alive(&second.0), "{}", crucible.log());
+}
+
+#[test]
+fn an_ollama_elsewhere_cannot_be_started_here() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("crucible.toml");
+    let toml = "[[engine]]\nname = \"a\"\nkind = \"ollama\"\nmanage = \"spawn\"\n\
+                url = \"http://192.0.2.7:11434\"\n";
+    std::fs::write(&path, toml).expect("written");
+    let file = path.display().to_string();
+    let (code, _, err) = Crucible::command(&["check", "--config", &file], "");
+    assert_eq!(code, 2);
+    assert!(
+        err.contains(":5: engine[0].url") && err.contains("an address of this machine"),
+        "{err}"
+    );
+}
