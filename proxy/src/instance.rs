@@ -99,7 +99,7 @@ impl Instance {
             router_cancel.clone(),
         )
         .map_err(io::Error::other)?;
-        router.remember(&background, router_cancel.clone());
+        router.remember(&current.state_dir, &background, router_cancel.clone());
         let app = App::new(
             config.clone(),
             router,
