@@ -106,7 +106,7 @@ impl Instance {
             router_cancel.clone(),
         )
         .map_err(io::Error::other)?;
-        router.remember(&background, router_cancel.clone());
+        router.remember(&current.state_dir, &background, router_cancel.clone());
         if let Some(writer) = writer {
             background.spawn(writer.run(router.clone(), router_cancel.clone()));
         }

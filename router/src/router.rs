@@ -127,7 +127,7 @@ impl Router {
         )?;
         let (mail, inbox) = mpsc::channel(1024);
         let releases = Arc::new(Releases::default());
-        let predictor = Arc::new(Predictor::open(&now.state_dir));
+        let predictor = Arc::new(Predictor::default());
         let engines = Arc::new(FleetEngines::new(
             fleet.clone(),
             config.clone(),

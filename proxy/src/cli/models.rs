@@ -69,6 +69,7 @@ pub(super) async fn look<T>(
         cancel.clone(),
     )
     .map_err(|e| Failure::wrong(e.to_string()))?;
+    router.recall(&config.current().state_dir);
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
     let answer = question(&router).await;

@@ -21,10 +21,10 @@ use super::{Learned, Sample, file};
 /// Between two writes of the file.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
 
-/// What was learned, and where it is kept.
+/// What was learned.
+#[derive(Default)]
 pub(crate) struct Predictor {
     learned: ArcSwap<Learned>,
-    folder: PathBuf,
     unsaved: AtomicBool,
     changed: Notify,
     /// The folder could not be written, and that was told.
@@ -34,8 +34,8 @@ pub(crate) struct Predictor {
 // === impl Predictor ===
 
 impl Predictor {
-    /// With what the folder's file says; one that cannot be read is told and begun afresh.
-    pub(crate) fn open(folder: &Path) -> Self {
+    /// Takes what the folder's file says; one that cannot be read is told.
+    pub(crate) fn recall(&self, folder: &Path) {
         let path = folder.join(file::NAME);
         let found = match std::fs::read_to_string(&path) {
             Ok(text) => file::read(&text),
@@ -47,13 +47,7 @@ impl Predictor {
             tracing::warn!(%path, "the predictor starts afresh: {why}");
             Learned::default()
         });
-        Self {
-            learned: ArcSwap::from_pointee(learned),
-            folder: folder.to_owned(),
-            unsaved: AtomicBool::new(false),
-            changed: Notify::new(),
-            told: AtomicBool::new(false),
-        }
+        self.learned.store(Arc::new(learned));
     }
 
     /// As of now.
@@ -82,46 +76,46 @@ impl Predictor {
     }
 
     /// Writes the file after changes, and once more at the end.
-    pub(crate) async fn keep(self: Arc<Self>, cancel: CancellationToken) {
+    pub(crate) async fn keep(self: Arc<Self>, folder: PathBuf, cancel: CancellationToken) {
         let changes = async {
             loop {
                 self.changed.notified().await;
                 sleep(WRITE_EVERY).await;
-                self.save().await;
+                self.save(&folder).await;
             }
         };
         cancel.run_until_cancelled(changes).await;
-        self.save().await;
+        self.save(&folder).await;
     }
 
-    async fn save(self: &Arc<Self>) {
+    async fn save(&self, folder: &Path) {
         if !self.unsaved.swap(false, Ordering::AcqRel) {
             return;
         }
-        let this = Arc::clone(self);
-        let written = spawn_blocking(move || this.write()).await;
+        let (learned, path) = (self.learned(), folder.to_owned());
+        let written = spawn_blocking(move || write(&learned, &path)).await;
         let error = match written {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         if !self.told.swap(true, Ordering::Relaxed) {
-            let folder = self.folder.display();
+            let folder = folder.display();
             tracing::warn!(
                 %folder,
                 "what was measured is lost at the next start, state_dir cannot be written: {error}"
             );
         }
     }
+}
 
-    /// A reader sees the old file or the new one, never half of it.
-    fn write(&self) -> io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
-        let mut new = NamedTempFile::new_in(&self.folder)?;
-        new.write_all(file::write(&self.learned()).as_bytes())?;
-        new.persist(self.folder.join(file::NAME))?;
-        Ok(())
-    }
+/// A reader sees the old file or the new one, never half of it.
+fn write(learned: &Learned, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut new = NamedTempFile::new_in(folder)?;
+    new.write_all(file::write(learned).as_bytes())?;
+    new.persist(folder.join(file::NAME))?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -145,11 +139,14 @@ mod tests {
     async fn it_is_written_after_a_while_and_at_the_end_and_read_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let predictor = Arc::new(Predictor::open(&state));
+        let predictor = Arc::new(Predictor::default());
+        predictor.recall(&state);
         let cancel = CancellationToken::new();
         let task = tokio::task::LocalSet::new();
         task.run_until(async {
-            let keeping = tokio::task::spawn_local(Arc::clone(&predictor).keep(cancel.clone()));
+            let keeping = tokio::task::spawn_local(
+                Arc::clone(&predictor).keep(state.clone(), cancel.clone()),
+            );
             predictor.learn(&answer(), Device::Cpu);
             sleep(WRITE_EVERY / 2).await;
             assert!(!state.join(file::NAME).exists());
@@ -159,7 +156,9 @@ mod tests {
             keeping.await.unwrap();
         })
         .await;
-        let again = Predictor::open(&state).learned();
+        let again = Predictor::default();
+        again.recall(&state);
+        let again = again.learned();
         assert_eq!(again, predictor.learned());
         assert_eq!(again.service("e").unwrap().samples, 2);
     }
@@ -167,9 +166,9 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_cannot_be_written_is_no_error() {
         let file = NamedTempFile::new().unwrap();
-        let predictor = Arc::new(Predictor::open(&file.path().join("below-a-file")));
+        let predictor = Predictor::default();
         predictor.learn(&answer(), Device::Cpu);
-        predictor.save().await;
+        predictor.save(&file.path().join("below-a-file")).await;
         assert!(predictor.told.load(Ordering::Relaxed));
         assert_eq!(predictor.learned().service("e").unwrap().samples, 1);
     }

@@ -1,6 +1,6 @@
 //! What the proxy tells the predictor.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,14 +16,25 @@ impl Router {
             return;
         };
         self.0.predictor.learn(sample, device);
+        self.publish();
+    }
+
+    /// Takes what an earlier run learned, from its `state_dir`.
+    pub fn recall(&self, folder: &Path) {
+        self.0.predictor.recall(folder);
+        self.publish();
+    }
+
+    /// The same, and keeps what is learned from now on there.
+    pub fn remember(&self, folder: &Path, tracker: &TaskTracker, cancel: CancellationToken) {
+        self.recall(folder);
+        tracker.spawn(Arc::clone(&self.0.predictor).keep(folder.to_owned(), cancel));
+    }
+
+    fn publish(&self) {
         self.0.board.rcu(|view| View {
             learned: self.0.predictor.learned(),
             ..View::clone(view)
         });
-    }
-
-    /// Keeps what is learned in `state_dir`, for the next start.
-    pub fn remember(&self, tracker: &TaskTracker, cancel: CancellationToken) {
-        tracker.spawn(Arc::clone(&self.0.predictor).keep(cancel));
     }
 }
