@@ -24,5 +24,6 @@ mod prometheus;
 mod queue;
 mod real;
 mod reload;
+mod residency;
 mod shutdown;
 mod streaming;
