@@ -63,6 +63,10 @@ pub struct EngineView {
     pub discovered: bool,
     /// A load never ended while it answered its polls.
     pub wedged: bool,
+    /// Bytes that the models of its pool may have together; `None`: not known.
+    pub budget: Option<u64>,
+    /// Bytes that its models are counted with.
+    pub used: u64,
     /// Models, as listed last (kept while it is down).
     pub models: Arc<Vec<ModelInfo>>,
     /// Residents with what the scheduler knows of them.

@@ -28,6 +28,7 @@ mod real;
 mod real_settings;
 mod reload;
 mod replay;
+mod residency;
 mod scheduler;
 mod settings;
 mod shutdown;

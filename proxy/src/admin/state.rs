@@ -62,6 +62,7 @@ fn engine(view: &EngineView) -> Value {
         "version": view.version,
         "discovered": view.discovered,
         "load_control": view.load_control,
+        "wedged": view.wedged,
         "models": models,
         "permits": { "limit": view.permits, "active": view.active },
         "queue": { "limit": view.queue_limit, "waiting": view.queued },
@@ -98,10 +99,8 @@ fn pool(view: &View, name: &str) -> Value {
             })
         })
         .collect();
-    let used: u64 = members()
-        .flat_map(|e| &e.residents)
-        .filter_map(|r| r.info.bytes)
-        .sum();
+    let used = members().map(|e| e.used).fold(0, u64::saturating_add);
+    let budget = members().filter_map(|e| e.budget).min();
     let loading = members().find_map(|e| e.loading.as_ref()).map(|loading| {
         json!({
             "model": loading.model,
@@ -111,8 +110,7 @@ fn pool(view: &View, name: &str) -> Value {
     });
     json!({
         "name": name,
-        // Memory budgets come with the load scheduler; until then only the count limits.
-        "budget_bytes": null,
+        "budget_bytes": budget,
         "used_bytes": used,
         "loading": loading,
         "residents": residents,

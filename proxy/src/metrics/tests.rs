@@ -109,6 +109,8 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         load_control: true,
         discovered: false,
         wedged: false,
+        budget: None,
+        used: 0,
         models: Arc::new(models.iter().map(model).collect()),
         residents: loaded.iter().map(resident).collect(),
         permits: 2,

@@ -44,6 +44,8 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         load_control: true,
         discovered: false,
         wedged: false,
+        budget: None,
+        used: 0,
         models: Arc::new(models.iter().map(|id| generation(id)).collect()),
         residents: Vec::new(),
         permits: 2,

@@ -160,6 +160,8 @@ fn describe(engine: &EngineStatus) -> EngineView {
         load_control: load_control(engine),
         discovered: engine.discovered,
         wedged: false,
+        budget: None,
+        used: 0,
         models: Arc::clone(&engine.models),
         residents: reported.collect(),
         permits: engine.config.permits,

@@ -134,7 +134,7 @@ impl Scheduler {
         let state = &mut self.engines[at];
         if before == LoadFailure::Timeout {
             // The engine may yet come to an end with it, and nobody else asked for it.
-            self.abandoned.insert(place, order.tuple);
+            self.abandoned.insert(place, (order.tuple, now));
             let polled = state.facts.polls.saturating_sub(operation.polls);
             if polled >= WEDGED_POLLS && !state.wedged {
                 state.wedged = true;

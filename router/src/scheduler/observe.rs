@@ -1,6 +1,9 @@
 //! What polls tell: residents that came, changed or went, and whose they are.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     memory::{Context, Memory, Owned},
@@ -8,6 +11,9 @@ use super::{
     types::{Action, Facts},
 };
 use crate::event::EvictionReason;
+
+/// A load that was given up may end this much later; what comes then was loaded by another.
+const ABANDONED: Duration = Duration::from_mins(10);
 
 // === impl EngineState ===
 
@@ -95,12 +101,12 @@ impl Scheduler {
         if freed {
             self.memory_came_free(&pool);
         }
-        self.take_over(at);
+        self.take_over(at, now);
         self.measure_residents(at);
     }
 
     /// What an earlier run loaded is ours.
-    fn take_over(&mut self, at: usize) {
+    fn take_over(&mut self, at: usize, now: Instant) {
         let state = &mut self.engines[at];
         for resident in &mut state.residents {
             let same = |o: &Owned| {
@@ -114,8 +120,10 @@ impl Scheduler {
             );
             if resident.tuple.is_none()
                 && resident.active == 0
-                && let Some(tuple) = self.abandoned.remove(&place)
+                && let Some((tuple, since)) = self.abandoned.remove(&place)
+                && now.saturating_duration_since(since) < ABANDONED
             {
+                self.revision += 1;
                 resident.tuple = Some(tuple);
             }
             if resident.tuple.is_none()

@@ -33,6 +33,9 @@ impl Scheduler {
         let queued: usize = state.waiting.iter().sum();
         view.queued = u32::try_from(queued).unwrap_or(u32::MAX);
         view.wedged = state.wedged;
+        view.budget = state.facts.budget;
+        let held = state.residents.iter().map(|r| r.bytes);
+        view.used = held.fold(0, u64::saturating_add);
         view.active = state.residents.iter().map(|r| r.active).sum();
         view.loading = self
             .operation_of(&view.name)

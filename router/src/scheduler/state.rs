@@ -142,8 +142,8 @@ pub struct Scheduler {
     pub(super) load_times: HashMap<Place, Duration>,
     /// Tokens and bytes of the last load.
     pub(super) measured: HashMap<Place, (u64, u64)>,
-    /// Loads that were given up: the engine may yet end them.
-    pub(super) abandoned: HashMap<Place, Tuple>,
+    /// Loads that were given up, and when: the engine may yet end them.
+    pub(super) abandoned: HashMap<Place, (Tuple, Instant)>,
     /// Pinned models, as they are loaded again.
     pub(super) pins: BTreeMap<Place, Arrival>,
     /// Loaded by an earlier run, and not seen yet.

@@ -203,3 +203,28 @@ fn names_match_with_and_without_latest() {
     assert!(same("Nomic", "nomic:latest"));
     assert!(!same("llama3.2:1b", "llama3.2:3b"));
 }
+
+#[test]
+fn the_memory_of_a_token_is_that_of_all_caches() {
+    let llama = json!({
+        "general.architecture": "llama", "llama.block_count": 32, "llama.embedding_length": 4096,
+        "llama.attention.head_count": 32, "llama.attention.head_count_kv": 8,
+    });
+    assert_eq!(context_bytes(&llama), Some(131_072));
+    let gemma = json!({
+        "general.architecture": "gemma3", "gemma3.block_count": 2,
+        "gemma3.attention.head_count_kv": [4, 2],
+        "gemma3.attention.key_length": 256, "gemma3.attention.value_length": 128,
+    });
+    assert_eq!(context_bytes(&gemma), Some(6 * (256 + 128) * 2));
+    for odd in [
+        json!({}),
+        json!({"general.architecture": "x", "x.block_count": u64::MAX,
+            "x.attention.head_count_kv": 8, "x.attention.key_length": 1,
+            "x.attention.value_length": 1}),
+        json!({"general.architecture": "x", "x.block_count": 1, "x.embedding_length": 8,
+            "x.attention.head_count": 0}),
+    ] {
+        assert_eq!(context_bytes(&odd), None, "{odd}");
+    }
+}

@@ -132,4 +132,8 @@ fn a_load_that_never_ends_gives_its_pool_back() {
     // Its late end is not taken for that of another.
     assert!(granted(&bench.loaded("e", "a", 4096)).is_empty());
     assert_eq!(granted(&bench.loaded("e", "b", 4096)), [2]);
+    bench.step(Input::Released(2));
+    // What came of it is ours, and makes room for others.
+    bench.polled("e", &[info("a", 4096), info("b", 4096)]);
+    assert_eq!(bench.core.memory().owned.len(), 2);
 }
