@@ -65,6 +65,7 @@ collectors! {
     reload_timestamp: GaugeVec = gauge(RELOAD_TIMESTAMP),
     reloads: IntCounterVec = counter(RELOADS),
     label_overflow: IntCounterVec = counter(LABEL_OVERFLOW),
+    log_dropped: IntCounterVec = counter(LOG_DROPPED),
     build_info: GaugeVec = gauge(BUILD_INFO),
 }
 

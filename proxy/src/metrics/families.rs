@@ -176,6 +176,8 @@ families! {
     RELOADS Counter "crucible_config_reloads_total" ["outcome"]: "Reloads of the configuration.";
     LABEL_OVERFLOW Counter "crucible_label_overflow_total" ["label"]:
         "Names that were folded into other because the bound of label values was reached.";
+    LOG_DROPPED Counter "crucible_log_dropped_total" ["sink"]:
+        "Lines that a log lost: they came faster than they were written, or the disk refused them.";
     BUILD_INFO Gauge "crucible_build_info" ["version" "revision"]: "Always 1.";
     PROCESS_CPU Counter "process_cpu_seconds_total" []: "Total user and system CPU time spent in seconds.";
     PROCESS_RESIDENT Gauge "process_resident_memory_bytes" []: "Resident memory size in bytes.";
