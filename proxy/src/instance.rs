@@ -91,7 +91,7 @@ impl Instance {
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
-        let (events, writer) = events::configured(&current);
+        let (events, writer) = events::configured(&current, &metrics);
         let source = config.clone();
         let observer = Told {
             observer: metrics.clone(),

@@ -6,6 +6,7 @@ use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, post},
+    clean::Metrics,
     engines::{engine, start},
     rest::eventually,
 };
@@ -179,4 +180,27 @@ async fn it_can_be_switched_off() {
     let crucible = ended(crucible).await;
     let text = std::fs::read_to_string(log_of(&crucible)).expect("the log");
     assert!(text.contains("\"event\":\"request\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_costs_the_log_and_no_answer() {
+    let sim = start(Options::lmstudio(&["one=4GB"])).await;
+    // A folder cannot be made below a file.
+    let toml = engine("gpu", "lmstudio", &sim.url());
+    let crucible = Crucible::start_with(&toml, &[], &[("CRUCIBLE_STATE_DIR", "/dev/null/state")]);
+    ask(&crucible, "one").await;
+    let lost = [("sink", "events")];
+    eventually("the loss is counted", || async {
+        let metrics = Metrics::of(&crucible).await;
+        // The load and the request.
+        (metrics.sum("crucible_log_dropped_total", &lost) >= 2.0).then_some(())
+    })
+    .await;
+    let told = || {
+        let log = crucible.log();
+        log.matches("the event log is not written").count()
+    };
+    eventually("it is said why", || async { (told() > 0).then_some(()) }).await;
+    ask(&crucible, "one").await;
+    assert_eq!(told(), 1, "{}", crucible.log());
 }

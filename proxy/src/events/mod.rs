@@ -27,7 +27,10 @@ pub(crate) use self::{
 };
 use crate::{
     app::exchange::{Exchange, Record},
-    metrics::labels::{load_outcome, load_trigger},
+    metrics::{
+        Metrics,
+        labels::{load_outcome, load_trigger},
+    },
 };
 
 /// The newer file in `state_dir`.
@@ -55,11 +58,12 @@ pub(crate) struct Told<O> {
 }
 
 /// The log as configured, and the task that writes it; none where it is off.
-pub(crate) fn configured(config: &Config) -> (Events, Option<Writer>) {
+pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (Events, Option<Writer>) {
     if !config.log.events {
         return (Events::default(), None);
     }
-    let (events, writer) = Writer::new(&config.state_dir, config.log.events_size);
+    let log = &config.log;
+    let (events, writer) = Writer::new(&config.state_dir, log.events_size, metrics.clone());
     (events, Some(writer))
 }
 

@@ -21,6 +21,7 @@ use super::{
     Events, FILE, OLDER,
     line::{Line, Place},
 };
+use crate::metrics::Metrics;
 
 /// Lines of one write.
 const BATCH: usize = 256;
@@ -29,7 +30,10 @@ const BATCH: usize = 256;
 pub(crate) struct Writer {
     lines: mpsc::Receiver<Line>,
     dropped: Arc<AtomicU64>,
+    /// Lost, and not yet told in the log.
+    missing: u64,
     files: Files,
+    metrics: Metrics,
 }
 
 /// The two files: what is over half of the bound becomes the older one.
@@ -55,7 +59,7 @@ fn place(view: &View, engine: &str, model: &str) -> Option<Place> {
 
 impl Writer {
     /// A log of at most `bound` bytes in that folder, and the end that takes events.
-    pub(crate) fn new(folder: &Path, bound: u64) -> (Events, Self) {
+    pub(crate) fn new(folder: &Path, bound: u64, metrics: Metrics) -> (Events, Self) {
         let (events, lines, dropped) = Events::open();
         let files = Files {
             folder: folder.to_owned(),
@@ -65,7 +69,9 @@ impl Writer {
         let writer = Self {
             lines,
             dropped,
+            missing: 0,
             files,
+            metrics,
         };
         (events, writer)
     }
@@ -86,25 +92,30 @@ impl Writer {
             if !some {
                 return;
             }
+            let lines = batch.len() as u64;
             let text = self.text(&mut batch, &router.view());
-            match self.files.append(&text).await {
-                Ok(()) => told = false,
-                Err(_) if told => {}
-                Err(error) => {
+            if let Err(error) = self.files.append(&text).await {
+                self.lose(lines);
+                if !told {
                     let folder = self.files.folder.display();
                     tracing::warn!(%error, %folder, "the event log is not written");
                     told = true;
                 }
+            } else {
+                self.missing = 0;
+                told = false;
             }
         }
     }
 
     /// The batch as text, with what the engines are.
-    fn text(&self, batch: &mut Vec<Line>, view: &View) -> String {
+    fn text(&mut self, batch: &mut Vec<Line>, view: &View) -> String {
         let mut text = String::new();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            batch.insert(0, Line::Dropped { count: dropped });
+        self.lose(dropped);
+        if self.missing > 0 {
+            let count = self.missing;
+            batch.insert(0, Line::Dropped { count });
         }
         for mut line in batch.drain(..) {
             if let Line::Request(request) = &mut line {
@@ -117,6 +128,11 @@ impl Writer {
             }
         }
         text
+    }
+
+    fn lose(&mut self, lines: u64) {
+        self.metrics.events_dropped(lines);
+        self.missing += lines;
     }
 }
 
@@ -200,12 +216,19 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_channel_is_counted_in_the_log() {
         let folder = tempfile::tempdir().unwrap();
-        let (events, writer) = Writer::new(folder.path(), 1000);
+        let metrics = Metrics::new().unwrap();
+        let (events, mut writer) = Writer::new(folder.path(), 1000, metrics.clone());
         for _ in 0..super::super::WAITING + 3 {
             events.put(|| Line::Dropped { count: 0 });
         }
         let text = writer.text(&mut Vec::new(), &View::default());
         assert_eq!(text, "{\"event\":\"dropped\",\"count\":3}\n");
+        // Until it is written it stays missing.
+        assert_eq!(writer.text(&mut Vec::new(), &View::default()), text);
+        writer.missing = 0;
         assert_eq!(writer.text(&mut Vec::new(), &View::default()), "");
+        let counted = "crucible_log_dropped_total{sink=\"events\"} 3\n";
+        let (_, text) = metrics.encode().unwrap();
+        assert!(String::from_utf8(text).unwrap().contains(counted));
     }
 }

@@ -67,6 +67,7 @@ collectors! {
     reloads: IntCounterVec = counter(RELOADS),
     label_overflow: IntCounterVec = counter(LABEL_OVERFLOW),
     tuning_state: GaugeVec = gauge(TUNING_STATE),
+    log_dropped: IntCounterVec = counter(LOG_DROPPED),
     build_info: GaugeVec = gauge(BUILD_INFO),
 }
 

@@ -49,6 +49,8 @@ use crate::error::Kind;
 /// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
 const PAIRED_ENGINES: usize = 4;
 const EMPTY: &[&str] = &[];
+/// The event log among logs that lose lines.
+const EVENTS: &str = "events";
 
 /// All metrics; clones share them.
 #[derive(Clone, Debug)]
@@ -113,6 +115,7 @@ impl Metrics {
             v.reloads.with_label_values(&[outcome.as_str()]);
         }
         v.label_overflow.with_label_values(&["model"]);
+        v.log_dropped.with_label_values(&[EVENTS]);
         for gauge in [
             &v.connections_open,
             &v.connections_limit,
@@ -337,6 +340,14 @@ impl Metrics {
                 .with_label_values(&[engine])
                 .local(),
         )
+    }
+
+    /// Lines of the event log that were lost.
+    pub fn events_dropped(&self, lines: u64) {
+        self.vectors()
+            .log_dropped
+            .with_label_values(&[EVENTS])
+            .inc_by(lines);
     }
 
     /// Bound of client connections.

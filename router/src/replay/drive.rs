@@ -75,27 +75,29 @@ pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Ou
     policy.step(Input::Fleet(machine.facts()), run.base, &mut actions);
     run.perform(Duration::ZERO, &mut actions);
     let mut now = Duration::ZERO;
+    let mut ticked = None;
     loop {
         let event = run.due.peek().map(|Reverse((at, _))| *at);
         let tick = policy
             .next_deadline(run.base + now)
             .map(|at| at.saturating_duration_since(run.base))
+            .map(|at| at.max(now))
+            // A tick that changed nothing is asked for again.
+            .filter(|at| ticked != Some(*at))
             // Idle timers after the last event change nobody's wait.
             .filter(|_| event.is_some() || run.outcome.open() > 0);
         let input = match (event, tick) {
             (None, None) => break,
-            (Some(at), tick) if tick.is_none_or(|tick| at <= tick) => {
-                now = now.max(at);
+            (event, Some(at)) if event.is_none_or(|event| at < event) => {
+                now = at;
+                ticked = tick;
+                Input::Tick
+            }
+            (event, _) => {
+                now = now.max(event.unwrap_or_default());
                 let Some(input) = run.take(now) else { continue };
                 input
             }
-            // A policy whose tick changes nothing asks for the same one again.
-            (None, Some(tick)) if tick <= now => break,
-            (_, Some(tick)) => {
-                now = now.max(tick);
-                Input::Tick
-            }
-            (Some(_), None) => continue,
         };
         policy.step(input, run.base + now, &mut actions);
         run.perform(now, &mut actions);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{Config, Device, EngineKind};
+use crucible_config::checked::{Class, Config, Device, EngineKind, Key, ModelDefaults};
 use url::Url;
 
 use super::trace::Request;
@@ -118,12 +118,10 @@ impl Machine {
             kind: request.kind,
             prompt_tokens: request.prompt_tokens,
             max_tokens: Some(request.output_tokens),
-            key: self
-                .config
-                .keys
-                .iter()
-                .find(|key| key.name == request.client)
-                .cloned(),
+            key: request
+                .client
+                .as_ref()
+                .map(|name| self.key(name, request.class)),
             class: request.class,
             ..Demand::default()
         };
@@ -145,6 +143,21 @@ impl Machine {
                 &candidate,
                 &demand,
             )
+        })
+    }
+
+    /// The key of that name as configured; who had one then had it whatever is configured now.
+    fn key(&self, name: &Arc<str>, class: Class) -> Arc<Key> {
+        let configured = self.config.keys.iter().find(|key| key.name == *name);
+        configured.cloned().unwrap_or_else(|| {
+            Arc::new(Key {
+                name: Arc::clone(name),
+                sha256: [0; 32],
+                rate: None,
+                class,
+                defaults: ModelDefaults::Inherit,
+                context: None,
+            })
         })
     }
 

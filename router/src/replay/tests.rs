@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{Class, Config, Device, EngineKind};
+use crucible_config::checked::{Class, Config, Device, EngineKind, Pool};
 
 use super::{
     Baseline, Engine, Fate, Machine, Model, Order, Outcome, Policy, Request, Trace, fewest_loads,
@@ -12,10 +12,19 @@ use crate::{catalog::ModelKind, scheduler::state::Scheduler};
 
 const S: Duration = Duration::from_secs(1);
 
+fn pool(budget: u64) -> Pool {
+    Pool {
+        memory: None,
+        budget: Some(budget),
+        exclusive: false,
+    }
+}
+
 /// One LM Studio with room for `room` models; a load is 10 s, an unload 1 s, a request 2 s.
 fn machine(room: u32) -> Machine {
     let mut config = Config::builtin();
     config.tuning.lmstudio.max_loaded_models = room;
+    config.pools.insert("gpu".into(), pool(1_000_000_000_000));
     let models = ["a", "b", "c"].map(|name| Model {
         name: Arc::from(name),
         kind: ModelKind::Generation,
@@ -42,7 +51,7 @@ fn machine(room: u32) -> Machine {
 fn trace(models: &str) -> Trace {
     let request = |(at, model): (usize, char)| Request {
         at: S * u32::try_from(at).unwrap(),
-        client: Arc::from("editor"),
+        client: None,
         class: Class::Interactive,
         engine: Arc::from("gpu"),
         model: Arc::from(model.to_string()),
@@ -155,12 +164,10 @@ fn who_waits_too_long_or_stands_too_far_behind_is_refused() {
 #[test]
 fn a_memory_budget_bounds_the_baselines_and_the_fewest_loads() {
     let mut machine = machine(3);
-    let pool = crucible_config::checked::Pool {
-        memory: None,
-        budget: Some(8_000_000_000),
-        exclusive: false,
-    };
-    machine.config.pools.insert("gpu".into(), pool);
+    machine
+        .config
+        .pools
+        .insert("gpu".into(), pool(8_000_000_000));
     let trace = trace("abcabc");
     let strict = simulate(
         &mut Baseline::new(Order::Strict, &machine),

@@ -11,8 +11,8 @@ use crate::catalog::ModelKind;
 pub struct Request {
     /// After the start of the trace.
     pub at: Duration,
-    /// Name of its key, or any other name.
-    pub client: Arc<str>,
+    /// Name of its key; one that is not configured is like a key without settings.
+    pub client: Option<Arc<str>>,
     /// Interactive or background.
     pub class: Class,
     /// Engine.

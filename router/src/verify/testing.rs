@@ -100,6 +100,8 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         active: 0,
         loading: None,
         wedged: false,
+        budget: None,
+        used: 0,
     }
 }
 

@@ -18,8 +18,6 @@ const LOAD_TO_UNLOAD: u32 = 10;
 const UNKNOWN: Duration = Duration::from_secs(5);
 /// nginx's number for a client that left.
 const LEFT: u16 = 499;
-/// Whose key is not known.
-const NOBODY: &str = "-";
 
 /// What the log tells.
 pub(super) struct Learned {
@@ -100,7 +98,7 @@ fn asked(line: &RequestLine, place: &Place, times: &Times, begin: u64) -> Reques
     let held = line.held_ms.map(Duration::from_millis);
     Request {
         at: Duration::from_millis(line.at_ms - begin),
-        client: line.client.clone().unwrap_or_else(|| Arc::from(NOBODY)),
+        client: line.client.clone(),
         class: line.class,
         engine: Arc::clone(&line.engine),
         model: Arc::clone(&line.model),

@@ -1,6 +1,6 @@
 //! The comparison in words, as tables, as JSON.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use crucible_router::replay::{Outcome, Request, Summary};
 use serde_json::{Map, Value, json};
@@ -21,10 +21,15 @@ fn all(_: &Request) -> bool {
     true
 }
 
+/// `-` is whoever had no key.
+fn client(request: &Request) -> &str {
+    request.client.as_deref().unwrap_or("-")
+}
+
 /// Names that requests have, sorted.
-fn names(replayed: &Replayed, of: fn(&Request) -> &Arc<str>) -> BTreeSet<Arc<str>> {
+fn names(replayed: &Replayed, of: fn(&Request) -> &str) -> BTreeSet<&str> {
     let requests = replayed.learned.trace.requests().iter();
-    requests.map(|r| Arc::clone(of(r))).collect()
+    requests.map(of).collect()
 }
 
 /// For people.
@@ -43,9 +48,9 @@ pub(super) fn text(replayed: &Replayed) -> String {
         replayed.fewest_loads
     ));
     parts.push(details(replayed, "model", |r| &r.model));
-    let clients = names(replayed, |r| &r.client);
+    let clients = names(replayed, client);
     if clients.len() > 1 {
-        parts.push(details(replayed, "client", |r| &r.client));
+        parts.push(details(replayed, "client", client));
     }
     if let Some(words) = words(replayed) {
         parts.push(words);
@@ -80,7 +85,7 @@ fn pair(replayed: &Replayed) -> (Option<&Run>, Option<&Run>) {
     }
 }
 
-fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &Arc<str>) -> String {
+fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &str) -> String {
     let mut rows = vec![
         [
             heading, "requests", "loads", "wait p50", "p95", "max", "refused",
@@ -93,7 +98,7 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &Arc<str>) ->
     };
     let trace = &replayed.learned.trace;
     for name in names(replayed, of) {
-        let sum = |run: &Run| run.outcome.summary(trace, |r| *of(r) == name);
+        let sum = |run: &Run| run.outcome.summary(trace, |r| of(r) == name);
         let (before, after) = (sum(old), sum(new));
         let both = |before: String, after: String| {
             if before == after {
@@ -104,8 +109,8 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &Arc<str>) ->
         };
         let time = |of: fn(&Summary) -> Duration| both(s(of(&before)), s(of(&after)));
         let loads = |run: &Run| match heading {
-            "model" => run.outcome.loads_of(&name).to_string(),
-            _ => loads_for(&run.outcome, trace.requests(), &name).to_string(),
+            "model" => run.outcome.loads_of(name).to_string(),
+            _ => loads_for(&run.outcome, trace.requests(), name).to_string(),
         };
         rows.push(vec![
             name.to_string(),
@@ -126,7 +131,7 @@ fn loads_for(outcome: &Outcome, requests: &[Request], client: &str) -> usize {
 
     let own = requests.iter().zip(&outcome.fates);
     own.filter(|(r, fate)| {
-        *r.client == *client && matches!(fate, Fate::Served { loaded: true, .. })
+        self::client(r) == client && matches!(fate, Fate::Served { loaded: true, .. })
     })
     .count()
 }
@@ -179,9 +184,9 @@ pub(super) fn json(replayed: &Replayed) -> Value {
         .iter()
         .map(|run| {
             let mut value = summary(run.outcome.summary(trace, all));
-            let by = |of: fn(&Request) -> &Arc<str>| {
+            let by = |of: fn(&Request) -> &str| {
                 let each = names(replayed, of).into_iter().map(|name| {
-                    let sum = run.outcome.summary(trace, |r| *of(r) == name);
+                    let sum = run.outcome.summary(trace, |r| of(r) == name);
                     (name.to_string(), summary(sum))
                 });
                 Value::Object(each.collect())
@@ -191,10 +196,10 @@ pub(super) fn json(replayed: &Replayed) -> Value {
             value["makespan_s"] = run.outcome.makespan.as_secs_f64().into();
             let mut models = by(|r| &r.model);
             for name in names(replayed, |r| &r.model) {
-                models[&*name]["loads"] = run.outcome.loads_of(&name).into();
+                models[name]["loads"] = run.outcome.loads_of(name).into();
             }
             value["models"] = models;
-            value["clients"] = by(|r| &r.client);
+            value["clients"] = by(client);
             (run.name.to_owned(), value)
         })
         .collect();

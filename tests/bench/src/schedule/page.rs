@@ -95,6 +95,25 @@ fn table(page: &mut String, one: &Compared) {
         one.fewest,
         if mixed { " | |" } else { "" }
     );
+    note(page, one);
+}
+
+/// What a table shows that is easily missed; only where it does.
+fn note(page: &mut String, one: &Compared) {
+    let [ours, collated, strict] =
+        [&one.crucible, &one.collated, &one.strict].map(|outcome| outcome.loads.len());
+    if ours * 2 > strict && collated * 2 < strict {
+        page.push_str(
+            "Here the age ends all overtaking: in a long queue everybody is soon older than \
+             `scheduler.overtake_age`, and from then on the order is that of first come.\n\n",
+        );
+    }
+    if one.crucible == one.collated {
+        page.push_str(
+            "No wait comes near a bound of Crucible's here, so it does exactly what collating \
+             does.\n\n",
+        );
+    }
 }
 
 fn targets(page: &mut String, compared: &[Compared], cost: &Cost) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{Class, Config, Device, EngineKind};
+use crucible_config::checked::{Class, Config, Device, EngineKind, Pool};
 use crucible_router::{
     catalog::ModelKind,
     replay::{Engine, Machine, Model, Request, Trace},
@@ -36,6 +36,13 @@ pub(super) fn machine(room: u32) -> Machine {
     let mut config = Config::builtin();
     config.tuning.lmstudio.max_loaded_models = room;
     config.timeouts.queue = Duration::from_hours(24);
+    // Not what this machine has: the count is the limit.
+    let pool = Pool {
+        memory: None,
+        budget: Some(1_000_000_000_000),
+        exclusive: false,
+    };
+    config.pools.insert("gpu".to_owned(), pool);
     // Room for both permits: what a prompt takes of the context is not compared here.
     config.tuning.lmstudio.context_length = 32_768;
     if let Ok(url) = "http://127.0.0.1:1234".parse() {
@@ -75,7 +82,7 @@ pub(super) fn machine(room: u32) -> Machine {
 pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> Request {
     Request {
         at,
-        client: Arc::from(client),
+        client: Some(Arc::from(client)),
         class,
         engine: Arc::from("gpu"),
         model: Arc::from(model),
