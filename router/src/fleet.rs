@@ -394,7 +394,7 @@ impl Shared {
         let pulse = entry.pulse;
         self.publish(&mut state);
         match pulse.failures() {
-            0 if pulse.health() == Health::Up => POLL_EVERY,
+            0 if pulse.health() == Health::Up => heartbeat(&state.config),
             0 => RETRY_MIN,
             n => RETRY_MIN
                 .saturating_mul(1 << (n - 1).min(5))
@@ -564,6 +564,16 @@ impl Entry {
             polls: self.polls,
             config: Arc::clone(&self.config),
         }
+    }
+}
+
+/// Between polls of an engine that is up: rows 18 and 19, where they ask for more.
+fn heartbeat(config: &Config) -> Duration {
+    let tuning = &config.tuning.lmstudio;
+    if tuning.keep_alive_enabled {
+        POLL_EVERY.min(tuning.keep_alive_interval)
+    } else {
+        POLL_EVERY
     }
 }
 

@@ -8,6 +8,7 @@ mod agree;
 mod engines;
 mod models;
 mod rules;
+mod tunings;
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,8 @@ pub(crate) fn check(
     let keys = access::keys(settings, report);
     let listen = access::listen(settings, &keys, report);
     let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
-    let tuning = tuning(settings, report);
+    let tuning = tuning(settings);
+    tunings::combinations(settings, &tuning, &engines, &pools, report);
     let mut config = Config {
         listen,
         profile,
@@ -217,8 +219,8 @@ fn sampling(settings: &Settings, table: &str) -> Sampling {
     }
 }
 
-fn tuning(settings: &Settings, report: &mut Report) -> Tuning {
-    let tuning = Tuning {
+fn tuning(settings: &Settings) -> Tuning {
+    Tuning {
         lmstudio: lmstudio(settings),
         ollama: ollama(settings),
         environment: TUNINGS
@@ -232,20 +234,7 @@ fn tuning(settings: &Settings, report: &mut Report) -> Tuning {
                 (row.key().to_owned(), value)
             })
             .collect::<IndexMap<_, _>>(),
-    };
-    let value_cache = &tuning.lmstudio.value_cache_quantization;
-    let plain = ["f32", "f16", "bf16"].contains(&value_cache.as_str());
-    if !plain && !tuning.lmstudio.flash_attention {
-        let path = "tuning.lmstudio.value_cache_quantization";
-        report.error(
-            path,
-            &settings.source(path),
-            &format!("{value_cache:?} without flash attention"),
-            "\"f16\", or tuning.lmstudio.flash_attention = true",
-            "a quantized value cache needs flash attention",
-        );
     }
-    tuning
 }
 
 fn lmstudio(settings: &Settings) -> LmstudioTuning {

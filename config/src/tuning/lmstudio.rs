@@ -79,7 +79,7 @@ pub(super) const ROWS: [Row; 20] = [
         short: "LM Studio's own just-in-time loading, a backstop.",
         meaning: "Crucible loads explicitly, with the right context, before it dispatches; the \
                   engine's JIT is only a backstop. The switch is in LM Studio's developer window.",
-        verified: "A served instance that Crucible did not load was loaded by JIT or by hand.",
+        verified: "`GET /v1/models` lists models that are not loaded while it is on.",
         engines: "LM Studio 0.3 and newer",
         ..row(4, "lmstudio.jit_loading", Kind::Boolean, "true")
     },
@@ -101,7 +101,7 @@ pub(super) const ROWS: [Row; 20] = [
         short: "LM Studio's eviction of models that it loaded by JIT.",
         meaning: "Touches only JIT-loaded models. Crucible loads explicitly, so the switch is \
                   harmless; a warning is due only when a served instance is JIT-loaded.",
-        verified: "No served instance is JIT-loaded.",
+        verified: "Not told over HTTP; `doctor` names models that Crucible did not load.",
         engines: "LM Studio 0.3 and newer",
         ..row(6, "lmstudio.auto_evict", Kind::Boolean, "true")
     },

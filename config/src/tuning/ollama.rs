@@ -120,7 +120,7 @@ pub(super) const ROWS: [Row; 11] = [
         short: "Preferred quantization of models.",
         meaning: "Where several quantizations of one model are there, this one is preferred when \
                   the name leaves it open; otherwise a check with a warning.",
-        verified: "`details.quantization_level` in `/api/ps`.",
+        verified: "`details.quantization_level` in `/api/tags`, of what is loaded.",
         ..row(28, "ollama.quantization", Kind::Text, "q4_0")
     },
     Row {
@@ -143,7 +143,8 @@ pub(super) const ROWS: [Row; 11] = [
         mechanism: Mechanism::OllamaOptions,
         short: "Map the model file instead of reading it.",
         meaning: "Sent as `use_mmap`, explicitly: Ollama's own default on a CPU is off.",
-        verified: "The model's blob in `/proc/PID/maps`.",
+        verified: "No `--load-mode none` on the runner's command line, the model's blob in \
+                   `/proc/PID/maps`.",
         ..row(30, "ollama.use_mmap", Kind::Boolean, "true")
     },
     Row {

@@ -18,8 +18,6 @@ const NOBODY: &str =
 const UNLOAD_GRACE: Duration = Duration::from_secs(30);
 /// One frame of an engine's stream is never split.
 const FRAME: u64 = 16 * 1024;
-/// An engine is read this often whatever the heartbeat is.
-const POLL: Duration = crate::fleet::POLL_EVERY;
 
 /// Runs a check with the counters of the instance; without an instance nobody enforces anything.
 fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Finding) -> Finding {
@@ -212,8 +210,8 @@ fn heartbeat(evidence: &Evidence, asked: &str) -> Finding {
         if up.is_empty() {
             return Finding::unknown(asked, "no engine is up that could be read", COUNTERS);
         }
-        // The slower of both, and half of that for polls that waited or that were just missed.
-        let due = counters.uptime.as_secs() / interval.max(POLL).as_secs().max(1) / 2;
+        // Half of what is asked, for polls that waited for an answer.
+        let due = counters.uptime.as_millis() / interval.as_millis().max(1) / 2;
         let polls = |e: &&EngineView| counters.polls.get(&*e.name).copied().unwrap_or_default();
         let told: Vec<String> = up
             .iter()
@@ -227,7 +225,7 @@ fn heartbeat(evidence: &Evidence, asked: &str) -> Finding {
             })
             .collect();
         let found = told.join(", ");
-        match up.iter().find(|e| polls(e) < due) {
+        match up.iter().find(|e| u128::from(polls(e)) < due) {
             None => Finding::right(asked, found, COUNTERS),
             Some(slow) => {
                 let fix = format!("see why {} answers slowly: crucible models", slow.name);

@@ -1,0 +1,182 @@
+//! What single values of the 39 rows cannot tell: combinations, and units that were likely meant
+//! otherwise.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    checked::{Device, Engine, EngineKind, Pool, Tuning},
+    kind::quoted,
+    settings::{Report, Settings},
+};
+
+/// Below this a size of memory is a number without its unit.
+const LEAST_MEMORY: u64 = 1_000_000;
+/// A gap between two tokens longer than this was meant in milliseconds.
+const LONGEST_GAP: Duration = Duration::from_hours(1);
+
+pub(super) fn combinations(
+    settings: &Settings,
+    tuning: &Tuning,
+    engines: &[Engine],
+    pools: &BTreeMap<String, Pool>,
+    report: &mut Report,
+) {
+    let mut say = Say { settings, report };
+    cache(tuning, &mut say);
+    memory(tuning, pools, &mut say);
+    times(tuning, &mut say);
+    batches(tuning, &mut say);
+    ollama(tuning, engines, &mut say);
+}
+
+/// Reports at the place where a value was set.
+struct Say<'a> {
+    settings: &'a Settings,
+    report: &'a mut Report,
+}
+
+// === impl Say ===
+
+impl Say<'_> {
+    fn error(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
+        let source = self.settings.source(path);
+        self.report.error(path, &source, found, expected, hint);
+    }
+
+    fn warn(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
+        let source = self.settings.source(path);
+        self.report.warn(path, &source, found, expected, hint);
+    }
+}
+
+fn cache(tuning: &Tuning, say: &mut Say) {
+    let value_cache = &tuning.lmstudio.value_cache_quantization;
+    let plain = ["f32", "f16", "bf16"].contains(&value_cache.as_str());
+    if !plain && !tuning.lmstudio.flash_attention {
+        say.error(
+            "tuning.lmstudio.value_cache_quantization",
+            &format!("{value_cache:?} without flash attention"),
+            "\"f16\", or tuning.lmstudio.flash_attention = true",
+            "a quantized value cache needs flash attention",
+        );
+    }
+}
+
+fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut Say) {
+    if tuning.lmstudio.gpu_memory_fraction <= 0.0 {
+        say.error(
+            "tuning.lmstudio.gpu_memory_fraction",
+            &format!("no memory for {} models", tuning.lmstudio.max_loaded_models),
+            "a number from 0 to 1, more than 0",
+            "0.8 leaves a fifth to others",
+        );
+    }
+    let limit = (
+        "tuning.ollama.memory_limit".to_owned(),
+        Some(tuning.ollama.memory_limit),
+    );
+    let of_pools = pools.iter().flat_map(|(name, pool)| {
+        [
+            (format!("pool.{name}.memory"), pool.memory),
+            (format!("pool.{name}.budget"), pool.budget),
+        ]
+    });
+    for (path, bytes) in std::iter::once(limit).chain(of_pools) {
+        let Some(bytes) = bytes.filter(|bytes| *bytes < LEAST_MEMORY) else {
+            continue;
+        };
+        say.error(
+            &path,
+            &format!("{bytes} bytes"),
+            "a size of at least 1MB, in which a model fits",
+            &format!("with its unit: \"{bytes}GB\""),
+        );
+    }
+}
+
+fn times(tuning: &Tuning, say: &mut Say) {
+    let gap = tuning.lmstudio.stream_timeout;
+    if gap > LONGEST_GAP {
+        let seconds = gap.as_secs();
+        say.warn(
+            "tuning.lmstudio.stream_timeout",
+            &format!("{seconds} seconds"),
+            "at most an hour between two tokens",
+            &format!("a number without unit is seconds; \"{seconds}ms\" if that was meant"),
+        );
+    }
+    let (interval, ttl) = (
+        tuning.lmstudio.keep_alive_interval,
+        tuning.lmstudio.model_ttl,
+    );
+    if tuning.lmstudio.keep_alive_enabled && interval > ttl {
+        say.warn(
+            "tuning.lmstudio.keep_alive_interval",
+            &format!("{} s", interval.as_secs()),
+            &format!("at most tuning.lmstudio.model_ttl, {} s", ttl.as_secs()),
+            "residents would be read less often than they are unloaded",
+        );
+    }
+}
+
+fn batches(tuning: &Tuning, say: &mut Say) {
+    let l = &tuning.lmstudio;
+    let o = &tuning.ollama;
+    for (path, batch, context, of) in [
+        (
+            "tuning.lmstudio.batch_size",
+            l.batch_size,
+            l.context_length,
+            "tuning.lmstudio.context_length",
+        ),
+        (
+            "tuning.ollama.batch_size",
+            o.batch_size,
+            o.context_size,
+            "tuning.ollama.context_size",
+        ),
+    ] {
+        if u64::from(batch) > context {
+            say.warn(
+                path,
+                &batch.to_string(),
+                &format!("at most {of}, {context}"),
+                "a batch is never longer than the context",
+            );
+        }
+    }
+}
+
+fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
+    if tuning.ollama.use_mlock {
+        say.warn(
+            "tuning.ollama.use_mlock",
+            "true",
+            "false: Ollama has no such option any more",
+            "start Ollama with LLAMA_ARG_LOAD_MODE=mmap+mlock",
+        );
+    }
+    let quantization = tuning.ollama.quantization.to_lowercase();
+    let known = ["q", "iq", "tq", "f16", "fp16", "bf16", "f32", "mxfp"];
+    if !known.iter().any(|start| quantization.starts_with(start)) {
+        say.warn(
+            "tuning.ollama.quantization",
+            &quoted(&tuning.ollama.quantization),
+            "a quantization such as \"q4_0\", \"q4_k_m\" or \"f16\"",
+            "no model will have it",
+        );
+    }
+    let visible = tuning.environment.get("CUDA_VISIBLE_DEVICES");
+    let visible = visible.filter(|devices| !devices.is_empty() && *devices != "-1");
+    let owner = engines
+        .iter()
+        .find(|e| e.device == Device::Gpu && e.kind != EngineKind::Ollama);
+    if let (Some(devices), Some(owner)) = (visible, owner) {
+        say.warn(
+            "tuning.environment.CUDA_VISIBLE_DEVICES",
+            &quoted(devices),
+            &format!("\"\", since engine {:?} owns the GPU", owner.name),
+            "fine where that is another card",
+        );
+    }
+}
