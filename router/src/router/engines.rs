@@ -44,7 +44,6 @@ fn facts(config: &Config, engine: &EngineStatus) -> Facts {
     names.extend(listed.filter(|_| any_pin));
     let local = !engine.pool.contains('@');
     let budget = budget(config, &engine.pool, engine.device, Machine::here(), local);
-    let ttl = config.tuning.lmstudio.model_ttl;
     let limit = match engine.config.kind {
         EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
         _ => config.tuning.lmstudio.max_loaded_models,
@@ -57,7 +56,7 @@ fn facts(config: &Config, engine: &EngineStatus) -> Facts {
         gpu: engine.device != Device::Cpu,
         budget: budget.own,
         parent: budget.parent,
-        ttl: (!ttl.is_zero()).then_some(ttl),
+        ttl: Some(config.tuning.lmstudio.model_ttl),
         models: Arc::clone(&engine.models),
         exclusive: pool.is_some_and(|p| p.exclusive),
         load_control: load_control(engine),
