@@ -245,6 +245,29 @@ mod tests {
         }
     }
 
+    fn pinned(name: &str) -> crucible_config::checked::Model {
+        crucible_config::checked::Model {
+            name: name.to_owned(),
+            engine: None,
+            aliases: Vec::new(),
+            context: Some(16_384),
+            fit: None,
+            pin: true,
+            spill: false,
+            fallback: Vec::new(),
+            defaults: crucible_config::checked::ModelDefaults::Inherit,
+        }
+    }
+
+    fn candidate() -> Candidate {
+        Candidate {
+            engine: "o".into(),
+            model: "qwen2.5:7b".into(),
+            reason: crate::plan::Reason::Exact,
+            predicted_first_token: None,
+        }
+    }
+
     #[test]
     fn an_engine_that_is_only_observed_has_no_load_control() {
         let config = Config::builtin();
@@ -258,23 +281,7 @@ mod tests {
     #[test]
     fn an_arrival_brings_its_models_settings_and_the_need_of_prompt_and_answer() {
         let mut config = Config::builtin();
-        config.models.push(crucible_config::checked::Model {
-            name: "qwen*".into(),
-            engine: None,
-            aliases: Vec::new(),
-            context: Some(16_384),
-            fit: None,
-            pin: true,
-            spill: false,
-            fallback: Vec::new(),
-            defaults: crucible_config::checked::ModelDefaults::Inherit,
-        });
-        let candidate = Candidate {
-            engine: "o".into(),
-            model: "qwen2.5:7b".into(),
-            reason: crate::plan::Reason::Exact,
-            predicted_first_token: None,
-        };
+        config.models.push(pinned("qwen*"));
         let demand = Demand {
             prompt_tokens: 100,
             ..Demand::default()
@@ -282,11 +289,43 @@ mod tests {
         let arrival = arrival(
             &config,
             &status(&config, Manage::Models),
-            &candidate,
+            &candidate(),
             &demand,
         );
         assert_eq!((arrival.base, arrival.need), (16_384, 1124));
         assert_eq!(arrival.tuple.context, Some(16_384));
         assert!(arrival.pinned);
+    }
+
+    #[test]
+    fn facts_carry_the_budget_and_all_pinned_models() {
+        let mut config = Config::builtin();
+        let generation = crate::plan::fixture::generation;
+        let mut engine = status(&config, Manage::Models);
+        engine.models = Arc::new(vec![generation("a"), generation("b")]);
+        config.tuning.ollama.memory_limit = 1_000_000_000;
+        let told = facts(&config, &engine);
+        assert_eq!((told.budget, told.gpu), (Some(1_000_000_000), false));
+        assert_eq!(told.ttl, Some(Duration::from_mins(5)));
+        assert!(told.pinned.is_empty());
+        config.models.push(pinned("b"));
+        assert_eq!(facts(&config, &engine).pinned, [Arc::from("b")]);
+    }
+
+    #[test]
+    fn a_request_is_replaceable_only_where_that_is_switched_on() {
+        let mut config = Config::builtin();
+        let demand = Demand {
+            supersedes: Some(7),
+            class: crucible_config::checked::Class::Background,
+            ..Demand::default()
+        };
+        for (on, expected) in [(false, None), (true, Some(7))] {
+            config.scheduler.supersede = on;
+            let engine = status(&config, Manage::Models);
+            let arrival = arrival(&config, &engine, &candidate(), &demand);
+            assert_eq!(arrival.supersedes, expected);
+            assert_eq!(arrival.class, demand.class);
+        }
     }
 }
