@@ -46,7 +46,6 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
     names.extend(listed.filter(|_| any_pin));
     let local = !engine.pool.contains('@');
     let budget = budget(config, &engine.pool, engine.device, Machine::here(), local);
-    let ttl = config.tuning.lmstudio.model_ttl;
     let limit = match engine.config.kind {
         EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
         _ => config.tuning.lmstudio.max_loaded_models,
@@ -59,7 +58,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
         gpu: engine.device != Device::Cpu,
         budget: budget.own,
         parent: budget.parent,
-        ttl: (!ttl.is_zero()).then_some(ttl),
+        ttl: Some(config.tuning.lmstudio.model_ttl),
         models: Arc::clone(&engine.models),
         exclusive: pool.is_some_and(|p| p.exclusive),
         load_control: load_control(engine),
@@ -268,6 +267,29 @@ mod tests {
         }
     }
 
+    fn pinned(name: &str) -> crucible_config::checked::Model {
+        crucible_config::checked::Model {
+            name: name.to_owned(),
+            engine: None,
+            aliases: Vec::new(),
+            context: Some(16_384),
+            fit: None,
+            pin: true,
+            spill: false,
+            fallback: Vec::new(),
+            defaults: crucible_config::checked::ModelDefaults::Inherit,
+        }
+    }
+
+    fn candidate() -> Candidate {
+        Candidate {
+            engine: "o".into(),
+            model: "qwen2.5:7b".into(),
+            reason: crate::plan::Reason::Exact,
+            predicted_first_token: None,
+        }
+    }
+
     #[test]
     fn an_engine_that_is_only_observed_has_no_load_control() {
         let config = Config::builtin();
@@ -281,23 +303,7 @@ mod tests {
     #[test]
     fn an_arrival_brings_its_models_settings_and_the_need_of_prompt_and_answer() {
         let mut config = Config::builtin();
-        config.models.push(crucible_config::checked::Model {
-            name: "qwen*".into(),
-            engine: None,
-            aliases: Vec::new(),
-            context: Some(16_384),
-            fit: None,
-            pin: true,
-            spill: false,
-            fallback: Vec::new(),
-            defaults: crucible_config::checked::ModelDefaults::Inherit,
-        });
-        let candidate = Candidate {
-            engine: "o".into(),
-            model: "qwen2.5:7b".into(),
-            reason: crate::plan::Reason::Exact,
-            predicted_first_token: None,
-        };
+        config.models.push(pinned("qwen*"));
         let demand = Demand {
             prompt_tokens: 100,
             ..Demand::default()
@@ -306,11 +312,43 @@ mod tests {
             &config,
             &status(&config, Manage::Models),
             &Learned::default(),
-            &candidate,
+            &candidate(),
             &demand,
         );
         assert_eq!((arrival.base, arrival.need), (16_384, 1124));
         assert_eq!(arrival.tuple.context, Some(16_384));
         assert!(arrival.pinned);
+    }
+
+    #[test]
+    fn facts_carry_the_budget_and_all_pinned_models() {
+        let mut config = Config::builtin();
+        let generation = crate::plan::fixture::generation;
+        let mut engine = status(&config, Manage::Models);
+        engine.models = Arc::new(vec![generation("a"), generation("b")]);
+        config.tuning.ollama.memory_limit = 1_000_000_000;
+        let told = facts(&config, &engine);
+        assert_eq!((told.budget, told.gpu), (Some(1_000_000_000), false));
+        assert_eq!(told.ttl, Some(Duration::from_mins(5)));
+        assert!(told.pinned.is_empty());
+        config.models.push(pinned("b"));
+        assert_eq!(facts(&config, &engine).pinned, [Arc::from("b")]);
+    }
+
+    #[test]
+    fn a_request_is_replaceable_only_where_that_is_switched_on() {
+        let mut config = Config::builtin();
+        let demand = Demand {
+            supersedes: Some(7),
+            class: crucible_config::checked::Class::Background,
+            ..Demand::default()
+        };
+        for (on, expected) in [(false, None), (true, Some(7))] {
+            config.scheduler.supersede = on;
+            let engine = status(&config, Manage::Models);
+            let arrival = arrival(&config, &engine, &Learned::default(), &candidate(), &demand);
+            assert_eq!(arrival.supersedes, expected);
+            assert_eq!(arrival.class, demand.class);
+        }
     }
 }

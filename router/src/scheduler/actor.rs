@@ -135,6 +135,8 @@ impl Actor {
 
     fn open(&self, open: &mut Open, mail: Mail) {
         match mail {
+            // Who left while the mailbox was full comes too late for the note of it.
+            Mail::Arrive(_, reply) if reply.is_closed() => {}
             Mail::Arrive(arrival, reply) => {
                 if !open.core.knows(&arrival.engine) {
                     self.observe(open);

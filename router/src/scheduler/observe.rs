@@ -27,7 +27,8 @@ impl EngineState {
                 .find(|info| info.instance == resident.info.instance);
             if let Some(info) = listed {
                 let model = Arc::clone(&resident.info.model);
-                if info.context != resident.info.context && !resident.assumed {
+                let both = info.context.zip(resident.info.context);
+                if both.is_some_and(|(now, before)| now != before) {
                     // Somebody loaded it anew: it is what it is now.
                     resident.tuple = None;
                 }

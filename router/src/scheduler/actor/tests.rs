@@ -215,3 +215,30 @@ async fn a_drain_unloads_ends_loads_and_lets_the_tasks_end() {
     running.tracker.close();
     running.tracker.wait().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_mailbox_makes_senders_wait_and_loads_nothing_for_who_has_left() {
+    let running = Running::start();
+    let now = Instant::now().into_std();
+    // The actor does not run before this test waits for something.
+    let mut left = Vec::new();
+    for ticket in 1.. {
+        let (reply, answer) = oneshot::channel();
+        let mail = Mail::Arrive(arrival(ticket, "e", "m", now), reply);
+        if running.mail.try_send(mail).is_err() {
+            break;
+        }
+        left.push(answer);
+    }
+    assert_eq!(left.len(), 64);
+    for (ticket, answer) in (1..).zip(left) {
+        drop(answer);
+        running.releases.push(Note::Cancelled(ticket));
+    }
+    let patient = running.ask(100, "n").await;
+    running.fake.let_through.notify_one();
+    assert_eq!(&*patient.await.unwrap().unwrap().model, "n");
+    let orders = running.fake.orders.lock().unwrap();
+    let models: Vec<&str> = orders.iter().map(|o| &*o.model).collect();
+    assert_eq!(models, ["n"]);
+}

@@ -69,6 +69,33 @@ fn loads_for_interactive_go_first_until_background_is_old() {
 }
 
 #[test]
+fn room_that_was_made_for_one_is_not_taken_by_another() {
+    let mut bench = Bench::new(vec![Facts {
+        max_loaded: 1,
+        ..facts("e", "cpu")
+    }]);
+    bench.hold(1, "e", "a");
+    let mut night = arrival(2, "e", "b", bench.now);
+    night.class = Class::Background;
+    assert_eq!(unloading(&bench.step(Input::Arrive(night))), ["a"]);
+    bench.arrive(3, "e", "c");
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(loading(&actions), ["b"]);
+
+    // Unless who it was made for has left.
+    let mut bench = Bench::new(vec![Facts {
+        max_loaded: 1,
+        ..facts("e", "cpu")
+    }]);
+    bench.hold(1, "e", "a");
+    bench.arrive(2, "e", "b");
+    bench.step(Input::Cancelled(2));
+    bench.arrive(3, "e", "c");
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(loading(&actions), ["c"]);
+}
+
+#[test]
 fn a_newer_completion_takes_the_place_of_the_one_that_waits() {
     let mut bench = narrow();
     let cursor = |bench: &Bench, ticket, hash| {

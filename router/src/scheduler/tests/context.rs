@@ -1,0 +1,131 @@
+//! How much context a load has, and what fits it.
+
+use super::*;
+
+#[test]
+fn a_load_that_yields_less_context_is_accepted_and_not_repeated() {
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    bench.arrive(1, "e", "m");
+    let mut large = arrival(2, "e", "m", bench.now);
+    large.need = 4000;
+    bench.step(Input::Arrive(large));
+    let actions = bench.loaded("e", "m", 2048);
+    assert_eq!(granted(&actions), [1]);
+    assert!(loading(&actions).is_empty() && unloading(&actions).is_empty());
+    assert!(matches!(
+        refused(&actions)[..],
+        [(
+            2,
+            Refusal::ContextExceeded {
+                needed: 4000,
+                limit: 2048,
+                ..
+            }
+        )]
+    ));
+}
+
+#[test]
+fn a_load_whose_waiters_all_left_keeps_its_tuple() {
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    bench.arrive(1, "e", "m");
+    bench.step(Input::Cancelled(1));
+    bench.loaded("e", "m", 4096);
+    let actions = bench.arrive(2, "e", "m");
+    let [Action::Grant(grant)] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(grant.tuple.context, Some(4096));
+}
+
+#[test]
+fn an_idle_resident_grows_once_in_ten_minutes() {
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    bench.hold(1, "e", "m");
+    let large = |bench: &Bench, ticket, need| {
+        let mut large = arrival(ticket, "e", "m", bench.now);
+        large.need = need;
+        Input::Arrive(large)
+    };
+    let input = large(&bench, 2, 5000);
+    assert_eq!(unloading(&bench.step(input)), ["m"]);
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(evictions(&actions), [EvictionReason::Resize]);
+    assert_eq!(orders(&actions)[0].tuple.context, Some(8192));
+    assert_eq!(granted(&bench.loaded("e", "m", 8192)), [2]);
+    bench.step(Input::Released(2));
+    let input = large(&bench, 3, 9000);
+    assert!(matches!(
+        refused(&bench.step(input))[..],
+        [(
+            3,
+            Refusal::ContextExceeded {
+                needed: 9000,
+                limit: 8192,
+                ..
+            }
+        )]
+    ));
+    bench.now += super::super::fit::GROW_EVERY;
+    let input = large(&bench, 4, 9000);
+    assert_eq!(unloading(&bench.step(input)), ["m"]);
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(orders(&actions)[0].tuple.context, Some(16_384));
+}
+
+#[test]
+fn a_prompt_beyond_every_limit_is_refused_with_both_numbers() {
+    let mut bench = Bench::new(vec![facts("e", "cpu")]);
+    let mut large = arrival(1, "e", "m", bench.now);
+    (large.need, large.fit) = (5000, Fit::Reject);
+    let actions = bench.step(Input::Arrive(large.clone()));
+    assert!(matches!(
+        refused(&actions)[..],
+        [(
+            1,
+            Refusal::ContextExceeded {
+                needed: 5000,
+                limit: 4096,
+                ..
+            }
+        )]
+    ));
+    (large.ticket, large.need, large.fit) = (2, 200_000, Fit::Grow);
+    let actions = bench.step(Input::Arrive(large));
+    assert!(matches!(
+        refused(&actions)[..],
+        [(2, Refusal::ContextExceeded { limit: 131_072, .. })]
+    ));
+}
+
+#[test]
+fn a_second_instance_serves_where_the_first_has_too_little_context() {
+    let mut second = info("m", 16_384);
+    second.instance = "m:2".into();
+    let held = Facts {
+        kind: EngineKind::Lmstudio,
+        residents: vec![info("m", 2048), second],
+        ..facts("e", "gpu")
+    };
+    let mut bench = Bench::new(vec![held]);
+    let mut large = arrival(1, "e", "m", bench.now);
+    large.need = 9000;
+    let actions = bench.step(Input::Arrive(large));
+    let [Action::Grant(grant)] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(&*grant.info.instance, "m:2");
+}
+
+#[test]
+fn a_small_context_halves_the_permits() {
+    let held = Facts {
+        kind: EngineKind::Lmstudio,
+        residents: vec![info("m", 4096)],
+        ..facts("e", "gpu")
+    };
+    let mut bench = Bench::new(vec![held]);
+    assert_eq!(granted(&bench.arrive(1, "e", "m")), [1]);
+    assert!(bench.arrive(2, "e", "m").is_empty());
+    assert_eq!(granted(&bench.step(Input::Released(1))), [2]);
+}
