@@ -305,3 +305,73 @@ fn the_environment_is_rendered_for_an_ollama_only() {
     assert_eq!(code, 2);
     assert!(err.contains("engines of kind ollama are: cpu"), "{err}");
 }
+
+/// An instance before an LM Studio with a loaded model, and its row 16 after `doctor --probe`.
+async fn probed(alias: bool) -> (Both, Value, (i32, String, String)) {
+    let both = Both::with("", |options| options.penalty_alias = alias, |_| {}).await;
+    ready(&both.crucible).await;
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+    let untold = row(&both.crucible, 16).await;
+    assert_eq!(untold["state"], "unverifiable", "{untold}");
+    assert_eq!(untold["advice"], "crucible doctor --probe");
+    // The instance's own file, so that both have one state folder; but where it listens.
+    let text = std::fs::read_to_string(both.crucible.config()).expect("readable");
+    let listen = format!("listen = \"{}\"", both.crucible.addr());
+    let text = text.replace("listen = \"127.0.0.1:0\"", &listen);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("crucible.toml");
+    std::fs::write(&path, text).expect("written");
+    let run = move || {
+        let file = path.display().to_string();
+        Crucible::command(&["doctor", "--probe", "--config", &file], "")
+    };
+    let said = tokio::task::spawn_blocking(run).await.expect("it ran");
+    let told = row(&both.crucible, 16).await;
+    drop(folder);
+    (both, told, said)
+}
+
+#[tokio::test]
+async fn a_penalty_that_rewards_repetition_is_found_and_no_longer_filled_in() {
+    let (both, told, (code, out, err)) = probed(true).await;
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(
+        out.contains("lmstudio.frequency_penalty (row 16) is not in effect"),
+        "{out}"
+    );
+    assert_eq!(told["state"], "not_in_effect", "{told}");
+    assert!(
+        told["evidence"]
+            .as_str()
+            .is_some_and(|e| e.contains("taken for the repeat penalty")),
+        "{told}"
+    );
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    let filled = answer.header("x-crucible-defaults");
+    assert!(!filled.contains("frequency_penalty"), "{filled}");
+    assert!(filled.contains("presence_penalty"), "{filled}");
+    let answer = post(&both.crucible, &body("llama3.2:3b", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+}
+
+#[tokio::test]
+async fn a_penalty_that_is_one_stays() {
+    let (both, told, (code, out, err)) = probed(false).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(told["state"], "in_effect", "{told}");
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+}

@@ -19,9 +19,10 @@ use axum::{
     routing::{get, post},
 };
 use crucible_config::Live;
-use crucible_router::{refusal::Refusal, router::Router};
+use crucible_router::{refusal::Refusal, router::Router, verify::evidence::Probes};
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
@@ -60,6 +61,8 @@ pub struct Shared {
     pub(crate) own_name: OwnName,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) prefills: Prefills,
+    /// What `doctor --probe` found, as it was read last.
+    pub(crate) probes: RwLock<Arc<Probes>>,
 }
 
 // === impl App ===
@@ -84,6 +87,7 @@ impl App {
             own_name: OwnName::read(),
             in_flight: Arc::default(),
             prefills: Prefills::default(),
+            probes: RwLock::default(),
         }))
     }
 }

@@ -70,7 +70,7 @@ enum Command {
     /// List the 39 settings; with their states if an instance is running
     Tunings(Output),
     /// Tell which settings are in effect on the engines, and what to do about the others
-    Doctor(Output),
+    Doctor(doctor::DoctorArgs),
     /// Render the environment of an Ollama process
     Env(env::EnvArgs),
     /// Client keys
@@ -178,7 +178,7 @@ impl Cli {
             Some(Command::Models(output)) => models::run(&common, output.json),
             Some(Command::Explain(args)) => explain::run(&common, &args),
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
-            Some(Command::Doctor(output)) => doctor::run(&common, output.json),
+            Some(Command::Doctor(args)) => doctor::run(&common, &args),
             Some(Command::Env(args)) => env::run(&common, &args),
             Some(Command::Key {
                 command: KeyCommand::New { name },
