@@ -26,7 +26,7 @@ use crate::{
     catalog::ModelKind,
     demand::Demand,
     event::{LoadTrigger, Observer},
-    fleet::{Fleet, FleetView, POLL_BUDGET},
+    fleet::{Fleet, FleetView},
     health::Outcome,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
@@ -53,6 +53,9 @@ pub use waits::Standby;
 
 /// For everything that the end of Crucible does to engines.
 const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
+
+/// For answers of engines that are asked again; with what [`gather`] asks itself, 2 s together.
+const ASK_BUDGET: Duration = Duration::from_millis(1500);
 
 /// Reads the configuration in force.
 pub type Source = Arc<dyn Fn() -> Arc<Config> + Send + Sync>;
@@ -325,7 +328,7 @@ impl Router {
         answer.await.unwrap_or_else(|_| self.view())
     }
 
-    /// Polls every engine now and waits for the answers, at most 2 s.
+    /// Polls every engine now and waits for the answers, at most 1.5 s.
     pub async fn ask_again(&self) {
         let fleet = &self.0.fleet;
         let before = fleet.view();
@@ -342,7 +345,7 @@ impl Router {
         };
         let asking = async { while !newer(&fleet.view()) && changed.changed().await.is_ok() {} };
         // Who does not answer by then shows as it was.
-        let _ = timeout(POLL_BUDGET, asking).await;
+        let _ = timeout(ASK_BUDGET, asking).await;
     }
 
     /// What the settings are checked against, as it is known now. `root` is the root of the file

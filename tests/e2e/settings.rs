@@ -263,45 +263,97 @@ async fn the_doctor_tells_what_is_wrong_with_and_without_an_instance() {
     assert_eq!(both.lmstudio.log().loads.len(), 1);
 }
 
-#[test]
-fn the_environment_is_rendered_for_an_ollama_only() {
+/// An instance before an LM Studio with a loaded model, and its row 16 after `doctor --probe`.
+async fn probed(alias: bool) -> (Both, Value, (i32, String, String)) {
+    let both = Both::with("", |options| options.penalty_alias = alias, |_| {}).await;
+    ready(&both.crucible).await;
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+    let untold = row(&both.crucible, 16).await;
+    assert_eq!(untold["state"], "unverifiable", "{untold}");
+    assert_eq!(untold["advice"], "crucible doctor --probe");
+    // The instance's own file, so that both have one state folder; but where it listens.
+    let text = std::fs::read_to_string(both.crucible.config()).expect("readable");
+    let listen = format!("listen = \"{}\"", both.crucible.addr());
+    let text = text.replace("listen = \"127.0.0.1:0\"", &listen);
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("crucible.toml");
-    let toml = format!(
-        "{}{}[startup]\nwarm = [\"nomic-embed-text\"]\n",
-        engine("gpu", "lmstudio", "http://127.0.0.1:1"),
-        engine("cpu", "ollama", "http://127.0.0.1:2"),
-    );
-    std::fs::write(&path, toml).expect("written");
-    let file = path.display().to_string();
-    let env = |engine: &str, format: &str| {
-        let args = [
-            "env", "--engine", engine, "--format", format, "--config", &file,
-        ];
-        Crucible::command(&args, "")
+    std::fs::write(&path, text).expect("written");
+    let run = move || {
+        let file = path.display().to_string();
+        Crucible::command(&["doctor", "--probe", "--config", &file], "")
     };
-    for (format, line) in [
-        ("systemd", "Environment=\"OLLAMA_MAX_LOADED_MODELS=3\""),
-        ("launchd", "<string>127.0.0.1:2</string>"),
-        ("powershell", "('CUDA_VISIBLE_DEVICES', '-1', 'User')"),
-        ("dotenv", "OLLAMA_NUM_PARALLEL=2"),
-    ] {
-        let (code, out, err) = env("cpu", format);
-        assert_eq!((code, err.as_str()), (0, ""), "{out}");
-        assert!(out.contains(line), "{line}: {out}");
-        for name in ["OLLAMA_NUM_GPU", "OLLAMA_NUM_THREADS"] {
-            let told = out.lines().find(|l| l.contains(name)).expect("a comment");
-            assert!(told.contains("superseded by"), "{told}");
-        }
-        assert!(
-            out.contains("nomic-embed-text counts against memory only"),
-            "{out}"
-        );
-    }
-    let (code, out, err) = env("gpu", "dotenv");
-    assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    assert!(err.contains("it is no Ollama"), "{err}");
-    let (code, _, err) = env("other", "dotenv");
-    assert_eq!(code, 2);
-    assert!(err.contains("engines of kind ollama are: cpu"), "{err}");
+    let said = tokio::task::spawn_blocking(run).await.expect("it ran");
+    let told = row(&both.crucible, 16).await;
+    drop(folder);
+    (both, told, said)
+}
+
+#[tokio::test]
+async fn a_penalty_that_rewards_repetition_is_found_and_no_longer_filled_in() {
+    let (both, told, (code, out, err)) = probed(true).await;
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(
+        out.contains("lmstudio.frequency_penalty (row 16) is not in effect"),
+        "{out}"
+    );
+    assert_eq!(told["state"], "not_in_effect", "{told}");
+    assert!(
+        told["evidence"]
+            .as_str()
+            .is_some_and(|e| e.contains("taken for the repeat penalty")),
+        "{told}"
+    );
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    let filled = answer.header("x-crucible-defaults");
+    assert!(!filled.contains("frequency_penalty"), "{filled}");
+    assert!(filled.contains("presence_penalty"), "{filled}");
+    let answer = post(&both.crucible, &body("llama3.2:3b", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+}
+
+#[tokio::test]
+async fn a_penalty_that_is_one_stays() {
+    let (both, told, (code, out, err)) = probed(false).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(told["state"], "in_effect", "{told}");
+    let answer = post(&both.crucible, &body("qwen", "repeat 1")).await;
+    assert!(
+        answer
+            .header("x-crucible-defaults")
+            .contains("frequency_penalty")
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_does_not_hold_the_answer() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let lmstudio = start(Options::lmstudio(&["qwen=1GB"])).await;
+    let crucible = Crucible::start(&format!(
+        "{}{}",
+        engine("lmstudio", "lmstudio", &lmstudio.url()),
+        engine("ollama", "ollama", &url),
+    ));
+    ready(&crucible).await;
+    let asked = std::time::Instant::now();
+    let told = row(&crucible, 27).await;
+    // 2 s, and as much again for a busy machine.
+    assert!(asked.elapsed().as_secs() < 4, "{:?}", asked.elapsed());
+    assert_eq!(told["state"], "unverifiable", "{told}");
+    assert!(
+        told["evidence"]
+            .as_str()
+            .is_some_and(|e| e.contains("ollama is down")),
+        "{told}"
+    );
 }

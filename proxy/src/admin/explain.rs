@@ -15,6 +15,7 @@ use crucible_config::{
 use crucible_router::{
     predict::{Basis, Part, Prediction},
     router::Router,
+    verify::probe,
 };
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -91,7 +92,10 @@ pub(crate) fn explain(
     let mut context = Value::Null;
     let best = plan.candidates.first();
     if let Some((best, engine)) = best.and_then(|b| Some((b, router.engine_config(&b.engine)?))) {
-        let configured = config.request_defaults(&engine, &best.model, key.map(AsRef::as_ref));
+        let mut configured = config.request_defaults(&engine, &best.model, key.map(AsRef::as_ref));
+        if probe::rewards_repetition(&probe::load(&config.state_dir), &engine.name) {
+            configured.frequency_penalty = None;
+        }
         let filled = gaps(body, &peek, configured, !router.is_mlx(best));
         for (name, value) in filled.named() {
             defaults.insert(name.to_owned(), filled_json(value));

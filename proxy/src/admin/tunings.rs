@@ -1,10 +1,10 @@
 //! `GET /crucible/tunings`: the 39 rows as they are found on the engines at this moment.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use crucible_config::tuning::Report;
-use crucible_router::verify::{self, Remark};
+use crucible_router::verify::{self, Remark, probe};
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -49,14 +49,12 @@ pub(crate) async fn watch(app: App, stop: CancellationToken) {
 /// What is known now; the metric follows.
 async fn look(app: &App) -> Verified {
     let counters = app.metrics.counters();
+    let config = app.config.current();
+    let probes = probe::load(&config.state_dir);
+    *app.probes.write() = Arc::new(probes.clone());
     let evidence = app
         .router
-        .evidence(
-            Path::new("/"),
-            app.config.current(),
-            Some(counters),
-            verify::evidence::Probes::new(),
-        )
+        .evidence(Path::new("/"), config, Some(counters), probes)
         .await;
     let verified = Verified {
         report: verify::verified(&evidence),

@@ -21,9 +21,10 @@ use axum::{
     routing::{get, post},
 };
 use crucible_config::Live;
-use crucible_router::{refusal::Refusal, router::Router};
+use crucible_router::{refusal::Refusal, router::Router, verify::evidence::Probes};
 use http::{HeaderValue, Method};
 use hyper::body::Incoming;
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
@@ -64,6 +65,8 @@ pub struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) prefills: Prefills,
     pub(crate) events: Events,
+    /// What `doctor --probe` found, as it was read last.
+    pub(crate) probes: RwLock<Arc<Probes>>,
 }
 
 // === impl App ===
@@ -90,6 +93,7 @@ impl App {
             in_flight: Arc::default(),
             prefills: Prefills::default(),
             events,
+            probes: RwLock::default(),
         }))
     }
 }

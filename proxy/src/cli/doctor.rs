@@ -2,14 +2,15 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use clap::Args;
 use crucible_config::layers;
-use crucible_router::verify::{self, evidence::Probes};
+use crucible_router::verify::{self, probe};
 use serde_json::Value;
 
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure, Output, ServeArgs,
     models::look,
-    output::{say, table},
+    output::{complain, say, table},
     serve::runtime,
     sources,
     tunings::{ask, tally, text},
@@ -22,20 +23,34 @@ const GROUPS: [(&str, &str); 3] = [
     ("environment", "Environment of Ollama"),
 ];
 
-pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// Let LM Studio generate a few tokens with a loaded model, to see what it makes of penalties
+    #[arg(long)]
+    probe: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
+    let as_json = asked.output.json;
     let args = ServeArgs::default();
     let loaded = layers::load(&sources::sources(common, &args))
         .map_err(|problems| sources::broken(&problems))?;
     let runtime = runtime()?;
+    if asked.probe {
+        runtime.block_on(probe(common))?;
+    }
     let running = runtime.block_on(ask(&loaded.config));
     let from_instance = running.is_some();
     let report = if let Some(report) = running {
         report
     } else {
         let config = sources::load(common, &args)?;
+        let probes = probe::load(&loaded.config.state_dir);
         let verified = runtime.block_on(look(&config, async |router| {
             let evidence = router
-                .evidence(Path::new("/"), config.current(), None, Probes::new())
+                .evidence(Path::new("/"), config.current(), None, probes)
                 .await;
             Verified {
                 report: verify::verified(&evidence),
@@ -55,6 +70,23 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
         1 => Err(Failure::wrong("1 setting is not in effect")),
         n => Err(Failure::wrong(format!("{n} settings are not in effect"))),
     }
+}
+
+/// The instance reads the file at its next look, which is at once.
+async fn probe(common: &Common) -> Result<(), Failure> {
+    let config = sources::load(common, &ServeArgs::default())?;
+    let view = look(&config, async |router| router.view()).await?;
+    let current = config.current();
+    let (probes, skipped) = probe::run(&current, &view).await;
+    for text in skipped {
+        complain(&text);
+    }
+    if probes.is_empty() {
+        return Ok(());
+    }
+    let folder = &current.state_dir;
+    probe::save(folder, &probes)
+        .map_err(|e| Failure::wrong(format!("state_dir {}: {e}", folder.display())))
 }
 
 fn rows(report: &Value) -> &[Value] {

@@ -73,7 +73,7 @@ enum Command {
     /// Tell what the logged requests would have met under other settings; nothing is sent
     Replay(replay::ReplayArgs),
     /// Tell which settings are in effect on the engines, and what to do about the others
-    Doctor(Output),
+    Doctor(doctor::DoctorArgs),
     /// Render the environment of an Ollama process
     Env(env::EnvArgs),
     /// Client keys
@@ -182,7 +182,7 @@ impl Cli {
             Some(Command::Explain(args)) => explain::run(&common, &args),
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
             Some(Command::Replay(args)) => replay::run(&common, &args),
-            Some(Command::Doctor(output)) => doctor::run(&common, output.json),
+            Some(Command::Doctor(args)) => doctor::run(&common, &args),
             Some(Command::Env(args)) => env::run(&common, &args),
             Some(Command::Key {
                 command: KeyCommand::New { name },

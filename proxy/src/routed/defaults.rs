@@ -1,8 +1,12 @@
 //! The tuned defaults, as a layer: fills gaps and says what it filled.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use crucible_config::checked::{Filled, RequestDefaults};
+use crucible_router::verify::probe::rewards_repetition;
 use tower::{Layer, Service};
 
 use super::{Ready, Routed};
@@ -40,11 +44,15 @@ impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGa
     fn call(&mut self, mut routed: Routed) -> S::Future {
         let engine = routed.app.router.engine_config(&routed.candidate.engine);
         if let Some(engine) = engine {
-            let configured = routed.config.request_defaults(
+            let mut configured = routed.config.request_defaults(
                 &engine,
                 &routed.candidate.model,
                 routed.key.as_deref(),
             );
+            let probes = Arc::clone(&routed.app.probes.read());
+            if rewards_repetition(&probes, &engine.name) {
+                configured.frequency_penalty = None;
+            }
             let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
             routed.defaults = gaps(&routed.body, &routed.peek, configured, honours_penalties);
         }

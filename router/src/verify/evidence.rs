@@ -7,6 +7,7 @@ use std::{
 };
 
 use crucible_config::Config;
+use serde::{Deserialize, Serialize};
 
 use crate::view::View;
 
@@ -104,7 +105,7 @@ pub struct Runner {
 }
 
 /// Whether LM Studio treats `frequency_penalty` as an alias of its repeat penalty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PenaltyProbe {
     /// 0.1 made the text repeat itself more.
     pub rewards_repetition: bool,

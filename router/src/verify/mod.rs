@@ -11,6 +11,7 @@ mod lmstudio;
 pub mod machine;
 mod ollama;
 mod policy;
+pub mod probe;
 pub mod process;
 #[cfg(test)]
 mod testing;

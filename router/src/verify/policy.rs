@@ -132,8 +132,13 @@ pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
             Finding::unknown(wanted.to_string(), why, AT).with_fix("crucible doctor --probe")
         }
         Some(probe) if probe.rewards_repetition => {
-            let fix = format!("set `defaults = false` on engine {}", engine.name);
-            Finding::wrong(wanted.to_string(), &probe.words, AT, fix)
+            let found = format!(
+                "{}; it is no longer filled in on {}",
+                probe.words, engine.name
+            );
+            let fix =
+                "set tuning.lmstudio.frequency_penalty = 0.0, which is neutral for every engine";
+            Finding::wrong(wanted.to_string(), found, AT, fix)
         }
         Some(probe) if evidence.counters.is_some() => {
             Finding::right(wanted.to_string(), &probe.words, AT)

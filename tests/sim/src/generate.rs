@@ -20,6 +20,8 @@ pub(crate) struct Ask {
     pub(crate) stops: Vec<String>,
     pub(crate) tools: bool,
     pub(crate) think: bool,
+    /// The text turns in a circle.
+    pub(crate) circles: bool,
     /// `Some` asks for JSON; the value is the schema, or null.
     pub(crate) format: Option<Value>,
 }
@@ -107,7 +109,7 @@ fn words(model: &ModelSpec, ask: &Ask, finish: &mut &'static str) -> Vec<String>
     let mut texts: Vec<String> = Vec::new();
     let mut whole = String::new();
     for n in 0..length {
-        let word = spaced("word", n);
+        let word = spaced("word", if ask.circles { n.min(1) } else { n });
         whole.push_str(&word);
         let stop = ask.stops.iter().filter(|stop| !stop.is_empty());
         if let Some(at) = stop.filter_map(|stop| whole.find(stop.as_str())).min() {

@@ -36,6 +36,10 @@ pub struct ModelSpec {
 
 /// How to start a [`crate::Sim`]. All fields are open; [`Options::new`] has the defaults.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the imitated engines"
+)]
 pub struct Options {
     /// The engine to imitate.
     pub kind: EngineKind,
@@ -66,6 +70,9 @@ pub struct Options {
     pub auto_evict: bool,
     /// LM Studio: idle time after which a model loaded on request goes. Default 60 min.
     pub jit_ttl: Duration,
+    /// LM Studio: takes `frequency_penalty` for its repeat penalty, so that values below 1 reward
+    /// repetition (suspected of 0.4, whose `/v1/responses` echoes it so). Default false.
+    pub penalty_alias: bool,
     /// LM Studio: whether `/api/v1` exists (since 0.4.0). Default true.
     pub v1: bool,
     /// LM Studio, openai: the token that requests must carry.
@@ -112,6 +119,7 @@ impl Options {
             jit: true,
             auto_evict: true,
             jit_ttl: Duration::from_hours(1),
+            penalty_alias: false,
             v1: true,
             token: None,
             max_queue: 512,

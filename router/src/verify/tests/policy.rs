@@ -113,8 +113,8 @@ pub(super) static CASES: &[Case] = &[
     wrong(
         16,
         |e| probe(e, true),
-        "the text repeats itself",
-        "defaults = false",
+        "the text repeats itself with 0.1; it is no longer filled in on lmstudio",
+        "frequency_penalty = 0.0",
     ),
     right(17, NOTHING, InEffect, "asked 0.1 where a request has none"),
     wrong(

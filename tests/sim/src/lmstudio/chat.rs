@@ -179,7 +179,10 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
     match start(core, call, body, chat, &mut ticket).await {
         Ok((instance, held, prefill, load)) => {
             let limit = body.get("max_tokens").and_then(Value::as_u64);
-            let ask = read::ask(body, limit);
+            let mut ask = read::ask(body, limit);
+            let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
+            ask.circles = core.options.penalty_alias
+                && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);
             let flavor = Flavor::LmStudio {
                 gpt_oss: instance.model.is_gpt_oss(),
             };

@@ -241,6 +241,7 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
         stops: read::stops(options.get("stop")),
         tools,
         think: think(body, route, model)?,
+        circles: false,
         format,
     };
     Ok(Order {

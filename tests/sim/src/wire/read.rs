@@ -99,6 +99,7 @@ pub(crate) fn ask(body: &Value, limit: Option<u64>) -> Ask {
             .and_then(Value::as_array)
             .is_some_and(|tools| !tools.is_empty()),
         think: true,
+        circles: false,
         format: response_format(body),
     }
 }

@@ -1,0 +1,214 @@
+//! Whether LM Studio takes `frequency_penalty` for its repeat penalty: two short seeded
+//! generations, and a small file that remembers what came out.
+//!
+//! LM Studio 0.4 echoes its repeat penalty under that name. If it maps the input alike, 0.1
+//! rewards what was already said, and the text turns in a circle at once.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crucible_config::{Config, checked::EngineKind};
+use serde_json::json;
+use tokio::time::timeout;
+use url::Url;
+
+use super::evidence::{PenaltyProbe, Probes};
+use crate::{
+    catalog::ModelKind,
+    engine::{self, Endpoint, EngineError},
+    view::{EngineView, View},
+};
+
+const FILE: &str = "probes.json";
+/// For both generations; the model is loaded already.
+const BUDGET: Duration = Duration::from_mins(2);
+const TOKENS: u32 = 48;
+/// A text with less than this part of the other's variety turns in a circle.
+const CIRCLE: f64 = 0.5;
+/// A shorter text shows nothing, in characters.
+const SHORTEST: usize = 12;
+/// Length of the pieces that are compared, in characters.
+const PIECE: usize = 3;
+
+/// Probes every LM Studio that holds a model that takes penalties; loads nothing. The texts say
+/// why an engine was not probed.
+pub async fn run(config: &Config, view: &View) -> (Probes, Vec<String>) {
+    let mut probes = Probes::new();
+    let mut skipped = Vec::new();
+    for engine in view
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Lmstudio)
+    {
+        let answer = match held(engine) {
+            None => Err("no generation model that takes penalties is loaded".to_owned()),
+            Some(model) => timeout(BUDGET, penalty(config, engine, model))
+                .await
+                .unwrap_or(Err(EngineError::Timeout))
+                .map_err(|e| e.to_string()),
+        };
+        match answer {
+            Ok(probe) => {
+                probes.insert(Arc::clone(&engine.name), probe);
+            }
+            Err(why) => skipped.push(format!("{} was not probed: {why}", engine.name)),
+        }
+    }
+    (probes, skipped)
+}
+
+/// What was found before; nothing where nobody probed or the file cannot be read.
+pub fn load(state_dir: &Path) -> Probes {
+    let text = fs::read_to_string(path(state_dir)).unwrap_or_default();
+    let all: BTreeMap<String, PenaltyProbe> = serde_json::from_str(&text).unwrap_or_default();
+    all.into_iter()
+        .map(|(name, probe)| (Arc::from(name), probe))
+        .collect()
+}
+
+/// Remembers these; engines that were not probed keep what is known of them.
+pub fn save(state_dir: &Path, probes: &Probes) -> io::Result<()> {
+    let mut all = load(state_dir);
+    all.extend(probes.clone());
+    let all: BTreeMap<&str, &PenaltyProbe> = all.iter().map(|(name, p)| (&**name, p)).collect();
+    fs::create_dir_all(state_dir)?;
+    let file = tempfile::NamedTempFile::new_in(state_dir)?;
+    serde_json::to_writer(&file, &all)?;
+    file.persist(path(state_dir))?;
+    Ok(())
+}
+
+/// The engine is known to reward repetition: no frequency penalty is filled in there.
+pub fn rewards_repetition(probes: &Probes, engine: &str) -> bool {
+    probes.get(engine).is_some_and(|p| p.rewards_repetition)
+}
+
+fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+fn held(engine: &EngineView) -> Option<&Arc<str>> {
+    let takes = |model: &str| {
+        let mut models = engine.models.iter();
+        let model = models.find(|m| &*m.id == model);
+        model.is_none_or(|m| m.format.as_deref() != Some("mlx"))
+    };
+    let mut held = engine.residents.iter();
+    held.find(|r| engine.is_up() && r.info.kind == ModelKind::Generation && takes(&r.info.model))
+        .map(|r| &r.info.instance)
+}
+
+async fn penalty(
+    config: &Config,
+    engine: &EngineView,
+    model: &str,
+) -> Result<PenaltyProbe, EngineError> {
+    let unexpected = |e: &dyn std::fmt::Display| EngineError::Unexpected(e.to_string());
+    let client = engine::client(config.timeouts.connect).map_err(|e| unexpected(&e))?;
+    let url = Url::parse(&engine.url).map_err(|e| unexpected(&e))?;
+    let token = config
+        .engine(&engine.name)
+        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
+        .and_then(|name| std::env::var(name).ok());
+    let endpoint = Endpoint::new(client, url, token.as_deref());
+    let plain = generate(&endpoint, model, None).await?;
+    let penalised = generate(&endpoint, model, Some(0.1)).await?;
+    judge(&plain, &penalised)
+        .ok_or_else(|| EngineError::Unexpected("its answers are too short to compare".into()))
+}
+
+async fn generate(
+    endpoint: &Endpoint,
+    model: &str,
+    penalty: Option<f64>,
+) -> Result<String, EngineError> {
+    let mut body = json!({
+        "model": model, "seed": 7, "temperature": 0, "max_tokens": TOKENS, "stream": false,
+        "messages": [{"role": "user", "content": "Name twenty different animals in one line."}],
+    });
+    if let Some(penalty) = penalty {
+        body["frequency_penalty"] = json!(penalty);
+    }
+    let answer = endpoint.post("/v1/chat/completions", &body).await?;
+    let message = &answer["choices"][0]["message"];
+    let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+    Ok(text("content") + &text("reasoning_content"))
+}
+
+/// Compares a text without a penalty with one under 0.1.
+fn judge(plain: &str, penalised: &str) -> Option<PenaltyProbe> {
+    let (before, after) = (variety(plain)?, variety(penalised)?);
+    let rewards_repetition = after < before * CIRCLE;
+    let what = if rewards_repetition {
+        "0.1 makes the text repeat itself: it is taken for the repeat penalty"
+    } else {
+        "0.1 does not make the text repeat itself"
+    };
+    Some(PenaltyProbe {
+        rewards_repetition,
+        words: format!(
+            "{what} ({:.0}% different pieces without it, {:.0}% with it)",
+            before * 100.0,
+            after * 100.0
+        ),
+    })
+}
+
+/// Share of the pieces of a text that are different, 0..=1.
+fn variety(text: &str) -> Option<f64> {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() < SHORTEST {
+        return None;
+    }
+    let pieces: Vec<&[char]> = letters.windows(PIECE).collect();
+    let different: HashSet<&[char]> = pieces.iter().copied().collect();
+    let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    Some(count(different.len()) / count(pieces.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANIMALS: &str = "Ant, bear, cat, dog, eagle, fox, goose, horse, ibis, jackal, koala";
+
+    #[test]
+    fn a_circle_is_told_from_another_choice_of_words() {
+        let circle = judge(
+            ANIMALS,
+            "Ant, bear, bear, bear, bear, bear, bear, bear, bear, bear",
+        );
+        assert!(circle.unwrap().rewards_repetition);
+        let glued = judge(ANIMALS, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        assert!(glued.unwrap().rewards_repetition);
+        let other = judge(
+            ANIMALS,
+            "Lion, tiger, zebra, wolf, otter, seal, whale, crane, duck",
+        );
+        let other = other.unwrap();
+        assert!(!other.rewards_repetition, "{}", other.words);
+        assert_eq!(judge(ANIMALS, "No."), None);
+    }
+
+    #[test]
+    fn what_was_found_is_remembered_engine_by_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        assert!(load(&state).is_empty());
+        let probe = judge(ANIMALS, "aaaaaaaaaaaaaaaaaaaaaa").unwrap();
+        save(&state, &Probes::from([("a".into(), probe.clone())])).unwrap();
+        let fine = judge(ANIMALS, ANIMALS).unwrap();
+        save(&state, &Probes::from([("b".into(), fine)])).unwrap();
+        let all = load(&state);
+        assert_eq!(all["a"], probe);
+        assert!(rewards_repetition(&all, "a") && !rewards_repetition(&all, "b"));
+        assert!(!rewards_repetition(&all, "c"));
+        fs::write(state.join(FILE), "not json").unwrap();
+        assert!(load(&state).is_empty());
+    }
+}
