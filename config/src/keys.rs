@@ -489,13 +489,13 @@ const SCHEDULER: &[Key] = &[
             max: 1_000_000,
         },
         "8",
-        "Requests that may overtake a waiting swap.",
+        "Requests that may overtake a waiting swap between two loads.",
     ),
     key(
         "overtake_age",
         Kind::Duration { min_ms: 0 },
         "20s",
-        "Age of a waiting swap after which nobody overtakes it.",
+        "Age of a waiting swap, from the last load on, after which nobody overtakes it.",
     ),
     key(
         "overflow_after",

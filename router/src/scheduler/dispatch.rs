@@ -119,7 +119,8 @@ impl Scheduler {
     fn overtaking_ends(&self, swap: Swap, now: Instant) -> bool {
         let state = &self.engines[swap.engine];
         let line = &state.lines[swap.line];
-        let waits = |since| now.saturating_duration_since(since);
+        let from = |since: Instant| state.loaded_at.map_or(since, |at| at.max(since));
+        let waits = |since| now.saturating_duration_since(from(since));
         line.overtaken >= state.facts.overtake_count
             || line.since().map(waits) >= Some(state.facts.overtake_age)
     }

@@ -81,6 +81,10 @@ impl Scheduler {
         self.revision += 1;
         let state = &mut self.engines[at];
         state.wedged = false;
+        state.loaded_at = Some(now);
+        for line in &mut state.lines {
+            line.overtaken = 0;
+        }
         for line in state.lines.iter_mut().filter(|l| l.model == order.model) {
             line.loaded_to = line.last();
         }

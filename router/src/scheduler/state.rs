@@ -72,6 +72,9 @@ pub(super) struct EngineState {
     pub(super) wedged: bool,
     /// Polls up to this one may have begun before the last operation ended.
     trust_after: u64,
+    /// When the last load ended: from then on a swap's age counts, else in a long queue every model
+    /// would be swapped out as soon as it is in.
+    pub(super) loaded_at: Option<Instant>,
 }
 
 /// Where a waiter is to be found.
@@ -208,6 +211,7 @@ impl EngineState {
             service: (Duration::ZERO, 0),
             wedged: false,
             trust_after: 0,
+            loaded_at: None,
         }
     }
 

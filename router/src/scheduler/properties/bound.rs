@@ -1,7 +1,7 @@
 //! The bound of a wait, `docs/scheduling.md`: nothing fails, and every load, unload and answer
 //! ends in its time.
 //!
-//! `age + answer + load + (older + 1) x (residents x (answer + unload) + load + answer)`
+//! `answer + load + (older + 1) x (age + residents x (answer + unload) + load + answer)`
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,7 @@ const RESIDENTS: u64 = 6;
 
 /// Seconds that a request may wait that finds `older` ones waiting in its pool.
 const fn bound(older: u64) -> u64 {
-    AGE + ANSWER + LOAD + (older + 1) * (RESIDENTS * (ANSWER + UNLOAD) + LOAD + ANSWER)
+    ANSWER + LOAD + (older + 1) * (AGE + RESIDENTS * (ANSWER + UNLOAD) + LOAD + ANSWER)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -164,6 +164,27 @@ fn a_waiting_swap_is_overtaken_only_so_often() {
 }
 
 #[test]
+fn what_was_just_loaded_serves_all_who_wait_for_it_though_an_older_swap_waits() {
+    let limited = Facts {
+        max_loaded: 1,
+        ..facts("e", "cpu")
+    };
+    let mut bench = Bench::new(vec![limited]);
+    bench.arrive(1, "e", "a");
+    bench.loaded("e", "a", 4096);
+    for (ticket, model) in [(2, "b"), (3, "c"), (4, "b")] {
+        assert!(bench.arrive(ticket, "e", model).is_empty());
+    }
+    // Longer than any swap may be overtaken.
+    bench.now += SECOND * 60;
+    assert_eq!(unloading(&bench.step(Input::Released(1))), ["a"]);
+    bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(granted(&bench.loaded("e", "b", 4096)), [2, 4]);
+    bench.now += SECOND * 60;
+    assert!(bench.arrive(5, "e", "b").is_empty());
+}
+
+#[test]
 fn the_queue_says_what_each_waits_for() {
     let mut bench = Bench::new(vec![Facts {
         max_loaded: 1,
