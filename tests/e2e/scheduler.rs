@@ -217,10 +217,10 @@ async fn fifty_clients_are_served_with_few_loads_and_bounded_waits() {
             .fold(0.0, f64::max)
     };
     let (longest, held) = (of("wait_ms") / 1000.0, of("held_ms") / 1000.0);
-    // Once it is old enough nobody overtakes it: before it go those that came earlier, at most a
-    // queue full, each with a swap of its own, and who is being answered when its turn comes.
+    // Before it go those that came earlier, at most a queue full, each with a swap of its own, a
+    // time of overtaking behind it, and who is being answered when its turn comes.
     let swap = LOAD.as_secs_f64() * 1.5;
-    let bound = AGE.as_secs_f64() + f64::from(QUEUE) * (swap + held);
+    let bound = f64::from(QUEUE) * (AGE.as_secs_f64() + swap + held);
     let first = &told["runs"]["first_come"];
     println!(
         "{} answers, {} refused; {loads} loads (fewest in order of arrival {fewest}, first come \
