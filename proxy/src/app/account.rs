@@ -245,6 +245,9 @@ impl Account {
             .queued_at
             .map_or(Duration::ZERO, |at| record.granted_at.unwrap_or(now) - at);
         let first = record.first_token_at.map(|at| at - exchange.started);
+        // An engine's own count, else events as they came.
+        let counted = record.usage.map(|usage| usage.completion);
+        let tokens = counted.unwrap_or_else(|| u64::from(exchange.tokens()));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -259,7 +262,7 @@ impl Account {
                     first_token_s = first.map(|s| tracing::field::display(Millis(s))),
                     predicted_s = record.predicted.map(|s| tracing::field::display(Millis(s))),
                     total_s = %Millis(total),
-                    tokens = exchange.tokens(),
+                    tokens,
                     "request"
                 )
             };

@@ -13,7 +13,7 @@ use super::{
     output::{complain, say, table},
     serve::runtime,
     sources,
-    tunings::{ask, tally, text},
+    tunings::{ask, shown, tally, text},
 };
 use crate::admin::tunings::Verified;
 
@@ -111,7 +111,7 @@ fn readable(report: &Value, from_instance: bool) -> String {
                 vec![
                     format!("{:>4}", text(&row["number"])),
                     key.to_owned(),
-                    text(&row["value"]),
+                    shown(row),
                     text(&row["state"]).replace('_', " "),
                     reason(row),
                 ]

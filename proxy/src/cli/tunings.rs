@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use crucible_config::{
-    Config, layers,
+    Config,
+    kind::Kind,
+    layers,
     tuning::{self, State},
 };
 use serde_json::Value;
@@ -73,7 +76,7 @@ fn readable(report: &Value) -> String {
         let mut line = vec![
             text(&row["number"]),
             text(&row["id"]),
-            text(&row["value"]),
+            shown(row),
             text(&row["mechanism"]).replace('_', " "),
         ];
         if asked {
@@ -107,6 +110,18 @@ pub(super) fn tally(rows: &[Value]) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// A row's value for people, in the unit of its kind.
+pub(super) fn shown(row: &Value) -> String {
+    let value = &row["value"];
+    let kind = row["id"].as_str().and_then(tuning::row).map(|row| row.kind);
+    match (kind, value.as_u64()) {
+        (Some(Kind::Duration { .. }), Some(seconds)) => format!("{seconds} s"),
+        (Some(Kind::Size { .. }), Some(bytes)) if bytes < 1_000_000 => format!("{bytes} B"),
+        (Some(Kind::Size { .. }), Some(bytes)) => ByteSize::b(bytes).display().si().to_string(),
+        _ => text(value),
+    }
 }
 
 /// A value for people.
