@@ -258,6 +258,10 @@ fn no_answer() -> Error {
 
 /// Not only comments and blank lines.
 fn has_data(event: &[u8]) -> bool {
+    // As nearly every event does.
+    if event.starts_with(b"data") {
+        return true;
+    }
     event
         .split(|b| matches!(b, b'\n' | b'\r'))
         .any(|line| line.starts_with(b"data"))
