@@ -391,6 +391,46 @@ async fn a_reset_connection_ends_with_one_error() {
 }
 
 #[tokio::test]
+async fn streams_that_are_cut_open_the_breaker_and_one_that_ends_closes_it() {
+    let trio = Trio::with(SHORT, |_| {}).await;
+    for model in TRIO {
+        let before = Metrics::of(&trio.crucible).await;
+        let cut = || after_three(FaultKind::Cut).times(4);
+        // Four in a row, an answer, four in a row: it stays closed.
+        for _ in 0..2 {
+            trio.of(model).arm(cut());
+            for _ in 0..4 {
+                let (_, answer) = stream(&trio.crucible, &body(model, "repeat 8")).await;
+                assert_in_band(&answer, "engine_cut", model);
+            }
+            let (_, answer) = stream(&trio.crucible, &body(model, "repeat 8")).await;
+            assert!(answer.done, "{}", answer.text);
+        }
+        // The fifth opens it.
+        trio.of(model).arm(cut().times(5));
+        for _ in 0..5 {
+            let (_, answer) = stream(&trio.crucible, &body(model, "repeat 8")).await;
+            assert_in_band(&answer, "engine_cut", model);
+        }
+        let refused = open(&trio.crucible, &body(model, "repeat 8")).await;
+        assert_refused(&whole(refused).await, 503, "no_engine", model);
+        let mut asked = 16;
+        eventually("a probe ends well", || {
+            asked += 1;
+            async {
+                let response = open(&trio.crucible, &body(model, "repeat 8")).await;
+                if response.status() != 200 {
+                    return None;
+                }
+                Stream::read(response).await.done.then_some(())
+            }
+        })
+        .await;
+        clean(&trio.crucible, &before, asked, model).await;
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_comes_back_is_used_again() {
     let options = |port| {
         let mut options = Options::openai(&["plain=1GB"]);
