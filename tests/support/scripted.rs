@@ -75,7 +75,7 @@ impl Scripted {
                 counter.fetch_add(1, Ordering::SeqCst);
                 let script = Arc::clone(&script);
                 #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
-                tokio::spawn(async move { play(stream, &*script).await });
+                tokio::spawn(async move { Box::pin(play(stream, &*script)).await });
             }
         });
         Self {
@@ -125,7 +125,7 @@ async fn play(mut stream: TcpStream, script: &(impl Fn(&str) -> Script + Sync)) 
 /// Reads one request and gives its path.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
-    let mut buf = [0_u8; 16 * 1024];
+    let mut buf = vec![0_u8; 16 * 1024];
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
