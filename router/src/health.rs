@@ -33,7 +33,9 @@ pub struct Pulse {
 /// How a request to an engine went, as far as the engine is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered (also with an error that is the client's fault).
+    /// Its answer has begun: enough for a probe, but it may still break off.
+    Began,
+    /// It answered to the end (also with an error that is the client's fault).
     Answered,
     /// No connection.
     ConnectFailed,
@@ -129,6 +131,15 @@ impl Breaker {
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Answered => *self = Self::default(),
+            Outcome::Began => {
+                if self.position(now) == Position::HalfOpen {
+                    // The next wait is longer unless an answer comes to its end.
+                    *self = Self {
+                        opened: self.opened,
+                        ..Self::default()
+                    };
+                }
+            }
             Outcome::Abandoned => self.probe = None,
             Outcome::ConnectFailed | Outcome::ServerFailed => {
                 self.failures = self.failures.saturating_add(1);
@@ -221,6 +232,28 @@ mod tests {
         let again = later + OPEN_MIN * 2;
         assert!(breaker.try_pass(again));
         breaker.report(Outcome::Answered, again);
+        assert_eq!(breaker, Breaker::default());
+    }
+
+    #[test]
+    fn answers_that_begin_and_break_off_open_it_again() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..OPEN_AFTER {
+            assert_eq!(breaker.position(now), Position::Closed);
+            breaker.report(Outcome::Began, now);
+            breaker.report(Outcome::ServerFailed, now);
+        }
+        assert_eq!(breaker.position(now), Position::Open);
+        let later = now + OPEN_MIN;
+        assert!(breaker.try_pass(later));
+        breaker.report(Outcome::Began, later);
+        assert_eq!(breaker.position(later), Position::Closed);
+        for _ in 0..OPEN_AFTER {
+            breaker.report(Outcome::ServerFailed, later);
+        }
+        assert_eq!(breaker.opens_in(later), Some(OPEN_MIN * 2));
+        breaker.report(Outcome::Answered, later);
         assert_eq!(breaker, Breaker::default());
     }
 

@@ -57,6 +57,8 @@ pub struct EngineView {
     pub error: Option<String>,
     /// Version, where told.
     pub version: Option<String>,
+    /// What its version is too old for, a sentence each.
+    pub advice: Arc<Vec<String>>,
     /// Whether loads are controlled.
     pub load_control: bool,
     /// Found on a default port, not configured.

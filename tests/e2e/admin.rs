@@ -117,6 +117,32 @@ async fn the_state_has_its_shape_and_follows_a_request() {
     at_rest(&both.crucible).await;
 }
 
+#[tokio::test]
+async fn an_engine_that_is_too_old_is_told_in_the_state_and_on_the_page() {
+    let both = Both::with("", |_| {}, |ollama| "0.5.0".clone_into(&mut ollama.version)).await;
+    ready(&both.crucible).await;
+    let state = get(&both.crucible, "/crucible/state").await.json;
+    let of = |name: &str| {
+        let mut engines = state["engines"].as_array().expect("a list").iter();
+        engines.find(|e| e["name"] == name).expect("an engine")["advice"].clone()
+    };
+    assert_eq!(of("lmstudio"), json!([]));
+    let told = of("ollama");
+    let lines = told.as_array().expect("a list");
+    assert!(!lines.is_empty(), "{state}");
+    for line in lines {
+        let line = line.as_str().expect("a sentence");
+        assert!(line.starts_with("version 0.5.0 is older than "), "{line}");
+    }
+    let page = client()
+        .get(both.crucible.at("/"))
+        .header("accept", "text/html")
+        .send()
+        .await
+        .expect("an answer");
+    assert!(page.text().await.expect("text").contains("e.advice"));
+}
+
 async fn explain(crucible: &Crucible, request: &Value) -> Whole {
     let answer = client()
         .post(crucible.at("/crucible/explain"))

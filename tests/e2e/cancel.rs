@@ -1,12 +1,14 @@
 //! Clients that leave: the engine is told, the permit goes to the next one, and it is counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crucible_sim::{Fault, FaultKind};
+use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
-    chat::{body, open, post},
+    Crucible,
+    chat::{body, get, open, post},
     clean::{Metrics, clean, queued, settled},
-    engines::{Both, TRIO, Trio, asked, client, until},
+    engines::{Both, TRIO, Trio, asked, client, engine, start, until},
+    rest::eventually,
 };
 use futures_util::StreamExt as _;
 
@@ -130,6 +132,64 @@ async fn a_client_that_leaves_the_queue_is_never_sent() {
     );
 }
 
+/// Waits until Crucible says that it loads the model.
+async fn loading(crucible: &Crucible, model: &str) {
+    eventually("the load in the state", || async {
+        let state = get(crucible, "/crucible/state").await.json;
+        let mut pools = state["pools"].as_array()?.iter();
+        let found = pools.any(|pool| pool["loading"]["model"] == model);
+        found.then_some(())
+    })
+    .await;
+}
+
+/// Requests that an engine's permits hold now.
+async fn active(crucible: &Crucible, engine: &str) -> Option<u64> {
+    let state = get(crucible, "/crucible/state").await.json;
+    let mut engines = state["engines"].as_array()?.iter();
+    let found = engines.find(|e| e["name"] == engine)?;
+    found["permits"]["active"].as_u64()
+}
+
+#[tokio::test]
+async fn a_prompt_that_lmstudio_still_reads_keeps_its_permit() {
+    // LM Studio 0.4 finishes a prompt that it has begun, whoever left.
+    let mut options = Options::lmstudio(&["qwen=2GB"]);
+    options.prefill = 1000;
+    let sim = start(options).await;
+    let crucible = Crucible::start(&format!(
+        "{}permits = 1\n",
+        engine("gpu", "lmstudio", &sim.url())
+    ));
+    // Four bytes to a token: two seconds of reading, three times so that it is learned.
+    let long = format!("{} repeat 1", "abc ".repeat(2000));
+    for _ in 0..3 {
+        let answer = post(&crucible, &body("qwen", &long)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let before = Metrics::of(&crucible).await;
+    sim.reset();
+    let gone = spawn!(crucible, "qwen", &long, true);
+    until(&sim, "the request", |log| !log.requests.is_empty()).await;
+    let since = Instant::now();
+    gone.abort();
+    until(&sim, "the disconnect", |log| log.disconnects.len() == 1).await;
+    settled(&crucible, &before, 1).await;
+    assert_eq!(
+        active(&crucible, "gpu").await,
+        Some(1),
+        "the permit is held"
+    );
+    let answer = post(&crucible, &body("qwen", "hi repeat 1")).await;
+    let waited = since.elapsed();
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+    // It came once the engine was free: its two requests never met.
+    assert_eq!(sim.log().peak_in_flight, 1);
+    clean(&crucible, &before, 2, "qwen").await;
+}
+
 #[tokio::test]
 async fn a_load_goes_on_for_those_who_stay() {
     let slow = Duration::from_millis(1500);
@@ -139,7 +199,19 @@ async fn a_load_goes_on_for_those_who_stay() {
         let gone = spawn!(both.crucible, model, "repeat 1", true);
         until(sim, "the load", |log| log.loads.len() == 1).await;
         let stays = spawn!(both.crucible, model, "repeat 2", false);
+        loading(&both.crucible, model).await;
         gone.abort();
+        eventually("it is counted", || async {
+            let left = Metrics::of(&both.crucible).await;
+            let rose = |phase: &str| {
+                let labels = [("phase", phase)];
+                left.sum("crucible_client_disconnects_total", &labels)
+                    - before.sum("crucible_client_disconnects_total", &labels)
+            };
+            assert_eq!(rose("queue"), 0.0, "it left the load");
+            (rose("load") == 1.0).then_some(())
+        })
+        .await;
         let answer = stays.await.expect("a task").expect("an answer");
         assert!(answer.contains("word0 word1"), "{answer}");
         let log = sim.log();

@@ -30,6 +30,8 @@ mod real_settings;
 mod reload;
 mod replay;
 mod residency;
+#[cfg(unix)]
+mod resources;
 mod scheduler;
 mod settings;
 mod shutdown;

@@ -41,6 +41,35 @@ async fn open_streams_finish_and_new_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn while_a_stream_is_finished_new_requests_are_told_to_go() {
+    let mut trio = Trio::with("", |options| options.rate = 20).await;
+    let running = open(&trio.crucible, &body("plain", "repeat 100")).await;
+    trio.crucible.signal("TERM");
+    eventually("it drains", || async {
+        trio.crucible.log().contains("draining").then_some(())
+    })
+    .await;
+    // Connections that come now may ask once.
+    let ready = get(&trio.crucible, "/readyz").await;
+    assert_eq!(ready.status, 503, "{}", ready.text);
+    assert_eq!(ready.json["status"], "not_ready", "{}", ready.text);
+    assert_eq!(ready.json["reason"], "draining", "{}", ready.text);
+    assert_eq!(get(&trio.crucible, "/healthz").await.status, 200);
+    for model in TRIO {
+        let answer = post(&trio.crucible, &body(model, "repeat 1")).await;
+        let told = (answer.status, answer.code());
+        assert_eq!(told, (503, "draining"), "{}", answer.text);
+        let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert_eq!(answer.header("connection"), "close");
+    }
+    let answer = Stream::read(running).await;
+    assert!(answer.done && answer.error().is_none(), "{}", answer.text);
+    assert!(answer.content().ends_with("word99"), "{}", answer.text);
+    assert_eq!(trio.crucible.wait().code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_does_not_finish_in_time_ends_with_an_error() {
     let toml = "[timeouts]\ndrain = \"500ms\"\n";
     let mut trio = Trio::with(toml, |options| options.rate = 20).await;

@@ -16,6 +16,7 @@ pub mod engines;
 pub mod process;
 pub mod raw;
 pub mod rest;
+pub mod scripted;
 pub mod sse;
 pub mod target;
 

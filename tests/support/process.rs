@@ -45,6 +45,25 @@ impl Crucible {
     /// # Panics
     /// If it does not start.
     pub fn start_with(toml: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary::crucible());
+        command.envs(env.iter().copied());
+        Self::spawn(command, toml, args)
+    }
+
+    /// Starts it from a shell that first runs `setup`, and with `redirect` as its redirections.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_in_shell(toml: &str, setup: &str, redirect: &str) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("{setup}\nexec \"$0\" \"$@\" {redirect}"))
+            .arg(binary::crucible());
+        Self::spawn(command, toml, &[])
+    }
+
+    fn spawn(mut command: Command, toml: &str, args: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("crucible.toml");
         let listen = if toml.lines().any(|line| line.starts_with("listen =")) {
@@ -60,13 +79,11 @@ impl Crucible {
         };
         let text = format!("{listen}{state}{toml}\n");
         std::fs::write(&config, text).expect("the configuration is written");
-        let mut command = Command::new(binary::crucible());
         command
             .arg("serve")
             .arg("--config")
             .arg(&config)
             .args(args)
-            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

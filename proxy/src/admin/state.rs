@@ -60,6 +60,7 @@ fn engine(view: &EngineView) -> Value {
         "breaker": breaker_word(view.breaker),
         "error": view.error,
         "version": view.version,
+        "advice": *view.advice,
         "discovered": view.discovered,
         "load_control": view.load_control,
         "wedged": view.wedged,

@@ -215,6 +215,7 @@ impl Account {
         }
         if client_left(record) {
             metrics.client_disconnected(match record.phase {
+                Phase::Queue if self.loads(record) => LeftIn::Load,
                 Phase::Reading | Phase::Queue => LeftIn::Queue,
                 Phase::Prefill => LeftIn::Headers,
                 Phase::Stream => LeftIn::Stream,
@@ -232,6 +233,16 @@ impl Account {
         for name in &record.dropped {
             metrics.param_dropped(engine, DroppedParam::from_name(name));
         }
+    }
+
+    /// Its model is being loaded now.
+    fn loads(&self, record: &Record) -> bool {
+        let view = self.app.router.view();
+        let loading = record
+            .engine
+            .as_deref()
+            .and_then(|engine| view.engine(engine)?.loading.as_ref());
+        loading.is_some_and(|loading| Some(&loading.model) == record.model.as_ref())
     }
 
     fn log(&self, record: &Record, now: Instant) {

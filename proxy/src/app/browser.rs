@@ -1,4 +1,7 @@
 //! CORS for browsers only: what names no `Origin` passes by, headers and cost included.
+//!
+//! A preflight is answered after Host and Origin were judged. Every other answer gets its headers
+//! outside of the judge, so that a page of an allowed origin can read why it was refused.
 
 use std::{
     sync::Arc,
@@ -6,27 +9,45 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use tower::Service;
 use tower_http::cors::{self, CorsLayer};
 
+use super::App;
+use crate::guard;
+
+/// Which requests a layer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `OPTIONS`.
+    Preflights,
+    /// All others that name an allowed origin.
+    Answers,
+}
+
 /// The layer.
 #[derive(Clone)]
-pub(super) struct Browser(Arc<CorsLayer>);
+pub(super) struct Browser {
+    app: App,
+    cors: Arc<CorsLayer>,
+    part: Part,
+}
 
 /// [`Browser`] around the paths, which are always ready.
 #[derive(Clone)]
 pub(super) struct ForBrowsers<S> {
     inner: S,
+    app: App,
     // Shared: the stack is cloned for each request, and a layer's clone copies its header values.
     cors: Arc<CorsLayer>,
+    part: Part,
 }
 
 // === impl Browser ===
 
 impl Browser {
-    pub(super) fn new(cors: CorsLayer) -> Self {
-        Self(Arc::new(cors))
+    pub(super) fn new(app: App, cors: Arc<CorsLayer>, part: Part) -> Self {
+        Self { app, cors, part }
     }
 }
 
@@ -36,12 +57,25 @@ impl<S> tower::Layer<S> for Browser {
     fn layer(&self, inner: S) -> ForBrowsers<S> {
         ForBrowsers {
             inner,
-            cors: Arc::clone(&self.0),
+            app: self.app.clone(),
+            cors: Arc::clone(&self.cors),
+            part: self.part,
         }
     }
 }
 
 // === impl ForBrowsers ===
+
+impl<S> ForBrowsers<S> {
+    /// It names an origin that may read answers.
+    fn allowed(&self, headers: &HeaderMap) -> bool {
+        let config = self.app.config.current();
+        headers
+            .get(header::ORIGIN)
+            .and_then(|origin| origin.to_str().ok())
+            .is_some_and(|origin| guard::origin_allowed(origin, &config.allowed_origins))
+    }
+}
 
 impl<S, B, R> Service<Request<B>> for ForBrowsers<S>
 where
@@ -57,7 +91,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
+        let preflight = request.method() == Method::OPTIONS;
+        let mine = match self.part {
+            Part::Preflights => preflight,
+            Part::Answers => !preflight && self.allowed(request.headers()),
+        };
+        if mine {
             let mut with_cors = tower::Layer::layer(&*self.cors, self.inner.clone());
             Either::Left(with_cors.call(request))
         } else {

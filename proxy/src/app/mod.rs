@@ -22,7 +22,7 @@ use axum::{
 };
 use crucible_config::Live;
 use crucible_router::{refusal::Refusal, router::Router, verify::evidence::Probes};
-use http::{HeaderValue, Method};
+use http::Method;
 use hyper::body::Incoming;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,10 @@ use tower_http::{
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
-use self::exchange::InFlight;
+use self::{
+    browser::{Browser, Part},
+    exchange::InFlight,
+};
 use crate::{
     admin,
     error::{Error, Kind},
@@ -127,6 +130,7 @@ pub(crate) fn metrics_edge(app: &App) -> impl Edge {
 }
 
 fn stack(app: &App, paths: Routes<App>) -> impl Edge {
+    let cors = Arc::new(cors());
     ServiceBuilder::new()
         .map_request(|request: http::Request<Incoming>| request.map(Body::new))
         // First, so that every answer carries an id, also those of the layers below.
@@ -142,13 +146,15 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         .map_request(canonical)
         // Counts and logs what the layers below answer; the one place where metrics are written.
         .layer(account::Layer::new(app.clone()))
+        // An allowed page reads refusals too.
+        .layer(Browser::new(app.clone(), Arc::clone(&cors), Part::Answers))
         // A panic costs one request, and the accounting above still sees a 500.
         .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(respond::panicked))
         // Host, Origin, key and rate, before a byte of the body is read.
         .layer(middleware::from_fn_with_state(app.clone(), judge))
         // After the Origin was judged: preflights of allowed origins are answered here.
-        .layer(browser::Browser::new(cors(app)))
+        .layer(Browser::new(app.clone(), cors, Part::Preflights))
         .service(
             paths
                 .fallback(respond::unknown_path)
@@ -227,17 +233,12 @@ async fn judge(State(app): State<App>, mut request: Request, next: Next) -> Resp
     next.run(request).await
 }
 
-fn cors(app: &App) -> CorsLayer {
-    let app = app.clone();
+fn cors() -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| {
-            let config = app.config.current();
-            origin
-                .to_str()
-                .is_ok_and(|origin| guard::origin_allowed(origin, &config.allowed_origins))
-        }))
+        // Only allowed origins come this far.
+        .allow_origin(AllowOrigin::mirror_request())
         .allow_methods([Method::GET, Method::POST])
-        // SDKs send many of their own; only allowed origins come this far.
+        // SDKs send many of their own.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(respond::EXPOSED)
 }

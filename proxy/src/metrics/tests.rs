@@ -106,6 +106,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         breaker: Breaker::HalfOpen,
         error: None,
         version: Some("0.33".into()),
+        advice: Arc::default(),
         load_control: true,
         discovered: false,
         wedged: false,

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use crucible_config::checked::EngineKind;
-use crucible_router::{health::Outcome, permit::Permit, predict};
+use crucible_router::{health::Outcome, permit::Permit, predict, router::Router};
 use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
 use hyper::body::Incoming;
@@ -58,6 +58,7 @@ struct Held {
 /// Writes what a stream does into the exchange and the metrics.
 struct Account {
     exchange: Arc<Exchange>,
+    router: Router,
     metrics: Metrics,
     engine: Arc<str>,
     clock: StreamClock,
@@ -87,13 +88,13 @@ async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
     let record = Arc::clone(&outgoing.routed.exchange);
     let result = exchange(outgoing).await;
     if let Err(error) = &result {
-        // What failed inside the answer's body is counted there.
-        if record.note(|record| record.error.is_none())
-            && let Some(failure) = error.upstream_failure()
-        {
-            app.metrics.upstream_error(&engine, failure);
+        // What failed inside the answer's body is counted and reported there.
+        if record.note(|record| record.error.is_none()) {
+            if let Some(failure) = error.upstream_failure() {
+                app.metrics.upstream_error(&engine, failure);
+            }
+            app.router.report(&engine, outcome(error.kind));
         }
-        app.router.report(&engine, outcome(error.kind));
     }
     result
 }
@@ -158,7 +159,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
     let response = succeeded(kind, response, sent_at + budget)
         .await
         .inspect_err(|_| held.free())?;
-    app.router.report(&told.engine, Outcome::Answered);
+    app.router.report(&told.engine, Outcome::Began);
     let account = Account::new(&app, &routed.exchange, &told.engine);
     let cap = routed.config.limits.event;
     let parts = |transcode, account: Account, upstream: Incoming, guard: Held| Parts {
@@ -193,6 +194,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
             let whole = collect(response.into_body(), cap, deadline).await?;
             held.free();
             read_whole(kind, &routed.exchange, &whole)?;
+            app.router.report(&told.engine, Outcome::Answered);
             Ok(told.whole(whole))
         }
     }
@@ -277,7 +279,8 @@ fn no_headers(shape: &Shape) -> Error {
 const fn outcome(kind: Kind) -> Outcome {
     match kind {
         Kind::EngineUnreachable => Outcome::ConnectFailed,
-        Kind::EngineError | Kind::EngineCut => Outcome::ServerFailed,
+        Kind::EngineError | Kind::EngineCut | Kind::IdleTimeout => Outcome::ServerFailed,
+        Kind::Draining => Outcome::Abandoned,
         _ => Outcome::Answered,
     }
 }
@@ -318,6 +321,7 @@ impl Account {
     fn new(app: &App, exchange: &Arc<Exchange>, engine: &Arc<str>) -> Self {
         Self {
             exchange: Arc::clone(exchange),
+            router: app.router.clone(),
             metrics: app.metrics.clone(),
             engine: Arc::clone(engine),
             clock: app.metrics.stream_clock(engine),
@@ -355,6 +359,14 @@ impl Watch for Account {
     }
 
     fn ended(&mut self, end: End) {
+        self.router.report(
+            &self.engine,
+            match end {
+                End::Complete => Outcome::Answered,
+                End::Failed(kind) => outcome(kind),
+                End::ClientGone => Outcome::Abandoned,
+            },
+        );
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);
         self.exchange.note(|record| {

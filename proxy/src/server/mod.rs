@@ -16,13 +16,16 @@ use hyper::body::Incoming;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 pub use connection::Peer;
 pub use phase::Phased;
+
+/// Between two log lines about connections that cannot be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Bounds of the client side.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +93,7 @@ impl Listener {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let mut told: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = kill.cancelled() => break,
@@ -98,7 +102,10 @@ impl Listener {
             let (stream, peer, slot) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed");
+                    if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%error, "accept failed");
+                    }
                     // Out of descriptors, most likely: closing connections frees them, not us.
                     sleep(Duration::from_millis(50)).await;
                     continue;

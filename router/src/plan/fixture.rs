@@ -41,6 +41,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         breaker: Breaker::Closed,
         error: None,
         version: None,
+        advice: Arc::default(),
         load_control: true,
         discovered: false,
         wedged: false,

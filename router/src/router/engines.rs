@@ -155,6 +155,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         health: engine.health,
         breaker: engine.breaker,
         error: engine.error.clone(),
+        advice: Arc::clone(&engine.advice),
         version: engine.version.clone(),
         load_control: load_control(engine),
         discovered: engine.discovered,

@@ -90,6 +90,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         breaker: Breaker::Closed,
         error: None,
         version: Some("0.33.0".to_owned()),
+        advice: Arc::default(),
         load_control: true,
         discovered: true,
         models: Arc::default(),

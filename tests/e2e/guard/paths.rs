@@ -1,0 +1,82 @@
+//! What a request may not reach: the management of engines, and servers that its body names.
+
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, post},
+    engines::{Both, start},
+    rest::json_of,
+};
+use reqwest::Method;
+
+use super::{ask, say};
+
+#[tokio::test]
+async fn management_paths_are_closed_in_every_spelling_and_opened_on_purpose() {
+    let both = Both::start().await;
+    for (method, path) in [
+        ("POST", "/api/pull"),
+        ("POST", "//api//pull"),
+        ("POST", "/v1/api/pull"),
+        ("POST", "/v1/v1/api/pull"),
+        ("POST", "/api/%2e%2e/api/pull"),
+        ("POST", "/x/../api/pull"),
+        ("POST", "/api%2Fpull"),
+        ("POST", "/api%2fpull"),
+        ("POST", "/api/%70ull"),
+        ("POST", "/api/pull;a=b"),
+        ("POST", "/API/Pull/"),
+        ("POST", "/api/pull?x=1"),
+        ("DELETE", "/api/delete"),
+        ("POST", "/api/create"),
+        ("HEAD", "/api/blobs/sha256:12"),
+        ("POST", "/api/v1/models/load"),
+        ("POST", "/api/v1/models/unload"),
+        ("POST", "/models/load"),
+        ("GET", "/slots"),
+    ] {
+        let answer = say(
+            &both.crucible,
+            &format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        )
+        .await;
+        assert_eq!(answer.status(), 403, "{method} {path}: {}", answer.text);
+        if method != "HEAD" {
+            let error = &json_of(&answer.text)["error"];
+            assert_eq!(error["code"], "endpoint_closed", "{path}");
+            assert!(
+                error["message"]
+                    .as_str()
+                    .expect("text")
+                    .contains("guard.open = [")
+            );
+        }
+    }
+    let open = Crucible::start("[guard]\nopen = [\"/api/pull\"]");
+    let answer = ask(&open, Method::POST, "/api/pull", &[], "").await;
+    assert_ne!(answer.status, 403, "{}", answer.text);
+    let answer = ask(&open, Method::POST, "/api/push", &[], "").await;
+    assert_eq!(answer.status, 403, "only what was opened is open");
+}
+
+#[tokio::test]
+async fn keys_in_a_body_that_name_servers_go_nowhere() {
+    let canary = start(Options::openai(&["canary"])).await;
+    let both = Both::start().await;
+    let mut request = body("qwen", "repeat 1");
+    for name in [
+        "api_base",
+        "base_url",
+        "api_key",
+        "custom_llm_provider",
+        "extra_headers",
+        "url",
+        "host",
+    ] {
+        request[name] = canary.url().into();
+    }
+    let answer = post(&both.crucible, &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.header("x-crucible-engine"), "lmstudio");
+    assert_eq!(canary.log().connections, 0);
+}

@@ -1,0 +1,198 @@
+//! What the machine runs out of: descriptors, connections, and a disk for the log.
+
+use std::{process::Command, time::Duration};
+
+use crucible_sim::{Options, Sim};
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, post, stream},
+    engines::{client, engine, start},
+    raw::read,
+    rest::{at_rest, eventually, metric, ready, sample},
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+/// Longer than any answer takes.
+const QUIET: Duration = Duration::from_secs(30);
+
+async fn plain() -> Sim {
+    start(Options::lmstudio(&["qwen=1GB"])).await
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_hurts_no_answer() {
+    let sim = plain().await;
+    for redirect in ["2>/dev/full", "2>&-"] {
+        let toml = format!(
+            "{}\n[log]\nlevel = \"debug\"\n",
+            engine("lmstudio", "lmstudio", &sim.url())
+        );
+        let mut crucible = Crucible::start_in_shell(&toml, "", redirect);
+        for _ in 0..20 {
+            let answer = post(&crucible, &body("qwen", "repeat 2")).await;
+            assert_eq!(answer.status, 200, "{redirect}: {}", answer.text);
+            let (_, answer) = stream(&crucible, &body("qwen", "repeat 2")).await;
+            assert!(answer.done, "{redirect}: {}", answer.text);
+            assert_eq!(post(&crucible, &body("nope", "hi")).await.status, 404);
+        }
+        assert!(crucible.log().is_empty(), "{}", crucible.log());
+        at_rest(&crucible).await;
+        crucible.signal("TERM");
+        assert_eq!(crucible.wait().code(), Some(0), "{redirect}");
+    }
+}
+
+/// Open descriptors of the process.
+fn descriptors(crucible: &Crucible) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", crucible.pid()))
+        .expect("the process lives")
+        .count()
+}
+
+fn failures(crucible: &Crucible) -> usize {
+    crucible.log().matches("accept failed").count()
+}
+
+/// Processor time that it has used, in hundredths of a second.
+fn cpu(crucible: &Crucible) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", crucible.pid()))
+        .expect("the process lives");
+    // Counted after the name, which may hold blanks: utime and stime are fields 14 and 15.
+    let (_, rest) = stat.rsplit_once(')').expect("a name");
+    let fields = rest.split_whitespace().skip(11).take(2);
+    fields.map(|n| n.parse::<u64>().expect("a number")).sum()
+}
+
+async fn healthz(addr: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(addr).await.ok()?;
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .ok()?;
+    Some(stream)
+}
+
+#[tokio::test]
+async fn it_runs_out_of_descriptors_and_recovers() {
+    let sim = plain().await;
+    let toml = engine("lmstudio", "lmstudio", &sim.url());
+    let crucible = Crucible::start_in_shell(&toml, "ulimit -n 64", "");
+    ready(&crucible).await;
+    let mut held = Vec::new();
+    // Fewer than the backlog takes (128), more than there are descriptors.
+    for _ in 0..100 {
+        held.push(
+            healthz(crucible.addr())
+                .await
+                .expect("the backlog takes it"),
+        );
+    }
+    eventually("accept fails", || async {
+        crucible.log().contains("accept failed").then_some(())
+    })
+    .await;
+    assert!(descriptors(&crucible) >= 60, "{}", descriptors(&crucible));
+    let (lines, ticks) = (failures(&crucible), cpu(&crucible));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (lines, ticks) = (failures(&crucible) - lines, cpu(&crucible) - ticks);
+    assert!((1..=3).contains(&lines), "{lines} lines in two seconds");
+    assert!(ticks <= 40, "{ticks} hundredths of a second in two seconds");
+    held.clear();
+    let answer = post(&crucible, &body("qwen", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    at_rest(&crucible).await;
+    assert!(!crucible.log().contains("panicked"), "{}", crucible.log());
+}
+
+/// Descriptors that this process may have, after raising its own limit as far as is allowed.
+fn allowed() -> usize {
+    let told = Command::new("sh")
+        .args(["-c", "ulimit -n"])
+        .output()
+        .expect("a shell");
+    let text = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+    text.parse().unwrap_or(usize::MAX)
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_connections_are_bounded_and_hurt_nobody() {
+    // Some of this process's own are taken by the other tests that run beside this one.
+    let idle = (allowed() / 2).clamp(100, 10_000);
+    let sim = plain().await;
+    let crucible = Crucible::start_in_shell(
+        &format!(
+            "metrics_listen = \"127.0.0.1:0\"\n[limits]\nconnections = {}\n{}",
+            idle + 1,
+            engine("lmstudio", "lmstudio", &sim.url())
+        ),
+        "ulimit -n \"$(ulimit -Hn)\"",
+        "",
+    );
+    assert_eq!(post(&crucible, &body("qwen", "repeat 1")).await.status, 200);
+    let mut held = Vec::with_capacity(idle);
+    for _ in 0..idle {
+        let mut stream = healthz(crucible.addr()).await.expect("a connection");
+        let mut answer = [0_u8; 1024];
+        let n = tokio::io::AsyncReadExt::read(&mut stream, &mut answer)
+            .await
+            .expect("an answer");
+        assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+        held.push(stream);
+    }
+    let url = crucible
+        .metrics_url()
+        .expect("a second listener")
+        .to_owned();
+    let scraper = client();
+    let open = || async {
+        let answer = scraper.get(format!("{url}/metrics")).send().await;
+        let text = answer.expect("an answer").text().await.expect("text");
+        sample(&text, "crucible_connections_open")
+    };
+    let want = u64::try_from(idle).expect("a number");
+    // The scraper's own is one more.
+    eventually("all are open", || async {
+        (open().await > want).then_some(())
+    })
+    .await;
+    println!("{idle} idle connections");
+    // A new client takes the last place and is answered.
+    let began = std::time::Instant::now();
+    let last = client();
+    let answer = last
+        .post(crucible.at("/v1/chat/completions"))
+        .json(&body("qwen", "repeat 1"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.text().await.expect("a whole answer");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    // The next one waits in the backlog until a place is free.
+    let mut waiting = healthz(crucible.addr())
+        .await
+        .expect("the backlog takes it");
+    let waits = read(&mut waiting, Duration::from_millis(300)).await;
+    assert!(waits.text.is_empty() && !waits.closed, "{waits:?}");
+    assert_eq!(open().await, want + 2);
+    held.pop();
+    let mut first = [0_u8; 15];
+    tokio::time::timeout(
+        QUIET,
+        tokio::io::AsyncReadExt::read_exact(&mut waiting, &mut first),
+    )
+    .await
+    .expect("it is answered")
+    .expect("bytes");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    drop((held, waiting, last));
+    assert_eq!(get(&crucible, "/healthz").await.status, 200);
+    eventually("all are closed", || async {
+        (metric(&crucible, "crucible_connections_open").await <= 2).then_some(())
+    })
+    .await;
+}
