@@ -18,7 +18,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use url::Url;
 
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
@@ -26,10 +25,15 @@ use crate::{
     engine::{self, Engine, EngineError, Listing},
     environment::{self, Recipe},
     event::{Event, Observer},
-    health::{Breaker, Outcome, Pulse},
-    versions,
+    health::Outcome,
     view::{Breaker as BreakerPosition, Health},
 };
+
+mod devices;
+mod entry;
+
+pub use self::devices::{DeviceClaim, default_pool, resolve_devices};
+use self::entry::Entry;
 
 /// Between polls of an engine that is up.
 pub const POLL_EVERY: Duration = Duration::from_secs(5);
@@ -105,15 +109,6 @@ pub struct EngineStatus {
     pub polls: u64,
 }
 
-/// Configured and seen facts of an engine that decide devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceClaim {
-    /// As configured.
-    pub device: Device,
-    /// It was decided before that it leaves the GPU to another.
-    pub latched: bool,
-}
-
 struct Shared {
     state: Mutex<State>,
     view: ArcSwap<FleetView>,
@@ -138,57 +133,6 @@ struct State {
 struct Search {
     stop: CancellationToken,
     done_once: bool,
-}
-
-struct Entry {
-    handle: Arc<EngineHandle>,
-    config: Arc<checked::Engine>,
-    pulse: Pulse,
-    breaker: Breaker,
-    error: Option<String>,
-    version: Option<String>,
-    advice: Arc<Vec<String>>,
-    load_control: bool,
-    models: Arc<Vec<ModelInfo>>,
-    residents: Arc<Vec<ResidentInfo>>,
-    polls: u64,
-}
-
-/// The device of each engine and whether it is latched now. `Auto` is the GPU until another
-/// engine claims it by `device = "gpu"` (configured, or found); the decision is then kept, because
-/// an engine that changed its mind would load everything again.
-pub fn resolve_devices(claims: &[DeviceClaim]) -> Vec<Device> {
-    claims
-        .iter()
-        .enumerate()
-        .map(|(me, claim)| {
-            let taken = || {
-                claims
-                    .iter()
-                    .enumerate()
-                    .any(|(other, c)| other != me && c.device == Device::Gpu)
-            };
-            match claim.device {
-                Device::Auto if claim.latched || taken() => Device::Cpu,
-                Device::Auto | Device::Gpu => Device::Gpu,
-                Device::Cpu => Device::Cpu,
-            }
-        })
-        .collect()
-}
-
-/// The memory that an engine shares by default: its device on its host.
-pub fn default_pool(device: Device, url: Option<&Url>) -> Arc<str> {
-    let device = if device == Device::Cpu { "cpu" } else { "gpu" };
-    let host = url.and_then(Url::host).filter(|host| match host {
-        url::Host::Domain(name) => *name != "localhost" && !name.ends_with(".localhost"),
-        url::Host::Ipv4(ip) => !ip.is_loopback() && !ip.is_unspecified(),
-        url::Host::Ipv6(ip) => !ip.is_loopback() && !ip.is_unspecified(),
-    });
-    match host {
-        Some(host) => Arc::from(format!("{device}@{host}")),
-        None => Arc::from(device),
-    }
 }
 
 // === impl Fleet ===
@@ -480,93 +424,6 @@ impl Shared {
     }
 }
 
-// === impl Entry ===
-
-impl Entry {
-    fn new(handle: Arc<EngineHandle>, config: checked::Engine) -> Self {
-        Self {
-            handle,
-            config: Arc::new(config),
-            pulse: Pulse::default(),
-            breaker: Breaker::default(),
-            error: None,
-            version: None,
-            advice: Arc::default(),
-            load_control: false,
-            models: Arc::default(),
-            residents: Arc::default(),
-            polls: 0,
-        }
-    }
-
-    fn take(&mut self, result: Result<Listing, EngineError>) {
-        let before = self.pulse.health();
-        self.pulse = self.pulse.polled(result.is_ok());
-        let after = self.pulse.health();
-        self.polls += 1;
-        let engine = &*self.config.name;
-        match result {
-            Ok(listing) => {
-                if self.version != listing.version {
-                    let kind = self.config.kind;
-                    let advice = listing
-                        .version
-                        .as_deref()
-                        .map(|v| versions::advice(kind, v));
-                    self.advice = Arc::new(advice.unwrap_or_default());
-                    for line in &*self.advice {
-                        tracing::warn!(engine, "{line}");
-                    }
-                }
-                self.version = listing.version;
-                self.load_control = listing.load_control;
-                if *self.models != listing.models {
-                    self.models = Arc::new(listing.models);
-                }
-                if *self.residents != listing.residents {
-                    self.residents = Arc::new(listing.residents);
-                }
-                self.error = None;
-            }
-            Err(error) => {
-                self.error = Some(error.to_string());
-                if after == Health::Down && !self.residents.is_empty() {
-                    self.residents = Arc::default();
-                }
-            }
-        }
-        if before != after {
-            let error = self.error.as_deref().unwrap_or_default();
-            tracing::info!(engine, ?before, ?after, error, "health");
-        }
-    }
-
-    fn status(&self, device: Device, now: Instant) -> EngineStatus {
-        let pool = self.config.pool.clone();
-        EngineStatus {
-            device,
-            pool: pool.unwrap_or_else(|| default_pool(device, self.config.url.as_ref())),
-            url: self
-                .handle
-                .control
-                .base_url()
-                .map(plain_url)
-                .unwrap_or_default(),
-            health: self.pulse.health(),
-            breaker: self.breaker.position(now),
-            error: self.error.clone(),
-            version: self.version.clone(),
-            advice: Arc::clone(&self.advice),
-            load_control: self.load_control,
-            discovered: self.handle.discovered,
-            models: Arc::clone(&self.models),
-            residents: Arc::clone(&self.residents),
-            polls: self.polls,
-            config: Arc::clone(&self.config),
-        }
-    }
-}
-
 /// Between polls of an engine that is up: rows 18 and 19, where they ask for more.
 fn heartbeat(config: &Config) -> Duration {
     let tuning = &config.tuning.lmstudio;
@@ -575,14 +432,6 @@ fn heartbeat(config: &Config) -> Duration {
     } else {
         POLL_EVERY
     }
-}
-
-/// Without user name and password.
-fn plain_url(mut url: Url) -> String {
-    // These fail only for addresses that cannot have either.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {

@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use url::{Host, Url};
 
-use super::agree::warn_if_different;
+use super::{
+    address::{api_key_env, engine_url},
+    agree::warn_if_different,
+};
 use crate::{
     checked::{Device, Engine, EngineKind, Manage, Pool},
     kind::{self, Value},
     settings::{Report, Settings},
 };
 
-const KIND_DEFAULT: &str = "default of its kind";
+pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
 /// Default device of a kind.
 pub(crate) const fn device_of(kind: EngineKind) -> Device {
@@ -288,119 +291,6 @@ fn check_manage(
         ),
         _ => {}
     }
-}
-
-fn engine_url(
-    settings: &mut Settings,
-    table: &str,
-    kind: EngineKind,
-    manage: Manage,
-    report: &mut Report,
-) -> Option<Url> {
-    let path = format!("{table}.url");
-    let default = match kind {
-        EngineKind::Lmstudio => Some("http://127.0.0.1:1234"),
-        EngineKind::Ollama => Some("http://127.0.0.1:11434"),
-        EngineKind::Llamacpp => Some("http://127.0.0.1:8080"),
-        EngineKind::Openai => None,
-    };
-    if settings.text(&path).is_none() {
-        if manage == Manage::Spawn || report.has(&path) {
-            return None;
-        }
-        let Some(default) = default else {
-            let source = settings.source(&path);
-            report.error(
-                &path,
-                &source,
-                "no url",
-                "the engine's address",
-                "add url = \"http://...\"",
-            );
-            return None;
-        };
-        settings.fill(&path, Value::Text(default.into()), KIND_DEFAULT);
-    }
-    let source = settings.source(&path);
-    let text = settings.text(&path).unwrap_or_default().to_owned();
-    let expected = "an address such as \"http://127.0.0.1:1234\"";
-    let mut url = match Url::parse(&text) {
-        Ok(url) if url.scheme() == "http" => url,
-        Ok(url) if url.has_host() => {
-            let found = format!("the scheme {:?}", url.scheme());
-            let hint = match url.scheme() {
-                "https" => "engines are reached without TLS; put a local TLS forwarder before it",
-                _ => "",
-            };
-            report.error(&path, &source, &found, "http", hint);
-            return None;
-        }
-        _ => {
-            let found = if text.contains('@') {
-                "a text that is no URL".into()
-            } else {
-                kind::quoted(&text)
-            };
-            let hint = if text.contains("://") {
-                ""
-            } else {
-                "add http:// in front"
-            };
-            report.error(&path, &source, &found, expected, hint);
-            return None;
-        }
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        let hint = "put the token into an environment variable and its name into api_key_env";
-        report.error(
-            &path,
-            &source,
-            "an address with credentials",
-            expected,
-            hint,
-        );
-        return None;
-    }
-    if matches!(url.path(), "/v1" | "/v1/") {
-        let hint = "Crucible adds the paths itself";
-        report.warn(
-            &path,
-            &source,
-            "an address that ends in /v1",
-            "an address without a path",
-            hint,
-        );
-        url.set_path("/");
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        let hint = "Crucible adds the paths itself";
-        report.error(
-            &path,
-            &source,
-            &kind::quoted(&text),
-            "an address without a path",
-            hint,
-        );
-    }
-    Some(url)
-}
-
-fn api_key_env(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
-    let path = format!("{table}.api_key_env");
-    let name = settings.text(&path)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if !name.chars().all(plain) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        // It may be the token itself, so it is not shown.
-        report.error(
-            &path,
-            &settings.source(&path),
-            "something that is not a variable's name",
-            "the name of an environment variable, such as \"LM_API_TOKEN\"",
-            "the token itself does not belong in the file",
-        );
-        return None;
-    }
-    Some(name.to_owned())
 }
 
 fn passthrough(settings: &Settings, table: &str, report: &mut Report) -> Vec<String> {

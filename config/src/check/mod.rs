@@ -4,6 +4,7 @@
 //! that one run finds everything. The result is used only when no error was reported.
 
 mod access;
+mod address;
 mod agree;
 mod engines;
 mod models;

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use crucible_config::checked::Manage;
 use serde_json::json;
+use url::Url;
 
 use super::*;
 use crate::{engine::testing::Fake, event::Silent};
@@ -77,7 +78,7 @@ fn the_pool_is_the_device_on_its_host() {
 #[test]
 fn addresses_are_shown_without_credentials() {
     assert_eq!(
-        plain_url("http://me:secret@h:1/".parse().unwrap()),
+        entry::plain_url("http://me:secret@h:1/".parse().unwrap()),
         "http://h:1"
     );
 }

@@ -1,0 +1,125 @@
+//! What the polls of one engine told.
+
+use std::{sync::Arc, time::Instant};
+
+use crucible_config::checked::{self, Device};
+use url::Url;
+
+use super::{EngineHandle, EngineStatus, default_pool};
+use crate::{
+    catalog::{ModelInfo, ResidentInfo},
+    engine::{EngineError, Listing},
+    health::{Breaker, Pulse},
+    versions,
+    view::Health,
+};
+
+/// An engine with its health.
+pub(super) struct Entry {
+    pub(super) handle: Arc<EngineHandle>,
+    pub(super) config: Arc<checked::Engine>,
+    pub(super) pulse: Pulse,
+    pub(super) breaker: Breaker,
+    pub(super) error: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) advice: Arc<Vec<String>>,
+    pub(super) load_control: bool,
+    pub(super) models: Arc<Vec<ModelInfo>>,
+    pub(super) residents: Arc<Vec<ResidentInfo>>,
+    pub(super) polls: u64,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(super) fn new(handle: Arc<EngineHandle>, config: checked::Engine) -> Self {
+        Self {
+            handle,
+            config: Arc::new(config),
+            pulse: Pulse::default(),
+            breaker: Breaker::default(),
+            error: None,
+            version: None,
+            advice: Arc::default(),
+            load_control: false,
+            models: Arc::default(),
+            residents: Arc::default(),
+            polls: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, result: Result<Listing, EngineError>) {
+        let before = self.pulse.health();
+        self.pulse = self.pulse.polled(result.is_ok());
+        let after = self.pulse.health();
+        self.polls += 1;
+        let engine = &*self.config.name;
+        match result {
+            Ok(listing) => {
+                if self.version != listing.version {
+                    let kind = self.config.kind;
+                    let advice = listing
+                        .version
+                        .as_deref()
+                        .map(|v| versions::advice(kind, v));
+                    self.advice = Arc::new(advice.unwrap_or_default());
+                    for line in &*self.advice {
+                        tracing::warn!(engine, "{line}");
+                    }
+                }
+                self.version = listing.version;
+                self.load_control = listing.load_control;
+                if *self.models != listing.models {
+                    self.models = Arc::new(listing.models);
+                }
+                if *self.residents != listing.residents {
+                    self.residents = Arc::new(listing.residents);
+                }
+                self.error = None;
+            }
+            Err(error) => {
+                self.error = Some(error.to_string());
+                if after == Health::Down && !self.residents.is_empty() {
+                    self.residents = Arc::default();
+                }
+            }
+        }
+        if before != after {
+            let error = self.error.as_deref().unwrap_or_default();
+            tracing::info!(engine, ?before, ?after, error, "health");
+        }
+    }
+
+    pub(super) fn status(&self, device: Device, now: Instant) -> EngineStatus {
+        let pool = self.config.pool.clone();
+        EngineStatus {
+            device,
+            pool: pool.unwrap_or_else(|| default_pool(device, self.config.url.as_ref())),
+            url: self
+                .handle
+                .control
+                .base_url()
+                .map(plain_url)
+                .unwrap_or_default(),
+            health: self.pulse.health(),
+            breaker: self.breaker.position(now),
+            error: self.error.clone(),
+            version: self.version.clone(),
+            advice: Arc::clone(&self.advice),
+            load_control: self.load_control,
+            discovered: self.handle.discovered,
+            models: Arc::clone(&self.models),
+            residents: Arc::clone(&self.residents),
+            polls: self.polls,
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+/// Without user name and password.
+pub(super) fn plain_url(mut url: Url) -> String {
+    // These fail only for addresses that cannot have either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
