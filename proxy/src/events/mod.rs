@@ -39,7 +39,7 @@ pub(crate) const FILE: &str = "events.jsonl";
 pub(crate) const OLDER: &str = "events.1.jsonl";
 
 /// Lines that may wait for the disk.
-const WAITING: usize = 1024;
+const WAITING: usize = 8192;
 
 /// Where events go; cheap to clone.
 #[derive(Clone, Debug, Default)]

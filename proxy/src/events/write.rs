@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use crucible_router::{catalog::ModelKind, router::Router, view::View};
@@ -14,6 +15,7 @@ use tokio::{
     fs::{self, File, OpenOptions},
     io::AsyncWriteExt as _,
     sync::mpsc,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +26,9 @@ use super::{
 use crate::metrics::Metrics;
 
 /// Lines of one write.
-const BATCH: usize = 256;
+const BATCH: usize = 4096;
+/// How long lines are gathered: each write wakes a thread that works on files.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes what comes until it is stopped.
 pub(crate) struct Writer {
@@ -91,6 +95,13 @@ impl Writer {
             };
             if !some {
                 return;
+            }
+            if batch.len() < BATCH && stop.run_until_cancelled(sleep(GATHER)).await.is_some() {
+                while batch.len() < BATCH
+                    && let Ok(line) = self.lines.try_recv()
+                {
+                    batch.push(line);
+                }
             }
             let lines = batch.len() as u64;
             let text = self.text(&mut batch, &router.view());
