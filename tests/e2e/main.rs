@@ -16,6 +16,7 @@ mod client;
 mod commands;
 mod conformance;
 mod dashboards;
+mod fallback;
 mod faults;
 mod guard;
 mod http;
