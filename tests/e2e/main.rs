@@ -17,6 +17,7 @@ mod commands;
 mod conformance;
 mod dashboards;
 mod environment;
+mod fallback;
 mod faults;
 mod guard;
 mod http;

@@ -38,7 +38,7 @@ use crate::{
     dialect::openai::validate_chat,
     error::{Error, Kind},
     guard::Verdict,
-    metrics::{FallbackReason, Outcome},
+    metrics::{FallbackReason, Outcome, UpstreamError},
     relay::late,
     routed::{self, Routed},
 };
@@ -152,7 +152,7 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
     let mut at = 0;
     let mut failed = None;
     while at < candidates.len() {
-        let (used, result) = attempt(&planned, at).await;
+        let (used, result) = attempt(&planned, at, failed).await;
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(_) => Outcome::Error,
@@ -167,7 +167,7 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
             return result;
         };
         let candidate = &candidates[used];
-        failed = Some((candidate, fallback_reason(error.kind)));
+        failed = Some((candidate, fallback_reason(&error)));
         at = used + 1;
         if !error.kind.retryable() || at == candidates.len() || planned.exchange.committed() {
             return Err(error);
@@ -183,13 +183,28 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
     Err(Error::new(Kind::Internal, "the plan is empty"))
 }
 
-/// Tries the candidate at `at`, or the one that takes over from it; gives which it was.
-async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error>) {
+/// Tries the candidate at `at`, or the one that takes over from it; gives which it was. `failed`
+/// was tried before.
+async fn attempt(
+    planned: &Planned,
+    at: usize,
+    failed: Option<(&Candidate, FallbackReason)>,
+) -> (usize, Result<Response, Error>) {
     let candidates = &planned.plan.candidates;
     let candidate = &candidates[at];
     tried(planned, candidate);
     let next = candidates.get(at + 1);
     let spared = next.filter(|_| candidate.reason == Reason::Overload);
+    let note = match (failed, spared) {
+        (Some((before, why)), _) => Some(format!(
+            "instead of {}/{}, which failed ({})",
+            before.engine,
+            before.model,
+            why.as_str()
+        )),
+        (None, Some(busy)) => Some(busy_note(busy)),
+        (None, None) => None,
+    };
     match overflow::seat(planned, at).await {
         Err(error) => (at, Err(error)),
         Ok(Seat { at: used, permit }) if used != at => {
@@ -203,9 +218,10 @@ async fn attempt(planned: &Planned, at: usize) -> (usize, Result<Response, Error
                 candidate.model,
             );
             tried(planned, &instead);
-            (used, send(planned, &instead, Some(candidate), permit).await)
+            let note = Some(busy_note(candidate));
+            (used, send(planned, &instead, note, permit).await)
         }
-        Ok(Seat { permit, .. }) => (at, send(planned, candidate, spared, permit).await),
+        Ok(Seat { permit, .. }) => (at, send(planned, candidate, note, permit).await),
     }
 }
 
@@ -229,15 +245,18 @@ fn tried(planned: &Planned, candidate: &Candidate) {
     });
 }
 
-/// Sends to the holder of the permit; `busy` is whose place it takes.
+fn busy_note(busy: &Candidate) -> String {
+    format!("instead of {}/{}, which is busy", busy.engine, busy.model)
+}
+
+/// Sends to the holder of the permit; `note` says whose place it takes.
 async fn send(
     planned: &Planned,
     candidate: &Candidate,
-    busy: Option<&Candidate>,
+    note: Option<String>,
     permit: Permit,
 ) -> Result<Response, Error> {
     let Planned { app, exchange, .. } = planned;
-    let note = busy.map(|busy| format!("instead of {}/{}, which is busy", busy.engine, busy.model));
     exchange.note(|record| {
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
@@ -282,8 +301,9 @@ fn fell_back(
 }
 
 /// Why the next candidate is tried.
-const fn fallback_reason(kind: Kind) -> FallbackReason {
-    match kind {
+fn fallback_reason(error: &Error) -> FallbackReason {
+    match error.kind {
+        _ if error.upstream_failure() == Some(UpstreamError::Http5xx) => FallbackReason::Http5xx,
         Kind::NoEngine => FallbackReason::BreakerOpen,
         Kind::QueueFull => FallbackReason::QueueFull,
         Kind::QueueTimeout => FallbackReason::Timeout,

@@ -89,8 +89,7 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
 
 /// Edits a request for an engine that speaks OpenAI itself.
 ///
-/// `model` is the engine's name of it; `mlx` models get no penalties filled in (their sampler
-/// refuses them). LM Studio documents `max_tokens` only, so a newer client's
+/// `model` is the engine's name of it. LM Studio documents `max_tokens` only, so a newer client's
 /// `max_completion_tokens` is repeated under that name; an unknown server may choke on
 /// `stream_options` that the client did not send.
 pub fn edit(
@@ -98,16 +97,13 @@ pub fn edit(
     peek: &Peek,
     model: &str,
     defaults: &RequestDefaults,
-    mlx: bool,
     kind: EngineKind,
 ) -> Edited {
     let mut edits = Vec::with_capacity(8);
     edits.push(Edit::Set("model", quoted(model).into()));
     let mut filled = Vec::with_capacity(5);
     for (name, value) in defaults_of(defaults) {
-        let penalty = name.ends_with("_penalty");
         if peek.raw(body, name).is_none()
-            && !(penalty && mlx)
             && let Some(value) = value
         {
             edits.push(Edit::Default(name, number(value).into()));
@@ -242,10 +238,10 @@ mod tests {
         let defaults = RequestDefaults {
             temperature: value(0.3),
             top_p: value(0.8),
-            frequency_penalty: value(0.1),
+            frequency_penalty: None,
             presence_penalty: None,
         };
-        let edited = edit(&body, &peek, "lib/m", &defaults, true, EngineKind::Llamacpp);
+        let edited = edit(&body, &peek, "lib/m", &defaults, EngineKind::Llamacpp);
         assert_eq!(edited.defaults, ["top_p"]);
         assert!(edited.injected_usage);
         assert_eq!(

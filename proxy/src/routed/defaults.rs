@@ -78,3 +78,42 @@ pub(crate) fn gaps(
         presence_penalty: penalty("presence_penalty", configured.presence_penalty),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use crucible_config::checked::From;
+
+    use super::*;
+
+    #[test]
+    fn mlx_gets_no_penalties_and_what_is_sent_is_no_gap() {
+        let body =
+            Bytes::from_static(br#"{"model":"m","messages":[1],"temperature":0,"top_p":null}"#);
+        let peek = Peek::of(&body, 64).unwrap();
+        let value = |value| {
+            Some(Filled {
+                value,
+                from: From::Profile,
+            })
+        };
+        let configured = RequestDefaults {
+            temperature: value(0.3),
+            top_p: value(0.8),
+            frequency_penalty: value(0.1),
+            presence_penalty: value(0.2),
+        };
+        let filled = |honours_penalties| {
+            let gaps = gaps(&body, &peek, configured, honours_penalties);
+            [
+                gaps.temperature,
+                gaps.top_p,
+                gaps.frequency_penalty,
+                gaps.presence_penalty,
+            ]
+            .map(|gap| gap.map(|filled| filled.value))
+        };
+        assert_eq!(filled(true), [None, Some(0.8), Some(0.1), Some(0.2)]);
+        assert_eq!(filled(false), [None, Some(0.8), None, None]);
+    }
+}

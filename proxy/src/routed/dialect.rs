@@ -155,7 +155,6 @@ fn splice(routed: &Routed) -> Spoken {
         &routed.peek,
         &routed.permit.instance,
         &routed.defaults,
-        false,
         routed.permit.kind,
     );
     let shape = if routed.peek.stream {

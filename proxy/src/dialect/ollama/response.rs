@@ -3,20 +3,23 @@
 //! An error line, a line that is no JSON and an end without `done` are errors, never a silent
 //! stop. One `id` and `created` per answer; `model` is the name that the client sent.
 
-use std::{borrow::Cow, collections::VecDeque, mem};
+mod item;
+mod lines;
+mod write;
+
+use std::{collections::VecDeque, mem};
 
 use bytes::Bytes;
-use crucible_config::checked::EngineKind;
-use http::StatusCode;
-use memchr::memchr;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::{
+    item::{Item, Message, cut, with_item},
+    lines::Lines,
+    write::{head, string, usage_json, write_calls},
+};
 use crate::{
-    dialect::engine_error::engine_error,
-    error::{Error, Kind},
-    metrics::UpstreamError,
-    relay::transcode::{Progress, Timing, Transcode, Usage},
+    error::Error,
+    relay::transcode::{Progress, Transcode, Usage},
 };
 
 /// A stream of `/api/chat` as `chat.completion.chunk` events.
@@ -44,60 +47,6 @@ pub struct OllamaAggregate {
     count: usize,
     logprobs: String,
     finish: Option<(String, Usage)>,
-}
-
-#[derive(Debug)]
-struct Lines {
-    partial: Vec<u8>,
-    cap: usize,
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default)]
-    message: Option<Message<'a>>,
-    #[serde(default)]
-    done: bool,
-    #[serde(default)]
-    done_reason: Option<String>,
-    #[serde(default)]
-    prompt_eval_count: Option<u64>,
-    #[serde(default)]
-    prompt_eval_duration: Option<u64>,
-    #[serde(default)]
-    eval_count: Option<u64>,
-    #[serde(default)]
-    eval_duration: Option<u64>,
-    #[serde(borrow, default)]
-    logprobs: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: Cow<'a, str>,
-    #[serde(borrow, default)]
-    thinking: Cow<'a, str>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<Call<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(borrow)]
-    function: Function<'a>,
-}
-
-#[derive(Deserialize)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
 }
 
 // === impl OllamaStream ===
@@ -336,156 +285,7 @@ impl Transcode for OllamaAggregate {
     }
 }
 
-// === impl Lines ===
-
-impl Lines {
-    const fn new(cap: usize) -> Self {
-        Self {
-            partial: Vec::new(),
-            cap,
-        }
-    }
-
-    fn push(
-        &mut self,
-        mut frame: &[u8],
-        mut line: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        while let Some(end) = memchr(b'\n', frame) {
-            self.check(end)?;
-            if self.partial.is_empty() {
-                line(&frame[..end])?;
-            } else {
-                self.partial.extend_from_slice(&frame[..end]);
-                line(&self.partial)?;
-                self.partial.clear();
-            }
-            frame = &frame[end + 1..];
-        }
-        self.check(frame.len())?;
-        self.partial.extend_from_slice(frame);
-        Ok(())
-    }
-
-    fn check(&self, more: usize) -> Result<(), Error> {
-        if self.partial.len() + more > self.cap {
-            return Err(Error::new(
-                Kind::EngineError,
-                format!("a line of the engine is longer than {} bytes", self.cap),
-            )
-            .upstream(UpstreamError::Oversize));
-        }
-        Ok(())
-    }
-}
-
-// === impl Item ===
-
-impl Item<'_> {
-    fn usage(&self) -> Usage {
-        Usage {
-            prompt: self.prompt_eval_count.unwrap_or(0),
-            completion: self.eval_count.unwrap_or(0),
-            cached: None,
-            reasoning: None,
-            timing: Timing::of_ollama(
-                (self.prompt_eval_count, self.prompt_eval_duration),
-                (self.eval_count, self.eval_duration),
-            ),
-        }
-    }
-
-    fn finish_reason(&self, called: bool) -> Result<String, Error> {
-        match self.done_reason.as_deref() {
-            None | Some("" | "stop") if called => Ok("tool_calls".to_owned()),
-            None | Some("") => Ok("stop".to_owned()),
-            Some("load" | "unload") => Err(Error::new(
-                Kind::EngineError,
-                "the engine loaded or unloaded the model instead of answering",
-            )),
-            Some(reason) => Ok(reason.to_owned()),
-        }
-    }
-}
-
-/// Parses one line; a blank one is none, an error line is an error.
-fn with_item(line: &[u8], act: impl FnOnce(&Item<'_>) -> Result<(), Error>) -> Result<(), Error> {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(line);
-    let item: Item<'_> = serde_json::from_str(&text).map_err(|_| {
-        Error::new(
-            Kind::EngineError,
-            "the engine sent a line that is no answer",
-        )
-        .upstream(UpstreamError::BadJson)
-    })?;
-    if item.error.is_some_and(|error| error.get() != "null") {
-        // Ollama 0.33: whatever fails after the first item comes as a line in a 200.
-        return Err(engine_error(
-            EngineKind::Ollama,
-            StatusCode::INTERNAL_SERVER_ERROR,
-            line,
-        ));
-    }
-    act(&item)
-}
-
-/// The error of a stream without a proper end; a tail that is half a line says nothing more.
-fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
-    match result {
-        Err(error) if tail.trim_ascii_end().ends_with(b"}") => error,
-        _ => Error::new(Kind::EngineCut, "the engine's answer ended in the middle"),
-    }
-}
-
-fn head(object: &str, model: &str, created: u64) -> String {
-    format!(
-        r#"{{"id":"chatcmpl-{:032x}","object":"{object}","created":{created},"model":{},"system_fingerprint":"fp_ollama","#,
-        rand::random::<u128>(),
-        serde_json::Value::from(model)
-    )
-}
-
-fn usage_json(usage: Usage) -> String {
-    format!(
-        r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}}}"#,
-        usage.prompt,
-        usage.completion,
-        usage.prompt.saturating_add(usage.completion)
-    )
-}
-
-fn write_calls(out: &mut Vec<u8>, calls: &[Call<'_>], next: &mut usize) {
-    for (at, call) in calls.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(format!(r#"{{"index":{next},"id":"#).as_bytes());
-        *next += 1;
-        match &call.id {
-            Some(id) if !id.is_empty() => string(out, id),
-            _ => string(out, &format!("call_{:016x}", rand::random::<u64>())),
-        }
-        out.extend_from_slice(br#","type":"function","function":{"name":"#);
-        string(out, &call.function.name);
-        out.extend_from_slice(br#","arguments":"#);
-        let raw = call.function.arguments.map_or("{}", RawValue::get);
-        if raw.starts_with('"') {
-            out.extend_from_slice(raw.as_bytes());
-        } else {
-            string(out, raw);
-        }
-        out.extend_from_slice(b"}}");
-    }
-}
-
-/// Appends a JSON string. Writing into memory cannot fail.
-fn string(out: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(out, text);
-}
-
+#[cfg(test)]
+mod goldens;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
+use crucible_config::checked::EngineKind;
+use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::{dialect::engine_error::engine_error, error::Kind};
 
-const CAP: usize = 1 << 20;
+pub(super) const CAP: usize = 1 << 20;
 const TALK: &str = concat!(
     "{\"message\":{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"hm\"},\"done\":false}\n",
     "\r\n",
@@ -12,7 +15,10 @@ const TALK: &str = concat!(
     "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":3,\"eval_count\":4}\n",
 );
 
-fn run<T: Transcode>(mut transcode: T, frames: &[&[u8]]) -> (String, Result<Progress, Error>) {
+pub(super) fn run<T: Transcode>(
+    mut transcode: T,
+    frames: &[&[u8]],
+) -> (String, Result<Progress, Error>) {
     let mut out = VecDeque::new();
     let mut result = Ok(Progress::default());
     for frame in frames {

@@ -1,0 +1,122 @@
+use super::*;
+
+fn translate(request: &Value) -> Result<Translated, Error> {
+    let body = Bytes::from(request.to_string());
+    let peek = Peek::of(&body, 64).unwrap();
+    let tuple = Tuple {
+        context: Some(4096),
+        batch: Some(512),
+        threads: Some(8),
+        gpu_layers: Some(0),
+        mmap: Some(true),
+        flash_attention: None,
+    };
+    to_ollama(&body, &peek, "m:1b", &tuple, &RequestDefaults::default())
+}
+
+#[test]
+fn a_conversation_with_tools_images_and_a_schema() {
+    let translated = translate(&json!({
+        "model": "m", "max_completion_tokens": 9, "stop": "x", "seed": 4, "temperature": 0,
+        "reasoning_effort": "xhigh", "logprobs": true, "top_logprobs": 2,
+        "tool_choice": {"type": "function", "function": {"name": "b"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"z": 1, "a": 2}}},
+        "tools": [{"type": "function", "function": {"name": "a"}}, {"type": "function", "function": {"name": "b"}}],
+        "messages": [
+            {"role": "developer", "content": "d"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "1"}, {"type": "text", "text": "2"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]},
+            {"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "a", "arguments": "{\"z\":1,\"b\":2}"}},
+                {"id": "c2", "type": "function", "function": {"name": "b", "arguments": ""}}]},
+            {"role": "tool", "tool_call_id": "c2", "content": "two"},
+            {"role": "tool", "tool_call_id": "c1", "content": "one"}],
+    }))
+    .unwrap();
+    assert_eq!(
+        std::str::from_utf8(&translated.body).unwrap(),
+        concat!(
+            r#"{"model":"m:1b","messages":[{"role":"system","content":"d"},"#,
+            r#"{"role":"user","content":"1\n\n2","images":["QUJD"]},"#,
+            r#"{"role":"assistant","content":"","thinking":"r","tool_calls":["#,
+            r#"{"id":"c1","function":{"name":"a","arguments":{"z":1,"b":2}}},"#,
+            r#"{"id":"c2","function":{"name":"b","arguments":{}}}]},"#,
+            r#"{"role":"tool","content":"two","tool_name":"b","tool_call_id":"c2"},"#,
+            r#"{"role":"tool","content":"one","tool_name":"a","tool_call_id":"c1"}],"#,
+            r#""stream":true,"shift":false,"truncate":false,"think":"max","#,
+            r#""logprobs":true,"top_logprobs":2,"options":{"num_ctx":4096,"num_batch":512,"#,
+            r#""num_thread":8,"num_gpu":0,"use_mmap":true,"temperature":0,"seed":4,"#,
+            r#""num_predict":9,"stop":["x"]},"format":{"z":1,"a":2},"#,
+            r#""tools":[{"type":"function","function":{"name":"b"}}]}"#,
+        )
+    );
+    assert_eq!(translated.notes.len(), 1);
+}
+
+#[test]
+fn faults_are_named_by_path() {
+    for (extra, param) in [
+        (
+            json!({"messages": [{"role": "user", "content": 3}]}),
+            "messages[0].content",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]}),
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}]}),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "x"}], "stop": [1]}),
+            "stop[0]",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "hot"}),
+            "reasoning_effort",
+        ),
+    ] {
+        assert_eq!(translate(&extra).unwrap_err().param.as_deref(), Some(param));
+    }
+}
+
+#[test]
+fn what_ollama_has_no_place_for_is_named() {
+    let dropped = |extra: &str| {
+        let text = format!(r#"{{"messages":[{{"role":"user","content":"x"}}]{extra}}}"#);
+        let body: Value = serde_json::from_str(&text).unwrap();
+        translate(&body).unwrap().dropped
+    };
+    assert_eq!(dropped(""), [""; 0]);
+    assert_eq!(dropped(r#","logit_bias":{}"#), [""; 0]);
+    assert_eq!(
+        dropped(r#","logit_bias":{"1":2},"parallel_tool_calls":false"#),
+        ["parallel_tool_calls", "logit_bias"]
+    );
+}
+
+#[test]
+fn tool_choice_none_offers_no_tools() {
+    let translated = translate(&json!({"messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "function", "function": {"name": "a"}}], "tool_choice": "none"}))
+    .unwrap();
+    assert!(!translated.has_tools);
+}
+
+#[test]
+fn odd_shapes_are_refused_without_a_panic() {
+    for message in [
+        json!(1),
+        json!({}),
+        json!({"role": 1}),
+        json!({"role": "user"}),
+        json!({"role": "user", "content": [1]}),
+        json!({"role": "assistant", "tool_calls": [1]}),
+        json!({"role": "assistant", "tool_calls": [{"function": "f"}]}),
+    ] {
+        let error = translate(&json!({"messages": [message]})).unwrap_err();
+        assert!(error.param.unwrap().starts_with("messages[0]"));
+    }
+}
