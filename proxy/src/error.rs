@@ -81,6 +81,15 @@ pub struct Error {
     pub engine_status: Option<StatusCode>,
     /// How the engine failed, where the kind alone does not say it.
     pub upstream: Option<UpstreamError>,
+    /// The engine itself found the prompt too long for the context that it is loaded with.
+    pub overflow: Option<Overflow>,
+}
+
+/// A prompt that an engine refused for its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflow {
+    /// Tokens of the prompt as the engine counted them, where it tells.
+    pub counted: Option<u64>,
 }
 
 // === impl Kind ===
@@ -276,6 +285,7 @@ impl Error {
             retry_after: None,
             engine_status: None,
             upstream: None,
+            overflow: None,
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Demand {
     pub kind: ModelKind,
     /// Estimated prompt tokens (bytes of messages and tools / 4).
     pub prompt_tokens: u64,
+    /// Prompt tokens as an engine counted them when it refused the prompt for its length: at least
+    /// so many, whatever is estimated.
+    pub counted: Option<u64>,
     /// `max_tokens` or `max_completion_tokens`.
     pub max_tokens: Option<u64>,
     /// Tools are offered.
@@ -66,6 +69,7 @@ impl Demand {
         let reserve = self
             .max_tokens
             .map_or(UNLIMITED_RESERVE, |max| max.min(LARGEST_RESERVE));
+        let prompt_tokens = prompt_tokens.max(self.counted.unwrap_or(0));
         prompt_tokens.saturating_add(reserve)
     }
 }

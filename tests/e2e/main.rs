@@ -19,6 +19,7 @@ mod dashboards;
 mod environment;
 mod fallback;
 mod faults;
+mod growth;
 mod guard;
 mod http;
 mod names;

@@ -36,7 +36,7 @@ use crate::{
     },
     demand,
     dialect::openai::validate_chat,
-    error::{Error, Kind},
+    error::{Error, Kind, Overflow},
     guard::Verdict,
     metrics::{FallbackReason, Outcome, UpstreamError},
     relay::late,
@@ -147,7 +147,7 @@ async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error>
 }
 
 /// The candidates in order, the next one only while nothing was sent to the client.
-async fn attempts(planned: Planned) -> Result<Response, Error> {
+async fn attempts(mut planned: Planned) -> Result<Response, Error> {
     let candidates = &planned.plan.candidates;
     let mut at = 0;
     let mut failed = None;
@@ -167,6 +167,22 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
             return result;
         };
         let candidate = &candidates[used];
+        // Once: what is refused again does not fit.
+        if planned.demand.counted.is_none()
+            && let Some(overflow) = error.overflow
+        {
+            let counted = prompt_of(&planned, overflow);
+            tracing::info!(
+                id = %planned.exchange.id,
+                engine = %candidate.engine,
+                model = %candidate.model,
+                counted,
+                "the prompt is longer than estimated, more context is asked for"
+            );
+            planned.demand.counted = Some(counted);
+            at = used;
+            continue;
+        }
         failed = Some((candidate, fallback_reason(&error)));
         at = used + 1;
         if !error.kind.retryable() || at == candidates.len() || planned.exchange.committed() {
@@ -181,6 +197,16 @@ async fn attempts(planned: Planned) -> Result<Response, Error> {
         );
     }
     Err(Error::new(Kind::Internal, "the plan is empty"))
+}
+
+/// Tokens of a prompt that did not fit: as counted, else half as many again as estimated and more
+/// than there was room for.
+fn prompt_of(planned: &Planned, overflow: Overflow) -> u64 {
+    overflow.counted.unwrap_or_else(|| {
+        let had = planned.exchange.note(|record| record.context).unwrap_or(0);
+        let estimate = planned.demand.prompt_tokens;
+        (estimate + estimate / 2).max(had.saturating_add(1))
+    })
 }
 
 /// Tries the candidate at `at`, or the one that takes over from it; gives which it was. `failed`
@@ -203,7 +229,10 @@ async fn attempt(
             why.as_str()
         )),
         (None, Some(busy)) => Some(busy_note(busy)),
-        (None, None) => None,
+        (None, None) => planned
+            .demand
+            .counted
+            .map(|tokens| format!("loaded with more context, for a prompt of {tokens} tokens")),
     };
     match overflow::seat(planned, at).await {
         Err(error) => (at, Err(error)),
@@ -260,6 +289,7 @@ async fn send(
     exchange.note(|record| {
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
+        record.context = permit.context;
         record.note.clone_from(&note);
     });
     let mut response = routed::stack()

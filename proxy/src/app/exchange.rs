@@ -53,6 +53,8 @@ pub(crate) struct Record {
     pub(crate) queued_at: Option<Instant>,
     pub(crate) granted_at: Option<Instant>,
     pub(crate) loaded: bool,
+    /// Tokens that the granted resident has for one request.
+    pub(crate) context: Option<u64>,
     pub(crate) sent_at: Option<Instant>,
     pub(crate) first_token_at: Option<Instant>,
     /// The engine's answer was whole.

@@ -6,7 +6,7 @@ use crucible_config::checked::EngineKind;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Overflow};
 
 /// Texts of a prompt that did not fit, lower-cased (LM Studio 0.3/0.4, llama.cpp, Ollama 0.33).
 const OVERFLOW: &[&str] = &[
@@ -93,6 +93,19 @@ fn lift(value: &Value, level: u8) -> Option<String> {
     }
 }
 
+/// Tokens of a prompt that did not fit: llama.cpp's words (LM Studio and Ollama pass them on), then
+/// LM Studio's own. Escapes of a JSON in a string may stand between name and number.
+fn counted(lower: &str) -> Option<u64> {
+    ["n_prompt_tokens", "request (", "n_keep ("]
+        .into_iter()
+        .find_map(|name| {
+            let (_, rest) = lower.split_once(name)?;
+            let rest = rest.trim_start_matches(['\\', '"', ':', ' ', '=']);
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            rest[..digits].parse().ok()
+        })
+}
+
 fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> Error {
     let lower = format!("{message}\n{raw}").to_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
@@ -102,7 +115,11 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         message.chars().take(2000).collect()
     };
     if has(OVERFLOW) {
-        return Error::new(Kind::ContextLengthExceeded, said).param("messages");
+        let mut error = Error::new(Kind::ContextLengthExceeded, said).param("messages");
+        error.overflow = Some(Overflow {
+            counted: counted(&lower),
+        });
+        return error;
     }
     let unknown = lower.contains("not found") || lower.contains("not_found");
     if unknown && lower.contains("model") && status.is_client_error() {
@@ -136,6 +153,29 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tokens_of_a_prompt_that_did_not_fit_are_read() {
+        let llama = r#"{"error":{"code":400,"message":"request (4200 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":4201,"n_ctx":4096}}"#;
+        let inside = serde_json::json!({ "error": llama }).to_string();
+        for (body, tokens) in [
+            (llama, Some(4201)),
+            (&*inside, Some(4201)),
+            (
+                r#"{"error":"request (9 tokens) exceeds the available context size (4 tokens)"}"#,
+                Some(9),
+            ),
+            (
+                r#"{"error":"Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)"}"#,
+                Some(5000),
+            ),
+            (r#"{"error":"Context length exceeded"}"#, None),
+        ] {
+            let error = engine_error(EngineKind::Ollama, StatusCode::BAD_REQUEST, body.as_bytes());
+            let overflow = error.overflow.unwrap();
+            assert_eq!(overflow.counted, tokens, "{body}");
+        }
+    }
 
     #[test]
     fn shapes_and_texts_are_lifted() {

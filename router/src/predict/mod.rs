@@ -8,7 +8,7 @@
 //!
 //! Weights of unknown size count as 5 GB, an answer in the queue as 256 tokens, a prompt token as
 //! 4 bytes. The numbers are deliberately round. The questions are pure functions of a view and of
-//! [`Learned`]; [`Predictor`] owns what was learned and keeps it in a file.
+//! [`Learned`]; `Predictor` owns what was learned and keeps it in a file.
 
 mod file;
 mod keep;

@@ -54,9 +54,12 @@ const DEFAULT_LENGTH: u64 = 16;
 const LONGEST: u64 = 1_000_000;
 const THOUGHTS: u64 = 4;
 
-/// Tokens of a text: a quarter of its bytes, at least one.
+/// Tokens of a text: a quarter of its ASCII characters and each of the others, at least one. So
+/// count most vocabularies (llama.cpp b10488 with Llama 3's: about one for a CJK character).
 pub(crate) fn tokens(text: &str) -> u64 {
-    (u64::try_from(text.len()).unwrap_or(u64::MAX) / 4).max(1)
+    let (ascii, others): (Vec<char>, Vec<char>) = text.chars().partition(char::is_ascii);
+    let count = ascii.len() / 4 + others.len();
+    u64::try_from(count).unwrap_or(u64::MAX).max(1)
 }
 
 /// Writes the answer.

@@ -1,0 +1,95 @@
+//! A prompt that is longer than it looks: the engine counts more tokens than Crucible estimates.
+
+use crucible_sim::{LogView, Options, Sim};
+use crucible_tests::{
+    Crucible,
+    chat::{body, header, post, stream},
+    engines::{engine, start},
+};
+use serde_json::{Value, json};
+
+/// Four bytes a token make 3150 of it, which fit 4096; one a character are 4200, which do not.
+const CHARACTERS: usize = 4200;
+
+fn long(model: &str) -> Value {
+    let mut request = body(model, &"\u{5b57}".repeat(CHARACTERS));
+    request["max_tokens"] = 100.into();
+    request
+}
+
+async fn one(kind: &str, options: Options, toml: &str) -> (Sim, Crucible) {
+    let sim = start(options).await;
+    let own = engine("one", kind, &sim.url());
+    let crucible = Crucible::start(&format!("{toml}\n{own}permits = 1\n"));
+    (sim, crucible)
+}
+
+/// Contexts of the loads in order.
+fn contexts(log: &LogView, key: &str) -> Vec<u64> {
+    let of = |tuple: &Value| tuple[key].as_u64();
+    log.loads
+        .iter()
+        .filter_map(|load| of(&load.tuple))
+        .collect()
+}
+
+#[tokio::test]
+async fn ollama_is_loaded_again_with_more_context_and_the_request_is_answered() {
+    for streamed in [false, true] {
+        let (sim, crucible) = one("ollama", Options::ollama(&["llama=1GB"]), "").await;
+        let note = if streamed {
+            let mut request = long("llama");
+            request["stream"] = json!(true);
+            let (headers, answer) = stream(&crucible, &request).await;
+            assert!(!answer.content().is_empty());
+            assert!(answer.error().is_none());
+            header(&headers, "x-crucible-note").to_owned()
+        } else {
+            let answer = post(&crucible, &long("llama")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            answer.header("x-crucible-note").to_owned()
+        };
+        assert_eq!(
+            note,
+            "loaded with more context, for a prompt of 4200 tokens"
+        );
+        assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
+        // It stays as large, so nothing is loaded for the next one.
+        assert_eq!(post(&crucible, &long("llama")).await.status, 200);
+        assert_eq!(sim.log().loads.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered() {
+    let (sim, crucible) = one("lmstudio", Options::lmstudio(&["qwen=1GB"]), "").await;
+    let answer = post(&crucible, &long("qwen")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.header("x-crucible-note").contains("4200 tokens"));
+    assert_eq!(contexts(&sim.log(), "context_length"), [4096, 8192]);
+}
+
+#[tokio::test]
+async fn what_may_not_grow_is_told_with_both_numbers_and_asked_once() {
+    for (kind, options, toml) in [
+        (
+            "ollama",
+            Options::ollama(&["m=1GB"]),
+            "[context]\nfit = \"reject\"\n",
+        ),
+        // Nobody loads anything there.
+        ("llamacpp", Options::openai(&["m=1GB:ctx4096"]), ""),
+    ] {
+        let (sim, crucible) = one(kind, options, toml).await;
+        let answer = post(&crucible, &long("m")).await;
+        assert_eq!(answer.status, 400, "{kind}: {}", answer.text);
+        assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
+        let message = answer.message();
+        assert!(
+            message.contains("4300") && message.contains("4096"),
+            "{kind}: {message}"
+        );
+        assert_eq!(sim.log().completions.len(), 0);
+        assert!(sim.log().loads.len() <= 1);
+    }
+}
