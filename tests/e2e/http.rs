@@ -81,6 +81,7 @@ fn assert_refused(answer: &Answer, status: u16, code: &str, what: &str) {
     );
 }
 
+/// One answer with a Content-Length, leaving the connection open.
 async fn whole_answer(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let mut byte = [0];

@@ -48,8 +48,6 @@ async fn one_connection_serves_many_requests_refusals_among_them() {
     assert_eq!(metric(&edge.crucible, "crucible_connections_open").await, 2);
 }
 
-/// One answer with a Content-Length, leaving the connection open.
-
 #[tokio::test]
 async fn a_kept_connection_outlives_the_header_clock() {
     let edge = Edge::start(SHORT).await;
