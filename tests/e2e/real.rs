@@ -240,3 +240,71 @@ async fn no_child_outlives_crucible() {
         .await;
     }
 }
+
+/// Asks a model several times, one after the other; each answer must come whole.
+async fn ask_in_turn(crucible: &Crucible, model: &str) {
+    for turn in 0..3 {
+        let mut request = body(model, &format!("Count to {}.", turn + 3));
+        request["max_tokens"] = 16.into();
+        let (headers, answer) = stream(crucible, &request).await;
+        assert_eq!(header(&headers, "x-crucible-model"), model);
+        assert!(
+            answer.done && answer.error().is_none() && !answer.content().is_empty(),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+/// Two llama.cpp servers whose models fit the pool's budget one at a time: the swap starts one only
+/// after the other has ended, and no answer is cut for it.
+#[cfg(unix)]
+#[tokio::test]
+async fn two_real_models_take_turns_in_room_for_one() {
+    let (command, model_path) = engine().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut toml =
+        String::from("[pool.cpu]\nbudget = \"180MB\"\n[tuning.ollama]\nnum_threads = 1\n");
+    for name in ["one", "two"] {
+        let path = folder.path().join(format!("{name}.gguf"));
+        std::os::unix::fs::symlink(model_path, &path).expect("a link");
+        let own = format!(
+            "[[engine]]\nname = \"{name}\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\n\
+             permits = 1\npool = \"cpu\"\ncommand = {command:?}\nmodel_path = {:?}\n",
+            path.display().to_string(),
+        );
+        toml.push_str(&own);
+    }
+    let crucible = Crucible::start(&toml);
+    let clients =
+        async { tokio::join!(ask_in_turn(&crucible, "one"), ask_in_turn(&crucible, "two")) };
+    let mut most = 0;
+    tokio::select! {
+        _ = clients => {}
+        () = async {
+            loop {
+                let servers = children(crucible.pid()).into_iter().filter(|pid| !is_gone(*pid));
+                most = most.max(servers.count());
+                assert!(most <= 1, "two servers at once");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        } => {}
+    }
+    assert_eq!(most, 1);
+    let loads = client()
+        .get(crucible.at("/metrics"))
+        .send()
+        .await
+        .expect("metrics")
+        .text()
+        .await
+        .expect("text");
+    let loaded = |name: &str| {
+        loads.lines().any(|line| {
+            line.starts_with("crucible_model_loads_total")
+                && line.contains(name)
+                && !line.ends_with(" 0")
+        })
+    };
+    assert!(loaded("\"one\"") && loaded("\"two\""), "{loads}");
+}
