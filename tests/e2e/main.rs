@@ -32,7 +32,7 @@ mod real_settings;
 mod reload;
 mod replay;
 mod residency;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod resources;
 mod scheduler;
 mod settings;
