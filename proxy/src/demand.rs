@@ -66,6 +66,7 @@ pub(crate) fn of(
         kind: ModelKind::Generation,
         prompt_tokens: peek.estimated_prompt_tokens(),
         max_tokens: peek.max_tokens(body),
+        num_ctx: peek.num_ctx(body),
         tools: peek.has_tools(body),
         images: peek.has_images(),
         stream: peek.stream,

@@ -24,6 +24,9 @@ pub struct Demand {
     /// Prompt tokens as an engine counted them when it refused the prompt for its length: at least
     /// so many, whatever is estimated.
     pub counted: Option<u64>,
+    /// Context in tokens that the client asks for itself (`num_ctx`); the most that a model may have
+    /// bounds it.
+    pub num_ctx: Option<u64>,
     /// `max_tokens` or `max_completion_tokens`.
     pub max_tokens: Option<u64>,
     /// Tools are offered.

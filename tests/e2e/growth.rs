@@ -93,3 +93,26 @@ async fn what_may_not_grow_is_told_with_both_numbers_and_asked_once() {
         assert!(sim.log().loads.len() <= 1);
     }
 }
+
+#[tokio::test]
+async fn a_clients_own_context_sizes_the_first_load_only_and_what_became_of_it_is_said() {
+    let (sim, crucible) = one("ollama", Options::ollama(&["llama=1GB"]), "").await;
+    let mut request = body("llama", "hi");
+    request["options"] = json!({ "num_ctx": 16_384 });
+    request["keep_alive"] = json!("1h");
+    let first = post(&crucible, &request).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let note = first.header("x-crucible-note");
+    assert!(note.contains("keep_alive is Crucible's"), "{note}");
+    assert!(!note.contains("num_ctx"), "{note}");
+    // Another wish for the model that is loaded: it would be loaded anew for each client.
+    request["options"] = json!({ "num_ctx": 2048 });
+    let second = post(&crucible, &request).await;
+    let note = second.header("x-crucible-note");
+    assert!(
+        note.contains("num_ctx 2048: the context is 16384"),
+        "{note}"
+    );
+    assert_eq!(contexts(&sim.log(), "num_ctx"), [16_384]);
+    assert!(sim.log().reloads.is_empty());
+}

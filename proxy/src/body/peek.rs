@@ -53,6 +53,9 @@ const KNOWN: &[&str] = &[
     "logit_bias",
     "input",
     "prompt",
+    "num_ctx",
+    "keep_alive",
+    "options",
 ];
 
 /// What the top level of a JSON body holds.
@@ -201,6 +204,22 @@ impl Peek {
         ["max_completion_tokens", "max_tokens"]
             .into_iter()
             .find_map(|name| self.raw(body, name)?.parse().ok())
+    }
+
+    /// The context that the client asks for: `num_ctx`, or `options.num_ctx` as Ollama's own clients
+    /// write it; `None` where it is no positive whole number.
+    pub fn num_ctx(&self, body: &[u8]) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Options {
+            #[serde(default)]
+            num_ctx: Option<u64>,
+        }
+        let own = self.raw(body, "num_ctx").and_then(|raw| raw.parse().ok());
+        let options = || {
+            let raw = self.raw(body, "options")?;
+            serde_json::from_str::<Options>(raw).ok()?.num_ctx
+        };
+        own.or_else(options).filter(|n| *n > 0)
     }
 
     /// Prompt tokens, estimated: bytes of messages, tools, prompt and input / 4; an image is 512.

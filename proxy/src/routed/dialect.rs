@@ -125,6 +125,8 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
+    let mut notes = spoken.notes;
+    notes.extend(policy(&routed));
     let mut defaults = spoken.defaults;
     if routed.permit.context.is_some() {
         defaults.push("context");
@@ -134,10 +136,26 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
         request,
         shape: spoken.shape,
         defaults,
-        notes: spoken.notes,
+        notes,
         dropped: spoken.dropped,
         idle: spoken.idle,
     })
+}
+
+/// What became of a client's wishes that are Crucible's to decide: a context of its own would load
+/// the model anew for each client, and residency has its clock.
+fn policy(routed: &Routed) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(asked) = routed.peek.num_ctx(&routed.body)
+        && let Some(has) = routed.permit.context
+        && has != asked
+    {
+        notes.push(format!("num_ctx {asked}: the context is {has}"));
+    }
+    if routed.peek.raw_bytes(&routed.body, "keep_alive").is_some() {
+        notes.push("keep_alive is Crucible's: see tuning.lmstudio.model_ttl".to_owned());
+    }
+    notes
 }
 
 /// The path on the engine, which has no path of its own.

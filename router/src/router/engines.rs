@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{Config, Device, EngineKind, Manage};
+use crucible_config::checked::{Config, Device, EngineKind, Fit, Manage};
 use tokio::sync::watch;
 
 use super::{
@@ -93,6 +93,13 @@ pub(crate) fn arrival(
     let (name, id) = (&candidate.engine, &candidate.model);
     let tokens = predict::prompt_tokens(learned, name, id, demand.prompt_tokens);
     let base = max.map_or(wanted, |max| wanted.min(max.max(1)));
+    let fit = settings.and_then(|m| m.fit).unwrap_or(config.context.fit);
+    let cap = config.context.max.min(max.unwrap_or(u64::MAX)).max(base);
+    // A client's own wish sizes a load like the configuration; nothing is loaded anew for it.
+    let base = match fit {
+        Fit::Grow => base.max(demand.num_ctx.unwrap_or(0).min(cap)),
+        Fit::Reject => base,
+    };
     Arrival {
         ticket: 0,
         request_id: Arc::clone(&demand.request_id),
@@ -101,8 +108,8 @@ pub(crate) fn arrival(
         kind: demand.kind,
         need: demand.context_for(tokens),
         base,
-        cap: config.context.max.min(max.unwrap_or(u64::MAX)).max(base),
-        fit: settings.and_then(|m| m.fit).unwrap_or(config.context.fit),
+        cap,
+        fit,
         tuple: tuple::tuple_for(
             engine.config.kind,
             &config.tuning,
