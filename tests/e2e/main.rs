@@ -36,3 +36,4 @@ mod shutdown;
 #[cfg(unix)]
 mod spawned;
 mod streaming;
+mod websocket;
