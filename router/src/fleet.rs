@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::{self, Place},
-    engine::{self, Engine, EngineError, Listing},
+    engine::{self, Engine, EngineError, Listing, LoadConfig},
     environment::{self, Recipe},
     event::{Event, Observer},
     health::Outcome,
@@ -61,6 +61,8 @@ pub struct EngineHandle {
     keep_alive: Duration,
     /// The environment of an Ollama that is a child.
     recipe: Option<Recipe>,
+    /// What LM Studio's WebSocket driver loads with.
+    load_config: Option<LoadConfig>,
     poke: Notify,
     stop: CancellationToken,
 }
@@ -185,6 +187,7 @@ impl Fleet {
                 !e.handle.discovered
                     && e.handle.config == *wanted
                     && e.handle.keep_alive == keep_alive
+                    && e.handle.load_config == LoadConfig::of(config, wanted)
                     && e.handle.recipe == environment::of_a_child(config, wanted, Path::new("/"))
             };
             match old.iter().position(same) {
@@ -292,12 +295,14 @@ impl Shared {
             .and_then(|name| std::env::var(name).ok());
         let token = token.as_deref().filter(|t| !t.is_empty());
         let recipe = environment::of_a_child(&state.config, &config, Path::new("/"));
+        let load_config = LoadConfig::of(&state.config, &config);
         let control = engine::build(
             &state.client,
             &config,
             token,
             state.keep_alive,
             recipe.clone(),
+            load_config.clone(),
         );
         let Some(control) = control else {
             tracing::warn!(
@@ -312,6 +317,7 @@ impl Shared {
             discovered,
             keep_alive: state.keep_alive,
             recipe,
+            load_config,
             poke: Notify::new(),
             stop: self.cancel.child_token(),
         });

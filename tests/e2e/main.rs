@@ -40,3 +40,4 @@ mod shutdown;
 #[cfg(unix)]
 mod spawned;
 mod streaming;
+mod websocket;

@@ -4,9 +4,16 @@
 //! load body is strict; its unknown paths answer 200 with an error inside, so an answer counts
 //! only by its shape.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+mod load_config;
+mod socket;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -14,6 +21,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use url::Url;
 
+pub use self::load_config::LoadConfig;
+use self::socket::{Address, Failure};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, name, text},
@@ -25,6 +34,8 @@ use crucible_config::checked::EngineKind;
 
 /// Looks at the list for an instance that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
+/// LM Studio's own clock is a net for the case that Crucible is gone: it rings after Crucible's.
+const TTL_GRACE: Duration = Duration::from_secs(60);
 
 /// LM Studio at one address.
 #[derive(Debug)]
@@ -32,15 +43,28 @@ pub(crate) struct Lmstudio {
     endpoint: Endpoint,
     /// REST v1 has answered: a later failure is a failure, not an older server.
     v1_seen: AtomicBool,
+    /// The WebSocket driver, where it is on.
+    driver: Option<Driver>,
+}
+
+/// Loads over the WebSocket API.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    address: Result<Address, EngineError>,
+    asked: LoadConfig,
+    ttl: Duration,
+    /// It failed once and that was said.
+    warned: AtomicBool,
 }
 
 // === impl Lmstudio ===
 
 impl Lmstudio {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, driver: Option<Driver>) -> Self {
         Self {
             endpoint,
             v1_seen: AtomicBool::new(false),
+            driver,
         }
     }
 
@@ -83,11 +107,17 @@ impl Lmstudio {
             .models
             .iter()
             .find(|m| m.id.eq_ignore_ascii_case(&order.model));
-        let body = load_body(&order, known);
-        let reply = self.endpoint.post("/api/v1/models/load", &body).await?;
-        let instance = name(&reply, "instance_id").ok_or_else(|| {
-            EngineError::Unexpected("the answer to the load names no instance".into())
-        })?;
+        let driven = match &self.driver {
+            // Rows 2, 9 and 10 are about generation.
+            Some(driver) if order.kind == ModelKind::Generation => {
+                driver.load(&order, known).await?
+            }
+            _ => None,
+        };
+        let instance = match driven {
+            Some(instance) => instance,
+            None => self.load_over_rest(&order, known).await?,
+        };
         for attempt in 0..CONFIRM_TRIES {
             let listing = self.poll_v1().await?;
             if let Some(found) = listing
@@ -103,6 +133,18 @@ impl Lmstudio {
             "'{}' was loaded but is not listed",
             order.model
         )))
+    }
+
+    async fn load_over_rest(
+        &self,
+        order: &LoadOrder,
+        known: Option<&ModelInfo>,
+    ) -> Result<Arc<str>, EngineError> {
+        let body = load_body(order, known);
+        let reply = self.endpoint.post("/api/v1/models/load", &body).await?;
+        name(&reply, "instance_id").ok_or_else(|| {
+            EngineError::Unexpected("the answer to the load names no instance".into())
+        })
     }
 
     async fn unload_instance(&self, instance: &str) -> Result<(), EngineError> {
@@ -142,6 +184,74 @@ impl Engine for Lmstudio {
     }
 }
 
+// === impl Driver ===
+
+impl Driver {
+    /// `ttl` is how long Crucible keeps an idle model.
+    pub(crate) fn new(base: &Url, token: Option<&str>, asked: LoadConfig, ttl: Duration) -> Self {
+        Self {
+            address: Address::new(base, token),
+            asked,
+            ttl: ttl.saturating_add(TTL_GRACE),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// The identifier of the new instance; `None` where the socket failed before anything was
+    /// ordered.
+    async fn load(
+        &self,
+        order: &LoadOrder,
+        known: Option<&ModelInfo>,
+    ) -> Result<Option<Arc<str>>, EngineError> {
+        let fields = self
+            .asked
+            .fields(order, whole_context(order, known), is_mlx(known));
+        let model = known.map_or(&*order.model, |m| &*m.id);
+        let answer = match &self.address {
+            Ok(address) => address.load(model, self.ttl, fields).await,
+            Err(error) => Err(Failure::Unordered(error.clone())),
+        };
+        match answer {
+            Ok(instance) => Ok(Some(instance)),
+            Err(Failure::Load(error)) => Err(error),
+            Err(Failure::Unordered(error)) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "LM Studio's WebSocket API failed, models are loaded over REST without \
+                         rows 2, 9 and 10: {error}"
+                    );
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// How each of these instances was loaded, as the WebSocket API tells it.
+pub(crate) async fn load_configs(
+    base: &Url,
+    token: Option<&str>,
+    instances: &[Arc<str>],
+) -> Result<HashMap<Arc<str>, LoadConfig>, EngineError> {
+    Address::new(base, token)?.load_configs(instances).await
+}
+
+fn is_mlx(known: Option<&ModelInfo>) -> bool {
+    known.is_some_and(|m| m.format.as_deref() == Some("mlx"))
+}
+
+fn whole_context(order: &LoadOrder, known: Option<&ModelInfo>) -> Option<u64> {
+    let max = known.and_then(|m| m.max_context);
+    let each = order.tuple.context?;
+    Some(instance_context(
+        EngineKind::Lmstudio,
+        each,
+        order.permits,
+        max,
+    ))
+}
+
 /// An instance that is already there: it serves when its context suffices; a second one beside it
 /// is never loaded.
 fn look_first(listing: &Listing, order: &LoadOrder) -> Option<Result<ResidentInfo, EngineError>> {
@@ -168,13 +278,10 @@ fn look_first(listing: &Listing, order: &LoadOrder) -> Option<Result<ResidentInf
 fn load_body(order: &LoadOrder, known: Option<&ModelInfo>) -> Value {
     let mut body = Map::new();
     body.insert("model".into(), json!(&*order.model));
-    if let Some(context) = order.tuple.context {
-        let max = known.and_then(|m| m.max_context);
-        let whole = instance_context(EngineKind::Lmstudio, context, order.permits, max);
+    if let Some(whole) = whole_context(order, known) {
         body.insert("context_length".into(), json!(whole));
     }
-    let mlx = known.is_some_and(|m| m.format.as_deref() == Some("mlx"));
-    if !mlx {
+    if !is_mlx(known) {
         if let Some(batch) = order.tuple.batch {
             body.insert("eval_batch_size".into(), json!(batch));
         }

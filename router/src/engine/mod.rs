@@ -18,8 +18,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
+pub(crate) use self::lmstudio::load_configs;
 pub use self::{
     http::client,
+    lmstudio::LoadConfig,
     ollama::ollama_options,
     tuple::{physical_cores, tuple_for},
 };
@@ -32,7 +34,7 @@ use crate::{
 ///
 /// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
 /// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
-/// a child. `None` where the engine has neither an address nor a
+/// a child; `load_config` turns LM Studio's WebSocket driver on. `None` where the engine has neither an address nor a
 /// model file to spawn (the configuration's check does not let that through).
 pub fn build(
     client: &reqwest::Client,
@@ -40,6 +42,7 @@ pub fn build(
     token: Option<&str>,
     keep_alive: Duration,
     recipe: Option<Recipe>,
+    load_config: Option<LoadConfig>,
 ) -> Option<Arc<dyn Engine>> {
     if let Some(recipe) = recipe {
         let setup = spawn::ollama::Setup {
@@ -62,10 +65,11 @@ pub fn build(
         )));
     }
     let base = openai::root(engine.url.as_ref()?);
+    let driver = load_config.map(|asked| lmstudio::Driver::new(&base, token, asked, keep_alive));
     let endpoint = Endpoint::new(client.clone(), base, token);
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(ollama::Ollama::new(endpoint, keep_alive)),
-        EngineKind::Lmstudio => Arc::new(lmstudio::Lmstudio::new(endpoint)),
+        EngineKind::Lmstudio => Arc::new(lmstudio::Lmstudio::new(endpoint, driver)),
         EngineKind::Llamacpp => Arc::new(llamacpp::Llamacpp::new(endpoint)),
         EngineKind::Openai => Arc::new(openai::Openai::new(endpoint)),
     })

@@ -9,7 +9,7 @@ use std::{
 use crucible_config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::view::View;
+use crate::{engine::LoadConfig, view::View};
 
 /// Something that was read, or why it could not be.
 pub type Reading<T> = Result<T, String>;
@@ -19,6 +19,9 @@ pub type Environment = BTreeMap<String, String>;
 
 /// Outcome of the last penalty probe, by LM Studio engine.
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
+
+/// How instances were loaded, by identifier.
+pub type LoadConfigs = HashMap<Arc<str>, LoadConfig>;
 
 /// Everything that a check may look at.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Evidence {
     pub processes: HashMap<Arc<str>, Reading<Process>>,
     /// Ids of `GET /v1/models`, by LM Studio engine.
     pub listed: HashMap<Arc<str>, Reading<Vec<String>>>,
+    /// How each instance was loaded, by LM Studio engine whose WebSocket driver is on.
+    pub load_configs: HashMap<Arc<str>, Reading<LoadConfigs>>,
     /// Outcome of the last penalty probe, by LM Studio engine.
     pub probes: Probes,
 }

@@ -9,10 +9,11 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::{
-    evidence::{Counters, Evidence, Probes, Process, Reading},
+    evidence::{Counters, Evidence, LoadConfigs, Probes, Process, Reading},
     machine, process,
 };
 use crate::{
+    catalog::ModelKind,
     engine::{self, Endpoint, EngineError},
     view::{EngineView, View},
 };
@@ -38,6 +39,15 @@ pub async fn gather(
             let list = list.unwrap_or(Err(EngineError::Timeout));
             (Arc::clone(&engine.name), list.map_err(|e| e.to_string()))
         });
+    let loads = view
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up() && driven(&config, e))
+        .map(|engine| async {
+            let read = timeout(BUDGET, load_configs(&config, engine)).await;
+            let read = read.unwrap_or(Err(EngineError::Timeout));
+            (Arc::clone(&engine.name), read.map_err(|e| e.to_string()))
+        });
     let ports: Vec<(Arc<str>, Reading<u16>)> = view
         .engines
         .iter()
@@ -52,11 +62,13 @@ pub async fn gather(
             .collect();
         (machine::read(&below), processes)
     });
-    let (listed, files) = futures_util::join!(join_all(lists), files);
+    let (listed, load_configs, files) =
+        futures_util::join!(join_all(lists), join_all(loads), files);
     // It ends early only if it panics or the runtime ends.
     let (machine, processes): (_, HashMap<Arc<str>, Reading<Process>>) = files.unwrap_or_default();
     Evidence {
         listed: listed.into_iter().collect(),
+        load_configs: load_configs.into_iter().collect(),
         config,
         view,
         counters,
@@ -70,10 +82,7 @@ async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, Eng
     let client = engine::client(config.timeouts.connect)
         .map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
-    let token = config
-        .engine(&engine.name)
-        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
-        .and_then(|name| std::env::var(name).ok());
+    let token = token(config, engine);
     let endpoint = Endpoint::new(client, url, token.as_deref());
     let body = endpoint.get("/v1/models").await?;
     let data = body.get("data").and_then(Value::as_array);
@@ -82,6 +91,32 @@ async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, Eng
         .iter()
         .filter_map(|m| m.get("id")?.as_str().map(str::to_owned));
     Ok(ids.collect())
+}
+
+fn token(config: &Config, engine: &EngineView) -> Option<String> {
+    config
+        .engine(&engine.name)
+        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
+        .and_then(|name| std::env::var(name).ok())
+}
+
+fn driven(config: &Config, engine: &EngineView) -> bool {
+    config.engine(&engine.name).is_some_and(|e| e.websocket)
+}
+
+/// Embedding models have another namespace and none of these settings.
+async fn load_configs(config: &Config, engine: &EngineView) -> Result<LoadConfigs, EngineError> {
+    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
+    let held: Vec<Arc<str>> = engine
+        .residents
+        .iter()
+        .filter(|r| r.info.kind == ModelKind::Generation)
+        .map(|r| Arc::clone(&r.info.instance))
+        .collect();
+    if held.is_empty() {
+        return Ok(LoadConfigs::new());
+    }
+    engine::load_configs(&url, token(config, engine).as_deref(), &held).await
 }
 
 /// The port of an engine on this machine.

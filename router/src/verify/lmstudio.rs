@@ -11,7 +11,6 @@ use crate::{
 
 const LIST: &str = "GET /api/v1/models of LM Studio";
 const WINDOW: &str = "nowhere: LM Studio shows it in its window only";
-const WEBSOCKET: &str = "nowhere: only LM Studio's WebSocket API tells it";
 
 /// Row 1.
 pub(super) fn memory_fraction(evidence: &Evidence) -> Finding {
@@ -56,15 +55,6 @@ pub(super) fn memory_fraction(evidence: &Evidence) -> Finding {
             let fix = unload(held.iter().copied());
             Finding::wrong(asked, found, LIST, fix)
         }
-    })
-}
-
-/// Row 2.
-pub(super) fn layers(evidence: &Evidence) -> Finding {
-    each(evidence, EngineKind::Lmstudio, |_| {
-        let layers = evidence.config.tuning.lmstudio.gpu_layers;
-        let why = "its REST API neither takes nor shows layers; its automatic choice is left alone";
-        Finding::unknown(layers.to_string(), why, WEBSOCKET)
     })
 }
 
@@ -216,41 +206,10 @@ fn load_field(
     })
 }
 
-fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
+pub(super) fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
     let mut models = engine.models.iter();
     let model = models.find(|m| m.id == resident.info.model);
     model.is_some_and(|m| m.format.as_deref() == Some("mlx"))
-}
-
-/// Row 9.
-pub(super) fn key_cache(evidence: &Evidence) -> Finding {
-    cache(
-        evidence,
-        &evidence.config.tuning.lmstudio.key_cache_quantization,
-        "K",
-    )
-}
-
-/// Row 10.
-pub(super) fn value_cache(evidence: &Evidence) -> Finding {
-    cache(
-        evidence,
-        &evidence.config.tuning.lmstudio.value_cache_quantization,
-        "V",
-    )
-}
-
-fn cache(evidence: &Evidence, wanted: &str, which: &str) -> Finding {
-    each(evidence, EngineKind::Lmstudio, |_| {
-        let why = "its REST API neither takes nor shows the type of the cache";
-        if wanted == "f16" {
-            let why = format!("{why}; f16 is its default");
-            return Finding::unknown(wanted, why, WEBSOCKET);
-        }
-        Finding::unknown(wanted, why, WEBSOCKET).with_fix(format!(
-            "choose {wanted} as {which} cache quantization in the model's settings in LM Studio's window"
-        ))
-    })
 }
 
 /// Row 13.
@@ -322,7 +281,7 @@ fn reload_on(kind: EngineKind, name: &str) -> String {
     }
 }
 
-fn reload(name: &str) -> String {
+pub(super) fn reload(name: &str) -> String {
     format!("lms unload {name}; Crucible loads it with this value on the next request")
 }
 

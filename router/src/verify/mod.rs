@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod findings;
 pub mod gather;
 mod lmstudio;
+mod lmstudio_load;
 pub mod machine;
 mod ollama;
 mod policy;
@@ -77,15 +78,15 @@ type Check = fn(&Evidence) -> Finding;
 fn check(number: u8) -> Option<Check> {
     let check: Check = match number {
         1 => lmstudio::memory_fraction,
-        2 => lmstudio::layers,
+        2 => lmstudio_load::layers,
         3 => lmstudio::loaded_models,
         4 => lmstudio::jit_loading,
         5 => policy::model_ttl,
         6 => lmstudio::auto_evict,
         7 => lmstudio::batch_size,
         8 => lmstudio::flash_attention,
-        9 => lmstudio::key_cache,
-        10 => lmstudio::value_cache,
+        9 => lmstudio_load::key_cache,
+        10 => lmstudio_load::value_cache,
         11 => policy::stream_buffer,
         12 => policy::stream_timeout,
         13 => lmstudio::context_length,

@@ -20,6 +20,17 @@ pub enum EngineKind {
     OpenAi,
 }
 
+/// How a simulated LM Studio answers on its WebSocket API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebSocket {
+    /// It loads as it was asked to.
+    Right,
+    /// It loads with half of the layers and caches of `q4_0`, whatever it was asked for.
+    Wrong,
+    /// The path is unknown to it.
+    Missing,
+}
+
 /// One downloaded model. The name decides what it can do: `think`, `gpt-oss` and `r1` think,
 /// `vision`, `llava` and `-vl` see, `notools` takes no tools, `embed` and `nomic` embed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +86,8 @@ pub struct Options {
     pub penalty_alias: bool,
     /// LM Studio: whether `/api/v1` exists (since 0.4.0). Default true.
     pub v1: bool,
+    /// LM Studio: its WebSocket API. Default: right.
+    pub websocket: WebSocket,
     /// LM Studio, openai: the token that requests must carry.
     pub token: Option<String>,
     /// Ollama: `OLLAMA_MAX_QUEUE`. Default 512.
@@ -121,6 +134,7 @@ impl Options {
             jit_ttl: Duration::from_hours(1),
             penalty_alias: false,
             v1: true,
+            websocket: WebSocket::Right,
             token: None,
             max_queue: 512,
             max_loaded: 3,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::header::UPGRADE;
 use hyper::{Request, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -164,7 +165,8 @@ fn serve(core: &Arc<Core>, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 
         let service = service_fn(move |request| handle(Arc::clone(&serving), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(socket), service);
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
         // A broken connection is the client's affair; the tickets have logged it.
         let _ = stop.run_until_cancelled(connection).await;
     });
@@ -179,7 +181,24 @@ async fn reap(core: &Arc<Core>) {
     }
 }
 
-async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
+    if request.headers().contains_key(UPGRADE)
+        && matches!(core.engine, Engine::LmStudio(_))
+        && let Some(accept) = lmstudio::socket::accept(&core, &request)
+    {
+        let seq = core.log.request(RequestEntry {
+            order: 0,
+            seq: 0,
+            at_ms: 0,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            query: None,
+            headers: Vec::new(),
+            body: String::new(),
+            json: None,
+        });
+        return Ok(lmstudio::socket::upgrade(&core, &mut request, accept, seq));
+    }
     let (parts, body) = request.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),

@@ -83,7 +83,7 @@ fn order(context: u64, permits: u32) -> LoadOrder {
 async fn the_v1_list_is_read_leniently() {
     let (fake, told) = fake().await;
     told.instances.lock().unwrap().push(("qwen:2".into(), 8192));
-    let listing = Lmstudio::new(fake.endpoint()).list().await.unwrap();
+    let listing = Lmstudio::new(fake.endpoint(), None).list().await.unwrap();
     assert!(listing.load_control);
     assert_eq!(listing.models.len(), 2);
     assert_eq!(listing.models[0].quantization.as_deref(), Some("Q4_K_M"));
@@ -97,7 +97,7 @@ async fn the_v1_list_is_read_leniently() {
 #[tokio::test]
 async fn a_load_shares_its_context_among_permits_and_sends_only_documented_keys() {
     let (fake, told) = fake().await;
-    let engine = Lmstudio::new(fake.endpoint());
+    let engine = Lmstudio::new(fake.endpoint(), None);
     let resident = engine.load(order(4096, 2)).await.unwrap();
     assert_eq!(resident.context, Some(8192));
     let expected = json!({"model": "qwen", "context_length": 8192, "eval_batch_size": 512,
@@ -116,7 +116,7 @@ async fn it_looks_first_and_never_makes_a_second_instance() {
         .lock()
         .unwrap()
         .push(("by-hand".into(), 6000));
-    let engine = Lmstudio::new(fake.endpoint());
+    let engine = Lmstudio::new(fake.endpoint(), None);
     assert_eq!(
         &*engine.load(order(4096, 2)).await.unwrap().instance,
         "by-hand"
@@ -139,7 +139,7 @@ async fn a_failed_load_inside_a_200_is_an_error() {
         )
         .route("/api/v1/models/load", failing);
     let fake = Fake::start(app).await;
-    let error = Lmstudio::new(fake.endpoint())
+    let error = Lmstudio::new(fake.endpoint(), None)
         .load(order(1, 1))
         .await
         .unwrap_err();
@@ -159,7 +159,7 @@ async fn older_servers_are_listed_without_load_control() {
         .route("/api/v1/models", odd())
         .route("/api/v0/models", get(|| async { Json(v0) }));
     let fake = Fake::start(app).await;
-    let listing = Lmstudio::new(fake.endpoint()).list().await.unwrap();
+    let listing = Lmstudio::new(fake.endpoint(), None).list().await.unwrap();
     assert!(!listing.load_control);
     assert_eq!(listing.models.len(), 2);
     assert_eq!(listing.residents[0].context, Some(4096));
@@ -171,7 +171,7 @@ async fn older_servers_are_listed_without_load_control() {
             get(|| async { Json(json!({"data": [{"id": "c"}]})) }),
         );
     let fake = Fake::start(app).await;
-    let listing = Lmstudio::new(fake.endpoint()).list().await.unwrap();
+    let listing = Lmstudio::new(fake.endpoint(), None).list().await.unwrap();
     assert_eq!(&*listing.models[0].id, "c");
     assert!(listing.residents.is_empty());
 }
@@ -186,7 +186,10 @@ async fn a_missing_token_is_told_and_not_taken_for_an_old_server() {
         .route("/api/v1/models", get(|| async { answer }))
         .route("/v1/models", get(|| async { Json(json!({"data": []})) }));
     let fake = Fake::start(app).await;
-    let error = Lmstudio::new(fake.endpoint()).list().await.unwrap_err();
+    let error = Lmstudio::new(fake.endpoint(), None)
+        .list()
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, EngineError::Refused { status: 401, .. }),
         "{error:?}"

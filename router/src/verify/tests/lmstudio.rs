@@ -1,6 +1,22 @@
 //! Rows 1-4, 6-10, 13.
 
 use super::*;
+use std::collections::HashMap;
+
+use crate::engine::LoadConfig;
+
+/// The WebSocket driver is on and told this of qwen.
+fn driven(evidence: &mut Evidence, ratio: &str, cache: &str) {
+    let told = LoadConfig {
+        gpu_ratio: Some(ratio.to_owned()),
+        key_cache: Some(cache.to_owned()),
+        value_cache: Some(cache.to_owned()),
+    };
+    let loads = HashMap::from([(Arc::from("qwen"), told)]);
+    evidence
+        .load_configs
+        .insert(Arc::from("lmstudio"), Ok(loads));
+}
 
 pub(super) static CASES: &[Case] = &[
     right(
@@ -42,6 +58,36 @@ pub(super) static CASES: &[Case] = &[
         2,
         |e| e.config().tuning.lmstudio.gpu_layers = 20,
         "asked 20",
+        "",
+    ),
+    right(
+        2,
+        |e| driven(e, "max", "f16"),
+        InEffect,
+        "asked max; found max on qwen; read from getLoadConfig",
+    ),
+    wrong(
+        2,
+        |e| driven(e, "0.5", "f16"),
+        "asked max; found 0.5 on qwen",
+        "lms unload qwen",
+    ),
+    hidden(
+        2,
+        |e| {
+            driven(e, "max", "f16");
+            e.config().tuning.lmstudio.gpu_layers = 20;
+        },
+        "a share of the layers, not a count",
+        "",
+    ),
+    hidden(
+        2,
+        |e| {
+            let why = Err("no WebSocket there".to_owned());
+            e.load_configs.insert(Arc::from("lmstudio"), why);
+        },
+        "no WebSocket there",
         "",
     ),
     right(
@@ -146,6 +192,24 @@ pub(super) static CASES: &[Case] = &[
         |e| e.config().tuning.lmstudio.value_cache_quantization = "q8_0".to_owned(),
         "asked q8_0",
         "choose q8_0 as V cache quantization",
+    ),
+    right(
+        9,
+        |e| driven(e, "max", "f16"),
+        InEffect,
+        "found f16 on qwen",
+    ),
+    wrong(
+        9,
+        |e| driven(e, "max", "q4_0"),
+        "asked f16; found q4_0 on qwen",
+        "lms unload qwen",
+    ),
+    wrong(
+        10,
+        |e| driven(e, "max", "q4_0"),
+        "asked f16; found q4_0 on qwen",
+        "lms unload qwen",
     ),
     right(
         13,

@@ -95,6 +95,8 @@ async fn jit(
         flash_attention: true,
         offload_kv_cache_to_gpu: true,
         jit_ttl: Some(ttl.unwrap_or(core.options.jit_ttl)),
+        ttl: None,
+        fields: Vec::new(),
     };
     let (owner, model, seq, path) = (Arc::clone(core), model.clone(), call.seq, call.path.clone());
     // It goes on when the client leaves.

@@ -126,6 +126,8 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
         flash_attention: field(body, "flash_attention", Value::as_bool, true)?,
         offload_kv_cache_to_gpu: field(body, "offload_kv_cache_to_gpu", Value::as_bool, true)?,
         jit_ttl: None,
+        ttl: None,
+        fields: Vec::new(),
     };
     let echo = field(body, "echo_load_config", Value::as_bool, false)?;
     let began = Instant::now();

@@ -7,3 +7,4 @@ mod listing;
 mod load;
 pub(crate) mod residents;
 pub(crate) mod routes;
+pub(crate) mod socket;

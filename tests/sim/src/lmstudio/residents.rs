@@ -26,6 +26,10 @@ pub(crate) struct LoadConfig {
     pub(crate) offload_kv_cache_to_gpu: bool,
     /// `Some` for a load on request: its idle time.
     pub(crate) jit_ttl: Option<Duration>,
+    /// Idle time of a load over the WebSocket API, which is no load on request.
+    pub(crate) ttl: Option<Duration>,
+    /// The fields that such a load carried.
+    pub(crate) fields: Vec<Value>,
 }
 
 /// A loaded model.
@@ -294,7 +298,7 @@ impl Instance {
 
     /// When it goes if nothing uses it; a busy one does not.
     fn expires(&self) -> Option<Instant> {
-        let ttl = self.config.jit_ttl?;
+        let ttl = self.config.jit_ttl.or(self.config.ttl)?;
         if self.active_count() > 0 {
             return None;
         }

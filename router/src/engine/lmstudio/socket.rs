@@ -1,0 +1,235 @@
+//! LM Studio's WebSocket API, as far as loads need it: `loadModel` and `getLoadConfig`.
+//!
+//! Sources: `lmstudio-ai/lmstudio-js` of 2026-08 (`lms-communication`,
+//! `lms-external-backend-interfaces`); SDK 2.0.0. One socket per use, text frames of JSON. The
+//! protocol names no version, so what is unknown is passed over.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{self, Message, protocol::WebSocketConfig},
+};
+use url::Url;
+
+use super::load_config::LoadConfig;
+use crate::engine::{EngineError, http::append};
+
+/// For the connection and the greeting.
+const GREETING: Duration = Duration::from_secs(3);
+/// Longest message that is read, in bytes.
+const MESSAGE_LIMIT: usize = 4 << 20;
+
+/// Where the API of an LM Studio is, and who asks.
+#[derive(Clone)]
+pub(super) struct Address {
+    url: Url,
+    identifier: String,
+    passkey: String,
+}
+
+/// How a load went wrong.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Before it was ordered: another way may be tried.
+    Unordered(EngineError),
+    /// The load itself.
+    Load(EngineError),
+}
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+// === impl Address ===
+
+impl Address {
+    /// `base` as for HTTP. A token `sk-lm-<identifier>:<passkey>` is taken apart; without one a
+    /// guest asks, whose name must be its own (the first to use a name keeps it).
+    pub(super) fn new(base: &Url, token: Option<&str>) -> Result<Self, EngineError> {
+        let mut url = append(base, "/llm");
+        if url.scheme() != "http" || url.set_scheme("ws").is_err() {
+            let why = format!("the WebSocket driver needs http, not {}", base.scheme());
+            return Err(EngineError::Unexpected(why));
+        }
+        let halves = token.and_then(|t| t.strip_prefix("sk-lm-")?.split_once(':'));
+        let (identifier, passkey) = halves.map_or_else(
+            || (format!("guest:crucible-{}", random()), random()),
+            |(identifier, passkey)| (identifier.to_owned(), passkey.to_owned()),
+        );
+        Ok(Self {
+            url,
+            identifier,
+            passkey,
+        })
+    }
+
+    /// How each of these instances was loaded.
+    pub(super) async fn load_configs(
+        &self,
+        instances: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, LoadConfig>, EngineError> {
+        let mut socket = self.connect().await?;
+        let mut found = HashMap::new();
+        for (id, instance) in instances.iter().enumerate() {
+            let specifier = json!({"type": "query", "query": {"identifier": &**instance}});
+            let call = json!({
+                "type": "rpcCall", "endpoint": "getLoadConfig", "callId": id,
+                "parameter": {"specifier": specifier},
+            });
+            socket.send(&call).await?;
+            let answer = loop {
+                let message = socket.receive().await?;
+                if message["callId"] != id {
+                    continue;
+                }
+                match message["type"].as_str() {
+                    Some("rpcResult") => break message,
+                    Some("rpcError") => return Err(refused(&message)),
+                    _ => {}
+                }
+            };
+            found.insert(Arc::clone(instance), LoadConfig::parse(&answer["result"]));
+        }
+        Ok(found)
+    }
+
+    /// Loads and gives the identifier of the new instance. The caller bounds the time.
+    pub(super) async fn load(
+        &self,
+        model: &str,
+        ttl: Duration,
+        fields: Vec<Value>,
+    ) -> Result<Arc<str>, Failure> {
+        let mut socket = self.connect().await.map_err(Failure::Unordered)?;
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let layer = json!({"layerName": "apiOverride", "config": {"fields": fields}});
+        let order = json!({
+            "type": "channelCreate", "endpoint": "loadModel", "channelId": 0,
+            "creationParameter": {
+                "modelKey": model,
+                "ttlMs": ttl.max(1),
+                "loadConfigStack": {"layers": [layer]},
+            },
+        });
+        socket.send(&order).await.map_err(Failure::Unordered)?;
+        loop {
+            let message = socket.receive().await.map_err(Failure::Load)?;
+            if message["channelId"] != 0 {
+                continue;
+            }
+            match message["type"].as_str() {
+                Some("channelSend") if message["message"]["type"] == "success" => {
+                    let name = message["message"]["info"]["identifier"].as_str();
+                    return name.map(Arc::from).ok_or_else(|| {
+                        let why = "the answer to the load names no instance";
+                        Failure::Load(EngineError::Unexpected(why.to_owned()))
+                    });
+                }
+                Some("channelError") => return Err(Failure::Load(refused(&message))),
+                Some("channelClose") => {
+                    let why = "the load was closed without an answer";
+                    return Err(Failure::Load(EngineError::Unexpected(why.to_owned())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Socket, EngineError> {
+        let greeting = async {
+            let limits = WebSocketConfig::default()
+                .max_message_size(Some(MESSAGE_LIMIT))
+                .max_frame_size(Some(MESSAGE_LIMIT));
+            let connected = connect_async_with_config(self.url.as_str(), Some(limits), true).await;
+            let mut socket = Socket(connected.map_err(|e| broken(&e))?.0);
+            let hello = json!({
+                "authVersion": 1,
+                "clientIdentifier": self.identifier,
+                "clientPasskey": self.passkey,
+            });
+            socket.send(&hello).await?;
+            let answer = socket.receive().await?;
+            if answer["success"] == true {
+                return Ok(socket);
+            }
+            let why = answer["error"].as_str().unwrap_or("no reason given");
+            Err(EngineError::Refused {
+                status: 401,
+                message: why.to_owned(),
+            })
+        };
+        let answer = timeout(GREETING, greeting).await;
+        answer.unwrap_or(Err(EngineError::Timeout))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The passkey is a secret.
+        f.debug_struct("Address").finish_non_exhaustive()
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    async fn send(&mut self, message: &Value) -> Result<(), EngineError> {
+        let text = Message::text(message.to_string());
+        self.0.send(text).await.map_err(|e| broken(&e))
+    }
+
+    /// The next message of JSON.
+    async fn receive(&mut self) -> Result<Value, EngineError> {
+        while let Some(message) = self.0.next().await {
+            match message.map_err(|e| broken(&e))? {
+                Message::Text(text) => {
+                    return serde_json::from_str(&text).map_err(|_| {
+                        EngineError::Unexpected("a WebSocket message is not JSON".to_owned())
+                    });
+                }
+                Message::Close(_) => break,
+                _ => {}
+            }
+        }
+        Err(EngineError::Unreachable("the socket was closed".to_owned()))
+    }
+}
+
+fn broken(error: &tungstenite::Error) -> EngineError {
+    EngineError::Unreachable(match error {
+        tungstenite::Error::Http(answer) => {
+            format!("no WebSocket there (status {})", answer.status().as_u16())
+        }
+        tungstenite::Error::Io(error) => error.to_string(),
+        _ => "the WebSocket broke".to_owned(),
+    })
+}
+
+/// `{error: {title, cause, ...}}`.
+fn refused(message: &Value) -> EngineError {
+    let error = &message["error"];
+    let words: Vec<&str> = ["title", "cause"]
+        .iter()
+        .filter_map(|key| error[*key].as_str())
+        .collect();
+    EngineError::Refused {
+        status: 500,
+        message: if words.is_empty() {
+            "refused without a reason".to_owned()
+        } else {
+            words.join(": ").chars().take(500).collect()
+        },
+    }
+}
+
+fn random() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
+}
