@@ -275,7 +275,7 @@ const ENGINE: &[Key] = &[
         "websocket",
         Kind::Boolean,
         "false",
-        "LM Studio's second driver.",
+        "LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows rows 2, 9 and 10; REST where no socket can be had.",
     ),
     key(
         "command",
