@@ -89,7 +89,7 @@ pub const ROOT: &[Key] = &[
         "profile",
         Kind::OneOf(&["hybrid", "agent"]),
         "hybrid",
-        "Built-in values under all other layers; `agent` is `hybrid` with context 32768 and no sampling defaults.",
+        "Built-in values under all other layers; `agent` is `hybrid` with context 32768, no sampling defaults, and longer budgets: first token 900s, tool call and response 1800s.",
     ),
     key(
         "default_model",

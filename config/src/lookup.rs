@@ -246,6 +246,9 @@ mod tests {
         assert_eq!(config.tuning.ollama.context_size, 32768);
         assert_eq!(config.tuning.lmstudio.presence_penalty, None);
         assert_eq!(config.tuning.lmstudio.batch_size, 512);
+        assert_eq!(config.timeouts.first_token.as_secs(), 900);
+        assert_eq!(config.timeouts.response.as_secs(), 1800);
+        assert_eq!(config.timeouts.tool_call.as_secs(), 1800);
     }
 
     #[test]
