@@ -252,6 +252,24 @@ mod tests {
     }
 
     #[test]
+    fn what_agent_takes_from_hybrid_says_so() {
+        let text = "profile = \"agent\"".to_owned();
+        let file = Some((Path::new("crucible.toml"), Ok(text)));
+        let loaded = load_text(file, &[], &Flags::default()).unwrap_or_else(|p| panic!("{p}"));
+        let source = |path: &str| {
+            let mut all = loaded.shown.iter();
+            let one = all.find(|one| one.path == path);
+            one.map(|one| one.origin.source.as_str())
+        };
+        assert_eq!(source("timeouts.response"), Some("profile agent"));
+        assert_eq!(source("timeouts.load"), Some("profile agent, as in hybrid"));
+        assert_eq!(
+            source("tuning.lmstudio.context_length"),
+            Some("profile agent")
+        );
+    }
+
+    #[test]
     fn an_exact_name_wins_over_a_glob_in_any_case() {
         let config = config(LAYERED);
         let context = |engine: &str, model: &str| {
