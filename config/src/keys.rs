@@ -89,7 +89,7 @@ pub const ROOT: &[Key] = &[
         "profile",
         Kind::OneOf(&["hybrid", "agent"]),
         "hybrid",
-        "Built-in values under all other layers; `agent` is `hybrid` with context 32768 and no sampling defaults.",
+        "Built-in values under all other layers; `agent` is `hybrid` with context 32768, no sampling defaults, and longer budgets: first token 900s, tool call and response 1800s.",
     ),
     key(
         "default_model",
@@ -275,7 +275,7 @@ const ENGINE: &[Key] = &[
         "websocket",
         Kind::Boolean,
         "false",
-        "LM Studio's second driver.",
+        "LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows rows 2, 9 and 10; REST where no socket can be had.",
     ),
     key(
         "command",

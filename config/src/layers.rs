@@ -205,17 +205,23 @@ fn fill_profile(settings: &mut Settings) -> ProfileName {
         Some("agent") => ProfileName::Agent,
         _ => ProfileName::Hybrid,
     };
-    let source = format!("profile {}", profile.as_str());
+    let own = format!("profile {}", profile.as_str());
+    let taken = format!("{own}, as in hybrid");
     for (path, key) in keys::fixed() {
         let Shape::Value(kind) = key.shape else {
             continue;
         };
-        let text = match TUNINGS.iter().find(|row| row.path() == path) {
+        let literal = |profile: ProfileName| match TUNINGS.iter().find(|row| row.path() == path) {
             Some(row) => row.literal(profile),
-            None => Some(key.default).filter(|text| !text.is_empty()),
+            None => profile
+                .budget(&path)
+                .or(Some(key.default).filter(|text| !text.is_empty())),
         };
+        let text = literal(profile);
+        let same = profile != ProfileName::Hybrid && text == literal(ProfileName::Hybrid);
+        let source = if same { &taken } else { &own };
         if let Some(Ok(value)) = text.map(|text| kind.read_text(text)) {
-            settings.fill(&path, value, &source);
+            settings.fill(&path, value, source);
         }
     }
     profile
@@ -224,6 +230,15 @@ fn fill_profile(settings: &mut Settings) -> ProfileName {
 // === impl ProfileName ===
 
 impl ProfileName {
+    /// A budget that is not the key's default: agents send long prompts and wait for long answers.
+    fn budget(self, path: &str) -> Option<&'static str> {
+        match (self, path) {
+            (Self::Agent, "timeouts.first_token") => Some("900s"),
+            (Self::Agent, "timeouts.tool_call" | "timeouts.response") => Some("1800s"),
+            _ => None,
+        }
+    }
+
     /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {

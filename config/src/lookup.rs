@@ -246,6 +246,27 @@ mod tests {
         assert_eq!(config.tuning.ollama.context_size, 32768);
         assert_eq!(config.tuning.lmstudio.presence_penalty, None);
         assert_eq!(config.tuning.lmstudio.batch_size, 512);
+        assert_eq!(config.timeouts.first_token.as_secs(), 900);
+        assert_eq!(config.timeouts.response.as_secs(), 1800);
+        assert_eq!(config.timeouts.tool_call.as_secs(), 1800);
+    }
+
+    #[test]
+    fn what_agent_takes_from_hybrid_says_so() {
+        let text = "profile = \"agent\"".to_owned();
+        let file = Some((Path::new("crucible.toml"), Ok(text)));
+        let loaded = load_text(file, &[], &Flags::default()).unwrap_or_else(|p| panic!("{p}"));
+        let source = |path: &str| {
+            let mut all = loaded.shown.iter();
+            let one = all.find(|one| one.path == path);
+            one.map(|one| one.origin.source.as_str())
+        };
+        assert_eq!(source("timeouts.response"), Some("profile agent"));
+        assert_eq!(source("timeouts.load"), Some("profile agent, as in hybrid"));
+        assert_eq!(
+            source("tuning.lmstudio.context_length"),
+            Some("profile agent")
+        );
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub(super) const ROWS: [Row; 20] = [
         short: "Layers on the GPU; -1 is all.",
         meaning: "A model goes wholly to the GPU; only `[[model]] spill = true` permits partial \
                   offload. LM Studio's REST load has no such field, its automatic choice is left \
-                  alone; with `websocket = true` it is sent as `gpu.ratio`.",
+                  alone; with `websocket = true` it is sent as the ratio `max` or `off` \
+                  (a count of layers is not sent).",
         verified: "`getLoadConfig` of the WebSocket API; not visible over REST.",
         engines: REST,
         ..row(
@@ -133,7 +134,7 @@ pub(super) const ROWS: [Row; 20] = [
         mechanism: Mechanism::Websocket,
         short: "Precision of the key cache.",
         meaning: "`f16` is LM Studio's default and saves nothing; `q8_0` halves the key cache. \
-                  Only the WebSocket API can set it.",
+                  Only the WebSocket API can set it (`websocket = true`).",
         verified: "`getLoadConfig` of the WebSocket API.",
         engines: REST,
         ..row(9, "lmstudio.key_cache_quantization", CACHE_TYPES, "f16")
