@@ -21,7 +21,7 @@ pub(crate) use self::http::{Endpoint, hidden_error};
 pub use self::{
     http::client,
     ollama::ollama_options,
-    tuple::{physical_cores, tuple_for},
+    tuple::{physical_cores, processor, tuple_for},
 };
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
