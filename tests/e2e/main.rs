@@ -10,6 +10,7 @@
 
 mod admin;
 mod bad_input;
+mod bench;
 mod cancel;
 mod chat;
 mod client;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 something is wrong with what was examined, 2 wrong usage or configuration.
 
+mod bench;
 mod check;
 mod config_show;
 mod doctor;
@@ -74,6 +75,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Tell which settings are in effect on the engines, and what to do about the others
     Doctor(doctor::DoctorArgs),
+    /// Measure the profile against the engine's defaults on an Ollama and one of its models
+    Bench(bench::BenchArgs),
     /// Render the environment of an Ollama process
     Env(env::EnvArgs),
     /// Client keys
@@ -183,6 +186,7 @@ impl Cli {
             Some(Command::Tunings(output)) => tunings::run(&common, output.json),
             Some(Command::Replay(args)) => replay::run(&common, &args),
             Some(Command::Doctor(args)) => doctor::run(&common, &args),
+            Some(Command::Bench(args)) => bench::run(&common, &args),
             Some(Command::Env(args)) => env::run(&common, &args),
             Some(Command::Key {
                 command: KeyCommand::New { name },

@@ -23,7 +23,7 @@ pub use self::{
     http::client,
     lmstudio::LoadConfig,
     ollama::ollama_options,
-    tuple::{physical_cores, tuple_for},
+    tuple::{physical_cores, processor, tuple_for},
 };
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},

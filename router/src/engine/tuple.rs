@@ -97,6 +97,14 @@ pub fn request_context(engine: EngineKind, resident: &ResidentInfo) -> Option<u6
     }
 }
 
+/// The processor's name as the system tells it; `None` where it does not.
+pub fn processor() -> Option<String> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    let brand = system.cpus().first()?.brand().trim();
+    (!brand.is_empty()).then(|| brand.to_owned())
+}
+
 /// Physical cores of this machine, read once; 0 where the system does not tell.
 pub fn physical_cores() -> u32 {
     static CORES: OnceLock<u32> = OnceLock::new();

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use serde_json::Value;
 
 use crate::faults::Fault;
 
@@ -62,6 +63,9 @@ pub struct Options {
     pub load_time: Duration,
     /// Generated tokens per second; 0 makes no pauses.
     pub rate: u32,
+    /// Ollama: `rate` holds per `num_thread` (absent: 1), as on a processor with cores to spare.
+    /// Default false.
+    pub rate_per_thread: bool,
     /// Prompt tokens per second; 0 makes no pauses.
     pub prefill: u32,
     /// Memory for residents in bytes; `None` is endless.
@@ -123,6 +127,7 @@ impl Options {
             models,
             load_time: Duration::ZERO,
             rate: 0,
+            rate_per_thread: false,
             prefill: 0,
             memory: None,
             parallel,
@@ -157,9 +162,11 @@ impl Options {
         Self::new(EngineKind::OpenAi, models)
     }
 
-    /// Pause between two generated tokens.
-    pub(crate) fn pace(&self) -> Duration {
-        per_second(1, self.rate)
+    /// Pause between two generated tokens of an answer with these runner options.
+    pub(crate) fn pace(&self, runner: &Value) -> Duration {
+        let threads = runner["num_thread"].as_u64().unwrap_or(1).max(1);
+        let factor = if self.rate_per_thread { threads } else { 1 };
+        per_second(1, self.rate) / u32::try_from(factor).unwrap_or(u32::MAX)
     }
 
     /// Time to read a prompt.

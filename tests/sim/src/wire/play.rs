@@ -141,7 +141,7 @@ impl Play {
     /// The non-streamed answer: all pauses first, then the body.
     async fn whole(mut self, faults: &[Fault]) -> Reply {
         let started = Instant::now();
-        let pace = self.core.options.pace();
+        let pace = self.core.options.pace(&self.options);
         let has = |kind| faults.iter().find(|fault| fault.kind == kind);
         if has(FaultKind::Crash).is_some() {
             self.core.crash();
@@ -257,7 +257,7 @@ impl Playing {
             let pace = if self.next == 0 {
                 Duration::ZERO
             } else {
-                self.play.core.options.pace()
+                self.play.core.options.pace(&self.play.options)
             };
             tokio::select! {
                 biased;

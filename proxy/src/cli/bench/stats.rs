@@ -1,0 +1,212 @@
+//! Runs in turn, medians with their spread, and what a difference is worth. Pure.
+
+use serde::Serialize;
+
+/// Fewer runs than this of either side decide nothing: four against four separate completely
+/// by chance in 1 of 35 cases.
+pub(super) const FEWEST: usize = 4;
+
+/// What one run measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Sample {
+    /// Seconds from the request to the first token, model loaded.
+    pub(super) first_token_s: f64,
+    /// Prompt tokens per second.
+    pub(super) prompt_per_s: f64,
+    /// Generated tokens per second.
+    pub(super) generated_per_s: f64,
+    /// Seconds to load.
+    pub(super) load_s: f64,
+    /// Bytes of the loaded model, as the engine tells them.
+    pub(super) memory_bytes: f64,
+    /// Prompt and generated tokens by the time for both.
+    pub(super) tokens_per_s: f64,
+}
+
+/// One measured quantity.
+pub(super) struct Metric {
+    /// Its name for JSON.
+    pub(super) key: &'static str,
+    /// Its column.
+    pub(super) title: &'static str,
+    pub(super) more_is_better: bool,
+    /// What a value is divided by to be shown.
+    pub(super) unit: f64,
+    pub(super) of: fn(&Sample) -> f64,
+}
+
+/// The columns of a report.
+pub(super) const METRICS: [Metric; 5] = [
+    Metric {
+        key: "generated_per_s",
+        title: "generated tok/s",
+        more_is_better: true,
+        unit: 1.0,
+        of: |s| s.generated_per_s,
+    },
+    Metric {
+        key: "prompt_per_s",
+        title: "prompt tok/s",
+        more_is_better: true,
+        unit: 1.0,
+        of: |s| s.prompt_per_s,
+    },
+    Metric {
+        key: "first_token_s",
+        title: "first token ms",
+        more_is_better: false,
+        unit: 0.001,
+        of: |s| s.first_token_s,
+    },
+    Metric {
+        key: "load_s",
+        title: "load ms",
+        more_is_better: false,
+        unit: 0.001,
+        of: |s| s.load_s,
+    },
+    Metric {
+        key: "memory_bytes",
+        title: "memory MB",
+        more_is_better: false,
+        unit: 1e6,
+        of: |s| s.memory_bytes,
+    },
+];
+
+/// Median and range of the runs of a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Summary {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    pub(super) runs: usize,
+}
+
+/// What the difference of two variants is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// Every run was better than every run of the other.
+    Better,
+    /// Every run was worse than every run of the other.
+    Worse,
+    /// The ranges overlap.
+    WithinNoise,
+    /// Fewer than [`FEWEST`] runs.
+    TooFewRuns,
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// `None` without runs.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let runs = sorted.len();
+        let upper = sorted[runs / 2];
+        let median = if runs.is_multiple_of(2) {
+            f64::midpoint(sorted[runs / 2 - 1], upper)
+        } else {
+            upper
+        };
+        Some(Self {
+            median,
+            min,
+            max,
+            runs,
+        })
+    }
+
+    /// How this compares with `other`.
+    pub(super) fn against(&self, other: &Self, more_is_better: bool) -> Verdict {
+        if self.runs.min(other.runs) < FEWEST {
+            return Verdict::TooFewRuns;
+        }
+        match (self.min > other.max, self.max < other.min) {
+            (true, _) if more_is_better => Verdict::Better,
+            (_, true) if !more_is_better => Verdict::Better,
+            (false, false) => Verdict::WithinNoise,
+            _ => Verdict::Worse,
+        }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::WithinNoise => "within the noise",
+            Self::TooFewRuns => "too few runs",
+        }
+    }
+}
+
+/// The order of the runs as indices of the variants: A B C, C B A, A B C: a machine that warms
+/// up or is used by others in between weighs on all of them alike.
+pub(super) fn schedule(variants: usize, rounds: usize) -> Vec<usize> {
+    (0..rounds)
+        .flat_map(|round| {
+            (0..variants).map(move |i| {
+                if round.is_multiple_of(2) {
+                    i
+                } else {
+                    variants - 1 - i
+                }
+            })
+        })
+        .collect()
+}
+
+/// By how many percent `now` is more than `before`.
+pub(super) fn percent(now: f64, before: f64) -> Option<f64> {
+    (before > 0.0).then(|| (now / before - 1.0) * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(values: &[f64]) -> Summary {
+        Summary::of(values.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn rounds_go_forth_and_back() {
+        assert_eq!(schedule(3, 3), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
+        assert!(schedule(3, 0).is_empty());
+    }
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between_the_middle_two() {
+        assert_eq!(Summary::of([]), None);
+        let of = summary(&[4.0, 1.0, 2.0, 10.0]);
+        assert_eq!((of.median, of.min, of.max, of.runs), (3.0, 1.0, 10.0, 4));
+        assert!((summary(&[3.0, 1.0, 2.0]).median - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_ranges_that_do_not_touch_decide() {
+        let low = summary(&[1.0, 2.0, 2.0, 3.0]);
+        let high = summary(&[4.0, 5.0, 5.0, 6.0]);
+        let mid = summary(&[3.0, 4.0, 4.0, 5.0]);
+        assert_eq!(high.against(&low, true), Verdict::Better);
+        assert_eq!(high.against(&low, false), Verdict::Worse);
+        assert_eq!(low.against(&high, true), Verdict::Worse);
+        assert_eq!(low.against(&high, false), Verdict::Better);
+        assert_eq!(mid.against(&low, true), Verdict::WithinNoise);
+        let few = summary(&[9.0, 9.0, 9.0]);
+        assert_eq!(few.against(&low, true), Verdict::TooFewRuns);
+    }
+
+    #[test]
+    fn a_change_from_nothing_has_no_percentage() {
+        assert_eq!(percent(1.0, 0.0), None);
+        assert!((percent(3.0, 2.0).unwrap() - 50.0).abs() < 1e-9);
+    }
+}
