@@ -16,7 +16,7 @@ use crucible_config::{
 use crucible_router::{
     catalog::{ModelInfo, ModelKind},
     engine::{Tuple, physical_cores, processor, tuple_for},
-    view::{EngineView, ResidentView},
+    view::EngineView,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
@@ -63,19 +63,14 @@ pub(super) struct BenchArgs {
     /// Also search threads and batch for the best throughput; prints a block to paste
     #[arg(long)]
     tune: bool,
-    /// Unload what Crucible loaded (it is loaded again at the end); never what others loaded
-    #[arg(long)]
-    yes: bool,
 }
 
-/// What is measured, and what is in its way.
+/// What is measured.
 struct Subject {
     engine: EngineView,
     model: ModelInfo,
     bare: Tuple,
     profile: Tuple,
-    /// To be unloaded first and loaded again at the end, with what.
-    aside: Vec<(ResidentView, Tuple)>,
 }
 
 /// Runs, their clock and their progress.
@@ -123,9 +118,6 @@ async fn bench(config: &Live, args: &BenchArgs) -> Result<(), Failure> {
     let mut samples = vec![Vec::new(); compared.len()];
     let mut tuned = None;
     let work = async {
-        for (resident, _) in &subject.aside {
-            bench.ollama.unload(&resident.info.model).await?;
-        }
         let limit = bench.until;
         if args.tune {
             // The comparison gets half of the time, the search the rest.
@@ -138,17 +130,16 @@ async fn bench(config: &Live, args: &BenchArgs) -> Result<(), Failure> {
         if args.tune {
             tuned = Some(bench.tune(&subject, args.rounds.into()).await);
         }
-        Ok::<(), String>(())
     };
-    let worked = tokio::select! {
-        worked = work => worked,
-        _ = signals.next() => Err("stopped by a signal".to_owned()),
+    let stopped = tokio::select! {
+        () = work => None,
+        _ = signals.next() => Some("stopped by a signal".to_owned()),
     };
     bench.bar.finish_and_clear();
-    restore(&bench.ollama, &subject.aside).await?;
-    if let Err(words) = worked {
-        bench.ended = Some(words);
-    }
+    bench.ollama.clear().await.map_err(|words| {
+        Failure::wrong(format!("what was measured could not be unloaded: {words}"))
+    })?;
+    bench.ended = stopped.or(bench.ended);
     let report = Report {
         facts: facts(&subject, config),
         variants: compared,
@@ -173,21 +164,6 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), Failure> {
         return Err(Failure::wrong("nothing was measured"));
     }
     Ok(())
-}
-
-/// Leaves the engine as it was found.
-async fn restore(ollama: &Ollama, aside: &[(ResidentView, Tuple)]) -> Result<(), Failure> {
-    let mut failed = ollama.clear().await.err().into_iter().collect::<Vec<_>>();
-    for (resident, tuple) in aside {
-        failed.extend(ollama.restore(resident, tuple).await.err());
-    }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::wrong(format!(
-        "what was loaded before could not be restored: {}",
-        failed.join("; ")
-    )))
 }
 
 /// Chooses engine and model; refuses what would take a model from somebody.
@@ -225,7 +201,7 @@ fn subject(config: &Live, args: &BenchArgs, engines: &[EngineView]) -> Result<Su
             )),
             None => Failure::wrong(format!("{} has no model that generates", engine.name)),
         })?;
-    let aside = aside(&engine, args.yes)?;
+    leaves_all(&engine)?;
     let current = config.current();
     let profile = tuple_for(
         EngineKind::Ollama,
@@ -246,34 +222,19 @@ fn subject(config: &Live, args: &BenchArgs, engines: &[EngineView]) -> Result<Su
         model,
         bare,
         profile,
-        aside,
     })
 }
 
-/// What has to go and come back: only Crucible's own, only with `--yes`.
-fn aside(engine: &EngineView, yes: bool) -> Result<Vec<(ResidentView, Tuple)>, Failure> {
-    let mut aside = Vec::new();
-    for resident in &engine.residents {
-        let name = &resident.info.model;
-        match resident.tuple.filter(|_| resident.owned) {
-            None => {
-                return Err(Failure::wrong(format!(
-                    "{name} is loaded on {} and was not loaded by Crucible: bench would evict it. \
-                     Unload it yourself first (ollama stop {name})",
-                    engine.name
-                )));
-            }
-            Some(_) if !yes => {
-                return Err(Failure::wrong(format!(
-                    "bench would unload {name} on {}, which Crucible loaded; with --yes it does \
-                     and loads it again at the end",
-                    engine.name
-                )));
-            }
-            Some(tuple) => aside.push((resident.clone(), tuple)),
-        }
-    }
-    Ok(aside)
+/// What is loaded is somebody's: it stays, and nothing is measured beside it.
+fn leaves_all(engine: &EngineView) -> Result<(), Failure> {
+    let Some(resident) = engine.residents.first() else {
+        return Ok(());
+    };
+    let name = &resident.info.model;
+    Err(Failure::wrong(format!(
+        "{name} is loaded on {}: bench would evict it. Unload it yourself first (ollama stop {name})",
+        engine.name
+    )))
 }
 
 fn facts(subject: &Subject, config: &Live) -> Vec<(&'static str, String)> {

@@ -1,12 +1,8 @@
 //! One run on an Ollama: unload, load, generate. What it did not load itself it does not touch.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crucible_router::{
-    catalog::ModelKind,
-    engine::{Tuple, ollama_options},
-    view::ResidentView,
-};
+use crucible_router::engine::{Tuple, ollama_options};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio::{
@@ -93,7 +89,7 @@ impl Ollama {
     }
 
     /// Unloads a model and waits until it is gone.
-    pub(super) async fn unload(&self, model: &str) -> Result<(), Words> {
+    async fn unload(&self, model: &str) -> Result<(), Words> {
         if !self.loaded().await?.iter().any(|name| name == model) {
             return Ok(());
         }
@@ -106,33 +102,6 @@ impl Ollama {
             sleep(LOOK).await;
         }
         Err(format!("{model} did not unload within 30 s"))
-    }
-
-    /// Loads again what was there, with the options it had, for the time it had left.
-    pub(super) async fn restore(
-        &self,
-        resident: &ResidentView,
-        tuple: &Tuple,
-    ) -> Result<(), Words> {
-        let keep_alive = match resident.info.expires_at {
-            None => json!(-1),
-            Some(at) => {
-                let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-                json!(left.as_secs().max(60))
-            }
-        };
-        let options = ollama_options(tuple);
-        let mut body = json!({
-            "model": &*resident.info.model, "keep_alive": keep_alive, "options": options,
-        });
-        let path = if resident.info.kind == ModelKind::Embedding {
-            body["input"] = json!("");
-            body["truncate"] = json!(false);
-            "/api/embed"
-        } else {
-            "/api/generate"
-        };
-        self.post(path, &body).await.map(drop)
     }
 
     /// Refuses to go on when somebody loaded another model: a load of ours might push it out.
