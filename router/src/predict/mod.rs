@@ -100,6 +100,18 @@ pub fn load_time_prior(device: Device, size_bytes: Option<u64>) -> Duration {
     Duration::from_millis(bytes / (load_prior(device) / 1000))
 }
 
+/// How long a load of that model took, also in earlier runs.
+pub(crate) fn measured_load(learned: &Learned, engine: &str, model: &str) -> Option<Duration> {
+    let rates = learned.rates(engine, model)?;
+    rates.load_s.settled_by(1).map(|(mean, _)| seconds(mean))
+}
+
+/// How long a request held its permit on that engine, also in earlier runs.
+pub(crate) fn measured_service(learned: &Learned, engine: &str) -> Option<Duration> {
+    let (mean, _) = learned.service(engine)?.settled()?;
+    Some(seconds(mean))
+}
+
 /// How long a load takes.
 pub fn load_time(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part {
     let prior = || load_time_prior(engine.device, model.size_bytes);

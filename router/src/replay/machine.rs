@@ -104,7 +104,9 @@ impl Machine {
 
     /// What the scheduler is told of the engines: the production code's own words.
     pub(super) fn facts(&self) -> Vec<Facts> {
-        let facts = |engine| Some(facts(&self.config, &self.status(engine)?));
+        // The trace brings its own times; what was learned since must not change a replay.
+        let learned = Learned::default();
+        let facts = |engine| Some(facts(&self.config, &self.status(engine)?, &learned));
         self.engines.iter().filter_map(facts).collect()
     }
 

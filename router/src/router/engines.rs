@@ -36,7 +36,7 @@ fn load_control(engine: &EngineStatus) -> bool {
     engine.load_control && engine.config.manage != Manage::Observe
 }
 
-pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
+pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -> Facts {
     let name = &engine.config.name;
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
@@ -70,6 +70,12 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus) -> Facts {
         overtake_count: config.scheduler.overtake_count,
         overtake_age: config.scheduler.overtake_age,
         load_budget: config.timeouts.load,
+        loads: engine
+            .models
+            .iter()
+            .filter_map(|m| Some((m.id.clone(), predict::measured_load(learned, name, &m.id)?)))
+            .collect(),
+        service: predict::measured_service(learned, name),
         polls: engine.polls,
         residents: engine.residents.to_vec(),
         pinned: names.into_iter().filter(|m| pinned(m)).cloned().collect(),
@@ -201,7 +207,9 @@ impl Engines for FleetEngines {
     fn facts(&self) -> Vec<Facts> {
         let config = (self.config)();
         let fleet = self.fleet.view();
-        fleet.engines.iter().map(|e| facts(&config, e)).collect()
+        let learned = self.predictor.learned();
+        let facts = |engine| facts(&config, engine, &learned);
+        fleet.engines.iter().map(facts).collect()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -303,7 +311,10 @@ mod tests {
         let config = Config::builtin();
         for (manage, controlled) in [(Manage::Observe, false), (Manage::Models, true)] {
             let status = status(&config, manage);
-            assert_eq!(facts(&config, &status).load_control, controlled);
+            assert_eq!(
+                facts(&config, &status, &Learned::default()).load_control,
+                controlled
+            );
             assert_eq!(describe(&status).load_control, controlled);
         }
     }
@@ -335,12 +346,15 @@ mod tests {
         let mut engine = status(&config, Manage::Models);
         engine.models = Arc::new(vec![generation("a"), generation("b")]);
         config.tuning.ollama.memory_limit = 1_000_000_000;
-        let told = facts(&config, &engine);
+        let told = facts(&config, &engine, &Learned::default());
         assert_eq!((told.budget, told.gpu), (Some(1_000_000_000), false));
         assert_eq!(told.ttl, Some(Duration::from_mins(5)));
         assert!(told.pinned.is_empty());
         config.models.push(pinned("b"));
-        assert_eq!(facts(&config, &engine).pinned, [Arc::from("b")]);
+        assert_eq!(
+            facts(&config, &engine, &Learned::default()).pinned,
+            [Arc::from("b")]
+        );
     }
 
     #[test]

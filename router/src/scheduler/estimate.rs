@@ -35,7 +35,8 @@ impl Scheduler {
     /// How long a load of that model takes, where it was measured.
     pub(super) fn load_time(&self, engine: &Arc<str>, model: &Arc<str>) -> Option<Duration> {
         let place = (Arc::clone(engine), Arc::clone(model));
-        self.load_times.get(&place).copied()
+        let earlier = || self.facts(engine)?.loads.get(model).copied();
+        self.load_times.get(&place).copied().or_else(earlier)
     }
 
     /// When the waiter at this position of a lane (1 is next) is expected to have a permit.
@@ -50,7 +51,10 @@ impl Scheduler {
         let state = &self.engines[at];
         let facts = &state.facts;
         let (mean, samples) = state.service;
-        let mean = if samples == 0 { UNMEASURED } else { mean };
+        let mean = match samples {
+            0 => facts.service.unwrap_or(UNMEASURED),
+            _ => mean,
+        };
         let permits = match kind {
             ModelKind::Generation => facts.permits.max(1),
             ModelKind::Embedding => 1,

@@ -43,10 +43,7 @@ impl Scheduler {
             .map(|o| LoadingView {
                 model: Arc::clone(&o.model),
                 since: now.saturating_duration_since(o.since),
-                expected: self
-                    .load_times
-                    .get(&(Arc::clone(&o.engine), Arc::clone(&o.model)))
-                    .copied(),
+                expected: self.load_time(&o.engine, &o.model),
             });
     }
 

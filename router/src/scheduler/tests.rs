@@ -1,6 +1,7 @@
 //! Decisions of the pure core, one by one.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,6 +51,8 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         overtake_count: 3,
         overtake_age: SECOND * 20,
         load_budget: SECOND * 300,
+        loads: BTreeMap::new(),
+        service: None,
         polls: 1,
         residents: Vec::new(),
         pinned: Vec::new(),

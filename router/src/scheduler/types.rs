@@ -1,6 +1,7 @@
 //! What the scheduler is told and what it orders.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,6 +61,10 @@ pub struct Facts {
     pub overtake_age: Duration,
     /// For one load.
     pub load_budget: Duration,
+    /// How long loads of its models took in earlier runs.
+    pub loads: BTreeMap<Arc<str>, Duration>,
+    /// How long requests held their permit in earlier runs.
+    pub service: Option<Duration>,
     /// Number of the poll; one that may have begun before an operation ended is not believed.
     pub polls: u64,
     /// What it holds.

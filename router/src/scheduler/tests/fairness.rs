@@ -145,3 +145,21 @@ fn retry_after_counts_loads_and_answers() {
     // No answer took any time so far.
     assert_eq!(*retry_after, 4);
 }
+
+#[test]
+fn retry_after_knows_what_earlier_runs_measured() {
+    let mut bench = Bench::new(vec![Facts {
+        queue: 1,
+        permits: 1,
+        loads: [("a".into(), SECOND * 20)].into(),
+        service: Some(SECOND * 9),
+        ..facts("e", "cpu")
+    }]);
+    bench.arrive(1, "e", "a");
+    let actions = bench.arrive(2, "e", "a");
+    let [(2, Refusal::QueueFull { retry_after, .. })] = refused(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    // The load, then second in line.
+    assert_eq!(*retry_after, 20 + 2 * 9);
+}
