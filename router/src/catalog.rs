@@ -72,3 +72,23 @@ pub struct ResidentInfo {
     /// Flash attention of the load, where told.
     pub flash_attention: Option<bool>,
 }
+
+// === impl ResidentInfo ===
+
+impl ResidentInfo {
+    /// An instance of which nothing but the name is known, which is its model's.
+    pub fn named(model: Arc<str>, kind: ModelKind) -> Self {
+        Self {
+            instance: Arc::clone(&model),
+            model,
+            kind,
+            context: None,
+            parallel: None,
+            bytes: None,
+            vram_bytes: None,
+            expires_at: None,
+            batch_size: None,
+            flash_attention: None,
+        }
+    }
+}

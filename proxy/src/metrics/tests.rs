@@ -67,16 +67,8 @@ fn record(model: &str) -> RequestRecord<'_> {
 fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
     let resident = |model: &String| ResidentView {
         info: ResidentInfo {
-            model: model.as_str().into(),
-            instance: model.as_str().into(),
-            kind: ModelKind::Generation,
-            context: None,
-            parallel: None,
             bytes: Some(1_000),
-            vram_bytes: None,
-            expires_at: None,
-            batch_size: None,
-            flash_attention: None,
+            ..ResidentInfo::named(model.as_str().into(), ModelKind::Generation)
         },
         tuple: None,
         active: 0,

@@ -81,18 +81,12 @@ fn parse_server(body: &Value, props: &Value) -> Result<Listing, EngineError> {
         }
         let from_list = entry.get("meta").and_then(|m| count(m, "n_ctx"));
         residents.push(ResidentInfo {
-            model: Arc::clone(&model.id),
-            instance: Arc::clone(&model.id),
-            kind: model.kind,
             context: per_slot
                 .or(from_list)
                 .map(|n| n.saturating_mul(u64::from(slots.unwrap_or(1)))),
             parallel: slots,
             bytes: model.size_bytes,
-            vram_bytes: None,
-            expires_at: None,
-            batch_size: None,
-            flash_attention: None,
+            ..ResidentInfo::named(Arc::clone(&model.id), model.kind)
         });
     }
     Ok(Listing {

@@ -364,16 +364,8 @@ fn parse_v0(body: &Value) -> Listing {
         let kind = kind_of(entry);
         if text(entry, "state").as_deref() == Some("loaded") {
             listing.residents.push(ResidentInfo {
-                model: Arc::clone(&id),
-                instance: Arc::clone(&id),
-                kind,
                 context: count(entry, "loaded_context_length"),
-                parallel: None,
-                bytes: None,
-                vram_bytes: None,
-                expires_at: None,
-                batch_size: None,
-                flash_attention: None,
+                ..ResidentInfo::named(Arc::clone(&id), kind)
             });
         }
         let vision = text(entry, "type").map(|t| t == "vlm");

@@ -51,18 +51,7 @@ impl Fake {
 
 /// A resident of which nothing but the name is known.
 pub(crate) fn resident(model: &str) -> ResidentInfo {
-    ResidentInfo {
-        model: Arc::from(model),
-        instance: Arc::from(model),
-        kind: ModelKind::Generation,
-        context: None,
-        parallel: None,
-        bytes: None,
-        vram_bytes: None,
-        expires_at: None,
-        batch_size: None,
-        flash_attention: None,
-    }
+    ResidentInfo::named(Arc::from(model), ModelKind::Generation)
 }
 
 /// The profile's values.

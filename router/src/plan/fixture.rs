@@ -60,18 +60,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
 impl EngineView {
     pub(crate) fn holding(mut self, model: &str) -> Self {
         self.residents.push(ResidentView {
-            info: ResidentInfo {
-                model: model.into(),
-                instance: model.into(),
-                kind: ModelKind::Generation,
-                context: None,
-                parallel: None,
-                bytes: None,
-                vram_bytes: None,
-                expires_at: None,
-                batch_size: None,
-                flash_attention: None,
-            },
+            info: ResidentInfo::named(model.into(), ModelKind::Generation),
             tuple: None,
             active: 0,
             idle: Duration::ZERO,

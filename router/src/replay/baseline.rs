@@ -233,12 +233,7 @@ impl Baseline {
         let found = self.residents.iter().position(own);
         if found.is_none() && !facts.load_control {
             // It loads what it is asked for, and nobody sees it.
-            let info = ResidentInfo {
-                model: Arc::clone(&arrival.model),
-                instance: Arc::clone(&arrival.model),
-                kind: arrival.kind,
-                ..crate::router::engines::nothing()
-            };
+            let info = ResidentInfo::named(Arc::clone(&arrival.model), arrival.kind);
             self.residents.push(Held {
                 engine: Arc::clone(&arrival.engine),
                 info,

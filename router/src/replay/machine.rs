@@ -178,17 +178,11 @@ impl Machine {
                 instance_context(engine.kind, context, order.permits, None)
             });
         let info = ResidentInfo {
-            model: Arc::clone(&order.model),
-            instance: Arc::clone(&order.model),
-            kind: order.kind,
             context,
             parallel: (engine.map(|e| e.kind) == Some(EngineKind::Llamacpp))
                 .then_some(order.permits),
             bytes: model.and_then(|m| m.bytes),
-            vram_bytes: None,
-            expires_at: None,
-            batch_size: None,
-            flash_attention: None,
+            ..ResidentInfo::named(Arc::clone(&order.model), order.kind)
         };
         (model.map_or(Duration::ZERO, |m| m.load), info)
     }

@@ -135,19 +135,8 @@ pub(crate) fn arrival(
 }
 
 /// Names no instance: a spawned engine has only one.
-pub(crate) fn nothing() -> ResidentInfo {
-    ResidentInfo {
-        model: Arc::from(""),
-        instance: Arc::from(""),
-        kind: ModelKind::Generation,
-        context: None,
-        parallel: None,
-        bytes: None,
-        vram_bytes: None,
-        expires_at: None,
-        batch_size: None,
-        flash_attention: None,
-    }
+pub(super) fn nothing() -> ResidentInfo {
+    ResidentInfo::named(Arc::from(""), ModelKind::Generation)
 }
 
 fn describe(engine: &EngineStatus) -> EngineView {

@@ -137,19 +137,7 @@ impl EngineState {
         if self.facts.load_control || self.residents.iter().any(known) {
             return;
         }
-        let info = ResidentInfo {
-            model: Arc::clone(model),
-            instance: Arc::clone(model),
-            kind,
-            context: None,
-            parallel: None,
-            bytes: None,
-            vram_bytes: None,
-            expires_at: None,
-            batch_size: None,
-            flash_attention: None,
-        };
-        let mut resident = Resident::new(info, now);
+        let mut resident = Resident::new(ResidentInfo::named(Arc::clone(model), kind), now);
         resident.assumed = true;
         self.residents.push(resident);
     }

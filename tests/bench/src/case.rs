@@ -14,22 +14,22 @@ use crate::{
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
     /// 1,000 streams that stand still: memory only.
-    #[value(name = "idle-1000")]
+    #[value(name = Self::Idle1000.name())]
     Idle1000,
     /// One connection, 2 KiB, everything on one core.
-    #[value(name = "small-c1")]
+    #[value(name = Self::SmallC1.name())]
     SmallC1,
     /// 64 connections, 2 KiB.
-    #[value(name = "small-c64")]
+    #[value(name = Self::SmallC64.name())]
     SmallC64,
     /// 16 connections, 64 KiB.
-    #[value(name = "big-c16")]
+    #[value(name = Self::BigC16.name())]
     BigC16,
     /// 200 streams of 100 chunks at 20 ms.
-    #[value(name = "stream-200")]
+    #[value(name = Self::Stream200.name())]
     Stream200,
     /// 16 streams of 500 chunks without pauses.
-    #[value(name = "burst-16")]
+    #[value(name = Self::Burst16.name())]
     Burst16,
 }
 
@@ -42,16 +42,6 @@ impl std::fmt::Display for Case {
 }
 
 impl Case {
-    /// Every case.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Idle1000,
-        Self::SmallC1,
-        Self::SmallC64,
-        Self::BigC16,
-        Self::Stream200,
-        Self::Burst16,
-    ];
-
     /// Those that share one start of the subjects; `Idle1000` has a fresh one.
     pub(crate) const LOADED: [Self; 5] = [
         Self::SmallC1,

@@ -32,7 +32,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 use tokio::process::Command;
 
 use crate::{
@@ -66,7 +66,7 @@ struct Cli {
     )]
     subjects: Vec<Kind>,
     /// Only these cases.
-    #[arg(long, value_delimiter = ',', default_values_t = Case::ALL)]
+    #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().iter().copied())]
     cases: Vec<Case>,
     /// The binary to measure [default: built with cargo, release profile].
     #[arg(long, value_name = "PATH")]
