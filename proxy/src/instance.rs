@@ -22,7 +22,7 @@ use crate::{
     events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
-    server::{Bounds, Listener},
+    server::{Bounds, Listener, OnOpen},
     signals::{Signal, Signals},
 };
 
@@ -40,6 +40,12 @@ pub struct Instance {
     stop: CancellationToken,
     kill: CancellationToken,
     router_cancel: CancellationToken,
+}
+
+/// Counts connections from their opening to their end.
+fn counted(metrics: &Metrics) -> OnOpen {
+    let metrics = metrics.clone();
+    Arc::new(move || Box::new(metrics.connection()) as Box<dyn Send>)
 }
 
 // === impl Instance ===
@@ -67,9 +73,7 @@ impl Instance {
         let slots = Arc::new(Semaphore::new(bounds.connections));
         metrics.set_connections_limit(u32::try_from(bounds.connections).unwrap_or(u32::MAX));
         metrics.config_loaded(SystemTime::now());
-        let opened = metrics.clone();
-        let on_open: crate::server::OnOpen =
-            Arc::new(move || Box::new(opened.connection()) as Box<dyn Send>);
+        let on_open = counted(&metrics);
         let mut listeners = Vec::new();
         for addr in &current.listen {
             listeners.push(
@@ -110,11 +114,13 @@ impl Instance {
         if let Some(writer) = writer {
             background.spawn(writer.run(router.clone(), router_cancel.clone()));
         }
+        let upstream = Upstream::new(current.timeouts.connect);
+        background.spawn(upstream.clone().sweep(router_cancel.clone()));
         let app = App::new(
             config.clone(),
             router,
             metrics,
-            Upstream::new(current.timeouts.connect),
+            upstream,
             stop.clone(),
             ending,
             events,

@@ -12,7 +12,6 @@ use crucible_config::checked::EngineKind;
 use crucible_router::{health::Outcome, permit::Permit, predict, router::Router};
 use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
@@ -32,6 +31,7 @@ use crate::{
         collect::collect,
         headers, late,
         transcode::Usage,
+        upstream::Answer,
     },
 };
 
@@ -162,7 +162,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
     app.router.report(&told.engine, Outcome::Began);
     let account = Account::new(&app, &routed.exchange, &told.engine);
     let cap = routed.config.limits.event;
-    let parts = |transcode, account: Account, upstream: Incoming, guard: Held| Parts {
+    let parts = |transcode, account: Account, upstream: Answer, guard: Held| Parts {
         upstream,
         transcode,
         buffer: routed.config.tuning.lmstudio.stream_buffer_size,
@@ -211,9 +211,9 @@ fn expected_prefill(app: &App, told: &Told, estimate: u64) -> Duration {
 /// Status and form of an answer; anything but a success is read and told in one form.
 async fn succeeded(
     kind: EngineKind,
-    response: http::Response<Incoming>,
+    response: http::Response<Answer>,
     deadline: Instant,
-) -> Result<http::Response<Incoming>, Error> {
+) -> Result<http::Response<Answer>, Error> {
     if response.status() == StatusCode::OK {
         return Ok(response);
     }
@@ -242,7 +242,7 @@ async fn succeeded(
 }
 
 /// A stream must be one: an HTML page or a JSON error in a 200 is not.
-fn is_stream(kind: EngineKind, response: &http::Response<Incoming>) -> Result<(), Error> {
+fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), Error> {
     let content_type = response
         .headers()
         .get(header::CONTENT_TYPE)

@@ -1,0 +1,180 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// An engine that does what the test says, byte by byte.
+struct Engine {
+    listener: TcpListener,
+    upstream: Upstream,
+}
+
+impl Engine {
+    async fn start() -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            upstream: Upstream::new(Duration::from_secs(5)),
+        }
+    }
+
+    fn request(&self) -> Request<Full<Bytes>> {
+        let address = self.listener.local_addr().expect("an address");
+        Request::post(format!("http://{address}/v1/chat/completions"))
+            .header("host", address.to_string())
+            .body(Full::from("{}"))
+            .expect("a request")
+    }
+
+    /// The connection that comes next.
+    async fn accept(&self) -> TcpStream {
+        self.listener.accept().await.expect("a connection").0
+    }
+
+    /// Sends a request and answers it on a connection; the answer's body.
+    async fn exchange(&self, socket: &mut TcpStream) -> Bytes {
+        let engine = async {
+            read_request(socket).await;
+            socket.write_all(ANSWER).await.expect("written");
+        };
+        let (answer, ()) = tokio::join!(self.upstream.send(self.request()), engine);
+        let body = answer.expect("an answer").into_body().collect().await;
+        body.expect("a whole body").to_bytes()
+    }
+}
+
+async fn read_request(socket: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n{}") {
+        assert_ne!(socket.read_buf(&mut text).await.expect("bytes"), 0);
+    }
+    String::from_utf8(text).expect("text")
+}
+
+/// Sends a request whose answer is a stream that the engine has only begun.
+async fn begun(engine: &Engine) -> (Answer, TcpStream) {
+    let serve = async {
+        let mut socket = engine.accept().await;
+        read_request(&mut socket).await;
+        socket.write_all(STREAM).await.expect("written");
+        socket
+    };
+    let (answer, socket) = tokio::join!(engine.upstream.send(engine.request()), serve);
+    (answer.expect("an answer").into_body(), socket)
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_another() {
+    let engine = Engine::start().await;
+    let first = async {
+        let mut socket = engine.accept().await;
+        let text = read_request(&mut socket).await;
+        socket.write_all(ANSWER).await.expect("written");
+        (socket, text)
+    };
+    let (answer, (mut socket, text)) = tokio::join!(engine.upstream.send(engine.request()), first);
+    assert!(
+        text.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"),
+        "{text}"
+    );
+    let body = answer.expect("an answer").into_body().collect().await;
+    assert_eq!(body.expect("whole").to_bytes(), "ok");
+    assert_eq!(engine.exchange(&mut socket).await, "ok");
+    assert_eq!(engine.exchange(&mut socket).await, "ok");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_engine_closed_is_not_used() {
+    let engine = Engine::start().await;
+    for _ in 0..3 {
+        let serve = async {
+            let mut socket = engine.accept().await;
+            read_request(&mut socket).await;
+            socket.write_all(ANSWER).await.expect("written");
+        };
+        let (answer, ()) = tokio::join!(engine.upstream.send(engine.request()), serve);
+        let body = answer.expect("an answer").into_body().collect().await;
+        assert_eq!(body.expect("whole").to_bytes(), "ok");
+        // The runtime hears of the end of the connection with its next look at the sockets.
+        let address = engine.listener.local_addr().expect("an address");
+        let authority = address.to_string().parse().expect("an authority");
+        while engine.upstream.idle.take(&authority).is_some_and(|kept| {
+            engine
+                .upstream
+                .idle
+                .lease(authority.clone())
+                .give_back(kept);
+            true
+        }) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_dropped_closes_its_connection() {
+    let engine = Engine::start().await;
+    let (answer, mut socket) = begun(&engine).await;
+    drop(answer);
+    assert_eq!(socket.read(&mut [0; 8]).await.expect("an end"), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let engine = Engine::start().await;
+    let (answer, mut socket) = begun(&engine).await;
+    socket.write_all(b"0\r\n\r\n").await.expect("written");
+    assert!(answer.collect().await.expect("whole").to_bytes().is_empty());
+    let now = Instant::now();
+    engine.upstream.idle.sweep(now);
+    assert_eq!(engine.exchange(&mut socket).await, "ok");
+    engine.upstream.idle.sweep(now + Duration::from_mins(1));
+    assert_eq!(socket.read(&mut [0; 8]).await.expect("an end"), 0);
+}
+
+#[tokio::test]
+async fn pieces_that_came_together_are_there_together() {
+    let engine = Engine::start().await;
+    let (mut answer, mut socket) = begun(&engine).await;
+    let pieces = b"2\r\nab\r\n2\r\ncd\r\n2\r\nef\r\n";
+    socket.write_all(pieces).await.expect("written");
+    let first = answer.frame().await.expect("a frame").expect("data");
+    assert_eq!(first.into_data().expect("data"), "ab");
+    let mut cx = Context::from_waker(Waker::noop());
+    for piece in ["cd", "ef"] {
+        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut answer).poll_frame(&mut cx) else {
+            panic!("{piece} waits for another turn");
+        };
+        assert_eq!(frame.into_data().expect("data"), piece);
+    }
+    assert!(Pin::new(&mut answer).poll_frame(&mut cx).is_pending());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_an_error() {
+    let engine = Engine::start().await;
+    let (mut answer, mut socket) = begun(&engine).await;
+    socket
+        .write_all(b"2\r\nab\r\n2\r\nc")
+        .await
+        .expect("written");
+    drop(socket);
+    let first = answer.frame().await.expect("a frame").expect("data");
+    assert_eq!(first.into_data().expect("data"), "ab");
+    let mut rest = answer.frame().await;
+    while let Some(Ok(_)) = rest {
+        rest = answer.frame().await;
+    }
+    assert!(matches!(rest, Some(Err(_))), "{rest:?}");
+}
