@@ -6,6 +6,7 @@ mod idle;
 
 use std::{
     error::Error as StdError,
+    io,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,26 @@ use crate::{
 pub struct Upstream {
     connector: HttpConnector,
     idle: Idle,
+}
+
+/// The head of an answer, and the connection that its body comes on.
+type Exchanged = (Response<Incoming>, Box<Connection>);
+
+/// A kept connection that breaks later than this broke with the request, not before it.
+const STALE: Duration = Duration::from_secs(1);
+
+/// Ended before the first byte of an answer.
+fn is_stale(error: &hyper::Error) -> bool {
+    let reset = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            )
+        });
+    error.is_canceled() || error.is_incomplete_message() || reset
 }
 
 fn broken(error: &dyn StdError) -> Error {
@@ -80,20 +102,9 @@ impl Upstream {
         *request.uri_mut() = path
             .unwrap_or_else(|| PathAndQuery::from_static("/"))
             .into();
-        let (response, connection) = loop {
-            let (mut connection, kept) = match self.idle.take(&address) {
-                Some(connection) => (connection, true),
-                None => (self.connect(&at).await?, false),
-            };
-            match connection.request(request).await {
-                Ok(response) => break (response, connection),
-                // The engine closed a kept connection in the moment in which it was taken.
-                Err(mut error) if kept => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(broken(error.error())),
-                },
-                Err(error) => return Err(broken(error.error())),
-            }
+        let (response, connection) = match self.idle.take(&address) {
+            Some(kept) => self.on_kept(kept, &at, request).await?,
+            None => self.on_new(&at, request).await?,
         };
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -104,6 +115,34 @@ impl Upstream {
             .upstream(UpstreamError::BadHttp));
         }
         Ok(response.map(|body| Answer::new(body, connection, self.idle.lease(address))))
+    }
+
+    /// On a connection of an earlier request, or on a new one if the engine closed that in the very
+    /// moment: cpp-httplib (llama.cpp b10549) ends kept connections without saying so before.
+    async fn on_kept(
+        &self,
+        mut connection: Box<Connection>,
+        at: &Uri,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Exchanged, Error> {
+        let again = request.clone();
+        let sent = Instant::now();
+        match connection.request(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(error) if is_stale(error.error()) && sent.elapsed() < STALE => {
+                tracing::debug!(error = %error.error(), "kept connection to an engine");
+                self.on_new(at, again).await
+            }
+            Err(error) => Err(broken(error.error())),
+        }
+    }
+
+    async fn on_new(&self, at: &Uri, request: Request<Full<Bytes>>) -> Result<Exchanged, Error> {
+        let mut connection = self.connect(at).await?;
+        match connection.request(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(broken(error.error())),
+        }
     }
 
     async fn connect(&self, at: &Uri) -> Result<Box<Connection>, Error> {

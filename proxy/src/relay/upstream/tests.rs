@@ -178,3 +178,40 @@ async fn an_answer_that_is_cut_is_an_error() {
     }
     assert!(matches!(rest, Some(Err(_))), "{rest:?}");
 }
+
+/// llama.cpp's server closed a kept connection just as the next request was written to it, and the
+/// client got 502 from an engine that was well.
+#[tokio::test]
+async fn a_kept_connection_that_closes_under_a_request_is_replaced() {
+    let engine = Engine::start().await;
+    let serve = async {
+        let mut first = engine.accept().await;
+        read_request(&mut first).await;
+        first.write_all(ANSWER).await.expect("written");
+        read_request(&mut first).await;
+        drop(first);
+        let mut second = engine.accept().await;
+        read_request(&mut second).await;
+        second.write_all(ANSWER).await.expect("written");
+        second
+    };
+    let ask = async {
+        for _ in 0..2 {
+            let answer = engine.upstream.send(engine.request()).await;
+            let body = answer.expect("an answer").into_body().collect().await;
+            assert_eq!(body.expect("whole").to_bytes(), "ok");
+        }
+    };
+    tokio::join!(ask, serve);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_closes_under_a_request_is_an_error() {
+    let engine = Engine::start().await;
+    let serve = async {
+        let mut socket = engine.accept().await;
+        read_request(&mut socket).await;
+    };
+    let (answer, ()) = tokio::join!(engine.upstream.send(engine.request()), serve);
+    assert_eq!(answer.expect_err("no answer").kind, Kind::EngineUnreachable);
+}
