@@ -21,6 +21,8 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::real::{long, whole};
+
 const COPY: &str = "crucible-test-copy:latest";
 
 /// A real Ollama, the relay in front of it, and its address.
@@ -124,32 +126,6 @@ impl Real {
             std::panic::resume_unwind(panic);
         }
     }
-}
-
-/// An answer of exactly `tokens` tokens: a schema keeps a small model from ending earlier.
-fn long(model: &str, tokens: u64) -> Value {
-    let mut request = body(model, "Tell a story about the sea.");
-    request["max_tokens"] = tokens.into();
-    request["stream_options"] = json!({ "include_usage": true });
-    request["response_format"] = json!({ "type": "json_schema", "json_schema": {
-        "name": "story", "schema": {
-            "type": "array", "items": { "enum": ["far out in the ocean, where the water is blue"] },
-            "minItems": 1000, "maxItems": 1001,
-        },
-    } });
-    request
-}
-
-/// The answer came to its last token.
-fn whole(answer: &Stream, tokens: u64) {
-    assert!(
-        answer.done && !answer.broken && answer.error().is_none(),
-        "{}",
-        answer.text
-    );
-    assert_eq!(answer.finish_reason(), Some("length"), "{}", answer.text);
-    let usage = &answer.events.last().expect("events")["usage"];
-    assert_eq!(usage["completion_tokens"], tokens, "{}", answer.text);
 }
 
 /// At each load the engine held nothing and no runner lived; at each unload nothing was being
