@@ -289,6 +289,8 @@ echo "end $name" >> "$log"
 async fn ask_in_turn(crucible: &Crucible, model: &str, context: u64) {
     for tokens in [20, 30, 40] {
         let mut response = open(crucible, &long(model, tokens)).await;
+        let status = response.status();
+        assert_eq!(status, 200, "{model}: {:?}", response.headers());
         assert_eq!(header(response.headers(), "x-crucible-model"), model);
         let first = response.chunk().await.expect("a chunk").expect("a chunk");
         let state = get(crucible, "/crucible/state").await.json;
