@@ -47,6 +47,7 @@ use crate::{
 mod budget;
 pub(crate) mod engines;
 mod learning;
+mod vram;
 mod waits;
 
 pub use waits::Standby;

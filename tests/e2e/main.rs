@@ -29,6 +29,8 @@ mod predict;
 mod prometheus;
 mod queue;
 mod real;
+#[cfg(target_os = "linux")]
+mod real_ollama;
 mod real_settings;
 mod reload;
 mod replay;

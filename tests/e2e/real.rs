@@ -8,9 +8,11 @@ use std::{path::PathBuf, process::Command};
 use crucible::embedded;
 use crucible_tests::{
     Crucible,
-    chat::{body, header, open, post, stream},
+    chat::{body, get, header, open, post, stream},
+    clean::Metrics,
     engines::client,
     rest::eventually,
+    sse::Stream,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -204,7 +206,7 @@ async fn an_engine_killed_in_its_answer_is_told_and_comes_back() {
             .expect("kill runs")
             .success()
     );
-    let rest = crucible_tests::sse::Stream::read(response).await;
+    let rest = Stream::read(response).await;
     assert!(!rest.broken && !rest.done, "{}", rest.text);
     assert_eq!(
         rest.error().expect("an error")["code"],
@@ -241,70 +243,143 @@ async fn no_child_outlives_crucible() {
     }
 }
 
-/// Asks a model several times, one after the other; each answer must come whole.
-async fn ask_in_turn(crucible: &Crucible, model: &str) {
-    for turn in 0..3 {
-        let mut request = body(model, &format!("Count to {}.", turn + 3));
-        request["max_tokens"] = 16.into();
-        let (headers, answer) = stream(crucible, &request).await;
-        assert_eq!(header(&headers, "x-crucible-model"), model);
-        assert!(
-            answer.done && answer.error().is_none() && !answer.content().is_empty(),
-            "{}",
-            answer.text
+/// An answer of exactly `tokens` tokens: a schema keeps a small model from ending earlier.
+pub(super) fn long(model: &str, tokens: u64) -> Value {
+    let mut request = body(model, "Tell a story about the sea.");
+    request["max_tokens"] = tokens.into();
+    request["stream_options"] = json!({ "include_usage": true });
+    request["response_format"] = json!({ "type": "json_schema", "json_schema": {
+        "name": "story", "schema": {
+            "type": "array", "items": { "enum": ["far out in the ocean, where the water is blue"] },
+            "minItems": 1000, "maxItems": 1001,
+        },
+    } });
+    request
+}
+
+/// The answer came to its last token.
+pub(super) fn whole(answer: &Stream, tokens: u64) {
+    assert!(
+        answer.done && !answer.broken && answer.error().is_none(),
+        "{}",
+        answer.text
+    );
+    assert_eq!(answer.finish_reason(), Some("length"), "{}", answer.text);
+    let usage = &answer.events.last().expect("events")["usage"];
+    assert_eq!(usage["completion_tokens"], tokens, "{}", answer.text);
+}
+
+/// Starts a server and ends with it; writes a line before its start and one after its end. A
+/// SIGTERM is passed on.
+#[cfg(unix)]
+const WITNESS: &str = r#"
+log=$1 name=$2
+shift 2
+echo "start $name $*" >> "$log"
+"$@" <&0 &
+trap 'kill -TERM $!' TERM
+wait $!
+wait $!
+echo "end $name" >> "$log"
+"#;
+
+/// Asks a model several times, one after the other. While each answer runs, its server is asked
+/// for the context in effect; each answer must come whole.
+#[cfg(unix)]
+async fn ask_in_turn(crucible: &Crucible, model: &str, context: u64) {
+    for tokens in [20, 30, 40] {
+        let mut response = open(crucible, &long(model, tokens)).await;
+        let status = response.status();
+        assert_eq!(status, 200, "{model}: {:?}", response.headers());
+        assert_eq!(header(response.headers(), "x-crucible-model"), model);
+        let first = response.chunk().await.expect("a chunk").expect("a chunk");
+        let state = get(crucible, "/crucible/state").await.json;
+        let engines = state["engines"].as_array().expect("a list");
+        let own = engines.iter().find(|e| e["name"] == model);
+        let url = own.and_then(|e| e["url"].as_str()).expect("its address");
+        let props = client().get(format!("{}/props", url.trim_end_matches('/')));
+        let props: Value = props
+            .send()
+            .await
+            .expect("it lives")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!(
+            props["default_generation_settings"]["n_ctx"], context,
+            "{props}"
         );
+        let rest = Stream::read(response).await;
+        let text = format!("{}{}", String::from_utf8_lossy(&first), rest.text);
+        assert!(!rest.broken, "{text}");
+        whole(&Stream::parse(&text), tokens);
     }
 }
 
 /// Two llama.cpp servers whose models fit the pool's budget one at a time: the swap starts one only
-/// after the other has ended, and no answer is cut for it.
+/// after the other has ended, which their own lines in one file prove, and no answer is cut for it.
 #[cfg(unix)]
 #[tokio::test]
 async fn two_real_models_take_turns_in_room_for_one() {
     let (command, model_path) = engine().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let mut toml =
-        String::from("[pool.cpu]\nbudget = \"180MB\"\n[tuning.ollama]\nnum_threads = 1\n");
-    for name in ["one", "two"] {
+    let log = folder.path().join("servers");
+    let mut toml = String::from(
+        "[pool.cpu]\nbudget = \"180MB\"\n[tuning.ollama]\nnum_threads = 1\n[context]\nfit = \"reject\"\n",
+    );
+    let models = [("one", 1024), ("two", 2048)];
+    for (name, context) in models {
         let path = folder.path().join(format!("{name}.gguf"));
         std::os::unix::fs::symlink(model_path, &path).expect("a link");
+        let log = log.display().to_string();
+        let mut witnessed = ["sh", "-c", WITNESS, "witness", &log, name]
+            .map(str::to_owned)
+            .to_vec();
+        witnessed.extend_from_slice(command);
         let own = format!(
             "[[engine]]\nname = \"{name}\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\n\
-             permits = 1\npool = \"cpu\"\ncommand = {command:?}\nmodel_path = {:?}\n",
+             permits = 1\npool = \"cpu\"\ncommand = {witnessed:?}\nmodel_path = {:?}\n\
+             [[model]]\nname = \"{name}\"\ncontext = {context}\n",
             path.display().to_string(),
         );
         toml.push_str(&own);
     }
     let crucible = Crucible::start(&toml);
-    let clients =
-        async { tokio::join!(ask_in_turn(&crucible, "one"), ask_in_turn(&crucible, "two")) };
-    let mut most = 0;
-    tokio::select! {
-        _ = clients => {}
-        () = async {
-            loop {
-                let servers = children(crucible.pid()).into_iter().filter(|pid| !is_gone(*pid));
-                most = most.max(servers.count());
-                assert!(most <= 1, "two servers at once");
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        } => {}
+    let turns = |(name, context)| ask_in_turn(&crucible, name, context);
+    tokio::join!(
+        turns(models[0]),
+        turns(models[1]),
+        turns(models[0]),
+        turns(models[1])
+    );
+
+    let lines = std::fs::read_to_string(&log).expect("their lines");
+    let lines: Vec<Vec<&str>> = lines.lines().map(|l| l.split(' ').collect()).collect();
+    for pair in lines.chunks(2) {
+        let (start, end) = (&pair[0], pair.get(1));
+        assert_eq!(start[0], "start", "two at once: {lines:?}");
+        let context = models.iter().find(|(name, _)| *name == start[1]);
+        let context = context.expect("a model").1.to_string();
+        assert!(start.windows(2).any(|w| w == ["-c", &context]), "{start:?}");
+        // Only the last one still runs.
+        let ended = end.is_some_and(|end| *end == ["end", start[1]]);
+        assert!(ended || end.is_none(), "two at once: {lines:?}");
     }
-    assert_eq!(most, 1);
-    let loads = client()
-        .get(crucible.at("/metrics"))
-        .send()
-        .await
-        .expect("metrics")
-        .text()
-        .await
-        .expect("text");
-    let loaded = |name: &str| {
-        loads.lines().any(|line| {
-            line.starts_with("crucible_model_loads_total")
-                && line.contains(name)
-                && !line.ends_with(" 0")
-        })
-    };
-    assert!(loaded("\"one\"") && loaded("\"two\""), "{loads}");
+    let starts = lines.iter().filter(|line| line[0] == "start");
+    let starts: Vec<&str> = starts.map(|line| line[1]).collect();
+    assert!(
+        starts.contains(&"one") && starts.contains(&"two"),
+        "{starts:?}"
+    );
+    // A turn serves all who wait for its model: not one load per request.
+    assert!(starts.len() <= 7, "{starts:?}");
+    // What was started is what Crucible says that it loaded and evicted.
+    let metrics = Metrics::of(&crucible).await;
+    let sum = |name| metrics.sum(name, &[]);
+    let told = (
+        sum("crucible_model_loads_total"),
+        sum("crucible_model_evictions_total"),
+    );
+    let starts = f64::from(u32::try_from(starts.len()).expect("a number"));
+    assert_eq!(told, (starts, starts - 1.0));
 }

@@ -5,6 +5,7 @@ use crucible_tests::{
     chat::{body, get, post},
     engines::{client, engine},
     rest::ready,
+    target::Target,
 };
 use serde_json::{Value, json};
 
@@ -14,31 +15,20 @@ async fn row(crucible: &Crucible, number: usize) -> Value {
 
 #[tokio::test]
 async fn threads_batch_mapping_and_context_are_read_from_the_real_runner() {
-    let (Ok(url), Ok(model)) = (
-        std::env::var("TEST_OLLAMA_URL"),
-        std::env::var("TEST_OLLAMA_MODEL"),
-    ) else {
-        println!("not run: TEST_OLLAMA_URL and TEST_OLLAMA_MODEL name no real Ollama");
+    let Some(target) = Target::real_ollama().await else {
         return;
     };
+    let url = target.url.clone().expect("a URL");
+    let model = target.model.clone();
     let own = engine("ollama", "ollama", &url);
     let crucible = Crucible::start(&format!("{own}device = \"cpu\"\n"));
     ready(&crucible).await;
-    // What another test or person left is loaded anew with Crucible's options.
-    let unload = json!({"model": model, "keep_alive": 0});
     let load = |body: Value| {
         client()
             .post(format!("{url}/api/generate"))
             .json(&body)
             .send()
     };
-    load(unload).await.expect("an answer");
-    crucible_tests::rest::eventually("it is unloaded", || async {
-        let ps = client().get(format!("{url}/api/ps")).send().await.ok()?;
-        let ps: Value = ps.json().await.ok()?;
-        ps["models"].as_array()?.is_empty().then_some(())
-    })
-    .await;
     row(&crucible, 27).await;
     let mut request = body(&model, "hello");
     request["max_tokens"] = json!(4);

@@ -15,6 +15,7 @@ pub mod dashboards;
 pub mod engines;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod rest;
 pub mod scripted;
 pub mod sse;

@@ -4,12 +4,14 @@ use std::sync::OnceLock;
 
 use crucible_config::checked::{Config, Device};
 
+use super::vram;
+
 /// What this machine has, in bytes; read once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Machine {
     /// Main memory, or less where a control group says so.
     pub(super) ram: Option<u64>,
-    /// Of the GPU, where the system tells.
+    /// Of the largest graphics card, where system or driver tell.
     pub(super) vram: Option<u64>,
     /// CPU and GPU use the same memory.
     pub(super) unified: bool,
@@ -77,7 +79,7 @@ impl Machine {
         static HERE: OnceLock<Machine> = OnceLock::new();
         *HERE.get_or_init(|| Self {
             ram: ram().filter(|ram| *ram > 0),
-            vram: amd_total(),
+            vram: vram::total(),
             unified: cfg!(all(target_os = "macos", target_arch = "aarch64")),
         })
     }
@@ -89,18 +91,6 @@ fn ram() -> Option<u64> {
     let total = system.total_memory();
     let limit = system.cgroup_limits().map(|l| l.total_memory);
     Some(limit.map_or(total, |limit| limit.min(total)))
-}
-
-/// The largest card's memory as amdgpu tells it (Linux, `mem_info_vram_total`).
-fn amd_total() -> Option<u64> {
-    let cards = std::fs::read_dir("/sys/class/drm").ok()?;
-    cards
-        .filter_map(|card| {
-            let path = card.ok()?.path().join("device/mem_info_vram_total");
-            std::fs::read_to_string(path).ok()?.trim().parse().ok()
-        })
-        .filter(|bytes| *bytes > 0)
-        .max()
 }
 
 #[cfg(test)]

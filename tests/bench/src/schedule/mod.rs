@@ -3,6 +3,7 @@
 //! Prints the page `docs/scheduling-benchmark.md`. The simulation is exact and the traces come
 //! from fixed seeds, so all but the cost of a decision is the same on every machine.
 
+mod bounds;
 mod cost;
 mod page;
 #[cfg(test)]

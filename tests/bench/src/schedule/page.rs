@@ -6,7 +6,7 @@ use crucible_config::checked::Class;
 use crucible_router::replay::{Outcome, Summary};
 
 use super::{
-    Compared,
+    Compared, bounds,
     cost::{Cost, WAITING},
 };
 
@@ -42,6 +42,10 @@ pub(super) fn markdown(compared: &[Compared], cost: &Cost) -> String {
         table(&mut page, one);
     }
     targets(&mut page, compared, cost);
+    page.push('\n');
+    bounds::table(&mut page, compared);
+    page.truncate(page.trim_end().len());
+    page.push('\n');
     page
 }
 
@@ -162,7 +166,7 @@ fn targets(page: &mut String, compared: &[Compared], cost: &Cost) {
     }
 }
 
-fn s(duration: Duration) -> String {
+pub(super) fn s(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 100.0 {
         format!("{seconds:.1} s")

@@ -1,4 +1,4 @@
-use super::{compare, cost, page::ratio, traces};
+use super::{bounds, compare, cost, page::ratio, traces};
 
 #[test]
 fn alternating_models_wait_a_third_of_first_come_first_served() {
@@ -41,4 +41,17 @@ fn a_long_queue_is_not_served_in_order_of_arrival() {
     let case = traces::all().into_iter().find(|c| c.name == "Night");
     let compared = compare(case.unwrap());
     assert!(compared.crucible.loads.len() * 4 < compared.strict.loads.len());
+}
+
+#[test]
+fn looser_bounds_are_shown_where_they_make_a_difference() {
+    let compared: Vec<_> = traces::all().into_iter().map(compare).collect();
+    let mut page = String::new();
+    bounds::table(&mut page, &compared);
+    let rows = |name: &str| page.matches(&format!("| {name} | ")).count();
+    assert_eq!(
+        (rows("Flood"), rows("Night"), rows("Alternating")),
+        (4, 4, 0)
+    );
+    assert!(page.contains("| Flood | 8, 20 s | 75 |"), "{page}");
 }

@@ -124,7 +124,7 @@ impl Who {
 
 /// All of them.
 pub(super) fn all() -> Vec<Case> {
-    vec![desk(), night(), turns(), flood(), crowd()]
+    vec![desk(), night(), turns(), steady(), flood(), crowd()]
 }
 
 fn desk() -> Case {
@@ -185,6 +185,22 @@ fn turns() -> Case {
         name: "Alternating",
         what: "Two agents with a model each; every 150 s both ask for four things in turn within \
                4 s; room for one. Every policy is done before the next turn.",
+        trace: Trace::new(requests),
+        machine: machine(1),
+    }
+}
+
+fn steady() -> Case {
+    let mut dice = StdRng::seed_from_u64(6);
+    let mut requests = Vec::new();
+    for (client, model) in [("one", CHAT), ("two", AGENT)] {
+        let agent = Who(client, Class::Interactive, model, 3000, 150);
+        requests.extend(agent.arrives(12.0, 0.0, 3600.0, &mut dice));
+    }
+    Case {
+        name: "Two agents",
+        what: "Two agents with a model each, both asking every 12 s for an hour without a pause; \
+               room for one.",
         trace: Trace::new(requests),
         machine: machine(1),
     }
