@@ -118,6 +118,7 @@ fn read_environment(
         // Windows has no case in names; `CRUCIBLE_LIVE_*` belongs to the tests.
         if !name.starts_with("CRUCIBLE_")
             || name == "CRUCIBLE_CONFIG"
+            || name == "CRUCIBLE_KEY"
             || name.starts_with("CRUCIBLE_LIVE_")
         {
             continue;

@@ -77,7 +77,9 @@ pub fn configuration() -> String {
          `[[engine]]` > `[pool]`, `[timeouts]`, `[context]` > `[tuning.ollama]`, \
          `[tuning.lmstudio]` > `[tuning.environment]`.\n\n\
          Keys outside lists and tables with free names are also environment variables: \
-         `CRUCIBLE_` and the path in capitals, joined by two underscores.\n",
+         `CRUCIBLE_` and the path in capitals, joined by two underscores. `--listen` and \
+         `--engine` are flags of every command. `CRUCIBLE_KEY` is the client key of the commands \
+         that ask a running instance.\n",
     );
     section(&mut page, "", "", ROOT);
     page

@@ -23,6 +23,7 @@ mod faults;
 mod growth;
 mod guard;
 mod http;
+mod models;
 mod names;
 mod overload;
 mod predict;

@@ -3,13 +3,13 @@
 use crucible_config::layers;
 
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     output::{complain, say},
     sources,
 };
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
-    let sources = sources::sources(common, &ServeArgs::default());
+    let sources = sources::sources(common);
     let loaded = layers::load(&sources).map_err(|problems| {
         let count = problems.0.len();
         let noun = if count == 1 { "problem" } else { "problems" };

@@ -4,14 +4,14 @@ use crucible_config::layers;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     output::{say, table},
     sources,
 };
 
 pub(super) fn run(common: &Common, origin: bool, as_json: bool) -> Result<(), Failure> {
-    let loaded = layers::load(&sources::sources(common, &ServeArgs::default()))
-        .map_err(|problems| sources::broken(&problems))?;
+    let loaded =
+        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
     if as_json {
         let values: Map<String, Value> = loaded
             .shown

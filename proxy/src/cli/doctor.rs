@@ -8,7 +8,7 @@ use crucible_router::verify::{self, probe};
 use serde_json::Value;
 
 use super::{
-    Common, Failure, Output, ServeArgs,
+    Common, Failure, Output,
     models::look,
     output::{complain, say, table},
     serve::runtime,
@@ -34,9 +34,8 @@ pub(super) struct DoctorArgs {
 
 pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
     let as_json = asked.output.json;
-    let args = ServeArgs::default();
-    let loaded = layers::load(&sources::sources(common, &args))
-        .map_err(|problems| sources::broken(&problems))?;
+    let loaded =
+        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
     let runtime = runtime()?;
     if asked.probe {
         runtime.block_on(probe(common))?;
@@ -46,7 +45,7 @@ pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
     let report = if let Some(report) = running {
         report
     } else {
-        let config = sources::load(common, &args)?;
+        let config = sources::load(common)?;
         let probes = probe::load(&loaded.config.state_dir);
         let verified = runtime.block_on(look(&config, async |router| {
             let evidence = router
@@ -74,7 +73,7 @@ pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
 
 /// The instance reads the file at its next look, which is at once.
 async fn probe(common: &Common) -> Result<(), Failure> {
-    let config = sources::load(common, &ServeArgs::default())?;
+    let config = sources::load(common)?;
     let view = look(&config, async |router| router.view()).await?;
     let current = config.current();
     let (probes, skipped) = probe::run(&current, &view).await;

@@ -11,7 +11,7 @@ use crucible_config::{
 };
 use crucible_router::environment::{Host, recipe};
 
-use super::{Common, Failure, ServeArgs, output::say, sources};
+use super::{Common, Failure, output::say, sources};
 
 #[derive(Args, Debug)]
 pub(super) struct EnvArgs {
@@ -37,7 +37,7 @@ enum Format {
 }
 
 pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
-    let config = sources::load(common, &ServeArgs::default())?.current();
+    let config = sources::load(common)?.current();
     let engine = find(&config, &args.engine)?;
     let recipe = recipe(&config, &engine, Host::read(Path::new("/")));
     say(render::render(&recipe, args.format).trim_end());

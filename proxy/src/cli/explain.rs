@@ -6,9 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{
-    Common, ExplainArgs, Failure, ServeArgs, models::look, output::say, serve::runtime, sources,
-};
+use super::{Common, ExplainArgs, Failure, models::look, output::say, serve::runtime, sources};
 use crate::{admin, error::Error};
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
@@ -24,7 +22,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
             json!({ "model": args.subject, "messages": [{ "role": "user", "content": "" }] });
         Bytes::from(body.to_string())
     };
-    let config = sources::load(common, &ServeArgs::default())?;
+    let config = sources::load(common)?;
     let explained = runtime()?.block_on(look(&config, async |router| {
         let current = config.current();
         admin::explain(router, &current, &HeaderMap::new(), &body, None)

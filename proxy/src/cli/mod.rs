@@ -11,7 +11,9 @@ mod explain;
 mod key;
 mod models;
 mod output;
+mod pools;
 mod replay;
+mod running;
 mod serve;
 mod sources;
 mod try_out;
@@ -29,8 +31,6 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     common: Common,
-    #[command(flatten)]
-    serve: ServeArgs,
 }
 
 const CONFIG_HELP: &str =
@@ -40,22 +40,18 @@ const CONFIG_HELP: &str =
 struct Common {
     #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
-}
-
-#[derive(Args, Clone, Debug, Default)]
-struct ServeArgs {
     /// Address for clients; may be given several times, port 0 lets the system choose
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, global = true, value_name = "ADDR")]
     listen: Vec<String>,
     /// An engine: lmstudio, ollama, llamacpp or openai; adds one, or changes a configured one
-    #[arg(long, value_name = "NAME=KIND@URL")]
+    #[arg(long, global = true, value_name = "NAME=KIND@URL")]
     engine: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve clients (the default)
-    Serve(ServeArgs),
+    Serve,
     /// Use the engines found, else an embedded one (asks before it fetches); answer, then serve
     Try(TryArgs),
     /// Tell everything that is wrong with the configuration
@@ -101,8 +97,6 @@ struct TryArgs {
     /// Model file for the embedded engine
     #[arg(long, value_name = "FILE.gguf")]
     model: Option<PathBuf>,
-    #[command(flatten)]
-    serve: ServeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -168,14 +162,9 @@ impl Failure {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
-        let Self {
-            command,
-            common,
-            serve,
-        } = self;
+        let Self { command, common } = self;
         let result = match command {
-            None => serve::run(&common, &serve),
-            Some(Command::Serve(args)) => serve::run(&common, &args),
+            None | Some(Command::Serve) => serve::run(&common),
             Some(Command::Try(args)) => try_out::run(&common, &args),
             Some(Command::Check) => check::run(&common),
             Some(Command::Config {

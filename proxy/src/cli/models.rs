@@ -19,23 +19,43 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     output::{complain, say, table},
+    pools,
+    running::ask,
     serve::runtime,
     sources,
 };
-use crate::admin::state::{device_word, health_word, kind_word};
+use crate::admin::state::{describe, device_word, health_word, kind_word};
 
 /// Longest wait for the engines' lists.
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
-    let config = sources::load(common, &ServeArgs::default())?;
-    let view = runtime()?.block_on(look(&config, async |router| router.view()))?;
+    let config = sources::load(common)?;
+    let current = config.current();
+    let runtime = runtime()?;
+    let running = runtime.block_on(ask(&current, "/crucible/state"));
+    let view = runtime.block_on(look(&config, async |router| router.view()))?;
+    let from_instance = running.is_some();
+    let state = running.unwrap_or_else(|| describe(&view));
     if as_json {
-        say(&described(&view).to_string());
+        let mut described = described(&view);
+        described["instance"] = from_instance.into();
+        described["pools"] = state["pools"].clone();
+        described["queue"] = state["queue"].clone();
+        say(&described.to_string());
     } else {
-        say(&readable(&view));
+        say(&format!(
+            "{}\n\n{}",
+            readable(&view),
+            pools::readable(&state)
+        ));
+        if !from_instance {
+            say(
+                "\nNo instance answered at the configured address: loads and waiters are not known.",
+            );
+        }
     }
     if view.any_up() {
         return Ok(());

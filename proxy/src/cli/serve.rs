@@ -3,11 +3,11 @@
 use crucible_config::Live;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Common, Failure, ServeArgs, output::say, sources};
+use super::{Common, Failure, output::say, sources};
 use crate::{instance::Instance, signals::Signals, telemetry::Telemetry};
 
-pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), Failure> {
-    let config = sources::load(common, args)?;
+pub(super) fn run(common: &Common) -> Result<(), Failure> {
+    let config = sources::load(common)?;
     let _telemetry = Telemetry::start(&config.current().log);
     runtime()?.block_on(async {
         let signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;

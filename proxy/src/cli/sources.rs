@@ -5,23 +5,23 @@ use crucible_config::{
     layers::{Flags, Sources},
 };
 
-use super::{Common, Failure, ServeArgs, output::complain};
+use super::{Common, Failure, output::complain};
 
 /// What the layers are made of.
-pub(super) fn sources(common: &Common, serve: &ServeArgs) -> Sources {
+pub(super) fn sources(common: &Common) -> Sources {
     Sources::from_process(
         common.config.clone(),
         Flags {
-            listen: serve.listen.clone(),
-            engines: serve.engine.clone(),
+            listen: common.listen.clone(),
+            engines: common.engine.clone(),
             set: Vec::new(),
         },
     )
 }
 
 /// The configuration, or exit code 2 with every problem. Warnings go to stderr.
-pub(super) fn load(common: &Common, serve: &ServeArgs) -> Result<Live, Failure> {
-    let (live, warnings) = Live::new(sources(common, serve)).map_err(|p| broken(&p))?;
+pub(super) fn load(common: &Common) -> Result<Live, Failure> {
+    let (live, warnings) = Live::new(sources(common)).map_err(|p| broken(&p))?;
     if !warnings.0.is_empty() {
         complain(&warnings.to_string());
     }

@@ -33,7 +33,7 @@ use crate::{
 const QUESTION: &str = "In one sentence: what is a crucible?";
 
 pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
-    let config = sources::load(common, &args.serve)?;
+    let config = sources::load(common)?;
     let mut log = config.current().log.clone();
     // The answer is what a person wants to see here, and that no engine is there is told in words.
     if log.level == "info" {

@@ -1,7 +1,5 @@
 //! `crucible tunings`: the 39 rows, with their states where an instance is running.
 
-use std::time::Duration;
-
 use bytesize::ByteSize;
 use crucible_config::{
     Config,
@@ -12,18 +10,16 @@ use crucible_config::{
 use serde_json::Value;
 
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     output::{say, table},
+    running,
     serve::runtime,
     sources,
 };
 
-/// Longest wait for a running instance: it asks its engines for at most 2 s.
-const PATIENCE: Duration = Duration::from_secs(4);
-
 pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
-    let loaded = layers::load(&sources::sources(common, &ServeArgs::default()))
-        .map_err(|problems| sources::broken(&problems))?;
+    let loaded =
+        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
     let running = runtime()?.block_on(ask(&loaded.config));
     let report = match running {
         Some(report) => report,
@@ -40,23 +36,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
 
 /// What a running instance at the configured address says.
 pub(super) async fn ask(config: &Config) -> Option<Value> {
-    let addr = config.listen.first()?;
-    if addr.port() == 0 {
-        return None;
-    }
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .ok()?;
-    let answer = client
-        .get(format!("http://{addr}/crucible/tunings"))
-        .send()
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?;
-    let report: Value = answer.json().await.ok()?;
+    let report = running::ask(config, "/crucible/tunings").await?;
     (report["tunings"].as_array()?.len() == 39).then_some(report)
 }
 

@@ -28,7 +28,7 @@ use self::{
     variant::{Variant, variants},
 };
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     models::look,
     output::{complain, say},
     serve::runtime,
@@ -84,7 +84,7 @@ struct Bench {
 }
 
 pub(super) fn run(common: &Common, args: &BenchArgs) -> Result<(), Failure> {
-    let config = sources::load(common, &ServeArgs::default())?;
+    let config = sources::load(common)?;
     runtime()?.block_on(bench(&config, args))
 }
 

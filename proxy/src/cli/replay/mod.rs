@@ -17,7 +17,7 @@ use crucible_router::{
 
 use self::learn::Learned;
 use super::{
-    Common, Failure, ServeArgs,
+    Common, Failure,
     output::{complain, say},
     sources,
 };
@@ -108,7 +108,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<(), Failure> {
 
 /// The configuration with these settings above everything.
 fn config(common: &Common, set: &[String]) -> Result<Config, Failure> {
-    let mut sources = sources::sources(common, &ServeArgs::default());
+    let mut sources = sources::sources(common);
     sources.flags.set = set.to_vec();
     let loaded = layers::load(&sources).map_err(|problems| sources::broken(&problems))?;
     if !loaded.warnings.0.is_empty() && set.is_empty() {

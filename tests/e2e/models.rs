@@ -1,0 +1,137 @@
+//! `crucible models` and `/crucible/state`: pools, what is loading, and who waits for what.
+
+use std::time::Duration;
+
+use crucible_sim::{Fault, FaultKind, Options, Sim};
+use crucible_tests::{
+    Crucible,
+    chat::{body, post},
+    clean::queued,
+    engines::{client, engine, start},
+    rest::eventually,
+};
+use serde_json::Value;
+
+/// Two models, room for one, a second to load.
+async fn one_at_a_time() -> Sim {
+    let mut options = Options::ollama(&["llama:1b=1GB", "mistral:7b=1GB"]);
+    options.load_time = Duration::from_secs(1);
+    start(options).await
+}
+
+fn serve(sim: &Sim, more: &str) -> Crucible {
+    let engine = engine("ollama", "ollama", &sim.url());
+    Crucible::start(&format!(
+        "{more}{engine}[tuning.ollama]\nmax_loaded_models = 1\n"
+    ))
+}
+
+/// Runs `crucible models` for that instance and engine, off the test's runtime.
+async fn models(crucible: &Crucible, sim: &Sim, more: &[&str]) -> (i32, String, String) {
+    let mut args = vec!["--listen".to_owned(), crucible.addr().to_owned()];
+    args.push("--engine".to_owned());
+    args.push(format!("ollama=ollama@{}", sim.url()));
+    args.push("models".to_owned());
+    args.extend(more.iter().map(|&arg| arg.to_owned()));
+    tokio::task::spawn_blocking(move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Crucible::command(&args, "")
+    })
+    .await
+    .expect("it ran")
+}
+
+async fn state(crucible: &Crucible) -> Value {
+    let answer = client().get(crucible.at("/crucible/state")).send().await;
+    let answer = answer.expect("an answer").json().await;
+    answer.expect("JSON")
+}
+
+#[tokio::test]
+async fn a_load_and_those_who_wait_for_it_are_shown() {
+    let sim = one_at_a_time().await;
+    let crucible = serve(&sim, "");
+    for model in ["llama:1b", "mistral:7b"] {
+        let answer = post(&crucible, &body(model, "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    sim.arm(Fault::new(FaultKind::LoadHang).times(1));
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 1..=2 {
+        let send = client()
+            .post(crucible.at("/v1/chat/completions"))
+            .json(&body("llama:1b", "repeat 1"));
+        waiting.spawn(send.send());
+        queued(&crucible, n).await;
+    }
+    let seen = eventually("the load", || async {
+        let state = state(&crucible).await;
+        let loading = state["pools"][0]["loading"].clone();
+        (loading["model"] == "llama:1b").then_some(state)
+    })
+    .await;
+    let loading = &seen["pools"][0]["loading"];
+    assert!(loading["since"].as_f64().is_some(), "{seen}");
+    // It took a second before.
+    let expected = loading["expected_s"].as_f64().expect("measured");
+    assert!((0.9..3.0).contains(&expected), "{seen}");
+    let queue = seen["queue"].as_array().expect("a list");
+    let places: Vec<_> = queue.iter().map(|waiter| &waiter["position"]).collect();
+    assert_eq!(places, [1, 2], "{seen}");
+    for waiter in queue {
+        assert_eq!(waiter["model"], "llama:1b", "{seen}");
+        assert!(waiter["reason"].is_string(), "{seen}");
+    }
+
+    let (code, out, err) = models(&crucible, &sim, &[]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let line = |start: &str| {
+        let found = out.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line {start}: {out}"))
+    };
+    assert!(line("gpu").contains("llama:1b for "), "{out}");
+    assert!(line("gpu").contains(" s, usually "), "{out}");
+    for place in ["1  ", "2  "] {
+        assert!(line(place).contains("ollama/llama:1b"), "{out}");
+    }
+    assert!(out.lines().all(|line| line.len() <= 100), "{out}");
+    assert!(!out.contains("No instance"), "{out}");
+
+    let (_, out, _) = models(&crucible, &sim, &["--json"]).await;
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(told["instance"], true, "{told}");
+    assert_eq!(told["queue"].as_array().map(Vec::len), Some(2), "{told}");
+    assert_eq!(told["pools"][0]["loading"]["model"], "llama:1b", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_of_the_command_line_count_for_every_command_and_without_an_instance() {
+    let sim = one_at_a_time().await;
+    let engine = format!("ollama=ollama@{}", sim.url());
+    let before = ["--engine", &engine, "--listen", "127.0.0.1:0", "models"];
+    let after = ["models", "--listen", "127.0.0.1:0", "--engine", &engine];
+    let (before, after) = tokio::task::block_in_place(|| {
+        (
+            Crucible::command(&before, ""),
+            Crucible::command(&after, ""),
+        )
+    });
+    for (code, out, err) in [before, after] {
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        assert!(out.contains("mistral"), "{out}");
+        assert!(out.contains("No instance answered"), "{out}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_wants_a_key_is_told() {
+    let sim = one_at_a_time().await;
+    let (code, secret, _) = tokio::task::block_in_place(|| Crucible::command(&["key", "new"], ""));
+    assert_eq!(code, 0);
+    let block = &secret[secret.find("[[key]]").expect("a block")..];
+    let crucible = serve(&sim, &format!("{block}\n"));
+    let (code, out, err) = models(&crucible, &sim, &[]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("CRUCIBLE_KEY"), "{err}");
+    assert!(out.contains("No instance answered"), "{out}");
+}
