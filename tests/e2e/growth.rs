@@ -4,7 +4,7 @@ use crucible_sim::{LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, header, post, stream},
-    engines::{engine, start},
+    engines::{asked, engine, start},
 };
 use serde_json::{Value, json};
 
@@ -62,11 +62,54 @@ async fn ollama_is_loaded_again_with_more_context_and_the_request_is_answered() 
 
 #[tokio::test]
 async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered() {
-    let (sim, crucible) = one("lmstudio", Options::lmstudio(&["qwen=1GB"]), "").await;
-    let answer = post(&crucible, &long("qwen")).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert!(answer.header("x-crucible-note").contains("4200 tokens"));
-    assert_eq!(contexts(&sim.log(), "context_length"), [4096, 8192]);
+    for streamed in [false, true] {
+        let (sim, crucible) = one("lmstudio", Options::lmstudio(&["qwen=1GB"]), "").await;
+        let note = if streamed {
+            let mut request = long("qwen");
+            request["stream"] = json!(true);
+            let (headers, answer) = stream(&crucible, &request).await;
+            assert!(!answer.content().is_empty());
+            assert!(answer.error().is_none());
+            header(&headers, "x-crucible-note").to_owned()
+        } else {
+            let answer = post(&crucible, &long("qwen")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            answer.header("x-crucible-note").to_owned()
+        };
+        assert!(note.contains("4200 tokens"), "{note}");
+        assert_eq!(contexts(&sim.log(), "context_length"), [4096, 8192]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_engine_refuses_for_its_length_teaches_how_long_prompts_are() {
+    let reject = "[context]\nfit = \"reject\"\n";
+    let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), reject).await;
+    let refused = async || {
+        let answer = post(&crucible, &long("m")).await;
+        assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
+        asked(&sim.log()).len()
+    };
+    // Three measurements are believed.
+    for sent in 1..=3 {
+        assert_eq!(refused().await, sent);
+    }
+    assert_eq!(refused().await, 3, "what is known not to fit was sent");
+}
+
+#[tokio::test]
+async fn a_prompt_beyond_the_largest_context_allowed_is_refused_with_both_numbers() {
+    let most = "[context]\nmax = 4096\n";
+    let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), most).await;
+    let answer = post(&crucible, &long("m")).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
+    let message = answer.message();
+    assert!(
+        message.contains("4300") && message.contains("4096"),
+        "{message}"
+    );
+    assert_eq!(sim.log().loads.len(), 1);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crucible_router::{
     demand::Demand,
     permit::Permit,
     plan::{Candidate, Plan, Reason},
+    predict::Sample,
 };
 use http::request::Parts;
 use tokio::time::{Instant, timeout};
@@ -55,9 +56,33 @@ pub(super) struct Planned {
     peek: Arc<Peek>,
     pub(super) demand: Demand,
     pub(super) plan: Plan,
+    /// The candidate's engine found the prompt too long for its context.
+    too_long: Option<TooLong>,
     key: Option<Arc<Key>>,
     /// When the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
+}
+
+/// A prompt that an engine refused, and that is sent to it once more.
+#[derive(Clone, Copy, Debug)]
+struct TooLong {
+    /// Its place in the plan.
+    at: usize,
+    tokens: u64,
+    /// The engine told the count.
+    counted: bool,
+    /// The context that it had.
+    context: Option<u64>,
+}
+
+// === impl TooLong ===
+
+impl TooLong {
+    fn note(self) -> String {
+        let about = if self.counted { "" } else { "about " };
+        let tokens = self.tokens;
+        format!("loaded with more context, for a prompt of {about}{tokens} tokens")
+    }
 }
 
 pub(super) async fn completions(
@@ -110,6 +135,7 @@ async fn answer(
         peek,
         demand,
         plan,
+        too_long: None,
         key: verdict.key,
         commit_at: stream.then(|| Instant::now() + commit),
     }));
@@ -167,19 +193,22 @@ async fn attempts(mut planned: Planned) -> Result<Response, Error> {
             return result;
         };
         let candidate = &candidates[used];
+        learn_length(&planned, candidate, &error);
         // Once: what is refused again does not fit.
         if planned.demand.counted.is_none()
             && let Some(overflow) = error.overflow
+            && let Some(too_long) = too_long(&planned, used, overflow)
         {
-            let counted = prompt_of(&planned, overflow);
             tracing::info!(
                 id = %planned.exchange.id,
                 engine = %candidate.engine,
                 model = %candidate.model,
-                counted,
+                tokens = too_long.tokens,
+                counted = too_long.counted,
                 "the prompt is longer than estimated, more context is asked for"
             );
-            planned.demand.counted = Some(counted);
+            planned.demand.counted = Some(too_long.tokens);
+            planned.too_long = Some(too_long);
             at = used;
             continue;
         }
@@ -199,13 +228,40 @@ async fn attempts(mut planned: Planned) -> Result<Response, Error> {
     Err(Error::new(Kind::Internal, "the plan is empty"))
 }
 
-/// Tokens of a prompt that did not fit: as counted, else half as many again as estimated and more
-/// than there was room for.
-fn prompt_of(planned: &Planned, overflow: Overflow) -> u64 {
-    overflow.counted.unwrap_or_else(|| {
-        let had = planned.exchange.note(|record| record.context).unwrap_or(0);
-        let estimate = planned.demand.prompt_tokens;
-        (estimate + estimate / 2).max(had.saturating_add(1))
+/// What an engine counts in a prompt that it refuses teaches as much as in one that it answers.
+fn learn_length(planned: &Planned, candidate: &Candidate, error: &Error) {
+    let estimate = planned.exchange.note(|record| record.prompt.estimate);
+    if let Some(Overflow { counted: Some(_) }) = error.overflow {
+        planned.app.router.learn(&Sample {
+            engine: Arc::clone(&candidate.engine),
+            model: Arc::clone(&candidate.model),
+            estimate,
+            prompt_tokens: error.overflow.and_then(|overflow| overflow.counted),
+            prompt: None,
+            cache_unknown: false,
+            output: None,
+            service: Duration::ZERO,
+        });
+    }
+}
+
+/// A prompt that did not fit: as counted, else half as many tokens again as estimated and more than
+/// there was room for. `None` where the count fits what the engine was loaded with: sent once
+/// more, it would be refused once more.
+fn too_long(planned: &Planned, at: usize, overflow: Overflow) -> Option<TooLong> {
+    let context = planned.exchange.note(|record| record.context);
+    let had = context.unwrap_or(0);
+    let estimate = planned.demand.prompt_tokens;
+    let tokens = match overflow.counted {
+        Some(counted) if planned.demand.context_for(counted) <= had => return None,
+        Some(counted) => counted,
+        None => (estimate + estimate / 2).max(had.saturating_add(1)),
+    };
+    Some(TooLong {
+        at,
+        tokens,
+        counted: overflow.counted.is_some(),
+        context,
     })
 }
 
@@ -229,10 +285,7 @@ async fn attempt(
             why.as_str()
         )),
         (None, Some(busy)) => Some(busy_note(busy)),
-        (None, None) => planned
-            .demand
-            .counted
-            .map(|tokens| format!("loaded with more context, for a prompt of {tokens} tokens")),
+        (None, None) => None,
     };
     match overflow::seat(planned, at).await {
         Err(error) => (at, Err(error)),
@@ -250,7 +303,15 @@ async fn attempt(
             let note = Some(busy_note(candidate));
             (used, send(planned, &instead, note, permit).await)
         }
-        Ok(Seat { permit, .. }) => (at, send(planned, candidate, note, permit).await),
+        Ok(Seat { permit, .. }) => {
+            let grown = planned
+                .too_long
+                .filter(|too_long| too_long.at == at && permit.context > too_long.context)
+                .map(TooLong::note);
+            let notes: Vec<String> = note.into_iter().chain(grown).collect();
+            let note = (!notes.is_empty()).then(|| notes.join("; "));
+            (at, send(planned, candidate, note, permit).await)
+        }
     }
 }
 
