@@ -279,7 +279,9 @@ fn no_headers(shape: &Shape) -> Error {
 const fn outcome(kind: Kind) -> Outcome {
     match kind {
         Kind::EngineUnreachable => Outcome::ConnectFailed,
-        Kind::EngineError | Kind::EngineCut | Kind::IdleTimeout => Outcome::ServerFailed,
+        Kind::EngineError | Kind::EngineCut | Kind::FirstTokenTimeout | Kind::IdleTimeout => {
+            Outcome::ServerFailed
+        }
         Kind::Draining => Outcome::Abandoned,
         _ => Outcome::Answered,
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crucible_sim::{FaultKind, Options};
+use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
     Crucible,
     chat::{body, open, post, stream},
@@ -100,6 +100,29 @@ async fn streams_that_are_cut_open_the_breaker_and_one_that_ends_closes_it() {
         .await;
         clean(&trio.crucible, &before, asked, model).await;
     }
+}
+
+/// They counted as answers, so a hung engine was asked by everybody, each for the whole budget.
+#[tokio::test]
+async fn an_engine_that_takes_requests_and_says_nothing_opens_the_breaker() {
+    let sim = engines::start(Options::openai(&["plain=1GB"])).await;
+    let short = "[timeouts]\nfirst_token = \"200ms\"\n";
+    let crucible = Crucible::start(&format!(
+        "{short}{}",
+        engines::engine("openai", "openai", &sim.url())
+    ));
+    sim.arm(Fault::new(FaultKind::NoHeaders).times(5));
+    for n in 1..=5 {
+        let mut request = body("plain", "hi");
+        request["stream"] = true.into();
+        let answer = post(&crucible, &request).await;
+        assert_eq!(answer.code(), "first_token_timeout", "{n}: {}", answer.text);
+    }
+    eventually("the breaker opens", || async {
+        let log = crucible.log();
+        log.contains("before=Closed after=Open").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
