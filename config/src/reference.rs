@@ -64,6 +64,30 @@ pub fn tunings() -> String {
     page
 }
 
+/// `examples/config/hybrid.toml`: the profile as a file, to copy from.
+pub fn profile() -> String {
+    let mut text = String::from(
+        "# The 39 settings of the profile `hybrid` with their values: the same as no file at all.\n\
+         # Written from the table in config/src by its tests. Copy what you want to change.\n\
+         profile = \"hybrid\"\n",
+    );
+    for group in Group::ALL {
+        let _ = write!(text, "\n[tuning.{}]\n", group.as_str());
+        for row in TUNINGS.iter().filter(|row| row.group == group) {
+            let _ = writeln!(text, "# {}. {}", row.number, row.short);
+            if let Some(knob) = row.superseded_by {
+                let _ = writeln!(text, "# There is no such knob; superseded by {knob}.");
+            }
+            // Environment variables are text, whatever they hold.
+            let plain = group != Group::Environment
+                && (row.value.parse::<f64>().is_ok() || row.value.parse::<bool>().is_ok());
+            let quote = if plain { "" } else { "\"" };
+            let _ = writeln!(text, "{} = {quote}{}{quote}", row.key(), row.value);
+        }
+    }
+    text
+}
+
 /// `docs/configuration.md`: every key of the file.
 pub fn configuration() -> String {
     let mut page = format!(

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crucible_config::{Sources, load, reference, schema};
+use crucible_config::{
+    Sources, load, reference, schema,
+    tuning::{self, TUNINGS},
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -43,6 +46,35 @@ fn the_page_of_keys_is_current() {
 fn the_schema_is_current() {
     let text = serde_json::to_string_pretty(&schema::schema()).unwrap();
     compare("crucible.schema.json", &format!("{text}\n"));
+}
+
+#[test]
+fn the_profile_as_a_file_is_current_and_changes_nothing() {
+    compare("examples/config/hybrid.toml", &reference::profile());
+    let with = |file| {
+        let sources = Sources {
+            file,
+            ..Sources::default()
+        };
+        let config = load(&sources).unwrap_or_else(|p| panic!("{p}")).config;
+        serde_json::to_value(tuning::report(&config)).unwrap()
+    };
+    let path = root().join("examples/config/hybrid.toml");
+    assert_eq!(with(Some(path)), with(None));
+}
+
+#[test]
+fn every_row_is_explained_whole() {
+    for row in &TUNINGS {
+        for text in [row.short, row.meaning, row.verified, row.engines] {
+            assert!(!text.trim().is_empty(), "{}", row.id);
+        }
+        assert!(row.superseded_by != Some(""), "{}", row.id);
+        let page = reference::tunings();
+        for part in [row.meaning.trim(), row.verified, row.engines] {
+            assert!(page.contains(part), "{}: {part}", row.id);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 use crucible::metrics::{FAMILIES, Family, FamilyType};
+use crucible_config::tuning::{self, State, TUNINGS};
 use crucible_tests::dashboards::{dashboard, folder, panels, queries, substitute};
 use promql_parser::{
     label::Matchers,
@@ -171,6 +172,41 @@ fn panel_queries_select_existing_metrics_of_the_chosen_job() {
             assert_eq!(counts, rated, "{}: {name} within '{within}'", query.panel);
         }
     }
+}
+
+/// A row or a state that was renamed would leave a panel or an alert empty without a word.
+#[test]
+fn settings_and_states_that_are_named_exist() {
+    let states = [
+        State::InEffect,
+        State::NotInEffect,
+        State::NotApplicable,
+        State::Unverifiable,
+        State::Superseded,
+    ];
+    let states = states.map(|state| serde_json::to_value(state).unwrap());
+    let panels = queries().unwrap().into_iter().map(|query| query.expr);
+    let mut seen = 0;
+    for expr in panels.chain(rules().unwrap()) {
+        for (selector, _) in parsed(&expr).unwrap() {
+            if selector.name.as_deref() != Some("crucible_tuning_state") {
+                continue;
+            }
+            seen += 1;
+            for matcher in &selector.matchers.matchers {
+                let known = match matcher.name.as_str() {
+                    "setting" => tuning::row(&matcher.value).is_some(),
+                    "state" => states.iter().any(|state| *state == *matcher.value),
+                    _ => true,
+                };
+                assert!(known, "{expr}: no such {matcher}");
+            }
+        }
+    }
+    assert!(seen > 0, "no panel shows the settings");
+    let count = format!("{} settings", TUNINGS.len());
+    let text = std::fs::read_to_string(folder().join("grafana/dashboards/crucible.json")).unwrap();
+    assert!(text.contains(&count), "the panel says how many there are");
 }
 
 #[test]
