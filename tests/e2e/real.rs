@@ -344,7 +344,7 @@ async fn two_real_models_take_turns_in_room_for_one() {
         );
         toml.push_str(&own);
     }
-    let crucible = Crucible::start(&toml);
+    let mut crucible = Crucible::start(&toml);
     let turns = |(name, context)| ask_in_turn(&crucible, name, context);
     tokio::join!(
         turns(models[0]),
@@ -382,4 +382,7 @@ async fn two_real_models_take_turns_in_room_for_one() {
     );
     let starts = f64::from(u32::try_from(starts.len()).expect("a number"));
     assert_eq!(told, (starts, starts - 1.0));
+    // The wrapper would outlive a Crucible that is killed, and its server with it.
+    crucible.signal("TERM");
+    assert!(crucible.wait().success(), "{}", crucible.log());
 }
