@@ -15,9 +15,6 @@ use super::{Common, Failure, output::say, sources};
 
 #[derive(Args, Debug)]
 pub(super) struct EnvArgs {
-    /// An engine of kind ollama
-    #[arg(long, value_name = "NAME")]
-    engine: String,
     /// For whom
     #[arg(long, value_enum)]
     format: Format,
@@ -37,8 +34,12 @@ enum Format {
 }
 
 pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
-    let config = sources::load(common)?.current();
-    let engine = find(&config, &args.engine)?;
+    let (common, name) = common.naming();
+    let name = name.ok_or_else(|| {
+        Failure::usage("--engine is missing: give the name of an engine of kind ollama")
+    })?;
+    let config = sources::load(&common)?.current();
+    let engine = find(&config, &name)?;
     let recipe = recipe(&config, &engine, Host::read(Path::new("/")));
     say(render::render(&recipe, args.format).trim_end());
     Ok(())

@@ -43,7 +43,8 @@ struct Common {
     /// Address for clients; may be given several times, port 0 lets the system choose
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Vec<String>,
-    /// An engine: lmstudio, ollama, llamacpp or openai; adds one, or changes a configured one
+    /// An engine: lmstudio, ollama, llamacpp or openai; adds one, or changes a configured one; `env`
+    /// and `bench` take a NAME alone for the one that is meant
     #[arg(long, global = true, value_name = "NAME=KIND@URL")]
     engine: Vec<String>,
 }
@@ -135,6 +136,21 @@ enum KeyCommand {
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) text: String,
+}
+
+// === impl Common ===
+
+impl Common {
+    /// The engine that is meant, by its name alone, and everything else.
+    fn naming(&self) -> (Self, Option<String>) {
+        let (engine, names): (Vec<String>, Vec<String>) =
+            self.engine.iter().cloned().partition(|e| e.contains('='));
+        let rest = Self {
+            engine,
+            ..self.clone()
+        };
+        (rest, names.into_iter().next_back())
+    }
 }
 
 // === impl Failure ===

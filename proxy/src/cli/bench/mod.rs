@@ -42,9 +42,6 @@ const TUNE_ROUNDS: usize = 3;
 
 #[derive(Args, Debug)]
 pub(super) struct BenchArgs {
-    /// The engine to measure [default: the first Ollama that answers]
-    #[arg(long, value_name = "NAME")]
-    engine: Option<String>,
     /// The model to measure [default: the smallest]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -84,11 +81,12 @@ struct Bench {
 }
 
 pub(super) fn run(common: &Common, args: &BenchArgs) -> Result<(), Failure> {
-    let config = sources::load(common)?;
-    runtime()?.block_on(bench(&config, args))
+    let (common, name) = common.naming();
+    let config = sources::load(&common)?;
+    runtime()?.block_on(bench(&config, name.as_deref(), args))
 }
 
-async fn bench(config: &Live, args: &BenchArgs) -> Result<(), Failure> {
+async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<(), Failure> {
     let current = config.current();
     if ask(&current).await.is_some() {
         return Err(Failure::wrong(
@@ -97,7 +95,7 @@ async fn bench(config: &Live, args: &BenchArgs) -> Result<(), Failure> {
         ));
     }
     let view = look(config, async |router| router.view()).await?;
-    let subject = subject(config, args, &view.engines)?;
+    let subject = subject(config, name, args, &view.engines)?;
     let ollama = Ollama::new(&subject.engine.url, &subject.model.id).map_err(Failure::wrong)?;
     complain(&format!(
         "loads {} on {} again and again, for at most {}",
@@ -167,15 +165,20 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), Failure> {
 }
 
 /// Chooses engine and model; refuses what would take a model from somebody.
-fn subject(config: &Live, args: &BenchArgs, engines: &[EngineView]) -> Result<Subject, Failure> {
+fn subject(
+    config: &Live,
+    name: Option<&str>,
+    args: &BenchArgs,
+    engines: &[EngineView],
+) -> Result<Subject, Failure> {
     let engine = engines
         .iter()
         .filter(|engine| engine.is_up())
-        .find(|engine| match &args.engine {
-            Some(name) => *engine.name == **name,
+        .find(|engine| match name {
+            Some(name) => *engine.name == *name,
             None => engine.kind == EngineKind::Ollama,
         })
-        .ok_or_else(|| match &args.engine {
+        .ok_or_else(|| match name {
             Some(name) => Failure::wrong(format!("--engine {name}: no such engine answers")),
             None => Failure::wrong("no Ollama answers; bench measures Ollama only"),
         })?
