@@ -177,14 +177,6 @@ fn panel_queries_select_existing_metrics_of_the_chosen_job() {
 /// A row or a state that was renamed would leave a panel or an alert empty without a word.
 #[test]
 fn settings_and_states_that_are_named_exist() {
-    let states = [
-        State::InEffect,
-        State::NotInEffect,
-        State::NotApplicable,
-        State::Unverifiable,
-        State::Superseded,
-    ];
-    let states = states.map(|state| serde_json::to_value(state).unwrap());
     let panels = queries().unwrap().into_iter().map(|query| query.expr);
     let mut seen = 0;
     for expr in panels.chain(rules().unwrap()) {
@@ -196,7 +188,9 @@ fn settings_and_states_that_are_named_exist() {
             for matcher in &selector.matchers.matchers {
                 let known = match matcher.name.as_str() {
                     "setting" => tuning::row(&matcher.value).is_some(),
-                    "state" => states.iter().any(|state| *state == *matcher.value),
+                    "state" => State::ALL
+                        .iter()
+                        .any(|state| state.as_str() == matcher.value),
                     _ => true,
                 };
                 assert!(known, "{expr}: no such {matcher}");

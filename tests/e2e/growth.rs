@@ -24,6 +24,22 @@ async fn one(kind: &str, options: Options, toml: &str) -> (Sim, Crucible) {
     (sim, crucible)
 }
 
+/// Sends the long prompt, which is answered; what `x-crucible-note` says.
+async fn answered(crucible: &Crucible, model: &str, streamed: bool) -> String {
+    let mut request = long(model);
+    if streamed {
+        request["stream"] = json!(true);
+        let (headers, answer) = stream(crucible, &request).await;
+        assert!(!answer.content().is_empty());
+        assert!(answer.error().is_none());
+        header(&headers, "x-crucible-note").to_owned()
+    } else {
+        let answer = post(crucible, &request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.header("x-crucible-note").to_owned()
+    }
+}
+
 /// Contexts of the loads in order.
 fn contexts(log: &LogView, key: &str) -> Vec<u64> {
     let of = |tuple: &Value| tuple[key].as_u64();
@@ -37,18 +53,7 @@ fn contexts(log: &LogView, key: &str) -> Vec<u64> {
 async fn ollama_is_loaded_again_with_more_context_and_the_request_is_answered() {
     for streamed in [false, true] {
         let (sim, crucible) = one("ollama", Options::ollama(&["llama=1GB"]), "").await;
-        let note = if streamed {
-            let mut request = long("llama");
-            request["stream"] = json!(true);
-            let (headers, answer) = stream(&crucible, &request).await;
-            assert!(!answer.content().is_empty());
-            assert!(answer.error().is_none());
-            header(&headers, "x-crucible-note").to_owned()
-        } else {
-            let answer = post(&crucible, &long("llama")).await;
-            assert_eq!(answer.status, 200, "{}", answer.text);
-            answer.header("x-crucible-note").to_owned()
-        };
+        let note = answered(&crucible, "llama", streamed).await;
         assert_eq!(
             note,
             "loaded with more context, for a prompt of 4200 tokens"
@@ -64,18 +69,7 @@ async fn ollama_is_loaded_again_with_more_context_and_the_request_is_answered() 
 async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered() {
     for streamed in [false, true] {
         let (sim, crucible) = one("lmstudio", Options::lmstudio(&["qwen=1GB"]), "").await;
-        let note = if streamed {
-            let mut request = long("qwen");
-            request["stream"] = json!(true);
-            let (headers, answer) = stream(&crucible, &request).await;
-            assert!(!answer.content().is_empty());
-            assert!(answer.error().is_none());
-            header(&headers, "x-crucible-note").to_owned()
-        } else {
-            let answer = post(&crucible, &long("qwen")).await;
-            assert_eq!(answer.status, 200, "{}", answer.text);
-            answer.header("x-crucible-note").to_owned()
-        };
+        let note = answered(&crucible, "qwen", streamed).await;
         assert!(note.contains("4200 tokens"), "{note}");
         assert_eq!(contexts(&sim.log(), "context_length"), [4096, 8192]);
     }

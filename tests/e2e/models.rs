@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
-    Crucible,
-    chat::{body, post},
+    Crucible, binary,
+    chat::{body, get, post},
     clean::queued,
     engines::{client, engine, start},
     rest::eventually,
@@ -41,12 +41,6 @@ async fn models(crucible: &Crucible, sim: &Sim, more: &[&str]) -> (i32, String, 
     .expect("it ran")
 }
 
-async fn state(crucible: &Crucible) -> Value {
-    let answer = client().get(crucible.at("/crucible/state")).send().await;
-    let answer = answer.expect("an answer").json().await;
-    answer.expect("JSON")
-}
-
 #[tokio::test]
 async fn a_load_and_those_who_wait_for_it_are_shown() {
     let sim = one_at_a_time().await;
@@ -65,7 +59,7 @@ async fn a_load_and_those_who_wait_for_it_are_shown() {
         queued(&crucible, n).await;
     }
     let seen = eventually("the load", || async {
-        let state = state(&crucible).await;
+        let state = get(&crucible, "/crucible/state").await.json;
         let loading = state["pools"][0]["loading"].clone();
         (loading["model"] == "llama:1b").then_some(state)
     })
@@ -134,4 +128,22 @@ async fn an_instance_that_wants_a_key_is_told() {
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("CRUCIBLE_KEY"), "{err}");
     assert!(out.contains("No instance answered"), "{out}");
+
+    let mut words = secret.split_whitespace();
+    let secret = words.rfind(|word| word.starts_with("crk-"));
+    let told = tokio::task::block_in_place(|| {
+        std::process::Command::new(binary::crucible())
+            .args(["--listen", crucible.addr(), "--engine"])
+            .arg(format!("ollama=ollama@{}", sim.url()))
+            .arg("models")
+            .env("CRUCIBLE_KEY", secret.expect("a secret"))
+            .output()
+            .expect("it ran")
+    });
+    let (out, err) = (
+        String::from_utf8_lossy(&told.stdout),
+        String::from_utf8_lossy(&told.stderr),
+    );
+    assert!(told.status.success() && err.is_empty(), "{err}");
+    assert!(!out.contains("No instance answered"), "{out}");
 }

@@ -22,6 +22,30 @@ pub enum State {
     Superseded,
 }
 
+// === impl State ===
+
+impl State {
+    /// Every state, in the order in which they are told.
+    pub const ALL: [Self; 5] = [
+        Self::InEffect,
+        Self::NotInEffect,
+        Self::NotApplicable,
+        Self::Unverifiable,
+        Self::Superseded,
+    ];
+
+    /// Its word in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InEffect => "in_effect",
+            Self::NotInEffect => "not_in_effect",
+            Self::NotApplicable => "not_applicable",
+            Self::Unverifiable => "unverifiable",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// All rows of one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {

@@ -17,7 +17,6 @@ use crucible_router::{
     demand::Demand,
     permit::Permit,
     plan::{Candidate, Plan, Reason},
-    predict::Sample,
 };
 use http::request::Parts;
 use tokio::time::{Instant, timeout};
@@ -26,6 +25,7 @@ use tower::ServiceExt as _;
 use super::{
     App,
     exchange::{Exchange, Phase},
+    growth::{self, TooLong},
     or_refuse,
     overflow::{self, Seat},
     respond::{self, Told},
@@ -37,7 +37,7 @@ use crate::{
     },
     demand,
     dialect::openai::validate_chat,
-    error::{Error, Kind, Overflow},
+    error::{Error, Kind},
     guard::Verdict,
     metrics::{FallbackReason, Outcome, UpstreamError},
     relay::late,
@@ -61,28 +61,6 @@ pub(super) struct Planned {
     key: Option<Arc<Key>>,
     /// When the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
-}
-
-/// A prompt that an engine refused, and that is sent to it once more.
-#[derive(Clone, Copy, Debug)]
-struct TooLong {
-    /// Its place in the plan.
-    at: usize,
-    tokens: u64,
-    /// The engine told the count.
-    counted: bool,
-    /// The context that it had.
-    context: Option<u64>,
-}
-
-// === impl TooLong ===
-
-impl TooLong {
-    fn note(self) -> String {
-        let about = if self.counted { "" } else { "about " };
-        let tokens = self.tokens;
-        format!("loaded with more context, for a prompt of {about}{tokens} tokens")
-    }
 }
 
 pub(super) async fn completions(
@@ -193,11 +171,13 @@ async fn attempts(mut planned: Planned) -> Result<Response, Error> {
             return result;
         };
         let candidate = &candidates[used];
-        learn_length(&planned, candidate, &error);
+        if let Some(overflow) = error.overflow {
+            growth::learn(&planned, candidate, overflow);
+        }
         // Once: what is refused again does not fit.
         if planned.demand.counted.is_none()
             && let Some(overflow) = error.overflow
-            && let Some(too_long) = too_long(&planned, used, overflow)
+            && let Some(too_long) = TooLong::of(&planned, used, overflow)
         {
             tracing::info!(
                 id = %planned.exchange.id,
@@ -226,43 +206,6 @@ async fn attempts(mut planned: Planned) -> Result<Response, Error> {
         );
     }
     Err(Error::new(Kind::Internal, "the plan is empty"))
-}
-
-/// What an engine counts in a prompt that it refuses teaches as much as in one that it answers.
-fn learn_length(planned: &Planned, candidate: &Candidate, error: &Error) {
-    let estimate = planned.exchange.note(|record| record.prompt.estimate);
-    if let Some(Overflow { counted: Some(_) }) = error.overflow {
-        planned.app.router.learn(&Sample {
-            engine: Arc::clone(&candidate.engine),
-            model: Arc::clone(&candidate.model),
-            estimate,
-            prompt_tokens: error.overflow.and_then(|overflow| overflow.counted),
-            prompt: None,
-            cache_unknown: false,
-            output: None,
-            service: Duration::ZERO,
-        });
-    }
-}
-
-/// A prompt that did not fit: as counted, else half as many tokens again as estimated and more than
-/// there was room for. `None` where the count fits what the engine was loaded with: sent once
-/// more, it would be refused once more.
-fn too_long(planned: &Planned, at: usize, overflow: Overflow) -> Option<TooLong> {
-    let context = planned.exchange.note(|record| record.context);
-    let had = context.unwrap_or(0);
-    let estimate = planned.demand.prompt_tokens;
-    let tokens = match overflow.counted {
-        Some(counted) if planned.demand.context_for(counted) <= had => return None,
-        Some(counted) => counted,
-        None => (estimate + estimate / 2).max(had.saturating_add(1)),
-    };
-    Some(TooLong {
-        at,
-        tokens,
-        counted: overflow.counted.is_some(),
-        context,
-    })
 }
 
 /// Tries the candidate at `at`, or the one that takes over from it; gives which it was. `failed`
@@ -306,8 +249,7 @@ async fn attempt(
         Ok(Seat { permit, .. }) => {
             let grown = planned
                 .too_long
-                .filter(|too_long| too_long.at == at && permit.context > too_long.context)
-                .map(TooLong::note);
+                .and_then(|too_long| too_long.note(at, permit.context));
             let notes: Vec<String> = note.into_iter().chain(grown).collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
             (at, send(planned, candidate, note, permit).await)

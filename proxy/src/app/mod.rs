@@ -4,6 +4,7 @@ mod account;
 mod browser;
 mod chat;
 pub(crate) mod exchange;
+mod growth;
 mod models;
 mod overflow;
 pub(crate) mod request_id;

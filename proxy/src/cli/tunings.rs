@@ -74,19 +74,14 @@ fn readable(report: &Value) -> String {
 
 /// How many rows are in which state.
 pub(super) fn tally(rows: &[Value]) -> String {
-    let states = [
-        State::InEffect,
-        State::NotInEffect,
-        State::NotApplicable,
-        State::Unverifiable,
-        State::Superseded,
-    ];
-    states
+    State::ALL
         .iter()
         .map(|state| {
-            let word = serde_json::to_value(state).unwrap_or_default();
-            let count = rows.iter().filter(|row| row["state"] == word).count();
-            format!("{count} {}", text(&word).replace('_', " "))
+            let count = rows
+                .iter()
+                .filter(|row| row["state"] == state.as_str())
+                .count();
+            format!("{count} {}", state.as_str().replace('_', " "))
         })
         .collect::<Vec<_>>()
         .join(", ")

@@ -9,17 +9,6 @@ use prometheus::{IntCounterVec, core::Collector as _};
 use super::{AbortCause, Metrics};
 use crate::error::Kind;
 
-/// The value of label `state`.
-const fn word(state: State) -> &'static str {
-    match state {
-        State::InEffect => "in_effect",
-        State::NotInEffect => "not_in_effect",
-        State::NotApplicable => "not_applicable",
-        State::Unverifiable => "unverifiable",
-        State::Superseded => "superseded",
-    }
-}
-
 impl Metrics {
     /// What was counted since the start.
     pub(crate) fn counters(&self) -> Counters {
@@ -58,17 +47,10 @@ impl Metrics {
     /// Each setting has the series of its state alone.
     fn setting(&self, id: &str, state: State) {
         let gauge = &self.vectors().tuning_state;
-        gauge.with_label_values(&[id, word(state)]).set(1.0);
-        let others = [
-            State::InEffect,
-            State::NotInEffect,
-            State::NotApplicable,
-            State::Unverifiable,
-            State::Superseded,
-        ];
-        for other in others.into_iter().filter(|other| *other != state) {
+        gauge.with_label_values(&[id, state.as_str()]).set(1.0);
+        for other in State::ALL.into_iter().filter(|other| *other != state) {
             // Most of them do not exist.
-            let _ = gauge.remove_label_values(&[id, word(other)]);
+            let _ = gauge.remove_label_values(&[id, other.as_str()]);
         }
     }
 }

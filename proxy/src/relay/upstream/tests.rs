@@ -44,14 +44,22 @@ impl Engine {
 
     /// Sends a request and answers it on a connection; the answer's body.
     async fn exchange(&self, socket: &mut TcpStream) -> Bytes {
-        let engine = async {
-            read_request(socket).await;
-            socket.write_all(ANSWER).await.expect("written");
-        };
-        let (answer, ()) = tokio::join!(self.upstream.send(self.request()), engine);
+        tokio::join!(self.ask(), answer(socket)).0
+    }
+
+    /// Sends a request; the whole body of its answer.
+    async fn ask(&self) -> Bytes {
+        let answer = self.upstream.send(self.request()).await;
         let body = answer.expect("an answer").into_body().collect().await;
         body.expect("a whole body").to_bytes()
     }
+}
+
+/// Reads a request and answers it; the request.
+async fn answer(socket: &mut TcpStream) -> String {
+    let text = read_request(socket).await;
+    socket.write_all(ANSWER).await.expect("written");
+    text
 }
 
 async fn read_request(socket: &mut TcpStream) -> String {
@@ -79,17 +87,15 @@ async fn a_connection_serves_one_request_after_another() {
     let engine = Engine::start().await;
     let first = async {
         let mut socket = engine.accept().await;
-        let text = read_request(&mut socket).await;
-        socket.write_all(ANSWER).await.expect("written");
+        let text = answer(&mut socket).await;
         (socket, text)
     };
-    let (answer, (mut socket, text)) = tokio::join!(engine.upstream.send(engine.request()), first);
+    let (body, (mut socket, text)) = tokio::join!(engine.ask(), first);
     assert!(
         text.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"),
         "{text}"
     );
-    let body = answer.expect("an answer").into_body().collect().await;
-    assert_eq!(body.expect("whole").to_bytes(), "ok");
+    assert_eq!(body, "ok");
     assert_eq!(engine.exchange(&mut socket).await, "ok");
     assert_eq!(engine.exchange(&mut socket).await, "ok");
 }
@@ -100,12 +106,9 @@ async fn a_kept_connection_that_the_engine_closed_is_not_used() {
     for _ in 0..3 {
         let serve = async {
             let mut socket = engine.accept().await;
-            read_request(&mut socket).await;
-            socket.write_all(ANSWER).await.expect("written");
+            answer(&mut socket).await
         };
-        let (answer, ()) = tokio::join!(engine.upstream.send(engine.request()), serve);
-        let body = answer.expect("an answer").into_body().collect().await;
-        assert_eq!(body.expect("whole").to_bytes(), "ok");
+        assert_eq!(tokio::join!(engine.ask(), serve).0, "ok");
         // The runtime hears of the end of the connection with its next look at the sockets.
         let address = engine.listener.local_addr().expect("an address");
         let authority = address.to_string().parse().expect("an authority");
@@ -186,20 +189,16 @@ async fn a_kept_connection_that_closes_under_a_request_is_replaced() {
     let engine = Engine::start().await;
     let serve = async {
         let mut first = engine.accept().await;
-        read_request(&mut first).await;
-        first.write_all(ANSWER).await.expect("written");
+        answer(&mut first).await;
         read_request(&mut first).await;
         drop(first);
         let mut second = engine.accept().await;
-        read_request(&mut second).await;
-        second.write_all(ANSWER).await.expect("written");
+        answer(&mut second).await;
         second
     };
     let ask = async {
         for _ in 0..2 {
-            let answer = engine.upstream.send(engine.request()).await;
-            let body = answer.expect("an answer").into_body().collect().await;
-            assert_eq!(body.expect("whole").to_bytes(), "ok");
+            assert_eq!(engine.ask().await, "ok");
         }
     };
     tokio::join!(ask, serve);
