@@ -489,13 +489,13 @@ const SCHEDULER: &[Key] = &[
             max: 1_000_000,
         },
         "8",
-        "Requests that may overtake a waiting swap between two loads.",
+        "Requests that may overtake a waiting swap between two loads; up to 4 times as many where loads are slow.",
     ),
     key(
         "overtake_age",
         Kind::Duration { min_ms: 0 },
         "20s",
-        "Age of a waiting swap, from the last load on, after which nobody overtakes it.",
+        "Age of a waiting swap, from the last load on, after which nobody overtakes it; up to 4 times that where loads are slow.",
     ),
     key(
         "overflow_after",

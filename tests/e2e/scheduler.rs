@@ -149,7 +149,7 @@ fn count<T>(all: &[T]) -> u32 {
 ///
 /// When a request comes, `n` older ones wait in each line of its engine. Between two loads at most
 /// `overtake_count` requests are served while its line waits for room, shared by the residents, and
-/// no longer than `overtake_age`. So a line with `n` older ones takes at most `n / share` turns, and
+/// no longer than `overtake_age`, both stretched by the length of a load. So a line with `n` older ones takes at most `n / share` turns, and
 /// a turn lasts an unload, a load, those who overtake, and the last answer. What had begun when it
 /// came, and its own load, are two more.
 fn waits(lines: &[Value]) -> (f64, f64, f64) {
@@ -188,7 +188,9 @@ fn waits(lines: &[Value]) -> (f64, f64, f64) {
         let turns = f64::from(u32::try_from(turns + 2).expect("few"));
         // Two permits a resident serve the share two by two.
         let rounds = f64::from(u32::try_from(share.div_ceil(2)).expect("few"));
-        let turn = 1.5 * load + AGE.as_secs_f64().min(rounds * answer) + answer;
+        // As in `router/src/scheduler/dispatch.rs`: it serves for 6 times as long as the next loads.
+        let stretch = (6.0 * load / AGE.as_secs_f64()).clamp(1.0, 4.0);
+        let turn = 1.5 * load + stretch * AGE.as_secs_f64().min(rounds * answer) + answer;
         let (wait, own) = (seconds(wait), slowest + turns * turn);
         (longest, bound) = (longest.max(wait), bound.max(own));
         nearest = nearest.max(wait / own);

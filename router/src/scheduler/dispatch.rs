@@ -1,14 +1,27 @@
 //! Who is granted now.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Instant};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crucible_config::checked::Class;
 
 use super::{
     estimate::retry_after,
+    line::Line,
     standing::{Scope, Standing},
     state::{Active, Scheduler},
-    types::{Action, Grant},
+    types::{Action, Arrival, Grant},
 };
 use crate::{catalog::ModelKind, refusal::Refusal};
+
+/// What is loaded serves this many times as long as it took to load the next, before that goes in.
+const SERVED_PER_LOADED: u32 = 6;
+/// The bounds on overtaking become at most this many times as wide for that.
+const STRETCH: f64 = 4.0;
 
 /// A line that waits for something busy to become idle.
 #[derive(Clone, Copy)]
@@ -16,6 +29,10 @@ struct Swap {
     engine: usize,
     line: usize,
     what: What,
+    /// Of its next.
+    ticket: u64,
+    /// Interactive requests wait for it.
+    interactive: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -26,25 +43,35 @@ enum What {
     Own(usize),
 }
 
+// === impl Swap ===
+
+impl Swap {
+    /// It is more urgent than a request of that class.
+    fn pressed(&self, class: Class) -> bool {
+        self.interactive && class == Class::Background
+    }
+}
+
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Grants what can be granted, in order of arrival; refuses what never can.
+    /// Grants what can be granted, interactive first and in order of arrival; refuses what never
+    /// can.
     pub(super) fn grant(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let mut heads = BinaryHeap::new();
         for (e, state) in self.engines.iter().enumerate() {
             for (l, line) in state.lines.iter().enumerate() {
-                heads.extend(line.next().map(|w| Reverse((w.arrival.ticket, e, l))));
+                heads.extend(head(line).map(|head| Reverse((head, e, l))));
             }
         }
-        let mut swaps: Vec<Swap> = Vec::new();
+        let mut swaps = self.swaps(now);
         let mut emptied = false;
         while let Some(Reverse((_, e, l))) = heads.pop() {
             self.engines[e].lines[l].wants = false;
             if self.grant_next(e, l, &mut swaps, now, actions) {
-                let next = self.engines[e].lines[l].next();
-                heads.extend(next.map(|w| Reverse((w.arrival.ticket, e, l))));
-                emptied |= self.engines[e].lines[l].is_empty();
+                let next = head(&self.engines[e].lines[l]);
+                heads.extend(next.map(|head| Reverse((head, e, l))));
+                emptied |= next.is_none();
             }
         }
         if emptied {
@@ -74,15 +101,18 @@ impl Scheduler {
         let Some(waiter) = line.next() else {
             return false;
         };
-        let (engine, line) = (e, l);
-        let swap = |what| Swap { engine, line, what };
         match self.stands(state, &state.lines[l], &waiter.arrival, now) {
             Standing::Free(resident) => {
-                if let Some(older) = self.overtakes(swaps, e, resident) {
-                    if self.overtaking_ends(older, now) {
-                        return false;
-                    }
-                    self.engines[older.engine].lines[older.line].overtaken += 1;
+                let overtaken = self.overtakes(swaps, e, resident, &waiter.arrival);
+                let class = waiter.arrival.class;
+                if overtaken
+                    .iter()
+                    .any(|s| self.overtaking_ends(s, class, now))
+                {
+                    return false;
+                }
+                for swap in overtaken {
+                    self.engines[swap.engine].lines[swap.line].overtaken += 1;
                 }
                 self.give(e, l, resident, now, actions);
                 return true;
@@ -93,10 +123,8 @@ impl Scheduler {
                     return self.refuse(e, l, refusal, actions);
                 }
                 self.engines[e].lines[l].wants = true;
-                match standing {
-                    Standing::Swap(scope) => swaps.push(swap(What::Any(scope))),
-                    Standing::Resize(at) => swaps.push(swap(What::Own(at))),
-                    _ => {}
+                if !swaps.iter().any(|s| (s.engine, s.line) == (e, l)) {
+                    swaps.extend(self.swap(e, l, &standing));
                 }
             }
             Standing::Slot | Standing::Moving => {}
@@ -104,25 +132,65 @@ impl Scheduler {
         false
     }
 
-    /// The oldest swap that waits for this resident to become idle. Who made it be loaded is
-    /// granted before that counts.
-    fn overtakes(&self, swaps: &[Swap], e: usize, resident: usize) -> Option<Swap> {
+    /// The lines that wait for something busy, before anything is granted.
+    fn swaps(&self, now: Instant) -> Vec<Swap> {
+        let mut swaps = Vec::new();
+        for (e, state) in self.engines.iter().enumerate() {
+            if !state.facts.load_control {
+                continue;
+            }
+            for (l, line) in state.lines.iter().enumerate() {
+                let Some(waiter) = line.next() else { continue };
+                let standing = self.stands(state, line, &waiter.arrival, now);
+                let swap = self.swap(e, l, &standing);
+                swaps.extend(swap.filter(|_| self.failed(e, l, now).is_none()));
+            }
+        }
+        swaps
+    }
+
+    fn swap(&self, engine: usize, line: usize, standing: &Standing) -> Option<Swap> {
+        let what = match standing {
+            Standing::Swap(scope) => What::Any(*scope),
+            Standing::Resize(at) => What::Own(*at),
+            _ => return None,
+        };
+        let waits = &self.engines[engine].lines[line];
+        Some(Swap {
+            engine,
+            line,
+            what,
+            ticket: waits.next()?.arrival.ticket,
+            interactive: waits.interactive(),
+        })
+    }
+
+    /// The swaps that wait for this resident to become idle and are older than who would be granted
+    /// it, or more urgent. Who made it be loaded is granted before that counts.
+    fn overtakes(&self, swaps: &[Swap], e: usize, resident: usize, arrival: &Arrival) -> Vec<Swap> {
         let state = &self.engines[e];
         let held = &state.residents[resident];
         let waits = |s: &&Swap| match s.what {
             What::Any(scope) => Self::waits_for(scope, &self.engines[s.engine], state, held),
             What::Own(at) => s.engine == e && at == resident,
         };
-        swaps.iter().find(waits).copied()
+        let first = |s: &&Swap| s.ticket < arrival.ticket || s.pressed(arrival.class);
+        swaps.iter().filter(first).filter(waits).copied().collect()
     }
 
-    fn overtaking_ends(&self, swap: Swap, now: Instant) -> bool {
+    fn overtaking_ends(&self, swap: &Swap, class: Class, now: Instant) -> bool {
         let state = &self.engines[swap.engine];
-        let line = &state.lines[swap.line];
+        let (facts, line) = (&state.facts, &state.lines[swap.line]);
         let from = |since: Instant| state.loaded_at.map_or(since, |at| at.max(since));
         let waits = |since| now.saturating_duration_since(from(since));
-        line.overtaken >= state.facts.overtake_count
-            || line.since().map(waits) >= Some(state.facts.overtake_age)
+        let load = self.load_time(&facts.name, &line.model);
+        let times = match load {
+            Some(load) if !swap.pressed(class) => stretch(load, facts.overtake_age),
+            _ => 1.0,
+        };
+        let age = Duration::try_from_secs_f64(facts.overtake_age.as_secs_f64() * times);
+        f64::from(line.overtaken) >= f64::from(facts.overtake_count) * times
+            || line.since().map(waits) >= Some(age.unwrap_or(Duration::MAX))
     }
 
     /// The last load of that model failed, and it is too early to try again.
@@ -183,4 +251,16 @@ impl Scheduler {
         };
         self.active.insert(ticket, permit);
     }
+}
+
+/// Where the next of a line stands among those of all lines.
+fn head(line: &Line) -> Option<(bool, u64)> {
+    let arrival = &line.next()?.arrival;
+    Some((arrival.class == Class::Background, arrival.ticket))
+}
+
+/// How many times as wide the bounds on overtaking are for a model that takes so long to load.
+fn stretch(load: Duration, age: Duration) -> f64 {
+    let earned = load.saturating_mul(SERVED_PER_LOADED).as_secs_f64();
+    (earned / age.as_secs_f64()).clamp(1.0, STRETCH)
 }

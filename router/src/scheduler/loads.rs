@@ -33,8 +33,11 @@ enum Who {
     Pin(Arrival),
 }
 
+/// Class of urgency, turn of the client's key, ticket: the smallest goes first.
+pub(super) type Rank = (u8, u64, u64);
+
 struct Want {
-    rank: (u8, u64),
+    rank: Rank,
     engine: usize,
     who: Who,
 }
@@ -131,26 +134,31 @@ impl Scheduler {
         });
         let mut wants: Vec<Want> = self.missing_pins(now).collect();
         for (engine, state) in self.engines.iter().enumerate() {
-            let reserved = self.reserved.get(&state.facts.pool);
             for (at, line) in state.lines.iter().enumerate().filter(|(_, l)| l.wants) {
-                let Some(waiter) = line.next() else { continue };
-                let old = |since| now.saturating_duration_since(since) >= state.facts.overtake_age;
-                let first = reserved
-                    .is_some_and(|(e, model)| *e == state.facts.name && *model == line.model);
-                let urgent = line.interactive() || line.since().is_some_and(old);
-                let class = match (first, urgent) {
-                    (true, _) => 0,
-                    (false, true) => 2,
-                    (false, false) => 3,
-                };
-                wants.push(Want {
-                    rank: (class, waiter.arrival.ticket),
-                    engine,
-                    who: Who::Line(at),
-                });
+                let who = Who::Line(at);
+                let rank = self.rank(state, line, now);
+                wants.extend(rank.map(|rank| Want { rank, engine, who }));
             }
         }
         wants
+    }
+
+    /// When its turn comes among the lines: what room was made for, then by urgency, then the key
+    /// for which nothing was loaded for longest, then by age. `None`: nobody is in it.
+    pub(super) fn rank(&self, state: &EngineState, line: &Line, now: Instant) -> Option<Rank> {
+        let arrival = &line.next()?.arrival;
+        let reserved = self.reserved.get(&state.facts.pool);
+        let first =
+            reserved.is_some_and(|(e, model)| *e == state.facts.name && *model == line.model);
+        let old = |since| now.saturating_duration_since(since) >= state.facts.overtake_age;
+        let urgent = line.interactive() || line.since().is_some_and(old);
+        let class = match (first, urgent) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 3,
+        };
+        let turn = self.turns.get(&arrival.key).copied().unwrap_or(0);
+        Some((class, turn, arrival.ticket))
     }
 
     /// Pinned models that are not there and that nobody waits for.
@@ -163,7 +171,7 @@ impl Scheduler {
             let failing = self.failures.get(place).is_some_and(|f| now < f.until);
             let wanted = facts.load_control && facts.pinned.contains(&place.1);
             (wanted && !held && !failing && !state.wanted(&place.1)).then(|| Want {
-                rank: (1, arrival.ticket),
+                rank: (1, 0, arrival.ticket),
                 engine,
                 who: Who::Pin(Arrival {
                     trigger: LoadTrigger::Pin,
@@ -228,6 +236,10 @@ impl Scheduler {
                 let context = self.context(state, line, arrival);
                 let bytes = self.bytes_of(state, line, arrival);
                 let order = state.order(arrival, context, bytes);
+                if matches!(want.who, Who::Line(_)) {
+                    let turn = self.turns.values().max().map_or(1, |last| last + 1);
+                    self.turns.insert(arrival.key.clone(), turn);
+                }
                 self.begin_load(want.engine, order, bytes.unwrap_or(0), now, actions);
                 return false;
             }

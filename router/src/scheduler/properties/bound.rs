@@ -3,7 +3,7 @@
 //!
 //! `answer + load + (older + 1) x (age + residents x (answer + unload) + load + answer)`
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     super::types::Input,
@@ -12,12 +12,22 @@ use super::{
     world::{ENGINES, Running, World, request},
 };
 
-const AGE: u64 = 20;
+/// `overtake_age` of these engines, stretched as far as slow loads can.
+const AGE: u64 = 20 * 4;
 const LOAD: u64 = 30;
 const UNLOAD: u64 = 3;
 const ANSWER: u64 = 40;
 /// That can be in one pool: two engines with two generation models and one for vectors each.
 const RESIDENTS: u64 = 6;
+
+/// Clients with keys of their own.
+const KEYS: [&str; 3] = ["batch", "desk", "laptop"];
+
+/// Those who may go before one that finds `own` older ones of its key: each of these and itself
+/// lets each other key have one load and one turn among those who wait for the same model.
+const fn before(own: u64, keys: u64) -> u64 {
+    own + (own + 1) * 2 * (keys - 1)
+}
 
 /// Seconds that a request may wait that finds `older` ones waiting in its pool.
 const fn bound(older: u64) -> u64 {
@@ -47,6 +57,21 @@ impl Clock {
     fn plan(&mut self, after: u64, what: Due) {
         self.serial += 1;
         self.due.insert((self.second + after, self.serial), what);
+    }
+
+    /// How many may go before a request of that key that comes now.
+    fn older(&self, key: Option<&Arc<str>>, keyed: bool) -> u64 {
+        let own = self
+            .world
+            .waiting
+            .values()
+            .filter(|w| w.key.as_ref() == key);
+        let own = own.count() as u64;
+        if keyed {
+            before(own, KEYS.len() as u64)
+        } else {
+            own
+        }
     }
 
     /// Gives what began just now its end.
@@ -97,6 +122,7 @@ fn timed(seed: u64) {
         let at = random.below(300);
         clock.plan(at, Due::Arrive);
     }
+    let keyed = seed % 2 == 1;
     // Few models, many requests: the loaded one is always wanted.
     let models = 2 + random.index(3);
     while let Some(((second, _), what)) = clock.due.pop_first() {
@@ -108,9 +134,12 @@ fn timed(seed: u64) {
             Due::Arrive => {
                 let (at, model) = (1 + random.index(2), random.index(models));
                 let ticket = clock.world.next;
-                let older = clock.world.waiting.len() as u64;
+                let mut arrival = request(ticket, at, model, clock.world.now);
+                if keyed {
+                    arrival.key = Some(KEYS[random.index(KEYS.len())].into());
+                }
+                let older = clock.older(arrival.key.as_ref(), keyed);
                 clock.since.insert(ticket, (second, older));
-                let arrival = request(ticket, at, model, clock.world.now);
                 clock.world.arrives(arrival);
                 if !clock.world.waiting.contains_key(&ticket)
                     && !clock.world.active.contains_key(&ticket)

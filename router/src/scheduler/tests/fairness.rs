@@ -40,6 +40,98 @@ fn one_client_with_much_does_not_shut_out_another() {
     assert_eq!(order(&mut bench, 5), [2, 6, 3, 4, 5]);
 }
 
+/// Room for one; `a` is loaded and busy, with ticket 1.
+fn crowded(loads: &[(&str, u32)]) -> Bench {
+    let loads = loads.iter().map(|(m, s)| ((*m).into(), SECOND * *s));
+    let mut bench = Bench::new(vec![Facts {
+        max_loaded: 1,
+        permits: 1,
+        queue: 100,
+        loads: loads.collect(),
+        ..facts("e", "cpu")
+    }]);
+    bench.arrive(1, "e", "a");
+    bench.loaded("e", "a", 4096);
+    bench
+}
+
+/// Grants one model after the other, each to one request; gives them in order of their loads.
+fn loads(bench: &mut Bench, first: u64) -> Vec<String> {
+    let mut loads = Vec::new();
+    let mut last = first;
+    while let [_] = unloading(&bench.step(Input::Released(last)))[..] {
+        let actions = bench.step(Input::Unloaded("e".into(), true));
+        let model = loading(&actions)[0].to_owned();
+        last = granted(&bench.loaded("e", &model, 4096))[0];
+        loads.push(model);
+    }
+    loads
+}
+
+#[test]
+fn keys_take_turns_between_models_too() {
+    let mut bench = crowded(&[]);
+    let asks = [
+        (2, "b", "batch"),
+        (3, "c", "batch"),
+        (4, "d", "batch"),
+        (5, "z", "laptop"),
+    ];
+    for (ticket, model, key) in asks {
+        let mut arrival = arrival(ticket, "e", model, bench.now);
+        arrival.key = Some(key.into());
+        assert!(bench.step(Input::Arrive(arrival)).is_empty());
+    }
+    assert_eq!(loads(&mut bench, 1), ["b", "z", "c", "d"]);
+}
+
+/// Requests for `a` that are granted one after the other until it has to go.
+fn overtaking(bench: &mut Bench, class: Class) -> u64 {
+    let mut overtook = 0;
+    let mut last = 1;
+    for ticket in 100.. {
+        let mut arrival = arrival(ticket, "e", "a", bench.now);
+        arrival.class = class;
+        bench.step(Input::Arrive(arrival));
+        match granted(&bench.step(Input::Released(last)))[..] {
+            [next] => (last, overtook) = (next, overtook + 1),
+            _ => break,
+        }
+    }
+    overtook
+}
+
+#[test]
+fn what_is_slow_to_load_is_overtaken_more_often() {
+    for (load, most) in [(1, 3), (10, 9), (100, 12)] {
+        let mut bench = crowded(&[("b", load)]);
+        assert!(bench.arrive(2, "e", "b").is_empty());
+        assert_eq!(overtaking(&mut bench, Class::Interactive), most, "{load} s");
+    }
+}
+
+#[test]
+fn a_batch_does_not_overtake_a_person_for_longer_where_loads_are_slow() {
+    let mut bench = crowded(&[("b", 100)]);
+    assert!(bench.arrive(2, "e", "b").is_empty());
+    assert_eq!(overtaking(&mut bench, Class::Background), 3);
+}
+
+#[test]
+fn a_batch_that_came_first_does_not_keep_a_person_waiting() {
+    let mut bench = crowded(&[]);
+    for ticket in 2..=20 {
+        let mut night = arrival(ticket, "e", "a", bench.now);
+        night.class = Class::Background;
+        assert!(bench.step(Input::Arrive(night)).is_empty());
+    }
+    assert!(bench.arrive(21, "e", "b").is_empty());
+    for ticket in 1..=3 {
+        assert_eq!(granted(&bench.step(Input::Released(ticket))), [ticket + 1]);
+    }
+    assert_eq!(unloading(&bench.step(Input::Released(4))), ["a"]);
+}
+
 #[test]
 fn interactive_goes_first_and_background_is_not_starved() {
     let mut bench = narrow();

@@ -11,7 +11,10 @@ use super::{
 };
 
 /// Traces on which a bound on overtaking must show.
-const STARVING: [&str; 2] = ["Alternating", "Flood"];
+const STARVING: [&str; 3] = ["Alternating", "Two agents", "Flood"];
+
+/// Traces of two that alternate.
+const ALTERNATING: [&str; 2] = ["Alternating", "Two agents"];
 
 const INTRODUCTION: &str = "\
 # Scheduling benchmark
@@ -51,7 +54,7 @@ pub(super) fn markdown(compared: &[Compared], cost: &Cost) -> String {
 
 fn table(page: &mut String, one: &Compared) {
     let requests = one.case.trace.requests();
-    let mixed = requests.iter().any(|r| r.class != requests[0].class);
+    let mixed = one.mixed();
     // Writing to a String cannot fail.
     let _ = write!(
         page,
@@ -88,7 +91,7 @@ fn table(page: &mut String, one: &Compared) {
             s(outcome.makespan),
         );
         if mixed {
-            let people = outcome.summary(&one.case.trace, |r| r.class == Class::Interactive);
+            let people = one.people(outcome);
             let _ = write!(page, " {} | {} |", s(people.p95), s(people.max));
         }
         page.push('\n');
@@ -130,7 +133,7 @@ fn targets(page: &mut String, compared: &[Compared], cost: &Cost) {
         let name = one.case.name;
         let [ours, collated, strict] =
             [&one.crucible, &one.collated, &one.strict].map(|o| one.all(o));
-        if name == "Alternating" {
+        if ALTERNATING.contains(&name) {
             let gain = ratio(strict.p95, ours.p95);
             let what = format!("{name}: p95 of the wait, against first come");
             row(
@@ -139,6 +142,15 @@ fn targets(page: &mut String, compared: &[Compared], cost: &Cost) {
                 &format!("{gain:.1} times"),
                 gain >= 3.0,
             );
+        }
+        if one.mixed() {
+            let [ours, collated] = [&one.crucible, &one.collated].map(|o| one.people(o));
+            let what = format!("{name}: p95 of people's wait, against collate");
+            let measured = format!("{} against {}", s(ours.p95), s(collated.p95));
+            row(&what, "better", &measured, ours.p95 < collated.p95);
+            let what = format!("{name}: people's longest wait, against collate");
+            let measured = format!("{} against {}", s(ours.max), s(collated.max));
+            row(&what, "better", &measured, ours.max < collated.max);
         }
         let what = format!("{name}: p50 of the wait, against collate");
         let measured = format!("{} against {}", s(ours.p50), s(collated.p50));
@@ -187,5 +199,16 @@ pub(super) fn ratio(over: Duration, under: Duration) -> f64 {
 impl Compared {
     pub(super) fn all(&self, outcome: &Outcome) -> Summary {
         outcome.summary(&self.case.trace, |_| true)
+    }
+
+    /// Interactive requests alone.
+    pub(super) fn people(&self, outcome: &Outcome) -> Summary {
+        outcome.summary(&self.case.trace, |r| r.class == Class::Interactive)
+    }
+
+    /// A background batch runs beside.
+    fn mixed(&self) -> bool {
+        let requests = self.case.trace.requests();
+        requests.iter().any(|r| r.class != requests[0].class)
     }
 }
