@@ -79,7 +79,8 @@ pub enum Event {
         /// A load was part of the wait.
         loaded: bool,
     },
-    /// A load never ended while the engine answered its polls: only a restart may help it.
+    /// A load never ended, or requests found no answer, while the engine answered its polls: only a
+    /// restart may help it.
     Wedged {
         /// Engine.
         engine: Arc<str>,

@@ -93,6 +93,8 @@ pub struct EngineStatus {
     pub health: Health,
     /// Circuit breaker of the data path.
     pub breaker: BreakerPosition,
+    /// It takes requests and answers none, though its polls are well.
+    pub wedged: bool,
     /// Last error in words, while not up.
     pub error: Option<String>,
     /// Version, where told.
@@ -270,11 +272,24 @@ impl Fleet {
         let before = entry.breaker.position(now);
         entry.breaker.report(outcome, now);
         let after = entry.breaker.position(now);
+        let wedged = entry.silence.wedged();
+        entry.silence = entry.silence.reported(outcome, entry.pulse.health());
+        let turned = entry.silence.wedged() != wedged;
+        if turned && !wedged {
+            tracing::error!(
+                engine = name,
+                "takes requests and answers none, though its polls are well: restart it"
+            );
+            let engine = Arc::clone(&entry.config.name);
+            self.shared.observer.observe(&Event::Wedged { engine });
+        }
         if outcome == Outcome::ConnectFailed {
             entry.handle.poke.notify_one();
         }
         if before != after {
             tracing::info!(engine = name, ?before, ?after, "circuit breaker");
+        }
+        if before != after || turned {
             self.shared.publish(&mut state);
         }
     }

@@ -18,6 +18,8 @@ pub const OPEN_AFTER: u32 = 5;
 pub const OPEN_MIN: Duration = Duration::from_secs(1);
 /// Longest wait of an open breaker.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
+/// Silent requests in a row that make an engine wedged.
+pub const WEDGED_AFTER: u32 = 2;
 /// A probe that was never reported stops counting after this.
 pub const PROBE_EXPIRES: Duration = Duration::from_mins(1);
 
@@ -41,9 +43,16 @@ pub enum Outcome {
     ConnectFailed,
     /// A 5xx, or the answer was cut.
     ServerFailed,
+    /// It took the request and said nothing, or nothing more, within its time.
+    Silent,
     /// Nothing is known: the client left first.
     Abandoned,
 }
+
+/// Counts requests that an engine took without an end, though it answers its polls: it is wedged,
+/// and only a restart may help. So is Ollama 0.33 once its scheduler waits for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence(u32);
 
 /// Refuses requests to an engine that fails them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +99,34 @@ impl Pulse {
             self.health = if down { Health::Down } else { Health::Degraded };
         }
         self
+    }
+}
+
+// === impl Silence ===
+
+impl Silence {
+    /// It takes requests and answers none.
+    pub fn wedged(self) -> bool {
+        self.0 >= WEDGED_AFTER
+    }
+
+    /// Counts how a request went to an engine whose polls are in that state.
+    #[must_use]
+    pub fn reported(self, outcome: Outcome, health: Health) -> Self {
+        match outcome {
+            Outcome::Answered => Self::default(),
+            Outcome::Silent if health == Health::Up => Self(self.0.saturating_add(1)),
+            _ => self,
+        }
+    }
+
+    /// Counts a poll: an engine that went down comes back as another process.
+    #[must_use]
+    pub fn polled(self, health: Health) -> Self {
+        match health {
+            Health::Down => Self::default(),
+            _ => self,
+        }
     }
 }
 
@@ -141,7 +178,7 @@ impl Breaker {
                 }
             }
             Outcome::Abandoned => self.probe = None,
-            Outcome::ConnectFailed | Outcome::ServerFailed => {
+            Outcome::ConnectFailed | Outcome::ServerFailed | Outcome::Silent => {
                 self.failures = self.failures.saturating_add(1);
                 let due = match self.position(now) {
                     Position::Closed => self.failures >= OPEN_AFTER,
@@ -171,6 +208,22 @@ mod tests {
             .iter()
             .fold(Pulse::default(), |p, ok| p.polled(*ok))
             .health()
+    }
+
+    #[test]
+    fn an_engine_that_answers_polls_but_no_request_is_wedged() {
+        let silent = |s: Silence, health| s.reported(Outcome::Silent, health);
+        let once = silent(Silence::default(), Health::Up);
+        assert!(!once.wedged());
+        let twice = silent(once.reported(Outcome::Began, Health::Up), Health::Up);
+        assert!(twice.wedged());
+        // It is still the same process, and may be silent again.
+        assert!(twice.polled(Health::Degraded).wedged());
+        assert!(!twice.polled(Health::Down).wedged());
+        assert!(!twice.reported(Outcome::Answered, Health::Up).wedged());
+        // Who answers no polls either is down, not wedged.
+        assert!(!silent(once, Health::Degraded).wedged());
+        assert!(!once.reported(Outcome::ServerFailed, Health::Up).wedged());
     }
 
     #[test]

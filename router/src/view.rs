@@ -63,7 +63,7 @@ pub struct EngineView {
     pub load_control: bool,
     /// Found on a default port, not configured.
     pub discovered: bool,
-    /// A load never ended while it answered its polls.
+    /// A load never ended, or requests found no answer, while it answered its polls.
     pub wedged: bool,
     /// Bytes that the models of its pool may have together; `None`: not known.
     pub budget: Option<u64>,

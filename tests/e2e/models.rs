@@ -117,6 +117,32 @@ async fn engines_of_the_command_line_count_for_every_command_and_without_an_inst
     }
 }
 
+/// As Ollama 0.33 once its scheduler waits for ever: requests hang, `/api/ps` and `/api/tags` do
+/// not.
+#[tokio::test]
+async fn an_engine_that_takes_requests_and_answers_none_is_called_wedged_until_it_answers() {
+    let sim = one_at_a_time().await;
+    let timeouts = "[timeouts]\nfirst_token = \"1s\"\n";
+    let crucible = serve(&sim, timeouts);
+    let question = body("llama:1b", "repeat 1");
+    let ask = || post(&crucible, &question);
+    assert_eq!(ask().await.status, 200);
+    sim.arm(Fault::new(FaultKind::NoHeaders).times(2));
+    for wedged in [false, true] {
+        assert_eq!(ask().await.code(), "first_token_timeout");
+        let state = get(&crucible, "/crucible/state").await;
+        let engine = &state.json["engines"][0];
+        assert_eq!(engine["wedged"], wedged, "{engine}");
+        assert_eq!(engine["state"], "up", "{engine}");
+        let (_, out, _) = models(&crucible, &sim, &[]).await;
+        assert_eq!(out.contains("ollama is wedged"), wedged, "{out}");
+    }
+    assert!(crucible.log().contains("restart it"));
+    assert_eq!(ask().await.status, 200);
+    let state = get(&crucible, "/crucible/state").await;
+    assert_eq!(state.json["engines"][0]["wedged"], false);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_wants_a_key_is_told() {
     let sim = one_at_a_time().await;

@@ -7,13 +7,26 @@ use super::{output::table, tunings::text};
 
 /// The tables, without those that would be empty.
 pub(super) fn readable(state: &Value) -> String {
-    let mut parts = vec![table(&pools(state))];
+    let mut parts = wedged(state);
+    parts.push(table(&pools(state)));
     for rows in [residents(state), waiting(state)] {
         if rows.len() > 1 {
             parts.push(table(&rows));
         }
     }
     parts.join("\n\n")
+}
+
+fn wedged(state: &Value) -> Vec<String> {
+    let engines = list(state, "engines").iter();
+    let wedged = engines.filter(|engine| engine["wedged"] == true);
+    let line = |engine: &Value| {
+        let name = text(&engine["name"]);
+        format!(
+            "{name} is wedged: it answers polls, but loads or requests find no end. Restart it."
+        )
+    };
+    wedged.map(line).collect()
 }
 
 fn heading<const N: usize>(words: [&str; N]) -> Vec<Vec<String>> {

@@ -444,7 +444,7 @@ impl Observer for Metrics {
                 waited,
                 loaded,
             } => self.waited(engine, *loaded, *waited),
-            // Seen by its failed load, in the log and in the state.
+            // Seen by what failed, in the log and in the state.
             Event::Wedged { .. } => {}
             Event::HealthCheck { engine, ok } => {
                 let outcome = if *ok { Outcome::Ok } else { Outcome::Error };

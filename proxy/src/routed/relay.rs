@@ -279,10 +279,10 @@ fn no_headers(shape: &Shape) -> Error {
 const fn outcome(kind: Kind) -> Outcome {
     match kind {
         Kind::EngineUnreachable => Outcome::ConnectFailed,
-        Kind::EngineError | Kind::EngineCut | Kind::FirstTokenTimeout | Kind::IdleTimeout => {
-            Outcome::ServerFailed
-        }
-        Kind::Draining => Outcome::Abandoned,
+        Kind::EngineError | Kind::EngineCut => Outcome::ServerFailed,
+        Kind::FirstTokenTimeout | Kind::IdleTimeout => Outcome::Silent,
+        // A whole answer may be long: that it is not there yet says nothing.
+        Kind::Draining | Kind::ResponseTimeout => Outcome::Abandoned,
         _ => Outcome::Answered,
     }
 }

@@ -9,7 +9,7 @@ use super::{EngineHandle, EngineStatus, default_pool};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     engine::{EngineError, Listing},
-    health::{Breaker, Pulse},
+    health::{Breaker, Pulse, Silence},
     versions,
     view::Health,
 };
@@ -20,6 +20,7 @@ pub(super) struct Entry {
     pub(super) config: Arc<checked::Engine>,
     pub(super) pulse: Pulse,
     pub(super) breaker: Breaker,
+    pub(super) silence: Silence,
     pub(super) error: Option<String>,
     pub(super) version: Option<String>,
     pub(super) advice: Arc<Vec<String>>,
@@ -38,6 +39,7 @@ impl Entry {
             config: Arc::new(config),
             pulse: Pulse::default(),
             breaker: Breaker::default(),
+            silence: Silence::default(),
             error: None,
             version: None,
             advice: Arc::default(),
@@ -52,6 +54,7 @@ impl Entry {
         let before = self.pulse.health();
         self.pulse = self.pulse.polled(result.is_ok());
         let after = self.pulse.health();
+        self.silence = self.silence.polled(after);
         self.polls += 1;
         let engine = &*self.config.name;
         match result {
@@ -103,6 +106,7 @@ impl Entry {
                 .unwrap_or_default(),
             health: self.pulse.health(),
             breaker: self.breaker.position(now),
+            wedged: self.silence.wedged(),
             error: self.error.clone(),
             version: self.version.clone(),
             advice: Arc::clone(&self.advice),

@@ -214,6 +214,7 @@ impl Machine {
             url: String::new(),
             health: Health::Up,
             breaker: Breaker::Closed,
+            wedged: false,
             error: None,
             version: None,
             advice: Arc::default(),

@@ -32,7 +32,7 @@ impl Scheduler {
             .collect();
         let queued: usize = state.waiting.iter().sum();
         view.queued = u32::try_from(queued).unwrap_or(u32::MAX);
-        view.wedged = state.wedged;
+        view.wedged |= state.wedged;
         view.budget = state.facts.budget;
         let held = state.residents.iter().map(|r| r.bytes);
         view.used = held.fold(0, u64::saturating_add);
