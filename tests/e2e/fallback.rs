@@ -115,6 +115,23 @@ async fn a_5xx_is_answered_by_the_fallback() {
     assert_eq!(home.header("x-crucible-note"), "");
 }
 
+/// The fallback counts more tokens in it than were estimated, and is loaded anew for them.
+#[tokio::test]
+async fn what_took_over_and_what_grew_for_it_are_both_said() {
+    let pair = Pair::loaded("").await;
+    pair.gpu.arm(Fault::new(FaultKind::Http500));
+    let mut long = body("qwen", &"\u{5b57}".repeat(4200));
+    long["max_tokens"] = 10.into();
+    let answer = post(&pair.crucible, &long).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(
+        answer.header("x-crucible-note"),
+        "instead of gpu/qwen, which failed (5xx); loaded with more context, for a prompt of 4200 \
+         tokens"
+    );
+    assert_eq!(pair.gpu.log().faults.len(), 1);
+}
+
 #[tokio::test]
 async fn an_engine_that_is_gone_is_replaced_at_once_and_later() {
     let pair = Pair::loaded("").await;

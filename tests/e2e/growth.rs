@@ -75,6 +75,30 @@ async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered(
     }
 }
 
+/// Within ten minutes: who writes ever longer prompts would else cost everybody a load each time.
+#[tokio::test]
+async fn a_model_that_has_just_grown_does_not_grow_again() {
+    let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), "").await;
+    let longer = |characters: usize| {
+        let mut request = body("m", &"\u{5b57}".repeat(characters));
+        request["max_tokens"] = 100.into();
+        request
+    };
+    assert_eq!(post(&crucible, &longer(4200)).await.status, 200);
+    assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
+    let answer = post(&crucible, &longer(9000)).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
+    let message = answer.message();
+    assert!(
+        message.contains("9100") && message.contains("8192"),
+        "{message}"
+    );
+    assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
+    // What fits is served as before.
+    assert_eq!(post(&crucible, &longer(5000)).await.status, 200);
+}
+
 #[tokio::test]
 async fn what_an_engine_refuses_for_its_length_teaches_how_long_prompts_are() {
     let reject = "[context]\nfit = \"reject\"\n";
