@@ -73,28 +73,29 @@ pub(crate) fn of(
         headers: named_headers(headers, config),
         key: key.cloned(),
         class: class(headers, key)?,
+        session: session(headers),
         ..Demand::default()
     };
     if plan::is_virtual(&model, config) {
         let prompt = peek.prompt(body);
-        demand.conversation = Some(session(headers).unwrap_or(prompt.conversation));
+        demand.conversation = demand.session.or(Some(prompt.conversation));
         demand.later_turn = prompt.later_turn;
         demand.last_user = prompt.last_user;
     }
     demand.model = model;
     if config.scheduler.supersede {
-        demand.supersedes = supersedes(headers, &demand);
+        demand.supersedes = supersedes(&demand);
     }
     Ok(demand)
 }
 
 /// A short answer without tools is a completion at the cursor: the next one of the same session
 /// or key, for the same model, takes its place. Who cannot be told apart keeps both.
-fn supersedes(headers: &HeaderMap, demand: &Demand) -> Option<u64> {
+fn supersedes(demand: &Demand) -> Option<u64> {
     let short = demand
         .max_tokens
         .is_some_and(|max| max <= COMPLETION_TOKENS);
-    let (session, key) = (session(headers), demand.key.as_ref().map(|key| &key.name));
+    let (session, key) = (demand.session, demand.key.as_ref().map(|key| &key.name));
     if !short || demand.tools || (session.is_none() && key.is_none()) {
         return None;
     }

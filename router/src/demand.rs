@@ -39,6 +39,8 @@ pub struct Demand {
     pub last_user: String,
     /// Session header, else hash of system and first user message; only for a virtual model.
     pub conversation: Option<u64>,
+    /// The session header alone: whose prompt may still be warm in a slot of the engine.
+    pub session: Option<u64>,
     /// The request holds an assistant message: it is not the first turn.
     pub later_turn: bool,
     /// Request headers that a configured rule names, lower-cased names.

@@ -83,8 +83,8 @@ async fn a_thousand_at_once_are_two_running_ten_waiting_and_the_rest_refused() {
     );
 }
 
-#[tokio::test]
-async fn those_who_wait_go_in_their_order() {
+/// Six wait for one permit, each with its session; the order in which the engine was asked.
+async fn order_of(sessions: [Option<&str>; 6]) -> Vec<String> {
     let trio = Trio::with("", |options| options.rate = 50).await;
     let before = Metrics::of(&trio.crucible).await;
     let holders = [
@@ -92,10 +92,13 @@ async fn those_who_wait_go_in_their_order() {
         open(&trio.crucible, &body("llama", "repeat 100000")).await,
     ];
     let mut tasks = Vec::new();
-    for i in 0..6_usize {
-        let send = client()
+    for (i, session) in sessions.into_iter().enumerate() {
+        let mut send = client()
             .post(trio.crucible.at("/v1/chat/completions"))
             .json(&body("llama", &format!("turn{i} repeat 1")));
+        if let Some(session) = session {
+            send = send.header("x-session-id", session);
+        }
         tasks.push(tokio::task::spawn(async move {
             send.send().await.expect("an answer").status()
         }));
@@ -109,22 +112,32 @@ async fn those_who_wait_go_in_their_order() {
     }
     drop(second);
     let log = until(&trio.ollama, "all", |log| log.in_flight == 0).await;
-    let turns: Vec<String> = engines::asked(&log)
-        .iter()
-        .filter_map(|body| {
-            body["messages"][0]["content"]
-                .as_str()?
-                .split(' ')
-                .next()
-                .map(str::to_owned)
-        })
-        .filter(|word| word.starts_with("turn"))
-        .collect();
+    let first_word = |body: &serde_json::Value| {
+        let said = body["messages"][0]["content"].as_str()?;
+        said.split(' ').next().map(str::to_owned)
+    };
+    let asked = engines::asked(&log);
+    let words = asked.iter().filter_map(first_word);
+    let turns = words.filter(|word| word.starts_with("turn")).collect();
+    clean(&trio.crucible, &before, 8, "llama").await;
+    turns
+}
+
+#[tokio::test]
+async fn those_who_wait_go_in_their_order() {
     assert_eq!(
-        turns,
+        order_of([None; 6]).await,
         ["turn0", "turn1", "turn2", "turn3", "turn4", "turn5"]
     );
-    clean(&trio.crucible, &before, 8, "llama").await;
+}
+
+#[tokio::test]
+async fn who_goes_on_with_a_prompt_that_is_still_warm_goes_first() {
+    let sessions = [Some("a"), Some("b"), Some("c"), Some("a"), Some("c"), None];
+    assert_eq!(
+        order_of(sessions).await,
+        ["turn0", "turn3", "turn1", "turn2", "turn4", "turn5"]
+    );
 }
 
 #[tokio::test]

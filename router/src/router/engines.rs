@@ -130,6 +130,7 @@ pub(crate) fn arrival(
         deadline: tokio::time::Instant::now().into_std(),
         key: demand.key.as_ref().map(|key| Arc::clone(&key.name)),
         class: demand.class,
+        session: demand.session,
         supersedes: demand.supersedes.filter(|_| config.scheduler.supersede),
     }
 }

@@ -11,7 +11,7 @@ use crucible_config::checked::Class;
 
 use super::{
     estimate::retry_after,
-    line::Line,
+    line::{Line, Waiter},
     standing::{Scope, Standing},
     state::{Active, Scheduler},
     types::{Action, Arrival, Grant},
@@ -103,8 +103,13 @@ impl Scheduler {
         };
         match self.stands(state, &state.lines[l], &waiter.arrival, now) {
             Standing::Free(resident) => {
-                let overtaken = self.overtakes(swaps, e, resident, &waiter.arrival);
-                let class = waiter.arrival.class;
+                let held = &state.residents[resident];
+                let bounds = (state.facts.overtake_count, state.facts.overtake_age);
+                let fits = |w: &&Waiter| state.serves(held, &w.arrival);
+                let warm = state.lines[l].warm(&held.warm, bounds, now).filter(fits);
+                let arrival = &warm.unwrap_or(waiter).arrival;
+                let (ticket, class) = (arrival.ticket, arrival.class);
+                let overtaken = self.overtakes(swaps, e, resident, arrival);
                 if overtaken
                     .iter()
                     .any(|s| self.overtaking_ends(s, class, now))
@@ -114,7 +119,7 @@ impl Scheduler {
                 for swap in overtaken {
                     self.engines[swap.engine].lines[swap.line].overtaken += 1;
                 }
-                self.give(e, l, resident, now, actions);
+                self.give((e, l, ticket), resident, now, actions);
                 return true;
             }
             Standing::Never(refusal) => return self.refuse(e, l, refusal, actions),
@@ -211,26 +216,34 @@ impl Scheduler {
     }
 
     fn refuse(&mut self, e: usize, l: usize, why: Refusal, actions: &mut Vec<Action>) -> bool {
-        let Some(waiter) = self.engines[e].lines[l].take(false) else {
+        let line = &mut self.engines[e].lines[l];
+        let next = line.next().map(|w| w.arrival.ticket);
+        let Some(ticket) = next.filter(|ticket| line.remove(*ticket).is_some()) else {
             return false;
         };
-        let ticket = waiter.arrival.ticket;
         self.leave(ticket);
         actions.push(Action::Reject(ticket, why));
         true
     }
 
-    fn give(&mut self, e: usize, l: usize, at: usize, now: Instant, actions: &mut Vec<Action>) {
+    fn give(
+        &mut self,
+        (e, l, ticket): (usize, usize, u64),
+        at: usize,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         let line = &mut self.engines[e].lines[l];
         let loaded_to = line.loaded_to;
-        let Some(waiter) = line.take(true) else {
+        let Some(waiter) = line.grant(ticket) else {
             return;
         };
         let arrival = waiter.arrival;
-        let ticket = arrival.ticket;
         self.leave(ticket);
         let state = &mut self.engines[e];
+        let permits = state.facts.permits;
         let resident = &mut state.residents[at];
+        resident.serve(arrival.session, permits);
         resident.active += 1;
         resident.fresh = false;
         if arrival.kind == ModelKind::Embedding {

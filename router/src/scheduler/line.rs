@@ -1,9 +1,14 @@
 //! Those who wait for one model of one engine, and whose turn it is among them.
 //!
 //! Requests of one key and class stay in order of arrival. Keys take turns; interactive ones go
-//! before background ones, of which one is let through after every [`BACKGROUND_EVERY`].
+//! before background ones, of which one is let through after every [`BACKGROUND_EVERY`]. Within
+//! the bounds on overtaking, one whose session is still warm in a slot passes the first of its key.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crucible_config::checked::Class;
 
@@ -43,6 +48,8 @@ struct Flow {
     key: Option<Arc<str>>,
     class: Class,
     waiters: BTreeMap<u64, Waiter>,
+    /// Its first, and how many younger ones passed that.
+    passed: (u64, u32),
 }
 
 // === impl Line ===
@@ -76,6 +83,7 @@ impl Line {
                 key: arrival.key.clone(),
                 class: arrival.class,
                 waiters: BTreeMap::from([(ticket, Waiter { arrival, since })]),
+                passed: (ticket, 0),
             }),
         }
     }
@@ -91,25 +99,52 @@ impl Line {
 
     /// Whose turn it is.
     pub(super) fn next(&self) -> Option<&Waiter> {
-        let flow = &self.flows[self.turn()?];
-        flow.waiters.values().next()
+        self.flows[self.turn()?].waiters.values().next()
     }
 
-    /// Takes whom [`Self::next`] shows; `granted`: it had its turn.
-    pub(super) fn take(&mut self, granted: bool) -> Option<Waiter> {
-        let at = self.turn()?;
-        let (_, waiter) = self.flows[at].waiters.pop_first()?;
-        if granted {
-            let flow = self.flows.remove(at);
-            self.favoured = match flow.class {
-                Class::Interactive if self.waits(Class::Background) => self.favoured + 1,
-                _ => 0,
-            };
-            self.flows.push(flow);
-            self.overtaken = 0;
+    /// Who may go before [`Self::next`], of the same key and class: the oldest of these sessions,
+    /// unless the first was passed by that many or has waited that long.
+    pub(super) fn warm(
+        &self,
+        sessions: &VecDeque<Option<u64>>,
+        (count, age): (u32, Duration),
+        now: Instant,
+    ) -> Option<&Waiter> {
+        let flow = &self.flows[self.turn()?];
+        let (ticket, first) = flow.waiters.first_key_value()?;
+        let passed = if flow.passed.0 == *ticket {
+            flow.passed.1
+        } else {
+            0
+        };
+        if passed >= count || now.saturating_duration_since(first.since) >= age {
+            return None;
         }
+        let warm =
+            |w: &&Waiter| w.arrival.session.is_some() && sessions.contains(&w.arrival.session);
+        flow.waiters.values().find(warm)
+    }
+
+    /// Takes one of those whose turn it is, and their turn is over.
+    pub(super) fn grant(&mut self, ticket: u64) -> Option<Waiter> {
+        let mut flow = self.flows.remove(self.turn()?);
+        let waiter = flow.waiters.remove(&ticket);
+        if let Some((first, _)) = flow.waiters.first_key_value().filter(|(t, _)| **t < ticket) {
+            let passed = if flow.passed.0 == *first {
+                flow.passed.1
+            } else {
+                0
+            };
+            flow.passed = (*first, passed + 1);
+        }
+        self.favoured = match flow.class {
+            Class::Interactive if self.waits(Class::Background) => self.favoured + 1,
+            _ => 0,
+        };
+        self.flows.push(flow);
+        self.overtaken = 0;
         self.tidy();
-        Some(waiter)
+        waiter
     }
 
     fn waits(&self, class: Class) -> bool {
@@ -182,9 +217,12 @@ mod tests {
     }
 
     fn order(mut line: Line) -> Vec<u64> {
-        std::iter::from_fn(|| line.take(true))
-            .map(|w| w.arrival.ticket)
-            .collect()
+        let mut order = Vec::new();
+        while let Some(ticket) = line.next().map(|w| w.arrival.ticket) {
+            assert!(line.grant(ticket).is_some());
+            order.push(ticket);
+        }
+        order
     }
 
     #[test]

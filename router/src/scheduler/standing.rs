@@ -77,6 +77,12 @@ impl EngineState {
         resident.active < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
+    /// It has context enough and a permit for that request.
+    pub(super) fn serves(&self, resident: &Resident, arrival: &Arrival) -> bool {
+        let fits = self.room(resident).is_none_or(|has| has >= arrival.need);
+        fits && self.has_permit(resident, arrival)
+    }
+
     /// Whether Crucible may unload it at all.
     pub(super) fn ours(&self, resident: &Resident) -> bool {
         resident.tuple.is_some() || self.facts.evict_foreign

@@ -4,7 +4,7 @@
 //! a waiting swap is overtaken only within the bounds of `[scheduler]`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,6 +45,8 @@ pub(super) struct Resident {
     pub(super) fresh: bool,
     /// Of its pool's memory; 0: not known.
     pub(super) bytes: u64,
+    /// Sessions that its slots served last, the latest at the end; `None` is one that told none.
+    pub(super) warm: VecDeque<Option<u64>>,
     /// When the engine was last told to keep it.
     pub(super) renewed: Instant,
     pub(super) unload: Retry,
@@ -188,9 +190,22 @@ impl Resident {
             assumed: false,
             fresh: false,
             bytes: 0,
+            warm: VecDeque::new(),
             renewed: now,
             unload: Retry::default(),
         }
+    }
+
+    /// A slot takes the prompt of that session, and the one that was longest unused is lost.
+    pub(super) fn serve(&mut self, session: Option<u64>, permits: u32) {
+        let own = |held: &Option<u64>| session.is_some() && *held == session;
+        let slots = self.info.parallel.unwrap_or(permits).max(1) as usize;
+        if let Some(at) = self.warm.iter().position(own) {
+            self.warm.remove(at);
+        } else if self.warm.len() >= slots {
+            self.warm.pop_front();
+        }
+        self.warm.push_back(session);
     }
 
     /// Idle, and not in the backoff of an unload that failed.

@@ -79,6 +79,7 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         deadline: now + SECOND * 300,
         key: None,
         class: Class::Interactive,
+        session: None,
         supersedes: None,
     }
 }

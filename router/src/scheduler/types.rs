@@ -106,6 +106,8 @@ pub struct Arrival {
     pub key: Option<Arc<str>>,
     /// Interactive goes first.
     pub class: Class,
+    /// Of one conversation, where the client tells: its prompt may still be warm in a slot.
+    pub session: Option<u64>,
     /// A waiting request of the same number is dropped for this one.
     pub supersedes: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! The bound of a wait, `docs/scheduling.md`: nothing fails, and every load, unload and answer
 //! ends in its time.
 //!
-//! `answer + load + (older + 1) x (age + residents x (answer + unload) + load + answer)`
+//! `age + answer + load + (older + 1) x (4 x age + residents x (answer + unload) + load + answer)`
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ const fn before(own: u64, keys: u64) -> u64 {
 
 /// Seconds that a request may wait that finds `older` ones waiting in its pool.
 const fn bound(older: u64) -> u64 {
-    ANSWER + LOAD + (older + 1) * (AGE + RESIDENTS * (ANSWER + UNLOAD) + LOAD + ANSWER)
+    AGE / 4 + ANSWER + LOAD + (older + 1) * (AGE + RESIDENTS * (ANSWER + UNLOAD) + LOAD + ANSWER)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +135,9 @@ fn timed(seed: u64) {
                 let (at, model) = (1 + random.index(2), random.index(models));
                 let ticket = clock.world.next;
                 let mut arrival = request(ticket, at, model, clock.world.now);
+                if random.below(2) == 0 {
+                    arrival.session = Some(random.below(4));
+                }
                 if keyed {
                     arrival.key = Some(KEYS[random.index(KEYS.len())].into());
                 }

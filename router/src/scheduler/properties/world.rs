@@ -26,8 +26,10 @@ pub(super) const ENGINES: [(&str, &str); 3] = [("a", "gpu"), ("b", "cpu"), ("c",
 pub(super) const MODELS: [(&str, u64); 5] = [("k", 3), ("l", 4), ("m", 6), ("n", 12), ("v", 3)];
 pub(super) const EMBEDDING: usize = 4;
 pub(super) const BUDGET: u64 = 10 * GB;
-/// `overtake_count` of these engines, stretched as far as slow loads can.
-const MOST_OVERTAKEN: u32 = 3 * 4;
+/// `overtake_count` of these engines.
+const COUNT: u32 = 3;
+/// The same, stretched as far as slow loads can.
+const MOST_OVERTAKEN: u32 = COUNT * 4;
 /// Nobody is to need it.
 pub(super) const DAY: Duration = Duration::from_hours(24);
 
@@ -41,6 +43,7 @@ pub(super) struct Wait {
     pub(super) model: Arc<str>,
     pub(super) key: Option<Arc<str>>,
     pub(super) class: Class,
+    pub(super) session: Option<u64>,
     pub(super) need: u64,
 }
 
@@ -54,6 +57,8 @@ pub(super) struct World {
     pub(super) next: u64,
     pub(super) waiting: BTreeMap<u64, Wait>,
     pub(super) active: BTreeMap<u64, (usize, Arc<str>)>,
+    /// Waiting, and how many younger ones of the same key and class were granted before.
+    pub(super) passed: BTreeMap<u64, u32>,
     /// Loaded, and these waited for it.
     pub(super) fresh: HashMap<(usize, Arc<str>), Vec<u64>>,
 }
@@ -116,6 +121,7 @@ impl World {
             next: 1,
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
+            passed: BTreeMap::new(),
             fresh: HashMap::new(),
         };
         world.step(Input::Fleet(fleet));
@@ -158,6 +164,7 @@ impl World {
             Action::Load(order) => {
                 let at = engine(&order.engine);
                 self.alone(at);
+                self.wanted(at, &order);
                 self.fits(at, &order);
                 self.running.insert(at, Running::Load(order));
             }
@@ -180,8 +187,12 @@ impl World {
             (w.engine, &w.model, &w.key, w.class)
                 == (wait.engine, &wait.model, &wait.key, wait.class)
         };
-        let older = self.waiting.range(..ticket).find(|(_, w)| same(w));
-        assert!(older.is_none(), "one of the same key waits longer");
+        if let Some((older, _)) = self.waiting.range(..ticket).find(|(_, w)| same(w)) {
+            assert!(wait.session.is_some(), "one of the same key waits longer");
+            let passed = self.passed.entry(*older).or_default();
+            *passed += 1;
+            assert!(*passed <= COUNT, "passed by too many");
+        }
         let held = &self.fleet[wait.engine].residents;
         let serves = |r: &ResidentInfo| {
             r.model == wait.model && r.context.is_none_or(|has| has >= wait.need)
@@ -195,6 +206,14 @@ impl World {
         let pool = ENGINES[at].1;
         let other = self.running.keys().find(|e| ENGINES[**e].1 == pool);
         assert!(other.is_none(), "two operations in {pool}");
+    }
+
+    /// Somebody waits for it still, or it is pinned.
+    fn wanted(&self, at: usize, order: &Order) {
+        let waits = |w: &Wait| w.engine == at && w.model == order.model;
+        let pinned = self.fleet[at].pinned.contains(&order.model);
+        let waited = self.waiting.values().any(waits);
+        assert!(waited || pinned, "{} is loaded for nobody", order.model);
     }
 
     /// Neither count nor memory are exceeded, but by one that is alone.
@@ -261,6 +280,9 @@ impl World {
         if random.below(3) == 0 {
             arrival.class = Class::Background;
         }
+        if random.below(2) == 0 {
+            arrival.session = Some(random.below(3));
+        }
         if random.below(8) == 0 {
             arrival.supersedes = Some(random.below(2));
         }
@@ -273,6 +295,7 @@ impl World {
             model: Arc::clone(&arrival.model),
             key: arrival.key.clone(),
             class: arrival.class,
+            session: arrival.session,
             need: arrival.need,
         };
         self.waiting.insert(self.next, wait);

@@ -133,6 +133,42 @@ fn a_batch_that_came_first_does_not_keep_a_person_waiting() {
 }
 
 #[test]
+fn a_session_that_is_still_warm_goes_first_within_the_bounds() {
+    let mut bench = narrow();
+    let asks = |bench: &mut Bench, ticket, session| {
+        let mut arrival = arrival(ticket, "e", "m", bench.now);
+        arrival.session = session;
+        assert!(bench.step(Input::Arrive(arrival)).is_empty());
+    };
+    // One slot, which held a request that told no session, then that of 7.
+    for (ticket, session) in [
+        (2, Some(7)),
+        (3, None),
+        (4, Some(8)),
+        (5, Some(7)),
+        (6, Some(7)),
+    ] {
+        asks(&mut bench, ticket, session);
+    }
+    assert_eq!(order(&mut bench, 3), [2, 5, 6]);
+    for ticket in [7, 8] {
+        asks(&mut bench, ticket, Some(7));
+    }
+    // Three is the bound; then nothing of 7 is warm any more.
+    let mut next = |last| granted(&bench.step(Input::Released(last)))[0];
+    assert_eq!([next(6), next(7), next(3), next(4)], [7, 3, 4, 8]);
+
+    // Whoever waited for `overtake_age` is not passed.
+    let mut bench = narrow();
+    asks(&mut bench, 2, Some(7));
+    asks(&mut bench, 3, Some(8));
+    bench.step(Input::Released(1));
+    bench.now += SECOND * 20;
+    asks(&mut bench, 4, Some(7));
+    assert_eq!(granted(&bench.step(Input::Released(2))), [3]);
+}
+
+#[test]
 fn interactive_goes_first_and_background_is_not_starved() {
     let mut bench = narrow();
     of(&mut bench, 2, "night", Class::Background);

@@ -176,6 +176,19 @@ fn of_two_idle_models_the_one_that_loads_fast_goes_first() {
 }
 
 #[test]
+fn what_earlier_runs_measured_weighs_victims_too() {
+    let mut facts = budgeted("e", "cpu", &[("slow", 4), ("fast", 4), ("c", 4)]);
+    facts.evict_foreign = true;
+    facts.loads = [("slow", 60), ("fast", 2)]
+        .map(|(m, s)| (m.into(), SECOND * s))
+        .into();
+    let mut bench = Bench::new(vec![facts]);
+    bench.polled("e", &[info("slow", 4096), info("fast", 4096)]);
+    bench.now += SECOND * 10;
+    assert_eq!(unloading(&bench.arrive(1, "e", "c")), ["fast"]);
+}
+
+#[test]
 fn growth_never_takes_from_what_is_busy() {
     let mut facts = budgeted("e", "cpu", &[("b", 4)]);
     let mut a = model("a", 4 * GB);
