@@ -11,6 +11,7 @@
 mod admin;
 mod bad_input;
 mod bench;
+mod browser;
 mod cancel;
 mod chat;
 mod client;
