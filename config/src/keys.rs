@@ -275,7 +275,7 @@ const ENGINE: &[Key] = &[
         "websocket",
         Kind::Boolean,
         "false",
-        "LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows rows 2, 9 and 10; REST where no socket can be had.",
+        "LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows rows 2, 9 and 10, and gives LM Studio an idle clock of its own behind row 5 (none for pinned models); REST where no socket can be had. A found engine has none: name it in a block; `url` is needed only beyond the default port.",
     ),
     key(
         "command",

@@ -1,4 +1,4 @@
-//! LM Studio's WebSocket driver: rows 2, 9 and 10 of the settings.
+//! LM Studio's WebSocket driver: rows 2, 5, 9 and 10 of the settings.
 
 use crucible_sim::{Options, Sim, WebSocket};
 use crucible_tests::{
@@ -69,6 +69,41 @@ async fn an_engine_that_loads_otherwise_is_found_out() {
         let advice = row["advice"].as_str().unwrap_or_default();
         assert!(advice.contains("lms unload qwen"), "{row}");
     }
+}
+
+/// Row 5 with the driver on, of a model that is pinned or not.
+async fn clock(toml: &str, change: impl FnOnce(&mut Options)) -> (Sim, Value) {
+    let (sim, crucible) = loaded(&format!("websocket = true\n{toml}"), change).await;
+    let report = get(&crucible, "/crucible/tunings").await.json;
+    (sim, report["tunings"][4].clone())
+}
+
+const PINNED: &str = "[[model]]\nname = \"QWEN\"\npin = true\n";
+
+#[tokio::test]
+async fn lm_studios_own_idle_clock_is_behind_crucibles() {
+    let (_sim, row) = clock("", |_| {}).await;
+    assert_eq!(row["state"], "in_effect", "{row}");
+    assert!(says(&row, "360 s on qwen"), "{row}");
+    assert!(
+        says(&row, "listLoaded of LM Studio's WebSocket API"),
+        "{row}"
+    );
+    let (_sim, row) = clock("", |o| o.websocket = WebSocket::Wrong).await;
+    assert_eq!(row["state"], "not_in_effect", "{row}");
+    let asked =
+        "asked 360 s of LM Studio's own idle clock; found 60 s on qwen; read from listLoaded";
+    assert!(says(&row, asked), "{row}");
+}
+
+#[tokio::test]
+async fn a_pinned_model_gets_no_idle_clock() {
+    let (_sim, row) = clock(PINNED, |_| {}).await;
+    assert_eq!(row["state"], "in_effect", "{row}");
+    assert!(says(&row, "none on qwen"), "{row}");
+    let (_sim, row) = clock(PINNED, |o| o.websocket = WebSocket::Wrong).await;
+    assert_eq!(row["state"], "not_in_effect", "{row}");
+    assert!(says(&row, "which is pinned; found 60 s on qwen"), "{row}");
 }
 
 #[tokio::test]

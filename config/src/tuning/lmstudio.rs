@@ -88,8 +88,11 @@ pub(super) const ROWS: [Row; 20] = [
         short: "Idle time after which a model is unloaded.",
         meaning: "Crucible owns the clock: a model idle for this long is unloaded. What it loaded \
                   is written to a small ownership file, adopted at the next start and released at \
-                  a graceful end (`on_exit`), because an explicit load has no expiry of its own.",
-        verified: "Observed residents against the time of their last use.",
+                  a graceful end (`on_exit`), because an explicit load has no expiry of its own. With \
+                  `websocket = true` LM Studio itself is given this time and 60 s more, a net for \
+                  the case that Crucible is gone; pinned models get none.",
+        verified: "Observed residents against the time of their last use; `ttlMs` of \
+                   `listLoaded` with the WebSocket driver.",
         ..row(
             5,
             "lmstudio.model_ttl",

@@ -4,16 +4,13 @@
 //! load body is strict; its unknown paths answer 200 with an error inside, so an answer counts
 //! only by its shape.
 
+mod driver;
 mod load_config;
 mod socket;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -21,8 +18,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use url::Url;
 
-pub use self::load_config::LoadConfig;
-use self::socket::{Address, Failure};
+pub use self::driver::Asked;
+pub(crate) use self::driver::{Driver, own_clock, told};
+pub use self::load_config::{LoadConfig, Told, Ttl};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, name, text},
@@ -34,9 +32,6 @@ use crucible_config::checked::EngineKind;
 
 /// Looks at the list for an instance that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
-/// LM Studio's own clock is a net for the case that Crucible is gone: it rings after Crucible's.
-const TTL_GRACE: Duration = Duration::from_secs(60);
-
 /// LM Studio at one address.
 #[derive(Debug)]
 pub(crate) struct Lmstudio {
@@ -45,16 +40,6 @@ pub(crate) struct Lmstudio {
     v1_seen: AtomicBool,
     /// The WebSocket driver, where it is on.
     driver: Option<Driver>,
-}
-
-/// Loads over the WebSocket API.
-#[derive(Debug)]
-pub(crate) struct Driver {
-    address: Result<Address, EngineError>,
-    asked: LoadConfig,
-    ttl: Duration,
-    /// It failed once and that was said.
-    warned: AtomicBool,
 }
 
 // === impl Lmstudio ===
@@ -182,59 +167,6 @@ impl Engine for Lmstudio {
     fn base_url(&self) -> Option<Url> {
         Some(self.endpoint.base().clone())
     }
-}
-
-// === impl Driver ===
-
-impl Driver {
-    /// `ttl` is how long Crucible keeps an idle model.
-    pub(crate) fn new(base: &Url, token: Option<&str>, asked: LoadConfig, ttl: Duration) -> Self {
-        Self {
-            address: Address::new(base, token),
-            asked,
-            ttl: ttl.saturating_add(TTL_GRACE),
-            warned: AtomicBool::new(false),
-        }
-    }
-
-    /// The identifier of the new instance; `None` where the socket failed before anything was
-    /// ordered.
-    async fn load(
-        &self,
-        order: &LoadOrder,
-        known: Option<&ModelInfo>,
-    ) -> Result<Option<Arc<str>>, EngineError> {
-        let fields = self
-            .asked
-            .fields(order, whole_context(order, known), is_mlx(known));
-        let model = known.map_or(&*order.model, |m| &*m.id);
-        let answer = match &self.address {
-            Ok(address) => address.load(model, self.ttl, fields).await,
-            Err(error) => Err(Failure::Unordered(error.clone())),
-        };
-        match answer {
-            Ok(instance) => Ok(Some(instance)),
-            Err(Failure::Load(error)) => Err(error),
-            Err(Failure::Unordered(error)) => {
-                if !self.warned.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "LM Studio's WebSocket API failed, models are loaded over REST without \
-                         rows 2, 9 and 10: {error}"
-                    );
-                }
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// How each of these instances was loaded, as the WebSocket API tells it.
-pub(crate) async fn load_configs(
-    base: &Url,
-    token: Option<&str>,
-    instances: &[Arc<str>],
-) -> Result<HashMap<Arc<str>, LoadConfig>, EngineError> {
-    Address::new(base, token)?.load_configs(instances).await
 }
 
 fn is_mlx(known: Option<&ModelInfo>) -> bool {

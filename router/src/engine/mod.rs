@@ -18,10 +18,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
-pub(crate) use self::lmstudio::load_configs;
+pub(crate) use self::lmstudio::{own_clock, told};
 pub use self::{
     http::client,
-    lmstudio::LoadConfig,
+    lmstudio::{Asked, LoadConfig, Told, Ttl},
     ollama::ollama_options,
     tuple::{physical_cores, processor, tuple_for},
 };
@@ -34,15 +34,15 @@ use crate::{
 ///
 /// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
 /// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
-/// a child; `load_config` turns LM Studio's WebSocket driver on. `None` where the engine has neither an address nor a
-/// model file to spawn (the configuration's check does not let that through).
+/// a child; `asked` turns LM Studio's WebSocket driver on. `None` where the engine has neither an
+/// address nor a model file to spawn (the configuration's check does not let that through).
 pub fn build(
     client: &reqwest::Client,
     engine: &checked::Engine,
     token: Option<&str>,
     keep_alive: Duration,
     recipe: Option<Recipe>,
-    load_config: Option<LoadConfig>,
+    asked: Option<Asked>,
 ) -> Option<Arc<dyn Engine>> {
     if let Some(recipe) = recipe {
         let setup = spawn::ollama::Setup {
@@ -65,7 +65,7 @@ pub fn build(
         )));
     }
     let base = openai::root(engine.url.as_ref()?);
-    let driver = load_config.map(|asked| lmstudio::Driver::new(&base, token, asked, keep_alive));
+    let driver = asked.map(|asked| lmstudio::Driver::new(&base, token, asked, keep_alive));
     let endpoint = Endpoint::new(client.clone(), base, token);
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(ollama::Ollama::new(endpoint, keep_alive)),

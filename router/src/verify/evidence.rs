@@ -9,7 +9,7 @@ use std::{
 use crucible_config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::LoadConfig, view::View};
+use crate::{engine::Told, view::View};
 
 /// Something that was read, or why it could not be.
 pub type Reading<T> = Result<T, String>;
@@ -20,8 +20,8 @@ pub type Environment = BTreeMap<String, String>;
 /// Outcome of the last penalty probe, by LM Studio engine.
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
 
-/// How instances were loaded, by identifier.
-pub type LoadConfigs = HashMap<Arc<str>, LoadConfig>;
+/// What the WebSocket API tells of instances, by identifier.
+pub type Instances = HashMap<Arc<str>, Told>;
 
 /// Everything that a check may look at.
 #[derive(Clone, Debug)]
@@ -39,8 +39,9 @@ pub struct Evidence {
     pub processes: HashMap<Arc<str>, Reading<Process>>,
     /// Ids of `GET /v1/models`, by LM Studio engine.
     pub listed: HashMap<Arc<str>, Reading<Vec<String>>>,
-    /// How each instance was loaded, by LM Studio engine whose WebSocket driver is on.
-    pub load_configs: HashMap<Arc<str>, Reading<LoadConfigs>>,
+    /// What the WebSocket API tells of each generation model, by LM Studio engine whose driver is
+    /// on.
+    pub told: HashMap<Arc<str>, Reading<Instances>>,
     /// Outcome of the last penalty probe, by LM Studio engine.
     pub probes: Probes,
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::{
-    evidence::{Counters, Evidence, LoadConfigs, Probes, Process, Reading},
+    evidence::{Counters, Evidence, Instances, Probes, Process, Reading},
     machine, process,
 };
 use crate::{
@@ -39,12 +39,12 @@ pub async fn gather(
             let list = list.unwrap_or(Err(EngineError::Timeout));
             (Arc::clone(&engine.name), list.map_err(|e| e.to_string()))
         });
-    let loads = view
+    let told = view
         .engines
         .iter()
         .filter(|e| e.kind == EngineKind::Lmstudio && e.is_up() && driven(&config, e))
         .map(|engine| async {
-            let read = timeout(BUDGET, load_configs(&config, engine)).await;
+            let read = timeout(BUDGET, told(&config, engine)).await;
             let read = read.unwrap_or(Err(EngineError::Timeout));
             (Arc::clone(&engine.name), read.map_err(|e| e.to_string()))
         });
@@ -62,13 +62,12 @@ pub async fn gather(
             .collect();
         (machine::read(&below), processes)
     });
-    let (listed, load_configs, files) =
-        futures_util::join!(join_all(lists), join_all(loads), files);
+    let (listed, told, files) = futures_util::join!(join_all(lists), join_all(told), files);
     // It ends early only if it panics or the runtime ends.
     let (machine, processes): (_, HashMap<Arc<str>, Reading<Process>>) = files.unwrap_or_default();
     Evidence {
         listed: listed.into_iter().collect(),
-        load_configs: load_configs.into_iter().collect(),
+        told: told.into_iter().collect(),
         config,
         view,
         counters,
@@ -105,7 +104,7 @@ fn driven(config: &Config, engine: &EngineView) -> bool {
 }
 
 /// Embedding models have another namespace and none of these settings.
-async fn load_configs(config: &Config, engine: &EngineView) -> Result<LoadConfigs, EngineError> {
+async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineError> {
     let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let held: Vec<Arc<str>> = engine
         .residents
@@ -114,9 +113,9 @@ async fn load_configs(config: &Config, engine: &EngineView) -> Result<LoadConfig
         .map(|r| Arc::clone(&r.info.instance))
         .collect();
     if held.is_empty() {
-        return Ok(LoadConfigs::new());
+        return Ok(Instances::new());
     }
-    engine::load_configs(&url, token(config, engine).as_deref(), &held).await
+    engine::told(&url, token(config, engine).as_deref(), &held).await
 }
 
 /// The port of an engine on this machine.

@@ -1,16 +1,21 @@
-//! Rows 2, 9 and 10: what only LM Studio's WebSocket API takes and shows.
+//! Rows 2, 5, 9 and 10: what only LM Studio's WebSocket API takes and shows.
 
 use crucible_config::checked::EngineKind;
 
 use super::{
-    Evidence, Finding, each,
+    Evidence, Finding, State, each,
     lmstudio::{is_mlx, reload},
-    residents,
+    policy, residents,
 };
-use crate::{catalog::ModelKind, engine::LoadConfig, view::EngineView};
+use crate::{
+    catalog::ModelKind,
+    engine::{self, LoadConfig, Ttl},
+    view::EngineView,
+};
 
 const NOWHERE: &str = "nowhere: only LM Studio's WebSocket API tells it";
 const AT: &str = "getLoadConfig of LM Studio's WebSocket API";
+const LISTED: &str = "listLoaded of LM Studio's WebSocket API";
 
 /// Row 2.
 pub(super) fn layers(evidence: &Evidence) -> Finding {
@@ -19,7 +24,7 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
         if !driven(evidence, engine) {
             let why =
                 "its REST API neither takes nor shows layers; its automatic choice is left alone";
-            return Finding::unknown(layers.to_string(), why, NOWHERE);
+            return Finding::unknown(layers.to_string(), why, NOWHERE).with_fix(turn_on(engine));
         }
         let wanted = match layers {
             -1 => "max",
@@ -30,6 +35,63 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
             }
         };
         read(evidence, engine, wanted, |load| load.gpu_ratio.as_deref())
+    })
+}
+
+/// Row 5: Crucible's clock; where the driver is on, also LM Studio's own, which is to ring later.
+pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
+    let own = policy::model_ttl(evidence);
+    if own.state != State::InEffect || evidence.told.is_empty() {
+        return own;
+    }
+    let clock = each(evidence, EngineKind::Lmstudio, |engine| {
+        own_clock(evidence, engine)
+    });
+    match clock.state {
+        State::NotInEffect => clock,
+        State::InEffect => Finding::right(
+            format!("{}, {}", own.asked, clock.asked),
+            format!("{}, {}", own.found, clock.found),
+            &format!("{}, {}", own.read_at, clock.read_at),
+        ),
+        // Crucible's own clock runs all the same.
+        _ => own,
+    }
+}
+
+fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
+    let Some(Ok(told)) = evidence.told.get(&engine.name) else {
+        return Finding::not_applicable("the WebSocket driver is off or not heard", LISTED);
+    };
+    let ttl = evidence.config.tuning.lmstudio.model_ttl;
+    let net = engine::own_clock(ttl).as_secs();
+    residents(engine, LISTED, |resident| {
+        let name = &*resident.info.instance;
+        if !resident.owned {
+            return None;
+        }
+        let asked = if resident.pinned {
+            format!("no idle clock of LM Studio's for {name}, which is pinned")
+        } else {
+            format!("{net} s of LM Studio's own idle clock")
+        };
+        let (fine, found) = match told.get(name)?.ttl {
+            Ttl::Untold => {
+                let why = format!("{name} does not tell its idle clock");
+                return Some(Finding::unknown(asked, why, LISTED));
+            }
+            Ttl::Never if resident.pinned => (true, format!("none on {name}")),
+            Ttl::Never => (true, format!("none on {name}: only Crucible unloads it")),
+            Ttl::After(held) => (
+                !resident.pinned && held >= ttl,
+                format!("{} s on {name}", held.as_secs()),
+            ),
+        };
+        Some(if fine {
+            Finding::right(asked, found, LISTED)
+        } else {
+            Finding::wrong(asked, found, LISTED, reload(name))
+        })
     })
 }
 
@@ -58,16 +120,32 @@ fn cache(
         let why = "its REST API neither takes nor shows the type of the cache";
         if wanted == "f16" {
             let why = format!("{why}; f16 is its default");
-            return Finding::unknown(wanted, why, NOWHERE);
+            return Finding::unknown(wanted, why, NOWHERE).with_fix(turn_on(engine));
         }
         Finding::unknown(wanted, why, NOWHERE).with_fix(format!(
-            "choose {wanted} as {which} cache quantization in the model's settings in LM Studio's window"
+            "{}, or choose {wanted} as {which} cache quantization in the model's settings in LM \
+             Studio's window",
+            turn_on(engine)
         ))
     })
 }
 
+/// A found engine has no block of its own yet; a block needs no address on a default port.
+fn turn_on(engine: &EngineView) -> String {
+    if engine.discovered {
+        "name each engine in an [[engine]] block (name and kind; url only beyond the default port) \
+         and set `websocket = true` in this one's"
+            .to_owned()
+    } else {
+        format!(
+            "set `websocket = true` in the [[engine]] block '{}'",
+            engine.name
+        )
+    }
+}
+
 fn driven(evidence: &Evidence, engine: &EngineView) -> bool {
-    evidence.load_configs.contains_key(&engine.name)
+    evidence.told.contains_key(&engine.name)
 }
 
 fn read(
@@ -76,8 +154,8 @@ fn read(
     wanted: &str,
     field: fn(&LoadConfig) -> Option<&str>,
 ) -> Finding {
-    let loads = match evidence.load_configs.get(&engine.name) {
-        Some(Ok(loads)) => loads,
+    let told = match evidence.told.get(&engine.name) {
+        Some(Ok(told)) => told,
         Some(Err(why)) => return Finding::unknown(wanted, why, AT),
         None => return Finding::unknown(wanted, "it was not read", AT),
     };
@@ -90,7 +168,7 @@ fn read(
             let why = format!("{name} runs on MLX, which has no such setting");
             return Some(Finding::not_applicable(why, AT));
         }
-        Some(match loads.get(name).and_then(field) {
+        Some(match told.get(name).and_then(|told| field(&told.load)) {
             None => Finding::unknown(wanted, format!("{name} does not tell it"), AT),
             Some(found) if found == wanted => {
                 Finding::right(wanted, format!("{found} on {name}"), AT)

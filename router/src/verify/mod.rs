@@ -81,7 +81,7 @@ fn check(number: u8) -> Option<Check> {
         2 => lmstudio_load::layers,
         3 => lmstudio::loaded_models,
         4 => lmstudio::jit_loading,
-        5 => policy::model_ttl,
+        5 => lmstudio_load::model_ttl,
         6 => lmstudio::auto_evict,
         7 => lmstudio::batch_size,
         8 => lmstudio::flash_attention,

@@ -180,7 +180,7 @@ pub(super) fn all_right() -> Evidence {
             gpu_memory: None,
         },
         processes: HashMap::from([(Arc::from("ollama"), Ok(process))]),
-        load_configs: HashMap::new(),
+        told: HashMap::new(),
         listed: HashMap::from([(
             Arc::from("lmstudio"),
             Ok(vec!["qwen".to_owned(), "big".to_owned()]),

@@ -26,7 +26,8 @@ pub enum EngineKind {
 pub enum WebSocket {
     /// It loads as it was asked to.
     Right,
-    /// It loads with half of the layers and caches of `q4_0`, whatever it was asked for.
+    /// It loads with half of the layers, caches of `q4_0` and an idle clock of one minute, whatever
+    /// it was asked for.
     Wrong,
     /// The path is unknown to it.
     Missing,

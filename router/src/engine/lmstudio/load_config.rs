@@ -2,6 +2,8 @@
 //!
 //! Keys: `@lmstudio/lms-kv-config` 0.2.15, `schema.ts`.
 
+use std::time::Duration;
+
 use crucible_config::{
     Config,
     checked::{Engine, EngineKind},
@@ -25,6 +27,27 @@ pub struct LoadConfig {
     pub key_cache: Option<String>,
     /// As the key's.
     pub value_cache: Option<String>,
+}
+
+/// What the WebSocket API tells of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `getLoadConfig`.
+    pub load: LoadConfig,
+    /// `ttlMs` of `listLoaded`.
+    pub ttl: Ttl,
+}
+
+/// LM Studio's own idle clock of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// It says nothing of it.
+    #[default]
+    Untold,
+    /// None runs.
+    Never,
+    /// It unloads the instance once it was idle for this long.
+    After(Duration),
 }
 
 // === impl LoadConfig ===
@@ -87,6 +110,22 @@ impl LoadConfig {
     }
 }
 
+// === impl Ttl ===
+
+impl Ttl {
+    /// An entry of `listLoaded`: `ttlMs` is null where no clock runs.
+    pub(super) fn parse(entry: &Value) -> Self {
+        match entry.get("ttlMs") {
+            Some(Value::Null) => Self::Never,
+            Some(value) => match value.as_f64().map(Duration::try_from_secs_f64) {
+                Some(Ok(thousandfold)) => Self::After(thousandfold / 1000),
+                _ => Self::Untold,
+            },
+            None => Self::Untold,
+        }
+    }
+}
+
 fn ratio(value: &Value) -> Option<String> {
     match value {
         Value::String(word) => Some(word.clone()),
@@ -128,6 +167,14 @@ mod tests {
             LoadConfig::default()
         );
         assert_eq!(ratio(&json!(0.5)).as_deref(), Some("0.5"));
+        let ttl = |value: Value| Ttl::parse(&json!({"ttlMs": value}));
+        assert_eq!(ttl(json!(360_000)), Ttl::After(Duration::from_secs(360)));
+        assert_eq!(ttl(Value::Null), Ttl::Never);
+        assert_eq!(
+            (ttl(json!(-1)), ttl(json!("soon"))),
+            (Ttl::Untold, Ttl::Untold)
+        );
+        assert_eq!(Ttl::parse(&json!({})), Ttl::Untold);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! LM Studio's WebSocket API, as far as loads need it: `loadModel` and `getLoadConfig`.
+//! LM Studio's WebSocket API, as far as loads need it: `loadModel`, `getLoadConfig`, `listLoaded`.
 //!
 //! Sources: `lmstudio-ai/lmstudio-js` of 2026-08 (`lms-communication`,
 //! `lms-external-backend-interfaces`); SDK 2.0.0. One socket per use, text frames of JSON. The
@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 };
 use url::Url;
 
-use super::load_config::LoadConfig;
+use super::load_config::{LoadConfig, Told, Ttl};
 use crate::engine::{EngineError, http::append};
 
 /// For the connection and the greeting.
@@ -71,53 +71,51 @@ impl Address {
         })
     }
 
-    /// How each of these instances was loaded.
-    pub(super) async fn load_configs(
+    /// How each of these instances was loaded, and when LM Studio unloads it by itself.
+    pub(super) async fn told(
         &self,
         instances: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, LoadConfig>, EngineError> {
+    ) -> Result<HashMap<Arc<str>, Told>, EngineError> {
         let mut socket = self.connect().await?;
+        let listed = match socket.call(0, "listLoaded", None).await {
+            // The clocks stay untold.
+            Err(EngineError::Refused { .. }) => Value::Null,
+            answer => answer?,
+        };
+        let entries = listed.as_array().map_or(&[][..], Vec::as_slice);
         let mut found = HashMap::new();
-        for (id, instance) in instances.iter().enumerate() {
+        for (id, instance) in (1..).zip(instances) {
             let specifier = json!({"type": "query", "query": {"identifier": &**instance}});
-            let call = json!({
-                "type": "rpcCall", "endpoint": "getLoadConfig", "callId": id,
-                "parameter": {"specifier": specifier},
-            });
-            socket.send(&call).await?;
-            let answer = loop {
-                let message = socket.receive().await?;
-                if message["callId"] != id {
-                    continue;
-                }
-                match message["type"].as_str() {
-                    Some("rpcResult") => break message,
-                    Some("rpcError") => return Err(refused(&message)),
-                    _ => {}
-                }
+            let parameter = Some(json!({"specifier": specifier}));
+            let answer = socket.call(id, "getLoadConfig", parameter).await?;
+            let entry = entries.iter().find(|e| e["identifier"] == **instance);
+            let told = Told {
+                load: LoadConfig::parse(&answer),
+                ttl: entry.map_or(Ttl::Untold, Ttl::parse),
             };
-            found.insert(Arc::clone(instance), LoadConfig::parse(&answer["result"]));
+            found.insert(Arc::clone(instance), told);
         }
         Ok(found)
     }
 
-    /// Loads and gives the identifier of the new instance. The caller bounds the time.
+    /// Loads and gives the identifier of the new instance, which goes by itself once it was idle
+    /// for `ttl`; `None`: never. The caller bounds the time.
     pub(super) async fn load(
         &self,
         model: &str,
-        ttl: Duration,
+        ttl: Option<Duration>,
         fields: Vec<Value>,
     ) -> Result<Arc<str>, Failure> {
         let mut socket = self.connect().await.map_err(Failure::Unordered)?;
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let layer = json!({"layerName": "apiOverride", "config": {"fields": fields}});
+        let mut parameter = json!({"modelKey": model, "loadConfigStack": {"layers": [layer]}});
+        if let Some(ttl) = ttl {
+            let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            parameter["ttlMs"] = json!(ttl.max(1));
+        }
         let order = json!({
             "type": "channelCreate", "endpoint": "loadModel", "channelId": 0,
-            "creationParameter": {
-                "modelKey": model,
-                "ttlMs": ttl.max(1),
-                "loadConfigStack": {"layers": [layer]},
-            },
+            "creationParameter": parameter,
         });
         socket.send(&order).await.map_err(Failure::Unordered)?;
         loop {
@@ -181,6 +179,31 @@ impl fmt::Debug for Address {
 // === impl Socket ===
 
 impl Socket {
+    /// The result of a remote call.
+    async fn call(
+        &mut self,
+        id: u64,
+        endpoint: &str,
+        parameter: Option<Value>,
+    ) -> Result<Value, EngineError> {
+        let mut call = json!({"type": "rpcCall", "endpoint": endpoint, "callId": id});
+        if let Some(parameter) = parameter {
+            call["parameter"] = parameter;
+        }
+        self.send(&call).await?;
+        loop {
+            let mut message = self.receive().await?;
+            if message["callId"] != id {
+                continue;
+            }
+            match message["type"].as_str() {
+                Some("rpcResult") => return Ok(message["result"].take()),
+                Some("rpcError") => return Err(refused(&message)),
+                _ => {}
+            }
+        }
+    }
+
     async fn send(&mut self, message: &Value) -> Result<(), EngineError> {
         let text = Message::text(message.to_string());
         self.0.send(text).await.map_err(|e| broken(&e))

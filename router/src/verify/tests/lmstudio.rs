@@ -1,21 +1,28 @@
 //! Rows 1-4, 6-10, 13.
 
 use super::*;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use crate::engine::LoadConfig;
+use crate::engine::{LoadConfig, Told, Ttl};
 
 /// The WebSocket driver is on and told this of qwen.
 fn driven(evidence: &mut Evidence, ratio: &str, cache: &str) {
-    let told = LoadConfig {
+    let load = LoadConfig {
         gpu_ratio: Some(ratio.to_owned()),
         key_cache: Some(cache.to_owned()),
         value_cache: Some(cache.to_owned()),
     };
-    let loads = HashMap::from([(Arc::from("qwen"), told)]);
-    evidence
-        .load_configs
-        .insert(Arc::from("lmstudio"), Ok(loads));
+    told(evidence, load, Ttl::Untold);
+}
+
+/// The WebSocket driver is on and told this idle clock of qwen.
+fn clocked(evidence: &mut Evidence, ttl: Ttl) {
+    told(evidence, LoadConfig::default(), ttl);
+}
+
+fn told(evidence: &mut Evidence, load: LoadConfig, ttl: Ttl) {
+    let told = HashMap::from([(Arc::from("qwen"), Told { load, ttl })]);
+    evidence.told.insert(Arc::from("lmstudio"), Ok(told));
 }
 
 pub(super) static CASES: &[Case] = &[
@@ -52,7 +59,13 @@ pub(super) static CASES: &[Case] = &[
         2,
         NOTHING,
         "asked -1; its REST API neither takes nor shows layers",
-        "",
+        "name each engine in an [[engine]] block",
+    ),
+    hidden(
+        2,
+        |e| e.lmstudio().discovered = false,
+        "neither takes nor shows layers",
+        "set `websocket = true` in the [[engine]] block 'lmstudio'",
     ),
     hidden(
         2,
@@ -85,7 +98,7 @@ pub(super) static CASES: &[Case] = &[
         2,
         |e| {
             let why = Err("no WebSocket there".to_owned());
-            e.load_configs.insert(Arc::from("lmstudio"), why);
+            e.told.insert(Arc::from("lmstudio"), why);
         },
         "no WebSocket there",
         "",
@@ -136,6 +149,48 @@ pub(super) static CASES: &[Case] = &[
         },
         "found off: only loaded models are listed",
         "Just in Time Model Loading",
+    ),
+    right(
+        5,
+        |e| clocked(e, Ttl::After(Duration::from_secs(360))),
+        InEffect,
+        "found no model of Crucible's idle for longer than 20 s, 360 s on qwen; read from",
+    ),
+    right(
+        5,
+        |e| clocked(e, Ttl::Never),
+        InEffect,
+        "none on qwen: only Crucible unloads it",
+    ),
+    right(
+        5,
+        |e| clocked(e, Ttl::Untold),
+        InEffect,
+        "idle for longer than 20 s; read from the residents",
+    ),
+    wrong(
+        5,
+        |e| clocked(e, Ttl::After(Duration::from_secs(60))),
+        "asked 360 s of LM Studio's own idle clock; found 60 s on qwen; read from listLoaded",
+        "lms unload qwen",
+    ),
+    right(
+        5,
+        |e| {
+            e.lmstudio().residents[0].pinned = true;
+            clocked(e, Ttl::Never);
+        },
+        InEffect,
+        "for qwen, which is pinned; found no model of Crucible's idle for longer than 20 s, none on qwen",
+    ),
+    wrong(
+        5,
+        |e| {
+            e.lmstudio().residents[0].pinned = true;
+            clocked(e, Ttl::After(Duration::from_secs(360)));
+        },
+        "asked no idle clock of LM Studio's for qwen, which is pinned; found 360 s on qwen",
+        "lms unload qwen",
     ),
     hidden(6, NOTHING, "every loaded one is Crucible's", ""),
     hidden(

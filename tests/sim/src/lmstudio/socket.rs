@@ -1,7 +1,7 @@
 //! The WebSocket API, namespace `llm`: `loadModel`, `getLoadConfig`, `listLoaded`. LM Studio
 //! 0.4.25 as its SDK 2.0.0 (`lms-external-backend-interfaces`) describes it; same port as HTTP.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -20,6 +20,8 @@ use crate::sim::Core;
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 const RATIO: &str = "llm.load.llama.acceleration.offloadRatio";
+/// What [`WebSocket::Wrong`] gives every load.
+const WRONG_TTL: Duration = Duration::from_mins(1);
 const CACHES: [&str; 2] = [
     "llm.load.llama.kCacheQuantizationType",
     "llm.load.llama.vCacheQuantizationType",
@@ -126,14 +128,17 @@ fn call(core: &Core, endpoint: &str, parameter: &Value) -> Result<Value, String>
     }
 }
 
+/// One loaded model of LM Studio 0.4.25: `ttlMs` is null where it stays until it is unloaded, as
+/// after a load by hand; a load on request has its clock.
 fn info(instance: &Instance) -> Value {
+    let ttl = instance.config.jit_ttl.or(instance.config.ttl);
     json!({
         "type": "llm",
         "modelKey": instance.model.name,
         "identifier": instance.id,
         "instanceReference": instance.id,
         "contextLength": instance.config.context,
-        "ttlMs": instance.config.ttl.map(|ttl| ttl.as_millis()),
+        "ttlMs": ttl.map(|ttl| ttl.as_millis()),
     })
 }
 
@@ -195,9 +200,10 @@ async fn load(core: &Arc<Core>, socket: &mut Socket, message: &Value, seq: u64) 
         flash_attention: flash.unwrap_or(true),
         offload_kv_cache_to_gpu: true,
         jit_ttl: None,
-        ttl: asked["ttlMs"]
-            .as_u64()
-            .map(std::time::Duration::from_millis),
+        ttl: match core.options.websocket {
+            WebSocket::Wrong => Some(WRONG_TTL),
+            _ => asked["ttlMs"].as_u64().map(Duration::from_millis),
+        },
         fields,
     };
     let residents = Residents::of(core)?;
