@@ -31,7 +31,7 @@ pub struct Feature {
 }
 
 /// Everything that is checked, oldest first.
-pub const FEATURES: [Feature; 7] = [
+pub static FEATURES: [Feature; 7] = [
     ollama(0, 10, 0, "the loaded context cannot be read back"),
     ollama(0, 12, 10, "tool calls have no ids; Crucible makes them up"),
     ollama(0, 17, 5, "its default repeat_penalty is 1.1, not 1.0"),
@@ -76,22 +76,25 @@ const fn lmstudio(major: u32, minor: u32, patch: u32, without: &'static str) -> 
     }
 }
 
-/// What an engine of this version lacks, one sentence each; nothing for an unreadable version
-/// (a build from source says `0.0.0`).
+/// What an engine of this version lacks, one sentence each.
 pub fn advice(engine: EngineKind, version: &str) -> Vec<String> {
-    let Some(version) = Version::parse(version).filter(|v| *v > since(0, 0, 0)) else {
-        return Vec::new();
-    };
-    FEATURES
-        .iter()
-        .filter(|feature| feature.engine == engine && version < feature.since)
-        .map(|feature| {
-            format!(
-                "version {version} is older than {}: {}",
-                feature.since, feature.without
-            )
-        })
-        .collect()
+    let told = lacking(engine, version).map(|feature| {
+        let version = version.trim();
+        format!(
+            "version {version} is older than {}: {}",
+            feature.since, feature.without
+        )
+    });
+    told.collect()
+}
+
+/// What an engine of this version cannot do; nothing for an unreadable version (a build from
+/// source says `0.0.0`).
+pub fn lacking(engine: EngineKind, version: &str) -> impl Iterator<Item = &'static Feature> {
+    let version = Version::parse(version).filter(|v| *v > since(0, 0, 0));
+    FEATURES.iter().filter(move |feature| {
+        feature.engine == engine && version.is_some_and(|v| v < feature.since)
+    })
 }
 
 // === impl Version ===

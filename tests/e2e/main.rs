@@ -21,6 +21,7 @@ mod dashboards;
 mod environment;
 mod fallback;
 mod faults;
+mod findings;
 mod growth;
 mod guard;
 mod http;

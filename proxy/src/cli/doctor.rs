@@ -133,9 +133,12 @@ fn readable(report: &Value, from_instance: bool) -> String {
     for finding in findings {
         let _ = writeln!(
             out,
-            "{}: {}\n  fix: {}\n",
+            "{}: {}\n  asked {}\n  found {}\n  read from {}\n  fix: {}\n",
             text(&finding["engine"]),
+            text(&finding["fault"]).replace('_', " "),
+            text(&finding["asked"]),
             text(&finding["found"]),
+            text(&finding["read_from"]),
             text(&finding["fix"]),
         );
     }
@@ -192,7 +195,10 @@ mod tests {
                 row(21, "ollama", "not_in_effect", "asked 8; found 64; read from /proc/7/cmdline"),
                 row(32, "environment", "not_applicable", "one node; read from /sys"),
             ],
-            "findings": [{"engine": "ollama", "found": "it is old", "fix": "update Ollama"}],
+            "findings": [{
+                "engine": "ollama", "fault": "old_version", "asked": "0.30.0", "found": "0.22.0",
+                "read_from": "GET /api/version", "fix": "update Ollama",
+            }],
         })
     }
 
@@ -203,7 +209,10 @@ mod tests {
                         read from /proc/7/cmdline\n  fix: ollama stop m\n";
         assert!(told.contains(expected), "{told}");
         assert!(
-            told.contains("ollama: it is old\n  fix: update Ollama"),
+            told.contains(
+                "ollama: old version\n  asked 0.30.0\n  found 0.22.0\n  \
+                 read from GET /api/version\n  fix: update Ollama"
+            ),
             "{told}"
         );
         assert!(

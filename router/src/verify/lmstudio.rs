@@ -222,15 +222,23 @@ pub(super) fn context_length(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Rows 13 and 27: the context of a resident against what its model is configured to have.
-pub(super) fn context(
+/// The context that a model is configured to have.
+pub(super) struct Wanted {
+    /// Per request.
+    each: u64,
+    /// What the engine is told at load time.
+    pub(super) whole: u64,
+    /// In words.
+    asked: String,
+}
+
+/// Rows 13 and 27: what a resident's model is configured to have.
+pub(super) fn wanted_context(
     evidence: &Evidence,
     engine: &EngineView,
     resident: &ResidentView,
-    at: &str,
-) -> Option<Finding> {
+) -> Option<Wanted> {
     let config = &evidence.config;
-    let name = &*resident.info.instance;
     let described = config.engine(&engine.name).cloned().or_else(|| {
         let url = engine.url.parse().ok()?;
         Some(config.discovered(engine.kind, &engine.name, url))
@@ -251,6 +259,18 @@ pub(super) fn context(
     if whole != each {
         asked = format!("{asked}, {whole} for {} requests", engine.permits);
     }
+    Some(Wanted { each, whole, asked })
+}
+
+/// Rows 13 and 27: the context of a resident against what its model is configured to have.
+pub(super) fn context(
+    evidence: &Evidence,
+    engine: &EngineView,
+    resident: &ResidentView,
+    at: &str,
+) -> Option<Finding> {
+    let name = &*resident.info.instance;
+    let Wanted { each, whole, asked } = wanted_context(evidence, engine, resident)?;
     let Some(held) = resident.info.context else {
         return Some(Finding::unknown(
             asked,

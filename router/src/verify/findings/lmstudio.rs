@@ -1,0 +1,117 @@
+//! Faults of LM Studio.
+
+use std::time::Duration;
+
+use crucible_config::checked::Manage;
+
+use super::Told;
+use crate::{
+    catalog::ModelKind,
+    engine::Ttl,
+    verify::{Evidence, lmstudio},
+    view::{EngineView, ResidentView},
+};
+
+const LIST: &str = "GET /api/v1/models";
+
+/// Before REST v1 it loads models by itself, with its own options.
+pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let block = evidence.config.engine(&engine.name);
+    // What is only observed has no load control by choice.
+    if engine.load_control || block.is_some_and(|e| e.manage == Manage::Observe) {
+        return Vec::new();
+    }
+    vec![Told {
+        asked: "REST v1 (LM Studio 0.4.0 or newer), to load models with their options".to_owned(),
+        found: "it has none, so that it loads models by itself, with its own options".to_owned(),
+        read_from: LIST.to_owned(),
+        fix: "update LM Studio".to_owned(),
+    }]
+}
+
+/// Auto-evict is not told, but what it may end is: a model with an idle clock that Crucible did
+/// not load was loaded on request.
+pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let Some(Ok(told)) = evidence.told.get(&engine.name) else {
+        return Vec::new();
+    };
+    if !evidence.config.tuning.lmstudio.auto_evict {
+        return Vec::new();
+    }
+    let foreign = lmstudio::foreign(evidence, engine);
+    let clocked = foreign.filter_map(|name| match told.get(name)?.ttl {
+        Ttl::After(ttl) => Some((name, ttl)),
+        Ttl::Untold | Ttl::Never => None,
+    });
+    clocked.map(|(name, ttl)| may_end(name, ttl)).collect()
+}
+
+fn may_end(name: &str, ttl: Duration) -> Told {
+    Told {
+        asked: "models that Crucible loads, which auto-evict leaves alone".to_owned(),
+        found: format!(
+            "LM Studio loaded {name} by itself (its idle clock is {} s): auto-evict ends it, even in \
+             the middle of an answer, when another model is loaded so",
+            ttl.as_secs()
+        ),
+        read_from: "listLoaded of its WebSocket API".to_owned(),
+        fix: format!("lms unload {name}; Crucible loads it on the next request"),
+    }
+}
+
+/// Models that LM Studio or a person loaded with another context than the configured one.
+pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let foreign = engine.residents.iter().filter(|r| !r.owned);
+    let wrong = |resident: &ResidentView| {
+        let finding = lmstudio::context(evidence, engine, resident, LIST)?;
+        finding.fix.as_ref()?;
+        let name = &resident.info.instance;
+        let found = format!(
+            "{}, loaded by just-in-time loading or by hand",
+            finding.found
+        );
+        let fix = format!("lms unload {name}; Crucible loads it on the next request");
+        Some(Told::of(finding, found, fix))
+    };
+    foreign
+        .filter(|r| r.info.kind == ModelKind::Generation)
+        .filter_map(wrong)
+        .collect()
+}
+
+/// Its load makes `key:2` where `key` is there.
+pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let second = |(i, resident): (usize, &ResidentView)| {
+        let mut before = engine.residents[..i].iter();
+        let name = &resident.info.instance;
+        before
+            .any(|r| r.info.model == resident.info.model)
+            .then(|| Told {
+                asked: format!("one instance of {}", resident.info.model),
+                found: format!("{} is loaded more than once: {name}", resident.info.model),
+                read_from: LIST.to_owned(),
+                fix: format!("lms unload {name}"),
+            })
+    };
+    let residents = engine.residents.iter().enumerate();
+    residents.filter_map(second).collect()
+}
+
+/// What Crucible loaded has no end of its own; where it vanishes, somebody else is at work.
+pub(super) fn bypassed(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let counters = evidence.counters.as_ref();
+    let times = counters.and_then(|c| c.vanished.get(&*engine.name));
+    let told = times.filter(|n| **n > 0).map(|times| Told {
+        asked: "models that stay until Crucible unloads them".to_owned(),
+        found: format!(
+            "models left its memory {times} times without Crucible's order: a client that bypasses \
+             Crucible, or a crash"
+        ),
+        read_from: "crucible_model_evictions_total{reason=\"external\"} in GET /metrics".to_owned(),
+        fix: format!(
+            "point the clients of {} at Crucible's address instead",
+            engine.url
+        ),
+    });
+    told.into_iter().collect()
+}

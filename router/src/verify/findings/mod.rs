@@ -1,0 +1,125 @@
+//! What is wrong beyond the 39 rows.
+
+mod lmstudio;
+mod ollama;
+#[cfg(test)]
+mod tests;
+
+use crucible_config::checked::EngineKind;
+use serde::Serialize;
+
+use super::{Evidence, Finding};
+use crate::{discovery::product, versions, view::EngineView};
+
+/// Something that a person should know; it makes no row wrong by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Engine name.
+    pub engine: String,
+    /// Which fault, by its name in the table.
+    pub fault: &'static str,
+    /// What Crucible relies on or asks for.
+    pub asked: String,
+    /// What was found.
+    pub found: String,
+    /// Where it was read.
+    pub read_from: String,
+    /// One command or click that mends it.
+    pub fix: String,
+}
+
+/// Something that is looked for on each engine of a kind that is up.
+struct Fault {
+    name: &'static str,
+    /// `None`: on every engine.
+    kind: Option<EngineKind>,
+    look: fn(&Evidence, &EngineView) -> Vec<Told>,
+}
+
+/// A fault that is there.
+struct Told {
+    asked: String,
+    found: String,
+    read_from: String,
+    fix: String,
+}
+
+const fn of_lmstudio(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<Told>) -> Fault {
+    Fault {
+        name,
+        kind: Some(EngineKind::Lmstudio),
+        look,
+    }
+}
+
+const fn of_ollama(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<Told>) -> Fault {
+    Fault {
+        name,
+        kind: Some(EngineKind::Ollama),
+        look,
+    }
+}
+
+/// Everything that is looked for, in the order in which it is told.
+const FAULTS: [Fault; 11] = [
+    Fault {
+        name: "old_version",
+        kind: None,
+        look: old_version,
+    },
+    of_lmstudio("no_load_control", lmstudio::no_load_control),
+    of_lmstudio("auto_evict", lmstudio::auto_evict),
+    of_lmstudio("other_context", lmstudio::other_context),
+    of_lmstudio("second_instance", lmstudio::second_instance),
+    of_lmstudio("bypassed", lmstudio::bypassed),
+    of_ollama("reloaded", ollama::reloaded),
+    of_ollama("gpu_memory", ollama::gpu_memory),
+    of_ollama("other_servers", ollama::other_servers),
+    of_ollama("too_many_threads", ollama::too_many_threads),
+    of_ollama("fictional_variable", ollama::fictional_variable),
+];
+
+/// All remarks, engine by engine.
+pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
+    let mut all = Vec::new();
+    for engine in evidence.view.engines.iter().filter(|e| e.is_up()) {
+        let of_it = |fault: &&Fault| fault.kind.is_none_or(|kind| kind == engine.kind);
+        for fault in FAULTS.iter().filter(of_it) {
+            let told = (fault.look)(evidence, engine).into_iter();
+            all.extend(told.map(|told| Remark {
+                engine: engine.name.to_string(),
+                fault: fault.name,
+                asked: told.asked,
+                found: told.found,
+                read_from: told.read_from,
+                fix: told.fix,
+            }));
+        }
+    }
+    all
+}
+
+fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let version = engine.version.as_deref().unwrap_or_default();
+    let lacking = versions::lacking(engine.kind, version);
+    let told = lacking.map(|feature| Told {
+        asked: format!("version {} or newer", feature.since),
+        found: format!("version {version}: {}", feature.without),
+        read_from: format!("the version that {} tells", engine.url),
+        fix: format!("update {}", product(engine.kind)),
+    });
+    told.collect()
+}
+
+// === impl Told ===
+
+impl Told {
+    fn of(finding: Finding, found: String, fix: String) -> Self {
+        Self {
+            asked: finding.asked,
+            found,
+            read_from: finding.read_at,
+            fix,
+        }
+    }
+}
