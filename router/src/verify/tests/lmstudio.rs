@@ -260,6 +260,12 @@ pub(super) static CASES: &[Case] = &[
         "asked f16; found q4_0 on qwen",
         "lms unload qwen",
     ),
+    right(
+        10,
+        |e| driven(e, "max", "f16"),
+        InEffect,
+        "asked f16; found f16 on qwen; read from getLoadConfig",
+    ),
     wrong(
         10,
         |e| driven(e, "max", "q4_0"),
