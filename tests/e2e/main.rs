@@ -29,6 +29,7 @@ mod models;
 mod names;
 mod overload;
 mod predict;
+mod probe;
 mod prometheus;
 mod queue;
 mod real;

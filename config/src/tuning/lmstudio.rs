@@ -186,7 +186,8 @@ pub(super) const ROWS: [Row; 20] = [
         meaning: "Sent as `context_length` at load time, times the permits where slots share it, \
                   capped at the model's maximum. A prompt that does not fit is never cut in \
                   silence: `[context] fit` grows the context or refuses.",
-        verified: "`loaded_instances[].config.context_length`.",
+        verified: "`loaded_instances[].config.context_length`; a prompt that is to fit and one \
+                   that is not, of `doctor --probe`.",
         engines: REST,
         ..row(
             13,

@@ -104,7 +104,8 @@ pub(super) const ROWS: [Row; 11] = [
         short: "Context per request, of a model that nothing else configures.",
         meaning: "Sent as `num_ctx` in every request and preload of the model, the same each \
                   time. As row 13 otherwise.",
-        verified: "`context_length` in `/api/ps`.",
+        verified: "`context_length` in `/api/ps`; a prompt that is to fit and one that is not, of \
+                   `doctor --probe`.",
         ..row(
             27,
             "ollama.context_size",

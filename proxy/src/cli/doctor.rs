@@ -25,7 +25,8 @@ const GROUPS: [(&str, &str); 3] = [
 
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Let LM Studio generate a few tokens with a loaded model, to see what it makes of penalties
+    /// Send a few prompts to the models that are loaded: what LM Studio makes of penalties, and
+    /// whether the stated context is in effect
     #[arg(long)]
     probe: bool,
     #[command(flatten)]
@@ -76,15 +77,15 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     let config = sources::load(common)?;
     let view = look(&config, async |router| router.view()).await?;
     let current = config.current();
-    let (probes, skipped) = probe::run(&current, &view).await;
-    for text in skipped {
-        complain(&text);
-    }
-    if probes.is_empty() {
+    let mut tell = |text: &str| complain(text);
+    let penalties = probe::run(&current, &view, &mut tell).await;
+    let contexts = probe::context::run(&current, &view, &mut tell).await;
+    if penalties.is_empty() && contexts.is_empty() {
         return Ok(());
     }
     let folder = &current.state_dir;
-    probe::save(folder, &probes)
+    probe::save(folder, &penalties)
+        .and_then(|()| probe::context::save(folder, &contexts))
         .map_err(|e| Failure::wrong(format!("state_dir {}: {e}", folder.display())))
 }
 

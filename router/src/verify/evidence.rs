@@ -9,6 +9,7 @@ use std::{
 use crucible_config::Config;
 use serde::{Deserialize, Serialize};
 
+use super::probe::context::ContextProbes;
 use crate::{engine::Told, view::View};
 
 /// Something that was read, or why it could not be.
@@ -44,6 +45,8 @@ pub struct Evidence {
     pub told: HashMap<Arc<str>, Reading<Instances>>,
     /// Outcome of the last penalty probe, by LM Studio engine.
     pub probes: Probes,
+    /// Outcome of the last probes of contexts.
+    pub contexts: ContextProbes,
 }
 
 /// What an instance counted since its start.

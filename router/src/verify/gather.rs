@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::{
     evidence::{Counters, Evidence, Instances, Probes, Process, Reading},
-    machine, process,
+    machine, probe, process,
 };
 use crate::{
     catalog::ModelKind,
@@ -54,17 +54,19 @@ pub async fn gather(
         .filter(|e| e.kind == EngineKind::Ollama)
         .map(|e| (Arc::clone(&e.name), local_port(&e.url)))
         .collect();
-    let below = root.to_owned();
+    let (below, state_dir) = (root.to_owned(), config.state_dir.clone());
     let files = tokio::task::spawn_blocking(move || {
         let processes: HashMap<_, _> = ports
             .into_iter()
             .map(|(name, port)| (name, port.and_then(|port| process::find(&below, port))))
             .collect();
-        (machine::read(&below), processes)
+        let contexts = probe::context::load(&state_dir);
+        (machine::read(&below), processes, contexts)
     });
     let (listed, told, files) = futures_util::join!(join_all(lists), join_all(told), files);
     // It ends early only if it panics or the runtime ends.
-    let (machine, processes): (_, HashMap<Arc<str>, Reading<Process>>) = files.unwrap_or_default();
+    let (machine, processes, contexts): (_, HashMap<Arc<str>, Reading<Process>>, _) =
+        files.unwrap_or_default();
     Evidence {
         listed: listed.into_iter().collect(),
         told: told.into_iter().collect(),
@@ -74,6 +76,7 @@ pub async fn gather(
         machine,
         processes,
         probes,
+        contexts,
     }
 }
 

@@ -2,10 +2,9 @@
 
 use crucible_config::checked::{Device, EngineKind};
 
-use super::{Evidence, Finding, each, residents};
+use super::{Evidence, Finding, context::context, each, residents};
 use crate::{
     catalog::{ModelInfo, ModelKind},
-    engine::tuple::instance_context,
     view::{EngineView, ResidentView},
 };
 
@@ -220,85 +219,6 @@ pub(super) fn context_length(evidence: &Evidence) -> Finding {
             context(evidence, engine, resident, &at)
         })
     })
-}
-
-/// The context that a model is configured to have.
-pub(super) struct Wanted {
-    /// Per request.
-    each: u64,
-    /// What the engine is told at load time.
-    pub(super) whole: u64,
-    /// In words.
-    asked: String,
-}
-
-/// Rows 13 and 27: what a resident's model is configured to have.
-pub(super) fn wanted_context(
-    evidence: &Evidence,
-    engine: &EngineView,
-    resident: &ResidentView,
-) -> Option<Wanted> {
-    let config = &evidence.config;
-    let described = config.engine(&engine.name).cloned().or_else(|| {
-        let url = engine.url.parse().ok()?;
-        Some(config.discovered(engine.kind, &engine.name, url))
-    })?;
-    let base = config
-        .context_for(&described, &resident.info.model, None)
-        .value;
-    let mut models = engine.models.iter();
-    let most = models
-        .find(|m| m.id == resident.info.model)
-        .and_then(|m| m.max_context);
-    let each = most.map_or(base, |most| base.min(most.max(1)));
-    let whole = instance_context(engine.kind, each, engine.permits, most);
-    let mut asked = format!("{each} per request");
-    if each != base {
-        asked = format!("{asked} ({base}, capped at the model's {each})");
-    }
-    if whole != each {
-        asked = format!("{asked}, {whole} for {} requests", engine.permits);
-    }
-    Some(Wanted { each, whole, asked })
-}
-
-/// Rows 13 and 27: the context of a resident against what its model is configured to have.
-pub(super) fn context(
-    evidence: &Evidence,
-    engine: &EngineView,
-    resident: &ResidentView,
-    at: &str,
-) -> Option<Finding> {
-    let name = &*resident.info.instance;
-    let Wanted { each, whole, asked } = wanted_context(evidence, engine, resident)?;
-    let Some(held) = resident.info.context else {
-        return Some(Finding::unknown(
-            asked,
-            format!("{name} does not tell it"),
-            at,
-        ));
-    };
-    if held < each {
-        let fix = reload_on(engine.kind, name);
-        return Some(Finding::wrong(asked, format!("{held} on {name}"), at, fix));
-    }
-    let note = match held.cmp(&whole) {
-        std::cmp::Ordering::Less => " (enough for one request at a time)",
-        std::cmp::Ordering::Equal => "",
-        std::cmp::Ordering::Greater => " (grown, or loaded by hand with more)",
-    };
-    Some(Finding::right(asked, format!("{held} on {name}{note}"), at))
-}
-
-fn reload_on(kind: EngineKind, name: &str) -> String {
-    match kind {
-        EngineKind::Ollama => {
-            format!(
-                "ollama stop {name}; Crucible loads it with its own options on the next request"
-            )
-        }
-        _ => reload(name),
-    }
 }
 
 pub(super) fn reload(name: &str) -> String {

@@ -3,6 +3,7 @@
 //! Pure: [`verify`] is a function of one row and of the [`Evidence`] that [`gather`] collected.
 //! A configuration file is never evidence.
 
+mod context;
 mod environment;
 pub mod evidence;
 pub mod findings;

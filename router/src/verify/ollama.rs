@@ -3,9 +3,9 @@
 use crucible_config::checked::EngineKind;
 
 use super::{
-    Evidence, Finding, each,
+    Evidence, Finding, context, each,
     evidence::{Process, Runner},
-    lmstudio::{bytes, context, models, share, within_count},
+    lmstudio::{bytes, models, share, within_count},
     residents, worst,
 };
 use crate::{catalog::ModelKind, view::EngineView};
@@ -199,7 +199,7 @@ pub(super) fn context_size(evidence: &Evidence) -> Finding {
     let at = format!("context_length in {PS}");
     each(evidence, EngineKind::Ollama, |engine| {
         residents(engine, &at, |resident| {
-            context(evidence, engine, resident, &at)
+            context::context(evidence, engine, resident, &at)
         })
     })
 }

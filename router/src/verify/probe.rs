@@ -4,15 +4,18 @@
 //! LM Studio 0.4 echoes its repeat penalty under that name. If it maps the input alike, 0.1
 //! rewards what was already said, and the text turns in a circle at once.
 
+pub mod context;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use crucible_config::{Config, checked::EngineKind};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::time::timeout;
 use url::Url;
@@ -35,11 +38,10 @@ const SHORTEST: usize = 12;
 /// Length of the pieces that are compared, in characters.
 const PIECE: usize = 3;
 
-/// Probes every LM Studio that holds a model that takes penalties; loads nothing. The texts say
-/// why an engine was not probed.
-pub async fn run(config: &Config, view: &View) -> (Probes, Vec<String>) {
+/// Probes every LM Studio that holds a model that takes penalties; loads nothing. `tell` is told
+/// what is about to be sent, and why an engine was not probed.
+pub async fn run(config: &Config, view: &View, tell: &mut dyn FnMut(&str)) -> Probes {
     let mut probes = Probes::new();
-    let mut skipped = Vec::new();
     for engine in view
         .engines
         .iter()
@@ -47,25 +49,30 @@ pub async fn run(config: &Config, view: &View) -> (Probes, Vec<String>) {
     {
         let answer = match held(engine) {
             None => Err("no generation model that takes penalties is loaded".to_owned()),
-            Some(model) => timeout(BUDGET, penalty(config, engine, model))
-                .await
-                .unwrap_or(Err(EngineError::Timeout))
-                .map_err(|e| e.to_string()),
+            Some(model) => {
+                tell(&format!(
+                    "{}: {model} answers the same short question twice, with at most {TOKENS} tokens",
+                    engine.name
+                ));
+                timeout(BUDGET, penalty(config, engine, model))
+                    .await
+                    .unwrap_or(Err(EngineError::Timeout))
+                    .map_err(|e| e.to_string())
+            }
         };
         match answer {
             Ok(probe) => {
                 probes.insert(Arc::clone(&engine.name), probe);
             }
-            Err(why) => skipped.push(format!("{} was not probed: {why}", engine.name)),
+            Err(why) => tell(&format!("{} was not probed: {why}", engine.name)),
         }
     }
-    (probes, skipped)
+    probes
 }
 
 /// What was found before; nothing where nobody probed or the file cannot be read.
 pub fn load(state_dir: &Path) -> Probes {
-    let text = fs::read_to_string(path(state_dir)).unwrap_or_default();
-    let all: BTreeMap<String, PenaltyProbe> = serde_json::from_str(&text).unwrap_or_default();
+    let all: BTreeMap<String, PenaltyProbe> = read(&state_dir.join(FILE));
     all.into_iter()
         .map(|(name, probe)| (Arc::from(name), probe))
         .collect()
@@ -76,11 +83,7 @@ pub fn save(state_dir: &Path, probes: &Probes) -> io::Result<()> {
     let mut all = load(state_dir);
     all.extend(probes.clone());
     let all: BTreeMap<&str, &PenaltyProbe> = all.iter().map(|(name, p)| (&**name, p)).collect();
-    fs::create_dir_all(state_dir)?;
-    let file = tempfile::NamedTempFile::new_in(state_dir)?;
-    serde_json::to_writer(&file, &all)?;
-    file.persist(path(state_dir))?;
-    Ok(())
+    write(state_dir, FILE, &all)
 }
 
 /// The engine is known to reward repetition: no frequency penalty is filled in there.
@@ -88,8 +91,30 @@ pub fn rewards_repetition(probes: &Probes, engine: &str) -> bool {
     probes.get(engine).is_some_and(|p| p.rewards_repetition)
 }
 
-fn path(state_dir: &Path) -> PathBuf {
-    state_dir.join(FILE)
+/// The default where there is no such file, or another one.
+fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn write(folder: &Path, name: &str, all: &impl Serialize) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&file, all)?;
+    file.persist(folder.join(name))?;
+    Ok(())
+}
+
+fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineError> {
+    let unexpected = |e: &dyn std::fmt::Display| EngineError::Unexpected(e.to_string());
+    let client = engine::client(config.timeouts.connect).map_err(|e| unexpected(&e))?;
+    let url = Url::parse(&engine.url).map_err(|e| unexpected(&e))?;
+    let of_its_kind = (engine.kind == EngineKind::Lmstudio).then_some("LM_API_TOKEN");
+    let token = config
+        .engine(&engine.name)
+        .map_or(of_its_kind, |e| e.api_key_env.as_deref())
+        .and_then(|name| std::env::var(name).ok());
+    Ok(Endpoint::new(client, url, token.as_deref()))
 }
 
 fn held(engine: &EngineView) -> Option<&Arc<str>> {
@@ -108,14 +133,7 @@ async fn penalty(
     engine: &EngineView,
     model: &str,
 ) -> Result<PenaltyProbe, EngineError> {
-    let unexpected = |e: &dyn std::fmt::Display| EngineError::Unexpected(e.to_string());
-    let client = engine::client(config.timeouts.connect).map_err(|e| unexpected(&e))?;
-    let url = Url::parse(&engine.url).map_err(|e| unexpected(&e))?;
-    let token = config
-        .engine(&engine.name)
-        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
-        .and_then(|name| std::env::var(name).ok());
-    let endpoint = Endpoint::new(client, url, token.as_deref());
+    let endpoint = endpoint(config, engine)?;
     let plain = generate(&endpoint, model, None).await?;
     let penalised = generate(&endpoint, model, Some(0.1)).await?;
     judge(&plain, &penalised)

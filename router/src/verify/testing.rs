@@ -1,6 +1,10 @@
 //! An LM Studio on the GPU and an Ollama on the CPU in which every setting is right.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crucible_config::{
     Config,
@@ -186,5 +190,6 @@ pub(super) fn all_right() -> Evidence {
             Ok(vec!["qwen".to_owned(), "big".to_owned()]),
         )]),
         probes: HashMap::new(),
+        contexts: BTreeMap::new(),
     }
 }

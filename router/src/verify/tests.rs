@@ -5,12 +5,13 @@ mod lmstudio;
 mod ollama;
 mod policy;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use State::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
 use crucible_config::tuning::TUNINGS;
 
 use super::{
+    probe::context::{ContextProbe, Verdict},
     testing::{all_right, held, model, runner},
     *,
 };
@@ -64,6 +65,17 @@ const NO_PROCESS: Change = |e| {
     let why = "it runs on another machine".to_owned();
     e.processes.insert("ollama".into(), Err(why));
 };
+
+/// `doctor --probe` found this of an instance that stated so much.
+fn contexts(e: &mut Evidence, engine: &str, instance: &str, stated: u64, verdict: Verdict) {
+    let probe = ContextProbe {
+        stated,
+        verdict,
+        words: "so it was".to_owned(),
+    };
+    let found = BTreeMap::from([(instance.to_owned(), probe)]);
+    e.contexts.insert(engine.to_owned(), found);
+}
 
 fn cases() -> impl Iterator<Item = &'static Case> {
     [

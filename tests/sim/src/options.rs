@@ -76,6 +76,12 @@ pub struct Options {
     /// Context of a load that names none: LM Studio's JIT, Ollama's automatic choice, and the
     /// whole context of `openai` (divided by `parallel` there). Default 4096.
     pub context: u64,
+    /// Context that is really in effect, where it is less than what is stated. Default: none.
+    pub effective: Option<u64>,
+    /// Cuts a prompt that does not fit without a word, also where the request forbids it: LM Studio
+    /// with the overflow policy `truncateMiddle`, an Ollama that knows no `truncate`, llama-server
+    /// with a context shift. Default false.
+    pub cuts: bool,
     /// Faults armed at the start.
     pub script: Vec<Fault>,
     /// The version that the engine reports.
@@ -133,6 +139,8 @@ impl Options {
             memory: None,
             parallel,
             context: 4096,
+            effective: None,
+            cuts: false,
             script: Vec::new(),
             version: version.to_owned(),
             jit: true,
@@ -168,6 +176,12 @@ impl Options {
         let threads = runner["num_thread"].as_u64().unwrap_or(1).max(1);
         let factor = if self.rate_per_thread { threads } else { 1 };
         per_second(1, self.rate) / u32::try_from(factor).unwrap_or(u32::MAX)
+    }
+
+    /// What is in effect of a stated context.
+    pub(crate) fn in_effect(&self, stated: u64) -> u64 {
+        self.effective
+            .map_or(stated, |effective| effective.min(stated))
     }
 
     /// Time to read a prompt.

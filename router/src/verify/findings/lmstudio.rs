@@ -8,7 +8,7 @@ use super::Told;
 use crate::{
     catalog::ModelKind,
     engine::Ttl,
-    verify::{Evidence, lmstudio},
+    verify::{Evidence, context, lmstudio},
     view::{EngineView, ResidentView},
 };
 
@@ -63,7 +63,7 @@ fn may_end(name: &str, ttl: Duration) -> Told {
 pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
     let foreign = engine.residents.iter().filter(|r| !r.owned);
     let wrong = |resident: &ResidentView| {
-        let finding = lmstudio::context(evidence, engine, resident, LIST)?;
+        let finding = context::context(evidence, engine, resident, LIST)?;
         finding.fix.as_ref()?;
         let name = &resident.info.instance;
         let found = format!(

@@ -8,7 +8,10 @@ mod tests;
 use crucible_config::checked::EngineKind;
 use serde::Serialize;
 
-use super::{Evidence, Finding};
+use super::{
+    Evidence, Finding,
+    probe::{self, context::Verdict},
+};
 use crate::{discovery::product, versions, view::EngineView};
 
 /// Something that a person should know; it makes no row wrong by itself.
@@ -61,11 +64,21 @@ const fn of_ollama(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<T
 }
 
 /// Everything that is looked for, in the order in which it is told.
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 13] = [
     Fault {
         name: "old_version",
         kind: None,
         look: old_version,
+    },
+    Fault {
+        name: "silent_cut",
+        kind: None,
+        look: silent_cut,
+    },
+    Fault {
+        name: "smaller_context",
+        kind: Some(EngineKind::Llamacpp),
+        look: smaller_context,
     },
     of_lmstudio("no_load_control", lmstudio::no_load_control),
     of_lmstudio("auto_evict", lmstudio::auto_evict),
@@ -109,6 +122,54 @@ fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {
         fix: format!("update {}", product(engine.kind)),
     });
     told.collect()
+}
+
+/// What `doctor --probe` found of contexts with this verdict.
+fn probed(
+    evidence: &Evidence,
+    engine: &EngineView,
+    verdict: Verdict,
+    asked: &str,
+    fix: &str,
+) -> Vec<Told> {
+    let told = engine.residents.iter().filter_map(|resident| {
+        let probe = probe::context::known(&evidence.contexts, engine, resident)?;
+        (probe.verdict == verdict).then(|| Told {
+            asked: asked.to_owned(),
+            found: format!(
+                "{} states a context of {}: {}",
+                resident.info.instance, probe.stated, probe.words
+            ),
+            read_from: "crucible doctor --probe".to_owned(),
+            fix: format!("{fix}; then crucible doctor --probe"),
+        })
+    });
+    told.collect()
+}
+
+fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let fix = match engine.kind {
+        EngineKind::Lmstudio => {
+            "choose \"Stop at Limit\" as context overflow in the model's settings in LM Studio's \
+             window"
+        }
+        EngineKind::Ollama => "update Ollama: it does not honour `truncate: false`",
+        EngineKind::Llamacpp | EngineKind::Openai => "start the server without --context-shift",
+    };
+    let asked = "an error for a prompt that does not fit";
+    probed(evidence, engine, Verdict::Cuts, asked, fix)
+}
+
+/// Rows 13 and 27 tell it of the other engines.
+fn smaller_context(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let fix = "start the server with the -c that is meant, times its slots (-np)";
+    probed(
+        evidence,
+        engine,
+        Verdict::Smaller,
+        "the context that it states",
+        fix,
+    )
 }
 
 // === impl Told ===

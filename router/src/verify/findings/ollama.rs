@@ -8,7 +8,7 @@ use crucible_config::{
 use super::Told;
 use crate::{
     catalog::ModelKind,
-    verify::{Evidence, evidence::Process, lmstudio, ollama},
+    verify::{Evidence, context, evidence::Process, ollama},
     view::{EngineView, ResidentView},
 };
 
@@ -22,8 +22,8 @@ pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
     }
     let other = |resident: &ResidentView| {
         let held = resident.info.context?;
-        let finding = lmstudio::context(evidence, engine, resident, PS)?;
-        let wanted = lmstudio::wanted_context(evidence, engine, resident)?;
+        let finding = context::context(evidence, engine, resident, PS)?;
+        let wanted = context::wanted_context(evidence, engine, resident)?;
         (held != wanted.whole).then(|| {
             let name = &resident.info.instance;
             let found = format!(

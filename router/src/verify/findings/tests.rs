@@ -1,6 +1,10 @@
 //! Every fault in a world that has it and in one that almost has it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crucible_config::checked::{Device, Manage};
 
@@ -8,7 +12,7 @@ use super::{
     super::testing::{all_right, held, runner},
     *,
 };
-use crate::engine::Ttl;
+use crate::{engine::Ttl, verify::probe::context::ContextProbe};
 
 type Change = fn(&mut Evidence);
 
@@ -54,6 +58,25 @@ fn loaded_by_another(evidence: &mut Evidence, context: u64) {
     resident.info.context = Some(context);
 }
 
+fn probed(evidence: &mut Evidence, kind: EngineKind, verdict: Verdict) {
+    let engine = evidence.engine(kind);
+    let instance = engine.residents[0].info.instance.to_string();
+    let probe = ContextProbe {
+        stated: 4096,
+        verdict,
+        words: "what was found".to_owned(),
+    };
+    let found = (engine.name.to_string(), BTreeMap::from([(instance, probe)]));
+    evidence.contexts.extend([found]);
+}
+
+/// A llama.cpp instead of Ollama, with one slot.
+fn llamacpp(evidence: &mut Evidence) {
+    let engine = evidence.ollama();
+    engine.kind = EngineKind::Llamacpp;
+    engine.residents[0].info.parallel = Some(1);
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 static CASES: &[Case] = &[
@@ -69,6 +92,41 @@ static CASES: &[Case] = &[
     ),
     not_there("old_version", |e| {
         e.ollama().version = Some("0.30.0".to_owned());
+    }),
+    there(
+        "silent_cut",
+        |e| probed(e, EngineKind::Ollama, Verdict::Cuts),
+        [
+            "an error for a prompt that does not fit",
+            "llama:3b states a context of 4096: what was found",
+            "crucible doctor --probe",
+            "update Ollama",
+        ],
+    ),
+    not_there("silent_cut", |e| {
+        probed(e, EngineKind::Ollama, Verdict::Holds);
+    }),
+    // It was loaded anew since.
+    not_there("silent_cut", |e| {
+        probed(e, EngineKind::Ollama, Verdict::Cuts);
+        e.ollama().residents[0].info.context = Some(8192);
+    }),
+    there(
+        "smaller_context",
+        |e| {
+            llamacpp(e);
+            probed(e, EngineKind::Llamacpp, Verdict::Smaller);
+        },
+        [
+            "the context that it states",
+            "llama:3b states a context of 4096: what was found",
+            "crucible doctor --probe",
+            "-c that is meant",
+        ],
+    ),
+    not_there("smaller_context", |e| {
+        llamacpp(e);
+        probed(e, EngineKind::Llamacpp, Verdict::Holds);
     }),
     there(
         "no_load_control",

@@ -296,4 +296,24 @@ pub(super) static CASES: &[Case] = &[
         InEffect,
         "grown, or loaded by hand",
     ),
+    right(
+        13,
+        |e| contexts(e, "lmstudio", "qwen", 8192, Verdict::Holds),
+        InEffect,
+        "found 8192 on qwen, so it was; read from loaded_instances[].config.context_length of GET \
+         /api/v1/models of LM Studio, crucible doctor --probe",
+    ),
+    wrong(
+        13,
+        |e| contexts(e, "lmstudio", "qwen", 8192, Verdict::Smaller),
+        "found 8192 on qwen, but so it was; read from",
+        "lms unload qwen; Crucible loads it with this value on the next request; then crucible",
+    ),
+    // Of another load.
+    right(
+        13,
+        |e| contexts(e, "lmstudio", "qwen", 4096, Verdict::Smaller),
+        InEffect,
+        "found 8192 on qwen; read from",
+    ),
 ];

@@ -176,4 +176,16 @@ pub(super) static CASES: &[Case] = &[
         "asked false; found 4096 kB locked",
         "LLAMA_ARG_LOAD_MODE",
     ),
+    right(
+        27,
+        |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Cuts),
+        InEffect,
+        "found 4096 on llama:3b, so it was; read from context_length in GET /api/ps",
+    ),
+    wrong(
+        27,
+        |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Smaller),
+        "found 4096 on llama:3b, but so it was; read from",
+        "ollama stop llama:3b",
+    ),
 ];

@@ -159,9 +159,11 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
     let limit = ["max_completion_tokens", "max_tokens"]
         .iter()
         .find_map(|key| body.get(*key)?.as_u64());
-    let ask = read::ask(body, limit);
-    let context = slot_context(&core.options);
-    if ask.prompt_tokens >= context {
+    let mut ask = read::ask(body, limit);
+    let context = core.options.in_effect(slot_context(&core.options));
+    if core.options.cuts {
+        ask.prompt_tokens = ask.prompt_tokens.min(context);
+    } else if ask.prompt_tokens >= context {
         let message = format!(
             "request ({} tokens) exceeds the available context size ({context} tokens), try increasing it",
             ask.prompt_tokens

@@ -182,6 +182,7 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
         Ok((instance, held, prefill, load)) => {
             let limit = body.get("max_tokens").and_then(Value::as_u64);
             let mut ask = read::ask(body, limit);
+            ask.prompt_tokens = ask.prompt_tokens.min(in_effect(core, &instance));
             let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
             ask.circles = core.options.penalty_alias
                 && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);
@@ -233,17 +234,21 @@ async fn start(
         ));
     }
     let tokens = read::ask(body, None).prompt_tokens;
-    let context = instance.config.context;
-    if tokens >= context {
+    let context = in_effect(core, &instance);
+    if tokens >= context && !core.options.cuts {
         // One of the four forms seen; GGUF engines give llama.cpp's words as a bare string.
         let text = format!(
             "request ({tokens} tokens) exceeds the available context size ({context} tokens), try increasing it"
         );
         return Err(http::json(400, &json!({"error": text})));
     }
-    let prefill = core.options.prefill_time(tokens);
+    let prefill = core.options.prefill_time(tokens.min(context));
     let held = slot(core, &instance, ticket, prefill).await?;
     Ok((instance, held, prefill, load))
+}
+
+fn in_effect(core: &Core, instance: &Instance) -> u64 {
+    core.options.in_effect(instance.config.context)
 }
 
 /// What is used of the request, with the documented defaults.

@@ -258,12 +258,12 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
 
 /// What is left of a prompt. Old messages go first, system and last message stay; what is still
 /// too long is cut to half of the context. Nothing in the answer says so.
-fn truncated(order: &Order<'_>, body: &Value, context: u64) -> Result<u64, Refusal> {
+fn truncated(order: &Order<'_>, body: &Value, context: u64, always: bool) -> Result<u64, Refusal> {
     let asked = order.ask.prompt_tokens;
     if asked < context {
         return Ok(asked);
     }
-    if !order.truncate {
+    if !order.truncate && !always {
         // Ollama sends the prompt as it is; what llama-server says comes as JSON in a string.
         let error = json!({"error": {
             "code": 400,
@@ -274,7 +274,7 @@ fn truncated(order: &Order<'_>, body: &Value, context: u64) -> Result<u64, Refus
         }});
         return Err(bad(error.to_string()));
     }
-    if !order.tuple.shift {
+    if !order.tuple.shift && !always {
         return Err(bad(
             "the prompt is longer than the context length currently available",
         ));
@@ -400,7 +400,8 @@ async fn prepare(
             &call.path,
         )
         .await?;
-    order.ask.prompt_tokens = truncated(&order, body, lease.tuple.num_ctx)?;
+    let context = core.options.in_effect(lease.tuple.num_ctx);
+    order.ask.prompt_tokens = truncated(&order, body, context, core.options.cuts)?;
     ticket.phase = Phase::Queue;
     let slot = lease.slot().await?;
     ticket.phase = Phase::Prefill;

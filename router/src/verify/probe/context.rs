@@ -1,0 +1,314 @@
+//! Whether the context that an engine states is really in effect: a prompt that is to fit and one
+//! that is not, with one token of answer each.
+//!
+//! No tokenizer is asked: two short prompts of a repeated word show how many tokens a word is.
+//! What counts is the engine's own number of prompt tokens, or its refusal; an engine that cuts a
+//! prompt in silence tells fewer than were sent (`prompt_eval_count` of Ollama 0.33 is that after
+//! the cut).
+
+mod judge;
+mod sizes;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{BuildHasher, RandomState},
+    io,
+    path::Path,
+    time::Duration,
+};
+
+use crucible_config::{Config, checked::EngineKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use self::{
+    judge::{Fate, Sent, judge, overflow},
+    sizes::{SHORT, Sizes, Words},
+};
+use super::{endpoint, read, write};
+use crate::{
+    catalog::ModelKind,
+    engine::{Endpoint, EngineError, Tuple, ollama_options, tuple::request_context},
+    scheduler::memory::Memory,
+    view::{EngineView, ResidentView, View},
+};
+
+const FILE: &str = "context_probes.json";
+/// Where the scheduler writes what it loaded.
+const RESIDENTS: &str = "residents.json";
+/// For all prompts to one model; a processor reads some ten tokens in a second.
+const BUDGET: Duration = Duration::from_mins(5);
+const WORD: &str = " apple";
+
+/// Outcomes, by engine and instance.
+pub type ContextProbes = BTreeMap<String, BTreeMap<String, ContextProbe>>;
+
+/// Outcome for one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextProbe {
+    /// Context per request that the engine stated then, in tokens.
+    pub stated: u64,
+    /// What was found.
+    pub verdict: Verdict,
+    /// In words, after the stated context.
+    pub words: String,
+}
+
+/// What a probe says of a stated context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is in effect, or more is.
+    Holds,
+    /// What does not fit is cut in silence.
+    Cuts,
+    /// Less is in effect.
+    Smaller,
+}
+
+/// Where and how a model is asked.
+struct Asking<'a> {
+    endpoint: Endpoint,
+    kind: EngineKind,
+    instance: &'a str,
+    tuple: Tuple,
+}
+
+/// Probes the generation models that are loaded, and loads none. `tell` is told what is about to
+/// be sent, what came out, and why a model was not probed.
+pub async fn run(config: &Config, view: &View, tell: &mut dyn FnMut(&str)) -> ContextProbes {
+    let mut probes = ContextProbes::new();
+    let known = |e: &&EngineView| e.is_up() && e.kind != EngineKind::Openai;
+    for engine in view.engines.iter().filter(known) {
+        let held = engine.residents.iter();
+        let held = held.filter(|r| r.info.kind == ModelKind::Generation);
+        let mut none = true;
+        for resident in held {
+            none = false;
+            let name = format!("{}/{}", engine.name, resident.info.instance);
+            match one(config, engine, resident, tell).await {
+                Ok(probe) => {
+                    let ContextProbe { stated, words, .. } = &probe;
+                    tell(&format!("{name} states a context of {stated}: {words}"));
+                    let of_engine = probes.entry(engine.name.to_string()).or_default();
+                    of_engine.insert(resident.info.instance.to_string(), probe);
+                }
+                Err(why) => tell(&format!("the context of {name} was not probed: {why}")),
+            }
+        }
+        if none {
+            tell(&format!(
+                "{}: no model is loaded whose context could be probed",
+                engine.name
+            ));
+        }
+    }
+    probes
+}
+
+/// What was found before.
+pub fn load(state_dir: &Path) -> ContextProbes {
+    read(&state_dir.join(FILE))
+}
+
+/// Remembers these; instances that were not probed keep what is known of them.
+pub fn save(state_dir: &Path, probes: &ContextProbes) -> io::Result<()> {
+    let mut all = load(state_dir);
+    for (engine, found) in probes {
+        all.entry(engine.clone()).or_default().extend(found.clone());
+    }
+    write(state_dir, FILE, &all)
+}
+
+/// The outcome for a resident, as long as it states the same context.
+pub(crate) fn known<'a>(
+    probes: &'a ContextProbes,
+    engine: &EngineView,
+    resident: &ResidentView,
+) -> Option<&'a ContextProbe> {
+    let probe = probes.get(&*engine.name)?.get(&*resident.info.instance)?;
+    (request_context(engine.kind, &resident.info) == Some(probe.stated)).then_some(probe)
+}
+
+/// The options that Crucible loaded it with, as its file of residents tells: a command knows no
+/// other instance's loads.
+fn loaded_with(state_dir: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
+    let text = fs::read_to_string(state_dir.join(RESIDENTS)).ok()?;
+    let memory = Memory::parse(&text).ok()?;
+    let info = &resident.info;
+    let mut owned = memory.owned.iter();
+    let same = owned.find(|o| {
+        *o.url == *engine.url && o.instance == info.instance && o.context == info.context
+    });
+    same.map(|owned| owned.tuple)
+}
+
+async fn one(
+    config: &Config,
+    engine: &EngineView,
+    resident: &ResidentView,
+    tell: &mut dyn FnMut(&str),
+) -> Result<ContextProbe, String> {
+    let tuple = loaded_with(&config.state_dir, engine, resident);
+    if engine.kind == EngineKind::Ollama && tuple.is_none() {
+        let why = "Crucible did not load it, and a prompt with other options could make Ollama load \
+                   it anew";
+        return Err(why.to_owned());
+    }
+    let stated = request_context(engine.kind, &resident.info).ok_or("it states none")?;
+    let sizes = Sizes::of(engine, stated)?;
+    let over = match sizes.over {
+        Some(over) => format!(" and one of about {over}"),
+        None => String::new(),
+    };
+    tell(&format!(
+        "{}/{} reads two short prompts, one of about {} tokens{over}, and answers each with one token",
+        engine.name, resident.info.instance, sizes.fit
+    ));
+    let endpoint = endpoint(config, engine).map_err(|e| e.to_string())?;
+    let asking = Asking {
+        endpoint,
+        kind: engine.kind,
+        instance: &resident.info.instance,
+        tuple: tuple.unwrap_or_default(),
+    };
+    let outcome = timeout(BUDGET, asking.probe(sizes)).await;
+    let outcome = outcome.unwrap_or(Err(EngineError::Timeout));
+    outcome.map_err(|e| e.to_string())
+}
+
+// === impl Asking ===
+
+impl Asking<'_> {
+    async fn probe(&self, sizes: Sizes) -> Result<ContextProbe, EngineError> {
+        let mut short = [0; 2];
+        for (read, words) in short.iter_mut().zip(SHORT) {
+            *read = match self.send(words).await? {
+                Fate::Read(tokens) => tokens,
+                Fate::Refused(_) => {
+                    let why = format!("a prompt of {words} words does not fit");
+                    return Err(EngineError::Unexpected(why));
+                }
+            };
+        }
+        let words = Words::of(short)?;
+        let fit = self.prompt(&words, sizes.fit).await?;
+        let over = match sizes.over {
+            Some(over) => Some(self.prompt(&words, over).await?),
+            None => None,
+        };
+        Ok(judge(sizes.stated, fit, over))
+    }
+
+    async fn prompt(&self, words: &Words, tokens: u64) -> Result<Sent, EngineError> {
+        let fate = self.send(words.for_tokens(tokens)).await?;
+        Ok(Sent { tokens, fate })
+    }
+
+    /// A prompt of so many words, unlike any before: a part that is cached may not be counted.
+    async fn send(&self, words: u64) -> Result<Fate, EngineError> {
+        let nonce = RandomState::new().hash_one(words) % 1_000_000;
+        let count = usize::try_from(words).unwrap_or_default();
+        let text = format!("{nonce:06}{}", WORD.repeat(count));
+        let messages = json!([{"role": "user", "content": text}]);
+        let instance = self.instance;
+        let (path, body) = if self.kind == EngineKind::Ollama {
+            // As every request of Crucible's: other options would load the model anew.
+            let mut options = ollama_options(&self.tuple);
+            options.insert("num_predict".to_owned(), json!(1));
+            let body = json!({
+                "model": instance, "messages": messages, "stream": false, "options": options,
+                "truncate": false, "shift": false,
+            });
+            ("/api/chat", body)
+        } else {
+            let body = json!({
+                "model": instance, "messages": messages, "stream": false, "max_tokens": 1,
+            });
+            ("/v1/chat/completions", body)
+        };
+        match self.endpoint.post(path, &body).await {
+            Ok(answer) => read_tokens(&answer).map(Fate::Read).ok_or_else(|| {
+                EngineError::Unexpected("its answer tells no prompt tokens".to_owned())
+            }),
+            Err(EngineError::Refused { status, message }) => {
+                overflow(&message).ok_or(EngineError::Refused { status, message })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Ollama's `prompt_eval_count`, else OpenAI's `usage`.
+fn read_tokens(answer: &Value) -> Option<u64> {
+    let native = answer.get("prompt_eval_count");
+    let open = || answer.get("usage")?.get("prompt_tokens");
+    let tokens = native.or_else(open)?.as_u64()?;
+    (tokens > 0).then_some(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{scheduler::memory::Owned, verify::testing::all_right};
+
+    #[test]
+    fn outcomes_are_remembered_while_the_stated_context_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let fit = Sent {
+            tokens: 2400,
+            fate: Fate::Read(2400),
+        };
+        let probe = judge(4096, fit, None);
+        let of = |name: &str| {
+            let found = BTreeMap::from([(name.to_owned(), probe.clone())]);
+            ContextProbes::from([("ollama".to_owned(), found)])
+        };
+        save(folder.path(), &of("llama:3b")).unwrap();
+        save(folder.path(), &of("other")).unwrap();
+        let all = load(folder.path());
+        assert_eq!(all["ollama"].len(), 2);
+        let mut evidence = all_right();
+        let ollama = evidence.ollama();
+        let found = known(&all, ollama, &ollama.residents[0]);
+        assert_eq!(found, Some(&probe));
+        ollama.residents[0].info.context = Some(8192);
+        assert_eq!(known(&all, ollama, &ollama.residents[0]), None);
+    }
+
+    #[tokio::test]
+    async fn a_model_of_ollamas_that_crucible_did_not_load_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::builtin();
+        config.state_dir = folder.path().to_owned();
+        let mut ollama = all_right().ollama().clone();
+        ollama.url = "http://127.0.0.1:1".to_owned();
+        let resident = &ollama.residents[0];
+        let mut silent = |text: &str| panic!("{text}");
+        let answer = one(&config, &ollama, resident, &mut silent).await;
+        assert!(answer.unwrap_err().contains("load it anew"));
+        let owned = Owned {
+            url: Arc::from(&*ollama.url),
+            engine: Arc::clone(&ollama.name),
+            model: Arc::clone(&resident.info.model),
+            instance: Arc::clone(&resident.info.instance),
+            context: resident.info.context,
+            tuple: Tuple::default(),
+        };
+        let memory = Memory {
+            owned: vec![owned],
+            ..Memory::default()
+        };
+        fs::write(folder.path().join(RESIDENTS), memory.to_text()).unwrap();
+        let mut said = Vec::new();
+        let mut tell = |text: &str| said.push(text.to_owned());
+        // Nobody is there, but what would be sent was said before.
+        assert!(one(&config, &ollama, resident, &mut tell).await.is_err());
+        let sizes = "one of about 2454 tokens and one of about 4672";
+        assert!(said[0].contains(sizes), "{said:?}");
+    }
+}

@@ -1,0 +1,161 @@
+//! What became of the prompts, and what that says of the context.
+
+use super::{ContextProbe, Verdict};
+
+/// What became of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// So many tokens of it were read.
+    Read(u64),
+    /// It does not fit; the context, where the refusal names it.
+    Refused(Option<u64>),
+}
+
+/// A prompt of about so many tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) tokens: u64,
+    pub(super) fate: Fate,
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// How many tokens were read, if fewer than were sent; 5 % are the guess's.
+    fn cut_to(&self) -> Option<u64> {
+        match self.fate {
+            Fate::Read(read) if read < self.tokens / 20 * 19 => Some(read),
+            _ => None,
+        }
+    }
+}
+
+/// `fit` is a prompt that is to fit the stated context, `over` one that is not.
+pub(super) fn judge(stated: u64, fit: Sent, over: Option<Sent>) -> ContextProbe {
+    let (verdict, words) = verdict(stated, fit, over);
+    ContextProbe {
+        stated,
+        verdict,
+        words,
+    }
+}
+
+fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (Verdict, String) {
+    let named = |context: Option<u64>| match context {
+        Some(context) => format!("refused for a context of {context}"),
+        None => "refused".to_owned(),
+    };
+    let sent = fit.tokens;
+    if let Fate::Refused(context) = fit.fate {
+        let words = format!("a prompt of about {sent} tokens was {}", named(context));
+        return (Verdict::Smaller, words);
+    }
+    if let Some(read) = fit.cut_to() {
+        let words = format!("only {read} of a prompt of about {sent} tokens were read");
+        return (Verdict::Smaller, words);
+    }
+    let fitted = format!("a prompt of about {sent} tokens was read whole");
+    let Some(over) = over else {
+        let words = format!("{fitted}, a longer one was not tried");
+        return (Verdict::Holds, words);
+    };
+    let sent = over.tokens;
+    match (over.fate, over.cut_to()) {
+        (Fate::Refused(context), _) => {
+            let smaller = context.is_some_and(|context| context < stated / 20 * 19);
+            let words = format!("{fitted}, one of about {sent} was {}", named(context));
+            let verdict = if smaller {
+                Verdict::Smaller
+            } else {
+                Verdict::Holds
+            };
+            (verdict, words)
+        }
+        (_, Some(read)) => {
+            let words = format!("{fitted}, one of about {sent} was cut to {read} without a word");
+            (Verdict::Cuts, words)
+        }
+        (_, None) => {
+            let words = format!("{fitted}, and so was one of about {sent}: it has more");
+            (Verdict::Holds, words)
+        }
+    }
+}
+
+/// A refusal that is about the context, and the size that it names: llama.cpp b10488 and what
+/// passes its words on (`... available context size (4096 tokens)`), Ollama 0.33, LM Studio 0.4.
+pub(super) fn overflow(message: &str) -> Option<Fate> {
+    const ABOUT: [&str; 4] = ["context size", "context length", "context window", "n_ctx"];
+    let message = message.to_ascii_lowercase();
+    if !ABOUT.iter().any(|about| message.contains(about)) {
+        return None;
+    }
+    let named = message.split_once("context size (").and_then(|(_, rest)| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    Some(Fate::Refused(named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(tokens: u64, fate: Fate) -> Sent {
+        Sent { tokens, fate }
+    }
+
+    #[test]
+    fn a_context_that_is_refused_beyond_its_size_holds() {
+        let fit = sent(2400, Fate::Read(2391));
+        let told = |over| verdict(4096, fit, over);
+        let (holds, words) = told(Some(sent(4672, Fate::Refused(Some(4096)))));
+        assert_eq!(holds, Verdict::Holds);
+        assert_eq!(
+            words,
+            "a prompt of about 2400 tokens was read whole, one of about 4672 was refused for a \
+             context of 4096"
+        );
+        let unnamed = told(Some(sent(4672, Fate::Refused(None))));
+        let more = told(Some(sent(4672, Fate::Read(4660))));
+        for (holds, _) in [unnamed, more, told(None)] {
+            assert_eq!(holds, Verdict::Holds);
+        }
+        let (cuts, words) = told(Some(sent(4672, Fate::Read(2048))));
+        assert_eq!(cuts, Verdict::Cuts);
+        let expected = "one of about 4672 was cut to 2048 without a word";
+        assert!(words.ends_with(expected), "{words}");
+    }
+
+    #[test]
+    fn a_context_that_does_not_take_what_fits_is_smaller() {
+        let over = Some(sent(4672, Fate::Refused(Some(2560))));
+        let (smaller, words) = verdict(4096, sent(2400, Fate::Read(1024)), over);
+        assert_eq!(smaller, Verdict::Smaller);
+        assert_eq!(
+            words,
+            "only 1024 of a prompt of about 2400 tokens were read"
+        );
+        let refused = sent(2400, Fate::Refused(Some(2048)));
+        let (smaller, words) = verdict(4096, refused, over);
+        assert_eq!(smaller, Verdict::Smaller);
+        assert!(
+            words.ends_with("was refused for a context of 2048"),
+            "{words}"
+        );
+        // It fits, but the refusal of the other names less than is stated.
+        let fits = sent(2400, Fate::Read(2400));
+        assert_eq!(verdict(4096, fits, over).0, Verdict::Smaller);
+    }
+
+    #[test]
+    fn refusals_about_the_context_are_known() {
+        let llama = "request (4200 tokens) exceeds the available context size (4096 tokens), try";
+        assert_eq!(overflow(llama), Some(Fate::Refused(Some(4096))));
+        let ollama = "the prompt is longer than the context length currently available";
+        assert_eq!(overflow(ollama), Some(Fate::Refused(None)));
+        let lmstudio = "Cannot truncate prompt with n_keep >= n_ctx";
+        assert_eq!(overflow(lmstudio), Some(Fate::Refused(None)));
+        assert_eq!(overflow("context canceled"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! How long the prompts are, in tokens and in words.
+
+use crucible_config::checked::EngineKind;
+
+use crate::{engine::EngineError, view::EngineView};
+
+/// Longest prompt that is to fit, in tokens: reading it takes time.
+const LONGEST_FIT: u64 = 8192;
+/// Longest prompt that is not to fit: an engine that takes it all the same reads all of it.
+const LONGEST_OVER: u64 = 32_768;
+/// Below that the template outweighs the prompt.
+const SHORTEST: u64 = 256;
+/// Words of the two short prompts.
+pub(super) const SHORT: [u64; 2] = [8, 136];
+
+/// The sizes of the prompts, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) stated: u64,
+    pub(super) fit: u64,
+    pub(super) over: Option<u64>,
+}
+
+/// How many tokens prompts of words are: `base + words * per_128 / 128`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    base: u64,
+    per_128: u64,
+}
+
+// === impl Sizes ===
+
+impl Sizes {
+    pub(super) fn of(engine: &EngineView, stated: u64) -> Result<Self, String> {
+        if stated < SHORTEST {
+            return Err(format!("its context of {stated} is too small"));
+        }
+        let fit = match engine.kind {
+            // All slots share the cache, and an overflow ends every answer: one slot's share.
+            EngineKind::Lmstudio if engine.permits > 1 => {
+                stated / u64::from(engine.permits) / 10 * 9
+            }
+            _ => stated / 10 * 6,
+        };
+        let over = stated.saturating_add(stated / 8).saturating_add(64);
+        Ok(Self {
+            stated,
+            fit: fit.min(LONGEST_FIT),
+            over: (over <= LONGEST_OVER).then_some(over),
+        })
+    }
+}
+
+// === impl Words ===
+
+impl Words {
+    /// From what the two short prompts were counted as.
+    pub(super) fn of([few, many]: [u64; 2]) -> Result<Self, EngineError> {
+        let per_128 = many.saturating_sub(few);
+        if per_128 < 64 {
+            let why = format!(
+                "{} words more are {per_128} tokens more",
+                SHORT[1] - SHORT[0]
+            );
+            return Err(EngineError::Unexpected(why));
+        }
+        let base = few.saturating_sub(SHORT[0] * per_128 / 128);
+        Ok(Self { base, per_128 })
+    }
+
+    pub(super) fn for_tokens(self, tokens: u64) -> u64 {
+        tokens.saturating_sub(self.base) * 128 / self.per_128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::testing::all_right;
+
+    #[test]
+    fn the_tokens_of_a_word_are_counted() {
+        let words = Words::of([42, 170]).unwrap();
+        assert_eq!((words.base, words.for_tokens(2434)), (34, 2400));
+        let words = Words::of([20, 212]).unwrap();
+        assert_eq!(words.for_tokens(1508), 1000);
+        assert!(Words::of([40, 41]).is_err());
+    }
+
+    #[test]
+    fn prompts_are_bounded_and_leave_other_slots_their_share() {
+        let mut evidence = all_right();
+        let ollama = evidence.ollama().clone();
+        let sizes = Sizes::of(&ollama, 4096).unwrap();
+        assert_eq!((sizes.fit, sizes.over), (2454, Some(4672)));
+        let sizes = Sizes::of(&ollama, 131_072).unwrap();
+        assert_eq!((sizes.fit, sizes.over), (8192, None));
+        assert!(Sizes::of(&ollama, 200).is_err());
+        assert_eq!(Sizes::of(evidence.lmstudio(), 8192).unwrap().fit, 3681);
+    }
+}
