@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::{self, Place},
-    engine::{self, Asked, Engine, EngineError, Listing, LoadConfig},
+    engine::{self, Asked, Children, Engine, EngineError, Limit, Listing, LoadConfig},
     environment::{self, Recipe},
     event::{Event, Observer},
     health::Outcome,
@@ -105,6 +105,8 @@ pub struct EngineStatus {
     pub load_control: bool,
     /// Found on a default port.
     pub discovered: bool,
+    /// What the system holds its memory to, where Crucible started it.
+    pub limit: Option<Limit>,
     /// As listed last; kept while it is down.
     pub models: Arc<Vec<ModelInfo>>,
     /// As listed last; empty while it is down.
@@ -119,6 +121,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     observer: Arc<dyn Observer>,
     places: Vec<Place>,
+    /// Engines that are children of Crucible.
+    children: Arc<Children>,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -151,6 +155,12 @@ impl Fleet {
         tracker: TaskTracker,
         cancel: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
+        let children = Arc::new(Children::new(&config.state_dir, Path::new("/")));
+        let (left, stop) = (Arc::clone(&children), cancel.clone());
+        tracker.spawn(async move {
+            // What is not ended yet is noticed by the next start.
+            let _ = stop.run_until_cancelled(left.sweep()).await;
+        });
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 config: Arc::new(config.clone()),
@@ -164,6 +174,7 @@ impl Fleet {
             changed: watch::Sender::new(0),
             observer,
             places,
+            children,
             tracker,
             cancel,
         });
@@ -322,6 +333,7 @@ impl Shared {
             state.keep_alive,
             recipe.clone(),
             asked,
+            &self.children,
         );
         let Some(control) = control else {
             tracing::warn!(

@@ -6,7 +6,7 @@ use crucible_config::checked::{Device, EngineKind};
 
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
-    engine::Tuple,
+    engine::{Limit, Tuple},
     predict::Learned,
 };
 
@@ -69,6 +69,12 @@ pub struct EngineView {
     pub budget: Option<u64>,
     /// Bytes that its models are counted with.
     pub used: u64,
+    /// The most that the models of its pool were counted with since the start.
+    pub peak: u64,
+    /// After this long without a request, what Crucible loaded is unloaded.
+    pub ttl: Option<Duration>,
+    /// What the system holds its memory to (row 24), where Crucible started it.
+    pub limit: Option<Limit>,
     /// Models, as listed last (kept while it is down).
     pub models: Arc<Vec<ModelInfo>>,
     /// Residents with what the scheduler knows of them.

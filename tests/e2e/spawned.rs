@@ -1,6 +1,9 @@
 //! An Ollama that Crucible starts: what it is started with, that it comes back, that it ends.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use crucible_sim::Options;
 use crucible_tests::{
@@ -16,6 +19,14 @@ use tempfile::TempDir;
 const STAND_IN: &str = "#!/bin/sh\nhere=$(dirname \"$0\")\n{ echo \"arguments: $*\"; env; } > \
                         \"$here/new.$$\"\nmv \"$here/new.$$\" \"$here/started.$$\"\n\
                         exec sleep 1000\n";
+
+fn stand_in(folder: &Path) -> PathBuf {
+    let program = folder.join("ollama");
+    std::fs::write(&program, STAND_IN).expect("written");
+    let runs = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, runs).expect("it may run");
+    program
+}
 
 /// Process ids and notes of the starts so far.
 fn starts(folder: &Path) -> Vec<(String, String)> {
@@ -43,10 +54,7 @@ fn alive(pid: &str) -> bool {
 #[tokio::test]
 async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible() {
     let folder = TempDir::new().expect("a folder");
-    let program = folder.path().join("ollama");
-    std::fs::write(&program, STAND_IN).expect("written");
-    let runs = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, runs).expect("it may run");
+    let program = stand_in(folder.path());
     let sim = start(Options::ollama(&["llama=1GB"])).await;
     let mut crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
@@ -93,6 +101,66 @@ async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible
     crucible.signal("TERM");
     assert_eq!(crucible.wait().code(), Some(0), "{}", crucible.log());
     assert!(!alive(&second.0), "{}", crucible.log());
+}
+
+/// Whether it has not ended; who ended and was not waited for has.
+#[cfg(target_os = "linux")]
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_shell_started_ends_with_crucible_and_after_a_crash_with_the_next_start() {
+    let folder = TempDir::new().expect("a folder");
+    let program = stand_in(folder.path());
+    let sim = start(Options::ollama(&["llama=1GB"])).await;
+    let toml = format!(
+        "state_dir = \"{}\"\n[[engine]]\nname = \"own\"\nkind = \"ollama\"\n\
+         manage = \"spawn\"\ndevice = \"cpu\"\nurl = \"{}\"\n\
+         command = [\"sh\", \"-c\", '\"$0\" \"$@\" & wait', \"{}\"]\n",
+        folder.path().join("state").display(),
+        sim.url(),
+        program.display(),
+    );
+    let mut crashing = Crucible::start(&toml);
+    let first = eventually("a start", || async { starts(folder.path()).pop() })
+        .await
+        .0;
+    let kept = folder.path().join("state/children");
+    eventually("the child to be written down", || async {
+        let mut files = std::fs::read_dir(&kept).ok()?;
+        files.next().map(drop)
+    })
+    .await;
+    crashing.signal("KILL");
+    crashing.wait();
+    assert!(runs(&first), "nobody told it to end");
+
+    let mut next = Crucible::start(&toml);
+    eventually("the end of the orphan", || async {
+        (!runs(&first)).then_some(())
+    })
+    .await;
+    let second = eventually("a second start", || async {
+        let mut starts = starts(folder.path()).into_iter();
+        starts.find(|(pid, _)| *pid != first)
+    })
+    .await
+    .0;
+    let told = next.log();
+    assert!(
+        told.contains("a crashed Crucible left behind") && told.contains(&first),
+        "{told}"
+    );
+    assert!(runs(&second));
+    next.signal("TERM");
+    assert_eq!(next.wait().code(), Some(0), "{}", next.log());
+    assert!(!runs(&second), "{}", next.log());
+    let left = std::fs::read_dir(&kept).expect("the folder").count();
+    assert_eq!(left, 0, "nothing is left for the next start");
 }
 
 #[test]

@@ -219,7 +219,16 @@ impl Target {
     pub fn driver(&self) -> Arc<dyn Engine> {
         let config = self.config();
         let client = engine::client(config.timeouts.connect).expect("a client");
-        engine::build(&client, &config.engines[0], None, KEEP, None, None).expect("a control side")
+        engine::build(
+            &client,
+            &config.engines[0],
+            None,
+            KEEP,
+            None,
+            None,
+            &Arc::default(),
+        )
+        .expect("a control side")
     }
 
     /// The runner options that Crucible uses for its model.

@@ -23,6 +23,7 @@ pub use self::{
     http::client,
     lmstudio::{Asked, LoadConfig, Told, Ttl},
     ollama::ollama_options,
+    spawn::children::Children,
     tuple::{physical_cores, processor, tuple_for},
 };
 use crate::{
@@ -34,8 +35,9 @@ use crate::{
 ///
 /// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
 /// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
-/// a child; `asked` turns LM Studio's WebSocket driver on. `None` where the engine has neither an
-/// address nor a model file to spawn (the configuration's check does not let that through).
+/// a child, of which `children` keeps account; `asked` turns LM Studio's WebSocket driver on. `None`
+/// where the engine has neither an address nor a model file to spawn (the configuration's check does
+/// not let that through).
 pub fn build(
     client: &reqwest::Client,
     engine: &checked::Engine,
@@ -43,14 +45,17 @@ pub fn build(
     keep_alive: Duration,
     recipe: Option<Recipe>,
     asked: Option<Asked>,
+    children: &Arc<Children>,
 ) -> Option<Arc<dyn Engine>> {
     if let Some(recipe) = recipe {
         let setup = spawn::ollama::Setup {
             name: Arc::clone(&engine.name),
             command: engine.command.clone(),
             url: engine.url.clone(),
+            memory_max: cfg!(target_os = "linux").then_some(recipe.memory_max),
             recipe,
             keep_alive,
+            children: Arc::clone(children),
         };
         let spawned = spawn::ollama::SpawnedOllama::new(client.clone(), setup);
         return Some(Arc::new(spawned));
@@ -62,6 +67,7 @@ pub fn build(
             client.clone(),
             engine.command.clone(),
             model.clone(),
+            Arc::clone(children),
         )));
     }
     let base = openai::root(engine.url.as_ref()?);
@@ -126,6 +132,18 @@ pub struct LoadOrder {
     pub permits: u32,
 }
 
+/// Bytes that the system holds an engine's memory to, or why it does not.
+pub type Limit = Result<u64, Unlimited>;
+
+/// Why the system does not limit the memory of an engine that Crucible started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlimited {
+    /// In words.
+    pub why: String,
+    /// What mends it.
+    pub fix: &'static str,
+}
+
 /// What a control call came back with.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EngineError {
@@ -164,4 +182,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Where requests go, `http://host:port` without a path; `None` while a spawned one is down.
     fn base_url(&self) -> Option<url::Url>;
+
+    /// What the system was told to hold its memory to (row 24), where Crucible started it.
+    fn limit(&self) -> Option<Limit> {
+        None
+    }
 }

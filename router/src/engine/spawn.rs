@@ -2,11 +2,15 @@
 //!
 //! The child gets `-m -c -np -t --host --port` after the configured command, a process group of
 //! its own (so that Ctrl-C reaches Crucible first), and a stdin that stays open: a server that
-//! watches it ends when Crucible dies by any cause. Otherwise it is ended by SIGTERM, after 5 s by
-//! SIGKILL, and killed when the runtime drops it. Its last lines are kept for error messages.
+//! watches it ends when Crucible dies by any cause. Otherwise its whole group is ended by SIGTERM,
+//! after 5 s by SIGKILL, and killed when the runtime drops it; what outlives a crash all the same
+//! is ended by the next start. Its last lines are kept for error messages.
 
+mod cgroup;
 mod child;
+pub(crate) mod children;
 pub(super) mod ollama;
+mod proc;
 
 use std::{
     path::PathBuf,
@@ -22,7 +26,10 @@ use tokio::{
 };
 use url::Url;
 
-use self::child::{Crashes, Started};
+use self::{
+    child::{Crashes, Launch, Started},
+    children::Children,
+};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server,
     tuple::instance_context,
@@ -38,6 +45,7 @@ pub(crate) struct Spawned {
     id: Arc<str>,
     running: Mutex<Option<Running>>,
     crashes: Arc<Mutex<Crashes>>,
+    children: Arc<Children>,
     /// One load or unload at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -53,7 +61,12 @@ struct Running {
 // === impl Spawned ===
 
 impl Spawned {
-    pub(crate) fn new(client: reqwest::Client, command: Vec<String>, model: PathBuf) -> Self {
+    pub(crate) fn new(
+        client: reqwest::Client,
+        command: Vec<String>,
+        model: PathBuf,
+        children: Arc<Children>,
+    ) -> Self {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         Self {
             client,
@@ -66,6 +79,7 @@ impl Spawned {
             model,
             running: Mutex::default(),
             crashes: Arc::default(),
+            children,
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -177,6 +191,7 @@ impl Spawned {
     }
 
     async fn spawn(&self, order: &LoadOrder) -> Result<Running, EngineError> {
+        self.children.sweep().await;
         let port = free_port().await?;
         let mut words = self.command.iter();
         let program = words.next().map_or("llama-server", String::as_str);
@@ -193,7 +208,15 @@ impl Spawned {
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
         let base = Url::parse(&format!("http://127.0.0.1:{port}"))
             .map_err(|e| EngineError::Unexpected(e.to_string()))?;
-        let child = child::start(command, Arc::clone(&self.id), Arc::clone(&self.crashes))?;
+        let child = child::start(
+            command,
+            Launch {
+                name: Arc::clone(&self.id),
+                crashes: Arc::clone(&self.crashes),
+                children: Arc::clone(&self.children),
+                group: None,
+            },
+        )?;
         Ok(Running {
             endpoint: Endpoint::new(self.client.clone(), base, None),
             kind: order.kind,

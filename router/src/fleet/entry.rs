@@ -111,6 +111,7 @@ impl Entry {
             version: self.version.clone(),
             advice: Arc::clone(&self.advice),
             load_control: self.load_control,
+            limit: self.handle.control.limit(),
             discovered: self.handle.discovered,
             models: Arc::clone(&self.models),
             residents: Arc::clone(&self.residents),

@@ -11,6 +11,7 @@ use crate::{engine::testing::Fake, event::Silent};
 fn config(engines: Vec<checked::Engine>) -> Config {
     Config {
         engines,
+        state_dir: std::path::PathBuf::new(),
         ..Config::builtin()
     }
 }

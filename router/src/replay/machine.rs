@@ -218,6 +218,7 @@ impl Machine {
             error: None,
             version: None,
             advice: Arc::default(),
+            limit: None,
             load_control: engine.kind != EngineKind::Openai,
             discovered: configured.is_none(),
             models: Arc::new(models.collect()),

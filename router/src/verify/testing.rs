@@ -107,6 +107,9 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         wedged: false,
         budget: None,
         used: 0,
+        peak: 0,
+        ttl: None,
+        limit: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,16 +12,19 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdin, Command},
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{cgroup::Group, children::Children, proc};
 use crate::engine::EngineError;
 
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// For the last lines of a child that has ended.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// Between two looks at what a child that has ended left in its process group.
+const LOOK: Duration = Duration::from_millis(50);
 /// Lines of output that are kept.
 const KEPT_LINES: usize = 20;
 /// Longest line that is kept, in bytes; the rest is read and dropped.
@@ -28,9 +32,22 @@ const LINE_LIMIT: u64 = 4096;
 /// A child that ran at least this long before it crashed starts the backoff anew.
 pub(crate) const STABLE: Duration = Duration::from_mins(1);
 
+/// All that a child is started with besides its command.
+pub(super) struct Launch {
+    /// For the log.
+    pub(super) name: Arc<str>,
+    pub(super) crashes: Arc<Mutex<Crashes>>,
+    /// Where it is written down.
+    pub(super) children: Arc<Children>,
+    /// Its control group, where it has one; removed when it has ended.
+    pub(super) group: Option<Arc<Group>>,
+}
+
 /// A child that was started and is supervised until it has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
+    /// Process id, and of its process group.
+    pub(crate) pid: u32,
     /// Ends it.
     pub(crate) stop: CancellationToken,
     /// `Some` once it has ended: with the words that say how.
@@ -52,18 +69,22 @@ struct Watched {
     stop: CancellationToken,
     lines: Lines,
     readers: TaskTracker,
-    crashes: Arc<Mutex<Crashes>>,
+    launch: Launch,
+    mark: String,
+    family: Family,
     tell: watch::Sender<Option<String>>,
+}
+
+/// The process group of a child: whoever is left in it is killed with this.
+struct Family {
+    leader: u32,
+    root: PathBuf,
 }
 
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
-/// Starts a command in a process group of its own; `name` is for the log.
-pub(crate) fn start(
-    mut command: Command,
-    name: Arc<str>,
-    crashes: Arc<Mutex<Crashes>>,
-) -> Result<Started, EngineError> {
+/// Starts a command as the leader of a process group of its own.
+pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, EngineError> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -71,6 +92,7 @@ pub(crate) fn start(
     command.kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
+    let mark = launch.children.mark(&mut command);
     let mut child = command.spawn().map_err(|e| EngineError::Refused {
         status: 500,
         message: format!(
@@ -78,13 +100,20 @@ pub(crate) fn start(
             command.as_std().get_program().to_string_lossy()
         ),
     })?;
+    let family = Family {
+        // It has none only after it was waited for.
+        leader: child.id().unwrap_or_default(),
+        root: launch.children.root().to_owned(),
+    };
+    let pid = family.leader;
+    let name = &launch.name;
     let lines = Lines::default();
     let readers = TaskTracker::new();
     if let Some(out) = child.stdout.take() {
-        readers.spawn(keep_lines(out, Arc::clone(&lines), Arc::clone(&name)));
+        readers.spawn(keep_lines(out, Arc::clone(&lines), Arc::clone(name)));
     }
     if let Some(err) = child.stderr.take() {
-        readers.spawn(keep_lines(err, Arc::clone(&lines), name));
+        readers.spawn(keep_lines(err, Arc::clone(&lines), Arc::clone(name)));
     }
     readers.close();
     let (tell, ended) = watch::channel(None);
@@ -95,11 +124,13 @@ pub(crate) fn start(
         stop: stop.clone(),
         lines,
         readers,
-        crashes,
+        launch,
+        mark,
+        family,
         tell,
     };
     TaskTracker::new().spawn(supervise(watched));
-    Ok(Started { stop, ended })
+    Ok(Started { pid, stop, ended })
 }
 
 // === impl Crashes ===
@@ -121,13 +152,83 @@ impl Crashes {
     }
 }
 
+// === impl Family ===
+
+impl Family {
+    /// Asks all of it to end.
+    #[cfg(unix)]
+    fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Waits until nobody is left. Only the leader is waited for by its parent, so that what a
+    /// shell started has to be looked for.
+    async fn gone(&self) {
+        while self.lives() {
+            sleep(LOOK).await;
+        }
+    }
+
+    #[cfg(unix)]
+    fn lives(&self) -> bool {
+        match proc::of_group(&self.root, self.leader) {
+            Some(pids) => !pids.is_empty(),
+            None => self
+                .id()
+                .is_some_and(|id| rustix::process::test_kill_process_group(id).is_ok()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    const fn lives(&self) -> bool {
+        false
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(id) = self.id() {
+            // It may have ended by itself just now.
+            let _ = rustix::process::kill_process_group(id, signal);
+        }
+    }
+
+    #[cfg(unix)]
+    fn id(&self) -> Option<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(i32::try_from(self.leader).ok()?)
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if self.lives() {
+            self.signal(rustix::process::Signal::KILL);
+        }
+    }
+}
+
 /// Owns the child until it has ended.
 async fn supervise(mut watched: Watched) {
     let began = Instant::now();
+    let Launch {
+        name,
+        crashes,
+        children,
+        group,
+    } = watched.launch;
+    children
+        .enter(&watched.mark, &name, watched.family.leader)
+        .await;
     let status = tokio::select! {
         status = watched.child.wait() => status,
-        () = watched.stop.cancelled() => end(&mut watched.child).await,
+        () = watched.stop.cancelled() => end(&mut watched.child, &watched.family).await,
     };
+    // What a shell started, or a server that crashed: it does not outlive the child.
+    drop(watched.family);
+    if let Some(group) = group {
+        group.end().await;
+    }
+    children.leave(&watched.mark).await;
     drop(watched.stdin);
     // What the child started itself may hold its output open for ever.
     let _ = timeout(LAST_LINES, watched.readers.wait()).await;
@@ -139,37 +240,32 @@ async fn supervise(mut watched: Watched) {
         tracing::debug!("{words}");
     } else {
         tracing::warn!("{words}");
-        let mut crashes = watched
-            .crashes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut crashes = crashes.lock().unwrap_or_else(PoisonError::into_inner);
         *crashes = crashes.after_failure(began, Instant::now());
     }
     watched.tell.send_replace(Some(words));
 }
 
-async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
-    terminate(child);
-    if let Ok(status) = timeout(TERM_GRACE, child.wait()).await {
+/// Asks, waits, and kills what is left; the rest of the group goes with its [`Family`].
+#[cfg(unix)]
+async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> {
+    let until = Instant::now() + TERM_GRACE;
+    family.terminate();
+    let status = timeout_at(until, child.wait()).await;
+    // Who does not end in time is killed.
+    let _ = timeout_at(until, family.gone()).await;
+    if let Ok(status) = status {
         return status;
     }
     child.start_kill()?;
     child.wait().await
 }
 
-/// Asks the child and what it started to end.
-#[cfg(unix)]
-fn terminate(child: &mut Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-        // It may have ended by itself just now.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
-    }
-}
-
 #[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    let _ = child.start_kill();
+async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> {
+    child.start_kill()?;
+    family.gone().await;
+    child.wait().await
 }
 
 fn exit_words(status: std::io::Result<ExitStatus>, lines: &VecDeque<String>) -> String {

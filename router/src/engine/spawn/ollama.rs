@@ -12,18 +12,24 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::{
     process::Command,
+    task::spawn_blocking,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    child::{self, Crashes, Started},
+    cgroup::Group,
+    child::{self, Crashes, Launch, Started},
+    children::Children,
     free_port,
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::{Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama},
+    engine::{
+        Engine, EngineError, Limit, Listing, LoadOrder, Unlimited, backoff, http::Endpoint,
+        ollama::Ollama,
+    },
     environment::Recipe,
 };
 
@@ -40,6 +46,10 @@ pub(crate) struct Setup {
     pub(crate) recipe: Recipe,
     /// How long it keeps an idle model that Crucible loaded.
     pub(crate) keep_alive: Duration,
+    /// Bytes of memory that the system is to hold it to (row 24); `None`: the system has no way.
+    pub(crate) memory_max: Option<u64>,
+    /// Where it is written down.
+    pub(crate) children: Arc<Children>,
 }
 
 /// An Ollama that runs as long as Crucible does.
@@ -49,6 +59,8 @@ pub(crate) struct SpawnedOllama {
     setup: Setup,
     server: Mutex<Option<Server>>,
     crashes: Arc<Mutex<Crashes>>,
+    /// What its control group has, from the first start on.
+    limit: Mutex<Option<Limit>>,
     /// One start or stop at a time.
     turn: tokio::sync::Mutex<()>,
     /// Not to be started again.
@@ -70,6 +82,7 @@ impl SpawnedOllama {
             setup,
             server: Mutex::default(),
             crashes: Arc::default(),
+            limit: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             over: CancellationToken::new(),
         }
@@ -115,6 +128,7 @@ impl SpawnedOllama {
     }
 
     async fn start(&self) -> Result<Server, EngineError> {
+        self.setup.children.sweep().await;
         let url = match &self.setup.url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://127.0.0.1:{}", free_port().await?))
@@ -122,18 +136,62 @@ impl SpawnedOllama {
         };
         let name = Arc::clone(&self.setup.name);
         tracing::info!(engine = &*name, url = url.as_str(), "starting Ollama");
-        let child = child::start(self.command(&url), name, Arc::clone(&self.crashes)).inspect_err(
-            |_| {
-                // A program that is not there is not looked for at every poll.
-                let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
-                *crashes = crashes.after_failure(Instant::now(), Instant::now());
-            },
-        )?;
+        let group = self.group().await;
+        let launch = Launch {
+            name,
+            crashes: Arc::clone(&self.crashes),
+            children: Arc::clone(&self.setup.children),
+            group: group.clone(),
+        };
+        let child = child::start(self.command(&url), launch).inspect_err(|_| {
+            // A program that is not there is not looked for at every poll.
+            let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+            *crashes = crashes.after_failure(Instant::now(), Instant::now());
+        })?;
+        if let (Some(group), Some(bytes)) = (group, self.setup.memory_max) {
+            // What it took before this moment is its program's own.
+            self.is_limited(group.add(child.pid).map(|()| bytes));
+        }
         let endpoint = Endpoint::new(self.client.clone(), url, None);
         Ok(Server {
             api: Arc::new(Ollama::new(endpoint, self.setup.keep_alive)),
             child,
         })
+    }
+
+    /// A control group with the limit of row 24, where the system allows it.
+    async fn group(&self) -> Option<Arc<Group>> {
+        let bytes = self.setup.memory_max?;
+        let name = Arc::clone(&self.setup.name);
+        let children = Arc::clone(&self.setup.children);
+        let made = spawn_blocking(move || {
+            Group::limited(children.root(), std::process::id(), &name, bytes)
+        });
+        // It ends early only if the runtime ends.
+        match made.await.ok()? {
+            Ok(group) => Some(Arc::new(group)),
+            Err(unlimited) => {
+                self.is_limited(Err(unlimited));
+                None
+            }
+        }
+    }
+
+    /// Keeps what became of the limit, and says it once.
+    fn is_limited(&self, limit: Limit) {
+        let engine = &*self.setup.name;
+        let mut known = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() == Some(&limit) {
+            return;
+        }
+        match &limit {
+            Ok(bytes) => tracing::info!(engine, bytes, "a control group limits its memory"),
+            Err(Unlimited { why, fix }) => tracing::warn!(
+                engine,
+                "the system does not limit its memory, only Crucible's loads do: {why}; {fix}"
+            ),
+        }
+        *known = Some(limit);
     }
 
     fn command(&self, url: &Url) -> Command {
@@ -221,6 +279,11 @@ impl Engine for SpawnedOllama {
 
     fn base_url(&self) -> Option<Url> {
         self.running().ok()?.api.base_url()
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        limit.clone()
     }
 }
 

@@ -38,7 +38,12 @@ fn spawned(folder: &Path, command: &[&str]) -> Spawned {
     let model = folder.join("tiny-q4.gguf");
     std::fs::write(&model, b"GGUF").unwrap();
     let command = command.iter().map(|w| (*w).to_owned()).collect();
-    Spawned::new(client(Duration::from_secs(1)).unwrap(), command, model)
+    Spawned::new(
+        client(Duration::from_secs(1)).unwrap(),
+        command,
+        model,
+        Arc::default(),
+    )
 }
 
 fn order() -> LoadOrder {
@@ -102,6 +107,37 @@ async fn a_child_that_dies_is_reported_with_its_last_lines() {
         "{message}"
     );
     assert!(engine.crashes().not_before.is_some());
+}
+
+/// A shell that starts the server instead of becoming it, and does not pass signals on.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_shell_started_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("serve.py");
+    let watch = "threading.Thread(target=watch, daemon=True).start()";
+    std::fs::write(&script, SERVER.replace(watch, "")).unwrap();
+    let line = format!("python3 {} \"$@\" & wait", script.display());
+    let engine = spawned(folder.path(), &["sh", "-c", &line, "sh"]);
+    let root = Path::new("/");
+    for crash in [false, true] {
+        let resident = engine.load(order()).await.unwrap();
+        let mut child = engine.running().unwrap().child;
+        let group = proc::of_group(root, child.pid).unwrap();
+        assert_eq!(group.len(), 2, "{group:?}");
+        if crash {
+            let shell = i32::try_from(child.pid).unwrap();
+            let shell = rustix::process::Pid::from_raw(shell).unwrap();
+            rustix::process::kill_process(shell, rustix::process::Signal::KILL).unwrap();
+            child.ended.wait_for(Option::is_some).await.unwrap();
+        } else {
+            engine.unload(&resident).await.unwrap();
+        }
+        // Killed, it takes a moment to be gone.
+        while proc::of_group(root, child.pid) != Some(Vec::new()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ HTTPServer((host, int(port)), Answers).serve_forever()
 "#;
 
 fn engine(folder: &Path) -> SpawnedOllama {
+    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup(folder))
+}
+
+fn setup(folder: &Path) -> Setup {
     let program = folder.join("ollama");
     fs::write(&program, STAND_IN).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -42,7 +46,7 @@ fn engine(folder: &Path) -> SpawnedOllama {
         value: value.to_owned(),
         note: None,
     };
-    let setup = Setup {
+    Setup {
         name: Arc::from("ollama"),
         command: vec![program.display().to_string()],
         url: None,
@@ -54,8 +58,9 @@ fn engine(folder: &Path) -> SpawnedOllama {
             ..Recipe::default()
         },
         keep_alive: Duration::from_mins(5),
-    };
-    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup)
+        memory_max: None,
+        children: Arc::default(),
+    }
 }
 
 fn started(folder: &Path) -> Vec<serde_json::Value> {
@@ -123,4 +128,62 @@ async fn one_that_does_not_come_up_is_told_in_its_own_words() {
     engine.crashes.lock().unwrap().not_before = None;
     let error = engine.list().await.unwrap_err();
     assert!(error.to_string().contains("cannot start '"), "{error}");
+}
+
+/// `root` imitates Linux 6.8 where Crucible is alone in a control group that was given to it.
+fn given_a_group(root: &Path) -> PathBuf {
+    let own = std::process::id();
+    let group = root.join("sys/fs/cgroup/run.scope");
+    fs::create_dir_all(&group).unwrap();
+    fs::create_dir_all(root.join(format!("proc/{own}"))).unwrap();
+    fs::write(root.join("sys/fs/cgroup/cgroup.controllers"), "memory").unwrap();
+    fs::write(root.join(format!("proc/{own}/cgroup")), "0::/run.scope\n").unwrap();
+    fs::write(group.join("cgroup.controllers"), "memory").unwrap();
+    fs::write(group.join("cgroup.procs"), format!("{own}\n")).unwrap();
+    group
+}
+
+fn limited(folder: &Path, root: &Path) -> SpawnedOllama {
+    let setup = Setup {
+        memory_max: Some(3_000_000_000),
+        children: Arc::new(Children::new(Path::new(""), root)),
+        ..setup(folder)
+    };
+    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup)
+}
+
+#[tokio::test]
+async fn it_runs_in_a_group_with_the_limit_of_row_24() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let group = given_a_group(root.path());
+    let engine = limited(folder.path(), root.path());
+    assert_eq!(engine.limit(), None);
+    engine.list().await.unwrap();
+    assert_eq!(engine.limit(), Some(Ok(3_000_000_000)));
+    let made = fs::read_dir(&group).unwrap().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.to_str()?.starts_with("engine-ollama-");
+        name.then_some(path)
+    });
+    let made: Vec<PathBuf> = made.collect();
+    let [made] = &*made else { panic!("{made:?}") };
+    let read = |file| fs::read_to_string(made.join(file)).unwrap();
+    assert_eq!(read("memory.max"), "3000000000");
+    let pid = engine.running().unwrap().child.pid;
+    assert_eq!(read("cgroup.procs"), pid.to_string());
+    engine.unload(&resident("")).await.unwrap();
+    // Who is left in it would be killed.
+    assert_eq!(read("cgroup.kill"), "1");
+}
+
+#[tokio::test]
+async fn without_a_group_it_runs_all_the_same_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let engine = limited(folder.path(), root.path());
+    engine.list().await.unwrap();
+    let why = engine.limit().unwrap().unwrap_err().why;
+    assert_eq!(why, "this system has no control groups of version 2");
+    engine.unload(&resident("")).await.unwrap();
 }

@@ -1,0 +1,316 @@
+//! Children that outlive a crash: one file for each in `state_dir`, read by the next start.
+//!
+//! A child has a mark in its environment that all it starts inherits. Who still has the mark of a
+//! Crucible that is gone is an orphan and is ended (Linux; elsewhere it is only told).
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    process::Command,
+    sync::OnceCell,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+
+use super::proc;
+
+/// The variable that a child and all it starts have.
+const MARK: &str = "STARTED_BY_CRUCIBLE";
+/// Name of the folder in `state_dir`.
+const FOLDER: &str = "children";
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at those that are to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The children of this Crucible, and those that an earlier one left behind.
+#[derive(Debug, Default)]
+pub struct Children {
+    /// `None`: nothing outlives the run.
+    folder: Option<PathBuf>,
+    /// Of the file system.
+    root: PathBuf,
+    count: AtomicU32,
+    swept: OnceCell<()>,
+}
+
+/// The content of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// Engine or model, for people.
+    name: String,
+    /// Process id of the child.
+    pid: u32,
+    /// Value of its mark.
+    mark: String,
+    /// The Crucible that started it.
+    owner: u32,
+    /// When that was started, in ticks since the system's start.
+    owner_started: Option<u64>,
+    /// Which start of the system it was.
+    boot: String,
+}
+
+/// What became of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its Crucible runs.
+    Owned,
+    /// It has ended.
+    Ended,
+    /// These have its mark, and nobody owns them.
+    Orphans(Vec<u32>),
+    /// The system does not tell.
+    Unknown,
+}
+
+impl Kept {
+    fn fate(&self, root: &Path) -> Fate {
+        let boot = proc::boot(root);
+        if !boot.is_empty() && boot != self.boot {
+            return Fate::Ended;
+        }
+        let owner = proc::stat(root, self.owner);
+        if owner.is_some_and(|o| !o.ended && Some(o.started) == self.owner_started) {
+            return Fate::Owned;
+        }
+        match proc::with_variable(root, MARK, &self.mark) {
+            None => Fate::Unknown,
+            Some(pids) if pids.is_empty() => Fate::Ended,
+            Some(pids) => Fate::Orphans(pids),
+        }
+    }
+}
+
+// === impl Children ===
+
+impl Children {
+    /// `state_dir` may be empty: then nothing is written. `root` is the root of the file system.
+    pub(crate) fn new(state_dir: &Path, root: &Path) -> Self {
+        let folder = !state_dir.as_os_str().is_empty();
+        Self {
+            folder: folder.then(|| state_dir.join(FOLDER)),
+            root: root.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Root of the file system.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Gives the child its mark.
+    pub(super) fn mark(&self, command: &mut Command) -> String {
+        let owner = std::process::id();
+        let started = proc::stat(&self.root, owner).map_or(0, |s| s.started);
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{owner}-{started}-{n}");
+        command.env(MARK, &mark);
+        mark
+    }
+
+    /// Writes down that it runs.
+    pub(super) async fn enter(&self, mark: &str, name: &str, pid: u32) {
+        let Some(folder) = self.folder.clone() else {
+            return;
+        };
+        let owner = std::process::id();
+        let kept = Kept {
+            name: name.to_owned(),
+            pid,
+            mark: mark.to_owned(),
+            owner,
+            owner_started: proc::stat(&self.root, owner).map(|s| s.started),
+            boot: proc::boot(&self.root),
+        };
+        let written = spawn_blocking(move || -> io::Result<()> {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join(&kept.mark), serde_json::to_vec(&kept)?)
+        });
+        if let Ok(Err(error)) = written.await {
+            let folder = self.folder.as_deref().unwrap_or(Path::new("")).display();
+            tracing::warn!("{folder}: {error}; after a crash the child {pid} would not be noticed");
+        }
+    }
+
+    /// It has ended.
+    pub(super) async fn leave(&self, mark: &str) {
+        if let Some(folder) = &self.folder {
+            // Where it could not be written there is nothing to remove.
+            let _ = tokio::fs::remove_file(folder.join(mark)).await;
+        }
+    }
+
+    /// Ends what a crashed Crucible left behind; once in a run, and before any start.
+    pub(crate) async fn sweep(&self) {
+        self.swept.get_or_init(|| self.look()).await;
+    }
+
+    async fn look(&self) {
+        for (file, kept) in self.read().await {
+            let name = &*kept.name;
+            match kept.fate(&self.root) {
+                Fate::Owned => continue,
+                Fate::Ended => {}
+                Fate::Unknown => tracing::warn!(
+                    name,
+                    "process {} was started by a Crucible that is gone; end it if it still runs",
+                    kept.pid
+                ),
+                Fate::Orphans(pids) => {
+                    tracing::warn!(
+                        name,
+                        ?pids,
+                        "ending processes that a crashed Crucible left behind"
+                    );
+                    if !self.end(&kept.mark).await {
+                        tracing::error!(name, ?pids, "they do not end; end them by hand");
+                        continue;
+                    }
+                }
+            }
+            // What stays is looked at again by the next start.
+            let _ = tokio::fs::remove_file(file).await;
+        }
+    }
+
+    async fn read(&self) -> Vec<(PathBuf, Kept)> {
+        let Some(folder) = self.folder.clone() else {
+            return Vec::new();
+        };
+        let read = move || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            let kept = entries.filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let kept = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+                Some((path, kept))
+            });
+            kept.collect()
+        };
+        // It ends early only if the runtime ends.
+        spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    /// Gives whether all with that mark are gone.
+    async fn end(&self, mark: &str) -> bool {
+        let living = || proc::with_variable(&self.root, MARK, mark).unwrap_or_default();
+        for forced in [false, true] {
+            for pid in living() {
+                signal(pid, forced);
+            }
+            let until = Instant::now() + GRACE;
+            while Instant::now() < until {
+                if living().is_empty() {
+                    return true;
+                }
+                sleep(LOOK).await;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(unix)]
+fn signal(pid: u32, forced: bool) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let signal = if forced { Signal::KILL } else { Signal::TERM };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself just now.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+#[cfg(not(unix))]
+const fn signal(_: u32, _: bool) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A made-up `/` with one process.
+    fn system(pid: u32, started: u64, mark: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(format!("proc/{pid}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let zeros = "0 ".repeat(15);
+        let stat = format!("{pid} (sh) S 1 {pid} {pid} {zeros} {started} 0\n");
+        std::fs::write(folder.join("stat"), stat).unwrap();
+        let environment = format!("A=b\0{MARK}={mark}\0");
+        std::fs::write(folder.join("environ"), environment).unwrap();
+        let random = root.path().join("proc/sys/kernel/random");
+        std::fs::create_dir_all(&random).unwrap();
+        std::fs::write(random.join("boot_id"), "this\n").unwrap();
+        root
+    }
+
+    fn kept() -> Kept {
+        Kept {
+            name: "ollama".to_owned(),
+            pid: 70,
+            mark: "50-900-0".to_owned(),
+            owner: 50,
+            owner_started: Some(900),
+            boot: "this".to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_has_the_mark_of_a_crucible_that_is_gone_is_an_orphan() {
+        let fate =
+            |pid, started, mark: &str, kept: Kept| kept.fate(system(pid, started, mark).path());
+        // The shell that was started may be gone, what it started has the mark.
+        assert_eq!(fate(71, 950, "50-900-0", kept()), Fate::Orphans(vec![71]));
+        assert_eq!(fate(71, 950, "50-900-01", kept()), Fate::Ended);
+        assert_eq!(fate(50, 900, "", kept()), Fate::Owned);
+        // Another process has the owner's number by now.
+        assert_eq!(fate(50, 901, "50-900-0", kept()), Fate::Orphans(vec![50]));
+        let earlier = Kept {
+            boot: "before".to_owned(),
+            ..kept()
+        };
+        assert_eq!(fate(71, 950, "50-900-0", earlier), Fate::Ended);
+        let nothing = tempfile::tempdir().unwrap();
+        assert_eq!(kept().fate(nothing.path()), Fate::Unknown);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_orphan_that_does_not_listen_is_killed_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let crashed = Children::new(folder.path(), Path::new("/"));
+        let mut command = Command::new("sh");
+        let script = "trap '' TERM; sleep 1000 & echo up; wait";
+        command
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped());
+        let mark = crashed.mark(&mut command);
+        let mut child = command.spawn().unwrap();
+        let mut up = [0; 3];
+        let mut out = child.stdout.take().unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut out, &mut up)
+            .await
+            .unwrap();
+        crashed.enter(&mark, "ollama", child.id().unwrap()).await;
+        let file = folder.path().join(FOLDER).join(&mark);
+        assert!(file.exists());
+        // While its owner runs it is left alone.
+        Children::new(folder.path(), Path::new("/")).sweep().await;
+        assert!(file.exists() && child.try_wait().unwrap().is_none());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut kept: Kept = serde_json::from_str(&text).unwrap();
+        kept.owner_started = Some(1);
+        std::fs::write(&file, serde_json::to_vec(&kept).unwrap()).unwrap();
+        Children::new(folder.path(), Path::new("/")).sweep().await;
+        assert!(!file.exists());
+        assert!(!child.wait().await.unwrap().success());
+        let left = proc::with_variable(Path::new("/"), MARK, &mark);
+        assert_eq!(left, Some(Vec::new()));
+    }
+}

@@ -1,0 +1,91 @@
+//! Processes as `/proc` tells them, below a given root (`/`; another one in tests).
+
+use std::{fs, path::Path};
+
+/// One process (`proc_pid_stat(5)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// It has ended and was not waited for.
+    pub(super) ended: bool,
+    /// Who started it, or took it over.
+    pub(super) parent: u32,
+    /// Its process group.
+    pub(super) group: u32,
+    /// When it was started, in ticks since the system's start.
+    pub(super) started: u64,
+}
+
+/// One process; `None` where it is not there.
+pub(super) fn stat(root: &Path, pid: u32) -> Option<Stat> {
+    parse(&fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?)
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    // The name stands in parentheses and may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some(Stat {
+        ended: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Processes of a group that have not ended; `None` where the system does not tell.
+pub(super) fn of_group(root: &Path, group: u32) -> Option<Vec<u32>> {
+    living(root, |_, stat| stat.group == group)
+}
+
+/// Processes that have this pair in their environment and have not ended; `None` where the system
+/// does not tell.
+pub(super) fn with_variable(root: &Path, name: &str, value: &str) -> Option<Vec<u32>> {
+    let wanted = format!("{name}={value}");
+    living(root, |pid, _| {
+        let environment = fs::read(root.join(format!("proc/{pid}/environ")));
+        environment.is_ok_and(|e| e.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes()))
+    })
+}
+
+fn living(root: &Path, test: impl Fn(u32, &Stat) -> bool) -> Option<Vec<u32>> {
+    let entries = fs::read_dir(root.join("proc")).ok()?;
+    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    let found =
+        pids.filter(|pid| stat(root, *pid).is_some_and(|stat| !stat.ended && test(*pid, &stat)));
+    Some(found.collect())
+}
+
+/// Which start of the system this is; empty where it does not tell.
+pub(super) fn boot(root: &Path) -> String {
+    let id = fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"));
+    id.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let line = "42 (a) R (b)) S 7 40 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2\n";
+        let expected = Stat {
+            ended: false,
+            parent: 7,
+            group: 40,
+            started: 9876,
+        };
+        assert_eq!(parse(line), Some(expected));
+        let ended = parse(&line.replace(") S 7", ") Z 7")).unwrap();
+        assert!(ended.ended);
+        assert_eq!(parse("42 (a"), None);
+        assert_eq!(parse("42 (a) S 7"), None);
+    }
+
+    #[test]
+    fn a_system_without_proc_does_not_tell() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(of_group(root.path(), 1), None);
+        assert_eq!(with_variable(root.path(), "A", "b"), None);
+        assert_eq!(boot(root.path()), "");
+    }
+}
