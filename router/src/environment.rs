@@ -63,7 +63,7 @@ pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<Recip
 /// The recipe of an engine of kind ollama.
 pub fn recipe(config: &Config, engine: &Engine, host: Host) -> Recipe {
     let mut recipe = Recipe {
-        memory_max: memory_max(config, host),
+        memory_max: memory_max(config, engine, host),
         interleave: config.tuning.ollama.numa_policy != "none" && host.nodes.is_some_and(|n| n > 1),
         ..Recipe::default()
     };
@@ -151,7 +151,12 @@ fn embedding_model(config: &Config) -> Option<&str> {
     })
 }
 
-fn memory_max(config: &Config, host: Host) -> u64 {
+/// The budget of its pool, which loads are held to as well.
+fn memory_max(config: &Config, engine: &Engine, host: Host) -> u64 {
+    let pool = config.pools.get(engine.pool.as_deref().unwrap_or("cpu"));
+    if let Some(budget) = pool.and_then(|pool| pool.budget) {
+        return budget;
+    }
     let limit = config.tuning.ollama.memory_limit;
     let share = host.memory.map(|memory| memory / 100 * MEMORY_SHARE);
     share.map_or(limit, |share| share.min(limit))
@@ -168,7 +173,7 @@ fn other_address(url: &Url) -> Option<String> {
 impl Host {
     /// This machine; `root` is the root of the file system.
     pub fn read(root: &Path) -> Self {
-        let machine = machine::read(root);
+        let machine = machine::read_files(root);
         Self {
             memory: machine.memory,
             nodes: machine.nodes,
@@ -306,5 +311,14 @@ mod tests {
             (recipe.memory_max, recipe.interleave),
             (8_000_000_000, true)
         );
+        let mut config = config;
+        let pool = crucible_config::checked::Pool {
+            budget: Some(9_000_000_000),
+            ..Default::default()
+        };
+        config.pools.insert("cpu".to_owned(), pool);
+        let engine = engine(&config, "http://127.0.0.1:11434");
+        let own = super::recipe(&config, &engine, host);
+        assert_eq!(own.memory_max, 9_000_000_000);
     }
 }

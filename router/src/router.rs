@@ -47,7 +47,7 @@ use crate::{
 mod budget;
 pub(crate) mod engines;
 mod learning;
-mod vram;
+pub(crate) mod vram;
 mod waits;
 
 pub use waits::Standby;

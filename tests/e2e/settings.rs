@@ -170,6 +170,47 @@ async fn a_second_instance_and_too_many_models_are_told() {
 }
 
 #[tokio::test]
+async fn budgets_are_judged_by_the_schedulers_own_account() {
+    let pools = "[pool.gpu]\nmemory = \"8GB\"\n[pool.cpu]\nbudget = \"5GB\"\n\
+                 [tuning.ollama]\nmemory_limit = \"5GB\"\n";
+    let both = Both::with(pools, |_| {}, |_| {}).await;
+    ready(&both.crucible).await;
+    for model in MODELS {
+        let answer = post(&both.crucible, &body(model, "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let say = async |number: usize, state: &str| {
+        let told = row(&both.crucible, number).await;
+        assert_eq!(told["state"], state, "{told}");
+        told["evidence"].as_str().expect("evidence").to_owned()
+    };
+    let gpu = say(1, "in_effect").await;
+    assert!(
+        gpu.contains(
+            "asked at most 6.4 GB (0.8 of 8.0 GB); found pool gpu: budget 6.4 GB, used 5.0 GB in"
+        ),
+        "{gpu}"
+    );
+    let cpu = say(24, "in_effect").await;
+    assert!(
+        cpu.contains("found pool cpu: budget 5.0 GB, used "),
+        "{cpu}"
+    );
+    assert!(cpu.contains(" in 1 loaded model, largest seen "), "{cpu}");
+    // By hand, past Crucible: 2 GB beside 4 GB, and twice.
+    for _ in 0..2 {
+        call(
+            &both.lmstudio,
+            "/api/v1/models/load",
+            &json!({"model": "shared"}),
+        )
+        .await;
+    }
+    let gpu = say(1, "not_in_effect").await;
+    assert!(gpu.contains(" in 3 loaded models, largest seen "), "{gpu}");
+}
+
+#[tokio::test]
 async fn another_quantization_than_the_preferred_is_told_where_there_is_a_choice() {
     let lmstudio = start(Options::lmstudio(&["qwen=1GB"])).await;
     let ollama = start(Options::ollama(&["llama:3b-q8_0=1GB", "llama:3b-q4_0=1GB"])).await;
@@ -181,7 +222,13 @@ async fn another_quantization_than_the_preferred_is_told_where_there_is_a_choice
     ready(&crucible).await;
     let answer = post(&crucible, &body("llama:3b-q4_0", "repeat 1")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(row(&crucible, 28).await["state"], "in_effect");
+    let told = row(&crucible, 28).await;
+    assert_eq!(told["state"], "in_effect", "{told}");
+    let evidence = told["evidence"].as_str().expect("evidence");
+    assert!(
+        evidence.contains("'llama:3b' goes to llama:3b-q4_0"),
+        "{told}"
+    );
     let answer = post(&crucible, &body("llama:3b-q8_0", "repeat 1")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let told = eventually("the other quantization", || async {

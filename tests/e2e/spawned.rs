@@ -163,6 +163,54 @@ async fn what_a_shell_started_ends_with_crucible_and_after_a_crash_with_the_next
     assert_eq!(left, 0, "nothing is left for the next start");
 }
 
+/// On a system that gives Crucible a control group the child has the limit, on every other the log
+/// and the row say why not.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn row_24_is_a_limit_of_the_system_or_says_why_not() {
+    let folder = TempDir::new().expect("a folder");
+    let program = stand_in(folder.path());
+    let sim = start(Options::ollama(&["llama=1GB"])).await;
+    let crucible = Crucible::start(&format!(
+        "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
+         url = \"{}\"\ncommand = [\"{}\"]\n[tuning.ollama]\nmemory_limit = \"1GB\"\n",
+        sim.url(),
+        program.display(),
+    ));
+    ready(&crucible).await;
+    let pid = eventually("a start", || async { starts(folder.path()).pop() })
+        .await
+        .0;
+    let told = get(&crucible, "/crucible/tunings").await.json["tunings"][23].clone();
+    let evidence = told["evidence"].as_str().expect("evidence");
+    let log = crucible.log();
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its groups");
+    if let Some(group) = groups.lines().find_map(|l| l.strip_prefix("0::"))
+        && group.contains("/engine-own-")
+    {
+        let limit = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max"));
+        let limit: u64 = limit.expect("a limit").trim().parse().expect("bytes");
+        assert!(limit <= 1_000_000_000, "{limit}");
+        assert!(log.contains("a control group limits its memory"), "{log}");
+        // The stand-in is no process of the engine's name.
+        assert_eq!(told["state"], "unverifiable", "{told}");
+        assert!(
+            evidence.contains("started in a cgroup with 1.0 GB"),
+            "{told}"
+        );
+    } else {
+        let why = "the system does not limit its memory, only Crucible's loads do";
+        assert_eq!(log.matches(why).count(), 1, "{log}");
+        assert_eq!(told["state"], "not_in_effect", "{told}");
+        assert!(
+            evidence.contains("the system does not limit its process: "),
+            "{told}"
+        );
+        let fix = told["advice"].as_str().expect("a fix");
+        assert!(fix.contains("systemd"), "{told}");
+    }
+}
+
 #[test]
 fn an_ollama_elsewhere_cannot_be_started_here() {
     let folder = TempDir::new().expect("a folder");

@@ -34,8 +34,8 @@ pub(super) const ROWS: [Row; 20] = [
                   model that alone exceeds the budget is loaded alone, with a warning. The total \
                   comes from the GPU library or from `[pool.gpu] memory`; where it is unknown, \
                   only the count limits.",
-        verified: "Sum of the residents' bytes against the pool's budget; the GPU's own reading \
-                   where there is one.",
+        verified: "The scheduler's account of the pool: budget in force, used, largest seen; the \
+                   GPU's total as kernel or driver tell it.",
         ..row(
             1,
             "lmstudio.gpu_memory_fraction",
@@ -88,11 +88,11 @@ pub(super) const ROWS: [Row; 20] = [
         short: "Idle time after which a model is unloaded.",
         meaning: "Crucible owns the clock: a model idle for this long is unloaded. What it loaded \
                   is written to a small ownership file, adopted at the next start and released at \
-                  a graceful end (`on_exit`), because an explicit load has no expiry of its own. With \
-                  `websocket = true` LM Studio itself is given this time and 60 s more, a net for \
-                  the case that Crucible is gone; pinned models get none.",
-        verified: "Observed residents against the time of their last use; `ttlMs` of \
-                   `listLoaded` with the WebSocket driver.",
+                   a graceful end (`on_exit`), because an explicit load has no expiry of its own. With \
+                   `websocket = true` LM Studio itself is given this time and 60 s more, a net for \
+                   the case that Crucible is gone; pinned models get none.",
+        verified: "The scheduler's clock, how many models it unloaded, and the residents' idle \
+                   times; `ttlMs` of `listLoaded` with the WebSocket driver.",
         ..row(
             5,
             "lmstudio.model_ttl",

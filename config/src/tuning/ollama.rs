@@ -67,7 +67,8 @@ pub(super) const ROWS: [Row; 11] = [
         meaning: "The budget of the main-memory pool is the smaller of this and 0.8 of the \
                   machine's memory, enforced when a model is loaded; for a supervised Ollama on \
                   Linux also a cgroup limit.",
-        verified: "Sum of `/api/ps` sizes against the budget; `memory.max` of the cgroup.",
+        verified: "The scheduler's account of the pool: budget in force, used, largest seen; \
+                   `memory.max` of the cgroup.",
         ..row(
             24,
             "ollama.memory_limit",
@@ -121,7 +122,8 @@ pub(super) const ROWS: [Row; 11] = [
         short: "Preferred quantization of models.",
         meaning: "Where several quantizations of one model are there, this one is preferred when \
                   the name leaves it open; otherwise a check with a warning.",
-        verified: "`details.quantization_level` in `/api/tags`, of what is loaded.",
+        verified: "Where Crucible sends a name that leaves it open; `details.quantization_level` in \
+                   `/api/tags`, of what is loaded.",
         ..row(28, "ollama.quantization", Kind::Text, "q4_0")
     },
     Row {

@@ -24,6 +24,7 @@ impl Metrics {
             idle_timeouts: of(&v.stream_aborted, "cause", AbortCause::IdleTimeout.as_str()),
             queue_full: of(&v.rejected, "reason", Kind::QueueFull.code()),
             polls: sums(&v.health_checks, "", "", "engine"),
+            expired: of(&v.model_evictions, "reason", "ttl"),
             vanished: sums(&v.model_evictions, "reason", "external", "engine"),
             injected: sums(&v.defaults_injected, "", "", "param"),
         }

@@ -16,6 +16,7 @@ mod unknown;
 mod virtuals;
 
 pub use listing::{Listed, listing};
+pub(crate) use names::{same, stem};
 pub use standby::standby;
 
 use std::{fmt, sync::Arc};
@@ -206,7 +207,7 @@ fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<
         scope.config.model_settings(engine, model)
     } else {
         let mut blocks = scope.config.models.iter();
-        let named = blocks.find(|block| names::same(&block.name, name));
+        let named = blocks.find(|block| same(&block.name, name));
         named.or_else(|| names::literal_alias(name, scope.config))
     };
     let mut hits = Vec::new();

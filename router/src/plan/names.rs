@@ -75,7 +75,7 @@ pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model
 }
 
 /// Same model: any case, with and without `:latest`.
-pub(super) fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     bare(a).eq_ignore_ascii_case(bare(b))
 }
 
@@ -92,7 +92,7 @@ fn bare(name: &str) -> &str {
 
 /// A name without its quantization: `llama3.1:8b-q4_0`, `qwen@q8_0` and `phi-f16` become
 /// `llama3.1:8b`, `qwen` and `phi`.
-pub(super) fn stem(id: &str) -> &str {
+pub(crate) fn stem(id: &str) -> &str {
     match id.rfind(['@', '-', ':']) {
         Some(at) if at > 0 && is_quantization(&id[at + 1..]) => &id[..at],
         _ => id,

@@ -1,6 +1,6 @@
 //! How many bytes the models of a pool may have together (rows 1 and 24).
 
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 use crucible_config::checked::{Config, Device};
 
@@ -79,7 +79,7 @@ impl Machine {
         static HERE: OnceLock<Machine> = OnceLock::new();
         *HERE.get_or_init(|| Self {
             ram: ram().filter(|ram| *ram > 0),
-            vram: vram::total(),
+            vram: vram::largest_of(Path::new("/"), &vram::nvidia()).map(|gpu| gpu.memory),
             unified: cfg!(all(target_os = "macos", target_arch = "aarch64")),
         })
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::verify::evidence::Gpu;
+
 /// Cards that a driver knows.
 trait Cards {
     /// How many; `None` if it does not tell.
@@ -9,39 +11,68 @@ trait Cards {
 
     /// Memory of one in bytes; `None` if it does not tell, or has none of its own.
     fn memory(&self, card: u32) -> Option<u64>;
+
+    /// Process ids of those that compute on it; `None` if it does not tell.
+    fn holders(&self, card: u32) -> Option<Vec<u32>>;
 }
 
-/// Memory of the largest card in bytes. What nobody tells is unknown, never an error.
-pub(super) fn total() -> Option<u64> {
-    amd(Path::new("/sys/class/drm")).max(nvidia())
+/// What a driver tells of all its cards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Memory of the largest in bytes.
+    pub(crate) largest: Option<u64>,
+    /// Who computes on any of them; `None` where it is not told.
+    pub(crate) holders: Option<Vec<u32>>,
 }
 
-/// The largest of a driver's cards. One that does not tell is left out.
+/// The largest card, of AMD's below `root` and of those that `nvidia` tells. What nobody tells is
+/// unknown, never an error.
+pub(crate) fn largest_of(root: &Path, nvidia: &Told) -> Option<Gpu> {
+    let of = |told_by| {
+        move |bytes| Gpu {
+            memory: bytes,
+            told_by,
+        }
+    };
+    let amd = amd(&root.join("sys/class/drm")).map(of("amdgpu, /sys/class/drm"));
+    let nvidia = nvidia.largest.map(of("NVIDIA's driver, NVML"));
+    amd.into_iter().chain(nvidia).max_by_key(|gpu| gpu.memory)
+}
+
+/// The largest of those that tell.
+fn largest(all: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    all.flatten().filter(|bytes| *bytes > 0).max()
+}
+
+/// As amdgpu tells it (Linux, `mem_info_vram_total`).
+fn amd(cards: &Path) -> Option<u64> {
+    let cards = std::fs::read_dir(cards).ok()?;
+    largest(cards.map(|card| {
+        let path = card.ok()?.path().join("device/mem_info_vram_total");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    }))
+}
+
 #[cfg_attr(
     not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))),
     expect(dead_code, reason = "no driver is asked")
 )]
-fn largest(cards: &impl Cards) -> Option<u64> {
-    let all = 0..cards.count()?;
-    all.filter_map(|card| cards.memory(card))
-        .filter(|bytes| *bytes > 0)
-        .max()
-}
-
-/// The largest card's memory as amdgpu tells it (Linux, `mem_info_vram_total`).
-fn amd(cards: &Path) -> Option<u64> {
-    let cards = std::fs::read_dir(cards).ok()?;
-    cards
-        .filter_map(|card| {
-            let path = card.ok()?.path().join("device/mem_info_vram_total");
-            std::fs::read_to_string(path).ok()?.trim().parse().ok()
-        })
-        .filter(|bytes| *bytes > 0)
-        .max()
+fn ask(cards: &impl Cards) -> Told {
+    let Some(count) = cards.count() else {
+        return Told::default();
+    };
+    let holders: Option<Vec<Vec<u32>>> = (0..count).map(|card| cards.holders(card)).collect();
+    Told {
+        largest: largest((0..count).map(|card| cards.memory(card))),
+        // One card that does not tell may be the one.
+        holders: holders.filter(|_| count > 0).map(|all| all.concat()),
+    }
 }
 
 #[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
 mod nvml {
+    use std::sync::OnceLock;
+
     use nvml_wrapper::Nvml;
 
     use super::Cards;
@@ -57,10 +88,20 @@ mod nvml {
             let memory = self.device_by_index(card).ok()?.memory_info().ok()?;
             Some(memory.total)
         }
+
+        fn holders(&self, card: u32) -> Option<Vec<u32>> {
+            let all = self.device_by_index(card).ok()?.running_compute_processes();
+            Some(all.ok()?.into_iter().map(|process| process.pid).collect())
+        }
     }
 
-    /// The driver's library, where there is one.
-    pub(super) fn open() -> Option<Nvml> {
+    /// The driver's library, where there is one; looked for once.
+    pub(super) fn driver() -> Option<&'static Nvml> {
+        static DRIVER: OnceLock<Option<Nvml>> = OnceLock::new();
+        DRIVER.get_or_init(open).as_ref()
+    }
+
+    fn open() -> Option<Nvml> {
         // The name without a number belongs to the development package on most systems.
         let numbered = || {
             Nvml::builder()
@@ -71,22 +112,23 @@ mod nvml {
     }
 }
 
-/// The largest NVIDIA card's memory as the driver's NVML tells it.
+/// NVIDIA's cards as the driver's NVML tells of them.
 #[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
-fn nvidia() -> Option<u64> {
-    largest(&nvml::open()?)
+pub(crate) fn nvidia() -> Told {
+    nvml::driver().map(ask).unwrap_or_default()
 }
 
 #[cfg(not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))))]
-const fn nvidia() -> Option<u64> {
-    None
+pub(crate) fn nvidia() -> Told {
+    Told::default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Fake(Option<u32>, Vec<Option<u64>>);
+    /// Memory and users of each card.
+    struct Fake(Option<u32>, Vec<(Option<u64>, Option<Vec<u32>>)>);
 
     // === impl Cards for Fake ===
 
@@ -96,42 +138,73 @@ mod tests {
         }
 
         fn memory(&self, card: u32) -> Option<u64> {
-            self.1.get(usize::try_from(card).unwrap()).copied()?
+            self.1.get(usize::try_from(card).unwrap())?.0
         }
+
+        fn holders(&self, card: u32) -> Option<Vec<u32>> {
+            self.1.get(usize::try_from(card).unwrap())?.1.clone()
+        }
+    }
+
+    fn fake(count: Option<u32>, memory: &[Option<u64>]) -> Fake {
+        Fake(count, memory.iter().map(|m| (*m, None)).collect())
     }
 
     #[test]
     fn the_largest_card_that_tells_counts() {
-        let cards = vec![Some(8), None, Some(24), Some(0)];
-        assert_eq!(largest(&Fake(Some(4), cards.clone())), Some(24));
-        assert_eq!(largest(&Fake(Some(1), cards.clone())), Some(8));
+        let cards = [Some(8), None, Some(24), Some(0)];
+        let largest = |count| ask(&fake(Some(count), &cards)).largest;
+        assert_eq!(largest(4), Some(24));
+        assert_eq!(largest(1), Some(8));
         // The driver names more than it describes.
-        assert_eq!(largest(&Fake(Some(9), cards)), Some(24));
+        assert_eq!(largest(9), Some(24));
     }
 
     #[test]
     fn cards_that_do_not_tell_are_unknown() {
-        assert_eq!(largest(&Fake(None, vec![Some(8)])), None);
-        assert_eq!(largest(&Fake(Some(0), Vec::new())), None);
-        assert_eq!(largest(&Fake(Some(2), vec![None, Some(0)])), None);
+        assert_eq!(ask(&fake(None, &[Some(8)])), Told::default());
+        assert_eq!(ask(&fake(Some(0), &[])), Told::default());
+        assert_eq!(ask(&fake(Some(2), &[None, Some(0)])), Told::default());
     }
 
     #[test]
-    fn amd_tells_by_files() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(amd(folder.path()), None);
+    fn who_computes_is_known_only_where_every_card_tells() {
+        let all = vec![(Some(8), Some(vec![7])), (Some(8), Some(vec![9, 7]))];
+        assert_eq!(
+            ask(&Fake(Some(2), all.clone())).holders,
+            Some(vec![7, 9, 7])
+        );
+        assert_eq!(ask(&Fake(Some(3), all)).holders, None);
+    }
+
+    #[test]
+    fn amd_tells_by_files_and_the_larger_of_both_makers_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let cards = root.path().join("sys/class/drm");
+        assert_eq!(amd(&cards), None);
         for (card, told) in [("card0", "8000\n"), ("card1", "16000\n"), ("card2", "?")] {
-            let device = folder.path().join(card).join("device");
+            let device = cards.join(card).join("device");
             std::fs::create_dir_all(&device).unwrap();
             std::fs::write(device.join("mem_info_vram_total"), told).unwrap();
         }
-        assert_eq!(amd(folder.path()), Some(16_000));
-        assert_eq!(amd(&folder.path().join("none")), None);
+        assert_eq!(amd(&cards), Some(16_000));
+        let with = |largest| {
+            let nvidia = Told {
+                largest,
+                holders: None,
+            };
+            largest_of(root.path(), &nvidia).unwrap()
+        };
+        assert_eq!(with(None).memory, 16_000);
+        assert_eq!(with(Some(8)).told_by, "amdgpu, /sys/class/drm");
+        assert_eq!(with(Some(24_000)).told_by, "NVIDIA's driver, NVML");
+        let nothing = tempfile::tempdir().unwrap();
+        assert_eq!(largest_of(nothing.path(), &Told::default()), None);
     }
 
     #[test]
     fn a_machine_without_the_drivers_library_is_no_error() {
         // What it says depends on the machine; that it says something is what counts.
-        assert_ne!(nvidia(), Some(0));
+        assert_ne!(nvidia().largest, Some(0));
     }
 }

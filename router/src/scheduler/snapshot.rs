@@ -1,6 +1,6 @@
 //! The scheduler's part of the published view.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
     line::{Line, Waiter},
@@ -36,6 +36,12 @@ impl Scheduler {
         view.budget = state.facts.budget;
         let held = state.residents.iter().map(|r| r.bytes);
         view.used = held.fold(0, u64::saturating_add);
+        view.peak = self
+            .peaks
+            .get(&state.facts.pool)
+            .copied()
+            .unwrap_or_default();
+        view.ttl = state.facts.ttl;
         view.active = state.residents.iter().map(|r| r.active).sum();
         view.loading = self
             .operation_of(&view.name)
@@ -45,6 +51,24 @@ impl Scheduler {
                 since: now.saturating_duration_since(o.since),
                 expected: self.load_time(&o.engine, &o.model),
             });
+    }
+
+    /// Keeps the most that the models of each pool took.
+    pub(super) fn note_peaks(&mut self) {
+        let mut used: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+        for state in &self.engines {
+            let held = state.residents.iter().map(|r| r.bytes);
+            let sum = used.entry(&state.facts.pool).or_default();
+            *sum = held.fold(*sum, u64::saturating_add);
+        }
+        for (pool, bytes) in used {
+            match self.peaks.get_mut(pool) {
+                Some(peak) => *peak = bytes.max(*peak),
+                None => {
+                    self.peaks.insert(Arc::clone(pool), bytes);
+                }
+            }
+        }
     }
 
     /// All who wait, engine by engine, in order of arrival.
@@ -72,5 +96,34 @@ impl Scheduler {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        plan::fixture::engine,
+        scheduler::tests::{Bench, GB, SECOND, facts, info},
+    };
+    use crucible_config::checked::Device;
+
+    #[test]
+    fn the_most_that_a_pool_held_is_kept_and_the_clock_is_told() {
+        let mut fleet = vec![facts("e", "cpu"), facts("f", "cpu"), facts("g", "gpu")];
+        fleet[0].ttl = Some(SECOND * 300);
+        let mut bench = Bench::new(fleet);
+        let mut big = info("a", 4096);
+        big.bytes = Some(3 * GB);
+        bench.polled("e", &[big.clone()]);
+        bench.polled("f", &[big]);
+        bench.polled("e", &[]);
+        let told = |name| {
+            let mut view = engine(name, Device::Cpu, &[]);
+            bench.core.describe(&mut view, bench.now);
+            (view.used, view.peak, view.ttl)
+        };
+        assert_eq!(told("e"), (0, 6 * GB, Some(SECOND * 300)));
+        assert_eq!(told("f"), (3 * GB, 6 * GB, None));
+        assert_eq!(told("g"), (0, 0, None));
     }
 }

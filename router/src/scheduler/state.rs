@@ -157,6 +157,8 @@ pub struct Scheduler {
     pub(super) adoptable: Vec<Owned>,
     /// Of an earlier run, for engines not seen yet.
     pub(super) remembered: HashMap<Place, u64>,
+    /// By pool: the most bytes that its models took.
+    pub(super) peaks: BTreeMap<Arc<str>, u64>,
     /// Grows when what is to outlive this run changes.
     pub(super) revision: u64,
     /// Crucible ends; true: what it loaded is unloaded.
@@ -258,6 +260,7 @@ impl Scheduler {
     /// One step.
     pub fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
         let mut newcomer = None;
+        let comes_or_goes = matches!(input, Input::Loaded(..) | Input::Fleet(_));
         match input {
             Input::Arrive(arrival) => newcomer = self.arrive(arrival, now, actions),
             Input::Cancelled(ticket) => self.cancel(ticket),
@@ -269,6 +272,9 @@ impl Scheduler {
             Input::Adopt(memory) => self.adopt(memory),
             Input::Drain(unload) => self.drain(unload, actions),
             Input::Tick => {}
+        }
+        if comes_or_goes {
+            self.note_peaks();
         }
         self.abandon(now, actions);
         if self.draining.is_some() {

@@ -5,6 +5,7 @@ use crucible_config::checked::{Device, EngineKind};
 use super::{Evidence, Finding, each, ollama, ollama::process};
 use crate::view::EngineView;
 
+const DRIVER: &str = "NVIDIA's driver (NVML)";
 const PS: &str = "size_vram in GET /api/ps of Ollama";
 
 /// Row 32.
@@ -23,7 +24,7 @@ pub(super) fn cpu_target(evidence: &Evidence) -> Finding {
 fn off_the_gpu(evidence: &Evidence, knob: &str) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         owns_no_gpu(engine)
-            .unwrap_or_else(|| in_vram(engine))
+            .unwrap_or_else(|| in_vram(evidence, engine))
             .superseded_by(knob)
     })
 }
@@ -36,7 +37,7 @@ fn owns_no_gpu(engine: &EngineView) -> Option<Finding> {
     })
 }
 
-fn in_vram(engine: &EngineView) -> Finding {
+fn in_vram(evidence: &Evidence, engine: &EngineView) -> Finding {
     let holders: Vec<String> = engine
         .residents
         .iter()
@@ -62,7 +63,30 @@ fn in_vram(engine: &EngineView) -> Finding {
         0 => "no model is loaded".to_owned(),
         n => format!("size_vram 0 on {}", super::lmstudio::models(n)),
     };
-    Finding::right("nothing on a GPU", found, PS)
+    match computes(evidence, engine) {
+        None => Finding::right("nothing on a GPU", found, PS),
+        Some(pids) if pids.is_empty() => {
+            let found = format!("{found}, and none of its processes computes on one");
+            Finding::right("nothing on a GPU", found, &format!("{PS}, {DRIVER}"))
+        }
+        Some(pids) => {
+            let found = format!("its process {} computes on one", pids[0]);
+            let fix = format!(
+                "crucible env --engine {} --format systemd, then restart Ollama",
+                engine.name
+            );
+            Finding::wrong("nothing on a GPU", found, DRIVER, fix)
+        }
+    }
+}
+
+/// Its processes that NVIDIA's driver names; `None` where it names nobody's.
+fn computes(evidence: &Evidence, engine: &EngineView) -> Option<Vec<u32>> {
+    let named = evidence.machine.on_gpu.as_ref()?;
+    let process = process(evidence, engine).ok()?;
+    let runners = process.runners.iter().map(|r| r.pid);
+    let own = std::iter::once(process.pid).chain(runners);
+    Some(own.filter(|pid| named.contains(pid)).collect())
 }
 
 /// Row 34.
@@ -72,7 +96,7 @@ pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
         if let Some(finding) = owns_no_gpu(engine) {
             return finding;
         }
-        let on_gpu = in_vram(engine);
+        let on_gpu = in_vram(evidence, engine);
         if on_gpu.fix.is_some() {
             return on_gpu;
         }

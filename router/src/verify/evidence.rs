@@ -64,6 +64,8 @@ pub struct Counters {
     pub queue_full: u64,
     /// Reads of each engine's state that succeeded or failed, by engine.
     pub polls: BTreeMap<String, u64>,
+    /// Models that were unloaded for being idle, all engines together.
+    pub expired: u64,
     /// Models that left an engine's memory without an order, by engine.
     pub vanished: BTreeMap<String, u64>,
     /// Parameters filled in, by name.
@@ -79,8 +81,19 @@ pub struct Machine {
     pub nodes: Option<u32>,
     /// Main memory in bytes.
     pub memory: Option<u64>,
-    /// Memory of all GPUs that the kernel tells of, in bytes (AMD's `mem_info_vram_total`).
-    pub gpu_memory: Option<u64>,
+    /// The largest graphics card, where kernel or driver tell of one.
+    pub gpu: Option<Gpu>,
+    /// Process ids of all that compute on NVIDIA's cards; `None` where nobody tells.
+    pub on_gpu: Option<Vec<u32>>,
+}
+
+/// A graphics card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// Its memory in bytes.
+    pub memory: u64,
+    /// Who told it.
+    pub told_by: &'static str,
 }
 
 /// An `ollama serve`.

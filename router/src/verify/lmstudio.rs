@@ -1,6 +1,6 @@
-//! Rows 1-4, 6-10 and 13: what LM Studio holds loaded, and how.
+//! Rows 3, 4, 6-10 and 13: what LM Studio holds loaded, and how.
 
-use crucible_config::checked::{Device, EngineKind};
+use crucible_config::checked::EngineKind;
 
 use super::{Evidence, Finding, context::context, each, residents};
 use crate::{
@@ -10,52 +10,6 @@ use crate::{
 
 const LIST: &str = "GET /api/v1/models of LM Studio";
 const WINDOW: &str = "nowhere: LM Studio shows it in its window only";
-
-/// Row 1.
-pub(super) fn memory_fraction(evidence: &Evidence) -> Finding {
-    each(evidence, EngineKind::Lmstudio, |engine| {
-        let fraction = evidence.config.tuning.lmstudio.gpu_memory_fraction;
-        if engine.device != Device::Gpu {
-            let why = format!("{} is not on a GPU", engine.name);
-            return Finding::not_applicable(why, "the configuration in force");
-        }
-        let pool = evidence.config.pools.get(&*engine.pool);
-        let total = pool.and_then(|p| p.memory).or(evidence.machine.gpu_memory);
-        let budget = pool
-            .and_then(|p| p.budget)
-            .or_else(|| Some(share(total?, fraction)));
-        let Some(budget) = budget else {
-            let why = "the memory of the GPU cannot be read here, so only the count limits";
-            return Finding::unknown(fraction.to_string(), why, "/sys/class/drm").with_fix(
-                format!(
-                    "set `[pool.{}] memory = \"12GB\"` to the GPU's memory",
-                    engine.pool
-                ),
-            );
-        };
-        let members = evidence
-            .view
-            .engines
-            .iter()
-            .filter(|e| e.pool == engine.pool);
-        let held: Vec<&ResidentView> = members.flat_map(|e| &e.residents).collect();
-        let used: u64 = held
-            .iter()
-            .filter_map(|r| r.info.vram_bytes.or(r.info.bytes))
-            .sum();
-        let asked = format!("at most {} in pool '{}'", bytes(budget), engine.pool);
-        let found = format!("{} in {}", bytes(used), models(held.len()));
-        if used <= budget {
-            Finding::right(asked, found, LIST)
-        } else if held.len() == 1 {
-            let found = format!("{found}: it exceeds the budget by itself and is loaded alone");
-            Finding::right(asked, found, LIST)
-        } else {
-            let fix = unload(held.iter().copied());
-            Finding::wrong(asked, found, LIST, fix)
-        }
-    })
-}
 
 /// Row 3.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
@@ -226,7 +180,7 @@ pub(super) fn reload(name: &str) -> String {
 }
 
 /// What to unload, smallest step first.
-fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> String {
+pub(super) fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> String {
     match held.next() {
         Some(resident) => format!(
             "unload {}, which Crucible did not load, or set `[scheduler] evict_foreign = true`",

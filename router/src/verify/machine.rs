@@ -1,4 +1,5 @@
-//! Cores, NUMA nodes and memory, read from `/sys` and `/proc` below a given root.
+//! Cores, NUMA nodes and memory, read from `/sys` and `/proc` below a given root, and of the
+//! driver of graphics cards.
 
 use std::{
     collections::HashSet,
@@ -7,15 +8,26 @@ use std::{
 };
 
 use super::evidence::Machine;
+use crate::router::vram::{self, Told};
 
-/// What the system below `root` (`/`; another one in tests) tells of itself.
+/// What the system below `root` (`/`; another one in tests) and its driver tell.
 pub fn read(root: &Path) -> Machine {
+    with(root, vram::nvidia())
+}
+
+/// The same without a driver: processor and main memory.
+pub fn read_files(root: &Path) -> Machine {
+    with(root, Told::default())
+}
+
+fn with(root: &Path, nvidia: Told) -> Machine {
     let cpus = root.join("sys/devices/system/cpu");
     Machine {
         cores: cores(&cpus),
         nodes: count(numbered(&root.join("sys/devices/system/node"), "node").len()),
         memory: memory(&root.join("proc/meminfo")),
-        gpu_memory: gpu_memory(&root.join("sys/class/drm")),
+        gpu: vram::largest_of(root, &nvidia),
+        on_gpu: nvidia.holders,
     }
 }
 
@@ -42,20 +54,6 @@ fn memory(meminfo: &Path) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn gpu_memory(cards: &Path) -> Option<u64> {
-    let total: u64 = numbered(cards, "card")
-        .iter()
-        .filter_map(|card| {
-            fs::read_to_string(card.join("device/mem_info_vram_total"))
-                .ok()?
-                .trim()
-                .parse::<u64>()
-                .ok()
-        })
-        .sum();
-    (total > 0).then_some(total)
-}
-
 /// The folders `prefix0`, `prefix1`, ...
 fn numbered(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -80,6 +78,7 @@ fn count(n: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::evidence::Gpu;
 
     fn put(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -109,23 +108,31 @@ mod tests {
             "sys/class/drm/card0/device/mem_info_vram_total",
             "8000\n",
         );
-        put(
-            root,
-            "sys/class/drm/card0-DP-1/device/mem_info_vram_total",
-            "1\n",
-        );
         let expected = Machine {
             cores: Some(2),
             nodes: Some(2),
             memory: Some(1_024_000),
-            gpu_memory: Some(8000),
+            gpu: Some(Gpu {
+                memory: 8000,
+                told_by: "amdgpu, /sys/class/drm",
+            }),
+            on_gpu: None,
         };
-        assert_eq!(read(root), expected);
+        assert_eq!(read_files(root), expected);
+        let nvidia = Told {
+            largest: Some(24_000),
+            holders: Some(vec![7]),
+        };
+        let both = with(root, nvidia);
+        assert_eq!(
+            (both.gpu.unwrap().memory, both.on_gpu),
+            (24_000, Some(vec![7]))
+        );
     }
 
     #[test]
     fn what_the_system_does_not_tell_is_unknown() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(read(root.path()), Machine::default());
+        assert_eq!(read_files(root.path()), Machine::default());
     }
 }

@@ -11,6 +11,7 @@ pub mod gather;
 mod lmstudio;
 mod lmstudio_load;
 pub mod machine;
+mod memory;
 mod ollama;
 mod policy;
 pub mod probe;
@@ -35,6 +36,10 @@ use crate::{
     catalog::ModelKind,
     view::{EngineView, ResidentView},
 };
+
+/// Why what Crucible itself does cannot be shown.
+const NOBODY: &str =
+    "Crucible itself does this, and no instance is running at the configured address";
 
 /// What is known of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +83,7 @@ type Check = fn(&Evidence) -> Finding;
 /// The check of a row by its number.
 fn check(number: u8) -> Option<Check> {
     let check: Check = match number {
-        1 => lmstudio::memory_fraction,
+        1 => memory::gpu_fraction,
         2 => lmstudio_load::layers,
         3 => lmstudio::loaded_models,
         4 => lmstudio::jit_loading,
@@ -101,11 +106,11 @@ fn check(number: u8) -> Option<Check> {
         21 => ollama::loaded_models,
         22 => ollama::queue,
         23 => ollama::parallel,
-        24 => ollama::memory_limit,
+        24 => memory::memory_limit,
         25 => ollama::threads,
         26 => ollama::numa,
         27 => ollama::context_size,
-        28 => ollama::quantization,
+        28 => policy::quantization,
         29 => ollama::batch_size,
         30 => ollama::mmap,
         31 => ollama::mlock,

@@ -1,18 +1,16 @@
-//! Rows 21-31: Ollama's residents, and the command lines of its runners.
+//! Rows 21-23, 25-27 and 29-31: Ollama's residents, and the command lines of its runners.
 
 use crucible_config::checked::EngineKind;
 
 use super::{
     Evidence, Finding, context, each,
     evidence::{Process, Runner},
-    lmstudio::{bytes, models, share, within_count},
+    lmstudio::within_count,
     residents, worst,
 };
 use crate::{catalog::ModelKind, view::EngineView};
 
 const PS: &str = "GET /api/ps of Ollama";
-/// Of the machine's memory, whatever the limit says.
-const MEMORY_SHARE: f64 = 0.8;
 
 /// Row 21.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
@@ -89,48 +87,6 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 24.
-pub(super) fn memory_limit(evidence: &Evidence) -> Finding {
-    each(evidence, EngineKind::Ollama, |engine| {
-        let limit = evidence.config.tuning.ollama.memory_limit;
-        let pool = evidence.config.pools.get(&*engine.pool);
-        let total = pool.and_then(|p| p.memory).or(evidence.machine.memory);
-        let part = total.map(|total| share(total, MEMORY_SHARE));
-        let budget = pool
-            .and_then(|p| p.budget)
-            .unwrap_or_else(|| part.map_or(limit, |part| part.min(limit)));
-        let mut asked = format!("at most {}", bytes(budget));
-        if budget < limit {
-            asked = format!(
-                "{asked} (the smaller of {} and the machine's share)",
-                bytes(limit)
-            );
-        }
-        let used: u64 = engine
-            .residents
-            .iter()
-            .filter_map(|r| Some(r.info.bytes?.saturating_sub(r.info.vram_bytes.unwrap_or(0))))
-            .sum();
-        let mut found = format!("{} in {}", bytes(used), models(engine.residents.len()));
-        let mut at = PS.to_owned();
-        if let Ok(process) = process(evidence, engine)
-            && let Ok(max) = &process.memory_max
-        {
-            let max = max.map_or("no limit".to_owned(), bytes);
-            found = format!("{found}; its cgroup has {max}");
-            at = format!("{PS}, memory.max of process {}", process.pid);
-        }
-        if used <= budget {
-            return Finding::right(asked, found, &at);
-        }
-        let name = engine
-            .residents
-            .last()
-            .map_or("MODEL", |r| &*r.info.instance);
-        Finding::wrong(asked, found, &at, format!("ollama stop {name}"))
-    })
-}
-
 /// Row 25.
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
@@ -200,49 +156,6 @@ pub(super) fn context_size(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         residents(engine, &at, |resident| {
             context::context(evidence, engine, resident, &at)
-        })
-    })
-}
-
-/// Row 28.
-pub(super) fn quantization(evidence: &Evidence) -> Finding {
-    let wanted = &*evidence.config.tuning.ollama.quantization;
-    let at = "details.quantization_level in GET /api/tags of Ollama";
-    each(evidence, EngineKind::Ollama, |engine| {
-        residents(engine, at, |resident| {
-            let name = &*resident.info.model;
-            let mut models = engine.models.iter();
-            let model = models.find(|m| m.id == resident.info.model);
-            let Some(found) = model.and_then(|m| m.quantization.as_deref()) else {
-                let why = format!("{name} does not tell it");
-                return Some(Finding::unknown(wanted, why, at));
-            };
-            let told = format!("{found} on {name}");
-            if found.eq_ignore_ascii_case(wanted) {
-                return Some(Finding::right(wanted, told, at));
-            }
-            let family = name.split(':').next().unwrap_or(name);
-            let better = engine.models.iter().find(|m| {
-                m.id.split(':').next() == Some(family)
-                    && m.quantization
-                        .as_deref()
-                        .is_some_and(|q| q.eq_ignore_ascii_case(wanted))
-            });
-            Some(match better {
-                Some(better) => {
-                    let fix = format!("ask for {} instead", better.id);
-                    Finding::wrong(wanted, told, at, fix)
-                }
-                // A preference between variants, not a demand.
-                None => Finding::right(
-                    wanted,
-                    format!("{told}, and no {wanted} variant is there"),
-                    at,
-                )
-                .with_fix(format!(
-                    "ollama pull a {wanted} variant of {family}, if there is one"
-                )),
-            })
         })
     })
 }

@@ -1,19 +1,20 @@
-//! Rows 5, 11, 12 and 14-20: what Crucible itself does, with its counters as evidence.
+//! Rows 5, 11, 12, 14-20 and 28: what Crucible itself does, with its counters as evidence.
 
 use std::time::Duration;
 
 use crucible_config::checked::EngineKind;
 
-use super::{Counters, Evidence, Finding};
+use super::{Counters, Evidence, Finding, NOBODY, each, worst};
 use crate::{
+    catalog::{ModelInfo, ModelKind},
+    demand::Demand,
+    plan::{self, same, stem},
     router::warm_names,
     view::{EngineView, ResidentView},
 };
 
 const COUNTERS: &str = "Crucible's counters (GET /metrics)";
 const RESIDENTS: &str = "the residents in GET /crucible/state";
-const NOBODY: &str =
-    "Crucible itself does this, and no instance is running at the configured address";
 /// Time that unloading an idle model may take beyond its time to live.
 const UNLOAD_GRACE: Duration = Duration::from_secs(30);
 /// One frame of an engine's stream is never split.
@@ -31,7 +32,15 @@ fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Findi
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let ttl = evidence.config.tuning.lmstudio.model_ttl;
     let asked = seconds(ttl);
-    enforced(evidence, &asked, |_| {
+    enforced(evidence, &asked, |counters| {
+        let mut engines = evidence.view.engines.iter();
+        if let Some((name, other)) =
+            engines.find_map(|e| Some((&e.name, e.ttl.filter(|t| *t != ttl)?)))
+        {
+            let found = format!("{} on {name}", seconds(other));
+            let at = "the scheduler's clocks";
+            return Finding::wrong(&*asked, found, at, "restart Crucible and report it");
+        }
         let mut held = evidence.view.engines.iter().flat_map(|e| &e.residents);
         let late = held.find(|r| {
             r.owned && !r.pinned && r.active == 0 && r.idle > ttl.saturating_add(UNLOAD_GRACE)
@@ -43,14 +52,15 @@ pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
         }
         let held = evidence.view.engines.iter().flat_map(|e| &e.residents);
         let longest = held.filter(|r| r.owned && !r.pinned).map(|r| r.idle).max();
-        let found = match longest {
+        let longest = match longest {
             Some(idle) => format!(
                 "no model of Crucible's idle for longer than {}",
                 seconds(idle)
             ),
             None => "Crucible holds no model that could be idle".to_owned(),
         };
-        Finding::right(&*asked, found, RESIDENTS)
+        let found = format!("{} unloaded by its clock, {longest}", counters.expired);
+        Finding::right(&*asked, found, &format!("{COUNTERS}, {RESIDENTS}"))
     })
 }
 
@@ -279,6 +289,84 @@ pub(super) fn warm_up(evidence: &Evidence) -> Finding {
         let fix = format!("see why in the log: crucible explain {}", missing[0]);
         Finding::wrong(&*asked, found, RESIDENTS, fix)
     })
+}
+
+/// Row 28.
+pub(super) fn quantization(evidence: &Evidence) -> Finding {
+    const AT: &str = "Crucible's own choice among the models of GET /api/tags";
+    let wanted = &*evidence.config.tuning.ollama.quantization;
+    each(evidence, EngineKind::Ollama, |engine| {
+        enforced(evidence, wanted, |_| {
+            let chosen = preferred(engine, wanted)
+                .filter(|better| !engine.models.iter().any(|m| same(&m.id, stem(&better.id))));
+            let chosen = chosen.filter_map(|better| choice(evidence, engine, wanted, better, AT));
+            let by_name = by_full_name(engine, wanted);
+            worst(chosen.chain(by_name)).unwrap_or_else(|| {
+                let found = format!("no model has a {wanted} variant beside others");
+                let fix = format!("ollama pull a {wanted} variant, if there is one");
+                Finding::right(wanted, found, AT).with_fix(fix)
+            })
+        })
+    })
+}
+
+fn has(model: &ModelInfo, wanted: &str) -> bool {
+    let told = model.quantization.as_deref();
+    told.is_some_and(|q| q.eq_ignore_ascii_case(wanted))
+}
+
+/// Models of the preferred quantization that are there in another one as well.
+fn preferred<'a>(engine: &'a EngineView, wanted: &'a str) -> impl Iterator<Item = &'a ModelInfo> {
+    let others = |better: &ModelInfo| {
+        let mut all = engine.models.iter();
+        all.any(|m| !has(m, wanted) && same(stem(&m.id), stem(&better.id)))
+    };
+    let all = engine.models.iter();
+    all.filter(move |m| has(m, wanted) && others(m))
+}
+
+/// Where a name that leaves the quantization open goes.
+fn choice(
+    evidence: &Evidence,
+    engine: &EngineView,
+    wanted: &str,
+    better: &ModelInfo,
+    at: &str,
+) -> Option<Finding> {
+    let name = stem(&better.id);
+    let demand = Demand {
+        model: format!("{}/{name}", engine.name),
+        kind: ModelKind::Generation,
+        ..Demand::default()
+    };
+    let plan = plan::plan(&evidence.view, &demand, &evidence.config, None).ok()?;
+    let chosen = &plan.candidates.first()?.model;
+    let found = format!("'{name}' goes to {chosen}");
+    let model = engine.models.iter().find(|m| m.id == *chosen)?;
+    if has(model, wanted) {
+        return Some(Finding::right(wanted, found, at));
+    }
+    let found = format!("{found}, and {} is there", better.id);
+    let fix = format!("remove the alias '{name}', or point it at {}", better.id);
+    Some(Finding::wrong(wanted, found, at, fix))
+}
+
+/// A client that names another quantization gets it; that is told.
+fn by_full_name(engine: &EngineView, wanted: &str) -> Option<Finding> {
+    const AT: &str = "details.quantization_level in GET /api/tags of Ollama";
+    let loaded = |model: &ModelInfo| engine.residents.iter().any(|r| r.info.model == model.id);
+    let mut all = engine
+        .models
+        .iter()
+        .filter(|m| loaded(m) && !has(m, wanted));
+    let (other, better) = all.find_map(|model| {
+        let mut better = preferred(engine, wanted);
+        Some((model, better.find(|b| same(stem(&b.id), stem(&model.id)))?))
+    })?;
+    let found = other.quantization.as_deref().unwrap_or("another one");
+    let found = format!("{found} on {}", other.id);
+    let fix = format!("ask for {} instead", better.id);
+    Some(Finding::wrong(wanted, found, AT, fix))
 }
 
 fn is_held(evidence: &Evidence, name: &str) -> bool {

@@ -132,6 +132,9 @@ pub(super) fn all_right() -> Evidence {
     qwen.info.batch_size = Some(512);
     qwen.info.flash_attention = Some(true);
     lmstudio.residents.push(qwen);
+    (lmstudio.budget, lmstudio.used) = (Some(9_600_000_000), 8_000_000_000);
+    lmstudio.peak = 9_100_000_000;
+    lmstudio.ttl = Some(Duration::from_mins(5));
     let mut ollama = engine(EngineKind::Ollama, "ollama", Device::Cpu);
     ollama.models = Arc::new(vec![model("llama:3b", "Q4_0")]);
     let mut llama = held("llama:3b");
@@ -139,6 +142,8 @@ pub(super) fn all_right() -> Evidence {
     llama.info.bytes = Some(3_000_000_000);
     llama.info.vram_bytes = Some(0);
     ollama.residents.push(llama);
+    (ollama.budget, ollama.used) = (Some(16_000_000_000), 3_000_000_000);
+    ollama.ttl = Some(Duration::from_mins(5));
     let environment = [
         ("CUDA_VISIBLE_DEVICES", "-1"),
         ("OLLAMA_MAX_LOADED_MODELS", "2"),
@@ -184,7 +189,8 @@ pub(super) fn all_right() -> Evidence {
             cores: Some(16),
             nodes: Some(1),
             memory: Some(64_000_000_000),
-            gpu_memory: None,
+            gpu: None,
+            on_gpu: None,
         },
         processes: HashMap::from([(Arc::from("ollama"), Ok(process))]),
         told: HashMap::new(),

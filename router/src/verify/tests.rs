@@ -2,13 +2,14 @@
 
 mod environment;
 mod lmstudio;
+mod memory;
 mod ollama;
 mod policy;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use State::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
-use crucible_config::tuning::TUNINGS;
+use crucible_config::{checked::Device, tuning::TUNINGS};
 
 use super::{
     probe::context::{ContextProbe, Verdict},
@@ -80,6 +81,7 @@ fn contexts(e: &mut Evidence, engine: &str, instance: &str, stated: u64, verdict
 fn cases() -> impl Iterator<Item = &'static Case> {
     [
         lmstudio::CASES,
+        memory::CASES,
         policy::CASES,
         ollama::CASES,
         environment::CASES,
@@ -181,6 +183,7 @@ fn every_finding_says_where_it_was_read() {
 fn over_plain_http_the_states_are_the_honest_ones() {
     let mut evidence = all_right();
     evidence.config().pools.clear();
+    evidence.lmstudio().budget = None;
     evidence.listed.clear();
     NO_PROCESS(&mut evidence);
     let report = verified(&evidence);

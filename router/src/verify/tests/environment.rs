@@ -3,7 +3,7 @@
 use super::*;
 
 const ON_GPU: Change = |e| e.ollama().residents[0].info.vram_bytes = Some(5);
-const SOLE: Change = |e| e.ollama().device = crucible_config::checked::Device::Gpu;
+const SOLE: Change = |e| e.ollama().device = Device::Gpu;
 
 pub(super) static CASES: &[Case] = &[
     right(
@@ -14,6 +14,19 @@ pub(super) static CASES: &[Case] = &[
     ),
     wrong(32, ON_GPU, "llama:3b has 5 bytes", "ollama stop llama:3b"),
     right(32, SOLE, NotApplicable, "no other GPU engine"),
+    right(
+        32,
+        |e| e.machine.on_gpu = Some(vec![77]),
+        Superseded,
+        "none of its processes computes on one; read from size_vram in GET /api/ps of Ollama, \
+         NVIDIA's driver",
+    ),
+    wrong(
+        32,
+        |e| e.machine.on_gpu = Some(vec![77, 12]),
+        "its process 12 computes on one; read from NVIDIA's driver",
+        "crucible env --engine ollama",
+    ),
     right(
         33,
         NOTHING,

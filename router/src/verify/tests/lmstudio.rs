@@ -1,4 +1,4 @@
-//! Rows 1-4, 6-10, 13.
+//! Rows 2-4, 6-10, 13.
 
 use super::*;
 use std::{collections::HashMap, time::Duration};
@@ -26,35 +26,6 @@ fn told(evidence: &mut Evidence, load: LoadConfig, ttl: Ttl) {
 }
 
 pub(super) static CASES: &[Case] = &[
-    right(
-        1,
-        NOTHING,
-        InEffect,
-        "asked at most 9.6 GB in pool 'gpu'; found 8.0 GB in 1 loaded model",
-    ),
-    wrong(
-        1,
-        |e| {
-            let mut more = held("more");
-            more.info.bytes = Some(8_000_000_000);
-            more.owned = false;
-            e.lmstudio().residents.push(more);
-        },
-        "found 16.0 GB in 2 loaded models",
-        "evict_foreign",
-    ),
-    hidden(
-        1,
-        |e| e.config().pools.clear(),
-        "cannot be read",
-        "[pool.gpu] memory",
-    ),
-    right(
-        1,
-        |e| e.lmstudio().residents[0].info.bytes = Some(20_000_000_000),
-        InEffect,
-        "loaded alone",
-    ),
     hidden(
         2,
         NOTHING,
@@ -154,7 +125,7 @@ pub(super) static CASES: &[Case] = &[
         5,
         |e| clocked(e, Ttl::After(Duration::from_secs(360))),
         InEffect,
-        "found no model of Crucible's idle for longer than 20 s, 360 s on qwen; read from",
+        "found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s, 360 s on qwen; read from",
     ),
     right(
         5,
@@ -166,7 +137,7 @@ pub(super) static CASES: &[Case] = &[
         5,
         |e| clocked(e, Ttl::Untold),
         InEffect,
-        "idle for longer than 20 s; read from the residents",
+        "idle for longer than 20 s; read from Crucible's counters",
     ),
     wrong(
         5,
@@ -181,7 +152,7 @@ pub(super) static CASES: &[Case] = &[
             clocked(e, Ttl::Never);
         },
         InEffect,
-        "for qwen, which is pinned; found no model of Crucible's idle for longer than 20 s, none on qwen",
+        "for qwen, which is pinned; found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s, none on qwen",
     ),
     wrong(
         5,

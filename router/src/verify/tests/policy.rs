@@ -40,13 +40,30 @@ pub(super) static CASES: &[Case] = &[
         5,
         NOTHING,
         InEffect,
-        "asked 300 s; found no model of Crucible's idle for longer than 20 s",
+        "asked 300 s; found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s",
     ),
     wrong(
         5,
         |e| e.ollama().residents[0].idle = Duration::from_secs(400),
         "found llama:3b idle for 400 s",
         "unload llama:3b",
+    ),
+    right(
+        5,
+        |e| {
+            e.counters.as_mut().unwrap().expired = 4;
+            e.lmstudio().residents[0].owned = false;
+            e.ollama().residents.clear();
+        },
+        InEffect,
+        "found 4 unloaded by its clock, Crucible holds no model that could be idle; read from \
+         Crucible's counters",
+    ),
+    wrong(
+        5,
+        |e| e.ollama().ttl = Some(Duration::from_mins(10)),
+        "found 600 s on ollama; read from the scheduler's clocks",
+        "restart Crucible",
     ),
     hidden(
         5,
@@ -161,4 +178,59 @@ pub(super) static CASES: &[Case] = &[
         "asked big; found big is not loaded",
         "crucible explain big",
     ),
+    right(
+        28,
+        NOTHING,
+        InEffect,
+        "asked q4_0; found no model has a q4_0 variant beside others",
+    ),
+    right(
+        28,
+        |e| e.ollama().models = variants(),
+        InEffect,
+        "found 'llama:3b' goes to llama:3b-q4_0; read from Crucible's own choice",
+    ),
+    wrong(
+        28,
+        |e| {
+            e.ollama().models = variants();
+            let text = "[[model]]\nname = \"llama:3b-q8_0\"\naliases = [\"llama:3b\"]\n";
+            e.config().models = crate::plan::fixture::config(text).models;
+        },
+        "found 'llama:3b' goes to llama:3b-q8_0, and llama:3b-q4_0 is there",
+        "remove the alias 'llama:3b'",
+    ),
+    wrong(
+        28,
+        |e| {
+            e.ollama().models =
+                vec![model("llama:3b", "Q8_0"), model("llama:3b-q4_0", "Q4_0")].into();
+        },
+        "asked q4_0; found Q8_0 on llama:3b",
+        "ask for llama:3b-q4_0 instead",
+    ),
+    right(
+        28,
+        |e| {
+            e.ollama().models =
+                vec![model("llama:3b", "Q8_0"), model("llama:70b-q4_0", "Q4_0")].into();
+        },
+        InEffect,
+        "no model has a q4_0 variant beside others",
+    ),
+    hidden(
+        28,
+        |e| e.counters = None,
+        "no instance is running",
+        "crucible serve",
+    ),
 ];
+
+/// None of them has the name without a quantization.
+fn variants() -> Arc<Vec<crate::catalog::ModelInfo>> {
+    vec![
+        model("llama:3b-q8_0", "Q8_0"),
+        model("llama:3b-q4_0", "Q4_0"),
+    ]
+    .into()
+}

@@ -1,0 +1,162 @@
+//! Rows 1 and 24.
+
+use super::*;
+use crate::{engine::Unlimited, verify::evidence::Gpu};
+
+/// Two models that take more than the pool may have.
+const OVER: Change = |e| {
+    let mut more = held("more");
+    more.owned = false;
+    e.lmstudio().residents.push(more);
+    e.lmstudio().used = 16_000_000_000;
+};
+
+/// Crucible started it, and the system holds it to this.
+fn started(evidence: &mut Evidence, memory_max: Option<u64>) {
+    evidence.ollama().limit = Some(Ok(16_000_000_000));
+    evidence.process().memory_max = Ok(memory_max);
+}
+
+fn not_limited(evidence: &mut Evidence) {
+    evidence.ollama().limit = Some(Err(Unlimited {
+        why: "Crucible's control group /x is shared with other processes, such as 9".to_owned(),
+        fix: "systemd-run --user --scope -p Delegate=yes crucible serve",
+    }));
+}
+
+fn by_driver(evidence: &mut Evidence, memory: u64) {
+    evidence.config().pools.clear();
+    evidence.machine.gpu = Some(Gpu {
+        memory,
+        told_by: "NVIDIA's driver, NVML",
+    });
+}
+
+pub(super) static CASES: &[Case] = &[
+    right(
+        1,
+        NOTHING,
+        InEffect,
+        "asked at most 9.6 GB (0.8 of 12.0 GB); found pool gpu: budget 9.6 GB, used 8.0 GB in 1 \
+         loaded model, largest seen 9.1 GB; read from the scheduler's account",
+    ),
+    right(
+        1,
+        |e| by_driver(e, 12_000_000_000),
+        InEffect,
+        "(GET /crucible/state), NVIDIA's driver, NVML",
+    ),
+    wrong(
+        1,
+        OVER,
+        "used 16.0 GB in 2 loaded models, largest seen 16.0 GB",
+        "evict_foreign",
+    ),
+    wrong(
+        1,
+        |e| by_driver(e, 8_000_000_000),
+        "asked at most 6.4 GB (0.8 of 8.0 GB); found pool gpu: budget 9.6 GB",
+        "restart Crucible",
+    ),
+    // The card of this machine says nothing of another one's.
+    right(
+        1,
+        |e| {
+            by_driver(e, 8_000_000_000);
+            e.lmstudio().pool = "gpu@desk".into();
+        },
+        InEffect,
+        "asked at most 9.6 GB; found pool gpu@desk",
+    ),
+    hidden(
+        1,
+        |e| {
+            e.config().pools.clear();
+            e.lmstudio().budget = None;
+        },
+        "cannot be read",
+        "[pool.gpu] memory",
+    ),
+    right(
+        1,
+        |e| e.lmstudio().used = 20_000_000_000,
+        InEffect,
+        "loaded alone",
+    ),
+    hidden(
+        1,
+        |e| e.counters = None,
+        "no instance is running",
+        "crucible serve",
+    ),
+    right(
+        24,
+        NOTHING,
+        InEffect,
+        "asked at most 16.0 GB; found pool cpu: budget 16.0 GB, used 3.0 GB in 1 loaded model, \
+         largest seen 3.0 GB; its cgroup has 16.0 GB; read from the scheduler's account of its \
+         pool (GET /crucible/state), memory.max of process 9",
+    ),
+    wrong(
+        24,
+        |e| e.machine.memory = Some(3_000_000_000),
+        "asked at most 2.4 GB (the smaller of 16.0 GB and the machine's share); found pool cpu: \
+         budget 16.0 GB",
+        "restart Crucible",
+    ),
+    wrong(
+        24,
+        |e| {
+            e.ollama().residents.push(held("b"));
+            e.ollama().used = 17_000_000_000;
+        },
+        "used 17.0 GB in 2 loaded models",
+        "wait: Crucible unloads",
+    ),
+    right(24, NO_PROCESS, InEffect, "largest seen 3.0 GB; read from"),
+    right(
+        24,
+        |e| started(e, Some(15_999_995_904)),
+        InEffect,
+        "its cgroup has 15.9 GB",
+    ),
+    wrong(
+        24,
+        |e| started(e, None),
+        "its cgroup has no limit",
+        "restart Crucible",
+    ),
+    wrong(
+        24,
+        not_limited,
+        "the system does not limit its process: Crucible's control group /x is shared",
+        "systemd-run --user --scope -p Delegate=yes crucible serve",
+    ),
+    hidden(
+        24,
+        |e| {
+            started(e, None);
+            NO_PROCESS(e);
+        },
+        "started in a cgroup with 16.0 GB, which cannot be read back",
+        "",
+    ),
+    right(
+        24,
+        |e| {
+            e.ollama().device = Device::Gpu;
+            e.ollama().residents[0].info.vram_bytes = Some(2_500_000_000);
+        },
+        InEffect,
+        "found 0.5 GB of main memory in 1 loaded model",
+    ),
+    wrong(
+        24,
+        |e| {
+            e.ollama().device = Device::Gpu;
+            e.ollama().residents[0].info.bytes = Some(17_000_000_000);
+        },
+        "found 17.0 GB of main memory",
+        "ollama stop llama:3b",
+    ),
+];
