@@ -12,6 +12,9 @@ import stat
 import sys
 import threading
 
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+LOAD_MODES = ("auto", "none", "mmap")
+
 
 def parse_flags(argv):
     """The subset of llama-server's flags that Crucible uses; others are named and ignored."""
@@ -21,6 +24,12 @@ def parse_flags(argv):
     parser.add_argument("-c", "--ctx-size", type=int, default=4096, help="tokens, all slots together")
     parser.add_argument("-np", "--parallel", type=int, default=1, help="slots")
     parser.add_argument("-t", "--threads", type=int, default=0, help="0: the library's choice")
+    parser.add_argument("-b", "--batch-size", type=int, default=0, help="tokens read at once, logical")
+    parser.add_argument("-ub", "--ubatch-size", type=int, default=0, help="tokens read at once, physical")
+    parser.add_argument("-fa", "--flash-attn", choices=("on", "off", "auto"), default="auto")
+    parser.add_argument("-ctk", "--cache-type-k", choices=CACHE_TYPES, default="f16")
+    parser.add_argument("-ctv", "--cache-type-v", choices=CACHE_TYPES, default="f16")
+    parser.add_argument("-lm", "--load-mode", choices=LOAD_MODES, default="auto")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0: any free one")
     parser.add_argument("--metrics", action="store_true", help="always on")
@@ -56,7 +65,24 @@ def start(flags):
     if flags.threads > 0:
         params.cpuparams.n_threads = flags.threads
         params.cpuparams_batch.n_threads = flags.threads
+    if flags.batch_size > 0:
+        params.n_batch = flags.batch_size
+    if flags.ubatch_size > 0:
+        params.n_ubatch = flags.ubatch_size
+    attention = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}[flags.flash_attn]
+    params.flash_attn_type = getattr(
+        xllamacpp.llama_flash_attn_type, "LLAMA_FLASH_ATTN_TYPE_" + attention
+    )
+    params.cache_type_k = cache_type(xllamacpp, flags.cache_type_k)
+    params.cache_type_v = cache_type(xllamacpp, flags.cache_type_v)
+    params.load_mode = getattr(
+        xllamacpp.llama_load_mode, "LLAMA_LOAD_MODE_" + flags.load_mode.upper()
+    )
     return xllamacpp.Server(params)
+
+
+def cache_type(xllamacpp, name):
+    return getattr(xllamacpp.ggml_type, "GGML_TYPE_" + name.upper())
 
 
 def watch_stdin(ended):

@@ -187,4 +187,10 @@ pub trait Engine: Send + Sync + 'static {
     fn limit(&self) -> Option<Limit> {
         None
     }
+
+    /// The process that Crucible started for the loaded model; `None` for engines that run by
+    /// themselves.
+    fn process(&self) -> Option<u32> {
+        None
+    }
 }

@@ -264,6 +264,10 @@ impl Engine for Spawned {
     fn base_url(&self) -> Option<Url> {
         self.running().map(|r| r.endpoint.base().clone())
     }
+
+    fn process(&self) -> Option<u32> {
+        Some(self.running()?.child.pid)
+    }
 }
 
 /// A port that was free a moment ago: the child cannot tell which one it chose itself.

@@ -73,6 +73,7 @@ async fn a_load_starts_the_child_and_an_unload_ends_it() {
     assert_eq!((resident.context, resident.parallel), (Some(2048), Some(2)));
     let address = engine.base_url();
     assert!(address.is_some());
+    assert!(engine.process().is_some());
     // Loaded already: the same child.
     engine.load(order()).await.unwrap();
     assert_eq!(engine.base_url(), address);
