@@ -1,4 +1,10 @@
-//! `crucible bench` on a simulated Ollama whose speed is known.
+//! `crucible bench` on simulated engines whose speed is known, and on a real llama.cpp.
+
+mod llamacpp;
+mod lmstudio;
+mod tune;
+
+use std::path::Path;
 
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
@@ -7,6 +13,33 @@ use crucible_tests::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// Runs a command with this configuration: exit code, stdout, stderr.
+async fn crucible(
+    folder: &Path,
+    toml: &str,
+    command: &str,
+    args: &[&str],
+) -> (i32, String, String) {
+    let path = folder.join("bench.toml");
+    std::fs::write(&path, toml).expect("written");
+    let mut all = vec![command.to_owned()];
+    all.extend(args.iter().map(|&arg| arg.to_owned()));
+    all.extend(["--config".to_owned(), path.display().to_string()]);
+    tokio::task::spawn_blocking(move || {
+        let args: Vec<&str> = all.iter().map(String::as_str).collect();
+        Crucible::command(&args, "")
+    })
+    .await
+    .expect("it ran")
+}
+
+/// The variant of that name in what bench told.
+fn variant<'a>(told: &'a Value, name: &str) -> &'a Value {
+    let mut variants = told["variants"].as_array().expect("variants").iter();
+    let found = variants.find(|variant| variant["name"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {told}"))
+}
 
 /// A simulated Ollama, a configuration for it, a folder for both.
 struct Place {
@@ -37,17 +70,7 @@ impl Place {
 
     /// Exit code, stdout, stderr.
     async fn bench(&self, args: &[&str]) -> (i32, String, String) {
-        let path = self.folder.path().join("bench.toml");
-        std::fs::write(&path, self.toml()).expect("written");
-        let mut all = vec!["bench".to_owned()];
-        all.extend(args.iter().map(|&arg| arg.to_owned()));
-        all.extend(["--config".to_owned(), path.display().to_string()]);
-        tokio::task::spawn_blocking(move || {
-            let args: Vec<&str> = all.iter().map(String::as_str).collect();
-            Crucible::command(&args, "")
-        })
-        .await
-        .expect("it ran")
+        crucible(self.folder.path(), &self.toml(), "bench", args).await
     }
 
     async fn residents(&self) -> Vec<String> {
@@ -70,11 +93,7 @@ async fn the_variant_with_more_threads_is_told_to_be_faster_and_nothing_stays_lo
     let (code, out, err) = place.bench(&args).await;
     assert_eq!(code, 0, "{err}");
     let told: Value = serde_json::from_str(&out).expect("JSON");
-    let variants = told["variants"].as_array().expect("variants");
-    let of = |name: &str| {
-        let found = variants.iter().find(|v| v["name"] == name);
-        found.unwrap_or_else(|| panic!("{name}: {out}"))
-    };
+    let of = |name: &str| variant(&told, name);
     let profile = &of("profile")["options"]["num_thread"];
     // The threads of the profile are capped at the physical cores of the machine.
     let (name, verdict) = if *profile == 1 {

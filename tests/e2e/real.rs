@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// Command of the server, and the model's file.
-type Engine = (Vec<String>, PathBuf);
+pub(crate) type Engine = (Vec<String>, PathBuf);
 
 static ENGINE: OnceCell<Engine> = OnceCell::const_new();
 
-async fn engine() -> &'static Engine {
+pub(crate) async fn engine() -> &'static Engine {
     ENGINE
         .get_or_init(|| async {
             let named = std::env::var("TEST_LLAMA_COMMAND")

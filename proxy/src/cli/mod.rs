@@ -72,7 +72,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Tell which settings are in effect on the engines, and what to do about the others
     Doctor(doctor::DoctorArgs),
-    /// Measure the profile against the engine's defaults on an Ollama and one of its models
+    /// Measure the profile against the engine's defaults on one engine and one of its models
     Bench(bench::BenchArgs),
     /// Render the environment of an Ollama process
     Env(env::EnvArgs),

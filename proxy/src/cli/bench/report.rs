@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     stats::{METRICS, Metric, Sample, Summary, Verdict, percent},
-    variant::{FIXED, Variant},
+    variant::{Fixed, Variant},
 };
 use crate::cli::output::table;
 
@@ -15,8 +15,13 @@ pub(super) struct Report {
     /// Engine, model, machine: title and value.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) variants: Vec<Variant>,
+    /// Per variant, what the engine was told.
+    pub(super) options: Vec<Value>,
     /// Per variant, in the order of the runs.
     pub(super) samples: Vec<Vec<Sample>>,
+    /// Variants that the engine refused, and its words.
+    pub(super) refused: Vec<(String, String)>,
+    pub(super) fixed: Vec<Fixed>,
     /// Why it ended before all rounds were done.
     pub(super) ended: Option<String>,
     /// What `--tune` found.
@@ -27,7 +32,7 @@ pub(super) struct Report {
 
 impl Report {
     fn summary(&self, variant: usize, metric: &Metric) -> Option<Summary> {
-        Summary::of(self.samples.get(variant)?.iter().map(metric.of))
+        Summary::of(self.samples.get(variant)?.iter().filter_map(metric.of))
     }
 
     /// Verdict and percentage against what the variant is compared with.
@@ -100,8 +105,11 @@ impl Report {
             table(&self.rows()),
             self.verdicts().join("\n"),
         );
-        for fixed in FIXED {
+        for fixed in &self.fixed {
             let _ = write!(out, "\nnot varied: {} ({})", fixed.setting, fixed.why);
+        }
+        for (name, words) in &self.refused {
+            let _ = write!(out, "\nrefused: {name}: {words}");
         }
         if let Some(ended) = &self.ended {
             let _ = write!(out, "\nended early: {ended}");
@@ -138,16 +146,21 @@ impl Report {
                     .collect();
                 json!({
                     "name": variant.name,
-                    "options": crucible_router::engine::ollama_options(&variant.tuple),
+                    "options": self.options.get(index),
                     "against": variant.against.and_then(|i| self.variants.get(i)).map(|v| &v.name),
                     "metrics": metrics,
                     "runs": self.samples.get(index),
                 })
             })
             .collect();
+        let refused: Vec<Value> = self
+            .refused
+            .iter()
+            .map(|(name, words)| json!({"name": name, "error": words}))
+            .collect();
         json!({
-            "measured": facts, "variants": variants, "not_varied": FIXED,
-            "ended_early": self.ended, "tuned": self.tuned,
+            "measured": facts, "variants": variants, "not_varied": self.fixed,
+            "refused": refused, "ended_early": self.ended, "tuned": self.tuned,
         })
     }
 
@@ -173,7 +186,7 @@ impl Report {
             .enumerate()
             .filter_map(|(i, v)| Some((v.name.clone(), self.summary(i, &METRICS[0])?.median)))
             .collect();
-        if !bars.is_empty() {
+        if bars.len() > 1 {
             let names: Vec<String> = bars.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             let values: Vec<String> = bars.iter().map(|(_, v)| format!("{v:.1}")).collect();
             let _ = write!(
@@ -186,13 +199,19 @@ impl Report {
                 values.join(", "),
             );
         }
-        out.push_str("\n## Differences\n\n");
-        for line in self.verdicts() {
+        let verdicts = self.verdicts();
+        if !verdicts.is_empty() {
+            out.push_str("\n## Differences\n\n");
+        }
+        for line in verdicts {
             let _ = writeln!(out, "- {line}");
         }
         out.push_str("\n## Not varied\n\n");
-        for fixed in FIXED {
+        for fixed in &self.fixed {
             let _ = writeln!(out, "- {}: {}", fixed.setting, fixed.why);
+        }
+        for (name, words) in &self.refused {
+            let _ = writeln!(out, "- {name}: refused by the engine: {words}");
         }
         if let Some(ended) = &self.ended {
             let _ = writeln!(out, "\nEnded early: {ended}.");
@@ -209,14 +228,15 @@ mod tests {
     use crucible_router::engine::Tuple;
 
     use super::*;
+    use crate::cli::bench::variant::Setting;
 
     fn sample(rate: f64) -> Sample {
         Sample {
             first_token_s: 0.5,
             prompt_per_s: 100.0,
             generated_per_s: rate,
-            load_s: 1.0,
-            memory_bytes: 2e6,
+            load_s: Some(1.0),
+            memory_bytes: None,
             tokens_per_s: rate,
         }
     }
@@ -224,16 +244,22 @@ mod tests {
     fn report() -> Report {
         let named = |name: &str, against| Variant {
             name: name.to_owned(),
-            tuple: Tuple::default(),
+            setting: Setting::of(Tuple::default()),
             against,
         };
         Report {
             facts: vec![("model", "m".to_owned())],
             variants: vec![named("defaults", None), named("profile", Some(0))],
+            options: vec![json!({"parallel": 1}); 2],
             samples: vec![
                 [10.0, 11.0, 12.0, 13.0].map(sample).to_vec(),
                 [20.0, 22.0, 24.0, 26.0].map(sample).to_vec(),
             ],
+            refused: Vec::new(),
+            fixed: vec![Fixed {
+                setting: "parallel",
+                why: "it is so",
+            }],
             ended: None,
             tuned: None,
         }
@@ -253,6 +279,9 @@ mod tests {
         assert_eq!(metric["verdict"], "better");
         assert_eq!(metric["summary"]["median"], 23.0);
         assert_eq!(json["variants"][1]["against"], "defaults");
+        assert_eq!(json["variants"][1]["options"]["parallel"], 1);
+        let memory = &json["variants"][1]["metrics"]["memory_bytes"];
+        assert_eq!(memory["summary"], Value::Null);
         let markdown = report.markdown();
         assert!(markdown.contains(told), "{markdown}");
         assert!(markdown.contains("bar [11.5, 23.0]"), "{markdown}");
@@ -263,7 +292,12 @@ mod tests {
         let mut report = report();
         report.samples[1].clear();
         report.ended = Some("the time limit".to_owned());
+        report.refused = vec![("mmap off".to_owned(), "invalid argument".to_owned())];
         let text = report.text();
+        assert!(
+            text.contains("refused: mmap off: invalid argument"),
+            "{text}"
+        );
         assert!(text.contains("profile   0     -"), "{text}");
         assert!(!text.contains("versus"), "{text}");
         assert!(text.contains("ended early: the time limit"), "{text}");

@@ -15,11 +15,12 @@ pub(super) struct Sample {
     pub(super) prompt_per_s: f64,
     /// Generated tokens per second.
     pub(super) generated_per_s: f64,
-    /// Seconds to load.
-    pub(super) load_s: f64,
-    /// Bytes of the loaded model, as the engine tells them.
-    pub(super) memory_bytes: f64,
-    /// Prompt and generated tokens by the time for both.
+    /// Seconds to load; `None` where nothing was loaded.
+    pub(super) load_s: Option<f64>,
+    /// Bytes: what the engine says of the model, or the most that its process held; `None` where
+    /// neither is told.
+    pub(super) memory_bytes: Option<f64>,
+    /// Prompt and generated tokens of as many requests at once as the variant takes, by the clock.
     pub(super) tokens_per_s: f64,
 }
 
@@ -32,31 +33,38 @@ pub(super) struct Metric {
     pub(super) more_is_better: bool,
     /// What a value is divided by to be shown.
     pub(super) unit: f64,
-    pub(super) of: fn(&Sample) -> f64,
+    pub(super) of: fn(&Sample) -> Option<f64>,
 }
 
 /// The columns of a report.
-pub(super) const METRICS: [Metric; 5] = [
+pub(super) const METRICS: [Metric; 6] = [
     Metric {
         key: "generated_per_s",
         title: "generated tok/s",
         more_is_better: true,
         unit: 1.0,
-        of: |s| s.generated_per_s,
+        of: |s| Some(s.generated_per_s),
     },
     Metric {
         key: "prompt_per_s",
         title: "prompt tok/s",
         more_is_better: true,
         unit: 1.0,
-        of: |s| s.prompt_per_s,
+        of: |s| Some(s.prompt_per_s),
     },
     Metric {
         key: "first_token_s",
         title: "first token ms",
         more_is_better: false,
         unit: 0.001,
-        of: |s| s.first_token_s,
+        of: |s| Some(s.first_token_s),
+    },
+    Metric {
+        key: "tokens_per_s",
+        title: "total tok/s",
+        more_is_better: true,
+        unit: 1.0,
+        of: |s| Some(s.tokens_per_s),
     },
     Metric {
         key: "load_s",

@@ -1,81 +1,193 @@
-//! `--tune`: one option after the other, the best kept. Pure.
+//! `--tune`: a search over threads, batch and parallel. Pure.
+//!
+//! All combinations run once, those nearest to the profile first; then the better half runs
+//! again, and so on, until one is left. Little time makes a look along the axes of it.
 
-use crucible_router::engine::Tuple;
+use crucible_config::checked::EngineKind;
 
 use super::{
     stats::{Sample, Summary, Verdict, percent},
-    variant::Variant,
+    variant::{Setting, Variant},
 };
 
 /// Batches that are tried, in tokens.
-const BATCHES: [u32; 4] = [128, 256, 512, 1024];
+pub(super) const BATCHES: [u32; 4] = [128, 256, 512, 1024];
+/// Requests at once that are tried.
+pub(super) const PARALLEL: [u32; 3] = [1, 2, 4];
 
-/// The candidates of the first step: threads up to the number of cores, the start first.
-pub(super) fn threads(start: Tuple, cores: u32) -> Vec<Variant> {
+/// What is varied; an empty axis stays as the profile has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Axes {
+    pub(super) threads: Vec<u32>,
+    pub(super) batch: Vec<u32>,
+    pub(super) parallel: Vec<u32>,
+    /// What is not searched or not known, and why.
+    pub(super) notes: Vec<&'static str>,
+}
+
+/// The candidates and what was measured of them.
+pub(super) struct Search {
+    pub(super) candidates: Vec<Variant>,
+    samples: Vec<Vec<Sample>>,
+    /// Indices of those that may still win.
+    alive: Vec<usize>,
+    /// Bytes that a winner may need.
+    budget: Option<u64>,
+}
+
+/// Whose block is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) kind: EngineKind,
+    pub(super) engine: &'a str,
+    pub(super) notes: &'a [&'static str],
+}
+
+/// Threads that are tried: up to the number of cores.
+pub(super) fn threads(cores: u32) -> Vec<u32> {
     let mut counts = vec![cores, cores / 2, cores / 4, 1];
+    counts.retain(|n| *n > 0);
     counts.dedup();
-    let others = counts.into_iter().filter(|n| *n > 0).map(|n| Tuple {
-        threads: Some(n),
-        ..start
-    });
-    candidates(start, others)
+    counts
 }
 
-/// The candidates of the second step.
-pub(super) fn batches(start: Tuple) -> Vec<Variant> {
-    let others = BATCHES.into_iter().map(|n| Tuple {
-        batch: Some(n),
-        ..start
-    });
-    candidates(start, others)
-}
+// === impl Axes ===
 
-fn candidates(start: Tuple, others: impl Iterator<Item = Tuple>) -> Vec<Variant> {
-    let mut tuples = vec![start];
-    for tuple in others {
-        if !tuples.contains(&tuple) {
-            tuples.push(tuple);
-        }
+impl Axes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.threads.is_empty() && self.batch.is_empty() && self.parallel.is_empty()
     }
-    let of = |tuple: Tuple| Variant {
-        name: named(&tuple),
-        tuple,
-        against: None,
-    };
-    tuples.into_iter().map(of).collect()
+
+    /// Every combination, the start first, then by the number of axes that differ from it.
+    fn candidates(&self, start: Setting) -> Vec<Variant> {
+        let values = |axis: &[u32], own: Option<u32>| {
+            let others = axis.iter().copied().map(Some).filter(move |n| *n != own);
+            std::iter::once(own).chain(others).collect::<Vec<_>>()
+        };
+        let threads = values(&self.threads, start.tuple.threads);
+        let batches = values(&self.batch, start.tuple.batch);
+        let parallel = values(&self.parallel, Some(start.parallel));
+        let mut settings = Vec::new();
+        for (i, &threads) in threads.iter().enumerate() {
+            for (j, &batch) in batches.iter().enumerate() {
+                for (k, &parallel) in parallel.iter().enumerate() {
+                    let mut setting = start;
+                    setting.tuple.threads = threads;
+                    setting.tuple.batch = batch;
+                    setting.parallel = parallel.unwrap_or(start.parallel);
+                    let differing = [i, j, k].into_iter().filter(|n| *n > 0).count();
+                    settings.push((differing, setting));
+                }
+            }
+        }
+        settings.sort_by_key(|(differing, _)| *differing);
+        settings
+            .into_iter()
+            .map(|(_, setting)| Variant {
+                name: named(&setting),
+                setting,
+                against: None,
+            })
+            .collect()
+    }
 }
 
-fn named(tuple: &Tuple) -> String {
+fn named(setting: &Setting) -> String {
     let word = |n: Option<u32>| n.map_or_else(|| "auto".to_owned(), |n| n.to_string());
     format!(
-        "threads {}, batch {}",
-        word(tuple.threads),
-        word(tuple.batch)
+        "threads {}, batch {}, parallel {}",
+        word(setting.tuple.threads),
+        word(setting.tuple.batch),
+        setting.parallel
     )
 }
 
-/// The candidate with the highest median of tokens per second whose memory stays in `budget`
-/// bytes; the first one, which is the start, where nothing was measured.
-pub(super) fn best(candidates: &[Variant], samples: &[Vec<Sample>], budget: Option<u64>) -> Tuple {
+// === impl Search ===
+
+impl Search {
+    /// `budget` is in bytes.
+    pub(super) fn new(start: Setting, axes: &Axes, budget: Option<u64>) -> Self {
+        let candidates = axes.candidates(start);
+        Self {
+            samples: vec![Vec::new(); candidates.len()],
+            alive: (0..candidates.len()).collect(),
+            candidates,
+            budget,
+        }
+    }
+
+    /// The indices of the next sweep, back and forth; `None` when it is decided.
+    pub(super) fn sweep(&self, number: usize) -> Option<Vec<usize>> {
+        let mut order = self.alive.clone();
+        if !number.is_multiple_of(2) {
+            order.reverse();
+        }
+        (order.len() > 1).then_some(order)
+    }
+
+    pub(super) fn note(&mut self, candidate: usize, sample: Sample) {
+        if let Some(samples) = self.samples.get_mut(candidate) {
+            samples.push(sample);
+        }
+    }
+
+    /// Keeps the better half of those that were measured and fit.
+    pub(super) fn halve(&mut self) {
+        let ranked = self.ranked();
+        self.alive = ranked[..ranked.len().div_ceil(2)].to_vec();
+        self.alive.sort_unstable();
+    }
+
+    /// The best so far; the start where nothing fits.
+    pub(super) fn best(&self) -> Option<Setting> {
+        let best = self.ranked().first().copied().unwrap_or(0);
+        self.candidates.get(best).map(|c| c.setting)
+    }
+
+    /// How many candidates were measured, of how many.
+    pub(super) fn measured(&self) -> (usize, usize) {
+        let measured = self.samples.iter().filter(|runs| !runs.is_empty());
+        (measured.count(), self.candidates.len())
+    }
+
+    /// Those that may still win, the best first.
+    fn ranked(&self) -> Vec<usize> {
+        let mut rates: Vec<(usize, f64)> = self
+            .alive
+            .iter()
+            .filter_map(|&index| {
+                let runs = self.samples.get(index)?;
+                let fits = runs.iter().all(|run| self.fits(run));
+                let rate = throughput(runs).filter(|_| fits)?;
+                Some((index, rate.median))
+            })
+            .collect();
+        rates.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        rates.into_iter().map(|(index, _)| index).collect()
+    }
+
+    /// What is not told fits.
     #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^53")]
-    let fits = |runs: &[Sample]| {
-        budget.is_none_or(|budget| runs.iter().all(|s| s.memory_bytes <= budget as f64))
-    };
-    candidates
-        .iter()
-        .zip(samples)
-        .filter(|(_, runs)| fits(runs))
-        .filter_map(|(c, runs)| Some((c.tuple, Summary::of(runs.iter().map(|s| s.tokens_per_s))?)))
-        .max_by(|(_, a), (_, b)| a.median.total_cmp(&b.median))
-        .map(|(tuple, _)| tuple)
-        .or_else(|| candidates.first().map(|c| c.tuple))
-        .unwrap_or_default()
+    fn fits(&self, sample: &Sample) -> bool {
+        match (sample.memory_bytes, self.budget) {
+            (Some(bytes), Some(budget)) => bytes <= budget as f64,
+            _ => true,
+        }
+    }
+}
+
+fn throughput(runs: &[Sample]) -> Option<Summary> {
+    Summary::of(runs.iter().map(|sample| sample.tokens_per_s))
 }
 
 /// The block to paste, below comments with the measured gain of `tuned` over `profile`.
-pub(super) fn block(tuple: &Tuple, profile: &[Sample], tuned: &[Sample]) -> String {
-    let of = |runs: &[Sample]| Summary::of(runs.iter().map(|s| s.tokens_per_s));
-    let told = match (of(profile), of(tuned)) {
+pub(super) fn block(
+    target: Target<'_>,
+    setting: &Setting,
+    profile: &[Sample],
+    tuned: &[Sample],
+) -> String {
+    let told = match (throughput(profile), throughput(tuned)) {
         (Some(before), Some(now)) => {
             let spread = |s: &Summary| format!("{:.1} ({:.1}..{:.1})", s.median, s.min, s.max);
             let verdict = now.against(&before, true);
@@ -86,7 +198,7 @@ pub(super) fn block(tuple: &Tuple, profile: &[Sample], tuned: &[Sample]) -> Stri
                 _ => "; nothing here proves it better than the profile",
             };
             format!(
-                "# {} tok/s, profile {} tok/s: {change}, {}{advice}",
+                "# {} tok/s in total, profile {} tok/s: {change}, {}{advice}",
                 spread(&now),
                 spread(&before),
                 verdict.word()
@@ -94,67 +206,42 @@ pub(super) fn block(tuple: &Tuple, profile: &[Sample], tuned: &[Sample]) -> Stri
         }
         _ => "# not measured against the profile: the time was over".to_owned(),
     };
-    let mut lines = vec![
-        told,
-        "# parallel was not searched: Ollama reads OLLAMA_NUM_PARALLEL when it starts".to_owned(),
-        "[tuning.ollama]".to_owned(),
-    ];
-    lines.extend(tuple.threads.map(|n| format!("num_threads = {n}")));
-    lines.extend(tuple.batch.map(|n| format!("batch_size = {n}")));
+    let mut lines = vec![format!("# {}", named(setting)), told];
+    lines.extend(target.notes.iter().map(|note| format!("# {note}")));
+    lines.extend(keys(target, setting));
     lines.join("\n")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn runs(rate: f64, memory: f64) -> Vec<Sample> {
-        let sample = Sample {
-            first_token_s: 0.1,
-            prompt_per_s: rate,
-            generated_per_s: rate,
-            load_s: 0.1,
-            memory_bytes: memory,
-            tokens_per_s: rate,
-        };
-        vec![sample; 4]
-    }
-
-    fn start() -> Tuple {
-        Tuple {
-            threads: Some(8),
-            batch: Some(512),
-            ..Tuple::default()
+/// The settings as configuration; what belongs to an engine's own block is a comment that says so.
+fn keys(target: Target<'_>, setting: &Setting) -> Vec<String> {
+    let (threads, batch) = (setting.tuple.threads, setting.tuple.batch);
+    let threads = threads.map(|n| format!("num_threads = {n}"));
+    let batch_size = batch.map(|n| format!("batch_size = {n}"));
+    let mut own = vec![format!("# permits = {}", setting.parallel)];
+    let (table, keys) = match target.kind {
+        EngineKind::Ollama => {
+            own.clear();
+            ("[tuning.ollama]", vec![threads, batch_size])
         }
+        EngineKind::Lmstudio => ("[tuning.lmstudio]", vec![batch_size]),
+        EngineKind::Llamacpp | EngineKind::Openai => {
+            own.extend(
+                batch.map(|n| format!("# command = [..., \"-b\", \"{n}\", \"-ub\", \"{n}\"]")),
+            );
+            ("[tuning.ollama]", vec![threads])
+        }
+    };
+    let mut lines = vec![table.to_owned()];
+    lines.extend(keys.into_iter().flatten());
+    if !own.is_empty() {
+        lines.push(format!(
+            "# and in the [[engine]] block of \"{}\":",
+            target.engine
+        ));
+        lines.append(&mut own);
     }
-
-    #[test]
-    fn the_best_within_the_memory_wins_and_candidates_differ() {
-        let of = threads(start(), 8);
-        let counts: Vec<_> = of.iter().filter_map(|v| v.tuple.threads).collect();
-        assert_eq!(counts, [8, 4, 2, 1]);
-        let samples = [
-            runs(5.0, 1e9),
-            runs(9.0, 3e9),
-            runs(7.0, 1e9),
-            runs(6.0, 1e9),
-        ];
-        let won = |budget| best(&of, &samples, budget).threads;
-        assert_eq!((won(None), won(Some(2_000_000_000))), (Some(4), Some(2)));
-        assert_eq!(best(&of, &[], None), start());
-        assert_eq!(batches(start()).len(), BATCHES.len());
-    }
-
-    #[test]
-    fn the_block_is_configuration_and_says_when_nothing_is_proven() {
-        let told = block(&start(), &runs(5.0, 1.0), &runs(6.0, 1.0));
-        assert!(told.contains("+20 %, better\n"), "{told}");
-        assert!(told.ends_with("[tuning.ollama]\nnum_threads = 8\nbatch_size = 512"));
-        let told = block(&start(), &runs(5.0, 1.0), &runs(5.0, 1.0));
-        assert!(
-            told.contains("within the noise; nothing here proves"),
-            "{told}"
-        );
-        assert!(block(&start(), &[], &[]).starts_with("# not measured"));
-    }
+    lines
 }
+
+#[cfg(test)]
+mod tests;

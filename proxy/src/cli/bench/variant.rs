@@ -1,17 +1,26 @@
-//! What is compared: names and options. Data only.
+//! What is compared: names and settings. Data only.
 
 use crucible_router::engine::Tuple;
 use serde::Serialize;
 
+/// How the model is loaded and how many requests it gets at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Setting {
+    /// The runner options; `None` is the engine's own choice.
+    #[serde(flatten)]
+    pub(super) tuple: Tuple,
+    /// Precision of the key and the value cache; `None`: as the engine has it.
+    pub(super) cache: Option<&'static str>,
+    /// Requests at once, which is slots where slots are set.
+    pub(super) parallel: u32,
+}
+
 /// One way to load the model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variant {
     pub(super) name: String,
-    /// What is sent; nothing is left out but what the engine decides by itself.
-    #[serde(skip)]
-    pub(super) tuple: Tuple,
+    pub(super) setting: Setting,
     /// Index of the variant that it is compared with.
-    #[serde(skip)]
     pub(super) against: Option<usize>,
 }
 
@@ -22,96 +31,173 @@ pub(super) struct Fixed {
     pub(super) why: &'static str,
 }
 
-/// Ollama 0.33 reads these from its own environment when it starts.
-pub(super) const FIXED: [Fixed; 3] = [
-    Fixed {
-        setting: "flash attention",
-        why: "OLLAMA_FLASH_ATTENTION is read when Ollama starts; bench does not restart it",
-    },
-    Fixed {
-        setting: "K/V type",
-        why: "OLLAMA_KV_CACHE_TYPE is read when Ollama starts; bench does not restart it",
-    },
-    Fixed {
-        setting: "parallel",
-        why: "OLLAMA_NUM_PARALLEL is read when Ollama starts; bench does not restart it",
-    },
-];
+/// One option that is changed, the rest being the profile's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Threads,
+    Batch,
+    FlashAttention,
+    Context,
+    Cache,
+    Parallel,
+    Mmap,
+}
+
+// === impl Setting ===
+
+impl Setting {
+    /// One request at a time.
+    pub(super) const fn of(tuple: Tuple) -> Self {
+        Self {
+            tuple,
+            cache: None,
+            parallel: 1,
+        }
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    /// The name of the change and the changed setting; `None` where the profile leaves to the
+    /// engine what would be changed.
+    fn of(self, profile: Setting) -> Option<(String, Setting)> {
+        let mut setting = profile;
+        let tuple = &mut setting.tuple;
+        let switch = |on: bool| if on { "on" } else { "off" };
+        let name = match self {
+            Self::Threads => {
+                let threads = tuple.threads?;
+                let other = if threads > 1 { threads / 2 } else { 2 };
+                tuple.threads = Some(other);
+                format!("threads {other}")
+            }
+            Self::Batch => {
+                // 512 is what the engines take where nothing is said.
+                let other = if tuple.batch.unwrap_or(512) > 128 {
+                    128
+                } else {
+                    512
+                };
+                tuple.batch = Some(other);
+                format!("batch {other}")
+            }
+            Self::FlashAttention => {
+                let other = !tuple.flash_attention.unwrap_or(true);
+                tuple.flash_attention = Some(other);
+                format!("flash attention {}", switch(other))
+            }
+            Self::Context => {
+                // Half is below every model's maximum.
+                let other = (tuple.context? / 2).max(1024);
+                tuple.context = Some(other);
+                format!("context {other}")
+            }
+            Self::Cache => {
+                let other = if setting.cache == Some("q8_0") {
+                    "f16"
+                } else {
+                    "q8_0"
+                };
+                setting.cache = Some(other);
+                format!("K/V type {other}")
+            }
+            Self::Parallel => {
+                setting.parallel = setting.parallel.saturating_mul(2);
+                format!("parallel {}", setting.parallel)
+            }
+            Self::Mmap => {
+                let other = !tuple.mmap.unwrap_or(true);
+                tuple.mmap = Some(other);
+                format!("mmap {}", switch(other))
+            }
+        };
+        Some((name, setting))
+    }
+}
 
 /// The engine's defaults (`bare`), the profile, and the profile with one option changed each.
-pub(super) fn variants(bare: Tuple, profile: Tuple) -> Vec<Variant> {
+pub(super) fn variants(bare: Setting, profile: Setting, changes: &[Change]) -> Vec<Variant> {
     let mut all = vec![
         Variant {
             name: "engine's defaults".to_owned(),
-            tuple: bare,
+            setting: bare,
             against: None,
         },
         Variant {
             name: "profile".to_owned(),
-            tuple: profile,
+            setting: profile,
             against: Some(0),
         },
     ];
-    let mut changed = |name: String, tuple: Tuple| {
-        all.push(Variant {
-            name,
-            tuple,
-            against: Some(1),
-        });
-    };
-    if let Some(threads) = profile.threads {
-        let other = if threads > 1 { threads / 2 } else { 2 };
-        let threads = Some(other);
-        changed(format!("threads {other}"), Tuple { threads, ..profile });
-    }
-    if let Some(batch) = profile.batch {
-        let other = if batch > 128 { 128 } else { 512 };
-        let batch = Some(other);
-        changed(format!("batch {other}"), Tuple { batch, ..profile });
-    }
-    if let Some(context) = profile.context {
-        // Half is below every model's maximum.
-        let other = (context / 2).max(1024);
-        let context = Some(other);
-        changed(format!("context {other}"), Tuple { context, ..profile });
-    }
-    if let Some(mmap) = profile.mmap {
-        let word = if mmap { "off" } else { "on" };
-        let mmap = Some(!mmap);
-        changed(format!("mmap {word}"), Tuple { mmap, ..profile });
-    }
+    let others = changes.iter().filter_map(|change| change.of(profile));
+    all.extend(others.map(|(name, setting)| Variant {
+        name,
+        setting,
+        against: Some(1),
+    }));
     all
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const ALL: [Change; 7] = [
+        Change::Threads,
+        Change::Batch,
+        Change::FlashAttention,
+        Change::Context,
+        Change::Cache,
+        Change::Parallel,
+        Change::Mmap,
+    ];
 
     #[test]
     fn each_changed_variant_differs_from_the_profile_in_one_option() {
-        let profile = Tuple {
-            context: Some(4096),
-            batch: Some(512),
-            threads: Some(8),
-            gpu_layers: Some(0),
-            mmap: Some(true),
-            flash_attention: None,
+        let profile = Setting {
+            tuple: Tuple {
+                context: Some(4096),
+                batch: Some(512),
+                threads: Some(8),
+                gpu_layers: Some(0),
+                mmap: Some(true),
+                flash_attention: None,
+            },
+            cache: None,
+            parallel: 2,
         };
-        let all = variants(Tuple::default(), profile);
+        let all = variants(Setting::of(Tuple::default()), profile, &ALL);
         let names: Vec<&str> = all.iter().map(|v| v.name.as_str()).collect();
-        let changed = ["threads 4", "batch 128", "context 2048", "mmap off"];
+        let changed = [
+            "threads 4",
+            "batch 128",
+            "flash attention off",
+            "context 2048",
+            "K/V type q8_0",
+            "parallel 4",
+            "mmap off",
+        ];
         assert_eq!(names[2..], changed);
+        let fields = |setting: Setting| match serde_json::to_value(setting).unwrap() {
+            Value::Object(map) => map,
+            other => panic!("{other}"),
+        };
+        let before = fields(profile);
         for variant in &all[2..] {
-            let (a, b) = (variant.tuple, profile);
-            let differences = [
-                a.context != b.context,
-                a.batch != b.batch,
-                a.threads != b.threads,
-                a.gpu_layers != b.gpu_layers,
-                a.mmap != b.mmap,
-            ];
-            let count = differences.iter().filter(|d| **d).count();
-            assert_eq!((count, variant.against), (1, Some(1)), "{}", variant.name);
+            let after = fields(variant.setting);
+            let differing = after.iter().filter(|(key, value)| before[*key] != **value);
+            assert_eq!((differing.count(), variant.against), (1, Some(1)));
         }
+    }
+
+    #[test]
+    fn what_the_engine_decides_is_not_changed_by_halves() {
+        let bare = Setting::of(Tuple::default());
+        let all = variants(bare, bare, &[Change::Threads, Change::Context]);
+        assert_eq!(all.len(), 2);
+        assert_eq!(json!(bare)["parallel"], 1);
     }
 }

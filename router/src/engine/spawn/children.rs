@@ -92,7 +92,7 @@ impl Kept {
 
 impl Children {
     /// `state_dir` may be empty: then nothing is written. `root` is the root of the file system.
-    pub(crate) fn new(state_dir: &Path, root: &Path) -> Self {
+    pub fn new(state_dir: &Path, root: &Path) -> Self {
         let folder = !state_dir.as_os_str().is_empty();
         Self {
             folder: folder.then(|| state_dir.join(FOLDER)),

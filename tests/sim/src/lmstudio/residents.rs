@@ -81,6 +81,15 @@ impl LoadConfig {
             "offload_kv_cache_to_gpu": self.offload_kv_cache_to_gpu,
         })
     }
+
+    /// The same, with the fields of a load over the WebSocket API.
+    fn logged(&self, parallel: usize) -> Value {
+        let mut told = self.to_json(parallel);
+        if !self.fields.is_empty() {
+            told["fields"] = json!(self.fields);
+        }
+        told
+    }
 }
 
 // === impl Refused ===
@@ -142,7 +151,7 @@ impl Residents {
         let (id, used) = self.reserve(&model.name, bytes);
         let mark = core
             .log
-            .load_begins(seq, &model.name, &id, config.to_json(parallel), jit);
+            .load_begins(seq, &model.name, &id, config.logged(parallel), jit);
         // bt#1562: the guardrail does not subtract what auto-evict is about to free.
         if !memory::fits(core.options.memory, used, bytes) {
             self.release(&id);

@@ -1,0 +1,250 @@
+//! One measured exchange in the OpenAI form, and several at once.
+
+use std::time::Duration;
+
+use eventsource_stream::Eventsource as _;
+use futures_util::{TryStreamExt as _, future::try_join_all};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    prompt::{GENERATED, prompt},
+    stats::Sample,
+};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Most requests at once; their numbers tell the prompts of runs apart.
+const MOST: usize = 1000;
+/// Below this a span is not to be measured, in seconds.
+const SHORTEST: f64 = 1e-6;
+
+/// Asks an engine over `/v1/chat/completions`.
+pub(super) struct Chat {
+    client: reqwest::Client,
+    token: Option<String>,
+    /// Fields of the body beyond OpenAI's.
+    extra: Value,
+}
+
+/// What one answer told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    /// Seconds to the first token.
+    first_s: f64,
+    /// Seconds to the last one.
+    last_s: f64,
+    prompt: f64,
+    generated: f64,
+    /// llama.cpp's own: prompt tokens per second, generated tokens per second.
+    told: Option<(f64, f64)>,
+}
+
+/// Collects an answer from its events.
+#[derive(Default)]
+struct Events {
+    first_s: Option<f64>,
+    last_s: f64,
+    usage: Option<(f64, f64)>,
+    told: Option<(f64, f64)>,
+}
+
+// === impl Chat ===
+
+impl Chat {
+    pub(super) fn new(token: Option<String>, extra: Value) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .map_err(|e| e.to_string())?;
+        Ok(Self {
+            client,
+            token,
+            extra,
+        })
+    }
+
+    /// One request alone, for its times; then `parallel` at once, for what they get done together.
+    pub(super) async fn measure(
+        &self,
+        base: &str,
+        model: &str,
+        parallel: u32,
+        run: usize,
+    ) -> Result<Sample, String> {
+        let first = run.saturating_mul(MOST);
+        let began = Instant::now();
+        let alone = self.ask(base, model, first).await?;
+        let mut tokens = alone.prompt + alone.generated;
+        let mut seconds = began.elapsed().as_secs_f64();
+        if parallel > 1 {
+            let began = Instant::now();
+            let parallel = usize::try_from(parallel).unwrap_or(MOST);
+            let numbers = (1..=parallel.min(MOST - 1)).map(|n| first + n);
+            let all = try_join_all(numbers.map(|n| self.ask(base, model, n))).await?;
+            tokens = all.iter().map(|a| a.prompt + a.generated).sum();
+            seconds = began.elapsed().as_secs_f64();
+        }
+        let (prompt_per_s, generated_per_s) = alone.rates();
+        Ok(Sample {
+            first_token_s: alone.first_s,
+            prompt_per_s,
+            generated_per_s,
+            load_s: None,
+            memory_bytes: None,
+            tokens_per_s: tokens / seconds.max(SHORTEST),
+        })
+    }
+
+    async fn ask(&self, base: &str, model: &str, number: usize) -> Result<Answer, String> {
+        let url = format!("{}/v1/chat/completions", base.trim_end_matches('/'));
+        let mut body = json!({
+            "model": model, "stream": true, "stream_options": {"include_usage": true},
+            "messages": [{"role": "user", "content": prompt(number)}],
+            "max_tokens": GENERATED, "temperature": 0, "seed": 1,
+        });
+        if let (Some(body), Some(extra)) = (body.as_object_mut(), self.extra.as_object()) {
+            body.extend(extra.clone());
+        }
+        let began = Instant::now();
+        let mut request = self.client.post(&url).json(&body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let wrong = |e: reqwest::Error| format!("{url}: {e}");
+        let answer = request.send().await.map_err(wrong)?;
+        let status = answer.status();
+        if !status.is_success() {
+            let text = answer.text().await.unwrap_or_default();
+            return Err(format!("{url}: {status}: {text}"));
+        }
+        let mut events = answer.bytes_stream().eventsource();
+        let mut told = Events::default();
+        while let Some(event) = events.try_next().await.map_err(|e| format!("{url}: {e}"))? {
+            if event.data == "[DONE]" {
+                break;
+            }
+            told.take(&event.data, began.elapsed().as_secs_f64())
+                .map_err(|e| format!("{url}: {e}"))?;
+        }
+        told.end().map_err(|e| format!("{url}: {e}"))
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Prompt and generated tokens per second: the engine's own, else by the clock, where the
+    /// first token ends the prompt.
+    fn rates(&self) -> (f64, f64) {
+        self.told.unwrap_or_else(|| {
+            let generating = (self.last_s - self.first_s).max(SHORTEST);
+            (
+                self.prompt / self.first_s.max(SHORTEST),
+                (self.generated - 1.0).max(1.0) / generating,
+            )
+        })
+    }
+}
+
+// === impl Events ===
+
+impl Events {
+    fn take(&mut self, data: &str, at: f64) -> Result<(), String> {
+        let event: Value = serde_json::from_str(data).map_err(|e| e.to_string())?;
+        match &event["error"] {
+            Value::Null => {}
+            Value::String(text) => return Err(text.clone()),
+            error => return Err(error["message"].as_str().unwrap_or("an error").to_owned()),
+        }
+        let delta = &event["choices"][0]["delta"];
+        let token = ["content", "reasoning_content", "reasoning"]
+            .iter()
+            .any(|key| delta[*key].as_str().is_some_and(|text| !text.is_empty()));
+        if token {
+            self.first_s.get_or_insert(at);
+            self.last_s = at;
+        }
+        let pair = |of: &Value, a: &str, b: &str| of[a].as_f64().zip(of[b].as_f64());
+        let counts = pair(&event["usage"], "prompt_tokens", "completion_tokens");
+        self.usage = counts.or(self.usage);
+        let timings = &event["timings"];
+        let tokens = pair(timings, "prompt_n", "predicted_n");
+        let spans = pair(timings, "prompt_ms", "predicted_ms");
+        if let (Some((prompt, generated)), Some((prompt_ms, generated_ms))) = (tokens, spans)
+            && prompt_ms > 0.0
+            && generated_ms > 0.0
+        {
+            self.told = Some((
+                prompt * 1000.0 / prompt_ms,
+                generated * 1000.0 / generated_ms,
+            ));
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Answer, String> {
+        let first_s = self.first_s.ok_or("the answer had no token")?;
+        let (prompt, generated) = self.usage.ok_or("the answer did not tell its usage")?;
+        Ok(Answer {
+            first_s,
+            last_s: self.last_s,
+            prompt,
+            generated,
+            told: self.told,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(events: &[(Value, f64)]) -> Result<Answer, String> {
+        let mut told = Events::default();
+        for (event, at) in events {
+            told.take(&event.to_string(), *at)?;
+        }
+        told.end()
+    }
+
+    fn delta(delta: &Value) -> Value {
+        json!({"choices": [{"index": 0, "delta": delta}]})
+    }
+
+    #[test]
+    fn the_clock_counts_where_the_engine_tells_no_times() {
+        let usage =
+            json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 11}});
+        let told = answer(&[
+            (delta(&json!({"role": "assistant", "content": null})), 0.1),
+            (delta(&json!({"reasoning_content": "a"})), 0.5),
+            (delta(&json!({"content": "b"})), 1.5),
+            (delta(&json!({})), 9.0),
+            (usage, 9.0),
+        ]);
+        let told = told.unwrap();
+        assert_eq!((told.first_s, told.last_s), (0.5, 1.5));
+        assert_eq!(told.rates(), (200.0, 10.0));
+    }
+
+    #[test]
+    fn the_engines_own_times_come_first() {
+        let last = json!({
+            "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 11},
+            "timings": {"prompt_n": 90, "prompt_ms": 300.0, "predicted_n": 10, "predicted_ms": 500.0},
+        });
+        let told = answer(&[(delta(&json!({"content": "b"})), 0.4), (last, 1.0)]).unwrap();
+        assert_eq!(told.rates(), (300.0, 20.0));
+    }
+
+    #[test]
+    fn an_error_and_a_silence_are_no_answers() {
+        let error = answer(&[(json!({"error": {"message": "no room"}}), 0.1)]);
+        assert_eq!(error, Err("no room".to_owned()));
+        assert!(answer(&[]).is_err());
+        assert!(answer(&[(delta(&json!({"content": "b"})), 0.4)]).is_err());
+    }
+}

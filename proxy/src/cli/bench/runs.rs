@@ -1,0 +1,198 @@
+//! The runs of a bench: their order, their clock and their progress.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use super::{
+    stats::{Sample, schedule},
+    subject::{Driver, Missed, Subject},
+    tune::{self, Search, Target},
+    variant::{Setting, Variant},
+};
+
+/// Runs on one engine.
+pub(super) struct Runs<'a> {
+    driver: &'a dyn Driver,
+    /// When the whole is to end.
+    limit: Instant,
+    /// The longest run so far: none begins that would end after its time.
+    longest: Duration,
+    count: usize,
+    bar: ProgressBar,
+    /// Settings that the engine refused, with the variant's name and the engine's words.
+    refused: Vec<(Setting, String, String)>,
+    ended: Option<String>,
+}
+
+/// Why a series of runs ended before it was whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Time,
+    /// Nothing more can be measured.
+    Over,
+}
+
+// === impl Runs ===
+
+impl<'a> Runs<'a> {
+    pub(super) fn new(driver: &'a dyn Driver, time: Duration) -> Self {
+        Self {
+            driver,
+            limit: Instant::now() + time,
+            longest: Duration::ZERO,
+            count: 0,
+            bar: bar(),
+            refused: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// Which variants were refused and how, and why the whole ended early.
+    pub(super) fn finish(self) -> (Vec<(String, String)>, Option<String>) {
+        self.bar.finish_and_clear();
+        let refused = self.refused.into_iter();
+        (
+            refused.map(|(_, name, words)| (name, words)).collect(),
+            self.ended,
+        )
+    }
+
+    /// Runs the variants in turn until the rounds or the time are over.
+    pub(super) async fn compare(
+        &mut self,
+        variants: &[Variant],
+        rounds: usize,
+        time: Duration,
+        samples: &mut [Vec<Sample>],
+    ) {
+        let until = self.limit.min(Instant::now() + time);
+        if self.rounds(variants, rounds, until, samples).await == Err(Cut::Time) {
+            self.ended = Some("the time limit".to_owned());
+        }
+    }
+
+    async fn rounds(
+        &mut self,
+        variants: &[Variant],
+        rounds: usize,
+        until: Instant,
+        samples: &mut [Vec<Sample>],
+    ) -> Result<(), Cut> {
+        for index in schedule(variants.len(), rounds) {
+            if let (Some(variant), Some(into)) = (variants.get(index), samples.get_mut(index)) {
+                into.extend(self.run(variant, until).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// One run; `None` where the engine refuses the setting.
+    async fn run(&mut self, variant: &Variant, until: Instant) -> Result<Option<Sample>, Cut> {
+        if self.ended.is_some() {
+            return Err(Cut::Over);
+        }
+        let refused = |(setting, ..): &(Setting, String, String)| *setting == variant.setting;
+        if self.refused.iter().any(refused) {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        if began + self.longest > until {
+            return Err(Cut::Time);
+        }
+        self.bar.inc_length(1);
+        self.bar.set_message(variant.name.clone());
+        self.count += 1;
+        let measured = self.driver.measure(&variant.setting, self.count).await;
+        self.longest = self.longest.max(began.elapsed());
+        self.bar.inc(1);
+        match measured {
+            Ok(sample) => Ok(Some(sample)),
+            Err(Missed::Refused(words)) => {
+                self.refused
+                    .push((variant.setting, variant.name.clone(), words));
+                Ok(None)
+            }
+            Err(Missed::Over(words)) => {
+                self.ended = Some(words);
+                Err(Cut::Over)
+            }
+        }
+    }
+
+    /// Searches for two thirds of the time that is left, then runs the winner against the profile.
+    pub(super) async fn tune(&mut self, subject: &Subject, rounds: usize) -> String {
+        let plan = &subject.plan;
+        if plan.axes.is_empty() {
+            let notes = plan.axes.notes.iter().map(|note| format!("\n# {note}"));
+            return format!("# nothing to search{}", notes.collect::<String>());
+        }
+        // The comparison's own limit is told; the search is short by design.
+        let told = self.ended.take_if(|words| words == "the time limit");
+        let left = self.limit.saturating_duration_since(Instant::now());
+        let mut search = Search::new(plan.profile, &plan.axes, subject.place.view.budget);
+        self.search(&mut search, self.limit - left / 3, left / 3)
+            .await;
+        let best = search.best().unwrap_or(plan.profile);
+        let (measured, all) = search.measured();
+        let found = if best == plan.profile {
+            "# nothing was faster than the profile".to_owned()
+        } else {
+            let last = [plan.profile, best].map(|setting| Variant {
+                name: "profile against the best".to_owned(),
+                setting,
+                against: None,
+            });
+            let mut samples = [Vec::new(), Vec::new()];
+            // What there is counts.
+            let _ = self.rounds(&last, rounds, self.limit, &mut samples).await;
+            let target = Target {
+                kind: subject.place.engine.kind,
+                engine: &subject.place.engine.name,
+                notes: &plan.axes.notes,
+            };
+            tune::block(target, &best, &samples[0], &samples[1])
+        };
+        self.ended = self.ended.take().or(told);
+        format!("# {measured} of {all} combinations measured\n{found}")
+    }
+
+    /// `first` is the most that the first sweep gets.
+    async fn search(&mut self, search: &mut Search, until: Instant, first: Duration) {
+        let mut sweep_until = until.min(Instant::now() + first);
+        for number in 0.. {
+            let Some(order) = search.sweep(number) else {
+                return;
+            };
+            let mut cut = None;
+            for index in order {
+                let Some(candidate) = search.candidates.get(index).cloned() else {
+                    continue;
+                };
+                match self.run(&candidate, sweep_until).await {
+                    Ok(Some(sample)) => search.note(index, sample),
+                    Ok(None) => {}
+                    Err(end) => {
+                        cut = Some(end);
+                        break;
+                    }
+                }
+            }
+            if cut == Some(Cut::Over) || (cut.is_some() && number > 0) {
+                return;
+            }
+            search.halve();
+            sweep_until = until;
+        }
+    }
+}
+
+/// Seen on a terminal only.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
