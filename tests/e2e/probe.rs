@@ -24,21 +24,8 @@ async fn faults(crucible: &Crucible) -> Vec<String> {
     found.iter().map(name).collect()
 }
 
-/// `doctor --probe` with the instance's own file, so that both have one state folder.
 async fn doctor(crucible: &Crucible) -> Said {
-    let text = std::fs::read_to_string(crucible.config()).expect("readable");
-    let listen = format!("listen = \"{}\"", crucible.addr());
-    let text = text.replace("listen = \"127.0.0.1:0\"", &listen);
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let path = folder.path().join("crucible.toml");
-    std::fs::write(&path, text).expect("written");
-    let run = move || {
-        let file = path.display().to_string();
-        Crucible::command(&["doctor", "--probe", "--config", &file], "")
-    };
-    let said = tokio::task::spawn_blocking(run).await.expect("it ran");
-    drop(folder);
-    said
+    crucible.beside(&["doctor", "--probe"]).await
 }
 
 /// An instance before an LM Studio with a loaded model, and its row 16 after `doctor --probe`.

@@ -75,3 +75,27 @@ async fn threads_batch_mapping_and_context_are_read_from_the_real_runner() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_context_of_the_real_ollama_is_probed() {
+    let Some(target) = Target::real_ollama().await else {
+        return;
+    };
+    let url = target.url.clone().expect("a URL");
+    let own = engine("ollama", "ollama", &url);
+    let crucible = Crucible::start(&format!(
+        "{own}device = \"cpu\"\n[tuning.ollama]\ncontext_size = 512\n"
+    ));
+    ready(&crucible).await;
+    let mut request = body(&target.model, "hello");
+    request["max_tokens"] = json!(4);
+    let answer = post(&crucible, &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let (_, _, said) = crucible.beside(&["doctor", "--probe"]).await;
+    let words = "a prompt of about 306 tokens was read whole, one of about 640 was refused";
+    assert!(said.contains(words), "{said}");
+    let told = row(&crucible, 27).await;
+    assert_eq!(told["state"], "in_effect", "{told}");
+    let evidence = told["evidence"].as_str().unwrap_or_default();
+    assert!(evidence.contains(words), "{told}");
+}

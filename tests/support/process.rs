@@ -219,6 +219,28 @@ impl Crucible {
         }
     }
 
+    /// Runs `crucible` beside this instance, with its own file, so that both have one state folder:
+    /// exit code, stdout, stderr.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn beside(&self, args: &'static [&'static str]) -> (i32, String, String) {
+        let text = std::fs::read_to_string(self.config()).expect("readable");
+        let listen = format!("listen = \"{}\"", self.addr());
+        let text = text.replace("listen = \"127.0.0.1:0\"", &listen);
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("crucible.toml");
+        std::fs::write(&path, text).expect("written");
+        let run = move || {
+            let file = path.display().to_string();
+            let all = [args, &["--config", &file]].concat();
+            Self::command(&all, "")
+        };
+        let said = tokio::task::spawn_blocking(run).await.expect("it ran");
+        drop(folder);
+        said
+    }
+
     /// Runs `crucible` with arguments to its end: exit code, stdout, stderr.
     ///
     /// # Panics
