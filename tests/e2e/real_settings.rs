@@ -1,4 +1,4 @@
-//! The process checks of the settings on a real Ollama of this machine.
+//! The settings of real engines: process checks and probes.
 
 use crucible_tests::{
     Crucible,
@@ -98,4 +98,20 @@ async fn the_context_of_the_real_ollama_is_probed() {
     assert_eq!(told["state"], "in_effect", "{told}");
     let evidence = told["evidence"].as_str().unwrap_or_default();
     assert!(evidence.contains(words), "{told}");
+}
+
+#[tokio::test]
+async fn the_context_of_a_real_llamacpp_that_is_a_child_is_probed() {
+    let Some(target) = Target::real_llamacpp().await else {
+        return;
+    };
+    let crucible = target.crucible_with(512).await;
+    let mut request = body(&target.model, "hello");
+    request["max_tokens"] = json!(4);
+    let answer = post(&crucible, &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let (_, _, said) = crucible.beside(&["doctor", "--probe"]).await;
+    let words = "a prompt of about 306 tokens was read whole, one of about 640 was refused for a \
+                 context of 512";
+    assert!(said.contains(words), "{said}");
 }

@@ -3,14 +3,19 @@
 use std::{fmt::Write as _, path::Path};
 
 use clap::Args;
-use crucible_config::layers;
+use crucible_config::{
+    Config,
+    checked::{Engine, Manage},
+    layers,
+};
 use crucible_router::verify::{self, probe};
 use serde_json::Value;
 
 use super::{
     Common, Failure, Output,
-    models::look,
+    models::{look, look_as},
     output::{complain, say, table},
+    running,
     serve::runtime,
     sources,
     tunings::{ask, shown, tally, text},
@@ -75,8 +80,10 @@ pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
 /// The instance reads the file at its next look, which is at once.
 async fn probe(common: &Common) -> Result<(), Failure> {
     let config = sources::load(common)?;
-    let view = look(&config, async |router| router.view()).await?;
     let current = config.current();
+    let state = running::ask(&current, "/crucible/state").await;
+    let source = with_children(&current, &state.unwrap_or_default());
+    let view = look_as(&config, source, async |router| router.view()).await?;
     let mut tell = |text: &str| complain(text);
     let penalties = probe::run(&current, &view, &mut tell).await;
     let contexts = probe::context::run(&current, &view, &mut tell).await;
@@ -87,6 +94,22 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     probe::save(folder, &penalties)
         .and_then(|()| probe::context::save(folder, &contexts))
         .map_err(|e| Failure::wrong(format!("state_dir {}: {e}", folder.display())))
+}
+
+/// The children of the running instance are engines that can be asked at their addresses.
+fn with_children(config: &Config, state: &Value) -> Config {
+    let mut config = config.clone();
+    let running = state["engines"].as_array().map_or(&[][..], Vec::as_slice);
+    let spawned = |e: &&mut Engine| e.manage == Manage::Spawn;
+    for engine in config.engines.iter_mut().filter(spawned) {
+        let told = running.iter().find(|e| e["name"] == *engine.name);
+        let url = told.and_then(|e| e["url"].as_str()?.parse().ok());
+        if let Some(url) = url {
+            engine.url = Some(url);
+            engine.manage = Manage::Observe;
+        }
+    }
+    config
 }
 
 fn rows(report: &Value) -> &[Value] {
@@ -179,6 +202,7 @@ fn reason(row: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crucible_config::checked::EngineKind;
     use serde_json::json;
 
     use super::*;
@@ -201,6 +225,29 @@ mod tests {
                 "read_from": "GET /api/version", "fix": "update Ollama",
             }],
         })
+    }
+
+    #[test]
+    fn a_child_is_asked_at_the_address_that_the_instance_tells() {
+        let mut config = Config::builtin();
+        for name in ["child", "down", "own"] {
+            let url = "http://127.0.0.1:1".parse().unwrap();
+            let mut engine = config.discovered(EngineKind::Llamacpp, name, url);
+            if name != "own" {
+                (engine.manage, engine.url) = (Manage::Spawn, None);
+            }
+            config.engines.push(engine);
+        }
+        let state = json!({"engines": [
+            {"name": "child", "url": "http://127.0.0.1:7"}, {"name": "down", "url": ""},
+            {"name": "own", "url": "http://127.0.0.1:8"},
+        ]});
+        let changed = with_children(&config, &state).engines;
+        let url = |at: usize| changed[at].url.as_ref().map(ToString::to_string);
+        assert_eq!(url(0).as_deref(), Some("http://127.0.0.1:7/"));
+        assert_eq!(changed[0].manage, Manage::Observe);
+        assert_eq!(changed[1..], config.engines[1..]);
+        assert_eq!(with_children(&config, &Value::Null).engines, config.engines);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::Live;
+use crucible_config::{Config, Live};
 use crucible_router::{
     catalog::{ModelInfo, ModelKind},
     discovery,
@@ -73,9 +73,17 @@ pub(super) async fn look<T>(
     config: &Live,
     question: impl AsyncFnOnce(&Router) -> T,
 ) -> Result<T, Failure> {
+    look_as(config, (*config.current()).clone(), question).await
+}
+
+/// The same with this configuration instead of the one in force.
+pub(super) async fn look_as<T>(
+    config: &Live,
+    mut source: Config,
+    question: impl AsyncFnOnce(&Router) -> T,
+) -> Result<T, Failure> {
     let tracker = TaskTracker::new();
     let cancel = CancellationToken::new();
-    let mut source = (*config.current()).clone();
     // Nothing is warmed, and what a running instance loaded stays its own.
     source.tuning.lmstudio.model_warmup = false;
     source.state_dir = PathBuf::new();
