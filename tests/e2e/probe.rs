@@ -3,7 +3,7 @@
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,
-    chat::{body, get, post},
+    chat::{body, get, open, post},
     engines::{Both, client, engine, start},
     rest::ready,
 };
@@ -218,6 +218,18 @@ async fn an_engine_that_cuts_in_silence_is_found() {
             assert_eq!(row(&crucible, number).await["state"], "in_effect");
         }
     }
+}
+
+#[tokio::test]
+async fn what_answers_somebody_is_left_alone() {
+    // 500 tokens of 20 a second.
+    let (sim, crucible) = used("ollama", |o| o.rate = 20).await;
+    let answering = open(&crucible, &body("qwen:7b", "repeat 500")).await;
+    let (_, _, said) = doctor(&crucible).await;
+    assert!(said.contains("was not probed: it is busy"), "{said}");
+    drop(answering);
+    let chats = sim.log().requests.into_iter();
+    assert_eq!(chats.filter(|r| r.path == "/api/chat").count(), 2);
 }
 
 #[tokio::test]

@@ -82,11 +82,12 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     let config = sources::load(common)?;
     let current = config.current();
     let state = running::ask(&current, "/crucible/state").await;
-    let source = with_children(&current, &state.unwrap_or_default());
+    let state = state.unwrap_or_default();
+    let source = with_children(&current, &state);
     let view = look_as(&config, source, async |router| router.view()).await?;
     let mut tell = |text: &str| complain(text);
     let penalties = probe::run(&current, &view, &mut tell).await;
-    let contexts = probe::context::run(&current, &view, &mut tell).await;
+    let contexts = probe::context::run(&current, &view, &busy(&state), &mut tell).await;
     if penalties.is_empty() && contexts.is_empty() {
         return Ok(());
     }
@@ -110,6 +111,20 @@ fn with_children(config: &Config, state: &Value) -> Config {
         }
     }
     config
+}
+
+/// What answers somebody now, as `engine/instance`.
+fn busy(state: &Value) -> Vec<String> {
+    let pools = state["pools"].as_array().into_iter().flatten();
+    pools
+        .filter_map(|pool| pool["residents"].as_array())
+        .flatten()
+        .filter(|resident| resident["active"].as_u64() != Some(0))
+        .map(|resident| {
+            let (engine, instance) = (&resident["engine"], &resident["instance"]);
+            format!("{}/{}", text(engine), text(instance))
+        })
+        .collect()
 }
 
 fn rows(report: &Value) -> &[Value] {

@@ -339,8 +339,11 @@ fn each_fault_is_told_where_it_is_and_nowhere_else() {
 }
 
 #[test]
-fn no_fault_is_without_both_cases() {
+fn no_fault_is_without_both_cases_and_its_line_in_the_docs() {
+    let page = include_str!("../../../../docs/doctor.md");
     for fault in &FAULTS {
+        let line = format!("\n| `{}` |", fault.name);
+        assert!(page.contains(&line), "docs/doctor.md has no {}", fault.name);
         let of = |said: bool| {
             let mut cases = CASES.iter();
             cases.any(|c| c.fault == fault.name && c.says.is_some() == said)

@@ -76,9 +76,15 @@ struct Asking<'a> {
     tuple: Tuple,
 }
 
-/// Probes the generation models that are loaded, and loads none. `tell` is told what is about to
-/// be sent, what came out, and why a model was not probed.
-pub async fn run(config: &Config, view: &View, tell: &mut dyn FnMut(&str)) -> ContextProbes {
+/// Probes the generation models that are loaded, and loads none. `busy` are those that answer
+/// somebody now, as `engine/instance`: they are left alone. `tell` is told what is about to be
+/// sent, what came out, and why a model was not probed.
+pub async fn run(
+    config: &Config,
+    view: &View,
+    busy: &[String],
+    tell: &mut dyn FnMut(&str),
+) -> ContextProbes {
     let mut probes = ContextProbes::new();
     let known = |e: &&EngineView| e.is_up() && e.kind != EngineKind::Openai;
     for engine in view.engines.iter().filter(known) {
@@ -88,7 +94,13 @@ pub async fn run(config: &Config, view: &View, tell: &mut dyn FnMut(&str)) -> Co
         for resident in held {
             none = false;
             let name = format!("{}/{}", engine.name, resident.info.instance);
-            match one(config, engine, resident, tell).await {
+            let outcome = if busy.contains(&name) {
+                // A long prompt would wait, or take the cache that the answers need.
+                Err("it is busy; probe again when it is not".to_owned())
+            } else {
+                one(config, engine, resident, tell).await
+            };
+            match outcome {
                 Ok(probe) => {
                     let ContextProbe { stated, words, .. } = &probe;
                     tell(&format!("{name} states a context of {stated}: {words}"));

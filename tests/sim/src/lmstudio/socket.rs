@@ -117,7 +117,12 @@ fn refusal(core: &Core, hello: &Value) -> Option<&'static str> {
 fn call(core: &Core, endpoint: &str, parameter: &Value) -> Result<Value, String> {
     let held = Residents::of(core).map(Residents::all).unwrap_or_default();
     match endpoint {
-        "listLoaded" => Ok(held.iter().map(info).collect()),
+        // The namespace `llm` lists no embedding models.
+        "listLoaded" => Ok(held
+            .iter()
+            .filter(|i| !i.model.embedding)
+            .map(info)
+            .collect()),
         "getLoadConfig" => {
             let name = &parameter["specifier"]["query"]["identifier"];
             let found = held.iter().find(|instance| *name == *instance.id);
@@ -135,6 +140,10 @@ fn info(instance: &Instance) -> Value {
     json!({
         "type": "llm",
         "modelKey": instance.model.name,
+        "path": instance.model.name,
+        "format": "gguf",
+        "sizeBytes": instance.model.bytes,
+        "maxContextLength": instance.model.max_context,
         "identifier": instance.id,
         "instanceReference": instance.id,
         "contextLength": instance.config.context,
@@ -167,10 +176,18 @@ async fn load(core: &Arc<Core>, socket: &mut Socket, message: &Value, seq: u64) 
     let channel = &message["channelId"];
     let asked = &message["creationParameter"];
     let key = asked["modelKey"].as_str().unwrap_or_default();
+    let refused = |title: String| json!({"type": "channelError", "channelId": channel, "error": {"title": title}});
+    // Optional is not nullable in the SDK's schema.
+    if asked.get("ttlMs").is_some_and(|ttl| !ttl.is_u64()) {
+        return send(
+            socket,
+            &refused("Invalid creation parameter: ttlMs".to_owned()),
+        )
+        .await;
+    }
     let Some(model) = find(core, key) else {
-        let error = json!({"title": format!("Cannot find a model with key {key}")});
-        let answer = json!({"type": "channelError", "channelId": channel, "error": error});
-        return send(socket, &answer).await;
+        let title = format!("Cannot find a model with key {key}");
+        return send(socket, &refused(title)).await;
     };
     let packet =
         |body: Value| json!({"type": "channelSend", "channelId": channel, "message": body});
