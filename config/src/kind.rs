@@ -181,15 +181,24 @@ impl Kind {
             ) => {
                 let digits = n.as_str().replace('_', "");
                 let n = i128::from_str_radix(&digits, n.radix()).map_err(|_| wrong())?;
-                self.read_integer(n).ok_or_else(wrong)
+                self.read_integer(n).ok_or_else(|| Mismatch {
+                    hint: self.percent(n),
+                    ..wrong()
+                })
             }
             (Self::Number { .. }, DeValue::Float(n)) => {
                 let n: f64 = n.as_str().replace('_', "").parse().map_err(|_| wrong())?;
                 self.read_number(n).ok_or_else(wrong)
             }
-            (Self::Boolean | Self::Integer { .. } | Self::Number { .. }, DeValue::String(_)) => {
+            (Self::Boolean | Self::Integer { .. } | Self::Number { .. }, DeValue::String(text)) => {
+                let plain = matches!(self, Self::Boolean) || text.trim().parse::<f64>().is_ok();
+                let hint = if plain {
+                    "write it without quotes"
+                } else {
+                    "a plain number without unit and quotes"
+                };
                 Err(Mismatch {
-                    hint: "write it without quotes".into(),
+                    hint: hint.into(),
                     ..wrong()
                 })
             }
@@ -371,6 +380,16 @@ impl Kind {
                 .filter(|n| (*min..=*max).contains(n))
                 .map(Value::Size),
             _ => None,
+        }
+    }
+
+    /// What is to be written for so many of a hundred where a share is asked for.
+    fn percent(&self, n: i128) -> String {
+        match self {
+            Self::Number { min, max } if (*min, *max) == (0.0, 1.0) && (2..=100).contains(&n) => {
+                format!("{n} % is {}.{:02}", n / 100, n % 100)
+            }
+            _ => String::new(),
         }
     }
 

@@ -97,79 +97,120 @@ fn every_row_names_itself_and_what_it_takes() {
     }
 }
 
+/// (lines of the file, path, how bad it is, part of what is said).
+const COMBINATIONS: &[(&str, &str, Severity, &str)] = &[
+    (
+        "[tuning.lmstudio]\nvalue_cache_quantization = \"q8_0\"\nflash_attention = false\n",
+        "tuning.lmstudio.value_cache_quantization",
+        Severity::Error,
+        "needs flash attention",
+    ),
+    (
+        "[tuning.lmstudio]\ngpu_memory_fraction = 0.0\n",
+        "tuning.lmstudio.gpu_memory_fraction",
+        Severity::Error,
+        "no memory for 2 models, expected a number from 0 to 1, more than 0",
+    ),
+    (
+        "[tuning.ollama]\nmemory_limit = 16\n",
+        "tuning.ollama.memory_limit",
+        Severity::Error,
+        "16 bytes, expected a size of at least 1MB, in which a model fits; with its unit: \"16GB\"",
+    ),
+    (
+        "[pool.gpu]\nmemory = 12\n",
+        "pool.gpu.memory",
+        Severity::Error,
+        "with its unit: \"12GB\"",
+    ),
+    (
+        "[tuning.lmstudio]\nstream_timeout = 30000\n",
+        "tuning.lmstudio.stream_timeout",
+        Severity::Warning,
+        "\"30000ms\" if that was meant",
+    ),
+    (
+        "[tuning.lmstudio]\nkeep_alive_interval = \"10m\"\n",
+        "tuning.lmstudio.keep_alive_interval",
+        Severity::Warning,
+        "at most tuning.lmstudio.model_ttl, 300 s",
+    ),
+    (
+        "[tuning.lmstudio]\nmodel_ttl = 300000\n",
+        "tuning.lmstudio.model_ttl",
+        Severity::Warning,
+        "\"300000ms\" if that was meant, or pin = true",
+    ),
+    (
+        "[[engine]]\nname = \"a\"\nkind = \"ollama\"\npool = \"cppu\"\n",
+        "engine[1].pool",
+        Severity::Warning,
+        "did you mean \"cpu\"?",
+    ),
+    (
+        "[[engine]]\nname = \"a\"\nkind = \"ollama\"\ndevice = \"cpu\"\npool = \"gpu\"\n",
+        "engine[1].pool",
+        Severity::Warning,
+        "\"cpu\", since its device is \"cpu\"",
+    ),
+    (
+        "pool = \"gpu\"\n[[engine]]\nname = \"a\"\nkind = \"openai\"\npool = \"gpu\"\n\
+         url = \"http://192.0.2.7:1\"\n",
+        "engine[1].pool",
+        Severity::Warning,
+        "another pool than \"g\", which is on another machine",
+    ),
+    (
+        "[[engine]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://0.0.0.0:1234\"\n",
+        "engine[1].url",
+        Severity::Error,
+        "the address of engine \"g\"",
+    ),
+    (
+        "[[engine]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://localhost:8484\"\n",
+        "engine[1].url",
+        Severity::Error,
+        "127.0.0.1:8484, where Crucible itself listens",
+    ),
+    (
+        "[tuning.ollama]\nbatch_size = 8192\n",
+        "tuning.ollama.batch_size",
+        Severity::Warning,
+        "at most tuning.ollama.context_size, 4096",
+    ),
+    (
+        "[tuning.ollama]\nuse_mlock = true\n",
+        "tuning.ollama.use_mlock",
+        Severity::Warning,
+        "no such option any more",
+    ),
+    (
+        "[tuning.ollama]\nquantization = \"banana\"\n",
+        "tuning.ollama.quantization",
+        Severity::Warning,
+        "no model will have it",
+    ),
+    (
+        "[tuning.environment]\nCUDA_VISIBLE_DEVICES = \"0\"\n",
+        "tuning.environment.CUDA_VISIBLE_DEVICES",
+        Severity::Warning,
+        "engine \"g\" owns the GPU",
+    ),
+];
+
 #[test]
 fn impossible_combinations_are_errors_and_doubtful_ones_warnings() {
-    use Severity::{Error, Warning};
     const BESIDE: &str = "[[engine]]\nname = \"g\"\nkind = \"lmstudio\"\n";
-    let cases = [
-        (
-            "[tuning.lmstudio]\nvalue_cache_quantization = \"q8_0\"\nflash_attention = false\n",
-            "tuning.lmstudio.value_cache_quantization",
-            Error,
-            "needs flash attention",
-        ),
-        (
-            "[tuning.lmstudio]\ngpu_memory_fraction = 0.0\n",
-            "tuning.lmstudio.gpu_memory_fraction",
-            Error,
-            "no memory for 2 models, expected a number from 0 to 1, more than 0",
-        ),
-        (
-            "[tuning.ollama]\nmemory_limit = 16\n",
-            "tuning.ollama.memory_limit",
-            Error,
-            "16 bytes, expected a size of at least 1MB, in which a model fits; with its unit: \"16GB\"",
-        ),
-        (
-            "[pool.gpu]\nmemory = 12\n",
-            "pool.gpu.memory",
-            Error,
-            "with its unit: \"12GB\"",
-        ),
-        (
-            "[tuning.lmstudio]\nstream_timeout = 30000\n",
-            "tuning.lmstudio.stream_timeout",
-            Warning,
-            "\"30000ms\" if that was meant",
-        ),
-        (
-            "[tuning.lmstudio]\nkeep_alive_interval = \"10m\"\n",
-            "tuning.lmstudio.keep_alive_interval",
-            Warning,
-            "at most tuning.lmstudio.model_ttl, 300 s",
-        ),
-        (
-            "[tuning.ollama]\nbatch_size = 8192\n",
-            "tuning.ollama.batch_size",
-            Warning,
-            "at most tuning.ollama.context_size, 4096",
-        ),
-        (
-            "[tuning.ollama]\nuse_mlock = true\n",
-            "tuning.ollama.use_mlock",
-            Warning,
-            "no such option any more",
-        ),
-        (
-            "[tuning.ollama]\nquantization = \"banana\"\n",
-            "tuning.ollama.quantization",
-            Warning,
-            "no model will have it",
-        ),
-        (
-            "[tuning.environment]\nCUDA_VISIBLE_DEVICES = \"0\"\n",
-            "tuning.environment.CUDA_VISIBLE_DEVICES",
-            Warning,
-            "engine \"g\" owns the GPU",
-        ),
-    ];
-    for (file, path, severity, part) in cases {
+    for (file, path, severity, part) in COMBINATIONS {
         let all = problems(&format!("{BESIDE}{file}"));
-        let one = all.0.iter().find(|p| p.path == path);
+        let one = all.0.iter().find(|p| p.path == *path);
         let one = one.unwrap_or_else(|| panic!("{file}gave nothing at {path}: {all}"));
-        assert_eq!(one.severity, severity, "{one}");
+        assert_eq!(one.severity, *severity, "{one}");
         assert!(one.to_string().contains(part), "{one}\n  without {part}");
     }
     assert_eq!(problems(BESIDE).0.len(), 0, "{}", problems(BESIDE));
+    // A pool of one's own needs no table.
+    let own = "[[engine]]\nname = \"a\"\nkind = \"ollama\"\npool = \"attic\"\n";
+    assert_eq!(problems(own).0.len(), 0, "{}", problems(own));
     assert_eq!(problems("profile = \"agent\"\n").0.len(), 0);
 }

@@ -47,6 +47,7 @@ use crate::{
 mod budget;
 pub(crate) mod engines;
 mod learning;
+mod pinned;
 pub(crate) mod vram;
 mod waits;
 

@@ -59,6 +59,8 @@ pub struct EngineView {
     pub version: Option<String>,
     /// What its version is too old for, a sentence each.
     pub advice: Arc<Vec<String>>,
+    /// What the configuration asks of it and cannot be.
+    pub conflicts: Vec<Conflict>,
     /// Whether loads are controlled.
     pub load_control: bool,
     /// Found on a default port, not configured.
@@ -89,6 +91,17 @@ pub struct EngineView {
     pub active: u32,
     /// A load in flight.
     pub loading: Option<LoadingView>,
+}
+
+/// Settings that cannot all be in effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Conflict {
+    /// In words.
+    pub found: String,
+    /// What mends it.
+    pub fix: String,
+    /// It is about the memory of its pool.
+    pub of_memory: bool,
 }
 
 /// One resident.

@@ -10,6 +10,7 @@
 
 mod admin;
 mod bad_input;
+mod bad_settings;
 mod bench;
 mod browser;
 mod cancel;

@@ -150,7 +150,11 @@ async fn what_a_shell_started_ends_with_crucible_and_after_a_crash_with_the_next
     })
     .await
     .0;
-    let told = next.log();
+    let told = eventually("the words", || async {
+        let log = next.log();
+        log.contains("left behind").then_some(log)
+    })
+    .await;
     assert!(
         told.contains("a crashed Crucible left behind") && told.contains(&first),
         "{told}"
@@ -183,7 +187,15 @@ async fn row_24_is_a_limit_of_the_system_or_says_why_not() {
         .0;
     let told = get(&crucible, "/crucible/tunings").await.json["tunings"][23].clone();
     let evidence = told["evidence"].as_str().expect("evidence");
-    let log = crucible.log();
+    let log = eventually("what became of the limit", || async {
+        let log = crucible.log();
+        let told = [
+            "a control group limits its memory",
+            "does not limit its memory",
+        ];
+        told.iter().any(|t| log.contains(t)).then_some(log)
+    })
+    .await;
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its groups");
     if let Some(group) = groups.lines().find_map(|l| l.strip_prefix("0::"))
         && group.contains("/engine-own-")

@@ -1,6 +1,6 @@
-//! `[[engine]]` and `[pool.*]`.
+//! `[[engine]]`.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use url::{Host, Url};
 
@@ -9,7 +9,7 @@ use super::{
     agree::warn_if_different,
 };
 use crate::{
-    checked::{Device, Engine, EngineKind, Manage, Pool},
+    checked::{Device, Engine, EngineKind, Manage},
     kind::{self, Value},
     settings::{Report, Settings},
 };
@@ -90,10 +90,34 @@ pub(super) fn engines(
     engines
 }
 
+/// An engine at an address of Crucible's own would be asked by itself.
+pub(super) fn not_itself(
+    settings: &Settings,
+    engines: &[Engine],
+    listen: &[SocketAddr],
+    report: &mut Report,
+) {
+    for (i, engine) in engines.iter().enumerate() {
+        let Some(url) = &engine.url else { continue };
+        let (host, port) = address(url);
+        let is_it = |own: &&SocketAddr| {
+            let here = own.ip().is_loopback() || own.ip().is_unspecified();
+            Some(own.port()) == port && here && host == "localhost"
+        };
+        if let Some(own) = listen.iter().find(is_it) {
+            let path = format!("engine[{i}].url");
+            let source = settings.source(&path);
+            let found = format!("{own}, where Crucible itself listens");
+            let expected = "the engine's own address";
+            report.error(&path, &source, &found, expected, "change one of the ports");
+        }
+    }
+}
+
 fn address(url: &Url) -> (String, Option<u16>) {
     let host = match url.host() {
-        Some(Host::Ipv4(ip)) if ip.is_loopback() => "localhost".into(),
-        Some(Host::Ipv6(ip)) if ip.is_loopback() => "localhost".into(),
+        Some(Host::Ipv4(ip)) if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
+        Some(Host::Ipv6(ip)) if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
         _ => url.host_str().unwrap_or_default().to_ascii_lowercase(),
     };
     (host, url.port_or_known_default())
@@ -336,61 +360,4 @@ fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, tunin
     {
         settings.entries.insert(own.to_owned(), entry);
     }
-}
-
-pub(super) fn pools(
-    settings: &mut Settings,
-    engines: &[Engine],
-    report: &mut Report,
-) -> BTreeMap<String, Pool> {
-    {
-        let (budget, tuning) = ("pool.cpu.budget", "tuning.ollama.memory_limit");
-        warn_if_different(settings, report, budget, tuning);
-        if settings.layer(tuning) > settings.layer(budget) {
-            settings.entries.shift_remove(budget);
-        }
-    }
-    if settings.layer("tuning.lmstudio.gpu_memory_fraction") > settings.layer("pool.gpu.budget") {
-        settings.entries.shift_remove("pool.gpu.budget");
-    }
-    let names: Vec<String> = settings
-        .tables
-        .keys()
-        .filter_map(|t| t.strip_prefix("pool."))
-        .map(str::to_owned)
-        .collect();
-    let mut used: Vec<&str> = vec!["gpu", "cpu"];
-    used.extend(engines.iter().filter_map(|engine| engine.pool.as_deref()));
-    let mut pools = BTreeMap::new();
-    for name in names {
-        let table = format!("pool.{name}");
-        let source = settings.source(&table);
-        if !used.contains(&name.as_str()) {
-            let hint = kind::nearest(&name, used.iter().copied())
-                .map(|near| format!("did you mean {near:?}?"))
-                .unwrap_or_default();
-            let expected = format!("a pool that an engine uses: {}", used.join(", "));
-            report.error(&table, &source, "a pool without engines", &expected, &hint);
-        }
-        let pool = Pool {
-            memory: settings.integer(&format!("{table}.memory")),
-            budget: settings.integer(&format!("{table}.budget")),
-            exclusive: settings.flag(&format!("{table}.exclusive")),
-        };
-        if let (Some(memory), Some(budget)) = (pool.memory, pool.budget)
-            && budget > memory
-        {
-            let path = format!("{table}.budget");
-            let expected = format!("at most the pool's memory, {memory} bytes");
-            report.error(
-                &path,
-                &settings.source(&path),
-                &budget.to_string(),
-                &expected,
-                "",
-            );
-        }
-        pools.insert(name, pool);
-    }
-    pools
 }

@@ -8,6 +8,7 @@ mod address;
 mod agree;
 mod engines;
 mod models;
+mod pools;
 mod rules;
 mod tunings;
 
@@ -36,12 +37,13 @@ pub(crate) fn check(
 ) -> Config {
     agree::agree(settings, report);
     let engines = engines::engines(settings, folder, report);
-    let pools = engines::pools(settings, &engines, report);
+    let pools = pools::pools(settings, &engines, report);
     let models = models::models(settings, &engines, report);
     let virtual_models = rules::virtual_models(settings, &engines, report);
     let rules = rules::rules(settings, report);
     let keys = access::keys(settings, report);
     let listen = access::listen(settings, &keys, report);
+    engines::not_itself(settings, &engines, &listen, report);
     let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
     let tuning = tuning(settings);
     tunings::combinations(settings, &tuning, &engines, &pools, report);

@@ -13,6 +13,8 @@ use crate::{
 const LEAST_MEMORY: u64 = 1_000_000;
 /// A gap between two tokens longer than this was meant in milliseconds.
 const LONGEST_GAP: Duration = Duration::from_hours(1);
+/// An idle model that stays longer was meant in milliseconds, or is to be pinned.
+const LONGEST_IDLE: Duration = Duration::from_hours(48);
 
 pub(super) fn combinations(
     settings: &Settings,
@@ -109,6 +111,18 @@ fn times(tuning: &Tuning, say: &mut Say) {
         tuning.lmstudio.keep_alive_interval,
         tuning.lmstudio.model_ttl,
     );
+    if ttl > LONGEST_IDLE {
+        let seconds = ttl.as_secs();
+        say.warn(
+            "tuning.lmstudio.model_ttl",
+            &format!("{seconds} seconds"),
+            "at most two days without a request",
+            &format!(
+                "a number without unit is seconds; \"{seconds}ms\" if that was meant, or pin = true \
+                 for a model that is to stay"
+            ),
+        );
+    }
     if tuning.lmstudio.keep_alive_enabled && interval > ttl {
         say.warn(
             "tuning.lmstudio.keep_alive_interval",

@@ -60,7 +60,7 @@ fn engine(view: &EngineView) -> Value {
         "breaker": breaker_word(view.breaker),
         "error": view.error,
         "version": view.version,
-        "advice": *view.advice,
+        "advice": advice(view),
         "discovered": view.discovered,
         "load_control": view.load_control,
         "wedged": view.wedged,
@@ -68,6 +68,13 @@ fn engine(view: &EngineView) -> Value {
         "permits": { "limit": view.permits, "active": view.active },
         "queue": { "limit": view.queue_limit, "waiting": view.queued },
     })
+}
+
+/// What a person should know of it, a sentence each.
+fn advice(view: &EngineView) -> Vec<String> {
+    let conflicts = view.conflicts.iter();
+    let conflicts = conflicts.map(|c| format!("{}; {}", c.found, c.fix));
+    view.advice.iter().cloned().chain(conflicts).collect()
 }
 
 fn pools(view: &View) -> Vec<Value> {

@@ -99,6 +99,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         error: None,
         version: Some("0.33".into()),
         advice: Arc::default(),
+        conflicts: Vec::new(),
         load_control: true,
         discovered: false,
         wedged: false,

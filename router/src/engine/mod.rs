@@ -5,6 +5,7 @@ mod llamacpp;
 mod lmstudio;
 mod ollama;
 mod openai;
+pub(crate) mod setting;
 mod spawn;
 #[cfg(test)]
 pub(crate) mod testing;

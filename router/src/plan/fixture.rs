@@ -42,6 +42,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         error: None,
         version: None,
         advice: Arc::default(),
+        conflicts: Vec::new(),
         load_control: true,
         discovered: false,
         wedged: false,

@@ -1,6 +1,10 @@
 //! The fleet as the scheduler sees it: facts, arrivals, the view without the scheduler's part.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use crucible_config::checked::{Config, Device, EngineKind, Fit, Manage};
 use tokio::sync::watch;
@@ -8,6 +12,7 @@ use tokio::sync::watch;
 use super::{
     Source,
     budget::{Machine, budget},
+    pinned::{Conflicts, conflicts},
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -21,7 +26,7 @@ use crate::{
         actor::Engines,
         types::{Arrival, Facts},
     },
-    view::{EngineView, ResidentView, View},
+    view::{Conflict, EngineView, ResidentView, View},
 };
 
 pub(super) struct FleetEngines {
@@ -29,6 +34,8 @@ pub(super) struct FleetEngines {
     config: Source,
     predictor: Arc<Predictor>,
     observer: Arc<dyn Observer>,
+    /// Conflicts that the log has.
+    told: Mutex<HashSet<Conflict>>,
 }
 
 /// Whether loads may be ordered: an engine that is only observed has none, whatever it can do.
@@ -159,6 +166,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         breaker: engine.breaker,
         error: engine.error.clone(),
         advice: Arc::clone(&engine.advice),
+        conflicts: Vec::new(),
         version: engine.version.clone(),
         load_control: load_control(engine),
         discovered: engine.discovered,
@@ -192,6 +200,23 @@ impl FleetEngines {
             config,
             predictor,
             observer,
+            told: Mutex::default(),
+        }
+    }
+
+    /// Says what is new among the conflicts.
+    fn say(&self, conflicts: &Conflicts) {
+        if conflicts.is_empty() {
+            return;
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (engine, conflict) in conflicts
+            .iter()
+            .flat_map(|(e, all)| all.iter().map(move |c| (e, c)))
+        {
+            if told.insert(conflict.clone()) {
+                tracing::warn!(engine = &**engine, "{}; {}", conflict.found, conflict.fix);
+            }
         }
     }
 }
@@ -211,8 +236,14 @@ impl Engines for FleetEngines {
 
     fn view(&self) -> View {
         let fleet = self.fleet.view();
+        let mut conflicts = conflicts(&(self.config)(), &fleet.engines, Machine::here());
+        self.say(&conflicts);
+        let described = fleet.engines.iter().map(|engine| EngineView {
+            conflicts: conflicts.remove(&engine.config.name).unwrap_or_default(),
+            ..describe(engine)
+        });
         View {
-            engines: fleet.engines.iter().map(describe).collect(),
+            engines: described.collect(),
             settled: fleet.settled,
             learned: self.predictor.learned(),
             ..View::default()
@@ -250,11 +281,11 @@ impl Engines for FleetEngines {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::view::{Breaker, Health};
 
-    fn status(config: &Config, manage: Manage) -> EngineStatus {
+    pub(in crate::router) fn status(config: &Config, manage: Manage) -> EngineStatus {
         let url = "http://127.0.0.1:11434".parse().unwrap();
         let mut engine = config.discovered(EngineKind::Ollama, "o", url);
         engine.manage = manage;
@@ -278,7 +309,7 @@ mod tests {
         }
     }
 
-    fn pinned(name: &str) -> crucible_config::checked::Model {
+    pub(in crate::router) fn pinned(name: &str) -> crucible_config::checked::Model {
         crucible_config::checked::Model {
             name: name.to_owned(),
             engine: None,

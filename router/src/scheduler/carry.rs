@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::{EngineError, LoadOrder, tuple},
+    engine::{EngineError, LoadOrder, setting, tuple},
     event::Event,
     permit::{Note, Permit},
     refusal::Refusal,
@@ -119,7 +119,7 @@ impl Actor {
                 Some(control) => {
                     let load = timeout(order.budget, control.load(wanted));
                     match stop.run_until_cancelled(load).await {
-                        Some(Ok(outcome)) => outcome,
+                        Some(Ok(outcome)) => outcome.map_err(setting::named),
                         Some(Err(_)) => Err(EngineError::Timeout),
                         None => Err(EngineError::Unsupported("Crucible is ending")),
                     }

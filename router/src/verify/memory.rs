@@ -7,7 +7,7 @@ use super::{
     lmstudio::{bytes, models, share, unload},
     ollama::process,
 };
-use crate::view::{EngineView, ResidentView};
+use crate::view::{Conflict, EngineView, ResidentView};
 
 const ACCOUNT: &str = "the scheduler's account of its pool (GET /crucible/state)";
 const PS: &str = "GET /api/ps of Ollama";
@@ -24,6 +24,8 @@ struct Account<'a> {
     used: u64,
     peak: u64,
     held: Vec<&'a ResidentView>,
+    /// Pinned models that it can never hold.
+    conflict: Option<&'a Conflict>,
 }
 
 // === impl Account ===
@@ -39,6 +41,7 @@ impl<'a> Account<'a> {
             used,
             peak: members().map(|e| e.peak).fold(used, u64::max),
             held: members().flat_map(|e| &e.residents).collect(),
+            conflict: members().flat_map(|e| &e.conflicts).find(|c| c.of_memory),
         }
     }
 
@@ -58,6 +61,10 @@ impl<'a> Account<'a> {
         );
         if budget > limit.saturating_add(ROUNDING) {
             return Finding::wrong(asked, found, ACCOUNT, "restart Crucible and report it");
+        }
+        if let Some(conflict) = self.conflict {
+            let found = format!("{found}; {}", conflict.found);
+            return Finding::wrong(asked, found, ACCOUNT, &conflict.fix);
         }
         if self.used > budget && self.held.len() > 1 {
             let fix = unload(self.held.iter().copied().filter(|r| !r.owned));

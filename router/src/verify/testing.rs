@@ -95,6 +95,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         error: None,
         version: Some("0.33.0".to_owned()),
         advice: Arc::default(),
+        conflicts: Vec::new(),
         load_control: true,
         discovered: true,
         models: Arc::default(),

@@ -95,6 +95,9 @@ pub struct Options {
     /// LM Studio: takes `frequency_penalty` for its repeat penalty, so that values below 1 reward
     /// repetition (suspected of 0.4, whose `/v1/responses` echoes it so). Default false.
     pub penalty_alias: bool,
+    /// LM Studio: keys of a load that its version does not know, refused as 0.4.25 refuses unknown
+    /// ones. Default none.
+    pub unknown_keys: Vec<String>,
     /// LM Studio: whether `/api/v1` exists (since 0.4.0). Default true.
     pub v1: bool,
     /// LM Studio: its WebSocket API. Default: right.
@@ -147,6 +150,7 @@ impl Options {
             auto_evict: true,
             jit_ttl: Duration::from_hours(1),
             penalty_alias: false,
+            unknown_keys: Vec::new(),
             v1: true,
             websocket: WebSocket::Right,
             token: None,

@@ -1,7 +1,7 @@
 //! Rows 1 and 24.
 
 use super::*;
-use crate::{engine::Unlimited, verify::evidence::Gpu};
+use crate::{engine::Unlimited, verify::evidence::Gpu, view::Conflict};
 
 /// Two models that take more than the pool may have.
 const OVER: Change = |e| {
@@ -82,6 +82,18 @@ pub(super) static CASES: &[Case] = &[
         |e| e.lmstudio().used = 20_000_000_000,
         InEffect,
         "loaded alone",
+    ),
+    wrong(
+        1,
+        |e| {
+            e.lmstudio().conflicts.push(Conflict {
+                found: "'big' is pinned and takes 20000 MB".to_owned(),
+                fix: "raise `[pool.gpu] budget` or unpin one".to_owned(),
+                of_memory: true,
+            });
+        },
+        "largest seen 9.1 GB; 'big' is pinned and takes 20000 MB",
+        "raise `[pool.gpu] budget`",
     ),
     hidden(
         1,

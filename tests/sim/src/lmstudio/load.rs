@@ -99,7 +99,11 @@ pub(crate) async fn load(core: &Arc<Core>, call: &Call) -> Reply {
 
 async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
     let body = object(call)?;
-    strict(body, &KEYS)?;
+    let unknown = &core.options.unknown_keys;
+    let known = KEYS
+        .into_iter()
+        .filter(|key| !unknown.iter().any(|u| u == key));
+    strict(body, &known.collect::<Vec<_>>())?;
     let key = body.get("model").and_then(Value::as_str).ok_or_else(|| {
         refuse(
             400,

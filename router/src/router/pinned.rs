@@ -1,0 +1,213 @@
+//! Pinned models that their pool or their engine can never hold together.
+//!
+//! The configuration alone does not tell: sizes are known once an engine has listed its models.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crucible_config::{
+    Config,
+    checked::{EngineKind, Model},
+    glob::is_glob,
+};
+
+use super::budget::{Machine, budget};
+use crate::{
+    catalog::{ModelInfo, ModelKind},
+    fleet::EngineStatus,
+    view::Conflict,
+};
+
+/// A pinned model on its engine.
+struct Pin<'a> {
+    engine: &'a EngineStatus,
+    model: &'a ModelInfo,
+    /// Bytes that its pool must hold; `None`: not known, or it may spill.
+    bytes: Option<u64>,
+    /// Its block names it in full: it is loaded at the start.
+    in_full: bool,
+}
+
+/// By engine.
+pub(super) type Conflicts = BTreeMap<Arc<str>, Vec<Conflict>>;
+
+/// What cannot be, for each engine that it concerns.
+pub(super) fn conflicts(config: &Config, engines: &[EngineStatus], machine: Machine) -> Conflicts {
+    let mut all = Conflicts::new();
+    if config.models.iter().all(|block| !block.pin) {
+        return all;
+    }
+    let pins: Vec<Pin<'_>> = engines.iter().flat_map(|e| pins(config, e)).collect();
+    let mut pools: Vec<&Arc<str>> = engines.iter().map(|e| &e.pool).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    for pool in pools {
+        let of: Vec<&Pin<'_>> = pins.iter().filter(|p| p.engine.pool == *pool).collect();
+        let members = engines.iter().filter(|e| e.pool == *pool);
+        let local = !pool.contains('@');
+        let budgets = members.map(|e| budget(config, pool, e.device, machine, local).own);
+        if let Some(most) = budgets.flatten().min() {
+            too_large(pool, &of, most, &mut all);
+        }
+    }
+    for engine in engines {
+        let of = pins
+            .iter()
+            .filter(|p| p.engine.config.name == engine.config.name);
+        let of: Vec<&Pin<'_>> = of
+            .filter(|p| p.in_full && p.model.kind == ModelKind::Generation)
+            .collect();
+        too_many(config, engine, &of, &mut all);
+    }
+    all
+}
+
+fn pins<'a>(config: &'a Config, engine: &'a EngineStatus) -> impl Iterator<Item = Pin<'a>> {
+    engine.models.iter().filter_map(move |model| {
+        let block: &Model = config.model_settings(&engine.config.name, &model.id)?;
+        block.pin.then(|| Pin {
+            engine,
+            model,
+            bytes: model.size_bytes.filter(|_| !block.spill),
+            in_full: !is_glob(&block.name),
+        })
+    })
+}
+
+fn too_large(pool: &str, pins: &[&Pin<'_>], most: u64, all: &mut Conflicts) {
+    let mut alone = false;
+    for pin in pins {
+        let bytes = pin.bytes.unwrap_or(0);
+        if bytes > most {
+            alone = true;
+            tell(all, pin.engine, &pinned_is(pool, &[pin], bytes, most), pool);
+        }
+    }
+    let in_full: Vec<&Pin<'_>> = pins.iter().copied().filter(|p| p.in_full).collect();
+    let sizes = in_full.iter().filter_map(|p| p.bytes);
+    let together = sizes.fold(0, u64::saturating_add);
+    // One that is too large by itself says enough.
+    if alone || together <= most {
+        return;
+    }
+    let words = pinned_is(pool, &in_full, together, most);
+    for pin in &in_full {
+        tell(all, pin.engine, &words, pool);
+    }
+}
+
+fn pinned_is(pool: &str, pins: &[&Pin<'_>], bytes: u64, most: u64) -> String {
+    let names: Vec<String> = pins.iter().map(|p| format!("'{}'", p.model.id)).collect();
+    let (is, takes) = match names.len() {
+        1 => ("is", "takes"),
+        _ => ("are", "take"),
+    };
+    format!(
+        "{} {is} pinned and {takes} {} MB without context, but pool '{pool}' may have {} MB",
+        names.join(" and "),
+        bytes / 1_000_000,
+        most / 1_000_000
+    )
+}
+
+fn tell(all: &mut Conflicts, engine: &EngineStatus, found: &str, pool: &str) {
+    let known = all.entry(Arc::clone(&engine.config.name)).or_default();
+    if !known.iter().any(|c| c.found == found) {
+        known.push(Conflict {
+            found: found.to_owned(),
+            fix: format!("raise `[pool.{pool}] budget` or unpin one"),
+            of_memory: true,
+        });
+    }
+}
+
+fn too_many(config: &Config, engine: &EngineStatus, pins: &[&Pin<'_>], all: &mut Conflicts) {
+    let (limit, row) = match engine.config.kind {
+        EngineKind::Ollama => (config.tuning.ollama.max_loaded_models, "ollama"),
+        _ => (config.tuning.lmstudio.max_loaded_models, "lmstudio"),
+    };
+    if pins.len() <= limit.max(1) as usize {
+        return;
+    }
+    let row = format!("tuning.{row}.max_loaded_models");
+    let conflict = Conflict {
+        found: format!("{} models are pinned, but {row} is {limit}", pins.len()),
+        fix: format!("raise {row} or unpin one"),
+        of_memory: false,
+    };
+    let name = Arc::clone(&engine.config.name);
+    all.entry(name).or_default().push(conflict);
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::checked::{Device, Manage, Pool};
+
+    use super::{
+        super::engines::tests::{pinned, status},
+        *,
+    };
+    use crate::plan::fixture::generation;
+
+    const GB: u64 = 1_000_000_000;
+
+    /// An Ollama with these models and a pool of 8 GB.
+    fn told(models: &[(&str, u64)], pins: &[&str]) -> Vec<String> {
+        let mut config = Config::builtin();
+        config.models = pins.iter().map(|name| pinned(name)).collect();
+        let pool = Pool {
+            budget: Some(8 * GB),
+            ..Pool::default()
+        };
+        config.pools.insert("cpu".to_owned(), pool);
+        let mut engine = status(&config, Manage::Models);
+        engine.device = Device::Cpu;
+        let models = models.iter().map(|(name, gb)| ModelInfo {
+            size_bytes: (*gb > 0).then_some(gb * GB),
+            ..generation(name)
+        });
+        engine.models = Arc::new(models.collect());
+        let all = conflicts(&config, &[engine], Machine::default());
+        let all = all.into_values().flatten();
+        all.map(|c| format!("{}; {}", c.found, c.fix)).collect()
+    }
+
+    #[test]
+    fn a_pinned_model_above_the_budget_is_told() {
+        assert_eq!(
+            told(&[("a", 20), ("b", 2)], &["a", "b"]),
+            [
+                "'a' is pinned and takes 20000 MB without context, but pool 'cpu' may have 8000 MB; \
+              raise `[pool.cpu] budget` or unpin one"
+            ]
+        );
+        assert_eq!(
+            told(&[("a", 5), ("b", 4)], &["a", "b"]),
+            [
+                "'a' and 'b' are pinned and take 9000 MB without context, but pool 'cpu' may have \
+              8000 MB; raise `[pool.cpu] budget` or unpin one"
+            ]
+        );
+    }
+
+    #[test]
+    fn more_pinned_models_than_may_be_loaded_are_told() {
+        let models = [("a", 1), ("b", 1), ("c", 1)];
+        assert_eq!(
+            told(&models, &["a", "b", "c"]),
+            [
+                "3 models are pinned, but tuning.ollama.max_loaded_models is 2; raise \
+              tuning.ollama.max_loaded_models or unpin one"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_may_be_is_not_told() {
+        assert!(told(&[("a", 4), ("b", 4)], &["a", "b"]).is_empty());
+        assert!(told(&[("a", 20)], &[]).is_empty());
+        // Not known.
+        assert!(told(&[("a", 0)], &["a"]).is_empty());
+        // A glob pins what is loaded, it does not load.
+        assert!(told(&[("a1", 5), ("a2", 5), ("a3", 5)], &["a*"]).is_empty());
+    }
+}
