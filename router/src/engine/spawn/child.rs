@@ -169,32 +169,19 @@ impl Family {
         }
     }
 
-    #[cfg(unix)]
     fn lives(&self) -> bool {
         match proc::of_group(&self.root, self.leader) {
             Some(pids) => !pids.is_empty(),
-            None => self
-                .id()
-                .is_some_and(|id| rustix::process::test_kill_process_group(id).is_ok()),
+            None => answers(self.leader),
         }
-    }
-
-    #[cfg(not(unix))]
-    const fn lives(&self) -> bool {
-        false
     }
 
     #[cfg(unix)]
     fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(id) = self.id() {
+        if let Some(id) = pid(self.leader) {
             // It may have ended by itself just now.
             let _ = rustix::process::kill_process_group(id, signal);
         }
-    }
-
-    #[cfg(unix)]
-    fn id(&self) -> Option<rustix::process::Pid> {
-        rustix::process::Pid::from_raw(i32::try_from(self.leader).ok()?)
     }
 }
 
@@ -205,6 +192,22 @@ impl Drop for Family {
             self.signal(rustix::process::Signal::KILL);
         }
     }
+}
+
+#[cfg(unix)]
+fn pid(raw: u32) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(i32::try_from(raw).ok()?)
+}
+
+/// Whether a process group is there, ended members included.
+#[cfg(unix)]
+fn answers(group: u32) -> bool {
+    pid(group).is_some_and(|id| rustix::process::test_kill_process_group(id).is_ok())
+}
+
+#[cfg(not(unix))]
+const fn answers(_: u32) -> bool {
+    false
 }
 
 /// Owns the child until it has ended.

@@ -81,6 +81,8 @@ impl Kept {
             return Fate::Owned;
         }
         match proc::with_variable(root, MARK, &self.mark) {
+            // Its number may be another's by now; a running owner looks after its children.
+            None if exists(self.owner) => Fate::Owned,
             None => Fate::Unknown,
             Some(pids) if pids.is_empty() => Fate::Ended,
             Some(pids) => Fate::Orphans(pids),
@@ -230,6 +232,19 @@ fn signal(pid: u32, forced: bool) {
 #[cfg(not(unix))]
 const fn signal(_: u32, _: bool) {}
 
+/// Where the system tells nothing else.
+#[cfg(unix)]
+fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok();
+    let pid = pid.and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+}
+
+#[cfg(not(unix))]
+const fn exists(_: u32) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +292,19 @@ mod tests {
         };
         assert_eq!(fate(71, 950, "50-900-0", earlier), Fate::Ended);
         let nothing = tempfile::tempdir().unwrap();
-        assert_eq!(kept().fate(nothing.path()), Fate::Unknown);
+        let gone = Kept {
+            owner: u32::MAX,
+            ..kept()
+        };
+        assert_eq!(gone.fate(nothing.path()), Fate::Unknown);
+        #[cfg(unix)]
+        {
+            let runs = Kept {
+                owner: std::process::id(),
+                ..kept()
+            };
+            assert_eq!(runs.fate(nothing.path()), Fate::Owned);
+        }
     }
 
     #[cfg(target_os = "linux")]
