@@ -5,7 +5,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, open, post},
     engines::{Both, client, engine, start},
-    rest::ready,
+    rest::{idle, ready},
 };
 use serde_json::{Value, json};
 
@@ -109,6 +109,9 @@ async fn used(kind: &str, change: impl Fn(&mut Options)) -> (Sim, Crucible) {
     let (sim, crucible) = before(kind, options, change).await;
     let answer = post(&crucible, &body("qwen:7b", "repeat 1")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    // llama.cpp loaded its model itself.
+    let ours = (kind != "llamacpp").then_some("qwen:7b");
+    idle(&crucible, ours).await;
     (sim, crucible)
 }
 

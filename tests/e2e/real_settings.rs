@@ -4,7 +4,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, post},
     engines::{client, engine},
-    rest::ready,
+    rest::{idle, ready},
     target::Target,
 };
 use serde_json::{Value, json};
@@ -91,6 +91,7 @@ async fn the_context_of_the_real_ollama_is_probed() {
     request["max_tokens"] = json!(4);
     let answer = post(&crucible, &request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    idle(&crucible, Some(&target.model)).await;
     let (_, _, said) = crucible.beside(&["doctor", "--probe"]).await;
     let words = "a prompt of about 306 tokens was read whole, one of about 640 was refused";
     assert!(said.contains(words), "{said}");
@@ -110,6 +111,7 @@ async fn the_context_of_a_real_llamacpp_that_is_a_child_is_probed() {
     request["max_tokens"] = json!(4);
     let answer = post(&crucible, &request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    idle(&crucible, None).await;
     let (_, _, said) = crucible.beside(&["doctor", "--probe"]).await;
     let words = "a prompt of about 306 tokens was read whole, one of about 640 was refused for a \
                  context of 512";

@@ -47,6 +47,26 @@ pub async fn at_rest(crucible: &Crucible) {
     .await;
 }
 
+/// Waits until nobody holds a permit and, where it is to be remembered, the load of a model is.
+///
+/// # Panics
+/// If it never comes to that.
+pub async fn idle(crucible: &Crucible, remembered: Option<&str>) {
+    let file = crucible
+        .config()
+        .with_file_name("state")
+        .join("residents.json");
+    eventually("idle, and the load written down", || async {
+        let state = get(crucible, "/crucible/state").await.json;
+        let held = state["engines"]
+            .as_array()
+            .is_some_and(|engines| engines.iter().any(|e| e["permits"]["active"] != 0));
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (!held && remembered.is_none_or(|model| text.contains(model))).then_some(())
+    })
+    .await;
+}
+
 /// Waits until Crucible is ready.
 ///
 /// # Panics

@@ -84,7 +84,7 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     let state = running::ask(&current, "/crucible/state").await;
     let state = state.unwrap_or_default();
     let source = with_children(&current, &state);
-    let view = look_as(&config, source, async |router| router.view()).await?;
+    let view = look_as(&config, source, async |router| router.fresh_view().await).await?;
     let mut tell = |text: &str| complain(text);
     let penalties = probe::run(&current, &view, &mut tell).await;
     let contexts = probe::context::run(&current, &view, &busy(&state), &mut tell).await;

@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
     let current = config.current();
     let runtime = runtime()?;
     let running = runtime.block_on(ask(&current, "/crucible/state"));
-    let view = runtime.block_on(look(&config, async |router| router.view()))?;
+    let view = runtime.block_on(look(&config, async |router| router.fresh_view().await))?;
     let from_instance = running.is_some();
     let state = running.unwrap_or_else(|| describe(&view));
     if as_json {
