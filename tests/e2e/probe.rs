@@ -225,14 +225,19 @@ async fn an_engine_that_cuts_in_silence_is_found() {
 
 #[tokio::test]
 async fn what_answers_somebody_is_left_alone() {
-    // 500 tokens of 20 a second.
-    let (sim, crucible) = used("ollama", |o| o.rate = 20).await;
-    let answering = open(&crucible, &body("qwen:7b", "repeat 500")).await;
-    let (_, _, said) = doctor(&crucible).await;
-    assert!(said.contains("was not probed: it is busy"), "{said}");
-    drop(answering);
-    let chats = sim.log().requests.into_iter();
-    assert_eq!(chats.filter(|r| r.path == "/api/chat").count(), 2);
+    for (kind, path) in [
+        ("ollama", "/api/chat"),
+        ("lmstudio", "/v1/chat/completions"),
+    ] {
+        // 500 tokens of 20 a second.
+        let (sim, crucible) = used(kind, |o| o.rate = 20).await;
+        let answering = open(&crucible, &body("qwen:7b", "repeat 500")).await;
+        let (_, _, said) = doctor(&crucible).await;
+        assert!(said.contains("was not probed: it is busy"), "{said}");
+        drop(answering);
+        let asked = sim.log().requests.into_iter();
+        assert_eq!(asked.filter(|r| r.path == path).count(), 2, "{said}");
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,15 @@ async fn threads_batch_mapping_and_context_are_read_from_the_real_runner() {
             "{told}"
         );
     }
+    let report = get(&crucible, "/crucible/tunings").await.json;
+    let findings = report["findings"].as_array().expect("findings");
+    let reloaded = findings.iter().find(|f| f["fault"] == "reloaded");
+    let reloaded = reloaded.unwrap_or_else(|| panic!("{report}"));
+    let found = reloaded["found"].as_str().unwrap_or_default();
+    assert!(
+        found.contains("has 2048 and was not loaded by Crucible"),
+        "{found}"
+    );
 }
 
 #[tokio::test]

@@ -86,8 +86,9 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     let source = with_children(&current, &state);
     let view = look_as(&config, source, async |router| router.fresh_view().await).await?;
     let mut tell = |text: &str| complain(text);
-    let penalties = probe::run(&current, &view, &mut tell).await;
-    let contexts = probe::context::run(&current, &view, &busy(&state), &mut tell).await;
+    let busy = busy(&state);
+    let penalties = probe::run(&current, &view, &busy, &mut tell).await;
+    let contexts = probe::context::run(&current, &view, &busy, &mut tell).await;
     if penalties.is_empty() && contexts.is_empty() {
         return Ok(());
     }

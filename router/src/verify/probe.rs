@@ -24,7 +24,7 @@ use super::evidence::{PenaltyProbe, Probes};
 use crate::{
     catalog::ModelKind,
     engine::{self, Endpoint, EngineError},
-    view::{EngineView, View},
+    view::{EngineView, ResidentView, View},
 };
 
 const FILE: &str = "probes.json";
@@ -38,17 +38,23 @@ const SHORTEST: usize = 12;
 /// Length of the pieces that are compared, in characters.
 const PIECE: usize = 3;
 
-/// Probes every LM Studio that holds a model that takes penalties; loads nothing. `tell` is told
-/// what is about to be sent, and why an engine was not probed.
-pub async fn run(config: &Config, view: &View, tell: &mut dyn FnMut(&str)) -> Probes {
+/// Probes every LM Studio that holds a model that takes penalties; loads nothing. `busy` are the
+/// models that answer somebody now, as `engine/instance`: they are left alone. `tell` is told what
+/// is about to be sent, and why an engine was not probed.
+pub async fn run(
+    config: &Config,
+    view: &View,
+    busy: &[String],
+    tell: &mut dyn FnMut(&str),
+) -> Probes {
     let mut probes = Probes::new();
     for engine in view
         .engines
         .iter()
         .filter(|e| e.kind == EngineKind::Lmstudio)
     {
-        let answer = match held(engine) {
-            None => Err("no generation model that takes penalties is loaded".to_owned()),
+        let answer = match held(engine, busy) {
+            None => Err("no idle generation model that takes penalties is loaded".to_owned()),
             Some(model) => {
                 tell(&format!(
                     "{}: {model} answers the same short question twice, with at most {TOKENS} tokens",
@@ -117,14 +123,16 @@ fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineErro
     Ok(Endpoint::new(client, url, token.as_deref()))
 }
 
-fn held(engine: &EngineView) -> Option<&Arc<str>> {
+fn held<'a>(engine: &'a EngineView, busy: &[String]) -> Option<&'a Arc<str>> {
+    let idle = |instance: &str| !busy.contains(&format!("{}/{instance}", engine.name));
     let takes = |model: &str| {
         let mut models = engine.models.iter();
         let model = models.find(|m| &*m.id == model);
         model.is_none_or(|m| m.format.as_deref() != Some("mlx"))
     };
-    let mut held = engine.residents.iter();
-    held.find(|r| engine.is_up() && r.info.kind == ModelKind::Generation && takes(&r.info.model))
+    let generation = |r: &&ResidentView| r.info.kind == ModelKind::Generation;
+    let mut held = engine.residents.iter().filter(generation);
+    held.find(|r| engine.is_up() && takes(&r.info.model) && idle(&r.info.instance))
         .map(|r| &r.info.instance)
 }
 
