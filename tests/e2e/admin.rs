@@ -77,7 +77,14 @@ async fn the_state_has_its_shape_and_follows_a_request() {
         .expect("it is there");
     assert_eq!(ollama["version"], "0.33.0-rc2", "{ollama}");
     for pool in state["pools"].as_array().expect("a list") {
-        for key in ["name", "budget_bytes", "used_bytes", "loading", "residents"] {
+        for key in [
+            "name",
+            "budget_bytes",
+            "used_bytes",
+            "peak_bytes",
+            "loading",
+            "residents",
+        ] {
             assert!(pool.get(key).is_some(), "{key}: {pool}");
         }
     }

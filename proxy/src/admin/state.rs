@@ -120,6 +120,7 @@ fn pool(view: &View, name: &str) -> Value {
         "name": name,
         "budget_bytes": budget,
         "used_bytes": used,
+        "peak_bytes": members().map(|e| e.peak).fold(used, u64::max),
         "loading": loading,
         "residents": residents,
     })
