@@ -175,7 +175,7 @@ async fn row_24_is_a_limit_of_the_system_or_says_why_not() {
     let folder = TempDir::new().expect("a folder");
     let program = stand_in(folder.path());
     let sim = start(Options::ollama(&["llama=1GB"])).await;
-    let crucible = Crucible::start(&format!(
+    let mut crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
          url = \"{}\"\ncommand = [\"{}\"]\n[tuning.ollama]\nmemory_limit = \"1GB\"\n",
         sim.url(),
@@ -221,6 +221,9 @@ async fn row_24_is_a_limit_of_the_system_or_says_why_not() {
         let fix = told["advice"].as_str().expect("a fix");
         assert!(fix.contains("systemd"), "{told}");
     }
+    crucible.signal("TERM");
+    assert_eq!(crucible.wait().code(), Some(0), "{}", crucible.log());
+    assert!(!runs(&pid), "{}", crucible.log());
 }
 
 #[test]
