@@ -1,5 +1,7 @@
 //! `crucible bench` on simulated engines whose speed is known, and on a real llama.cpp.
 
+#[cfg(unix)]
+mod child;
 mod llamacpp;
 mod lmstudio;
 mod tune;

@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    prompt::{GENERATED, prompt},
+    prompt::{GENERATED, MOST, prompt},
     stats::Sample,
 };
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Most requests at once; their numbers tell the prompts of runs apart.
-const MOST: usize = 1000;
 /// Below this a span is not to be measured, in seconds.
 const SHORTEST: f64 = 1e-6;
 

@@ -30,6 +30,9 @@ use super::{
 };
 use crate::{admin::state::device_word, signals::Signals};
 
+/// Load average of each core above which others are said to disturb.
+const BUSY: f64 = 0.5;
+
 #[derive(Args, Debug)]
 pub(super) struct BenchArgs {
     /// The model to measure [default: the smallest]
@@ -74,6 +77,13 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
         subject.place.view.name,
         humantime::format_duration(args.time),
     ));
+    let busy = load_average();
+    if let Some(busy) = busy.filter(|busy| *busy > BUSY * f64::from(physical_cores().max(1))) {
+        complain(&format!(
+            "this machine is busy (load average {busy:.1}): what others compute meanwhile is \
+             measured too"
+        ));
+    }
     let mut signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
     let variants = &subject.plan.variants;
     let mut runs = Runs::new(&*subject.driver, args.time);
@@ -98,7 +108,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     })?;
     let options = variants.iter().map(|v| subject.driver.options(&v.setting));
     let report = Report {
-        facts: facts(&subject),
+        facts: facts(&subject, busy),
         options: options.collect(),
         variants: subject.plan.variants,
         samples,
@@ -126,7 +136,7 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn facts(subject: &Subject) -> Vec<(&'static str, String)> {
+fn facts(subject: &Subject, busy: Option<f64>) -> Vec<(&'static str, String)> {
     let (engine, model) = (&subject.place.view, &subject.place.model);
     let product = match engine.kind {
         EngineKind::Lmstudio => "LM Studio",
@@ -136,7 +146,7 @@ fn facts(subject: &Subject) -> Vec<(&'static str, String)> {
     };
     let version = engine.version.clone().or_else(|| subject.driver.version());
     let logical = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    vec![
+    let mut facts = vec![
         (
             "engine",
             format!(
@@ -173,5 +183,13 @@ fn facts(subject: &Subject) -> Vec<(&'static str, String)> {
                 .and_then(|v| v.as_str().map(str::to_owned))
                 .unwrap_or_default(),
         ),
-    ]
+    ];
+    facts.extend(busy.map(|busy| ("load average before", format!("{busy:.1}"))));
+    facts
+}
+
+/// Runnable processes of the last minute (proc(5)); `None` where the system does not tell.
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }

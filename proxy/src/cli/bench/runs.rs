@@ -150,6 +150,7 @@ impl<'a> Runs<'a> {
             let target = Target {
                 kind: subject.place.engine.kind,
                 engine: &subject.place.engine.name,
+                parallel: !plan.axes.parallel.is_empty(),
                 notes: &plan.axes.notes,
             };
             tune::block(target, &best, &samples[0], &samples[1])

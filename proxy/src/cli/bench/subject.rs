@@ -190,11 +190,6 @@ impl Place {
                 "{name} has manage = \"observe\", and bench would load and unload there: measure \
                  it with manage = \"models\""
             ))),
-            (EngineKind::Ollama, Manage::Spawn) => Err(Failure::wrong(format!(
-                "{name} has manage = \"spawn\" and runs only while a Crucible serves: start it \
-                 yourself (`crucible env` tells its environment) and measure it with manage = \
-                 \"models\""
-            ))),
             _ if !self.view.load_control => Err(Failure::wrong(format!(
                 "{name} has no API that loads a model (LM Studio has one since 0.4)"
             ))),

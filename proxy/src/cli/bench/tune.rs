@@ -40,6 +40,8 @@ pub(super) struct Search {
 pub(super) struct Target<'a> {
     pub(super) kind: EngineKind,
     pub(super) engine: &'a str,
+    /// Whether parallel was searched.
+    pub(super) parallel: bool,
     pub(super) notes: &'a [&'static str],
 }
 
@@ -221,7 +223,10 @@ fn keys(target: Target<'_>, setting: &Setting) -> Vec<String> {
     let (table, keys) = match target.kind {
         EngineKind::Ollama => {
             own.clear();
-            ("[tuning.ollama]", vec![threads, batch_size])
+            let searched = target
+                .parallel
+                .then(|| format!("num_parallel = {}", setting.parallel));
+            ("[tuning.ollama]", vec![threads, batch_size, searched])
         }
         EngineKind::Lmstudio => ("[tuning.lmstudio]", vec![batch_size]),
         EngineKind::Llamacpp | EngineKind::Openai => {

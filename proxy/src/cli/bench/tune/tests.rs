@@ -108,6 +108,7 @@ fn the_block_is_configuration_and_says_when_nothing_is_proven() {
     let target = |kind| Target {
         kind,
         engine: "local",
+        parallel: kind == EngineKind::Llamacpp,
         notes: &["why not"],
     };
     let runs = |rate: f64| vec![run(rate, 1.0); 4];
