@@ -97,6 +97,20 @@ async fn lm_studios_own_idle_clock_is_behind_crucibles() {
 }
 
 #[tokio::test]
+async fn without_a_list_the_rest_is_still_proved() {
+    let (_sim, crucible) =
+        loaded("websocket = true\n", |o| o.websocket = WebSocket::Unlisted).await;
+    for row in rows(&crucible).await {
+        assert_eq!(row["state"], "in_effect", "{row}");
+    }
+    // Crucible's own clock is proof enough.
+    let report = get(&crucible, "/crucible/tunings").await.json;
+    let row = &report["tunings"][4];
+    assert_eq!(row["state"], "in_effect", "{row}");
+    assert!(!says(row, "listLoaded"), "{row}");
+}
+
+#[tokio::test]
 async fn a_pinned_model_gets_no_idle_clock() {
     let (_sim, row) = clock(PINNED, |_| {}).await;
     assert_eq!(row["state"], "in_effect", "{row}");

@@ -29,6 +29,8 @@ pub enum WebSocket {
     /// It loads with half of the layers, caches of `q4_0` and an idle clock of one minute, whatever
     /// it was asked for.
     Wrong,
+    /// As right, but it refuses `listLoaded`: the protocol names no version, so a call may be gone.
+    Unlisted,
     /// The path is unknown to it.
     Missing,
 }

@@ -118,7 +118,7 @@ fn call(core: &Core, endpoint: &str, parameter: &Value) -> Result<Value, String>
     let held = Residents::of(core).map(Residents::all).unwrap_or_default();
     match endpoint {
         // The namespace `llm` lists no embedding models.
-        "listLoaded" => Ok(held
+        "listLoaded" if core.options.websocket != WebSocket::Unlisted => Ok(held
             .iter()
             .filter(|i| !i.model.embedding)
             .map(info)
