@@ -14,6 +14,7 @@ use crucible_config::{
     checked::{Config, Filled, Manage, OnExit},
     glob::is_glob,
 };
+use futures_util::future::join_all;
 use governor::clock::DefaultClock;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -53,8 +54,10 @@ mod waits;
 
 pub use waits::Standby;
 
-/// For everything that the end of Crucible does to engines.
+/// For all unloads at the end of Crucible.
 const SHUTDOWN_BUDGET: Duration = Duration::from_secs(5);
+/// For the ends of all children: 5 s until they are killed, and their last lines.
+const CHILDREN_BUDGET: Duration = Duration::from_secs(7);
 
 /// For answers of engines that are asked again; with what [`gather`] asks itself, 2 s together.
 const ASK_BUDGET: Duration = Duration::from_millis(1500);
@@ -363,33 +366,36 @@ impl Router {
         gather::gather(root, config, view, counters, probes).await
     }
 
-    /// Refuses whoever still comes, releases what Crucible loaded as `on_exit` says, and stops
-    /// the children. At most 5 s.
+    /// Refuses whoever still comes, releases what Crucible loaded as `on_exit` says, at most 5 s,
+    /// and stops the children, at most 7 s more.
     pub async fn shutdown(&self) {
         let unload = (self.0.config)().on_exit == OnExit::Unload;
-        let ending = async {
+        let draining = async {
             let (reply, done) = oneshot::channel();
             if self.0.mail.send(Mail::Drain(unload, reply)).await.is_ok() {
                 // An actor that has ended has nothing left to do.
                 let _ = done.await;
             }
-            // A child whose load was cut short is not resident, but there.
-            let fleet = self.0.fleet.view();
-            let spawned = fleet
-                .engines
-                .iter()
-                .filter(|e| e.config.manage == Manage::Spawn);
-            for engine in spawned {
-                if let Some(handle) = self.0.fleet.handle(&engine.config.name)
-                    && let Err(error) = handle.control.unload(&nothing()).await
-                {
-                    let engine = &*engine.config.name;
-                    tracing::warn!(engine, "the child was not stopped: {error}");
-                }
-            }
         };
-        if timeout(SHUTDOWN_BUDGET, ending).await.is_err() {
+        if timeout(SHUTDOWN_BUDGET, draining).await.is_err() {
             tracing::warn!("not everything could be unloaded in time");
+        }
+        // A child whose load was cut short is not resident, but there.
+        let fleet = self.0.fleet.view();
+        let spawned = fleet
+            .engines
+            .iter()
+            .filter(|e| e.config.manage == Manage::Spawn);
+        let stopping = spawned.map(|engine| async {
+            let name = &*engine.config.name;
+            if let Some(handle) = self.0.fleet.handle(name)
+                && let Err(error) = handle.control.unload(&nothing()).await
+            {
+                tracing::warn!(engine = name, "the child was not stopped: {error}");
+            }
+        });
+        if timeout(CHILDREN_BUDGET, join_all(stopping)).await.is_err() {
+            tracing::warn!("not every child ended in time");
         }
     }
 

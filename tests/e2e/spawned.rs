@@ -51,7 +51,8 @@ fn alive(pid: &str) -> bool {
     status.expect("kill runs").status.success()
 }
 
-#[tokio::test]
+/// The simulator answers while the test waits for the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible() {
     let folder = TempDir::new().expect("a folder");
     let program = stand_in(folder.path());
@@ -165,6 +166,32 @@ async fn what_a_shell_started_ends_with_crucible_and_after_a_crash_with_the_next
     assert!(!runs(&second), "{}", next.log());
     let left = std::fs::read_dir(&kept).expect("the folder").count();
     assert_eq!(left, 0, "nothing is left for the next start");
+}
+
+/// The simulator does not answer while the only thread waits for the end.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_ends_with_crucible_where_its_models_cannot_be_unloaded() {
+    let folder = TempDir::new().expect("a folder");
+    let program = stand_in(folder.path());
+    let sim = start(Options::ollama(&["llama=1GB"])).await;
+    let mut crucible = Crucible::start(&format!(
+        "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
+         url = \"{}\"\ncommand = [\"{}\"]\n",
+        sim.url(),
+        program.display(),
+    ));
+    ready(&crucible).await;
+    let answer = post(&crucible, &body("llama", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let pid = eventually("a start", || async { starts(folder.path()).pop() })
+        .await
+        .0;
+    crucible.signal("TERM");
+    assert_eq!(crucible.wait().code(), Some(0), "{}", crucible.log());
+    assert!(!runs(&pid), "{}", crucible.log());
+    let told = "not everything could be unloaded in time";
+    assert!(crucible.log().contains(told), "{}", crucible.log());
 }
 
 /// On a system that gives Crucible a control group the child has the limit, on every other the log
