@@ -256,7 +256,7 @@ async fn what_is_not_loaded_or_not_crucibles_is_left_alone() {
     let answer = client().post(url).json(&load).send().await;
     assert_eq!(answer.expect("an answer").status(), 200);
     let (_, _, said) = doctor(&crucible).await;
-    assert!(said.contains("Crucible did not load it"), "{said}");
+    assert!(said.contains("is not written down"), "{said}");
     assert_eq!(sim.log().loads.len(), 1);
     assert!(!sim.log().requests.iter().any(|r| r.path == "/api/chat"));
 }

@@ -165,8 +165,8 @@ async fn one(
 ) -> Result<ContextProbe, String> {
     let tuple = loaded_with(&config.state_dir, engine, resident);
     if engine.kind == EngineKind::Ollama && tuple.is_none() {
-        let why = "Crucible did not load it, and a prompt with other options could make Ollama load \
-                   it anew";
+        let why = "with which options it was loaded is not written down, and a prompt with others \
+                   could make Ollama load it anew";
         return Err(why.to_owned());
     }
     let stated = request_context(engine.kind, &resident.info).ok_or("it states none")?;
