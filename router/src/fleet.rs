@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::{self, Place},
-    engine::{self, Asked, Children, Engine, EngineError, Limit, Listing, LoadConfig},
+    engine::{self, Children, Engine, EngineError, Limit, Listing, LoadConfig},
     environment::{self, Recipe},
     event::{Event, Observer},
     health::Outcome,
@@ -322,17 +322,13 @@ impl Shared {
         let token = token.as_deref().filter(|t| !t.is_empty());
         let recipe = environment::of_a_child(&state.config, &config, Path::new("/"));
         let load_config = LoadConfig::of(&state.config, &config);
-        let asked = load_config.clone().map(|load| Asked {
-            load,
-            pinned: self.pins(&config.name),
-        });
         let control = engine::build(
             &state.client,
             &config,
             token,
             state.keep_alive,
             recipe.clone(),
-            asked,
+            load_config.clone(),
             &self.children,
         );
         let Some(control) = control else {
@@ -354,18 +350,6 @@ impl Shared {
         });
         state.entries.push(Entry::new(Arc::clone(&handle), config));
         self.tracker.spawn(poll_loop(Arc::clone(self), handle));
-    }
-
-    /// Whether the configuration in force pins a model to stay on an engine.
-    fn pins(self: &Arc<Self>, engine: &Arc<str>) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
-        let (shared, engine) = (Arc::downgrade(self), Arc::clone(engine));
-        Box::new(move |model| {
-            let config = shared.upgrade().map(|s| Arc::clone(&s.lock().config));
-            let block = config
-                .as_ref()
-                .and_then(|c| c.model_settings(&engine, model));
-            block.is_some_and(|block| block.pin)
-        })
     }
 
     /// Takes the result of a poll; gives the wait before the next.

@@ -256,6 +256,7 @@ impl Target {
             kind: ModelKind::Generation,
             tuple,
             permits: 1,
+            pinned: false,
         }
     }
 

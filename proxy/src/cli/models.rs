@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
     let current = config.current();
     let runtime = runtime()?;
     let running = runtime.block_on(ask(&current, "/crucible/state"));
-    let view = runtime.block_on(look(&config, async |router| router.fresh_view().await))?;
+    let view = runtime.block_on(look(&config, async |router| router.view()))?;
     let from_instance = running.is_some();
     let state = running.unwrap_or_else(|| describe(&view));
     if as_json {
@@ -100,6 +100,7 @@ pub(super) async fn look_as<T>(
     router.recall(&config.current().state_dir);
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
+    router.fresh_view().await;
     let answer = question(&router).await;
     cancel.cancel();
     tracker.close();

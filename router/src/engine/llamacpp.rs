@@ -156,6 +156,7 @@ mod tests {
             kind: ModelKind::Generation,
             tuple: Tuple::default(),
             permits: 2,
+            pinned: false,
         };
         assert_eq!(
             engine.load(order("tiny-q4")).await.unwrap(),

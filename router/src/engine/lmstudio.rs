@@ -18,7 +18,6 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use url::Url;
 
-pub use self::driver::Asked;
 pub(crate) use self::driver::{Driver, own_clock, told};
 pub use self::load_config::{LoadConfig, Told, Ttl};
 use super::{

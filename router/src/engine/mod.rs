@@ -22,7 +22,7 @@ pub(crate) use self::http::{Endpoint, hidden_error};
 pub(crate) use self::lmstudio::{own_clock, told};
 pub use self::{
     http::client,
-    lmstudio::{Asked, LoadConfig, Told, Ttl},
+    lmstudio::{LoadConfig, Told, Ttl},
     ollama::ollama_options,
     spawn::children::Children,
     tuple::{physical_cores, processor, tuple_for},
@@ -36,7 +36,8 @@ use crate::{
 ///
 /// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
 /// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
-/// a child, of which `children` keeps account; `asked` turns LM Studio's WebSocket driver on. `None`
+/// a child, of which `children` keeps account; `load_config` turns LM Studio's WebSocket driver
+/// on. `None`
 /// where the engine has neither an address nor a model file to spawn (the configuration's check does
 /// not let that through).
 pub fn build(
@@ -45,7 +46,7 @@ pub fn build(
     token: Option<&str>,
     keep_alive: Duration,
     recipe: Option<Recipe>,
-    asked: Option<Asked>,
+    load_config: Option<LoadConfig>,
     children: &Arc<Children>,
 ) -> Option<Arc<dyn Engine>> {
     if let Some(recipe) = recipe {
@@ -72,7 +73,7 @@ pub fn build(
         )));
     }
     let base = openai::root(engine.url.as_ref()?);
-    let driver = asked.map(|asked| lmstudio::Driver::new(&base, token, asked, keep_alive));
+    let driver = load_config.map(|load| lmstudio::Driver::new(&base, token, load, keep_alive));
     let endpoint = Endpoint::new(client.clone(), base, token);
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(ollama::Ollama::new(endpoint, keep_alive)),
@@ -131,6 +132,8 @@ pub struct LoadOrder {
     pub tuple: Tuple,
     /// Requests that will share the instance.
     pub permits: u32,
+    /// It is to stay: the engine gets no idle clock of its own for it.
+    pub pinned: bool,
 }
 
 /// Bytes that the system holds an engine's memory to, or why it does not.

@@ -114,6 +114,7 @@ impl Actor {
                 kind: order.kind,
                 tuple: order.tuple,
                 permits: order.permits,
+                pinned: order.pinned,
             };
             let outcome = match engines.control(name) {
                 Some(control) => {

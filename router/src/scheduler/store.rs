@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::memory::Memory;
 
 /// Name of the file in `state_dir`.
-const FILE: &str = "residents.json";
+pub(crate) const FILE: &str = "residents.json";
 
 /// The folder that holds it.
 #[derive(Clone, Debug)]

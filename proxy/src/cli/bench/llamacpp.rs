@@ -144,6 +144,7 @@ impl Llamacpp {
             kind: ModelKind::Generation,
             tuple: setting.tuple,
             permits: setting.parallel,
+            pinned: false,
         };
         let began = Instant::now();
         let mut load = pin!(timeout(self.budget, server.load(order)));

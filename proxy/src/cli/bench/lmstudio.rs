@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crucible_config::checked;
 use crucible_router::{
     catalog::{ModelKind, ResidentInfo},
-    engine::{self, Asked, Engine, LoadConfig, LoadOrder, Tuple},
+    engine::{self, Engine, LoadConfig, LoadOrder, Tuple},
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -129,17 +129,13 @@ impl Lmstudio {
             None => asked,
         });
         let token = self.token.as_deref();
-        let asked = load_config.map(|load| Asked {
-            load,
-            pinned: Box::new(|_| false),
-        });
         engine::build(
             &self.client,
             &self.config,
             token,
             KEEP,
             None,
-            asked,
+            load_config,
             &Arc::default(),
         )
         .ok_or_else(|| Missed::Over(format!("{} has no address", self.config.name)))
@@ -181,6 +177,7 @@ impl Lmstudio {
             kind: ModelKind::Generation,
             tuple: setting.tuple,
             permits: setting.parallel,
+            pinned: false,
         };
         let (control, held, budget) = (Arc::clone(control), Arc::clone(&self.held), self.budget);
         let task = self.loads.spawn(async move {

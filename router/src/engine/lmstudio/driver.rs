@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,30 +26,24 @@ use crate::{
 const TTL_GRACE: Duration = Duration::from_secs(60);
 
 /// Loads over the WebSocket API.
+#[derive(Debug)]
 pub(crate) struct Driver {
     address: Result<Address, EngineError>,
-    asked: Asked,
+    /// Rows 2, 9 and 10.
+    load: LoadConfig,
     ttl: Duration,
     /// It failed once and that was said.
     warned: AtomicBool,
-}
-
-/// What the driver of an engine loads with.
-pub struct Asked {
-    /// Rows 2, 9 and 10.
-    pub load: LoadConfig,
-    /// Whether a model is pinned now: LM Studio gets no idle clock for it.
-    pub pinned: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 // === impl Driver ===
 
 impl Driver {
     /// `ttl` is how long Crucible keeps an idle model.
-    pub(crate) fn new(base: &Url, token: Option<&str>, asked: Asked, ttl: Duration) -> Self {
+    pub(crate) fn new(base: &Url, token: Option<&str>, load: LoadConfig, ttl: Duration) -> Self {
         Self {
             address: Address::new(base, token),
-            asked,
+            load,
             ttl: own_clock(ttl),
             warned: AtomicBool::new(false),
         }
@@ -63,10 +56,11 @@ impl Driver {
         order: &LoadOrder,
         known: Option<&ModelInfo>,
     ) -> Result<Option<Arc<str>>, EngineError> {
-        let load = &self.asked.load;
-        let fields = load.fields(order, whole_context(order, known), is_mlx(known));
+        let fields = self
+            .load
+            .fields(order, whole_context(order, known), is_mlx(known));
         let model = known.map_or(&*order.model, |m| &*m.id);
-        let ttl = (!(self.asked.pinned)(model)).then_some(self.ttl);
+        let ttl = (!order.pinned).then_some(self.ttl);
         let answer = match &self.address {
             Ok(address) => address.load(model, ttl, fields).await,
             Err(error) => Err(Failure::Unordered(error.clone())),
@@ -84,14 +78,6 @@ impl Driver {
                 Ok(None)
             }
         }
-    }
-}
-
-impl fmt::Debug for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Driver");
-        shown.field("address", &self.address);
-        shown.field("ttl", &self.ttl).finish_non_exhaustive()
     }
 }
 

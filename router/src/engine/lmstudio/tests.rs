@@ -76,6 +76,7 @@ fn order(context: u64, permits: u32) -> LoadOrder {
             ..Tuple::default()
         },
         permits,
+        pinned: false,
     }
 }
 

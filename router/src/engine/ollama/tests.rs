@@ -97,6 +97,7 @@ fn order() -> LoadOrder {
             flash_attention: None,
         },
         permits: 2,
+        pinned: false,
     }
 }
 
@@ -173,6 +174,7 @@ async fn an_embedding_model_is_loaded_by_an_empty_embed() {
             ..Tuple::default()
         },
         permits: 1,
+        pinned: false,
     };
     let resident = ollama.load(order).await.unwrap();
     assert_eq!(resident.kind, ModelKind::Embedding);

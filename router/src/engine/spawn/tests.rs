@@ -56,6 +56,7 @@ fn order() -> LoadOrder {
             ..Tuple::default()
         },
         permits: 2,
+        pinned: false,
     }
 }
 

@@ -31,13 +31,11 @@ use super::{endpoint, read, write};
 use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, Tuple, ollama_options, tuple::request_context},
-    scheduler::memory::Memory,
+    scheduler::{memory::Memory, store},
     view::{EngineView, ResidentView, View},
 };
 
 const FILE: &str = "context_probes.json";
-/// Where the scheduler writes what it loaded.
-const RESIDENTS: &str = "residents.json";
 /// For all prompts to one model; a processor reads some ten tokens in a second.
 const BUDGET: Duration = Duration::from_mins(5);
 const WORD: &str = " apple";
@@ -147,7 +145,7 @@ pub(crate) fn known<'a>(
 /// The options that Crucible loaded it with, as its file of residents tells: a command knows no
 /// other instance's loads.
 fn loaded_with(state_dir: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
-    let text = fs::read_to_string(state_dir.join(RESIDENTS)).ok()?;
+    let text = fs::read_to_string(state_dir.join(store::FILE)).ok()?;
     let memory = Memory::parse(&text).ok()?;
     let info = &resident.info;
     let mut owned = memory.owned.iter();
@@ -315,7 +313,7 @@ mod tests {
             owned: vec![owned],
             ..Memory::default()
         };
-        fs::write(folder.path().join(RESIDENTS), memory.to_text()).unwrap();
+        fs::write(folder.path().join(store::FILE), memory.to_text()).unwrap();
         let mut said = Vec::new();
         let mut tell = |text: &str| said.push(text.to_owned());
         // Nobody is there, but what would be sent was said before.
