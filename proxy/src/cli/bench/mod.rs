@@ -90,8 +90,8 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     let mut samples = vec![Vec::new(); variants.len()];
     let mut tuned = None;
     let work = async {
-        // The comparison gets half of the time, the search the rest.
-        let share = if args.tune { args.time / 2 } else { args.time };
+        // The comparison gets a third of the time, the search the rest.
+        let share = if args.tune { args.time / 3 } else { args.time };
         let rounds = args.rounds.into();
         runs.compare(variants, rounds, share, &mut samples).await;
         if args.tune {

@@ -121,7 +121,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Searches for two thirds of the time that is left, then runs the winner against the profile.
+    /// Searches for three quarters of the time that is left, then runs the winner against the profile.
     pub(super) async fn tune(&mut self, subject: &Subject, rounds: usize) -> String {
         let plan = &subject.plan;
         if plan.axes.is_empty() {
@@ -132,7 +132,7 @@ impl<'a> Runs<'a> {
         let told = self.ended.take_if(|words| words == "the time limit");
         let left = self.limit.saturating_duration_since(Instant::now());
         let mut search = Search::new(plan.profile, &plan.axes, subject.place.view.budget);
-        self.search(&mut search, self.limit - left / 3, left / 3)
+        self.search(&mut search, self.limit - left / 4, left / 2)
             .await;
         let best = search.best().unwrap_or(plan.profile);
         let (measured, all) = search.measured();
