@@ -3,7 +3,7 @@
 use crucible_sim::{LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
-    chat::{body, header, post, stream},
+    chat::{Whole, body, header, post, stream},
     engines::{asked, engine, start},
 };
 use serde_json::{Value, json};
@@ -12,9 +12,24 @@ use serde_json::{Value, json};
 const CHARACTERS: usize = 4200;
 
 fn long(model: &str) -> Value {
-    let mut request = body(model, &"\u{5b57}".repeat(CHARACTERS));
+    of_length(model, CHARACTERS)
+}
+
+fn of_length(model: &str, characters: usize) -> Value {
+    let mut request = body(model, &"\u{5b57}".repeat(characters));
     request["max_tokens"] = 100.into();
     request
+}
+
+/// It was refused for its length, and both numbers are told.
+fn assert_exceeded(answer: &Whole, needed: &str, limit: &str, what: &str) {
+    assert_eq!(answer.status, 400, "{what}: {}", answer.text);
+    assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
+    let message = answer.message();
+    assert!(
+        message.contains(needed) && message.contains(limit),
+        "{what}: {message}"
+    );
 }
 
 async fn one(kind: &str, options: Options, toml: &str) -> (Sim, Crucible) {
@@ -79,21 +94,11 @@ async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered(
 #[tokio::test]
 async fn a_model_that_has_just_grown_does_not_grow_again() {
     let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), "").await;
-    let longer = |characters: usize| {
-        let mut request = body("m", &"\u{5b57}".repeat(characters));
-        request["max_tokens"] = 100.into();
-        request
-    };
+    let longer = |characters| of_length("m", characters);
     assert_eq!(post(&crucible, &longer(4200)).await.status, 200);
     assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
     let answer = post(&crucible, &longer(9000)).await;
-    assert_eq!(answer.status, 400, "{}", answer.text);
-    assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
-    let message = answer.message();
-    assert!(
-        message.contains("9100") && message.contains("8192"),
-        "{message}"
-    );
+    assert_exceeded(&answer, "9100", "8192", "grown");
     assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
     // What fits is served as before.
     assert_eq!(post(&crucible, &longer(5000)).await.status, 200);
@@ -120,13 +125,7 @@ async fn a_prompt_beyond_the_largest_context_allowed_is_refused_with_both_number
     let most = "[context]\nmax = 4096\n";
     let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), most).await;
     let answer = post(&crucible, &long("m")).await;
-    assert_eq!(answer.status, 400, "{}", answer.text);
-    assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
-    let message = answer.message();
-    assert!(
-        message.contains("4300") && message.contains("4096"),
-        "{message}"
-    );
+    assert_exceeded(&answer, "4300", "4096", "at the largest");
     assert_eq!(sim.log().loads.len(), 1);
 }
 
@@ -143,13 +142,7 @@ async fn what_may_not_grow_is_told_with_both_numbers_and_asked_once() {
     ] {
         let (sim, crucible) = one(kind, options, toml).await;
         let answer = post(&crucible, &long("m")).await;
-        assert_eq!(answer.status, 400, "{kind}: {}", answer.text);
-        assert_eq!(answer.code(), "context_length_exceeded", "{}", answer.text);
-        let message = answer.message();
-        assert!(
-            message.contains("4300") && message.contains("4096"),
-            "{kind}: {message}"
-        );
+        assert_exceeded(&answer, "4300", "4096", kind);
         assert_eq!(sim.log().completions.len(), 0);
         assert!(sim.log().loads.len() <= 1);
     }

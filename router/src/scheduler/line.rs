@@ -52,6 +52,18 @@ struct Flow {
     passed: (u64, u32),
 }
 
+// === impl Flow ===
+
+impl Flow {
+    /// How many younger ones passed that ticket, its first.
+    const fn passed(&self, first: u64) -> u32 {
+        match self.passed {
+            (ticket, times) if ticket == first => times,
+            _ => 0,
+        }
+    }
+}
+
 // === impl Line ===
 
 impl Line {
@@ -112,12 +124,7 @@ impl Line {
     ) -> Option<&Waiter> {
         let flow = &self.flows[self.turn()?];
         let (ticket, first) = flow.waiters.first_key_value()?;
-        let passed = if flow.passed.0 == *ticket {
-            flow.passed.1
-        } else {
-            0
-        };
-        if passed >= count || now.saturating_duration_since(first.since) >= age {
+        if flow.passed(*ticket) >= count || now.saturating_duration_since(first.since) >= age {
             return None;
         }
         let warm =
@@ -130,12 +137,7 @@ impl Line {
         let mut flow = self.flows.remove(self.turn()?);
         let waiter = flow.waiters.remove(&ticket);
         if let Some((first, _)) = flow.waiters.first_key_value().filter(|(t, _)| **t < ticket) {
-            let passed = if flow.passed.0 == *first {
-                flow.passed.1
-            } else {
-                0
-            };
-            flow.passed = (*first, passed + 1);
+            flow.passed = (*first, flow.passed(*first) + 1);
         }
         self.favoured = match flow.class {
             Class::Interactive if self.waits(Class::Background) => self.favoured + 1,

@@ -34,7 +34,7 @@ enum Who {
 }
 
 /// Class of urgency, turn of the client's key, ticket: the smallest goes first.
-pub(super) type Rank = (u8, u64, u64);
+type Rank = (u8, u64, u64);
 
 struct Want {
     rank: Rank,
@@ -145,7 +145,7 @@ impl Scheduler {
 
     /// When its turn comes among the lines: what room was made for, then by urgency, then the key
     /// for which nothing was loaded for longest, then by age. `None`: nobody is in it.
-    pub(super) fn rank(&self, state: &EngineState, line: &Line, now: Instant) -> Option<Rank> {
+    fn rank(&self, state: &EngineState, line: &Line, now: Instant) -> Option<Rank> {
         let arrival = &line.next()?.arrival;
         let reserved = self.reserved.get(&state.facts.pool);
         let first =

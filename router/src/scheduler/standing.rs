@@ -77,10 +77,14 @@ impl EngineState {
         resident.active < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
+    /// It has context enough for so many tokens.
+    fn fits(&self, resident: &Resident, need: u64) -> bool {
+        self.room(resident).is_none_or(|has| has >= need)
+    }
+
     /// It has context enough and a permit for that request.
     pub(super) fn serves(&self, resident: &Resident, arrival: &Arrival) -> bool {
-        let fits = self.room(resident).is_none_or(|has| has >= arrival.need);
-        fits && self.has_permit(resident, arrival)
+        self.fits(resident, arrival.need) && self.has_permit(resident, arrival)
     }
 
     /// Whether Crucible may unload it at all.
@@ -92,8 +96,7 @@ impl EngineState {
     pub(super) fn is_fresh(&self, resident: &Resident) -> bool {
         let served = |l: &Line| {
             let next = l.next().map(|w| w.arrival.need);
-            l.model == resident.info.model
-                && next.is_some_and(|need| self.room(resident).is_none_or(|has| has >= need))
+            l.model == resident.info.model && next.is_some_and(|need| self.fits(resident, need))
         };
         resident.fresh && self.lines.iter().any(served)
     }
@@ -212,10 +215,9 @@ impl Scheduler {
     ) -> Standing {
         let operation = self.operation_of(&state.facts.name);
         let own = |r: &&Resident| r.info.model == arrival.model;
-        let fits = |r: &Resident| state.room(r).is_none_or(|has| has >= arrival.need);
         let mut fitting = false;
         for (at, resident) in state.residents.iter().enumerate() {
-            if own(&resident) && !resident.vanished && fits(resident) {
+            if own(&resident) && !resident.vanished && state.fits(resident, arrival.need) {
                 if leaving(operation, resident) {
                     continue;
                 }

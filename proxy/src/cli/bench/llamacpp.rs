@@ -24,16 +24,6 @@ use super::{
 };
 use crate::cli::Failure;
 
-/// What the profile's settings become on llama.cpp, one at a time.
-const CHANGES: [Change; 7] = [
-    Change::Threads,
-    Change::Batch,
-    Change::FlashAttention,
-    Change::Context,
-    Change::Cache,
-    Change::Parallel,
-    Change::Mmap,
-];
 const FIXED: [Fixed; 1] = [Fixed {
     setting: "GPU layers",
     why: "which device computes is a matter of the configured command",
@@ -60,7 +50,7 @@ pub(super) fn plan(place: &Place) -> Plan {
         ..place.profile()
     };
     Plan {
-        variants: variants(Setting::of(Tuple::default()), profile, &CHANGES),
+        variants: variants(Setting::of(Tuple::default()), profile, &Change::ALL),
         fixed: FIXED.to_vec(),
         profile,
         axes: Axes {
@@ -102,12 +92,11 @@ pub(super) fn flags(setting: &Setting) -> Vec<String> {
 
 impl Llamacpp {
     pub(super) fn new(place: &Place) -> Result<Self, Failure> {
-        let timeouts = &place.config.timeouts;
         Ok(Self {
-            client: engine::client(timeouts.connect).map_err(|e| Failure::wrong(e.to_string()))?,
+            client: place.client()?,
             config: place.engine.clone(),
             model: Arc::clone(&place.model.id),
-            budget: timeouts.load,
+            budget: place.config.timeouts.load,
             chat: Chat::new(None, extra()).map_err(Failure::wrong)?,
             current: Mutex::new(None),
             version: Mutex::new(None),
@@ -121,8 +110,7 @@ impl Llamacpp {
             config.command.push(PROGRAM.to_owned());
         }
         config.command.extend(flags(setting));
-        // They end with this command, so that nobody has to find them again.
-        let children = Arc::new(Children::new(Path::new(""), Path::new("/")));
+        let children = Arc::new(Children::unrecorded());
         engine::build(
             &self.client,
             &config,

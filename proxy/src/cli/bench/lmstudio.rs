@@ -102,16 +102,15 @@ pub(super) fn plan(place: &Place) -> Plan {
 
 impl Lmstudio {
     pub(super) fn new(place: &Place) -> Result<Self, Failure> {
-        let timeouts = &place.config.timeouts;
         let token = place.token();
         Ok(Self {
-            client: engine::client(timeouts.connect).map_err(|e| Failure::wrong(e.to_string()))?,
+            client: place.client()?,
             load_config: LoadConfig::of(&place.config, &place.engine),
             config: place.engine.clone(),
             chat: Chat::new(token.clone(), Value::Null).map_err(Failure::wrong)?,
             token,
             model: Arc::clone(&place.model.id),
-            budget: timeouts.load,
+            budget: place.config.timeouts.load,
             loads: TaskTracker::new(),
             held: Arc::default(),
         })

@@ -9,7 +9,7 @@ use crucible_config::{
 use crucible_router::{
     catalog::{ModelInfo, ModelKind},
     discovery,
-    engine::{physical_cores, tuple_for},
+    engine::{self, physical_cores, tuple_for},
     view::EngineView,
 };
 use futures_util::future::BoxFuture;
@@ -90,7 +90,7 @@ impl Subject {
         model: Option<&str>,
         engines: &[EngineView],
     ) -> Result<Self, Failure> {
-        let view = engine(name, engines)?.clone();
+        let view = chosen(name, engines)?.clone();
         let model = smallest(&view, model)?;
         let configured = config.engine(&view.name).cloned();
         let engine = match (configured, view.url.parse()) {
@@ -144,6 +144,12 @@ impl Place {
             physical_cores(),
             self.model.max_context,
         ))
+    }
+
+    /// For what Crucible itself asks of the engine.
+    pub(super) fn client(&self) -> Result<reqwest::Client, Failure> {
+        let client = engine::client(self.config.timeouts.connect);
+        client.map_err(|e| Failure::wrong(e.to_string()))
     }
 
     /// The engine's own token.
@@ -200,7 +206,7 @@ impl Place {
 
 /// The engine of that name; without one the first on which models can be loaded, else a
 /// llama.cpp that runs. A plain OpenAI server may cost money, so it must be named.
-fn engine<'a>(name: Option<&str>, engines: &'a [EngineView]) -> Result<&'a EngineView, Failure> {
+fn chosen<'a>(name: Option<&str>, engines: &'a [EngineView]) -> Result<&'a EngineView, Failure> {
     let up = || engines.iter().filter(|engine| engine.is_up());
     if let Some(name) = name {
         return up()

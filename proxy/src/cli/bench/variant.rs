@@ -59,6 +59,17 @@ impl Setting {
 // === impl Change ===
 
 impl Change {
+    /// Every one, in the order of a report.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Threads,
+        Self::Batch,
+        Self::FlashAttention,
+        Self::Context,
+        Self::Cache,
+        Self::Parallel,
+        Self::Mmap,
+    ];
+
     /// The name of the change and the changed setting; `None` where the profile leaves to the
     /// engine what would be changed.
     fn of(self, profile: Setting) -> Option<(String, Setting)> {
@@ -145,16 +156,6 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Change; 7] = [
-        Change::Threads,
-        Change::Batch,
-        Change::FlashAttention,
-        Change::Context,
-        Change::Cache,
-        Change::Parallel,
-        Change::Mmap,
-    ];
-
     #[test]
     fn each_changed_variant_differs_from_the_profile_in_one_option() {
         let profile = Setting {
@@ -169,7 +170,7 @@ mod tests {
             cache: None,
             parallel: 2,
         };
-        let all = variants(Setting::of(Tuple::default()), profile, &ALL);
+        let all = variants(Setting::of(Tuple::default()), profile, &Change::ALL);
         let names: Vec<&str> = all.iter().map(|v| v.name.as_str()).collect();
         let changed = [
             "threads 4",

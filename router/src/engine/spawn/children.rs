@@ -94,13 +94,18 @@ impl Kept {
 
 impl Children {
     /// `state_dir` may be empty: then nothing is written. `root` is the root of the file system.
-    pub fn new(state_dir: &Path, root: &Path) -> Self {
+    pub(crate) fn new(state_dir: &Path, root: &Path) -> Self {
         let folder = !state_dir.as_os_str().is_empty();
         Self {
             folder: folder.then(|| state_dir.join(FOLDER)),
             root: root.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// Of a command that ends them itself: nothing is written, as nobody has to find them again.
+    pub fn unrecorded() -> Self {
+        Self::new(Path::new(""), Path::new("/"))
     }
 
     /// Root of the file system.

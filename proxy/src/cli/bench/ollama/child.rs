@@ -59,13 +59,12 @@ impl Child {
         let Some(recipe) = of_a_child(&place.config, &place.engine, Path::new("/")) else {
             return Ok(None);
         };
-        let timeouts = &place.config.timeouts;
         Ok(Some(Self {
-            client: engine::client(timeouts.connect).map_err(|e| Failure::wrong(e.to_string()))?,
+            client: place.client()?,
             config: place.engine.clone(),
             recipe,
             model: Arc::clone(&place.model.id),
-            budget: timeouts.load,
+            budget: place.config.timeouts.load,
             running: Mutex::new(None),
         }))
     }
@@ -88,8 +87,7 @@ impl Child {
             note: None,
         });
         recipe.variables.extend(set);
-        // It ends with this command, so that nobody has to find it again.
-        let children = Arc::new(Children::new(Path::new(""), Path::new("/")));
+        let children = Arc::new(Children::unrecorded());
         let server = engine::build(
             &self.client,
             &self.config,
