@@ -84,7 +84,7 @@ async fn probe(common: &Common) -> Result<(), Failure> {
     let state = running::ask(&current, "/crucible/state").await;
     let state = state.unwrap_or_default();
     let source = with_children(&current, &state);
-    let view = look_as(&config, source, async |router| router.fresh_view().await).await?;
+    let view = look_as(&config, source, async |router| router.view()).await?;
     let mut tell = |text: &str| complain(text);
     let busy = busy(&state);
     let penalties = probe::run(&current, &view, &busy, &mut tell).await;
