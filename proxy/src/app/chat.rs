@@ -92,8 +92,10 @@ async fn answer(
         &exchange.id,
         verdict.key.as_ref(),
     )?;
-    // Not settled by then: the plan is made with what is known.
-    let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
+    if !app.router.view().settled {
+        // Not settled by then: the plan is made with what is known.
+        let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
+    }
     let plan = app.router.plan(&demand)?;
     let best = plan
         .candidates
@@ -296,7 +298,7 @@ async fn send(
         record.note.clone_from(&note);
     });
     let mut response = routed::stack()
-        .oneshot(Routed {
+        .oneshot(Box::new(Routed {
             app: app.clone(),
             config: Arc::clone(&planned.config),
             exchange: Arc::clone(exchange),
@@ -306,7 +308,7 @@ async fn send(
             permit,
             key: planned.key.clone(),
             defaults: RequestDefaults::default(),
-        })
+        }))
         .await?;
     if let Some(note) = note {
         respond::add_note(response.headers_mut(), &note);

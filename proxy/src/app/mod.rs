@@ -4,9 +4,11 @@ mod account;
 mod browser;
 mod chat;
 pub(crate) mod exchange;
+mod gate;
 mod growth;
 mod models;
 mod overflow;
+mod panics;
 pub(crate) mod request_id;
 pub(crate) mod respond;
 mod sample;
@@ -16,20 +18,18 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Router as Routes,
     body::Body,
-    extract::{Request, State},
-    middleware::{self, Next},
+    extract::Request,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use crucible_config::Live;
-use crucible_router::{refusal::Refusal, router::Router, verify::evidence::Probes};
+use crucible_router::{router::Router, verify::evidence::Probes};
 use http::Method;
 use hyper::body::Incoming;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
 };
@@ -37,12 +37,14 @@ use tower_http::{
 use self::{
     browser::{Browser, Part},
     exchange::InFlight,
+    gate::Gate,
+    panics::CatchPanics,
 };
 use crate::{
     admin,
-    error::{Error, Kind},
+    error::Error,
     events::Events,
-    guard::{self, Facts, OwnName},
+    guard::{self, OwnName},
     metrics::Metrics,
     relay::{prefill::Prefills, upstream::Upstream},
 };
@@ -150,10 +152,9 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         // An allowed page reads refusals too.
         .layer(Browser::new(app.clone(), Arc::clone(&cors), Part::Answers))
         // A panic costs one request, and the accounting above still sees a 500.
-        .map_response(|response: http::Response<_>| response.map(Body::new))
-        .layer(CatchPanicLayer::custom(respond::panicked))
+        .layer(CatchPanics)
         // Host, Origin, key and rate, before a byte of the body is read.
-        .layer(middleware::from_fn_with_state(app.clone(), judge))
+        .layer(Gate::new(app.clone()))
         // After the Origin was judged: preflights of allowed origins are answered here.
         .layer(Browser::new(app.clone(), cors, Part::Preflights))
         .service(
@@ -188,50 +189,6 @@ fn paths() -> Routes<App> {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .merge(admin::paths())
-}
-
-/// Host, Origin and key; closed management paths; then the key's rate.
-async fn judge(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let config = app.config.current();
-    let facts = Facts {
-        method: request.method(),
-        uri: request.uri(),
-        headers: request.headers(),
-    };
-    let verdict = match guard::judge(&config, &app.own_name, facts) {
-        Ok(verdict) => verdict,
-        Err(error) => return respond::refuse(error),
-    };
-    if app.draining.is_cancelled() && request.uri().path().starts_with("/v1/") {
-        return respond::refuse(Refusal::Draining.into());
-    }
-    let closed = guard::paths::closed(
-        request.method().as_str(),
-        request.uri().path(),
-        &config.guard_open,
-    );
-    if let Some(path) = closed {
-        return respond::refuse(Error::new(
-            Kind::EndpointClosed,
-            format!(
-                "{path} manages an engine and is closed; call the engine itself, or set \
-                 guard.open = [\"{path}\"]"
-            ),
-        ));
-    }
-    if let Some(key) = &verdict.key
-        && let Err(wait) = app.router.limits().check(key)
-    {
-        return respond::refuse(
-            Error::new(
-                Kind::RateLimited,
-                format!("key '{}' is over its rate", key.name),
-            )
-            .retry_after(wait.as_secs() + 1),
-        );
-    }
-    request.extensions_mut().insert(verdict);
-    next.run(request).await
 }
 
 fn cors() -> CorsLayer {

@@ -1,15 +1,11 @@
 //! Answers of Crucible's own: errors in the client's dialect, unknown paths, panics.
 
-use std::{any::Any, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
-use axum::{
-    body::Body,
-    extract::{OriginalUri, Request},
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use crucible_router::plan::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use serde_json::Value;
 
 use crate::error::{Error, Kind};
@@ -24,6 +20,9 @@ pub(crate) const X_REASON: HeaderName = HeaderName::from_static("x-crucible-reas
 pub(crate) const X_DEFAULTS: HeaderName = HeaderName::from_static("x-crucible-defaults");
 /// What was clamped or dropped.
 pub(crate) const X_NOTE: HeaderName = HeaderName::from_static("x-crucible-note");
+
+/// Headers of an answer to a prompt, at most.
+const HEADERS: usize = 10;
 
 /// What a page may read of our headers.
 pub(super) const EXPOSED: [HeaderName; 7] = [
@@ -104,41 +103,43 @@ pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Respon
 impl Told {
     /// An event stream.
     pub(crate) fn stream(&self, body: Body) -> Response {
-        let mut response = typed("text/event-stream", body);
+        let mut response = self.answer("text/event-stream", body);
         response
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        self.put(response.headers_mut());
         response
     }
 
     /// One JSON.
     pub(crate) fn whole(&self, body: Bytes) -> Response {
-        let mut response = typed("application/json", body);
-        self.put(response.headers_mut());
-        response
+        self.answer("application/json", body.into())
     }
 
-    fn put(&self, headers: &mut HeaderMap) {
-        let mut insert = |name: HeaderName, text: &str| {
+    fn answer(&self, content_type: &'static str, body: Body) -> Response {
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(X_REASON, HeaderValue::from_static(self.reason.as_str()));
+        let mut insert = |name: HeaderName, text: Cow<'_, str>| {
             // A model's name may hold what no header may; the answer is worth more than the header.
-            if let Ok(value) = HeaderValue::from_str(text) {
+            if let Ok(value) = HeaderValue::try_from(text.into_owned()) {
                 headers.insert(name, value);
             }
         };
-        insert(X_ENGINE, &self.engine);
-        insert(X_MODEL, &self.model);
-        insert(X_REASON, self.reason.as_str());
+        insert(X_ENGINE, Cow::Borrowed(&self.engine));
+        insert(X_MODEL, Cow::Borrowed(&self.model));
         if !self.defaults.is_empty() {
-            insert(X_DEFAULTS, &self.defaults.join(","));
+            insert(X_DEFAULTS, Cow::Owned(self.defaults.join(",")));
         }
         if !self.notes.is_empty() {
-            insert(X_NOTE, &self.notes.join("; "));
+            insert(X_NOTE, Cow::Owned(self.notes.join("; ")));
         }
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        response
     }
 }
 
-pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Response {
+pub(super) async fn unknown_path(uri: Uri) -> Response {
     refuse(Error::new(
         Kind::UnknownEndpoint,
         format!(
@@ -155,14 +156,6 @@ pub(super) async fn wrong_method(request: Request) -> Response {
         printable(request.uri().path())
     );
     refuse(Error::new(Kind::MethodNotAllowed, message))
-}
-
-/// A panic in a handler, told without its text.
-pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    refuse(Error::new(
-        Kind::Internal,
-        "an internal error; the log has the request id",
-    ))
 }
 
 /// Bounds a path that is echoed.

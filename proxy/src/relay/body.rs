@@ -112,10 +112,10 @@ impl<B> RelayBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    pub(crate) fn new(parts: Parts<B>) -> Self {
+    pub(crate) fn new(parts: Parts<B>) -> Box<Self> {
         let clocks = Clocks::new(parts.budgets, parts.sent_at);
         let alarm_at = parts.sent_at + parts.budgets.first_token;
-        Self {
+        Box::new(Self {
             upstream: Some(parts.upstream),
             transcode: parts.transcode,
             out: VecDeque::new(),
@@ -134,12 +134,12 @@ where
             close_at: None,
             handed_out: None,
             ended: false,
-        }
+        })
     }
 
     /// Waits for the engine's first complete event, so that an error as the first one keeps a
     /// real status.
-    pub(crate) async fn started(mut self) -> Result<Self, Error> {
+    pub(crate) async fn started(mut self: Box<Self>) -> Result<Box<Self>, Error> {
         std::future::poll_fn(|cx| {
             loop {
                 if self.poll_turn(cx).is_pending() {
@@ -162,7 +162,7 @@ where
     }
 
     /// Reads to the end; for clients that did not ask for a stream.
-    pub(crate) async fn gathered(mut self) -> Result<Bytes, Error> {
+    pub(crate) async fn gathered(mut self: Box<Self>) -> Result<Bytes, Error> {
         std::future::poll_fn(|cx| {
             loop {
                 if self.poll_turn(cx).is_pending() {

@@ -32,7 +32,7 @@ impl<S> Layer<S> for Defaults {
 
 // === impl FillGaps ===
 
-impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGaps<S> {
+impl<S: Service<Box<Routed>, Error = crate::error::Error>> Service<Box<Routed>> for FillGaps<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -41,7 +41,7 @@ impl<S: Service<Routed, Error = crate::error::Error>> Service<Routed> for FillGa
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut routed: Routed) -> S::Future {
+    fn call(&mut self, mut routed: Box<Routed>) -> S::Future {
         let engine = routed.app.router.engine_config(&routed.candidate.engine);
         if let Some(engine) = engine {
             let mut configured = routed.config.request_defaults(

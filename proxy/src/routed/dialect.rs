@@ -8,10 +8,7 @@ use std::{
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use futures_util::future::{Either, Ready as Immediately, ready};
-use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
-use http_body_util::Full;
 use tower::{Layer, Service};
-use url::Url;
 
 use super::{Ready, Routed};
 use crate::{
@@ -22,8 +19,8 @@ use crate::{
         },
         openai,
     },
-    error::{Error, Kind},
-    relay::{passthrough::Passthrough, transcode::Transcode},
+    error::Error,
+    relay::{passthrough::Passthrough, transcode::Transcode, upstream::Prompt},
 };
 
 /// The layer.
@@ -46,8 +43,8 @@ pub(crate) enum Shape {
 
 /// A request ready to be sent.
 pub(crate) struct Outgoing {
-    pub(crate) routed: Routed,
-    pub(crate) request: Request<Full<Bytes>>,
+    pub(crate) routed: Box<Routed>,
+    pub(crate) prompt: Prompt,
     pub(crate) shape: Shape,
     /// Names of what was filled in, the context included.
     pub(crate) defaults: Vec<&'static str>,
@@ -81,7 +78,7 @@ impl<S> Layer<S> for Dialect {
 
 // === impl Speak ===
 
-impl<S: Service<Outgoing, Error = Error>> Service<Routed> for Speak<S> {
+impl<S: Service<Outgoing, Error = Error>> Service<Box<Routed>> for Speak<S> {
     type Response = S::Response;
     type Error = Error;
     type Future = Either<S::Future, Immediately<Result<S::Response, Error>>>;
@@ -90,7 +87,7 @@ impl<S: Service<Outgoing, Error = Error>> Service<Routed> for Speak<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn call(&mut self, routed: Box<Routed>) -> Self::Future {
         match prepare(routed) {
             Ok(outgoing) => Either::Left(self.0.call(outgoing)),
             Err(error) => Either::Right(ready(Err(error))),
@@ -98,33 +95,17 @@ impl<S: Service<Outgoing, Error = Error>> Service<Routed> for Speak<S> {
     }
 }
 
-fn prepare(routed: Routed) -> Result<Outgoing, Error> {
+fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
     let spoken = match routed.permit.kind {
         EngineKind::Ollama => translate(&routed)?,
         EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed),
     };
-    let mut request = Request::new(Full::new(spoken.body));
-    *request.method_mut() = Method::POST;
-    let uri = address(&routed.permit.base_url, spoken.path)
-        .map_err(|e| Error::new(Kind::Internal, format!("engine address: {e}")))?;
-    let host = uri
-        .authority()
-        .map(|host| HeaderValue::from_str(host.as_str()));
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    if let Some(Ok(host)) = host {
-        headers.insert(header::HOST, host);
-    }
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    if let Some(token) = &routed.permit.token
-        && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
-    {
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
-    }
+    let prompt = Prompt {
+        base: routed.permit.base_url.clone(),
+        path: spoken.path,
+        token: routed.permit.token.clone(),
+        body: spoken.body,
+    };
     let mut notes = spoken.notes;
     notes.extend(policy(&routed));
     let mut defaults = spoken.defaults;
@@ -133,7 +114,7 @@ fn prepare(routed: Routed) -> Result<Outgoing, Error> {
     }
     Ok(Outgoing {
         routed,
-        request,
+        prompt,
         shape: spoken.shape,
         defaults,
         notes,
@@ -156,15 +137,6 @@ fn policy(routed: &Routed) -> Vec<String> {
         notes.push("keep_alive is Crucible's: see tuning.lmstudio.model_ttl".to_owned());
     }
     notes
-}
-
-/// The path on the engine, which has no path of its own.
-fn address(base: &Url, path: &'static str) -> Result<Uri, http::Error> {
-    Uri::builder()
-        .scheme(base.scheme())
-        .authority(base.authority())
-        .path_and_query(PathAndQuery::from_static(path))
-        .build()
 }
 
 fn splice(routed: &Routed) -> Spoken {

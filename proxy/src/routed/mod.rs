@@ -46,7 +46,7 @@ pub(crate) struct Routed {
 
 /// `Defaults -> Dialect -> Relay`.
 pub(crate) fn stack()
--> impl Service<Routed, Response = Response, Error = Error, Future: Send> + Clone {
+-> impl Service<Box<Routed>, Response = Response, Error = Error, Future: Send> + Clone {
     ServiceBuilder::new()
         // What the client left open, decided per engine, model and key.
         .layer(Defaults)

@@ -102,7 +102,7 @@ async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
 async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
     let Outgoing {
         routed,
-        request,
+        prompt,
         shape,
         defaults,
         notes,
@@ -151,7 +151,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         Shape::Whole => timeouts.response,
         Shape::Stream(_) | Shape::Aggregate(_) => first_token,
     };
-    let response = timeout_at(sent_at + budget, app.upstream.send(request))
+    let response = timeout_at(sent_at + budget, app.upstream.send(&prompt))
         .await
         .map_err(|_| no_headers(&shape))??;
     app.metrics
@@ -160,10 +160,22 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         .await
         .inspect_err(|_| held.free())?;
     app.router.report(&told.engine, Outcome::Began);
+    let (transcode, streams) = match shape {
+        Shape::Stream(transcode) => (transcode, true),
+        Shape::Aggregate(transcode) => (transcode, false),
+        Shape::Whole => {
+            let deadline = sent_at + timeouts.response;
+            let whole = collect(response.into_body(), routed.config.limits.event, deadline).await?;
+            held.free();
+            read_whole(kind, &routed.exchange, &whole)?;
+            app.router.report(&told.engine, Outcome::Answered);
+            return Ok(told.whole(whole));
+        }
+    };
+    is_stream(kind, &response)?;
     let account = Account::new(&app, &routed.exchange, &told.engine);
-    let cap = routed.config.limits.event;
-    let parts = |transcode, account: Account, upstream: Answer, guard: Held| Parts {
-        upstream,
+    let body = RelayBody::new(Parts {
+        upstream: response.into_body(),
         transcode,
         buffer: routed.config.tuning.lmstudio.stream_buffer_size,
         budgets: Budgets {
@@ -172,31 +184,15 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
             heartbeat: Some(late::EVERY),
         },
         sent_at,
-        watch: Box::new(account) as Box<dyn Watch>,
-        guard: Box::new(guard) as Box<dyn Send>,
+        watch: Box::new(account),
+        guard: Box::new(held),
         prefill,
         ending: app.ending.clone().cancelled_owned(),
-    };
-    match shape {
-        Shape::Stream(transcode) => {
-            is_stream(kind, &response)?;
-            let body = RelayBody::new(parts(transcode, account, response.into_body(), held));
-            let body = body.started().await?;
-            Ok(told.stream(Body::new(body)))
-        }
-        Shape::Aggregate(transcode) => {
-            is_stream(kind, &response)?;
-            let body = RelayBody::new(parts(transcode, account, response.into_body(), held));
-            Ok(told.whole(body.gathered().await?))
-        }
-        Shape::Whole => {
-            let deadline = sent_at + timeouts.response;
-            let whole = collect(response.into_body(), cap, deadline).await?;
-            held.free();
-            read_whole(kind, &routed.exchange, &whole)?;
-            app.router.report(&told.engine, Outcome::Answered);
-            Ok(told.whole(whole))
-        }
+    });
+    if streams {
+        Ok(told.stream(Body::new(body.started().await?)))
+    } else {
+        Ok(told.whole(body.gathered().await?))
     }
 }
 

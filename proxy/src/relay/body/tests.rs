@@ -103,12 +103,12 @@ struct Bench<E = Sender<Result<Bytes, std::io::Error>>> {
     ending: CancellationToken,
 }
 
-fn bench() -> (Bench, RelayBody<Fed>) {
+fn bench() -> (Bench, Box<RelayBody<Fed>>) {
     let (engine, feed) = channel(64);
     bench_of(engine, Fed(feed))
 }
 
-fn bench_of<E, B>(engine: E, upstream: B) -> (Bench<E>, RelayBody<B>)
+fn bench_of<E, B>(engine: E, upstream: B) -> (Bench<E>, Box<RelayBody<B>>)
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -149,7 +149,7 @@ fn token(n: usize) -> Bytes {
 
 const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
-async fn text(body: RelayBody<Fed>) -> String {
+async fn text(body: Box<RelayBody<Fed>>) -> String {
     let bytes = body.collect().await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connection::Connection, idle::Lease};
+use super::{address::Address, connection::Connection};
 
 /// An answer on its way. Dropped before its end, it closes the connection: engines take that for a
 /// cancel.
@@ -17,16 +18,16 @@ use super::{connection::Connection, idle::Lease};
 pub struct Answer {
     body: Incoming,
     /// Until the answer is whole.
-    connection: Option<(Box<Connection>, Lease)>,
+    connection: Option<(Box<Connection>, Arc<Address>)>,
 }
 
 // === impl Answer ===
 
 impl Answer {
-    pub(super) fn new(body: Incoming, connection: Box<Connection>, lease: Lease) -> Self {
+    pub(super) fn new(body: Incoming, connection: Box<Connection>, from: Arc<Address>) -> Self {
         let mut answer = Self {
             body,
-            connection: Some((connection, lease)),
+            connection: Some((connection, from)),
         };
         if answer.body.is_end_stream() {
             answer.release();
@@ -35,8 +36,8 @@ impl Answer {
     }
 
     fn release(&mut self) {
-        if let Some((connection, lease)) = self.connection.take() {
-            lease.give_back(connection);
+        if let Some((connection, from)) = self.connection.take() {
+            from.keep(connection);
         }
     }
 }

@@ -1,30 +1,32 @@
 //! Connections to engines for prompts and their answers.
 
+mod address;
 mod answer;
 mod connection;
-mod idle;
 
 use std::{
     error::Error as StdError,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{
-    Request, Response, StatusCode, Uri,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+use url::Url;
 
 pub use answer::Answer;
 
-use self::{connection::Connection, idle::Idle};
+use self::{
+    address::{Address, Addresses},
+    connection::Connection,
+};
 use crate::{
     error::{Error, Kind},
     metrics::UpstreamError,
@@ -34,7 +36,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Upstream {
     connector: HttpConnector,
-    idle: Idle,
+    addresses: Addresses,
+}
+
+/// A JSON body for an engine.
+pub(crate) struct Prompt {
+    /// The engine's URL, without a path.
+    pub(crate) base: Url,
+    /// Path on the engine.
+    pub(crate) path: &'static str,
+    /// The engine's own token.
+    pub(crate) token: Option<Arc<str>>,
+    /// JSON.
+    pub(crate) body: Bytes,
 }
 
 /// The head of an answer, and the connection that its body comes on.
@@ -66,6 +80,30 @@ fn broken(error: &dyn StdError) -> Error {
     .upstream(UpstreamError::Reset)
 }
 
+// === impl Prompt ===
+
+impl Prompt {
+    /// Of a client's headers, none goes to an engine: a request is built anew.
+    fn request(&self, address: &Address) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(self.path);
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, address.host.clone());
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(token) = &self.token
+            && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
+        {
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        request
+    }
+}
+
 // === impl Upstream ===
 
 impl Upstream {
@@ -76,35 +114,19 @@ impl Upstream {
         connector.set_connect_timeout(Some(connect));
         Self {
             connector,
-            idle: Idle::default(),
+            addresses: Addresses::default(),
         }
     }
 
-    /// Sends a request and waits for the answer's headers.
+    /// Sends a prompt and waits for the answer's headers.
     ///
     /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
     /// `engine_error` for an answer that no engine should give (a redirect, an upgrade).
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Answer>, Error> {
-        if request.uri().scheme() == Some(&Scheme::HTTPS) {
-            return Err(Error::new(
-                Kind::EngineUnreachable,
-                "the engine's url is https, and Crucible speaks plain HTTP to engines",
-            ));
-        }
-        let at = request.uri().clone();
-        let Some(address) = at.authority().cloned() else {
-            return Err(Error::new(Kind::Internal, "an engine without an address"));
-        };
-        let path = at.path_and_query().cloned();
-        *request.uri_mut() = path
-            .unwrap_or_else(|| PathAndQuery::from_static("/"))
-            .into();
-        let (response, connection) = match self.idle.take(&address) {
-            Some(kept) => self.on_kept(kept, &at, request).await?,
-            None => self.on_new(&at, request).await?,
+    pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<Answer>, Error> {
+        let address = self.addresses.of(&prompt.base)?;
+        let (response, connection) = match address.take() {
+            Some(kept) => self.on_kept(kept, &address, prompt).await?,
+            None => self.on_new(&address, prompt).await?,
         };
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -114,7 +136,7 @@ impl Upstream {
             )
             .upstream(UpstreamError::BadHttp));
         }
-        Ok(response.map(|body| Answer::new(body, connection, self.idle.lease(address))))
+        Ok(response.map(|body| Answer::new(body, connection, address)))
     }
 
     /// On a connection of an earlier request, or on a new one if the engine closed that in the very
@@ -122,24 +144,23 @@ impl Upstream {
     async fn on_kept(
         &self,
         mut connection: Box<Connection>,
-        at: &Uri,
-        request: Request<Full<Bytes>>,
+        address: &Address,
+        prompt: &Prompt,
     ) -> Result<Exchanged, Error> {
-        let again = request.clone();
         let sent = Instant::now();
-        match connection.request(request).await {
+        match connection.request(prompt.request(address)).await {
             Ok(response) => Ok((response, connection)),
             Err(error) if is_stale(error.error()) && sent.elapsed() < STALE => {
                 tracing::debug!(error = %error.error(), "kept connection to an engine");
-                self.on_new(at, again).await
+                self.on_new(address, prompt).await
             }
             Err(error) => Err(broken(error.error())),
         }
     }
 
-    async fn on_new(&self, at: &Uri, request: Request<Full<Bytes>>) -> Result<Exchanged, Error> {
-        let mut connection = self.connect(at).await?;
-        match connection.request(request).await {
+    async fn on_new(&self, address: &Address, prompt: &Prompt) -> Result<Exchanged, Error> {
+        let mut connection = self.connect(&address.target).await?;
+        match connection.request(prompt.request(address)).await {
             Ok(response) => Ok((response, connection)),
             Err(error) => Err(broken(error.error())),
         }
@@ -162,8 +183,12 @@ impl Upstream {
 
     /// Closes connections that nobody uses, until `stop`.
     pub(crate) async fn sweep(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(sleep(idle::SWEEP)).await.is_some() {
-            self.idle.sweep(Instant::now());
+        while stop
+            .run_until_cancelled(sleep(address::SWEEP))
+            .await
+            .is_some()
+        {
+            self.addresses.sweep(Instant::now());
         }
     }
 }

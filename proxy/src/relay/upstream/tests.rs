@@ -29,12 +29,18 @@ impl Engine {
         }
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
+    fn url(&self) -> Url {
         let address = self.listener.local_addr().expect("an address");
-        Request::post(format!("http://{address}/v1/chat/completions"))
-            .header("host", address.to_string())
-            .body(Full::from("{}"))
-            .expect("a request")
+        Url::parse(&format!("http://{address}")).expect("a URL")
+    }
+
+    fn prompt(&self) -> Prompt {
+        Prompt {
+            base: self.url(),
+            path: "/v1/chat/completions",
+            token: None,
+            body: Bytes::from_static(b"{}"),
+        }
     }
 
     /// The connection that comes next.
@@ -49,7 +55,7 @@ impl Engine {
 
     /// Sends a request; the whole body of its answer.
     async fn ask(&self) -> Bytes {
-        let answer = self.upstream.send(self.request()).await;
+        let answer = self.upstream.send(&self.prompt()).await;
         let body = answer.expect("an answer").into_body().collect().await;
         body.expect("a whole body").to_bytes()
     }
@@ -78,7 +84,8 @@ async fn begun(engine: &Engine) -> (Answer, TcpStream) {
         socket.write_all(STREAM).await.expect("written");
         socket
     };
-    let (answer, socket) = tokio::join!(engine.upstream.send(engine.request()), serve);
+    let prompt = engine.prompt();
+    let (answer, socket) = tokio::join!(engine.upstream.send(&prompt), serve);
     (answer.expect("an answer").into_body(), socket)
 }
 
@@ -110,16 +117,13 @@ async fn a_kept_connection_that_the_engine_closed_is_not_used() {
         };
         assert_eq!(tokio::join!(engine.ask(), serve).0, "ok");
         // The runtime hears of the end of the connection with its next look at the sockets.
-        let address = engine.listener.local_addr().expect("an address");
-        let authority = address.to_string().parse().expect("an authority");
-        while engine.upstream.idle.take(&authority).is_some_and(|kept| {
-            engine
-                .upstream
-                .idle
-                .lease(authority.clone())
-                .give_back(kept);
-            true
-        }) {
+        let address = engine
+            .upstream
+            .addresses
+            .of(&engine.url())
+            .expect("an address");
+        while let Some(kept) = address.take() {
+            address.keep(kept);
             tokio::task::yield_now().await;
         }
     }
@@ -140,9 +144,12 @@ async fn a_connection_that_nobody_uses_is_closed() {
     socket.write_all(b"0\r\n\r\n").await.expect("written");
     assert!(answer.collect().await.expect("whole").to_bytes().is_empty());
     let now = Instant::now();
-    engine.upstream.idle.sweep(now);
+    engine.upstream.addresses.sweep(now);
     assert_eq!(engine.exchange(&mut socket).await, "ok");
-    engine.upstream.idle.sweep(now + Duration::from_mins(1));
+    engine
+        .upstream
+        .addresses
+        .sweep(now + Duration::from_mins(1));
     assert_eq!(socket.read(&mut [0; 8]).await.expect("an end"), 0);
 }
 
@@ -211,6 +218,7 @@ async fn a_new_connection_that_closes_under_a_request_is_an_error() {
         let mut socket = engine.accept().await;
         read_request(&mut socket).await;
     };
-    let (answer, ()) = tokio::join!(engine.upstream.send(engine.request()), serve);
+    let prompt = engine.prompt();
+    let (answer, ()) = tokio::join!(engine.upstream.send(&prompt), serve);
     assert_eq!(answer.expect_err("no answer").kind, Kind::EngineUnreachable);
 }

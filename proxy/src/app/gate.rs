@@ -1,0 +1,101 @@
+//! The guard as a layer: Host, Origin, closed paths, key and rate, before a byte of a body is read.
+
+use std::task::{Context, Poll};
+
+use axum::{extract::Request, response::Response};
+use crucible_router::refusal::Refusal;
+use futures_util::future::{Either, Ready, ready};
+use tower::Service;
+
+use super::{App, respond};
+use crate::{
+    error::{Error, Kind},
+    guard::{self, Facts, Verdict},
+};
+
+/// The layer.
+#[derive(Clone)]
+pub(super) struct Gate(App);
+
+/// [`Gate`] before the rest of the stack.
+#[derive(Clone)]
+pub(super) struct Gated<S> {
+    inner: S,
+    app: App,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+impl<S> tower::Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated {
+            inner,
+            app: self.0.clone(),
+        }
+    }
+}
+
+// === impl Gated ===
+
+impl<S: Service<Request, Response = Response>> Service<Request> for Gated<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match judge(&self.app, &request) {
+            Ok(verdict) => {
+                request.extensions_mut().insert(verdict);
+                Either::Left(self.inner.call(request))
+            }
+            Err(error) => Either::Right(ready(Ok(respond::refuse(error)))),
+        }
+    }
+}
+
+/// Host, Origin and key; closed management paths; then the key's rate.
+fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
+    let config = app.config.current();
+    let path = request.uri().path();
+    let facts = Facts {
+        method: request.method(),
+        uri: request.uri(),
+        headers: request.headers(),
+    };
+    let verdict = guard::judge(&config, &app.own_name, facts)?;
+    if app.draining.is_cancelled() && path.starts_with("/v1/") {
+        return Err(Refusal::Draining.into());
+    }
+    let method = request.method().as_str();
+    if let Some(path) = guard::paths::closed(method, path, &config.guard_open) {
+        return Err(Error::new(
+            Kind::EndpointClosed,
+            format!(
+                "{path} manages an engine and is closed; call the engine itself, or set \
+                 guard.open = [\"{path}\"]"
+            ),
+        ));
+    }
+    if let Some(key) = &verdict.key
+        && let Err(wait) = app.router.limits().check(key)
+    {
+        return Err(Error::new(
+            Kind::RateLimited,
+            format!("key '{}' is over its rate", key.name),
+        )
+        .retry_after(wait.as_secs() + 1));
+    }
+    Ok(verdict)
+}
