@@ -24,6 +24,7 @@ use crate::{
     relay::upstream::Upstream,
     server::{Bounds, Listener, OnOpen},
     signals::{Signal, Signals},
+    telemetry::Dropped,
 };
 
 /// After the drain, streams get this long to hand out their last event.
@@ -48,14 +49,23 @@ fn counted(metrics: &Metrics) -> OnOpen {
     Arc::new(move || Box::new(metrics.connection()) as Box<dyn Send>)
 }
 
+/// The counters as they stand at the start.
+fn counting(log: Dropped, connections: usize) -> io::Result<Metrics> {
+    let metrics = Metrics::new().map_err(io::Error::other)?;
+    metrics.watch_log(log);
+    metrics.set_connections_limit(u32::try_from(connections).unwrap_or(u32::MAX));
+    metrics.config_loaded(SystemTime::now());
+    Ok(metrics)
+}
+
 // === impl Instance ===
 
 impl Instance {
-    /// Binds every listener, starts the router and serves.
+    /// Binds every listener, starts the router and serves. `log` tells what stderr loses.
     ///
     /// # Errors
     /// An address cannot be bound; the text names it.
-    pub async fn start(config: Live) -> io::Result<Self> {
+    pub async fn start(config: Live, log: Dropped) -> io::Result<Self> {
         let background = TaskTracker::new();
         let connections = TaskTracker::new();
         let stop = CancellationToken::new();
@@ -63,7 +73,6 @@ impl Instance {
         let kill = CancellationToken::new();
         let router_cancel = CancellationToken::new();
         let current = config.current();
-        let metrics = Metrics::new().map_err(io::Error::other)?;
         let bounds = Bounds {
             connections: current.limits.connections,
             header_bytes: current.limits.header,
@@ -71,8 +80,7 @@ impl Instance {
             client_stall: current.timeouts.client_stall,
         };
         let slots = Arc::new(Semaphore::new(bounds.connections));
-        metrics.set_connections_limit(u32::try_from(bounds.connections).unwrap_or(u32::MAX));
-        metrics.config_loaded(SystemTime::now());
+        let metrics = counting(log, bounds.connections)?;
         let on_open = counted(&metrics);
         let mut listeners = Vec::new();
         for addr in &current.listen {

@@ -2,27 +2,29 @@
 //!
 //! A full disk, a closed pipe or a reader that sleeps must never hold up a request.
 
+mod lines;
+
 use std::{
     fmt,
-    io::{self, BufWriter, IsTerminal as _},
+    io::{self, IsTerminal as _},
 };
 
 use crucible_config::checked::{Log, LogFormat};
 use tracing::field::Field;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter,
     field::MakeExt as _,
     fmt::format::{Writer, debug_fn},
 };
 
-/// Lines that may wait for stderr before new ones are dropped.
-const LINES: usize = 16_384;
+pub use lines::Dropped;
+
+use self::lines::{Flush, Lines};
 
 /// Keeps the log thread alive; dropping it writes what is left.
 pub struct Telemetry {
-    _worker: WorkerGuard,
-    dropped: ErrorCounter,
+    _flush: Flush,
+    dropped: Dropped,
 }
 
 /// `name=value`; the message alone.
@@ -40,14 +42,11 @@ fn plain(to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Res
 
 impl Telemetry {
     /// Starts logging. A second call in one process leaves the first one's settings.
-    pub fn start(log: &Log) -> Self {
-        let (writer, worker) = NonBlockingBuilder::default()
-            .buffered_lines_limit(LINES)
-            .lossy(true)
-            .thread_name("log")
-            // The thread flushes whenever no line waits, so lines that came together are one write.
-            .finish(BufWriter::new(io::stderr()));
-        let dropped = writer.error_counter();
+    ///
+    /// Errors: the system has no thread left.
+    pub fn start(log: &Log) -> io::Result<Self> {
+        let (writer, flush) = Lines::start(io::stderr())?;
+        let dropped = writer.dropped();
         let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -64,14 +63,14 @@ impl Telemetry {
         if let Err(error) = started {
             tracing::debug!(%error, "logging was already started");
         }
-        Self {
-            _worker: worker,
+        Ok(Self {
+            _flush: flush,
             dropped,
-        }
+        })
     }
 
-    /// Lines dropped so far.
-    pub fn dropped(&self) -> ErrorCounter {
+    /// Lines that were dropped.
+    pub fn dropped(&self) -> Dropped {
         self.dropped.clone()
     }
 }

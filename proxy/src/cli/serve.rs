@@ -1,25 +1,34 @@
 //! `crucible serve`.
 
-use crucible_config::Live;
+use crucible_config::{Live, checked::Log};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Common, Failure, output::say, sources};
-use crate::{instance::Instance, signals::Signals, telemetry::Telemetry};
+use crate::{
+    instance::Instance,
+    signals::Signals,
+    telemetry::{Dropped, Telemetry},
+};
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let config = sources::load(common)?;
-    let _telemetry = Telemetry::start(&config.current().log);
+    let telemetry = log_to_stderr(&config.current().log)?;
     runtime()?.block_on(async {
         let signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
-        let instance = start(config).await?;
+        let instance = start(config, telemetry.dropped()).await?;
         instance.run(signals).await;
         Ok(())
     })
 }
 
+/// Starts the log.
+pub(super) fn log_to_stderr(log: &Log) -> Result<Telemetry, Failure> {
+    Telemetry::start(log).map_err(|e| Failure::wrong(format!("no log thread: {e}")))
+}
+
 /// Starts an instance and says where it listens, on stdout, right after binding.
-pub(super) async fn start(config: Live) -> Result<Instance, Failure> {
-    let instance = Instance::start(config)
+pub(super) async fn start(config: Live, log: Dropped) -> Result<Instance, Failure> {
+    let instance = Instance::start(config, log)
         .await
         .map_err(|e| Failure::wrong(e.to_string()))?;
     for addr in instance.addrs() {

@@ -19,14 +19,14 @@ use super::{
     Common, Failure, TryArgs,
     models::look,
     output::{complain, say},
-    serve::{runtime, start},
+    serve::{log_to_stderr, runtime, start},
     sources,
 };
 use crate::{
     app::respond::{X_DEFAULTS, X_ENGINE, X_REASON},
     embedded::{self, Embedded, Ready, Shell},
     signals::Signals,
-    telemetry::Telemetry,
+    telemetry::Dropped,
 };
 
 /// What the first answer is asked.
@@ -39,18 +39,18 @@ pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
     if log.level == "info" {
         "warn,crucible_router::fleet=error".clone_into(&mut log.level);
     }
-    let _telemetry = Telemetry::start(&log);
-    runtime()?.block_on(serve(config, args))
+    let telemetry = log_to_stderr(&log)?;
+    runtime()?.block_on(serve(config, args, telemetry.dropped()))
 }
 
-async fn serve(config: Live, args: &TryArgs) -> Result<(), Failure> {
+async fn serve(config: Live, args: &TryArgs, log: Dropped) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
     // Dropping the look or the fetch ends its child processes; what was fetched is kept.
     let (config, model) = tokio::select! {
         chosen = choose(config, args) => chosen?,
         _ = signals.next() => return Err(stopped()),
     };
-    let instance = start(config).await?;
+    let instance = start(config, log).await?;
     let addr = instance
         .addrs()
         .first()

@@ -14,7 +14,7 @@ mod settings;
 mod view;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -44,13 +44,14 @@ pub use self::{
     },
     record::RequestRecord,
 };
-use crate::error::Kind;
+use crate::{error::Kind, telemetry::Dropped};
 
 /// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
 const PAIRED_ENGINES: usize = 4;
 const EMPTY: &[&str] = &[];
-/// The event log among logs that lose lines.
+/// Logs that may lose lines.
 const EVENTS: &str = "events";
+const STDERR: &str = "stderr";
 
 /// All metrics; clones share them.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ struct Inner {
     starts: Arc<Starts>,
     since: Instant,
     shown: Mutex<Shown>,
+    /// Of the log on stderr.
+    log: OnceLock<Dropped>,
 }
 
 // === impl Metrics ===
@@ -87,6 +90,7 @@ impl Metrics {
                 starts: Arc::default(),
                 since: Instant::now(),
                 shown: Mutex::default(),
+                log: OnceLock::new(),
             }),
         };
         metrics.prepare();
@@ -115,7 +119,9 @@ impl Metrics {
             v.reloads.with_label_values(&[outcome.as_str()]);
         }
         v.label_overflow.with_label_values(&["model"]);
-        v.log_dropped.with_label_values(&[EVENTS]);
+        for sink in [EVENTS, STDERR] {
+            v.log_dropped.with_label_values(&[sink]);
+        }
         for gauge in [
             &v.connections_open,
             &v.connections_limit,
@@ -350,6 +356,11 @@ impl Metrics {
             .inc_by(lines);
     }
 
+    /// Counts what the log on stderr loses; the first one asked stays.
+    pub(crate) fn watch_log(&self, log: Dropped) {
+        self.inner.log.get_or_init(|| log);
+    }
+
     /// Bound of client connections.
     pub fn set_connections_limit(&self, limit: u32) {
         self.vectors()
@@ -389,6 +400,10 @@ impl Metrics {
 
     /// The scrape: content type and body in text format 0.0.4.
     pub fn encode(&self) -> prometheus::Result<(String, Vec<u8>)> {
+        if let Some(log) = self.inner.log.get() {
+            let lost = self.vectors().log_dropped.with_label_values(&[STDERR]);
+            lost.inc_by(log.take());
+        }
         let encoder = TextEncoder::new();
         let mut body = Vec::with_capacity(64 * 1024);
         encoder.encode(&self.inner.registry.gather(), &mut body)?;
