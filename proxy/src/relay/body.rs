@@ -7,13 +7,13 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     clocks::{Budgets, Clocks, Due, Missed},
@@ -69,7 +69,7 @@ pub(crate) struct Parts<B> {
     pub(crate) guard: Box<dyn Send>,
     pub(crate) prefill: Prefill,
     /// Ends the answer when Crucible must go.
-    pub(crate) ending: WaitForCancellationFutureOwned,
+    pub(crate) ending: CancellationToken,
 }
 
 /// One answer on its way.
@@ -84,7 +84,10 @@ pub(crate) struct RelayBody<B> {
     watch: Box<dyn Watch>,
     guard: Option<Box<dyn Send>>,
     prefill: Prefill,
-    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    ending: CancellationToken,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Whom alarm and cancellation wake.
+    waker: Option<Waker>,
     heartbeats: bool,
     /// Events of the engine seen so far.
     events: u64,
@@ -126,7 +129,9 @@ where
             watch: parts.watch,
             guard: Some(parts.guard),
             prefill: parts.prefill,
-            ending: Box::pin(parts.ending),
+            cancelled: Box::pin(parts.ending.clone().cancelled_owned()),
+            ending: parts.ending,
+            waker: None,
             heartbeats: false,
             events: 0,
             turn: 0,
@@ -239,7 +244,14 @@ where
     }
 
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        if self.ending.as_mut().poll(cx).is_ready() {
+        // A chunk brings several looks: what is set for this task is not set again at each.
+        let set = self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        let ending = if set {
+            self.ending.is_cancelled()
+        } else {
+            self.cancelled.as_mut().poll(cx).is_ready()
+        };
+        if ending {
             let error = Error::new(Kind::Draining, "Crucible is shutting down").retry_after(5);
             return Poll::Ready(self.over(Err(error)));
         }
@@ -272,11 +284,16 @@ where
                 Due::At(at) => self.close_at.map_or(at, |close| at.min(close)),
             };
             // Moving the alarm later can wait until it rings: frames come far more often.
-            if at < self.alarm_at || self.alarm_at <= now {
+            let moved = at < self.alarm_at || self.alarm_at <= now;
+            if moved {
                 self.alarm_at = at;
                 self.alarm.as_mut().reset(at);
             }
+            if set && !moved {
+                return Poll::Pending;
+            }
             if self.alarm.as_mut().poll(cx).is_pending() {
+                self.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             self.alarm_at = now;

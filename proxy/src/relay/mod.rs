@@ -6,6 +6,7 @@ pub(crate) mod collect;
 mod event;
 mod framer;
 pub(crate) mod headers;
+mod keys;
 pub(crate) mod late;
 pub mod passthrough;
 pub(crate) mod prefill;

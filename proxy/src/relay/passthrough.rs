@@ -3,17 +3,18 @@
 //! The watcher looks for a handful of keys in each whole event and parses JSON only where one of
 //! them says something that matters: usage, an error. What it does not understand passes.
 
-use std::{collections::VecDeque, ops::Range, sync::LazyLock};
+use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use crucible_config::checked::EngineKind;
 use http::StatusCode;
-use memchr::memmem::Finder;
+use memchr::memmem;
 use serde_json::Value;
 
 use super::{
     event,
     framer::{Event, Framer},
+    keys::{Keys, value_at},
     transcode::{Progress, Timing, Transcode, Usage},
 };
 use crate::{
@@ -50,23 +51,6 @@ enum Verdict {
     Forward,
     Drop,
     Replace(Bytes),
-}
-
-macro_rules! finders {
-    ($($name:ident = $needle:literal;)*) => {
-        $(static $name: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new($needle));)*
-    };
-}
-
-finders! {
-    DONE_MARK = "[DONE]";
-    ERROR = "\"error\"";
-    USAGE = "\"usage\"";
-    FINISH = "\"finish_reason\"";
-    CONTENT = "\"content\"";
-    REASONING = "\"reasoning\"";
-    REASONING_CONTENT = "\"reasoning_content\"";
-    TOOL_CALLS = "\"tool_calls\"";
 }
 
 // === impl Passthrough ===
@@ -194,7 +178,8 @@ impl Watch {
             return Ok(Verdict::Forward);
         }
         progress.events += 1;
-        if DONE_MARK.find(event).is_some() && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
+        let keys = Keys::of(event);
+        if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
             return if self.complete() {
                 Ok(Verdict::Forward)
@@ -202,19 +187,18 @@ impl Watch {
                 Err(no_answer())
             };
         }
-        if is_named_error(event) || any_value(&ERROR, 7, event, |value| !value.starts_with(b"null"))
-        {
+        if keys.error || is_named_error(event) {
             self.refuse_error(event)?;
         }
-        if is_content(event) {
+        if keys.content {
             self.content += 1;
             progress.content += 1;
             self.finished = false;
         }
-        if any_value(&FINISH, 15, event, |value| value.starts_with(b"\"")) {
+        if keys.finish {
             self.finished = true;
         }
-        if any_value(&USAGE, 7, event, |value| value.starts_with(b"{"))
+        if keys.usage
             && let Some((usage, extra)) = usage(event)
         {
             progress.usage = Some(usage);
@@ -222,7 +206,11 @@ impl Watch {
                 return Ok(Verdict::Drop);
             }
         }
-        Ok(respelled(event).map_or(Verdict::Forward, Verdict::Replace))
+        Ok(if keys.reasoning {
+            Verdict::Replace(respelled(event))
+        } else {
+            Verdict::Forward
+        })
     }
 
     /// An error object at the top level ends the stream; the word elsewhere does not.
@@ -281,30 +269,6 @@ fn is_whole(tail: &[u8]) -> bool {
     })
 }
 
-/// What follows a key's colon, blanks skipped; `None` where the string was no key.
-fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
-    let rest = event.get(after_key..)?.trim_ascii_start();
-    Some(rest.strip_prefix(b":")?.trim_ascii_start())
-}
-
-fn any_value(key: &Finder<'_>, len: usize, event: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
-    key.find_iter(event)
-        .any(|at| value_at(event, at + len).is_some_and(&holds))
-}
-
-/// Text, thinking or a call: what a person would call the first token.
-fn is_content(event: &[u8]) -> bool {
-    let text = |value: &[u8]| value.starts_with(b"\"") && !value.starts_with(b"\"\"");
-    any_value(&CONTENT, 9, event, text)
-        || any_value(&TOOL_CALLS, 12, event, |value| {
-            value
-                .strip_prefix(b"[")
-                .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
-        })
-        || any_value(&REASONING_CONTENT, 19, event, text)
-        || any_value(&REASONING, 11, event, text)
-}
-
 /// The counts, and whether the event carries nothing else (`choices` is empty).
 fn usage(event: &[u8]) -> Option<(Usage, bool)> {
     let (_, data) = event::read(event)?;
@@ -321,25 +285,21 @@ fn usage(event: &[u8]) -> Option<(Usage, bool)> {
     Some((usage, extra))
 }
 
-/// The event with `reasoning` spelt `reasoning_content` (gpt-oss on LM Studio 0.3.23 and newer);
-/// every other byte stays. Inside a JSON string the quotes would be escaped, so a match is a key.
-fn respelled(event: &[u8]) -> Option<Bytes> {
-    let is_key = |at: &usize| value_at(event, at + 11).is_some_and(|v| v.starts_with(b"\""));
-    let mut keys = REASONING.find_iter(event).filter(is_key).peekable();
-    keys.peek()?;
-    if REASONING_CONTENT.find(event).is_some() {
-        return None;
-    }
+/// The event with `reasoning` spelt `reasoning_content`; every other byte stays.
+fn respelled(event: &[u8]) -> Bytes {
+    const WORD: &[u8] = b"\"reasoning\"";
+    let is_key =
+        |at: &usize| value_at(event, at + WORD.len()).is_some_and(|v| v.starts_with(b"\""));
     let mut out = BytesMut::with_capacity(event.len() + 8);
     let mut from = 0;
-    for at in keys {
-        let cut = at + 10;
+    for at in memmem::find_iter(event, WORD).filter(is_key) {
+        let cut = at + WORD.len() - 1;
         out.extend_from_slice(&event[from..cut]);
         out.extend_from_slice(b"_content");
         from = cut;
     }
     out.extend_from_slice(&event[from..]);
-    Some(out.freeze())
+    out.freeze()
 }
 
 #[cfg(test)]

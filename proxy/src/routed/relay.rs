@@ -187,7 +187,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         watch: Box::new(account),
         guard: Box::new(held),
         prefill,
-        ending: app.ending.clone().cancelled_owned(),
+        ending: app.ending.clone(),
     });
     if streams {
         Ok(told.stream(Body::new(body.started().await?)))

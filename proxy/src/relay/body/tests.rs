@@ -129,7 +129,7 @@ where
         watch: Box::new(heard.clone()),
         guard: Box::new(Arc::clone(&guard)),
         prefill: prefills.enter(&"e".into(), &"i".into()),
-        ending: ending.clone().cancelled_owned(),
+        ending: ending.clone(),
     });
     let bench = Bench {
         engine,

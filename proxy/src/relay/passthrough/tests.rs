@@ -203,7 +203,7 @@ fn an_unterminated_event_is_respelled_too() {
 #[test]
 fn the_key_is_respelled_in_every_choice() {
     let event = b"data: {\"x\":\"reasoning\",\"choices\":[{\"delta\":{\"reasoning\":\"a\"}},{\"delta\":{\"reasoning\" : \"b\"}}]}\n\n";
-    let text = String::from_utf8(respelled(event).unwrap().to_vec()).unwrap();
+    let text = String::from_utf8(respelled(event).to_vec()).unwrap();
     assert_eq!(
         text,
         "data: {\"x\":\"reasoning\",\"choices\":[{\"delta\":{\"reasoning_content\":\"a\"}},{\"delta\":{\"reasoning_content\" : \"b\"}}]}\n\n"

@@ -1,0 +1,196 @@
+//! What the keys of an event say, found in one pass over its bytes.
+//!
+//! In a JSON string a quote is escaped, so a quoted word with a colon behind it is a key.
+
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
+
+/// What stands in an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "an event may hold any of these keys together"
+)]
+pub(super) struct Keys {
+    /// `[DONE]`, perhaps as the data.
+    pub(super) done: bool,
+    /// An `error` that is not null.
+    pub(super) error: bool,
+    /// Text, thinking or a call: what a person would call the first token.
+    pub(super) content: bool,
+    /// A `finish_reason`.
+    pub(super) finish: bool,
+    /// A `usage` with counts.
+    pub(super) usage: bool,
+    /// `reasoning` is spelt so (gpt-oss on LM Studio 0.3.23 and newer), and nowhere
+    /// `reasoning_content`.
+    pub(super) reasoning: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Key {
+    Done,
+    Error,
+    Usage,
+    Finish,
+    Text,
+    Calls,
+    Thinking,
+    Reasoning,
+}
+
+const KEYS: [(&str, Key); 8] = [
+    ("[DONE]", Key::Done),
+    ("\"error\"", Key::Error),
+    ("\"usage\"", Key::Usage),
+    ("\"finish_reason\"", Key::Finish),
+    ("\"content\"", Key::Text),
+    ("\"tool_calls\"", Key::Calls),
+    ("\"reasoning_content\"", Key::Thinking),
+    ("\"reasoning\"", Key::Reasoning),
+];
+
+/// `None` on processors without the vector instructions that it needs.
+static SEARCHER: LazyLock<Option<Searcher>> =
+    LazyLock::new(|| Searcher::new(KEYS.map(|(word, _)| word)));
+
+/// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
+fn each(event: &[u8], mut found: impl FnMut(Key, usize)) {
+    if let Some(searcher) = &*SEARCHER {
+        for word in searcher.find_iter(event) {
+            found(KEYS[word.pattern().as_usize()].1, word.end());
+        }
+    } else {
+        for (word, key) in KEYS {
+            for at in memchr::memmem::find_iter(event, word) {
+                found(key, at + word.len());
+            }
+        }
+    }
+}
+
+/// What follows a key's colon, blanks skipped; `None` where the string was no key.
+pub(super) fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
+    let rest = event.get(after_key..)?.trim_ascii_start();
+    Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+fn is_text(value: &[u8]) -> bool {
+    value.starts_with(b"\"") && !value.starts_with(b"\"\"")
+}
+
+/// A list with something in it.
+fn is_filled(value: &[u8]) -> bool {
+    value
+        .strip_prefix(b"[")
+        .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
+}
+
+// === impl Keys ===
+
+impl Keys {
+    pub(super) fn of(event: &[u8]) -> Self {
+        let mut keys = Self::default();
+        let mut respelled = false;
+        each(event, |key, end| {
+            if let Key::Done = key {
+                keys.done = true;
+                return;
+            }
+            respelled |= matches!(key, Key::Thinking);
+            let Some(value) = value_at(event, end) else {
+                return;
+            };
+            match key {
+                Key::Done => {}
+                Key::Error => keys.error |= !value.starts_with(b"null"),
+                Key::Usage => keys.usage |= value.starts_with(b"{"),
+                Key::Finish => keys.finish |= value.starts_with(b"\""),
+                Key::Text | Key::Thinking => keys.content |= is_text(value),
+                Key::Calls => keys.content |= is_filled(value),
+                Key::Reasoning => {
+                    keys.content |= is_text(value);
+                    keys.reasoning |= value.starts_with(b"\"");
+                }
+            }
+        });
+        keys.reasoning &= !respelled;
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_by_their_values() {
+        let of = |text: &str| Keys::of(text.as_bytes());
+        let none = Keys::default();
+        let content = Keys {
+            content: true,
+            ..none
+        };
+        for (event, keys) in [
+            (
+                "data: {\"content\":\"\",\"error\": null,\"usage\":null,\"finish_reason\":null}",
+                none,
+            ),
+            ("data: {\"content\" : \"a\"}", content),
+            ("data: {\"tool_calls\":[ ]}", none),
+            ("data: {\"tool_calls\":[{}]}", content),
+            ("data: {\"reasoning_content\":\"a\"}", content),
+            ("data: {\"x\":\"\\\"content\\\":\\\"a\\\"\"}", none),
+            ("data: {\"x\":[\"content\",\"usage\"]}", none),
+            ("data: [DONE]", Keys { done: true, ..none }),
+            (
+                "data: {\"error\":{}}",
+                Keys {
+                    error: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"usage\":{}}",
+                Keys {
+                    usage: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"finish_reason\":\"stop\"}",
+                Keys {
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"reasoning\":\"a\"}",
+                Keys {
+                    reasoning: true,
+                    ..content
+                },
+            ),
+            ("data: {\"reasoning\":{}}", none),
+            (
+                "data: {\"reasoning\":\"a\",\"reasoning_content\":null}",
+                content,
+            ),
+        ] {
+            assert_eq!(of(event), keys, "{event}");
+        }
+    }
+
+    #[test]
+    fn the_searcher_finds_what_a_plain_search_finds() {
+        let event = "data: {\"error\"\"usage\"[DONE]\"finish_reason\"\"content\" \"tool_calls\"\
+                     \"reasoning_content\"\"reasoning\"\"reason\"}";
+        let mut ends = Vec::new();
+        each(event.as_bytes(), |_, end| ends.push(end));
+        let plain = KEYS.map(|(word, _)| event.find(word).unwrap() + word.len());
+        let mut plain = plain.to_vec();
+        plain.sort_unstable();
+        assert_eq!(ends, plain);
+    }
+}
