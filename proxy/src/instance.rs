@@ -134,6 +134,7 @@ impl Instance {
             events,
         );
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
+        background.spawn(app.clone().keep_books(router_cancel.clone()));
         let service = app::edge(&app);
         for listener in listeners {
             background.spawn(listener.run(
@@ -237,12 +238,16 @@ impl Instance {
     }
 
     async fn finish(self) {
+        // While the event log is still written.
+        self.app.settle();
         self.router_cancel.cancel();
         self.background.close();
         tokio::select! {
             () = self.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
         }
+        // Of connections that were cut.
+        self.app.settle();
     }
 }
 

@@ -162,6 +162,11 @@ impl Exchange {
         self.record.lock().clone()
     }
 
+    /// Gives the record away, at the end.
+    pub(crate) fn close(&self) -> Record {
+        std::mem::take(&mut *self.record.lock())
+    }
+
     /// Headers are out.
     pub(crate) fn committed(&self) -> bool {
         self.record.lock().committed_at.is_some()

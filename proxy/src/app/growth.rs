@@ -25,7 +25,7 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
     if overflow.counted.is_none() {
         return;
     }
-    planned.app.router.learn(&Sample {
+    planned.app.router.learn(&[Sample {
         engine: Arc::clone(&candidate.engine),
         model: Arc::clone(&candidate.model),
         estimate: planned.exchange.note(|record| record.prompt.estimate),
@@ -34,7 +34,7 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
         cache_unknown: false,
         output: None,
         service: Duration::ZERO,
-    });
+    }]);
 }
 
 // === impl TooLong ===

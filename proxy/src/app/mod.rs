@@ -1,8 +1,10 @@
 //! The stack: everything that happens to a request, in order, in one function.
 
 mod account;
+mod books;
 mod browser;
 mod chat;
+mod closing;
 pub(crate) mod exchange;
 mod gate;
 mod growth;
@@ -35,6 +37,7 @@ use tower_http::{
 };
 
 use self::{
+    books::Books,
     browser::{Browser, Part},
     exchange::InFlight,
     gate::Gate,
@@ -69,6 +72,7 @@ pub struct Shared {
     pub ending: CancellationToken,
     pub(crate) own_name: OwnName,
     pub(crate) in_flight: Arc<InFlight>,
+    books: Books,
     pub(crate) prefills: Prefills,
     pub(crate) events: Events,
     /// What `doctor --probe` found, as it was read last.
@@ -97,6 +101,7 @@ impl App {
             ending,
             own_name: OwnName::read(),
             in_flight: Arc::default(),
+            books: Books::default(),
             prefills: Prefills::default(),
             events,
             probes: RwLock::default(),

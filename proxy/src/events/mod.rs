@@ -98,8 +98,14 @@ impl Events {
         }
     }
 
-    /// A request that came as far as the queue, at its end.
-    pub(crate) fn request(&self, exchange: &Exchange, record: &Record, status: u16, now: Instant) {
+    /// A request that came as far as the queue, at its end; that is told on both clocks.
+    pub(crate) fn request(
+        &self,
+        exchange: &Exchange,
+        record: &Record,
+        status: u16,
+        (now, wall): (Instant, SystemTime),
+    ) {
         let (Some(queued), Some(engine), Some(model)) =
             (record.queued_at, &record.engine, &record.model)
         else {
@@ -109,7 +115,7 @@ impl Events {
             let usage = record.usage.unwrap_or_default();
             let tokens = u64::from(exchange.tokens());
             Line::Request(RequestLine {
-                at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(now - queued)),
+                at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
                 client: record.client.clone(),

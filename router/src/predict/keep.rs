@@ -55,9 +55,13 @@ impl Predictor {
         self.learned.load_full()
     }
 
-    /// Takes one answer.
-    pub(crate) fn learn(&self, sample: &Sample, device: Device) {
-        self.change(|learned| learned.learn(sample, device));
+    /// Takes answers, each with where its engine computes.
+    pub(crate) fn learn(&self, samples: &[(&Sample, Device)]) {
+        self.change(|learned| {
+            for (sample, device) in samples {
+                learned.learn(sample, *device);
+            }
+        });
     }
 
     /// Takes one load.
@@ -147,11 +151,11 @@ mod tests {
             let keeping = tokio::task::spawn_local(
                 Arc::clone(&predictor).keep(state.clone(), cancel.clone()),
             );
-            predictor.learn(&answer(), Device::Cpu);
+            predictor.learn(&[(&answer(), Device::Cpu)]);
             sleep(WRITE_EVERY / 2).await;
             assert!(!state.join(file::NAME).exists());
             sleep(WRITE_EVERY).await;
-            predictor.learn(&answer(), Device::Cpu);
+            predictor.learn(&[(&answer(), Device::Cpu)]);
             cancel.cancel();
             keeping.await.unwrap();
         })
@@ -167,7 +171,7 @@ mod tests {
     async fn a_folder_that_cannot_be_written_is_no_error() {
         let file = NamedTempFile::new().unwrap();
         let predictor = Predictor::default();
-        predictor.learn(&answer(), Device::Cpu);
+        predictor.learn(&[(&answer(), Device::Cpu)]);
         predictor.save(&file.path().join("below-a-file")).await;
         assert!(predictor.told.load(Ordering::Relaxed));
         assert_eq!(predictor.learned().service("e").unwrap().samples, 1);

@@ -10,13 +10,18 @@ use crate::{predict::Sample, view::View};
 // === impl Router ===
 
 impl Router {
-    /// What a whole answer took; cheap.
-    pub fn learn(&self, sample: &Sample) {
-        let Some(device) = self.view().engine(&sample.engine).map(|e| e.device) else {
-            return;
-        };
-        self.0.predictor.learn(sample, device);
-        self.publish();
+    /// What whole answers took. Costs a copy of all that was learned, however many they are.
+    pub fn learn(&self, samples: &[Sample]) {
+        let view = self.view();
+        let device = |sample: &Sample| view.engine(&sample.engine).map(|engine| engine.device);
+        let known: Vec<_> = samples
+            .iter()
+            .filter_map(|sample| Some((sample, device(sample)?)))
+            .collect();
+        if !known.is_empty() {
+            self.0.predictor.learn(&known);
+            self.publish();
+        }
     }
 
     /// Takes what an earlier run learned, from its `state_dir`.

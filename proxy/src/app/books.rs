@@ -1,0 +1,79 @@
+//! The books: accounts of requests that have ended, closed in batches by one task.
+//!
+//! An account ends before its answer's last bytes are handed to the socket, so what is written of
+//! it would be in every client's way. Many at once also cost less than one by one.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    App,
+    closing::{Ended, Moment},
+};
+
+/// How long accounts are gathered.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Accounts that wait to be closed.
+#[derive(Default)]
+pub(crate) struct Books {
+    ended: Mutex<Vec<Ended>>,
+    /// Held while a batch is closed: who comes meanwhile waits until it is.
+    closing: Mutex<()>,
+    more: Notify,
+}
+
+// === impl Books ===
+
+impl Books {
+    pub(super) fn put(&self, ended: Ended) {
+        let mut waiting = self.ended.lock();
+        waiting.push(ended);
+        if waiting.len() == 1 {
+            self.more.notify_one();
+        }
+    }
+}
+
+// === impl App ===
+
+impl App {
+    /// Closes the accounts of all requests that have ended.
+    pub(crate) fn settle(&self) {
+        let _closing = self.books.closing.lock();
+        let ended = std::mem::take(&mut *self.books.ended.lock());
+        if ended.is_empty() {
+            return;
+        }
+        let now = Moment::now();
+        let samples: Vec<_> = ended
+            .iter()
+            .filter_map(|ended| ended.close(self, now))
+            .collect();
+        self.router.learn(&samples);
+    }
+
+    /// Keeps the books until it is stopped, and settles them once more then.
+    pub(crate) async fn keep_books(self, stop: CancellationToken) {
+        loop {
+            let more = async {
+                self.books.more.notified().await;
+                sleep(GATHER).await;
+            };
+            let going = stop.run_until_cancelled(more).await.is_some();
+            // What breaks one batch must not end the accounting.
+            if catch_unwind(AssertUnwindSafe(|| self.settle())).is_err() {
+                tracing::error!("accounts of requests are lost");
+            }
+            if !going {
+                return;
+            }
+        }
+    }
+}
