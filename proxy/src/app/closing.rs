@@ -1,6 +1,10 @@
 //! Closing an account: the one place where a request's metrics and its log line are written, once.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crucible_router::predict::Sample;
 use http::StatusCode;
@@ -21,7 +25,7 @@ const CLIENT_CLOSED: u16 = 499;
 
 /// A request that has ended.
 pub(super) struct Ended {
-    pub(super) exchange: std::sync::Arc<Exchange>,
+    pub(super) exchange: Arc<Exchange>,
     pub(super) at: Instant,
     /// Its client left while its model was being loaded.
     pub(super) in_load: bool,
@@ -174,9 +178,13 @@ fn cause_of_abort(record: &Record) -> Option<AbortCause> {
 /// Seconds with three digits.
 struct Millis(Duration);
 
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:03}", self.0.as_secs(), self.0.subsec_millis())
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = itoa::Buffer::new();
+        f.write_str(digits.format(self.0.as_secs()))?;
+        f.write_str(".")?;
+        // A one in front keeps the zeros.
+        f.write_str(&digits.format(1000 + self.0.subsec_millis())[1..])
     }
 }
 
