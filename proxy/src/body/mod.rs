@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod edit;
-mod marks;
 pub mod peek;
-mod scan;
+pub(crate) mod scan;
+mod string;
+mod weight;

@@ -10,18 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use memchr::memmem;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{error::Category, value::RawValue};
 
-use super::scan::{self, Fault};
+use super::{
+    scan::{self, Fault, Member},
+    weight::{Strings, Weight},
+};
 use crate::error::{Error, Kind};
 
-/// Tokens counted for one image, whatever the length of its data URL.
-const IMAGE_TOKENS: u64 = 512;
 /// Bytes of the last user text that rules may see.
 const LAST_USER_BYTES: usize = 16 * 1024;
 
@@ -68,8 +68,19 @@ pub struct Peek {
     fields: Vec<Field>,
     members: usize,
     close: usize,
-    messages_tokens: u64,
-    images: bool,
+    weight: Weight,
+}
+
+/// The top level, as far as it was passed.
+#[derive(Default)]
+struct Top<'a> {
+    text: &'a str,
+    fields: Vec<Field>,
+    members: usize,
+    duplicate: Option<&'static str>,
+    weight: Weight,
+    /// Of the member that is being passed.
+    strings: Strings,
 }
 
 #[derive(Clone, Debug)]
@@ -125,26 +136,14 @@ impl Peek {
                 "the body begins with a byte-order mark; send plain UTF-8",
             ));
         }
-        let mut fields: Vec<Field> = Vec::with_capacity(16);
-        let mut members = 0;
-        let mut duplicate = None;
-        let close = scan::object(text, max_depth, |member| {
-            members += 1;
-            let Some(name) = known(&text[member.key.clone()]) else {
-                return;
-            };
-            if fields.iter().any(|field| field.name == name) {
-                duplicate.get_or_insert(name);
-            } else {
-                fields.push(Field {
-                    name,
-                    key: member.key.start,
-                    value: member.value,
-                });
-            }
-        })
-        .map_err(|fault| refused(fault, text, max_depth))?;
-        if let Some(name) = duplicate {
+        let mut top = Top {
+            text,
+            fields: Vec::with_capacity(16),
+            ..Top::default()
+        };
+        let close = scan::object(text, max_depth, &mut top)
+            .map_err(|fault| refused(fault, text, max_depth))?;
+        if let Some(name) = top.duplicate {
             return Err(
                 Error::new(Kind::DuplicateKey, format!("`{name}` stands twice")).param(name),
             );
@@ -152,15 +151,16 @@ impl Peek {
         let mut peek = Self {
             model: None,
             stream: false,
-            fields,
-            members,
+            fields: top.fields,
+            members: top.members,
             close,
-            messages_tokens: 0,
-            images: false,
+            weight: top.weight,
         };
-        peek.model = peek.typed(body, "model", "a string")?;
+        peek.model = match peek.raw(body, "model").and_then(plain) {
+            Some(name) => Some(name.to_owned()),
+            None => peek.typed(body, "model", "a string")?,
+        };
         peek.stream = peek.typed(body, "stream", "a boolean")?.unwrap_or(false);
-        peek.weigh(body);
         Ok(peek)
     }
 
@@ -224,14 +224,12 @@ impl Peek {
 
     /// Prompt tokens, estimated: bytes of messages, tools, prompt and input / 4; an image is 512.
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        self.messages_tokens
+        self.weight.tokens()
     }
 
-    /// The word of an assistant's message stands somewhere: part of the prompt may be in the
-    /// engine's cache.
-    pub fn may_be_later_turn(&self, body: &[u8]) -> bool {
-        let messages = self.raw_bytes(body, "messages").unwrap_or_default();
-        memmem::find(messages, b"\"assistant\"").is_some()
+    /// An assistant's message is present: part of the prompt may be in the engine's cache.
+    pub fn may_be_later_turn(&self) -> bool {
+        self.weight.later_turn
     }
 
     /// Tools are offered (a non-empty list).
@@ -242,7 +240,7 @@ impl Peek {
 
     /// Image parts are attached.
     pub fn has_images(&self) -> bool {
-        self.images
+        self.weight.has_images
     }
 
     /// Walks the messages; only virtual models need it. Odd messages are skipped.
@@ -285,49 +283,51 @@ impl Peek {
     pub(crate) fn shape(&self) -> (usize, usize) {
         (self.members, self.close)
     }
+}
 
-    fn weigh(&mut self, body: &[u8]) {
-        let mut bytes = 0_u64;
-        let mut images = 0_u64;
-        for name in ["messages", "tools", "prompt", "input"] {
-            let Some(raw) = self.raw_bytes(body, name) else {
-                continue;
-            };
-            bytes += raw.len() as u64;
-            if name == "tools" {
-                continue;
-            }
-            // One search for all that tells of an image.
-            for at in memmem::find_iter(raw, "image") {
-                let before = &raw[..at];
-                let rest = &raw[at..];
-                if before.ends_with(b"data:") && rest.starts_with(b"image/") {
-                    let length = memchr::memchr(b'"', rest).unwrap_or(rest.len());
-                    bytes = bytes.saturating_sub(length as u64);
-                    images += 1;
-                } else if rest.starts_with(b"image_url\"") && before.ends_with(b"\"")
-                    || rest.starts_with(b"image\"") && before.ends_with(b"\"input_")
-                {
-                    self.images |= name == "messages";
-                }
-            }
-            self.images |= name == "messages" && images > 0;
+// === impl Top ===
+
+impl scan::Visit for &mut Top<'_> {
+    fn member(&mut self, member: Member) {
+        self.members += 1;
+        let strings = std::mem::take(&mut self.strings);
+        let Some(name) = known(&self.text[member.key.clone()]) else {
+            return;
+        };
+        if self.fields.iter().any(|field| field.name == name) {
+            self.duplicate.get_or_insert(name);
+            return;
         }
-        self.messages_tokens = bytes / 4 + images * IMAGE_TOKENS;
+        if &self.text[member.value.clone()] != "null" {
+            self.weight.add(name, member.value.clone(), strings);
+        }
+        self.fields.push(Field {
+            name,
+            key: member.key.start,
+            value: member.value,
+        });
     }
+
+    fn string(&mut self, inside: Range<usize>) {
+        self.strings.pass(&self.text.as_bytes()[inside]);
+    }
+}
+
+/// What a JSON string says, where no escape stands in it.
+fn plain(raw: &str) -> Option<&str> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains('\\')).then_some(inner)
 }
 
 /// The known key that this JSON string spells, escapes included.
 fn known(raw: &str) -> Option<&'static str> {
-    let inner = raw.get(1..raw.len().checked_sub(1)?)?;
     // No known key is longer than this with each of its characters escaped.
-    if inner.len() > 6 * 24 {
+    if raw.len() > 2 + 6 * 24 {
         return None;
     }
-    let name: Cow<'_, str> = if inner.contains('\\') {
-        Cow::Owned(serde_json::from_str(raw).ok()?)
-    } else {
-        Cow::Borrowed(inner)
+    let name: Cow<'_, str> = match plain(raw) {
+        Some(name) => name.into(),
+        None => Cow::Owned(serde_json::from_str(raw).ok()?),
     };
     KNOWN.iter().copied().find(|known| *known == name)
 }
@@ -461,6 +461,17 @@ mod tests {
         let found = peek(&body).unwrap();
         assert!(found.has_images());
         assert!(found.estimated_prompt_tokens() < 600);
+    }
+
+    #[test]
+    fn words_in_a_text_are_no_image_and_no_answer() {
+        let body = r#"{"messages":[{"role":"user","content":"\"assistant\" \"image_url\" data:image/png"}]}"#;
+        let found = peek(body).unwrap();
+        assert!(!found.has_images() && !found.may_be_later_turn());
+        let answered = body.replace("user", "assistant");
+        assert!(peek(&answered).unwrap().may_be_later_turn());
+        let elsewhere = body.replace("{\"mess", "{\"stop\":[\"assistant\"],\"mess");
+        assert!(!peek(&elsewhere).unwrap().may_be_later_turn());
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use super::marks;
+use super::string;
 
 /// Why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Not JSON, or not an object.
     Syntax,
     /// Nested deeper than allowed.
@@ -16,9 +16,17 @@ pub(super) enum Fault {
 }
 
 /// A member of the object: where its key (with quotes) and its value stand.
-pub(super) struct Member {
-    pub(super) key: Range<usize>,
-    pub(super) value: Range<usize>,
+pub(crate) struct Member {
+    pub(crate) key: Range<usize>,
+    pub(crate) value: Range<usize>,
+}
+
+/// Who is told what stands in the object.
+pub(crate) trait Visit {
+    /// A member of the object, behind all of its strings.
+    fn member(&mut self, member: Member);
+    /// A string at any depth, a key or a value; the range is without its quotes.
+    fn string(&mut self, _inside: Range<usize>) {}
 }
 
 /// What may come next.
@@ -30,100 +38,109 @@ enum Expect {
     KeyOrEnd,
     Colon,
     CommaOrEnd,
-    /// The closing quote of a key.
-    KeyClosed,
-    /// The closing quote of a value.
-    StringClosed,
     Nothing,
 }
 
-struct Grammar<'a, F> {
-    text: &'a [u8],
+struct Grammar<V> {
     max_depth: usize,
     expect: Expect,
     /// For each open bracket, whether it is an object's.
     open: Vec<bool>,
-    /// End of the last token.
-    at: usize,
     key: Range<usize>,
     value: usize,
-    found: F,
+    visit: V,
 }
 
-/// Calls `found` for each member of the object; gives the place of its closing brace.
-pub(super) fn object(
-    text: &str,
-    max_depth: usize,
-    found: impl FnMut(Member),
-) -> Result<usize, Fault> {
+/// Tells `visit` of each member of the object; gives the place of its closing brace.
+pub(crate) fn object(text: &str, max_depth: usize, visit: impl Visit) -> Result<usize, Fault> {
+    let text = text.as_bytes();
     let mut grammar = Grammar {
-        text: text.as_bytes(),
         max_depth,
         expect: Expect::Value,
         open: Vec::with_capacity(16),
-        at: 0,
         key: 0..0,
         value: 0,
-        found,
+        visit,
     };
-    marks::each(text.as_bytes(), |at| grammar.mark(at))?;
-    if grammar.expect != Expect::Nothing || !blank(&grammar.text[grammar.at..]) {
-        return Err(Fault::Syntax);
+    let mut last = 0;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let begin = at;
+        at += 1;
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => continue,
+            b'"' => {
+                let end = string::end(text, at)?;
+                at = end + 1;
+                grammar.string(begin..at)?;
+            }
+            sign @ (b'{' | b'}' | b'[' | b']' | b',' | b':') => grammar.sign(*sign, begin)?,
+            _ => {
+                let rest = text[at..].iter();
+                at += rest.take_while(|byte| is_of_word(**byte)).count();
+                grammar.word(&text[begin..at], begin)?;
+            }
+        }
+        last = begin;
     }
-    Ok(grammar.at - 1)
+    match grammar.expect {
+        Expect::Nothing => Ok(last),
+        _ => Err(Fault::Syntax),
+    }
+}
+
+// === impl Visit ===
+
+impl<F: FnMut(Member)> Visit for F {
+    fn member(&mut self, member: Member) {
+        self(member);
+    }
 }
 
 // === impl Grammar ===
 
-impl<F: FnMut(Member)> Grammar<'_, F> {
-    fn mark(&mut self, at: usize) -> Result<(), Fault> {
+impl<V: Visit> Grammar<V> {
+    fn string(&mut self, quoted: Range<usize>) -> Result<(), Fault> {
+        self.visit.string(quoted.start + 1..quoted.end - 1);
         match self.expect {
-            Expect::KeyClosed => {
+            Expect::Key | Expect::KeyOrEnd => {
                 if self.open.len() == 1 {
-                    self.key.end = at + 1;
+                    self.key = quoted;
                 }
                 self.expect = Expect::Colon;
+                Ok(())
             }
-            Expect::StringClosed => self.value_ends(at + 1),
-            _ => {
-                if self.at < at {
-                    self.between(at)?;
-                }
-                self.token(at)?;
-            }
+            _ => self.scalar(quoted),
         }
-        self.at = at + 1;
-        Ok(())
     }
 
-    /// What stands between two marks is blank, or a number or a word.
-    fn between(&mut self, at: usize) -> Result<(), Fault> {
-        let gap = &self.text[self.at..at];
-        let Some(first) = gap.iter().position(|b| !is_blank(*b)) else {
-            return Ok(());
-        };
-        let end = gap.iter().rposition(|b| !is_blank(*b)).unwrap_or(first) + 1;
-        let wanted = matches!(self.expect, Expect::Value | Expect::ValueOrEnd);
-        if !wanted || self.open.is_empty() || !is_scalar(&gap[first..end]) {
+    /// A number, `true`, `false` or `null`.
+    fn word(&mut self, word: &[u8], at: usize) -> Result<(), Fault> {
+        if !is_number(word) && !matches!(word, b"true" | b"false" | b"null") {
             return Err(Fault::Syntax);
         }
-        self.value_begins(self.at + first);
-        self.value_ends(self.at + end);
+        self.scalar(at..at + word.len())
+    }
+
+    fn scalar(&mut self, value: Range<usize>) -> Result<(), Fault> {
+        let wanted = matches!(self.expect, Expect::Value | Expect::ValueOrEnd);
+        if !wanted || self.open.is_empty() {
+            return Err(Fault::Syntax);
+        }
+        self.value_begins(value.start);
+        self.value_ends(value.end);
         Ok(())
     }
 
-    fn token(&mut self, at: usize) -> Result<(), Fault> {
+    fn sign(&mut self, sign: u8, at: usize) -> Result<(), Fault> {
         let value_may_begin = matches!(self.expect, Expect::Value | Expect::ValueOrEnd);
-        match self.text[at] {
-            b'"' if value_may_begin && !self.open.is_empty() => {
-                self.value_begins(at);
-                self.expect = Expect::StringClosed;
-            }
-            b'"' if matches!(self.expect, Expect::Key | Expect::KeyOrEnd) => {
-                if self.open.len() == 1 {
-                    self.key.start = at;
-                }
-                self.expect = Expect::KeyClosed;
+        match sign {
+            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
+            b',' if self.expect == Expect::CommaOrEnd => {
+                self.expect = match self.open.last() {
+                    Some(true) => Expect::Key,
+                    _ => Expect::Value,
+                };
             }
             b'{' if value_may_begin => self.opens(at, true)?,
             b'[' if value_may_begin && !self.open.is_empty() => self.opens(at, false)?,
@@ -132,13 +149,6 @@ impl<F: FnMut(Member)> Grammar<'_, F> {
             }
             b']' if matches!(self.expect, Expect::ValueOrEnd | Expect::CommaOrEnd) => {
                 self.closes(at, false)?;
-            }
-            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
-            b',' if self.expect == Expect::CommaOrEnd => {
-                self.expect = match self.open.last() {
-                    Some(true) => Expect::Key,
-                    _ => Expect::Value,
-                };
             }
             _ => return Err(Fault::Syntax),
         }
@@ -177,7 +187,7 @@ impl<F: FnMut(Member)> Grammar<'_, F> {
         self.expect = Expect::CommaOrEnd;
         match self.open.len() {
             0 => self.expect = Expect::Nothing,
-            1 => (self.found)(Member {
+            1 => self.visit.member(Member {
                 key: self.key.clone(),
                 value: self.value..end,
             }),
@@ -186,17 +196,12 @@ impl<F: FnMut(Member)> Grammar<'_, F> {
     }
 }
 
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-fn blank(text: &[u8]) -> bool {
-    text.iter().all(|b| is_blank(*b))
-}
-
-/// A number, `true`, `false` or `null`.
-fn is_scalar(text: &[u8]) -> bool {
-    matches!(text, b"true" | b"false" | b"null") || is_number(text)
+/// Anything that no blank, quote or sign ends.
+const fn is_of_word(byte: u8) -> bool {
+    !matches!(
+        byte,
+        b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'}' | b'[' | b']' | b',' | b':'
+    )
 }
 
 fn is_number(text: &[u8]) -> bool {
@@ -234,7 +239,7 @@ mod tests {
 
     fn members(text: &str) -> Result<Vec<(String, String)>, Fault> {
         let mut all = Vec::new();
-        object(text, 64, |member| {
+        object(text, 64, |member: Member| {
             all.push((text[member.key].to_owned(), text[member.value].to_owned()));
         })
         .map(|_| all)
@@ -254,8 +259,8 @@ mod tests {
                 ("\"e\"", "{}"),
             ]
         );
-        assert_eq!(object("{\"a\":1} ", 64, |_| {}), Ok(6));
-        assert_eq!(object("{}", 64, |_| {}), Ok(1));
+        assert_eq!(object("{\"a\":1} ", 64, |_: Member| {}), Ok(6));
+        assert_eq!(object("{}", 64, |_: Member| {}), Ok(1));
     }
 
     #[test]
@@ -290,6 +295,9 @@ mod tests {
             "{a:1}",
             "{\"a\":1e}",
             "{\"a\":- 1}",
+            "\\",
+            "{\"a\":[\\n]}",
+            "{\"a\":1\\}",
         ] {
             assert_eq!(members(text), Err(Fault::Syntax), "{text}");
         }
@@ -297,8 +305,8 @@ mod tests {
 
     #[test]
     fn depth_counts_open_brackets() {
-        assert_eq!(object("{\"a\":[]}", 2, |_| {}), Ok(7));
-        assert_eq!(object("{\"a\":[]}", 1, |_| {}), Err(Fault::Depth));
+        assert_eq!(object("{\"a\":[]}", 2, |_: Member| {}), Ok(7));
+        assert_eq!(object("{\"a\":[]}", 1, |_: Member| {}), Err(Fault::Depth));
     }
 
     /// Bytes that matter to the grammar, and some that do not.

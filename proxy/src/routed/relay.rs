@@ -124,7 +124,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         .enter(&routed.permit.engine, &routed.permit.instance);
     let sent_at = Instant::now();
     let estimate = routed.peek.estimated_prompt_tokens();
-    let later_turn = routed.peek.may_be_later_turn(&routed.body);
+    let later_turn = routed.peek.may_be_later_turn();
     routed.exchange.note(|record| {
         record.sent_at = Some(sent_at);
         record.phase = Phase::Prefill;

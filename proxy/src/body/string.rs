@@ -1,0 +1,189 @@
+//! Where a JSON string ends, found 64 bytes at a time.
+//!
+//! Prompts are long strings full of escapes, so the bytes that matter in a string (its quote,
+//! backslashes, control characters) are told from bit masks instead of byte by byte (as simdjson
+//! does: Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1).
+
+use wide::u8x16;
+
+use super::scan::Fault;
+
+/// Bytes of a register, enough for most keys and names.
+const LANE: usize = 16;
+/// Bytes that are looked at together in a long string.
+const BLOCK: usize = 64;
+
+/// The characters that may stand alone behind a backslash (RFC 8259, section 7).
+const SIMPLE: [bool; 256] = {
+    let mut simple = [false; 256];
+    let known = b"\"\\/bfnrt";
+    let mut n = 0;
+    while n < known.len() {
+        simple[known[n] as usize] = true;
+        n += 1;
+    }
+    simple
+};
+
+/// The place of the closing quote of the string whose text begins at `from`.
+///
+/// Errors: a control character, an unknown escape, no end.
+pub(super) fn end(text: &[u8], from: usize) -> Result<usize, Fault> {
+    let mut at = from;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let (mut stops, width) = if at == from {
+            start(rest)
+        } else {
+            stretch(rest)
+        };
+        let mut behind = width;
+        while stops != 0 {
+            let stop = stops.trailing_zeros() as usize;
+            match rest.get(stop..) {
+                Some([b'"', ..]) => return Ok(at + stop),
+                Some([b'\\', escaped, ..]) if SIMPLE[usize::from(*escaped)] => {}
+                Some([b'\\', b'u', code @ ..]) if is_code(code) => {}
+                _ => return Err(Fault::Syntax),
+            }
+            // The byte behind the backslash is none, and may be the next stretch's first.
+            stops &= !0b11 << stop;
+            behind = stop + 2;
+        }
+        if width == 0 {
+            return Err(Fault::Syntax);
+        }
+        at += width.max(behind);
+    }
+}
+
+/// As [`stretch`]; most strings are short.
+fn start(rest: &[u8]) -> (u64, usize) {
+    match rest.first_chunk::<LANE>() {
+        Some(lane) => (stops_of(lane), LANE),
+        None => stretch(rest),
+    }
+}
+
+/// The stops of the next bytes, and how many these are.
+fn stretch(rest: &[u8]) -> (u64, usize) {
+    if let Some(block) = rest.first_chunk::<BLOCK>() {
+        return (stops_of(block), BLOCK);
+    }
+    let mut block = [b' '; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    (stops_of(&block), rest.len())
+}
+
+/// A bit for each byte that may not pass unseen: quotes, backslashes, control characters.
+fn stops_of<const N: usize>(bytes: &[u8; N]) -> u64 {
+    let (lanes, _) = bytes.as_chunks::<LANE>();
+    lanes.iter().rev().fold(0, |mask, lane| {
+        let lane = u8x16::new(*lane);
+        // Quote and space change places: then the wanted ones are the lowest.
+        let swapped = lane ^ u8x16::splat(b' ' ^ b'"');
+        let control_or_quote = swapped.min(u8x16::splat(b' ')).simd_eq(swapped);
+        let stops = control_or_quote | lane.simd_eq(u8x16::splat(b'\\'));
+        mask << LANE | u64::from(stops.to_bitmask())
+    })
+}
+
+/// Behind `\u`.
+fn is_code(text: &[u8]) -> bool {
+    text.first_chunk::<4>()
+        .is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, byte by byte.
+    fn slowly(text: &[u8], mut at: usize) -> Option<usize> {
+        loop {
+            match text.get(at)? {
+                b'"' => return Some(at),
+                0..b' ' => return None,
+                b'\\' => {
+                    let code = || {
+                        text.get(at + 2..at + 6)?
+                            .iter()
+                            .all(u8::is_ascii_hexdigit)
+                            .then_some(())
+                    };
+                    match text.get(at + 1)? {
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                        b'u' => code()?,
+                        _ => return None,
+                    }
+                    at += 2;
+                }
+                _ => at += 1,
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_cross_blocks() {
+        for before in 0..200 {
+            let string = format!("{}\\\\\\\"\\u00e9,", "x".repeat(before));
+            for after in [0, 1, 15, 16, 63, 64, 65, 200] {
+                let text = format!("{string}\"{}", "\"".repeat(after));
+                assert_eq!(end(text.as_bytes(), 0), Ok(string.len()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_strings_are_faults_wherever_they_stand() {
+        for bad in [
+            "",
+            "\\\"",
+            "\\x\"",
+            "\\u12g4\"",
+            "\\u12",
+            "\n\"",
+            "\u{1f}\"",
+            "\\",
+        ] {
+            for before in 0..200 {
+                let text = format!("{}{bad}", "x".repeat(before));
+                assert_eq!(end(text.as_bytes(), 0), Err(Fault::Syntax), "{text:?}");
+            }
+        }
+        for good in ["!", " ", "#", "\u{7f}", "é", "[", "]"] {
+            let text = format!("{good}\"");
+            assert_eq!(end(text.as_bytes(), 0), Ok(good.len()), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// Long plain stretches put quotes, escapes and their halves at every place of a block.
+        #[test]
+        fn ends_where_a_walk_by_bytes_ends(
+            pieces in prop::collection::vec(
+                (
+                    prop::sample::select(vec![
+                        "\\\"", "\\\\", "\\n", "\\u00e9", "\\\\\\\"", "é", " ", "\"", "\\u12",
+                        "\\", "\n",
+                    ]),
+                    prop_oneof![Just(0_usize), 0..4_usize, 10..18_usize, 55..70_usize],
+                ),
+                0..12,
+            ),
+        ) {
+            let text: String = pieces
+                .iter()
+                .flat_map(|(piece, plain)| [(*piece).to_owned(), "x".repeat(*plain)])
+                .collect();
+            for from in (0..=text.len()).filter(|from| text.is_char_boundary(*from)) {
+                let found = end(text.as_bytes(), from).ok();
+                prop_assert_eq!(found, slowly(text.as_bytes(), from), "{} from {}", text, from);
+            }
+        }
+    }
+}
