@@ -2,43 +2,79 @@
 //!
 //! Key order, number text and unknown fields survive, so an engine's prefix cache stays warm.
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::peek::Peek;
 
-/// One edit of a known top-level key; values are raw JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One edit of a known top-level key.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Edit<'a> {
     /// Sets the key, whatever was there.
-    Set(&'static str, Cow<'a, str>),
+    Set(&'static str, New<'a>),
     /// Sets the key where it is absent or null.
-    Default(&'static str, Cow<'a, str>),
+    Default(&'static str, New<'a>),
     /// Takes the key out.
     Remove(&'static str),
     /// Sets `stream_options.include_usage` to true.
     IncludeUsage,
 }
 
+/// What a key is set to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum New<'a> {
+    /// JSON as it stands.
+    Raw(&'a str),
+    /// A string that is to be quoted.
+    Text(&'a str),
+    /// A number; `null` where JSON has none for it.
+    Number(f64),
+}
+
+/// What stands in the place of some bytes.
+struct Splice<'a> {
+    place: Range<usize>,
+    with: With<'a>,
+}
+
+enum With<'a> {
+    Nothing,
+    Value(New<'a>),
+    /// A new member, at the end of the object.
+    Member(&'static str, New<'a>),
+    /// `stream_options`, written anew.
+    Options(String),
+}
+
 /// Applies edits, each key at most once. The same `Bytes` come back where nothing changes.
 pub fn apply(body: &Bytes, peek: &Peek, edits: &[Edit<'_>]) -> Bytes {
-    let mut splices: Vec<(Range<usize>, Cow<'_, str>)> = Vec::with_capacity(edits.len() + 1);
+    const USAGE: New<'static> = New::Raw(r#"{"include_usage":true}"#);
+    let (mut members, close) = peek.shape();
+    let mut splices: Vec<Splice<'_>> = Vec::with_capacity(edits.len());
     let mut removals: Vec<Range<usize>> = Vec::new();
-    let mut appended = String::with_capacity(128);
+    let value = |place: &Range<usize>, new| Splice {
+        place: place.clone(),
+        with: With::Value(new),
+    };
+    let member = |name, new| Splice {
+        place: close..close,
+        with: With::Member(name, new),
+    };
     for edit in edits {
-        match edit {
-            Edit::Set(name, value) => match peek.field(name) {
-                Some(field) if body[field.value.clone()] == *value.as_bytes() => {}
-                Some(field) => splices.push((field.value.clone(), value.clone())),
-                None => append(&mut appended, name, value),
+        match *edit {
+            Edit::Set(name, new) => match peek.field(name) {
+                Some(field) if new.is(&body[field.value.clone()]) => {}
+                Some(field) => splices.push(value(&field.value, new)),
+                None => splices.push(member(name, new)),
             },
-            Edit::Default(name, value) => match peek.field(name) {
+            Edit::Default(name, new) => match peek.field(name) {
                 Some(field) if &body[field.value.clone()] == b"null" => {
-                    splices.push((field.value.clone(), value.clone()));
+                    splices.push(value(&field.value, new));
                 }
                 Some(_) => {}
-                None => append(&mut appended, name, value),
+                None => splices.push(member(name, new)),
             },
             Edit::Remove(name) => {
                 if let Some(field) = peek.field(name) {
@@ -49,34 +85,27 @@ pub fn apply(body: &Bytes, peek: &Peek, edits: &[Edit<'_>]) -> Bytes {
                 const NAME: &str = "stream_options";
                 match (peek.raw(body, NAME), peek.field(NAME)) {
                     (Some(raw), Some(field)) => {
-                        if let Some(value) = with_usage(raw) {
-                            splices.push((field.value.clone(), value.into()));
-                        }
+                        splices.extend(with_usage(raw).map(|options| Splice {
+                            place: field.value.clone(),
+                            with: With::Options(options),
+                        }));
                     }
-                    (None, Some(field)) => {
-                        splices.push((field.value.clone(), r#"{"include_usage":true}"#.into()));
-                    }
-                    (_, None) => append(&mut appended, NAME, r#"{"include_usage":true}"#),
+                    (None, Some(field)) => splices.push(value(&field.value, USAGE)),
+                    (_, None) => splices.push(member(NAME, USAGE)),
                 }
             }
         }
     }
-    if splices.is_empty() && removals.is_empty() && appended.is_empty() {
+    members -= removals.len();
+    splices.extend(member_ranges(body, removals).into_iter().map(|place| {
+        let with = With::Nothing;
+        Splice { place, with }
+    }));
+    if splices.is_empty() {
         return body.clone();
     }
-    let (members, close) = peek.shape();
-    if !appended.is_empty() {
-        // The text begins with a comma, which only a remaining member needs.
-        if removals.len() == members {
-            appended.remove(0);
-        }
-        splices.push((close..close, appended.into()));
-    }
-    for range in member_ranges(body, removals) {
-        splices.push((range, Cow::Borrowed("")));
-    }
-    splices.sort_by_key(|(range, _)| range.start);
-    splice(body, &splices)
+    splices.sort_by_key(|splice| splice.place.start);
+    splice(body, members, &splices)
 }
 
 /// Widens each member to its comma: the one before it, or the one after for a leading run.
@@ -107,24 +136,29 @@ fn member_ranges(body: &[u8], mut removals: Vec<Range<usize>>) -> Vec<Range<usiz
     out
 }
 
-fn splice(body: &[u8], splices: &[(Range<usize>, Cow<'_, str>)]) -> Bytes {
-    let extra: usize = splices.iter().map(|(_, text)| text.len()).sum();
+/// `members` of the object stay.
+fn splice(body: &[u8], mut members: usize, splices: &[Splice<'_>]) -> Bytes {
+    let extra: usize = splices.iter().map(|splice| splice.with.room()).sum();
     let mut out = Vec::with_capacity(body.len() + extra);
     let mut at = 0;
-    for (range, text) in splices {
-        out.extend_from_slice(&body[at..range.start]);
-        out.extend_from_slice(text.as_bytes());
-        at = range.end;
+    for splice in splices {
+        out.extend_from_slice(&body[at..splice.place.start]);
+        at = splice.place.end;
+        match &splice.with {
+            With::Nothing => {}
+            With::Value(new) => new.write(&mut out),
+            With::Options(options) => out.extend_from_slice(options.as_bytes()),
+            With::Member(name, new) => {
+                out.extend_from_slice(if members == 0 { b"\"" } else { b",\"" });
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                new.write(&mut out);
+                members += 1;
+            }
+        }
     }
     out.extend_from_slice(&body[at..]);
     out.into()
-}
-
-fn append(out: &mut String, name: &str, value: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
-    out.push_str(value);
 }
 
 /// `stream_options` with `include_usage: true`; `None` where it is so already or no object.
@@ -135,6 +169,58 @@ fn with_usage(raw: &str) -> Option<String> {
     }
     options.insert("include_usage".to_owned(), true.into());
     serde_json::to_string(&options).ok()
+}
+
+// === impl New ===
+
+impl New<'_> {
+    /// The value is so already. A string with escapes is taken for another one.
+    fn is(self, raw: &[u8]) -> bool {
+        match self {
+            Self::Raw(new) => new.as_bytes() == raw,
+            Self::Text(text) => {
+                raw.len() == text.len() + 2
+                    && raw[1..=text.len()] == *text.as_bytes()
+                    && raw.starts_with(b"\"")
+                    && !text.contains('\\')
+            }
+            Self::Number(_) => false,
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw(raw) => out.extend_from_slice(raw.as_bytes()),
+            Self::Text(text) => json(text, out),
+            Self::Number(number) => json(number, out),
+        }
+    }
+
+    /// About as many bytes as it is long.
+    fn room(self) -> usize {
+        match self {
+            Self::Raw(text) | Self::Text(text) => text.len() + 2,
+            Self::Number(_) => 24,
+        }
+    }
+}
+
+// === impl With ===
+
+impl With<'_> {
+    fn room(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Value(new) => new.room(),
+            Self::Member(name, new) => name.len() + 4 + new.room(),
+            Self::Options(options) => options.len(),
+        }
+    }
+}
+
+/// Neither text nor number can fail, nor can the buffer.
+fn json(value: impl Serialize, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, &value);
 }
 
 #[cfg(test)]
@@ -156,9 +242,9 @@ mod tests {
             edited(
                 "{ \"x\" : 1.50e1,\"model\" : \"a\" , \"top_p\":null }",
                 &[
-                    Edit::Set("model", "\"b\"".into()),
-                    Edit::Default("top_p", "0.8".into()),
-                    Edit::Default("temperature", "0.3".into()),
+                    Edit::Set("model", New::Text("b")),
+                    Edit::Default("top_p", New::Number(0.8)),
+                    Edit::Default("temperature", New::Raw("0.3")),
                 ]
             ),
             "{ \"x\" : 1.50e1,\"model\" : \"b\" , \"top_p\":0.8 ,\"temperature\":0.3}"
@@ -175,7 +261,7 @@ mod tests {
                 .enumerate()
                 .filter(|(i, _)| mask & (1 << i) != 0)
                 .map(|(_, name)| Edit::Remove(name))
-                .chain([Edit::Default("top_p", "1".into())])
+                .chain([Edit::Default("top_p", New::Number(1.0))])
                 .collect();
             let value: Value = serde_json::from_str(&edited(text, &edits)).unwrap();
             assert_eq!(
@@ -192,9 +278,19 @@ mod tests {
         let same = apply(
             &body,
             &peek,
-            &[Edit::Set("model", "\"a\"".into()), Edit::IncludeUsage],
+            &[Edit::Set("model", New::Text("a")), Edit::IncludeUsage],
         );
         assert_eq!(same.as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn a_name_is_quoted_and_a_new_object_begins_without_a_comma() {
+        let odd = "a\"b\\c";
+        let set = [Edit::Set("model", New::Text(odd))];
+        for text in ["{}", r#"{"model":"a\"b\\d"}"#, r#"{"model":null}"#] {
+            let after: Value = serde_json::from_str(&edited(text, &set)).unwrap();
+            assert_eq!(after, serde_json::json!({ "model": odd }));
+        }
     }
 
     #[test]
@@ -227,8 +323,8 @@ mod tests {
             }
             let text = serde_json::to_string(&object).unwrap();
             let after = edited(&text, &[
-                Edit::Set("model", "\"new\"".into()),
-                Edit::Default("temperature", "0.25".into()),
+                Edit::Set("model", New::Text("new")),
+                Edit::Default("temperature", New::Number(0.25)),
             ]);
             object.insert("model".to_owned(), "new".into());
             object.entry("temperature").or_insert(0.25.into());

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     body::{
-        edit::{self, Edit},
+        edit::{self, Edit, New},
         peek::{self, Peek},
     },
     error::{Error, Kind},
@@ -100,13 +100,13 @@ pub fn edit(
     kind: EngineKind,
 ) -> Edited {
     let mut edits = Vec::with_capacity(8);
-    edits.push(Edit::Set("model", quoted(model).into()));
+    edits.push(Edit::Set("model", New::Text(model)));
     let mut filled = Vec::with_capacity(5);
     for (name, value) in defaults_of(defaults) {
         if peek.raw(body, name).is_none()
             && let Some(value) = value
         {
-            edits.push(Edit::Default(name, number(value).into()));
+            edits.push(Edit::Default(name, New::Number(value)));
             filled.push(name);
         }
     }
@@ -115,7 +115,7 @@ pub fn edit(
         && peek.raw(body, "max_tokens").is_none()
         && let Some(limit) = peek.raw(body, "max_completion_tokens")
     {
-        edits.push(Edit::Default("max_tokens", limit.into()));
+        edits.push(Edit::Default("max_tokens", New::Raw(limit)));
         notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
     }
     let honours_usage = kind != EngineKind::Openai;
@@ -129,15 +129,6 @@ pub fn edit(
         notes,
         injected_usage,
     }
-}
-
-fn number(value: f64) -> String {
-    // Only a value that JSON has no number for cannot be written.
-    serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 /// The client asked for a usage event.
