@@ -7,11 +7,15 @@ use tokio::time::Instant;
 
 use crate::{
     app::exchange::Exchange,
+    body::scan::{self, Member},
     dialect::engine_error::error_in_success,
     error::{Error, Kind},
     metrics::UpstreamError,
     relay::transcode::{Timing, Usage},
 };
+
+/// Brackets that an answer may open, one in the other.
+const DEPTH: usize = 128;
 
 /// Usage and hidden errors of an answer that is one JSON.
 pub(super) fn read_whole(
@@ -19,20 +23,21 @@ pub(super) fn read_whole(
     exchange: &Exchange,
     whole: &Bytes,
 ) -> Result<(), Error> {
-    // Most answers hold no such word, and their tree is never needed.
-    if memchr::memmem::find(whole, b"\"error\"").is_some()
-        && let Some(error) = error_in_success(kind, whole)
-    {
-        return Err(error);
-    }
-    let answer: Answer = serde_json::from_slice(whole).map_err(|_| {
+    let bad_json = || {
         Error::new(
             Kind::EngineError,
             "the engine's answer is not the JSON of a chat completion",
         )
         .upstream(UpstreamError::BadJson)
-    })?;
-    if answer.choices.is_empty() {
+    };
+    let answer = Answer::of(whole).ok_or_else(bad_json)?;
+    if answer.error
+        && let Some(error) = error_in_success(kind, whole)
+    {
+        return Err(error);
+    }
+    let choices = answer.choices.strip_prefix('[').ok_or_else(bad_json)?;
+    if choices.trim_ascii_start() == "]" {
         return Err(Error::new(
             Kind::EngineError,
             "the engine's answer has no choices; LM Studio gives such a one when the prompt is \
@@ -40,31 +45,35 @@ pub(super) fn read_whole(
         )
         .upstream(UpstreamError::BadJson));
     }
+    let counts: Option<Counts> = serde_json::from_str(answer.usage).map_err(|_| bad_json())?;
+    let timings: Option<Value> = answer
+        .timings
+        .and_then(|raw| serde_json::from_str(raw).ok());
     exchange.note(|record| {
         record.answered_at = Some(Instant::now());
-        record.usage = answer.usage.map(|usage| Usage {
+        record.usage = counts.map(|usage| Usage {
             prompt: usage.prompt_tokens,
             completion: usage.completion_tokens,
             cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
             reasoning: usage
                 .completion_tokens_details
                 .and_then(|d| d.reasoning_tokens),
-            timing: Timing::of_llama(&answer.timings),
+            timing: timings.as_ref().map(Timing::of_llama).unwrap_or_default(),
         });
     });
     Ok(())
 }
 
-/// What is read of a whole answer; the rest passes unseen.
-#[derive(serde::Deserialize)]
-struct Answer {
-    /// Present in every chat completion.
-    choices: Vec<serde::de::IgnoredAny>,
-    #[serde(default)]
-    usage: Option<Counts>,
+/// What is read of a whole answer, as it stands there; the rest passes unseen.
+struct Answer<'a> {
+    text: &'a str,
+    /// Present in every chat completion; empty where it is not.
+    choices: &'a str,
+    usage: &'a str,
     /// llama.cpp's.
-    #[serde(default)]
-    timings: Value,
+    timings: Option<&'a str>,
+    /// A member of that name is there.
+    error: bool,
 }
 
 /// Its token counts; details as OpenAI's API and LM Studio 0.4 name them.
@@ -90,4 +99,55 @@ struct PromptDetails {
 struct CompletionDetails {
     #[serde(default)]
     reasoning_tokens: Option<u64>,
+}
+
+// === impl Answer ===
+
+impl<'a> Answer<'a> {
+    /// `None` where it is no JSON object.
+    fn of(whole: &'a [u8]) -> Option<Self> {
+        let mut answer = Self {
+            text: std::str::from_utf8(whole).ok()?,
+            choices: "",
+            usage: "null",
+            timings: None,
+            error: false,
+        };
+        scan::object(answer.text, DEPTH, &mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl scan::Visit for &mut Answer<'_> {
+    fn member(&mut self, member: Member) {
+        let value = &self.text[member.value];
+        match &self.text[member.key] {
+            r#""choices""# => self.choices = value,
+            r#""usage""# => self.usage = value,
+            r#""timings""# => self.timings = Some(value),
+            r#""error""# => self.error = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_those_of_the_answer_itself() {
+        let answer = Answer::of(
+            br#"{"choices":[{"usage":1,"error":2}],"usage":{"prompt_tokens":3},"timings":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(answer.choices, r#"[{"usage":1,"error":2}]"#);
+        assert_eq!(answer.usage, r#"{"prompt_tokens":3}"#);
+        assert_eq!(answer.timings, Some("{}"));
+        assert!(!answer.error);
+        assert!(Answer::of(br#"{"error":"x"}"#).unwrap().error);
+        for bad in [&b"[]"[..], b"{", b"{}{}", b"", b"{\"a\":\"\xff\"}"] {
+            assert!(Answer::of(bad).is_none());
+        }
+    }
 }
