@@ -11,7 +11,7 @@ use crucible_config::{
     checked::{Class, Key},
 };
 use crucible_router::{catalog::ModelKind, demand::Demand, plan};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     body::peek::Peek,
@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Headers that name a conversation: opencode, Codex, Claude Code.
-const SESSION: [&str; 4] = [
-    "x-session-id",
-    "x-session-affinity",
-    "session-id",
-    "x-claude-code-session-id",
+static SESSION: [HeaderName; 4] = [
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("x-claude-code-session-id"),
 ];
 
 /// Longest name of a model, in bytes: names are compared and echoed, so they are bounded.
@@ -31,7 +31,7 @@ const LONGEST_NAME: usize = 512;
 /// An answer of at most this many tokens is a completion at the cursor.
 const COMPLETION_TOKENS: u64 = 256;
 /// Sets the scheduling class of one request: `interactive` or `background`.
-const X_CLASS: &str = "x-crucible-class";
+static X_CLASS: HeaderName = HeaderName::from_static("x-crucible-class");
 
 /// What is asked for. A missing `model` is `missing_field`, unless there is a default model.
 pub(crate) fn of(
@@ -118,14 +118,14 @@ fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> 
 }
 
 fn session(headers: &HeaderMap) -> Option<u64> {
-    let id = SESSION.iter().find_map(|name| headers.get(*name))?;
+    let id = SESSION.iter().find_map(|name| headers.get(name))?;
     let mut hash = DefaultHasher::new();
     id.as_bytes().hash(&mut hash);
     Some(hash.finish())
 }
 
 fn class(headers: &HeaderMap, key: Option<&Arc<Key>>) -> Result<Class, Error> {
-    match headers.get(X_CLASS).map(http::HeaderValue::as_bytes) {
+    match headers.get(&X_CLASS).map(HeaderValue::as_bytes) {
         None => Ok(key.map(|key| key.class).unwrap_or_default()),
         Some(b"interactive") => Ok(Class::Interactive),
         Some(b"background") => Ok(Class::Background),
@@ -133,6 +133,6 @@ fn class(headers: &HeaderMap, key: Option<&Arc<Key>>) -> Result<Class, Error> {
             Kind::UnsupportedValue,
             "header x-crucible-class must be interactive or background",
         )
-        .param(X_CLASS)),
+        .param(X_CLASS.as_str())),
     }
 }
