@@ -1,11 +1,15 @@
 //! One request's right to use one resident: a guard that lives in the response body.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use crucible_config::checked::EngineKind;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use url::Url;
 
@@ -15,6 +19,10 @@ use crate::engine::Tuple;
 #[derive(Default)]
 pub(crate) struct Releases {
     notes: Mutex<Vec<Note>>,
+    /// How many wait for what guards give back.
+    awaited: AtomicUsize,
+    /// A note came since they were forgotten: the next one can wait until somebody looks.
+    told: AtomicBool,
     pub(crate) arrived: Notify,
 }
 
@@ -55,15 +63,26 @@ pub struct Permit {
 
 impl Releases {
     pub(crate) fn push(&self, note: Note) {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(note);
-        self.arrived.notify_one();
+        self.notes.lock().push(note);
+        let told = self.told.swap(true, Ordering::SeqCst);
+        if !told || self.awaited.load(Ordering::SeqCst) > 0 {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// So many wait: each note wakes the clock from here on, if it is not 0. A note that came before
+    /// is there to be taken.
+    pub(crate) fn await_by(&self, waiters: usize) {
+        self.awaited.store(waiters, Ordering::SeqCst);
+    }
+
+    /// The next note wakes the clock again, whether anybody waits or not.
+    pub(crate) fn forget(&self) {
+        self.told.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn take(&self) -> Vec<Note> {
-        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.notes.lock())
     }
 }
 

@@ -16,10 +16,7 @@ use crucible_config::{
 };
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::engines::{FleetEngines, arrival, nothing};
@@ -35,7 +32,7 @@ use crate::{
     predict::Predictor,
     refusal::Refusal,
     scheduler::{
-        actor::{Actor, Mail},
+        desk::{Answer, Desk},
         store::Store,
     },
     verify::{
@@ -75,8 +72,7 @@ struct Inner {
     limits: KeyLimits<DefaultClock>,
     sticky: Mutex<StickyTable>,
     predictor: Arc<Predictor>,
-    mail: mpsc::Sender<Mail>,
-    releases: Arc<Releases>,
+    desk: Arc<Desk>,
     board: Arc<ArcSwap<View>>,
     tickets: AtomicU64,
 }
@@ -133,8 +129,6 @@ impl Router {
             tracker.clone(),
             cancel.clone(),
         )?;
-        let (mail, inbox) = mpsc::channel(1024);
-        let releases = Arc::new(Releases::default());
         let predictor = Arc::new(Predictor::default());
         let engines = Arc::new(FleetEngines::new(
             fleet.clone(),
@@ -143,17 +137,14 @@ impl Router {
             observer,
         ));
         let board = Arc::new(ArcSwap::from_pointee(View::default()));
-        let actor = Actor {
+        let desk = Desk::new(
             engines,
-            mail: inbox,
-            back: mail.clone(),
-            releases: releases.clone(),
-            board: Arc::clone(&board),
-            tracker: tracker.clone(),
-            cancel: cancel.clone(),
-            store: Store::new(now.state_dir.clone()),
-        };
-        tracker.spawn(actor.run());
+            Arc::clone(&board),
+            tracker.clone(),
+            cancel.clone(),
+            Store::new(now.state_dir.clone()),
+        );
+        tracker.spawn(Arc::clone(&desk).keep_time());
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);
         let router = Self(Arc::new(Inner {
@@ -162,8 +153,7 @@ impl Router {
             limits,
             sticky: Mutex::default(),
             predictor,
-            mail,
-            releases,
+            desk,
             board,
             tickets: AtomicU64::new(1),
         }));
@@ -194,7 +184,7 @@ impl Router {
             return;
         }
         self.0.fleet.settled().await;
-        self.fresh_view().await;
+        self.fresh_view();
     }
 
     /// Where a request may go.
@@ -267,16 +257,13 @@ impl Router {
         arrival.trigger = trigger;
         arrival.deadline = tokio::time::Instant::now().into_std() + wait;
         let mut cancel = CancelOnDrop {
-            releases: Arc::clone(&self.0.releases),
+            releases: Arc::clone(self.0.desk.releases()),
             ticket: Some(ticket),
         };
-        let (reply, answer) = oneshot::channel();
-        self.0
-            .mail
-            .send(Mail::Arrive(arrival, reply))
-            .await
-            .map_err(|_| Refusal::Draining)?;
-        let answer = answer.await.unwrap_or(Err(Refusal::Draining));
+        let answer = match self.0.desk.arrive(arrival) {
+            Answer::Now(answer) => answer,
+            Answer::Later(answer) => answer.await.unwrap_or(Err(Refusal::Draining)),
+        };
         cancel.ticket = None;
         if answer.is_ok() {
             // Its outcome is reported by who holds the permit.
@@ -325,12 +312,8 @@ impl Router {
     }
 
     /// The exact view of this moment.
-    pub async fn fresh_view(&self) -> Arc<View> {
-        let (reply, answer) = oneshot::channel();
-        if self.0.mail.send(Mail::View(reply)).await.is_err() {
-            return self.view();
-        }
-        answer.await.unwrap_or_else(|_| self.view())
+    pub fn fresh_view(&self) -> Arc<View> {
+        self.0.desk.view()
     }
 
     /// Polls every engine now and waits for the answers, at most 1.5 s.
@@ -362,7 +345,7 @@ impl Router {
         counters: Option<Counters>,
         probes: Probes,
     ) -> Evidence {
-        let view = self.fresh_view().await;
+        let view = self.fresh_view();
         gather::gather(root, config, view, counters, probes).await
     }
 
@@ -370,13 +353,8 @@ impl Router {
     /// and stops the children, at most 7 s more.
     pub async fn shutdown(&self) {
         let unload = (self.0.config)().on_exit == OnExit::Unload;
-        let draining = async {
-            let (reply, done) = oneshot::channel();
-            if self.0.mail.send(Mail::Drain(unload, reply)).await.is_ok() {
-                // An actor that has ended has nothing left to do.
-                let _ = done.await;
-            }
-        };
+        // A desk that has ended has nothing left to do.
+        let draining = self.0.desk.drain(unload);
         if timeout(SHUTDOWN_BUDGET, draining).await.is_err() {
             tracing::warn!("not everything could be unloaded in time");
         }

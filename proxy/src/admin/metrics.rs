@@ -10,7 +10,7 @@ use crate::{
 
 /// The text format of Prometheus, 0.0.4; gauges are read from the view at this moment.
 pub(super) async fn scrape(State(app): State<App>) -> Response {
-    app.observe().await;
+    app.observe();
     or_refuse(encode(&app))
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn state(State(app): State<App>) -> Response {
-    let view = app.router.fresh_view().await;
+    let view = app.router.fresh_view();
     let now = Instant::now();
     let in_flight: Vec<Value> = app
         .in_flight

@@ -111,8 +111,8 @@ impl App {
 
 impl App {
     /// Brings the gauges up to this moment.
-    pub(crate) async fn observe(&self) {
-        self.metrics.update_view(&*self.router.fresh_view().await);
+    pub(crate) fn observe(&self) {
+        self.metrics.update_view(&self.router.fresh_view());
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn look_as<T>(
     router.recall(&config.current().state_dir);
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
-    router.fresh_view().await;
+    router.fresh_view();
     let answer = question(&router).await;
     cancel.cancel();
     tracker.close();

@@ -23,7 +23,7 @@ use crate::{
     plan::Candidate,
     predict::{self, Learned, Predictor},
     scheduler::{
-        actor::Engines,
+        desk::Engines,
         types::{Arrival, Facts},
     },
     view::{Conflict, EngineView, ResidentView, View},

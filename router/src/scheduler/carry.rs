@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    actor::{Actor, Mail, Open},
+    desk::{Desk, Open, Waiter},
     loads::UNLOAD_BUDGET,
     types::{Action, Grant, Input, LoadFailure, Order},
 };
@@ -17,14 +17,14 @@ use crate::{
     refusal::Refusal,
 };
 
-// === impl Actor ===
+// === impl Desk ===
 
-impl Actor {
-    pub(super) fn perform(&self, open: &mut Open, action: Action) {
+impl Desk {
+    pub(super) fn perform(self: &Arc<Self>, open: &mut Open, action: Action) {
         match action {
             Action::Reject(ticket, refusal) => {
-                if let Some((.., reply)) = open.replies.remove(&ticket) {
-                    drop(reply.send(Err(refusal)));
+                if let Some(waiter) = open.waiters.remove(&ticket) {
+                    open.answer(waiter.reply, Err(refusal));
                 }
             }
             Action::Grant(grant) => self.give(open, grant),
@@ -50,7 +50,12 @@ impl Actor {
 
     fn give(&self, open: &mut Open, grant: Grant) {
         let ticket = grant.ticket;
-        let Some((arrival, since, reply)) = open.replies.remove(&ticket) else {
+        let Some(Waiter {
+            arrival,
+            since,
+            reply,
+        }) = open.waiters.remove(&ticket)
+        else {
             let grace = Duration::ZERO;
             return self.releases.push(Note::Released { ticket, grace });
         };
@@ -65,7 +70,7 @@ impl Actor {
                 detail: format!("'{}' has no address now", arrival.engine),
                 retry_after: 5,
             };
-            return drop(reply.send(Err(refusal)));
+            return open.answer(reply, Err(refusal));
         };
         let waited = since.elapsed();
         self.engines.tell(&Event::Granted {
@@ -73,8 +78,7 @@ impl Actor {
             waited,
             loaded: grant.loaded,
         });
-        // A permit that nobody receives gives itself back when it is dropped here.
-        drop(reply.send(Ok(Permit {
+        let permit = Permit {
             token: self.engines.token(&arrival.engine),
             engine: arrival.engine,
             kind,
@@ -88,13 +92,14 @@ impl Actor {
             ticket,
             grace: Duration::ZERO,
             releases: Arc::clone(&self.releases),
-        })));
+        };
+        open.answer(reply, Ok(permit));
     }
 
     /// A load belongs to the scheduler: no client that leaves ends it.
-    fn load(&self, open: &Open, order: Order) {
+    fn load(self: &Arc<Self>, open: &Open, order: Order) {
         let engines = Arc::clone(&self.engines);
-        let (back, stop) = (self.back.clone(), open.loads.clone());
+        let (desk, stop) = (Arc::clone(self), open.loads.clone());
         self.tracker.spawn(async move {
             let Order { engine, model, .. } = order;
             let (name, context) = (&*engine, order.tuple.context);
@@ -148,14 +153,13 @@ impl Actor {
                     Input::LoadFailed(engine, failure)
                 }
             };
-            // Where the actor has ended, nobody waits.
-            drop(back.send(Mail::Done(input)).await);
+            desk.done(input);
         });
     }
 
-    fn unload(&self, engine: Arc<str>, info: ResidentInfo) {
+    fn unload(self: &Arc<Self>, engine: Arc<str>, info: ResidentInfo) {
         let engines = Arc::clone(&self.engines);
-        let (back, stop) = (self.back.clone(), self.cancel.clone());
+        let (desk, stop) = (Arc::clone(self), self.cancel.clone());
         self.tracker.spawn(async move {
             let outcome = match engines.control(&engine) {
                 Some(control) => {
@@ -174,7 +178,7 @@ impl Actor {
                 tracing::warn!(engine, model, "the unload failed: {error}");
             }
             let input = Input::Unloaded(engine, outcome.is_ok());
-            drop(back.send(Mail::Done(input)).await);
+            desk.done(input);
         });
     }
 }

@@ -1,6 +1,6 @@
 //! What outlives a run: what Crucible loaded, and the largest context of each model.
 //!
-//! Plain data and its text (JSON); the file is the actor's. An engine is known again by its
+//! Plain data and its text (JSON); the file is the store's. An engine is known again by its
 //! address: another one of the same name is another one.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Queues, permits and loads: a pure state machine (`state`) inside one `actor`.
+//! Queues, permits and loads: a pure state machine (`state`) owned by one `desk`.
 //!
 //! `types` is its language; `queue` takes and refuses, `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
@@ -6,9 +6,9 @@
 //! takes polls, `fit` sizes contexts, `size` models, `estimate` waits; `snapshot` shows and `memory`
 //! outlives a run. The rules are in `docs/scheduling.md`.
 
-pub mod actor;
 mod carry;
 mod chores;
+pub mod desk;
 mod dispatch;
 mod ended;
 mod estimate;

@@ -28,9 +28,9 @@ impl Store {
     }
 
     /// What an earlier run left; a file that cannot be read is told and left aside.
-    pub(super) async fn read(&self) -> Memory {
+    pub(super) fn read(&self) -> Memory {
         let path = self.0.join(FILE);
-        let text = match tokio::fs::read_to_string(&path).await {
+        let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
             Err(error) => {
@@ -82,7 +82,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().join("new")).unwrap();
         assert!(Store::new(PathBuf::new()).is_none());
-        assert_eq!(store.read().await, Memory::default());
+        assert_eq!(store.read(), Memory::default());
         let memory = Memory {
             owned: Vec::new(),
             contexts: vec![Context {
@@ -95,8 +95,8 @@ mod tests {
         tell.send(memory.clone()).unwrap();
         drop(tell);
         store.clone().keep(told).await;
-        assert_eq!(store.read().await, memory);
+        assert_eq!(store.read(), memory);
         std::fs::write(folder.path().join("new").join(FILE), "{").unwrap();
-        assert_eq!(store.read().await, Memory::default());
+        assert_eq!(store.read(), Memory::default());
     }
 }

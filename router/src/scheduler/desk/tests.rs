@@ -1,4 +1,4 @@
-//! The actor on a paused clock, over an engine in memory.
+//! The desk on a paused clock, over an engine in memory.
 
 use std::sync::Mutex;
 
@@ -81,8 +81,7 @@ impl Engines for One {
 
 struct Running {
     fake: Arc<Fake>,
-    mail: mpsc::Sender<Mail>,
-    releases: Arc<Releases>,
+    desk: Arc<Desk>,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -90,57 +89,56 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let fake = Arc::new(Fake::default());
-        let (mail, inbox) = mpsc::channel(64);
-        let (releases, tracker) = (Arc::new(Releases::default()), TaskTracker::new());
-        let cancel = CancellationToken::new();
-        let actor = Actor {
-            engines: Arc::new(One {
-                fake: Arc::clone(&fake),
-                changed: watch::Sender::new(0),
-            }),
-            mail: inbox,
-            back: mail.clone(),
-            releases: Arc::clone(&releases),
-            board: Arc::default(),
-            tracker: tracker.clone(),
-            cancel: cancel.clone(),
-            store: None,
-        };
-        tracker.spawn(actor.run());
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let engines = Arc::new(One {
+            fake: Arc::clone(&fake),
+            changed: watch::Sender::new(0),
+        });
+        let desk = Desk::new(
+            engines,
+            Arc::default(),
+            tracker.clone(),
+            cancel.clone(),
+            None,
+        );
+        tracker.spawn(Arc::clone(&desk).keep_time());
         Self {
             fake,
-            mail,
-            releases,
+            desk,
             tracker,
             cancel,
         }
     }
 
-    async fn ask(&self, ticket: u64, model: &str) -> oneshot::Receiver<Reply> {
-        let arrival = arrival(ticket, "e", model, Instant::now().into_std());
-        let (reply, answer) = oneshot::channel();
-        let mail = Mail::Arrive(arrival, reply);
-        assert!(self.mail.send(mail).await.is_ok());
-        self.current().await;
-        answer
+    fn arrive(&self, ticket: u64, model: &str) -> Answer {
+        let now = Instant::now().into_std();
+        self.desk.arrive(arrival(ticket, "e", model, now))
     }
 
-    /// Everything sent so far has been read.
-    async fn current(&self) -> Arc<View> {
-        let (reply, view) = oneshot::channel();
-        assert!(self.mail.send(Mail::View(reply)).await.is_ok());
-        view.await.unwrap()
+    /// Of who has to wait.
+    fn ask(&self, ticket: u64, model: &str) -> oneshot::Receiver<Reply> {
+        match self.arrive(ticket, model) {
+            Answer::Later(answer) => answer,
+            Answer::Now(answer) => panic!("{:?}", answer.map(drop)),
+        }
+    }
+
+    /// Of who finds the model there, and free.
+    fn granted(&self, ticket: u64, model: &str) -> Permit {
+        match self.arrive(ticket, model) {
+            Answer::Now(answer) => answer.unwrap(),
+            Answer::Later(_) => panic!("{ticket} has to wait"),
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_does_not_end_a_load_that_others_share() {
     let running = Running::start();
-    let first = running.ask(1, "m").await;
-    let second = running.ask(2, "m").await;
+    let first = running.ask(1, "m");
+    let second = running.ask(2, "m");
     drop(first);
-    running.releases.push(Note::Cancelled(1));
-    running.current().await;
+    running.desk.releases().push(Note::Cancelled(1));
     running.fake.let_through.notify_one();
     assert!(second.await.unwrap().unwrap().loaded);
     assert_eq!(running.fake.orders.lock().unwrap().len(), 1);
@@ -149,12 +147,12 @@ async fn a_client_that_leaves_does_not_end_a_load_that_others_share() {
 #[tokio::test(start_paused = true)]
 async fn who_left_the_queue_is_not_granted_and_grace_holds_a_permit() {
     let running = Running::start();
-    let first = running.ask(1, "m").await;
+    let first = running.ask(1, "m");
     running.fake.let_through.notify_one();
     let permit = first.await.unwrap().unwrap();
-    let left = running.ask(2, "m").await;
-    let stays = running.ask(3, "m").await;
-    running.releases.push(Note::Cancelled(2));
+    let left = running.ask(2, "m");
+    let stays = running.ask(3, "m");
+    running.desk.releases().push(Note::Cancelled(2));
     let begun = Instant::now();
     permit.release_after(Duration::from_secs(7));
     let permit = stays.await.unwrap().unwrap();
@@ -168,7 +166,7 @@ async fn who_left_the_queue_is_not_granted_and_grace_holds_a_permit() {
 async fn a_load_over_its_budget_frees_the_pool() {
     let running = Running::start();
     let begun = Instant::now();
-    let stuck = running.ask(1, "stuck").await;
+    let stuck = running.ask(1, "stuck");
     let refused = stuck.await.unwrap().map(drop).unwrap_err();
     assert!(
         matches!(
@@ -178,7 +176,7 @@ async fn a_load_over_its_budget_frees_the_pool() {
         "{refused:?}"
     );
     assert!(begun.elapsed() < Duration::from_secs(301));
-    let next = running.ask(2, "next").await;
+    let next = running.ask(2, "next");
     running.fake.let_through.notify_one();
     assert_eq!(&*next.await.unwrap().unwrap().model, "next");
 }
@@ -186,7 +184,7 @@ async fn a_load_over_its_budget_frees_the_pool() {
 #[tokio::test(start_paused = true)]
 async fn every_waiter_hears_the_engines_words() {
     let running = Running::start();
-    let (first, second) = (running.ask(1, "m").await, running.ask(2, "m").await);
+    let (first, second) = (running.ask(1, "m"), running.ask(2, "m"));
     *running.fake.refuse.lock().unwrap() = Some("no memory".into());
     running.fake.let_through.notify_one();
     for answer in [first, second] {
@@ -201,44 +199,60 @@ async fn every_waiter_hears_the_engines_words() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_unloads_ends_loads_and_lets_the_tasks_end() {
     let running = Running::start();
-    let first = running.ask(1, "m").await;
+    let first = running.ask(1, "m");
     running.fake.let_through.notify_one();
     drop(first.await.unwrap().unwrap());
-    let slow = running.ask(2, "slow").await;
-    let (reply, done) = oneshot::channel();
-    assert!(running.mail.send(Mail::Drain(true, reply)).await.is_ok());
-    done.await.unwrap();
+    let slow = running.ask(2, "slow");
+    running.desk.drain(true).await.unwrap();
     assert!(matches!(slow.await.unwrap(), Err(Refusal::Draining)));
     assert_eq!(*running.fake.unloads.lock().unwrap(), [Arc::from("m")]);
-    assert!(running.current().await.draining);
+    assert!(running.desk.view().draining);
     running.cancel.cancel();
     running.tracker.close();
     running.tracker.wait().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_mailbox_makes_senders_wait_and_loads_nothing_for_who_has_left() {
+async fn who_finds_a_free_resident_is_granted_in_place() {
     let running = Running::start();
-    let now = Instant::now().into_std();
-    // The actor does not run before this test waits for something.
-    let mut left = Vec::new();
-    for ticket in 1.. {
-        let (reply, answer) = oneshot::channel();
-        let mail = Mail::Arrive(arrival(ticket, "e", "m", now), reply);
-        if running.mail.try_send(mail).is_err() {
-            break;
-        }
-        left.push(answer);
-    }
-    assert_eq!(left.len(), 64);
-    for (ticket, answer) in (1..).zip(left) {
-        drop(answer);
-        running.releases.push(Note::Cancelled(ticket));
-    }
-    let patient = running.ask(100, "n").await;
+    let first = running.ask(1, "m");
     running.fake.let_through.notify_one();
-    assert_eq!(&*patient.await.unwrap().unwrap().model, "n");
-    let orders = running.fake.orders.lock().unwrap();
-    let models: Vec<&str> = orders.iter().map(|o| &*o.model).collect();
-    assert_eq!(models, ["n"]);
+    drop(first.await.unwrap().unwrap());
+    // Nothing is awaited from here on: no other task can have had a part in it.
+    for ticket in 2..100 {
+        drop(running.granted(ticket, "m"));
+    }
+    let permit = running.granted(100, "m");
+    let mut waits = running.ask(101, "m");
+    assert!(waits.try_recv().is_err());
+    drop(permit);
+    assert_eq!(running.desk.view().engines.len(), 0);
+    assert!(waits.try_recv().unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_comes_back_wakes_who_waits_for_it() {
+    let running = Running::start();
+    let first = running.ask(1, "m");
+    running.fake.let_through.notify_one();
+    let permit = first.await.unwrap().unwrap();
+    let waits = running.ask(2, "m");
+    let begun = Instant::now();
+    drop(permit);
+    assert!(waits.await.unwrap().is_ok());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_refuses_who_waits_and_who_comes() {
+    let running = Running::start();
+    let waits = running.ask(1, "m");
+    running.cancel.cancel();
+    running.tracker.close();
+    running.tracker.wait().await;
+    assert!(waits.await.is_err());
+    let Answer::Now(Err(refused)) = running.arrive(2, "m") else {
+        panic!("granted after the end");
+    };
+    assert_eq!(refused, Refusal::Draining);
 }
