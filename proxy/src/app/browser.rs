@@ -69,11 +69,13 @@ impl<S> tower::Layer<S> for Browser {
 impl<S> ForBrowsers<S> {
     /// It names an origin that may read answers.
     fn allowed(&self, headers: &HeaderMap) -> bool {
-        let config = self.app.config.current();
         headers
             .get(header::ORIGIN)
             .and_then(|origin| origin.to_str().ok())
-            .is_some_and(|origin| guard::origin_allowed(origin, &config.allowed_origins))
+            .is_some_and(|origin| {
+                let config = self.app.config.current();
+                guard::origin_allowed(origin, &config.allowed_origins)
+            })
     }
 }
 

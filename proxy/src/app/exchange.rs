@@ -1,7 +1,7 @@
 //! One request's record: filled in along the line, written to metrics and log exactly once.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -103,7 +103,7 @@ pub(crate) struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     next: AtomicU64,
-    live: Mutex<HashMap<u64, Weak<Exchange>>>,
+    live: Mutex<BTreeMap<u64, Weak<Exchange>>>,
     left: Notify,
 }
 
@@ -207,14 +207,8 @@ impl InFlight {
 
     /// Oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Exchange>> {
-        let mut live: Vec<_> = self
-            .live
-            .lock()
-            .iter()
-            .filter_map(|(number, weak)| Some((*number, weak.upgrade()?)))
-            .collect();
-        live.sort_by_key(|(number, _)| *number);
-        live.into_iter().map(|(_, exchange)| exchange).collect()
+        let live = self.live.lock();
+        live.values().filter_map(Weak::upgrade).collect()
     }
 }
 

@@ -6,6 +6,8 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 /// The header.
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Longest id that is taken over.
 const LONGEST: usize = 128;
 
@@ -15,8 +17,13 @@ pub(super) struct NewId;
 
 impl MakeRequestId for NewId {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let id = format!("req_{:032x}", rand::random::<u128>());
-        HeaderValue::try_from(id).ok().map(RequestId::new)
+        let mut id = *b"req_00000000000000000000000000000000";
+        let (_, digits) = id.split_at_mut(4);
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        HeaderValue::from_bytes(&id).ok().map(RequestId::new)
     }
 }
 
@@ -42,6 +49,17 @@ fn is_sane(id: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_ids_are_128_bits_in_hexadecimal_and_differ() {
+        let new = || NewId.make_request_id(&Request::new(())).unwrap();
+        let (one, other) = (new(), new());
+        let one = one.header_value().to_str().unwrap();
+        let digits = one.strip_prefix("req_").unwrap();
+        assert_eq!(digits.len(), 32);
+        assert!(u128::from_str_radix(digits, 16).is_ok(), "{digits}");
+        assert_ne!(one, other.header_value());
+    }
 
     #[test]
     fn a_sane_id_stays_and_an_odd_one_goes() {

@@ -41,9 +41,10 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict
             "the request has both Content-Length and Transfer-Encoding; send one of them",
         ));
     }
-    let key = match keys::presented(facts.headers) {
-        Some(secret) if !config.keys.is_empty() => keys::recognise(secret, &config.keys),
-        _ => None,
+    let key = if config.keys.is_empty() {
+        None
+    } else {
+        keys::presented(facts.headers).and_then(|secret| keys::recognise(secret, &config.keys))
     };
     if key.is_none() && !host::allowed(&requested, own, &config.allowed_hosts) {
         return Err(Error::new(

@@ -26,11 +26,13 @@ const MANAGEMENT: [(&str, &str); 18] = [
     ("DELETE", "/models"),
 ];
 
+/// What nearly every request asks for.
+const CHAT: &str = "/v1/chat/completions";
+
 /// The path as routed: our `/v1` endpoints also at the root, with doubled slashes, `/v1/v1` and a
 /// trailing slash. What follows the first segment after `/v1` (a model's name) stays as it is.
 pub fn canonical(path: &str) -> Cow<'_, str> {
-    // What nearly every request asks for.
-    if path == "/v1/chat/completions" {
+    if path == CHAT {
         return Cow::Borrowed(path);
     }
     let mut rest = path.trim_start_matches('/');
@@ -72,6 +74,9 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
 
 /// The management path that `method path` (as sent) would reach on an engine, if it is closed.
 pub fn closed(method: &str, path: &str, open: &[String]) -> Option<&'static str> {
+    if path == CHAT {
+        return None;
+    }
     let plain = if is_plain(path) {
         Cow::Borrowed(path.strip_prefix("/v1").unwrap_or(path))
     } else {

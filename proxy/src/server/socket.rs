@@ -102,18 +102,18 @@ impl Socket {
             return None;
         }
         let status = buf.strip_prefix(b"HTTP/1.1 ").and_then(|b| b.get(..3))?;
-        memchr::memmem::find(buf, b"content-length: 0\r\n")?;
-        match status {
-            b"400" | b"414" => Some(Error::new(
+        let error = match status {
+            b"400" | b"414" => Error::new(
                 Kind::BadRequest,
                 "the request line or a header is not valid HTTP/1.1; the connection is closed",
-            )),
-            b"431" => Some(Error::new(
+            ),
+            b"431" => Error::new(
                 Kind::HeadersTooLarge,
                 "the headers are larger than limits.header; send fewer or shorter headers",
-            )),
-            _ => None,
-        }
+            ),
+            _ => return None,
+        };
+        memchr::memmem::find(buf, b"content-length: 0\r\n").map(|_| error)
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
