@@ -238,7 +238,9 @@ impl Instance {
     }
 
     async fn finish(self) {
-        // While the event log is still written.
+        // Connections that were cut end theirs; the event log is still written.
+        self.connections.close();
+        let _ = timeout(LAST_WORDS, self.connections.wait()).await;
         self.app.settle();
         self.router_cancel.cancel();
         self.background.close();
@@ -246,7 +248,6 @@ impl Instance {
             () = self.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
         }
-        // Of connections that were cut.
         self.app.settle();
     }
 }

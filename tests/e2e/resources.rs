@@ -42,6 +42,39 @@ async fn a_log_that_cannot_be_written_hurts_no_answer() {
     }
 }
 
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_answer_and_is_counted() {
+    let sim = plain().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("log");
+    let pipe = pipe.display();
+    // Descriptor 9 keeps a reader on the pipe that never reads.
+    let mut crucible = Crucible::start_in_shell(
+        &engine("lmstudio", "lmstudio", &sim.url()),
+        &format!("mkfifo '{pipe}'; exec 9<>'{pipe}'"),
+        &format!("2>'{pipe}'"),
+    );
+    ready(&crucible).await;
+    let lost = || metric(&crucible, "crucible_log_dropped_total{sink=\"stderr\"");
+    assert_eq!(lost().await, 0);
+    // A line each, of which the pipe takes 64 KiB and the buffer 1 MiB.
+    let refused = body(&"m".repeat(400), "hi");
+    for _ in 0..200 {
+        let answers = (0..50).map(|_| post(&crucible, &refused));
+        for answer in futures_util::future::join_all(answers).await {
+            assert_eq!(answer.status, 404, "{}", answer.text);
+        }
+        if lost().await > 0 {
+            break;
+        }
+    }
+    assert!(lost().await > 0);
+    let answer = post(&crucible, &body("qwen", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    crucible.signal("TERM");
+    assert_eq!(crucible.wait().code(), Some(0));
+}
+
 /// Open descriptors of the process.
 fn descriptors(crucible: &Crucible) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", crucible.pid()))

@@ -52,10 +52,15 @@ impl App {
             return;
         }
         let now = Moment::now();
-        let samples: Vec<_> = ended
-            .iter()
-            .filter_map(|ended| ended.close(self, now))
-            .collect();
+        // What breaks one account must not lose the others, nor end the accounting.
+        let close = |ended: &Ended| {
+            let closed = catch_unwind(AssertUnwindSafe(|| ended.close(self, now)));
+            closed.unwrap_or_else(|_| {
+                tracing::error!(id = %ended.exchange.id, "the account of a request is lost");
+                None
+            })
+        };
+        let samples: Vec<_> = ended.iter().filter_map(close).collect();
         self.router.learn(&samples);
     }
 
@@ -67,10 +72,7 @@ impl App {
                 sleep(GATHER).await;
             };
             let going = stop.run_until_cancelled(more).await.is_some();
-            // What breaks one batch must not end the accounting.
-            if catch_unwind(AssertUnwindSafe(|| self.settle())).is_err() {
-                tracing::error!("accounts of requests are lost");
-            }
+            self.settle();
             if !going {
                 return;
             }

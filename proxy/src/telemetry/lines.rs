@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const GATHER: Duration = Duration::from_millis(20);
 
 /// Text that may wait before new lines are dropped.
-const BYTES: usize = 4 * 1024 * 1024;
+const BYTES: usize = 1024 * 1024;
 
 /// Buffer that is kept for the next lines.
 const KEPT: usize = 64 * 1024;

@@ -164,7 +164,7 @@ impl Desk {
     /// Keeps the clocks until the end, which refuses all who still wait.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         let mut fleet = self.engines.changed();
-        self.visit(Self::observe);
+        self.view();
         loop {
             let rings = self.set_clock();
             let never = Instant::now() + Duration::from_hours(24);
@@ -199,6 +199,8 @@ impl Desk {
                 reply: None,
             };
             open.waiters.insert(ticket, waiter);
+            // What a panic left here would be another's.
+            open.answer = None;
             this.step(open, Input::Arrive(arrival));
             if let Some(answer) = open.answer.take() {
                 return Answer::Now(answer);
@@ -213,7 +215,12 @@ impl Desk {
 
     /// Takes the end of a load or an unload.
     pub(super) fn done(self: &Arc<Self>, input: Input) {
-        self.visit(|this, open| this.step(open, input));
+        self.visit(|this, open| {
+            // After the end nothing new is begun.
+            if open.kept.is_some() {
+                this.step(open, input);
+            }
+        });
     }
 
     /// The exact view of this moment, which is published.
