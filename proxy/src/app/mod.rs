@@ -152,7 +152,7 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         ))
         // Forgiving spellings become the one that the layers below know.
         .map_request(canonical)
-        // Counts and logs what the layers below answer; the one place where metrics are written.
+        // Opens an account of what the layers below answer; the books close it.
         .layer(account::Layer::new(app.clone()))
         // An allowed page reads refusals too.
         .layer(Browser::new(app.clone(), Arc::clone(&cors), Part::Answers))

@@ -123,6 +123,13 @@ impl Running {
         }
     }
 
+    /// Of who has the model loaded.
+    async fn loaded(&self, ticket: u64, model: &str) -> Permit {
+        let answer = self.ask(ticket, model);
+        self.fake.let_through.notify_one();
+        answer.await.unwrap().unwrap()
+    }
+
     /// Of who finds the model there, and free.
     fn granted(&self, ticket: u64, model: &str) -> Permit {
         match self.arrive(ticket, model) {
@@ -147,9 +154,7 @@ async fn a_client_that_leaves_does_not_end_a_load_that_others_share() {
 #[tokio::test(start_paused = true)]
 async fn who_left_the_queue_is_not_granted_and_grace_holds_a_permit() {
     let running = Running::start();
-    let first = running.ask(1, "m");
-    running.fake.let_through.notify_one();
-    let permit = first.await.unwrap().unwrap();
+    let permit = running.loaded(1, "m").await;
     let left = running.ask(2, "m");
     let stays = running.ask(3, "m");
     running.desk.releases().push(Note::Cancelled(2));
@@ -199,9 +204,7 @@ async fn every_waiter_hears_the_engines_words() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_unloads_ends_loads_and_lets_the_tasks_end() {
     let running = Running::start();
-    let first = running.ask(1, "m");
-    running.fake.let_through.notify_one();
-    drop(first.await.unwrap().unwrap());
+    drop(running.loaded(1, "m").await);
     let slow = running.ask(2, "slow");
     running.desk.drain(true).await.unwrap();
     assert!(matches!(slow.await.unwrap(), Err(Refusal::Draining)));
@@ -215,9 +218,7 @@ async fn a_drain_unloads_ends_loads_and_lets_the_tasks_end() {
 #[tokio::test(start_paused = true)]
 async fn who_finds_a_free_resident_is_granted_in_place() {
     let running = Running::start();
-    let first = running.ask(1, "m");
-    running.fake.let_through.notify_one();
-    drop(first.await.unwrap().unwrap());
+    drop(running.loaded(1, "m").await);
     // Nothing is awaited from here on: no other task can have had a part in it.
     for ticket in 2..100 {
         drop(running.granted(ticket, "m"));
@@ -233,9 +234,7 @@ async fn who_finds_a_free_resident_is_granted_in_place() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_comes_back_wakes_who_waits_for_it() {
     let running = Running::start();
-    let first = running.ask(1, "m");
-    running.fake.let_through.notify_one();
-    let permit = first.await.unwrap().unwrap();
+    let permit = running.loaded(1, "m").await;
     let waits = running.ask(2, "m");
     let begun = Instant::now();
     drop(permit);
