@@ -6,6 +6,7 @@
 pub mod decode;
 pub mod edit;
 pub mod peek;
+pub mod prompt;
 pub(crate) mod scan;
 mod string;
 mod weight;

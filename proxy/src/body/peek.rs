@@ -3,27 +3,21 @@
 //! Messages are syntax-checked and skipped, never built. A `Peek` owns ranges, not borrows, so it
 //! travels beside the `Bytes` it was made from.
 
-use std::{
-    borrow::Cow,
-    hash::{DefaultHasher, Hash, Hasher},
-    ops::Range,
-};
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::{error::Category, value::RawValue};
+use serde_json::error::Category;
 
 use super::{
+    prompt::Prompt,
     scan::{self, Fault, Member},
     weight::{Strings, Weight},
 };
 use crate::error::{Error, Kind};
-
-/// Bytes of the last user text that rules may see.
-const LAST_USER_BYTES: usize = 16 * 1024;
 
 /// Keys that Crucible reads or edits. Each may stand only once in a body.
 const KNOWN: &[&str] = &[
@@ -88,31 +82,6 @@ pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) key: usize,
     pub(crate) value: Range<usize>,
-}
-
-/// What the rules of a virtual model may see of a prompt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prompt {
-    /// Text of the last user message, lower-cased, at most 16 KiB.
-    pub last_user: String,
-    /// Hash of the system and the first user message; stable within a process.
-    pub conversation: u64,
-    /// An assistant message is present: not the first turn.
-    pub later_turn: bool,
-}
-
-#[derive(Deserialize)]
-struct Said<'a> {
-    #[serde(borrow, default)]
-    role: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    text: Option<String>,
 }
 
 // === impl Peek ===
@@ -245,34 +214,7 @@ impl Peek {
 
     /// Walks the messages; only virtual models need it. Odd messages are skipped.
     pub fn prompt(&self, body: &[u8]) -> Prompt {
-        let mut prompt = Prompt::default();
-        let mut hash = DefaultHasher::new();
-        let messages: Vec<Said<'_>> = self
-            .raw(body, "messages")
-            .and_then(|raw| serde_json::from_str(raw).ok())
-            .unwrap_or_default();
-        let mut seen_user = false;
-        let mut last = None;
-        for said in &messages {
-            let content = said.content.map_or("", RawValue::get);
-            match said.role.as_deref() {
-                Some("assistant") => prompt.later_turn = true,
-                Some("system" | "developer") if !seen_user => content.hash(&mut hash),
-                Some("user") => {
-                    if !seen_user {
-                        content.hash(&mut hash);
-                        seen_user = true;
-                    }
-                    last = Some(content);
-                }
-                _ => {}
-            }
-        }
-        prompt.conversation = hash.finish();
-        if let Some(content) = last {
-            prompt.last_user = bounded(text_of(content)).to_lowercase();
-        }
-        prompt
+        Prompt::of(self.raw(body, "messages").unwrap_or_default())
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
@@ -361,21 +303,6 @@ pub(crate) fn found(raw: &str) -> &'static str {
         Some(b'n') | None => "null",
         Some(_) => "a number",
     }
-}
-
-fn text_of(content: &str) -> String {
-    if let Ok(text) = serde_json::from_str::<String>(content) {
-        return text;
-    }
-    let parts: Vec<Part> = serde_json::from_str(content).unwrap_or_default();
-    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
-    texts.join("\n")
-}
-
-fn bounded(mut text: String) -> String {
-    let end = text.floor_char_boundary(LAST_USER_BYTES);
-    text.truncate(end);
-    text
 }
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! What the rules of a virtual model may see of a prompt.
+
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Bytes of the last user text that rules may see.
+const LAST_USER_BYTES: usize = 16 * 1024;
+
+/// What the rules of a virtual model may see of a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// Text of the last user message, lower-cased, at most 16 KiB.
+    pub last_user: String,
+    /// Hash of the system and the first user message; stable within a process.
+    pub conversation: u64,
+    /// An assistant message is present: not the first turn.
+    pub later_turn: bool,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    text: Option<String>,
+}
+
+// === impl Prompt ===
+
+impl Prompt {
+    /// Walks the messages of a body, a JSON list; odd ones are skipped.
+    pub(super) fn of(messages: &str) -> Self {
+        let mut prompt = Self::default();
+        let mut hash = DefaultHasher::new();
+        let messages: Vec<Said<'_>> = serde_json::from_str(messages).unwrap_or_default();
+        let mut seen_user = false;
+        let mut last = None;
+        for said in &messages {
+            let content = said.content.map_or("", RawValue::get);
+            match said.role.as_deref() {
+                Some("assistant") => prompt.later_turn = true,
+                Some("system" | "developer") if !seen_user => content.hash(&mut hash),
+                Some("user") => {
+                    if !seen_user {
+                        content.hash(&mut hash);
+                        seen_user = true;
+                    }
+                    last = Some(content);
+                }
+                _ => {}
+            }
+        }
+        prompt.conversation = hash.finish();
+        if let Some(content) = last {
+            prompt.last_user = bounded(text_of(content)).to_lowercase();
+        }
+        prompt
+    }
+}
+
+fn text_of(content: &str) -> String {
+    if let Ok(text) = serde_json::from_str::<String>(content) {
+        return text;
+    }
+    let parts: Vec<Part> = serde_json::from_str(content).unwrap_or_default();
+    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
+    texts.join("\n")
+}
+
+fn bounded(mut text: String) -> String {
+    let end = text.floor_char_boundary(LAST_USER_BYTES);
+    text.truncate(end);
+    text
+}
