@@ -6,7 +6,7 @@ use crucible_tests::{
     Crucible, binary,
     chat::{body, get, post},
     engines::{Both, engine, start},
-    rest::{eventually, ready},
+    rest::{eventually, logged, ready},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -198,10 +198,7 @@ async fn a_load_option_that_the_engine_refuses_is_told_with_its_row() {
         "an integer from 1",
     ] {
         assert!(answer.message().contains(part), "{part}: {}", answer.text);
-        eventually(part, || async {
-            crucible.log().contains(part).then_some(())
-        })
-        .await;
+        logged(&crucible, part).await;
     }
     // Neither loaded with other options nor used as it may be.
     let log = sim.log();
@@ -233,10 +230,7 @@ async fn a_budget_below_a_pinned_model_is_told_at_the_start_in_the_state_and_by_
     let words = "'big' is pinned and takes 20000 MB without context, but pool 'gpu' may have 8000 \
                  MB; raise `[pool.gpu] budget` or unpin one";
     assert_eq!(advice(&crucible).await, [words]);
-    eventually(words, || async {
-        crucible.log().contains(words).then_some(())
-    })
-    .await;
+    logged(&crucible, words).await;
     let log = crucible.log();
     assert_eq!(log.matches(words).count(), 1, "{log}");
     let told = get(&crucible, "/crucible/tunings").await.json["tunings"][0].clone();

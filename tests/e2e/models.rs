@@ -8,7 +8,7 @@ use crucible_tests::{
     chat::{body, get, post},
     clean::queued,
     engines::{client, engine, start},
-    rest::eventually,
+    rest::{eventually, logged},
 };
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ async fn an_engine_that_takes_requests_and_answers_none_is_called_wedged_until_i
         let (_, out, _) = models(&crucible, &sim, &[]).await;
         assert_eq!(out.contains("ollama is wedged"), wedged, "{out}");
     }
-    assert!(crucible.log().contains("restart it"));
+    logged(&crucible, "restart it").await;
     assert_eq!(ask().await.status, 200);
     let state = get(&crucible, "/crucible/state").await;
     assert_eq!(state.json["engines"][0]["wedged"], false);

@@ -8,7 +8,7 @@ use crucible_tests::{
     chat::{Whole, body, open, post, stream},
     clean::{Metrics, queued},
     engines::{client, engine, start},
-    rest::eventually,
+    rest::{eventually, logged},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -135,7 +135,7 @@ async fn a_wait_that_is_too_long_ends_at_the_fallback_and_says_so() {
     assert!(metrics.sum("crucible_fallbacks_total", &moved) >= 2.0);
     let routed = [("engine", "cpu"), ("reason", "overload")];
     assert!(metrics.sum("crucible_routed_total", &routed) >= 2.0);
-    assert!(pair.crucible.log().contains("taken over from gpu/qwen"));
+    logged(&pair.crucible, "taken over from gpu/qwen").await;
 }
 
 #[tokio::test]

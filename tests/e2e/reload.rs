@@ -7,7 +7,7 @@ use crucible_tests::{
     Crucible,
     chat::{body, get, open, post},
     engines::{Both, client, engine, start},
-    rest::{at_rest, eventually, metric, sample},
+    rest::{at_rest, eventually, logged, metric, sample},
     sse::Stream,
 };
 use futures_util::future::{join, join_all};
@@ -27,13 +27,6 @@ fn replace(crucible: &Crucible, text: &str) {
 
 async fn status_of(crucible: &Crucible, model: &str) -> u16 {
     post(crucible, &body(model, "repeat 1")).await.status
-}
-
-async fn logged(crucible: &Crucible, text: &str) {
-    eventually(text, || async {
-        crucible.log().contains(text).then_some(())
-    })
-    .await;
 }
 
 /// Reloads that went this way.

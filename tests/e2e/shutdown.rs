@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crucible_tests::{
     chat::{body, get, open, post, stream},
     engines::{TRIO, Trio},
-    rest::eventually,
+    rest::{eventually, logged},
     sse::Stream,
 };
 
@@ -45,10 +45,7 @@ async fn while_a_stream_is_finished_new_requests_are_told_to_go() {
     let mut trio = Trio::with("", |options| options.rate = 20).await;
     let running = open(&trio.crucible, &body("plain", "repeat 100")).await;
     trio.crucible.signal("TERM");
-    eventually("it drains", || async {
-        trio.crucible.log().contains("draining").then_some(())
-    })
-    .await;
+    logged(&trio.crucible, "draining").await;
     // Connections that come now may ask once.
     let ready = get(&trio.crucible, "/readyz").await;
     assert_eq!(ready.status, 503, "{}", ready.text);
@@ -102,10 +99,7 @@ async fn a_second_signal_ends_at_once() {
     let response = open(&trio.crucible, &body("plain", "repeat 100000")).await;
     assert_eq!(response.status(), 200);
     trio.crucible.signal("TERM");
-    eventually("it drains", || async {
-        trio.crucible.log().contains("draining").then_some(())
-    })
-    .await;
+    logged(&trio.crucible, "draining").await;
     trio.crucible.signal("TERM");
     let since = Instant::now();
     trio.crucible.wait();

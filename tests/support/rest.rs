@@ -78,6 +78,17 @@ pub async fn ready(crucible: &Crucible) {
     .await;
 }
 
+/// Waits until the log says this: lines are written some milliseconds after what they tell.
+///
+/// # Panics
+/// If it never does.
+pub async fn logged(crucible: &Crucible, text: &str) {
+    eventually(text, || async {
+        crucible.log().contains(text).then_some(())
+    })
+    .await;
+}
+
 /// The sum of a family's samples, 0 if there is none.
 ///
 /// # Panics
