@@ -1,9 +1,6 @@
 //! An Ollama that Crucible starts: what it is started with, that it comes back, that it ends.
 
-use std::{
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crucible_sim::Options;
 use crucible_tests::{
@@ -15,17 +12,16 @@ use crucible_tests::{
 use tempfile::TempDir;
 
 /// In the place of the program: writes down what it was started with, and stays. The simulator at
-/// the engine's address answers in its stead.
-const STAND_IN: &str = "#!/bin/sh\nhere=$(dirname \"$0\")\n{ echo \"arguments: $*\"; env; } > \
+/// the engine's address answers in its stead. A shell reads it: a file that was just written cannot
+/// always be executed, since another test's child may have it open for writing (`ETXTBSY`).
+const STAND_IN: &str = "here=$(dirname \"$0\")\n{ echo \"arguments: $*\"; env; } > \
                         \"$here/new.$$\"\nmv \"$here/new.$$\" \"$here/started.$$\"\n\
                         exec sleep 1000\n";
 
 fn stand_in(folder: &Path) -> PathBuf {
-    let program = folder.join("ollama");
-    std::fs::write(&program, STAND_IN).expect("written");
-    let runs = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, runs).expect("it may run");
-    program
+    let script = folder.join("ollama.sh");
+    std::fs::write(&script, STAND_IN).expect("written");
+    script
 }
 
 /// Process ids and notes of the starts so far.
@@ -59,7 +55,7 @@ async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible
     let sim = start(Options::ollama(&["llama=1GB"])).await;
     let mut crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
-         url = \"{}\"\ncommand = [\"{}\"]\n[tuning.ollama]\nmax_queue = 17\n",
+         url = \"{}\"\ncommand = [\"sh\", \"{}\"]\n[tuning.ollama]\nmax_queue = 17\n",
         sim.url(),
         program.display(),
     ));
@@ -121,7 +117,7 @@ async fn what_a_shell_started_ends_with_crucible_and_after_a_crash_with_the_next
     let toml = format!(
         "state_dir = \"{}\"\n[[engine]]\nname = \"own\"\nkind = \"ollama\"\n\
          manage = \"spawn\"\ndevice = \"cpu\"\nurl = \"{}\"\n\
-         command = [\"sh\", \"-c\", '\"$0\" \"$@\" & wait', \"{}\"]\n",
+         command = [\"sh\", \"-c\", 'sh \"$0\" \"$@\" & wait', \"{}\"]\n",
         folder.path().join("state").display(),
         sim.url(),
         program.display(),
@@ -177,7 +173,7 @@ async fn a_child_ends_with_crucible_where_its_models_cannot_be_unloaded() {
     let sim = start(Options::ollama(&["llama=1GB"])).await;
     let mut crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
-         url = \"{}\"\ncommand = [\"{}\"]\n",
+         url = \"{}\"\ncommand = [\"sh\", \"{}\"]\n",
         sim.url(),
         program.display(),
     ));
@@ -204,7 +200,7 @@ async fn row_24_is_a_limit_of_the_system_or_says_why_not() {
     let sim = start(Options::ollama(&["llama=1GB"])).await;
     let mut crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"own\"\nkind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\n\
-         url = \"{}\"\ncommand = [\"{}\"]\n[tuning.ollama]\nmemory_limit = \"1GB\"\n",
+         url = \"{}\"\ncommand = [\"sh\", \"{}\"]\n[tuning.ollama]\nmemory_limit = \"1GB\"\n",
         sim.url(),
         program.display(),
     ));

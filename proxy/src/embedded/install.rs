@@ -379,12 +379,9 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn an_interrupted_fetch_leaves_nothing_behind() {
-        use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
-        let python = root.path().join("python3");
-        let script = "#!/bin/sh\necho 'No module named ensurepip' >&2\nmkdir -p \"$4\"\nexit 1\n";
-        std::fs::write(&python, script).unwrap();
-        std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = "#!/bin/sh\necho 'No module named ensurepip' >&2\nmkdir -p \"$4\"\nexit 1\n";
+        let python = crate::embedded::testing::script(root.path(), "python3", text);
         let cache = root.path().join("engine");
         let plan = EmbeddedPlan {
             server: Server::Wheel,

@@ -112,16 +112,10 @@ fn is_executable(file: &Path) -> bool {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::fs;
 
     use super::*;
-
-    fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
-        let file = folder.join(name);
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        file
-    }
+    use crate::embedded::testing::script;
 
     #[test]
     fn a_program_is_an_executable_file_in_path_order() {

@@ -159,6 +159,9 @@ fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+#[cfg(all(test, unix))]
+mod testing;
+
 #[cfg(test)]
 mod tests {
     use super::*;

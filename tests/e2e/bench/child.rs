@@ -1,6 +1,6 @@
 //! An Ollama that Crucible starts: bench starts it with the environment of each variant.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::path::Path;
 
 use crucible_sim::Options;
 use crucible_tests::engines::start;
@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use super::{crucible, variant};
 
 /// In the place of the program: writes down its environment, and stays. The simulator at the
-/// engine's address answers in its stead.
-const STAND_IN: &str = "#!/bin/sh\nhere=$(dirname \"$0\")\n\
+/// engine's address answers in its stead. A shell reads it: a file that was just written cannot
+/// always be executed (`ETXTBSY`).
+const STAND_IN: &str = "here=$(dirname \"$0\")\n\
                         echo \"$$ $OLLAMA_NUM_PARALLEL ${OLLAMA_FLASH_ATTENTION:--} \
                         ${OLLAMA_KV_CACHE_TYPE:--}\" >> \"$here/starts\"\n\
                         exec sleep 1000\n";
@@ -35,10 +36,8 @@ fn is_alive(pid: &str) -> bool {
 #[tokio::test]
 async fn what_ollama_reads_at_its_start_is_varied_where_crucible_starts_it() {
     let folder = TempDir::new().expect("a folder");
-    let program = folder.path().join("ollama");
-    std::fs::write(&program, STAND_IN).expect("written");
-    let runs = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, runs).expect("it may run");
+    let script = folder.path().join("ollama.sh");
+    std::fs::write(&script, STAND_IN).expect("written");
     let mut options = Options::ollama(&["small=1GB"]);
     options.parallel = 4;
     options.rate = 500;
@@ -47,10 +46,10 @@ async fn what_ollama_reads_at_its_start_is_varied_where_crucible_starts_it() {
     let toml = format!(
         "listen = \"127.0.0.1:0\"\nstate_dir = '{}'\n[[engine]]\nname = \"own\"\n\
          kind = \"ollama\"\nmanage = \"spawn\"\ndevice = \"cpu\"\nurl = \"{}\"\n\
-         command = [\"{}\"]\n",
+         command = [\"sh\", \"{}\"]\n",
         folder.path().join("state").display(),
         sim.url(),
-        program.display(),
+        script.display(),
     );
     let args = ["--rounds", "1", "--json"];
     let (code, out, err) = crucible(folder.path(), &toml, "bench", &args).await;

@@ -1,7 +1,7 @@
 //! The child is a small Python program in the place of `ollama`.
 #![cfg(unix)]
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, path::Path};
 
 use super::*;
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// Writes down what it was started with, then answers like an Ollama without models.
-const STAND_IN: &str = r#"#!/usr/bin/env python3
+///
+/// Python reads it: a file that was just written cannot always be executed, since a child that
+/// another test starts at that moment has it open for writing (`ETXTBSY`).
+const STAND_IN: &str = r#"
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 folder = os.path.dirname(os.path.abspath(sys.argv[0]))
@@ -38,9 +41,8 @@ fn engine(folder: &Path) -> SpawnedOllama {
 }
 
 fn setup(folder: &Path) -> Setup {
-    let program = folder.join("ollama");
-    fs::write(&program, STAND_IN).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = folder.join("ollama.py");
+    fs::write(&script, STAND_IN).unwrap();
     let variable = |name: &str, value: &str| Variable {
         name: name.to_owned(),
         value: value.to_owned(),
@@ -48,7 +50,7 @@ fn setup(folder: &Path) -> Setup {
     };
     Setup {
         name: Arc::from("ollama"),
-        command: vec![program.display().to_string()],
+        command: vec!["python3".to_owned(), script.display().to_string()],
         url: None,
         recipe: Recipe {
             variables: vec![
@@ -124,10 +126,22 @@ async fn one_that_does_not_come_up_is_told_in_its_own_words() {
         error.to_string().contains("address already in use"),
         "{error}"
     );
-    fs::remove_file(folder.path().join("ollama")).unwrap();
-    engine.crashes.lock().unwrap().not_before = None;
-    let error = engine.list().await.unwrap_err();
-    assert!(error.to_string().contains("cannot start '"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("ollama").display().to_string();
+    let setup = Setup {
+        command: vec![missing.clone()],
+        ..setup(folder.path())
+    };
+    let engine = SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup);
+    let error = engine.list().await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("cannot start '{missing}'")),
+        "{error}"
+    );
 }
 
 /// `root` imitates Linux 6.8 where Crucible is alone in a control group that was given to it.
