@@ -43,7 +43,7 @@ struct Held {
 }
 
 struct Waiter {
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
     since: Instant,
     loaded: bool,
 }
@@ -111,7 +111,7 @@ impl Baseline {
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival, now: Instant, actions: &mut Vec<Action>) {
+    fn arrive(&mut self, arrival: Arc<Arrival>, now: Instant, actions: &mut Vec<Action>) {
         let (ticket, engine, kind) = (arrival.ticket, Arc::clone(&arrival.engine), arrival.kind);
         let limit = self.engines.get(&engine).map_or(0, |f| f.queue);
         let lane = |w: &&Waiter| w.arrival.engine == engine && w.arrival.kind == kind;
@@ -182,7 +182,7 @@ impl Baseline {
         let expired = |w: &mut Waiter| w.arrival.deadline <= now;
         for waiter in self.queue.extract_if(.., expired) {
             let refusal = Refusal::QueueTimeout {
-                engine: waiter.arrival.engine,
+                engine: Arc::clone(&waiter.arrival.engine),
                 waited: now.saturating_duration_since(waiter.since),
                 retry_after: 1,
             };

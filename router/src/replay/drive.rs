@@ -131,7 +131,7 @@ impl Run<'_> {
                     );
                     return None;
                 };
-                Input::Arrive(arrival)
+                Input::Arrive(arrival.into())
             }
             Due::Release(ticket) => {
                 self.outcome.makespan = self.outcome.makespan.max(now);

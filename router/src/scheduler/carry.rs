@@ -20,14 +20,14 @@ use crate::{
 // === impl Desk ===
 
 impl Desk {
-    pub(super) fn perform(self: &Arc<Self>, open: &mut Open, action: Action) {
+    pub(super) fn perform(self: &Arc<Self>, open: &mut Open, action: Action, now: Instant) {
         match action {
             Action::Reject(ticket, refusal) => {
                 if let Some(waiter) = open.waiters.remove(&ticket) {
                     open.answer(waiter.reply, Err(refusal));
                 }
             }
-            Action::Grant(grant) => self.give(open, grant),
+            Action::Grant(grant) => self.give(open, grant, now),
             Action::Load(order) => self.load(open, order),
             Action::Unload(engine, info) => self.unload(engine, info),
             Action::Tell(event) => {
@@ -48,7 +48,7 @@ impl Desk {
         }
     }
 
-    fn give(&self, open: &mut Open, grant: Grant) {
+    fn give(&self, open: &mut Open, grant: Grant, now: Instant) {
         let ticket = grant.ticket;
         let Some(Waiter {
             arrival,
@@ -72,7 +72,7 @@ impl Desk {
             };
             return open.answer(reply, Err(refusal));
         };
-        let waited = since.elapsed();
+        let waited = now - since;
         self.engines.tell(&Event::Granted {
             engine: Arc::clone(&arrival.engine),
             waited,
@@ -80,10 +80,10 @@ impl Desk {
         });
         let permit = Permit {
             token: self.engines.token(&arrival.engine),
-            engine: arrival.engine,
+            engine: Arc::clone(&arrival.engine),
             kind,
             base_url,
-            model: arrival.model,
+            model: Arc::clone(&arrival.model),
             context: tuple::request_context(kind, &grant.info),
             instance: grant.info.instance,
             tuple: grant.tuple,

@@ -81,7 +81,7 @@ pub(crate) struct Desk {
 
 /// Somebody who has no permit yet.
 pub(super) struct Waiter {
-    pub(super) arrival: Arrival,
+    pub(super) arrival: Arc<Arrival>,
     pub(super) since: Instant,
     /// `None` while it is at the desk.
     pub(super) reply: Option<oneshot::Sender<Reply>>,
@@ -150,7 +150,7 @@ impl Desk {
             if let Some(kept) = &open.kept {
                 desk.tracker.spawn(store.keep(kept.subscribe()));
             }
-            desk.step(&mut open, Input::Adopt(memory));
+            desk.step(&mut open, Input::Adopt(memory), Instant::now());
         }
         drop(open);
         desk
@@ -171,7 +171,7 @@ impl Desk {
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 Ok(()) = fleet.changed() => self.visit(Self::observe),
-                () = self.releases.arrived.notified() => self.visit(|_, _| {}),
+                () = self.releases.arrived.notified() => self.visit(|_, _, _| {}),
                 () = self.set.notified() => {}
                 () = sleep_until(rings.unwrap_or(never)), if rings.is_some() => {
                     self.tick(&mut self.open.lock());
@@ -185,23 +185,24 @@ impl Desk {
 
     /// Asks for a permit.
     pub(crate) fn arrive(self: &Arc<Self>, arrival: Arrival) -> Answer {
-        self.visit(|this, open| {
+        let arrival = Arc::new(arrival);
+        self.visit(|this, open, now| {
             if open.kept.is_none() {
                 return Answer::Now(Err(Refusal::Draining));
             }
             if !open.core.knows(&arrival.engine) {
-                this.observe(open);
+                this.observe(open, now);
             }
             let ticket = arrival.ticket;
             let waiter = Waiter {
-                arrival: arrival.clone(),
-                since: Instant::now(),
+                arrival: Arc::clone(&arrival),
+                since: now,
                 reply: None,
             };
             open.waiters.insert(ticket, waiter);
             // What a panic left here would be another's.
             open.answer = None;
-            this.step(open, Input::Arrive(arrival));
+            this.step(open, Input::Arrive(arrival), now);
             if let Some(answer) = open.answer.take() {
                 return Answer::Now(answer);
             }
@@ -215,52 +216,53 @@ impl Desk {
 
     /// Takes the end of a load or an unload.
     pub(super) fn done(self: &Arc<Self>, input: Input) {
-        self.visit(|this, open| {
+        self.visit(|this, open, now| {
             // After the end nothing new is begun.
             if open.kept.is_some() {
-                this.step(open, input);
+                this.step(open, input, now);
             }
         });
     }
 
     /// The exact view of this moment, which is published.
     pub(crate) fn view(self: &Arc<Self>) -> Arc<View> {
-        self.visit(|this, open| {
-            this.observe(open);
-            this.publish(open)
+        self.visit(|this, open, now| {
+            this.observe(open, now);
+            this.publish(open, now)
         })
     }
 
     /// Ends; `unload`: what Crucible loaded. Answers when that is done.
     pub(crate) fn drain(self: &Arc<Self>, unload: bool) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        self.visit(|this, open| {
+        self.visit(|this, open, now| {
             open.loads.cancel();
             open.drained.push(done);
             let graces = std::mem::take(&mut open.graces);
             for Reverse((_, ticket)) in graces {
-                this.step(open, Input::Released(ticket));
+                this.step(open, Input::Released(ticket), now);
             }
-            this.step(open, Input::Drain(unload));
+            this.step(open, Input::Drain(unload), now);
         });
         answer
     }
 
     /// Everything goes through here: first what guards gave back, then the visitor, then the clock
-    /// is set for what follows from it.
-    fn visit<T>(self: &Arc<Self>, visitor: impl FnOnce(&Arc<Self>, &mut Open) -> T) -> T {
+    /// is set for what follows from it. All of it at one moment.
+    fn visit<T>(self: &Arc<Self>, visitor: impl FnOnce(&Arc<Self>, &mut Open, Instant) -> T) -> T {
         let mut open = self.open.lock();
-        self.settle(&mut open);
-        let said = visitor(self, &mut open);
+        let now = Instant::now();
+        self.settle(&mut open, now);
+        let said = visitor(self, &mut open, now);
         // From here on guards wake the clock, if anybody waits for them. What came before that was
         // seen lies there now.
         self.releases
             .await_by(open.waiters.len() + open.drained.len());
-        self.settle(&mut open);
-        let next = (open.published + PUBLISH_GAP).max(Instant::now());
+        self.settle(&mut open, now);
+        let next = (open.published + PUBLISH_GAP).max(now);
         open.publish.get_or_insert(next);
         let earlier = open
-            .wake()
+            .wake(now)
             .is_some_and(|at| open.rings.is_none_or(|rings| at < rings));
         drop(open);
         if earlier {
@@ -271,28 +273,28 @@ impl Desk {
 
     fn set_clock(&self) -> Option<Instant> {
         let mut open = self.open.lock();
-        open.rings = open.wake();
+        open.rings = open.wake(Instant::now());
         open.rings
     }
 
-    fn observe(self: &Arc<Self>, open: &mut Open) {
-        self.step(open, Input::Fleet(self.engines.facts()));
+    fn observe(self: &Arc<Self>, open: &mut Open, now: Instant) {
+        self.step(open, Input::Fleet(self.engines.facts()), now);
     }
 
     /// Takes what guards gave back.
-    fn settle(self: &Arc<Self>, open: &mut Open) {
+    fn settle(self: &Arc<Self>, open: &mut Open, now: Instant) {
         for note in self.releases.take() {
             match note {
                 Note::Released { ticket, grace } if grace.is_zero() => {
-                    self.step(open, Input::Released(ticket));
+                    self.step(open, Input::Released(ticket), now);
                 }
                 Note::Released { ticket, grace } => {
-                    let due = Instant::now() + grace;
+                    let due = now + grace;
                     open.graces.push(Reverse((due, ticket)));
                 }
                 Note::Cancelled(ticket) => {
                     open.waiters.remove(&ticket);
-                    self.step(open, Input::Cancelled(ticket));
+                    self.step(open, Input::Cancelled(ticket), now);
                 }
             }
         }
@@ -305,30 +307,29 @@ impl Desk {
             // Before the notes are taken: one that comes later wakes the clock again.
             self.releases.forget();
         }
-        self.settle(open);
+        self.settle(open, now);
         while let Some(Reverse((due, ticket))) = open.graces.peek().copied()
             && due <= now
         {
             open.graces.pop();
-            self.step(open, Input::Released(ticket));
+            self.step(open, Input::Released(ticket), now);
         }
         let due = open.core.next_deadline(now.into_std());
         if due.is_some_and(|at| at <= now.into_std()) {
-            self.step(open, Input::Tick);
+            self.step(open, Input::Tick, now);
         }
         if publish {
-            self.publish(open);
+            self.publish(open, now);
         } else {
             open.publish.get_or_insert(now);
         }
     }
 
-    fn step(self: &Arc<Self>, open: &mut Open, input: Input) {
+    fn step(self: &Arc<Self>, open: &mut Open, input: Input, now: Instant) {
         let mut actions = std::mem::take(&mut open.actions);
-        let now = Instant::now().into_std();
-        open.core.step(input, now, &mut actions);
+        open.core.step(input, now.into_std(), &mut actions);
         for action in actions.drain(..) {
-            self.perform(open, action);
+            self.perform(open, action, now);
         }
         open.actions = actions;
         if open.revision != open.core.revision() {
@@ -346,8 +347,7 @@ impl Desk {
         }
     }
 
-    fn publish(&self, open: &mut Open) -> Arc<View> {
-        let now = Instant::now();
+    fn publish(&self, open: &mut Open, now: Instant) -> Arc<View> {
         let mut view = self.engines.view();
         for engine in &mut view.engines {
             open.core.describe(engine, now.into_std());
@@ -375,10 +375,10 @@ impl Open {
     }
 
     /// When there is something to do without a message.
-    fn wake(&self) -> Option<Instant> {
+    fn wake(&self, now: Instant) -> Option<Instant> {
         let grace = self.graces.peek().map(|Reverse((at, _))| *at);
-        let now = Instant::now().into_std();
-        let deadline = self.core.next_deadline(now).map(Instant::from_std);
+        let deadline = self.core.next_deadline(now.into_std());
+        let deadline = deadline.map(Instant::from_std);
         [grace, deadline, self.publish].into_iter().flatten().min()
     }
 }

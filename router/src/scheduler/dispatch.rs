@@ -257,7 +257,7 @@ impl Scheduler {
             loaded: ticket <= loaded_to,
         }));
         let permit = Active {
-            engine: arrival.engine,
+            engine: Arc::clone(&arrival.engine),
             instance: Arc::clone(&resident.info.instance),
             kind: arrival.kind,
             since: now,

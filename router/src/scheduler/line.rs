@@ -20,7 +20,7 @@ use crate::catalog::ModelKind;
 pub(super) const BACKGROUND_EVERY: u32 = 4;
 
 pub(super) struct Waiter {
-    pub(super) arrival: Arrival,
+    pub(super) arrival: Arc<Arrival>,
     pub(super) since: Instant,
 }
 
@@ -81,23 +81,22 @@ impl Line {
         }
     }
 
-    pub(super) fn push(&mut self, arrival: Arrival, now: Instant) {
+    pub(super) fn push(&mut self, arrival: Arc<Arrival>, now: Instant) {
         if arrival.need <= limit(&arrival) {
             self.need = self.need.max(arrival.need);
         }
-        let of = |f: &&mut Flow| f.key == arrival.key && f.class == arrival.class;
+        let of = |f: &&Flow| f.key == arrival.key && f.class == arrival.class;
         let (ticket, since) = (arrival.ticket, now);
-        match self.flows.iter_mut().find(of) {
-            Some(flow) => {
-                flow.waiters.insert(ticket, Waiter { arrival, since });
-            }
-            None => self.flows.push(Flow {
+        let flow = match self.flows.iter().position(|flow| of(&flow)) {
+            Some(at) => &mut self.flows[at],
+            None => self.flows.push_mut(Flow {
                 key: arrival.key.clone(),
                 class: arrival.class,
-                waiters: BTreeMap::from([(ticket, Waiter { arrival, since })]),
+                waiters: BTreeMap::new(),
                 passed: (ticket, 0),
             }),
-        }
+        };
+        flow.waiters.insert(ticket, Waiter { arrival, since });
     }
 
     fn turn(&self) -> Option<usize> {
@@ -213,7 +212,7 @@ mod tests {
         for (ticket, key, class) in waiting {
             let mut arrival = arrival(*ticket, "e", "m", now);
             (arrival.key, arrival.class) = (key.map(Arc::from), *class);
-            line.push(arrival, now);
+            line.push(arrival.into(), now);
         }
         line
     }

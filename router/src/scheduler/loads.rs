@@ -30,7 +30,7 @@ enum Who {
     /// The line at this position of its engine.
     Line(usize),
     /// A pinned model that is not there.
-    Pin(Arrival),
+    Pin(Arc<Arrival>),
 }
 
 /// Class of urgency, turn of the client's key, ticket: the smallest goes first.
@@ -173,10 +173,10 @@ impl Scheduler {
             (wanted && !held && !failing && !state.wanted(&place.1)).then(|| Want {
                 rank: (1, 0, arrival.ticket),
                 engine,
-                who: Who::Pin(Arrival {
+                who: Who::Pin(Arc::new(Arrival {
                     trigger: LoadTrigger::Pin,
-                    ..arrival.clone()
-                }),
+                    ..Arrival::clone(arrival)
+                })),
             })
         })
     }
@@ -202,7 +202,7 @@ impl Scheduler {
             Who::Pin(arrival) => {
                 let size = self.size_of(&state.facts, &arrival.model);
                 let mut line = Line::new(Arc::clone(&arrival.model), arrival.kind, size);
-                line.push(arrival.clone(), now);
+                line.push(Arc::clone(arrival), now);
                 pin = line;
                 (&pin, arrival)
             }

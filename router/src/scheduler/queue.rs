@@ -35,7 +35,7 @@ impl Scheduler {
     /// Puts it in line; gives its ticket.
     pub(super) fn arrive(
         &mut self,
-        arrival: Arrival,
+        arrival: Arc<Arrival>,
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> Option<u64> {
@@ -54,7 +54,7 @@ impl Scheduler {
         if arrival.pinned {
             self.pins.insert(
                 (Arc::clone(&arrival.engine), Arc::clone(&arrival.model)),
-                arrival.clone(),
+                Arc::clone(&arrival),
             );
         }
         let seat = Seat {
@@ -208,7 +208,7 @@ impl Scheduler {
             let position = self.engines[at].waiting[lane(arrival.kind)] + 1;
             let wait = self.expected_wait(at, Some(&arrival.model), arrival.kind, position, now);
             let refusal = Refusal::QueueTimeout {
-                engine: arrival.engine,
+                engine: Arc::clone(&arrival.engine),
                 waited: now.saturating_duration_since(waiter.since),
                 retry_after: retry_after(wait.expected),
             };

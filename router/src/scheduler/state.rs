@@ -152,7 +152,7 @@ pub struct Scheduler {
     /// By name of a client's key: when something was last loaded for it, as a number that grows.
     pub(super) turns: BTreeMap<Option<Arc<str>>, u64>,
     /// Pinned models, as they are loaded again.
-    pub(super) pins: BTreeMap<Place, Arrival>,
+    pub(super) pins: BTreeMap<Place, Arc<Arrival>>,
     /// Loaded by an earlier run, and not seen yet.
     pub(super) adoptable: Vec<Owned>,
     /// Of an earlier run, for engines not seen yet.

@@ -110,7 +110,7 @@ impl Bench {
 
     pub(super) fn arrive(&mut self, ticket: u64, engine: &str, model: &str) -> Vec<Action> {
         let arrival = arrival(ticket, engine, model, self.now);
-        self.step(Input::Arrive(arrival))
+        self.step(Input::Arrive(arrival.into()))
     }
 
     pub(super) fn loaded(&mut self, engine: &str, model: &str, context: u64) -> Vec<Action> {
@@ -203,7 +203,7 @@ fn an_observed_engine_is_never_loaded_or_unloaded() {
     }
     let mut large = arrival(4, "e", "held", bench.now);
     large.need = 9000;
-    let actions = bench.step(Input::Arrive(large));
+    let actions = bench.step(Input::Arrive(large.into()));
     let Refusal::ContextExceeded { needed, limit, .. } = refused(&actions)[0].1 else {
         panic!("{actions:?}");
     };
@@ -321,7 +321,7 @@ fn a_pinned_model_is_not_evicted() {
     let mut bench = Bench::new(vec![limited]);
     let mut pinned = arrival(1, "e", "pinned", bench.now);
     pinned.pinned = true;
-    bench.step(Input::Arrive(pinned));
+    bench.step(Input::Arrive(pinned.into()));
     bench.loaded("e", "pinned", 4096);
     bench.step(Input::Released(1));
     // No poll has seen it yet.

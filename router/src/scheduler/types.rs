@@ -116,7 +116,7 @@ pub struct Arrival {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A request.
-    Arrive(Arrival),
+    Arrive(Arc<Arrival>),
     /// It left.
     Cancelled(u64),
     /// Its permit came back.

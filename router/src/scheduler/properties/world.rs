@@ -300,7 +300,7 @@ impl World {
         };
         self.waiting.insert(self.next, wait);
         self.next += 1;
-        self.step(Input::Arrive(arrival));
+        self.step(Input::Arrive(arrival.into()));
     }
 
     pub(super) fn happen(&mut self, random: &mut Random) {

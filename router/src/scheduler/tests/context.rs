@@ -8,7 +8,7 @@ fn a_load_that_yields_less_context_is_accepted_and_not_repeated() {
     bench.arrive(1, "e", "m");
     let mut large = arrival(2, "e", "m", bench.now);
     large.need = 4000;
-    bench.step(Input::Arrive(large));
+    bench.step(Input::Arrive(large.into()));
     let actions = bench.loaded("e", "m", 2048);
     assert_eq!(granted(&actions), [1]);
     assert!(loading(&actions).is_empty() && unloading(&actions).is_empty());
@@ -45,7 +45,7 @@ fn an_idle_resident_grows_once_in_ten_minutes() {
     let large = |bench: &Bench, ticket, need| {
         let mut large = arrival(ticket, "e", "m", bench.now);
         large.need = need;
-        Input::Arrive(large)
+        Input::Arrive(large.into())
     };
     let input = large(&bench, 2, 5000);
     assert_eq!(unloading(&bench.step(input)), ["m"]);
@@ -78,7 +78,7 @@ fn a_prompt_beyond_every_limit_is_refused_with_both_numbers() {
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     let mut large = arrival(1, "e", "m", bench.now);
     (large.need, large.fit) = (5000, Fit::Reject);
-    let actions = bench.step(Input::Arrive(large.clone()));
+    let actions = bench.step(Input::Arrive(large.clone().into()));
     assert!(matches!(
         refused(&actions)[..],
         [(
@@ -91,7 +91,7 @@ fn a_prompt_beyond_every_limit_is_refused_with_both_numbers() {
         )]
     ));
     (large.ticket, large.need, large.fit) = (2, 200_000, Fit::Grow);
-    let actions = bench.step(Input::Arrive(large));
+    let actions = bench.step(Input::Arrive(large.into()));
     assert!(matches!(
         refused(&actions)[..],
         [(2, Refusal::ContextExceeded { limit: 131_072, .. })]
@@ -110,7 +110,7 @@ fn a_second_instance_serves_where_the_first_has_too_little_context() {
     let mut bench = Bench::new(vec![held]);
     let mut large = arrival(1, "e", "m", bench.now);
     large.need = 9000;
-    let actions = bench.step(Input::Arrive(large));
+    let actions = bench.step(Input::Arrive(large.into()));
     let [Action::Grant(grant)] = &actions[..] else {
         panic!("{actions:?}");
     };

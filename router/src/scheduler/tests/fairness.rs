@@ -17,7 +17,7 @@ fn narrow() -> Bench {
 fn of(bench: &mut Bench, ticket: u64, key: &str, class: Class) {
     let mut arrival = arrival(ticket, "e", "m", bench.now);
     (arrival.key, arrival.class) = (Some(key.into()), class);
-    assert!(bench.step(Input::Arrive(arrival)).is_empty());
+    assert!(bench.step(Input::Arrive(arrival.into())).is_empty());
 }
 
 /// Each is released when the next is to be granted.
@@ -80,7 +80,7 @@ fn keys_take_turns_between_models_too() {
     for (ticket, model, key) in asks {
         let mut arrival = arrival(ticket, "e", model, bench.now);
         arrival.key = Some(key.into());
-        assert!(bench.step(Input::Arrive(arrival)).is_empty());
+        assert!(bench.step(Input::Arrive(arrival.into())).is_empty());
     }
     assert_eq!(loads(&mut bench, 1), ["b", "z", "c", "d"]);
 }
@@ -92,7 +92,7 @@ fn overtaking(bench: &mut Bench, class: Class) -> u64 {
     for ticket in 100.. {
         let mut arrival = arrival(ticket, "e", "a", bench.now);
         arrival.class = class;
-        bench.step(Input::Arrive(arrival));
+        bench.step(Input::Arrive(arrival.into()));
         match granted(&bench.step(Input::Released(last)))[..] {
             [next] => (last, overtook) = (next, overtook + 1),
             _ => break,
@@ -123,7 +123,7 @@ fn a_batch_that_came_first_does_not_keep_a_person_waiting() {
     for ticket in 2..=20 {
         let mut night = arrival(ticket, "e", "a", bench.now);
         night.class = Class::Background;
-        assert!(bench.step(Input::Arrive(night)).is_empty());
+        assert!(bench.step(Input::Arrive(night.into())).is_empty());
     }
     assert!(bench.arrive(21, "e", "b").is_empty());
     for ticket in 1..=3 {
@@ -138,7 +138,7 @@ fn a_session_that_is_still_warm_goes_first_within_the_bounds() {
     let asks = |bench: &mut Bench, ticket, session| {
         let mut arrival = arrival(ticket, "e", "m", bench.now);
         arrival.session = session;
-        assert!(bench.step(Input::Arrive(arrival)).is_empty());
+        assert!(bench.step(Input::Arrive(arrival.into())).is_empty());
     };
     // One slot, which held a request that told no session, then that of 7.
     for (ticket, session) in [
@@ -184,13 +184,13 @@ fn loads_for_interactive_go_first_until_background_is_old() {
     bench.arrive(1, "e", "a");
     let mut night = arrival(2, "e", "b", bench.now);
     night.class = Class::Background;
-    bench.step(Input::Arrive(night.clone()));
+    bench.step(Input::Arrive(night.clone().into()));
     bench.arrive(3, "e", "c");
     assert_eq!(loading(&bench.loaded("e", "a", 4096)), ["c"]);
 
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     bench.arrive(1, "e", "a");
-    bench.step(Input::Arrive(night));
+    bench.step(Input::Arrive(night.into()));
     bench.now += SECOND * 20;
     bench.arrive(3, "e", "c");
     assert_eq!(loading(&bench.loaded("e", "a", 4096)), ["b"]);
@@ -205,7 +205,7 @@ fn room_that_was_made_for_one_is_not_taken_by_another() {
     bench.hold(1, "e", "a");
     let mut night = arrival(2, "e", "b", bench.now);
     night.class = Class::Background;
-    assert_eq!(unloading(&bench.step(Input::Arrive(night))), ["a"]);
+    assert_eq!(unloading(&bench.step(Input::Arrive(night.into()))), ["a"]);
     bench.arrive(3, "e", "c");
     let actions = bench.step(Input::Unloaded("e".into(), true));
     assert_eq!(loading(&actions), ["b"]);
@@ -229,7 +229,7 @@ fn a_newer_completion_takes_the_place_of_the_one_that_waits() {
     let cursor = |bench: &Bench, ticket, hash| {
         let mut arrival = arrival(ticket, "e", "m", bench.now);
         arrival.supersedes = Some(hash);
-        Input::Arrive(arrival)
+        Input::Arrive(arrival.into())
     };
     assert!(bench.step(cursor(&bench, 2, 7)).is_empty());
     assert!(bench.step(cursor(&bench, 3, 8)).is_empty());

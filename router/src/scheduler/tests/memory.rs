@@ -106,7 +106,7 @@ fn a_budget_smaller_than_a_pinned_model_is_told_to_others() {
     let mut bench = Bench::new(vec![facts]);
     let mut pinned = arrival(1, "e", "pin", bench.now);
     pinned.pinned = true;
-    assert_eq!(loading(&bench.step(Input::Arrive(pinned))), ["pin"]);
+    assert_eq!(loading(&bench.step(Input::Arrive(pinned.into()))), ["pin"]);
     assert_eq!(granted(&bench.loaded("e", "pin", 4096)), [1]);
     bench.step(Input::Released(1));
     let actions = bench.arrive(2, "e", "b");
@@ -153,7 +153,7 @@ fn embedding_models_need_memory_alone() {
     bench.hold(1, "e", "chat");
     let mut embed = arrival(2, "e", "embed", bench.now);
     (embed.kind, embed.need, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
-    let actions = bench.step(Input::Arrive(embed));
+    let actions = bench.step(Input::Arrive(embed.into()));
     assert_eq!(unloading(&actions), ["chat"]);
 }
 
@@ -200,7 +200,7 @@ fn growth_never_takes_from_what_is_busy() {
     bench.loaded("e", "b", 4096);
     let mut large = arrival(3, "e", "a", bench.now);
     large.need = 8000;
-    let actions = bench.step(Input::Arrive(large.clone()));
+    let actions = bench.step(Input::Arrive(large.clone().into()));
     assert!(
         matches!(
             refused(&actions)[..],
@@ -217,7 +217,7 @@ fn growth_never_takes_from_what_is_busy() {
     );
     bench.step(Input::Released(2));
     large.ticket = 4;
-    assert_eq!(unloading(&bench.step(Input::Arrive(large))), ["a"]);
+    assert_eq!(unloading(&bench.step(Input::Arrive(large.into()))), ["a"]);
     let actions = bench.step(Input::Unloaded("e".into(), true));
     assert_eq!(unloading(&actions), ["b"]);
 }
@@ -232,7 +232,7 @@ fn a_remembered_context_shrinks_to_what_the_budget_holds() {
     let mut large = arrival(1, "e", "a", bench.now);
     // The step of 16384 tokens would take 4 + 2 x 3.3 GB.
     large.need = 7000;
-    let actions = bench.step(Input::Arrive(large));
+    let actions = bench.step(Input::Arrive(large.into()));
     assert_eq!(orders(&actions)[0].tuple.context, Some(7000));
     assert_eq!(orders(&actions)[0].over_budget, None);
 }

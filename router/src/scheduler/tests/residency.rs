@@ -68,7 +68,7 @@ fn pinning() -> (Bench, Vec<Action>) {
     }]);
     let mut pinned = arrival(1, "e", "p", bench.now);
     pinned.pinned = true;
-    bench.step(Input::Arrive(pinned));
+    bench.step(Input::Arrive(pinned.into()));
     bench.loaded("e", "p", 4096);
     bench.step(Input::Released(1));
     bench.polled("e", &[info("p", 4096)]);
@@ -205,7 +205,7 @@ fn the_largest_context_of_an_earlier_run_is_loaded_at_once() {
     let mut bench = Bench::new(vec![with_ttl()]);
     let mut large = arrival(1, "e", "m", bench.now);
     large.need = 6000;
-    bench.step(Input::Arrive(large));
+    bench.step(Input::Arrive(large.into()));
     let memory = bench.core.memory();
     bench.core = Scheduler::default();
     bench.step(Input::Adopt(memory));

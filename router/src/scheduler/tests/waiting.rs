@@ -26,7 +26,7 @@ fn embeddings_have_a_lane_of_their_own() {
     let embed = |bench: &mut Bench, ticket| {
         let mut embed = arrival(ticket, "e", "embed", bench.now);
         (embed.kind, embed.need, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
-        bench.step(Input::Arrive(embed))
+        bench.step(Input::Arrive(embed.into()))
     };
     // It is loaded beside the one generation model that may be there.
     assert_eq!(loading(&embed(&mut bench, 2)), ["embed"]);
@@ -87,7 +87,7 @@ fn a_wait_ends_exactly_at_its_deadline() {
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     let mut soon = arrival(1, "e", "m", bench.now);
     soon.deadline = bench.now + Duration::from_millis(137);
-    bench.step(Input::Arrive(soon.clone()));
+    bench.step(Input::Arrive(soon.clone().into()));
     assert_eq!(bench.core.next_deadline(bench.now), Some(soon.deadline));
     bench.now = soon.deadline;
     let actions = bench.step(Input::Tick);
