@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdin, Command},
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,6 +20,7 @@ use super::{cgroup::Group, children::Children, proc};
 use crate::engine::EngineError;
 
 /// From SIGTERM to SIGKILL.
+#[cfg(unix)]
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// For the last lines of a child that has ended.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -254,9 +255,9 @@ async fn supervise(mut watched: Watched) {
 async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> {
     let until = Instant::now() + TERM_GRACE;
     family.terminate();
-    let status = timeout_at(until, child.wait()).await;
+    let status = tokio::time::timeout_at(until, child.wait()).await;
     // Who does not end in time is killed.
-    let _ = timeout_at(until, family.gone()).await;
+    let _ = tokio::time::timeout_at(until, family.gone()).await;
     if let Ok(status) = status {
         return status;
     }
