@@ -107,7 +107,7 @@ async fn answer(
     }
     let commit = config.timeouts.commit;
     let (failed, named) = (Arc::clone(&exchange), Arc::clone(&exchange));
-    let attempts = Box::pin(attempts(Planned {
+    let attempts = Box::pin(attempts(Box::new(Planned {
         app,
         config,
         exchange,
@@ -118,7 +118,7 @@ async fn answer(
         too_long: None,
         key: verdict.key,
         commit_at: stream.then(|| Instant::now() + commit),
-    }));
+    })));
     if !stream {
         return attempts.await;
     }
@@ -153,7 +153,7 @@ async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error>
 }
 
 /// The candidates in order, the next one only while nothing was sent to the client.
-async fn attempts(mut planned: Planned) -> Result<Response, Error> {
+async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
     let candidates = &planned.plan.candidates;
     let mut at = 0;
     let mut failed = None;

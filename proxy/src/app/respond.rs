@@ -121,7 +121,11 @@ impl Told {
         headers.insert(X_REASON, HeaderValue::from_static(self.reason.as_str()));
         let mut insert = |name: HeaderName, text: Cow<'_, str>| {
             // A model's name may hold what no header may; the answer is worth more than the header.
-            if let Ok(value) = HeaderValue::try_from(text.into_owned()) {
+            let value = match text {
+                Cow::Borrowed(text) => HeaderValue::from_str(text),
+                Cow::Owned(text) => HeaderValue::try_from(text),
+            };
+            if let Ok(value) = value {
                 headers.insert(name, value);
             }
         };

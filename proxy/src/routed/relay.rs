@@ -10,18 +10,19 @@ use std::{
 use axum::{body::Body, response::Response};
 use crucible_config::checked::EngineKind;
 use crucible_router::{health::Outcome, permit::Permit, predict, router::Router};
-use futures_util::future::BoxFuture;
+use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::{StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
-use super::{Outgoing, Ready, Shape, whole::read_whole};
+use super::{Outgoing, Ready, Routed, Shape, whole::read_whole};
 use crate::{
     app::{
         App,
         exchange::{Exchange, Phase, Prompted},
         respond::Told,
     },
+    body::peek::Peek,
     dialect::engine_error::engine_error,
     error::{Error, Kind},
     metrics::{AbortCause, InFlightGuard, Metrics, StreamClock, UpstreamError},
@@ -82,12 +83,12 @@ impl Service<Outgoing> for Relay {
     }
 }
 
-async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
+/// Not an `async fn`, as [`exchange`]: a future keeps room for its arguments, and moves with them.
+fn relay(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = outgoing.routed.app.clone();
     let engine = Arc::clone(&outgoing.routed.permit.engine);
     let record = Arc::clone(&outgoing.routed.exchange);
-    let result = exchange(outgoing).await;
-    if let Err(error) = &result {
+    exchange(outgoing).inspect_err(move |error| {
         // What failed inside the answer's body is counted and reported there.
         if record.note(|record| record.error.is_none()) {
             if let Some(failure) = error.upstream_failure() {
@@ -95,11 +96,10 @@ async fn relay(outgoing: Outgoing) -> Result<Response, Error> {
             }
             app.router.report(&engine, outcome(error.kind));
         }
-    }
-    result
+    })
 }
 
-async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
+fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
     let Outgoing {
         routed,
         prompt,
@@ -109,91 +109,111 @@ async fn exchange(outgoing: Outgoing) -> Result<Response, Error> {
         dropped,
         idle,
     } = outgoing;
-    let app = routed.app;
-    let timeouts = routed.config.timeouts;
+    let Routed {
+        app,
+        config,
+        exchange,
+        peek,
+        candidate,
+        permit,
+        ..
+    } = *routed;
     let told = Told {
-        engine: Arc::clone(&routed.permit.engine),
-        model: Arc::clone(&routed.permit.model),
-        reason: routed.candidate.reason,
+        engine: Arc::clone(&permit.engine),
+        model: Arc::clone(&permit.model),
+        reason: candidate.reason,
         defaults: defaults.clone(),
         notes,
     };
-    let kind = routed.permit.kind;
-    let prefill = app
-        .prefills
-        .enter(&routed.permit.engine, &routed.permit.instance);
+    let kind = permit.kind;
+    let prefill = app.prefills.enter(&permit.engine, &permit.instance);
     let sent_at = Instant::now();
-    let estimate = routed.peek.estimated_prompt_tokens();
-    let later_turn = routed.peek.may_be_later_turn();
-    routed.exchange.note(|record| {
-        record.sent_at = Some(sent_at);
-        record.phase = Phase::Prefill;
-        record.defaults = defaults;
-        record.dropped = dropped;
-        record.prompt = Prompted {
-            estimate: (!routed.peek.has_images()).then_some(estimate),
-            later_turn,
-        };
-    });
-    let expected = expected_prefill(&app, &told, estimate);
+    sent(&exchange, &peek, sent_at, defaults, dropped);
+    let expected = expected_prefill(&app, &told, peek.estimated_prompt_tokens());
     let mut held = Held {
         prefill: expected,
-        exchange: Arc::clone(&routed.exchange),
+        exchange: Arc::clone(&exchange),
         _in_flight: app.metrics.in_flight(&told.engine),
-        permit: Some(routed.permit),
+        permit: Some(permit),
     };
     // A long prompt on a slow engine takes what it takes.
-    let first_token = timeouts
+    let first_token = config
+        .timeouts
         .first_token
         .max(expected.saturating_mul(3))
         .min(LONGEST);
     let budget = match shape {
-        Shape::Whole => timeouts.response,
+        Shape::Whole => config.timeouts.response,
         Shape::Stream(_) | Shape::Aggregate(_) => first_token,
     };
-    let response = timeout_at(sent_at + budget, app.upstream.send(&prompt))
-        .await
-        .map_err(|_| no_headers(&shape))??;
-    app.metrics
-        .upstream_response(&told.engine, response.status());
-    let response = succeeded(kind, response, sent_at + budget)
-        .await
-        .inspect_err(|_| held.free())?;
-    app.router.report(&told.engine, Outcome::Began);
-    let (transcode, streams) = match shape {
-        Shape::Stream(transcode) => (transcode, true),
-        Shape::Aggregate(transcode) => (transcode, false),
-        Shape::Whole => {
-            let deadline = sent_at + timeouts.response;
-            let whole = collect(response.into_body(), routed.config.limits.event, deadline).await?;
-            held.free();
-            read_whole(kind, &routed.exchange, &whole)?;
-            app.router.report(&told.engine, Outcome::Answered);
-            return Ok(told.whole(whole));
+    async move {
+        let sent = {
+            let sending = std::pin::pin!(app.upstream.send(&prompt));
+            timeout_at(sent_at + budget, sending).await
+        };
+        let response = sent.map_err(|_| no_headers(&shape))??;
+        app.metrics
+            .upstream_response(&told.engine, response.status());
+        let response = succeeded(kind, response, sent_at + budget)
+            .await
+            .inspect_err(|_| held.free())?;
+        app.router.report(&told.engine, Outcome::Began);
+        let (transcode, streams) = match shape {
+            Shape::Stream(transcode) => (transcode, true),
+            Shape::Aggregate(transcode) => (transcode, false),
+            Shape::Whole => {
+                let deadline = sent_at + config.timeouts.response;
+                let whole = collect(response.into_body(), config.limits.event, deadline).await?;
+                held.free();
+                read_whole(kind, &exchange, &whole)?;
+                app.router.report(&told.engine, Outcome::Answered);
+                return Ok(told.whole(whole));
+            }
+        };
+        is_stream(kind, &response)?;
+        let account = Account::new(&app, &exchange, &told.engine);
+        let body = RelayBody::new(Parts {
+            upstream: response.into_body(),
+            transcode,
+            buffer: config.tuning.lmstudio.stream_buffer_size,
+            budgets: Budgets {
+                first_token,
+                idle,
+                heartbeat: Some(late::EVERY),
+            },
+            sent_at,
+            watch: Box::new(account),
+            guard: Box::new(held),
+            prefill,
+            ending: app.ending.clone(),
+        });
+        if streams {
+            Ok(told.stream(Body::new(body.started().await?)))
+        } else {
+            Ok(told.whole(body.gathered().await?))
         }
-    };
-    is_stream(kind, &response)?;
-    let account = Account::new(&app, &routed.exchange, &told.engine);
-    let body = RelayBody::new(Parts {
-        upstream: response.into_body(),
-        transcode,
-        buffer: routed.config.tuning.lmstudio.stream_buffer_size,
-        budgets: Budgets {
-            first_token,
-            idle,
-            heartbeat: Some(late::EVERY),
-        },
-        sent_at,
-        watch: Box::new(account),
-        guard: Box::new(held),
-        prefill,
-        ending: app.ending.clone(),
-    });
-    if streams {
-        Ok(told.stream(Body::new(body.started().await?)))
-    } else {
-        Ok(told.whole(body.gathered().await?))
     }
+}
+
+/// Notes what is asked of the engine now.
+fn sent(
+    exchange: &Exchange,
+    peek: &Peek,
+    at: Instant,
+    defaults: Vec<&'static str>,
+    dropped: Vec<&'static str>,
+) {
+    let estimate = peek.estimated_prompt_tokens();
+    exchange.note(|record| {
+        record.sent_at = Some(at);
+        record.phase = Phase::Prefill;
+        record.defaults = defaults;
+        record.dropped = dropped;
+        record.prompt = Prompted {
+            estimate: (!peek.has_images()).then_some(estimate),
+            later_turn: peek.may_be_later_turn(),
+        };
+    });
 }
 
 /// How long the prompt is predicted to take.

@@ -95,7 +95,7 @@ impl Address {
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             // A connection is looked at without the lock: it reads from its socket.
-            let (since, mut connection) = self.waiting.lock().pop()?;
+            let (since, connection) = self.waiting.lock().pop()?;
             if since.elapsed() < KEPT && connection.is_free() {
                 return Some(connection);
             }
@@ -103,7 +103,7 @@ impl Address {
     }
 
     /// Keeps a connection whose answer is whole for the next request.
-    pub(super) fn keep(&self, mut connection: Box<Connection>) {
+    pub(super) fn keep(&self, connection: Box<Connection>) {
         if connection.is_free() {
             self.waiting.lock().push((Instant::now(), connection));
         }

@@ -1,6 +1,7 @@
 //! The body of an engine's answer. It drives its connection, and gives it back at its end.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -8,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{address::Address, connection::Connection};
 
@@ -16,7 +16,6 @@ use super::{address::Address, connection::Connection};
 /// cancel.
 #[derive(Debug)]
 pub struct Answer {
-    body: Incoming,
     /// Until the answer is whole.
     connection: Option<(Box<Connection>, Arc<Address>)>,
 }
@@ -24,19 +23,19 @@ pub struct Answer {
 // === impl Answer ===
 
 impl Answer {
-    pub(super) fn new(body: Incoming, connection: Box<Connection>, from: Arc<Address>) -> Self {
+    pub(super) fn new(connection: Box<Connection>, from: Arc<Address>) -> Self {
         let mut answer = Self {
-            body,
             connection: Some((connection, from)),
         };
-        if answer.body.is_end_stream() {
-            answer.release();
-        }
+        answer.release_if_done();
         answer
     }
 
-    fn release(&mut self) {
-        if let Some((connection, from)) = self.connection.take() {
+    fn release_if_done(&mut self) {
+        let done = self
+            .connection
+            .take_if(|(connection, _)| connection.is_done());
+        if let Some((connection, from)) = done {
             from.keep(connection);
         }
     }
@@ -44,38 +43,30 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
-        let frame = match &mut this.connection {
-            Some((connection, _)) => {
-                let body = &mut this.body;
-                connection.poll_driving(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
-            }
-            None => Pin::new(&mut this.body).poll_frame(cx),
+        let Some((connection, _)) = &mut this.connection else {
+            return Poll::Ready(None);
         };
-        match &frame {
-            Poll::Pending => {}
-            Poll::Ready(Some(Err(_))) => this.connection = None,
-            Poll::Ready(None) => this.release(),
-            Poll::Ready(Some(Ok(_))) => {
-                if this.body.is_end_stream() {
-                    this.release();
-                }
-            }
-        }
-        frame
+        let piece = connection.poll_piece(cx);
+        this.release_if_done();
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.connection.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let left = match &self.connection {
+            Some((connection, _)) => connection.left(),
+            None => Some(0),
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -13,8 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +23,7 @@ pub use answer::Answer;
 
 use self::{
     address::{Address, Addresses},
-    connection::Connection,
+    connection::{Broken, Connection},
 };
 use crate::{
     error::{Error, Kind},
@@ -52,27 +50,33 @@ pub(crate) struct Prompt {
 }
 
 /// The head of an answer, and the connection that its body comes on.
-type Exchanged = (Response<Incoming>, Box<Connection>);
+type Exchanged = (Response<()>, Box<Connection>);
 
 /// A kept connection that breaks later than this broke with the request, not before it.
 const STALE: Duration = Duration::from_secs(1);
 
-/// Ended before the first byte of an answer.
-fn is_stale(error: &hyper::Error) -> bool {
-    let reset = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            )
-        });
-    error.is_canceled() || error.is_incomplete_message() || reset
+/// The engine closed before the first byte of an answer.
+fn is_stale(broken: &Broken) -> bool {
+    let closed = matches!(
+        broken.error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    broken.silent && closed
 }
 
-fn broken(error: &dyn StdError) -> Error {
-    tracing::debug!(%error, source = ?error.source(), "request to engine");
+fn unanswered(broken: &Broken) -> Error {
+    let error = &broken.error;
+    tracing::debug!(%error, "request to engine");
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Error::new(
+            Kind::EngineError,
+            format!("what the engine answered is not HTTP/1.1: {error}"),
+        )
+        .upstream(UpstreamError::BadHttp);
+    }
     Error::new(
         Kind::EngineUnreachable,
         "the connection to the engine broke before it answered",
@@ -83,9 +87,17 @@ fn broken(error: &dyn StdError) -> Error {
 // === impl Prompt ===
 
 impl Prompt {
+    fn on(
+        &self,
+        connection: &mut Connection,
+        address: &Address,
+    ) -> impl Future<Output = Result<Response<()>, Broken>> + Send {
+        connection.request(self.request(address), self.body.clone())
+    }
+
     /// Of a client's headers, none goes to an engine: a request is built anew.
-    fn request(&self, address: &Address) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+    fn request(&self, address: &Address) -> Request<()> {
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(self.path);
         let headers = request.headers_mut();
@@ -94,6 +106,7 @@ impl Prompt {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         if let Some(token) = &self.token
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
         {
@@ -121,7 +134,7 @@ impl Upstream {
     /// Sends a prompt and waits for the answer's headers.
     ///
     /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
-    /// `engine_error` for an answer that no engine should give (a redirect, an upgrade).
+    /// `engine_error` for an answer that no engine should give (a redirect, an upgrade, no HTTP).
     pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<Answer>, Error> {
         let address = self.addresses.of(&prompt.base)?;
         let (response, connection) = match address.take() {
@@ -136,7 +149,7 @@ impl Upstream {
             )
             .upstream(UpstreamError::BadHttp));
         }
-        Ok(response.map(|body| Answer::new(body, connection, address)))
+        Ok(response.map(|()| Answer::new(connection, address)))
     }
 
     /// On a connection of an earlier request, or on a new one if the engine closed that in the very
@@ -148,21 +161,21 @@ impl Upstream {
         prompt: &Prompt,
     ) -> Result<Exchanged, Error> {
         let sent = Instant::now();
-        match connection.request(prompt.request(address)).await {
+        match prompt.on(&mut connection, address).await {
             Ok(response) => Ok((response, connection)),
-            Err(error) if is_stale(error.error()) && sent.elapsed() < STALE => {
-                tracing::debug!(error = %error.error(), "kept connection to an engine");
+            Err(broken) if is_stale(&broken) && sent.elapsed() < STALE => {
+                tracing::debug!(error = %broken.error, "kept connection to an engine");
                 self.on_new(address, prompt).await
             }
-            Err(error) => Err(broken(error.error())),
+            Err(broken) => Err(unanswered(&broken)),
         }
     }
 
     async fn on_new(&self, address: &Address, prompt: &Prompt) -> Result<Exchanged, Error> {
         let mut connection = self.connect(&address.target).await?;
-        match connection.request(prompt.request(address)).await {
+        match prompt.on(&mut connection, address).await {
             Ok(response) => Ok((response, connection)),
-            Err(error) => Err(broken(error.error())),
+            Err(broken) => Err(unanswered(&broken)),
         }
     }
 
@@ -170,15 +183,14 @@ impl Upstream {
         // Always ready: it has no bound, and resolves in threads.
         let io = self.connector.clone().call(at.clone()).await;
         let io = io.map_err(|error| {
-            tracing::debug!(%error, source = ?error.source(), "connection to engine");
+            tracing::debug!(%error, source = ?StdError::source(&error), "connection to engine");
             Error::new(
                 Kind::EngineUnreachable,
                 "the engine refused the connection or did not take it in time",
             )
             .upstream(UpstreamError::Connect)
         })?;
-        let connection = Connection::open(io).await;
-        connection.map(Box::new).map_err(|error| broken(&error))
+        Ok(Box::new(Connection::new(io.into_inner())))
     }
 
     /// Closes connections that nobody uses, until `stop`.

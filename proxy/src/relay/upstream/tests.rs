@@ -35,11 +35,15 @@ impl Engine {
     }
 
     fn prompt(&self) -> Prompt {
+        self.prompt_of(Bytes::from_static(b"{}"))
+    }
+
+    fn prompt_of(&self, body: Bytes) -> Prompt {
         Prompt {
             base: self.url(),
             path: "/v1/chat/completions",
             token: None,
-            body: Bytes::from_static(b"{}"),
+            body,
         }
     }
 
@@ -221,4 +225,149 @@ async fn a_new_connection_that_closes_under_a_request_is_an_error() {
     let prompt = engine.prompt();
     let (answer, ()) = tokio::join!(engine.upstream.send(&prompt), serve);
     assert_eq!(answer.expect_err("no answer").kind, Kind::EngineUnreachable);
+}
+
+/// What an engine may answer, the body that it means, and whether the connection goes on.
+const ANSWERS: [(&str, &str, bool); 9] = [
+    ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok", true),
+    ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", true),
+    ("HTTP/1.1 204 No Content\r\n\r\n", "", true),
+    (
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1;a=b\r\nk\r\n0\r\n\r\n",
+        "ok",
+        true,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n",
+        "ok",
+        true,
+    ),
+    (
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "ok",
+        true,
+    ),
+    (
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+        "ok",
+        false,
+    ),
+    ("HTTP/1.1 200 OK\r\n\r\nok", "ok", false),
+    (
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "ok",
+        false,
+    ),
+];
+
+#[tokio::test]
+async fn answers_mean_the_same_wherever_they_are_cut() {
+    for (text, body, goes_on) in ANSWERS {
+        for cut in 1..text.len() {
+            let engine = Engine::start().await;
+            let serve = async {
+                let mut socket = engine.accept().await;
+                socket.set_nodelay(true).expect("no delay");
+                read_request(&mut socket).await;
+                for part in [&text[..cut], &text[cut..]] {
+                    socket.write_all(part.as_bytes()).await.expect("written");
+                    // The other side reads what there is.
+                    tokio::task::yield_now().await;
+                }
+                if !goes_on {
+                    socket.shutdown().await.expect("closed");
+                }
+                socket
+            };
+            let (got, _socket) = tokio::join!(engine.ask(), serve);
+            assert_eq!(got, body, "{text} cut at {cut}");
+            let address = engine.upstream.addresses.of(&engine.url());
+            let kept = address.expect("an address").take().is_some();
+            assert_eq!(kept, goes_on, "{text} cut at {cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_as_one_by_the_engine() {
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(17_000));
+    let twice = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok";
+    for text in ["* OK IMAP4rev1\r\n\r\n", twice, &long] {
+        let engine = Engine::start().await;
+        let serve = async {
+            let mut socket = engine.accept().await;
+            read_request(&mut socket).await;
+            // It may hang up in the middle.
+            let _ = socket.write_all(text.as_bytes()).await;
+            socket
+        };
+        let prompt = engine.prompt();
+        let (answer, _socket) = tokio::join!(engine.upstream.send(&prompt), serve);
+        let error = answer.expect_err("no answer");
+        assert_eq!(error.kind, Kind::EngineError, "{text}");
+        assert!(error.message.contains("not HTTP/1.1"), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_without_a_length_ends_the_answer() {
+    for rest in ["zz\r\nab\r\n", &"1".repeat(20_000)] {
+        let engine = Engine::start().await;
+        let (answer, mut socket) = begun(&engine).await;
+        let send = async {
+            let _ = socket.write_all(rest.as_bytes()).await;
+        };
+        let (collected, ()) = tokio::join!(answer.collect(), send);
+        assert!(collected.is_err(), "{rest:.9}");
+    }
+}
+
+/// An engine that refuses a prompt by its size answers without reading it, and closes.
+#[tokio::test]
+async fn an_answer_before_the_request_was_read_counts() {
+    const REFUSAL: &[u8] = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
+    let engine = Engine::start().await;
+    let prompt = engine.prompt_of(Bytes::from(vec![b' '; 16 << 20]));
+    let serve = async {
+        let mut socket = engine.accept().await;
+        assert_ne!(socket.read(&mut [0; 1024]).await.expect("bytes"), 0);
+        socket.write_all(REFUSAL).await.expect("written");
+        socket
+    };
+    let (answer, socket) = tokio::join!(engine.upstream.send(&prompt), serve);
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let body = answer.into_body().collect().await.expect("a whole body");
+    assert_eq!(body.to_bytes(), "no");
+    let address = engine.upstream.addresses.of(&engine.url());
+    assert!(address.expect("an address").take().is_none());
+    drop(socket);
+}
+
+#[tokio::test]
+async fn a_long_prompt_goes_out_whole() {
+    let engine = Engine::start().await;
+    let prompt = engine.prompt_of(Bytes::from(vec![b'x'; 4 << 20]));
+    let serve = async {
+        let mut socket = engine.accept().await;
+        let mut text = Vec::new();
+        while !text.windows(4).any(|w| w == b"\r\n\r\n") {
+            socket.read_buf(&mut text).await.expect("bytes");
+        }
+        let head = text
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .expect("a head")
+            + 4;
+        while text.len() < head + (4 << 20) {
+            assert_ne!(socket.read_buf(&mut text).await.expect("bytes"), 0);
+        }
+        socket.write_all(ANSWER).await.expect("written");
+        String::from_utf8(text[..head].to_vec()).expect("text")
+    };
+    let (answer, head) = tokio::join!(engine.upstream.send(&prompt), serve);
+    assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+    assert!(head.contains("\r\ncontent-length: 4194304\r\n"), "{head}");
+    assert!(!head.contains("transfer-encoding"), "{head}");
+    assert_eq!(head.matches("host: ").count(), 1, "{head}");
 }
