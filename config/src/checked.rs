@@ -284,7 +284,7 @@ pub struct Timeouts {
 pub struct Limits {
     /// Request body in bytes, after decompression; 32 MB.
     pub body: u64,
-    /// Open client connections; 1024.
+    /// Open client connections; 1024. Each may need two open files.
     pub connections: usize,
     /// Request header in bytes; 16 KB.
     pub header: usize,

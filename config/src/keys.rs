@@ -426,7 +426,12 @@ const LIMITS: &[Key] = &[
         "32MB",
         "Request body, after decompression.",
     ),
-    key("connections", COUNT, "1024", "Open client connections."),
+    key(
+        "connections",
+        COUNT,
+        "1024",
+        "Open client connections. Each may need two open files: the soft limit is raised as far as allowed.",
+    ),
     key(
         "header",
         Kind::Size {

@@ -6,13 +6,15 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Common, Failure, output::say, sources};
 use crate::{
     instance::Instance,
+    server::descriptors,
     signals::Signals,
     telemetry::{Dropped, Telemetry},
 };
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let config = sources::load(common)?;
-    let telemetry = log_to_stderr(&config.current().log)?;
+    let current = config.current();
+    let telemetry = prepare(&current.log, current.limits.connections)?;
     runtime()?.block_on(async {
         let signals = Signals::listen().map_err(|e| Failure::wrong(format!("signals: {e}")))?;
         let instance = start(config, telemetry.dropped()).await?;
@@ -21,9 +23,15 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     })
 }
 
-/// Starts the log.
-pub(super) fn log_to_stderr(log: &Log) -> Result<Telemetry, Failure> {
-    Telemetry::start(log).map_err(|e| Failure::wrong(format!("no log thread: {e}")))
+/// What comes before a runtime: the descriptors, while there is only one thread, and the log.
+pub(super) fn prepare(log: &Log, connections: usize) -> Result<Telemetry, Failure> {
+    let reserved = descriptors::reserve(connections);
+    let telemetry =
+        Telemetry::start(log).map_err(|e| Failure::wrong(format!("no log thread: {e}")))?;
+    if let Err(shortage) = reserved {
+        tracing::warn!("{shortage}");
+    }
+    Ok(telemetry)
 }
 
 /// Starts an instance and says where it listens, on stdout, right after binding.

@@ -19,7 +19,7 @@ use super::{
     Common, Failure, TryArgs,
     models::look,
     output::{complain, say},
-    serve::{log_to_stderr, runtime, start},
+    serve::{prepare, runtime, start},
     sources,
 };
 use crate::{
@@ -34,12 +34,13 @@ const QUESTION: &str = "In one sentence: what is a crucible?";
 
 pub(super) fn run(common: &Common, args: &TryArgs) -> Result<(), Failure> {
     let config = sources::load(common)?;
-    let mut log = config.current().log.clone();
+    let current = config.current();
+    let mut log = current.log.clone();
     // The answer is what a person wants to see here, and that no engine is there is told in words.
     if log.level == "info" {
         "warn,crucible_router::fleet=error".clone_into(&mut log.level);
     }
-    let telemetry = log_to_stderr(&log)?;
+    let telemetry = prepare(&log, current.limits.connections)?;
     runtime()?.block_on(serve(config, args, telemetry.dropped()))
 }
 

@@ -4,6 +4,7 @@
 //! is our own, over hyper's HTTP/1.1 connection.
 
 mod connection;
+pub mod descriptors;
 mod phase;
 mod socket;
 
@@ -88,6 +89,7 @@ impl Listener {
         S: Service<Request<Incoming>, Response = Response<B>, Error = std::convert::Infallible>
             + Clone
             + Send
+            + Unpin
             + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
@@ -112,18 +114,15 @@ impl Listener {
                 }
             };
             let open = (self.on_open)();
-            let connection = connection::serve(
+            tracker.spawn(connection::serve(
                 stream,
                 peer,
                 service.clone(),
                 self.bounds,
                 stop.clone(),
                 kill.clone(),
-            );
-            tracker.spawn(async move {
-                connection.await;
-                drop((open, slot));
-            });
+                (open, slot),
+            ));
         }
     }
 

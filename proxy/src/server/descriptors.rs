@@ -1,0 +1,82 @@
+//! Open files: enough of them, and the table for them before the first connection.
+//!
+//! Linux doubles a process's descriptor table when it is full. With more than one thread each
+//! doubling waits for an RCU grace period (`expand_files`, `fs/file.c`, Linux 6.18): measured
+//! 10-16 ms in `accept`, in which that worker hands on no token of any stream. One large
+//! descriptor, taken and given back while there is a single thread, makes the table once for all.
+
+/// Beside two per connection, client and engine: listeners, event loops, logs, children's pipes.
+const OTHERS: u64 = 64;
+
+/// No larger table is made ahead (512 KiB in the kernel); it still grows when it must.
+#[cfg(unix)]
+const TABLE_MAX: u64 = 65_536;
+
+/// The system allows fewer open files than the connections may need.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "limits.connections: {connections} connections may need {needed} open files, but this process \
+     may have {allowed}; raise its limit (ulimit -n, LimitNOFILE=) or lower limits.connections"
+)]
+pub struct Shortage {
+    connections: usize,
+    needed: u64,
+    allowed: u64,
+}
+
+/// Raises the soft limit of open files as far as needed and allowed, and makes the table. Called
+/// before any thread is started. Elsewhere than on Unix there is no such limit, and nothing is done.
+///
+/// # Errors
+/// The hard limit is lower; what it allows is used.
+pub fn reserve(connections: usize) -> Result<(), Shortage> {
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
+        .saturating_add(OTHERS);
+    let allowed = raise(needed);
+    grow(needed.min(allowed));
+    if allowed < needed {
+        return Err(Shortage {
+            connections,
+            needed,
+            allowed,
+        });
+    }
+    Ok(())
+}
+
+/// The soft limit of open files after raising it to `needed`, at most to the hard one.
+#[cfg(unix)]
+fn raise(needed: u64) -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    let wanted = needed.min(limit.maximum.unwrap_or(u64::MAX));
+    if soft >= wanted {
+        return soft;
+    }
+    limit.current = Some(wanted);
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => wanted,
+        Err(_) => soft,
+    }
+}
+
+#[cfg(unix)]
+fn grow(needed: u64) {
+    let last = needed.min(TABLE_MAX).saturating_sub(1);
+    if let Ok(last) = i32::try_from(last) {
+        // A table that stays small costs a pause later, no more.
+        let _ = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), last);
+    }
+}
+
+#[cfg(not(unix))]
+fn raise(_: u64) -> u64 {
+    u64::MAX
+}
+
+#[cfg(not(unix))]
+fn grow(_: u64) {}
