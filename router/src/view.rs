@@ -170,6 +170,12 @@ impl View {
         self.engines.iter().find(|e| &*e.name == name)
     }
 
+    /// The names of all engines' models.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<str>> {
+        let models = self.engines.iter().flat_map(|engine| engine.models.iter());
+        models.map(|model| &model.id)
+    }
+
     /// At least one engine is up.
     pub fn any_up(&self) -> bool {
         self.engines.iter().any(EngineView::is_up)

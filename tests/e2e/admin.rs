@@ -6,6 +6,7 @@ use crucible_sim::Options;
 use crucible_tests::{
     Crucible, binary,
     chat::{Whole, body, get, open, post, whole},
+    clean::Metrics,
     engines::{Both, asked, client, engine, start},
     rest::{at_rest, eventually, ready, sample},
 };
@@ -298,6 +299,22 @@ async fn every_documented_family_is_there_and_no_other() {
             "{name} is not documented"
         );
     }
+}
+
+/// They counted under `other`: the models of the catalogue got their series with the first scrape.
+#[tokio::test]
+async fn requests_before_the_first_scrape_count_under_their_model() {
+    let both = Both::start().await;
+    ready(&both.crucible).await;
+    post(&both.crucible, &body("qwen", "repeat 1")).await;
+    let metrics = Metrics::of(&both.crucible).await;
+    let count = |model| {
+        let labels = [("endpoint", "chat"), ("model", model)];
+        metrics.sum("crucible_requests_total", &labels)
+    };
+    assert_eq!((count("qwen"), count("other")), (1.0, 0.0));
+    let tokens = [("model", "qwen"), ("type", "completion")];
+    assert!(metrics.sum("crucible_tokens_total", &tokens) > 0.0);
 }
 
 #[tokio::test]

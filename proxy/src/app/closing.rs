@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Fault, Kind},
-    metrics::{AbortCause, DefaultParam, DroppedParam, Endpoint, Phase as LeftIn, RequestRecord},
+    metrics::{AbortCause, DroppedParam, Endpoint, Phase as LeftIn, RequestRecord},
 };
 
 /// nginx's number for a client that left before its answer began.
@@ -71,10 +71,14 @@ impl Ended {
         let metrics = &app.metrics;
         let code = record.status.unwrap_or_else(client_closed);
         let duration = self.at - self.exchange.started;
+        let model = record.model.as_deref().unwrap_or_default();
+        if record.engine.is_some() {
+            metrics.know(model, &app.router.view());
+        }
         metrics.request(&RequestRecord {
             endpoint: self.exchange.endpoint,
             engine: record.engine.as_deref(),
-            model: record.model.as_deref().unwrap_or_default(),
+            model,
             stream: record.stream,
             code,
             duration,
@@ -86,11 +90,10 @@ impl Ended {
             usage: record.usage,
             stream_bytes: record.stream_bytes,
             stream_flushes: record.stream_flushes,
+            reason: record.reason,
+            defaults: &record.defaults,
         });
         let engine = record.engine.as_deref();
-        if let (Some(engine), Some(reason)) = (engine, record.reason) {
-            metrics.routed(engine, reason);
-        }
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
             && kind.fault() != Fault::Engine
@@ -108,11 +111,6 @@ impl Ended {
         let Some(engine) = engine else { return };
         if let Some(cause) = cause_of_abort(record) {
             metrics.stream_aborted(engine, cause);
-        }
-        for name in &record.defaults {
-            if let Some(param) = DefaultParam::ALL.iter().find(|p| p.as_str() == *name) {
-                metrics.default_injected(engine, *param);
-            }
         }
         for name in &record.dropped {
             metrics.param_dropped(engine, DroppedParam::from_name(name));

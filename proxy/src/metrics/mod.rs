@@ -4,6 +4,7 @@
 //! it. A request is written once, at its end ([`Metrics::request`]); gauges follow guards or
 //! the router's `View`. Nothing here blocks or fails after [`Metrics::new`].
 
+mod alike;
 mod collectors;
 mod docs;
 mod families;
@@ -21,11 +22,13 @@ use std::{
 use crucible_router::{
     event::{Event, Observer},
     plan::Reason,
+    view::View,
 };
 use http::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use self::{
+    alike::Alike,
     collectors::Collectors,
     guard::Starts,
     labels::{
@@ -67,6 +70,8 @@ struct Inner {
     starts: Arc<Starts>,
     since: Instant,
     shown: Mutex<Shown>,
+    /// The series of the request before.
+    last: parking_lot::Mutex<Option<Alike>>,
     /// Of the log on stderr.
     log: OnceLock<Dropped>,
 }
@@ -90,6 +95,7 @@ impl Metrics {
                 starts: Arc::default(),
                 since: Instant::now(),
                 shown: Mutex::default(),
+                last: parking_lot::Mutex::default(),
                 log: OnceLock::new(),
             }),
         };
@@ -240,7 +246,14 @@ impl Metrics {
         }
     }
 
-    /// Gives these models series of their own, up to 200; the view's models are added by itself.
+    /// Gives the catalogue's models series of their own before this one is counted.
+    pub(crate) fn know(&self, model: &str, view: &View) {
+        if self.inner.models.label(model) == OTHER {
+            self.known_models(view.models());
+        }
+    }
+
+    /// Gives these models series of their own, up to 200.
     pub fn known_models<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) {
         let refused = self.inner.models.admit(names);
         if refused > 0 {
@@ -249,14 +262,6 @@ impl Metrics {
                 .with_label_values(&["model"])
                 .inc_by(refused);
         }
-    }
-
-    /// A request was routed, once per request: where and why.
-    pub fn routed(&self, engine: &str, reason: Reason) {
-        self.vectors()
-            .routed
-            .with_label_values(&[engine, reason.as_str()])
-            .inc();
     }
 
     /// A later candidate was tried.
@@ -304,14 +309,6 @@ impl Metrics {
         self.vectors()
             .client_disconnects
             .with_label_values(&[phase.as_str()])
-            .inc();
-    }
-
-    /// A parameter was filled in.
-    pub fn default_injected(&self, engine: &str, param: DefaultParam) {
-        self.vectors()
-            .defaults_injected
-            .with_label_values(&[param.as_str(), engine])
             .inc();
     }
 

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crucible_router::plan::Reason;
 use http::StatusCode;
 
 use super::{
     Metrics,
-    labels::{Endpoint, NONE, TokenType, flag, status},
+    alike::Alike,
+    collectors::Collectors,
+    labels::{DefaultParam, Endpoint, TokenType},
 };
 use crate::relay::transcode::Usage;
 
@@ -44,86 +47,81 @@ pub struct RequestRecord<'a> {
     pub stream_bytes: u64,
     /// Writes of a streamed answer.
     pub stream_flushes: u64,
+    /// Why it went to its engine.
+    pub reason: Option<Reason>,
+    /// Parameters that were filled in.
+    pub defaults: &'a [&'static str],
 }
 
 impl Metrics {
     /// Counts a finished request.
     pub fn request(&self, record: &RequestRecord<'_>) {
         let v = self.vectors();
-        let endpoint = record.endpoint.as_str();
-        let stream = flag(record.stream);
-        let engine = record.engine.unwrap_or(NONE);
         let model = self.inner.models.label(record.model);
-        v.requests
-            .with_label_values(&[endpoint, engine, model, stream, status(&record.code)])
-            .inc();
-        v.request_duration
-            .with_label_values(&[endpoint, engine, stream])
-            .observe(record.duration.as_secs_f64());
-        v.overhead
-            .with_label_values(&[endpoint])
-            .observe(record.overhead.as_secs_f64());
-        let Some(engine) = record.engine else {
-            return;
+        let mut last = self.inner.last.lock();
+        let alike = match &mut *last {
+            Some(last) if last.is(record, model) => last,
+            last => last.insert(Alike::new(v, record, model)),
         };
-        if let Some(wait) = record.first_token {
-            v.time_to_first_token
-                .with_label_values(&[engine, model])
-                .observe(wait.as_secs_f64());
-            if let Some(predicted) = record.predicted {
-                let ratio = wait.max(NOISE).as_secs_f64() / predicted.max(NOISE).as_secs_f64();
-                v.first_token_ratio
-                    .with_label_values(&[engine])
-                    .observe(ratio);
-            }
-        }
-        if record.stream {
-            v.stream_bytes
-                .with_label_values(&[engine])
-                .inc_by(record.stream_bytes);
-            v.stream_flushes
-                .with_label_values(&[engine])
-                .inc_by(record.stream_flushes);
-        }
-        match record.usage {
-            Some(usage) => self.usage(engine, model, usage, record.output_time),
-            None if record.content_events > 0 => v
-                .tokens_estimated
-                .with_label_values(&[engine, model])
-                .inc_by(record.content_events),
-            None => {}
+        alike.requests.inc();
+        alike.duration.observe(record.duration.as_secs_f64());
+        alike.overhead.observe(record.overhead.as_secs_f64());
+        if record.engine.is_some() {
+            answered(v, alike, record);
         }
     }
+}
 
-    fn usage(&self, engine: &str, model: &str, usage: Usage, output_time: Option<Duration>) {
-        let v = self.vectors();
-        for (kind, count) in [
-            (TokenType::Prompt, Some(usage.prompt)),
-            (TokenType::Completion, Some(usage.completion)),
-            (TokenType::Cached, usage.cached),
-            (TokenType::Reasoning, usage.reasoning),
-        ] {
-            if let Some(count) = count {
-                v.tokens
-                    .with_label_values(&[engine, model, kind.as_str()])
-                    .inc_by(count);
-            }
+/// What only a request has that came to an engine.
+fn answered(v: &Collectors, alike: &Alike, record: &RequestRecord<'_>) {
+    if let Some(reason) = record.reason {
+        alike.routed(v, reason).inc();
+    }
+    for name in record.defaults {
+        if let Some(param) = DefaultParam::ALL.iter().find(|p| p.as_str() == *name) {
+            alike.default(v, *param).inc();
         }
-        for (kind, count) in [
-            (TokenType::Prompt, usage.prompt),
-            (TokenType::Completion, usage.completion),
-        ] {
-            v.request_tokens
-                .with_label_values(&[engine, kind.as_str()])
-                .observe(float(count));
+    }
+    if let Some(wait) = record.first_token {
+        alike.first_token(v).observe(wait.as_secs_f64());
+        if let Some(predicted) = record.predicted {
+            let ratio = wait.max(NOISE).as_secs_f64() / predicted.max(NOISE).as_secs_f64();
+            alike.first_token_ratio(v).observe(ratio);
         }
-        if let Some(time) = output_time.filter(|t| !t.is_zero())
-            && usage.completion > 1
-        {
-            v.output_speed
-                .with_label_values(&[engine, model])
-                .observe(float(usage.completion - 1) / time.as_secs_f64());
+    }
+    if record.stream {
+        alike.stream_bytes(v).inc_by(record.stream_bytes);
+        alike.stream_flushes(v).inc_by(record.stream_flushes);
+    }
+    match record.usage {
+        Some(usage) => used(v, alike, usage, record.output_time),
+        None if record.content_events > 0 => alike.estimated(v).inc_by(record.content_events),
+        None => {}
+    }
+}
+
+fn used(v: &Collectors, alike: &Alike, usage: Usage, output_time: Option<Duration>) {
+    for (kind, count) in [
+        (TokenType::Prompt, Some(usage.prompt)),
+        (TokenType::Completion, Some(usage.completion)),
+        (TokenType::Cached, usage.cached),
+        (TokenType::Reasoning, usage.reasoning),
+    ] {
+        if let Some(count) = count {
+            alike.tokens(v, kind).inc_by(count);
         }
+    }
+    for (kind, count) in [
+        (TokenType::Prompt, usage.prompt),
+        (TokenType::Completion, usage.completion),
+    ] {
+        alike.request_tokens(v, kind).observe(float(count));
+    }
+    if let Some(time) = output_time.filter(|t| !t.is_zero())
+        && usage.completion > 1
+    {
+        let speed = float(usage.completion - 1) / time.as_secs_f64();
+        alike.output_speed(v).observe(speed);
     }
 }
 

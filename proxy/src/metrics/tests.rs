@@ -61,6 +61,8 @@ fn record(model: &str) -> RequestRecord<'_> {
         }),
         stream_bytes: 2048,
         stream_flushes: 2,
+        reason: Some(Reason::Exact),
+        defaults: &["temperature"],
     }
 }
 
@@ -238,6 +240,53 @@ fn answer_without_usage_counts_as_estimate_only() {
     let told = r#"crucible_tokens_total{engine="ollama",model="other",type="completion"}"#;
     assert_eq!(value(&metrics, estimated), Some(10.0));
     assert_eq!(value(&metrics, told), Some(0.0));
+}
+
+#[test]
+fn requests_of_other_kinds_in_between_count_in_their_own_series() {
+    let metrics = metrics();
+    let whole = RequestRecord {
+        stream: false,
+        ..record("x")
+    };
+    let failed = RequestRecord {
+        code: StatusCode::BAD_GATEWAY,
+        reason: Some(Reason::Alias),
+        ..record("x")
+    };
+    let nowhere = RequestRecord {
+        engine: None,
+        ..record("x")
+    };
+    for record in [
+        &record("x"),
+        &whole,
+        &failed,
+        &nowhere,
+        &record("x"),
+        &whole,
+    ] {
+        metrics.request(record);
+    }
+    let count = |engine: &str, stream: &str, code: &str| {
+        value(
+            &metrics,
+            &format!(
+                "crucible_requests_total{{code=\"{code}\",endpoint=\"chat\",engine=\"{engine}\",\
+                 model=\"other\",stream=\"{stream}\"}}"
+            ),
+        )
+    };
+    assert_eq!(count("ollama", "true", "200"), Some(2.0));
+    assert_eq!(count("ollama", "false", "200"), Some(2.0));
+    assert_eq!(count("ollama", "true", "502"), Some(1.0));
+    assert_eq!(count("none", "true", "200"), Some(1.0));
+    for (reason, times) in [("exact", 4.0), ("alias", 1.0)] {
+        let name = format!("crucible_routed_total{{engine=\"ollama\",reason=\"{reason}\"}}");
+        assert_eq!(value(&metrics, &name), Some(times), "{name}");
+    }
+    let name = r#"crucible_defaults_injected_total{engine="ollama",param="temperature"}"#;
+    assert_eq!(value(&metrics, name), Some(5.0));
 }
 
 #[test]

@@ -24,11 +24,7 @@ impl Metrics {
     /// Sets queue, limits, health, breaker and residents of every engine.
     pub fn update_view(&self, view: &View) {
         let now = Instant::now();
-        self.known_models(
-            view.engines
-                .iter()
-                .flat_map(|engine| engine.models.iter().map(|model| &model.id)),
-        );
+        self.known_models(view.models());
         let mut shown = self
             .inner
             .shown
