@@ -8,13 +8,13 @@ mod plain;
 use std::io::{self, IsTerminal as _};
 
 use crucible_config::checked::{Log, LogFormat};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use lines::Dropped;
 
 use self::{
     lines::{Flush, Lines},
-    plain::{Clock, Fields},
+    plain::Text,
 };
 
 /// Keeps the log thread alive; dropping it writes what is left.
@@ -33,17 +33,17 @@ impl Telemetry {
         let (writer, flush) = Lines::start(io::stderr())?;
         let dropped = writer.dropped();
         let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(writer)
-            .with_target(false);
+        let filtered = tracing_subscriber::registry().with(filter);
         let started = match log.format {
-            LogFormat::Text => builder
-                .with_ansi(io::stderr().is_terminal())
-                .with_timer(Clock::default())
-                .fmt_fields(Fields)
+            LogFormat::Text => filtered
+                .with(Text::new(writer, io::stderr().is_terminal()))
                 .try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => {
+                let json = tracing_subscriber::fmt::layer().json().flatten_event(true);
+                filtered
+                    .with(json.with_target(false).with_writer(writer))
+                    .try_init()
+            }
         };
         if let Err(error) = started {
             tracing::debug!(%error, "logging was already started");

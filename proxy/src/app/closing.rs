@@ -1,7 +1,6 @@
 //! Closing an account: the one place where a request's metrics and its log line are written, once.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -141,10 +140,10 @@ impl Ended {
                     model = record.model.as_deref(),
                     reason = record.reason.map(crucible_router::plan::Reason::as_str),
                     error = record.error.map(crate::error::Kind::code),
-                    queue_s = %Millis(queued),
-                    first_token_s = first.map(|s| tracing::field::display(Millis(s))),
-                    predicted_s = record.predicted.map(|s| tracing::field::display(Millis(s))),
-                    total_s = %Millis(total),
+                    queue_s = queued.as_secs_f64(),
+                    first_token_s = first.map(|s| s.as_secs_f64()),
+                    predicted_s = record.predicted.map(|s| s.as_secs_f64()),
+                    total_s = total.as_secs_f64(),
                     tokens,
                     "request"
                 )
@@ -171,19 +170,6 @@ fn cause_of_abort(record: &Record) -> Option<AbortCause> {
         .abort
         .or_else(|| record.error.map(abort_cause))
         .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
-}
-
-/// Seconds with three digits.
-struct Millis(Duration);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = itoa::Buffer::new();
-        f.write_str(digits.format(self.0.as_secs()))?;
-        f.write_str(".")?;
-        // A one in front keeps the zeros.
-        f.write_str(&digits.format(1000 + self.0.subsec_millis())[1..])
-    }
 }
 
 fn client_closed() -> StatusCode {

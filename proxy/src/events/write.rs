@@ -120,23 +120,24 @@ impl Writer {
     }
 
     /// The batch as text, with what the engines are.
-    fn text(&mut self, batch: &mut Vec<Line>, view: &View) -> String {
-        let mut text = String::new();
+    fn text(&mut self, batch: &mut Vec<Line>, view: &View) -> Vec<u8> {
+        let mut text = Vec::new();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         self.lose(dropped);
         if self.missing > 0 {
             let count = self.missing;
             batch.insert(0, Line::Dropped { count });
         }
-        for mut line in batch.drain(..) {
-            if let Line::Request(request) = &mut line {
-                request.place = place(view, &request.engine, &request.model);
+        for line in batch.drain(..) {
+            match line {
+                Line::Request(mut request) => {
+                    request.place = place(view, &request.engine, &request.model);
+                    request.write(&mut text);
+                }
+                // These types have no keys or numbers that JSON lacks.
+                line => serde_json::to_writer(&mut text, &line).unwrap_or_default(),
             }
-            // These types have no keys or numbers that JSON lacks.
-            if let Ok(json) = serde_json::to_string(&line) {
-                text.push_str(&json);
-                text.push('\n');
-            }
+            text.push(b'\n');
         }
         text
     }
@@ -151,7 +152,7 @@ impl Writer {
 
 impl Files {
     /// Appends whole lines, by one write.
-    async fn append(&mut self, text: &str) -> io::Result<()> {
+    async fn append(&mut self, text: &[u8]) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -166,7 +167,7 @@ impl Files {
             fs::rename(newer, older).await?;
             (file, size) = self.open().await?;
         }
-        file.write_all(text.as_bytes()).await?;
+        file.write_all(text).await?;
         file.flush().await?;
         self.open = Some((file, size + more));
         Ok(())
@@ -206,7 +207,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut files = files(folder.path(), 20);
         for line in ["aaaa\n", "bbbb\n", "cccc\n", "dddd\n", "eeee\n"] {
-            files.append(line).await.unwrap();
+            files.append(line.as_bytes()).await.unwrap();
         }
         assert_eq!(read(folder.path(), FILE), "eeee\n");
         assert_eq!(read(folder.path(), OLDER), "cccc\ndddd\n");
@@ -216,11 +217,11 @@ mod tests {
     async fn a_later_start_goes_on_where_the_last_one_ended() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        files(&state, 20).append("aaaa\n").await.unwrap();
+        files(&state, 20).append(b"aaaa\n").await.unwrap();
         let mut again = files(&state, 20);
-        again.append("bbbb\n").await.unwrap();
+        again.append(b"bbbb\n").await.unwrap();
         assert_eq!(read(&state, FILE), "aaaa\nbbbb\n");
-        again.append("cccc\n").await.unwrap();
+        again.append(b"cccc\n").await.unwrap();
         assert_eq!(read(&state, OLDER), "aaaa\nbbbb\n");
     }
 
@@ -233,11 +234,11 @@ mod tests {
             events.put(|| Line::Dropped { count: 0 });
         }
         let text = writer.text(&mut Vec::new(), &View::default());
-        assert_eq!(text, "{\"event\":\"dropped\",\"count\":3}\n");
+        assert_eq!(text, b"{\"event\":\"dropped\",\"count\":3}\n");
         // Until it is written it stays missing.
         assert_eq!(writer.text(&mut Vec::new(), &View::default()), text);
         writer.missing = 0;
-        assert_eq!(writer.text(&mut Vec::new(), &View::default()), "");
+        assert_eq!(writer.text(&mut Vec::new(), &View::default()), b"");
         let counted = "crucible_log_dropped_total{sink=\"events\"} 3\n";
         let (_, text) = metrics.encode().unwrap();
         assert!(String::from_utf8(text).unwrap().contains(counted));

@@ -77,6 +77,12 @@ impl Lines {
     pub(super) fn dropped(&self) -> Dropped {
         Dropped(Arc::clone(&self.0))
     }
+
+    /// What is not written yet.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> Vec<u8> {
+        self.0.waiting.lock().text.clone()
+    }
 }
 
 impl<'a> MakeWriter<'a> for Lines {
