@@ -3,6 +3,8 @@
 //! A file is walked key by key against [`ROOT`], so that a mistake in one key never hides one in
 //! another; unknown keys name the nearest known one.
 
+mod report;
+
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -12,10 +14,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub(crate) use self::report::Report;
 use crate::{
     keys::{self, Key, ROOT, Shape, join},
     kind::{self, Kind, Value},
-    problem::{Problem, Problems, Severity},
 };
 
 /// Which layer set a value; later ones win.
@@ -56,10 +58,6 @@ pub(crate) struct Settings {
     /// Tables that may repeat or have a free name: `engine[0]`, `pool.gpu`.
     pub(crate) tables: IndexMap<String, Origin>,
 }
-
-/// Problems while they are gathered.
-#[derive(Debug, Default)]
-pub(crate) struct Report(Vec<Problem>);
 
 /// Reads the text of a file into settings; whatever is wrong goes to the report.
 pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Settings {
@@ -352,67 +350,5 @@ impl Settings {
             Some(Value::Duration(d)) => *d,
             _ => std::time::Duration::ZERO,
         }
-    }
-}
-
-// === impl Report ===
-
-impl Report {
-    pub(crate) fn error(
-        &mut self,
-        path: &str,
-        source: &str,
-        found: &str,
-        expected: &str,
-        hint: &str,
-    ) {
-        self.push(Severity::Error, path, source, found, expected, hint);
-    }
-
-    pub(crate) fn warn(
-        &mut self,
-        path: &str,
-        source: &str,
-        found: &str,
-        expected: &str,
-        hint: &str,
-    ) {
-        self.push(Severity::Warning, path, source, found, expected, hint);
-    }
-
-    fn push(
-        &mut self,
-        severity: Severity,
-        path: &str,
-        source: &str,
-        found: &str,
-        expected: &str,
-        hint: &str,
-    ) {
-        self.0.push(Problem {
-            severity,
-            path: path.to_owned(),
-            source: source.to_owned(),
-            found: found.to_owned(),
-            expected: expected.to_owned(),
-            hint: hint.to_owned(),
-        });
-    }
-
-    /// Whether something was already said about this path.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.0.iter().any(|problem| problem.path == path)
-    }
-
-    /// In file order; what has no line comes last.
-    pub(crate) fn finish(mut self) -> Problems {
-        let line = |p: &Problem| {
-            p.source
-                .rsplit_once(':')
-                .and_then(|(_, n)| n.parse::<usize>().ok())
-                .unwrap_or(usize::MAX)
-        };
-        self.0.sort_by_key(line);
-        Problems(self.0)
     }
 }

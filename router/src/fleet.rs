@@ -13,27 +13,31 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crucible_config::checked::{self, Config, Device, EngineKind};
-use tokio::{
-    sync::{Notify, watch},
-    time::{sleep, timeout},
-};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    catalog::{ModelInfo, ResidentInfo},
     discovery::{self, Place},
-    engine::{self, Children, Engine, EngineError, Limit, Listing, LoadConfig},
+    engine::{self, Children, Engine, EngineError, Listing, LoadConfig},
     environment::{self, Recipe},
     event::{Event, Observer},
     health::Outcome,
-    view::{Breaker as BreakerPosition, Health},
+    view::Health,
 };
 
 mod devices;
 mod entry;
+mod poll;
+mod status;
 
-pub use self::devices::{DeviceClaim, default_pool, resolve_devices};
-use self::entry::Entry;
+pub use self::{
+    devices::{DeviceClaim, default_pool, resolve_devices},
+    status::{EngineStatus, FleetView},
+};
+use self::{
+    entry::Entry,
+    poll::{look_around, poll_loop},
+};
 
 /// Between polls of an engine that is up.
 pub const POLL_EVERY: Duration = Duration::from_secs(5);
@@ -41,8 +45,6 @@ pub const POLL_EVERY: Duration = Duration::from_secs(5);
 pub const POLL_BUDGET: Duration = Duration::from_secs(2);
 /// First wait after a failed poll; doubles to [`POLL_EVERY`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
-/// Between polls however often an engine is poked.
-const POKE_GAP: Duration = Duration::from_millis(50);
 
 /// All engines; cheap to clone.
 #[derive(Clone)]
@@ -65,54 +67,6 @@ pub struct EngineHandle {
     load_config: Option<LoadConfig>,
     poke: Notify,
     stop: CancellationToken,
-}
-
-/// The published snapshot.
-#[derive(Clone, Debug, Default)]
-pub struct FleetView {
-    /// In configured order, then discovered ones in order of their finding.
-    pub engines: Vec<EngineStatus>,
-    /// Every engine has answered or failed once, and every default port was looked at.
-    pub settled: bool,
-    /// Where engines are looked for; empty where some are configured.
-    pub looked_at: Vec<Place>,
-}
-
-/// What is known of one engine.
-#[derive(Clone, Debug)]
-pub struct EngineStatus {
-    /// Name, permits, queue and all else configured.
-    pub config: Arc<checked::Engine>,
-    /// Resolved: `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in every tuple.
-    pub device: Device,
-    /// Pool name.
-    pub pool: Arc<str>,
-    /// For people; without credentials. A spawned engine's only while it runs.
-    pub url: String,
-    /// Health.
-    pub health: Health,
-    /// Circuit breaker of the data path.
-    pub breaker: BreakerPosition,
-    /// It takes requests and answers none, though its polls are well.
-    pub wedged: bool,
-    /// Last error in words, while not up.
-    pub error: Option<String>,
-    /// Version, where told.
-    pub version: Option<String>,
-    /// What that version lacks.
-    pub advice: Arc<Vec<String>>,
-    /// Whether loads are controlled.
-    pub load_control: bool,
-    /// Found on a default port.
-    pub discovered: bool,
-    /// What the system holds its memory to, where Crucible started it.
-    pub limit: Option<Limit>,
-    /// As listed last; kept while it is down.
-    pub models: Arc<Vec<ModelInfo>>,
-    /// As listed last; empty while it is down.
-    pub residents: Arc<Vec<ResidentInfo>>,
-    /// Polls so far: a resident list of a later poll is newer.
-    pub polls: u64,
 }
 
 struct Shared {
@@ -465,35 +419,6 @@ fn heartbeat(config: &Config) -> Duration {
     } else {
         POLL_EVERY
     }
-}
-
-async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
-    let polling = async {
-        loop {
-            let answer = timeout(POLL_BUDGET, handle.control.list()).await;
-            let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = handle.poke.notified() => sleep(POKE_GAP).await,
-            }
-        }
-    };
-    handle.stop.run_until_cancelled(polling).await;
-}
-
-async fn look_around(shared: Arc<Shared>, stop: CancellationToken) {
-    let looking = async {
-        loop {
-            let (client, places) = shared.unfound();
-            let answers = places
-                .iter()
-                .map(|place| discovery::identify(&client, &place.url));
-            let answers = futures_util::future::join_all(answers).await;
-            shared.found(&places, &answers);
-            sleep(discovery::LOOK_EVERY).await;
-        }
-    };
-    stop.run_until_cancelled(looking).await;
 }
 
 #[cfg(test)]

@@ -10,10 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crucible_config::{
-    checked::{Config, Filled, Manage, OnExit},
-    glob::is_glob,
-};
+use crucible_config::checked::{Config, Filled, Manage, OnExit};
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
 use tokio::{sync::watch, time::timeout};
@@ -21,7 +18,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::engines::{FleetEngines, arrival, nothing};
 use crate::{
-    catalog::ModelKind,
     demand::Demand,
     event::{LoadTrigger, Observer},
     fleet::{Fleet, FleetView},
@@ -48,6 +44,7 @@ mod learning;
 mod pinned;
 pub(crate) mod vram;
 mod waits;
+pub(crate) mod warm;
 
 pub use waits::Standby;
 
@@ -376,45 +373,6 @@ impl Router {
             tracing::warn!("not every child ended in time");
         }
     }
-
-    /// Loads what is pinned or to be warm, one after the other, as a request for it would.
-    async fn warm_up(&self) {
-        self.settled().await;
-        let config = (self.0.config)();
-        if !config.tuning.lmstudio.model_warmup {
-            return;
-        }
-        for name in warm_names(&config) {
-            let demand = |kind| Demand {
-                model: name.clone(),
-                kind,
-                request_id: "warm-up".into(),
-                // An empty prompt: what is configured is loaded.
-                max_tokens: Some(1),
-                ..Demand::default()
-            };
-            let mut demand_of = demand(ModelKind::Generation);
-            let mut plan = self.plan(&demand_of);
-            if plan.is_err() {
-                demand_of = demand(ModelKind::Embedding);
-                plan = self.plan(&demand_of).or(plan);
-            }
-            let outcome = match plan.as_ref().map(|plan| plan.candidates.first()) {
-                Ok(Some(candidate)) => {
-                    let budget = config.timeouts.load + config.timeouts.queue;
-                    let warm = LoadTrigger::Warmup;
-                    self.wait_for(candidate, &demand_of, warm, budget)
-                        .await
-                        .map(drop)
-                }
-                Ok(None) => continue,
-                Err(refusal) => Err(refusal.clone()),
-            };
-            if let Err(refusal) = outcome {
-                tracing::warn!(model = name, "not warm: {refusal}");
-            }
-        }
-    }
 }
 
 // === impl Inner ===
@@ -426,22 +384,6 @@ impl Inner {
         let found = fleet.engines.iter().find(|e| *e.config.name == *engine);
         found.is_some_and(|e| e.breaker != Breaker::Closed)
     }
-}
-
-/// Pinned models that are named in full, then those of `[startup] warm`.
-pub(crate) fn warm_names(config: &Config) -> Vec<String> {
-    let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
-    let pinned = pinned.map(|m| match &m.engine {
-        Some(engine) => format!("{engine}/{}", m.name),
-        None => m.name.clone(),
-    });
-    let mut names: Vec<String> = pinned.collect();
-    for name in &config.warm {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
 }
 
 #[cfg(test)]

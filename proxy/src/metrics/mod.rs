@@ -10,20 +10,18 @@ mod docs;
 mod families;
 mod guard;
 pub(crate) mod labels;
+mod observe;
+mod prepare;
 mod record;
 mod settings;
 mod view;
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use crucible_router::{
-    event::{Event, Observer},
-    plan::Reason,
-    view::View,
-};
+use crucible_router::view::View;
 use http::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -31,10 +29,7 @@ use self::{
     alike::Alike,
     collectors::Collectors,
     guard::Starts,
-    labels::{
-        EVICTIONS, ModelNames, NONE, OTHER, OUTCOMES, TRIGGERS, eviction_reason, load_outcome,
-        load_trigger, status,
-    },
+    labels::{ModelNames, NONE, OTHER, status},
     view::Shown,
 };
 pub use self::{
@@ -49,8 +44,6 @@ pub use self::{
 };
 use crate::{error::Kind, telemetry::Dropped};
 
-/// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
-const PAIRED_ENGINES: usize = 4;
 const EMPTY: &[&str] = &[];
 /// Logs that may lose lines.
 const EVENTS: &str = "events";
@@ -105,145 +98,6 @@ impl Metrics {
 
     fn vectors(&self) -> &Collectors {
         &self.inner.vectors
-    }
-
-    /// Series that exist without any engine, at 0.
-    fn prepare(&self) {
-        let v = self.vectors();
-        for endpoint in Endpoint::ALL {
-            v.overhead.with_label_values(&[endpoint.as_str()]);
-        }
-        for kind in Kind::ALL {
-            let code = kind.status();
-            v.rejected
-                .with_label_values(&[NONE, kind.code(), status(&code)]);
-        }
-        for phase in Phase::ALL {
-            v.client_disconnects.with_label_values(&[phase.as_str()]);
-        }
-        for outcome in Outcome::ALL {
-            v.reloads.with_label_values(&[outcome.as_str()]);
-        }
-        v.label_overflow.with_label_values(&["model"]);
-        for sink in [EVENTS, STDERR] {
-            v.log_dropped.with_label_values(&[sink]);
-        }
-        for gauge in [
-            &v.connections_open,
-            &v.connections_limit,
-            &v.reload_success,
-            &v.reload_timestamp,
-        ] {
-            gauge.with_label_values(EMPTY);
-        }
-        self.prepare_settings();
-        let revision = option_env!("CRUCIBLE_REVISION").unwrap_or("unknown");
-        v.build_info
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
-            .set(1.0);
-    }
-
-    /// Makes every series of these engines exist at 0, so that rates see the first event.
-    pub fn engines(&self, names: &[&str]) {
-        for name in names {
-            self.prepare_engine(name);
-        }
-        if names.len() > PAIRED_ENGINES {
-            return;
-        }
-        for from in names {
-            for to in names {
-                for reason in FallbackReason::ALL {
-                    for outcome in Outcome::ALL {
-                        let values = [from, to, reason.as_str(), outcome.as_str()];
-                        self.vectors().fallbacks.with_label_values(&values);
-                    }
-                }
-            }
-        }
-    }
-
-    fn prepare_engine(&self, engine: &str) {
-        let v = self.vectors();
-        for gauge in [
-            &v.queue_depth,
-            &v.queue_limit,
-            &v.in_flight,
-            &v.in_flight_limit,
-            &v.oldest_in_flight,
-            &v.models_loaded,
-            &v.models_loaded_limit,
-            &v.engine_up,
-            &v.breaker_state,
-        ] {
-            gauge.with_label_values(&[engine]);
-        }
-        v.inter_token.with_label_values(&[engine]);
-        v.first_token_ratio.with_label_values(&[engine]);
-        v.stream_bytes.with_label_values(&[engine]);
-        v.stream_flushes.with_label_values(&[engine]);
-        for stream in ["true", "false"] {
-            v.request_duration
-                .with_label_values(&[Endpoint::Chat.as_str(), engine, stream]);
-            for code in ["200", "499", "502", "503", "504"] {
-                let values = [Endpoint::Chat.as_str(), engine, OTHER, stream, code];
-                v.requests.with_label_values(&values);
-            }
-        }
-        for wait in ["slot", "load"] {
-            v.queue_wait.with_label_values(&[engine, wait]);
-        }
-        for reason in Reason::ALL {
-            v.routed.with_label_values(&[engine, reason.as_str()]);
-        }
-        for code in ["200", "400", "500"] {
-            v.upstream_responses.with_label_values(&[engine, code]);
-        }
-        for kind in UpstreamError::ALL {
-            v.upstream_errors
-                .with_label_values(&[engine, kind.as_str()]);
-        }
-        for cause in AbortCause::ALL {
-            v.stream_aborted
-                .with_label_values(&[engine, cause.as_str()]);
-        }
-        for param in DefaultParam::ALL {
-            v.defaults_injected
-                .with_label_values(&[param.as_str(), engine]);
-        }
-        for param in DroppedParam::ALL {
-            v.params_dropped
-                .with_label_values(&[param.as_str(), engine]);
-        }
-        for outcome in Outcome::ALL {
-            v.health_checks
-                .with_label_values(&[engine, outcome.as_str()]);
-        }
-        self.prepare_models(engine);
-    }
-
-    fn prepare_models(&self, engine: &str) {
-        let v = self.vectors();
-        v.time_to_first_token.with_label_values(&[engine, OTHER]);
-        v.output_speed.with_label_values(&[engine, OTHER]);
-        v.tokens_estimated.with_label_values(&[engine, OTHER]);
-        v.model_load_duration.with_label_values(&[engine, OTHER]);
-        for kind in TokenType::ALL {
-            v.tokens.with_label_values(&[engine, OTHER, kind.as_str()]);
-        }
-        for kind in [TokenType::Prompt, TokenType::Completion] {
-            v.request_tokens.with_label_values(&[engine, kind.as_str()]);
-        }
-        for outcome in OUTCOMES.map(load_outcome) {
-            for trigger in TRIGGERS.map(load_trigger) {
-                v.model_loads
-                    .with_label_values(&[engine, OTHER, outcome, trigger]);
-            }
-        }
-        for reason in EVICTIONS.map(eviction_reason) {
-            v.model_evictions
-                .with_label_values(&[engine, OTHER, reason]);
-        }
     }
 
     /// Gives the catalogue's models series of their own before this one is counted.
@@ -405,66 +259,6 @@ impl Metrics {
         let mut body = Vec::with_capacity(64 * 1024);
         encoder.encode(&self.inner.registry.gather(), &mut body)?;
         Ok((encoder.format_type().to_owned(), body))
-    }
-
-    fn waited(&self, engine: &str, loaded: bool, waited: Duration) {
-        self.vectors()
-            .queue_wait
-            .with_label_values(&[engine, if loaded { "load" } else { "slot" }])
-            .observe(waited.as_secs_f64());
-    }
-}
-
-// === impl Observer ===
-
-impl Observer for Metrics {
-    fn observe(&self, event: &Event) {
-        let v = self.vectors();
-        match event {
-            Event::Load {
-                engine,
-                model,
-                outcome,
-                trigger,
-                took,
-            } => {
-                let (outcome, trigger) = (load_outcome(*outcome), load_trigger(*trigger));
-                let model = self.inner.models.label(model);
-                v.model_loads
-                    .with_label_values(&[&**engine, model, outcome, trigger])
-                    .inc();
-                if outcome == "ok" {
-                    v.model_load_duration
-                        .with_label_values(&[&**engine, model])
-                        .observe(took.as_secs_f64());
-                }
-            }
-            Event::Evicted {
-                engine,
-                model,
-                reason,
-            } => v
-                .model_evictions
-                .with_label_values(&[
-                    &**engine,
-                    self.inner.models.label(model),
-                    eviction_reason(*reason),
-                ])
-                .inc(),
-            Event::Granted {
-                engine,
-                waited,
-                loaded,
-            } => self.waited(engine, *loaded, *waited),
-            // Seen by what failed, in the log and in the state.
-            Event::Wedged { .. } => {}
-            Event::HealthCheck { engine, ok } => {
-                let outcome = if *ok { Outcome::Ok } else { Outcome::Error };
-                v.health_checks
-                    .with_label_values(&[&**engine, outcome.as_str()])
-                    .inc();
-            }
-        }
     }
 }
 

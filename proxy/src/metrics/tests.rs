@@ -3,7 +3,8 @@ use std::{collections::BTreeSet, time::Duration};
 use crucible_config::checked::{Device, EngineKind};
 use crucible_router::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
-    event::{EvictionReason, LoadOutcome, LoadTrigger},
+    event::{Event, EvictionReason, LoadOutcome, LoadTrigger, Observer as _},
+    plan::Reason,
     view::{Breaker, EngineView, Health, ResidentView, View},
 };
 

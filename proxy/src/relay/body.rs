@@ -4,6 +4,8 @@
 //! The engine is polled first and the clocks second, so a frame that is there is never turned
 //! into a timeout. Only what is ready is joined, up to the buffer; nothing is held back.
 
+mod parts;
+
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -15,10 +17,11 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+pub(crate) use self::parts::{End, Parts, Watch};
 use super::{
-    clocks::{Budgets, Clocks, Due, Missed},
+    clocks::{Clocks, Due, Missed},
     prefill::Prefill,
-    transcode::{Progress, Transcode, Usage},
+    transcode::{Progress, Transcode},
 };
 use crate::error::{Error, Kind};
 
@@ -30,47 +33,6 @@ const TURN: u32 = 16;
 
 /// After a proper end that nothing can follow, how long the engine may take to close its body.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Properly.
-    Complete,
-    /// With an error.
-    Failed(Kind),
-    /// Its client left.
-    ClientGone,
-}
-
-/// Hears how the answer goes; dropped with the body.
-pub(crate) trait Watch: Send {
-    /// `n` content events came.
-    fn content(&mut self, n: u32, now: Instant);
-    /// The engine told its counts.
-    fn usage(&mut self, usage: Usage);
-    /// A write of this size went to the client.
-    fn sent(&mut self, bytes: usize);
-    /// What went wrong; called before [`Watch::ended`] of a failure.
-    fn failed(&mut self, _error: &Error) {}
-    /// Called exactly once.
-    fn ended(&mut self, end: End);
-}
-
-/// What a relay is made of.
-pub(crate) struct Parts<B> {
-    pub(crate) upstream: B,
-    pub(crate) transcode: Box<dyn Transcode>,
-    /// Bytes joined at most.
-    pub(crate) buffer: usize,
-    pub(crate) budgets: Budgets,
-    pub(crate) sent_at: Instant,
-    pub(crate) watch: Box<dyn Watch>,
-    /// Dropped as soon as the engine's answer has ended.
-    pub(crate) guard: Box<dyn Send>,
-    pub(crate) prefill: Prefill,
-    /// Ends the answer when Crucible must go.
-    pub(crate) ending: CancellationToken,
-}
 
 /// One answer on its way.
 pub(crate) struct RelayBody<B> {
@@ -271,7 +233,7 @@ where
                     let result = self.finish();
                     return Poll::Ready(self.over(result));
                 }
-                Due::Missed(missed) => return Poll::Ready(self.over(Err(timed_out(missed)))),
+                Due::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
                 Due::Heartbeat if self.heartbeats => {
                     self.clocks.spoke(now);
                     self.out.push_back(Bytes::from_static(HEARTBEAT));
@@ -438,19 +400,6 @@ impl<B> Drop for RelayBody<B> {
 /// An error after the first byte: one well-formed event, and no `[DONE]` after it.
 pub(super) fn in_band(error: &Error) -> Bytes {
     Bytes::from(format!("data: {}\n\n", error.to_openai()))
-}
-
-fn timed_out(missed: Missed) -> Error {
-    match missed {
-        Missed::FirstToken => Error::new(
-            Kind::FirstTokenTimeout,
-            "the engine gave no first token within timeouts.first_token",
-        ),
-        Missed::Idle => Error::new(
-            Kind::IdleTimeout,
-            "the engine fell silent for longer than timeouts.idle",
-        ),
-    }
 }
 
 #[cfg(test)]

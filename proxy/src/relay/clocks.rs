@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::{Error, Kind};
+
 /// A budget that was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
@@ -45,6 +47,23 @@ pub(super) enum Due {
     Heartbeat,
     /// Give up.
     Missed(Missed),
+}
+
+// === impl Missed ===
+
+impl From<Missed> for Error {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::FirstToken => Self::new(
+                Kind::FirstTokenTimeout,
+                "the engine gave no first token within timeouts.first_token",
+            ),
+            Missed::Idle => Self::new(
+                Kind::IdleTimeout,
+                "the engine fell silent for longer than timeouts.idle",
+            ),
+        }
+    }
 }
 
 // === impl Clocks ===

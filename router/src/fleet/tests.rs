@@ -3,10 +3,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use crucible_config::checked::Manage;
 use serde_json::json;
+use tokio::time::timeout;
 use url::Url;
 
 use super::*;
-use crate::{engine::testing::Fake, event::Silent};
+use crate::{engine::testing::Fake, event::Silent, view::Breaker as BreakerPosition};
 
 fn config(engines: Vec<checked::Engine>) -> Config {
     Config {

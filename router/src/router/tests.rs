@@ -4,7 +4,7 @@ use axum::{Json, routing::get};
 use crucible_config::checked::{EngineKind, Model, ModelDefaults};
 use serde_json::json;
 
-use super::*;
+use super::{warm::warm_names, *};
 use crate::{engine::testing::Fake, event::Silent};
 
 fn pinned(name: &str, engine: Option<&str>) -> Model {

@@ -9,7 +9,7 @@ use crate::{
     catalog::{ModelInfo, ModelKind},
     demand::Demand,
     plan::{self, same, stem},
-    router::warm_names,
+    router::warm::warm_names,
     view::{EngineView, ResidentView},
 };
 

@@ -16,7 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::relay::{passthrough::Passthrough, prefill::Prefills};
+use crate::relay::{
+    clocks::Budgets, passthrough::Passthrough, prefill::Prefills, transcode::Usage,
+};
 
 /// An engine's body that the test feeds.
 struct Fed(Receiver<Result<Bytes, std::io::Error>>);

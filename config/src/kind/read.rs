@@ -1,0 +1,298 @@
+//! How a value is read from TOML or from text.
+
+use std::{net::SocketAddr, time::Duration};
+
+use toml::{Spanned, de::DeValue};
+
+use super::{Kind, Value};
+use crate::checked::Rate;
+
+/// Why a value was not read: what was found, and a hint that may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub(crate) found: String,
+    pub(crate) hint: String,
+}
+
+const SHOWN_CHARS: usize = 60;
+
+/// A text in quotes, shortened.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.chars().count() <= SHOWN_CHARS {
+        format!("{text:?}")
+    } else {
+        let head: String = text.chars().take(SHOWN_CHARS).collect();
+        format!("{head:?}...")
+    }
+}
+
+/// What a TOML value is, for `found`.
+pub(crate) fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => quoted(text),
+        DeValue::Integer(n) => n.to_string(),
+        DeValue::Float(n) => n.to_string(),
+        DeValue::Boolean(b) => b.to_string(),
+        DeValue::Datetime(d) => format!("the date {d}"),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+impl Kind {
+    /// Reads a TOML value.
+    pub(crate) fn read_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
+        let wrong = || Mismatch {
+            found: self.found(value),
+            hint: String::new(),
+        };
+        match (self, value) {
+            (Self::Boolean, DeValue::Boolean(b)) => Ok(Value::Boolean(*b)),
+            (
+                Self::Integer { .. }
+                | Self::Number { .. }
+                | Self::Duration { .. }
+                | Self::Size { .. },
+                DeValue::Integer(n),
+            ) => {
+                let digits = n.as_str().replace('_', "");
+                let n = i128::from_str_radix(&digits, n.radix()).map_err(|_| wrong())?;
+                self.read_integer(n).ok_or_else(|| Mismatch {
+                    hint: self.percent(n),
+                    ..wrong()
+                })
+            }
+            (Self::Number { .. }, DeValue::Float(n)) => {
+                let n: f64 = n.as_str().replace('_', "").parse().map_err(|_| wrong())?;
+                self.read_number(n).ok_or_else(wrong)
+            }
+            (Self::Boolean | Self::Integer { .. } | Self::Number { .. }, DeValue::String(text)) => {
+                let plain = matches!(self, Self::Boolean) || text.trim().parse::<f64>().is_ok();
+                let hint = if plain {
+                    "write it without quotes"
+                } else {
+                    "a plain number without unit and quotes"
+                };
+                Err(Mismatch {
+                    hint: hint.into(),
+                    ..wrong()
+                })
+            }
+            (Self::IntegerText { .. } | Self::Text, DeValue::Integer(n)) => Err(Mismatch {
+                hint: format!("write it in quotes: \"{n}\""),
+                ..wrong()
+            }),
+            (Self::Texts, DeValue::Array(items)) => {
+                let texts = items.iter().map(|item| match item.get_ref() {
+                    DeValue::String(text) => Ok(text.to_string()),
+                    other => Err(Mismatch {
+                        found: format!("a list with {}", describe(other)),
+                        hint: String::new(),
+                    }),
+                });
+                Ok(Value::Texts(texts.collect::<Result<_, _>>()?))
+            }
+            (Self::Texts, DeValue::String(text)) => Err(Mismatch {
+                hint: format!("write it as a list: [{}]", quoted(text)),
+                ..wrong()
+            }),
+            (Self::Addresses, DeValue::Array(items)) => {
+                let mut all = Vec::new();
+                for item in items.iter().map(Spanned::get_ref) {
+                    match Self::Address.read_toml(item)? {
+                        Value::Addresses(mut one) => all.append(&mut one),
+                        _ => return Err(wrong()),
+                    }
+                }
+                if all.is_empty() {
+                    return Err(Mismatch {
+                        found: "an empty list".into(),
+                        hint: String::new(),
+                    });
+                }
+                Ok(Value::Addresses(all))
+            }
+            (
+                Self::IntegerText { .. }
+                | Self::Duration { .. }
+                | Self::Size { .. }
+                | Self::Text
+                | Self::Secret
+                | Self::OneOf(_)
+                | Self::Rate
+                | Self::Address
+                | Self::Addresses,
+                DeValue::String(text),
+            ) => self.read_text(text),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Reads a value from text: an environment variable, a flag, or a TOML string.
+    pub(crate) fn read_text(&self, text: &str) -> Result<Value, Mismatch> {
+        let wrong = |hint: String| {
+            let found = match self {
+                Self::Secret => format!("a string of {} characters", text.chars().count()),
+                _ => quoted(text),
+            };
+            Mismatch { found, hint }
+        };
+        let plain = text.trim();
+        let read = match self {
+            Self::Boolean => plain.parse().ok().map(Value::Boolean),
+            Self::Integer { .. } => plain.parse().ok().and_then(|n| self.read_integer(n)),
+            Self::IntegerText { min, max } => plain
+                .parse::<i64>()
+                .ok()
+                .filter(|n| (*min..=*max).contains(n))
+                .map(|n| Value::Text(n.to_string())),
+            Self::Number { .. } => plain.parse().ok().and_then(|n| self.read_number(n)),
+            Self::Duration { min_ms } => match plain.parse::<i128>() {
+                Ok(n) => self.read_integer(n),
+                Err(_) => humantime::parse_duration(plain)
+                    .ok()
+                    .filter(|d| *d >= Duration::from_millis(*min_ms) && *d <= LONGEST)
+                    .map(Value::Duration),
+            },
+            Self::Size { .. } => match plain.parse::<i128>() {
+                Ok(n) => self.read_integer(n),
+                Err(_) => plain
+                    .parse::<bytesize::ByteSize>()
+                    .ok()
+                    .and_then(|size| self.read_integer(i128::from(size.as_u64()))),
+            },
+            Self::Text | Self::Secret => Some(Value::Text(text.to_owned())),
+            Self::OneOf(words) => {
+                if let Some(word) = words.iter().find(|w| **w == plain) {
+                    Some(Value::Text((*word).to_owned()))
+                } else {
+                    let hint = nearest(plain, words.iter().copied())
+                        .map(|word| format!("did you mean {word:?}?"))
+                        .unwrap_or_default();
+                    return Err(wrong(hint));
+                }
+            }
+            Self::Rate => read_rate(plain).map(Value::Rate),
+            Self::Address => match read_address(plain) {
+                Ok(address) => Some(Value::Addresses(vec![address])),
+                Err(hint) => return Err(wrong(hint)),
+            },
+            Self::Addresses => {
+                let all: Result<Vec<_>, _> = plain
+                    .split(',')
+                    .map(|part| read_address(part.trim()))
+                    .collect();
+                match all {
+                    Ok(all) => Some(Value::Addresses(all)),
+                    Err(hint) => return Err(wrong(hint)),
+                }
+            }
+            Self::Texts => None,
+        };
+        read.ok_or_else(|| wrong(String::new()))
+    }
+
+    fn found(&self, value: &DeValue<'_>) -> String {
+        match (self, value) {
+            (Self::Secret, _) => "something that is not a hash".into(),
+            _ => describe(value),
+        }
+    }
+
+    fn read_integer(&self, n: i128) -> Option<Value> {
+        match self {
+            Self::Integer { min, max } => i64::try_from(n)
+                .ok()
+                .filter(|n| (*min..=*max).contains(n))
+                .map(Value::Integer),
+            Self::Number { .. } => {
+                let n = i32::try_from(n).ok()?;
+                self.read_number(f64::from(n))
+            }
+            Self::Duration { min_ms } => u64::try_from(n)
+                .ok()
+                .map(Duration::from_secs)
+                .filter(|d| *d >= Duration::from_millis(*min_ms) && *d <= LONGEST)
+                .map(Value::Duration),
+            Self::Size { min, max } => u64::try_from(n)
+                .ok()
+                .filter(|n| (*min..=*max).contains(n))
+                .map(Value::Size),
+            _ => None,
+        }
+    }
+
+    /// What is to be written for so many of a hundred where a share is asked for.
+    fn percent(&self, n: i128) -> String {
+        match self {
+            Self::Number { min, max } if (*min, *max) == (0.0, 1.0) && (2..=100).contains(&n) => {
+                format!("{n} % is {}.{:02}", n / 100, n % 100)
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn read_number(&self, n: f64) -> Option<Value> {
+        match self {
+            Self::Number { min, max } => (*min..=*max).contains(&n).then_some(Value::Number(n)),
+            _ => None,
+        }
+    }
+}
+
+/// A century: longer is a slip, and it cannot overflow an instant.
+const LONGEST: Duration = Duration::from_hours(876_000);
+
+fn read_rate(text: &str) -> Option<Rate> {
+    let (count, per) = text.split_once('/')?;
+    let count: u32 = count.trim().parse().ok().filter(|n| *n > 0)?;
+    let seconds = match per.trim() {
+        "s" | "sec" | "second" => 1,
+        "m" | "min" | "minute" => 60,
+        "h" | "hour" => 3600,
+        "d" | "day" => 86_400,
+        _ => return None,
+    };
+    Some(Rate {
+        count,
+        per: Duration::from_secs(seconds),
+    })
+}
+
+fn read_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Some(port) = text
+        .strip_prefix("localhost:")
+        .and_then(|p| p.parse::<u16>().ok())
+    {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let port = text.strip_prefix(':').unwrap_or(text);
+    Err(if port.parse::<u16>().is_ok() {
+        format!("write \"127.0.0.1:{port}\" for this machine, \"0.0.0.0:{port}\" for all")
+    } else if text.parse::<std::net::IpAddr>().is_ok() {
+        format!("add a port: \"{text}:8484\"")
+    } else if text.contains("://") {
+        "write it without the scheme".into()
+    } else {
+        "names are not looked up here: write the IP address of an interface".into()
+    })
+}
+
+/// The known word that was probably meant.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|k| {
+            (
+                strsim::normalized_damerau_levenshtein(&word, &k.to_lowercase()),
+                k,
+            )
+        })
+        .filter(|(score, _)| *score >= 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}

@@ -1,0 +1,67 @@
+//! Problems while they are gathered.
+
+use crate::problem::{Problem, Problems, Severity};
+
+/// Problems while they are gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Report(Vec<Problem>);
+
+impl Report {
+    pub(crate) fn error(
+        &mut self,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.push(Severity::Error, path, source, found, expected, hint);
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.push(Severity::Warning, path, source, found, expected, hint);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.0.push(Problem {
+            severity,
+            path: path.to_owned(),
+            source: source.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    /// Whether something was already said about this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|problem| problem.path == path)
+    }
+
+    /// In file order; what has no line comes last.
+    pub(crate) fn finish(mut self) -> Problems {
+        let line = |p: &Problem| {
+            p.source
+                .rsplit_once(':')
+                .and_then(|(_, n)| n.parse::<usize>().ok())
+                .unwrap_or(usize::MAX)
+        };
+        self.0.sort_by_key(line);
+        Problems(self.0)
+    }
+}

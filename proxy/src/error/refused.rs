@@ -1,0 +1,66 @@
+//! A refusal of the router as an error for clients.
+
+use crucible_router::refusal::Refusal;
+
+use super::{Error, Kind};
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::UnknownModel { nearest, hint, .. } => {
+                let mut message = text;
+                if !nearest.is_empty() {
+                    message.push_str("; nearest: ");
+                    message.push_str(&nearest.join(", "));
+                }
+                if !hint.is_empty() {
+                    message.push_str("; to map it, in crucible.toml:\n");
+                    message.push_str(&hint);
+                }
+                Self::new(Kind::ModelNotFound, message).param("model")
+            }
+            Refusal::NoEngine {
+                detail,
+                retry_after,
+                ..
+            } => Self::new(Kind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after),
+            Refusal::Incapable { needs, .. } => {
+                let text = format!("{text}; ask for a model that can, or leave them out");
+                Self::new(Kind::UnsupportedValue, text).param(match needs {
+                    "tools" => "tools",
+                    "images" => "messages",
+                    _ => "model",
+                })
+            }
+            Refusal::QueueFull { retry_after, .. } => {
+                Self::new(Kind::QueueFull, text).retry_after(retry_after)
+            }
+            Refusal::QueueTimeout {
+                waited,
+                retry_after,
+                ..
+            } => Self::new(
+                Kind::QueueTimeout,
+                format!("{text} ({} s)", waited.as_secs()),
+            )
+            .retry_after(retry_after),
+            Refusal::LoadFailed { retry_after, .. } => {
+                Self::new(Kind::LoadFailed, text).retry_after(retry_after)
+            }
+            Refusal::Blocked { retry_after, .. } => Self::new(
+                Kind::LoadFailed,
+                format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
+            )
+            .retry_after(retry_after),
+            Refusal::LoadTimeout { .. } => Self::new(Kind::LoadTimeout, text),
+            Refusal::ContextExceeded { .. } => {
+                Self::new(Kind::ContextLengthExceeded, text).param("messages")
+            }
+            Refusal::Superseded => Self::new(Kind::Superseded, text),
+            Refusal::Draining => {
+                Self::new(Kind::Draining, "Crucible is shutting down").retry_after(5)
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the router tells as it happens.
+
+use std::time::Duration;
+
+use crucible_router::event::{Event, Observer};
+
+use super::{
+    Metrics,
+    labels::{Outcome, eviction_reason, load_outcome, load_trigger},
+};
+
+impl Observer for Metrics {
+    fn observe(&self, event: &Event) {
+        let v = self.vectors();
+        match event {
+            Event::Load {
+                engine,
+                model,
+                outcome,
+                trigger,
+                took,
+            } => {
+                let (outcome, trigger) = (load_outcome(*outcome), load_trigger(*trigger));
+                let model = self.inner.models.label(model);
+                v.model_loads
+                    .with_label_values(&[&**engine, model, outcome, trigger])
+                    .inc();
+                if outcome == "ok" {
+                    v.model_load_duration
+                        .with_label_values(&[&**engine, model])
+                        .observe(took.as_secs_f64());
+                }
+            }
+            Event::Evicted {
+                engine,
+                model,
+                reason,
+            } => v
+                .model_evictions
+                .with_label_values(&[
+                    &**engine,
+                    self.inner.models.label(model),
+                    eviction_reason(*reason),
+                ])
+                .inc(),
+            Event::Granted {
+                engine,
+                waited,
+                loaded,
+            } => count_wait(self, engine, *loaded, *waited),
+            // Seen by what failed, in the log and in the state.
+            Event::Wedged { .. } => {}
+            Event::HealthCheck { engine, ok } => {
+                let outcome = if *ok { Outcome::Ok } else { Outcome::Error };
+                v.health_checks
+                    .with_label_values(&[&**engine, outcome.as_str()])
+                    .inc();
+            }
+        }
+    }
+}
+
+fn count_wait(metrics: &Metrics, engine: &str, loaded: bool, waited: Duration) {
+    metrics
+        .vectors()
+        .queue_wait
+        .with_label_values(&[engine, if loaded { "load" } else { "slot" }])
+        .observe(waited.as_secs_f64());
+}

@@ -1,0 +1,156 @@
+//! Series that exist before anything is counted, so that rates see the first event.
+
+use super::{
+    EMPTY, EVENTS, Metrics, STDERR,
+    labels::{
+        AbortCause, DefaultParam, DroppedParam, EVICTIONS, Endpoint, FallbackReason, NONE, OTHER,
+        OUTCOMES, Outcome, Phase, TRIGGERS, TokenType, UpstreamError, eviction_reason,
+        load_outcome, load_trigger, status,
+    },
+};
+use crate::error::Kind;
+use crucible_router::plan::Reason;
+
+/// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
+const PAIRED_ENGINES: usize = 4;
+
+impl Metrics {
+    /// Series that exist without any engine, at 0.
+    pub(super) fn prepare(&self) {
+        let v = self.vectors();
+        for endpoint in Endpoint::ALL {
+            v.overhead.with_label_values(&[endpoint.as_str()]);
+        }
+        for kind in Kind::ALL {
+            let code = kind.status();
+            v.rejected
+                .with_label_values(&[NONE, kind.code(), status(&code)]);
+        }
+        for phase in Phase::ALL {
+            v.client_disconnects.with_label_values(&[phase.as_str()]);
+        }
+        for outcome in Outcome::ALL {
+            v.reloads.with_label_values(&[outcome.as_str()]);
+        }
+        v.label_overflow.with_label_values(&["model"]);
+        for sink in [EVENTS, STDERR] {
+            v.log_dropped.with_label_values(&[sink]);
+        }
+        for gauge in [
+            &v.connections_open,
+            &v.connections_limit,
+            &v.reload_success,
+            &v.reload_timestamp,
+        ] {
+            gauge.with_label_values(EMPTY);
+        }
+        self.prepare_settings();
+        let revision = option_env!("CRUCIBLE_REVISION").unwrap_or("unknown");
+        v.build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
+            .set(1.0);
+    }
+
+    /// Makes every series of these engines exist at 0, so that rates see the first event.
+    pub fn engines(&self, names: &[&str]) {
+        for name in names {
+            self.prepare_engine(name);
+        }
+        if names.len() > PAIRED_ENGINES {
+            return;
+        }
+        for from in names {
+            for to in names {
+                for reason in FallbackReason::ALL {
+                    for outcome in Outcome::ALL {
+                        let values = [from, to, reason.as_str(), outcome.as_str()];
+                        self.vectors().fallbacks.with_label_values(&values);
+                    }
+                }
+            }
+        }
+    }
+
+    fn prepare_engine(&self, engine: &str) {
+        let v = self.vectors();
+        for gauge in [
+            &v.queue_depth,
+            &v.queue_limit,
+            &v.in_flight,
+            &v.in_flight_limit,
+            &v.oldest_in_flight,
+            &v.models_loaded,
+            &v.models_loaded_limit,
+            &v.engine_up,
+            &v.breaker_state,
+        ] {
+            gauge.with_label_values(&[engine]);
+        }
+        v.inter_token.with_label_values(&[engine]);
+        v.first_token_ratio.with_label_values(&[engine]);
+        v.stream_bytes.with_label_values(&[engine]);
+        v.stream_flushes.with_label_values(&[engine]);
+        for stream in ["true", "false"] {
+            v.request_duration
+                .with_label_values(&[Endpoint::Chat.as_str(), engine, stream]);
+            for code in ["200", "499", "502", "503", "504"] {
+                let values = [Endpoint::Chat.as_str(), engine, OTHER, stream, code];
+                v.requests.with_label_values(&values);
+            }
+        }
+        for wait in ["slot", "load"] {
+            v.queue_wait.with_label_values(&[engine, wait]);
+        }
+        for reason in Reason::ALL {
+            v.routed.with_label_values(&[engine, reason.as_str()]);
+        }
+        for code in ["200", "400", "500"] {
+            v.upstream_responses.with_label_values(&[engine, code]);
+        }
+        for kind in UpstreamError::ALL {
+            v.upstream_errors
+                .with_label_values(&[engine, kind.as_str()]);
+        }
+        for cause in AbortCause::ALL {
+            v.stream_aborted
+                .with_label_values(&[engine, cause.as_str()]);
+        }
+        for param in DefaultParam::ALL {
+            v.defaults_injected
+                .with_label_values(&[param.as_str(), engine]);
+        }
+        for param in DroppedParam::ALL {
+            v.params_dropped
+                .with_label_values(&[param.as_str(), engine]);
+        }
+        for outcome in Outcome::ALL {
+            v.health_checks
+                .with_label_values(&[engine, outcome.as_str()]);
+        }
+        self.prepare_models(engine);
+    }
+
+    fn prepare_models(&self, engine: &str) {
+        let v = self.vectors();
+        v.time_to_first_token.with_label_values(&[engine, OTHER]);
+        v.output_speed.with_label_values(&[engine, OTHER]);
+        v.tokens_estimated.with_label_values(&[engine, OTHER]);
+        v.model_load_duration.with_label_values(&[engine, OTHER]);
+        for kind in TokenType::ALL {
+            v.tokens.with_label_values(&[engine, OTHER, kind.as_str()]);
+        }
+        for kind in [TokenType::Prompt, TokenType::Completion] {
+            v.request_tokens.with_label_values(&[engine, kind.as_str()]);
+        }
+        for outcome in OUTCOMES.map(load_outcome) {
+            for trigger in TRIGGERS.map(load_trigger) {
+                v.model_loads
+                    .with_label_values(&[engine, OTHER, outcome, trigger]);
+            }
+        }
+        for reason in EVICTIONS.map(eviction_reason) {
+            v.model_evictions
+                .with_label_values(&[engine, OTHER, reason]);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What a relayed answer is made of, and who hears how it goes.
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, Kind},
+    relay::{
+        clocks::Budgets,
+        prefill::Prefill,
+        transcode::{Transcode, Usage},
+    },
+};
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Properly.
+    Complete,
+    /// With an error.
+    Failed(Kind),
+    /// Its client left.
+    ClientGone,
+}
+
+/// Hears how the answer goes; dropped with the body.
+pub(crate) trait Watch: Send {
+    /// `n` content events came.
+    fn content(&mut self, n: u32, now: Instant);
+    /// The engine told its counts.
+    fn usage(&mut self, usage: Usage);
+    /// A write of this size went to the client.
+    fn sent(&mut self, bytes: usize);
+    /// What went wrong; called before [`Watch::ended`] of a failure.
+    fn failed(&mut self, _error: &Error) {}
+    /// Called exactly once.
+    fn ended(&mut self, end: End);
+}
+
+/// What a relay is made of.
+pub(crate) struct Parts<B> {
+    pub(crate) upstream: B,
+    pub(crate) transcode: Box<dyn Transcode>,
+    /// Bytes joined at most.
+    pub(crate) buffer: usize,
+    pub(crate) budgets: Budgets,
+    pub(crate) sent_at: Instant,
+    pub(crate) watch: Box<dyn Watch>,
+    /// Dropped as soon as the engine's answer has ended.
+    pub(crate) guard: Box<dyn Send>,
+    pub(crate) prefill: Prefill,
+    /// Ends the answer when Crucible must go.
+    pub(crate) ending: CancellationToken,
+}

@@ -1,0 +1,41 @@
+//! The loops that ask engines and look for them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{EngineHandle, POLL_BUDGET, Shared};
+use crate::{discovery, engine::EngineError};
+
+/// Between polls however often an engine is poked.
+const POKE_GAP: Duration = Duration::from_millis(50);
+
+pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
+    let polling = async {
+        loop {
+            let answer = timeout(POLL_BUDGET, handle.control.list()).await;
+            let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = handle.poke.notified() => sleep(POKE_GAP).await,
+            }
+        }
+    };
+    handle.stop.run_until_cancelled(polling).await;
+}
+
+pub(super) async fn look_around(shared: Arc<Shared>, stop: CancellationToken) {
+    let looking = async {
+        loop {
+            let (client, places) = shared.unfound();
+            let answers = places
+                .iter()
+                .map(|place| discovery::identify(&client, &place.url));
+            let answers = futures_util::future::join_all(answers).await;
+            shared.found(&places, &answers);
+            sleep(discovery::LOOK_EVERY).await;
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+}

@@ -1,0 +1,60 @@
+//! What is published of the engines.
+
+use std::sync::Arc;
+
+use crucible_config::checked::{self, Device};
+
+use crate::{
+    catalog::{ModelInfo, ResidentInfo},
+    discovery::Place,
+    engine::Limit,
+    view::{Breaker as BreakerPosition, Health},
+};
+
+/// The published snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct FleetView {
+    /// In configured order, then discovered ones in order of their finding.
+    pub engines: Vec<EngineStatus>,
+    /// Every engine has answered or failed once, and every default port was looked at.
+    pub settled: bool,
+    /// Where engines are looked for; empty where some are configured.
+    pub looked_at: Vec<Place>,
+}
+
+/// What is known of one engine.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// Name, permits, queue and all else configured.
+    pub config: Arc<checked::Engine>,
+    /// Resolved: `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in every tuple.
+    pub device: Device,
+    /// Pool name.
+    pub pool: Arc<str>,
+    /// For people; without credentials. A spawned engine's only while it runs.
+    pub url: String,
+    /// Health.
+    pub health: Health,
+    /// Circuit breaker of the data path.
+    pub breaker: BreakerPosition,
+    /// It takes requests and answers none, though its polls are well.
+    pub wedged: bool,
+    /// Last error in words, while not up.
+    pub error: Option<String>,
+    /// Version, where told.
+    pub version: Option<String>,
+    /// What that version lacks.
+    pub advice: Arc<Vec<String>>,
+    /// Whether loads are controlled.
+    pub load_control: bool,
+    /// Found on a default port.
+    pub discovered: bool,
+    /// What the system holds its memory to, where Crucible started it.
+    pub limit: Option<Limit>,
+    /// As listed last; kept while it is down.
+    pub models: Arc<Vec<ModelInfo>>,
+    /// As listed last; empty while it is down.
+    pub residents: Arc<Vec<ResidentInfo>>,
+    /// Polls so far: a resident list of a later poll is newer.
+    pub polls: u64,
+}
