@@ -115,8 +115,9 @@ def main():
         server = start(flags)
     except RuntimeError as error:
         sys.exit("serve.py: the server did not start: %s" % error)
+    # Not `ended.set()`: a handler that runs while this thread holds the event's lock waits for ever.
     for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: ended.set())
+        signal.signal(getattr(signal, name), lambda *_: os._exit(0))
     print("listening on %s" % server.listening_address, flush=True)
     # The time-out lets Windows deliver signals, and shows when the parent is gone.
     while not ended.wait(0.5):

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
-    chat::{body, get, post},
+    chat::{body, get, post, stream},
     engines::start,
     rest::{eventually, ready},
 };
@@ -17,6 +17,19 @@ use tempfile::TempDir;
 const STAND_IN: &str = "here=$(dirname \"$0\")\n{ echo \"arguments: $*\"; env; } > \
                         \"$here/new.$$\"\nmv \"$here/new.$$\" \"$here/started.$$\"\n\
                         exec sleep 1000\n";
+
+/// In the place of llama-server.
+const LLAMA_SERVER: &str = include_str!("llama_server.py");
+
+/// Starts a server and notes whose process lives at that moment, by the notes of all.
+const WITNESS: &str = r#"
+folder=$1
+shift
+for pid in $(cat "$folder"/*/starts 2>/dev/null | cut -d' ' -f1); do
+  kill -0 "$pid" 2>/dev/null && echo "$pid" >> "$folder/together"
+done
+exec "$@"
+"#;
 
 fn stand_in(folder: &Path) -> PathBuf {
     let script = folder.join("ollama.sh");
@@ -263,4 +276,50 @@ fn an_ollama_elsewhere_cannot_be_started_here() {
         err.contains(":5: engine[0].url") && err.contains("an address of this machine"),
         "{err}"
     );
+}
+
+/// A poll that failed was taken for a server without a model, and another was loaded beside it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_that_is_silent_holds_its_memory_until_it_has_ended() {
+    let folder = TempDir::new().expect("a folder");
+    let script = folder.path().join("llama_server.py");
+    std::fs::write(&script, LLAMA_SERVER).expect("written");
+    let mut toml = String::from(
+        "[pool.cpu]\nbudget = \"150MB\"\n[tuning.lmstudio]\nkeep_alive_interval = \"200ms\"\n",
+    );
+    for name in ["one", "two"] {
+        let own = folder.path().join(name);
+        std::fs::create_dir(&own).expect("a folder");
+        let model = own.join(format!("{name}.gguf"));
+        let file = std::fs::File::create(&model).expect("a file");
+        file.set_len(100 << 20).expect("room for a hole");
+        let command = ["sh", "-c", WITNESS, "witness"].map(str::to_owned);
+        let command = [
+            command.as_slice(),
+            &[folder.path().display().to_string(), "python3".into()],
+            &[script.display().to_string()],
+        ]
+        .concat();
+        let engine = format!(
+            "[[engine]]\nname = \"{name}\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\n\
+             permits = 1\npool = \"cpu\"\ncommand = {command:?}\nmodel_path = {:?}\n",
+            model.display().to_string(),
+        );
+        toml.push_str(&engine);
+    }
+    let crucible = Crucible::start(&toml);
+    let ask = async |name| stream(&crucible, &body(name, "repeat 1")).await.1;
+    assert_eq!(ask("two").await.content(), "word");
+    std::fs::write(folder.path().join("two/mute"), "").expect("written");
+    eventually("its polls fail", || async {
+        let state = get(&crucible, "/crucible/state").await.json;
+        let held = state["pools"][0]["residents"].as_array().map(Vec::len);
+        assert_eq!(held, Some(1), "{state}");
+        (state["engines"][1]["state"] == "down").then_some(())
+    })
+    .await;
+    assert_eq!(ask("one").await.content(), "word");
+    let together = std::fs::read_to_string(folder.path().join("together"));
+    assert!(together.is_err(), "{together:?}");
 }

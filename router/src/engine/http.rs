@@ -20,11 +20,15 @@ const MESSAGE_LIMIT: usize = 500;
 
 /// An HTTP client for engines: HTTP/1.1, no proxy, no redirects, no overall time limit (the
 /// caller bounds each call). `connect` bounds the TCP connect.
+///
+/// Each call has a connection of its own: llama.cpp (cpp-httplib) and LM Studio (Node) close an idle
+/// one after 5 s, which is when the next poll comes, and a call on it fails.
 pub fn client(connect: Duration) -> Result<Client, reqwest::Error> {
     Client::builder()
         .no_proxy()
         .redirect(Policy::none())
         .http1_only()
+        .pool_max_idle_per_host(0)
         .connect_timeout(connect)
         .build()
 }
@@ -243,8 +247,39 @@ pub(crate) fn flag(value: &Value, key: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
 
     use super::*;
+
+    /// The server answers once on each connection and keeps it open.
+    #[tokio::test]
+    async fn each_call_has_a_connection_of_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let second = Duration::from_secs(1);
+        let endpoint = Endpoint::new(client(second).unwrap(), url.parse().unwrap(), None);
+        let serving = async {
+            let mut open = Vec::new();
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                socket.write_all(answer).await.unwrap();
+                open.push(socket);
+            }
+            open
+        };
+        let asking = async {
+            endpoint.get("/one").await.unwrap();
+            endpoint.get("/two").await.unwrap();
+        };
+        let both = async { tokio::join!(serving, asking) };
+        timeout(10 * second, both).await.unwrap();
+    }
 
     #[test]
     fn errors_are_found_in_every_form() {

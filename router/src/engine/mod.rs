@@ -192,8 +192,8 @@ pub trait Engine: Send + Sync + 'static {
         None
     }
 
-    /// The process that Crucible started for the loaded model; `None` for engines that run by
-    /// themselves.
+    /// The child of Crucible that holds what is loaded, while it lives; `None` for engines that run
+    /// by themselves.
     fn process(&self) -> Option<u32> {
         None
     }

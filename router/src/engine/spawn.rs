@@ -14,7 +14,10 @@ mod proc;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crucible_config::checked::EngineKind;
@@ -56,6 +59,8 @@ struct Running {
     endpoint: Endpoint,
     kind: ModelKind,
     child: Started,
+    /// It has told what it holds.
+    answered: Arc<AtomicBool>,
 }
 
 // === impl Spawned ===
@@ -101,11 +106,17 @@ impl Spawned {
             }
         };
         let server = match self.running() {
-            // While it starts it has nothing to say.
-            Some(running) => read_server(&running.endpoint)
-                .await
-                .ok()
-                .map(|l| (running, l)),
+            Some(running) => match read_server(&running.endpoint).await {
+                Ok(told) => {
+                    running.answered.store(true, Ordering::Relaxed);
+                    Some((running, told))
+                }
+                Err(error @ EngineError::Unexpected(_)) => return Err(error),
+                // It lives, and so does what it holds.
+                Err(error) if running.answered.load(Ordering::Relaxed) => return Err(error),
+                // While it starts it has nothing to say.
+                Err(_) => None,
+            },
             None => None,
         };
         let mut listing = Listing {
@@ -160,14 +171,13 @@ impl Spawned {
             let Some(running) = self.running() else {
                 return Err(self.last_words());
             };
-            match read_server(&running.endpoint).await {
-                Ok(_) => {
-                    let residents = self.poll().await?.residents;
-                    if let Some(resident) = residents.into_iter().next() {
+            match self.poll().await {
+                Ok(listing) => {
+                    if let Some(resident) = listing.residents.into_iter().next() {
                         return Ok(resident);
                     }
                 }
-                Err(EngineError::Unexpected(text)) => return Err(EngineError::Unexpected(text)),
+                Err(error @ EngineError::Unexpected(_)) => return Err(error),
                 Err(_) => {}
             }
             let mut ended = running.child.ended.clone();
@@ -221,6 +231,7 @@ impl Spawned {
             endpoint: Endpoint::new(self.client.clone(), base, None),
             kind: order.kind,
             child,
+            answered: Arc::default(),
         })
     }
 

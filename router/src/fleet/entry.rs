@@ -28,6 +28,7 @@ pub(super) struct Entry {
     pub(super) models: Arc<Vec<ModelInfo>>,
     pub(super) residents: Arc<Vec<ResidentInfo>>,
     pub(super) polls: u64,
+    pub(super) listed: u64,
 }
 
 // === impl Entry ===
@@ -47,6 +48,7 @@ impl Entry {
             models: Arc::default(),
             residents: Arc::default(),
             polls: 0,
+            listed: 0,
         }
     }
 
@@ -78,12 +80,16 @@ impl Entry {
                 if *self.residents != listing.residents {
                     self.residents = Arc::new(listing.residents);
                 }
+                self.listed = self.polls;
                 self.error = None;
             }
             Err(error) => {
                 self.error = Some(error.to_string());
-                if after == Health::Down && !self.residents.is_empty() {
+                // A child that lives holds its memory, whether it answers or not.
+                let lives = self.handle.control.process().is_some();
+                if after == Health::Down && !lives {
                     self.residents = Arc::default();
+                    self.listed = self.polls;
                 }
             }
         }
@@ -116,6 +122,7 @@ impl Entry {
             models: Arc::clone(&self.models),
             residents: Arc::clone(&self.residents),
             polls: self.polls,
+            listed: self.listed,
             config: Arc::clone(&self.config),
         }
     }

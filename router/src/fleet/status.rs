@@ -53,8 +53,10 @@ pub struct EngineStatus {
     pub limit: Option<Limit>,
     /// As listed last; kept while it is down.
     pub models: Arc<Vec<ModelInfo>>,
-    /// As listed last; empty while it is down.
+    /// As listed last; empty while it is down, unless it is a child that lives.
     pub residents: Arc<Vec<ResidentInfo>>,
-    /// Polls so far: a resident list of a later poll is newer.
+    /// Polls so far, failed ones too.
     pub polls: u64,
+    /// Number of the poll that told the residents.
+    pub listed: u64,
 }

@@ -128,8 +128,11 @@ async fn a_poke_polls_at_once_and_failures_degrade_before_they_take_down() {
     let view = until(&fleet, |v| v.engines[0].health != Health::Up).await;
     assert_eq!(view.engines[0].health, Health::Degraded);
     assert_eq!(view.engines[0].error.as_deref(), Some("broken"));
+    // What it holds was told before.
+    assert!(view.engines[0].listed < view.engines[0].polls);
     let view = until(&fleet, |v| v.engines[0].health == Health::Down).await;
     assert_eq!(view.engines[0].models.len(), 1);
+    assert_eq!(view.engines[0].listed, view.engines[0].polls);
     assert!(polls.load(Ordering::SeqCst) >= 4);
 }
 

@@ -224,6 +224,7 @@ impl Machine {
             models: Arc::new(models.collect()),
             residents: Arc::default(),
             polls: 1,
+            listed: 1,
         })
     }
 }

@@ -244,13 +244,13 @@ impl EngineState {
         self.lines.iter().any(|l| *l.model == *model)
     }
 
-    /// A load that no poll has seen yet keeps what its order said; gives whether this poll counts.
+    /// A load that no poll has seen yet keeps what its order said; gives whether this list counts.
     pub(super) fn believes(&mut self, facts: &Facts, in_flight: bool) -> bool {
         if facts.polls < self.facts.polls {
             // It was configured anew and counts from the start.
             self.trust_after = 0;
         }
-        !in_flight && facts.polls > self.trust_after
+        !in_flight && facts.listed > self.trust_after
     }
 }
 

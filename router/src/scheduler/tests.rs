@@ -54,6 +54,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         loads: BTreeMap::new(),
         service: None,
         polls: 1,
+        listed: 1,
         residents: Vec::new(),
         pinned: Vec::new(),
     }
@@ -128,6 +129,7 @@ impl Bench {
     pub(super) fn polled(&mut self, engine: &str, residents: &[ResidentInfo]) -> Vec<Action> {
         for facts in &mut self.fleet {
             facts.polls += 2;
+            facts.listed = facts.polls;
             if &*facts.name == engine {
                 facts.residents = residents.to_vec();
             }

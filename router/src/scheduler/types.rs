@@ -65,8 +65,11 @@ pub struct Facts {
     pub loads: BTreeMap<Arc<str>, Duration>,
     /// How long requests held their permit in earlier runs.
     pub service: Option<Duration>,
-    /// Number of the poll; one that may have begun before an operation ended is not believed.
+    /// Polls so far, failed ones too.
     pub polls: u64,
+    /// Number of the poll that told the residents; one that may have begun before an operation ended
+    /// is not believed.
+    pub listed: u64,
     /// What it holds.
     pub residents: Vec<ResidentInfo>,
     /// Models of this engine that are never unloaded.

@@ -11,7 +11,7 @@ use super::{crucible, variant};
 use crate::real;
 
 /// In the place of llama-server: notes its flags, refuses `-fa off` and answers.
-const STAND_IN: &str = include_str!("stand_in.py");
+const STAND_IN: &str = include_str!("../llama_server.py");
 
 /// Configuration for a server that Crucible starts with this command.
 fn spawned(folder: &Path, command: &[String], model: &Path) -> String {

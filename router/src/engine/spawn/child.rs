@@ -225,7 +225,7 @@ async fn supervise(mut watched: Watched) {
         .await;
     let status = tokio::select! {
         status = watched.child.wait() => status,
-        () = watched.stop.cancelled() => end(&mut watched.child, &watched.family).await,
+        () = watched.stop.cancelled() => end(&mut watched.child, &watched.family, &name).await,
     };
     // What a shell started, or a server that crashed: it does not outlive the child.
     drop(watched.family);
@@ -252,7 +252,7 @@ async fn supervise(mut watched: Watched) {
 
 /// Asks, waits, and kills what is left; the rest of the group goes with its [`Family`].
 #[cfg(unix)]
-async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> {
+async fn end(child: &mut Child, family: &Family, name: &str) -> std::io::Result<ExitStatus> {
     let until = Instant::now() + TERM_GRACE;
     family.terminate();
     let status = tokio::time::timeout_at(until, child.wait()).await;
@@ -261,12 +261,17 @@ async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> 
     if let Ok(status) = status {
         return status;
     }
+    tracing::warn!(
+        engine = name,
+        "did not end within {} s of a SIGTERM and is killed",
+        TERM_GRACE.as_secs()
+    );
     child.start_kill()?;
     child.wait().await
 }
 
 #[cfg(not(unix))]
-async fn end(child: &mut Child, family: &Family) -> std::io::Result<ExitStatus> {
+async fn end(child: &mut Child, family: &Family, _: &str) -> std::io::Result<ExitStatus> {
     child.start_kill()?;
     family.gone().await;
     child.wait().await

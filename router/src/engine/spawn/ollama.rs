@@ -281,6 +281,10 @@ impl Engine for SpawnedOllama {
         self.running().ok()?.api.base_url()
     }
 
+    fn process(&self) -> Option<u32> {
+        Some(self.running().ok()?.child.pid)
+    }
+
     fn limit(&self) -> Option<Limit> {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         limit.clone()

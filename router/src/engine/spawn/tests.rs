@@ -15,6 +15,8 @@ flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 slots = int(flags["-np"])
 class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
+        if os.path.exists(os.path.join(os.path.dirname(flags["-m"]), "mute")):
+            return
         body = {
             "/health": {"status": "ok"},
             "/v1/models": {"data": [{"id": flags["-m"], "meta": {"n_ctx_train": 8192}}]},
@@ -86,6 +88,28 @@ async fn a_load_starts_the_child_and_an_unload_ends_it() {
     engine.unload(&resident).await.unwrap();
     assert_eq!(engine.base_url(), None);
     assert!(engine.list().await.unwrap().residents.is_empty());
+}
+
+/// Its silence was taken for an empty server.
+#[tokio::test]
+async fn a_child_that_is_silent_is_no_server_without_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("serve.py");
+    std::fs::write(&script, SERVER).unwrap();
+    let engine = spawned(folder.path(), &["python3", script.to_str().unwrap()]);
+    let resident = engine.load(order()).await.unwrap();
+    std::fs::write(folder.path().join("mute"), "").unwrap();
+    let silent = engine.list().await;
+    assert!(
+        matches!(silent, Err(EngineError::Unreachable(_))),
+        "{silent:?}"
+    );
+    assert!(engine.process().is_some());
+    std::fs::remove_file(folder.path().join("mute")).unwrap();
+    let listed = engine.list().await.unwrap().residents;
+    assert_eq!(listed, std::slice::from_ref(&resident));
+    engine.unload(&resident).await.unwrap();
+    assert!(engine.process().is_none());
 }
 
 #[tokio::test]

@@ -385,6 +385,7 @@ impl World {
         }
         for facts in &mut self.fleet {
             facts.polls += 2;
+            facts.listed = facts.polls;
         }
         self.step(Input::Fleet(self.fleet.clone()));
     }

@@ -50,6 +50,19 @@ fn a_model_that_its_engine_expired_first_went_by_its_time_too() {
     assert!(unloading(&actions).is_empty());
 }
 
+/// Two failed polls after a load brought the list from before it, and the memory was given away.
+#[test]
+fn polls_that_fail_say_nothing_of_what_is_loaded() {
+    let mut bench = Bench::new(vec![with_ttl()]);
+    bench.hold(1, "e", "m");
+    bench.fleet[0].polls += 9;
+    assert!(bench.step(Input::Fleet(bench.fleet.clone())).is_empty());
+    assert_eq!(granted(&bench.arrive(2, "e", "m")), [2]);
+    bench.step(Input::Released(2));
+    let actions = bench.polled("e", &[]);
+    assert_eq!(evictions(&actions), [EvictionReason::External]);
+}
+
 #[test]
 fn an_unload_that_fails_at_its_time_is_not_tried_all_the_time() {
     let mut bench = Bench::new(vec![with_ttl()]);

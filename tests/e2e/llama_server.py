@@ -1,12 +1,14 @@
-# Answers like llama-server b11434, at once and with timings of its own.
+# Answers like llama-server b11434, at once and with timings of its own. With a file `mute` beside its
+# model it closes connections without an answer.
 import json, os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 arguments = sys.argv[1:]
 flags = dict(zip(arguments[::2], arguments[1::2]))
+folder = os.path.dirname(flags["-m"])
 own = ("-m", "--host", "--port")
 told = " ".join(f"{key} {value}" for key, value in flags.items() if key not in own)
-with open(os.path.join(os.path.dirname(flags["-m"]), "starts"), "a") as notes:
+with open(os.path.join(folder, "starts"), "a") as notes:
     notes.write(f"{os.getpid()} {told}\n")
 if flags.get("-fa") == "off":
     sys.exit("error: no flash attention here")
@@ -23,6 +25,8 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self):
+        if os.path.exists(os.path.join(folder, "mute")):
+            return
         body = {
             "/health": {"status": "ok"},
             "/v1/models": {"data": [{"id": flags["-m"], "meta": {"n_ctx_train": 8192}}]},
