@@ -21,8 +21,8 @@ const MESSAGE_LIMIT: usize = 500;
 /// An HTTP client for engines: HTTP/1.1, no proxy, no redirects, no overall time limit (the
 /// caller bounds each call). `connect` bounds the TCP connect.
 ///
-/// Each call has a connection of its own: llama.cpp (cpp-httplib) and LM Studio (Node) close an idle
-/// one after 5 s, which is when the next poll comes, and a call on it fails.
+/// Each call has a connection of its own: llama.cpp (cpp-httplib, build 11549) closes an idle one
+/// after 5 s, as Node's servers do, which is when the next poll comes; a call on it fails.
 pub fn client(connect: Duration) -> Result<Client, reqwest::Error> {
     Client::builder()
         .no_proxy()

@@ -139,8 +139,10 @@ impl Scheduler {
         if before == LoadFailure::Timeout {
             // The engine may yet come to an end with it, and nobody else asked for it.
             self.abandoned.insert(place, (order.tuple, now));
-            let polled = state.facts.polls.saturating_sub(operation.polls);
-            if polled >= WEDGED_POLLS && !state.wedged {
+            let facts = &state.facts;
+            let polled = facts.polls.saturating_sub(operation.polls);
+            let answers = facts.listed == facts.polls;
+            if answers && polled >= WEDGED_POLLS && !state.wedged {
                 state.wedged = true;
                 let engine = Arc::clone(engine);
                 actions.push(Action::Tell(Event::Wedged { engine }));

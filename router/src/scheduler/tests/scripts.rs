@@ -110,6 +110,25 @@ fn a_load_that_was_out_of_memory_is_tried_again_when_memory_came_free() {
     assert_eq!(loading(&bench.arrive(4, "e", "m")), ["m"]);
 }
 
+fn wedged(actions: &[Action]) -> bool {
+    let told = |a: &Action| matches!(a, Action::Tell(Event::Wedged { .. }));
+    actions.iter().any(told)
+}
+
+/// Its health tells that already.
+#[test]
+fn an_engine_that_fails_its_polls_too_is_not_called_wedged() {
+    let mut bench = one_at_a_time();
+    bench.arrive(1, "e", "a");
+    bench.polled("e", &[]);
+    bench.fleet[0].polls += 4;
+    bench.step(Input::Fleet(bench.fleet.clone()));
+    bench.now += SECOND * 310;
+    let actions = bench.step(Input::Tick);
+    assert_eq!(refused(&actions).len(), 1, "{actions:?}");
+    assert!(!wedged(&actions), "{actions:?}");
+}
+
 /// LM Studio 2295, Ollama 17408: a load that never ends held everything behind it.
 #[test]
 fn a_load_that_never_ends_gives_its_pool_back() {
@@ -123,11 +142,7 @@ fn a_load_that_never_ends_gives_its_pool_back() {
     assert_eq!(due, Some(bench.now + SECOND * 300));
     bench.now += SECOND * 310;
     let actions = bench.step(Input::Tick);
-    assert!(
-        actions
-            .iter()
-            .any(|a| matches!(a, Action::Tell(Event::Wedged { .. })))
-    );
+    assert!(wedged(&actions), "{actions:?}");
     assert_eq!(loading(&bench.arrive(2, "e", "b")), ["b"]);
     // Its late end is not taken for that of another.
     assert!(granted(&bench.loaded("e", "a", 4096)).is_empty());
