@@ -148,6 +148,8 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
     };
     async move {
         let sent = {
+            // Prompts that came together go out together: each write alone wakes the engine's process.
+            tokio::task::yield_now().await;
             let sending = std::pin::pin!(app.upstream.send(&prompt));
             timeout_at(sent_at + budget, sending).await
         };
