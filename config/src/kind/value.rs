@@ -6,26 +6,26 @@ use serde_json::json;
 
 use crate::checked::Rate;
 
-/// A value of some [`Kind`].
+/// A value of some [`Kind`](super::Kind).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// [`Kind::Boolean`].
+    /// [`Kind::Boolean`](super::Kind::Boolean).
     Boolean(bool),
-    /// [`Kind::Integer`].
+    /// [`Kind::Integer`](super::Kind::Integer).
     Integer(i64),
-    /// [`Kind::Number`].
+    /// [`Kind::Number`](super::Kind::Number).
     Number(f64),
-    /// [`Kind::Duration`].
+    /// [`Kind::Duration`](super::Kind::Duration).
     Duration(Duration),
-    /// [`Kind::Size`].
+    /// [`Kind::Size`](super::Kind::Size).
     Size(u64),
     /// The text kinds.
     Text(String),
-    /// [`Kind::Rate`].
+    /// [`Kind::Rate`](super::Kind::Rate).
     Rate(Rate),
     /// The address kinds.
     Addresses(Vec<SocketAddr>),
-    /// [`Kind::Texts`].
+    /// [`Kind::Texts`](super::Kind::Texts).
     Texts(Vec<String>),
 }
 
