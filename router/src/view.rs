@@ -53,7 +53,7 @@ pub struct EngineView {
     pub health: Health,
     /// Breaker.
     pub breaker: Breaker,
-    /// Last error in words, while not up.
+    /// What was wrong with the last poll, in words.
     pub error: Option<String>,
     /// Version, where told.
     pub version: Option<String>,

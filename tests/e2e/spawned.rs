@@ -1,4 +1,5 @@
-//! An Ollama that Crucible starts: what it is started with, that it comes back, that it ends.
+//! Engines that Crucible starts, an Ollama and llama.cpp: what they are started with, that they
+//! come back, that they end, that they keep their memory until then.
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 //! loose value and looked through for an error that hides inside a success (LM Studio answers
 //! unknown paths and failed loads with 200). Error texts never hold an address or a token.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, header::AUTHORIZATION};
 use reqwest::{Client, Response, redirect::Policy};
@@ -186,12 +186,20 @@ fn transport_error(error: reqwest::Error) -> EngineError {
     }
     let error = error.without_url();
     let mut text = error.to_string();
+    let mut refused = false;
     let mut source = error.source();
     while let Some(inner) = source {
         text = inner.to_string();
+        refused |= inner
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
         source = inner.source();
     }
-    EngineError::Unreachable(shorten(&text))
+    if refused {
+        EngineError::NobodyListens(shorten(&text))
+    } else {
+        EngineError::Unreachable(shorten(&text))
+    }
 }
 
 fn shorten(text: &str) -> String {

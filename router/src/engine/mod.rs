@@ -151,7 +151,10 @@ pub struct Unlimited {
 /// What a control call came back with.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EngineError {
-    /// No connection, or it broke.
+    /// Nobody listens at its address: the system refused the connection.
+    #[error("unreachable: {0}")]
+    NobodyListens(String),
+    /// No connection within its time, or it broke: whoever listens there may still live.
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// It did not answer in its budget.

@@ -61,18 +61,16 @@ impl Entry {
         let engine = &*self.config.name;
         match result {
             Ok(listing) => {
-                if self.version != listing.version {
-                    let kind = self.config.kind;
-                    let advice = listing
-                        .version
-                        .as_deref()
-                        .map(|v| versions::advice(kind, v));
-                    self.advice = Arc::new(advice.unwrap_or_default());
+                // One that does not tell it this time has the one it had.
+                if let Some(version) = listing.version
+                    && self.version.as_deref() != Some(&*version)
+                {
+                    self.advice = Arc::new(versions::advice(self.config.kind, &version));
                     for line in &*self.advice {
                         tracing::warn!(engine, "{line}");
                     }
+                    self.version = Some(version);
                 }
-                self.version = listing.version;
                 self.load_control = listing.load_control;
                 if *self.models != listing.models {
                     self.models = Arc::new(listing.models);
@@ -85,8 +83,10 @@ impl Entry {
             }
             Err(error) => {
                 self.error = Some(error.to_string());
-                // A child that lives holds its memory, whether it answers or not.
-                let lives = self.handle.control.process().is_some();
+                // Who lives holds its memory, whether it answers or not: a process that hangs has its
+                // connections time out or break, only one that is gone has them refused.
+                let gone = matches!(error, EngineError::NobodyListens(_));
+                let lives = !gone || self.handle.control.process().is_some();
                 if after == Health::Down && !lives {
                     self.residents = Arc::default();
                     self.listed = self.polls;

@@ -39,7 +39,7 @@ pub struct EngineStatus {
     pub breaker: BreakerPosition,
     /// It takes requests and answers none, though its polls are well.
     pub wedged: bool,
-    /// Last error in words, while not up.
+    /// What was wrong with the last poll, in words.
     pub error: Option<String>,
     /// Version, where told.
     pub version: Option<String>,
@@ -53,7 +53,8 @@ pub struct EngineStatus {
     pub limit: Option<Limit>,
     /// As listed last; kept while it is down.
     pub models: Arc<Vec<ModelInfo>>,
-    /// As listed last; empty while it is down, unless it is a child that lives.
+    /// As listed last; empty once it is down, unless something still lives there: its child, or what
+    /// takes connections and does not answer.
     pub residents: Arc<Vec<ResidentInfo>>,
     /// Polls so far, failed ones too.
     pub polls: u64,

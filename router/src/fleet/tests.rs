@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use crucible_config::checked::Manage;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{net::TcpListener, time::timeout};
 use url::Url;
 
 use super::*;
@@ -132,8 +132,93 @@ async fn a_poke_polls_at_once_and_failures_degrade_before_they_take_down() {
     assert!(view.engines[0].listed < view.engines[0].polls);
     let view = until(&fleet, |v| v.engines[0].health == Health::Down).await;
     assert_eq!(view.engines[0].models.len(), 1);
-    assert_eq!(view.engines[0].listed, view.engines[0].polls);
     assert!(polls.load(Ordering::SeqCst) >= 4);
+}
+
+/// An Ollama with one resident that answers 500 once it is broken. Asked for its version, it fails
+/// the second time.
+fn ollama(broken: &Arc<AtomicBool>, versions: &Arc<AtomicU64>) -> Router {
+    let (broken, versions) = (Arc::clone(broken), Arc::clone(versions));
+    let failed = || {
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Json(json!({"error": "broken"})),
+        )
+    };
+    let list = move || async move {
+        if broken.load(Ordering::SeqCst) {
+            return failed();
+        }
+        (
+            StatusCode::OK,
+            Json(json!({"models": [{"name": "a:latest"}]})),
+        )
+    };
+    let version = move || async move {
+        match versions.fetch_add(1, Ordering::SeqCst) {
+            1 => failed(),
+            _ => (StatusCode::OK, Json(json!({"version": "0.1.0"}))),
+        }
+    };
+    Router::new()
+        .route("/api/version", get(version))
+        .route("/api/tags", get(list.clone()))
+        .route("/api/ps", get(list))
+}
+
+/// Silence was taken for an empty engine, and its memory given away: answers that fail, connections
+/// that break. The time-outs of a process that stands still are tried end to end.
+#[tokio::test]
+async fn an_engine_that_fails_its_polls_holds_its_residents_until_nobody_listens_there() {
+    let (broken, versions) = (Arc::default(), Arc::default());
+    let fake = Fake::start(ollama(&broken, &versions)).await;
+    let engine = checked::Engine {
+        kind: EngineKind::Ollama,
+        ..openai("e", &fake.url)
+    };
+    let (fleet, _guard) = start(&config(vec![engine]), Vec::new());
+    fleet.settled().await;
+    broken.store(true, Ordering::SeqCst);
+    fleet.poke("e");
+    let view = until(&fleet, |v| v.engines[0].health == Health::Down).await;
+    assert_eq!(view.engines[0].residents.len(), 1);
+    assert!(view.engines[0].listed < view.engines[0].polls);
+    let address = fake.url.socket_addrs(|| None).unwrap()[0];
+    drop(fake);
+    // Whoever listens there now closes every connection.
+    let mut listener = None;
+    while listener.is_none() {
+        listener = TcpListener::bind(address).await.ok();
+        tokio::task::yield_now().await;
+    }
+    let listener = listener.unwrap();
+    for _ in 0..2 * crate::health::DOWN_AFTER {
+        fleet.poke("e");
+        drop(listener.accept().await.unwrap());
+    }
+    assert_eq!(fleet.view().engines[0].residents.len(), 1);
+    drop(listener);
+    let view = until(&fleet, |v| v.engines[0].residents.is_empty()).await;
+    assert_eq!(view.engines[0].listed, view.engines[0].polls);
+}
+
+/// One failed call for the version repeated the advice with the next poll.
+#[tokio::test]
+async fn a_version_that_is_not_told_once_is_the_one_told_before() {
+    let (broken, versions) = (Arc::default(), Arc::<AtomicU64>::default());
+    let fake = Fake::start(ollama(&broken, &versions)).await;
+    let engine = checked::Engine {
+        kind: EngineKind::Ollama,
+        ..openai("e", &fake.url)
+    };
+    let (fleet, _guard) = start(&config(vec![engine]), Vec::new());
+    fleet.settled().await;
+    assert!(!fleet.view().engines[0].advice.is_empty());
+    fleet.poke("e");
+    let view = until(&fleet, |v| v.engines[0].polls == 2).await;
+    assert_eq!(versions.load(Ordering::SeqCst), 2);
+    assert_eq!(view.engines[0].version.as_deref(), Some("0.1.0"));
+    assert!(!view.engines[0].advice.is_empty());
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
             .collect(),
         service: predict::measured_service(learned, name),
         polls: engine.polls,
+        answers: engine.error.is_none(),
         listed: engine.listed,
         residents: engine.residents.to_vec(),
         pinned: names.into_iter().filter(|m| pinned(m)).cloned().collect(),

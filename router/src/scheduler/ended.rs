@@ -141,8 +141,7 @@ impl Scheduler {
             self.abandoned.insert(place, (order.tuple, now));
             let facts = &state.facts;
             let polled = facts.polls.saturating_sub(operation.polls);
-            let answers = facts.listed == facts.polls;
-            if answers && polled >= WEDGED_POLLS && !state.wedged {
+            if facts.answers && polled >= WEDGED_POLLS && !state.wedged {
                 state.wedged = true;
                 let engine = Arc::clone(engine);
                 actions.push(Action::Tell(Event::Wedged { engine }));

@@ -54,6 +54,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         loads: BTreeMap::new(),
         service: None,
         polls: 1,
+        answers: true,
         listed: 1,
         residents: Vec::new(),
         pinned: Vec::new(),

@@ -67,6 +67,8 @@ pub struct Facts {
     pub service: Option<Duration>,
     /// Polls so far, failed ones too.
     pub polls: u64,
+    /// The last of them was answered.
+    pub answers: bool,
     /// Number of the poll that told the residents; one that may have begun before an operation ended
     /// is not believed.
     pub listed: u64,

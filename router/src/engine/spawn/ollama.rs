@@ -226,7 +226,7 @@ impl SpawnedOllama {
         loop {
             match server.api.list().await {
                 // It has not bound its port yet.
-                Err(EngineError::Unreachable(_)) => {}
+                Err(EngineError::NobodyListens(_) | EngineError::Unreachable(_)) => {}
                 answer => return answer,
             }
             self.running()?;

@@ -122,6 +122,9 @@ fn an_engine_that_fails_its_polls_too_is_not_called_wedged() {
     bench.arrive(1, "e", "a");
     bench.polled("e", &[]);
     bench.fleet[0].polls += 4;
+    bench.fleet[0].answers = false;
+    // Nobody listens there any more, so nothing is resident.
+    bench.fleet[0].listed = bench.fleet[0].polls;
     bench.step(Input::Fleet(bench.fleet.clone()));
     bench.now += SECOND * 310;
     let actions = bench.step(Input::Tick);
