@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     body::peek::Peek,
     error::{Error, Kind},
+    guard::Verdict,
 };
 
 /// Headers that name a conversation: opencode, Codex, Claude Code.
@@ -40,7 +41,7 @@ pub(crate) fn of(
     peek: &Peek,
     config: &Config,
     request_id: &Arc<str>,
-    key: Option<&Arc<Key>>,
+    verdict: &Verdict,
 ) -> Result<Demand, Error> {
     let model = peek
         .model
@@ -71,8 +72,9 @@ pub(crate) fn of(
         images: peek.has_images(),
         stream: peek.stream,
         headers: named_headers(headers, config),
-        key: key.cloned(),
-        class: class(headers, key)?,
+        key: verdict.key.clone(),
+        client: verdict.client.clone(),
+        class: class(headers, verdict.key.as_ref())?,
         session: session(headers),
         ..Demand::default()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crucible_config::checked::{Class, Key};
 
-use crate::catalog::ModelKind;
+use crate::{catalog::ModelKind, client::ClientId};
 
 /// One request, as the router sees it: no prompt, only what rules and budgets need.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,8 @@ pub struct Demand {
     pub headers: Vec<(String, String)>,
     /// The client's key.
     pub key: Option<Arc<Key>>,
+    /// Who asks.
+    pub client: ClientId,
     /// A newer request of the same number makes this one pointless while it waits.
     pub supersedes: Option<u64>,
     /// Interactive or background.

@@ -92,9 +92,9 @@ async fn ask(endpoint: &Endpoint) -> Option<EngineKind> {
         Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
             return Some(EngineKind::Lmstudio);
         }
-        Err(
-            EngineError::NobodyListens(_) | EngineError::Unreachable(_) | EngineError::Timeout,
-        ) => return None,
+        Err(EngineError::NobodyListens(_) | EngineError::Unreachable(_) | EngineError::Timeout) => {
+            return None;
+        }
         _ => {}
     }
     let (_, server, text) = endpoint.get_text("/").await.ok()?;

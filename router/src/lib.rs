@@ -5,6 +5,7 @@
 //! Knows no wire dialect of a client.
 
 pub mod catalog;
+pub mod client;
 pub mod demand;
 pub mod discovery;
 pub mod engine;

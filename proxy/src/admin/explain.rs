@@ -8,10 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use crucible_config::{
-    Config,
-    checked::{Filled, Key},
-};
+use crucible_config::{Config, checked::Filled};
 use crucible_router::{
     predict::{Basis, Part, Prediction},
     router::Router,
@@ -46,13 +43,7 @@ async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Res
     let encoding = decode::Encoding::of(&head.headers)?;
     let body = decode::collect(body, encoding, cap, config.timeouts.body).await?;
     app.router.settled().await;
-    let explained = explain(
-        &app.router,
-        &config,
-        &head.headers,
-        &body,
-        verdict.key.as_ref(),
-    )?;
+    let explained = explain(&app.router, &config, &head.headers, &body, &verdict)?;
     Ok(respond::json(&explained))
 }
 
@@ -62,10 +53,11 @@ pub(crate) fn explain(
     config: &Arc<Config>,
     headers: &HeaderMap,
     body: &Bytes,
-    key: Option<&Arc<Key>>,
+    verdict: &Verdict,
 ) -> Result<Value, Error> {
     let peek = Peek::of(body, config.limits.json_depth)?;
-    let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), key)?;
+    let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), verdict)?;
+    let key = verdict.key.as_ref();
     let plan = router.plan(&demand)?;
     let candidates: Vec<Value> = plan
         .candidates

@@ -84,14 +84,7 @@ async fn answer(
     let peek = Arc::new(Peek::of(&body, config.limits.json_depth)?);
     let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
-    let demand = demand::of(
-        &head.headers,
-        &body,
-        &peek,
-        &config,
-        &exchange.id,
-        verdict.key.as_ref(),
-    )?;
+    let demand = demand::of(&head.headers, &body, &peek, &config, &exchange.id, &verdict)?;
     if !app.router.view().settled {
         // Not settled by then: the plan is made with what is known.
         let _ = timeout(FIRST_REFRESH, app.router.settled()).await;

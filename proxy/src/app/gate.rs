@@ -11,6 +11,7 @@ use super::{App, respond};
 use crate::{
     error::{Error, Kind},
     guard::{self, Facts, Verdict},
+    server::Peer,
 };
 
 /// The layer.
@@ -73,6 +74,10 @@ fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
         method: request.method(),
         uri: request.uri(),
         headers: request.headers(),
+        peer: request
+            .extensions()
+            .get::<Peer>()
+            .map(|Peer(address)| address.ip()),
     };
     let verdict = guard::judge(&config, &app.own_name, facts)?;
     if app.draining.is_cancelled() && path.starts_with("/v1/") {

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{Common, ExplainArgs, Failure, models::look, output::say, serve::runtime, sources};
-use crate::{admin, error::Error};
+use crate::{admin, error::Error, guard::Verdict};
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
     let body = if args.subject == "-" {
@@ -25,7 +25,13 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
     let config = sources::load(common)?;
     let explained = runtime()?.block_on(look(&config, async |router| {
         let current = config.current();
-        admin::explain(router, &current, &HeaderMap::new(), &body, None)
+        admin::explain(
+            router,
+            &current,
+            &HeaderMap::new(),
+            &body,
+            &Verdict::default(),
+        )
     }))?;
     let explained = explained.map_err(|error| refused(&error, args.output.json))?;
     if args.output.json {

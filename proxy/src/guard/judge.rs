@@ -1,11 +1,12 @@
 //! The one judgement over a request's head.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crucible_config::{Config, checked::Key};
+use crucible_router::client::ClientId;
 use http::{HeaderMap, Method, Uri, header};
 
-use super::{host, keys, origin};
+use super::{client, host, keys, origin};
 use crate::{
     error::{Error, Kind},
     guard::OwnName,
@@ -20,6 +21,8 @@ pub struct Facts<'a> {
     pub uri: &'a Uri,
     /// Headers as sent.
     pub headers: &'a HeaderMap,
+    /// Where the connection comes from.
+    pub peer: Option<IpAddr>,
 }
 
 /// A request that may pass.
@@ -27,6 +30,8 @@ pub struct Facts<'a> {
 pub struct Verdict {
     /// The key it came with, where keys are configured.
     pub key: Option<Arc<Key>>,
+    /// Who asks.
+    pub client: ClientId,
 }
 
 /// Key, Host, Origin, in the order of the surface: a valid key lifts the Host rule, nothing lifts
@@ -68,7 +73,8 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict
             format!("{found}; send it as Authorization: Bearer, x-api-key or api-key"),
         ));
     }
-    Ok(Verdict { key })
+    let client = client::client(facts.headers, facts.peer, key.as_deref());
+    Ok(Verdict { key, client })
 }
 
 fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
@@ -180,6 +186,7 @@ mod tests {
                 method,
                 uri: &uri,
                 headers: &headers(pairs),
+                peer: None,
             },
         )
         .map_err(|e| e.kind)

@@ -3,6 +3,7 @@
 //! A browser on the machine can reach a loopback port too, so a foreign Host (DNS rebinding) or
 //! Origin (a web page) is refused even where no key is configured.
 
+mod client;
 mod host;
 mod judge;
 mod keys;

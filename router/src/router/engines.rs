@@ -138,6 +138,7 @@ pub(crate) fn arrival(
         trigger: LoadTrigger::Request,
         deadline: tokio::time::Instant::now().into_std(),
         key: demand.key.as_ref().map(|key| Arc::clone(&key.name)),
+        client: demand.client.clone(),
         class: demand.class,
         session: demand.session,
         supersedes: demand.supersedes.filter(|_| config.scheduler.supersede),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
+    client::ClientId,
     engine::{Tuple, testing::resident},
     event::{Event, EvictionReason, LoadOutcome, LoadTrigger},
     refusal::Refusal,
@@ -80,6 +81,7 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         trigger: LoadTrigger::Request,
         deadline: now + SECOND * 300,
         key: None,
+        client: ClientId::default(),
         class: Class::Interactive,
         session: None,
         supersedes: None,

@@ -10,6 +10,7 @@ use crucible_config::checked::{Class, EngineKind, Fit};
 
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
+    client::ClientId,
     engine::Tuple,
     event::{Event, LoadTrigger},
     refusal::Refusal,
@@ -109,6 +110,8 @@ pub struct Arrival {
     pub deadline: Instant,
     /// Name of the client's key.
     pub key: Option<Arc<str>>,
+    /// Who asks.
+    pub client: ClientId,
     /// Interactive goes first.
     pub class: Class,
     /// Of one conversation, where the client tells: its prompt may still be warm in a slot.

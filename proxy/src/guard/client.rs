@@ -1,0 +1,67 @@
+//! Who a request comes from, for everything that is shared out among clients.
+
+use std::net::IpAddr;
+
+use crucible_config::checked::Key;
+use crucible_router::client::ClientId;
+use http::{HeaderMap, header};
+
+/// Longest product that is told apart, in bytes.
+const LONGEST_PRODUCT: usize = 64;
+
+/// The name of its key, else the product of the User-Agent (RFC 9110, section 10.1.5: what stands
+/// before the version) and the address that it comes from. `OpenAI/Python 2.1` and `OpenAI/JS 6.0`
+/// are one client; a program without a User-Agent is told apart by its address alone.
+pub(crate) fn client(headers: &HeaderMap, peer: Option<IpAddr>, key: Option<&Key>) -> ClientId {
+    if let Some(key) = key {
+        return ClientId::of_key(&key.name);
+    }
+    let agent = headers
+        .get(header::USER_AGENT)
+        .map(http::HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let end = agent
+        .iter()
+        .position(|b| *b == b'/' || b.is_ascii_whitespace())
+        .unwrap_or(agent.len());
+    let product = String::from_utf8_lossy(&agent[..end.min(LONGEST_PRODUCT)]);
+    // One machine is one address, whichever of its forms a socket tells.
+    let address = peer.map_or_else(String::new, |ip| ip.to_canonical().to_string());
+    ClientId::of_program(&product, &address)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(agent: Option<&str>, peer: &str) -> String {
+        let mut headers = HeaderMap::new();
+        if let Some(agent) = agent {
+            headers.insert(header::USER_AGENT, HeaderValue::from_str(agent).unwrap());
+        }
+        client(&headers, Some(peer.parse().unwrap()), None).to_string()
+    }
+
+    #[test]
+    fn a_client_is_its_product_and_address() {
+        let long = "x".repeat(4000);
+        let cases = [
+            (
+                Some("opencode/1.2.3 (linux)"),
+                "127.0.0.1",
+                "opencode@127.0.0.1",
+            ),
+            (Some("opencode/9"), "::ffff:127.0.0.1", "opencode@127.0.0.1"),
+            (Some("curl"), "10.0.0.2", "curl@10.0.0.2"),
+            (Some("Mozilla 5.0"), "::1", "Mozilla@::1"),
+            (Some(""), "::1", "@::1"),
+            (None, "::1", "@::1"),
+        ];
+        for (agent, peer, expected) in cases {
+            assert_eq!(of(agent, peer), expected, "{agent:?}");
+        }
+        assert_eq!(of(Some(&long), "::1").len(), LONGEST_PRODUCT + "@::1".len());
+    }
+}

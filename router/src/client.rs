@@ -1,0 +1,39 @@
+//! Who asks: the unit that queue, breaker and predictions tell apart.
+
+use std::{fmt, sync::Arc};
+
+/// One client: the name of its key, else the product in its User-Agent and the address that it
+/// comes from.
+///
+/// Programs of one machine are told apart by what they call themselves, so that an agent gone wild
+/// does not spend a person's share. A program that calls itself something else each time is many
+/// clients here; whoever needs more than that configures keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(Arc<str>);
+
+// === impl ClientId ===
+
+impl ClientId {
+    /// The holder of the key of that name.
+    pub fn of_key(name: &str) -> Self {
+        Self(format!("key {name}").into())
+    }
+
+    /// A program without a key.
+    pub fn of_program(product: &str, address: &str) -> Self {
+        Self(format!("{product}@{address}").into())
+    }
+}
+
+impl Default for ClientId {
+    /// Nobody in particular: Crucible itself, or a test.
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
