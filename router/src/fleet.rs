@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -25,12 +25,14 @@ use crate::{
     view::Health,
 };
 
+mod ask;
 mod devices;
 mod entry;
 mod poll;
 mod status;
 
 pub use self::{
+    ask::Polled,
     devices::{DeviceClaim, default_pool, resolve_devices},
     status::{EngineStatus, FleetView},
 };
@@ -66,6 +68,8 @@ pub struct EngineHandle {
     /// What LM Studio's WebSocket driver loads with.
     load_config: Option<LoadConfig>,
     poke: Notify,
+    /// Polls that have begun so far.
+    begun: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -300,6 +304,7 @@ impl Shared {
             recipe,
             load_config,
             poke: Notify::new(),
+            begun: AtomicU64::new(0),
             stop: self.cancel.child_token(),
         });
         state.entries.push(Entry::new(Arc::clone(&handle), config));

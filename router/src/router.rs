@@ -20,7 +20,7 @@ use self::engines::{FleetEngines, arrival, nothing};
 use crate::{
     demand::Demand,
     event::{LoadTrigger, Observer},
-    fleet::{Fleet, FleetView},
+    fleet::{Fleet, FleetView, Polled},
     health::Outcome,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
@@ -331,6 +331,14 @@ impl Router {
         let asking = async { while !newer(&fleet.view()) && changed.changed().await.is_ok() {} };
         // Who does not answer by then shows as it was.
         let _ = timeout(ASK_BUDGET, asking).await;
+    }
+
+    /// Polls one engine now and waits for the answer, at most `budget`; only a poll that begins after
+    /// this call counts. What it told is in the view, and permits go by it.
+    pub async fn poll_now(&self, engine: &str, budget: Duration) -> Polled {
+        let polled = self.0.fleet.poll_now(engine, budget).await;
+        self.fresh_view();
+        polled
     }
 
     /// What the settings are checked against, as it is known now. `root` is the root of the file

@@ -1,6 +1,9 @@
 //! The loops that ask engines and look for them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,7 @@ const POKE_GAP: Duration = Duration::from_millis(50);
 pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
     let polling = async {
         loop {
+            handle.begun.fetch_add(1, Ordering::SeqCst);
             let answer = timeout(POLL_BUDGET, handle.control.list()).await;
             let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
             tokio::select! {

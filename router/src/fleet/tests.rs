@@ -102,6 +102,45 @@ async fn it_settles_when_each_has_answered_or_failed() {
     assert!(view.looked_at.is_empty());
 }
 
+/// An answer that was under way when somebody asked may be from before what made them ask.
+#[tokio::test]
+async fn a_poll_that_is_waited_for_begins_after_it_was_asked_for() {
+    let (held, id) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+    let (asked, release, count) = (Arc::new(Notify::new()), Arc::clone(&held), Arc::clone(&id));
+    let told = Arc::clone(&asked);
+    let app = Router::new().route(
+        "/v1/models",
+        get(|| async move {
+            // What it tells is settled before it is held.
+            let id = count.fetch_add(1, Ordering::SeqCst).to_string();
+            told.notify_one();
+            if id != "0" {
+                release.notified().await;
+            }
+            Json(json!({"data": [{"id": id}]}))
+        }),
+    );
+    let fake = Fake::start(app).await;
+    let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
+    fleet.settled().await;
+    asked.notified().await;
+    fleet.poke("e");
+    asked.notified().await;
+    let mut asking = std::pin::pin!(fleet.poll_now("e", Duration::from_secs(10)));
+    assert!(futures_util::poll!(asking.as_mut()).is_pending());
+    held.notify_one();
+    until(&fleet, |v| v.engines[0].polls == 2).await;
+    assert!(futures_util::poll!(asking.as_mut()).is_pending());
+    held.notify_one();
+    assert_eq!(asking.await, Polled::Well);
+    assert_eq!(&*fleet.view().engines[0].models[0].id, "2");
+    let nobody = fleet.poll_now("unknown", Duration::from_secs(10)).await;
+    assert_eq!(nobody, Polled::Unanswered);
+    // The next one is held for good.
+    let late = fleet.poll_now("e", Duration::from_millis(1)).await;
+    assert_eq!(late, Polled::Unanswered);
+}
+
 #[tokio::test]
 async fn a_poke_polls_at_once_and_failures_degrade_before_they_take_down() {
     let broken = Arc::new(AtomicBool::new(false));
