@@ -1,6 +1,9 @@
 //! Errors of engines, lifted from their many shapes into one.
 //!
-//! Bare strings, JSON inside strings, an error inside a 200, a 400 for the engine's own fault.
+//! Bare strings, JSON inside strings, an error inside a 200, a 400 for the engine's own fault, a 500
+//! for the client's.
+
+mod asked;
 
 use crucible_config::checked::EngineKind;
 use http::StatusCode;
@@ -121,6 +124,16 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         });
         return error;
     }
+    // Before the rest: these errors quote what the client wrote.
+    if !matches!(status.as_u16(), 401 | 403 | 429 | 503)
+        && let Some(asked) = asked::asked(&lower)
+    {
+        let text = format!("{}: {said}", asked.says);
+        let mut error = Error::new(Kind::EngineRejected, text);
+        error.param = asked.param.map(str::to_owned);
+        error.engine_status = Some(status).filter(StatusCode::is_client_error);
+        return error;
+    }
     let unknown = lower.contains("not found") || lower.contains("not_found");
     if unknown && lower.contains("model") && status.is_client_error() {
         return Error::new(Kind::ModelNotFound, said).param("model");
@@ -146,6 +159,8 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
             error.engine_status = Some(status);
             error
         }
+        // "Not implemented": llama.cpp's word for what it was not started for.
+        501 => Error::new(Kind::EngineRejected, said),
         _ => Error::new(Kind::EngineError, said),
     }
 }
@@ -245,6 +260,48 @@ mod tests {
                 (code, message),
                 "{body}"
             );
+        }
+    }
+
+    /// The same words with every status, on every kind of engine, and inside a success.
+    #[test]
+    fn what_a_request_asks_for_is_its_own_fault_wherever_that_is_told() {
+        use EngineKind::{Llamacpp, Lmstudio, Ollama, Openai};
+        let words = "Conversation roles must alternate user/assistant/user/assistant/...";
+        let bodies = [
+            serde_json::json!({ "error": words }),
+            serde_json::json!({ "error": { "message": words, "code": 500, "type": "server_error" } }),
+            serde_json::json!({ "error": format!("{{\"error\":{{\"message\":\"{words}\"}}}}") }),
+            serde_json::json!({ "error": format!("Engine protocol predict failed: {{code:500}} {words}") }),
+        ];
+        for kind in [Llamacpp, Lmstudio, Ollama, Openai] {
+            for body in &bodies {
+                let body = body.to_string();
+                for (status, told) in [(400, 400), (422, 422), (500, 400), (502, 400), (501, 400)] {
+                    let status = StatusCode::from_u16(status).unwrap();
+                    let error = engine_error(kind, status, body.as_bytes());
+                    assert_eq!(error.kind, Kind::EngineRejected, "{kind:?} {status} {body}");
+                    assert_eq!(error.status().as_u16(), told, "{kind:?} {status} {body}");
+                    assert_eq!(error.param.as_deref(), Some("messages"));
+                    assert!(error.message.contains(words), "{}", error.message);
+                }
+                let inside = error_in_success(kind, body.as_bytes()).unwrap();
+                assert_eq!(
+                    (inside.kind, inside.status().as_u16()),
+                    (Kind::EngineRejected, 400),
+                    "{body}"
+                );
+            }
+        }
+        // An engine that is busy or refuses access says that of itself.
+        for (status, code) in [
+            (503, "no_engine"),
+            (429, "queue_full"),
+            (401, "engine_error"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = engine_error(Openai, status, bodies[0].to_string().as_bytes());
+            assert_eq!(error.kind.code(), code);
         }
     }
 

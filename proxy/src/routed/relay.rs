@@ -24,7 +24,7 @@ use crate::{
     },
     body::peek::Peek,
     dialect::engine_error::engine_error,
-    error::{Error, Kind},
+    error::{Error, Fault, Kind},
     metrics::{AbortCause, InFlightGuard, Metrics, StreamClock, UpstreamError},
     relay::{
         Budgets,
@@ -253,7 +253,7 @@ async fn succeeded(
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         error = error.upstream(UpstreamError::Http429);
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && error.kind.fault() != Fault::Client {
         error = error.upstream(UpstreamError::Http5xx);
     }
     Err(error)
