@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     body::peek::Peek,
+    dialect::tool_choice,
     error::{Error, Kind},
     guard::Verdict,
 };
@@ -69,6 +70,7 @@ pub(crate) fn of(
         max_tokens: peek.max_tokens(body),
         num_ctx: peek.num_ctx(body),
         tools: peek.has_tools(body),
+        tool_choice_none: tool_choice::is_none(body, peek),
         images: peek.has_images(),
         stream: peek.stream,
         headers: named_headers(headers, config),

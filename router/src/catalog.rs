@@ -17,6 +17,8 @@ pub enum ModelKind {
 pub struct Capabilities {
     /// Takes `tools`.
     pub tools: Option<bool>,
+    /// Was trained to call `tools`; one that was not may still do so, only not as well.
+    pub trained_for_tools: Option<bool>,
     /// Takes images.
     pub vision: Option<bool>,
     /// Can think before it answers.

@@ -31,6 +31,8 @@ pub struct Demand {
     pub max_tokens: Option<u64>,
     /// Tools are offered.
     pub tools: bool,
+    /// `tool_choice` says that none of them is called: the model need not be able to.
+    pub tool_choice_none: bool,
     /// Images are attached.
     pub images: bool,
     /// Streamed answer asked for.

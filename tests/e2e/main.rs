@@ -26,6 +26,7 @@ mod findings;
 mod growth;
 mod guard;
 mod http;
+mod lmstudio;
 mod models;
 mod names;
 mod overload;

@@ -3,5 +3,7 @@
 //! Everything here is a function of bytes; nothing sends or waits.
 
 pub mod engine_error;
+mod lmstudio;
 pub mod ollama;
 pub mod openai;
+pub(crate) mod tool_choice;

@@ -6,6 +6,10 @@ use bytes::Bytes;
 use crucible_config::checked::{EngineKind, RequestDefaults};
 use serde_json::Value;
 
+use super::{
+    lmstudio,
+    tool_choice::{Mode, ToolChoice},
+};
 use crate::{
     body::{
         edit::{self, Edit, New},
@@ -76,6 +80,9 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
             peek::found(raw),
         ));
     }
+    if knows_only_words(kind) {
+        ToolChoice::of(body, peek)?;
+    }
     match peek.typed::<i64>(body, "n", "a whole number")? {
         None | Some(1) => Ok(()),
         Some(2..) if matches!(kind, EngineKind::Openai | EngineKind::Llamacpp) => Ok(()),
@@ -87,18 +94,36 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
     }
 }
 
+/// `tool_choice` has no object form there: LM Studio refuses one, llama.cpp's server takes it for
+/// `auto`, Ollama has no such field at all.
+const fn knows_only_words(kind: EngineKind) -> bool {
+    match kind {
+        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Ollama => true,
+        EngineKind::Openai => false,
+    }
+}
+
 /// Edits a request for an engine that speaks OpenAI itself.
 ///
 /// `model` is the engine's name of it. LM Studio documents `max_tokens` only, so a newer client's
 /// `max_completion_tokens` is repeated under that name; an unknown server may choke on
-/// `stream_options` that the client did not send.
+/// `stream_options` that the client did not send. What the engine would refuse or misread is bent,
+/// and said. Errors: those of [`ToolChoice::of`].
 pub fn edit(
     body: &Bytes,
     peek: &Peek,
     model: &str,
     defaults: &RequestDefaults,
     kind: EngineKind,
-) -> Edited {
+) -> Result<Edited, Error> {
+    let format = (kind == EngineKind::Lmstudio)
+        .then(|| lmstudio::response_format(peek.raw(body, "response_format")?))
+        .flatten();
+    let choice = if knows_only_words(kind) {
+        ToolChoice::of(body, peek)?.filter(|choice| choice.bent)
+    } else {
+        None
+    };
     let mut edits = Vec::with_capacity(8);
     edits.push(Edit::Set("model", New::Text(model)));
     let mut filled = Vec::with_capacity(5);
@@ -118,17 +143,42 @@ pub fn edit(
         edits.push(Edit::Default("max_tokens", New::Raw(limit)));
         notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
     }
+    if let Some(format) = &format {
+        edits.push(Edit::Set("response_format", New::Raw(format)));
+        notes.push("response_format json_object is sent as json_schema".to_owned());
+    }
+    if let Some(choice) = &choice {
+        edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));
+        if let Some(tools) = &choice.tools {
+            edits.push(Edit::Set("tools", New::Raw(tools)));
+        }
+        notes.push(bent_choice(choice));
+    }
     let honours_usage = kind != EngineKind::Openai;
     let injected_usage = peek.stream && honours_usage && !include_usage(body, peek);
     if injected_usage {
         edits.push(Edit::IncludeUsage);
     }
-    Edited {
+    Ok(Edited {
         body: edit::apply(body, peek, &edits),
         defaults: filled,
         notes,
         injected_usage,
-    }
+    })
+}
+
+fn bent_choice(choice: &ToolChoice) -> String {
+    let word = match choice.mode {
+        Mode::Auto => "auto",
+        Mode::None => "none",
+        Mode::Required => "required",
+    };
+    let offer = if choice.tools.is_some() {
+        ", and only the tools that it allows are offered"
+    } else {
+        ""
+    };
+    format!("tool_choice is sent as {word}{offer}")
 }
 
 /// The client asked for a usage event.
@@ -232,12 +282,46 @@ mod tests {
             frequency_penalty: None,
             presence_penalty: None,
         };
-        let edited = edit(&body, &peek, "lib/m", &defaults, EngineKind::Llamacpp);
+        let edited = edit(&body, &peek, "lib/m", &defaults, EngineKind::Llamacpp).unwrap();
         assert_eq!(edited.defaults, ["top_p"]);
         assert!(edited.injected_usage);
         assert_eq!(
             edited.body,
             r#"{"model":"lib/m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2,"top_p":0.8,"stream_options":{"include_usage":true}}"#
         );
+    }
+
+    #[test]
+    fn what_an_engine_would_refuse_or_misread_is_bent_and_said() {
+        use EngineKind::{Llamacpp, Lmstudio, Openai};
+        let chosen = r#"{"z":1.0,"tools":[{"function":{"name":"f"}}, {"function": {"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}},"messages":[1]}"#;
+        let sent = r#"{"z":1.0,"tools":[{"function": {"name":"g"}}],"tool_choice":"required","messages":[1],"model":"m"}"#;
+        let said = "tool_choice is sent as required, and only the tools that it allows are offered";
+        let json = r#"{"response_format":{"type":"json_object"},"messages":[1]}"#;
+        let schema = r#"{"response_format":{"type":"json_schema","json_schema":{"name":"json_object","schema":{"type":"object"}}},"messages":[1],"model":"m"}"#;
+        let plain = |text: &str| format!(r#"{},"model":"m"}}"#, &text[..text.len() - 1]);
+        for (kind, text, becomes, note) in [
+            (Lmstudio, chosen, sent.to_owned(), Some(said)),
+            (Llamacpp, chosen, sent.to_owned(), Some(said)),
+            (Openai, chosen, plain(chosen), None),
+            (
+                Lmstudio,
+                json,
+                schema.to_owned(),
+                Some("response_format json_object is sent as json_schema"),
+            ),
+            (Llamacpp, json, plain(json), None),
+            (Openai, json, plain(json), None),
+        ] {
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            let peek = Peek::of(&body, 64).unwrap();
+            let edited = edit(&body, &peek, "m", &RequestDefaults::default(), kind).unwrap();
+            assert_eq!(edited.body, becomes, "{kind:?}");
+            assert_eq!(
+                edited.notes.first().map(String::as_str),
+                note,
+                "{kind:?} {text}"
+            );
+        }
     }
 }

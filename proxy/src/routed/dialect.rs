@@ -98,7 +98,7 @@ impl<S: Service<Outgoing, Error = Error>> Service<Box<Routed>> for Speak<S> {
 fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
     let spoken = match routed.permit.kind {
         EngineKind::Ollama => translate(&routed)?,
-        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed),
+        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed)?,
     };
     let prompt = Prompt {
         base: routed.permit.base_url.clone(),
@@ -139,14 +139,14 @@ fn policy(routed: &Routed) -> Vec<String> {
     notes
 }
 
-fn splice(routed: &Routed) -> Spoken {
+fn splice(routed: &Routed) -> Result<Spoken, Error> {
     let edited = openai::edit(
         &routed.body,
         &routed.peek,
         &routed.permit.instance,
         &routed.defaults,
         routed.permit.kind,
-    );
+    )?;
     let shape = if routed.peek.stream {
         Shape::Stream(Box::new(Passthrough::new(
             routed.permit.kind,
@@ -156,7 +156,7 @@ fn splice(routed: &Routed) -> Spoken {
     } else {
         Shape::Whole
     };
-    Spoken {
+    Ok(Spoken {
         body: edited.body,
         shape,
         defaults: edited.defaults,
@@ -164,7 +164,7 @@ fn splice(routed: &Routed) -> Spoken {
         dropped: Vec::new(),
         path: "/v1/chat/completions",
         idle: routed.config.timeouts.idle,
-    }
+    })
 }
 
 fn translate(routed: &Routed) -> Result<Spoken, Error> {

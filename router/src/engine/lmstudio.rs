@@ -264,11 +264,14 @@ fn parse_v1(body: &Value) -> Listing {
                 flash_attention: flag(config, "flash_attention"),
             });
         }
+        let trained = flag(able, "trained_for_tool_use");
         listing.models.push(ModelInfo {
             id,
             kind,
             capabilities: Capabilities {
-                tools: flag(able, "trained_for_tool_use"),
+                // Models that were not trained get a default tool use (LM Studio's documentation).
+                tools: trained.map(|_| true),
+                trained_for_tools: trained,
                 vision: flag(able, "vision"),
                 thinking: able.get("reasoning").map(|r| !r.is_null() && r != false),
             },

@@ -308,6 +308,7 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
         kind,
         capabilities: Capabilities {
             tools: has("tools"),
+            trained_for_tools: None,
             vision: has("vision"),
             thinking: has("thinking"),
         },

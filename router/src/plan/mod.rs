@@ -12,6 +12,7 @@ mod standby;
 pub mod sticky;
 #[cfg(test)]
 mod tests;
+mod training;
 mod unknown;
 mod virtuals;
 
@@ -166,6 +167,7 @@ pub fn plan(
     let hits = match found {
         Found::Models(mut hits) => {
             order::settle(&mut hits);
+            scope.prefer_trained(&mut hits);
             if by_default && let Some(hit) = hits.first_mut() {
                 hit.reason = Reason::DefaultModel;
             }

@@ -97,7 +97,7 @@ impl<'a> Scope<'a> {
     pub(super) fn lacks(&self, model: &ModelInfo) -> Option<&'static str> {
         if self.demand.images && model.capabilities.vision == Some(false) {
             Some("images")
-        } else if self.demand.tools && model.capabilities.tools == Some(false) {
+        } else if self.calls_tools() && model.capabilities.tools == Some(false) {
             Some("tools")
         } else {
             None

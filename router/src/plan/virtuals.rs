@@ -46,6 +46,7 @@ impl<'a> Scope<'a> {
         if name.eq_ignore_ascii_case("auto") {
             self.decide_auto(&mut hits, sticky);
         }
+        self.prefer_trained(&mut hits);
         self.spare_the_gpu(&mut hits);
         Ok(hits)
     }
@@ -158,6 +159,7 @@ impl<'a> Scope<'a> {
             (
                 engine.device == Device::Cpu,
                 self.lacks(model).is_some() || !self.fits(hit),
+                self.is_untrained(model),
                 !is_held(engine, model),
                 !settings.is_some_and(|block| block.pin),
                 stem(&model.id).to_lowercase(),

@@ -19,6 +19,8 @@ pub(crate) struct Ask {
     pub(crate) limit: Option<u64>,
     pub(crate) stops: Vec<String>,
     pub(crate) tools: bool,
+    /// A tool that is called even if the last user message names none.
+    pub(crate) forced: Option<String>,
     pub(crate) think: bool,
     /// The text turns in a circle.
     pub(crate) circles: bool,
@@ -31,6 +33,15 @@ pub(crate) struct Ask {
 pub(crate) struct ToolCall {
     pub(crate) name: String,
     pub(crate) arguments: Value,
+}
+
+impl ToolCall {
+    fn echo(name: &str, text: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: json!({"echo": text}),
+        }
+    }
 }
 
 /// One token, or one call.
@@ -68,11 +79,16 @@ pub(crate) fn answer(model: &ModelSpec, ask: &Ask) -> Answer {
     if ask.think && model.thinks() {
         pieces.extend((0..THOUGHTS).map(|n| Piece::Thinking(spaced("think", n))));
     }
-    let calls = if ask.tools {
+    let mut calls = if ask.tools {
         called_tools(&ask.last_user)
     } else {
         Vec::new()
     };
+    if calls.is_empty()
+        && let Some(name) = &ask.forced
+    {
+        calls.push(ToolCall::echo(name, &ask.last_user));
+    }
     if !calls.is_empty() {
         pieces.extend(calls.into_iter().map(Piece::Call));
         return Answer {
@@ -154,10 +170,7 @@ fn called_tools(text: &str) -> Vec<ToolCall> {
     };
     named
         .into_iter()
-        .map(|name| ToolCall {
-            name: name.to_owned(),
-            arguments: json!({"echo": text}),
-        })
+        .map(|name| ToolCall::echo(name, text))
         .collect()
 }
 

@@ -13,7 +13,10 @@ use serde_json::{Map, Value, json, value::RawValue};
 use self::messages::messages;
 use crate::{
     body::peek::{Peek, found},
-    dialect::openai::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
+    dialect::{
+        openai::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
+        tool_choice::{Mode, ToolChoice},
+    },
     error::{Error, Kind},
 };
 
@@ -222,44 +225,29 @@ fn format(body: &[u8], peek: &Peek) -> Result<Option<String>, Error> {
 }
 
 fn tools(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+    let choice = ToolChoice::of(body, peek)?;
     if !peek.has_tools(body) {
         return Ok(None);
     }
-    let raw = peek.raw(body, "tools").unwrap_or("[]");
-    match peek.typed::<Value>(body, "tool_choice", "a string or an object")? {
-        None => {}
-        Some(Value::String(choice)) => match choice.as_str() {
-            "auto" => {}
-            "none" => return Ok(None),
-            "required" => notes.push("tool_choice required is best effort on Ollama".to_owned()),
-            _ => {
-                return Err(unsupported(
-                    "tool_choice",
-                    "`tool_choice` must be none, auto, required or a named function",
-                ));
-            }
-        },
-        Some(choice) => {
-            let Some(name) = choice["function"]["name"].as_str() else {
-                return Err(missing("tool_choice.function.name"));
-            };
-            let all: Vec<&RawValue> = serde_json::from_str(raw)
-                .map_err(|_| invalid_type("tools", "an array", found(raw)))?;
-            let chosen = all.into_iter().find(|tool| {
-                serde_json::from_str::<Value>(tool.get())
-                    .is_ok_and(|tool| tool["function"]["name"] == name)
-            });
-            let Some(chosen) = chosen else {
-                return Err(unsupported(
-                    "tool_choice.function.name",
-                    format!("`tools` holds no function '{name}'"),
-                ));
-            };
-            notes.push("a named tool_choice is best effort on Ollama: only it was offered".into());
-            return Ok(Some(format!("[{}]", chosen.get())));
+    let raw = peek.raw(body, "tools").map(str::to_owned);
+    let Some(choice) = choice else {
+        return Ok(raw);
+    };
+    match (choice.mode, &choice.tools) {
+        (Mode::None, _) => return Ok(None),
+        (Mode::Auto, None) => {}
+        (Mode::Auto, Some(_)) => {
+            notes.push("tool_choice allows some tools: only these were offered".to_owned());
         }
+        (Mode::Required, None) => {
+            notes.push("tool_choice required is best effort on Ollama".to_owned());
+        }
+        (Mode::Required, Some(_)) => notes.push(
+            "a named tool_choice is best effort on Ollama: only what it names was offered"
+                .to_owned(),
+        ),
     }
-    Ok(Some(raw.to_owned()))
+    Ok(choice.tools.or(raw))
 }
 
 fn missing(path: &str) -> Error {

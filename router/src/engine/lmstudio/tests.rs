@@ -30,7 +30,7 @@ async fn list(State(told): Shared) -> Json<Value> {
     Json(json!({"models": [
         {"type": "llm", "key": "qwen", "loaded_instances": loaded, "max_context_length": 32768,
          "format": "gguf", "quantization": {"name": "Q4_K_M"}, "size_bytes": 5_000_000_000_u64,
-         "capabilities": {"vision": false, "trained_for_tool_use": true,
+         "capabilities": {"vision": false, "trained_for_tool_use": false,
              "reasoning": {"allowed_options": ["xhigh"]}}},
         {"type": "embedding", "key": "nomic", "loaded_instances": null},
         {"type": "llm"}
@@ -88,7 +88,13 @@ async fn the_v1_list_is_read_leniently() {
     assert!(listing.load_control);
     assert_eq!(listing.models.len(), 2);
     assert_eq!(listing.models[0].quantization.as_deref(), Some("Q4_K_M"));
-    assert_eq!(listing.models[0].capabilities.thinking, Some(true));
+    let able = listing.models[0].capabilities;
+    assert_eq!(able.thinking, Some(true));
+    // The flag tells which models are better at tools, not which take them.
+    assert_eq!(
+        (able.tools, able.trained_for_tools),
+        (Some(true), Some(false))
+    );
     assert_eq!(listing.models[1].kind, ModelKind::Embedding);
     let resident = &listing.residents[0];
     assert_eq!((&*resident.model, &*resident.instance), ("qwen", "qwen:2"));

@@ -2,6 +2,7 @@
 
 mod anything;
 mod names;
+mod training;
 mod virtuals;
 
 use std::collections::BTreeSet;

@@ -12,6 +12,7 @@ use crate::generate::answer;
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::load::find;
 use crate::lmstudio::residents::{Busy, Instance, LoadConfig, Residents};
+use crate::lmstudio::strict;
 use crate::log::Phase;
 use crate::sim::Core;
 use crate::ticket::Ticket;
@@ -175,6 +176,9 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
             &json!({"error": format!("'{needed}' field is required")}),
         );
     }
+    if chat && let Some(refusal) = strict::refusal(body) {
+        return refusal;
+    }
     let name = read::string(body, "model").unwrap_or_default();
     let mut ticket = Ticket::new(&core.log, call.seq, name);
     ticket.phase = Phase::Load;
@@ -183,6 +187,8 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
             let limit = body.get("max_tokens").and_then(Value::as_u64);
             let mut ask = read::ask(body, limit);
             ask.prompt_tokens = ask.prompt_tokens.min(in_effect(core, &instance));
+            ask.tools &= read::string(body, "tool_choice") != Some("none");
+            ask.forced = strict::forced_tool(body);
             let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
             ask.circles = core.options.penalty_alias
                 && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);

@@ -8,3 +8,4 @@ mod load;
 pub(crate) mod residents;
 pub(crate) mod routes;
 pub(crate) mod socket;
+mod strict;

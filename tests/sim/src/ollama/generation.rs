@@ -241,8 +241,8 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
         stops: read::stops(options.get("stop")),
         tools,
         think: think(body, route, model)?,
-        circles: false,
         format,
+        ..Ask::default()
     };
     Ok(Order {
         tuple: Tuple::new(&options, shift, model, core.options.context),

@@ -98,6 +98,7 @@ pub(crate) fn ask(body: &Value, limit: Option<u64>) -> Ask {
             .get("tools")
             .and_then(Value::as_array)
             .is_some_and(|tools| !tools.is_empty()),
+        forced: None,
         think: true,
         circles: false,
         format: response_format(body),
