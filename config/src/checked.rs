@@ -112,7 +112,7 @@ pub struct Timeouts {
     pub first_token: Duration,
     /// Longest gap between upstream bytes after the first token; 30 s.
     pub idle: Duration,
-    /// Replaces `idle` where the engine delivers a tool call whole; 600 s.
+    /// In place of `idle` for a request with tools, as long as the engine is well and at work; 600 s.
     pub tool_call: Duration,
     /// A passed-through answer that is not streamed; 600 s.
     pub response: Duration,

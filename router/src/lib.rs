@@ -24,3 +24,4 @@ pub mod scheduler;
 pub mod verify;
 pub mod versions;
 pub mod view;
+pub mod work;

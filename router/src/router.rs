@@ -45,6 +45,7 @@ mod pinned;
 pub(crate) mod vram;
 mod waits;
 pub(crate) mod warm;
+mod work;
 
 pub use waits::Standby;
 

@@ -49,4 +49,5 @@ mod shutdown;
 #[cfg(unix)]
 mod spawned;
 mod streaming;
+mod tool_silence;
 mod websocket;

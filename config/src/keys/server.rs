@@ -23,7 +23,7 @@ pub(super) const TIMEOUTS: &[Key] = &[
         "tool_call",
         TIME,
         "600s",
-        "Replaces `idle` where the engine delivers a tool call whole.",
+        "In place of `idle` for a request with tools, as long as the engine, asked after each `idle` of silence, is well and, where it tells, at work.",
     ),
     key(
         "response",

@@ -168,8 +168,9 @@ pub(super) const ROWS: [Row; 20] = [
     },
     Row {
         short: "Longest gap between an engine's bytes after the first token.",
-        meaning: "The same value as `[timeouts] idle`. The clock is replaced by \
-                  `[timeouts] tool_call` where an engine delivers a tool call whole, and pauses \
+        meaning: "The same value as `[timeouts] idle`. A request with tools has \
+                  `[timeouts] tool_call` instead, as long as the engine, asked after each `idle` \
+                  of silence, is well and, where it tells, at work. The clock pauses \
                   while another request on the same instance is in prefill. Queue, load, first \
                   token and the whole response have budgets of their own.",
         verified: "Metric of timeouts by kind.",

@@ -4,12 +4,14 @@
 //! The engine is polled first and the clocks second, so a frame that is there is never turned
 //! into a timeout. Only what is ready is joined, up to the buffer; nothing is held back.
 
+mod looks;
 mod parts;
 
 use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +19,11 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-pub(crate) use self::parts::{End, Parts, Watch};
+use self::looks::Looks;
+pub(crate) use self::{
+    looks::Look,
+    parts::{End, Parts, Watch},
+};
 use super::{
     clocks::{Clocks, Due, Missed},
     prefill::Prefill,
@@ -32,7 +38,10 @@ pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
 const TURN: u32 = 16;
 
 /// After a proper end that nothing can follow, how long the engine may take to close its body.
-const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// After a longer pause of the client, a look that was under way says nothing.
+const STALE_LOOK: Duration = Duration::from_millis(200);
 
 /// One answer on its way.
 pub(crate) struct RelayBody<B> {
@@ -46,6 +55,7 @@ pub(crate) struct RelayBody<B> {
     watch: Box<dyn Watch>,
     guard: Option<Box<dyn Send>>,
     prefill: Prefill,
+    looks: Looks,
     ending: CancellationToken,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Whom alarm and cancellation wake.
@@ -91,6 +101,7 @@ where
             watch: parts.watch,
             guard: Some(parts.guard),
             prefill: parts.prefill,
+            looks: Looks::new(parts.look),
             cancelled: Box::pin(parts.ending.clone().cancelled_owned()),
             ending: parts.ending,
             waker: None,
@@ -170,6 +181,7 @@ where
                 self.turn += 1;
                 let now = Instant::now();
                 self.clocks.heard(now);
+                self.looks.forget();
                 let Ok(data) = frame.into_data() else {
                     return Poll::Ready(Step::Moved);
                 };
@@ -224,16 +236,27 @@ where
                 return Poll::Ready(self.over(result));
             }
             let at = match self.clocks.due(now) {
-                Due::Missed(Missed::Idle) if self.prefill.others() => {
+                Due::Missed(Missed::Idle | Missed::ToolCall) | Due::Look
+                    if self.prefill.others() =>
+                {
                     self.clocks.heard(now);
                     continue;
                 }
                 // Nothing more came after all: what there is, is whole.
-                Due::Missed(_) if self.complete => {
+                Due::Missed(_) | Due::Look if self.complete => {
                     let result = self.finish();
                     return Poll::Ready(self.over(result));
                 }
                 Due::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
+                Due::Look => match self.looks.poll(cx) {
+                    // It is bounded, and wakes this task when it is done.
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {
+                        self.clocks.looked(Instant::now());
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(self.over(Err(error))),
+                },
                 Due::Heartbeat if self.heartbeats => {
                     self.clocks.spoke(now);
                     self.out.push_back(Bytes::from_static(HEARTBEAT));
@@ -264,6 +287,9 @@ where
 
     fn take(&mut self, progress: Progress, now: Instant) {
         self.events += u64::from(progress.events);
+        if progress.events > 0 {
+            self.clocks.begun();
+        }
         if progress.content > 0 {
             self.clocks.token();
             self.prefill.leave();
@@ -337,7 +363,11 @@ where
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(at) = self.handed_out.take() {
-            self.clocks.excuse(at.elapsed());
+            let pause = at.elapsed();
+            self.clocks.excuse(pause);
+            if pause > STALE_LOOK {
+                self.looks.forget();
+            }
         }
         while !self.ended && self.ready_bytes() < self.buffer && self.turn < TURN {
             match self.poll_step(cx) {

@@ -13,6 +13,8 @@ pub(super) enum Missed {
     FirstToken,
     /// Too long a gap after it.
     Idle,
+    /// Too long a gap, even for a tool call that is being written.
+    ToolCall,
 }
 
 /// What the clocks are set to.
@@ -20,8 +22,12 @@ pub(super) enum Missed {
 pub(crate) struct Budgets {
     /// From sending the request to its first token.
     pub(crate) first_token: Duration,
-    /// Between the engine's bytes after the first token.
+    /// Between the engine's bytes after the first token; with `tool_call`, until the engine is
+    /// looked at, and between looks.
     pub(crate) idle: Duration,
+    /// Between its bytes where it may be writing a tool call, as long as each look finds it at
+    /// work; `None` where it may not.
+    pub(crate) tool_call: Option<Duration>,
     /// Between bytes to a waiting client; `None` where the form has no comments.
     pub(crate) heartbeat: Option<Duration>,
 }
@@ -31,9 +37,13 @@ pub(crate) struct Budgets {
 pub(super) struct Clocks {
     budgets: Budgets,
     sent_at: Instant,
+    /// Its first event came, of whatever kind.
+    begun: bool,
     first_token: bool,
     /// The engine's last byte, or the moment from which silence is the engine's own.
     heard_at: Instant,
+    /// The last look since then that found the engine at work.
+    looked_at: Option<Instant>,
     /// The last byte towards the client.
     spoke_at: Instant,
 }
@@ -45,6 +55,8 @@ pub(super) enum Due {
     At(Instant),
     /// Tell the client that all is well.
     Heartbeat,
+    /// See whether the engine is at work.
+    Look,
     /// Give up.
     Missed(Missed),
 }
@@ -62,6 +74,10 @@ impl From<Missed> for Error {
                 Kind::IdleTimeout,
                 "the engine fell silent for longer than timeouts.idle",
             ),
+            Missed::ToolCall => Self::new(
+                Kind::IdleTimeout,
+                "the engine fell silent for longer than timeouts.tool_call",
+            ),
         }
     }
 }
@@ -73,8 +89,10 @@ impl Clocks {
         Self {
             budgets,
             sent_at,
+            begun: false,
             first_token: false,
             heard_at: sent_at,
+            looked_at: None,
             spoke_at: sent_at,
         }
     }
@@ -82,6 +100,17 @@ impl Clocks {
     /// Bytes of the engine came, or its silence has a known cause (another request's prompt).
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
+        self.looked_at = None;
+    }
+
+    /// A look found the engine at work.
+    pub(super) fn looked(&mut self, now: Instant) {
+        self.looked_at = Some(now);
+    }
+
+    /// An event came.
+    pub(super) fn begun(&mut self) {
+        self.begun = true;
     }
 
     /// A content event came.
@@ -92,6 +121,7 @@ impl Clocks {
     /// So much of the silence was not the engine's: the client did not read.
     pub(super) fn excuse(&mut self, silence: Duration) {
         self.heard_at += silence;
+        self.looked_at = self.looked_at.map(|at| at + silence);
     }
 
     /// Bytes went to the client.
@@ -99,21 +129,40 @@ impl Clocks {
         self.spoke_at = now;
     }
 
-    /// A missed budget, else a heartbeat that is due, else when to look again.
+    /// A missed budget, else a heartbeat or a look that is due, else when to see again.
     pub(super) fn due(&self, now: Instant) -> Due {
-        let (limit, missed) = if self.first_token {
-            (self.heard_at + self.budgets.idle, Missed::Idle)
-        } else {
-            (self.sent_at + self.budgets.first_token, Missed::FirstToken)
+        let Budgets {
+            first_token,
+            idle,
+            tool_call,
+            heartbeat,
+        } = self.budgets;
+        // Who allows a longer gap in any answer allows it here too.
+        let longer = tool_call.filter(|gap| *gap > idle);
+        let first = (self.sent_at + first_token, Missed::FirstToken);
+        let gap = match longer {
+            Some(gap) => (self.heard_at + gap, Missed::ToolCall),
+            None => (self.heard_at + idle, Missed::Idle),
+        };
+        // A call may be the first thing that an engine writes.
+        let may_be_writing = longer.is_some() && (self.begun || self.first_token);
+        let (limit, missed) = match (self.first_token, may_be_writing) {
+            (true, _) => gap,
+            (false, true) if gap.0 > first.0 => gap,
+            (false, _) => first,
         };
         if now >= limit {
             return Due::Missed(missed);
         }
-        match self.budgets.heartbeat.map(|every| self.spoke_at + every) {
-            Some(beat) if now >= beat => Due::Heartbeat,
-            Some(beat) => Due::At(limit.min(beat)),
-            None => Due::At(limit),
+        let beat = heartbeat.map(|every| self.spoke_at + every);
+        if beat.is_some_and(|at| now >= at) {
+            return Due::Heartbeat;
         }
+        let look = may_be_writing.then(|| self.looked_at.unwrap_or(self.heard_at) + idle);
+        if look.is_some_and(|at| now >= at) {
+            return Due::Look;
+        }
+        Due::At([look, beat].into_iter().flatten().fold(limit, Instant::min))
     }
 }
 
@@ -124,6 +173,7 @@ mod tests {
     const BUDGETS: Budgets = Budgets {
         first_token: Duration::from_secs(300),
         idle: Duration::from_secs(30),
+        tool_call: None,
         heartbeat: Some(Duration::from_secs(10)),
     };
 
@@ -164,5 +214,47 @@ mod tests {
         clocks.excuse(Duration::from_secs(28));
         clocks.spoke(at(55));
         assert_eq!(clocks.due(at(58)), Due::At(at(59)));
+    }
+
+    #[test]
+    fn a_silence_that_may_be_a_tool_call_is_looked_into_again_and_again() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let budgets = Budgets {
+            tool_call: Some(Duration::from_secs(80)),
+            heartbeat: None,
+            ..BUDGETS
+        };
+        let mut clocks = Clocks::new(budgets, start);
+        assert_eq!(clocks.due(at(100)), Due::At(at(300)));
+        clocks.token();
+        clocks.heard(at(100));
+        assert_eq!(clocks.due(at(129)), Due::At(at(130)));
+        assert_eq!(clocks.due(at(130)), Due::Look);
+        clocks.looked(at(131));
+        assert_eq!(clocks.due(at(131)), Due::At(at(161)));
+        assert_eq!(clocks.due(at(161)), Due::Look);
+        clocks.looked(at(162));
+        assert_eq!(clocks.due(at(179)), Due::At(at(180)));
+        assert_eq!(clocks.due(at(180)), Due::Missed(Missed::ToolCall));
+        clocks.heard(at(200));
+        assert_eq!(clocks.due(at(201)), Due::At(at(230)));
+        let mut clocks = Clocks::new(budgets, start);
+        clocks.begun();
+        clocks.heard(at(1));
+        assert_eq!(clocks.due(at(31)), Due::Look);
+        clocks.looked(at(290));
+        assert_eq!(clocks.due(at(300)), Due::Missed(Missed::FirstToken));
+        clocks.heard(at(290));
+        assert_eq!(clocks.due(at(319)), Due::At(at(320)));
+        assert_eq!(clocks.due(at(370)), Due::Missed(Missed::ToolCall));
+        let impatient = Budgets {
+            tool_call: Some(Duration::from_secs(10)),
+            ..budgets
+        };
+        let mut clocks = Clocks::new(impatient, start);
+        clocks.token();
+        assert_eq!(clocks.due(at(29)), Due::At(at(30)));
+        assert_eq!(clocks.due(at(30)), Due::Missed(Missed::Idle));
     }
 }

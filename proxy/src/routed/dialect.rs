@@ -2,7 +2,7 @@
 
 use std::{
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
             request::to_ollama,
             response::{OllamaAggregate, OllamaStream},
         },
-        openai,
+        openai, tool_choice,
     },
     error::Error,
     relay::{passthrough::Passthrough, transcode::Transcode, upstream::Prompt},
@@ -52,8 +52,8 @@ pub(crate) struct Outgoing {
     pub(crate) notes: Vec<String>,
     /// Names of the parameters that were left out.
     pub(crate) dropped: Vec<&'static str>,
-    /// Longest gap after the first token.
-    pub(crate) idle: Duration,
+    /// The answer may be a tool call, of which an engine may send nothing until it is whole.
+    pub(crate) may_call_tools: bool,
 }
 
 struct Spoken {
@@ -63,7 +63,7 @@ struct Spoken {
     notes: Vec<String>,
     dropped: Vec<&'static str>,
     path: &'static str,
-    idle: Duration,
+    may_call_tools: bool,
 }
 
 // === impl Dialect ===
@@ -119,7 +119,7 @@ fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
         defaults,
         notes,
         dropped: spoken.dropped,
-        idle: spoken.idle,
+        may_call_tools: spoken.may_call_tools,
     })
 }
 
@@ -163,7 +163,8 @@ fn splice(routed: &Routed) -> Result<Spoken, Error> {
         notes: edited.notes,
         dropped: Vec::new(),
         path: "/v1/chat/completions",
-        idle: routed.config.timeouts.idle,
+        may_call_tools: routed.peek.has_tools(&routed.body)
+            && !tool_choice::is_none(&routed.body, &routed.peek),
     })
 }
 
@@ -183,7 +184,6 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
     } else {
         Shape::Aggregate(Box::new(OllamaAggregate::new(asked, created(), cap)))
     };
-    let timeouts = &routed.config.timeouts;
     Ok(Spoken {
         body: translated.body,
         shape,
@@ -191,12 +191,7 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
         notes: translated.notes,
         dropped: translated.dropped,
         path: "/api/chat",
-        // Ollama delivers a tool call whole: silence is its nature then.
-        idle: if translated.has_tools {
-            timeouts.tool_call
-        } else {
-            timeouts.idle
-        },
+        may_call_tools: translated.has_tools,
     })
 }
 

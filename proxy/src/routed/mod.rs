@@ -6,6 +6,7 @@
 pub(crate) mod defaults;
 mod dialect;
 mod relay;
+mod silence;
 mod whole;
 
 use std::sync::Arc;

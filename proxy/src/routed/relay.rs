@@ -15,7 +15,7 @@ use http::{StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
-use super::{Outgoing, Ready, Routed, Shape, whole::read_whole};
+use super::{Outgoing, Ready, Routed, Shape, silence, whole::read_whole};
 use crate::{
     app::{
         App,
@@ -107,7 +107,7 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
         defaults,
         notes,
         dropped,
-        idle,
+        may_call_tools,
     } = outgoing;
     let Routed {
         app,
@@ -127,6 +127,7 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
     };
     let kind = permit.kind;
     let prefill = app.prefills.enter(&permit.engine, &permit.instance);
+    let look = may_call_tools.then(|| silence::look(&app.router, &permit.engine, &permit.instance));
     let sent_at = Instant::now();
     sent(&exchange, &peek, sent_at, defaults, dropped);
     let expected = expected_prefill(&app, &told, peek.estimated_prompt_tokens());
@@ -180,9 +181,11 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
             buffer: config.tuning.lmstudio.stream_buffer_size,
             budgets: Budgets {
                 first_token,
-                idle,
+                idle: config.timeouts.idle,
+                tool_call: look.is_some().then_some(config.timeouts.tool_call),
                 heartbeat: Some(late::EVERY),
             },
+            look,
             sent_at,
             watch: Box::new(account),
             guard: Box::new(held),

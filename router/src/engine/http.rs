@@ -68,6 +68,27 @@ impl Endpoint {
         read_json(response).await
     }
 
+    /// As [`Self::get`], with a query.
+    pub(crate) async fn get_with(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, EngineError> {
+        let mut url = append(&self.base, path);
+        url.query_pairs_mut().extend_pairs(query);
+        let response = self.send_to(Method::GET, url, None).await?;
+        read_json(response).await
+    }
+
+    /// The same client for another address, without the token.
+    pub(crate) fn elsewhere(&self, base: Url) -> Self {
+        Self {
+            client: self.client.clone(),
+            base,
+            authorization: None,
+        }
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, EngineError> {
         let response = self.send(Method::POST, path, Some(body)).await?;
         read_json(response).await
@@ -95,7 +116,16 @@ impl Endpoint {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response, EngineError> {
-        let mut request = self.client.request(method, append(&self.base, path));
+        self.send_to(method, append(&self.base, path), body).await
+    }
+
+    async fn send_to(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<Response, EngineError> {
+        let mut request = self.client.request(method, url);
         if let Some(value) = &self.authorization {
             request = request.header(AUTHORIZATION, value.clone());
         }

@@ -11,6 +11,7 @@ use super::{
     Engine, EngineError, Listing, LoadOrder,
     http::{Endpoint, count, count32, flag, items, text},
     openai::parse_models,
+    slots,
 };
 use crate::catalog::{ModelInfo, ResidentInfo};
 
@@ -47,6 +48,10 @@ impl Engine for Llamacpp {
 
     fn unload<'a>(&'a self, _: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async { Err(EngineError::Unsupported("unload")) })
+    }
+
+    fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(slots::processing(&self.endpoint, model))
     }
 
     fn base_url(&self) -> Option<Url> {

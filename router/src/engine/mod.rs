@@ -6,6 +6,7 @@ mod lmstudio;
 mod ollama;
 mod openai;
 pub(crate) mod setting;
+mod slots;
 mod spawn;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -189,6 +190,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Where requests go, `http://host:port` without a path; `None` while a spawned one is down.
     fn base_url(&self) -> Option<url::Url>;
+
+    /// How many requests it processes at this moment, where it tells; for an engine that serves
+    /// several models, those of `model` where they can be told apart. The caller bounds the time.
+    fn processing<'a>(&'a self, _model: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// What the system was told to hold its memory to (row 24), where Crucible started it.
     fn limit(&self) -> Option<Limit> {

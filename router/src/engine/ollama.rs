@@ -19,6 +19,7 @@ use url::Url;
 use super::{
     Engine, EngineError, Listing, LoadOrder, Tuple, backoff,
     http::{Endpoint, count, items, name, text},
+    slots,
     time::{parse_rfc3339, to_system_time},
 };
 use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
@@ -213,6 +214,10 @@ impl Engine for Ollama {
 
     fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
         Box::pin(self.expire(&resident.model))
+    }
+
+    fn processing<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(slots::of_runners("/".into(), &self.endpoint))
     }
 
     fn base_url(&self) -> Option<Url> {

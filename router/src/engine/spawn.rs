@@ -34,7 +34,7 @@ use self::{
     children::Children,
 };
 use super::{
-    Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server,
+    Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server, slots,
     tuple::instance_context,
 };
 use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
@@ -270,6 +270,10 @@ impl Engine for Spawned {
 
     fn unload<'a>(&'a self, _: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
         Box::pin(self.stop())
+    }
+
+    fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(async move { slots::processing(&self.running()?.endpoint, model).await })
     }
 
     fn base_url(&self) -> Option<Url> {

@@ -122,7 +122,7 @@ async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineE
 }
 
 /// The port of an engine on this machine.
-fn local_port(url: &str) -> Reading<u16> {
+pub(crate) fn local_port(url: &str) -> Reading<u16> {
     let url = Url::parse(url).map_err(|_| "its process is not running".to_owned())?;
     let local = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

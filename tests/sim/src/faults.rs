@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub enum FaultKind {
     /// Send nothing more after `after_events` (default 1); go on after `delay_ms` if it is given.
     Stall,
+    /// Send nothing more after `after_events` (default 1), though the engine is done with the
+    /// request: its slot is free.
+    Lost,
     /// Close the connection in the middle of an event, after `after_bytes` of the body or in the
     /// event that follows `after_events` (default 1). Non-streamed: a body that is too short.
     Cut,
@@ -113,8 +116,9 @@ fn once() -> u64 {
 
 impl FaultKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Stall,
+        Self::Lost,
         Self::Cut,
         Self::Eof,
         Self::ErrorEvent,
@@ -162,6 +166,7 @@ impl FaultKind {
             | Self::Html => Stage::Early,
             Self::LoadFail | Self::LoadHang | Self::LoadOom | Self::WrongContext => Stage::Load,
             Self::Stall
+            | Self::Lost
             | Self::Cut
             | Self::Eof
             | Self::ErrorEvent

@@ -104,6 +104,8 @@ pub struct Options {
     pub v1: bool,
     /// LM Studio: its WebSocket API. Default: right.
     pub websocket: WebSocket,
+    /// openai: whether it tells what its slots do (`--no-slots` closes it). Default true.
+    pub slots: bool,
     /// LM Studio, openai: the token that requests must carry.
     pub token: Option<String>,
     /// Ollama: `OLLAMA_MAX_QUEUE`. Default 512.
@@ -155,6 +157,7 @@ impl Options {
             unknown_keys: Vec::new(),
             v1: true,
             websocket: WebSocket::Right,
+            slots: true,
             token: None,
             max_queue: 512,
             max_loaded: 3,

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::{Error, Kind},
     relay::{
+        body::Look,
         clocks::Budgets,
         prefill::Prefill,
         transcode::{Transcode, Usage},
@@ -44,6 +45,8 @@ pub(crate) struct Parts<B> {
     /// Bytes joined at most.
     pub(crate) buffer: usize,
     pub(crate) budgets: Budgets,
+    /// For silences that may be a tool call; `None` where `budgets.tool_call` is.
+    pub(crate) look: Option<Look>,
     pub(crate) sent_at: Instant,
     pub(crate) watch: Box<dyn Watch>,
     /// Dropped as soon as the engine's answer has ended.

@@ -125,8 +125,10 @@ where
         budgets: Budgets {
             first_token: Duration::from_secs(300),
             idle: Duration::from_secs(30),
+            tool_call: None,
             heartbeat: Some(Duration::from_secs(10)),
         },
+        look: None,
         sent_at: Instant::now(),
         watch: Box::new(heard.clone()),
         guard: Box::new(Arc::clone(&guard)),
@@ -537,3 +539,5 @@ async fn an_engine_that_does_not_close_after_its_end_is_not_waited_for() {
     assert_eq!(began.elapsed(), CLOSING);
     assert_eq!(bench.heard.ends(), [End::Complete]);
 }
+
+mod silence;

@@ -277,6 +277,10 @@ impl Engine for SpawnedOllama {
         })
     }
 
+    fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(async move { self.running().ok()?.api.processing(model).await })
+    }
+
     fn base_url(&self) -> Option<Url> {
         self.running().ok()?.api.base_url()
     }

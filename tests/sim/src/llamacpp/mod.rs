@@ -78,6 +78,7 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
     match (call.method.as_str(), path) {
         ("GET", "/health" | "/v1/health") => http::json(200, &json!({"status": "ok"})),
         ("GET", "/props") => props(core),
+        ("GET", "/slots") => slots(core, server),
         ("GET", "/v1/models" | "/models") => models(core),
         ("POST", "/v1/chat/completions" | "/chat/completions") => {
             generation(core, server, call, true).await
@@ -100,6 +101,23 @@ fn props(core: &Core) -> Reply {
             "build_info": core.options.version,
         }),
     )
+}
+
+/// As a real one with two slots answers (b11549), without the parameters of their requests.
+fn slots(core: &Core, server: &Server) -> Reply {
+    if !core.options.slots {
+        let message = "This server does not support slots endpoint. Start it with `--slots`";
+        return error(501, "not_supported_error", message);
+    }
+    let busy = core.options.parallel.max(1) - server.slots.available_permits();
+    let slot = |id: usize| {
+        json!({
+            "id": id, "n_ctx": slot_context(&core.options), "speculative": false,
+            "is_processing": id < busy,
+        })
+    };
+    let slots: Vec<Value> = (0..core.options.parallel.max(1)).map(slot).collect();
+    http::json(200, &json!(slots))
 }
 
 fn models(core: &Core) -> Reply {

@@ -330,6 +330,7 @@ impl Playing {
             matches!(
                 fault.kind,
                 FaultKind::Stall
+                    | FaultKind::Lost
                     | FaultKind::Cut
                     | FaultKind::Eof
                     | FaultKind::ErrorEvent
@@ -358,6 +359,10 @@ impl Playing {
                 }
                 None => self.ready.push_back(Part::Silence),
             },
+            FaultKind::Lost => {
+                self.play.free();
+                self.ready.push_back(Part::Silence);
+            }
             FaultKind::Eof => {
                 self.over = true;
                 self.play.ticket.close();
@@ -415,6 +420,15 @@ impl Playing {
 }
 
 impl Play {
+    /// Gives the slot back before the answer is over.
+    #[expect(
+        clippy::used_underscore_binding,
+        reason = "it is held for its end, not for its value"
+    )]
+    fn free(&mut self) {
+        self._hold = Box::new(());
+    }
+
     /// Stands still until the resident is killed (or the client leaves and this is dropped).
     async fn ticket_silent(&mut self) {
         self.kill.struck().await;

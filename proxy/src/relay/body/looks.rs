@@ -1,0 +1,43 @@
+//! Looks at an engine that is silent because it may be writing a tool call.
+
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::BoxFuture;
+
+use crate::{error::Error, relay::clocks::Missed};
+
+/// Asks whether the engine is at work on this answer; the error says why it is given up.
+pub(crate) type Look = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send>;
+
+/// The looks of one answer, one at a time.
+pub(super) struct Looks {
+    look: Option<Look>,
+    under_way: Option<BoxFuture<'static, Result<(), Error>>>,
+}
+
+// === impl Looks ===
+
+impl Looks {
+    pub(super) fn new(look: Option<Look>) -> Self {
+        Self {
+            look,
+            under_way: None,
+        }
+    }
+
+    /// The look that is under way, else a new one.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(look) = &self.look else {
+            return Poll::Ready(Err(Missed::Idle.into()));
+        };
+        let looking = self.under_way.get_or_insert_with(look);
+        let found = ready!(looking.as_mut().poll(cx));
+        self.under_way = None;
+        Poll::Ready(found)
+    }
+
+    /// What a look that is under way would find does not matter any more.
+    pub(super) fn forget(&mut self) {
+        self.under_way = None;
+    }
+}

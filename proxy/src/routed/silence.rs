@@ -1,0 +1,41 @@
+//! What a long silence of an engine is, where it may be writing a tool call.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_router::{router::Router, work::Work};
+use tokio::time::sleep;
+
+use crate::{
+    error::{Error, Kind},
+    relay::body::Look,
+};
+
+/// An engine that is done with a request has the last bytes of it under way for a moment: what
+/// looks like nothing is looked at once more.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Asks the engine whether it is at work on an answer of that instance.
+pub(super) fn look(router: &Router, engine: &Arc<str>, instance: &Arc<str>) -> Look {
+    let (router, engine, instance) = (router.clone(), Arc::clone(engine), Arc::clone(instance));
+    Box::new(move || {
+        let (router, engine) = (router.clone(), Arc::clone(&engine));
+        let instance = Arc::clone(&instance);
+        Box::pin(async move {
+            let mut found = router.work(&engine, &instance).await;
+            if found == Work::Nothing {
+                sleep(AGAIN).await;
+                found = router.work(&engine, &instance).await;
+            }
+            let why = match found {
+                Work::Possible => return Ok(()),
+                Work::Unwell => "and was not well when it was asked",
+                Work::Nothing => "and works on nothing any more",
+            };
+            tracing::warn!(engine = &*engine, instance = &*instance, "silent, {why}");
+            Err(Error::new(
+                Kind::IdleTimeout,
+                format!("the engine fell silent for longer than timeouts.idle, {why}"),
+            ))
+        })
+    })
+}

@@ -1,0 +1,148 @@
+//! How many requests a llama.cpp server processes, by its `GET /slots` (b11549).
+//!
+//! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line;
+//! it tells what Ollama does not.
+
+use std::path::PathBuf;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::http::{Endpoint, flag};
+use crate::verify::{gather::local_port, process};
+
+/// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
+/// with a long prompt answers late. A server with several models wants one of their names.
+pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> {
+    // Asked about a model that is not loaded, it would load it.
+    let query = [("model", model), ("autoload", "false")];
+    count(&endpoint.get_with("/slots", &query).await.ok()?)
+}
+
+/// Of all runners of the Ollama at an address of this machine; `None` where one of them does not
+/// tell. `root` is `/`, another one in tests.
+pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
+    let port = local_port(endpoint.base().as_str()).ok()?;
+    let found = spawn_blocking(move || process::find(&root, port)).await;
+    let ports = found.ok()?.ok()?.runners.into_iter().map(|runner| {
+        let port: u16 = runner.value(&["--port"])?.parse().ok()?;
+        Url::parse(&format!("http://127.0.0.1:{port}")).ok()
+    });
+    // One that hides its port may be at work.
+    let bases = ports.collect::<Option<Vec<Url>>>()?;
+    if bases.is_empty() {
+        return None;
+    }
+    let asked = bases.into_iter().map(|base| async {
+        let answer = endpoint.elsewhere(base).get("/slots").await;
+        count(&answer.ok()?)
+    });
+    join_all(asked).await.into_iter().sum()
+}
+
+fn count(slots: &Value) -> Option<u32> {
+    let slots = slots.as_array().filter(|slots| !slots.is_empty())?;
+    slots
+        .iter()
+        .map(|slot| flag(slot, "is_processing").map(u32::from))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use axum::{Json, Router, http::StatusCode, routing::get};
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::testing::Fake;
+
+    /// The answer of a real server with two slots (xllamacpp 2026.10.11549), one of them at work.
+    const REAL: &str = include_str!("testdata/slots_b11549.json");
+
+    fn slots(status: StatusCode, body: Value) -> Router {
+        Router::new().route("/slots", get(move || async move { (status, Json(body)) }))
+    }
+
+    #[tokio::test]
+    async fn the_slots_at_work_are_counted_and_what_does_not_tell_is_none() {
+        let real: Value = serde_json::from_str(REAL).unwrap();
+        let closed = json!({"error": {"code": 501, "type": "not_supported_error",
+            "message": "This server does not support slots endpoint. Start it with `--slots`"}});
+        for (status, body, processing) in [
+            (200, real, Some(1)),
+            (200, json!([{"id": 0, "is_processing": false}]), Some(0)),
+            (501, closed, None),
+            (404, json!({"error": {"message": "File Not Found"}}), None),
+            (200, json!([]), None),
+            // Builds of 2024.
+            (200, json!([{"id": 0, "state": 0}]), None),
+            (200, json!("Unexpected endpoint"), None),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let fake = Fake::start(slots(status, body.clone())).await;
+            let told = super::processing(&fake.endpoint(), "a model").await;
+            assert_eq!(told, processing, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_of_several_models_is_asked_about_one_and_loads_none() {
+        let ask = |uri: http::Uri| async move {
+            let busy = uri.query() == Some("model=a+b&autoload=false");
+            Json(json!([{ "is_processing": busy }]))
+        };
+        let fake = Fake::start(Router::new().route("/slots", get(ask))).await;
+        assert_eq!(processing(&fake.endpoint(), "a b").await, Some(1));
+    }
+
+    fn process(root: &Path, pid: u32, parent: u32, words: &[&str]) {
+        let folder = root.join(format!("proc/{pid}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("comm"), words[0]).unwrap();
+        fs::write(folder.join("cmdline"), format!("{}\0", words.join("\0"))).unwrap();
+        fs::write(folder.join("status"), format!("PPid:\t{parent}\n")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_runners_of_an_ollama_on_this_machine_are_asked() {
+        let busy = Fake::start(slots(StatusCode::OK, json!([{"is_processing": true}]))).await;
+        let idle = Fake::start(slots(StatusCode::OK, json!([{"is_processing": false}]))).await;
+        let mute = Fake::start(slots(StatusCode::NOT_FOUND, json!({}))).await;
+        let port = |fake: &Fake| fake.url.port().unwrap().to_string();
+        let (busy, idle, mute) = (port(&busy), port(&idle), port(&mute));
+        // Ollama itself is asked nothing.
+        let ollama = Fake::start(Router::new()).await;
+        for (runners, processing) in [
+            (vec![], None),
+            (vec![&idle], Some(0)),
+            (vec![&idle, &busy], Some(1)),
+            (vec![&busy, &busy], Some(2)),
+            (vec![&idle, &mute], None),
+            (vec![&idle, &String::new()], None),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            process(root.path(), 9, 1, &["ollama", "serve"]);
+            for (pid, port) in (12..).zip(&runners) {
+                let line = ["llama-server", "--model", "/m", "--port", port];
+                let line = if port.is_empty() { &line[..3] } else { &line };
+                process(root.path(), pid, 9, line);
+            }
+            let told = of_runners(root.path().to_owned(), &ollama.endpoint()).await;
+            assert_eq!(told, processing, "{runners:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ollama_elsewhere_has_no_processes_here() {
+        let root = tempfile::tempdir().unwrap();
+        process(root.path(), 9, 1, &["ollama", "serve"]);
+        let url = Url::parse("http://192.0.2.1:11434").unwrap();
+        let client = crate::engine::client(std::time::Duration::from_secs(1)).unwrap();
+        let told = of_runners(root.path().to_owned(), &Endpoint::new(client, url, None)).await;
+        assert_eq!(told, None);
+    }
+}
