@@ -6,7 +6,7 @@ use crucible_config::{Config, checked::Key};
 use crucible_router::client::ClientId;
 use http::{HeaderMap, Method, Uri, header};
 
-use super::{client, host, keys, origin};
+use super::{client, framing, host, keys, origin};
 use crate::{
     error::{Error, Kind},
     guard::OwnName,
@@ -37,15 +37,8 @@ pub struct Verdict {
 /// Key, Host, Origin, in the order of the surface: a valid key lifts the Host rule, nothing lifts
 /// the Origin rule, and without a valid key a foreign Host (403) is told before the key (401).
 pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict, Error> {
+    framing::judge(facts.headers)?;
     let requested = host::requested(facts.uri, facts.headers)?;
-    if facts.headers.contains_key(header::TRANSFER_ENCODING)
-        && facts.headers.contains_key(header::CONTENT_LENGTH)
-    {
-        return Err(Error::new(
-            Kind::BadRequest,
-            "the request has both Content-Length and Transfer-Encoding; send one of them",
-        ));
-    }
     let key = if config.keys.is_empty() {
         None
     } else {

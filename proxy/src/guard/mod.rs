@@ -4,6 +4,7 @@
 //! Origin (a web page) is refused even where no key is configured.
 
 mod client;
+mod framing;
 mod host;
 mod judge;
 mod keys;

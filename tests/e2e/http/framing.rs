@@ -3,11 +3,12 @@
 use crucible_tests::{
     chat::body,
     engines::{Both, asked},
-    rest::at_rest,
+    raw::{Answer, read},
+    rest::{at_rest, json_of},
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use super::{Edge, assert_refused, chat, statuses, whole_answer};
+use super::{Edge, QUIET, assert_refused, chat, statuses, whole_answer};
 
 #[tokio::test]
 async fn broken_framing_is_400_json_and_closes_and_reaches_no_engine() {
@@ -104,41 +105,155 @@ async fn broken_framing_is_400_json_and_closes_and_reaches_no_engine() {
     );
 }
 
+/// What a head says of the end of its body, and what becomes of it.
+enum Fate {
+    /// The first request is answered, and whatever follows is not read.
+    OneAndClosed,
+    /// Nothing reaches the engine.
+    Refused,
+    /// The framing is sound: both requests are answered.
+    Both,
+}
+
 #[tokio::test]
-async fn a_body_with_two_framings_is_one_request_and_closes() {
+async fn a_second_request_behind_a_doubtful_framing_never_reaches_the_engine() {
+    use Fate::{Both, OneAndClosed, Refused};
     let edge = Edge::start("").await;
     let body = body("qwen", "repeat 1").to_string();
-    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let n = body.len();
+    let chunked = format!("{n:x}\r\n{body}\r\n0\r\n\r\n");
     let hidden = chat("");
-    for (i, (headers, close)) in [
-        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", true),
-        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", true),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 99999\r\n",
-            true,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            false,
-        ),
-        ("Transfer-Encoding: chunked, chunked\r\n", false),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let mut bytes = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{chunked}"
-        );
-        if close {
-            bytes.push_str(&hidden);
-        } else {
-            bytes.push_str("BROKEN\r\n\r\n");
+    let te = |value: &str| format!("Transfer-Encoding: {value}\r\n");
+    let cl = |value: &str| format!("Content-Length: {value}\r\n");
+    let whole = n.to_string();
+    let cases = [
+        (te("chunked"), Both),
+        (te("CHUNKED"), Both),
+        (te("\t chunked \t"), Both),
+        ("TRANSFER-encoding:chunked\r\n".to_owned(), Both),
+        (te("chunked") + &te("chunked"), Refused),
+        (te("chunked") + "X: y\r\n" + &te("Chunked"), Refused),
+        (te("chunked, chunked"), Refused),
+        (te("chunked,chunked,chunked"), Refused),
+        (te("identity, chunked"), Refused),
+        (te("identity") + &te("chunked"), Refused),
+        (te("chunked, identity"), Refused),
+        (te("chunked") + &te("identity"), Refused),
+        (te("gzip, chunked"), Refused),
+        (te(",chunked"), Refused),
+        (te("chunked,"), Refused),
+        (te("") + &te("chunked"), Refused),
+        (te("chunked;q=1"), Refused),
+        (te("\"chunked\""), Refused),
+        (te("'chunked'"), Refused),
+        (te("xchunked"), Refused),
+        (te("chunkedx"), Refused),
+        (te("x chunked"), Refused),
+        (te("identity"), Refused),
+        (te("\u{b}chunked"), Refused),
+        (te("\u{a0}chunked"), Refused),
+        (te("chunked\r\n "), Refused),
+        ("Transfer-Encoding:\r\n chunked\r\n".to_owned(), Refused),
+        ("Transfer-Encoding : chunked\r\n".to_owned(), Refused),
+        (" Transfer-Encoding: chunked\r\n".to_owned(), Refused),
+        ("Transfer-Encoding\u{0}: chunked\r\n".to_owned(), Refused),
+        (cl("5") + &te("chunked"), OneAndClosed),
+        (te("chunked") + &cl("5"), OneAndClosed),
+        (te("chunked") + &cl("99999"), OneAndClosed),
+        (te("chunked") + "X: y\r\n" + &cl("0"), OneAndClosed),
+        (cl("0") + &te("chunked") + &te("chunked"), Refused),
+        (cl("0") + &te("identity"), Refused),
+        (cl("+5") + &te("chunked"), Refused),
+        (cl(&chunked.len().to_string()) + &te("xchunked"), Refused),
+        (cl(&format!("{n}, {n}")), Refused),
+        (cl(&format!("{n},")), Refused),
+        (cl(&whole) + &cl("3"), Refused),
+        (cl("3") + &cl(&whole), Refused),
+        (cl(&whole) + &cl(&format!("+{n}")), Refused),
+        (cl(&format!("+{n}")), Refused),
+        (cl(&format!("-{n}")), Refused),
+        (cl("0x10"), Refused),
+        (cl(&format!("{n}.0")), Refused),
+        (cl(&format!("{n} 3")), Refused),
+        (cl(""), Refused),
+        (cl("\"3\""), Refused),
+        (cl("\r\n 3"), Refused),
+        (format!("Content-Length : {n}\r\n"), Refused),
+    ];
+    for version in ["1.1", "1.0"] {
+        for (headers, fate) in &cases {
+            let what = format!("{version} {headers:?}");
+            // Followed by both bodies' kinds, so that each way to read it finds a second request.
+            let sent = if headers.to_lowercase().contains("transfer-encoding") {
+                &chunked
+            } else {
+                &body
+            };
+            let bytes = format!(
+                "POST /v1/chat/completions HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n\
+                 {sent}{hidden}"
+            );
+            let before = asked(&edge.sim.log()).len();
+            let mut stream = edge.connect().await;
+            stream.write_all(bytes.as_bytes()).await.expect("written");
+            let (want, seen): (&[u16], usize) = match fate {
+                // Transfer codings are unknown to it (RFC 9112, section 6.1).
+                _ if version == "1.0" => (&[400], 0),
+                Both => (&[200, 200], 2),
+                OneAndClosed => (&[200], 1),
+                Refused => (&[400], 0),
+            };
+            let answer = if want.len() == 2 {
+                let text = whole_answer(&mut stream).await + &whole_answer(&mut stream).await;
+                Answer { text, closed: true }
+            } else {
+                read(&mut stream, QUIET).await
+            };
+            assert_eq!(statuses(&answer.text), want, "{what}: {}", answer.text);
+            assert!(answer.closed, "{what}");
+            if want == [400] {
+                let error = &json_of(&answer.text)["error"];
+                assert_eq!(error["code"], "bad_request", "{what}: {}", answer.text);
+            }
+            assert_eq!(asked(&edge.sim.log()).len() - before, seen, "{what}");
         }
-        let answer = edge.say(&bytes).await;
-        let want: &[u16] = if close { &[200] } else { &[200, 400] };
-        assert_eq!(statuses(&answer.text), want, "{headers}: {}", answer.text);
-        assert!(answer.closed, "{headers}");
-        assert_eq!(asked(&edge.sim.log()).len(), i + 1, "{headers}");
+    }
+    at_rest(&edge.crucible).await;
+}
+
+/// The same head, however the network cuts it.
+#[tokio::test]
+async fn a_doubtful_framing_is_seen_across_all_cuts_and_behind_good_requests() {
+    let edge = Edge::start("").await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n\
+                Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // A body that looks like a head is no head.
+    let text = body(
+        "qwen",
+        "repeat 1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    );
+    let text = text.to_string();
+    let good = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    let tail = format!("0\r\n\r\n{}", chat(""));
+    for at in (1..head.len()).step_by(7) {
+        let before = asked(&edge.sim.log()).len();
+        let mut stream = edge.connect().await;
+        stream.set_nodelay(true).expect("a socket");
+        let first = format!("{good}{}", &head[..at]);
+        stream.write_all(first.as_bytes()).await.expect("written");
+        assert!(
+            whole_answer(&mut stream).await.starts_with("HTTP/1.1 200 "),
+            "{at}"
+        );
+        let rest = format!("{}{tail}", &head[at..]);
+        stream.write_all(rest.as_bytes()).await.expect("written");
+        let answer = read(&mut stream, QUIET).await;
+        assert_refused(&answer, 400, "bad_request", &at.to_string());
+        assert_eq!(statuses(&answer.text), [400], "{}", answer.text);
+        assert_eq!(asked(&edge.sim.log()).len() - before, 1, "{at}");
     }
     at_rest(&edge.crucible).await;
 }
