@@ -146,7 +146,7 @@ pub const ROOT: &[Key] = &[
         "state_dir",
         Kind::Text,
         "",
-        "Folder of the ownership file, the predictor and the event log; default: the user's state folder. Needs a restart.",
+        "Folder of the ownership file, the predictor and the event log, which one Crucible owns at a time; default: the user's state folder. Needs a restart.",
     ),
     part(
         "engine",

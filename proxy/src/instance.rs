@@ -8,8 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_config::{Live, Problems, Reloaded, Watch, watch};
-use crucible_router::{discovery, router::Router};
+use crucible_config::{Config, Live, Problems, Reloaded, Watch, watch};
+use crucible_router::{discovery, router::Router, state_dir::StateDir};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -58,6 +58,42 @@ fn counting(log: Dropped, connections: usize) -> io::Result<Metrics> {
     Ok(metrics)
 }
 
+/// The sockets of clients, and that of `metrics_listen`.
+async fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
+    let bounds = Bounds {
+        connections: config.limits.connections,
+        header_bytes: config.limits.header,
+        header: config.timeouts.header,
+        client_stall: config.timeouts.client_stall,
+    };
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let on_open = counted(metrics);
+    let mut listeners = Vec::new();
+    for addr in &config.listen {
+        listeners.push(
+            Listener::bind(*addr, bounds, Arc::clone(&slots), Arc::clone(&on_open))
+                .await
+                .map_err(|e| named(*addr, &e))?,
+        );
+    }
+    let metrics_listener = match config.metrics_listen {
+        Some(addr) => Some(
+            Listener::bind(addr, bounds, Arc::new(Semaphore::new(64)), on_open)
+                .await
+                .map_err(|e| named(addr, &e))?,
+        ),
+        None => None,
+    };
+    Ok((listeners, metrics_listener))
+}
+
+/// The folder of state, with a word in the log where it is not ours alone.
+fn claim(config: &Config) -> Arc<StateDir> {
+    let state = StateDir::claim(&config.state_dir);
+    state.tell();
+    Arc::new(state)
+}
+
 // === impl Instance ===
 
 impl Instance {
@@ -73,36 +109,15 @@ impl Instance {
         let kill = CancellationToken::new();
         let router_cancel = CancellationToken::new();
         let current = config.current();
-        let bounds = Bounds {
-            connections: current.limits.connections,
-            header_bytes: current.limits.header,
-            header: current.timeouts.header,
-            client_stall: current.timeouts.client_stall,
-        };
-        let slots = Arc::new(Semaphore::new(bounds.connections));
-        let metrics = counting(log, bounds.connections)?;
-        let on_open = counted(&metrics);
-        let mut listeners = Vec::new();
-        for addr in &current.listen {
-            listeners.push(
-                Listener::bind(*addr, bounds, Arc::clone(&slots), Arc::clone(&on_open))
-                    .await
-                    .map_err(|e| named(*addr, &e))?,
-            );
-        }
-        let metrics_listener = match current.metrics_listen {
-            Some(addr) => Some(
-                Listener::bind(addr, bounds, Arc::new(Semaphore::new(64)), on_open)
-                    .await
-                    .map_err(|e| named(addr, &e))?,
-            ),
-            None => None,
-        };
+        let metrics = counting(log, current.limits.connections)?;
+        let (listeners, metrics_listener) = bind(&current, &metrics).await?;
         let addrs = listeners
             .iter()
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
+        // Only now: who finds its address taken has no claim on anything.
+        let state = claim(&current);
         let (events, writer) = events::configured(&current, &metrics);
         let source = config.clone();
         let observer = Told {
@@ -111,6 +126,7 @@ impl Instance {
         };
         let router = Router::start(
             Arc::new(move || source.current()),
+            Arc::clone(&state),
             config.subscribe(),
             discovery::places(Path::new("/")),
             Arc::new(observer),
@@ -118,9 +134,9 @@ impl Instance {
             router_cancel.clone(),
         )
         .map_err(io::Error::other)?;
-        router.remember(&current.state_dir, &background, router_cancel.clone());
+        router.remember(Arc::clone(&state), &background, router_cancel.clone());
         if let Some(writer) = writer {
-            background.spawn(writer.run(router.clone(), router_cancel.clone()));
+            background.spawn(writer.run(router.clone(), state, router_cancel.clone()));
         }
         let upstream = Upstream::new(current.timeouts.connect);
         background.spawn(upstream.clone().sweep(router_cancel.clone()));

@@ -22,6 +22,7 @@ use crate::{
     environment::{self, Recipe},
     event::{Event, Observer},
     health::Outcome,
+    state_dir::StateDir,
     view::Health,
 };
 
@@ -108,16 +109,17 @@ impl Fleet {
     /// [`discovery::places`] of `/`). All tasks run on `tracker` and end with `cancel`.
     pub fn start(
         config: &Config,
+        state: Arc<StateDir>,
         places: Vec<Place>,
         observer: Arc<dyn Observer>,
         tracker: TaskTracker,
         cancel: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
-        let children = Arc::new(Children::new(&config.state_dir, Path::new("/")));
+        let children = Arc::new(Children::under(state, Path::new("/")));
         let (left, stop) = (Arc::clone(&children), cancel.clone());
         tracker.spawn(async move {
             // What is not ended yet is noticed by the next start.
-            let _ = stop.run_until_cancelled(left.sweep()).await;
+            let _ = stop.run_until_cancelled(left.sweep_when_owned()).await;
         });
         let shared = Arc::new(Shared {
             state: Mutex::new(State {

@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod replay;
 pub mod router;
 pub mod scheduler;
+pub mod state_dir;
 pub mod verify;
 pub mod versions;
 pub mod view;

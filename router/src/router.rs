@@ -31,6 +31,7 @@ use crate::{
         desk::{Answer, Desk},
         store::Store,
     },
+    state_dir::StateDir,
     verify::{
         evidence::{Counters, Evidence, Probes},
         gather,
@@ -110,9 +111,11 @@ impl Drop for Probe<'_> {
 // === impl Router ===
 
 impl Router {
-    /// Starts the pollers and the scheduler.
+    /// Starts the pollers and the scheduler. What an earlier run left in `state` is taken over as soon
+    /// as that is ours.
     pub fn start(
         config: Source,
+        state: Arc<StateDir>,
         mut changed: watch::Receiver<u64>,
         places: Vec<crate::discovery::Place>,
         observer: Arc<dyn Observer>,
@@ -122,6 +125,7 @@ impl Router {
         let now = config();
         let fleet = Fleet::start(
             &now,
+            Arc::clone(&state),
             places,
             Arc::clone(&observer),
             tracker.clone(),
@@ -133,6 +137,7 @@ impl Router {
             config.clone(),
             Arc::clone(&predictor),
             observer,
+            Arc::clone(&state),
         ));
         let board = Arc::new(ArcSwap::from_pointee(View::default()));
         let desk = Desk::new(
@@ -140,9 +145,13 @@ impl Router {
             Arc::clone(&board),
             tracker.clone(),
             cancel.clone(),
-            Store::new(now.state_dir.clone()),
+            Store::new(Arc::clone(&state)),
         );
         tracker.spawn(Arc::clone(&desk).keep_time());
+        let (heir, stop) = (state, cancel.clone());
+        tracker.spawn(async move {
+            let _ = stop.run_until_cancelled(heir.succeed()).await;
+        });
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);
         let router = Self(Arc::new(Inner {

@@ -160,6 +160,8 @@ pub struct View {
     pub settled: bool,
     /// Going down.
     pub draining: bool,
+    /// Its folder of state belongs to this Crucible, not to another that runs.
+    pub owns_state: bool,
     /// What the predictor learned.
     pub learned: Arc<Learned>,
 }

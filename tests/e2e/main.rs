@@ -30,6 +30,7 @@ mod lmstudio;
 mod models;
 mod names;
 mod overload;
+mod ownership;
 mod predict;
 mod probe;
 mod prometheus;

@@ -114,6 +114,43 @@ async fn it_gets_its_environment_comes_back_after_a_crash_and_ends_with_crucible
     assert!(!alive(&second.0), "{}", crucible.log());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_instance_of_one_state_folder_ends_its_own_child_only() {
+    let folder = TempDir::new().expect("a folder");
+    let program = stand_in(folder.path());
+    let mut sims = Vec::new();
+    for _ in 0..2 {
+        sims.push(start(Options::ollama(&["llama=1GB"])).await);
+    }
+    let instance = |at: usize| {
+        Crucible::start(&format!(
+            "state_dir = \"{}\"\n[[engine]]\nname = \"own\"\nkind = \"ollama\"\n\
+             manage = \"spawn\"\ndevice = \"cpu\"\nurl = \"{}\"\ncommand = [\"sh\", \"{}\"]\n",
+            folder.path().join("state").display(),
+            sims[at].url(),
+            program.display(),
+        ))
+    };
+    let first = instance(0);
+    let child = eventually("a start", || async { starts(folder.path()).pop() }).await;
+    let mut second = instance(1);
+    let others = eventually("another start", || async {
+        let mut all = starts(folder.path()).into_iter();
+        all.find(|(pid, _)| *pid != child.0)
+    })
+    .await;
+    ready(&second).await;
+    let answer = post(&second, &body("llama", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    second.signal("TERM");
+    assert_eq!(second.wait().code(), Some(0), "{}", second.log());
+    assert!(!alive(&others.0), "{}", second.log());
+    assert!(alive(&child.0), "{}", second.log());
+    ready(&first).await;
+    let answer = post(&first, &body("llama", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
 /// Whether it has not ended; who ended and was not waited for has.
 #[cfg(target_os = "linux")]
 fn runs(pid: &str) -> bool {

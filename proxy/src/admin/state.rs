@@ -45,7 +45,12 @@ pub(crate) fn describe(view: &View) -> Value {
             })
         })
         .collect();
-    json!({ "engines": engines, "pools": pools(view), "queue": queue })
+    json!({
+        "owns_state": view.owns_state,
+        "engines": engines,
+        "pools": pools(view),
+        "queue": queue,
+    })
 }
 
 fn engine(view: &EngineView) -> Value {

@@ -12,6 +12,7 @@ use crucible_router::{
     discovery,
     event::Silent,
     router::Router,
+    state_dir::StateDir,
     view::{EngineView, ResidentView, View},
 };
 use serde_json::{Value, json};
@@ -90,6 +91,7 @@ pub(super) async fn look_as<T>(
     let source = Arc::new(source);
     let router = Router::start(
         Arc::new(move || Arc::clone(&source)),
+        Arc::new(StateDir::claim(Path::new(""))),
         config.subscribe(),
         discovery::places(Path::new("/")),
         Arc::new(Silent),

@@ -5,9 +5,15 @@ use serde_json::Value;
 
 use super::{output::table, tunings::text};
 
+const BESIDE: &str = "Another Crucible owns state_dir: the one that is asked here unloads only what \
+                      it loaded itself.";
+
 /// The tables, without those that would be empty.
 pub(super) fn readable(state: &Value) -> String {
     let mut parts = wedged(state);
+    if state["owns_state"] == false {
+        parts.push(BESIDE.to_owned());
+    }
     parts.push(table(&pools(state)));
     for rows in [residents(state), waiting(state)] {
         if rows.len() > 1 {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_router::{catalog::ModelKind, router::Router, view::View};
+use crucible_router::{catalog::ModelKind, router::Router, state_dir::StateDir, view::View};
 use tokio::{
     fs::{self, File, OpenOptions},
     io::AsyncWriteExt as _,
@@ -80,8 +80,17 @@ impl Writer {
         (events, writer)
     }
 
-    /// Ends when it is stopped, after everything that came before.
-    pub(crate) async fn run(mut self, router: Router, stop: CancellationToken) {
+    /// Ends when it is stopped, after everything that came before. What comes while the folder is
+    /// another's is not written.
+    pub(crate) async fn run(
+        mut self,
+        router: Router,
+        state: Arc<StateDir>,
+        stop: CancellationToken,
+    ) {
+        if !self.awaited(&state, &stop).await {
+            return;
+        }
         let mut batch = Vec::new();
         let mut told = false;
         loop {
@@ -116,6 +125,17 @@ impl Writer {
                 self.missing = 0;
                 told = false;
             }
+        }
+    }
+
+    /// Gives whether the folder became ours before the end.
+    async fn awaited(&mut self, state: &StateDir, stop: &CancellationToken) -> bool {
+        let unwritten = async { while self.lines.recv().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = state.owned() => true,
+            () = stop.cancelled() => false,
+            () = unwritten => false,
         }
     }
 

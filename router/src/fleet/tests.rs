@@ -33,7 +33,8 @@ fn list(id: &'static str) -> Router {
 fn start(config: &Config, places: Vec<Place>) -> (Fleet, tokio_util::sync::DropGuard) {
     let cancel = CancellationToken::new();
     let (observer, tracker) = (Arc::new(Silent), TaskTracker::new());
-    let fleet = Fleet::start(config, places, observer, tracker, cancel.clone()).unwrap();
+    let state = Arc::new(StateDir::claim(&config.state_dir));
+    let fleet = Fleet::start(config, state, places, observer, tracker, cancel.clone()).unwrap();
     (fleet, cancel.drop_guard())
 }
 

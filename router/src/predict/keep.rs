@@ -50,6 +50,13 @@ impl Predictor {
         self.learned.store(Arc::new(learned));
     }
 
+    /// Takes what another wrote there meanwhile, if it wrote anything.
+    pub(crate) fn catch_up(&self, folder: &Path) {
+        if folder.join(file::NAME).exists() {
+            self.recall(folder);
+        }
+    }
+
     /// As of now.
     pub(crate) fn learned(&self) -> Arc<Learned> {
         self.learned.load_full()

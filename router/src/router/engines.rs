@@ -26,6 +26,7 @@ use crate::{
         desk::Engines,
         types::{Arrival, Facts},
     },
+    state_dir::StateDir,
     view::{Conflict, EngineView, ResidentView, View},
 };
 
@@ -34,6 +35,7 @@ pub(super) struct FleetEngines {
     config: Source,
     predictor: Arc<Predictor>,
     observer: Arc<dyn Observer>,
+    state: Arc<StateDir>,
     /// Conflicts that the log has.
     told: Mutex<HashSet<Conflict>>,
 }
@@ -74,6 +76,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         queue: engine.config.queue as usize,
         max_loaded: limit.max(1) as usize,
         evict_foreign: config.scheduler.evict_foreign,
+        owner: true,
         overtake_count: config.scheduler.overtake_count,
         overtake_age: config.scheduler.overtake_age,
         load_budget: config.timeouts.load,
@@ -197,12 +200,14 @@ impl FleetEngines {
         config: Source,
         predictor: Arc<Predictor>,
         observer: Arc<dyn Observer>,
+        state: Arc<StateDir>,
     ) -> Self {
         Self {
             fleet,
             config,
             predictor,
             observer,
+            state,
             told: Mutex::default(),
         }
     }
@@ -229,7 +234,11 @@ impl Engines for FleetEngines {
         let config = (self.config)();
         let fleet = self.fleet.view();
         let learned = self.predictor.learned();
-        let facts = |engine| facts(&config, engine, &learned);
+        let owner = self.state.is_ours();
+        let facts = |engine| Facts {
+            owner,
+            ..facts(&config, engine, &learned)
+        };
         fleet.engines.iter().map(facts).collect()
     }
 
@@ -249,6 +258,7 @@ impl Engines for FleetEngines {
             engines: described.collect(),
             settled: fleet.settled,
             learned: self.predictor.learned(),
+            owns_state: self.state.is_ours(),
             ..View::default()
         }
     }

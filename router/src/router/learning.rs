@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Router;
-use crate::{predict::Sample, view::View};
+use crate::{predict::Sample, state_dir::StateDir, view::View};
 
 // === impl Router ===
 
@@ -30,10 +30,22 @@ impl Router {
         self.publish();
     }
 
-    /// The same, and keeps what is learned from now on there.
-    pub fn remember(&self, folder: &Path, tracker: &TaskTracker, cancel: CancellationToken) {
-        self.recall(folder);
-        tracker.spawn(Arc::clone(&self.0.predictor).keep(folder.to_owned(), cancel));
+    /// The same, and keeps what is learned there, as soon as the folder is ours.
+    pub fn remember(&self, state: Arc<StateDir>, tracker: &TaskTracker, cancel: CancellationToken) {
+        self.recall(state.folder());
+        let this = self.clone();
+        tracker.spawn(async move {
+            if !state.is_ours() {
+                if cancel.run_until_cancelled(state.owned()).await.is_none() {
+                    return;
+                }
+                // Its owner measured for longer than this one.
+                this.0.predictor.catch_up(state.folder());
+                this.publish();
+            }
+            let predictor = Arc::clone(&this.0.predictor);
+            predictor.keep(state.folder().to_owned(), cancel).await;
+        });
     }
 
     fn publish(&self) {

@@ -47,6 +47,7 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
     let (_changed, changes) = watch::channel(0);
     let router = Router::start(
         Arc::new(move || Arc::clone(&config)),
+        Arc::new(StateDir::claim(Path::new(""))),
         changes,
         Vec::new(),
         Arc::new(Silent),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crucible_config::checked::EngineKind;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::{EngineError, LoadOrder, setting, tuple},
+    engine::{Engine, EngineError, LoadOrder, setting, tuple},
     event::Event,
     permit::{Note, Permit},
     refusal::Refusal,
@@ -100,6 +101,9 @@ impl Desk {
     fn load(self: &Arc<Self>, open: &Open, order: Order) {
         let engines = Arc::clone(&self.engines);
         let (desk, stop) = (Arc::clone(self), open.loads.clone());
+        // Beside another Crucible: what that one loaded since the last poll is not to be claimed.
+        let facts = open.core.facts(&order.engine).filter(|f| !f.owner);
+        let beside = facts.map(|f| f.kind);
         self.tracker.spawn(async move {
             let Order { engine, model, .. } = order;
             let (name, context) = (&*engine, order.tuple.context);
@@ -123,7 +127,15 @@ impl Desk {
             };
             let outcome = match engines.control(name) {
                 Some(control) => {
-                    let load = timeout(order.budget, control.load(wanted));
+                    let load = async {
+                        if let Some(kind) = beside
+                            && let Some(held) = held(&*control, kind, &wanted).await?
+                        {
+                            return Ok((held, false));
+                        }
+                        Ok((control.load(wanted).await?, true))
+                    };
+                    let load = timeout(order.budget, load);
                     match stop.run_until_cancelled(load).await {
                         Some(Ok(outcome)) => outcome.map_err(setting::named),
                         Some(Err(_)) => Err(EngineError::Timeout),
@@ -135,7 +147,11 @@ impl Desk {
             engines.poke(name);
             let took = begun.elapsed();
             let input = match outcome {
-                Ok(info) => {
+                Ok((info, false)) => {
+                    tracing::info!(engine = name, model = &*model, "another loaded it just now");
+                    Input::Found(engine, info)
+                }
+                Ok((info, true)) => {
                     if info.context.zip(context).is_some_and(|(has, c)| has < c) {
                         let (has, model) = (info.context, &*model);
                         tracing::warn!(engine = name, model, context, has, "loaded with less");
@@ -181,4 +197,29 @@ impl Desk {
             desk.done(input);
         });
     }
+}
+
+/// What an engine holds of the model already; an error where that is too small.
+async fn held(
+    engine: &dyn Engine,
+    kind: EngineKind,
+    wanted: &LoadOrder,
+) -> Result<Option<ResidentInfo>, EngineError> {
+    let residents = engine.list().await?.residents;
+    let mut of = residents.into_iter().filter(|r| r.model == wanted.model);
+    let Some(first) = of.next() else {
+        return Ok(None);
+    };
+    let enough = |info: &ResidentInfo| {
+        let both = tuple::request_context(kind, info).zip(wanted.tuple.context);
+        both.is_none_or(|(has, wanted)| has >= wanted)
+    };
+    let found = std::iter::once(first).chain(of).find(enough);
+    found.map(Some).ok_or_else(|| EngineError::Refused {
+        status: 409,
+        message: format!(
+            "another Crucible loaded '{}' with less context",
+            wanted.model
+        ),
+    })
 }

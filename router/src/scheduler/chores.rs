@@ -49,7 +49,9 @@ impl EngineState {
         let numbered = info.instance.strip_prefix(&*info.model);
         let duplicate = numbered.is_some_and(|n| n.starts_with(':'));
         let idle = resident.active == 0 && !resident.vanished;
-        if self.facts.kind != EngineKind::Lmstudio || !duplicate || !idle {
+        // Else it may be another Crucible's.
+        let may = self.facts.owner || resident.tuple.is_some();
+        if self.facts.kind != EngineKind::Lmstudio || !duplicate || !idle || !may {
             return None;
         }
         let outdone = |r: &Resident| {

@@ -113,7 +113,8 @@ pub(super) struct Open {
 // === impl Desk ===
 
 impl Desk {
-    /// With what an earlier run left in `store`; `None`: nothing outlives the run.
+    /// With what an earlier run left in `store`, as soon as that is ours; `None`: nothing outlives the
+    /// run.
     pub(crate) fn new(
         engines: Arc<dyn Engines>,
         board: Arc<ArcSwap<View>>,
@@ -144,16 +145,42 @@ impl Desk {
             open: Mutex::new(open),
             set: Notify::new(),
         });
-        let mut open = desk.open.lock();
-        if let Some(store) = store {
-            let memory = store.read();
-            if let Some(kept) = &open.kept {
-                desk.tracker.spawn(store.keep(kept.subscribe()));
+        match store {
+            Some(store) if store.is_ours() => desk.inherit(store),
+            Some(store) => {
+                let (heir, stop) = (Arc::clone(&desk), desk.cancel.clone());
+                desk.tracker.spawn(async move {
+                    let reading = store.follow(|memory| heir.learn_of(memory));
+                    let waiting = async {
+                        tokio::select! {
+                            () = store.owned() => {}
+                            () = reading => {}
+                        }
+                    };
+                    if stop.run_until_cancelled(waiting).await.is_some() {
+                        heir.inherit(store);
+                    }
+                });
             }
-            desk.step(&mut open, Input::Adopt(memory), Instant::now());
+            None => {}
         }
-        drop(open);
         desk
+    }
+
+    /// Takes what an earlier run left, and keeps what is to outlive this one there.
+    fn inherit(self: &Arc<Self>, store: Store) {
+        let memory = store.read();
+        self.visit(|this, open, now| {
+            if let Some(kept) = &open.kept {
+                this.tracker.spawn(store.keep(kept.subscribe()));
+            }
+            this.step(open, Input::Adopt(memory), now);
+        });
+    }
+
+    /// Takes what the owner of the folder loaded.
+    fn learn_of(self: &Arc<Self>, memory: Memory) {
+        self.visit(|this, open, now| this.step(open, Input::Others(memory), now));
     }
 
     /// What guards give back.

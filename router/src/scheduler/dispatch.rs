@@ -249,11 +249,13 @@ impl Scheduler {
         if arrival.kind == ModelKind::Embedding {
             state.embedding += 1;
         }
+        let state = &self.engines[e];
         let resident = &state.residents[at];
+        let of_others = self.tuple_of_others(state, resident);
         actions.push(Action::Grant(Grant {
             ticket,
             info: resident.info.clone(),
-            tuple: state.request_tuple(resident, &arrival),
+            tuple: of_others.unwrap_or_else(|| state.request_tuple(resident, &arrival)),
             loaded: ticket <= loaded_to,
         }));
         let permit = Active {

@@ -60,6 +60,7 @@ impl Scheduler {
         &mut self,
         engine: &Arc<str>,
         info: ResidentInfo,
+        ours: bool,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
@@ -89,7 +90,13 @@ impl Scheduler {
             line.loaded_to = line.last();
         }
         let instance = Arc::clone(&info.instance);
-        if state.take_in(&order, info, now) {
+        let new = state.take_in(&order, info, now);
+        if !ours {
+            let mut residents = state.residents.iter_mut();
+            if let Some(found) = residents.find(|r| r.info.instance == instance) {
+                (found.tuple, found.pinned) = (None, false);
+            }
+        } else if new {
             self.load_times.insert(place.clone(), took);
             actions.push(ended(&order, LoadOutcome::Ok, took));
         }

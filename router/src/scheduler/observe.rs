@@ -10,7 +10,7 @@ use super::{
     state::{EngineState, Resident, Scheduler, evicted},
     types::{Action, Facts},
 };
-use crate::event::EvictionReason;
+use crate::{catalog::ResidentInfo, engine::Tuple, event::EvictionReason};
 
 /// A load that was given up may end this much later; what comes then was loaded by another.
 const ABANDONED: Duration = Duration::from_mins(10);
@@ -58,6 +58,11 @@ impl EngineState {
             _ => EvictionReason::External,
         }
     }
+}
+
+/// It is that load.
+fn is_of(owned: &Owned, facts: &Facts, info: &ResidentInfo) -> bool {
+    owned.url == facts.url && owned.instance == info.instance && owned.context == info.context
 }
 
 // === impl Scheduler ===
@@ -110,16 +115,13 @@ impl Scheduler {
     fn take_over(&mut self, at: usize, now: Instant) {
         let state = &mut self.engines[at];
         for resident in &mut state.residents {
-            let same = |o: &Owned| {
-                o.url == state.facts.url
-                    && o.instance == resident.info.instance
-                    && o.context == resident.info.context
-            };
+            let same = |o: &Owned| is_of(o, &state.facts, &resident.info);
             let place = (
                 Arc::clone(&state.facts.name),
                 Arc::clone(&resident.info.model),
             );
             if resident.tuple.is_none()
+                && state.facts.owner
                 && resident.active == 0
                 && let Some((tuple, since)) = self.abandoned.remove(&place)
                 && now.saturating_duration_since(since) < ABANDONED
@@ -146,6 +148,19 @@ impl Scheduler {
         }
     }
 
+    /// What another Crucible loaded this with: with other options on a request Ollama would load it
+    /// anew.
+    pub(super) fn tuple_of_others(
+        &self,
+        state: &EngineState,
+        resident: &Resident,
+    ) -> Option<Tuple> {
+        let foreign = resident.tuple.is_none();
+        let mut others = self.others.iter().filter(|_| foreign);
+        let of = others.find(|o| is_of(o, &state.facts, &resident.info))?;
+        Some(of.tuple)
+    }
+
     /// The bytes of what an engine holds.
     pub(super) fn measure_residents(&mut self, at: usize) {
         for i in 0..self.engines[at].residents.len() {
@@ -158,6 +173,9 @@ impl Scheduler {
     }
 
     pub(super) fn adopt(&mut self, memory: Memory) {
+        // What was loaded before that is to be written beside it.
+        self.revision += 1;
+        self.others.clear();
         self.adoptable = memory.owned;
         let contexts = memory.contexts.into_iter();
         self.remembered = contexts.map(|c| ((c.url, c.model), c.tokens)).collect();

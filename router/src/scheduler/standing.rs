@@ -89,7 +89,7 @@ impl EngineState {
 
     /// Whether Crucible may unload it at all.
     pub(super) fn ours(&self, resident: &Resident) -> bool {
-        resident.tuple.is_some() || self.facts.evict_foreign
+        resident.tuple.is_some() || self.facts.evict_foreign && self.facts.owner
     }
 
     /// Loaded for somebody who still waits for it and is served by it.
@@ -275,7 +275,8 @@ impl Scheduler {
         let place = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
         let mark = self.marks.get(&place).copied().unwrap_or_default();
         // What Ollama holds may be left from an earlier run of Crucible.
-        let may = state.ours(resident) || state.facts.kind == EngineKind::Ollama;
+        let left = state.facts.kind == EngineKind::Ollama && state.facts.owner;
+        let may = state.ours(resident) || left;
         let grows = state.facts.load_control
             && may
             && arrival.need <= limit(arrival)

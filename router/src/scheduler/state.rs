@@ -155,6 +155,8 @@ pub struct Scheduler {
     pub(super) pins: BTreeMap<Place, Arc<Arrival>>,
     /// Loaded by an earlier run, and not seen yet.
     pub(super) adoptable: Vec<Owned>,
+    /// Loaded by the Crucible that owns the folder of state.
+    pub(super) others: Vec<Owned>,
     /// Of an earlier run, for engines not seen yet.
     pub(super) remembered: HashMap<Place, u64>,
     /// By pool: the most bytes that its models took.
@@ -260,16 +262,21 @@ impl Scheduler {
     /// One step.
     pub fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
         let mut newcomer = None;
-        let comes_or_goes = matches!(input, Input::Loaded(..) | Input::Fleet(_));
+        let comes_or_goes = matches!(
+            input,
+            Input::Loaded(..) | Input::Found(..) | Input::Fleet(_)
+        );
         match input {
             Input::Arrive(arrival) => newcomer = self.arrive(arrival, now, actions),
             Input::Cancelled(ticket) => self.cancel(ticket),
             Input::Released(ticket) => self.release(ticket, now, actions),
-            Input::Loaded(engine, info) => self.loaded(&engine, info, now, actions),
+            Input::Loaded(engine, info) => self.loaded(&engine, info, true, now, actions),
+            Input::Found(engine, info) => self.loaded(&engine, info, false, now, actions),
             Input::LoadFailed(engine, failure) => self.load_failed(&engine, failure, now, actions),
             Input::Unloaded(engine, gone) => self.unloaded(&engine, gone, now, actions),
             Input::Fleet(fleet) => self.observe(fleet, now, actions),
             Input::Adopt(memory) => self.adopt(memory),
+            Input::Others(memory) => self.others = memory.owned,
             Input::Drain(unload) => self.drain(unload, actions),
             Input::Tick => {}
         }

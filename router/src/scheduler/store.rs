@@ -5,31 +5,50 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use tempfile::NamedTempFile;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::memory::Memory;
+use crate::state_dir::StateDir;
 
 /// Name of the file in `state_dir`.
 pub(crate) const FILE: &str = "residents.json";
+/// Between two looks at what another process writes.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// The folder that holds it.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(PathBuf);
+pub(crate) struct Store(Arc<StateDir>);
 
 // === impl Store ===
 
 impl Store {
     /// `None` where no folder is given: nothing outlives the run.
-    pub(crate) fn new(folder: PathBuf) -> Option<Self> {
-        (!folder.as_os_str().is_empty()).then_some(Self(folder))
+    pub(crate) fn new(state: Arc<StateDir>) -> Option<Self> {
+        (!state.folder().as_os_str().is_empty()).then_some(Self(state))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.folder().join(FILE)
+    }
+
+    /// It may be read as an earlier run's, and written.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.is_ours()
+    }
+
+    /// Ends when it is.
+    pub(super) async fn owned(&self) {
+        self.0.owned().await;
     }
 
     /// What an earlier run left; a file that cannot be read is told and left aside.
     pub(super) fn read(&self) -> Memory {
-        let path = self.0.join(FILE);
+        let path = self.file();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
@@ -44,6 +63,25 @@ impl Store {
         })
     }
 
+    /// Tells what another process wrote there, at once and whenever it changes.
+    pub(super) async fn follow(&self, mut tell: impl FnMut(Memory)) {
+        let mut last = String::new();
+        loop {
+            let path = self.file();
+            let read = spawn_blocking(move || std::fs::read_to_string(path));
+            // Its owner says what is wrong with it.
+            if let Ok(Ok(text)) = read.await
+                && text != last
+            {
+                if let Ok(memory) = Memory::parse(&text) {
+                    tell(memory);
+                }
+                last = text;
+            }
+            sleep(FOLLOW_EVERY).await;
+        }
+    }
+
     /// Writes what comes, the last of it even at the end.
     pub(super) async fn keep(self, mut memory: watch::Receiver<Memory>) {
         let mut told = false;
@@ -54,7 +92,7 @@ impl Store {
             if let Ok(Err(error)) = written
                 && !std::mem::replace(&mut told, true)
             {
-                let path = self.0.join(FILE);
+                let path = self.file();
                 tracing::warn!(
                     "{}: {error}; the next start will not know what this one loaded",
                     path.display()
@@ -64,10 +102,11 @@ impl Store {
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
-        std::fs::create_dir_all(&self.0)?;
-        let mut file = NamedTempFile::new_in(&self.0)?;
+        let folder = self.0.folder();
+        std::fs::create_dir_all(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
-        file.persist(self.0.join(FILE))?;
+        file.persist(self.file())?;
         Ok(())
     }
 }
@@ -80,8 +119,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_kept_is_read_again_and_a_broken_file_is_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().join("new")).unwrap();
-        assert!(Store::new(PathBuf::new()).is_none());
+        let store = |folder: PathBuf| Store::new(Arc::new(StateDir::claim(&folder)));
+        assert!(store(PathBuf::new()).is_none());
+        let store = store(folder.path().join("new")).unwrap();
         assert_eq!(store.read(), Memory::default());
         let memory = Memory {
             owned: Vec::new(),

@@ -49,6 +49,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         queue: 10,
         max_loaded: 2,
         evict_foreign: false,
+        owner: true,
         overtake_count: 3,
         overtake_age: SECOND * 20,
         load_budget: SECOND * 300,

@@ -56,6 +56,9 @@ pub struct Facts {
     pub max_loaded: usize,
     /// May evict what others loaded.
     pub evict_foreign: bool,
+    /// This Crucible owns its folder of state: what nobody else claims is left from an earlier run
+    /// of its own.
+    pub owner: bool,
     /// Overtakers of a waiting swap.
     pub overtake_count: u32,
     /// Age after which nobody overtakes it.
@@ -131,14 +134,18 @@ pub enum Input {
     Released(u64),
     /// The load of an engine ended well.
     Loaded(Arc<str>, ResidentInfo),
+    /// Nothing was loaded: another Crucible's load of the same model came before.
+    Found(Arc<str>, ResidentInfo),
     /// The load of an engine failed.
     LoadFailed(Arc<str>, LoadFailure),
     /// The unload of an engine ended; false: it failed.
     Unloaded(Arc<str>, bool),
     /// All engines that there are.
     Fleet(Vec<Facts>),
-    /// What an earlier run of Crucible loaded and learned; before the first fleet.
+    /// What an earlier run of Crucible loaded and learned.
     Adopt(Memory),
+    /// What the Crucible that owns the folder of state loaded there.
+    Others(Memory),
     /// Crucible ends; true: what it loaded is unloaded.
     Drain(bool),
     /// Time passed.

@@ -17,7 +17,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use crucible_config::{Live, checked::EngineKind};
-use crucible_router::engine::{physical_cores, processor};
+use crucible_router::{
+    engine::{physical_cores, processor},
+    state_dir::{Hold, StateDir},
+};
 
 use self::{report::Report, runs::Runs, subject::Subject};
 use super::{
@@ -68,6 +71,14 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
             "a Crucible serves at the configured address and would load and unload meanwhile: \
              stop it first",
         ));
+    }
+    // One that listens elsewhere.
+    if let Hold::Anothers(process) = StateDir::claim(&current.state_dir).hold() {
+        let process = process.map_or_else(String::new, |id| format!(" (process {id})"));
+        return Err(Failure::wrong(format!(
+            "a Crucible{process} serves with this state_dir and would load and unload meanwhile: \
+             stop it first"
+        )));
     }
     let view = look(config, async |router| router.view()).await?;
     let subject = Subject::choose(current, name, args.model.as_deref(), &view.engines)?;

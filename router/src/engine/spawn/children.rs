@@ -6,7 +6,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,7 @@ use tokio::{
 };
 
 use super::proc;
+use crate::state_dir::StateDir;
 
 /// The variable that a child and all it starts have.
 const MARK: &str = "STARTED_BY_CRUCIBLE";
@@ -34,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Children {
     /// `None`: nothing outlives the run.
     folder: Option<PathBuf>,
+    /// `None`: it is nobody else's.
+    state: Option<Arc<StateDir>>,
     /// Of the file system.
     root: PathBuf,
     count: AtomicU32,
@@ -103,6 +109,15 @@ impl Children {
         }
     }
 
+    /// In a folder that another Crucible may own: what it started is left alone as long as it does.
+    pub(crate) fn under(state: Arc<StateDir>, root: &Path) -> Self {
+        let alone = Self::new(state.folder(), root);
+        Self {
+            state: Some(state),
+            ..alone
+        }
+    }
+
     /// Of a command that ends them itself: nothing is written, as nobody has to find them again.
     pub fn unrecorded() -> Self {
         Self::new(Path::new(""), Path::new("/"))
@@ -155,9 +170,20 @@ impl Children {
         }
     }
 
-    /// Ends what a crashed Crucible left behind; once in a run, and before any start.
+    /// Ends what a crashed Crucible left behind; once in a run, and before any start. Nothing where
+    /// the folder is another's, who looks after it.
     pub(crate) async fn sweep(&self) {
-        self.swept.get_or_init(|| self.look()).await;
+        if self.state.as_ref().is_none_or(|state| state.is_ours()) {
+            self.swept.get_or_init(|| self.look()).await;
+        }
+    }
+
+    /// The same as soon as the folder is ours.
+    pub(crate) async fn sweep_when_owned(&self) {
+        if let Some(state) = &self.state {
+            state.owned().await;
+        }
+        self.sweep().await;
     }
 
     async fn look(&self) {
