@@ -1,5 +1,7 @@
 //! What LM Studio refuses or says oddly, and what a client of Crucible gets instead.
 
+mod forms;
+
 use crucible_sim::{Options, Sim};
 use crucible_tests::{
     Crucible,

@@ -43,6 +43,16 @@ pub struct Scripted {
 // === impl Script ===
 
 impl Script {
+    /// 200 with a body of this type, which ends with the connection.
+    pub fn typed(content_type: &str, body: &str) -> Self {
+        Self {
+            bytes: format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n\r\n{body}"
+            ),
+            leave: Leave::Fin,
+        }
+    }
+
     /// A whole JSON answer.
     pub fn json(status: &str, headers: &str, body: &str) -> Self {
         Self {
@@ -64,6 +74,14 @@ impl Scripted {
     /// # Panics
     /// If no port is free.
     pub async fn start(script: impl Fn(&str) -> Script + Send + Sync + 'static) -> Self {
+        Self::reading(move |path, _| script(path)).await
+    }
+
+    /// The same for a script that reads the request's body too.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn reading(script: impl Fn(&str, &str) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(AtomicUsize::new(0));
@@ -107,11 +125,11 @@ impl Drop for Scripted {
     }
 }
 
-async fn play(mut stream: TcpStream, script: &(impl Fn(&str) -> Script + Sync)) {
-    let Some(path) = request(&mut stream).await else {
+async fn play(mut stream: TcpStream, script: &(impl Fn(&str, &str) -> Script + Sync)) {
+    let Some((path, body)) = request(&mut stream).await else {
         return;
     };
-    let script = script(&path);
+    let script = script(&path, &body);
     if stream.write_all(script.bytes.as_bytes()).await.is_err() {
         return;
     }
@@ -122,8 +140,8 @@ async fn play(mut stream: TcpStream, script: &(impl Fn(&str) -> Script + Sync)) 
     }
 }
 
-/// Reads one request and gives its path.
-async fn request(stream: &mut TcpStream) -> Option<String> {
+/// Reads one request and gives its path and its body.
+async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut read = Vec::new();
     let mut buf = vec![0_u8; 16 * 1024];
     loop {
@@ -136,7 +154,8 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
                 .and_then(|(_, value)| value.trim().parse().ok())
                 .unwrap_or(0_usize);
             if body.len() >= length {
-                return head.split(' ').nth(1).map(str::to_owned);
+                let path = head.split(' ').nth(1)?;
+                return Some((path.to_owned(), body.to_owned()));
             }
         }
         match stream.read(&mut buf).await {

@@ -4,27 +4,16 @@
 //! for the client's.
 
 mod asked;
+mod overflow;
 
 use crucible_config::checked::EngineKind;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Overflow};
-
-/// Texts of a prompt that did not fit, lower-cased (LM Studio 0.3/0.4, llama.cpp, Ollama 0.33).
-const OVERFLOW: &[&str] = &[
-    "exceed_context_size",
-    "exceeds the available context size",
-    "cannot truncate prompt with n_keep",
-    "longer than the context length",
-    "exceeds the context length",
-    "exceeds context length",
-    "exceeds the context window",
-    "greater than the context length",
-    "context overflow",
-    "context length exceeded",
-    "context_length_exceeded",
-];
+use crate::{
+    error::{Error, Kind},
+    metrics::UpstreamError,
+};
 
 /// Texts of a load that failed, lower-cased.
 const LOAD: &[&str] = &[
@@ -61,20 +50,86 @@ pub fn engine_error(kind: EngineKind, status: StatusCode, body: &[u8]) -> Error 
 /// The error that hides in a 200 body, if one does.
 pub fn error_in_success(kind: EngineKind, body: &[u8]) -> Option<Error> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let error = value.get("error").filter(|error| !error.is_null())?;
-    let message = lift(&value, 0).unwrap_or_default();
-    let status = error
-        .get("code")
-        .and_then(Value::as_u64)
-        .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
-        .filter(|status| status.is_client_error() || status.is_server_error())
-        .unwrap_or(StatusCode::BAD_GATEWAY);
-    Some(classify(
-        kind,
-        status,
-        &message,
-        &String::from_utf8_lossy(body),
-    ))
+    is_error(&value).then(|| {
+        let status = told_status(&value).unwrap_or(StatusCode::BAD_GATEWAY);
+        engine_error(kind, status, body)
+    })
+}
+
+/// The error that is an event of a stream, if it is one: its name says so, or its data.
+pub fn error_in_event(kind: EngineKind, name: &str, data: &str) -> Option<Error> {
+    let value = serde_json::from_str::<Value>(data).ok();
+    if name != "error" && !value.as_ref().is_some_and(is_error) {
+        return None;
+    }
+    let status = value
+        .as_ref()
+        .and_then(told_status)
+        .filter(StatusCode::is_client_error)
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Some(engine_error(kind, status, data.as_bytes()))
+}
+
+/// The error of a 200 whose body is no answer: what it says, where it says something to a person.
+pub fn not_an_answer(kind: EngineKind, body: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
+    let text = text.trim();
+    let told = match serde_json::from_str::<Value>(text) {
+        Ok(value) => lift(&value, 0),
+        // Half a JSON, or a page for a browser.
+        Err(_) if text.is_empty() || text.starts_with(['{', '[', '<']) => None,
+        Err(_) => Some(text.to_owned()),
+    };
+    let error = match told {
+        Some(message) => classify(kind, StatusCode::BAD_GATEWAY, &message, text),
+        None => Error::new(
+            Kind::EngineError,
+            if text.starts_with('<') {
+                "the engine answered with a page for a browser instead of a chat completion"
+            } else {
+                "the engine's answer is not the JSON of a chat completion"
+            },
+        ),
+    };
+    if error.kind == Kind::EngineError {
+        return error.upstream(UpstreamError::BadJson);
+    }
+    error
+}
+
+/// `error` says something, or the object calls itself an error (vLLM before 0.10).
+fn is_error(value: &Value) -> bool {
+    value.get("error").is_some_and(|error| !error.is_null()) || value["object"] == "error"
+}
+
+/// The status that an error in a 200 tells of itself: a number, or a type that means the request.
+fn told_status(value: &Value) -> Option<StatusCode> {
+    let inner = &value["error"];
+    let number = |value: &Value| {
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+        let status = StatusCode::from_u16(u16::try_from(number).ok()?).ok()?;
+        (status.is_client_error() || status.is_server_error()).then_some(status)
+    };
+    let numbers = [
+        &inner["code"],
+        &inner["status"],
+        &value["code"],
+        &value["status"],
+    ];
+    if let Some(status) = numbers.into_iter().find_map(number) {
+        return Some(status);
+    }
+    let kinds = [&inner["type"], &value["type"]];
+    kinds
+        .iter()
+        .filter_map(|kind| kind.as_str())
+        .any(|kind| {
+            matches!(
+                kind,
+                "invalid_request_error" | "invalid_request" | "BadRequestError"
+            )
+        })
+        .then_some(StatusCode::BAD_REQUEST)
 }
 
 /// The innermost message; JSON inside a string is opened a few levels deep.
@@ -96,19 +151,6 @@ fn lift(value: &Value, level: u8) -> Option<String> {
     }
 }
 
-/// Tokens of a prompt that did not fit: llama.cpp's words (LM Studio and Ollama pass them on), then
-/// LM Studio's own. Escapes of a JSON in a string may stand between name and number.
-fn counted(lower: &str) -> Option<u64> {
-    ["n_prompt_tokens", "request (", "n_keep ("]
-        .into_iter()
-        .find_map(|name| {
-            let (_, rest) = lower.split_once(name)?;
-            let rest = rest.trim_start_matches(['\\', '"', ':', ' ', '=']);
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            rest[..digits].parse().ok()
-        })
-}
-
 fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> Error {
     let lower = format!("{message}\n{raw}").to_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
@@ -117,11 +159,9 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
     } else {
         message.chars().take(2000).collect()
     };
-    if has(OVERFLOW) {
+    if let Some(overflow) = overflow::overflow(&lower) {
         let mut error = Error::new(Kind::ContextLengthExceeded, said).param("messages");
-        error.overflow = Some(Overflow {
-            counted: counted(&lower),
-        });
+        error.overflow = Some(overflow);
         return error;
     }
     // Before the rest: these errors quote what the client wrote.
@@ -170,25 +210,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tokens_of_a_prompt_that_did_not_fit_are_read() {
-        let llama = r#"{"error":{"code":400,"message":"request (4200 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":4201,"n_ctx":4096}}"#;
-        let inside = serde_json::json!({ "error": llama }).to_string();
-        for (body, tokens) in [
-            (llama, Some(4201)),
-            (&*inside, Some(4201)),
-            (
-                r#"{"error":"request (9 tokens) exceeds the available context size (4 tokens)"}"#,
-                Some(9),
-            ),
-            (
-                r#"{"error":"Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)"}"#,
-                Some(5000),
-            ),
-            (r#"{"error":"Context length exceeded"}"#, None),
-        ] {
-            let error = engine_error(EngineKind::Ollama, StatusCode::BAD_REQUEST, body.as_bytes());
-            let overflow = error.overflow.unwrap();
-            assert_eq!(overflow.counted, tokens, "{body}");
+    fn a_prompt_that_does_not_fit_is_told_by_its_words_in_every_form() {
+        let words = "request (4200 tokens) exceeds the available context size (4096 tokens)";
+        let object = serde_json::json!({ "error": { "message": words, "code": 500 } }).to_string();
+        for status in [200, 400, 404, 413, 422, 500, 502] {
+            for body in [
+                words.to_owned(),
+                serde_json::json!(words).to_string(),
+                serde_json::json!({ "error": words }).to_string(),
+                serde_json::json!({ "error": object }).to_string(),
+                serde_json::json!({ "message": words }).to_string(),
+                object.clone(),
+            ] {
+                let status = StatusCode::from_u16(status).unwrap();
+                let error = engine_error(EngineKind::Ollama, status, body.as_bytes());
+                assert_eq!(error.kind, Kind::ContextLengthExceeded, "{status} {body}");
+                assert_eq!(
+                    error.overflow.unwrap().counted,
+                    Some(4200),
+                    "{status} {body}"
+                );
+            }
         }
     }
 
@@ -315,5 +357,84 @@ mod tests {
         assert!(
             error_in_success(EngineKind::Lmstudio, br#"{"choices":[],"error":null}"#).is_none()
         );
+    }
+
+    #[test]
+    fn an_error_inside_a_success_keeps_its_meaning() {
+        for (body, kind) in [
+            (
+                r#"{"error":{"type":"invalid_request_error","message":"bad grammar"}}"#,
+                Kind::EngineRejected,
+            ),
+            (
+                r#"{"error":{"code":400,"message":"bad"}}"#,
+                Kind::EngineRejected,
+            ),
+            (
+                r#"{"error":{"code":"400","message":"bad"}}"#,
+                Kind::EngineRejected,
+            ),
+            (
+                r#"{"object":"error","message":"bad","code":400}"#,
+                Kind::EngineRejected,
+            ),
+            (
+                r#"{"error":{"message":"the model broke"}}"#,
+                Kind::EngineError,
+            ),
+            (
+                r#"{"error":{"type":"internal_error","message":"x"}}"#,
+                Kind::EngineError,
+            ),
+            (r#"{"error":"Failed to load model"}"#, Kind::LoadFailed),
+            (
+                r#"{"error":"Context size has been exceeded."}"#,
+                Kind::ContextLengthExceeded,
+            ),
+            (
+                r#"{"object":"error","message":"This model's maximum context length is 4 tokens"}"#,
+                Kind::ContextLengthExceeded,
+            ),
+        ] {
+            let error = error_in_success(EngineKind::Openai, body.as_bytes());
+            assert_eq!(error.unwrap().kind, kind, "{body}");
+            let event = error_in_event(EngineKind::Openai, "message", body);
+            assert_eq!(event.unwrap().kind, kind, "{body}");
+        }
+        assert!(error_in_event(EngineKind::Openai, "message", r#"{"object":"x"}"#).is_none());
+        let named = error_in_event(EngineKind::Openai, "error", "it broke").unwrap();
+        assert_eq!(
+            (named.kind, &*named.message),
+            (Kind::EngineError, "it broke")
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_tells_what_it_says() {
+        let none = "the engine's answer is not the JSON of a chat completion";
+        let page = "the engine answered with a page for a browser instead of a chat completion";
+        for (body, kind, message) in [
+            ("it broke\n", Kind::EngineError, "it broke"),
+            (r#""it broke""#, Kind::EngineError, "it broke"),
+            (r#"{"detail":"it broke"}"#, Kind::EngineError, "it broke"),
+            (
+                r#""n_keep >= n_ctx""#,
+                Kind::ContextLengthExceeded,
+                "n_keep >= n_ctx",
+            ),
+            (
+                "Failed to load model",
+                Kind::LoadFailed,
+                "Failed to load model",
+            ),
+            ("<!doctype html><title>x", Kind::EngineError, page),
+            (r#"{"choices":[{"#, Kind::EngineError, none),
+            (r#"{"x":1}"#, Kind::EngineError, none),
+            ("[]", Kind::EngineError, none),
+            ("", Kind::EngineError, none),
+        ] {
+            let error = not_an_answer(EngineKind::Lmstudio, body.as_bytes());
+            assert_eq!((error.kind, &*error.message), (kind, message), "{body}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use aho_corasick::packed::Searcher;
 pub(super) struct Keys {
     /// `[DONE]`, perhaps as the data.
     pub(super) done: bool,
-    /// An `error` that is not null.
+    /// An `error` that is not null, or something that is called so.
     pub(super) error: bool,
     /// Text, thinking or a call: what a person would call the first token.
     pub(super) content: bool,
@@ -100,6 +100,8 @@ impl Keys {
             }
             respelled |= matches!(key, Key::Thinking);
             let Some(value) = value_at(event, end) else {
+                // An object may call itself an error: `"object":"error"`.
+                keys.error |= matches!(key, Key::Error);
                 return;
             };
             match key {
@@ -143,6 +145,13 @@ mod tests {
             ("data: {\"reasoning_content\":\"a\"}", content),
             ("data: {\"x\":\"\\\"content\\\":\\\"a\\\"\"}", none),
             ("data: {\"x\":[\"content\",\"usage\"]}", none),
+            (
+                "data: {\"object\":\"error\"}",
+                Keys {
+                    error: true,
+                    ..none
+                },
+            ),
             ("data: [DONE]", Keys { done: true, ..none }),
             (
                 "data: {\"error\":{}}",

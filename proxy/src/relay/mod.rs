@@ -4,6 +4,7 @@ pub(crate) mod body;
 mod clocks;
 pub(crate) mod collect;
 mod event;
+mod form;
 mod framer;
 pub(crate) mod headers;
 mod keys;
@@ -11,6 +12,8 @@ pub(crate) mod late;
 pub mod passthrough;
 pub(crate) mod prefill;
 pub mod transcode;
+mod unstreamed;
 pub mod upstream;
 
 pub(crate) use clocks::Budgets;
+pub(crate) use form::is_event_stream;

@@ -7,29 +7,32 @@ use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use crucible_config::checked::EngineKind;
-use http::StatusCode;
 use memchr::memmem;
 use serde_json::Value;
 
 use super::{
     event,
+    form::Form,
     framer::{Event, Framer},
     keys::{Keys, value_at},
     transcode::{Progress, Timing, Transcode, Usage},
+    unstreamed,
 };
 use crate::{
-    dialect::engine_error::engine_error,
+    dialect::engine_error::error_in_event,
     error::{Error, Kind},
     metrics::UpstreamError,
 };
 
-const DONE: &[u8] = b"data: [DONE]\n\n";
+pub(super) const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// [`Transcode`] for LM Studio, llama.cpp and OpenAI-compatible servers.
 #[derive(Debug)]
 pub struct Passthrough {
+    form: Form,
     framer: Framer,
     watch: Watch,
+    cap: usize,
     /// The last event was taken out.
     dropped: bool,
 }
@@ -59,7 +62,9 @@ impl Passthrough {
     /// `drop_usage`: usage was asked for on the client's behalf. `cap`: largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
         Self {
+            form: Form::new(),
             framer: Framer::new(cap),
+            cap,
             watch: Watch {
                 kind,
                 drop_usage,
@@ -70,19 +75,18 @@ impl Passthrough {
             dropped: false,
         }
     }
-}
 
-impl Transcode for Passthrough {
-    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+    fn events(&mut self, frame: &Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
         let Self {
             framer,
             watch,
             dropped,
+            ..
         } = self;
         let mut progress = Progress::default();
         // Neighbouring untouched events go on as one slice of the engine's own frame.
         let mut run: Option<Range<usize>> = None;
-        let pushed = framer.push(&frame, |event| {
+        let pushed = framer.push(frame, |event| {
             let (bytes, range) = match &event {
                 Event::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
                 Event::Joined(bytes) => (&bytes[..], None),
@@ -122,19 +126,34 @@ impl Transcode for Passthrough {
             out.push_back(frame.slice(run));
         }
         if pushed.is_err() {
-            return Err(Error::new(
-                Kind::EngineError,
-                "the engine sent an event larger than limits.event",
-            )
-            .upstream(UpstreamError::Oversize));
+            return Err(oversize());
         }
         progress.complete = watch.complete();
         progress.open = progress.complete && !watch.done;
         Ok(progress)
     }
+}
+
+impl Transcode for Passthrough {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        match self.form.pass(frame, self.cap) {
+            Ok(Some(frame)) => self.events(&frame, out),
+            Ok(None) => Ok(Progress::default()),
+            Err(_) => Err(oversize()),
+        }
+    }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
         let mut progress = Progress::default();
+        match self.form.end() {
+            Ok(None) => {}
+            Ok(Some(whole)) => {
+                for event in unstreamed::events(self.watch.kind, &whole)? {
+                    progress.join(self.events(&event, out)?);
+                }
+            }
+            Err(begun) => progress.join(self.events(&begun, out)?),
+        }
         let tail = self.framer.tail();
         if is_whole(&tail) {
             let body = match self.watch.see(&tail, &mut progress)? {
@@ -175,7 +194,12 @@ impl Watch {
 
     fn see(&mut self, event: &[u8], progress: &mut Progress) -> Result<Verdict, Error> {
         if !has_data(event) {
-            return Ok(Verdict::Forward);
+            return match error_line(event) {
+                Some(data) => {
+                    Err(error_in_event(self.kind, "error", &data).unwrap_or_else(no_answer))
+                }
+                None => Ok(Verdict::Forward),
+            };
         }
         progress.events += 1;
         let keys = Keys::of(event);
@@ -213,29 +237,25 @@ impl Watch {
         })
     }
 
-    /// An error object at the top level ends the stream; the word elsewhere does not.
+    /// An error at the top level ends the stream, as does an event of that name; the word elsewhere
+    /// does not.
     fn refuse_error(&self, event: &[u8]) -> Result<(), Error> {
-        let Some((name, data)) = event::read(event) else {
-            return Ok(());
-        };
-        let Ok(value) = serde_json::from_str::<Value>(&data) else {
-            return Ok(());
-        };
-        let told = value.get("error").is_some_and(|error| !error.is_null());
-        if !told && name != "error" {
-            return Ok(());
-        }
-        let status = value["error"]["code"]
-            .as_u64()
-            .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
-            .filter(StatusCode::is_client_error)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Err(engine_error(self.kind, status, data.as_bytes()))
+        let error =
+            event::read(event).and_then(|(name, data)| error_in_event(self.kind, &name, &data));
+        error.map_or(Ok(()), Err)
     }
 }
 
+fn oversize() -> Error {
+    Error::new(
+        Kind::EngineError,
+        "the engine sent an event larger than limits.event",
+    )
+    .upstream(UpstreamError::Oversize)
+}
+
 /// `[DONE]` or the end of the body, and nothing before it.
-fn no_answer() -> Error {
+pub(super) fn no_answer() -> Error {
     Error::new(
         Kind::EngineError,
         "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
@@ -253,6 +273,13 @@ fn has_data(event: &[u8]) -> bool {
     event
         .split(|b| matches!(b, b'\n' | b'\r'))
         .any(|line| line.starts_with(b"data"))
+}
+
+/// What follows a field `error`, which no standard knows and llama.cpp's server had once.
+fn error_line(event: &[u8]) -> Option<String> {
+    let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
+    let data = lines.find_map(|line| line.strip_prefix(b"error:"))?;
+    Some(String::from_utf8_lossy(data).trim().to_owned())
 }
 
 /// `event: error`, whatever its data.

@@ -34,6 +34,19 @@ pub struct Timing {
     pub output: Option<Pace>,
 }
 
+// === impl Progress ===
+
+impl Progress {
+    /// Adds what a later push moved.
+    pub(super) fn join(&mut self, later: Self) {
+        self.events += later.events;
+        self.content += later.content;
+        self.usage = later.usage.or(self.usage);
+        self.complete = later.complete;
+        self.open = later.open;
+    }
+}
+
 // === impl Timing ===
 
 impl Timing {

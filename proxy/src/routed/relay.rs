@@ -262,23 +262,19 @@ async fn succeeded(
     Err(error)
 }
 
-/// A stream must be one: an HTML page or a JSON error in a 200 is not.
+/// A page for a browser is no answer of Ollama's. What the others send is told by its first bytes.
 fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), Error> {
     let content_type = response
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let fits = match kind {
-        EngineKind::Ollama => !content_type.starts_with("text/html"),
-        _ => content_type.starts_with("text/event-stream") || content_type.is_empty(),
-    };
-    if fits {
+    if kind != EngineKind::Ollama || !content_type.starts_with("text/html") {
         return Ok(());
     }
     Err(Error::new(
         Kind::EngineError,
-        format!("the engine answered {content_type:.60} instead of an event stream"),
+        "the engine answered with a page for a browser instead of a chat completion",
     )
     .upstream(UpstreamError::BadSse))
 }

@@ -1,5 +1,7 @@
 //! An answer that is one JSON, as the engine wrote it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use serde_json::Value;
@@ -8,10 +10,14 @@ use tokio::time::Instant;
 use crate::{
     app::exchange::Exchange,
     body::scan::{self, Member},
-    dialect::engine_error::error_in_success,
+    dialect::engine_error::{error_in_success, not_an_answer},
     error::{Error, Kind},
     metrics::UpstreamError,
-    relay::transcode::{Timing, Usage},
+    relay::{
+        is_event_stream,
+        passthrough::Passthrough,
+        transcode::{Timing, Transcode as _, Usage},
+    },
 };
 
 /// Brackets that an answer may open, one in the other.
@@ -23,20 +29,18 @@ pub(super) fn read_whole(
     exchange: &Exchange,
     whole: &Bytes,
 ) -> Result<(), Error> {
-    let bad_json = || {
-        Error::new(
-            Kind::EngineError,
-            "the engine's answer is not the JSON of a chat completion",
-        )
-        .upstream(UpstreamError::BadJson)
+    let no_answer = || not_an_answer(kind, whole);
+    let Some(answer) = Answer::of(whole) else {
+        return Err(if is_event_stream(whole) {
+            streamed(kind, whole)
+        } else {
+            no_answer()
+        });
     };
-    let answer = Answer::of(whole).ok_or_else(bad_json)?;
-    if answer.error
-        && let Some(error) = error_in_success(kind, whole)
-    {
+    if let Some(error) = error_in_success(kind, whole).filter(|_| answer.error) {
         return Err(error);
     }
-    let choices = answer.choices.strip_prefix('[').ok_or_else(bad_json)?;
+    let choices = answer.choices.strip_prefix('[').ok_or_else(no_answer)?;
     if choices.trim_ascii_start() == "]" {
         return Err(Error::new(
             Kind::EngineError,
@@ -45,7 +49,7 @@ pub(super) fn read_whole(
         )
         .upstream(UpstreamError::BadJson));
     }
-    let counts: Option<Counts> = serde_json::from_str(answer.usage).map_err(|_| bad_json())?;
+    let counts: Option<Counts> = serde_json::from_str(answer.usage).map_err(|_| no_answer())?;
     let timings: Option<Value> = answer
         .timings
         .and_then(|raw| serde_json::from_str(raw).ok());
@@ -64,6 +68,22 @@ pub(super) fn read_whole(
     Ok(())
 }
 
+/// The error of an answer that came as a stream although none was asked for: its own, if it has one.
+fn streamed(kind: EngineKind, whole: &Bytes) -> Error {
+    let mut stream = Passthrough::new(kind, false, whole.len() + 1);
+    let mut out = VecDeque::new();
+    let read = stream
+        .push(whole.clone(), &mut out)
+        .and_then(|_| stream.finish(&mut out));
+    read.err().unwrap_or_else(|| {
+        Error::new(
+            Kind::EngineError,
+            "the engine streamed an answer that was to come whole",
+        )
+        .upstream(UpstreamError::BadJson)
+    })
+}
+
 /// What is read of a whole answer, as it stands there; the rest passes unseen.
 struct Answer<'a> {
     text: &'a str,
@@ -72,7 +92,7 @@ struct Answer<'a> {
     usage: &'a str,
     /// llama.cpp's.
     timings: Option<&'a str>,
-    /// A member of that name is there.
+    /// A member of that name is there, or the answer calls itself so.
     error: bool,
 }
 
@@ -126,6 +146,7 @@ impl scan::Visit for &mut Answer<'_> {
             r#""usage""# => self.usage = value,
             r#""timings""# => self.timings = Some(value),
             r#""error""# => self.error = true,
+            r#""object""# => self.error |= value == r#""error""#,
             _ => {}
         }
     }
@@ -146,6 +167,7 @@ mod tests {
         assert_eq!(answer.timings, Some("{}"));
         assert!(!answer.error);
         assert!(Answer::of(br#"{"error":"x"}"#).unwrap().error);
+        assert!(Answer::of(br#"{"object":"error"}"#).unwrap().error);
         for bad in [&b"[]"[..], b"{", b"{}{}", b"", b"{\"a\":\"\xff\"}"] {
             assert!(Answer::of(bad).is_none());
         }

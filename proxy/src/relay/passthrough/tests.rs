@@ -154,6 +154,75 @@ fn an_error_is_found_behind_a_value_of_that_name_and_behind_a_named_event() {
 }
 
 #[test]
+fn errors_are_told_in_every_form_that_an_event_may_have() {
+    for (text, kind) in [
+        ("event: error\ndata: it broke\n\n", Kind::EngineError),
+        ("event: error\ndata: \"it broke\"\n\n", Kind::EngineError),
+        (
+            "error: {\"code\":500,\"message\":\"it broke\"}\n\n",
+            Kind::EngineError,
+        ),
+        ("error: it broke\n\n", Kind::EngineError),
+        (
+            "data: {\"object\":\"error\",\"message\":\"it broke\"}\n\n",
+            Kind::EngineError,
+        ),
+        (
+            "event: error\ndata: it broke, n_keep >= n_ctx\n\n",
+            Kind::ContextLengthExceeded,
+        ),
+        (
+            "data: {\"error\":\"it broke, n_keep >= n_ctx\"}\n\n",
+            Kind::ContextLengthExceeded,
+        ),
+        (
+            "data: {\"error\":\"{\\\"error\\\":{\\\"message\\\":\\\"it broke, n_keep >= n_ctx\\\"}}\"}\n\n",
+            Kind::ContextLengthExceeded,
+        ),
+        (
+            "error: it broke, n_keep >= n_ctx\n\n",
+            Kind::ContextLengthExceeded,
+        ),
+    ] {
+        for before in [
+            "",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+        ] {
+            let (sent, _, failed) = whole(&format!("{before}{text}"));
+            let failed = failed.expect(text);
+            assert_eq!((failed.kind, &*sent), (kind, before), "{text}");
+            assert!(failed.message.contains("it broke"), "{text}: {failed}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_answer_becomes_the_stream_that_was_asked_for_wherever_it_is_cut() {
+    let answer = r#"{"model":"m","choices":[{"message":{"reasoning":"r","content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    let expected = run(EngineKind::Openai, true, &[answer.as_bytes()]);
+    assert!(expected.2.is_none(), "{:?}", expected.2);
+    assert_eq!((expected.1.content, expected.1.complete), (1, true));
+    assert_eq!(expected.1.usage.unwrap().completion, 2);
+    let text = &expected.0;
+    assert!(
+        text.contains("\"delta\":{\"reasoning_content\":\"r\",\"content\":\"a\"}"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("usage") && text.ends_with("data: [DONE]\n\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("[DONE]").count(), 1);
+    for cut in 0..=answer.len() {
+        let (head, tail) = answer.as_bytes().split_at(cut);
+        let got = run(EngineKind::Openai, true, &[head, tail]);
+        assert_eq!((got.0, got.1), (expected.0.clone(), expected.1), "{cut}");
+    }
+    let (text, ..) = run(EngineKind::Openai, false, &[answer.as_bytes()]);
+    assert!(text.contains("\"usage\""), "{text}");
+}
+
+#[test]
 fn an_end_before_any_answer_is_told_at_once() {
     let mut passthrough = Passthrough::new(EngineKind::Lmstudio, false, 1 << 20);
     let mut out = VecDeque::new();

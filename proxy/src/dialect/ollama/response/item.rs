@@ -108,6 +108,11 @@ pub(super) fn with_item(
     }
     let text = String::from_utf8_lossy(line);
     let item: Item<'_> = serde_json::from_str(&text).map_err(|_| {
+        if !text.starts_with(['{', '<']) {
+            // Words, or a bare string: what they say matters more than their form.
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return engine_error(EngineKind::Ollama, status, line);
+        }
         Error::new(
             Kind::EngineError,
             "the engine sent a line that is no answer",
@@ -128,7 +133,13 @@ pub(super) fn with_item(
 /// The error of a stream without a proper end; a tail that is half a line says nothing more.
 pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
     match result {
-        Err(error) if tail.trim_ascii_end().ends_with(b"}") => error,
+        Err(error) if is_whole(tail) => error,
         _ => Error::new(Kind::EngineCut, "the engine's answer ended in the middle"),
     }
+}
+
+/// Words, or a JSON to its end.
+fn is_whole(tail: &[u8]) -> bool {
+    let tail = tail.trim_ascii();
+    !tail.starts_with(b"{") || tail.ends_with(b"}")
 }

@@ -1,0 +1,230 @@
+//! The words of a prompt that does not fit the context, and the tokens that they tell.
+//!
+//! They come with any status and in any form; what is looked at here is text alone, lower-cased.
+
+use crate::error::Overflow;
+
+/// Any one of these says it.
+const WORDS: &[&str] = &[
+    // llama.cpp's server (b10488), which LM Studio and Ollama pass on.
+    "exceed_context_size",
+    "exceeds the available context size",
+    "context size has been exceeded",
+    // LM Studio 0.3 and 0.4.
+    "cannot truncate prompt with n_keep",
+    "when context the overflows",
+    "when the context overflows",
+    "is loaded with context length of only",
+    "greater than the context length",
+    "context overflow",
+    "reached context length of",
+    // Ollama 0.33.
+    "longer than the context length",
+    "exceeds the context length",
+    "exceeds context length",
+    "exceeded max context length",
+    // vLLM and other servers with OpenAI's API.
+    "maximum context length",
+    "longer than the maximum model length",
+    "exceeds the maximum model length",
+    "longer than the model's context length",
+    "exceeds the model's context length",
+    "exceeds the context window",
+    "exceeds the model's context window",
+    "context length exceeded",
+    "context_length_exceeded",
+    "context window exceeded",
+    "prompt is too long",
+    "prompt too long",
+    "input is too long for requested model",
+];
+
+/// All of these together say it: LM Studio's other form of `n_keep`, and text-generation-inference's
+/// two.
+const TOGETHER: &[&[&str]] = &[
+    &["n_keep", "n_ctx"],
+    &["`inputs` tokens + `max_new_tokens` must be <="],
+    &["`inputs` must have less than", "tokens"],
+];
+
+/// Before the number of tokens of the prompt, the surest first. Escapes of a JSON in a string may
+/// stand between.
+const BEFORE: &[&str] = &[
+    "n_prompt_tokens",
+    "request (",
+    "n_keep",
+    "to keep the first",
+    "(length",
+    "prompt is too long:",
+    "prompt contains at least",
+    "messages resulted in",
+    "the input (",
+    "given:",
+];
+
+/// After it: those of vLLM, `SGLang` and `OpenAI`.
+const AFTER: &[&str] = &[
+    " in the messages",
+    " in your prompt",
+    " input tokens",
+    " tokens from the input messages",
+];
+
+/// What a lower-cased text says of a prompt that does not fit; `None`: it speaks of something else.
+pub(super) fn overflow(lower: &str) -> Option<Overflow> {
+    let all = |words: &&[&str]| words.iter().all(|word| lower.contains(word));
+    let said = WORDS.iter().any(|word| lower.contains(word)) || TOGETHER.iter().any(all);
+    said.then(|| Overflow {
+        counted: counted(lower),
+    })
+}
+
+fn counted(lower: &str) -> Option<u64> {
+    let before = BEFORE.iter().find_map(|word| {
+        let mut places = lower.match_indices(word);
+        places.find_map(|(at, word)| leading(&lower[at + word.len()..]))
+    });
+    before.or_else(|| {
+        AFTER.iter().find_map(|word| {
+            let mut places = lower.match_indices(word);
+            places.find_map(|(at, _)| trailing(&lower[..at]))
+        })
+    })
+}
+
+/// The number that a text begins with.
+fn leading(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(['\\', '"', ':', ' ', '=', '(']);
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text[..digits].parse().ok()
+}
+
+/// The number that a text ends with.
+fn trailing(text: &str) -> Option<u64> {
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    text[text.len() - digits..].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engines_words_are_known_and_what_they_count_is_read() {
+        for (words, tokens) in [
+            // LM Studio.
+            (
+                "Trying to keep the first 9001 tokens when context the overflows. However, the \
+                 model is loaded with context length of only 4096 tokens, which is not enough. Try \
+                 to load the model with a larger context length, or provide a shorter input",
+                Some(9001),
+            ),
+            (
+                "Trying to keep the first 9001 tokens when the context overflows.",
+                Some(9001),
+            ),
+            (
+                "Cannot truncate prompt with n_keep (5000) >= n_ctx (4096)",
+                Some(5000),
+            ),
+            ("n_keep: 5000 >= n_ctx: 4096", Some(5000)),
+            ("n_keep >= n_ctx", None),
+            (
+                "The number of tokens to keep from the initial prompt is greater than the context \
+                 length (n_keep: 11513>= n_ctx: 4096)",
+                Some(11513),
+            ),
+            (
+                "Reached context length of 4096 tokens with model (arch: gemma3) that does not \
+                 currently support mid-generation context overflow. Try reloading with a larger \
+                 context length or shortening the prompt/chat.",
+                None,
+            ),
+            (
+                "request (9 tokens) exceeds the available context size (4 tokens), try increasing it",
+                Some(9),
+            ),
+            // llama.cpp.
+            (
+                r#"{"code":400,"message":"request (4200 tokens) exceeds the available context size (4096 tokens)","type":"exceed_context_size_error","n_prompt_tokens":4201,"n_ctx":4096}"#,
+                Some(4201),
+            ),
+            (
+                r#"{\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\": 4201}"#,
+                Some(4201),
+            ),
+            ("Context size has been exceeded.", None),
+            // Ollama.
+            ("the prompt is longer than the context length (4096)", None),
+            ("the input length exceeds the context length", None),
+            (
+                "prompt too long; exceeded max context length by 4 tokens",
+                None,
+            ),
+            // vLLM and other servers with OpenAI's API.
+            (
+                "This model's maximum context length is 4096 tokens. However, you requested 5000 \
+                 tokens (4900 in the messages, 100 in the completion). Please reduce the length of \
+                 the messages or completion.",
+                Some(4900),
+            ),
+            (
+                "This model's maximum context length is 4096 tokens. However, your request has \
+                 9000 input tokens. Please reduce the length of the input messages.",
+                Some(9000),
+            ),
+            (
+                "This model's maximum context length is 4097 tokens, however you requested 4360 \
+                 tokens (3336 in your prompt; 1024 for the completion).",
+                Some(3336),
+            ),
+            (
+                "This model's maximum context length is 4097 tokens. However, your messages \
+                 resulted in 5021 tokens.",
+                Some(5021),
+            ),
+            (
+                "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+                Some(5000),
+            ),
+            (
+                "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+                Some(5000),
+            ),
+            (
+                "Requested token count exceeds the model's maximum context length of 4096 tokens. \
+                 You requested a total of 5100 tokens: 5000 tokens from the input messages and 100 \
+                 tokens for the completion.",
+                Some(5000),
+            ),
+            ("prompt is too long: 5000 tokens > 4096 maximum", Some(5000)),
+            (
+                "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. \
+                 Given: 5000 `inputs` tokens and 100 `max_new_tokens`",
+                Some(5000),
+            ),
+            (
+                "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+                Some(5000),
+            ),
+        ] {
+            let found = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
+            assert_eq!(found.counted, tokens, "{words}");
+        }
+    }
+
+    #[test]
+    fn other_troubles_are_none() {
+        for words in [
+            "the model has crashed without additional information. (exit code: 6)",
+            "failed to load model",
+            "'max_tokens' must be at least 1",
+            "context_length must be positive",
+            "unsupported n_ctx",
+            "the name is too long",
+            "",
+        ] {
+            assert_eq!(overflow(words), None, "{words}");
+        }
+    }
+}
