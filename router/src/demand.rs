@@ -1,6 +1,6 @@
 //! Everything that routing may see of a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crucible_config::checked::{Class, Key};
 
@@ -37,6 +37,8 @@ pub struct Demand {
     pub images: bool,
     /// Streamed answer asked for.
     pub stream: bool,
+    /// When the headers of a stream go out at the latest; from then on it has no status of its own.
+    pub commits: Option<Instant>,
     /// Lower-cased text of the last user message; read only for a virtual model, else empty.
     pub last_user: String,
     /// Session header, else hash of system and first user message; only for a virtual model.

@@ -33,13 +33,15 @@ pub enum Refusal {
         /// `tools`, `images` or `embeddings`.
         needs: &'static str,
     },
-    /// The engine's queue is at its bound.
-    #[error("queue of '{engine}' is full ({limit} waiting)")]
+    /// The engine's queue is at its bound, and this client has its part of it.
+    #[error("queue of '{engine}' is full ({limit} waiting, {own} of this client)")]
     QueueFull {
         /// Engine.
         engine: Arc<str>,
         /// The bound.
         limit: u32,
+        /// How many wait for the client that is refused.
+        own: u32,
         /// Seconds.
         retry_after: u64,
     },

@@ -46,6 +46,7 @@ mod residency;
 mod resources;
 mod scheduler;
 mod settings;
+mod share;
 mod shutdown;
 #[cfg(unix)]
 mod spawned;

@@ -84,7 +84,7 @@ async fn answer(
     let peek = Arc::new(Peek::of(&body, config.limits.json_depth)?);
     let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
-    let demand = demand::of(&head.headers, &body, &peek, &config, &exchange.id, &verdict)?;
+    let mut demand = demand::of(&head.headers, &body, &peek, &config, &exchange.id, &verdict)?;
     if !app.router.view().settled {
         // Not settled by then: the plan is made with what is known.
         let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
@@ -99,6 +99,8 @@ async fn answer(
         validate_chat(&body, &peek, engine.kind)?;
     }
     let commit = config.timeouts.commit;
+    let commit_at = stream.then(|| Instant::now() + commit);
+    demand.commits = commit_at.map(Instant::into_std);
     let (failed, named) = (Arc::clone(&exchange), Arc::clone(&exchange));
     let attempts = Box::pin(attempts(Box::new(Planned {
         app,
@@ -110,7 +112,7 @@ async fn answer(
         plan,
         too_long: None,
         key: verdict.key,
-        commit_at: stream.then(|| Instant::now() + commit),
+        commit_at,
     })));
     if !stream {
         return attempts.await;

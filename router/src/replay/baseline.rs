@@ -131,6 +131,7 @@ impl Baseline {
             let refusal = Refusal::QueueFull {
                 engine,
                 limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                own: 0,
                 retry_after: 1,
             };
             actions.push(Action::Reject(ticket, refusal));

@@ -12,6 +12,7 @@ use url::Url;
 use super::trace::Request;
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    client::ClientId,
     demand::Demand,
     engine::tuple::instance_context,
     fleet::EngineStatus,
@@ -120,6 +121,10 @@ impl Machine {
             kind: request.kind,
             prompt_tokens: request.prompt_tokens,
             max_tokens: Some(request.output_tokens),
+            client: request
+                .client
+                .as_ref()
+                .map_or_else(ClientId::default, |name| ClientId::of_key(name)),
             key: request
                 .client
                 .as_ref()

@@ -1,8 +1,8 @@
 //! Those who wait for one model of one engine, and whose turn it is among them.
 //!
-//! Requests of one key and class stay in order of arrival. Keys take turns; interactive ones go
+//! Requests of one client and class stay in order of arrival. Clients take turns; interactive ones go
 //! before background ones, of which one is let through after every [`BACKGROUND_EVERY`]. Within
-//! the bounds on overtaking, one whose session is still warm in a slot passes the first of its key.
+//! the bounds on overtaking, one whose session is still warm in a slot passes the first of its client.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,7 +13,7 @@ use std::{
 use crucible_config::checked::Class;
 
 use super::{fit::limit, size::Size, types::Arrival};
-use crate::catalog::ModelKind;
+use crate::{catalog::ModelKind, client::ClientId};
 
 /// Interactive grants of a model while background waits for it, before one of these is let
 /// through.
@@ -43,9 +43,9 @@ pub(super) struct Line {
     need: u64,
 }
 
-/// What one key has waiting, by ticket.
+/// What one client has waiting, by ticket.
 struct Flow {
-    key: Option<Arc<str>>,
+    client: ClientId,
     class: Class,
     waiters: BTreeMap<u64, Waiter>,
     /// Its first, and how many younger ones passed that.
@@ -85,12 +85,12 @@ impl Line {
         if arrival.need <= limit(&arrival) {
             self.need = self.need.max(arrival.need);
         }
-        let of = |f: &&Flow| f.key == arrival.key && f.class == arrival.class;
+        let of = |f: &&Flow| f.client == arrival.client && f.class == arrival.class;
         let (ticket, since) = (arrival.ticket, now);
         let flow = match self.flows.iter().position(|flow| of(&flow)) {
             Some(at) => &mut self.flows[at],
             None => self.flows.push_mut(Flow {
-                key: arrival.key.clone(),
+                client: arrival.client.clone(),
                 class: arrival.class,
                 waiters: BTreeMap::new(),
                 passed: (ticket, 0),
@@ -113,7 +113,7 @@ impl Line {
         self.flows[self.turn()?].waiters.values().next()
     }
 
-    /// Who may go before [`Self::next`], of the same key and class: the oldest of these sessions,
+    /// Who may go before [`Self::next`], of the same client and class: the oldest of these sessions,
     /// unless the first was passed by that many or has waited that long.
     pub(super) fn warm(
         &self,
@@ -170,6 +170,11 @@ impl Line {
         self.flows.is_empty()
     }
 
+    /// The one with that ticket.
+    pub(super) fn waiter(&self, ticket: u64) -> Option<&Waiter> {
+        self.flows.iter().find_map(|f| f.waiters.get(&ticket))
+    }
+
     /// All, in no order.
     pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
         self.flows.iter().flat_map(|f| f.waiters.values())
@@ -209,9 +214,10 @@ mod tests {
     fn line(waiting: &[(u64, Option<&str>, Class)]) -> Line {
         let now = Instant::now();
         let mut line = Line::new("m".into(), ModelKind::Generation, Size::default());
-        for (ticket, key, class) in waiting {
+        for (ticket, client, class) in waiting {
             let mut arrival = arrival(*ticket, "e", "m", now);
-            (arrival.key, arrival.class) = (key.map(Arc::from), *class);
+            arrival.class = *class;
+            arrival.client = client.map_or_else(ClientId::default, ClientId::of_key);
             line.push(arrival.into(), now);
         }
         line
@@ -227,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_it_is_first_come_first_served() {
+    fn one_client_is_served_first_come_first_served() {
         let own = |t| (t, None, Class::Interactive);
         assert_eq!(order(line(&[own(1), own(2), own(3)])), [1, 2, 3]);
     }
 
     #[test]
-    fn keys_take_turns() {
-        let of = |t, key| (t, Some(key), Class::Interactive);
+    fn clients_take_turns() {
+        let of = |t, client| (t, Some(client), Class::Interactive);
         let all = [of(1, "a"), of(2, "a"), of(3, "a"), of(4, "b"), of(5, "c")];
         assert_eq!(order(line(&all)), [1, 4, 5, 2, 3]);
     }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
+    client::ClientId,
     event::{EvictionReason, LoadTrigger},
 };
 
@@ -24,6 +25,8 @@ use crate::{
 pub(super) const UNLOAD_BUDGET: Duration = Duration::from_mins(1);
 /// An operation that says nothing this long after its budget is given up.
 const GRACE: Duration = Duration::from_secs(10);
+/// Clients whose last load is remembered.
+const MOST_TURNS: usize = 1024;
 
 /// Who wants a load.
 enum Who {
@@ -33,7 +36,7 @@ enum Who {
     Pin(Arc<Arrival>),
 }
 
-/// Class of urgency, turn of the client's key, ticket: the smallest goes first.
+/// Class of urgency, turn of the client, ticket: the smallest goes first.
 type Rank = (u8, u64, u64);
 
 struct Want {
@@ -143,7 +146,7 @@ impl Scheduler {
         wants
     }
 
-    /// When its turn comes among the lines: what room was made for, then by urgency, then the key
+    /// When its turn comes among the lines: what room was made for, then by urgency, then the client
     /// for which nothing was loaded for longest, then by age. `None`: nobody is in it.
     fn rank(&self, state: &EngineState, line: &Line, now: Instant) -> Option<Rank> {
         let arrival = &line.next()?.arrival;
@@ -157,7 +160,7 @@ impl Scheduler {
             (false, true) => 2,
             (false, false) => 3,
         };
-        let turn = self.turns.get(&arrival.key).copied().unwrap_or(0);
+        let turn = self.turns.get(&arrival.client).copied().unwrap_or(0);
         Some((class, turn, arrival.ticket))
     }
 
@@ -237,8 +240,8 @@ impl Scheduler {
                 let bytes = self.bytes_of(state, line, arrival);
                 let order = state.order(arrival, context, bytes);
                 if matches!(want.who, Who::Line(_)) {
-                    let turn = self.turns.values().max().map_or(1, |last| last + 1);
-                    self.turns.insert(arrival.key.clone(), turn);
+                    let client = arrival.client.clone();
+                    self.take_turn(client);
                 }
                 self.begin_load(want.engine, order, bytes.unwrap_or(0), now, actions);
                 return false;
@@ -256,6 +259,19 @@ impl Scheduler {
         }
         held.evict.push(pool);
         false
+    }
+
+    /// Others go first from now on.
+    fn take_turn(&mut self, client: ClientId) {
+        let turn = self.turns.values().max().map_or(1, |last| last + 1);
+        self.turns.insert(client, turn);
+        if self.turns.len() > MOST_TURNS {
+            // Who had it longest ago goes before the others anyway.
+            let oldest = self.turns.iter().min_by_key(|(_, turn)| **turn);
+            if let Some(client) = oldest.map(|(client, _)| client.clone()) {
+                self.turns.remove(&client);
+            }
+        }
     }
 
     pub(super) fn begin_load(

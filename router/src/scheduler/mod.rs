@@ -1,6 +1,7 @@
 //! Queues, permits and loads: a pure state machine (`state`) owned by one `desk`.
 //!
-//! `types` is its language; `queue` takes and refuses, `line` orders those who wait for one model,
+//! `types` is its language; `queue` takes and refuses, `share` divides a full queue among clients,
+//! `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
 //! ends it, `room` weighs memory and picks victims, `chores` does what nobody asked for; `observe`
 //! takes polls, `fit` sizes contexts, `size` models, `estimate` waits; `snapshot` shows and `memory`
@@ -22,6 +23,7 @@ mod observe;
 mod properties;
 mod queue;
 mod room;
+mod share;
 mod size;
 mod snapshot;
 mod standing;

@@ -5,6 +5,7 @@ use self::{random::Random, world::World};
 
 mod bound;
 mod random;
+mod share;
 mod world;
 
 const SCHEDULES: u64 = 100_000;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     estimate::retry_after,
     line::{Line, Waiter},
+    share::{Admission, Shares},
     size::Size,
     state::{EngineState, Scheduler, Seat, after, evicted, lane},
     types::{Action, Arrival},
@@ -20,6 +21,17 @@ const ENOUGH: u32 = 5;
 // === impl EngineState ===
 
 impl EngineState {
+    fn waiter(&self, model: &str, kind: ModelKind, ticket: u64) -> Option<&Waiter> {
+        self.lines[self.line(model, kind)?].waiter(ticket)
+    }
+
+    /// Those who wait in one lane, by client.
+    fn shares(&self, kind: ModelKind, now: Instant) -> Shares<'_> {
+        let lines = self.lines.iter().filter(|line| line.kind == kind);
+        let waiters = lines.flat_map(Line::waiters);
+        Shares::of(waiters.map(|w| &*w.arrival), now)
+    }
+
     fn measure(&mut self, took: Duration) {
         let (mean, samples) = &mut self.service;
         // The newest eighth counts, or all while there are few.
@@ -101,27 +113,57 @@ impl Scheduler {
             return;
         };
         let state = &self.engines[at];
-        let position = state.waiting[lane(kind)];
-        let (full, enough) = (position > state.facts.queue, state.service.1 >= ENOUGH);
-        if !full && !enough {
+        let full = state.waiting[lane(kind)] > state.facts.queue;
+        if !full && state.service.1 < ENOUGH {
             return;
         }
-        let wait = self.expected_wait(at, Some(&seat.model), kind, position, now);
-        let too_late = || after(now, wait.expected).is_none_or(|end| end > deadline);
-        let refusal = if full {
-            Refusal::QueueFull {
-                engine,
-                limit: u32::try_from(state.facts.queue).unwrap_or(u32::MAX),
-                retry_after: retry_after(wait.expected),
-            }
-        } else if wait.measured && too_late() {
-            Refusal::QueueTimeout {
-                engine,
-                waited: wait.expected,
-                retry_after: retry_after(wait.expected),
-            }
-        } else {
+        let Some(waiter) = state.waiter(&seat.model, kind, ticket) else {
             return;
+        };
+        let shares = state.shares(kind, now);
+        let client = &waiter.arrival.client;
+        let wait = self.expected_wait(at, Some(&seat.model), kind, shares.turns(client), now);
+        let too_late = || after(now, wait.expected).is_none_or(|end| end > deadline);
+        let admission = if full {
+            shares.admit(client, state.facts.queue)
+        } else {
+            Admission::Beside
+        };
+        match admission {
+            Admission::Refused => self.refuse_place(at, ticket, now, actions),
+            _ if wait.measured && state.service.1 >= ENOUGH && too_late() => {
+                let refusal = Refusal::QueueTimeout {
+                    engine,
+                    waited: wait.expected,
+                    retry_after: retry_after(wait.expected),
+                };
+                self.remove(ticket);
+                actions.push(Action::Reject(ticket, refusal));
+            }
+            Admission::Instead(last) => self.refuse_place(at, last, now, actions),
+            Admission::Beside => {}
+        }
+    }
+
+    /// Refuses one for whom the queue of its engine has no place.
+    fn refuse_place(&mut self, at: usize, ticket: u64, now: Instant, actions: &mut Vec<Action>) {
+        let state = &self.engines[at];
+        let seat = self.seats.get(&ticket);
+        let Some((seat, waiter)) =
+            seat.and_then(|seat| Some((seat, state.waiter(&seat.model, seat.kind, ticket)?)))
+        else {
+            return;
+        };
+        let shares = state.shares(seat.kind, now);
+        let client = &waiter.arrival.client;
+        let position = shares.turns(client);
+        let wait = self.expected_wait(at, Some(&seat.model), seat.kind, position, now);
+        let own = shares.count(client).saturating_sub(1);
+        let refusal = Refusal::QueueFull {
+            engine: Arc::clone(&seat.engine),
+            limit: u32::try_from(state.facts.queue).unwrap_or(u32::MAX),
+            own: u32::try_from(own).unwrap_or(u32::MAX),
+            retry_after: retry_after(wait.expected),
         };
         self.remove(ticket);
         actions.push(Action::Reject(ticket, refusal));

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
+    client::ClientId,
     engine::Tuple,
     event::{Event, EvictionReason},
 };
@@ -149,8 +150,8 @@ pub struct Scheduler {
     pub(super) measured: HashMap<Place, (u64, u64)>,
     /// Loads that were given up, and when: the engine may yet end them.
     pub(super) abandoned: HashMap<Place, (Tuple, Instant)>,
-    /// By name of a client's key: when something was last loaded for it, as a number that grows.
-    pub(super) turns: BTreeMap<Option<Arc<str>>, u64>,
+    /// When something was last loaded for a client, as a number that grows.
+    pub(super) turns: BTreeMap<ClientId, u64>,
     /// Pinned models, as they are loaded again.
     pub(super) pins: BTreeMap<Place, Arc<Arrival>>,
     /// Loaded by an earlier run, and not seen yet.

@@ -111,10 +111,11 @@ pub struct Arrival {
     pub trigger: LoadTrigger,
     /// The wait ends here.
     pub deadline: Instant,
-    /// Name of the client's key.
-    pub key: Option<Arc<str>>,
-    /// Who asks.
+    /// Who asks: clients take turns and share a full queue.
     pub client: ClientId,
+    /// From then on its answer has begun with 200, so a full queue refuses it no more; `None`: its
+    /// status is open until the end of the wait.
+    pub commits: Option<Instant>,
     /// Interactive goes first.
     pub class: Class,
     /// Of one conversation, where the client tells: its prompt may still be warm in a slot.

@@ -3,7 +3,7 @@
 //!
 //! `age + answer + load + (older + 1) x (4 x age + residents x (answer + unload) + load + answer)`
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     super::types::Input,
@@ -11,6 +11,7 @@ use super::{
     random::Random,
     world::{ENGINES, Running, World, request},
 };
+use crate::client::ClientId;
 
 /// `overtake_age` of these engines, stretched as far as slow loads can.
 const AGE: u64 = 20 * 4;
@@ -20,13 +21,13 @@ const ANSWER: u64 = 40;
 /// That can be in one pool: two engines with two generation models and one for vectors each.
 const RESIDENTS: u64 = 6;
 
-/// Clients with keys of their own.
-const KEYS: [&str; 3] = ["batch", "desk", "laptop"];
+/// Those that ask where there is more than one.
+const CLIENTS: [&str; 3] = ["batch", "desk", "laptop"];
 
-/// Those who may go before one that finds `own` older ones of its key: each of these and itself
-/// lets each other key have one load and one turn among those who wait for the same model.
-const fn before(own: u64, keys: u64) -> u64 {
-    own + (own + 1) * 2 * (keys - 1)
+/// Those who may go before one that finds `own` older ones of its client: each of these and
+/// itself lets each other client have one load and one turn among those who wait for the same model.
+const fn before(own: u64, clients: u64) -> u64 {
+    own + (own + 1) * 2 * (clients - 1)
 }
 
 /// Seconds that a request may wait that finds `older` ones waiting in its pool.
@@ -59,16 +60,12 @@ impl Clock {
         self.due.insert((self.second + after, self.serial), what);
     }
 
-    /// How many may go before a request of that key that comes now.
-    fn older(&self, key: Option<&Arc<str>>, keyed: bool) -> u64 {
-        let own = self
-            .world
-            .waiting
-            .values()
-            .filter(|w| w.key.as_ref() == key);
-        let own = own.count() as u64;
-        if keyed {
-            before(own, KEYS.len() as u64)
+    /// How many may go before a request of that client that comes now.
+    fn older(&self, client: &ClientId, several: bool) -> u64 {
+        let waiting = self.world.waiting.values();
+        let own = waiting.filter(|w| w.client == *client).count() as u64;
+        if several {
+            before(own, CLIENTS.len() as u64)
         } else {
             own
         }
@@ -107,7 +104,7 @@ fn timed(seed: u64) {
     let mut random = Random(seed);
     let mut world = World::new(&mut Random(7));
     for facts in &mut world.fleet {
-        (facts.parent, facts.pinned) = (None, Vec::new());
+        (facts.parent, facts.pinned, facts.queue) = (None, Vec::new(), 10);
     }
     world.step(Input::Fleet(world.fleet.clone()));
     let mut clock = Clock {
@@ -122,7 +119,7 @@ fn timed(seed: u64) {
         let at = random.below(300);
         clock.plan(at, Due::Arrive);
     }
-    let keyed = seed % 2 == 1;
+    let several = seed % 2 == 1;
     // Few models, many requests: the loaded one is always wanted.
     let models = 2 + random.index(3);
     while let Some(((second, _), what)) = clock.due.pop_first() {
@@ -138,18 +135,17 @@ fn timed(seed: u64) {
                 if random.below(2) == 0 {
                     arrival.session = Some(random.below(4));
                 }
-                if keyed {
-                    arrival.key = Some(KEYS[random.index(KEYS.len())].into());
+                if several {
+                    arrival.client = ClientId::of_key(CLIENTS[random.index(CLIENTS.len())]);
                 }
-                let older = clock.older(arrival.key.as_ref(), keyed);
+                let older = clock.older(&arrival.client, several);
                 clock.since.insert(ticket, (second, older));
                 clock.world.arrives(arrival);
-                if !clock.world.waiting.contains_key(&ticket)
-                    && !clock.world.active.contains_key(&ticket)
-                {
-                    // Too many were there.
-                    clock.since.remove(&ticket);
-                }
+                // Too many were there: it went, or the last of another client.
+                let Clock { world, since, .. } = &mut clock;
+                since.retain(|ticket, _| {
+                    world.waiting.contains_key(ticket) || world.active.contains_key(ticket)
+                });
             }
         }
         clock.follow(&mut random);

@@ -13,9 +13,10 @@ use super::super::{
     tests::{GB, arrival, facts},
     types::{Action, Arrival, Facts, Input, LoadFailure, Order},
 };
-use super::random::Random;
+use super::{random::Random, share::Rounds};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
+    client::ClientId,
     engine::{Tuple, testing::resident},
     plan::fixture::generation,
     refusal::Refusal,
@@ -25,6 +26,7 @@ pub(super) const ENGINES: [(&str, &str); 3] = [("a", "gpu"), ("b", "cpu"), ("c",
 /// With their bytes; the last one makes vectors.
 pub(super) const MODELS: [(&str, u64); 5] = [("k", 3), ("l", 4), ("m", 6), ("n", 12), ("v", 3)];
 pub(super) const EMBEDDING: usize = 4;
+pub(super) const CLIENTS: [&str; 3] = ["x", "y", "z"];
 pub(super) const BUDGET: u64 = 10 * GB;
 /// `overtake_count` of these engines.
 const COUNT: u32 = 3;
@@ -41,7 +43,9 @@ pub(super) enum Running {
 pub(super) struct Wait {
     pub(super) engine: usize,
     pub(super) model: Arc<str>,
-    pub(super) key: Option<Arc<str>>,
+    pub(super) kind: ModelKind,
+    pub(super) client: ClientId,
+    pub(super) commits: Option<Instant>,
     pub(super) class: Class,
     pub(super) session: Option<u64>,
     pub(super) need: u64,
@@ -57,10 +61,13 @@ pub(super) struct World {
     pub(super) next: u64,
     pub(super) waiting: BTreeMap<u64, Wait>,
     pub(super) active: BTreeMap<u64, (usize, Arc<str>)>,
-    /// Waiting, and how many younger ones of the same key and class were granted before.
+    /// Waiting, and how many younger ones of the same client and class were granted before.
     pub(super) passed: BTreeMap<u64, u32>,
     /// Loaded, and these waited for it.
     pub(super) fresh: HashMap<(usize, Arc<str>), Vec<u64>>,
+    /// Who arrives in this step.
+    pub(super) newcomer: Option<u64>,
+    pub(super) rounds: Rounds,
 }
 
 /// All engines, with budgets.
@@ -113,6 +120,11 @@ impl World {
                 facts.parent = memory;
             }
         }
+        if random.below(2) == 0 {
+            for facts in &mut fleet {
+                facts.queue = 1 + random.index(4);
+            }
+        }
         let mut world = Self {
             core: Scheduler::default(),
             now: Instant::now(),
@@ -123,6 +135,8 @@ impl World {
             active: BTreeMap::new(),
             passed: BTreeMap::new(),
             fresh: HashMap::new(),
+            newcomer: None,
+            rounds: Rounds::default(),
         };
         world.step(Input::Fleet(fleet));
         world
@@ -134,6 +148,7 @@ impl World {
         for action in actions {
             self.check(action);
         }
+        self.shared();
         let lines = self.core.engines.iter().flat_map(|e| &e.lines);
         let mut in_line = 0;
         for line in lines {
@@ -159,6 +174,9 @@ impl World {
             Action::Reject(ticket, refusal) => {
                 let starved = matches!(refusal, Refusal::QueueTimeout { .. });
                 assert!(!starved, "{ticket} waits for ever");
+                if matches!(refusal, Refusal::QueueFull { .. }) {
+                    self.gives_way(ticket);
+                }
                 assert!(self.waiting.remove(&ticket).is_some(), "refused twice");
             }
             Action::Load(order) => {
@@ -184,15 +202,19 @@ impl World {
             .remove(&ticket)
             .expect("granted twice or after it left");
         let same = |w: &Wait| {
-            (w.engine, &w.model, &w.key, w.class)
-                == (wait.engine, &wait.model, &wait.key, wait.class)
+            (w.engine, &w.model, &w.client, w.class)
+                == (wait.engine, &wait.model, &wait.client, wait.class)
         };
         if let Some((older, _)) = self.waiting.range(..ticket).find(|(_, w)| same(w)) {
-            assert!(wait.session.is_some(), "one of the same key waits longer");
+            assert!(
+                wait.session.is_some(),
+                "one of the same client waits longer"
+            );
             let passed = self.passed.entry(*older).or_default();
             *passed += 1;
             assert!(*passed <= COUNT, "passed by too many");
         }
+        self.goes_round(&wait);
         let held = &self.fleet[wait.engine].residents;
         let serves = |r: &ResidentInfo| {
             r.model == wait.model && r.context.is_none_or(|has| has >= wait.need)
@@ -276,7 +298,11 @@ impl World {
             arrival.need = 6000;
         }
         arrival.pinned = self.fleet[at].pinned.contains(&arrival.model);
-        arrival.key = [None, Some("x".into()), Some("y".into())][random.index(3)].clone();
+        arrival.client = CLIENTS.map(ClientId::of_key)[random.index(3)].clone();
+        if random.below(2) == 0 {
+            let after = Duration::from_millis(random.below(10_000));
+            arrival.commits = Some(self.now + after);
+        }
         if random.below(3) == 0 {
             arrival.class = Class::Background;
         }
@@ -293,14 +319,18 @@ impl World {
         let wait = Wait {
             engine: engine(&arrival.engine),
             model: Arc::clone(&arrival.model),
-            key: arrival.key.clone(),
+            kind: arrival.kind,
+            client: arrival.client.clone(),
+            commits: arrival.commits,
             class: arrival.class,
             session: arrival.session,
             need: arrival.need,
         };
         self.waiting.insert(self.next, wait);
+        self.newcomer = Some(self.next);
         self.next += 1;
         self.step(Input::Arrive(arrival.into()));
+        self.newcomer = None;
     }
 
     pub(super) fn happen(&mut self, random: &mut Random) {

@@ -1,4 +1,4 @@
-//! Keys, classes, replaced requests, and what is said of a wait.
+//! Clients, classes, replaced requests, and what is said of a wait.
 
 use super::*;
 
@@ -14,9 +14,9 @@ fn narrow() -> Bench {
     bench
 }
 
-fn of(bench: &mut Bench, ticket: u64, key: &str, class: Class) {
+fn of(bench: &mut Bench, ticket: u64, client: &str, class: Class) {
     let mut arrival = arrival(ticket, "e", "m", bench.now);
-    (arrival.key, arrival.class) = (Some(key.into()), class);
+    (arrival.client, arrival.class) = (ClientId::of_key(client), class);
     assert!(bench.step(Input::Arrive(arrival.into())).is_empty());
 }
 
@@ -69,7 +69,7 @@ fn loads(bench: &mut Bench, first: u64) -> Vec<String> {
 }
 
 #[test]
-fn keys_take_turns_between_models_too() {
+fn clients_take_turns_between_models_too() {
     let mut bench = crowded(&[]);
     let asks = [
         (2, "b", "batch"),
@@ -77,9 +77,9 @@ fn keys_take_turns_between_models_too() {
         (4, "d", "batch"),
         (5, "z", "laptop"),
     ];
-    for (ticket, model, key) in asks {
+    for (ticket, model, client) in asks {
         let mut arrival = arrival(ticket, "e", model, bench.now);
-        arrival.key = Some(key.into());
+        arrival.client = ClientId::of_key(client);
         assert!(bench.step(Input::Arrive(arrival.into())).is_empty());
     }
     assert_eq!(loads(&mut bench, 1), ["b", "z", "c", "d"]);
