@@ -106,7 +106,7 @@ async fn wrong_values_name_their_field() {
         ("max_tokens", json!("many"), "invalid_type"),
         ("max_tokens", json!(1.5), "invalid_type"),
         ("max_tokens", json!(0), "unsupported_value"),
-        ("max_completion_tokens", json!(-4), "unsupported_value"),
+        ("max_completion_tokens", json!(0), "unsupported_value"),
         ("tools", json!({}), "invalid_type"),
         ("stream_options", json!(true), "invalid_type"),
         ("n", json!(2), "unsupported_value"),

@@ -29,6 +29,7 @@ mod http;
 mod lmstudio;
 mod models;
 mod names;
+mod numbers;
 mod overload;
 mod ownership;
 mod predict;

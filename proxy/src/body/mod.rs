@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod edit;
+pub(crate) mod number;
 pub mod peek;
 pub mod prompt;
 pub(crate) mod scan;

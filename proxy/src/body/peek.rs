@@ -13,6 +13,7 @@ use serde::{
 use serde_json::error::Category;
 
 use super::{
+    number::Number,
     prompt::Prompt,
     scan::{self, Fault, Member},
     weight::{Strings, Weight},
@@ -168,11 +169,16 @@ impl Peek {
         })
     }
 
-    /// `max_completion_tokens`, else `max_tokens`, where it is a positive whole number.
+    /// `max_completion_tokens`, else `max_tokens`; `None` where it is negative, which is no limit.
     pub fn max_tokens(&self, body: &[u8]) -> Option<u64> {
-        ["max_completion_tokens", "max_tokens"]
-            .into_iter()
-            .find_map(|name| self.raw(body, name)?.parse().ok())
+        let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
+        let raw = names.find_map(|name| self.raw(body, name))?;
+        match Number::of(raw)? {
+            Number::Whole(limit) => u64::try_from(limit).ok(),
+            // As llama.cpp's server cuts it.
+            Number::Fraction(limit) => format!("{:.0}", limit.trunc()).parse().ok(),
+            Number::Beyond => None,
+        }
     }
 
     /// The context that the client asks for: `num_ctx`, or `options.num_ctx` as Ollama's own clients

@@ -4,6 +4,7 @@
 
 pub mod engine_error;
 mod lmstudio;
+mod numbers;
 pub mod ollama;
 pub mod openai;
 pub(crate) mod tool_choice;

@@ -7,7 +7,7 @@ use crucible_config::checked::{EngineKind, RequestDefaults};
 use serde_json::Value;
 
 use super::{
-    lmstudio,
+    lmstudio, numbers,
     tool_choice::{Mode, ToolChoice},
 };
 use crate::{
@@ -45,27 +45,7 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
     if raw[1..].trim_ascii_start() == b"]" {
         return Err(unsupported("messages", "`messages` must not be empty"));
     }
-    for name in [
-        "temperature",
-        "top_p",
-        "frequency_penalty",
-        "presence_penalty",
-    ] {
-        peek.typed::<f64>(body, name, "a number")?;
-    }
-    for name in ["max_tokens", "max_completion_tokens"] {
-        if let Some(raw) = peek.raw(body, name) {
-            match raw.parse::<i64>() {
-                Ok(1..) => {}
-                Ok(_) => {
-                    return Err(unsupported(name, format!("`{name}` must be at least 1")));
-                }
-                Err(_) => {
-                    return Err(invalid_type(name, "a whole number", peek::found(raw)));
-                }
-            }
-        }
-    }
+    numbers::bent(body, peek, kind)?;
     if let Some(raw) = peek.raw(body, "tools")
         && !raw.starts_with('[')
     {
@@ -83,15 +63,7 @@ pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), E
     if knows_only_words(kind) {
         ToolChoice::of(body, peek)?;
     }
-    match peek.typed::<i64>(body, "n", "a whole number")? {
-        None | Some(1) => Ok(()),
-        Some(2..) if matches!(kind, EngineKind::Openai | EngineKind::Llamacpp) => Ok(()),
-        Some(2..) => Err(unsupported(
-            "n",
-            "this engine gives one choice per request; send `n`: 1, or several requests",
-        )),
-        Some(_) => Err(unsupported("n", "`n` must be at least 1")),
-    }
+    Ok(())
 }
 
 /// `tool_choice` has no object form there: LM Studio refuses one, llama.cpp's server takes it for
@@ -108,7 +80,7 @@ const fn knows_only_words(kind: EngineKind) -> bool {
 /// `model` is the engine's name of it. LM Studio documents `max_tokens` only, so a newer client's
 /// `max_completion_tokens` is repeated under that name; an unknown server may choke on
 /// `stream_options` that the client did not send. What the engine would refuse or misread is bent,
-/// and said. Errors: those of [`ToolChoice::of`].
+/// and said. Errors: those of [`ToolChoice::of`] and of [`numbers::bent`].
 pub fn edit(
     body: &Bytes,
     peek: &Peek,
@@ -124,6 +96,7 @@ pub fn edit(
     } else {
         None
     };
+    let numbers = numbers::bent(body, peek, kind)?;
     let mut edits = Vec::with_capacity(8);
     edits.push(Edit::Set("model", New::Text(model)));
     let mut filled = Vec::with_capacity(5);
@@ -136,10 +109,19 @@ pub fn edit(
         }
     }
     let mut notes = Vec::new();
+    for number in &numbers {
+        edits.push(match &number.with {
+            Some(with) => Edit::Set(number.name, New::Raw(with)),
+            None => Edit::Remove(number.name),
+        });
+        notes.push(number.note.clone());
+    }
     if kind == EngineKind::Lmstudio
         && peek.raw(body, "max_tokens").is_none()
         && let Some(limit) = peek.raw(body, "max_completion_tokens")
     {
+        let bent = numbers.iter().find(|n| n.name == "max_completion_tokens");
+        let limit = bent.and_then(|n| n.with.as_deref()).unwrap_or(limit);
         edits.push(Edit::Default("max_tokens", New::Raw(limit)));
         notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
     }

@@ -36,7 +36,7 @@ pub enum WebSocket {
 }
 
 /// One downloaded model. The name decides what it can do: `think`, `gpt-oss` and `r1` think,
-/// `vision`, `llava` and `-vl` see, `notools` takes no tools, `embed` and `nomic` embed.
+/// `vision`, `llava` and `-vl` see, `notools` takes no tools, `alternate` wants user and assistant in turns, `embed` and `nomic` embed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// The engine's name for it.
@@ -235,6 +235,11 @@ impl ModelSpec {
 
     pub(crate) fn sees(&self) -> bool {
         self.says(&["vision", "llava", "-vl"])
+    }
+
+    /// Its template refuses two messages of one role in a row.
+    pub(crate) fn alternates(&self) -> bool {
+        self.says(&["alternate"])
     }
 
     pub(crate) fn takes_tools(&self) -> bool {

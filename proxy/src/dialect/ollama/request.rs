@@ -14,6 +14,7 @@ use self::messages::messages;
 use crate::{
     body::peek::{Peek, found},
     dialect::{
+        numbers,
         openai::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
         tool_choice::{Mode, ToolChoice},
     },
@@ -61,7 +62,7 @@ pub fn to_ollama(
     if let Some(on) = peek.typed::<bool>(body, "logprobs", "a boolean")? {
         out.insert("logprobs".to_owned(), on.into());
     }
-    if let Some(count) = peek.typed::<i64>(body, "top_logprobs", "a whole number")? {
+    if let Some(count) = numbers::signed(body, peek, "top_logprobs")? {
         if !(0..=20).contains(&count) {
             return Err(unsupported(
                 "top_logprobs",
@@ -142,7 +143,7 @@ fn sampling(
             options.insert(name.to_owned(), value.into());
         }
     }
-    if let Some(seed) = peek.typed::<i64>(body, "seed", "a whole number")? {
+    if let Some(seed) = numbers::signed(body, peek, "seed")? {
         options.insert("seed".to_owned(), seed.into());
     }
     if let Some(tokens) = peek.max_tokens(body) {

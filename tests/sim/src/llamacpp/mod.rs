@@ -1,6 +1,8 @@
 //! A plain OpenAI-compatible server: llama-server b10488 with one model (with several, its
 //! router mode: an unknown name is 400). The context is divided by the slots.
 
+mod strict;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -109,15 +111,10 @@ fn slots(core: &Core, server: &Server) -> Reply {
         let message = "This server does not support slots endpoint. Start it with `--slots`";
         return error(501, "not_supported_error", message);
     }
-    let busy = core.options.parallel.max(1) - server.slots.available_permits();
-    let slot = |id: usize| {
-        json!({
-            "id": id, "n_ctx": slot_context(&core.options), "speculative": false,
-            "is_processing": id < busy,
-        })
-    };
-    let slots: Vec<Value> = (0..core.options.parallel.max(1)).map(slot).collect();
-    http::json(200, &json!(slots))
+    let count = core.options.parallel.max(1);
+    let busy = count - server.slots.available_permits();
+    let told = strict::slots(count, busy, slot_context(&core.options));
+    http::json(200, &told)
 }
 
 fn models(core: &Core) -> Reply {
@@ -161,7 +158,7 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         return error(
             400,
             "invalid_request_error",
-            &format!("\"{needed}\" is required"),
+            &format!("'{needed}' is required"),
         );
     }
     let name = read::string(body, "model").unwrap_or_default();
@@ -169,14 +166,11 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         let message = format!("model '{name}' not found");
         return error(400, "invalid_request_error", &message);
     };
-    let messages = body.get("messages").and_then(Value::as_array);
-    if messages.is_some_and(|messages| read::has_images(messages)) && !model.sees() {
-        let message = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj";
-        return error(500, "server_error", message);
+    let slots = core.options.parallel.max(1);
+    if chat && let Some(refused) = strict::refusal(body, model, slots) {
+        return refused;
     }
-    let limit = ["max_completion_tokens", "max_tokens"]
-        .iter()
-        .find_map(|key| body.get(*key)?.as_u64());
+    let limit = strict::limit(body);
     let mut ask = read::ask(body, limit);
     let context = core.options.in_effect(slot_context(&core.options));
     if core.options.cuts {

@@ -224,7 +224,14 @@ impl Encode for OpenAi {
     }
 
     fn close(&mut self, totals: &Totals) -> Vec<String> {
-        let mut events = vec![self.chunk(&json!({}), Some(self.finish_reason(totals)))];
+        let mut finish = self.chunk(&json!({}), Some(self.finish_reason(totals)));
+        // llama-server b11549: with the finish where no event of usage follows.
+        if self.flavor == Flavor::Llama && !self.include_usage {
+            finish.pop();
+            let timings = Self::timings(totals);
+            finish = format!("{finish},\"timings\":{timings}}}");
+        }
+        let mut events = vec![finish];
         if self.include_usage {
             let mut last = self.head(true, &json!([]));
             if let Some(last) = last.as_object_mut() {

@@ -1,0 +1,77 @@
+//! Numbers as clients write them: a whole one may stand there as `4096.0` or `1e3`, as languages
+//! without integers write it.
+
+/// What a raw JSON value is as a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Number {
+    /// A whole number, however it is written.
+    Whole(i128),
+    /// Another one.
+    Fraction(f64),
+    /// Larger than any number that engines know.
+    Beyond,
+}
+
+// === impl Number ===
+
+impl Number {
+    /// `None` where it is no number. `raw` is valid JSON.
+    pub(crate) fn of(raw: &str) -> Option<Self> {
+        if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            return None;
+        }
+        if is_plain(raw) {
+            return Some(raw.parse().map_or(Self::Beyond, Self::Whole));
+        }
+        let float: f64 = raw.parse().ok()?;
+        Some(if !float.is_finite() {
+            Self::Beyond
+        } else if float.fract() == 0.0 {
+            let digits = format!("{float:.0}");
+            digits.parse().map_or(Self::Beyond, Self::Whole)
+        } else {
+            Self::Fraction(float)
+        })
+    }
+}
+
+/// Digits only: no fraction, no exponent.
+pub(crate) fn is_plain(raw: &str) -> bool {
+    !raw.contains(['.', 'e', 'E'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_whole_however_they_are_written() {
+        let wide = 18_446_744_073_709_551_616;
+        for (raw, number) in [
+            ("4096", Some(Number::Whole(4096))),
+            ("4096.0", Some(Number::Whole(4096))),
+            ("4.096e3", Some(Number::Whole(4096))),
+            ("1E+3", Some(Number::Whole(1000))),
+            ("-1", Some(Number::Whole(-1))),
+            ("-1.000", Some(Number::Whole(-1))),
+            ("-0", Some(Number::Whole(0))),
+            ("-0.0", Some(Number::Whole(0))),
+            ("0e5", Some(Number::Whole(0))),
+            ("18446744073709551616", Some(Number::Whole(wide))),
+            ("1.5", Some(Number::Fraction(1.5))),
+            ("1e-3", Some(Number::Fraction(0.001))),
+            ("1e39", Some(Number::Beyond)),
+            ("1e400", Some(Number::Beyond)),
+            ("-1e400", Some(Number::Beyond)),
+            ("\"4096\"", None),
+            ("[1]", None),
+            ("{}", None),
+            ("true", None),
+            ("null", None),
+        ] {
+            assert_eq!(Number::of(raw), number, "{raw}");
+        }
+        let long = "9".repeat(400);
+        assert_eq!(Number::of(&long), Some(Number::Beyond));
+    }
+}
