@@ -148,6 +148,8 @@ pub struct Limits {
 pub struct ContextPolicy {
     /// What to do when a prompt does not fit.
     pub fit: Fit,
+    /// May load a model anew with more context that a person loaded with too little; true.
+    pub grow_foreign: bool,
     /// Growth never goes beyond this many tokens.
     pub max: u64,
 }

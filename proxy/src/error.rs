@@ -2,6 +2,7 @@
 //!
 //! One function each to status, type, code, log level. Never holds an address, a key or a prompt.
 
+pub(crate) mod context_length;
 mod refused;
 
 use std::{borrow::Cow, fmt};

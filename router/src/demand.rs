@@ -67,20 +67,34 @@ const LARGEST_RESERVE: u64 = 2048;
 // === impl Demand ===
 
 impl Demand {
-    /// Tokens of context that prompt and answer need: min(`max_tokens`, 2048), 1024 if absent.
-    pub fn context_needed(&self) -> u64 {
-        self.context_for(self.prompt_tokens)
+    /// Tokens of the prompt for a model that makes this many of it: at least as many as an engine
+    /// counted.
+    pub fn prompt_for(&self, prompt_tokens: u64) -> u64 {
+        match self.kind {
+            ModelKind::Embedding => 0,
+            ModelKind::Generation => prompt_tokens.max(self.counted.unwrap_or(0)),
+        }
     }
 
-    /// The same for a model that makes this many tokens of the prompt.
-    pub fn context_for(&self, prompt_tokens: u64) -> u64 {
-        if self.kind == ModelKind::Embedding {
-            return 0;
+    /// Tokens that are kept for the answer where there is room: min(`max_tokens`, 2048), 1024 if
+    /// absent.
+    pub fn reserve(&self) -> u64 {
+        match (self.kind, self.max_tokens) {
+            (ModelKind::Embedding, _) => 0,
+            (ModelKind::Generation, Some(max)) => max.min(LARGEST_RESERVE),
+            (ModelKind::Generation, None) => UNLIMITED_RESERVE,
         }
-        let reserve = self
-            .max_tokens
-            .map_or(UNLIMITED_RESERVE, |max| max.min(LARGEST_RESERVE));
-        let prompt_tokens = prompt_tokens.max(self.counted.unwrap_or(0));
-        prompt_tokens.saturating_add(reserve)
+    }
+
+    /// Tokens of context that prompt and answer need together.
+    pub fn context_for(&self, prompt_tokens: u64) -> u64 {
+        self.prompt_for(prompt_tokens)
+            .saturating_add(self.reserve())
+    }
+
+    /// Tokens of context without which it cannot be answered: the prompt, and one to answer with.
+    pub fn least_context_for(&self, prompt_tokens: u64) -> u64 {
+        let prompt = self.prompt_for(prompt_tokens);
+        prompt.saturating_add(self.reserve().min(1))
     }
 }

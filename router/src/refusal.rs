@@ -1,6 +1,12 @@
 //! Why the router does not let a request through.
 
+mod bound;
+
 use std::{sync::Arc, time::Duration};
+
+pub use bound::{ContextBound, how_to_eject};
+
+use crucible_config::checked::EngineKind;
 
 /// A request that gets no permit. `retry_after` is whole seconds, 1..=60.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -89,15 +95,35 @@ pub enum Refusal {
         /// Seconds.
         retry_after: u64,
     },
-    /// Prompt and answer cannot fit.
-    #[error("the prompt needs about {needed} tokens of context, '{model}' has {limit}")]
+    /// The wait for a model that a person loaded with too little context expired while it was in use.
+    #[error("'{instance}' on '{engine}' has {has} tokens of context and was in use the whole time")]
+    ForeignBusy {
+        /// Engine.
+        engine: Arc<str>,
+        /// What it speaks.
+        kind: EngineKind,
+        /// What the person loaded.
+        instance: Arc<str>,
+        /// Tokens of context that it has.
+        has: u64,
+        /// How long it waited.
+        waited: Duration,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The prompt cannot fit.
+    #[error("the prompt has about {prompt} tokens, '{model}' can have {limit} of context")]
     ContextExceeded {
         /// Model.
         model: Arc<str>,
-        /// Tokens needed.
-        needed: u64,
-        /// Tokens given.
+        /// Tokens of the prompt.
+        prompt: u64,
+        /// Tokens that are kept for the answer.
+        reserve: u64,
+        /// Tokens that it can have.
         limit: u64,
+        /// What sets that limit.
+        bound: ContextBound,
     },
     /// A newer request of the same client took its place.
     #[error("a newer request took its place")]

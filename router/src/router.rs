@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crucible_config::checked::{Config, Filled, Manage, OnExit};
+use crucible_config::checked::{Config, Manage, OnExit};
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
 use tokio::{sync::watch, time::timeout};
@@ -40,6 +40,7 @@ use crate::{
 };
 
 mod budget;
+mod context;
 pub(crate) mod engines;
 mod learning;
 mod pinned;
@@ -48,6 +49,7 @@ mod waits;
 pub(crate) mod warm;
 mod work;
 
+pub use context::ContextGiven;
 pub use waits::Standby;
 
 /// For all unloads at the end of Crucible.
@@ -305,12 +307,6 @@ impl Router {
             .find(|e| e.config.name == candidate.engine)
             .and_then(|e| e.models.iter().find(|m| m.id == candidate.model))
             .is_some_and(|m| m.format.as_deref() == Some("mlx"))
-    }
-
-    /// The context that a candidate would get before any growth.
-    pub fn context_given(&self, candidate: &Candidate, demand: &Demand) -> Option<Filled<u64>> {
-        let engine = self.engine_config(&candidate.engine)?;
-        Some((self.0.config)().context_for(&engine, &candidate.model, demand.key.as_deref()))
     }
 
     /// What `GET /v1/models` lists.

@@ -1,5 +1,10 @@
 //! A prompt that is longer than it looks: the engine counts more tokens than Crucible estimates.
 
+mod foreign;
+mod lengths;
+mod sessions;
+mod words;
+
 use crucible_sim::{LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
@@ -88,20 +93,6 @@ async fn lmstudio_is_loaded_again_with_more_context_and_the_request_is_answered(
         assert!(note.contains("4200 tokens"), "{note}");
         assert_eq!(contexts(&sim.log(), "context_length"), [4096, 8192]);
     }
-}
-
-/// Within ten minutes: who writes ever longer prompts would else cost everybody a load each time.
-#[tokio::test]
-async fn a_model_that_has_just_grown_does_not_grow_again() {
-    let (sim, crucible) = one("ollama", Options::ollama(&["m=1GB"]), "").await;
-    let longer = |characters| of_length("m", characters);
-    assert_eq!(post(&crucible, &longer(4200)).await.status, 200);
-    assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
-    let answer = post(&crucible, &longer(9000)).await;
-    assert_exceeded(&answer, "9100", "8192", "grown");
-    assert_eq!(contexts(&sim.log(), "num_ctx"), [4096, 8192]);
-    // What fits is served as before.
-    assert_eq!(post(&crucible, &longer(5000)).await.status, 200);
 }
 
 #[tokio::test]

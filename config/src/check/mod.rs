@@ -158,6 +158,7 @@ fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> Context
     }
     ContextPolicy {
         fit: fit(settings, "context.fit").unwrap_or_default(),
+        grow_foreign: settings.flag("context.grow_foreign"),
         max,
     }
 }

@@ -11,6 +11,12 @@ pub(super) const CONTEXT: &[Key] = &[
         "`grow` sizes the context up in steps, `reject` answers 400.",
     ),
     key(
+        "grow_foreign",
+        Kind::Boolean,
+        "true",
+        "May load a model anew with more context that a person loaded with too little, once it is idle.",
+    ),
+    key(
         "max",
         TOKENS,
         "131072",

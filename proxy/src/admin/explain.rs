@@ -92,14 +92,17 @@ pub(crate) fn explain(
         for (name, value) in filled.named() {
             defaults.insert(name.to_owned(), filled_json(value));
         }
-        if let Some(given) = router.context_given(best, &demand) {
+        if let Some(context_given) = router.context_given(best, &demand) {
+            let configured = context_given.configured;
             defaults.insert(
                 "context".to_owned(),
-                json!({ "value": given.value, "from": given.from }),
+                json!({ "value": configured.value, "from": configured.from }),
             );
-            let predicted = best.predicted_first_token.as_ref();
-            let tokens = predicted.map_or(demand.prompt_tokens, |p| p.prompt_tokens);
-            context = json!({ "needed": demand.context_for(tokens), "given": given.value });
+            context = json!({
+                "needed": context_given.needed,
+                "given": context_given.given,
+                "because": context_given.because.as_str(),
+            });
         }
     }
     Ok(json!({

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 
 use super::{
-    App,
+    App, context_length,
     exchange::{Exchange, Phase},
     growth::{self, TooLong},
     or_refuse,
@@ -52,12 +52,14 @@ pub(super) struct Planned {
     pub(super) app: App,
     pub(super) config: Arc<Config>,
     pub(super) exchange: Arc<Exchange>,
-    body: Bytes,
-    peek: Arc<Peek>,
+    pub(super) body: Bytes,
+    pub(super) peek: Arc<Peek>,
     pub(super) demand: Demand,
     pub(super) plan: Plan,
     /// The candidate's engine found the prompt too long for its context.
-    too_long: Option<TooLong>,
+    pub(super) too_long: Option<TooLong>,
+    /// Tokens that the engine has room for beside the prompt, where the request asked for more.
+    pub(super) shortened: Option<u64>,
     key: Option<Arc<Key>>,
     /// When the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
@@ -111,6 +113,7 @@ async fn answer(
         demand,
         plan,
         too_long: None,
+        shortened: None,
         key: verdict.key,
         commit_at,
     })));
@@ -171,9 +174,14 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         if let Some(overflow) = error.overflow {
             growth::learn(&planned, candidate, overflow);
         }
-        // Once: what is refused again does not fit.
-        if planned.demand.counted.is_none()
-            && let Some(overflow) = error.overflow
+        if let Some(left) = growth::left_for_answer(&planned, &error) {
+            (planned.body, planned.peek) = growth::shortened(&planned, left)?;
+            planned.demand.max_tokens = Some(left);
+            planned.shortened = Some(left);
+            at = used;
+            continue;
+        }
+        if let Some(overflow) = error.overflow
             && let Some(too_long) = TooLong::of(&planned, used, overflow)
         {
             tracing::info!(
@@ -192,7 +200,7 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         failed = Some((candidate, fallback_reason(&error)));
         at = used + 1;
         if !error.kind.retryable() || at == candidates.len() || planned.exchange.committed() {
-            return Err(error);
+            return Err(context_length::worded(&planned.exchange, error));
         }
         tracing::warn!(
             id = %planned.exchange.id,
@@ -247,7 +255,10 @@ async fn attempt(
             let grown = planned
                 .too_long
                 .and_then(|too_long| too_long.note(at, permit.context));
-            let notes: Vec<String> = note.into_iter().chain(grown).collect();
+            let shortened = planned.shortened.map(|left| {
+                format!("the answer is kept to {left} tokens: the context holds no more")
+            });
+            let notes: Vec<String> = note.into_iter().chain(grown).chain(shortened).collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
             (at, send(planned, candidate, note, permit).await)
         }
@@ -271,6 +282,7 @@ fn tried(planned: &Planned, candidate: &Candidate) {
         record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
         record.class = planned.demand.class;
         record.prompt_tokens = planned.demand.prompt_tokens;
+        record.reserve = planned.demand.reserve();
     });
 }
 

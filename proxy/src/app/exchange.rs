@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) class: Class,
     /// Estimated.
     pub(crate) prompt_tokens: u64,
+    /// Tokens of context kept for the answer.
+    pub(crate) reserve: u64,
     pub(crate) phase: Phase,
     pub(crate) status: Option<StatusCode>,
     pub(crate) error: Option<Kind>,

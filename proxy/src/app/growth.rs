@@ -3,10 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use crucible_router::{plan::Candidate, predict::Sample};
 
 use super::chat::Planned;
-use crate::error::Overflow;
+use crate::{
+    body::{
+        edit::{self, Edit, New},
+        peek::Peek,
+    },
+    dialect::told_lengths,
+    error::{Error, Kind, Overflow},
+};
 
 /// A prompt that an engine refused, and that is sent to it once more.
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +45,49 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
     }]);
 }
 
+/// What the engine has room for beside the prompt, where it refuses only because the request asks
+/// for a longer answer than that: such a one is asked once more for less.
+pub(super) fn left_for_answer(planned: &Planned, error: &Error) -> Option<u64> {
+    let asked = planned.demand.max_tokens?;
+    let refused = matches!(
+        error.kind,
+        Kind::ContextLengthExceeded | Kind::EngineRejected
+    );
+    if !refused || planned.shortened.is_some() {
+        return None;
+    }
+    let left = told_lengths::left_for_answer(&error.message)?;
+    (left < asked).then_some(left)
+}
+
+/// The request with an answer of at most so many tokens.
+pub(super) fn shortened(planned: &Planned, left: u64) -> Result<(Bytes, Arc<Peek>), Error> {
+    let text = left.to_string();
+    let names = ["max_tokens", "max_completion_tokens"].into_iter();
+    let there = names.filter(|name| planned.peek.raw(&planned.body, name).is_some());
+    let edits: Vec<_> = there.map(|name| Edit::Set(name, New::Raw(&text))).collect();
+    let body = edit::apply(&planned.body, &planned.peek, &edits);
+    let peek = Peek::of(&body, planned.config.limits.json_depth)?;
+    Ok((body, Arc::new(peek)))
+}
+
 // === impl TooLong ===
 
 impl TooLong {
-    /// Tokens as counted, else half as many again as estimated and more than there was room for.
-    /// `None` where the count fits what the engine was loaded with: sent once more, it would be
-    /// refused once more.
+    /// Tokens as counted, else half as many again as were thought of and more than there was room
+    /// for. `None` where it would be refused once more: the count fits what the engine was loaded
+    /// with, or more context than before was not to be had.
     pub(super) fn of(planned: &Planned, at: usize, overflow: Overflow) -> Option<Self> {
         let context = planned.exchange.note(|record| record.context);
         let had = context.unwrap_or(0);
-        let estimate = planned.demand.prompt_tokens;
+        let before = planned.demand.counted;
+        if let Some(before) = planned.too_long
+            && (before.counted || context.is_none() || context <= before.context)
+        {
+            // What was counted, or has no more room than before, is refused once more.
+            return None;
+        }
+        let estimate = before.unwrap_or(planned.demand.prompt_tokens);
         let tokens = match overflow.counted {
             Some(counted) if planned.demand.context_for(counted) <= had => return None,
             Some(counted) => counted,

@@ -5,6 +5,7 @@ mod books;
 mod browser;
 mod chat;
 mod closing;
+pub(crate) mod context_length;
 pub(crate) mod exchange;
 mod gate;
 mod growth;

@@ -118,8 +118,10 @@ fn readable(explained: &Value) -> String {
     if !context.is_null() {
         let _ = write!(
             text,
-            "  context needed {}, given {}",
-            context["needed"], context["given"]
+            "  context needed {}, given {} ({})",
+            context["needed"],
+            context["given"],
+            word(&context["because"]),
         );
     }
     text

@@ -100,6 +100,7 @@ pub(super) async fn look_as<T>(
     )
     .map_err(|e| Failure::wrong(e.to_string()))?;
     router.recall(&config.current().state_dir);
+    router.recall_contexts(&config.current().state_dir);
     // What has not answered by then shows as unknown.
     let _ = timeout(LOOK, router.settled()).await;
     router.fresh_view();

@@ -7,4 +7,5 @@ mod lmstudio;
 mod numbers;
 pub mod ollama;
 pub mod openai;
+pub(crate) mod told_lengths;
 pub(crate) mod tool_choice;

@@ -1,8 +1,8 @@
 //! A refusal of the router as an error for clients.
 
-use crucible_router::refusal::Refusal;
+use crucible_router::refusal::{Refusal, how_to_eject};
 
-use super::{Error, Kind};
+use super::{Error, Kind, context_length::TooMuch};
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
@@ -54,9 +54,34 @@ impl From<Refusal> for Error {
             )
             .retry_after(retry_after),
             Refusal::LoadTimeout { .. } => Self::new(Kind::LoadTimeout, text),
-            Refusal::ContextExceeded { .. } => {
-                Self::new(Kind::ContextLengthExceeded, text).param("messages")
+            Refusal::ContextExceeded {
+                prompt,
+                reserve,
+                limit,
+                bound,
+                ..
+            } => TooMuch {
+                limit: Some(limit),
+                prompt,
+                completion: reserve,
             }
+            .error(&bound.to_string()),
+            Refusal::ForeignBusy {
+                kind,
+                instance,
+                waited,
+                retry_after,
+                ..
+            } => Self::new(
+                Kind::QueueTimeout,
+                format!(
+                    "{text} ({} s); a person or another program loaded it: {}, and Crucible loads \
+                     it with more",
+                    waited.as_secs(),
+                    how_to_eject(kind, &instance)
+                ),
+            )
+            .retry_after(retry_after),
             Refusal::Superseded => Self::new(Kind::Superseded, text),
             Refusal::Draining => {
                 Self::new(Kind::Draining, "Crucible is shutting down").retry_after(5)

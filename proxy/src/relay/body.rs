@@ -374,6 +374,7 @@ where
                 Poll::Ready(Step::Moved) => {}
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
+                    let error = self.watch.worded(error);
                     self.out.push_back(in_band(&error));
                     self.fail(&error);
                 }

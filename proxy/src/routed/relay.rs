@@ -18,7 +18,7 @@ use tower::Service;
 use super::{Outgoing, Ready, Routed, Shape, silence, whole::read_whole};
 use crate::{
     app::{
-        App,
+        App, context_length,
         exchange::{Exchange, Phase, Prompted},
         respond::Told,
     },
@@ -369,6 +369,10 @@ impl Watch for Account {
     fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.flushes += 1;
+    }
+
+    fn worded(&self, error: Error) -> Error {
+        context_length::worded(&self.exchange, error)
     }
 
     fn failed(&mut self, error: &Error) {

@@ -104,12 +104,21 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The request fits the longest context of the model, as far as that is known.
-    pub(super) fn fits(&self, hit: &Hit<'_>) -> bool {
+    fn prompt_tokens(&self, hit: &Hit<'_>) -> u64 {
         let (engine, model) = (&hit.engine.name, &hit.model.id);
         let estimate = self.demand.prompt_tokens;
-        let tokens = predict::prompt_tokens(&self.view.learned, engine, model, estimate);
-        let needed = self.demand.context_for(tokens);
+        predict::prompt_tokens(&self.view.learned, engine, model, estimate)
+    }
+
+    /// The prompt fits the longest context of the model, as far as that is known.
+    pub(super) fn fits(&self, hit: &Hit<'_>) -> bool {
+        let needed = self.demand.least_context_for(self.prompt_tokens(hit));
+        hit.model.max_context.is_none_or(|most| needed <= most)
+    }
+
+    /// So does the answer's room.
+    fn fits_whole(&self, hit: &Hit<'_>) -> bool {
+        let needed = self.demand.context_for(self.prompt_tokens(hit));
         hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
@@ -141,7 +150,9 @@ impl<'a> Scope<'a> {
             return Err(self.no_engine(Some(down.join(", "))));
         }
         hits.retain(|hit| is_available(hit.engine));
-        if hits.iter().any(|hit| self.fits(hit)) {
+        if hits.iter().any(|hit| self.fits_whole(hit)) {
+            hits.retain(|hit| self.fits_whole(hit));
+        } else if hits.iter().any(|hit| self.fits(hit)) {
             hits.retain(|hit| self.fits(hit));
         }
         if let [only] = hits.as_mut_slice()

@@ -353,6 +353,7 @@ fn order(facts: &Facts, arrival: &Arrival) -> LoadOrder {
         model: Arc::clone(&arrival.model),
         kind: arrival.kind,
         tuple: arrival.tuple,
+        configured: Some(arrival.configured),
         permits: facts.permits,
         budget: facts.load_budget,
         pinned: arrival.pinned,

@@ -77,6 +77,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         max_loaded: limit.max(1) as usize,
         evict_foreign: config.scheduler.evict_foreign,
         owner: true,
+        grow_foreign: config.context.grow_foreign,
         overtake_count: config.scheduler.overtake_count,
         overtake_age: config.scheduler.overtake_age,
         load_budget: config.timeouts.load,
@@ -124,7 +125,11 @@ pub(crate) fn arrival(
         engine: Arc::clone(&candidate.engine),
         model: Arc::clone(&candidate.model),
         kind: demand.kind,
-        need: demand.context_for(tokens),
+        prompt: demand.prompt_for(tokens),
+        reserve: demand.reserve(),
+        configured: config
+            .context_for(&engine.config, &candidate.model, None)
+            .value,
         base,
         cap,
         fit,
@@ -374,7 +379,7 @@ pub(super) mod tests {
             &candidate(),
             &demand,
         );
-        assert_eq!((arrival.base, arrival.need), (16_384, 1124));
+        assert_eq!((arrival.base, arrival.need()), (16_384, 1124));
         assert_eq!(arrival.tuple.context, Some(16_384));
         assert!(arrival.pinned);
     }

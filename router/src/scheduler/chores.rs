@@ -89,6 +89,7 @@ impl EngineState {
             model: Arc::clone(&resident.info.model),
             kind: resident.info.kind,
             tuple: resident.tuple?,
+            configured: None,
             permits: self.facts.permits,
             budget: self.facts.load_budget,
             pinned: true,

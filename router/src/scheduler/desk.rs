@@ -7,6 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    given::Because,
     memory::Memory,
     state::Scheduler,
     store::Store,
@@ -239,6 +241,24 @@ impl Desk {
             }
             Answer::Later(answer)
         })
+    }
+
+    /// The context that such a request would get.
+    pub(crate) fn context_given(self: &Arc<Self>, arrival: Arrival) -> (u64, Because) {
+        let arrival = Arc::new(arrival);
+        self.visit(|this, open, now| {
+            this.observe(open, now);
+            open.core.context_given(&arrival, now.into_std())
+        })
+    }
+
+    /// The largest contexts of an earlier run; what it loaded stays its own.
+    pub(crate) fn recall_contexts(self: &Arc<Self>, folder: &Path) {
+        let memory = Memory {
+            owned: Vec::new(),
+            ..Store::read_in(folder)
+        };
+        self.visit(|this, open, now| this.step(open, Input::Adopt(memory), now));
     }
 
     /// Takes the end of a load or an unload.

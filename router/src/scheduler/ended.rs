@@ -1,16 +1,20 @@
 //! What the end of a load or an unload means.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     failure::next_backoff,
+    fit::Ceiling,
     size::Size,
     state::{EngineState, Operation, Resident, Retry, Scheduler, Work, after, evicted},
-    types::{Action, LoadFailure, Order},
+    types::{Action, Arrival, LoadFailure, Order},
 };
 use crate::{
     catalog::ResidentInfo,
-    event::{Event, EvictionReason, LoadOutcome},
+    event::{Event, LoadOutcome},
 };
 
 /// Polls that an engine answers during a load that never ends, before it is called wedged.
@@ -111,11 +115,15 @@ impl Scheduler {
             self.measured.insert(place.clone(), (tokens, bytes));
         }
         let has = state.room(resident);
-        if has.zip(order.tuple.context).is_some_and(|(h, c)| h < c) {
+        let Some((asked, configured)) = order.tuple.context.zip(order.configured) else {
+            return;
+        };
+        let mark = self.marks.entry(place).or_default();
+        mark.note(asked, configured);
+        if let Some(has) = has.filter(|has| *has < asked) {
             // The engine gave what it could: to ask again would end the same way.
-            let mark = self.marks.entry(place).or_default();
-            mark.grown = Some(now);
-            mark.context = has.unwrap_or(0);
+            mark.yielded = Some(Ceiling::new(has, false, "", now));
+            mark.context = has;
         }
     }
 
@@ -138,7 +146,12 @@ impl Scheduler {
         actions.push(ended(&order, outcome, took));
         let place = (Arc::clone(engine), Arc::clone(&order.model));
         let before = failure.clone();
-        let backoff = self.remember(place.clone(), failure, order.budget, now);
+        let smaller = self.note_failed_growth(&order, &failure, now);
+        let backoff = if smaller {
+            next_backoff(Duration::ZERO)
+        } else {
+            self.remember(place.clone(), failure, order.budget, now)
+        };
         let Some(at) = self.index(engine) else {
             return;
         };
@@ -155,8 +168,12 @@ impl Scheduler {
             }
         }
         let mut lost: Vec<u64> = Vec::new();
+        let state = &self.engines[at];
         for line in state.lines.iter().filter(|l| l.model == order.model) {
-            lost.extend(line.waiters().map(|w| w.arrival.ticket));
+            let waits =
+                |arrival: &Arrival| smaller && self.planned(state, line, arrival, now).is_ok();
+            let leave = line.waiters().filter(|w| !waits(&w.arrival));
+            lost.extend(leave.map(|w| w.arrival.ticket));
         }
         lost.sort_unstable();
         for ticket in lost {
@@ -201,17 +218,13 @@ impl Scheduler {
                 not_before: after(now, backoff),
                 backoff,
             };
-            if reason == EvictionReason::Resize {
-                // It did not grow, so it may be tried again.
-                let place = (Arc::clone(engine), operation.model);
-                self.marks.entry(place).or_default().grown = None;
-            }
             return;
         }
         state.residents.retain(|r| r.info.instance != instance);
         let pool = Arc::clone(&state.facts.pool);
         self.revision += 1;
         self.memory_came_free(&pool);
+        self.forget_refused_growth(&pool, &operation.model);
         if let Some(place) = room_for
             && let Some(facts) = self.facts(&place.0)
         {
@@ -240,7 +253,7 @@ fn same_model(a: &str, b: &str) -> bool {
     a[..stem(a)].eq_ignore_ascii_case(&b[..stem(b)])
 }
 
-fn ended(order: &Order, outcome: LoadOutcome, took: std::time::Duration) -> Action {
+fn ended(order: &Order, outcome: LoadOutcome, took: Duration) -> Action {
     Action::Tell(Event::Load {
         engine: Arc::clone(&order.engine),
         model: Arc::clone(&order.model),

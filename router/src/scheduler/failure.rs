@@ -18,8 +18,9 @@ const BACKOFF_MIN: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// What engines say when memory is short: Ollama 0.33 (`server/sched.go`, `llm/server.go`),
-/// llama.cpp's allocators, LM Studio's guardrails and its KV cache (0.3, 0.4).
-const OUT_OF_MEMORY: [&str; 10] = [
+/// llama.cpp's allocators, LM Studio's guardrails and its KV cache (0.3, 0.4). A runner that is killed
+/// is what the kernel does when main memory is short.
+const OUT_OF_MEMORY: [&str; 11] = [
     "out of memory",
     "outofmemory",
     "more system memory",
@@ -30,7 +31,11 @@ const OUT_OF_MEMORY: [&str; 10] = [
     "unable to allocate",
     "cannot allocate memory",
     "cudamalloc failed",
+    "signal: killed",
 ];
+
+/// What LM Studio says whatever the cause was, memory included (lmstudio-bug-tracker 2295).
+const GENERIC: [&str; 2] = ["error loading model", "failed to load model"];
 
 pub(super) fn next_backoff(before: Duration) -> Duration {
     before.saturating_mul(2).clamp(BACKOFF_MIN, BACKOFF_MAX)
@@ -46,6 +51,19 @@ impl LoadFailure {
             Self::OutOfMemory(words)
         } else {
             Self::Refused(words)
+        }
+    }
+
+    /// The engine's words, where they may mean that less context would fit.
+    pub(super) fn may_be_memory(&self) -> Option<&str> {
+        match self {
+            Self::OutOfMemory(words) => Some(words),
+            Self::Refused(words) => {
+                let lower = words.to_ascii_lowercase();
+                let generic = GENERIC.iter().any(|sign| lower.contains(sign));
+                generic.then_some(words)
+            }
+            Self::Timeout => None,
         }
     }
 
@@ -119,6 +137,7 @@ mod tests {
             "llama runner process has terminated: cudaMalloc failed: out of memory",
             "Failed to load model: insufficient system resources",
             "failed to allocate buffer for kv cache",
+            "llama-server process has terminated: signal: killed",
         ] {
             let failure = LoadFailure::classify(words.into());
             assert_eq!(failure, LoadFailure::OutOfMemory(words.into()));

@@ -1,23 +1,59 @@
 //! Which context a model is loaded with: configured, remembered or grown in steps.
+//!
+//! A request needs room for its prompt, and wants room for its answer: the prompt must fit, what is
+//! kept for the answer shrinks to what is left.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crucible_config::checked::Fit;
 
 use super::types::Arrival;
 
-/// Between two growths of one model.
-pub(super) const GROW_EVERY: Duration = Duration::from_mins(10);
+/// How long what an engine could not load is not tried again.
+const CEILING_AGE: Duration = Duration::from_mins(10);
 /// The first step.
 const FIRST_STEP: u64 = 8192;
+/// Where not all of the answer's room can be had, this much is tried before the bare prompt.
+const SHORT_ANSWER: u64 = 256;
 
 /// The memory of one model on one engine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mark {
-    /// The largest context it was ever loaded with.
+    /// The largest context it was loaded with.
     pub(super) context: u64,
-    /// When a resident was last loaded anew to be larger, or came out smaller than ordered.
-    pub(super) grown: Option<Instant>,
+    /// What was configured for it then; `None`: not told by the file of an earlier run.
+    pub(super) configured: Option<u64>,
+    /// The engine gave less than was asked for.
+    pub(super) yielded: Option<Ceiling>,
+    /// The engine had no memory for more.
+    pub(super) refused: Option<Ceiling>,
+}
+
+/// More than this an engine could not give.
+#[derive(Clone, Debug)]
+pub(super) struct Ceiling {
+    /// Tokens.
+    pub(super) most: u64,
+    /// When it is tried again.
+    until: Instant,
+    /// Other models were there, so that it may fit when they are gone.
+    pub(super) beside_others: bool,
+    /// What the engine said.
+    pub(super) words: Arc<str>,
+}
+
+/// A load as it is thought of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// Tokens per request.
+    pub(super) context: u64,
+    /// Requests that share it.
+    pub(super) permits: u32,
+    /// What it is expected to take.
+    pub(super) bytes: Option<u64>,
 }
 
 /// The context to load with: what is configured or remembered while `need` fits it, else the first
@@ -43,19 +79,95 @@ pub(super) fn limit(arrival: &Arrival) -> u64 {
     }
 }
 
+/// Contexts that would do instead of `full`, the best first: smaller steps and what all who wait
+/// need, then what this request needs, and last what its prompt needs.
+pub(super) fn ladder(full: u64, shared: u64, arrival: &Arrival) -> Vec<u64> {
+    let base = arrival.base.min(full);
+    let enough = arrival.need().max(base);
+    let mut rungs = vec![full];
+    let mut step = FIRST_STEP;
+    while step < full {
+        rungs.push(step);
+        step = step.saturating_mul(2);
+    }
+    rungs.retain(|step| *step >= enough);
+    let short = arrival
+        .prompt
+        .saturating_add(arrival.reserve.min(SHORT_ANSWER));
+    for need in [shared, enough, short, arrival.least()] {
+        rungs.push(need.max(base));
+    }
+    rungs.retain(|rung| *rung <= full);
+    rungs.sort_unstable_by(|a, b| b.cmp(a));
+    rungs.dedup();
+    rungs
+}
+
+/// The largest number of tokens from `low` to `high` that holds; it holds for fewer wherever it
+/// holds for more.
+pub(super) fn largest(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
+    if low > high || !holds(low) {
+        return None;
+    }
+    let (mut low, mut high) = (low, high);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        if holds(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Some(low)
+}
+
+// === impl Ceiling ===
+
+impl Ceiling {
+    pub(super) fn new(most: u64, beside_others: bool, words: &str, now: Instant) -> Self {
+        Self {
+            most,
+            until: now + CEILING_AGE,
+            beside_others,
+            words: words.into(),
+        }
+    }
+}
+
 // === impl Mark ===
 
 impl Mark {
-    /// Whether a resident may be loaded anew to be larger.
-    pub(super) fn may_grow(&self, now: Instant) -> bool {
-        self.grown
-            .is_none_or(|at| now.saturating_duration_since(at) >= GROW_EVERY)
+    /// The largest context so far, unless something else is configured since then.
+    pub(super) fn remembered(&self, configured: u64) -> u64 {
+        match self.configured {
+            Some(then) if then != configured => 0,
+            _ => self.context,
+        }
+    }
+
+    /// A load with that context ended well; gives whether that is news.
+    pub(super) fn note(&mut self, context: u64, configured: u64) -> bool {
+        let before = (self.context, self.configured);
+        self.context = self.remembered(configured).max(context);
+        self.configured = Some(configured);
+        before != (self.context, self.configured)
+    }
+
+    /// What the engine gave when it gave less than was asked for.
+    pub(super) fn yielded(&self, now: Instant) -> Option<&Ceiling> {
+        self.yielded.as_ref().filter(|c| now < c.until)
+    }
+
+    /// What it had no memory for.
+    pub(super) fn refused(&self, now: Instant) -> Option<&Ceiling> {
+        self.refused.as_ref().filter(|c| now < c.until)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::tests::arrival;
 
     #[test]
     fn the_configured_context_stays_while_the_need_fits_it() {
@@ -74,5 +186,60 @@ mod tests {
     fn the_largest_so_far_is_remembered() {
         assert_eq!(size(100, 4096, 131_072, 16_384), 16_384);
         assert_eq!(size(100, 4096, 8192, 16_384), 8192);
+    }
+
+    #[test]
+    fn a_prompt_that_grows_by_one_token_at_a_time_has_its_model_grow_five_times() {
+        let (mut has, mut growths) = (4096, 0);
+        for need in 1..=131_072 {
+            let next = size(need, 4096, 131_072, has);
+            assert!(next >= need && next >= has);
+            growths += u32::from(next > has);
+            has = next;
+        }
+        assert_eq!(growths, 5);
+    }
+
+    #[test]
+    fn what_is_configured_anew_wins_over_what_is_remembered() {
+        let mut mark = Mark::default();
+        assert!(mark.note(16_384, 4096));
+        assert!(!mark.note(8192, 4096));
+        assert_eq!(mark.remembered(4096), 16_384);
+        assert_eq!(mark.remembered(8192), 0);
+        assert!(mark.note(8192, 8192));
+        assert_eq!((mark.remembered(8192), mark.remembered(4096)), (8192, 0));
+        // A file that does not tell what was configured is believed.
+        let old = Mark {
+            context: 16_384,
+            ..Mark::default()
+        };
+        assert_eq!(old.remembered(8192), 16_384);
+    }
+
+    #[test]
+    fn a_ladder_goes_down_to_what_the_prompt_needs() {
+        let mut request = arrival(1, "e", "m", Instant::now());
+        (request.prompt, request.reserve) = (9000, 2048);
+        assert_eq!(
+            ladder(32_768, 20_000, &request),
+            [32_768, 20_000, 16_384, 11_048, 9256, 9001]
+        );
+        assert_eq!(
+            ladder(65_536, 11_048, &request),
+            [65_536, 32_768, 16_384, 11_048, 9256, 9001]
+        );
+        // Nothing below what is configured is tried instead of it.
+        (request.prompt, request.base) = (10, 4096);
+        assert_eq!(ladder(16_384, 10, &request), [16_384, 8192, 4096]);
+        assert_eq!(ladder(4096, 10, &request), [4096]);
+    }
+
+    #[test]
+    fn the_largest_that_holds_is_found() {
+        assert_eq!(largest(1, 100, |n| n <= 37), Some(37));
+        assert_eq!(largest(1, 100, |_| true), Some(100));
+        assert_eq!(largest(5, 100, |n| n <= 4), None);
+        assert_eq!(largest(5, 4, |_| true), None);
     }
 }

@@ -39,8 +39,6 @@ pub(super) struct Line {
     /// In order of their turn.
     flows: Vec<Flow>,
     favoured: u32,
-    /// The largest need that was ever in it and can be had.
-    need: u64,
 }
 
 /// What one client has waiting, by ticket.
@@ -77,14 +75,10 @@ impl Line {
             wants: false,
             flows: Vec::new(),
             favoured: 0,
-            need: 0,
         }
     }
 
     pub(super) fn push(&mut self, arrival: Arc<Arrival>, now: Instant) {
-        if arrival.need <= limit(&arrival) {
-            self.need = self.need.max(arrival.need);
-        }
         let of = |f: &&Flow| f.client == arrival.client && f.class == arrival.class;
         let (ticket, since) = (arrival.ticket, now);
         let flow = match self.flows.iter().position(|flow| of(&flow)) {
@@ -195,9 +189,11 @@ impl Line {
         lasts.max().copied().unwrap_or(0)
     }
 
-    /// At least the largest need that waits and can be had: one load serves all of them.
-    pub(super) const fn need(&self) -> u64 {
-        self.need
+    /// The largest need that waits and can be had: one load serves all of them.
+    pub(super) fn need(&self) -> u64 {
+        let arrivals = self.waiters().map(|w| &w.arrival);
+        let possible = arrivals.filter(|a| a.least() <= limit(a));
+        possible.map(|a| a.need()).max().unwrap_or(0)
     }
 
     /// Interactive requests are in it.

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
+    fit::Planned,
     line::Line,
     standing::{Scope, Standing},
     state::{EngineState, Operation, Place, Scheduler, Work, after},
     types::{Action, Arrival, Order},
 };
 use crate::{
-    catalog::ModelKind,
     client::ClientId,
     event::{EvictionReason, LoadTrigger},
 };
@@ -79,9 +79,9 @@ impl EngineState {
         (Arc::clone(&self.facts.name), Arc::clone(model))
     }
 
-    fn order(&self, arrival: &Arrival, context: u64, bytes: Option<u64>) -> Order {
+    fn order(&self, arrival: &Arrival, planned: Planned) -> Order {
         let mut tuple = arrival.tuple;
-        tuple.context = tuple.context.map(|_| context);
+        tuple.context = tuple.context.map(|_| planned.context);
         let budgets = [self.facts.budget, self.facts.parent];
         let most = budgets.into_iter().flatten().min();
         Order {
@@ -89,13 +89,11 @@ impl EngineState {
             model: Arc::clone(&arrival.model),
             kind: arrival.kind,
             tuple,
-            permits: match arrival.kind {
-                ModelKind::Generation => self.facts.permits,
-                ModelKind::Embedding => 1,
-            },
+            configured: Some(arrival.configured),
+            permits: planned.permits,
             budget: self.facts.load_budget,
             pinned: arrival.pinned,
-            over_budget: bytes.filter(|b| most.is_some_and(|most| *b > most)),
+            over_budget: planned.bytes.filter(|b| most.is_some_and(|most| *b > most)),
             trigger: arrival.trigger,
         }
     }
@@ -228,7 +226,7 @@ impl Scheduler {
                     Scope::Engine => EvictionReason::Limit,
                     Scope::Pool | Scope::Parent => EvictionReason::Conflict,
                 };
-                let found = self.victim(scope, want.engine, now);
+                let found = self.victim(scope, want.engine, &arrival.model, now);
                 found.map(|(e, r)| (e, r, reason))
             }
             Standing::Resize(at) => {
@@ -236,14 +234,15 @@ impl Scheduler {
                 idle.then_some((want.engine, at, EvictionReason::Resize))
             }
             _ => {
-                let context = self.context(state, line, arrival);
-                let bytes = self.bytes_of(state, line, arrival);
-                let order = state.order(arrival, context, bytes);
+                let Ok(planned) = self.planned(state, line, arrival, now) else {
+                    return false;
+                };
+                let order = state.order(arrival, planned);
                 if matches!(want.who, Who::Line(_)) {
                     let client = arrival.client.clone();
                     self.take_turn(client);
                 }
-                self.begin_load(want.engine, order, bytes.unwrap_or(0), now, actions);
+                self.begin_load(want.engine, order, planned.bytes.unwrap_or(0), now, actions);
                 return false;
             }
         };
@@ -287,12 +286,6 @@ impl Scheduler {
         if self.reserved.get(&state.facts.pool) == Some(&place) {
             self.reserved.remove(&state.facts.pool);
         }
-        let mark = self.marks.entry(place).or_default();
-        let context = mark.context.max(order.tuple.context.unwrap_or(0));
-        if context > mark.context {
-            mark.context = context;
-            self.revision += 1;
-        }
         let model = Arc::clone(&order.model);
         actions.push(Action::Load(order.clone()));
         self.operate(e, model, Work::Load(order), bytes, now);
@@ -310,10 +303,6 @@ impl Scheduler {
         let state = &self.engines[e];
         let info = state.residents[r].info.clone();
         let (instance, model) = (Arc::clone(&info.instance), Arc::clone(&info.model));
-        if reason == EvictionReason::Resize {
-            let place = state.place(&model);
-            self.marks.entry(place).or_default().grown = Some(now);
-        }
         let name = Arc::clone(&self.engines[e].facts.name);
         actions.push(Action::Unload(name, info));
         let work = Work::Unload {

@@ -45,6 +45,9 @@ pub struct Context {
     pub model: Arc<str>,
     /// Tokens per request.
     pub tokens: u64,
+    /// What was configured for the model then, before any growth; another configuration wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<u64>,
 }
 
 // === impl Memory ===
@@ -84,6 +87,7 @@ mod tests {
                 url: "http://h:1".into(),
                 model: "m".into(),
                 tokens: 16_384,
+                configured: Some(4096),
             }],
         };
         assert_eq!(Memory::parse(&memory.to_text()).unwrap(), memory);
@@ -92,6 +96,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_empty_and_what_is_broken_says_so() {
         assert_eq!(Memory::parse("{}").unwrap(), Memory::default());
+        let older = r#"{"contexts": [{"url": "u", "model": "m", "tokens": 8192}]}"#;
+        assert_eq!(Memory::parse(older).unwrap().contexts[0].configured, None);
         assert!(Memory::parse("{").is_err());
         assert!(Memory::parse(r#"{"owned": 3}"#).is_err());
     }

@@ -4,8 +4,8 @@
 //! `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
 //! ends it, `room` weighs memory and picks victims, `chores` does what nobody asked for; `observe`
-//! takes polls, `fit` sizes contexts, `size` models, `estimate` waits; `snapshot` shows and `memory`
-//! outlives a run. The rules are in `docs/scheduling.md`.
+//! takes polls, `fit` and `growth` size contexts, `size` models, `estimate` waits; `snapshot` shows
+//! and `memory` outlives a run. The rules are in `docs/scheduling.md`.
 
 mod carry;
 mod chores;
@@ -15,6 +15,8 @@ mod ended;
 mod estimate;
 mod failure;
 mod fit;
+pub(crate) mod given;
+mod growth;
 mod line;
 mod loads;
 pub mod memory;

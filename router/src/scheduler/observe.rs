@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    fit::Mark,
     memory::{Context, Memory, Owned},
     state::{EngineState, Resident, Scheduler, evicted},
     types::{Action, Facts},
@@ -84,10 +85,10 @@ impl Scheduler {
             self.engines.len() - 1
         });
         let state = &mut self.engines[at];
-        let mut freed = false;
+        let mut went: Vec<Arc<str>> = Vec::new();
         if state.believes(&facts, in_flight) {
             let gone = state.compare(&facts, now);
-            freed = !gone.is_empty();
+            went.extend(gone.iter().map(|r| Arc::clone(&r.info.model)));
             let owned = gone.iter().filter(|r| r.tuple.is_some());
             for resident in owned {
                 self.revision += 1;
@@ -104,8 +105,9 @@ impl Scheduler {
         }
         let pool = Arc::clone(&facts.pool);
         state.facts = facts;
-        if freed {
+        for model in went {
             self.memory_came_free(&pool);
+            self.forget_refused_growth(&pool, &model);
         }
         self.take_over(at, now);
         self.measure_residents(at);
@@ -141,10 +143,14 @@ impl Scheduler {
             // What it does not hold by now is gone.
             self.adoptable.retain(|o| o.url != *url);
         }
-        for ((_, model), tokens) in self.remembered.extract_if(|(of, _), _| of == url) {
+        for ((_, model), (tokens, configured)) in self.remembered.extract_if(|(of, _), _| of == url)
+        {
             let place = (Arc::clone(&state.facts.name), model);
-            let mark = self.marks.entry(place).or_default();
-            mark.context = mark.context.max(tokens);
+            self.marks.entry(place).or_insert(Mark {
+                context: tokens,
+                configured,
+                ..Mark::default()
+            });
         }
     }
 
@@ -178,7 +184,9 @@ impl Scheduler {
         self.others.clear();
         self.adoptable = memory.owned;
         let contexts = memory.contexts.into_iter();
-        self.remembered = contexts.map(|c| ((c.url, c.model), c.tokens)).collect();
+        self.remembered = contexts
+            .map(|c| ((c.url, c.model), (c.tokens, c.configured)))
+            .collect();
     }
 
     /// What is to outlive this run.
@@ -202,15 +210,20 @@ impl Scheduler {
         }
         let known = self.marks.iter().filter_map(|((engine, model), mark)| {
             let url = Arc::clone(&self.facts(engine)?.url);
-            Some((url, Arc::clone(model), mark.context))
+            Some((url, Arc::clone(model), (mark.context, mark.configured)))
         });
         let waiting = self.remembered.iter();
-        let waiting = waiting.map(|((u, m), tokens)| (Arc::clone(u), Arc::clone(m), *tokens));
+        let waiting = waiting.map(|((u, m), told)| (Arc::clone(u), Arc::clone(m), *told));
         memory.contexts.extend(
             known
                 .chain(waiting)
-                .filter(|(.., tokens)| *tokens > 0)
-                .map(|(url, model, tokens)| Context { url, model, tokens }),
+                .filter(|(.., (tokens, _))| *tokens > 0)
+                .map(|(url, model, (tokens, configured))| Context {
+                    url,
+                    model,
+                    tokens,
+                    configured,
+                }),
         );
         memory
             .contexts

@@ -227,6 +227,7 @@ impl Scheduler {
             let resident = state.residents.remove(at);
             let pool = Arc::clone(&state.facts.pool);
             self.memory_came_free(&pool);
+            self.forget_refused_growth(&pool, &resident.info.model);
             if resident.tuple.is_some() {
                 self.revision += 1;
                 let reason = EvictionReason::External;
@@ -238,21 +239,34 @@ impl Scheduler {
     /// Refuses those whose wait is over.
     pub(super) fn expire(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((_, ticket)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            let Some(waiter) = self.remove(ticket) else {
+            let Some(Waiter { arrival, since }) = self.remove(ticket) else {
                 // It can only be out of step with the lines by a mistake of ours.
                 self.deadlines.pop_first();
                 continue;
             };
-            let arrival = waiter.arrival;
             let Some(at) = self.index(&arrival.engine) else {
                 continue;
             };
             let position = self.engines[at].waiting[lane(arrival.kind)] + 1;
             let wait = self.expected_wait(at, Some(&arrival.model), arrival.kind, position, now);
-            let refusal = Refusal::QueueTimeout {
-                engine: Arc::clone(&arrival.engine),
-                waited: now.saturating_duration_since(waiter.since),
-                retry_after: retry_after(wait.expected),
+            let engine = Arc::clone(&arrival.engine);
+            let waited = now.saturating_duration_since(since);
+            let retry_after = retry_after(wait.expected);
+            let state = &self.engines[at];
+            let refusal = match state.busy_foreign(&arrival) {
+                Some((resident, has)) => Refusal::ForeignBusy {
+                    engine,
+                    kind: state.facts.kind,
+                    instance: Arc::clone(&resident.info.instance),
+                    has,
+                    waited,
+                    retry_after,
+                },
+                None => Refusal::QueueTimeout {
+                    engine,
+                    waited,
+                    retry_after,
+                },
             };
             actions.push(Action::Reject(ticket, refusal));
         }

@@ -87,7 +87,7 @@ impl Scheduler {
     }
 
     /// The smallest budget that an engine of that scope is told.
-    fn budget(&self, scope: Scope, of: &Facts) -> Option<u64> {
+    pub(super) fn budget(&self, scope: Scope, of: &Facts) -> Option<u64> {
         let told = |facts: &Facts| match scope {
             Scope::Engine => None,
             Scope::Pool => facts.budget,
@@ -133,6 +133,18 @@ impl Scheduler {
             }
         }
         load
+    }
+
+    /// Bytes in that scope of what may not go, but for that model of this engine.
+    pub(super) fn stays(&self, scope: Scope, of: &EngineState, but: &str) -> u64 {
+        let engines = self.engines.iter();
+        let within = engines.filter(|e| Self::within(scope, &of.facts, &e.facts));
+        let residents = within.flat_map(|e| e.residents.iter().map(move |r| (e, r)));
+        let stays = residents.filter(|(e, r)| {
+            let own = e.facts.name == of.facts.name && *r.info.model == *but;
+            !own && !e.evictable(r) && !e.is_fresh(r)
+        });
+        stays.map(|(_, r)| r.bytes).fold(0, u64::saturating_add)
     }
 
     /// Whether `need` bytes fit beside all but that instance.
@@ -182,7 +194,10 @@ impl Scheduler {
         let largest = engines
             .filter(|e| Self::within(scope, of, &e.facts))
             .flat_map(|e| e.residents.iter().map(move |r| (e, r)))
-            .filter(|(e, r)| !e.evictable(r) && but.is_none_or(|but| *r.info.instance != *but))
+            .filter(|(e, r)| {
+                let own = e.facts.name == of.name && but == Some(&*r.info.instance);
+                !own && !e.evictable(r)
+            })
             .max_by_key(|(_, r)| r.bytes);
         match largest {
             Some((_, resident)) => Room::Blocked(Blocked {
@@ -207,12 +222,20 @@ impl Scheduler {
     }
 
     /// What goes first, as engine and resident; `None` while all of it is busy.
-    pub(super) fn victim(&self, scope: Scope, of: usize, now: Instant) -> Option<(usize, usize)> {
+    /// Never an instance of `model`, for which room is made.
+    pub(super) fn victim(
+        &self,
+        scope: Scope,
+        of: usize,
+        model: &str,
+        now: Instant,
+    ) -> Option<(usize, usize)> {
         let of = &self.engines[of];
         let mut best: Option<(f64, Instant, (usize, usize))> = None;
         for (e, state) in self.engines.iter().enumerate() {
             for (r, resident) in state.residents.iter().enumerate() {
-                let useful = scope == Scope::Engine || resident.bytes > 0;
+                let own = of.facts.name == state.facts.name && *resident.info.model == *model;
+                let useful = !own && (scope == Scope::Engine || resident.bytes > 0);
                 if !useful || !resident.may_go(now) || !Self::waits_for(scope, of, state, resident)
                 {
                     continue;

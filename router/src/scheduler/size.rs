@@ -27,6 +27,8 @@ pub(super) struct Size {
     weights: Option<u64>,
     /// Bytes for each token of context.
     token: u64,
+    /// The engine told them.
+    told: bool,
     /// What it took once: tokens and bytes.
     measured: Option<(u64, u64)>,
     /// Longest context it was trained for.
@@ -61,6 +63,7 @@ impl Size {
                 ModelKind::Generation => told.unwrap_or(prior),
                 ModelKind::Embedding => 0,
             },
+            told: told.is_some(),
             measured,
             max: model.max_context,
         }
@@ -77,16 +80,22 @@ impl Size {
         self.weights.map(|w| w.saturating_add(context))
     }
 
-    /// Bytes of a load with that context per request.
-    pub(super) fn of_load(&self, facts: &Facts, kind: ModelKind, context: u64) -> Option<u64> {
-        let permits = match kind {
-            ModelKind::Generation => facts.permits.max(1),
-            ModelKind::Embedding => 1,
-        };
+    /// Bytes of a load with that context for each of so many requests.
+    pub(super) fn of_load(&self, facts: &Facts, context: u64, permits: u32) -> Option<u64> {
         self.bytes(match facts.kind {
             EngineKind::Ollama => context.saturating_mul(u64::from(permits)),
             kind => instance_context(kind, context, permits, self.max),
         })
+    }
+
+    /// The bytes per token are the engine's, not assumed.
+    pub(super) const fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Longest context it was trained for.
+    pub(super) const fn max(&self) -> Option<u64> {
+        self.max
     }
 
     /// Tokens of a resident, all requests together.
@@ -166,14 +175,10 @@ mod tests {
     fn ollama_multiplies_the_context_and_the_others_share_it() {
         let size = size(GB, Some(1000));
         let mut facts = facts("e", "cpu");
-        let kind = ModelKind::Generation;
-        assert_eq!(size.of_load(&facts, kind, 100), Some(GB + 200_000));
+        assert_eq!(size.of_load(&facts, 100, 2), Some(GB + 200_000));
         facts.kind = EngineKind::Lmstudio;
-        assert_eq!(size.of_load(&facts, kind, 100), Some(GB + 200_000));
-        assert_eq!(
-            size.of_load(&facts, ModelKind::Embedding, 100),
-            Some(GB + 100_000)
-        );
+        assert_eq!(size.of_load(&facts, 100, 2), Some(GB + 200_000));
+        assert_eq!(size.of_load(&facts, 100, 1), Some(GB + 100_000));
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crucible_config::checked::{EngineKind, Fit};
+use crucible_config::checked::EngineKind;
 
 use super::{
-    fit::{limit, size},
     line::Line,
     room::Room,
     state::{EngineState, Operation, Resident, Scheduler, Work},
@@ -67,13 +66,13 @@ impl EngineState {
         tuple::request_context(self.facts.kind, &resident.info)
     }
 
-    fn has_permit(&self, resident: &Resident, arrival: &Arrival) -> bool {
+    pub(super) fn has_permit(&self, resident: &Resident, arrival: &Arrival) -> bool {
         let permits = match arrival.kind {
             ModelKind::Embedding => return self.embedding == 0,
             ModelKind::Generation => self.facts.permits,
         };
         let loaded_for = resident.tuple.and_then(|t| t.context);
-        let each = loaded_for.unwrap_or(arrival.base).max(arrival.need);
+        let each = loaded_for.unwrap_or(arrival.base).max(arrival.need());
         resident.active < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
@@ -84,7 +83,7 @@ impl EngineState {
 
     /// It has context enough and a permit for that request.
     pub(super) fn serves(&self, resident: &Resident, arrival: &Arrival) -> bool {
-        self.fits(resident, arrival.need) && self.has_permit(resident, arrival)
+        self.fits(resident, arrival.need()) && self.has_permit(resident, arrival)
     }
 
     /// Whether Crucible may unload it at all.
@@ -95,7 +94,7 @@ impl EngineState {
     /// Loaded for somebody who still waits for it and is served by it.
     pub(super) fn is_fresh(&self, resident: &Resident) -> bool {
         let served = |l: &Line| {
-            let next = l.next().map(|w| w.arrival.need);
+            let next = l.next().map(|w| w.arrival.need());
             l.model == resident.info.model && next.is_some_and(|need| self.fits(resident, need))
         };
         resident.fresh && self.lines.iter().any(served)
@@ -172,39 +171,6 @@ fn leaving(operation: Option<&Operation>, resident: &Resident) -> bool {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The context to load with: as [`size`] says, or less where only that fits its pool.
-    pub(super) fn context(&self, state: &EngineState, line: &Line, arrival: &Arrival) -> u64 {
-        let place = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
-        let remembered = self.marks.get(&place).map_or(0, |m| m.context);
-        let full = size(line.need(), arrival.base, limit(arrival), remembered);
-        let least = line.need().max(arrival.base).min(full);
-        let budgets = [state.facts.budget, state.facts.parent];
-        let fits = |context| {
-            let bytes = line.size.of_load(&state.facts, arrival.kind, context);
-            let within = |b: &u64| bytes.is_none_or(|bytes| bytes <= *b);
-            budgets.iter().flatten().all(within)
-        };
-        if fits(full) || !fits(least) {
-            full
-        } else {
-            least
-        }
-    }
-
-    /// Bytes of that load.
-    pub(super) fn bytes_of(
-        &self,
-        state: &EngineState,
-        line: &Line,
-        arrival: &Arrival,
-    ) -> Option<u64> {
-        let context = match arrival.tuple.context {
-            Some(_) => self.context(state, line, arrival),
-            None => 0,
-        };
-        line.size.of_load(&state.facts, arrival.kind, context)
-    }
-
     /// How this arrival, the next of that line, stands.
     pub(super) fn stands(
         &self,
@@ -217,7 +183,7 @@ impl Scheduler {
         let own = |r: &&Resident| r.info.model == arrival.model;
         let mut fitting = false;
         for (at, resident) in state.residents.iter().enumerate() {
-            if own(&resident) && !resident.vanished && state.fits(resident, arrival.need) {
+            if own(&resident) && !resident.vanished && state.fits(resident, arrival.need()) {
                 if leaving(operation, resident) {
                     continue;
                 }
@@ -238,12 +204,13 @@ impl Scheduler {
         {
             return Standing::Moving;
         }
-        if let Some(at) = state.residents.iter().position(|r| own(&r)) {
-            return self.grows(state, line, arrival, at, now);
+        if state.residents.iter().any(|r| own(&r)) {
+            return self.grows(state, line, arrival, now);
         }
-        if arrival.need > limit(arrival) {
-            return exceeded(arrival, limit(arrival));
-        }
+        let planned = match self.planned(state, line, arrival, now) {
+            Ok(planned) => planned,
+            Err(refusal) => return Standing::Never(refusal),
+        };
         if state.full(arrival.kind) {
             let goes = |r: &Resident| {
                 r.info.kind == ModelKind::Generation && (state.evictable(r) || state.is_fresh(r))
@@ -254,51 +221,10 @@ impl Scheduler {
                 Standing::Never(state.blocked(arrival))
             };
         }
-        match self.room(state, self.bytes_of(state, line, arrival), None, now) {
+        match self.room(state, planned.bytes, None, now) {
             Room::Fits | Room::Alone => Standing::Load,
             Room::Evict(scope) | Room::Wait(scope) => Standing::Swap(scope),
             Room::Blocked(why) => Standing::Never(why.refusal(arrival)),
         }
     }
-
-    /// The model is there, but too small. Growth never takes from what is busy or pinned.
-    fn grows(
-        &self,
-        state: &EngineState,
-        line: &Line,
-        arrival: &Arrival,
-        at: usize,
-        now: Instant,
-    ) -> Standing {
-        let resident = &state.residents[at];
-        let has = state.room(resident).unwrap_or(0);
-        let place = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
-        let mark = self.marks.get(&place).copied().unwrap_or_default();
-        // What Ollama holds may be left from an earlier run of Crucible.
-        let left = state.facts.kind == EngineKind::Ollama && state.facts.owner;
-        let may = state.ours(resident) || left;
-        let grows = state.facts.load_control
-            && may
-            && arrival.need <= limit(arrival)
-            && (arrival.fit == Fit::Grow || has < arrival.base)
-            && mark.may_grow(now);
-        let fits = || {
-            let bytes = self.bytes_of(state, line, arrival);
-            let room = self.room(state, bytes, Some(&resident.info.instance), now);
-            matches!(room, Room::Fits | Room::Alone | Room::Evict(_))
-        };
-        if grows && fits() {
-            Standing::Resize(at)
-        } else {
-            exceeded(arrival, has)
-        }
-    }
-}
-
-fn exceeded(arrival: &Arrival, limit: u64) -> Standing {
-    Standing::Never(Refusal::ContextExceeded {
-        model: Arc::clone(&arrival.model),
-        needed: arrival.need,
-        limit,
-    })
 }

@@ -158,8 +158,8 @@ pub struct Scheduler {
     pub(super) adoptable: Vec<Owned>,
     /// Loaded by the Crucible that owns the folder of state.
     pub(super) others: Vec<Owned>,
-    /// Of an earlier run, for engines not seen yet.
-    pub(super) remembered: HashMap<Place, u64>,
+    /// Of an earlier run, for engines not seen yet: contexts, and what was configured then.
+    pub(super) remembered: HashMap<Place, (u64, Option<u64>)>,
     /// By pool: the most bytes that its models took.
     pub(super) peaks: BTreeMap<Arc<str>, u64>,
     /// Grows when what is to outlive this run changes.

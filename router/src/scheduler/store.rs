@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -48,7 +48,12 @@ impl Store {
 
     /// What an earlier run left; a file that cannot be read is told and left aside.
     pub(super) fn read(&self) -> Memory {
-        let path = self.file();
+        Self::read_in(self.0.folder())
+    }
+
+    /// The same for who only looks into the folder.
+    pub(crate) fn read_in(folder: &Path) -> Memory {
+        let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
@@ -129,6 +134,7 @@ mod tests {
                 url: "http://h".into(),
                 model: "m".into(),
                 tokens: 8192,
+                configured: None,
             }],
         };
         let (tell, told) = watch::channel(Memory::default());

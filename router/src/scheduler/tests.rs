@@ -17,11 +17,12 @@ use crate::{
     client::ClientId,
     engine::{Tuple, testing::resident},
     event::{Event, EvictionReason, LoadOutcome, LoadTrigger},
-    refusal::Refusal,
+    refusal::{ContextBound, Refusal},
 };
 
 mod context;
 mod fairness;
+mod growth;
 mod memory;
 mod odd;
 mod residency;
@@ -50,6 +51,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         max_loaded: 2,
         evict_foreign: false,
         owner: true,
+        grow_foreign: true,
         overtake_count: 3,
         overtake_age: SECOND * 20,
         load_budget: SECOND * 300,
@@ -70,7 +72,9 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         engine: engine.into(),
         model: model.into(),
         kind: ModelKind::Generation,
-        need: 10,
+        prompt: 10,
+        reserve: 0,
+        configured: 4096,
         base: 4096,
         cap: 131_072,
         fit: Fit::Grow,
@@ -208,12 +212,18 @@ fn an_observed_engine_is_never_loaded_or_unloaded() {
         assert_eq!(actions.len(), 1, "{actions:?}");
     }
     let mut large = arrival(4, "e", "held", bench.now);
-    large.need = 9000;
+    large.prompt = 9000;
     let actions = bench.step(Input::Arrive(large.into()));
-    let Refusal::ContextExceeded { needed, limit, .. } = refused(&actions)[0].1 else {
+    let Refusal::ContextExceeded {
+        prompt,
+        limit,
+        bound: ContextBound::Engine { .. },
+        ..
+    } = refused(&actions)[0].1
+    else {
         panic!("{actions:?}");
     };
-    assert_eq!((*needed, *limit), (9000, 8192));
+    assert_eq!((*prompt, *limit), (9000, 8192));
 }
 
 #[test]

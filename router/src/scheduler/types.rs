@@ -59,6 +59,8 @@ pub struct Facts {
     /// This Crucible owns its folder of state: what nobody else claims is left from an earlier run
     /// of its own.
     pub owner: bool,
+    /// May load a model anew with more context that others loaded with too little.
+    pub grow_foreign: bool,
     /// Overtakers of a waiting swap.
     pub overtake_count: u32,
     /// Age after which nobody overtakes it.
@@ -95,9 +97,13 @@ pub struct Arrival {
     pub model: Arc<str>,
     /// Generation or embedding; each has a lane of its own.
     pub kind: ModelKind,
-    /// Context in tokens that this request needs.
-    pub need: u64,
-    /// Context per request that is configured.
+    /// Tokens of its prompt: it is refused where these do not fit.
+    pub prompt: u64,
+    /// Tokens that are kept for its answer, or what is left for it.
+    pub reserve: u64,
+    /// Context per request that is configured for its model, whoever asks.
+    pub configured: u64,
+    /// Context per request that is configured for this request, or that it asks for itself.
     pub base: u64,
     /// Growth ends here.
     pub cap: u64,
@@ -122,6 +128,21 @@ pub struct Arrival {
     pub session: Option<u64>,
     /// A waiting request of the same number is dropped for this one.
     pub supersedes: Option<u64>,
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    /// Tokens of context without which it cannot be answered: the prompt, and one to answer with.
+    pub fn least(&self) -> u64 {
+        self.prompt.saturating_add(self.reserve.min(1))
+    }
+
+    /// Tokens of context that it is to have: prompt and answer, as far as its model may have them.
+    pub fn need(&self) -> u64 {
+        let wanted = self.prompt.saturating_add(self.reserve);
+        wanted.min(super::fit::limit(self)).max(self.least())
+    }
 }
 
 /// What happened.
@@ -175,6 +196,8 @@ pub struct Order {
     pub kind: ModelKind,
     /// With these options.
     pub tuple: Tuple,
+    /// Context per request that is configured for the model; `None`: what is there is only renewed.
+    pub configured: Option<u64>,
     /// Requests that will share it.
     pub permits: u32,
     /// For the load.

@@ -32,6 +32,10 @@ pub(crate) trait Watch: Send {
     fn usage(&mut self, usage: Usage);
     /// A write of this size went to the client.
     fn sent(&mut self, bytes: usize);
+    /// The same error in words for the client.
+    fn worded(&self, error: Error) -> Error {
+        error
+    }
     /// What went wrong; called before [`Watch::ended`] of a failure.
     fn failed(&mut self, _error: &Error) {}
     /// Called exactly once.

@@ -48,6 +48,7 @@ pub(super) struct Wait {
     pub(super) commits: Option<Instant>,
     pub(super) class: Class,
     pub(super) session: Option<u64>,
+    pub(super) least: u64,
     pub(super) need: u64,
 }
 
@@ -101,7 +102,7 @@ pub(super) fn request(ticket: u64, engine: usize, model: usize, now: Instant) ->
     arrival.deadline += DAY;
     if model == EMBEDDING {
         arrival.kind = ModelKind::Embedding;
-        (arrival.need, arrival.tuple) = (0, Tuple::default());
+        (arrival.prompt, arrival.tuple) = (0, Tuple::default());
     }
     arrival
 }
@@ -217,7 +218,7 @@ impl World {
         self.goes_round(&wait);
         let held = &self.fleet[wait.engine].residents;
         let serves = |r: &ResidentInfo| {
-            r.model == wait.model && r.context.is_none_or(|has| has >= wait.need)
+            r.model == wait.model && r.context.is_none_or(|has| has >= wait.least)
         };
         assert!(held.iter().any(serves), "{} cannot serve it", wait.model);
         self.fresh.remove(&(wait.engine, Arc::clone(&wait.model)));
@@ -295,7 +296,8 @@ impl World {
         let (at, model) = (random.index(ENGINES.len()), random.index(MODELS.len()));
         let mut arrival = request(self.next, at, model, self.now);
         if model != EMBEDDING && random.below(3) == 0 {
-            arrival.need = 6000;
+            let sizes = [(6000, 0), (3500, 1024), (20_000, 2048)];
+            (arrival.prompt, arrival.reserve) = sizes[random.index(sizes.len())];
         }
         arrival.pinned = self.fleet[at].pinned.contains(&arrival.model);
         arrival.client = CLIENTS.map(ClientId::of_key)[random.index(3)].clone();
@@ -324,7 +326,8 @@ impl World {
             commits: arrival.commits,
             class: arrival.class,
             session: arrival.session,
-            need: arrival.need,
+            least: arrival.least(),
+            need: arrival.need(),
         };
         self.waiting.insert(self.next, wait);
         self.newcomer = Some(self.next);

@@ -7,7 +7,7 @@ fn a_load_that_yields_less_context_is_accepted_and_not_repeated() {
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     bench.arrive(1, "e", "m");
     let mut large = arrival(2, "e", "m", bench.now);
-    large.need = 4000;
+    large.prompt = 4000;
     bench.step(Input::Arrive(large.into()));
     let actions = bench.loaded("e", "m", 2048);
     assert_eq!(granted(&actions), [1]);
@@ -17,7 +17,7 @@ fn a_load_that_yields_less_context_is_accepted_and_not_repeated() {
         [(
             2,
             Refusal::ContextExceeded {
-                needed: 4000,
+                prompt: 4000,
                 limit: 2048,
                 ..
             }
@@ -39,58 +39,23 @@ fn a_load_whose_waiters_all_left_keeps_its_tuple() {
 }
 
 #[test]
-fn an_idle_resident_grows_once_in_ten_minutes() {
-    let mut bench = Bench::new(vec![facts("e", "cpu")]);
-    bench.hold(1, "e", "m");
-    let large = |bench: &Bench, ticket, need| {
-        let mut large = arrival(ticket, "e", "m", bench.now);
-        large.need = need;
-        Input::Arrive(large.into())
-    };
-    let input = large(&bench, 2, 5000);
-    assert_eq!(unloading(&bench.step(input)), ["m"]);
-    let actions = bench.step(Input::Unloaded("e".into(), true));
-    assert_eq!(evictions(&actions), [EvictionReason::Resize]);
-    assert_eq!(orders(&actions)[0].tuple.context, Some(8192));
-    assert_eq!(granted(&bench.loaded("e", "m", 8192)), [2]);
-    bench.step(Input::Released(2));
-    let input = large(&bench, 3, 9000);
-    assert!(matches!(
-        refused(&bench.step(input))[..],
-        [(
-            3,
-            Refusal::ContextExceeded {
-                needed: 9000,
-                limit: 8192,
-                ..
-            }
-        )]
-    ));
-    bench.now += super::super::fit::GROW_EVERY;
-    let input = large(&bench, 4, 9000);
-    assert_eq!(unloading(&bench.step(input)), ["m"]);
-    let actions = bench.step(Input::Unloaded("e".into(), true));
-    assert_eq!(orders(&actions)[0].tuple.context, Some(16_384));
-}
-
-#[test]
 fn a_prompt_beyond_every_limit_is_refused_with_both_numbers() {
     let mut bench = Bench::new(vec![facts("e", "cpu")]);
     let mut large = arrival(1, "e", "m", bench.now);
-    (large.need, large.fit) = (5000, Fit::Reject);
+    (large.prompt, large.fit) = (5000, Fit::Reject);
     let actions = bench.step(Input::Arrive(large.clone().into()));
     assert!(matches!(
         refused(&actions)[..],
         [(
             1,
             Refusal::ContextExceeded {
-                needed: 5000,
+                prompt: 5000,
                 limit: 4096,
                 ..
             }
         )]
     ));
-    (large.ticket, large.need, large.fit) = (2, 200_000, Fit::Grow);
+    (large.ticket, large.prompt, large.fit) = (2, 200_000, Fit::Grow);
     let actions = bench.step(Input::Arrive(large.into()));
     assert!(matches!(
         refused(&actions)[..],
@@ -109,7 +74,7 @@ fn a_second_instance_serves_where_the_first_has_too_little_context() {
     };
     let mut bench = Bench::new(vec![held]);
     let mut large = arrival(1, "e", "m", bench.now);
-    large.need = 9000;
+    large.prompt = 9000;
     let actions = bench.step(Input::Arrive(large.into()));
     let [Action::Grant(grant)] = &actions[..] else {
         panic!("{actions:?}");

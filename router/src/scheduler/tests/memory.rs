@@ -4,7 +4,7 @@ use super::*;
 use crate::{catalog::ModelInfo, plan::fixture::generation};
 
 /// A model of that many bytes, without context memory.
-fn model(name: &str, bytes: u64) -> ModelInfo {
+pub(super) fn model(name: &str, bytes: u64) -> ModelInfo {
     let mut model = generation(name);
     (model.size_bytes, model.context_bytes) = (Some(bytes), Some(1));
     model
@@ -152,7 +152,7 @@ fn embedding_models_need_memory_alone() {
     let mut bench = Bench::new(vec![facts]);
     bench.hold(1, "e", "chat");
     let mut embed = arrival(2, "e", "embed", bench.now);
-    (embed.kind, embed.need, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
+    (embed.kind, embed.prompt, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
     let actions = bench.step(Input::Arrive(embed.into()));
     assert_eq!(unloading(&actions), ["chat"]);
 }
@@ -189,40 +189,6 @@ fn what_earlier_runs_measured_weighs_victims_too() {
 }
 
 #[test]
-fn growth_never_takes_from_what_is_busy() {
-    let mut facts = budgeted("e", "cpu", &[("b", 4)]);
-    let mut a = model("a", 4 * GB);
-    a.context_bytes = Some(200_000);
-    Arc::make_mut(&mut facts.models).push(a);
-    let mut bench = Bench::new(vec![facts]);
-    bench.hold(1, "e", "a");
-    bench.arrive(2, "e", "b");
-    bench.loaded("e", "b", 4096);
-    let mut large = arrival(3, "e", "a", bench.now);
-    large.need = 8000;
-    let actions = bench.step(Input::Arrive(large.clone().into()));
-    assert!(
-        matches!(
-            refused(&actions)[..],
-            [(
-                3,
-                Refusal::ContextExceeded {
-                    needed: 8000,
-                    limit: 4096,
-                    ..
-                }
-            )]
-        ),
-        "{actions:?}"
-    );
-    bench.step(Input::Released(2));
-    large.ticket = 4;
-    assert_eq!(unloading(&bench.step(Input::Arrive(large.into()))), ["a"]);
-    let actions = bench.step(Input::Unloaded("e".into(), true));
-    assert_eq!(unloading(&actions), ["b"]);
-}
-
-#[test]
 fn a_remembered_context_shrinks_to_what_the_budget_holds() {
     let mut facts = budgeted("e", "cpu", &[]);
     let mut a = model("a", 4 * GB);
@@ -231,9 +197,9 @@ fn a_remembered_context_shrinks_to_what_the_budget_holds() {
     let mut bench = Bench::new(vec![facts]);
     let mut large = arrival(1, "e", "a", bench.now);
     // The step of 16384 tokens would take 4 + 2 x 3.3 GB.
-    large.need = 7000;
+    large.prompt = 7000;
     let actions = bench.step(Input::Arrive(large.into()));
-    assert_eq!(orders(&actions)[0].tuple.context, Some(7000));
+    assert_eq!(orders(&actions)[0].tuple.context, Some(8192));
     assert_eq!(orders(&actions)[0].over_budget, None);
 }
 

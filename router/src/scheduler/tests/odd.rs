@@ -54,7 +54,7 @@ fn absurd_sizes_and_contexts_do_not_overflow() {
     facts.permits = u32::MAX;
     let mut bench = Bench::new(vec![facts]);
     let mut arrival = arrival(1, "e", "m", bench.now);
-    (arrival.need, arrival.base, arrival.cap) = (u64::MAX / 2, u64::MAX / 2, u64::MAX);
+    (arrival.prompt, arrival.base, arrival.cap) = (u64::MAX / 2, u64::MAX / 2, u64::MAX);
     assert_eq!(loading(&bench.step(Input::Arrive(arrival.into()))), ["m"]);
     let mut told = info("m", u64::MAX);
     told.bytes = Some(u64::MAX);

@@ -217,12 +217,32 @@ fn an_engine_that_is_away_keeps_what_is_known_of_it() {
 fn the_largest_context_of_an_earlier_run_is_loaded_at_once() {
     let mut bench = Bench::new(vec![with_ttl()]);
     let mut large = arrival(1, "e", "m", bench.now);
-    large.need = 6000;
+    large.prompt = 6000;
     bench.step(Input::Arrive(large.into()));
+    bench.loaded("e", "m", 16_384);
     let memory = bench.core.memory();
+    // Unless something else is configured since then, less or more.
+    for (configured, expected) in [(4096, 16_384), (2048, 2048), (8192, 8192), (32_768, 32_768)] {
+        bench.core = Scheduler::default();
+        bench.step(Input::Adopt(memory.clone()));
+        bench.step(Input::Fleet(bench.fleet.clone()));
+        let mut small = arrival(2, "e", "m", bench.now);
+        (small.configured, small.base) = (configured, configured);
+        let actions = bench.step(Input::Arrive(small.into()));
+        assert_eq!(orders(&actions)[0].tuple.context, Some(expected));
+    }
+}
+
+#[test]
+fn a_file_that_does_not_say_what_was_configured_is_believed_until_the_next_load() {
+    let mut bench = Bench::new(vec![with_ttl()]);
+    let old = r#"{"contexts": [{"url": "http://e", "model": "m", "tokens": 16384}]}"#;
     bench.core = Scheduler::default();
-    bench.step(Input::Adopt(memory));
+    bench.step(Input::Adopt(Memory::parse(old).unwrap()));
     bench.step(Input::Fleet(bench.fleet.clone()));
-    let actions = bench.arrive(2, "e", "m");
+    let actions = bench.arrive(1, "e", "m");
     assert_eq!(orders(&actions)[0].tuple.context, Some(16_384));
+    bench.loaded("e", "m", 16_384);
+    let known = &bench.core.memory().contexts[0];
+    assert_eq!((known.tokens, known.configured), (16_384, Some(4096)));
 }

@@ -25,7 +25,7 @@ fn embeddings_have_a_lane_of_their_own() {
     bench.loaded("e", "chat", 4096);
     let embed = |bench: &mut Bench, ticket| {
         let mut embed = arrival(ticket, "e", "embed", bench.now);
-        (embed.kind, embed.need, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
+        (embed.kind, embed.prompt, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
         bench.step(Input::Arrive(embed.into()))
     };
     // It is loaded beside the one generation model that may be there.

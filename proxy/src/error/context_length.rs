@@ -1,0 +1,76 @@
+//! The words of a prompt that does not fit.
+//!
+//! Clients tell by these words that a conversation must become shorter: the first sentences are
+//! `OpenAI`'s, to the letter, and what Crucible has to say stands behind them.
+
+use std::fmt::Write as _;
+
+use super::{Error, Kind};
+
+/// A request that is longer than the context it can have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooMuch {
+    /// Tokens that it can have; `None`: nobody told.
+    pub(crate) limit: Option<u64>,
+    /// Tokens of the prompt.
+    pub(crate) prompt: u64,
+    /// Tokens kept for the answer.
+    pub(crate) completion: u64,
+}
+
+// === impl TooMuch ===
+
+impl TooMuch {
+    /// The error for the client; `hint` says what the limit is and what to do.
+    pub(crate) fn error(self, hint: &str) -> Error {
+        let requested = self.prompt.saturating_add(self.completion);
+        let limit = match self.limit {
+            Some(limit) => limit.to_string(),
+            None => format!("less than {requested}"),
+        };
+        let mut text = format!(
+            "This model's maximum context length is {limit} tokens. However, you requested \
+             {requested} tokens ({} in the messages, {} in the completion). Please reduce the \
+             length of the messages.",
+            self.prompt, self.completion
+        );
+        if !hint.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {hint}");
+        }
+        Error::new(Kind::ContextLengthExceeded, text).param("messages")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_that_of_its_parts() {
+        let error = TooMuch {
+            limit: Some(4096),
+            prompt: 4200,
+            completion: 100,
+        }
+        .error("Ask another.");
+        assert_eq!(
+            error.message,
+            "This model's maximum context length is 4096 tokens. However, you requested 4300 tokens \
+             (4200 in the messages, 100 in the completion). Please reduce the length of the \
+             messages. Ask another."
+        );
+        assert_eq!(error.param.as_deref(), Some("messages"));
+        let unknown = TooMuch {
+            limit: None,
+            prompt: 1,
+            completion: 2,
+        };
+        assert!(
+            unknown
+                .error("")
+                .message
+                .starts_with("This model's maximum context length is less than 3 tokens. However")
+        );
+    }
+}

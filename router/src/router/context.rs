@@ -1,0 +1,52 @@
+//! Which context a request would get, without sending it.
+
+use std::path::Path;
+
+use crucible_config::checked::Filled;
+
+use super::{Router, engines::arrival};
+use crate::{demand::Demand, plan::Candidate, scheduler::given::Because};
+
+/// The context of a request at one candidate.
+#[derive(Clone, Copy, Debug)]
+pub struct ContextGiven {
+    /// What is configured, before any growth.
+    pub configured: Filled<u64>,
+    /// Tokens that prompt and answer need.
+    pub needed: u64,
+    /// Tokens that it would have.
+    pub given: u64,
+    /// Why so many.
+    pub because: Because,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// The context that a candidate would get: that of what is loaded, or what it would be loaded
+    /// with, the remembered and the grown ones included.
+    pub fn context_given(&self, candidate: &Candidate, demand: &Demand) -> Option<ContextGiven> {
+        let fleet = self.0.fleet.view();
+        let mut engines = fleet.engines.iter();
+        let engine = engines.find(|e| e.config.name == candidate.engine)?;
+        let config = (self.0.config)();
+        let learned = self.0.predictor.learned();
+        let arrival = arrival(&config, engine, &learned, candidate, demand);
+        let needed = arrival.prompt.saturating_add(arrival.reserve);
+        let (given, because) = self.0.desk.context_given(arrival);
+        Some(ContextGiven {
+            configured: config.context_for(&engine.config, &candidate.model, demand.key.as_deref()),
+            needed,
+            given,
+            because,
+        })
+    }
+
+    /// Takes the largest contexts of an earlier run from its `state_dir`, and nothing else: for one
+    /// that only looks.
+    pub fn recall_contexts(&self, folder: &Path) {
+        if !folder.as_os_str().is_empty() {
+            self.0.desk.recall_contexts(folder);
+        }
+    }
+}
