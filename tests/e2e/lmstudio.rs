@@ -2,7 +2,7 @@
 
 mod forms;
 
-use crucible_sim::{Options, Sim};
+use crucible_sim::{Options, Overflow, Sim};
 use crucible_tests::{
     Crucible,
     chat::{body, header, post, stream},
@@ -250,6 +250,48 @@ async fn tools_that_must_not_be_called_need_no_model_that_calls_tools() {
             let answer = post(&crucible, &request).await;
             assert_eq!(answer.status, 400, "{}", answer.text);
             assert!(answer.message().contains("tools"), "{}", answer.text);
+        }
+    }
+}
+
+/// More tokens than its estimate says: the engine has to say so itself.
+#[tokio::test]
+async fn a_prompt_that_lmstudio_finds_too_long_gets_more_context_whichever_way_it_says_so() {
+    for form in [
+        Overflow::Bare,
+        Overflow::KeepFirst,
+        Overflow::NKeep,
+        Overflow::Json200,
+        Overflow::Event,
+    ] {
+        for streamed in [false, true] {
+            let mut options = Options::lmstudio(&["m=1GB"]);
+            options.overflow = form;
+            let sim = start(options).await;
+            let own = engine("one", "lmstudio", &sim.url());
+            let crucible = Crucible::start(&format!("{own}permits = 1\n"));
+            let mut request = body("m", &"\u{5b57}".repeat(4200));
+            request["max_tokens"] = 100.into();
+            let note = if streamed {
+                let (headers, answer) = stream(&crucible, &request).await;
+                assert!(answer.done, "{form:?}: {}", answer.text);
+                header(&headers, "x-crucible-note").to_owned()
+            } else {
+                let answer = post(&crucible, &request).await;
+                assert_eq!(answer.status, 200, "{form:?}: {}", answer.text);
+                answer.header("x-crucible-note").to_owned()
+            };
+            assert!(note.contains("4200 tokens"), "{form:?}: {note}");
+            let log = sim.log();
+            let loaded = log
+                .loads
+                .iter()
+                .map(|load| load.tuple["context_length"].as_u64());
+            assert_eq!(
+                loaded.collect::<Vec<_>>(),
+                [Some(4096), Some(8192)],
+                "{form:?}"
+            );
         }
     }
 }

@@ -25,5 +25,5 @@ pub use log::{
     CompletionEntry, DisconnectEntry, FaultEntry, LoadEntry, LoadOutcome, LogView, Phase,
     ReloadEntry, RequestEntry, UnloadEntry,
 };
-pub use options::{BadModel, EngineKind, ModelSpec, Options, WebSocket};
+pub use options::{BadModel, EngineKind, ModelSpec, Options, Overflow, WebSocket};
 pub use sim::Sim;

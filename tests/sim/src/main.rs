@@ -30,7 +30,8 @@ struct Cli {
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Downloaded models: NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192.
+    /// Downloaded models: NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192,
+    /// `NAME=8GB:@q4_k_m+q8_0` (variants of an LM Studio).
     #[arg(
         long,
         value_delimiter = ',',

@@ -35,8 +35,26 @@ pub enum WebSocket {
     Missing,
 }
 
+/// How a simulated LM Studio refuses a prompt that is longer than its context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// 400, llama.cpp's words as a bare string.
+    Bare,
+    /// 400, LM Studio's own words as a bare string: "Trying to keep the first N tokens".
+    KeepFirst,
+    /// 400, an object that speaks of `n_keep` and `n_ctx`.
+    NKeep,
+    /// 200 and `application/json` with an error object, streamed or not.
+    Json200,
+    /// An error as the first event of a 200 stream.
+    Event,
+    /// A 200 stream without a word.
+    Empty,
+}
+
 /// One downloaded model. The name decides what it can do: `think`, `gpt-oss` and `r1` think,
-/// `vision`, `llava` and `-vl` see, `notools` takes no tools, `alternate` wants user and assistant in turns, `embed` and `nomic` embed.
+/// `vision`, `llava` and `-vl` see, `notools` takes no tools, `alternate` wants user and assistant in
+/// turns, `embed` and `nomic` embed, `mlx` is in MLX's format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// The engine's name for it.
@@ -47,6 +65,8 @@ pub struct ModelSpec {
     pub embedding: bool,
     /// The longest context it was trained for, in tokens.
     pub max_context: u64,
+    /// LM Studio: quantizations that are downloaded, the selected one first (`q4_k_m`).
+    pub variants: Vec<String>,
 }
 
 /// How to start a [`crate::Sim`]. All fields are open; [`Options::new`] has the defaults.
@@ -97,6 +117,8 @@ pub struct Options {
     /// LM Studio: takes `frequency_penalty` for its repeat penalty, so that values below 1 reward
     /// repetition (suspected of 0.4, whose `/v1/responses` echoes it so). Default false.
     pub penalty_alias: bool,
+    /// LM Studio: its form of "the prompt does not fit". Default: bare.
+    pub overflow: Overflow,
     /// LM Studio: keys of a load that its version does not know, refused as 0.4.25 refuses unknown
     /// ones. Default none.
     pub unknown_keys: Vec<String>,
@@ -123,8 +145,8 @@ pub struct BadModel(String);
 // === impl Options ===
 
 impl Options {
-    /// The defaults of an engine with the given models (`name`, `name=8GB`,
-    /// `name=200MB:embedding`); text that is no model description is taken as a name.
+    /// The defaults of an engine with the given models (`name`, `name=8GB`, `name=200MB:embedding`,
+    /// `name=8GB:@q4_k_m+q8_0`); text that is no model description is taken as a name.
     pub fn new(kind: EngineKind, models: &[&str]) -> Self {
         let models = models
             .iter()
@@ -154,6 +176,7 @@ impl Options {
             auto_evict: true,
             jit_ttl: Duration::from_hours(1),
             penalty_alias: false,
+            overflow: Overflow::Bare,
             unknown_keys: Vec::new(),
             v1: true,
             websocket: WebSocket::Right,
@@ -221,7 +244,15 @@ impl ModelSpec {
             },
             embedding,
             max_context: if embedding { 2048 } else { 131_072 },
+            variants: Vec::new(),
         }
+    }
+
+    /// `key@variant` of each.
+    pub(crate) fn variant_keys(&self) -> Vec<String> {
+        let keys = self.variants.iter();
+        keys.map(|variant| format!("{}@{variant}", self.name))
+            .collect()
     }
 
     fn says(&self, marks: &[&str]) -> bool {
@@ -244,6 +275,10 @@ impl ModelSpec {
 
     pub(crate) fn takes_tools(&self) -> bool {
         !self.embedding && !self.says(&["notools"])
+    }
+
+    pub(crate) fn is_mlx(&self) -> bool {
+        self.says(&["mlx"])
     }
 
     pub(crate) fn is_gpt_oss(&self) -> bool {
@@ -275,6 +310,10 @@ impl FromStr for ModelSpec {
         }
         let mut model = Self::named(name.trim());
         for part in rest.into_iter().flat_map(|rest| rest.split(':')) {
+            if let Some(variants) = part.strip_prefix('@') {
+                model.variants = variants.split('+').map(str::to_owned).collect();
+                continue;
+            }
             match part.strip_prefix("ctx") {
                 Some(context) => model.max_context = context.parse().map_err(|_| bad())?,
                 None if part == "embedding" => {
@@ -292,7 +331,7 @@ impl std::fmt::Display for BadModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "`{}` is not NAME, NAME=8GB, NAME=200MB:embedding or NAME=8GB:ctx8192",
+            "`{}` is not NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192 or NAME=8GB:@q4_k_m+q8_0",
             self.0
         )
     }
@@ -315,6 +354,8 @@ mod tests {
                 .unwrap()
                 .embedding
         );
+        let model: ModelSpec = "q=2GB:@q4_k_m+q8_0:ctx8192".parse().unwrap();
+        assert_eq!(model.variant_keys(), ["q@q4_k_m", "q@q8_0"]);
         assert!("a=lots".parse::<ModelSpec>().is_err());
         assert!("=1GB".parse::<ModelSpec>().is_err());
     }

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use crucible_sim::{LoadOutcome, Options, Phase, Sim};
+use crucible_sim::{LoadOutcome, Options, Overflow, Phase, Sim};
 use serde_json::json;
 use support::{chat, get, post, read, soon};
 
@@ -144,4 +144,158 @@ async fn a_client_that_leaves_while_its_prompt_is_read_keeps_the_slot_until_the_
     let gone = &log.disconnects[0];
     assert_eq!(gone.phase, Phase::Prefill);
     assert!(gone.slot_free_ms.unwrap() > gone.at_ms);
+}
+
+#[tokio::test]
+async fn what_openai_takes_and_lmstudio_does_not_is_refused_in_bare_words() {
+    let sim = Sim::start(Options::lmstudio(&["a"])).await.unwrap();
+    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
+    let named = json!({"type": "function", "function": {"name": "f"}});
+    let allowed = json!({"type": "allowed_tools", "mode": "auto", "tools": [named.clone()]});
+    let object =
+        "Invalid tool_choice type: 'object'. Supported string values: none, auto, required";
+    let format = "'response_format.type' must be 'json_schema' or 'text'";
+    for (key, value, words) in [
+        ("response_format", json!({"type": "json_object"}), format),
+        ("response_format", json!({"type": "grammar"}), format),
+        ("response_format", json!({}), format),
+        ("tool_choice", named, object),
+        ("tool_choice", allowed, object),
+        ("tool_choice", json!("any"), "Supported string values"),
+        ("max_tokens", json!(0), "max_tokens"),
+        ("max_tokens", json!(-2), "max_tokens"),
+        ("max_tokens", json!(4096.5), "max_tokens"),
+    ] {
+        let mut body = chat("a", "hi");
+        body["tools"] = tool.clone();
+        body[key] = value;
+        let (status, text) = post(&sim.url(), "/v1/chat/completions", body).await;
+        let error = read(&text)["error"].as_str().unwrap_or_default().to_owned();
+        assert!(status == 400 && error.contains(words), "{status} {text}");
+    }
+    assert!(sim.log().loads.is_empty());
+    for (key, value) in [
+        ("response_format", json!({"type": "text"})),
+        ("max_tokens", json!(-1)),
+        ("tool_choice", json!("none")),
+        ("tool_choice", json!("required")),
+    ] {
+        let mut body = chat("a", "repeat 3");
+        body["tools"] = tool.clone();
+        body[key] = value.clone();
+        let (status, text) = post(&sim.url(), "/v1/chat/completions", body).await;
+        assert!(status == 200 && text.contains("[DONE]"), "{text}");
+        assert_eq!(text.contains("tool_calls"), value == "required", "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_does_not_fit_is_told_in_each_of_the_reported_forms() {
+    for (form, streamed, status, words) in [
+        (Overflow::Bare, true, 400, r#"{"error":"request ("#),
+        (
+            Overflow::KeepFirst,
+            true,
+            400,
+            "{\"error\":\"Trying to keep the first 5000 tokens",
+        ),
+        (Overflow::NKeep, true, 400, "n_keep (5000) >= n_ctx (4096)"),
+        (
+            Overflow::Json200,
+            true,
+            200,
+            "{\"error\":{\"message\":\"Trying to keep",
+        ),
+        (
+            Overflow::Json200,
+            false,
+            200,
+            "{\"error\":{\"message\":\"Trying to keep",
+        ),
+        (
+            Overflow::Event,
+            true,
+            200,
+            "data: {\"error\":{\"message\":\"Trying to keep",
+        ),
+        (Overflow::Empty, true, 200, "data: [DONE]\n\n"),
+        (Overflow::Empty, false, 200, "\"choices\":[]"),
+    ] {
+        let mut options = Options::lmstudio(&["a"]);
+        options.overflow = form;
+        let sim = Sim::start(options).await.unwrap();
+        let mut body = chat("a", &"x".repeat(20_000));
+        body["stream"] = json!(streamed);
+        let (is, text) = post(&sim.url(), "/v1/chat/completions", body).await;
+        assert!(
+            is == status && text.contains(words),
+            "{form:?}: {is} {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_match_in_any_case_and_with_a_variant_and_instances_exactly() {
+    let models = ["Pub/Model=1GB:@q4_k_m+q8_0", "b"];
+    let sim = Sim::start(Options::lmstudio(&models)).await.unwrap();
+    let url = sim.url();
+    let list = read(&get(&url, "/api/v1/models").await.1);
+    let variants = json!(["Pub/Model@q4_k_m", "Pub/Model@q8_0"]);
+    assert_eq!(list["models"][0]["variants"], variants);
+    assert_eq!(list["models"][0]["selected_variant"], variants[0]);
+    assert!(list["models"][1].get("variants").is_none());
+    let ask = async |name: &str| {
+        let mut body = chat(name, "hi");
+        body["stream"] = json!(false);
+        let (status, text) = post(&url, "/v1/chat/completions", body).await;
+        (status, read(&text)["model"].clone())
+    };
+    for name in ["pub/model", "Pub/Model@q8_0", "PUB/MODEL@Q4_K_M"] {
+        assert_eq!(ask(name).await, (200, json!("Pub/Model")), "{name}");
+    }
+    assert_eq!(sim.log().loads.len(), 1);
+    for model in ["pub/model", "b"] {
+        let load = json!({"model": model, "context_length": 4096});
+        assert_eq!(post(&url, "/api/v1/models/load", load).await.0, 200);
+    }
+    assert_eq!(ask("Pub/Model:2").await, (200, json!("Pub/Model:2")));
+    assert_eq!(ask("pub/model:2").await.0, 400);
+    let (_, one) = get(&url, "/api/v0/models/b").await;
+    assert_eq!(read(&one)["state"], "loaded");
+    let (status, none) = get(&url, "/api/v0/models/c").await;
+    assert!(status == 200 && none.contains("Unexpected endpoint"));
+}
+
+#[tokio::test]
+async fn an_mlx_instance_tells_its_context_and_its_slots_alone() {
+    let sim = Sim::start(Options::lmstudio(&["a-mlx"])).await.unwrap();
+    post(
+        &sim.url(),
+        "/api/v1/models/load",
+        json!({"model": "a-mlx", "context_length": 9}),
+    )
+    .await;
+    let list = read(&get(&sim.url(), "/api/v1/models").await.1);
+    let model = &list["models"][0];
+    assert_eq!(model["format"], "mlx");
+    let config = json!({"context_length": 9, "parallel": 4});
+    assert_eq!(model["loaded_instances"][0]["config"], config);
+}
+
+#[tokio::test]
+async fn a_request_for_a_model_that_is_not_loaded_is_answered_by_another_where_nothing_loads() {
+    let mut options = Options::lmstudio(&["a", "b"]);
+    options.jit = false;
+    let sim = Sim::start(options).await.unwrap();
+    let mut body = chat("b", "hi");
+    body["stream"] = json!(false);
+    let (status, text) = post(&sim.url(), "/v1/chat/completions", body.clone()).await;
+    assert_eq!(
+        (status, &read(&text)["error"]["param"]),
+        (400, &json!("model"))
+    );
+    assert!(text.contains("No models loaded"), "{text}");
+    post(&sim.url(), "/api/v1/models/load", json!({"model": "a"})).await;
+    let (status, text) = post(&sim.url(), "/v1/chat/completions", body).await;
+    assert_eq!((status, &read(&text)["model"]), (200, &json!("a")));
 }

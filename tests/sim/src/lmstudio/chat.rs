@@ -12,7 +12,7 @@ use crate::generate::answer;
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::load::find;
 use crate::lmstudio::residents::{Busy, Instance, LoadConfig, Residents};
-use crate::lmstudio::strict;
+use crate::lmstudio::{overflow, strict};
 use crate::log::Phase;
 use crate::sim::Core;
 use crate::ticket::Ticket;
@@ -85,9 +85,12 @@ async fn jit(
     call: &Call,
     model: &crate::options::ModelSpec,
 ) -> Result<Instance, Reply> {
-    // Invalid values of `ttl` are silently accepted; it counts only here.
+    // "`ttl` (seconds) in a request works only on `/v1/chat/completions` and `/v1/embeddings` (and
+    // v0 per docs) and only if that request triggers the load"; invalid values are silently accepted.
+    let heeded = call.path.ends_with("/chat/completions") || call.path.ends_with("/embeddings");
     let ttl = call
         .get("ttl")
+        .filter(|_| heeded)
         .and_then(Value::as_u64)
         .map(Duration::from_secs);
     let config = LoadConfig {
@@ -97,6 +100,7 @@ async fn jit(
         offload_kv_cache_to_gpu: true,
         jit_ttl: Some(ttl.unwrap_or(core.options.jit_ttl)),
         ttl: None,
+        identifier: None,
         fields: Vec::new(),
     };
     let (owner, model, seq, path) = (Arc::clone(core), model.clone(), call.seq, call.path.clone());
@@ -242,11 +246,8 @@ async fn start(
     let tokens = read::ask(body, None).prompt_tokens;
     let context = in_effect(core, &instance);
     if tokens >= context && !core.options.cuts {
-        // One of the four forms seen; GGUF engines give llama.cpp's words as a bare string.
-        let text = format!(
-            "request ({tokens} tokens) exceeds the available context size ({context} tokens), try increasing it"
-        );
-        return Err(http::json(400, &json!({"error": text})));
+        let form = core.options.overflow;
+        return Err(overflow::refusal(form, call, tokens, context));
     }
     let prefill = core.options.prefill_time(tokens.min(context));
     let held = slot(core, &instance, ticket, prefill).await?;

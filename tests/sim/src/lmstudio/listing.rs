@@ -39,7 +39,7 @@ fn v0_entry(model: &ModelSpec, id: &str, loaded: Option<&Instance>) -> Value {
     };
     let mut entry = json!({
         "id": id, "object": "model", "type": kind, "publisher": "sim", "arch": "sim",
-        "compatibility_type": "gguf", "quantization": "Q4_K_M",
+        "compatibility_type": if model.is_mlx() { "mlx" } else { "gguf" }, "quantization": "Q4_K_M",
         "state": if loaded.is_some() { "loaded" } else { "not-loaded" },
         "max_context_length": model.max_context,
     });
@@ -72,6 +72,20 @@ pub(crate) fn v0(core: &Core) -> Reply {
     http::json(200, &json!({"data": data, "object": "list"}))
 }
 
+/// One entry of [`v0`], by instance id or key.
+pub(crate) fn v0_one(core: &Core, id: &str) -> Option<Reply> {
+    let loaded = instances(core);
+    if let Some(instance) = loaded.iter().find(|instance| instance.id == id) {
+        return Some(http::json(
+            200,
+            &v0_entry(&instance.model, id, Some(instance)),
+        ));
+    }
+    let mut models = core.options.models.iter();
+    let model = models.find(|model| core.options.jit && model.name == id)?;
+    Some(http::json(200, &v0_entry(model, id, None)))
+}
+
 /// The richest list: all downloaded models whatever JIT says.
 pub(crate) fn v1(core: &Core) -> Reply {
     let loaded = instances(core);
@@ -80,7 +94,14 @@ pub(crate) fn v1(core: &Core) -> Reply {
             .iter()
             .filter(|instance| instance.model.name == model.name)
             .map(|instance| {
-                json!({"id": instance.id, "config": instance.config.to_json(core.options.parallel)})
+                let mut config = instance.config.to_json(core.options.parallel);
+                // "For MLX instances the recorded config holds only context_length and parallel."
+                if model.is_mlx()
+                    && let Some(config) = config.as_object_mut()
+                {
+                    config.retain(|key, _| matches!(key.as_str(), "context_length" | "parallel"));
+                }
+                json!({"id": instance.id, "config": config})
             })
             .collect();
         let mut capabilities =
@@ -91,7 +112,8 @@ pub(crate) fn v1(core: &Core) -> Reply {
             let reasoning = json!({"allowed_options": ["off", "on"], "default": "on"});
             capabilities.insert("reasoning".to_owned(), reasoning);
         }
-        json!({
+        let variants = model.variant_keys();
+        let mut entry = json!({
             "type": if model.embedding { "embedding" } else { "llm" },
             "publisher": "sim",
             "key": model.name,
@@ -102,10 +124,15 @@ pub(crate) fn v1(core: &Core) -> Reply {
             "params_string": "8B",
             "loaded_instances": mine,
             "max_context_length": model.max_context,
-            "format": "gguf",
+            "format": if model.is_mlx() { "mlx" } else { "gguf" },
             "capabilities": capabilities,
             "description": null,
-        })
+        });
+        if let (Some(entry), Some(first)) = (entry.as_object_mut(), variants.first()) {
+            entry.insert("selected_variant".to_owned(), json!(first));
+            entry.insert("variants".to_owned(), json!(variants));
+        }
+        entry
     };
     let models: Vec<Value> = core.options.models.iter().map(entry).collect();
     http::json(200, &json!({"models": models}))

@@ -22,12 +22,14 @@ const KEYS: [&str; 7] = [
     "echo_load_config",
 ];
 
-/// A downloaded model; keys match case-insensitively.
+/// A downloaded model; keys match case-insensitively. "Names that work on the server: the key, ...
+/// `key@variant`" (reported, not seen).
 pub(crate) fn find<'a>(core: &'a Core, key: &str) -> Option<&'a ModelSpec> {
-    core.options
-        .models
-        .iter()
-        .find(|model| model.name.eq_ignore_ascii_case(key))
+    core.options.models.iter().find(|model| {
+        let variants = model.variant_keys();
+        let mut keys = variants.iter().chain([&model.name]);
+        keys.any(|known| known.eq_ignore_ascii_case(key))
+    })
 }
 
 #[expect(
@@ -131,6 +133,7 @@ async fn try_load(core: &Arc<Core>, call: &Call) -> Result<Reply, Box<Reply>> {
         offload_kv_cache_to_gpu: field(body, "offload_kv_cache_to_gpu", Value::as_bool, true)?,
         jit_ttl: None,
         ttl: None,
+        identifier: None,
         fields: Vec::new(),
     };
     let echo = field(body, "echo_load_config", Value::as_bool, false)?;

@@ -5,6 +5,7 @@ mod chat;
 mod embed;
 mod listing;
 mod load;
+mod overflow;
 pub(crate) mod residents;
 pub(crate) mod routes;
 pub(crate) mod socket;

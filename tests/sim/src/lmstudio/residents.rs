@@ -28,6 +28,8 @@ pub(crate) struct LoadConfig {
     pub(crate) jit_ttl: Option<Duration>,
     /// Idle time of a load over the WebSocket API, which is no load on request.
     pub(crate) ttl: Option<Duration>,
+    /// The user's own name for the instance, of a load over the WebSocket API or by `lms load`.
+    pub(crate) identifier: Option<String>,
     /// The fields that such a load carried.
     pub(crate) fields: Vec<Value>,
 }
@@ -66,12 +68,15 @@ pub(crate) struct Busy {
 pub(crate) enum Refused {
     /// The memory guardrail.
     Guardrail,
+    /// An instance has that identifier.
+    Taken,
     Failed(LoadFailure),
 }
 
 // === impl LoadConfig ===
 
 impl LoadConfig {
+    /// The whole of it; what the list shows of it depends on the model's format.
     pub(crate) fn to_json(&self, parallel: usize) -> Value {
         json!({
             "context_length": self.context,
@@ -100,6 +105,8 @@ impl Refused {
             Self::Guardrail => {
                 "Failed to load model: Model loading was stopped due to insufficient system resources."
             }
+            // "already exists" (`neomjs/neo#17234`); the other words are [?].
+            Self::Taken => "Failed to load model: a model with this identifier already exists.",
             // bt#2295: a generic message that hides the engine's out-of-memory.
             Self::Failed(_) => "Failed to load model. Error loading model.",
         }
@@ -148,7 +155,10 @@ impl Residents {
         // The unified cache (default on) is one context for all slots.
         let bytes = memory::footprint(model, config.context, 1);
         let jit = config.jit_ttl.is_some();
-        let (id, used) = self.reserve(&model.name, bytes);
+        let wanted = config.identifier.as_deref();
+        let (id, used) = self
+            .reserve(&model.name, wanted, bytes)
+            .ok_or(Refused::Taken)?;
         let mark = core
             .log
             .load_begins(seq, &model.name, &id, config.logged(parallel), jit);
@@ -190,15 +200,19 @@ impl Residents {
         }
     }
 
-    /// Takes the next free id of a key; tells the memory in use.
-    fn reserve(&self, key: &str, bytes: u64) -> (String, u64) {
+    /// Takes the wanted id, else the next free one of a key; tells the memory in use. `None`: the
+    /// wanted one is taken.
+    fn reserve(&self, key: &str, wanted: Option<&str>, bytes: u64) -> Option<(String, u64)> {
         let list = self.lock();
         let mut loading = self.lock_loading();
         let taken = |id: &str| {
             list.iter().any(|instance| instance.id == id)
                 || loading.iter().any(|(other, _)| other == id)
         };
-        let mut id = key.to_owned();
+        if wanted.is_some_and(taken) {
+            return None;
+        }
+        let mut id = wanted.unwrap_or(key).to_owned();
         let mut number: u64 = 2;
         while taken(&id) {
             id = format!("{key}:{number}");
@@ -207,7 +221,7 @@ impl Residents {
         let used = list.iter().map(|instance| instance.bytes).sum::<u64>()
             + loading.iter().map(|(_, bytes)| bytes).sum::<u64>();
         loading.push((id.clone(), bytes));
-        (id, used)
+        Some((id, used))
     }
 
     fn release(&self, id: &str) {

@@ -49,6 +49,10 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
             chat::generation(core, call, false).await
         }
         ("POST", "/v1/embeddings" | "/api/v0/embeddings") => embed::embeddings(core, call).await,
+        ("GET", path) => path
+            .strip_prefix("/api/v0/models/")
+            .and_then(|id| listing::v0_one(core, id))
+            .unwrap_or_else(|| unexpected(call)),
         _ => unexpected(call),
     }
 }

@@ -221,6 +221,7 @@ async fn load(core: &Arc<Core>, socket: &mut Socket, message: &Value, seq: u64) 
             WebSocket::Wrong => Some(WRONG_TTL),
             _ => asked["ttlMs"].as_u64().map(Duration::from_millis),
         },
+        identifier: asked["identifier"].as_str().map(str::to_owned),
         fields,
     };
     let residents = Residents::of(core)?;
