@@ -1,4 +1,4 @@
-# Answers like llama-server b11434, at once and with timings of its own. With a file `mute` beside its
+# Answers like llama-server b11549, at once and with timings of its own. With a file `mute` beside its
 # model it closes connections without an answer.
 import json, os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +16,9 @@ slots = int(flags["-np"])
 
 
 class Answers(BaseHTTPRequestHandler):
-    def send(self, kind, text):
+    def send(self, kind, text, status=200):
         data = text.encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -27,18 +27,43 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         if os.path.exists(os.path.join(folder, "mute")):
             return
+        slot = {"n_ctx": int(flags.get("-c", 4096)) // slots, "speculative": False, "is_processing": False}
         body = {
+            "/slots": [{"id": number, **slot} for number in range(slots)],
             "/health": {"status": "ok"},
             "/v1/models": {"data": [{"id": flags["-m"], "meta": {"n_ctx_train": 8192}}]},
             "/props": {"total_slots": slots, "build_info": "b7",
                        "default_generation_settings": {"n_ctx": int(flags.get("-c", 4096)) // slots}},
-        }[self.path]
+        }.get(self.path.partition("?")[0])
+        if body is None:
+            return self.refuse(404, "not_found_error", "File Not Found")
         self.send("application/json", json.dumps(body))
 
+    def refuse(self, status, kind, message):
+        error = {"code": status, "message": message, "type": kind}
+        self.send("application/json", json.dumps({"error": error}), status)
+
+    # The words of a real one; the limit is all that is looked at.
+    def refusal(self, body):
+        for name in ("max_tokens", "max_completion_tokens"):
+            limit = body.get(name)
+            if isinstance(limit, (str, list, dict)):
+                kind = {str: "string", list: "array", dict: "object"}[type(limit)]
+                return (f"Field '{name}': [json.exception.type_error.302] type must be number, "
+                        f"but is {kind}")
+            if limit is not None and not -1 <= int(limit) < 2**31:
+                return (f"Field '{name}': Value must be between -1 <= value <= 2147483647, "
+                        f"but got {int(limit)}")
+        return None if "messages" in body else "'messages' is required"
+
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        message = self.refusal(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        if message:
+            return self.refuse(400, "invalid_request_error", message)
         events = [
-            {"choices": [{"index": 0, "delta": {"content": "word"}}]},
+            {"choices": [{"finish_reason": None, "index": 0, "delta": {"role": "assistant", "content": None}}]},
+            {"choices": [{"finish_reason": None, "index": 0, "delta": {"content": "word"}}]},
+            {"choices": [{"finish_reason": "length", "index": 0, "delta": {}}]},
             {"choices": [], "usage": {"prompt_tokens": 400, "completion_tokens": 48},
              "timings": {"prompt_n": 400, "prompt_ms": 2000.0, "predicted_n": 48, "predicted_ms": 500.0}},
         ]

@@ -39,6 +39,7 @@ mod queue;
 mod real;
 #[cfg(target_os = "linux")]
 mod real_ollama;
+mod real_requests;
 mod real_settings;
 mod reload;
 mod replay;

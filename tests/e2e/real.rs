@@ -40,7 +40,7 @@ pub(crate) async fn engine() -> &'static Engine {
 }
 
 /// Crucible with the engine as its child.
-async fn start() -> (Crucible, String) {
+pub(super) async fn start() -> (Crucible, String) {
     let (command, model_path) = engine().await;
     let crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"local\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\npermits = 1\n\
@@ -57,7 +57,7 @@ async fn start() -> (Crucible, String) {
 }
 
 /// The address of the child, told by the state.
-async fn child_url(crucible: &Crucible) -> String {
+pub(super) async fn child_url(crucible: &Crucible) -> String {
     eventually("the child's address", || async {
         let state: Value = client()
             .get(crucible.at("/crucible/state"))
