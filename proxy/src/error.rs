@@ -59,6 +59,8 @@ pub enum Kind {
     EngineCut,
     QueueTimeout,
     Draining,
+    /// All places of `limits.connections` are busy.
+    TooManyConnections,
     NoEngine,
     LoadFailed,
     LoadTimeout,
@@ -98,7 +100,7 @@ pub struct Overflow {
 
 impl Kind {
     /// Every kind, for pre-created metric labels.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::InvalidJson,
         Self::InvalidType,
         Self::DuplicateKey,
@@ -126,6 +128,7 @@ impl Kind {
         Self::EngineCut,
         Self::QueueTimeout,
         Self::Draining,
+        Self::TooManyConnections,
         Self::NoEngine,
         Self::LoadFailed,
         Self::LoadTimeout,
@@ -164,6 +167,7 @@ impl Kind {
             Self::EngineCut => "engine_cut",
             Self::QueueTimeout => "queue_timeout",
             Self::Draining => "draining",
+            Self::TooManyConnections => "too_many_connections",
             Self::NoEngine => "no_engine",
             Self::LoadFailed => "load_failed",
             Self::LoadTimeout => "load_timeout",
@@ -200,9 +204,11 @@ impl Kind {
             Self::EngineUnreachable | Self::EngineError | Self::EngineCut => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::QueueTimeout | Self::Draining | Self::NoEngine | Self::LoadFailed => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::QueueTimeout
+            | Self::Draining
+            | Self::TooManyConnections
+            | Self::NoEngine
+            | Self::LoadFailed => StatusCode::SERVICE_UNAVAILABLE,
             Self::LoadTimeout
             | Self::FirstTokenTimeout
             | Self::IdleTimeout
@@ -240,9 +246,11 @@ impl Kind {
             | Self::FirstTokenTimeout
             | Self::IdleTimeout
             | Self::ResponseTimeout => Fault::Engine,
-            Self::QueueTimeout | Self::Draining | Self::NoEngine | Self::Internal => {
-                Fault::Crucible
-            }
+            Self::QueueTimeout
+            | Self::Draining
+            | Self::TooManyConnections
+            | Self::NoEngine
+            | Self::Internal => Fault::Crucible,
             _ => Fault::Client,
         }
     }

@@ -10,10 +10,7 @@ use std::{
 
 use crucible_config::{Config, Live, Problems, Reloaded, Watch, watch};
 use crucible_router::{discovery, router::Router, state_dir::StateDir};
-use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -22,10 +19,13 @@ use crate::{
     events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
-    server::{Bounds, Listener, OnOpen},
+    server::{Bounds, Listener, OnEvict, OnOpen, Places},
     signals::{Signal, Signals},
     telemetry::Dropped,
 };
+
+/// Connections of `metrics_listen`.
+const SCRAPERS: usize = 64;
 
 /// After the drain, streams get this long to hand out their last event.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -61,24 +61,25 @@ fn counting(log: Dropped, connections: usize) -> io::Result<Metrics> {
 /// The sockets of clients, and that of `metrics_listen`.
 async fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
     let bounds = Bounds {
-        connections: config.limits.connections,
         header_bytes: config.limits.header,
         header: config.timeouts.header,
         client_stall: config.timeouts.client_stall,
     };
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let counts = metrics.clone();
+    let on_evict: OnEvict = Arc::new(move || counts.connection_evicted());
+    let places = Places::new(config.limits.connections, Arc::clone(&on_evict));
     let on_open = counted(metrics);
     let mut listeners = Vec::new();
     for addr in &config.listen {
         listeners.push(
-            Listener::bind(*addr, bounds, Arc::clone(&slots), Arc::clone(&on_open))
+            Listener::bind(*addr, bounds, Arc::clone(&places), Arc::clone(&on_open))
                 .await
                 .map_err(|e| named(*addr, &e))?,
         );
     }
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(
-            Listener::bind(addr, bounds, Arc::new(Semaphore::new(64)), on_open)
+            Listener::bind(addr, bounds, Places::new(SCRAPERS, on_evict), on_open)
                 .await
                 .map_err(|e| named(addr, &e))?,
         ),

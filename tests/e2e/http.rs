@@ -32,7 +32,11 @@ struct Edge {
 
 impl Edge {
     async fn start(toml: &str) -> Self {
-        let sim = start(Options::lmstudio(&["qwen=1GB"])).await;
+        Self::with(toml, Options::lmstudio(&["qwen=1GB"])).await
+    }
+
+    async fn with(toml: &str, options: Options) -> Self {
+        let sim = start(options).await;
         let crucible = Crucible::start(&format!(
             "{toml}\n{}",
             engine("lmstudio", "lmstudio", &sim.url())

@@ -11,7 +11,7 @@ use super::{App, respond};
 use crate::{
     error::{Error, Kind},
     guard::{self, Facts, Verdict},
-    server::Peer,
+    server::{Beyond, Peer},
 };
 
 /// The layer.
@@ -66,6 +66,11 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Gated<S> {
     }
 }
 
+/// What is answered on connections beyond the bound too.
+fn watches(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
 /// Host, Origin and key; closed management paths; then the key's rate.
 fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
     let config = app.config.current();
@@ -79,6 +84,13 @@ fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
             .get::<Peer>()
             .map(|Peer(address)| address.ip()),
     };
+    if request.extensions().get::<Beyond>().is_some() && !watches(path) {
+        return Err(Error::new(
+            Kind::TooManyConnections,
+            "all places of limits.connections are busy; try again, or raise it",
+        )
+        .retry_after(1));
+    }
     let verdict = guard::judge(&config, &app.own_name, facts)?;
     if app.draining.is_cancelled() && path.starts_with("/v1/") {
         return Err(Refusal::Draining.into());

@@ -68,7 +68,11 @@ pub(crate) fn refuse(error: Error) -> Response {
     }
     if matches!(
         error.kind,
-        Kind::BadRequest | Kind::RequestTimeout | Kind::BodyTooLarge | Kind::Draining
+        Kind::BadRequest
+            | Kind::RequestTimeout
+            | Kind::BodyTooLarge
+            | Kind::Draining
+            | Kind::TooManyConnections
     ) {
         // What is left of the body must not be taken for the next request.
         response

@@ -32,6 +32,7 @@ fn every_kind_has_the_status_and_type_of_the_surface() {
         (Kind::EngineCut, 502, "api_error"),
         (Kind::QueueTimeout, 503, "api_error"),
         (Kind::Draining, 503, "api_error"),
+        (Kind::TooManyConnections, 503, "api_error"),
         (Kind::NoEngine, 503, "api_error"),
         (Kind::LoadFailed, 503, "api_error"),
         (Kind::LoadTimeout, 504, "api_error"),

@@ -62,6 +62,7 @@ collectors! {
     engine_info: GaugeVec = gauge(ENGINE_INFO),
     connections_open: GaugeVec = gauge(CONNECTIONS_OPEN),
     connections_limit: GaugeVec = gauge(CONNECTIONS_LIMIT),
+    connections_evicted: IntCounterVec = counter(CONNECTIONS_EVICTED),
     reload_success: GaugeVec = gauge(RELOAD_SUCCESS),
     reload_timestamp: GaugeVec = gauge(RELOAD_TIMESTAMP),
     reloads: IntCounterVec = counter(RELOADS),

@@ -189,6 +189,14 @@ impl Metrics {
         ConnectionGuard::new(self.vectors().connections_open.with_label_values(EMPTY))
     }
 
+    /// An idle client connection was closed for a new one.
+    pub fn connection_evicted(&self) {
+        self.vectors()
+            .connections_evicted
+            .with_label_values(EMPTY)
+            .inc();
+    }
+
     /// A clock for one stream of this engine.
     pub fn stream_clock(&self, engine: &str) -> StreamClock {
         StreamClock::new(

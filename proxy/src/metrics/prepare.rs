@@ -33,6 +33,7 @@ impl Metrics {
             v.reloads.with_label_values(&[outcome.as_str()]);
         }
         v.label_overflow.with_label_values(&["model"]);
+        v.connections_evicted.with_label_values(EMPTY);
         for sink in [EVENTS, STDERR] {
             v.log_dropped.with_label_values(&[sink]);
         }

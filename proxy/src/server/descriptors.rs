@@ -5,8 +5,9 @@
 //! 10-16 ms in `accept`, in which that worker hands on no token of any stream. One large
 //! descriptor, taken and given back while there is a single thread, makes the table once for all.
 
-/// Beside two per connection, client and engine: listeners, event loops, logs, children's pipes.
-const OTHERS: u64 = 64;
+/// Beside two per connection, client and engine: listeners, event loops, logs, children's pipes, and
+/// the connections beyond the bound.
+const OTHERS: u64 = 96;
 
 /// No larger table is made ahead (512 KiB in the kernel); it still grows when it must.
 #[cfg(unix)]

@@ -6,33 +6,42 @@
 mod connection;
 pub mod descriptors;
 mod phase;
+mod places;
 mod socket;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-pub use connection::Peer;
-pub use phase::Phased;
+use self::{connection::Ends, places::Place};
+pub use self::{
+    connection::{Beyond, Peer},
+    phase::Phased,
+    places::{OnEvict, Places},
+};
 
 /// Between two log lines about connections that cannot be accepted.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks for a place where even those beyond the bound are being answered.
+const PLACE_EVERY: Duration = Duration::from_millis(5);
 
 /// Bounds of the client side.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Open connections; further ones wait in the listen backlog.
-    pub connections: usize,
     /// Header size in bytes.
     pub header_bytes: usize,
     /// From the first byte of a header (of a new connection: from its accept) to its end.
@@ -47,7 +56,7 @@ pub type OnOpen = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
 /// A bound listener and what its connections need.
 pub struct Listener {
     socket: TcpListener,
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
     bounds: Bounds,
     on_open: OnOpen,
 }
@@ -55,17 +64,17 @@ pub struct Listener {
 // === impl Listener ===
 
 impl Listener {
-    /// Binds; the slots may be shared with other listeners.
+    /// Binds; the places may be shared with other listeners.
     pub async fn bind(
         addr: SocketAddr,
         bounds: Bounds,
-        slots: Arc<Semaphore>,
+        places: Arc<Places>,
         on_open: OnOpen,
     ) -> io::Result<Self> {
         let socket = TcpListener::bind(addr).await?;
         Ok(Self {
             socket,
-            slots,
+            places,
             bounds,
             on_open,
         })
@@ -95,13 +104,17 @@ impl Listener {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let ends = Ends {
+            stop,
+            kill: kill.clone(),
+        };
         let mut told: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = kill.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            let (stream, peer, slot) = match accepted {
+            let (stream, peer, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
@@ -119,21 +132,20 @@ impl Listener {
                 peer,
                 service.clone(),
                 self.bounds,
-                stop.clone(),
-                kill.clone(),
-                (open, slot),
+                ends.clone(),
+                place,
+                open,
             ));
         }
     }
 
-    async fn accept(
-        &self,
-    ) -> io::Result<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, Place)> {
         let (stream, peer) = self.socket.accept().await?;
-        Ok((stream, peer, slot))
+        loop {
+            if let Some(place) = self.places.admit(Instant::now()) {
+                return Ok((stream, peer, place));
+            }
+            sleep(PLACE_EVERY).await;
+        }
     }
 }

@@ -1,25 +1,43 @@
-//! Which part of a request a connection is in, shared by its socket and its service.
+//! Which part of a request a connection is in, shared by its socket, its service and its place.
 
 use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::sync::Notify;
 
-/// Whether a request is being answered. While it is not, the socket's header clock runs.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Phase(Arc<AtomicBool>);
+/// What a connection does.
+#[derive(Debug)]
+pub(super) struct Phase {
+    began: Instant,
+    /// Microseconds after `began`, plus one, from which it has said nothing; 0: it speaks, or is
+    /// answered.
+    idle: AtomicU64,
+    /// Requests that came so far.
+    begun: AtomicU64,
+    /// The client does not take what is written.
+    stalled: AtomicBool,
+    /// A request is being answered. While it is not, the socket's header clock runs.
+    busy: AtomicBool,
+    /// Taken although all places were.
+    beyond: bool,
+    /// Another one has its place.
+    sent_away: AtomicBool,
+    leave: Notify,
+}
 
 /// Marks the request as being answered; dropped at the end of its response body.
 #[derive(Debug)]
-pub(super) struct Busy(Phase);
+pub(super) struct Busy(Arc<Phase>);
 
 pin_project! {
     /// A response body that tells the connection when it ends or is dropped.
@@ -33,13 +51,89 @@ pin_project! {
 // === impl Phase ===
 
 impl Phase {
-    pub(super) fn begin(&self) -> Busy {
-        self.0.store(true, Ordering::Release);
-        Busy(self.clone())
+    /// Of a new connection, which has said nothing yet.
+    pub(super) fn new(began: Instant, beyond: bool) -> Self {
+        let this = Self {
+            began,
+            idle: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            beyond,
+            sent_away: AtomicBool::new(false),
+            leave: Notify::new(),
+        };
+        this.fall_silent();
+        this
+    }
+
+    /// A request came whole.
+    pub(super) fn begin(this: &Arc<Self>) -> Busy {
+        this.speak();
+        this.begun.fetch_add(1, Ordering::AcqRel);
+        this.busy.store(true, Ordering::Release);
+        Busy(Arc::clone(this))
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// How many requests came whole.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether something is written that the client does not take.
+    pub(super) fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
+    /// The first byte of a request came.
+    pub(super) fn speak(&self) {
+        self.idle.store(0, Ordering::Release);
+    }
+
+    fn fall_silent(&self) {
+        let micros = self.began.elapsed().as_micros();
+        let since = u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1);
+        self.idle.store(since, Ordering::Release);
+    }
+
+    /// A number that grows with the time from which it has been idle.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        let since = self.idle.load(Ordering::Acquire);
+        (since > 0 && !self.stalled.load(Ordering::Acquire)).then_some(since)
+    }
+
+    /// It may only ask how Crucible is.
+    pub(super) const fn is_beyond(&self) -> bool {
+        self.beyond
+    }
+
+    /// It is to close: at once where it is idle, else after its answer.
+    pub(super) fn send_away(&self) {
+        self.sent_away.store(true, Ordering::Release);
+        self.leave.notify_one();
+    }
+
+    pub(super) fn is_sent_away(&self) -> bool {
+        self.sent_away.load(Ordering::Acquire)
+    }
+
+    /// Ends when it is to close.
+    pub(super) async fn leaves(&self) {
+        self.leave.notified().await;
+    }
+
+    /// Nothing is lost where it closes now. One beyond the bound that was sent away is slow.
+    pub(super) fn may_leave(&self) -> bool {
+        self.beyond || self.idle_since().is_some()
+    }
+
+    /// Whether its next answer is its last.
+    pub(super) fn ends(&self) -> bool {
+        self.beyond || self.is_sent_away()
     }
 }
 
@@ -47,7 +141,8 @@ impl Phase {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
+        self.0.busy.store(false, Ordering::Release);
+        self.0.fall_silent();
     }
 }
 

@@ -6,10 +6,12 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -25,13 +27,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The stream of one connection.
 pub(super) struct Socket {
     stream: TcpStream,
-    phase: Phase,
+    phase: Arc<Phase>,
+    /// Came, and is to be read first.
+    ahead: Bytes,
     header: Duration,
     stall: Duration,
     /// When the present header has to be complete; `None` while a request is answered.
     head_due: Option<Instant>,
     head_begun: bool,
-    was_busy: bool,
+    /// Requests before the one that is awaited.
+    answered: u64,
     head_clock: Pin<Box<Sleep>>,
     stall_clock: Pin<Box<Sleep>>,
     stalled: bool,
@@ -47,16 +52,22 @@ struct Reply {
 // === impl Socket ===
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, phase: Phase, header: Duration, stall: Duration) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        phase: Arc<Phase>,
+        header: Duration,
+        stall: Duration,
+    ) -> Self {
         let due = Instant::now() + header;
         Self {
             stream,
             phase,
+            ahead: Bytes::new(),
             header,
             stall,
             head_due: Some(due),
             head_begun: false,
-            was_busy: false,
+            answered: 0,
             head_clock: Box::pin(sleep_until(due)),
             stall_clock: Box::pin(sleep_until(due)),
             stalled: false,
@@ -66,14 +77,46 @@ impl Socket {
 
     /// Keeps `head_due` in step with the phase: a request that ended starts the keep-alive clock.
     fn follow_phase(&mut self) {
-        let busy = self.phase.is_busy();
-        if busy {
+        let begun = self.phase.begun();
+        if self.phase.is_busy() {
             self.head_due = None;
-        } else if self.was_busy || self.head_due.is_none() {
+        } else if begun != self.answered || self.head_due.is_none() {
+            self.answered = begun;
             self.head_begun = false;
             self.set_head_due(KEEP_ALIVE);
         }
-        self.was_busy = busy;
+    }
+
+    /// Waits until the client says something; false where it does not in its time, or is gone.
+    pub(super) async fn spoken(&mut self) -> bool {
+        if !self.ahead.is_empty() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            ready = self.stream.readable() => ready.is_ok(),
+            () = self.head_clock.as_mut() => false,
+        }
+    }
+
+    /// Goes on without what read requests, which had this of the next one.
+    pub(super) fn rest(&mut self, ahead: Bytes) {
+        self.follow_phase();
+        // Empty ones hold their buffer all the same.
+        self.ahead = if ahead.is_empty() {
+            Bytes::new()
+        } else {
+            ahead
+        };
+    }
+
+    /// Bytes of a request came.
+    fn begin_head(&mut self) {
+        if !self.phase.is_busy() && !self.head_begun {
+            self.head_begun = true;
+            self.phase.speak();
+            self.set_head_due(self.header);
+        }
     }
 
     fn set_head_due(&mut self, after: Duration) {
@@ -116,9 +159,16 @@ impl Socket {
         memchr::memmem::find(buf, b"content-length: 0\r\n").map(|_| error)
     }
 
+    fn moved(&mut self) {
+        if std::mem::take(&mut self.stalled) {
+            self.phase.stall(false);
+        }
+    }
+
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.stalled {
             self.stalled = true;
+            self.phase.stall(true);
             let due = Instant::now() + self.stall;
             self.stall_clock.as_mut().reset(due);
         }
@@ -155,11 +205,17 @@ impl AsyncRead for Socket {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         this.follow_phase();
+        if !this.ahead.is_empty() {
+            let n = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..n]);
+            this.ahead.advance(n);
+            this.begin_head();
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
-            if buf.filled().len() > before && !this.phase.is_busy() && !this.head_begun {
-                this.head_begun = true;
-                this.set_head_due(this.header);
+            if buf.filled().len() > before {
+                this.begin_head();
             }
             return Poll::Ready(result);
         }
@@ -199,7 +255,7 @@ impl AsyncWrite for Socket {
         }
         match Pin::new(&mut this.stream).poll_write(cx, buf) {
             Poll::Ready(result) => {
-                this.stalled = false;
+                this.moved();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_stall(cx),
@@ -219,7 +275,7 @@ impl AsyncWrite for Socket {
         }
         match Pin::new(&mut this.stream).poll_write_vectored(cx, bufs) {
             Poll::Ready(result) => {
-                this.stalled = false;
+                this.moved();
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_stall(cx),

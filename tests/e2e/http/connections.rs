@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use crucible_sim::Options;
 use crucible_tests::{
     chat::{body, get, post},
     engines::{client, until},
     raw::read,
-    rest::{at_rest, eventually, metric},
+    rest::{at_rest, eventually, json_of, metric},
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use super::{Edge, QUIET, SHORT, chat, whole_answer};
+use super::{Edge, QUIET, SHORT, chat, statuses, whole_answer};
 
 #[tokio::test]
 async fn one_connection_serves_many_requests_refusals_among_them() {
@@ -67,49 +71,207 @@ async fn a_kept_connection_outlives_the_header_clock() {
     assert!(answer.closed);
 }
 
-#[tokio::test]
-async fn connections_beyond_the_cap_wait_for_a_free_place() {
-    let edge = Edge::start("metrics_listen = \"127.0.0.1:0\"\n[limits]\nconnections = 3\n").await;
-    let metrics = edge
-        .crucible
-        .metrics_url()
-        .expect("a second listener")
-        .to_owned();
-    let open = |text: String| crucible_tests::rest::sample(&text, "crucible_connections_open");
-    let scrape = || async {
-        let answer = client()
-            .get(format!("{metrics}/metrics"))
-            .send()
-            .await
-            .expect("an answer");
-        answer.text().await.expect("text")
-    };
+const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// So many connections that say this.
+async fn hold(edge: &Edge, count: u64, say: &[u8], answered: bool) -> Vec<TcpStream> {
     let mut held = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..count {
         let mut stream = edge.connect().await;
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .await
-            .expect("written");
-        whole_answer(&mut stream).await;
+        stream.write_all(say).await.expect("written");
+        if answered {
+            whole_answer(&mut stream).await;
+        }
         held.push(stream);
     }
-    // The scraper's own connection is counted too, and has a place of its own.
-    assert_eq!(open(scrape().await), 4);
-    let mut fourth = edge.connect().await;
-    fourth
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await
-        .expect("the backlog takes it");
-    let waits = read(&mut fourth, Duration::from_millis(300)).await;
-    assert!(waits.text.is_empty() && !waits.closed, "{waits:?}");
-    held.pop();
-    assert!(whole_answer(&mut fourth).await.starts_with("HTTP/1.1 200 "));
-    drop((held, fourth));
-    eventually("all connections closed", || async {
-        (open(scrape().await) <= 1).then_some(())
+    eventually("they are open", || async {
+        let now = scrape(edge, "crucible_connections_open").await;
+        // The scraper's own is one more.
+        (now > count).then_some(())
     })
     .await;
+    held
+}
+
+/// A number of `/metrics`, asked at the second listener.
+async fn scrape(edge: &Edge, name: &str) -> u64 {
+    let url = edge.crucible.metrics_url().expect("a second listener");
+    let answer = client().get(format!("{url}/metrics")).send().await;
+    let text = answer.expect("an answer").text().await.expect("text");
+    crucible_tests::rest::sample(&text, name)
+}
+
+fn told(edge: &Edge) -> usize {
+    edge.crucible
+        .log()
+        .matches("limits.connections are taken")
+        .count()
+}
+
+fn places(count: u64) -> String {
+    format!("metrics_listen = \"127.0.0.1:0\"\n[limits]\nconnections = {count}\n")
+}
+
+#[tokio::test]
+async fn the_connection_that_was_idle_for_longest_makes_room_for_a_new_one() {
+    let edge = Edge::start(&places(3)).await;
+    let fresh = Duration::ZERO;
+    // Longer than a connection keeps what reads requests.
+    let rested = Duration::from_millis(600);
+    for (say, answered, wait) in [
+        (ASK, true, fresh),
+        (ASK, true, rested),
+        (b"", false, fresh),
+        (b"", false, rested),
+    ] {
+        let what = format!("{say:?} {answered} {wait:?}");
+        let mut held = hold(&edge, 3, say, answered).await;
+        tokio::time::sleep(wait).await;
+        // The first speaks again, so that the second is idle for longest.
+        held[0].write_all(ASK).await.expect("it is open");
+        whole_answer(&mut held[0]).await;
+        let evicted = scrape(&edge, "crucible_connections_evicted_total").await;
+        let mut fourth = edge.connect().await;
+        fourth
+            .write_all(chat("").as_bytes())
+            .await
+            .expect("written");
+        let answer = whole_answer(&mut fourth).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{what}: {answer}");
+        let second = read(&mut held[1], QUIET).await;
+        assert!(
+            second.closed && second.text.is_empty(),
+            "{what}: {second:?}"
+        );
+        assert_eq!(
+            scrape(&edge, "crucible_connections_evicted_total").await,
+            evicted + 1
+        );
+        held.remove(1);
+        held.push(fourth);
+        for stream in &mut held {
+            stream.write_all(ASK).await.expect("it is open");
+            assert!(
+                whole_answer(stream).await.starts_with("HTTP/1.1 200 "),
+                "{what}"
+            );
+        }
+        drop(held);
+        eventually("all connections closed", || async {
+            (scrape(&edge, "crucible_connections_open").await <= 1).then_some(())
+        })
+        .await;
+    }
+    assert!(told(&edge) >= 1, "{}", edge.crucible.log());
+}
+
+#[tokio::test]
+async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answered() {
+    let mut options = Options::lmstudio(&["qwen=1GB"]);
+    options.rate = 20;
+    options.parallel = 4;
+    let edge = Edge::with(&places(2), options).await;
+    // A request whose answer runs, and the beginning of a head: neither is idle.
+    let mut body = body("qwen", "repeat 100000");
+    body["stream"] = true.into();
+    let body = body.to_string();
+    let running = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let slow = &b"GET /healthz HTTP/1.1\r\nHost: lo"[..];
+    for say in [running.as_bytes(), slow] {
+        let mut held = hold(&edge, 2, say, false).await;
+        if say != slow {
+            for stream in &mut held {
+                let mut first = [0; 15];
+                stream.read_exact(&mut first).await.expect("an answer");
+                assert_eq!(&first, b"HTTP/1.1 200 OK");
+            }
+        }
+        // Whoever came may not have been read yet.
+        while edge.say(&chat("Connection: close\r\n")).await.status() != 503 {
+            assert_eq!(say, slow);
+            held = hold(&edge, 2, slow, false).await;
+        }
+        let before = told(&edge);
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let answer = edge.say(&ask).await;
+            assert_eq!(answer.status(), 200, "{path}: {}", answer.text);
+            assert!(answer.closed, "{path}");
+        }
+        let models = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        for ask in [chat(""), models.to_owned()] {
+            // Behind it a second request, which nobody is to answer.
+            let answer = edge.say(&(ask + &chat(""))).await;
+            assert_eq!(statuses(&answer.text), [503], "{}", answer.text);
+            assert!(answer.closed, "{}", answer.text);
+            assert!(
+                answer.text.contains("retry-after: 1\r\n"),
+                "{}",
+                answer.text
+            );
+            assert!(answer.text.contains("x-request-id: "), "{}", answer.text);
+            let code = &json_of(&answer.text)["error"]["code"];
+            assert_eq!(code, "too_many_connections", "{}", answer.text);
+        }
+        // Silent ones beyond the bound keep nobody out.
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            silent.push(edge.connect().await);
+        }
+        let answer = edge.say(ASK).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text);
+        // More than a hundred newcomers within some seconds.
+        assert!(told(&edge) - before <= 15, "{}", edge.crucible.log());
+        drop((held, silent));
+        eventually("there is room again", || async {
+            let answer = edge.say(&(chat("Connection: close\r\n"))).await;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+    }
+    assert!(told(&edge) >= 1, "{}", edge.crucible.log());
+    assert!(scrape(&edge, "crucible_rejected_total").await >= 4);
+}
+
+#[tokio::test]
+async fn scrapers_have_places_of_their_own_that_never_run_out() {
+    let edge = Edge::start("metrics_listen = \"127.0.0.1:0\"\n").await;
+    let url = edge.crucible.metrics_url().expect("a second listener");
+    let addr = url.trim_start_matches("http://").to_owned();
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(&addr).await.expect("a connection");
+        stream.write_all(ASK).await.expect("written");
+        assert!(whole_answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+        held.push(stream);
+    }
+    assert!(scrape(&edge, "crucible_connections_open").await <= 66);
+    assert_eq!(get(&edge.crucible, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_head_behind_a_request_has_the_clock_of_a_head() {
+    let edge = Edge::start(SHORT).await;
+    let mut stream = edge.connect().await;
+    let both = [ASK, b"GET /healthz HT"].concat();
+    stream.write_all(&both).await.expect("written");
+    whole_answer(&mut stream).await;
+    let answer = read(&mut stream, QUIET).await;
+    assert_eq!(answer.status(), 408, "{}", answer.text);
+    assert!(answer.closed);
+    // One that goes on in time is answered.
+    let mut stream = edge.connect().await;
+    stream.write_all(&both).await.expect("written");
+    whole_answer(&mut stream).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    stream
+        .write_all(b"TP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("written");
+    assert!(whole_answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
