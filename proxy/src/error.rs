@@ -7,6 +7,7 @@ mod refused;
 
 use std::{borrow::Cow, fmt};
 
+use crucible_config::checked::EngineKind;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -94,6 +95,10 @@ pub struct Error {
 pub struct Overflow {
     /// Tokens of the prompt as the engine counted them, where it tells.
     pub counted: Option<u64>,
+    /// Tokens by which the prompt is longer than the context, where it tells these instead.
+    pub beyond: Option<u64>,
+    /// The engine said nothing at all, which LM Studio does for such a prompt among other reasons.
+    pub suspected: bool,
 }
 
 // === impl Kind ===
@@ -317,6 +322,20 @@ impl Error {
     #[must_use]
     pub const fn upstream(mut self, failure: UpstreamError) -> Self {
         self.upstream = Some(failure);
+        self
+    }
+
+    /// The engine ended its answer without a word: LM Studio's way, among others, to say that the
+    /// prompt is longer than its context (0.3; 0.4 on GGUF).
+    #[must_use]
+    pub const fn silent(mut self, kind: EngineKind) -> Self {
+        if matches!(kind, EngineKind::Lmstudio) {
+            self.overflow = Some(Overflow {
+                counted: None,
+                beyond: None,
+                suspected: true,
+            });
+        }
         self
     }
 

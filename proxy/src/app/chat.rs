@@ -170,6 +170,7 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         let Err(error) = result else {
             return result;
         };
+        let error = context_length::judged(&planned.exchange, error);
         let candidate = &candidates[used];
         if let Some(overflow) = error.overflow {
             growth::learn(&planned, candidate, overflow);

@@ -3,14 +3,43 @@
 use super::exchange::{Exchange, Record};
 use crate::{
     dialect::told_lengths,
-    error::{Error, context_length::TooMuch},
+    error::{Error, Kind, context_length::TooMuch},
 };
 
 /// Of the engine's own words.
 const SHOWN: usize = 300;
 
+/// An engine that gave no word may have found the prompt too long: it is taken for that where the
+/// prompt may well be longer than its context, being counted by a rule of thumb, and for a fault of
+/// the engine where not.
+pub(crate) fn judged(exchange: &Exchange, error: Error) -> Error {
+    let (context, estimate) = exchange.note(|record| (record.context, record.prompt_tokens));
+    weighed(error, context, estimate)
+}
+
+fn weighed(mut error: Error, context: Option<u64>, estimate: u64) -> Error {
+    let Some(overflow) = &mut error.overflow else {
+        return error;
+    };
+    if overflow.counted.is_none()
+        && let (Some(context), Some(beyond)) = (context, overflow.beyond)
+    {
+        overflow.counted = Some(context.saturating_add(beyond));
+    }
+    if overflow.suspected {
+        let likely = context.is_some_and(|context| estimate.saturating_mul(2) >= context);
+        if likely {
+            error.kind = Kind::ContextLengthExceeded;
+        } else {
+            error.overflow = None;
+        }
+    }
+    error
+}
+
 /// Another text for what an engine found too long; every other error stays as it is.
 pub(crate) fn worded(exchange: &Exchange, error: Error) -> Error {
+    let error = judged(exchange, error);
     let Some(overflow) = error.overflow else {
         return error;
     };
@@ -60,9 +89,11 @@ fn too_much(record: &Record, counted: Option<u64>, words: &str) -> TooMuch {
 
 #[cfg(test)]
 mod tests {
+    use crucible_config::checked::EngineKind;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::error::Overflow;
 
     #[test]
     fn the_numbers_are_more_than_the_limit_whoever_tells_them() {
@@ -103,5 +134,37 @@ mod tests {
         }
         let unknown = too_much(&Record::default(), None, "context overflow");
         assert_eq!((unknown.limit, unknown.prompt), (None, 0));
+    }
+
+    #[test]
+    fn silence_is_a_long_prompt_only_where_the_prompt_may_be_long() {
+        let silent = || Error::new(Kind::EngineError, "x").silent(EngineKind::Lmstudio);
+        for (context, estimate, long) in [
+            (Some(4096), 3150, true),
+            (Some(4096), 2048, true),
+            (Some(4096), 2047, false),
+            (Some(4096), 0, false),
+            (None, 100_000, false),
+        ] {
+            let error = weighed(silent(), context, estimate);
+            assert_eq!(error.overflow.is_some(), long, "{context:?} {estimate}");
+            assert_eq!(error.kind == Kind::ContextLengthExceeded, long);
+        }
+        let other = Error::new(Kind::EngineError, "x").silent(EngineKind::Openai);
+        assert_eq!(weighed(other, Some(1), 9).kind, Kind::EngineError);
+    }
+
+    #[test]
+    fn what_is_beyond_the_context_is_counted_from_it() {
+        let counted = |context| {
+            let mut error = Error::new(Kind::ContextLengthExceeded, "x");
+            error.overflow = Some(Overflow {
+                beyond: Some(4),
+                ..Overflow::default()
+            });
+            weighed(error, context, 9).overflow.unwrap().counted
+        };
+        assert_eq!(counted(Some(4096)), Some(4100));
+        assert_eq!(counted(None), None);
     }
 }

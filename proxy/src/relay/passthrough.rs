@@ -169,7 +169,7 @@ impl Transcode for Passthrough {
         }
         if !self.watch.complete() {
             return Err(if self.watch.content == 0 && tail.is_empty() {
-                no_answer()
+                no_answer(self.watch.kind)
             } else {
                 Error::new(
                     Kind::EngineCut,
@@ -195,9 +195,8 @@ impl Watch {
     fn see(&mut self, event: &[u8], progress: &mut Progress) -> Result<Verdict, Error> {
         if !has_data(event) {
             return match error_line(event) {
-                Some(data) => {
-                    Err(error_in_event(self.kind, "error", &data).unwrap_or_else(no_answer))
-                }
+                Some(data) => Err(error_in_event(self.kind, "error", &data)
+                    .unwrap_or_else(|| no_answer(self.kind))),
                 None => Ok(Verdict::Forward),
             };
         }
@@ -208,7 +207,7 @@ impl Watch {
             return if self.complete() {
                 Ok(Verdict::Forward)
             } else {
-                Err(no_answer())
+                Err(no_answer(self.kind))
             };
         }
         if keys.error || is_named_error(event) {
@@ -255,13 +254,14 @@ fn oversize() -> Error {
 }
 
 /// `[DONE]` or the end of the body, and nothing before it.
-pub(super) fn no_answer() -> Error {
+pub(super) fn no_answer(kind: EngineKind) -> Error {
     Error::new(
         Kind::EngineError,
         "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
          than its context",
     )
     .upstream(UpstreamError::BadSse)
+    .silent(kind)
 }
 
 /// Not only comments and blank lines.

@@ -24,7 +24,7 @@ pub(super) fn events(kind: EngineKind, body: &[u8]) -> Result<Vec<Bytes>, Error>
         return Err(not_an_answer(kind, body));
     };
     if choices.is_empty() {
-        return Err(no_answer());
+        return Err(no_answer(kind));
     }
     let mut head = answer.clone();
     head.remove("usage");

@@ -47,7 +47,8 @@ pub(super) fn read_whole(
             "the engine's answer has no choices; LM Studio gives such a one when the prompt is \
              longer than its context",
         )
-        .upstream(UpstreamError::BadJson));
+        .upstream(UpstreamError::BadJson)
+        .silent(kind));
     }
     let counts: Option<Counts> = serde_json::from_str(answer.usage).map_err(|_| no_answer())?;
     let timings: Option<Value> = answer

@@ -420,3 +420,32 @@ async fn an_ollama_that_says_something_else_than_an_answer_is_understood() {
         }
     }
 }
+
+/// What an engine leaves unsaid is its fault, unless the prompt may well be too long.
+#[tokio::test]
+async fn an_answer_without_a_word_is_a_long_prompt_only_where_the_prompt_is_long() {
+    for (streamed, empty) in [
+        (true, Script::typed("text/event-stream", "data: [DONE]\n\n")),
+        (true, Script::typed("text/event-stream", "")),
+        (
+            false,
+            Script::json("200 OK", "", r#"{"object":"chat.completion","choices":[]}"#),
+        ),
+    ] {
+        let fake = lmstudio(vec![("m", empty)], streamed).await;
+        let own = engine("gpu", "lmstudio", &fake.url());
+        let most = "[context]\nmax = 4096\n";
+        let crucible = Crucible::start(&format!("{most}{own}permits = 1\n"));
+        let (status, code, message) = told(&crucible, streamed).await;
+        assert_eq!((status, &*code), (502, "engine_error"), "{message}");
+        let mut request = body("m", &"\u{5b57}".repeat(3900));
+        request["max_tokens"] = 100.into();
+        let answer = if streamed {
+            whole(open(&crucible, &request).await).await
+        } else {
+            post(&crucible, &request).await
+        };
+        let found = (answer.status, answer.code());
+        assert_eq!(found, (400, "context_length_exceeded"), "{}", answer.text);
+    }
+}

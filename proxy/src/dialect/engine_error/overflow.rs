@@ -70,26 +70,33 @@ const AFTER: &[&str] = &[
     " tokens from the input messages",
 ];
 
+/// Before the number of tokens that are too many: Ollama 0.33.
+const BEYOND: &str = "exceeded max context length by";
+
 /// What a lower-cased text says of a prompt that does not fit; `None`: it speaks of something else.
 pub(super) fn overflow(lower: &str) -> Option<Overflow> {
     let all = |words: &&[&str]| words.iter().all(|word| lower.contains(word));
     let said = WORDS.iter().any(|word| lower.contains(word)) || TOGETHER.iter().any(all);
     said.then(|| Overflow {
         counted: counted(lower),
+        beyond: number_after(lower, BEYOND),
+        suspected: false,
     })
 }
 
 fn counted(lower: &str) -> Option<u64> {
-    let before = BEFORE.iter().find_map(|word| {
-        let mut places = lower.match_indices(word);
-        places.find_map(|(at, word)| leading(&lower[at + word.len()..]))
-    });
+    let before = BEFORE.iter().find_map(|word| number_after(lower, word));
     before.or_else(|| {
         AFTER.iter().find_map(|word| {
             let mut places = lower.match_indices(word);
             places.find_map(|(at, _)| trailing(&lower[..at]))
         })
     })
+}
+
+fn number_after(text: &str, word: &str) -> Option<u64> {
+    let mut places = text.match_indices(word);
+    places.find_map(|(at, word)| leading(&text[at + word.len()..]))
 }
 
 /// The number that a text begins with.
@@ -211,6 +218,14 @@ mod tests {
             let found = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.counted, tokens, "{words}");
         }
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_apart_from_what_there_is() {
+        let ollama = overflow("prompt too long; exceeded max context length by 4 tokens");
+        assert_eq!(ollama.unwrap().beyond, Some(4));
+        let other = overflow("request (9 tokens) exceeds the available context size (4 tokens)");
+        assert_eq!(other.unwrap().beyond, None);
     }
 
     #[test]
