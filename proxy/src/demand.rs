@@ -14,7 +14,7 @@ use crucible_router::{catalog::ModelKind, demand::Demand, plan};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    body::peek::Peek,
+    body::{peek::Peek, prompt::Prompt},
     dialect::tool_choice,
     error::{Error, Kind},
     guard::Verdict,
@@ -82,7 +82,8 @@ pub(crate) fn of(
     };
     if plan::is_virtual(&model, config) {
         let prompt = peek.prompt(body);
-        demand.conversation = demand.session.or(Some(prompt.conversation));
+        demand.conversation = Some(conversation(&model, &demand, &prompt));
+        demand.instructions = prompt.instructions;
         demand.later_turn = prompt.later_turn;
         demand.last_user = prompt.last_user;
     }
@@ -91,6 +92,19 @@ pub(crate) fn of(
         demand.supersedes = supersedes(&demand);
     }
     Ok(demand)
+}
+
+/// Which conversation with that virtual model a request belongs to. A session may hold several: an
+/// agent's helpers, a title.
+fn conversation(model: &str, demand: &Demand, prompt: &Prompt) -> u64 {
+    let mut hash = DefaultHasher::new();
+    model.to_lowercase().hash(&mut hash);
+    match demand.session {
+        Some(session) => session.hash(&mut hash),
+        None => prompt.instructions.hash(&mut hash),
+    }
+    (demand.session.is_some(), prompt.opening, demand.tools).hash(&mut hash);
+    hash.finish()
 }
 
 /// A short answer without tools is a completion at the cursor: the next one of the same session
@@ -122,9 +136,10 @@ fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> 
 }
 
 fn session(headers: &HeaderMap) -> Option<u64> {
-    let id = SESSION.iter().find_map(|name| headers.get(name))?;
+    let sent = SESSION.iter().filter_map(|name| headers.get(name));
+    let id = sent.map(HeaderValue::as_bytes).find(|id| !id.is_empty())?;
     let mut hash = DefaultHasher::new();
-    id.as_bytes().hash(&mut hash);
+    id.hash(&mut hash);
     Some(hash.finish())
 }
 

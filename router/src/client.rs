@@ -19,6 +19,11 @@ impl ClientId {
         Self(format!("key {name}").into())
     }
 
+    /// As it was shown before.
+    pub(crate) fn named(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
     /// A program without a key.
     pub fn of_program(product: &str, address: &str) -> Self {
         Self(format!("{product}@{address}").into())

@@ -41,8 +41,12 @@ pub struct Demand {
     pub commits: Option<Instant>,
     /// Lower-cased text of the last user message; read only for a virtual model, else empty.
     pub last_user: String,
-    /// Session header, else hash of system and first user message; only for a virtual model.
+    /// Number of the conversation: the name that is asked for, the session header, the first user
+    /// text and whether tools are offered; the system text where no header names the session. Only
+    /// for a virtual model.
     pub conversation: Option<u64>,
+    /// Hash of the system text: tells apart what begins with the same words.
+    pub instructions: u64,
     /// The session header alone: whose prompt may still be warm in a slot of the engine.
     pub session: Option<u64>,
     /// The request holds an assistant message: it is not the first turn.

@@ -24,7 +24,10 @@ use crate::{
     health::Outcome,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
-    plan::{self, Candidate, Plan, sticky::StickyTable},
+    plan::{
+        self, Candidate, Plan,
+        sticky::{StickyTable, Turn},
+    },
     predict::Predictor,
     refusal::Refusal,
     scheduler::{
@@ -198,24 +201,27 @@ impl Router {
 
     /// Where a request may go.
     pub fn plan(&self, demand: &Demand) -> Result<Plan, Refusal> {
-        let place = demand.conversation.and_then(|c| {
+        let place = Turn::of(demand).and_then(|turn| {
             self.0
                 .sticky
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .find(c, Instant::now())
+                .find(turn, Instant::now())
         });
         plan::plan(&self.view(), demand, &(self.0.config)(), place.as_ref())
     }
 
     /// Remembers where a conversation was answered.
-    pub fn stick(&self, conversation: u64, candidate: &Candidate) {
+    pub fn stick(&self, demand: &Demand, candidate: &Candidate) {
+        let Some(turn) = Turn::of(demand) else {
+            return;
+        };
         let place = (candidate.engine.clone(), candidate.model.clone());
         self.0
             .sticky
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .stick(conversation, place, Instant::now());
+            .stick(turn, place, candidate.reason, Instant::now());
     }
 
     /// Waits for the right to use a candidate; dropping the future cancels.

@@ -1,11 +1,12 @@
 //! The published snapshot of everything known: read by routing, lists, metrics and `/crucible/state`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crucible_config::checked::{Device, EngineKind};
 
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
+    client::ClientId,
     engine::{Limit, Tuple},
     predict::Learned,
 };
@@ -137,6 +138,8 @@ pub struct LoadingView {
 pub struct QueuedView {
     /// Request id.
     pub request_id: Arc<str>,
+    /// Who waits.
+    pub client: ClientId,
     /// Engine.
     pub engine: Arc<str>,
     /// Model.
@@ -172,6 +175,18 @@ impl View {
         self.engines.iter().find(|e| &*e.name == name)
     }
 
+    /// How many have their turn for a permit of that engine before a newcomer of this client: clients
+    /// take turns.
+    pub fn turns_before(&self, engine: &EngineView, client: &ClientId) -> u32 {
+        let mut counts: BTreeMap<&ClientId, u32> = BTreeMap::new();
+        for waiter in self.queue.iter().filter(|w| w.engine == engine.name) {
+            *counts.entry(&waiter.client).or_default() += 1;
+        }
+        let rounds = counts.remove(client).unwrap_or(0).saturating_add(1);
+        let later = counts.values().map(|count| count.saturating_sub(rounds));
+        engine.queued.saturating_sub(later.sum())
+    }
+
     /// The names of all engines' models.
     pub fn models(&self) -> impl Iterator<Item = &Arc<str>> {
         let models = self.engines.iter().flat_map(|engine| engine.models.iter());
@@ -190,5 +205,40 @@ impl EngineView {
     /// It answers, if not always.
     pub fn is_up(&self) -> bool {
         matches!(self.health, Health::Up | Health::Degraded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::fixture::{engine, view};
+
+    #[test]
+    fn a_newcomer_waits_for_turns_and_not_for_everybody() {
+        let mut gpu = engine("gpu", Device::Gpu, &["m"]);
+        gpu.queued = 10;
+        let mut view = view([gpu.clone()]);
+        // Nobody is known by name.
+        assert_eq!(view.turns_before(&gpu, &ClientId::of_key("a")), 10);
+        for (client, engine) in [("a", "gpu"); 7].into_iter().chain([
+            ("b", "gpu"),
+            ("b", "gpu"),
+            ("c", "gpu"),
+            ("d", "cpu"),
+        ]) {
+            view.queue.push(QueuedView {
+                request_id: "r".into(),
+                client: ClientId::of_key(client),
+                engine: engine.into(),
+                model: "m".into(),
+                position: 1,
+                waiting: Duration::ZERO,
+                reason: "slot",
+            });
+        }
+        let before = |client| view.turns_before(&gpu, &ClientId::of_key(client));
+        assert_eq!([before("a"), before("b"), before("c")], [10, 6, 5]);
+        // One of each.
+        assert_eq!(before("new"), 3);
     }
 }

@@ -36,6 +36,7 @@ mod predict;
 mod probe;
 mod prometheus;
 mod queue;
+mod ranking;
 mod real;
 #[cfg(target_os = "linux")]
 mod real_ollama;
@@ -52,6 +53,7 @@ mod share;
 mod shutdown;
 #[cfg(unix)]
 mod spawned;
+mod sticky;
 mod streaming;
 mod tool_silence;
 mod websocket;

@@ -67,8 +67,9 @@ pub(crate) fn explain(
                 "engine": candidate.engine,
                 "model": candidate.model,
                 "reason": candidate.reason,
-                "predicted_first_token_s": candidate.predicted_first_token.map(|p| seconds(p.total())),
-                "prediction": candidate.predicted_first_token.as_ref().map(prediction),
+                "predicted_first_token_s": candidate.predicted.map(|p| seconds(p.first_token())),
+                "predicted_end_s": candidate.predicted.map(|p| seconds(p.end())),
+                "prediction": candidate.predicted.as_ref().map(prediction),
             })
         })
         .collect();
@@ -116,20 +117,28 @@ pub(crate) fn explain(
     }))
 }
 
-/// The parts of a predicted first token and what each rests on.
+/// The parts of a predicted answer and what each rests on.
 fn prediction(predicted: &Prediction) -> Value {
-    let part = |part: &Part| match part.basis {
-        Basis::Known => json!({ "s": seconds(part.time), "basis": "known" }),
-        Basis::Prior => json!({ "s": seconds(part.time), "basis": "prior" }),
-        Basis::Measured(samples) => {
-            json!({ "s": seconds(part.time), "basis": "measured", "samples": samples })
-        }
+    let number = |name: &str, value: Value, basis: Basis| {
+        let mut told = Map::from_iter([(name.to_owned(), value)]);
+        let (word, samples) = match basis {
+            Basis::Known => ("known", None),
+            Basis::Prior => ("prior", None),
+            Basis::Measured(samples) => ("measured", Some(samples)),
+        };
+        told.insert("basis".to_owned(), word.into());
+        told.extend(samples.map(|samples| ("samples".to_owned(), samples.into())));
+        Value::Object(told)
     };
+    let part = |part: &Part| number("s", seconds(part.time).into(), part.basis);
+    let answer = &predicted.answer;
     json!({
         "queue": part(&predicted.queue),
         "load": part(&predicted.load),
         "prefill": part(&predicted.prefill),
+        "output": part(&answer.output),
         "prompt_tokens": predicted.prompt_tokens,
+        "answer_tokens": number("count", answer.tokens.into(), answer.basis),
     })
 }
 

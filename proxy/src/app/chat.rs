@@ -261,7 +261,12 @@ async fn attempt(
             });
             let notes: Vec<String> = note.into_iter().chain(grown).chain(shortened).collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
-            (at, send(planned, candidate, note, permit).await)
+            let answer = send(planned, candidate, note, permit).await;
+            // Whose place failed only now may go on there with the next turn.
+            if answer.is_ok() && !(failed.is_some() && planned.demand.later_turn) {
+                planned.app.router.stick(&planned.demand, candidate);
+            }
+            (at, answer)
         }
     }
 }
@@ -278,9 +283,11 @@ fn tried(planned: &Planned, candidate: &Candidate) {
         record.granted_at = None;
         record.sent_at = None;
         record.first_token_at = None;
-        record.predicted = candidate.predicted_first_token.map(|p| p.total());
+        record.predicted = candidate.predicted.map(|p| p.first_token());
         record.queued_at.get_or_insert_with(Instant::now);
         record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
+        record.asked_by = planned.demand.client.clone();
+        record.max_tokens = planned.demand.max_tokens;
         record.class = planned.demand.class;
         record.prompt_tokens = planned.demand.prompt_tokens;
         record.reserve = planned.demand.reserve();
@@ -320,12 +327,6 @@ async fn send(
         .await?;
     if let Some(note) = note {
         respond::add_note(response.headers_mut(), &note);
-    }
-    // Where a conversation was only sent aside, its next turn goes home.
-    if let Some(conversation) = planned.demand.conversation
-        && candidate.reason != Reason::Overload
-    {
-        app.router.stick(conversation, candidate);
     }
     Ok(response)
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crucible_config::checked::Class;
-use crucible_router::plan::Reason;
+use crucible_router::{client::ClientId, plan::Reason};
 use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -44,6 +44,10 @@ pub(crate) struct Record {
     pub(crate) stream: bool,
     /// Name of its key.
     pub(crate) client: Option<Arc<str>>,
+    /// Who asks, with or without a key.
+    pub(crate) asked_by: ClientId,
+    /// The most that its answer may have.
+    pub(crate) max_tokens: Option<u64>,
     pub(crate) class: Class,
     /// Estimated.
     pub(crate) prompt_tokens: u64,

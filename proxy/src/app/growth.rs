@@ -36,10 +36,13 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
     planned.app.router.learn(&[Sample {
         engine: Arc::clone(&candidate.engine),
         model: Arc::clone(&candidate.model),
+        client: planned.demand.client.clone(),
+        chosen: false,
         estimate: planned.exchange.note(|record| record.prompt.estimate),
         prompt_tokens: overflow.counted,
         prompt: None,
         cache_unknown: false,
+        answer: None,
         output: None,
         service: Duration::ZERO,
     }]);

@@ -1,6 +1,9 @@
 //! What a whole answer teaches the predictor: the engine's own numbers, else Crucible's clock.
 
-use crucible_router::predict::{Pace, Sample};
+use crucible_router::{
+    plan::Reason,
+    predict::{Length, Pace, Sample},
+};
 use http::StatusCode;
 
 use super::exchange::Record;
@@ -32,10 +35,18 @@ pub(super) fn of(record: &Record) -> Option<Sample> {
     Some(Sample {
         engine: record.engine.clone()?,
         model: record.model.clone()?,
+        client: record.asked_by.clone(),
+        chosen: matches!(record.reason, Some(Reason::Predicted | Reason::Sticky)),
         estimate: record.prompt.estimate,
         prompt_tokens: usage.map(|usage| usage.prompt),
         prompt: prompt.filter(|_| !(cache_unknown && record.prompt.later_turn)),
         cache_unknown,
+        answer: usage.map(|usage| Length {
+            tokens: usage.completion,
+            cut: record
+                .max_tokens
+                .is_some_and(|most| usage.completion >= most),
+        }),
         output: timing.output.or_else(own_output),
         service: answered_at.saturating_duration_since(sent_at),
     })

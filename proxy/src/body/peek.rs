@@ -416,6 +416,18 @@ mod tests {
         let first =
             r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"A"}]}"#;
         let earlier = peek(first).unwrap().prompt(first.as_bytes());
-        assert_eq!(earlier.conversation, prompt.conversation);
+        assert_eq!(earlier.opening, prompt.opening);
+        assert_eq!(earlier.instructions, prompt.instructions);
+        // The same text in another form.
+        let parts = first.replace(
+            "\"A\"",
+            r#"[{"type":"text","text":"A","cache_control":{}}]"#,
+        );
+        let parts = peek(&parts).unwrap().prompt(parts.as_bytes());
+        assert_eq!(parts.opening, prompt.opening);
+        let other = first.replace("\"A\"", "\"B\"").replace("\"s\"", "\"t\"");
+        let other = peek(&other).unwrap().prompt(other.as_bytes());
+        assert_ne!(other.opening, prompt.opening);
+        assert_ne!(other.instructions, prompt.instructions);
     }
 }

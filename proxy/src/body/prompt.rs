@@ -16,8 +16,10 @@ const LAST_USER_BYTES: usize = 16 * 1024;
 pub struct Prompt {
     /// Text of the last user message, lower-cased, at most 16 KiB.
     pub last_user: String,
-    /// Hash of the system and the first user message; stable within a process.
-    pub conversation: u64,
+    /// Hash of the first user text; stable within a process.
+    pub opening: u64,
+    /// Hash of the system text before it.
+    pub instructions: u64,
     /// An assistant message is present: not the first turn.
     pub later_turn: bool,
 }
@@ -42,7 +44,8 @@ impl Prompt {
     /// Walks the messages of a body, a JSON list; odd ones are skipped.
     pub(super) fn of(messages: &str) -> Self {
         let mut prompt = Self::default();
-        let mut hash = DefaultHasher::new();
+        let mut opening = DefaultHasher::new();
+        let mut instructions = DefaultHasher::new();
         let messages: Vec<Said<'_>> = serde_json::from_str(messages).unwrap_or_default();
         let mut seen_user = false;
         let mut last = None;
@@ -50,10 +53,12 @@ impl Prompt {
             let content = said.content.map_or("", RawValue::get);
             match said.role.as_deref() {
                 Some("assistant") => prompt.later_turn = true,
-                Some("system" | "developer") if !seen_user => content.hash(&mut hash),
+                Some("system" | "developer") if !seen_user => {
+                    text_of(content).hash(&mut instructions);
+                }
                 Some("user") => {
                     if !seen_user {
-                        content.hash(&mut hash);
+                        text_of(content).hash(&mut opening);
                         seen_user = true;
                     }
                     last = Some(content);
@@ -61,7 +66,8 @@ impl Prompt {
                 _ => {}
             }
         }
-        prompt.conversation = hash.finish();
+        prompt.opening = opening.finish();
+        prompt.instructions = instructions.finish();
         if let Some(content) = last {
             prompt.last_user = bounded(text_of(content)).to_lowercase();
         }

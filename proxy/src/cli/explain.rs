@@ -42,6 +42,32 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `; the end in 9.6 s, after 256 tokens (prior) in 6.4 s (12 measured)`.
+fn end(candidate: &Value) -> String {
+    let Some(end) = candidate["predicted_end_s"].as_f64() else {
+        return String::new();
+    };
+    let (tokens, output) = (
+        &candidate["prediction"]["answer_tokens"],
+        &candidate["prediction"]["output"],
+    );
+    format!(
+        "; the end in {end:.1} s, after {} tokens ({}) in {:.1} s ({})",
+        tokens["count"],
+        basis(tokens),
+        output["s"].as_f64().unwrap_or_default(),
+        basis(output),
+    )
+}
+
+/// What a number rests on.
+fn basis(part: &Value) -> String {
+    match part["samples"].as_u64() {
+        Some(samples) => format!("{samples} measured"),
+        None => part["basis"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
 /// `: queue 1.0 s (prior), load 3.2 s (1 measured)`; what takes no time is left out.
 fn parts(prediction: &Value) -> String {
     let mut text = String::new();
@@ -50,10 +76,7 @@ fn parts(prediction: &Value) -> String {
         let Some(time) = part["s"].as_f64().filter(|s| *s > 0.0) else {
             continue;
         };
-        let basis = match part["samples"].as_u64() {
-            Some(samples) => format!("{samples} measured"),
-            None => part["basis"].as_str().unwrap_or_default().to_owned(),
-        };
+        let basis = basis(part);
         let sign = if text.is_empty() { ':' } else { ',' };
         // Writing to a String cannot fail.
         let _ = write!(text, "{sign} {name} {time:.1} s ({basis})");
@@ -92,6 +115,7 @@ fn readable(explained: &Value) -> String {
         if let Some(wait) = candidate["predicted_first_token_s"].as_f64() {
             let _ = write!(text, ", first token predicted in {wait:.1} s");
             text.push_str(&parts(&candidate["prediction"]));
+            text.push_str(&end(candidate));
         }
         text.push_str(")\n");
     }

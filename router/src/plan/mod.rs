@@ -56,7 +56,7 @@ pub enum Reason {
     Keyword,
     /// The conversation's earlier turns were answered there.
     Sticky,
-    /// The predicted time to first token decided.
+    /// The predicted end of the answer decided.
     Predicted,
     /// The only one that can (tools, images, context).
     Capability,
@@ -121,8 +121,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// Why it stands here.
     pub reason: Reason,
-    /// Expected time to first token, queue and load included.
-    pub predicted_first_token: Option<Prediction>,
+    /// Expected times to the first token and to the end, queue and load included.
+    pub predicted: Option<Prediction>,
 }
 
 /// The ordered candidates for a request; never empty.
@@ -196,7 +196,7 @@ pub fn plan(
             engine: hit.engine.name.clone(),
             model: hit.model.id.clone(),
             reason: hit.reason,
-            predicted_first_token: Some(scope.prediction(hit)),
+            predicted: Some(scope.prediction(hit)),
         })
         .collect();
     Ok(Plan { candidates })

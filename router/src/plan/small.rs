@@ -41,7 +41,7 @@ impl<'a> Scope<'a> {
         let relieves = |place: &Hit<'_>| {
             place.engine.pool != best.engine.pool
                 && self.can_answer(place)
-                && self.prediction(place).total() <= budget
+                && self.prediction(place).first_token() <= budget
         };
         let Some(mut small) = places.into_iter().find(relieves) else {
             return;

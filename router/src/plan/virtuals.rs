@@ -4,7 +4,7 @@
 //! the GPU, then any; `quality` an engine of the other pool, then any; `auto` is all of them.
 //!
 //! What decides, in order: a configured rule; for `auto` the place of the earlier turns, then a
-//! built-in word rule, then the prediction; for the others their order. A small request may leave a
+//! built-in word rule, then the earliest predicted end of the answer; for the others their order. A small request may leave a
 //! busy GPU to others (`small_model`).
 
 use std::{cmp::Reverse, time::Duration};
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
-    predict::{self, Prediction},
+    predict::{self, Asked, Prediction},
     refusal::Refusal,
 };
 
@@ -172,11 +172,11 @@ impl<'a> Scope<'a> {
 
     /// Puts the decided one of `auto` first.
     fn decide_auto(&self, hits: &mut Vec<Hit<'a>>, sticky: Option<&Place>) {
-        let first_token = |hit: &Hit<'_>| self.predicted(hit);
+        let rank = |hit: &Hit<'_>| self.rank(hit);
         if let Some(place) = sticky.filter(|_| self.demand.later_turn)
             && self.stick(hits, place)
         {
-            hits[1..].sort_by_key(first_token);
+            hits[1..].sort_by_cached_key(rank);
             return;
         }
         if hits.len() < 2 {
@@ -186,11 +186,10 @@ impl<'a> Scope<'a> {
             let at = hits.iter().position(|h| h.engine.name == hit.engine.name);
             hits[..=at.unwrap_or_default()].rotate_right(1);
             hits[0].reason = Reason::Keyword;
-            hits[1..].sort_by_key(first_token);
+            hits[1..].sort_by_cached_key(rank);
             return;
         }
-        // The earliest first: one that misses the budget never goes before one that meets it.
-        hits.sort_by_key(first_token);
+        hits.sort_by_cached_key(rank);
         hits[0].reason = Reason::Predicted;
     }
 
@@ -216,9 +215,9 @@ impl<'a> Scope<'a> {
         true
     }
 
-    /// The place of a built-in word rule, where the predictions leave the choice open: those of
-    /// the best for `fast` and for `quality` are within a factor of 2, and the chosen one does not miss a
-    /// budget that the other meets.
+    /// The place of a built-in word rule, where the predictions leave the choice open: the answers of
+    /// the best for `fast` and for `quality` end within a factor of 2 of each other, and the chosen one
+    /// does not miss a budget that the other meets.
     fn keyword(&self, hits: &[Hit<'a>]) -> Option<Hit<'a>> {
         if !self.config.builtin_rules || self.demand.kind != ModelKind::Generation {
             return None;
@@ -230,25 +229,37 @@ impl<'a> Scope<'a> {
             self.expand(known).into_iter().find(is_hit)
         };
         let (fast, quality) = (best("fast")?, best("quality")?);
-        let (a, b) = (self.predicted(&fast), self.predicted(&quality));
-        let near = a <= b.saturating_mul(2) && b <= a.saturating_mul(2);
-        let chosen = match target {
-            builtin::Target::Fast => fast,
-            builtin::Target::Quality => quality,
+        let (a, b) = (self.prediction(&fast), self.prediction(&quality));
+        let near = a.end() <= b.end().saturating_mul(2) && b.end() <= a.end().saturating_mul(2);
+        let (chosen, it, other) = match target {
+            builtin::Target::Fast => (fast, a, b),
+            builtin::Target::Quality => (quality, b, a),
         };
         let budget = self.config.routing.first_token;
-        let in_budget = self.predicted(&chosen) <= budget || a.min(b) > budget;
+        let in_budget = it.first_token() <= budget || other.first_token() > budget;
         (near && in_budget && fast.engine.name != quality.engine.name).then_some(chosen)
     }
 
-    /// Expected time to first token.
-    fn predicted(&self, hit: &Hit<'_>) -> Duration {
-        self.prediction(hit).total()
+    /// The earliest end of the answer goes first among those whose first token meets the budget; the
+    /// others follow by their first token.
+    fn rank(&self, hit: &Hit<'_>) -> (bool, Duration) {
+        let predicted = self.prediction(hit);
+        if predicted.first_token() <= self.config.routing.first_token {
+            (false, predicted.end())
+        } else {
+            (true, predicted.first_token())
+        }
     }
 
-    /// The same with its parts.
+    /// What is expected of the answer there.
     pub(super) fn prediction(&self, hit: &Hit<'_>) -> Prediction {
-        let estimate = self.demand.prompt_tokens;
-        predict::first_token(&self.view.learned, hit.engine, hit.model, estimate)
+        let demand = self.demand;
+        let asked = Asked {
+            prompt_tokens: demand.prompt_tokens,
+            max_tokens: demand.max_tokens,
+            client: &demand.client,
+            before: self.view.turns_before(hit.engine, &demand.client),
+        };
+        predict::predict(&self.view.learned, hit.engine, hit.model, &asked)
     }
 }

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::rates::{Estimate, Learned, OfEngine, Rates};
+use super::{
+    clients::{MOST_CLIENTS, OfClient},
+    rates::{Estimate, Learned, OfEngine, Rates},
+};
+use crate::client::ClientId;
 
 /// Its name in `state_dir`.
 pub(super) const NAME: &str = "predictor.json";
@@ -20,6 +24,8 @@ struct Version {
 struct Form {
     version: u64,
     engines: BTreeMap<String, EngineForm>,
+    #[serde(default)]
+    clients: BTreeMap<String, ClientForm>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +34,15 @@ struct EngineForm {
     service_s: Estimate,
     #[serde(default)]
     models: BTreeMap<String, Rates>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct ClientForm {
+    last: u64,
+    answer_tokens: Estimate,
+    engines: BTreeMap<String, BTreeMap<String, Estimate>>,
 }
 
 /// The text of the file.
@@ -43,6 +58,11 @@ pub(super) fn write(learned: &Learned) -> String {
     let form = Form {
         version: VERSION,
         engines: engines.collect(),
+        clients: learned
+            .clients
+            .iter()
+            .map(|(id, client)| (id.to_string(), ClientForm::of(client)))
+            .collect(),
     };
     // Maps with text keys and finite numbers always have a JSON form.
     serde_json::to_string_pretty(&form).unwrap_or_default()
@@ -68,8 +88,15 @@ pub(super) fn read(text: &str) -> Result<Learned, String> {
         };
         (Arc::from(name), of_engine)
     });
+    let mut clients: Vec<_> = form.clients.into_iter().collect();
+    clients.sort_by_key(|(_, client)| std::cmp::Reverse(client.last));
+    clients.truncate(MOST_CLIENTS);
+    let clients = clients
+        .into_iter()
+        .map(|(id, client)| (ClientId::named(&id), Arc::new(client.sound())));
     Ok(Learned {
         engines: engines.collect(),
+        clients: clients.collect(),
     })
 }
 
@@ -79,6 +106,36 @@ fn sound(estimate: Estimate) -> Estimate {
         estimate
     } else {
         Estimate::default()
+    }
+}
+
+// === impl ClientForm ===
+
+impl ClientForm {
+    fn of(client: &OfClient) -> Self {
+        let engines = client.engines.iter().map(|(engine, models)| {
+            let models = models.iter().map(|(m, tokens)| (m.to_string(), *tokens));
+            (engine.to_string(), models.collect())
+        });
+        Self {
+            last: client.last,
+            answer_tokens: client.answer_tokens,
+            engines: engines.collect(),
+        }
+    }
+
+    fn sound(self) -> OfClient {
+        let engines = self.engines.into_iter().map(|(engine, models)| {
+            let models = models.into_iter();
+            let models = models.map(|(model, tokens)| (Arc::from(model), sound(tokens)));
+            (Arc::from(engine), models.collect())
+        });
+        OfClient {
+            // More than this is no count, and could not grow.
+            last: self.last.min(u64::from(u32::MAX)),
+            answer_tokens: sound(self.answer_tokens),
+            engines: engines.collect(),
+        }
     }
 }
 
@@ -113,6 +170,11 @@ mod tests {
         let engine = learned.engines.entry("e".into()).or_default();
         engine.service_s = estimate;
         engine.models.insert("a/b:c".into(), rates);
+        let place = (&Arc::from("e"), &Arc::from("a/b:c"));
+        learned.learn_client(&ClientId::default(), None, |t| t.take_time(20.0));
+        learned.learn_client(&ClientId::of_key("laptop"), Some(place), |t| {
+            t.take_time(40.0);
+        });
         assert_eq!(read(&write(&learned)), Ok(learned));
     }
 

@@ -132,15 +132,19 @@ fn write(learned: &Learned, folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ClientId;
 
     fn answer() -> Sample {
         Sample {
             engine: "e".into(),
             model: "m".into(),
+            client: ClientId::default(),
+            chosen: false,
             estimate: None,
             prompt_tokens: None,
             prompt: None,
             cache_unknown: false,
+            answer: None,
             output: None,
             service: Duration::from_secs(2),
         }

@@ -1,4 +1,5 @@
-//! Expected time to first token: from what was measured, else from stated priors.
+//! Expected time to first token and to the end of an answer: from what was measured, else from
+//! stated priors.
 //!
 //! | prior | GPU | CPU |
 //! |---|---|---|
@@ -6,10 +7,12 @@
 //! | generated tokens per second | 40 | 8 |
 //! | load, bytes per second | 1 GB | 0.5 GB |
 //!
-//! Weights of unknown size count as 5 GB, an answer in the queue as 256 tokens, a prompt token as
+//! Weights of unknown size count as 5 GB, an answer as 256 tokens, a prompt token as
 //! 4 bytes. The numbers are deliberately round. The questions are pure functions of a view and of
 //! [`Learned`]; `Predictor` owns what was learned and keeps it in a file.
 
+mod answer;
+mod clients;
 mod file;
 mod keep;
 mod rates;
@@ -21,8 +24,14 @@ use std::time::Duration;
 use crucible_config::checked::Device;
 
 pub(crate) use self::keep::Predictor;
-pub use self::rates::{Estimate, Learned, Pace, Rates, Sample};
-use self::rates::{float, whole};
+use self::{
+    answer::MEAN_ANSWER,
+    rates::{float, whole},
+};
+pub use self::{
+    answer::{Answer, Asked, answer},
+    rates::{Estimate, Learned, Length, Pace, Rates, Sample},
+};
 use crate::{
     catalog::ModelInfo,
     view::{EngineView, LoadingView},
@@ -30,9 +39,6 @@ use crate::{
 
 /// Weights in bytes of a model that does not tell.
 const UNKNOWN_SIZE: u64 = 5_000_000_000;
-
-/// Tokens of an answer that stands before this one.
-const MEAN_ANSWER: u64 = 256;
 
 /// Bytes that [`crate::demand::Demand::prompt_tokens`] counts as one token.
 const BYTES_PER_TOKEN: f64 = 4.0;
@@ -57,7 +63,7 @@ pub struct Part {
     pub basis: Basis,
 }
 
-/// A predicted first token with its parts.
+/// A predicted answer with its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction {
     /// Until a permit is free.
@@ -68,6 +74,8 @@ pub struct Prediction {
     pub prefill: Part,
     /// Prompt tokens by the model's own bytes per token.
     pub prompt_tokens: u64,
+    /// What is written then.
+    pub answer: Answer,
 }
 
 /// Prompt tokens per second, where none were measured.
@@ -126,9 +134,9 @@ pub fn mean_service(learned: &Learned, engine: &EngineView) -> Part {
     Part::of(service.and_then(Estimate::settled), seconds, prior)
 }
 
-/// The wait for a permit: nothing while one is free, else the queue and this request, shared
-/// among the permits.
-pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str) -> Part {
+/// The wait for a permit: nothing while one is free, else those who have their turn before and this
+/// request, shared among the permits.
+pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str, before: u32) -> Part {
     let permits = engine.permits.max(1);
     let mut residents = engine.residents.iter();
     let held = residents.find(|r| *r.info.model == *model);
@@ -137,7 +145,7 @@ pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str) -> Part {
         return Part::NONE;
     }
     let mut wait = mean_service(learned, engine);
-    wait.time = wait.time.saturating_mul(engine.queued.saturating_add(1)) / permits;
+    wait.time = wait.time.saturating_mul(before.saturating_add(1)) / permits;
     wait
 }
 
@@ -165,18 +173,20 @@ pub fn prefill(learned: &Learned, engine: &EngineView, model: &str, estimate: u6
     )
 }
 
-/// Queue, load where the model is not resident, and prefill; `estimate` is at 4 bytes a token.
-pub fn first_token(
+/// Queue, load where the model is not resident, prefill, and the answer.
+pub fn predict(
     learned: &Learned,
     engine: &EngineView,
     model: &ModelInfo,
-    estimate: u64,
+    asked: &Asked<'_>,
 ) -> Prediction {
+    let estimate = asked.prompt_tokens;
     Prediction {
-        queue: queue_wait(learned, engine, &model.id),
+        queue: queue_wait(learned, engine, &model.id, asked.before),
         load: load_wait(learned, engine, model),
         prefill: prefill(learned, engine, &model.id, estimate),
         prompt_tokens: prompt_tokens(learned, &engine.name, &model.id, estimate),
+        answer: answer(learned, engine, &model.id, asked),
     }
 }
 
@@ -202,8 +212,8 @@ fn load_wait(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part 
 /// As far as it is measured, the wait for a permit: the queue and, where the model is not
 /// resident, the load that is under way. The model's own load does not count: a request that gave
 /// way to it would leave it unloaded for ever.
-pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str) -> Duration {
-    let queue = queue_wait(learned, engine, model);
+pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str, before: u32) -> Duration {
+    let queue = queue_wait(learned, engine, model, before);
     let queue = if queue.basis == Basis::Prior {
         Duration::ZERO
     } else {
@@ -268,11 +278,16 @@ impl Part {
 // === impl Prediction ===
 
 impl Prediction {
-    /// All parts together.
-    pub const fn total(&self) -> Duration {
+    /// Until the first token.
+    pub const fn first_token(&self) -> Duration {
         self.queue
             .time
             .saturating_add(self.load.time)
             .saturating_add(self.prefill.time)
+    }
+
+    /// Until the end of the answer.
+    pub const fn end(&self) -> Duration {
+        self.first_token().saturating_add(self.answer.output.time)
     }
 }

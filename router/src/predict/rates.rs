@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crucible_config::checked::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{BYTES_PER_TOKEN, prompt_prior};
+use super::{BYTES_PER_TOKEN, clients::OfClient, prompt_prior};
+use crate::client::ClientId;
 
 /// Answers until their mean replaces a prior.
 const ENOUGH: u32 = 3;
@@ -65,6 +66,8 @@ pub(super) struct OfEngine {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learned {
     pub(super) engines: BTreeMap<Arc<str>, OfEngine>,
+    /// With nobody in particular for all of them together.
+    pub(super) clients: BTreeMap<ClientId, Arc<OfClient>>,
 }
 
 /// So many tokens in that time.
@@ -76,6 +79,15 @@ pub struct Pace {
     pub took: Duration,
 }
 
+/// How long an answer was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Tokens.
+    pub tokens: u64,
+    /// It has all the tokens that the request allowed, and might have had more.
+    pub cut: bool,
+}
+
 /// One whole answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -83,6 +95,11 @@ pub struct Sample {
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,
+    /// Who asked.
+    pub client: ClientId,
+    /// The prediction, or the conversation's place, chose this model. What a person or a rule sends
+    /// to a model says nothing of how long its answers to others would be.
+    pub chosen: bool,
     /// Prompt tokens estimated at 4 bytes each, where the prompt is text alone.
     pub estimate: Option<u64>,
     /// Prompt tokens as the engine counted them, cached ones included.
@@ -91,7 +108,9 @@ pub struct Sample {
     pub prompt: Option<Pace>,
     /// The engine did not say how much of the prompt it found in its cache.
     pub cache_unknown: bool,
-    /// The answer's.
+    /// The answer's length.
+    pub answer: Option<Length>,
+    /// The answer's way out of the engine.
     pub output: Option<Pace>,
     /// From sent to its end.
     pub service: Duration,
@@ -192,6 +211,13 @@ impl Learned {
         if let Some(rate) = sample.output.and_then(|pace| pace.rate(OUTPUT_MIN)) {
             rates.output_per_s.take(rate);
         }
+        let Some(length) = sample.answer else { return };
+        let teach = |tokens: &mut Estimate| length.teach(tokens);
+        self.learn_client(&ClientId::default(), None, teach);
+        if sample.client != ClientId::default() {
+            let place = (&sample.engine, &sample.model);
+            self.learn_client(&sample.client, sample.chosen.then_some(place), teach);
+        }
     }
 
     /// Takes the time of one load.
@@ -210,6 +236,18 @@ impl Learned {
             return None;
         }
         Some(of_engine.models.entry(Arc::clone(model)).or_default())
+    }
+}
+
+// === impl Length ===
+
+impl Length {
+    /// An answer that was cut says only that it would have been longer. Long ones count in full:
+    /// they are what is waited for.
+    fn teach(self, tokens: &mut Estimate) {
+        if !self.cut || (tokens.is_sound() && float(self.tokens) > tokens.mean) {
+            tokens.take_time(float(self.tokens));
+        }
     }
 }
 

@@ -5,7 +5,37 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::fixture::{engine, generation};
+use crate::{
+    client::ClientId,
+    plan::fixture::{engine, generation},
+};
+
+fn asked(prompt_tokens: u64) -> Asked<'static> {
+    static NOBODY: std::sync::LazyLock<ClientId> = std::sync::LazyLock::new(ClientId::default);
+    Asked {
+        prompt_tokens,
+        max_tokens: None,
+        client: &NOBODY,
+        before: 0,
+    }
+}
+
+fn first_token(
+    learned: &Learned,
+    engine: &EngineView,
+    model: &ModelInfo,
+    estimate: u64,
+) -> Prediction {
+    predict(learned, engine, model, &asked(estimate))
+}
+
+fn queue_wait(learned: &Learned, engine: &EngineView, model: &str) -> Part {
+    super::queue_wait(learned, engine, model, engine.queued)
+}
+
+fn permit_wait(learned: &Learned, engine: &EngineView, model: &str) -> Duration {
+    super::permit_wait(learned, engine, model, engine.queued)
+}
 
 fn nothing() -> Learned {
     Learned::default()
@@ -15,10 +45,13 @@ fn answer(prompt: impl Into<Option<Pace>>, output: impl Into<Option<Pace>>) -> S
     Sample {
         engine: "e".into(),
         model: "m".into(),
+        client: ClientId::default(),
+        chosen: false,
         estimate: None,
         prompt_tokens: None,
         prompt: prompt.into(),
         cache_unknown: false,
+        answer: None,
         output: output.into(),
         service: Duration::from_secs(4),
     }
@@ -47,7 +80,7 @@ fn near(found: Duration, wanted: f64) -> bool {
 fn a_resident_waits_for_its_prompt_only() {
     let gpu = engine("gpu", Device::Gpu, &["m"]).holding("m");
     let found = first_token(&nothing(), &gpu, &generation("m"), 2000);
-    assert_eq!(found.total(), Duration::from_secs(2));
+    assert_eq!(found.first_token(), Duration::from_secs(2));
     assert_eq!(found.prefill.basis, Basis::Prior);
     assert_eq!((found.queue, found.load), (Part::NONE, Part::NONE));
 }
@@ -56,8 +89,9 @@ fn a_resident_waits_for_its_prompt_only() {
 fn a_load_counts_by_size_and_device_until_one_was_measured() {
     let cpu = engine("e", Device::Cpu, &["m"]);
     let mut model = generation("m");
-    let total =
-        |learned: &Learned, model: &ModelInfo, n| first_token(learned, &cpu, model, n).total();
+    let total = |learned: &Learned, model: &ModelInfo, n| {
+        first_token(learned, &cpu, model, n).first_token()
+    };
     assert_eq!(total(&nothing(), &model, 0), Duration::from_secs(10));
     model.size_bytes = Some(1_000_000_000);
     assert_eq!(total(&nothing(), &model, 60), Duration::from_secs(3));
@@ -73,7 +107,7 @@ fn no_load_is_counted_where_none_is_controlled() {
     let mut plain = engine("plain", Device::Gpu, &["m"]);
     plain.load_control = false;
     let found = first_token(&nothing(), &plain, &generation("m"), 0);
-    assert_eq!(found.total(), Duration::ZERO);
+    assert_eq!(found.first_token(), Duration::ZERO);
 }
 
 #[test]
@@ -85,7 +119,7 @@ fn a_load_under_way_counts_with_its_rest() {
         expected: Some(Duration::from_secs(4)),
     };
     let total =
-        |gpu: &EngineView, model| first_token(&nothing(), gpu, &generation(model), 0).total();
+        |gpu: &EngineView, model| first_token(&nothing(), gpu, &generation(model), 0).first_token();
     gpu.loading = Some(loading.clone());
     assert_eq!(total(&gpu, "m"), Duration::from_secs(1));
     assert_eq!(total(&gpu, "n"), Duration::from_secs(6));
@@ -129,13 +163,13 @@ fn the_wait_for_a_permit_counts_what_is_measured() {
 fn absurd_prompts_do_not_overflow() {
     let cpu = engine("e", Device::Cpu, &["m"]);
     let found = first_token(&nothing(), &cpu, &generation("m"), u64::MAX);
-    assert!(found.total() > Duration::from_secs(1));
+    assert!(found.first_token() > Duration::from_secs(1));
     let mut sample = answer(pace(1000, 10), None);
     (sample.estimate, sample.prompt_tokens) = (Some(500), Some(2000));
     let learned = taught(vec![sample; 3]);
     let found = first_token(&learned, &cpu, &generation("m"), u64::MAX);
     assert_eq!(found.prompt_tokens, u64::MAX);
-    assert!(found.total() > Duration::from_secs(1));
+    assert!(found.first_token() > Duration::from_secs(1));
 }
 
 #[test]
@@ -276,7 +310,7 @@ proptest! {
         let samples = |l: &Learned| l.rates("e", "m").map(|r| r.prompt_per_s.samples);
         prop_assert_eq!(samples(&read), samples(&learned));
         let cpu = engine("e", Device::Cpu, &["m"]).holding("m");
-        let time = |n| first_token(&learned, &cpu, &generation("m"), n).total();
+        let time = |n| first_token(&learned, &cpu, &generation("m"), n).first_token();
         prop_assert!(time(tokens.saturating_add(more)) >= time(tokens));
     }
 }

@@ -136,7 +136,7 @@ impl Machine {
             engine: Arc::clone(&request.engine),
             model: Arc::clone(&request.model),
             reason: Reason::Exact,
-            predicted_first_token: None,
+            predicted: None,
         };
         let longest = self.config.timeouts.queue;
         Some(Arrival {

@@ -347,7 +347,7 @@ pub(super) mod tests {
             engine: "o".into(),
             model: "qwen2.5:7b".into(),
             reason: crate::plan::Reason::Exact,
-            predicted_first_token: None,
+            predicted: None,
         }
     }
 

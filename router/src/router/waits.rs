@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Router;
 use crate::{
     catalog::ModelKind,
+    client::ClientId,
     demand::Demand,
     plan::{self, Candidate, Plan},
     predict,
@@ -28,7 +29,11 @@ impl Router {
     pub fn standby(&self, plan: &Plan, at: usize, demand: &Demand) -> Option<Standby> {
         let (view, config) = (self.view(), (self.0.config)());
         let to = plan::standby(&view, demand, &config, plan, at)?;
-        let expected = |at: usize| plan.candidates.get(at).map(|c| expected_wait(&view, c));
+        let expected = |at: usize| {
+            plan.candidates
+                .get(at)
+                .map(|c| expected_wait(&view, c, &demand.client))
+        };
         let (own, other) = (expected(at)?, expected(to)?);
         let limit = config.scheduler.overflow_after;
         let at_once = own > limit && other < own;
@@ -49,7 +54,7 @@ impl Router {
         if demand.kind == ModelKind::Embedding || full(&candidate.engine) {
             return Ok(());
         }
-        let waited = expected_wait(&view, candidate);
+        let waited = expected_wait(&view, candidate, &demand.client);
         if waited <= budget {
             return Ok(());
         }
@@ -64,8 +69,11 @@ impl Router {
 }
 
 /// As far as it is measured.
-fn expected_wait(view: &View, candidate: &Candidate) -> Duration {
+fn expected_wait(view: &View, candidate: &Candidate, client: &ClientId) -> Duration {
     view.engine(&candidate.engine)
-        .map(|engine| predict::permit_wait(&view.learned, engine, &candidate.model))
+        .map(|engine| {
+            let before = view.turns_before(engine, client);
+            predict::permit_wait(&view.learned, engine, &candidate.model, before)
+        })
         .unwrap_or_default()
 }

@@ -87,6 +87,7 @@ impl Scheduler {
                 *position += 1;
                 all.push(QueuedView {
                     request_id: Arc::clone(&arrival.request_id),
+                    client: arrival.client.clone(),
                     engine: Arc::clone(&arrival.engine),
                     model: Arc::clone(&arrival.model),
                     position: *position,

@@ -146,7 +146,7 @@ use = "fast"
             },
             "gpu/a rule",
         ),
-        (auto.clone(), "cpu/y predicted"),
+        (auto.clone(), "gpu/a predicted"),
     ];
     for (demand, expected) in cases {
         assert_eq!(planned(&both, &demand, text)[0], expected);
@@ -183,15 +183,54 @@ fn auto_avoids_a_first_token_beyond_the_budget() {
     let plan_long = plan(&both, &long, &config(""), None).unwrap();
     assert_eq!(first(&plan_long), ("gpu", "a", Reason::Predicted));
     assert_eq!(
-        plan_long.candidates[0]
-            .predicted_first_token
-            .map(|p| p.total()),
+        plan_long.candidates[0].predicted.map(|p| p.first_token()),
         Some(Duration::from_secs(11))
     );
+}
+
+#[test]
+fn auto_goes_where_the_answer_ends_first() {
+    let ask = |prompt_tokens, max_tokens| Demand {
+        prompt_tokens,
+        max_tokens,
+        ..demand("auto")
+    };
+    // The CPU has its model loaded and writes 8 tokens per second; the GPU writes 40 after a load
+    // of 5 s.
+    let both = view([cpu().holding("x"), gpu()]);
+    for (demand, expected) in [
+        (ask(30, None), "gpu/a predicted"),
+        (ask(30, Some(5)), "cpu/x predicted"),
+        (ask(30, Some(40)), "cpu/x predicted"),
+        (ask(30, Some(60)), "gpu/a predicted"),
+        // A long prompt is read sooner by the GPU, however short the answer.
+        (ask(1000, Some(5)), "gpu/a predicted"),
+    ] {
+        assert_eq!(planned(&both, &demand, "")[0], expected, "{demand:?}");
+    }
+    // Once both are loaded, the faster one has the short ones too.
+    let loaded = view([cpu().holding("x"), gpu().holding("a")]);
     assert_eq!(
-        planned(&both, &demand("auto"), "")[0],
-        "cpu/x predicted",
-        "nothing to prefill and nothing to load"
+        planned(&loaded, &ask(30, Some(5)), "")[0],
+        "gpu/a predicted"
+    );
+    // Who has to wait on the GPU for the answers of others does not.
+    let mut busy = gpu().holding("a");
+    (busy.permits, busy.active, busy.queued) = (1, 1, 9);
+    busy.residents[0].active = 1;
+    let queue = view([cpu().holding("x"), busy]);
+    assert_eq!(
+        planned(&queue, &ask(30, Some(60)), "")[0],
+        "cpu/x predicted"
+    );
+    // The budget of the first token binds first: the load alone is beyond it.
+    let short = "[routing]\nfirst_token = \"3s\"";
+    assert_eq!(planned(&both, &ask(30, None), short)[0], "cpu/x predicted");
+    // Where nobody meets it, the earliest first token goes first.
+    let shorter = "[routing]\nfirst_token = \"100ms\"";
+    assert_eq!(
+        planned(&both, &ask(30, None), shorter)[0],
+        "cpu/x predicted"
     );
 }
 
@@ -201,7 +240,9 @@ fn words_break_ties_only() {
         last_user: text.into(),
         ..demand("auto")
     };
-    let near = view([gpu().holding("a"), cpu().holding("x")]);
+    let mut second = engine("cpu", Device::Gpu, &["y", "x"]).holding("x");
+    second.pool = "second".into();
+    let near = view([gpu().holding("a"), second]);
     let far = view([gpu().holding("a"), cpu()]);
     let rule = "[[rule]]\nwhen = { words = [\"plan\"] }\nuse = \"fast\"";
     for (view, text, configured, expected) in [
