@@ -290,6 +290,7 @@ fn fault(kind: FaultKind) -> Fault {
         after_events: None,
         delay_ms: None,
         count: 1,
+        text: None,
         path: None,
     }
 }

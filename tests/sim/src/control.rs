@@ -28,9 +28,22 @@ pub(crate) fn handle(core: &Core, call: &Call) -> Reply {
             core.crash();
             http::json(200, &json!({"crashed": true}))
         }
+        ("POST", "/sim/eject") => {
+            let ejected = core.eject(named(call, "instance"));
+            http::json(200, &json!({"ejected": ejected}))
+        }
+        ("POST", "/sim/delete") => {
+            core.deleted.add(named(call, "model"));
+            http::json(200, &json!({"deleted": true}))
+        }
         _ => http::json(
             404,
-            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash"}),
+            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash, /sim/eject, /sim/delete"}),
         ),
     }
+}
+
+fn named<'a>(call: &'a Call, key: &str) -> &'a str {
+    let value = call.get(key).and_then(serde_json::Value::as_str);
+    value.unwrap_or_default()
 }

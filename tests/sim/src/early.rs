@@ -93,7 +93,7 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
         .get("stream")
         .and_then(Value::as_bool)
         .unwrap_or(native);
-    let failed = "the engine failed";
+    let failed = fault.text.as_deref().unwrap_or("the engine failed");
     Some(match fault.kind {
         FaultKind::SlowHeaders => return None,
         FaultKind::Http500 => http::json(500, &own_error(core, call, 500, failed)),
@@ -114,7 +114,8 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
         ),
         // LM Studio 0.4.x: its own failures come as 400 with a bare string.
         FaultKind::BareError => {
-            let text = "Engine protocol predict stream returned an error: {code:500}";
+            let own = "Engine protocol predict stream returned an error: {code:500}";
+            let text = fault.text.as_deref().unwrap_or(own);
             http::json(400, &json!({"error": text}))
         }
         FaultKind::Error200 => {

@@ -65,6 +65,8 @@ pub enum FaultKind {
     Crlf,
     /// Only comments (SSE) or empty lines (NDJSON), `delay_ms` (default 1000) apart, for ever.
     CommentsOnly,
+    /// LM Studio: the answer names `text` as the model that gave it.
+    Alias,
 }
 
 /// One armed fault, as in `POST /sim/fault` and in a script.
@@ -85,6 +87,9 @@ pub struct Fault {
     /// How many requests or loads it hits; default 1.
     #[serde(default = "once")]
     pub count: u64,
+    /// What the engine says, where an error of its own form is the fault; else words of the kind's.
+    #[serde(default)]
+    pub text: Option<String>,
     /// Only paths that start with this. Without it the faults before an answer hit inference
     /// requests only.
     #[serde(default)]
@@ -102,6 +107,8 @@ pub(crate) enum Stage {
     Ending,
     /// On an answer: any number of these.
     Shape,
+    /// On the name that an answer is given.
+    Name,
 }
 
 /// The armed faults.
@@ -116,7 +123,7 @@ fn once() -> u64 {
 
 impl FaultKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Stall,
         Self::Lost,
         Self::Cut,
@@ -142,6 +149,7 @@ impl FaultKind {
         Self::Split,
         Self::Crlf,
         Self::CommentsOnly,
+        Self::Alias,
     ];
 
     /// Its name in JSON.
@@ -173,6 +181,7 @@ impl FaultKind {
             | Self::Crash
             | Self::CommentsOnly => Stage::Ending,
             Self::Garbage | Self::BigEvent | Self::Split | Self::Crlf => Stage::Shape,
+            Self::Alias => Stage::Name,
         }
     }
 }
@@ -188,6 +197,7 @@ impl Fault {
             after_events: None,
             delay_ms: None,
             count: 1,
+            text: None,
             path: None,
         }
     }
@@ -217,6 +227,13 @@ impl Fault {
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
         self.count = count;
+        self
+    }
+
+    /// Sets what the engine says.
+    #[must_use]
+    pub fn saying(mut self, text: &str) -> Self {
+        self.text = Some(text.to_owned());
         self
     }
 

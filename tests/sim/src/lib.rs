@@ -5,6 +5,7 @@
 //! pauses use tokio's clock. What was seen and done is in [`Sim::log`].
 
 mod control;
+mod deleted;
 mod early;
 mod faults;
 mod generate;

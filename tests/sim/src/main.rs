@@ -11,15 +11,17 @@ use crucible_sim::{EngineKind, Fault, ModelSpec, Options, Sim};
 
 const FAULTS: &str = "\
 Prints `listening on http://127.0.0.1:PORT`. GET /sim/log tells what happened; POST /sim/fault
-arms {\"kind\", \"after_bytes\", \"after_events\", \"delay_ms\", \"count\", \"path\"}; POST /sim/reset
-clears both; POST /sim/crash drops all residents.
+arms {\"kind\", \"after_bytes\", \"after_events\", \"delay_ms\", \"count\", \"text\", \"path\"}; POST
+/sim/reset clears both; POST /sim/crash drops all residents, /sim/eject {\"instance\"} one of them;
+/sim/delete {\"model\"} deletes a model of an Ollama.
 
 Fault kinds:
   no_headers, slow_headers, http_500, http_503, http_429, redirect, html, bare_error, error_200,
   empty_stream                         instead of the engine's answer
   load_fail, load_hang, load_oom, wrong_context                         on the next load
   stall, cut, eof, error_event, crash, comments_only    in an answer, after_events (default 1)
-  garbage, big_event, split, crlf                            in an answer, also with the above";
+  garbage, big_event, split, crlf                            in an answer, also with the above
+  alias                              the answer names `text` as the model that gave it (LM Studio)";
 
 /// A simulated LM Studio, Ollama or llama-server.
 #[derive(Debug, Parser)]

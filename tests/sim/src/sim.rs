@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::deleted::Deleted;
 use crate::faults::{Armory, Fault};
 use crate::http::{Call, Reply};
 use crate::log::{Log, LogView, RequestEntry};
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) engine: Engine,
+    /// Models that a person deleted since the start.
+    pub(crate) deleted: Deleted,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ impl Sim {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             engine,
+            deleted: Deleted::default(),
             options,
         });
         let accepting = Arc::clone(&core);
@@ -113,6 +117,16 @@ impl Sim {
     /// Drops all residents and the answers they give, as a crash does.
     pub fn crash(&self) {
         self.core.crash();
+    }
+
+    /// A person unloads an instance (LM Studio: eject; Ollama: `ollama stop`). False: it is not loaded.
+    pub fn eject(&self, instance: &str) -> bool {
+        self.core.eject(instance)
+    }
+
+    /// A person deletes a model (Ollama: `ollama rm`).
+    pub fn delete(&self, model: &str) {
+        self.core.deleted.add(model);
     }
 
     /// Clears the log and the armed faults; residents stay.
@@ -251,6 +265,19 @@ impl Core {
             Engine::LmStudio(residents) => residents.crash(self),
             Engine::Ollama(scheduler) => scheduler.crash(self),
             Engine::Llama(server) => server.crash(),
+        }
+    }
+
+    /// A person unloads an instance.
+    pub(crate) fn eject(&self, instance: &str) -> bool {
+        match &self.engine {
+            Engine::LmStudio(residents) => residents.unload(self, instance),
+            Engine::Ollama(scheduler) => {
+                let held = scheduler.all().iter().any(|r| r.model.name == instance);
+                scheduler.expire(self, instance);
+                held
+            }
+            Engine::Llama(_) => false,
         }
     }
 }

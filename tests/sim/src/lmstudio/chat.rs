@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::faults::Stage;
 use crate::generate::answer;
 use crate::http::{self, Call, Reply};
 use crate::lmstudio::load::find;
@@ -196,13 +197,16 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
             let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
             ask.circles = core.options.penalty_alias
                 && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);
+            let renamed = core.faults.take(Stage::Name, &call.path, true);
+            let name = renamed.and_then(|fault| fault.text);
+            let name = name.unwrap_or_else(|| instance.id.clone());
             let flavor = Flavor::LmStudio {
                 gpt_oss: instance.model.is_gpt_oss(),
             };
             let play = Play {
                 core: Arc::clone(core),
                 ticket,
-                encoder: Box::new(OpenAi::new(flavor, chat, &instance.id, call.seq, body)),
+                encoder: Box::new(OpenAi::new(flavor, chat, &name, call.seq, body)),
                 answer: answer(&instance.model, &ask),
                 options: options(body, &instance),
                 kill: instance.kill.clone(),

@@ -25,10 +25,13 @@ pub(crate) fn full_name(name: &str) -> String {
 /// Names match without the tag `latest` and in any case.
 pub(crate) fn find<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     let wanted = full_name(name);
-    core.options
-        .models
-        .iter()
-        .find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
+    available(core).find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
+}
+
+/// The models that nobody deleted.
+fn available(core: &Core) -> impl Iterator<Item = &ModelSpec> {
+    let models = core.options.models.iter();
+    models.filter(|model| !core.deleted.has(&model.name))
 }
 
 fn capabilities(model: &ModelSpec) -> Vec<&'static str> {
@@ -80,7 +83,7 @@ pub(crate) fn tags(core: &Core) -> Reply {
             "capabilities": capabilities(model),
         })
     };
-    let models: Vec<Value> = core.options.models.iter().map(entry).collect();
+    let models: Vec<Value> = available(core).map(entry).collect();
     http::json(200, &json!({"models": models}))
 }
 
@@ -142,7 +145,7 @@ pub(crate) fn openai(core: &Core) -> Reply {
             "owned_by": "library",
         })
     };
-    let list: Vec<Value> = core.options.models.iter().map(entry).collect();
+    let list: Vec<Value> = available(core).map(entry).collect();
     let data = if list.is_empty() {
         Value::Null
     } else {

@@ -146,9 +146,9 @@ impl Play {
         if has(FaultKind::Crash).is_some() {
             self.core.crash();
         }
-        if has(FaultKind::ErrorEvent).is_some() {
+        if let Some(fault) = has(FaultKind::ErrorEvent) {
             self.ticket.close();
-            return self.encoder.failed("the engine failed while generating");
+            return self.encoder.failed(said(fault));
         }
         for _ in 0..self.answer.pieces.len() {
             tokio::select! {
@@ -201,6 +201,12 @@ impl Play {
         reply.headers_mut().insert(CONTENT_LENGTH, length.into());
         reply
     }
+}
+
+/// The words of an error in an answer.
+fn said(fault: &Fault) -> &str {
+    let own = "the engine failed while generating";
+    fault.text.as_deref().unwrap_or(own)
 }
 
 async fn pause(time: Duration) {
@@ -371,7 +377,7 @@ impl Playing {
                 self.play.core.crash();
                 self.fail("model runner has unexpectedly stopped");
             }
-            _ => self.fail("the engine failed while generating"),
+            _ => self.fail(said(&fault)),
         }
         false
     }

@@ -1,0 +1,25 @@
+//! Models that a person deletes while the engine runs. Ollama 0.33.0-rc2, server/routes.go
+//! `DeleteHandler`: the name is gone from `/api/tags` at once and every request for it is a 404; its
+//! runner, if there is one, stays in `/api/ps` until it expires.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+pub(crate) struct Deleted(Mutex<BTreeSet<String>>);
+
+// === impl Deleted ===
+
+impl Deleted {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, model: &str) {
+        self.lock().insert(model.to_owned());
+    }
+
+    pub(crate) fn has(&self, model: &str) -> bool {
+        self.lock().contains(model)
+    }
+}
