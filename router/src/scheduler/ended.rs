@@ -41,6 +41,7 @@ impl EngineState {
         resident.tuple = Some(order.tuple);
         resident.pinned = order.pinned;
         resident.vanished = false;
+        resident.shrunk = false;
         resident.fresh |= new;
         resident.renewed = now;
         new

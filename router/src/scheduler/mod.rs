@@ -4,8 +4,9 @@
 //! `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
 //! ends it, `room` weighs memory and picks victims, `chores` does what nobody asked for; `observe`
-//! takes polls, `fit` and `growth` size contexts, `size` models, `estimate` waits; `snapshot` shows
-//! and `memory` outlives a run. The rules are in `docs/scheduling.md`.
+//! takes polls, `regained` takes back what an engine loaded by itself, `fit` and `growth` size
+//! contexts, `size` models, `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
+//! are in `docs/scheduling.md`.
 
 mod carry;
 mod chores;
@@ -24,6 +25,7 @@ mod observe;
 #[cfg(test)]
 mod properties;
 mod queue;
+mod regained;
 mod room;
 mod share;
 mod size;

@@ -19,20 +19,18 @@ const ABANDONED: Duration = Duration::from_mins(10);
 // === impl EngineState ===
 
 impl EngineState {
-    /// Takes the residents of a poll that counts; gives what is gone.
-    fn compare(&mut self, facts: &Facts, now: Instant) -> Vec<Resident> {
-        for resident in &mut self.residents {
+    /// Takes the residents of a poll that counts; gives what is gone. Of a model that is being loaded or
+    /// unloaded the list says nothing yet, and what is new may be what is being loaded.
+    fn compare(&mut self, facts: &Facts, moving: Option<&Arc<str>>, now: Instant) -> Vec<Resident> {
+        let settled = |r: &Resident| moving.is_none_or(|model| *model != r.info.model);
+        for resident in self.residents.iter_mut().filter(|r| settled(r)) {
             let listed = facts
                 .residents
                 .iter()
                 .find(|info| info.instance == resident.info.instance);
             if let Some(info) = listed {
                 let model = Arc::clone(&resident.info.model);
-                let both = info.context.zip(resident.info.context);
-                if both.is_some_and(|(now, before)| now != before) {
-                    // Somebody loaded it anew: it is what it is now.
-                    resident.tuple = None;
-                }
+                resident.loaded_anew(facts.kind, info);
                 resident.info = info.clone();
                 resident.info.model = model;
                 resident.assumed = false;
@@ -40,11 +38,16 @@ impl EngineState {
             resident.vanished = listed.is_none() && !resident.assumed;
         }
         let gone = |r: &mut Resident| r.vanished && r.active == 0;
-        let gone = self.residents.extract_if(.., gone).collect();
+        let gone: Vec<Resident> = self.residents.extract_if(.., gone).collect();
+        if moving.is_some() {
+            return gone;
+        }
         for info in &facts.residents {
             let known = |r: &Resident| r.info.instance == info.instance;
             if !self.residents.iter().any(known) {
-                self.residents.push(Resident::new(info.clone(), now));
+                let mut resident = Resident::new(info.clone(), now);
+                resident.in_place_of(&gone, facts.kind);
+                self.residents.push(resident);
             }
         }
         gone
@@ -79,15 +82,15 @@ impl Scheduler {
 
     fn observe_one(&mut self, facts: Facts, now: Instant, actions: &mut Vec<Action>) {
         let name = Arc::clone(&facts.name);
-        let in_flight = self.operation_of(&name).is_some();
+        let moving = self.operation_of(&name).map(|o| Arc::clone(&o.model));
         let at = self.index(&name).unwrap_or_else(|| {
             self.engines.push(EngineState::new(facts.clone()));
             self.engines.len() - 1
         });
         let state = &mut self.engines[at];
         let mut went: Vec<Arc<str>> = Vec::new();
-        if state.believes(&facts, in_flight) {
-            let gone = state.compare(&facts, now);
+        if state.believes(&facts) {
+            let gone = state.compare(&facts, moving.as_ref(), now);
             went.extend(gone.iter().map(|r| Arc::clone(&r.info.model)));
             let owned = gone.iter().filter(|r| r.tuple.is_some());
             for resident in owned {

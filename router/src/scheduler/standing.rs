@@ -181,6 +181,9 @@ impl Scheduler {
     ) -> Standing {
         let operation = self.operation_of(&state.facts.name);
         let own = |r: &&Resident| r.info.model == arrival.model;
+        if let Some(at) = self.restores(state, line, arrival, now) {
+            return Standing::Resize(at);
+        }
         let mut fitting = false;
         for (at, resident) in state.residents.iter().enumerate() {
             if own(&resident) && !resident.vanished && state.fits(resident, arrival.need()) {

@@ -44,6 +44,8 @@ pub(super) struct Resident {
     pub(super) assumed: bool,
     /// Loaded, and nobody was granted it yet.
     pub(super) fresh: bool,
+    /// Ours went, and the engine loaded it again by itself, with less context.
+    pub(super) shrunk: bool,
     /// Of its pool's memory; 0: not known.
     pub(super) bytes: u64,
     /// Sessions that its slots served last, the latest at the end; `None` is one that told none.
@@ -194,6 +196,7 @@ impl Resident {
             vanished: false,
             assumed: false,
             fresh: false,
+            shrunk: false,
             bytes: 0,
             warm: VecDeque::new(),
             renewed: now,
@@ -248,12 +251,12 @@ impl EngineState {
     }
 
     /// A load that no poll has seen yet keeps what its order said; gives whether this list counts.
-    pub(super) fn believes(&mut self, facts: &Facts, in_flight: bool) -> bool {
+    pub(super) fn believes(&mut self, facts: &Facts) -> bool {
         if facts.polls < self.facts.polls {
             // It was configured anew and counts from the start.
             self.trust_after = 0;
         }
-        !in_flight && facts.listed > self.trust_after
+        facts.listed > self.trust_after
     }
 }
 

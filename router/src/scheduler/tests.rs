@@ -25,6 +25,7 @@ mod fairness;
 mod growth;
 mod memory;
 mod odd;
+mod regained;
 mod residency;
 mod scripts;
 mod waiting;

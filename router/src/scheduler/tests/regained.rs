@@ -1,0 +1,118 @@
+//! What an engine lost and loaded again behind Crucible's back.
+
+use super::*;
+
+fn lmstudio() -> Facts {
+    Facts {
+        kind: EngineKind::Lmstudio,
+        ..facts("e", "gpu")
+    }
+}
+
+fn instance(model: &str, instance: &str, context: u64) -> ResidentInfo {
+    ResidentInfo {
+        instance: instance.into(),
+        ..info(model, context)
+    }
+}
+
+fn owned(bench: &Bench) -> Vec<String> {
+    let memory = bench.core.memory();
+    memory
+        .owned
+        .iter()
+        .map(|o| o.instance.to_string())
+        .collect()
+}
+
+#[test]
+fn what_comes_back_smaller_is_ours_and_is_loaded_anew_once_it_is_idle() {
+    let mut bench = Bench::new(vec![lmstudio()]);
+    bench.hold(1, "e", "m");
+    assert_eq!(granted(&bench.arrive(2, "e", "m")), [2]);
+    assert!(bench.polled("e", &[info("m", 2048)]).is_empty());
+    assert_eq!(owned(&bench), ["m"]);
+    // It is never taken from who uses it.
+    assert!(bench.arrive(4, "e", "m").is_empty());
+    let actions = bench.step(Input::Released(2));
+    assert_eq!(unloading(&actions), ["m"]);
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(orders(&actions)[0].tuple.context, Some(4096));
+    assert_eq!(granted(&bench.loaded("e", "m", 4096)), [4]);
+    // It is what it was.
+    bench.polled("e", &[info("m", 4096)]);
+    bench.step(Input::Released(4));
+    assert_eq!(granted(&bench.arrive(5, "e", "m")), [5]);
+}
+
+#[test]
+fn one_that_will_not_go_serves_what_fits() {
+    let mut bench = Bench::new(vec![lmstudio()]);
+    bench.hold(1, "e", "m");
+    bench.polled("e", &[info("m", 2048)]);
+    assert_eq!(unloading(&bench.arrive(2, "e", "m")), ["m"]);
+    let actions = bench.step(Input::Unloaded("e".into(), false));
+    assert_eq!(granted(&actions), [2]);
+}
+
+#[test]
+fn while_another_is_loaded_it_serves_what_fits() {
+    let mut bench = Bench::new(vec![lmstudio()]);
+    bench.hold(1, "e", "m");
+    bench.polled("e", &[info("m", 2048)]);
+    assert_eq!(loading(&bench.arrive(2, "e", "other")), ["other"]);
+    assert_eq!(granted(&bench.arrive(3, "e", "m")), [3]);
+}
+
+#[test]
+fn whose_it_is_depends_on_how_it_came_back() {
+    let second = || instance("m", "m:2", 4096);
+    for (kind, loaded, listed, ours) in [
+        // With less, under the same name or another.
+        (EngineKind::Lmstudio, info("m", 4096), info("m", 2048), true),
+        (EngineKind::Lmstudio, second(), info("m", 2048), true),
+        // A person wants more of it.
+        (
+            EngineKind::Lmstudio,
+            info("m", 4096),
+            info("m", 8192),
+            false,
+        ),
+        (EngineKind::Lmstudio, second(), info("m", 8192), false),
+        // Ollama loads nothing by itself: another client asked for less.
+        (EngineKind::Ollama, info("m", 4096), info("m", 2048), false),
+        (EngineKind::Lmstudio, info("m", 4096), info("m", 4096), true),
+    ] {
+        let mut bench = Bench::new(vec![Facts { kind, ..lmstudio() }]);
+        bench.arrive(1, "e", "m");
+        bench.step(Input::Loaded("e".into(), loaded.clone()));
+        bench.step(Input::Released(1));
+        bench.polled("e", std::slice::from_ref(&listed));
+        let expected: &[&str] = if ours { &["m"] } else { &[] };
+        assert_eq!(owned(&bench), expected, "{loaded:?} {listed:?}");
+    }
+    // What a person loaded is theirs whatever becomes of it.
+    let mut bench = Bench::new(vec![Facts {
+        residents: vec![info("m", 4096)],
+        ..lmstudio()
+    }]);
+    bench.polled("e", &[info("m", 2048)]);
+    assert_eq!(owned(&bench), [""; 0]);
+    assert_eq!(granted(&bench.arrive(1, "e", "m")), [1]);
+}
+
+/// A request for it was granted what was gone, as long as a load of another took.
+#[test]
+fn what_goes_while_another_is_loaded_is_gone_at_once() {
+    let mut bench = Bench::new(vec![lmstudio()]);
+    bench.hold(1, "e", "m");
+    assert_eq!(loading(&bench.arrive(2, "e", "other")), ["other"]);
+    let actions = bench.polled("e", &[]);
+    assert_eq!(evictions(&actions), [EvictionReason::External]);
+    assert!(granted(&bench.arrive(3, "e", "m")).is_empty());
+    // Of what is being loaded a list says nothing yet.
+    bench.polled("e", &[info("other", 4096)]);
+    assert_eq!(owned(&bench), [""; 0]);
+    let actions = bench.loaded("e", "other", 4096);
+    assert_eq!((granted(&actions), loading(&actions)), (vec![2], vec!["m"]));
+}
