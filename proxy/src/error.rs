@@ -88,6 +88,8 @@ pub struct Error {
     pub upstream: Option<UpstreamError>,
     /// The engine itself found the prompt too long for the context that it is loaded with.
     pub overflow: Option<Overflow>,
+    /// The engine does not hold the model that it was known to hold.
+    pub not_loaded: bool,
 }
 
 /// A prompt that an engine refused for its length.
@@ -301,7 +303,21 @@ impl Error {
             engine_status: None,
             upstream: None,
             overflow: None,
+            not_loaded: false,
         }
+    }
+
+    /// Says that the engine does not hold the model.
+    #[must_use]
+    pub const fn not_loaded(mut self) -> Self {
+        self.not_loaded = true;
+        self
+    }
+
+    /// Whether the next candidate of the plan may be tried: the kind says so, or the engine has no
+    /// such model any more, which another one may have.
+    pub const fn retryable(&self) -> bool {
+        self.kind.retryable() || self.not_loaded
     }
 
     /// Names the offending field.

@@ -69,6 +69,8 @@ pub struct EngineHandle {
     /// What LM Studio's WebSocket driver loads with.
     load_config: Option<LoadConfig>,
     poke: Notify,
+    /// A request found it other than it was known to be.
+    doubted: Notify,
     /// Polls that have begun so far.
     begun: AtomicU64,
     stop: CancellationToken,
@@ -306,6 +308,7 @@ impl Shared {
             recipe,
             load_config,
             poke: Notify::new(),
+            doubted: Notify::new(),
             begun: AtomicU64::new(0),
             stop: self.cancel.child_token(),
         });

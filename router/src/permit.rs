@@ -50,6 +50,8 @@ pub struct Permit {
     pub tuple: Tuple,
     /// Context per request in tokens, where known.
     pub context: Option<u64>,
+    /// Context of the whole instance in tokens, where known.
+    pub whole_context: Option<u64>,
     /// From asking to grant.
     pub waited: Duration,
     /// A load was part of the wait.

@@ -47,12 +47,14 @@ mod context;
 pub(crate) mod engines;
 mod learning;
 mod pinned;
+mod recheck;
 pub(crate) mod vram;
 mod waits;
 pub(crate) mod warm;
 mod work;
 
 pub use context::ContextGiven;
+pub use recheck::Whereabouts;
 pub use waits::Standby;
 
 /// For all unloads at the end of Crucible.

@@ -227,6 +227,26 @@ async fn an_engine_killed_in_its_answer_is_told_and_comes_back() {
     assert_ne!(children(crucible.pid()), before);
 }
 
+/// It was a 503, until a poll noticed that the child had ended.
+#[tokio::test]
+async fn an_engine_killed_while_it_was_idle_is_started_for_who_comes_first() {
+    let (crucible, model) = start().await;
+    let mut request = body(&model, "hi");
+    request["max_tokens"] = 4.into();
+    assert_eq!(post(&crucible, &request).await.status, 200);
+    let before = children(crucible.pid());
+    let pid = before[0].to_string();
+    let killed = Command::new("kill").args(["-KILL", &pid]).status();
+    assert!(killed.expect("kill runs").success());
+    eventually("the child is gone", || async {
+        is_gone(before[0]).then_some(())
+    })
+    .await;
+    let answer = post(&crucible, &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_ne!(children(crucible.pid()), before);
+}
+
 #[tokio::test]
 async fn no_child_outlives_crucible() {
     for signal in ["TERM", "KILL"] {

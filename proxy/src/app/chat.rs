@@ -29,6 +29,7 @@ use super::{
     or_refuse,
     overflow::{self, Seat},
     respond::{self, Told},
+    vanished::{self, Asked},
 };
 use crate::{
     body::{
@@ -60,6 +61,8 @@ pub(super) struct Planned {
     pub(super) too_long: Option<TooLong>,
     /// Tokens that the engine has room for beside the prompt, where the request asked for more.
     pub(super) shortened: Option<u64>,
+    /// The place in the plan of what had gone from its engine and was asked once more.
+    asked_again: Option<usize>,
     key: Option<Arc<Key>>,
     /// When the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
@@ -114,6 +117,7 @@ async fn answer(
         plan,
         too_long: None,
         shortened: None,
+        asked_again: None,
         key: verdict.key,
         commit_at,
     })));
@@ -182,6 +186,11 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
             at = used;
             continue;
         }
+        if planned.asked_again.is_none() && vanished::is_gone(&planned, candidate, &error).await {
+            planned.asked_again = Some(used);
+            at = used;
+            continue;
+        }
         if let Some(overflow) = error.overflow
             && let Some(too_long) = TooLong::of(&planned, used, overflow)
         {
@@ -200,7 +209,7 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         }
         failed = Some((candidate, fallback_reason(&error)));
         at = used + 1;
-        if !error.kind.retryable() || at == candidates.len() || planned.exchange.committed() {
+        if !error.retryable() || at == candidates.len() || planned.exchange.committed() {
             return Err(context_length::worded(&planned.exchange, error));
         }
         tracing::warn!(
@@ -259,7 +268,10 @@ async fn attempt(
             let shortened = planned.shortened.map(|left| {
                 format!("the answer is kept to {left} tokens: the context holds no more")
             });
-            let notes: Vec<String> = note.into_iter().chain(grown).chain(shortened).collect();
+            let again = planned.asked_again.filter(|again| *again == at);
+            let again = again.map(|_| vanished::NOTE.to_owned());
+            let said = [note, grown, shortened, again];
+            let notes: Vec<String> = said.into_iter().flatten().collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
             let answer = send(planned, candidate, note, permit).await;
             // Whose place failed only now may go on there with the next turn.
@@ -281,6 +293,7 @@ fn tried(planned: &Planned, candidate: &Candidate) {
         // Of an attempt before this one.
         record.error = None;
         record.granted_at = None;
+        record.asked = None;
         record.sent_at = None;
         record.first_token_at = None;
         record.predicted = candidate.predicted.map(|p| p.first_token());
@@ -310,6 +323,10 @@ async fn send(
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
         record.context = permit.context;
+        record.asked = Some(Asked {
+            instance: Arc::clone(&permit.instance),
+            whole_context: permit.whole_context,
+        });
         record.note.clone_from(&note);
     });
     let mut response = routed::stack()
@@ -347,6 +364,7 @@ fn fell_back(
 /// Why the next candidate is tried.
 fn fallback_reason(error: &Error) -> FallbackReason {
     match error.kind {
+        _ if error.not_loaded => FallbackReason::LoadFailed,
         _ if error.upstream_failure() == Some(UpstreamError::Http5xx) => FallbackReason::Http5xx,
         Kind::NoEngine => FallbackReason::BreakerOpen,
         Kind::QueueFull => FallbackReason::QueueFull,

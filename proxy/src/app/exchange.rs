@@ -15,6 +15,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
+use super::vanished::Asked;
 use crate::{
     error::Kind,
     metrics::{AbortCause, Endpoint},
@@ -61,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) loaded: bool,
     /// Tokens that the granted resident has for one request.
     pub(crate) context: Option<u64>,
+    /// What it was sent to.
+    pub(crate) asked: Option<Asked>,
     pub(crate) sent_at: Option<Instant>,
     pub(crate) first_token_at: Option<Instant>,
     /// The engine's answer was whole.

@@ -15,6 +15,7 @@ mod panics;
 pub(crate) mod request_id;
 pub(crate) mod respond;
 mod sample;
+pub(crate) mod vanished;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -51,6 +52,7 @@ use crate::{
     guard::{self, OwnName},
     metrics::Metrics,
     relay::{prefill::Prefills, upstream::Upstream},
+    routed::answerer::Spellings,
 };
 
 /// What handlers share; cheap to clone.
@@ -75,6 +77,8 @@ pub struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     books: Books,
     pub(crate) prefills: Prefills,
+    /// How engines spell what answers, where they list no such name.
+    pub(crate) spellings: Spellings,
     pub(crate) events: Events,
     /// What `doctor --probe` found, as it was read last.
     pub(crate) probes: RwLock<Arc<Probes>>,
@@ -104,6 +108,7 @@ impl App {
             in_flight: Arc::default(),
             books: Books::default(),
             prefills: Prefills::default(),
+            spellings: Spellings::default(),
             events,
             probes: RwLock::default(),
         }))

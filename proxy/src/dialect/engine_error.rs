@@ -5,11 +5,13 @@
 
 mod asked;
 mod overflow;
+mod own_fault;
 
 use crucible_config::checked::EngineKind;
 use http::StatusCode;
 use serde_json::Value;
 
+use self::own_fault::OwnFault;
 use crate::{
     error::{Error, Kind},
     metrics::UpstreamError,
@@ -26,15 +28,6 @@ const LOAD: &[&str] = &[
     "llama runner process has terminated",
     "requires more system memory",
     "no models loaded",
-];
-
-/// Texts that come as a 400 although the engine is at fault (LM Studio 0.3/0.4).
-const OWN_FAULT: &[&str] = &[
-    "engine protocol",
-    "fetch failed",
-    "code:500",
-    "code: 500",
-    "\"code\":500",
 ];
 
 /// Turns an engine's error answer into Crucible's. A `Retry-After` is the caller's to add.
@@ -174,12 +167,22 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         error.engine_status = Some(status).filter(StatusCode::is_client_error);
         return error;
     }
-    let unknown = lower.contains("not found") || lower.contains("not_found");
+    let unknown = has(&["not found", "not_found", "does not exist"]);
+    let fault = OwnFault::of(&lower);
     if unknown && lower.contains("model") && status.is_client_error() {
-        return Error::new(Kind::ModelNotFound, said).param("model");
+        // Only models that the engine lists are asked for.
+        return Error::new(Kind::ModelNotFound, said)
+            .param("model")
+            .not_loaded();
     }
     if has(LOAD) {
-        return Error::new(Kind::LoadFailed, said).retry_after(5);
+        // Only models that were loaded are asked for.
+        return Error::new(Kind::LoadFailed, said)
+            .retry_after(5)
+            .not_loaded();
+    }
+    if fault == Some(OwnFault::NotLoaded) {
+        return Error::new(Kind::EngineError, said).not_loaded();
     }
     match status.as_u16() {
         429 => Error::new(Kind::QueueFull, said).retry_after(1),
@@ -194,7 +197,7 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
             Kind::EngineError,
             format!("the engine refused Crucible's access: {said}"),
         ),
-        400..=499 if !has(OWN_FAULT) => {
+        400..=499 if fault.is_none() => {
             let mut error = Error::new(Kind::EngineRejected, said);
             error.engine_status = Some(status);
             error

@@ -139,6 +139,16 @@ where
         Ok(self)
     }
 
+    /// The model that answers, as the engine's first event names it.
+    pub(crate) fn answerer(&self) -> Option<&str> {
+        self.transcode.answerer()
+    }
+
+    /// Drops the answer, of which nothing was handed out yet.
+    pub(crate) fn refuse(&mut self, error: &Error) {
+        self.fail(error);
+    }
+
     /// Reads to the end; for clients that did not ask for a stream.
     pub(crate) async fn gathered(mut self: Box<Self>) -> Result<Bytes, Error> {
         std::future::poll_fn(|cx| {

@@ -47,6 +47,10 @@ struct Watch {
     finished: bool,
     done: bool,
     content: u64,
+    /// Events with data so far.
+    events: u64,
+    /// What the first event with data has as its `model`, of LM Studio's streams.
+    answerer: Option<String>,
 }
 
 /// What is to be done with an event.
@@ -71,6 +75,8 @@ impl Passthrough {
                 finished: false,
                 done: false,
                 content: 0,
+                events: 0,
+                answerer: None,
             },
             dropped: false,
         }
@@ -143,6 +149,10 @@ impl Transcode for Passthrough {
         }
     }
 
+    fn answerer(&self) -> Option<&str> {
+        self.watch.answerer.as_deref()
+    }
+
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
         let mut progress = Progress::default();
         match self.form.end() {
@@ -201,6 +211,10 @@ impl Watch {
             };
         }
         progress.events += 1;
+        if self.events == 0 && self.kind == EngineKind::Lmstudio {
+            self.answerer = model(event);
+        }
+        self.events += 1;
         let keys = Keys::of(event);
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
@@ -310,6 +324,16 @@ fn usage(event: &[u8]) -> Option<(Usage, bool)> {
     };
     let extra = value["choices"].as_array().is_some_and(Vec::is_empty);
     Some((usage, extra))
+}
+
+/// Its `model`.
+fn model(event: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Chunk {
+        model: Option<String>,
+    }
+    let (_, data) = event::read(event)?;
+    serde_json::from_str::<Chunk>(&data).ok()?.model
 }
 
 /// The event with `reasoning` spelt `reasoning_content`; every other byte stays.

@@ -111,6 +111,11 @@ pub trait Transcode: Send {
     /// appended before it is still sent, then the error in-band.
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error>;
 
+    /// The model that the engine's first event names as the one that answers, where that is looked for.
+    fn answerer(&self) -> Option<&str> {
+        None
+    }
+
     /// The engine's body ended. An error says that it was cut (no proper end) or empty.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error>;
 }

@@ -3,6 +3,7 @@
 //! Applied anew for each candidate of the plan, since what is filled in and which dialect is
 //! spoken depend on the engine and the model.
 
+pub(crate) mod answerer;
 pub(crate) mod defaults;
 mod dialect;
 mod relay;

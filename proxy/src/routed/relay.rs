@@ -8,14 +8,19 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use crucible_config::checked::EngineKind;
+use crucible_config::{Config, checked::EngineKind};
 use crucible_router::{health::Outcome, permit::Permit, predict, router::Router};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::{StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
-use super::{Outgoing, Ready, Routed, Shape, silence, whole::read_whole};
+use super::{
+    Outgoing, Ready, Routed, Shape,
+    answerer::Expected,
+    silence,
+    whole::{self, read_whole},
+};
 use crate::{
     app::{
         App, context_length,
@@ -65,6 +70,8 @@ struct Account {
     clock: StreamClock,
     bytes: u64,
     flushes: u64,
+    /// It failed because the engine does not hold the model.
+    not_loaded: bool,
 }
 
 // === impl Relay ===
@@ -94,7 +101,9 @@ fn relay(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + 
             if let Some(failure) = error.upstream_failure() {
                 app.metrics.upstream_error(&engine, failure);
             }
-            app.router.report(&engine, outcome(error.kind));
+            app.router
+                .report(&engine, outcome(error.kind, error.not_loaded));
+            app.router.doubt(&engine);
         }
     })
 }
@@ -126,6 +135,7 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
         notes,
     };
     let kind = permit.kind;
+    let answerer = Expected::of(&permit);
     let prefill = app.prefills.enter(&permit.engine, &permit.instance);
     let look = may_call_tools.then(|| silence::look(&app.router, &permit.engine, &permit.instance));
     let sent_at = Instant::now();
@@ -137,12 +147,7 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
         _in_flight: app.metrics.in_flight(&told.engine),
         permit: Some(permit),
     };
-    // A long prompt on a slow engine takes what it takes.
-    let first_token = config
-        .timeouts
-        .first_token
-        .max(expected.saturating_mul(3))
-        .min(LONGEST);
+    let first_token = first_token(&config, expected);
     let budget = match shape {
         Shape::Whole => config.timeouts.response,
         Shape::Stream(_) | Shape::Aggregate(_) => first_token,
@@ -168,6 +173,9 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
                 let deadline = sent_at + config.timeouts.response;
                 let whole = collect(response.into_body(), config.limits.event, deadline).await?;
                 held.free();
+                if let Some(expected) = &answerer {
+                    expected.check(&app, whole::answerer(&whole)).await?;
+                }
                 read_whole(kind, &exchange, &whole)?;
                 app.router.report(&told.engine, Outcome::Answered);
                 return Ok(told.whole(whole));
@@ -193,11 +201,33 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
             ending: app.ending.clone(),
         });
         if streams {
-            Ok(told.stream(Body::new(body.started().await?)))
+            let body = begun(&app, body, answerer.as_ref()).await?;
+            Ok(told.stream(Body::new(body)))
         } else {
             Ok(told.whole(body.gathered().await?))
         }
     }
+}
+
+/// Waits for the first event, which says who answers.
+async fn begun(
+    app: &App,
+    body: Box<RelayBody<Answer>>,
+    answerer: Option<&Expected>,
+) -> Result<Box<RelayBody<Answer>>, Error> {
+    let mut body = body.started().await?;
+    if let Some(expected) = answerer {
+        let name = body.answerer().map(str::to_owned);
+        let checked = expected.check(app, name).await;
+        checked.inspect_err(|error| body.refuse(error))?;
+    }
+    Ok(body)
+}
+
+/// A long prompt on a slow engine takes what it takes.
+fn first_token(config: &Config, prefill: Duration) -> Duration {
+    let first_token = config.timeouts.first_token;
+    first_token.max(prefill.saturating_mul(3)).min(LONGEST)
 }
 
 /// Notes what is asked of the engine now.
@@ -293,8 +323,10 @@ fn no_headers(shape: &Shape) -> Error {
 }
 
 /// What a failed attempt says about the engine's health.
-const fn outcome(kind: Kind) -> Outcome {
+const fn outcome(kind: Kind, not_loaded: bool) -> Outcome {
     match kind {
+        // It answers, only not for a model that went.
+        _ if not_loaded => Outcome::Answered,
         Kind::EngineUnreachable => Outcome::ConnectFailed,
         Kind::EngineError | Kind::EngineCut => Outcome::ServerFailed,
         Kind::FirstTokenTimeout | Kind::IdleTimeout => Outcome::Silent,
@@ -346,6 +378,7 @@ impl Account {
             clock: app.metrics.stream_clock(engine),
             bytes: 0,
             flushes: 0,
+            not_loaded: false,
         }
     }
 }
@@ -379,6 +412,8 @@ impl Watch for Account {
         if let Some(failure) = error.upstream_failure() {
             self.metrics.upstream_error(&self.engine, failure);
         }
+        self.not_loaded = error.not_loaded;
+        self.router.doubt(&self.engine);
     }
 
     fn ended(&mut self, end: End) {
@@ -386,7 +421,7 @@ impl Watch for Account {
             &self.engine,
             match end {
                 End::Complete => Outcome::Answered,
-                End::Failed(kind) => outcome(kind),
+                End::Failed(kind) => outcome(kind, self.not_loaded),
                 End::ClientGone => Outcome::Abandoned,
             },
         );

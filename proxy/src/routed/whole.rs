@@ -23,6 +23,11 @@ use crate::{
 /// Brackets that an answer may open, one in the other.
 const DEPTH: usize = 128;
 
+/// The model that an answer names as the one that gave it.
+pub(super) fn answerer(whole: &[u8]) -> Option<String> {
+    serde_json::from_str(Answer::of(whole)?.model?).ok()
+}
+
 /// Usage and hidden errors of an answer that is one JSON.
 pub(super) fn read_whole(
     kind: EngineKind,
@@ -93,6 +98,7 @@ struct Answer<'a> {
     usage: &'a str,
     /// llama.cpp's.
     timings: Option<&'a str>,
+    model: Option<&'a str>,
     /// A member of that name is there, or the answer calls itself so.
     error: bool,
 }
@@ -132,6 +138,7 @@ impl<'a> Answer<'a> {
             choices: "",
             usage: "null",
             timings: None,
+            model: None,
             error: false,
         };
         scan::object(answer.text, DEPTH, &mut answer).ok()?;
@@ -146,6 +153,7 @@ impl scan::Visit for &mut Answer<'_> {
             r#""choices""# => self.choices = value,
             r#""usage""# => self.usage = value,
             r#""timings""# => self.timings = Some(value),
+            r#""model""# => self.model = Some(value),
             r#""error""# => self.error = true,
             r#""object""# => self.error |= value == r#""error""#,
             _ => {}

@@ -51,4 +51,12 @@ impl Fleet {
             .await
             .unwrap_or(Polled::Unanswered)
     }
+
+    /// Polls an engine soon: at once, unless it was polled a moment ago. However many requests fail,
+    /// they do not make it busy with polls.
+    pub fn doubt(&self, name: &str) {
+        if let Some(handle) = self.handle(name) {
+            handle.doubted.notify_one();
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{EngineHandle, POLL_BUDGET, Shared};
@@ -13,15 +13,23 @@ use crate::{discovery, engine::EngineError};
 
 /// Between polls however often an engine is poked.
 const POKE_GAP: Duration = Duration::from_millis(50);
+/// Between polls however often an engine is doubted.
+const DOUBT_GAP: Duration = Duration::from_millis(500);
 
 pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
     let polling = async {
         loop {
+            let since = Instant::now();
             handle.begun.fetch_add(1, Ordering::SeqCst);
             let answer = timeout(POLL_BUDGET, handle.control.list()).await;
             let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
+            let doubted = async {
+                handle.doubted.notified().await;
+                sleep_until(since + DOUBT_GAP).await;
+            };
             tokio::select! {
                 () = sleep(wait) => {}
+                () = doubted => {}
                 () = handle.poke.notified() => sleep(POKE_GAP).await,
             }
         }

@@ -86,6 +86,7 @@ impl Desk {
             base_url,
             model: Arc::clone(&arrival.model),
             context: tuple::request_context(kind, &grant.info),
+            whole_context: grant.info.context,
             instance: grant.info.instance,
             tuple: grant.tuple,
             waited,

@@ -70,9 +70,17 @@ impl Scheduler {
         if !state.facts.load_control || !self.may_operate(state) {
             return None;
         }
-        let bytes = self.bytes_of(state, line, arrival);
-        let instance = &state.residents[at].info.instance;
-        let room = self.room(state, bytes, Some(instance), now);
+        let planned = self.planned(state, line, arrival, now).ok()?;
+        let resident = &state.residents[at];
+        // No load would give it more.
+        if state
+            .room(resident)
+            .is_none_or(|has| has >= planned.context)
+        {
+            return None;
+        }
+        let instance = &resident.info.instance;
+        let room = self.room(state, planned.bytes, Some(instance), now);
         matches!(room, Room::Fits | Room::Alone | Room::Evict(_)).then_some(at)
     }
 }

@@ -1,0 +1,66 @@
+//! An engine's own faults, told by its words.
+//!
+//! Engines give them any status: LM Studio (0.3, 0.4) answers 400 where its runtime broke, with a
+//! bare string or an object, and the same words come in a 200, in a 500 and as an event of a stream.
+
+/// What an engine's words say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnFault {
+    /// It does not hold the model that it was asked for.
+    NotLoaded,
+    /// It broke while it worked.
+    Broke,
+}
+
+/// The model is not there, lower-cased: LM Studio's, then those of llama.cpp's server as a router.
+const NOT_LOADED: &[&str] = &[
+    "no models loaded",
+    "no model loaded",
+    "no model is loaded",
+    "model unloaded",
+    "model was unloaded",
+    "model has been unloaded",
+    "cannot find model with instance reference",
+    "invalid model identifier",
+    "model is not loaded",
+    "model not loaded",
+    "model is not running",
+];
+
+/// It broke, lower-cased: LM Studio's runtimes, Ollama's runners, and what both pass on of
+/// llama.cpp.
+const BROKE: &[&str] = &[
+    "channel error",
+    "has crashed",
+    "model crashed",
+    "exited unexpectedly",
+    "exit code",
+    "engine protocol",
+    "fetch failed",
+    "socket hang up",
+    "econnre",
+    "unexpectedly stopped",
+    "process has terminated",
+    "process no longer running",
+    "process is no longer running",
+    "compute error",
+    "cuda error",
+    "out of memory",
+    "code:500",
+    "code: 500",
+    "\"code\":500",
+];
+
+// === impl OwnFault ===
+
+impl OwnFault {
+    /// What such words say, which are in lower case; `None`: nothing of the engine.
+    pub(super) fn of(lower: &str) -> Option<Self> {
+        let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+        let named = || lower.contains("model") && lower.contains("is not loaded");
+        if has(NOT_LOADED) || named() {
+            return Some(Self::NotLoaded);
+        }
+        has(BROKE).then_some(Self::Broke)
+    }
+}

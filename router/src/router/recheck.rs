@@ -1,0 +1,97 @@
+//! Whether an engine still holds what a request was sent to.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Router;
+use crate::{
+    fleet::{EngineStatus, Polled},
+    plan::Candidate,
+    view::EngineView,
+};
+
+/// Permits do not go by the first poll after a load or an unload, which may have begun before it ended.
+const POLLS: u32 = 2;
+
+/// Where a model is, as its engine tells it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// The instance is still listed, with so much context in all its slots together.
+    Held {
+        /// Tokens, where told.
+        context: Option<u64>,
+    },
+    /// The instance is not listed any more, and may be loaded again.
+    Gone,
+    /// The engine does not have the model any more.
+    Deleted,
+    /// The engine did not tell in time, or nobody can load there.
+    Unknown,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// Asks the engine now, at most `budget`, whether it still holds an instance. Permits go by what
+    /// it tells from here on.
+    pub async fn recheck(
+        &self,
+        candidate: &Candidate,
+        instance: &str,
+        budget: Duration,
+    ) -> Whereabouts {
+        let end = Instant::now() + budget;
+        let mut now = Whereabouts::Unknown;
+        for _ in 0..POLLS {
+            let left = end.saturating_duration_since(Instant::now());
+            if self.poll_now(&candidate.engine, left).await != Polled::Well {
+                return Whereabouts::Unknown;
+            }
+            let fleet = self.0.fleet.view();
+            let mut engines = fleet.engines.iter();
+            let status = engines.find(|e| *e.config.name == *candidate.engine);
+            now = status.map_or(Whereabouts::Unknown, |status| {
+                Whereabouts::of(status, &candidate.model, instance)
+            });
+            if now.agrees(self.view().engine(&candidate.engine), instance) {
+                break;
+            }
+        }
+        now
+    }
+
+    /// A request found an engine other than it was known to be: it is asked soon.
+    pub fn doubt(&self, engine: &str) {
+        self.0.fleet.doubt(engine);
+    }
+}
+
+// === impl Whereabouts ===
+
+impl Whereabouts {
+    fn of(status: &EngineStatus, model: &str, instance: &str) -> Self {
+        let mut residents = status.residents.iter();
+        if !status.models.iter().any(|m| *m.id == *model) {
+            return Self::Deleted;
+        }
+        match residents.find(|r| *r.instance == *instance) {
+            Some(held) => Self::Held {
+                context: held.context,
+            },
+            None if status.load_control => Self::Gone,
+            None => Self::Unknown,
+        }
+    }
+
+    /// Permits go by the same.
+    fn agrees(self, view: Option<&EngineView>, instance: &str) -> bool {
+        let mut residents = view.iter().flat_map(|engine| &engine.residents);
+        let believed = residents.find(|r| *r.info.instance == *instance);
+        match self {
+            Self::Held { context } => believed.is_none_or(|r| r.info.context == context),
+            Self::Gone => believed.is_none(),
+            Self::Deleted | Self::Unknown => true,
+        }
+    }
+}
