@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Stdio};
 
 use crucible_tests::{
     Crucible, binary,
-    chat::body,
+    chat::{body, post},
     engines::{Both, asked, client, engine},
     rest::ready,
 };
@@ -296,6 +296,40 @@ async fn explain_tells_place_and_reason_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn explain_beside_an_instance_tells_what_the_instance_would_do() {
+    let both = Both::start().await;
+    ready(&both.crucible).await;
+    let file = File::new(&format!("listen = \"{}\"\n", both.crucible.addr()));
+    let mut long = body("qwen", &"word".repeat(9000));
+    long["max_tokens"] = 100.into();
+    for (request, given, because) in [
+        (body("qwen", "hi"), 4096, "configured"),
+        (long.clone(), 16_384, "needed"),
+    ] {
+        let (code, out, _) = file
+            .run(&["explain", "--json", "-"], &request.to_string())
+            .await;
+        assert_eq!(code, 0, "{out}");
+        let json: Value = serde_json::from_str(&out).expect("JSON");
+        let context = &json["context"];
+        assert_eq!(
+            (&context["given"], &context["because"]),
+            (&given.into(), &because.into())
+        );
+    }
+    assert_eq!(post(&both.crucible, &long).await.status, 200);
+    let (code, out, _) = file.run(&["explain", "qwen"], "").await;
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("given 16384 (loaded)"), "{out}");
+    // What it refuses is refused in its words.
+    let (code, out, err) = file.run(&["explain", "--json", "quen"], "").await;
+    assert_eq!(code, 1, "{out}");
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["error"]["code"], "model_not_found");
+    assert!(err.contains("model_not_found"), "{err}");
+}
+
+#[tokio::test]
 async fn tunings_are_39_with_states_only_from_an_instance() {
     let alone = File::new("listen = \"127.0.0.1:0\"\n");
     let (code, out, err) = alone.run(&["tunings", "--json"], "").await;
@@ -441,7 +475,7 @@ async fn flags_win_over_the_file_and_environment_between_them() {
         &["--engine", &format!("only=ollama@{}", both.ollama.url())],
         &[("CRUCIBLE_DEFAULT_MODEL", "llama3.2:3b")],
     );
-    let answer = crucible_tests::chat::post(&crucible, &body("anything", "repeat 1")).await;
+    let answer = post(&crucible, &body("anything", "repeat 1")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("x-crucible-engine"), "only");
     assert_eq!(answer.header("x-crucible-model"), "llama3.2:3b");

@@ -209,7 +209,9 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         }
         failed = Some((candidate, fallback_reason(&error)));
         at = used + 1;
-        if !error.retryable() || at == candidates.len() || planned.exchange.committed() {
+        // What is too long here may fit the next.
+        let next = error.retryable() || error.kind == Kind::ContextLengthExceeded;
+        if !next || at == candidates.len() || planned.exchange.committed() {
             return Err(context_length::worded(&planned.exchange, error));
         }
         tracing::warn!(
@@ -371,6 +373,7 @@ fn fallback_reason(error: &Error) -> FallbackReason {
         Kind::QueueTimeout => FallbackReason::Timeout,
         Kind::LoadFailed | Kind::LoadTimeout => FallbackReason::LoadFailed,
         Kind::EngineError => FallbackReason::Http5xx,
+        Kind::ContextLengthExceeded => FallbackReason::ContextLength,
         _ => FallbackReason::Connect,
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         peek::Peek,
     },
     dialect::told_lengths,
-    error::{Error, Kind, Overflow},
+    error::{Error, Overflow},
 };
 
 /// A prompt that an engine refused, and that is sent to it once more.
@@ -52,14 +52,11 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
 /// for a longer answer than that: such a one is asked once more for less.
 pub(super) fn left_for_answer(planned: &Planned, error: &Error) -> Option<u64> {
     let asked = planned.demand.max_tokens?;
-    let refused = matches!(
-        error.kind,
-        Kind::ContextLengthExceeded | Kind::EngineRejected
-    );
-    if !refused || planned.shortened.is_some() {
+    if planned.shortened.is_some() {
         return None;
     }
-    let left = told_lengths::left_for_answer(&error.message)?;
+    let prompt = error.overflow?.counted?;
+    let left = told_lengths::left_for_answer(&error.message, prompt)?;
     (left < asked).then_some(left)
 }
 

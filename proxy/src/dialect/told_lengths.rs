@@ -1,20 +1,32 @@
 //! Numbers in what engines say of a prompt that does not fit them.
 
-/// Before the number of tokens that the engine can have, lower-cased: vLLM, LM Studio 0.3 and 0.4,
-/// llama.cpp. Where several stand there, the first of this list counts.
+/// Before the number of tokens that the engine can have, lower-cased: vLLM, `SGLang`, LM Studio 0.3
+/// and 0.4, Ollama, llama.cpp, text-generation-inference. The first of this list that stands there
+/// counts.
 const LIMIT: &[&str] = &[
     "maximum context length is ",
+    "maximum context length of ",
     "context length of only ",
+    "reached context length of ",
     "maximum model length of ",
     "maximum model length (",
     "n_ctx",
     "available context size (",
     "context size of ",
     "context window of ",
+    "context length (",
+    "must be <= ",
+    "must have less than ",
+    " tokens > ",
 ];
 
-/// Before the number of tokens that the prompt has: vLLM's and `OpenAI`'s words.
-const PROMPT: &[&str] = &["your request has ", "prompt contains at least ", "tokens ("];
+/// Said only where the length of the answer that is asked for is part of the trouble.
+const ANSWER: &[&str] = &[
+    "max_tokens",
+    "max_completion_tokens",
+    "max_new_tokens",
+    "the completion",
+];
 
 /// Tokens of context that the engine says it has.
 pub(crate) fn limit(words: &str) -> Option<u64> {
@@ -22,16 +34,13 @@ pub(crate) fn limit(words: &str) -> Option<u64> {
     LIMIT.iter().find_map(|before| after(&lower, before))
 }
 
-/// What is left for the answer beside a prompt that fits by itself, where the engine refuses only
-/// because the request asks for a longer answer than that.
-pub(crate) fn left_for_answer(words: &str) -> Option<u64> {
+/// What is left for the answer beside a prompt of so many tokens that fits by itself, where the
+/// engine refuses only because the request asks for a longer answer than that.
+pub(crate) fn left_for_answer(words: &str, prompt: u64) -> Option<u64> {
     let lower = words.to_lowercase();
-    let limit = after(&lower, LIMIT[0])?;
-    let asks_too_much = lower.contains("max_tokens")
-        || lower.contains("max_completion_tokens")
-        || lower.contains("in the completion");
-    let prompt = PROMPT.iter().find_map(|before| after(&lower, before))?;
-    (asks_too_much && prompt < limit).then(|| limit - prompt)
+    let asks_too_much = ANSWER.iter().any(|word| lower.contains(word));
+    let most = limit(words).filter(|most| asks_too_much && prompt < *most)?;
+    Some(most - prompt)
 }
 
 /// The number that follows; quotes, colons and the like may stand between.
@@ -68,6 +77,19 @@ mod tests {
                 "The decoder prompt (length 9000) is longer than the maximum model length of 4096.",
                 Some(4096),
             ),
+            (
+                "Reached context length of 4096 tokens with model (arch: gemma3) that does not",
+                Some(4096),
+            ),
+            (
+                "the prompt is longer than the context length (4096)",
+                Some(4096),
+            ),
+            ("prompt is too long: 5000 tokens > 4096 maximum", Some(4096)),
+            (
+                "`inputs` must have less than 4096 tokens. Given: 5000",
+                Some(4096),
+            ),
             ("Context length exceeded", None),
             ("", None),
         ] {
@@ -77,35 +99,53 @@ mod tests {
 
     #[test]
     fn what_is_left_for_the_answer_is_told_where_the_prompt_fits() {
-        for (words, left) in [
+        for (words, prompt, left) in [
             (
                 "'max_tokens' or 'max_completion_tokens' is too large: 2048. This model's maximum \
                  context length is 2048 tokens and your request has 12 input tokens \
                  (2048 > 2048 - 12).",
+                12,
                 Some(2036),
             ),
             (
                 "This model's maximum context length is 4096 tokens. However, you requested 5000 \
                  tokens (3000 in the messages, 2000 in the completion). Please reduce the length \
                  of the messages or completion.",
+                3000,
                 Some(1096),
+            ),
+            (
+                "Requested token count exceeds the model's maximum context length of 4096 tokens. \
+                 You requested a total of 5100 tokens: 4000 tokens from the input messages and 1100 \
+                 tokens for the completion.",
+                4000,
+                Some(96),
+            ),
+            (
+                "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens \
+                 and 100 `max_new_tokens`",
+                4000,
+                Some(96),
             ),
             (
                 "This model's maximum context length is 4096 tokens. However, you requested 6000 \
                  tokens (5000 in the messages, 1000 in the completion).",
+                5000,
                 None,
             ),
             (
                 "This model's maximum context length is 4096 tokens. However, your request has \
                  9000 input tokens.",
+                9000,
                 None,
             ),
             (
                 "request (9 tokens) exceeds the available context size (4 tokens)",
+                9,
                 None,
             ),
         ] {
-            assert_eq!(left_for_answer(words), left, "{words}");
+            assert_eq!(left_for_answer(words, prompt), left, "{words}");
         }
     }
 }

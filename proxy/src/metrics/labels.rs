@@ -91,6 +91,7 @@ labels! {
     FallbackReason {
         Connect = "connect", Timeout = "timeout", Http5xx = "5xx", BreakerOpen = "breaker_open",
         QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed", ModelMissing = "model_missing",
+        ContextLength = "context_length",
     }
 }
 labels! {

@@ -4,7 +4,8 @@ use crucible_sim::Options;
 use crucible_tests::{
     Crucible,
     chat::{body, header, post, stream},
-    engines::{asked, engine},
+    clean::Metrics,
+    engines::{asked, engine, start},
     scripted::{Script, Scripted},
 };
 use serde_json::Value;
@@ -113,4 +114,26 @@ async fn an_engine_that_refuses_a_long_answer_is_asked_for_what_is_left() {
         };
         assert!(note.contains("kept to 2036 tokens"), "{note}");
     }
+}
+
+/// What is too long for the first place of a plan goes to the next that the configuration names.
+#[tokio::test]
+async fn a_prompt_that_one_place_cannot_hold_goes_to_its_fallback() {
+    let small = start(Options::openai(&["m=1GB"])).await;
+    let big = start(Options::ollama(&["big=1GB"])).await;
+    let crucible = Crucible::start(&format!(
+        "{}{}[[model]]\nname = \"m\"\nfallback = [\"big\"]\n",
+        engine("small", "llamacpp", &small.url()),
+        engine("large", "ollama", &big.url()),
+    ));
+    let answer = post(&crucible, &prompt(9000, Some(100))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.header("x-crucible-engine"), "large");
+    assert_eq!(answer.header("x-crucible-reason"), "fallback");
+    let note = answer.header("x-crucible-note");
+    assert!(note.contains("instead of small/m"), "{note}");
+    assert!(asked(&small.log()).is_empty());
+    let why = [("reason", "context_length"), ("outcome", "ok")];
+    let metrics = Metrics::of(&crucible).await;
+    assert_eq!(metrics.sum("crucible_fallbacks_total", &why), 1.0);
 }

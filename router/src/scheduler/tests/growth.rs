@@ -165,6 +165,36 @@ fn what_a_person_loaded_is_loaded_anew_once_it_is_idle() {
 }
 
 #[test]
+fn several_instances_of_a_person_all_go_before_one_that_is_larger_comes() {
+    let mut held = foreign(true, EngineKind::Lmstudio);
+    let mut second = info("m", 2048);
+    second.instance = "m:2".into();
+    held.residents.push(second);
+    let mut bench = Bench::new(vec![held]);
+    let mut actions = asks(&mut bench, 1, 10_000, 1024);
+    for instance in ["m", "m:2"] {
+        let [Action::Unload(_, gone)] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(&*gone.instance, instance);
+        actions = bench.step(Input::Unloaded("e".into(), true));
+        actions.retain(|a| !matches!(a, Action::Tell(_)));
+    }
+    assert_eq!(contexts(&actions), [32_768]);
+}
+
+#[test]
+fn a_second_crucible_leaves_what_the_first_loaded_and_says_so() {
+    let mut held = foreign(true, EngineKind::Ollama);
+    held.owner = false;
+    let mut bench = Bench::new(vec![held]);
+    assert_eq!(granted(&asks(&mut bench, 1, 4000, 1024)), [1]);
+    let actions = asks(&mut bench, 2, 10_000, 1024);
+    let (.., bound) = limit_of(&actions);
+    assert!(matches!(bound, ContextBound::Owned { .. }), "{bound:?}");
+}
+
+#[test]
 fn what_a_person_loaded_and_uses_beyond_the_wait_is_named() {
     let mut bench = Bench::new(vec![foreign(true, EngineKind::Lmstudio)]);
     asks(&mut bench, 1, 10, 1024);
