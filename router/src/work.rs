@@ -2,7 +2,7 @@
 
 use crucible_config::checked::EngineKind;
 
-use crate::engine::{EngineError, Listing};
+use crate::catalog::ResidentInfo;
 
 /// What an engine that was asked just now may be doing for a request that it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,21 +18,19 @@ pub enum Work {
 // === impl Work ===
 
 impl Work {
-    /// From a poll, and from how many requests the engine says that it processes. Which request a
-    /// slot works for is not told, so that only an engine without any work is known to have none
-    /// for this request.
+    /// From what a poll that went well told, and from how many requests the engine says that it
+    /// processes. Which request a slot works for is not told, so that only an engine without any
+    /// work is known to have none for this request.
     pub(crate) fn of(
         kind: EngineKind,
+        load_control: bool,
+        residents: &[ResidentInfo],
         instance: &str,
-        poll: Result<&Listing, &EngineError>,
         processing: Option<u32>,
     ) -> Self {
-        let Ok(listing) = poll else {
-            return Self::Unwell;
-        };
         // Only LM Studio's list of what is loaded is complete and by these names.
-        let told = kind == EngineKind::Lmstudio && listing.load_control;
-        let gone = told && !listing.residents.iter().any(|r| *r.instance == *instance);
+        let lists = kind == EngineKind::Lmstudio && load_control;
+        let gone = lists && !residents.iter().any(|r| *r.instance == *instance);
         if gone || processing == Some(0) {
             return Self::Nothing;
         }
@@ -45,35 +43,27 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::catalog::{ModelKind, ResidentInfo};
+    use crate::catalog::ModelKind;
 
     #[test]
     fn only_what_an_engine_tells_speaks_against_its_working() {
-        let holds = |name: &str| Listing {
-            residents: vec![ResidentInfo::named(Arc::from(name), ModelKind::Generation)],
-            load_control: true,
-            ..Listing::default()
-        };
-        let old = Listing::default();
-        let (own, other) = (holds("a"), holds("b"));
-        let down = EngineError::Timeout;
-        for (kind, poll, processing, work) in [
-            (EngineKind::Lmstudio, Ok(&own), None, Work::Possible),
-            (EngineKind::Lmstudio, Ok(&other), None, Work::Nothing),
-            (EngineKind::Lmstudio, Ok(&old), None, Work::Possible),
-            (EngineKind::Lmstudio, Err(&down), None, Work::Unwell),
+        for (kind, load_control, holds, processing, work) in [
+            (EngineKind::Lmstudio, true, "a", None, Work::Possible),
+            (EngineKind::Lmstudio, true, "b", None, Work::Nothing),
+            // Servers before 0.4 do not tell what is loaded.
+            (EngineKind::Lmstudio, false, "b", None, Work::Possible),
             // One name of a weights file is listed, the request may have another.
-            (EngineKind::Ollama, Ok(&other), None, Work::Possible),
-            (EngineKind::Ollama, Ok(&own), Some(0), Work::Nothing),
-            (EngineKind::Ollama, Ok(&own), Some(1), Work::Possible),
-            (EngineKind::Llamacpp, Ok(&own), Some(0), Work::Nothing),
-            (EngineKind::Llamacpp, Ok(&own), Some(2), Work::Possible),
-            (EngineKind::Llamacpp, Ok(&own), None, Work::Possible),
-            (EngineKind::Llamacpp, Err(&down), Some(1), Work::Unwell),
-            (EngineKind::Openai, Ok(&old), None, Work::Possible),
+            (EngineKind::Ollama, true, "b", None, Work::Possible),
+            (EngineKind::Ollama, true, "a", Some(0), Work::Nothing),
+            (EngineKind::Ollama, true, "a", Some(1), Work::Possible),
+            (EngineKind::Llamacpp, false, "a", Some(0), Work::Nothing),
+            (EngineKind::Llamacpp, false, "a", Some(2), Work::Possible),
+            (EngineKind::Llamacpp, false, "a", None, Work::Possible),
+            (EngineKind::Openai, false, "b", None, Work::Possible),
         ] {
-            let found = Work::of(kind, "a", poll, processing);
-            assert_eq!(found, work, "{kind:?} {poll:?} {processing:?}");
+            let resident = ResidentInfo::named(Arc::from(holds), ModelKind::Generation);
+            let found = Work::of(kind, load_control, &[resident], "a", processing);
+            assert_eq!(found, work, "{kind:?} {holds} {processing:?}");
         }
     }
 }

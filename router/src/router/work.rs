@@ -1,10 +1,18 @@
 //! Asks whether an engine is at work.
 
+use std::time::Duration;
+
 use futures_util::future::join;
 use tokio::time::timeout;
 
 use super::Router;
-use crate::{engine::EngineError, fleet::POLL_BUDGET, work::Work};
+use crate::{
+    fleet::{POLL_BUDGET, Polled},
+    work::Work,
+};
+
+/// For a poll that begins after one that is in flight.
+const BEGINS: Duration = Duration::from_millis(100);
 
 // === impl Router ===
 
@@ -14,22 +22,22 @@ impl Router {
         let Some(handle) = self.0.fleet.handle(engine) else {
             return Work::Unwell;
         };
-        let (poll, processing) = join(
-            timeout(POLL_BUDGET, handle.control.list()),
+        let (polled, processing) = join(
+            self.poll_now(engine, POLL_BUDGET + BEGINS),
             timeout(POLL_BUDGET, handle.control.processing(instance)),
         )
         .await;
-        let poll = poll.unwrap_or(Err(EngineError::Timeout));
-        let work = Work::of(
-            handle.config.kind,
-            instance,
-            poll.as_ref(),
-            processing.ok().flatten(),
-        );
-        if work != Work::Possible {
-            // What is wrong concerns others too.
-            self.0.fleet.poke(engine);
+        let fleet = self.0.fleet.view();
+        let status = fleet.engines.iter().find(|e| *e.config.name == *engine);
+        match status.filter(|_| polled == Polled::Well) {
+            Some(status) => Work::of(
+                status.config.kind,
+                status.load_control,
+                &status.residents,
+                instance,
+                processing.ok().flatten(),
+            ),
+            None => Work::Unwell,
         }
-        work
     }
 }
