@@ -301,3 +301,24 @@ async fn a_prompt_that_lmstudio_finds_too_long_gets_more_context_whichever_way_i
         }
     }
 }
+
+#[tokio::test]
+async fn names_that_lmstudio_itself_serves_a_model_under_are_found() {
+    let sim = start(Options::lmstudio(&["Pub/m=1GB:@q4_k_m+q8_0", "other=1GB"])).await;
+    for _ in 0..2 {
+        let load = json!({ "model": "Pub/m", "context_length": 4096 });
+        let url = format!("{}/api/v1/models/load", sim.url());
+        let sent = crucible_tests::engines::client().post(url).json(&load);
+        assert_eq!(sent.send().await.expect("an answer").status(), 200);
+    }
+    let crucible = Crucible::start(&engine("gpu", "lmstudio", &sim.url()));
+    for name in ["Pub/m:2", "gpu/Pub/m:2", "pub/m@Q4_K_M", "gpu/Pub/m@q4_k_m"] {
+        let answer = post(&crucible, &body(name, "repeat 2")).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        assert_eq!(answer.header("x-crucible-model"), "Pub/m", "{name}");
+        assert_eq!(answer.content(), "word0 word1", "{name}");
+    }
+    // Not what a load of the key would bring.
+    let answer = post(&crucible, &body("Pub/m@q8_0", "hi")).await;
+    assert_eq!(answer.status, 404, "{}", answer.text);
+}

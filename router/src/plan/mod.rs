@@ -7,6 +7,7 @@ pub mod listing;
 mod names;
 mod order;
 mod rules;
+mod served;
 mod small;
 mod standby;
 pub mod sticky;

@@ -1,14 +1,15 @@
 //! From a name to the places that have it.
 //!
 //! In order: a model's exact name, `engine/model`, the name in another case or with and without
-//! `:latest`, a literal alias, a virtual model, a name that leaves the quantization open, and an
-//! alias that is a glob.
+//! `:latest`, a literal alias, a virtual model, another name that its engine serves it under, a name
+//! that leaves the quantization open, and an alias that is a glob.
 
 use crucible_config::{Config, checked::Model, glob};
 
 use super::{
     BUILTIN_VIRTUAL, Reason,
     order::{self, is_available},
+    served::is_served_as,
 };
 use crate::{
     catalog::ModelInfo,
@@ -134,6 +135,10 @@ impl<'a> Scope<'a> {
         if let Some(known) = virtual_name(name, self.config) {
             return Found::Virtual(known);
         }
+        let served = self.matching(Reason::Exact, |e, m| is_served_as(e, m, name));
+        if !served.is_empty() {
+            return self.placed(served);
+        }
         let open = self.open(name, |_| true);
         if !open.is_empty() {
             return self.placed(open);
@@ -253,6 +258,10 @@ impl<'a> Scope<'a> {
             hits = self.matching(Reason::Prefixed, |e, m| {
                 is_here(e) && same(&m.id, &block.name)
             });
+        }
+        if hits.is_empty() {
+            let serves = |e: &EngineView, m: &ModelInfo| is_here(e) && is_served_as(e, m, rest);
+            hits = self.matching(Reason::Prefixed, serves);
         }
         if hits.is_empty() {
             hits = self.open(rest, is_here);

@@ -2,6 +2,7 @@
 
 mod anything;
 mod names;
+mod served;
 mod training;
 mod virtuals;
 

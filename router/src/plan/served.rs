@@ -1,0 +1,25 @@
+//! Names that an LM Studio answers to beside the keys of its models: the identifier of a loaded
+//! instance, which may be a person's own word or `key:2`, and `key@variant`.
+
+use crucible_config::checked::EngineKind;
+
+use super::names::same;
+use crate::{catalog::ModelInfo, view::EngineView};
+
+/// This engine serves this model under this name. Identifiers match exactly there, keys in any
+/// case. Of the variants only the selected one is what a load of the key brings.
+pub(super) fn is_served_as(engine: &EngineView, model: &ModelInfo, name: &str) -> bool {
+    if engine.kind != EngineKind::Lmstudio {
+        return false;
+    }
+    let mut residents = engine.residents.iter();
+    if residents.any(|r| r.info.model == model.id && *r.info.instance == *name) {
+        return true;
+    }
+    let selected = |variant: &str| {
+        let told = model.quantization.as_deref();
+        told.is_some_and(|told| told.eq_ignore_ascii_case(variant))
+    };
+    name.rsplit_once('@')
+        .is_some_and(|(key, variant)| same(key, &model.id) && selected(variant))
+}
