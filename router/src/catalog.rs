@@ -1,6 +1,8 @@
 //! What engines can run and what they hold, as they told it last.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use crucible_config::checked::EngineKind;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,6 +32,12 @@ pub struct Capabilities {
 pub struct ModelInfo {
     /// The engine's exact name for it.
     pub id: Arc<str>,
+    /// What stands for it in memory: the same for all names that one runner of the engine answers
+    /// to (Ollama, names over the same weights), else its own name.
+    pub runner: Arc<str>,
+    /// What its load is told beside the options of the request: files that go with the weights, and
+    /// options of its description (Ollama). Another name of the same runner may have others.
+    pub load: Arc<BTreeMap<String, String>>,
     /// Generation or embedding.
     pub kind: ModelKind,
     /// What it can do.
@@ -53,9 +61,9 @@ pub struct ModelInfo {
 /// One loaded instance of a model, as the engine reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResidentInfo {
-    /// The engine's name of the model.
+    /// What stands for the model in memory, [`ModelInfo::runner`]; mostly the engine's name of it.
     pub model: Arc<str>,
-    /// The name of the instance (LM Studio `key:2`), else the model's.
+    /// The name of the instance (LM Studio `key:2`), else the name that the model was loaded under.
     pub instance: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
@@ -78,6 +86,15 @@ pub struct ResidentInfo {
 // === impl ResidentInfo ===
 
 impl ResidentInfo {
+    /// The name of the model, as people know it. Ollama lists a runner under the name that it was
+    /// loaded by.
+    pub fn name(&self, engine: EngineKind) -> &Arc<str> {
+        match engine {
+            EngineKind::Ollama => &self.instance,
+            _ => &self.model,
+        }
+    }
+
     /// An instance of which nothing but the name is known, which is its model's.
     pub fn named(model: Arc<str>, kind: ModelKind) -> Self {
         Self {

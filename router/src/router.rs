@@ -48,6 +48,7 @@ pub(crate) mod engines;
 mod learning;
 mod pinned;
 mod recheck;
+pub(crate) mod shared;
 pub(crate) mod vram;
 mod waits;
 pub(crate) mod warm;

@@ -103,6 +103,8 @@ pub struct Conflict {
     pub fix: String,
     /// It is about the memory of its pool.
     pub of_memory: bool,
+    /// It is about names over the same weights.
+    pub of_weights: bool,
 }
 
 /// One resident.
@@ -202,6 +204,26 @@ impl View {
 // === impl EngineView ===
 
 impl EngineView {
+    /// What stands for a model in memory.
+    pub fn runner<'a>(&'a self, model: &'a str) -> &'a str {
+        let found = self.models.iter().find(|m| *m.id == *model);
+        found.map_or(model, |m| &m.runner)
+    }
+
+    /// Where that model is loaded, by whatever name.
+    pub fn holds(&self, model: &str) -> Option<&ResidentView> {
+        let runner = self.runner(model);
+        self.residents.iter().find(|r| *r.info.model == *runner)
+    }
+
+    /// The names that a resident answers to, first the one that it is known by.
+    pub fn names(&self, resident: &ResidentInfo) -> Vec<Arc<str>> {
+        let known = resident.name(self.kind);
+        let shared = self.models.iter().filter(|m| m.runner == resident.model);
+        let others = shared.map(|m| &m.id).filter(|id| *id != known);
+        std::iter::once(known).chain(others).cloned().collect()
+    }
+
     /// It answers, if not always.
     pub fn is_up(&self) -> bool {
         matches!(self.health, Health::Up | Health::Degraded)

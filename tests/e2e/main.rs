@@ -51,6 +51,7 @@ mod resources;
 mod scheduler;
 mod settings;
 mod share;
+mod shared_weights;
 mod shutdown;
 #[cfg(unix)]
 mod spawned;

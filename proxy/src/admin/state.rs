@@ -99,7 +99,8 @@ fn pool(view: &View, name: &str) -> Value {
         .map(|(engine, resident)| {
             json!({
                 "engine": engine.name,
-                "model": resident.info.model,
+                "model": resident.info.name(engine.kind),
+                "names": engine.names(&resident.info),
                 "instance": resident.info.instance,
                 "context": resident.info.context,
                 "bytes": resident.info.bytes,

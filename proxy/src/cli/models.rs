@@ -13,7 +13,7 @@ use crucible_router::{
     event::Silent,
     router::Router,
     state_dir::StateDir,
-    view::{EngineView, ResidentView, View},
+    view::View,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -124,8 +124,8 @@ fn described(view: &View) -> Value {
                 "size_bytes": model.size_bytes,
                 "quantization": model.quantization,
                 "max_context": model.max_context,
-                "loaded": resident(engine, model).is_some(),
-                "context": resident(engine, model).and_then(|r| r.info.context),
+                "loaded": engine.holds(&model.id).is_some(),
+                "context": engine.holds(&model.id).and_then(|r| r.info.context),
             })
         })
         .collect();
@@ -157,10 +157,12 @@ fn readable(view: &View) -> String {
             let size = model
                 .size_bytes
                 .map(|bytes| bytesize::ByteSize(bytes).display().si().to_string());
-            let loaded = resident(engine, model).map(|resident| match resident.info.context {
-                None => "yes".to_owned(),
-                Some(context) => format!("yes, context {context}"),
-            });
+            let loaded = engine
+                .holds(&model.id)
+                .map(|resident| match resident.info.context {
+                    None => "yes".to_owned(),
+                    Some(context) => format!("yes, context {context}"),
+                });
             rows.push(vec![
                 engine.name.to_string(),
                 model.id.to_string(),
@@ -185,13 +187,6 @@ fn readable(view: &View) -> String {
         })
         .collect();
     format!("{}\n\n{}", table(&engines), table(&rows))
-}
-
-fn resident<'a>(engine: &'a EngineView, model: &ModelInfo) -> Option<&'a ResidentView> {
-    engine
-        .residents
-        .iter()
-        .find(|resident| resident.info.model == model.id)
 }
 
 const fn kind(model: &ModelInfo) -> &'static str {

@@ -122,7 +122,7 @@ fn smallest(view: &View) -> Option<(&EngineView, &str)> {
         .flat_map(|engine| engine.models.iter().map(move |model| (engine, model)))
         .filter(|(_, model)| model.kind == ModelKind::Generation && !model.cloud)
         .min_by_key(|(engine, model)| {
-            let resident = engine.residents.iter().any(|r| r.info.model == model.id);
+            let resident = engine.holds(&model.id).is_some();
             (!resident, model.size_bytes.unwrap_or(u64::MAX))
         })
         .map(|(engine, model)| (engine, &*model.id))

@@ -81,6 +81,8 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
     };
     let model = |id: &String| ModelInfo {
         id: id.as_str().into(),
+        runner: id.as_str().into(),
+        load: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: crucible_router::catalog::Capabilities::default(),
         max_context: None,

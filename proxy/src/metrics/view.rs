@@ -110,7 +110,7 @@ impl Metrics {
     fn residents(&self, engine: &EngineView) -> HashMap<String, u64> {
         let mut loaded = HashMap::new();
         for resident in &engine.residents {
-            let label = self.inner.models.label(&resident.info.model);
+            let label = self.inner.models.label(resident.info.name(engine.kind));
             *loaded.entry(label.to_owned()).or_default() += resident.info.bytes.unwrap_or(0);
         }
         loaded

@@ -266,6 +266,8 @@ fn parse_v1(body: &Value) -> Listing {
         }
         let trained = flag(able, "trained_for_tool_use");
         listing.models.push(ModelInfo {
+            runner: Arc::clone(&id),
+            load: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {
@@ -304,6 +306,8 @@ fn parse_v0(body: &Value) -> Listing {
         }
         let vision = text(entry, "type").map(|t| t == "vlm");
         listing.models.push(ModelInfo {
+            runner: Arc::clone(&id),
+            load: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {

@@ -120,6 +120,8 @@ pub struct Tuple {
     pub mmap: Option<bool>,
     /// `flash_attention` (LM Studio).
     pub flash_attention: Option<bool>,
+    /// A person loaded it: nothing is sent that would load it anew (Ollama: `shift`).
+    pub as_loaded: bool,
 }
 
 /// An order to load a model.

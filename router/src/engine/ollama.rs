@@ -3,11 +3,15 @@
 //!
 //! A preload carries the whole tuple and the one `keep_alive`; requests never carry one, because
 //! it can wedge Ollama's scheduler, and the preload's value sticks. Unloads are asynchronous
-//! there, so they are confirmed in `/api/ps`. `/api/show` is asked once per digest.
+//! there, so they are confirmed in `/api/ps`. `/api/show` is asked once per digest; it tells which
+//! names share a runner, so that a load or an unload of one is confirmed by any of them.
+
+mod known;
+mod runner;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +20,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
+use self::{
+    known::{Known, Told},
+    runner::Described,
+};
 use super::{
     Engine, EngineError, Listing, LoadOrder, Tuple, backoff,
     http::{Endpoint, count, items, name, text},
@@ -36,7 +44,7 @@ const CONFIRM_TRIES: u32 = 6;
 pub(crate) struct Ollama {
     endpoint: Endpoint,
     keep_alive: Duration,
-    shown: Mutex<HashMap<String, Shown>>,
+    known: Mutex<Known>,
 }
 
 /// What `/api/show` tells of a digest.
@@ -45,6 +53,8 @@ struct Shown {
     capabilities: Option<Vec<String>>,
     max_context: Option<u64>,
     context_bytes: Option<u64>,
+    /// `None` where it was refused.
+    described: Option<Described>,
 }
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
@@ -71,7 +81,7 @@ impl Ollama {
         Self {
             endpoint,
             keep_alive,
-            shown: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -85,14 +95,10 @@ impl Ollama {
         if tags.get("models").is_none() {
             return Err(EngineError::Unexpected("/api/tags has no `models`".into()));
         }
-        self.show_missing(items(&tags, "models")).await;
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let models: Vec<_> = items(&tags, "models")
-            .iter()
-            .filter_map(|tag| parse_tag(tag, shown.get(&digest(tag)?)))
-            .collect();
-        drop(shown);
-        let residents = parse_ps(&ps, &models);
+        self.show_missing(items(&tags, "models"), items(&ps, "models"))
+            .await;
+        let models = self.known().models(items(&tags, "models"));
+        let residents = self.named(parse_ps(&ps, &models));
         Ok(Listing {
             version: version.ok().and_then(|v| text(&v, "version")),
             models,
@@ -101,16 +107,33 @@ impl Ollama {
         })
     }
 
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Residents by their runners.
+    fn named(&self, told: Vec<Told>) -> Vec<ResidentInfo> {
+        let known = self.known();
+        told.into_iter().map(|told| known.resident(told)).collect()
+    }
+
     /// Asks `/api/show` for digests not seen before. Never for cloud models: that may ask the
-    /// cloud.
-    async fn show_missing(&self, tags: &[Value]) {
+    /// cloud. What is loaded may have been deleted or replaced meanwhile, so it is remembered.
+    async fn show_missing(&self, tags: &[Value], loaded: &[Value]) {
         let missing: Vec<(String, String)> = {
-            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            let present: Vec<String> = tags.iter().filter_map(digest).collect();
+            let mut known = self.known();
+            let present = tags.iter().chain(loaded).filter_map(digest);
+            let present: HashSet<String> = present.collect();
+            let Known { shown, leads, .. } = &mut *known;
             shown.retain(|key, _| present.contains(key));
+            let described = shown.iter();
+            leads.keep(described.filter_map(|(key, s)| Some((key, s.described.as_ref()?))));
+            let mut asked = HashSet::new();
             tags.iter()
                 .filter_map(|tag| Some((digest(tag)?, tag_name(tag)?.to_string(), tag)))
                 .filter(|(key, name, tag)| !shown.contains_key(key) && !is_cloud(name, tag))
+                // Copies have one digest.
+                .filter(|(key, ..)| asked.insert(key.clone()))
                 .map(|(key, name, _)| (key, name))
                 .collect()
         };
@@ -132,8 +155,7 @@ impl Ollama {
             .buffer_unordered(SHOW_PARALLEL)
             .for_each(|answer| async {
                 if let Some((key, shown)) = answer {
-                    let mut cache = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-                    cache.insert(key, shown);
+                    self.known().shown.insert(key, shown);
                 }
             });
         if timeout(SHOW_BUDGET, asked).await.is_err() {
@@ -142,7 +164,8 @@ impl Ollama {
     }
 
     async fn residents(&self) -> Result<Vec<ResidentInfo>, EngineError> {
-        Ok(parse_ps(&self.endpoint.get("/api/ps").await?, &[]))
+        let told = parse_ps(&self.endpoint.get("/api/ps").await?, &[]);
+        Ok(self.named(told))
     }
 
     async fn preload(&self, order: LoadOrder) -> Result<ResidentInfo, EngineError> {
@@ -166,9 +189,12 @@ impl Ollama {
             ),
         };
         self.endpoint.post(path, &body).await?;
+        let runner = self.known().runner_of(&order.model);
         for attempt in 0..CONFIRM_TRIES {
             let found = self.residents().await?;
-            if let Some(mut resident) = found.into_iter().find(|r| same(&r.model, &order.model)) {
+            let own = |r: &ResidentInfo| r.model == runner || same(&r.instance, &order.model);
+            if let Some(mut resident) = found.into_iter().find(own) {
+                resident.model = runner;
                 resident.kind = order.kind;
                 return Ok(resident);
             }
@@ -180,22 +206,23 @@ impl Ollama {
         )))
     }
 
-    async fn expire(&self, model: &str) -> Result<(), EngineError> {
-        // Without a prompt this path unloads embedding models too.
-        let body = json!({"model": model, "stream": false, "keep_alive": 0});
-        let answer = self.endpoint.post("/api/generate", &body).await;
-        match answer {
-            // Deleted meanwhile: what counts is whether it is still loaded.
-            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => {}
-            Err(error) => return Err(error),
+    /// Any name of a runner unloads it.
+    async fn expire(&self, resident: &ResidentInfo) -> Result<(), EngineError> {
+        let names = self.known().names_of(resident);
+        for name in names {
+            // Without a prompt this path unloads embedding models too.
+            let body = json!({"model": &*name, "stream": false, "keep_alive": 0});
+            match self.endpoint.post("/api/generate", &body).await {
+                Ok(_) => break,
+                // Deleted meanwhile: what counts is whether it is still loaded.
+                Err(EngineError::Refused { status: 404, .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        let own =
+            |r: &ResidentInfo| r.model == resident.model || same(&r.instance, &resident.instance);
         let mut attempt = 0;
-        while self
-            .residents()
-            .await?
-            .iter()
-            .any(|r| same(&r.model, model))
-        {
+        while self.residents().await?.iter().any(own) {
             sleep(backoff(attempt)).await;
             attempt += 1;
         }
@@ -213,7 +240,7 @@ impl Engine for Ollama {
     }
 
     fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
-        Box::pin(self.expire(&resident.model))
+        Box::pin(self.expire(resident))
     }
 
     fn processing<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<u32>> {
@@ -269,6 +296,7 @@ fn parse_show(body: &Value) -> Shown {
         capabilities,
         max_context,
         context_bytes: body.get("model_info").and_then(context_bytes),
+        described: Some(Described::parse(body)),
     }
 }
 
@@ -309,6 +337,8 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
     };
     let cloud = is_cloud(&id, tag);
     Some(ModelInfo {
+        runner: Arc::clone(&id),
+        load: Arc::default(),
         id,
         kind,
         capabilities: Capabilities {
@@ -336,7 +366,7 @@ fn kind_by_family(details: &Value) -> ModelKind {
     }
 }
 
-fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<ResidentInfo> {
+fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<Told> {
     items(ps, "models")
         .iter()
         .filter_map(|entry| {
@@ -346,7 +376,7 @@ fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<ResidentInfo> {
                 || kind_by_family(entry.get("details").unwrap_or(&none)),
                 |m| m.kind,
             );
-            Some(ResidentInfo {
+            let resident = ResidentInfo {
                 instance: Arc::clone(&model),
                 model,
                 kind,
@@ -360,6 +390,10 @@ fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<ResidentInfo> {
                     .and_then(to_system_time),
                 batch_size: None,
                 flash_attention: None,
+            };
+            Some(Told {
+                resident,
+                digest: text(entry, "digest"),
             })
         })
         .collect()

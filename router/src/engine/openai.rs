@@ -94,6 +94,8 @@ fn parse_model(entry: &Value) -> Option<ModelInfo> {
     .find_map(|key| count(entry, key))
     .or_else(|| count(meta, "n_ctx_train"));
     Some(ModelInfo {
+        runner: Arc::clone(&id),
+        load: Arc::default(),
         kind,
         capabilities: Capabilities::default(),
         max_context,

@@ -123,6 +123,8 @@ impl Spawned {
             load_control: true,
             models: vec![ModelInfo {
                 id: Arc::clone(&self.id),
+                runner: Arc::clone(&self.id),
+                load: Arc::default(),
                 kind: ModelKind::Generation,
                 capabilities: Capabilities::default(),
                 max_context: None,

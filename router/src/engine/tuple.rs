@@ -35,6 +35,7 @@ pub fn tuple_for(
             gpu_layers: gpu_owned_elsewhere.then_some(0),
             mmap: Some(tuning.ollama.use_mmap),
             flash_attention: None,
+            as_loaded: false,
         },
         EngineKind::Lmstudio => Tuple {
             context,
@@ -148,6 +149,7 @@ mod tests {
             gpu_layers: Some(0),
             mmap: Some(true),
             flash_attention: None,
+            as_loaded: false,
         };
         assert_eq!(tuple, expected);
     }

@@ -18,6 +18,8 @@ use crate::{
 pub(crate) fn generation(id: &str) -> ModelInfo {
     ModelInfo {
         id: id.into(),
+        runner: id.into(),
+        load: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: Capabilities::default(),
         max_context: None,

@@ -34,7 +34,10 @@ pub(super) fn state(engine: &EngineView) -> &'static str {
 
 /// The model is loaded.
 pub(super) fn is_held(engine: &EngineView, model: &ModelInfo) -> bool {
-    engine.residents.iter().any(|r| r.info.model == model.id)
+    engine
+        .residents
+        .iter()
+        .any(|r| r.info.model == model.runner)
 }
 
 /// The first hit of every engine.

@@ -138,8 +138,7 @@ pub fn mean_service(learned: &Learned, engine: &EngineView) -> Part {
 /// request, shared among the permits.
 pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str, before: u32) -> Part {
     let permits = engine.permits.max(1);
-    let mut residents = engine.residents.iter();
-    let held = residents.find(|r| *r.info.model == *model);
+    let held = engine.holds(model);
     let active = held.map_or(engine.active, |resident| resident.active);
     if engine.queued == 0 && active < permits {
         return Part::NONE;
@@ -192,14 +191,14 @@ pub fn predict(
 
 /// Zero for a resident, for a cloud model, and where the engine gives no load control.
 fn load_wait(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part {
-    let resident = engine.residents.iter().any(|r| r.info.model == model.id);
-    if resident || model.cloud || !engine.load_control {
+    let resident = engine.holds(&model.id);
+    if resident.is_some() || model.cloud || !engine.load_control {
         return Part::NONE;
     }
     let mut own = load_time(learned, engine, model);
     match &engine.loading {
         // A load that is under way is shared; one that is late may still end any moment.
-        Some(load) if load.model == model.id => {
+        Some(load) if engine.runner(&load.model) == &*model.runner => {
             own.time = load.expected.unwrap_or(own.time).saturating_sub(load.since);
         }
         // Loads within a pool are serialised.
@@ -219,7 +218,7 @@ pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str, before: 
     } else {
         queue.time
     };
-    if engine.residents.iter().any(|r| *r.info.model == *model) {
+    if engine.holds(model).is_some() {
         return queue;
     }
     let Some(load) = &engine.loading else {

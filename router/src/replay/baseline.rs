@@ -351,6 +351,7 @@ fn order(facts: &Facts, arrival: &Arrival) -> LoadOrder {
     LoadOrder {
         engine: Arc::clone(&arrival.engine),
         model: Arc::clone(&arrival.model),
+        name: Arc::clone(&arrival.name),
         kind: arrival.kind,
         tuple: arrival.tuple,
         configured: Some(arrival.configured),

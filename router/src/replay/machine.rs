@@ -202,6 +202,8 @@ impl Machine {
         };
         let models = engine.models.iter().map(|model| ModelInfo {
             id: Arc::clone(&model.name),
+            runner: Arc::clone(&model.name),
+            load: Arc::default(),
             kind: model.kind,
             capabilities: Capabilities::default(),
             max_context: None,

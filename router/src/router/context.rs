@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crucible_config::checked::Filled;
 
-use super::{Router, engines::arrival};
+use super::{Router, engines::arrival, shared};
 use crate::{demand::Demand, plan::Candidate, scheduler::given::Because};
 
 /// The context of a request at one candidate.
@@ -35,7 +35,13 @@ impl Router {
         let needed = arrival.prompt.saturating_add(arrival.reserve);
         let (given, because) = self.0.desk.context_given(arrival);
         Some(ContextGiven {
-            configured: config.context_for(&engine.config, &candidate.model, demand.key.as_deref()),
+            configured: shared::context(
+                &config,
+                &engine.config,
+                &engine.models,
+                &candidate.model,
+                demand.key.as_deref(),
+            ),
             needed,
             given,
             because,

@@ -13,11 +13,12 @@ use super::{
     Source,
     budget::{Machine, budget},
     pinned::{Conflicts, conflicts},
+    shared,
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     demand::Demand,
-    engine::{Engine, tuple},
+    engine::{Engine, Tuple, tuple},
     event::{Event, LoadOutcome, LoadTrigger, Observer},
     fleet::{EngineStatus, Fleet},
     plan::Candidate,
@@ -50,9 +51,12 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
     let any_pin = config.models.iter().any(|m| m.pin);
-    let listed = engine.models.iter().map(|m| &m.id);
-    let mut names: Vec<&Arc<str>> = engine.residents.iter().map(|r| &r.model).collect();
-    names.extend(listed.filter(|_| any_pin));
+    let listed = engine.models.iter().filter(|_| any_pin);
+    let listed = listed.filter(|m| pinned(&m.id)).map(|m| &m.runner);
+    let held = engine.residents.iter().map(|r| &r.model);
+    let mut pins: Vec<Arc<str>> = held.filter(|m| pinned(m)).chain(listed).cloned().collect();
+    pins.sort_unstable();
+    pins.dedup();
     let local = !engine.pool.contains('@');
     let budget = budget(config, &engine.pool, engine.device, Machine::here(), local);
     let limit = match engine.config.kind {
@@ -84,15 +88,32 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         loads: engine
             .models
             .iter()
-            .filter_map(|m| Some((m.id.clone(), predict::measured_load(learned, name, &m.id)?)))
+            .filter_map(|m| {
+                let took = predict::measured_load(learned, name, &m.id)?;
+                Some((Arc::clone(&m.runner), took))
+            })
             .collect(),
         service: predict::measured_service(learned, name),
         polls: engine.polls,
         answers: engine.error.is_none(),
         listed: engine.listed,
         residents: engine.residents.to_vec(),
-        pinned: names.into_iter().filter(|m| pinned(m)).cloned().collect(),
+        pinned: pins,
+        variants: shared::variants(&engine.models, |kind| options(config, engine, kind)),
     }
+}
+
+/// The options of a load, but for its context.
+pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -> Tuple {
+    tuple::tuple_for(
+        engine.config.kind,
+        &config.tuning,
+        1,
+        kind,
+        engine.device == Device::Cpu,
+        tuple::physical_cores(),
+        None,
+    )
 }
 
 /// What a request asks of the scheduler; ticket, trigger and deadline are the caller's.
@@ -106,9 +127,9 @@ pub(crate) fn arrival(
     let model = engine.models.iter().find(|m| m.id == candidate.model);
     let max = model.and_then(|m| m.max_context);
     let settings = config.model_settings(&engine.config.name, &candidate.model);
-    let wanted = config
-        .context_for(&engine.config, &candidate.model, demand.key.as_deref())
-        .value;
+    let models = &engine.models;
+    let key = demand.key.as_deref();
+    let wanted = shared::context(config, &engine.config, models, &candidate.model, key).value;
     let (name, id) = (&candidate.engine, &candidate.model);
     let tokens = predict::prompt_tokens(learned, name, id, demand.prompt_tokens);
     let base = max.map_or(wanted, |max| wanted.min(max.max(1)));
@@ -123,13 +144,12 @@ pub(crate) fn arrival(
         ticket: 0,
         request_id: Arc::clone(&demand.request_id),
         engine: Arc::clone(&candidate.engine),
-        model: Arc::clone(&candidate.model),
+        model: shared::runner(models, &candidate.model),
+        name: Arc::clone(&candidate.model),
         kind: demand.kind,
         prompt: demand.prompt_for(tokens),
         reserve: demand.reserve(),
-        configured: config
-            .context_for(&engine.config, &candidate.model, None)
-            .value,
+        configured: shared::context(config, &engine.config, models, &candidate.model, None).value,
         base,
         cap,
         fit,
@@ -142,7 +162,7 @@ pub(crate) fn arrival(
             tuple::physical_cores(),
             max,
         ),
-        pinned: settings.is_some_and(|m| m.pin),
+        pinned: shared::pinned(config, &engine.config.name, models, &candidate.model),
         trigger: LoadTrigger::Request,
         deadline: tokio::time::Instant::now().into_std(),
         client: demand.client.clone(),

@@ -10,7 +10,11 @@ use crucible_config::{
     glob::is_glob,
 };
 
-use super::budget::{Machine, budget};
+use super::{
+    budget::{Machine, budget},
+    engines::options,
+    shared,
+};
 use crate::{
     catalog::{ModelInfo, ModelKind},
     fleet::EngineStatus,
@@ -33,6 +37,10 @@ pub(super) type Conflicts = BTreeMap<Arc<str>, Vec<Conflict>>;
 /// What cannot be, for each engine that it concerns.
 pub(super) fn conflicts(config: &Config, engines: &[EngineStatus], machine: Machine) -> Conflicts {
     let mut all = Conflicts::new();
+    for engine in engines {
+        let options = |kind| options(config, engine, kind);
+        shared::differing(engine, options, &mut all);
+    }
     if config.models.iter().all(|block| !block.pin) {
         return all;
     }
@@ -61,10 +69,18 @@ pub(super) fn conflicts(config: &Config, engines: &[EngineStatus], machine: Mach
     all
 }
 
+/// One for all names of a runner.
 fn pins<'a>(config: &'a Config, engine: &'a EngineStatus) -> impl Iterator<Item = Pin<'a>> {
-    engine.models.iter().filter_map(move |model| {
+    let settings = move |model: &ModelInfo| {
         let block: &Model = config.model_settings(&engine.config.name, &model.id)?;
-        block.pin.then(|| Pin {
+        block.pin.then_some(block)
+    };
+    let models = engine.models.iter().enumerate();
+    models.filter_map(move |(at, model)| {
+        let block = settings(model)?;
+        let mut before = engine.models[..at].iter();
+        let told = before.any(|m| m.runner == model.runner && settings(m).is_some());
+        (!told).then(|| Pin {
             engine,
             model,
             bytes: model.size_bytes.filter(|_| !block.spill),
@@ -116,6 +132,7 @@ fn tell(all: &mut Conflicts, engine: &EngineStatus, found: &str, pool: &str) {
             found: found.to_owned(),
             fix: format!("raise `[pool.{pool}] budget` or unpin one"),
             of_memory: true,
+            of_weights: false,
         });
     }
 }
@@ -133,6 +150,7 @@ fn too_many(config: &Config, engine: &EngineStatus, pins: &[&Pin<'_>], all: &mut
         found: format!("{} models are pinned, but {row} is {limit}", pins.len()),
         fix: format!("raise {row} or unpin one"),
         of_memory: false,
+        of_weights: false,
     };
     let name = Arc::clone(&engine.config.name);
     all.entry(name).or_default().push(conflict);
@@ -199,6 +217,25 @@ mod tests {
               tuning.ollama.max_loaded_models or unpin one"
             ]
         );
+    }
+
+    #[test]
+    fn pinned_names_of_one_runner_are_one_model() {
+        let mut config = Config::builtin();
+        config.models = ["a", "b", "c"].map(pinned).to_vec();
+        let mut engine = status(&config, Manage::Models);
+        let models = ["a", "b", "c"].map(|name| ModelInfo {
+            runner: "a".into(),
+            size_bytes: Some(5 * GB),
+            ..generation(name)
+        });
+        engine.models = Arc::new(models.to_vec());
+        let pool = Pool {
+            budget: Some(8 * GB),
+            ..Pool::default()
+        };
+        config.pools.insert(engine.pool.to_string(), pool);
+        assert!(conflicts(&config, &[engine], Machine::default()).is_empty());
     }
 
     #[test]

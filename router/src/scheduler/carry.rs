@@ -84,7 +84,7 @@ impl Desk {
             engine: Arc::clone(&arrival.engine),
             kind,
             base_url,
-            model: Arc::clone(&arrival.model),
+            model: Arc::clone(&arrival.name),
             context: tuple::request_context(kind, &grant.info),
             whole_context: grant.info.context,
             instance: grant.info.instance,
@@ -106,7 +106,11 @@ impl Desk {
         let facts = open.core.facts(&order.engine).filter(|f| !f.owner);
         let beside = facts.map(|f| f.kind);
         self.tracker.spawn(async move {
-            let Order { engine, model, .. } = order;
+            let Order {
+                engine,
+                name: model,
+                ..
+            } = order;
             let (name, context) = (&*engine, order.tuple.context);
             tracing::info!(engine = name, model = &*model, context, "loading");
             if let Some(bytes) = order.over_budget {
@@ -191,7 +195,7 @@ impl Desk {
             };
             engines.poke(&engine);
             if let Err(error) = &outcome {
-                let (engine, model) = (&*engine, &*info.model);
+                let (engine, model) = (&*engine, &*info.instance);
                 tracing::warn!(engine, model, "the unload failed: {error}");
             }
             let input = Input::Unloaded(engine, outcome.is_ok());

@@ -87,6 +87,7 @@ impl EngineState {
         Some(Order {
             engine: Arc::clone(&self.facts.name),
             model: Arc::clone(&resident.info.model),
+            name: Arc::clone(resident.info.name(self.facts.kind)),
             kind: resident.info.kind,
             tuple: resident.tuple?,
             configured: None,
@@ -107,10 +108,10 @@ impl Scheduler {
         let controlled = self.engines.iter().filter(|e| e.facts.load_control);
         let residents = controlled.flat_map(|e| e.residents.iter().map(move |r| (e, r)));
         let chores = residents.flat_map(|(e, r)| [e.expires(r), e.reaped(r), e.renews(r)]);
-        let pins = self
-            .pins
-            .keys()
-            .filter_map(|place| self.failures.get(place));
+        let pins = self.pins.iter().filter_map(|(place, pin)| {
+            let tried = self.engine(&place.0)?.tried(&place.1, &pin.name);
+            self.failures.get(&tried)
+        });
         chores.flatten().chain(pins.map(|f| f.until))
     }
 

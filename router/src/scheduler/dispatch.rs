@@ -123,7 +123,10 @@ impl Scheduler {
                 return true;
             }
             Standing::Never(refusal) => return self.refuse(e, l, refusal, actions),
-            standing @ (Standing::Load | Standing::Swap(_) | Standing::Resize(_)) => {
+            standing @ (Standing::Load
+            | Standing::Swap(_)
+            | Standing::Resize(_)
+            | Standing::Rename(_)) => {
                 if let Some(refusal) = self.failed(e, l, now) {
                     return self.refuse(e, l, refusal, actions);
                 }
@@ -157,7 +160,7 @@ impl Scheduler {
     fn swap(&self, engine: usize, line: usize, standing: &Standing) -> Option<Swap> {
         let what = match standing {
             Standing::Swap(scope) => What::Any(*scope),
-            Standing::Resize(at) => What::Own(*at),
+            Standing::Resize(at) | Standing::Rename(at) => What::Own(*at),
             _ => return None,
         };
         let waits = &self.engines[engine].lines[line];
@@ -205,11 +208,11 @@ impl Scheduler {
             Arc::clone(&state.facts.name),
             Arc::clone(&state.lines[l].model),
         );
-        let place = (Arc::clone(&engine), Arc::clone(&model));
+        let place = state.tried(&model, &state.lines[l].next()?.arrival.name);
         let failure = self.failures.get(&place).filter(|f| now < f.until)?;
         Some(Refusal::LoadFailed {
             engine,
-            model,
+            model: Arc::clone(&state.lines[l].next()?.arrival.name),
             message: failure.message.clone(),
             retry_after: retry_after(failure.until.saturating_duration_since(now)),
         })

@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crucible_config::checked::EngineKind;
+
 use super::{
     failure::next_backoff,
     fit::Ceiling,
+    line::Line,
     size::Size,
     state::{EngineState, Operation, Resident, Retry, Scheduler, Work, after, evicted},
     types::{Action, Arrival, LoadFailure, Order},
@@ -70,7 +73,12 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) {
         let flying = self.operation_of(engine);
-        if !flying.is_some_and(|o| same_model(&o.model, &info.model)) {
+        let runner = |model: &Arc<str>| {
+            let state = self.engine(engine);
+            Arc::clone(state.map_or(model, |state| state.runner(model)))
+        };
+        let same = |o: &Operation| same_model(&runner(&o.model), &runner(&info.model));
+        if !flying.is_some_and(same) {
             // The late end of a load that was given up; the next poll shows it.
             return;
         }
@@ -79,7 +87,10 @@ impl Scheduler {
         };
         let took = now.saturating_duration_since(operation.since);
         let place = (Arc::clone(engine), Arc::clone(&order.model));
-        self.failures.remove(&place);
+        if let Some(state) = self.engine(engine) {
+            let tried = state.tried(&order.model, &order.name);
+            self.failures.remove(&tried);
+        }
         self.abandoned.remove(&place);
         let Some(at) = self.index(engine) else {
             return actions.push(ended(&order, LoadOutcome::Ok, took));
@@ -148,15 +159,17 @@ impl Scheduler {
         let place = (Arc::clone(engine), Arc::clone(&order.model));
         let before = failure.clone();
         let smaller = self.note_failed_growth(&order, &failure, now);
-        let backoff = if smaller {
-            next_backoff(Duration::ZERO)
-        } else {
-            self.remember(place.clone(), failure, order.budget, now)
-        };
         let Some(at) = self.index(engine) else {
             return;
         };
+        let tried = self.engines[at].tried(&order.model, &order.name);
+        let backoff = if smaller {
+            next_backoff(Duration::ZERO)
+        } else {
+            self.remember(tried, failure, order.budget, now)
+        };
         let state = &mut self.engines[at];
+        let variant = state.variant(&order.name);
         if before == LoadFailure::Timeout {
             // The engine may yet come to an end with it, and nobody else asked for it.
             self.abandoned.insert(place, (order.tuple, now));
@@ -168,18 +181,20 @@ impl Scheduler {
                 actions.push(Action::Tell(Event::Wedged { engine }));
             }
         }
-        let mut lost: Vec<u64> = Vec::new();
+        let mut lost: Vec<Arc<Arrival>> = Vec::new();
         let state = &self.engines[at];
-        for line in state.lines.iter().filter(|l| l.model == order.model) {
+        let own = |l: &&Line| l.model == order.model && l.variant == variant;
+        for line in state.lines.iter().filter(own) {
             let waits =
                 |arrival: &Arrival| smaller && self.planned(state, line, arrival, now).is_ok();
             let leave = line.waiters().filter(|w| !waits(&w.arrival));
-            lost.extend(leave.map(|w| w.arrival.ticket));
+            lost.extend(leave.map(|w| Arc::clone(&w.arrival)));
         }
-        lost.sort_unstable();
-        for ticket in lost {
-            self.remove(ticket);
-            actions.push(Action::Reject(ticket, before.refusal(&order, backoff)));
+        lost.sort_unstable_by_key(|arrival| arrival.ticket);
+        for arrival in lost {
+            self.remove(arrival.ticket);
+            let refusal = before.refusal(Arc::clone(&arrival.name), &order, backoff);
+            actions.push(Action::Reject(arrival.ticket, refusal));
         }
     }
 
@@ -221,18 +236,23 @@ impl Scheduler {
             };
             return;
         }
+        let name = match state.facts.kind {
+            EngineKind::Ollama => &instance,
+            _ => &operation.model,
+        };
+        let went = evicted(engine, name, reason);
         state.residents.retain(|r| r.info.instance != instance);
         let pool = Arc::clone(&state.facts.pool);
         self.revision += 1;
         self.memory_came_free(&pool);
         self.forget_refused_growth(&pool, &operation.model);
         if let Some(place) = room_for
-            && let Some(facts) = self.facts(&place.0)
+            && let Some(facts) = self.facts(&place.0.0)
         {
             let pool = Arc::clone(&facts.pool);
             self.reserved.insert(pool, place);
         }
-        actions.push(evicted(engine, &operation.model, reason));
+        actions.push(went);
     }
 
     /// What says nothing long after its budget holds its pool no longer.
@@ -257,7 +277,7 @@ fn same_model(a: &str, b: &str) -> bool {
 fn ended(order: &Order, outcome: LoadOutcome, took: Duration) -> Action {
     Action::Tell(Event::Load {
         engine: Arc::clone(&order.engine),
-        model: Arc::clone(&order.model),
+        model: Arc::clone(&order.name),
         outcome,
         trigger: order.trigger,
         took,

@@ -67,9 +67,9 @@ impl LoadFailure {
         }
     }
 
-    /// What a waiter is told.
-    pub(super) fn refusal(&self, order: &Order, backoff: Duration) -> Refusal {
-        let (engine, model) = (Arc::clone(&order.engine), Arc::clone(&order.model));
+    /// What a waiter for that name is told.
+    pub(super) fn refusal(&self, name: Arc<str>, order: &Order, backoff: Duration) -> Refusal {
+        let (engine, model) = (Arc::clone(&order.engine), name);
         match self {
             Self::Refused(message) | Self::OutOfMemory(message) => Refusal::LoadFailed {
                 engine,

@@ -53,11 +53,13 @@ impl Scheduler {
             return (arrival.base, Because::Configured);
         };
         let alone;
-        let line = if let Some(at) = state.line(&arrival.model, arrival.kind) {
+        let line = if let Some(at) =
+            state.line(&arrival.model, state.variant(&arrival.name), arrival.kind)
+        {
             &state.lines[at]
         } else {
             let size = self.size_of(&state.facts, &arrival.model);
-            let mut line = Line::new(Arc::clone(&arrival.model), arrival.kind, size);
+            let mut line = Line::new(Arc::clone(&arrival.model), 0, arrival.kind, size);
             line.push(Arc::clone(arrival), now);
             alone = line;
             &alone

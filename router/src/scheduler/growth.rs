@@ -30,7 +30,7 @@ const REFUSED_SHARE: u64 = 16;
 /// The prompt is longer than what can be had.
 pub(super) fn exceeded(arrival: &Arrival, limit: u64, bound: ContextBound) -> Refusal {
     Refusal::ContextExceeded {
-        model: Arc::clone(&arrival.model),
+        model: Arc::clone(&arrival.name),
         prompt: arrival.prompt,
         reserve: arrival.reserve,
         limit,
@@ -339,7 +339,7 @@ impl Scheduler {
 fn out_of_memory(arrival: &Arrival, ceiling: &Ceiling) -> Refusal {
     Refusal::LoadFailed {
         engine: Arc::clone(&arrival.engine),
-        model: Arc::clone(&arrival.model),
+        model: Arc::clone(&arrival.name),
         message: format!(
             "a prompt of about {} tokens needs more context than it has memory for: {}",
             arrival.prompt, ceiling.words

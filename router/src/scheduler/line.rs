@@ -28,6 +28,8 @@ pub(super) struct Waiter {
 pub(super) struct Line {
     pub(super) model: Arc<str>,
     pub(super) kind: ModelKind,
+    /// Of the names that are asked for; see [`super::runner`].
+    pub(super) variant: u64,
     /// Memory of the model.
     pub(super) size: Size,
     /// Granted to others since this line waits for something busy.
@@ -65,10 +67,11 @@ impl Flow {
 // === impl Line ===
 
 impl Line {
-    pub(super) fn new(model: Arc<str>, kind: ModelKind, size: Size) -> Self {
+    pub(super) fn new(model: Arc<str>, variant: u64, kind: ModelKind, size: Size) -> Self {
         Self {
             model,
             kind,
+            variant,
             size,
             overtaken: 0,
             loaded_to: 0,
@@ -209,7 +212,7 @@ mod tests {
 
     fn line(waiting: &[(u64, Option<&str>, Class)]) -> Line {
         let now = Instant::now();
-        let mut line = Line::new("m".into(), ModelKind::Generation, Size::default());
+        let mut line = Line::new("m".into(), 0, ModelKind::Generation, Size::default());
         for (ticket, client, class) in waiting {
             let mut arrival = arrival(*ticket, "e", "m", now);
             arrival.class = *class;

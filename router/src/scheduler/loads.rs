@@ -13,7 +13,7 @@ use super::{
     fit::Planned,
     line::Line,
     standing::{Scope, Standing},
-    state::{EngineState, Operation, Place, Scheduler, Work, after},
+    state::{EngineState, Operation, Place, Reserved, Scheduler, Work, after},
     types::{Action, Arrival, Order},
 };
 use crate::{
@@ -87,6 +87,7 @@ impl EngineState {
         Order {
             engine: Arc::clone(&arrival.engine),
             model: Arc::clone(&arrival.model),
+            name: Arc::clone(&arrival.name),
             kind: arrival.kind,
             tuple,
             configured: Some(arrival.configured),
@@ -129,7 +130,7 @@ impl Scheduler {
     fn wants(&mut self, now: Instant) -> Vec<Want> {
         let engines = &self.engines;
         let pins = &self.pins;
-        self.reserved.retain(|_, place| {
+        self.reserved.retain(|_, (place, _)| {
             let of = engines.iter().find(|e| e.facts.name == place.0);
             of.is_some_and(|e| e.wanted(&place.1)) || pins.contains_key(place)
         });
@@ -149,8 +150,9 @@ impl Scheduler {
     fn rank(&self, state: &EngineState, line: &Line, now: Instant) -> Option<Rank> {
         let arrival = &line.next()?.arrival;
         let reserved = self.reserved.get(&state.facts.pool);
-        let first =
-            reserved.is_some_and(|(e, model)| *e == state.facts.name && *model == line.model);
+        let first = reserved.is_some_and(|((engine, model), variant)| {
+            *engine == state.facts.name && *model == line.model && *variant == line.variant
+        });
         let old = |since| now.saturating_duration_since(since) >= state.facts.overtake_age;
         let urgent = line.interactive() || line.since().is_some_and(old);
         let class = match (first, urgent) {
@@ -169,7 +171,8 @@ impl Scheduler {
             let state = &self.engines[engine];
             let facts = &state.facts;
             let held = state.residents.iter().any(|r| r.info.model == place.1);
-            let failing = self.failures.get(place).is_some_and(|f| now < f.until);
+            let tried = state.tried(&arrival.model, &arrival.name);
+            let failing = self.failures.get(&tried).is_some_and(|f| now < f.until);
             let wanted = facts.load_control && facts.pinned.contains(&place.1);
             (wanted && !held && !failing && !state.wanted(&place.1)).then(|| Want {
                 rank: (1, 0, arrival.ticket),
@@ -202,14 +205,22 @@ impl Scheduler {
             }
             Who::Pin(arrival) => {
                 let size = self.size_of(&state.facts, &arrival.model);
-                let mut line = Line::new(Arc::clone(&arrival.model), arrival.kind, size);
+                let mut line = Line::new(
+                    Arc::clone(&arrival.model),
+                    state.variant(&arrival.name),
+                    arrival.kind,
+                    size,
+                );
                 line.push(Arc::clone(arrival), now);
                 pin = line;
                 (&pin, arrival)
             }
         };
         let standing = self.stands(state, line, arrival, now);
-        let swaps = matches!(standing, Standing::Swap(_) | Standing::Resize(_));
+        let swaps = matches!(
+            standing,
+            Standing::Swap(_) | Standing::Resize(_) | Standing::Rename(_)
+        );
         if !swaps && !matches!(standing, Standing::Load) {
             return false;
         }
@@ -233,6 +244,10 @@ impl Scheduler {
                 let idle = state.residents[at].may_go(now);
                 idle.then_some((want.engine, at, EvictionReason::Resize))
             }
+            Standing::Rename(at) => {
+                let idle = state.residents[at].may_go(now);
+                idle.then_some((want.engine, at, EvictionReason::Conflict))
+            }
             _ => {
                 let Ok(planned) = self.planned(state, line, arrival, now) else {
                     return false;
@@ -246,7 +261,7 @@ impl Scheduler {
                 return false;
             }
         };
-        let place = state.place(&arrival.model);
+        let place = (state.place(&arrival.model), line.variant);
         let pool = Arc::clone(pool);
         if let Some((e, r, reason)) = victim.filter(|(e, ..)| self.may_operate(&self.engines[*e])) {
             self.begin_unload(e, r, reason, Some(place), now, actions);
@@ -283,7 +298,8 @@ impl Scheduler {
     ) {
         let state = &self.engines[e];
         let place = state.place(&order.model);
-        if self.reserved.get(&state.facts.pool) == Some(&place) {
+        let reserved = self.reserved.get(&state.facts.pool);
+        if reserved.is_some_and(|(reserved, _)| *reserved == place) {
             self.reserved.remove(&state.facts.pool);
         }
         let model = Arc::clone(&order.model);
@@ -296,7 +312,7 @@ impl Scheduler {
         e: usize,
         r: usize,
         reason: EvictionReason,
-        room_for: Option<Place>,
+        room_for: Option<Reserved>,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {

@@ -27,6 +27,7 @@ mod properties;
 mod queue;
 mod regained;
 mod room;
+mod runner;
 mod share;
 mod size;
 mod snapshot;

@@ -96,7 +96,8 @@ impl Scheduler {
             for resident in owned {
                 self.revision += 1;
                 let why = state.why_gone(resident, now);
-                actions.push(evicted(&name, &resident.info.model, why));
+                let model = resident.info.name(state.facts.kind);
+                actions.push(evicted(&name, model, why));
             }
         }
         for resident in &mut state.residents {
@@ -108,6 +109,7 @@ impl Scheduler {
         }
         let pool = Arc::clone(&facts.pool);
         state.facts = facts;
+        self.regroup(at);
         for model in went {
             self.memory_came_free(&pool);
             self.forget_refused_growth(&pool, &model);

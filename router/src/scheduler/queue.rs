@@ -21,8 +21,8 @@ const ENOUGH: u32 = 5;
 // === impl EngineState ===
 
 impl EngineState {
-    fn waiter(&self, model: &str, kind: ModelKind, ticket: u64) -> Option<&Waiter> {
-        self.lines[self.line(model, kind)?].waiter(ticket)
+    fn waiter(&self, seat: &Seat, ticket: u64) -> Option<&Waiter> {
+        self.lines[self.line(&seat.model, seat.variant, seat.kind)?].waiter(ticket)
     }
 
     /// Those who wait in one lane, by client.
@@ -57,7 +57,7 @@ impl Scheduler {
             return None;
         }
         let Some(at) = self.index(&arrival.engine) else {
-            actions.push(gone(ticket, &arrival.model, &arrival.engine));
+            actions.push(gone(ticket, &arrival.name, &arrival.engine));
             return None;
         };
         if let Some(hash) = arrival.supersedes {
@@ -69,24 +69,29 @@ impl Scheduler {
                 Arc::clone(&arrival),
             );
         }
+        let variant = self.engines[at].variant(&arrival.name);
         let seat = Seat {
             engine: Arc::clone(&arrival.engine),
             model: Arc::clone(&arrival.model),
+            name: Arc::clone(&arrival.name),
+            variant,
             kind: arrival.kind,
             deadline: arrival.deadline,
             supersedes: arrival.supersedes,
         };
         self.deadlines.insert((arrival.deadline, ticket));
-        let size = match self.engines[at].line(&arrival.model, arrival.kind) {
+        let size = match self.engines[at].line(&arrival.model, variant, arrival.kind) {
             Some(_) => Size::default(),
             None => self.size_of(&self.engines[at].facts, &arrival.model),
         };
         let state = &mut self.engines[at];
         state.waiting[lane(arrival.kind)] += 1;
-        let found = state.line(&arrival.model, arrival.kind);
+        let found = state.line(&arrival.model, variant, arrival.kind);
         let line = found.unwrap_or_else(|| {
             let model = Arc::clone(&arrival.model);
-            state.lines.push(Line::new(model, arrival.kind, size));
+            state
+                .lines
+                .push(Line::new(model, variant, arrival.kind, size));
             state.lines.len() - 1
         });
         state.lines[line].push(arrival, now);
@@ -117,7 +122,7 @@ impl Scheduler {
         if !full && state.service.1 < ENOUGH {
             return;
         }
-        let Some(waiter) = state.waiter(&seat.model, kind, ticket) else {
+        let Some(waiter) = state.waiter(seat, ticket) else {
             return;
         };
         let shares = state.shares(kind, now);
@@ -149,8 +154,7 @@ impl Scheduler {
     fn refuse_place(&mut self, at: usize, ticket: u64, now: Instant, actions: &mut Vec<Action>) {
         let state = &self.engines[at];
         let seat = self.seats.get(&ticket);
-        let Some((seat, waiter)) =
-            seat.and_then(|seat| Some((seat, state.waiter(&seat.model, seat.kind, ticket)?)))
+        let Some((seat, waiter)) = seat.and_then(|seat| Some((seat, state.waiter(seat, ticket)?)))
         else {
             return;
         };
@@ -173,7 +177,7 @@ impl Scheduler {
     pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiter> {
         let seat = self.leave(ticket)?;
         let state = self.engine_mut(&seat.engine)?;
-        let line = state.line(&seat.model, seat.kind)?;
+        let line = state.line(&seat.model, seat.variant, seat.kind)?;
         let waiter = state.lines[line].remove(ticket);
         if state.lines[line].is_empty() {
             state.lines.swap_remove(line);
@@ -220,6 +224,7 @@ impl Scheduler {
         else {
             return;
         };
+        let kind = state.facts.kind;
         let resident = &mut state.residents[at];
         resident.active = resident.active.saturating_sub(1);
         resident.idle_since = now;
@@ -231,7 +236,7 @@ impl Scheduler {
             if resident.tuple.is_some() {
                 self.revision += 1;
                 let reason = EvictionReason::External;
-                actions.push(evicted(&active.engine, &resident.info.model, reason));
+                actions.push(evicted(&active.engine, resident.info.name(kind), reason));
             }
         }
     }
@@ -286,7 +291,7 @@ impl Scheduler {
         lost.sort_unstable();
         for ticket in lost {
             if let Some(seat) = self.leave(ticket) {
-                actions.push(gone(ticket, &seat.model, &seat.engine));
+                actions.push(gone(ticket, &seat.name, &seat.engine));
             }
         }
         self.engines.retain(|e| names.contains(&e.facts.name));

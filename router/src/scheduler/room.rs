@@ -50,7 +50,7 @@ struct Load {
 
 impl Blocked {
     pub(super) fn refusal(self, arrival: &Arrival) -> Refusal {
-        let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
+        let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.name));
         if !self.pinned {
             return Refusal::Blocked {
                 engine,
@@ -200,8 +200,8 @@ impl Scheduler {
             })
             .max_by_key(|(_, r)| r.bytes);
         match largest {
-            Some((_, resident)) => Room::Blocked(Blocked {
-                model: Arc::clone(&resident.info.model),
+            Some((state, resident)) => Room::Blocked(Blocked {
+                model: Arc::clone(resident.info.name(state.facts.kind)),
                 pinned: resident.pinned,
                 bytes: resident.bytes,
                 budget,

@@ -47,7 +47,10 @@ impl Scheduler {
             .operation_of(&view.name)
             .filter(|o| matches!(o.work, Work::Load(_)))
             .map(|o| LoadingView {
-                model: Arc::clone(&o.model),
+                model: match &o.work {
+                    Work::Load(order) => Arc::clone(&order.name),
+                    Work::Unload { .. } => Arc::clone(&o.model),
+                },
                 since: now.saturating_duration_since(o.since),
                 expected: self.load_time(&o.engine, &o.model),
             });
@@ -89,7 +92,7 @@ impl Scheduler {
                     request_id: Arc::clone(&arrival.request_id),
                     client: arrival.client.clone(),
                     engine: Arc::clone(&arrival.engine),
-                    model: Arc::clone(&arrival.model),
+                    model: Arc::clone(&arrival.name),
                     position: *position,
                     waiting: now.saturating_duration_since(waiter.since),
                     reason: self.stands(state, line, arrival, now).reason(),

@@ -30,6 +30,8 @@ pub(super) enum Standing {
     Swap(Scope),
     /// This resident must be loaded anew with more context.
     Resize(usize),
+    /// This resident must be loaded anew with the options of another of its names.
+    Rename(usize),
     /// It cannot be had.
     Never(Refusal),
 }
@@ -53,7 +55,7 @@ impl Standing {
         match self {
             Self::Free(_) | Self::Slot | Self::Never(_) => "slot",
             Self::Moving | Self::Load => "load",
-            Self::Swap(_) | Self::Resize(_) => "swap",
+            Self::Swap(_) | Self::Resize(_) | Self::Rename(_) => "swap",
         }
     }
 }
@@ -83,7 +85,9 @@ impl EngineState {
 
     /// It has context enough and a permit for that request.
     pub(super) fn serves(&self, resident: &Resident, arrival: &Arrival) -> bool {
-        self.fits(resident, arrival.need()) && self.has_permit(resident, arrival)
+        self.fits(resident, arrival.need())
+            && self.answers_to(resident, &arrival.name)
+            && self.has_permit(resident, arrival)
     }
 
     /// Whether Crucible may unload it at all.
@@ -94,8 +98,11 @@ impl EngineState {
     /// Loaded for somebody who still waits for it and is served by it.
     pub(super) fn is_fresh(&self, resident: &Resident) -> bool {
         let served = |l: &Line| {
-            let next = l.next().map(|w| w.arrival.need());
-            l.model == resident.info.model && next.is_some_and(|need| self.fits(resident, need))
+            let next = l.next().map(|w| &w.arrival);
+            let served = |a: &Arc<Arrival>| {
+                self.fits(resident, a.need()) && self.answers_to(resident, &a.name)
+            };
+            l.model == resident.info.model && next.is_some_and(served)
         };
         resident.fresh && self.lines.iter().any(served)
     }
@@ -119,12 +126,12 @@ impl EngineState {
     /// No count limit lets another model in, and what counts may not go.
     fn blocked(&self, arrival: &Arrival) -> Refusal {
         let foreign = |r: &&Resident| r.info.kind == ModelKind::Generation && !self.ours(r);
-        let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
+        let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.name));
         match self.residents.iter().find(foreign) {
             Some(blocker) => Refusal::Blocked {
                 engine,
                 model,
-                blocker: Arc::clone(&blocker.info.model),
+                blocker: Arc::clone(blocker.info.name(self.facts.kind)),
                 retry_after: 30,
             },
             None => Refusal::LoadFailed {
@@ -157,7 +164,8 @@ impl EngineState {
             None if resident.assumed || self.facts.kind != EngineKind::Ollama => arrival.tuple,
             None => Tuple {
                 context: resident.info.context,
-                ..Tuple::default()
+                as_loaded: true,
+                ..self.described(&resident.info.instance)
             },
         }
     }
@@ -186,7 +194,11 @@ impl Scheduler {
         }
         let mut fitting = false;
         for (at, resident) in state.residents.iter().enumerate() {
-            if own(&resident) && !resident.vanished && state.fits(resident, arrival.need()) {
+            if own(&resident)
+                && !resident.vanished
+                && state.fits(resident, arrival.need())
+                && state.answers_to(resident, &arrival.name)
+            {
                 if leaving(operation, resident) {
                     continue;
                 }
@@ -207,7 +219,11 @@ impl Scheduler {
         {
             return Standing::Moving;
         }
-        if state.residents.iter().any(|r| own(&r)) {
+        let mut own_residents = state.residents.iter().enumerate();
+        if let Some((at, resident)) = own_residents.find(|(_, r)| own(r)) {
+            if !state.answers_to(resident, &arrival.name) {
+                return state.renames(at, arrival);
+            }
             return self.grows(state, line, arrival, now);
         }
         let planned = match self.planned(state, line, arrival, now) {

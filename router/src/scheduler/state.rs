@@ -25,6 +25,8 @@ use crate::{
 
 /// An engine and its name of a model.
 pub(super) type Place = (Arc<str>, Arc<str>);
+/// A model, and with which options beside the request's.
+pub(super) type Reserved = (Place, u64);
 
 /// One instance of a model.
 #[expect(
@@ -65,7 +67,7 @@ pub(super) struct Retry {
 pub(super) struct EngineState {
     pub(super) facts: Facts,
     pub(super) residents: Vec<Resident>,
-    /// One for each model that somebody waits for.
+    /// One for each model that somebody waits for, and for each of its variants.
     pub(super) lines: Vec<Line>,
     /// Generations and embeddings that wait.
     pub(super) waiting: [usize; 2],
@@ -86,6 +88,10 @@ pub(super) struct EngineState {
 pub(super) struct Seat {
     pub(super) engine: Arc<str>,
     pub(super) model: Arc<str>,
+    /// As it was asked for.
+    pub(super) name: Arc<str>,
+    /// Of its name, when it came.
+    pub(super) variant: u64,
     pub(super) kind: ModelKind,
     pub(super) deadline: Instant,
     pub(super) supersedes: Option<u64>,
@@ -118,7 +124,7 @@ pub(super) enum Work {
         instance: Arc<str>,
         reason: EvictionReason,
         /// What is to be loaded then.
-        room_for: Option<Place>,
+        room_for: Option<Reserved>,
     },
 }
 
@@ -143,7 +149,7 @@ pub struct Scheduler {
     /// By pool.
     pub(super) operations: BTreeMap<Arc<str>, Operation>,
     /// By pool: what room was made for.
-    pub(super) reserved: BTreeMap<Arc<str>, Place>,
+    pub(super) reserved: BTreeMap<Arc<str>, Reserved>,
     pub(super) failures: HashMap<Place, Failure>,
     pub(super) marks: HashMap<Place, Mark>,
     /// How long the last load took.
@@ -240,8 +246,8 @@ impl EngineState {
         }
     }
 
-    pub(super) fn line(&self, model: &str, kind: ModelKind) -> Option<usize> {
-        let own = |l: &Line| l.kind == kind && *l.model == *model;
+    pub(super) fn line(&self, model: &str, variant: u64, kind: ModelKind) -> Option<usize> {
+        let own = |l: &Line| l.kind == kind && l.variant == variant && *l.model == *model;
         self.lines.iter().position(own)
     }
 

@@ -24,6 +24,7 @@ mod context;
 mod fairness;
 mod growth;
 mod memory;
+mod names;
 mod odd;
 mod regained;
 mod residency;
@@ -63,6 +64,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         listed: 1,
         residents: Vec::new(),
         pinned: Vec::new(),
+        variants: BTreeMap::new(),
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         request_id: "r".into(),
         engine: engine.into(),
         model: model.into(),
+        name: model.into(),
         kind: ModelKind::Generation,
         prompt: 10,
         reserve: 0,

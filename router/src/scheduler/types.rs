@@ -80,8 +80,11 @@ pub struct Facts {
     pub listed: u64,
     /// What it holds.
     pub residents: Vec<ResidentInfo>,
-    /// Models of this engine that are never unloaded.
+    /// Models of this engine that are never unloaded, by their runners.
     pub pinned: Vec<Arc<str>>,
+    /// By name, where another name of the same runner is loaded with other options than this one: a
+    /// number for them.
+    pub variants: BTreeMap<Arc<str>, u64>,
 }
 
 /// One request that wants a permit.
@@ -93,8 +96,10 @@ pub struct Arrival {
     pub request_id: Arc<str>,
     /// Engine.
     pub engine: Arc<str>,
-    /// Model.
+    /// Model, by its runner: names that share one are one model here.
     pub model: Arc<str>,
+    /// The name that was asked for.
+    pub name: Arc<str>,
     /// Generation or embedding; each has a lane of its own.
     pub kind: ModelKind,
     /// Tokens of its prompt: it is refused where these do not fit.
@@ -190,8 +195,10 @@ pub enum LoadFailure {
 pub struct Order {
     /// Engine.
     pub engine: Arc<str>,
-    /// Model.
+    /// Model, by its runner.
     pub model: Arc<str>,
+    /// The name that it is loaded under.
+    pub name: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
     /// With these options.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     engine::tuple::instance_context,
+    router::shared,
     view::{EngineView, ResidentView},
 };
 
@@ -33,13 +34,10 @@ pub(super) fn wanted_context(
         let url = engine.url.parse().ok()?;
         Some(config.discovered(engine.kind, &engine.name, url))
     })?;
-    let base = config
-        .context_for(&described, &resident.info.model, None)
-        .value;
+    let name = resident.info.name(engine.kind);
+    let base = shared::context(config, &described, &engine.models, name, None).value;
     let mut models = engine.models.iter();
-    let most = models
-        .find(|m| m.id == resident.info.model)
-        .and_then(|m| m.max_context);
+    let most = models.find(|m| m.id == *name).and_then(|m| m.max_context);
     let each = most.map_or(base, |most| base.min(most.max(1)));
     let whole = instance_context(engine.kind, each, engine.permits, most);
     let mut asked = format!("{each} per request");

@@ -1,6 +1,6 @@
 //! Rows 5, 11, 12, 14-20 and 28: what Crucible itself does, with its counters as evidence.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crucible_config::checked::EngineKind;
 
@@ -10,7 +10,7 @@ use crate::{
     demand::Demand,
     plan::{self, same, stem},
     router::warm::warm_names,
-    view::{EngineView, ResidentView},
+    view::EngineView,
 };
 
 const COUNTERS: &str = "Crucible's counters (GET /metrics)";
@@ -354,7 +354,7 @@ fn choice(
 /// A client that names another quantization gets it; that is told.
 fn by_full_name(engine: &EngineView, wanted: &str) -> Option<Finding> {
     const AT: &str = "details.quantization_level in GET /api/tags of Ollama";
-    let loaded = |model: &ModelInfo| engine.residents.iter().any(|r| r.info.model == model.id);
+    let loaded = |model: &ModelInfo| engine.holds(&model.id).is_some();
     let mut all = engine
         .models
         .iter()
@@ -371,10 +371,10 @@ fn by_full_name(engine: &EngineView, wanted: &str) -> Option<Finding> {
 
 fn is_held(evidence: &Evidence, name: &str) -> bool {
     let holds = |engine: &EngineView, model: &str| {
-        let same = |r: &ResidentView| {
-            &*r.info.model == model || r.info.model.strip_suffix(":latest") == Some(model)
-        };
-        engine.residents.iter().any(same)
+        let same =
+            |name: &Arc<str>| &**name == model || name.strip_suffix(":latest") == Some(model);
+        let mut held = engine.residents.iter();
+        held.any(|r| engine.names(&r.info).iter().any(same))
     };
     evidence.view.engines.iter().any(|engine| {
         let own = name

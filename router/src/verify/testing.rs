@@ -71,6 +71,8 @@ pub(super) fn held(model: &str) -> ResidentView {
 pub(super) fn model(id: &str, quantization: &str) -> ModelInfo {
     ModelInfo {
         id: Arc::from(id),
+        runner: Arc::from(id),
+        load: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: Capabilities::default(),
         max_context: Some(131_072),

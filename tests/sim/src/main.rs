@@ -33,7 +33,8 @@ struct Cli {
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// Downloaded models: NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192,
-    /// `NAME=8GB:@q4_k_m+q8_0` (variants of an LM Studio).
+    /// `NAME=8GB:@q4_k_m+q8_0` (variants of an LM Studio); Ollama also NAME~BASE (a copy) and
+    /// `NAME~BASE+num_ctx=8192` (derived by a Modelfile).
     #[arg(
         long,
         value_delimiter = ',',

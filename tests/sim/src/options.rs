@@ -1,5 +1,6 @@
 //! What a simulated engine is told at its start: models, speeds, memory, switches.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub enum Overflow {
 /// One downloaded model. The name decides what it can do: `think`, `gpt-oss` and `r1` think,
 /// `vision`, `llava` and `-vl` see, `notools` takes no tools, `alternate` wants user and assistant in
 /// turns, `embed` and `nomic` embed, `mlx` is in MLX's format.
+///
+/// Ollama: another name of a model (`ollama cp`) is `NAME~BASE`; one that a Modelfile derived from it
+/// is `NAME~BASE+` with what its lines say, `NAME~BASE+num_ctx=8192+adapter=lora`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// The engine's name for it.
@@ -67,6 +71,10 @@ pub struct ModelSpec {
     pub max_context: u64,
     /// LM Studio: quantizations that are downloaded, the selected one first (`q4_k_m`).
     pub variants: Vec<String>,
+    /// Ollama: the model whose weights it has.
+    pub base: Option<String>,
+    /// Ollama: what its Modelfile says beside `FROM`; `None` is a plain copy.
+    pub modelfile: Option<BTreeMap<String, String>>,
 }
 
 /// How to start a [`crate::Sim`]. All fields are open; [`Options::new`] has the defaults.
@@ -245,6 +253,8 @@ impl ModelSpec {
             embedding,
             max_context: if embedding { 2048 } else { 131_072 },
             variants: Vec::new(),
+            base: None,
+            modelfile: None,
         }
     }
 
@@ -255,9 +265,38 @@ impl ModelSpec {
             .collect()
     }
 
+    /// The name of the model whose weights it has.
+    pub(crate) fn weights(&self) -> &str {
+        self.base.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Takes the weights of its base.
+    pub(crate) fn settle(&mut self, others: &[Self]) {
+        let named = |name: &str| others.iter().find(|model| model.name == name);
+        let Some(mut base) = self.base.as_deref().and_then(named) else {
+            return;
+        };
+        let mut inherited = self.modelfile.clone().unwrap_or_default();
+        for _ in others {
+            for (key, value) in base.modelfile.iter().flatten() {
+                inherited.entry(key.clone()).or_insert(value.clone());
+            }
+            match base.base.as_deref().and_then(named) {
+                Some(next) => base = next,
+                None => break,
+            }
+        }
+        self.modelfile = (self.modelfile.is_some() || !inherited.is_empty()).then_some(inherited);
+        self.base = Some(base.name.clone());
+        self.bytes = base.bytes;
+        self.embedding = base.embedding;
+        self.max_context = base.max_context;
+    }
+
     fn says(&self, marks: &[&str]) -> bool {
-        let name = self.name.to_ascii_lowercase();
-        marks.iter().any(|mark| name.contains(mark))
+        let names = [&self.name, self.weights()].map(str::to_ascii_lowercase);
+        let said = |mark: &&str| names.iter().any(|name| name.contains(*mark));
+        marks.iter().any(said)
     }
 
     pub(crate) fn thinks(&self) -> bool {
@@ -298,6 +337,23 @@ impl FromStr for ModelSpec {
 
     fn from_str(text: &str) -> Result<Self, BadModel> {
         let bad = || BadModel(text.to_owned());
+        if let Some((name, base)) = text.split_once('~') {
+            let mut parts = base.split('+');
+            let base = parts.next().unwrap_or_default().trim();
+            if name.trim().is_empty() || base.is_empty() {
+                return Err(bad());
+            }
+            let lines = parts.filter(|line| !line.is_empty()).map(|line| {
+                let (key, value) = line.split_once('=').ok_or_else(bad)?;
+                Ok((key.to_owned(), value.to_owned()))
+            });
+            let lines: BTreeMap<String, String> = lines.collect::<Result<_, BadModel>>()?;
+            return Ok(Self {
+                base: Some(base.to_owned()),
+                modelfile: text.contains('+').then_some(lines),
+                ..Self::named(name.trim())
+            });
+        }
         let (name, rest) = match text.split_once('=') {
             Some((name, rest)) => (name, Some(rest)),
             None => match text.strip_suffix(":embedding") {
@@ -331,7 +387,7 @@ impl std::fmt::Display for BadModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "`{}` is not NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192 or NAME=8GB:@q4_k_m+q8_0",
+            "`{}` is not NAME, NAME=8GB, NAME=200MB:embedding, NAME=8GB:ctx8192 or NAME=8GB:@q4_k_m+q8_0, NAME~BASE",
             self.0
         )
     }
@@ -342,6 +398,22 @@ impl std::error::Error for BadModel {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_and_what_is_derived_have_the_weights_of_their_base() {
+        let options = Options::ollama(&["b:1=2GB:ctx8192", "c~b:1", "d~c+num_ctx=1+adapter=x"]);
+        let mut models = options.models.clone();
+        for model in &mut models {
+            model.settle(&options.models);
+        }
+        assert!(models.iter().all(|m| m.weights() == "b:1"));
+        assert!(models.iter().all(|m| m.max_context == 8192));
+        assert_eq!(models[1].modelfile, None);
+        let lines = models[2].modelfile.clone().unwrap();
+        assert_eq!((&*lines["num_ctx"], &*lines["adapter"]), ("1", "x"));
+        assert!("c~".parse::<ModelSpec>().is_err());
+        assert!("c~b+x".parse::<ModelSpec>().is_err());
+    }
 
     #[test]
     fn a_tag_stays_in_the_name_and_a_size_is_read() {

@@ -58,7 +58,11 @@ impl Sim {
     ///
     /// # Errors
     /// The port is taken.
-    pub async fn start(options: Options) -> io::Result<Self> {
+    pub async fn start(mut options: Options) -> io::Result<Self> {
+        let named = options.models.clone();
+        for model in &mut options.models {
+            model.settle(&named);
+        }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
         let engine = match options.kind {
@@ -274,7 +278,9 @@ impl Core {
             Engine::LmStudio(residents) => residents.unload(self, instance),
             Engine::Ollama(scheduler) => {
                 let held = scheduler.all().iter().any(|r| r.model.name == instance);
-                scheduler.expire(self, instance);
+                if let Some(model) = self.options.models.iter().find(|m| m.name == instance) {
+                    scheduler.expire(self, model);
+                }
                 held
             }
             Engine::Llama(_) => false,

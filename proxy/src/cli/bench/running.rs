@@ -25,8 +25,7 @@ pub(super) struct Running {
 
 /// The one variant there is: as it runs, with as many requests at once as Crucible would send.
 pub(super) fn plan(place: &Place) -> Plan {
-    let mut residents = place.view.residents.iter();
-    let own = residents.find(|resident| resident.info.model == place.model.id);
+    let own = place.view.holds(&place.model.id);
     let slots = own.and_then(|resident| resident.info.parallel);
     let permits = place.engine.permits.max(1);
     let setting = Setting {

@@ -166,6 +166,7 @@ mod tests {
                 gpu_layers: Some(0),
                 mmap: Some(true),
                 flash_attention: None,
+                as_loaded: false,
             },
             cache: None,
             parallel: 2,

@@ -54,7 +54,9 @@ pub fn to_ollama(
     out.insert("model".to_owned(), model.into());
     out.insert("messages".to_owned(), messages(body, peek)?.into());
     out.insert("stream".to_owned(), true.into());
-    out.insert("shift".to_owned(), false.into());
+    if !tuple.as_loaded {
+        out.insert("shift".to_owned(), false.into());
+    }
     out.insert("truncate".to_owned(), false.into());
     if let Some(think) = think(body, peek)? {
         out.insert("think".to_owned(), think);

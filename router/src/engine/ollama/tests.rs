@@ -95,6 +95,7 @@ fn order() -> LoadOrder {
             gpu_layers: Some(0),
             mmap: Some(true),
             flash_attention: None,
+            as_loaded: false,
         },
         permits: 2,
         pinned: false,
@@ -229,4 +230,80 @@ fn the_memory_of_a_token_is_that_of_all_caches() {
     ] {
         assert_eq!(context_bytes(&odd), None, "{odd}");
     }
+}
+
+/// An Ollama with one weights file and these names, of which it lists the first that was loaded.
+#[derive(Default)]
+struct SharedWeights {
+    names: Mutex<Vec<&'static str>>,
+    loaded: Mutex<Option<String>>,
+}
+
+async fn sharing(names: &[&'static str]) -> (Fake, Arc<SharedWeights>) {
+    type Of = State<Arc<SharedWeights>>;
+    let told = Arc::new(SharedWeights::default());
+    *told.names.lock().unwrap() = names.to_vec();
+    let app = Router::new()
+        .route("/api/version", get(|| async { Json(json!({})) }))
+        .route(
+            "/api/tags",
+            get(|State(told): Of| async move {
+                let names = told.names.lock().unwrap();
+                let entry = |name: &&str| json!({"name": name, "digest": format!("d-{name}")});
+                Json(json!({"models": names.iter().map(entry).collect::<Vec<_>>()}))
+            }),
+        )
+        .route(
+            "/api/show",
+            post(|| async { Json(json!({"modelfile": "FROM /x/blobs/sha256-aa\n"})) }),
+        )
+        .route(
+            "/api/ps",
+            get(|State(told): Of| async move {
+                let loaded = told.loaded.lock().unwrap();
+                let entry = |name: &String| json!({"name": name, "digest": format!("d-{name}")});
+                Json(json!({"models": loaded.iter().map(entry).collect::<Vec<_>>()}))
+            }),
+        )
+        .route(
+            "/api/generate",
+            post(|State(told): Of, Json(body): Json<Value>| async move {
+                let name = body["model"].as_str().unwrap().to_owned();
+                if !told.names.lock().unwrap().contains(&&*name) {
+                    return (StatusCode::NOT_FOUND, Json(json!({"error": "not found"})));
+                }
+                let mut loaded = told.loaded.lock().unwrap();
+                if body["keep_alive"] == 0 {
+                    *loaded = None;
+                } else {
+                    loaded.get_or_insert(name);
+                }
+                (StatusCode::OK, Json(json!({"done": true})))
+            }),
+        )
+        .with_state(Arc::clone(&told));
+    (Fake::start(app).await, told)
+}
+
+#[tokio::test]
+async fn a_load_and_an_unload_are_confirmed_under_any_name_of_the_runner() {
+    let (fake, told) = sharing(&["a", "b"]).await;
+    let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(5));
+    let listing = ollama.list().await.unwrap();
+    let runners: Vec<&str> = listing.models.iter().map(|m| &*m.runner).collect();
+    assert_eq!(runners, ["a", "a"]);
+    for model in ["b", "a"] {
+        let order = LoadOrder {
+            model: model.into(),
+            ..order()
+        };
+        let resident = ollama.load(order).await.unwrap();
+        assert_eq!((&*resident.model, &*resident.instance), ("a", "b"));
+    }
+    // The name that it was loaded by is deleted; the runner stays, and answers to the other.
+    *told.names.lock().unwrap() = vec!["a"];
+    let held = ollama.list().await.unwrap().residents.remove(0);
+    assert_eq!((&*held.model, &*held.instance), ("a", "b"));
+    ollama.unload(&held).await.unwrap();
+    assert_eq!(*told.loaded.lock().unwrap(), None);
 }

@@ -13,7 +13,7 @@ use super::{
     super::types::Input,
     for_seeds,
     random::Random,
-    world::{EMBEDDING, ENGINES, Wait, World, request},
+    world::{EMBEDDING, ENGINES, Wait, World, request, variant},
 };
 use crate::{catalog::ModelKind, client::ClientId};
 
@@ -26,7 +26,11 @@ pub(super) struct Rounds(BTreeMap<(Flow, ClientId), u32>);
 
 fn flow(wait: &Wait) -> Flow {
     let background = wait.class == Class::Background;
-    let model = Arc::clone(&wait.model);
+    // Names with options of their own have a line of their own.
+    let model = match variant(&wait.name) {
+        0 => Arc::clone(&wait.model),
+        _ => Arc::clone(&wait.name),
+    };
     (wait.engine, model, background, wait.client.clone())
 }
 

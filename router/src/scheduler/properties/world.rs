@@ -27,6 +27,8 @@ pub(super) const ENGINES: [(&str, &str); 3] = [("a", "gpu"), ("b", "cpu"), ("c",
 pub(super) const MODELS: [(&str, u64); 5] = [("k", 3), ("l", 4), ("m", 6), ("n", 12), ("v", 3)];
 pub(super) const EMBEDDING: usize = 4;
 pub(super) const CLIENTS: [&str; 3] = ["x", "y", "z"];
+/// Names of the first one's runner, with what their loads have beside the request's options.
+const NAMES: [(&str, u64); 3] = [("k", 0), ("k-copy", 0), ("k-other", 7)];
 pub(super) const BUDGET: u64 = 10 * GB;
 /// `overtake_count` of these engines.
 const COUNT: u32 = 3;
@@ -43,6 +45,7 @@ pub(super) enum Running {
 pub(super) struct Wait {
     pub(super) engine: usize,
     pub(super) model: Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) kind: ModelKind,
     pub(super) client: ClientId,
     pub(super) commits: Option<Instant>,
@@ -78,10 +81,18 @@ pub(super) fn fleet() -> Vec<Facts> {
         (model.size_bytes, model.context_bytes) = (Some(gb * GB), Some(1));
         model
     });
-    let models = Arc::new(models.to_vec());
+    let mut models = models.to_vec();
+    for (name, _) in &NAMES[1..] {
+        let mut other = models[0].clone();
+        other.id = (*name).into();
+        models.push(other);
+    }
+    let models = Arc::new(models);
+    let variants = NAMES.map(|(name, variant)| (name.into(), variant));
     let engine = |(name, pool)| Facts {
         budget: Some(BUDGET),
         models: Arc::clone(&models),
+        variants: variants.clone().into(),
         ..facts(name, pool)
     };
     ENGINES.map(engine).to_vec()
@@ -90,6 +101,11 @@ pub(super) fn fleet() -> Vec<Facts> {
 pub(super) fn bytes(model: &str) -> u64 {
     let found = MODELS.iter().find(|(name, _)| *name == model);
     found.unwrap().1 * GB
+}
+
+pub(super) fn variant(name: &str) -> u64 {
+    let found = NAMES.iter().find(|(n, _)| *n == name);
+    found.map_or(0, |(_, variant)| *variant)
 }
 
 pub(super) fn engine(name: &str) -> usize {
@@ -203,8 +219,10 @@ impl World {
             .remove(&ticket)
             .expect("granted twice or after it left");
         let same = |w: &Wait| {
+            let options = (variant(&w.name), variant(&wait.name));
             (w.engine, &w.model, &w.client, w.class)
                 == (wait.engine, &wait.model, &wait.client, wait.class)
+                && options.0 == options.1
         };
         if let Some((older, _)) = self.waiting.range(..ticket).find(|(_, w)| same(w)) {
             assert!(
@@ -218,7 +236,9 @@ impl World {
         self.goes_round(&wait);
         let held = &self.fleet[wait.engine].residents;
         let serves = |r: &ResidentInfo| {
-            r.model == wait.model && r.context.is_none_or(|has| has >= wait.least)
+            r.model == wait.model
+                && r.context.is_none_or(|has| has >= wait.least)
+                && variant(&r.instance) == variant(&wait.name)
         };
         assert!(held.iter().any(serves), "{} cannot serve it", wait.model);
         self.fresh.remove(&(wait.engine, Arc::clone(&wait.model)));
@@ -280,7 +300,9 @@ impl World {
             .find(|r| r.info.instance == info.instance);
         let mut waiting = self.waiting.values();
         let grows = waiting.any(|w| {
-            w.engine == at && w.model == info.model && info.context.is_some_and(|c| c < w.need)
+            let small = info.context.is_some_and(|c| c < w.need);
+            let same = variant(&w.name) == variant(&info.instance);
+            w.engine == at && w.model == info.model && small && same
         });
         if grows {
             return;
@@ -288,7 +310,10 @@ impl World {
         assert!(!self.fleet[at].pinned.contains(&info.model), "it is pinned");
         assert!(own.is_some_and(|r| r.tuple.is_some()), "a person loaded it");
         let first = self.fresh.get(&place).into_iter().flatten();
-        let unused = first.clone().any(|t| self.waiting.contains_key(t));
+        let unused = first.clone().any(|t| {
+            let wait = self.waiting.get(t);
+            wait.is_some_and(|w| variant(&w.name) == variant(&info.instance))
+        });
         assert!(!unused, "{} was loaded for nothing", info.model);
     }
 
@@ -298,6 +323,9 @@ impl World {
         if model != EMBEDDING && random.below(3) == 0 {
             let sizes = [(6000, 0), (3500, 1024), (20_000, 2048)];
             (arrival.prompt, arrival.reserve) = sizes[random.index(sizes.len())];
+        }
+        if model == 0 {
+            arrival.name = NAMES[random.index(NAMES.len())].0.into();
         }
         arrival.pinned = self.fleet[at].pinned.contains(&arrival.model);
         arrival.client = CLIENTS.map(ClientId::of_key)[random.index(3)].clone();
@@ -321,6 +349,7 @@ impl World {
         let wait = Wait {
             engine: engine(&arrival.engine),
             model: Arc::clone(&arrival.model),
+            name: Arc::clone(&arrival.name),
             kind: arrival.kind,
             client: arrival.client.clone(),
             commits: arrival.commits,
@@ -375,6 +404,8 @@ impl World {
             Some(Running::Load(order)) if well => {
                 let mut info = resident(&order.model);
                 (info.context, info.kind) = (order.tuple.context, order.kind);
+                // Listed under the name that it is loaded by.
+                info.instance = Arc::clone(&order.name);
                 held.push(info.clone());
                 let waits = |w: &&Wait| w.engine == at && w.model == order.model;
                 let tickets = self.waiting.iter().filter(|(_, w)| waits(w));
@@ -411,6 +442,11 @@ impl World {
         } else if facts.residents.len() < facts.max_loaded {
             let mut info = resident(name);
             info.context = Some(8192);
+            if model == 0 {
+                // A person may have used any of its names.
+                let at = usize::try_from(self.next).unwrap() % NAMES.len();
+                info.instance = NAMES[at].0.into();
+            }
             if model == EMBEDDING {
                 info.kind = ModelKind::Embedding;
             }

@@ -64,7 +64,7 @@ const fn of_ollama(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<T
 }
 
 /// Everything that is looked for, in the order in which it is told.
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault {
         name: "old_version",
         kind: None,
@@ -87,6 +87,7 @@ const FAULTS: [Fault; 13] = [
     of_lmstudio("bypassed", lmstudio::bypassed),
     of_ollama("reloaded", ollama::reloaded),
     of_ollama("gpu_memory", ollama::gpu_memory),
+    of_ollama("shared_weights", ollama::shared_weights),
     of_ollama("other_servers", ollama::other_servers),
     of_ollama("too_many_threads", ollama::too_many_threads),
     of_ollama("fictional_variable", ollama::fictional_variable),

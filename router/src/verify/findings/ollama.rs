@@ -61,6 +61,17 @@ pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<Told> {
     engine.residents.iter().filter_map(held).collect()
 }
 
+pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+    let told = engine.conflicts.iter().filter(|c| c.of_weights);
+    told.map(|conflict| Told {
+        asked: "the same options for all names over the same weights".to_owned(),
+        found: conflict.found.clone(),
+        read_from: "modelfile in POST /api/show".to_owned(),
+        fix: conflict.fix.clone(),
+    })
+    .collect()
+}
+
 pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
     let Some(process) = process(evidence, engine).filter(|p| !p.others.is_empty()) else {
         return Vec::new();

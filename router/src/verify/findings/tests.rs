@@ -12,7 +12,7 @@ use super::{
     super::testing::{all_right, held, runner},
     *,
 };
-use crate::{engine::Ttl, verify::probe::context::ContextProbe};
+use crate::{engine::Ttl, verify::probe::context::ContextProbe, view::Conflict};
 
 type Change = fn(&mut Evidence);
 
@@ -56,6 +56,15 @@ fn loaded_by_another(evidence: &mut Evidence, context: u64) {
     resident.owned = false;
     resident.tuple = None;
     resident.info.context = Some(context);
+}
+
+fn conflict(evidence: &mut Evidence, of_weights: bool) {
+    evidence.ollama().conflicts.push(Conflict {
+        found: "'a' and 'b' differ".to_owned(),
+        fix: "ask for one".to_owned(),
+        of_memory: false,
+        of_weights,
+    });
 }
 
 fn probed(evidence: &mut Evidence, kind: EngineKind, verdict: Verdict) {
@@ -256,6 +265,17 @@ static CASES: &[Case] = &[
         ollama.device = Device::Gpu;
         ollama.residents[0].info.vram_bytes = Some(7);
     }),
+    there(
+        "shared_weights",
+        |e| conflict(e, true),
+        [
+            "the same options for all names",
+            "'a' and 'b' differ",
+            "POST /api/show",
+            "ask for one",
+        ],
+    ),
+    not_there("shared_weights", |e| conflict(e, false)),
     there(
         "other_servers",
         |e| e.process().others = vec![77, 78],

@@ -90,6 +90,7 @@ pub(super) static CASES: &[Case] = &[
                 found: "'big' is pinned and takes 20000 MB".to_owned(),
                 fix: "raise `[pool.gpu] budget` or unpin one".to_owned(),
                 of_memory: true,
+                of_weights: false,
             });
         },
         "largest seen 9.1 GB; 'big' is pinned and takes 20000 MB",

@@ -306,7 +306,7 @@ async fn residency(
         return Err(Refusal::new(500, "not this engine"));
     };
     let reason = if order.keep_alive == Some(Some(Duration::ZERO)) {
-        scheduler.expire(core, &order.model.name);
+        scheduler.expire(core, order.model);
         "unload"
     } else {
         let (model, tuple) = (order.model, &order.tuple);

@@ -1,4 +1,4 @@
-//! One runner per model. Ollama 0.33.0-rc2, server/sched.go: a compatible loaded runner bypasses
+//! One runner per weights file (`schedulerModelKey`), listed by the name that came first. Ollama 0.33.0-rc2, server/sched.go: a compatible loaded runner bypasses
 //! the queue and waits on a semaphore without a bound; all else waits in a bounded queue that one
 //! loop serves strictly in order, blocking while a model loads or a busy one drains. A load ends
 //! with the client that caused it. A request's `keep_alive` overwrites the 0 that an eviction set
@@ -120,12 +120,13 @@ impl Scheduler {
         let old = self
             .lock()
             .iter()
-            .find(|runner| runner.model.name == model.name)
+            .find(|runner| runner.model.weights() == model.weights())
             .cloned();
         if let Some(old) = old {
             let (from, to) = (old.tuple.to_json(), tuple.to_json());
             core.log.reload(ticket.seq, &model.name, from, to);
-            self.evict(core, &model.name, old.number, "reload").await;
+            self.evict(core, &old.model.name, old.number, "reload")
+                .await;
         }
         self.make_room(core, model, tuple).await?;
         ticket.phase = Phase::Load;
@@ -159,7 +160,7 @@ impl Scheduler {
         let mut runners = self.lock();
         let runner = runners
             .iter_mut()
-            .find(|runner| runner.model.name == model.name && fits(runner))?;
+            .find(|runner| runner.model.weights() == model.weights() && fits(runner))?;
         runner.references += 1;
         runner.expires = None;
         if let Some(keep_alive) = keep_alive {
@@ -297,22 +298,24 @@ impl Scheduler {
     }
 
     /// `keep_alive: 0` on an empty request: unloads once nothing uses it, without being waited for.
-    pub(crate) fn expire(&self, core: &Core, name: &str) {
+    pub(crate) fn expire(&self, core: &Core, model: &ModelSpec) {
         let gone = {
             let mut runners = self.lock();
-            let Some(runner) = runners.iter_mut().find(|runner| runner.model.name == name) else {
+            let own = |runner: &Runner| runner.model.weights() == model.weights();
+            let Some(runner) = runners.iter_mut().find(|runner| own(runner)) else {
                 return;
             };
             runner.keep_alive = Some(Duration::ZERO);
             runner.leaving = Some("request");
+            let name = runner.model.name.clone();
             let idle = runner.references == 0;
             if idle {
-                runners.retain(|runner| runner.model.name != name);
+                runners.retain(|runner| !own(runner));
             }
-            idle
+            idle.then_some(name)
         };
-        if gone {
-            core.log.unload(name, "request", 0);
+        if let Some(name) = gone {
+            core.log.unload(&name, "request", 0);
             self.changed.notify_waiters();
         }
     }

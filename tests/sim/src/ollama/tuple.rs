@@ -19,6 +19,8 @@ pub(crate) struct Tuple {
     pub(crate) use_mmap: Option<bool>,
     pub(crate) draft_num_predict: i64,
     pub(crate) shift: bool,
+    /// Adapters and projectors of its Modelfile: others need another runner.
+    pub(crate) files: Vec<String>,
 }
 
 const INTEGERS: [&str; 12] = [
@@ -45,6 +47,20 @@ const FLOATS: [&str; 7] = [
     "frequency_penalty",
 ];
 
+/// JSON numbers are `float64` in Go and cut to `int` (`FromMap`).
+fn whole(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "as Go cuts it")]
+    let cut = |number: f64| number as i64;
+    value.as_i64().or_else(|| value.as_f64().map(cut))
+}
+
+/// `FromMap` puts it into a float32, where it becomes infinite.
+fn beyond_float32(value: &Value) -> bool {
+    value
+        .as_f64()
+        .is_some_and(|number| number.abs() > f64::from(f32::MAX))
+}
+
 /// Checks the types of the options that Ollama knows.
 pub(crate) fn check(options: &Map<String, Value>) -> Result<(), String> {
     for (key, value) in options {
@@ -55,10 +71,21 @@ pub(crate) fn check(options: &Map<String, Value>) -> Result<(), String> {
             Some("integer")
         } else if FLOATS.contains(&name) && !value.is_number() {
             Some("float32")
+        } else if FLOATS.contains(&name) && beyond_float32(value) {
+            // Seen on the real one; json.Marshal refuses what became infinite.
+            return Err(
+                "failed to marshal completion request: json: unsupported value: +Inf".to_owned(),
+            );
         } else if name == "use_mmap" && !value.is_boolean() {
             Some("boolean")
         } else if name == "stop" && !value.is_array() {
             Some("array")
+        } else if name == "stop"
+            && value
+                .as_array()
+                .is_some_and(|a| a.iter().any(|s| !s.is_string()))
+        {
+            return Err("option \"stop\" must be of an array of strings".to_owned());
         } else {
             None
         };
@@ -79,7 +106,12 @@ impl Tuple {
         model: &ModelSpec,
         default: u64,
     ) -> Self {
-        let integer = |key: &str| options.get(key).and_then(Value::as_i64);
+        let says = |key: &str| model.modelfile.as_ref().and_then(|lines| lines.get(key));
+        // The request's options go over the Modelfile's (`modelOptions`).
+        let integer = |key: &str| {
+            let told = options.get(key).filter(|value| !value.is_null());
+            told.map_or_else(|| says(key)?.parse().ok(), whole)
+        };
         let asked = integer("num_ctx")
             .filter(|n| *n > 0)
             .and_then(|n| u64::try_from(n).ok());
@@ -92,9 +124,16 @@ impl Tuple {
             num_gpu: integer("num_gpu").unwrap_or(-1),
             main_gpu: integer("main_gpu").unwrap_or(0),
             num_thread: integer("num_thread").unwrap_or(0),
-            use_mmap: options.get("use_mmap").and_then(Value::as_bool),
+            use_mmap: options
+                .get("use_mmap")
+                .and_then(Value::as_bool)
+                .or_else(|| says("use_mmap")?.parse().ok()),
             draft_num_predict: integer("draft_num_predict").unwrap_or(0),
             shift,
+            files: ["adapter", "projector"]
+                .iter()
+                .filter_map(|key| says(key).cloned())
+                .collect(),
         }
     }
 
@@ -113,6 +152,7 @@ impl Tuple {
             || self.num_thread != wanted.num_thread
             || self.draft_num_predict != wanted.draft_num_predict
             || self.shift != wanted.shift
+            || self.files != wanted.files
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -126,6 +166,7 @@ impl Tuple {
             "use_mmap": self.use_mmap,
             "draft_num_predict": self.draft_num_predict,
             "shift": self.shift,
+            "files": self.files,
         })
     }
 }

@@ -21,6 +21,7 @@ fn translated(fields: &str) -> Result<Translated, Error> {
         gpu_layers: None,
         mmap: None,
         flash_attention: None,
+        as_loaded: false,
     };
     to_ollama(&body, &peek, "m:1b", &none, &RequestDefaults::default())
 }

@@ -10,6 +10,7 @@ fn translate(request: &Value) -> Result<Translated, Error> {
         gpu_layers: Some(0),
         mmap: Some(true),
         flash_attention: None,
+        as_loaded: false,
     };
     to_ollama(&body, &peek, "m:1b", &tuple, &RequestDefaults::default())
 }
