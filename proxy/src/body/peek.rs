@@ -10,7 +10,7 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::error::Category;
+use serde_json::{error::Category, value::RawValue};
 
 use super::{
     number::Number,
@@ -185,14 +185,23 @@ impl Peek {
     /// write it; `None` where it is no positive whole number.
     pub fn num_ctx(&self, body: &[u8]) -> Option<u64> {
         #[derive(Deserialize)]
-        struct Options {
-            #[serde(default)]
-            num_ctx: Option<u64>,
+        struct Options<'a> {
+            #[serde(borrow, default)]
+            num_ctx: Option<&'a RawValue>,
         }
-        let own = self.raw(body, "num_ctx").and_then(|raw| raw.parse().ok());
+        let whole = |raw: &str| match Number::of(raw)? {
+            Number::Whole(tokens) => u64::try_from(tokens).ok(),
+            Number::Fraction(_) | Number::Beyond => None,
+        };
+        let own = self.raw(body, "num_ctx").and_then(whole);
         let options = || {
             let raw = self.raw(body, "options")?;
-            serde_json::from_str::<Options>(raw).ok()?.num_ctx
+            whole(
+                serde_json::from_str::<Options<'_>>(raw)
+                    .ok()?
+                    .num_ctx?
+                    .get(),
+            )
         };
         own.or_else(options).filter(|n| *n > 0)
     }
@@ -373,6 +382,52 @@ mod tests {
         );
         let found = peek(r#"{"model":null,"stream":null}"#).unwrap();
         assert_eq!((found.model, found.stream), (None, false));
+    }
+
+    #[test]
+    fn lengths_are_read_however_they_are_spelt() {
+        for (fields, limit, context) in [
+            (r#""max_tokens":4096"#, Some(4096), None),
+            (r#""max_tokens":4096.0"#, Some(4096), None),
+            (r#""max_tokens":4e3"#, Some(4000), None),
+            (r#""max_tokens":4.9"#, Some(4), None),
+            (r#""max_tokens":0"#, Some(0), None),
+            (r#""max_tokens":-1"#, None, None),
+            (r#""max_tokens":null"#, None, None),
+            (r#""max_tokens":1e400"#, None, None),
+            (r#""max_tokens":"9""#, None, None),
+            // The newer name decides, also where it says that there is no limit.
+            (
+                r#""max_tokens":9,"max_completion_tokens":7.0"#,
+                Some(7),
+                None,
+            ),
+            (r#""max_tokens":9,"max_completion_tokens":-1"#, None, None),
+            (
+                r#""max_tokens":9,"max_completion_tokens":null"#,
+                Some(9),
+                None,
+            ),
+            (r#""num_ctx":8192"#, None, Some(8192)),
+            (r#""num_ctx":8192.0"#, None, Some(8192)),
+            (r#""options":{"num_ctx":8192.0}"#, None, Some(8192)),
+            (r#""options":{"num_ctx":null}"#, None, None),
+            (
+                r#""num_ctx":-1,"options":{"num_ctx":2048}"#,
+                None,
+                Some(2048),
+            ),
+            (r#""num_ctx":0"#, None, None),
+            (r#""num_ctx":1.5"#, None, None),
+        ] {
+            let body = format!("{{{fields}}}");
+            let found = peek(&body).unwrap();
+            let read = (
+                found.max_tokens(body.as_bytes()),
+                found.num_ctx(body.as_bytes()),
+            );
+            assert_eq!(read, (limit, context), "{fields}");
+        }
     }
 
     #[test]

@@ -10,15 +10,24 @@ use serde_json::Value;
 use tokio::task::spawn_blocking;
 use url::Url;
 
-use super::http::{Endpoint, flag};
+use super::{
+    EngineError,
+    http::{Endpoint, flag},
+};
 use crate::verify::{gather::local_port, process};
 
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
-/// with a long prompt answers late. A server with several models wants one of their names.
+/// with a long prompt answers late.
 pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> {
-    // Asked about a model that is not loaded, it would load it.
-    let query = [("model", model), ("autoload", "false")];
-    count(&endpoint.get_with("/slots", &query).await.ok()?)
+    let told = match endpoint.get("/slots").await {
+        // A server with several models wants the name of one, and would load it.
+        Err(EngineError::Refused { status: 400, .. }) => {
+            let query = [("model", model), ("autoload", "false")];
+            endpoint.get_with("/slots", &query).await
+        }
+        told => told,
+    };
+    count(&told.ok()?)
 }
 
 /// Of all runners of the Ollama at an address of this machine; `None` where one of them does not
@@ -92,8 +101,12 @@ mod tests {
     #[tokio::test]
     async fn a_server_of_several_models_is_asked_about_one_and_loads_none() {
         let ask = |uri: http::Uri| async move {
-            let busy = uri.query() == Some("model=a+b&autoload=false");
-            Json(json!([{ "is_processing": busy }]))
+            let Some(query) = uri.query() else {
+                let error = json!({"error": {"message": "model name is missing"}});
+                return (StatusCode::BAD_REQUEST, Json(error));
+            };
+            let busy = query == "model=a+b&autoload=false";
+            (StatusCode::OK, Json(json!([{ "is_processing": busy }])))
         };
         let fake = Fake::start(Router::new().route("/slots", get(ask))).await;
         assert_eq!(processing(&fake.endpoint(), "a b").await, Some(1));
