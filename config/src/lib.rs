@@ -16,6 +16,7 @@ pub mod layers;
 pub mod live;
 mod lookup;
 mod overrides;
+pub mod own_address;
 pub mod problem;
 pub mod reference;
 pub mod schema;

@@ -119,6 +119,7 @@ impl Instance {
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
         // Only now: who finds its address taken has no claim on anything.
         let state = claim(&current);
+        let own: Vec<_> = addrs.iter().copied().chain(metrics_addr).collect();
         let (events, writer) = events::configured(&current, &metrics);
         let source = config.clone();
         let observer = Told {
@@ -129,7 +130,7 @@ impl Instance {
             Arc::new(move || source.current()),
             Arc::clone(&state),
             config.subscribe(),
-            discovery::places(Path::new("/")),
+            discovery::places(Path::new("/"), &own),
             Arc::new(observer),
             &background,
             router_cancel.clone(),

@@ -1,9 +1,10 @@
-//! Where engines are looked for when none is configured: default ports on this machine and, inside
-//! WSL, on the Windows host. What answers there is recognised by its own answer.
+//! Where engines are looked for when none is configured: default ports and the next ones on this
+//! machine and, inside WSL, on the Windows host; never where Crucible itself listens. What answers there is recognised by its own answer.
 
 use std::{
+    fmt::Write as _,
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
@@ -11,6 +12,7 @@ use std::{
 use crucible_config::{
     Config,
     checked::{self, EngineKind},
+    own_address,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -32,43 +34,52 @@ pub struct Place {
     pub url: Url,
 }
 
-/// The places to look at. `root` is the root of the file system (`/`; another one in tests): its
+/// Usual ports: the default, and what a person takes who has something else there (Crucible itself
+/// perhaps). 9931 is the default of llama.cpp's server since 2026.
+const PORTS: [(EngineKind, u16); 8] = [
+    (EngineKind::Lmstudio, 1234),
+    (EngineKind::Lmstudio, 1235),
+    (EngineKind::Ollama, 11434),
+    (EngineKind::Ollama, 11435),
+    (EngineKind::Ollama, 11436),
+    (EngineKind::Llamacpp, 8080),
+    (EngineKind::Llamacpp, 9931),
+    (EngineKind::Llamacpp, 8081),
+];
+
+/// The places to look at, but for those where Crucible itself listens. `root` is the root of the file system (`/`; another one in tests): its
 /// `proc` tells whether this is WSL and where the Windows host is.
-pub fn places(root: &Path) -> Vec<Place> {
+pub fn places(root: &Path, listeners: &[SocketAddr]) -> Vec<Place> {
     let mut hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
     if is_wsl(&release) {
         let routes = fs::read_to_string(root.join("proc/net/route")).unwrap_or_default();
         hosts.extend(default_gateway(&routes).map(IpAddr::V4));
     }
-    let ports = [
-        (EngineKind::Lmstudio, 1234),
-        (EngineKind::Ollama, 11434),
-        (EngineKind::Llamacpp, 8080),
-    ];
     hosts
         .iter()
-        .flat_map(|host| ports.map(|(kind, port)| (host, kind, port)))
+        .flat_map(|host| PORTS.map(|(kind, port)| (host, kind, port)))
         .filter_map(|(host, kind, port)| {
             let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
             Some(Place { kind, url })
         })
+        .filter(|place| own_address::reached(listeners, &place.url).is_none())
         .collect()
 }
 
 /// `looked for LM Studio on http://127.0.0.1:1234, ...` for messages.
 pub fn describe(places: &[Place]) -> String {
-    let each: Vec<_> = places
-        .iter()
-        .map(|p| {
-            format!(
-                "{} on {}",
-                product(p.kind),
-                p.url.as_str().trim_end_matches('/')
-            )
-        })
-        .collect();
-    format!("looked for {}", each.join(", "))
+    let beside = |a: &Place, b: &Place| a.kind == b.kind && a.url.host() == b.url.host();
+    let each = places.chunk_by(beside).filter_map(|of| {
+        let (first, more) = of.split_first()?;
+        let url = first.url.as_str().trim_end_matches('/');
+        let mut text = format!("{} on {url}", product(first.kind));
+        for port in more.iter().filter_map(|place| place.url.port()) {
+            let _ = write!(text, " or {port}");
+        }
+        Some(text)
+    });
+    format!("looked for {}", each.collect::<Vec<_>>().join(", "))
 }
 
 /// The product's name, for people.
@@ -166,27 +177,48 @@ mod tests {
     #[test]
     fn inside_wsl_the_windows_host_is_looked_at_too() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(places(root.path()).len(), 3);
+        let found = |root: &Path| places(root, &[]);
+        assert_eq!(found(root.path()).len(), PORTS.len());
         fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
         fs::create_dir_all(root.path().join("proc/net")).unwrap();
         let release = root.path().join("proc/sys/kernel/osrelease");
         fs::write(&release, "5.15.1-microsoft-standard-WSL2\n").unwrap();
         fs::write(root.path().join("proc/net/route"), ROUTES).unwrap();
-        let found = places(root.path());
-        assert_eq!(found.len(), 6);
-        assert_eq!(found[4].url.as_str(), "http://192.168.26.1:11434/");
+        let all = found(root.path());
+        assert_eq!(all.len(), 2 * PORTS.len());
+        assert_eq!(
+            all[PORTS.len() + 2].url.as_str(),
+            "http://192.168.26.1:11434/"
+        );
         fs::write(&release, "6.1.0-generic\n").unwrap();
-        assert_eq!(places(root.path()).len(), 3);
+        assert_eq!(found(root.path()).len(), PORTS.len());
     }
 
     #[test]
     fn the_message_names_every_place() {
-        let text = describe(&places(Path::new("/nowhere")));
+        let text = describe(&places(Path::new("/nowhere"), &[]));
         assert_eq!(
             text,
-            "looked for LM Studio on http://127.0.0.1:1234, Ollama on http://127.0.0.1:11434, \
-             llama.cpp's server on http://127.0.0.1:8080"
+            "looked for LM Studio on http://127.0.0.1:1234 or 1235, \
+             Ollama on http://127.0.0.1:11434 or 11435 or 11436, \
+             llama.cpp's server on http://127.0.0.1:8080 or 9931 or 8081"
         );
+    }
+
+    #[test]
+    fn where_crucible_listens_is_no_engine() {
+        for (listeners, missing) in [
+            (&["127.0.0.1:11434"][..], &[11434][..]),
+            (&["0.0.0.0:1234", "[::]:8080"], &[1234, 8080]),
+            (&["[::1]:11434", "127.0.0.1:8484"], &[]),
+        ] {
+            let own: Vec<SocketAddr> = listeners.iter().map(|a| a.parse().unwrap()).collect();
+            let found = places(Path::new("/nowhere"), &own);
+            for (_, port) in PORTS {
+                let there = found.iter().any(|place| place.url.port() == Some(port));
+                assert_eq!(there, !missing.contains(&port), "{listeners:?} {port}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ mod client;
 mod commands;
 mod conformance;
 mod dashboards;
+#[cfg(target_os = "linux")]
+mod discovery;
 mod environment;
 mod fallback;
 mod faults;
@@ -53,6 +55,8 @@ mod settings;
 mod share;
 mod shared_weights;
 mod shutdown;
+#[cfg(unix)]
+mod silence;
 #[cfg(unix)]
 mod spawned;
 mod sticky;

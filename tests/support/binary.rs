@@ -1,4 +1,4 @@
-//! The `crucible` binary under test, built once for the whole test run.
+//! The programs under test, built once for the whole test run.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,36 +6,48 @@ use std::{
     sync::OnceLock,
 };
 
-/// Path of the binary, in the same profile and target folder as the tests.
+/// Path of `crucible`, in the same profile and target folder as the tests.
 ///
 /// # Panics
 /// If it does not build.
 pub fn crucible() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test has a path");
-        // target/debug/deps/e2e-<hash>
-        let profile = test
-            .parent()
-            .and_then(Path::parent)
-            .expect("the test lies in target/<profile>/deps");
-        let target = profile.parent().expect("the profile lies in target");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--package", "crucible", "--target-dir"])
-            .arg(target)
-            .current_dir(root());
-        if profile.file_name().is_some_and(|name| name == "release") {
-            cargo.arg("--release");
-        }
-        assert!(
-            cargo.status().expect("cargo runs").success(),
-            "crucible builds"
-        );
-        let path = profile.join(format!("crucible{}", std::env::consts::EXE_SUFFIX));
-        assert!(path.is_file(), "{} was built", path.display());
-        path
-    })
+    BUILT.get_or_init(|| build("crucible"))
+}
+
+/// Path of `crucible-sim`: an engine that is a process of its own.
+///
+/// # Panics
+/// If it does not build.
+pub fn sim() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("crucible-sim"))
+}
+
+/// Builds a package whose program has its name.
+fn build(package: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    // target/debug/deps/e2e-<hash>
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("the test lies in target/<profile>/deps");
+    let target = profile.parent().expect("the profile lies in target");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--quiet", "--package", package, "--target-dir"])
+        .arg(target)
+        .current_dir(root());
+    if profile.file_name().is_some_and(|name| name == "release") {
+        cargo.arg("--release");
+    }
+    assert!(
+        cargo.status().expect("cargo runs").success(),
+        "{package} builds"
+    );
+    let path = profile.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.is_file(), "{} was built", path.display());
+    path
 }
 
 /// Top of the repository.

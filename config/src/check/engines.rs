@@ -11,6 +11,7 @@ use super::{
 use crate::{
     checked::{Device, Engine, EngineKind, Manage},
     kind::{self, Value},
+    own_address,
     settings::{Report, Settings},
 };
 
@@ -94,17 +95,12 @@ pub(super) fn engines(
 pub(super) fn not_itself(
     settings: &Settings,
     engines: &[Engine],
-    listen: &[SocketAddr],
+    listeners: &[SocketAddr],
     report: &mut Report,
 ) {
     for (i, engine) in engines.iter().enumerate() {
         let Some(url) = &engine.url else { continue };
-        let (host, port) = address(url);
-        let is_it = |own: &&SocketAddr| {
-            let here = own.ip().is_loopback() || own.ip().is_unspecified();
-            Some(own.port()) == port && here && host == "localhost"
-        };
-        if let Some(own) = listen.iter().find(is_it) {
+        if let Some(own) = own_address::reached(listeners, url) {
             let path = format!("engine[{i}].url");
             let source = settings.source(&path);
             let found = format!("{own}, where Crucible itself listens");

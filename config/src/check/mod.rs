@@ -43,8 +43,9 @@ pub(crate) fn check(
     let rules = rules::rules(settings, report);
     let keys = access::keys(settings, report);
     let listen = access::listen(settings, &keys, report);
-    engines::not_itself(settings, &engines, &listen, report);
     let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
+    let listeners: Vec<_> = listen.iter().copied().chain(metrics_listen).collect();
+    engines::not_itself(settings, &engines, &listeners, report);
     let tuning = tuning(settings);
     tunings::combinations(settings, &tuning, &engines, &pools, report);
     let mut config = Config {

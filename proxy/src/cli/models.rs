@@ -93,7 +93,8 @@ pub(super) async fn look_as<T>(
         Arc::new(move || Arc::clone(&source)),
         Arc::new(StateDir::claim(Path::new(""))),
         config.subscribe(),
-        discovery::places(Path::new("/")),
+        // There an instance may run.
+        discovery::places(Path::new("/"), &config.current().listen),
         Arc::new(Silent),
         &tracker,
         cancel.clone(),

@@ -1,0 +1,183 @@
+//! Engines that are found: not where Crucible itself listens, and on the ports beside the usual ones.
+//!
+//! The ports are those of the real engines, so each test has a network of its own.
+
+use std::{path::Path, process::Command};
+
+use crucible_tests::{Crucible, binary};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Runs a script where nothing but it listens; `$SIM` and `$CRUCIBLE` are the programs. What it
+/// started ends with it.
+async fn alone(folder: &Path, script: &str) -> String {
+    let whole = format!(
+        "ip link set lo up || ifconfig lo up\n\
+         trap 'for pid in $(jobs -p); do kill -9 \"$pid\"; done' EXIT\n{script}"
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rn", "bash", "-c", &whole])
+        .env("SIM", binary::sim())
+        .env("CRUCIBLE", binary::crucible())
+        .env("XDG_STATE_HOME", folder)
+        .current_dir(folder);
+    let run = tokio::task::spawn_blocking(move || command.output());
+    let out = run.await.expect("it ran").expect("unshare runs");
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{errors}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// The addresses of the engines that an instance told of.
+fn engines(state: &str) -> Vec<String> {
+    let state: Value = serde_json::from_str(state).expect("JSON");
+    let engines = state["engines"].as_array().expect("a list").iter();
+    let mut urls: Vec<String> = engines
+        .map(|e| {
+            format!(
+                "{} {}",
+                e["kind"].as_str().unwrap_or_default(),
+                e["url"].as_str().unwrap_or_default()
+            )
+        })
+        .collect();
+    urls.sort();
+    urls
+}
+
+const WAIT: &str = r#"
+state() {
+  for _ in $(seq 600); do
+    found=$(curl -s "$1/crucible/state")
+    [ "$(grep -o '"discovered":true' <<<"$found" | wc -l)" = "$2" ] && break
+    sleep 0.1
+  done
+  echo "$found"
+}
+"#;
+
+#[tokio::test]
+async fn neither_itself_nor_another_crucible_is_taken_for_an_engine() {
+    let folder = TempDir::new().expect("a folder");
+    for (listen, url) in [
+        (
+            r#"["127.0.0.1:11434", "127.0.0.1:1234"]"#,
+            "http://127.0.0.1:11434",
+        ),
+        (r#"["[::]:11434", "0.0.0.0:1234"]"#, "http://127.0.0.1:1234"),
+    ] {
+        let config = format!(
+            "listen = {listen}\nallow_unauthenticated = true\nstate_dir = \"state\"\n\
+             metrics_listen = \"127.0.0.1:8080\"\n"
+        );
+        std::fs::write(folder.path().join("first.toml"), config).expect("written");
+        let other = "listen = \"127.0.0.1:11435\"\nstate_dir = \"other\"\n";
+        std::fs::write(folder.path().join("other.toml"), other).expect("written");
+        let script = format!(
+            "{WAIT}
+             $SIM ollama --port 11436 --models a >&2 &
+             $SIM lmstudio --port 1235 --models q >&2 &
+             $CRUCIBLE serve --config first.toml >&2 &
+             $CRUCIBLE serve --config other.toml >&2 &
+             state {url} 2
+             state http://127.0.0.1:11435 2
+             $CRUCIBLE models --json --config first.toml"
+        );
+        let said = alone(folder.path(), &script).await;
+        let lines: Vec<&str> = said.lines().collect();
+        let found = [
+            "lmstudio http://127.0.0.1:1235",
+            "ollama http://127.0.0.1:11436",
+        ];
+        assert_eq!(engines(lines[0]), found, "{listen}");
+        assert_eq!(engines(lines[1]), found, "{listen}");
+        let models: Value = serde_json::from_str(lines[2]).expect("JSON");
+        assert_eq!(models["instance"], true, "{models}");
+        assert_eq!(
+            models["models"].as_array().map(Vec::len),
+            Some(2),
+            "{models}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_engine_is_found_on_each_of_its_ports() {
+    let folder = TempDir::new().expect("a folder");
+    for (kind, port) in [
+        ("lmstudio", 1234),
+        ("lmstudio", 1235),
+        ("ollama", 11434),
+        ("ollama", 11435),
+        ("ollama", 11436),
+    ] {
+        let script = format!(
+            "{WAIT}
+             $SIM {kind} --port {port} --models a >&2 &
+             $CRUCIBLE serve >&2 &
+             state http://127.0.0.1:8484 1"
+        );
+        let said = alone(folder.path(), &script).await;
+        assert_eq!(engines(&said), [format!("{kind} http://127.0.0.1:{port}")]);
+    }
+}
+
+#[tokio::test]
+async fn an_engine_at_an_address_of_its_own_is_a_problem_that_is_named() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("crucible.toml");
+    let engine = |url: &str| format!("[[engine]]\nname = \"e\"\nkind = \"ollama\"\n{url}");
+    for (listen, url, own) in [
+        ("listen = \"127.0.0.1:11434\"", "", true),
+        (
+            "listen = \"127.0.0.1:11434\"",
+            "url = \"http://localhost:11434\"",
+            true,
+        ),
+        (
+            "listen = \"127.0.0.1:11434\"",
+            "url = \"http://0.0.0.0:11434\"",
+            true,
+        ),
+        (
+            "listen = \"127.0.0.1:11434\"",
+            "url = \"http://127.0.0.1:11435\"",
+            false,
+        ),
+        (
+            "listen = \"[::1]:8484\"",
+            "url = \"http://[::1]:8484\"",
+            true,
+        ),
+        (
+            "listen = \"0.0.0.0:8484\"\nallow_unauthenticated = true",
+            "url = \"http://127.0.0.1:8484\"",
+            true,
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \"127.0.0.1:8484\"]",
+            "url = \"http://127.0.0.1:8484\"",
+            true,
+        ),
+        ("metrics_listen = \"127.0.0.1:11434\"", "", true),
+    ] {
+        std::fs::write(&file, format!("{listen}\n{}\n", engine(url))).expect("written");
+        let path = file.display().to_string();
+        for command in ["check", "serve"] {
+            if command == "serve" && !own {
+                continue;
+            }
+            let path = path.clone();
+            let run = move || Crucible::command(&[command, "--config", &path], "");
+            let (code, stdout, stderr) = tokio::task::spawn_blocking(run).await.expect("it ran");
+            let said = stdout + &stderr;
+            let named =
+                said.contains("engine[0].url") && said.contains("where Crucible itself listens");
+            assert_eq!(named, own, "{command} {listen} {url}: {said}");
+            if own {
+                assert!(code > 0, "{command} {listen} {url}: {said}");
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! An engine that says nothing still holds its memory: only what is gone holds none.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crucible_sim::{Options, Sim};
+use crucible_tests::{
+    Crucible, binary,
+    chat::{body, get, post},
+    engines::{self, client, engine},
+    rest::eventually,
+};
+use serde_json::Value;
+
+/// A simulated engine that is a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    fn start(kind: &str) -> Self {
+        let mut child = Command::new(binary::sim())
+            .args([kind, "--models", "a=3GB"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("stdout is piped");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let url = line.trim().trim_start_matches("listening on ").to_owned();
+        Self { child, url }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    async fn unloads(&self) -> usize {
+        let log = client().get(format!("{}/sim/log", self.url)).send().await;
+        let log: Value = log.expect("an answer").json().await.expect("JSON");
+        log["unloads"].as_array().map_or(0, Vec::len)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Both engines in one pool, with room for one of their models.
+fn together(kind: &str, silent: &str, other: &str) -> String {
+    format!(
+        "{}device = \"cpu\"\npool = \"both\"\n{}device = \"cpu\"\npool = \"both\"\n\
+         [pool.both]\nbudget = \"4GB\"\n",
+        engine("silent", kind, silent),
+        engine("other", "ollama", other),
+    )
+}
+
+async fn pool(crucible: &Crucible) -> Value {
+    get(crucible, "/crucible/state").await.json["pools"][0].clone()
+}
+
+fn holds(pool: &Value) -> Vec<String> {
+    let residents = pool["residents"].as_array().cloned().unwrap_or_default();
+    let engine = |r: &Value| r["engine"].as_str().unwrap_or_default().to_owned();
+    residents.iter().map(engine).collect()
+}
+
+async fn is(crucible: &Crucible, health: &str) {
+    eventually(health, || async {
+        let state = get(crucible, "/crucible/state").await.json;
+        (state["engines"][0]["state"] == health).then_some(())
+    })
+    .await;
+}
+
+async fn other() -> Sim {
+    engines::start(Options::ollama(&["b=3GB"])).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
+    for kind in ["lmstudio", "ollama"] {
+        let mut silent = Process::start(kind);
+        let other = other().await;
+        let crucible = Crucible::start(&together(kind, &silent.url, &other.url()));
+        assert_eq!(
+            post(&crucible, &body("a", "repeat 1")).await.status,
+            200,
+            "{kind}"
+        );
+        silent.signal("STOP");
+        is(&crucible, "down").await;
+
+        let ask = || {
+            let send = client().post(crucible.at("/v1/chat/completions"));
+            tokio::spawn(send.json(&body("b", "repeat 1")).send())
+        };
+        let waits = ask();
+        eventually("it waits", || async {
+            let state = get(&crucible, "/crucible/state").await.json;
+            state["queue"]
+                .as_array()
+                .is_some_and(|q| !q.is_empty())
+                .then_some(())
+        })
+        .await;
+        // Some polls more, in which nothing may change.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let state = pool(&crucible).await;
+        assert_eq!(holds(&state), ["silent"], "{kind}: {state}");
+        assert!(
+            state["used_bytes"].as_u64() >= Some(3_000_000_000),
+            "{kind}: {state}"
+        );
+        assert_eq!(other.log().loads.len(), 0, "{kind}");
+        assert!(!waits.is_finished(), "{kind}");
+
+        silent.signal("CONT");
+        let answer = waits.await.expect("a task").expect("an answer");
+        assert_eq!(
+            answer.status(),
+            200,
+            "{kind}: {}",
+            answer.text().await.unwrap_or_default()
+        );
+        assert_eq!(silent.unloads().await, 1, "{kind}");
+        assert_eq!(holds(&pool(&crucible).await), ["other"], "{kind}");
+
+        // Once more, and now it does not come back.
+        is(&crucible, "up").await;
+        assert_eq!(
+            post(&crucible, &body("a", "repeat 1")).await.status,
+            200,
+            "{kind}"
+        );
+        assert_eq!(other.log().unloads.len(), 1, "{kind}");
+        silent.signal("STOP");
+        is(&crucible, "down").await;
+        assert_eq!(holds(&pool(&crucible).await), ["silent"], "{kind}");
+        silent.child.kill().expect("it is there");
+        silent.child.wait().expect("it ends");
+        eventually("its memory is free", || async {
+            holds(&pool(&crucible).await).is_empty().then_some(())
+        })
+        .await;
+        assert_eq!(
+            post(&crucible, &body("b", "repeat 1")).await.status,
+            200,
+            "{kind}"
+        );
+    }
+}
+
+/// Its settings may change meanwhile: it is the same engine with the same memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_while_it_is_silent_frees_nothing() {
+    let silent = Process::start("ollama");
+    let other = other().await;
+    let config = together("ollama", &silent.url, &other.url());
+    let crucible = Crucible::start(&config);
+    assert_eq!(post(&crucible, &body("a", "repeat 1")).await.status, 200);
+    silent.signal("STOP");
+    is(&crucible, "down").await;
+    let file = crucible.config();
+    let text = std::fs::read_to_string(&file).expect("readable");
+    let changed = text.replacen("pool = \"both\"", "pool = \"both\"\npermits = 1", 1);
+    std::fs::write(&file, changed).expect("written");
+    crucible.signal("HUP");
+    eventually("it is in effect", || async {
+        let state = get(&crucible, "/crucible/state").await.json;
+        (state["engines"][0]["permits"]["limit"] == 1).then_some(())
+    })
+    .await;
+    is(&crucible, "down").await;
+    assert_eq!(holds(&pool(&crucible).await), ["silent"]);
+    assert_eq!(other.log().loads.len(), 0);
+    silent.signal("CONT");
+    is(&crucible, "up").await;
+    assert_eq!(holds(&pool(&crucible).await), ["silent"]);
+    assert_eq!(post(&crucible, &body("b", "repeat 1")).await.status, 200);
+    assert_eq!(silent.unloads().await, 1);
+}
