@@ -231,3 +231,20 @@ async fn other_engines_own_faults_are_theirs_too() {
         }
     }
 }
+
+/// Where loading is the engine's own affair, asking once more makes it do so.
+#[tokio::test]
+async fn an_engine_that_is_only_observed_is_asked_once_more_too() {
+    let sim = start(Options::lmstudio(&["qwen=2GB"])).await;
+    let own = engine("one", "lmstudio", &sim.url());
+    let crucible = Crucible::start(&format!("{own}manage = \"observe\"\n"));
+    for streamed in [false, true] {
+        for text in &NOT_LOADED[..2] {
+            sim.reset();
+            sim.arm(Fault::new(FaultKind::BareError).saying(text));
+            let answer = post(&crucible, &request(streamed)).await;
+            assert_eq!(answer.status, 200, "{text} {streamed}: {}", answer.text);
+            assert_eq!(asked(&sim.log()).len(), 2, "{text} {streamed}");
+        }
+    }
+}

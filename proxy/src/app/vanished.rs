@@ -97,6 +97,7 @@ fn loads_again(now: Whereabouts, asked: &Asked, error: &Error) -> bool {
                 .is_some_and(|(now, then)| now < then);
             error.not_loaded || error.overflow.is_some() && less
         }
+        Whereabouts::Unmanaged => error.not_loaded && error.kind == Kind::EngineError,
         Whereabouts::Deleted | Whereabouts::Unknown => false,
     }
 }
@@ -128,6 +129,8 @@ mod tests {
             (held(Some(8192)), overflow(), false),
             (held(Some(2048)), overflow(), true),
             (held(None), overflow(), false),
+            (Whereabouts::Unmanaged, words(), true),
+            (Whereabouts::Unmanaged, broke(), false),
             (Whereabouts::Deleted, words(), false),
             (Whereabouts::Unknown, words(), false),
         ] {

@@ -26,7 +26,9 @@ pub enum Whereabouts {
     Gone,
     /// The engine does not have the model any more.
     Deleted,
-    /// The engine did not tell in time, or nobody can load there.
+    /// It is not listed, and loading is not Crucible's affair there: the engine may do it by itself.
+    Unmanaged,
+    /// The engine did not tell in time.
     Unknown,
 }
 
@@ -80,7 +82,7 @@ impl Whereabouts {
                 context: held.context,
             },
             None if status.load_control => Self::Gone,
-            None => Self::Unknown,
+            None => Self::Unmanaged,
         }
     }
 
@@ -91,7 +93,7 @@ impl Whereabouts {
         match self {
             Self::Held { context } => believed.is_none_or(|r| r.info.context == context),
             Self::Gone => believed.is_none(),
-            Self::Deleted | Self::Unknown => true,
+            Self::Deleted | Self::Unmanaged | Self::Unknown => true,
         }
     }
 }
