@@ -40,6 +40,8 @@ fn streamed(model: &str, fault: FaultKind) -> Told {
         FaultKind::Http429 => Told::Status(429, "queue_full"),
         FaultKind::BareError
         | FaultKind::Error200
+        | FaultKind::Json200
+        | FaultKind::Bare200
         | FaultKind::EmptyStream
         | FaultKind::Http500
         | FaultKind::Redirect
@@ -214,6 +216,8 @@ async fn errors_instead_of_an_answer_keep_a_status() {
         &[
             Fault::new(FaultKind::BareError),
             Fault::new(FaultKind::Error200),
+            Fault::new(FaultKind::Json200),
+            Fault::new(FaultKind::Bare200),
             Fault::new(FaultKind::EmptyStream),
             Fault::new(FaultKind::Http500),
             Fault::new(FaultKind::Http503),

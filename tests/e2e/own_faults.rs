@@ -28,10 +28,12 @@ const NOT_LOADED: [&str; 4] = [
 
 /// Where an engine puts them before it has answered anything: its own statuses, a success, and the
 /// first event.
-fn early(text: &str) -> [Fault; 4] {
+fn early(text: &str) -> [Fault; 6] {
     [
         Fault::new(FaultKind::BareError).saying(text),
         Fault::new(FaultKind::Error200).saying(text),
+        Fault::new(FaultKind::Json200).saying(text),
+        Fault::new(FaultKind::Bare200).saying(text),
         Fault::new(FaultKind::Http500).saying(text),
         Fault::new(FaultKind::ErrorEvent)
             .after_events(0)
@@ -214,6 +216,8 @@ async fn other_engines_own_faults_are_theirs_too() {
             FaultKind::Http500,
             FaultKind::BareError,
             FaultKind::Error200,
+            FaultKind::Json200,
+            FaultKind::Bare200,
         ] {
             for streamed in [false, true] {
                 sim.arm(Fault::new(fault).saying(text).times(2));

@@ -127,6 +127,8 @@ pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
                 http::json(200, &error)
             }
         }
+        FaultKind::Json200 => http::json(200, &own_error(core, call, 200, failed)),
+        FaultKind::Bare200 => http::json(200, &json!({"error": failed})),
         // LM Studio (bt#2339): a 200 stream with zero deltas.
         _ if streamed => {
             let body = if native {

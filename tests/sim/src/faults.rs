@@ -26,6 +26,14 @@ pub enum FaultKind {
     /// 200 with an error object.
     #[serde(rename = "error_200")]
     Error200,
+    /// 200 and `application/json` with an error object, also where a stream was asked for (LM Studio:
+    /// "a streamed request may be answered 200 `application/json` with an error object or string";
+    /// reported, not seen).
+    #[serde(rename = "json_200")]
+    Json200,
+    /// The same with a bare string as `error`.
+    #[serde(rename = "bare_200")]
+    Bare200,
     /// A 200 stream with no content at all (LM Studio on context overflow).
     EmptyStream,
     /// Accept the request and never answer.
@@ -123,7 +131,7 @@ fn once() -> u64 {
 
 impl FaultKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Stall,
         Self::Lost,
         Self::Cut,
@@ -131,6 +139,8 @@ impl FaultKind {
         Self::ErrorEvent,
         Self::BareError,
         Self::Error200,
+        Self::Json200,
+        Self::Bare200,
         Self::EmptyStream,
         Self::NoHeaders,
         Self::SlowHeaders,
@@ -164,6 +174,8 @@ impl FaultKind {
         match self {
             Self::BareError
             | Self::Error200
+            | Self::Json200
+            | Self::Bare200
             | Self::EmptyStream
             | Self::NoHeaders
             | Self::SlowHeaders

@@ -17,7 +17,7 @@ arms {\"kind\", \"after_bytes\", \"after_events\", \"delay_ms\", \"count\", \"te
 
 Fault kinds:
   no_headers, slow_headers, http_500, http_503, http_429, redirect, html, bare_error, error_200,
-  empty_stream                         instead of the engine's answer
+  json_200, bare_200, empty_stream                         instead of the engine's answer
   load_fail, load_hang, load_oom, wrong_context                         on the next load
   stall, cut, eof, error_event, crash, comments_only    in an answer, after_events (default 1)
   garbage, big_event, split, crlf                            in an answer, also with the above

@@ -103,11 +103,18 @@ async fn faults_instead_of_an_answer() {
         (FaultKind::Html, 200, "<!doctype html>"),
         (FaultKind::BareError, 400, r#"{"error":"Engine protocol"#),
         (FaultKind::Error200, 200, r#"{"error":{"#),
+        (FaultKind::Json200, 200, r#"{"error":{"#),
+        (FaultKind::Bare200, 200, r#"{"error":"the engine failed"}"#),
     ] {
         sim.arm(Fault::new(kind));
         let reply = post(&sim.url(), PATH, body.clone()).await;
         assert_eq!(reply.0, status, "{kind:?}");
         assert!(reply.1.contains(text), "{kind:?}: {}", reply.1);
+    }
+    // One JSON although a stream was asked for.
+    for kind in [FaultKind::Json200, FaultKind::Bare200] {
+        let text = streamed(&sim, Fault::new(kind)).await.unwrap();
+        assert!(text.starts_with("{\"error\":"), "{kind:?}: {text}");
     }
     let empty = streamed(&sim, Fault::new(FaultKind::EmptyStream))
         .await
