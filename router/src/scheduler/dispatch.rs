@@ -134,10 +134,49 @@ impl Scheduler {
                 if !swaps.iter().any(|s| (s.engine, s.line) == (e, l)) {
                     swaps.extend(self.swap(e, l, &standing));
                 }
+                return self.grant_beside(e, l, swaps, now, actions);
             }
             Standing::Slot | Standing::Moving => {}
         }
         false
+    }
+
+    /// While one waits for its model to grow, others may use it as it is, within the bounds on
+    /// overtaking; gives whether one did.
+    fn grant_beside(
+        &mut self,
+        e: usize,
+        l: usize,
+        swaps: &[Swap],
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(own) = swaps.iter().find(|s| (s.engine, s.line) == (e, l)) else {
+            return false;
+        };
+        let state = &self.engines[e];
+        let serves = |waiter: &Waiter| {
+            let arrival = &waiter.arrival;
+            let mut residents = state.residents.iter();
+            let at = residents.position(|r| {
+                r.info.model == arrival.model && !r.vanished && state.serves(r, arrival)
+            })?;
+            Some((Arc::clone(arrival), at))
+        };
+        let Some((arrival, at)) = state.lines[l].beside().find_map(serves) else {
+            return false;
+        };
+        let mut overtaken = self.overtakes(swaps, e, at, &arrival);
+        overtaken.retain(|s| (s.engine, s.line) != (e, l));
+        let ends = |s: &Swap| self.overtaking_ends(s, arrival.class, now);
+        if ends(own) || overtaken.iter().any(ends) {
+            return false;
+        }
+        for swap in overtaken {
+            self.engines[swap.engine].lines[swap.line].overtaken += 1;
+        }
+        self.give((e, l, arrival.ticket), at, now, actions);
+        true
     }
 
     /// The lines that wait for something busy, before anything is granted.

@@ -128,9 +128,27 @@ impl Line {
         flow.waiters.values().find(warm)
     }
 
-    /// Takes one of those whose turn it is, and their turn is over.
+    /// The firsts of those whose turn it is not.
+    pub(super) fn beside(&self) -> impl Iterator<Item = &Waiter> {
+        let turn = self.turn();
+        let others = self.flows.iter().enumerate();
+        let others = others.filter(move |(at, _)| Some(*at) != turn);
+        others.filter_map(|(_, flow)| flow.waiters.values().next())
+    }
+
+    /// Takes one of those whose turn it is, and their turn is over; or one of [`Self::beside`], who
+    /// overtakes them.
     pub(super) fn grant(&mut self, ticket: u64) -> Option<Waiter> {
-        let mut flow = self.flows.remove(self.turn()?);
+        let turn = self.turn()?;
+        if !self.flows[turn].waiters.contains_key(&ticket) {
+            let holds = |flow: &Flow| flow.waiters.contains_key(&ticket);
+            let at = self.flows.iter().position(holds)?;
+            let flow = self.flows.remove(at);
+            self.flows.push(flow);
+            self.overtaken += 1;
+            return self.remove(ticket);
+        }
+        let mut flow = self.flows.remove(turn);
         let waiter = flow.waiters.remove(&ticket);
         if let Some((first, _)) = flow.waiters.first_key_value().filter(|(t, _)| **t < ticket) {
             flow.passed = (*first, flow.passed(*first) + 1);

@@ -143,7 +143,16 @@ impl World {
         let own = flow(granted);
         let beside: BTreeSet<Flow> = self.waiting.values().map(flow).collect();
         self.rounds.0.retain(|(waits, _), _| *waits != own);
-        for other in beside {
+        let held = self.fleet[granted.engine].residents.iter();
+        let held = held.filter(|r| r.model == granted.model);
+        let has = held.filter_map(|r| r.context).max();
+        // Who waits for the model to grow does not keep others from using it as it is.
+        let grows = |of: &Flow| {
+            let first = self.waiting.values().find(|w| flow(w) == *of);
+            first.is_some_and(|w| has.is_some_and(|has| w.need > has))
+        };
+        let waiting: Vec<Flow> = beside.into_iter().filter(|other| !grows(other)).collect();
+        for other in waiting {
             let line = |flow: &Flow| (flow.0, Arc::clone(&flow.1), flow.2);
             if line(&other) != line(&own) || other.3 == own.3 {
                 continue;

@@ -250,6 +250,34 @@ fn growth_waits_for_what_is_busy_and_keeps_its_own_until_then() {
     assert_eq!(granted(&bench.loaded("e", "m", 9024)), [3]);
 }
 
+/// A growth that waits for another's long answer shuts nobody out of what is loaded.
+#[test]
+fn others_use_the_model_as_it_is_while_one_waits_for_it_to_grow() {
+    let mut bench = Bench::new(vec![tight()]);
+    bench.hold(1, "e", "m");
+    bench.arrive(2, "e", "b");
+    bench.loaded("e", "b", 4096);
+    assert!(asks(&mut bench, 3, 8000, 1024).is_empty());
+    let small = |bench: &mut Bench, ticket, client: &str| {
+        let mut request = arrival(ticket, "e", "m", bench.now);
+        request.client = ClientId::of_key(client);
+        bench.step(Input::Arrive(request.into()))
+    };
+    // At most `overtake_count`.
+    for ticket in 4..=6 {
+        assert_eq!(granted(&small(&mut bench, ticket, "other")), [ticket]);
+        bench.step(Input::Released(ticket));
+    }
+    assert!(small(&mut bench, 7, "other").is_empty());
+    // Those of the one who waits stay in order.
+    assert!(asks(&mut bench, 8, 10, 1024).is_empty());
+    assert_eq!(unloading(&bench.step(Input::Released(2))), ["m"]);
+    bench.step(Input::Unloaded("e".into(), true));
+    bench.step(Input::Unloaded("e".into(), true));
+    let actions = bench.loaded("e", "m", 9024);
+    assert_eq!(granted(&actions), [3, 7]);
+}
+
 #[test]
 fn growth_that_waits_too_long_is_told_so() {
     let mut bench = Bench::new(vec![tight()]);
