@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    estimate::retry_after,
+    estimate::{Wait, retry_after},
     line::{Line, Waiter},
     share::{Admission, Shares},
     size::Size,
@@ -118,8 +118,18 @@ impl Scheduler {
             return;
         };
         let state = &self.engines[at];
-        let full = state.waiting[lane(kind)] > state.facts.queue;
-        if !full && state.service.1 < ENOUGH {
+        let waiting = state.waiting[lane(kind)];
+        let (full, enough) = (waiting > state.facts.queue, state.service.1 >= ENOUGH);
+        if !full && !enough {
+            return;
+        }
+        let too_late = |wait: &Wait| {
+            let late = || after(now, wait.expected).is_none_or(|end| end > deadline);
+            wait.measured && enough && late()
+        };
+        let longest = self.expected_wait(at, Some(&seat.model), kind, waiting, now);
+        if !full && !too_late(&longest) {
+            // In time behind everybody: whose turn comes before need not be counted.
             return;
         }
         let Some(waiter) = state.waiter(seat, ticket) else {
@@ -128,7 +138,6 @@ impl Scheduler {
         let shares = state.shares(kind, now);
         let client = &waiter.arrival.client;
         let wait = self.expected_wait(at, Some(&seat.model), kind, shares.turns(client), now);
-        let too_late = || after(now, wait.expected).is_none_or(|end| end > deadline);
         let admission = if full {
             shares.admit(client, state.facts.queue)
         } else {
@@ -136,7 +145,7 @@ impl Scheduler {
         };
         match admission {
             Admission::Refused => self.refuse_place(at, ticket, now, actions),
-            _ if wait.measured && state.service.1 >= ENOUGH && too_late() => {
+            _ if too_late(&wait) => {
                 let refusal = Refusal::QueueTimeout {
                     engine,
                     waited: wait.expected,

@@ -291,3 +291,32 @@ fn retry_after_knows_what_earlier_runs_measured() {
     // The load, then second in line.
     assert_eq!(*retry_after, 20 + 2 * 9);
 }
+
+/// Five answers of a minute are known; so many of one client wait for the only permit.
+fn slow(waiting: u64) -> Bench {
+    let mut bench = narrow();
+    for ticket in 1..=5 {
+        bench.now += SECOND * 60;
+        bench.step(Input::Released(ticket));
+        bench.arrive(ticket + 1, "e", "m");
+    }
+    for ticket in 100..100 + waiting {
+        of(&mut bench, ticket, "batch", Class::Interactive);
+    }
+    bench
+}
+
+#[test]
+fn the_long_queue_of_one_client_refuses_no_other_for_the_length_of_its_wait() {
+    // Six minutes behind everybody, two behind one turn of the batch; all may wait for five.
+    let mut bench = slow(5);
+    let mut arrival = arrival(200, "e", "m", bench.now);
+    arrival.client = ClientId::of_key("laptop");
+    assert!(bench.step(Input::Arrive(arrival.clone().into())).is_empty());
+    (arrival.client, arrival.ticket) = (ClientId::of_key("batch"), 201);
+    let actions = bench.step(Input::Arrive(arrival.into()));
+    let [(201, Refusal::QueueTimeout { waited, .. })] = refused(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*waited, SECOND * 60 * 7);
+}
