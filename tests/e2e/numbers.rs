@@ -136,6 +136,51 @@ async fn a_number_with_a_plain_meaning_is_served_however_it_is_spelt() {
 }
 
 #[tokio::test]
+async fn null_is_absent_on_every_engine() {
+    let names = [
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "seed",
+        "top_k",
+        "logprobs",
+        "top_logprobs",
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "stop",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "logit_bias",
+        "stream_options",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "user",
+        "metadata",
+    ];
+    for kind in KINDS {
+        let (sim, crucible) = one(kind).await;
+        let all: Vec<String> = names
+            .iter()
+            .map(|name| format!("\"{name}\":null"))
+            .collect();
+        for fields in all.iter().chain([&all.join(",")]) {
+            for stream in [false, true] {
+                let answer = post_raw(&crucible, with(fields, stream)).await;
+                assert_eq!(answer.status, 200, "{kind} {fields}: {}", answer.text);
+                assert!(answer.text.contains("word2"), "{kind} {}", answer.text);
+                let sent = asked(&sim.log()).pop().expect("a request");
+                let null = |(_, value): (&String, &Value)| value.is_null();
+                let nulls = sent.as_object().expect("an object").iter().any(null);
+                // LM Studio fails on some of them.
+                assert!(!nulls || kind != "lmstudio", "{sent}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn llama_cpp_keeps_its_own_ways_with_numbers() {
     let (sim, crucible) = one("llamacpp").await;
     for (field, sent) in [

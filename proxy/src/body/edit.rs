@@ -20,6 +20,8 @@ pub enum Edit<'a> {
     Remove(&'static str),
     /// Sets `stream_options.include_usage` to true.
     IncludeUsage,
+    /// Takes out every member that is null, known or not, unless an edit before this one sets it.
+    RemoveNulls,
 }
 
 /// What a key is set to.
@@ -80,6 +82,16 @@ pub fn apply(body: &Bytes, peek: &Peek, edits: &[Edit<'_>]) -> Bytes {
                 if let Some(field) = peek.field(name) {
                     removals.push(field.key..field.value.end);
                 }
+            }
+            Edit::RemoveNulls => {
+                let left = |null: &&Range<usize>| {
+                    let set = splices
+                        .iter()
+                        .any(|s| !s.place.is_empty() && s.place.end == null.end);
+                    !set && !removals.contains(null)
+                };
+                let left: Vec<_> = peek.nulls().iter().filter(left).cloned().collect();
+                removals.extend(left);
             }
             Edit::IncludeUsage => {
                 const NAME: &str = "stream_options";
@@ -249,6 +261,47 @@ mod tests {
             ),
             "{ \"x\" : 1.50e1,\"model\" : \"b\" , \"top_p\":0.8 ,\"temperature\":0.3}"
         );
+    }
+
+    #[test]
+    fn nulls_go_wherever_they_stand_unless_they_are_set() {
+        let edits = [
+            Edit::Set("model", New::Text("b")),
+            Edit::Default("top_p", New::Raw("0.8")),
+            Edit::Remove("seed"),
+            Edit::IncludeUsage,
+            Edit::RemoveNulls,
+        ];
+        for (text, left) in [
+            (
+                r#"{"a":null,"model":"x","top_p":null,"seed":null,"stream_options":null,"z": null}"#,
+                r#"{"model":"b","top_p":0.8,"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{ "n" : null , "stop":null, "model":null, "m":{"k":null}}"#,
+                r#"{ "model":"b", "m":{"k":null},"top_p":0.8,"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"x":null}"#,
+                r#"{"model":"b","top_p":0.8,"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"x":"null","y":[null],"model":"x","n":null}"#,
+                r#"{"x":"null","y":[null],"model":"b","top_p":0.8,"stream_options":{"include_usage":true}}"#,
+            ),
+        ] {
+            let sent = edited(text, &edits);
+            let value: Value =
+                serde_json::from_str(&sent).unwrap_or_else(|e| panic!("{sent}: {e}"));
+            let wanted: Value = serde_json::from_str(left).unwrap();
+            assert_eq!(value, wanted, "{text} became {sent}");
+        }
+        let kept = r#"{"model":"b" , "x":[ 1.0 ]}"#;
+        let same = edited(
+            kept,
+            &[Edit::Set("model", New::Text("b")), Edit::RemoveNulls],
+        );
+        assert_eq!(same, kept);
     }
 
     #[test]

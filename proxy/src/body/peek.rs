@@ -61,6 +61,8 @@ pub struct Peek {
     /// `stream`; absent and null are false.
     pub stream: bool,
     fields: Vec<Field>,
+    /// Members whose value is null, known ones and others, key and value.
+    nulls: Vec<Range<usize>>,
     members: usize,
     close: usize,
     weight: Weight,
@@ -71,6 +73,7 @@ pub struct Peek {
 struct Top<'a> {
     text: &'a str,
     fields: Vec<Field>,
+    nulls: Vec<Range<usize>>,
     members: usize,
     duplicate: Option<&'static str>,
     weight: Weight,
@@ -122,6 +125,7 @@ impl Peek {
             model: None,
             stream: false,
             fields: top.fields,
+            nulls: top.nulls,
             members: top.members,
             close,
             weight: top.weight,
@@ -236,6 +240,11 @@ impl Peek {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Where members with the value null stand.
+    pub(crate) fn nulls(&self) -> &[Range<usize>] {
+        &self.nulls
+    }
+
     /// How many members the object has, and where its closing brace stands.
     pub(crate) fn shape(&self) -> (usize, usize) {
         (self.members, self.close)
@@ -247,6 +256,9 @@ impl Peek {
 impl scan::Visit for &mut Top<'_> {
     fn member(&mut self, member: Member) {
         self.members += 1;
+        if &self.text[member.value.clone()] == "null" {
+            self.nulls.push(member.key.start..member.value.end);
+        }
         let strings = std::mem::take(&mut self.strings);
         let Some(name) = known(&self.text[member.key.clone()]) else {
             return;

@@ -141,6 +141,10 @@ pub fn edit(
     if injected_usage {
         edits.push(Edit::IncludeUsage);
     }
+    // LM Studio fails on some of them (reported), and what is null is what is absent.
+    if kind == EngineKind::Lmstudio {
+        edits.push(Edit::RemoveNulls);
+    }
     Ok(Edited {
         body: edit::apply(body, peek, &edits),
         defaults: filled,
