@@ -165,6 +165,8 @@ async fn what_openai_takes_and_lmstudio_does_not_is_refused_in_bare_words() {
         ("max_tokens", json!(0), "max_tokens"),
         ("max_tokens", json!(-2), "max_tokens"),
         ("max_tokens", json!(4096.5), "max_tokens"),
+        ("temperature", json!(null), "'temperature' must not be null"),
+        ("tool_choice", json!(null), "'tool_choice' must not be null"),
     ] {
         let mut body = chat("a", "hi");
         body["tools"] = tool.clone();

@@ -8,10 +8,40 @@ use crate::http::{self, Reply};
 
 /// The refusal of a body, if it asks for what LM Studio does not take.
 pub(crate) fn refusal(body: &Value) -> Option<Reply> {
-    let text = response_format(body)
+    let text = null(body)
+        .or_else(|| response_format(body))
         .or_else(|| tool_choice(body))
         .or_else(|| max_tokens(body))?;
     Some(http::json(400, &json!({"error": text})))
+}
+
+/// The documented parameters, and those that its change log names.
+const PARAMETERS: [&str; 17] = [
+    "model",
+    "messages",
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "stream",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "repeat_penalty",
+    "seed",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "stream_options",
+];
+
+/// Explicit nulls: LM Studio is reported to fail on some of them, which ones and in which words is
+/// not told; here on every parameter that it documents.
+fn null(body: &Value) -> Option<String> {
+    let is_null = |name: &&&str| body.get(**name).is_some_and(Value::is_null);
+    let name = PARAMETERS.iter().find(is_null)?;
+    Some(format!("'{name}' must not be null"))
 }
 
 /// "Refused by `/v1/chat/completions`: `response_format.type` other than `json_schema` or `text`"
