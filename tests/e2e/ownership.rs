@@ -220,7 +220,7 @@ async fn a_second_instance_evicts_nothing_that_it_did_not_load() {
         ready(&second).await;
         let refused = post(&second, &body("b", "repeat 1")).await;
         assert_eq!(refused.status, 503, "{kind}: {}", refused.text);
-        let long = "word ".repeat(6000);
+        let long = "word ".repeat(30_000);
         let refused = post(&second, &body("a", &long)).await;
         assert_eq!(
             refused.code(),
