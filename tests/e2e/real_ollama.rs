@@ -304,3 +304,135 @@ async fn what_a_client_asks_for_does_not_load_the_model_anew() {
     }
     assert_eq!(real.relay.loads().len(), 1);
 }
+
+const NAMES: [&str; 3] = [
+    "crucible-test-cp:latest",
+    "crucible-test-from:latest",
+    "crucible-test-gpu:latest",
+];
+
+// === impl Real, names over the same weights ===
+
+impl Real {
+    /// Makes a copy, a derivative, and one whose load has an option that Crucible does not send.
+    async fn with_names(&self, test: impl AsyncFnOnce(&Self)) {
+        let base = &self.target.model;
+        let copy = json!({ "source": base, "destination": NAMES[0] });
+        let derived = json!({
+            "model": NAMES[1], "from": base, "stream": false, "system": "You are brief.",
+            "parameters": { "num_ctx": 3000, "num_thread": 1 },
+        });
+        let other = json!({
+            "model": NAMES[2], "from": base, "stream": false, "parameters": { "draft_num_predict": 3 },
+        });
+        for (path, made) in [
+            ("/api/copy", copy),
+            ("/api/create", derived),
+            ("/api/create", other),
+        ] {
+            let made = self.ask(path, &made).await;
+            assert!(made.status().is_success(), "{:?}", made.text().await);
+        }
+        let ended = AssertUnwindSafe(test(self)).catch_unwind().await;
+        let unload = json!({ "model": base, "keep_alive": 0 });
+        self.ask("/api/generate", &unload).await;
+        for name in NAMES {
+            let delete = client()
+                .delete(format!("{}/api/delete", self.url))
+                .json(&json!({ "model": name }))
+                .send();
+            assert!(delete.await.expect("Ollama answers").status().is_success());
+        }
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_over_the_same_weights_share_a_runner_whichever_comes_first() {
+    let Some(real) = Real::start().await else {
+        return;
+    };
+    real.with_names(async |real| {
+        let base = real.target.model.as_str();
+        for names in [[base, NAMES[0], NAMES[1]], [NAMES[1], NAMES[0], base]] {
+            let relay = Relay::start(&real.url).await;
+            let own = engine("ollama", "ollama", relay.url());
+            let crucible = Crucible::start(&format!("{own}device = \"cpu\"\npermits = 1\n"));
+            ready(&crucible).await;
+            let mut lived = BTreeSet::new();
+            for name in names.iter().chain(&names) {
+                whole(&stream(&crucible, &long(name, 8)).await.1, 8);
+                lived.append(&mut runners());
+            }
+            assert_eq!(lived.len(), 1, "one runner for all: {:?}", relay.calls());
+            assert_eq!(relay.loads().len(), 1, "{:?}", relay.calls());
+            assert_eq!(real.only().await["name"], names[0]);
+            // Crucible's end unloads what it loaded.
+            drop(crucible);
+            let unload = json!({ "model": names[2], "keep_alive": 0 });
+            real.ask("/api/generate", &unload).await;
+            eventually("it is unloaded by another name", || async {
+                runners().is_empty().then_some(())
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_other_options_is_a_swap_of_crucibles() {
+    let Some(real) = Real::start().await else {
+        return;
+    };
+    real.with_names(async |real| {
+        let crucible = real.crucible("").await;
+        for name in [real.target.model.as_str(), NAMES[2], NAMES[0]] {
+            whole(&stream(&crucible, &long(name, 8)).await.1, 8);
+            assert_eq!(real.only().await["name"], name);
+        }
+        one_at_a_time(&real.relay.calls());
+        assert_eq!(real.relay.loads().len(), 3);
+    })
+    .await;
+}
+
+/// Ollama answers 5xx to these (seen on 0.33.0-rc2), or takes them; no answer is the engine's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_asks_wrongly_is_its_own_fault_and_what_ollama_takes_is_taken() {
+    let Some(real) = Real::start().await else {
+        return;
+    };
+    let crucible = real.crucible("").await;
+    let schema = |schema: Value| {
+        json!({ "response_format": { "type": "json_schema",
+            "json_schema": { "name": "n", "schema": schema } } })
+    };
+    for (wish, status) in [
+        (schema(json!("{}")), 400),
+        (schema(json!([])), 400),
+        (schema(json!(true)), 400),
+        (json!({ "temperature": 1e39 }), 400),
+        (json!({ "temperature": "x" }), 400),
+        (json!({ "max_tokens": -1, "stop": [" "] }), 200),
+        (
+            json!({ "max_tokens": null, "max_completion_tokens": 4.0 }),
+            200,
+        ),
+        (json!({ "seed": 42.0, "n": 1.0, "top_k": 20.0 }), 200),
+    ] {
+        let mut request = body(&real.target.model, "hello");
+        request["max_tokens"] = 4.into();
+        let fields = request.as_object_mut().expect("an object");
+        fields.extend(wish.as_object().expect("an object").clone());
+        let answer = post(&crucible, &request).await;
+        assert_eq!(answer.status, status, "{wish}: {}", answer.text);
+        if status == 400 {
+            let named = &answer.json["error"]["param"];
+            assert!(named.is_string(), "{wish}: {}", answer.text);
+        }
+    }
+    assert_eq!(real.relay.loads().len(), 1);
+}

@@ -219,7 +219,10 @@ pub(super) async fn a_client_that_leaves_frees_the_engine(target: &Target) {
         // Ollama lets a runner go only when nothing uses it.
         let driver = target.driver();
         let listing = driver.list().await.expect("a listing");
-        let resident = listing.residents.iter().find(|r| target.is(&r.model));
+        let resident = listing
+            .residents
+            .iter()
+            .find(|r| target.is(r.name(target.kind)));
         tokio::time::timeout(PATIENCE, driver.unload(resident.expect("it is loaded")))
             .await
             .expect("it stopped writing")

@@ -27,7 +27,8 @@ async fn list(driver: &dyn Engine) -> Listing {
 
 async fn resident(target: &Target, driver: &dyn Engine) -> Option<ResidentInfo> {
     let listing = list(driver).await;
-    listing.residents.into_iter().find(|r| target.is(&r.model))
+    let mut residents = listing.residents.into_iter();
+    residents.find(|r| target.is(r.name(target.kind)))
 }
 
 async fn load(target: &Target, driver: &dyn Engine, tuple: Tuple) -> ResidentInfo {

@@ -215,11 +215,16 @@ fn format(body: &[u8], peek: &Peek) -> Result<Option<String>, Error> {
     match format.r#type.as_deref() {
         None | Some("text") => Ok(None),
         Some("json_object") => Ok(Some("\"json\"".to_owned())),
-        Some("json_schema") => format
-            .json_schema
-            .and_then(|schema| schema.schema)
-            .map(|schema| Some(schema.get().to_owned()))
-            .ok_or_else(|| missing("response_format.json_schema.schema")),
+        Some("json_schema") => {
+            let path = "response_format.json_schema.schema";
+            let schema = format.json_schema.and_then(|schema| schema.schema);
+            let schema = schema.ok_or_else(|| missing(path))?.get();
+            // Ollama (0.33) answers 500 "invalid format" to anything else, as if it had failed.
+            if !schema.starts_with('{') {
+                return Err(invalid_type(path, "an object", found(schema)));
+            }
+            Ok(Some(schema.to_owned()))
+        }
         Some(_) => Err(unsupported(
             "response_format.type",
             "`response_format.type` must be text, json_object or json_schema",

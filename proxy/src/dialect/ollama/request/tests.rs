@@ -84,6 +84,35 @@ fn faults_are_named_by_path() {
 }
 
 #[test]
+fn a_schema_is_an_object_or_is_refused_by_its_path() {
+    let format = |format: &Value| {
+        translate(&json!({
+            "messages": [{"role": "user", "content": "x"}], "response_format": format,
+        }))
+    };
+    for schema in [json!("{}"), json!([]), json!(true), json!(1)] {
+        let asked = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
+        let error = format(&asked).unwrap_err();
+        let param = error.param.as_deref();
+        assert_eq!(param, Some("response_format.json_schema.schema"), "{asked}");
+    }
+    for missing in [
+        json!({"type": "json_schema"}),
+        json!({"type": "json_schema", "json_schema": {"name": "n"}}),
+        json!({"type": "json_schema", "json_schema": {"name": "n", "schema": null}}),
+    ] {
+        assert!(format(&missing).is_err(), "{missing}");
+    }
+    let spaced = r#"{"messages":[{"role":"user","content":"x"}],"response_format":
+        {"type":"json_schema","json_schema":{"name":"n","schema":  {"type":"object"}}}}"#;
+    let body = Bytes::from(spaced);
+    let peek = Peek::of(&body, 64).unwrap();
+    let plain = RequestDefaults::default();
+    let sent = to_ollama(&body, &peek, "m", &Tuple::default(), &plain).unwrap();
+    assert!(String::from_utf8_lossy(&sent.body).contains(r#""format":{"type":"object"}"#));
+}
+
+#[test]
 fn what_ollama_has_no_place_for_is_named() {
     let dropped = |extra: &str| {
         let text = format!(r#"{{"messages":[{{"role":"user","content":"x"}}]{extra}}}"#);
