@@ -86,6 +86,8 @@ pub struct Error {
     pub engine_status: Option<StatusCode>,
     /// How the engine failed, where the kind alone does not say it.
     pub upstream: Option<UpstreamError>,
+    /// The engine asks to be left alone for the seconds of [`Error::retry_after`].
+    pub spared: bool,
     /// The engine itself found the prompt too long for the context that it is loaded with.
     pub overflow: Option<Overflow>,
     /// The engine does not hold the model that it was known to hold.
@@ -302,6 +304,7 @@ impl Error {
             retry_after: None,
             engine_status: None,
             upstream: None,
+            spared: false,
             overflow: None,
             not_loaded: false,
         }

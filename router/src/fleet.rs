@@ -17,13 +17,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    client::ClientId,
     discovery::{self, Place},
     engine::{self, Children, Engine, EngineError, Listing, LoadConfig},
     environment::{self, Recipe},
     event::{Event, Observer},
-    health::Outcome,
+    health::{Found, Outcome, Pass},
     state_dir::StateDir,
-    view::Health,
+    view::{Health, LeftAlone},
 };
 
 mod ask;
@@ -227,44 +228,57 @@ impl Fleet {
         }
     }
 
-    /// Whether a request may be sent to an engine now. Half open, the first that asks becomes the
-    /// probe and is to [`report`](Self::report) its outcome.
-    pub fn try_pass(&self, name: &str) -> bool {
+    /// Whether a request of that client may be sent to an engine now. Half open, the first that asks
+    /// becomes the probe and is to [`report`](Self::report) its outcome. `None`: there is no such
+    /// engine.
+    pub fn try_pass(&self, name: &str, client: &ClientId) -> Option<Result<Pass, LeftAlone>> {
         let mut state = self.shared.lock();
-        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name);
-        entry.is_some_and(|e| e.breaker.try_pass(Instant::now()))
+        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
+        Some(entry.breaker.try_pass(client, Instant::now()))
     }
 
-    /// How a request to an engine went.
-    pub fn report(&self, name: &str, outcome: Outcome) {
+    /// How a request of that client to an engine went; `began`: that its answer began was reported
+    /// before. `Some`: Crucible is to ask the engine itself, and to give what it
+    /// [`found`](Self::found) under this number.
+    pub fn report(
+        &self,
+        name: &str,
+        (client, pass): (&ClientId, Pass),
+        outcome: Outcome,
+        began: bool,
+    ) -> Option<u64> {
         let now = Instant::now();
-        let mut state = self.shared.lock();
-        let Some(entry) = state.entries.iter_mut().find(|e| &*e.config.name == name) else {
-            return;
-        };
-        let before = entry.breaker.position(now);
-        entry.breaker.report(outcome, now);
-        let after = entry.breaker.position(now);
-        let wedged = entry.silence.wedged();
-        entry.silence = entry.silence.reported(outcome, entry.pulse.health());
-        let turned = entry.silence.wedged() != wedged;
-        if turned && !wedged {
-            tracing::error!(
-                engine = name,
-                "takes requests and answers none, though its polls are well: restart it"
-            );
-            let engine = Arc::clone(&entry.config.name);
-            self.shared.observer.observe(&Event::Wedged { engine });
-        }
+        let asks = self.shared.judge(name, now, |entry| {
+            entry.hear(outcome, began, now);
+            let breaker = entry.breaker.report(client, pass, outcome, now);
+            entry.silence.report(client, outcome, entry.pulse.health());
+            if breaker || (outcome == Outcome::Silent && entry.silence.suspected()) {
+                entry.breaker.ask_itself(now)
+            } else {
+                None
+            }
+        });
         if outcome == Outcome::ConnectFailed {
-            entry.handle.poke.notify_one();
+            self.poke(name);
         }
-        if before != after {
-            tracing::info!(engine = name, ?before, ?after, "circuit breaker");
-        }
-        if before != after || turned {
-            self.shared.publish(&mut state);
-        }
+        asks.flatten()
+    }
+
+    /// Whether an engine may be silent because it works for somebody else: it sends an answer, or
+    /// others wait for theirs, and for no longer than they may.
+    pub fn may_be_working(&self, name: &str, others: bool, longest: Duration) -> bool {
+        let state = self.shared.lock();
+        let entry = state.entries.iter().find(|e| &*e.config.name == name);
+        entry.is_some_and(|e| e.answering > 0 || (others && e.heard.elapsed() < longest))
+    }
+
+    /// What Crucible found when it asked an engine itself.
+    pub fn found(&self, name: &str, number: u64, found: Found) {
+        let now = Instant::now();
+        self.shared.judge(name, now, |entry| {
+            entry.breaker.found(number, found, now);
+            entry.silence.found(found);
+        });
     }
 }
 
@@ -273,6 +287,33 @@ impl Fleet {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is thought of an engine's data path, and tells what that changed.
+    fn judge<T>(&self, name: &str, now: Instant, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut state = self.lock();
+        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
+        let before = (entry.breaker.position(now), entry.breaker.left_alone(now));
+        let wedged = entry.silence.wedged();
+        let said = act(entry);
+        let after = (entry.breaker.position(now), entry.breaker.left_alone(now));
+        let turned = entry.silence.wedged() != wedged;
+        if turned && !wedged {
+            tracing::error!(
+                engine = name,
+                "takes requests and answers none, though its polls are well: restart it"
+            );
+            let engine = Arc::clone(&entry.config.name);
+            self.observer.observe(&Event::Wedged { engine });
+        }
+        if before.0 != after.0 {
+            let (before, after) = (before.0, after.0);
+            tracing::info!(engine = name, ?before, ?after, "circuit breaker");
+        }
+        if before != after || turned {
+            self.publish(&mut state);
+        }
+        Some(said)
     }
 
     /// Adds an engine and starts its poll loop.

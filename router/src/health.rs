@@ -2,11 +2,20 @@
 //! as argument.
 //!
 //! The first success is up at once and the first failure of an engine never seen is down at once;
-//! later changes need several in a row. The breaker judges only what requests met.
+//! later changes need several in a row. The breaker judges only what requests met, and who met it.
 
-use std::time::{Duration, Instant};
+mod breaker;
+mod clients;
+mod silence;
 
-use crate::view::{Breaker as Position, Health};
+use std::time::Duration;
+
+use crate::view::Health;
+
+pub use self::{
+    breaker::{Breaker, Pass},
+    silence::Silence,
+};
 
 /// Failed polls in a row until an engine that was up is down.
 pub const DOWN_AFTER: u32 = 3;
@@ -18,6 +27,8 @@ pub const OPEN_AFTER: u32 = 5;
 pub const OPEN_MIN: Duration = Duration::from_secs(1);
 /// Longest wait of an open breaker.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
+/// Longest time that an engine is left alone because it asks for that.
+pub const SPARED_MAX: Duration = Duration::from_mins(1);
 /// Silent requests in a row that make an engine wedged.
 pub const WEDGED_AFTER: u32 = 2;
 /// A probe that was never reported stops counting after this.
@@ -35,32 +46,39 @@ pub struct Pulse {
 /// How a request to an engine went, as far as the engine is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its answer has begun: enough for a probe, but it may still break off.
+    /// The first complete event of its answer came: enough for a probe, but it may still break off.
     Began,
-    /// It answered to the end (also with an error that is the client's fault).
+    /// It answered to the end.
     Answered,
-    /// No connection.
+    /// It refused this request for what it asks, or had no such model: it is there, and whether it
+    /// can answer is not known.
+    Refused,
+    /// No connection, or one that broke before anything of an answer came.
     ConnectFailed,
-    /// A 5xx, or the answer was cut.
+    /// A 5xx, a body that is no answer, or an answer that broke off after it had begun. A request can
+    /// cause all of these by what it asks.
     ServerFailed,
-    /// It took the request and said nothing, or nothing more, within its time.
+    /// It took the request and said nothing, or nothing more, within its time. A long prompt can
+    /// cause that.
     Silent,
+    /// It asks to be left alone for so long.
+    Busy(Duration),
     /// Nothing is known: the client left first.
     Abandoned,
 }
 
-/// Counts requests that an engine took without an end, though it answers its polls: it is wedged,
-/// and only a restart may help. So is Ollama 0.33 once its scheduler waits for ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Silence(u32);
-
-/// Refuses requests to an engine that fails them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Breaker {
-    failures: u32,
-    opened: u32,
-    until: Option<Instant>,
-    probe: Option<Instant>,
+/// What Crucible found when it asked an engine for one token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It answers.
+    Well,
+    /// It fails that too; `silent`: by saying nothing.
+    Failing {
+        /// It said nothing within its time.
+        silent: bool,
+    },
+    /// It could not be asked: no permit came free, or its model is gone.
+    Nothing,
 }
 
 // === impl Pulse ===
@@ -102,103 +120,6 @@ impl Pulse {
     }
 }
 
-// === impl Silence ===
-
-impl Silence {
-    /// It takes requests and answers none.
-    pub fn wedged(self) -> bool {
-        self.0 >= WEDGED_AFTER
-    }
-
-    /// Counts how a request went to an engine whose polls are in that state.
-    #[must_use]
-    pub fn reported(self, outcome: Outcome, health: Health) -> Self {
-        match outcome {
-            Outcome::Answered => Self::default(),
-            Outcome::Silent if health == Health::Up => Self(self.0.saturating_add(1)),
-            _ => self,
-        }
-    }
-
-    /// Counts a poll: an engine that went down comes back as another process.
-    #[must_use]
-    pub fn polled(self, health: Health) -> Self {
-        match health {
-            Health::Down => Self::default(),
-            _ => self,
-        }
-    }
-}
-
-// === impl Breaker ===
-
-impl Breaker {
-    /// Where it stands.
-    pub fn position(&self, now: Instant) -> Position {
-        match self.until {
-            None => Position::Closed,
-            Some(until) if now < until => Position::Open,
-            Some(_) => Position::HalfOpen,
-        }
-    }
-
-    /// When an open breaker lets a probe through.
-    pub fn opens_in(&self, now: Instant) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(now))
-    }
-
-    /// Whether a request may pass; half open, the first one becomes the probe.
-    pub fn try_pass(&mut self, now: Instant) -> bool {
-        match self.position(now) {
-            Position::Closed => true,
-            Position::Open => false,
-            Position::HalfOpen => {
-                let busy = self
-                    .probe
-                    .is_some_and(|since| now.saturating_duration_since(since) < PROBE_EXPIRES);
-                if !busy {
-                    self.probe = Some(now);
-                }
-                !busy
-            }
-        }
-    }
-
-    /// Counts how a request went.
-    pub fn report(&mut self, outcome: Outcome, now: Instant) {
-        match outcome {
-            Outcome::Answered => *self = Self::default(),
-            Outcome::Began => {
-                if self.position(now) == Position::HalfOpen {
-                    // The next wait is longer unless an answer comes to its end.
-                    *self = Self {
-                        opened: self.opened,
-                        ..Self::default()
-                    };
-                }
-            }
-            Outcome::Abandoned => self.probe = None,
-            Outcome::ConnectFailed | Outcome::ServerFailed | Outcome::Silent => {
-                self.failures = self.failures.saturating_add(1);
-                let due = match self.position(now) {
-                    Position::Closed => self.failures >= OPEN_AFTER,
-                    // Requests sent before it opened say nothing new.
-                    Position::Open => false,
-                    Position::HalfOpen => true,
-                };
-                if due {
-                    let wait = OPEN_MIN
-                        .saturating_mul(1 << self.opened.min(5))
-                        .min(OPEN_MAX);
-                    self.opened = self.opened.saturating_add(1);
-                    self.until = Some(now + wait);
-                    self.probe = None;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,22 +129,6 @@ mod tests {
             .iter()
             .fold(Pulse::default(), |p, ok| p.polled(*ok))
             .health()
-    }
-
-    #[test]
-    fn an_engine_that_answers_polls_but_no_request_is_wedged() {
-        let silent = |s: Silence, health| s.reported(Outcome::Silent, health);
-        let once = silent(Silence::default(), Health::Up);
-        assert!(!once.wedged());
-        let twice = silent(once.reported(Outcome::Began, Health::Up), Health::Up);
-        assert!(twice.wedged());
-        // It is still the same process, and may be silent again.
-        assert!(twice.polled(Health::Degraded).wedged());
-        assert!(!twice.polled(Health::Down).wedged());
-        assert!(!twice.reported(Outcome::Answered, Health::Up).wedged());
-        // Who answers no polls either is down, not wedged.
-        assert!(!silent(once, Health::Degraded).wedged());
-        assert!(!once.reported(Outcome::ServerFailed, Health::Up).wedged());
     }
 
     #[test]
@@ -246,90 +151,5 @@ mod tests {
             after(&[true, false, false, false, true, false, true]),
             Health::Down
         );
-    }
-
-    fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
-        for _ in 0..OPEN_AFTER {
-            assert!(breaker.try_pass(now));
-            breaker.report(Outcome::ConnectFailed, now);
-        }
-        breaker
-    }
-
-    #[test]
-    fn it_opens_after_failures_in_a_row_only() {
-        let now = Instant::now();
-        let mut breaker = Breaker::default();
-        for _ in 0..3 {
-            for _ in 1..OPEN_AFTER {
-                breaker.report(Outcome::ServerFailed, now);
-            }
-            breaker.report(Outcome::Answered, now);
-        }
-        assert_eq!(breaker.position(now), Position::Closed);
-        assert_eq!(opened(now).position(now), Position::Open);
-        assert!(!opened(now).try_pass(now));
-    }
-
-    #[test]
-    fn one_probe_decides() {
-        let now = Instant::now();
-        let mut breaker = opened(now);
-        let later = now + OPEN_MIN;
-        assert_eq!(breaker.position(later), Position::HalfOpen);
-        assert!(breaker.try_pass(later));
-        assert!(!breaker.try_pass(later));
-        breaker.report(Outcome::ServerFailed, later);
-        assert_eq!(breaker.opens_in(later), Some(OPEN_MIN * 2));
-        let again = later + OPEN_MIN * 2;
-        assert!(breaker.try_pass(again));
-        breaker.report(Outcome::Answered, again);
-        assert_eq!(breaker, Breaker::default());
-    }
-
-    #[test]
-    fn answers_that_begin_and_break_off_open_it_again() {
-        let now = Instant::now();
-        let mut breaker = Breaker::default();
-        for _ in 0..OPEN_AFTER {
-            assert_eq!(breaker.position(now), Position::Closed);
-            breaker.report(Outcome::Began, now);
-            breaker.report(Outcome::ServerFailed, now);
-        }
-        assert_eq!(breaker.position(now), Position::Open);
-        let later = now + OPEN_MIN;
-        assert!(breaker.try_pass(later));
-        breaker.report(Outcome::Began, later);
-        assert_eq!(breaker.position(later), Position::Closed);
-        for _ in 0..OPEN_AFTER {
-            breaker.report(Outcome::ServerFailed, later);
-        }
-        assert_eq!(breaker.opens_in(later), Some(OPEN_MIN * 2));
-        breaker.report(Outcome::Answered, later);
-        assert_eq!(breaker, Breaker::default());
-    }
-
-    #[test]
-    fn a_probe_whose_client_left_makes_room() {
-        let now = Instant::now();
-        let mut breaker = opened(now);
-        let later = now + OPEN_MIN;
-        assert!(breaker.try_pass(later));
-        breaker.report(Outcome::Abandoned, later);
-        assert!(breaker.try_pass(later));
-        assert!(breaker.try_pass(later + PROBE_EXPIRES));
-    }
-
-    #[test]
-    fn the_wait_has_a_limit() {
-        let mut now = Instant::now();
-        let mut breaker = opened(now);
-        for _ in 0..10 {
-            now += OPEN_MAX;
-            assert!(breaker.try_pass(now));
-            breaker.report(Outcome::ConnectFailed, now);
-        }
-        assert_eq!(breaker.opens_in(now), Some(OPEN_MAX));
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use url::Url;
 
-use crate::engine::Tuple;
+use crate::{engine::Tuple, router::Attempt};
 
 /// What guards tell the scheduler. Never lost and never blocks: at most one per ticket.
 #[derive(Default)]
@@ -56,6 +56,8 @@ pub struct Permit {
     pub waited: Duration,
     /// A load was part of the wait.
     pub loaded: bool,
+    /// Whose request it is, to be told how that goes.
+    pub(crate) attempt: Option<Attempt>,
     pub(crate) ticket: u64,
     pub(crate) grace: Duration,
     pub(crate) releases: Arc<Releases>,
@@ -91,6 +93,12 @@ impl Releases {
 // === impl Permit ===
 
 impl Permit {
+    /// Whoever sends the request takes it, and tells it how that went; left here, the request came
+    /// to nothing.
+    pub fn take_attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
+    }
+
     /// Gives it back once the engine is free again, `grace` from now.
     pub fn release_after(mut self, grace: Duration) {
         self.grace = grace;

@@ -16,12 +16,13 @@ use governor::clock::DefaultClock;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::attempt::Attempt;
 use self::engines::{FleetEngines, arrival, nothing};
 use crate::{
     demand::Demand,
     event::{LoadTrigger, Observer},
     fleet::{Fleet, FleetView, Polled},
-    health::Outcome,
+    health::Pass,
     limits::KeyLimits,
     permit::{Note, Permit, Releases},
     plan::{
@@ -33,19 +34,22 @@ use crate::{
     scheduler::{
         desk::{Answer, Desk},
         store::Store,
+        types::Arrival,
     },
     state_dir::StateDir,
     verify::{
         evidence::{Counters, Evidence, Probes},
         gather,
     },
-    view::{Breaker, View},
+    view::{Breaker, LeftAlone, View},
 };
 
+mod attempt;
 mod budget;
 mod context;
 pub(crate) mod engines;
 mod learning;
+mod own_probe;
 mod pinned;
 mod recheck;
 pub(crate) mod shared;
@@ -82,6 +86,8 @@ struct Inner {
     desk: Arc<Desk>,
     board: Arc<ArcSwap<View>>,
     tickets: AtomicU64,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
 }
 
 /// Takes a waiting request back when its future is dropped.
@@ -90,28 +96,12 @@ struct CancelOnDrop {
     ticket: Option<u64>,
 }
 
-/// The one request that a half-open breaker lets through; it makes room if it comes to nothing.
-struct Probe<'a> {
-    fleet: &'a Fleet,
-    engine: Option<&'a str>,
-}
-
 // === impl CancelOnDrop ===
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.releases.push(Note::Cancelled(ticket));
-        }
-    }
-}
-
-// === impl Probe ===
-
-impl Drop for Probe<'_> {
-    fn drop(&mut self) {
-        if let Some(engine) = self.engine.take() {
-            self.fleet.report(engine, Outcome::Abandoned);
         }
     }
 }
@@ -171,6 +161,8 @@ impl Router {
             desk,
             board,
             tickets: AtomicU64::new(1),
+            tracker: tracker.clone(),
+            cancel: cancel.clone(),
         }));
         let (this, stop) = (router.clone(), cancel.clone());
         tracker.spawn(async move {
@@ -190,7 +182,7 @@ impl Router {
 
     /// What is known of the engines: the last published view, at most 20 ms behind. Cheap.
     pub fn view(&self) -> Arc<View> {
-        self.0.board.load_full()
+        self.0.board.load_full().at(Instant::now())
     }
 
     /// The first poll of every engine is done.
@@ -242,37 +234,46 @@ impl Router {
         trigger: LoadTrigger,
         wait: Duration,
     ) -> Result<Permit, Refusal> {
-        let no_engine = |why: &str| Refusal::NoEngine {
-            model: demand.model.clone(),
-            detail: format!("'{}' {why}", candidate.engine),
-            retry_after: 5,
-        };
-        let mut arrival = {
-            let config = (self.0.config)();
-            let fleet = self.0.fleet.view();
-            let engine = fleet
-                .engines
-                .iter()
-                .find(|e| e.config.name == candidate.engine)
-                .ok_or_else(|| no_engine("is no longer there"))?;
-            let learned = self.0.predictor.learned();
-            arrival(&config, engine, &learned, candidate, demand)
-        };
-        let mut probe = Probe {
-            fleet: &self.0.fleet,
-            engine: None,
-        };
-        if self.0.breaks(&candidate.engine) {
-            if !self.0.fleet.try_pass(&candidate.engine) {
-                return Err(no_engine(
-                    "fails its requests and is left alone for a while",
-                ));
-            }
-            probe.engine = Some(&candidate.engine);
+        let mut arrival = self.arrival(candidate, demand)?;
+        let mut attempt = self.pass(candidate, demand)?;
+        arrival.trigger = trigger;
+        let mut permit = self.queue(arrival, wait).await?;
+        // The engine may have begun to be left alone meanwhile.
+        if !attempt.probes() && self.0.breaks(&candidate.engine) {
+            attempt = self.pass(candidate, demand)?;
         }
+        permit.attempt = Some(attempt);
+        Ok(permit)
+    }
+
+    /// What a request asks of the scheduler.
+    fn arrival(&self, candidate: &Candidate, demand: &Demand) -> Result<Arrival, Refusal> {
+        let config = (self.0.config)();
+        let fleet = self.0.fleet.view();
+        let mut engines = fleet.engines.iter();
+        let engine = engines.find(|e| e.config.name == candidate.engine);
+        let engine = engine.ok_or_else(|| gone(candidate, demand))?;
+        let learned = self.0.predictor.learned();
+        Ok(arrival(&config, engine, &learned, candidate, demand))
+    }
+
+    /// Leave to ask that engine now, unless it is left alone.
+    fn pass(&self, candidate: &Candidate, demand: &Demand) -> Result<Attempt, Refusal> {
+        let attempt = |pass| Attempt::new(self.clone(), candidate, demand.client.clone(), pass);
+        if !self.0.breaks(&candidate.engine) {
+            return Ok(attempt(Pass::Free));
+        }
+        match self.0.fleet.try_pass(&candidate.engine, &demand.client) {
+            None => Err(gone(candidate, demand)),
+            Some(Ok(pass)) => Ok(attempt(pass)),
+            Some(Err(left_alone)) => Err(spared(candidate, demand, left_alone)),
+        }
+    }
+
+    /// Stands in line for a permit; dropping the future cancels.
+    async fn queue(&self, mut arrival: Arrival, wait: Duration) -> Result<Permit, Refusal> {
         let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
         arrival.ticket = ticket;
-        arrival.trigger = trigger;
         arrival.deadline = tokio::time::Instant::now().into_std() + wait;
         let mut cancel = CancelOnDrop {
             releases: Arc::clone(self.0.desk.releases()),
@@ -283,16 +284,7 @@ impl Router {
             Answer::Later(answer) => answer.await.unwrap_or(Err(Refusal::Draining)),
         };
         cancel.ticket = None;
-        if answer.is_ok() {
-            // Its outcome is reported by who holds the permit.
-            probe.engine = None;
-        }
         answer
-    }
-
-    /// How a request went.
-    pub fn report(&self, engine: &str, outcome: Outcome) {
-        self.0.fleet.report(engine, outcome);
     }
 
     /// Rate limits.
@@ -406,6 +398,27 @@ impl Inner {
         let fleet = self.fleet.view();
         let found = fleet.engines.iter().find(|e| *e.config.name == *engine);
         found.is_some_and(|e| e.breaker != Breaker::Closed)
+    }
+}
+
+fn gone(candidate: &Candidate, demand: &Demand) -> Refusal {
+    Refusal::NoEngine {
+        model: demand.model.clone(),
+        detail: format!("'{}' is no longer there", candidate.engine),
+        retry_after: 5,
+    }
+}
+
+fn spared(candidate: &Candidate, demand: &Demand, left_alone: LeftAlone) -> Refusal {
+    let why = if left_alone.asked {
+        "asked to be left alone for a while (429)"
+    } else {
+        "fails its requests and is left alone for a while"
+    };
+    Refusal::NoEngine {
+        model: demand.model.clone(),
+        detail: format!("'{}' {why}", candidate.engine),
+        retry_after: left_alone.retry_after(),
     }
 }
 

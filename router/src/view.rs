@@ -1,6 +1,10 @@
 //! The published snapshot of everything known: read by routing, lists, metrics and `/crucible/state`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crucible_config::checked::{Device, EngineKind};
 
@@ -37,6 +41,19 @@ pub enum Breaker {
     HalfOpen,
 }
 
+/// An engine that gets no requests for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// Until then.
+    pub until: Instant,
+    /// How long that is.
+    pub remaining: Duration,
+    /// It asked for that itself (429); else it fails its requests.
+    pub asked: bool,
+    /// Where its breaker stands then.
+    pub then: Breaker,
+}
+
 /// What is known of one engine.
 #[derive(Clone, Debug)]
 pub struct EngineView {
@@ -54,6 +71,8 @@ pub struct EngineView {
     pub health: Health,
     /// Breaker.
     pub breaker: Breaker,
+    /// While its breaker is open.
+    pub left_alone: Option<LeftAlone>,
     /// What was wrong with the last poll, in words.
     pub error: Option<String>,
     /// Version, where told.
@@ -172,6 +191,18 @@ pub struct View {
 }
 
 impl View {
+    /// The view of a moment after it was made: waits pass, though nobody publishes that.
+    pub fn at(self: Arc<Self>, now: Instant) -> Arc<Self> {
+        if self.engines.iter().all(|e| e.left_alone.is_none()) {
+            return self;
+        }
+        let mut view = Self::clone(&self);
+        for engine in &mut view.engines {
+            engine.wait_at(now);
+        }
+        Arc::new(view)
+    }
+
     /// The engine of that name.
     pub fn engine(&self, name: &str) -> Option<&EngineView> {
         self.engines.iter().find(|e| &*e.name == name)
@@ -201,9 +232,31 @@ impl View {
     }
 }
 
+// === impl LeftAlone ===
+
+impl LeftAlone {
+    /// Whole seconds for `Retry-After`, rounded up, 1..=60.
+    pub fn retry_after(&self) -> u64 {
+        let up = u64::from(self.remaining.subsec_nanos() > 0);
+        self.remaining.as_secs().saturating_add(up).clamp(1, 60)
+    }
+}
+
 // === impl EngineView ===
 
 impl EngineView {
+    /// The wait of its breaker, as it is at `now`.
+    fn wait_at(&mut self, now: Instant) {
+        let Some(left_alone) = &mut self.left_alone else {
+            return;
+        };
+        left_alone.remaining = left_alone.until.saturating_duration_since(now);
+        if left_alone.remaining.is_zero() {
+            self.breaker = left_alone.then;
+            self.left_alone = None;
+        }
+    }
+
     /// What stands for a model in memory.
     pub fn runner<'a>(&'a self, model: &'a str) -> &'a str {
         let found = self.models.iter().find(|m| *m.id == *model);

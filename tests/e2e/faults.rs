@@ -231,9 +231,9 @@ async fn errors_instead_of_an_answer_keep_a_status() {
 
 #[tokio::test]
 async fn the_time_to_come_back_is_passed_on() {
-    let trio = Trio::with(SHORT, |_| {}).await;
-    for model in TRIO {
-        for stream in [true, false] {
+    for stream in [true, false] {
+        let trio = Trio::with(SHORT, |_| {}).await;
+        for model in TRIO {
             let before = Metrics::of(&trio.crucible).await;
             trio.of(model)
                 .arm(Fault::new(FaultKind::Http429).delay_ms(7000));

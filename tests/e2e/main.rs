@@ -12,6 +12,7 @@ mod admin;
 mod bad_input;
 mod bad_settings;
 mod bench;
+mod breaker;
 mod browser;
 mod cancel;
 mod chat;

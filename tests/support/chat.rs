@@ -120,6 +120,21 @@ pub async fn stream(crucible: &Crucible, body: &Value) -> (HeaderMap, Stream) {
     (headers, Stream::read(response).await)
 }
 
+/// Sends a body as the program of that name: to Crucible, another client.
+///
+/// # Panics
+/// If there is no answer.
+pub async fn post_as(crucible: &Crucible, program: &str, body: &Value) -> Whole {
+    let response = client()
+        .post(crucible.at("/v1/chat/completions"))
+        .header(http::header::USER_AGENT, format!("{program}/1.0"))
+        .json(body)
+        .send()
+        .await
+        .expect("an answer");
+    whole(response).await
+}
+
 async fn send(crucible: &Crucible, body: &Value) -> reqwest::Response {
     client()
         .post(crucible.at("/v1/chat/completions"))

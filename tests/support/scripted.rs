@@ -3,9 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -19,6 +20,8 @@ use tokio::{
 pub enum Leave {
     /// Closed with a FIN.
     Fin,
+    /// Open for as long as the other side keeps it.
+    Stay,
     /// Closed with a RST: what the kernel does for a process that was killed with unread bytes.
     Reset,
 }
@@ -32,11 +35,21 @@ pub struct Script {
     pub leave: Leave,
 }
 
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its path.
+    pub path: String,
+    /// Its body.
+    pub body: String,
+}
+
 /// A listener on 127.0.0.1 with a task of its own, ended when it is dropped.
 #[derive(Debug)]
 pub struct Scripted {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
 }
 
@@ -64,6 +77,14 @@ impl Script {
             leave: Leave::Fin,
         }
     }
+
+    /// These bytes, and then that.
+    pub fn raw(bytes: &str, leave: Leave) -> Self {
+        Self {
+            bytes: bytes.to_owned(),
+            leave,
+        }
+    }
 }
 
 // === impl Scripted ===
@@ -74,7 +95,7 @@ impl Scripted {
     /// # Panics
     /// If no port is free.
     pub async fn start(script: impl Fn(&str) -> Script + Send + Sync + 'static) -> Self {
-        Self::reading(move |path, _| script(path)).await
+        Self::start_by_request(move |asked| script(&asked.path)).await
     }
 
     /// The same for a script that reads the request's body too.
@@ -82,11 +103,21 @@ impl Scripted {
     /// # Panics
     /// If no port is free.
     pub async fn reading(script: impl Fn(&str, &str) -> Script + Send + Sync + 'static) -> Self {
+        Self::start_by_request(move |asked| script(&asked.path, &asked.body)).await
+    }
+
+    async fn start_by_request(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
-        let script = Arc::new(script);
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let noted = Arc::clone(&asked);
+        let script = Arc::new(move |request: Asked| {
+            let answer = script(&request);
+            noted.lock().expect("no panic").push(request);
+            answer
+        });
         #[expect(clippy::disallowed_methods, reason = "aborted when this is dropped")]
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -99,6 +130,7 @@ impl Scripted {
         Self {
             address,
             calls,
+            asked,
             task,
         }
     }
@@ -113,6 +145,15 @@ impl Scripted {
         format!("http://{}", self.address)
     }
 
+    /// Whole requests for a path so far.
+    ///
+    /// # Panics
+    /// After a panic of its script.
+    pub fn asked(&self, path: &str) -> Vec<Asked> {
+        let all = self.asked.lock().expect("no panic");
+        all.iter().filter(|r| r.path == path).cloned().collect()
+    }
+
     /// Connections so far.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
@@ -125,23 +166,27 @@ impl Drop for Scripted {
     }
 }
 
-async fn play(mut stream: TcpStream, script: &(impl Fn(&str, &str) -> Script + Sync)) {
-    let Some((path, body)) = request(&mut stream).await else {
+async fn play(mut stream: TcpStream, script: &(impl Fn(Asked) -> Script + Sync)) {
+    let Some(asked) = request(&mut stream).await else {
         return;
     };
-    let script = script(&path, &body);
+    let script = script(asked);
     if stream.write_all(script.bytes.as_bytes()).await.is_err() {
         return;
     }
+    if script.leave == Leave::Stay {
+        // Until the other side closes.
+        let _ = stream.read(&mut [0; 16]).await;
+    }
     if script.leave == Leave::Reset {
         // A RST overtakes what the other side has not read yet.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         stream.set_zero_linger().expect("SO_LINGER is known");
     }
 }
 
-/// Reads one request and gives its path and its body.
-async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+/// Reads one request.
+async fn request(stream: &mut TcpStream) -> Option<Asked> {
     let mut read = Vec::new();
     let mut buf = vec![0_u8; 16 * 1024];
     loop {
@@ -154,8 +199,10 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
                 .and_then(|(_, value)| value.trim().parse().ok())
                 .unwrap_or(0_usize);
             if body.len() >= length {
-                let path = head.split(' ').nth(1)?;
-                return Some((path.to_owned(), body.to_owned()));
+                return Some(Asked {
+                    path: head.split(' ').nth(1)?.to_owned(),
+                    body: body.to_owned(),
+                });
             }
         }
         match stream.read(&mut buf).await {

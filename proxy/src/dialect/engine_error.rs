@@ -185,7 +185,12 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         return Error::new(Kind::EngineError, said).not_loaded();
     }
     match status.as_u16() {
-        429 => Error::new(Kind::QueueFull, said).retry_after(1),
+        // Its own limit, whoever met it.
+        429 => {
+            let mut error = Error::new(Kind::QueueFull, said).retry_after(1);
+            error.spared = true;
+            error
+        }
         // Ollama's "server busy": its queue is full, which is not this client's fault.
         503 => Error::new(Kind::NoEngine, said).retry_after(if kind == EngineKind::Ollama {
             2

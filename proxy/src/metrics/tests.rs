@@ -101,6 +101,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         url: String::new(),
         health: Health::Up,
         breaker: Breaker::HalfOpen,
+        left_alone: None,
         error: None,
         version: Some("0.33".into()),
         advice: Arc::default(),

@@ -29,7 +29,10 @@ use super::{
     prefill::Prefill,
     transcode::{Progress, Transcode},
 };
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    metrics::UpstreamError,
+};
 
 /// An SSE comment: every client tried ignores it.
 pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
@@ -205,10 +208,13 @@ where
                 })
             }
             Poll::Ready(Some(Err(_))) => {
-                let cut = Error::new(
+                let mut cut = Error::new(
                     Kind::EngineCut,
                     "the connection to the engine broke during its answer",
                 );
+                if self.events == 0 {
+                    cut = cut.upstream(UpstreamError::Reset);
+                }
                 let result = if self.complete {
                     self.finish()
                 } else {
@@ -296,6 +302,9 @@ where
     }
 
     fn take(&mut self, progress: Progress, now: Instant) {
+        if self.events == 0 && progress.events > 0 {
+            self.watch.began();
+        }
         self.events += u64::from(progress.events);
         if progress.events > 0 {
             self.clocks.begun();
@@ -331,15 +340,23 @@ where
     fn over(&mut self, result: Result<(), Error>) -> Step {
         self.upstream = None;
         self.prefill.leave();
+        // First: whoever is granted the permit next is to know it.
+        if let Err(error) = &result {
+            self.tell(error);
+        }
         self.guard = None;
         Step::Ended(result)
     }
 
     fn fail(&mut self, error: &Error) {
+        self.tell(error);
+        self.end(End::Failed(error.kind));
+    }
+
+    fn tell(&mut self, error: &Error) {
         if !self.ended {
             self.watch.failed(error);
         }
-        self.end(End::Failed(error.kind));
     }
 
     fn end(&mut self, end: End) {

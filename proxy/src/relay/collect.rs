@@ -27,10 +27,15 @@ where
         match frame {
             None => return Ok(whole.freeze()),
             Some(Err(_)) => {
-                return Err(Error::new(
+                let cut = Error::new(
                     Kind::EngineCut,
                     "the connection to the engine broke during its answer",
-                ));
+                );
+                return Err(if whole.is_empty() {
+                    cut.upstream(UpstreamError::Reset)
+                } else {
+                    cut
+                });
             }
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else {

@@ -4,12 +4,17 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{body::Body, response::Response};
 use crucible_config::{Config, checked::EngineKind};
-use crucible_router::{health::Outcome, permit::Permit, predict, router::Router};
+use crucible_router::{
+    health::Outcome,
+    permit::Permit,
+    predict,
+    router::{Attempt, Router},
+};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::{StatusCode, header};
 use tokio::time::{Instant, timeout_at};
@@ -64,14 +69,14 @@ struct Held {
 /// Writes what a stream does into the exchange and the metrics.
 struct Account {
     exchange: Arc<Exchange>,
+    attempt: Option<Arc<Attempt>>,
     router: Router,
+    failed: bool,
     metrics: Metrics,
     engine: Arc<str>,
     clock: StreamClock,
     bytes: u64,
     flushes: u64,
-    /// It failed because the engine does not hold the model.
-    not_loaded: bool,
 }
 
 // === impl Relay ===
@@ -91,24 +96,27 @@ impl Service<Outgoing> for Relay {
 }
 
 /// Not an `async fn`, as [`exchange`]: a future keeps room for its arguments, and moves with them.
-fn relay(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
+fn relay(mut outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = outgoing.routed.app.clone();
     let engine = Arc::clone(&outgoing.routed.permit.engine);
     let record = Arc::clone(&outgoing.routed.exchange);
-    exchange(outgoing).inspect_err(move |error| {
+    let attempt = outgoing.routed.permit.take_attempt().map(Arc::new);
+    exchange(outgoing, attempt.clone()).inspect_err(move |error| {
         // What failed inside the answer's body is counted and reported there.
         if record.note(|record| record.error.is_none()) {
             if let Some(failure) = error.upstream_failure() {
                 app.metrics.upstream_error(&engine, failure);
             }
-            app.router
-                .report(&engine, outcome(error.kind, error.not_loaded));
             app.router.doubt(&engine);
         }
+        report(attempt.as_deref(), outcome(error));
     })
 }
 
-fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
+fn exchange(
+    outgoing: Outgoing,
+    attempt: Option<Arc<Attempt>>,
+) -> impl Future<Output = Result<Response, Error>> + Send {
     let Outgoing {
         routed,
         prompt,
@@ -164,8 +172,11 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
             .upstream_response(&told.engine, response.status());
         let response = succeeded(kind, response, sent_at + budget)
             .await
-            .inspect_err(|_| held.free())?;
-        app.router.report(&told.engine, Outcome::Began);
+            .inspect_err(|error| {
+                // First: whoever is granted the permit next is to know it.
+                report(attempt.as_deref(), outcome(error));
+                held.free();
+            })?;
         let (transcode, streams) = match shape {
             Shape::Stream(transcode) => (transcode, true),
             Shape::Aggregate(transcode) => (transcode, false),
@@ -177,12 +188,12 @@ fn exchange(outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>>
                     expected.check(&app, whole::answerer(&whole)).await?;
                 }
                 read_whole(kind, &exchange, &whole)?;
-                app.router.report(&told.engine, Outcome::Answered);
+                report(attempt.as_deref(), Outcome::Answered);
                 return Ok(told.whole(whole));
             }
         };
         is_stream(kind, &response)?;
-        let account = Account::new(&app, &exchange, &told.engine);
+        let account = Account::new(&app, &exchange, &told.engine, attempt);
         let body = RelayBody::new(Parts {
             upstream: response.into_body(),
             transcode,
@@ -269,7 +280,7 @@ async fn succeeded(
         return Ok(response);
     }
     let status = response.status();
-    let wait = headers::retry_after(response.headers());
+    let wait = headers::retry_after(response.headers(), SystemTime::now());
     let body = collect(response.into_body(), ERROR_BODY, deadline)
         .await
         .unwrap_or_default();
@@ -283,6 +294,10 @@ async fn succeeded(
     let mut error = engine_error(kind, status, &body);
     if let Some(seconds) = wait {
         error = error.retry_after(seconds);
+        // 503 says the same of an engine that will be there again at a time that it knows.
+        if matches!(status.as_u16(), 429 | 503) {
+            error.spared = true;
+        }
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         error = error.upstream(UpstreamError::Http429);
@@ -322,17 +337,29 @@ fn no_headers(shape: &Shape) -> Error {
     }
 }
 
+fn report(attempt: Option<&Attempt>, outcome: Outcome) {
+    if let Some(attempt) = attempt {
+        attempt.report(outcome);
+    }
+}
+
 /// What a failed attempt says about the engine's health.
-const fn outcome(kind: Kind, not_loaded: bool) -> Outcome {
-    match kind {
+fn outcome(error: &Error) -> Outcome {
+    if error.spared {
+        return Outcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));
+    }
+    match error.kind {
         // It answers, only not for a model that went.
-        _ if not_loaded => Outcome::Answered,
+        _ if error.not_loaded => Outcome::Refused,
         Kind::EngineUnreachable => Outcome::ConnectFailed,
-        Kind::EngineError | Kind::EngineCut => Outcome::ServerFailed,
+        // A connection that breaks before anything of a body came is none, headers or not.
+        Kind::EngineCut if error.upstream == Some(UpstreamError::Reset) => Outcome::ConnectFailed,
+        // 503: it is there and cannot answer; its own queue, or a model that it still loads.
+        Kind::EngineError | Kind::EngineCut | Kind::NoEngine => Outcome::ServerFailed,
         Kind::FirstTokenTimeout | Kind::IdleTimeout => Outcome::Silent,
         // A whole answer may be long: that it is not there yet says nothing.
         Kind::Draining | Kind::ResponseTimeout => Outcome::Abandoned,
-        _ => Outcome::Answered,
+        _ => Outcome::Refused,
     }
 }
 
@@ -369,21 +396,35 @@ impl Drop for Held {
 // === impl Account ===
 
 impl Account {
-    fn new(app: &App, exchange: &Arc<Exchange>, engine: &Arc<str>) -> Self {
+    fn new(
+        app: &App,
+        exchange: &Arc<Exchange>,
+        engine: &Arc<str>,
+        attempt: Option<Arc<Attempt>>,
+    ) -> Self {
         Self {
             exchange: Arc::clone(exchange),
+            attempt,
             router: app.router.clone(),
+            failed: false,
             metrics: app.metrics.clone(),
             engine: Arc::clone(engine),
             clock: app.metrics.stream_clock(engine),
             bytes: 0,
             flushes: 0,
-            not_loaded: false,
         }
+    }
+
+    fn report(&self, outcome: Outcome) {
+        report(self.attempt.as_deref(), outcome);
     }
 }
 
 impl Watch for Account {
+    fn began(&mut self) {
+        self.report(Outcome::Began);
+    }
+
     fn content(&mut self, n: u32, now: Instant) {
         if self.clock.first().is_none() {
             self.exchange.note(|record| {
@@ -409,22 +450,22 @@ impl Watch for Account {
     }
 
     fn failed(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
         if let Some(failure) = error.upstream_failure() {
             self.metrics.upstream_error(&self.engine, failure);
         }
-        self.not_loaded = error.not_loaded;
+        self.report(outcome(error));
         self.router.doubt(&self.engine);
     }
 
     fn ended(&mut self, end: End) {
-        self.router.report(
-            &self.engine,
-            match end {
-                End::Complete => Outcome::Answered,
-                End::Failed(kind) => outcome(kind, self.not_loaded),
-                End::ClientGone => Outcome::Abandoned,
-            },
-        );
+        self.report(match end {
+            End::Complete => Outcome::Answered,
+            // What went wrong was reported before; the first word counts.
+            End::Failed(_) | End::ClientGone => Outcome::Abandoned,
+        });
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);
         self.exchange.note(|record| {

@@ -9,7 +9,7 @@ use super::{EngineHandle, EngineStatus, default_pool};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     engine::{EngineError, Listing},
-    health::{Breaker, Pulse, Silence},
+    health::{Breaker, Outcome, Pulse, Silence},
     versions,
     view::Health,
 };
@@ -21,6 +21,10 @@ pub(super) struct Entry {
     pub(super) pulse: Pulse,
     pub(super) breaker: Breaker,
     pub(super) silence: Silence,
+    /// Requests whose answer has begun and not ended.
+    pub(super) answering: u32,
+    /// When anything of an answer came last, or it was added.
+    pub(super) heard: Instant,
     pub(super) error: Option<String>,
     pub(super) version: Option<String>,
     pub(super) advice: Arc<Vec<String>>,
@@ -41,6 +45,8 @@ impl Entry {
             pulse: Pulse::default(),
             breaker: Breaker::default(),
             silence: Silence::default(),
+            answering: 0,
+            heard: Instant::now(),
             error: None,
             version: None,
             advice: Arc::default(),
@@ -56,7 +62,7 @@ impl Entry {
         let before = self.pulse.health();
         self.pulse = self.pulse.polled(result.is_ok());
         let after = self.pulse.health();
-        self.silence = self.silence.polled(after);
+        self.silence.polled(after);
         self.polls += 1;
         let engine = &*self.config.name;
         match result {
@@ -99,6 +105,21 @@ impl Entry {
         }
     }
 
+    /// Counts what a request says of its answer; `began`: it had begun before.
+    pub(super) fn hear(&mut self, outcome: Outcome, began: bool, now: Instant) {
+        match outcome {
+            Outcome::Began => self.answering += 1,
+            _ if began => self.answering = self.answering.saturating_sub(1),
+            _ => {}
+        }
+        if !matches!(
+            outcome,
+            Outcome::ConnectFailed | Outcome::Silent | Outcome::Abandoned
+        ) {
+            self.heard = now;
+        }
+    }
+
     pub(super) fn status(&self, device: Device, now: Instant) -> EngineStatus {
         let pool = self.config.pool.clone();
         EngineStatus {
@@ -112,6 +133,7 @@ impl Entry {
                 .unwrap_or_default(),
             health: self.pulse.health(),
             breaker: self.breaker.position(now),
+            left_alone: self.breaker.left_alone(now),
             wedged: self.silence.wedged(),
             error: self.error.clone(),
             version: self.version.clone(),

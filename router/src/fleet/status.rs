@@ -8,7 +8,7 @@ use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::Place,
     engine::Limit,
-    view::{Breaker as BreakerPosition, Health},
+    view::{Breaker as BreakerPosition, Health, LeftAlone},
 };
 
 /// The published snapshot.
@@ -37,6 +37,8 @@ pub struct EngineStatus {
     pub health: Health,
     /// Circuit breaker of the data path.
     pub breaker: BreakerPosition,
+    /// While that is open.
+    pub left_alone: Option<LeftAlone>,
     /// It takes requests and answers none, though its polls are well.
     pub wedged: bool,
     /// What was wrong with the last poll, in words.

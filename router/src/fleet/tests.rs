@@ -303,11 +303,41 @@ async fn without_configured_engines_it_finds_them() {
 async fn failed_requests_open_the_breaker() {
     let fake = Fake::start(list("a")).await;
     let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
-    assert!(fleet.try_pass("e"));
-    for _ in 0..crate::health::OPEN_AFTER {
-        fleet.report("e", Outcome::ServerFailed);
-    }
-    assert!(!fleet.try_pass("e"));
-    assert_eq!(fleet.view().engines[0].breaker, BreakerPosition::Open);
-    assert!(!fleet.try_pass("unknown"));
+    let clients = ["a", "b"].map(ClientId::of_key);
+    assert_eq!(fleet.try_pass("e", &clients[0]), Some(Ok(Pass::Free)));
+    let failed = |client| fleet.report("e", (client, Pass::Free), Outcome::ServerFailed, false);
+    let asks: Vec<_> = (0..crate::health::OPEN_AFTER)
+        .map(|_| failed(&clients[0]))
+        .collect();
+    let own = asks.last().copied().flatten().unwrap();
+    assert_eq!(asks.iter().flatten().count(), 1);
+    assert_eq!(fleet.view().engines[0].breaker, BreakerPosition::Closed);
+    fleet.found("e", own, Found::Nothing);
+    assert_eq!(fleet.try_pass("e", &clients[1]), Some(Ok(Pass::Free)));
+    failed(&clients[1]);
+    assert!(fleet.try_pass("e", &clients[1]).unwrap().is_err());
+    let status = &fleet.view().engines[0];
+    assert_eq!(status.breaker, BreakerPosition::Open);
+    assert_eq!(status.left_alone.unwrap().retry_after(), 1);
+    assert_eq!(fleet.try_pass("unknown", &clients[0]), None);
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_somebody_may_be_silent_to_others() {
+    let fake = Fake::start(list("a")).await;
+    let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
+    let client = ClientId::of_key("a");
+    let tell = |outcome, began| fleet.report("e", (&client, Pass::Free), outcome, began);
+    let working = |others, longest| fleet.may_be_working("e", others, longest);
+    let long = Duration::from_hours(1);
+    assert!(!working(false, long) && working(true, long));
+    assert!(!working(true, Duration::ZERO) && !fleet.may_be_working("unknown", true, long));
+    tell(Outcome::Began, false);
+    tell(Outcome::Began, false);
+    tell(Outcome::Answered, true);
+    assert!(working(false, Duration::ZERO));
+    tell(Outcome::Silent, false);
+    assert!(working(false, Duration::ZERO));
+    tell(Outcome::ServerFailed, true);
+    assert!(!working(false, long));
 }

@@ -41,6 +41,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         url: String::new(),
         health: Health::Up,
         breaker: Breaker::Closed,
+        left_alone: None,
         error: None,
         version: None,
         advice: Arc::default(),

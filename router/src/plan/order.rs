@@ -16,6 +16,14 @@ use crate::{
 /// Seconds until a client may ask again where no engine is up: the pollers look more often.
 const RETRY_AFTER: u64 = 5;
 
+/// Seconds until a request may be sent there, as far as that is known.
+fn retry_after(engine: &EngineView) -> u64 {
+    match &engine.left_alone {
+        Some(left_alone) if engine.health != Health::Down => left_alone.retry_after(),
+        _ => RETRY_AFTER,
+    }
+}
+
 /// Requests may be sent there.
 pub(super) fn is_available(engine: &EngineView) -> bool {
     engine.health != Health::Down && engine.breaker != Breaker::Open
@@ -25,7 +33,10 @@ pub(super) fn is_available(engine: &EngineView) -> bool {
 pub(super) fn state(engine: &EngineView) -> &'static str {
     match (engine.health, engine.breaker) {
         (Health::Down, _) => "is down",
-        (_, Breaker::Open) => "fails its requests",
+        (_, Breaker::Open) if engine.left_alone.is_some_and(|l| l.asked) => {
+            "asked to be left alone for a while (429)"
+        }
+        (_, Breaker::Open) => "fails its requests and is left alone for a while",
         (Health::Unknown, _) => "has not answered yet",
         (Health::Degraded, _) => "answers not always",
         (Health::Up, _) => "is up",
@@ -146,11 +157,17 @@ impl<'a> Scope<'a> {
             });
         }
         if hits.iter().all(|hit| !is_available(hit.engine)) {
-            let down: Vec<String> = one_per_engine(hits)
+            let away = one_per_engine(hits);
+            let states: Vec<String> = away
                 .iter()
                 .map(|hit| format!("'{}' {}", hit.engine.name, state(hit.engine)))
                 .collect();
-            return Err(self.no_engine(Some(down.join(", "))));
+            let soonest = away.iter().map(|hit| retry_after(hit.engine)).min();
+            return Err(Refusal::NoEngine {
+                model: self.name_shown(),
+                detail: states.join(", "),
+                retry_after: soonest.unwrap_or(RETRY_AFTER),
+            });
         }
         hits.retain(|hit| is_available(hit.engine));
         if hits.iter().any(|hit| self.fits_whole(hit)) {
@@ -201,8 +218,11 @@ impl<'a> Scope<'a> {
         };
         Refusal::NoEngine {
             model: self.name_shown(),
+            retry_after: match &detail {
+                Some(_) => RETRY_AFTER,
+                None => engines.iter().map(retry_after).min().unwrap_or(RETRY_AFTER),
+            },
             detail: detail.unwrap_or_else(looked),
-            retry_after: RETRY_AFTER,
         }
     }
 }

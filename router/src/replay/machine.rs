@@ -221,6 +221,7 @@ impl Machine {
             url: String::new(),
             health: Health::Up,
             breaker: Breaker::Closed,
+            left_alone: None,
             wedged: false,
             error: None,
             version: None,

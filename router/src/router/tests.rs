@@ -5,7 +5,7 @@ use crucible_config::checked::{EngineKind, Model, ModelDefaults};
 use serde_json::json;
 
 use super::{warm::warm_names, *};
-use crate::{engine::testing::Fake, event::Silent};
+use crate::{engine::testing::Fake, event::Silent, health::Outcome};
 
 fn pinned(name: &str, engine: Option<&str>) -> Model {
     Model {
@@ -69,15 +69,22 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
     drop(permit);
     assert_eq!(router.fresh_view().engines[0].active, 0);
 
+    let mut running = router.acquire(candidate, &demand).await.unwrap();
     for _ in 0..crate::health::OPEN_AFTER {
-        router.report("e", Outcome::ServerFailed);
+        let mut permit = router.acquire(candidate, &demand).await.unwrap();
+        let attempt = permit.take_attempt().unwrap();
+        attempt.report(Outcome::ConnectFailed);
+        // What comes after the end counts no more.
+        attempt.report(Outcome::Answered);
     }
     let refused = router.acquire(candidate, &demand).await.map(drop);
     assert!(
         matches!(refused, Err(Refusal::NoEngine { .. })),
         "{refused:?}"
     );
-    router.report("e", Outcome::Answered);
+    // A request that was sent before, and is answered to its end.
+    running.take_attempt().unwrap().report(Outcome::Answered);
+    drop(running);
 
     router.shutdown().await;
     assert!(router.fresh_view().draining);

@@ -91,6 +91,7 @@ impl Desk {
             tuple: grant.tuple,
             waited,
             loaded: grant.loaded,
+            attempt: None,
             ticket,
             grace: Duration::ZERO,
             releases: Arc::clone(&self.releases),

@@ -123,6 +123,20 @@ impl Scheduler {
                 return true;
             }
             Standing::Never(refusal) => return self.refuse(e, l, refusal, actions),
+            Standing::Load
+            | Standing::Swap(_)
+            | Standing::Resize(_)
+            | Standing::Rename(_)
+            | Standing::Moving
+                if waiter.arrival.resident_only =>
+            {
+                let refusal = Refusal::NoEngine {
+                    model: waiter.arrival.model.to_string(),
+                    detail: format!("'{}' does not hold it", waiter.arrival.engine),
+                    retry_after: 1,
+                };
+                return self.refuse(e, l, refusal, actions);
+            }
             standing @ (Standing::Load
             | Standing::Swap(_)
             | Standing::Resize(_)

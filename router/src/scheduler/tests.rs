@@ -87,6 +87,7 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
             ..Tuple::default()
         },
         pinned: false,
+        resident_only: false,
         trigger: LoadTrigger::Request,
         deadline: now + SECOND * 300,
         client: ClientId::default(),

@@ -118,6 +118,8 @@ pub struct Arrival {
     pub tuple: Tuple,
     /// Never evicted.
     pub pinned: bool,
+    /// It is content with what is loaded, and refused where that would have to change.
+    pub resident_only: bool,
     /// A request or a warm-up.
     pub trigger: LoadTrigger,
     /// The wait ends here.

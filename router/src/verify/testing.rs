@@ -94,6 +94,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         url: "http://127.0.0.1:1".to_owned(),
         health: Health::Up,
         breaker: Breaker::Closed,
+        left_alone: None,
         error: None,
         version: Some("0.33.0".to_owned()),
         advice: Arc::default(),

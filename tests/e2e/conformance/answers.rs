@@ -287,15 +287,7 @@ pub(super) async fn an_error_in_the_middle_is_told(target: &Target) {
 }
 
 fn fault(kind: FaultKind) -> Fault {
-    Fault {
-        kind,
-        after_bytes: None,
-        after_events: None,
-        delay_ms: None,
-        count: 1,
-        text: None,
-        path: None,
-    }
+    Fault::new(kind)
 }
 
 pub(super) async fn an_unknown_field_is_ignored(target: &Target) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::faults::{FaultKind, Stage};
+use crate::faults::FaultKind;
 use crate::http::{self, Call, Reply};
 use crate::options::EngineKind;
 use crate::sim::Core;
@@ -67,7 +67,7 @@ fn own_error(core: &Core, call: &Call, status: u16, message: &str) -> Value {
 pub(crate) async fn reply(core: &Core, call: &Call) -> Option<Reply> {
     let fault = core
         .faults
-        .take(Stage::Early, &call.path, is_inference(call))?;
+        .take_early(&call.path, is_inference(call), &call.body)?;
     core.log.fault(call.seq, &fault.kind.name());
     let model = call
         .get("model")

@@ -102,6 +102,9 @@ pub struct Fault {
     /// requests only.
     #[serde(default)]
     pub path: Option<String>,
+    /// Before an answer: only requests whose body has this text in it.
+    #[serde(default)]
+    pub body: Option<String>,
 }
 
 /// When a fault acts.
@@ -211,6 +214,7 @@ impl Fault {
             count: 1,
             text: None,
             path: None,
+            body: None,
         }
     }
 
@@ -256,9 +260,21 @@ impl Fault {
         self
     }
 
+    /// Sets the text that a request's body must have.
+    #[must_use]
+    pub fn on_body(mut self, text: &str) -> Self {
+        self.body = Some(text.to_owned());
+        self
+    }
+
     /// Events before it acts.
     pub(crate) fn events(&self) -> u64 {
         self.after_events.unwrap_or(1)
+    }
+
+    fn is_in(&self, body: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(body);
+        self.body.as_deref().is_none_or(|want| text.contains(want))
     }
 
     fn fits(&self, path: &str, inference: bool) -> bool {
@@ -291,6 +307,16 @@ impl Armory {
     pub(crate) fn take(&self, stage: Stage, path: &str, inference: bool) -> Option<Fault> {
         let mut armed = self.lock();
         let fits = |fault: &Fault| fault.kind.stage() == stage && fault.fits(path, inference);
+        let index = armed.iter().position(fits)?;
+        spend(&mut armed, index)
+    }
+
+    /// The same for what comes before an answer, which may be for some bodies only.
+    pub(crate) fn take_early(&self, path: &str, inference: bool, body: &[u8]) -> Option<Fault> {
+        let mut armed = self.lock();
+        let fits = |fault: &Fault| {
+            fault.kind.stage() == Stage::Early && fault.fits(path, inference) && fault.is_in(body)
+        };
         let index = armed.iter().position(fits)?;
         spend(&mut armed, index)
     }
@@ -360,8 +386,16 @@ mod tests {
         let armory = Armory::default();
         armory.arm(Fault::new(FaultKind::Http500));
         armory.arm(Fault::new(FaultKind::Html).on_path("/api/ps"));
-        assert!(armory.take(Stage::Early, "/api/tags", false).is_none());
-        let taken = armory.take(Stage::Early, "/api/ps", false).unwrap();
+        assert!(armory.take_early("/api/tags", false, b"").is_none());
+        let taken = armory.take_early("/api/ps", false, b"").unwrap();
         assert_eq!(taken.kind, FaultKind::Html);
+    }
+
+    #[test]
+    fn an_early_fault_may_be_for_some_bodies_only() {
+        let armory = Armory::default();
+        armory.arm(Fault::new(FaultKind::Http500).on_body("poison"));
+        assert!(armory.take_early("/x", true, b"{}").is_none());
+        assert!(armory.take_early("/x", true, b"a poison b").is_some());
     }
 }

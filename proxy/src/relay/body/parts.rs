@@ -26,6 +26,8 @@ pub(crate) enum End {
 
 /// Hears how the answer goes; dropped with the body.
 pub(crate) trait Watch: Send {
+    /// The first complete event came.
+    fn began(&mut self) {}
     /// `n` content events came.
     fn content(&mut self, n: u32, now: Instant);
     /// The engine told its counts.
@@ -36,7 +38,7 @@ pub(crate) trait Watch: Send {
     fn worded(&self, error: Error) -> Error {
         error
     }
-    /// What went wrong; called before [`Watch::ended`] of a failure.
+    /// What went wrong; called before [`Watch::ended`] of a failure, perhaps twice.
     fn failed(&mut self, _error: &Error) {}
     /// Called exactly once.
     fn ended(&mut self, end: End);

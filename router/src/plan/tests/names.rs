@@ -163,7 +163,10 @@ fn an_engine_that_cannot_answer_is_left_out() {
         Err(Refusal::NoEngine { detail, .. }) => detail,
         other => panic!("{name}: {other:?}"),
     };
-    assert_eq!(detail(&fleet, "coder", ALIASES), "'gpu' fails its requests");
+    assert_eq!(
+        detail(&fleet, "coder", ALIASES),
+        "'gpu' fails its requests and is left alone for a while"
+    );
     fleet.engines[0].health = Health::Down;
     assert_eq!(detail(&fleet, "phi", ""), "'gpu' is down");
     fleet.engines[0].models = Arc::default();

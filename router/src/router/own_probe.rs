@@ -1,0 +1,190 @@
+//! Crucible's own probe of an engine that fails the requests of one client: one token of the same
+//! model. If it comes, the requests are at fault; if not, the engine is.
+//!
+//! It waits for a permit like a request, so an engine never works on more than it has permits for,
+//! and it is content with what is loaded: it never loads, unloads or grows anything.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::EngineKind;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::Router;
+use crate::{
+    demand::Demand,
+    engine::{self, Endpoint, EngineError, ollama_options},
+    health::Found,
+    permit::Permit,
+    plan::{Candidate, Reason},
+};
+
+/// For a permit.
+const WAIT: Duration = Duration::from_secs(10);
+/// For the token; a shorter `timeouts.first_token` is kept.
+const BUDGET: Duration = Duration::from_secs(30);
+/// Tokens of its prompt, the chat template's included.
+const PROMPT_TOKENS: u64 = 64;
+
+// === impl Router ===
+
+impl Router {
+    /// Asks in a task of its own, and tells the breaker what it found.
+    pub(super) fn probe_itself(&self, engine: &Arc<str>, model: &Arc<str>, number: u64) {
+        let candidate = Candidate {
+            engine: Arc::clone(engine),
+            model: Arc::clone(model),
+            reason: Reason::Exact,
+            predicted: None,
+        };
+        let router = self.clone();
+        self.0.tracker.spawn(async move {
+            let probing = router.own_probe(&candidate);
+            // After the end nobody is refused for it.
+            let ended = router.0.cancel.run_until_cancelled(probing).await;
+            let found = ended.unwrap_or(Found::Nothing);
+            let (engine, model) = (&*candidate.engine, &*candidate.model);
+            tracing::info!(
+                engine,
+                model,
+                ?found,
+                "asked for one token by Crucible itself"
+            );
+            router.0.fleet.found(engine, number, found);
+        });
+    }
+
+    async fn own_probe(&self, candidate: &Candidate) -> Found {
+        let demand = Demand {
+            request_id: "own-probe".into(),
+            model: candidate.model.to_string(),
+            prompt_tokens: PROMPT_TOKENS,
+            max_tokens: Some(1),
+            ..Demand::default()
+        };
+        let Ok(mut arrival) = self.arrival(candidate, &demand) else {
+            return Found::Nothing;
+        };
+        arrival.resident_only = true;
+        let Ok(permit) = self.queue(arrival, WAIT).await else {
+            return Found::Nothing;
+        };
+        // Of these, it may stand behind some: an engine can have fewer slots than it has permits.
+        let view = self.fresh_view();
+        let others = view.engine(&candidate.engine).is_some_and(|e| e.active > 1);
+        let timeouts = &(self.0.config)().timeouts;
+        let budget = BUDGET.min(timeouts.first_token);
+        let asking = one_token(&permit, timeouts.connect);
+        let answer = timeout(budget, asking).await;
+        let found = judge(permit.kind, answer.unwrap_or(Err(EngineError::Timeout)));
+        if found != (Found::Failing { silent: true }) {
+            return found;
+        }
+        let longest = timeouts.first_token.max(timeouts.response);
+        let fleet = &self.0.fleet;
+        if fleet.may_be_working(&candidate.engine, others, longest) {
+            Found::Nothing
+        } else {
+            found
+        }
+    }
+}
+
+async fn one_token(permit: &Permit, connect: Duration) -> Result<Value, EngineError> {
+    let client = engine::client(connect).map_err(|_| EngineError::Unsupported("a client"))?;
+    let endpoint = Endpoint::new(client, permit.base_url.clone(), permit.token.as_deref());
+    let (path, body) = question(permit);
+    endpoint.post(path, &body).await
+}
+
+/// The shortest prompt that every chat template takes.
+fn question(permit: &Permit) -> (&'static str, Value) {
+    let messages = json!([{ "role": "user", "content": "Hi" }]);
+    match permit.kind {
+        EngineKind::Ollama => {
+            let mut options = ollama_options(&permit.tuple);
+            options.insert("num_predict".to_owned(), 1.into());
+            let body = json!({
+                "model": permit.model, "messages": messages, "stream": false, "options": options,
+                // As on every request: another choice would load the model anew.
+                "shift": false, "truncate": false,
+            });
+            ("/api/chat", body)
+        }
+        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => {
+            let body = json!({
+                "model": permit.instance, "messages": messages, "stream": false, "max_tokens": 1,
+            });
+            ("/v1/chat/completions", body)
+        }
+    }
+}
+
+/// An engine that answers, even without a word, is well. One that finds fault with so plain a
+/// question tells nothing, except LM Studio, which calls its own faults that.
+fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
+    let failing = Found::Failing { silent: false };
+    match answer {
+        Ok(answer) => {
+            let told = match kind {
+                EngineKind::Ollama => answer["message"].is_object(),
+                _ => answer["choices"].as_array().is_some_and(|c| !c.is_empty()),
+            };
+            if told { Found::Well } else { failing }
+        }
+        Err(EngineError::Timeout) => Found::Failing { silent: true },
+        Err(EngineError::Refused { status: 400, .. }) if kind == EngineKind::Lmstudio => failing,
+        Err(EngineError::Refused { status, .. }) if (400..500).contains(&status) => Found::Nothing,
+        Err(EngineError::Unsupported(_)) => Found::Nothing,
+        Err(
+            EngineError::Refused { .. }
+            | EngineError::NobodyListens(_)
+            | EngineError::Unreachable(_)
+            | EngineError::Unexpected(_),
+        ) => failing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_judged_by_what_it_says_of_the_engine() {
+        use EngineKind::{Llamacpp, Lmstudio, Ollama, Openai};
+        let failing = Found::Failing { silent: false };
+        let refused = |status| {
+            let message = "no".to_owned();
+            Err(EngineError::Refused { status, message })
+        };
+        for (kind, answer, found) in [
+            (Ollama, Ok(json!({"message": {"content": ""}})), Found::Well),
+            (Ollama, Ok(json!({"choices": [1]})), failing),
+            (Openai, Ok(json!({"choices": [{}]})), Found::Well),
+            (Openai, Ok(json!({"choices": []})), failing),
+            (Llamacpp, Ok(json!({})), failing),
+            (Llamacpp, refused(500), failing),
+            (Llamacpp, refused(503), failing),
+            (Lmstudio, refused(200), failing),
+            (Lmstudio, refused(400), failing),
+            // A model that wants another name for its bound, one that is gone, a limit of its own.
+            (Openai, refused(400), Found::Nothing),
+            (Ollama, refused(404), Found::Nothing),
+            (Openai, refused(429), Found::Nothing),
+            (
+                Openai,
+                Err(EngineError::Timeout),
+                Found::Failing { silent: true },
+            ),
+            (
+                Openai,
+                Err(EngineError::NobodyListens(String::new())),
+                failing,
+            ),
+            (Openai, Err(EngineError::Unexpected(String::new())), failing),
+        ] {
+            let told = format!("{kind:?} {answer:?}");
+            assert_eq!(judge(kind, answer), found, "{told}");
+        }
+    }
+}
