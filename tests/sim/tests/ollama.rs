@@ -147,3 +147,41 @@ async fn a_busy_runner_is_waited_for_before_it_is_evicted() {
     assert!(log.completions[0].order < log.loads[1].order);
     assert_eq!((log.evictions.len(), log.evictions[0].active), (1, 0));
 }
+
+/// `server/sched.go` `schedulerModelKey`, `needsReload`; seen on a real 0.33.0-rc2.
+#[tokio::test]
+async fn names_over_the_same_weights_share_a_runner_that_keeps_the_first_name() {
+    let models = ["b", "c~b", "d~b+num_ctx=8192", "l~b+adapter=x"];
+    let sim = Sim::start(Options::ollama(&models)).await.unwrap();
+    let ask = |name: &str, options: serde_json::Value| {
+        let message = json!({"role": "user", "content": "hi"});
+        json!({"model": name, "stream": false, "options": options, "messages": [message]})
+    };
+    let first = async || {
+        let ps = read(&get(&sim.url(), "/api/ps").await.1);
+        let models = ps["models"].as_array().unwrap();
+        (ps["models"][0]["name"].clone(), models.len())
+    };
+    for (name, options, loads, listed) in [
+        ("c", json!({"num_ctx": 4096}), 1, "c:latest"),
+        ("b", json!({"num_ctx": 4096}), 1, "c:latest"),
+        ("d", json!({"num_ctx": 4096}), 1, "c:latest"),
+        // Its Modelfile's own context, and then its own adapter, need another runner.
+        ("d", json!({}), 2, "d:latest"),
+        ("l", json!({"num_ctx": 8192}), 3, "l:latest"),
+    ] {
+        assert_eq!(
+            post(&sim.url(), "/api/chat", ask(name, options)).await.0,
+            200
+        );
+        assert_eq!(sim.log().loaded(), loads, "{name}");
+        assert_eq!(first().await, (json!(listed), 1));
+    }
+    let unload = json!({"model": "b", "keep_alive": 0});
+    assert_eq!(post(&sim.url(), "/api/generate", unload).await.0, 200);
+    assert_eq!(first().await.1, 0, "any name unloads it");
+    let endless = ask("b", json!({"temperature": 1e39}));
+    let (status, text) = post(&sim.url(), "/api/chat", endless).await;
+    assert_eq!(status, 500);
+    assert!(text.contains("unsupported value: +Inf"), "{text}");
+}
