@@ -46,6 +46,7 @@ mod real;
 mod real_ollama;
 mod real_requests;
 mod real_settings;
+mod real_templates;
 mod reload;
 mod replay;
 mod residency;

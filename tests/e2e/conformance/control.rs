@@ -104,10 +104,18 @@ pub(super) async fn nothing_is_loaded_twice(target: &Target) {
     assert!(answer.done, "{}", answer.text);
     if target.kind == EngineKind::Ollama {
         // A preload without `keep_alive`: had it, or an answer before it, loaded the model anew,
-        // Ollama's own 5 minutes would count instead of Crucible's 47.
+        // Ollama's own 5 minutes would count instead of Crucible's 47. Another name over the same
+        // weights may have brought a larger context.
+        let held = resident(target, &*target.driver()).await;
+        let context = held.and_then(|resident| resident.context);
+        assert!(context >= Some(CONTEXT), "{context:?}");
+        let tuple = Tuple {
+            context,
+            ..target.tuple().await
+        };
         let preload = json!({
             "model": target.model, "prompt": "", "stream": false,
-            "options": ollama_options(&target.tuple().await), "shift": false, "truncate": false,
+            "options": ollama_options(&tuple), "shift": false, "truncate": false,
         });
         let url = format!("{}/api/generate", target.url.as_deref().expect("a URL"));
         let answer = client().post(url).json(&preload).send().await;
