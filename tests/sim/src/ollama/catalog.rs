@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::http::{self, Call, Reply};
-use crate::ollama::errors::native;
+use crate::ollama::errors::{native, openai as openai_error};
 use crate::ollama::native::timestamp;
 use crate::ollama::scheduler::Scheduler;
+use crate::ollama::typed;
 use crate::options::ModelSpec;
 use crate::sim::Core;
 
@@ -20,6 +21,18 @@ pub(crate) fn full_name(name: &str) -> String {
     } else {
         format!("{name}:latest")
     }
+}
+
+/// Whether a name is one (`types/model/name.go`: parts of letters, digits, `_`, `-`, `.` that do not
+/// begin with a sign).
+pub(crate) fn is_name(name: &str) -> bool {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    name.split(['/', ':']).all(part)
 }
 
 /// Names match without the tag `latest` and in any case.
@@ -154,12 +167,19 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
         .get("model")
         .or_else(|| call.get("name"))
         .and_then(Value::as_str);
+    if let Err(refusal) = typed::body(call) {
+        return refusal.reply(false);
+    }
     let name = name.unwrap_or_default();
     if name.is_empty() {
         return native(400, "model is required");
     }
+    if !is_name(name) {
+        return native(400, "invalid model name");
+    }
     let Some(model) = find(core, name) else {
-        return native(404, &format!("model '{name}' not found"));
+        // With its tag, unlike where answers are asked for.
+        return native(404, &format!("model '{}' not found", full_name(name)));
     };
     let mut told = vec![format!("{:<30} {}", "temperature", "0.7")];
     told.extend(
@@ -184,15 +204,33 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
     )
 }
 
+fn openai_entry(model: &ModelSpec) -> Value {
+    json!({
+        "id": full_name(&model.name), "object": "model", "created": 1_767_225_600,
+        "owned_by": "library",
+    })
+}
+
+/// `/v1/models/NAME`; a name is one segment of the path.
+pub(crate) fn model(core: &Core, path: &str) -> Reply {
+    let name = path.trim_start_matches("/v1/models/");
+    if name.contains('/') {
+        return http::text(404, "404 page not found");
+    }
+    match find(core, name) {
+        Some(model) => {
+            let mut entry = openai_entry(model);
+            // As it was asked for.
+            entry["id"] = json!(name);
+            http::json(200, &entry)
+        }
+        None => openai_error(404, &format!("model '{}' not found", full_name(name))),
+    }
+}
+
 /// With no models `data` is null, not an empty list (`ToListCompletion`).
 pub(crate) fn openai(core: &Core) -> Reply {
-    let entry = |model: &ModelSpec| {
-        json!({
-            "id": full_name(&model.name), "object": "model", "created": 1_767_225_600,
-            "owned_by": "library",
-        })
-    };
-    let list: Vec<Value> = available(core).map(entry).collect();
+    let list: Vec<Value> = available(core).map(openai_entry).collect();
     let data = if list.is_empty() {
         Value::Null
     } else {

@@ -14,7 +14,14 @@ pub(crate) fn keep_alive(value: Option<&Value>) -> Result<Option<KeepAlive>, Str
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64().unwrap_or(0.0),
         Some(Value::String(text)) => go_seconds(text)?,
-        Some(other) => return Err(format!("Unsupported type: '{other}'")),
+        Some(other) => {
+            let kind = match other {
+                Value::Array(_) => "[]interface {}",
+                Value::Object(_) => "map[string]interface {}",
+                _ => "bool",
+            };
+            return Err(format!("Unsupported type: '{kind}'"));
+        }
     };
     if seconds < 0.0 {
         return Ok(Some(None));

@@ -11,9 +11,10 @@ use crate::http::{self, Call, Reply};
 use crate::llamacpp::{embedding_object, texts};
 use crate::ollama::duration::keep_alive;
 use crate::ollama::errors::Refusal;
-use crate::ollama::generation::{model, object, options};
+use crate::ollama::generation::{model, options};
 use crate::ollama::scheduler::Scheduler;
 use crate::ollama::tuple::Tuple;
+use crate::ollama::typed;
 use crate::sim::Core;
 use crate::ticket::Ticket;
 
@@ -28,11 +29,33 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
     outcome.unwrap_or_else(|refusal| refusal.reply(call.path.starts_with("/v1/")))
 }
 
+/// `EmbedHandler` has words of its own.
+fn unknown(refusal: Refusal) -> Refusal {
+    let name = refusal.message.strip_prefix("model '");
+    match name.and_then(|rest| rest.strip_suffix("' not found")) {
+        Some(name) => Refusal::new(
+            404,
+            format!("model \"{name}\" not found, try pulling it first"),
+        ),
+        None => refusal,
+    }
+}
+
 async fn embed(core: &Arc<Core>, call: &Call, ticket: &mut Ticket) -> Result<Reply, Refusal> {
     let began = Instant::now();
-    let body = object(call)?;
-    let model = model(core, body)?;
+    let body = typed::body(call)?;
     let v1 = call.path.starts_with("/v1/");
+    let legacy = call.path == "/api/embeddings";
+    let input = body.get(if legacy { "prompt" } else { "input" });
+    match input {
+        None | Some(Value::Null) if v1 => return Err(Refusal::new(400, "invalid input")),
+        Some(Value::Array(list)) if list.iter().any(|text| !text.is_string()) => {
+            return Err(Refusal::new(400, "invalid input type"));
+        }
+        None | Some(Value::Null | Value::String(_) | Value::Array(_)) => {}
+        Some(_) => return Err(Refusal::new(400, "invalid input type")),
+    }
+    let model = model(core, body).map_err(unknown)?;
     let (options, lasting) = if v1 {
         (Map::new(), None)
     } else {
@@ -42,19 +65,23 @@ async fn embed(core: &Arc<Core>, call: &Call, ticket: &mut Ticket) -> Result<Rep
             lasting.map_err(|text| Refusal::new(400, text))?,
         )
     };
-    let legacy = call.path == "/api/embeddings";
-    let inputs = texts(body.get(if legacy { "prompt" } else { "input" }));
-    if v1 && inputs.is_empty() {
-        return Err(Refusal::new(400, "invalid input"));
+    let mut inputs = texts(input);
+    if !v1 && input.and_then(Value::as_str) == Some("") {
+        // Nothing to embed is a load.
+        inputs.clear();
     }
     let tuple = Tuple::new(&options, true, model, core.options.context);
     let Some(scheduler) = Scheduler::of(core) else {
         return Err(Refusal::new(500, "not this engine"));
     };
-    // An empty input is a load.
     let lease = scheduler
         .acquire(core, ticket, model, &tuple, lasting, &call.path)
         .await?;
+    if !inputs.is_empty() && !model.embedding {
+        // The runner of a generation model is started without `--embeddings`.
+        let words = "This server does not support embeddings. Start it with `--embeddings`";
+        return Err(Refusal::new(501, words));
+    }
     let slot = lease.slot().await?;
     let counts = inputs.iter().map(|text| tokens(text));
     let context = lease.tuple.num_ctx;

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use crate::generate::{Ask, answer, tokens};
 use crate::http::{self, Call, Reply};
 use crate::log::Phase;
-use crate::ollama::catalog::find;
+use crate::ollama::catalog::{find, is_name};
 use crate::ollama::duration::{KeepAlive, keep_alive};
 use crate::ollama::errors::Refusal;
 use crate::ollama::native::{Native, timestamp};
 use crate::ollama::scheduler::Scheduler;
-use crate::ollama::tuple::{Tuple, check};
+use crate::ollama::tuple::{Tuple, check, whole};
+use crate::ollama::typed;
 use crate::options::ModelSpec;
 use crate::sim::Core;
 use crate::ticket::Ticket;
@@ -47,25 +48,14 @@ fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(400, message)
 }
 
-/// A JSON object, or the words of Go's decoder.
-pub(crate) fn object(call: &Call) -> Result<&Value, Refusal> {
-    if call.body.is_empty() {
-        return Err(bad("missing request body"));
-    }
-    match &call.json {
-        Some(body) if body.is_object() => Ok(body),
-        Some(_) => Err(bad(
-            "json: cannot unmarshal value into Go value of type api.ChatRequest",
-        )),
-        None => Err(bad("invalid character in JSON body")),
-    }
-}
-
 /// The model of a request, or the refusal.
 pub(crate) fn model<'a>(core: &'a Core, body: &Value) -> Result<&'a ModelSpec, Refusal> {
     let name = read::string(body, "model").unwrap_or_default();
     if name.is_empty() {
         return Err(bad("model is required"));
+    }
+    if !is_name(name) {
+        return Err(bad("invalid model name"));
     }
     find(core, name).ok_or_else(|| Refusal::new(404, format!("model '{name}' not found")))
 }
@@ -74,25 +64,14 @@ pub(crate) fn model<'a>(core: &'a Core, body: &Value) -> Result<&'a ModelSpec, R
 pub(crate) fn options(body: &Value) -> Result<Map<String, Value>, Refusal> {
     let options = match body.get("options") {
         None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(options)) => options.clone(),
-        Some(_) => {
-            return Err(bad(
-                "json: cannot unmarshal into field options of type map[string]interface {}",
-            ));
-        }
+        Some(options) => options.as_object().cloned().unwrap_or_default(),
     };
     check(&options).map_err(|message| Refusal::new(500, message))?;
     Ok(options)
 }
 
-fn boolean(body: &Value, key: &str, default: bool) -> Result<bool, Refusal> {
-    match body.get(key) {
-        None | Some(Value::Null) => Ok(default),
-        Some(Value::Bool(value)) => Ok(*value),
-        Some(_) => Err(bad(format!(
-            "json: cannot unmarshal into field {key} of type bool"
-        ))),
-    }
+fn boolean(body: &Value, key: &str, default: bool) -> bool {
+    body.get(key).and_then(Value::as_bool).unwrap_or(default)
 }
 
 /// What `/v1` keeps: sampling in native names; context, `keep_alive`, `max_completion_tokens` and
@@ -135,8 +114,19 @@ fn think(body: &Value, route: Route, model: &ModelSpec) -> Result<bool, Refusal>
             "none" if route.v1 => false,
             "minimal" | "xhigh" | "ultra" if route.v1 => true,
             other => {
+                let (what, levels) = if route.v1 {
+                    (
+                        "reasoning",
+                        "\"minimal\", \"low\", \"medium\", \"high\", \"xhigh\", \"ultra\", \"max\", or \"none\"",
+                    )
+                } else {
+                    (
+                        "think",
+                        "\"high\", \"medium\", \"low\", \"max\", true, or false",
+                    )
+                };
                 return Err(bad(format!(
-                    "invalid think value: \"{other}\" (must be \"high\", \"medium\", \"low\", \"max\", true, or false)"
+                    "invalid {what} value: \"{other}\" (must be {levels})"
                 )));
             }
         },
@@ -152,16 +142,33 @@ fn think(body: &Value, route: Route, model: &ModelSpec) -> Result<bool, Refusal>
     Ok(on)
 }
 
+/// The form of the answer; null inside is any JSON.
+fn format(body: &Value, route: Route) -> Result<Option<Value>, Refusal> {
+    if route.v1 {
+        return Ok(read::response_format(body));
+    }
+    match body.get("format") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) if text == "json" => Ok(Some(Value::Null)),
+        Some(Value::Object(schema)) => Ok(Some(Value::Object(schema.clone()))),
+        Some(other) => Err(Refusal::new(
+            500,
+            format!(
+                "invalid format: {:?}; expected \"json\" or a valid JSON Schema object",
+                other.to_string()
+            ),
+        )),
+    }
+}
+
 fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Refusal> {
-    let messages = match body.get("messages") {
-        Some(Value::Array(messages)) => messages.as_slice(),
-        None | Some(Value::Null) => &[],
-        Some(_) => {
-            return Err(bad(
-                "json: cannot unmarshal into field messages of type []api.Message",
-            ));
-        }
-    };
+    let messages = body.get("messages").and_then(Value::as_array);
+    let messages = messages.map_or(&[][..], Vec::as_slice);
+    let logprobs = body.get("top_logprobs").and_then(Value::as_i64);
+    if logprobs.is_some_and(|count| !(0..=20).contains(&count)) {
+        return Err(bad("top_logprobs must be between 0 and 20"));
+    }
     if route.v1 && route.chat && messages.is_empty() {
         return Err(bad("[] is too short - 'messages'"));
     }
@@ -171,7 +178,7 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
     } else {
         options(body)?
     };
-    let shift = route.v1 || boolean(body, "shift", true)?;
+    let shift = route.v1 || boolean(body, "shift", true);
     let keep_alive = if route.v1 {
         None
     } else {
@@ -203,26 +210,15 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
         .and_then(Value::as_array)
         .is_some_and(|list| !list.is_empty());
     if (own_images || read::has_images(messages)) && !model.sees() {
-        return Err(bad(format!("\"{}\" does not support vision", model.name)));
+        // Its own words for a model without a projector; llama-server's come as JSON in a string.
+        return Err(bad(json!({"error": {
+            "code": 400,
+            "message": "Multimodal data provided, but model does not support multimodal requests.",
+            "type": "invalid_request_error",
+        }})
+        .to_string()));
     }
-    let format = if route.v1 {
-        read::response_format(body)
-    } else {
-        match body.get("format") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.is_empty() => None,
-            Some(Value::String(text)) if text == "json" => Some(Value::Null),
-            Some(Value::Object(schema)) => Some(Value::Object(schema.clone())),
-            Some(other) => {
-                return Err(Refusal::new(
-                    500,
-                    format!(
-                        "invalid format: {other}; expected \"json\" or a valid JSON Schema object"
-                    ),
-                ));
-            }
-        }
-    };
+    let format = format(body, route)?;
     let last_user = if route.chat {
         read::last_user(messages)
     } else {
@@ -236,8 +232,13 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
     let ask = Ask {
         last_user,
         prompt_tokens,
-        // -1 and -2 are "no limit" and "fill the context".
-        limit: options.get("num_predict").and_then(Value::as_u64),
+        // Negative is no limit (`boundedNumPredict`), and so is 0: it is left out for llama-server
+        // (`n_predict,omitempty`; seen on the real one).
+        limit: options
+            .get("num_predict")
+            .and_then(whole)
+            .and_then(|limit| u64::try_from(limit).ok())
+            .filter(|limit| *limit > 0),
         stops: read::stops(options.get("stop")),
         tools,
         think: think(body, route, model)?,
@@ -250,8 +251,8 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
         options,
         keep_alive,
         ask,
-        truncate: route.v1 || boolean(body, "truncate", true)?,
-        streamed: boolean(body, "stream", !route.v1)?,
+        truncate: route.v1 || boolean(body, "truncate", true),
+        streamed: boolean(body, "stream", !route.v1),
         empty,
     })
 }
@@ -379,7 +380,7 @@ async fn prepare(
     ticket: &mut Ticket,
 ) -> Result<Prepared, Refusal> {
     let began = Instant::now();
-    let body = object(call)?;
+    let body = typed::body(call)?;
     let mut order = order(core, body, route)?;
     ticket.answers = !order.empty;
     if order.empty {

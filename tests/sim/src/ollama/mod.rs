@@ -10,3 +10,4 @@ mod native;
 pub(crate) mod routes;
 pub(crate) mod scheduler;
 mod tuple;
+mod typed;

@@ -79,6 +79,9 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("POST", "/api/embed" | "/api/embeddings" | "/v1/embeddings") => {
             embed::handle(core, call).await
         }
+        // Answered by its CORS layer, whatever the path.
+        ("OPTIONS", _) => http::full(204, "text/plain", ""),
+        ("GET", path) if path.starts_with("/v1/models/") => catalog::model(core, path),
         (_, path) if POSTS.contains(&path) || GETS.contains(&path) => {
             http::text(405, "405 method not allowed")
         }

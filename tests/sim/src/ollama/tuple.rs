@@ -48,7 +48,7 @@ const FLOATS: [&str; 7] = [
 ];
 
 /// JSON numbers are `float64` in Go and cut to `int` (`FromMap`).
-fn whole(value: &Value) -> Option<i64> {
+pub(crate) fn whole(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "as Go cuts it")]
     let cut = |number: f64| number as i64;
     value.as_i64().or_else(|| value.as_f64().map(cut))
