@@ -67,7 +67,8 @@ pub(crate) fn of(
         request_id: Arc::clone(request_id),
         kind: ModelKind::Generation,
         prompt_tokens: peek.estimated_prompt_tokens(),
-        max_tokens: peek.max_tokens(body),
+        // To Ollama 0 is no limit, and to whom it is one it leaves room for any prompt.
+        max_tokens: peek.max_tokens(body).filter(|most| *most > 0),
         num_ctx: peek.num_ctx(body),
         tools: peek.has_tools(body),
         tool_choice_none: tool_choice::is_none(body, peek),

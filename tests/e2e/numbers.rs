@@ -50,15 +50,15 @@ async fn a_number_with_a_plain_meaning_is_served_however_it_is_spelt() {
     let cases = [
         (
             r#""max_tokens":-1"#,
-            [json!(-1), json!(null), json!(-1), json!(null)],
+            [json!(-1), json!(-1), json!(-1), json!(null)],
         ),
         (
             r#""max_tokens":-7"#,
-            [json!(-1), json!(null), json!(-1), json!(null)],
+            [json!(-1), json!(-1), json!(-1), json!(null)],
         ),
         (
             r#""max_tokens":-1.0"#,
-            [json!(-1), json!(null), json!(-1), json!(null)],
+            [json!(-1), json!(-1), json!(-1), json!(null)],
         ),
         (
             r#""max_tokens":4096.0"#,
@@ -70,11 +70,11 @@ async fn a_number_with_a_plain_meaning_is_served_however_it_is_spelt() {
         ),
         (
             r#""max_completion_tokens":-1"#,
-            [json!(-1), json!(null), json!(-1), json!(null)],
+            [json!(-1), json!(-1), json!(-1), json!(null)],
         ),
         (
             r#""max_completion_tokens":-9"#,
-            [json!(-1), json!(null), json!(-1), json!(null)],
+            [json!(-1), json!(-1), json!(-1), json!(null)],
         ),
         (
             r#""max_completion_tokens":4096.0"#,
@@ -212,6 +212,49 @@ async fn llama_cpp_keeps_its_own_ways_with_numbers() {
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
+/// What Ollama 0.33 itself takes, it gets; a limit of 0 is none there, and it says so.
+#[tokio::test]
+async fn ollama_keeps_its_own_ways_with_numbers() {
+    let (sim, crucible) = one("ollama").await;
+    for (fields, name, sent, note) in [
+        (r#""max_tokens":0"#, "max_tokens", json!(0), "no limit"),
+        (r#""max_tokens":0.0"#, "max_tokens", json!(0), "no limit"),
+        (
+            r#""max_completion_tokens":0,"max_tokens":1"#,
+            "max_completion_tokens",
+            json!(0),
+            "no limit",
+        ),
+        (r#""top_k":1.5"#, "top_k", json!(1.5), ""),
+        (r#""top_k":1e10"#, "top_k", json!(1e10), ""),
+        (r#""top_k":-1"#, "top_k", json!(-1), ""),
+        (r#""seed":-1"#, "seed", json!(-1), ""),
+        (r#""stop":7"#, "stop", json!(null), "stop"),
+        (r#""stop":["zzz",1]"#, "stop", json!(["zzz"]), "stop"),
+        (
+            r#""response_format":{"type":"xml"}"#,
+            "format",
+            json!(null),
+            "response_format",
+        ),
+        (
+            r#""response_format":{"type":"json_schema"}"#,
+            "format",
+            json!(null),
+            "response_format",
+        ),
+    ] {
+        for stream in [false, true] {
+            let answer = post_raw(&crucible, with(fields, stream)).await;
+            assert_eq!(answer.status, 200, "{fields}: {}", answer.text);
+            assert!(answer.text.contains("word2"), "{fields}: {}", answer.text);
+            let told = answer.header("x-crucible-note");
+            assert!(told.contains(note), "{fields}: {told}");
+            assert_eq!(got(&sim, "ollama", name), sent, "{fields}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_number_without_a_meaning_is_refused_before_the_engine_sees_it() {
     for kind in KINDS {
@@ -245,7 +288,7 @@ async fn a_number_without_a_meaning_is_refused_before_the_engine_sees_it() {
                 (r#""presence_penalty":-1e39"#, "unsupported_value", "-1e39"),
             ]);
         }
-        if matches!(kind, "lmstudio" | "ollama") {
+        if kind == "lmstudio" {
             cases.push((r#""max_tokens":0"#, "unsupported_value", "0"));
         }
         for (field, code, found) in cases {
@@ -271,6 +314,7 @@ async fn the_context_that_is_asked_for_counts_the_limit_as_it_is_meant() {
         ("2000.0", 2000),
         ("2e3", 2000),
         ("-1", 1024),
+        ("0", 1024),
         ("null", 1024),
         ("1e6", 2048),
     ] {

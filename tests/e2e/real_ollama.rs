@@ -422,6 +422,14 @@ async fn what_a_client_asks_wrongly_is_its_own_fault_and_what_ollama_takes_is_ta
             200,
         ),
         (json!({ "seed": 42.0, "n": 1.0, "top_k": 20.0 }), 200),
+        (json!({ "seed": -1, "top_k": 1.5 }), 200),
+        (json!({ "top_k": 1e10 }), 200),
+        (json!({ "stop": ["zzz", 1] }), 200),
+        (
+            json!({ "stop": 7, "response_format": { "type": "xml" } }),
+            200,
+        ),
+        (json!({ "logprobs": true, "top_logprobs": 2 }), 200),
     ] {
         let mut request = body(&real.target.model, "hello");
         request["max_tokens"] = 4.into();
@@ -433,6 +441,16 @@ async fn what_a_client_asks_wrongly_is_its_own_fault_and_what_ollama_takes_is_ta
             let named = &answer.json["error"]["param"];
             assert!(named.is_string(), "{wish}: {}", answer.text);
         }
+    }
+    // No limit for Ollama; the schema ends it.
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let mut request = body(&real.target.model, "Yes?");
+        request[name] = 0.into();
+        request["response_format"] = schema(json!({ "enum": ["yes"] }))["response_format"].take();
+        let answer = post(&crucible, &request).await;
+        assert_eq!(answer.content(), "\"yes\"", "{name}: {}", answer.text);
+        let note = answer.header("x-crucible-note");
+        assert!(note.contains("no limit"), "{name}: {note}");
     }
     assert_eq!(real.relay.loads().len(), 1);
 }

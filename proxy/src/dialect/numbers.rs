@@ -87,7 +87,12 @@ pub(crate) fn signed(body: &[u8], peek: &Peek, name: &'static str) -> Result<Opt
 /// `None` where an engine that takes any number has the last word.
 fn whole(name: &'static str, raw: &str, kind: EngineKind) -> Result<Option<i128>, Error> {
     // llama.cpp's server cuts fractions and, but for limits, wraps what is too large (b11549).
-    let lenient = kind == EngineKind::Llamacpp;
+    // Ollama (0.33) does so with `top_k`, which its OpenAI layer does not read.
+    let lenient = match kind {
+        EngineKind::Llamacpp => true,
+        EngineKind::Ollama => name == "top_k",
+        EngineKind::Lmstudio | EngineKind::Openai => false,
+    };
     let narrow = LIMITS.contains(&name) || name == "n";
     match Number::of(raw) {
         Some(Number::Whole(value)) => {
@@ -130,8 +135,8 @@ fn limit(
         })
     };
     Ok(match (kind, value) {
-        // What Ollama gets is written anew.
-        (EngineKind::Ollama, ..0) => None,
+        // What Ollama gets is written anew, and to it 0 is no limit.
+        (EngineKind::Ollama, ..=0) => None,
         (EngineKind::Lmstudio | EngineKind::Llamacpp, ..0) if raw == "-1" => None,
         (EngineKind::Lmstudio | EngineKind::Llamacpp, ..0) => sent("-1", ", no limit"),
         // vLLM refuses what is below 1.
@@ -140,7 +145,7 @@ fn limit(
             with: None,
             note: format!("{name} {raw:.40} is left out, no limit"),
         }),
-        (EngineKind::Lmstudio | EngineKind::Ollama, 0) => {
+        (EngineKind::Lmstudio, 0) => {
             let way_out = way_out(name);
             let message = format!("`{name}` must be at least 1, found {raw:.40}; {way_out}");
             return Err(unsupported(name, message));

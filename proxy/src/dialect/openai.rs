@@ -226,7 +226,7 @@ mod tests {
                 "top_p",
             ),
             (
-                r#"{"messages":[1],"max_tokens":0}"#,
+                r#"{"messages":[1],"max_tokens":1e400}"#,
                 Kind::UnsupportedValue,
                 "max_tokens",
             ),

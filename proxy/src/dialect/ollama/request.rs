@@ -74,7 +74,7 @@ pub fn to_ollama(
         out.insert("top_logprobs".to_owned(), count.into());
     }
     let mut options = runner(tuple);
-    let filled = sampling(body, peek, defaults, &mut options)?;
+    let filled = sampling(body, peek, defaults, &mut options, &mut notes)?;
     out.insert("options".to_owned(), options.into());
     let mut dropped = Vec::new();
     if peek.raw(body, "parallel_tool_calls").is_some() {
@@ -86,7 +86,7 @@ pub fn to_ollama(
     }
     let mut text = Value::from(out).to_string();
     text.pop();
-    let format = format(body, peek)?;
+    let format = format(body, peek, &mut notes)?;
     let tools = tools(body, peek, &mut notes)?;
     // Raw text: a schema keeps its key order and numbers, so the rendered prompt stays the same.
     for (name, raw) in [("format", &format), ("tools", &tools)] {
@@ -129,6 +129,7 @@ fn sampling(
     peek: &Peek,
     defaults: &RequestDefaults,
     options: &mut Map<String, Value>,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<&'static str>, Error> {
     let mut filled = Vec::new();
     for (name, default) in defaults_of(defaults) {
@@ -148,23 +149,36 @@ fn sampling(
     if let Some(seed) = numbers::signed(body, peek, "seed")? {
         options.insert("seed".to_owned(), seed.into());
     }
-    if let Some(tokens) = peek.max_tokens(body) {
-        options.insert("num_predict".to_owned(), tokens.into());
+    if let Some(limit) = limit(body, peek, notes) {
+        options.insert("num_predict".to_owned(), limit);
     }
     match peek.typed::<Value>(body, "stop", "a string or strings")? {
         None => {}
         Some(Value::String(stop)) => {
             options.insert("stop".to_owned(), json!([stop]));
         }
-        Some(Value::Array(stops)) => {
-            if let Some(at) = stops.iter().position(|stop| !stop.is_string()) {
-                return Err(wrong(&format!("stop[{at}]"), "a string", &stops[at]));
+        Some(Value::Array(mut stops)) => {
+            let sent = stops.len();
+            stops.retain(Value::is_string);
+            if stops.len() < sent {
+                notes.push("stop: what is no string is dropped".to_owned());
             }
             options.insert("stop".to_owned(), stops.into());
         }
-        Some(other) => return Err(wrong("stop", "a string or an array", &other)),
+        Some(_) => notes.push("stop is dropped: it is no string and no array".to_owned()),
     }
     Ok(filled)
+}
+
+/// `num_predict`. No limit is said too: a Modelfile may have one.
+fn limit(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Option<Value> {
+    let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
+    let name = names.find(|name| peek.raw(body, name).is_some())?;
+    let limit = peek.max_tokens(body);
+    if limit == Some(0) {
+        notes.push(format!("{name} 0 is no limit on Ollama"));
+    }
+    Some(limit.map_or_else(|| (-1).into(), Value::from))
 }
 
 fn think(body: &[u8], peek: &Peek) -> Result<Option<Value>, Error> {
@@ -195,7 +209,8 @@ fn think(body: &[u8], peek: &Peek) -> Result<Option<Value>, Error> {
     }))
 }
 
-fn format(body: &[u8], peek: &Peek) -> Result<Option<String>, Error> {
+/// As Ollama's own OpenAI layer (0.33) reads it: what it does not know is no format.
+fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
     #[derive(serde::Deserialize)]
     struct Format<'a> {
         r#type: Option<String>,
@@ -212,23 +227,33 @@ fn format(body: &[u8], peek: &Peek) -> Result<Option<String>, Error> {
     };
     let format: Format<'_> = serde_json::from_str(raw)
         .map_err(|_| invalid_type("response_format", "an object", found(raw)))?;
-    match format.r#type.as_deref() {
-        None | Some("text") => Ok(None),
-        Some("json_object") => Ok(Some("\"json\"".to_owned())),
-        Some("json_schema") => {
-            let path = "response_format.json_schema.schema";
+    let r#type = format.r#type.unwrap_or_default().trim().to_lowercase();
+    match r#type.as_str() {
+        "" | "text" => Ok(None),
+        "json_object" => Ok(Some("\"json\"".to_owned())),
+        "json_schema" => {
             let schema = format.json_schema.and_then(|schema| schema.schema);
-            let schema = schema.ok_or_else(|| missing(path))?.get();
-            // Ollama (0.33) answers 500 "invalid format" to anything else, as if it had failed.
-            if !schema.starts_with('{') {
-                return Err(invalid_type(path, "an object", found(schema)));
+            match schema.map(RawValue::get) {
+                None | Some("null" | "\"\"") => {
+                    notes.push("response_format is dropped: it has no schema".to_owned());
+                    Ok(None)
+                }
+                Some(schema) if schema.starts_with('{') => Ok(Some(schema.to_owned())),
+                // Ollama (0.33) answers 500 "invalid format" to these, as if it had failed.
+                Some(schema) => Err(invalid_type(
+                    "response_format.json_schema.schema",
+                    "an object",
+                    found(schema),
+                )),
             }
-            Ok(Some(schema.to_owned()))
         }
-        Some(_) => Err(unsupported(
-            "response_format.type",
-            "`response_format.type` must be text, json_object or json_schema",
-        )),
+        _ => {
+            notes.push(
+                "response_format is dropped: Ollama knows text, json_object and json_schema"
+                    .to_owned(),
+            );
+            Ok(None)
+        }
     }
 }
 
