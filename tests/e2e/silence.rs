@@ -23,8 +23,13 @@ struct Process {
 
 impl Process {
     fn start(kind: &str) -> Self {
+        Self::with(kind, &[])
+    }
+
+    fn with(kind: &str, more: &[&str]) -> Self {
         let mut child = Command::new(binary::sim())
             .args([kind, "--models", "a=3GB"])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -161,6 +166,50 @@ async fn what_a_stopped_engine_holds_counts_until_it_goes_on_or_is_gone() {
             200,
             "{kind}"
         );
+    }
+}
+
+/// A load that was given up freed its pool at once, though the engine stood still with a part of the
+/// model in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_engine_was_loading_counts_until_it_goes_on_or_is_gone() {
+    for (kind, comes_back) in [("lmstudio", true), ("ollama", true), ("ollama", false)] {
+        let mut silent = Process::with(kind, &["--load-time", "3s"]);
+        let other = other().await;
+        let config = together(kind, &silent.url, &other.url());
+        let crucible = Crucible::start(&format!("{config}[timeouts]\nload = \"2s\"\n"));
+        let ask = |model: &'static str| {
+            let send = client().post(crucible.at("/v1/chat/completions"));
+            tokio::spawn(send.json(&body(model, "repeat 1")).send())
+        };
+        let loads = ask("a");
+        eventually("it loads", || async {
+            let loading = pool(&crucible).await["loading"]["model"].clone();
+            loading.is_string().then_some(())
+        })
+        .await;
+        silent.signal("STOP");
+        let answer = loads.await.expect("a task").expect("an answer");
+        assert_eq!(answer.status(), 504, "{kind}");
+        let waits = ask("b");
+        is(&crucible, "down").await;
+        let state = pool(&crucible).await;
+        assert!(
+            state["used_bytes"].as_u64() >= Some(3_000_000_000),
+            "{kind}: {state}"
+        );
+        assert_eq!(holds(&state), Vec::<String>::new(), "{kind}");
+        assert_eq!(other.log().loads.len(), 0, "{kind}");
+        assert!(!waits.is_finished(), "{kind}");
+        if comes_back {
+            silent.signal("CONT");
+        } else {
+            silent.child.kill().expect("it is there");
+            silent.child.wait().expect("it ends");
+        }
+        let answer = waits.await.expect("a task").expect("an answer");
+        assert_eq!(answer.status(), 200, "{kind}");
+        assert_eq!(holds(&pool(&crucible).await), ["other"], "{kind}");
     }
 }
 

@@ -170,6 +170,9 @@ impl Desk {
                     tracing::warn!(engine = name, model, ?took, "the load failed: {error}");
                     let failure = match error {
                         EngineError::Timeout => LoadFailure::Timeout,
+                        broken @ EngineError::Unreachable(_) => {
+                            LoadFailure::Broken(broken.to_string())
+                        }
                         error => LoadFailure::classify(error.to_string()),
                     };
                     Input::LoadFailed(engine, failure)

@@ -99,6 +99,7 @@ impl Scheduler {
         let state = &mut self.engines[at];
         state.wedged = false;
         state.loaded_at = Some(now);
+        state.given_up.remove(&order.model);
         for line in &mut state.lines {
             line.overtaken = 0;
         }
@@ -151,7 +152,7 @@ impl Scheduler {
         };
         let took = now.saturating_duration_since(operation.since);
         let outcome = match failure {
-            LoadFailure::Refused(_) => LoadOutcome::Error,
+            LoadFailure::Refused(_) | LoadFailure::Broken(_) => LoadOutcome::Error,
             LoadFailure::OutOfMemory(_) => LoadOutcome::Oom,
             LoadFailure::Timeout => LoadOutcome::Timeout,
         };
@@ -170,6 +171,9 @@ impl Scheduler {
         };
         let state = &mut self.engines[at];
         let variant = state.variant(&order.name);
+        if before.is_open() {
+            state.give_up(&operation);
+        }
         if before == LoadFailure::Timeout {
             // The engine may yet come to an end with it, and nobody else asked for it.
             self.abandoned.insert(place, (order.tuple, now));
@@ -255,7 +259,7 @@ impl Scheduler {
         actions.push(went);
     }
 
-    /// What says nothing long after its budget holds its pool no longer.
+    /// What says nothing long after its budget bars its pool no longer.
     pub(super) fn abandon(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let over = |o: &&Operation| o.ends().is_some_and(|at| at <= now);
         while let Some(operation) = self.operations.values().find(over) {

@@ -63,7 +63,7 @@ impl LoadFailure {
                 let generic = GENERIC.iter().any(|sign| lower.contains(sign));
                 generic.then_some(words)
             }
-            Self::Timeout => None,
+            Self::Broken(_) | Self::Timeout => None,
         }
     }
 
@@ -71,12 +71,14 @@ impl LoadFailure {
     pub(super) fn refusal(&self, name: Arc<str>, order: &Order, backoff: Duration) -> Refusal {
         let (engine, model) = (Arc::clone(&order.engine), name);
         match self {
-            Self::Refused(message) | Self::OutOfMemory(message) => Refusal::LoadFailed {
-                engine,
-                model,
-                message: message.clone(),
-                retry_after: retry_after(backoff),
-            },
+            Self::Refused(message) | Self::OutOfMemory(message) | Self::Broken(message) => {
+                Refusal::LoadFailed {
+                    engine,
+                    model,
+                    message: message.clone(),
+                    retry_after: retry_after(backoff),
+                }
+            }
             Self::Timeout => Refusal::LoadTimeout {
                 engine,
                 model,
@@ -101,7 +103,9 @@ impl Scheduler {
         let backoff = next_backoff(before.unwrap_or_default());
         let oom = matches!(failure, LoadFailure::OutOfMemory(_));
         let message = match failure {
-            LoadFailure::Refused(message) | LoadFailure::OutOfMemory(message) => message,
+            LoadFailure::Refused(message)
+            | LoadFailure::OutOfMemory(message)
+            | LoadFailure::Broken(message) => message,
             LoadFailure::Timeout => format!("the load did not end in {budget:?}"),
         };
         if let Some(until) = after(now, backoff) {

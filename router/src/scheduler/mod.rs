@@ -17,6 +17,7 @@ mod estimate;
 mod failure;
 mod fit;
 pub(crate) mod given;
+mod given_up;
 mod growth;
 mod line;
 mod loads;

@@ -89,7 +89,8 @@ impl Scheduler {
         });
         let state = &mut self.engines[at];
         let mut went: Vec<Arc<str>> = Vec::new();
-        if state.believes(&facts) {
+        let told = state.believes(&facts);
+        if told {
             let gone = state.compare(&facts, moving.as_ref(), now);
             went.extend(gone.iter().map(|r| Arc::clone(&r.info.model)));
             let owned = gone.iter().filter(|r| r.tuple.is_some());
@@ -116,6 +117,9 @@ impl Scheduler {
         }
         self.take_over(at, now);
         self.measure_residents(at);
+        if told {
+            self.settle_given_up(at);
+        }
     }
 
     /// What an earlier run loaded is ours.

@@ -42,7 +42,7 @@ struct Load {
     used: u64,
     idle: u64,
     all: u64,
-    /// A load is in flight.
+    /// A load is in flight, or nobody knows yet what became of one.
     moving: bool,
 }
 
@@ -111,6 +111,10 @@ impl Scheduler {
             if !Self::within(scope, of, &state.facts) {
                 continue;
             }
+            let given_up = state.given_up();
+            load.used = load.used.saturating_add(given_up);
+            // The next list of its engine tells.
+            load.moving |= given_up > 0;
             let own = state.facts.name == of.name;
             let kept = |r: &&Resident| !own || but.is_none_or(|but| *r.info.instance != *but);
             for resident in state.residents.iter().filter(kept) {

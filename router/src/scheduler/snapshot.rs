@@ -34,8 +34,7 @@ impl Scheduler {
         view.queued = u32::try_from(queued).unwrap_or(u32::MAX);
         view.wedged |= state.wedged;
         view.budget = state.facts.budget;
-        let held = state.residents.iter().map(|r| r.bytes);
-        view.used = held.fold(0, u64::saturating_add);
+        view.used = state.held();
         view.peak = self
             .peaks
             .get(&state.facts.pool)

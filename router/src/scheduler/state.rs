@@ -77,6 +77,8 @@ pub(super) struct EngineState {
     pub(super) service: (Duration, u32),
     /// A load never ended while the engine answered its polls.
     pub(super) wedged: bool,
+    /// By model: bytes of loads that were given up, until the engine tells what it holds.
+    pub(super) given_up: BTreeMap<Arc<str>, u64>,
     /// Polls up to this one may have begun before the last operation ended.
     trust_after: u64,
     /// When the last load ended: from then on a swap's age counts, else in a long queue every model
@@ -241,6 +243,7 @@ impl EngineState {
             embedding: 0,
             service: (Duration::ZERO, 0),
             wedged: false,
+            given_up: BTreeMap::new(),
             trust_after: 0,
             loaded_at: None,
         }

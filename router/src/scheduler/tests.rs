@@ -22,6 +22,7 @@ use crate::{
 
 mod context;
 mod fairness;
+mod given_up;
 mod growth;
 mod memory;
 mod names;

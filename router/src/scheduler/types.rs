@@ -188,6 +188,8 @@ pub enum LoadFailure {
     Refused(String),
     /// There was not enough memory; in the engine's words.
     OutOfMemory(String),
+    /// The connection broke before the engine said how it ended.
+    Broken(String),
     /// Over its budget.
     Timeout,
 }
