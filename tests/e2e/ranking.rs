@@ -33,6 +33,12 @@ async fn serve((gpu, cpu): &(Sim, Sim), state: &Path) -> Crucible {
     ));
     let answer = ask(&crucible, "warm/1", "small", "repeat 1", None).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    // Plans are made with the published view, which may be some milliseconds old.
+    eventually("a plan that knows what is loaded", || async {
+        let told = explained(&crucible, "warm/1", Some(5)).await;
+        (told["engine"] == "cpu").then_some(())
+    })
+    .await;
     crucible
 }
 
