@@ -2,6 +2,7 @@
 
 mod foreign;
 mod lengths;
+mod pinned;
 mod sessions;
 mod words;
 

@@ -18,6 +18,17 @@ pub enum ContextBound {
         /// The pool.
         pool: Arc<str>,
     },
+    /// A pinned model, beside which no more fits.
+    Pinned {
+        /// The pool.
+        pool: Arc<str>,
+        /// What is pinned.
+        model: Arc<str>,
+        /// What that takes.
+        bytes: u64,
+        /// What the pool may use.
+        budget: u64,
+    },
     /// A person loaded it, and `context.grow_foreign = false` leaves that as it is.
     Foreign {
         /// The engine.
@@ -75,6 +86,18 @@ impl fmt::Display for ContextBound {
                 f,
                 "More context of this model does not fit the memory of pool '{pool}'; raise \
                  `budget` of [pool.{pool}] in crucible.toml, or ask a smaller model."
+            ),
+            Self::Pinned {
+                pool,
+                model,
+                bytes,
+                budget,
+            } => write!(
+                f,
+                "More does not fit beside '{model}', which is pinned and takes {} MB of a budget of \
+                 {} MB; raise `budget` of [pool.{pool}], or unpin it, in crucible.toml.",
+                bytes / 1_000_000,
+                budget / 1_000_000
             ),
             Self::Foreign {
                 engine,

@@ -11,7 +11,7 @@ use crucible_config::checked::{EngineKind, Fit};
 use super::{
     fit::{Ceiling, Planned, ladder, largest, limit, size},
     line::Line,
-    room::Room,
+    room::{Blocked, Room},
     standing::{Scope, Standing},
     state::{EngineState, Resident, Scheduler},
     types::{Arrival, LoadFailure, Order},
@@ -200,6 +200,34 @@ impl Scheduler {
         Err(exceeded(arrival, limit, ContextBound::Memory { pool }))
     }
 
+    /// What is in the way of a load. Where it is pinned and a shorter prompt would be served, waiting
+    /// helps nobody, and the client is told how much there is.
+    pub(super) fn beside(
+        &self,
+        state: &EngineState,
+        line: &Line,
+        arrival: &Arrival,
+        why: Blocked,
+    ) -> Refusal {
+        let facts = &state.facts;
+        let permits = match arrival.kind {
+            ModelKind::Generation if !state.shares_context() => facts.permits.max(1),
+            ModelKind::Generation | ModelKind::Embedding => 1,
+        };
+        let available = self.available(state, &arrival.model, true);
+        let fits = |context| {
+            let bytes = line.size.of_load(facts, context, permits);
+            bytes.zip(available).is_none_or(|(b, has)| b <= has)
+        };
+        let base = arrival.base.min(arrival.configured);
+        let limit = largest(base, limit(arrival).max(base), fits);
+        let short = limit.filter(|limit| *limit < arrival.least());
+        match short.zip(why.bound(&facts.pool)) {
+            Some((limit, bound)) => exceeded(arrival, limit, bound),
+            None => why.refusal(arrival),
+        }
+    }
+
     /// The model is there, but too small.
     pub(super) fn grows(
         &self,
@@ -273,7 +301,7 @@ impl Scheduler {
             }
             // Its own instance stays until the others can go.
             Room::Wait(scope) => Ok(Some((planned, Standing::Swap(scope)))),
-            Room::Blocked(why) => Err(why.refusal(arrival)),
+            Room::Blocked(why) => Err(self.beside(state, line, arrival, why)),
         }
     }
 

@@ -13,7 +13,10 @@ use super::{
     state::{EngineState, Resident, Scheduler, Work},
     types::{Arrival, Facts},
 };
-use crate::{catalog::ModelKind, refusal::Refusal};
+use crate::{
+    catalog::ModelKind,
+    refusal::{ContextBound, Refusal},
+};
 
 /// Whether a load fits its pool.
 pub(super) enum Room {
@@ -49,6 +52,16 @@ struct Load {
 // === impl Blocked ===
 
 impl Blocked {
+    /// Why a model cannot have more context while that stays pinned.
+    pub(super) fn bound(&self, pool: &Arc<str>) -> Option<ContextBound> {
+        self.pinned.then(|| ContextBound::Pinned {
+            pool: Arc::clone(pool),
+            model: Arc::clone(&self.model),
+            bytes: self.bytes,
+            budget: self.budget,
+        })
+    }
+
     pub(super) fn refusal(self, arrival: &Arrival) -> Refusal {
         let (engine, model) = (Arc::clone(&arrival.engine), Arc::clone(&arrival.name));
         if !self.pinned {

@@ -243,7 +243,7 @@ impl Scheduler {
         match self.room(state, planned.bytes, None, now) {
             Room::Fits | Room::Alone => Standing::Load,
             Room::Evict(scope) | Room::Wait(scope) => Standing::Swap(scope),
-            Room::Blocked(why) => Standing::Never(why.refusal(arrival)),
+            Room::Blocked(why) => Standing::Never(self.beside(state, line, arrival, why)),
         }
     }
 }

@@ -313,11 +313,40 @@ fn growth_beside_what_is_pinned_is_as_large_as_fits_or_names_it() {
     assert_eq!(granted(&actions), [3]);
     bench.step(Input::Released(3));
     let actions = asks(&mut bench, 4, 8000, 1024);
-    let [(4, Refusal::LoadFailed { message, .. })] = refused(&actions)[..] else {
-        panic!("{actions:?}");
-    };
-    assert!(message.contains("'b', which is pinned"), "{message}");
+    let (prompt, _, limit, bound) = limit_of(&actions);
+    assert_eq!((prompt, limit), (8000, 4999));
+    assert!(
+        matches!(bound, ContextBound::Pinned { model, .. } if **model == *"b"),
+        "{bound:?}"
+    );
     assert_eq!(granted(&asks(&mut bench, 5, 10, 1024)), [5]);
+}
+
+#[test]
+fn a_first_prompt_too_long_beside_what_is_pinned_is_told_what_fits() {
+    for (kind, most) in [
+        (EngineKind::Ollama, 4999),
+        (EngineKind::Llamacpp, 9999),
+        (EngineKind::Lmstudio, 9999),
+    ] {
+        let mut facts = tight();
+        facts.kind = kind;
+        facts.pinned = vec!["b".into()];
+        let mut bench = Bench::new(vec![facts]);
+        let mut pinned = arrival(1, "e", "b", bench.now);
+        pinned.pinned = true;
+        bench.step(Input::Arrive(pinned.into()));
+        bench.loaded("e", "b", 4096);
+        bench.step(Input::Released(1));
+        let actions = asks(&mut bench, 2, 12_000, 1024);
+        let (_, _, limit, bound) = limit_of(&actions);
+        assert!(matches!(bound, ContextBound::Pinned { .. }), "{bound:?}");
+        assert_eq!(limit, most, "{kind:?}");
+        // What is told is true.
+        let actions = asks(&mut bench, 3, limit - 10, 1024);
+        assert!(refused(&actions).is_empty(), "{kind:?}: {actions:?}");
+        assert_eq!(contexts(&actions).len(), 1, "{kind:?}: {actions:?}");
+    }
 }
 
 #[test]
