@@ -13,6 +13,7 @@
 mod answers;
 mod control;
 mod ollama;
+mod refusals;
 
 use crucible_tests::target::Target;
 use serde_json::{Value, json};
@@ -87,6 +88,14 @@ conformance! {
             refusals_have_these_texts
             its_own_openai_layer_has_this_shape
             thinking_is_off_where_the_model_cannot
+        }
+        refusals {
+            a_chat_is_refused_in_these_words
+            other_bodies_are_refused_in_these_words
+            its_openai_layer_refuses_in_these_words
+            odd_values_are_taken
+            hosts_and_origins_are_these
+            paths_and_methods_are_these
         };
     simulated_lmstudio:
         control {
@@ -149,6 +158,14 @@ conformance! {
             refusals_have_these_texts
             its_own_openai_layer_has_this_shape
             thinking_is_off_where_the_model_cannot
+        }
+        refusals {
+            a_chat_is_refused_in_these_words
+            other_bodies_are_refused_in_these_words
+            its_openai_layer_refuses_in_these_words
+            odd_values_are_taken
+            hosts_and_origins_are_these
+            paths_and_methods_are_these
         };
     real_llamacpp:
         control {

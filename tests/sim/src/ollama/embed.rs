@@ -33,11 +33,11 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
 fn unknown(refusal: Refusal) -> Refusal {
     let name = refusal.message.strip_prefix("model '");
     match name.and_then(|rest| rest.strip_suffix("' not found")) {
-        Some(name) => Refusal::new(
+        Some(name) if !name.is_empty() => Refusal::new(
             404,
             format!("model \"{name}\" not found, try pulling it first"),
         ),
-        None => refusal,
+        _ => refusal,
     }
 }
 
@@ -80,7 +80,8 @@ async fn embed(core: &Arc<Core>, call: &Call, ticket: &mut Ticket) -> Result<Rep
     if !inputs.is_empty() && !model.embedding {
         // The runner of a generation model is started without `--embeddings`.
         let words = "This server does not support embeddings. Start it with `--embeddings`";
-        return Err(Refusal::new(501, words));
+        let status = if legacy { 500 } else { 501 };
+        return Err(Refusal::new(status, words));
     }
     let slot = lease.slot().await?;
     let counts = inputs.iter().map(|text| tokens(text));

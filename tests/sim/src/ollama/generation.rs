@@ -48,13 +48,19 @@ fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(400, message)
 }
 
-/// The model of a request, or the refusal.
-pub(crate) fn model<'a>(core: &'a Core, body: &Value) -> Result<&'a ModelSpec, Refusal> {
+/// The model of a chat, or the refusal.
+fn of_chat<'a>(core: &'a Core, body: &Value) -> Result<&'a ModelSpec, Refusal> {
     let name = read::string(body, "model").unwrap_or_default();
     if name.is_empty() {
         return Err(bad("model is required"));
     }
-    if !is_name(name) {
+    model(core, body)
+}
+
+/// The model of another request, or the refusal: no name is no model.
+pub(crate) fn model<'a>(core: &'a Core, body: &Value) -> Result<&'a ModelSpec, Refusal> {
+    let name = read::string(body, "model").unwrap_or_default();
+    if !name.is_empty() && !is_name(name) {
         return Err(bad("invalid model name"));
     }
     find(core, name).ok_or_else(|| Refusal::new(404, format!("model '{name}' not found")))
@@ -172,7 +178,11 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
     if route.v1 && route.chat && messages.is_empty() {
         return Err(bad("[] is too short - 'messages'"));
     }
-    let model = model(core, body)?;
+    let model = if route.chat {
+        of_chat(core, body)?
+    } else {
+        model(core, body)?
+    };
     let options = if route.v1 {
         v1_options(body)
     } else {

@@ -1,6 +1,7 @@
 //! Ollama 0.33.0-rc2 (commit fb30760), from its source: `server/routes.go`, `server/sched.go`,
 //! `openai/openai.go`, `middleware/openai.go`, `api/types.go`.
 
+mod admitted;
 mod catalog;
 mod duration;
 mod embed;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::http::{self, Call, Reply};
 use crate::ollama::generation::Route;
-use crate::ollama::{catalog, embed, generation};
+use crate::ollama::{admitted, catalog, embed, generation};
 use crate::sim::Core;
 
 const POSTS: [&str; 8] = [
@@ -23,6 +23,9 @@ const POSTS: [&str; 8] = [
 const GETS: [&str; 5] = ["/", "/api/version", "/api/tags", "/api/ps", "/v1/models"];
 
 pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
+    if let Some(refusal) = admitted::refusal(call) {
+        return refusal;
+    }
     match (call.method.as_str(), call.path.as_str()) {
         ("GET" | "HEAD", "/") => http::text(200, "Ollama is running"),
         ("GET" | "HEAD", "/api/version") => {
@@ -79,8 +82,6 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("POST", "/api/embed" | "/api/embeddings" | "/v1/embeddings") => {
             embed::handle(core, call).await
         }
-        // Answered by its CORS layer, whatever the path.
-        ("OPTIONS", _) => http::full(204, "text/plain", ""),
         ("GET", path) if path.starts_with("/v1/models/") => catalog::model(core, path),
         (_, path) if POSTS.contains(&path) || GETS.contains(&path) => {
             http::text(405, "405 method not allowed")

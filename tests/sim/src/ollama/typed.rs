@@ -93,7 +93,7 @@ pub(crate) fn body(call: &Call) -> Result<&Value, Refusal> {
         "/v1/chat/completions" => ("openai.ChatCompletionRequest", V1_CHAT),
         "/v1/completions" => (
             "openai.CompletionRequest",
-            &[("model", Kind::Text)] as Fields,
+            &[("model", Kind::Text), ("prompt", Kind::Text)] as Fields,
         ),
         _ => ("openai.EmbedRequest", &[("model", Kind::Text)] as Fields),
     };
