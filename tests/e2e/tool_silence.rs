@@ -108,8 +108,10 @@ async fn without_tools_the_idle_clock_stands() {
     let mut empty = with_tools("repeat 8");
     empty["tools"] = json!([]);
     for (kind, _) in KINDS {
-        let (sim, crucible) = one(kind, PATIENT, |_| {}).await;
         for request in [&body("m", "repeat 8"), &none, &empty] {
+            // Each its own: after a silence Crucible asks the engine something, which a fault that
+            // is armed by then would meet.
+            let (sim, crucible) = one(kind, PATIENT, |_| {}).await;
             sim.arm(Fault::new(FaultKind::Stall).after_events(3));
             let began = Instant::now();
             let answer = rest(begun(&crucible, request).await).await;
