@@ -270,3 +270,66 @@ async fn a_deleted_model_is_answered_by_its_fallback() {
     assert_eq!(answer.header("x-crucible-model"), "llama");
     assert_eq!(answer.header("x-crucible-reason"), "fallback");
 }
+
+/// LM Studio told the client to load it, or let another model answer.
+#[tokio::test]
+async fn a_model_deleted_from_lm_studio_is_a_404_that_says_so() {
+    for (other_is_loaded, streamed) in [(false, false), (false, true), (true, false), (true, true)]
+    {
+        let (sim, crucible) = holding("lmstudio", lmstudio(false), "").await;
+        if other_is_loaded {
+            load_by_hand(&sim, "other", 4096).await;
+        }
+        assert!(sim.eject("qwen"));
+        sim.delete("qwen");
+        let mut request = body("qwen", "repeat 3");
+        request["stream"] = streamed.into();
+        let answer = post(&crucible, &request).await;
+        let what = format!("{other_is_loaded} {streamed}: {}", answer.text);
+        assert_eq!(
+            (answer.status, answer.code()),
+            (404, "model_not_found"),
+            "{what}"
+        );
+        assert!(
+            answer.message().contains("does not list 'qwen' any more"),
+            "{what}"
+        );
+        assert_eq!(asked(&sim.log()).len(), 2, "{what}");
+        assert_eq!(
+            contexts(&sim.log(), "qwen", "context_length").len(),
+            1,
+            "{what}"
+        );
+    }
+}
+
+/// A file's name in an answer is that of its model, of this one or of another.
+#[tokio::test]
+async fn names_of_files_are_judged_by_their_models() {
+    let (sim, crucible) = holding("lmstudio", lmstudio(false), "").await;
+    for name in [
+        "qwen.gguf",
+        "hub/Qwen-GGUF",
+        "qwen:q4_k_m",
+        "C:\\models\\hub\\qwen-Q4_K_M.gguf",
+        "qwen-4bit",
+    ] {
+        sim.arm(Fault::new(FaultKind::Alias).saying(name));
+        let (model, content, note) = ask(&crucible, false).await;
+        assert_eq!(
+            (&*model, &*content, &*note),
+            (name, "word0 word1 word2", "")
+        );
+    }
+    for name in ["other.gguf", "hub/Other-GGUF", "/models/other-Q8_0.gguf"] {
+        sim.arm(Fault::new(FaultKind::Alias).saying(name));
+        let (model, content, note) = ask(&crucible, true).await;
+        assert_eq!(
+            (&*model, &*content),
+            ("qwen", "word0 word1 word2"),
+            "{name}"
+        );
+        assert!(note.contains(NOTE), "{name}: {note}");
+    }
+}

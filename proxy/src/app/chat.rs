@@ -174,7 +174,7 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
         let Err(error) = result else {
             return result;
         };
-        let error = context_length::judged(&planned.exchange, error);
+        let mut error = context_length::judged(&planned.exchange, error);
         let candidate = &candidates[used];
         if let Some(overflow) = error.overflow {
             growth::learn(&planned, candidate, overflow);
@@ -186,7 +186,8 @@ async fn attempts(mut planned: Box<Planned>) -> Result<Response, Error> {
             at = used;
             continue;
         }
-        if planned.asked_again.is_none() && vanished::is_gone(&planned, candidate, &error).await {
+        if planned.asked_again.is_none() && vanished::is_gone(&planned, candidate, &mut error).await
+        {
             planned.asked_again = Some(used);
             at = used;
             continue;

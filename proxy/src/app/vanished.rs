@@ -29,8 +29,9 @@ pub(crate) struct Asked {
 }
 
 /// Whether the attempt failed because what was asked is not there any more, so that loading it again
-/// may help. The engine is asked only where the failure makes that likely.
-pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &Error) -> bool {
+/// may help. The engine is asked only where the failure makes that likely. Where it has the model no
+/// more at all, the error becomes one that says so.
+pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mut Error) -> bool {
     if !may_be_gone(error) && !surprises(planned, error) {
         return false;
     }
@@ -45,6 +46,9 @@ pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &Er
     };
     let router = &planned.app.router;
     let now = router.recheck(candidate, &asked.instance, budget).await;
+    if now == Whereabouts::Deleted && error.overflow.is_none() {
+        *error = deleted(candidate, error);
+    }
     let again = loads_again(now, &asked, error);
     if again {
         tracing::warn!(
@@ -57,6 +61,20 @@ pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &Er
         );
     }
     again
+}
+
+/// What the engine said meanwhile is of another model, or tells a person to load this one.
+fn deleted(candidate: &Candidate, error: &Error) -> Error {
+    let Candidate { engine, model, .. } = candidate;
+    Error::new(
+        Kind::ModelNotFound,
+        format!(
+            "the engine '{engine}' does not list '{model}' any more; it answered: {}",
+            error.message
+        ),
+    )
+    .param("model")
+    .not_loaded()
 }
 
 /// Words that say so, and failures that a crash or an unload shows itself as.

@@ -87,8 +87,8 @@ impl Expected {
         Err(Error::new(
             Kind::EngineError,
             format!(
-                "the engine answered with '{name}' instead of '{asked}', which it has not loaded; \
-                 the answer was dropped"
+                "the engine answered with '{name}' instead of '{asked}'; the answer was dropped: load \
+                 '{asked}' there, or switch on its loading on request"
             ),
         )
         .not_loaded())
@@ -157,16 +157,42 @@ impl Spellings {
     }
 }
 
-/// A name without its publisher, the number of its instance (`key:2`) and its variant (`key@q8_0`).
+/// A name without its folders, the number of its instance (`key:2`), its variant (`key@q8_0`), and what
+/// names a file of weights: `.gguf`, `-GGUF`, a quantization (`-Q4_K_M`, `:q8_0`).
 fn stem(name: &str) -> &str {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let name = match name.rsplit_once(':') {
-        Some((key, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
-            key
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let mut name = name.split_once('@').map_or(name, |(key, _)| key);
+    loop {
+        let shorter = without_suffix(name);
+        if shorter.len() == name.len() {
+            return name;
         }
-        _ => name,
+        name = shorter;
+    }
+}
+
+fn without_suffix(name: &str) -> &str {
+    let Some(at) = name.rfind(['.', '-', ':']).filter(|at| *at > 0) else {
+        return name;
     };
-    name.split_once('@').map_or(name, |(key, _)| key)
+    let (key, end) = (&name[..at], &name[at + 1..]);
+    let number = !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit());
+    let goes = match name.as_bytes()[at] {
+        b':' => number || is_quantization(end),
+        _ => end.eq_ignore_ascii_case("gguf") || is_quantization(end),
+    };
+    if goes { key } else { name }
+}
+
+/// llama.cpp's and MLX's names of it: `q4_k_m`, `iq2_xs`, `bf16`, `4bit`.
+fn is_quantization(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    if matches!(&*word, "f16" | "f32" | "bf16" | "fp16" | "mxfp4") {
+        return true;
+    }
+    let digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let quant = word.strip_prefix('i').unwrap_or(&word).strip_prefix('q');
+    quant.is_some_and(digit) || digit(&word) && word.ends_with("bit")
 }
 
 #[cfg(test)]
@@ -193,6 +219,16 @@ mod tests {
             (&key, "qwen/qwen3-8b:2", Named::Asked),
             (&key, "qwen/qwen3-8b@q8_0", Named::Asked),
             (&key, "qwen3-8b", Named::Asked),
+            (&key, "qwen3-8b.gguf", Named::Asked),
+            (&key, "Qwen/Qwen3-8B-GGUF", Named::Asked),
+            (&key, "qwen3-8b:q4_k_m", Named::Asked),
+            (&key, "qwen3-8b-4bit", Named::Asked),
+            (
+                &key,
+                "/models/Qwen/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf",
+                Named::Asked,
+            ),
+            (&key, "C:\\models\\Qwen3-8B-IQ2_XS.gguf", Named::Asked),
             (&key, "my-coder", Named::Asked),
             (&second, "qwen/qwen3-8b", Named::Asked),
             (&second, "qwen/qwen3-8b:3", Named::Asked),
@@ -201,6 +237,11 @@ mod tests {
             (&key, "llama-3.2-3b", Named::Another),
             (&key, "LLAMA-3.2-3b:2", Named::Another),
             (&key, "helper", Named::Another),
+            (&key, "llama-3.2-3b.gguf", Named::Another),
+            (&key, "hub/Llama-3.2-3B-GGUF", Named::Another),
+            (&key, "/models/Llama-3.2-3B-Q8_0.gguf", Named::Another),
+            (&key, "qwen3-8b-vl-q4_k_m", Named::Another),
+            (&key, "qwen3", Named::Nobody),
             (&own, "helper", Named::Another),
             (&key, "qwen/qwen3-8b-vl", Named::Another),
             (&key, "gpt-4", Named::Nobody),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::http::{self, Reply};
+use crate::lmstudio::load::models;
 use crate::lmstudio::residents::{Instance, Residents};
 use crate::options::ModelSpec;
 use crate::sim::Core;
@@ -16,7 +17,7 @@ pub(crate) fn openai(core: &Core) -> Reply {
     let loaded = instances(core);
     let mut ids: Vec<String> = Vec::new();
     if core.options.jit {
-        ids.extend(core.options.models.iter().map(|model| model.name.clone()));
+        ids.extend(models(core).map(|model| model.name.clone()));
     }
     for instance in &loaded {
         if !ids.contains(&instance.id) {
@@ -56,7 +57,7 @@ fn v0_entry(model: &ModelSpec, id: &str, loaded: Option<&Instance>) -> Value {
 pub(crate) fn v0(core: &Core) -> Reply {
     let loaded = instances(core);
     let mut data = Vec::new();
-    for model in &core.options.models {
+    for model in models(core) {
         let mine: Vec<&Instance> = loaded
             .iter()
             .filter(|instance| instance.model.name == model.name)
@@ -81,7 +82,7 @@ pub(crate) fn v0_one(core: &Core, id: &str) -> Option<Reply> {
             &v0_entry(&instance.model, id, Some(instance)),
         ));
     }
-    let mut models = core.options.models.iter();
+    let mut models = models(core);
     let model = models.find(|model| core.options.jit && model.name == id)?;
     Some(http::json(200, &v0_entry(model, id, None)))
 }
@@ -134,6 +135,6 @@ pub(crate) fn v1(core: &Core) -> Reply {
         }
         entry
     };
-    let models: Vec<Value> = core.options.models.iter().map(entry).collect();
+    let models: Vec<Value> = models(core).map(entry).collect();
     http::json(200, &json!({"models": models}))
 }

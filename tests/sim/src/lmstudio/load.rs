@@ -22,10 +22,17 @@ const KEYS: [&str; 7] = [
     "echo_load_config",
 ];
 
+/// The models whose files nobody deleted; that a deleted one is in no list any more is supposed, not
+/// reported.
+pub(crate) fn models(core: &Core) -> impl Iterator<Item = &ModelSpec> {
+    let models = core.options.models.iter();
+    models.filter(|model| !core.deleted.has(&model.name))
+}
+
 /// A downloaded model; keys match case-insensitively. "Names that work on the server: the key, ...
 /// `key@variant`" (reported, not seen).
 pub(crate) fn find<'a>(core: &'a Core, key: &str) -> Option<&'a ModelSpec> {
-    core.options.models.iter().find(|model| {
+    models(core).find(|model| {
         let variants = model.variant_keys();
         let mut keys = variants.iter().chain([&model.name]);
         keys.any(|known| known.eq_ignore_ascii_case(key))
