@@ -198,6 +198,18 @@ async fn json_mode_becomes_the_schema_of_any_object_on_lmstudio_alone() {
         assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
         assert!(!answer.header("x-crucible-note").contains("response_format"));
     }
+    // What asks for no format is refused by LM Studio, too.
+    for nothing in [json!({}), json!({ "type": null }), Value::Null] {
+        for streamed in [false, true] {
+            let mut request = body(model("lmstudio"), "hi");
+            request["response_format"] = nothing.clone();
+            request["stream"] = streamed.into();
+            let answer = post(&four.crucible, &request).await;
+            assert_eq!(answer.status, 200, "{nothing} {streamed}: {}", answer.text);
+            let seen = json_of(&four.sent("lmstudio"));
+            assert!(seen.get("response_format").is_none(), "{seen}");
+        }
+    }
 }
 
 /// LM Studio's own flag only says which models are better at it.

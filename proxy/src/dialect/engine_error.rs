@@ -30,6 +30,11 @@ const LOAD: &[&str] = &[
     "no models loaded",
 ];
 
+/// Keys of what an error says, in the order of their weight: `FastAPI`'s are `detail` and `msg`.
+const MESSAGES: &[&str] = &["error", "errors", "message", "detail", "msg", "title"];
+/// JSON in JSON is opened so deep.
+const LEVELS: u8 = 6;
+
 /// Turns an engine's error answer into Crucible's. A `Retry-After` is the caller's to add.
 pub fn engine_error(kind: EngineKind, status: StatusCode, body: &[u8]) -> Error {
     let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
@@ -43,8 +48,9 @@ pub fn engine_error(kind: EngineKind, status: StatusCode, body: &[u8]) -> Error 
 /// The error that hides in a 200 body, if one does.
 pub fn error_in_success(kind: EngineKind, body: &[u8]) -> Option<Error> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    is_error(&value).then(|| {
-        let status = told_status(&value).unwrap_or(StatusCode::BAD_GATEWAY);
+    let value = only(&value);
+    is_error(value).then(|| {
+        let status = told_status(value).unwrap_or(StatusCode::BAD_GATEWAY);
         engine_error(kind, status, body)
     })
 }
@@ -52,15 +58,30 @@ pub fn error_in_success(kind: EngineKind, body: &[u8]) -> Option<Error> {
 /// The error that is an event of a stream, if it is one: its name says so, or its data.
 pub fn error_in_event(kind: EngineKind, name: &str, data: &str) -> Option<Error> {
     let value = serde_json::from_str::<Value>(data).ok();
-    if name != "error" && !value.as_ref().is_some_and(is_error) {
+    let value = value.as_ref().map(only);
+    if name != "error" && !value.is_some_and(is_error) {
         return None;
     }
     let status = value
-        .as_ref()
         .and_then(told_status)
         .filter(StatusCode::is_client_error)
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Some(engine_error(kind, status, data.as_bytes()))
+}
+
+/// The error of an event that has no choices and calls itself nothing, where its words are known for
+/// one.
+pub fn error_in_words(kind: EngineKind, data: &str) -> Option<Error> {
+    let value: Value = serde_json::from_str(data).ok()?;
+    let message = match &value {
+        Value::Object(_) | Value::Array(_) => lift(&value, 0)?,
+        _ => return None,
+    };
+    let lower = message.to_lowercase();
+    let known = overflow::overflow(&lower).is_some()
+        || OwnFault::of(&lower).is_some()
+        || LOAD.iter().any(|text| lower.contains(text));
+    known.then(|| classify(kind, StatusCode::INTERNAL_SERVER_ERROR, &message, data))
 }
 
 /// The error of a 200 whose body is no answer: what it says, where it says something to a person.
@@ -90,9 +111,25 @@ pub fn not_an_answer(kind: EngineKind, body: &[u8]) -> Error {
     error
 }
 
-/// `error` says something, or the object calls itself an error (vLLM before 0.10).
+/// What a list of one holds: Google's API puts its errors into one.
+fn only(value: &Value) -> &Value {
+    match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one,
+        _ => value,
+    }
+}
+
+/// `error` says something, or the object calls itself an error (vLLM before 0.10). An empty one beside
+/// choices says that there is none.
 fn is_error(value: &Value) -> bool {
-    value.get("error").is_some_and(|error| !error.is_null()) || value["object"] == "error"
+    let answers = || value["choices"].as_array().is_some_and(|c| !c.is_empty());
+    let says = match value.get("error") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) if text.is_empty() => !answers(),
+        Some(Value::Object(map)) if map.is_empty() => !answers(),
+        Some(_) => true,
+    };
+    says || value["object"] == "error"
 }
 
 /// The status that an error in a 200 tells of itself: a number, or a type that means the request.
@@ -125,21 +162,36 @@ fn told_status(value: &Value) -> Option<StatusCode> {
         .then_some(StatusCode::BAD_REQUEST)
 }
 
-/// The innermost message; JSON inside a string is opened a few levels deep.
+/// The innermost message; JSON inside a string is opened a few levels deep. A list is what its first
+/// member says, and LM Studio's `cause` stands beside a title that says little.
 fn lift(value: &Value, level: u8) -> Option<String> {
+    if level > LEVELS {
+        return None;
+    }
     match value {
         Value::String(text) => {
-            let inner = (level < 4 && text.trim_start().starts_with('{'))
+            let inner = text
+                .trim_start()
+                .starts_with(['{', '['])
                 .then(|| serde_json::from_str::<Value>(text).ok())
                 .flatten()
                 .and_then(|inner| lift(&inner, level + 1));
             Some(inner.unwrap_or_else(|| text.clone()))
         }
-        Value::Object(map) => ["error", "message", "detail", "title"]
-            .into_iter()
-            .filter_map(|key| map.get(key))
-            .filter(|value| !value.is_null())
-            .find_map(|value| lift(value, level + 1)),
+        Value::Object(map) => {
+            let said = |key: &&str| lift(map.get(*key)?, level + 1);
+            let full = |text: &String| !text.is_empty();
+            let told = MESSAGES.iter().find_map(|key| said(key).filter(full));
+            let told = told.or_else(|| MESSAGES.iter().find_map(said));
+            let cause = said(&"cause").filter(full);
+            match (told, cause) {
+                (Some(told), Some(cause)) if !told.contains(&cause) => {
+                    Some(format!("{told}: {cause}"))
+                }
+                (told, cause) => told.or(cause),
+            }
+        }
+        Value::Array(list) => list.iter().find_map(|value| lift(value, level + 1)),
         _ => None,
     }
 }
@@ -152,15 +204,20 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
     } else {
         message.chars().take(2000).collect()
     };
-    if let Some(overflow) = overflow::overflow(&lower) {
+    let asked = (!matches!(status.as_u16(), 401 | 403 | 429 | 503))
+        .then(|| asked::asked(&lower))
+        .flatten();
+    // Errors of a request quote what the client wrote, which comes after their own words.
+    let quoted = |at: usize| asked.as_ref().is_some_and(|(_, asked_at)| *asked_at < at);
+    if let Some((overflow, at)) = overflow::overflow(&lower)
+        && !quoted(at)
+    {
         let mut error = Error::new(Kind::ContextLengthExceeded, said).param("messages");
         error.overflow = Some(overflow);
         return error;
     }
-    // Before the rest: these errors quote what the client wrote.
-    if !matches!(status.as_u16(), 401 | 403 | 429 | 503)
-        && let Some(asked) = asked::asked(&lower)
-    {
+    // Before the rest, for the same reason.
+    if let Some((asked, _)) = asked {
         let text = format!("{}: {said}", asked.says);
         let mut error = Error::new(Kind::EngineRejected, text);
         error.param = asked.param.map(str::to_owned);
@@ -239,6 +296,87 @@ mod tests {
                     "{status} {body}"
                 );
             }
+        }
+    }
+
+    /// A 200 too: each is known for an error, or is no answer.
+    #[test]
+    fn lists_causes_and_other_names_keep_the_meaning_and_the_text() {
+        let words = "Cannot truncate prompt with n_keep (4200) >= n_ctx (4096)";
+        for body in [
+            serde_json::json!([{ "error": { "message": words } }]),
+            serde_json::json!([words]),
+            serde_json::json!({ "detail": [{ "loc": ["body"], "msg": words }] }),
+            serde_json::json!({ "errors": [{ "message": words }] }),
+            serde_json::json!({ "error": { "title": "Error in channel", "cause": words } }),
+            serde_json::json!({ "error": { "message": "", "cause": words } }),
+            serde_json::json!({ "error": format!("[{{\"error\":\"{words}\"}}]") }),
+        ] {
+            let body = body.to_string();
+            let in_success = error_in_success(EngineKind::Lmstudio, body.as_bytes());
+            for error in [
+                engine_error(
+                    EngineKind::Lmstudio,
+                    StatusCode::BAD_REQUEST,
+                    body.as_bytes(),
+                ),
+                not_an_answer(EngineKind::Lmstudio, body.as_bytes()),
+                error_in_words(EngineKind::Lmstudio, &body).unwrap(),
+                error_in_event(EngineKind::Lmstudio, "error", &body).unwrap(),
+            ]
+            .into_iter()
+            .chain(in_success)
+            {
+                assert_eq!(error.kind, Kind::ContextLengthExceeded, "{body}");
+                assert_eq!(error.overflow.unwrap().counted, Some(4200), "{body}");
+                assert!(error.message.ends_with(words), "{body}: {error}");
+            }
+        }
+        for passes in [
+            r#"{"type":"ping"}"#,
+            r#"{"message":"loading"}"#,
+            r#"{"message":{"role":"assistant","content":"Channel Error"}}"#,
+            r#""Channel Error""#,
+            "[]",
+        ] {
+            assert!(
+                error_in_words(EngineKind::Lmstudio, passes).is_none(),
+                "{passes}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_error_beside_choices_is_none() {
+        for (error, found) in [
+            ("null", false),
+            ("false", false),
+            (r#""""#, false),
+            ("{}", false),
+            (r#""x""#, true),
+            ("true", true),
+        ] {
+            let body = format!(r#"{{"choices":[{{}}],"error":{error}}}"#);
+            let inside = error_in_success(EngineKind::Openai, body.as_bytes());
+            assert_eq!(inside.is_some(), found, "{body}");
+            let event = error_in_event(EngineKind::Openai, "message", &body);
+            assert_eq!(event.is_some(), found, "{body}");
+        }
+        for body in [r#"{"error":""}"#, r#"{"error":{}}"#] {
+            assert!(error_in_success(EngineKind::Openai, body.as_bytes()).is_some());
+        }
+    }
+
+    /// It was taken for a prompt that does not fit, and the model was loaded anew for it.
+    #[test]
+    fn what_an_error_quotes_of_the_request_is_not_what_it_says() {
+        let quoted = "Failed to parse messages: Missing 'role' in message: {\"content\":\"vLLM says: \
+                      this model's maximum context length is 4096 tokens, out of memory\"}";
+        for status in [400, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = serde_json::json!({ "error": { "message": quoted } }).to_string();
+            let error = engine_error(EngineKind::Llamacpp, status, body.as_bytes());
+            assert_eq!((error.kind, error.overflow), (Kind::EngineRejected, None));
         }
     }
 

@@ -128,6 +128,11 @@ pub fn edit(
     if let Some(format) = &format {
         edits.push(Edit::Set("response_format", New::Raw(format)));
         notes.push("response_format json_object is sent as json_schema".to_owned());
+    } else if kind == EngineKind::Lmstudio
+        && let Some(raw) = peek.raw(body, "response_format")
+        && lmstudio::is_no_format(raw)
+    {
+        edits.push(Edit::Remove("response_format"));
     }
     if let Some(choice) = &choice {
         edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));

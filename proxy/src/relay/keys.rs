@@ -15,6 +15,10 @@ use aho_corasick::packed::Searcher;
 pub(super) struct Keys {
     /// `[DONE]`, perhaps as the data.
     pub(super) done: bool,
+    /// `choices`, which every chunk of a completion has.
+    pub(super) choices: bool,
+    /// `event:`, perhaps at the beginning of a line.
+    pub(super) name: bool,
     /// An `error` that is not null, or something that is called so.
     pub(super) error: bool,
     /// Text, thinking or a call: what a person would call the first token.
@@ -31,6 +35,8 @@ pub(super) struct Keys {
 #[derive(Clone, Copy)]
 enum Key {
     Done,
+    Choices,
+    Name,
     Error,
     Usage,
     Finish,
@@ -40,8 +46,10 @@ enum Key {
     Reasoning,
 }
 
-const KEYS: [(&str, Key); 8] = [
+const KEYS: [(&str, Key); 10] = [
     ("[DONE]", Key::Done),
+    ("\"choices\"", Key::Choices),
+    ("event:", Key::Name),
     ("\"error\"", Key::Error),
     ("\"usage\"", Key::Usage),
     ("\"finish_reason\"", Key::Finish),
@@ -94,8 +102,13 @@ impl Keys {
         let mut keys = Self::default();
         let mut respelled = false;
         each(event, |key, end| {
-            if let Key::Done = key {
-                keys.done = true;
+            match key {
+                Key::Done => keys.done = true,
+                Key::Choices => keys.choices = true,
+                Key::Name => keys.name = true,
+                _ => {}
+            }
+            if matches!(key, Key::Done | Key::Choices | Key::Name) {
                 return;
             }
             respelled |= matches!(key, Key::Thinking);
@@ -105,7 +118,7 @@ impl Keys {
                 return;
             };
             match key {
-                Key::Done => {}
+                Key::Done | Key::Choices | Key::Name => {}
                 Key::Error => keys.error |= !value.starts_with(b"null"),
                 Key::Usage => keys.usage |= value.starts_with(b"{"),
                 Key::Finish => keys.finish |= value.starts_with(b"\""),
@@ -153,6 +166,14 @@ mod tests {
                 },
             ),
             ("data: [DONE]", Keys { done: true, ..none }),
+            ("id: 1\nevent: x\ndata: {}", Keys { name: true, ..none }),
+            (
+                "data: {\"choices\":[]}",
+                Keys {
+                    choices: true,
+                    ..none
+                },
+            ),
             (
                 "data: {\"error\":{}}",
                 Keys {
@@ -193,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_searcher_finds_what_a_plain_search_finds() {
-        let event = "data: {\"error\"\"usage\"[DONE]\"finish_reason\"\"content\" \"tool_calls\"\
+        let event = "data: {\"error\"\"usage\"[DONE]event:\"choices\"\"finish_reason\"\"content\" \"tool_calls\"\
                      \"reasoning_content\"\"reasoning\"\"reason\"}";
         let mut ends = Vec::new();
         each(event.as_bytes(), |_, end| ends.push(end));

@@ -19,7 +19,7 @@ use super::{
     unstreamed,
 };
 use crate::{
-    dialect::engine_error::error_in_event,
+    dialect::engine_error::{error_in_event, error_in_words},
     error::{Error, Kind},
     metrics::UpstreamError,
 };
@@ -224,8 +224,14 @@ impl Watch {
                 Err(no_answer(self.kind))
             };
         }
-        if keys.error || is_named_error(event) {
+        if keys.error || keys.name && is_named_error(event) {
             self.refuse_error(event)?;
+        }
+        if !keys.choices
+            && let Some(error) =
+                event::read(event).and_then(|(_, data)| error_in_words(self.kind, &data))
+        {
+            return Err(error);
         }
         if keys.content {
             self.content += 1;
@@ -296,11 +302,12 @@ fn error_line(event: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(data).trim().to_owned())
 }
 
-/// `event: error`, whatever its data.
+/// `event: error`, whatever its data, and whatever stands before it.
 fn is_named_error(event: &[u8]) -> bool {
     event
-        .strip_prefix(b"event:")
-        .is_some_and(|name| name.trim_ascii_start().starts_with(b"error"))
+        .split(|b| matches!(b, b'\n' | b'\r'))
+        .filter_map(|line| line.strip_prefix(b"event:"))
+        .any(|name| name.trim_ascii_start().starts_with(b"error"))
 }
 
 /// At the end of a stream: an event whose data is not cut.

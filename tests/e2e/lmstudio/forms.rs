@@ -27,6 +27,9 @@ fn overflows() -> Vec<(&'static str, Script)> {
     let size = r#"{"error":"request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it"}"#;
     let llama = r#"{"error":{"code":400,"message":"too long","type":"exceed_context_size_error","n_prompt_tokens":5000,"n_ctx":4096}}"#;
     let middle = r#"{"error":"Reached context length of 4096 tokens with model (arch: gemma3) that does not currently support mid-generation context overflow."}"#;
+    let list = format!("[{object}]");
+    let fastapi = json!({ "detail": [{ "loc": ["body"], "msg": KEEP }] }).to_string();
+    let cause = json!({ "error": { "title": "Error in channel", "cause": KEEP } }).to_string();
     let json = |status: &str, body: &str| Script::json(status, "", body);
     let events = |body: &str| Script::typed("text/event-stream", body);
     vec![
@@ -43,7 +46,29 @@ fn overflows() -> Vec<(&'static str, Script)> {
         ("200 json in a string", json("200 OK", &inside)),
         ("200 a string", json("200 OK", &json!(KEEP).to_string())),
         ("200 text", Script::typed("text/plain", KEEP)),
+        ("400 list", json("400 Bad Request", &list)),
+        ("200 list", json("200 OK", &list)),
+        (
+            "200 a list of strings",
+            json("200 OK", &json!([KEEP]).to_string()),
+        ),
+        ("400 detail", json("400 Bad Request", &fastapi)),
+        ("200 detail", json("200 OK", &fastapi)),
+        ("200 cause", json("200 OK", &cause)),
         ("event", events(&format!("data: {object}\n\n"))),
+        ("event of a list", events(&format!("data: {list}\n\n"))),
+        (
+            "event of a message alone",
+            events(&format!("data: {}\n\n", json!({ "message": KEEP }))),
+        ),
+        (
+            "name behind an id",
+            events(&format!("id: 7\nevent: error\ndata: {}\n\n", json!(KEEP))),
+        ),
+        (
+            "name behind the data",
+            events(&format!("data: {}\nevent: error\n\n", json!(KEEP))),
+        ),
         ("bare event", events(&format!("data: {bare}\n\n"))),
         (
             "named event",

@@ -132,11 +132,17 @@ const KINDS: &[Asked] = &[
     },
 ];
 
-/// What cannot be served of a request, by an error in the engine's words, lower-cased.
-pub(super) fn asked(lower: &str) -> Option<&'static Asked> {
-    let all = |words: &&[&str]| words.iter().all(|word| lower.contains(word));
-    KINDS.iter().find(|kind| {
-        kind.words.iter().any(|word| lower.contains(word)) || kind.together.iter().any(all)
+/// What cannot be served of a request, by an error in the engine's words, lower-cased, and where these
+/// begin.
+pub(super) fn asked(lower: &str) -> Option<(&'static Asked, usize)> {
+    let all = |words: &&[&str]| {
+        let places = words.iter().map(|word| lower.find(word));
+        places.collect::<Option<Vec<_>>>()?.into_iter().min()
+    };
+    KINDS.iter().find_map(|kind| {
+        let one = kind.words.iter().filter_map(|word| lower.find(word)).min();
+        let at = one.or_else(|| kind.together.iter().find_map(all))?;
+        Some((kind, at))
     })
 }
 
@@ -225,7 +231,7 @@ mod tests {
                 "this model cannot do",
             ),
         ] {
-            let known = asked(&text.to_lowercase()).map(|kind| kind.says);
+            let known = asked(&text.to_lowercase()).map(|(kind, _)| kind.says);
             assert!(known.is_some_and(|k| k.contains(says)), "{text}: {known:?}");
         }
     }

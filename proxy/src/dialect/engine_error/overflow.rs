@@ -73,15 +73,21 @@ const AFTER: &[&str] = &[
 /// Before the number of tokens that are too many: Ollama 0.33.
 const BEYOND: &str = "exceeded max context length by";
 
-/// What a lower-cased text says of a prompt that does not fit; `None`: it speaks of something else.
-pub(super) fn overflow(lower: &str) -> Option<Overflow> {
-    let all = |words: &&[&str]| words.iter().all(|word| lower.contains(word));
-    let said = WORDS.iter().any(|word| lower.contains(word)) || TOGETHER.iter().any(all);
-    said.then(|| Overflow {
+/// What a lower-cased text says of a prompt that does not fit, and where it begins to; `None`: it
+/// speaks of something else.
+pub(super) fn overflow(lower: &str) -> Option<(Overflow, usize)> {
+    let one = WORDS.iter().filter_map(|word| lower.find(word)).min();
+    let all = |words: &&[&str]| {
+        let places = words.iter().map(|word| lower.find(word));
+        places.collect::<Option<Vec<_>>>()?.into_iter().min()
+    };
+    let at = one.or_else(|| TOGETHER.iter().find_map(all))?;
+    let overflow = Overflow {
         counted: counted(lower),
         beyond: number_after(lower, BEYOND),
         suspected: false,
-    })
+    };
+    Some((overflow, at))
 }
 
 fn counted(lower: &str) -> Option<u64> {
@@ -215,7 +221,7 @@ mod tests {
                 Some(5000),
             ),
         ] {
-            let found = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
+            let (found, _) = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.counted, tokens, "{words}");
         }
     }
@@ -223,9 +229,9 @@ mod tests {
     #[test]
     fn what_is_too_much_is_told_apart_from_what_there_is() {
         let ollama = overflow("prompt too long; exceeded max context length by 4 tokens");
-        assert_eq!(ollama.unwrap().beyond, Some(4));
+        assert_eq!(ollama.unwrap().0.beyond, Some(4));
         let other = overflow("request (9 tokens) exceeds the available context size (4 tokens)");
-        assert_eq!(other.unwrap().beyond, None);
+        assert_eq!(other.unwrap().0.beyond, None);
     }
 
     #[test]

@@ -34,7 +34,8 @@ const BROKE: &[&str] = &[
     "has crashed",
     "model crashed",
     "exited unexpectedly",
-    "exit code",
+    // A tool's, in a message that is quoted, stands without it.
+    "(exit code",
     "engine protocol",
     "fetch failed",
     "socket hang up",
