@@ -3,7 +3,7 @@
 //! The same rule as Ollama's own (0.33, `server/routes.go` `allowedHostsMiddleware`), which a
 //! proxy would otherwise switch off by speaking to it from loopback.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, header::HOST};
 
@@ -25,7 +25,7 @@ impl OwnName {
 
 /// The host that the request is for, without its port: the target's authority, else `Host`.
 ///
-/// None or several `Host` fields are 400 (RFC 9112 section 3.2).
+/// None or several `Host` fields are 400, and so is one that names no host (RFC 9112 section 3.2).
 pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error> {
     let mut fields = headers.get_all(HOST).iter();
     let (field, more) = (fields.next(), fields.next());
@@ -45,7 +45,27 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
         Some(authority) => authority.as_str(),
         None => field.to_str().unwrap_or_default(),
     };
-    Ok(without_port(authority).to_ascii_lowercase())
+    let host = without_port(authority).filter(|host| well_formed(host));
+    let Some(host) = host else {
+        return Err(Error::new(
+            Kind::BadRequest,
+            "the Host header is malformed; it holds a name or an address, and a port if there is one",
+        ));
+    };
+    Ok(host.to_ascii_lowercase())
+}
+
+/// An address, or a name of labels; nothing at all is a host too (RFC 9110 section 7.2).
+fn well_formed(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').unwrap_or_default();
+        let address = address.split('%').next().unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let label = |label: &str| !label.is_empty() && label.bytes().all(of_name);
+    host.is_empty() || name.split('.').all(label)
 }
 
 /// Whether the rule lets `host` (lower case, no port) pass.
@@ -64,12 +84,21 @@ pub(super) fn allowed(host: &str, own: &OwnName, configured: &[String]) -> bool 
         || configured.iter().any(|c| c.eq_ignore_ascii_case(name))
 }
 
-fn without_port(authority: &str) -> &str {
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    if host.starts_with('[') {
-        return host.find(']').map_or(host, |end| &host[..=end]);
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+/// `None` where what follows the host is no port.
+fn without_port(authority: &str) -> Option<&str> {
+    let end = match authority.find(']') {
+        Some(bracket) => bracket + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let digits = port.strip_prefix(':');
+    let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    let fits = |digits: &str| digits.is_empty() || digits.parse::<u16>().is_ok();
+    let is_port = match digits {
+        Some(digits) => is_number(digits) && fits(digits),
+        None => port.is_empty(),
+    };
+    is_port.then_some(host)
 }
 
 #[cfg(test)]
@@ -78,7 +107,7 @@ mod tests {
 
     fn pass(host: &str) -> bool {
         allowed(
-            &without_port(host).to_lowercase(),
+            &without_port(host).unwrap().to_lowercase(),
             &OwnName("workshop".into()),
             &["gpu.example.org".into()],
         )
@@ -127,6 +156,53 @@ mod tests {
         headers.insert(HOST, http::HeaderValue::from_static("localhost"));
         let uri: Uri = "http://evil.example/v1/models".parse().unwrap();
         assert_eq!(requested(&uri, &headers).unwrap(), "evil.example");
+    }
+
+    #[test]
+    fn what_is_no_host_is_a_bad_request() {
+        let uri = Uri::from_static("/v1/models");
+        let told = |host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, http::HeaderValue::from_static(host));
+            requested(&uri, &headers).map_err(|e| e.kind)
+        };
+        for host in [
+            "127.0.0.1:x",
+            "127.0.0.1:99999",
+            "127.0.0.1:+80",
+            "127.0.0.1:80:80",
+            "user@127.0.0.1",
+            "user:word@localhost",
+            "[::1].evil",
+            "[::1",
+            "[127.0.0.1]",
+            "[]",
+            "::1",
+            "127.0.0.1 evil",
+            "127.0.0.1, evil",
+            "127.0.0.1/evil",
+            "a..local",
+            ".local",
+            "..",
+            ".",
+            "*.local",
+            "local host",
+            "loc%61lhost",
+            "localhost\\",
+        ] {
+            assert_eq!(told(host), Err(Kind::BadRequest), "{host}");
+        }
+        for (host, name) in [
+            ("localhost:", "localhost"),
+            ("LocalHost.:80", "localhost."),
+            ("my_machine.local", "my_machine.local"),
+            ("[FE80::1%25eth0]:80", "[fe80::1%25eth0]"),
+            ("[::ffff:127.0.0.1]", "[::ffff:127.0.0.1]"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("", ""),
+        ] {
+            assert_eq!(told(host).as_deref(), Ok(name), "{host}");
+        }
     }
 
     #[test]
