@@ -19,7 +19,7 @@ use crate::{
     events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
-    server::{Bounds, Listener, OnEvict, OnOpen, Places},
+    server::{Bounds, Listener, OnEvict, OnOpen, Places, descriptors},
     signals::{Signal, Signals},
     telemetry::Dropped,
 };
@@ -67,7 +67,10 @@ async fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, 
     };
     let counts = metrics.clone();
     let on_evict: OnEvict = Arc::new(move || counts.connection_evicted());
-    let places = Places::new(config.limits.connections, Arc::clone(&on_evict));
+    let places = Places::new(
+        descriptors::affordable(config.limits.connections),
+        Arc::clone(&on_evict),
+    );
     let on_open = counted(metrics);
     let mut listeners = Vec::new();
     for addr in &config.listen {

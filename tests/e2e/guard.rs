@@ -99,12 +99,17 @@ async fn a_foreign_host_is_refused_on_every_path() {
 }
 
 #[tokio::test]
-async fn no_host_or_two_close_the_connection() {
+async fn no_host_or_two_or_what_is_none_close_the_connection() {
     let crucible = Crucible::start("");
     for head in [
         "",
         "Host: localhost\r\nHost: localhost\r\n",
         "Host: localhost\r\nhost: evil.example\r\n",
+        "Host: user@localhost\r\n",
+        "Host: localhost:eighty\r\n",
+        "Host: [::1].evil\r\n",
+        "Host: 127.0.0.1, evil.example\r\n",
+        "Host: *.local\r\n",
     ] {
         let answer = say(&crucible, &format!("GET /healthz HTTP/1.1\r\n{head}\r\n")).await;
         assert_eq!(answer.status(), 400, "{head:?}: {}", answer.text);
@@ -120,7 +125,7 @@ async fn an_absolute_target_is_judged_instead_of_host() {
     for (target, host, status) in [
         ("http://evil.example/healthz", "localhost", 403),
         ("http://localhost/healthz", "evil.example", 200),
-        ("http://user@evil.example/healthz", "localhost", 403),
+        ("http://user@evil.example/healthz", "localhost", 400),
     ] {
         let answer = say(
             &crucible,

@@ -10,7 +10,11 @@ use crucible_tests::{
     raw::read,
     rest::{at_rest, eventually, logged, metric, ready, sample},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Longer than any answer takes.
 const QUIET: Duration = Duration::from_secs(30);
@@ -109,7 +113,7 @@ async fn a_limit_of_open_files_below_the_connections_is_said_at_the_start() {
     let toml = "[limits]\nconnections = 100\n";
     let crucible = Crucible::start_in_shell(toml, "ulimit -n 200", "");
     let needs = "limits.connections: 100 connections may need 296 open files, but this process \
-                 may have 200";
+                 may have 200, so that 52 are taken at once";
     logged(&crucible, needs).await;
 }
 
@@ -136,12 +140,40 @@ async fn healthz(addr: &str) -> Option<TcpStream> {
     Some(stream)
 }
 
+/// `accept` failed, and whoever came then hung, health included.
+#[tokio::test]
+async fn more_idle_connections_than_open_files_shut_nobody_out() {
+    let sim = plain().await;
+    let toml = engine("lmstudio", "lmstudio", &sim.url());
+    for files in [64, 128] {
+        let limit = format!("ulimit -n {files}");
+        let crucible = Crucible::start_in_shell(&toml, &limit, "");
+        ready(&crucible).await;
+        let mut held = Vec::new();
+        for at in 0..2 * files {
+            let mut stream = healthz(crucible.addr()).await.expect("a connection");
+            let mut first = [0; 15];
+            let read = timeout(Duration::from_secs(5), stream.read_exact(&mut first)).await;
+            read.expect("an answer in time").expect("an answer");
+            assert_eq!(&first, b"HTTP/1.1 200 OK", "{files}: connection {at}");
+            held.push(stream);
+        }
+        let answer = post(&crucible, &body("qwen", "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{files}: {}", answer.text);
+        assert_eq!(failures(&crucible), 0, "{}", crucible.log());
+    }
+}
+
 #[tokio::test]
 async fn it_runs_out_of_descriptors_and_recovers() {
     let sim = plain().await;
-    let toml = engine("lmstudio", "lmstudio", &sim.url());
-    let crucible = Crucible::start_in_shell(&toml, "ulimit -n 64", "");
+    let crucible = Crucible::start(&engine("lmstudio", "lmstudio", &sim.url()));
     ready(&crucible).await;
+    // Lowered behind its back: at its start it takes no more connections than its limit allows.
+    let lowered = Command::new("prlimit")
+        .args(["--pid", &crucible.pid().to_string(), "--nofile=64:64"])
+        .status();
+    assert!(lowered.expect("prlimit runs").success());
     let mut held = Vec::new();
     // Fewer than the backlog takes (128), more than there are descriptors.
     for _ in 0..100 {
@@ -243,7 +275,7 @@ async fn ten_thousand_idle_connections_take_less_than_100_mib_and_hurt_nobody() 
     let mut next = healthz(crucible.addr()).await.expect("a connection");
     let mut first = [0_u8; 15];
     let answer = tokio::io::AsyncReadExt::read_exact(&mut next, &mut first);
-    let answer = tokio::time::timeout(QUIET, answer).await;
+    let answer = timeout(QUIET, answer).await;
     answer.expect("it is answered").expect("bytes");
     assert_eq!(&first, b"HTTP/1.1 200 OK");
     let gone = read(&mut held[0], QUIET).await;

@@ -52,7 +52,7 @@ pub(super) const LIMITS: &[Key] = &[
         "connections",
         COUNT,
         "1024",
-        "Open client connections; for one more the longest idle one is closed. Each may need two open files: the soft limit is raised as far as allowed.",
+        "Open client connections; for one more the longest idle one is closed. Each may need two open files: the soft limit is raised as far as allowed, and fewer are taken where that is not enough.",
     ),
     key(
         "header",

@@ -17,12 +17,26 @@ const TABLE_MAX: u64 = 65_536;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "limits.connections: {connections} connections may need {needed} open files, but this process \
-     may have {allowed}; raise its limit (ulimit -n, LimitNOFILE=) or lower limits.connections"
+     may have {allowed}, so that {served} are taken at once; raise its limit (ulimit -n, \
+     LimitNOFILE=) or lower limits.connections"
 )]
 pub struct Shortage {
     connections: usize,
     needed: u64,
     allowed: u64,
+    served: usize,
+}
+
+/// So many connections as the soft limit of open files has room for, of those that are configured:
+/// one more would find `accept` failing, and hang with all that come after it.
+pub fn affordable(connections: usize) -> usize {
+    within(connections, soft())
+}
+
+/// Where files are few, an eighth of them.
+fn within(connections: usize, files: u64) -> usize {
+    let most = (files.saturating_sub(OTHERS) / 2).max(files / 8).max(1);
+    connections.min(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Raises the soft limit of open files as far as needed and allowed, and makes the table. Called
@@ -42,6 +56,7 @@ pub fn reserve(connections: usize) -> Result<(), Shortage> {
             connections,
             needed,
             allowed,
+            served: within(connections, allowed),
         });
     }
     Ok(())
@@ -74,6 +89,17 @@ fn grow(needed: u64) {
     }
 }
 
+#[cfg(unix)]
+fn soft() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(unix))]
+fn soft() -> u64 {
+    u64::MAX
+}
+
 #[cfg(not(unix))]
 fn raise(_: u64) -> u64 {
     u64::MAX
@@ -81,3 +107,25 @@ fn raise(_: u64) -> u64 {
 
 #[cfg(not(unix))]
 fn grow(_: u64) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_connections_are_taken_than_open_files_allow() {
+        for (connections, files, taken) in [
+            (1024, u64::MAX, 1024),
+            (1024, 2144, 1024),
+            (1024, 1024, 464),
+            (1024, 256, 80),
+            (16, 256, 16),
+            (1024, 97, 12),
+            (1024, 64, 8),
+            (4, 64, 4),
+            (1024, 1, 1),
+        ] {
+            assert_eq!(within(connections, files), taken, "{connections} {files}");
+        }
+    }
+}
