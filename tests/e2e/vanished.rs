@@ -1,5 +1,7 @@
 //! A model that went behind Crucible's back, and the request that comes before the next poll.
 
+use std::time::Duration;
+
 use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
@@ -226,6 +228,34 @@ async fn a_prompt_that_only_the_lost_context_could_take_is_answered() {
     assert_long(&crucible).await;
     let loads = contexts(&sim.log(), "qwen", "context_length");
     assert_eq!(loads, [loads[0], 4096, loads[0]]);
+}
+
+/// LM Studio loads a model once for each of two requests that come at once, and the second instance was
+/// taken for a person's: whatever needed the context was refused from then on.
+#[tokio::test]
+async fn every_instance_that_the_engine_loaded_by_itself_is_taken_back() {
+    for lost in ["ejected", "crashed"] {
+        let mut options = lmstudio(true);
+        options.load_time = Duration::from_millis(300);
+        let (sim, crucible) = holding("lmstudio", options, BIG).await;
+        if lost == "ejected" {
+            assert!(sim.eject("qwen"));
+        } else {
+            sim.crash();
+        }
+        tokio::join!(ask(&crucible, false), ask(&crucible, true));
+        let loads = contexts(&sim.log(), "qwen", "context_length");
+        assert_eq!(loads[1..], [4096, 4096], "{lost}");
+        assert_long(&crucible).await;
+        // Room for another is made without a person.
+        eventually("only its own instance is there", || async {
+            let held = residents(&crucible).await;
+            (held.len() == 1 && held[0]["owned"] == true).then_some(())
+        })
+        .await;
+        let loads = contexts(&sim.log(), "qwen", "context_length");
+        assert_eq!(loads, [loads[0], 4096, 4096, loads[0]], "{lost}");
+    }
 }
 
 /// A person's own load with less context is left as it is.

@@ -186,22 +186,17 @@ fn whole_context(order: &LoadOrder, known: Option<&ModelInfo>) -> Option<u64> {
 /// An instance that is already there: it serves when its context suffices; a second one beside it
 /// is never loaded.
 fn look_first(listing: &Listing, order: &LoadOrder) -> Option<Result<ResidentInfo, EngineError>> {
-    let mut smaller = false;
+    let mut smaller = None;
     for held in &listing.residents {
         if !held.model.eq_ignore_ascii_case(&order.model) {
             continue;
         }
         match (held.context, order.tuple.context) {
-            (Some(has), Some(wanted)) if has < wanted => smaller = true,
+            (Some(has), Some(wanted)) if has < wanted => smaller = Some(held),
             _ => return Some(Ok(held.clone())),
         }
     }
-    smaller.then(|| {
-        Err(EngineError::Refused {
-            status: 409,
-            message: format!("'{}' is already loaded with less context", order.model),
-        })
-    })
+    smaller.map(|held| Err(EngineError::HeldSmaller(Box::new(held.clone()))))
 }
 
 /// The strict load body: any key beyond the documented ones is a 400. Batch and flash attention

@@ -171,6 +171,9 @@ pub enum EngineError {
         /// The engine's text.
         message: String,
     },
+    /// The model came there meanwhile, with less context than was ordered.
+    #[error("'{}' is already loaded with less context", .0.model)]
+    HeldSmaller(Box<ResidentInfo>),
     /// It answered with something that is not its API.
     #[error("not understood: {0}")]
     Unexpected(String),

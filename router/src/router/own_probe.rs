@@ -135,7 +135,7 @@ fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
         Err(EngineError::Timeout) => Found::Failing { silent: true },
         Err(EngineError::Refused { status: 400, .. }) if kind == EngineKind::Lmstudio => failing,
         Err(EngineError::Refused { status, .. }) if (400..500).contains(&status) => Found::Nothing,
-        Err(EngineError::Unsupported(_)) => Found::Nothing,
+        Err(EngineError::Unsupported(_) | EngineError::HeldSmaller(_)) => Found::Nothing,
         Err(
             EngineError::Refused { .. }
             | EngineError::NobodyListens(_)

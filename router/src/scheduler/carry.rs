@@ -165,6 +165,11 @@ impl Desk {
                     tracing::info!(engine = name, model = &*model, ?took, "loaded");
                     Input::Loaded(engine, info)
                 }
+                Err(EngineError::HeldSmaller(held)) => {
+                    let (instance, has) = (&*held.instance, held.context);
+                    tracing::info!(engine = name, instance, has, "loaded with less meanwhile");
+                    Input::Found(engine, *held)
+                }
                 Err(error) => {
                     let model = &*model;
                     tracing::warn!(engine = name, model, ?took, "the load failed: {error}");

@@ -128,6 +128,9 @@ impl Scheduler {
             self.measured.insert(place.clone(), (tokens, bytes));
         }
         let has = state.room(resident);
+        if !ours {
+            return;
+        }
         let Some((asked, configured)) = order.tuple.context.zip(order.configured) else {
             return;
         };

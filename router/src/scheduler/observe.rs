@@ -87,9 +87,12 @@ impl Scheduler {
             self.engines.push(EngineState::new(facts.clone()));
             self.engines.len() - 1
         });
-        let state = &mut self.engines[at];
         let mut went: Vec<Arc<str>> = Vec::new();
-        let told = state.believes(&facts);
+        let told = self.engines[at].believes(&facts);
+        if told {
+            self.lose(at, &facts, moving.as_ref(), now);
+        }
+        let state = &mut self.engines[at];
         if told {
             let gone = state.compare(&facts, moving.as_ref(), now);
             went.extend(gone.iter().map(|r| Arc::clone(&r.info.model)));
@@ -116,6 +119,7 @@ impl Scheduler {
             self.forget_refused_growth(&pool, &model);
         }
         self.take_over(at, now);
+        self.regain(at, now);
         self.measure_residents(at);
         if told {
             self.settle_given_up(at);

@@ -5,7 +5,10 @@
 //! noticed that the model went (it crashed, a person ejected it, its time ran out) does that. Such an
 //! instance is not a person's: it is ours, and is loaded anew with its context once it is idle.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crucible_config::checked::EngineKind;
 
@@ -13,9 +16,20 @@ use super::{
     line::Line,
     room::Room,
     state::{EngineState, Resident, Scheduler},
-    types::Arrival,
+    types::{Arrival, Facts},
 };
-use crate::catalog::ResidentInfo;
+use crate::{catalog::ResidentInfo, engine::Tuple};
+
+/// How long after its last use what was lost may have come back by a request of ours.
+const LOST_AGE: Duration = Duration::from_mins(1);
+
+/// What an engine lost, while it was used or just after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    tuple: Tuple,
+    context: u64,
+    since: Instant,
+}
 
 // === impl Resident ===
 
@@ -54,6 +68,73 @@ impl Resident {
 // === impl Scheduler ===
 
 impl Scheduler {
+    /// Notes what of ours a poll no longer lists, or lists with less, while it was used or just after.
+    pub(super) fn lose(
+        &mut self,
+        at: usize,
+        facts: &Facts,
+        moving: Option<&Arc<str>>,
+        now: Instant,
+    ) {
+        if facts.kind != EngineKind::Lmstudio {
+            return;
+        }
+        for resident in &self.engines[at].residents {
+            let info = &resident.info;
+            let Some((tuple, context)) = resident.tuple.zip(info.context) else {
+                continue;
+            };
+            let mut listed = facts.residents.iter();
+            let listed = listed.find(|now| now.instance == info.instance);
+            let less = listed.is_none_or(|now| now.context.is_some_and(|has| has < context));
+            let idle = now.saturating_duration_since(resident.idle_since);
+            let used = resident.active > 0 || idle < LOST_AGE;
+            if less && used && !resident.vanished && moving != Some(&info.model) {
+                let place = (Arc::clone(&facts.name), Arc::clone(&info.model));
+                let since = now;
+                let lost = Lost {
+                    tuple,
+                    context,
+                    since,
+                };
+                self.lost.insert(place, lost);
+            }
+        }
+    }
+
+    /// LM Studio loads a model once for each request that finds it gone, and lists it only when that is
+    /// done: what came since with less is ours. None is taken while any of them may serve: LM Studio
+    /// does not tell which of them does.
+    pub(super) fn regain(&mut self, at: usize, now: Instant) {
+        let state = &mut self.engines[at];
+        if !state.facts.owner {
+            return;
+        }
+        self.lost
+            .retain(|_, lost| now.saturating_duration_since(lost.since) < LOST_AGE);
+        for r in 0..state.residents.len() {
+            let resident = &state.residents[r];
+            let place = (
+                Arc::clone(&state.facts.name),
+                Arc::clone(&resident.info.model),
+            );
+            let Some(lost) = self.lost.get(&place) else {
+                continue;
+            };
+            let smaller = resident.info.context.is_some_and(|has| has < lost.context);
+            let mut own = state.residents.iter().filter(|o| o.info.model == place.1);
+            if resident.tuple.is_none()
+                && smaller
+                && resident.seen >= lost.since
+                && own.all(|o| o.active == 0)
+            {
+                self.revision += 1;
+                state.residents[r].tuple = Some(lost.tuple);
+                state.residents[r].shrunk = true;
+            }
+        }
+    }
+
     /// The resident of that model that is to be loaded anew before it serves again: nothing runs on it,
     /// nothing else is being loaded, and there is room for its context.
     pub(super) fn restores(

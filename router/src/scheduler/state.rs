@@ -13,6 +13,7 @@ use super::{
     fit::Mark,
     line::Line,
     memory::Owned,
+    regained::Lost,
     size::Size,
     types::{Action, Arrival, Facts, Input, Order},
 };
@@ -40,6 +41,8 @@ pub(super) struct Resident {
     pub(super) pinned: bool,
     pub(super) active: u32,
     pub(super) idle_since: Instant,
+    /// When it was first known.
+    pub(super) seen: Instant,
     /// The engine no longer lists it: it goes with its last permit.
     pub(super) vanished: bool,
     /// An engine without load control did not list it: it serves because a request came.
@@ -160,6 +163,8 @@ pub struct Scheduler {
     pub(super) measured: HashMap<Place, (u64, u64)>,
     /// Loads that were given up, and when: the engine may yet end them.
     pub(super) abandoned: HashMap<Place, (Tuple, Instant)>,
+    /// Residents of ours that an engine lost while they were used, and may load again by itself.
+    pub(super) lost: HashMap<Place, Lost>,
     /// When something was last loaded for a client, as a number that grows.
     pub(super) turns: BTreeMap<ClientId, u64>,
     /// Pinned models, as they are loaded again.
@@ -201,6 +206,7 @@ impl Resident {
             pinned: false,
             active: 0,
             idle_since: now,
+            seen: now,
             vanished: false,
             assumed: false,
             fresh: false,

@@ -116,3 +116,62 @@ fn what_goes_while_another_is_loaded_is_gone_at_once() {
     let actions = bench.loaded("e", "other", 4096);
     assert_eq!((granted(&actions), loading(&actions)), (vec![2], vec!["m"]));
 }
+
+/// LM Studio loads a model once for each request that finds it gone.
+#[test]
+fn every_instance_that_came_back_smaller_is_ours_once_none_of_them_may_serve() {
+    let small = |id: &str| instance("m", id, 2048);
+    for released_first in [false, true] {
+        let mut bench = Bench::new(vec![lmstudio()]);
+        bench.hold(1, "e", "m");
+        assert_eq!(granted(&bench.arrive(2, "e", "m")), [2]);
+        bench.step(Input::Released(1));
+        if released_first {
+            // Gone with its last permit before what came in its place was listed.
+            bench.polled("e", &[]);
+            bench.step(Input::Released(2));
+            bench.polled("e", &[]);
+        }
+        bench.polled("e", &[small("m"), small("m:2")]);
+        if !released_first {
+            assert_eq!(owned(&bench), ["m"]);
+            bench.step(Input::Released(2));
+            bench.polled("e", &[small("m"), small("m:2")]);
+        }
+        assert_eq!(owned(&bench), ["m", "m:2"], "{released_first}");
+        // Both go before it is loaded with its context.
+        assert_eq!(unloading(&bench.arrive(3, "e", "m")), ["m"]);
+        assert_eq!(
+            unloading(&bench.step(Input::Unloaded("e".into(), true))),
+            ["m"]
+        );
+        let actions = bench.step(Input::Unloaded("e".into(), true));
+        assert_eq!(orders(&actions)[0].tuple.context, Some(4096));
+    }
+}
+
+#[test]
+fn what_a_person_loads_long_after_is_theirs() {
+    let mut bench = Bench::new(vec![lmstudio()]);
+    bench.hold(1, "e", "m");
+    bench.polled("e", &[]);
+    bench.now += SECOND * 120;
+    bench.polled("e", &[info("m", 2048)]);
+    assert_eq!(owned(&bench), [""; 0]);
+}
+
+#[test]
+fn a_load_that_finds_less_there_takes_it_and_makes_it_grow() {
+    let mut bench = Bench::new(vec![Facts {
+        grow_foreign: true,
+        ..lmstudio()
+    }]);
+    assert_eq!(loading(&bench.arrive(1, "e", "m")), ["m"]);
+    let found = Input::Found("e".into(), instance("m", "m:2", 8));
+    let actions = bench.step(found);
+    assert!(refused(&actions).is_empty(), "{actions:?}");
+    assert_eq!(unloading(&actions), ["m"], "{actions:?}");
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(orders(&actions)[0].tuple.context, Some(4096));
+    assert_eq!(granted(&bench.loaded("e", "m", 4096)), [1]);
+}
