@@ -128,7 +128,10 @@ const KINDS: &[Asked] = &[
             "[json.exception.out_of_range",
             "unknown reasoning format",
         ],
-        together: &[&["option \"", "must be of type"]],
+        together: &[
+            &["option \"", "must be of type"],
+            &["option \"", "must be of an array"],
+        ],
     },
 ];
 
@@ -225,6 +228,11 @@ mod tests {
                 "a value",
             ),
             ("option \"num_ctx\" must be of type integer", "a value"),
+            ("option \"stop\" must be of an array of strings", "a value"),
+            (
+                "Multimodal data provided, but model does not support multimodal requests.",
+                "an image",
+            ),
             ("Unknown reasoning format: foo", "a value"),
             (
                 "\"llama\" does not support thinking",

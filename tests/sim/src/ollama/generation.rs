@@ -287,7 +287,9 @@ fn truncated(order: &Order<'_>, body: &Value, context: u64, always: bool) -> Res
     }
     if !order.tuple.shift && !always {
         return Err(bad(
-            "the prompt is longer than the context length currently available",
+            "the prompt is longer than the context length currently available to the model; \
+             shorten the prompt, adjust the context length in settings, or use a model with a \
+             longer context length",
         ));
     }
     let messages = body.get("messages").and_then(Value::as_array);
