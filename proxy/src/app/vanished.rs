@@ -29,8 +29,8 @@ pub(crate) struct Asked {
 }
 
 /// Whether the attempt failed because what was asked is not there any more, so that loading it again
-/// may help. The engine is asked only where the failure makes that likely. Where it has the model no
-/// more at all, the error becomes one that says so.
+/// may help. The engine is asked only where the failure makes that likely. Where it says that it does
+/// not hold the model, and lists it no more, the error becomes one that says that it was deleted.
 pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mut Error) -> bool {
     if !may_be_gone(error) && !surprises(planned, error) {
         return false;
@@ -46,7 +46,7 @@ pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mu
     };
     let router = &planned.app.router;
     let now = router.recheck(candidate, &asked.instance, budget).await;
-    if now == Whereabouts::Deleted && error.overflow.is_none() {
+    if now == Whereabouts::Deleted && error.not_loaded {
         *error = deleted(candidate, error);
     }
     let again = loads_again(now, &asked, error);
