@@ -80,7 +80,7 @@ const fn knows_only_words(kind: EngineKind) -> bool {
 /// `model` is the engine's name of it. LM Studio documents `max_tokens` only, so a newer client's
 /// `max_completion_tokens` is repeated under that name; an unknown server may choke on
 /// `stream_options` that the client did not send. What the engine would refuse or misread is bent,
-/// and said. Errors: those of [`ToolChoice::of`] and of [`numbers::bent`].
+/// and said. Errors: those of `ToolChoice::of` and of `numbers::bent`.
 pub fn edit(
     body: &Bytes,
     peek: &Peek,

@@ -42,7 +42,10 @@ pub(super) fn read_whole(
             no_answer()
         });
     };
-    if let Some(error) = error_in_success(kind, whole).filter(|_| answer.error) {
+    // The error is read into a tree, which a good answer need not pay for.
+    if answer.error
+        && let Some(error) = error_in_success(kind, whole)
+    {
         return Err(error);
     }
     let choices = answer.choices.strip_prefix('[').ok_or_else(no_answer)?;
