@@ -113,7 +113,7 @@ async fn a_limit_of_open_files_below_the_connections_is_said_at_the_start() {
     let toml = "[limits]\nconnections = 100\n";
     let crucible = Crucible::start_in_shell(toml, "ulimit -n 200", "");
     let needs = "limits.connections: 100 connections may need 296 open files, but this process \
-                 may have 200, so that 52 are taken at once";
+                 may have 200, so that 78 are taken at once";
     logged(&crucible, needs).await;
 }
 

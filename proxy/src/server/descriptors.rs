@@ -5,7 +5,7 @@
 //! 10-16 ms in `accept`, in which that worker hands on no token of any stream. One large
 //! descriptor, taken and given back while there is a single thread, makes the table once for all.
 
-/// Beside two per connection, client and engine: listeners, event loops, logs, children's pipes, and
+/// Beside those of clients and engines: listeners, event loops, logs, children's pipes, and
 /// the connections beyond the bound.
 const OTHERS: u64 = 96;
 
@@ -33,9 +33,11 @@ pub fn affordable(connections: usize) -> usize {
     within(connections, soft())
 }
 
-/// Where files are few, an eighth of them.
+/// Three quarters of the files are the clients': most of their connections are idle and have none to
+/// an engine beside them, of which permits allow few. Where files are few, an eighth of them.
 fn within(connections: usize, files: u64) -> usize {
-    let most = (files.saturating_sub(OTHERS) / 2).max(files / 8).max(1);
+    let clients = files.saturating_sub(OTHERS) / 4 * 3;
+    let most = clients.max(files / 8).max(1);
     connections.min(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
@@ -117,8 +119,8 @@ mod tests {
         for (connections, files, taken) in [
             (1024, u64::MAX, 1024),
             (1024, 2144, 1024),
-            (1024, 1024, 464),
-            (1024, 256, 80),
+            (1024, 1024, 696),
+            (1024, 256, 120),
             (16, 256, 16),
             (1024, 97, 12),
             (1024, 64, 8),
