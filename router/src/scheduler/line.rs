@@ -41,6 +41,8 @@ pub(super) struct Line {
     /// In order of their turn.
     flows: Vec<Flow>,
     favoured: u32,
+    /// The needs that can be had, and how many wait with each: the largest is asked for at each step.
+    needs: BTreeMap<u64, usize>,
 }
 
 /// What one client has waiting, by ticket.
@@ -64,6 +66,11 @@ impl Flow {
     }
 }
 
+/// What it needs, where that can be had.
+fn possible(arrival: &Arrival) -> Option<u64> {
+    (arrival.least() <= limit(arrival)).then(|| arrival.need())
+}
+
 // === impl Line ===
 
 impl Line {
@@ -78,12 +85,16 @@ impl Line {
             wants: false,
             flows: Vec::new(),
             favoured: 0,
+            needs: BTreeMap::new(),
         }
     }
 
     pub(super) fn push(&mut self, arrival: Arc<Arrival>, now: Instant) {
         let of = |f: &&Flow| f.client == arrival.client && f.class == arrival.class;
         let (ticket, since) = (arrival.ticket, now);
+        if let Some(need) = possible(&arrival) {
+            *self.needs.entry(need).or_default() += 1;
+        }
         let flow = match self.flows.iter().position(|flow| of(&flow)) {
             Some(at) => &mut self.flows[at],
             None => self.flows.push_mut(Flow {
@@ -150,6 +161,7 @@ impl Line {
         }
         let mut flow = self.flows.remove(turn);
         let waiter = flow.waiters.remove(&ticket);
+        self.forget(waiter.as_ref());
         if let Some((first, _)) = flow.waiters.first_key_value().filter(|(t, _)| **t < ticket) {
             flow.passed = (*first, flow.passed(*first) + 1);
         }
@@ -177,6 +189,7 @@ impl Line {
             .flows
             .iter_mut()
             .find_map(|f| f.waiters.remove(&ticket));
+        self.forget(found.as_ref());
         self.tidy();
         found
     }
@@ -212,9 +225,20 @@ impl Line {
 
     /// The largest need that waits and can be had: one load serves all of them.
     pub(super) fn need(&self) -> u64 {
-        let arrivals = self.waiters().map(|w| &w.arrival);
-        let possible = arrivals.filter(|a| a.least() <= limit(a));
-        possible.map(|a| a.need()).max().unwrap_or(0)
+        self.needs.last_key_value().map_or(0, |(need, _)| *need)
+    }
+
+    /// Its need waits no more.
+    fn forget(&mut self, waiter: Option<&Waiter>) {
+        let Some(need) = waiter.and_then(|w| possible(&w.arrival)) else {
+            return;
+        };
+        if let Some(count) = self.needs.get_mut(&need) {
+            *count -= 1;
+            if *count == 0 {
+                self.needs.remove(&need);
+            }
+        }
     }
 
     /// Interactive requests are in it.
@@ -267,6 +291,29 @@ mod tests {
         let mut all = vec![(1, None, Class::Background), (2, None, Class::Background)];
         all.extend((3..=9).map(|t| (t, None, Class::Interactive)));
         assert_eq!(order(line(&all)), [3, 4, 5, 6, 1, 7, 8, 9, 2]);
+    }
+
+    #[test]
+    fn the_largest_need_is_that_of_those_who_wait() {
+        let now = Instant::now();
+        let mut line = line(&[]);
+        for (ticket, prompt) in [(1, 9000), (2, 20_000), (3, 9000), (4, 400_000), (5, 100)] {
+            let mut arrival = arrival(ticket, "e", "m", now);
+            arrival.prompt = prompt;
+            line.push(arrival.into(), now);
+        }
+        let all = |line: &Line| line.waiters().filter_map(|w| possible(&w.arrival)).max();
+        assert!(line.need() >= 20_000);
+        for (gone, granted) in [(4, false), (2, false), (1, true), (3, true), (5, true)] {
+            assert_eq!(line.need(), all(&line).unwrap_or(0));
+            let waiter = if granted {
+                line.grant(gone)
+            } else {
+                line.remove(gone)
+            };
+            assert_eq!(waiter.map(|w| w.arrival.ticket), Some(gone));
+        }
+        assert_eq!((line.need(), line.needs.len()), (0, 0));
     }
 
     #[test]
