@@ -18,6 +18,7 @@ mod cancel;
 mod chat;
 mod client;
 mod commands;
+mod compatibility;
 mod conformance;
 mod dashboards;
 #[cfg(target_os = "linux")]
