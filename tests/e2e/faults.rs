@@ -2,6 +2,7 @@
 //! is left over.
 
 mod gone;
+mod kept;
 mod shapes;
 mod sockets;
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderValue, Uri, uri::Scheme};
@@ -27,7 +27,22 @@ pub(super) struct Address {
     /// Value of `Host`.
     pub(super) host: HeaderValue,
     /// The newest last.
-    waiting: Mutex<Vec<(Instant, Box<Connection>)>>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// A connection that nobody uses.
+#[derive(Debug)]
+struct Waiting {
+    since: Since,
+    connection: Box<Connection>,
+}
+
+/// A moment on both clocks: while a machine sleeps, Linux and macOS stop the monotonic one, and what
+/// is at the other end goes meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    monotonic: Instant,
+    wall: SystemTime,
 }
 
 /// The addresses that were asked lately; cheap to clone.
@@ -55,7 +70,8 @@ impl Addresses {
         let mut over = Vec::new();
         self.0.lock().retain(|address| {
             let mut waiting = address.waiting.lock();
-            let fresh = waiting.partition_point(|(since, _)| now.duration_since(*since) >= KEPT);
+            let wall = SystemTime::now();
+            let fresh = waiting.partition_point(|w| w.since.is_over(now, wall));
             over.extend(waiting.drain(..fresh));
             !waiting.is_empty() || Arc::strong_count(address) > 1
         });
@@ -95,8 +111,8 @@ impl Address {
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             // A connection is looked at without the lock: it reads from its socket.
-            let (since, connection) = self.waiting.lock().pop()?;
-            if since.elapsed() < KEPT && connection.is_free() {
+            let Waiting { since, connection } = self.waiting.lock().pop()?;
+            if !since.is_over(Instant::now(), SystemTime::now()) && connection.is_free() {
                 return Some(connection);
             }
         }
@@ -105,7 +121,48 @@ impl Address {
     /// Keeps a connection whose answer is whole for the next request.
     pub(super) fn keep(&self, connection: Box<Connection>) {
         if connection.is_free() {
-            self.waiting.lock().push((Instant::now(), connection));
+            let since = Since {
+                monotonic: Instant::now(),
+                wall: SystemTime::now(),
+            };
+            self.waiting.lock().push(Waiting { since, connection });
+        }
+    }
+}
+
+// === impl Since ===
+
+impl Since {
+    /// Whether [`KEPT`] has passed on either clock. One that was set back says nothing.
+    fn is_over(self, now: Instant, wall: SystemTime) -> bool {
+        let awake = now.saturating_duration_since(self.monotonic);
+        let all = wall.duration_since(self.wall).unwrap_or_default();
+        awake.max(all) >= KEPT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_over_when_either_clock_says_so() {
+        let since = Since {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        };
+        let hour = Duration::from_hours(1);
+        for (awake, wall, over) in [
+            (3, since.wall, false),
+            (4, since.wall, true),
+            // It slept, or its clock was set forward.
+            (1, since.wall + hour, true),
+            // Its clock was set back.
+            (3, since.wall - hour, false),
+            (4, since.wall - hour, true),
+        ] {
+            let now = since.monotonic + Duration::from_secs(awake);
+            assert_eq!(since.is_over(now, wall), over, "{awake} {wall:?}");
         }
     }
 }

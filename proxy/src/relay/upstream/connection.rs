@@ -11,6 +11,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut, buf::Chain};
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     rest: Option<Call<RecvBody>>,
     /// It carries no further request.
     closing: bool,
+    /// When the last of a request was written, or its writing began.
+    written: Instant,
 }
 
 /// A connection that broke before the head of an answer was whole.
@@ -54,6 +57,8 @@ pub(super) struct Connection {
 pub(super) struct Broken {
     /// Nothing of an answer had come.
     pub(super) silent: bool,
+    /// How long after the request was written.
+    pub(super) after: Duration,
     pub(super) error: io::Error,
 }
 
@@ -117,6 +122,7 @@ impl Connection {
             unsent: None,
             rest: None,
             closing: false,
+            written: Instant::now(),
         }
     }
 
@@ -134,10 +140,16 @@ impl Connection {
             let mut silent = true;
             let mut call = made.map_err(|error| Broken {
                 silent: false,
+                after: Duration::ZERO,
                 error: io::Error::other(error),
             })?;
+            self.written = Instant::now();
             let response = poll_fn(|cx| self.poll_head(&mut call, &mut silent, cx)).await;
-            let response = response.map_err(|error| Broken { silent, error })?;
+            let response = response.map_err(|error| Broken {
+                silent,
+                after: self.written.elapsed(),
+                error,
+            })?;
             match call.proceed() {
                 Some(RecvResponseResult::RecvBody(mut call)) => {
                     call.stop_on_chunk_boundary(true);
@@ -261,7 +273,10 @@ impl Connection {
             match poll_write_buf(Pin::new(&mut self.socket), cx, unsent) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(written)) if written > 0 && unsent.has_remaining() => {}
-                Poll::Ready(Ok(_)) => self.unsent = None,
+                Poll::Ready(Ok(_)) => {
+                    self.unsent = None;
+                    self.written = Instant::now();
+                }
                 Poll::Ready(Err(error)) => {
                     self.unsent = None;
                     return Err(error);

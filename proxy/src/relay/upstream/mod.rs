@@ -52,10 +52,11 @@ pub(crate) struct Prompt {
 /// The head of an answer, and the connection that its body comes on.
 type Exchanged = (Response<()>, Box<Connection>);
 
-/// A kept connection that breaks later than this broke with the request, not before it.
-const STALE: Duration = Duration::from_secs(1);
+/// A kept connection that breaks later than this after the request was written broke with it: the
+/// engine may have read the request and be at work on it.
+const STALE: Duration = Duration::from_millis(50);
 
-/// The engine closed before the first byte of an answer.
+/// The engine had closed by the time that the request came.
 fn is_stale(broken: &Broken) -> bool {
     let closed = matches!(
         broken.error.kind(),
@@ -64,7 +65,7 @@ fn is_stale(broken: &Broken) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
     );
-    broken.silent && closed
+    broken.silent && closed && broken.after < STALE
 }
 
 fn unanswered(broken: &Broken) -> Error {
@@ -152,18 +153,17 @@ impl Upstream {
         Ok(response.map(|()| Answer::new(connection, address)))
     }
 
-    /// On a connection of an earlier request, or on a new one if the engine closed that in the very
-    /// moment: cpp-httplib (llama.cpp b10549) ends kept connections without saying so before.
+    /// On a connection of an earlier request, or once more on a new one if the engine closed that in
+    /// the very moment: cpp-httplib (llama.cpp b10549) ends kept connections without saying so before.
     async fn on_kept(
         &self,
         mut connection: Box<Connection>,
         address: &Address,
         prompt: &Prompt,
     ) -> Result<Exchanged, Error> {
-        let sent = Instant::now();
         match prompt.on(&mut connection, address).await {
             Ok(response) => Ok((response, connection)),
-            Err(broken) if is_stale(&broken) && sent.elapsed() < STALE => {
+            Err(broken) if is_stale(&broken) => {
                 tracing::debug!(error = %broken.error, "kept connection to an engine");
                 self.on_new(address, prompt).await
             }

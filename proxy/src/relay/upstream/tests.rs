@@ -215,6 +215,49 @@ async fn a_kept_connection_that_closes_under_a_request_is_replaced() {
     tokio::join!(ask, serve);
 }
 
+/// An engine that had read the request and died of it would get it again.
+#[tokio::test]
+async fn a_kept_connection_that_breaks_later_is_an_error_and_nothing_is_sent_again() {
+    for wait in [200, 1000] {
+        let engine = Engine::start().await;
+        let serve = async {
+            let mut socket = engine.accept().await;
+            answer(&mut socket).await;
+            read_request(&mut socket).await;
+            sleep(Duration::from_millis(wait)).await;
+            socket.set_zero_linger().expect("SO_LINGER is known");
+        };
+        let ask = async {
+            assert_eq!(engine.ask().await, "ok");
+            engine.upstream.send(&engine.prompt()).await
+        };
+        let (second, ()) = tokio::join!(ask, serve);
+        assert_eq!(second.expect_err("no answer").kind, Kind::EngineUnreachable);
+        let again = tokio::time::timeout(Duration::from_millis(100), engine.listener.accept());
+        assert!(again.await.is_err(), "sent again after {wait} ms");
+    }
+}
+
+/// One that closes the second connection as well is not asked a third time.
+#[tokio::test]
+async fn a_request_is_sent_again_only_once() {
+    let engine = Engine::start().await;
+    let serve = async {
+        let mut first = engine.accept().await;
+        answer(&mut first).await;
+        read_request(&mut first).await;
+        drop(first);
+        let mut second = engine.accept().await;
+        read_request(&mut second).await;
+    };
+    let ask = async {
+        assert_eq!(engine.ask().await, "ok");
+        engine.upstream.send(&engine.prompt()).await
+    };
+    let (second, ()) = tokio::join!(ask, serve);
+    assert_eq!(second.expect_err("no answer").kind, Kind::EngineUnreachable);
+}
+
 #[tokio::test]
 async fn a_new_connection_that_closes_under_a_request_is_an_error() {
     let engine = Engine::start().await;
