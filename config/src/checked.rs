@@ -170,6 +170,8 @@ pub struct Scheduler {
     pub overtake_count: u32,
     /// Age of a waiting swap after which nobody overtakes it.
     pub overtake_age: Duration,
+    /// How long a model is held after an answer that ended in tool calls; 500 ms.
+    pub linger: Duration,
     /// Wait after which `fallback` may take over.
     pub overflow_after: Duration,
     /// Model for titles and summaries.

@@ -28,7 +28,11 @@ pub(crate) struct Releases {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    Released { ticket: u64, grace: Duration },
+    Released {
+        ticket: u64,
+        grace: Duration,
+        for_tools: bool,
+    },
     Cancelled(u64),
 }
 
@@ -60,7 +64,21 @@ pub struct Permit {
     pub(crate) attempt: Option<Attempt>,
     pub(crate) ticket: u64,
     pub(crate) grace: Duration,
+    pub(crate) for_tools: bool,
     pub(crate) releases: Arc<Releases>,
+}
+
+// === impl Note ===
+
+impl Note {
+    /// A permit that nobody took.
+    pub(crate) const fn unused(ticket: u64) -> Self {
+        Self::Released {
+            ticket,
+            grace: Duration::ZERO,
+            for_tools: false,
+        }
+    }
 }
 
 // === impl Releases ===
@@ -99,6 +117,11 @@ impl Permit {
         self.attempt.take()
     }
 
+    /// The answer ended in tool calls: whoever asked comes back as soon as they are done.
+    pub fn expect_next_turn(&mut self) {
+        self.for_tools = true;
+    }
+
     /// Gives it back once the engine is free again, `grace` from now.
     pub fn release_after(mut self, grace: Duration) {
         self.grace = grace;
@@ -110,6 +133,7 @@ impl Drop for Permit {
         self.releases.push(Note::Released {
             ticket: self.ticket,
             grace: self.grace,
+            for_tools: self.for_tools,
         });
     }
 }

@@ -30,6 +30,7 @@ mod findings;
 mod growth;
 mod guard;
 mod http;
+mod linger;
 mod lmstudio;
 mod models;
 mod names;

@@ -171,6 +171,7 @@ fn scheduler(settings: &Settings) -> Scheduler {
             .integer("scheduler.overtake_count")
             .unwrap_or_default(),
         overtake_age: settings.duration("scheduler.overtake_age"),
+        linger: settings.duration("scheduler.linger"),
         overflow_after: settings.duration("scheduler.overflow_after"),
         small_model: settings.text("scheduler.small_model").map(str::to_owned),
         supersede: settings.flag("scheduler.supersede"),

@@ -54,6 +54,12 @@ pub(super) const SCHEDULER: &[Key] = &[
         "Age of a waiting swap, from the last load on, after which nobody overtakes it; up to 4 times that where loads are slow.",
     ),
     key(
+        "linger",
+        Kind::Duration { min_ms: 0 },
+        "500ms",
+        "After an answer that ended in tool calls its model is not unloaded for another one for so long, nor for longer than half of what that takes to load: the agent comes back. 0 switches it off.",
+    ),
+    key(
         "overflow_after",
         Kind::Duration { min_ms: 0 },
         "30s",

@@ -38,6 +38,10 @@ pub(crate) enum Phase {
 
 /// What is known at the end.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a request, not states"
+)]
 pub(crate) struct Record {
     pub(crate) engine: Option<Arc<str>>,
     pub(crate) model: Option<Arc<str>>,
@@ -66,6 +70,8 @@ pub(crate) struct Record {
     pub(crate) asked: Option<Asked>,
     pub(crate) sent_at: Option<Instant>,
     pub(crate) first_token_at: Option<Instant>,
+    /// The answer ended in tool calls.
+    pub(crate) called_tools: bool,
     /// The engine's answer was whole.
     pub(crate) answered_at: Option<Instant>,
     /// The headers went out before the answer: who it comes from is settled.

@@ -49,6 +49,9 @@ pub(crate) struct RequestLine {
     pub(crate) status: u16,
     /// `ok` or the code of its error.
     pub(crate) outcome: Cow<'static, str>,
+    /// The answer ended in tool calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) called_tools: bool,
     /// Where that is, as known when it was written.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<Place>,
@@ -109,6 +112,9 @@ impl RequestLine {
         }
         members.number(b",\"status\":", self.status.into());
         members.text(b",\"outcome\":", &self.outcome);
+        if self.called_tools {
+            members.flag(b",\"called_tools\":", true);
+        }
         if let Some(place) = &self.place {
             members.serialized(b",\"engine_kind\":", &place.engine_kind);
             members.serialized(b",\"device\":", &place.device);
@@ -186,6 +192,7 @@ mod tests {
                 first_token_ms: numbers[5],
                 status: 499,
                 outcome: outcome.clone().into(),
+                called_tools: flags[1],
                 place: place.then(|| Place {
                     engine_kind: EngineKind::Llamacpp,
                     device: Device::Gpu,

@@ -128,6 +128,7 @@ impl Events {
                 first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
                 status,
                 outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
+                called_tools: record.called_tools,
                 place: None,
             })
         });

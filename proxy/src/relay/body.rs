@@ -47,6 +47,10 @@ const CLOSING: Duration = Duration::from_secs(1);
 const STALE_LOOK: Duration = Duration::from_millis(200);
 
 /// One answer on its way.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of an answer"
+)]
 pub(crate) struct RelayBody<B> {
     upstream: Option<B>,
     transcode: Box<dyn Transcode>,
@@ -69,6 +73,8 @@ pub(crate) struct RelayBody<B> {
     /// Frames in a row that were ready.
     turn: u32,
     complete: bool,
+    /// Tools were called.
+    calls: bool,
     /// From when the engine is not waited for any more.
     close_at: Option<Instant>,
     /// When the last poll handed something out: the time since is the client's.
@@ -112,6 +118,7 @@ where
             events: 0,
             turn: 0,
             complete: false,
+            calls: false,
             close_at: None,
             handed_out: None,
             ended: false,
@@ -306,6 +313,7 @@ where
             self.watch.began();
         }
         self.events += u64::from(progress.events);
+        self.calls |= progress.calls;
         if progress.events > 0 {
             self.clocks.begun();
         }
@@ -341,8 +349,10 @@ where
         self.upstream = None;
         self.prefill.leave();
         // First: whoever is granted the permit next is to know it.
-        if let Err(error) = &result {
-            self.tell(error);
+        match &result {
+            Err(error) => self.tell(error),
+            Ok(()) if self.calls => self.watch.called_tools(),
+            Ok(()) => {}
         }
         self.guard = None;
         Step::Ended(result)

@@ -23,6 +23,8 @@ pub(super) struct Keys {
     pub(super) error: bool,
     /// Text, thinking or a call: what a person would call the first token.
     pub(super) content: bool,
+    /// A tool call, or a `finish_reason` that says that there was one.
+    pub(super) calls: bool,
     /// A `finish_reason`.
     pub(super) finish: bool,
     /// A `usage` with counts.
@@ -88,6 +90,14 @@ fn is_text(value: &[u8]) -> bool {
     value.starts_with(b"\"") && !value.starts_with(b"\"\"")
 }
 
+/// The last is older than lists of calls.
+const CALLED: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
+
+/// Whether a whole answer calls tools.
+pub(crate) fn calls_tools(whole: &[u8]) -> bool {
+    Keys::of(whole).calls
+}
+
 /// A list with something in it.
 fn is_filled(value: &[u8]) -> bool {
     value
@@ -121,9 +131,15 @@ impl Keys {
                 Key::Done | Key::Choices | Key::Name => {}
                 Key::Error => keys.error |= !value.starts_with(b"null"),
                 Key::Usage => keys.usage |= value.starts_with(b"{"),
-                Key::Finish => keys.finish |= value.starts_with(b"\""),
+                Key::Finish => {
+                    keys.finish |= value.starts_with(b"\"");
+                    keys.calls |= CALLED.iter().any(|word| value.starts_with(word));
+                }
                 Key::Text | Key::Thinking => keys.content |= is_text(value),
-                Key::Calls => keys.content |= is_filled(value),
+                Key::Calls => {
+                    keys.content |= is_filled(value);
+                    keys.calls |= is_filled(value);
+                }
                 Key::Reasoning => {
                     keys.content |= is_text(value);
                     keys.reasoning |= value.starts_with(b"\"");
@@ -154,7 +170,33 @@ mod tests {
             ),
             ("data: {\"content\" : \"a\"}", content),
             ("data: {\"tool_calls\":[ ]}", none),
-            ("data: {\"tool_calls\":[{}]}", content),
+            (
+                "data: {\"tool_calls\":[{}]}",
+                Keys {
+                    calls: true,
+                    ..content
+                },
+            ),
+            (
+                "data: {\"finish_reason\": \"tool_calls\"}",
+                Keys {
+                    calls: true,
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"finish_reason\":\"function_call\"}",
+                Keys {
+                    calls: true,
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"x\":\"\\\"finish_reason\\\":\\\"tool_calls\\\"\"}",
+                none,
+            ),
             ("data: {\"reasoning_content\":\"a\"}", content),
             ("data: {\"x\":\"\\\"content\\\":\\\"a\\\"\"}", none),
             ("data: {\"x\":[\"content\",\"usage\"]}", none),

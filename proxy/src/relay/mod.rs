@@ -7,7 +7,7 @@ mod event;
 mod form;
 mod framer;
 pub(crate) mod headers;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod late;
 pub mod passthrough;
 pub(crate) mod prefill;

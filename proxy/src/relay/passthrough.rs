@@ -238,6 +238,7 @@ impl Watch {
             progress.content += 1;
             self.finished = false;
         }
+        progress.calls |= keys.calls;
         if keys.finish {
             self.finished = true;
         }

@@ -42,6 +42,7 @@ impl Progress {
         self.events += later.events;
         self.content += later.content;
         self.usage = later.usage.or(self.usage);
+        self.calls |= later.calls;
         self.complete = later.complete;
         self.open = later.open;
     }
@@ -94,6 +95,8 @@ pub struct Progress {
     pub events: u32,
     /// Of these, events with content, reasoning or a tool call.
     pub content: u32,
+    /// Tools were called.
+    pub calls: bool,
     /// Counts, once the engine told them.
     pub usage: Option<Usage>,
     /// The stream reached its proper end (`finish_reason` or `[DONE]`; `done: true`).

@@ -40,7 +40,7 @@ use crate::{
         Budgets,
         body::{End, Parts, RelayBody, Watch},
         collect::collect,
-        headers, late,
+        headers, keys, late,
         transcode::Usage,
         upstream::Answer,
     },
@@ -183,7 +183,7 @@ fn exchange(
             Shape::Whole => {
                 let deadline = sent_at + config.timeouts.response;
                 let whole = collect(response.into_body(), config.limits.event, deadline).await?;
-                held.free();
+                held.answered(&whole, look.is_some());
                 if let Some(expected) = &answerer {
                     expected.check(&app, whole::answerer(&whole)).await?;
                 }
@@ -366,17 +366,32 @@ fn outcome(error: &Error) -> Outcome {
 // === impl Held ===
 
 impl Held {
+    /// The whole answer came. It is looked through for calls only where tools were offered.
+    fn answered(&mut self, whole: &[u8], tools: bool) {
+        let calls = tools && keys::calls_tools(whole);
+        self.exchange.note(|record| record.called_tools = calls);
+        self.free();
+    }
+
     /// The engine is known to be done with the request.
     fn free(&mut self) {
-        self.permit = None;
+        if let Some(mut permit) = self.permit.take()
+            && self.exchange.note(|record| record.called_tools)
+        {
+            permit.expect_next_turn();
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else {
+        let Some(mut permit) = self.permit.take() else {
             return;
         };
+        if self.exchange.note(|record| record.called_tools) {
+            permit.expect_next_turn();
+            return;
+        }
         let (sent_at, reading) = self.exchange.note(|record| {
             (
                 record.sent_at,
@@ -438,6 +453,10 @@ impl Watch for Account {
 
     fn usage(&mut self, usage: Usage) {
         self.exchange.note(|record| record.usage = Some(usage));
+    }
+
+    fn called_tools(&mut self) {
+        self.exchange.note(|record| record.called_tools = true);
     }
 
     fn sent(&mut self, bytes: usize) {

@@ -75,7 +75,7 @@ impl Policy for Baseline {
                     .collect();
             }
             Input::Arrive(arrival) => return self.arrive(arrival, now, actions),
-            Input::Released(ticket) => self.release(ticket, now),
+            Input::Released(ticket) | Input::ReleasedForTools(ticket) => self.release(ticket, now),
             Input::Loaded(engine, info) => self.loaded(&engine, info, now),
             Input::Unloaded(engine, _) => self.unloaded(&engine),
             _ => {}

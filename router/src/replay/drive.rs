@@ -55,6 +55,10 @@ struct Run<'a> {
     what: HashMap<u64, Due>,
     next: u64,
     outcome: Outcome,
+    /// By position: the client's next request, where that waits for this one to end.
+    follower: HashMap<usize, (usize, Duration)>,
+    /// When those came that waited for another to end.
+    came: HashMap<u64, Duration>,
 }
 
 /// Serves the whole trace. Tickets are positions in the trace, from 1.
@@ -67,9 +71,13 @@ pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Ou
         what: HashMap::new(),
         next: 0,
         outcome: Outcome::new(trace),
+        follower: followers(trace),
+        came: HashMap::new(),
     };
     for (at, request) in trace.requests().iter().enumerate() {
-        run.plan(request.at, Due::Arrive(at));
+        if request.follows.is_none() {
+            run.plan(request.at, Due::Arrive(at));
+        }
     }
     let mut actions = Vec::new();
     policy.step(Input::Fleet(machine.facts()), run.base, &mut actions);
@@ -105,6 +113,19 @@ pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Ou
     run.outcome
 }
 
+/// Who asks again once a request has ended. A client's first one follows nothing and is not asked.
+fn followers(trace: &Trace) -> HashMap<usize, (usize, Duration)> {
+    let mut last: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
+    let mut followers = HashMap::new();
+    for (at, request) in trace.requests().iter().enumerate() {
+        let before = last.insert(request.client.as_ref(), at);
+        if let Some((before, gap)) = before.zip(request.follows) {
+            followers.insert(before, (at, gap));
+        }
+    }
+    followers
+}
+
 // === impl Run ===
 
 impl Run<'_> {
@@ -129,13 +150,19 @@ impl Run<'_> {
                             after: Duration::ZERO,
                         },
                     );
+                    self.follow(ticket, now);
                     return None;
                 };
                 Input::Arrive(arrival.into())
             }
             Due::Release(ticket) => {
                 self.outcome.makespan = self.outcome.makespan.max(now);
-                Input::Released(ticket)
+                self.follow(ticket, now);
+                if self.request(ticket).calls_tools {
+                    Input::ReleasedForTools(ticket)
+                } else {
+                    Input::Released(ticket)
+                }
             }
             Due::Loaded(engine, info) => Input::Loaded(engine, info),
             Due::Unloaded(engine) => Input::Unloaded(engine, true),
@@ -147,7 +174,7 @@ impl Run<'_> {
             match action {
                 Action::Grant(grant) => {
                     let request = self.request(grant.ticket);
-                    let wait = now.saturating_sub(request.at);
+                    let wait = now.saturating_sub(self.came(grant.ticket));
                     let held = self.machine.service(request);
                     let loaded = grant.loaded;
                     self.outcome
@@ -155,8 +182,9 @@ impl Run<'_> {
                     self.plan(now + held, Due::Release(grant.ticket));
                 }
                 Action::Reject(ticket, _) => {
-                    let after = now.saturating_sub(self.request(ticket).at);
+                    let after = now.saturating_sub(self.came(ticket));
                     self.outcome.settle(ticket, Fate::Rejected { after });
+                    self.follow(ticket, now);
                 }
                 Action::Load(order) => {
                     let (took, info) = self.machine.load(&order);
@@ -176,6 +204,21 @@ impl Run<'_> {
                 Action::Tell(_) => {}
             }
         }
+    }
+
+    /// A request has ended: the one that waited for that is on its way.
+    fn follow(&mut self, ticket: u64, now: Duration) {
+        let at = usize::try_from(ticket.saturating_sub(1)).unwrap_or(usize::MAX);
+        if let Some((next, gap)) = self.follower.remove(&at) {
+            self.came.insert(next as u64 + 1, now + gap);
+            self.plan(now + gap, Due::Arrive(next));
+        }
+    }
+
+    /// When it was asked for.
+    fn came(&self, ticket: u64) -> Duration {
+        let own = || self.request(ticket).at;
+        self.came.get(&ticket).copied().unwrap_or_else(own)
     }
 
     fn request(&self, ticket: u64) -> &super::trace::Request {

@@ -59,6 +59,8 @@ fn trace(models: &str) -> Trace {
         prompt_tokens: 1000,
         output_tokens: 50,
         held: None,
+        calls_tools: false,
+        follows: None,
         patience: None,
     };
     Trace::new(models.chars().enumerate().map(request).collect())

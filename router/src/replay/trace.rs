@@ -27,6 +27,11 @@ pub struct Request {
     pub output_tokens: u64,
     /// How long it held its permit, where that was measured; else the machine's rates say.
     pub held: Option<Duration>,
+    /// Its answer ends in tool calls, after which its client comes back.
+    pub calls_tools: bool,
+    /// It is asked this long after its client's request before it has ended, not at its time; what
+    /// comes before it in the trace is still what has an earlier one.
+    pub follows: Option<Duration>,
     /// Longest wait; never more than `timeouts.queue`.
     pub patience: Option<Duration>,
 }

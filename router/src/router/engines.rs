@@ -84,6 +84,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         grow_foreign: config.context.grow_foreign,
         overtake_count: config.scheduler.overtake_count,
         overtake_age: config.scheduler.overtake_age,
+        linger: config.scheduler.linger,
         load_budget: config.timeouts.load,
         loads: engine
             .models

@@ -57,15 +57,13 @@ impl Desk {
             reply,
         }) = open.waiters.remove(&ticket)
         else {
-            let grace = Duration::ZERO;
-            return self.releases.push(Note::Released { ticket, grace });
+            return self.releases.push(Note::unused(ticket));
         };
         let kind = open.core.facts(&arrival.engine).map(|f| f.kind);
         let url = self.engines.control(&arrival.engine);
         let url = url.and_then(|control| control.base_url());
         let (Some(base_url), Some(kind)) = (url, kind) else {
-            let grace = Duration::ZERO;
-            self.releases.push(Note::Released { ticket, grace });
+            self.releases.push(Note::unused(ticket));
             let refusal = Refusal::NoEngine {
                 model: arrival.model.to_string(),
                 detail: format!("'{}' has no address now", arrival.engine),
@@ -94,6 +92,7 @@ impl Desk {
             attempt: None,
             ticket,
             grace: Duration::ZERO,
+            for_tools: false,
             releases: Arc::clone(&self.releases),
         };
         open.answer(reply, Ok(permit));

@@ -332,10 +332,19 @@ impl Desk {
     fn settle(self: &Arc<Self>, open: &mut Open, now: Instant) {
         for note in self.releases.take() {
             match note {
-                Note::Released { ticket, grace } if grace.is_zero() => {
-                    self.step(open, Input::Released(ticket), now);
+                Note::Released {
+                    ticket,
+                    grace,
+                    for_tools,
+                } if grace.is_zero() => {
+                    let input = if for_tools {
+                        Input::ReleasedForTools(ticket)
+                    } else {
+                        Input::Released(ticket)
+                    };
+                    self.step(open, input, now);
                 }
-                Note::Released { ticket, grace } => {
+                Note::Released { ticket, grace, .. } => {
                     let due = now + grace;
                     open.graces.push(Reverse((due, ticket)));
                 }

@@ -13,7 +13,7 @@ use super::{
     estimate::retry_after,
     line::{Line, Waiter},
     standing::{Scope, Standing},
-    state::{Active, Scheduler},
+    state::{Active, EngineState, Scheduler, after},
     types::{Action, Arrival, Grant},
 };
 use crate::{catalog::ModelKind, refusal::Refusal};
@@ -22,6 +22,14 @@ use crate::{catalog::ModelKind, refusal::Refusal};
 const SERVED_PER_LOADED: u32 = 6;
 /// The bounds on overtaking become at most this many times as wide for that.
 const STRETCH: f64 = 4.0;
+
+/// How far a line that waits for something busy may still be overtaken.
+pub(super) struct Overtaking {
+    /// As many as may have done so.
+    pub(super) used_up: bool,
+    /// From then on nobody does.
+    pub(super) ends: Option<Instant>,
+}
 
 /// A line that waits for something busy to become idle.
 #[derive(Clone, Copy)]
@@ -241,17 +249,25 @@ impl Scheduler {
 
     fn overtaking_ends(&self, swap: &Swap, class: Class, now: Instant) -> bool {
         let state = &self.engines[swap.engine];
-        let (facts, line) = (&state.facts, &state.lines[swap.line]);
+        let bounds = self.overtaking(state, &state.lines[swap.line], swap.pressed(class));
+        bounds.used_up || bounds.ends.is_some_and(|end| end <= now)
+    }
+
+    /// The bounds on overtaking that line; `pressed`: by somebody less urgent.
+    pub(super) fn overtaking(&self, state: &EngineState, line: &Line, pressed: bool) -> Overtaking {
+        let facts = &state.facts;
         let from = |since: Instant| state.loaded_at.map_or(since, |at| at.max(since));
-        let waits = |since| now.saturating_duration_since(from(since));
         let load = self.load_time(&facts.name, &line.model);
         let times = match load {
-            Some(load) if !swap.pressed(class) => stretch(load, facts.overtake_age),
+            Some(load) if !pressed => stretch(load, facts.overtake_age),
             _ => 1.0,
         };
         let age = Duration::try_from_secs_f64(facts.overtake_age.as_secs_f64() * times);
-        f64::from(line.overtaken) >= f64::from(facts.overtake_count) * times
-            || line.since().map(waits) >= Some(age.unwrap_or(Duration::MAX))
+        let age = age.unwrap_or(Duration::MAX);
+        Overtaking {
+            used_up: f64::from(line.overtaken) >= f64::from(facts.overtake_count) * times,
+            ends: line.since().and_then(|since| after(from(since), age)),
+        }
     }
 
     /// The last load of that model failed, and it is too early to try again.
@@ -319,6 +335,9 @@ impl Scheduler {
             instance: Arc::clone(&resident.info.instance),
             kind: arrival.kind,
             since: now,
+            client: arrival.client.clone(),
+            session: arrival.session,
+            class: arrival.class,
         };
         self.active.insert(ticket, permit);
     }

@@ -13,7 +13,7 @@ use super::{
     fit::Planned,
     line::Line,
     standing::{Scope, Standing},
-    state::{EngineState, Operation, Place, Reserved, Scheduler, Work, after},
+    state::{EngineState, Operation, Place, Reserved, Resident, Scheduler, Work, after},
     types::{Action, Arrival, Order},
 };
 use crate::{
@@ -231,22 +231,28 @@ impl Scheduler {
         if held.all.contains(pool) || swaps && held.evict.contains(pool) {
             return false;
         }
+        // A pinned model that nobody waits for was promised to be there.
+        let held_for = matches!(want.who, Who::Line(_));
+        let goes = |resident: &Resident| {
+            let held = held_for && self.is_held(state, line, state, resident, now);
+            resident.may_go(now) && !held
+        };
         let victim = match standing {
             Standing::Swap(scope) => {
                 let reason = match scope {
                     Scope::Engine => EvictionReason::Limit,
                     Scope::Pool | Scope::Parent => EvictionReason::Conflict,
                 };
-                let found = self.victim(scope, want.engine, &arrival.model, now);
+                let found = self.victim(scope, want.engine, line, held_for, now);
                 found.map(|(e, r)| (e, r, reason))
             }
             Standing::Resize(at) => {
-                let idle = state.residents[at].may_go(now);
-                idle.then_some((want.engine, at, EvictionReason::Resize))
+                let goes = goes(&state.residents[at]);
+                goes.then_some((want.engine, at, EvictionReason::Resize))
             }
             Standing::Rename(at) => {
-                let idle = state.residents[at].may_go(now);
-                idle.then_some((want.engine, at, EvictionReason::Conflict))
+                let goes = goes(&state.residents[at]);
+                goes.then_some((want.engine, at, EvictionReason::Conflict))
             }
             _ => {
                 let Ok(planned) = self.planned(state, line, arrival, now) else {

@@ -3,7 +3,7 @@
 //! `types` is its language; `queue` takes and refuses, `share` divides a full queue among clients,
 //! `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
-//! ends it, `room` weighs memory and picks victims, `chores` does what nobody asked for; `observe`
+//! ends it, `room` weighs memory and picks victims, `hold` keeps what an agent comes back to, `chores` does what nobody asked for; `observe`
 //! takes polls, `regained` takes back what an engine loaded by itself, `fit` and `growth` size
 //! contexts, `size` models, `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
 //! are in `docs/scheduling.md`.
@@ -19,6 +19,7 @@ mod fit;
 pub(crate) mod given;
 mod given_up;
 mod growth;
+mod hold;
 mod line;
 mod loads;
 pub mod memory;

@@ -60,6 +60,7 @@ impl Scheduler {
             actions.push(gone(ticket, &arrival.name, &arrival.engine));
             return None;
         };
+        self.comes_back(&arrival);
         if let Some(hash) = arrival.supersedes {
             self.supersede(hash, ticket, actions);
         }
@@ -214,7 +215,14 @@ impl Scheduler {
         self.remove(ticket);
     }
 
-    pub(super) fn release(&mut self, ticket: u64, now: Instant, actions: &mut Vec<Action>) {
+    /// `for_tools`: the answer ended in tool calls.
+    pub(super) fn release(
+        &mut self,
+        ticket: u64,
+        for_tools: bool,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(active) = self.active.remove(&ticket) else {
             return;
         };
@@ -247,6 +255,8 @@ impl Scheduler {
                 let reason = EvictionReason::External;
                 actions.push(evicted(&active.engine, resident.info.name(kind), reason));
             }
+        } else if for_tools && active.kind == ModelKind::Generation {
+            state.expect_back(active, now);
         }
     }
 

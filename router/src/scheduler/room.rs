@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     estimate::UNMEASURED_LOAD,
+    line::Line,
     standing::Scope,
     state::{EngineState, Resident, Scheduler, Work},
     types::{Arrival, Facts},
@@ -238,23 +239,27 @@ impl Scheduler {
         Self::within(scope, &of.facts, &other.facts) && counts && other.evictable(resident)
     }
 
-    /// What goes first, as engine and resident; `None` while all of it is busy.
-    /// Never an instance of `model`, for which room is made.
+    /// What goes first for that line, as engine and resident; `None` while all of it is busy, or held
+    /// (`held`: what is held stays). Never an instance of its model, for which room is made.
     pub(super) fn victim(
         &self,
         scope: Scope,
         of: usize,
-        model: &str,
+        line: &Line,
+        held: bool,
         now: Instant,
     ) -> Option<(usize, usize)> {
         let of = &self.engines[of];
         let mut best: Option<(f64, Instant, (usize, usize))> = None;
         for (e, state) in self.engines.iter().enumerate() {
             for (r, resident) in state.residents.iter().enumerate() {
-                let own = of.facts.name == state.facts.name && *resident.info.model == *model;
+                let own = of.facts.name == state.facts.name && resident.info.model == line.model;
                 let useful = !own && (scope == Scope::Engine || resident.bytes > 0);
                 if !useful || !resident.may_go(now) || !Self::waits_for(scope, of, state, resident)
                 {
+                    continue;
+                }
+                if held && self.is_held(of, line, state, resident, now) {
                     continue;
                 }
                 let spare = self.worth(state, resident, now);

@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crucible_config::checked::Class;
+
 use super::{
     fit::Mark,
+    hold::Hold,
     line::Line,
     memory::Owned,
     regained::Lost,
@@ -55,6 +58,8 @@ pub(super) struct Resident {
     pub(super) bytes: u64,
     /// Sessions that its slots served last, the latest at the end; `None` is one that told none.
     pub(super) warm: VecDeque<Option<u64>>,
+    /// Agents that are expected back.
+    pub(super) holds: Vec<Hold>,
     /// When the engine was last told to keep it.
     pub(super) renewed: Instant,
     pub(super) unload: Retry,
@@ -108,6 +113,9 @@ pub(super) struct Active {
     pub(super) instance: Arc<str>,
     pub(super) kind: ModelKind,
     pub(super) since: Instant,
+    pub(super) client: ClientId,
+    pub(super) session: Option<u64>,
+    pub(super) class: Class,
 }
 
 /// A load or unload in flight.
@@ -213,6 +221,7 @@ impl Resident {
             shrunk: false,
             bytes: 0,
             warm: VecDeque::new(),
+            holds: Vec::new(),
             renewed: now,
             unload: Retry::default(),
         }
@@ -288,7 +297,8 @@ impl Scheduler {
         match input {
             Input::Arrive(arrival) => newcomer = self.arrive(arrival, now, actions),
             Input::Cancelled(ticket) => self.cancel(ticket),
-            Input::Released(ticket) => self.release(ticket, now, actions),
+            Input::Released(ticket) => self.release(ticket, false, now, actions),
+            Input::ReleasedForTools(ticket) => self.release(ticket, true, now, actions),
             Input::Loaded(engine, info) => self.loaded(&engine, info, true, now, actions),
             Input::Found(engine, info) => self.loaded(&engine, info, false, now, actions),
             Input::LoadFailed(engine, failure) => self.load_failed(&engine, failure, now, actions),
@@ -334,6 +344,7 @@ impl Scheduler {
             .into_iter()
             .chain(ends)
             .chain(chores)
+            .chain(self.next_hold_end(seen))
             .chain(retries)
             .min()
     }

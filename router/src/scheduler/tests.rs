@@ -24,6 +24,7 @@ mod context;
 mod fairness;
 mod given_up;
 mod growth;
+mod linger;
 mod memory;
 mod names;
 mod odd;
@@ -57,6 +58,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         grow_foreign: true,
         overtake_count: 3,
         overtake_age: SECOND * 20,
+        linger: SECOND / 2,
         load_budget: SECOND * 300,
         loads: BTreeMap::new(),
         service: None,

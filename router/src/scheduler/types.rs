@@ -65,6 +65,8 @@ pub struct Facts {
     pub overtake_count: u32,
     /// Age after which nobody overtakes it.
     pub overtake_age: Duration,
+    /// A model is held this long after an answer that ended in tool calls.
+    pub linger: Duration,
     /// For one load.
     pub load_budget: Duration,
     /// How long loads of its models took in earlier runs.
@@ -161,6 +163,8 @@ pub enum Input {
     Cancelled(u64),
     /// Its permit came back.
     Released(u64),
+    /// Its permit came back after an answer that ended in tool calls: the agent's next turn follows.
+    ReleasedForTools(u64),
     /// The load of an engine ended well.
     Loaded(Arc<str>, ResidentInfo),
     /// Nothing was loaded: another Crucible's load of the same model came before.

@@ -109,6 +109,8 @@ fn asked(line: &RequestLine, place: &Place, times: &Times, begin: u64) -> Reques
         held: held
             .or_else(|| median(times.held.clone()))
             .or(Some(UNKNOWN)),
+        calls_tools: line.called_tools,
+        follows: None,
         patience: (held.is_none() && line.status == LEFT).then_some(waited),
     }
 }

@@ -84,6 +84,7 @@ impl OllamaStream {
                 self.end(&item.finish_reason(self.calls > 0)?, usage);
                 progress.usage = Some(usage);
                 progress.complete = true;
+                progress.calls = self.calls > 0;
             }
             Ok(())
         })
@@ -231,6 +232,7 @@ impl OllamaAggregate {
                 self.finish = Some((item.finish_reason(self.count > 0)?, usage));
                 progress.usage = Some(usage);
                 progress.complete = true;
+                progress.calls = self.count > 0;
             }
             Ok(())
         })

@@ -32,6 +32,8 @@ pub(crate) trait Watch: Send {
     fn content(&mut self, n: u32, now: Instant);
     /// The engine told its counts.
     fn usage(&mut self, usage: Usage);
+    /// The answer came to a proper end, and tools are called in it. Before the permit goes.
+    fn called_tools(&mut self) {}
     /// A write of this size went to the client.
     fn sent(&mut self, bytes: usize);
     /// The same error in words for the client.

@@ -18,6 +18,8 @@ const AGE: u64 = 20 * 4;
 const LOAD: u64 = 30;
 const UNLOAD: u64 = 3;
 const ANSWER: u64 = 40;
+/// A model is held so long for an agent that comes back, half of the time.
+const LINGER: u64 = 4;
 /// That can be in one pool: two engines with two generation models and one for vectors each.
 const RESIDENTS: u64 = 6;
 
@@ -40,6 +42,7 @@ enum Due {
     End(usize),
     Release(u64),
     Arrive,
+    Tick,
 }
 
 struct Clock {
@@ -84,6 +87,14 @@ impl Clock {
                 self.plan(takes, Due::End(at));
             }
         }
+        // What was held may go then.
+        let next = self.world.core.next_deadline(self.world.now);
+        let soon = next.map(|at| at.saturating_duration_since(self.world.now));
+        let ticks = self.due.values().any(|d| *d == Due::Tick);
+        if let Some(soon) = soon.filter(|s| s.as_secs() < 2 * AGE && !ticks) {
+            let whole = soon.as_secs() + u64::from(soon.subsec_nanos() > 0);
+            self.plan(whole.max(1), Due::Tick);
+        }
         let granted: Vec<u64> = self.world.active.keys().copied().collect();
         for ticket in granted {
             if let Some((since, older)) = self.since.remove(&ticket) {
@@ -105,6 +116,7 @@ fn timed(seed: u64) {
     let mut world = World::new(&mut Random(7));
     for facts in &mut world.fleet {
         (facts.parent, facts.pinned, facts.queue) = (None, Vec::new(), 10);
+        facts.linger = Duration::from_secs(LINGER);
     }
     world.step(Input::Fleet(world.fleet.clone()));
     let mut clock = Clock {
@@ -127,7 +139,14 @@ fn timed(seed: u64) {
         clock.world.now = begun + Duration::from_secs(second);
         match what {
             Due::End(at) => clock.world.end(at, true),
+            Due::Release(ticket) if random.below(2) == 0 => {
+                clock.world.release_for_tools(ticket);
+                if random.below(2) == 0 {
+                    clock.plan(1 + random.below(LINGER), Due::Arrive);
+                }
+            }
             Due::Release(ticket) => clock.world.release(ticket),
+            Due::Tick => clock.world.step(Input::Tick),
             Due::Arrive => {
                 let (at, model) = (1 + random.index(2), random.index(models));
                 let ticket = clock.world.next;

@@ -376,7 +376,11 @@ impl World {
             }
             6..8 => {
                 if let Some(ticket) = random.of(&self.active) {
-                    self.release(ticket);
+                    if random.below(2) == 0 {
+                        self.release_for_tools(ticket);
+                    } else {
+                        self.release(ticket);
+                    }
                 }
             }
             8..12 => {
@@ -394,6 +398,12 @@ impl World {
     pub(super) fn release(&mut self, ticket: u64) {
         self.active.remove(&ticket);
         self.step(Input::Released(ticket));
+    }
+
+    /// The same after an answer that ended in tool calls.
+    pub(super) fn release_for_tools(&mut self, ticket: u64) {
+        self.active.remove(&ticket);
+        self.step(Input::ReleasedForTools(ticket));
     }
 
     pub(super) fn end(&mut self, at: usize, well: bool) {

@@ -27,10 +27,11 @@ collating keeps him waiting for minutes, first come for three quarters of an hou
 
 No order of what is loaded next helps in *Alternating*: with two models and room for one only one
 line ever waits for a load, all of the other has been served by then, and to swap sooner costs another
-load. Only to keep what is loaded, in expectation of requests that have not come, would be better.
+load. Only to keep what is loaded, in expectation of requests that have not come, would be better:
+that is what `scheduler.linger` does where an answer ended in tool calls, as in *Tool calls*.
 
-The traces are open: nobody waits for an answer before the next request, as an agent that
-calls one thing after the other would.
+All traces but *Tool calls* are open: nobody waits for an answer before the next request, as an agent
+that calls one thing after the other would.
 ";
 
 /// A table of those traces in which it makes a difference.

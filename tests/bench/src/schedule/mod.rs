@@ -33,6 +33,13 @@ pub(crate) fn page() -> String {
     page::markdown(&compared, &cost::measure())
 }
 
+/// What Crucible makes of it with `scheduler.linger` at 0.
+fn without_linger(case: &Case) -> Outcome {
+    let mut machine = case.machine.clone();
+    machine.config.scheduler.linger = std::time::Duration::ZERO;
+    simulate(&mut Scheduler::default(), &case.trace, &machine)
+}
+
 fn compare(case: Case) -> Compared {
     let (trace, machine): (&Trace, &Machine) = (&case.trace, &case.machine);
     let baseline = |order| simulate(&mut Baseline::new(order, machine), trace, machine);

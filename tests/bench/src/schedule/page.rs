@@ -3,11 +3,12 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crucible_config::checked::Class;
-use crucible_router::replay::{Outcome, Summary};
+use crucible_router::replay::{Fate, Outcome, Summary};
 
 use super::{
     Compared, bounds,
     cost::{Cost, WAITING},
+    without_linger,
 };
 
 /// Traces on which a bound on overtaking must show.
@@ -72,12 +73,11 @@ fn table(page: &mut String, one: &Compared) {
         if mixed { "---|---|" } else { "" },
     );
     let strict = one.all(&one.strict);
-    let policies = [
-        ("**Crucible**", &one.crucible),
-        ("collate", &one.collated),
-        ("first come", &one.strict),
-    ];
-    for (name, outcome) in policies {
+    let without = without_linger(&one.case);
+    let held = (without != one.crucible).then_some(("Crucible, `linger` 0", &without));
+    let ours = [("**Crucible**", &one.crucible)].into_iter().chain(held);
+    let simple = [("collate", &one.collated), ("first come", &one.strict)];
+    for (name, outcome) in ours.chain(simple) {
         let all = one.all(outcome);
         let _ = write!(
             page,
@@ -103,6 +103,15 @@ fn table(page: &mut String, one: &Compared) {
         if mixed { " | |" } else { "" }
     );
     note(page, one);
+    if without != one.crucible {
+        let _ = write!(
+            page,
+            "Fewer requests wait where a model is held, though those for longer: {} all together, {} \
+             without it.\n\n",
+            s(waited(&one.crucible)),
+            s(waited(&without)),
+        );
+    }
 }
 
 /// What a table shows that is easily missed; only where it does.
@@ -185,6 +194,15 @@ pub(super) fn s(duration: Duration) -> String {
     } else {
         format!("{seconds:.0} s")
     }
+}
+
+/// All waits together.
+pub(super) fn waited(outcome: &Outcome) -> Duration {
+    let waits = outcome.fates.iter().filter_map(|fate| match fate {
+        Fate::Served { wait, .. } => Some(*wait),
+        Fate::Open | Fate::Rejected { .. } => None,
+    });
+    waits.sum()
 }
 
 pub(super) fn ratio(over: Duration, under: Duration) -> f64 {

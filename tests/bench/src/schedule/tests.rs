@@ -1,4 +1,8 @@
-use super::{bounds, compare, cost, page::ratio, traces};
+use super::{
+    bounds, compare, cost,
+    page::{ratio, waited},
+    traces, without_linger,
+};
 
 #[test]
 fn alternating_models_wait_a_third_of_first_come_first_served() {
@@ -40,6 +44,28 @@ fn a_person_beside_a_batch_does_not_wait_for_the_batch() {
     let ours = compared.people(&compared.crucible);
     let collated = compared.people(&compared.collated);
     assert!(ours.max * 4 < collated.p95, "{ours:?} {collated:?}");
+}
+
+#[test]
+fn agents_that_call_tools_find_their_model_at_the_next_turn() {
+    let case = traces::all().into_iter().find(|c| c.name == "Tool calls");
+    let compared = compare(case.unwrap());
+    let without = without_linger(&compared.case);
+    let (ours, other) = (&compared.crucible, &without);
+    assert_eq!(
+        (compared.all(ours).rejected, compared.all(other).rejected),
+        (0, 0)
+    );
+    let loads = (ours.loads.len(), other.loads.len());
+    assert!(loads.0 * 2 < loads.1, "{loads:?}");
+    // Fewer wait, though those for longer.
+    let waits = (waited(ours), waited(other));
+    assert!(waits.0 * 3 < waits.1 * 2, "{waits:?}");
+    // In every other trace nobody comes back for an answer.
+    for case in traces::all().into_iter().filter(|c| c.name != "Tool calls") {
+        let without = without_linger(&case);
+        assert_eq!(compare(case).crucible, without);
+    }
 }
 
 #[test]

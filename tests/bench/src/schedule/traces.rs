@@ -90,6 +90,8 @@ pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> 
         prompt_tokens: 1000,
         output_tokens: 100,
         held: None,
+        calls_tools: false,
+        follows: None,
         patience: None,
     }
 }
@@ -124,7 +126,15 @@ impl Who {
 
 /// All of them.
 pub(super) fn all() -> Vec<Case> {
-    vec![desk(), night(), turns(), steady(), flood(), crowd()]
+    vec![
+        desk(),
+        night(),
+        turns(),
+        steady(),
+        flood(),
+        crowd(),
+        tools(),
+    ]
 }
 
 fn desk() -> Case {
@@ -216,6 +226,37 @@ fn flood() -> Case {
         name: "Flood",
         what: "An agent that never stops (every 3 s), and one with another model every 60 s; room \
                for one. Who collates may never swap.",
+        trace: Trace::new(requests),
+        machine: machine(1),
+    }
+}
+
+/// So many turns of an agent end in tool calls before its last one.
+const TOOL_TURNS: u32 = 7;
+
+fn tools() -> Case {
+    let mut dice = StdRng::seed_from_u64(7);
+    let mut requests = Vec::new();
+    for round in 0..12 {
+        for (client, model) in [("one", CHAT), ("two", AGENT), ("three", CHAT)] {
+            let agent = Who(client, Class::Interactive, model, 2000, 100);
+            let from = f64::from(round) * 300.0 + dice.random_range(0.0..2.0);
+            for turn in 0..=TOOL_TURNS {
+                let gap = seconds(dice.random_range(0.2..0.5));
+                requests.push(Request {
+                    calls_tools: turn < TOOL_TURNS,
+                    follows: (turn > 0).then_some(gap),
+                    // In the order of their turns.
+                    ..agent.asks(from + f64::from(turn) / 1000.0, &mut dice)
+                });
+            }
+        }
+    }
+    Case {
+        name: "Tool calls",
+        what: "Three agents over two models, room for one; every 300 s each of them is given a task: \
+               seven answers that end in tool calls, whose results it sends 0.2 to 0.5 s later, and \
+               a last one. Here a client does wait for its answer before it asks again.",
         trace: Trace::new(requests),
         machine: machine(1),
     }
