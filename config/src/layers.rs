@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     check,
     checked::{Config, ProfileName},
+    environment, home,
     keys::{self, Shape},
     kind::{self, Kind, Value},
     overrides,
@@ -66,7 +67,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 /// As [`load`], with the file's name and text (or why it was not read) given.
 pub(crate) fn load_text(
     file: Option<(&Path, Result<String, String>)>,
-    environment: &[(String, String)],
+    variables: &[(String, String)],
     flags: &Flags,
 ) -> Result<Loaded, Problems> {
     let mut report = Report::default();
@@ -83,7 +84,7 @@ pub(crate) fn load_text(
             settings::read_file(path, &text, &mut report)
         }
     };
-    read_environment(environment, &mut settings, &mut report);
+    environment::read(variables, &mut settings, &mut report);
     read_flags(flags, &mut settings, &mut report);
     overrides::apply(&flags.set, "--set", &mut settings, &mut report);
     let profile = fill_profile(&mut settings);
@@ -100,58 +101,6 @@ pub(crate) fn load_text(
         shown,
         warnings: problems,
     })
-}
-
-fn read_environment(
-    environment: &[(String, String)],
-    settings: &mut Settings,
-    report: &mut Report,
-) {
-    let known: Vec<(String, String, Kind)> = keys::fixed()
-        .into_iter()
-        .filter_map(|(path, key)| match key.shape {
-            Shape::Value(kind) if kind.is_scalar() => Some((keys::variable(&path), path, kind)),
-            _ => None,
-        })
-        .collect();
-    for (name, text) in environment {
-        // Windows has no case in names; `CRUCIBLE_LIVE_*` belongs to the tests.
-        if !name.starts_with("CRUCIBLE_")
-            || name == "CRUCIBLE_CONFIG"
-            || name == "CRUCIBLE_KEY"
-            || name.starts_with("CRUCIBLE_LIVE_")
-        {
-            continue;
-        }
-        let Some((_, path, kind)) = known.iter().find(|(variable, ..)| variable == name) else {
-            let hint = kind::nearest(name, known.iter().map(|(variable, ..)| variable.as_str()))
-                .map(|near| format!("did you mean {near}?"))
-                .unwrap_or_default();
-            let expected = "CRUCIBLE_ and the path of a key, joined by two underscores";
-            report.error(
-                "",
-                name,
-                &format!("the unknown variable {name}"),
-                expected,
-                &hint,
-            );
-            continue;
-        };
-        if text.is_empty() && path == "metrics_listen" {
-            settings.entries.shift_remove(path);
-            continue;
-        }
-        match kind.read_text(text) {
-            Ok(value) => {
-                let origin = Origin {
-                    layer: Layer::Environment,
-                    source: name.clone(),
-                };
-                settings.set(path, value, origin);
-            }
-            Err(wrong) => report.error(path, name, &wrong.found, &kind.expected(), &wrong.hint),
-        }
-    }
 }
 
 fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
@@ -291,5 +240,6 @@ pub fn locate(
     };
     explicit
         .or_else(named)
+        .map(|path| home::expand(&path))
         .or_else(|| places.iter().find(|path| path.is_file()).cloned())
 }

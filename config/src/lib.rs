@@ -9,16 +9,21 @@
 
 mod check;
 pub mod checked;
+mod environment;
 pub mod glob;
+pub mod home;
 pub mod keys;
 pub mod kind;
 pub mod layers;
 pub mod live;
 mod lookup;
+pub mod management;
 mod overrides;
 pub mod own_address;
+pub mod presence;
 pub mod problem;
 pub mod reference;
+pub mod references;
 pub mod schema;
 pub mod settings;
 pub mod show;

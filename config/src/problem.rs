@@ -7,6 +7,9 @@ use std::fmt;
 pub enum Severity {
     /// The configuration is not usable.
     Error,
+    /// Usable, but a part of it does nothing, such as a variable that nobody reads or a rule for a
+    /// model that is not there: `check` refuses it, every other command warns and goes on.
+    NoEffect,
     /// Usable, but probably not what was meant.
     Warning,
 }
@@ -32,7 +35,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.severity {
             Severity::Error => "error",
-            Severity::Warning => "warning",
+            Severity::NoEffect | Severity::Warning => "warning",
         };
         write!(f, "{word}: ")?;
         if !self.source.is_empty() {
@@ -57,6 +60,17 @@ impl Problems {
     /// Whether any of them makes the configuration unusable.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|p| p.severity == Severity::Error)
+    }
+
+    /// As `check` takes them: what has no effect is an error.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        for problem in &mut self.0 {
+            if problem.severity == Severity::NoEffect {
+                problem.severity = Severity::Error;
+            }
+        }
+        self
     }
 }
 

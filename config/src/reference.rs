@@ -103,7 +103,14 @@ pub fn configuration() -> String {
          Keys outside lists and tables with free names are also environment variables: \
          `CRUCIBLE_` and the path in capitals, joined by two underscores. `--listen` and \
          `--engine` are flags of every command. `CRUCIBLE_KEY` is the client key of the commands \
-         that ask a running instance.\n",
+         that ask a running instance. Other variables that begin with `CRUCIBLE_` are told and not \
+         used; those by which Kubernetes describes a Service are passed over.\n\n\
+         `crucible check` ends with exit code 2 for everything that cannot be, and for what does \
+         nothing: unknown variables, a file or program that is not there, a variable of \
+         `api_key_env` that is not set, and names that nothing has (it asks the engines that \
+         answer). Other commands warn of these and go on. In every path `~` is the home folder. \
+         A file that changes is read again within seconds, also behind symbolic links and in \
+         mounts; SIGHUP reads it at once, and searches anew where there was none.\n",
     );
     section(&mut page, "", "", ROOT);
     page

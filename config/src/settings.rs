@@ -4,6 +4,7 @@
 //! another; unknown keys name the nearest known one.
 
 mod report;
+mod windows_path;
 
 use std::path::Path;
 
@@ -68,9 +69,27 @@ pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Setting
         settings: Settings::default(),
         report,
     };
+    let mut slips = Vec::new();
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
         let source = walk.source(at);
+        // One slip is several errors to a parser.
+        if slips.contains(&source) {
+            continue;
+        }
+        if let Some(slip) = windows_path::slip(line_at(text, at)) {
+            let found = "a backslash between double quotes, where it begins an escape";
+            let assignment = match slip.key.as_str() {
+                "" => String::new(),
+                key => format!("{key} = "),
+            };
+            let hint = format!("for example {assignment}'{}'", slip.path);
+            let expected = "a Windows path between single quotes";
+            walk.report
+                .error(&slip.key, &source, found, expected, &hint);
+            slips.push(source);
+            continue;
+        }
         walk.report
             .error("", &source, error.message().trim(), "TOML", "");
     }
@@ -79,6 +98,17 @@ pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Setting
         walk.table("", root.get_ref(), ROOT);
     }
     walk.settings
+}
+
+/// The line that holds this place.
+fn line_at(text: &str, at: usize) -> &str {
+    let at = (0..=at.min(text.len()))
+        .rev()
+        .find(|i| text.is_char_boundary(*i));
+    let (before, after) = text.split_at(at.unwrap_or_default());
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let end = before.len() + after.find('\n').unwrap_or(after.len());
+    text.get(start..end).unwrap_or_default()
 }
 
 struct Walk<'a> {

@@ -27,7 +27,7 @@ fn problems(text: &str) -> Problems {
     }
 }
 
-const HASH: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const HASH: &str = "sha256:5d1f58169ba099581d6720480eb44bbaeae698f187d944d63dd71760862e5cc5";
 
 /// (file, path, then texts of the one error's line).
 const BAD: &[(&str, &str, &[&str])] = &[
@@ -258,8 +258,190 @@ const BAD: &[(&str, &str, &[&str])] = &[
         "key[0].hash",
         &["not a hash", "crucible key new"],
     ),
+    (
+        "[[key]]\nname = \"a\"\nhash = \"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+        "key[0].hash",
+        &["whose key everybody knows", "crucible key new"],
+    ),
     ("a = = 1", "", &["crucible.toml:1", "TOML"]),
+    (
+        "state_dir = \"C:\\Users\\me\\x\"",
+        "state_dir",
+        &[
+            "crucible.toml:1",
+            "single quotes",
+            "state_dir = 'C:\\Users\\me\\x'",
+        ],
+    ),
+    (
+        "state_dir = \"C:\\new\\bin\"",
+        "state_dir",
+        &["single quotes", "control characters"],
+    ),
+    (
+        "state_dir = \"~somebody/x\"",
+        "state_dir",
+        &["~somebody", "only ~ alone is the home folder"],
+    ),
 ];
+
+/// What is usable but does nothing: (file, path, then texts of the one line).
+const NO_EFFECT: &[(&str, &str, &[&str])] = &[
+    (
+        "[guard]\nopen = [\"/api/pul\"]",
+        "guard.open",
+        &["crucible.toml:2", "did you mean \"/api/pull\"?"],
+    ),
+    (
+        "[guard]\nopen = [\"/v1/chat/completions\"]",
+        "guard.open",
+        &["/api/pull, "],
+    ),
+    ("[guard]\nopen = [\"/api\"]", "guard.open", &["\"/api\""]),
+    (
+        "[tuning.ollama]\nquantization = \"q5\"",
+        "tuning.ollama.quantization",
+        &["\"q5\"", "no model has it", "did you mean"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"b\"]\n[[model]]\nname = \"B:latest\"",
+        "model[0].aliases",
+        &["the name of model \"B:latest\""],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"A:latest\"]",
+        "model[0].aliases",
+        &["the model's own name"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"b\"]\n[[model]]\nname = \"b\"\naliases = [\"a\"]",
+        "model[0].aliases",
+        &["a circle of aliases, b -> a -> b"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"b\"]\n[[model]]\nname = \"b\"\naliases = [\"c\"]\n\
+         [[model]]\nname = \"c\"\naliases = [\"a\"]",
+        "model[2].aliases",
+        &["a circle of aliases, a -> c -> b -> a"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"v\"]\n[virtual]\nv = [\"x\"]",
+        "model[0].aliases",
+        &["the name of virtual.v", "hides"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\nfallback = [\"b\", \"A\"]",
+        "model[0].fallback",
+        &["\"A\", the model itself"],
+    ),
+    (
+        "[[model]]\nname = \"a\"\naliases = [\"c\"]\nfallback = [\"c\"]",
+        "model[0].fallback",
+        &["the model itself"],
+    ),
+    (
+        "[[rule]]\nwhen = { model = \"atuo\" }\nuse = \"fast\"",
+        "rule[0].when.model",
+        &["did you mean \"auto\"?"],
+    ),
+    (
+        "[[rule]]\nwhen = { model = \"auto\" }\nuse = \"Auto\"",
+        "rule[0].use",
+        &["the model that it decides"],
+    ),
+];
+
+#[test]
+fn what_does_nothing_is_told_and_stops_nobody_but_the_check() {
+    for (file, path, texts) in NO_EFFECT {
+        let (_folder, sources) = sources(file);
+        let loaded = load(&sources).unwrap_or_else(|p| panic!("{file}\n  does not load: {p}"));
+        let told = &loaded.warnings.0;
+        let found = told
+            .iter()
+            .find(|p| p.path == *path && p.severity == Severity::NoEffect);
+        let line = found.unwrap_or_else(|| panic!("{file}\n  told {told:?}"));
+        for text in *texts {
+            let line = line.to_string();
+            assert!(
+                line.contains(text),
+                "{file}\n  gave {line}\n  without {text}"
+            );
+        }
+        assert!(line.to_string().starts_with("warning: "), "{line}");
+        assert!(loaded.warnings.strict().has_errors(), "{file}");
+    }
+}
+
+#[test]
+fn a_windows_path_between_double_quotes_is_one_problem() {
+    for text in [
+        "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\nmodel_path = \"C:\\Users\\me\\m.gguf\"\n",
+        "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\ncommand = [\"C:\\llama\\x.exe\", \"-v\"]\n",
+        "state_dir = \"D:\\\"\n",
+    ] {
+        let all = problems(text);
+        assert_eq!(all.0.len(), 1, "{text}: {all}");
+        assert!(all.to_string().contains("single quotes"), "{all}");
+    }
+}
+
+#[test]
+fn many_virtual_models_that_name_each_other_are_checked_at_once() {
+    let names: Vec<String> = (0..40).map(|n| format!("v{n}")).collect();
+    let mut file = "[virtual]\n".to_owned();
+    for (i, name) in names.iter().enumerate() {
+        let later: Vec<String> = names[i + 1..].iter().map(|n| format!("{n:?}")).collect();
+        file.push_str(&format!("{name} = [{}, \"x\"]\n", later.join(", ")).replace("[, ", "["));
+    }
+    let all = problems(&file);
+    assert!(!all.has_errors(), "{all}");
+    // Through an alias, and in another case.
+    for file in [
+        "[virtual]\nA = [\"b\"]\nB = [\"a\"]\n",
+        "[[model]]\nname = \"v\"\naliases = [\"al\"]\n[virtual]\nv = [\"al\"]\n",
+    ] {
+        assert!(
+            problems(file).to_string().contains("contains itself"),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn the_home_folder_stands_for_a_tilde_in_every_path() {
+    let home = directories::BaseDirs::new()
+        .unwrap()
+        .home_dir()
+        .to_path_buf();
+    let (_folder, mut sources) = sources(
+        "state_dir = \"~/s\"\n[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\n\
+         model_path = \"~/m.gguf\"\ncommand = [\"~/bin/llama-server\", \"--lora\", \"~/l\", \"a~b\"]\n",
+    );
+    let config = load(&sources).unwrap().config;
+    let at = |name: &str| home.join(name);
+    assert_eq!(config.state_dir, at("s"));
+    assert_eq!(config.engines[0].model_path, Some(at("m.gguf")));
+    let text = |name: &str| at(name).display().to_string();
+    assert_eq!(
+        config.engines[0].command,
+        [
+            text("bin/llama-server"),
+            "--lora".into(),
+            text("l"),
+            "a~b".into()
+        ]
+    );
+    sources.environment = vec![("CRUCIBLE_STATE_DIR".into(), "~".into())];
+    assert_eq!(load(&sources).unwrap().config.state_dir, home);
+    sources.flags.set = vec!["state_dir=~/flag".into()];
+    assert_eq!(load(&sources).unwrap().config.state_dir, at("flag"));
+    let named = vec![("CRUCIBLE_CONFIG".to_owned(), "~/c.toml".to_owned())];
+    let found = crucible_config::layers::locate(None, &named, &[]);
+    assert_eq!(found, Some(at("c.toml")));
+    let found = crucible_config::layers::locate(Some("~/d.toml".into()), &named, &[]);
+    assert_eq!(found, Some(at("d.toml")));
+}
 
 #[test]
 fn every_mistake_is_told_where_it_is_and_how_to_mend_it() {
@@ -319,15 +501,63 @@ fn higher_layers_win_and_keep_their_origin() {
 }
 
 #[test]
-fn an_unknown_variable_names_the_nearest() {
-    let sources = Sources {
-        environment: vec![("CRUCIBLE_TIMEOUTS__IDEL".into(), "1".into())],
+fn an_unknown_variable_names_the_nearest_and_stops_nobody() {
+    for (name, value, hint) in [
+        (
+            "CRUCIBLE_TIMEOUTS__IDEL",
+            "1",
+            "did you mean CRUCIBLE_TIMEOUTS__IDLE?",
+        ),
+        (
+            "CRUCIBLE_TIMEOUTS_IDLE",
+            "1",
+            "did you mean CRUCIBLE_TIMEOUTS__IDLE?",
+        ),
+        ("CRUCIBLE_VERSION", "1.2", "nothing reads it"),
+        ("CRUCIBLE_HOME", "/opt/crucible", "nothing reads it"),
+        ("CRUCIBLE_PORT", "8484", "the address is CRUCIBLE_LISTEN"),
+        ("CRUCIBLE_HOST", "0.0.0.0", "the address is CRUCIBLE_LISTEN"),
+        ("CRUCIBLE_GUARD__OPEN", "/api/pull", "guard.open is a list"),
+        ("CRUCIBLE_", "", "nothing reads it"),
+    ] {
+        let sources = Sources {
+            environment: vec![(name.into(), value.into())],
+            ..Sources::default()
+        };
+        let loaded = load(&sources).unwrap_or_else(|p| panic!("{name}: {p}"));
+        let told = loaded.warnings.to_string();
+        assert!(told.starts_with(&format!("warning: {name}: ")), "{told}");
+        assert!(told.contains(hint), "{name}: {told}");
+        assert!(loaded.warnings.strict().has_errors(), "{name}");
+    }
+}
+
+#[test]
+fn what_kubernetes_puts_there_is_passed_over_and_a_bad_value_is_not() {
+    let environment = |pairs: &[(&str, &str)]| Sources {
+        environment: pairs
+            .iter()
+            .map(|(n, v)| ((*n).into(), (*v).into()))
+            .collect(),
         ..Sources::default()
     };
-    let problems = load(&sources).unwrap_err().to_string();
+    let loaded = load(&environment(&[
+        ("CRUCIBLE_PORT", "tcp://10.96.3.2:8484"),
+        ("CRUCIBLE_SERVICE_HOST", "10.96.3.2"),
+        ("CRUCIBLE_SERVICE_PORT", "8484"),
+        ("CRUCIBLE_SERVICE_PORT_HTTP", "8484"),
+        ("CRUCIBLE_PORT_8484_TCP", "tcp://10.96.3.2:8484"),
+        ("CRUCIBLE_PORT_8484_TCP_ADDR", "10.96.3.2"),
+        ("CRUCIBLE_PORT_8484_TCP_PORT", "8484"),
+        ("CRUCIBLE_PORT_8484_TCP_PROTO", "tcp"),
+        ("CRUCIBLE_GATEWAY_SERVICE_HOST", "10.96.3.3"),
+        ("CRUCIBLE_GATEWAY_PORT", "tcp://10.96.3.3:80"),
+    ]));
+    assert_eq!(loaded.unwrap().warnings, Problems::default());
+    let bad = load(&environment(&[("CRUCIBLE_TIMEOUTS__IDLE", "soon")])).unwrap_err();
     assert!(
-        problems.contains("did you mean CRUCIBLE_TIMEOUTS__IDLE?"),
-        "{problems}"
+        bad.has_errors() && bad.to_string().contains("timeouts.idle"),
+        "{bad}"
     );
 }
 
@@ -350,5 +580,5 @@ fn a_key_opens_the_network() {
     let (_folder, sources) = sources(&format!(
         "listen = \"0.0.0.0:1\"\n[[key]]\nname = \"a\"\nhash = \"{HASH}\""
     ));
-    assert_eq!(load(&sources).unwrap().config.keys[0].sha256[0], 0x9f);
+    assert_eq!(load(&sources).unwrap().config.keys[0].sha256[0], 0x5d);
 }

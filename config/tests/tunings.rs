@@ -187,8 +187,8 @@ const COMBINATIONS: &[(&str, &str, Severity, &str)] = &[
     (
         "[tuning.ollama]\nquantization = \"banana\"\n",
         "tuning.ollama.quantization",
-        Severity::Warning,
-        "no model will have it",
+        Severity::NoEffect,
+        "no model has it",
     ),
     (
         "[tuning.environment]\nCUDA_VISIBLE_DEVICES = \"0\"\n",

@@ -28,8 +28,9 @@ static SESSION: [HeaderName; 4] = [
     HeaderName::from_static("x-claude-code-session-id"),
 ];
 
-/// Longest name of a model, in bytes: names are compared and echoed, so they are bounded.
-const LONGEST_NAME: usize = 512;
+/// Longest name of a model, in bytes: names are compared and the names of models are echoed in a
+/// header, so they are bounded, but far above what any engine lists.
+const LONGEST_NAME: usize = 8192;
 /// An answer of at most this many tokens is a completion at the cursor.
 const COMPLETION_TOKENS: u64 = 256;
 /// Sets the scheduling class of one request: `interactive` or `background`.

@@ -18,8 +18,10 @@ pub enum Refusal {
         name: String,
         /// The nearest known names, best first.
         nearest: Vec<String>,
-        /// A line for the configuration.
+        /// A line for the configuration; empty for an alias.
         hint: String,
+        /// The model that an alias of this name stands for, which no engine has.
+        alias_of: Option<String>,
     },
     /// Nothing that could answer is up.
     #[error("no engine that has '{model}' is up")]

@@ -16,6 +16,7 @@ mod breaker;
 mod browser;
 mod cancel;
 mod chat;
+mod check;
 mod client;
 mod commands;
 mod compatibility;

@@ -6,8 +6,17 @@ use super::models;
 use crate::{
     checked::{Class, Key},
     kind::{self, Value},
+    management::{MANAGEMENT, covers},
     settings::{Report, Settings},
 };
+
+/// Hashes of words that stood in examples: `test`, `test2`, `secret`, and of the empty text.
+const KNOWN_HASHES: [&str; 4] = [
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+    "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+];
 
 pub(super) fn listen(
     settings: &Settings,
@@ -114,20 +123,31 @@ pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<S
     origins
 }
 
+/// Only what manages an engine is ever closed, so only that can be opened.
 pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String> {
     let path = "guard.open";
-    let all = settings.texts(path);
-    for one in all.iter().filter(|one| !one.starts_with('/')) {
-        let source = settings.source(path);
-        let hint = "it starts with a slash";
-        report.error(
-            path,
-            &source,
-            &kind::quoted(one),
-            "a path such as \"/api/pull\"",
-            hint,
-        );
-    }
+    let source = settings.source(path);
+    let mut all = settings.texts(path);
+    all.retain_mut(|one| {
+        let plain = one.trim_end_matches('/');
+        if MANAGEMENT.iter().any(|managed| covers(managed.path, plain)) {
+            *one = plain.to_owned();
+            return true;
+        }
+        let known = MANAGEMENT.map(|managed| managed.path);
+        let expected = format!("paths that manage an engine: {}", known.join(", "));
+        let found = kind::quoted(one);
+        if one.starts_with('/') {
+            let hint = kind::nearest(plain, known).map_or_else(
+                || "no other path is closed".to_owned(),
+                |near| format!("did you mean {near:?}?"),
+            );
+            report.no_effect(path, &source, &found, &expected, &hint);
+        } else {
+            report.error(path, &source, &found, &expected, "it starts with a slash");
+        }
+        false
+    });
     all
 }
 
@@ -202,6 +222,12 @@ fn hash(settings: &Settings, path: &str, report: &mut Report) -> Option<[u8; 32]
         }
         return None;
     };
+    let lower = text.to_ascii_lowercase();
+    if KNOWN_HASHES.contains(&lower.as_str()) {
+        let found = "a hash of an example, whose key everybody knows";
+        report.error(path, &source, found, "the hash of a key of your own", hint);
+        return None;
+    }
     let read = text.strip_prefix("sha256:").and_then(read_hex);
     if read.is_none() {
         // It may be the key itself, so it is not shown.

@@ -7,6 +7,7 @@ use url::{Host, Url};
 use super::{
     address::{api_key_env, engine_url},
     agree::warn_if_different,
+    paths,
 };
 use crate::{
     checked::{Device, Engine, EngineKind, Manage},
@@ -129,9 +130,8 @@ fn engine(
     let name = name(settings, table, report);
     let kind = engine_kind(settings, table, report);
     let (name, kind) = (name?, kind?);
-    let model_path = settings
-        .text(&at("model_path"))
-        .map(|text| folder.map_or_else(|| text.into(), |folder| folder.join(text)));
+    let model_path = paths::path(settings, &at("model_path"), report)
+        .map(|path| folder.map_or_else(|| path.clone(), |folder| folder.join(&path)));
     let manage = match settings.text(&at("manage")) {
         Some("observe") => Manage::Observe,
         Some("models") => Manage::Models,
@@ -194,7 +194,7 @@ fn engine(
         kind,
         EngineKind::Lmstudio,
     );
-    let mut command = settings.texts(&at("command"));
+    let mut command = paths::command(settings, &at("command"), report);
     if manage == Manage::Spawn && command.is_empty() {
         let program = if kind == EngineKind::Ollama {
             "ollama"

@@ -8,7 +8,10 @@ mod address;
 mod agree;
 mod engines;
 mod models;
+mod names;
+mod paths;
 mod pools;
+mod quantization;
 mod rules;
 mod tunings;
 
@@ -27,6 +30,7 @@ use crate::{
 };
 
 pub(crate) use engines::{device_of, permits_of, queue_of};
+pub(crate) use names::BUILTIN_VIRTUAL;
 
 /// `folder` is the configuration file's, for relative paths.
 pub(crate) fn check(
@@ -61,9 +65,7 @@ pub(crate) fn check(
         builtin_rules: settings.flag("builtin_rules"),
         allowed_hosts: access::allowed_hosts(settings, report),
         allowed_origins: access::allowed_origins(settings, report),
-        state_dir: settings
-            .text("state_dir")
-            .map_or_else(default_state_dir, PathBuf::from),
+        state_dir: paths::path(settings, "state_dir", report).unwrap_or_else(default_state_dir),
         engines,
         models,
         pools,
@@ -84,6 +86,7 @@ pub(crate) fn check(
         globs: Globs::default(),
     };
     config.globs = Globs::of(&config);
+    names::names(settings, &config, report);
     config
 }
 

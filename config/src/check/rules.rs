@@ -81,22 +81,8 @@ pub(super) fn virtual_models(
                 report.error(&path, &source, &kind::quoted(pattern), &expected, &hint);
             }
         }
-        if reaches(&all, name, name, all.len()) {
-            let found = "a virtual model that contains itself";
-            report.error(&path, &source, found, "patterns that end at models", "");
-        }
     }
     all
-}
-
-fn reaches(all: &IndexMap<String, Vec<String>>, from: &str, to: &str, depth: usize) -> bool {
-    let Some(next) = all.get(from) else {
-        return false;
-    };
-    depth > 0
-        && next
-            .iter()
-            .any(|name| name == to || reaches(all, name, to, depth - 1))
 }
 
 pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::quantization;
 use crate::{
     checked::{Device, Engine, EngineKind, Pool, Tuning},
     kind::quoted,
@@ -43,6 +44,11 @@ impl Say<'_> {
     fn error(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
         let source = self.settings.source(path);
         self.report.error(path, &source, found, expected, hint);
+    }
+
+    fn no_effect(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
+        let source = self.settings.source(path);
+        self.report.no_effect(path, &source, found, expected, hint);
     }
 
     fn warn(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
@@ -170,14 +176,16 @@ fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
             "start Ollama with LLAMA_ARG_LOAD_MODE=mmap+mlock",
         );
     }
-    let quantization = tuning.ollama.quantization.to_lowercase();
-    let known = ["q", "iq", "tq", "f16", "fp16", "bf16", "f32", "mxfp"];
-    if !known.iter().any(|start| quantization.starts_with(start)) {
-        say.warn(
+    if !quantization::is_known(&tuning.ollama.quantization) {
+        let near = quantization::near(&tuning.ollama.quantization);
+        say.no_effect(
             "tuning.ollama.quantization",
             &quoted(&tuning.ollama.quantization),
             "a quantization such as \"q4_0\", \"q4_k_m\" or \"f16\"",
-            "no model will have it",
+            &near.map_or_else(
+                || "no model has it".to_owned(),
+                |near| format!("no model has it; did you mean {near:?}?"),
+            ),
         );
     }
     let visible = tuning.environment.get("CUDA_VISIBLE_DEVICES");

@@ -98,7 +98,7 @@ pub(super) const ENGINE: &[Key] = &[
         "model_path",
         Kind::Text,
         "",
-        "Model file of a spawned llama.cpp engine; relative to the configuration file.",
+        "Model file of a spawned llama.cpp engine; relative to the configuration file, or `~/...`.",
     ),
 ];
 

@@ -118,7 +118,7 @@ pub(super) const GUARD: &[Key] = &[key(
     "open",
     Kind::Texts,
     "[]",
-    "Management paths opened on purpose, for example `/api/pull`.",
+    "Management paths opened on purpose, for example `/api/pull`: they are passed on to the first engine of their kind, or to the one that the client names in `x-crucible-engine`.",
 )];
 
 pub(super) const CLIENT: &[Key] = &[

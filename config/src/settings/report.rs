@@ -18,6 +18,17 @@ impl Report {
         self.push(Severity::Error, path, source, found, expected, hint);
     }
 
+    pub(crate) fn no_effect(
+        &mut self,
+        path: &str,
+        source: &str,
+        found: &str,
+        expected: &str,
+        hint: &str,
+    ) {
+        self.push(Severity::NoEffect, path, source, found, expected, hint);
+    }
+
     pub(crate) fn warn(
         &mut self,
         path: &str,

@@ -1,22 +1,46 @@
 //! `crucible check`.
+//!
+//! The file, the environment and the flags first, then what they need of this machine, then, where
+//! they name models and nothing else is wrong, whether the engines that answer have these.
 
-use crucible_config::layers;
+use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
+use crucible_router::plan::{self, Absent};
 
 use super::{
     Common, Failure,
+    models::look,
     output::{complain, say},
+    serve::runtime,
     sources,
 };
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let sources = sources::sources(common);
-    let loaded = layers::load(&sources).map_err(|problems| {
-        let count = problems.0.len();
-        let noun = if count == 1 { "problem" } else { "problems" };
-        Failure::usage(format!("{problems}\n{count} {noun}"))
-    })?;
-    if !loaded.warnings.0.is_empty() {
-        complain(&loaded.warnings.to_string());
+    let loaded = layers::load(&sources).map_err(|problems| refused(problems.strict()))?;
+    let mut problems = loaded.warnings.clone();
+    problems.0.extend(presence::missing(&loaded).0);
+    let mut problems = problems.strict();
+    let mut unseen = Vec::new();
+    if !problems.has_errors() && !loaded.config.references().is_empty() {
+        let live = Live::from_config(loaded.config.clone());
+        let absent = runtime()?.block_on(look(&live, async |router| {
+            plan::absent(&router.view(), &live.current())
+        }))?;
+        let (wrong, open) = sorted(&loaded, absent);
+        problems.0.extend(wrong);
+        unseen = open;
+    }
+    if problems.has_errors() {
+        return Err(refused(problems));
+    }
+    if !problems.0.is_empty() {
+        complain(&problems.to_string());
+    }
+    if !unseen.is_empty() {
+        let names = unseen.join(", ");
+        complain(&format!(
+            "not looked up, because not every engine answers: {names}"
+        ));
     }
     let place = sources.file.as_ref().map_or_else(
         || "no configuration file; the built-in profile".to_owned(),
@@ -31,4 +55,57 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
         loaded.config.profile.as_str(),
     ));
     Ok(())
+}
+
+/// Exit code 2, with all of them and their number.
+fn refused(problems: Problems) -> Failure {
+    let count = problems.0.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    Failure::usage(format!("{problems}\n{count} {noun}"))
+}
+
+/// What is certainly wrong, and what only an engine that does not answer could know. A rule's
+/// target must be known all the same: a model that stands nowhere else looks like a slip.
+fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
+    let (mut wrong, mut open) = (Vec::new(), Vec::new());
+    for one in absent {
+        let path = &one.reference.path;
+        let is_rule = path.starts_with("rule[");
+        let declared = loaded.config.declares(&one.reference.name);
+        if one.certain || (is_rule && !declared) {
+            wrong.push(problem(loaded, &one));
+        } else {
+            open.push(format!("{path} = {:?}", one.reference.name));
+        }
+    }
+    (wrong, open)
+}
+
+fn problem(loaded: &Loaded, absent: &Absent) -> Problem {
+    let reference = &absent.reference;
+    let expected = match (reference.path.as_str(), reference.takes_engines) {
+        (path, _) if path.starts_with("rule[") => "a virtual model, a model or an engine",
+        (_, true) => "a model or an engine",
+        _ => "a model that an engine has",
+    };
+    let hint = match (absent.nearest.as_slice(), absent.certain) {
+        ([], true) => "`crucible models` lists what there is".to_owned(),
+        ([], false) => {
+            "not every engine answers; name a model of those as engine/model, or give it \
+                        a [[model]] block"
+                .to_owned()
+        }
+        (nearest, _) => format!("did you mean {}?", nearest.join(" or ")),
+    };
+    let origin = loaded.origins.get(&reference.path);
+    Problem {
+        severity: Severity::Error,
+        path: reference.path.clone(),
+        source: origin
+            .map(|origin| origin.source.clone())
+            .unwrap_or_default(),
+        found: format!("{:?}, which nothing here is called", reference.name),
+        expected: expected.to_owned(),
+        hint,
+    }
 }

@@ -1,6 +1,5 @@
 //! `crucible config show`.
 
-use crucible_config::layers;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -10,8 +9,7 @@ use super::{
 };
 
 pub(super) fn run(common: &Common, origin: bool, as_json: bool) -> Result<(), Failure> {
-    let loaded =
-        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
+    let loaded = sources::loaded(common)?;
     if as_json {
         let values: Map<String, Value> = loaded
             .shown

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crucible_config::{Live, checked::Config};
+use crucible_config::{Live, checked::Config, home};
 use crucible_router::{
     catalog::ModelKind,
     view::{EngineView, View},
@@ -130,7 +130,8 @@ fn smallest(view: &View) -> Option<(&EngineView, &str)> {
 
 /// Says what is needed, asks, fetches.
 async fn embed(args: &TryArgs) -> Result<Embedded, Failure> {
-    let plan = embedded::plan(args.model.as_deref())
+    let model = args.model.as_deref().map(home::expand);
+    let plan = embedded::plan(model.as_deref())
         .await
         .map_err(|e| Failure::wrong(e.to_string()))?;
     say(&embedded::describe(&plan));

@@ -4,7 +4,6 @@ use bytesize::ByteSize;
 use crucible_config::{
     Config,
     kind::Kind,
-    layers,
     tuning::{self, State},
 };
 use serde_json::Value;
@@ -18,8 +17,7 @@ use super::{
 };
 
 pub(super) fn run(common: &Common, as_json: bool) -> Result<(), Failure> {
-    let loaded =
-        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
+    let loaded = sources::loaded(common)?;
     let running = runtime()?.block_on(ask(&loaded.config));
     let report = match running {
         Some(report) => report,

@@ -1,5 +1,7 @@
 //! A refusal of the router as an error for clients.
 
+use std::fmt::Write as _;
+
 use crucible_router::refusal::{Refusal, how_to_eject};
 
 use super::{Error, Kind, context_length::TooMuch};
@@ -8,11 +10,27 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();
         match refusal {
-            Refusal::UnknownModel { nearest, hint, .. } => {
+            Refusal::UnknownModel {
+                nearest,
+                hint,
+                alias_of,
+                ..
+            } => {
                 let mut message = text;
+                if let Some(target) = &alias_of {
+                    // Writing to a String cannot fail.
+                    let _ = write!(
+                        message,
+                        ": it is an alias of '{target}', which no engine has; get that model, or \
+                         correct the name of its [[model]] block"
+                    );
+                }
                 if !nearest.is_empty() {
                     message.push_str("; nearest: ");
                     message.push_str(&nearest.join(", "));
+                }
+                if nearest.is_empty() {
+                    message.push_str("; GET /v1/models lists what there is");
                 }
                 if !hint.is_empty() {
                     message.push_str("; to map it, in crucible.toml:\n");

@@ -3,6 +3,7 @@
 mod builtin;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod known;
 pub mod listing;
 mod names;
 mod order;
@@ -17,6 +18,7 @@ mod training;
 mod unknown;
 mod virtuals;
 
+pub use known::{Absent, absent};
 pub use listing::{Listed, listing};
 pub(crate) use names::{same, stem};
 pub use standby::standby;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crucible_config::glob;
 
-use super::names::{Scope, stem};
+use super::names::{Found, Scope, glob_alias, literal_alias, stem};
 use crate::{catalog::ModelKind, refusal::Refusal};
 
 /// Names shown.
@@ -15,34 +15,53 @@ const SIMILAR: f64 = 0.75;
 // === impl Scope ===
 
 impl Scope<'_> {
-    /// 404: the nearest names, and the line that would map this one.
+    /// 404: the nearest names, and the line that would map this one; of an alias, what it stands for.
     pub(super) fn unknown(&self) -> Refusal {
         let name = self.name_shown();
-        let is_literal = |alias: &&str| !glob::is_glob(alias);
+        let asked = self.demand.model.as_str();
+        let block = literal_alias(asked, self.config).or_else(|| glob_alias(asked, self.config));
+        if let Some(block) = block {
+            return Refusal::UnknownModel {
+                name,
+                nearest: self.nearest(&block.name),
+                hint: String::new(),
+                alias_of: Some(block.name.clone()),
+            };
+        }
+        let nearest = self.nearest(&name);
+        let hint = self.hint(&name, &nearest);
+        Refusal::UnknownModel {
+            name,
+            nearest,
+            hint,
+            alias_of: None,
+        }
+    }
+
+    /// Names of what is there that are like this one, best first.
+    pub(super) fn nearest(&self, name: &str) -> Vec<String> {
+        let leads_somewhere =
+            |alias: &&str| !glob::is_glob(alias) && !matches!(self.resolve(alias), Found::Absent);
         let aliases = self.config.models.iter().flat_map(|m| &m.aliases);
-        let aliases = aliases.map(String::as_str).filter(is_literal);
+        let aliases = aliases.map(String::as_str).filter(leads_somewhere);
         let models = self.models().map(|(_, model)| &*model.id);
         let virtuals = self.config.virtual_models.keys().map(String::as_str);
         let mut scored: Vec<(f64, &str)> = models
             .chain(aliases)
             .chain(virtuals)
             .chain(super::BUILTIN_VIRTUAL)
-            .map(|known| (similarity(&name, known), known))
+            .map(|known| (similarity(name, known), known))
             .filter(|(score, _)| *score >= SIMILAR)
             .collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
         let mut nearest: Vec<String> = Vec::with_capacity(NEAREST);
         for (_, known) in scored {
-            if nearest.len() < NEAREST && !nearest.iter().any(|n| n == known) {
+            let is_new = known != name && !nearest.iter().any(|n| n == known);
+            if nearest.len() < NEAREST && is_new {
                 nearest.push(known.to_owned());
             }
         }
-        let hint = self.hint(&name, &nearest);
-        Refusal::UnknownModel {
-            name,
-            nearest,
-            hint,
-        }
+        nearest
     }
 
     /// Maps the name to the nearest model of the kind asked for, else to the first one.

@@ -137,8 +137,8 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), Failure> {
     } else {
         say(&report.text());
     }
-    if let Some(path) = &args.report {
-        std::fs::write(path, report.markdown())
+    if let Some(path) = args.report.as_deref().map(crucible_config::home::expand) {
+        std::fs::write(&path, report.markdown())
             .map_err(|e| Failure::wrong(format!("--report {}: {e}", path.display())))?;
     }
     if report.samples.iter().all(Vec::is_empty) {

@@ -61,7 +61,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<(), Failure> {
         set => Some(config(common, set)?),
     };
     let paths = match &args.log {
-        Some(path) => vec![path.clone()],
+        Some(path) => vec![crucible_config::home::expand(path)],
         None => [OLDER, FILE]
             .map(|name| current.state_dir.join(name))
             .to_vec(),

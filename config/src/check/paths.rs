@@ -1,0 +1,44 @@
+//! Paths as they are written: the home folder, and slips that would make another file of them.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    home, kind,
+    settings::{Report, Settings},
+};
+
+/// The path of this key, with the home folder in place of `~`.
+pub(super) fn path(settings: &Settings, at: &str, report: &mut Report) -> Option<PathBuf> {
+    let text = settings.text(at)?;
+    Some(read(settings, at, text, report))
+}
+
+/// A command's words; each may be a path.
+pub(super) fn command(settings: &Settings, at: &str, report: &mut Report) -> Vec<String> {
+    let words = settings.texts(at);
+    let read = |word: String| {
+        let is_path = word.starts_with('~') || word.contains(char::is_control);
+        if is_path {
+            let path = read(settings, at, &word, report);
+            path.to_string_lossy().into_owned()
+        } else {
+            word
+        }
+    };
+    words.into_iter().map(read).collect()
+}
+
+fn read(settings: &Settings, at: &str, text: &str, report: &mut Report) -> PathBuf {
+    let path = Path::new(text);
+    let source = settings.source(at);
+    if text.contains(char::is_control) {
+        let hint = "between double quotes a backslash begins an escape; write a Windows path \
+                    between single quotes";
+        let expected = "a path without control characters";
+        report.error(at, &source, &kind::quoted(text), expected, hint);
+    } else if home::is_of_somebody(path) {
+        let hint = "only ~ alone is the home folder; write the other one out";
+        report.error(at, &source, &kind::quoted(text), "a path", hint);
+    }
+    home::expand(path)
+}

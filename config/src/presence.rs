@@ -1,0 +1,218 @@
+//! What a configuration needs of this machine and is not there: files, programs, variables.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    checked::{Engine, Manage},
+    layers::Loaded,
+    problem::{Problem, Problems, Severity},
+    show::Origins,
+};
+
+/// Everything that is missing, as this process sees it.
+pub fn missing(loaded: &Loaded) -> Problems {
+    missing_for(&loaded.config.engines, &loaded.origins, &|name| {
+        env::var_os(name)
+    })
+}
+
+type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) -> Problems {
+    let mut all = Vec::new();
+    for (i, engine) in engines.iter().enumerate() {
+        let mut tell = |key: &str, found: String, expected: &str, hint: String| {
+            let path = format!("engine[{i}].{key}");
+            let named = origins
+                .get(&path)
+                .or_else(|| origins.get(&format!("engine[{i}].name")));
+            all.push(Problem {
+                severity: Severity::NoEffect,
+                source: named
+                    .map(|origin| origin.source.clone())
+                    .unwrap_or_default(),
+                path,
+                found,
+                expected: expected.to_owned(),
+                hint,
+            });
+        };
+        if let Some(name) = &engine.api_key_env
+            && variables(name).is_none_or(|value| value.is_empty())
+        {
+            let found = format!("{name:?}, a variable that is not set");
+            let hint = format!("set {name} where Crucible starts, or remove the line");
+            tell(
+                "api_key_env",
+                found,
+                "a variable with the engine's token",
+                hint,
+            );
+        }
+        if engine.manage != Manage::Spawn {
+            continue;
+        }
+        if let Some(model) = &engine.model_path
+            && let Some(found) = unreadable(model)
+        {
+            let expected = "a model file that can be read";
+            let hint = "correct the path, or put the file there; a relative path begins in the \
+                        folder of the configuration file";
+            tell("model_path", found, expected, hint.to_owned());
+        }
+        if let Some(program) = engine.command.first()
+            && let Some((found, hint)) = no_program(program, variables("PATH"))
+        {
+            tell("command", found, "a program that can be started", hint);
+        }
+    }
+    Problems(all)
+}
+
+/// Why a file cannot be read.
+fn unreadable(file: &Path) -> Option<String> {
+    if file.is_dir() {
+        return Some(format!("the folder {}", file.display()));
+    }
+    let error = File::open(file).err()?;
+    Some(format!("{}: {error}", file.display()))
+}
+
+/// Why a program cannot be started, and what to do.
+fn no_program(program: &str, path: Option<OsString>) -> Option<(String, String)> {
+    let file = Path::new(program);
+    if file.components().count() > 1 {
+        return (!is_executable(file)).then(|| {
+            let found = format!("{program:?}, which is not there or may not be executed");
+            (found, "correct the path".to_owned())
+        });
+    }
+    let path = path.unwrap_or_default();
+    let mut folders = env::split_paths(&path);
+    let is_there =
+        folders.any(|folder| spellings(&folder, program).iter().any(|f| is_executable(f)));
+    (!is_there).then(|| {
+        let found = format!("{program:?}, which no folder of PATH holds");
+        (found, "install it, or write its whole path".to_owned())
+    })
+}
+
+fn spellings(folder: &Path, program: &str) -> Vec<PathBuf> {
+    let plain = folder.join(program);
+    let mut with_suffix = plain.clone().into_os_string();
+    with_suffix.push(OsStr::new(env::consts::EXE_SUFFIX));
+    vec![plain, PathBuf::from(with_suffix)]
+}
+
+#[cfg(unix)]
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(file: &Path) -> bool {
+    file.is_file()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::layers::{Flags, load_text};
+
+    #[test]
+    fn each_thing_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("model.gguf"), "").unwrap();
+        fs::write(at("plain"), "").unwrap();
+        let program = env::current_exe().unwrap();
+        let program = program.display().to_string();
+        let text = |model: &str, command: &str, key: &str| {
+            format!(
+                "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\nmodel_path = {model:?}\n\
+                 command = [{command:?}]\napi_key_env = {key:?}\n"
+            )
+        };
+        for (model, command, key, expected) in [
+            ("model.gguf", program.as_str(), "SET", &[][..]),
+            (
+                "absent.gguf",
+                &program,
+                "SET",
+                &["engine[0].model_path", "absent.gguf", "toml:4"],
+            ),
+            (
+                ".",
+                &program,
+                "SET",
+                &["engine[0].model_path", "the folder"],
+            ),
+            (
+                "model.gguf",
+                "no-such-program",
+                "SET",
+                &["engine[0].command", "of PATH", "toml:5"],
+            ),
+            (
+                "model.gguf",
+                "/no/such",
+                "SET",
+                &["engine[0].command", "\"/no/such\""],
+            ),
+            (
+                "model.gguf",
+                at("plain").to_str().unwrap(),
+                "SET",
+                &["may not be executed"],
+            ),
+            (
+                "model.gguf",
+                &program,
+                "UNSET",
+                &["engine[0].api_key_env", "\"UNSET\"", "toml:6"],
+            ),
+            (
+                "model.gguf",
+                &program,
+                "EMPTY",
+                &["engine[0].api_key_env", "not set"],
+            ),
+        ] {
+            let file = at("crucible.toml");
+            let text = text(model, command, key);
+            let loaded = load_text(Some((&file, Ok(text))), &[], &Flags::default());
+            let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
+            let variables = |name: &str| match name {
+                "SET" => Some("token".into()),
+                "EMPTY" => Some(OsString::new()),
+                "PATH" => Some(folder.path().as_os_str().to_owned()),
+                _ => None,
+            };
+            let told = missing_for(&loaded.config.engines, &loaded.origins, &variables);
+            assert_eq!(told.0.len(), usize::from(!expected.is_empty()), "{told}");
+            for part in expected {
+                assert!(told.to_string().contains(part), "{part}: {told}");
+            }
+            assert!(!told.to_string().contains("token,"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_not_started_here_needs_no_program() {
+        let text = "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\ncommand = [\"no-such\"]\n";
+        let file = Path::new("crucible.toml");
+        let loaded = load_text(Some((file, Ok(text.to_owned()))), &[], &Flags::default());
+        let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
+        let told = missing_for(&loaded.config.engines, &loaded.origins, &|_| None);
+        assert!(told.0.is_empty(), "{told}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Where a configuration names models, so that somebody who knows the engines can look them up.
+
+use crate::{check::BUILTIN_VIRTUAL, checked::Config, glob};
+
+/// A name that a key gives for a model, or what stands for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Path of the key, `rule[0].use`.
+    pub path: String,
+    /// The name, or a glob.
+    pub name: String,
+    /// Whether an engine's name may stand there.
+    pub takes_engines: bool,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Every name of a model in this configuration, in the order of the keys.
+    pub fn references(&self) -> Vec<Reference> {
+        let one = |path: &str, name: &String| Reference {
+            path: path.to_owned(),
+            name: name.clone(),
+            takes_engines: false,
+        };
+        let mut all = Vec::new();
+        all.extend(self.default_model.iter().map(|n| one("default_model", n)));
+        for (i, model) in self.models.iter().enumerate() {
+            all.push(one(&format!("model[{i}].name"), &model.name));
+            let path = format!("model[{i}].fallback");
+            all.extend(model.fallback.iter().map(|name| one(&path, name)));
+        }
+        let small = self.scheduler.small_model.iter();
+        all.extend(small.map(|name| one("scheduler.small_model", name)));
+        all.extend(self.warm.iter().map(|name| one("startup.warm", name)));
+        for (i, rule) in self.rules.iter().enumerate() {
+            all.push(Reference {
+                takes_engines: true,
+                ..one(&format!("rule[{i}].use"), &rule.target)
+            });
+        }
+        for (name, patterns) in &self.virtual_models {
+            let path = format!("virtual.{name}");
+            all.extend(patterns.iter().map(|pattern| Reference {
+                takes_engines: true,
+                ..one(&path, pattern)
+            }));
+        }
+        all
+    }
+
+    /// Whether this configuration itself says what a name is, without asking an engine: a virtual
+    /// model, an engine, a `[[model]]` block, an alias, or `engine/...`.
+    pub fn declares(&self, name: &str) -> bool {
+        let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+        let matches = |known: &String| {
+            is_it(known) || (glob::is_glob(known) && self.glob_matches(known, name))
+        };
+        let engine = name.split_once('/').map_or(name, |(engine, _)| engine);
+        let engines = self.engines.iter().map(|e| &*e.name);
+        let found = ["lmstudio", "ollama", "llamacpp"];
+        let found = found.into_iter().filter(|_| self.engines.is_empty());
+        self.virtual_models.keys().any(|known| is_it(known))
+            || BUILTIN_VIRTUAL.into_iter().any(is_it)
+            || engines
+                .chain(found)
+                .any(|known| known.eq_ignore_ascii_case(engine))
+            || self
+                .models
+                .iter()
+                .any(|block| matches(&block.name) || block.aliases.iter().any(matches))
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether the names of a configuration are of anything that an engine has.
+
+use crucible_config::{Config, glob, references::Reference};
+
+use super::names::{Found, Scope, virtual_name};
+use crate::{
+    demand::Demand,
+    view::{EngineView, View},
+};
+
+/// A name of the configuration that no engine and no key knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Where it stands.
+    pub reference: Reference,
+    /// Whether every engine answered, so that it is certain.
+    pub certain: bool,
+    /// Names that may have been meant.
+    pub nearest: Vec<String>,
+}
+
+/// The names that nothing has, in the order of the keys.
+pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
+    let certain = view.any_up() && view.engines.iter().all(EngineView::is_up);
+    let references = config.references().into_iter();
+    references
+        .filter_map(|reference| {
+            let demand = Demand {
+                model: reference.name.clone(),
+                ..Demand::default()
+            };
+            let scope = Scope {
+                view,
+                demand: &demand,
+                config,
+            };
+            (!scope.knows(&reference)).then(|| Absent {
+                nearest: scope.nearest(&reference.name),
+                certain,
+                reference,
+            })
+        })
+        .collect()
+}
+
+// === impl Scope ===
+
+impl Scope<'_> {
+    fn knows(&self, reference: &Reference) -> bool {
+        let name = reference.name.as_str();
+        let is_engine = |engine: &str| engine.eq_ignore_ascii_case(name);
+        let configured = self.config.engines.iter().any(|e| is_engine(&e.name));
+        let found = self.view.engines.iter().any(|e| is_engine(&e.name));
+        if reference.takes_engines && (configured || found) {
+            return true;
+        }
+        if virtual_name(name, self.config).is_some() {
+            return true;
+        }
+        if glob::is_glob(name) {
+            return self.models().any(|(engine, model)| {
+                let prefixed = format!("{}/{}", engine.name, model.id);
+                self.config.glob_matches(name, &model.id)
+                    || self.config.glob_matches(name, &prefixed)
+            });
+        }
+        !matches!(self.resolve(name), Found::Absent)
+    }
+}
