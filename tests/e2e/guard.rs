@@ -2,6 +2,7 @@
 
 mod browsers;
 mod keys;
+mod opened;
 mod paths;
 
 use std::time::Duration;

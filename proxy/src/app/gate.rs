@@ -10,7 +10,10 @@ use tower::Service;
 use super::{App, respond};
 use crate::{
     error::{Error, Kind},
-    guard::{self, Facts, Verdict},
+    guard::{
+        self, Facts, Verdict,
+        paths::{Access, Opened},
+    },
     server::{Beyond, Peer},
 };
 
@@ -57,8 +60,11 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Gated<S> {
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         match judge(&self.app, &request) {
-            Ok(verdict) => {
+            Ok((verdict, opened)) => {
                 request.extensions_mut().insert(verdict);
+                if let Some(opened) = opened {
+                    request.extensions_mut().insert(opened);
+                }
                 Either::Left(self.inner.call(request))
             }
             Err(error) => Either::Right(ready(Ok(respond::refuse(error)))),
@@ -71,8 +77,9 @@ fn watches(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
-/// Host, Origin and key; closed management paths; then the key's rate.
-fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
+/// Host, Origin and key; closed management paths; then the key's rate. Also tells the path that
+/// manages an engine and is opened.
+fn judge(app: &App, request: &Request) -> Result<(Verdict, Option<Opened>), Error> {
     let config = app.config.current();
     let path = request.uri().path();
     let facts = Facts {
@@ -96,15 +103,19 @@ fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
         return Err(Refusal::Draining.into());
     }
     let method = request.method().as_str();
-    if let Some(path) = guard::paths::closed(method, path, &config.guard_open) {
-        return Err(Error::new(
-            Kind::EndpointClosed,
-            format!(
-                "{path} manages an engine and is closed; call the engine itself, or set \
-                 guard.open = [\"{path}\"]"
-            ),
-        ));
-    }
+    let opened = match guard::paths::access(method, path, &config.guard_open) {
+        Access::Free => None,
+        Access::Opened(opened) => Some(opened),
+        Access::Closed(path) => {
+            return Err(Error::new(
+                Kind::EndpointClosed,
+                format!(
+                    "{path} manages an engine and is closed; call the engine itself, or set \
+                     guard.open = [\"{path}\"]"
+                ),
+            ));
+        }
+    };
     if let Some(key) = &verdict.key
         && let Err(wait) = app.router.limits().check(key)
     {
@@ -114,5 +125,5 @@ fn judge(app: &App, request: &Request) -> Result<Verdict, Error> {
         )
         .retry_after(wait.as_secs() + 1));
     }
-    Ok(verdict)
+    Ok((verdict, opened))
 }

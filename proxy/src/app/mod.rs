@@ -9,6 +9,7 @@ pub(crate) mod context_length;
 pub(crate) mod exchange;
 mod gate;
 mod growth;
+mod management;
 mod models;
 mod overflow;
 mod panics;
@@ -43,6 +44,7 @@ use self::{
     browser::{Browser, Part},
     exchange::InFlight,
     gate::Gate,
+    management::Management,
     panics::CatchPanics,
 };
 use crate::{
@@ -166,6 +168,8 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         .layer(CatchPanics)
         // Host, Origin, key and rate, before a byte of the body is read.
         .layer(Gate::new(app.clone()))
+        // What is opened on purpose goes to its engine as it is.
+        .layer(Management::new(app.clone()))
         // After the Origin was judged: preflights of allowed origins are answered here.
         .layer(Browser::new(app.clone(), cors, Part::Preflights))
         .service(

@@ -166,7 +166,7 @@ pub(super) async fn wrong_method(request: Request) -> Response {
     refuse(Error::new(Kind::MethodNotAllowed, message))
 }
 
-/// Bounds a path that is echoed.
-fn printable(path: &str) -> String {
+/// Bounds a path or a name that is echoed.
+pub(super) fn printable(path: &str) -> String {
     path.chars().filter(|c| !c.is_control()).take(120).collect()
 }

@@ -2,29 +2,10 @@
 
 use std::borrow::Cow;
 
-/// Management paths of engines, as (method or `*`, path prefix); open only by `guard.open`.
-///
-/// Ollama 0.33 (`server/routes.go`), LM Studio 0.4 REST v1, llama.cpp's router mode.
-const MANAGEMENT: [(&str, &str); 18] = [
-    ("*", "/api/create"),
-    ("*", "/api/pull"),
-    ("*", "/api/push"),
-    ("*", "/api/copy"),
-    ("*", "/api/delete"),
-    ("*", "/api/blobs"),
-    ("*", "/api/me"),
-    ("*", "/api/signout"),
-    ("*", "/api/experimental"),
-    ("*", "/api/v1/models/load"),
-    ("*", "/api/v1/models/unload"),
-    ("*", "/api/v1/models/download"),
-    ("*", "/models/load"),
-    ("*", "/models/unload"),
-    ("*", "/slots"),
-    ("*", "/lora-adapters"),
-    ("POST", "/props"),
-    ("DELETE", "/models"),
-];
+use crucible_config::{
+    checked::EngineKind,
+    management::{MANAGEMENT, Management, covers},
+};
 
 /// What nearly every request asks for.
 const CHAT: &str = "/v1/chat/completions";
@@ -72,28 +53,48 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// The management path that `method path` (as sent) would reach on an engine, if it is closed.
-pub fn closed(method: &str, path: &str, open: &[String]) -> Option<&'static str> {
+/// What a request would do to an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It manages none.
+    Free,
+    /// It would, by this path, which is closed.
+    Closed(&'static str),
+    /// It does, since `guard.open` says so.
+    Opened(Opened),
+}
+
+/// A management path that is opened on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose path it is.
+    pub kind: EngineKind,
+    /// The path on the engine.
+    pub path: String,
+}
+
+/// What `method path` (as sent) would reach on an engine.
+pub fn access(method: &str, path: &str, open: &[String]) -> Access {
     if path == CHAT {
-        return None;
+        return Access::Free;
     }
     let plain = if is_plain(path) {
         Cow::Borrowed(path.strip_prefix("/v1").unwrap_or(path))
     } else {
         Cow::Owned(squeeze(path))
     };
-    if open.iter().any(|o| covers(o.trim_end_matches('/'), &plain)) {
-        return None;
+    let is_it = |m: &&Management| (m.method == "*" || m.method == method) && covers(m.path, &plain);
+    let Some(managed) = MANAGEMENT.iter().find(is_it) else {
+        return Access::Free;
+    };
+    if open.iter().any(|opened| covers(opened, &plain)) {
+        Access::Opened(Opened {
+            kind: managed.kind,
+            path: plain.into_owned(),
+        })
+    } else {
+        Access::Closed(managed.path)
     }
-    MANAGEMENT
-        .iter()
-        .find(|(on, prefix)| (*on == "*" || *on == method) && covers(prefix, &plain))
-        .map(|(_, prefix)| *prefix)
-}
-
-fn covers(prefix: &str, path: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Spelled in the one form already: [`squeeze`] would only take a leading `/v1` off.
@@ -199,22 +200,51 @@ mod tests {
             ("POST", "/api/v1/models/load"),
             ("POST", "/v1/models/load"),
             ("POST", "/API/Pull"),
+            ("POST", "/props"),
+            ("DELETE", "/v1/models"),
+            ("GET", "/slots/0"),
         ] {
-            assert!(closed(method, path, &[]).is_some(), "{method} {path}");
+            let found = access(method, path, &[]);
+            assert!(matches!(found, Access::Closed(_)), "{method} {path}");
         }
         for (method, path) in [
             ("GET", "/api/tags"),
             ("GET", "/v1/models/pull"),
             ("POST", "/v1/chat/completions"),
             ("POST", "/api/pulley"),
+            ("GET", "/props"),
+            ("GET", "/models"),
         ] {
-            assert!(closed(method, path, &[]).is_none(), "{method} {path}");
+            assert_eq!(access(method, path, &[]), Access::Free, "{method} {path}");
         }
     }
 
     #[test]
-    fn a_path_opened_on_purpose_is_open() {
-        assert!(closed("POST", "/api/pull", &["/api/pull".into()]).is_none());
-        assert!(closed("POST", "/api/push", &["/api/pull".into()]).is_some());
+    fn a_path_opened_on_purpose_leads_to_its_engine() {
+        let open = ["/api/pull".to_owned(), "/models/load".to_owned()];
+        for (method, path, kind, on_engine) in [
+            ("POST", "/api/pull", EngineKind::Ollama, "/api/pull"),
+            ("POST", "/v1//API/Pull/", EngineKind::Ollama, "/api/pull"),
+            ("POST", "/models/load", EngineKind::Llamacpp, "/models/load"),
+            (
+                "POST",
+                "/v1/models/load",
+                EngineKind::Llamacpp,
+                "/models/load",
+            ),
+        ] {
+            let opened = Opened {
+                kind,
+                path: on_engine.to_owned(),
+            };
+            assert_eq!(
+                access(method, path, &open),
+                Access::Opened(opened),
+                "{path}"
+            );
+        }
+        let closed = access("POST", "/api/push", &open);
+        assert_eq!(closed, Access::Closed("/api/push"));
+        assert_eq!(access("POST", "/api/pulled", &open), Access::Free);
     }
 }

@@ -1,0 +1,193 @@
+//! Management paths that `guard.open` names: passed on to the engine whose they are, both ways as it
+//! comes.
+//!
+//! Where several engines of the kind are up, the first of the configuration is meant, or the one that
+//! the client names in `x-crucible-engine`.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use crucible_router::{router::Router, view::EngineView};
+use futures_util::{StreamExt as _, future::Either};
+use http::{HeaderName, HeaderValue, header};
+use http_body::Body as _;
+use tower::Service;
+
+use super::{
+    App, or_refuse,
+    respond::{X_ENGINE, printable},
+};
+use crate::{
+    error::{Error, Kind},
+    guard::paths::Opened,
+    metrics::UpstreamError,
+};
+
+/// What an engine may read of a client's request, besides its path and body.
+const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT];
+
+/// What a client may read of the engine's answer.
+const PASSED_BACK: [HeaderName; 3] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+];
+
+/// The layer.
+#[derive(Clone)]
+pub(super) struct Management(App);
+
+/// [`Management`] before the rest of the stack.
+#[derive(Clone)]
+pub(super) struct Managed<S> {
+    inner: S,
+    app: App,
+}
+
+type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// Has the engines asked when the answer is over: what was pulled, deleted or loaded shows in the
+/// lists at once.
+struct Changed(Router);
+
+// === impl Changed ===
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        let router = self.0.clone();
+        tokio::spawn(async move { router.ask_again().await });
+    }
+}
+
+// === impl Management ===
+
+impl Management {
+    pub(super) const fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+impl<S> tower::Layer<S> for Management {
+    type Service = Managed<S>;
+
+    fn layer(&self, inner: S) -> Managed<S> {
+        Managed {
+            inner,
+            app: self.0.clone(),
+        }
+    }
+}
+
+// === impl Managed ===
+
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Managed<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Forwarded>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match request.extensions_mut().remove::<Opened>() {
+            None => Either::Left(self.inner.call(request)),
+            Some(opened) => {
+                let app = self.app.clone();
+                Either::Right(Box::pin(async move {
+                    Ok(or_refuse(forward(&app, &opened, request).await))
+                }))
+            }
+        }
+    }
+}
+
+async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Response, Error> {
+    app.router.settled().await;
+    let view = app.router.view();
+    let engine = choose(&view.engines, opened, &request)?;
+    let mut url = url::Url::parse(&engine.url)
+        .map_err(|_| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
+    url.set_path(&opened.path);
+    url.set_query(request.uri().query());
+    let token = app
+        .router
+        .engine_config(&engine.name)
+        .and_then(|config| std::env::var(config.api_key_env.as_deref()?).ok());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(app.config.current().timeouts.connect)
+        .build()
+        .map_err(|_| Error::new(Kind::Internal, "no client for the engine"))?;
+    let (head, body) = request.into_parts();
+    let mut sent = client.request(head.method, url);
+    for name in &PASSED_ON {
+        if let Some(value) = head.headers.get(name) {
+            sent = sent.header(name, value);
+        }
+    }
+    if let Some(token) = token {
+        sent = sent.bearer_auth(token);
+    }
+    if !body.is_end_stream() {
+        sent = sent.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+    }
+    let answer = sent.send().await.map_err(|error| {
+        tracing::debug!(error = %error.without_url(), "request to manage an engine");
+        Error::new(
+            Kind::EngineUnreachable,
+            format!(
+                "the connection to '{}' broke before it answered",
+                engine.name
+            ),
+        )
+        .upstream(UpstreamError::Connect)
+    })?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    for name in &PASSED_BACK {
+        if let Some(value) = answer.headers().get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    if let Ok(name) = HeaderValue::from_str(&engine.name) {
+        response.headers_mut().insert(X_ENGINE, name);
+    }
+    let changed = Changed(app.router.clone());
+    let pieces = answer.bytes_stream().map(move |piece| {
+        let _until_the_end = &changed;
+        piece
+    });
+    *response.body_mut() = Body::from_stream(pieces);
+    Ok(response)
+}
+
+/// The engine that is meant.
+fn choose<'a>(
+    engines: &'a [EngineView],
+    opened: &Opened,
+    request: &Request,
+) -> Result<&'a EngineView, Error> {
+    let named = request.headers().get(&X_ENGINE);
+    let named = named.and_then(|name| name.to_str().ok());
+    let of_kind = |e: &&EngineView| {
+        e.kind == opened.kind && named.is_none_or(|name| name.eq_ignore_ascii_case(&e.name))
+    };
+    let mut all = engines.iter().filter(of_kind);
+    let first = all.clone().next();
+    all.find(|engine| engine.is_up()).or(first).ok_or_else(|| {
+        let whom = named.map_or_else(String::new, |name| format!(" named '{}'", printable(name)));
+        let kind = crate::admin::state::kind_word(opened.kind);
+        let message = format!(
+            "{} is a path of {kind} engines, and there is none{whom}; GET /crucible/state lists the \
+             engines",
+            opened.path
+        );
+        Error::new(Kind::NoEngine, message).retry_after(60)
+    })
+}
