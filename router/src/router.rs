@@ -320,6 +320,11 @@ impl Router {
         self.0.desk.view()
     }
 
+    /// Polls one engine soon, without waiting for the answer.
+    pub fn poke(&self, engine: &str) {
+        self.0.fleet.poke(engine);
+    }
+
     /// Polls every engine now and waits for the answers, at most 1.5 s.
     pub async fn ask_again(&self) {
         let fleet = &self.0.fleet;

@@ -145,5 +145,5 @@ fn a_model_file_that_is_another_is_refused_and_not_kept() {
     assert_eq!(told.matches("--require-hashes").count(), 2, "{told}");
     assert_eq!(told.matches("--hash=sha256:").count(), 11, "{told}");
     let kept = files(&machine.path("cache"));
-    assert!(!kept.iter().any(|name| name.ends_with(".gguf")), "{kept:?}");
+    assert!(!kept.iter().any(|name| name.contains("gguf")), "{kept:?}");
 }

@@ -7,6 +7,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -50,16 +51,18 @@ pub(super) struct Managed<S> {
 
 type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-/// Has the engines asked when the answer is over: what was pulled, deleted or loaded shows in the
+/// Has the engine asked when its answer is over: what was pulled, deleted or loaded shows in the
 /// lists at once.
-struct Changed(Router);
+struct Changed {
+    router: Router,
+    engine: Arc<str>,
+}
 
 // === impl Changed ===
 
 impl Drop for Changed {
     fn drop(&mut self) {
-        let router = self.0.clone();
-        tokio::spawn(async move { router.ask_again().await });
+        self.router.poke(&self.engine);
     }
 }
 
@@ -158,7 +161,10 @@ async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Respons
     if let Ok(name) = HeaderValue::from_str(&engine.name) {
         response.headers_mut().insert(X_ENGINE, name);
     }
-    let changed = Changed(app.router.clone());
+    let changed = Changed {
+        router: app.router.clone(),
+        engine: engine.name.clone(),
+    };
     let pieces = answer.bytes_stream().map(move |piece| {
         let _until_the_end = &changed;
         piece

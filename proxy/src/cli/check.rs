@@ -16,7 +16,7 @@ use super::{
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let sources = sources::sources(common);
-    let loaded = layers::load(&sources).map_err(|problems| refused(problems.strict()))?;
+    let loaded = layers::load(&sources).map_err(|problems| refused(&problems.strict()))?;
     let mut problems = loaded.warnings.clone();
     problems.0.extend(presence::missing(&loaded).0);
     let mut problems = problems.strict();
@@ -31,7 +31,7 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
         unseen = open;
     }
     if problems.has_errors() {
-        return Err(refused(problems));
+        return Err(refused(&problems));
     }
     if !problems.0.is_empty() {
         complain(&problems.to_string());
@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
 }
 
 /// Exit code 2, with all of them and their number.
-fn refused(problems: Problems) -> Failure {
+fn refused(problems: &Problems) -> Failure {
     let count = problems.0.len();
     let noun = if count == 1 { "problem" } else { "problems" };
     Failure::usage(format!("{problems}\n{count} {noun}"))

@@ -30,111 +30,72 @@ async fn manageable(name: &'static str) -> Scripted {
     .await
 }
 
-#[tokio::test]
-async fn an_opened_path_is_passed_on_to_its_engine_and_every_other_stays_closed() {
-    let (first, second) = (manageable("first").await, manageable("second").await);
-    let (lmstudio, llamacpp) = (manageable("lms").await, manageable("cpp").await);
+/// Method, path, the engine that the client names, status, the engine that is reached (in the order
+/// first, second, LM Studio, llama.cpp), its path, the body.
+type Case = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    u16,
+    usize,
+    &'static str,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const OPENED: [Case; 11] = [
+    ("POST", "/api/pull", None, 200, 0, "/api/pull", "{\"model\": \"x\"}"),
+    ("POST", "/v1//API/Pull/?insecure=1", None, 200, 0, "/api/pull?insecure=1", "{}"),
+    ("POST", "/api/pull", Some("second"), 200, 1, "/api/pull", "{\"model\": \"y\"}"),
+    ("DELETE", "/api/delete", None, 404, 0, "/api/delete", "{\"model\": \"x\"}"),
+    ("POST", "/api/copy", None, 200, 0, "/api/copy", "{\"source\": \"x\"}"),
+    ("POST", "/api/blobs/sha256:12", None, 200, 0, "/api/blobs/sha256:12", "bytes"),
+    ("POST", "/api/v1/models/load", None, 200, 2, "/api/v1/models/load", "{}"),
+    ("POST", "/models/load", None, 200, 3, "/models/load", "{\"model\": \"x\"}"),
+    ("POST", "/v1/models/load", None, 200, 3, "/models/load", "{}"),
+    ("GET", "/slots", None, 200, 3, "/slots", ""),
+    ("POST", "/props", None, 200, 3, "/props", "{}"),
+];
+
+/// Four engines, and what is opened of them.
+async fn opened() -> (Crucible, [Scripted; 4]) {
+    let engines = [
+        manageable("first").await,
+        manageable("second").await,
+        manageable("lms").await,
+        manageable("cpp").await,
+    ];
     let crucible = Crucible::start(&format!(
         "[guard]\nopen = [\"/api/pull\", \"/api/delete\", \"/api/copy\", \"/api/blobs\", \
          \"/api/v1/models/load\", \"/models/load\", \"/slots\", \"/props\"]\n{}{}{}{}",
-        engine("lms", "lmstudio", &lmstudio.url()),
-        engine("first", "ollama", &first.url()),
-        engine("second", "ollama", &second.url()),
-        engine("cpp", "llamacpp", &llamacpp.url()),
+        engine("lms", "lmstudio", &engines[2].url()),
+        engine("first", "ollama", &engines[0].url()),
+        engine("second", "ollama", &engines[1].url()),
+        engine("cpp", "llamacpp", &engines[3].url()),
     ));
     ready(&crucible).await;
-    let named = ("x-crucible-engine", "second");
-    for (method, path, headers, status, whose, on_engine, body) in [
-        (
-            Method::POST,
-            "/api/pull",
-            &[][..],
-            200,
-            &first,
-            "/api/pull",
-            r#"{"model": "x"}"#,
-        ),
-        (
-            Method::POST,
-            "/v1//API/Pull/?insecure=1",
-            &[],
-            200,
-            &first,
-            "/api/pull?insecure=1",
-            "{}",
-        ),
-        (
-            Method::POST,
-            "/api/pull",
-            &[named],
-            200,
-            &second,
-            "/api/pull",
-            r#"{"model": "y"}"#,
-        ),
-        (
-            Method::DELETE,
-            "/api/delete",
-            &[],
-            404,
-            &first,
-            "/api/delete",
-            r#"{"model": "x"}"#,
-        ),
-        (
-            Method::POST,
-            "/api/copy",
-            &[],
-            200,
-            &first,
-            "/api/copy",
-            r#"{"source": "x"}"#,
-        ),
-        (
-            Method::POST,
-            "/api/blobs/sha256:12",
-            &[],
-            200,
-            &first,
-            "/api/blobs/sha256:12",
-            "bytes",
-        ),
-        (
-            Method::POST,
-            "/api/v1/models/load",
-            &[],
-            200,
-            &lmstudio,
-            "/api/v1/models/load",
-            "{}",
-        ),
-        (
-            Method::POST,
-            "/models/load",
-            &[],
-            200,
-            &llamacpp,
-            "/models/load",
-            r#"{"model": "x"}"#,
-        ),
-        (
-            Method::POST,
-            "/v1/models/load",
-            &[],
-            200,
-            &llamacpp,
-            "/models/load",
-            "{}",
-        ),
-        (Method::GET, "/slots", &[], 200, &llamacpp, "/slots", ""),
-        (Method::POST, "/props", &[], 200, &llamacpp, "/props", "{}"),
-    ] {
+    (crucible, engines)
+}
+
+fn method(name: &str) -> Method {
+    name.parse().expect("a method")
+}
+
+#[tokio::test]
+async fn an_opened_path_is_passed_on_to_its_engine() {
+    let (crucible, engines) = opened().await;
+    for (verb, path, named, status, whose, on_engine, body) in OPENED {
+        let whose = &engines[whose];
         let before = whose.asked(on_engine).len();
-        let answer = ask(&crucible, method.clone(), path, headers, body).await;
-        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        let headers: Vec<_> = named
+            .map(|name| ("x-crucible-engine", name))
+            .into_iter()
+            .collect();
+        let answer = ask(&crucible, method(verb), path, &headers, body).await;
+        assert_eq!(answer.status, status, "{verb} {path}: {}", answer.text);
         let asked = whose.asked(on_engine);
-        assert_eq!(asked.len(), before + 1, "{method} {path} reached it");
-        assert_eq!(asked[before].body, body, "{method} {path}");
+        assert_eq!(asked.len(), before + 1, "{verb} {path} reached it");
+        assert_eq!(asked[before].body, body, "{verb} {path}");
         assert!(!answer.header("x-crucible-engine").is_empty(), "{path}");
         if status == 404 {
             assert_eq!(
@@ -143,24 +104,8 @@ async fn an_opened_path_is_passed_on_to_its_engine_and_every_other_stays_closed(
             );
         }
     }
-    for (method, path) in [
-        (Method::POST, "/api/push"),
-        (Method::POST, "/api/create"),
-        (Method::POST, "/api/v1/models/unload"),
-        (Method::DELETE, "/models"),
-    ] {
-        let answer = ask(&crucible, method, path, &[], "{}").await;
-        assert_eq!(answer.status, 403, "{path}: {}", answer.text);
-        assert_eq!(answer.code(), "endpoint_closed", "{path}");
-    }
-    let nobody = ask(
-        &crucible,
-        Method::POST,
-        "/api/pull",
-        &[("x-crucible-engine", "third")],
-        "{}",
-    )
-    .await;
+    let named = [("x-crucible-engine", "third")];
+    let nobody = ask(&crucible, Method::POST, "/api/pull", &named, "{}").await;
     assert_eq!(
         (nobody.status, nobody.code()),
         (503, "no_engine"),
@@ -172,6 +117,21 @@ async fn an_opened_path_is_passed_on_to_its_engine_and_every_other_stays_closed(
         "{}",
         nobody.text
     );
+}
+
+#[tokio::test]
+async fn what_is_not_opened_stays_closed_beside_what_is() {
+    let (crucible, _engines) = opened().await;
+    for (verb, path) in [
+        ("POST", "/api/push"),
+        ("POST", "/api/create"),
+        ("POST", "/api/v1/models/unload"),
+        ("DELETE", "/models"),
+    ] {
+        let answer = ask(&crucible, method(verb), path, &[], "{}").await;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text);
+        assert_eq!(answer.code(), "endpoint_closed", "{path}");
+    }
 }
 
 #[tokio::test]
