@@ -137,6 +137,8 @@ pub struct Limits {
     pub connections: usize,
     /// Request header in bytes; 16 KB.
     pub header: usize,
+    /// Least bytes per second, over 30 s, of a body that is being sent; 1000. 0: no least.
+    pub body_rate: u64,
     /// Nesting of a JSON body; 64.
     pub json_depth: usize,
     /// One event or line of an engine that a translator must hold; 8 MB.

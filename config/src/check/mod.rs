@@ -124,6 +124,7 @@ fn limits(settings: &Settings) -> Limits {
         body: settings.integer("limits.body").unwrap_or_default(),
         connections: settings.integer("limits.connections").unwrap_or_default(),
         header: settings.integer("limits.header").unwrap_or_default(),
+        body_rate: settings.integer("limits.body_rate").unwrap_or_default(),
         json_depth: settings.integer("limits.json_depth").unwrap_or_default(),
         event: settings.integer("limits.event").unwrap_or_default(),
     }

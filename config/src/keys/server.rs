@@ -64,6 +64,15 @@ pub(super) const LIMITS: &[Key] = &[
         "Request header.",
     ),
     key(
+        "body_rate",
+        Kind::Size {
+            min: 0,
+            max: 1 << 30,
+        },
+        "1KB",
+        "Least bytes per second, over 30 s, of a body that is being sent; 0: no least.",
+    ),
+    key(
         "json_depth",
         Kind::Integer { min: 1, max: 1024 },
         "64",

@@ -38,10 +38,7 @@ pub(super) async fn handle(
 async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
-    let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
-    decode::check_length(&head.headers, cap)?;
-    let encoding = decode::Encoding::of(&head.headers)?;
-    let body = decode::collect(body, encoding, cap, config.timeouts.body).await?;
+    let body = decode::receive(&head.headers, body, &config).await?;
     app.router.settled().await;
     let explained = explain(&app.router, &config, &head.headers, &body, &verdict)?;
     Ok(respond::json(&explained))

@@ -18,7 +18,6 @@ use crucible_router::{
     permit::Permit,
     plan::{Candidate, Plan, Reason},
 };
-use http::request::Parts;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 
@@ -32,10 +31,7 @@ use super::{
     vanished::{self, Asked},
 };
 use crate::{
-    body::{
-        decode::{self, Encoding},
-        peek::Peek,
-    },
+    body::{decode, peek::Peek},
     demand,
     dialect::openai::validate_chat,
     error::{Error, Kind},
@@ -85,7 +81,7 @@ async fn answer(
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
-    let body = read(&head, body, &config).await?;
+    let body = decode::receive(&head.headers, body, &config).await?;
     let peek = Arc::new(Peek::of(&body, config.limits.json_depth)?);
     let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
@@ -144,14 +140,6 @@ fn committed(exchange: &Exchange, best: Candidate) -> Told {
             notes: record.note.clone().into_iter().collect(),
         }
     })
-}
-
-/// The bounded, decoded body.
-async fn read(head: &Parts, body: Body, config: &Config) -> Result<Bytes, Error> {
-    let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
-    decode::check_length(&head.headers, cap)?;
-    let encoding = Encoding::of(&head.headers)?;
-    decode::collect(body, encoding, cap, config.timeouts.body).await
 }
 
 /// The candidates in order, the next one only while nothing was sent to the client.

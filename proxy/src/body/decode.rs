@@ -2,21 +2,28 @@
 //!
 //! The cap holds for the decoded bytes, so a bomb is refused as soon as it passes it.
 
-use std::{io, time::Duration};
+use std::io;
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use async_compression::{
+    tokio::bufread::{GzipDecoder, ZstdDecoder},
+    zstd::DParameter,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use crucible_config::Config;
+use futures_util::stream;
 use http::{HeaderMap, header};
 use http_body::Body;
-use http_body_util::{BodyDataStream, BodyExt};
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::io::AsyncReadExt;
 use tokio_util::io::StreamReader;
 
+use super::pace::{Floor, Paced};
 use crate::error::{Error, Kind};
 
 /// Most room made for a declared length before its bytes are there.
 const RESERVED: usize = 128 * 1024;
+
+/// Base-2 logarithm of what a zstd frame may ask to be kept at hand: 8 MB, as over HTTP (RFC 9659).
+const ZSTD_WINDOW: u32 = 23;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,80 +74,106 @@ pub fn check_length(headers: &HeaderMap, cap: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// The bounded, decoded body of a request.
+///
+/// Errors: `unsupported_media_type`, and those of [`collect`].
+pub(crate) async fn receive<B>(
+    headers: &HeaderMap,
+    body: B,
+    config: &Config,
+) -> Result<Bytes, Error>
+where
+    B: Body + Unpin + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
+    check_length(headers, cap)?;
+    let encoding = Encoding::of(headers)?;
+    let floor = Floor {
+        silence: config.timeouts.body,
+        rate: config.limits.body_rate,
+    };
+    collect(body, encoding, cap, floor).await
+}
+
 /// Collects and decodes a body of at most `cap` decoded bytes.
 ///
-/// Errors: `body_too_large`, `request_timeout` after `progress` without bytes, `invalid_json` for
-/// corrupt compression, `bad_request` for a body that broke off.
+/// Errors: `body_too_large`, `request_timeout` where it comes too slowly, `invalid_json` for corrupt
+/// compression, `bad_request` for a body that broke off.
 pub async fn collect<B>(
     body: B,
     encoding: Encoding,
     cap: usize,
-    progress: Duration,
+    floor: Floor,
 ) -> Result<Bytes, Error>
 where
-    B: Body + Unpin,
+    B: Body + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
 {
+    let body = Paced::new(body, floor);
     if encoding == Encoding::Identity {
-        return plain(body, cap, progress).await;
+        return plain(body, cap).await;
     }
-    let frames = TryStreamExt::map_err(BodyDataStream::new(body), |error: B::Error| {
-        io::Error::new(io::ErrorKind::BrokenPipe, error.to_string())
+    let pieces = stream::unfold(body, |mut body| async move {
+        let piece = body.next().await?;
+        Some((piece.map_err(io::Error::other), body))
     });
-    let reader = StreamReader::new(frames);
+    let reader = StreamReader::new(Box::pin(pieces));
+    // A body may be several of them in a row (RFC 1952 section 2.2, RFC 8878 section 3), and nothing
+    // else may follow.
     match encoding {
-        Encoding::Gzip => read(GzipDecoder::new(reader), cap, progress).await,
-        _ => read(ZstdDecoder::new(reader), cap, progress).await,
+        Encoding::Gzip => {
+            let mut members = GzipDecoder::new(reader);
+            members.multiple_members(true);
+            read(members, cap).await
+        }
+        _ => {
+            let mut frames =
+                ZstdDecoder::with_params(reader, &[DParameter::window_log_max(ZSTD_WINDOW)]);
+            frames.multiple_members(true);
+            read(frames, cap).await
+        }
     }
 }
 
-async fn plain<B>(mut body: B, cap: usize, progress: Duration) -> Result<Bytes, Error>
+async fn plain<B>(mut body: Paced<B>, cap: usize) -> Result<Bytes, Error>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
 {
     let mut out = BytesMut::new();
-    while let Some(frame) = timeout(progress, body.frame()).await.map_err(|_| slow())? {
-        let frame = frame.map_err(|_| cut())?;
-        let Ok(mut data) = frame.into_data() else {
-            continue;
-        };
-        let length = data.remaining();
-        if length > cap - out.len() {
+    while let Some(data) = body.next().await {
+        let data = data?;
+        if data.len() > cap - out.len() {
             return Err(too_large(cap));
         }
         if out.is_empty() {
-            if body.is_end_stream() {
-                return Ok(data.copy_to_bytes(length));
+            if body.body().is_end_stream() {
+                return Ok(data);
             }
-            let rest = usize::try_from(body.size_hint().lower()).unwrap_or(cap);
-            out.reserve(length + rest.min(RESERVED));
+            let rest = usize::try_from(body.body().size_hint().lower()).unwrap_or(cap);
+            out.reserve(data.len() + rest.min(RESERVED));
         }
         out.put(data);
     }
     Ok(out.freeze())
 }
 
-async fn read<R>(mut reader: R, cap: usize, progress: Duration) -> Result<Bytes, Error>
+async fn read<R>(mut reader: R, cap: usize) -> Result<Bytes, Error>
 where
     R: tokio::io::AsyncRead + Unpin,
 {
     let mut out = BytesMut::new();
     loop {
         out.reserve(16 * 1024);
-        let read = timeout(progress, reader.read_buf(&mut out))
-            .await
-            .map_err(|_| slow())?;
-        match read {
+        match reader.read_buf(&mut out).await {
             Ok(0) => return Ok(out.freeze()),
             Ok(_) if out.len() > cap => return Err(too_large(cap)),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(cut()),
-            Err(_) => {
-                return Err(Error::new(
-                    Kind::InvalidJson,
-                    "the body's compression is corrupt",
-                ));
+            Err(error) => {
+                return Err(error.downcast::<Error>().unwrap_or_else(|_| {
+                    Error::new(Kind::InvalidJson, "the body's compression is corrupt")
+                }));
             }
         }
     }
@@ -153,26 +186,20 @@ fn too_large(cap: usize) -> Error {
     )
 }
 
-fn slow() -> Error {
-    Error::new(
-        Kind::RequestTimeout,
-        "the body stopped coming (timeouts.body)",
-    )
-}
-
-fn cut() -> Error {
-    Error::new(Kind::BadRequest, "the body broke off")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
     use http_body_util::Full;
     use tokio::io::AsyncWriteExt;
 
     use super::*;
 
-    const PROGRESS: Duration = Duration::from_secs(30);
+    const FLOOR: Floor = Floor {
+        silence: Duration::from_secs(30),
+        rate: 1000,
+    };
 
     async fn gzip(data: &[u8]) -> Bytes {
         let mut encoder = GzipEncoder::new(Vec::new());
@@ -184,25 +211,74 @@ mod tests {
     #[tokio::test]
     async fn compressed_bodies_are_decoded_under_the_cap() {
         let packed = gzip(b"{}").await;
-        let out = collect(Full::new(packed), Encoding::Gzip, 2, PROGRESS).await;
+        let out = collect(Full::new(packed), Encoding::Gzip, 2, FLOOR).await;
         assert_eq!(out.unwrap(), "{}");
+        let packed = zstd(b"{}").await;
+        let out = collect(Full::new(packed), Encoding::Zstd, 2, FLOOR).await;
+        assert_eq!(out.unwrap(), "{}");
+    }
+
+    async fn zstd(data: &[u8]) -> Bytes {
         let mut encoder = ZstdEncoder::new(Vec::new());
-        encoder.write_all(b"{}").await.unwrap();
+        encoder.write_all(data).await.unwrap();
         encoder.shutdown().await.unwrap();
-        let packed = Bytes::from(encoder.into_inner());
-        let out = collect(Full::new(packed), Encoding::Zstd, 2, PROGRESS).await;
-        assert_eq!(out.unwrap(), "{}");
+        encoder.into_inner().into()
+    }
+
+    /// A body that comes in pieces of so many bytes.
+    fn pieces(
+        data: &[u8],
+        size: usize,
+    ) -> impl Body<Data = Bytes, Error = io::Error> + Send + Unpin + 'static {
+        let pieces: Vec<_> = data
+            .chunks(size)
+            .map(|piece| Ok(http_body::Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        http_body_util::StreamBody::new(stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn several_members_are_one_body_however_they_are_cut_and_nothing_else_may_follow() {
+        let (first, second) = (br#"{"a": "#, br#""b"}"#);
+        let gzips = [gzip(first).await, gzip(second).await];
+        let zstds = [zstd(first).await, zstd(second).await];
+        let empty = [gzip(b"").await, zstd(b"").await];
+        for (encoding, [first, second], empty) in [
+            (Encoding::Gzip, &gzips, &empty[0]),
+            (Encoding::Zstd, &zstds, &empty[1]),
+        ] {
+            let both = [&first[..], &second[..]].concat();
+            let with_empty = [&first[..], &empty[..], &second[..], &empty[..]].concat();
+            for whole in [&both, &with_empty] {
+                for size in [1, 2, 3, first.len(), first.len() + 1, whole.len()] {
+                    let out = collect(pieces(whole, size), encoding, 10, FLOOR).await;
+                    assert_eq!(out.unwrap(), r#"{"a": "b"}"#, "{encoding:?} {size}");
+                    let out = collect(pieces(whole, size), encoding, 9, FLOOR).await;
+                    assert_eq!(out.unwrap_err().kind, Kind::BodyTooLarge, "{size}");
+                }
+            }
+            let garbage = [&both[..], b"{\"x\": 1}"].concat();
+            let half = &both[..both.len() - 1];
+            let begun = [&first[..], &second[..4]].concat();
+            for broken in [&garbage, half, &begun] {
+                for size in [1, 7, first.len(), broken.len()] {
+                    let out = collect(pieces(broken, size), encoding, 99, FLOOR).await;
+                    let kind = out.map_err(|error| error.kind);
+                    assert_eq!(kind, Err(Kind::InvalidJson), "{encoding:?} {size}");
+                }
+            }
+        }
     }
 
     #[tokio::test]
     async fn bombs_and_corrupt_streams_are_refused() {
         let bomb = gzip(&vec![b' '; 4_000_000]).await;
         assert!(bomb.len() < 10_000);
-        let error = collect(Full::new(bomb), Encoding::Gzip, 100_000, PROGRESS)
+        let error = collect(Full::new(bomb), Encoding::Gzip, 100_000, FLOOR)
             .await
             .unwrap_err();
         assert_eq!(error.kind, Kind::BodyTooLarge);
-        let error = collect(Full::new(Bytes::from("no")), Encoding::Gzip, 9, PROGRESS)
+        let error = collect(Full::new(Bytes::from("no")), Encoding::Gzip, 9, FLOOR)
             .await
             .unwrap_err();
         assert_eq!(error.kind, Kind::InvalidJson);
@@ -211,12 +287,8 @@ mod tests {
     #[tokio::test]
     async fn the_cap_holds_for_plain_bodies() {
         let body = || Full::new(Bytes::from("{  }"));
-        assert!(
-            collect(body(), Encoding::Identity, 4, PROGRESS)
-                .await
-                .is_ok()
-        );
-        let error = collect(body(), Encoding::Identity, 3, PROGRESS).await;
+        assert!(collect(body(), Encoding::Identity, 4, FLOOR).await.is_ok());
+        let error = collect(body(), Encoding::Identity, 3, FLOOR).await;
         assert_eq!(error.unwrap_err().kind, Kind::BodyTooLarge);
     }
 
@@ -226,10 +298,9 @@ mod tests {
             future
         }
         for encoding in [Encoding::Identity, Encoding::Gzip] {
-            let silent =
-                futures_util::stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>();
+            let silent = stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>();
             let body = http_body_util::StreamBody::new(silent);
-            let error = send(collect(body, encoding, 9, PROGRESS)).await;
+            let error = send(collect(body, encoding, 9, FLOOR)).await;
             assert_eq!(error.unwrap_err().kind, Kind::RequestTimeout);
         }
     }

@@ -6,6 +6,7 @@
 pub mod decode;
 pub mod edit;
 pub(crate) mod number;
+mod pace;
 pub mod peek;
 pub mod prompt;
 pub(crate) mod scan;

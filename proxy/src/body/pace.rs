@@ -1,0 +1,238 @@
+//! How a body comes: one that stops coming, or comes too slowly, is given up.
+//!
+//! A clock that only asks for some progress lets a client hold a place for as long as it likes, with
+//! one byte now and then. So there is a floor for the bytes of each [`WINDOW`] too. Only time in which
+//! Crucible waits for the client counts: what is there is read first, however late that is.
+
+use std::{pin::pin, time::Duration};
+
+use bytes::{Buf, Bytes};
+use futures_util::FutureExt as _;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{Error, Kind};
+
+/// How long the bytes are counted that must come in it.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// A window whose end was seen later than this was not one of waiting.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What a body that is being sent has to keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor {
+    /// Longest time without a byte.
+    pub silence: Duration,
+    /// Least bytes per second over [`WINDOW`].
+    pub rate: u64,
+}
+
+/// A body on its way, with its clocks.
+pub(super) struct Paced<B> {
+    body: B,
+    pace: Pace,
+}
+
+/// The clocks.
+#[derive(Debug)]
+struct Pace {
+    floor: Floor,
+    /// The end of the present window, from the first wait on.
+    ends: Option<Instant>,
+    /// Bytes in it so far.
+    came: u64,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    const fn new(floor: Floor) -> Self {
+        Self {
+            floor,
+            ends: None,
+            came: 0,
+        }
+    }
+
+    const fn arrived(&mut self, bytes: usize) {
+        self.came = self.came.saturating_add(bytes as u64);
+    }
+
+    /// When a wait has to be looked at.
+    fn due(&mut self, silent_since: Instant) -> Instant {
+        let ends = *self.ends.get_or_insert(silent_since + WINDOW);
+        ends.min(silent_since + self.floor.silence)
+    }
+
+    /// Nothing has come by now.
+    fn judge(&mut self, silent_since: Instant, now: Instant) -> Result<(), Error> {
+        if now >= silent_since + self.floor.silence {
+            return Err(Error::new(
+                Kind::RequestTimeout,
+                "the body stopped coming (timeouts.body)",
+            ));
+        }
+        let Some(ends) = self.ends.filter(|ends| now >= *ends) else {
+            return Ok(());
+        };
+        let least = self.floor.rate.saturating_mul(WINDOW.as_secs());
+        if self.came < least && now < ends + LATE {
+            return Err(Error::new(
+                Kind::RequestTimeout,
+                format!(
+                    "the body comes too slowly: {} bytes in {} s, and at least {} a second are \
+                     asked for (limits.body_rate)",
+                    self.came,
+                    WINDOW.as_secs(),
+                    self.floor.rate
+                ),
+            ));
+        }
+        self.ends = Some(now + WINDOW);
+        self.came = 0;
+        Ok(())
+    }
+}
+
+// === impl Paced ===
+
+impl<B> Paced<B>
+where
+    B: Body + Unpin,
+    B::Error: std::fmt::Display,
+{
+    pub(super) const fn new(body: B, floor: Floor) -> Self {
+        Self {
+            body,
+            pace: Pace::new(floor),
+        }
+    }
+
+    pub(super) const fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The next bytes, where there are more.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        let Self { body, pace } = self;
+        loop {
+            let mut frame = pin!(body.frame());
+            let came = match frame.as_mut().now_or_never() {
+                Some(came) => came,
+                None => match pace.wait(frame).await {
+                    Ok(came) => came,
+                    Err(slow) => return Some(Err(slow)),
+                },
+            };
+            let Ok(frame) = came? else {
+                return Some(Err(Error::new(Kind::BadRequest, "the body broke off")));
+            };
+            if let Ok(mut data) = frame.into_data() {
+                let length = data.remaining();
+                pace.arrived(length);
+                return Some(Ok(data.copy_to_bytes(length)));
+            }
+        }
+    }
+}
+
+impl Pace {
+    async fn wait<T>(&mut self, mut next: impl Future<Output = T> + Unpin) -> Result<T, Error> {
+        let silent_since = Instant::now();
+        loop {
+            // What is there comes first, also after the time is up.
+            match timeout_at(self.due(silent_since), &mut next).await {
+                Ok(came) => return Ok(came),
+                Err(_) => self.judge(silent_since, Instant::now())?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const FLOOR: Floor = Floor {
+        silence: Duration::from_secs(30),
+        rate: 1000,
+    };
+
+    /// A body of so many pieces of that size, one after each wait; gives when it ended, and how.
+    async fn read(pieces: usize, size: usize, wait: f64, floor: Floor) -> (u64, Option<Error>) {
+        let pieces = futures_util::stream::unfold(pieces, move |left| async move {
+            let left = left.checked_sub(1)?;
+            sleep(Duration::from_secs_f64(wait)).await;
+            let piece = Frame::data(Bytes::from(vec![b'x'; size]));
+            Some((Ok::<_, Infallible>(piece), left))
+        });
+        let began = Instant::now();
+        let mut paced = Paced::new(Box::pin(StreamBody::new(pieces)), floor);
+        let mut error = None;
+        while let Some(came) = paced.next().await {
+            if let Err(slow) = came {
+                error = Some(slow);
+                break;
+            }
+        }
+        (began.elapsed().as_secs(), error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drip_is_given_up_after_one_window_and_an_honest_slow_upload_is_not() {
+        let off = Floor { rate: 0, ..FLOOR };
+        let short = Floor {
+            silence: Duration::from_secs(5),
+            ..FLOOR
+        };
+        for (pieces, size, wait, floor, after, told) in [
+            // One byte now and then: long, and however often.
+            (100, 1, 29.0, FLOOR, 30, Some("limits.body_rate")),
+            (100_000, 1, 0.25, FLOOR, 30, Some("limits.body_rate")),
+            (100, 29_000, 29.9, FLOOR, 30, Some("limits.body_rate")),
+            // Silence is a fault of its own.
+            (100, 1, 31.0, FLOOR, 30, Some("timeouts.body")),
+            (100, 1, 6.0, short, 5, Some("timeouts.body")),
+            // A line that is bad, but above the floor: ten minutes, and in gusts.
+            (600, 1100, 1.0, FLOOR, 600, None),
+            (30, 64_000, 20.0, FLOOR, 600, None),
+            // Too slow, but done before it can be told.
+            (29, 1, 1.0, FLOOR, 29, None),
+            (10, 1, 29.0, off, 290, None),
+        ] {
+            let what = format!("{pieces} x {size} each {wait}");
+            let (seconds, error) = read(pieces, size, wait, floor).await;
+            assert_eq!(seconds, after, "{what}");
+            let message = error.map(|error| {
+                assert_eq!(error.kind, Kind::RequestTimeout, "{what}");
+                error.message.into_owned()
+            });
+            match told {
+                Some(told) => assert!(message.is_some_and(|m| m.contains(told)), "{what}"),
+                None => assert_eq!(message, None, "{what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn time_in_which_nothing_was_read_does_not_count() {
+        let mut pace = Pace::new(FLOOR);
+        let began = Instant::now();
+        pace.due(began);
+        // The process stood still over the end of the window.
+        let since = began + Duration::from_secs(29);
+        assert!(pace.judge(since, began + WINDOW + LATE).is_ok());
+        // Which began anew then.
+        let ends = began + WINDOW + LATE + WINDOW;
+        assert_eq!(pace.due(ends - Duration::from_secs(9)), ends);
+        assert!(pace.judge(ends - Duration::from_secs(9), ends).is_err());
+    }
+}
