@@ -41,11 +41,10 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
             "the request has no Host header; HTTP/1.1 requires one",
         ));
     };
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => field.to_str().unwrap_or_default(),
-    };
-    let host = without_port(authority).filter(|host| well_formed(host));
+    // Malformed is malformed, also where the target's authority takes its place.
+    let field = field.to_str().ok().and_then(host_of);
+    let target = uri.authority().map(|authority| host_of(authority.as_str()));
+    let host = field.and_then(|field| target.unwrap_or(Some(field)));
     let Some(host) = host else {
         return Err(Error::new(
             Kind::BadRequest,
@@ -53,6 +52,11 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
         ));
     };
     Ok(host.to_ascii_lowercase())
+}
+
+/// The host of an authority, without its port; `None` where it is malformed.
+fn host_of(authority: &str) -> Option<&str> {
+    without_port(authority).filter(|host| well_formed(host))
 }
 
 /// An address, or a name of labels; nothing at all is a host too (RFC 9110 section 7.2).
@@ -156,6 +160,9 @@ mod tests {
         headers.insert(HOST, http::HeaderValue::from_static("localhost"));
         let uri: Uri = "http://evil.example/v1/models".parse().unwrap();
         assert_eq!(requested(&uri, &headers).unwrap(), "evil.example");
+        headers.insert(HOST, http::HeaderValue::from_static("user@localhost"));
+        let malformed = requested(&uri, &headers).map_err(|e| e.kind);
+        assert_eq!(malformed, Err(Kind::BadRequest));
     }
 
     #[test]
@@ -192,6 +199,10 @@ mod tests {
         ] {
             assert_eq!(told(host), Err(Kind::BadRequest), "{host}");
         }
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, http::HeaderValue::from_bytes(b"b\xfccher").unwrap());
+        let told_bytes = requested(&uri, &headers).map_err(|e| e.kind);
+        assert_eq!(told_bytes, Err(Kind::BadRequest));
         for (host, name) in [
             ("localhost:", "localhost"),
             ("LocalHost.:80", "localhost."),
