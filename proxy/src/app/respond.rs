@@ -22,7 +22,11 @@ pub(crate) const X_DEFAULTS: HeaderName = HeaderName::from_static("x-crucible-de
 pub(crate) const X_NOTE: HeaderName = HeaderName::from_static("x-crucible-note");
 
 /// Headers of an answer to a prompt, at most.
-const HEADERS: usize = 10;
+const HEADERS: usize = 11;
+
+/// Asks a proxy in front of Crucible to hand on what comes as it comes: nginx keeps an answer back
+/// until it is whole, or fills its buffers, unless it is told.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What a page may read of our headers.
 pub(super) const EXPOSED: [HeaderName; 7] = [
@@ -55,6 +59,12 @@ pub(super) fn add_note(headers: &mut HeaderMap, note: &str) {
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(X_NOTE, value);
     }
+}
+
+/// Of an answer that comes bit by bit: no cache and no proxy may keep it back.
+fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// An error as an answer; it also rides along for the accounting.
@@ -108,9 +118,7 @@ impl Told {
     /// An event stream.
     pub(crate) fn stream(&self, body: Body) -> Response {
         let mut response = self.answer("text/event-stream", body);
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        unbuffered(response.headers_mut());
         response
     }
 
