@@ -27,6 +27,9 @@ use crate::{
 /// Connections of `metrics_listen`.
 const SCRAPERS: usize = 64;
 
+/// Least that is thrown away of what a client still sends after its answer.
+const LINGER: u64 = 64 << 20;
+
 /// After the drain, streams get this long to hand out their last event.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -59,11 +62,12 @@ fn counting(log: Dropped, connections: usize) -> io::Result<Metrics> {
 }
 
 /// The sockets of clients, and that of `metrics_listen`.
-async fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
+fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
     let bounds = Bounds {
         header_bytes: config.limits.header,
         header: config.timeouts.header,
         client_stall: config.timeouts.client_stall,
+        linger: config.limits.body.max(LINGER),
     };
     let counts = metrics.clone();
     let on_evict: OnEvict = Arc::new(move || counts.connection_evicted());
@@ -76,14 +80,12 @@ async fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, 
     for addr in &config.listen {
         listeners.push(
             Listener::bind(*addr, bounds, Arc::clone(&places), Arc::clone(&on_open))
-                .await
                 .map_err(|e| named(*addr, &e))?,
         );
     }
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(
             Listener::bind(addr, bounds, Places::new(SCRAPERS, on_evict), on_open)
-                .await
                 .map_err(|e| named(addr, &e))?,
         ),
         None => None,
@@ -105,6 +107,10 @@ impl Instance {
     ///
     /// # Errors
     /// An address cannot be bound; the text names it.
+    #[expect(
+        clippy::unused_async,
+        reason = "sockets and tasks need the runtime that a caller outside of one has to enter"
+    )]
     pub async fn start(config: Live, log: Dropped) -> io::Result<Self> {
         let background = TaskTracker::new();
         let connections = TaskTracker::new();
@@ -114,7 +120,7 @@ impl Instance {
         let router_cancel = CancellationToken::new();
         let current = config.current();
         let metrics = counting(log, current.limits.connections)?;
-        let (listeners, metrics_listener) = bind(&current, &metrics).await?;
+        let (listeners, metrics_listener) = bind(&current, &metrics)?;
         let addrs = listeners
             .iter()
             .map(Listener::addr)
@@ -157,9 +163,11 @@ impl Instance {
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         background.spawn(app.clone().keep_books(router_cancel.clone()));
         let service = app::edge(&app);
+        let on_refuse = app::on_refuse(&app);
         for listener in listeners {
             background.spawn(listener.run(
                 service.clone(),
+                Arc::clone(&on_refuse),
                 connections.clone(),
                 stop.clone(),
                 kill.clone(),
@@ -168,6 +176,7 @@ impl Instance {
         if let Some(listener) = metrics_listener {
             background.spawn(listener.run(
                 app::metrics_edge(&app),
+                on_refuse,
                 connections.clone(),
                 stop.clone(),
                 kill.clone(),

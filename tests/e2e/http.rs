@@ -3,7 +3,12 @@
 mod bounds;
 mod connections;
 mod framing;
+mod half_closed;
+mod no_requests;
 mod paths;
+mod proxied;
+mod slow_readers;
+mod uploads;
 
 use std::time::Duration;
 

@@ -21,7 +21,11 @@ use super::{
     exchange::{Exchange, Listed, Phase},
     request_id,
 };
-use crate::{error::Error, metrics::Endpoint};
+use crate::{
+    error::Error,
+    metrics::{AbortCause, Endpoint},
+    server::Peer,
+};
 
 /// The layer.
 #[derive(Clone)]
@@ -47,6 +51,7 @@ pin_project! {
 struct Account {
     app: App,
     exchange: Arc<Exchange>,
+    peer: Option<Peer>,
     _listed: Listed,
 }
 
@@ -106,6 +111,7 @@ where
             app: self.app.clone(),
             _listed: self.app.in_flight.enter(&exchange),
             exchange: Arc::clone(&exchange),
+            peer: request.extensions().get::<Peer>().cloned(),
         };
         request.extensions_mut().insert(exchange);
         Answering {
@@ -138,6 +144,23 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
             None => response,
         }))
     }
+}
+
+/// Puts what is no request on the books, as one that was refused; gives its id.
+pub(super) fn of_refusal(app: &App, error: &Error) -> String {
+    let id = request_id::new();
+    let exchange = Arc::new(Exchange::new(id.as_str().into(), Endpoint::Other));
+    exchange.note(|record| {
+        record.status = Some(error.status());
+        record.error = Some(error.kind);
+        record.ended = true;
+    });
+    app.books.put(Ended {
+        exchange,
+        at: Instant::now(),
+        in_load: false,
+    });
+    id
 }
 
 /// The kind of endpoint of a canonical path.
@@ -190,6 +213,13 @@ impl http_body::Body for Accounted {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        if self.peer.as_ref().is_some_and(Peer::is_slow) {
+            self.exchange.note(|record| {
+                if !record.ended {
+                    record.abort = Some(AbortCause::ClientSlow);
+                }
+            });
+        }
         let in_load = self
             .exchange
             .note(|record| record.phase == Phase::Queue && !record.ended)

@@ -99,7 +99,7 @@ impl Ended {
         {
             metrics.rejected(engine, kind, code);
         }
-        if client_left(record) {
+        if client_left(record) && record.abort != Some(AbortCause::ClientSlow) {
             metrics.client_disconnected(match record.phase {
                 Phase::Queue if self.in_load => LeftIn::Load,
                 Phase::Reading | Phase::Queue => LeftIn::Queue,
@@ -140,6 +140,7 @@ impl Ended {
                     model = record.model.as_deref(),
                     reason = record.reason.map(crucible_router::plan::Reason::as_str),
                     error = record.error.map(crate::error::Kind::code),
+                    aborted = cause_of_abort(record).map(AbortCause::as_str),
                     queue_s = queued.as_secs_f64(),
                     first_token_s = first.map(|s| s.as_secs_f64()),
                     predicted_s = record.predicted.map(|s| s.as_secs_f64()),

@@ -89,7 +89,7 @@ fn judge(app: &App, request: &Request) -> Result<(Verdict, Option<Opened>), Erro
         peer: request
             .extensions()
             .get::<Peer>()
-            .map(|Peer(address)| address.ip()),
+            .map(|peer| peer.address().ip()),
     };
     if request.extensions().get::<Beyond>().is_some() && !watches(path) {
         return Err(Error::new(

@@ -30,7 +30,6 @@ use axum::{
 use crucible_config::Live;
 use crucible_router::{router::Router, verify::evidence::Probes};
 use http::Method;
-use hyper::body::Incoming;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
@@ -55,6 +54,7 @@ use crate::{
     metrics::Metrics,
     relay::{prefill::Prefills, upstream::Upstream},
     routed::answerer::Spellings,
+    server::{OnRefuse, Received},
 };
 
 /// What handlers share; cheap to clone.
@@ -148,7 +148,7 @@ pub(crate) fn metrics_edge(app: &App) -> impl Edge {
 fn stack(app: &App, paths: Routes<App>) -> impl Edge {
     let cors = Arc::new(cors());
     ServiceBuilder::new()
-        .map_request(|request: http::Request<Incoming>| request.map(Body::new))
+        .map_request(|request: http::Request<Received>| request.map(Body::new))
         // First, so that every answer carries an id, also those of the layers below.
         .map_request(request_id::drop_insane)
         .layer(SetRequestIdLayer::new(
@@ -180,9 +180,15 @@ fn stack(app: &App, paths: Routes<App>) -> impl Edge {
         )
 }
 
+/// How what is no request is put on the books: like every refusal.
+pub(crate) fn on_refuse(app: &App) -> OnRefuse {
+    let app = app.clone();
+    Arc::new(move |error| account::of_refusal(&app, error))
+}
+
 /// What a listener serves.
 pub(crate) trait Edge:
-    Service<http::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    Service<http::Request<Received>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static
@@ -190,7 +196,7 @@ pub(crate) trait Edge:
 }
 
 impl<S> Edge for S where
-    S: Service<http::Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    S: Service<http::Request<Received>, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static

@@ -17,14 +17,23 @@ pub(super) struct NewId;
 
 impl MakeRequestId for NewId {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let mut id = *b"req_00000000000000000000000000000000";
-        let (_, digits) = id.split_at_mut(4);
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
-        HeaderValue::from_bytes(&id).ok().map(RequestId::new)
+        HeaderValue::from_bytes(&random()).ok().map(RequestId::new)
     }
+}
+
+/// A new id, for what is no request.
+pub(super) fn new() -> String {
+    String::from_utf8_lossy(&random()).into_owned()
+}
+
+fn random() -> [u8; 36] {
+    let mut id = *b"req_00000000000000000000000000000000";
+    let (_, digits) = id.split_at_mut(4);
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    id
 }
 
 /// Removes a client's id that must not be echoed into headers and logs.

@@ -121,19 +121,14 @@ where
     let reader = StreamReader::new(Box::pin(pieces));
     // A body may be several of them in a row (RFC 1952 section 2.2, RFC 8878 section 3), and nothing
     // else may follow.
-    match encoding {
-        Encoding::Gzip => {
-            let mut members = GzipDecoder::new(reader);
-            members.multiple_members(true);
-            read(members, cap).await
-        }
-        _ => {
-            let mut frames =
-                ZstdDecoder::with_params(reader, &[DParameter::window_log_max(ZSTD_WINDOW)]);
-            frames.multiple_members(true);
-            read(frames, cap).await
-        }
+    if encoding == Encoding::Gzip {
+        let mut members = GzipDecoder::new(reader);
+        members.multiple_members(true);
+        return read(members, cap).await;
     }
+    let mut frames = ZstdDecoder::with_params(reader, &[DParameter::window_log_max(ZSTD_WINDOW)]);
+    frames.multiple_members(true);
+    read(frames, cap).await
 }
 
 async fn plain<B>(mut body: Paced<B>, cap: usize) -> Result<Bytes, Error>

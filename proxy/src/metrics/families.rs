@@ -175,7 +175,7 @@ families! {
     CONNECTIONS_OPEN Gauge "crucible_connections_open" []: "Open client connections.";
     CONNECTIONS_LIMIT Gauge "crucible_connections_limit" []: "Bound of client connections.";
     CONNECTIONS_EVICTED Counter "crucible_connections_evicted_total" []:
-        "Idle client connections that were closed for new ones, because all places were taken.";
+        "Client connections, idle or slow with their headers, that were closed for new ones, because all places were taken.";
     RELOAD_SUCCESS Gauge "crucible_config_last_reload_success" []:
         "1 if the configuration was read without problems the last time.";
     RELOAD_TIMESTAMP Gauge "crucible_config_last_reload_timestamp_seconds" []:

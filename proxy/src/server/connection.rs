@@ -27,15 +27,20 @@ use super::{
     Bounds,
     phase::{Phase, Phased},
     places::Place,
+    received::Received,
+    refusal::OnRefuse,
     socket::Socket,
 };
 
 /// What reads requests is dropped, with 10 KiB of buffers, where none came for so long.
 const REST: Duration = Duration::from_millis(200);
 
-/// The client's address, as a request extension.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+/// The client of a connection, as a request extension.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: SocketAddr,
+    phase: Arc<Phase>,
+}
 
 /// As a request extension: all places were taken, and it may only ask how Crucible is.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,8 @@ pub(super) struct Ends {
 enum Came {
     /// It is over.
     Over,
+    /// What the client said could not be read.
+    Unread,
     /// Nothing more was said for a while.
     Rests,
     Stopped,
@@ -65,6 +72,20 @@ struct Rest<'a> {
     /// From when it runs.
     idle: Option<u64>,
     clock: Pin<&'a mut Sleep>,
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Where it is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// It was given up because it did not read for too long.
+    pub fn is_slow(&self) -> bool {
+        self.phase.is_slow()
+    }
 }
 
 // === impl Rest ===
@@ -89,16 +110,16 @@ impl Rest<'_> {
 /// nothing, and with the answer's future in another, which goes when the head is out: a future keeps
 /// room for each of its arguments and of what it awaited, as long as it lives.
 pub(super) fn serve<S, B, H>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     service: S,
     bounds: Bounds,
+    on_refuse: OnRefuse,
     ends: Ends,
     place: Place,
     held: H,
 ) -> impl Future<Output = ()> + Send
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + Unpin
@@ -113,12 +134,7 @@ where
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
     let phase = Arc::clone(place.phase());
-    let mut socket = Socket::new(
-        stream,
-        Arc::clone(&phase),
-        bounds.header,
-        bounds.client_stall,
-    );
+    let mut socket = Socket::new(stream, Arc::clone(&phase), bounds, on_refuse);
     async move {
         let _held = (place, held);
         // A connection that came during the drain may ask once; its answer closes it.
@@ -162,7 +178,7 @@ async fn converse<S, B>(
     late: bool,
 ) -> Option<Socket>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + Unpin
@@ -172,9 +188,14 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let of = Arc::clone(&phase);
-    let handler = service_fn(move |mut request: Request<Incoming>| {
+    let handler = service_fn(move |request: Request<Incoming>| {
         let busy = Phase::begin(&of);
-        request.extensions_mut().insert(Peer(peer));
+        let mut request = request.map(|body| Received::new(body, &of));
+        let phase = Arc::clone(&of);
+        request.extensions_mut().insert(Peer {
+            address: peer,
+            phase,
+        });
         if of.is_beyond() {
             request.extensions_mut().insert(Beyond);
         }
@@ -201,12 +222,17 @@ where
     loop {
         let talking = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                Poll::Ready(Came::Over)
+                let Err(error) = ended else {
+                    return Poll::Ready(Came::Over);
+                };
+                tracing::debug!(%error, "connection ended");
+                Poll::Ready(if error.is_parse() {
+                    Came::Unread
+                } else {
+                    Came::Over
+                })
             }
-            Poll::Pending => rest.poll(phase.idle_since(), cx).map(|()| Came::Rests),
+            Poll::Pending => rest.poll(phase.rests_since(), cx).map(|()| Came::Rests),
         });
         let came = tokio::select! {
             // Who has just spoken is answered, whatever else came to pass.
@@ -218,6 +244,15 @@ where
         };
         match came {
             Came::Over => return None,
+            Came::Unread => {
+                let socket = connection.into_parts().io.into_inner();
+                tokio::select! {
+                    () = socket.close_unread() => {}
+                    () = ends.kill.cancelled() => {}
+                    () = phase.leaves() => {}
+                }
+                return None;
+            }
             Came::Rests => {
                 let parts = connection.into_parts();
                 let mut socket = parts.io.into_inner();

@@ -5,8 +5,11 @@
 
 mod connection;
 pub mod descriptors;
+mod linger;
 mod phase;
 mod places;
+mod received;
+mod refusal;
 mod socket;
 
 use std::{
@@ -19,9 +22,8 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,12 +34,19 @@ pub use self::{
     connection::{Beyond, Peer},
     phase::Phased,
     places::{OnEvict, Places},
+    received::Received,
+    refusal::OnRefuse,
 };
 
 /// Between two log lines about connections that cannot be accepted.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks for a place where even those beyond the bound are being answered.
 const PLACE_EVERY: Duration = Duration::from_millis(5);
+/// Bytes of an answer that the system takes before its client has (Linux takes twice as many): without
+/// a bound it takes up to 4 MB for each client that does not read, and its engine works on for nobody.
+const SENT_AHEAD: u32 = 128 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Bounds of the client side.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +57,23 @@ pub struct Bounds {
     pub header: Duration,
     /// A client that does not read what is there for it.
     pub client_stall: Duration,
+    /// Bytes that are thrown away of what a client still sends after its answer.
+    pub linger: u64,
+}
+
+/// The listening socket, whose connections inherit the bound of what the system holds for a client
+/// that does not read.
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port whose connections have just ended is free; on Windows it would be anybody's.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SENT_AHEAD)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Called when a connection opens; what it returns is dropped when it closes.
@@ -65,13 +91,13 @@ pub struct Listener {
 
 impl Listener {
     /// Binds; the places may be shared with other listeners.
-    pub async fn bind(
+    pub fn bind(
         addr: SocketAddr,
         bounds: Bounds,
         places: Arc<Places>,
         on_open: OnOpen,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(addr).await?;
+        let socket = listen(addr)?;
         Ok(Self {
             socket,
             places,
@@ -91,11 +117,12 @@ impl Listener {
     pub async fn run<S, B>(
         self,
         service: S,
+        on_refuse: OnRefuse,
         tracker: TaskTracker,
         stop: CancellationToken,
         kill: CancellationToken,
     ) where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = std::convert::Infallible>
+        S: Service<Request<Received>, Response = Response<B>, Error = std::convert::Infallible>
             + Clone
             + Send
             + Unpin
@@ -128,10 +155,10 @@ impl Listener {
             };
             let open = (self.on_open)();
             tracker.spawn(connection::serve(
-                stream,
-                peer,
+                (stream, peer),
                 service.clone(),
                 self.bounds,
+                Arc::clone(&on_refuse),
                 ends.clone(),
                 place,
                 open,

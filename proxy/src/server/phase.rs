@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,10 +22,18 @@ pub(super) struct Phase {
     /// Microseconds after `began`, plus one, from which it has said nothing; 0: it speaks, or is
     /// answered.
     idle: AtomicU64,
+    /// Microseconds after `began`, plus one, from which the head of a request comes; 0: none does.
+    speaks: AtomicU64,
     /// Requests that came so far.
     begun: AtomicU64,
     /// The client does not take what is written.
     stalled: AtomicBool,
+    /// It was given up for that.
+    slow: AtomicBool,
+    /// The client still sends the body of a request that was answered, or is to.
+    owes: AtomicBool,
+    /// It only waits for the client's end.
+    closing: AtomicBool,
     /// A request is being answered. While it is not, the socket's header clock runs.
     busy: AtomicBool,
     /// Taken although all places were.
@@ -56,8 +64,12 @@ impl Phase {
         let this = Self {
             began,
             idle: AtomicU64::new(0),
+            speaks: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             beyond,
             sent_away: AtomicBool::new(false),
@@ -69,7 +81,8 @@ impl Phase {
 
     /// A request came whole.
     pub(super) fn begin(this: &Arc<Self>) -> Busy {
-        this.speak();
+        this.idle.store(0, Ordering::Release);
+        this.speaks.store(0, Ordering::Release);
         this.begun.fetch_add(1, Ordering::AcqRel);
         this.busy.store(true, Ordering::Release);
         Busy(Arc::clone(this))
@@ -89,15 +102,58 @@ impl Phase {
         self.stalled.store(stalled, Ordering::Release);
     }
 
+    /// It is given up, as it takes nothing.
+    pub(super) fn give_up(&self) {
+        self.slow.store(true, Ordering::Release);
+    }
+
+    /// Whether it was given up for taking nothing.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Acquire)
+    }
+
+    /// Whether there is more of the body of the present request to come.
+    pub(super) fn owes(&self, more: bool) {
+        self.owes.store(more, Ordering::Release);
+    }
+
+    pub(super) fn owes_body(&self) -> bool {
+        self.owes.load(Ordering::Acquire)
+    }
+
+    /// Nothing more is answered.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.fall_silent();
+    }
+
     /// The first byte of a request came.
     pub(super) fn speak(&self) {
         self.idle.store(0, Ordering::Release);
+        self.speaks.store(self.moment(), Ordering::Release);
     }
 
     fn fall_silent(&self) {
+        self.speaks.store(0, Ordering::Release);
+        self.idle.store(self.moment(), Ordering::Release);
+    }
+
+    fn moment(&self) -> u64 {
         let micros = self.began.elapsed().as_micros();
-        let since = u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1);
-        self.idle.store(since, Ordering::Release);
+        u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// From when the head comes that is not whole yet.
+    pub(super) fn speaks_since(&self) -> Option<Instant> {
+        let since = self.speaks.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.began + Duration::from_micros(since))
+    }
+
+    /// From when it has nothing to read requests for: like [`Self::idle_since`], but not on its way
+    /// to the end.
+    pub(super) fn rests_since(&self) -> Option<u64> {
+        let closing = self.closing.load(Ordering::Acquire);
+        self.idle_since().filter(|_| !closing)
     }
 
     /// A number that grows with the time from which it has been idle.
@@ -126,9 +182,10 @@ impl Phase {
         self.leave.notified().await;
     }
 
-    /// Nothing is lost where it closes now. One beyond the bound that was sent away is slow.
+    /// Nothing is lost where it closes now. One beyond the bound that was sent away is slow, and so is
+    /// one whose head is not whole.
     pub(super) fn may_leave(&self) -> bool {
-        self.beyond || self.idle_since().is_some()
+        self.beyond || !self.is_busy()
     }
 
     /// Whether its next answer is its last.

@@ -1,6 +1,7 @@
 //! The places of `limits.connections`: who has one, and who gives his up for a newcomer.
 //!
-//! Where all are taken, the connection that has been idle for longest goes. Where none is idle, a few
+//! Where all are taken, the connection that has been idle for longest goes; where none is idle, the
+//! one that has been sending the head of its request for longest, once that is too long. Else a few
 //! more are taken that may only ask how Crucible is, and are closed after one answer. So a newcomer
 //! always gets an answer, and whoever watches over Crucible is never shut out.
 
@@ -20,6 +21,8 @@ const BEYOND: usize = 32;
 const BEYOND_SILENT: Duration = Duration::from_millis(250);
 /// One of these that has not taken its answer by now does.
 const BEYOND_SLOW: Duration = Duration::from_secs(5);
+/// Where nobody is idle, one that has begun a head and has not sent it whole by now makes room.
+const HEAD_SLOW: Duration = Duration::from_millis(250);
 /// Between two log lines about places that are all taken.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -113,7 +116,8 @@ impl Places {
                 idle_closed = evicted,
                 refused = beyond,
                 "all {} places of limits.connections are taken: a newcomer gets that of the \
-                 connection that has been idle for longest, or 503 where none is idle",
+                 connection that has been idle (or sending its headers) for longest, or 503 where \
+                 there is none",
                 self.most
             );
         }
@@ -139,6 +143,17 @@ impl Held {
             .filter_map(|seat| Some((seat.phase.idle_since()?, seat)))
             .min_by_key(|(since, _)| *since);
         if let Some((_, seat)) = idle {
+            seat.send_away();
+            self.news.evicted += 1;
+            return Some(Holds::Place);
+        }
+        let seats = self.seats.values_mut();
+        let slow = seats
+            .filter(|seat| seat.holds == Holds::Place)
+            .filter_map(|seat| Some((seat.phase.speaks_since()?, seat)))
+            .min_by_key(|(since, _)| *since)
+            .filter(|(since, _)| now.saturating_duration_since(*since) >= HEAD_SLOW);
+        if let Some((_, seat)) = slow {
             seat.send_away();
             self.news.evicted += 1;
             return Some(Holds::Place);
@@ -251,6 +266,23 @@ mod tests {
         assert!(places.admit(now).unwrap().phase().is_beyond());
         drop(second);
         assert!(!places.admit(now).unwrap().phase().is_beyond());
+    }
+
+    #[test]
+    fn where_none_is_idle_a_head_that_does_not_become_whole_makes_room() {
+        let (places, evicted) = places(2);
+        let now = Instant::now();
+        let [first, second] = [(); 2].map(|()| places.admit(now).unwrap());
+        first.phase().speak();
+        second.phase().speak();
+        let busy = Phase::begin(first.phase());
+        assert!(places.admit(now).unwrap().phase().is_beyond());
+        let later = Instant::now() + HEAD_SLOW;
+        assert!(!places.admit(later).unwrap().phase().is_beyond());
+        assert!(second.phase().is_sent_away() && second.phase().may_leave());
+        assert!(!first.phase().is_sent_away());
+        assert_eq!(evicted.load(Ordering::Relaxed), 1);
+        drop(busy);
     }
 
     #[test]

@@ -4,21 +4,27 @@
 //! answers to broken framing have no body; both are mended here.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::phase::Phase;
+use super::{
+    Bounds,
+    linger::Linger,
+    phase::Phase,
+    refusal::{Head, OnRefuse, Reply},
+};
 use crate::error::{Error, Kind};
 
 /// A kept-alive connection without a request is closed after this (nginx's default).
@@ -30,23 +36,19 @@ pub(super) struct Socket {
     phase: Arc<Phase>,
     /// Came, and is to be read first.
     ahead: Bytes,
-    header: Duration,
-    stall: Duration,
+    bounds: Bounds,
     /// When the present header has to be complete; `None` while a request is answered.
     head_due: Option<Instant>,
     head_begun: bool,
+    head: Head,
     /// Requests before the one that is awaited.
     answered: u64,
     head_clock: Pin<Box<Sleep>>,
     stall_clock: Pin<Box<Sleep>>,
     stalled: bool,
+    on_refuse: OnRefuse,
     reply: Option<Reply>,
-}
-
-/// An answer of our own on its way out, after which the connection closes.
-struct Reply {
-    bytes: Vec<u8>,
-    sent: usize,
+    linger: Option<Linger>,
 }
 
 // === impl Socket ===
@@ -55,23 +57,25 @@ impl Socket {
     pub(super) fn new(
         stream: TcpStream,
         phase: Arc<Phase>,
-        header: Duration,
-        stall: Duration,
+        bounds: Bounds,
+        on_refuse: OnRefuse,
     ) -> Self {
-        let due = Instant::now() + header;
+        let due = Instant::now() + bounds.header;
         Self {
             stream,
             phase,
             ahead: Bytes::new(),
-            header,
-            stall,
+            bounds,
             head_due: Some(due),
             head_begun: false,
+            head: Head::default(),
             answered: 0,
             head_clock: Box::pin(sleep_until(due)),
             stall_clock: Box::pin(sleep_until(due)),
             stalled: false,
+            on_refuse,
             reply: None,
+            linger: None,
         }
     }
 
@@ -111,12 +115,61 @@ impl Socket {
     }
 
     /// Bytes of a request came.
-    fn begin_head(&mut self) {
-        if !self.phase.is_busy() && !self.head_begun {
-            self.head_begun = true;
-            self.phase.speak();
-            self.set_head_due(self.header);
+    fn read_head(&mut self, bytes: &[u8]) {
+        if self.phase.is_busy() {
+            return;
         }
+        if self.head_begun {
+            self.head.goes_on(bytes);
+        } else {
+            self.head_begun = true;
+            self.head = Head::begun(bytes);
+            self.phase.speak();
+            self.set_head_due(self.bounds.header);
+        }
+    }
+
+    /// Answers what is no request.
+    fn refuse(&mut self, error: &Error) {
+        let id = (self.on_refuse)(error);
+        self.reply = Some(Reply::new(error, &id, SystemTime::now()));
+    }
+
+    /// The last word on a connection that could not be read, where it has not been said.
+    pub(super) async fn close_unread(mut self) {
+        if self.reply.is_none() && self.head_begun && self.head.is_http2() {
+            self.refuse(&self.head.malformed());
+        }
+        if self.reply.is_some() {
+            // Whether it is heard or not, this is the end.
+            let _ = poll_fn(|cx| self.poll_last(cx)).await;
+        }
+    }
+
+    /// Writes the reply, then closes.
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_reply(cx))?;
+        self.poll_close(cx)
+    }
+
+    /// Closes; where the client may still be sending, not before it has stopped.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            let sends = self.reply.is_some() || self.phase.owes_body() || self.has_unread();
+            if !sends {
+                return Pin::new(&mut self.stream).poll_shutdown(cx);
+            }
+            self.phase.close();
+        }
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Linger::new(self.bounds.linger));
+        linger.poll(&mut self.stream, cx)
+    }
+
+    /// Bytes came that nobody will read.
+    fn has_unread(&self) -> bool {
+        !self.ahead.is_empty() || matches!(self.stream.try_read(&mut [0]), Ok(1..))
     }
 
     fn set_head_due(&mut self, after: Duration) {
@@ -145,17 +198,7 @@ impl Socket {
             return None;
         }
         let status = buf.strip_prefix(b"HTTP/1.1 ").and_then(|b| b.get(..3))?;
-        let error = match status {
-            b"400" | b"414" => Error::new(
-                Kind::BadRequest,
-                "the request line or a header is not valid HTTP/1.1; the connection is closed",
-            ),
-            b"431" => Error::new(
-                Kind::HeadersTooLarge,
-                "the headers are larger than limits.header; send fewer or shorter headers",
-            ),
-            _ => return None,
-        };
+        let error = self.head.fault(status, self.bounds.header_bytes)?;
         memchr::memmem::find(buf, b"content-length: 0\r\n").map(|_| error)
     }
 
@@ -169,28 +212,16 @@ impl Socket {
         if !self.stalled {
             self.stalled = true;
             self.phase.stall(true);
-            let due = Instant::now() + self.stall;
+            let due = Instant::now() + self.bounds.client_stall;
             self.stall_clock.as_mut().reset(due);
         }
         ready!(self.stall_clock.as_mut().poll(cx));
+        self.phase.give_up();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client does not read",
         )))
     }
-}
-
-/// A whole HTTP/1.1 answer that closes the connection.
-fn closing_answer(error: &Error) -> Vec<u8> {
-    let body = error.to_openai().to_string();
-    let status = error.status();
-    format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or_default(),
-        body.len(),
-    )
-    .into_bytes()
 }
 
 impl AsyncRead for Socket {
@@ -201,34 +232,31 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.reply.is_some() {
-            ready!(this.poll_reply(cx))?;
+            ready!(this.poll_last(cx))?;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         this.follow_phase();
         if !this.ahead.is_empty() {
             let n = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead[..n]);
-            this.ahead.advance(n);
-            this.begin_head();
+            let ahead = this.ahead.split_to(n);
+            buf.put_slice(&ahead);
+            this.read_head(&ahead);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             if buf.filled().len() > before {
-                this.begin_head();
+                this.read_head(&buf.filled()[before..]);
             }
             return Poll::Ready(result);
         }
         if this.head_due.is_some() && this.head_clock.as_mut().poll(cx).is_ready() {
             if this.head_begun {
-                this.reply = Some(Reply {
-                    bytes: closing_answer(&Error::new(
-                        Kind::RequestTimeout,
-                        "the request header did not arrive within timeouts.header",
-                    )),
-                    sent: 0,
-                });
-                ready!(this.poll_reply(cx))?;
+                this.refuse(&Error::new(
+                    Kind::RequestTimeout,
+                    "the request header did not arrive within timeouts.header",
+                ));
+                ready!(this.poll_last(cx))?;
             }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -244,10 +272,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if let Some(error) = this.automatic_answer(buf) {
-            this.reply = Some(Reply {
-                bytes: closing_answer(&error),
-                sent: 0,
-            });
+            this.refuse(&error);
         }
         if this.reply.is_some() {
             ready!(this.poll_reply(cx))?;
@@ -291,6 +316,6 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.poll_close(cx)
     }
 }

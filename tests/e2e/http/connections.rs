@@ -1,6 +1,6 @@
 //! Connections: kept, counted, bounded, and left by clients that do not read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crucible_sim::Options;
 use crucible_tests::{
@@ -234,6 +234,31 @@ async fn where_no_connection_is_idle_a_newcomer_is_told_so_and_health_is_answere
     }
     assert!(told(&edge) >= 1, "{}", edge.crucible.log());
     assert!(scrape(&edge, "crucible_rejected_total").await >= 4);
+}
+
+#[tokio::test]
+async fn a_flood_of_half_sent_heads_keeps_nobody_waiting_for_long() {
+    let edge = Edge::start(&places(200)).await;
+    let mut held = Vec::new();
+    for _ in 0..800 {
+        let mut stream = edge.connect().await;
+        // Some are closed by then, for those that come after them.
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: lo").await;
+        held.push(stream);
+    }
+    let began = Instant::now();
+    for ask in [ASK.to_vec(), chat("").into_bytes()] {
+        let mut stream = edge.connect().await;
+        stream.write_all(&ask).await.expect("written");
+        let answer = whole_answer(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        held.push(stream);
+    }
+    // 250 ms for each 32 of them would be 4.4 s.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(scrape(&edge, "crucible_connections_evicted_total").await >= 500);
+    drop(held);
 }
 
 #[tokio::test]

@@ -1,0 +1,182 @@
+//! Answers to what is no request: made on the socket, below everything that knows requests.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::error::{Error, Kind};
+
+/// Most header lines that are read, hyper's own bound.
+const LINES: usize = 100;
+
+/// Called for each refusal, which it counts and tells like every other one; gives the id to answer
+/// with.
+pub type OnRefuse = Arc<dyn Fn(&Error) -> String + Send + Sync>;
+
+/// How a client opened a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// As a request may begin.
+    #[default]
+    Http,
+    /// A TLS hello.
+    Tls,
+    /// HTTP/2 without asking whether it is spoken.
+    Http2,
+}
+
+/// What is seen of a head before it is known what it says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    opening: Opening,
+    bytes: usize,
+    lines: usize,
+}
+
+/// An answer of our own on its way out, after which the connection closes.
+pub(super) struct Reply {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sent: usize,
+}
+
+// === impl Opening ===
+
+impl Opening {
+    fn of(bytes: &[u8]) -> Self {
+        if bytes.starts_with(b"\x16\x03") {
+            Self::Tls
+        } else if bytes.starts_with(b"PRI * HTTP/2") {
+            Self::Http2
+        } else {
+            Self::Http
+        }
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// The first bytes of it.
+    pub(super) fn begun(bytes: &[u8]) -> Self {
+        let mut head = Self {
+            opening: Opening::of(bytes),
+            ..Self::default()
+        };
+        head.goes_on(bytes);
+        head
+    }
+
+    pub(super) fn goes_on(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.lines += memchr::memchr_iter(b'\n', bytes).count();
+    }
+
+    /// What is wrong with it, where hyper answers with this status.
+    pub(super) fn fault(&self, status: &[u8], most: usize) -> Option<Error> {
+        Some(match status {
+            b"400" | b"414" | b"505" => self.malformed(),
+            // Also hyper's word for the one length that it has no number for.
+            b"431" if (1..most).contains(&self.bytes) && self.lines <= LINES => Error::new(
+                Kind::BodyTooLarge,
+                "Content-Length is larger than limits.body",
+            ),
+            b"431" => Error::new(
+                Kind::HeadersTooLarge,
+                "the headers are larger than limits.header, or more than 100; send fewer or \
+                 shorter headers",
+            ),
+            _ => return None,
+        })
+    }
+
+    /// It cannot be read.
+    pub(super) fn malformed(&self) -> Error {
+        let message = match self.opening {
+            Opening::Http => {
+                "the request line or a header is not valid HTTP/1.1; the connection is closed"
+            }
+            Opening::Tls => {
+                "this port speaks plain HTTP and got a TLS hello; write http:// in the client's \
+                 address, or put a server that ends TLS before Crucible"
+            }
+            Opening::Http2 => {
+                "this port speaks HTTP/1.1 and got the beginning of HTTP/2; let the client use \
+                 HTTP/1.1"
+            }
+        };
+        Error::new(Kind::BadRequest, message)
+    }
+
+    /// It was not answered: hyper leaves HTTP/2 to others.
+    pub(super) fn is_http2(&self) -> bool {
+        self.opening == Opening::Http2
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// A whole HTTP/1.1 answer that closes the connection.
+    pub(super) fn new(error: &Error, id: &str, now: SystemTime) -> Self {
+        let body = error.to_openai().to_string();
+        let status = error.status();
+        let bytes = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             x-request-id: {id}\r\ndate: {}\r\nconnection: close\r\n\r\n{body}",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default(),
+            body.len(),
+            httpdate::fmt_http_date(now),
+        );
+        Self {
+            bytes: bytes.into_bytes(),
+            sent: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_was_wrong_with_the_head() {
+        let many = "X: 1\n".repeat(101);
+        let long = "x".repeat(512);
+        for (head, status, kind, word) in [
+            ("GET / HTTP/3.7", "400", Kind::BadRequest, "HTTP/1.1"),
+            ("\x16\x03\x01", "400", Kind::BadRequest, "TLS"),
+            ("PRI * HTTP/2.0", "400", Kind::BadRequest, "HTTP/2"),
+            (
+                "POST / HTTP/1.1\n",
+                "431",
+                Kind::BodyTooLarge,
+                "limits.body",
+            ),
+            (&many, "431", Kind::HeadersTooLarge, "limits.header"),
+            (&long, "431", Kind::HeadersTooLarge, "limits.header"),
+            // Not seen from its beginning.
+            ("", "431", Kind::HeadersTooLarge, "limits.header"),
+        ] {
+            let (first, rest) = head.as_bytes().split_at(head.len().min(16));
+            let mut seen = Head::begun(first);
+            seen.goes_on(rest);
+            let error = seen.fault(status.as_bytes(), 512).unwrap();
+            assert_eq!(error.kind, kind, "{head}");
+            assert!(error.message.contains(word), "{head}: {error}");
+        }
+        assert!(Head::default().fault(b"200", 512).is_none());
+    }
+
+    #[test]
+    fn an_answer_is_whole_and_closes() {
+        let error = Error::new(Kind::RequestTimeout, "late");
+        let reply = Reply::new(&error, "req_1", SystemTime::UNIX_EPOCH);
+        let text = String::from_utf8(reply.bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())));
+        assert!(head.contains("\r\nx-request-id: req_1\r\n"));
+        assert!(head.contains("\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
+        assert!(head.ends_with("\r\nconnection: close"));
+        assert!(body.contains("\"code\":\"request_timeout\""));
+    }
+}
