@@ -54,6 +54,8 @@ pub struct Permit {
     pub tuple: Tuple,
     /// Context per request in tokens, where known.
     pub context: Option<u64>,
+    /// Context per request in tokens that is configured for the model, whoever asks.
+    pub configured_context: u64,
     /// Context of the whole instance in tokens, where known.
     pub whole_context: Option<u64>,
     /// From asking to grant.

@@ -1,5 +1,6 @@
 //! A prompt that is longer than it looks: the engine counts more tokens than Crucible estimates.
 
+mod contacts;
 mod foreign;
 mod lengths;
 mod pinned;

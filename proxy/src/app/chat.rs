@@ -314,6 +314,7 @@ async fn send(
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
         record.context = permit.context;
+        record.configured_context = Some(permit.configured_context);
         record.asked = Some(Asked {
             instance: Arc::clone(&permit.instance),
             whole_context: permit.whole_context,

@@ -66,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) loaded: bool,
     /// Tokens that the granted resident has for one request.
     pub(crate) context: Option<u64>,
+    /// What is configured for the model's context.
+    pub(crate) configured_context: Option<u64>,
     /// What it was sent to.
     pub(crate) asked: Option<Asked>,
     pub(crate) sent_at: Option<Instant>,

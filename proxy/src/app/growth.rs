@@ -44,6 +44,7 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
         cache_unknown: false,
         answer: None,
         output: None,
+        need: None,
         service: Duration::ZERO,
     }]);
 }

@@ -48,6 +48,10 @@ pub(super) fn of(record: &Record) -> Option<Sample> {
                 .is_some_and(|most| usage.completion >= most),
         }),
         output: timing.output.or_else(own_output),
+        need: record.configured_context.map(|configured| {
+            let prompt = usage.map_or(record.prompt_tokens, |usage| usage.prompt);
+            (prompt.saturating_add(record.reserve), configured)
+        }),
         service: answered_at.saturating_duration_since(sent_at),
     })
 }

@@ -81,6 +81,7 @@ mod tests {
                 tokens,
                 took: Duration::from_secs(tokens / 10),
             }),
+            need: None,
             service: Duration::from_secs(4),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::rates::{Estimate, Learned};
+use super::{
+    needs::Needs,
+    rates::{Estimate, Learned},
+};
 use crate::client::ClientId;
 
 /// Clients that are kept; who asked longest ago makes room.
@@ -19,6 +22,8 @@ pub(super) struct OfClient {
     pub(super) answer_tokens: Estimate,
     /// The same by engine and model, where these were chosen for it.
     pub(super) engines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Estimate>>,
+    /// Context that its requests needed.
+    pub(super) needs: Needs,
 }
 
 // === impl OfClient ===
@@ -59,6 +64,31 @@ impl Learned {
         chosen: Option<(&Arc<str>, &Arc<str>)>,
         take: impl Fn(&mut Estimate),
     ) {
+        let known = self.client_mut(client);
+        take(&mut known.answer_tokens);
+        let Some((engine, model)) = chosen else {
+            return;
+        };
+        let models: usize = known.engines.values().map(BTreeMap::len).sum();
+        if models < MOST_MODELS || known.of(engine, model).is_some() {
+            let of_engine = known.engines.entry(Arc::clone(engine)).or_default();
+            take(of_engine.entry(Arc::clone(model)).or_default());
+        }
+    }
+
+    /// Tokens of context that its requests needed lately, with that configuration.
+    pub(super) fn client_need(&self, client: &ClientId, configured: u64) -> u64 {
+        let known = self.clients.get(client);
+        known.map_or(0, |known| known.needs.of(configured))
+    }
+
+    /// Takes how much context one request needed of a model with that configured context.
+    pub(super) fn learn_need(&mut self, client: &ClientId, need: u64, configured: u64) {
+        self.client_mut(client).needs.take(need, configured);
+    }
+
+    /// What is known of a client that asks; who asked longest ago makes room for a new one.
+    fn client_mut(&mut self, client: &ClientId) -> &mut OfClient {
         let last = self.clients.values().map(|c| c.last).max().unwrap_or(0) + 1;
         if self.clients.len() >= MOST_CLIENTS && !self.clients.contains_key(client) {
             let oldest = self
@@ -73,15 +103,7 @@ impl Learned {
         // A snapshot shares what did not change.
         let known = Arc::make_mut(self.clients.entry(client.clone()).or_default());
         known.last = last;
-        take(&mut known.answer_tokens);
-        let Some((engine, model)) = chosen else {
-            return;
-        };
-        let models: usize = known.engines.values().map(BTreeMap::len).sum();
-        if models < MOST_MODELS || known.of(engine, model).is_some() {
-            let of_engine = known.engines.entry(Arc::clone(engine)).or_default();
-            take(of_engine.entry(Arc::clone(model)).or_default());
-        }
+        known
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     clients::{MOST_CLIENTS, OfClient},
+    needs::Needs,
     rates::{Estimate, Learned, OfEngine, Rates},
 };
 use crate::client::ClientId;
@@ -43,6 +44,7 @@ struct ClientForm {
     last: u64,
     answer_tokens: Estimate,
     engines: BTreeMap<String, BTreeMap<String, Estimate>>,
+    needs: Needs,
 }
 
 /// The text of the file.
@@ -121,6 +123,7 @@ impl ClientForm {
             last: client.last,
             answer_tokens: client.answer_tokens,
             engines: engines.collect(),
+            needs: client.needs.clone(),
         }
     }
 
@@ -135,6 +138,7 @@ impl ClientForm {
             last: self.last.min(u64::from(u32::MAX)),
             answer_tokens: sound(self.answer_tokens),
             engines: engines.collect(),
+            needs: self.needs.sound(),
         }
     }
 }
@@ -175,6 +179,7 @@ mod tests {
         learned.learn_client(&ClientId::of_key("laptop"), Some(place), |t| {
             t.take_time(40.0);
         });
+        learned.learn_need(&ClientId::of_key("laptop"), 9700, 4096);
         assert_eq!(read(&write(&learned)), Ok(learned));
     }
 

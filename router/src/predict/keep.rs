@@ -146,6 +146,7 @@ mod tests {
             cache_unknown: false,
             answer: None,
             output: None,
+            need: None,
             service: Duration::from_secs(2),
         }
     }

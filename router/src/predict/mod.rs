@@ -15,6 +15,7 @@ mod answer;
 mod clients;
 mod file;
 mod keep;
+mod needs;
 mod rates;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use self::{
 };
 use crate::{
     catalog::ModelInfo,
+    client::ClientId,
     view::{EngineView, LoadingView},
 };
 
@@ -112,6 +114,12 @@ pub fn load_time_prior(device: Device, size_bytes: Option<u64>) -> Duration {
 pub(crate) fn measured_load(learned: &Learned, engine: &str, model: &str) -> Option<Duration> {
     let rates = learned.rates(engine, model)?;
     rates.load_s.settled_by(1).map(|(mean, _)| seconds(mean))
+}
+
+/// Tokens of context that this client's requests needed lately, of models with that configured
+/// context; 0: not known.
+pub(crate) fn needed(learned: &Learned, client: &ClientId, configured: u64) -> u64 {
+    learned.client_need(client, configured)
 }
 
 /// How long a request held its permit on that engine, also in earlier runs.

@@ -112,6 +112,8 @@ pub struct Sample {
     pub answer: Option<Length>,
     /// The answer's way out of the engine.
     pub output: Option<Pace>,
+    /// Context that prompt and answer needed, and what is configured for the model.
+    pub need: Option<(u64, u64)>,
     /// From sent to its end.
     pub service: Duration,
 }
@@ -186,6 +188,11 @@ impl Learned {
         if sample.service >= TIME_MIN {
             let engine = self.engines.entry(Arc::clone(&sample.engine)).or_default();
             engine.service_s.take_time(sample.service.as_secs_f64());
+        }
+        if let Some((need, configured)) = sample.need
+            && sample.client != ClientId::default()
+        {
+            self.learn_need(&sample.client, need, configured);
         }
         let Some(rates) = self.entry(&sample.engine, &sample.model) else {
             return;

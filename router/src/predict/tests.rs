@@ -53,6 +53,7 @@ fn answer(prompt: impl Into<Option<Pace>>, output: impl Into<Option<Pace>>) -> S
         cache_unknown: false,
         answer: None,
         output: output.into(),
+        need: None,
         service: Duration::from_secs(4),
     }
 }
@@ -240,6 +241,7 @@ fn a_prompt_from_the_cache_is_not_taken_for_a_fast_engine() {
 fn long_answers_weigh_by_their_length_in_a_queue() {
     let short = answer(None, None);
     let long = Sample {
+        need: None,
         service: Duration::from_secs(36),
         ..short.clone()
     };
@@ -287,6 +289,7 @@ fn any_sample() -> impl Strategy<Value = Sample> {
             estimate,
             prompt_tokens,
             cache_unknown: unknown,
+            need: None,
             service: Duration::from_nanos(nanos),
             ..answer(prompt, output)
         },

@@ -355,6 +355,7 @@ fn order(facts: &Facts, arrival: &Arrival) -> LoadOrder {
         kind: arrival.kind,
         tuple: arrival.tuple,
         configured: Some(arrival.configured),
+        needed: None,
         permits: facts.permits,
         budget: facts.load_budget,
         pinned: arrival.pinned,

@@ -141,6 +141,7 @@ pub(crate) fn arrival(
         Fit::Grow => base.max(demand.num_ctx.unwrap_or(0).min(cap)),
         Fit::Reject => base,
     };
+    let configured = shared::context(config, &engine.config, models, &candidate.model, None).value;
     Arrival {
         ticket: 0,
         request_id: Arc::clone(&demand.request_id),
@@ -150,7 +151,12 @@ pub(crate) fn arrival(
         kind: demand.kind,
         prompt: demand.prompt_for(tokens),
         reserve: demand.reserve(),
-        configured: shared::context(config, &engine.config, models, &candidate.model, None).value,
+        configured,
+        expected: match demand.kind {
+            ModelKind::Generation => predict::needed(learned, &demand.client, configured),
+            ModelKind::Embedding => 0,
+        },
+        grows: demand.tools || demand.session.is_some(),
         base,
         cap,
         fit,

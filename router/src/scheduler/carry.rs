@@ -84,6 +84,7 @@ impl Desk {
             base_url,
             model: Arc::clone(&arrival.name),
             context: tuple::request_context(kind, &grant.info),
+            configured_context: arrival.configured,
             whole_context: grant.info.context,
             instance: grant.info.instance,
             tuple: grant.tuple,

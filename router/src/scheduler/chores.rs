@@ -91,6 +91,7 @@ impl EngineState {
             kind: resident.info.kind,
             tuple: resident.tuple?,
             configured: None,
+            needed: None,
             permits: self.facts.permits,
             budget: self.facts.load_budget,
             pinned: true,

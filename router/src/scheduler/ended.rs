@@ -135,7 +135,9 @@ impl Scheduler {
             return;
         };
         let mark = self.marks.entry(place).or_default();
-        mark.note(asked, configured);
+        // What was only to spare is no need of anybody's.
+        let needed = order.needed.map_or(asked, |needed| needed.min(asked));
+        mark.note(needed, configured);
         if let Some(has) = has.filter(|has| *has < asked) {
             // The engine gave what it could: to ask again would end the same way.
             mark.yielded = Some(Ceiling::new(has, false, "", now));

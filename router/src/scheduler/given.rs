@@ -87,10 +87,16 @@ impl Scheduler {
             Ok(planned) => planned,
             Err(refusal) => return refused(&refusal, arrival),
         };
+        let needed = planned;
+        let planned = match residents().next() {
+            None => self.with_room(state, line, arrival, planned, now),
+            Some(_) => planned,
+        };
         let mark = self.marks.get(&state.place(&arrival.model));
         let remembered = mark.map_or(0, |m| m.remembered(arrival.configured));
         let because = match planned.context {
             c if c < arrival.need() => Because::Limited,
+            c if c > needed.context => Because::Remembered,
             c if c == arrival.base => Because::Configured,
             c if c == remembered.min(limit(arrival)) => Because::Remembered,
             _ => Because::Needed,

@@ -321,7 +321,8 @@ impl Scheduler {
         };
         let place = state.place(&order.model);
         let loads_smaller = self.marks.get(&place).is_some_and(|m| m.context > 0);
-        if !loads_smaller && matches!(failure, LoadFailure::Refused(_)) {
+        let to_spare = order.needed.is_some_and(|needed| needed < context);
+        if !loads_smaller && !to_spare && matches!(failure, LoadFailure::Refused(_)) {
             return false;
         }
         if order

@@ -91,6 +91,7 @@ impl EngineState {
             kind: arrival.kind,
             tuple,
             configured: Some(arrival.configured),
+            needed: None,
             permits: planned.permits,
             budget: self.facts.load_budget,
             pinned: arrival.pinned,
@@ -258,7 +259,12 @@ impl Scheduler {
                 let Ok(planned) = self.planned(state, line, arrival, now) else {
                     return false;
                 };
-                let order = state.order(arrival, planned);
+                let needed = planned.context;
+                let planned = self.with_room(state, line, arrival, planned, now);
+                let order = Order {
+                    needed: Some(needed),
+                    ..state.order(arrival, planned)
+                };
                 if matches!(want.who, Who::Line(_)) {
                     let client = arrival.client.clone();
                     self.take_turn(client);

@@ -4,8 +4,8 @@
 //! `line` orders those who wait for one model,
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
 //! ends it, `room` weighs memory and picks victims, `hold` keeps what an agent comes back to, `chores` does what nobody asked for; `observe`
-//! takes polls, `regained` takes back what an engine loaded by itself, `fit` and `growth` size
-//! contexts, `size` models, `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
+//! takes polls, `regained` takes back what an engine loaded by itself, `fit`, `growth` and `to_spare`
+//! size contexts, `size` models, `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
 //! are in `docs/scheduling.md`.
 
 mod carry;
@@ -38,4 +38,5 @@ pub mod state;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+mod to_spare;
 pub mod types;

@@ -31,6 +31,7 @@ mod odd;
 mod regained;
 mod residency;
 mod scripts;
+mod to_spare;
 mod waiting;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -82,6 +83,8 @@ pub(super) fn arrival(ticket: u64, engine: &str, model: &str, now: Instant) -> A
         prompt: 10,
         reserve: 0,
         configured: 4096,
+        expected: 0,
+        grows: false,
         base: 4096,
         cap: 131_072,
         fit: Fit::Grow,

@@ -110,6 +110,11 @@ pub struct Arrival {
     pub reserve: u64,
     /// Context per request that is configured for its model, whoever asks.
     pub configured: u64,
+    /// Context that its client's requests needed lately, 0 where that is not known: a first load
+    /// has room for it where there is memory to spare.
+    pub expected: u64,
+    /// An agent's, whose prompts become longer from turn to turn.
+    pub grows: bool,
     /// Context per request that is configured for this request, or that it asks for itself.
     pub base: u64,
     /// Growth ends here.
@@ -213,6 +218,8 @@ pub struct Order {
     pub tuple: Tuple,
     /// Context per request that is configured for the model; `None`: what is there is only renewed.
     pub configured: Option<u64>,
+    /// Context per request that those who wait need; what is loaded beyond it is to spare.
+    pub needed: Option<u64>,
     /// Requests that will share it.
     pub permits: u32,
     /// For the load.

@@ -329,6 +329,10 @@ impl World {
         }
         arrival.pinned = self.fleet[at].pinned.contains(&arrival.model);
         arrival.client = CLIENTS.map(ClientId::of_key)[random.index(3)].clone();
+        if random.below(4) == 0 {
+            arrival.expected = random.below(200_000);
+        }
+        arrival.grows = random.below(3) == 0;
         if random.below(2) == 0 {
             let after = Duration::from_millis(random.below(10_000));
             arrival.commits = Some(self.now + after);
