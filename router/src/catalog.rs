@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub vision: Option<bool>,
     /// Can think before it answers.
     pub thinking: Option<bool>,
+    /// Can be told how much to think, and not only whether.
+    pub thinking_levels: Option<bool>,
 }
 
 /// One model of one engine.

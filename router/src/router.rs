@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::attempt::Attempt;
 use self::engines::{FleetEngines, arrival, nothing};
 use crate::{
+    catalog::Capabilities,
     demand::Demand,
     event::{LoadTrigger, Observer},
     fleet::{Fleet, FleetView, Polled},
@@ -308,6 +309,17 @@ impl Router {
             .find(|e| e.config.name == candidate.engine)
             .and_then(|e| e.models.iter().find(|m| m.id == candidate.model))
             .is_some_and(|m| m.format.as_deref() == Some("mlx"))
+    }
+
+    /// What the candidate's model is known to be able to do.
+    pub fn capabilities(&self, candidate: &Candidate) -> Capabilities {
+        let view = self.0.fleet.view();
+        let mut engines = view.engines.iter();
+        let engine = engines.find(|e| e.config.name == candidate.engine);
+        engine
+            .and_then(|e| e.models.iter().find(|m| m.id == candidate.model))
+            .map(|model| model.capabilities)
+            .unwrap_or_default()
     }
 
     /// What `GET /v1/models` lists.

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod answers;
 mod bad_input;
 mod bad_settings;
 mod bench;
@@ -52,6 +53,7 @@ mod real_settings;
 mod real_templates;
 mod reload;
 mod replay;
+mod requests;
 mod residency;
 #[cfg(target_os = "linux")]
 mod resources;

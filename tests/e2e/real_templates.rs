@@ -250,3 +250,75 @@ async fn a_real_model_thinks_apart_from_what_it_says() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_model_thinks_where_it_can_and_is_not_told_otherwise() {
+    with_template(THOUGHTS, THINKING, async |crucible| {
+        let plain = std::env::var("TEST_OLLAMA_MODEL").expect("the target has one");
+        let ask = async |model: &str, fields: &Value| {
+            let mut request = request(model, "What is the capital of Italy?");
+            for (name, value) in fields.as_object().expect("fields") {
+                request[name] = value.clone();
+            }
+            let answer = post(crucible, &request).await;
+            assert_eq!(answer.status, 200, "{model} {fields}: {}", answer.text);
+            let (_, streamed) = stream(crucible, &request).await;
+            let whole = message(&answer)["reasoning_content"]
+                .as_str()
+                .unwrap_or_default();
+            assert!(streamed.done, "{model} {fields}: {}", streamed.text);
+            assert_eq!(streamed.reasoning(), whole, "{model} {fields}");
+            let note = answer.header("x-crucible-note").to_owned();
+            (whole.to_owned(), note)
+        };
+        for (fields, thinks, of_plain) in [
+            (json!({}), true, ""),
+            (
+                json!({ "reasoning_effort": "minimal" }),
+                true,
+                "cannot think",
+            ),
+            (json!({ "reasoning_effort": "high" }), true, "cannot think"),
+            (
+                json!({ "reasoning": { "effort": "xhigh" } }),
+                true,
+                "cannot think",
+            ),
+            (
+                json!({ "reasoning": { "enabled": true } }),
+                true,
+                "cannot think",
+            ),
+            (json!({ "think": true }), true, "cannot think"),
+            (json!({ "think": "low" }), true, "cannot think"),
+            (
+                json!({ "reasoning_effort": "hot" }),
+                true,
+                "nothing that is known",
+            ),
+            (
+                json!({ "reasoning_effort": 7 }),
+                true,
+                "nothing that is known",
+            ),
+            (json!({ "reasoning_effort": "none" }), false, ""),
+            (json!({ "reasoning": { "enabled": false } }), false, ""),
+            (json!({ "think": false }), false, ""),
+            (json!({ "enable_thinking": false }), false, ""),
+            (
+                json!({ "chat_template_kwargs": { "enable_thinking": false } }),
+                false,
+                "",
+            ),
+            (json!({ "thinking": { "type": "disabled" } }), false, ""),
+            (json!({ "reasoning": { "exclude": true } }), false, ""),
+        ] {
+            let (thought, note) = ask(THOUGHTS, &fields).await;
+            assert_eq!(!thought.is_empty(), thinks, "{fields}: {thought} {note}");
+            let (thought, note) = ask(&plain, &fields).await;
+            assert_eq!(thought, "", "{fields}");
+            assert!(note.contains(of_plain), "{fields}: {note}");
+        }
+    })
+    .await;
+}

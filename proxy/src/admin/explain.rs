@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::state::seconds;
 use crate::{
     app::{App, or_refuse, respond},
-    body::{decode, peek::Peek},
+    body::{decode, peek::Peek, surrogates},
     demand,
     error::Error,
     guard::Verdict,
@@ -52,6 +52,7 @@ pub(crate) fn explain(
     body: &Bytes,
     verdict: &Verdict,
 ) -> Result<Value, Error> {
+    let (body, _) = &surrogates::mended(body.clone());
     let peek = Peek::of(body, config.limits.json_depth)?;
     let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), verdict)?;
     let key = verdict.key.as_ref();

@@ -31,7 +31,7 @@ use super::{
     vanished::{self, Asked},
 };
 use crate::{
-    body::{decode, peek::Peek},
+    body::{decode, peek::Peek, surrogates},
     demand,
     dialect::openai::validate_chat,
     error::{Error, Kind},
@@ -43,6 +43,9 @@ use crate::{
 
 /// A request that comes before the engines were asked for the first time waits this long.
 const FIRST_REFRESH: Duration = Duration::from_secs(2);
+
+/// What is said of a body that was mended.
+const HALVES: &str = "half a character (a lone surrogate) is sent as U+FFFD";
 
 /// A request whose plan is made.
 pub(super) struct Planned {
@@ -57,6 +60,8 @@ pub(super) struct Planned {
     pub(super) too_long: Option<TooLong>,
     /// Tokens that the engine has room for beside the prompt, where the request asked for more.
     pub(super) shortened: Option<u64>,
+    /// Halves of surrogate pairs were replaced in the body.
+    halves: bool,
     /// The place in the plan of what had gone from its engine and was asked once more.
     asked_again: Option<usize>,
     key: Option<Arc<Key>>,
@@ -82,6 +87,7 @@ async fn answer(
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
+    let (body, halves) = surrogates::mended(body);
     let peek = Arc::new(Peek::of(&body, config.limits.json_depth)?);
     let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
@@ -113,6 +119,7 @@ async fn answer(
         plan,
         too_long: None,
         shortened: None,
+        halves,
         asked_again: None,
         key: verdict.key,
         commit_at,
@@ -310,6 +317,9 @@ async fn send(
     permit: Permit,
 ) -> Result<Response, Error> {
     let Planned { app, exchange, .. } = planned;
+    let halves = planned.halves.then(|| HALVES.to_owned());
+    let said: Vec<String> = note.into_iter().chain(halves).collect();
+    let note = (!said.is_empty()).then(|| said.join("; "));
     exchange.note(|record| {
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;

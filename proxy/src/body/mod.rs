@@ -11,4 +11,5 @@ pub mod peek;
 pub mod prompt;
 pub(crate) mod scan;
 mod string;
+pub(crate) mod surrogates;
 mod weight;

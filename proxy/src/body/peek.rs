@@ -6,6 +6,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::error::{Error, Kind};
 
-/// Keys that Crucible reads or edits. Each may stand only once in a body.
+/// Keys that Crucible reads or edits. Each but [`MANY`] may stand only once in a body.
 const KNOWN: &[&str] = &[
     "model",
     "messages",
@@ -51,6 +52,24 @@ const KNOWN: &[&str] = &[
     "num_ctx",
     "keep_alive",
     "options",
+    "think",
+    "thinking",
+    "enable_thinking",
+    "chat_template_kwargs",
+    "thinking_budget",
+    "reasoning_budget",
+    "include_reasoning",
+];
+
+/// Of these the last one counts where they stand twice, as it does for the engines that read them.
+const MANY: &[&str] = &[
+    "think",
+    "thinking",
+    "enable_thinking",
+    "chat_template_kwargs",
+    "thinking_budget",
+    "reasoning_budget",
+    "include_reasoning",
 ];
 
 /// What the top level of a JSON body holds.
@@ -220,6 +239,16 @@ impl Peek {
         self.weight.later_turn
     }
 
+    /// Each message has a content that is one text: nothing in them needs a second look.
+    pub(crate) fn has_plain_messages(&self, body: &[u8]) -> bool {
+        let odd = ["null", ":[", ": ["];
+        self.weight.plain
+            && self.raw_bytes(body, "messages").is_some_and(|raw| {
+                let holds = |word: &&str| memmem::find(raw, word.as_bytes()).is_some();
+                !odd.iter().any(holds)
+            })
+    }
+
     /// Tools are offered (a non-empty list).
     pub fn has_tools(&self, body: &[u8]) -> bool {
         self.raw_bytes(body, "tools")
@@ -263,8 +292,13 @@ impl scan::Visit for &mut Top<'_> {
         let Some(name) = known(&self.text[member.key.clone()]) else {
             return;
         };
-        if self.fields.iter().any(|field| field.name == name) {
-            self.duplicate.get_or_insert(name);
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            if MANY.contains(&name) {
+                field.key = member.key.start;
+                field.value = member.value;
+            } else {
+                self.duplicate.get_or_insert(name);
+            }
             return;
         }
         if &self.text[member.value.clone()] != "null" {

@@ -17,6 +17,8 @@ pub(super) struct Weight {
     pub(super) has_images: bool,
     /// The messages hold the word of an assistant's.
     pub(super) later_turn: bool,
+    /// Each message has a content, and none has a part or a call with a type.
+    pub(super) plain: bool,
 }
 
 /// What the strings of one member tell.
@@ -26,6 +28,9 @@ pub(super) struct Strings {
     image_bytes: u64,
     image_parts: bool,
     assistant: bool,
+    roles: u32,
+    contents: u32,
+    typed: bool,
 }
 
 // === impl Strings ===
@@ -34,13 +39,42 @@ impl Strings {
     pub(super) fn pass(&mut self, string: &[u8]) {
         match string {
             b"assistant" => self.assistant = true,
+            b"role" => self.roles = self.roles.saturating_add(1),
+            b"content" => self.contents = self.contents.saturating_add(1),
+            b"type" | b"tool_calls" => self.typed = true,
             b"image_url" | b"input_image" => self.image_parts = true,
-            _ if string.starts_with(b"data:image/") => {
+            _ if is_image(string) => {
                 self.images += 1;
                 self.image_bytes += string.len() as u64;
             }
             _ => {}
         }
+    }
+}
+
+/// A data URL of an image, in whatever case and under whatever name, or long base64 that begins as
+/// one does.
+fn is_image(string: &[u8]) -> bool {
+    /// What PNG, JPEG, WebP and GIF files begin with.
+    const BEGINNINGS: [&[u8]; 4] = [b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD"];
+    /// Shorter ones weigh no more than a text.
+    const LONG: usize = 2048;
+    let Some((head, rest)) = string.split_at_checked(5) else {
+        return false;
+    };
+    match head[0] {
+        b'd' | b'D' if head.eq_ignore_ascii_case(b"data:") => {
+            let media = &rest[..rest.len().min(128)];
+            let named = media
+                .get(..6)
+                .is_some_and(|kind| kind.eq_ignore_ascii_case(b"image/"));
+            named || media.windows(7).any(|w| w.eq_ignore_ascii_case(b"base64,"))
+        }
+        b'i' | b'/' | b'U' | b'R' if string.len() >= LONG => {
+            BEGINNINGS.iter().any(|begin| string.starts_with(begin))
+                && !string[..64].contains(&b' ')
+        }
+        _ => false,
     }
 }
 
@@ -60,11 +94,38 @@ impl Weight {
         if name == "messages" {
             self.has_images = strings.image_parts || strings.images > 0;
             self.later_turn = strings.assistant;
+            self.plain = !strings.typed && strings.roles <= strings.contents;
         }
     }
 
     /// Bytes / 4, and the images.
     pub(super) fn tokens(&self) -> u64 {
         self.bytes / 4 + self.images * IMAGE_TOKENS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_known_in_every_spelling() {
+        let long = format!("/9j/{}", "A".repeat(4000));
+        let words = format!("/9j/ {}", "a b ".repeat(1000));
+        for (text, image) in [
+            ("data:image/png;base64,QUJD", true),
+            ("DATA:IMAGE/PNG;BASE64,QUJD", true),
+            ("data:application/octet-stream;base64,QUJD", true),
+            ("data:;base64,QUJD", true),
+            (&*long, true),
+            (&*words, false),
+            ("/9j/short", false),
+            ("data: see the base below", false),
+            ("database64,", false),
+            ("data:", false),
+            ("", false),
+        ] {
+            assert_eq!(is_image(text.as_bytes()), image, "{text:.40}");
+        }
     }
 }

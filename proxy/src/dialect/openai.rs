@@ -2,12 +2,16 @@
 //!
 //! Only what Crucible itself must know is checked; unknown fields pass.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use crucible_config::checked::{EngineKind, RequestDefaults};
 use serde_json::Value;
 
 use super::{
-    lmstudio, numbers,
+    lmstudio,
+    messages::passed::{Passed, passed},
+    numbers, stop, thinking,
     tool_choice::{Mode, ToolChoice},
 };
 use crate::{
@@ -29,6 +33,8 @@ pub struct Edited {
     pub notes: Vec<String>,
     /// Usage was asked for on the client's behalf: its extra event must be dropped again.
     pub injected_usage: bool,
+    /// Ids of the tool calls in the conversation: a new one is to have another.
+    pub call_ids: HashSet<String>,
 }
 
 /// Checks a chat request for an engine of this kind.
@@ -97,6 +103,13 @@ pub fn edit(
         None
     };
     let numbers = numbers::bent(body, peek, kind)?;
+    let stop = peek.raw(body, "stop").and_then(stop::bent);
+    let messages = peek.raw(body, "messages");
+    let messages = messages.filter(|_| !peek.has_plain_messages(body));
+    let messages = messages.map_or_else(Passed::default, |raw| passed(raw, kind));
+    let switch = (kind == EngineKind::Llamacpp)
+        .then(|| thinking::template_switch(body, peek))
+        .flatten();
     let mut edits = Vec::with_capacity(8);
     edits.push(Edit::Set("model", New::Text(model)));
     let mut filled = Vec::with_capacity(5);
@@ -109,7 +122,17 @@ pub fn edit(
         }
     }
     let mut notes = Vec::new();
-    for number in &numbers {
+    if let Some(with) = &messages.with {
+        edits.push(Edit::Set("messages", New::Raw(with)));
+    }
+    notes.extend(messages.notes);
+    if let Some((kwargs, path)) = &switch {
+        edits.push(Edit::Set("chat_template_kwargs", New::Raw(kwargs)));
+        notes.push(format!(
+            "{path} is sent as chat_template_kwargs.enable_thinking"
+        ));
+    }
+    for number in numbers.iter().chain(&stop) {
         edits.push(match &number.with {
             Some(with) => Edit::Set(number.name, New::Raw(with)),
             None => Edit::Remove(number.name),
@@ -155,6 +178,7 @@ pub fn edit(
         defaults: filled,
         notes,
         injected_usage,
+        call_ids: messages.ids,
     })
 }
 

@@ -42,11 +42,7 @@ where
                     continue;
                 };
                 if whole.len() + data.len() > cap {
-                    return Err(Error::new(
-                        Kind::EngineError,
-                        "the engine's answer is larger than limits.event",
-                    )
-                    .upstream(UpstreamError::Oversize));
+                    return Err(too_large());
                 }
                 // Most answers are one frame: it is handed on as it is.
                 if whole.is_empty() && body.is_end_stream() {
@@ -56,6 +52,32 @@ where
             }
         }
     }
+}
+
+/// The error of an answer that is kept until its end, and has none in sight.
+pub(crate) fn too_large() -> Error {
+    Error::new(
+        Kind::EngineError,
+        "the engine's answer is larger than limits.event",
+    )
+    .upstream(UpstreamError::Oversize)
+}
+
+/// The first `most` bytes of a body, or what came of them until `deadline`.
+pub(crate) async fn beginning<B>(mut body: B, most: usize, deadline: Instant) -> Bytes
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut whole = BytesMut::new();
+    while whole.len() < most
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
+    {
+        if let Ok(data) = frame.into_data() {
+            let left = most - whole.len();
+            whole.extend_from_slice(&data[..data.len().min(left)]);
+        }
+    }
+    whole.freeze()
 }
 
 #[cfg(test)]
@@ -93,6 +115,15 @@ mod tests {
         let two = ["{", "}"].map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))));
         let two = StreamBody::new(stream::iter(two));
         assert_eq!(collect(two, 2, soon()).await.unwrap(), "{}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_long_or_cut_body_the_beginning_is_kept() {
+        let long = http_body_util::Full::new(Bytes::from_static(b"0123456789"));
+        assert_eq!(beginning(long, 4, soon()).await, "0123");
+        let one = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from("{")))]);
+        let stalled = StreamBody::new(one.chain(stream::pending()));
+        assert_eq!(beginning(stalled, 4, soon()).await, "{");
     }
 
     #[tokio::test]

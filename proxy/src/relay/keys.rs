@@ -12,7 +12,7 @@ use aho_corasick::packed::Searcher;
     clippy::struct_excessive_bools,
     reason = "an event may hold any of these keys together"
 )]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// `[DONE]`, perhaps as the data.
     pub(super) done: bool,
     /// `choices`, which every chunk of a completion has.
@@ -24,14 +24,14 @@ pub(super) struct Keys {
     /// Text, thinking or a call: what a person would call the first token.
     pub(super) content: bool,
     /// A tool call, or a `finish_reason` that says that there was one.
-    pub(super) calls: bool,
+    pub(crate) calls: bool,
     /// A `finish_reason`.
     pub(super) finish: bool,
-    /// A `usage` with counts.
+    /// A `usage` that is not null.
     pub(super) usage: bool,
     /// `reasoning` is spelt so (gpt-oss on LM Studio 0.3.23 and newer), and nowhere
     /// `reasoning_content`.
-    pub(super) reasoning: bool,
+    pub(crate) reasoning: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ fn is_filled(value: &[u8]) -> bool {
 // === impl Keys ===
 
 impl Keys {
-    pub(super) fn of(event: &[u8]) -> Self {
+    pub(crate) fn of(event: &[u8]) -> Self {
         let mut keys = Self::default();
         let mut respelled = false;
         each(event, |key, end| {
@@ -130,7 +130,7 @@ impl Keys {
             match key {
                 Key::Done | Key::Choices | Key::Name => {}
                 Key::Error => keys.error |= !value.starts_with(b"null"),
-                Key::Usage => keys.usage |= value.starts_with(b"{"),
+                Key::Usage => keys.usage |= !value.starts_with(b"null"),
                 Key::Finish => {
                     keys.finish |= value.starts_with(b"\"");
                     keys.calls |= CALLED.iter().any(|word| value.starts_with(word));

@@ -15,11 +15,14 @@ use super::{
     form::Form,
     framer::{Event, Framer},
     keys::{Keys, value_at},
-    transcode::{Progress, Timing, Transcode, Usage},
+    transcode::{Progress, Transcode, Usage},
     unstreamed,
 };
 use crate::{
-    dialect::engine_error::{error_in_event, error_in_words},
+    dialect::{
+        call_ids::CallIds,
+        engine_error::{error_in_event, error_in_words},
+    },
     error::{Error, Kind},
     metrics::UpstreamError,
 };
@@ -51,6 +54,7 @@ struct Watch {
     events: u64,
     /// What the first event with data has as its `model`, of LM Studio's streams.
     answerer: Option<String>,
+    ids: CallIds,
 }
 
 /// What is to be done with an event.
@@ -77,9 +81,16 @@ impl Passthrough {
                 content: 0,
                 events: 0,
                 answerer: None,
+                ids: CallIds::default(),
             },
             dropped: false,
         }
+    }
+
+    /// The ids of tool calls that are taken.
+    pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
+        self.watch.ids = ids;
+        self
     }
 
     fn events(&mut self, frame: &Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
@@ -245,16 +256,25 @@ impl Watch {
         if keys.usage
             && let Some((usage, extra)) = usage(event)
         {
-            progress.usage = Some(usage);
+            progress.usage = usage.or(progress.usage);
             if extra && self.drop_usage {
                 return Ok(Verdict::Drop);
             }
         }
-        Ok(if keys.reasoning {
-            Verdict::Replace(respelled(event))
-        } else {
-            Verdict::Forward
+        let mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
+        Ok(match (keys.reasoning, mended) {
+            (true, mended) => Verdict::Replace(respelled(mended.as_deref().unwrap_or(event))),
+            (false, Some(mended)) => Verdict::Replace(mended),
+            (false, None) => Verdict::Forward,
         })
+    }
+
+    /// The event, if a tool call in it got another id.
+    fn with_own_ids(&mut self, event: &[u8]) -> Option<Bytes> {
+        let (_, data) = event::read(event)?;
+        let mut value: Value = serde_json::from_str(&data).ok()?;
+        let mended = self.ids.mend_event(&mut value);
+        mended.then(|| format!("data: {value}\n\n").into())
     }
 
     /// An error at the top level ends the stream, as does an event of that name; the word elsewhere
@@ -318,18 +338,11 @@ fn is_whole(tail: &[u8]) -> bool {
     })
 }
 
-/// The counts, and whether the event carries nothing else (`choices` is empty).
-fn usage(event: &[u8]) -> Option<(Usage, bool)> {
+/// The counts, if it has good ones, and whether the event carries nothing else (`choices` is empty).
+fn usage(event: &[u8]) -> Option<(Option<Usage>, bool)> {
     let (_, data) = event::read(event)?;
     let value: Value = serde_json::from_str(&data).ok()?;
-    let told = value.get("usage")?;
-    let usage = Usage {
-        prompt: told["prompt_tokens"].as_u64()?,
-        completion: told["completion_tokens"].as_u64()?,
-        cached: told["prompt_tokens_details"]["cached_tokens"].as_u64(),
-        reasoning: told["completion_tokens_details"]["reasoning_tokens"].as_u64(),
-        timing: Timing::of_llama(&value["timings"]),
-    };
+    let usage = Usage::of_openai(value.get("usage")?, &value["timings"]);
     let extra = value["choices"].as_array().is_some_and(Vec::is_empty);
     Some((usage, extra))
 }
@@ -344,8 +357,8 @@ fn model(event: &[u8]) -> Option<String> {
     serde_json::from_str::<Chunk>(&data).ok()?.model
 }
 
-/// The event with `reasoning` spelt `reasoning_content`; every other byte stays.
-fn respelled(event: &[u8]) -> Bytes {
+/// An event, or a whole answer, with `reasoning` spelt `reasoning_content`; every other byte stays.
+pub(crate) fn respelled(event: &[u8]) -> Bytes {
     const WORD: &[u8] = b"\"reasoning\"";
     let is_key =
         |at: &usize| value_at(event, at + WORD.len()).is_some_and(|v| v.starts_with(b"\""));

@@ -23,6 +23,9 @@ pub struct Usage {
     pub timing: Timing,
 }
 
+/// No answer has more tokens: what counts more is no count.
+pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
+
 /// How fast an engine says that it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
@@ -32,6 +35,29 @@ pub struct Timing {
     pub cache_left_out: bool,
     /// The answer.
     pub output: Option<Pace>,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// The `usage` of an answer in OpenAI's form; `None` where it holds no counts, or odd ones: what
+    /// is not counted passes all the same. `timings` is llama.cpp's.
+    pub(crate) fn of_openai(told: &Value, timings: &Value) -> Option<Self> {
+        let count = |value: &Value| value.as_u64().filter(|count| *count <= MOST_TOKENS);
+        let required = |name: &str| match &told[name] {
+            Value::Null => Some(None),
+            value => count(value).map(Some),
+        };
+        let (prompt, completion) = (required("prompt_tokens")?, required("completion_tokens")?);
+        prompt.or(completion)?;
+        Some(Self {
+            prompt: prompt.unwrap_or(0),
+            completion: completion.unwrap_or(0),
+            cached: count(&told["prompt_tokens_details"]["cached_tokens"]),
+            reasoning: count(&told["completion_tokens_details"]["reasoning_tokens"]),
+            timing: Timing::of_llama(timings),
+        })
+    }
 }
 
 // === impl Progress ===
@@ -128,6 +154,53 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn odd_counts_are_no_counts() {
+        let of = |told: Value| {
+            let usage = Usage::of_openai(&told, &Value::Null)?;
+            Some((usage.prompt, usage.completion, usage.cached))
+        };
+        for (told, counts) in [
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": 4}),
+                Some((3, 4, None)),
+            ),
+            (json!({"prompt_tokens": 3}), Some((3, 0, None))),
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": null, "prompt_tokens_details": null}),
+                Some((3, 0, None)),
+            ),
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": 4,
+                    "prompt_tokens_details": {"cached_tokens": 2}}),
+                Some((3, 4, Some(2))),
+            ),
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": 4,
+                    "prompt_tokens_details": {"cached_tokens": "2"}, "completion_tokens_details": 7}),
+                Some((3, 4, None)),
+            ),
+            (json!({"prompt_tokens": 7.0, "completion_tokens": 4}), None),
+            (json!({"prompt_tokens": -1, "completion_tokens": 4}), None),
+            (json!({"prompt_tokens": "7", "completion_tokens": 4}), None),
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": u64::MAX}),
+                None,
+            ),
+            (
+                json!({"prompt_tokens": null, "completion_tokens": null}),
+                None,
+            ),
+            (json!({}), None),
+            (json!(null), None),
+            (json!("none"), None),
+            (json!([1]), None),
+            (json!(7), None),
+        ] {
+            assert_eq!(of(told.clone()), counts, "{told}");
+        }
+    }
 
     #[test]
     fn llamas_milliseconds_are_read_and_odd_ones_are_none() {

@@ -26,8 +26,18 @@ pub(super) fn events(kind: EngineKind, body: &[u8]) -> Result<Vec<Bytes>, Error>
     if choices.is_empty() {
         return Err(no_answer(kind));
     }
-    let mut head = answer.clone();
-    head.remove("usage");
+    // The choices may be long, and each event has a copy of the rest.
+    let mut head: Map<String, Value> = answer
+        .iter()
+        .filter(|(name, _)| *name != "usage")
+        .map(|(name, value)| {
+            let is_long = name == "choices";
+            (
+                name.clone(),
+                if is_long { Value::Null } else { value.clone() },
+            )
+        })
+        .collect();
     head.insert("object".to_owned(), "chat.completion.chunk".into());
     let with = |choices: Value| {
         let mut chunk = head.clone();

@@ -1,6 +1,7 @@
 //! The engine's own dialect: spliced bytes where it speaks OpenAI, a translation for Ollama.
 
 use std::{
+    collections::HashSet,
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -13,9 +14,10 @@ use tower::{Layer, Service};
 use super::{Ready, Routed};
 use crate::{
     dialect::{
+        call_ids::CallIds,
         ollama::{
             request::to_ollama,
-            response::{OllamaAggregate, OllamaStream},
+            response::{Before, OllamaAggregate, OllamaStream},
         },
         openai, tool_choice,
     },
@@ -37,8 +39,8 @@ pub(crate) enum Shape {
     Stream(Box<dyn Transcode>),
     /// The engine streams, the client wants one JSON (Ollama is always asked to stream).
     Aggregate(Box<dyn Transcode>),
-    /// One JSON, as the engine wrote it.
-    Whole,
+    /// One JSON, as the engine wrote it. These ids of tool calls are taken.
+    Whole(HashSet<String>),
 }
 
 /// A request ready to be sent.
@@ -148,13 +150,14 @@ fn splice(routed: &Routed) -> Result<Spoken, Error> {
         routed.permit.kind,
     )?;
     let shape = if routed.peek.stream {
-        Shape::Stream(Box::new(Passthrough::new(
+        let stream = Passthrough::new(
             routed.permit.kind,
             edited.injected_usage,
             routed.config.limits.event,
-        )))
+        );
+        Shape::Stream(Box::new(stream.with_ids(CallIds::new(edited.call_ids))))
     } else {
-        Shape::Whole
+        Shape::Whole(edited.call_ids)
     };
     Ok(Spoken {
         body: edited.body,
@@ -175,14 +178,20 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
         &routed.permit.model,
         &routed.permit.tuple,
         &routed.defaults,
+        routed.app.router.capabilities(&routed.candidate),
     )?;
+    let before = Before {
+        call_ids: translated.call_ids,
+        hides_thinking: translated.hides_thinking,
+    };
     let asked = routed.peek.model.as_deref().unwrap_or(&routed.permit.model);
     let cap = routed.config.limits.event;
     let shape = if routed.peek.stream {
         let stream = OllamaStream::new(asked, created(), translated.include_usage, cap);
-        Shape::Stream(Box::new(stream))
+        Shape::Stream(Box::new(stream.after(before)))
     } else {
-        Shape::Aggregate(Box::new(OllamaAggregate::new(asked, created(), cap)))
+        let whole = OllamaAggregate::new(asked, created(), cap);
+        Shape::Aggregate(Box::new(whole.after(before)))
     };
     Ok(Spoken {
         body: translated.body,

@@ -39,7 +39,7 @@ use crate::{
     relay::{
         Budgets,
         body::{End, Parts, RelayBody, Watch},
-        collect::collect,
+        collect::{beginning, collect},
         headers, keys, late,
         transcode::Usage,
         upstream::Answer,
@@ -157,7 +157,7 @@ fn exchange(
     };
     let first_token = first_token(&config, expected);
     let budget = match shape {
-        Shape::Whole => config.timeouts.response,
+        Shape::Whole(_) => config.timeouts.response,
         Shape::Stream(_) | Shape::Aggregate(_) => first_token,
     };
     async move {
@@ -180,14 +180,14 @@ fn exchange(
         let (transcode, streams) = match shape {
             Shape::Stream(transcode) => (transcode, true),
             Shape::Aggregate(transcode) => (transcode, false),
-            Shape::Whole => {
+            Shape::Whole(call_ids) => {
                 let deadline = sent_at + config.timeouts.response;
                 let whole = collect(response.into_body(), config.limits.event, deadline).await?;
                 held.answered(&whole, look.is_some());
                 if let Some(expected) = &answerer {
                     expected.check(&app, whole::answerer(&whole)).await?;
                 }
-                read_whole(kind, &exchange, &whole)?;
+                let whole = read_whole(kind, &exchange, whole, call_ids)?;
                 report(attempt.as_deref(), Outcome::Answered);
                 return Ok(told.whole(whole));
             }
@@ -281,9 +281,7 @@ async fn succeeded(
     }
     let status = response.status();
     let wait = headers::retry_after(response.headers(), SystemTime::now());
-    let body = collect(response.into_body(), ERROR_BODY, deadline)
-        .await
-        .unwrap_or_default();
+    let body = beginning(response.into_body(), ERROR_BODY, deadline).await;
     if status.is_success() {
         return Err(Error::new(
             Kind::EngineError,
@@ -326,7 +324,7 @@ fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), 
 
 fn no_headers(shape: &Shape) -> Error {
     match shape {
-        Shape::Whole => Error::new(
+        Shape::Whole(_) => Error::new(
             Kind::ResponseTimeout,
             "the engine did not answer within timeouts.response",
         ),

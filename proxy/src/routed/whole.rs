@@ -1,6 +1,6 @@
-//! An answer that is one JSON, as the engine wrote it.
+//! An answer that is one JSON, as the engine wrote it but for a few names.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
@@ -10,13 +10,17 @@ use tokio::time::Instant;
 use crate::{
     app::exchange::Exchange,
     body::scan::{self, Member},
-    dialect::engine_error::{error_in_success, not_an_answer},
+    dialect::{
+        call_ids::CallIds,
+        engine_error::{error_in_success, not_an_answer},
+    },
     error::{Error, Kind},
     metrics::UpstreamError,
     relay::{
         is_event_stream,
-        passthrough::Passthrough,
-        transcode::{Timing, Transcode as _, Usage},
+        keys::Keys,
+        passthrough::{Passthrough, respelled},
+        transcode::{Transcode as _, Usage},
     },
 };
 
@@ -28,23 +32,25 @@ pub(super) fn answerer(whole: &[u8]) -> Option<String> {
     serde_json::from_str(Answer::of(whole)?.model?).ok()
 }
 
-/// Usage and hidden errors of an answer that is one JSON.
+/// Usage and hidden errors of an answer that is one JSON; gives it with the names that clients know,
+/// and with an id of its own for each call.
 pub(super) fn read_whole(
     kind: EngineKind,
     exchange: &Exchange,
-    whole: &Bytes,
-) -> Result<(), Error> {
-    let no_answer = || not_an_answer(kind, whole);
-    let Some(answer) = Answer::of(whole) else {
-        return Err(if is_event_stream(whole) {
-            streamed(kind, whole)
+    whole: Bytes,
+    call_ids: HashSet<String>,
+) -> Result<Bytes, Error> {
+    let no_answer = || not_an_answer(kind, &whole);
+    let Some(answer) = Answer::of(&whole) else {
+        return Err(if is_event_stream(&whole) {
+            streamed(kind, &whole)
         } else {
             no_answer()
         });
     };
     // The error is read into a tree, which a good answer need not pay for.
     if answer.error
-        && let Some(error) = error_in_success(kind, whole)
+        && let Some(error) = error_in_success(kind, &whole)
     {
         return Err(error);
     }
@@ -58,23 +64,31 @@ pub(super) fn read_whole(
         .upstream(UpstreamError::BadJson)
         .silent(kind));
     }
-    let counts: Option<Counts> = serde_json::from_str(answer.usage).map_err(|_| no_answer())?;
-    let timings: Option<Value> = answer
-        .timings
-        .and_then(|raw| serde_json::from_str(raw).ok());
+    let tree = |raw: &str| serde_json::from_str::<Value>(raw).unwrap_or_default();
+    let timings = answer.timings.map(tree).unwrap_or_default();
+    let usage = Usage::of_openai(&tree(answer.usage), &timings);
     exchange.note(|record| {
         record.answered_at = Some(Instant::now());
-        record.usage = counts.map(|usage| Usage {
-            prompt: usage.prompt_tokens,
-            completion: usage.completion_tokens,
-            cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
-            reasoning: usage
-                .completion_tokens_details
-                .and_then(|d| d.reasoning_tokens),
-            timing: timings.as_ref().map(Timing::of_llama).unwrap_or_default(),
-        });
+        record.usage = usage;
     });
-    Ok(())
+    Ok(mended(whole, call_ids))
+}
+
+/// The answer as clients know it; the same bytes where it is so already.
+fn mended(whole: Bytes, call_ids: HashSet<String>) -> Bytes {
+    let keys = Keys::of(&whole);
+    let whole = if keys.reasoning {
+        respelled(&whole)
+    } else {
+        whole
+    };
+    if keys.calls
+        && let Ok(mut answer) = serde_json::from_slice::<Value>(&whole)
+        && CallIds::new(call_ids).mend_answer(&mut answer)
+    {
+        return answer.to_string().into();
+    }
+    whole
 }
 
 /// The error of an answer that came as a stream although none was asked for: its own, if it has one.
@@ -104,31 +118,6 @@ struct Answer<'a> {
     model: Option<&'a str>,
     /// A member of that name is there, or the answer calls itself so.
     error: bool,
-}
-
-/// Its token counts; details as OpenAI's API and LM Studio 0.4 name them.
-#[derive(serde::Deserialize)]
-struct Counts {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(serde::Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(serde::Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
 }
 
 // === impl Answer ===
@@ -167,6 +156,33 @@ impl scan::Visit for &mut Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_the_names_that_clients_know() {
+        let read = |text: &'static str| mended(text.into(), HashSet::new());
+        for (text, becomes) in [
+            (
+                r#"{"choices":[{"message":{"content":"\"reasoning\": \"x\"","reasoning" : "r"}}],"z":1.0}"#,
+                r#"{"choices":[{"message":{"content":"\"reasoning\": \"x\"","reasoning_content" : "r"}}],"z":1.0}"#,
+            ),
+            (
+                r#"{"choices":[{"message":{"reasoning":"r","reasoning_content":"r"}}]}"#,
+                r#"{"choices":[{"message":{"reasoning":"r","reasoning_content":"r"}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"message":{"reasoning":null,"tool_calls":[]}}]}"#,
+                r#"{"choices":[{"message":{"reasoning":null,"tool_calls":[]}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"message":{"tool_calls":[{"id":"a"},{"id":"b"}]}}], "z":1.0}"#,
+                r#"{"choices":[{"message":{"tool_calls":[{"id":"a"},{"id":"b"}]}}], "z":1.0}"#,
+            ),
+        ] {
+            assert_eq!(read(text), becomes);
+        }
+        let twice = read(r#"{"choices":[{"message":{"tool_calls":[{"id":"a"},{"id":"a"}]}}]}"#);
+        assert_eq!(String::from_utf8_lossy(&twice).matches("\"a\"").count(), 1);
+    }
 
     #[test]
     fn members_are_those_of_the_answer_itself() {

@@ -51,6 +51,7 @@ pub(crate) struct Ollama {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Shown {
     capabilities: Option<Vec<String>>,
+    thinking_levels: Option<bool>,
     max_context: Option<u64>,
     context_bytes: Option<u64>,
     /// `None` where it was refused.
@@ -294,10 +295,30 @@ fn parse_show(body: &Value) -> Shown {
     });
     Shown {
         capabilities,
+        thinking_levels: Some(knows_levels(body)),
         max_context,
         context_bytes: body.get("model_info").and_then(context_bytes),
         described: Some(Described::parse(body)),
     }
+}
+
+/// A level of thinking reaches the model: gpt-oss (Ollama 0.33, `shouldUseHarmony`), a template that
+/// names it, a renderer that has degrees (`model/renderers/glimmer.go`). To others every level is on,
+/// and versions before 0.22 or so refuse it.
+fn knows_levels(body: &Value) -> bool {
+    const FAMILY: &[&str] = &["gptoss", "gpt-oss"];
+    let none = Value::Null;
+    let info = body.get("model_info").unwrap_or(&none);
+    let details = body.get("details").unwrap_or(&none);
+    let is = |of: &Value, key: &str, words: &[&str]| {
+        text(of, key).is_some_and(|found| words.contains(&&*found))
+    };
+    is(info, "general.architecture", FAMILY)
+        || is(details, "family", FAMILY)
+        || is(body, "parser", &["harmony", "glimmer"])
+        || is(body, "renderer", &["harmony", "glimmer"])
+        || text(body, "template")
+            .is_some_and(|t| t.contains("ThinkLevel") || t.contains("reasoning_effort"))
 }
 
 /// Keys and values of all layers for one token, in f16 (Ollama 0.33, `fs/ggml/ggml.go`
@@ -346,6 +367,7 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
             trained_for_tools: None,
             vision: has("vision"),
             thinking: has("thinking"),
+            thinking_levels: shown.and_then(|s| s.thinking_levels),
         },
         max_context: shown.and_then(|s| s.max_context),
         size_bytes: count(tag, "size"),

@@ -130,7 +130,8 @@ fn words(model: &ModelSpec, ask: &Ask, finish: &mut &'static str) -> Vec<String>
     for n in 0..length {
         let word = spaced("word", if ask.circles { n.min(1) } else { n });
         whole.push_str(&word);
-        let stop = ask.stops.iter().filter(|stop| !stop.is_empty());
+        // An empty stop is found at once: the real Ollama 0.33 and llama.cpp (b11434) answer nothing.
+        let stop = ask.stops.iter();
         if let Some(at) = stop.filter_map(|stop| whole.find(stop.as_str())).min() {
             let sent: usize = texts.iter().map(String::len).sum();
             if let Some(rest) = whole.get(sent..at)

@@ -5,17 +5,22 @@
 
 mod messages;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use crucible_config::checked::{EngineKind, RequestDefaults};
-use crucible_router::engine::Tuple;
+use crucible_router::{catalog::Capabilities, engine::Tuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use self::messages::messages;
 use crate::{
     body::peek::{Peek, found},
     dialect::{
+        messages::arguments,
         numbers,
         openai::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
+        stop,
+        thinking::{Asked, Thinking, Wish},
         tool_choice::{Mode, ToolChoice},
     },
     error::{Error, Kind},
@@ -36,9 +41,13 @@ pub struct Translated {
     pub include_usage: bool,
     /// Tools were sent.
     pub has_tools: bool,
+    /// Ids of the tool calls in the conversation: a new one is to have another.
+    pub call_ids: HashSet<String>,
+    /// The client does not want to see the thoughts.
+    pub hides_thinking: bool,
 }
 
-/// Translates a chat request. `model` is Ollama's name of it.
+/// Translates a chat request. `model` is Ollama's name of it; `capabilities` are the model's.
 ///
 /// Errors name the JSON path: `missing_field`, `invalid_type`, `unsupported_value`.
 pub fn to_ollama(
@@ -47,18 +56,22 @@ pub fn to_ollama(
     model: &str,
     tuple: &Tuple,
     defaults: &RequestDefaults,
+    capabilities: Capabilities,
 ) -> Result<Translated, Error> {
     validate_chat(body, peek, EngineKind::Ollama)?;
     let mut notes = Vec::new();
+    let conversation = messages(body, peek)?;
+    if conversation.bent > 0 {
+        notes.push(arguments::note(conversation.bent));
+    }
     let mut out = Map::new();
-    out.insert("model".to_owned(), model.into());
-    out.insert("messages".to_owned(), messages(body, peek)?.into());
     out.insert("stream".to_owned(), true.into());
     if !tuple.as_loaded {
         out.insert("shift".to_owned(), false.into());
     }
     out.insert("truncate".to_owned(), false.into());
-    if let Some(think) = think(body, peek)? {
+    let thinking = Thinking::of(body, peek);
+    if let Some(think) = think(&thinking, capabilities, &mut notes) {
         out.insert("think".to_owned(), think);
     }
     if let Some(on) = peek.typed::<bool>(body, "logprobs", "a boolean")? {
@@ -84,7 +97,13 @@ pub fn to_ollama(
         dropped.push("logit_bias");
         notes.push("logit_bias dropped: Ollama has none".to_owned());
     }
-    let mut text = Value::from(out).to_string();
+    let mut text = format!(
+        "{{\"model\":{},\"messages\":{},",
+        Value::from(model),
+        conversation.text
+    );
+    let rest = Value::from(out).to_string();
+    text.push_str(rest.trim_start_matches('{'));
     text.pop();
     let format = format(body, peek, &mut notes)?;
     let tools = tools(body, peek, &mut notes)?;
@@ -105,6 +124,8 @@ pub fn to_ollama(
         dropped,
         include_usage: include_usage(body, peek),
         has_tools: tools.is_some(),
+        call_ids: conversation.ids,
+        hides_thinking: thinking.hidden,
     })
 }
 
@@ -152,20 +173,23 @@ fn sampling(
     if let Some(limit) = limit(body, peek, notes) {
         options.insert("num_predict".to_owned(), limit);
     }
-    match peek.typed::<Value>(body, "stop", "a string or strings")? {
-        None => {}
-        Some(Value::String(stop)) => {
-            options.insert("stop".to_owned(), json!([stop]));
-        }
-        Some(Value::Array(mut stops)) => {
-            let sent = stops.len();
-            stops.retain(Value::is_string);
-            if stops.len() < sent {
-                notes.push("stop: what is no string is dropped".to_owned());
+    if let Some(raw) = peek.raw(body, "stop") {
+        let bent = stop::bent(raw);
+        let list = match &bent {
+            Some(bent) => bent.with.as_deref().unwrap_or_default(),
+            None => raw,
+        };
+        match serde_json::from_str::<Value>(list) {
+            Ok(Value::String(text)) => {
+                options.insert("stop".to_owned(), json!([text]));
             }
-            options.insert("stop".to_owned(), stops.into());
+            Ok(texts @ Value::Array(_)) => {
+                options.insert("stop".to_owned(), texts);
+            }
+            _ if bent.is_some() => {}
+            _ => notes.push("stop is dropped: it is no string and no array".to_owned()),
         }
-        Some(_) => notes.push("stop is dropped: it is no string and no array".to_owned()),
+        notes.extend(bent.map(|bent| bent.note));
     }
     Ok(filled)
 }
@@ -181,32 +205,38 @@ fn limit(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Option<Value> {
     Some(limit.map_or_else(|| (-1).into(), Value::from))
 }
 
-fn think(body: &[u8], peek: &Peek) -> Result<Option<Value>, Error> {
-    let nested = peek
-        .typed::<Value>(body, "reasoning", "an object")?
-        .and_then(|reasoning| reasoning.get("effort").cloned())
-        .filter(|effort| !effort.is_null());
-    let (path, effort) = match nested {
-        Some(Value::String(effort)) => ("reasoning.effort", effort),
-        Some(other) => return Err(wrong("reasoning.effort", "a string", &other)),
-        None => match peek.typed::<String>(body, "reasoning_effort", "a string")? {
-            Some(effort) => ("reasoning_effort", effort),
-            None => return Ok(None),
-        },
-    };
-    Ok(Some(match effort.as_str() {
-        "none" => false.into(),
-        "minimal" | "low" => "low".into(),
-        "medium" => "medium".into(),
-        "high" => "high".into(),
-        "xhigh" | "max" | "ultra" => "max".into(),
-        _ => {
-            return Err(unsupported(
-                path,
-                "effort must be none, minimal, low, medium, high, xhigh or max",
-            ));
+/// `think`. Ollama (0.33) answers 400 to a model that cannot think and is to, and older ones to a
+/// level where a model knows only on and off.
+fn think(
+    thinking: &Thinking,
+    capabilities: Capabilities,
+    notes: &mut Vec<String>,
+) -> Option<Value> {
+    for path in &thinking.unknown {
+        notes.push(format!("{path} is dropped: it says nothing that is known"));
+    }
+    let Asked { wish, path } = thinking.asked?;
+    let cannot = capabilities.thinking == Some(false);
+    match wish {
+        // It does so anyway.
+        Wish::Off if cannot => None,
+        Wish::Off => Some(false.into()),
+        _ if cannot => {
+            notes.push(format!("{path} is dropped: the model cannot think"));
+            None
         }
-    }))
+        Wish::On => Some(true.into()),
+        Wish::Level(level) if capabilities.thinking_levels == Some(true) => {
+            Some(level.word().into())
+        }
+        Wish::Level(level) => {
+            let word = level.word();
+            notes.push(format!(
+                "{path} {word} is sent as on: the model knows no levels of thinking"
+            ));
+            Some(true.into())
+        }
+    }
 }
 
 /// As Ollama's own OpenAI layer (0.33) reads it: what it does not know is no format.

@@ -7,7 +7,10 @@ mod item;
 mod lines;
 mod write;
 
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -18,8 +21,12 @@ use self::{
     write::{head, string, usage_json, write_calls},
 };
 use crate::{
+    dialect::call_ids::CallIds,
     error::Error,
-    relay::transcode::{Progress, Transcode, Usage},
+    relay::{
+        collect::too_large,
+        transcode::{Progress, Transcode, Usage},
+    },
 };
 
 /// A stream of `/api/chat` as `chat.completion.chunk` events.
@@ -27,12 +34,13 @@ use crate::{
 pub struct OllamaStream {
     lines: Lines,
     prefix: Vec<u8>,
-    /// The same up to `choices`, for the usage event.
-    head: usize,
+    /// The length of it up to `choices`, for the usage event, where one is asked for.
+    head: Option<usize>,
     out: Vec<u8>,
-    include_usage: bool,
     started: bool,
     calls: usize,
+    ids: CallIds,
+    hides_thinking: bool,
     complete: bool,
 }
 
@@ -45,8 +53,21 @@ pub struct OllamaAggregate {
     reasoning: String,
     calls: Vec<u8>,
     count: usize,
+    ids: CallIds,
+    hides_thinking: bool,
     logprobs: String,
+    /// Most bytes of the answer.
+    cap: usize,
     finish: Option<(String, Usage)>,
+}
+
+/// What of a conversation its answer must know.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Ids of tool calls that are taken.
+    pub call_ids: HashSet<String>,
+    /// The client does not want to see the thoughts.
+    pub hides_thinking: bool,
 }
 
 // === impl OllamaStream ===
@@ -61,13 +82,22 @@ impl OllamaStream {
         Self {
             lines: Lines::new(cap),
             prefix,
-            head,
+            head: include_usage.then_some(head),
             out: Vec::new(),
-            include_usage,
             started: false,
             calls: 0,
+            ids: CallIds::default(),
+            hides_thinking: false,
             complete: false,
         }
+    }
+
+    /// The same after a conversation.
+    #[must_use]
+    pub fn after(mut self, before: Before) -> Self {
+        self.ids = CallIds::new(before.call_ids);
+        self.hides_thinking = before.hides_thinking;
+        self
     }
 
     fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
@@ -79,7 +109,7 @@ impl OllamaStream {
             if self.item(item) {
                 progress.content += 1;
             }
-            if item.done {
+            if item.is_last() {
                 let usage = item.usage();
                 self.end(&item.finish_reason(self.calls > 0)?, usage);
                 progress.usage = Some(usage);
@@ -96,7 +126,7 @@ impl OllamaStream {
         let message = item.message.as_ref().unwrap_or(&empty);
         let calls = message.tool_calls.as_deref().unwrap_or_default();
         let mut logprobs = item.logprobs;
-        if !message.thinking.is_empty() {
+        if !message.thinking.is_empty() && !self.hides_thinking {
             self.open();
             self.out.extend_from_slice(br#""reasoning_content":"#);
             string(&mut self.out, &message.thinking);
@@ -108,7 +138,7 @@ impl OllamaStream {
             string(&mut self.out, &message.content);
             if !calls.is_empty() {
                 self.out.extend_from_slice(br#","tool_calls":["#);
-                write_calls(&mut self.out, calls, &mut self.calls);
+                write_calls(&mut self.out, calls, &mut self.calls, &mut self.ids);
                 self.out.push(b']');
             }
             self.close(logprobs);
@@ -139,8 +169,8 @@ impl OllamaStream {
         self.out.extend_from_slice(br#"},"finish_reason":"#);
         string(&mut self.out, reason);
         self.out.extend_from_slice(b"}]}\n\n");
-        if self.include_usage {
-            self.out.extend_from_slice(&self.prefix[..self.head]);
+        if let Some(head) = self.head {
+            self.out.extend_from_slice(&self.prefix[..head]);
             self.out.extend_from_slice(br#""choices":[],"#);
             self.out.extend_from_slice(usage_json(usage).as_bytes());
             self.out.extend_from_slice(b"}\n\n");
@@ -191,9 +221,20 @@ impl OllamaAggregate {
             reasoning: String::new(),
             calls: Vec::new(),
             count: 0,
+            ids: CallIds::default(),
+            hides_thinking: false,
             logprobs: String::new(),
+            cap,
             finish: None,
         }
+    }
+
+    /// The same after a conversation.
+    #[must_use]
+    pub fn after(mut self, before: Before) -> Self {
+        self.ids = CallIds::new(before.call_ids);
+        self.hides_thinking = before.hides_thinking;
+        self
     }
 
     fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
@@ -205,12 +246,14 @@ impl OllamaAggregate {
             if let Some(message) = &item.message {
                 let calls = message.tool_calls.as_deref().unwrap_or_default();
                 self.content.push_str(&message.content);
-                self.reasoning.push_str(&message.thinking);
+                if !self.hides_thinking {
+                    self.reasoning.push_str(&message.thinking);
+                }
                 if !calls.is_empty() {
                     if self.count > 0 {
                         self.calls.push(b',');
                     }
-                    write_calls(&mut self.calls, calls, &mut self.count);
+                    write_calls(&mut self.calls, calls, &mut self.count, &mut self.ids);
                 }
                 if !(message.content.is_empty() && message.thinking.is_empty() && calls.is_empty())
                 {
@@ -227,7 +270,12 @@ impl OllamaAggregate {
                 }
                 self.logprobs.push_str(inner);
             }
-            if item.done {
+            let parts = [&self.content, &self.reasoning, &self.logprobs];
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            if length + self.calls.len() > self.cap {
+                return Err(too_large());
+            }
+            if item.is_last() {
                 let usage = item.usage();
                 self.finish = Some((item.finish_reason(self.count > 0)?, usage));
                 progress.usage = Some(usage);

@@ -285,13 +285,23 @@ fn what_is_not_understood_passes() {
         "id: 7\nevent: chunk\ndata:{\"choices\":[{\"delta\":{\"content\":\"[DONE]\"}}]}\nretry: 5\n\n",
         "data: {\"usage\":{\"prompt_tokens\": broken\n\n",
         "data: {\"error\":{ broken\n\n",
-        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":\"seven\"}}\n\n",
         "data: \u{1F980} not JSON\n\n",
     );
     let (text, progress, failed) = whole(&format!("{odd}{ANSWER}"));
     assert!(failed.is_none(), "{failed:?}");
     assert!(text.starts_with(odd), "{text}");
     assert_eq!(progress.usage.unwrap().completion, 2);
+}
+
+#[test]
+fn the_event_of_odd_counts_goes_too_where_nobody_asked_for_it() {
+    for usage in [r#"{"prompt_tokens":"seven"}"#, "7", "{}"] {
+        let odd = format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\n");
+        let (text, progress, failed) = whole(&format!("{odd}{ANSWER}"));
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(!text.contains("\"choices\":[]"), "{text}");
+        assert_eq!(progress.usage.unwrap().completion, 2);
+    }
 }
 
 #[test]

@@ -146,6 +146,9 @@ fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
 
 async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) -> Reply {
     let began = Instant::now();
+    if let Some(read) = strict::half_a_character(&call.body) {
+        return read;
+    }
     let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
         return error(
             400,

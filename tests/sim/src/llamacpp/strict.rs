@@ -13,6 +13,18 @@ pub(crate) fn refusal(body: &Value, model: &ModelSpec, slots: usize) -> Option<R
         .or_else(|| messages(body, model))
 }
 
+/// A lone surrogate, which its parser of JSON refuses (seen on b11434).
+pub(crate) fn half_a_character(body: &[u8]) -> Option<Reply> {
+    let error = serde_json::from_slice::<Value>(body).err()?.to_string();
+    let half = error.contains("surrogate") || error.contains("hex escape");
+    half.then(|| {
+        invalid(
+            "[json.exception.parse_error.101] parse error: syntax error while parsing value - \
+             invalid string: surrogate U+D800..U+DBFF must be followed by U+DC00..U+DFFF",
+        )
+    })
+}
+
 /// The limit of an answer: the newer name first; -1 and null are none, and 0 gives one token.
 /// Fractions are cut, and what is beyond 32 bits wraps.
 pub(crate) fn limit(body: &Value) -> Option<u64> {
@@ -130,8 +142,17 @@ fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
                 "Failed to parse messages: Missing 'role' in message: {message}"
             )));
         };
-        if message.get("content").is_none() && role != "assistant" {
+        let content = message.get("content");
+        if content.is_none() && role != "assistant" {
             return Some(invalid("All non-assistant messages must contain 'content'"));
+        }
+        if content.is_none() && message.get("tool_calls").is_none() {
+            return Some(invalid(
+                "Assistant message must contain either 'content' or 'tool_calls'!",
+            ));
+        }
+        if content.is_some_and(|c| !c.is_string() && !c.is_null() && !c.is_array()) {
+            return Some(invalid("Expected 'content' to be a string or an array"));
         }
         let parts = message["content"].as_array().into_iter().flatten();
         for part in parts {
@@ -139,12 +160,20 @@ fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
                 Some("image_url") if !model.sees() => "image",
                 Some("input_audio") => "audio",
                 Some("video_url" | "input_video") => "video",
-                _ => continue,
+                Some("image_url") => match image(part) {
+                    Some(refused) => return Some(refused),
+                    None => continue,
+                },
+                Some("text") => continue,
+                _ => return Some(invalid("unsupported content[].type")),
             };
             return Some(fault(&format!(
                 "{medium} input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
             )));
         }
+    }
+    if let Some(words) = messages.iter().find_map(unread) {
+        return Some(fault(&format!("Failed to parse messages: {words}")));
     }
     let tools = body["tools"].as_array().into_iter().flatten();
     for tool in tools {
@@ -169,6 +198,62 @@ fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
         ));
     }
     None
+}
+
+/// An address is read by `handle_media` (b11434, `tools/server/server-common.cpp`).
+fn image(part: &Value) -> Option<Reply> {
+    let url = part["image_url"]["url"].as_str().unwrap_or_default();
+    let bad = |c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c);
+    if url.starts_with("http") {
+        return None;
+    }
+    let Some(rest) = url.strip_prefix("data:") else {
+        let empty = url.is_empty() || url.starts_with(bad);
+        return empty.then(|| fault("Invalid base64 value"));
+    };
+    let Some((media, data)) = rest.split_once(',').filter(|(_, data)| !data.contains(',')) else {
+        return Some(invalid("Invalid uri-encoded base64 value"));
+    };
+    if !["image/", "video/", "audio/"]
+        .iter()
+        .any(|kind| media.starts_with(kind))
+    {
+        return Some(invalid(&format!("Invalid uri format: data:{media}")));
+    }
+    if !media.ends_with("base64") {
+        return Some(invalid("uri must be base64 encoded"));
+    }
+    // It reads up to the first other character, and what is left is no image.
+    data.contains(bad)
+        .then(|| fault("Failed to load image or audio file"))
+}
+
+/// What the parser of messages does not read (b11434, `common/chat.cpp`).
+fn unread(message: &Value) -> Option<String> {
+    let null = "[json.exception.type_error.302] type must be string, but is null";
+    let missing = |key: &str| format!("[json.exception.out_of_range.403] key '{key}' not found");
+    for part in message["content"].as_array().into_iter().flatten() {
+        match part.get("text") {
+            None if part["type"] == "text" => return Some(missing("text")),
+            Some(Value::Null) => return Some(null.to_owned()),
+            _ => {}
+        }
+    }
+    for call in message["tool_calls"].as_array().into_iter().flatten() {
+        if call.get("type").is_none() {
+            return Some(format!("Missing tool call type: {call}"));
+        }
+        if call["function"].get("arguments").is_none() {
+            return Some(missing("arguments"));
+        }
+        if call.get("id").is_some_and(Value::is_null) {
+            return Some(null.to_owned());
+        }
+    }
+    ["reasoning_content", "name", "tool_call_id"]
+        .iter()
+        .any(|key| message.get(*key).is_some_and(Value::is_null))
+        .then(|| null.to_owned())
 }
 
 /// Templates that know tools read the arguments of the calls before: JSON of any kind.

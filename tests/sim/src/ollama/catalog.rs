@@ -68,8 +68,13 @@ fn quantization(name: &str) -> String {
 }
 
 fn details(name: &str) -> Value {
+    let family = if name.contains("gpt-oss") {
+        "gptoss"
+    } else {
+        "llama"
+    };
     json!({
-        "parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
+        "parent_model": "", "format": "gguf", "family": family, "families": [family],
         "parameter_size": "8.0B", "quantization_level": quantization(name),
     })
 }

@@ -145,6 +145,16 @@ fn think(body: &Value, route: Route, model: &ModelSpec) -> Result<bool, Refusal>
     if on && !model.thinks() {
         return Err(bad(format!("\"{}\" does not support thinking", model.name)));
     }
+    // Reported of versions before this one, which takes every level for on.
+    if let Some(level) = value.and_then(Value::as_str)
+        && on
+        && !route.v1
+        && !model.is_gpt_oss()
+    {
+        return Err(bad(format!(
+            "think value \"{level}\" is not supported for this model"
+        )));
+    }
     Ok(on)
 }
 

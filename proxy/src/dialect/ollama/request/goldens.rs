@@ -23,7 +23,13 @@ fn translated(fields: &str) -> Result<Translated, Error> {
         flash_attention: None,
         as_loaded: false,
     };
-    to_ollama(&body, &peek, "m:1b", &none, &RequestDefaults::default())
+    let levels = Capabilities {
+        thinking: Some(true),
+        thinking_levels: Some(true),
+        ..Capabilities::default()
+    };
+    let plain = RequestDefaults::default();
+    to_ollama(&body, &peek, "m:1b", &none, &plain, levels)
 }
 
 fn sent(fields: &str) -> String {
@@ -65,6 +71,10 @@ fn each_option_becomes_exactly_this() {
         (r#""stop":"END""#, r#""stop":["END"]"#),
         (r#""stop":["a","b"]"#, r#""stop":["a","b"]"#),
         (r#""stop":null"#, ""),
+        (r#""stop":[]"#, ""),
+        (r#""stop":"""#, ""),
+        (r#""stop":["",""]"#, ""),
+        (r#""stop":["a","",["b"]]"#, r#""stop":["a","b"]"#),
         // Ollama has no place for these; nothing of them is sent.
         (r#""n":1"#, ""),
         (r#""n":1.0"#, ""),
@@ -99,6 +109,8 @@ fn each_top_level_field_becomes_exactly_this() {
         (r#""reasoning_effort":"xhigh""#, r#","think":"max""#, ""),
         (r#""reasoning_effort":"max""#, r#","think":"max""#, ""),
         (r#""reasoning_effort":null"#, "", ""),
+        (r#""reasoning_effort":"hot""#, "", ""),
+        (r#""think":false"#, r#","think":false"#, ""),
         (
             r#""reasoning":{"effort":"high"},"reasoning_effort":"low""#,
             r#","think":"high""#,
@@ -244,13 +256,50 @@ fn each_message_field_becomes_exactly_this() {
 }
 
 #[test]
+fn what_other_apis_write_becomes_exactly_this() {
+    for (messages, want) in [
+        (
+            r#"{"role":"user","content":null},{"role":"tool"},{"role":"system","content":null}"#
+                .to_owned(),
+            r#"{"role":"user","content":""},{"role":"tool","content":""},{"role":"system","content":""}"#
+                .to_owned(),
+        ),
+        (
+            r#"{"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"refusal","refusal":"no"},{"type":"output_text","text":"o"},{"type":"text","text":null}]}"#
+                .to_owned(),
+            r#"{"role":"assistant","content":"no\n\no","thinking":"t"}"#.to_owned(),
+        ),
+        (
+            r#"{"role":"user","content":[{"type":"thinking","thinking":"t"},"b"]}"#.to_owned(),
+            r#"{"role":"user","content":"t\n\nb"}"#.to_owned(),
+        ),
+        (
+            r#"{"role":"assistant","function_call":{"name":"f","arguments":"{\"a\":1.0}"}},{"role":"function","name":"f","content":"3"}"#
+                .to_owned(),
+            r#"{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"a":1.0}}}]},{"role":"tool","content":"3","tool_name":"f"}"#
+                .to_owned(),
+        ),
+        (
+            r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{\"n\":123456789012345678901234567890,\"e\":1e2}"}},{"function":{"name":"f","arguments":{"n":18446744073709551616}}},{"function":{"name":"f","arguments":"[1"}},{"function":{"name":"f"}}]}"#
+                .to_owned(),
+            r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","function":{"name":"f","arguments":{"n":123456789012345678901234567890,"e":1e2}}},{"function":{"name":"f","arguments":{"n":18446744073709551616}}},{"function":{"name":"f","arguments":{"arguments":"[1"}}},{"function":{"name":"f","arguments":{}}}]}"#
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(
+            sent(&format!("\"messages\":[{messages}]")),
+            format!(
+                r#"{{"model":"m:1b","messages":[{want}],"stream":true,"shift":false,"truncate":false,"options":{{}}}}"#
+            ),
+            "{messages}"
+        );
+    }
+}
+
+#[test]
 fn what_ollama_cannot_take_is_refused_by_name() {
     for (fields, param) in [
         (r#""messages":[]"#, "messages"),
-        (
-            r#""messages":[{"role":"user","content":null}]"#,
-            "messages[0].content",
-        ),
         (
             r#""messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}]"#,
             "messages[0].content[0].image_url.url",
@@ -265,7 +314,6 @@ fn what_ollama_cannot_take_is_refused_by_name() {
         ),
         (r#""n":2"#, "n"),
         (r#""top_logprobs":21"#, "top_logprobs"),
-        (r#""reasoning":{"effort":"hot"}"#, "reasoning.effort"),
         (
             r#""tools":[{"function":{"name":"f"}}],"tool_choice":"all""#,
             "tool_choice",

@@ -1,196 +1,282 @@
 //! Messages: parts become text and images, tool calls objects, and results get their tool's name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 
 use super::{missing, wrong};
-use crate::{body::peek::Peek, dialect::openai::unsupported, error::Error};
+use crate::{
+    body::peek::{Peek, found},
+    dialect::{
+        messages::{
+            arguments::Arguments,
+            image::{Image, Kind, NoImage},
+            part::Part,
+        },
+        openai::unsupported,
+    },
+    error::Error,
+};
+
+/// A conversation as Ollama takes it.
+pub(super) struct Conversation {
+    /// The list, as JSON.
+    pub(super) text: String,
+    /// Ids of the tool calls in it.
+    pub(super) ids: HashSet<String>,
+    /// Of how many of its calls the arguments were no JSON object.
+    pub(super) bent: usize,
+}
+
+/// A message as it is sent.
+#[derive(Serialize)]
+struct Sent {
+    role: String,
+    content: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Call {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Serialize)]
+struct Function {
+    name: String,
+    /// Raw: numbers of any length keep their text.
+    arguments: Box<RawValue>,
+}
+
+/// What is read of the messages on the way.
+#[derive(Default)]
+struct Reader {
+    /// The tools of the calls so far, by the ids of these.
+    names: HashMap<String, String>,
+    bent: usize,
+}
+
+/// The members of an object; of two with the same name the last one counts.
+type Members<'a> = HashMap<String, &'a RawValue>;
 
 /// The conversation, message by message.
-pub(super) fn messages(body: &[u8], peek: &Peek) -> Result<Vec<Value>, Error> {
-    let all: Vec<Value> = peek
-        .typed(body, "messages", "an array")?
+pub(super) fn messages(body: &[u8], peek: &Peek) -> Result<Conversation, Error> {
+    let raw = peek
+        .raw(body, "messages")
         .ok_or_else(|| missing("messages"))?;
-    let mut names = HashMap::new();
-    all.into_iter()
-        .enumerate()
-        .map(|(at, message)| self::message(&format!("messages[{at}]"), message, &mut names))
-        .collect()
-}
-
-fn message(
-    path: &str,
-    message: Value,
-    names: &mut HashMap<String, String>,
-) -> Result<Value, Error> {
-    let Value::Object(mut message) = message else {
-        return Err(wrong(path, "an object", &message));
-    };
-    let role = match message.get("role") {
-        Some(Value::String(role)) => match role.to_lowercase().as_str() {
-            "developer" => "system".to_owned(),
-            other => other.to_owned(),
-        },
-        None => return Err(missing(&format!("{path}.role"))),
-        Some(other) => return Err(wrong(&format!("{path}.role"), "a string", other)),
-    };
-    let calls = match message.remove("tool_calls") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(calls)) => calls
-            .into_iter()
-            .enumerate()
-            .map(|(at, call)| tool_call(&format!("{path}.tool_calls[{at}]"), call, names))
-            .collect::<Result<_, _>>()?,
-        Some(other) => return Err(wrong(&format!("{path}.tool_calls"), "an array", &other)),
-    };
-    let mut images = Vec::new();
-    let content = match message.remove("content") {
-        Some(Value::String(text)) => text,
-        None | Some(Value::Null) if role == "assistant" => String::new(),
-        None | Some(Value::Null) => return Err(missing(&format!("{path}.content"))),
-        Some(Value::Array(parts)) => {
-            let mut texts = Vec::new();
-            for (at, part) in parts.into_iter().enumerate() {
-                read_part(
-                    &format!("{path}.content[{at}]"),
-                    &part,
-                    &mut texts,
-                    &mut images,
-                )?;
-            }
-            texts.join("\n\n")
-        }
-        Some(other) => {
-            return Err(wrong(
-                &format!("{path}.content"),
-                "a string or an array",
-                &other,
-            ));
-        }
-    };
-    let mut out = Map::new();
-    let thinking = ["reasoning_content", "reasoning"]
+    let all: Vec<&RawValue> = serde_json::from_str(raw)
+        .map_err(|_| super::invalid_type("messages", "an array", found(raw)))?;
+    let mut reader = Reader::default();
+    let sent = all
         .into_iter()
-        .find_map(|key| message.get(key)?.as_str())
-        .filter(|text| !text.is_empty());
-    out.insert("role".to_owned(), role.clone().into());
-    out.insert("content".to_owned(), content.into());
-    if let Some(thinking) = thinking {
-        out.insert("thinking".to_owned(), thinking.into());
-    }
-    if !images.is_empty() {
-        out.insert("images".to_owned(), images.into());
-    }
-    if !calls.is_empty() {
-        out.insert("tool_calls".to_owned(), calls.into());
-    }
-    if role == "tool" {
-        let id = message.get("tool_call_id").and_then(Value::as_str);
-        let name = message
-            .get("name")
-            .and_then(Value::as_str)
-            .or_else(|| names.get(id?).map(String::as_str));
-        if let Some(name) = name {
-            out.insert("tool_name".to_owned(), name.into());
-        }
-        if let Some(id) = id {
-            out.insert("tool_call_id".to_owned(), id.into());
-        }
-    }
-    Ok(out.into())
+        .enumerate()
+        .map(|(at, message)| reader.message(&format!("messages[{at}]"), message))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Conversation {
+        text: serde_json::to_string(&sent).unwrap_or_default(),
+        ids: reader.names.into_keys().collect(),
+        bent: reader.bent,
+    })
 }
 
-fn tool_call(
-    path: &str,
-    mut call: Value,
-    names: &mut HashMap<String, String>,
-) -> Result<Value, Error> {
-    let Some(name) = call["function"]["name"].as_str().map(str::to_owned) else {
-        return Err(missing(&format!("{path}.function.name")));
-    };
-    let arguments = match call.pointer_mut("/function/arguments").map(Value::take) {
-        None | Some(Value::Null) => json!({}),
-        Some(Value::String(text)) if text.trim().is_empty() => json!({}),
-        Some(Value::String(text)) => serde_json::from_str(&text)
-            .ok()
-            .filter(Value::is_object)
-            .ok_or_else(|| {
-                unsupported(
-                    &format!("{path}.function.arguments"),
-                    "tool call arguments must be a JSON object in a string",
-                )
-            })?,
-        Some(object @ Value::Object(_)) => object,
-        Some(other) => {
-            return Err(wrong(
-                &format!("{path}.function.arguments"),
-                "a string",
-                &other,
-            ));
-        }
-    };
-    let mut out = Map::new();
-    if let Some(id) = call["id"].as_str() {
-        names.insert(id.to_owned(), name.clone());
-        out.insert("id".to_owned(), id.into());
-    }
-    out.insert(
-        "function".to_owned(),
-        json!({"name": name, "arguments": arguments}),
-    );
-    Ok(out.into())
-}
+// === impl Reader ===
 
-fn read_part(
-    path: &str,
-    part: &Value,
-    texts: &mut Vec<String>,
-    images: &mut Vec<Value>,
-) -> Result<(), Error> {
-    match part["type"].as_str() {
-        Some("text" | "input_text") => match &part["text"] {
-            Value::String(text) => texts.push(text.clone()),
-            other => return Err(wrong(&format!("{path}.text"), "a string", other)),
-        },
-        Some("image_url") => {
-            let url = part["image_url"]["url"]
-                .as_str()
-                .or_else(|| part["image_url"].as_str())
-                .ok_or_else(|| missing(&format!("{path}.image_url.url")))?;
-            images.push(image(&format!("{path}.image_url.url"), url)?.into());
+impl Reader {
+    fn message(&mut self, path: &str, raw: &RawValue) -> Result<Sent, Error> {
+        let members: Members<'_> = serde_json::from_str(raw.get())
+            .map_err(|_| super::invalid_type(path, "an object", found(raw.get())))?;
+        let get = |name: &str| {
+            let raw = members.get(name)?.get();
+            serde_json::from_str::<Value>(raw).ok()
+        };
+        let mut role = match get("role") {
+            Some(Value::String(role)) => role.to_lowercase(),
+            None => return Err(missing(&format!("{path}.role"))),
+            Some(other) => return Err(wrong(&format!("{path}.role"), "a string", &other)),
+        };
+        match &*role {
+            "developer" => "system".clone_into(&mut role),
+            // OpenAI's name of it until 2023.
+            "function" => "tool".clone_into(&mut role),
+            _ => {}
         }
-        Some("input_audio") => match part["input_audio"]["data"].as_str() {
-            Some(data) => images.push(data.into()),
-            None => return Err(missing(&format!("{path}.input_audio.data"))),
-        },
-        Some(other) => {
-            return Err(unsupported(
-                &format!("{path}.type"),
-                format!("a part of type '{other}' cannot be sent to Ollama"),
-            ));
+        let tool_calls = self.calls(path, &members)?;
+        let mut said = Said::default();
+        match get("content") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => said.texts.push(text),
+            Some(Value::Array(parts)) => {
+                for (at, part) in parts.iter().enumerate() {
+                    said.part(&format!("{path}.content[{at}]"), part)?;
+                }
+            }
+            Some(part @ Value::Object(_)) => said.part(&format!("{path}.content"), &part)?,
+            Some(other) => {
+                let path = format!("{path}.content");
+                return Err(wrong(&path, "a string or an array", &other));
+            }
         }
-        None => return Err(missing(&format!("{path}.type"))),
-    }
-    Ok(())
-}
-
-/// Bare base64 of a data URL; an engine never fetches an address for a client.
-fn image<'a>(path: &str, url: &'a str) -> Result<&'a str, Error> {
-    const KINDS: [&str; 5] = [
-        "data:image/jpeg;base64,",
-        "data:image/jpg;base64,",
-        "data:image/png;base64,",
-        "data:image/webp;base64,",
-        "data:;base64,",
-    ];
-    KINDS
-        .iter()
-        .find_map(|kind| url.strip_prefix(kind))
-        .ok_or_else(|| {
-            unsupported(
-                path,
-                "send images as data URLs (jpeg, png or webp, base64): Ollama fetches none",
-            )
+        let text = |name: &str| match get(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let thought = text("reasoning_content").or_else(|| text("reasoning"));
+        let thinking = match (thought, said.thoughts.is_empty()) {
+            (None, false) if role == "assistant" => Some(said.thoughts.join("\n\n")),
+            (None, false) => {
+                said.texts.splice(0..0, said.thoughts);
+                None
+            }
+            (thought, _) => thought,
+        };
+        let id = text("tool_call_id").filter(|_| role == "tool");
+        let name = text("name").filter(|_| role == "tool");
+        let tool_name = name.or_else(|| self.names.get(id.as_ref()?).cloned());
+        Ok(Sent {
+            content: said.texts.join("\n\n"),
+            thinking,
+            images: said.images,
+            tool_calls,
+            tool_name,
+            tool_call_id: id,
+            role,
         })
+    }
+
+    /// `tool_calls`, else the one of `function_call`, which had that name until 2023.
+    fn calls(&mut self, path: &str, members: &Members<'_>) -> Result<Vec<Call>, Error> {
+        let there = |name: &str| {
+            let raw = members.get(name)?.get();
+            (raw != "null").then_some(raw)
+        };
+        if let Some(raw) = there("tool_calls") {
+            let calls: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| {
+                super::invalid_type(&format!("{path}.tool_calls"), "an array", found(raw))
+            })?;
+            let calls = calls.into_iter().enumerate();
+            return calls
+                .map(|(at, call)| self.call(&format!("{path}.tool_calls[{at}]"), call))
+                .collect();
+        }
+        let Some(raw) = there("function_call") else {
+            return Ok(Vec::new());
+        };
+        let path = format!("{path}.function_call");
+        let function: Members<'_> = serde_json::from_str(raw)
+            .map_err(|_| super::invalid_type(&path, "an object", found(raw)))?;
+        Ok(vec![Call {
+            id: None,
+            function: self.function(&path, &function)?,
+        }])
+    }
+
+    fn call(&mut self, path: &str, raw: &RawValue) -> Result<Call, Error> {
+        let call: Members<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let of = |name: &str| {
+            let inner = call.get(name)?;
+            serde_json::from_str::<Members<'_>>(inner.get()).ok()
+        };
+        let function = match (of("function"), of("custom")) {
+            (Some(function), _) => self.function(&format!("{path}.function"), &function)?,
+            (None, Some(custom)) => self.function(&format!("{path}.custom"), &custom)?,
+            (None, None) => return Err(missing(&format!("{path}.function.name"))),
+        };
+        let id: Option<String> = call
+            .get("id")
+            .and_then(|id| serde_json::from_str(id.get()).ok());
+        if let Some(id) = &id {
+            self.names.insert(id.clone(), function.name.clone());
+        }
+        Ok(Call { id, function })
+    }
+
+    /// A function with its arguments, or a custom tool with its input.
+    fn function(&mut self, path: &str, members: &Members<'_>) -> Result<Function, Error> {
+        let name = members
+            .get("name")
+            .and_then(|name| serde_json::from_str::<String>(name.get()).ok())
+            .ok_or_else(|| missing(&format!("{path}.name")))?;
+        let raw = members.get("arguments").or_else(|| members.get("input"));
+        let arguments = Arguments::of(raw.map_or("{}", |raw| raw.get()));
+        self.bent += usize::from(arguments.bent);
+        let object = arguments.object.into_owned();
+        Ok(Function {
+            name,
+            arguments: RawValue::from_string(object)
+                .map_err(|_| missing(&format!("{path}.arguments")))?,
+        })
+    }
+}
+
+/// What the parts of one message say.
+#[derive(Default)]
+struct Said {
+    texts: Vec<String>,
+    thoughts: Vec<String>,
+    images: Vec<String>,
+}
+
+// === impl Said ===
+
+impl Said {
+    fn part(&mut self, path: &str, part: &Value) -> Result<(), Error> {
+        match Part::of(part) {
+            Part::Nothing => {}
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => self.texts.push(text),
+            Part::Thinking(text) => self.thoughts.push(text),
+            Part::Image(Some(url)) => {
+                self.images
+                    .push(image(&format!("{path}.image_url.url"), url)?);
+            }
+            Part::Image(None) => return Err(missing(&format!("{path}.image_url.url"))),
+            Part::Sound(Some(data)) => self.images.push(data.to_owned()),
+            Part::Sound(None) => return Err(missing(&format!("{path}.input_audio.data"))),
+            Part::Other(Some(kind)) => {
+                let kind: String = kind.chars().take(64).collect();
+                return Err(unsupported(
+                    &format!("{path}.type"),
+                    format!("a part of type '{kind}' cannot be sent to Ollama"),
+                ));
+            }
+            Part::Other(None) => return Err(missing(&format!("{path}.type"))),
+            Part::NoText(other) => return Err(wrong(&format!("{path}.text"), "a string", other)),
+        }
+        Ok(())
+    }
+}
+
+/// Bare base64; an engine never fetches an address for a client.
+fn image(path: &str, url: &str) -> Result<String, Error> {
+    let refused = |message: &str| Err(unsupported(path, message));
+    match Image::of(url) {
+        Ok(image) => match image.kind {
+            Kind::Jpeg | Kind::Png | Kind::Webp | Kind::Claimed => Ok(image.base64.into_owned()),
+            Kind::Other(kind) => refused(&format!(
+                "Ollama takes jpeg, png and webp images, and this one is {kind}: convert it"
+            )),
+            Kind::Unknown => {
+                refused("the bytes are no image that Ollama takes: send jpeg, png or webp")
+            }
+        },
+        Err(NoImage::Address) => {
+            refused("send images as data URLs (jpeg, png or webp, base64): Ollama fetches none")
+        }
+        Err(NoImage::Encoding) => refused(
+            "the image is no base64: send `data:image/png;base64,` and its bytes (jpeg, png or \
+             webp)",
+        ),
+    }
 }

@@ -12,8 +12,24 @@ fn translate(request: &Value) -> Result<Translated, Error> {
         flash_attention: None,
         as_loaded: false,
     };
-    to_ollama(&body, &peek, "m:1b", &tuple, &RequestDefaults::default())
+    to_ollama(
+        &body,
+        &peek,
+        "m:1b",
+        &tuple,
+        &RequestDefaults::default(),
+        LEVELS,
+    )
 }
+
+/// Of a model that thinks at levels.
+const LEVELS: Capabilities = Capabilities {
+    tools: Some(true),
+    trained_for_tools: None,
+    vision: Some(true),
+    thinking: Some(true),
+    thinking_levels: Some(true),
+};
 
 #[test]
 fn a_conversation_with_tools_images_and_a_schema() {
@@ -52,7 +68,7 @@ fn a_conversation_with_tools_images_and_a_schema() {
             r#""tools":[{"type":"function","function":{"name":"b"}}]}"#,
         )
     );
-    assert_eq!(translated.notes.len(), 1);
+    assert_eq!(translated.notes.len(), 2, "{:?}", translated.notes);
 }
 
 #[test]
@@ -67,12 +83,8 @@ fn faults_are_named_by_path() {
             "messages[0].content[0].image_url.url",
         ),
         (
-            json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}]}),
-            "messages[0].tool_calls[0].function.arguments",
-        ),
-        (
-            json!({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "hot"}),
-            "reasoning_effort",
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "[1"}}]}]}),
+            "messages[0].tool_calls[0].function.name",
         ),
     ] {
         assert_eq!(translate(&extra).unwrap_err().param.as_deref(), Some(param));
@@ -97,7 +109,7 @@ fn a_schema_is_an_object_or_is_refused_by_its_path() {
     let body = Bytes::from(spaced);
     let peek = Peek::of(&body, 64).unwrap();
     let plain = RequestDefaults::default();
-    let sent = to_ollama(&body, &peek, "m", &Tuple::default(), &plain).unwrap();
+    let sent = to_ollama(&body, &peek, "m", &Tuple::default(), &plain, LEVELS).unwrap();
     assert!(String::from_utf8_lossy(&sent.body).contains(r#""format":{"type":"object"}"#));
 }
 
@@ -187,12 +199,83 @@ fn odd_shapes_are_refused_without_a_panic() {
         json!(1),
         json!({}),
         json!({"role": 1}),
-        json!({"role": "user"}),
         json!({"role": "user", "content": [1]}),
         json!({"role": "assistant", "tool_calls": [1]}),
         json!({"role": "assistant", "tool_calls": [{"function": "f"}]}),
     ] {
         let error = translate(&json!({"messages": [message]})).unwrap_err();
         assert!(error.param.unwrap().starts_with("messages[0]"));
+    }
+}
+
+#[test]
+fn thinking_is_asked_only_of_models_that_can_and_as_they_can() {
+    let able = |thinking, thinking_levels| Capabilities {
+        thinking,
+        thinking_levels,
+        ..Capabilities::default()
+    };
+    let cannot = able(Some(false), None);
+    let switch = able(Some(true), Some(false));
+    let unknown = able(None, None);
+    for (fields, capabilities, think, note) in [
+        (r#""reasoning_effort":"high""#, cannot, "", "cannot think"),
+        (
+            r#""reasoning":{"effort":"low"}"#,
+            cannot,
+            "",
+            "cannot think",
+        ),
+        (r#""think":true"#, cannot, "", "cannot think"),
+        (
+            r#""thinking":{"type":"enabled"}"#,
+            cannot,
+            "",
+            "cannot think",
+        ),
+        (r#""reasoning_effort":"none""#, cannot, "", ""),
+        (r#""think":false"#, cannot, "", ""),
+        (
+            r#""reasoning_effort":"hot""#,
+            cannot,
+            "",
+            "nothing that is known",
+        ),
+        (r#""reasoning_effort":"high""#, switch, "true", "no levels"),
+        (r#""think":"low""#, switch, "true", "no levels"),
+        (r#""think":true"#, switch, "true", ""),
+        (r#""enable_thinking":false"#, switch, "false", ""),
+        (
+            r#""chat_template_kwargs":{"enable_thinking":false}"#,
+            switch,
+            "false",
+            "",
+        ),
+        (r#""reasoning":{"enabled":false}"#, switch, "false", ""),
+        (r#""thinking":{"type":"disabled"}"#, switch, "false", ""),
+        (
+            r#""reasoning_effort":7"#,
+            switch,
+            "",
+            "nothing that is known",
+        ),
+        (r#""reasoning_effort":"high""#, LEVELS, r#""high""#, ""),
+        (r#""reasoning_effort":"minimal""#, LEVELS, r#""low""#, ""),
+        (r#""think":true"#, LEVELS, "true", ""),
+        (r#""reasoning_effort":"high""#, unknown, "true", "no levels"),
+        (r#""think":false"#, unknown, "false", ""),
+    ] {
+        let body = Bytes::from(format!(
+            r#"{{"messages":[{{"role":"user","content":"x"}}],{fields}}}"#
+        ));
+        let peek = Peek::of(&body, 64).unwrap();
+        let (plain, tuple) = (RequestDefaults::default(), Tuple::default());
+        let sent = to_ollama(&body, &peek, "m", &tuple, &plain, capabilities).unwrap();
+        let value: Value = serde_json::from_slice(&sent.body).unwrap();
+        let found = value.get("think").map(Value::to_string).unwrap_or_default();
+        assert_eq!(found, think, "{fields} {capabilities:?}");
+        let notes = sent.notes.join("; ");
+        assert_eq!(notes.is_empty(), note.is_empty(), "{fields}: {notes}");
+        assert!(notes.contains(note), "{fields}: {notes}");
     }
 }

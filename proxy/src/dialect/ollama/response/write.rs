@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::item::Call;
-use crate::relay::transcode::Usage;
+use crate::{dialect::call_ids::CallIds, relay::transcode::Usage};
 
 /// What every object begins with, up to `choices`.
 pub(super) fn head(object: &str, model: &str, created: u64) -> String {
@@ -25,17 +25,22 @@ pub(super) fn usage_json(usage: Usage) -> String {
 }
 
 /// Appends the elements of `tool_calls`; `next` is the index of the first.
-pub(super) fn write_calls(out: &mut Vec<u8>, calls: &[Call<'_>], next: &mut usize) {
+pub(super) fn write_calls(
+    out: &mut Vec<u8>,
+    calls: &[Call<'_>],
+    next: &mut usize,
+    ids: &mut CallIds,
+) {
     for (at, call) in calls.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
         out.extend_from_slice(format!(r#"{{"index":{next},"id":"#).as_bytes());
         *next += 1;
-        match &call.id {
-            Some(id) if !id.is_empty() => string(out, id),
-            _ => string(out, &format!("call_{:016x}", rand::random::<u64>())),
-        }
+        let id = call
+            .id
+            .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        string(out, &ids.of(id.as_deref()));
         out.extend_from_slice(br#","type":"function","function":{"name":"#);
         string(out, &call.function.name);
         out.extend_from_slice(br#","arguments":"#);

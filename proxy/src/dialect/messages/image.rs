@@ -1,0 +1,244 @@
+//! Images in messages: base64 in any of the spellings that clients use, as the bare base64 of an
+//! image whose kind its first bytes tell.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+/// Of the bytes that are looked at for the kind, in base64 characters.
+const HEAD: usize = 24;
+
+/// An image that came with its bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Image<'a> {
+    /// The standard alphabet, padded, without blanks.
+    pub(crate) base64: Cow<'a, str>,
+    pub(crate) kind: Kind,
+}
+
+/// What the bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Jpeg,
+    Png,
+    Webp,
+    /// Something that is known, and that not every engine takes.
+    Other(&'static str),
+    /// The bytes do not tell; the client says that it is one of the first three, or says nothing.
+    Claimed,
+    /// Neither the bytes nor the client tell.
+    Unknown,
+}
+
+/// Why there is no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoImage {
+    /// An address that somebody would have to fetch.
+    Address,
+    /// No base64.
+    Encoding,
+}
+
+// === impl Image ===
+
+impl<'a> Image<'a> {
+    /// Reads a data URL, or bare base64.
+    pub(crate) fn of(url: &'a str) -> Result<Self, NoImage> {
+        let url = url.trim();
+        let Some(rest) = strip_scheme(url, "data:") else {
+            let address = url.split_once("://").is_some_and(|(scheme, _)| {
+                !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
+            });
+            if address {
+                return Err(NoImage::Address);
+            }
+            let base64 = clean(url)?;
+            let kind = Kind::of(&base64).ok_or(NoImage::Encoding)?;
+            return Ok(Self { base64, kind });
+        };
+        let (head, data) = rest.split_once(',').ok_or(NoImage::Encoding)?;
+        let mut parts = head.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if !parts.any(|part| part.eq_ignore_ascii_case("base64")) {
+            return Err(NoImage::Encoding);
+        }
+        let base64 = clean(data)?;
+        let kind = Kind::of(&base64).unwrap_or(match &*media {
+            "" | "image/jpeg" | "image/jpg" | "image/png" | "image/webp" => Kind::Claimed,
+            _ => Kind::Unknown,
+        });
+        Ok(Self { base64, kind })
+    }
+
+    /// The data URL that every engine knows; `None` where the kind is not known for sure.
+    pub(crate) fn url(&self) -> Option<String> {
+        let media = match self.kind {
+            Kind::Jpeg => "jpeg",
+            Kind::Png => "png",
+            Kind::Webp => "webp",
+            Kind::Other(_) | Kind::Claimed | Kind::Unknown => return None,
+        };
+        Some(format!("data:image/{media};base64,{}", self.base64))
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// By the first bytes; `None` where they say nothing.
+    fn of(base64: &str) -> Option<Self> {
+        let head = base64.get(..HEAD.min(base64.len()))?;
+        let bytes = BASE64_STANDARD.decode(head).ok()?;
+        let webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+        Some(match &*bytes {
+            [0xff, 0xd8, 0xff, ..] => Self::Jpeg,
+            [0x89, b'P', b'N', b'G', ..] => Self::Png,
+            _ if webp => Self::Webp,
+            [b'G', b'I', b'F', b'8', ..] => Self::Other("GIF"),
+            [b'B', b'M', ..] => Self::Other("BMP"),
+            [b'<', b's', b'v', b'g', ..] | [b'<', b'?', b'x', b'm', b'l', ..] => Self::Other("SVG"),
+            [b'%', b'P', b'D', b'F', ..] => Self::Other("PDF"),
+            [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => Self::Other("TIFF"),
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Self::Other("HEIC or AVIF"),
+            _ => return None,
+        })
+    }
+}
+
+/// What stands behind a scheme, in whatever case it is written.
+pub(crate) fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+    let (head, rest) = url.split_at_checked(scheme.len())?;
+    head.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// Base64 without blanks and percent escapes, in the standard alphabet, padded.
+fn clean(data: &str) -> Result<Cow<'_, str>, NoImage> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    let body = data.trim_end_matches('=');
+    if body.is_empty() {
+        return Err(NoImage::Encoding);
+    }
+    if data.len().is_multiple_of(4) && data.len() - body.len() <= 2 && body.bytes().all(is_plain) {
+        return Ok(data.into());
+    }
+    let mut clean = String::with_capacity(data.len() + 4);
+    let mut bytes = data.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            let code = digit().and_then(|high| Some(high * 16 + digit()?));
+            code.and_then(|code| u8::try_from(code).ok())
+                .ok_or(NoImage::Encoding)?
+        } else {
+            byte
+        };
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b'=' => {}
+            b'-' => clean.push('+'),
+            b'_' => clean.push('/'),
+            _ if is_plain(byte) => clean.push(char::from(byte)),
+            _ => return Err(NoImage::Encoding),
+        }
+    }
+    match clean.len() % 4 {
+        0 => {}
+        2 => clean.push_str("=="),
+        3 => clean.push('='),
+        _ => return Err(NoImage::Encoding),
+    }
+    if clean.is_empty() {
+        return Err(NoImage::Encoding);
+    }
+    Ok(clean.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The beginnings of real files.
+    const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
+    const JPEG: &str = "/9j/4AAQSkZJRgABAQEASABIAAD/2wBD";
+    const WEBP: &str = "UklGRiQAAABXRUJQVlA4IBgAAAAwAQCd";
+    const GIF: &str = "R0lGODlhAQABAIAAAAUEBAAAACwAAAAA";
+
+    #[test]
+    fn every_spelling_of_the_same_image_is_read() {
+        let escaped = JPEG.replace('/', "%2F");
+        let safe = JPEG.replace('/', "_");
+        let broken = format!("{}\r\n{} {}", &PNG[..5], &PNG[5..20], &PNG[20..]);
+        for (url, base64, kind) in [
+            (format!("data:image/png;base64,{PNG}"), PNG, Kind::Png),
+            (
+                format!("data:image/png;charset=utf-8;base64,{PNG}"),
+                PNG,
+                Kind::Png,
+            ),
+            (format!("DATA:IMAGE/PNG;BASE64,{PNG}"), PNG, Kind::Png),
+            (format!("Data:Image/Png; Base64,{PNG}"), PNG, Kind::Png),
+            (
+                format!("data:application/octet-stream;base64,{PNG}"),
+                PNG,
+                Kind::Png,
+            ),
+            (
+                format!("data:binary/octet-stream;base64,{WEBP}"),
+                WEBP,
+                Kind::Webp,
+            ),
+            (format!("data:;base64,{JPEG}"), JPEG, Kind::Jpeg),
+            (format!("data:image/jpg;base64,{JPEG}"), JPEG, Kind::Jpeg),
+            // What the bytes are counts, not what they are called.
+            (format!("data:image/png;base64,{JPEG}"), JPEG, Kind::Jpeg),
+            (
+                format!("data:image/jpeg;base64,{escaped}"),
+                JPEG,
+                Kind::Jpeg,
+            ),
+            (format!("data:image/jpeg;base64,{safe}"), JPEG, Kind::Jpeg),
+            (format!("data:image/png;base64,{broken}"), PNG, Kind::Png),
+            (format!(" {PNG}\n"), PNG, Kind::Png),
+            (JPEG.to_owned(), JPEG, Kind::Jpeg),
+            (
+                format!("data:image/gif;base64,{GIF}"),
+                GIF,
+                Kind::Other("GIF"),
+            ),
+            (
+                "data:image/png;base64,QUJD".to_owned(),
+                "QUJD",
+                Kind::Claimed,
+            ),
+            ("data:image/png;base64,QQ".to_owned(), "QQ==", Kind::Claimed),
+            (
+                "data:text/plain;base64,QUJD".to_owned(),
+                "QUJD",
+                Kind::Unknown,
+            ),
+        ] {
+            let image = Image::of(&url).unwrap();
+            assert_eq!((&*image.base64, image.kind), (base64, kind), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_says_why() {
+        for (url, why) in [
+            ("http://host/x.png", NoImage::Address),
+            ("HTTPS://host/x.png", NoImage::Address),
+            ("file:///x.png", NoImage::Address),
+            ("", NoImage::Encoding),
+            ("data:", NoImage::Encoding),
+            ("data:image/png;base64", NoImage::Encoding),
+            ("data:image/png;base64,", NoImage::Encoding),
+            ("data:image/png,%89PNG", NoImage::Encoding),
+            ("data:image/png;base64,QUJ!", NoImage::Encoding),
+            ("data:image/png;base64,Q", NoImage::Encoding),
+            ("data:image/png;base64,%4", NoImage::Encoding),
+            ("a picture", NoImage::Encoding),
+            ("QUJDREVGR0g=", NoImage::Encoding),
+        ] {
+            assert_eq!(Image::of(url).unwrap_err(), why, "{url}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The parts of a message's content, as they stand in requests of all sorts of clients.
+
+use serde_json::Value;
+
+/// What a part says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// Text, a refusal too: what was said is said. An absent one is empty.
+    Text(String),
+    /// What a model thought before it answered.
+    Thinking(String),
+    /// An image by its URL or base64; `None` where it has neither.
+    Image(Option<&'a str>),
+    /// Sound in base64.
+    Sound(Option<&'a str>),
+    /// Nothing that a model could read.
+    Nothing,
+    /// Something else; its type, where it has one.
+    Other(Option<&'a str>),
+    /// A text that is none: what stands there.
+    NoText(&'a Value),
+}
+
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    pub(crate) fn of(part: &'a Value) -> Self {
+        let Some(kind) = part["type"].as_str() else {
+            return match part {
+                Value::Null => Self::Nothing,
+                Value::String(text) => Self::Text(text.clone()),
+                _ if part["text"].is_string() => text(part, &["text"]),
+                _ if part.get("image_url").is_some() => Self::Image(url(part)),
+                _ => Self::Other(None),
+            };
+        };
+        match kind {
+            "text" | "input_text" | "output_text" | "summary_text" => text(part, &["text"]),
+            "refusal" => text(part, &["refusal", "text"]),
+            "thinking" | "reasoning" | "reasoning_text" | "reasoning_content" => {
+                match text(
+                    part,
+                    &["thinking", "reasoning", "reasoning_content", "text"],
+                ) {
+                    Self::Text(text) => Self::Thinking(text),
+                    other => other,
+                }
+            }
+            // Sealed by somebody else's model.
+            "redacted_thinking" => Self::Nothing,
+            "image_url" | "input_image" | "image" => Self::Image(url(part)),
+            "input_audio" => Self::Sound(part["input_audio"]["data"].as_str()),
+            _ if part["text"].is_string() => text(part, &["text"]),
+            _ => Self::Other(Some(kind)),
+        }
+    }
+}
+
+/// The first of these members that is there.
+fn text<'a>(part: &'a Value, names: &[&str]) -> Part<'a> {
+    let mut there = names.iter().filter_map(|name| part.get(*name));
+    match there.find(|value| !value.is_null()) {
+        None => Part::Text(String::new()),
+        Some(Value::String(text)) => Part::Text(text.clone()),
+        Some(other) => Part::NoText(other),
+    }
+}
+
+/// OpenAI's places of an image in chat and in responses, and Anthropic's.
+fn url(part: &Value) -> Option<&str> {
+    let image = &part["image_url"];
+    image["url"]
+        .as_str()
+        .or_else(|| image.as_str())
+        .or_else(|| part["source"]["data"].as_str())
+        .or_else(|| part["source"]["url"].as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_all_clients_are_read() {
+        let said = |text: &str| Part::Text(text.to_owned());
+        let thought = |text: &str| Part::Thinking(text.to_owned());
+        for (part, read) in [
+            (json!({"type": "text", "text": "a"}), said("a")),
+            (json!({"type": "text", "text": null}), said("")),
+            (json!({"type": "text"}), said("")),
+            (json!({"type": "input_text", "text": "a"}), said("a")),
+            (
+                json!({"type": "output_text", "text": "a", "annotations": []}),
+                said("a"),
+            ),
+            (json!({"type": "refusal", "refusal": "no"}), said("no")),
+            (json!({"type": "refusal", "refusal": null}), said("")),
+            (
+                json!({"type": "thinking", "thinking": "hm", "signature": "x"}),
+                thought("hm"),
+            ),
+            (json!({"type": "reasoning", "text": "hm"}), thought("hm")),
+            (
+                json!({"type": "redacted_thinking", "data": "x"}),
+                Part::Nothing,
+            ),
+            (json!(null), Part::Nothing),
+            (json!("a"), said("a")),
+            (json!({"text": "a"}), said("a")),
+            (json!({"type": "note", "text": "a"}), said("a")),
+            (
+                json!({"type": "image_url", "image_url": {"url": "u"}}),
+                Part::Image(Some("u")),
+            ),
+            (
+                json!({"type": "image_url", "image_url": "u"}),
+                Part::Image(Some("u")),
+            ),
+            (
+                json!({"type": "input_image", "image_url": "u"}),
+                Part::Image(Some("u")),
+            ),
+            (
+                json!({"type": "image", "source": {"type": "base64", "data": "u"}}),
+                Part::Image(Some("u")),
+            ),
+            (json!({"type": "image_url"}), Part::Image(None)),
+            (
+                json!({"type": "input_audio", "input_audio": {"data": "u"}}),
+                Part::Sound(Some("u")),
+            ),
+            (json!({"type": "video"}), Part::Other(Some("video"))),
+            (json!({}), Part::Other(None)),
+            (json!(7), Part::Other(None)),
+        ] {
+            assert_eq!(Part::of(&part), read, "{part}");
+        }
+        let odd = json!({"type": "text", "text": 7});
+        assert_eq!(Part::of(&odd), Part::NoText(&json!(7)));
+    }
+}

@@ -1,0 +1,355 @@
+//! What a request asks about thinking, in the words of all the APIs that have some.
+//!
+//! OpenAI's `reasoning_effort` and `reasoning.effort`, `OpenRouter`'s `reasoning`, Ollama's `think`,
+//! Anthropic's `thinking`, and the switches of chat templates (`enable_thinking`, alone or in
+//! `chat_template_kwargs`). Off wins over a level and a level over on; what is no word of these is
+//! no reason to refuse a request.
+
+use serde_json::Value;
+
+use crate::body::peek::Peek;
+
+/// How much thinking is wished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wish {
+    On,
+    Level(Level),
+    Off,
+}
+
+/// Ollama's levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Low,
+    Medium,
+    High,
+    Max,
+}
+
+/// A wish, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) wish: Wish,
+    pub(crate) path: &'static str,
+}
+
+/// What a request says about thinking.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Thinking {
+    pub(crate) asked: Option<Asked>,
+    /// Paths of what says nothing that is known.
+    pub(crate) unknown: Vec<&'static str>,
+    /// The thoughts are not to be told.
+    pub(crate) hidden: bool,
+}
+
+/// Of one member.
+#[derive(Clone, Copy)]
+enum Said {
+    Nothing,
+    Wish(Wish),
+    Unknown,
+}
+
+// === impl Thinking ===
+
+impl Thinking {
+    pub(crate) fn of(body: &[u8], peek: &Peek) -> Self {
+        let mut this = Self::default();
+        let value = |name: &str| {
+            let raw = peek.raw(body, name)?;
+            serde_json::from_str::<Value>(raw).ok()
+        };
+        if let Some(think) = value("think") {
+            this.add("think", said(&think));
+        }
+        match value("reasoning") {
+            None => {}
+            Some(Value::Object(reasoning)) => {
+                let of = |name: &str| reasoning.get(name).unwrap_or(&Value::Null);
+                this.add("reasoning.enabled", said(of("enabled")));
+                this.add("reasoning.effort", said(of("effort")));
+                this.add("reasoning.max_tokens", budget(of("max_tokens"), true));
+                this.hidden |= of("exclude") == &Value::Bool(true);
+            }
+            Some(other) => this.add("reasoning", said(&other)),
+        }
+        if let Some(effort) = value("reasoning_effort") {
+            this.add("reasoning_effort", word(&effort));
+        }
+        if let Some(switch) = value("enable_thinking") {
+            this.add("enable_thinking", said(&switch));
+        }
+        // What else stands in there is the template's.
+        if let Some(Value::Object(kwargs)) = value("chat_template_kwargs") {
+            let of = |name: &str| kwargs.get(name).unwrap_or(&Value::Null);
+            let path = "chat_template_kwargs.enable_thinking";
+            this.add(path, said(of("enable_thinking")));
+            this.add("chat_template_kwargs.thinking", said(of("thinking")));
+            let path = "chat_template_kwargs.reasoning_effort";
+            this.add(path, word(of("reasoning_effort")));
+        }
+        match value("thinking") {
+            None => {}
+            Some(Value::Object(thinking)) => {
+                let of = |name: &str| thinking.get(name).unwrap_or(&Value::Null);
+                this.add("thinking.type", said(of("type")));
+                this.add("thinking.budget_tokens", budget(of("budget_tokens"), false));
+            }
+            Some(other) => this.add("thinking", said(&other)),
+        }
+        for name in ["thinking_budget", "reasoning_budget"] {
+            if let Some(tokens) = value(name) {
+                this.add(name, budget(&tokens, false));
+            }
+        }
+        this.hidden |= value("include_reasoning") == Some(Value::Bool(false));
+        this
+    }
+
+    fn add(&mut self, path: &'static str, said: Said) {
+        match said {
+            Said::Nothing => {}
+            Said::Unknown => self.unknown.push(path),
+            Said::Wish(wish) => {
+                // The first of the same kind counts.
+                let rank = |wish: Wish| match wish {
+                    Wish::On => 0,
+                    Wish::Level(_) => 1,
+                    Wish::Off => 2,
+                };
+                if self.asked.is_none_or(|asked| rank(asked.wish) < rank(wish)) {
+                    self.asked = Some(Asked { wish, path });
+                }
+            }
+        }
+    }
+}
+
+// === impl Level ===
+
+impl Level {
+    /// Ollama's word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// A switch or a word.
+fn said(value: &Value) -> Said {
+    match value {
+        Value::Bool(true) => Said::Wish(Wish::On),
+        Value::Bool(false) => Said::Wish(Wish::Off),
+        _ => word(value),
+    }
+}
+
+fn word(value: &Value) -> Said {
+    let text = match value {
+        Value::Null => return Said::Nothing,
+        Value::String(text) => text.trim().to_lowercase(),
+        _ => return Said::Unknown,
+    };
+    Said::Wish(match &*text {
+        "none" | "off" | "false" | "disabled" | "disable" => Wish::Off,
+        "minimal" | "low" => Wish::Level(Level::Low),
+        "medium" => Wish::Level(Level::Medium),
+        "high" => Wish::Level(Level::High),
+        "xhigh" | "max" | "ultra" => Wish::Level(Level::Max),
+        "on" | "true" | "enabled" | "enable" => Wish::On,
+        // As the model pleases.
+        "" | "auto" | "adaptive" | "default" => return Said::Nothing,
+        _ => return Said::Unknown,
+    })
+}
+
+/// A bound in tokens, which no model of Ollama's knows: none at all is off.
+fn budget(value: &Value, asks: bool) -> Said {
+    match value.as_f64() {
+        Some(0.0) => Said::Wish(Wish::Off),
+        Some(tokens) if asks && tokens > 0.0 => Said::Wish(Wish::On),
+        Some(_) => Said::Nothing,
+        None if value.is_null() => Said::Nothing,
+        None => Said::Unknown,
+    }
+}
+
+/// `chat_template_kwargs` of llama.cpp's server with thinking switched off, or with its switch as
+/// the boolean that it has to be there (b11434: "expected boolean, got string"); `None` where they
+/// may stay. It reads no other off switch but `reasoning_effort: "none"`.
+pub(crate) fn template_switch(body: &[u8], peek: &Peek) -> Option<(String, &'static str)> {
+    const NAME: &str = "enable_thinking";
+    let asked = Thinking::of(body, peek).asked?;
+    let mut kwargs = match peek.raw(body, "chat_template_kwargs") {
+        None => serde_json::Map::new(),
+        Some(raw) => serde_json::from_str(raw).ok()?,
+    };
+    let is_text = kwargs.get(NAME).is_some_and(Value::is_string);
+    let off = asked.wish == Wish::Off;
+    let is_off = kwargs.get(NAME) == Some(&Value::Bool(false)) || asked.path == "reasoning_effort";
+    if (!off || is_off) && !is_text {
+        return None;
+    }
+    kwargs.insert(NAME.to_owned(), (!off).into());
+    Some((Value::from(kwargs).to_string(), asked.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn of(fields: &str) -> Thinking {
+        let body = Bytes::from(format!("{{{fields}}}"));
+        Thinking::of(&body, &Peek::of(&body, 64).unwrap())
+    }
+
+    #[test]
+    fn every_api_has_its_words() {
+        let level = |level| Some(Wish::Level(level));
+        for (fields, wish) in [
+            ("", None),
+            (r#""reasoning_effort":"none""#, Some(Wish::Off)),
+            (r#""reasoning_effort":"minimal""#, level(Level::Low)),
+            (r#""reasoning_effort":" Low ""#, level(Level::Low)),
+            (r#""reasoning_effort":"medium""#, level(Level::Medium)),
+            (r#""reasoning_effort":"HIGH""#, level(Level::High)),
+            (r#""reasoning_effort":"xhigh""#, level(Level::Max)),
+            (r#""reasoning_effort":"auto""#, None),
+            (r#""reasoning":{"effort":"low"}"#, level(Level::Low)),
+            (r#""reasoning":{"enabled":true}"#, Some(Wish::On)),
+            (r#""reasoning":{"enabled":false}"#, Some(Wish::Off)),
+            (
+                r#""reasoning":{"enabled":true,"effort":"high"}"#,
+                level(Level::High),
+            ),
+            (
+                r#""reasoning":{"enabled":false,"effort":"high"}"#,
+                Some(Wish::Off),
+            ),
+            (r#""reasoning":{"max_tokens":2000}"#, Some(Wish::On)),
+            (r#""reasoning":{"max_tokens":0}"#, Some(Wish::Off)),
+            (r#""reasoning":{"summary":"auto"}"#, None),
+            (r#""reasoning":{"effort":null,"enabled":null}"#, None),
+            (r#""reasoning":"off""#, Some(Wish::Off)),
+            (r#""reasoning":false"#, Some(Wish::Off)),
+            (r#""think":true"#, Some(Wish::On)),
+            (r#""think":false"#, Some(Wish::Off)),
+            (r#""think":"low""#, level(Level::Low)),
+            (r#""think":null"#, None),
+            (r#""enable_thinking":false"#, Some(Wish::Off)),
+            (r#""enable_thinking":"false""#, Some(Wish::Off)),
+            (r#""enable_thinking":true"#, Some(Wish::On)),
+            (
+                r#""chat_template_kwargs":{"enable_thinking":false}"#,
+                Some(Wish::Off),
+            ),
+            (
+                r#""chat_template_kwargs":{"thinking":true,"x":1}"#,
+                Some(Wish::On),
+            ),
+            (
+                r#""chat_template_kwargs":{"reasoning_effort":"low"}"#,
+                level(Level::Low),
+            ),
+            (r#""thinking":{"type":"disabled"}"#, Some(Wish::Off)),
+            (
+                r#""thinking":{"type":"enabled","budget_tokens":1024}"#,
+                Some(Wish::On),
+            ),
+            (r#""thinking":{"type":"adaptive"}"#, None),
+            (r#""thinking":false"#, Some(Wish::Off)),
+            (r#""thinking_budget":0"#, Some(Wish::Off)),
+            (r#""reasoning_budget":-1"#, None),
+            (
+                r#""reasoning_effort":"high","think":false"#,
+                Some(Wish::Off),
+            ),
+            (
+                r#""think":true,"reasoning_effort":"low""#,
+                level(Level::Low),
+            ),
+            (
+                r#""think":"high","reasoning_effort":"low""#,
+                level(Level::High),
+            ),
+        ] {
+            let thinking = of(fields);
+            assert_eq!(thinking.asked.map(|asked| asked.wish), wish, "{fields}");
+            assert!(thinking.unknown.is_empty(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_word_is_unknown() {
+        for (fields, path) in [
+            (r#""reasoning_effort":"hot""#, "reasoning_effort"),
+            (r#""reasoning_effort":7"#, "reasoning_effort"),
+            (r#""reasoning_effort":true"#, "reasoning_effort"),
+            (r#""reasoning_effort":{}"#, "reasoning_effort"),
+            (r#""reasoning":{"effort":3}"#, "reasoning.effort"),
+            (r#""reasoning":{"enabled":"perhaps"}"#, "reasoning.enabled"),
+            (
+                r#""reasoning":{"max_tokens":"many"}"#,
+                "reasoning.max_tokens",
+            ),
+            (r#""reasoning":[]"#, "reasoning"),
+            (r#""think":"x""#, "think"),
+            (r#""think":3"#, "think"),
+            (r#""enable_thinking":"x""#, "enable_thinking"),
+            (r#""thinking":{"type":"x"}"#, "thinking.type"),
+        ] {
+            let thinking = of(fields);
+            assert_eq!(
+                (thinking.asked, &*thinking.unknown),
+                (None, &[path][..]),
+                "{fields}"
+            );
+        }
+        assert!(of(r#""reasoning":{"exclude":true}"#).hidden);
+        assert!(of(r#""include_reasoning":false"#).hidden);
+        assert!(!of(r#""reasoning":{"exclude":false}"#).hidden);
+    }
+
+    #[test]
+    fn llama_cpp_gets_the_switch_that_it_reads() {
+        for (fields, becomes) in [
+            ("", None),
+            (r#""think":true"#, None),
+            (r#""reasoning_effort":"none""#, None),
+            (r#""chat_template_kwargs":{"enable_thinking":false}"#, None),
+            (r#""think":false"#, Some(r#"{"enable_thinking":false}"#)),
+            (
+                r#""enable_thinking":false,"chat_template_kwargs":{"z":1,"a":2}"#,
+                Some(r#"{"z":1,"a":2,"enable_thinking":false}"#),
+            ),
+            (
+                r#""chat_template_kwargs":{"enable_thinking":"false"}"#,
+                Some(r#"{"enable_thinking":false}"#),
+            ),
+            (
+                r#""chat_template_kwargs":{"enable_thinking":"true"}"#,
+                Some(r#"{"enable_thinking":true}"#),
+            ),
+            (
+                r#""reasoning":{"enabled":false}"#,
+                Some(r#"{"enable_thinking":false}"#),
+            ),
+            (r#""think":false,"chat_template_kwargs":7"#, None),
+        ] {
+            let body = Bytes::from(format!("{{{fields}}}"));
+            let found = template_switch(&body, &Peek::of(&body, 64).unwrap());
+            assert_eq!(
+                found.map(|(kwargs, _)| kwargs).as_deref(),
+                becomes,
+                "{fields}"
+            );
+        }
+    }
+}
