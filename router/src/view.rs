@@ -89,6 +89,9 @@ pub struct EngineView {
     pub wedged: bool,
     /// Bytes that the models of its pool may have together; `None`: not known.
     pub budget: Option<u64>,
+    /// Bytes that other programs hold of this machine's graphics cards, where it computes there and
+    /// they tell.
+    pub others: Option<u64>,
     /// Bytes that its models are counted with.
     pub used: u64,
     /// The most that the models of its pool were counted with since the start.

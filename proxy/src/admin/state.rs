@@ -126,6 +126,7 @@ fn pool(view: &View, name: &str) -> Value {
         "name": name,
         "budget_bytes": budget,
         "used_bytes": used,
+        "others_bytes": members().find_map(|e| e.others),
         "peak_bytes": members().map(|e| e.peak).fold(used, u64::max),
         "loading": loading,
         "residents": residents,

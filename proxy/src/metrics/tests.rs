@@ -110,6 +110,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         discovered: false,
         wedged: false,
         budget: None,
+        others: None,
         used: 0,
         peak: 0,
         ttl: None,

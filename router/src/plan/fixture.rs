@@ -50,6 +50,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         discovered: false,
         wedged: false,
         budget: None,
+        others: None,
         used: 0,
         peak: 0,
         ttl: None,

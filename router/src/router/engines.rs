@@ -13,7 +13,7 @@ use super::{
     Source,
     budget::{Machine, budget},
     pinned::{Conflicts, conflicts},
-    shared,
+    shared, vram,
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -25,7 +25,7 @@ use crate::{
     predict::{self, Learned, Predictor},
     scheduler::{
         desk::Engines,
-        types::{Arrival, Facts},
+        types::{Arrival, Cards, Facts},
     },
     state_dir::StateDir,
     view::{Conflict, EngineView, ResidentView, View},
@@ -37,6 +37,7 @@ pub(super) struct FleetEngines {
     predictor: Arc<Predictor>,
     observer: Arc<dyn Observer>,
     state: Arc<StateDir>,
+    cards: vram::Reader,
     /// Conflicts that the log has.
     told: Mutex<HashSet<Conflict>>,
 }
@@ -70,6 +71,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         url: Arc::from(engine.url.as_str()),
         gpu: engine.device != Device::Cpu,
         budget: budget.own,
+        cards: None,
         parent: budget.parent,
         ttl: Some(config.tuning.lmstudio.model_ttl),
         models: Arc::clone(&engine.models),
@@ -213,6 +215,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         wedged: engine.wedged,
         limit: engine.limit.clone(),
         budget: None,
+        others: None,
         used: 0,
         peak: 0,
         ttl: None,
@@ -242,6 +245,7 @@ impl FleetEngines {
             predictor,
             observer,
             state,
+            cards: vram::Reader::default(),
             told: Mutex::default(),
         }
     }
@@ -269,9 +273,19 @@ impl Engines for FleetEngines {
         let fleet = self.fleet.view();
         let learned = self.predictor.learned();
         let owner = self.state.is_ours();
-        let facts = |engine| Facts {
-            owner,
-            ..facts(&config, engine, &learned)
+        let cards = self.cards.read().map(|cards| Cards {
+            total: cards.total,
+            free: cards.free,
+            at: cards.at,
+        });
+        let facts = |engine: &EngineStatus| {
+            let facts = facts(&config, engine, &learned);
+            let here = facts.gpu && !engine.pool.contains('@');
+            Facts {
+                owner,
+                cards: cards.filter(|_| here),
+                ..facts
+            }
         };
         fleet.engines.iter().map(facts).collect()
     }

@@ -1,19 +1,50 @@
 //! Memory of this machine's graphics cards.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::verify::evidence::Gpu;
+
+/// What was read is believed this long.
+const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Cards that a driver knows.
 trait Cards {
     /// How many; `None` if it does not tell.
     fn count(&self) -> Option<u32>;
 
-    /// Memory of one in bytes; `None` if it does not tell, or has none of its own.
-    fn memory(&self, card: u32) -> Option<u64>;
+    /// Memory of one; `None` if it does not tell, or has none of its own.
+    fn memory(&self, card: u32) -> Option<Memory>;
 
     /// Process ids of those that compute on it; `None` if it does not tell.
     fn holders(&self, card: u32) -> Option<Vec<u32>>;
+}
+
+/// Memory of one card, or of several, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// All of it.
+    pub(crate) total: u64,
+    /// Nobody holds it; `None`: not told.
+    pub(crate) free: Option<u64>,
+}
+
+/// How much of all cards together is free, read at most every second.
+#[derive(Debug, Default)]
+pub(crate) struct Reader(Mutex<Option<Reading>>);
+
+/// What all cards together have, and when that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// In bytes.
+    pub(crate) total: u64,
+    /// In bytes.
+    pub(crate) free: u64,
+    /// When.
+    pub(crate) at: Instant,
 }
 
 /// What a driver tells of all its cards.
@@ -21,6 +52,8 @@ trait Cards {
 pub(crate) struct Told {
     /// Memory of the largest in bytes.
     pub(crate) largest: Option<u64>,
+    /// Memory of all; `None` where one does not tell.
+    pub(crate) all: Option<Memory>,
     /// Who computes on any of them; `None` where it is not told.
     pub(crate) holders: Option<Vec<u32>>,
 }
@@ -46,11 +79,58 @@ fn largest(all: impl Iterator<Item = Option<u64>>) -> Option<u64> {
 
 /// As amdgpu tells it (Linux, `mem_info_vram_total`).
 fn amd(cards: &Path) -> Option<u64> {
-    let cards = std::fs::read_dir(cards).ok()?;
-    largest(cards.map(|card| {
-        let path = card.ok()?.path().join("device/mem_info_vram_total");
-        std::fs::read_to_string(path).ok()?.trim().parse().ok()
-    }))
+    largest(amd_cards(cards).map(|memory| Some(memory.total)))
+}
+
+/// All that it tells of.
+fn amd_cards(cards: &Path) -> impl Iterator<Item = Memory> {
+    let cards = std::fs::read_dir(cards).into_iter().flatten();
+    cards.filter_map(|card| {
+        let device = card.ok()?.path().join("device");
+        let read = |name: &str| -> Option<u64> {
+            let text = std::fs::read_to_string(device.join(name)).ok()?;
+            text.trim().parse().ok()
+        };
+        let total = read("mem_info_vram_total").filter(|total| *total > 0)?;
+        let used = read("mem_info_vram_used").filter(|used| *used <= total);
+        Some(Memory {
+            total,
+            free: used.map(|used| total - used),
+        })
+    })
+}
+
+/// The memory of several cards; what one does not tell of its own is not known of all.
+fn together(all: impl Iterator<Item = Memory>) -> Option<Memory> {
+    all.reduce(|one, other| Memory {
+        total: one.total.saturating_add(other.total),
+        free: one.free.zip(other.free).map(|(a, b)| a.saturating_add(b)),
+    })
+}
+
+/// What all cards below `root` and of that driver have; `None` where one does not tell, or there is none.
+fn read(root: &Path, nvidia: &Told, at: Instant) -> Option<Reading> {
+    let amd: Vec<Memory> = amd_cards(&root.join("sys/class/drm")).collect();
+    let all = together(amd.into_iter().chain(nvidia.all))?;
+    Some(Reading {
+        total: all.total,
+        free: all.free.filter(|free| *free <= all.total)?,
+        at,
+    })
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// As of now, or of less than a second ago.
+    pub(crate) fn read(&self) -> Option<Reading> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|reading| reading.at.elapsed() >= READ_EVERY) {
+            let at = Instant::now();
+            *last = read(Path::new("/"), &nvidia(), at);
+        }
+        *last
+    }
 }
 
 #[cfg_attr(
@@ -61,9 +141,13 @@ fn ask(cards: &impl Cards) -> Told {
     let Some(count) = cards.count() else {
         return Told::default();
     };
+    let memory: Option<Vec<Memory>> = (0..count).map(|card| cards.memory(card)).collect();
     let holders: Option<Vec<Vec<u32>>> = (0..count).map(|card| cards.holders(card)).collect();
     Told {
-        largest: largest((0..count).map(|card| cards.memory(card))),
+        largest: largest((0..count).map(|card| Some(cards.memory(card)?.total))),
+        all: memory
+            .filter(|_| count > 0)
+            .and_then(|all| together(all.into_iter())),
         // One card that does not tell may be the one.
         holders: holders.filter(|_| count > 0).map(|all| all.concat()),
     }
@@ -75,7 +159,7 @@ mod nvml {
 
     use nvml_wrapper::Nvml;
 
-    use super::Cards;
+    use super::{Cards, Memory};
 
     // === impl Cards for Nvml ===
 
@@ -84,9 +168,12 @@ mod nvml {
             self.device_count().ok()
         }
 
-        fn memory(&self, card: u32) -> Option<u64> {
+        fn memory(&self, card: u32) -> Option<Memory> {
             let memory = self.device_by_index(card).ok()?.memory_info().ok()?;
-            Some(memory.total)
+            Some(Memory {
+                total: memory.total,
+                free: Some(memory.free),
+            })
         }
 
         fn holders(&self, card: u32) -> Option<Vec<u32>> {
@@ -137,8 +224,12 @@ mod tests {
             self.0
         }
 
-        fn memory(&self, card: u32) -> Option<u64> {
-            self.1.get(usize::try_from(card).unwrap())?.0
+        fn memory(&self, card: u32) -> Option<Memory> {
+            let total = self.1.get(usize::try_from(card).unwrap())?.0?;
+            Some(Memory {
+                total,
+                free: Some(total / 4),
+            })
         }
 
         fn holders(&self, card: u32) -> Option<Vec<u32>> {
@@ -164,7 +255,8 @@ mod tests {
     fn cards_that_do_not_tell_are_unknown() {
         assert_eq!(ask(&fake(None, &[Some(8)])), Told::default());
         assert_eq!(ask(&fake(Some(0), &[])), Told::default());
-        assert_eq!(ask(&fake(Some(2), &[None, Some(0)])), Told::default());
+        let nothing = ask(&fake(Some(2), &[None, Some(0)]));
+        assert_eq!((nothing.largest, nothing.all), (None, None));
     }
 
     #[test]
@@ -175,6 +267,36 @@ mod tests {
             Some(vec![7, 9, 7])
         );
         assert_eq!(ask(&Fake(Some(3), all)).holders, None);
+    }
+
+    #[test]
+    fn what_is_free_is_known_only_where_every_card_tells() {
+        let now = Instant::now();
+        let root = tempfile::tempdir().unwrap();
+        let told = |cards: &[Option<u64>]| {
+            let count = u32::try_from(cards.len()).unwrap();
+            read(root.path(), &ask(&fake(Some(count), cards)), now)
+        };
+        let of = |total, free| {
+            Some(Reading {
+                total,
+                free,
+                at: now,
+            })
+        };
+        assert_eq!(told(&[Some(8), Some(24)]), of(32, 8));
+        assert_eq!(told(&[Some(8), None]), None);
+        assert_eq!(told(&[]), None);
+        let device = root.path().join("sys/class/drm/card0/device");
+        std::fs::create_dir_all(&device).unwrap();
+        std::fs::write(device.join("mem_info_vram_total"), "100\n").unwrap();
+        // A card that does not say what is used may be the one that is full.
+        assert_eq!(told(&[Some(8)]), None);
+        std::fs::write(device.join("mem_info_vram_used"), "90\n").unwrap();
+        assert_eq!(told(&[Some(8)]), of(108, 12));
+        assert_eq!(read(root.path(), &Told::default(), now), of(100, 10));
+        std::fs::write(device.join("mem_info_vram_used"), "101\n").unwrap();
+        assert_eq!(read(root.path(), &Told::default(), now), None);
     }
 
     #[test]
@@ -191,7 +313,7 @@ mod tests {
         let with = |largest| {
             let nvidia = Told {
                 largest,
-                holders: None,
+                ..Told::default()
             };
             largest_of(root.path(), &nvidia).unwrap()
         };

@@ -85,6 +85,7 @@ impl Scheduler {
         let Some((operation, order)) = self.finish_load(engine) else {
             return;
         };
+        self.unsettle(engine, now);
         let took = now.saturating_duration_since(operation.since);
         let place = (Arc::clone(engine), Arc::clone(&order.model));
         if let Some(state) = self.engine(engine) {
@@ -155,6 +156,7 @@ impl Scheduler {
         let Some((operation, order)) = self.finish_load(engine) else {
             return;
         };
+        self.unsettle(engine, now);
         let took = now.saturating_duration_since(operation.since);
         let outcome = match failure {
             LoadFailure::Refused(_) | LoadFailure::Broken(_) => LoadOutcome::Error,
@@ -221,6 +223,7 @@ impl Scheduler {
         let Some(operation) = self.finish(engine) else {
             return;
         };
+        self.unsettle(engine, now);
         let Work::Unload {
             instance,
             reason,

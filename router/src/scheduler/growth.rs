@@ -91,13 +91,12 @@ impl Scheduler {
     fn available(&self, state: &EngineState, model: &str, beside: bool) -> Option<u64> {
         let scopes = [Scope::Pool, Scope::Parent];
         let each = scopes.into_iter().filter_map(|scope| {
-            let budget = self.budget(scope, &state.facts)?;
-            let stays = if beside {
-                self.stays(scope, state, model)
-            } else {
-                0
-            };
-            Some(budget.saturating_sub(stays))
+            if !beside {
+                // What others hold comes free again: it makes no prompt too long.
+                return self.budget(scope, &state.facts);
+            }
+            let budget = self.budget_now(scope, &state.facts)?;
+            Some(budget.saturating_sub(self.stays(scope, state, model)))
         });
         each.min()
     }

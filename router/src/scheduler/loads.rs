@@ -79,11 +79,9 @@ impl EngineState {
         (Arc::clone(&self.facts.name), Arc::clone(model))
     }
 
-    fn order(&self, arrival: &Arrival, planned: Planned) -> Order {
+    fn order(&self, arrival: &Arrival, planned: Planned, most: Option<u64>) -> Order {
         let mut tuple = arrival.tuple;
         tuple.context = tuple.context.map(|_| planned.context);
-        let budgets = [self.facts.budget, self.facts.parent];
-        let most = budgets.into_iter().flatten().min();
         Order {
             engine: Arc::clone(&arrival.engine),
             model: Arc::clone(&arrival.model),
@@ -260,10 +258,15 @@ impl Scheduler {
                     return false;
                 };
                 let needed = planned.context;
+                let budgets = [
+                    self.budget_now(Scope::Pool, &state.facts),
+                    state.facts.parent,
+                ];
+                let most = budgets.into_iter().flatten().min();
                 let planned = self.with_room(state, line, arrival, planned, now);
                 let order = Order {
                     needed: Some(needed),
-                    ..state.order(arrival, planned)
+                    ..state.order(arrival, planned, most)
                 };
                 if matches!(want.who, Who::Line(_)) {
                     let client = arrival.client.clone();

@@ -5,7 +5,8 @@
 //! `standing` says what they wait for, `dispatch` grants; `loads` starts what moves models, `ended`
 //! ends it, `room` weighs memory and picks victims, `hold` keeps what an agent comes back to, `chores` does what nobody asked for; `observe`
 //! takes polls, `regained` takes back what an engine loaded by itself, `fit`, `growth` and `to_spare`
-//! size contexts, `size` models, `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
+//! size contexts, `size` models, `others` is what other programs hold,
+//! `estimate` waits; `snapshot` shows and `memory` outlives a run. The rules
 //! are in `docs/scheduling.md`.
 
 mod carry;
@@ -24,6 +25,7 @@ mod line;
 mod loads;
 pub mod memory;
 mod observe;
+mod others;
 #[cfg(test)]
 mod properties;
 mod queue;

@@ -78,6 +78,7 @@ impl Scheduler {
         for facts in fleet {
             self.observe_one(facts, now, actions);
         }
+        self.note_others();
     }
 
     fn observe_one(&mut self, facts: Facts, now: Instant, actions: &mut Vec<Action>) {

@@ -181,7 +181,7 @@ impl Scheduler {
             if scope == Scope::Parent && state.facts.parent.is_none() {
                 continue;
             }
-            let Some(budget) = self.budget(scope, &state.facts) else {
+            let Some(budget) = self.budget_now(scope, &state.facts) else {
                 continue;
             };
             let load = self.load(scope, &state.facts, but, now);

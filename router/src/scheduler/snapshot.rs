@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
     line::{Line, Waiter},
+    standing::Scope,
     state::{Scheduler, Work, lane},
 };
 use crate::view::{EngineView, LoadingView, QueuedView, ResidentView};
@@ -33,7 +34,8 @@ impl Scheduler {
         let queued: usize = state.waiting.iter().sum();
         view.queued = u32::try_from(queued).unwrap_or(u32::MAX);
         view.wedged |= state.wedged;
-        view.budget = state.facts.budget;
+        view.budget = self.budget_now(Scope::Pool, &state.facts);
+        view.others = self.held_by_others(&state.facts);
         view.used = state.held();
         view.peak = self
             .peaks

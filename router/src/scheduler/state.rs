@@ -16,6 +16,7 @@ use super::{
     hold::Hold,
     line::Line,
     memory::Owned,
+    others::Others,
     regained::Lost,
     size::Size,
     types::{Action, Arrival, Facts, Input, Order},
@@ -183,6 +184,10 @@ pub struct Scheduler {
     pub(super) others: Vec<Owned>,
     /// Of an earlier run, for engines not seen yet: contexts, and what was configured then.
     pub(super) remembered: HashMap<Place, (u64, Option<u64>)>,
+    /// What other programs hold of the graphics cards, where it is known.
+    pub(super) others_hold: Option<Others>,
+    /// When an operation on them ended last.
+    pub(super) settled: Option<Instant>,
     /// By pool: the most bytes that its models took.
     pub(super) peaks: BTreeMap<Arc<str>, u64>,
     /// Grows when what is to outlive this run changes.

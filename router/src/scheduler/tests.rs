@@ -28,6 +28,7 @@ mod linger;
 mod memory;
 mod names;
 mod odd;
+mod others;
 mod regained;
 mod residency;
 mod scripts;
@@ -45,6 +46,7 @@ pub(super) fn facts(name: &str, pool: &str) -> Facts {
         url: format!("http://{name}").into(),
         gpu: false,
         budget: None,
+        cards: None,
         parent: None,
         ttl: None,
         models: Arc::default(),

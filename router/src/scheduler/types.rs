@@ -36,6 +36,8 @@ pub struct Facts {
     pub gpu: bool,
     /// Bytes that the models of its pool may have together; `None`: only counts limit.
     pub budget: Option<u64>,
+    /// Memory of all graphics cards of its machine, where it computes there and all of them tell.
+    pub cards: Option<Cards>,
     /// Bytes that this pool shares with the others that have a parent (unified memory).
     pub parent: Option<u64>,
     /// After this long without a request, what Crucible loaded is unloaded; `None`: never.
@@ -87,6 +89,17 @@ pub struct Facts {
     /// By name, where another name of the same runner is loaded with other options than this one: a
     /// number for them.
     pub variants: BTreeMap<Arc<str>, u64>,
+}
+
+/// Memory of graphics cards in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cards {
+    /// All of it.
+    pub total: u64,
+    /// Nobody holds it.
+    pub free: u64,
+    /// When that was so.
+    pub at: Instant,
 }
 
 /// One request that wants a permit.

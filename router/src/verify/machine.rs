@@ -122,6 +122,7 @@ mod tests {
         let nvidia = Told {
             largest: Some(24_000),
             holders: Some(vec![7]),
+            ..Told::default()
         };
         let both = with(root, nvidia);
         assert_eq!(

@@ -22,6 +22,8 @@ struct Account<'a> {
     /// In force; `None`: only the count limits.
     budget: Option<u64>,
     used: u64,
+    /// What other programs hold of it, where that is known.
+    others: Option<u64>,
     peak: u64,
     held: Vec<&'a ResidentView>,
     /// Pinned models that it can never hold.
@@ -39,6 +41,7 @@ impl<'a> Account<'a> {
             pool: &engine.pool,
             budget: members().filter_map(|e| e.budget).min(),
             used,
+            others: members().find_map(|e| e.others),
             peak: members().map(|e| e.peak).fold(used, u64::max),
             held: members().flat_map(|e| &e.residents).collect(),
             conflict: members().flat_map(|e| &e.conflicts).find(|c| c.of_memory),
@@ -51,8 +54,11 @@ impl<'a> Account<'a> {
             let why = "the scheduler has no budget for it yet";
             return Finding::unknown(asked, why, ACCOUNT);
         };
+        let others = self.others.map_or_else(String::new, |others| {
+            format!(", other programs hold {}", bytes(others))
+        });
         let found = format!(
-            "pool {}: budget {}, used {} in {}, largest seen {}",
+            "pool {}: budget {}, used {} in {}, largest seen {}{others}",
             self.pool,
             bytes(budget),
             bytes(self.used),

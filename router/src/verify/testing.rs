@@ -110,6 +110,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         loading: None,
         wedged: false,
         budget: None,
+        others: None,
         used: 0,
         peak: 0,
         ttl: None,

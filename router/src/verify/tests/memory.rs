@@ -58,6 +58,14 @@ pub(super) static CASES: &[Case] = &[
         "asked at most 6.4 GB (0.8 of 8.0 GB); found pool gpu: budget 9.6 GB",
         "restart Crucible",
     ),
+    // A game holds some of the card.
+    right(
+        1,
+        |e| (e.lmstudio().budget, e.lmstudio().others) = (Some(9_000_000_000), Some(3_000_000_000)),
+        InEffect,
+        "budget 9.0 GB, used 8.0 GB in 1 loaded model, largest seen 9.1 GB, other programs hold \
+         3.0 GB",
+    ),
     // The card of this machine says nothing of another one's.
     right(
         1,
