@@ -21,3 +21,5 @@ mod routed;
 pub mod server;
 pub mod signals;
 pub mod telemetry;
+#[cfg(unix)]
+mod terminal;

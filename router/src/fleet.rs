@@ -124,6 +124,11 @@ impl Fleet {
             // What is not ended yet is noticed by the next start.
             let _ = stop.run_until_cancelled(left.sweep_when_owned()).await;
         });
+        #[cfg(target_os = "linux")]
+        {
+            let (children, stop) = (Arc::clone(&children), cancel.clone());
+            tracker.spawn(async move { children.reap_orphans(stop).await });
+        }
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 config: Arc::new(config.clone()),

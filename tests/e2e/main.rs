@@ -22,6 +22,8 @@ mod client;
 mod commands;
 mod compatibility;
 mod conformance;
+#[cfg(target_os = "linux")]
+mod container;
 mod dashboards;
 #[cfg(target_os = "linux")]
 mod discovery;
@@ -68,6 +70,8 @@ mod silence;
 mod spawned;
 mod sticky;
 mod streaming;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tool_silence;
 #[cfg(unix)]
 mod try_fetch;

@@ -10,6 +10,7 @@ mod cgroup;
 mod child;
 pub(crate) mod children;
 pub(super) mod ollama;
+mod orphans;
 mod proc;
 
 use std::{

@@ -68,7 +68,9 @@ Promise.all(Array.from({ length: 12 }, one)).then((all) => console.log(JSON.stri
 async fn output(command: &mut Command) -> String {
     let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let out = tokio::time::timeout(PATIENCE, run).await;
-    let out = out.expect("it ends").expect("it starts");
+    let out = out
+        .expect("it ends")
+        .expect("it starts (Debian: apt install nodejs python3)");
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(errors.is_empty(), "{said}{errors}");

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cgroup::Group, children::Children, proc};
+use super::{cgroup::Group, children::Children, orphans::Held, proc};
 use crate::engine::EngineError;
 
 /// From SIGTERM to SIGKILL.
@@ -73,6 +73,8 @@ struct Watched {
     launch: Launch,
     mark: String,
     family: Family,
+    /// To the end: its end is waited for here.
+    _held: Held,
     tell: watch::Sender<Option<String>>,
 }
 
@@ -94,13 +96,17 @@ pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, Eng
     #[cfg(unix)]
     command.process_group(0);
     let mark = launch.children.mark(&mut command);
-    let mut child = command.spawn().map_err(|e| EngineError::Refused {
-        status: 500,
-        message: format!(
-            "cannot start '{}': {e}",
-            command.as_std().get_program().to_string_lossy()
-        ),
-    })?;
+    let (mut child, held) =
+        launch
+            .children
+            .start(&mut command)
+            .map_err(|e| EngineError::Refused {
+                status: 500,
+                message: format!(
+                    "cannot start '{}': {e}",
+                    command.as_std().get_program().to_string_lossy()
+                ),
+            })?;
     let family = Family {
         // It has none only after it was waited for.
         leader: child.id().unwrap_or_default(),
@@ -128,6 +134,7 @@ pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, Eng
         launch,
         mark,
         family,
+        _held: held,
         tell,
     };
     TaskTracker::new().spawn(supervise(watched));

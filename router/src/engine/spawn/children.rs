@@ -15,13 +15,20 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::{
-    process::Command,
+    process::{Child, Command},
     sync::OnceCell,
     task::spawn_blocking,
     time::{Instant, sleep},
 };
+#[cfg(target_os = "linux")]
+use tokio_util::sync::CancellationToken;
 
-use super::proc;
+#[cfg(target_os = "linux")]
+use super::orphans;
+use super::{
+    orphans::{Awaited, Held},
+    proc,
+};
 use crate::state_dir::StateDir;
 
 /// The variable that a child and all it starts have.
@@ -44,6 +51,7 @@ pub struct Children {
     root: PathBuf,
     count: AtomicU32,
     swept: OnceCell<()>,
+    awaited: Awaited,
 }
 
 /// The content of a file.
@@ -136,6 +144,19 @@ impl Children {
         let mark = format!("{owner}-{started}-{n}");
         command.env(MARK, &mark);
         mark
+    }
+
+    /// Starts one, whose end is known while what comes with it is held.
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, Held)> {
+        self.awaited.start(command)
+    }
+
+    /// Waits for the ends of orphans, where this process inherits them.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn reap_orphans(&self, stop: CancellationToken) {
+        if orphans::inherits() {
+            orphans::reap_until(self.awaited.clone(), self.root.clone(), stop).await;
+        }
     }
 
     /// Writes down that it runs.

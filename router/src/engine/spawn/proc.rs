@@ -47,11 +47,21 @@ pub(super) fn with_variable(root: &Path, name: &str, value: &str) -> Option<Vec<
     })
 }
 
+/// Processes of this parent that have ended and were not waited for.
+#[cfg(target_os = "linux")]
+pub(super) fn ended_children(root: &Path, parent: u32) -> Vec<u32> {
+    let ended = |_, stat: &Stat| stat.ended && stat.parent == parent;
+    all(root, ended).unwrap_or_default()
+}
+
 fn living(root: &Path, test: impl Fn(u32, &Stat) -> bool) -> Option<Vec<u32>> {
+    all(root, |pid, stat| !stat.ended && test(pid, stat))
+}
+
+fn all(root: &Path, test: impl Fn(u32, &Stat) -> bool) -> Option<Vec<u32>> {
     let entries = fs::read_dir(root.join("proc")).ok()?;
     let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
-    let found =
-        pids.filter(|pid| stat(root, *pid).is_some_and(|stat| !stat.ended && test(*pid, &stat)));
+    let found = pids.filter(|pid| stat(root, *pid).is_some_and(|stat| test(*pid, &stat)));
     Some(found.collect())
 }
 

@@ -1,0 +1,85 @@
+//! The terminal that this process was started from, which may be closed under it.
+//!
+//! Closing it sends SIGHUP, like a service manager that asks for a reload. What tells them apart is
+//! whether there was a terminal, and is none any more.
+
+use std::fs::File;
+
+/// The controlling terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    /// This process goes with it.
+    bound: bool,
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// Looks whether there is one. To be asked before signals are listened to: who is started by
+    /// `nohup` ignores SIGHUP until then, and is to outlive its terminal.
+    pub(crate) fn look() -> Self {
+        Self {
+            bound: opens() && !outlives_it(),
+        }
+    }
+
+    /// It was there and was closed.
+    pub(crate) fn is_closed(self) -> bool {
+        self.bound && !opens()
+    }
+
+    /// Its closing would end this process.
+    pub(crate) const fn is_bound(self) -> bool {
+        self.bound
+    }
+}
+
+fn opens() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Whether SIGHUP was ignored by whoever started this process.
+#[cfg(target_os = "linux")]
+fn outlives_it() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// `nohup` takes the terminal from both.
+#[cfg(not(target_os = "linux"))]
+fn outlives_it() -> bool {
+    use std::io::{IsTerminal as _, stderr, stdout};
+
+    !stdout().is_terminal() && !stderr().is_terminal()
+}
+
+/// `SigIgn` is a mask in hexadecimal, whose lowest bit is SIGHUP (`proc_pid_status(5)`).
+#[cfg(any(target_os = "linux", test))]
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_bit_of_the_mask_is_sighup() {
+        for (status, ignored) in [
+            (
+                "SigBlk:\t0000000000000001\nSigIgn:\t0000000000000001\n",
+                true,
+            ),
+            ("SigIgn:\t0000000000001001\n", true),
+            (
+                "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n",
+                false,
+            ),
+            ("SigIgn:\tno\n", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores_hangup(status), ignored, "{status}");
+        }
+    }
+}
