@@ -34,6 +34,8 @@ pub struct Flags {
 pub struct Sources {
     /// The file; `None` where there is none.
     pub file: Option<PathBuf>,
+    /// Where a file is searched that nobody named, best first; empty where one is named.
+    pub places: Vec<PathBuf>,
     /// Environment variables; only `CRUCIBLE_*` are looked at.
     pub environment: Vec<(String, String)>,
     /// The command line.
@@ -217,11 +219,27 @@ impl Sources {
             .into_iter()
             .flatten()
             .collect();
-        let file = locate(file, &environment, &places);
+        let named = locate(file, &environment, &[]);
+        let places = if named.is_some() { Vec::new() } else { places };
+        let file = named.or_else(|| locate(None, &[], &places));
         Self {
             file,
+            places,
             environment,
             flags,
+        }
+    }
+}
+
+impl Sources {
+    /// Searches anew where no file is there: one may have come since. One that went is kept in mind
+    /// if there is no other.
+    pub(crate) fn search(&mut self) {
+        if self.file.as_deref().is_some_and(Path::is_file) {
+            return;
+        }
+        if let Some(found) = locate(None, &[], &self.places) {
+            self.file = Some(found);
         }
     }
 }

@@ -35,4 +35,4 @@ pub use layers::{Flags, Loaded, Sources, load};
 pub use live::{Live, Reloaded};
 pub use problem::{Problem, Problems, Severity};
 pub use settings::{Layer, Origin};
-pub use watch::{Watch, watch};
+pub use watch::{Seen, Watch, watch};

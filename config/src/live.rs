@@ -4,7 +4,7 @@
 //! finds an error leaves the old configuration in force.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -30,6 +30,10 @@ pub struct Reloaded {
     pub restart_needed: Vec<String>,
     /// What is usable but probably not meant.
     pub warnings: Problems,
+    /// The file that was read; `None` where there is none.
+    pub file: Option<PathBuf>,
+    /// Where one was searched that nobody named.
+    pub searched: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,34 @@ struct Origin {
 fn read(sources: &Sources) -> Option<Result<String, String>> {
     let path = sources.file.as_deref()?;
     Some(std::fs::read_to_string(path).map_err(|error| error.to_string()))
+}
+
+/// As [`read`], for a second time. A pipe was read to its end at the start and has no more.
+fn read_again(sources: &Sources) -> Option<Result<String, String>> {
+    let path = sources.file.as_deref()?;
+    if is_read_once(path) {
+        let error = "a pipe, which was read at the start and cannot be read again";
+        return Some(Err(error.to_owned()));
+    }
+    read(sources)
+}
+
+/// Whether it is there and is no file, such as what a shell gives for `<(...)`.
+fn is_read_once(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Whether the file that this path shows has no name any more: something replaced it where it was
+/// mounted from, and the mount goes on showing the old one.
+#[cfg(unix)]
+fn is_detached(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_detached(_: &Path) -> bool {
+    false
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
@@ -136,11 +168,14 @@ impl Live {
         self.0.generation.subscribe()
     }
 
-    /// Reads the file again (environment and flags stay as they were). An error keeps the
-    /// configuration in force.
+    /// Reads the file again, and searches one where there was none (environment and flags stay as
+    /// they were). An error keeps the configuration in force.
     pub fn reload(&self) -> Result<Reloaded, Problems> {
         let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = origin.sources.as_ref().and_then(read);
+        if let Some(sources) = &mut origin.sources {
+            sources.search();
+        }
+        let text = origin.sources.as_ref().and_then(read_again);
         self.swap(&mut origin, text)
     }
 
@@ -148,8 +183,23 @@ impl Live {
     /// attempt.
     pub(crate) fn refresh(&self) -> Option<Result<Reloaded, Problems>> {
         let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = origin.sources.as_ref().and_then(read);
+        let sources = origin.sources.as_ref()?;
+        if sources.file.as_deref().is_some_and(is_read_once) {
+            return None;
+        }
+        let text = read(sources);
         (text != origin.text).then(|| self.swap(&mut origin, text))
+    }
+
+    /// Whether the file was replaced where it is mounted from, so that no change of it is seen here.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.file().is_some_and(|file| is_detached(&file))
+    }
+
+    /// Whether there is anything to read again.
+    pub(crate) fn has_sources(&self) -> bool {
+        let origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        origin.sources.is_some()
     }
 
     /// The file from which it is made.
@@ -176,10 +226,13 @@ impl Live {
             self.0.generation.send_modify(|generation| *generation += 1);
         }
         let generation = *self.0.generation.borrow();
+        let sources = origin.sources.as_ref();
         Ok(Reloaded {
             generation,
             restart_needed,
             warnings,
+            file: sources.and_then(|sources| sources.file.clone()),
+            searched: sources.map(|s| s.places.clone()).unwrap_or_default(),
         })
     }
 }
@@ -190,7 +243,7 @@ mod tests {
 
     use super::*;
 
-    fn live(text: &str) -> (tempfile::TempDir, std::path::PathBuf, Live) {
+    fn live(text: &str) -> (tempfile::TempDir, PathBuf, Live) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crucible.toml");
         fs::write(&path, text).unwrap();
@@ -232,6 +285,43 @@ mod tests {
         fs::write(&path, "default_model = 3").unwrap();
         assert!(live.refresh().unwrap().is_err());
         assert!(live.refresh().is_none(), "the same mistake is told once");
+    }
+
+    #[test]
+    fn a_file_that_came_later_is_searched_and_one_that_went_is_kept_in_mind() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = [folder.path().join("first"), folder.path().join("second")];
+        let sources = Sources {
+            places: places.to_vec(),
+            ..Sources::default()
+        };
+        let (live, _) = Live::new(sources).unwrap();
+        let nothing = live.reload().unwrap();
+        assert_eq!((nothing.file, nothing.searched), (None, places.to_vec()));
+        fs::write(&places[1], "default_model = \"late\"").unwrap();
+        assert_eq!(live.reload().unwrap().file.as_ref(), Some(&places[1]));
+        assert_eq!(live.current().default_model.as_deref(), Some("late"));
+        // The one in force stays, and its loss is an error.
+        fs::remove_file(&places[1]).unwrap();
+        assert!(live.reload().unwrap_err().has_errors());
+        assert_eq!(live.current().default_model.as_deref(), Some("late"));
+        fs::write(&places[0], "default_model = \"better\"").unwrap();
+        assert_eq!(live.reload().unwrap().file.as_ref(), Some(&places[0]));
+        assert_eq!(live.current().default_model.as_deref(), Some("better"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_once() {
+        let pipe = PathBuf::from("/dev/null");
+        let (live, _) = Live::new(Sources {
+            file: Some(pipe),
+            ..Sources::default()
+        })
+        .unwrap();
+        assert!(live.refresh().is_none());
+        let told = live.reload().unwrap_err().to_string();
+        assert!(told.contains("cannot be read again"), "{told}");
     }
 
     #[test]

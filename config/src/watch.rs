@@ -1,11 +1,14 @@
 //! Reloads when the file changes.
 //!
-//! The parent folder is watched, because editors and mounts replace a file instead of writing
-//! it. Events are gathered until they are quiet, then the text is compared.
+//! The parent folder is watched, because editors and mounts replace a file instead of writing it.
+//! Events are gathered until they are quiet, then the text is compared. Some changes make no event
+//! there: the target of a symbolic link that is written, a file that is mounted by itself, network
+//! file systems. So the text is also compared every two seconds.
 
 use std::{
+    io,
     path::Path,
-    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
     time::Duration,
 };
@@ -20,57 +23,89 @@ use crate::{
 /// Events closer than this belong to one change.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// How often the text is compared where nothing tells of a change.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Seen {
+    /// The text is another one: how its reload went.
+    Changed(Result<Reloaded, Problems>),
+    /// The file was replaced where it is mounted from: the mount shows the old one for ever.
+    Detached,
+}
+
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     watcher: Option<RecommendedWatcher>,
+    /// While it is there the thread goes on.
+    alive: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Watches the file of `live` and reloads it; `told` hears of each reload, good or bad, on the
-/// watch's own thread. `None` if there is no file.
-pub fn watch(
-    live: &Live,
-    told: impl Fn(Result<Reloaded, Problems>) + Send + 'static,
-) -> notify::Result<Option<Watch>> {
-    let Some(file) = live.file() else {
+/// watch's own thread. `None` if it was made from nothing that could change.
+pub fn watch(live: &Live, told: impl Fn(Seen) + Send + 'static) -> io::Result<Option<Watch>> {
+    if !live.has_sources() {
         return Ok(None);
-    };
+    }
+    // One pending mark is enough: it says only that something happened.
+    let (mark, marks) = sync_channel(1);
+    mark_change(&mark);
+    let watcher = live.file().and_then(|file| events(&file, mark.clone()));
+    let live = live.clone();
+    let thread = std::thread::Builder::new()
+        .name("config-watch".into())
+        .spawn(move || compare(&live, &marks, &told))?;
+    Ok(Some(Watch {
+        watcher,
+        alive: Some(mark),
+        thread: Some(thread),
+    }))
+}
+
+/// Marks what happens in the folder of the file. `None` where the system does not tell, such as
+/// beyond its number of watches: then comparing has to do.
+fn events(file: &Path, mark: SyncSender<()>) -> Option<RecommendedWatcher> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // One pending mark is enough: it says only that something happened.
-    let (mark, marks) = sync_channel(1);
-    mark_change(&mark);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Reading the file is an event too; only changes count.
         if event.is_ok_and(|event| !event.kind.is_access()) {
             mark_change(&mark);
         }
-    })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    let live = live.clone();
-    let thread = std::thread::Builder::new()
-        .name("config-watch".into())
-        .spawn(move || {
-            while marks.recv().is_ok() {
-                loop {
-                    match marks.recv_timeout(QUIET) {
-                        Ok(()) => {}
-                        Err(RecvTimeoutError::Timeout) => break,
-                        Err(RecvTimeoutError::Disconnected) => return,
-                    }
+    })
+    .ok()?;
+    watcher.watch(folder, RecursiveMode::NonRecursive).ok()?;
+    Some(watcher)
+}
+
+fn compare(live: &Live, marks: &Receiver<()>, told: &impl Fn(Seen)) {
+    let mut detached = false;
+    loop {
+        match marks.recv_timeout(EVERY) {
+            Ok(()) => loop {
+                match marks.recv_timeout(QUIET) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-                if let Some(result) = live.refresh() {
-                    told(result);
-                }
-            }
-        })?;
-    Ok(Some(Watch {
-        watcher: Some(watcher),
-        thread: Some(thread),
-    }))
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(result) = live.refresh() {
+            told(Seen::Changed(result));
+        }
+        let now = live.is_detached();
+        if now && !detached {
+            told(Seen::Detached);
+        }
+        detached = now;
+    }
 }
 
 fn mark_change(mark: &SyncSender<()>) {
@@ -82,8 +117,9 @@ fn mark_change(mark: &SyncSender<()>) {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // The watcher holds the sender: without it the thread ends.
+        // Without any sender the thread ends.
         drop(self.watcher.take());
+        drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -99,6 +135,42 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
+    fn reloaded(seen: Seen) -> Result<Reloaded, Problems> {
+        match seen {
+            Seen::Changed(result) => result,
+            Seen::Detached => panic!("nothing is mounted here"),
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_target_of_a_link_is_noticed_when_it_is_written_and_when_it_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for version in ["v1", "v2"] {
+            fs::create_dir(at(version)).unwrap();
+        }
+        fs::create_dir(at("etc")).unwrap();
+        fs::write(at("v1/crucible.toml"), "").unwrap();
+        // As Kubernetes mounts a ConfigMap: a link in the folder to a link that is replaced.
+        std::os::unix::fs::symlink(at("v1"), at("data")).unwrap();
+        std::os::unix::fs::symlink(at("data/crucible.toml"), at("etc/crucible.toml")).unwrap();
+        let sources = Sources {
+            file: Some(at("etc/crucible.toml")),
+            ..Sources::default()
+        };
+        let (live, _) = Live::new(sources).unwrap();
+        let (tell, told) = mpsc::channel();
+        let _watch = watch(&live, move |seen| drop(tell.send(reloaded(seen)))).unwrap();
+        fs::write(at("v1/crucible.toml"), "default_model = \"a\"").unwrap();
+        assert_eq!(told.recv_timeout(LONG).unwrap().unwrap().generation, 1);
+        fs::write(at("v2/crucible.toml"), "default_model = \"b\"").unwrap();
+        std::os::unix::fs::symlink(at("v2"), at("next")).unwrap();
+        fs::rename(at("next"), at("data")).unwrap();
+        assert_eq!(told.recv_timeout(LONG).unwrap().unwrap().generation, 2);
+        assert_eq!(live.current().default_model.as_deref(), Some("b"));
+    }
+
     #[test]
     fn a_written_file_and_a_replaced_file_are_both_noticed() {
         let folder = tempfile::tempdir().unwrap();
@@ -110,7 +182,7 @@ mod tests {
         };
         let (live, _) = Live::new(sources).unwrap();
         let (tell, told) = mpsc::channel();
-        let watch = watch(&live, move |result| drop(tell.send(result))).unwrap();
+        let watch = watch(&live, move |seen| drop(tell.send(reloaded(seen)))).unwrap();
         fs::write(&path, "default_model = \"a\"").unwrap();
         assert_eq!(told.recv_timeout(LONG).unwrap().unwrap().generation, 1);
         let other = folder.path().join("new");

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_config::{Config, Live, Problems, Reloaded, Watch, watch};
+use crucible_config::{Config, Live, Problems, Reloaded, Seen, Watch, watch};
 use crucible_router::{discovery, router::Router, state_dir::StateDir};
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -218,7 +218,14 @@ impl Instance {
     /// Reloads when the file changes, until it is dropped. Without a watch SIGHUP still reloads.
     fn watch(&self) -> Option<Watch> {
         let metrics = self.app.metrics.clone();
-        watch(&self.config, move |result| tell_reload(&metrics, result)).unwrap_or_else(|error| {
+        let told = move |seen| match seen {
+            Seen::Changed(result) => tell_reload(&metrics, result),
+            Seen::Detached => tracing::warn!(
+                "the configuration file was replaced where it is mounted from, and the mount still \
+                 shows the old one: mount its folder instead of the file, or start anew"
+            ),
+        };
+        watch(&self.config, told).unwrap_or_else(|error| {
             tracing::warn!(%error, "the configuration file is not watched; SIGHUP reloads it");
             None
         })
@@ -287,7 +294,22 @@ fn tell_reload(metrics: &Metrics, result: Result<Reloaded, Problems>) {
     match result {
         Ok(reloaded) => {
             metrics.config_reloaded(Outcome::Ok, SystemTime::now());
-            tracing::info!(generation = reloaded.generation, "configuration reloaded");
+            let generation = reloaded.generation;
+            if let Some(file) = &reloaded.file {
+                let file = file.display();
+                tracing::info!(generation, "configuration reloaded from {file}");
+            } else {
+                let places: Vec<String> = reloaded
+                    .searched
+                    .iter()
+                    .map(|place| place.display().to_string())
+                    .collect();
+                let places = places.join(", ");
+                tracing::info!(
+                    generation,
+                    "no configuration file was found, the built-in profile stays; searched: {places}"
+                );
+            }
             for key in reloaded.restart_needed {
                 tracing::warn!(key, "takes effect at the next start");
             }

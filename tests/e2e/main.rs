@@ -54,6 +54,8 @@ mod real_requests;
 mod real_settings;
 mod real_templates;
 mod reload;
+#[cfg(target_os = "linux")]
+mod reload_places;
 mod replay;
 mod requests;
 mod residency;
