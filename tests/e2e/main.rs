@@ -62,6 +62,7 @@ mod residency;
 #[cfg(target_os = "linux")]
 mod resources;
 mod scheduler;
+mod secrets;
 mod settings;
 mod share;
 mod shared_weights;

@@ -24,14 +24,24 @@ async fn plain() -> Sim {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_hurts_no_answer() {
+async fn a_log_that_cannot_be_written_hurts_no_answer_and_is_counted() {
     let sim = plain().await;
-    for redirect in ["2>/dev/full", "2>&-"] {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("log").display().to_string();
+    // A full disk, a closed descriptor, a pipe whose reader went.
+    for (setup, redirect) in [
+        (String::new(), "2>/dev/full".to_owned()),
+        (String::new(), "2>&-".to_owned()),
+        (
+            format!("mkfifo '{pipe}'; : <'{pipe}' &"),
+            format!("2>'{pipe}'"),
+        ),
+    ] {
         let toml = format!(
             "{}\n[log]\nlevel = \"debug\"\n",
             engine("lmstudio", "lmstudio", &sim.url())
         );
-        let mut crucible = Crucible::start_in_shell(&toml, "", redirect);
+        let mut crucible = Crucible::start_in_shell(&toml, &setup, &redirect);
         for _ in 0..20 {
             let answer = post(&crucible, &body("qwen", "repeat 2")).await;
             assert_eq!(answer.status, 200, "{redirect}: {}", answer.text);
@@ -41,6 +51,11 @@ async fn a_log_that_cannot_be_written_hurts_no_answer() {
         }
         assert!(crucible.log().is_empty(), "{}", crucible.log());
         at_rest(&crucible).await;
+        eventually("the lost lines to be counted", || async {
+            let lost = metric(&crucible, "crucible_log_dropped_total{sink=\"stderr\"").await;
+            (lost >= 60).then_some(())
+        })
+        .await;
         crucible.signal("TERM");
         assert_eq!(crucible.wait().code(), Some(0), "{redirect}");
     }

@@ -107,7 +107,7 @@ pub(super) const LOG: &[Key] = &[
         "level",
         Kind::Text,
         "info",
-        "Filter, for example `info` or `crucible=debug`. Needs a restart.",
+        "Filter, for example `info` or `crucible=debug`; of libraries nothing finer than `info` is written, since that would show keys and prompts. Needs a restart.",
     ),
     key(
         "events",

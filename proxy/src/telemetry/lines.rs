@@ -58,6 +58,22 @@ pub struct Dropped(Arc<Shared>);
 #[derive(Debug)]
 pub(super) struct Flush(Arc<Shared>);
 
+/// Writes the text, and gives how many lines of it could not be written.
+fn lost(out: &mut impl Write, text: &[u8]) -> u64 {
+    let mut rest = text;
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(written @ 1..) => rest = &rest[written.min(rest.len())..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    // A line that was cut counts as one; who wrote the last byte of a line wrote it.
+    let lines = memchr::memchr_iter(b'\n', rest).count();
+    let _ = out.flush();
+    lines as u64
+}
+
 // === impl Lines ===
 
 impl Lines {
@@ -132,8 +148,8 @@ impl Shared {
             mem::swap(&mut waiting.text, &mut text);
             over = waiting.over;
             drop(waiting);
-            // Nobody is left to tell.
-            let _ = out.write_all(&text).and_then(|()| out.flush());
+            let lost = lost(&mut out, &text);
+            self.dropped.fetch_add(lost, Ordering::Relaxed);
             text.clear();
             text.shrink_to(KEPT);
         }
@@ -209,6 +225,38 @@ mod tests {
         let text: Vec<u8> = seen.try_iter().flatten().collect();
         assert_eq!(String::from_utf8(text).unwrap(), all);
         assert_eq!(lines.dropped().take(), 0);
+    }
+
+    /// Takes some bytes, then fails.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let taken = self.0.min(text.len());
+            self.0 -= taken;
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_written_whole_are_counted() {
+        let text = b"first\nsecond\nthird\n";
+        for (room, expected) in [(0, 3), (5, 3), (6, 2), (9, 2), (13, 1), (18, 1), (19, 0)] {
+            assert_eq!(lost(&mut Full(room), text), expected, "{room} bytes");
+        }
+        let (lines, flush) = Lines::start(Full(6)).unwrap();
+        for line in ["first\n", "second\n", "third\n"] {
+            (&lines).write_all(line.as_bytes()).unwrap();
+        }
+        drop(flush);
+        assert_eq!(lines.dropped().take(), 2);
     }
 
     #[test]
