@@ -103,6 +103,11 @@ struct State {
 struct Search {
     stop: CancellationToken,
     done_once: bool,
+    /// Somebody asks for what may be found now.
+    wanted: Arc<Notify>,
+    /// Looks that have begun, and that are done.
+    begun: Arc<AtomicU64>,
+    done: u64,
 }
 
 // === impl Fleet ===
@@ -189,11 +194,16 @@ impl Fleet {
             }
         } else if state.search.is_none() {
             let stop = self.shared.cancel.child_token();
-            state.search = Some(Search {
+            let search = Search {
                 stop: stop.clone(),
                 done_once: false,
-            });
-            let task = look_around(Arc::clone(&self.shared), stop);
+                wanted: Arc::default(),
+                begun: Arc::default(),
+                done: 0,
+            };
+            let (wanted, begun) = (Arc::clone(&search.wanted), Arc::clone(&search.begun));
+            state.search = Some(search);
+            let task = look_around(Arc::clone(&self.shared), stop, wanted, begun);
             self.shared.tracker.spawn(task);
         }
         self.shared.publish(&mut state);
@@ -415,6 +425,7 @@ impl Shared {
         let searched = state.search.as_ref().is_none_or(|s| s.done_once);
         let view = FleetView {
             settled: searched && state.entries.iter().all(|e| e.polls > 0),
+            looks: state.search.as_ref().map_or(0, |s| s.done),
             looked_at: match state.search {
                 Some(_) => self.places.clone(),
                 None => Vec::new(),
@@ -447,7 +458,7 @@ impl Shared {
             return;
         };
         let first = !std::mem::replace(&mut search.done_once, true);
-        let mut any = false;
+        search.done += 1;
         for (place, kind) in places.iter().zip(answers) {
             let Some(kind) = *kind else { continue };
             if state.entries.iter().any(|e| e.config.kind == kind) {
@@ -456,14 +467,11 @@ impl Shared {
             tracing::info!("found {} on {}", discovery::product(kind), place.url);
             let config = discovery::discovered(&state.config, kind, place.url.clone());
             self.add(&mut state, config, true);
-            any = true;
         }
         if first && state.entries.is_empty() {
             tracing::warn!("no engine found; {}", discovery::describe(&self.places));
         }
-        if first || any {
-            self.publish(&mut state);
-        }
+        self.publish(&mut state);
     }
 }
 

@@ -54,6 +54,7 @@ mod own_probe;
 mod pinned;
 mod recheck;
 pub(crate) mod shared;
+mod unlisted;
 pub(crate) mod vram;
 mod waits;
 pub(crate) mod warm;
@@ -83,6 +84,7 @@ struct Inner {
     fleet: Fleet,
     limits: KeyLimits<DefaultClock>,
     sticky: Mutex<StickyTable>,
+    stood_in: unlisted::StoodIn,
     predictor: Arc<Predictor>,
     desk: Arc<Desk>,
     board: Arc<ArcSwap<View>>,
@@ -158,6 +160,7 @@ impl Router {
             fleet,
             limits,
             sticky: Mutex::default(),
+            stood_in: unlisted::StoodIn::default(),
             predictor,
             desk,
             board,

@@ -45,6 +45,7 @@ mod ownership;
 mod predict;
 mod probe;
 mod prometheus;
+mod pulled;
 mod queue;
 mod ranking;
 mod real;

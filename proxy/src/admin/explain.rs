@@ -40,12 +40,12 @@ async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Res
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
     app.router.settled().await;
-    let explained = explain(&app.router, &config, &head.headers, &body, &verdict)?;
+    let explained = explain(&app.router, &config, &head.headers, &body, &verdict).await?;
     Ok(respond::json(&explained))
 }
 
 /// The decision on this body, as it would be made now.
-pub(crate) fn explain(
+pub(crate) async fn explain(
     router: &Router,
     config: &Arc<Config>,
     headers: &HeaderMap,
@@ -56,7 +56,7 @@ pub(crate) fn explain(
     let peek = Peek::of(body, config.limits.json_depth)?;
     let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), verdict)?;
     let key = verdict.key.as_ref();
-    let plan = router.plan(&demand)?;
+    let plan = router.plan_asking(&demand).await?;
     let candidates: Vec<Value> = plan
         .candidates
         .iter()

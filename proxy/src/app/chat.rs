@@ -96,7 +96,7 @@ async fn answer(
         // Not settled by then: the plan is made with what is known.
         let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
     }
-    let plan = app.router.plan(&demand)?;
+    let plan = app.router.plan_asking(&demand).await?;
     let best = plan
         .candidates
         .first()

@@ -32,17 +32,17 @@ pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Respo
         .or_else(|| listing.iter().find(|l| l.id.eq_ignore_ascii_case(&id)));
     or_refuse(match found {
         Some(listed) => Ok(respond::json(&model(listed))),
-        None => unknown(&app, id),
+        None => unknown(&app, id).await,
     })
 }
 
 /// A name that is not listed may still be one that the plan understands (`:latest`, a glob).
-fn unknown(app: &App, id: String) -> Result<Response, Error> {
+async fn unknown(app: &App, id: String) -> Result<Response, Error> {
     let demand = crucible_router::demand::Demand {
         model: id,
         ..crucible_router::demand::Demand::default()
     };
-    let plan = app.router.plan(&demand)?;
+    let plan = app.router.plan_asking(&demand).await?;
     let best = plan
         .candidates
         .first()

@@ -45,6 +45,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
             &body,
             &Verdict::default(),
         )
+        .await
     }))?;
     let explained = explained.map_err(|error| refused(&error, args.output.json))?;
     show(&explained, args.output.json);

@@ -1,10 +1,13 @@
 //! A poll that somebody waits for.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
-use super::Fleet;
+use super::{EngineHandle, Fleet, FleetView};
 
 /// How an engine answered a poll that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,28 @@ pub enum Polled {
     Failed(String),
     /// It has not answered in time, or there is no such engine.
     Unanswered,
+}
+
+/// All engines, asked once more: which poll of each counts.
+pub(crate) struct AskedAll {
+    polls: Vec<(Arc<EngineHandle>, u64)>,
+    /// The look around that counts, where engines are looked for.
+    looks: Option<u64>,
+}
+
+// === impl AskedAll ===
+
+impl AskedAll {
+    /// Every engine has told, or failed to.
+    pub(crate) fn is_answered(&self, view: &FleetView) -> bool {
+        let told = |(handle, wanted): &(Arc<EngineHandle>, u64)| {
+            let mut engines = view.engines.iter();
+            let found = engines.find(|e| e.config.name == handle.config.name);
+            found.is_none_or(|engine| engine.polls >= *wanted)
+        };
+        view.settled
+            && self.looks.is_none_or(|wanted| view.looks >= wanted) && self.polls.iter().all(told)
+    }
 }
 
 // === impl Fleet ===
@@ -50,6 +75,27 @@ impl Fleet {
         timeout(budget, answered)
             .await
             .unwrap_or(Polled::Unanswered)
+    }
+
+    /// Asks every engine for its lists soon, as [`Self::doubt`] does, and looks for engines where none
+    /// was found. However often this is called, they are asked twice a second at most.
+    pub(crate) fn ask_all(&self) -> AskedAll {
+        let state = self.shared.lock();
+        let polls = state.entries.iter().map(|entry| {
+            let handle = Arc::clone(&entry.handle);
+            let wanted = handle.begun.load(Ordering::SeqCst) + 1;
+            handle.doubted.notify_one();
+            (handle, wanted)
+        });
+        let search = state.search.as_ref().filter(|_| state.entries.is_empty());
+        let looks = search.map(|search| {
+            search.wanted.notify_one();
+            search.begun.load(Ordering::SeqCst) + 1
+        });
+        AskedAll {
+            polls: polls.collect(),
+            looks,
+        }
     }
 
     /// Polls an engine soon: at once, unless it was polled a moment ago. However many requests fail,

@@ -1,11 +1,17 @@
 //! The loops that ask engines and look for them.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{EngineHandle, POLL_BUDGET, Shared};
@@ -37,16 +43,30 @@ pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
     handle.stop.run_until_cancelled(polling).await;
 }
 
-pub(super) async fn look_around(shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn look_around(
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    wanted: Arc<Notify>,
+    begun: Arc<AtomicU64>,
+) {
     let looking = async {
         loop {
+            let since = Instant::now();
+            begun.fetch_add(1, Ordering::SeqCst);
             let (client, places) = shared.unfound();
             let answers = places
                 .iter()
                 .map(|place| discovery::identify(&client, &place.url));
             let answers = futures_util::future::join_all(answers).await;
             shared.found(&places, &answers);
-            sleep(discovery::LOOK_EVERY).await;
+            let wanted = async {
+                wanted.notified().await;
+                sleep_until(since + DOUBT_GAP).await;
+            };
+            tokio::select! {
+                () = sleep(discovery::LOOK_EVERY) => {}
+                () = wanted => {}
+            }
         }
     };
     stop.run_until_cancelled(looking).await;

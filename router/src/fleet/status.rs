@@ -20,6 +20,8 @@ pub struct FleetView {
     pub settled: bool,
     /// Where engines are looked for; empty where some are configured.
     pub looked_at: Vec<Place>,
+    /// How often engines were looked for.
+    pub looks: u64,
 }
 
 /// What is known of one engine.

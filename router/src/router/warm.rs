@@ -23,7 +23,7 @@ impl Router {
                 ..Demand::default()
             };
             let mut demand_of = demand(ModelKind::Generation);
-            let mut plan = self.plan(&demand_of);
+            let mut plan = self.plan_asking(&demand_of).await;
             if plan.is_err() {
                 demand_of = demand(ModelKind::Embedding);
                 plan = self.plan(&demand_of).or(plan);

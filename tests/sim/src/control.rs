@@ -36,9 +36,13 @@ pub(crate) fn handle(core: &Core, call: &Call) -> Reply {
             core.deleted.add(named(call, "model"));
             http::json(200, &json!({"deleted": true}))
         }
+        ("POST", "/sim/pull") => {
+            core.deleted.remove(named(call, "model"));
+            http::json(200, &json!({"pulled": true}))
+        }
         _ => http::json(
             404,
-            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash, /sim/eject, /sim/delete"}),
+            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash, /sim/eject, /sim/delete, /sim/pull"}),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Models that a person deletes while the engine runs. Ollama 0.33.0-rc2, server/routes.go
+//! Models that a person deletes while the engine runs, and pulls or downloads again. Ollama 0.33.0-rc2, server/routes.go
 //! `DeleteHandler`: the name is gone from `/api/tags` at once and every request for it is a 404; its
 //! runner, if there is one, stays in `/api/ps` until it expires.
 
@@ -17,6 +17,10 @@ impl Deleted {
 
     pub(crate) fn add(&self, model: &str) {
         self.lock().insert(model.to_owned());
+    }
+
+    pub(crate) fn remove(&self, model: &str) {
+        self.lock().remove(model);
     }
 
     pub(crate) fn has(&self, model: &str) -> bool {

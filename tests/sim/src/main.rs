@@ -13,7 +13,8 @@ const FAULTS: &str = "\
 Prints `listening on http://127.0.0.1:PORT`. GET /sim/log tells what happened; POST /sim/fault
 arms {\"kind\", \"after_bytes\", \"after_events\", \"delay_ms\", \"count\", \"text\", \"path\",
 \"body\"}; POST /sim/reset clears both; POST /sim/crash drops all residents, /sim/eject
-{\"instance\"} one of them; /sim/delete {\"model\"} deletes a model of an Ollama.
+{\"instance\"} one of them; /sim/delete {\"model\"} deletes a model, and /sim/pull
+{\"model\"} brings it back.
 
 Fault kinds:
   no_headers, slow_headers, http_500, http_503, http_429, redirect, html, bare_error, error_200,

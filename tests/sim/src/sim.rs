@@ -20,7 +20,7 @@ use crate::deleted::Deleted;
 use crate::faults::{Armory, Fault};
 use crate::http::{Call, Reply};
 use crate::log::{Log, LogView, RequestEntry};
-use crate::options::{EngineKind, Options};
+use crate::options::{EngineKind, ModelSpec, Options};
 use crate::{control, early, llamacpp, lmstudio, ollama};
 
 /// A simulated engine on 127.0.0.1. Dropping it ends it; [`Sim::stop`] also waits.
@@ -128,9 +128,14 @@ impl Sim {
         self.core.eject(instance)
     }
 
-    /// A person deletes a model (Ollama: `ollama rm`).
+    /// A person deletes a model (Ollama: `ollama rm`; the others: its file).
     pub fn delete(&self, model: &str) {
         self.core.deleted.add(model);
+    }
+
+    /// A person pulls or downloads a model that [`Sim::delete`] took away.
+    pub fn pull(&self, model: &str) {
+        self.core.deleted.remove(model);
     }
 
     /// Clears the log and the armed faults; residents stay.
@@ -270,6 +275,12 @@ impl Core {
             Engine::Ollama(scheduler) => scheduler.crash(self),
             Engine::Llama(server) => server.crash(),
         }
+    }
+
+    /// The models that nobody deleted.
+    pub(crate) fn available(&self) -> impl Iterator<Item = &ModelSpec> {
+        let models = self.options.models.iter();
+        models.filter(|model| !self.deleted.has(&model.name))
     }
 
     /// A person unloads an instance.

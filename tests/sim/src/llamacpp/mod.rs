@@ -128,8 +128,8 @@ fn models(core: &Core) -> Reply {
             "meta": {"n_ctx": context, "n_ctx_train": model.max_context, "size": model.bytes},
         })
     };
-    let models: Vec<Value> = core.options.models.iter().map(native).collect();
-    let data: Vec<Value> = core.options.models.iter().map(open).collect();
+    let models: Vec<Value> = core.available().map(native).collect();
+    let data: Vec<Value> = core.available().map(open).collect();
     http::json(
         200,
         &json!({"models": models, "object": "list", "data": data}),
@@ -140,7 +140,7 @@ fn models(core: &Core) -> Reply {
 fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     match core.options.models.as_slice() {
         [only] => Some(only),
-        models => models.iter().find(|model| model.name == name),
+        _ => core.available().find(|model| model.name == name),
     }
 }
 

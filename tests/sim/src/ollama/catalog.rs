@@ -38,13 +38,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// Names match without the tag `latest` and in any case.
 pub(crate) fn find<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     let wanted = full_name(name);
-    available(core).find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
-}
-
-/// The models that nobody deleted.
-fn available(core: &Core) -> impl Iterator<Item = &ModelSpec> {
-    let models = core.options.models.iter();
-    models.filter(|model| !core.deleted.has(&model.name))
+    core.available().find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
 }
 
 fn capabilities(model: &ModelSpec) -> Vec<&'static str> {
@@ -141,7 +135,7 @@ pub(crate) fn tags(core: &Core) -> Reply {
             "capabilities": capabilities(model),
         })
     };
-    let models: Vec<Value> = available(core).map(entry).collect();
+    let models: Vec<Value> = core.available().map(entry).collect();
     http::json(200, &json!({"models": models}))
 }
 
@@ -235,7 +229,7 @@ pub(crate) fn model(core: &Core, path: &str) -> Reply {
 
 /// With no models `data` is null, not an empty list (`ToListCompletion`).
 pub(crate) fn openai(core: &Core) -> Reply {
-    let list: Vec<Value> = available(core).map(openai_entry).collect();
+    let list: Vec<Value> = core.available().map(openai_entry).collect();
     let data = if list.is_empty() {
         Value::Null
     } else {

@@ -1,0 +1,59 @@
+//! Which Crucibles a request came through, so that one that leads back to itself is refused at once.
+//!
+//! Each process has a number of its own. It stands in a header of everything that is sent to an
+//! engine, behind the numbers that the request came with.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::OnceLock,
+};
+
+/// The header's name.
+pub const HEADER: &str = "x-crucible-hops";
+/// Crucibles in a row beyond which a request is taken for one that goes round.
+pub const MOST: usize = 8;
+
+/// The number of this process.
+pub fn own() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        format!("{:016x}", hasher.finish())
+    })
+}
+
+/// The numbers of a header's value, at most one more than may stand there.
+pub fn read(value: &str) -> impl Iterator<Item = &str> {
+    let numbers = value.split(',').map(str::trim);
+    numbers.filter(|number| !number.is_empty()).take(MOST + 1)
+}
+
+/// What is sent on with a request that came through these.
+pub fn onward(before: &[impl AsRef<str>]) -> String {
+    let before = before.iter().map(AsRef::as_ref);
+    before.chain([own()]).collect::<Vec<_>>().join(",")
+}
+
+/// A request that came through these went round.
+pub fn goes_round(before: &[impl AsRef<str>]) -> bool {
+    before.len() > MOST || before.iter().any(|number| number.as_ref() == own())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_here_before_goes_round() {
+        let strange = ["a", "b"].map(str::to_owned);
+        assert!(!goes_round(&strange) && !goes_round::<String>(&[]));
+        let sent = onward(&strange);
+        assert_eq!(sent, format!("a,b,{}", own()));
+        assert!(goes_round(&read(&sent).collect::<Vec<_>>()));
+        assert!(!goes_round(&read(" a, ,b ").collect::<Vec<_>>()));
+        let long = "x,".repeat(1000);
+        assert!(goes_round(&read(&long).collect::<Vec<_>>()));
+        assert_eq!(own(), own());
+    }
+}
