@@ -10,6 +10,7 @@ use super::{
 };
 use crate::error::Kind;
 use crucible_router::plan::Reason;
+use prometheus::GaugeVec;
 
 /// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
 const PAIRED_ENGINES: usize = 4;
@@ -72,9 +73,10 @@ impl Metrics {
         }
     }
 
-    fn prepare_engine(&self, engine: &str) {
+    /// The gauges whose only label is the engine.
+    pub(super) fn engine_gauges(&self) -> [&GaugeVec; 9] {
         let v = self.vectors();
-        for gauge in [
+        [
             &v.queue_depth,
             &v.queue_limit,
             &v.in_flight,
@@ -84,7 +86,12 @@ impl Metrics {
             &v.models_loaded_limit,
             &v.engine_up,
             &v.breaker_state,
-        ] {
+        ]
+    }
+
+    fn prepare_engine(&self, engine: &str) {
+        let v = self.vectors();
+        for gauge in self.engine_gauges() {
             gauge.with_label_values(&[engine]);
         }
         v.inter_token.with_label_values(&[engine]);

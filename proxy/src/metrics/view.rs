@@ -15,6 +15,8 @@ use super::{Metrics, record::float};
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     models: HashSet<(String, String)>,
+    /// By engine, models that were loaded once.
+    unloaded: HashMap<String, HashSet<String>>,
     versions: HashMap<String, [String; 2]>,
     /// Engines whose series exist.
     engines: Vec<String>,
@@ -31,11 +33,15 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let names: Vec<&str> = view.engines.iter().map(|engine| &*engine.name).collect();
-        if shown.engines != names {
+        let before = std::mem::take(&mut shown.engines);
+        if before != names {
             self.engines(&names);
-            shown.engines = names.iter().map(|&name| name.to_owned()).collect();
         }
+        shown.engines = names.iter().map(|&name| name.to_owned()).collect();
         let mut gone = std::mem::take(&mut shown.models);
+        for name in before.iter().filter(|name| !names.contains(&name.as_str())) {
+            self.forget(name, &mut gone, &mut shown);
+        }
         for engine in &view.engines {
             self.update_engine(engine, now);
             self.update_info(engine, &mut shown);
@@ -48,6 +54,36 @@ impl Metrics {
         }
         for key in gone {
             self.set_model(&key, 0.0, 0);
+            let (engine, model) = key;
+            shown.unloaded.entry(engine).or_default().insert(model);
+        }
+    }
+
+    /// Takes the gauges of an engine that is not configured any more away: what is not watched is not
+    /// down. Its counters stay, as Prometheus expects of them.
+    fn forget(&self, name: &str, models: &mut HashSet<(String, String)>, shown: &mut Shown) {
+        let v = self.vectors();
+        for gauge in self.engine_gauges() {
+            // It exists unless another scrape removed it first.
+            let _ = gauge.remove_label_values(&[name]);
+        }
+        models.retain(|(engine, model)| {
+            let goes = engine == name;
+            if goes {
+                for gauge in [&v.model_loaded, &v.model_memory] {
+                    let _ = gauge.remove_label_values(&[name, model]);
+                }
+            }
+            !goes
+        });
+        // Those that were unloaded before stand there with 0.
+        for model in shown.unloaded.remove(name).into_iter().flatten() {
+            for gauge in [&v.model_loaded, &v.model_memory] {
+                let _ = gauge.remove_label_values(&[name, &model]);
+            }
+        }
+        if let Some([kind, version]) = shown.versions.remove(name) {
+            let _ = v.engine_info.remove_label_values(&[name, &kind, &version]);
         }
     }
 
