@@ -18,6 +18,7 @@ pub mod layers;
 pub mod live;
 mod lookup;
 pub mod management;
+pub mod name;
 mod overrides;
 pub mod own_address;
 pub mod presence;

@@ -12,6 +12,7 @@ use crate::{
     },
     glob,
     layers::{Flags, load_text},
+    name,
 };
 
 // === impl Config ===
@@ -33,8 +34,9 @@ impl Config {
         }
     }
 
-    /// The block of a model on an engine: an exact name first, then a glob, in file order, any
-    /// case; `name` and `name:latest` are the same. Blocks pinned to another engine do not count.
+    /// The block of a model on an engine: the most exact name first, then a glob, in file order. All
+    /// names that a request may use for the model count: any case, with and without `:latest`,
+    /// `engine/model`, without the quantization. Blocks pinned to another engine do not count.
     pub fn model_settings(&self, engine: &str, model: &str) -> Option<&Model> {
         let here = |block: &&Model| {
             block
@@ -42,11 +44,29 @@ impl Config {
                 .as_deref()
                 .is_none_or(|pinned| pinned.eq_ignore_ascii_case(engine))
         };
-        let exact = |block: &&Model| bare(&block.name).eq_ignore_ascii_case(bare(model));
-        let matched =
-            |block: &&Model| glob::is_glob(&block.name) && self.globs.matches(&block.name, model);
         let blocks = || self.models.iter().filter(here);
-        blocks().find(exact).or_else(|| blocks().find(matched))
+        let exactness = |block: &&Model| name::exactness(&block.name, engine, model);
+        let exact = blocks().filter_map(|block| Some((exactness(&block)?, block)));
+        // The first of the most exact ones.
+        if let Some((_, block)) = exact.min_by_key(|(exactness, _)| *exactness) {
+            return Some(block);
+        }
+        blocks().find(|block| self.pattern_means(&block.name, engine, model))
+    }
+
+    /// Whether a name or a pattern of the configuration means a model of an engine.
+    pub fn means(&self, text: &str, engine: &str, model: &str) -> bool {
+        name::exactness(text, engine, model).is_some() || self.pattern_means(text, engine, model)
+    }
+
+    /// A glob of model names, or of `engine/model`.
+    fn pattern_means(&self, text: &str, engine: &str, model: &str) -> bool {
+        if !glob::is_glob(text) {
+            return false;
+        }
+        self.globs.matches(text, model)
+            || name::after_engine(text, engine).is_some()
+                && self.globs.matches(text, &format!("{engine}/{model}"))
     }
 
     /// What is filled in where a request is silent: key > model > profile. Nothing where the
@@ -99,9 +119,15 @@ impl Config {
         }
     }
 
-    /// Context per request in tokens before any growth: model > key > profile, because a model's
-    /// context belongs to all its clients.
-    pub fn context_for(&self, engine: &Engine, model: &str, key: Option<&Key>) -> Filled<u64> {
+    /// Context per request in tokens before any growth: model > key > what `[tuning]` says > the
+    /// Modelfile's `num_ctx` > profile, because a model's context belongs to all its clients.
+    pub fn context_for(
+        &self,
+        engine: &Engine,
+        model: &str,
+        key: Option<&Key>,
+        modelfile: Option<u64>,
+    ) -> Filled<u64> {
         if let Some(value) = self
             .model_settings(&engine.name, model)
             .and_then(|m| m.context)
@@ -115,6 +141,18 @@ impl Config {
             return Filled {
                 value,
                 from: From::Key,
+            };
+        }
+        let counts = || {
+            let settings = self.model_settings(&engine.name, model);
+            engine.kind == EngineKind::Ollama
+                && !self.tuning.ollama.context_size_given
+                && settings.is_none_or(|m| m.modelfile_context)
+        };
+        if let Some(value) = modelfile.filter(|_| counts()) {
+            return Filled {
+                value,
+                from: From::Modelfile,
             };
         }
         let value = match engine.kind {
@@ -164,10 +202,6 @@ impl Config {
     pub fn glob_matches(&self, glob: &str, name: &str) -> bool {
         self.globs.matches(glob, name)
     }
-}
-
-fn bare(name: &str) -> &str {
-    name.strip_suffix(":latest").unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -317,9 +351,40 @@ mod tests {
         let config = config(LAYERED);
         let gpu = config.engine("gpu").unwrap();
         let key = Some(&*config.keys[0]);
-        assert_eq!(config.context_for(gpu, "qwen2", key).value, 8192);
-        assert_eq!(config.context_for(gpu, "x", key).value, 2048);
-        assert_eq!(config.context_for(gpu, "x", None).value, 4096);
+        assert_eq!(config.context_for(gpu, "qwen2", key, None).value, 8192);
+        assert_eq!(config.context_for(gpu, "x", key, None).value, 2048);
+        assert_eq!(config.context_for(gpu, "x", None, None).value, 4096);
+    }
+
+    #[test]
+    fn a_modelfiles_context_stands_between_the_profile_and_all_that_is_configured() {
+        let base = "[[engine]]\nname = \"cpu\"\nkind = \"ollama\"\n";
+        let key = "[[key]]\nname = \"k\"\ncontext = 2048\nhash = \"sha256:\
+            0000000000000000000000000000000000000000000000000000000000000001\"\n";
+        let block = |text: &str| format!("[[model]]\nname = \"m*\"\n{text}\n");
+        for (text, value, from) in [
+            (String::new(), 6000, From::Modelfile),
+            ("profile = \"agent\"\n".into(), 6000, From::Modelfile),
+            (block("context = 8192"), 8192, From::Model),
+            (block("modelfile_context = false"), 4096, From::Profile),
+            (block("modelfile_context = true"), 6000, From::Modelfile),
+            ("[tuning.ollama]\ncontext_size = 4096\n".into(), 4096, From::Profile),
+            ("[tuning.lmstudio]\ncontext_length = 4096\n".into(), 6000, From::Modelfile),
+            (key.into(), 2048, From::Key),
+        ] {
+            // Top-level keys come first.
+            let whole = match text.starts_with("profile") {
+                true => format!("{text}{base}"),
+                false => format!("{base}{text}"),
+            };
+            let config = config(&whole);
+            let (engine, key) = (config.engine("cpu").unwrap(), config.keys.first());
+            let filled = config.context_for(engine, "mine", key.map(AsRef::as_ref), Some(6000));
+            assert_eq!((filled.value, filled.from), (value, from), "{text}");
+        }
+        let other = config("[[engine]]\nname = \"e\"\nkind = \"lmstudio\"");
+        let filled = other.context_for(other.engine("e").unwrap(), "m", None, Some(6000));
+        assert_eq!(filled.from, From::Profile);
     }
 
     #[test]
@@ -334,6 +399,31 @@ mod tests {
         assert_eq!(made(EngineKind::Lmstudio), (2, 64, Device::Gpu));
         assert_eq!(made(EngineKind::Llamacpp), (2, 64, Device::Cpu));
         assert_eq!(made(EngineKind::Openai), (32, 256, Device::Gpu));
+    }
+
+    #[test]
+    fn a_block_means_a_model_by_every_name_that_requests_may_use() {
+        let engine = "[[engine]]\nname = \"cpu\"\nkind = \"ollama\"\n";
+        for (name, model, meant) in [
+            ("cpu/small-a", "small-a:latest", true),
+            ("CPU/Small-A", "small-a", true),
+            ("cpu/small*", "small-a", true),
+            ("cpu/*", "pub/small-a", true),
+            ("small-a:latest", "small-a", true),
+            ("llama3.1:8b", "llama3.1:8b-q4_0", true),
+            ("gpu/small-a", "small-a", false),
+            ("gpu/*", "small-a", false),
+        ] {
+            let config = config(&format!("{engine}[[model]]\nname = \"{name}\"\npin = true"));
+            let found = config.model_settings("cpu", model).is_some_and(|block| block.pin);
+            assert_eq!(found, meant, "{name} {model}");
+        }
+        let several = config(&format!(
+            "{engine}[[model]]\nname = \"cpu/*\"\ncontext = 1024\n\
+             [[model]]\nname = \"cpu/a\"\ncontext = 2048\n[[model]]\nname = \"a\"\ncontext = 3072"
+        ));
+        let context = |model| several.model_settings("cpu", model).and_then(|b| b.context);
+        assert_eq!((context("a"), context("b")), (Some(3072), Some(1024)));
     }
 
     #[test]

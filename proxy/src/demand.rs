@@ -17,7 +17,7 @@ use crate::{
     body::{peek::Peek, prompt::Prompt},
     dialect::tool_choice,
     error::{Error, Kind},
-    guard::Verdict,
+    guard::{self, Verdict},
 };
 
 /// Headers that name a conversation: opencode, Codex, Claude Code.
@@ -76,6 +76,7 @@ pub(crate) fn of(
         images: peek.has_images(),
         stream: peek.stream,
         headers: named_headers(headers, config),
+        hops: guard::hops::of(headers)?,
         key: verdict.key.clone(),
         client: verdict.client.clone(),
         class: class(headers, verdict.key.as_ref())?,

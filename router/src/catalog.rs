@@ -40,6 +40,8 @@ pub struct ModelInfo {
     /// What its load is told beside the options of the request: files that go with the weights, and
     /// options of its description (Ollama). Another name of the same runner may have others.
     pub load: Arc<BTreeMap<String, String>>,
+    /// The Crucibles through which it is reached, by their numbers; empty where the engine is none.
+    pub via: Arc<[Arc<str>]>,
     /// Generation or embedding.
     pub kind: ModelKind,
     /// What it can do.
@@ -83,6 +85,16 @@ pub struct ResidentInfo {
     pub batch_size: Option<u32>,
     /// Flash attention of the load, where told.
     pub flash_attention: Option<bool>,
+}
+
+// === impl ModelInfo ===
+
+impl ModelInfo {
+    /// The context that its own description asks for (`PARAMETER num_ctx` of a Modelfile).
+    pub fn described_context(&self) -> Option<u64> {
+        let told = self.load.get("num_ctx")?.trim().parse().ok()?;
+        (told > 0).then_some(told)
+    }
 }
 
 // === impl ResidentInfo ===

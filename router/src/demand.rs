@@ -53,6 +53,8 @@ pub struct Demand {
     pub later_turn: bool,
     /// Request headers that a configured rule names, lower-cased names.
     pub headers: Vec<(String, String)>,
+    /// The Crucibles that it came through.
+    pub hops: Arc<[Arc<str>]>,
     /// The client's key.
     pub key: Option<Arc<Key>>,
     /// Who asks.

@@ -1,7 +1,10 @@
 //! Where engines are looked for when none is configured: default ports and the next ones on this
 //! machine and, inside WSL, on the Windows host; never where Crucible itself listens. What answers there is recognised by its own answer.
 
+mod ollama_host;
+
 use std::{
+    env,
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -47,24 +50,40 @@ const PORTS: [(EngineKind, u16); 8] = [
     (EngineKind::Llamacpp, 8081),
 ];
 
-/// The places to look at, but for those where Crucible itself listens. `root` is the root of the file system (`/`; another one in tests): its
-/// `proc` tells whether this is WSL and where the Windows host is.
+/// Where Ollama's own client looks for it.
+const OLLAMA_HOST: &str = "OLLAMA_HOST";
+
+/// The places to look at, but for those where Crucible itself listens: where `OLLAMA_HOST` points, then
+/// the usual ports. `root` is the root of the file system (`/`; another one in tests): its `proc` tells
+/// whether this is WSL and where the Windows host is.
 pub fn places(root: &Path, listeners: &[SocketAddr]) -> Vec<Place> {
+    let ollama_host = env::var(OLLAMA_HOST).unwrap_or_default();
+    places_with(root, listeners, &ollama_host)
+}
+
+fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<Place> {
+    let told = ollama_host::connectable(ollama_host).map(|url| Place {
+        kind: EngineKind::Ollama,
+        url,
+    });
     let mut hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
     if is_wsl(&release) {
         let routes = fs::read_to_string(root.join("proc/net/route")).unwrap_or_default();
         hosts.extend(default_gateway(&routes).map(IpAddr::V4));
     }
-    hosts
+    let usual = hosts
         .iter()
         .flat_map(|host| PORTS.map(|(kind, port)| (host, kind, port)))
         .filter_map(|(host, kind, port)| {
             let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
             Some(Place { kind, url })
         })
-        .filter(|place| own_address::reached(listeners, &place.url).is_none())
-        .collect()
+        .filter(|place| told.as_ref() != Some(place));
+    let mut all: Vec<Place> = usual.collect();
+    all.splice(0..0, told);
+    all.retain(|place| own_address::reached(listeners, &place.url).is_none());
+    all
 }
 
 /// `looked for LM Studio on http://127.0.0.1:1234, ...` for messages.
@@ -92,19 +111,29 @@ pub fn product(kind: EngineKind) -> &'static str {
     }
 }
 
-/// What answers at an address; `None` where nothing does, or something else.
-pub async fn identify(client: &reqwest::Client, url: &Url) -> Option<EngineKind> {
-    let endpoint = Endpoint::new(client.clone(), url.clone(), None);
-    timeout(LOOK_BUDGET, ask(&endpoint)).await.ok().flatten()
+/// What answers at a place; `None` where nothing does, or something else.
+pub async fn identify(client: &reqwest::Client, place: &Place) -> Option<EngineKind> {
+    let endpoint = Endpoint::new(client.clone(), place.url.clone(), None);
+    timeout(LOOK_BUDGET, ask(&endpoint, place.kind))
+        .await
+        .ok()
+        .flatten()
 }
 
-async fn ask(endpoint: &Endpoint) -> Option<EngineKind> {
+async fn ask(endpoint: &Endpoint, usual: EngineKind) -> Option<EngineKind> {
     match endpoint.get("/lmstudio-greeting").await {
         Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
             return Some(EngineKind::Lmstudio);
         }
         Err(EngineError::NobodyListens(_) | EngineError::Unreachable(_) | EngineError::Timeout) => {
             return None;
+        }
+        // One with "Require Authentication": its refusal says whose token is missing.
+        Err(EngineError::Refused {
+            status: 401 | 403,
+            message,
+        }) if usual == EngineKind::Lmstudio && message.contains("LM Studio") => {
+            return Some(EngineKind::Lmstudio);
         }
         _ => {}
     }
@@ -131,10 +160,7 @@ pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::Engin
         EngineKind::Llamacpp => "llamacpp",
         EngineKind::Openai => "openai",
     };
-    checked::Engine {
-        api_key_env: (kind == EngineKind::Lmstudio).then(|| "LM_API_TOKEN".to_owned()),
-        ..config.discovered(kind, name, url)
-    }
+    config.discovered(kind, name, url)
 }
 
 /// Whether a kernel release is WSL's.
@@ -177,7 +203,7 @@ mod tests {
     #[test]
     fn inside_wsl_the_windows_host_is_looked_at_too() {
         let root = tempfile::tempdir().unwrap();
-        let found = |root: &Path| places(root, &[]);
+        let found = |root: &Path| places_with(root, &[], "");
         assert_eq!(found(root.path()).len(), PORTS.len());
         fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
         fs::create_dir_all(root.path().join("proc/net")).unwrap();
@@ -196,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_message_names_every_place() {
-        let text = describe(&places(Path::new("/nowhere"), &[]));
+        let text = describe(&places_with(Path::new("/nowhere"), &[], ""));
         assert_eq!(
             text,
             "looked for LM Studio on http://127.0.0.1:1234 or 1235, \
@@ -213,11 +239,28 @@ mod tests {
             (&["[::1]:11434", "127.0.0.1:8484"], &[]),
         ] {
             let own: Vec<SocketAddr> = listeners.iter().map(|a| a.parse().unwrap()).collect();
-            let found = places(Path::new("/nowhere"), &own);
+            let found = places_with(Path::new("/nowhere"), &own, "");
             for (_, port) in PORTS {
                 let there = found.iter().any(|place| place.url.port() == Some(port));
                 assert_eq!(there, !missing.contains(&port), "{listeners:?} {port}");
             }
+        }
+    }
+
+    #[test]
+    fn where_ollamas_client_looks_is_looked_at_first() {
+        let own = ["0.0.0.0:12001".parse().unwrap()];
+        let found = |value: &str| places_with(Path::new("/nowhere"), &own, value);
+        let first = |value: &str| found(value)[0].url.to_string();
+        assert_eq!(first("0.0.0.0:12000"), "http://127.0.0.1:12000/");
+        assert_eq!(found("0.0.0.0:12000").len(), PORTS.len() + 1);
+        assert_eq!(first("http://127.0.0.1:11434/"), "http://127.0.0.1:11434/");
+        assert_eq!(found("127.0.0.1").len(), PORTS.len());
+        let text = describe(&found("127.0.0.1:12000"));
+        assert!(text.starts_with("looked for Ollama on http://127.0.0.1:12000, LM Studio on"));
+        // Crucible itself.
+        for value in ["127.0.0.1:12001", "http://localhost:12001", "[::ffff:127.0.0.1]:12001"] {
+            assert_eq!(found(value).len(), PORTS.len(), "{value}");
         }
     }
 
@@ -244,7 +287,11 @@ mod tests {
         let client = client(Duration::from_secs(1)).unwrap();
         for (app, expected) in apps {
             let fake = Fake::start(app).await;
-            assert_eq!(identify(&client, &fake.url).await, expected);
+            let place = Place {
+                kind: EngineKind::Openai,
+                url: fake.url.clone(),
+            };
+            assert_eq!(identify(&client, &place).await, expected);
         }
     }
 }

@@ -333,17 +333,13 @@ impl Shared {
 
     /// Adds an engine and starts its poll loop.
     fn add(self: &Arc<Self>, state: &mut State, config: checked::Engine, discovered: bool) {
-        let token = config
-            .api_key_env
-            .as_ref()
-            .and_then(|name| std::env::var(name).ok());
-        let token = token.as_deref().filter(|t| !t.is_empty());
+        let token = engine::token_of(&config);
         let recipe = environment::of_a_child(&state.config, &config, Path::new("/"));
         let load_config = LoadConfig::of(&state.config, &config);
         let control = engine::build(
             &state.client,
             &config,
-            token,
+            token.as_deref(),
             state.keep_alive,
             recipe.clone(),
             load_config.clone(),

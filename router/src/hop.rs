@@ -10,6 +10,8 @@ use std::{
 
 /// The header's name.
 pub const HEADER: &str = "x-crucible-hops";
+/// Where a list for another Crucible tells through which ones each model is reached.
+pub const VIA: &str = "x_crucible_via";
 /// Crucibles in a row beyond which a request is taken for one that goes round.
 pub const MOST: usize = 8;
 
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn a_request_that_was_here_before_goes_round() {
         let strange = ["a", "b"].map(str::to_owned);
-        assert!(!goes_round(&strange) && !goes_round::<String>(&[]));
+        assert!(!goes_round(&strange) && !goes_round(&[""; 0]));
         let sent = onward(&strange);
         assert_eq!(sent, format!("a,b,{}", own()));
         assert!(goes_round(&read(&sent).collect::<Vec<_>>()));

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod event;
 pub mod fleet;
 pub mod health;
+pub mod hop;
 pub mod limits;
 pub mod permit;
 pub mod plan;

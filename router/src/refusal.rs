@@ -22,6 +22,8 @@ pub enum Refusal {
         hint: String,
         /// The model that an alias of this name stands for, which no engine has.
         alias_of: Option<String>,
+        /// Engines that do not let Crucible in, in words; it may be theirs.
+        closed: String,
     },
     /// Nothing that could answer is up.
     #[error("no engine that has '{model}' is up")]

@@ -75,6 +75,8 @@ pub struct EngineView {
     pub left_alone: Option<LeftAlone>,
     /// What was wrong with the last poll, in words.
     pub error: Option<String>,
+    /// That is that it wants a token, or another one.
+    pub refused_access: bool,
     /// Version, where told.
     pub version: Option<String>,
     /// What its version is too old for, a sentence each.

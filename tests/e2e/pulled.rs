@@ -8,6 +8,7 @@ use crucible_tests::{
     Crucible,
     chat::{Whole, body, get, post},
     engines::{client, engine, start},
+    rest::eventually,
     scripted::{Leave, Script, Scripted},
 };
 use futures_util::future::join_all;
@@ -90,13 +91,12 @@ async fn an_engine_that_has_just_started_answers_at_once() {
         let (sim, crucible) = without_new(kind, "").await;
         let port = sim.port();
         sim.stop().await;
-        // Until it is known to be down.
-        let refused = loop {
-            let answer = post(&crucible, &body("old", "repeat 1")).await;
-            if answer.status == 503 {
-                break answer;
-            }
-        };
+        eventually("it is known to be down", || async {
+            let state = get(&crucible, "/crucible/state").await.json;
+            (state["engines"][0]["state"] == "down").then_some(())
+        })
+        .await;
+        let refused = post(&crucible, &body("old", "repeat 1")).await;
         assert_eq!(refused.code(), "no_engine", "{}", refused.text);
         let mut options = match kind {
             "lmstudio" => Options::lmstudio(&["old=1GB"]),

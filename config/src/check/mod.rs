@@ -25,7 +25,7 @@ use crate::{
         ProfileName, Routing, Sampling, Scheduler, Timeouts, Tuning,
     },
     glob::Globs,
-    settings::{Report, Settings},
+    settings::{Layer, Report, Settings},
     tuning::{Group, TUNINGS},
 };
 
@@ -293,6 +293,7 @@ fn ollama(settings: &Settings) -> OllamaTuning {
         num_threads: settings.integer(&at("num_threads")).unwrap_or_default(),
         numa_policy: text("numa_policy"),
         context_size: settings.integer(&at("context_size")).unwrap_or_default(),
+        context_size_given: settings.layer(&at("context_size")) > Some(Layer::Profile),
         quantization: text("quantization"),
         batch_size: settings.integer(&at("batch_size")).unwrap_or_default(),
         use_mmap: settings.flag(&at("use_mmap")),

@@ -76,6 +76,7 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
             spill: settings.flag(&at("spill")),
             fallback: settings.texts(&at("fallback")),
             defaults: defaults(settings, &at("defaults")),
+            modelfile_context: settings.boolean(&at("modelfile_context")).unwrap_or(true),
         });
     }
     models

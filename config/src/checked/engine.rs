@@ -68,7 +68,7 @@ pub struct Engine {
     pub device: Device,
     /// Explicit pool, else its device on its host.
     pub pool: Option<Arc<str>>,
-    /// Name of the environment variable with the engine's own token.
+    /// Name of the environment variable with the engine's own token, where one is configured.
     pub api_key_env: Option<String>,
     /// How much is managed.
     pub manage: Manage,
@@ -88,6 +88,31 @@ pub struct Engine {
     pub command: Vec<String>,
     /// Model file of a spawned llama.cpp engine.
     pub model_path: Option<PathBuf>,
+}
+
+// === impl EngineKind ===
+
+impl EngineKind {
+    /// The environment variable that holds the token of such an engine by its maker's convention.
+    pub const fn token_variable(self) -> Option<&'static str> {
+        match self {
+            // What LM Studio's own clients read.
+            Self::Lmstudio => Some("LM_API_TOKEN"),
+            // What llama-server itself reads.
+            Self::Llamacpp => Some("LLAMA_API_KEY"),
+            Self::Ollama | Self::Openai => None,
+        }
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// The environment variable with the engine's own token: as configured, else its kind's.
+    pub fn token_variable(&self) -> Option<&str> {
+        let configured = self.api_key_env.as_deref();
+        configured.or(self.kind.token_variable())
+    }
 }
 
 /// What to do when a prompt does not fit its context.
@@ -124,6 +149,8 @@ pub struct Model {
     pub fallback: Vec<String>,
     /// Sampling defaults of this model.
     pub defaults: ModelDefaults,
+    /// Ollama: the Modelfile's `num_ctx` counts as this model's context; true.
+    pub modelfile_context: bool,
 }
 
 /// `defaults` of a model or key.

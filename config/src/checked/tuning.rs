@@ -82,6 +82,8 @@ pub struct OllamaTuning {
     pub numa_policy: String,
     /// Row 27; tokens per request.
     pub context_size: u64,
+    /// A file, a variable or a flag sets row 27; it is not the profile's.
+    pub context_size_given: bool,
     /// Row 28.
     pub quantization: String,
     /// Row 29.
@@ -100,6 +102,8 @@ pub enum From {
     Key,
     /// A `[[model]]` block.
     Model,
+    /// `PARAMETER num_ctx` of the model's Modelfile (Ollama).
+    Modelfile,
     /// The profile or `[tuning.*]`.
     Profile,
 }

@@ -141,6 +141,12 @@ pub(super) const MODEL: &[Key] = &[
         Shape::OffOr(SAMPLING),
         "Sampling defaults of this model, or `false`.",
     ),
+    key(
+        "modelfile_context",
+        Kind::Boolean,
+        "true",
+        "Ollama: `PARAMETER num_ctx` of the model's Modelfile counts as its context. It stands above the built-in profile and below whatever a file, a variable or a flag says.",
+    ),
 ];
 
 pub(super) const SAMPLING: &[Key] = &[

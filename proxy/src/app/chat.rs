@@ -92,6 +92,7 @@ async fn answer(
     let stream = peek.stream;
     exchange.note(|record| record.stream = stream);
     let mut demand = demand::of(&head.headers, &body, &peek, &config, &exchange.id, &verdict)?;
+    exchange.note(|record| record.hops = Arc::clone(&demand.hops));
     if !app.router.view().settled {
         // Not settled by then: the plan is made with what is known.
         let _ = timeout(FIRST_REFRESH, app.router.settled()).await;

@@ -49,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) stream: bool,
     /// Name of its key.
     pub(crate) client: Option<Arc<str>>,
+    /// The Crucibles that it came through.
+    pub(crate) hops: Arc<[Arc<str>]>,
     /// Who asks, with or without a key.
     pub(crate) asked_by: ClientId,
     /// The most that its answer may have.

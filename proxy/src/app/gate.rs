@@ -99,6 +99,9 @@ fn judge(app: &App, request: &Request) -> Result<(Verdict, Option<Opened>), Erro
         .retry_after(1));
     }
     let verdict = guard::judge(&config, &app.own_name, facts)?;
+    if !watches(path) {
+        guard::hops::of(request.headers())?;
+    }
     if app.draining.is_cancelled() && path.starts_with("/v1/") {
         return Err(Refusal::Draining.into());
     }

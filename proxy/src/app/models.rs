@@ -4,12 +4,15 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use crucible_router::plan::Listed;
+use crucible_router::{hop, plan::Listed};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{App, or_refuse, respond};
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    guard,
+};
 
 pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Response {
     app.router.settled().await;
@@ -18,7 +21,17 @@ pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Response
     if headers.contains_key("anthropic-version") {
         return respond::json(&anthropic(&listing));
     }
-    let data: Vec<Value> = listing.iter().map(model).collect();
+    let for_crucible = headers.contains_key(&guard::hops::X_CRUCIBLE_HOPS);
+    let entry = |listed: &Listed| {
+        let mut entry = model(listed);
+        if for_crucible {
+            let via = listed.via.iter().map(|number| &**number);
+            let via: Vec<&str> = via.chain([hop::own()]).collect();
+            entry[hop::VIA] = json!(via);
+        }
+        entry
+    };
+    let data: Vec<Value> = listing.iter().map(entry).collect();
     respond::json(&json!({ "object": "list", "data": data }))
 }
 

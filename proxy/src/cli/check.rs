@@ -1,10 +1,14 @@
 //! `crucible check`.
 //!
 //! The file, the environment and the flags first, then what they need of this machine, then, where
-//! they name models and nothing else is wrong, whether the engines that answer have these.
+//! nothing else is wrong, whether the engines that answer have the models that are named, and let
+//! Crucible in.
 
 use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
-use crucible_router::plan::{self, Absent};
+use crucible_router::{
+    plan::{self, Absent},
+    view::View,
+};
 
 use super::{
     Common, Failure,
@@ -21,13 +25,13 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     problems.0.extend(presence::missing(&loaded).0);
     let mut problems = problems.strict();
     let mut unseen = Vec::new();
-    if !problems.has_errors() && !loaded.config.references().is_empty() {
+    let asks = !loaded.config.references().is_empty() || !loaded.config.engines.is_empty();
+    if !problems.has_errors() && asks {
         let live = Live::from_config(loaded.config.clone());
-        let absent = runtime()?.block_on(look(&live, async |router| {
-            plan::absent(&router.view(), &live.current())
-        }))?;
-        let (wrong, open) = sorted(&loaded, absent);
+        let view = runtime()?.block_on(look(&live, async |router| router.view()))?;
+        let (wrong, open) = sorted(&loaded, plan::absent(&view, &live.current()));
         problems.0.extend(wrong);
+        problems.0.extend(closed(&loaded, &view));
         unseen = open;
     }
     if problems.has_errors() {
@@ -46,6 +50,15 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
         || "no configuration file; the built-in profile".to_owned(),
         |file| file.display().to_string(),
     );
+    let wrong = at_the_engines(common)?;
+    if !wrong.is_empty() {
+        complain(&wrong.join("\n"));
+        let noun = if wrong.len() == 1 { "problem" } else { "problems" };
+        return Err(Failure::wrong(format!(
+            "{place}: valid, but {} {noun} with what the engines have",
+            wrong.len()
+        )));
+    }
     let engines = match loaded.config.engines.len() {
         1 => "1 engine".to_owned(),
         count => format!("{count} engines"),
@@ -79,6 +92,30 @@ fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
         }
     }
     (wrong, open)
+}
+
+/// Engines that do not let Crucible in.
+fn closed(loaded: &Loaded, view: &View) -> Vec<Problem> {
+    let refusing = view.engines.iter().filter(|engine| engine.refused_access);
+    let told = refusing.map(|engine| {
+        let mut engines = loaded.config.engines.iter();
+        let at = engines.position(|configured| configured.name == engine.name);
+        let path = at.map_or_else(String::new, |at| format!("engine[{at}].api_key_env"));
+        let origins = &loaded.origins;
+        let beside = at.map(|at| format!("engine[{at}].name"));
+        let origin = origins.get(&path).or_else(|| origins.get(&beside?));
+        Problem {
+            severity: Severity::Error,
+            path,
+            source: origin
+                .map(|origin| origin.source.clone())
+                .unwrap_or_default(),
+            found: format!("'{}' does not let Crucible in", engine.name),
+            expected: "the token of this engine".to_owned(),
+            hint: engine.error.clone().unwrap_or_default(),
+        }
+    });
+    told.collect()
 }
 
 fn problem(loaded: &Loaded, absent: &Absent) -> Problem {

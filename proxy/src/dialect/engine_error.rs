@@ -257,7 +257,18 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         // The engine's token comes from the configuration: a client cannot mend it.
         401 | 403 => Error::new(
             Kind::EngineError,
-            format!("the engine refused Crucible's access: {said}"),
+            match kind.token_variable() {
+                Some(name) => format!(
+                    "the engine refused Crucible's access: {said}; put its token into the \
+                     environment variable {name} of Crucible, or into another one that api_key_env \
+                     of this engine names"
+                ),
+                None => format!(
+                    "the engine refused Crucible's access: {said}; put its token into an \
+                     environment variable of Crucible, and the variable's name into api_key_env of \
+                     this engine"
+                ),
+            },
         ),
         400..=499 if fault.is_none() => {
             let mut error = Error::new(Kind::EngineRejected, said);

@@ -14,6 +14,7 @@ impl From<Refusal> for Error {
                 nearest,
                 hint,
                 alias_of,
+                closed,
                 ..
             } => {
                 let mut message = text;
@@ -24,6 +25,10 @@ impl From<Refusal> for Error {
                         ": it is an alias of '{target}', which no engine has; get that model, or \
                          correct the name of its [[model]] block"
                     );
+                }
+                if !closed.is_empty() {
+                    message.push_str("; ");
+                    message.push_str(&closed);
                 }
                 if !nearest.is_empty() {
                     message.push_str("; nearest: ");

@@ -75,6 +75,7 @@ fn an_unknown_name_is_told_with_the_nearest_and_the_line_that_maps_it() {
         nearest: vec!["qwen".into()],
         hint: "[[model]]\nname = \"qwen\"\naliases = [\"gpt-4o\"]".into(),
         alias_of: None,
+        closed: String::new(),
     });
     assert_eq!(error.status(), 404);
     assert_eq!(error.param.as_deref(), Some("model"));

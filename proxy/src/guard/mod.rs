@@ -5,6 +5,7 @@
 
 mod client;
 mod framing;
+pub(crate) mod hops;
 mod host;
 mod judge;
 mod keys;

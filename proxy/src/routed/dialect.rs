@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -106,6 +107,7 @@ fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
         base: routed.permit.base_url.clone(),
         path: spoken.path,
         token: routed.permit.token.clone(),
+        hops: routed.exchange.note(|record| Arc::clone(&record.hops)),
         body: spoken.body,
     };
     let mut notes = spoken.notes;

@@ -6,12 +6,13 @@
 
 use std::{error::Error as _, io, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use reqwest::{Client, Response, redirect::Policy};
 use serde_json::Value;
 use url::Url;
 
 use super::EngineError;
+use crate::hop;
 
 /// Longest answer that is read, in bytes.
 const BODY_LIMIT: usize = 16 << 20;
@@ -19,12 +20,18 @@ const BODY_LIMIT: usize = 16 << 20;
 const MESSAGE_LIMIT: usize = 500;
 
 /// An HTTP client for engines: HTTP/1.1, no proxy, no redirects, no overall time limit (the
-/// caller bounds each call). `connect` bounds the TCP connect.
+/// caller bounds each call), and the number of this Crucible in a header. `connect` bounds the TCP
+/// connect.
 ///
 /// Each call has a connection of its own: llama.cpp (cpp-httplib, build 11549) closes an idle one
 /// after 5 s, as Node's servers do, which is when the next poll comes; a call on it fails.
 pub fn client(connect: Duration) -> Result<Client, reqwest::Error> {
+    let mut headers = HeaderMap::new();
+    if let Ok(own) = HeaderValue::from_str(hop::own()) {
+        headers.insert(HeaderName::from_static(hop::HEADER), own);
+    }
     Client::builder()
+        .default_headers(headers)
         .no_proxy()
         .redirect(Policy::none())
         .http1_only()

@@ -63,6 +63,10 @@ impl Engine for Llamacpp {
 pub(crate) async fn read_server(endpoint: &Endpoint) -> Result<Listing, EngineError> {
     endpoint.get("/health").await?;
     let (models, props) = futures_util::join!(endpoint.get("/v1/models"), endpoint.get("/props"));
+    // The list is open to everybody, what is asked of it is not (`--api-key`).
+    if let Err(refused @ EngineError::Refused { status: 401 | 403, .. }) = props {
+        return Err(refused);
+    }
     // `/props` may be closed or want a model in router mode; the list alone will do.
     parse_server(&models?, &props.unwrap_or_default())
 }

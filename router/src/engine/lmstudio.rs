@@ -263,6 +263,7 @@ fn parse_v1(body: &Value) -> Listing {
         listing.models.push(ModelInfo {
             runner: Arc::clone(&id),
             load: Arc::default(),
+            via: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {
@@ -304,6 +305,7 @@ fn parse_v0(body: &Value) -> Listing {
         listing.models.push(ModelInfo {
             runner: Arc::clone(&id),
             load: Arc::default(),
+            via: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {

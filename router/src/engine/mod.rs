@@ -11,6 +11,7 @@ mod spawn;
 #[cfg(test)]
 pub(crate) mod testing;
 mod time;
+mod token;
 pub mod tuple;
 
 use std::{sync::Arc, time::Duration};
@@ -21,11 +22,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
 pub(crate) use self::lmstudio::{own_clock, told};
+pub(crate) use self::token::refused_access;
 pub use self::{
     http::client,
     lmstudio::{LoadConfig, Told, Ttl},
     ollama::ollama_options,
     spawn::children::Children,
+    token::token_of,
     tuple::{physical_cores, processor, tuple_for},
 };
 use crate::{
@@ -70,6 +73,7 @@ pub fn build(
             client.clone(),
             engine.command.clone(),
             model.clone(),
+            token.map(str::to_owned),
             Arc::clone(children),
         )));
     }

@@ -360,6 +360,7 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
     Some(ModelInfo {
         runner: Arc::clone(&id),
         load: Arc::default(),
+        via: Arc::default(),
         id,
         kind,
         capabilities: Capabilities {

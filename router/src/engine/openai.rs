@@ -10,7 +10,10 @@ use super::{
     Engine, EngineError, Listing, LoadOrder,
     http::{Endpoint, count, items, name, text},
 };
-use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+use crate::{
+    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    hop,
+};
 
 /// An OpenAI-compatible server; its address may have a path before `/v1`.
 #[derive(Debug)]
@@ -93,9 +96,18 @@ fn parse_model(entry: &Value) -> Option<ModelInfo> {
     .iter()
     .find_map(|key| count(entry, key))
     .or_else(|| count(meta, "n_ctx_train"));
+    let via: Arc<[Arc<str>]> = items(entry, hop::VIA)
+        .iter()
+        .filter_map(|number| number.as_str().map(Arc::from))
+        .collect();
+    // What is reached through this very Crucible is its own, or is not there any more.
+    if hop::goes_round(&via) {
+        return None;
+    }
     Some(ModelInfo {
         runner: Arc::clone(&id),
         load: Arc::default(),
+        via,
         kind,
         capabilities: Capabilities::default(),
         max_context,

@@ -46,6 +46,8 @@ pub(crate) struct Spawned {
     client: reqwest::Client,
     command: Vec<String>,
     model: PathBuf,
+    /// The child wants the token that it reads from the same environment.
+    token: Option<String>,
     id: Arc<str>,
     running: Mutex<Option<Running>>,
     crashes: Arc<Mutex<Crashes>>,
@@ -71,6 +73,7 @@ impl Spawned {
         client: reqwest::Client,
         command: Vec<String>,
         model: PathBuf,
+        token: Option<String>,
         children: Arc<Children>,
     ) -> Self {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
@@ -83,6 +86,7 @@ impl Spawned {
             },
             id: Arc::from(&*stem),
             model,
+            token,
             running: Mutex::default(),
             crashes: Arc::default(),
             children,
@@ -126,6 +130,7 @@ impl Spawned {
                 id: Arc::clone(&self.id),
                 runner: Arc::clone(&self.id),
                 load: Arc::default(),
+                via: Arc::default(),
                 kind: ModelKind::Generation,
                 capabilities: Capabilities::default(),
                 max_context: None,
@@ -231,7 +236,7 @@ impl Spawned {
             },
         )?;
         Ok(Running {
-            endpoint: Endpoint::new(self.client.clone(), base, None),
+            endpoint: Endpoint::new(self.client.clone(), base, self.token.as_deref()),
             kind: order.kind,
             child,
             answered: Arc::default(),

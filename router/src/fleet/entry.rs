@@ -8,7 +8,7 @@ use url::Url;
 use super::{EngineHandle, EngineStatus, default_pool};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
-    engine::{EngineError, Listing},
+    engine::{self, EngineError, Listing},
     health::{Breaker, Outcome, Pulse, Silence},
     versions,
     view::Health,
@@ -26,6 +26,8 @@ pub(super) struct Entry {
     /// When anything of an answer came last, or it was added.
     pub(super) heard: Instant,
     pub(super) error: Option<String>,
+    /// That is that it wants another token.
+    pub(super) refused_access: bool,
     pub(super) version: Option<String>,
     pub(super) advice: Arc<Vec<String>>,
     pub(super) load_control: bool,
@@ -48,6 +50,7 @@ impl Entry {
             answering: 0,
             heard: Instant::now(),
             error: None,
+            refused_access: false,
             version: None,
             advice: Arc::default(),
             load_control: false,
@@ -64,7 +67,8 @@ impl Entry {
         let after = self.pulse.health();
         self.silence.polled(after);
         self.polls += 1;
-        let engine = &*self.config.name;
+        let name = Arc::clone(&self.config.name);
+        let engine = &*name;
         match result {
             Ok(listing) => {
                 // One that does not tell it this time has the one it had.
@@ -86,9 +90,12 @@ impl Entry {
                 }
                 self.listed = self.polls;
                 self.error = None;
+                self.refused_access = false;
             }
             Err(error) => {
-                self.error = Some(error.to_string());
+                let refused = engine::refused_access(&self.config, &error);
+                self.refused_access = refused.is_some();
+                self.error = Some(refused.unwrap_or_else(|| error.to_string()));
                 // Who lives holds its memory, whether it answers or not: a process that hangs has its
                 // connections time out or break, only one that is gone has them refused.
                 let gone = matches!(error, EngineError::NobodyListens(_));
@@ -136,6 +143,7 @@ impl Entry {
             left_alone: self.breaker.left_alone(now),
             wedged: self.silence.wedged(),
             error: self.error.clone(),
+            refused_access: self.refused_access,
             version: self.version.clone(),
             advice: Arc::clone(&self.advice),
             load_control: self.load_control,

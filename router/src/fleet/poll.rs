@@ -56,7 +56,7 @@ pub(super) async fn look_around(
             let (client, places) = shared.unfound();
             let answers = places
                 .iter()
-                .map(|place| discovery::identify(&client, &place.url));
+                .map(|place| discovery::identify(&client, place));
             let answers = futures_util::future::join_all(answers).await;
             shared.found(&places, &answers);
             let wanted = async {

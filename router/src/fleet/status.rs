@@ -45,6 +45,8 @@ pub struct EngineStatus {
     pub wedged: bool,
     /// What was wrong with the last poll, in words.
     pub error: Option<String>,
+    /// That is that it wants a token, or another one.
+    pub refused_access: bool,
     /// Version, where told.
     pub version: Option<String>,
     /// What that version lacks.

@@ -1,6 +1,6 @@
 //! Whether the names of a configuration are of anything that an engine has.
 
-use crucible_config::{Config, glob, references::Reference};
+use crucible_config::{Config, glob, name::after_engine, references::Reference};
 
 use super::names::{Found, Scope, virtual_name};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 pub struct Absent {
     /// Where it stands.
     pub reference: Reference,
-    /// Whether every engine answered, so that it is certain.
+    /// Whether every engine that may have it answered, so that it is certain.
     pub certain: bool,
     /// Names that may have been meant.
     pub nearest: Vec<String>,
@@ -21,7 +21,12 @@ pub struct Absent {
 
 /// The names that nothing has, in the order of the keys.
 pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
-    let certain = view.any_up() && view.engines.iter().all(EngineView::is_up);
+    let all = view.any_up() && view.engines.iter().all(EngineView::is_up);
+    // Of a name that begins with an engine's only that one knows.
+    let answers = |name: &str| {
+        let is_its = |e: &&EngineView| after_engine(name, &e.name).is_some();
+        view.engines.iter().find(is_its).map_or(all, EngineView::is_up)
+    };
     let references = config.references().into_iter();
     references
         .filter_map(|reference| {
@@ -36,7 +41,7 @@ pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
             };
             (!scope.knows(&reference)).then(|| Absent {
                 nearest: scope.nearest(&reference.name),
-                certain,
+                certain: answers(&reference.name),
                 reference,
             })
         })

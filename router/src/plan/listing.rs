@@ -12,7 +12,7 @@ use crucible_config::{Config, glob};
 
 use super::{
     BUILTIN_VIRTUAL,
-    names::{Found, Scope, virtual_name},
+    names::{Found, Hit, Scope, virtual_name},
     order::is_available,
 };
 use crate::{catalog::ModelKind, demand::Demand, view::View};
@@ -26,7 +26,11 @@ pub struct Listed {
     pub created: i64,
     /// The engine, or `crucible` for aliases and virtual models.
     pub owned_by: Arc<str>,
+    /// The Crucibles through which it is reached, where it is reached through others only.
+    pub via: Arc<[Arc<str>]>,
 }
+
+type Via = Arc<[Arc<str>]>;
 
 /// Each bare name once, `engine/name` where it is ambiguous, literal aliases, usable virtual
 /// models; no globs.
@@ -51,32 +55,45 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
     }
     let mut listed = Vec::with_capacity(models.len());
     let mut seen: HashSet<Arc<str>> = HashSet::new();
-    let mut list = |id: Arc<str>, created: Option<i64>, owned_by: Arc<str>| {
+    let mut list = |id: Arc<str>, created: Option<i64>, owned_by: Arc<str>, via: Via| {
         if seen.insert(Arc::clone(&id)) {
             listed.push(Listed {
                 id,
                 created: created.unwrap_or_default(),
                 owned_by,
+                via,
             });
         }
     };
-    for (engine, model) in models {
-        list(Arc::clone(&model.id), model.created, engine.name.clone());
+    // Who has a model itself answers for its name.
+    let shortest = |id: &str| {
+        let of_it = models.iter().filter(|(_, model)| *model.id == *id);
+        let via = of_it.map(|(_, model)| &model.via);
+        via.min_by_key(|via| via.len())
+            .map(Arc::clone)
+            .unwrap_or_default()
+    };
+    for (engine, model) in &models {
+        let (id, name) = (Arc::clone(&model.id), engine.name.clone());
+        list(id, model.created, name, shortest(&model.id));
         if engines_with.get(&*model.id).is_some_and(|n| *n > 1) {
             let id = format!("{}/{}", engine.name, model.id);
-            list(id.into(), model.created, engine.name.clone());
+            let (name, via) = (engine.name.clone(), Arc::clone(&model.via));
+            list(id.into(), model.created, name, via);
         }
     }
-    let is_usable = |name: &str| {
-        scopes.iter().any(|scope| {
+    let usable = |name: &str| {
+        let via = scopes.iter().flat_map(|scope| {
             let hits = match scope.resolve(name) {
                 Found::Models(hits) => hits,
                 Found::Virtual(known) => scope.expand(known),
-                Found::WrongKind | Found::Away(_) | Found::Absent => return false,
+                Found::WrongKind | Found::Away(_) | Found::Absent => Vec::new(),
             };
-            hits.iter()
-                .any(|hit| is_available(hit.engine) && hit.engine.is_up())
-        })
+            let usable = |hit: &&Hit<'_>| is_available(hit.engine) && hit.engine.is_up();
+            let via = hits.iter().filter(usable).map(|hit| &hit.model.via);
+            via.min_by_key(|via| via.len()).cloned()
+        });
+        via.min_by_key(|via| via.len())
     };
     let aliases = config.models.iter().flat_map(|model| &model.aliases);
     let names = aliases
@@ -84,8 +101,10 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
         .map(String::as_str)
         .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
         .chain(config.virtual_models.keys().map(String::as_str));
-    for name in names.filter(|name| is_usable(name)) {
-        list(name.into(), None, "crucible".into());
+    for name in names {
+        if let Some(via) = usable(name) {
+            list(name.into(), None, "crucible".into(), via);
+        }
     }
     listed
 }

@@ -25,7 +25,10 @@ pub use standby::standby;
 
 use std::{fmt, sync::Arc};
 
-use crucible_config::checked::Config;
+use crucible_config::{
+    checked::{Config, Model},
+    name::after_engine,
+};
 use serde::Serialize;
 
 use self::{
@@ -205,14 +208,26 @@ pub fn plan(
     Ok(Plan { candidates })
 }
 
+fn without_engine<'n>(scope: &Scope<'_>, name: &'n str) -> &'n str {
+    let mut engines = scope.view.engines.iter();
+    let rest = engines.find_map(|engine| after_engine(name, &engine.name));
+    rest.unwrap_or(name)
+}
+
 /// The configured `fallback` of a model: its names resolved like a request's, without theirs.
 fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<'a>> {
     let block = if let Some(hit) = hit {
         let (engine, model) = (&hit.engine.name, &hit.model.id);
         scope.config.model_settings(engine, model)
     } else {
-        let mut blocks = scope.config.models.iter();
-        let named = blocks.find(|block| same(&block.name, name));
+        // No engine lists it: the name may have an engine's before it, here or there.
+        let means = |block: &&Model| {
+            let block = &*block.name;
+            same(block, name)
+                || same(without_engine(scope, block), name)
+                || same(block, without_engine(scope, name))
+        };
+        let named = scope.config.models.iter().find(means);
         named.or_else(|| names::literal_alias(name, scope.config))
     };
     let mut hits = Vec::new();

@@ -4,7 +4,8 @@
 //! `:latest`, a literal alias, a virtual model, another name that its engine serves it under, a name
 //! that leaves the quantization open, and an alias that is a glob.
 
-use crucible_config::{Config, checked::Model, glob};
+use crucible_config::{Config, checked::Model, glob, name::exactness};
+pub(crate) use crucible_config::name::{same, stem};
 
 use super::{
     BUILTIN_VIRTUAL, Reason,
@@ -75,43 +76,6 @@ pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model
     config.models.iter().find(has)
 }
 
-/// Same model: any case, with and without `:latest`.
-pub(crate) fn same(a: &str, b: &str) -> bool {
-    bare(a).eq_ignore_ascii_case(bare(b))
-}
-
-/// Without `:latest`.
-fn bare(name: &str) -> &str {
-    const LATEST: &str = ":latest";
-    match name.len().checked_sub(LATEST.len()) {
-        Some(at) if name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(LATEST) => {
-            &name[..at]
-        }
-        _ => name,
-    }
-}
-
-/// A name without its quantization: `llama3.1:8b-q4_0`, `qwen@q8_0` and `phi-f16` become
-/// `llama3.1:8b`, `qwen` and `phi`.
-pub(crate) fn stem(id: &str) -> &str {
-    match id.rfind(['@', '-', ':']) {
-        Some(at) if at > 0 && is_quantization(&id[at + 1..]) => &id[..at],
-        _ => id,
-    }
-}
-
-fn is_quantization(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let rest = lower.strip_prefix('i').unwrap_or(&lower);
-    if let Some(bits) = rest.strip_prefix('q') {
-        return bits.starts_with(|c: char| c.is_ascii_digit());
-    }
-    matches!(
-        lower.as_str(),
-        "f16" | "fp16" | "f32" | "fp32" | "bf16" | "fp8" | "4bit" | "8bit"
-    )
-}
-
 // === impl Scope ===
 
 impl<'a> Scope<'a> {
@@ -149,13 +113,16 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Models of the engines, cloud models only where they are allowed.
+    /// Models of the engines, cloud models only where they are allowed, and none that is reached through
+    /// a Crucible that the request came through.
     pub(super) fn models(&self) -> impl Iterator<Item = (&'a EngineView, &'a ModelInfo)> {
-        let config = self.config;
+        let (config, hops) = (self.config, &self.demand.hops);
         self.view.engines.iter().flat_map(move |engine| {
             let all = engine.models.iter().map(move |model| (engine, model));
             all.filter(move |(engine, model)| {
-                !model.cloud || config.engine(&engine.name).is_some_and(|e| e.allow_cloud)
+                let round = model.via.iter().any(|number| hops.contains(number));
+                let open = || config.engine(&engine.name).is_some_and(|e| e.allow_cloud);
+                !round && (!model.cloud || open())
             })
         })
     }
@@ -170,7 +137,11 @@ impl<'a> Scope<'a> {
     /// matching glob's.
     pub(super) fn pins(&self, model: &str) -> impl Iterator<Item = &'a str> {
         let blocks = &self.config.models;
-        let named = blocks.iter().any(|block| same(&block.name, model));
+        let is_named = |block: &&Model, model: &str| {
+            let pin = block.engine.as_deref().unwrap_or_default();
+            exactness(&block.name, pin, model).is_some_and(|n| n < 2)
+        };
+        let named = blocks.iter().any(|block| is_named(&block, model));
         let globbed = if named {
             None
         } else {
@@ -178,8 +149,8 @@ impl<'a> Scope<'a> {
                 glob::is_glob(&block.name) && self.config.glob_matches(&block.name, model)
             })
         };
-        let model = bare(model).to_owned();
-        let exact = blocks.iter().filter(move |block| same(&block.name, &model));
+        let model = model.to_owned();
+        let exact = blocks.iter().filter(move |block| is_named(block, &model));
         exact
             .chain(globbed)
             .filter_map(|block| block.engine.as_deref())
@@ -256,7 +227,7 @@ impl<'a> Scope<'a> {
                 literal_alias(rest, self.config).or_else(|| glob_alias(rest, self.config))
         {
             hits = self.matching(Reason::Prefixed, |e, m| {
-                is_here(e) && same(&m.id, &block.name)
+                is_here(e) && exactness(&block.name, &e.name, &m.id).is_some()
             });
         }
         if hits.is_empty() {
@@ -374,8 +345,10 @@ impl<'a> Scope<'a> {
 
     fn pin_state(&self, model: &str, pin: &str) -> String {
         let state = match self.view.engine(pin) {
-            None => "is not there",
-            Some(engine) if is_available(engine) => "does not have it",
+            None => "is not there".into(),
+            Some(engine) if is_available(engine) && !engine.refused_access => {
+                "does not have it".into()
+            }
             Some(engine) => order::state(engine),
         };
         format!("'{model}' is pinned to '{pin}', which {state}")

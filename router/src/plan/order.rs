@@ -1,5 +1,7 @@
 //! Which place goes first, and which can answer at all.
 
+use std::borrow::Cow;
+
 use crucible_config::checked::Device;
 
 use super::{
@@ -30,8 +32,11 @@ pub(super) fn is_available(engine: &EngineView) -> bool {
 }
 
 /// The state of an engine in words, after its name.
-pub(super) fn state(engine: &EngineView) -> &'static str {
-    match (engine.health, engine.breaker) {
+pub(super) fn state(engine: &EngineView) -> Cow<'_, str> {
+    if let (true, Some(error)) = (engine.refused_access, &engine.error) {
+        return Cow::Owned(format!("does not let Crucible in: {error}"));
+    }
+    Cow::Borrowed(match (engine.health, engine.breaker) {
         (Health::Down, _) => "is down",
         (_, Breaker::Open) if engine.left_alone.is_some_and(|l| l.asked) => {
             "asked to be left alone for a while (429)"
@@ -40,7 +45,7 @@ pub(super) fn state(engine: &EngineView) -> &'static str {
         (Health::Unknown, _) => "has not answered yet",
         (Health::Degraded, _) => "answers not always",
         (Health::Up, _) => "is up",
-    }
+    })
 }
 
 /// The model is loaded.

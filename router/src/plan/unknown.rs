@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use crucible_config::glob;
 
-use super::names::{Found, Scope, glob_alias, literal_alias, stem};
+use super::{
+    names::{Found, Scope, glob_alias, literal_alias, stem},
+    order,
+};
 use crate::{catalog::ModelKind, refusal::Refusal};
 
 /// Names shown.
@@ -25,6 +28,7 @@ impl Scope<'_> {
                 name,
                 nearest: self.nearest(&block.name),
                 hint: String::new(),
+                closed: self.closed(),
                 alias_of: Some(block.name.clone()),
             };
         }
@@ -34,8 +38,16 @@ impl Scope<'_> {
             name,
             nearest,
             hint,
+            closed: self.closed(),
             alias_of: None,
         }
+    }
+
+    /// The engines that do not let Crucible in: the name may be of one of theirs.
+    fn closed(&self) -> String {
+        let closed = self.view.engines.iter().filter(|e| e.refused_access);
+        let each = closed.map(|engine| format!("'{}' {}", engine.name, order::state(engine)));
+        each.collect::<Vec<_>>().join(", ")
     }
 
     /// Names of what is there that are like this one, best first.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     demand::Demand,
-    engine::{Engine, Tuple, tuple},
+    engine::{Engine, Tuple, token_of, tuple},
     event::{Event, LoadOutcome, LoadTrigger, Observer},
     fleet::{EngineStatus, Fleet},
     plan::Candidate,
@@ -207,6 +207,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         breaker: engine.breaker,
         left_alone: engine.left_alone,
         error: engine.error.clone(),
+        refused_access: engine.refused_access,
         advice: Arc::clone(&engine.advice),
         conflicts: Vec::new(),
         version: engine.version.clone(),
@@ -318,8 +319,7 @@ impl Engines for FleetEngines {
 
     fn token(&self, engine: &str) -> Option<Arc<str>> {
         let handle = self.fleet.handle(engine)?;
-        let name = handle.config.api_key_env.as_ref()?;
-        std::env::var(name).ok().map(Arc::from)
+        token_of(&handle.config).map(Arc::from)
     }
 
     fn poke(&self, engine: &str) {
@@ -360,6 +360,7 @@ pub(super) mod tests {
             left_alone: None,
             wedged: false,
             error: None,
+            refused_access: false,
             version: None,
             advice: Arc::default(),
             load_control: true,
@@ -383,6 +384,7 @@ pub(super) mod tests {
             spill: false,
             fallback: Vec::new(),
             defaults: crucible_config::checked::ModelDefaults::Inherit,
+            modelfile_context: true,
         }
     }
 

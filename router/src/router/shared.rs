@@ -47,9 +47,12 @@ pub(crate) fn context(
     name: &str,
     key: Option<&Key>,
 ) -> Filled<u64> {
-    let own = config.context_for(engine, name, key);
-    let others = sharing(models, name).into_iter().skip(1);
-    let others = others.map(|other| config.context_for(engine, other, key));
+    let context = |name: &str| {
+        let model = models.iter().find(|m| *m.id == *name);
+        config.context_for(engine, name, key, model.and_then(ModelInfo::described_context))
+    };
+    let own = context(name);
+    let others = sharing(models, name).into_iter().skip(1).map(context);
     others.fold(own, |most, other| {
         if other.value > most.value {
             other

@@ -18,6 +18,7 @@ fn pinned(name: &str, engine: Option<&str>) -> Model {
         spill: false,
         fallback: Vec::new(),
         defaults: ModelDefaults::Inherit,
+            modelfile_context: true,
     }
 }
 
@@ -29,9 +30,11 @@ fn only_what_is_configured_in_full_is_warmed_up() {
         pinned("a", Some("e")),
         pinned("b*", None),
         pinned("c", None),
+        pinned("E/f", Some("e")),
+        pinned("e/g", None),
     ];
     config.warm = vec!["c".into(), "d".into()];
-    assert_eq!(warm_names(&config), ["e/a", "c", "d"]);
+    assert_eq!(warm_names(&config), ["e/a", "c", "E/f", "e/g", "d"]);
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ impl Router {
 fn is_elsewhere(planned: &Result<Plan, Refusal>) -> bool {
     match planned {
         Err(Refusal::UnknownModel { .. } | Refusal::NoEngine { .. }) => true,
+        // A virtual model of which nothing is there.
+        Err(Refusal::Incapable { needs, .. }) => *needs == "generation",
         Err(_) => false,
         Ok(plan) => plan
             .candidates

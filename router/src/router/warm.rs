@@ -1,6 +1,6 @@
 //! What is loaded at the start.
 
-use crucible_config::{checked::Config, glob::is_glob};
+use crucible_config::{checked::Config, glob::is_glob, name::after_engine};
 
 use super::Router;
 use crate::{catalog::ModelKind, demand::Demand, event::LoadTrigger};
@@ -50,8 +50,8 @@ impl Router {
 pub(crate) fn warm_names(config: &Config) -> Vec<String> {
     let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
     let pinned = pinned.map(|m| match &m.engine {
-        Some(engine) => format!("{engine}/{}", m.name),
-        None => m.name.clone(),
+        Some(engine) if after_engine(&m.name, engine).is_none() => format!("{engine}/{}", m.name),
+        _ => m.name.clone(),
     });
     let mut names: Vec<String> = pinned.collect();
     for name in &config.warm {

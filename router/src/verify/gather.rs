@@ -95,11 +95,13 @@ async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, Eng
     Ok(ids.collect())
 }
 
-fn token(config: &Config, engine: &EngineView) -> Option<String> {
-    config
-        .engine(&engine.name)
-        .map_or(Some("LM_API_TOKEN"), |e| e.api_key_env.as_deref())
-        .and_then(|name| std::env::var(name).ok())
+pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
+    let variable = match config.engine(&engine.name) {
+        Some(configured) => configured.token_variable(),
+        None => engine.kind.token_variable(),
+    };
+    let token = std::env::var(variable?).ok()?;
+    (!token.is_empty()).then_some(token)
 }
 
 fn driven(config: &Config, engine: &EngineView) -> bool {

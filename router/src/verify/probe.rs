@@ -115,11 +115,7 @@ fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineErro
     let unexpected = |e: &dyn std::fmt::Display| EngineError::Unexpected(e.to_string());
     let client = engine::client(config.timeouts.connect).map_err(|e| unexpected(&e))?;
     let url = Url::parse(&engine.url).map_err(|e| unexpected(&e))?;
-    let of_its_kind = (engine.kind == EngineKind::Lmstudio).then_some("LM_API_TOKEN");
-    let token = config
-        .engine(&engine.name)
-        .map_or(of_its_kind, |e| e.api_key_env.as_deref())
-        .and_then(|name| std::env::var(name).ok());
+    let token = super::gather::token(config, engine);
     Ok(Endpoint::new(client, url, token.as_deref()))
 }
 

@@ -81,7 +81,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
         )));
     }
     let view = look(config, async |router| router.view()).await?;
-    let subject = Subject::choose(current, name, args.model.as_deref(), &view.engines)?;
+    let subject = Subject::choose(current, name, args.model.as_deref(), &view)?;
     complain(&format!(
         "measures {} on {} again and again, for at most {}",
         subject.place.model.id,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crucible_config::{
     Config,
     checked::{Device, Engine, EngineKind, Manage},
+    name::after_engine,
 };
 use crucible_router::{
     catalog::{ModelInfo, ModelKind},
+    demand::Demand,
     discovery,
     engine::{self, physical_cores, tuple_for},
-    view::EngineView,
+    plan,
+    view::{EngineView, View},
 };
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -88,10 +91,10 @@ impl Subject {
         config: Arc<Config>,
         name: Option<&str>,
         model: Option<&str>,
-        engines: &[EngineView],
+        view: &View,
     ) -> Result<Self, Failure> {
-        let view = chosen(name, engines)?.clone();
-        let model = smallest(&view, model)?;
+        let (view, model) = measured(&config, (name, model), view)?;
+        let view = view.clone();
         let configured = config.engine(&view.name).cloned();
         let engine = match (configured, view.url.parse()) {
             (Some(engine), _) => engine,
@@ -138,7 +141,9 @@ impl Place {
         Setting::of(tuple_for(
             engine.kind,
             &config.tuning,
-            config.context_for(engine, &self.model.id, None).value,
+            config
+                .context_for(engine, &self.model.id, None, self.model.described_context())
+                .value,
             ModelKind::Generation,
             self.view.device == Device::Cpu,
             physical_cores(),
@@ -154,8 +159,7 @@ impl Place {
 
     /// The engine's own token.
     pub(super) fn token(&self) -> Option<String> {
-        let name = self.engine.api_key_env.as_ref()?;
-        std::env::var(name).ok().filter(|token| !token.is_empty())
+        engine::token_of(&self.engine)
     }
 
     /// Whether it runs without Crucible and bench only asks it.
@@ -210,7 +214,7 @@ fn chosen<'a>(name: Option<&str>, engines: &'a [EngineView]) -> Result<&'a Engin
     let up = || engines.iter().filter(|engine| engine.is_up());
     if let Some(name) = name {
         return up()
-            .find(|engine| *engine.name == *name)
+            .find(|engine| engine.name.eq_ignore_ascii_case(name))
             .ok_or_else(|| Failure::wrong(format!("--engine {name}: no such engine answers")));
     }
     up().find(|engine| engine.load_control)
@@ -220,19 +224,49 @@ fn chosen<'a>(name: Option<&str>, engines: &'a [EngineView]) -> Result<&'a Engin
         })
 }
 
-fn smallest(engine: &EngineView, name: Option<&str>) -> Result<ModelInfo, Failure> {
+/// The model of that name, which may be any that a request may use; without one the smallest.
+fn measured<'a>(
+    config: &Config,
+    (engine, model): (Option<&str>, Option<&str>),
+    view: &'a View,
+) -> Result<(&'a EngineView, ModelInfo), Failure> {
+    let Some(name) = model else {
+        let engine = chosen(engine, &view.engines)?;
+        return Ok((engine, smallest(engine)?));
+    };
+    let only = engine.map(|engine| chosen(Some(engine), &view.engines));
+    let only = only.transpose()?;
+    let demand = Demand {
+        model: match only {
+            Some(engine) if after_engine(name, &engine.name).is_none() => {
+                format!("{}/{name}", engine.name)
+            }
+            _ => name.to_owned(),
+        },
+        ..Demand::default()
+    };
+    let plan = plan::plan(view, &demand, config, None);
+    let places = plan.iter().flat_map(|plan| &plan.candidates);
+    let mut places = places.filter_map(|place| {
+        let engine = view.engine(&place.engine)?;
+        let model = engine.models.iter().find(|m| m.id == place.model)?;
+        let here = only.is_none_or(|only| only.name == engine.name);
+        (here && !model.cloud).then(|| (engine, model.clone()))
+    });
+    places.next().ok_or_else(|| {
+        let there = only.map_or("no engine", |engine| &*engine.name);
+        Failure::wrong(format!(
+            "--model {name}: {there} has no such local model that generates"
+        ))
+    })
+}
+
+fn smallest(engine: &EngineView) -> Result<ModelInfo, Failure> {
     engine
         .models
         .iter()
         .filter(|model| model.kind == ModelKind::Generation && !model.cloud)
-        .filter(|model| name.is_none_or(|name| *model.id == *name))
         .min_by_key(|model| model.size_bytes.unwrap_or(u64::MAX))
         .cloned()
-        .ok_or_else(|| match name {
-            Some(name) => Failure::wrong(format!(
-                "--model {name}: {} has no such local model that generates",
-                engine.name
-            )),
-            None => Failure::wrong(format!("{} has no model that generates", engine.name)),
-        })
+        .ok_or_else(|| Failure::wrong(format!("{} has no model that generates", engine.name)))
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use crucible_router::hop;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::sleep;
@@ -27,6 +28,7 @@ use self::{
 };
 use crate::{
     error::{Error, Kind},
+    guard::hops::X_CRUCIBLE_HOPS,
     metrics::UpstreamError,
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct Prompt {
     pub(crate) path: &'static str,
     /// The engine's own token.
     pub(crate) token: Option<Arc<str>>,
+    /// The Crucibles that the request came through.
+    pub(crate) hops: Arc<[Arc<str>]>,
     /// JSON.
     pub(crate) body: Bytes,
 }
@@ -112,6 +116,14 @@ impl Prompt {
             HeaderValue::from_static("application/json"),
         );
         headers.insert(header::CONTENT_LENGTH, self.body.len().into());
+        let hops = if self.hops.is_empty() {
+            HeaderValue::try_from(hop::own())
+        } else {
+            HeaderValue::try_from(hop::onward(&self.hops))
+        };
+        if let Ok(hops) = hops {
+            headers.insert(&X_CRUCIBLE_HOPS, hops);
+        }
         if let Some(token) = &self.token
             && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
         {

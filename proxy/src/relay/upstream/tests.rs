@@ -43,6 +43,7 @@ impl Engine {
             base: self.url(),
             path: "/v1/chat/completions",
             token: None,
+            hops: Arc::default(),
             body,
         }
     }

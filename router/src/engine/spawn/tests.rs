@@ -44,6 +44,7 @@ fn spawned(folder: &Path, command: &[&str]) -> Spawned {
         client(Duration::from_secs(1)).unwrap(),
         command,
         model,
+        None,
         Arc::default(),
     )
 }

@@ -257,6 +257,7 @@ fn unknown_names_get_the_nearest_and_a_line_that_maps_them() {
             nearest,
             hint,
             alias_of: None,
+            ..
         }) = planned(&fleet(), asked, "")
         else {
             panic!("{asked} is known");

@@ -95,7 +95,8 @@ const FAULTS: [Fault; 14] = [
 
 /// All remarks, engine by engine.
 pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
-    let mut all = Vec::new();
+    let closed = evidence.view.engines.iter().filter(|e| e.refused_access);
+    let mut all: Vec<Remark> = closed.map(refused_access).collect();
     for engine in evidence.view.engines.iter().filter(|e| e.is_up()) {
         let of_it = |fault: &&Fault| fault.kind.is_none_or(|kind| kind == engine.kind);
         for fault in FAULTS.iter().filter(of_it) {
@@ -111,6 +112,18 @@ pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
         }
     }
     all
+}
+
+fn refused_access(engine: &EngineView) -> Remark {
+    Remark {
+        engine: engine.name.to_string(),
+        fault: "refused_access",
+        asked: "an engine that lets Crucible in".to_owned(),
+        found: engine.error.clone().unwrap_or_default(),
+        read_from: format!("the lists of {}", engine.url),
+        fix: "set the variable that api_key_env of this engine names, and start Crucible again"
+            .to_owned(),
+    }
 }
 
 fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {

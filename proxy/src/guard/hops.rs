@@ -1,0 +1,47 @@
+//! Requests that come back to the Crucible that sent them.
+
+use std::sync::Arc;
+
+use crucible_router::hop;
+use http::{HeaderMap, HeaderName};
+
+use crate::error::{Error, Kind};
+
+pub(crate) static X_CRUCIBLE_HOPS: HeaderName = HeaderName::from_static(hop::HEADER);
+
+/// The Crucibles that a request came through; an error where this is one of them.
+pub(crate) fn of(headers: &HeaderMap) -> Result<Arc<[Arc<str>]>, Error> {
+    let values = headers.get_all(&X_CRUCIBLE_HOPS).iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let hops: Arc<[Arc<str>]> = texts.flat_map(hop::read).map(Arc::from).collect();
+    if hop::goes_round(&hops) {
+        return Err(Error::new(
+            Kind::BadRequest,
+            "this request went round: a Crucible has this one as an engine, which leads back to it; \
+             remove the [[engine]] whose address is a Crucible's, on one of the two sides",
+        ));
+    }
+    Ok(hops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_here_before_is_refused_in_one_header_or_several() {
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&X_CRUCIBLE_HOPS, value.parse().unwrap());
+            }
+            headers
+        };
+        assert_eq!(of(&headers(&["a, b", "c"])).unwrap().len(), 3);
+        assert!(of(&headers(&[])).unwrap().is_empty());
+        for round in [vec![hop::own()], vec!["a", hop::own()], vec!["a"; 9]] {
+            let error = of(&headers(&round)).unwrap_err();
+            assert_eq!(error.kind, Kind::BadRequest);
+        }
+    }
+}
