@@ -184,8 +184,8 @@ impl Config {
             pool: None,
             api_key_env: None,
             manage: match kind {
-                EngineKind::Lmstudio | EngineKind::Ollama => Manage::Models,
-                EngineKind::Llamacpp | EngineKind::Openai => Manage::Observe,
+                EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
+                EngineKind::Openai => Manage::Observe,
             },
             permits,
             queue,
@@ -368,14 +368,23 @@ mod tests {
             (block("context = 8192"), 8192, From::Model),
             (block("modelfile_context = false"), 4096, From::Profile),
             (block("modelfile_context = true"), 6000, From::Modelfile),
-            ("[tuning.ollama]\ncontext_size = 4096\n".into(), 4096, From::Profile),
-            ("[tuning.lmstudio]\ncontext_length = 4096\n".into(), 6000, From::Modelfile),
+            (
+                "[tuning.ollama]\ncontext_size = 4096\n".into(),
+                4096,
+                From::Profile,
+            ),
+            (
+                "[tuning.lmstudio]\ncontext_length = 4096\n".into(),
+                6000,
+                From::Modelfile,
+            ),
             (key.into(), 2048, From::Key),
         ] {
             // Top-level keys come first.
-            let whole = match text.starts_with("profile") {
-                true => format!("{text}{base}"),
-                false => format!("{base}{text}"),
+            let whole = if text.starts_with("profile") {
+                format!("{text}{base}")
+            } else {
+                format!("{base}{text}")
             };
             let config = config(&whole);
             let (engine, key) = (config.engine("cpu").unwrap(), config.keys.first());
@@ -415,7 +424,9 @@ mod tests {
             ("gpu/*", "small-a", false),
         ] {
             let config = config(&format!("{engine}[[model]]\nname = \"{name}\"\npin = true"));
-            let found = config.model_settings("cpu", model).is_some_and(|block| block.pin);
+            let found = config
+                .model_settings("cpu", model)
+                .is_some_and(|block| block.pin);
             assert_eq!(found, meant, "{name} {model}");
         }
         let several = config(&format!(

@@ -110,7 +110,10 @@ pub fn configuration() -> String {
          `api_key_env` that is not set, and names that nothing has (it asks the engines that \
          answer). Other commands warn of these and go on. In every path `~` is the home folder. \
          A file that changes is read again within seconds, also behind symbolic links and in \
-         mounts; SIGHUP reads it at once, and searches anew where there was none.\n",
+         mounts; SIGHUP reads it at once, and searches anew where there was none. SIGTERM and Ctrl-C \
+         let answers finish (`timeouts.drain`), a second one ends at once. A Crucible that was \
+         started in a terminal ends with it, and its engines too; one that was started by `nohup`, \
+         `setsid` or a service goes on.\n",
     );
     section(&mut page, "", "", ROOT);
     page

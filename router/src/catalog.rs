@@ -40,6 +40,8 @@ pub struct ModelInfo {
     /// What its load is told beside the options of the request: files that go with the weights, and
     /// options of its description (Ollama). Another name of the same runner may have others.
     pub load: Arc<BTreeMap<String, String>>,
+    /// Other names that its engine serves it under, exactly as they are written.
+    pub names: Arc<[Arc<str>]>,
     /// The Crucibles through which it is reached, by their numbers; empty where the engine is none.
     pub via: Arc<[Arc<str>]>,
     /// Generation or embedding.

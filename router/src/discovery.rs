@@ -50,6 +50,8 @@ const PORTS: [(EngineKind, u16); 8] = [
     (EngineKind::Llamacpp, 8081),
 ];
 
+/// What LM Studio alone answers.
+const GREETING: &str = "/lmstudio-greeting";
 /// Where Ollama's own client looks for it.
 const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
@@ -121,19 +123,21 @@ pub async fn identify(client: &reqwest::Client, place: &Place) -> Option<EngineK
 }
 
 async fn ask(endpoint: &Endpoint, usual: EngineKind) -> Option<EngineKind> {
-    match endpoint.get("/lmstudio-greeting").await {
+    match endpoint.get(GREETING).await {
         Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
             return Some(EngineKind::Lmstudio);
         }
         Err(EngineError::NobodyListens(_) | EngineError::Unreachable(_) | EngineError::Timeout) => {
             return None;
         }
-        // One with "Require Authentication": its refusal says whose token is missing.
         Err(EngineError::Refused {
-            status: 401 | 403,
-            message,
-        }) if usual == EngineKind::Lmstudio && message.contains("LM Studio") => {
-            return Some(EngineKind::Lmstudio);
+            status: 401 | 403, ..
+        }) if usual == EngineKind::Lmstudio => {
+            // One with "Require Authentication".
+            let (_, _, text) = endpoint.get_text(GREETING).await.ok()?;
+            let refusal: Value = serde_json::from_str(&text).ok()?;
+            let known = refusal["error"]["code"] == "invalid_api_key";
+            return known.then_some(EngineKind::Lmstudio);
         }
         _ => {}
     }
@@ -259,7 +263,11 @@ mod tests {
         let text = describe(&found("127.0.0.1:12000"));
         assert!(text.starts_with("looked for Ollama on http://127.0.0.1:12000, LM Studio on"));
         // Crucible itself.
-        for value in ["127.0.0.1:12001", "http://localhost:12001", "[::ffff:127.0.0.1]:12001"] {
+        for value in [
+            "127.0.0.1:12001",
+            "http://localhost:12001",
+            "[::ffff:127.0.0.1]:12001",
+        ] {
             assert_eq!(found(value).len(), PORTS.len(), "{value}");
         }
     }

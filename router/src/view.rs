@@ -56,6 +56,10 @@ pub struct LeftAlone {
 
 /// What is known of one engine.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of an engine, not states"
+)]
 pub struct EngineView {
     /// Its name.
     pub name: Arc<str>,

@@ -181,3 +181,78 @@ async fn an_engine_at_an_address_of_its_own_is_a_problem_that_is_named() {
         }
     }
 }
+
+/// As Ollama's own client reads it.
+#[tokio::test]
+async fn an_ollama_is_found_where_its_variable_points() {
+    let folder = TempDir::new().expect("a folder");
+    for (value, port) in [
+        ("127.0.0.1:12000", 12000),
+        ("0.0.0.0:12000", 12000),
+        (":12000", 12000),
+        ("http://127.0.0.1:12000/", 12000),
+        ("'localhost:12000'", 12000),
+        ("http://127.0.0.1", 80),
+        ("127.0.0.1:nonsense", 11434),
+    ] {
+        let script = format!(
+            "{WAIT}
+             export OLLAMA_HOST=\"{value}\"
+             $SIM ollama --port {port} --models a >&2 &
+             $CRUCIBLE serve >&2 &
+             state http://127.0.0.1:8484 1
+             $CRUCIBLE models --json"
+        );
+        let said = alone(folder.path(), &script).await;
+        let lines: Vec<&str> = said.lines().collect();
+        let host = if value.contains("localhost") {
+            "localhost"
+        } else {
+            "127.0.0.1"
+        };
+        let url = match port {
+            80 => format!("ollama http://{host}"),
+            port => format!("ollama http://{host}:{port}"),
+        };
+        assert_eq!(engines(lines[0]), [url], "{value}");
+        assert!(lines[1].contains("\"a:latest\""), "{value}: {said}");
+    }
+}
+
+/// Where the variable points to Crucible itself, and Ollama was moved.
+#[tokio::test]
+async fn crucible_in_the_place_of_an_ollama_does_not_find_itself() {
+    let folder = TempDir::new().expect("a folder");
+    let config = "listen = \"127.0.0.1:12000\"\nstate_dir = \"state\"\n";
+    std::fs::write(folder.path().join("own.toml"), config).expect("written");
+    let script = format!(
+        "{WAIT}
+         export OLLAMA_HOST=127.0.0.1:12000
+         $SIM ollama --port 11435 --models a >&2 &
+         $CRUCIBLE serve --config own.toml >&2 &
+         state http://127.0.0.1:12000 1"
+    );
+    let said = alone(folder.path(), &script).await;
+    assert_eq!(engines(&said), ["ollama http://127.0.0.1:11435"]);
+}
+
+#[tokio::test]
+async fn an_lm_studio_that_wants_a_token_is_found_with_and_without_it() {
+    let folder = TempDir::new().expect("a folder");
+    for (token, works) in [("", false), ("sesame", true)] {
+        let script = format!(
+            "{WAIT}
+             export LM_API_TOKEN={token}
+             $SIM lmstudio --port 1234 --models q --token sesame >&2 &
+             $CRUCIBLE serve >&2 &
+             state http://127.0.0.1:8484 1
+             curl -s http://127.0.0.1:8484/v1/chat/completions \
+               -d '{{\"model\": \"q\", \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}'"
+        );
+        let said = alone(folder.path(), &script).await;
+        let (state, answer) = said.split_once('\n').expect("two lines");
+        assert_eq!(engines(state), ["lmstudio http://127.0.0.1:1234"]);
+        assert_eq!(answer.contains("word0"), works, "{answer}");
+        assert_eq!(answer.contains("LM_API_TOKEN"), !works, "{answer}");
+    }
+}

@@ -8,6 +8,7 @@
     reason = "steps that cannot be taken fail the test, counters are whole numbers, tasks end with it"
 )]
 
+mod access;
 mod admin;
 mod answers;
 mod bad_input;
@@ -21,10 +22,12 @@ mod check;
 mod client;
 mod commands;
 mod compatibility;
+mod config_names;
 mod conformance;
 #[cfg(target_os = "linux")]
 mod container;
 mod dashboards;
+mod departed;
 #[cfg(target_os = "linux")]
 mod discovery;
 mod environment;
@@ -33,9 +36,13 @@ mod faults;
 mod findings;
 mod growth;
 mod guard;
+mod hops;
 mod http;
 mod linger;
+#[cfg(unix)]
+mod llama_router;
 mod lmstudio;
+mod modelfile;
 mod models;
 mod names;
 mod numbers;

@@ -130,7 +130,13 @@ async fn wrong_names_cost_few_polls_and_no_long_wait() {
     for _ in 0..4 {
         let wrong = |n: usize| {
             let crucible = &crucible;
-            async move { post(crucible, &json!({"model": format!("no-{n}"), "messages": []})).await }
+            async move {
+                post(
+                    crucible,
+                    &json!({"model": format!("no-{n}"), "messages": []}),
+                )
+                .await
+            }
         };
         let asked = Instant::now();
         let answers: Vec<Whole> = join_all((0..25).map(wrong)).await;

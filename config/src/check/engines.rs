@@ -137,9 +137,10 @@ fn engine(
         Some("models") => Manage::Models,
         Some("spawn") => Manage::Spawn,
         _ => match kind {
-            EngineKind::Lmstudio | EngineKind::Ollama => Manage::Models,
             EngineKind::Llamacpp if model_path.is_some() => Manage::Spawn,
-            EngineKind::Llamacpp | EngineKind::Openai => Manage::Observe,
+            // Of a llama.cpp only router mode has models to load.
+            EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
+            EngineKind::Openai => Manage::Observe,
         },
     };
     check_manage(settings, table, kind, manage, model_path.is_some(), report);
@@ -302,7 +303,7 @@ fn check_manage(
             "\"observe\" or \"models\" for this kind",
             "only llamacpp and ollama engines are started as children",
         ),
-        (Manage::Models, EngineKind::Openai | EngineKind::Llamacpp) => report.warn(
+        (Manage::Models, EngineKind::Openai) => report.warn(
             &path,
             &source,
             "\"models\"",

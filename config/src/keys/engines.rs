@@ -37,14 +37,14 @@ pub(super) const ENGINE: &[Key] = &[
     key(
         "api_key_env",
         Kind::Text,
-        "",
+        "LM_API_TOKEN for lmstudio, LLAMA_API_KEY for llamacpp",
         "Name of the environment variable with the engine's own token.",
     ),
     key(
         "manage",
         Kind::OneOf(&["observe", "models", "spawn"]),
-        "models for lmstudio and ollama, spawn for llamacpp with a model_path, else observe",
-        "How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a child.",
+        "spawn for llamacpp with a model_path, observe for openai, else models",
+        "How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a child. Of a llama.cpp that runs, only router mode has models to load.",
     ),
     key(
         "permits",

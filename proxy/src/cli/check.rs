@@ -50,15 +50,6 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
         || "no configuration file; the built-in profile".to_owned(),
         |file| file.display().to_string(),
     );
-    let wrong = at_the_engines(common)?;
-    if !wrong.is_empty() {
-        complain(&wrong.join("\n"));
-        let noun = if wrong.len() == 1 { "problem" } else { "problems" };
-        return Err(Failure::wrong(format!(
-            "{place}: valid, but {} {noun} with what the engines have",
-            wrong.len()
-        )));
-    }
     let engines = match loaded.config.engines.len() {
         1 => "1 engine".to_owned(),
         count => format!("{count} engines"),

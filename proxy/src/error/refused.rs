@@ -17,30 +17,7 @@ impl From<Refusal> for Error {
                 closed,
                 ..
             } => {
-                let mut message = text;
-                if let Some(target) = &alias_of {
-                    // Writing to a String cannot fail.
-                    let _ = write!(
-                        message,
-                        ": it is an alias of '{target}', which no engine has; get that model, or \
-                         correct the name of its [[model]] block"
-                    );
-                }
-                if !closed.is_empty() {
-                    message.push_str("; ");
-                    message.push_str(&closed);
-                }
-                if !nearest.is_empty() {
-                    message.push_str("; nearest: ");
-                    message.push_str(&nearest.join(", "));
-                }
-                if nearest.is_empty() {
-                    message.push_str("; GET /v1/models lists what there is");
-                }
-                if !hint.is_empty() {
-                    message.push_str("; to map it, in crucible.toml:\n");
-                    message.push_str(&hint);
-                }
+                let message = text + &unknown(&nearest, &hint, alias_of.as_deref(), &closed);
                 Self::new(Kind::ModelNotFound, message).param("model")
             }
             Refusal::NoEngine {
@@ -111,4 +88,32 @@ impl From<Refusal> for Error {
             }
         }
     }
+}
+
+/// What is said of a name that no engine has.
+fn unknown(nearest: &[String], hint: &str, alias_of: Option<&str>, closed: &str) -> String {
+    let mut message = String::new();
+    if let Some(target) = alias_of {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            message,
+            ": it is an alias of '{target}', which no engine has; get that model, or correct the name \
+             of its [[model]] block"
+        );
+    }
+    if !closed.is_empty() {
+        message.push_str("; ");
+        message.push_str(closed);
+    }
+    if nearest.is_empty() {
+        message.push_str("; GET /v1/models lists what there is");
+    } else {
+        message.push_str("; nearest: ");
+        message.push_str(&nearest.join(", "));
+    }
+    if !hint.is_empty() {
+        message.push_str("; to map it, in crucible.toml:\n");
+        message.push_str(hint);
+    }
+    message
 }

@@ -84,6 +84,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         runner: id.as_str().into(),
         load: Arc::default(),
         via: Arc::default(),
+        names: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: crucible_router::catalog::Capabilities::default(),
         max_context: None,

@@ -82,7 +82,10 @@ mod tests {
             ("http://127.0.0.1:12000/", Some("http://127.0.0.1:12000/")),
             ("http://0.0.0.0:12000/", Some("http://127.0.0.1:12000/")),
             ("https://box.example", Some("https://box.example/")),
-            ("https://box.example:8443", Some("https://box.example:8443/")),
+            (
+                "https://box.example:8443",
+                Some("https://box.example:8443/"),
+            ),
             ("http://box:1/ollama", Some("http://box:1/ollama")),
             ("http://box:1/ollama/", Some("http://box:1/ollama")),
             ("127.0.0.1:99999", Some("http://127.0.0.1:11434/")),

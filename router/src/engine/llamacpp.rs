@@ -1,53 +1,177 @@
-//! llama.cpp's server that somebody else runs: one model, always resident (router mode: those
-//! that it says are loaded). Its `n_ctx` is per slot.
+//! llama.cpp's server that somebody else runs: one model, always resident, or router mode with many
+//! that are loaded and unloaded. Its `n_ctx` is per slot.
 
-use std::sync::Arc;
+mod router_mode;
 
-use futures_util::future::BoxFuture;
-use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::future::{BoxFuture, join_all};
+use serde_json::{Value, json};
+use tokio::time::sleep;
 use url::Url;
 
+use self::router_mode::{State, Told};
 use super::{
-    Engine, EngineError, Listing, LoadOrder,
+    Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, text},
     openai::parse_models,
     slots,
 };
-use crate::catalog::{ModelInfo, ResidentInfo};
+use crate::{
+    catalog::{ModelInfo, ResidentInfo},
+    verify::gather::local_port,
+};
+
+/// Longest list of models of which each has its file looked at.
+const FILES: usize = 200;
 
 /// An attached llama.cpp server.
 #[derive(Debug)]
 pub(crate) struct Llamacpp {
     endpoint: Endpoint,
+    /// Router mode: what models told while they ran.
+    told: Mutex<HashMap<Arc<str>, Told>>,
 }
 
 // === impl Llamacpp ===
 
 impl Llamacpp {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self {
+            endpoint,
+            told: Mutex::default(),
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<Arc<str>, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn poll(&self) -> Result<Listing, EngineError> {
+        let (models, props) = ask(&self.endpoint).await?;
+        if !router_mode::is_router(&models, &props) {
+            return parse_server(&models, &props);
+        }
+        let untold = router_mode::untold(&models, &self.told());
+        let asked = untold.into_iter().map(|model| async move {
+            // Without this, asking would load it.
+            let query = [("model", model.as_str()), ("autoload", "false")];
+            let props = self.endpoint.get_with("/props", &query).await.ok()?;
+            Some((model, props))
+        });
+        for (model, props) in join_all(asked).await.into_iter().flatten() {
+            let told = router_mode::told(&models, &model, &props);
+            self.told().insert(model.into(), told);
+        }
+        let sizes = self.sizes(&models).await;
+        router_mode::parse(&models, &props, &self.told(), &sizes)
+    }
+
+    /// Of the models' files, where they lie on this machine.
+    async fn sizes(&self, models: &Value) -> HashMap<String, u64> {
+        if local_port(self.endpoint.base().as_str()).is_err() {
+            return HashMap::new();
+        }
+        let files = router_mode::files(models).into_iter().take(FILES);
+        let sizes = files.map(|(model, path)| async move {
+            let told = tokio::fs::metadata(path).await.ok()?;
+            Some((model, told.len()))
+        });
+        join_all(sizes).await.into_iter().flatten().collect()
+    }
+
+    async fn load_model(&self, order: &LoadOrder) -> Result<ResidentInfo, EngineError> {
+        let held = |listing: Listing| {
+            let mut residents = listing.residents.into_iter();
+            residents.find(|r| r.model == order.model)
+        };
+        let listing = self.poll().await?;
+        let loads = listing.load_control;
+        if let Some(held) = held(listing) {
+            return Ok(held);
+        }
+        if !loads {
+            return Err(EngineError::Unsupported(
+                "load (it serves the model it was started with)",
+            ));
+        }
+        let model = &*order.model;
+        let body = json!({"model": model});
+        match self.endpoint.post("/models/load", &body).await {
+            Ok(_) => {}
+            // Somebody's request loads it.
+            Err(EngineError::Refused {
+                status: 400,
+                message,
+            }) if message.contains("running") => {}
+            Err(error) => return Err(error),
+        }
+        let mut attempt = 0;
+        loop {
+            let failed = match State::of(&self.endpoint.get("/v1/models").await?, model) {
+                State::Ready => match held(self.poll().await?) {
+                    Some(held) => return Ok(held),
+                    None => None,
+                },
+                State::Coming => None,
+                State::Failed(code) => Some(format!(
+                    "its process ended with exit code {code}; what llama-server wrote says why"
+                )),
+                State::Unloaded => Some("it was unloaded again before it was ready".to_owned()),
+                State::Absent => Some("the server does not list it any more".to_owned()),
+            };
+            if let Some(message) = failed {
+                return Err(EngineError::Refused {
+                    status: 500,
+                    message,
+                });
+            }
+            sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn unload_model(&self, model: &str) -> Result<(), EngineError> {
+        let body = json!({"model": model});
+        match self.endpoint.post("/models/unload", &body).await {
+            Ok(_) => {}
+            // It was gone already.
+            Err(EngineError::Refused {
+                status: 400,
+                message,
+            }) if message.contains("not running") => {}
+            // A server of one model has no such path.
+            Err(EngineError::Refused { status: 404, .. }) => {
+                return Err(EngineError::Unsupported("unload"));
+            }
+            Err(error) => return Err(error),
+        }
+        let mut attempt = 0;
+        loop {
+            let models = self.endpoint.get("/v1/models").await?;
+            if !matches!(State::of(&models, model), State::Ready | State::Coming) {
+                return Ok(());
+            }
+            sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
     }
 }
 
 impl Engine for Llamacpp {
     fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
-        Box::pin(read_server(&self.endpoint))
+        Box::pin(self.poll())
     }
 
     fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
-        Box::pin(async move {
-            let listing = self.list().await?;
-            let mut residents = listing.residents.into_iter();
-            residents
-                .find(|r| r.model == order.model)
-                .ok_or(EngineError::Unsupported(
-                    "load (it serves the model it was started with)",
-                ))
-        })
+        Box::pin(async move { self.load_model(&order).await })
     }
 
-    fn unload<'a>(&'a self, _: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
-        Box::pin(async { Err(EngineError::Unsupported("unload")) })
+    fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.unload_model(&resident.instance))
     }
 
     fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
@@ -61,14 +185,25 @@ impl Engine for Llamacpp {
 
 /// Health, models and slots of a running server. `/health` is 503 while it loads.
 pub(crate) async fn read_server(endpoint: &Endpoint) -> Result<Listing, EngineError> {
+    let (models, props) = ask(endpoint).await?;
+    parse_server(&models, &props)
+}
+
+/// What `/v1/models` and `/props` answer.
+async fn ask(endpoint: &Endpoint) -> Result<(Value, Value), EngineError> {
     endpoint.get("/health").await?;
     let (models, props) = futures_util::join!(endpoint.get("/v1/models"), endpoint.get("/props"));
     // The list is open to everybody, what is asked of it is not (`--api-key`).
-    if let Err(refused @ EngineError::Refused { status: 401 | 403, .. }) = props {
+    if let Err(
+        refused @ EngineError::Refused {
+            status: 401 | 403, ..
+        },
+    ) = props
+    {
         return Err(refused);
     }
-    // `/props` may be closed or want a model in router mode; the list alone will do.
-    parse_server(&models?, &props.unwrap_or_default())
+    // `/props` may be closed; the list alone will do.
+    Ok((models?, props.unwrap_or_default()))
 }
 
 fn parse_server(body: &Value, props: &Value) -> Result<Listing, EngineError> {
@@ -84,10 +219,6 @@ fn parse_server(body: &Value, props: &Value) -> Result<Listing, EngineError> {
             .find(|e| text(e, "id").as_deref() == Some(&model.id));
         let entry = entry.unwrap_or(&none);
         describe(model, entry, props);
-        let status = entry.get("status").and_then(|s| text(s, "value"));
-        if status.is_some_and(|s| s != "loaded" && s != "sleeping") {
-            continue;
-        }
         let from_list = entry.get("meta").and_then(|m| count(m, "n_ctx"));
         residents.push(ResidentInfo {
             context: per_slot
@@ -103,6 +234,7 @@ fn parse_server(body: &Value, props: &Value) -> Result<Listing, EngineError> {
         models,
         residents,
         load_control: false,
+        max_loaded: None,
     })
 }
 

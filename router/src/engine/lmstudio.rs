@@ -8,9 +8,12 @@ mod driver;
 mod load_config;
 mod socket;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -29,6 +32,8 @@ use super::{
 use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
 use crucible_config::checked::EngineKind;
 
+/// Most identifiers of one model that are remembered.
+const IDENTIFIERS: usize = 32;
 /// Looks at the list for an instance that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
 /// LM Studio at one address.
@@ -39,6 +44,9 @@ pub(crate) struct Lmstudio {
     v1_seen: AtomicBool,
     /// The WebSocket driver, where it is on.
     driver: Option<Driver>,
+    /// By model, the identifiers that people gave its instances. A load by Crucible has its own, and
+    /// who asks by a person's goes on to find the model.
+    identifiers: Mutex<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
 }
 
 // === impl Lmstudio ===
@@ -49,6 +57,30 @@ impl Lmstudio {
             endpoint,
             v1_seen: AtomicBool::new(false),
             driver,
+            identifiers: Mutex::default(),
+        }
+    }
+
+    /// Notes the identifiers of what is loaded, and names each model by those that it had.
+    fn remember(&self, listing: &mut Listing) {
+        let mut all = self
+            .identifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for held in &listing.residents {
+            let numbered = held.instance.strip_prefix(&*held.model);
+            if numbered.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')) {
+                continue;
+            }
+            let of_it = all.entry(Arc::clone(&held.model)).or_default();
+            if of_it.len() < IDENTIFIERS {
+                of_it.insert(Arc::clone(&held.instance));
+            }
+        }
+        for model in &mut listing.models {
+            if let Some(names) = all.get(&model.id) {
+                model.names = names.iter().cloned().collect();
+            }
         }
     }
 
@@ -79,7 +111,9 @@ impl Lmstudio {
             ));
         }
         self.v1_seen.store(true, Ordering::Relaxed);
-        Ok(parse_v1(&body))
+        let mut listing = parse_v1(&body);
+        self.remember(&mut listing);
+        Ok(listing)
     }
 
     async fn load_instance(&self, order: LoadOrder) -> Result<ResidentInfo, EngineError> {
@@ -264,6 +298,7 @@ fn parse_v1(body: &Value) -> Listing {
             runner: Arc::clone(&id),
             load: Arc::default(),
             via: Arc::default(),
+            names: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {
@@ -306,6 +341,7 @@ fn parse_v0(body: &Value) -> Listing {
             runner: Arc::clone(&id),
             load: Arc::default(),
             via: Arc::default(),
+            names: Arc::default(),
             id,
             kind,
             capabilities: Capabilities {

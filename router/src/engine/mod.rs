@@ -104,6 +104,8 @@ pub struct Listing {
     pub residents: Vec<ResidentInfo>,
     /// Whether loads can be controlled through its API (false: it loads by itself).
     pub load_control: bool,
+    /// Most models that it holds at a time before it unloads one by itself, where it tells.
+    pub max_loaded: Option<u32>,
 }
 
 /// The runner options of a model: identical on every path that may load or use it, or Ollama

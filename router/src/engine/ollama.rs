@@ -105,6 +105,7 @@ impl Ollama {
             models,
             residents,
             load_control: true,
+            max_loaded: None,
         })
     }
 
@@ -361,6 +362,7 @@ fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
         runner: Arc::clone(&id),
         load: Arc::default(),
         via: Arc::default(),
+        names: Arc::default(),
         id,
         kind,
         capabilities: Capabilities {

@@ -108,6 +108,7 @@ fn parse_model(entry: &Value) -> Option<ModelInfo> {
         runner: Arc::clone(&id),
         load: Arc::default(),
         via,
+        names: Arc::default(),
         kind,
         capabilities: Capabilities::default(),
         max_context,

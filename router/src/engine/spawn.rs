@@ -131,6 +131,7 @@ impl Spawned {
                 runner: Arc::clone(&self.id),
                 load: Arc::default(),
                 via: Arc::default(),
+                names: Arc::default(),
                 kind: ModelKind::Generation,
                 capabilities: Capabilities::default(),
                 max_context: None,

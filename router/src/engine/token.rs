@@ -60,12 +60,32 @@ mod tests {
             message: format!("bad token {}", env::var("PATH").unwrap()),
         };
         for (kind, variable, words) in [
-            (EngineKind::Lmstudio, None, "wants a token: put it into the environment variable LM_API_TOKEN"),
+            (
+                EngineKind::Lmstudio,
+                None,
+                "wants a token: put it into the environment variable LM_API_TOKEN",
+            ),
             (EngineKind::Llamacpp, None, "variable LLAMA_API_KEY"),
-            (EngineKind::Openai, None, "the variable's name into api_key_env"),
-            (EngineKind::Ollama, None, "the variable's name into api_key_env"),
-            (EngineKind::Openai, Some("NO_SUCH_TOKEN"), "variable NO_SUCH_TOKEN"),
-            (EngineKind::Lmstudio, Some("PATH"), "refuses the token in PATH"),
+            (
+                EngineKind::Openai,
+                None,
+                "the variable's name into api_key_env",
+            ),
+            (
+                EngineKind::Ollama,
+                None,
+                "the variable's name into api_key_env",
+            ),
+            (
+                EngineKind::Openai,
+                Some("NO_SUCH_TOKEN"),
+                "variable NO_SUCH_TOKEN",
+            ),
+            (
+                EngineKind::Lmstudio,
+                Some("PATH"),
+                "refuses the token in PATH",
+            ),
         ] {
             let engine = engine(kind, variable);
             for status in [401, 403] {

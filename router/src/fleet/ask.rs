@@ -7,7 +7,8 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{EngineHandle, Fleet, FleetView};
+use super::{EngineHandle, EngineStatus, Fleet, FleetView};
+use crate::view::Health;
 
 /// How an engine answered a poll that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,13 @@ impl AskedAll {
         let told = |(handle, wanted): &(Arc<EngineHandle>, u64)| {
             let mut engines = view.engines.iter();
             let found = engines.find(|e| e.config.name == handle.config.name);
-            found.is_none_or(|engine| engine.polls >= *wanted)
+            // One that comes back is up after a second answer, which follows soon.
+            let returns = |e: &EngineStatus| e.health == Health::Down && e.error.is_none();
+            found.is_none_or(|engine| engine.polls >= *wanted && !returns(engine))
         };
         view.settled
-            && self.looks.is_none_or(|wanted| view.looks >= wanted) && self.polls.iter().all(told)
+            && self.looks.is_none_or(|wanted| view.looks >= wanted)
+            && self.polls.iter().all(told)
     }
 }
 

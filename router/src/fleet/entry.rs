@@ -31,6 +31,7 @@ pub(super) struct Entry {
     pub(super) version: Option<String>,
     pub(super) advice: Arc<Vec<String>>,
     pub(super) load_control: bool,
+    pub(super) max_loaded: Option<u32>,
     pub(super) models: Arc<Vec<ModelInfo>>,
     pub(super) residents: Arc<Vec<ResidentInfo>>,
     pub(super) polls: u64,
@@ -54,6 +55,7 @@ impl Entry {
             version: None,
             advice: Arc::default(),
             load_control: false,
+            max_loaded: None,
             models: Arc::default(),
             residents: Arc::default(),
             polls: 0,
@@ -82,6 +84,7 @@ impl Entry {
                     self.version = Some(version);
                 }
                 self.load_control = listing.load_control;
+                self.max_loaded = listing.max_loaded;
                 if *self.models != listing.models {
                     self.models = Arc::new(listing.models);
                 }
@@ -147,6 +150,7 @@ impl Entry {
             version: self.version.clone(),
             advice: Arc::clone(&self.advice),
             load_control: self.load_control,
+            max_loaded: self.max_loaded,
             limit: self.handle.control.limit(),
             discovered: self.handle.discovered,
             models: Arc::clone(&self.models),

@@ -26,6 +26,10 @@ pub struct FleetView {
 
 /// What is known of one engine.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of an engine, not states"
+)]
 pub struct EngineStatus {
     /// Name, permits, queue and all else configured.
     pub config: Arc<checked::Engine>,
@@ -53,6 +57,8 @@ pub struct EngineStatus {
     pub advice: Arc<Vec<String>>,
     /// Whether loads are controlled.
     pub load_control: bool,
+    /// Most models that it holds at a time before it unloads one by itself, where it tells.
+    pub max_loaded: Option<u32>,
     /// Found on a default port.
     pub discovered: bool,
     /// What the system holds its memory to, where Crucible started it.

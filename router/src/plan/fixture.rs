@@ -21,6 +21,7 @@ pub(crate) fn generation(id: &str) -> ModelInfo {
         runner: id.into(),
         load: Arc::default(),
         via: Arc::default(),
+        names: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: Capabilities::default(),
         max_context: None,

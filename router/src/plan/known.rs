@@ -25,7 +25,10 @@ pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
     // Of a name that begins with an engine's only that one knows.
     let answers = |name: &str| {
         let is_its = |e: &&EngineView| after_engine(name, &e.name).is_some();
-        view.engines.iter().find(is_its).map_or(all, EngineView::is_up)
+        view.engines
+            .iter()
+            .find(is_its)
+            .map_or(all, EngineView::is_up)
     };
     let references = config.references().into_iter();
     references

@@ -83,7 +83,7 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
         }
     }
     let usable = |name: &str| {
-        let via = scopes.iter().flat_map(|scope| {
+        let via = scopes.iter().filter_map(|scope| {
             let hits = match scope.resolve(name) {
                 Found::Models(hits) => hits,
                 Found::Virtual(known) => scope.expand(known),

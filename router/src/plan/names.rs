@@ -4,8 +4,8 @@
 //! `:latest`, a literal alias, a virtual model, another name that its engine serves it under, a name
 //! that leaves the quantization open, and an alias that is a glob.
 
-use crucible_config::{Config, checked::Model, glob, name::exactness};
 pub(crate) use crucible_config::name::{same, stem};
+use crucible_config::{Config, checked::Model, glob, name::exactness};
 
 use super::{
     BUILTIN_VIRTUAL, Reason,

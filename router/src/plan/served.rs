@@ -1,5 +1,6 @@
-//! Names that an LM Studio answers to beside the keys of its models: the identifier of a loaded
-//! instance, which may be a person's own word or `key:2`, and `key@variant`.
+//! Names that engines answer to beside those that they list their models by. LM Studio: the identifier
+//! of a loaded instance, which may be a person's own word or `key:2`, and `key@variant`; llama.cpp's
+//! router mode: aliases.
 
 use crucible_config::checked::EngineKind;
 
@@ -9,6 +10,9 @@ use crate::{catalog::ModelInfo, view::EngineView};
 /// This engine serves this model under this name. Identifiers match exactly there, keys in any
 /// case. Of the variants only the selected one is what a load of the key brings.
 pub(super) fn is_served_as(engine: &EngineView, model: &ModelInfo, name: &str) -> bool {
+    if model.names.iter().any(|served| **served == *name) {
+        return true;
+    }
     if engine.kind != EngineKind::Lmstudio {
         return false;
     }

@@ -118,13 +118,14 @@ impl fmt::Display for ContextBound {
             ),
             Self::Engine { engine, kind } => write!(
                 f,
-                "'{engine}' was started with that, and Crucible loads nothing there; {}.",
+                "'{engine}' was started with that, and Crucible {}.",
                 match kind {
-                    EngineKind::Llamacpp => "start its server with a larger `-c`",
-                    EngineKind::Openai => "start it with more context",
-                    EngineKind::Lmstudio | EngineKind::Ollama => {
-                        "load the model there with more context"
-                    }
+                    EngineKind::Llamacpp =>
+                        "cannot change it; start its server with a larger `-c`, or give the model's \
+                         preset one",
+                    EngineKind::Openai => "loads nothing there; start it with more context",
+                    EngineKind::Lmstudio | EngineKind::Ollama =>
+                        "loads nothing there; load the model there with more context",
                 }
             ),
             Self::Yielded { engine } => write!(

@@ -64,6 +64,8 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
         _ => config.tuning.lmstudio.max_loaded_models,
     };
+    // An engine that unloads by itself must have no cause to.
+    let limit = engine.max_loaded.map_or(limit, |most| limit.min(most));
     Facts {
         name: Arc::clone(name),
         kind: engine.config.kind,
@@ -364,6 +366,7 @@ pub(super) mod tests {
             version: None,
             advice: Arc::default(),
             load_control: true,
+            max_loaded: None,
             limit: None,
             discovered: false,
             models: Arc::default(),

@@ -49,7 +49,12 @@ pub(crate) fn context(
 ) -> Filled<u64> {
     let context = |name: &str| {
         let model = models.iter().find(|m| *m.id == *name);
-        config.context_for(engine, name, key, model.and_then(ModelInfo::described_context))
+        config.context_for(
+            engine,
+            name,
+            key,
+            model.and_then(ModelInfo::described_context),
+        )
     };
     let own = context(name);
     let others = sharing(models, name).into_iter().skip(1).map(context);

@@ -18,7 +18,7 @@ fn pinned(name: &str, engine: Option<&str>) -> Model {
         spill: false,
         fallback: Vec::new(),
         defaults: ModelDefaults::Inherit,
-            modelfile_context: true,
+        modelfile_context: true,
     }
 }
 

@@ -127,6 +127,15 @@ impl Scheduler {
         if arrival.least() > most {
             let bound = match (arrival.fit, line.size.max()) {
                 (Fit::Reject, _) => ContextBound::Configured,
+                // Router mode: what a model may have is its preset's.
+                (Fit::Grow, Some(max))
+                    if max <= most && facts.kind == EngineKind::Llamacpp && !facts.spawned =>
+                {
+                    ContextBound::Engine {
+                        engine: Arc::clone(&facts.name),
+                        kind: facts.kind,
+                    }
+                }
                 (Fit::Grow, Some(max)) if max <= most => ContextBound::Model,
                 (Fit::Grow, _) => ContextBound::Max,
             };

@@ -74,6 +74,7 @@ pub(super) fn model(id: &str, quantization: &str) -> ModelInfo {
         runner: Arc::from(id),
         load: Arc::default(),
         via: Arc::default(),
+        names: Arc::default(),
         kind: ModelKind::Generation,
         capabilities: Capabilities::default(),
         max_context: Some(131_072),

@@ -147,3 +147,35 @@ async fn an_observed_engine_is_told_apart() {
         "{message}"
     );
 }
+
+/// An identifier is lost with the instance that had it, and its model is still asked for by it.
+#[tokio::test]
+async fn who_asks_by_a_persons_own_identifier_goes_on_to_find_the_model() {
+    let sim = start(Options::lmstudio(&["pub/m=1GB", "other=1GB"])).await;
+    assert!(sim.load_as("pub/m", "my-coder", PERSONS).await);
+    let own = crucible_tests::engines::engine("one", "lmstudio", &sim.url());
+    let crucible = Crucible::start(&format!("{own}permits = 1\n"));
+    let by = |name: &str, mut request: Value| {
+        request["model"] = name.into();
+        request
+    };
+    for name in ["my-coder", "one/my-coder"] {
+        let answer = post(&crucible, &by(name, body("", "hi"))).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        assert_eq!(sizes(&sim, "context_length"), [PERSONS], "{name}");
+    }
+    let answer = post(&crucible, &by("my-coder", long())).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(sizes(&sim, "context_length"), [PERSONS, 16_384]);
+    // Ejected too.
+    for eject in [false, true] {
+        if eject {
+            assert!(sim.eject("pub/m"));
+        }
+        let answer = post(&crucible, &by("my-coder", body("", "hi"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.header("x-crucible-model"), "pub/m");
+    }
+    let unknown = post(&crucible, &by("my-other", body("", "hi"))).await;
+    assert_eq!(unknown.status, 404);
+}

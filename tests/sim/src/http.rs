@@ -20,6 +20,7 @@ pub(crate) struct Call {
     pub(crate) seq: u64,
     pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) json: Option<Value>,

@@ -78,6 +78,9 @@ struct Cli {
     /// LM Studio: idle time after which a model loaded on request goes.
     #[arg(long, default_value = "60m", value_parser = humantime::parse_duration)]
     ttl: Duration,
+    /// openai: router mode with this `--models-max`.
+    #[arg(long)]
+    router: Option<usize>,
     /// LM Studio, openai: the token that requests must carry.
     #[arg(long)]
     token: Option<String>,
@@ -113,6 +116,7 @@ fn options(cli: Cli) -> anyhow::Result<Options> {
     options.v1 = !cli.no_v1;
     options.jit_ttl = cli.ttl;
     options.token = cli.token;
+    options.router = cli.router;
     options.max_queue = cli.max_queue;
     options.max_loaded = cli.max_loaded;
     Ok(options)

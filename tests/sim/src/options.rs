@@ -136,6 +136,8 @@ pub struct Options {
     pub websocket: WebSocket,
     /// openai: whether it tells what its slots do (`--no-slots` closes it). Default true.
     pub slots: bool,
+    /// openai: router mode with this `--models-max` (0: endless). Default: none.
+    pub router: Option<usize>,
     /// LM Studio, openai: the token that requests must carry.
     pub token: Option<String>,
     /// Ollama: `OLLAMA_MAX_QUEUE`. Default 512.
@@ -189,6 +191,7 @@ impl Options {
             v1: true,
             websocket: WebSocket::Right,
             slots: true,
+            router: None,
             token: None,
             max_queue: 512,
             max_loaded: 3,

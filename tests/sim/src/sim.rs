@@ -128,6 +128,29 @@ impl Sim {
         self.core.eject(instance)
     }
 
+    /// A person loads a model of an LM Studio under an identifier of their own (`lms load
+    /// --identifier`). False: it is no LM Studio, has no such model, or refuses.
+    pub async fn load_as(&self, model: &str, identifier: &str, context: u64) -> bool {
+        let core = &self.core;
+        let (Engine::LmStudio(residents), Some(model)) =
+            (&core.engine, lmstudio::load::find(core, model))
+        else {
+            return false;
+        };
+        let config = lmstudio::residents::LoadConfig {
+            context,
+            eval_batch_size: 512,
+            flash_attention: true,
+            offload_kv_cache_to_gpu: true,
+            jit_ttl: None,
+            ttl: None,
+            identifier: Some(identifier.to_owned()),
+            fields: Vec::new(),
+        };
+        let loaded = residents.load(core, 0, model, config, "/sim/load").await;
+        loaded.is_ok()
+    }
+
     /// A person deletes a model (Ollama: `ollama rm`; the others: its file).
     pub fn delete(&self, model: &str) {
         self.core.deleted.add(model);
@@ -231,6 +254,7 @@ async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply
         seq: 0,
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         json: serde_json::from_slice(&body).ok(),
         body,
@@ -250,7 +274,7 @@ async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply
         at_ms: 0,
         method: call.method.clone(),
         path: call.path.clone(),
-        query: parts.uri.query().map(str::to_owned),
+        query: call.query.clone(),
         headers: call.headers.iter().map(header).collect(),
         body: String::from_utf8_lossy(&call.body).into_owned(),
         json: call.json.clone(),
@@ -273,7 +297,10 @@ impl Core {
         match &self.engine {
             Engine::LmStudio(residents) => residents.crash(self),
             Engine::Ollama(scheduler) => scheduler.crash(self),
-            Engine::Llama(server) => server.crash(),
+            Engine::Llama(server) => {
+                server.router().crash(self);
+                server.crash();
+            }
         }
     }
 
@@ -294,7 +321,7 @@ impl Core {
                 }
                 held
             }
-            Engine::Llama(_) => false,
+            Engine::Llama(server) => server.router().stop(self, instance, "request"),
         }
     }
 }

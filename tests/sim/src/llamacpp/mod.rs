@@ -1,6 +1,7 @@
-//! A plain OpenAI-compatible server: llama-server b10488 with one model (with several, its
-//! router mode: an unknown name is 400). The context is divided by the slots.
+//! A plain OpenAI-compatible server: llama-server b10488 with one model; with `router` its router
+//! mode, and without it several models that are all there. The context is divided by the slots.
 
+pub(crate) mod router;
 mod strict;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ pub(crate) struct Server {
     slots: Arc<Semaphore>,
     ready_at: Instant,
     kill: Mutex<Kill>,
+    router: router::Router,
 }
 
 // === impl Server ===
@@ -34,8 +36,13 @@ impl Server {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(options.parallel.max(1))),
-            ready_at: Instant::now() + options.load_time,
+            // Router mode is there at once; its models take the time.
+            ready_at: match options.router {
+                Some(_) => Instant::now(),
+                None => Instant::now() + options.load_time,
+            },
             kill: Mutex::default(),
+            router: router::Router::default(),
         }
     }
 
@@ -44,6 +51,10 @@ impl Server {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub(crate) fn router(&self) -> &router::Router {
+        &self.router
     }
 
     pub(crate) fn crash(&self) {
@@ -76,6 +87,11 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
     let token = core.options.token.as_deref();
     if token.is_some() && call.token() != token && path != "/health" && path != "/v1/models" {
         return error(401, "authentication_error", "Invalid API Key");
+    }
+    if core.options.router.is_some()
+        && let Some(reply) = router::handle(core, &server.router, call).await
+    {
+        return reply;
     }
     match (call.method.as_str(), path) {
         ("GET", "/health" | "/v1/health") => http::json(200, &json!({"status": "ok"})),
@@ -139,7 +155,7 @@ fn models(core: &Core) -> Reply {
 /// A single-model server ignores the name; several models are router mode.
 fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     match core.options.models.as_slice() {
-        [only] => Some(only),
+        [only] if core.options.router.is_none() => Some(only),
         _ => core.available().find(|model| model.name == name),
     }
 }
@@ -169,6 +185,11 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         let message = format!("model '{name}' not found");
         return error(400, "invalid_request_error", &message);
     };
+    if core.options.router.is_some()
+        && let Err(refusal) = server.router.ready(core, call, model).await
+    {
+        return refusal;
+    }
     let slots = core.options.parallel.max(1);
     if chat && let Some(refused) = strict::refusal(body, model, slots) {
         return refused;

@@ -4,7 +4,7 @@
 mod chat;
 mod embed;
 mod listing;
-mod load;
+pub(crate) mod load;
 mod overflow;
 pub(crate) mod residents;
 pub(crate) mod routes;

@@ -38,7 +38,8 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// Names match without the tag `latest` and in any case.
 pub(crate) fn find<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     let wanted = full_name(name);
-    core.available().find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
+    core.available()
+        .find(|model| full_name(&model.name).eq_ignore_ascii_case(&wanted))
 }
 
 fn capabilities(model: &ModelSpec) -> Vec<&'static str> {
