@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use proptest::{prelude::*, sample::Index};
+
 use toml::de::DeValue;
 
 use super::*;
-use crate::checked::Rate;
+use crate::{checked::Rate, keys};
 
 const SIZE: Kind = Kind::Size {
     min: 0,
@@ -64,5 +66,28 @@ fn what_is_shown_can_be_read_again() {
             kind.read_text(value.to_text().trim_matches('"')).unwrap(),
             value
         );
+    }
+}
+
+proptest! {
+    /// What a key takes as text is what it shows, and that is taken again.
+    #[test]
+    fn what_is_shown_is_read_again(
+        at in any::<Index>(),
+        text in "\\PC{0,12}|-?[0-9]{1,18}(us|ms|s|m|h|B|KB|GB|GiB)?|[0-9]{1,4}/(s|min|h|day)",
+    ) {
+        let all = keys::fixed();
+        let (path, key) = &all[at.index(all.len())];
+        let keys::Shape::Value(kind) = key.shape else { unreachable!() };
+        if let Ok(value) = kind.read_text(&text) {
+            let shown = value.to_text();
+            let plain = serde_json::from_str(&shown).unwrap_or_else(|_| shown.clone());
+            let text_or_list = matches!(
+                kind,
+                Kind::Text | Kind::Secret | Kind::Texts | Kind::Addresses
+            );
+            let again = kind.read_text(&plain);
+            prop_assert!(text_or_list || again.is_ok_and(|a| a == value), "{path}: {text:?}: {shown}");
+        }
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(4000)))]
 
         /// Long plain stretches put quotes, escapes and their halves at every place of a block.
         #[test]

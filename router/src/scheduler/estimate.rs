@@ -90,3 +90,27 @@ impl Scheduler {
         Wait { expected, measured }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whole seconds that SDKs obey, and no request comes back before its turn is expected.
+        #[test]
+        fn who_is_told_to_wait_is_told_whole_seconds_of_at_least_that_and_at_most_a_minute(
+            secs in prop_oneof![0..70_u64, any::<u64>()],
+            nanos in 0..1_000_000_000_u32,
+        ) {
+            let wait = Duration::new(secs, nanos);
+            let told = retry_after(wait);
+            prop_assert!((1..=60).contains(&told), "{told}");
+            let seconds = Duration::from_secs(told);
+            prop_assert!(seconds >= wait || told == 60, "{told} for {wait:?}");
+            let more = seconds.saturating_sub(wait);
+            prop_assert!(more < Duration::from_secs(1) || told == 1, "{told} for {wait:?}");
+        }
+    }
+}

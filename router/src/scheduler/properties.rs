@@ -22,8 +22,15 @@ fn schedule(seed: u64) {
     assert!(world.core.replaceable.is_empty());
 }
 
-/// Runs all seeds on all cores; a failing one is named.
-fn for_seeds(count: u64, run: fn(u64)) {
+/// Of a long run, where it is asked for as proptest is.
+fn cases(usual: u64) -> u64 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(0).max(usual)
+}
+
+/// Runs so many seeds, or as many as a long run asks for, on all cores; a failing one is named.
+fn for_seeds(usual: u64, run: fn(u64)) {
+    let count = cases(usual);
     if let Ok(seed) = std::env::var("CRUCIBLE_SEED") {
         return run(seed.parse().unwrap());
     }
