@@ -108,7 +108,8 @@ impl StateDir {
             Hold::Ours => {}
             Hold::Unknown(why) => tracing::warn!(
                 "state_dir {folder} cannot be locked ({why}): a second Crucible of this folder \
-                 would not be noticed, and each would unload what the other one loaded"
+                 would not be noticed, and each would unload what the other one loaded; set \
+                 state_dir (CRUCIBLE_STATE_DIR) to a folder that can be written"
             ),
             Hold::Anothers(process) => {
                 let process = process.map_or_else(String::new, |id| format!(" (process {id})"));

@@ -1,9 +1,18 @@
-//! As the first process of a container.
+//! In a container: as its first process, and with little of what a system usually has.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crucible_sim::Options;
-use crucible_tests::{Crucible, engines::start, rest::eventually};
+use crucible_tests::{
+    Crucible, binary,
+    engines::{client, start},
+    rest::eventually,
+};
 use tempfile::TempDir;
 
 /// In the place of an engine's program: leaves twenty processes behind that end later, and stays.
@@ -73,7 +82,7 @@ async fn orphans_are_waited_for_and_the_ends_of_its_own_children_are_known() {
             // Its own child, whose end Crucible is to see as it was.
             let own = children(first);
             assert_eq!(own.len(), 1, "{own:?}");
-            let killed = std::process::Command::new("kill")
+            let killed = Command::new("kill")
                 .args(["-9", &own[0].0.to_string()])
                 .status();
             assert!(killed.expect("kill runs").success());
@@ -86,4 +95,93 @@ async fn orphans_are_waited_for_and_the_ends_of_its_own_children_are_known() {
         "{}",
         crucible.log()
     );
+}
+
+/// Everything below `/` can only be read.
+const READ_ONLY: &str = "
+root=
+[ \"$(id -u)\" = 0 ] || root=--map-root-user
+exec unshare $root --mount sh -c 'mount -o remount,bind,ro / && exec USER \"$0\" \"$@\"' \"$0\" \"$@\"
+";
+
+/// Starts it with this shell script before it, and gives its log once it has answered and ended.
+async fn started(what: &str, script: &str) -> String {
+    let folder = TempDir::new().expect("a folder");
+    let log = folder.path().join("log");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    drop(socket);
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .arg(binary::crucible())
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["--engine", "none=openai@http://127.0.0.1:9"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CRUCIBLE_STATE_DIR", folder.path().join("state"))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).expect("a file"))
+        .spawn()
+        .expect("sh starts");
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    eventually(what, || {
+        let ended = child.try_wait().expect("a child");
+        assert!(ended.is_none(), "{what}: {ended:?} {}", said());
+        async {
+            let answer = client().get(&url).send().await;
+            answer.is_ok_and(|a| a.status() == 200).then_some(())
+        }
+    })
+    .await;
+    let pid = child.id().to_string();
+    let asked = Command::new("kill").arg(&pid).status();
+    assert!(asked.expect("kill runs").success());
+    let ended = eventually("its end", || {
+        let ended = child.try_wait().expect("a child");
+        async move { ended }
+    })
+    .await;
+    assert!(ended.success(), "{what}: {ended} {}", said());
+    said()
+}
+
+#[tokio::test]
+async fn it_starts_with_little_of_what_a_system_has_and_says_what_to_set() {
+    let state = "CRUCIBLE_STATE_DIR";
+    let nobody = "env -u CRUCIBLE_STATE_DIR unshare --user --map-user=65534 --map-group=65534";
+    let unknown = "env -u CRUCIBLE_STATE_DIR unshare --user --map-user=12345 --map-group=12345";
+    let as_user = |user: &str| READ_ONLY.replace("USER", user);
+    let run = "exec \"$0\" \"$@\"";
+    for (what, script, told) in [
+        ("no environment", run.to_owned(), ""),
+        ("nothing on stdin", format!("{run} <&-"), ""),
+        ("no stdout", format!("{run} >&-"), ""),
+        ("no stderr", format!("{run} 2>&-"), ""),
+        ("none of the three", format!("{run} <&- >&- 2>&-"), ""),
+        ("a full disk behind stdout", format!("{run} >/dev/full"), ""),
+        (
+            "a full disk behind stderr",
+            format!("{run} 2>/dev/full"),
+            "",
+        ),
+        (
+            "a read-only system",
+            as_user("env -u CRUCIBLE_STATE_DIR HOME=/root"),
+            state,
+        ),
+        ("nobody, on a read-only system", as_user(nobody), state),
+        ("a user without a name", as_user(unknown), state),
+        (
+            "a state folder that is a file",
+            format!("CRUCIBLE_STATE_DIR=/dev/null/x {run}"),
+            state,
+        ),
+    ] {
+        let log = started(what, &script).await;
+        assert!(log.contains(told), "{what}: {log}");
+        assert!(!log.contains("panicked"), "{what}: {log}");
+    }
 }

@@ -99,7 +99,8 @@ impl Store {
             {
                 let path = self.file();
                 tracing::warn!(
-                    "{}: {error}; the next start will not know what this one loaded",
+                    "{}: {error}; the next start will not know what this one loaded; set \
+                     state_dir (CRUCIBLE_STATE_DIR) to a folder that can be written",
                     path.display()
                 );
             }
