@@ -7,6 +7,7 @@ mod images;
 mod nulls;
 mod stops;
 mod thinking;
+mod tools;
 
 use crucible_sim::{Options, Sim};
 use crucible_tests::{

@@ -30,20 +30,26 @@ pub(super) struct Strings {
     assistant: bool,
     roles: u32,
     contents: u32,
-    typed: bool,
+    types: u32,
+    /// The last string names what may be an image.
+    named: bool,
 }
 
 // === impl Strings ===
 
 impl Strings {
     pub(super) fn pass(&mut self, string: &[u8]) {
+        let named = std::mem::replace(
+            &mut self.named,
+            matches!(string, b"url" | b"image_url" | b"data"),
+        );
         match string {
             b"assistant" => self.assistant = true,
             b"role" => self.roles = self.roles.saturating_add(1),
             b"content" => self.contents = self.contents.saturating_add(1),
-            b"type" | b"tool_calls" => self.typed = true,
+            b"type" | b"tool_calls" => self.types = self.types.saturating_add(1),
             b"image_url" | b"input_image" => self.image_parts = true,
-            _ if is_image(string) => {
+            _ if string.starts_with(b"data:image/") || named && is_image(string) => {
                 self.images += 1;
                 self.image_bytes += string.len() as u64;
             }
@@ -53,7 +59,7 @@ impl Strings {
 }
 
 /// A data URL of an image, in whatever case and under whatever name, or long base64 that begins as
-/// one does.
+/// one does. In a text, such as a tool's result, it is no image but a long text.
 fn is_image(string: &[u8]) -> bool {
     /// What PNG, JPEG, WebP and GIF files begin with.
     const BEGINNINGS: [&[u8]; 4] = [b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD"];
@@ -94,7 +100,7 @@ impl Weight {
         if name == "messages" {
             self.has_images = strings.image_parts || strings.images > 0;
             self.later_turn = strings.assistant;
-            self.plain = !strings.typed && strings.roles <= strings.contents;
+            self.plain = strings.types == 0 && strings.roles <= strings.contents;
         }
     }
 
@@ -107,6 +113,18 @@ impl Weight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_in_a_text_is_a_text() {
+        let long = format!("iVBORw0KGgo{}", "A".repeat(4000));
+        for (key, images) in [("url", 1), ("data", 1), ("image_url", 1), ("content", 0)] {
+            let mut strings = Strings::default();
+            for string in [key, &long, &long] {
+                strings.pass(string.as_bytes());
+            }
+            assert_eq!(strings.images, images, "{key}");
+        }
+    }
 
     #[test]
     fn images_are_known_in_every_spelling() {

@@ -13,3 +13,4 @@ mod stop;
 pub(crate) mod thinking;
 pub(crate) mod told_lengths;
 pub(crate) mod tool_choice;
+mod tools;

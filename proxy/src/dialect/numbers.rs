@@ -84,6 +84,12 @@ pub(crate) fn signed(body: &[u8], peek: &Peek, name: &'static str) -> Result<Opt
         .map_err(|_| too_large(name, raw))
 }
 
+/// `top_logprobs` 0 without `logprobs`, which asks for nothing; llama.cpp's server refuses it (b11434).
+pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &Peek) -> bool {
+    let none = peek.raw(body, "top_logprobs").and_then(Number::of) == Some(Number::Whole(0));
+    none && matches!(peek.raw(body, "logprobs"), None | Some("false"))
+}
+
 /// `None` where an engine that takes any number has the last word.
 fn whole(name: &'static str, raw: &str, kind: EngineKind) -> Result<Option<i128>, Error> {
     // llama.cpp's server cuts fractions and, but for limits, wraps what is too large (b11549).

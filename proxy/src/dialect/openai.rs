@@ -13,6 +13,7 @@ use super::{
     messages::passed::{Passed, passed},
     numbers, stop, thinking,
     tool_choice::{Mode, ToolChoice},
+    tools::{self, Offered},
 };
 use crate::{
     body::{
@@ -157,12 +158,24 @@ pub fn edit(
     {
         edits.push(Edit::Remove("response_format"));
     }
+    let left = choice.as_ref().and_then(|choice| choice.tools.as_deref());
     if let Some(choice) = &choice {
         edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));
-        if let Some(tools) = &choice.tools {
-            edits.push(Edit::Set("tools", New::Raw(tools)));
-        }
         notes.push(bent_choice(choice));
+    }
+    let offered = match left.or_else(|| peek.raw(body, "tools")) {
+        Some(raw) if knows_only_words(kind) => tools::offered(raw),
+        _ => None,
+    };
+    match &offered {
+        Some(Offered {
+            with: Some(tools), ..
+        }) => edits.push(Edit::Set("tools", New::Raw(tools))),
+        Some(Offered { with: None, .. }) => edits.push(Edit::Remove("tools")),
+        None => edits.extend(left.map(|left| Edit::Set("tools", New::Raw(left)))),
+    }
+    if kind == EngineKind::Llamacpp && numbers::asks_for_no_alternatives(body, peek) {
+        edits.push(Edit::Remove("top_logprobs"));
     }
     let honours_usage = kind != EngineKind::Openai;
     let injected_usage = peek.stream && honours_usage && !include_usage(body, peek);
@@ -173,6 +186,7 @@ pub fn edit(
     if kind == EngineKind::Lmstudio {
         edits.push(Edit::RemoveNulls);
     }
+    notes.extend(offered.as_ref().and_then(|offered| offered.note.clone()));
     Ok(Edited {
         body: edit::apply(body, peek, &edits),
         defaults: filled,
@@ -309,8 +323,8 @@ mod tests {
     #[test]
     fn what_an_engine_would_refuse_or_misread_is_bent_and_said() {
         use EngineKind::{Llamacpp, Lmstudio, Openai};
-        let chosen = r#"{"z":1.0,"tools":[{"function":{"name":"f"}}, {"function": {"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}},"messages":[1]}"#;
-        let sent = r#"{"z":1.0,"tools":[{"function": {"name":"g"}}],"tool_choice":"required","messages":[1],"model":"m"}"#;
+        let chosen = r#"{"z":1.0,"tools":[{"type":"function","function":{"name":"f"}}, {"type":"function","function": {"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}},"messages":[1]}"#;
+        let sent = r#"{"z":1.0,"tools":[{"type":"function","function": {"name":"g"}}],"tool_choice":"required","messages":[1],"model":"m"}"#;
         let said = "tool_choice is sent as required, and only the tools that it allows are offered";
         let json = r#"{"response_format":{"type":"json_object"},"messages":[1]}"#;
         let schema = r#"{"response_format":{"type":"json_schema","json_schema":{"name":"json_object","schema":{"type":"object"}}},"messages":[1],"model":"m"}"#;

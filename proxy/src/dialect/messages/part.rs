@@ -35,7 +35,13 @@ impl<'a> Part<'a> {
             };
         };
         match kind {
-            "text" | "input_text" | "output_text" | "summary_text" => text(part, &["text"]),
+            "text" | "input_text" | "output_text" | "summary_text" => {
+                text(part, &["text", "content"])
+            }
+            "tool_result" => match part["content"].as_array() {
+                Some(parts) => Self::Text(joined(parts)),
+                None => text(part, &["content", "text"]),
+            },
             "refusal" => text(part, &["refusal", "text"]),
             "thinking" | "reasoning" | "reasoning_text" | "reasoning_content" => {
                 match text(
@@ -66,6 +72,15 @@ fn text<'a>(part: &'a Value, names: &[&str]) -> Part<'a> {
     }
 }
 
+/// The texts of parts in a part.
+fn joined(parts: &[Value]) -> String {
+    let texts = parts.iter().filter_map(|part| match Part::of(part) {
+        Part::Text(text) => Some(text),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n\n")
+}
+
 /// OpenAI's places of an image in chat and in responses, and Anthropic's.
 fn url(part: &Value) -> Option<&str> {
     let image = &part["image_url"];
@@ -94,6 +109,12 @@ mod tests {
             (
                 json!({"type": "output_text", "text": "a", "annotations": []}),
                 said("a"),
+            ),
+            (json!({"type": "text", "content": "a"}), said("a")),
+            (json!({"type": "tool_result", "content": "a"}), said("a")),
+            (
+                json!({"type": "tool_result", "content": [{"type": "text", "text": "a"}, "b", null]}),
+                said("a\n\nb"),
             ),
             (json!({"type": "refusal", "refusal": "no"}), said("no")),
             (json!({"type": "refusal", "refusal": null}), said("")),

@@ -157,9 +157,11 @@ impl<'a> Editor<'a> {
             Some(parts) if parts.starts_with('[') => {
                 self.content(&message, parts, assistant);
             }
+            Some(part) if part.starts_with('{') => self.set(part, format!("[{part}]")),
             Some(_) => {}
         }
         self.drop_nulls(&message, &["content"]);
+        self.quote(message.get("tool_call_id"));
         if let Some(calls) = calls
             && let Ok(calls) = serde_json::from_str::<Vec<&RawValue>>(calls)
         {
@@ -271,17 +273,48 @@ impl<'a> Editor<'a> {
         Some(json!({ "type": "image_url", "image_url": { "url": url } }).to_string())
     }
 
+    /// A call of a custom tool as the call of a function, which is all that templates know.
+    fn custom(&mut self, call: &Object<'a>) -> bool {
+        let custom = call.get("custom").and_then(Object::of);
+        let Some(custom) = custom.filter(|_| self.kind != EngineKind::Openai) else {
+            return false;
+        };
+        let Some(name) = custom.get("name") else {
+            return false;
+        };
+        let arguments = Arguments::of(custom.get("input").unwrap_or("{}"));
+        let text = Value::from(&*arguments.object);
+        let id = call.get("id").filter(|id| id.starts_with('"'));
+        let id = id.map_or_else(String::new, |id| format!("\"id\":{id},"));
+        self.set(
+            call.text,
+            format!(r#"{{{id}"type":"function","function":{{"name":{name},"arguments":{text}}}}}"#),
+        );
+        true
+    }
+
+    /// An id that is a number, as a text.
+    fn quote(&mut self, id: Option<&str>) {
+        if let Some(id) = id.filter(|id| id.starts_with(|c: char| c.is_ascii_digit())) {
+            self.set(id, format!("\"{id}\""));
+        }
+    }
+
     fn call(&mut self, text: &'a str) {
         let Some(call) = Object::of(text) else {
             return;
         };
         let function = call.get("function").and_then(Object::of);
+        if function.is_none() && self.custom(&call) {
+            return;
+        }
         if let Some(id) = call.get("id")
             && let Ok(id) = serde_json::from_str::<String>(id)
         {
             self.ids.insert(id);
         }
         self.drop_nulls(&call, &[]);
+        self.quote(call.get("id"));
         let Some(function) = function else {
             return;
         };
@@ -458,6 +491,38 @@ mod tests {
         for kind in [Lmstudio, Openai] {
             assert_eq!(becomes(&object, kind), text);
         }
+    }
+
+    #[test]
+    fn forms_of_other_clients_become_those_that_templates_know() {
+        let custom = r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","type":"custom","custom":{"name":"p","input":"a b"}}]}"#;
+        for (messages, is) in [
+            (
+                r#"{"role":"user","content":{"type":"text","text":"a"}}"#,
+                r#"{"role":"user","content":[{"type":"text","text":"a"}]}"#,
+            ),
+            (
+                r#"{"role":"tool","content":"a","tool_call_id":7}"#,
+                r#"{"role":"tool","content":"a","tool_call_id":"7"}"#,
+            ),
+            (
+                r#"{"role":"assistant","content":"","tool_calls":[{"id":7,"type":"function","function":{"name":"f","arguments":"{}"}}]}"#,
+                r#"{"role":"assistant","content":"","tool_calls":[{"id":"7","type":"function","function":{"name":"f","arguments":"{}"}}]}"#,
+            ),
+            (
+                r#"{"role":"user","content":[{"type":"tool_result","content":"a"}]}"#,
+                r#"{"role":"user","content":[{"type":"text","text":"a"}]}"#,
+            ),
+            (
+                custom,
+                r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"p","arguments":"{\"arguments\":\"a b\"}"}}]}"#,
+            ),
+        ] {
+            for kind in [Lmstudio, Llamacpp] {
+                assert_eq!(becomes(messages, kind), is, "{kind:?}");
+            }
+        }
+        assert_eq!(becomes(custom, Openai), custom);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
         stop,
         thinking::{Asked, Thinking, Wish},
         tool_choice::{Mode, ToolChoice},
+        tools,
     },
     error::{Error, Kind},
 };
@@ -106,7 +107,7 @@ pub fn to_ollama(
     text.push_str(rest.trim_start_matches('{'));
     text.pop();
     let format = format(body, peek, &mut notes)?;
-    let tools = tools(body, peek, &mut notes)?;
+    let tools = offered(body, peek, &mut notes)?;
     // Raw text: a schema keeps its key order and numbers, so the rendered prompt stays the same.
     for (name, raw) in [("format", &format), ("tools", &tools)] {
         if let Some(raw) = raw {
@@ -287,15 +288,17 @@ fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<St
     }
 }
 
-fn tools(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+fn offered(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
     let choice = ToolChoice::of(body, peek)?;
     if !peek.has_tools(body) {
         return Ok(None);
     }
     let raw = peek.raw(body, "tools").map(str::to_owned);
-    let Some(choice) = choice else {
-        return Ok(raw);
-    };
+    let choice = choice.unwrap_or(ToolChoice {
+        mode: Mode::Auto,
+        tools: None,
+        bent: false,
+    });
     match (choice.mode, &choice.tools) {
         (Mode::None, _) => return Ok(None),
         (Mode::Auto, None) => {}
@@ -310,7 +313,14 @@ fn tools(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<Str
                 .to_owned(),
         ),
     }
-    Ok(choice.tools.or(raw))
+    let tools = choice.tools.or(raw);
+    Ok(match tools.as_deref().and_then(tools::offered) {
+        Some(offered) => {
+            notes.extend(offered.note);
+            offered.with
+        }
+        None => tools,
+    })
 }
 
 fn missing(path: &str) -> Error {

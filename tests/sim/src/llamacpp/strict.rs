@@ -184,6 +184,20 @@ fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
             )));
         }
     }
+    let tools = body["tools"].as_array().into_iter().flatten();
+    for tool in tools {
+        if let Some(words) = unread_tool(tool) {
+            return Some(fault(&format!("Failed to parse tools: {words}")));
+        }
+        if model.takes_tools()
+            && let Some(path) = odd_schema(&tool["function"]["parameters"], "#")
+        {
+            return Some(invalid(&format!(
+                "Unable to generate parser for this template. Automatic parser generation failed: \
+                 JSON schema error at {path}: schema must be an object"
+            )));
+        }
+    }
     if model.takes_tools()
         && let Some(words) = broken_arguments(messages)
     {
@@ -254,6 +268,49 @@ fn unread(message: &Value) -> Option<String> {
         .iter()
         .any(|key| message.get(*key).is_some_and(Value::is_null))
         .then(|| null.to_owned())
+}
+
+/// What the parser of tools does not read (b11434, `common/chat.cpp`).
+fn unread_tool(tool: &Value) -> Option<String> {
+    if tool["type"] != "function" {
+        return Some(format!("Unsupported tool type: {tool}"));
+    }
+    let Some(function) = tool.get("function") else {
+        return Some(format!("Missing tool function: {tool}"));
+    };
+    let null = |key: &str| function.get(key).is_some_and(Value::is_null);
+    (null("name") || null("description"))
+        .then(|| "[json.exception.type_error.302] type must be string, but is null".to_owned())
+}
+
+/// Where a schema holds one that is no object (seen on b11434).
+fn odd_schema(schema: &Value, path: &str) -> Option<String> {
+    let members = match schema {
+        Value::Null if path == "#" => return None,
+        Value::Object(members) => members,
+        _ => return Some(path.to_owned()),
+    };
+    if let Some(properties) = members.get("properties") {
+        let Some(properties) = properties.as_object() else {
+            return Some(format!("{path}/properties"));
+        };
+        let mut inner = properties.iter();
+        let odd =
+            inner.find_map(|(name, one)| odd_schema(one, &format!("{path}/properties/{name}")));
+        if odd.is_some() {
+            return odd;
+        }
+    }
+    if let Some(items) = members.get("items").filter(|items| !items.is_array()) {
+        return odd_schema(items, &format!("{path}/items"));
+    }
+    let some = members
+        .get("anyOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    some.enumerate()
+        .find_map(|(at, one)| odd_schema(one, &format!("{path}/anyOf/{at}")))
 }
 
 /// Templates that know tools read the arguments of the calls before: JSON of any kind.

@@ -118,7 +118,33 @@ pub(crate) fn body(call: &Call) -> Result<&Value, Refusal> {
             ));
         }
     }
+    if let Some(words) = tools(body) {
+        return bad(words);
+    }
     messages(body, v1).map_or(Ok(body), bad)
+}
+
+/// The type of a tool's parameters is one word, and a property an object (`api.ToolProperty`).
+fn tools(body: &Value) -> Option<String> {
+    let field = |found: &str, path: &str, kind: &str| {
+        Some(format!(
+            "json: cannot unmarshal {found} into Go struct field \
+             ToolFunctionParameters.tools.function.parameters.{path} of type {kind}"
+        ))
+    };
+    for tool in body.get("tools")?.as_array()? {
+        let parameters = &tool["function"]["parameters"];
+        let word = parameters.get("type").unwrap_or(&Value::Null);
+        if !Kind::Text.takes(word) {
+            return field(found(word), "type", "string");
+        }
+        let properties = parameters.get("properties").and_then(Value::as_object);
+        let mut odd = properties.into_iter().flat_map(serde_json::Map::values);
+        if let Some(one) = odd.find(|one| !one.is_object() && !one.is_null()) {
+            return field(found(one), "properties", "api.ToolProperty");
+        }
+    }
+    None
 }
 
 /// A native message is an object whose content is a text, and its calls' arguments are objects;

@@ -141,24 +141,24 @@ fn each_top_level_field_becomes_exactly_this() {
             r#","tools":[{"function":{"strict":true,"name":"f"},"type":"function"}]"#,
         ),
         (
-            r#""tools":[{"function":{"name":"f"}}],"tool_choice":"auto""#,
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto""#,
             "",
-            r#","tools":[{"function":{"name":"f"}}]"#,
+            r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
         ),
         (
-            r#""tools":[{"function":{"name":"f"}}],"tool_choice":"required""#,
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required""#,
             "",
-            r#","tools":[{"function":{"name":"f"}}]"#,
+            r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
         ),
         (
-            r#""tools":[{"function":{"name":"f"}}],"tool_choice":"none""#,
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none""#,
             "",
             "",
         ),
         (
-            r#""tools":[{"function":{"name":"f"}},{"function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
+            r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
             "",
-            r#","tools":[{"function":{"name":"g"}}]"#,
+            r#","tools":[{"type":"function","function":{"name":"g"}}]"#,
         ),
     ] {
         assert_eq!(
@@ -280,7 +280,7 @@ fn what_other_apis_write_becomes_exactly_this() {
                 .to_owned(),
         ),
         (
-            r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{\"n\":123456789012345678901234567890,\"e\":1e2}"}},{"function":{"name":"f","arguments":{"n":18446744073709551616}}},{"function":{"name":"f","arguments":"[1"}},{"function":{"name":"f"}}]}"#
+            r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{\"n\":123456789012345678901234567890,\"e\":1e2}"}},{"function":{"name":"f","arguments":{"n":18446744073709551616}}},{"function":{"name":"f","arguments":"[1"}},{"type":"function","function":{"name":"f"}}]}"#
                 .to_owned(),
             r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","function":{"name":"f","arguments":{"n":123456789012345678901234567890,"e":1e2}}},{"function":{"name":"f","arguments":{"n":18446744073709551616}}},{"function":{"name":"f","arguments":{"arguments":"[1"}}},{"function":{"name":"f","arguments":{}}}]}"#
                 .to_owned(),
@@ -315,11 +315,11 @@ fn what_ollama_cannot_take_is_refused_by_name() {
         (r#""n":2"#, "n"),
         (r#""top_logprobs":21"#, "top_logprobs"),
         (
-            r#""tools":[{"function":{"name":"f"}}],"tool_choice":"all""#,
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"all""#,
             "tool_choice",
         ),
         (
-            r#""tools":[{"function":{"name":"f"}}],"tool_choice":{"function":{"name":"g"}}"#,
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"function":{"name":"g"}}"#,
             "tool_choice.function.name",
         ),
         (r#""seed":"x""#, "seed"),

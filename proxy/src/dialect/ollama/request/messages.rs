@@ -141,7 +141,8 @@ impl Reader {
             }
             (thought, _) => thought,
         };
-        let id = text("tool_call_id").filter(|_| role == "tool");
+        let id = members.get("tool_call_id").and_then(|raw| id_of(raw));
+        let id = id.filter(|_| role == "tool");
         let name = text("name").filter(|_| role == "tool");
         let tool_name = name.or_else(|| self.names.get(id.as_ref()?).cloned());
         Ok(Sent {
@@ -193,9 +194,7 @@ impl Reader {
             (None, Some(custom)) => self.function(&format!("{path}.custom"), &custom)?,
             (None, None) => return Err(missing(&format!("{path}.function.name"))),
         };
-        let id: Option<String> = call
-            .get("id")
-            .and_then(|id| serde_json::from_str(id.get()).ok());
+        let id = call.get("id").and_then(|raw| id_of(raw));
         if let Some(id) = &id {
             self.names.insert(id.clone(), function.name.clone());
         }
@@ -217,6 +216,15 @@ impl Reader {
             arguments: RawValue::from_string(object)
                 .map_err(|_| missing(&format!("{path}.arguments")))?,
         })
+    }
+}
+
+/// An id; some clients write it as a number.
+fn id_of(raw: &RawValue) -> Option<String> {
+    match serde_json::from_str(raw.get()).ok()? {
+        Value::String(id) if !id.is_empty() => Some(id),
+        Value::Number(_) => Some(raw.get().to_owned()),
+        _ => None,
     }
 }
 

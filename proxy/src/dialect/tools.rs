@@ -1,0 +1,239 @@
+//! Offered tools in the form that engines read: functions with a JSON schema of objects.
+//!
+//! Generators of schemas write what templates and Go's decoder do not take: a schema that is `true`,
+//! members that are null, a list of types at the top. Clients offer tools of other kinds, or in the
+//! form of another API. Each would be 400 for as long as the tool is offered (tried: llama.cpp's
+//! server b11434, Ollama 0.33). A tool that has none of these keeps its bytes.
+
+use serde_json::{Map, Value, json, value::RawValue};
+
+/// Tools that are sent in another way than they came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// The list; `None` where nothing is left of it.
+    pub(crate) with: Option<String>,
+    pub(crate) note: Option<String>,
+}
+
+/// Members of a schema whose null means something.
+const VALUES: [&str; 4] = ["default", "const", "example", "examples"];
+/// Members that hold a schema by each name.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+/// Members that hold a list of schemas.
+const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+
+/// The list of tools as an engine reads it; `None` where it may stay.
+pub(crate) fn offered(raw: &str) -> Option<Offered> {
+    let tools: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+    let mut dropped: Vec<String> = Vec::new();
+    let mut changed = false;
+    let mut sent = Vec::with_capacity(tools.len());
+    for tool in tools {
+        let mut value: Value = serde_json::from_str(tool.get()).ok()?;
+        match mend(&mut value) {
+            Mended::Same => sent.push(tool.get().to_owned()),
+            Mended::Written => {
+                changed = true;
+                sent.push(value.to_string());
+            }
+            Mended::NoFunction => {
+                let kind = value["type"].as_str().unwrap_or("none");
+                dropped.push(kind.chars().take(32).collect());
+            }
+        }
+    }
+    if !changed && dropped.is_empty() {
+        return None;
+    }
+    dropped.sort();
+    dropped.dedup();
+    Some(Offered {
+        with: (!sent.is_empty()).then(|| format!("[{}]", sent.join(","))),
+        note: (!dropped.is_empty()).then(|| {
+            let kinds = dropped.join(", ");
+            format!("tools that are no functions are not offered (type {kinds})")
+        }),
+    })
+}
+
+enum Mended {
+    Same,
+    Written,
+    /// No engine here has a place for it.
+    NoFunction,
+}
+
+fn mend(tool: &mut Value) -> Mended {
+    let Value::Object(members) = tool else {
+        // What is no tool at all is the client's to hear.
+        return if tool.is_null() {
+            Mended::NoFunction
+        } else {
+            Mended::Same
+        };
+    };
+    let mut changed = drop_nulls(members, &[]);
+    // The form of OpenAI's responses.
+    if members.get("type").is_none_or(|kind| kind == "function")
+        && !members.contains_key("function")
+        && members.get("name").is_some_and(Value::is_string)
+    {
+        let mut function = std::mem::take(members);
+        function.shift_remove("type");
+        members.insert("type".to_owned(), "function".into());
+        members.insert("function".to_owned(), function.into());
+        changed = true;
+    }
+    let Some(Value::Object(function)) = members.get_mut("function") else {
+        return Mended::NoFunction;
+    };
+    changed |= drop_nulls(function, &[]);
+    if let Some(Value::Object(parameters)) = function.get_mut("parameters") {
+        changed |= schema_of(parameters);
+        // Ollama's decoder takes one type there.
+        if let Some(Value::Array(types)) = parameters.get("type")
+            && types.iter().any(|word| word == "object")
+        {
+            parameters.insert("type".to_owned(), "object".into());
+            changed = true;
+        }
+    }
+    if !members.contains_key("type") {
+        members.insert("type".to_owned(), "function".into());
+        changed = true;
+    }
+    if changed {
+        Mended::Written
+    } else {
+        Mended::Same
+    }
+}
+
+fn drop_nulls(members: &mut Map<String, Value>, but: &[&str]) -> bool {
+    let before = members.len();
+    members.retain(|name, value| !value.is_null() || but.contains(&&**name));
+    members.len() < before
+}
+
+/// A schema in a schema: one that is true, false or null says nothing that a template could tell.
+fn schema(value: &mut Value) -> bool {
+    match value {
+        Value::Object(members) => schema_of(members),
+        Value::Bool(_) | Value::Null => {
+            *value = json!({});
+            true
+        }
+        _ => false,
+    }
+}
+
+fn schema_of(members: &mut Map<String, Value>) -> bool {
+    // A property may be called as a member of a schema is: those are looked at by their place only.
+    let mut changed = false;
+    for name in NAMED {
+        if let Some(inner) = members.get_mut(name).and_then(Value::as_object_mut) {
+            for (_, one) in inner.iter_mut() {
+                changed |= schema(one);
+            }
+        }
+    }
+    for name in LISTS {
+        for one in members
+            .get_mut(name)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            changed |= schema(one);
+        }
+    }
+    match members.get_mut("items") {
+        Some(Value::Array(list)) => {
+            for one in list {
+                changed |= schema(one);
+            }
+        }
+        Some(one) if !one.is_null() => changed |= schema(one),
+        _ => {}
+    }
+    if let Some(Value::Object(more)) = members.get_mut("additionalProperties") {
+        changed |= schema_of(more);
+    }
+    changed | drop_nulls(members, &VALUES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(parameters: &str) -> String {
+        format!(r#"[{{"type":"function","function":{{"name":"f","parameters":{parameters}}}}}]"#)
+    }
+
+    #[test]
+    fn what_engines_read_keeps_its_bytes() {
+        for raw in [
+            r#"[ {"type":"function", "function":{"name":"f","strict":true,"parameters":{ "type":"object","z":1.0}}} ]"#,
+            &with(
+                r#"{"type":"object","properties":{"x":{"default":null,"enum":[1,null],"type":["string","null"]}},"additionalProperties":false}"#,
+            ),
+            &with(
+                r#"{"type":"object","properties":{"null":{"const":null},"items":{"type":"string"}}}"#,
+            ),
+            r#"["x"]"#,
+            "[]",
+            "7",
+        ] {
+            assert_eq!(offered(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn schemas_are_objects_all_the_way_down() {
+        for (from, becomes) in [
+            (
+                r#"{"type":"object","properties":null}"#,
+                r#"{"type":"object"}"#,
+            ),
+            (
+                r#"{"properties":{"a":true,"b":false,"c":null,"d":{"items":true,"description":null}}}"#,
+                r#"{"properties":{"a":{},"b":{},"c":{},"d":{"items":{}}}}"#,
+            ),
+            (
+                r#"{"properties":{"x":{"anyOf":[true,{"properties":{"y":true}}]}},"$defs":{"z":true}}"#,
+                r#"{"properties":{"x":{"anyOf":[{},{"properties":{"y":{}}}]}},"$defs":{"z":{}}}"#,
+            ),
+            (
+                r#"{"type":["object","null"],"required":null,"additionalProperties":{"items":false}}"#,
+                r#"{"type":"object","additionalProperties":{"items":{}}}"#,
+            ),
+        ] {
+            let found = offered(&with(from)).unwrap();
+            assert_eq!(found.with, Some(with(becomes)), "{from}");
+            assert_eq!(found.note, None);
+        }
+    }
+
+    #[test]
+    fn tools_of_other_forms_are_functions_or_not_offered() {
+        let f = r#"{"function":{"name":"f"},"type":"function"}"#;
+        for (from, becomes, note) in [
+            (r#"[{"function":{"name":"f"}}]"#, Some(format!("[{f}]")), false),
+            (
+                r#"[{"type":null,"function":{"name":"f","description":null,"strict":null}}]"#,
+                Some(format!("[{f}]")),
+                false,
+            ),
+            (
+                r#"[{"type":"function","name":"f","parameters":{"type":"object"}}]"#,
+                Some(r#"[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#.to_owned()),
+                false,
+            ),
+            (r#"[{"type":"web_search"},{"type":"namespace","name":"n","tools":[]}]"#, None, true),
+            (&*format!(r#"[{{"type":"custom","custom":{{"name":"c"}}}},{f},null]"#), Some(format!("[{f}]")), true),
+        ] {
+            let found = offered(from).unwrap();
+            assert_eq!((found.with, found.note.is_some()), (becomes, note), "{from}");
+        }
+    }
+}
