@@ -14,6 +14,19 @@ use crate::{
     show::Origins,
 };
 
+/// One thing that an engine needs and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its key in the engine's block.
+    pub key: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What would be right.
+    pub expected: &'static str,
+    /// What to do.
+    pub hint: String,
+}
+
 /// Everything that is missing, as this process sees it.
 pub fn missing(loaded: &Loaded) -> Problems {
     missing_for(&loaded.config.engines, &loaded.origins, &|name| {
@@ -21,57 +34,79 @@ pub fn missing(loaded: &Loaded) -> Problems {
     })
 }
 
+/// What one engine needs and is not there, as this process sees it.
+pub fn missing_of(engine: &Engine) -> Vec<Missing> {
+    of(engine, &|name| env::var_os(name))
+}
+
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) -> Problems {
     let mut all = Vec::new();
     for (i, engine) in engines.iter().enumerate() {
-        let mut tell = |key: &str, found: String, expected: &str, hint: String| {
-            let path = format!("engine[{i}].{key}");
-            let named = origins
-                .get(&path)
-                .or_else(|| origins.get(&format!("engine[{i}].name")));
+        for missing in of(engine, variables) {
+            let path = format!("engine[{i}].{}", missing.key);
+            let origin = origins.get(&path);
+            // A token that is only looked for by default need not be there.
+            if missing.key == TOKEN && origin.is_none() {
+                continue;
+            }
+            let named = || origins.get(&format!("engine[{i}].name"));
+            let source = origin.or_else(named).map(|origin| origin.source.clone());
             all.push(Problem {
                 severity: Severity::NoEffect,
-                source: named
-                    .map(|origin| origin.source.clone())
-                    .unwrap_or_default(),
+                source: source.unwrap_or_default(),
                 path,
-                found,
-                expected: expected.to_owned(),
-                hint,
+                found: missing.found,
+                expected: missing.expected.to_owned(),
+                hint: missing.hint,
             });
-        };
-        if let Some(name) = &engine.api_key_env
-            && variables(name).is_none_or(|value| value.is_empty())
-        {
-            let found = format!("{name:?}, a variable that is not set");
-            let hint = format!("set {name} where Crucible starts, or remove the line");
-            tell(
-                "api_key_env",
-                found,
-                "a variable with the engine's token",
-                hint,
-            );
-        }
-        if engine.manage != Manage::Spawn {
-            continue;
-        }
-        if let Some(model) = &engine.model_path
-            && let Some(found) = unreadable(model)
-        {
-            let expected = "a model file that can be read";
-            let hint = "correct the path, or put the file there; a relative path begins in the \
-                        folder of the configuration file";
-            tell("model_path", found, expected, hint.to_owned());
-        }
-        if let Some(program) = engine.command.first()
-            && let Some((found, hint)) = no_program(program, variables("PATH"))
-        {
-            tell("command", found, "a program that can be started", hint);
         }
     }
     Problems(all)
+}
+
+/// The key of the variable with an engine's token.
+const TOKEN: &str = "api_key_env";
+
+fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
+    let mut all = Vec::new();
+    if let Some(name) = &engine.api_key_env
+        && variables(name).is_none_or(|value| value.is_empty())
+    {
+        all.push(Missing {
+            key: TOKEN,
+            found: format!("{name:?}, a variable that is not set"),
+            expected: "a variable with the engine's token",
+            hint: format!("set {name} where Crucible starts, or remove the line"),
+        });
+    }
+    if engine.manage != Manage::Spawn {
+        return all;
+    }
+    if let Some(model) = &engine.model_path
+        && let Some(found) = unreadable(model)
+    {
+        let hint = "correct the path, or put the file there; a relative path begins in the folder \
+                    of the configuration file";
+        all.push(Missing {
+            key: "model_path",
+            found,
+            expected: "a model file that can be read",
+            hint: hint.to_owned(),
+        });
+    }
+    if let Some(program) = engine.command.first()
+        && let Some((found, hint)) = no_program(program, variables("PATH"))
+    {
+        all.push(Missing {
+            key: "command",
+            found,
+            expected: "a program that can be started",
+            hint,
+        });
+    }
+    all
 }
 
 /// Why a file cannot be read.

@@ -30,6 +30,7 @@ mod dashboards;
 mod departed;
 #[cfg(target_os = "linux")]
 mod discovery;
+mod doctor;
 mod environment;
 mod fallback;
 mod faults;

@@ -4,11 +4,10 @@ use std::{fmt::Write as _, path::Path};
 
 use clap::Args;
 use crucible_config::{
-    Config,
+    Config, Live,
     checked::{Engine, Manage},
-    layers,
 };
-use crucible_router::verify::{self, probe};
+use crucible_router::verify::{self, UNUSABLE, probe};
 use serde_json::Value;
 
 use super::{
@@ -40,18 +39,17 @@ pub(super) struct DoctorArgs {
 
 pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
     let as_json = asked.output.json;
-    let loaded =
-        layers::load(&sources::sources(common)).map_err(|problems| sources::broken(&problems))?;
+    let loaded = sources::loaded(common)?;
     let runtime = runtime()?;
     if asked.probe {
-        runtime.block_on(probe(common))?;
+        runtime.block_on(probe(&loaded.config))?;
     }
     let running = runtime.block_on(ask(&loaded.config));
     let from_instance = running.is_some();
     let report = if let Some(report) = running {
         report
     } else {
-        let config = sources::load(common)?;
+        let config = Live::from_config(loaded.config.clone());
         let probes = probe::load(&loaded.config.state_dir);
         let verified = runtime.block_on(look(&config, async |router| {
             let evidence = router
@@ -69,17 +67,49 @@ pub(super) fn run(common: &Common, asked: &DoctorArgs) -> Result<(), Failure> {
     } else {
         say(&readable(&report, from_instance));
     }
-    let wrong = rows(&report).iter().filter(|row| failed(row)).count();
-    match wrong {
-        0 => Ok(()),
-        1 => Err(Failure::wrong("1 setting is not in effect")),
-        n => Err(Failure::wrong(format!("{n} settings are not in effect"))),
+    verdict(&report)
+}
+
+/// Exit code 1 where something is wrong that keeps Crucible from doing what it is told.
+fn verdict(report: &Value) -> Result<(), Failure> {
+    let count = |n: usize, one: &str, several: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {several}")),
+    };
+    let failed = rows(report).iter().filter(|row| failed(row)).count();
+    let mut unusable: Vec<&Value> = findings(report)
+        .iter()
+        .filter(|finding| UNUSABLE.iter().any(|fault| finding["fault"] == *fault))
+        .map(|finding| &finding["engine"])
+        .collect();
+    unusable.dedup();
+    let wrong = [
+        count(
+            unusable.len(),
+            "engine cannot be used",
+            "engines cannot be used",
+        ),
+        count(
+            failed,
+            "setting is not in effect",
+            "settings are not in effect",
+        ),
+    ];
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    if wrong.is_empty() {
+        return Ok(());
     }
+    Err(Failure::wrong(wrong.join(", ")))
+}
+
+fn findings(report: &Value) -> &[Value] {
+    report["findings"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The instance reads the file at its next look, which is at once.
-async fn probe(common: &Common) -> Result<(), Failure> {
-    let config = sources::load(common)?;
+async fn probe(config: &Config) -> Result<(), Failure> {
+    let config = Live::from_config(config.clone());
     let current = config.current();
     let state = running::ask(&current, "/crucible/state").await;
     let state = state.unwrap_or_default();
@@ -169,8 +199,7 @@ fn readable(report: &Value, from_instance: bool) -> String {
             text(&row["advice"]),
         );
     }
-    let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
-    for finding in findings {
+    for finding in findings(report) {
         let _ = writeln!(
             out,
             "{}: {}\n  asked {}\n  found {}\n  read from {}\n  fix: {}\n",
@@ -202,17 +231,26 @@ fn readable(report: &Value, from_instance: bool) -> String {
     out
 }
 
-/// Why a row has no proof; the proof of the others is in `crucible tunings`.
+/// What proves a row, or why it has no proof and what would give one. A row that is wrong has a
+/// paragraph of its own.
 fn reason(row: &Value) -> String {
-    let states = ["unverifiable", "not_applicable"];
-    if !states.iter().any(|state| row["state"] == *state) {
+    if failed(row) {
         return String::new();
     }
+    let proved = ["in_effect", "superseded"]
+        .iter()
+        .any(|s| row["state"] == *s);
     let evidence = text(&row["evidence"]);
-    let parts: Vec<&str> = evidence
+    let mut parts: Vec<&str> = evidence
         .split("; ")
-        .filter(|part| !part.starts_with("asked ") && !part.starts_with("read from "))
+        .filter(|part| !part.starts_with("asked "))
+        .filter(|part| proved || !part.starts_with("read from "))
         .collect();
+    let advice = text(&row["advice"]);
+    let advice = format!("advice: {advice}");
+    if row["state"] == "unverifiable" && row["advice"].is_string() {
+        parts.push(&advice);
+    }
     parts.join("; ")
 }
 

@@ -30,7 +30,7 @@ pub use crucible_config::tuning::State;
 
 pub use self::{
     evidence::{Counters, Evidence},
-    findings::{Remark, remarks},
+    findings::{Remark, down::FAULTS as UNUSABLE, remarks},
 };
 use crate::{
     catalog::ModelKind,
@@ -208,6 +208,7 @@ fn each(evidence: &Evidence, kind: EngineKind, check: impl Fn(&EngineView) -> Fi
         } else {
             let error = engine.error.as_deref().unwrap_or("has not answered yet");
             Finding::unknown("", format!("{} is down: {error}", engine.name), &engine.url)
+                .with_fix(findings::down::start(evidence, engine))
         };
         if several {
             finding.found = format!("{}: {}", engine.name, finding.found);

@@ -1,5 +1,6 @@
 //! What is wrong beyond the 39 rows.
 
+pub(super) mod down;
 mod lmstudio;
 mod ollama;
 #[cfg(test)]
@@ -63,7 +64,7 @@ const fn of_ollama(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<T
     }
 }
 
-/// Everything that is looked for, in the order in which it is told.
+/// Everything that is looked for where an engine answers, in the order in which it is told.
 const FAULTS: [Fault; 14] = [
     Fault {
         name: "old_version",
@@ -97,6 +98,7 @@ const FAULTS: [Fault; 14] = [
 pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
     let closed = evidence.view.engines.iter().filter(|e| e.refused_access);
     let mut all: Vec<Remark> = closed.map(refused_access).collect();
+    all.extend(down::remarks(evidence));
     for engine in evidence.view.engines.iter().filter(|e| e.is_up()) {
         let of_it = |fault: &&Fault| fault.kind.is_none_or(|kind| kind == engine.kind);
         for fault in FAULTS.iter().filter(of_it) {

@@ -371,6 +371,10 @@ fn no_fault_is_without_both_cases_and_its_line_in_the_docs() {
         assert!(of(true), "no case has the fault {}", fault.name);
         assert!(of(false), "no case is without the fault {}", fault.name);
     }
+    for name in down::FAULTS {
+        let line = format!("\n| `{name}` |");
+        assert!(page.contains(&line), "docs/doctor.md has no {name}");
+    }
     let known = |case: &Case| FAULTS.iter().any(|f| f.name == case.fault);
     assert!(
         CASES.iter().all(known),
@@ -379,9 +383,11 @@ fn no_fault_is_without_both_cases_and_its_line_in_the_docs() {
 }
 
 #[test]
-fn of_an_engine_that_is_down_nothing_is_known() {
+fn of_an_engine_that_is_down_nothing_else_is_known() {
     let mut evidence = all_right();
     evidence.ollama().version = Some("0.22.0".to_owned());
     evidence.ollama().health = crate::view::Health::Down;
-    assert_eq!(remarks(&evidence), []);
+    let told = remarks(&evidence);
+    let faults: Vec<&str> = told.iter().map(|told| told.fault).collect();
+    assert_eq!(faults, ["down"]);
 }

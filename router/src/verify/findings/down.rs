@@ -1,0 +1,167 @@
+//! Engines that cannot answer, and what they lack.
+
+use crucible_config::{
+    checked::{EngineKind, Manage},
+    presence,
+};
+
+use super::Remark;
+use crate::{discovery::product, verify::Evidence, view::EngineView};
+
+/// Names of the faults for which an engine cannot be used; with one of them the doctor is not
+/// content.
+pub const FAULTS: [&str; 4] = ["no_engine", "missing", "down", "refused_access"];
+
+/// An engine that is there although none is configured may keep this variable unset.
+const USUAL_TOKEN: &str = "LM_API_TOKEN";
+
+/// What keeps engines from answering, engine by engine.
+pub(super) fn remarks(evidence: &Evidence) -> Vec<Remark> {
+    let engines = &evidence.view.engines;
+    if engines.is_empty() {
+        return vec![nothing()];
+    }
+    let mut all = Vec::new();
+    // Of one that refuses access its own remark says all.
+    for engine in engines.iter().filter(|engine| !engine.refused_access) {
+        let missing = missing(evidence, engine);
+        if missing.is_empty() && !engine.is_up() {
+            all.push(down(evidence, engine));
+        }
+        all.extend(missing);
+    }
+    all
+}
+
+fn nothing() -> Remark {
+    Remark {
+        engine: "none".to_owned(),
+        fault: FAULTS[0],
+        asked: "an engine that answers".to_owned(),
+        found: "none is configured, and none was found".to_owned(),
+        read_from: "the default ports of LM Studio, Ollama and llama.cpp on this machine"
+            .to_owned(),
+        fix: "start LM Studio's server (`lms server start`) or Ollama (`ollama serve`), name an \
+              engine elsewhere in an [[engine]] block, or run `crucible try`"
+            .to_owned(),
+    }
+}
+
+fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
+    let Some(configured) = evidence.config.engine(&engine.name) else {
+        return Vec::new();
+    };
+    let is_told = |missing: &presence::Missing| {
+        missing.key != "api_key_env" || configured.api_key_env.as_deref() != Some(USUAL_TOKEN)
+    };
+    let missing = presence::missing_of(configured).into_iter().filter(is_told);
+    missing
+        .map(|missing| Remark {
+            engine: engine.name.to_string(),
+            fault: FAULTS[1],
+            asked: format!("`{}`: {}", missing.key, missing.expected),
+            found: missing.found,
+            read_from: "this machine".to_owned(),
+            fix: missing.hint,
+        })
+        .collect()
+}
+
+fn down(evidence: &Evidence, engine: &EngineView) -> Remark {
+    let found = engine.error.as_deref().unwrap_or("it has not answered yet");
+    let at = match engine.url.as_str() {
+        "" => "its child process",
+        url => url,
+    };
+    Remark {
+        engine: engine.name.to_string(),
+        fault: FAULTS[2],
+        asked: format!("{} that answers", product(engine.kind)),
+        found: found.to_owned(),
+        read_from: at.to_owned(),
+        fix: start(evidence, engine),
+    }
+}
+
+/// How an engine is started, in one sentence.
+pub(in crate::verify) fn start(evidence: &Evidence, engine: &EngineView) -> String {
+    let name = &engine.name;
+    let configured = evidence.config.engine(name);
+    let address = format!(", or correct `url` of engine '{name}'");
+    let address = if configured.is_some() { &*address } else { "" };
+    if configured.is_some_and(|e| e.manage == Manage::Spawn) {
+        return "Crucible starts it itself: the log of `crucible serve` has its last lines"
+            .to_owned();
+    }
+    match engine.kind {
+        EngineKind::Lmstudio => format!("start its server: `lms server start`{address}"),
+        EngineKind::Ollama => format!("start it: `ollama serve`{address}"),
+        EngineKind::Llamacpp => format!("start it: `llama-server -m MODEL.gguf`{address}"),
+        EngineKind::Openai => format!("start the server{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::checked::Engine;
+
+    use super::*;
+    use crate::{verify::testing::all_right, view::Health};
+
+    fn faults(told: &[Remark]) -> Vec<(&str, &str)> {
+        told.iter()
+            .map(|told| (&*told.engine, told.fault))
+            .collect()
+    }
+
+    #[test]
+    fn each_engine_that_is_down_is_told_with_how_it_starts() {
+        let mut evidence = all_right();
+        assert_eq!(remarks(&evidence), []);
+        evidence.ollama().health = Health::Down;
+        evidence.ollama().error = Some("unreachable".into());
+        let told = remarks(&evidence);
+        assert_eq!(faults(&told), [("ollama", "down")]);
+        assert!(told[0].fix.contains("`ollama serve`"), "{}", told[0].fix);
+        assert_eq!(told[0].found, "unreachable");
+    }
+
+    #[test]
+    fn without_any_engine_it_is_told_what_to_do() {
+        let mut evidence = all_right();
+        let mut view = (*evidence.view).clone();
+        view.engines.clear();
+        evidence.view = view.into();
+        let told = remarks(&evidence);
+        assert_eq!(faults(&told), [("none", "no_engine")]);
+        assert!(told[0].fix.contains("crucible try"));
+    }
+
+    #[test]
+    fn what_a_child_lacks_is_told_in_place_of_its_being_down() {
+        let mut evidence = all_right();
+        let mut config = (*evidence.config).clone();
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let child = Engine {
+            manage: Manage::Spawn,
+            url: None,
+            command: vec!["no-such-program".into()],
+            model_path: Some("absent.gguf".into()),
+            ..config.discovered(EngineKind::Llamacpp, "ollama", url)
+        };
+        config.engines = vec![child];
+        evidence.config = config.into();
+        evidence.ollama().health = Health::Down;
+        let told = remarks(&evidence);
+        assert_eq!(
+            faults(&told),
+            [("ollama", "missing"), ("ollama", "missing")]
+        );
+        assert!(told[0].found.contains("absent.gguf"), "{}", told[0].found);
+        assert!(
+            told[1].found.contains("no-such-program"),
+            "{}",
+            told[1].found
+        );
+    }
+}
