@@ -526,6 +526,14 @@ mod tests {
         );
         let parts = peek(&parts).unwrap().prompt(parts.as_bytes());
         assert_eq!(parts.opening, prompt.opening);
+        // An odd message is skipped, and a bare string is a part.
+        let odd = first.replace("\"A\"", "[\"A\",{\"text\":null},7]");
+        let odd = odd.replace(
+            "[{\"role\":\"system\"",
+            "[7,{\"role\":9},{\"role\":\"system\"",
+        );
+        let odd = peek(&odd).unwrap().prompt(odd.as_bytes());
+        assert_eq!(odd.opening, prompt.opening);
         let other = first.replace("\"A\"", "\"B\"").replace("\"s\"", "\"t\"");
         let other = peek(&other).unwrap().prompt(other.as_bytes());
         assert_ne!(other.opening, prompt.opening);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// Bytes of the last user text that rules may see.
 const LAST_USER_BYTES: usize = 16 * 1024;
@@ -32,12 +32,6 @@ struct Said<'a> {
     content: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    text: Option<String>,
-}
-
 // === impl Prompt ===
 
 impl Prompt {
@@ -46,7 +40,11 @@ impl Prompt {
         let mut prompt = Self::default();
         let mut opening = DefaultHasher::new();
         let mut instructions = DefaultHasher::new();
-        let messages: Vec<Said<'_>> = serde_json::from_str(messages).unwrap_or_default();
+        let messages: Vec<&RawValue> = serde_json::from_str(messages).unwrap_or_default();
+        let messages: Vec<Said<'_>> = messages
+            .iter()
+            .filter_map(|message| serde_json::from_str(message.get()).ok())
+            .collect();
         let mut seen_user = false;
         let mut last = None;
         for said in &messages {
@@ -79,9 +77,11 @@ fn text_of(content: &str) -> String {
     if let Ok(text) = serde_json::from_str::<String>(content) {
         return text;
     }
-    let parts: Vec<Part> = serde_json::from_str(content).unwrap_or_default();
-    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).collect();
-    texts.join("\n")
+    let parts: Vec<Value> = serde_json::from_str(content).unwrap_or_default();
+    let texts = parts
+        .iter()
+        .filter_map(|part| part.as_str().or_else(|| part["text"].as_str()));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn bounded(mut text: String) -> String {

@@ -1,18 +1,20 @@
-//! What a prompt weighs: its bytes, its images, and whether it goes on from an answer.
+//! What a prompt weighs: its bytes, its images and sounds, and whether it goes on from an answer.
 //!
 //! Told from the strings that a scan of the body passes, so that no text is searched for it.
 
 use std::ops::Range;
 
-/// Tokens counted for one image, whatever the length of its data URL.
-const IMAGE_TOKENS: u64 = 512;
+/// Tokens counted for an image, a sound or a file, whatever the length of its base64.
+const MEDIUM_TOKENS: u64 = 512;
+/// Shorter base64 weighs no more than a text.
+const LONG: usize = 2048;
 
 /// Of the members that a prompt is made of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weight {
-    /// Without those of images.
+    /// Without those of images, sounds and files.
     bytes: u64,
-    images: u64,
+    media: u64,
     /// Image parts are attached to the messages.
     pub(super) has_images: bool,
     /// The messages hold the word of an assistant's.
@@ -25,7 +27,10 @@ pub(super) struct Weight {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Strings {
     images: u64,
-    image_bytes: u64,
+    /// Sounds and files, which are no images.
+    others: u64,
+    /// Of all of them.
+    media_bytes: u64,
     image_parts: bool,
     assistant: bool,
     roles: u32,
@@ -41,7 +46,7 @@ impl Strings {
     pub(super) fn pass(&mut self, string: &[u8]) {
         let named = std::mem::replace(
             &mut self.named,
-            matches!(string, b"url" | b"image_url" | b"data"),
+            matches!(string, b"url" | b"image_url" | b"data" | b"file_data"),
         );
         match string {
             b"assistant" => self.assistant = true,
@@ -51,7 +56,11 @@ impl Strings {
             b"image_url" | b"input_image" => self.image_parts = true,
             _ if string.starts_with(b"data:image/") || named && is_image(string) => {
                 self.images += 1;
-                self.image_bytes += string.len() as u64;
+                self.media_bytes += string.len() as u64;
+            }
+            _ if named && is_base64(string) => {
+                self.others += 1;
+                self.media_bytes += string.len() as u64;
             }
             _ => {}
         }
@@ -63,18 +72,18 @@ impl Strings {
 fn is_image(string: &[u8]) -> bool {
     /// What PNG, JPEG, WebP and GIF files begin with.
     const BEGINNINGS: [&[u8]; 4] = [b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD"];
-    /// Shorter ones weigh no more than a text.
-    const LONG: usize = 2048;
     let Some((head, rest)) = string.split_at_checked(5) else {
         return false;
     };
     match head[0] {
         b'd' | b'D' if head.eq_ignore_ascii_case(b"data:") => {
             let media = &rest[..rest.len().min(128)];
-            let named = media
-                .get(..6)
-                .is_some_and(|kind| kind.eq_ignore_ascii_case(b"image/"));
-            named || media.windows(7).any(|w| w.eq_ignore_ascii_case(b"base64,"))
+            // What is called nothing, or only bytes, may be one.
+            let kinds: [&[u8]; 5] = [b"image/", b";", b",", b"application/octet", b"binary/octet"];
+            kinds.iter().any(|kind| {
+                let head = media.get(..kind.len());
+                head.is_some_and(|head| head.eq_ignore_ascii_case(kind))
+            })
         }
         b'i' | b'/' | b'U' | b'R' if string.len() >= LONG => {
             BEGINNINGS.iter().any(|begin| string.starts_with(begin))
@@ -82,6 +91,12 @@ fn is_image(string: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Long base64 of anything, alone or in a data URL.
+fn is_base64(string: &[u8]) -> bool {
+    let is = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    string.len() >= LONG && (string.starts_with(b"data:") || string[..64].iter().all(is))
 }
 
 // === impl Weight ===
@@ -92,8 +107,8 @@ impl Weight {
         match name {
             "tools" => self.bytes += length,
             "messages" | "prompt" | "input" => {
-                self.bytes += length - strings.image_bytes;
-                self.images += strings.images;
+                self.bytes += length - strings.media_bytes;
+                self.media += strings.images + strings.others;
             }
             _ => return,
         }
@@ -104,9 +119,9 @@ impl Weight {
         }
     }
 
-    /// Bytes / 4, and the images.
+    /// Bytes / 4, and the images, sounds and files.
     pub(super) fn tokens(&self) -> u64 {
-        self.bytes / 4 + self.images * IMAGE_TOKENS
+        self.bytes / 4 + self.media * MEDIUM_TOKENS
     }
 }
 
@@ -117,6 +132,15 @@ mod tests {
     #[test]
     fn an_image_in_a_text_is_a_text() {
         let long = format!("iVBORw0KGgo{}", "A".repeat(4000));
+        let sound = "SUQz".repeat(1000);
+        let called = format!("data:audio/mp3;base64,{sound}");
+        for (text, others) in [(&*sound, 1), (&*called, 1), ("SUQz", 0)] {
+            let mut strings = Strings::default();
+            for string in ["data", text, "content", text] {
+                strings.pass(string.as_bytes());
+            }
+            assert_eq!((strings.others, strings.images), (others, 0), "{text:.20}");
+        }
         for (key, images) in [("url", 1), ("data", 1), ("image_url", 1), ("content", 0)] {
             let mut strings = Strings::default();
             for string in [key, &long, &long] {
@@ -138,6 +162,7 @@ mod tests {
             (&*long, true),
             (&*words, false),
             ("/9j/short", false),
+            ("data:audio/wav;base64,QUJD", false),
             ("data: see the base below", false),
             ("database64,", false),
             ("data:", false),

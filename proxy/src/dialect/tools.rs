@@ -38,7 +38,9 @@ pub(crate) fn offered(raw: &str) -> Option<Offered> {
             }
             Mended::NoFunction => {
                 let kind = value["type"].as_str().unwrap_or("none");
-                dropped.push(kind.chars().take(32).collect());
+                // It stands in a header.
+                let kind = kind.chars().filter(char::is_ascii_graphic);
+                dropped.push(kind.take(32).collect());
             }
         }
     }

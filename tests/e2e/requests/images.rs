@@ -125,3 +125,22 @@ async fn a_long_image_is_no_long_prompt() {
         }
     }
 }
+
+/// A sound weighs no more than that, and needs no model that sees.
+#[tokio::test]
+async fn a_long_sound_is_no_long_prompt() {
+    let four = Four::start().await;
+    let data = "SUQz".repeat(100_000);
+    let part = json!({ "type": "input_audio", "input_audio": { "data": data, "format": "mp3" } });
+    for kind in KINDS {
+        let mut body = with(&part);
+        body["model"] = model(kind).into();
+        let answer = post(&four.crucible, &body).await;
+        let code = answer.code();
+        assert_ne!(code, "context_length_exceeded", "{kind}: {}", answer.text);
+    }
+    let mut body = with(&part);
+    body["model"] = "thinker-think".into();
+    let answer = post(&four.crucible, &body).await;
+    assert!(!answer.message().contains("images"), "{}", answer.text);
+}

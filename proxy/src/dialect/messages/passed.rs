@@ -207,7 +207,7 @@ impl<'a> Editor<'a> {
         };
         let mut thoughts = Vec::new();
         let mut sent = Vec::with_capacity(parts.len());
-        let mut changed = false;
+        let mut changed = parts.is_empty();
         for part in parts {
             let value: Value = serde_json::from_str(part.get()).unwrap_or_default();
             let is = |kind: &str| value["type"] == kind;
@@ -385,8 +385,12 @@ mod tests {
             ),
             (own("{}"), own(r#"{"content":""}"#)),
             (
-                own(r#"{"role":"system","content" : null},{"role":"assistant","content":null}"#),
-                own(r#"{"role":"system","content" : ""},{"role":"assistant","content":""}"#),
+                own(
+                    r#"{"role":"user","content":[ ]},{"role":"system","content" : null},{"role":"assistant","content":null}"#,
+                ),
+                own(
+                    r#"{"role":"user","content":""},{"role":"system","content" : ""},{"role":"assistant","content":""}"#,
+                ),
             ),
             (call(""), call(r#","arguments":"{}""#)),
             (call(r#","arguments":null"#), call(r#","arguments":"{}""#)),
