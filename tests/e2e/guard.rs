@@ -111,6 +111,21 @@ async fn no_host_or_two_or_what_is_none_close_the_connection() {
         "Host: [::1].evil\r\n",
         "Host: 127.0.0.1, evil.example\r\n",
         "Host: *.local\r\n",
+        "Host: b\u{fc}cher.local\r\n",
+        "Host: a..local\r\n",
+        "Host: .local\r\n",
+        "Host: local host\r\n",
+        "Host: \"localhost\"\r\n",
+        "Host: localhost/\r\n",
+        "Host: localhost#x\r\n",
+        "Host: localhost;x\r\n",
+        "Host: loc%61lhost\r\n",
+        "Host: 127.0.0.1:99999\r\n",
+        "Host: 127.0.0.1:80:80\r\n",
+        "Host: ::1\r\n",
+        "Host: [::1\r\n",
+        "Host: [v1.fe]\r\n",
+        "Host: http://localhost\r\n",
     ] {
         let answer = say(&crucible, &format!("GET /healthz HTTP/1.1\r\n{head}\r\n")).await;
         assert_eq!(answer.status(), 400, "{head:?}: {}", answer.text);
@@ -127,6 +142,20 @@ async fn an_absolute_target_is_judged_instead_of_host() {
         ("http://evil.example/healthz", "localhost", 403),
         ("http://localhost/healthz", "evil.example", 200),
         ("http://user@evil.example/healthz", "localhost", 400),
+        // However the path is spelt.
+        ("http://evil.example//healthz", "localhost", 403),
+        ("http://evil.example/healthz/", "localhost", 403),
+        ("http://evil.example", "localhost", 403),
+        ("http://evil.example/v1/v1/models", "localhost", 403),
+        ("https://localhost//healthz", "localhost", 200),
+        ("http://localhost", "localhost", 200),
+        ("http://localhost/healthz", "user@localhost", 400),
+        ("http://localhost:99999/healthz", "localhost", 400),
+        ("http:///healthz", "localhost", 400),
+        ("ftp://localhost/healthz", "localhost", 400),
+        ("healthz", "localhost", 400),
+        ("localhost", "localhost", 400),
+        ("localhost:80", "localhost", 400),
     ] {
         let answer = say(
             &crucible,

@@ -6,6 +6,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,9 +21,10 @@ use tower::Service;
 
 use super::{
     App, or_refuse,
-    respond::{X_ENGINE, printable},
+    respond::{X_ENGINE, printable, unbuffered},
 };
 use crate::{
+    body::decode,
     error::{Error, Kind},
     guard::paths::Opened,
     metrics::UpstreamError,
@@ -138,9 +140,13 @@ async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Respons
         sent = sent.bearer_auth(token);
     }
     if !body.is_end_stream() {
-        sent = sent.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+        let pieces = decode::passing(body, &app.config.current());
+        sent = sent.body(reqwest::Body::wrap_stream(pieces));
     }
     let answer = sent.send().await.map_err(|error| {
+        if let Some(clients) = of_client(&error) {
+            return clients;
+        }
         tracing::debug!(error = %error.without_url(), "request to manage an engine");
         Error::new(
             Kind::EngineUnreachable,
@@ -158,6 +164,10 @@ async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Respons
             response.headers_mut().insert(name, value.clone());
         }
     }
+    if !response.headers().contains_key(header::CONTENT_LENGTH) {
+        // The progress of a download, for example.
+        unbuffered(response.headers_mut());
+    }
     if let Ok(name) = HeaderValue::from_str(&engine.name) {
         response.headers_mut().insert(X_ENGINE, name);
     }
@@ -171,6 +181,18 @@ async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Respons
     });
     *response.body_mut() = Body::from_stream(pieces);
     Ok(response)
+}
+
+/// What was wrong with the client's body while it was passed on.
+fn of_client(error: &reqwest::Error) -> Option<Error> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(clients) = error.downcast_ref::<Error>() {
+            return Some(clients.clone());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The engine that is meant.

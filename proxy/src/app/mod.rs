@@ -29,7 +29,7 @@ use axum::{
 };
 use crucible_config::Live;
 use crucible_router::{router::Router, verify::evidence::Probes};
-use http::Method;
+use http::{Method, Uri};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
@@ -225,16 +225,30 @@ fn cors() -> CorsLayer {
 fn canonical(mut request: Request) -> Request {
     use std::borrow::Cow;
 
-    let rewritten = match guard::paths::canonical(request.uri().path()) {
+    let uri = request.uri();
+    let rewritten = match guard::paths::canonical(uri.path()) {
         Cow::Borrowed(_) => None,
-        Cow::Owned(path) => Some(match request.uri().query() {
+        Cow::Owned(path) => Some(match uri.query() {
             Some(query) => format!("{path}?{query}"),
             None => path,
         }),
     };
     // A path that cannot be a URI again stays as it is and finds no route.
-    if let Some(uri) = rewritten.and_then(|target| target.parse().ok()) {
-        *request.uri_mut() = uri;
+    let rewritten = rewritten.and_then(|target| target.parse().ok());
+    if let Some(target) = rewritten {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        if request.method() == Method::CONNECT {
+            // It names a host and no path; nothing is connected.
+            parts.authority = None;
+        }
+        // Whom an absolute target names is still to be judged.
+        let alone = parts.scheme.is_none() && parts.authority.is_some();
+        if !alone {
+            parts.path_and_query = Some(target);
+        }
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
     }
     request
 }

@@ -62,7 +62,7 @@ pub(super) fn add_note(headers: &mut HeaderMap, note: &str) {
 }
 
 /// Of an answer that comes bit by bit: no cache and no proxy may keep it back.
-fn unbuffered(headers: &mut HeaderMap) {
+pub(super) fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }

@@ -10,7 +10,7 @@ use async_compression::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use crucible_config::Config;
-use futures_util::stream;
+use futures_util::{Stream, TryStreamExt as _, stream};
 use http::{HeaderMap, header};
 use http_body::Body;
 use tokio::io::AsyncReadExt;
@@ -83,17 +83,34 @@ pub(crate) async fn receive<B>(
     config: &Config,
 ) -> Result<Bytes, Error>
 where
-    B: Body + Unpin + Send + 'static,
-    B::Error: std::fmt::Display,
+    B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
 {
     let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
     check_length(headers, cap)?;
     let encoding = Encoding::of(headers)?;
-    let floor = Floor {
-        silence: config.timeouts.body,
-        rate: config.limits.body_rate,
-    };
-    collect(body, encoding, cap, floor).await
+    collect(body, encoding, cap, Floor::of(config)).await
+}
+
+/// The pieces of a body that is passed on as it comes, however large it is; one that stops coming, or
+/// comes too slowly, ends with `request_timeout`.
+pub(crate) fn passing<B>(
+    body: B,
+    config: &Config,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static
+where
+    B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
+{
+    pieces(Paced::new(body, Floor::of(config)))
+}
+
+fn pieces<B>(body: Paced<B>) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static
+where
+    B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
+{
+    stream::unfold(
+        body,
+        |mut body| async move { Some((body.next().await?, body)) },
+    )
 }
 
 /// Collects and decodes a body of at most `cap` decoded bytes.
@@ -107,17 +124,13 @@ pub async fn collect<B>(
     floor: Floor,
 ) -> Result<Bytes, Error>
 where
-    B: Body + Unpin + Send + 'static,
-    B::Error: std::fmt::Display,
+    B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
 {
     let body = Paced::new(body, floor);
     if encoding == Encoding::Identity {
         return plain(body, cap).await;
     }
-    let pieces = stream::unfold(body, |mut body| async move {
-        let piece = body.next().await?;
-        Some((piece.map_err(io::Error::other), body))
-    });
+    let pieces = pieces(body).map_err(io::Error::other);
     let reader = StreamReader::new(Box::pin(pieces));
     // A body may be several of them in a row (RFC 1952 section 2.2, RFC 8878 section 3), and nothing
     // else may follow.

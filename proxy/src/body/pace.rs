@@ -7,6 +7,7 @@
 use std::{pin::pin, time::Duration};
 
 use bytes::{Buf, Bytes};
+use crucible_config::Config;
 use futures_util::FutureExt as _;
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -43,6 +44,18 @@ struct Pace {
     ends: Option<Instant>,
     /// Bytes in it so far.
     came: u64,
+}
+
+// === impl Floor ===
+
+impl Floor {
+    /// As it is configured.
+    pub(super) const fn of(config: &Config) -> Self {
+        Self {
+            silence: config.timeouts.body,
+            rate: config.limits.body_rate,
+        }
+    }
 }
 
 // === impl Pace ===

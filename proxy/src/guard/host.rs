@@ -25,8 +25,19 @@ impl OwnName {
 
 /// The host that the request is for, without its port: the target's authority, else `Host`.
 ///
-/// None or several `Host` fields are 400, and so is one that names no host (RFC 9112 section 3.2).
+/// None or several `Host` fields are 400, and so is one that names no host (RFC 9112 section 3.2), or
+/// a target that is neither a path nor an `http:` address.
 pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error> {
+    let is_target = match uri.scheme_str() {
+        Some(scheme) => matches!(scheme, "http" | "https"),
+        None => uri.authority().is_none(),
+    };
+    if !is_target {
+        return Err(Error::new(
+            Kind::BadRequest,
+            "the request's target is no path; it begins with / or http://",
+        ));
+    }
     let mut fields = headers.get_all(HOST).iter();
     let (field, more) = (fields.next(), fields.next());
     if more.is_some() {
@@ -38,7 +49,7 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
     let Some(field) = field else {
         return Err(Error::new(
             Kind::BadRequest,
-            "the request has no Host header; HTTP/1.1 requires one",
+            "the request has no Host header; send one",
         ));
     };
     // Malformed is malformed, also where the target's authority takes its place.
@@ -68,8 +79,9 @@ fn well_formed(host: &str) -> bool {
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     let of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let label = |label: &str| !label.is_empty() && label.bytes().all(of_name);
-    host.is_empty() || name.split('.').all(label)
+    // The lengths of DNS (RFC 1035 section 2.3.4).
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(of_name);
+    host.is_empty() || (name.len() <= 253 && name.split('.').all(label))
 }
 
 /// Whether the rule lets `host` (lower case, no port) pass.
@@ -163,6 +175,26 @@ mod tests {
         headers.insert(HOST, http::HeaderValue::from_static("user@localhost"));
         let malformed = requested(&uri, &headers).map_err(|e| e.kind);
         assert_eq!(malformed, Err(Kind::BadRequest));
+        headers.insert(HOST, http::HeaderValue::from_static("localhost"));
+        for target in ["ftp://localhost/healthz", "healthz", "localhost:80"] {
+            let uri: Uri = target.parse().unwrap();
+            let told = requested(&uri, &headers).map_err(|e| e.kind);
+            assert_eq!(told, Err(Kind::BadRequest), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_a_name_may_be() {
+        let label = "a".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+        for (host, good) in [
+            (format!("{label}.local"), true),
+            (format!("{label}a.local"), false),
+            (longest.clone(), true),
+            (format!("{longest}b"), false),
+        ] {
+            assert_eq!(well_formed(&host), good, "{host}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use crucible_tests::{
     Crucible,
-    engines::{client, engine},
+    engines::{self, client, engine},
+    process::PATIENCE,
+    raw::talk,
     rest::ready,
     scripted::{Leave, Script, Scripted},
 };
@@ -157,4 +159,34 @@ async fn progress_of_a_pull_comes_as_it_is_made() {
     let mut pieces = answer.bytes_stream();
     let first = pieces.next().await.expect("a piece").expect("whole");
     assert_eq!(&first[..], b"{\"status\":\"pulling manifest\"}");
+}
+
+#[tokio::test]
+async fn what_comes_bit_by_bit_is_not_kept_back_and_a_body_that_stops_coming_is_408() {
+    let progress = "{\"status\": \"pulling\"}\n{\"status\": \"success\"}\n";
+    let engine = Scripted::start(move |path| match path {
+        "/api/pull" => Script::typed("application/x-ndjson", progress),
+        "/api/blobs/sha256:1" => Script::raw("", Leave::Stay),
+        _ => Script::json("200 OK", "", "{\"models\": []}"),
+    })
+    .await;
+    let crucible = Crucible::start(&format!(
+        "[timeouts]\nbody = \"300ms\"\n[guard]\nopen = [\"/api/pull\", \"/api/blobs\"]\n{}",
+        engines::engine("ollama", "ollama", &engine.url())
+    ));
+    ready(&crucible).await;
+    let answer = ask(&crucible, Method::POST, "/api/pull", &[], "{}").await;
+    assert_eq!((answer.status, &*answer.text), (200, progress));
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert_eq!(answer.header("x-accel-buffering"), "no");
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    let half = b"POST /api/blobs/sha256:1 HTTP/1.1\r\nHost: localhost\r\n\
+                 Content-Length: 1000\r\n\r\nhalf";
+    let answer = talk(crucible.addr(), half, PATIENCE).await;
+    assert_eq!(answer.status(), 408, "{}", answer.text);
+    assert!(
+        answer.closed && answer.text.contains("timeouts.body"),
+        "{}",
+        answer.text
+    );
 }
