@@ -186,7 +186,7 @@ families! {
     TUNING_STATE Gauge "crucible_tuning_state" ["setting" "state"]:
         "1 for the state in which a setting was found last; looked at every 30 s.";
     LOG_DROPPED Counter "crucible_log_dropped_total" ["sink"]:
-        "Lines that a log lost: they came faster than they were written, or the disk refused them.";
+        "Lines that a log lost: they came faster than they were written, or the disk refused them, or stderr is closed.";
     BUILD_INFO Gauge "crucible_build_info" ["version" "revision"]: "Always 1.";
     PROCESS_CPU Counter "process_cpu_seconds_total" []: "Total user and system CPU time spent in seconds.";
     PROCESS_RESIDENT Gauge "process_resident_memory_bytes" []: "Resident memory size in bytes.";
