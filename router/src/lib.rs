@@ -4,6 +4,7 @@
 //! demand to plan (pure, [`plan`]) and the load scheduler with its permits ([`scheduler`]).
 //! Knows no wire dialect of a client.
 
+pub mod awake;
 pub mod catalog;
 pub mod client;
 pub mod demand;

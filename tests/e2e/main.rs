@@ -80,6 +80,8 @@ mod shutdown;
 mod silence;
 #[cfg(unix)]
 mod spawned;
+#[cfg(unix)]
+mod standstill;
 mod sticky;
 mod streaming;
 #[cfg(target_os = "linux")]

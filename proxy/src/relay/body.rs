@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use crucible_router::awake::LATE;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -252,6 +253,11 @@ where
             let error = Error::new(Kind::Draining, "Crucible is shutting down").retry_after(5);
             return Poll::Ready(self.over(Err(error)));
         }
+        let now = Instant::now();
+        if now.saturating_duration_since(self.alarm_at) >= LATE {
+            // What came meanwhile was read before this, and there was nothing.
+            self.clocks.stood_still(now);
+        }
         loop {
             let now = Instant::now();
             if self.close_at.is_some_and(|at| now >= at) {
@@ -404,6 +410,10 @@ where
             self.clocks.excuse(pause);
             if pause > STALE_LOOK {
                 self.looks.forget();
+            }
+            if pause >= LATE {
+                // That the alarm was not heard is the client's doing, no pause of the process.
+                self.alarm_at = self.alarm_at.max(at + pause);
             }
         }
         while !self.ended && self.ready_bytes() < self.buffer && self.turn < TURN {

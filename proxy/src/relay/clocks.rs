@@ -118,6 +118,12 @@ impl Clocks {
         self.first_token = true;
     }
 
+    /// The process stood still, nobody knows for how long: whatever waits has its time anew.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        self.sent_at = now;
+        self.heard(now);
+    }
+
     /// So much of the silence was not the engine's: the client did not read.
     pub(super) fn excuse(&mut self, silence: Duration) {
         self.heard_at += silence;
@@ -214,6 +220,23 @@ mod tests {
         clocks.excuse(Duration::from_secs(28));
         clocks.spoke(at(55));
         assert_eq!(clocks.due(at(58)), Due::At(at(59)));
+    }
+
+    #[test]
+    fn a_pause_of_the_process_is_no_silence_of_the_engine() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut clocks = Clocks::new(BUDGETS, start);
+        clocks.stood_still(at(400));
+        clocks.spoke(at(699));
+        assert_eq!(clocks.due(at(699)), Due::At(at(700)));
+        assert_eq!(clocks.due(at(700)), Due::Missed(Missed::FirstToken));
+        clocks.token();
+        clocks.heard(at(700));
+        clocks.stood_still(at(800));
+        clocks.spoke(at(829));
+        assert_eq!(clocks.due(at(829)), Due::At(at(830)));
+        assert_eq!(clocks.due(at(830)), Due::Missed(Missed::Idle));
     }
 
     #[test]

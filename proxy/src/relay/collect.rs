@@ -1,6 +1,7 @@
 //! An answer that is one JSON, as the engine wrote it.
 
 use bytes::{Bytes, BytesMut};
+use crucible_router::awake::within;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -17,8 +18,10 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut whole = BytesMut::new();
+    let budget = deadline.saturating_duration_since(Instant::now());
     loop {
-        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
+        let frame = within(deadline, budget, body.frame()).await;
+        let frame = frame.ok_or_else(|| {
             Error::new(
                 Kind::ResponseTimeout,
                 "the engine did not finish its answer within timeouts.response",

@@ -10,6 +10,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use crucible_config::{Config, checked::EngineKind};
 use crucible_router::{
+    awake::within,
     health::Outcome,
     permit::Permit,
     predict,
@@ -17,7 +18,7 @@ use crucible_router::{
 };
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::{StatusCode, header};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tower::Service;
 
 use super::{
@@ -165,9 +166,9 @@ fn exchange(
             // Prompts that came together go out together: each write alone wakes the engine's process.
             tokio::task::yield_now().await;
             let sending = std::pin::pin!(app.upstream.send(&prompt));
-            timeout_at(sent_at + budget, sending).await
+            within(sent_at + budget, budget, sending).await
         };
-        let response = sent.map_err(|_| no_headers(&shape))??;
+        let response = sent.ok_or_else(|| no_headers(&shape))??;
         app.metrics
             .upstream_response(&told.engine, response.status());
         let response = succeeded(kind, response, sent_at + budget)

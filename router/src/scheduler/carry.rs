@@ -11,6 +11,7 @@ use super::{
     types::{Action, Grant, Input, LoadFailure, Order},
 };
 use crate::{
+    awake::within,
     catalog::ResidentInfo,
     engine::{Engine, EngineError, LoadOrder, setting, tuple},
     event::Event,
@@ -141,10 +142,10 @@ impl Desk {
                         }
                         Ok((control.load(wanted).await?, true))
                     };
-                    let load = timeout(order.budget, load);
+                    let load = within(begun + order.budget, order.budget, load);
                     match stop.run_until_cancelled(load).await {
-                        Some(Ok(outcome)) => outcome.map_err(setting::named),
-                        Some(Err(_)) => Err(EngineError::Timeout),
+                        Some(Some(outcome)) => outcome.map_err(setting::named),
+                        Some(None) => Err(EngineError::Timeout),
                         None => Err(EngineError::Unsupported("Crucible is ending")),
                     }
                 }

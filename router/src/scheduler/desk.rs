@@ -28,6 +28,7 @@ use super::{
     types::{Action, Arrival, Facts, Input},
 };
 use crate::{
+    awake::Awake,
     engine::Engine,
     event::Event,
     permit::{Note, Permit, Releases},
@@ -93,6 +94,8 @@ pub(super) struct Waiter {
 pub(super) struct Open {
     pub(super) core: Scheduler,
     pub(super) waiters: HashMap<u64, Waiter>,
+    /// Its clock, on which all moments here are told.
+    awake: Awake,
     /// The answer to who is at the desk.
     pub(super) answer: Option<Reply>,
     /// Permits whose engine is not free yet.
@@ -127,6 +130,7 @@ impl Desk {
         let open = Open {
             core: Scheduler::default(),
             waiters: HashMap::new(),
+            awake: Awake::new(Instant::now()),
             answer: None,
             graces: BinaryHeap::new(),
             publish: None,
@@ -195,15 +199,17 @@ impl Desk {
         let mut fleet = self.engines.changed();
         self.view();
         loop {
-            let rings = self.set_clock();
-            let never = Instant::now() + Duration::from_hours(24);
+            let (rings, beat) = self.set_clock();
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 Ok(()) = fleet.changed() => self.visit(Self::observe),
                 () = self.releases.arrived.notified() => self.visit(|_, _, _| {}),
                 () = self.set.notified() => {}
-                () = sleep_until(rings.unwrap_or(never)), if rings.is_some() => {
+                () = sleep_until(rings.unwrap_or(beat)) => {
                     self.tick(&mut self.open.lock());
+                }
+                () = sleep_until(beat) => {
+                    self.open.lock().awake.look(Instant::now());
                 }
             }
         }
@@ -213,9 +219,11 @@ impl Desk {
     }
 
     /// Asks for a permit.
-    pub(crate) fn arrive(self: &Arc<Self>, arrival: Arrival) -> Answer {
-        let arrival = Arc::new(arrival);
+    pub(crate) fn arrive(self: &Arc<Self>, mut arrival: Arrival) -> Answer {
         self.visit(|this, open, now| {
+            arrival.deadline = open.awake.of_std(arrival.deadline);
+            arrival.commits = arrival.commits.map(|at| open.awake.of_std(at));
+            let arrival = Arc::new(arrival);
             if open.kept.is_none() {
                 return Answer::Now(Err(Refusal::Draining));
             }
@@ -298,7 +306,7 @@ impl Desk {
     /// is set for what follows from it. All of it at one moment.
     fn visit<T>(self: &Arc<Self>, visitor: impl FnOnce(&Arc<Self>, &mut Open, Instant) -> T) -> T {
         let mut open = self.open.lock();
-        let now = Instant::now();
+        let now = open.awake.look(Instant::now());
         self.settle(&mut open, now);
         let said = visitor(self, &mut open, now);
         // From here on guards wake the clock, if anybody waits for them. What came before that was
@@ -318,14 +326,21 @@ impl Desk {
         said
     }
 
-    fn set_clock(&self) -> Option<Instant> {
+    /// When it rings and when it is looked at next, on the clock that goes on.
+    fn set_clock(&self) -> (Option<Instant>, Instant) {
         let mut open = self.open.lock();
-        open.rings = open.wake(Instant::now());
-        open.rings
+        let now = open.awake.look(Instant::now());
+        open.rings = open.wake(now);
+        let rings = open.rings.map(|at| open.awake.meant(at));
+        (rings, open.awake.next())
     }
 
     fn observe(self: &Arc<Self>, open: &mut Open, now: Instant) {
-        self.step(open, Input::Fleet(self.engines.facts()), now);
+        let mut facts = self.engines.facts();
+        for cards in facts.iter_mut().filter_map(|f| f.cards.as_mut()) {
+            cards.at = open.awake.of_std(cards.at);
+        }
+        self.step(open, Input::Fleet(facts), now);
     }
 
     /// Takes what guards gave back.
@@ -357,7 +372,7 @@ impl Desk {
     }
 
     fn tick(self: &Arc<Self>, open: &mut Open) {
-        let now = Instant::now();
+        let now = open.awake.look(Instant::now());
         let publish = open.publish.is_some_and(|at| at <= now);
         if publish {
             // Before the notes are taken: one that comes later wakes the clock again.

@@ -1,0 +1,144 @@
+//! Time in which the process runs, and that in which it stands still.
+//!
+//! Where a machine sleeps, Linux and macOS stop the monotonic clock, Windows does not; and a process
+//! that is stopped, or a virtual machine that is paused, finds it far ahead when it goes on. What a
+//! model is idle, a load takes and a request waits for is meant as time in which somebody could have done
+//! something: else all of it would be over at once, before what has come meanwhile is read.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+/// It is looked at this often.
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
+/// A look that comes so much later than it should tells of a pause; a busy machine may be late too.
+pub const LATE: Duration = Duration::from_secs(2);
+
+/// The moments of a process, without its pauses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awake {
+    /// The last look, on the clock that goes on.
+    seen: Instant,
+    /// All pauses together.
+    paused: Duration,
+}
+
+/// What the future gives by `deadline`, else `None`. Where the process stood still past that, the future
+/// is looked at first, and then has all of `budget` anew: how long the pause was nobody knows.
+pub async fn within<F: Future>(
+    mut deadline: Instant,
+    budget: Duration,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    loop {
+        if let Ok(output) = timeout_at(deadline, &mut future).await {
+            return Some(output);
+        }
+        let now = Instant::now();
+        if now.saturating_duration_since(deadline) < LATE {
+            return None;
+        }
+        deadline = now + budget;
+    }
+}
+
+// === impl Awake ===
+
+impl Awake {
+    /// From now on.
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self {
+            seen: now,
+            paused: Duration::ZERO,
+        }
+    }
+
+    /// Looks at the clock; what a look is late by counts as a pause.
+    pub(crate) fn look(&mut self, now: Instant) -> Instant {
+        let late = now
+            .saturating_duration_since(self.seen)
+            .saturating_sub(BEAT);
+        if late >= LATE {
+            self.paused += late;
+        }
+        self.seen = now;
+        self.of(now)
+    }
+
+    /// A moment of the clock that goes on, on this one.
+    pub(crate) fn of(&self, moment: Instant) -> Instant {
+        moment.checked_sub(self.paused).unwrap_or(moment)
+    }
+
+    /// The same for the standard library's clock.
+    pub(crate) fn of_std(&self, moment: std::time::Instant) -> std::time::Instant {
+        self.of(Instant::from_std(moment)).into_std()
+    }
+
+    /// A moment of this clock on the one that goes on, as it is known now.
+    pub(crate) fn meant(&self, moment: Instant) -> Instant {
+        moment.checked_add(self.paused).unwrap_or(moment)
+    }
+
+    /// When it is looked at next.
+    pub(crate) fn next(&self) -> Instant {
+        self.seen + BEAT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_pause_does_not_count_and_a_busy_machine_is_none() {
+        let start = Instant::now();
+        let mut awake = Awake::new(start);
+        for at in [1, 2, 4, 6] {
+            let now = start + SECOND * at;
+            assert_eq!(awake.look(now).duration_since(start), SECOND * at);
+        }
+        // An hour later the second has passed that was due.
+        let now = start + SECOND * 3606;
+        assert_eq!(awake.look(now).duration_since(start), SECOND * 7);
+        assert_eq!(awake.next(), now + BEAT);
+        assert_eq!(awake.of(now), awake.look(now));
+        assert_eq!(awake.meant(awake.of(now) + SECOND), now + SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_that_passed_in_a_pause_begins_anew() {
+        let budget = SECOND * 5;
+        let never = std::future::pending::<()>();
+        let begun = Instant::now();
+        assert_eq!(within(begun + budget, budget, never).await, None);
+        assert_eq!(begun.elapsed(), budget);
+        // It is stopped for an hour, and the answer comes 3 s after that.
+        let begun = Instant::now();
+        let answer = async {
+            tokio::time::advance(SECOND * 3600).await;
+            tokio::time::sleep(SECOND * 3).await;
+            7
+        };
+        assert_eq!(within(begun + budget, budget, answer).await, Some(7));
+        // It never does.
+        let begun = Instant::now();
+        let silence = async {
+            tokio::time::advance(SECOND * 3600).await;
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(within(begun + budget, budget, silence).await, None);
+        assert_eq!(begun.elapsed(), SECOND * 3605);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_says_nothing() {
+        let start = Instant::now() + SECOND * 10;
+        let mut awake = Awake::new(start);
+        let earlier = awake.look(start.checked_sub(SECOND).unwrap());
+        assert_eq!(start.duration_since(earlier), SECOND);
+    }
+}
