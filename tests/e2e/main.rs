@@ -57,6 +57,7 @@ mod pulled;
 mod queue;
 mod ranking;
 mod real;
+mod real_modelfile;
 #[cfg(target_os = "linux")]
 mod real_ollama;
 mod real_requests;
