@@ -7,7 +7,10 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -72,6 +75,8 @@ pub struct EngineHandle {
     poke: Notify,
     /// A request found it other than it was known to be.
     doubted: Notify,
+    /// Somebody misses a model: the next poll is to look for new ones.
+    anew: AtomicBool,
     /// Polls that have begun so far.
     begun: AtomicU64,
     stop: CancellationToken,
@@ -361,6 +366,7 @@ impl Shared {
             load_config,
             poke: Notify::new(),
             doubted: Notify::new(),
+            anew: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             stop: self.cancel.child_token(),
         });

@@ -111,6 +111,10 @@ async fn an_engine_is_found_on_each_of_its_ports() {
         ("ollama", 11434),
         ("ollama", 11435),
         ("ollama", 11436),
+        ("openai", 8080),
+        ("openai", 8081),
+        ("openai", 9931),
+        ("openai --router 1", 9931),
     ] {
         let script = format!(
             "{WAIT}
@@ -119,7 +123,12 @@ async fn an_engine_is_found_on_each_of_its_ports() {
              state http://127.0.0.1:8484 1"
         );
         let said = alone(folder.path(), &script).await;
-        assert_eq!(engines(&said), [format!("{kind} http://127.0.0.1:{port}")]);
+        let told = if kind.starts_with("openai") {
+            "llamacpp"
+        } else {
+            kind
+        };
+        assert_eq!(engines(&said), [format!("{told} http://127.0.0.1:{port}")]);
     }
 }
 

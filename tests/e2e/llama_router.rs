@@ -4,7 +4,7 @@
 //! small model.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -12,9 +12,10 @@ use std::{
 use crucible_sim::{Fault, FaultKind, LogView, Options, Sim};
 use crucible_tests::{
     Crucible,
-    chat::{body, get, post, stream},
+    chat::{body, get, open, post, stream},
     engines::{asked, client, engine, start, until},
     rest::eventually,
+    sse::Stream,
 };
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -151,6 +152,32 @@ async fn what_a_person_loaded_is_used_and_what_vanished_is_loaded_again() {
     assert_eq!(loads(&sim.log()), ["a", "a"]);
 }
 
+/// Its folder is read anew only where it is told to, which may unload what has changed.
+#[tokio::test]
+async fn a_model_whose_file_came_just_now_answers_and_nobody_is_cut_for_it() {
+    let sim = router(0, |options| options.rate = 20).await;
+    sim.delete("b");
+    let reread = format!("{}/models?reload=1", sim.url());
+    client().get(reread).send().await.expect("an answer");
+    let crucible = Crucible::start(&engine("one", "llamacpp", &sim.url()));
+    assert_eq!(post(&crucible, &body("b", "repeat 1")).await.status, 404);
+    sim.pull("b");
+    let answer = post(&crucible, &body("b", "repeat 1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    // The file of what answers goes, and somebody asks for what is not there.
+    let running = body("a", "repeat 60");
+    let running = open(&crucible, &running).await;
+    until(&sim, "the answer", |log| log.in_flight > 0).await;
+    sim.delete("a");
+    assert_eq!(post(&crucible, &body("nothing", "hi")).await.status, 404);
+    let running = Stream::read(running).await;
+    assert!(
+        running.error().is_none() && running.done,
+        "{}",
+        running.text
+    );
+}
+
 #[tokio::test]
 async fn one_that_is_only_observed_loads_by_itself() {
     let sim = router(0, |_| {}).await;
@@ -166,7 +193,8 @@ async fn one_that_is_only_observed_loads_by_itself() {
 struct Real {
     child: Child,
     url: String,
-    _models: TempDir,
+    models: PathBuf,
+    _folder: TempDir,
 }
 
 impl Drop for Real {
@@ -204,7 +232,8 @@ async fn real() -> Option<Real> {
     let real = Real {
         child,
         url,
-        _models: models,
+        models: models.path().to_owned(),
+        _folder: models,
     };
     eventually("the server", || async {
         client()
@@ -248,6 +277,10 @@ async fn a_real_server_is_managed() {
         failed.text
     );
     assert!(failed.message().contains("exit code"), "{}", failed.text);
+    let late = real.models.join("late.gguf");
+    std::os::unix::fs::symlink(real.models.join("a.gguf"), late).expect("a link");
+    let answer = post(&crucible, &short("late")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
     let long = post(&crucible, &body("a", &"word ".repeat(3000))).await;
     assert_eq!(long.code(), "context_length_exceeded", "{}", long.text);
     assert_eq!(post(&crucible, &short("a")).await.status, 200);

@@ -6,11 +6,12 @@ mod router_mode;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use self::router_mode::{State, Told};
@@ -25,6 +26,8 @@ use crate::{
     verify::gather::local_port,
 };
 
+/// For the server to read its folder anew.
+const REREAD: Duration = Duration::from_secs(1);
 /// Longest list of models of which each has its file looked at.
 const FILES: usize = 200;
 
@@ -68,6 +71,23 @@ impl Llamacpp {
         }
         let sizes = self.sizes(&models).await;
         router_mode::parse(&models, &props, &self.told(), &sizes)
+    }
+
+    /// Router mode reads its folder anew only where it is told to, and then unloads models whose files
+    /// or presets have changed: not while it answers.
+    async fn reread(&self) -> Result<(), EngineError> {
+        let (models, props) = ask(&self.endpoint).await?;
+        if !router_mode::is_router(&models, &props) {
+            return Ok(());
+        }
+        let running = router_mode::running(&models)
+            .into_iter()
+            .map(|model| async move { slots::processing(&self.endpoint, &model).await == Some(0) });
+        if join_all(running).await.into_iter().all(|idle| idle) {
+            let query = [("reload", "1")];
+            self.endpoint.get_with("/v1/models", &query).await?;
+        }
+        Ok(())
     }
 
     /// Of the models' files, where they lie on this machine.
@@ -164,6 +184,14 @@ impl Llamacpp {
 impl Engine for Llamacpp {
     fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
         Box::pin(self.poll())
+    }
+
+    fn list_anew(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        Box::pin(async {
+            // What is known of it is told all the same.
+            let _ = timeout(REREAD, self.reread()).await;
+            self.poll().await
+        })
     }
 
     fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {

@@ -193,6 +193,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Models, residents, version: one poll.
     fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>>;
 
+    /// The same for somebody who misses a model: an engine that does not look at its folder by itself
+    /// is made to.
+    fn list_anew(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
+        self.list()
+    }
+
     /// Loads a model and returns once it is resident. The caller bounds the time.
     fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>>;
 

@@ -88,6 +88,7 @@ impl Fleet {
         let polls = state.entries.iter().map(|entry| {
             let handle = Arc::clone(&entry.handle);
             let wanted = handle.begun.load(Ordering::SeqCst) + 1;
+            handle.anew.store(true, Ordering::SeqCst);
             handle.doubted.notify_one();
             (handle, wanted)
         });

@@ -27,7 +27,12 @@ pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
         loop {
             let since = Instant::now();
             handle.begun.fetch_add(1, Ordering::SeqCst);
-            let answer = timeout(POLL_BUDGET, handle.control.list()).await;
+            let list = if handle.anew.swap(false, Ordering::SeqCst) {
+                handle.control.list_anew()
+            } else {
+                handle.control.list()
+            };
+            let answer = timeout(POLL_BUDGET, list).await;
             let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
             let doubted = async {
                 handle.doubted.notified().await;

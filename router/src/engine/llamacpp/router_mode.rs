@@ -3,7 +3,7 @@
 //!
 //! A model's context and slots are those of its preset: a load names the model and nothing else. It
 //! returns before the model is ready, so its status is looked at; one that failed tells the exit code
-//! of its process and no text. A list of several models is not read anew from the disk by itself.
+//! of its process and no text. Its folder is read at its start, and where a list is asked for so.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -76,6 +76,13 @@ pub(super) fn is_router(body: &Value, props: &Value) -> bool {
         || items(body, "data")
             .iter()
             .any(|e| e.get("status").is_some())
+}
+
+/// The models whose processes run.
+pub(super) fn running(body: &Value) -> Vec<String> {
+    let entries = items(body, "data").iter();
+    let running = entries.filter(|e| matches!(State::of_entry(e), State::Ready | State::Coming));
+    running.filter_map(|entry| text(entry, "id")).collect()
 }
 
 /// The models that run and have not told yet what they are.
@@ -246,6 +253,7 @@ mod tests {
         ));
         let none = HashMap::new();
         assert_eq!(untold(&body, &none), ["small"]);
+        assert_eq!(running(&body), ["small"]);
         let known = HashMap::from([(Arc::from("small"), told(&body, "small", &read(CHILD)))]);
         assert!(untold(&body, &known).is_empty());
         let sizes = HashMap::from([("other".to_owned(), 7)]);

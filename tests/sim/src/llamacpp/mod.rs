@@ -42,7 +42,7 @@ impl Server {
                 None => Instant::now() + options.load_time,
             },
             kill: Mutex::default(),
-            router: router::Router::default(),
+            router: router::Router::new(&options.models),
         }
     }
 
@@ -155,7 +155,13 @@ fn models(core: &Core) -> Reply {
 /// A single-model server ignores the name; several models are router mode.
 fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     match core.options.models.as_slice() {
-        [only] if core.options.router.is_none() => Some(only),
+        _ if core.options.router.is_some() => {
+            let Engine::Llama(server) = &core.engine else {
+                return None;
+            };
+            server.router.find(core, name)
+        }
+        [only] => Some(only),
         _ => core.available().find(|model| model.name == name),
     }
 }

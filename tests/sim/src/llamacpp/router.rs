@@ -1,10 +1,10 @@
 //! llama-server's router mode (b11434, `tools/server/server-models.cpp`, seen on a real one): started
 //! without a model, it lists files and runs one process for each model that is asked for.
 //!
-//! A load takes a model's name and nothing else, and returns before the model is ready. Beyond
+//! Its folder is read at its start and with `GET /models?reload=1`. A load takes a model's name and nothing else, and returns before the model is ready. Beyond
 //! `--models-max` the one that was used longest ago is unloaded, whatever it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::sim::Core;
 pub(crate) struct Router {
     runs: Mutex<BTreeMap<String, Run>>,
     changed: watch::Sender<u64>,
+    /// The models that its folder had when it was read last.
+    read: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +44,45 @@ struct Run {
     used: u64,
 }
 
-// === impl Default ===
-
-impl Default for Router {
-    fn default() -> Self {
-        Self {
-            runs: Mutex::default(),
-            changed: watch::Sender::new(0),
-        }
-    }
-}
-
 // === impl Router ===
 
 impl Router {
+    /// It has read the files of these models.
+    pub(crate) fn new(models: &[ModelSpec]) -> Self {
+        let names = models.iter().map(|model| model.name.clone());
+        Self {
+            runs: Mutex::default(),
+            changed: watch::Sender::new(0),
+            read: Mutex::new(names.collect()),
+        }
+    }
+
+    fn has(&self, model: &str) -> bool {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.contains(model)
+    }
+
+    /// `?reload=1`: what runs and has no file any more is unloaded.
+    fn reread(&self, core: &Core) {
+        let now: BTreeSet<String> = core.available().map(|m| m.name.clone()).collect();
+        let gone: Vec<String> = self
+            .runs()
+            .keys()
+            .filter(|m| !now.contains(*m))
+            .cloned()
+            .collect();
+        for model in gone {
+            self.stop(core, &model, "reload");
+        }
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// A model of the list.
+    pub(crate) fn find<'a>(&self, core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
+        let mut models = core.options.models.iter();
+        models.find(|model| model.name == name && self.has(name))
+    }
+
     fn runs(&self) -> MutexGuard<'_, BTreeMap<String, Run>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -232,10 +259,6 @@ fn parameter(call: &Call, name: &str) -> Option<String> {
     )
 }
 
-fn find<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
-    core.available().find(|model| model.name == name)
-}
-
 /// The model that a body names; `None` where it is no JSON.
 fn named(call: &Call) -> Option<&str> {
     call.json.as_ref()?;
@@ -253,14 +276,19 @@ fn no_json() -> Reply {
 /// What router mode answers itself; `None` goes on to a process.
 pub(crate) async fn handle(core: &Arc<Core>, router: &Router, call: &Call) -> Option<Reply> {
     Some(match (call.method.as_str(), call.path.as_str()) {
-        ("GET", "/models" | "/v1/models") => list(core, router),
+        ("GET", "/models" | "/v1/models") => {
+            if parameter(call, "reload").is_some_and(|word| !word.is_empty()) {
+                router.reread(core);
+            }
+            list(core, router)
+        }
         ("GET", "/props" | "/slots") => return of_a_process(core, router, call).await,
         ("POST", "/models/load") => match named(call) {
             Some(name) => load(core, router, call, name),
             None => no_json(),
         },
         ("POST", "/models/unload") => match named(call) {
-            Some(name) if find(core, name).is_none() => invalid("model is not found"),
+            Some(name) if router.find(core, name).is_none() => invalid("model is not found"),
             Some(name) if router.stop(core, name, "request") => success(),
             Some(_) => invalid("model is not running"),
             None => no_json(),
@@ -274,7 +302,7 @@ fn success() -> Reply {
 }
 
 fn load(core: &Arc<Core>, router: &Router, call: &Call, name: &str) -> Reply {
-    let Some(model) = find(core, name) else {
+    let Some(model) = router.find(core, name) else {
         // Its 404s have one text.
         return error(404, "not_found_error", "File Not Found");
     };
@@ -303,7 +331,7 @@ async fn of_a_process(core: &Arc<Core>, router: &Router, call: &Call) -> Option<
     if name.is_empty() {
         return Some(invalid("model name is missing from the request"));
     }
-    let Some(model) = find(core, &name).cloned() else {
+    let Some(model) = router.find(core, &name).cloned() else {
         return Some(invalid(&format!("model '{name}' not found")));
     };
     router.ready(core, call, &model).await.err()
@@ -349,6 +377,7 @@ fn list(core: &Core, router: &Router) -> Reply {
         }
         entry
     };
-    let data: Vec<Value> = core.available().map(entry).collect();
+    let models = core.options.models.iter();
+    let data: Vec<Value> = models.filter(|m| router.has(&m.name)).map(entry).collect();
     http::json(200, &json!({"data": data, "object": "list"}))
 }
