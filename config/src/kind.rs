@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-pub(crate) use self::read::{describe, nearest, quoted};
+pub use self::read::nearest;
+pub(crate) use self::read::{describe, quoted};
 pub use self::value::Value;
 
 /// Type and range of one value.

@@ -32,6 +32,7 @@ pub mod tuning;
 pub mod watch;
 
 pub use checked::Config;
+pub use kind::nearest;
 pub use layers::{Flags, Loaded, Sources, load};
 pub use live::{Live, Reloaded};
 pub use problem::{Problem, Problems, Severity};

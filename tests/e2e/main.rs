@@ -87,6 +87,7 @@ mod sticky;
 mod streaming;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod texts;
 mod tool_silence;
 #[cfg(unix)]
 mod try_fetch;

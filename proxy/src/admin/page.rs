@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use http::{HeaderMap, header};
 
-use crate::app::{App, respond};
+use crate::app::{App, endpoints, respond};
 
 /// The page; it reads `/crucible/state` every two seconds and needs nothing from elsewhere.
 const PAGE: &str = include_str!("page.html");
@@ -21,9 +21,10 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
     respond::typed(
         "text/plain; charset=utf-8",
         format!(
-            "Crucible {} is running; {up} of {} engines up; OpenAI API at /v1, metrics at /metrics\n",
+            "Crucible {} is running; {up} of {} engines up; OpenAI API at /v1, metrics at /metrics; there are: {}\n",
             env!("CARGO_PKG_VERSION"),
             view.engines.len(),
+            endpoints::all(),
         ),
     )
 }

@@ -6,6 +6,7 @@ mod browser;
 mod chat;
 mod closing;
 pub(crate) mod context_length;
+pub(crate) mod endpoints;
 pub(crate) mod exchange;
 mod gate;
 mod growth;

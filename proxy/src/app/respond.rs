@@ -8,6 +8,7 @@ use crucible_router::plan::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use serde_json::Value;
 
+use super::endpoints;
 use crate::error::{Error, Kind};
 
 /// Engine that answers.
@@ -158,19 +159,12 @@ impl Told {
 pub(super) async fn unknown_path(uri: Uri) -> Response {
     refuse(Error::new(
         Kind::UnknownEndpoint,
-        format!(
-            "there is no {}; see GET / for what there is",
-            printable(uri.path())
-        ),
+        endpoints::unknown(uri.path()),
     ))
 }
 
 pub(super) async fn wrong_method(request: Request) -> Response {
-    let message = format!(
-        "{} is not a method of {}",
-        request.method(),
-        printable(request.uri().path())
-    );
+    let message = endpoints::wrong_method(request.method(), request.uri().path());
     refuse(Error::new(Kind::MethodNotAllowed, message))
 }
 

@@ -338,6 +338,11 @@ fn known(raw: &str) -> Option<&'static str> {
 /// The error of a body that is no JSON object; where it is broken is told by a parser that keeps
 /// lines.
 fn refused(fault: Fault, text: &str, max_depth: usize) -> Error {
+    if text.trim().is_empty() {
+        let message = "the body is empty; send a JSON object with `model` and `messages` (curl: \
+                       -d '{\"model\": \"auto\", \"messages\": [...]}')";
+        return Error::new(Kind::InvalidJson, message);
+    }
     let message = match (fault, serde_json::from_str::<IgnoredAny>(text)) {
         (Fault::Depth, _) => {
             format!("the body is nested deeper than {max_depth} (limits.json_depth)")

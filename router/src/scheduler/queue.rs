@@ -177,10 +177,27 @@ impl Scheduler {
             engine: Arc::clone(&seat.engine),
             limit: u32::try_from(state.facts.queue).unwrap_or(u32::MAX),
             own: u32::try_from(own).unwrap_or(u32::MAX),
-            retry_after: retry_after(wait.expected),
+            retry_after: self.come_back(at, &seat.model, seat.kind, &wait, now),
         };
         self.remove(ticket);
         actions.push(Action::Reject(ticket, refusal));
+    }
+
+    /// When to come back who is refused for this wait. Where no answer has ended yet, nothing is
+    /// known of how long a line takes: then the next place that comes free is worth a try.
+    fn come_back(
+        &self,
+        at: usize,
+        model: &Arc<str>,
+        kind: ModelKind,
+        wait: &Wait,
+        now: Instant,
+    ) -> u64 {
+        let state = &self.engines[at];
+        if state.service.1 > 0 || state.facts.service.is_some() {
+            return retry_after(wait.expected);
+        }
+        retry_after(self.expected_wait(at, Some(model), kind, 1, now).expected)
     }
 
     /// Takes a waiter out of its line.
@@ -275,7 +292,7 @@ impl Scheduler {
             let wait = self.expected_wait(at, Some(&arrival.model), arrival.kind, position, now);
             let engine = Arc::clone(&arrival.engine);
             let waited = now.saturating_duration_since(since);
-            let retry_after = retry_after(wait.expected);
+            let retry_after = self.come_back(at, &arrival.model, arrival.kind, &wait, now);
             let state = &self.engines[at];
             let refusal = match state.busy_foreign(&arrival) {
                 Some((resident, has)) => Refusal::ForeignBusy {

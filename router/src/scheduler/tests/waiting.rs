@@ -60,7 +60,7 @@ fn a_full_queue_starts_no_load() {
         [(
             3,
             Refusal::QueueFull {
-                retry_after: 20,
+                retry_after: 15,
                 ..
             }
         )]

@@ -1,0 +1,162 @@
+//! What a stranger is told: what there is, what is missing, when to come back.
+
+use crucible_sim::Options;
+use crucible_tests::{
+    Crucible,
+    chat::{body, get, post, whole},
+    engines::{Both, client, engine, start},
+    rest::ready,
+};
+use futures_util::future::join_all;
+use reqwest::Method;
+
+#[tokio::test]
+async fn what_is_not_there_is_answered_with_what_is() {
+    let both = Both::start().await;
+    ready(&both.crucible).await;
+    for (method, path, text, status, parts) in [
+        (
+            Method::POST,
+            "/v1/chat/completion",
+            "{}",
+            404,
+            &["did you mean /v1/chat/completions?", "GET /v1/models"][..],
+        ),
+        (Method::GET, "/health", "", 404, &["did you mean /healthz?"]),
+        (
+            Method::POST,
+            "/api/chat",
+            "{}",
+            404,
+            &["a dialect that is not served", "POST /v1/chat/completions"],
+        ),
+        (
+            Method::GET,
+            "/v1/chat/completions",
+            "",
+            405,
+            &["takes POST, not GET"],
+        ),
+        (
+            Method::POST,
+            "/v1/chat/completions",
+            "",
+            400,
+            &["the body is empty", "`messages`"],
+        ),
+        (
+            Method::POST,
+            "/v1/chat/completions",
+            " \r\n",
+            400,
+            &["the body is empty"],
+        ),
+        (
+            Method::POST,
+            "/v1/chat/completions",
+            "{\"model\": ",
+            400,
+            &["ends in the middle of its JSON"],
+        ),
+    ] {
+        let request = client().request(method.clone(), both.crucible.at(path));
+        let answer = whole(request.body(text).send().await.expect("an answer")).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        for part in parts {
+            assert!(
+                answer.message().contains(part),
+                "{path}: {part} in {}",
+                answer.text
+            );
+        }
+    }
+    let root = get(&both.crucible, "/").await;
+    assert_eq!(root.text.trim_end().lines().count(), 1, "{}", root.text);
+    // What it lists is there.
+    let listed = root.text.split("there are: ").nth(1).expect("a list");
+    for endpoint in listed.trim().split(", ") {
+        let (method, path) = endpoint.split_once(' ').expect("a method and a path");
+        let method: Method = method.parse().expect("a method");
+        let request = client().request(method, both.crucible.at(path)).body("{}");
+        let status = request.send().await.expect("an answer").status().as_u16();
+        assert!(status != 404 && status != 405, "{endpoint}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_told_with_what_to_ask_for_instead() {
+    let alias = "[[model]]\nname = \"qwem\"\naliases = [\"gpt-4\", \"claude-*\"]\n";
+    let both = Both::with(alias, |_| {}, |_| {}).await;
+    ready(&both.crucible).await;
+    for (model, parts) in [
+        (
+            "qwne",
+            &["nearest: qwen", "to map it, in crucible.toml"][..],
+        ),
+        (
+            "gpt-4",
+            &[
+                "it is an alias of 'qwem', which no engine has",
+                "nearest: qwen",
+            ],
+        ),
+        (
+            "claude-opus",
+            &["it is an alias of 'qwem'", "nearest: qwen"],
+        ),
+        ("zzzzzzzz", &["GET /v1/models lists what there is"]),
+    ] {
+        let answer = post(&both.crucible, &body(model, "hi")).await;
+        assert_eq!(answer.status, 404, "{}", answer.text);
+        for part in parts {
+            assert!(
+                answer.message().contains(part),
+                "{model}: {part} in {}",
+                answer.text
+            );
+        }
+        // The alias itself leads nowhere and is not proposed.
+        assert!(
+            !answer.message().contains("nearest: gpt-4"),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_finds_a_full_queue_is_not_sent_away_for_longer_than_it_lasts() {
+    let mut options = Options::lmstudio(&["qwen=1GB"]);
+    options.rate = 40;
+    let sim = start(options).await;
+    let crucible = Crucible::start(&format!(
+        "{}queue = 64\n",
+        engine("lmstudio", "lmstudio", &sim.url())
+    ));
+    ready(&crucible).await;
+    // Before anything was measured: 2 run, 64 wait, the others are refused.
+    let request = body("qwen", "repeat 4");
+    let began = std::time::Instant::now();
+    let answers = join_all((0..90).map(|_| post(&crucible, &request))).await;
+    let drained = began.elapsed().as_secs() + 1;
+    let refused: Vec<u64> = answers
+        .iter()
+        .filter(|answer| answer.status == 429)
+        .map(|answer| answer.header("retry-after").parse().expect("seconds"))
+        .collect();
+    assert!(refused.len() >= 20, "{}", refused.len());
+    let longest = refused.iter().max().expect("one");
+    assert!(
+        *longest <= 15,
+        "Retry-After: {longest}, and the queue drained in {drained} s"
+    );
+    // Once measured, it is what the line is expected to take.
+    let answers = join_all((0..90).map(|_| post(&crucible, &request))).await;
+    for answer in answers.iter().filter(|answer| answer.status == 429) {
+        let told: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!(
+            told <= 4 * drained + 2,
+            "{told} s, the line before took {drained} s"
+        );
+    }
+}
