@@ -233,6 +233,42 @@ async fn refused(url: &str, body: &str) -> (u16, String, String) {
     (status, of("type"), of("message"))
 }
 
+/// Messages and tools as clients write them, of which it reads none.
+fn odd_conversations() -> Vec<String> {
+    let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
+    let part = |part: &str| format!(r#""messages":[{{"role":"user","content":[{part}]}}]"#);
+    let mut bodies = vec![
+        format!(r#"{hi},"tools":[{{"type":"web_search"}}]"#),
+        format!(r#"{hi},"tools":[{{"type":"function"}}]"#),
+        format!(
+            r#"{hi},"tools":[{{"type":"function","function":{{"name":"f","description":null}}}}]"#
+        ),
+        r#""messages":[{"role":"assistant"}]"#.to_owned(),
+        r#""messages":[{"role":"user","content":7}]"#.to_owned(),
+        r#""messages":[{"role":"user","content":{}}]"#.to_owned(),
+        part(r#"{"type":"refusal","refusal":"no"}"#),
+        part(r#"{"type":"text","text":null}"#),
+        part(r#"{"type":"text"}"#),
+        part("null"),
+        part(r#""a""#),
+    ];
+    for member in ["name", "reasoning_content", "tool_call_id"] {
+        bodies.push(format!(
+            r#""messages":[{{"role":"user","content":"a","{member}":null}}]"#
+        ));
+    }
+    for call in [
+        r#"{"function":{"name":"f","arguments":"{}"}}"#,
+        r#"{"type":"function","function":{"name":"f"}}"#,
+        r#"{"id":null,"type":"function","function":{"name":"f","arguments":"{}"}}"#,
+    ] {
+        bodies.push(format!(
+            r#""messages":[{{"role":"assistant","content":"a","tool_calls":[{call}]}}]"#
+        ));
+    }
+    bodies
+}
+
 #[tokio::test]
 async fn the_simulated_server_refuses_what_the_real_one_does_in_the_same_words() {
     let (crucible, model) = start().await;
@@ -256,6 +292,7 @@ async fn the_simulated_server_refuses_what_the_real_one_does_in_the_same_words()
         part(png),
         format!(r#"{hi},"tools":[{{"x":1}}]"#),
     ];
+    bodies.extend(odd_conversations());
     for field in [
         r#""max_tokens":-5"#,
         r#""max_tokens":"4""#,

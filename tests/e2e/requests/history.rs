@@ -2,7 +2,13 @@
 //! are null or absent, parts of all kinds. They come again with every turn, so that what an engine
 //! refuses once ends the conversation.
 
-use crucible_tests::chat::{post, stream};
+use crucible_tests::{
+    Crucible,
+    chat::{post, stream},
+    engines::engine,
+    rest::ready,
+    target::Target,
+};
 use serde_json::{Value, json};
 
 use super::{Four, KINDS, model, user};
@@ -212,6 +218,21 @@ async fn a_conversation_has_no_id_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_llama_cpp_goes_on_with_any_conversation() {
     let (crucible, model) = real_llama().await;
+    goes_on(&crucible, &model).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_ollama_goes_on_with_any_conversation() {
+    let Some(target) = Target::real_ollama().await else {
+        return;
+    };
+    let own = engine("ollama", "ollama", target.url.as_deref().expect("a URL"));
+    let crucible = Crucible::start(&format!("{own}device = \"cpu\"\n"));
+    ready(&crucible).await;
+    goes_on(&crucible, &target.model).await;
+}
+
+async fn goes_on(crucible: &Crucible, model: &str) {
     let mut cases = Vec::new();
     for from in [
         "{\"a\":",
@@ -240,7 +261,7 @@ async fn a_real_llama_cpp_goes_on_with_any_conversation() {
     }
     for messages in cases {
         let body = json!({ "model": model, "max_tokens": 2, "messages": messages });
-        let answer = post(&crucible, &body).await;
+        let answer = post(crucible, &body).await;
         assert_eq!(answer.status, 200, "{messages:?}: {}", answer.text);
     }
 }

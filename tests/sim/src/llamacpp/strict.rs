@@ -187,7 +187,10 @@ fn messages(body: &Value, model: &ModelSpec) -> Option<Reply> {
     let tools = body["tools"].as_array().into_iter().flatten();
     for tool in tools {
         if let Some(words) = unread_tool(tool) {
-            return Some(fault(&format!("Failed to parse tools: {words}")));
+            let tools = &body["tools"];
+            return Some(fault(&format!(
+                "Failed to parse tools: {words}; tools = {tools:#}"
+            )));
         }
         if model.takes_tools()
             && let Some(path) = odd_schema(&tool["function"]["parameters"], "#")
