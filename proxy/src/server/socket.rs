@@ -48,7 +48,7 @@ pub(super) struct Socket {
     stalled: bool,
     on_refuse: OnRefuse,
     reply: Option<Reply>,
-    linger: Option<Linger>,
+    linger: Option<Box<Linger>>,
 }
 
 // === impl Socket ===
@@ -163,7 +163,7 @@ impl Socket {
         }
         let linger = self
             .linger
-            .get_or_insert_with(|| Linger::new(self.bounds.linger));
+            .get_or_insert_with(|| Box::new(Linger::new(self.bounds.linger)));
         linger.poll(&mut self.stream, cx)
     }
 
