@@ -125,6 +125,74 @@ async fn an_unknown_model_is_told_with_what_to_ask_for_instead() {
 }
 
 #[tokio::test]
+async fn a_budget_or_a_key_is_named_with_what_to_do() {
+    let mut slow = Options::lmstudio(&["qwen=1GB"]);
+    slow.prefill = 1;
+    let slow = start(slow).await;
+    let mut heavy = Options::ollama(&["big=1GB"]);
+    heavy.load_time = std::time::Duration::from_secs(60);
+    let heavy = start(heavy).await;
+    let crucible = Crucible::start(&format!(
+        "[timeouts]\nfirst_token = \"300ms\"\nload = \"1s\"\n{}{}{}",
+        engine("slow", "lmstudio", &slow.url()),
+        engine("heavy", "ollama", &heavy.url()),
+        "[[engine]]\nname = \"gone\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:1\"\n",
+    ));
+    ready(&crucible).await;
+    for (model, code, part) in [
+        (
+            "qwen",
+            "first_token_timeout",
+            "timeouts.first_token; raise it, or send a shorter prompt",
+        ),
+        (
+            "big",
+            "load_timeout",
+            "raise timeouts.load, or take a smaller model",
+        ),
+    ] {
+        let mut request = body(model, "repeat 1");
+        request["stream"] = true.into();
+        let answer = post(&crucible, &request).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (504, code),
+            "{}",
+            answer.text
+        );
+        assert!(answer.message().contains(part), "{}", answer.text);
+    }
+    let (_, out, _) = Crucible::command(&["key", "new"], "");
+    let block = &out[out.find("[[key]]").expect("a block")..];
+    let secret = out
+        .split_whitespace()
+        .find(|w| w.starts_with("crk-"))
+        .expect("a secret");
+    let crucible = Crucible::start(&format!("{block}\nrate = \"1/h\"\n"));
+    let answer = get(&crucible, "/v1/models").await;
+    assert_eq!(answer.status, 401, "{}", answer.text);
+    assert!(
+        answer.message().contains("`crucible key new` makes one"),
+        "{}",
+        answer.text
+    );
+    let ask = || async {
+        let request = client().get(crucible.at("/v1/models")).bearer_auth(secret);
+        whole(request.send().await.expect("an answer")).await
+    };
+    assert_eq!(ask().await.status, 200);
+    let answer = ask().await;
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    assert!(
+        answer
+            .message()
+            .contains("is over its `rate`; come back in "),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
 async fn who_finds_a_full_queue_is_not_sent_away_for_longer_than_it_lasts() {
     let mut options = Options::lmstudio(&["qwen=1GB"]);
     options.rate = 40;

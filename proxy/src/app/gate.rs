@@ -122,11 +122,12 @@ fn judge(app: &App, request: &Request) -> Result<(Verdict, Option<Opened>), Erro
     if let Some(key) = &verdict.key
         && let Err(wait) = app.router.limits().check(key)
     {
-        return Err(Error::new(
-            Kind::RateLimited,
-            format!("key '{}' is over its rate", key.name),
-        )
-        .retry_after(wait.as_secs() + 1));
+        let seconds = wait.as_secs() + 1;
+        let message = format!(
+            "key '{}' is over its `rate`; come back in {seconds} s",
+            key.name
+        );
+        return Err(Error::new(Kind::RateLimited, message).retry_after(seconds));
     }
     Ok((verdict, opened))
 }

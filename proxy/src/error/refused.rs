@@ -53,7 +53,10 @@ impl From<Refusal> for Error {
                 format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
             )
             .retry_after(retry_after),
-            Refusal::LoadTimeout { .. } => Self::new(Kind::LoadTimeout, text),
+            Refusal::LoadTimeout { .. } => {
+                let text = format!("{text}; raise timeouts.load, or take a smaller model");
+                Self::new(Kind::LoadTimeout, text)
+            }
             Refusal::ContextExceeded {
                 prompt,
                 reserve,

@@ -63,7 +63,10 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict
         };
         return Err(Error::new(
             Kind::InvalidApiKey,
-            format!("{found}; send it as Authorization: Bearer, x-api-key or api-key"),
+            format!(
+                "{found}; send it as Authorization: Bearer, x-api-key or api-key (`crucible key new` \
+                 makes one)"
+            ),
         ));
     }
     let client = client::client(facts.headers, facts.peer, key.as_deref());

@@ -24,7 +24,7 @@ where
         let frame = frame.ok_or_else(|| {
             Error::new(
                 Kind::ResponseTimeout,
-                "the engine did not finish its answer within timeouts.response",
+                "the engine did not finish its answer within timeouts.response; raise it, or ask for a stream",
             )
         })?;
         match frame {

@@ -327,11 +327,11 @@ fn no_headers(shape: &Shape) -> Error {
     match shape {
         Shape::Whole(_) => Error::new(
             Kind::ResponseTimeout,
-            "the engine did not answer within timeouts.response",
+            "the engine did not answer within timeouts.response; raise it, or ask for a stream",
         ),
         Shape::Stream(_) | Shape::Aggregate(_) => Error::new(
             Kind::FirstTokenTimeout,
-            "the engine did not answer within timeouts.first_token",
+            "the engine did not answer within timeouts.first_token; raise it, or send a shorter prompt",
         ),
     }
 }

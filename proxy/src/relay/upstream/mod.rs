@@ -203,7 +203,8 @@ impl Upstream {
             tracing::debug!(%error, source = ?StdError::source(&error), "connection to engine");
             Error::new(
                 Kind::EngineUnreachable,
-                "the engine refused the connection or did not take it in time",
+                "the engine refused the connection or did not take it in time; `crucible doctor` tells \
+                 what is down",
             )
             .upstream(UpstreamError::Connect)
         })?;
