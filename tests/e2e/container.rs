@@ -25,10 +25,10 @@ const ENGINE: &str = "here=$(dirname \"$0\")\n\
     echo started >> \"$here/starts\"\n\
     exec sleep 1000\n";
 
-/// A PID namespace with a `/proc` of its own; whoever is not root needs one for users too.
+/// A PID namespace with a `/proc` of its own; whoever may not make one needs one for users too.
 const FIRST_PROCESS: &str = "
 root=
-[ \"$(id -u)\" = 0 ] || root=--map-root-user
+unshare --mount true 2>/dev/null || root=--map-root-user
 exec unshare $root --pid --fork --kill-child --mount-proc \"$0\" \"$@\"
 ";
 
@@ -100,7 +100,7 @@ async fn orphans_are_waited_for_and_the_ends_of_its_own_children_are_known() {
 /// Everything below `/` can only be read.
 const READ_ONLY: &str = "
 root=
-[ \"$(id -u)\" = 0 ] || root=--map-root-user
+unshare --mount true 2>/dev/null || root=--map-root-user
 exec unshare $root --mount sh -c 'mount -o remount,bind,ro / && exec USER \"$0\" \"$@\"' \"$0\" \"$@\"
 ";
 
