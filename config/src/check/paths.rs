@@ -13,11 +13,16 @@ pub(super) fn path(settings: &Settings, at: &str, report: &mut Report) -> Option
     Some(read(settings, at, text, report))
 }
 
-/// A command's words; each may be a path.
+/// A command's words; each may be a path. Beyond the program one may also be a script of several lines.
 pub(super) fn command(settings: &Settings, at: &str, report: &mut Report) -> Vec<String> {
-    let words = settings.texts(at);
-    let read = |word: String| {
-        let is_path = word.starts_with('~') || word.contains(char::is_control);
+    let words = settings.texts(at).into_iter().enumerate();
+    let read = |(i, word): (usize, String)| {
+        let is_plain = !word.contains(char::is_control);
+        let is_path = if i == 0 {
+            word.starts_with('~') || !is_plain
+        } else {
+            word.starts_with('~') && is_plain
+        };
         if is_path {
             let path = read(settings, at, &word, report);
             path.to_string_lossy().into_owned()
@@ -25,7 +30,7 @@ pub(super) fn command(settings: &Settings, at: &str, report: &mut Report) -> Vec
             word
         }
     };
-    words.into_iter().map(read).collect()
+    words.map(read).collect()
 }
 
 fn read(settings: &Settings, at: &str, text: &str, report: &mut Report) -> PathBuf {
