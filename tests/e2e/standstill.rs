@@ -33,9 +33,9 @@ async fn begun(change: impl FnOnce(&mut Options)) -> (Sim, Crucible) {
 }
 
 /// The process stands still. The pause is what is tested.
-async fn pause(crucible: &Crucible) {
+async fn pause(crucible: &Crucible, time: Duration) {
     crucible.signal("STOP");
-    sleep(PAUSE).await;
+    sleep(time).await;
     crucible.signal("CONT");
 }
 
@@ -56,7 +56,7 @@ async fn streaming(crucible: &Crucible, words: u32) -> (reqwest::Response, Strin
 async fn an_idle_model_stays_and_the_first_request_works() {
     let (sim, crucible) = begun(|_| {}).await;
     answers(&crucible, "m").await;
-    pause(&crucible).await;
+    pause(&crucible, PAUSE).await;
     answers(&crucible, "m").await;
     // Its time to live is time awake, and ends as ever.
     assert!(sim.log().unloads.is_empty(), "{:?}", sim.log().unloads);
@@ -69,10 +69,12 @@ async fn an_idle_model_stays_and_the_first_request_works() {
 #[tokio::test]
 async fn a_stream_whose_bytes_wait_goes_on_to_its_end() {
     // It is over when the process goes on, or still has some seconds to go.
-    for words in [30, 150] {
+    // Or the pause is hardly longer than `timeouts.idle`.
+    let short = Duration::from_secs(4);
+    for (words, time) in [(30, PAUSE), (150, PAUSE), (30, short)] {
         let (sim, crucible) = begun(|options| options.rate = 10).await;
         let (stream, first) = streaming(&crucible, words).await;
-        pause(&crucible).await;
+        pause(&crucible, time).await;
         let rest = Stream::read(stream).await;
         assert!(
             rest.error().is_none() && rest.done,
@@ -101,7 +103,7 @@ async fn a_whole_answer_and_those_who_wait_for_it_are_served() {
             waits.then_some(())
         })
         .await;
-        pause(&crucible).await;
+        pause(&crucible, PAUSE).await;
     };
     let (long, short, ()) = tokio::join!(post(&crucible, &long), post(&crucible, &short), paused);
     for answer in [long, short] {
@@ -116,7 +118,7 @@ async fn a_load_that_ended_meanwhile_is_taken() {
     let asked = body("m", "repeat 1");
     let paused = async {
         until(&sim, "it is loaded", |log| !log.loads.is_empty()).await;
-        pause(&crucible).await;
+        pause(&crucible, PAUSE).await;
     };
     let (answer, ()) = tokio::join!(post(&crucible, &asked), paused);
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use crucible_router::awake::LATE;
+use crucible_router::awake::{LATE, READ_FIRST};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -76,6 +76,8 @@ pub(crate) struct RelayBody<B> {
     complete: bool,
     /// Tools were called.
     calls: bool,
+    /// A budget was missed, and the engine is looked at once more.
+    overdue: bool,
     /// From when the engine is not waited for any more.
     close_at: Option<Instant>,
     /// When the last poll handed something out: the time since is the client's.
@@ -120,6 +122,7 @@ where
             turn: 0,
             complete: false,
             calls: false,
+            overdue: false,
             close_at: None,
             handed_out: None,
             ended: false,
@@ -203,6 +206,7 @@ where
                 let now = Instant::now();
                 self.clocks.heard(now);
                 self.looks.forget();
+                self.overdue = false;
                 let Ok(data) = frame.into_data() else {
                     return Poll::Ready(Step::Moved);
                 };
@@ -276,6 +280,11 @@ where
                     let result = self.finish();
                     return Poll::Ready(self.over(result));
                 }
+                Due::Missed(_) if !self.overdue => {
+                    self.overdue = true;
+                    now + READ_FIRST
+                }
+                Due::Missed(_) if now < self.alarm_at => self.alarm_at,
                 Due::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
                 Due::Look => match self.looks.poll(cx) {
                     // It is bounded, and wakes this task when it is done.
