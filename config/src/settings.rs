@@ -80,8 +80,8 @@ pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Setting
         if let Some(slip) = windows_path::slip(line_at(text, at)) {
             let found = "a backslash between double quotes, where it begins an escape";
             let assignment = match slip.key.as_str() {
-                "" => String::new(),
-                key => format!("{key} = "),
+                key if slip.stands_alone => format!("{key} = "),
+                _ => String::new(),
             };
             let hint = format!("for example {assignment}'{}'", slip.path);
             let expected = "a Windows path between single quotes";

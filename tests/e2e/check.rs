@@ -173,6 +173,28 @@ fn each_thing_that_does_nothing_or_cannot_be_is_refused_with_its_place_and_what_
 }
 
 #[test]
+fn everything_is_told_at_once() {
+    let folder = folder(
+        "[[model]]\nname = \"a\"\naliases = [\"A\"]\n[[rule]]\nuse = \"no-such-thing\"\n\
+         [tuning.ollama]\nquantization = \"q5\"\n[[engine]]\nname = \"o\"\nkind = \"ollama\"\n\
+         url = \"http://127.0.0.1:1\"\napi_key_env = \"NOBODY_SET_THIS\"\n",
+    );
+    let file = folder.path().join("crucible.toml");
+    let (code, _, err) = check(&file, &[("CRUCIBLE_HOME", "/opt")]);
+    assert_eq!(code, Some(2), "{err}");
+    for part in [
+        "model[0].aliases",
+        "rule[0].use",
+        "tuning.ollama.quantization",
+        "engine[0].api_key_env",
+        "CRUCIBLE_HOME",
+        "5 problems",
+    ] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+}
+
+#[test]
 fn variables_that_nobody_reads_are_refused_by_check_and_told_by_the_others() {
     let folder = folder("listen = \"127.0.0.1:0\"\n");
     let file = folder.path().join("crucible.toml");

@@ -7,6 +7,8 @@ pub(super) struct Slip {
     pub(super) path: String,
     /// The key in front of it; empty where there is none.
     pub(super) key: String,
+    /// Whether it is all that stands behind the key, and not one of a list.
+    pub(super) stands_alone: bool,
 }
 
 /// The first such path of a line.
@@ -20,11 +22,12 @@ pub(super) fn slip(line: &str) -> Option<Slip> {
             break (at, rest.split('"').next().unwrap_or(rest));
         }
     };
-    let key = line[..start].split_once('=').map_or("", |(key, _)| key);
+    let (key, between) = line[..start].split_once('=').unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let key = key.trim();
     Some(Slip {
         path: path.to_owned(),
+        stands_alone: !key.is_empty() && between.trim().is_empty() && key.chars().all(plain),
         key: if key.chars().all(plain) { key } else { "" }.to_owned(),
     })
 }

@@ -1,8 +1,7 @@
 //! `crucible check`.
 //!
-//! The file, the environment and the flags first, then what they need of this machine, then, where
-//! nothing else is wrong, whether the engines that answer have the models that are named, and let
-//! Crucible in.
+//! The file, the environment and the flags first, then what they need of this machine, then
+//! whether the engines that answer have the models that are named, and let Crucible in.
 
 use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
 use crucible_router::{
@@ -26,7 +25,7 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let mut problems = problems.strict();
     let mut unseen = Vec::new();
     let asks = !loaded.config.references().is_empty() || !loaded.config.engines.is_empty();
-    if !problems.has_errors() && asks {
+    if asks {
         let live = Live::from_config(loaded.config.clone());
         let view = runtime()?.block_on(look(&live, async |router| router.view()))?;
         let (wrong, open) = sorted(&loaded, plan::absent(&view, &live.current()));
