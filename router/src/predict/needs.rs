@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Configured contexts that are told apart; beyond it all are forgotten.
-const MOST: usize = 8;
+/// Configured contexts whose needs are kept: that of the last request.
+const MOST: usize = 1;
 /// A smaller need takes this part of the way down to it.
 const DECAY: u64 = 4;
 /// More than this nobody needs.

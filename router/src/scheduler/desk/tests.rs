@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::{
+    awake::READ_FIRST,
     catalog::ResidentInfo,
     engine::{EngineError, Listing, LoadOrder, testing::resident},
     scheduler::tests::{arrival, facts},
@@ -181,6 +182,8 @@ async fn a_load_over_its_budget_frees_the_pool() {
         "{refused:?}"
     );
     assert!(begun.elapsed() < Duration::from_secs(301));
+    // The load is looked at once more before it is given up.
+    tokio::time::sleep(READ_FIRST * 2).await;
     let next = running.ask(2, "next");
     running.fake.let_through.notify_one();
     assert_eq!(&*next.await.unwrap().unwrap().model, "next");
