@@ -20,6 +20,8 @@ mod cancel;
 mod chat;
 mod check;
 mod client;
+#[cfg(target_os = "linux")]
+mod clock;
 mod commands;
 mod compatibility;
 mod config_names;
