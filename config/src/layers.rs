@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::{
     check,
     checked::{Config, ProfileName},
-    environment, home,
+    environment,
+    file::{self, Unread},
+    home,
     keys::{self, Shape},
     kind::{self, Kind, Value},
     overrides,
@@ -57,18 +59,13 @@ pub struct Loaded {
 
 /// Reads, layers and checks. All problems are in the error, warnings too.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let text = sources.file.as_ref().map(|path| {
-        (
-            path.as_path(),
-            std::fs::read_to_string(path).map_err(|e| e.to_string()),
-        )
-    });
+    let text = sources.file.as_deref().map(|path| (path, file::read(path)));
     load_text(text, &sources.environment, &sources.flags)
 }
 
 /// As [`load`], with the file's name and text (or why it was not read) given.
 pub(crate) fn load_text(
-    file: Option<(&Path, Result<String, String>)>,
+    file: Option<(&Path, Result<String, Unread>)>,
     variables: &[(String, String)],
     flags: &Flags,
 ) -> Result<Loaded, Problems> {
@@ -76,9 +73,9 @@ pub(crate) fn load_text(
     let mut folder = None;
     let mut settings = match file {
         None => Settings::default(),
-        Some((path, Err(error))) => {
+        Some((path, Err(unread))) => {
             let name = path.display().to_string();
-            report.error("", &name, &error, "a readable file", "");
+            report.error("", &name, &unread.found, unread.expected, unread.hint);
             Settings::default()
         }
         Some((path, Ok(text))) => {

@@ -10,6 +10,7 @@
 mod check;
 pub mod checked;
 mod environment;
+mod file;
 pub mod glob;
 pub mod home;
 pub mod keys;

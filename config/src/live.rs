@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     checked::Config,
+    file::{self, Unread, is_read_once},
     layers::{Sources, load_text},
     problem::Problems,
 };
@@ -49,27 +50,24 @@ struct Origin {
     /// `None` for [`Live::from_config`].
     sources: Option<Sources>,
     /// The file's text, or why it was not read, at the last attempt.
-    text: Option<Result<String, String>>,
+    text: Option<Result<String, Unread>>,
 }
 
-fn read(sources: &Sources) -> Option<Result<String, String>> {
-    let path = sources.file.as_deref()?;
-    Some(std::fs::read_to_string(path).map_err(|error| error.to_string()))
+fn read(sources: &Sources) -> Option<Result<String, Unread>> {
+    sources.file.as_deref().map(file::read)
 }
 
 /// As [`read`], for a second time. A pipe was read to its end at the start and has no more.
-fn read_again(sources: &Sources) -> Option<Result<String, String>> {
+fn read_again(sources: &Sources) -> Option<Result<String, Unread>> {
     let path = sources.file.as_deref()?;
     if is_read_once(path) {
-        let error = "a pipe, which was read at the start and cannot be read again";
-        return Some(Err(error.to_owned()));
+        return Some(Err(Unread {
+            found: "a pipe or a device, which cannot be read again".to_owned(),
+            expected: "a file",
+            hint: "what is in force stays",
+        }));
     }
     read(sources)
-}
-
-/// Whether it is there and is no file, such as what a shell gives for `<(...)`.
-fn is_read_once(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// Whether the file that this path shows has no name any more: something replaced it where it was
@@ -211,7 +209,7 @@ impl Live {
     fn swap(
         &self,
         origin: &mut Origin,
-        text: Option<Result<String, String>>,
+        text: Option<Result<String, Unread>>,
     ) -> Result<Reloaded, Problems> {
         origin.text = text;
         let mut restart_needed = Vec::new();

@@ -3,6 +3,7 @@
 //! A file is walked key by key against [`ROOT`], so that a mistake in one key never hides one in
 //! another; unknown keys name the nearest known one.
 
+mod odd_character;
 mod report;
 mod windows_path;
 
@@ -69,14 +70,15 @@ pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Setting
         settings: Settings::default(),
         report,
     };
-    let mut slips = Vec::new();
+    let mut lines = Vec::new();
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
         let source = walk.source(at);
         // One slip is several errors to a parser.
-        if slips.contains(&source) {
+        if lines.contains(&source) {
             continue;
         }
+        lines.push(source.clone());
         if let Some(slip) = windows_path::slip(line_at(text, at)) {
             let found = "a backslash between double quotes, where it begins an escape";
             let assignment = match slip.key.as_str() {
@@ -87,7 +89,11 @@ pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Setting
             let expected = "a Windows path between single quotes";
             walk.report
                 .error(&slip.key, &source, found, expected, &hint);
-            slips.push(source);
+            continue;
+        }
+        if let Some(odd) = odd_character::first(line_at(text, at)) {
+            walk.report
+                .error("", &source, &odd.found, odd.expected, odd.hint);
             continue;
         }
         walk.report

@@ -49,6 +49,8 @@ mod modelfile;
 mod models;
 mod names;
 mod numbers;
+#[cfg(unix)]
+mod odd_files;
 mod overload;
 mod own_faults;
 mod ownership;

@@ -55,7 +55,7 @@ pub(super) fn engine_url(
             return None;
         }
         _ => {
-            let found = if text.contains('@') {
+            let found = if may_hold_a_secret(&text) {
                 "a text that is no URL".into()
             } else {
                 kind::quoted(&text)
@@ -93,15 +93,22 @@ pub(super) fn engine_url(
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         let hint = "Crucible adds the paths itself";
-        report.error(
-            &path,
-            &source,
-            &kind::quoted(&text),
-            "an address without a path",
-            hint,
-        );
+        // Shown without it: keys of gateways stand in paths and queries.
+        let origin = url.origin().ascii_serialization();
+        let found = format!("something behind {origin:?}");
+        report.error(&path, &source, &found, "an address without a path", hint);
+    }
+    if url.port() == Some(0) || url.host_str().is_some_and(|host| host.contains('*')) {
+        let hint = "an engine on this machine has \"127.0.0.1\" and the port that it tells";
+        report.error(&path, &source, &kind::quoted(&text), expected, hint);
+        return None;
     }
     Some(url)
+}
+
+/// Whether something may stand there that is not shown: a password, a query, a header's value.
+fn may_hold_a_secret(text: &str) -> bool {
+    text.contains(['@', '%', '?', '#']) || text.contains(char::is_whitespace)
 }
 
 pub(super) fn api_key_env(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
