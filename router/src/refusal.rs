@@ -77,6 +77,16 @@ pub enum Refusal {
         /// Seconds.
         retry_after: u64,
     },
+    /// The engine listed the model a moment ago, and does not have it any more.
+    #[error("the engine '{engine}' does not have '{model}' any more; it answered: {message}")]
+    ModelMissing {
+        /// Engine.
+        engine: Arc<str>,
+        /// Model.
+        model: Arc<str>,
+        /// The engine's own words.
+        message: String,
+    },
     /// The load did not end within its budget.
     #[error("'{engine}' did not load '{model}' in {after:?}")]
     LoadTimeout {

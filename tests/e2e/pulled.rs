@@ -85,6 +85,49 @@ async fn explain_and_the_list_of_one_know_a_model_that_was_just_pulled() {
     }
 }
 
+/// Crucible before an engine from which `new` was deleted a moment ago, which no poll has told yet.
+async fn deleted(kind: &str, toml: &str) -> (Sim, Crucible) {
+    let models = ["old=1GB", "new=1GB"];
+    let sim = start(match kind {
+        "lmstudio" => Options::lmstudio(&models),
+        _ => Options::ollama(&models),
+    })
+    .await;
+    let crucible = Crucible::start(&format!("{toml}\n{}", engine("one", kind, &sim.url())));
+    let listed = get(&crucible, "/v1/models").await;
+    assert!(listed.text.contains("new"), "{kind}: {}", listed.text);
+    sim.delete("new");
+    (sim, crucible)
+}
+
+#[tokio::test]
+async fn a_model_that_was_deleted_before_its_load_is_not_found_and_answers_when_it_is_back() {
+    for kind in ["lmstudio", "ollama"] {
+        for streamed in [false, true] {
+            let (sim, crucible) = deleted(kind, "").await;
+            let mut request = body("new", "repeat 1");
+            request["stream"] = json!(streamed);
+            let gone = post(&crucible, &request).await;
+            assert_eq!(
+                (gone.status, gone.code()),
+                (404, "model_not_found"),
+                "{kind}: {}",
+                gone.text
+            );
+            // Neither a backoff nor an old list is in its way.
+            sim.pull("new");
+            let back = post(&crucible, &body("new", "repeat 1")).await;
+            assert_eq!(back.status, 200, "{kind}: {}", back.text);
+        }
+        let fallback = "[[model]]\nname = \"new\"\nfallback = [\"old\"]\n";
+        let (_sim, crucible) = deleted(kind, fallback).await;
+        let instead = post(&crucible, &body("new", "repeat 1")).await;
+        assert_eq!(instead.status, 200, "{kind}: {}", instead.text);
+        let told = instead.header("x-crucible-model");
+        assert_eq!(told.trim_end_matches(":latest"), "old", "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn an_engine_that_has_just_started_answers_at_once() {
     for kind in KINDS {

@@ -53,6 +53,9 @@ impl From<Refusal> for Error {
                 format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
             )
             .retry_after(retry_after),
+            Refusal::ModelMissing { .. } => Self::new(Kind::ModelNotFound, text)
+                .param("model")
+                .not_loaded(),
             Refusal::LoadTimeout { .. } => {
                 let text = format!("{text}; raise timeouts.load, or take a smaller model");
                 Self::new(Kind::LoadTimeout, text)

@@ -270,7 +270,8 @@ impl Scheduler {
         }
     }
 
-    /// The last load of that model failed, and it is too early to try again.
+    /// The last load of that model failed, and it is too early to try again. One that was missing may
+    /// have been pulled anew, and to ask for it costs an engine nothing.
     fn failed(&self, e: usize, l: usize, now: Instant) -> Option<Refusal> {
         let state = &self.engines[e];
         let (engine, model) = (
@@ -278,7 +279,10 @@ impl Scheduler {
             Arc::clone(&state.lines[l].model),
         );
         let place = state.tried(&model, &state.lines[l].next()?.arrival.name);
-        let failure = self.failures.get(&place).filter(|f| now < f.until)?;
+        let failure = self.failures.get(&place)?;
+        if failure.missing || now >= failure.until {
+            return None;
+        }
         Some(Refusal::LoadFailed {
             engine,
             model: Arc::clone(&state.lines[l].next()?.arrival.name),

@@ -159,7 +159,9 @@ impl Scheduler {
         self.unsettle(engine, now);
         let took = now.saturating_duration_since(operation.since);
         let outcome = match failure {
-            LoadFailure::Refused(_) | LoadFailure::Broken(_) => LoadOutcome::Error,
+            LoadFailure::Refused(_) | LoadFailure::Missing(_) | LoadFailure::Broken(_) => {
+                LoadOutcome::Error
+            }
             LoadFailure::OutOfMemory(_) => LoadOutcome::Oom,
             LoadFailure::Timeout => LoadOutcome::Timeout,
         };

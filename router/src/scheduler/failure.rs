@@ -37,6 +37,17 @@ const OUT_OF_MEMORY: [&str; 11] = [
 /// What LM Studio says whatever the cause was, memory included (lmstudio-bug-tracker 2295).
 const GENERIC: [&str; 2] = ["error loading model", "failed to load model"];
 
+/// The engine listed the model at its last poll and does not know it now: it was deleted. Ollama and
+/// llama.cpp say "model 'm' not found", LM Studio `Model "m" not found`; a file or a library that is
+/// missed is another matter.
+fn says_missing(lower: &str) -> bool {
+    let name = lower
+        .strip_prefix("model ")
+        .and_then(|rest| rest.split_once(" not found"))
+        .map(|(name, _)| name);
+    name.is_some_and(|name| !name.is_empty() && !name.contains(char::is_whitespace))
+}
+
 pub(super) fn next_backoff(before: Duration) -> Duration {
     before.saturating_mul(2).clamp(BACKOFF_MIN, BACKOFF_MAX)
 }
@@ -47,7 +58,9 @@ impl LoadFailure {
     /// By the engine's words.
     pub fn classify(words: String) -> Self {
         let lower = words.to_ascii_lowercase();
-        if OUT_OF_MEMORY.iter().any(|sign| lower.contains(sign)) {
+        if says_missing(&lower) {
+            Self::Missing(words)
+        } else if OUT_OF_MEMORY.iter().any(|sign| lower.contains(sign)) {
             Self::OutOfMemory(words)
         } else {
             Self::Refused(words)
@@ -63,7 +76,7 @@ impl LoadFailure {
                 let generic = GENERIC.iter().any(|sign| lower.contains(sign));
                 generic.then_some(words)
             }
-            Self::Broken(_) | Self::Timeout => None,
+            Self::Missing(_) | Self::Broken(_) | Self::Timeout => None,
         }
     }
 
@@ -79,6 +92,11 @@ impl LoadFailure {
                     retry_after: retry_after(backoff),
                 }
             }
+            Self::Missing(message) => Refusal::ModelMissing {
+                engine,
+                model,
+                message: message.clone(),
+            },
             Self::Timeout => Refusal::LoadTimeout {
                 engine,
                 model,
@@ -102,9 +120,11 @@ impl Scheduler {
         let before = self.failures.get(&place).map(|f| f.backoff);
         let backoff = next_backoff(before.unwrap_or_default());
         let oom = matches!(failure, LoadFailure::OutOfMemory(_));
+        let missing = matches!(failure, LoadFailure::Missing(_));
         let message = match failure {
             LoadFailure::Refused(message)
             | LoadFailure::OutOfMemory(message)
+            | LoadFailure::Missing(message)
             | LoadFailure::Broken(message) => message,
             LoadFailure::Timeout => format!("the load did not end in {budget:?}"),
         };
@@ -114,6 +134,7 @@ impl Scheduler {
                 backoff,
                 message,
                 oom,
+                missing,
             };
             self.failures.insert(place, failure);
         }
@@ -147,6 +168,27 @@ mod tests {
             assert_eq!(failure, LoadFailure::OutOfMemory(words.into()));
         }
         for words in ["unknown model architecture", "model_load_failed", ""] {
+            let failure = LoadFailure::classify(words.into());
+            assert_eq!(failure, LoadFailure::Refused(words.into()));
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_told_from_what_it_lacks() {
+        for words in [
+            "model 'b:latest' not found",
+            "Model \"b\" not found",
+            "model \"b\" not found, try pulling it first",
+        ] {
+            let failure = LoadFailure::classify(words.into());
+            assert_eq!(failure, LoadFailure::Missing(words.into()));
+        }
+        for words in [
+            "model file /m/b.gguf not found",
+            "model  not found",
+            "libcuda.so not found",
+            "failed to load model: tensor 'x' not found",
+        ] {
             let failure = LoadFailure::classify(words.into());
             assert_eq!(failure, LoadFailure::Refused(words.into()));
         }

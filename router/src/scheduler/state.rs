@@ -149,6 +149,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// It may fit when something else goes.
     pub(super) oom: bool,
+    /// The engine does not have the model.
+    pub(super) missing: bool,
 }
 
 /// The whole state.

@@ -210,6 +210,8 @@ pub enum LoadFailure {
     Refused(String),
     /// There was not enough memory; in the engine's words.
     OutOfMemory(String),
+    /// It does not have the model any more; in the engine's words.
+    Missing(String),
     /// The connection broke before the engine said how it ended.
     Broken(String),
     /// Over its budget.
