@@ -84,6 +84,7 @@ fn judge(app: &App, request: &Request) -> Result<(Verdict, Option<Opened>), Erro
     let path = request.uri().path();
     let facts = Facts {
         method: request.method(),
+        version: request.version(),
         uri: request.uri(),
         headers: request.headers(),
         peer: request

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, Uri, header::HOST};
+use http::{HeaderMap, Uri, Version, header::HOST};
 
 use crate::error::{Error, Kind};
 
@@ -23,11 +23,17 @@ impl OwnName {
     }
 }
 
-/// The host that the request is for, without its port: the target's authority, else `Host`.
+/// The host that the request is for, without its port: the target's authority, else `Host`; `None`
+/// where HTTP/1.0 names none, as health checks of load balancers do (no browser speaks it, so no page
+/// can have sent it).
 ///
-/// None or several `Host` fields are 400, and so is one that names no host (RFC 9112 section 3.2), or
-/// a target that is neither a path nor an `http:` address.
-pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error> {
+/// Several `Host` fields are 400, and so is none in HTTP/1.1, one that names no host (RFC 9112 section
+/// 3.2), or a target that is neither a path nor an `http:` address.
+pub(super) fn requested(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<String>, Error> {
     let is_target = match uri.scheme_str() {
         Some(scheme) => matches!(scheme, "http" | "https"),
         None => uri.authority().is_none(),
@@ -46,15 +52,19 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
             "the request has several Host headers; send one",
         ));
     }
-    let Some(field) = field else {
-        return Err(Error::new(
-            Kind::BadRequest,
-            "the request has no Host header; send one",
-        ));
-    };
-    // Malformed is malformed, also where the target's authority takes its place.
-    let field = field.to_str().ok().and_then(host_of);
     let target = uri.authority().map(|authority| host_of(authority.as_str()));
+    let field = match field {
+        // Malformed is malformed, also where the target's authority takes its place.
+        Some(field) => field.to_str().ok().and_then(host_of),
+        None if version < Version::HTTP_11 && target.is_none() => return Ok(None),
+        None if version < Version::HTTP_11 => Some(""),
+        None => {
+            return Err(Error::new(
+                Kind::BadRequest,
+                "the request has no Host header; send one",
+            ));
+        }
+    };
     let host = field.and_then(|field| target.unwrap_or(Some(field)));
     let Some(host) = host else {
         return Err(Error::new(
@@ -62,7 +72,7 @@ pub(super) fn requested(uri: &Uri, headers: &HeaderMap) -> Result<String, Error>
             "the Host header is malformed; it holds a name or an address, and a port if there is one",
         ));
     };
-    Ok(host.to_ascii_lowercase())
+    Ok(Some(host.to_ascii_lowercase()))
 }
 
 /// The host of an authority, without its port; `None` where it is malformed.
@@ -171,15 +181,30 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, http::HeaderValue::from_static("localhost"));
         let uri: Uri = "http://evil.example/v1/models".parse().unwrap();
-        assert_eq!(requested(&uri, &headers).unwrap(), "evil.example");
+        let told = |uri: &Uri, headers: &HeaderMap| requested(Version::HTTP_11, uri, headers);
+        assert_eq!(told(&uri, &headers).unwrap().unwrap(), "evil.example");
         headers.insert(HOST, http::HeaderValue::from_static("user@localhost"));
-        let malformed = requested(&uri, &headers).map_err(|e| e.kind);
+        let malformed = told(&uri, &headers).map_err(|e| e.kind);
         assert_eq!(malformed, Err(Kind::BadRequest));
         headers.insert(HOST, http::HeaderValue::from_static("localhost"));
         for target in ["ftp://localhost/healthz", "healthz", "localhost:80"] {
             let uri: Uri = target.parse().unwrap();
-            let told = requested(&uri, &headers).map_err(|e| e.kind);
+            let told = told(&uri, &headers).map_err(|e| e.kind);
             assert_eq!(told, Err(Kind::BadRequest), "{target}");
+        }
+    }
+
+    #[test]
+    fn http_1_0_may_name_no_host_but_no_foreign_one() {
+        let path = Uri::from_static("/healthz");
+        let evil = Uri::from_static("http://evil.example/healthz");
+        let none = HeaderMap::new();
+        let told = |version, uri| requested(version, uri, &none).map_err(|e| e.kind);
+        assert_eq!(told(Version::HTTP_10, &path), Ok(None));
+        let named = Ok(Some("evil.example".to_owned()));
+        assert_eq!(told(Version::HTTP_10, &evil), named);
+        for uri in [&path, &evil] {
+            assert_eq!(told(Version::HTTP_11, uri), Err(Kind::BadRequest));
         }
     }
 
@@ -203,7 +228,8 @@ mod tests {
         let told = |host: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, http::HeaderValue::from_static(host));
-            requested(&uri, &headers).map_err(|e| e.kind)
+            let host = requested(Version::HTTP_11, &uri, &headers);
+            host.map(Option::unwrap).map_err(|e| e.kind)
         };
         for host in [
             "127.0.0.1:x",
@@ -233,7 +259,7 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(HOST, http::HeaderValue::from_bytes(b"b\xfccher").unwrap());
-        let told_bytes = requested(&uri, &headers).map_err(|e| e.kind);
+        let told_bytes = requested(Version::HTTP_11, &uri, &headers).map_err(|e| e.kind);
         assert_eq!(told_bytes, Err(Kind::BadRequest));
         for (host, name) in [
             ("localhost:", "localhost"),
@@ -253,13 +279,17 @@ mod tests {
         let uri = Uri::from_static("/v1/models");
         let mut headers = HeaderMap::new();
         assert_eq!(
-            requested(&uri, &headers).unwrap_err().kind,
+            requested(Version::HTTP_11, &uri, &headers)
+                .unwrap_err()
+                .kind,
             Kind::BadRequest
         );
         headers.append(HOST, http::HeaderValue::from_static("a"));
         headers.append(HOST, http::HeaderValue::from_static("b"));
         assert_eq!(
-            requested(&uri, &headers).unwrap_err().kind,
+            requested(Version::HTTP_11, &uri, &headers)
+                .unwrap_err()
+                .kind,
             Kind::BadRequest
         );
     }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crucible_config::{Config, checked::Key};
 use crucible_router::client::ClientId;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 
 use super::{client, framing, host, keys, origin};
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 pub struct Facts<'a> {
     /// Method.
     pub method: &'a Method,
+    /// Of HTTP.
+    pub version: Version,
     /// Target as sent.
     pub uri: &'a Uri,
     /// Headers as sent.
@@ -38,19 +40,22 @@ pub struct Verdict {
 /// the Origin rule, and without a valid key a foreign Host (403) is told before the key (401).
 pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict, Error> {
     framing::judge(facts.headers)?;
-    let requested = host::requested(facts.uri, facts.headers)?;
+    let requested = host::requested(facts.version, facts.uri, facts.headers)?;
     let key = if config.keys.is_empty() {
         None
     } else {
         keys::presented(facts.headers).and_then(|secret| keys::recognise(secret, &config.keys))
     };
-    if key.is_none() && !host::allowed(&requested, own, &config.allowed_hosts) {
+    let foreign = |host: &&String| !host::allowed(host, own, &config.allowed_hosts);
+    if key.is_none()
+        && let Some(host) = requested.as_ref().filter(foreign)
+    {
         return Err(Error::new(
             Kind::HostNotAllowed,
             format!(
                 "Host '{}' is not this machine; to allow it: allowed_hosts = [\"{}\"]",
-                shorten(&requested),
-                shorten(&requested)
+                shorten(host),
+                shorten(host)
             ),
         ));
     }
@@ -180,6 +185,7 @@ mod tests {
             &OwnName::default(),
             Facts {
                 method,
+                version: Version::HTTP_11,
                 uri: &uri,
                 headers: &headers(pairs),
                 peer: None,

@@ -274,6 +274,28 @@ async fn http_1_0_is_answered_and_closed() {
 }
 
 #[tokio::test]
+async fn the_health_checks_of_load_balancers_name_no_host_in_http_1_0() {
+    let edge = Edge::start("").await;
+    let chat = chat("").replacen("HTTP/1.1\r\nHost: localhost", "HTTP/1.0", 1);
+    for (request, status) in [
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
+        ("HEAD / HTTP/1.0\r\n\r\n", 200),
+        ("OPTIONS / HTTP/1.0\r\n\r\n", 200),
+        ("GET /metrics HTTP/1.0\r\n\r\n", 200),
+        ("GET http://localhost/healthz HTTP/1.0\r\n\r\n", 200),
+        (&chat, 200),
+        ("GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET http://evil.example/healthz HTTP/1.0\r\n\r\n", 403),
+        ("GET /healthz HTTP/1.0\r\nHost: a b\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+    ] {
+        let answer = edge.say(request).await;
+        assert_eq!(answer.status(), status, "{request}: {}", answer.text);
+        assert!(answer.closed, "{request}");
+    }
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order_until_a_broken_one() {
     let edge = Edge::start("").await;
     let mut bytes = String::new();
