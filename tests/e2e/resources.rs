@@ -303,3 +303,34 @@ async fn ten_thousand_idle_connections_take_less_than_100_mib_and_hurt_nobody() 
     })
     .await;
 }
+
+/// Each of them was 90 KiB for as long as it liked to send.
+#[tokio::test]
+async fn clients_that_still_send_after_their_refusal_take_little_memory() {
+    let count = (allowed() / 4).clamp(50, 500);
+    let sim = plain().await;
+    let crucible = Crucible::start(&engine("lmstudio", "lmstudio", &sim.url()));
+    let before = number(&crucible, "status", "VmRSS:");
+    let mut held = Vec::with_capacity(count);
+    let begun = "POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n";
+    let body = vec![b'x'; 60_000];
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(crucible.addr())
+            .await
+            .expect("a connection");
+        stream.write_all(begun.as_bytes()).await.expect("written");
+        stream.write_all(&body).await.expect("written");
+        let mut answer = [0_u8; 1024];
+        let n = stream.read(&mut answer).await.expect("an answer");
+        assert!(answer[..n].starts_with(b"HTTP/1.1 404 "));
+        held.push(stream);
+    }
+    for stream in &mut held {
+        stream.write_all(&body).await.expect("written");
+    }
+    let after = number(&crucible, "status", "VmRSS:");
+    let each = after.saturating_sub(before) / u64::try_from(count).expect("a number");
+    assert!(each < 40, "{each} KiB for each of {count}");
+    drop(held);
+    at_rest(&crucible).await;
+}

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,10 +23,10 @@ use tokio::{
 const SILENCE: Duration = Duration::from_secs(5);
 /// Longest time in all.
 const WHOLE: Duration = Duration::from_secs(30);
-/// Thrown away at once.
-const PIECE: usize = 64 * 1024;
+/// Thrown away at once, from the stack: a thousand clients that are refused cost no buffers.
+const PIECE: usize = 16 * 1024;
 /// Pieces in a row before others have their turn.
-const TURN: usize = 16;
+const TURN: usize = 64;
 
 /// The last part of a connection.
 pub(super) struct Linger {
@@ -33,7 +34,6 @@ pub(super) struct Linger {
     left: u64,
     ends: Instant,
     clock: Pin<Box<Sleep>>,
-    piece: Box<[u8]>,
     shut: bool,
 }
 
@@ -47,7 +47,6 @@ impl Linger {
             left: bytes,
             ends: now + WHOLE,
             clock: Box::pin(sleep_until(now + SILENCE)),
-            piece: vec![0; PIECE].into_boxed_slice(),
             shut: false,
         }
     }
@@ -62,8 +61,9 @@ impl Linger {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             self.shut = true;
         }
+        let mut space = [const { MaybeUninit::uninit() }; PIECE];
         for _ in 0..TURN {
-            let mut piece = ReadBuf::new(&mut self.piece);
+            let mut piece = ReadBuf::uninit(&mut space);
             match Pin::new(&mut *stream).poll_read(cx, &mut piece) {
                 Poll::Ready(Ok(())) => match piece.filled().len() as u64 {
                     0 => return Poll::Ready(Ok(())),
