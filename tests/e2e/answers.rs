@@ -1,5 +1,7 @@
 //! Odd answers of engines: what a client can use of them arrives, counted or not.
 
+mod odd;
+
 use crucible_tests::{
     Crucible,
     chat::{body, post, stream},

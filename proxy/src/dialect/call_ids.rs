@@ -14,9 +14,22 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct CallIds {
     taken: HashSet<String>,
-    /// The calls of a stream by the numbers of their choice and of themselves: the engine's id, and
-    /// the one that it got.
-    streamed: HashMap<(u64, u64), (String, String)>,
+    /// The calls of a stream by the number of their choice and the engine's of themselves, where it
+    /// numbers them; of two that the engine gave one number the later.
+    streamed: HashMap<(u64, Option<u64>), Begun>,
+    /// How many calls each choice has.
+    counts: HashMap<u64, u64>,
+}
+
+/// A call of a stream that has begun.
+#[derive(Clone, Debug)]
+struct Begun {
+    /// The engine's id, and the one that it got.
+    own: String,
+    given: String,
+    name: String,
+    /// Its number among the calls of its choice.
+    number: u64,
 }
 
 // === impl CallIds ===
@@ -26,7 +39,7 @@ impl CallIds {
     pub(crate) fn new(taken: HashSet<String>) -> Self {
         Self {
             taken,
-            streamed: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -43,13 +56,17 @@ impl CallIds {
         format!("call_{:016x}", rand::random::<u64>())
     }
 
-    /// Gives the calls of a whole answer ids of their own; whether any got another one.
+    /// Gives the calls of a whole answer ids of their own, and their arguments as the text that
+    /// clients read; whether anything changed.
     pub(crate) fn mend_answer(&mut self, answer: &mut Value) -> bool {
         let mut mended = false;
         for choice in elements(answer.get_mut("choices")) {
             let message = choice.get_mut("message");
             for call in elements(message.and_then(|m| m.get_mut("tool_calls"))) {
-                mended |= self.mend(call, None, true);
+                let id = text(&call["id"]).to_owned();
+                let given = self.of(Some(&id));
+                mended |= set(call, "id", (given != id).then(|| given.into()));
+                mended |= spell_arguments(call, true);
             }
         }
         mended
@@ -62,41 +79,101 @@ impl CallIds {
             let of = choice["index"].as_u64().unwrap_or(0);
             let delta = choice.get_mut("delta");
             for call in elements(delta.and_then(|delta| delta.get_mut("tool_calls"))) {
-                let place = call["index"].as_u64().map(|call| (of, call));
-                let begins = call["function"]["name"].is_string();
-                mended |= self.mend(call, place, begins);
+                mended |= self.mend(call, of);
+                mended |= spell_arguments(call, false);
             }
         }
         mended
     }
 
-    /// `begins`: it is the first piece of a call, or all of it.
-    fn mend(&mut self, call: &mut Value, place: Option<(u64, u64)>, begins: bool) -> bool {
-        let id = call["id"].as_str().unwrap_or_default().to_owned();
-        let given = match place.and_then(|place| self.streamed.get(&place)) {
-            // A later piece, which repeats the id or has none.
-            Some((_, given)) if id.is_empty() || id == *given => return false,
-            Some((own, given)) if *own == id => given.clone(),
-            _ if !begins && (id.is_empty() || place.is_none()) => return false,
-            _ => {
-                let given = self.of(Some(&id));
-                if let Some(place) = place
-                    && self.streamed.len() < MOST
-                {
-                    self.streamed.insert(place, (id.clone(), given.clone()));
-                }
-                given
+    /// One piece. Clients join the pieces of the same number, and most of them every text in these,
+    /// the id too: so the number is there and one call's alone, and the id comes once.
+    fn mend(&mut self, call: &mut Value, of: u64) -> bool {
+        let number = call["index"].as_u64();
+        let id = text(&call["id"]).to_owned();
+        let name = text(&call["function"]["name"]).to_owned();
+        let place = (of, number);
+        if let Some(begun) = self.streamed.get(&place) {
+            let same = id.is_empty() || id == begun.own || id == begun.given;
+            // Without a number, a name is all that tells a new call from a piece of the last one.
+            let begins = !name.is_empty() && (!same || number.is_none() && id.is_empty());
+            if !begins {
+                let begun = begun.clone();
+                return later(call, number, &id, &name, &begun);
             }
-        };
-        if given == id {
+        }
+        if name.is_empty() && id.is_empty() {
             return false;
         }
-        let Value::Object(call) = call else {
-            return false;
-        };
-        call.insert("id".to_owned(), given.into());
-        true
+        let count = self.counts.entry(of).or_default();
+        // The engine's own numbers, as long as they tell its calls apart.
+        let own = number.filter(|number| *number >= *count);
+        let chosen = own.unwrap_or(*count);
+        *count = chosen.saturating_add(1);
+        let given = self.of(Some(&id));
+        if self.streamed.len() < MOST {
+            let begun = Begun {
+                own: id.clone(),
+                given: given.clone(),
+                name,
+                number: chosen,
+            };
+            self.streamed.insert(place, begun);
+        }
+        let mut mended = set(call, "id", (given != id).then(|| given.into()));
+        mended |= set(
+            call,
+            "index",
+            (number != Some(chosen)).then(|| chosen.into()),
+        );
+        mended
     }
+}
+
+/// A later piece of a call, which needs nothing but its number.
+fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &Begun) -> bool {
+    let other = number != Some(begun.number);
+    let mut mended = set(call, "index", other.then(|| begun.number.into()));
+    let Value::Object(members) = call else {
+        return mended;
+    };
+    if !id.is_empty() {
+        members.shift_remove("id");
+        mended = true;
+        if name == begun.name
+            && let Some(Value::Object(function)) = members.get_mut("function")
+        {
+            function.shift_remove("name");
+        }
+    }
+    mended
+}
+
+/// Arguments that are no text as the text that they have to be. `whole`: absent ones are none.
+fn spell_arguments(call: &mut Value, whole: bool) -> bool {
+    let Some(Value::Object(function)) = call.get_mut("function") else {
+        return false;
+    };
+    let text = match function.get("arguments") {
+        Some(arguments @ (Value::Object(_) | Value::Array(_))) => arguments.to_string(),
+        None | Some(Value::Null) if whole => "{}".to_owned(),
+        _ => return false,
+    };
+    function.insert("arguments".to_owned(), text.into());
+    true
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Sets a member of an object, if there is something to set.
+fn set(object: &mut Value, name: &str, value: Option<Value>) -> bool {
+    let (Value::Object(members), Some(value)) = (object, value) else {
+        return false;
+    };
+    members.insert(name.to_owned(), value);
+    true
 }
 
 fn elements(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
@@ -157,7 +234,7 @@ mod tests {
         assert_ne!(given, "x");
         let mut again = piece(0, json!("x"));
         assert!(ids.mend_event(&mut again));
-        assert_eq!(of(&again), given);
+        assert_eq!(of(&again), json!(null));
         let mut bare = piece(0, json!(null));
         assert!(!ids.mend_event(&mut bare));
         let mut second = event(call(1, &json!("x")));
@@ -165,8 +242,109 @@ mod tests {
         assert!(of(&second) != given && of(&second) != "x");
         let mut third = event(call(2, &json!("y")));
         assert!(!ids.mend_event(&mut third));
-        assert!(!ids.mend_event(&mut piece(2, json!("y"))));
+        assert!(!ids.mend_event(&mut piece(2, json!(null))));
         let mut none = event(call(3, &json!("")));
         assert!(ids.mend_event(&mut none) && of(&none).is_string());
+    }
+
+    /// The calls that a client puts together, which joins the texts of each number.
+    fn joined(pieces: &[Value]) -> Vec<(String, String, String)> {
+        let mut ids = CallIds::default();
+        let mut calls: Vec<(String, String, String)> = Vec::new();
+        for piece in pieces {
+            let mut event = json!({"choices": [{"delta": {"tool_calls": [piece]}}]});
+            ids.mend_event(&mut event);
+            let piece = &event["choices"][0]["delta"]["tool_calls"][0];
+            let number = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
+            if number >= calls.len() {
+                calls.resize(number + 1, Default::default());
+            }
+            calls[number].0.push_str(text(&piece["id"]));
+            calls[number].1.push_str(text(&piece["function"]["name"]));
+            let arguments = text(&piece["function"]["arguments"]);
+            calls[number].2.push_str(arguments);
+        }
+        calls
+    }
+
+    #[test]
+    fn pieces_are_joined_to_the_calls_that_they_belong_to() {
+        let call = |of: &[(&str, &str, &str)]| {
+            let own = |(id, name, arguments): &(&str, &str, &str)| {
+                (
+                    (*id).to_owned(),
+                    (*name).to_owned(),
+                    (*arguments).to_owned(),
+                )
+            };
+            of.iter().map(own).collect::<Vec<_>>()
+        };
+        let f = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
+        let more = |arguments: &str| json!({"arguments": arguments});
+        let two = call(&[("a", "f", "{}"), ("b", "g", "{}")]);
+        for (what, pieces, calls) in [
+            (
+                "no numbers",
+                vec![
+                    json!({"id": "a", "function": f("f", "{")}),
+                    json!({"function": more("}")}),
+                    json!({"id": "b", "function": f("g", "{}")}),
+                ],
+                two.clone(),
+            ),
+            (
+                "one number for all",
+                vec![
+                    json!({"index": 0, "id": "a", "function": f("f", "{}")}),
+                    json!({"index": 0, "id": "b", "function": f("g", "{")}),
+                    json!({"index": 0, "function": more("}")}),
+                ],
+                two.clone(),
+            ),
+            (
+                "an id and a name in each piece",
+                vec![
+                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
+                    json!({"index": 0, "id": "a", "function": f("f", "}")}),
+                    json!({"index": 1, "id": "b", "function": f("g", "{}")}),
+                ],
+                two.clone(),
+            ),
+            (
+                "another id in each piece",
+                vec![
+                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
+                    json!({"index": 0, "id": "z", "function": more("}")}),
+                    json!({"index": 1, "id": "b", "function": {"name": "g", "arguments": {}}}),
+                ],
+                two,
+            ),
+            (
+                "empty names, numbers from 0",
+                vec![
+                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
+                    json!({"index": 0, "id": "", "function": f("", "}")}),
+                ],
+                call(&[("a", "f", "{}")]),
+            ),
+        ] {
+            assert_eq!(joined(&pieces), calls, "{what}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_a_text() {
+        for (arguments, is) in [
+            (json!({"reasoning": "x"}), json!(r#"{"reasoning":"x"}"#)),
+            (json!([1]), json!("[1]")),
+            (json!("{}"), json!("{}")),
+            (json!(null), json!("{}")),
+        ] {
+            let call = json!({"id": "a", "function": {"name": "f", "arguments": arguments}});
+            let mut answer = json!({"choices": [{"message": {"tool_calls": [call]}}]});
+            CallIds::default().mend_answer(&mut answer);
+            let call = &answer["choices"][0]["message"]["tool_calls"][0];
+            assert_eq!(call["function"]["arguments"], is);
+        }
     }
 }

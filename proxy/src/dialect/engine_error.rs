@@ -69,16 +69,20 @@ pub fn error_in_event(kind: EngineKind, name: &str, data: &str) -> Option<Error>
     Some(engine_error(kind, status, data.as_bytes()))
 }
 
-/// The error of an event that has no choices and calls itself nothing, where its words are known for
-/// one.
-pub fn error_in_words(kind: EngineKind, data: &str) -> Option<Error> {
-    let value: Value = serde_json::from_str(data).ok()?;
+/// The error of an event that has no choices and calls itself nothing: its words are known for one,
+/// or it has a status. Words that are no JSON are read too, unless the event has another name.
+pub fn error_in_words(kind: EngineKind, name: &str, data: &str) -> Option<Error> {
+    let value = serde_json::from_str::<Value>(data);
     let message = match &value {
-        Value::Object(_) | Value::Array(_) => lift(&value, 0)?,
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => lift(value, 0)?,
+        Err(_) if matches!(name, "" | "message") && !data.starts_with('{') => data.to_owned(),
         _ => return None,
     };
+    let value = value.unwrap_or_default();
     let lower = message.to_lowercase();
-    let known = overflow::overflow(&lower).is_some()
+    let known = value["detail"].is_string()
+        || told_status(&value).is_some()
+        || overflow::overflow(&lower).is_some()
         || OwnFault::of(&lower).is_some()
         || LOAD.iter().any(|text| lower.contains(text));
     known.then(|| classify(kind, StatusCode::INTERNAL_SERVER_ERROR, &message, data))
@@ -332,7 +336,7 @@ mod tests {
                     body.as_bytes(),
                 ),
                 not_an_answer(EngineKind::Lmstudio, body.as_bytes()),
-                error_in_words(EngineKind::Lmstudio, &body).unwrap(),
+                error_in_words(EngineKind::Lmstudio, "", &body).unwrap(),
                 error_in_event(EngineKind::Lmstudio, "error", &body).unwrap(),
             ]
             .into_iter()
@@ -351,7 +355,7 @@ mod tests {
             "[]",
         ] {
             assert!(
-                error_in_words(EngineKind::Lmstudio, passes).is_none(),
+                error_in_words(EngineKind::Lmstudio, "", passes).is_none(),
                 "{passes}"
             );
         }

@@ -90,6 +90,14 @@ fn is_text(value: &[u8]) -> bool {
     value.starts_with(b"\"") && !value.starts_with(b"\"\"")
 }
 
+/// A list of parts, as requests have them, in which some servers answer too. A list beside it, of
+/// the probabilities of tokens, has the same name, and holds no types.
+fn is_parts(value: &[u8]) -> bool {
+    let inner = value.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    let first = inner.and_then(|inner| inner.strip_prefix(b"{"));
+    first.is_some_and(|first| first.trim_ascii_start().starts_with(b"\"type\""))
+}
+
 /// The last is older than lists of calls.
 const CALLED: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
 
@@ -132,10 +140,11 @@ impl Keys {
                 Key::Error => keys.error |= !value.starts_with(b"null"),
                 Key::Usage => keys.usage |= !value.starts_with(b"null"),
                 Key::Finish => {
-                    keys.finish |= value.starts_with(b"\"");
+                    // Some engines write an empty one into every chunk but the last.
+                    keys.finish |= is_text(value);
                     keys.calls |= CALLED.iter().any(|word| value.starts_with(word));
                 }
-                Key::Text | Key::Thinking => keys.content |= is_text(value),
+                Key::Text | Key::Thinking => keys.content |= is_text(value) || is_parts(value),
                 Key::Calls => {
                     keys.content |= is_filled(value);
                     keys.calls |= is_filled(value);
@@ -176,6 +185,15 @@ mod tests {
                     calls: true,
                     ..content
                 },
+            ),
+            ("data: {\"finish_reason\":\"\"}", none),
+            (
+                "data: {\"content\": [ { \"type\":\"text\",\"text\":\"a\"}]}",
+                content,
+            ),
+            (
+                "data: {\"logprobs\":{\"content\":[{\"token\":\"a\"}]}}",
+                none,
             ),
             (
                 "data: {\"finish_reason\": \"tool_calls\"}",

@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod late;
 pub mod passthrough;
 pub(crate) mod prefill;
+pub(crate) mod readable;
 pub mod transcode;
 mod unstreamed;
 pub mod upstream;

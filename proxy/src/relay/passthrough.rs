@@ -19,6 +19,7 @@ use super::{
     unstreamed,
 };
 use crate::{
+    body::surrogates,
     dialect::{
         call_ids::CallIds,
         engine_error::{error_in_event, error_in_words},
@@ -169,7 +170,7 @@ impl Transcode for Passthrough {
         match self.form.end() {
             Ok(None) => {}
             Ok(Some(whole)) => {
-                for event in unstreamed::events(self.watch.kind, &whole)? {
+                for event in unstreamed::events(self.watch.kind, whole)? {
                     progress.join(self.events(&event, out)?);
                 }
             }
@@ -239,8 +240,9 @@ impl Watch {
             self.refuse_error(event)?;
         }
         if !keys.choices
-            && let Some(error) =
-                event::read(event).and_then(|(_, data)| error_in_words(self.kind, &data))
+            && !self.complete()
+            && let Some((name, data)) = event::read(event)
+            && let Some(error) = error_in_words(self.kind, &name, &data)
         {
             return Err(error);
         }
@@ -269,9 +271,10 @@ impl Watch {
         })
     }
 
-    /// The event, if a tool call in it got another id.
+    /// The event, if a tool call in it got another id or number, or arguments that are a text.
     fn with_own_ids(&mut self, event: &[u8]) -> Option<Bytes> {
         let (_, data) = event::read(event)?;
+        let data = surrogates::mended_text(&data);
         let mut value: Value = serde_json::from_str(&data).ok()?;
         let mended = self.ids.mend_event(&mut value);
         mended.then(|| format!("data: {value}\n\n").into())

@@ -4,8 +4,12 @@ use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use serde_json::{Map, Value, json};
 
-use super::passthrough::{DONE, no_answer};
+use super::{
+    passthrough::{DONE, no_answer},
+    readable::readable,
+};
 use crate::{
+    body::surrogates,
     dialect::engine_error::{error_in_success, not_an_answer},
     error::Error,
 };
@@ -13,7 +17,9 @@ use crate::{
 /// The events of a body that is one JSON; what is no chat completion is an error with what it says.
 ///
 /// A choice is one event, and one for its end; usage is an event of its own; `[DONE]` is the last.
-pub(super) fn events(kind: EngineKind, body: &[u8]) -> Result<Vec<Bytes>, Error> {
+pub(super) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error> {
+    let (body, _) = surrogates::mended(readable(body));
+    let body = &*body;
     if let Some(error) = error_in_success(kind, body) {
         return Err(error);
     }
@@ -55,7 +61,7 @@ pub(super) fn events(kind: EngineKind, body: &[u8]) -> Result<Vec<Bytes>, Error>
         events.push(with(json!([said])));
         let reason = choice
             .get("finish_reason")
-            .filter(|reason| !reason.is_null());
+            .filter(|reason| !reason.is_null() && *reason != "");
         let reason = reason.cloned().unwrap_or_else(|| "stop".into());
         events.push(with(
             json!([{ "index": index, "delta": {}, "finish_reason": reason }]),
@@ -100,7 +106,7 @@ mod tests {
     fn a_whole_answer_is_its_delta_its_end_its_usage_and_done() {
         let body = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a","tool_calls":[{"id":"x","function":{"name":"f"}},{"id":"y","function":{"name":"g"}}]},"finish_reason":"tool_calls"},{"message":{"content":"b"}}],"usage":{"prompt_tokens":1,"completion_tokens":2},"x":7}"#;
         let head = r#"data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":"#;
-        let events = events(EngineKind::Openai, body.as_bytes()).unwrap();
+        let events = events(EngineKind::Openai, body.into()).unwrap();
         let events: Vec<_> = events.iter().map(|e| String::from_utf8_lossy(e)).collect();
         assert_eq!(
             events,
@@ -149,7 +155,7 @@ mod tests {
             (r#"{"choices":[]}"#, Kind::EngineError, "without an answer"),
             ("<html>", Kind::EngineError, "page"),
         ] {
-            let error = events(EngineKind::Lmstudio, body.as_bytes()).unwrap_err();
+            let error = events(EngineKind::Lmstudio, body.into()).unwrap_err();
             assert_eq!(error.kind, kind, "{body}");
             assert!(error.message.contains(says), "{body}: {error}");
         }

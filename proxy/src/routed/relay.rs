@@ -42,6 +42,7 @@ use crate::{
         body::{End, Parts, RelayBody, Watch},
         collect::{beginning, collect},
         headers, keys, late,
+        readable::readable,
         transcode::Usage,
         upstream::Answer,
     },
@@ -184,6 +185,7 @@ fn exchange(
             Shape::Whole(call_ids) => {
                 let deadline = sent_at + config.timeouts.response;
                 let whole = collect(response.into_body(), config.limits.event, deadline).await?;
+                let whole = readable(whole);
                 held.answered(&whole, look.is_some());
                 if let Some(expected) = &answerer {
                     expected.check(&app, whole::answerer(&whole)).await?;

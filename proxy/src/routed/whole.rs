@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use crate::{
     app::exchange::Exchange,
-    body::scan::{self, Member},
+    body::{
+        scan::{self, Member},
+        surrogates,
+    },
     dialect::{
         call_ids::CallIds,
         engine_error::{error_in_success, not_an_answer},
@@ -77,18 +80,21 @@ pub(super) fn read_whole(
 /// The answer as clients know it; the same bytes where it is so already.
 fn mended(whole: Bytes, call_ids: HashSet<String>) -> Bytes {
     let keys = Keys::of(&whole);
-    let whole = if keys.reasoning {
-        respelled(&whole)
-    } else {
-        whole
-    };
-    if keys.calls
-        && let Ok(mut answer) = serde_json::from_slice::<Value>(&whole)
-        && CallIds::new(call_ids).mend_answer(&mut answer)
-    {
-        return answer.to_string().into();
+    let mut answer = whole;
+    if keys.calls {
+        let (read, _) = surrogates::mended(answer.clone());
+        if let Ok(mut tree) = serde_json::from_slice::<Value>(&read)
+            && CallIds::new(call_ids).mend_answer(&mut tree)
+        {
+            answer = tree.to_string().into();
+        }
     }
-    whole
+    // Behind the calls, whose arguments are texts by now: in these the word is the model's.
+    if keys.reasoning {
+        respelled(&answer)
+    } else {
+        answer
+    }
 }
 
 /// The error of an answer that came as a stream although none was asked for: its own, if it has one.
