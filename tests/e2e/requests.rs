@@ -2,6 +2,7 @@
 //! served, in the way that the engine takes.
 
 mod characters;
+mod forms;
 mod history;
 mod images;
 mod nulls;

@@ -4,26 +4,37 @@
 use serde_json::{Value, value::RawValue};
 
 /// `response_format` of the type `json_object` as the schema of any object, LM Studio's own way to
-/// JSON; `None` where the format may stay. A schema that stands beside the type (llama.cpp's
-/// spelling) keeps its bytes. [`is_no_format`] is the other thing that it refuses.
-pub(crate) fn response_format(raw: &str) -> Option<String> {
+/// JSON, and a `json_schema` whose schema stands beside the type (llama.cpp's spelling) with it in its
+/// place; `None` where the format may stay. The schema keeps its bytes. [`is_no_format`] is the other
+/// thing that it refuses. The second is what is said of it.
+pub(crate) fn response_format(raw: &str) -> Option<(String, &'static str)> {
     #[derive(serde::Deserialize)]
     struct Format<'a> {
         r#type: String,
         #[serde(borrow)]
         schema: Option<&'a RawValue>,
+        #[serde(borrow)]
+        json_schema: Option<&'a RawValue>,
     }
     let format: Format<'_> = serde_json::from_str(raw).ok()?;
-    if format.r#type != "json_object" {
-        return None;
-    }
-    let schema = match format.schema.map(RawValue::get) {
-        Some(schema) if schema.starts_with('{') => schema,
-        _ => r#"{"type":"object"}"#,
+    let beside = format.schema.map(RawValue::get);
+    let beside = beside.filter(|schema| schema.starts_with('{'));
+    let (name, schema, note) = match (&*format.r#type, beside) {
+        (name @ "json_object", schema) => (
+            name,
+            schema.unwrap_or(r#"{"type":"object"}"#),
+            "response_format json_object is sent as json_schema",
+        ),
+        (name @ "json_schema", Some(schema)) if format.json_schema.is_none() => (
+            name,
+            schema,
+            "response_format.schema is sent as response_format.json_schema.schema",
+        ),
+        _ => return None,
     };
-    Some(format!(
-        r#"{{"type":"json_schema","json_schema":{{"name":"json_object","schema":{schema}}}}}"#
-    ))
+    let format =
+        format!(r#"{{"type":"json_schema","json_schema":{{"name":"{name}","schema":{schema}}}}}"#);
+    Some((format, note))
 }
 
 /// A format that asks for nothing: no type, or null.
@@ -40,6 +51,7 @@ mod tests {
     fn only_a_json_object_becomes_a_schema() {
         let any = r#"{"type":"json_schema","json_schema":{"name":"json_object","schema":{"type":"object"}}}"#;
         let own = r#"{"type":"json_schema","json_schema":{"name":"json_object","schema":{ "z":1.0,"a":[]}}}"#;
+        let flat = r#"{"type":"json_schema","json_schema":{"name":"json_schema","schema":{ "z":1.0,"a":[]}}}"#;
         for (raw, becomes) in [
             (r#"{"type":"json_object"}"#, Some(any)),
             (r#"{ "type" : "json_object", "schema":null }"#, Some(any)),
@@ -47,6 +59,12 @@ mod tests {
                 r#"{"type":"json_object","schema":{ "z":1.0,"a":[]}}"#,
                 Some(own),
             ),
+            (
+                r#"{"type":"json_schema","schema":{ "z":1.0,"a":[]}}"#,
+                Some(flat),
+            ),
+            (r#"{"type":"json_schema","schema":7}"#, None),
+            (r#"{"type":"json_schema"}"#, None),
             (r#"{"type":"text"}"#, None),
             (any, None),
             (r#"{"type":"grammar"}"#, None),
@@ -54,7 +72,8 @@ mod tests {
             (r#""json_object""#, None),
             ("[]", None),
         ] {
-            assert_eq!(response_format(raw).as_deref(), becomes, "{raw}");
+            let format = response_format(raw).map(|(format, _)| format);
+            assert_eq!(format.as_deref(), becomes, "{raw}");
         }
     }
 

@@ -113,15 +113,7 @@ pub fn edit(
         .flatten();
     let mut edits = Vec::with_capacity(8);
     edits.push(Edit::Set("model", New::Text(model)));
-    let mut filled = Vec::with_capacity(5);
-    for (name, value) in defaults_of(defaults) {
-        if peek.raw(body, name).is_none()
-            && let Some(value) = value
-        {
-            edits.push(Edit::Default(name, New::Number(value)));
-            filled.push(name);
-        }
-    }
+    let filled = fill(body, peek, defaults, &mut edits);
     let mut notes = Vec::new();
     if let Some(with) = &messages.with {
         edits.push(Edit::Set("messages", New::Raw(with)));
@@ -149,9 +141,9 @@ pub fn edit(
         edits.push(Edit::Default("max_tokens", New::Raw(limit)));
         notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
     }
-    if let Some(format) = &format {
+    if let Some((format, note)) = &format {
         edits.push(Edit::Set("response_format", New::Raw(format)));
-        notes.push("response_format json_object is sent as json_schema".to_owned());
+        notes.push((*note).to_owned());
     } else if kind == EngineKind::Lmstudio
         && let Some(raw) = peek.raw(body, "response_format")
         && lmstudio::is_no_format(raw)
@@ -159,14 +151,20 @@ pub fn edit(
         edits.push(Edit::Remove("response_format"));
     }
     let left = choice.as_ref().and_then(|choice| choice.tools.as_deref());
-    if let Some(choice) = &choice {
-        edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));
-        notes.push(bent_choice(choice));
-    }
     let offered = match left.or_else(|| peek.raw(body, "tools")) {
         Some(raw) if knows_only_words(kind) => tools::offered(raw),
         _ => None,
     };
+    let is_none_left = offered
+        .as_ref()
+        .is_some_and(|offered| offered.with.is_none());
+    if is_none_left {
+        // There is nothing to choose from.
+        edits.push(Edit::Remove("tool_choice"));
+    } else if let Some(choice) = &choice {
+        edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));
+        notes.push(bent_choice(choice));
+    }
     match &offered {
         Some(Offered {
             with: Some(tools), ..
@@ -194,6 +192,25 @@ pub fn edit(
         injected_usage,
         call_ids: messages.ids,
     })
+}
+
+/// Fills the gaps; the names of what was one.
+fn fill(
+    body: &[u8],
+    peek: &Peek,
+    defaults: &RequestDefaults,
+    edits: &mut Vec<Edit<'_>>,
+) -> Vec<&'static str> {
+    let mut filled = Vec::with_capacity(5);
+    for (name, value) in defaults_of(defaults) {
+        if peek.raw(body, name).is_none()
+            && let Some(value) = value
+        {
+            edits.push(Edit::Default(name, New::Number(value)));
+            filled.push(name);
+        }
+    }
+    filled
 }
 
 fn bent_choice(choice: &ToolChoice) -> String {

@@ -75,8 +75,9 @@ fn mend(tool: &mut Value) -> Mended {
         };
     };
     let mut changed = drop_nulls(members, &[]);
-    // The form of OpenAI's responses.
-    if members.get("type").is_none_or(|kind| kind == "function")
+    // The form of OpenAI's responses, and Anthropic's.
+    let may_be = |kind: &Value| kind == "function" || members.contains_key("input_schema");
+    if members.get("type").is_none_or(may_be)
         && !members.contains_key("function")
         && members.get("name").is_some_and(Value::is_string)
     {
@@ -90,6 +91,12 @@ fn mend(tool: &mut Value) -> Mended {
         return Mended::NoFunction;
     };
     changed |= drop_nulls(function, &[]);
+    if !function.contains_key("parameters")
+        && let Some(schema) = function.shift_remove("input_schema")
+    {
+        function.insert("parameters".to_owned(), schema);
+        changed = true;
+    }
     if let Some(Value::Object(parameters)) = function.get_mut("parameters") {
         changed |= schema_of(parameters);
         // Ollama's decoder takes one type there.
@@ -229,6 +236,16 @@ mod tests {
             (
                 r#"[{"type":"function","name":"f","parameters":{"type":"object"}}]"#,
                 Some(r#"[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#.to_owned()),
+                false,
+            ),
+            (
+                r#"[{"name":"f","input_schema":{"type":"object"}}]"#,
+                Some(r#"[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#.to_owned()),
+                false,
+            ),
+            (
+                r#"[{"type":"custom","name":"f","description":"d","input_schema":{"properties":{"a":true}}}]"#,
+                Some(r#"[{"type":"function","function":{"name":"f","description":"d","parameters":{"properties":{"a":{}}}}}]"#.to_owned()),
                 false,
             ),
             (r#"[{"type":"web_search"},{"type":"namespace","name":"n","tools":[]}]"#, None, true),

@@ -186,15 +186,6 @@ mod tests {
                     ..content
                 },
             ),
-            ("data: {\"finish_reason\":\"\"}", none),
-            (
-                "data: {\"content\": [ { \"type\":\"text\",\"text\":\"a\"}]}",
-                content,
-            ),
-            (
-                "data: {\"logprobs\":{\"content\":[{\"token\":\"a\"}]}}",
-                none,
-            ),
             (
                 "data: {\"finish_reason\": \"tool_calls\"}",
                 Keys {
@@ -282,5 +273,18 @@ mod tests {
         let mut plain = plain.to_vec();
         plain.sort_unstable();
         assert_eq!(ends, plain);
+    }
+
+    #[test]
+    fn parts_are_content_and_an_empty_reason_is_none() {
+        for (event, content) in [
+            (r#"data: {"finish_reason":""}"#, false),
+            (r#"data: {"content": [ { "type":"text","text":"a"}]}"#, true),
+            (r#"data: {"content":[]}"#, false),
+            (r#"data: {"logprobs":{"content":[{"token":"a"}]}}"#, false),
+        ] {
+            let keys = Keys::of(event.as_bytes());
+            assert_eq!((keys.content, keys.finish), (content, false), "{event}");
+        }
     }
 }

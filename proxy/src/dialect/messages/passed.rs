@@ -154,10 +154,9 @@ impl<'a> Editor<'a> {
             None | Some("null") if assistant && calls.is_some() => {}
             None => self.add(&message, r#""content":"""#),
             Some(null @ "null") => self.set(null, r#""""#.to_owned()),
-            Some(parts) if parts.starts_with('[') => {
+            Some(parts) if parts.starts_with(['[', '{']) => {
                 self.content(&message, parts, assistant);
             }
-            Some(part) if part.starts_with('{') => self.set(part, format!("[{part}]")),
             Some(_) => {}
         }
         self.drop_nulls(&message, &["content"]);
@@ -200,14 +199,20 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Parts as texts and images; thoughts have a member of their own.
+    /// Parts, or one without its list, as texts and images; thoughts have a member of their own.
     fn content(&mut self, message: &Object<'a>, raw: &'a str, assistant: bool) {
-        let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(raw) else {
+        let alone = raw.starts_with('{');
+        let parts = if alone {
+            serde_json::from_str(raw).map(|part| vec![part])
+        } else {
+            serde_json::from_str::<Vec<&RawValue>>(raw)
+        };
+        let Ok(parts) = parts else {
             return;
         };
         let mut thoughts = Vec::new();
         let mut sent = Vec::with_capacity(parts.len());
-        let mut changed = parts.is_empty();
+        let mut changed = alone || parts.is_empty();
         for part in parts {
             let value: Value = serde_json::from_str(part.get()).unwrap_or_default();
             let is = |kind: &str| value["type"] == kind;
@@ -295,7 +300,8 @@ impl<'a> Editor<'a> {
 
     /// An id that is a number, as a text.
     fn quote(&mut self, id: Option<&str>) {
-        if let Some(id) = id.filter(|id| id.starts_with(|c: char| c.is_ascii_digit())) {
+        let is_number = |id: &&str| id.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        if let Some(id) = id.filter(is_number) {
             self.set(id, format!("\"{id}\""));
         }
     }

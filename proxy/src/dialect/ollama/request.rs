@@ -247,6 +247,9 @@ fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<St
         r#type: Option<String>,
         #[serde(borrow)]
         json_schema: Option<Schema<'a>>,
+        // Beside the type: llama.cpp's spelling.
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
     }
     #[derive(serde::Deserialize)]
     struct Schema<'a> {
@@ -261,9 +264,13 @@ fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<St
     let r#type = format.r#type.unwrap_or_default().trim().to_lowercase();
     match r#type.as_str() {
         "" | "text" => Ok(None),
-        "json_object" => Ok(Some("\"json\"".to_owned())),
+        "json_object" => Ok(Some(match format.schema.map(RawValue::get) {
+            Some(schema) if schema.starts_with('{') => schema.to_owned(),
+            _ => "\"json\"".to_owned(),
+        })),
         "json_schema" => {
             let schema = format.json_schema.and_then(|schema| schema.schema);
+            let schema = schema.or(format.schema);
             match schema.map(RawValue::get) {
                 None | Some("null" | "\"\"") => {
                     notes.push("response_format is dropped: it has no schema".to_owned());
@@ -299,28 +306,30 @@ fn offered(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<S
         tools: None,
         bent: false,
     });
-    match (choice.mode, &choice.tools) {
-        (Mode::None, _) => return Ok(None),
-        (Mode::Auto, None) => {}
-        (Mode::Auto, Some(_)) => {
-            notes.push("tool_choice allows some tools: only these were offered".to_owned());
-        }
-        (Mode::Required, None) => {
-            notes.push("tool_choice required is best effort on Ollama".to_owned());
-        }
-        (Mode::Required, Some(_)) => notes.push(
-            "a named tool_choice is best effort on Ollama: only what it names was offered"
-                .to_owned(),
-        ),
+    if choice.mode == Mode::None {
+        return Ok(None);
     }
+    let is_some_only = choice.tools.is_some();
     let tools = choice.tools.or(raw);
-    Ok(match tools.as_deref().and_then(tools::offered) {
-        Some(offered) => {
-            notes.extend(offered.note);
-            offered.with
-        }
+    let offered = tools.as_deref().and_then(tools::offered);
+    let tools = match &offered {
+        Some(offered) => offered.with.clone(),
         None => tools,
-    })
+    };
+    let about_choice = match (choice.mode, is_some_only) {
+        _ if tools.is_none() => None,
+        (Mode::None | Mode::Auto, false) => None,
+        (Mode::None | Mode::Auto, true) => {
+            Some("tool_choice allows some tools: only these were offered")
+        }
+        (Mode::Required, false) => Some("tool_choice required is best effort on Ollama"),
+        (Mode::Required, true) => {
+            Some("a named tool_choice is best effort on Ollama: only what it names was offered")
+        }
+    };
+    notes.extend(about_choice.map(str::to_owned));
+    notes.extend(offered.and_then(|offered| offered.note));
+    Ok(tools)
 }
 
 fn missing(path: &str) -> Error {
