@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::{
     checked::Config,
     file::{self, Unread, is_read_once},
-    layers::{Sources, load_text},
+    layers::{Loaded, Sources, load_text},
+    presence,
     problem::Problems,
 };
 
@@ -124,9 +125,24 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 impl Live {
     /// Loads for the first time; also gives the warnings.
     pub fn new(sources: Sources) -> Result<(Self, Problems), Problems> {
+        Self::told(sources, |_| Problems::default())
+    }
+
+    /// As [`new`](Self::new); also tells what is not on this machine. Both are of one reading: a
+    /// pipe has no second one.
+    pub fn new_here(sources: Sources) -> Result<(Self, Problems), Problems> {
+        Self::told(sources, presence::missing)
+    }
+
+    fn told(
+        sources: Sources,
+        besides: impl Fn(&Loaded) -> Problems,
+    ) -> Result<(Self, Problems), Problems> {
         let text = read(&sources);
         let file = sources.file.as_deref().zip(text.clone());
-        let loaded = load_text(file, &sources.environment, &sources.flags)?;
+        let mut loaded = load_text(file, &sources.environment, &sources.flags)?;
+        let more = besides(&loaded);
+        loaded.warnings.0.extend(more.0);
         let live = Self::over(
             loaded.config,
             Origin {

@@ -29,8 +29,27 @@ pub struct Missing {
 
 /// Everything that is missing, as this process sees it.
 pub fn missing(loaded: &Loaded) -> Problems {
-    missing_for(&loaded.config.engines, &loaded.origins, &|name| {
-        env::var_os(name)
+    let variables = |name: &str| env::var_os(name);
+    let mut all = missing_for(&loaded.config.engines, &loaded.origins, &variables);
+    all.0.extend(no_folder(loaded));
+    all
+}
+
+/// A `state_dir` that cannot become a folder, because a file stands there or on the way to it.
+fn no_folder(loaded: &Loaded) -> Option<Problem> {
+    let mut places = loaded.config.state_dir.ancestors();
+    let file = places.find(|place| place.exists())?;
+    if file.is_dir() {
+        return None;
+    }
+    let origin = loaded.origins.get("state_dir");
+    Some(Problem {
+        severity: Severity::NoEffect,
+        path: "state_dir".to_owned(),
+        source: origin.map(|o| o.source.clone()).unwrap_or_default(),
+        found: format!("{}, which is no folder", file.display()),
+        expected: "a folder, or a place where one can be made".to_owned(),
+        hint: "nothing is remembered until then".to_owned(),
     })
 }
 

@@ -108,7 +108,9 @@ pub fn configuration() -> String {
          `crucible check` ends with exit code 2 for everything that cannot be, and for what does \
          nothing: unknown variables, a file or program that is not there, a variable of \
          `api_key_env` that is not set, and names that nothing has (it asks the engines that \
-         answer). Other commands warn of these and go on. In every path `~` is the home folder. \
+         answer). `serve` warns of what is not there and of such variables, the other commands \
+         of the variables, and all go on. In every path `~` is the home folder. The file is TOML in UTF-8; a pipe is \
+         read once. \
          A file that changes is read again within seconds, also behind symbolic links and in \
          mounts; SIGHUP reads it at once, and searches anew where there was none. SIGTERM and Ctrl-C \
          let answers finish (`timeouts.drain`), a second one ends at once. A Crucible that was \

@@ -1,6 +1,7 @@
 //! A configuration at whose path stands something else than a file with TOML in UTF-8.
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -119,6 +120,33 @@ fn a_pipe_that_is_written_slowly_is_read_to_its_end() {
 }
 
 #[test]
+fn serving_from_a_pipe_reads_it_once_and_tells_what_is_missing() {
+    let folder = TempDir::new().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let mut child = Command::new(binary::crucible())
+        .args(["serve", "--config"])
+        .arg(&pipe)
+        .env("CRUCIBLE_STATE_DIR", folder.path().join("state"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let engine = "[[engine]]\nname = \"l\"\nkind = \"llamacpp\"\nmodel_path = \"/absent.gguf\"\n";
+    let text = format!("listen = \"127.0.0.1:0\"\n{engine}command = [\"sh\"]\n");
+    std::fs::write(&pipe, text).expect("written");
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("read");
+    child.kill().expect("killed");
+    let err = child.wait_with_output().expect("ended").stderr;
+    let err = String::from_utf8_lossy(&err);
+    assert!(line.starts_with("listening on"), "{line:?}: {err}");
+    assert!(err.contains("found /absent.gguf: No such file"), "{err}");
+}
+
+#[test]
 fn texts_of_other_systems_are_read() {
     let folder = TempDir::new().expect("a folder");
     for text in [
@@ -171,5 +199,21 @@ fn no_address_is_shown_with_what_may_be_secret_in_it() {
         let (code, told) = run("check", &file);
         assert_eq!(code, Some(2), "{url}: {told}");
         assert!(told.contains(url), "{told}");
+    }
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_one_is_told() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("plain"), "").expect("written");
+    let file = folder.path().join("crucible.toml");
+    for (name, is_refused) in [("plain", true), ("plain/below", true), ("new/below", false)] {
+        let state = folder.path().join(name).display().to_string();
+        std::fs::write(&file, format!("state_dir = {state:?}\n")).expect("written");
+        let (code, told) = run("check", &file);
+        assert_eq!(code == Some(2), is_refused, "{name}: {told}");
+        let is_told = told.contains("crucible.toml:1: state_dir: found ")
+            && told.contains("/plain, which is no folder");
+        assert_eq!(is_told, is_refused, "{told}");
     }
 }

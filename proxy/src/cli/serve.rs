@@ -12,8 +12,7 @@ use crate::{
 };
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
-    let config = sources::load(common)?;
-    sources::warn(&sources::missing(common));
+    let config = sources::load_here(common)?;
     let current = config.current();
     let telemetry = prepare(&current.log, current.limits.connections)?;
     runtime()?.block_on(async {

@@ -3,7 +3,6 @@
 use crucible_config::{
     Live, Loaded, Problems,
     layers::{self, Flags, Sources},
-    presence,
 };
 
 use super::{Common, Failure, output::complain};
@@ -27,12 +26,6 @@ pub(super) fn loaded(common: &Common) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// What the configuration needs of this machine and is not there; nothing where it is broken.
-pub(super) fn missing(common: &Common) -> Problems {
-    layers::load(&sources(common))
-        .map_or_else(|_| Problems::default(), |loaded| presence::missing(&loaded))
-}
-
 /// On stderr, if there is any.
 pub(super) fn warn(warnings: &Problems) {
     if !warnings.0.is_empty() {
@@ -42,7 +35,16 @@ pub(super) fn warn(warnings: &Problems) {
 
 /// The configuration, or exit code 2 with every problem. Warnings go to stderr.
 pub(super) fn load(common: &Common) -> Result<Live, Failure> {
-    let (live, warnings) = Live::new(sources(common)).map_err(|p| broken(&p))?;
+    given(Live::new(sources(common)))
+}
+
+/// As [`load`], with warnings of what is not on this machine.
+pub(super) fn load_here(common: &Common) -> Result<Live, Failure> {
+    given(Live::new_here(sources(common)))
+}
+
+fn given(loaded: Result<(Live, Problems), Problems>) -> Result<Live, Failure> {
+    let (live, warnings) = loaded.map_err(|p| broken(&p))?;
     warn(&warnings);
     Ok(live)
 }
