@@ -8,6 +8,7 @@ use crucible_tests::{
     chat::{body, post},
     engines::{Both, engine, start},
     rest::ready,
+    scripted::{Script, Scripted},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -181,4 +182,53 @@ async fn rows_that_are_well_show_what_proves_them() {
         seen += 1;
     }
     assert!(seen > 5, "{out}");
+}
+
+#[tokio::test]
+async fn another_program_at_the_address_of_an_engine_is_told_as_such() {
+    let page = "<html><body>Welcome to nginx!</body></html>";
+    let html = || Script::typed("text/html", page);
+    let bad = |status: &str, body: &str| Script::json(status, "", body);
+    for (script, found) in [
+        (html(), "not understood: the answer is a web page"),
+        (
+            Script::typed("text/html", ""),
+            "not understood: the answer is empty",
+        ),
+        (
+            bad("200 OK", "sure"),
+            "not understood: the answer is not JSON",
+        ),
+        (bad("200 OK", "null"), "not understood: "),
+        (
+            bad("404 Not Found", "404 page not found"),
+            "HTTP 404: 404 page not found",
+        ),
+        (bad("502 Bad Gateway", page), "HTTP 502 with a web page"),
+        (bad("302 Found", ""), "HTTP 302"),
+    ] {
+        let fake = Scripted::reading(move |_, _| script.clone()).await;
+        for (kind, product) in [
+            ("ollama", "Ollama"),
+            ("llamacpp", "llama.cpp"),
+            ("openai", ""),
+            ("lmstudio", "LM Studio"),
+        ] {
+            let (code, out, err) = doctor(
+                &format!("{NOWHERE}{}", engine("e", kind, &fake.url())),
+                false,
+            )
+            .await;
+            assert_eq!(code, Some(1), "{kind}, {found}: {err}{out}");
+            let told = out.split_once("\ne: down").map_or("", |(_, told)| told);
+            for part in [
+                found,
+                "fix: something answers there, but not as ",
+                product,
+                "correct `url` or `kind` of engine 'e'; else restart it",
+            ] {
+                assert!(told.contains(part), "{kind}: {part} in: {told}");
+            }
+        }
+    }
 }

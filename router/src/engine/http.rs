@@ -182,9 +182,11 @@ async fn read_json(response: Response) -> Result<Value, EngineError> {
             .and_then(hidden_error)
             .unwrap_or_else(|| {
                 let text = String::from_utf8_lossy(&body);
+                let status = status.as_u16();
                 match text.trim() {
-                    "" => format!("HTTP {}", status.as_u16()),
-                    text => shorten(text),
+                    "" => format!("HTTP {status}"),
+                    page if page.starts_with('<') => format!("HTTP {status} with a web page"),
+                    text => format!("HTTP {status}: {}", shorten(text)),
                 }
             });
         return Err(EngineError::Refused {
@@ -192,8 +194,13 @@ async fn read_json(response: Response) -> Result<Value, EngineError> {
             message,
         });
     }
-    let value =
-        parsed.map_err(|e| EngineError::Unexpected(format!("the answer is not JSON: {e}")))?;
+    let value = parsed.map_err(|error| {
+        EngineError::Unexpected(match body.trim_ascii_start().first() {
+            None => "the answer is empty".to_owned(),
+            Some(b'<') => "the answer is a web page".to_owned(),
+            Some(_) => format!("the answer is not JSON: {error}"),
+        })
+    })?;
     match hidden_error(&value) {
         Some(message) => Err(EngineError::Refused {
             status: status.as_u16(),

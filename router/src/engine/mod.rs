@@ -180,6 +180,9 @@ pub enum EngineError {
     /// The model came there meanwhile, with less context than was ordered.
     #[error("'{}' is already loaded with less context", .0.model)]
     HeldSmaller(Box<ResidentInfo>),
+    /// It cannot be started: what it needs is not on this machine.
+    #[error("{0}")]
+    Absent(String),
     /// It answered with something that is not its API.
     #[error("not understood: {0}")]
     Unexpected(String),

@@ -104,7 +104,7 @@ impl Spawned {
         let size = match tokio::fs::metadata(&self.model).await {
             Ok(meta) => meta.len(),
             Err(error) => {
-                return Err(EngineError::Unexpected(format!(
+                return Err(EngineError::Absent(format!(
                     "model file {}: {error}",
                     self.model.display()
                 )));

@@ -140,6 +140,7 @@ fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
             EngineError::Refused { .. }
             | EngineError::NobodyListens(_)
             | EngineError::Unreachable(_)
+            | EngineError::Absent(_)
             | EngineError::Unexpected(_),
         ) => failing,
     }

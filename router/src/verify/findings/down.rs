@@ -79,8 +79,31 @@ fn down(evidence: &Evidence, engine: &EngineView) -> Remark {
         asked: format!("{} that answers", product(engine.kind)),
         found: found.to_owned(),
         read_from: at.to_owned(),
-        fix: start(evidence, engine),
+        fix: if answers(found) && !engine.url.is_empty() {
+            otherwise(evidence, engine)
+        } else {
+            start(evidence, engine)
+        },
     }
+}
+
+/// Whether something spoke there, by the words of what went wrong.
+fn answers(found: &str) -> bool {
+    found.starts_with("not understood: ") || found.starts_with("HTTP ")
+}
+
+/// What to do where something speaks that is not this engine, or an engine that fails.
+fn otherwise(evidence: &Evidence, engine: &EngineView) -> String {
+    let product = product(engine.kind);
+    let name = &engine.name;
+    let correct = match evidence.config.engine(name) {
+        Some(_) => format!("correct `url` or `kind` of engine '{name}'"),
+        None => format!("name the address of {product} in an [[engine]] block"),
+    };
+    format!(
+        "something answers there, but not as {product} does: if it is another program, {correct}; \
+         else restart it"
+    )
 }
 
 /// How an engine is started, in one sentence.
