@@ -507,3 +507,34 @@ async fn a_closed_pipe_is_no_panic() {
     assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
     assert_eq!(out.status.code(), Some(0));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_a_full_disk_refuses_is_exit_1() {
+    for args in [
+        ["config", "show"].as_slice(),
+        &["tunings", "--json"],
+        &["key", "new"],
+        &[
+            "env",
+            "--engine",
+            "o=ollama@http://127.0.0.1:1",
+            "--format",
+            "dotenv",
+        ],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let out = std::process::Command::new(binary::crucible())
+            .args(args)
+            .env("CRUCIBLE_LISTEN", "127.0.0.1:0")
+            .stdout(full.expect("it is there"))
+            .output()
+            .expect("it runs");
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {err}");
+        assert!(
+            err.contains("could not be written: No space left"),
+            "{args:?}: {err}"
+        );
+    }
+}

@@ -40,6 +40,12 @@ fn the_environment_is_rendered_for_an_ollama_only() {
     let (code, out, err) = env("gpu", "dotenv");
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
     assert!(err.contains("it is no Ollama"), "{err}");
+    let (code, out, err) = env("cpu=ollama@http://127.0.0.1:3", "launchd");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("<string>127.0.0.1:3</string>"), "{out}");
+    let (code, _, err) = env("lm=lmstudio@http://127.0.0.1:3", "dotenv");
+    assert_eq!(code, 2);
+    assert!(err.contains("--engine lm: it is no Ollama"), "{err}");
     let (code, _, err) = env("other", "dotenv");
     assert_eq!(code, 2);
     assert!(err.contains("engines of kind ollama are: cpu"), "{err}");

@@ -35,7 +35,8 @@ enum Format {
 
 pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
     let (common, name) = common.naming();
-    let name = name.ok_or_else(|| {
+    let described = || Some(common.engine.last()?.split_once('=')?.0.trim().to_owned());
+    let name = name.or_else(described).ok_or_else(|| {
         Failure::usage("--engine is missing: give the name of an engine of kind ollama")
     })?;
     let config = sources::load(&common)?.current();

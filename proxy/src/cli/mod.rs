@@ -179,6 +179,8 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
         let Self { command, common } = self;
+        // One that serves says little there, and goes on without.
+        let serves = matches!(command, None | Some(Command::Serve | Command::Try(_)));
         let result = match command {
             None | Some(Command::Serve) => serve::run(&common),
             Some(Command::Try(args)) => try_out::run(&common, &args),
@@ -198,7 +200,13 @@ impl Cli {
             }) => key::run(&name),
         };
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => match output::unwritten().filter(|_| !serves) {
+                None => ExitCode::SUCCESS,
+                Some(why) => {
+                    output::complain(&format!("the output could not be written: {why}"));
+                    ExitCode::FAILURE
+                }
+            },
             Err(failure) => {
                 output::complain(&failure.text);
                 ExitCode::from(failure.code)

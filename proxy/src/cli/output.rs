@@ -1,13 +1,28 @@
 //! Writing to a terminal or a pipe; a pipe that closed is not an error.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::OnceLock,
+};
+
+/// Why something did not get to stdout.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
 /// One line or text on stdout.
 pub(super) fn say(text: &str) {
     let mut out = io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
     // `crucible models | head -1` closes the pipe: nothing is left to tell anybody.
-    let _ = writeln!(out, "{text}");
-    let _ = out.flush();
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// Why stdout does not have all that was said, such as a full disk under a redirection.
+pub(super) fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
 }
 
 /// One line or text on stderr.
