@@ -349,6 +349,16 @@ const NO_EFFECT: &[(&str, &str, &[&str])] = &[
         "rule[0].use",
         &["the model that it decides"],
     ),
+    (
+        "[[rule]]\nwhen = { words = [\"draw\", \" \"] }\nuse = \"fast\"",
+        "rule[0].when.words",
+        &["found \" \"", "remove it"],
+    ),
+    (
+        "[[rule]]\nwhen = { header = { \"User-Agent:\" = \"x\" } }\nuse = \"fast\"",
+        "rule[0].when.header.User-Agent:",
+        &["the name of a header", "no request matches"],
+    ),
 ];
 
 #[test]

@@ -104,6 +104,7 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
                 Some((name.to_ascii_lowercase(), value))
             })
             .collect();
+        matches_nothing(settings, &at("when"), report);
         let rule = Rule {
             model: settings.text(&at("when.model")).map(str::to_owned),
             tokens_over: settings.integer(&at("when.tokens_over")),
@@ -131,4 +132,27 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
         rules.push(rule);
     }
     rules
+}
+
+/// Header names that no request can have, and words without a letter.
+fn matches_nothing(settings: &Settings, when: &str, report: &mut Report) {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let prefix = format!("{when}.header");
+    for name in settings.names(&prefix) {
+        if name.is_empty() || !name.chars().all(is_token) {
+            let path = format!("{prefix}.{name}");
+            let found = kind::quoted(&name);
+            let expected = "the name of a header, without spaces and colon";
+            let hint = "as it is, no request matches";
+            report.no_effect(&path, &settings.source(&path), &found, expected, hint);
+        }
+    }
+    let path = format!("{when}.words");
+    for words in settings.texts(&path) {
+        if words.trim().is_empty() {
+            let (found, expected) = (kind::quoted(&words), "a word, or several with spaces");
+            let hint = "as it is, no message has it; remove it";
+            report.no_effect(&path, &settings.source(&path), &found, expected, hint);
+        }
+    }
 }
