@@ -10,7 +10,7 @@ use std::{
 
 use crucible_config::{Config, Live, Problems, Reloaded, Seen, Watch, watch};
 use crucible_router::{discovery, router::Router, state_dir::StateDir};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -40,6 +40,8 @@ pub struct Instance {
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     connections: TaskTracker,
+    /// Of the clients' listeners.
+    places: Vec<Arc<Places>>,
     background: TaskTracker,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -125,6 +127,7 @@ impl Instance {
             .iter()
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
+        let places = listeners.iter().map(Listener::places).collect();
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
         // Only now: who finds its address taken has no claim on anything.
         let state = claim(&current);
@@ -188,6 +191,7 @@ impl Instance {
             addrs,
             metrics_addr,
             connections,
+            places,
             background,
             stop,
             kill,
@@ -255,12 +259,20 @@ impl Instance {
         tracing::info!(budget_s = budget.as_secs(), "draining");
         self.stop.cancel();
         self.connections.close();
+        let until = Instant::now() + budget;
         let drained = async {
-            if timeout(budget, self.app.in_flight.emptied()).await.is_err() {
+            if timeout_at(until, self.app.in_flight.emptied())
+                .await
+                .is_err()
+            {
                 self.app.ending.cancel();
             }
-            // The last bytes are handed to the sockets after an answer has ended.
-            let _ = timeout(LAST_WORDS, self.connections.wait()).await;
+            // The last bytes are handed to the sockets after an answer has ended; a client that reads
+            // slowly takes as long for them as it would for the rest of a stream.
+            while timeout(LAST_WORDS, self.connections.wait()).await.is_err()
+                && Instant::now() < until
+                && self.places.iter().any(|places| places.are_writing())
+            {}
         };
         let at_once = tokio::select! {
             () = drained => false,

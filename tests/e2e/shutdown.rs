@@ -8,6 +8,10 @@ use crucible_tests::{
     rest::{eventually, logged},
     sse::Stream,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
 
 #[tokio::test]
 async fn open_streams_finish_and_new_requests_are_refused() {
@@ -38,6 +42,47 @@ async fn open_streams_finish_and_new_requests_are_refused() {
         trio.crucible.log()
     );
     assert!(!trio.crucible.log().contains("panicked"));
+}
+
+/// Whole and streamed answers that their client takes later than the last second of an end.
+#[tokio::test]
+async fn an_answer_that_its_client_reads_slowly_is_read_whole() {
+    for (model, streamed) in TRIO.map(|model| [(model, false), (model, true)]).concat() {
+        let mut trio = Trio::with("", |_| ()).await;
+        let words = if streamed { 3_000 } else { 60_000 };
+        let mut request = body(model, &format!("repeat {words}"));
+        request["stream"] = streamed.into();
+        let request = request.to_string();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8192).expect("set");
+        let address = trio.crucible.addr().parse().expect("an address");
+        let mut client = socket.connect(address).await.expect("a connection");
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            request.len()
+        );
+        let bytes = [head.as_bytes(), request.as_bytes()].concat();
+        client.write_all(&bytes).await.expect("written");
+        let mut text = vec![0; 12];
+        client.read_exact(&mut text).await.expect("an answer");
+        trio.crucible.signal("TERM");
+        logged(&trio.crucible, "draining").await;
+        // The client's pace.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        client.read_to_end(&mut text).await.expect("an end");
+        let text = String::from_utf8(text).expect("text");
+        let what = format!("{model} {streamed}: {} bytes", text.len());
+        assert!(text.starts_with("HTTP/1.1 200"), "{what}");
+        let last = format!("word{}", words - 1);
+        assert!(text.contains(&last), "{what}");
+        let end = if streamed {
+            "data: [DONE]\n\n\r\n0\r\n\r\n"
+        } else {
+            "}"
+        };
+        assert!(text.ends_with(end), "{what}");
+        assert_eq!(trio.crucible.wait().code(), Some(0), "{what}");
+    }
 }
 
 #[tokio::test]

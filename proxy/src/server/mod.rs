@@ -106,6 +106,11 @@ impl Listener {
         })
     }
 
+    /// Those of its connections.
+    pub fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places)
+    }
+
     /// Where it listens, the real port included.
     pub fn addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()

@@ -102,6 +102,11 @@ impl Phase {
         self.stalled.store(stalled, Ordering::Release);
     }
 
+    /// Whether there is something that the client has not taken yet.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
+
     /// It is given up, as it takes nothing.
     pub(super) fn give_up(&self) {
         self.slow.store(true, Ordering::Release);
@@ -159,7 +164,7 @@ impl Phase {
     /// A number that grows with the time from which it has been idle.
     pub(super) fn idle_since(&self) -> Option<u64> {
         let since = self.idle.load(Ordering::Acquire);
-        (since > 0 && !self.stalled.load(Ordering::Acquire)).then_some(since)
+        (since > 0 && !self.is_stalled()).then_some(since)
     }
 
     /// It may only ask how Crucible is.

@@ -91,6 +91,12 @@ impl Places {
         })
     }
 
+    /// Whether an answer is on its way that its client has not taken whole.
+    pub fn are_writing(&self) -> bool {
+        let held = self.held.lock();
+        held.seats.values().any(|seat| seat.phase.is_stalled())
+    }
+
     /// A place for a newcomer; `None`: in some milliseconds.
     pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Option<Place> {
         let mut held = self.held.lock();
