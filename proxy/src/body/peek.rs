@@ -241,7 +241,16 @@ impl Peek {
 
     /// Each message has a content that is one text: nothing in them needs a second look.
     pub(crate) fn has_plain_messages(&self, body: &[u8]) -> bool {
-        let odd = ["null", ":[", ": [", "\"content\":{", "\"content\": {"];
+        // A text that is "content" would count for the content that another message lacks.
+        let odd = [
+            "null",
+            ":[",
+            ": [",
+            "\"content\":{",
+            "\"content\": {",
+            ":\"content\"",
+            ": \"content\"",
+        ];
         self.weight.plain
             && self.raw_bytes(body, "messages").is_some_and(|raw| {
                 let holds = |word: &&str| memmem::find(raw, word.as_bytes()).is_some();

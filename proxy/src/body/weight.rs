@@ -19,7 +19,7 @@ pub(super) struct Weight {
     pub(super) has_images: bool,
     /// The messages hold the word of an assistant's.
     pub(super) later_turn: bool,
-    /// Each message has a content, and none has a part or a call with a type.
+    /// Each message has a content, and none has a part or a call with a type, or names a call.
     pub(super) plain: bool,
 }
 
@@ -52,7 +52,7 @@ impl Strings {
             b"assistant" => self.assistant = true,
             b"role" => self.roles = self.roles.saturating_add(1),
             b"content" => self.contents = self.contents.saturating_add(1),
-            b"type" | b"tool_calls" => self.types = self.types.saturating_add(1),
+            b"type" | b"tool_calls" | b"tool_call_id" => self.types = self.types.saturating_add(1),
             b"image_url" | b"input_image" => self.image_parts = true,
             _ if string.starts_with(b"data:image/") || named && is_image(string) => {
                 self.images += 1;

@@ -127,3 +127,36 @@ async fn a_schema_beside_its_type_is_the_schema() {
         }
     }
 }
+
+/// What an engine read of a conversation stays in its cache only while it is written alike.
+#[tokio::test]
+async fn a_message_is_written_alike_whatever_comes_after_it() {
+    let four = Four::start().await;
+    let firsts = [
+        json!({ "role": "assistant" }),
+        json!({ "role": "assistant", "content": { "text": "a" } }),
+        json!({ "role": "tool", "content": "x", "tool_call_id": 3 }),
+        json!({ "role": "user", "content": "hi", "name": null }),
+        json!({ "role": "user", "content": [{ "type": "text", "text": "a" }] }),
+    ];
+    let laters = [
+        json!({ "role": "user", "content": "content" }),
+        json!({ "role": "user", "content": "role" }),
+        json!({ "role": "user", "content": [{ "type": "text", "text": "b" }] }),
+        json!({ "role": "assistant", "content": null, "tool_calls": [
+            { "id": 1, "function": { "name": "f", "arguments": "cut {" } }] }),
+    ];
+    for first in &firsts {
+        for kind in KINDS {
+            four.served(kind, &json!({ "messages": [first, user()] }))
+                .await;
+            let alone = four.sent(kind)["messages"][0].to_string();
+            for later in &laters {
+                let messages = json!([first, later, user()]);
+                four.served(kind, &json!({ "messages": messages })).await;
+                let sent = four.sent(kind)["messages"][0].to_string();
+                assert_eq!(sent, alone, "{kind} {first} {later}");
+            }
+        }
+    }
+}
