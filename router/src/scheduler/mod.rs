@@ -11,6 +11,7 @@
 
 mod carry;
 mod chores;
+mod departed;
 pub mod desk;
 mod dispatch;
 mod ended;

@@ -65,7 +65,7 @@ impl EngineState {
 }
 
 /// It is that load.
-fn is_of(owned: &Owned, facts: &Facts, info: &ResidentInfo) -> bool {
+pub(super) fn is_of(owned: &Owned, facts: &Facts, info: &ResidentInfo) -> bool {
     owned.url == facts.url && owned.instance == info.instance && owned.context == info.context
 }
 
@@ -88,6 +88,9 @@ impl Scheduler {
             self.engines.push(EngineState::new(facts.clone()));
             self.engines.len() - 1
         });
+        if self.engines[at].facts.url != facts.url {
+            self.depart(at, true);
+        }
         let mut went: Vec<Arc<str>> = Vec::new();
         let told = self.engines[at].believes(&facts);
         if told {
@@ -129,6 +132,7 @@ impl Scheduler {
 
     /// What an earlier run loaded is ours.
     fn take_over(&mut self, at: usize, now: Instant) {
+        self.take_over_departed(at);
         let state = &mut self.engines[at];
         for resident in &mut state.residents {
             let same = |o: &Owned| is_of(o, &state.facts, &resident.info);
@@ -206,7 +210,7 @@ impl Scheduler {
     /// What is to outlive this run.
     pub fn memory(&self) -> Memory {
         let mut memory = Memory {
-            owned: self.adoptable.clone(),
+            owned: self.homeless().cloned().collect(),
             contexts: Vec::new(),
         };
         for state in self.engines.iter().filter(|e| !e.facts.spawned) {

@@ -240,6 +240,7 @@ impl Scheduler {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
+        self.release_departed(ticket);
         let Some(active) = self.active.remove(&ticket) else {
             return;
         };
@@ -330,8 +331,15 @@ impl Scheduler {
                 actions.push(gone(ticket, &seat.name, &seat.engine));
             }
         }
+        for at in 0..self.engines.len() {
+            if !names.contains(&self.engines[at].facts.name) {
+                self.depart(at, false);
+            }
+        }
         self.engines.retain(|e| names.contains(&e.facts.name));
-        self.active.retain(|_, a| names.contains(&a.engine));
+        let mut active = std::mem::take(&mut self.active);
+        active.retain(|ticket, a| names.contains(&a.engine) || self.is_departed(*ticket));
+        self.active = active;
         self.pins.retain(|(engine, _), _| names.contains(engine));
     }
 

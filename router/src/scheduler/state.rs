@@ -12,6 +12,7 @@ use std::{
 use crucible_config::checked::Class;
 
 use super::{
+    departed::Departed,
     fit::Mark,
     hold::Hold,
     line::Line,
@@ -182,6 +183,8 @@ pub struct Scheduler {
     pub(super) pins: BTreeMap<Place, Arc<Arrival>>,
     /// Loaded by an earlier run, and not seen yet.
     pub(super) adoptable: Vec<Owned>,
+    /// Loaded on engines that are configured no more, and still used.
+    pub(super) departed: Vec<Departed>,
     /// Loaded by the Crucible that owns the folder of state.
     pub(super) others: Vec<Owned>,
     /// Of an earlier run, for engines not seen yet: contexts, and what was configured then.
