@@ -127,6 +127,34 @@ async fn the_makers_variable_is_used_without_being_named() {
     }
 }
 
+/// A token that was read from a file ends in a line break, and a path that is opened needs it as well.
+#[tokio::test]
+async fn a_token_with_space_around_it_is_used_for_answers_and_for_opened_paths() {
+    for value in [
+        TOKEN.to_owned(),
+        format!("{TOKEN}\n"),
+        format!(" {TOKEN}\r\n"),
+    ] {
+        let sim = closed("lmstudio").await;
+        let toml = format!(
+            "[guard]\nopen = [\"/api/v1/models/load\"]\n{}",
+            engine("one", "lmstudio", &sim.url())
+        );
+        let crucible = Crucible::start_with(&toml, &[], &[("LM_API_TOKEN", &value)]);
+        let answer = post(&crucible, &body("qwen", "repeat 1")).await;
+        assert_eq!(answer.status, 200, "{value:?}: {}", answer.text);
+        let asked = crucible_tests::engines::client()
+            .post(crucible.at("/api/v1/models/load"))
+            .json(&serde_json::json!({"model": "absent"}))
+            .send();
+        let status = asked.await.expect("an answer").status().as_u16();
+        assert_ne!(status, 401, "{value:?}");
+        let env = ("LM_API_TOKEN".to_owned(), value);
+        let (code, said) = command("check", &toml, env).await;
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
 /// An unknown name while another engine is up may be that of the engine that says nothing.
 #[tokio::test]
 async fn a_name_that_a_closed_engine_may_have_says_so_beside_an_open_one() {

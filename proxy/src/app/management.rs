@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use crucible_router::{router::Router, view::EngineView};
+use crucible_router::{engine::token_of, router::Router, view::EngineView};
 use futures_util::{StreamExt as _, future::Either};
 use http::{HeaderName, HeaderValue, header};
 use http_body::Body as _;
@@ -122,7 +122,7 @@ async fn forward(app: &App, opened: &Opened, request: Request) -> Result<Respons
     let token = app
         .router
         .engine_config(&engine.name)
-        .and_then(|config| std::env::var(config.api_key_env.as_deref()?).ok());
+        .and_then(|config| token_of(&config));
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
 pub(crate) use self::lmstudio::{own_clock, told};
-pub(crate) use self::token::refused_access;
+pub(crate) use self::token::{refused_access, token_in};
 pub use self::{
     http::client,
     lmstudio::{LoadConfig, Told, Ttl},

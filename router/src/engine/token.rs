@@ -8,8 +8,13 @@ use super::EngineError;
 
 /// The engine's own token, from the environment. It is never shown.
 pub fn token_of(engine: &checked::Engine) -> Option<String> {
-    let value = env::var(engine.token_variable()?).ok()?;
-    (!value.is_empty()).then_some(value)
+    token_in(&env::var(engine.token_variable()?).ok()?)
+}
+
+/// What was read from a file ends in a line break, which no header can hold.
+pub(crate) fn token_in(value: &str) -> Option<String> {
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// What to do about an engine that refuses Crucible's access: `None` for other failures.
@@ -47,6 +52,19 @@ mod tests {
     use crucible_config::{Config, checked::EngineKind};
 
     use super::*;
+
+    #[test]
+    fn space_around_a_token_is_not_part_of_it() {
+        for (value, token) in [
+            ("sesame", Some("sesame")),
+            ("sesame\n", Some("sesame")),
+            (" sesame\r\n", Some("sesame")),
+            ("", None),
+            (" \n", None),
+        ] {
+            assert_eq!(token_in(value).as_deref(), token, "{value:?}");
+        }
+    }
 
     #[test]
     fn a_refused_access_says_which_variable_is_meant_and_never_the_token() {

@@ -100,8 +100,7 @@ pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
         Some(configured) => configured.token_variable(),
         None => engine.kind.token_variable(),
     };
-    let token = std::env::var(variable?).ok()?;
-    (!token.is_empty()).then_some(token)
+    engine::token_in(&std::env::var(variable?).ok()?)
 }
 
 fn driven(config: &Config, engine: &EngineView) -> bool {

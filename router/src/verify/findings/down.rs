@@ -116,6 +116,9 @@ pub(in crate::verify) fn start(evidence: &Evidence, engine: &EngineView) -> Stri
         return "Crucible starts it itself: the log of `crucible serve` has its last lines"
             .to_owned();
     }
+    if engine.refused_access {
+        return format!("it runs: give Crucible the token of engine '{name}', as said before");
+    }
     match engine.kind {
         EngineKind::Lmstudio => format!("start its server: `lms server start`{address}"),
         EngineKind::Ollama => format!("start it: `ollama serve`{address}"),
@@ -147,6 +150,19 @@ mod tests {
         assert_eq!(faults(&told), [("ollama", "down")]);
         assert!(told[0].fix.contains("`ollama serve`"), "{}", told[0].fix);
         assert_eq!(told[0].found, "unreachable");
+    }
+
+    #[test]
+    fn nobody_is_told_to_start_an_engine_that_wants_a_token() {
+        let mut evidence = all_right();
+        evidence.ollama().health = Health::Down;
+        evidence.ollama().refused_access = true;
+        evidence.ollama().error = Some("it wants a token".into());
+        assert_eq!(faults(&remarks(&evidence)), []);
+        let engine = evidence.ollama().clone();
+        let advice = start(&evidence, &engine);
+        assert!(advice.contains("token"), "{advice}");
+        assert!(!advice.contains("ollama serve"), "{advice}");
     }
 
     #[test]
