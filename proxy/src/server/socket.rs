@@ -205,6 +205,14 @@ impl Socket {
     fn moved(&mut self) {
         if std::mem::take(&mut self.stalled) {
             self.phase.stall(false);
+            if self.head_due.is_some() {
+                let after = if self.head_begun {
+                    self.bounds.header
+                } else {
+                    KEEP_ALIVE
+                };
+                self.set_head_due(after);
+            }
         }
     }
 
@@ -250,7 +258,9 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(result);
         }
-        if this.head_due.is_some() && this.head_clock.as_mut().poll(cx).is_ready() {
+        // Who still reads an answer owes no request.
+        let waits = this.head_due.is_some() && !this.stalled;
+        if waits && this.head_clock.as_mut().poll(cx).is_ready() {
             if this.head_begun {
                 this.refuse(&Error::new(
                     Kind::RequestTimeout,
@@ -317,5 +327,55 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant as Began;
+
+    use tokio::{io::AsyncReadExt as _, net::TcpListener, time::sleep};
+
+    use super::*;
+
+    fn read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; 16];
+        Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut space))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_still_reads_its_answer_is_not_idle() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut client = client.unwrap();
+        let phase = Arc::new(Phase::new(Began::now(), false));
+        let bounds = Bounds {
+            header_bytes: 1024,
+            header: Duration::from_secs(10),
+            client_stall: Duration::from_hours(1),
+            linger: 0,
+        };
+        let on_refuse: OnRefuse = Arc::new(|_| String::new());
+        let mut socket = Socket::new(accepted.unwrap().0, Arc::clone(&phase), bounds, on_refuse);
+        // Its answer is with what writes it, and the client takes none of it.
+        drop(Phase::begin(&phase));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut sent = 0;
+        while let Poll::Ready(written) = Pin::new(&mut socket).poll_write(&mut cx, &[b'x'; 8192]) {
+            sent += written.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(read(&mut socket, &mut cx).is_pending());
+        sleep(KEEP_ALIVE * 2).await;
+        assert!(read(&mut socket, &mut cx).is_pending());
+        // From the end of it on it is.
+        let mut taken = vec![0; sent];
+        client.read_exact(&mut taken).await.unwrap();
+        let last = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, b"x")).await;
+        assert_eq!(last.unwrap(), 1);
+        assert!(read(&mut socket, &mut cx).is_pending());
+        sleep(KEEP_ALIVE).await;
+        assert!(read(&mut socket, &mut cx).is_ready());
     }
 }
