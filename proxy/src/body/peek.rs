@@ -3,10 +3,9 @@
 //! Messages are syntax-checked and skipped, never built. A `Peek` owns ranges, not borrows, so it
 //! travels beside the `Bytes` it was made from.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
-use memchr::memmem;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -18,8 +17,23 @@ use super::{
     prompt::Prompt,
     scan::{self, Fault, Member},
     weight::{Strings, Weight},
+    words::Words,
 };
 use crate::error::{Error, Kind};
+
+/// What stands in messages of which one may have another content than a text. A text that is "content"
+/// would count for the content that another message lacks.
+static ODD: LazyLock<Words<7>> = LazyLock::new(|| {
+    Words::new([
+        "null",
+        ":[",
+        ": [",
+        "\"content\":{",
+        "\"content\": {",
+        ":\"content\"",
+        ": \"content\"",
+    ])
+});
 
 /// Keys that Crucible reads or edits. Each but [`MANY`] may stand only once in a body.
 const KNOWN: &[&str] = &[
@@ -241,21 +255,10 @@ impl Peek {
 
     /// Each message has a content that is one text: nothing in them needs a second look.
     pub(crate) fn has_plain_messages(&self, body: &[u8]) -> bool {
-        // A text that is "content" would count for the content that another message lacks.
-        let odd = [
-            "null",
-            ":[",
-            ": [",
-            "\"content\":{",
-            "\"content\": {",
-            ":\"content\"",
-            ": \"content\"",
-        ];
         self.weight.plain
-            && self.raw_bytes(body, "messages").is_some_and(|raw| {
-                let holds = |word: &&str| memmem::find(raw, word.as_bytes()).is_some();
-                !odd.iter().any(holds)
-            })
+            && self
+                .raw_bytes(body, "messages")
+                .is_some_and(|raw| !ODD.is_in(raw))
     }
 
     /// Tools are offered (a non-empty list).

@@ -5,13 +5,15 @@
 //! the whole body. So it is written as U+FFFD before anything reads the text, wherever it stands:
 //! in a text, a key, a name.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::{memchr_iter, memmem::Finder};
 
 /// Hexadecimal digits of U+FFFD. As long as the half that they replace, so no byte moves.
 const REPLACEMENT: &[u8] = b"fffd";
+
+static UNIT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
 
 /// The body without halves; the same `Bytes` where there are none.
 pub(crate) fn mended(body: Bytes) -> (Bytes, bool) {
@@ -46,10 +48,8 @@ pub(crate) fn mended_text(text: &str) -> Cow<'_, str> {
 fn halves(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     // As good as every body has none, and this is told faster than a walk from escape to escape.
-    if ["\\ud", "\\uD"]
-        .iter()
-        .all(|half| memmem::find(text, half.as_bytes()).is_none())
-    {
+    let may_be_half = |at: usize| matches!(text.get(at + 2), Some(b'd' | b'D'));
+    if !UNIT.find_iter(text).any(may_be_half) {
         return found;
     }
     // Behind the last escape that was read.

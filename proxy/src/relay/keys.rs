@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::packed::Searcher;
+use crate::body::words::Words;
 
 /// What stands in an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,23 +61,11 @@ const KEYS: [(&str, Key); 10] = [
     ("\"reasoning\"", Key::Reasoning),
 ];
 
-/// `None` on processors without the vector instructions that it needs.
-static SEARCHER: LazyLock<Option<Searcher>> =
-    LazyLock::new(|| Searcher::new(KEYS.map(|(word, _)| word)));
+static WORDS: LazyLock<Words<10>> = LazyLock::new(|| Words::new(KEYS.map(|(word, _)| word)));
 
 /// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
 fn each(event: &[u8], mut found: impl FnMut(Key, usize)) {
-    if let Some(searcher) = &*SEARCHER {
-        for word in searcher.find_iter(event) {
-            found(KEYS[word.pattern().as_usize()].1, word.end());
-        }
-    } else {
-        for (word, key) in KEYS {
-            for at in memchr::memmem::find_iter(event, word) {
-                found(key, at + word.len());
-            }
-        }
-    }
+    WORDS.each(event, |word, end| found(KEYS[word].1, end));
 }
 
 /// What follows a key's colon, blanks skipped; `None` where the string was no key.

@@ -1,0 +1,76 @@
+//! A few short texts that are looked for in one pass over many bytes.
+
+use aho_corasick::packed::Searcher;
+use memchr::memmem;
+
+/// The texts, and how they are found.
+pub(crate) struct Words<const N: usize> {
+    words: [&'static str; N],
+    /// `None` on processors without the vector instructions that it needs.
+    packed: Option<Searcher>,
+}
+
+// === impl Words ===
+
+impl<const N: usize> Words<N> {
+    pub(crate) fn new(words: [&'static str; N]) -> Self {
+        Self {
+            packed: Searcher::new(words),
+            words,
+        }
+    }
+
+    /// Calls `found` with the number of each word that stands in `text`, and where it ends. Words that
+    /// overlap may not all be found.
+    pub(crate) fn each(&self, text: &[u8], mut found: impl FnMut(usize, usize)) {
+        if let Some(packed) = &self.packed {
+            for word in packed.find_iter(text) {
+                found(word.pattern().as_usize(), word.end());
+            }
+        } else {
+            for (number, word) in self.words.iter().enumerate() {
+                for at in memmem::find_iter(text, word) {
+                    found(number, at + word.len());
+                }
+            }
+        }
+    }
+
+    /// Whether any of them stands in `text`.
+    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+        match &self.packed {
+            Some(packed) => packed.find(text).is_some(),
+            None => self
+                .words
+                .iter()
+                .any(|w| memmem::find(text, w.as_bytes()).is_some()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_with_and_without_vector_instructions() {
+        let fast = Words::new(["null", ":[", "\"content\":{"]);
+        let slow = Words {
+            packed: None,
+            ..Words::new(["null", ":[", "\"content\":{"])
+        };
+        for (text, ends) in [
+            (r#"{"a":null,"b":[1]}"#.to_owned(), vec![(0, 9), (1, 15)]),
+            (format!("{}\"content\":{{", "x".repeat(200)), vec![(2, 211)]),
+            ("nul l : [".to_owned(), vec![]),
+            (String::new(), vec![]),
+        ] {
+            for words in [&fast, &slow] {
+                let mut found = Vec::new();
+                words.each(text.as_bytes(), |word, end| found.push((word, end)));
+                assert_eq!(found, ends, "{text}");
+                assert_eq!(words.is_in(text.as_bytes()), !ends.is_empty(), "{text}");
+            }
+        }
+    }
+}
