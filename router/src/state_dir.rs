@@ -40,6 +40,17 @@ pub enum Hold {
     Anothers(Option<u32>),
 }
 
+/// The text of a file of such a folder. What stands there and is no file, such as a pipe that nobody
+/// writes to, would be waited for without an end; it is an error instead.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.is_file() {
+        fs::read_to_string(path)
+    } else {
+        let what = "what stands there is no file";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+    }
+}
+
 // === impl Hold ===
 
 impl Hold {
@@ -136,7 +147,7 @@ impl StateDir {
                 Hold::Ours
             }
             Err(TryLockError::WouldBlock) => {
-                let named = fs::read_to_string(self.folder.join(FILE)).unwrap_or_default();
+                let named = read(&self.folder.join(FILE)).unwrap_or_default();
                 Hold::Anothers(named.trim().parse().ok())
             }
             Err(TryLockError::Error(error)) => Hold::Unknown(error.to_string()),

@@ -87,6 +87,8 @@ mod silence;
 mod spawned;
 #[cfg(unix)]
 mod standstill;
+#[cfg(unix)]
+mod state_files;
 mod sticky;
 mod streaming;
 #[cfg(target_os = "linux")]

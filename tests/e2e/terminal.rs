@@ -63,6 +63,7 @@ impl Held {
         let terminal = Command::new(python)
             .arg(folder.path().join("hold.py"))
             .args([how, &line])
+            .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -178,11 +178,13 @@ impl Target {
         self.sim.is_none()
     }
 
-    /// The configuration of its Crucible.
+    /// The configuration of its Crucible. On Ollama the context counts for whatever other names its weights
+    /// have, too: a Modelfile of theirs may say more.
     pub fn toml(&self, context: u64) -> String {
         format!(
             "{}[[model]]\nname = {:?}\ncontext = {context}\nfit = \"reject\"\n\
-             [tuning.lmstudio]\nmodel_ttl = \"{}s\"\n",
+             [tuning.lmstudio]\nmodel_ttl = \"{}s\"\n\
+             [tuning.ollama]\ncontext_size = {context}\n",
             self.block,
             self.model,
             KEEP.as_secs(),

@@ -17,6 +17,7 @@ use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Learned, Sample, file};
+use crate::state_dir;
 
 /// Between two writes of the file.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ impl Predictor {
     /// Takes what the folder's file says; one that cannot be read is told.
     pub(crate) fn recall(&self, folder: &Path) {
         let path = folder.join(file::NAME);
-        let found = match std::fs::read_to_string(&path) {
+        let found = match state_dir::read(&path) {
             Ok(text) => file::read(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Learned::default()),
             Err(error) => Err(error.to_string()),

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::memory::Memory;
-use crate::state_dir::StateDir;
+use crate::state_dir::{self, StateDir};
 
 /// Name of the file in `state_dir`.
 pub(crate) const FILE: &str = "residents.json";
@@ -54,7 +54,7 @@ impl Store {
     /// The same for who only looks into the folder.
     pub(crate) fn read_in(folder: &Path) -> Memory {
         let path = folder.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match state_dir::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
             Err(error) => {
@@ -73,7 +73,7 @@ impl Store {
         let mut last = String::new();
         loop {
             let path = self.file();
-            let read = spawn_blocking(move || std::fs::read_to_string(path));
+            let read = spawn_blocking(move || state_dir::read(&path));
             // Its owner says what is wrong with it.
             if let Ok(Ok(text)) = read.await
                 && text != last

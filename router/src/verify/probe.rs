@@ -24,6 +24,7 @@ use super::evidence::{PenaltyProbe, Probes};
 use crate::{
     catalog::ModelKind,
     engine::{self, Endpoint, EngineError},
+    state_dir,
     view::{EngineView, ResidentView, View},
 };
 
@@ -99,7 +100,7 @@ pub fn rewards_repetition(probes: &Probes, engine: &str) -> bool {
 
 /// The default where there is no such file, or another one.
 fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = state_dir::read(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
 

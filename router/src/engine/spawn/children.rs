@@ -29,7 +29,7 @@ use super::{
     orphans::{Awaited, Held},
     proc,
 };
-use crate::state_dir::StateDir;
+use crate::state_dir::{self, StateDir};
 
 /// The variable that a child and all it starts have.
 const MARK: &str = "STARTED_BY_CRUCIBLE";
@@ -243,7 +243,7 @@ impl Children {
             let entries = std::fs::read_dir(folder).into_iter().flatten();
             let kept = entries.filter_map(|entry| {
                 let path = entry.ok()?.path();
-                let kept = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+                let kept = serde_json::from_str(&state_dir::read(&path).ok()?).ok()?;
                 Some((path, kept))
             });
             kept.collect()

@@ -11,7 +11,6 @@ mod sizes;
 
 use std::{
     collections::BTreeMap,
-    fs,
     hash::{BuildHasher, RandomState},
     io,
     path::Path,
@@ -32,6 +31,7 @@ use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, Tuple, ollama_options, tuple::request_context},
     scheduler::{memory::Memory, store},
+    state_dir,
     view::{EngineView, ResidentView, View},
 };
 
@@ -144,8 +144,8 @@ pub(crate) fn known<'a>(
 
 /// The options that Crucible loaded it with, as its file of residents tells: a command knows no
 /// other instance's loads.
-fn loaded_with(state_dir: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
-    let text = fs::read_to_string(state_dir.join(store::FILE)).ok()?;
+fn loaded_with(folder: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
+    let text = state_dir::read(&folder.join(store::FILE)).ok()?;
     let memory = Memory::parse(&text).ok()?;
     let info = &resident.info;
     let mut owned = memory.owned.iter();
@@ -313,7 +313,7 @@ mod tests {
             owned: vec![owned],
             ..Memory::default()
         };
-        fs::write(folder.path().join(store::FILE), memory.to_text()).unwrap();
+        std::fs::write(folder.path().join(store::FILE), memory.to_text()).unwrap();
         let mut said = Vec::new();
         let mut tell = |text: &str| said.push(text.to_owned());
         // Nobody is there, but what would be sent was said before.
