@@ -6,7 +6,8 @@ use crucible_tests::{
 };
 use serde_json::{Value, json};
 
-/// `fast` is the GPU, where everything goes that no rule sends elsewhere. Titles go to the CPU.
+/// Titles and what begins with one word go to the CPU, what begins with another to the GPU, however
+/// fast either is on a busy machine.
 const RULES: &str = r#"
 [[rule]]
 when = { header = { x-kind = "title" } }
@@ -14,6 +15,9 @@ use = "ollama"
 [[rule]]
 when = { model = "auto", words = ["onboard"] }
 use = "ollama"
+[[rule]]
+when = { model = "auto", words = ["build"] }
+use = "lmstudio"
 "#;
 
 /// What a session asks, and where it has to be answered.
