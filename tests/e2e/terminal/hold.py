@@ -7,7 +7,11 @@ into an interactive shell.
 import os
 import pty
 import select
+import signal
 import sys
+
+# Whoever runs the tests may ignore it, which all its children would inherit.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 how, line = sys.argv[1:3]
 child, terminal = pty.fork()
