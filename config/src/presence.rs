@@ -163,15 +163,17 @@ fn spellings(folder: &Path, program: &str) -> Vec<PathBuf> {
     vec![plain, PathBuf::from(with_suffix)]
 }
 
+/// Whether it is a file that may be started.
 #[cfg(unix)]
-fn is_executable(file: &Path) -> bool {
+pub fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     file.metadata()
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether it is a file that may be started.
 #[cfg(not(unix))]
-fn is_executable(file: &Path) -> bool {
+pub fn is_executable(file: &Path) -> bool {
     file.is_file()
 }
 

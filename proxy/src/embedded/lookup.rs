@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crucible_config::presence::is_executable;
 use directories::ProjectDirs;
 use tokio::{process::Command, time::timeout};
 
@@ -95,18 +96,6 @@ fn programs(path: &OsStr, names: &[&str]) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-#[cfg(unix)]
-fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_executable(file: &Path) -> bool {
-    file.is_file()
 }
 
 #[cfg(test)]
