@@ -2,6 +2,7 @@
 //!
 //! One function each to status, type, code, log level. Never holds an address, a key or a prompt.
 
+mod cause;
 pub(crate) mod context_length;
 mod refused;
 
@@ -11,7 +12,7 @@ use crucible_config::checked::EngineKind;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::metrics::UpstreamError;
+pub use self::cause::{AbortCause, FallbackReason, UpstreamError};
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

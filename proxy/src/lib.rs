@@ -11,10 +11,12 @@ pub mod cli;
 mod demand;
 pub mod dialect;
 pub mod embedded;
+pub mod endpoint;
 pub mod error;
 mod events;
 pub mod guard;
 pub mod instance;
+mod label;
 pub mod metrics;
 pub mod relay;
 mod routed;
@@ -23,3 +25,4 @@ pub mod signals;
 pub mod telemetry;
 #[cfg(unix)]
 mod terminal;
+pub mod usage;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, exchange::Exchange, respond},
-    metrics::Endpoint,
+    endpoint::Endpoint,
 };
 
 pub(super) async fn state(State(app): State<App>) -> Response {

@@ -22,8 +22,8 @@ use super::{
     request_id,
 };
 use crate::{
-    error::Error,
-    metrics::{AbortCause, Endpoint},
+    endpoint::Endpoint,
+    error::{AbortCause, Error},
     server::Peer,
 };
 

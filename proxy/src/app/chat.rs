@@ -34,9 +34,9 @@ use crate::{
     body::{decode, peek::Peek, surrogates},
     demand,
     dialect::openai::validate_chat,
-    error::{Error, Kind},
+    error::{Error, FallbackReason, Kind, UpstreamError},
     guard::Verdict,
-    metrics::{FallbackReason, Outcome, UpstreamError},
+    metrics::Outcome,
     relay::late,
     routed::{self, Routed},
 };

@@ -15,8 +15,9 @@ use super::{
     sample,
 };
 use crate::{
-    error::{Fault, Kind},
-    metrics::{AbortCause, DroppedParam, Endpoint, Phase as LeftIn, RequestRecord},
+    endpoint::Endpoint,
+    error::{AbortCause, Fault, Kind},
+    metrics::{DroppedParam, Phase as LeftIn, RequestRecord},
 };
 
 /// nginx's number for a client that left before its answer began.

@@ -17,9 +17,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::vanished::Asked;
 use crate::{
-    error::Kind,
-    metrics::{AbortCause, Endpoint},
-    relay::transcode::Usage,
+    endpoint::Endpoint,
+    error::{AbortCause, Kind},
+    usage::Usage,
 };
 
 /// Where a request is.

@@ -25,9 +25,8 @@ use super::{
 };
 use crate::{
     body::decode,
-    error::{Error, Kind},
+    error::{Error, Kind, UpstreamError},
     guard::paths::Opened,
-    metrics::UpstreamError,
 };
 
 /// What an engine may read of a client's request, besides its path and body.

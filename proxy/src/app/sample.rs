@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Kind,
-        relay::transcode::{Timing, Usage},
+        usage::{Timing, Usage},
     };
 
     /// Sent at 0 s, first token at 2 s, whole at 6 s; 1000 tokens in, 41 out.

@@ -12,10 +12,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use self::own_fault::OwnFault;
-use crate::{
-    error::{Error, Kind},
-    metrics::UpstreamError,
-};
+use crate::error::{Error, Kind, UpstreamError};
 
 /// Texts of a load that failed, lower-cased.
 const LOAD: &[&str] = &[

@@ -11,9 +11,10 @@ use prometheus::{Histogram, IntCounter};
 
 use super::{
     collectors::Collectors,
-    labels::{DefaultParam, Endpoint, NONE, TokenType, flag, status},
+    labels::{DefaultParam, NONE, TokenType, flag, status},
     record::RequestRecord,
 };
+use crate::endpoint::Endpoint;
 
 /// The series of one kind of request; those that few requests have are looked up when one does.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use std::{
 use crucible_router::event::{EvictionReason, LoadOutcome, LoadTrigger};
 use http::StatusCode;
 
+use crate::label::labels;
+
 /// The value of `engine` where no engine was reached.
 pub(super) const NONE: &str = "none";
 /// The value of `model` for every name that is not known.
@@ -17,54 +19,6 @@ pub(super) const MODELS: usize = 200;
 /// Most refused names that are remembered, so that each is counted once.
 const REFUSED: usize = 10_000;
 
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $value:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "each name is its label value")]
-        pub enum $name { $($variant,)* }
-
-        impl $name {
-            /// All of them, for pre-created series.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $value,)* }
-            }
-        }
-    };
-}
-
-labels! {
-    /// What kind of endpoint a request came to.
-    Endpoint {
-        Chat = "chat", Completions = "completions", Embeddings = "embeddings", Models = "models",
-        Responses = "responses", Messages = "messages", Native = "native", Admin = "admin",
-        Other = "other",
-    }
-}
-labels! {
-    /// A failure of an engine on the data path.
-    UpstreamError {
-        Dns = "dns", Connect = "connect", ConnectTimeout = "connect_timeout",
-        HeaderTimeout = "header_timeout", FirstTokenTimeout = "first_token_timeout",
-        IdleTimeout = "idle_timeout", ToolCallTimeout = "tool_call_timeout",
-        ResponseTimeout = "response_timeout", LoadTimeout = "load_timeout", Reset = "reset",
-        Truncated = "truncated", Http5xx = "http_5xx", Http429 = "http_429", BadHttp = "bad_http",
-        BadJson = "bad_json", BadSse = "bad_sse", Oversize = "oversize",
-    }
-}
-labels! {
-    /// Why a stream did not reach its proper end.
-    AbortCause {
-        ClientGone = "client_gone", ClientSlow = "client_slow",
-        FirstTokenTimeout = "first_token_timeout", IdleTimeout = "idle_timeout",
-        ToolCallTimeout = "tool_call_timeout", ResponseTimeout = "response_timeout",
-        LoadTimeout = "load_timeout", UpstreamCut = "upstream_cut",
-        UpstreamBadData = "upstream_bad_data", Shutdown = "shutdown",
-    }
-}
 labels! {
     /// How far a request was when its client left.
     Phase { Queue = "queue", Load = "load", Headers = "headers", Stream = "stream", }
@@ -84,14 +38,6 @@ labels! {
         ParallelToolCalls = "parallel_tool_calls", ReasoningEffort = "reasoning_effort",
         ResponseFormat = "response_format", ServiceTier = "service_tier", Store = "store",
         ToolChoice = "tool_choice", User = "user", Other = "other",
-    }
-}
-labels! {
-    /// Why a later candidate was tried.
-    FallbackReason {
-        Connect = "connect", Timeout = "timeout", Http5xx = "5xx", BreakerOpen = "breaker_open",
-        QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed", ModelMissing = "model_missing",
-        ContextLength = "context_length",
     }
 }
 labels! {

@@ -36,13 +36,13 @@ pub use self::{
     docs::document,
     families::{FAMILIES, Family, FamilyType},
     guard::{ConnectionGuard, InFlightGuard, StreamClock},
-    labels::{
-        AbortCause, DefaultParam, DroppedParam, Endpoint, FallbackReason, Outcome, Phase,
-        TokenType, UpstreamError,
-    },
+    labels::{DefaultParam, DroppedParam, Outcome, Phase, TokenType},
     record::RequestRecord,
 };
-use crate::{error::Kind, telemetry::Dropped};
+use crate::{
+    error::{AbortCause, FallbackReason, Kind, UpstreamError},
+    telemetry::Dropped,
+};
 
 const EMPTY: &[&str] = &[];
 /// Logs that may lose lines.

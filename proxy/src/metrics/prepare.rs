@@ -3,12 +3,14 @@
 use super::{
     EMPTY, EVENTS, Metrics, STDERR,
     labels::{
-        AbortCause, DefaultParam, DroppedParam, EVICTIONS, Endpoint, FallbackReason, NONE, OTHER,
-        OUTCOMES, Outcome, Phase, TRIGGERS, TokenType, UpstreamError, eviction_reason,
-        load_outcome, load_trigger, status,
+        DefaultParam, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome, Phase, TRIGGERS,
+        TokenType, eviction_reason, load_outcome, load_trigger, status,
     },
 };
-use crate::error::Kind;
+use crate::{
+    endpoint::Endpoint,
+    error::{AbortCause, FallbackReason, Kind, UpstreamError},
+};
 use crucible_router::plan::Reason;
 use prometheus::GaugeVec;
 

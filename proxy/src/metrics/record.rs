@@ -9,9 +9,9 @@ use super::{
     Metrics,
     alike::Alike,
     collectors::Collectors,
-    labels::{DefaultParam, Endpoint, TokenType},
+    labels::{DefaultParam, TokenType},
 };
-use crate::relay::transcode::Usage;
+use crate::{endpoint::Endpoint, usage::Usage};
 
 /// Below this a first token is at once, however much was predicted.
 const NOISE: Duration = Duration::from_millis(50);

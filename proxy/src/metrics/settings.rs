@@ -6,8 +6,8 @@ use crucible_config::tuning::{Report, State, TUNINGS};
 use crucible_router::verify::Counters;
 use prometheus::{IntCounterVec, core::Collector as _};
 
-use super::{AbortCause, Metrics};
-use crate::error::Kind;
+use super::Metrics;
+use crate::error::{AbortCause, Kind};
 
 impl Metrics {
     /// What was counted since the start.

@@ -9,7 +9,10 @@ use crucible_router::{
 };
 
 use super::*;
-use crate::relay::transcode::{Timing, Usage};
+use crate::{
+    endpoint::Endpoint,
+    usage::{Timing, Usage},
+};
 
 const ENGINES: [&str; 2] = ["lmstudio", "ollama"];
 

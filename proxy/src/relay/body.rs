@@ -30,10 +30,7 @@ use super::{
     prefill::Prefill,
     transcode::{Progress, Transcode},
 };
-use crate::{
-    error::{Error, Kind},
-    metrics::UpstreamError,
-};
+use crate::error::{Error, Kind, UpstreamError};
 
 /// An SSE comment: every client tried ignores it.
 pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";

@@ -6,10 +6,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{
-    error::{Error, Kind},
-    metrics::UpstreamError,
-};
+use crate::error::{Error, Kind, UpstreamError};
 
 /// Reads a body of at most `cap` bytes until `deadline`. Nothing was sent to the client yet, so a
 /// body that stalls or breaks is an error with a status, and never a cut 200.

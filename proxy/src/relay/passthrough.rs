@@ -15,7 +15,7 @@ use super::{
     form::Form,
     framer::{Event, Framer},
     keys::{Keys, value_at},
-    transcode::{Progress, Transcode, Usage},
+    transcode::{Progress, Transcode},
     unstreamed,
 };
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
         call_ids::CallIds,
         engine_error::{error_in_event, error_in_words},
     },
-    error::{Error, Kind},
-    metrics::UpstreamError,
+    error::{Error, Kind, UpstreamError},
+    usage::Usage,
 };
 
 pub(super) const DONE: &[u8] = b"data: [DONE]\n\n";

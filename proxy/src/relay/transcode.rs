@@ -1,118 +1,10 @@
 //! The contract between a stream of an engine and the relay.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use crucible_router::predict::Pace;
-use serde_json::Value;
 
-use crate::error::Error;
-
-/// Token counts as the engine reported them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Prompt tokens, cached ones included.
-    pub prompt: u64,
-    /// Generated tokens, thinking included.
-    pub completion: u64,
-    /// Of the prompt's, found in the cache.
-    pub cached: Option<u64>,
-    /// Of the completion's, thinking.
-    pub reasoning: Option<u64>,
-    /// The engine's own clock, where it tells.
-    pub timing: Timing,
-}
-
-/// No answer has more tokens: what counts more is no count.
-pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
-
-/// How fast an engine says that it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// The prompt.
-    pub prompt: Option<Pace>,
-    /// These tokens are without those found in the cache.
-    pub cache_left_out: bool,
-    /// The answer.
-    pub output: Option<Pace>,
-}
-
-// === impl Usage ===
-
-impl Usage {
-    /// The `usage` of an answer in OpenAI's form; `None` where it holds no counts, or odd ones: what
-    /// is not counted passes all the same. `timings` is llama.cpp's.
-    pub(crate) fn of_openai(told: &Value, timings: &Value) -> Option<Self> {
-        let count = |value: &Value| value.as_u64().filter(|count| *count <= MOST_TOKENS);
-        let required = |name: &str| match &told[name] {
-            Value::Null => Some(None),
-            value => count(value).map(Some),
-        };
-        let (prompt, completion) = (required("prompt_tokens")?, required("completion_tokens")?);
-        prompt.or(completion)?;
-        Some(Self {
-            prompt: prompt.unwrap_or(0),
-            completion: completion.unwrap_or(0),
-            cached: count(&told["prompt_tokens_details"]["cached_tokens"]),
-            reasoning: count(&told["completion_tokens_details"]["reasoning_tokens"]),
-            timing: Timing::of_llama(timings),
-        })
-    }
-}
-
-// === impl Progress ===
-
-impl Progress {
-    /// Adds what a later push moved.
-    pub(super) fn join(&mut self, later: Self) {
-        self.events += later.events;
-        self.content += later.content;
-        self.usage = later.usage.or(self.usage);
-        self.calls |= later.calls;
-        self.complete = later.complete;
-        self.open = later.open;
-    }
-}
-
-// === impl Timing ===
-
-impl Timing {
-    /// llama.cpp's `timings` (b10488): milliseconds, and of the prompt only what was not cached.
-    pub fn of_llama(timings: &Value) -> Self {
-        let pace = |tokens: &str, ms: &str| {
-            let millis = timings[ms].as_f64()?;
-            Some(Pace {
-                tokens: timings[tokens].as_u64()?,
-                took: Duration::try_from_secs_f64(millis / 1000.0).ok()?,
-            })
-        };
-        let prompt = pace("prompt_n", "prompt_ms");
-        Self {
-            prompt,
-            cache_left_out: prompt.is_some(),
-            output: pace("predicted_n", "predicted_ms"),
-        }
-    }
-
-    /// Ollama's nanoseconds (0.33). Its count of the prompt has cached tokens in it, its time has
-    /// not.
-    pub fn of_ollama(
-        prompt: (Option<u64>, Option<u64>),
-        output: (Option<u64>, Option<u64>),
-    ) -> Self {
-        let pace = |(tokens, nanos): (Option<u64>, Option<u64>)| {
-            Some(Pace {
-                tokens: tokens?,
-                took: Duration::from_nanos(nanos?),
-            })
-        };
-        Self {
-            prompt: pace(prompt),
-            cache_left_out: false,
-            output: pace(output),
-        }
-    }
-}
+use crate::{error::Error, usage::Usage};
 
 /// What one push moved forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,69 +41,16 @@ pub trait Transcode: Send {
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error>;
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+// === impl Progress ===
 
-    use super::*;
-
-    #[test]
-    fn odd_counts_are_no_counts() {
-        let of = |told: Value| {
-            let usage = Usage::of_openai(&told, &Value::Null)?;
-            Some((usage.prompt, usage.completion, usage.cached))
-        };
-        for (told, counts) in [
-            (
-                json!({"prompt_tokens": 3, "completion_tokens": 4}),
-                Some((3, 4, None)),
-            ),
-            (json!({"prompt_tokens": 3}), Some((3, 0, None))),
-            (
-                json!({"prompt_tokens": 3, "completion_tokens": null, "prompt_tokens_details": null}),
-                Some((3, 0, None)),
-            ),
-            (
-                json!({"prompt_tokens": 3, "completion_tokens": 4,
-                    "prompt_tokens_details": {"cached_tokens": 2}}),
-                Some((3, 4, Some(2))),
-            ),
-            (
-                json!({"prompt_tokens": 3, "completion_tokens": 4,
-                    "prompt_tokens_details": {"cached_tokens": "2"}, "completion_tokens_details": 7}),
-                Some((3, 4, None)),
-            ),
-            (json!({"prompt_tokens": 7.0, "completion_tokens": 4}), None),
-            (json!({"prompt_tokens": -1, "completion_tokens": 4}), None),
-            (json!({"prompt_tokens": "7", "completion_tokens": 4}), None),
-            (
-                json!({"prompt_tokens": 3, "completion_tokens": u64::MAX}),
-                None,
-            ),
-            (
-                json!({"prompt_tokens": null, "completion_tokens": null}),
-                None,
-            ),
-            (json!({}), None),
-            (json!(null), None),
-            (json!("none"), None),
-            (json!([1]), None),
-            (json!(7), None),
-        ] {
-            assert_eq!(of(told.clone()), counts, "{told}");
-        }
-    }
-
-    #[test]
-    fn llamas_milliseconds_are_read_and_odd_ones_are_none() {
-        let told =
-            json!({ "prompt_n": 100, "prompt_ms": 250.5, "predicted_n": 7, "predicted_ms": -1 });
-        let timing = Timing::of_llama(&told);
-        let pace = Pace {
-            tokens: 100,
-            took: Duration::from_micros(250_500),
-        };
-        assert_eq!((timing.prompt, timing.output), (Some(pace), None));
-        assert_eq!(Timing::of_llama(&Value::Null), Timing::default());
+impl Progress {
+    /// Adds what a later push moved.
+    pub(super) fn join(&mut self, later: Self) {
+        self.events += later.events;
+        self.content += later.content;
+        self.usage = later.usage.or(self.usage);
+        self.calls |= later.calls;
+        self.complete = later.complete;
+        self.open = later.open;
     }
 }

@@ -35,17 +35,17 @@ use crate::{
     },
     body::peek::Peek,
     dialect::engine_error::engine_error,
-    error::{Error, Fault, Kind},
-    metrics::{AbortCause, InFlightGuard, Metrics, StreamClock, UpstreamError},
+    error::{AbortCause, Error, Fault, Kind, UpstreamError},
+    metrics::{InFlightGuard, Metrics, StreamClock},
     relay::{
         Budgets,
         body::{End, Parts, RelayBody, Watch},
         collect::{beginning, collect},
         headers, keys, late,
         readable::readable,
-        transcode::Usage,
         upstream::Answer,
     },
+    usage::Usage,
 };
 
 /// Most of an engine's error body that is read.

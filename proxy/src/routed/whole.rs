@@ -17,14 +17,14 @@ use crate::{
         call_ids::CallIds,
         engine_error::{error_in_success, not_an_answer},
     },
-    error::{Error, Kind},
-    metrics::UpstreamError,
+    error::{Error, Kind, UpstreamError},
     relay::{
         is_event_stream,
         keys::Keys,
         passthrough::{Passthrough, respelled},
-        transcode::{Transcode as _, Usage},
+        transcode::Transcode as _,
     },
+    usage::Usage,
 };
 
 /// Brackets that an answer may open, one in the other.

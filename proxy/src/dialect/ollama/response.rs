@@ -25,8 +25,9 @@ use crate::{
     error::Error,
     relay::{
         collect::too_large,
-        transcode::{Progress, Transcode, Usage},
+        transcode::{Progress, Transcode},
     },
+    usage::Usage,
 };
 
 /// A stream of `/api/chat` as `chat.completion.chunk` events.

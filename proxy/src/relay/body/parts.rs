@@ -5,12 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, Kind},
-    relay::{
-        body::Look,
-        clocks::Budgets,
-        prefill::Prefill,
-        transcode::{Transcode, Usage},
-    },
+    relay::{body::Look, clocks::Budgets, prefill::Prefill, transcode::Transcode},
+    usage::Usage,
 };
 
 /// How an answer ended.

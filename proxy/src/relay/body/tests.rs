@@ -16,8 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::relay::{
-    clocks::Budgets, passthrough::Passthrough, prefill::Prefills, transcode::Usage,
+use crate::{
+    relay::{clocks::Budgets, passthrough::Passthrough, prefill::Prefills},
+    usage::Usage,
 };
 
 /// An engine's body that the test feeds.

@@ -27,9 +27,8 @@ use self::{
     connection::{Broken, Connection},
 };
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, UpstreamError},
     guard::hops::X_CRUCIBLE_HOPS,
-    metrics::UpstreamError,
 };
 
 /// An HTTP/1.1 client that keeps connections, follows nothing and asks no proxy; cheap to clone.

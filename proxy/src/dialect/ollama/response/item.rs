@@ -13,9 +13,8 @@ use serde_json::value::RawValue;
 use crate::{
     body::surrogates,
     dialect::engine_error::engine_error,
-    error::{Error, Kind},
-    metrics::UpstreamError,
-    relay::transcode::{MOST_TOKENS, Timing, Usage},
+    error::{Error, Kind, UpstreamError},
+    usage::{MOST_TOKENS, Timing, Usage},
 };
 
 /// One line.

@@ -2,10 +2,7 @@
 
 use memchr::memchr;
 
-use crate::{
-    error::{Error, Kind},
-    metrics::UpstreamError,
-};
+use crate::error::{Error, Kind, UpstreamError};
 
 /// Bytes as lines, none longer than `cap`.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::item::Call;
-use crate::{dialect::call_ids::CallIds, relay::transcode::Usage};
+use crate::{dialect::call_ids::CallIds, usage::Usage};
 
 /// What every object begins with, up to `choices`.
 pub(super) fn head(object: &str, model: &str, created: u64) -> String {
