@@ -12,7 +12,7 @@ use crucible_config::{
 };
 use url::Url;
 
-use crate::verify::machine;
+use crate::machine::hardware;
 
 /// Name fragments of embedding models, which count against memory only.
 const EMBEDDING: [&str; 6] = ["embed", "nomic", "minilm", "bge-", "gte-", "e5-"];
@@ -173,7 +173,7 @@ fn other_address(url: &Url) -> Option<String> {
 impl Host {
     /// This machine; `root` is the root of the file system.
     pub fn read(root: &Path) -> Self {
-        let machine = machine::read_files(root);
+        let machine = hardware::read_files(root);
         Self {
             memory: machine.memory,
             nodes: machine.nodes,

@@ -4,7 +4,6 @@
 //! demand to plan (pure, [`plan`]) and the load scheduler with its permits ([`scheduler`]).
 //! Knows no wire dialect of a client.
 
-pub mod awake;
 pub mod catalog;
 pub mod client;
 pub mod demand;
@@ -16,6 +15,7 @@ pub mod fleet;
 pub mod health;
 pub mod hop;
 pub mod limits;
+pub mod machine;
 pub mod permit;
 pub mod plan;
 pub mod predict;

@@ -55,7 +55,6 @@ mod pinned;
 mod recheck;
 pub(crate) mod shared;
 mod unlisted;
-pub(crate) mod vram;
 mod waits;
 pub(crate) mod warm;
 mod work;

@@ -11,7 +11,8 @@ use crucible_config::checked::{Device, EngineKind};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     client::ClientId,
-    engine::{Limit, Tuple},
+    engine::Tuple,
+    machine::MemoryLimit,
     predict::Learned,
 };
 
@@ -105,7 +106,7 @@ pub struct EngineView {
     /// After this long without a request, what Crucible loaded is unloaded.
     pub ttl: Option<Duration>,
     /// What the system holds its memory to (row 24), where Crucible started it.
-    pub limit: Option<Limit>,
+    pub limit: Option<MemoryLimit>,
     /// Models, as listed last (kept while it is down).
     pub models: Arc<Vec<ModelInfo>>,
     /// Residents with what the scheduler knows of them.

@@ -20,7 +20,8 @@ use std::{
 use crucible_config::{Config, Sources, checked::EngineKind, load};
 use crucible_router::{
     catalog::ModelKind,
-    engine::{self, Engine, LoadOrder, Tuple, physical_cores, tuple_for},
+    engine::{self, Engine, LoadOrder, Tuple, tuple_for},
+    machine::physical_cores,
 };
 use crucible_sim::{Options, Sim};
 use tempfile::TempDir;

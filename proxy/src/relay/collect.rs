@@ -1,7 +1,7 @@
 //! An answer that is one JSON, as the engine wrote it.
 
 use bytes::{Bytes, BytesMut};
-use crucible_router::awake::within;
+use crucible_router::machine::awake::within;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
-    verify::gather::local_port,
+    machine::local::local_port,
 };
 
 /// For the server to read its folder anew.

@@ -29,11 +29,12 @@ pub use self::{
     ollama::ollama_options,
     spawn::children::Children,
     token::token_of,
-    tuple::{physical_cores, processor, tuple_for},
+    tuple::tuple_for,
 };
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     environment::Recipe,
+    machine::MemoryLimit,
 };
 
 /// The control side of a configured engine.
@@ -145,18 +146,6 @@ pub struct LoadOrder {
     pub pinned: bool,
 }
 
-/// Bytes that the system holds an engine's memory to, or why it does not.
-pub type Limit = Result<u64, Unlimited>;
-
-/// Why the system does not limit the memory of an engine that Crucible started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unlimited {
-    /// In words.
-    pub why: String,
-    /// What mends it.
-    pub fix: &'static str,
-}
-
 /// What a control call came back with.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EngineError {
@@ -218,7 +207,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// What the system was told to hold its memory to (row 24), where Crucible started it.
-    fn limit(&self) -> Option<Limit> {
+    fn limit(&self) -> Option<MemoryLimit> {
         None
     }
 

@@ -14,7 +14,7 @@ use super::{
     EngineError,
     http::{Endpoint, flag},
 };
-use crate::verify::{gather::local_port, process};
+use crate::machine::{local::local_port, ollama_process};
 
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
 /// with a long prompt answers late.
@@ -34,7 +34,7 @@ pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> 
 /// tell. `root` is `/`, another one in tests.
 pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
     let port = local_port(endpoint.base().as_str()).ok()?;
-    let found = spawn_blocking(move || process::find(&root, port)).await;
+    let found = spawn_blocking(move || ollama_process::find(&root, port)).await;
     let ports = found.ok()?.ok()?.runners.into_iter().map(|runner| {
         let port: u16 = runner.value(&["--port"])?.parse().ok()?;
         Url::parse(&format!("http://127.0.0.1:{port}")).ok()

@@ -6,12 +6,10 @@
 //! after 5 s by SIGKILL, and killed when the runtime drops it; what outlives a crash all the same
 //! is ended by the next start. Its last lines are kept for error messages.
 
-mod cgroup;
 mod child;
 pub(crate) mod children;
 pub(super) mod ollama;
 mod orphans;
-mod proc;
 
 use std::{
     path::PathBuf,

@@ -3,8 +3,6 @@
 //! Pure: every path that may load or use a model asks here, so that all of them say the same
 //! and Ollama never loads a model again.
 
-use std::sync::OnceLock;
-
 use crucible_config::checked::{EngineKind, Tuning};
 
 use super::Tuple;
@@ -96,25 +94,6 @@ pub fn request_context(engine: EngineKind, resident: &ResidentInfo) -> Option<u6
         EngineKind::Llamacpp => Some(whole / u64::from(resident.parallel.unwrap_or(1).max(1))),
         _ => Some(whole),
     }
-}
-
-/// The processor's name as the system tells it; `None` where it does not.
-pub fn processor() -> Option<String> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
-    let brand = system.cpus().first()?.brand().trim();
-    (!brand.is_empty()).then(|| brand.to_owned())
-}
-
-/// Physical cores of this machine, read once; 0 where the system does not tell.
-pub fn physical_cores() -> u32 {
-    static CORES: OnceLock<u32> = OnceLock::new();
-    *CORES.get_or_init(|| {
-        sysinfo::System::physical_core_count()
-            .ok()
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(0)
-    })
 }
 
 /// 0 configured means that the engine chooses.

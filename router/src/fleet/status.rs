@@ -7,7 +7,7 @@ use crucible_config::checked::{self, Device};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::Place,
-    engine::Limit,
+    machine::MemoryLimit,
     view::{Breaker as BreakerPosition, Health, LeftAlone},
 };
 
@@ -62,7 +62,7 @@ pub struct EngineStatus {
     /// Found on a default port.
     pub discovered: bool,
     /// What the system holds its memory to, where Crucible started it.
-    pub limit: Option<Limit>,
+    pub limit: Option<MemoryLimit>,
     /// As listed last; kept while it is down.
     pub models: Arc<Vec<ModelInfo>>,
     /// As listed last; empty once it is down, unless something still lives there: its child, or what

@@ -1,21 +1,8 @@
 //! How many bytes the models of a pool may have together (rows 1 and 24).
 
-use std::{path::Path, sync::OnceLock};
-
 use crucible_config::checked::{Config, Device};
 
-use super::vram;
-
-/// What this machine has, in bytes; read once.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Machine {
-    /// Main memory, or less where a control group says so.
-    pub(super) ram: Option<u64>,
-    /// Of the largest graphics card, where system or driver tell.
-    pub(super) vram: Option<u64>,
-    /// CPU and GPU use the same memory.
-    pub(super) unified: bool,
-}
+use crate::machine::memory::MachineMemory;
 
 /// What limits an engine's loads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,11 +34,15 @@ pub(super) fn budget(
     config: &Config,
     pool: &str,
     device: Device,
-    machine: Machine,
+    machine: MachineMemory,
     local: bool,
 ) -> Budget {
     let configured = config.pools.get(pool);
-    let machine = if local { machine } else { Machine::default() };
+    let machine = if local {
+        machine
+    } else {
+        MachineMemory::default()
+    };
     let told = configured.and_then(|p| p.memory);
     let own = configured.and_then(|p| p.budget).or_else(|| match device {
         Device::Cpu => {
@@ -71,28 +62,6 @@ pub(super) fn budget(
     }
 }
 
-// === impl Machine ===
-
-impl Machine {
-    /// This one.
-    pub(super) fn here() -> Self {
-        static HERE: OnceLock<Machine> = OnceLock::new();
-        *HERE.get_or_init(|| Self {
-            ram: ram().filter(|ram| *ram > 0),
-            vram: vram::largest_of(Path::new("/"), &vram::nvidia()).map(|gpu| gpu.memory),
-            unified: cfg!(all(target_os = "macos", target_arch = "aarch64")),
-        })
-    }
-}
-
-fn ram() -> Option<u64> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_memory();
-    let total = system.total_memory();
-    let limit = system.cgroup_limits().map(|l| l.total_memory);
-    Some(limit.map_or(total, |limit| limit.min(total)))
-}
-
 #[cfg(test)]
 mod tests {
     use crucible_config::checked::Pool;
@@ -100,7 +69,7 @@ mod tests {
     use super::*;
 
     const GB: u64 = 1_000_000_000;
-    const MACHINE: Machine = Machine {
+    const MACHINE: MachineMemory = MachineMemory {
         ram: Some(10 * GB),
         vram: None,
         unified: false,
@@ -115,7 +84,7 @@ mod tests {
         assert_eq!(own(&config, MACHINE, true), Some(8 * GB));
         // Of another machine nothing but the limit is known.
         assert_eq!(own(&config, MACHINE, false), Some(16 * GB));
-        assert_eq!(own(&config, Machine::default(), true), Some(16 * GB));
+        assert_eq!(own(&config, MachineMemory::default(), true), Some(16 * GB));
         config.tuning.ollama.memory_limit = 3 * GB;
         assert_eq!(own(&config, MACHINE, true), Some(3 * GB));
         let pool = Pool {
@@ -132,8 +101,11 @@ mod tests {
         let of = |config: &Config, machine| budget(config, "gpu", Device::Gpu, machine, true);
         assert_eq!(of(&config, MACHINE), Budget::default());
         let vram = Some(20 * GB);
-        assert_eq!(of(&config, Machine { vram, ..MACHINE }).own, Some(16 * GB));
-        let unified = Machine {
+        assert_eq!(
+            of(&config, MachineMemory { vram, ..MACHINE }).own,
+            Some(16 * GB)
+        );
+        let unified = MachineMemory {
             unified: true,
             ..MACHINE
         };

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::{
     Source,
-    budget::{Machine, budget},
+    budget::budget,
     pinned::{Conflicts, conflicts},
-    shared, vram,
+    shared,
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -21,6 +21,7 @@ use crate::{
     engine::{Engine, Tuple, token_of, tuple},
     event::{Event, LoadOutcome, LoadTrigger, Observer},
     fleet::{EngineStatus, Fleet},
+    machine::{gpu::CardMemoryReader, memory::MachineMemory, physical_cores},
     plan::Candidate,
     predict::{self, Learned, Predictor},
     scheduler::{
@@ -37,7 +38,7 @@ pub(super) struct FleetEngines {
     predictor: Arc<Predictor>,
     observer: Arc<dyn Observer>,
     state: Arc<StateDir>,
-    cards: vram::Reader,
+    cards: CardMemoryReader,
     /// Conflicts that the log has.
     told: Mutex<HashSet<Conflict>>,
 }
@@ -59,7 +60,13 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
     pins.sort_unstable();
     pins.dedup();
     let local = !engine.pool.contains('@');
-    let budget = budget(config, &engine.pool, engine.device, Machine::here(), local);
+    let budget = budget(
+        config,
+        &engine.pool,
+        engine.device,
+        MachineMemory::here(),
+        local,
+    );
     let limit = match engine.config.kind {
         EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
         _ => config.tuning.lmstudio.max_loaded_models,
@@ -116,7 +123,7 @@ pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -
         1,
         kind,
         engine.device == Device::Cpu,
-        tuple::physical_cores(),
+        physical_cores(),
         None,
     )
 }
@@ -170,7 +177,7 @@ pub(crate) fn arrival(
             base,
             demand.kind,
             engine.device == Device::Cpu,
-            tuple::physical_cores(),
+            physical_cores(),
             max,
         ),
         pinned: shared::pinned(config, &engine.config.name, models, &candidate.model),
@@ -248,7 +255,7 @@ impl FleetEngines {
             predictor,
             observer,
             state,
-            cards: vram::Reader::default(),
+            cards: CardMemoryReader::default(),
             told: Mutex::default(),
         }
     }
@@ -299,7 +306,7 @@ impl Engines for FleetEngines {
 
     fn view(&self) -> View {
         let fleet = self.fleet.view();
-        let mut conflicts = conflicts(&(self.config)(), &fleet.engines, Machine::here());
+        let mut conflicts = conflicts(&(self.config)(), &fleet.engines, MachineMemory::here());
         self.say(&conflicts);
         let described = fleet.engines.iter().map(|engine| EngineView {
             conflicts: conflicts.remove(&engine.config.name).unwrap_or_default(),

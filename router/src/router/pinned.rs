@@ -10,14 +10,11 @@ use crucible_config::{
     glob::is_glob,
 };
 
-use super::{
-    budget::{Machine, budget},
-    engines::options,
-    shared,
-};
+use super::{budget::budget, engines::options, shared};
 use crate::{
     catalog::{ModelInfo, ModelKind},
     fleet::EngineStatus,
+    machine::memory::MachineMemory,
     view::Conflict,
 };
 
@@ -35,7 +32,11 @@ struct Pin<'a> {
 pub(super) type Conflicts = BTreeMap<Arc<str>, Vec<Conflict>>;
 
 /// What cannot be, for each engine that it concerns.
-pub(super) fn conflicts(config: &Config, engines: &[EngineStatus], machine: Machine) -> Conflicts {
+pub(super) fn conflicts(
+    config: &Config,
+    engines: &[EngineStatus],
+    machine: MachineMemory,
+) -> Conflicts {
     let mut all = Conflicts::new();
     for engine in engines {
         let options = |kind| options(config, engine, kind);
@@ -184,7 +185,7 @@ mod tests {
             ..generation(name)
         });
         engine.models = Arc::new(models.collect());
-        let all = conflicts(&config, &[engine], Machine::default());
+        let all = conflicts(&config, &[engine], MachineMemory::default());
         let all = all.into_values().flatten();
         all.map(|c| format!("{}; {}", c.found, c.fix)).collect()
     }
@@ -235,7 +236,7 @@ mod tests {
             ..Pool::default()
         };
         config.pools.insert(engine.pool.to_string(), pool);
-        assert!(conflicts(&config, &[engine], Machine::default()).is_empty());
+        assert!(conflicts(&config, &[engine], MachineMemory::default()).is_empty());
     }
 
     #[test]

@@ -11,10 +11,10 @@ use super::{
     types::{Action, Grant, Input, LoadFailure, Order},
 };
 use crate::{
-    awake::within,
     catalog::ResidentInfo,
     engine::{Engine, EngineError, LoadOrder, setting, tuple},
     event::Event,
+    machine::awake::within,
     permit::{Note, Permit},
     refusal::Refusal,
 };

@@ -28,9 +28,9 @@ use super::{
     types::{Action, Arrival, Facts, Input},
 };
 use crate::{
-    awake::Awake,
     engine::Engine,
     event::Event,
+    machine::awake::Awake,
     permit::{Note, Permit, Releases},
     refusal::Refusal,
     view::View,

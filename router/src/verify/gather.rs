@@ -6,15 +6,20 @@ use crucible_config::{Config, checked::EngineKind};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
-    evidence::{Counters, Evidence, Instances, Probes, Process, Reading},
-    machine, probe, process,
+    evidence::{Counters, Evidence, Instances, Probes},
+    probe,
 };
 use crate::{
     catalog::ModelKind,
     engine::{self, Endpoint, EngineError},
+    machine::{
+        Readable, hardware,
+        local::local_port,
+        ollama_process::{self, OllamaProcess},
+    },
     view::{EngineView, View},
 };
 
@@ -48,7 +53,7 @@ pub async fn gather(
             let read = read.unwrap_or(Err(EngineError::Timeout));
             (Arc::clone(&engine.name), read.map_err(|e| e.to_string()))
         });
-    let ports: Vec<(Arc<str>, Reading<u16>)> = view
+    let ports: Vec<(Arc<str>, Readable<u16>)> = view
         .engines
         .iter()
         .filter(|e| e.kind == EngineKind::Ollama)
@@ -58,14 +63,19 @@ pub async fn gather(
     let files = tokio::task::spawn_blocking(move || {
         let processes: HashMap<_, _> = ports
             .into_iter()
-            .map(|(name, port)| (name, port.and_then(|port| process::find(&below, port))))
+            .map(|(name, port)| {
+                (
+                    name,
+                    port.and_then(|port| ollama_process::find(&below, port)),
+                )
+            })
             .collect();
         let contexts = probe::context::load(&state_dir);
-        (machine::read(&below), processes, contexts)
+        (hardware::read(&below), processes, contexts)
     });
     let (listed, told, files) = futures_util::join!(join_all(lists), join_all(told), files);
     // It ends early only if it panics or the runtime ends.
-    let (machine, processes, contexts): (_, HashMap<Arc<str>, Reading<Process>>, _) =
+    let (machine, processes, contexts): (_, HashMap<Arc<str>, Readable<OllamaProcess>>, _) =
         files.unwrap_or_default();
     Evidence {
         listed: listed.into_iter().collect(),
@@ -120,34 +130,4 @@ async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineE
         return Ok(Instances::new());
     }
     engine::told(&url, token(config, engine).as_deref(), &held).await
-}
-
-/// The port of an engine on this machine.
-pub(crate) fn local_port(url: &str) -> Reading<u16> {
-    let url = Url::parse(url).map_err(|_| "its process is not running".to_owned())?;
-    let local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_unspecified(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified(),
-        None => false,
-    };
-    if !local {
-        return Err("it runs on another machine".to_owned());
-    }
-    url.port_or_known_default()
-        .ok_or_else(|| "its address has no port".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_processes_of_this_machine_are_looked_at() {
-        assert_eq!(local_port("http://127.0.0.1:11434"), Ok(11434));
-        assert_eq!(local_port("http://[::1]:1"), Ok(1));
-        assert_eq!(local_port("http://localhost"), Ok(80));
-        let why = local_port("http://192.168.1.5:11434").unwrap_err();
-        assert_eq!(why, "it runs on another machine");
-    }
 }

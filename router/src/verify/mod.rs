@@ -10,12 +10,10 @@ pub mod findings;
 pub mod gather;
 mod lmstudio;
 mod lmstudio_load;
-pub mod machine;
 mod memory;
 mod ollama;
 mod policy;
 pub mod probe;
-pub mod process;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use crucible_config::checked::EngineKind;
 
-use super::{
-    Evidence, Finding, context, each,
-    evidence::{Process, Runner},
-    lmstudio::within_count,
-    residents, worst,
+use super::{Evidence, Finding, context, each, lmstudio::within_count, residents, worst};
+use crate::{
+    catalog::ModelKind,
+    machine::ollama_process::{OllamaProcess, OllamaRunner},
+    view::EngineView,
 };
-use crate::{catalog::ModelKind, view::EngineView};
 
 const PS: &str = "GET /api/ps of Ollama";
 
@@ -52,7 +51,7 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let permits = engine.permits;
         let asked = format!("{permits} requests at once per model");
-        let slots = |runner: &Runner| {
+        let slots = |runner: &OllamaRunner| {
             let slots = runner.value(&["-np", "--parallel"])?;
             let at = format!("-np in /proc/{}/cmdline", runner.pid);
             let found = format!("{slots} slots in the runner {}", runner.pid);
@@ -252,7 +251,7 @@ fn lock_fix(wanted: bool) -> String {
 pub(super) fn process<'a>(
     evidence: &'a Evidence,
     engine: &EngineView,
-) -> Result<&'a Process, &'a str> {
+) -> Result<&'a OllamaProcess, &'a str> {
     match evidence.processes.get(&engine.name) {
         Some(Ok(process)) => Ok(process),
         Some(Err(why)) => Err(why),
@@ -260,7 +259,7 @@ pub(super) fn process<'a>(
     }
 }
 
-fn generating(process: &Process) -> impl Iterator<Item = &Runner> {
+fn generating(process: &OllamaProcess) -> impl Iterator<Item = &OllamaRunner> {
     process.runners.iter().filter(|r| !r.embeds())
 }
 
@@ -270,7 +269,7 @@ fn runners(
     engine: &EngineView,
     asked: &str,
     all: bool,
-    check: impl Fn(&Runner, &str) -> Finding,
+    check: impl Fn(&OllamaRunner, &str) -> Finding,
 ) -> Finding {
     const AT: &str = "the command line of Ollama's runner";
     let process = match process(evidence, engine) {

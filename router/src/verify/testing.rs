@@ -11,10 +11,14 @@ use crucible_config::{
     checked::{Device, EngineKind},
 };
 
-use super::evidence::{Counters, Environment, Evidence, Machine, Process, Runner};
+use super::evidence::{Counters, Evidence};
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind},
     engine::testing::resident,
+    machine::{
+        Hardware,
+        ollama_process::{OllamaProcess, OllamaRunner, ProcessEnvironment},
+    },
     view::{Breaker, EngineView, Health, ResidentView, View},
 };
 
@@ -37,11 +41,11 @@ impl Evidence {
         Arc::make_mut(&mut self.config)
     }
 
-    pub(super) fn process(&mut self) -> &mut Process {
+    pub(super) fn process(&mut self) -> &mut OllamaProcess {
         self.processes.get_mut("ollama").unwrap().as_mut().unwrap()
     }
 
-    pub(super) fn variables(&mut self) -> &mut Environment {
+    pub(super) fn variables(&mut self) -> &mut ProcessEnvironment {
         self.process().environment.as_mut().unwrap()
     }
 
@@ -121,8 +125,8 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
     }
 }
 
-pub(super) fn runner(line: &str) -> Runner {
-    Runner {
+pub(super) fn runner(line: &str) -> OllamaRunner {
+    OllamaRunner {
         pid: 12,
         arguments: line.split_whitespace().map(str::to_owned).collect(),
         mapped: Ok(true),
@@ -158,7 +162,7 @@ pub(super) fn all_right() -> Evidence {
         ("OLLAMA_MAX_QUEUE", "10"),
         ("OLLAMA_NUM_PARALLEL", "2"),
     ];
-    let process = Process {
+    let process = OllamaProcess {
         pid: 9,
         environment: Ok(environment
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -193,7 +197,7 @@ pub(super) fn all_right() -> Evidence {
                 .into(),
             ..Counters::default()
         }),
-        machine: Machine {
+        machine: Hardware {
             cores: Some(16),
             nodes: Some(1),
             memory: Some(64_000_000_000),

@@ -1,6 +1,6 @@
 //! `--tune`: what is printed is configuration.
 
-use crucible_router::engine::physical_cores;
+use crucible_router::machine::physical_cores;
 use crucible_sim::Options;
 use crucible_tests::engines::{engine, start};
 use serde_json::Value;

@@ -9,6 +9,7 @@ use crucible_config::checked;
 use crucible_router::{
     catalog::{ModelKind, ResidentInfo},
     engine::{self, Children, Engine, LoadOrder, Tuple},
+    machine,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -54,7 +55,7 @@ pub(super) fn plan(place: &Place) -> Plan {
         fixed: FIXED.to_vec(),
         profile,
         axes: Axes {
-            threads: tune::threads(engine::physical_cores()),
+            threads: tune::threads(machine::physical_cores()),
             batch: tune::BATCHES.to_vec(),
             parallel: tune::PARALLEL.to_vec(),
             notes: Vec::new(),

@@ -18,7 +18,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use crucible_config::{Live, checked::EngineKind};
 use crucible_router::{
-    engine::{physical_cores, processor},
+    machine::{physical_cores, processor_name},
     state_dir::{Hold, StateDir},
 };
 
@@ -180,7 +180,7 @@ fn facts(subject: &Subject, busy: Option<f64>) -> Vec<(&'static str, String)> {
             "machine",
             format!(
                 "{}, {} {}, {} physical cores, {logical} logical",
-                processor().unwrap_or_else(|| "processor unknown".to_owned()),
+                processor_name().unwrap_or_else(|| "processor unknown".to_owned()),
                 std::env::consts::OS,
                 std::env::consts::ARCH,
                 physical_cores()

@@ -5,7 +5,10 @@ mod api;
 mod child;
 
 use crucible_config::checked::Manage;
-use crucible_router::engine::{Tuple, ollama_options, physical_cores};
+use crucible_router::{
+    engine::{Tuple, ollama_options},
+    machine::physical_cores,
+};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 

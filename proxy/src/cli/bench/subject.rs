@@ -11,7 +11,8 @@ use crucible_router::{
     catalog::{ModelInfo, ModelKind},
     demand::Demand,
     discovery,
-    engine::{self, physical_cores, tuple_for},
+    engine::{self, tuple_for},
+    machine::physical_cores,
     plan,
     view::{EngineView, View},
 };

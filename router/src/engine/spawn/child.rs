@@ -16,8 +16,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cgroup::Group, children::Children, orphans::Held, proc};
-use crate::engine::EngineError;
+use super::{children::Children, orphans::Held};
+use crate::{
+    engine::EngineError,
+    machine::{cgroup::ControlGroup, processes},
+};
 
 /// From SIGTERM to SIGKILL.
 #[cfg(unix)]
@@ -41,7 +44,7 @@ pub(super) struct Launch {
     /// Where it is written down.
     pub(super) children: Arc<Children>,
     /// Its control group, where it has one; removed when it has ended.
-    pub(super) group: Option<Arc<Group>>,
+    pub(super) group: Option<Arc<ControlGroup>>,
 }
 
 /// A child that was started and is supervised until it has ended.
@@ -178,7 +181,7 @@ impl Family {
     }
 
     fn lives(&self) -> bool {
-        match proc::of_group(&self.root, self.leader) {
+        match processes::of_group(&self.root, self.leader) {
             Some(pids) => !pids.is_empty(),
             None => answers(self.leader),
         }

@@ -25,10 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(target_os = "linux")]
 use super::orphans;
-use super::{
-    orphans::{Awaited, Held},
-    proc,
-};
+use super::orphans::{Awaited, Held};
+use crate::machine::processes;
 use crate::state_dir::{self, StateDir};
 
 /// The variable that a child and all it starts have.
@@ -86,15 +84,15 @@ enum Fate {
 
 impl Kept {
     fn fate(&self, root: &Path) -> Fate {
-        let boot = proc::boot(root);
+        let boot = processes::boot(root);
         if !boot.is_empty() && boot != self.boot {
             return Fate::Ended;
         }
-        let owner = proc::stat(root, self.owner);
+        let owner = processes::stat(root, self.owner);
         if owner.is_some_and(|o| !o.ended && Some(o.started) == self.owner_started) {
             return Fate::Owned;
         }
-        match proc::with_variable(root, MARK, &self.mark) {
+        match processes::with_variable(root, MARK, &self.mark) {
             // Its number may be another's by now; a running owner looks after its children.
             None if exists(self.owner) => Fate::Owned,
             None => Fate::Unknown,
@@ -139,7 +137,7 @@ impl Children {
     /// Gives the child its mark.
     pub(super) fn mark(&self, command: &mut Command) -> String {
         let owner = std::process::id();
-        let started = proc::stat(&self.root, owner).map_or(0, |s| s.started);
+        let started = processes::stat(&self.root, owner).map_or(0, |s| s.started);
         let n = self.count.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{owner}-{started}-{n}");
         command.env(MARK, &mark);
@@ -170,8 +168,8 @@ impl Children {
             pid,
             mark: mark.to_owned(),
             owner,
-            owner_started: proc::stat(&self.root, owner).map(|s| s.started),
-            boot: proc::boot(&self.root),
+            owner_started: processes::stat(&self.root, owner).map(|s| s.started),
+            boot: processes::boot(&self.root),
         };
         let written = spawn_blocking(move || -> io::Result<()> {
             std::fs::create_dir_all(&folder)?;
@@ -254,7 +252,7 @@ impl Children {
 
     /// Gives whether all with that mark are gone.
     async fn end(&self, mark: &str) -> bool {
-        let living = || proc::with_variable(&self.root, MARK, mark).unwrap_or_default();
+        let living = || processes::with_variable(&self.root, MARK, mark).unwrap_or_default();
         for forced in [false, true] {
             for pid in living() {
                 signal(pid, forced);
@@ -389,7 +387,7 @@ mod tests {
         Children::new(folder.path(), Path::new("/")).sweep().await;
         assert!(!file.exists());
         assert!(!child.wait().await.unwrap().success());
-        let left = proc::with_variable(Path::new("/"), MARK, &mark);
+        let left = processes::with_variable(Path::new("/"), MARK, &mark);
         assert_eq!(left, Some(Vec::new()));
     }
 }

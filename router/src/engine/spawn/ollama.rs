@@ -19,18 +19,15 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    cgroup::Group,
     child::{self, Crashes, Launch, Started},
     children::Children,
     free_port,
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::{
-        Engine, EngineError, Limit, Listing, LoadOrder, Unlimited, backoff, http::Endpoint,
-        ollama::Ollama,
-    },
+    engine::{Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama},
     environment::Recipe,
+    machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
 };
 
 /// What is started, and how.
@@ -60,7 +57,7 @@ pub(crate) struct SpawnedOllama {
     server: Mutex<Option<Server>>,
     crashes: Arc<Mutex<Crashes>>,
     /// What its control group has, from the first start on.
-    limit: Mutex<Option<Limit>>,
+    limit: Mutex<Option<MemoryLimit>>,
     /// One start or stop at a time.
     turn: tokio::sync::Mutex<()>,
     /// Not to be started again.
@@ -160,12 +157,12 @@ impl SpawnedOllama {
     }
 
     /// A control group with the limit of row 24, where the system allows it.
-    async fn group(&self) -> Option<Arc<Group>> {
+    async fn group(&self) -> Option<Arc<ControlGroup>> {
         let bytes = self.setup.memory_max?;
         let name = Arc::clone(&self.setup.name);
         let children = Arc::clone(&self.setup.children);
         let made = spawn_blocking(move || {
-            Group::limited(children.root(), std::process::id(), &name, bytes)
+            ControlGroup::limited(children.root(), std::process::id(), &name, bytes)
         });
         // It ends early only if the runtime ends.
         match made.await.ok()? {
@@ -178,7 +175,7 @@ impl SpawnedOllama {
     }
 
     /// Keeps what became of the limit, and says it once.
-    fn is_limited(&self, limit: Limit) {
+    fn is_limited(&self, limit: MemoryLimit) {
         let engine = &*self.setup.name;
         let mut known = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() == Some(&limit) {
@@ -186,7 +183,7 @@ impl SpawnedOllama {
         }
         match &limit {
             Ok(bytes) => tracing::info!(engine, bytes, "a control group limits its memory"),
-            Err(Unlimited { why, fix }) => tracing::warn!(
+            Err(NoMemoryLimit { why, fix }) => tracing::warn!(
                 engine,
                 "the system does not limit its memory, only Crucible's loads do: {why}; {fix}"
             ),
@@ -289,7 +286,7 @@ impl Engine for SpawnedOllama {
         Some(self.running().ok()?.child.pid)
     }
 
-    fn limit(&self) -> Option<Limit> {
+    fn limit(&self) -> Option<MemoryLimit> {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         limit.clone()
     }

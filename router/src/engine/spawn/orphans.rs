@@ -65,7 +65,8 @@ mod linux {
     };
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::proc, Awaited};
+    use super::Awaited;
+    use crate::machine::processes;
 
     /// Between two looks, however many end.
     const LOOK: Duration = Duration::from_millis(500);
@@ -108,7 +109,7 @@ mod linux {
         /// Waits for all that have ended and that nobody else waits for; gives their number.
         fn reap(&self, root: &std::path::Path) -> usize {
             let pids = self.pids();
-            let ended = proc::ended_children(root, std::process::id());
+            let ended = processes::ended_children(root, std::process::id());
             let orphans = ended.into_iter().filter(|pid| !pids.contains(pid));
             let waited = orphans.filter(|pid| {
                 let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
@@ -129,7 +130,7 @@ mod linux {
 
         /// Its end, seen without waiting for it.
         async fn ended(pid: u32) {
-            let stat = || proc::stat(Path::new("/"), pid);
+            let stat = || processes::stat(Path::new("/"), pid);
             while stat().is_some_and(|stat| !stat.ended) {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -163,7 +164,7 @@ mod linux {
                 std::fs::write(folder.join("stat"), stat).unwrap();
             }
             assert_eq!(awaited.reap(root.path()), 1);
-            assert_eq!(proc::stat(Path::new("/"), other.id()), None);
+            assert_eq!(processes::stat(Path::new("/"), other.id()), None);
             assert!(other.wait().is_err());
             assert_eq!(own.wait().await.unwrap().code(), Some(7));
             drop(held);

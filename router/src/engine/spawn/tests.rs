@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use tokio::time::Instant;
 
 use super::{child::STABLE, *};
-use crate::engine::{Tuple, client};
+use crate::{
+    engine::{Tuple, client},
+    machine::processes,
+};
 
 /// Answers like llama.cpp's server; ends when its stdin closes, as the real stand-in does.
 const SERVER: &str = r#"
@@ -150,7 +153,7 @@ async fn what_a_shell_started_ends_with_it() {
     for crash in [false, true] {
         let resident = engine.load(order()).await.unwrap();
         let mut child = engine.running().unwrap().child;
-        let group = proc::of_group(root, child.pid).unwrap();
+        let group = processes::of_group(root, child.pid).unwrap();
         assert_eq!(group.len(), 2, "{group:?}");
         if crash {
             let shell = i32::try_from(child.pid).unwrap();
@@ -161,7 +164,7 @@ async fn what_a_shell_started_ends_with_it() {
             engine.unload(&resident).await.unwrap();
         }
         // Killed, it takes a moment to be gone.
-        while proc::of_group(root, child.pid) != Some(Vec::new()) {
+        while processes::of_group(root, child.pid) != Some(Vec::new()) {
             sleep(Duration::from_millis(5)).await;
         }
     }

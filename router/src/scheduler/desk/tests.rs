@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::{
-    awake::READ_FIRST,
     catalog::ResidentInfo,
     engine::{EngineError, Listing, LoadOrder, testing::resident},
+    machine::awake::READ_FIRST,
     scheduler::tests::{arrival, facts},
 };
 

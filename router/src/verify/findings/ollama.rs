@@ -8,7 +8,8 @@ use crucible_config::{
 use super::Told;
 use crate::{
     catalog::ModelKind,
-    verify::{Evidence, context, evidence::Process, ollama},
+    machine::ollama_process::OllamaProcess,
+    verify::{Evidence, context, ollama},
     view::{EngineView, ResidentView},
 };
 
@@ -128,6 +129,6 @@ pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Ve
     .collect()
 }
 
-fn process<'a>(evidence: &'a Evidence, engine: &EngineView) -> Option<&'a Process> {
+fn process<'a>(evidence: &'a Evidence, engine: &EngineView) -> Option<&'a OllamaProcess> {
     ollama::process(evidence, engine).ok()
 }

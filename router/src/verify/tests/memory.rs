@@ -1,7 +1,10 @@
 //! Rows 1 and 24.
 
 use super::*;
-use crate::{engine::Unlimited, verify::evidence::Gpu, view::Conflict};
+use crate::{
+    machine::{GraphicsCard, NoMemoryLimit},
+    view::Conflict,
+};
 
 /// Two models that take more than the pool may have.
 const OVER: Change = |e| {
@@ -18,7 +21,7 @@ fn started(evidence: &mut Evidence, memory_max: Option<u64>) {
 }
 
 fn not_limited(evidence: &mut Evidence) {
-    evidence.ollama().limit = Some(Err(Unlimited {
+    evidence.ollama().limit = Some(Err(NoMemoryLimit {
         why: "Crucible's control group /x is shared with other processes, such as 9".to_owned(),
         fix: "systemd-run --user --scope -p Delegate=yes crucible serve",
     }));
@@ -26,7 +29,7 @@ fn not_limited(evidence: &mut Evidence) {
 
 fn by_driver(evidence: &mut Evidence, memory: u64) {
     evidence.config().pools.clear();
-    evidence.machine.gpu = Some(Gpu {
+    evidence.machine.gpu = Some(GraphicsCard {
         memory,
         told_by: "NVIDIA's driver, NVML",
     });

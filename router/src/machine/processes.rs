@@ -1,30 +1,30 @@
-//! Processes as `/proc` tells them, below a given root (`/`; another one in tests).
+//! Processes and their groups, read from `/proc` below a given root (`/`; another folder in tests).
 
 use std::{fs, path::Path};
 
-/// One process (`proc_pid_stat(5)`).
+/// The state of one process (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    /// It has ended and was not waited for.
-    pub(super) ended: bool,
-    /// Who started it, or took it over.
-    pub(super) parent: u32,
-    /// Its process group.
-    pub(super) group: u32,
-    /// When it was started, in ticks since the system's start.
-    pub(super) started: u64,
+pub(crate) struct ProcessStat {
+    /// Whether it has ended and its parent has not waited for it (a zombie).
+    pub(crate) ended: bool,
+    /// Id of the process that started it, or adopted it.
+    pub(crate) parent: u32,
+    /// Id of its process group.
+    pub(crate) group: u32,
+    /// The moment of its start, in clock ticks since the start of the system.
+    pub(crate) started: u64,
 }
 
-/// One process; `None` where it is not there.
-pub(super) fn stat(root: &Path, pid: u32) -> Option<Stat> {
+/// Reads the state of one process; `None` where there is no such process.
+pub(crate) fn stat(root: &Path, pid: u32) -> Option<ProcessStat> {
     parse(&fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?)
 }
 
-fn parse(text: &str) -> Option<Stat> {
+fn parse(text: &str) -> Option<ProcessStat> {
     // The name stands in parentheses and may hold anything.
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    Some(Stat {
+    Some(ProcessStat {
         ended: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
@@ -32,14 +32,14 @@ fn parse(text: &str) -> Option<Stat> {
     })
 }
 
-/// Processes of a group that have not ended; `None` where the system does not tell.
-pub(super) fn of_group(root: &Path, group: u32) -> Option<Vec<u32>> {
+/// Returns the processes of a group that have not ended; `None` where the system has no `/proc`.
+pub(crate) fn of_group(root: &Path, group: u32) -> Option<Vec<u32>> {
     living(root, |_, stat| stat.group == group)
 }
 
-/// Processes that have this pair in their environment and have not ended; `None` where the system
-/// does not tell.
-pub(super) fn with_variable(root: &Path, name: &str, value: &str) -> Option<Vec<u32>> {
+/// Returns the processes that have this pair in their environment and have not ended; `None` where
+/// the system has no `/proc`.
+pub(crate) fn with_variable(root: &Path, name: &str, value: &str) -> Option<Vec<u32>> {
     let wanted = format!("{name}={value}");
     living(root, |pid, _| {
         let environment = fs::read(root.join(format!("proc/{pid}/environ")));
@@ -47,26 +47,26 @@ pub(super) fn with_variable(root: &Path, name: &str, value: &str) -> Option<Vec<
     })
 }
 
-/// Processes of this parent that have ended and were not waited for.
+/// Returns the processes of this parent that have ended and were not waited for.
 #[cfg(target_os = "linux")]
-pub(super) fn ended_children(root: &Path, parent: u32) -> Vec<u32> {
-    let ended = |_, stat: &Stat| stat.ended && stat.parent == parent;
+pub(crate) fn ended_children(root: &Path, parent: u32) -> Vec<u32> {
+    let ended = |_, stat: &ProcessStat| stat.ended && stat.parent == parent;
     all(root, ended).unwrap_or_default()
 }
 
-fn living(root: &Path, test: impl Fn(u32, &Stat) -> bool) -> Option<Vec<u32>> {
+fn living(root: &Path, test: impl Fn(u32, &ProcessStat) -> bool) -> Option<Vec<u32>> {
     all(root, |pid, stat| !stat.ended && test(pid, stat))
 }
 
-fn all(root: &Path, test: impl Fn(u32, &Stat) -> bool) -> Option<Vec<u32>> {
+fn all(root: &Path, test: impl Fn(u32, &ProcessStat) -> bool) -> Option<Vec<u32>> {
     let entries = fs::read_dir(root.join("proc")).ok()?;
     let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     let found = pids.filter(|pid| stat(root, *pid).is_some_and(|stat| test(*pid, &stat)));
     Some(found.collect())
 }
 
-/// Which start of the system this is; empty where it does not tell.
-pub(super) fn boot(root: &Path) -> String {
+/// Returns an id that differs after every start of the system; empty where the system has none.
+pub(crate) fn boot(root: &Path) -> String {
     let id = fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"));
     id.unwrap_or_default().trim().to_owned()
 }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let line = "42 (a) R (b)) S 7 40 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2\n";
-        let expected = Stat {
+        let expected = ProcessStat {
             ended: false,
             parent: 7,
             group: 40,

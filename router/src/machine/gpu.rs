@@ -1,4 +1,7 @@
-//! Memory of this machine's graphics cards.
+//! The memory of this machine's graphics cards, and who computes on them.
+//!
+//! AMD's cards are read from `/sys/class/drm` below a given root (Linux, amdgpu), NVIDIA's through
+//! the driver's library NVML where it is installed. What neither reports is unknown, never an error.
 
 use std::{
     path::Path,
@@ -6,63 +9,69 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::verify::evidence::Gpu;
-
-/// What was read is believed this long.
+/// A sample is used again for this long before the cards are read anew.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// Cards that a driver knows.
-trait Cards {
-    /// How many; `None` if it does not tell.
+/// A driver that knows its cards.
+trait CardDriver {
+    /// Returns the number of cards; `None` if the driver does not report it.
     fn count(&self) -> Option<u32>;
 
-    /// Memory of one; `None` if it does not tell, or has none of its own.
-    fn memory(&self, card: u32) -> Option<Memory>;
+    /// Returns the memory of one card; `None` if it is not reported, or the card has none of its own.
+    fn memory(&self, card: u32) -> Option<CardMemory>;
 
-    /// Process ids of those that compute on it; `None` if it does not tell.
+    /// Returns the ids of the processes that compute on it; `None` if they are not reported.
     fn holders(&self, card: u32) -> Option<Vec<u32>>;
 }
 
 /// Memory of one card, or of several, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Memory {
-    /// All of it.
+pub(crate) struct CardMemory {
+    /// All memory, held or not.
     pub(crate) total: u64,
-    /// Nobody holds it; `None`: not told.
+    /// Memory that no process holds; `None` where that is not reported.
     pub(crate) free: Option<u64>,
 }
 
-/// How much of all cards together is free, read at most every second.
+/// Reads how much memory of all cards together is free, at most once a second.
 #[derive(Debug, Default)]
-pub(crate) struct Reader(Mutex<Option<Reading>>);
+pub(crate) struct CardMemoryReader(Mutex<Option<CardMemorySample>>);
 
-/// What all cards together have, and when that was read.
+/// The memory of all cards together at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    /// In bytes.
+pub(crate) struct CardMemorySample {
+    /// Memory of all cards in bytes.
     pub(crate) total: u64,
-    /// In bytes.
+    /// Memory that no process holds, in bytes.
     pub(crate) free: u64,
-    /// When.
+    /// The moment at which it was read.
     pub(crate) at: Instant,
 }
 
-/// What a driver tells of all its cards.
+/// A graphics card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphicsCard {
+    /// Its memory in bytes.
+    pub memory: u64,
+    /// The source of that number, in words for a report.
+    pub told_by: &'static str,
+}
+
+/// The report of one driver about all its cards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// Memory of the largest in bytes.
+pub(crate) struct DriverReport {
+    /// Memory of the largest card in bytes.
     pub(crate) largest: Option<u64>,
-    /// Memory of all; `None` where one does not tell.
-    pub(crate) all: Option<Memory>,
-    /// Who computes on any of them; `None` where it is not told.
+    /// Memory of all cards; `None` where one of them does not report its own.
+    pub(crate) all: Option<CardMemory>,
+    /// Ids of the processes that compute on any card; `None` where they are not reported.
     pub(crate) holders: Option<Vec<u32>>,
 }
 
-/// The largest card, of AMD's below `root` and of those that `nvidia` tells. What nobody tells is
-/// unknown, never an error.
-pub(crate) fn largest_of(root: &Path, nvidia: &Told) -> Option<Gpu> {
+/// Returns the card with the most memory among AMD's below `root` and NVIDIA's.
+pub(crate) fn largest_of(root: &Path, nvidia: &DriverReport) -> Option<GraphicsCard> {
     let of = |told_by| {
-        move |bytes| Gpu {
+        move |bytes| GraphicsCard {
             memory: bytes,
             told_by,
         }
@@ -72,18 +81,18 @@ pub(crate) fn largest_of(root: &Path, nvidia: &Told) -> Option<Gpu> {
     amd.into_iter().chain(nvidia).max_by_key(|gpu| gpu.memory)
 }
 
-/// The largest of those that tell.
+/// Returns the largest number that is known and not 0.
 fn largest(all: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     all.flatten().filter(|bytes| *bytes > 0).max()
 }
 
-/// As amdgpu tells it (Linux, `mem_info_vram_total`).
+/// Returns the memory of the largest card that amdgpu reports (Linux, `mem_info_vram_total`).
 fn amd(cards: &Path) -> Option<u64> {
     largest(amd_cards(cards).map(|memory| Some(memory.total)))
 }
 
-/// All that it tells of.
-fn amd_cards(cards: &Path) -> impl Iterator<Item = Memory> {
+/// Returns the memory of every card that amdgpu reports.
+fn amd_cards(cards: &Path) -> impl Iterator<Item = CardMemory> {
     let cards = std::fs::read_dir(cards).into_iter().flatten();
     cards.filter_map(|card| {
         let device = card.ok()?.path().join("device");
@@ -93,37 +102,38 @@ fn amd_cards(cards: &Path) -> impl Iterator<Item = Memory> {
         };
         let total = read("mem_info_vram_total").filter(|total| *total > 0)?;
         let used = read("mem_info_vram_used").filter(|used| *used <= total);
-        Some(Memory {
+        Some(CardMemory {
             total,
             free: used.map(|used| total - used),
         })
     })
 }
 
-/// The memory of several cards; what one does not tell of its own is not known of all.
-fn together(all: impl Iterator<Item = Memory>) -> Option<Memory> {
-    all.reduce(|one, other| Memory {
+/// Adds up the memory of several cards. Free memory that one does not report is unknown of all.
+fn together(all: impl Iterator<Item = CardMemory>) -> Option<CardMemory> {
+    all.reduce(|one, other| CardMemory {
         total: one.total.saturating_add(other.total),
         free: one.free.zip(other.free).map(|(a, b)| a.saturating_add(b)),
     })
 }
 
-/// What all cards below `root` and of that driver have; `None` where one does not tell, or there is none.
-fn read(root: &Path, nvidia: &Told, at: Instant) -> Option<Reading> {
-    let amd: Vec<Memory> = amd_cards(&root.join("sys/class/drm")).collect();
+/// Reads all cards below `root` and of that driver; `None` where one does not report its memory, or
+/// there is no card.
+fn read(root: &Path, nvidia: &DriverReport, at: Instant) -> Option<CardMemorySample> {
+    let amd: Vec<CardMemory> = amd_cards(&root.join("sys/class/drm")).collect();
     let all = together(amd.into_iter().chain(nvidia.all))?;
-    Some(Reading {
+    Some(CardMemorySample {
         total: all.total,
         free: all.free.filter(|free| *free <= all.total)?,
         at,
     })
 }
 
-// === impl Reader ===
+// === impl CardMemoryReader ===
 
-impl Reader {
-    /// As of now, or of less than a second ago.
-    pub(crate) fn read(&self) -> Option<Reading> {
+impl CardMemoryReader {
+    /// Returns a sample of now, or one that is less than a second old.
+    pub(crate) fn read(&self) -> Option<CardMemorySample> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|reading| reading.at.elapsed() >= READ_EVERY) {
             let at = Instant::now();
@@ -137,13 +147,13 @@ impl Reader {
     not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))),
     expect(dead_code, reason = "no driver is asked")
 )]
-fn ask(cards: &impl Cards) -> Told {
+fn ask(cards: &impl CardDriver) -> DriverReport {
     let Some(count) = cards.count() else {
-        return Told::default();
+        return DriverReport::default();
     };
-    let memory: Option<Vec<Memory>> = (0..count).map(|card| cards.memory(card)).collect();
+    let memory: Option<Vec<CardMemory>> = (0..count).map(|card| cards.memory(card)).collect();
     let holders: Option<Vec<Vec<u32>>> = (0..count).map(|card| cards.holders(card)).collect();
-    Told {
+    DriverReport {
         largest: largest((0..count).map(|card| Some(cards.memory(card)?.total))),
         all: memory
             .filter(|_| count > 0)
@@ -159,18 +169,18 @@ mod nvml {
 
     use nvml_wrapper::Nvml;
 
-    use super::{Cards, Memory};
+    use super::{CardDriver, CardMemory};
 
-    // === impl Cards for Nvml ===
+    // === impl CardDriver for Nvml ===
 
-    impl Cards for Nvml {
+    impl CardDriver for Nvml {
         fn count(&self) -> Option<u32> {
             self.device_count().ok()
         }
 
-        fn memory(&self, card: u32) -> Option<Memory> {
+        fn memory(&self, card: u32) -> Option<CardMemory> {
             let memory = self.device_by_index(card).ok()?.memory_info().ok()?;
-            Some(Memory {
+            Some(CardMemory {
                 total: memory.total,
                 free: Some(memory.free),
             })
@@ -182,7 +192,7 @@ mod nvml {
         }
     }
 
-    /// The driver's library, where there is one; looked for once.
+    /// Returns the driver's library where it is installed; it is looked for once.
     pub(super) fn driver() -> Option<&'static Nvml> {
         static DRIVER: OnceLock<Option<Nvml>> = OnceLock::new();
         DRIVER.get_or_init(open).as_ref()
@@ -199,15 +209,15 @@ mod nvml {
     }
 }
 
-/// NVIDIA's cards as the driver's NVML tells of them.
+/// Asks NVIDIA's driver about its cards.
 #[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
-pub(crate) fn nvidia() -> Told {
+pub(crate) fn nvidia() -> DriverReport {
     nvml::driver().map(ask).unwrap_or_default()
 }
 
 #[cfg(not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))))]
-pub(crate) fn nvidia() -> Told {
-    Told::default()
+pub(crate) fn nvidia() -> DriverReport {
+    DriverReport::default()
 }
 
 #[cfg(test)]
@@ -217,16 +227,16 @@ mod tests {
     /// Memory and users of each card.
     struct Fake(Option<u32>, Vec<(Option<u64>, Option<Vec<u32>>)>);
 
-    // === impl Cards for Fake ===
+    // === impl CardDriver for Fake ===
 
-    impl Cards for Fake {
+    impl CardDriver for Fake {
         fn count(&self) -> Option<u32> {
             self.0
         }
 
-        fn memory(&self, card: u32) -> Option<Memory> {
+        fn memory(&self, card: u32) -> Option<CardMemory> {
             let total = self.1.get(usize::try_from(card).unwrap())?.0?;
-            Some(Memory {
+            Some(CardMemory {
                 total,
                 free: Some(total / 4),
             })
@@ -253,8 +263,8 @@ mod tests {
 
     #[test]
     fn cards_that_do_not_tell_are_unknown() {
-        assert_eq!(ask(&fake(None, &[Some(8)])), Told::default());
-        assert_eq!(ask(&fake(Some(0), &[])), Told::default());
+        assert_eq!(ask(&fake(None, &[Some(8)])), DriverReport::default());
+        assert_eq!(ask(&fake(Some(0), &[])), DriverReport::default());
         let nothing = ask(&fake(Some(2), &[None, Some(0)]));
         assert_eq!((nothing.largest, nothing.all), (None, None));
     }
@@ -278,7 +288,7 @@ mod tests {
             read(root.path(), &ask(&fake(Some(count), cards)), now)
         };
         let of = |total, free| {
-            Some(Reading {
+            Some(CardMemorySample {
                 total,
                 free,
                 at: now,
@@ -294,9 +304,12 @@ mod tests {
         assert_eq!(told(&[Some(8)]), None);
         std::fs::write(device.join("mem_info_vram_used"), "90\n").unwrap();
         assert_eq!(told(&[Some(8)]), of(108, 12));
-        assert_eq!(read(root.path(), &Told::default(), now), of(100, 10));
+        assert_eq!(
+            read(root.path(), &DriverReport::default(), now),
+            of(100, 10)
+        );
         std::fs::write(device.join("mem_info_vram_used"), "101\n").unwrap();
-        assert_eq!(read(root.path(), &Told::default(), now), None);
+        assert_eq!(read(root.path(), &DriverReport::default(), now), None);
     }
 
     #[test]
@@ -311,9 +324,9 @@ mod tests {
         }
         assert_eq!(amd(&cards), Some(16_000));
         let with = |largest| {
-            let nvidia = Told {
+            let nvidia = DriverReport {
                 largest,
-                ..Told::default()
+                ..DriverReport::default()
             };
             largest_of(root.path(), &nvidia).unwrap()
         };
@@ -321,7 +334,7 @@ mod tests {
         assert_eq!(with(Some(8)).told_by, "amdgpu, /sys/class/drm");
         assert_eq!(with(Some(24_000)).told_by, "NVIDIA's driver, NVML");
         let nothing = tempfile::tempdir().unwrap();
-        assert_eq!(largest_of(nothing.path(), &Told::default()), None);
+        assert_eq!(largest_of(nothing.path(), &DriverReport::default()), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A control group of its own for a child: row 24 as a limit of the system (Linux, cgroup v2).
+//! A control group of its own for a child process, with a memory limit that the system enforces
+//! (Linux, cgroup v2).
 //!
 //! By the rules of the kernel's `cgroup-v2.rst` and systemd's `CGROUP_DELEGATION`: a group with
 //! processes cannot give controllers to groups below it, so Crucible first moves itself into a
@@ -13,36 +14,47 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::proc;
-use crate::engine::Unlimited;
+use super::processes;
 
-/// Where Crucible itself is, below the group that was given to it.
+/// The group of Crucible itself, below the group that was given to it.
 const OWN: &str = "crucible";
-/// How the name of a child's group begins.
+/// The first part of the name of a child's group.
 const CHILD: &str = "engine-";
-/// Looks at a group that is to go; 50 ms between them.
+/// Attempts to remove a group that still has processes; 50 ms pass between them.
 const LOOKS: u32 = 20;
 
 const GIVE: &str = "systemd-run --user --scope -p Delegate=yes crucible serve";
 const BOOT: &str = "boot Linux with systemd.unified_cgroup_hierarchy=1";
 
-/// The control group of one child.
+/// The memory limit in bytes that the system enforces on an engine, or why it enforces none.
+pub type MemoryLimit = Result<u64, NoMemoryLimit>;
+
+/// The reason why the system does not limit the memory of an engine that Crucible started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoMemoryLimit {
+    /// The reason in words.
+    pub why: String,
+    /// A command or setting that mends it.
+    pub fix: &'static str,
+}
+
+/// The control group of one child process.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct ControlGroup {
     folder: PathBuf,
 }
 
-// === impl Group ===
+// === impl ControlGroup ===
 
-impl Group {
-    /// Makes a group that may use `bytes` of memory. `root` is the root of the file system, `own`
+impl ControlGroup {
+    /// Creates a group that may use `bytes` of memory. `root` is the root of the file system, `own`
     /// the process id of Crucible.
-    pub(super) fn limited(
+    pub(crate) fn limited(
         root: &Path,
         own: u32,
         name: &str,
         bytes: u64,
-    ) -> Result<Self, Unlimited> {
+    ) -> Result<Self, NoMemoryLimit> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let above = given(root, own)?;
         remove_left_behind(&above, own);
@@ -61,13 +73,13 @@ impl Group {
     }
 
     /// Moves a process into it, and with it all that it starts from now on.
-    pub(super) fn add(&self, pid: u32) -> Result<(), Unlimited> {
+    pub(crate) fn add(&self, pid: u32) -> Result<(), NoMemoryLimit> {
         let list = self.folder.join("cgroup.procs");
         fs::write(&list, pid.to_string()).map_err(|e| refused(&list, &e))
     }
 
     /// Ends whoever is left in it and removes it.
-    pub(super) async fn end(&self) {
+    pub(crate) async fn end(&self) {
         // Not there before Linux 5.14.
         let _ = fs::write(self.folder.join("cgroup.kill"), "1");
         for _ in 0..LOOKS {
@@ -83,8 +95,8 @@ impl Group {
 }
 
 /// The group below which children may have groups with a limit.
-fn given(root: &Path, own: u32) -> Result<PathBuf, Unlimited> {
-    let none = |why: &str| Unlimited {
+fn given(root: &Path, own: u32) -> Result<PathBuf, NoMemoryLimit> {
+    let none = |why: &str| NoMemoryLimit {
         why: why.to_owned(),
         fix: BOOT,
     };
@@ -105,8 +117,9 @@ fn given(root: &Path, own: u32) -> Result<PathBuf, Unlimited> {
     }
     let all = fs::read_to_string(at.join("cgroup.procs")).map_err(|e| refused(&at, &e))?;
     let pids: Vec<u32> = all.lines().filter_map(|l| l.trim().parse().ok()).collect();
-    let is_ours =
-        |pid: &u32| *pid == own || proc::stat(root, *pid).is_some_and(|stat| stat.parent == own);
+    let is_ours = |pid: &u32| {
+        *pid == own || processes::stat(root, *pid).is_some_and(|stat| stat.parent == own)
+    };
     if let Some(other) = pids.iter().find(|pid| !is_ours(pid)) {
         let why = format!("is shared with other processes, such as {other}");
         return Err(not_given(group, &why));
@@ -150,15 +163,15 @@ fn remove_left_behind(above: &Path, own: u32) {
     }
 }
 
-fn refused(path: &Path, error: &io::Error) -> Unlimited {
-    Unlimited {
+fn refused(path: &Path, error: &io::Error) -> NoMemoryLimit {
+    NoMemoryLimit {
         why: format!("{}: {error}", path.display()),
         fix: GIVE,
     }
 }
 
-fn not_given(group: &str, why: &str) -> Unlimited {
-    Unlimited {
+fn not_given(group: &str, why: &str) -> NoMemoryLimit {
+    NoMemoryLimit {
         why: format!("Crucible's control group /{group} {why}"),
         fix: GIVE,
     }

@@ -38,8 +38,8 @@ impl System {
         self.put(&format!("sys/fs/cgroup/{SCOPE}/{file}"), text);
     }
 
-    fn limited(&self) -> Result<Group, Unlimited> {
-        Group::limited(self.root(), OWN_PID, "own", 16_000_000_000)
+    fn limited(&self) -> Result<ControlGroup, NoMemoryLimit> {
+        ControlGroup::limited(self.root(), OWN_PID, "own", 16_000_000_000)
     }
 
     fn why(&self) -> String {

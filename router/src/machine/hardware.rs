@@ -1,5 +1,7 @@
-//! Cores, NUMA nodes and memory, read from `/sys` and `/proc` below a given root, and of the
-//! driver of graphics cards.
+//! The hardware of this machine: cores, NUMA nodes, main memory and graphics cards.
+//!
+//! Cores, nodes and memory are read from `/sys` and `/proc` below a given root, graphics cards also
+//! from their driver. What the system does not report is `None`, never an error.
 
 use std::{
     collections::HashSet,
@@ -7,31 +9,46 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::evidence::Machine;
-use crate::router::vram::{self, Told};
+use super::gpu::{self, DriverReport, GraphicsCard};
 
-/// What the system below `root` (`/`; another one in tests) and its driver tell.
-pub fn read(root: &Path) -> Machine {
-    with(root, vram::nvidia())
+/// The hardware of a machine. A field is `None` where the system does not report it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hardware {
+    /// Number of physical cores.
+    pub cores: Option<u32>,
+    /// Number of NUMA nodes.
+    pub nodes: Option<u32>,
+    /// Main memory in bytes.
+    pub memory: Option<u64>,
+    /// The graphics card with the most memory, where the kernel or a driver reports one.
+    pub gpu: Option<GraphicsCard>,
+    /// Ids of all processes that compute on NVIDIA's cards; `None` where no driver reports them.
+    pub on_gpu: Option<Vec<u32>>,
 }
 
-/// The same without a driver: processor and main memory.
-pub fn read_files(root: &Path) -> Machine {
-    with(root, Told::default())
+/// Reads the hardware from the file system below `root` (`/`; another folder in tests) and from the
+/// driver of the graphics cards.
+pub fn read(root: &Path) -> Hardware {
+    with(root, gpu::nvidia())
 }
 
-fn with(root: &Path, nvidia: Told) -> Machine {
+/// Reads processor, memory and AMD cards from the file system below `root`, without asking a driver.
+pub fn read_files(root: &Path) -> Hardware {
+    with(root, DriverReport::default())
+}
+
+fn with(root: &Path, nvidia: DriverReport) -> Hardware {
     let cpus = root.join("sys/devices/system/cpu");
-    Machine {
+    Hardware {
         cores: cores(&cpus),
         nodes: count(numbered(&root.join("sys/devices/system/node"), "node").len()),
         memory: memory(&root.join("proc/meminfo")),
-        gpu: vram::largest_of(root, &nvidia),
+        gpu: gpu::largest_of(root, &nvidia),
         on_gpu: nvidia.holders,
     }
 }
 
-/// Distinct pairs of package and core.
+/// Counts the distinct pairs of package and core, so that the threads of one core count once.
 fn cores(cpus: &Path) -> Option<u32> {
     let read = |path: PathBuf| fs::read_to_string(path).ok();
     let found: HashSet<(String, String)> = numbered(cpus, "cpu")
@@ -54,7 +71,7 @@ fn memory(meminfo: &Path) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The folders `prefix0`, `prefix1`, ...
+/// Returns the folders `prefix0`, `prefix1`, ... in `folder`.
 fn numbered(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -78,7 +95,6 @@ fn count(n: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::evidence::Gpu;
 
     fn put(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -108,21 +124,21 @@ mod tests {
             "sys/class/drm/card0/device/mem_info_vram_total",
             "8000\n",
         );
-        let expected = Machine {
+        let expected = Hardware {
             cores: Some(2),
             nodes: Some(2),
             memory: Some(1_024_000),
-            gpu: Some(Gpu {
+            gpu: Some(GraphicsCard {
                 memory: 8000,
                 told_by: "amdgpu, /sys/class/drm",
             }),
             on_gpu: None,
         };
         assert_eq!(read_files(root), expected);
-        let nvidia = Told {
+        let nvidia = DriverReport {
             largest: Some(24_000),
             holders: Some(vec![7]),
-            ..Told::default()
+            ..DriverReport::default()
         };
         let both = with(root, nvidia);
         assert_eq!(
@@ -134,6 +150,6 @@ mod tests {
     #[test]
     fn what_the_system_does_not_tell_is_unknown() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(read_files(root.path()), Machine::default());
+        assert_eq!(read_files(root.path()), Hardware::default());
     }
 }

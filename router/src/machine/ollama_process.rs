@@ -1,21 +1,78 @@
-//! The process behind a local Ollama engine, read from `/proc` below a given root.
+//! The process behind a local Ollama, read from `/proc` below a given root.
 //!
-//! It is the one that listens on the engine's port, and it must be the program `ollama` before
-//! its command line counts (a container's port is held by the container's own program).
+//! It is the process that listens on the engine's port, and it must be the program `ollama` before
+//! its command line counts: the port of a container is held by the container's own program.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use super::evidence::{Environment, Process, Reading, Runner};
+use super::Readable;
 
 const ENGINE: &str = "ollama";
 /// Ollama 0.30 and newer; before, the runner was `ollama runner`.
 const RUNNER: &str = "llama-server";
 
-/// The `ollama serve` that listens on `port` of this machine. `root` is `/`, another one in tests.
-pub fn find(root: &Path, port: u16) -> Reading<Process> {
+/// The variables of a process by name.
+pub type ProcessEnvironment = BTreeMap<String, String>;
+
+/// One running `ollama serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OllamaProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// The environment that it was started with.
+    pub environment: Readable<ProcessEnvironment>,
+    /// The smallest `memory.max` in bytes from its cgroup up to the root; `None` is no limit.
+    pub memory_max: Readable<Option<u64>>,
+    /// Its children, each of which holds one model.
+    pub runners: Vec<OllamaRunner>,
+    /// Ids of the other `ollama serve` processes of this machine.
+    pub others: Vec<u32>,
+}
+
+/// A child of Ollama that holds one model (llama.cpp's server since Ollama 0.30).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OllamaRunner {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line without the program.
+    pub arguments: Vec<String>,
+    /// Whether it maps the model's file into memory.
+    pub mapped: Readable<bool>,
+    /// Its locked memory in kB.
+    pub locked: Readable<u64>,
+    /// Whether any of its memory is interleaved over NUMA nodes.
+    pub interleaved: Readable<bool>,
+}
+
+// === impl OllamaRunner ===
+
+impl OllamaRunner {
+    /// Returns the value after the first of these flags on its command line.
+    pub fn value(&self, flags: &[&str]) -> Option<&str> {
+        let at = self
+            .arguments
+            .iter()
+            .position(|a| flags.contains(&a.as_str()))?;
+        self.arguments.get(at + 1).map(String::as_str)
+    }
+
+    /// Reports whether one of these flags is on its command line.
+    pub fn has(&self, flags: &[&str]) -> bool {
+        self.arguments.iter().any(|a| flags.contains(&a.as_str()))
+    }
+
+    /// Reports whether it computes embeddings; batch and slots of such a runner are its own.
+    pub fn embeds(&self) -> bool {
+        self.has(&["--embedding", "--embeddings"])
+    }
+}
+
+/// Finds the `ollama serve` that listens on `port` of this machine. `root` is `/`, another one in tests.
+pub fn find(root: &Path, port: u16) -> Readable<OllamaProcess> {
     let proc = root.join("proc");
     let pids = pids(&proc)?;
     let servers: Vec<u32> = pids
@@ -30,7 +87,7 @@ pub fn find(root: &Path, port: u16) -> Reading<Process> {
         .filter(|child| parent(&proc, **child) == Some(pid) && is_runner(&proc, **child))
         .map(|child| runner(&proc, *child))
         .collect();
-    Ok(Process {
+    Ok(OllamaProcess {
         pid,
         environment: environment(&folder),
         memory_max: memory_max(root, &folder),
@@ -40,14 +97,14 @@ pub fn find(root: &Path, port: u16) -> Reading<Process> {
 }
 
 /// Why a file could not be read, in one line.
-fn read(path: &Path) -> Reading<String> {
+fn read(path: &Path) -> Readable<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
     }
 }
 
-fn pids(proc: &Path) -> Reading<Vec<u32>> {
+fn pids(proc: &Path) -> Readable<Vec<u32>> {
     let entries = fs::read_dir(proc)
         .map_err(|e| format!("this system has no readable {}: {e}", proc.display()))?;
     let mut pids: Vec<u32> = entries
@@ -90,7 +147,7 @@ fn parent(proc: &Path, pid: u32) -> Option<u32> {
     status(proc, pid, "PPid:").ok()?.parse().ok()
 }
 
-fn status(proc: &Path, pid: u32, key: &str) -> Reading<String> {
+fn status(proc: &Path, pid: u32, key: &str) -> Readable<String> {
     let path = proc.join(pid.to_string()).join("status");
     let text = read(&path)?;
     let line = text.lines().find_map(|l| l.strip_prefix(key));
@@ -100,7 +157,7 @@ fn status(proc: &Path, pid: u32, key: &str) -> Reading<String> {
 
 /// The process with the listening socket. Where nobody's open files may be read, the only
 /// `ollama serve` there is.
-fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Reading<u32> {
+fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Readable<u32> {
     let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
         .iter()
         .filter_map(|table| read(&proc.join(table)).ok())
@@ -155,7 +212,7 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
         .collect()
 }
 
-fn environment(folder: &Path) -> Reading<Environment> {
+fn environment(folder: &Path) -> Readable<ProcessEnvironment> {
     let text = read(&folder.join("environ"))?;
     Ok(text
         .split('\0')
@@ -165,7 +222,7 @@ fn environment(folder: &Path) -> Reading<Environment> {
 }
 
 /// The smallest `memory.max` from the process's cgroup up to the root (cgroup v2).
-fn memory_max(root: &Path, folder: &Path) -> Reading<Option<u64>> {
+fn memory_max(root: &Path, folder: &Path) -> Readable<Option<u64>> {
     let groups = read(&folder.join("cgroup"))?;
     let group = groups
         .lines()
@@ -189,10 +246,10 @@ fn memory_max(root: &Path, folder: &Path) -> Reading<Option<u64>> {
     Ok(smallest)
 }
 
-fn runner(proc: &Path, pid: u32) -> Runner {
+fn runner(proc: &Path, pid: u32) -> OllamaRunner {
     let folder = proc.join(pid.to_string());
     let arguments = arguments(proc, pid);
-    let mut runner = Runner {
+    let mut runner = OllamaRunner {
         pid,
         arguments,
         mapped: Ok(false),
