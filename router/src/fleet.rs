@@ -22,8 +22,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     client::ClientId,
     discovery::{self, Place},
-    engine::{self, Children, Engine, EngineError, Listing, LoadConfig},
-    environment::{self, Recipe},
+    engine::{
+        self, Children, Engine, EngineError, Listing, LoadConfig,
+        ollama_recipe::{self, OllamaRecipe},
+    },
     event::{Event, Observer},
     health::{Found, Outcome, Pass},
     state_dir::StateDir,
@@ -69,7 +71,7 @@ pub struct EngineHandle {
     pub discovered: bool,
     keep_alive: Duration,
     /// The environment of an Ollama that is a child.
-    recipe: Option<Recipe>,
+    recipe: Option<OllamaRecipe>,
     /// What LM Studio's WebSocket driver loads with.
     load_config: Option<LoadConfig>,
     poke: Notify,
@@ -179,7 +181,7 @@ impl Fleet {
                     && e.handle.config == *wanted
                     && e.handle.keep_alive == keep_alive
                     && e.handle.load_config == LoadConfig::of(config, wanted)
-                    && e.handle.recipe == environment::of_a_child(config, wanted, Path::new("/"))
+                    && e.handle.recipe == ollama_recipe::of_a_child(config, wanted, Path::new("/"))
             };
             match old.iter().position(same) {
                 Some(at) => state.entries.push(old.remove(at)),
@@ -339,7 +341,7 @@ impl Shared {
     /// Adds an engine and starts its poll loop.
     fn add(self: &Arc<Self>, state: &mut State, config: checked::Engine, discovered: bool) {
         let token = engine::token_of(&config);
-        let recipe = environment::of_a_child(&state.config, &config, Path::new("/"));
+        let recipe = ollama_recipe::of_a_child(&state.config, &config, Path::new("/"));
         let load_config = LoadConfig::of(&state.config, &config);
         let control = engine::build(
             &state.client,

@@ -9,7 +9,6 @@ pub mod client;
 pub mod demand;
 pub mod discovery;
 pub mod engine;
-pub mod environment;
 pub mod event;
 pub mod fleet;
 pub mod health;

@@ -9,7 +9,7 @@ use crucible_config::{
     Config,
     checked::{Engine, EngineKind},
 };
-use crucible_router::environment::{Host, recipe};
+use crucible_router::engine::ollama_recipe::{RecipeHost, recipe};
 
 use super::{Common, Failure, output::say, sources};
 
@@ -41,7 +41,7 @@ pub(super) fn run(common: &Common, args: &EnvArgs) -> Result<(), Failure> {
     })?;
     let config = sources::load(&common)?.current();
     let engine = find(&config, &name)?;
-    let recipe = recipe(&config, &engine, Host::read(Path::new("/")));
+    let recipe = recipe(&config, &engine, RecipeHost::read(Path::new("/")));
     say(render::render(&recipe, args.format).trim_end());
     Ok(())
 }

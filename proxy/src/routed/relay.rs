@@ -10,8 +10,8 @@ use std::{
 use axum::{body::Body, response::Response};
 use crucible_config::{Config, checked::EngineKind};
 use crucible_router::{
-    awake::within,
     health::Outcome,
+    machine::awake::within,
     permit::Permit,
     predict,
     router::{Attempt, Router},

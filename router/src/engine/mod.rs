@@ -4,6 +4,7 @@ mod http;
 mod llamacpp;
 mod lmstudio;
 mod ollama;
+pub mod ollama_recipe;
 mod openai;
 pub(crate) mod setting;
 mod slots;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::http::{Endpoint, hidden_error};
 pub(crate) use self::lmstudio::{own_clock, told};
+use self::ollama_recipe::OllamaRecipe;
 pub(crate) use self::token::{refused_access, token_in};
 pub use self::{
     http::client,
@@ -33,7 +35,6 @@ pub use self::{
 };
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
-    environment::Recipe,
     machine::MemoryLimit,
 };
 
@@ -50,7 +51,7 @@ pub fn build(
     engine: &checked::Engine,
     token: Option<&str>,
     keep_alive: Duration,
-    recipe: Option<Recipe>,
+    recipe: Option<OllamaRecipe>,
     load_config: Option<LoadConfig>,
     children: &Arc<Children>,
 ) -> Option<Arc<dyn Engine>> {

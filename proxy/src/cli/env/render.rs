@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crucible_router::environment::Recipe;
+use crucible_router::engine::ollama_recipe::OllamaRecipe;
 
 use super::Format;
 
-pub(super) fn render(recipe: &Recipe, format: Format) -> String {
+pub(super) fn render(recipe: &OllamaRecipe, format: Format) -> String {
     match format {
         Format::Systemd => systemd(recipe),
         Format::Launchd => launchd(recipe),
@@ -25,7 +25,7 @@ fn comment(out: &mut String, mark: &str, text: &str) {
     let _ = writeln!(out, "{mark}{text}");
 }
 
-fn lines(recipe: &Recipe, out: &mut String, set: impl Fn(&str, &str) -> String) {
+fn lines(recipe: &OllamaRecipe, out: &mut String, set: impl Fn(&str, &str) -> String) {
     for variable in &recipe.variables {
         if let Some(note) = &variable.note {
             comment(out, "# ", note);
@@ -37,7 +37,7 @@ fn lines(recipe: &Recipe, out: &mut String, set: impl Fn(&str, &str) -> String) 
     }
 }
 
-fn systemd(recipe: &Recipe) -> String {
+fn systemd(recipe: &OllamaRecipe) -> String {
     let mut out = String::from(
         "# /etc/systemd/system/ollama.service.d/crucible.conf\n\
          # sudo systemctl daemon-reload && sudo systemctl restart ollama\n\
@@ -83,7 +83,7 @@ fn systemd_quoted(text: &str) -> String {
     out
 }
 
-fn launchd(recipe: &Recipe) -> String {
+fn launchd(recipe: &OllamaRecipe) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
@@ -146,7 +146,7 @@ fn xml(text: &str) -> String {
     out
 }
 
-fn powershell(recipe: &Recipe) -> String {
+fn powershell(recipe: &OllamaRecipe) -> String {
     let mut out = String::from("# Run this as the user who runs Ollama, then restart Ollama.\n");
     lines(recipe, &mut out, |name, value| {
         format!(
@@ -171,7 +171,7 @@ fn powershell_quoted(text: &str) -> String {
     out
 }
 
-fn dotenv(recipe: &Recipe) -> String {
+fn dotenv(recipe: &OllamaRecipe) -> String {
     let mut out = String::new();
     lines(recipe, &mut out, |name, value| {
         format!("{name}={}", dotenv_quoted(value))
@@ -200,7 +200,7 @@ fn dotenv_quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crucible_router::environment::Variable;
+    use crucible_router::engine::ollama_recipe::EnvironmentVariable;
 
     use super::*;
 
@@ -227,8 +227,8 @@ mod tests {
         ),
     ];
 
-    fn variable(name: &str, value: &str, note: Option<&str>) -> Variable {
-        Variable {
+    fn variable(name: &str, value: &str, note: Option<&str>) -> EnvironmentVariable {
+        EnvironmentVariable {
             name: name.to_owned(),
             value: value.to_owned(),
             note: note.map(str::to_owned),
@@ -236,8 +236,8 @@ mod tests {
     }
 
     /// Plain ones, and one with everything that somebody's syntax minds.
-    fn recipe() -> Recipe {
-        Recipe {
+    fn recipe() -> OllamaRecipe {
+        OllamaRecipe {
             variables: vec![
                 variable("CUDA_VISIBLE_DEVICES", "-1", Some("empty is unset")),
                 variable("OLLAMA_NUM_PARALLEL", "2", None),

@@ -25,8 +25,10 @@ use super::{
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::{Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama},
-    environment::Recipe,
+    engine::{
+        Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama,
+        ollama_recipe::OllamaRecipe,
+    },
     machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
 };
 
@@ -40,7 +42,7 @@ pub(crate) struct Setup {
     /// The address; without one, a free port of this machine.
     pub(crate) url: Option<Url>,
     /// Its environment.
-    pub(crate) recipe: Recipe,
+    pub(crate) recipe: OllamaRecipe,
     /// How long it keeps an idle model that Crucible loaded.
     pub(crate) keep_alive: Duration,
     /// Bytes of memory that the system is to hold it to (row 24); `None`: the system has no way.
@@ -204,7 +206,7 @@ impl SpawnedOllama {
             None => Command::new(program),
         };
         command.args(words).arg("serve");
-        for name in Recipe::fictional() {
+        for name in OllamaRecipe::fictional() {
             command.env_remove(name);
         }
         for variable in &recipe.variables {

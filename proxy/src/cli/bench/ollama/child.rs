@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use crucible_config::checked;
 use crucible_router::{
     catalog::{ModelKind, ResidentInfo},
+    engine::ollama_recipe::{EnvironmentVariable, OllamaRecipe, of_a_child},
     engine::{self, Children, Engine},
-    environment::{Recipe, Variable, of_a_child},
 };
 use tokio::{sync::Mutex, time::timeout};
 
@@ -23,7 +23,7 @@ use crate::cli::{
 pub(super) struct Child {
     client: reqwest::Client,
     config: checked::Engine,
-    recipe: Recipe,
+    recipe: OllamaRecipe,
     model: Arc<str>,
     budget: Duration,
     running: Mutex<Option<Running>>,
@@ -81,7 +81,7 @@ impl Child {
         end(&mut running).await.map_err(Missed::Over)?;
         let mut recipe = self.recipe.clone();
         // The last one of a name counts.
-        let set = variables.iter().map(|(name, value)| Variable {
+        let set = variables.iter().map(|(name, value)| EnvironmentVariable {
             name: (*name).to_owned(),
             value: value.clone(),
             note: None,

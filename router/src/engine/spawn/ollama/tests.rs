@@ -4,10 +4,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::{
-    engine::{client, testing::resident},
-    environment::Variable,
-};
+use crate::engine::{client, ollama_recipe::EnvironmentVariable, testing::resident};
 
 /// Writes down what it was started with, then answers like an Ollama without models.
 ///
@@ -43,7 +40,7 @@ fn engine(folder: &Path) -> SpawnedOllama {
 fn setup(folder: &Path) -> Setup {
     let script = folder.join("ollama.py");
     fs::write(&script, STAND_IN).unwrap();
-    let variable = |name: &str, value: &str| Variable {
+    let variable = |name: &str, value: &str| EnvironmentVariable {
         name: name.to_owned(),
         value: value.to_owned(),
         note: None,
@@ -52,12 +49,12 @@ fn setup(folder: &Path) -> Setup {
         name: Arc::from("ollama"),
         command: vec!["python3".to_owned(), script.display().to_string()],
         url: None,
-        recipe: Recipe {
+        recipe: OllamaRecipe {
             variables: vec![
                 variable("OLLAMA_NUM_PARALLEL", "2"),
                 variable("CUDA_VISIBLE_DEVICES", "-1"),
             ],
-            ..Recipe::default()
+            ..OllamaRecipe::default()
         },
         keep_alive: Duration::from_mins(5),
         memory_max: None,

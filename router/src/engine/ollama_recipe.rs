@@ -1,6 +1,9 @@
-//! The environment of an Ollama process: rows 32-39 as what really reaches their intent.
+//! The environment that an Ollama process is started with, so that the settings of rows 32 to 39 take
+//! effect.
 //!
-//! Pure. Sources: Ollama 0.33 `envconfig/config.go`, `discover/runner.go`; NVIDIA's and AMD's
+//! Several of these settings name variables that Ollama does not have; a recipe then holds the
+//! variable that reaches the same intent, with a note. It is computed from the configuration and the
+//! machine alone. Sources: Ollama 0.33 `envconfig/config.go`, `discover/runner.go`; NVIDIA's and AMD's
 //! rules for the variables that hide devices.
 
 use std::path::Path;
@@ -14,58 +17,58 @@ use url::Url;
 
 use crate::machine::hardware;
 
-/// Name fragments of embedding models, which count against memory only.
+/// Fragments of the names of embedding models, which count against memory only.
 const EMBEDDING: [&str; 6] = ["embed", "nomic", "minilm", "bge-", "gte-", "e5-"];
-/// Of the machine's memory, whatever row 24 says.
+/// The most that Ollama may use of main memory, in percent, whatever row 24 says.
 const MEMORY_SHARE: u64 = 80;
-/// Ollama's own, which needs no variable.
+/// Ollama's own default port, which needs no variable.
 const DEFAULT_PORT: u16 = 11434;
 
-/// What an Ollama is to be started with.
+/// The environment and the limits that an Ollama is to be started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recipe {
-    /// In the order in which they are shown.
-    pub variables: Vec<Variable>,
-    /// What is not rendered, and which knob reaches the intent.
+pub struct OllamaRecipe {
+    /// The environment variables, in the order in which they are shown.
+    pub variables: Vec<EnvironmentVariable>,
+    /// One note for each setting that no variable can express, with the setting that reaches its intent.
     pub notes: Vec<String>,
-    /// Row 24 as a limit of the operating system, in bytes.
+    /// The memory limit in bytes that the operating system is to enforce (row 24).
     pub memory_max: u64,
-    /// Row 26: memory is to be interleaved over the NUMA nodes.
+    /// Whether memory is to be interleaved over the NUMA nodes (row 26).
     pub interleave: bool,
 }
 
-/// One variable.
+/// One environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Name.
+pub struct EnvironmentVariable {
+    /// Its name.
     pub name: String,
-    /// Value, unquoted.
+    /// Its value without quotes.
     pub value: String,
-    /// Why it is not what the row says.
+    /// The reason why it differs from the configured value.
     pub note: Option<String>,
 }
 
-/// The machine that it runs on, as far as it is known.
+/// The facts about the machine that a recipe depends on; `None` where one is unknown.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Host {
+pub struct RecipeHost {
     /// Main memory in bytes.
     pub memory: Option<u64>,
-    /// NUMA nodes.
+    /// Number of NUMA nodes.
     pub nodes: Option<u32>,
 }
 
-/// The recipe of an Ollama that Crucible starts itself; `None` for every other engine.
-pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<Recipe> {
+/// Computes the recipe of an Ollama that Crucible starts itself; `None` for every other engine.
+pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<OllamaRecipe> {
     let spawned = engine.kind == EngineKind::Ollama && engine.manage == Manage::Spawn;
-    spawned.then(|| recipe(config, engine, Host::read(root)))
+    spawned.then(|| recipe(config, engine, RecipeHost::read(root)))
 }
 
-/// The recipe of an engine of kind ollama.
-pub fn recipe(config: &Config, engine: &Engine, host: Host) -> Recipe {
-    let mut recipe = Recipe {
+/// Computes the recipe of an engine of kind `ollama`, whoever starts it.
+pub fn recipe(config: &Config, engine: &Engine, host: RecipeHost) -> OllamaRecipe {
+    let mut recipe = OllamaRecipe {
         memory_max: memory_max(config, engine, host),
         interleave: config.tuning.ollama.numa_policy != "none" && host.nodes.is_some_and(|n| n > 1),
-        ..Recipe::default()
+        ..OllamaRecipe::default()
     };
     if let Some(address) = engine.url.as_ref().and_then(other_address) {
         recipe.set("OLLAMA_HOST", address, None);
@@ -97,9 +100,9 @@ pub fn recipe(config: &Config, engine: &Engine, host: Host) -> Recipe {
     recipe
 }
 
-/// Strongest that variables can do: no backend but the CPU's is loaded, and no device is visible
-/// to the others.
-fn devices(config: &Config, engine: &Engine, recipe: &mut Recipe) {
+/// Hides the GPUs with every variable that does so: no backend but the CPU's is loaded, and no device
+/// is visible to the others.
+fn devices(config: &Config, engine: &Engine, recipe: &mut OllamaRecipe) {
     if !leaves_the_gpu(config, engine) {
         let note =
             "CUDA_VISIBLE_DEVICES is left alone: no other engine owns a GPU, so Ollama gets it";
@@ -129,7 +132,7 @@ fn devices(config: &Config, engine: &Engine, recipe: &mut Recipe) {
     }
 }
 
-/// Whether another engine owns the GPU. Where none is configured, LM Studio may be found.
+/// Reports whether another engine owns the GPU. Where no engine is configured, LM Studio may be found.
 fn leaves_the_gpu(config: &Config, engine: &Engine) -> bool {
     match engine.device {
         Device::Cpu => true,
@@ -141,7 +144,7 @@ fn leaves_the_gpu(config: &Config, engine: &Engine) -> bool {
     }
 }
 
-/// The first embedding model that the configuration names.
+/// Returns the first embedding model that the configuration names.
 fn embedding_model(config: &Config) -> Option<&str> {
     let models = config.models.iter().map(|m| m.name.as_str());
     let warm = config.warm.iter().map(String::as_str);
@@ -151,8 +154,8 @@ fn embedding_model(config: &Config) -> Option<&str> {
     })
 }
 
-/// The budget of its pool, which loads are held to as well.
-fn memory_max(config: &Config, engine: &Engine, host: Host) -> u64 {
+/// Returns the budget of its pool, which the scheduler holds loads to as well.
+fn memory_max(config: &Config, engine: &Engine, host: RecipeHost) -> u64 {
     let pool = config.pools.get(engine.pool.as_deref().unwrap_or("cpu"));
     if let Some(budget) = pool.and_then(|pool| pool.budget) {
         return budget;
@@ -162,16 +165,16 @@ fn memory_max(config: &Config, engine: &Engine, host: Host) -> u64 {
     share.map_or(limit, |share| share.min(limit))
 }
 
-/// `host:port`, where it is not Ollama's default.
+/// Returns `host:port` where the port is not Ollama's default.
 fn other_address(url: &Url) -> Option<String> {
     let port = url.port_or_known_default()?;
     (port != DEFAULT_PORT).then(|| format!("{}:{port}", url.host_str().unwrap_or("127.0.0.1")))
 }
 
-// === impl Host ===
+// === impl RecipeHost ===
 
-impl Host {
-    /// This machine; `root` is the root of the file system.
+impl RecipeHost {
+    /// Reads this machine; `root` is the root of the file system (`/`; another folder in tests).
     pub fn read(root: &Path) -> Self {
         let machine = hardware::read_files(root);
         Self {
@@ -181,18 +184,18 @@ impl Host {
     }
 }
 
-// === impl Recipe ===
+// === impl OllamaRecipe ===
 
-impl Recipe {
+impl OllamaRecipe {
     fn set(&mut self, name: &str, value: impl Into<String>, note: Option<String>) {
-        self.variables.push(Variable {
+        self.variables.push(EnvironmentVariable {
             name: name.to_owned(),
             value: value.into(),
             note,
         });
     }
 
-    /// Variables of the table that would only mislead a reader of the process.
+    /// Returns the names of the variables of the table that Ollama does not have.
     pub fn fictional() -> impl Iterator<Item = &'static str> {
         TUNINGS
             .iter()
@@ -209,7 +212,7 @@ mod tests {
         config.discovered(EngineKind::Ollama, "ollama", url.parse().unwrap())
     }
 
-    fn named(recipe: &Recipe) -> Vec<String> {
+    fn named(recipe: &OllamaRecipe) -> Vec<String> {
         let all = recipe.variables.iter();
         all.map(|v| format!("{}={}", v.name, v.value)).collect()
     }
@@ -220,7 +223,7 @@ mod tests {
         let recipe = recipe(
             &config,
             &engine(&config, "http://127.0.0.1:11434"),
-            Host::default(),
+            RecipeHost::default(),
         );
         assert_eq!(
             named(&recipe),
@@ -250,7 +253,7 @@ mod tests {
         let mut config = Config::builtin();
         let own = engine(&config, "http://127.0.0.1:11500");
         config.engines.push(own.clone());
-        let sole = recipe(&config, &own, Host::default());
+        let sole = recipe(&config, &own, RecipeHost::default());
         assert_eq!(named(&sole)[0], "OLLAMA_HOST=127.0.0.1:11500");
         assert!(!named(&sole).iter().any(|v| v.starts_with("CUDA")));
         assert!(sole.notes[0].contains("no other engine owns a GPU"));
@@ -258,7 +261,7 @@ mod tests {
         config
             .engines
             .push(config.discovered(EngineKind::Lmstudio, "lmstudio", url));
-        let beside = recipe(&config, &own, Host::default());
+        let beside = recipe(&config, &own, RecipeHost::default());
         assert!(named(&beside).contains(&"CUDA_VISIBLE_DEVICES=-1".to_owned()));
     }
 
@@ -269,7 +272,7 @@ mod tests {
         let recipe = recipe(
             &config,
             &engine(&config, "http://127.0.0.1:11434"),
-            Host::default(),
+            RecipeHost::default(),
         );
         let models = recipe
             .variables
@@ -289,7 +292,7 @@ mod tests {
         let recipe = recipe(
             &config,
             &engine(&config, "http://127.0.0.1:11434"),
-            Host::default(),
+            RecipeHost::default(),
         );
         assert_eq!(named(&recipe)[0], "CUDA_VISIBLE_DEVICES=1");
         assert!(
@@ -302,7 +305,7 @@ mod tests {
     #[test]
     fn the_machine_bounds_memory_and_decides_about_nodes() {
         let config = Config::builtin();
-        let host = Host {
+        let host = RecipeHost {
             memory: Some(10_000_000_000),
             nodes: Some(2),
         };
