@@ -15,12 +15,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::tunings,
-    app::{self, App},
+    edge,
     events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
     server::{Bounds, Listener, OnEvict, OnOpen, Places, descriptors},
     signals::{Signal, Signals},
+    state::AppState,
     telemetry::Dropped,
 };
 
@@ -35,7 +36,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A started instance.
 pub struct Instance {
-    app: App,
+    app: AppState,
     config: Live,
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
@@ -154,7 +155,7 @@ impl Instance {
         }
         let upstream = Upstream::new(current.timeouts.connect);
         background.spawn(upstream.clone().sweep(router_cancel.clone()));
-        let app = App::new(
+        let app = AppState::new(
             config.clone(),
             router,
             metrics,
@@ -164,9 +165,9 @@ impl Instance {
             events,
         );
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
-        background.spawn(app.clone().keep_books(router_cancel.clone()));
-        let service = app::edge(&app);
-        let on_refuse = app::on_refuse(&app);
+        background.spawn(Arc::clone(&app.ledger).run(router_cancel.clone()));
+        let service = edge::edge(&app);
+        let on_refuse = edge::on_refuse(&app);
         for listener in listeners {
             background.spawn(listener.run(
                 service.clone(),
@@ -178,7 +179,7 @@ impl Instance {
         }
         if let Some(listener) = metrics_listener {
             background.spawn(listener.run(
-                app::metrics_edge(&app),
+                edge::metrics_edge(&app),
                 on_refuse,
                 connections.clone(),
                 stop.clone(),
@@ -210,7 +211,7 @@ impl Instance {
     }
 
     /// What the handlers share.
-    pub fn app(&self) -> &App {
+    pub fn app(&self) -> &AppState {
         &self.app
     }
 
@@ -290,14 +291,14 @@ impl Instance {
         // Connections that were cut end theirs; the event log is still written.
         self.connections.close();
         let _ = timeout(LAST_WORDS, self.connections.wait()).await;
-        self.app.settle();
+        self.app.ledger.settle();
         self.router_cancel.cancel();
         self.background.close();
         tokio::select! {
             () = self.background.wait() => {}
             () = sleep(LAST_WORDS) => {}
         }
-        self.app.settle();
+        self.app.ledger.settle();
     }
 }
 

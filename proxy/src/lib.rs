@@ -1,15 +1,15 @@
 //! Crucible's HTTP side: accept loop, tower stack, dialects, relay, metrics, command line.
 //!
-//! The life of a request is one straight line, and the modules stand in its order: [`server`]
-//! accepts, `app` is the outer stack, [`guard`] judges, [`body`] peeks and edits, `routed` is the
-//! inner stack, [`dialect`] translates, [`relay`] streams, [`metrics`] counts.
+//! The life of a request is one straight line, and the rooms stand in its order: [`server`]
+//! accepts a connection, `edge` is the outer stack with [`guard`]'s judgement, [`body`] reads the
+//! top-level keys, `pipeline` plans, waits for a permit, translates by [`dialect`] and sends,
+//! [`relay`] streams the answer, and `ledger` counts the request once it has ended.
 
 mod admin;
-mod app;
 pub mod body;
 pub mod cli;
-mod demand;
 pub mod dialect;
+mod edge;
 pub mod embedded;
 pub mod endpoint;
 pub mod error;
@@ -17,11 +17,16 @@ mod events;
 pub mod guard;
 pub mod instance;
 mod label;
+mod ledger;
 pub mod metrics;
+mod pipeline;
 pub mod relay;
-mod routed;
+mod reply;
+mod request;
 pub mod server;
 pub mod signals;
+mod sse;
+mod state;
 pub mod telemetry;
 #[cfg(unix)]
 mod terminal;

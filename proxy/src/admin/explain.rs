@@ -17,31 +17,31 @@ use crucible_router::{
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use super::state::seconds;
 use crate::{
-    app::{App, or_refuse, respond},
+    admin::state::seconds,
     body::{decode, peek::Peek, surrogates},
-    demand,
     error::Error,
     guard::Verdict,
-    routed::defaults::gaps,
+    pipeline::{defaults::gaps, demand},
+    reply::{self, or_refuse},
+    state::AppState,
 };
 
 pub(super) async fn handle(
-    State(app): State<App>,
+    State(app): State<AppState>,
     Extension(verdict): Extension<Verdict>,
     request: Request,
 ) -> Response {
     or_refuse(respond_to(&app, verdict, request).await)
 }
 
-async fn respond_to(app: &App, verdict: Verdict, request: Request) -> Result<Response, Error> {
+async fn respond_to(app: &AppState, verdict: Verdict, request: Request) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
     app.router.settled().await;
     let explained = explain(&app.router, &config, &head.headers, &body, &verdict).await?;
-    Ok(respond::json(&explained))
+    Ok(reply::json(&explained))
 }
 
 /// The decision on this body, as it would be made now.

@@ -4,15 +4,15 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::app::{App, respond};
+use crate::{reply, state::AppState};
 
 /// 200 while the process serves.
 pub(super) async fn alive() -> Response {
-    respond::json(&json!({ "status": "ok" }))
+    reply::json(&json!({ "status": "ok" }))
 }
 
 /// 200 once every engine was asked and one is up; 503 before, without any, and while draining.
-pub(super) async fn ready(State(app): State<App>) -> Response {
+pub(super) async fn ready(State(app): State<AppState>) -> Response {
     let view = app.router.view();
     let reason = if app.draining.is_cancelled() {
         Some("draining")
@@ -23,7 +23,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     } else {
         None
     };
-    let mut response = respond::json(&json!({
+    let mut response = reply::json(&json!({
         "status": if reason.is_none() { "ready" } else { "not_ready" },
         "reason": reason,
     }));

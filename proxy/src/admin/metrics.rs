@@ -4,17 +4,18 @@ use axum::{extract::State, response::Response};
 use http::{HeaderValue, header};
 
 use crate::{
-    app::{App, or_refuse},
     error::{Error, Kind},
+    reply::or_refuse,
+    state::AppState,
 };
 
 /// The text format of Prometheus, 0.0.4; gauges are read from the view at this moment.
-pub(super) async fn scrape(State(app): State<App>) -> Response {
+pub(super) async fn scrape(State(app): State<AppState>) -> Response {
     app.observe();
     or_refuse(encode(&app))
 }
 
-fn encode(app: &App) -> Result<Response, Error> {
+fn encode(app: &AppState) -> Result<Response, Error> {
     let failed = |what: String| Error::new(Kind::Internal, format!("metrics: {what}"));
     let (content_type, text) = app.metrics.encode().map_err(|e| failed(e.to_string()))?;
     let content_type = HeaderValue::try_from(content_type).map_err(|e| failed(e.to_string()))?;

@@ -1,8 +1,10 @@
 //! Health, metrics, state, explain, tunings and the page.
 
+pub(crate) mod endpoints;
 mod explain;
 mod health;
 mod metrics;
+mod models;
 mod page;
 pub(crate) mod state;
 pub(crate) mod tunings;
@@ -14,10 +16,10 @@ use axum::{
 
 pub(crate) use explain::explain;
 
-use crate::app::App;
+use crate::state::AppState;
 
 /// The paths of the main listener.
-pub(crate) fn paths() -> Routes<App> {
+pub(crate) fn paths() -> Routes<AppState> {
     Routes::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -25,11 +27,13 @@ pub(crate) fn paths() -> Routes<App> {
         .route("/crucible/state", get(state::state))
         .route("/crucible/tunings", get(tunings::tunings))
         .route("/crucible/explain", post(explain::handle))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
         .route("/", get(page::page))
 }
 
 /// The paths of `metrics_listen`: what a scraper and a person need, nothing that answers prompts.
-pub(crate) fn metrics_paths() -> Routes<App> {
+pub(crate) fn metrics_paths() -> Routes<AppState> {
     Routes::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -8,12 +8,9 @@ use crucible_router::view::{Breaker, EngineView, Health, View};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{
-    app::{App, exchange::Exchange, respond},
-    endpoint::Endpoint,
-};
+use crate::{endpoint::Endpoint, reply, request::Exchange, state::AppState};
 
-pub(super) async fn state(State(app): State<App>) -> Response {
+pub(super) async fn state(State(app): State<AppState>) -> Response {
     let view = app.router.fresh_view();
     let now = Instant::now();
     let in_flight: Vec<Value> = app
@@ -25,7 +22,7 @@ pub(super) async fn state(State(app): State<App>) -> Response {
         .collect();
     let mut state = describe(&view);
     state["in_flight"] = in_flight.into();
-    respond::json(&state)
+    reply::json(&state)
 }
 
 /// Everything but the requests in flight.

@@ -9,7 +9,10 @@ use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, or_refuse, respond};
+use crate::{
+    reply::{self, or_refuse},
+    state::AppState,
+};
 
 /// Between two looks for the metric.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -23,18 +26,18 @@ pub(crate) struct Verified {
 }
 
 /// Asks the engines first, for at most 2 s.
-pub(super) async fn tunings(State(app): State<App>) -> Response {
+pub(super) async fn tunings(State(app): State<AppState>) -> Response {
     app.router.ask_again().await;
     let verified = look(&app).await;
     or_refuse(
         serde_json::to_value(&verified)
-            .map(|value| respond::json(&value))
+            .map(|value| reply::json(&value))
             .map_err(|e| crate::error::Error::new(crate::error::Kind::Internal, e.to_string())),
     )
 }
 
 /// Keeps `crucible_tuning_state` up to date until `stop`.
-pub(crate) async fn watch(app: App, stop: CancellationToken) {
+pub(crate) async fn watch(app: AppState, stop: CancellationToken) {
     let looking = async {
         app.router.settled().await;
         loop {
@@ -47,7 +50,7 @@ pub(crate) async fn watch(app: App, stop: CancellationToken) {
 }
 
 /// What is known now; the metric follows.
-async fn look(app: &App) -> Verified {
+async fn look(app: &AppState) -> Verified {
     let counters = app.metrics.counters();
     let config = app.config.current();
     let probes = probe::load(&config.state_dir);

@@ -15,16 +15,16 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{
-    Common, Failure, TryArgs,
-    models::look,
-    output::{complain, say},
-    serve::{prepare, runtime, start},
-    sources,
-};
 use crate::{
-    app::respond::{X_DEFAULTS, X_ENGINE, X_REASON},
+    cli::{
+        Common, Failure, TryArgs,
+        models::look,
+        output::{complain, say},
+        serve::{prepare, runtime, start},
+        sources,
+    },
     embedded::{self, Embedded, Ready, Shell},
+    reply::{X_DEFAULTS, X_ENGINE, X_REASON},
     signals::Signals,
     telemetry::Dropped,
 };

@@ -20,17 +20,17 @@ use crucible_config::Config;
 use crucible_router::event::{Event, Observer};
 use tokio::{sync::mpsc, time::Instant};
 
-use self::write::Writer;
-pub(crate) use self::{
+pub(crate) use crate::events::{
     line::{Line, LoadLine, Place, RequestLine},
     read::read,
 };
 use crate::{
-    app::exchange::{Exchange, Record},
+    events::write::Writer,
     metrics::{
         Metrics,
         labels::{load_outcome, load_trigger},
     },
+    request::{Exchange, Record},
 };
 
 /// The newer file in `state_dir`.

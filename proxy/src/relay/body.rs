@@ -20,17 +20,19 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use self::looks::Looks;
-pub(crate) use self::{
+pub(crate) use crate::relay::body::{
     looks::Look,
     parts::{End, Parts, Watch},
 };
-use super::{
-    clocks::{Clocks, Due, Missed},
-    prefill::Prefill,
-    transcode::{Progress, Transcode},
+use crate::{
+    dialect::transcode::{Progress, Transcode},
+    error::{Error, Kind, UpstreamError},
+    relay::{
+        body::looks::Looks,
+        clocks::{Clocks, Due, Missed},
+        prefill::Prefill,
+    },
 };
-use crate::error::{Error, Kind, UpstreamError};
 
 /// An SSE comment: every client tried ignores it.
 pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";

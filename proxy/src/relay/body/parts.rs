@@ -4,8 +4,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    dialect::transcode::Transcode,
     error::{Error, Kind},
-    relay::{body::Look, clocks::Budgets, prefill::Prefill, transcode::Transcode},
+    relay::{body::Look, clocks::Budgets, prefill::Prefill},
     usage::Usage,
 };
 

@@ -15,9 +15,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::*;
 use crate::{
-    relay::{clocks::Budgets, passthrough::Passthrough, prefill::Prefills},
+    dialect::engine::openai::passthrough::Passthrough,
+    relay::{body::*, clocks::Budgets, prefill::Prefills},
     usage::Usage,
 };
 

@@ -1,0 +1,153 @@
+//! What is served, for whoever asked for something else.
+
+use axum::{extract::Request, response::Response};
+use http::{Method, Uri};
+
+use crate::{
+    error::{Error, Kind},
+    reply::{printable, refuse},
+};
+
+/// A path with its method.
+struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+}
+
+const fn get(path: &'static str) -> Endpoint {
+    Endpoint {
+        method: "GET",
+        path,
+    }
+}
+
+const fn post(path: &'static str) -> Endpoint {
+    Endpoint {
+        method: "POST",
+        path,
+    }
+}
+
+/// Of the main listener, in the order in which they are told.
+const ENDPOINTS: [Endpoint; 9] = [
+    post("/v1/chat/completions"),
+    get("/v1/models"),
+    get("/healthz"),
+    get("/readyz"),
+    get("/metrics"),
+    get("/crucible/state"),
+    get("/crucible/tunings"),
+    post("/crucible/explain"),
+    get("/"),
+];
+
+/// Other dialects by the paths that their clients ask for.
+const DIALECTS: [&str; 9] = [
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/responses",
+    "/api/chat",
+    "/api/embed",
+    "/api/generate",
+    "/api/tags",
+    "/api/v0",
+];
+
+/// Of a path that there is not.
+fn unknown(path: &str) -> String {
+    let shown = printable(path);
+    if ENDPOINTS.iter().any(|endpoint| endpoint.path == path) {
+        return format!("{shown} is not served here, but at an address of `listen`");
+    }
+    if DIALECTS.iter().any(|dialect| path.starts_with(dialect)) {
+        return format!(
+            "{shown} is of a dialect that is not served; set the client to OpenAI's chat completions, \
+             POST /v1/chat/completions"
+        );
+    }
+    let known = ENDPOINTS.iter().map(|endpoint| endpoint.path);
+    let near = crucible_config::nearest(path, known).filter(|near| *near != "/");
+    let near = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near}?"));
+    format!("there is no {shown}{near} There are: {}", all())
+}
+
+/// Of a method that a path does not take.
+fn told_method(method: &Method, path: &str) -> String {
+    let shown = printable(path);
+    let base = if path.starts_with("/v1/models/") {
+        "/v1/models"
+    } else {
+        path
+    };
+    let mut known = ENDPOINTS.iter().filter(|endpoint| endpoint.path == base);
+    let method = printable(method.as_str());
+    match known.next() {
+        Some(endpoint) => format!("{shown} takes {}, not {method}", endpoint.method),
+        None => format!("{method} is not a method of {shown}"),
+    }
+}
+
+/// `POST /v1/chat/completions, GET /v1/models, ...`.
+pub(crate) fn all() -> String {
+    let each = ENDPOINTS.iter().map(|e| format!("{} {}", e.method, e.path));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// The handler of every path that is not served.
+pub(crate) async fn unknown_path(uri: Uri) -> Response {
+    refuse(Error::new(Kind::UnknownEndpoint, unknown(uri.path())))
+}
+
+/// The handler of every served path that is asked with another method.
+pub(crate) async fn wrong_method(request: Request) -> Response {
+    let message = told_method(request.method(), request.uri().path());
+    refuse(Error::new(Kind::MethodNotAllowed, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_what_is_not_there_is_told_what_is() {
+        for (path, parts) in [
+            (
+                "/v1/chat/completion",
+                &["there is no /v1/chat/completion; did you mean /v1/chat/completions?"][..],
+            ),
+            ("/health", &["did you mean /healthz?"]),
+            ("/crucible/stats", &["did you mean /crucible/state?"]),
+            (
+                "/qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
+                &["qqqq. There are: POST /v1/chat/completions, GET /v1/models, "],
+            ),
+            (
+                "/v1/responses",
+                &["a dialect that is not served", "chat completions"],
+            ),
+            ("/api/chat", &["a dialect that is not served"]),
+            (
+                "/v1/models",
+                &["not served here, but at an address of `listen`"],
+            ),
+        ] {
+            for part in parts {
+                assert!(unknown(path).contains(part), "{path}: {}", unknown(path));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_with_the_right_one() {
+        for (method, path, expected) in [
+            (Method::GET, "/v1/chat/completions", "takes POST, not GET"),
+            (Method::POST, "/v1/models", "takes GET, not POST"),
+            (Method::PUT, "/v1/models/a/b", "takes GET, not PUT"),
+            (Method::GET, "/crucible/explain", "takes POST, not GET"),
+        ] {
+            let told = told_method(&method, path);
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! An OpenAI chat request as Ollama's `/api/chat` wants it (Ollama 0.33).
+//!
+//! Always streamed and never truncated by the engine; the runner options are the model's tuple on
+//! every path, and `keep_alive` is never sent (the preload's value sticks).
+
+mod messages;
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use crucible_config::checked::{EngineKind, RequestDefaults};
+use crucible_router::{catalog::Capabilities, engine::Tuple};
+use serde_json::{Map, Value, json, value::RawValue};
+
+use crate::{
+    body::peek::{Peek, found},
+    dialect::engine::{
+        messages::arguments,
+        ollama::request::messages::messages,
+        openai::{
+            numbers,
+            request::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
+            stop,
+            tool_choice::{Mode, ToolChoice},
+            tools,
+        },
+        thinking::{Asked, Thinking, Wish},
+    },
+    error::{Error, Kind},
+};
+
+/// A body for `/api/chat`, and what the way back must know.
+#[derive(Clone, Debug)]
+pub struct Translated {
+    /// What to send.
+    pub body: Bytes,
+    /// Names of the values that were filled in; the context is the caller's to name.
+    pub defaults: Vec<&'static str>,
+    /// What was bent or dropped, for `x-crucible-note`.
+    pub notes: Vec<String>,
+    /// Names of the parameters that Ollama has no place for.
+    pub dropped: Vec<&'static str>,
+    /// The client asked for a usage event.
+    pub include_usage: bool,
+    /// Tools were sent.
+    pub has_tools: bool,
+    /// Ids of the tool calls in the conversation: a new one is to have another.
+    pub call_ids: HashSet<String>,
+    /// The client does not want to see the thoughts.
+    pub hides_thinking: bool,
+}
+
+/// Translates a chat request. `model` is Ollama's name of it; `capabilities` are the model's.
+///
+/// Errors name the JSON path: `missing_field`, `invalid_type`, `unsupported_value`.
+pub fn to_ollama(
+    body: &[u8],
+    peek: &Peek,
+    model: &str,
+    tuple: &Tuple,
+    defaults: &RequestDefaults,
+    capabilities: Capabilities,
+) -> Result<Translated, Error> {
+    validate_chat(body, peek, EngineKind::Ollama)?;
+    let mut notes = Vec::new();
+    let conversation = messages(body, peek)?;
+    if conversation.bent > 0 {
+        notes.push(arguments::note(conversation.bent));
+    }
+    let mut out = Map::new();
+    out.insert("stream".to_owned(), true.into());
+    if !tuple.as_loaded {
+        out.insert("shift".to_owned(), false.into());
+    }
+    out.insert("truncate".to_owned(), false.into());
+    let thinking = Thinking::of(body, peek);
+    if let Some(think) = think(&thinking, capabilities, &mut notes) {
+        out.insert("think".to_owned(), think);
+    }
+    if let Some(on) = peek.typed::<bool>(body, "logprobs", "a boolean")? {
+        out.insert("logprobs".to_owned(), on.into());
+    }
+    if let Some(count) = numbers::signed(body, peek, "top_logprobs")? {
+        if !(0..=20).contains(&count) {
+            return Err(unsupported(
+                "top_logprobs",
+                "`top_logprobs` must be between 0 and 20",
+            ));
+        }
+        out.insert("top_logprobs".to_owned(), count.into());
+    }
+    let mut options = runner(tuple);
+    let filled = sampling(body, peek, defaults, &mut options, &mut notes)?;
+    out.insert("options".to_owned(), options.into());
+    let mut dropped = Vec::new();
+    if peek.raw(body, "parallel_tool_calls").is_some() {
+        dropped.push("parallel_tool_calls");
+    }
+    if peek.raw(body, "logit_bias").is_some_and(|raw| raw != "{}") {
+        dropped.push("logit_bias");
+        notes.push("logit_bias dropped: Ollama has none".to_owned());
+    }
+    let mut text = format!(
+        "{{\"model\":{},\"messages\":{},",
+        Value::from(model),
+        conversation.text
+    );
+    let rest = Value::from(out).to_string();
+    text.push_str(rest.trim_start_matches('{'));
+    text.pop();
+    let format = format(body, peek, &mut notes)?;
+    let tools = offered(body, peek, &mut notes)?;
+    // Raw text: a schema keeps its key order and numbers, so the rendered prompt stays the same.
+    for (name, raw) in [("format", &format), ("tools", &tools)] {
+        if let Some(raw) = raw {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":");
+            text.push_str(raw);
+        }
+    }
+    text.push('}');
+    Ok(Translated {
+        body: text.into(),
+        defaults: filled,
+        notes,
+        dropped,
+        include_usage: include_usage(body, peek),
+        has_tools: tools.is_some(),
+        call_ids: conversation.ids,
+        hides_thinking: thinking.hidden,
+    })
+}
+
+/// The runner options; any difference to the loaded ones makes Ollama load the model again.
+fn runner(tuple: &Tuple) -> Map<String, Value> {
+    let mut options = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(name.to_owned(), value);
+        }
+    };
+    set("num_ctx", tuple.context.map(Value::from));
+    set("num_batch", tuple.batch.map(Value::from));
+    set("num_thread", tuple.threads.map(Value::from));
+    set("num_gpu", tuple.gpu_layers.map(Value::from));
+    set("use_mmap", tuple.mmap.map(Value::from));
+    options
+}
+
+fn sampling(
+    body: &[u8],
+    peek: &Peek,
+    defaults: &RequestDefaults,
+    options: &mut Map<String, Value>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<&'static str>, Error> {
+    let mut filled = Vec::new();
+    for (name, default) in defaults_of(defaults) {
+        let sent = peek.typed::<serde_json::Number>(body, name, "a number")?;
+        if sent.is_none() && default.is_some() {
+            filled.push(name);
+        }
+        if let Some(value) = sent.map(Value::from).or(default.map(Value::from)) {
+            options.insert(name.to_owned(), value);
+        }
+    }
+    for name in ["top_k", "min_p"] {
+        if let Some(value) = peek.typed::<serde_json::Number>(body, name, "a number")? {
+            options.insert(name.to_owned(), value.into());
+        }
+    }
+    if let Some(seed) = numbers::signed(body, peek, "seed")? {
+        options.insert("seed".to_owned(), seed.into());
+    }
+    if let Some(limit) = limit(body, peek, notes) {
+        options.insert("num_predict".to_owned(), limit);
+    }
+    if let Some(raw) = peek.raw(body, "stop") {
+        let bent = stop::bent(raw);
+        let list = match &bent {
+            Some(bent) => bent.with.as_deref().unwrap_or_default(),
+            None => raw,
+        };
+        match serde_json::from_str::<Value>(list) {
+            Ok(Value::String(text)) => {
+                options.insert("stop".to_owned(), json!([text]));
+            }
+            Ok(texts @ Value::Array(_)) => {
+                options.insert("stop".to_owned(), texts);
+            }
+            _ if bent.is_some() => {}
+            _ => notes.push("stop is dropped: it is no string and no array".to_owned()),
+        }
+        notes.extend(bent.map(|bent| bent.note));
+    }
+    Ok(filled)
+}
+
+/// `num_predict`. No limit is said too: a Modelfile may have one.
+fn limit(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Option<Value> {
+    let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
+    let name = names.find(|name| peek.raw(body, name).is_some())?;
+    let limit = peek.max_tokens(body);
+    if limit == Some(0) {
+        notes.push(format!("{name} 0 is no limit on Ollama"));
+    }
+    Some(limit.map_or_else(|| (-1).into(), Value::from))
+}
+
+/// `think`. Ollama (0.33) answers 400 to a model that cannot think and is to, and older ones to a
+/// level where a model knows only on and off.
+fn think(
+    thinking: &Thinking,
+    capabilities: Capabilities,
+    notes: &mut Vec<String>,
+) -> Option<Value> {
+    for path in &thinking.unknown {
+        notes.push(format!("{path} is dropped: it says nothing that is known"));
+    }
+    let Asked { wish, path } = thinking.asked?;
+    let cannot = capabilities.thinking == Some(false);
+    match wish {
+        // It does so anyway.
+        Wish::Off if cannot => None,
+        Wish::Off => Some(false.into()),
+        _ if cannot => {
+            notes.push(format!("{path} is dropped: the model cannot think"));
+            None
+        }
+        Wish::On => Some(true.into()),
+        Wish::Level(level) if capabilities.thinking_levels == Some(true) => {
+            Some(level.word().into())
+        }
+        Wish::Level(level) => {
+            let word = level.word();
+            notes.push(format!(
+                "{path} {word} is sent as on: the model knows no levels of thinking"
+            ));
+            Some(true.into())
+        }
+    }
+}
+
+/// As Ollama's own OpenAI layer (0.33) reads it: what it does not know is no format.
+fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Format<'a> {
+        r#type: Option<String>,
+        #[serde(borrow)]
+        json_schema: Option<Schema<'a>>,
+        // Beside the type: llama.cpp's spelling.
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Schema<'a> {
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
+    }
+    let Some(raw) = peek.raw(body, "response_format") else {
+        return Ok(None);
+    };
+    let format: Format<'_> = serde_json::from_str(raw)
+        .map_err(|_| invalid_type("response_format", "an object", found(raw)))?;
+    let r#type = format.r#type.unwrap_or_default().trim().to_lowercase();
+    match r#type.as_str() {
+        "" | "text" => Ok(None),
+        "json_object" => Ok(Some(match format.schema.map(RawValue::get) {
+            Some(schema) if schema.starts_with('{') => schema.to_owned(),
+            _ => "\"json\"".to_owned(),
+        })),
+        "json_schema" => {
+            let schema = format.json_schema.and_then(|schema| schema.schema);
+            let schema = schema.or(format.schema);
+            match schema.map(RawValue::get) {
+                None | Some("null" | "\"\"") => {
+                    notes.push("response_format is dropped: it has no schema".to_owned());
+                    Ok(None)
+                }
+                Some(schema) if schema.starts_with('{') => Ok(Some(schema.to_owned())),
+                // Ollama (0.33) answers 500 "invalid format" to these, as if it had failed.
+                Some(schema) => Err(invalid_type(
+                    "response_format.json_schema.schema",
+                    "an object",
+                    found(schema),
+                )),
+            }
+        }
+        _ => {
+            notes.push(
+                "response_format is dropped: Ollama knows text, json_object and json_schema"
+                    .to_owned(),
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn offered(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+    let choice = ToolChoice::of(body, peek)?;
+    if !peek.has_tools(body) {
+        return Ok(None);
+    }
+    let raw = peek.raw(body, "tools").map(str::to_owned);
+    let choice = choice.unwrap_or(ToolChoice {
+        mode: Mode::Auto,
+        tools: None,
+        bent: false,
+    });
+    if choice.mode == Mode::None {
+        return Ok(None);
+    }
+    let is_some_only = choice.tools.is_some();
+    let tools = choice.tools.or(raw);
+    let offered = tools.as_deref().and_then(tools::offered);
+    let tools = match &offered {
+        Some(offered) => offered.with.clone(),
+        None => tools,
+    };
+    let about_choice = match (choice.mode, is_some_only) {
+        _ if tools.is_none() => None,
+        (Mode::None | Mode::Auto, false) => None,
+        (Mode::None | Mode::Auto, true) => {
+            Some("tool_choice allows some tools: only these were offered")
+        }
+        (Mode::Required, false) => Some("tool_choice required is best effort on Ollama"),
+        (Mode::Required, true) => {
+            Some("a named tool_choice is best effort on Ollama: only what it names was offered")
+        }
+    };
+    notes.extend(about_choice.map(str::to_owned));
+    notes.extend(offered.and_then(|offered| offered.note));
+    Ok(tools)
+}
+
+fn missing(path: &str) -> Error {
+    Error::new(Kind::MissingField, format!("`{path}` is missing")).param(path)
+}
+
+fn wrong(path: &str, expected: &str, value: &Value) -> Error {
+    invalid_type(path, expected, found(&value.to_string()))
+}
+
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! Messages: parts become text and images, tool calls objects, and results get their tool's name.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    body::peek::{Peek, found},
+    dialect::engine::{
+        messages::{
+            arguments::Arguments,
+            image::{Image, Kind, NoImage},
+            part::Part,
+        },
+        ollama::request::{missing, wrong},
+        openai::request::unsupported,
+    },
+    error::Error,
+};
+
+/// A conversation as Ollama takes it.
+pub(super) struct Conversation {
+    /// The list, as JSON.
+    pub(super) text: String,
+    /// Ids of the tool calls in it.
+    pub(super) ids: HashSet<String>,
+    /// Of how many of its calls the arguments were no JSON object.
+    pub(super) bent: usize,
+}
+
+/// A message as it is sent.
+#[derive(Serialize)]
+struct Sent {
+    role: String,
+    content: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Call {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Serialize)]
+struct Function {
+    name: String,
+    /// Raw: numbers of any length keep their text.
+    arguments: Box<RawValue>,
+}
+
+/// What is read of the messages on the way.
+#[derive(Default)]
+struct Reader {
+    /// The tools of the calls so far, by the ids of these.
+    names: HashMap<String, String>,
+    bent: usize,
+}
+
+/// The members of an object; of two with the same name the last one counts.
+type Members<'a> = HashMap<String, &'a RawValue>;
+
+/// The conversation, message by message.
+pub(super) fn messages(body: &[u8], peek: &Peek) -> Result<Conversation, Error> {
+    let raw = peek
+        .raw(body, "messages")
+        .ok_or_else(|| missing("messages"))?;
+    let all: Vec<&RawValue> = serde_json::from_str(raw)
+        .map_err(|_| super::invalid_type("messages", "an array", found(raw)))?;
+    let mut reader = Reader::default();
+    let sent = all
+        .into_iter()
+        .enumerate()
+        .map(|(at, message)| reader.message(&format!("messages[{at}]"), message))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Conversation {
+        text: serde_json::to_string(&sent).unwrap_or_default(),
+        ids: reader.names.into_keys().collect(),
+        bent: reader.bent,
+    })
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn message(&mut self, path: &str, raw: &RawValue) -> Result<Sent, Error> {
+        let members: Members<'_> = serde_json::from_str(raw.get())
+            .map_err(|_| super::invalid_type(path, "an object", found(raw.get())))?;
+        let get = |name: &str| {
+            let raw = members.get(name)?.get();
+            serde_json::from_str::<Value>(raw).ok()
+        };
+        let mut role = match get("role") {
+            Some(Value::String(role)) => role.to_lowercase(),
+            None => return Err(missing(&format!("{path}.role"))),
+            Some(other) => return Err(wrong(&format!("{path}.role"), "a string", &other)),
+        };
+        match &*role {
+            "developer" => "system".clone_into(&mut role),
+            // OpenAI's name of it until 2023.
+            "function" => "tool".clone_into(&mut role),
+            _ => {}
+        }
+        let tool_calls = self.calls(path, &members)?;
+        let mut said = Said::default();
+        match get("content") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => said.texts.push(text),
+            Some(Value::Array(parts)) => {
+                for (at, part) in parts.iter().enumerate() {
+                    said.part(&format!("{path}.content[{at}]"), part)?;
+                }
+            }
+            Some(part @ Value::Object(_)) => said.part(&format!("{path}.content"), &part)?,
+            Some(other) => {
+                let path = format!("{path}.content");
+                return Err(wrong(&path, "a string or an array", &other));
+            }
+        }
+        let text = |name: &str| match get(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let thought = text("reasoning_content").or_else(|| text("reasoning"));
+        let thinking = match (thought, said.thoughts.is_empty()) {
+            (None, false) if role == "assistant" => Some(said.thoughts.join("\n\n")),
+            (None, false) => {
+                said.texts.splice(0..0, said.thoughts);
+                None
+            }
+            (thought, _) => thought,
+        };
+        let id = members.get("tool_call_id").and_then(|raw| id_of(raw));
+        let id = id.filter(|_| role == "tool");
+        let name = text("name").filter(|_| role == "tool");
+        let tool_name = name.or_else(|| self.names.get(id.as_ref()?).cloned());
+        Ok(Sent {
+            content: said.texts.join("\n\n"),
+            thinking,
+            images: said.images,
+            tool_calls,
+            tool_name,
+            tool_call_id: id,
+            role,
+        })
+    }
+
+    /// `tool_calls`, else the one of `function_call`, which had that name until 2023.
+    fn calls(&mut self, path: &str, members: &Members<'_>) -> Result<Vec<Call>, Error> {
+        let there = |name: &str| {
+            let raw = members.get(name)?.get();
+            (raw != "null").then_some(raw)
+        };
+        if let Some(raw) = there("tool_calls") {
+            let calls: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| {
+                super::invalid_type(&format!("{path}.tool_calls"), "an array", found(raw))
+            })?;
+            let calls = calls.into_iter().enumerate();
+            return calls
+                .map(|(at, call)| self.call(&format!("{path}.tool_calls[{at}]"), call))
+                .collect();
+        }
+        let Some(raw) = there("function_call") else {
+            return Ok(Vec::new());
+        };
+        let path = format!("{path}.function_call");
+        let function: Members<'_> = serde_json::from_str(raw)
+            .map_err(|_| super::invalid_type(&path, "an object", found(raw)))?;
+        Ok(vec![Call {
+            id: None,
+            function: self.function(&path, &function)?,
+        }])
+    }
+
+    fn call(&mut self, path: &str, raw: &RawValue) -> Result<Call, Error> {
+        let call: Members<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let of = |name: &str| {
+            let inner = call.get(name)?;
+            serde_json::from_str::<Members<'_>>(inner.get()).ok()
+        };
+        let function = match (of("function"), of("custom")) {
+            (Some(function), _) => self.function(&format!("{path}.function"), &function)?,
+            (None, Some(custom)) => self.function(&format!("{path}.custom"), &custom)?,
+            (None, None) => return Err(missing(&format!("{path}.function.name"))),
+        };
+        let id = call.get("id").and_then(|raw| id_of(raw));
+        if let Some(id) = &id {
+            self.names.insert(id.clone(), function.name.clone());
+        }
+        Ok(Call { id, function })
+    }
+
+    /// A function with its arguments, or a custom tool with its input.
+    fn function(&mut self, path: &str, members: &Members<'_>) -> Result<Function, Error> {
+        let name = members
+            .get("name")
+            .and_then(|name| serde_json::from_str::<String>(name.get()).ok())
+            .ok_or_else(|| missing(&format!("{path}.name")))?;
+        let raw = members.get("arguments").or_else(|| members.get("input"));
+        let arguments = Arguments::of(raw.map_or("{}", |raw| raw.get()));
+        self.bent += usize::from(arguments.bent);
+        let object = arguments.object.into_owned();
+        Ok(Function {
+            name,
+            arguments: RawValue::from_string(object)
+                .map_err(|_| missing(&format!("{path}.arguments")))?,
+        })
+    }
+}
+
+/// An id; some clients write it as a number.
+fn id_of(raw: &RawValue) -> Option<String> {
+    match serde_json::from_str(raw.get()).ok()? {
+        Value::String(id) if !id.is_empty() => Some(id),
+        Value::Number(_) => Some(raw.get().to_owned()),
+        _ => None,
+    }
+}
+
+/// What the parts of one message say.
+#[derive(Default)]
+struct Said {
+    texts: Vec<String>,
+    thoughts: Vec<String>,
+    images: Vec<String>,
+}
+
+// === impl Said ===
+
+impl Said {
+    fn part(&mut self, path: &str, part: &Value) -> Result<(), Error> {
+        match Part::of(part) {
+            Part::Nothing => {}
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => self.texts.push(text),
+            Part::Thinking(text) => self.thoughts.push(text),
+            Part::Image(Some(url)) => {
+                self.images
+                    .push(image(&format!("{path}.image_url.url"), url)?);
+            }
+            Part::Image(None) => return Err(missing(&format!("{path}.image_url.url"))),
+            Part::Sound(Some(data)) => self.images.push(data.to_owned()),
+            Part::Sound(None) => return Err(missing(&format!("{path}.input_audio.data"))),
+            Part::Other(Some(kind)) => {
+                let kind: String = kind.chars().take(64).collect();
+                return Err(unsupported(
+                    &format!("{path}.type"),
+                    format!("a part of type '{kind}' cannot be sent to Ollama"),
+                ));
+            }
+            Part::Other(None) => return Err(missing(&format!("{path}.type"))),
+            Part::NoText(other) => return Err(wrong(&format!("{path}.text"), "a string", other)),
+        }
+        Ok(())
+    }
+}
+
+/// Bare base64; an engine never fetches an address for a client.
+fn image(path: &str, url: &str) -> Result<String, Error> {
+    let refused = |message: &str| Err(unsupported(path, message));
+    match Image::of(url) {
+        Ok(image) => match image.kind {
+            Kind::Jpeg | Kind::Png | Kind::Webp | Kind::Claimed => Ok(image.base64.into_owned()),
+            Kind::Other(kind) => refused(&format!(
+                "Ollama takes jpeg, png and webp images, and this one is {kind}: convert it"
+            )),
+            Kind::Unknown => {
+                refused("the bytes are no image that Ollama takes: send jpeg, png or webp")
+            }
+        },
+        Err(NoImage::Address) => {
+            refused("send images as data URLs (jpeg, png or webp, base64): Ollama fetches none")
+        }
+        Err(NoImage::Encoding) => refused(
+            "the image is no base64: send `data:image/png;base64,` and its bytes (jpeg, png or \
+             webp)",
+        ),
+    }
+}

@@ -1,0 +1,344 @@
+//! Ollama's NDJSON as OpenAI's events, or as one answer.
+//!
+//! An error line, a line that is no JSON and an end without `done` are errors, never a silent
+//! stop. One `id` and `created` per answer; `model` is the name that the client sent.
+
+mod item;
+mod lines;
+mod write;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::{
+    dialect::{
+        engine::{
+            call_ids::CallIds,
+            ollama::response::{
+                item::{Item, Message, cut, with_item},
+                lines::Lines,
+                write::{head, string, usage_json, write_calls},
+            },
+        },
+        transcode::{Progress, Transcode},
+    },
+    error::Error,
+    relay::collect::too_large,
+    usage::Usage,
+};
+
+/// A stream of `/api/chat` as `chat.completion.chunk` events.
+#[derive(Debug)]
+pub struct OllamaStream {
+    lines: Lines,
+    prefix: Vec<u8>,
+    /// The length of it up to `choices`, for the usage event, where one is asked for.
+    head: Option<usize>,
+    out: Vec<u8>,
+    started: bool,
+    calls: usize,
+    ids: CallIds,
+    hides_thinking: bool,
+    complete: bool,
+}
+
+/// A stream of `/api/chat` as one `chat.completion`.
+#[derive(Debug)]
+pub struct OllamaAggregate {
+    lines: Lines,
+    head: String,
+    content: String,
+    reasoning: String,
+    calls: Vec<u8>,
+    count: usize,
+    ids: CallIds,
+    hides_thinking: bool,
+    logprobs: String,
+    /// Most bytes of the answer.
+    cap: usize,
+    finish: Option<(String, Usage)>,
+}
+
+/// What of a conversation its answer must know.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Ids of tool calls that are taken.
+    pub call_ids: HashSet<String>,
+    /// The client does not want to see the thoughts.
+    pub hides_thinking: bool,
+}
+
+// === impl OllamaStream ===
+
+impl OllamaStream {
+    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    pub fn new(model: &str, created: u64, include_usage: bool, cap: usize) -> Self {
+        let mut prefix = b"data: ".to_vec();
+        prefix.extend_from_slice(head("chat.completion.chunk", model, created).as_bytes());
+        let head = prefix.len();
+        prefix.extend_from_slice(br#""choices":[{"index":0,"delta":{"#);
+        Self {
+            lines: Lines::new(cap),
+            prefix,
+            head: include_usage.then_some(head),
+            out: Vec::new(),
+            started: false,
+            calls: 0,
+            ids: CallIds::default(),
+            hides_thinking: false,
+            complete: false,
+        }
+    }
+
+    /// The same after a conversation.
+    #[must_use]
+    pub fn after(mut self, before: Before) -> Self {
+        self.ids = CallIds::new(before.call_ids);
+        self.hides_thinking = before.hides_thinking;
+        self
+    }
+
+    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+        if self.complete {
+            return Ok(());
+        }
+        with_item(line, |item| {
+            progress.events += 1;
+            if self.item(item) {
+                progress.content += 1;
+            }
+            if item.is_last() {
+                let usage = item.usage();
+                self.end(&item.finish_reason(self.calls > 0)?, usage);
+                progress.usage = Some(usage);
+                progress.complete = true;
+                progress.calls = self.calls > 0;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the chunks of one item; whether it held anything new.
+    fn item(&mut self, item: &Item<'_>) -> bool {
+        let empty = Message::default();
+        let message = item.message.as_ref().unwrap_or(&empty);
+        let calls = message.tool_calls.as_deref().unwrap_or_default();
+        let mut logprobs = item.logprobs;
+        if !message.thinking.is_empty() && !self.hides_thinking {
+            self.open();
+            self.out.extend_from_slice(br#""reasoning_content":"#);
+            string(&mut self.out, &message.thinking);
+            self.close(logprobs.take());
+        }
+        if !message.content.is_empty() || !calls.is_empty() || !self.started || logprobs.is_some() {
+            self.open();
+            self.out.extend_from_slice(br#""content":"#);
+            string(&mut self.out, &message.content);
+            if !calls.is_empty() {
+                self.out.extend_from_slice(br#","tool_calls":["#);
+                write_calls(&mut self.out, calls, &mut self.calls, &mut self.ids);
+                self.out.push(b']');
+            }
+            self.close(logprobs);
+        }
+        !message.thinking.is_empty() || !message.content.is_empty() || !calls.is_empty()
+    }
+
+    fn open(&mut self) {
+        self.out.extend_from_slice(&self.prefix);
+        if !mem::replace(&mut self.started, true) {
+            self.out.extend_from_slice(br#""role":"assistant","#);
+        }
+    }
+
+    fn close(&mut self, logprobs: Option<&RawValue>) {
+        self.out.push(b'}');
+        if let Some(raw) = logprobs {
+            self.out.extend_from_slice(br#","logprobs":{"content":"#);
+            self.out.extend_from_slice(raw.get().as_bytes());
+            self.out.push(b'}');
+        }
+        self.out
+            .extend_from_slice(b",\"finish_reason\":null}]}\n\n");
+    }
+
+    fn end(&mut self, reason: &str, usage: Usage) {
+        self.out.extend_from_slice(&self.prefix);
+        self.out.extend_from_slice(br#"},"finish_reason":"#);
+        string(&mut self.out, reason);
+        self.out.extend_from_slice(b"}]}\n\n");
+        if let Some(head) = self.head {
+            self.out.extend_from_slice(&self.prefix[..head]);
+            self.out.extend_from_slice(br#""choices":[],"#);
+            self.out.extend_from_slice(usage_json(usage).as_bytes());
+            self.out.extend_from_slice(b"}\n\n");
+        }
+        self.out.extend_from_slice(b"data: [DONE]\n\n");
+        self.complete = true;
+    }
+
+    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+        if !self.out.is_empty() {
+            out.push_back(Bytes::copy_from_slice(&self.out));
+            self.out.clear();
+        }
+    }
+}
+
+impl Transcode for OllamaStream {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let result = lines.push(&frame, |line| self.line(line, &mut progress));
+        self.lines = lines;
+        self.take(out);
+        result.map(|()| progress)
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let tail = mem::take(&mut self.lines.partial);
+        let result = self.line(&tail, &mut progress);
+        self.take(out);
+        if self.complete {
+            return Ok(progress);
+        }
+        Err(cut(&tail, result))
+    }
+}
+
+// === impl OllamaAggregate ===
+
+impl OllamaAggregate {
+    /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
+    pub fn new(model: &str, created: u64, cap: usize) -> Self {
+        Self {
+            lines: Lines::new(cap),
+            head: head("chat.completion", model, created),
+            content: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            count: 0,
+            ids: CallIds::default(),
+            hides_thinking: false,
+            logprobs: String::new(),
+            cap,
+            finish: None,
+        }
+    }
+
+    /// The same after a conversation.
+    #[must_use]
+    pub fn after(mut self, before: Before) -> Self {
+        self.ids = CallIds::new(before.call_ids);
+        self.hides_thinking = before.hides_thinking;
+        self
+    }
+
+    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+        if self.finish.is_some() {
+            return Ok(());
+        }
+        with_item(line, |item| {
+            progress.events += 1;
+            if let Some(message) = &item.message {
+                let calls = message.tool_calls.as_deref().unwrap_or_default();
+                self.content.push_str(&message.content);
+                if !self.hides_thinking {
+                    self.reasoning.push_str(&message.thinking);
+                }
+                if !calls.is_empty() {
+                    if self.count > 0 {
+                        self.calls.push(b',');
+                    }
+                    write_calls(&mut self.calls, calls, &mut self.count, &mut self.ids);
+                }
+                if !(message.content.is_empty() && message.thinking.is_empty() && calls.is_empty())
+                {
+                    progress.content += 1;
+                }
+            }
+            if let Some(inner) = item
+                .logprobs
+                .and_then(|raw| raw.get().strip_prefix('[')?.strip_suffix(']'))
+                .filter(|inner| !inner.trim().is_empty())
+            {
+                if !self.logprobs.is_empty() {
+                    self.logprobs.push(',');
+                }
+                self.logprobs.push_str(inner);
+            }
+            let parts = [&self.content, &self.reasoning, &self.logprobs];
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            if length + self.calls.len() > self.cap {
+                return Err(too_large());
+            }
+            if item.is_last() {
+                let usage = item.usage();
+                self.finish = Some((item.finish_reason(self.count > 0)?, usage));
+                progress.usage = Some(usage);
+                progress.complete = true;
+                progress.calls = self.count > 0;
+            }
+            Ok(())
+        })
+    }
+
+    fn answer(&self, reason: &str, usage: Usage) -> Vec<u8> {
+        let mut out = self.head.clone().into_bytes();
+        out.extend_from_slice(br#""choices":[{"index":0,"message":{"role":"assistant","content":"#);
+        string(&mut out, &self.content);
+        if !self.reasoning.is_empty() {
+            out.extend_from_slice(br#","reasoning_content":"#);
+            string(&mut out, &self.reasoning);
+        }
+        if self.count > 0 {
+            out.extend_from_slice(br#","tool_calls":["#);
+            out.extend_from_slice(&self.calls);
+            out.push(b']');
+        }
+        out.push(b'}');
+        if !self.logprobs.is_empty() {
+            out.extend_from_slice(br#","logprobs":{"content":["#);
+            out.extend_from_slice(self.logprobs.as_bytes());
+            out.extend_from_slice(b"]}");
+        }
+        out.extend_from_slice(br#","finish_reason":"#);
+        string(&mut out, reason);
+        out.extend_from_slice(b"}],");
+        out.extend_from_slice(usage_json(usage).as_bytes());
+        out.push(b'}');
+        out
+    }
+}
+
+impl Transcode for OllamaAggregate {
+    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let result = lines.push(&frame, |line| self.line(line, &mut progress));
+        self.lines = lines;
+        result.map(|()| progress)
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let tail = mem::take(&mut self.lines.partial);
+        let result = self.line(&tail, &mut progress);
+        let Some((reason, usage)) = &self.finish else {
+            return Err(cut(&tail, result));
+        };
+        out.push_back(self.answer(reason, *usage).into());
+        Ok(progress)
+    }
+}
+
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! One line of Ollama's answer.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Formatter},
+};
+
+use crucible_config::checked::EngineKind;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, de::Visitor};
+use serde_json::value::RawValue;
+
+use crate::{
+    body::surrogates,
+    dialect::engine::engine_error::engine_error,
+    error::{Error, Kind, UpstreamError},
+    usage::{MOST_TOKENS, Timing, Usage},
+};
+
+/// One line.
+#[derive(Deserialize)]
+pub(super) struct Item<'a> {
+    #[serde(borrow, default)]
+    pub(super) message: Option<Message<'a>>,
+    #[serde(default)]
+    done: Option<bool>,
+    // Raw: what is odd about a count is no reason to lose the answer.
+    #[serde(borrow, default)]
+    done_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt_eval_count: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt_eval_duration: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    eval_count: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    eval_duration: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// What is new of the answer.
+#[derive(Default, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub(super) content: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub(super) thinking: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) tool_calls: Option<Vec<Call<'a>>>,
+}
+
+/// A whole tool call.
+#[derive(Deserialize)]
+pub(super) struct Call<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) function: Function<'a>,
+}
+
+/// Its function.
+#[derive(Deserialize)]
+pub(super) struct Function<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) arguments: Option<&'a RawValue>,
+}
+
+// === impl Item ===
+
+impl Item<'_> {
+    /// Its counts; what is missing is 0.
+    pub(super) fn usage(&self) -> Usage {
+        let prompt = self.prompt_eval_count.and_then(tokens);
+        let completion = self.eval_count.and_then(tokens);
+        Usage {
+            prompt: prompt.unwrap_or(0),
+            completion: completion.unwrap_or(0),
+            cached: None,
+            reasoning: None,
+            timing: Timing::of_ollama(
+                (prompt, self.prompt_eval_duration.and_then(number)),
+                (completion, self.eval_duration.and_then(number)),
+            ),
+        }
+    }
+
+    /// It is the last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.done == Some(true)
+    }
+
+    /// `finish_reason`; `called`: tool calls were sent.
+    pub(super) fn finish_reason(&self, called: bool) -> Result<String, Error> {
+        let reason = self
+            .done_reason
+            .and_then(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()).ok());
+        match reason.as_deref() {
+            None | Some("" | "stop") if called => Ok("tool_calls".to_owned()),
+            None | Some("") => Ok("stop".to_owned()),
+            Some("load" | "unload") => Err(Error::new(
+                Kind::EngineError,
+                "the engine loaded or unloaded the model instead of answering",
+            )),
+            Some(reason) => Ok(reason.to_owned()),
+        }
+    }
+}
+
+fn number(raw: &RawValue) -> Option<u64> {
+    raw.get().parse().ok()
+}
+
+fn tokens(raw: &RawValue) -> Option<u64> {
+    number(raw).filter(|count| *count <= MOST_TOKENS)
+}
+
+/// A text; null is an empty one.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
+    struct Text;
+
+    impl<'de> Visitor<'de> for Text {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("a string or null")
+        }
+
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(text.into())
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(text.to_owned().into())
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok("".into())
+        }
+    }
+
+    from.deserialize_any(Text)
+}
+
+/// Parses one line; a blank one is none, an error line is an error.
+pub(super) fn with_item(
+    line: &[u8],
+    act: impl FnOnce(&Item<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(line);
+    let mended;
+    let mut item = serde_json::from_str::<Item<'_>>(&text);
+    if item.is_err() {
+        // Half a character in an escape: the rest is worth more.
+        mended = surrogates::mended_text(&text);
+        item = serde_json::from_str(&mended);
+    }
+    let item: Item<'_> = item.map_err(|_| {
+        if !text.starts_with(['{', '<']) {
+            // Words, or a bare string: what they say matters more than their form.
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return engine_error(EngineKind::Ollama, status, line);
+        }
+        Error::new(
+            Kind::EngineError,
+            "the engine sent a line that is no answer",
+        )
+        .upstream(UpstreamError::BadJson)
+    })?;
+    if item.error.is_some_and(|error| error.get() != "null") {
+        // Ollama 0.33: whatever fails after the first item comes as a line in a 200.
+        return Err(engine_error(
+            EngineKind::Ollama,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            line,
+        ));
+    }
+    act(&item)
+}
+
+/// The error of a stream without a proper end; a tail that is half a line says nothing more.
+pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
+    match result {
+        Err(error) if is_whole(tail) => error,
+        _ => Error::new(Kind::EngineCut, "the engine's answer ended in the middle"),
+    }
+}
+
+/// Words, or a JSON to its end.
+fn is_whole(tail: &[u8]) -> bool {
+    let tail = tail.trim_ascii();
+    !tail.starts_with(b"{") || tail.ends_with(b"}")
+}

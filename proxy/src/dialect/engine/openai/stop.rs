@@ -1,0 +1,88 @@
+//! `stop` without the empty texts, which end every answer before its first character: Ollama (0.33)
+//! and llama.cpp's server (b11434) answer nothing at all to them.
+
+use serde_json::value::RawValue;
+
+use crate::dialect::engine::openai::numbers::Bent;
+
+/// `stop` as it has to be sent; `None` where it may stay as it is.
+///
+/// Lists in a list are joined. What is left of the texts keeps its bytes; where none is left, the
+/// key goes, so that the engine's own stops stay. A value that is neither text nor list stays: the
+/// engine has the last word.
+pub(crate) fn bent(raw: &str) -> Option<Bent> {
+    let mut texts = Vec::new();
+    let mut found = Found::default();
+    if raw.starts_with(['"', '[']) {
+        read(raw, &mut texts, &mut found);
+    }
+    let note = match (found.empty, found.other) {
+        (false, false) if !found.nested => return None,
+        (false, false) => "stop: lists in its list are joined",
+        (true, false) => "stop: empty texts are dropped",
+        (false, true) => "stop: what is no text is dropped",
+        (true, true) => "stop: empty texts and what is no text are dropped",
+    };
+    Some(Bent {
+        name: "stop",
+        with: (!texts.is_empty()).then(|| format!("[{}]", texts.join(","))),
+        note: note.to_owned(),
+    })
+}
+
+/// What stands in it beside texts.
+#[derive(Default)]
+struct Found {
+    empty: bool,
+    nested: bool,
+    other: bool,
+}
+
+fn read<'a>(raw: &'a str, texts: &mut Vec<&'a str>, found: &mut Found) {
+    if raw == "\"\"" {
+        found.empty = true;
+    } else if raw.starts_with('"') {
+        texts.push(raw);
+    } else if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(raw) {
+        found.empty |= list.is_empty();
+        for value in list {
+            found.nested |= value.get().starts_with('[');
+            read(value.get(), texts, found);
+        }
+    } else {
+        found.other = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_texts_go_and_the_others_keep_their_bytes() {
+        let gone = Some(None);
+        for (raw, becomes) in [
+            (r#""a""#, None),
+            (r#"["a" , "\u0062"]"#, None),
+            (r#"[" "]"#, None),
+            ("7", None),
+            ("{}", None),
+            (r#""""#, gone),
+            ("[]", gone),
+            ("[ ]", gone),
+            (r#"[""]"#, gone),
+            (r#"["",""]"#, gone),
+            ("[null]", gone),
+            ("[[]]", gone),
+            (r#"["a",""]"#, Some(Some(r#"["a"]"#))),
+            (r#"["", "\u0061" ,1.0]"#, Some(Some(r#"["\u0061"]"#))),
+            (r#"["a",null]"#, Some(Some(r#"["a"]"#))),
+            (r#"[["a","b"],"",["c"]]"#, Some(Some(r#"["a","b","c"]"#))),
+        ] {
+            let found = bent(raw);
+            let with = found.as_ref().map(|bent| bent.with.as_deref());
+            assert_eq!(with, becomes, "{raw}");
+            assert!(found.is_none_or(|bent| bent.note.starts_with("stop: ")));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A panic costs one request: it becomes a 500 that the layers outside see.
+//!
+//! tower-http's layer does the same and boxes every body for it, which each chunk then pays.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::{
+    FutureExt as _,
+    future::{CatchUnwind, Either, Map, Ready, ready},
+};
+use tower::{Layer, Service};
+
+use crate::{
+    error::{Error, Kind},
+    reply,
+};
+
+/// The layer.
+#[derive(Clone, Copy)]
+pub(super) struct CatchPanics;
+
+/// [`CatchPanics`] around the rest of the stack.
+#[derive(Clone)]
+pub(super) struct Caught<S>(S);
+
+type Answer = Result<Response, Infallible>;
+type Polled<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(std::thread::Result<Answer>) -> Answer>;
+
+/// A panic in a handler, told without its text: the log has that.
+fn told(answer: std::thread::Result<Answer>) -> Answer {
+    answer.unwrap_or_else(|_: Box<dyn Any + Send>| {
+        Ok(reply::refuse(Error::new(
+            Kind::Internal,
+            "an internal error; the log has the request id",
+        )))
+    })
+}
+
+// === impl CatchPanics ===
+
+impl<S> Layer<S> for CatchPanics {
+    type Service = Caught<S>;
+
+    fn layer(&self, inner: S) -> Caught<S> {
+        Caught(inner)
+    }
+}
+
+// === impl Caught ===
+
+impl<S> Service<Request> for Caught<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Polled<S::Future>, Ready<Answer>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match catch_unwind(AssertUnwindSafe(|| self.0.call(request))) {
+            Ok(answer) => {
+                let caught = AssertUnwindSafe(answer).catch_unwind();
+                Either::Left(caught.map(told as fn(_) -> _))
+            }
+            Err(panic) => Either::Right(ready(told(Err(panic)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::StatusCode;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn panics_at_the_call_and_while_polled_are_500() {
+        let at_once = service_fn(|_: Request| -> Ready<Answer> { panic!("at once") });
+        let later = service_fn(async |_: Request| -> Answer { panic!("later") });
+        let well = service_fn(async |_: Request| Answer::Ok(Response::default()));
+        let request = || Request::new(Body::empty());
+        let Ok(answer) = CatchPanics.layer(at_once).oneshot(request()).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let Ok(answer) = CatchPanics.layer(later).oneshot(request()).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let Ok(answer) = CatchPanics.layer(well).oneshot(request()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+}

@@ -1,0 +1,218 @@
+//! Management paths that `guard.open` names: passed on to the engine whose they are, both ways as it
+//! comes.
+//!
+//! Where several engines of the kind are up, the first of the configuration is meant, or the one that
+//! the client names in `x-crucible-engine`.
+
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use crucible_router::{engine::token_of, router::Router, view::EngineView};
+use futures_util::{StreamExt as _, future::Either};
+use http::{HeaderName, HeaderValue, header};
+use http_body::Body as _;
+use tower::Service;
+
+use crate::{
+    body::decode,
+    error::{Error, Kind, UpstreamError},
+    guard::paths::Opened,
+    reply::{X_ENGINE, or_refuse, printable, unbuffered},
+    state::AppState,
+};
+
+/// What an engine may read of a client's request, besides its path and body.
+const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT];
+
+/// What a client may read of the engine's answer.
+const PASSED_BACK: [HeaderName; 3] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+];
+
+/// The layer.
+#[derive(Clone)]
+pub(super) struct Management(AppState);
+
+/// [`Management`] before the rest of the stack.
+#[derive(Clone)]
+pub(super) struct Managed<S> {
+    inner: S,
+    app: AppState,
+}
+
+type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// Has the engine asked when its answer is over: what was pulled, deleted or loaded shows in the
+/// lists at once.
+struct Changed {
+    router: Router,
+    engine: Arc<str>,
+}
+
+// === impl Changed ===
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        self.router.poke(&self.engine);
+    }
+}
+
+// === impl Management ===
+
+impl Management {
+    pub(super) const fn new(app: AppState) -> Self {
+        Self(app)
+    }
+}
+
+impl<S> tower::Layer<S> for Management {
+    type Service = Managed<S>;
+
+    fn layer(&self, inner: S) -> Managed<S> {
+        Managed {
+            inner,
+            app: self.0.clone(),
+        }
+    }
+}
+
+// === impl Managed ===
+
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Managed<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Forwarded>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match request.extensions_mut().remove::<Opened>() {
+            None => Either::Left(self.inner.call(request)),
+            Some(opened) => {
+                let app = self.app.clone();
+                Either::Right(Box::pin(async move {
+                    Ok(or_refuse(forward(&app, &opened, request).await))
+                }))
+            }
+        }
+    }
+}
+
+async fn forward(app: &AppState, opened: &Opened, request: Request) -> Result<Response, Error> {
+    app.router.settled().await;
+    let view = app.router.view();
+    let engine = choose(&view.engines, opened, &request)?;
+    let mut url = url::Url::parse(&engine.url)
+        .map_err(|_| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
+    url.set_path(&opened.path);
+    url.set_query(request.uri().query());
+    let token = app
+        .router
+        .engine_config(&engine.name)
+        .and_then(|config| token_of(&config));
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(app.config.current().timeouts.connect)
+        .build()
+        .map_err(|_| Error::new(Kind::Internal, "no client for the engine"))?;
+    let (head, body) = request.into_parts();
+    let mut sent = client.request(head.method, url);
+    for name in &PASSED_ON {
+        if let Some(value) = head.headers.get(name) {
+            sent = sent.header(name, value);
+        }
+    }
+    if let Some(token) = token {
+        sent = sent.bearer_auth(token);
+    }
+    if !body.is_end_stream() {
+        let pieces = decode::passing(body, &app.config.current());
+        sent = sent.body(reqwest::Body::wrap_stream(pieces));
+    }
+    let answer = sent.send().await.map_err(|error| {
+        if let Some(clients) = of_client(&error) {
+            return clients;
+        }
+        tracing::debug!(error = %error.without_url(), "request to manage an engine");
+        Error::new(
+            Kind::EngineUnreachable,
+            format!(
+                "the connection to '{}' broke before it answered",
+                engine.name
+            ),
+        )
+        .upstream(UpstreamError::Connect)
+    })?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    for name in &PASSED_BACK {
+        if let Some(value) = answer.headers().get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    if !response.headers().contains_key(header::CONTENT_LENGTH) {
+        // The progress of a download, for example.
+        unbuffered(response.headers_mut());
+    }
+    if let Ok(name) = HeaderValue::from_str(&engine.name) {
+        response.headers_mut().insert(X_ENGINE, name);
+    }
+    let changed = Changed {
+        router: app.router.clone(),
+        engine: engine.name.clone(),
+    };
+    let pieces = answer.bytes_stream().map(move |piece| {
+        let _until_the_end = &changed;
+        piece
+    });
+    *response.body_mut() = Body::from_stream(pieces);
+    Ok(response)
+}
+
+/// What was wrong with the client's body while it was passed on.
+fn of_client(error: &reqwest::Error) -> Option<Error> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(clients) = error.downcast_ref::<Error>() {
+            return Some(clients.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The engine that is meant.
+fn choose<'a>(
+    engines: &'a [EngineView],
+    opened: &Opened,
+    request: &Request,
+) -> Result<&'a EngineView, Error> {
+    let named = request.headers().get(&X_ENGINE);
+    let named = named.and_then(|name| name.to_str().ok());
+    let of_kind = |e: &&EngineView| {
+        e.kind == opened.kind && named.is_none_or(|name| name.eq_ignore_ascii_case(&e.name))
+    };
+    let mut all = engines.iter().filter(of_kind);
+    let first = all.clone().next();
+    all.find(|engine| engine.is_up()).or(first).ok_or_else(|| {
+        let whom = named.map_or_else(String::new, |name| format!(" named '{}'", printable(name)));
+        let kind = crate::admin::state::kind_word(opened.kind);
+        let message = format!(
+            "{} is a path of {kind} engines, and there is none{whom}; GET /crucible/state lists the \
+             engines",
+            opened.path
+        );
+        Error::new(Kind::NoEngine, message).retry_after(60)
+    })
+}

@@ -1,0 +1,190 @@
+//! Closing an account: the one place where a request's metrics and its log line are written, once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crucible_router::predict::Sample;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::{
+    endpoint::Endpoint,
+    error::{AbortCause, Fault, Kind},
+    ledger::{Ledger, sample},
+    metrics::{DroppedParam, Phase as LeftIn, RequestRecord},
+    request::{Exchange, Phase, Record},
+};
+
+/// nginx's number for a client that left before its answer began.
+const CLIENT_CLOSED: u16 = 499;
+
+/// A request that has ended.
+pub(crate) struct EndedRequest {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) at: Instant,
+    /// Its client left while its model was being loaded.
+    pub(crate) in_load: bool,
+}
+
+/// The present moment on both clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+// === impl Moment ===
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn wall_at(&self, at: Instant) -> SystemTime {
+        self.wall - (self.monotonic - at)
+    }
+}
+
+// === impl EndedRequest ===
+
+impl EndedRequest {
+    /// Writes metrics, event and log line; gives what the predictor learns of it.
+    pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<Sample> {
+        let record = self.exchange.close();
+        self.count(ledger, &record);
+        let status = record.status.unwrap_or_else(client_closed).as_u16();
+        let ended = (self.at, now.wall_at(self.at));
+        ledger
+            .events
+            .request(&self.exchange, &record, status, ended);
+        self.log(&record);
+        sample::of(&record)
+    }
+
+    fn count(&self, ledger: &Ledger, record: &Record) {
+        let metrics = &ledger.metrics;
+        let code = record.status.unwrap_or_else(client_closed);
+        let duration = self.at - self.exchange.started;
+        let model = record.model.as_deref().unwrap_or_default();
+        if record.engine.is_some() {
+            metrics.know(model, &ledger.router.view());
+        }
+        metrics.request(&RequestRecord {
+            endpoint: self.exchange.endpoint,
+            engine: record.engine.as_deref(),
+            model,
+            stream: record.stream,
+            code,
+            duration,
+            overhead: duration.saturating_sub(record.waited(self.at)),
+            first_token: record.first_token_at.map(|at| at - self.exchange.started),
+            predicted: record.predicted,
+            output_time: record.output_time,
+            content_events: u64::from(self.exchange.tokens()),
+            usage: record.usage,
+            stream_bytes: record.stream_bytes,
+            stream_flushes: record.stream_flushes,
+            reason: record.reason,
+            defaults: &record.defaults,
+        });
+        let engine = record.engine.as_deref();
+        if let Some(kind) = record.error
+            && record.status.is_some_and(|s| s.as_u16() >= 400)
+            && kind.fault() != Fault::Engine
+        {
+            metrics.rejected(engine, kind, code);
+        }
+        if client_left(record) && record.abort != Some(AbortCause::ClientSlow) {
+            metrics.client_disconnected(match record.phase {
+                Phase::Queue if self.in_load => LeftIn::Load,
+                Phase::Reading | Phase::Queue => LeftIn::Queue,
+                Phase::Prefill => LeftIn::Headers,
+                Phase::Stream => LeftIn::Stream,
+            });
+        }
+        let Some(engine) = engine else { return };
+        if let Some(cause) = cause_of_abort(record) {
+            metrics.stream_aborted(engine, cause);
+        }
+        for name in &record.dropped {
+            metrics.param_dropped(engine, DroppedParam::from_name(name));
+        }
+    }
+
+    fn log(&self, record: &Record) {
+        if self.exchange.endpoint == Endpoint::Admin {
+            return;
+        }
+        let exchange = &self.exchange;
+        let code = record.status.unwrap_or_else(client_closed).as_u16();
+        let total = self.at - exchange.started;
+        let queued = record.queued_at.map_or(Duration::ZERO, |at| {
+            record.granted_at.unwrap_or(self.at) - at
+        });
+        let first = record.first_token_at.map(|at| at - exchange.started);
+        // An engine's own count, else events as they came.
+        let counted = record.usage.map(|usage| usage.completion);
+        let tokens = counted.unwrap_or_else(|| u64::from(exchange.tokens()));
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    id = %exchange.id,
+                    endpoint = exchange.endpoint.as_str(),
+                    status = code,
+                    engine = record.engine.as_deref(),
+                    model = record.model.as_deref(),
+                    reason = record.reason.map(crucible_router::plan::Reason::as_str),
+                    error = record.error.map(crate::error::Kind::code),
+                    aborted = cause_of_abort(record).map(AbortCause::as_str),
+                    queue_s = queued.as_secs_f64(),
+                    first_token_s = first.map(|s| s.as_secs_f64()),
+                    predicted_s = record.predicted.map(|s| s.as_secs_f64()),
+                    total_s = total.as_secs_f64(),
+                    tokens,
+                    "request"
+                )
+            };
+        }
+        match record.error.map(Kind::level) {
+            Some(tracing::Level::ERROR) => line!(error),
+            Some(tracing::Level::WARN) => line!(warn),
+            _ => line!(info),
+        }
+    }
+}
+
+/// The client went before the end that it was owed.
+fn client_left(record: &Record) -> bool {
+    !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
+}
+
+fn cause_of_abort(record: &Record) -> Option<AbortCause> {
+    if !record.stream || record.status != Some(StatusCode::OK) {
+        return None;
+    }
+    record
+        .abort
+        .or_else(|| record.error.map(abort_cause))
+        .or_else(|| (!record.ended).then_some(AbortCause::ClientGone))
+}
+
+fn client_closed() -> StatusCode {
+    StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+const fn abort_cause(kind: Kind) -> AbortCause {
+    match kind {
+        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
+        Kind::IdleTimeout => AbortCause::IdleTimeout,
+        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
+        Kind::LoadTimeout => AbortCause::LoadTimeout,
+        Kind::EngineCut | Kind::EngineUnreachable => AbortCause::UpstreamCut,
+        Kind::Draining => AbortCause::Shutdown,
+        _ => AbortCause::UpstreamBadData,
+    }
+}

@@ -1,0 +1,161 @@
+//! What a whole answer teaches the predictor: the engine's own numbers, else Crucible's clock.
+
+use crucible_router::{
+    plan::Reason,
+    predict::{Length, Pace, Sample},
+};
+use http::StatusCode;
+
+use crate::request::Record;
+
+/// `None` for anything but a whole answer.
+pub(crate) fn of(record: &Record) -> Option<Sample> {
+    if record.error.is_some() || record.abort.is_some() || record.status != Some(StatusCode::OK) {
+        return None;
+    }
+    let (sent_at, answered_at) = (record.sent_at?, record.answered_at?);
+    let usage = record.usage;
+    let timing = usage.map(|usage| usage.timing).unwrap_or_default();
+    let cache_unknown = !timing.cache_left_out && usage.is_none_or(|u| u.cached.is_none());
+    let own_prompt = || {
+        // An engine that tells no usage is measured in tokens of 4 bytes.
+        let counted = usage.map(|u| u.prompt.saturating_sub(u.cached.unwrap_or(0)));
+        Some(Pace {
+            tokens: counted.or(record.prompt.estimate)?,
+            took: record.first_token_at?.checked_duration_since(sent_at)?,
+        })
+    };
+    let own_output = || {
+        Some(Pace {
+            tokens: usage?.completion.saturating_sub(1),
+            took: record.output_time?,
+        })
+    };
+    let prompt = timing.prompt.or_else(own_prompt);
+    Some(Sample {
+        engine: record.engine.clone()?,
+        model: record.model.clone()?,
+        client: record.asked_by.clone(),
+        chosen: matches!(record.reason, Some(Reason::Predicted | Reason::Sticky)),
+        estimate: record.prompt.estimate,
+        prompt_tokens: usage.map(|usage| usage.prompt),
+        prompt: prompt.filter(|_| !(cache_unknown && record.prompt.later_turn)),
+        cache_unknown,
+        answer: usage.map(|usage| Length {
+            tokens: usage.completion,
+            cut: record
+                .max_tokens
+                .is_some_and(|most| usage.completion >= most),
+        }),
+        output: timing.output.or_else(own_output),
+        need: record.configured_context.map(|configured| {
+            let prompt = usage.map_or(record.prompt_tokens, |usage| usage.prompt);
+            (prompt.saturating_add(record.reserve), configured)
+        }),
+        service: answered_at.saturating_duration_since(sent_at),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        error::Kind,
+        usage::{Timing, Usage},
+    };
+
+    /// Sent at 0 s, first token at 2 s, whole at 6 s; 1000 tokens in, 41 out.
+    fn record() -> Record {
+        let start = Instant::now();
+        Record {
+            engine: Some("e".into()),
+            model: Some("m".into()),
+            status: Some(StatusCode::OK),
+            sent_at: Some(start),
+            first_token_at: Some(start + Duration::from_secs(2)),
+            answered_at: Some(start + Duration::from_secs(6)),
+            output_time: Some(Duration::from_secs(4)),
+            usage: Some(Usage {
+                prompt: 1000,
+                completion: 41,
+                ..Usage::default()
+            }),
+            ..Record::default()
+        }
+    }
+
+    fn pace(tokens: u64, seconds: u64) -> Pace {
+        let took = Duration::from_secs(seconds);
+        Pace { tokens, took }
+    }
+
+    #[test]
+    fn without_numbers_of_the_engine_the_own_clock_counts() {
+        let sample = of(&record()).unwrap();
+        assert_eq!(
+            (sample.prompt, sample.output),
+            (Some(pace(1000, 2)), Some(pace(40, 4)))
+        );
+        assert_eq!(sample.service, Duration::from_secs(6));
+        assert!(sample.cache_unknown);
+    }
+
+    #[test]
+    fn the_engines_numbers_go_first() {
+        let mut record = record();
+        record.usage.as_mut().unwrap().timing = Timing {
+            prompt: Some(pace(600, 1)),
+            cache_left_out: true,
+            output: Some(pace(41, 3)),
+        };
+        record.prompt.later_turn = true;
+        let sample = of(&record).unwrap();
+        assert_eq!(
+            (sample.prompt, sample.output),
+            (Some(pace(600, 1)), Some(pace(41, 3)))
+        );
+    }
+
+    #[test]
+    fn without_usage_the_estimate_is_the_measure() {
+        let mut record = record();
+        record.usage = None;
+        assert_eq!(of(&record).unwrap().prompt, None);
+        record.prompt.estimate = Some(900);
+        let sample = of(&record).unwrap();
+        assert_eq!((sample.prompt, sample.output), (Some(pace(900, 2)), None));
+        assert_eq!(sample.prompt_tokens, None);
+    }
+
+    #[test]
+    fn a_later_turn_teaches_no_prompt_rate_unless_the_cache_is_told() {
+        let mut record = record();
+        record.prompt.later_turn = true;
+        assert_eq!(of(&record).unwrap().prompt, None);
+        record.usage.as_mut().unwrap().cached = Some(900);
+        assert_eq!(of(&record).unwrap().prompt, Some(pace(100, 2)));
+    }
+
+    #[test]
+    fn only_whole_answers_teach() {
+        let failed = Record {
+            error: Some(Kind::EngineCut),
+            ..record()
+        };
+        let left = Record {
+            answered_at: None,
+            ..record()
+        };
+        let refused = Record {
+            status: Some(StatusCode::BAD_GATEWAY),
+            ..record()
+        };
+        for record in [failed, left, refused] {
+            assert_eq!(of(&record), None);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The tuned defaults, as a layer: fills gaps and says what it filled.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crucible_config::checked::{Filled, RequestDefaults};
+use crucible_router::verify::probe::rewards_repetition;
+use tower::{Layer, Service};
+
+use crate::{
+    body::peek::Peek,
+    pipeline::{Ready, Routed},
+};
+
+/// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults;
+
+/// [`Defaults`] around the dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FillGaps<S>(S);
+
+// === impl Defaults ===
+
+impl<S> Layer<S> for Defaults {
+    type Service = FillGaps<S>;
+
+    fn layer(&self, inner: S) -> FillGaps<S> {
+        FillGaps(inner)
+    }
+}
+
+// === impl FillGaps ===
+
+impl<S: Service<Box<Routed>, Error = crate::error::Error>> Service<Box<Routed>> for FillGaps<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut routed: Box<Routed>) -> S::Future {
+        let engine = routed.app.router.engine_config(&routed.candidate.engine);
+        if let Some(engine) = engine {
+            let mut configured = routed.config.request_defaults(
+                &engine,
+                &routed.candidate.model,
+                routed.key.as_deref(),
+            );
+            let probes = Arc::clone(&routed.app.probes.read());
+            if rewards_repetition(&probes, &engine.name) {
+                configured.frequency_penalty = None;
+            }
+            let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
+            routed.defaults = gaps(&routed.body, &routed.peek, configured, honours_penalties);
+        }
+        self.0.call(routed)
+    }
+}
+
+/// The configured defaults that the request does not set. MLX does not know penalties (LM Studio
+/// 0.4, `mlx_engine/generate.py`), so none are sent there.
+pub(crate) fn gaps(
+    body: &[u8],
+    peek: &Peek,
+    configured: RequestDefaults,
+    honours_penalties: bool,
+) -> RequestDefaults {
+    let gap =
+        |name: &str, filled: Option<Filled<f64>>| filled.filter(|_| peek.raw(body, name).is_none());
+    let penalty = |name: &str, filled| gap(name, filled).filter(|_| honours_penalties);
+    RequestDefaults {
+        temperature: gap("temperature", configured.temperature),
+        top_p: gap("top_p", configured.top_p),
+        frequency_penalty: penalty("frequency_penalty", configured.frequency_penalty),
+        presence_penalty: penalty("presence_penalty", configured.presence_penalty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use crucible_config::checked::From;
+
+    use super::*;
+
+    #[test]
+    fn mlx_gets_no_penalties_and_what_is_sent_is_no_gap() {
+        let body =
+            Bytes::from_static(br#"{"model":"m","messages":[1],"temperature":0,"top_p":null}"#);
+        let peek = Peek::of(&body, 64).unwrap();
+        let value = |value| {
+            Some(Filled {
+                value,
+                from: From::Profile,
+            })
+        };
+        let configured = RequestDefaults {
+            temperature: value(0.3),
+            top_p: value(0.8),
+            frequency_penalty: value(0.1),
+            presence_penalty: value(0.2),
+        };
+        let filled = |honours_penalties| {
+            let gaps = gaps(&body, &peek, configured, honours_penalties);
+            [
+                gaps.temperature,
+                gaps.top_p,
+                gaps.frequency_penalty,
+                gaps.presence_penalty,
+            ]
+            .map(|gap| gap.map(|filled| filled.value))
+        };
+        assert_eq!(filled(true), [None, Some(0.8), Some(0.1), Some(0.2)]);
+        assert_eq!(filled(false), [None, Some(0.8), None, None]);
+    }
+}

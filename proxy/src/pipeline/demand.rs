@@ -1,0 +1,160 @@
+//! From a peeked request to what the router may see of it.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use crucible_config::{
+    Config,
+    checked::{Class, Key},
+};
+use crucible_router::{catalog::ModelKind, demand::Demand, plan};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    body::{peek::Peek, prompt::Prompt},
+    dialect::engine::openai::tool_choice,
+    error::{Error, Kind},
+    guard::{self, Verdict},
+};
+
+/// Headers that name a conversation: opencode, Codex, Claude Code.
+static SESSION: [HeaderName; 4] = [
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("x-claude-code-session-id"),
+];
+
+/// Longest name of a model, in bytes: names are compared and the names of models are echoed in a
+/// header, so they are bounded, but far above what any engine lists.
+const LONGEST_NAME: usize = 8192;
+/// An answer of at most this many tokens is a completion at the cursor.
+const COMPLETION_TOKENS: u64 = 256;
+/// Sets the scheduling class of one request: `interactive` or `background`.
+static X_CLASS: HeaderName = HeaderName::from_static("x-crucible-class");
+
+/// What is asked for. A missing `model` is `missing_field`, unless there is a default model.
+pub(crate) fn of(
+    headers: &HeaderMap,
+    body: &Bytes,
+    peek: &Peek,
+    config: &Config,
+    request_id: &Arc<str>,
+    verdict: &Verdict,
+) -> Result<Demand, Error> {
+    let model = peek
+        .model
+        .clone()
+        .filter(|name| !name.is_empty())
+        .or_else(|| config.default_model.clone())
+        .ok_or_else(|| {
+            Error::new(
+                Kind::MissingField,
+                "`model` is missing; name one of GET /v1/models, or set default_model",
+            )
+            .param("model")
+        })?;
+    if model.len() > LONGEST_NAME {
+        return Err(Error::new(
+            Kind::ModelNotFound,
+            format!("no model has a name of more than {LONGEST_NAME} bytes; see GET /v1/models"),
+        )
+        .param("model"));
+    }
+    let mut demand = Demand {
+        request_id: Arc::clone(request_id),
+        kind: ModelKind::Generation,
+        prompt_tokens: peek.estimated_prompt_tokens(),
+        // To Ollama 0 is no limit, and to whom it is one it leaves room for any prompt.
+        max_tokens: peek.max_tokens(body).filter(|most| *most > 0),
+        num_ctx: peek.num_ctx(body),
+        tools: peek.has_tools(body),
+        tool_choice_none: tool_choice::is_none(body, peek),
+        images: peek.has_images(),
+        stream: peek.stream,
+        headers: named_headers(headers, config),
+        hops: guard::hops::of(headers)?,
+        key: verdict.key.clone(),
+        client: verdict.client.clone(),
+        class: class(headers, verdict.key.as_ref())?,
+        session: session(headers),
+        ..Demand::default()
+    };
+    if plan::is_virtual(&model, config) {
+        let prompt = peek.prompt(body);
+        demand.conversation = Some(conversation(&model, &demand, &prompt));
+        demand.instructions = prompt.instructions;
+        demand.later_turn = prompt.later_turn;
+        demand.last_user = prompt.last_user;
+    }
+    demand.model = model;
+    if config.scheduler.supersede {
+        demand.supersedes = supersedes(&demand);
+    }
+    Ok(demand)
+}
+
+/// Which conversation with that virtual model a request belongs to. A session may hold several: an
+/// agent's helpers, a title.
+fn conversation(model: &str, demand: &Demand, prompt: &Prompt) -> u64 {
+    let mut hash = DefaultHasher::new();
+    model.to_lowercase().hash(&mut hash);
+    match demand.session {
+        Some(session) => session.hash(&mut hash),
+        None => prompt.instructions.hash(&mut hash),
+    }
+    (demand.session.is_some(), prompt.opening, demand.tools).hash(&mut hash);
+    hash.finish()
+}
+
+/// A short answer without tools is a completion at the cursor: the next one of the same session
+/// or key, for the same model, takes its place. Who cannot be told apart keeps both.
+fn supersedes(demand: &Demand) -> Option<u64> {
+    let short = demand
+        .max_tokens
+        .is_some_and(|max| max <= COMPLETION_TOKENS);
+    let (session, key) = (demand.session, demand.key.as_ref().map(|key| &key.name));
+    if !short || demand.tools || (session.is_none() && key.is_none()) {
+        return None;
+    }
+    let mut hash = DefaultHasher::new();
+    (session, key, &demand.model).hash(&mut hash);
+    Some(hash.finish())
+}
+
+/// The headers that configured rules look at.
+fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> {
+    config
+        .rules
+        .iter()
+        .flat_map(|rule| rule.header.keys())
+        .filter_map(|name| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name.to_lowercase(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn session(headers: &HeaderMap) -> Option<u64> {
+    let sent = SESSION.iter().filter_map(|name| headers.get(name));
+    let id = sent.map(HeaderValue::as_bytes).find(|id| !id.is_empty())?;
+    let mut hash = DefaultHasher::new();
+    id.hash(&mut hash);
+    Some(hash.finish())
+}
+
+fn class(headers: &HeaderMap, key: Option<&Arc<Key>>) -> Result<Class, Error> {
+    match headers.get(&X_CLASS).map(HeaderValue::as_bytes) {
+        None => Ok(key.map(|key| key.class).unwrap_or_default()),
+        Some(b"interactive") => Ok(Class::Interactive),
+        Some(b"background") => Ok(Class::Background),
+        Some(_) => Err(Error::new(
+            Kind::UnsupportedValue,
+            "header x-crucible-class must be interactive or background",
+        )
+        .param(X_CLASS.as_str())),
+    }
+}

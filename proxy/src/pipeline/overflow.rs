@@ -1,0 +1,68 @@
+//! The wait for a permit, and the configured fallback that takes over when it is too long.
+
+use std::pin::pin;
+
+use crucible_router::{
+    permit::Permit,
+    plan::{Candidate, Reason},
+};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{error::Error, pipeline::chat::Planned};
+
+/// A permit, and for which candidate.
+pub(super) struct Seat {
+    /// Its position in the plan.
+    pub(super) at: usize,
+    pub(super) permit: Permit,
+}
+
+/// Waits for a permit of the candidate at `at`. Once that takes too long, or where it is predicted
+/// to, a configured fallback is asked too, and the first permit is taken; nobody loses their place.
+pub(super) async fn seat(planned: &Planned, at: usize) -> Result<Seat, Error> {
+    let Planned {
+        app, demand, plan, ..
+    } = planned;
+    let candidates = &plan.candidates;
+    let mut own = pin!(app.router.acquire(&candidates[at], demand));
+    let mine = |permit: Permit| Seat { at, permit };
+    let Some(standby) = app.router.standby(plan, at, demand) else {
+        return Ok(mine(own.await?));
+    };
+    // The headers of a stream name who answers: the switch must come before they are out.
+    let latest = planned
+        .commit_at
+        .map(|at| at - planned.config.timeouts.commit / 10);
+    let due = Instant::now() + standby.after;
+    let due = latest.map_or(due, |latest| due.min(latest));
+    tokio::select! {
+        biased;
+        permit = &mut own => return Ok(mine(permit?)),
+        () = sleep_until(due) => {}
+    }
+    if planned.exchange.committed() {
+        return Ok(mine(own.await?));
+    }
+    let mut other = pin!(app.router.acquire(&candidates[standby.to], demand));
+    let permit = tokio::select! {
+        biased;
+        permit = &mut own => return Ok(mine(permit?)),
+        permit = &mut other => permit,
+    };
+    match permit {
+        Ok(permit) if !planned.exchange.committed() => Ok(Seat {
+            at: standby.to,
+            permit,
+        }),
+        // It has no place either, or comes too late.
+        _ => Ok(mine(own.await?)),
+    }
+}
+
+/// The same place, chosen because another is busy.
+pub(super) fn overloaded(candidate: &Candidate) -> Candidate {
+    Candidate {
+        reason: Reason::Overload,
+        ..candidate.clone()
+    }
+}

@@ -1,0 +1,168 @@
+//! A model that went behind Crucible's back: found out, loaded again, asked once more.
+//!
+//! It crashed, a person ejected it, its time to live ran out. What is known of an engine is as old as
+//! the last poll, so the first to notice is often a request.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::Manage;
+use crucible_router::{plan::Candidate, router::Whereabouts};
+
+use crate::{
+    error::{Error, Kind},
+    pipeline::chat::Planned,
+    request::TargetInstance,
+};
+
+/// For the engine to tell what it holds; who does not answer by then is not asked once more.
+const RECHECK: Duration = Duration::from_secs(2);
+/// The same for one that could not be reached: a child of Crucible that ended says so at once.
+const UNREACHABLE: Duration = Duration::from_millis(500);
+
+/// What the client is told of a second attempt.
+pub(super) const NOTE: &str = "asked once more, as the model had gone from its engine";
+
+/// Whether the attempt failed because what was asked is not there any more, so that loading it again
+/// may help. The engine is asked only where the failure makes that likely. Where it says that it does
+/// not hold the model, and lists it no more, the error becomes one that says that it was deleted.
+pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mut Error) -> bool {
+    if !may_be_gone(error) && !surprises(planned, error) {
+        return false;
+    }
+    let asked = planned.exchange.note(|record| record.asked.clone());
+    let Some(asked) = asked.or_else(|| ended_child(planned, candidate, error)) else {
+        // It failed before it was sent anywhere.
+        return false;
+    };
+    let budget = match error.kind {
+        Kind::EngineUnreachable => UNREACHABLE,
+        _ => RECHECK,
+    };
+    let router = &planned.app.router;
+    let now = router.recheck(candidate, &asked.instance, budget).await;
+    if now == Whereabouts::Deleted && error.not_loaded {
+        *error = deleted(candidate, error);
+    }
+    let again = loads_again(now, &asked, error);
+    if again {
+        tracing::warn!(
+            id = %planned.exchange.id,
+            engine = %candidate.engine,
+            model = %candidate.model,
+            %error,
+            ?now,
+            "not what it was when it was asked: it is asked once more"
+        );
+    }
+    again
+}
+
+/// What the engine said meanwhile is of another model, or tells a person to load this one.
+fn deleted(candidate: &Candidate, error: &Error) -> Error {
+    let Candidate { engine, model, .. } = candidate;
+    Error::new(
+        Kind::ModelNotFound,
+        format!(
+            "the engine '{engine}' does not list '{model}' any more; it answered: {}",
+            error.message
+        ),
+    )
+    .param("model")
+    .not_loaded()
+}
+
+/// Words that say so, and failures that a crash or an unload shows itself as.
+fn may_be_gone(error: &Error) -> bool {
+    let broke = matches!(
+        error.kind,
+        Kind::EngineError | Kind::EngineCut | Kind::EngineUnreachable | Kind::NoEngine
+    );
+    error.not_loaded || broke
+}
+
+/// A prompt was refused for its length, and the context that the model was known to have holds what the
+/// engine counted; or it did not tell.
+fn surprises(planned: &Planned, error: &Error) -> bool {
+    let had = planned.exchange.note(|record| record.context).unwrap_or(0);
+    let held = |counted| planned.demand.context_for(counted) <= had;
+    error.overflow.is_some_and(|o| o.counted.is_none_or(held))
+}
+
+/// A child that ended has no address any more, so nothing was sent.
+fn ended_child(planned: &Planned, candidate: &Candidate, error: &Error) -> Option<TargetInstance> {
+    let engine = planned.app.router.engine_config(&candidate.engine)?;
+    let ended = error.kind == Kind::NoEngine && engine.manage == Manage::Spawn;
+    ended.then(|| TargetInstance {
+        // A child has one instance, named like its model.
+        instance: Arc::clone(&candidate.model),
+        whole_context: None,
+    })
+}
+
+fn loads_again(now: Whereabouts, asked: &TargetInstance, error: &Error) -> bool {
+    match now {
+        Whereabouts::Gone => true,
+        // Somebody loaded it anew meanwhile: as another than was asked, or with less context.
+        Whereabouts::Held { context } => {
+            let less = context
+                .zip(asked.whole_context)
+                .is_some_and(|(now, then)| now < then);
+            error.not_loaded || error.overflow.is_some() && less
+        }
+        Whereabouts::Unmanaged => error.not_loaded && error.kind == Kind::EngineError,
+        Whereabouts::Deleted | Whereabouts::Unknown => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_asked_once_more_only_where_loading_may_help() {
+        let asked = TargetInstance {
+            instance: Arc::from("m"),
+            whole_context: Some(8192),
+        };
+        let words = || Error::new(Kind::EngineError, "Model unloaded.").not_loaded();
+        let broke = || Error::new(Kind::EngineError, "Channel Error");
+        let overflow = || {
+            let mut error = Error::new(Kind::ContextLengthExceeded, "too long");
+            error.overflow = Some(crate::error::Overflow::default());
+            error
+        };
+        let held = |context| Whereabouts::Held { context };
+        for (now, error, again) in [
+            (Whereabouts::Gone, words(), true),
+            (Whereabouts::Gone, broke(), true),
+            (Whereabouts::Gone, overflow(), true),
+            (held(Some(8192)), words(), true),
+            (held(Some(8192)), broke(), false),
+            (held(Some(8192)), overflow(), false),
+            (held(Some(2048)), overflow(), true),
+            (held(None), overflow(), false),
+            (Whereabouts::Unmanaged, words(), true),
+            (Whereabouts::Unmanaged, broke(), false),
+            (Whereabouts::Deleted, words(), false),
+            (Whereabouts::Unknown, words(), false),
+        ] {
+            assert_eq!(loads_again(now, &asked, &error), again, "{now:?} {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_clients_fault_or_slow_says_nothing_of_the_model() {
+        for kind in [
+            Kind::EngineRejected,
+            Kind::FirstTokenTimeout,
+            Kind::LoadFailed,
+            Kind::QueueFull,
+        ] {
+            assert!(!may_be_gone(&Error::new(kind, "x")), "{kind:?}");
+        }
+        assert!(may_be_gone(
+            &Error::new(Kind::ModelNotFound, "x").not_loaded()
+        ));
+        assert!(may_be_gone(&Error::new(Kind::EngineCut, "x")));
+    }
+}

@@ -1,0 +1,166 @@
+//! Answers of Crucible's own: errors in the client's dialect, unknown paths, panics.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use crucible_router::plan::Reason;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::Value;
+
+use crate::error::{Error, Kind};
+
+/// Engine that answers.
+pub(crate) const X_ENGINE: HeaderName = HeaderName::from_static("x-crucible-engine");
+/// The engine's name of the model.
+pub(crate) const X_MODEL: HeaderName = HeaderName::from_static("x-crucible-model");
+/// One word of the reasons.
+pub(crate) const X_REASON: HeaderName = HeaderName::from_static("x-crucible-reason");
+/// What was filled in.
+pub(crate) const X_DEFAULTS: HeaderName = HeaderName::from_static("x-crucible-defaults");
+/// What was clamped or dropped.
+pub(crate) const X_NOTE: HeaderName = HeaderName::from_static("x-crucible-note");
+
+/// Headers of an answer to a prompt, at most.
+const HEADERS: usize = 11;
+
+/// Asks a proxy in front of Crucible to hand on what comes as it comes: nginx keeps an answer back
+/// until it is whole, or fills its buffers, unless it is told.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a page may read of our headers.
+pub(crate) const EXPOSED: [HeaderName; 7] = [
+    HeaderName::from_static("x-request-id"),
+    header::RETRY_AFTER,
+    X_ENGINE,
+    X_MODEL,
+    X_REASON,
+    X_DEFAULTS,
+    X_NOTE,
+];
+
+/// What an answer says about its making.
+pub(crate) struct Told {
+    pub(crate) engine: Arc<str>,
+    pub(crate) model: Arc<str>,
+    pub(crate) reason: Reason,
+    pub(crate) defaults: Vec<&'static str>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Says one more thing in [`X_NOTE`].
+pub(crate) fn add_note(headers: &mut HeaderMap, note: &str) {
+    let said = headers.get(&X_NOTE).and_then(|value| value.to_str().ok());
+    let text = match said {
+        Some(said) => format!("{said}; {note}"),
+        None => note.to_owned(),
+    };
+    // A model's name may hold what no header may.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(X_NOTE, value);
+    }
+}
+
+/// Of an answer that comes bit by bit: no cache and no proxy may keep it back.
+pub(crate) fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// An error as an answer; it also rides along for the accounting.
+pub(crate) fn refuse(error: Error) -> Response {
+    let mut response = json(&error.to_openai());
+    *response.status_mut() = error.status();
+    if let Some(seconds) = error.retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(
+        error.kind,
+        Kind::BadRequest
+            | Kind::RequestTimeout
+            | Kind::BodyTooLarge
+            | Kind::Draining
+            | Kind::TooManyConnections
+    ) {
+        // What is left of the body must not be taken for the next request.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if error.kind == Kind::InvalidApiKey {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response.extensions_mut().insert(error);
+    response
+}
+
+/// 200 with a JSON body.
+pub(crate) fn json(value: &Value) -> Response {
+    typed("application/json", value.to_string())
+}
+
+/// 200 with a body of that type.
+pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+// === impl Told ===
+
+impl Told {
+    /// An event stream.
+    pub(crate) fn stream(&self, body: Body) -> Response {
+        let mut response = self.answer("text/event-stream", body);
+        unbuffered(response.headers_mut());
+        response
+    }
+
+    /// One JSON.
+    pub(crate) fn whole(&self, body: Bytes) -> Response {
+        self.answer("application/json", body.into())
+    }
+
+    fn answer(&self, content_type: &'static str, body: Body) -> Response {
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(X_REASON, HeaderValue::from_static(self.reason.as_str()));
+        let mut insert = |name: HeaderName, text: Cow<'_, str>| {
+            // A model's name may hold what no header may; the answer is worth more than the header.
+            let value = match text {
+                Cow::Borrowed(text) => HeaderValue::from_str(text),
+                Cow::Owned(text) => HeaderValue::try_from(text),
+            };
+            if let Ok(value) = value {
+                headers.insert(name, value);
+            }
+        };
+        insert(X_ENGINE, Cow::Borrowed(&self.engine));
+        insert(X_MODEL, Cow::Borrowed(&self.model));
+        if !self.defaults.is_empty() {
+            insert(X_DEFAULTS, Cow::Owned(self.defaults.join(",")));
+        }
+        if !self.notes.is_empty() {
+            insert(X_NOTE, Cow::Owned(self.notes.join("; ")));
+        }
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// Bounds a path or a name that is echoed.
+pub(crate) fn printable(path: &str) -> String {
+    path.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+/// Turns an error into the answer of a handler.
+pub(crate) fn or_refuse(result: Result<Response, Error>) -> Response {
+    result.unwrap_or_else(refuse)
+}

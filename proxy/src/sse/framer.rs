@@ -1,0 +1,242 @@
+//! Where events end: frames in, whole server-sent events out, every byte kept.
+//!
+//! An event ends with a blank line; lines end with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
+//! may be cut anywhere, within a CR LF or a byte-order mark too. Only such a mark at the very start
+//! is taken away.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+/// UTF-8's byte-order mark.
+const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// One whole event.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It lies in the present frame.
+    InFrame(Range<usize>),
+    /// It began in an earlier one.
+    Joined(Bytes),
+    /// The LF of the CR LF whose CR, the last byte of an earlier frame, ended the last event. That
+    /// event was not held back for it: after a lone CR it would never come.
+    Rest(Range<usize>),
+}
+
+/// An event beyond the cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Oversize;
+
+/// Finds event boundaries; holds at most one unfinished event.
+#[derive(Debug)]
+pub(crate) struct Framer {
+    held: BytesMut,
+    cap: usize,
+    line_empty: bool,
+    after_cr: bool,
+    /// Bytes of a mark seen so far; `None` once the start is past.
+    mark: Option<usize>,
+}
+
+// === impl Framer ===
+
+impl Framer {
+    pub(crate) fn new(cap: usize) -> Self {
+        Self {
+            held: BytesMut::new(),
+            cap,
+            line_empty: true,
+            after_cr: false,
+            mark: Some(0),
+        }
+    }
+
+    /// Hands each event that this frame completes to `take`, in order.
+    pub(crate) fn push<E>(
+        &mut self,
+        frame: &Bytes,
+        mut take: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<Result<(), Oversize>, E> {
+        let bytes = &frame[..];
+        if bytes.is_empty() {
+            return Ok(Ok(()));
+        }
+        let mut start = self.skip_bom(bytes);
+        let mut line = start;
+        let mut at = start;
+        if std::mem::take(&mut self.after_cr) && bytes.get(at) == Some(&b'\n') {
+            // The other half of a CR LF whose CR ended the last frame.
+            at += 1;
+            line = at;
+            if self.held.is_empty() {
+                take(Event::Rest(start..at))?;
+                start = at;
+            }
+        }
+        while let Some(found) = memchr2(b'\n', b'\r', &bytes[at..]) {
+            let end_of_line = at + found;
+            let blank = self.line_empty && end_of_line == line;
+            let mut next = end_of_line + 1;
+            if bytes[end_of_line] == b'\r' {
+                match bytes.get(next) {
+                    Some(b'\n') => next += 1,
+                    Some(_) => {}
+                    None => self.after_cr = true,
+                }
+            }
+            self.line_empty = true;
+            line = next;
+            at = next;
+            if blank {
+                let event = if self.held.is_empty() {
+                    Event::InFrame(start..next)
+                } else {
+                    self.held.extend_from_slice(&bytes[start..next]);
+                    Event::Joined(self.held.split().freeze())
+                };
+                start = next;
+                take(event)?;
+            }
+        }
+        if line < bytes.len() {
+            self.line_empty = false;
+        }
+        self.held.extend_from_slice(&bytes[start..]);
+        Ok(if self.held.len() > self.cap {
+            Err(Oversize)
+        } else {
+            Ok(())
+        })
+    }
+
+    /// What is left at the end: an event without its blank line.
+    pub(crate) fn tail(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
+    /// Bytes of this frame that complete the mark. One that is cut is held like any other bytes
+    /// until it proves to be a mark.
+    fn skip_bom(&mut self, bytes: &[u8]) -> usize {
+        let Some(seen) = self.mark else {
+            return 0;
+        };
+        let rest = &BOM[seen..];
+        let n = rest.len().min(bytes.len());
+        if bytes[..n] != rest[..n] {
+            self.mark = None;
+            return 0;
+        }
+        if n < rest.len() {
+            self.mark = Some(seen + n);
+            return 0;
+        }
+        self.mark = None;
+        self.held.clear();
+        self.line_empty = true;
+        n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut cutter = Framer::new(usize::MAX);
+        let mut events: Vec<Vec<u8>> = Vec::new();
+        for frame in frames {
+            let frame = Bytes::copy_from_slice(frame);
+            let pushed = cutter.push(&frame, |event| {
+                match event {
+                    Event::InFrame(range) => events.push(frame[range].to_vec()),
+                    Event::Joined(bytes) => events.push(bytes.to_vec()),
+                    Event::Rest(range) => {
+                        let last = events.last_mut().expect("a rest follows an event");
+                        last.extend_from_slice(&frame[range]);
+                    }
+                }
+                Ok::<_, Infallible>(())
+            });
+            assert_eq!(pushed, Ok(Ok(())));
+        }
+        let tail = cutter.tail().to_vec();
+        (events, tail)
+    }
+
+    #[test]
+    fn every_line_ending_ends_events() {
+        for text in [
+            "data: a\n\ndata: b\n\n",
+            "data: a\r\n\r\ndata: b\r\n\r\n",
+            "data: a\r\rdata: b\r\r",
+        ] {
+            let (events, tail) = split(&[text.as_bytes()]);
+            assert_eq!(events.len(), 2, "{text:?}");
+            assert_eq!(events.concat(), text.as_bytes());
+            assert!(tail.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mark_is_taken_away_and_a_tail_is_kept() {
+        let (events, tail) = split(&[b"\xEF\xBB\xBFdata: a\n\ndata: b"]);
+        assert_eq!(events, [b"data: a\n\n".to_vec()]);
+        assert_eq!(tail, b"data: b");
+    }
+
+    #[test]
+    fn an_event_beyond_the_cap_is_told() {
+        let mut framer = Framer::new(8);
+        let frame = Bytes::from_static(b"data: 123456");
+        let pushed = framer.push(&frame, |_| Ok::<_, Infallible>(()));
+        assert_eq!(pushed, Ok(Err(Oversize)));
+    }
+
+    #[test]
+    fn a_mark_cut_in_two_is_taken_away_and_half_a_mark_is_not() {
+        let text = b"\xEF\xBB\xBFdata: a\n\n";
+        for cut in 1..text.len() {
+            let (events, _) = split(&[&text[..cut], &text[cut..]]);
+            assert_eq!(events, [b"data: a\n\n".to_vec()], "cut at {cut}");
+        }
+        let (events, tail) = split(&[b"\xEF", b"\xBB", b"data: a\n\n", b"\xEF\xBB\xBF"]);
+        assert_eq!(events, [b"\xEF\xBBdata: a\n\n".to_vec()]);
+        assert_eq!(tail, b"\xEF\xBB\xBF");
+    }
+
+    #[test]
+    fn an_empty_frame_within_a_line_end_changes_nothing() {
+        let (events, tail) = split(&[b"data: a\r", b"", b"\ndata: b\r\n\r\n"]);
+        assert_eq!(events, [b"data: a\r\ndata: b\r\n\r\n".to_vec()]);
+        assert!(tail.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_events_come_wherever_frames_are_cut(
+            text in "(data: [a-c]{0,3}|\r\n|[\r\n:x\u{feff}]){0,40}",
+            cuts in prop::collection::vec(0_usize..200, 0..8),
+        ) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut frames = Vec::new();
+            let mut from = 0;
+            for cut in cuts {
+                frames.push(&bytes[from..cut]);
+                from = cut;
+            }
+            frames.push(&bytes[from..]);
+            let (found, tail) = split(&frames);
+            prop_assert_eq!((&found, &tail), (&split(&[bytes]).0, &split(&[bytes]).1));
+            let mut joined = found.concat();
+            joined.extend(tail);
+            prop_assert_eq!(joined, bytes.strip_prefix(&BOM).unwrap_or(bytes));
+        }
+    }
+}

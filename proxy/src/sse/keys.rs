@@ -1,0 +1,278 @@
+//! What the keys of an event say, found in one pass over its bytes.
+//!
+//! In a JSON string a quote is escaped, so a quoted word with a colon behind it is a key.
+
+use std::sync::LazyLock;
+
+use crate::body::words::Words;
+
+/// What stands in an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "an event may hold any of these keys together"
+)]
+pub(crate) struct Keys {
+    /// `[DONE]`, perhaps as the data.
+    pub(crate) done: bool,
+    /// `choices`, which every chunk of a completion has.
+    pub(crate) choices: bool,
+    /// `event:`, perhaps at the beginning of a line.
+    pub(crate) name: bool,
+    /// An `error` that is not null, or something that is called so.
+    pub(crate) error: bool,
+    /// Text, thinking or a call: what a person would call the first token.
+    pub(crate) content: bool,
+    /// A tool call, or a `finish_reason` that says that there was one.
+    pub(crate) calls: bool,
+    /// A `finish_reason`.
+    pub(crate) finish: bool,
+    /// A `usage` that is not null.
+    pub(crate) usage: bool,
+    /// `reasoning` is spelt so (gpt-oss on LM Studio 0.3.23 and newer), and nowhere
+    /// `reasoning_content`.
+    pub(crate) reasoning: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Key {
+    Done,
+    Choices,
+    Name,
+    Error,
+    Usage,
+    Finish,
+    Text,
+    Calls,
+    Thinking,
+    Reasoning,
+}
+
+const KEYS: [(&str, Key); 10] = [
+    ("[DONE]", Key::Done),
+    ("\"choices\"", Key::Choices),
+    ("event:", Key::Name),
+    ("\"error\"", Key::Error),
+    ("\"usage\"", Key::Usage),
+    ("\"finish_reason\"", Key::Finish),
+    ("\"content\"", Key::Text),
+    ("\"tool_calls\"", Key::Calls),
+    ("\"reasoning_content\"", Key::Thinking),
+    ("\"reasoning\"", Key::Reasoning),
+];
+
+static WORDS: LazyLock<Words<10>> = LazyLock::new(|| Words::new(KEYS.map(|(word, _)| word)));
+
+/// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
+fn each(event: &[u8], mut found: impl FnMut(Key, usize)) {
+    WORDS.each(event, |word, end| found(KEYS[word].1, end));
+}
+
+/// What follows a key's colon, blanks skipped; `None` where the string was no key.
+pub(crate) fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
+    let rest = event.get(after_key..)?.trim_ascii_start();
+    Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+fn is_text(value: &[u8]) -> bool {
+    value.starts_with(b"\"") && !value.starts_with(b"\"\"")
+}
+
+/// A list of parts, as requests have them, in which some servers answer too. A list beside it, of
+/// the probabilities of tokens, has the same name, and holds no types.
+fn is_parts(value: &[u8]) -> bool {
+    let inner = value.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    let first = inner.and_then(|inner| inner.strip_prefix(b"{"));
+    first.is_some_and(|first| first.trim_ascii_start().starts_with(b"\"type\""))
+}
+
+/// The last is older than lists of calls.
+const CALLED: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
+
+/// Whether a whole answer calls tools.
+pub(crate) fn calls_tools(whole: &[u8]) -> bool {
+    Keys::of(whole).calls
+}
+
+/// A list with something in it.
+fn is_filled(value: &[u8]) -> bool {
+    value
+        .strip_prefix(b"[")
+        .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
+}
+
+// === impl Keys ===
+
+impl Keys {
+    pub(crate) fn of(event: &[u8]) -> Self {
+        let mut keys = Self::default();
+        let mut respelled = false;
+        each(event, |key, end| {
+            match key {
+                Key::Done => keys.done = true,
+                Key::Choices => keys.choices = true,
+                Key::Name => keys.name = true,
+                _ => {}
+            }
+            if matches!(key, Key::Done | Key::Choices | Key::Name) {
+                return;
+            }
+            respelled |= matches!(key, Key::Thinking);
+            let Some(value) = value_at(event, end) else {
+                // An object may call itself an error: `"object":"error"`.
+                keys.error |= matches!(key, Key::Error);
+                return;
+            };
+            match key {
+                Key::Done | Key::Choices | Key::Name => {}
+                Key::Error => keys.error |= !value.starts_with(b"null"),
+                Key::Usage => keys.usage |= !value.starts_with(b"null"),
+                Key::Finish => {
+                    // Some engines write an empty one into every chunk but the last.
+                    keys.finish |= is_text(value);
+                    keys.calls |= CALLED.iter().any(|word| value.starts_with(word));
+                }
+                Key::Text | Key::Thinking => keys.content |= is_text(value) || is_parts(value),
+                Key::Calls => {
+                    keys.content |= is_filled(value);
+                    keys.calls |= is_filled(value);
+                }
+                Key::Reasoning => {
+                    keys.content |= is_text(value);
+                    keys.reasoning |= value.starts_with(b"\"");
+                }
+            }
+        });
+        keys.reasoning &= !respelled;
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_by_their_values() {
+        let of = |text: &str| Keys::of(text.as_bytes());
+        let none = Keys::default();
+        let content = Keys {
+            content: true,
+            ..none
+        };
+        for (event, keys) in [
+            (
+                "data: {\"content\":\"\",\"error\": null,\"usage\":null,\"finish_reason\":null}",
+                none,
+            ),
+            ("data: {\"content\" : \"a\"}", content),
+            ("data: {\"tool_calls\":[ ]}", none),
+            (
+                "data: {\"tool_calls\":[{}]}",
+                Keys {
+                    calls: true,
+                    ..content
+                },
+            ),
+            (
+                "data: {\"finish_reason\": \"tool_calls\"}",
+                Keys {
+                    calls: true,
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"finish_reason\":\"function_call\"}",
+                Keys {
+                    calls: true,
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"x\":\"\\\"finish_reason\\\":\\\"tool_calls\\\"\"}",
+                none,
+            ),
+            ("data: {\"reasoning_content\":\"a\"}", content),
+            ("data: {\"x\":\"\\\"content\\\":\\\"a\\\"\"}", none),
+            ("data: {\"x\":[\"content\",\"usage\"]}", none),
+            (
+                "data: {\"object\":\"error\"}",
+                Keys {
+                    error: true,
+                    ..none
+                },
+            ),
+            ("data: [DONE]", Keys { done: true, ..none }),
+            ("id: 1\nevent: x\ndata: {}", Keys { name: true, ..none }),
+            (
+                "data: {\"choices\":[]}",
+                Keys {
+                    choices: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"error\":{}}",
+                Keys {
+                    error: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"usage\":{}}",
+                Keys {
+                    usage: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"finish_reason\":\"stop\"}",
+                Keys {
+                    finish: true,
+                    ..none
+                },
+            ),
+            (
+                "data: {\"reasoning\":\"a\"}",
+                Keys {
+                    reasoning: true,
+                    ..content
+                },
+            ),
+            ("data: {\"reasoning\":{}}", none),
+            (
+                "data: {\"reasoning\":\"a\",\"reasoning_content\":null}",
+                content,
+            ),
+        ] {
+            assert_eq!(of(event), keys, "{event}");
+        }
+    }
+
+    #[test]
+    fn the_searcher_finds_what_a_plain_search_finds() {
+        let event = "data: {\"error\"\"usage\"[DONE]event:\"choices\"\"finish_reason\"\"content\" \"tool_calls\"\
+                     \"reasoning_content\"\"reasoning\"\"reason\"}";
+        let mut ends = Vec::new();
+        each(event.as_bytes(), |_, end| ends.push(end));
+        let plain = KEYS.map(|(word, _)| event.find(word).unwrap() + word.len());
+        let mut plain = plain.to_vec();
+        plain.sort_unstable();
+        assert_eq!(ends, plain);
+    }
+
+    #[test]
+    fn parts_are_content_and_an_empty_reason_is_none() {
+        for (event, content) in [
+            (r#"data: {"finish_reason":""}"#, false),
+            (r#"data: {"content": [ { "type":"text","text":"a"}]}"#, true),
+            (r#"data: {"content":[]}"#, false),
+            (r#"data: {"logprobs":{"content":[{"token":"a"}]}}"#, false),
+        ] {
+            let keys = Keys::of(event.as_bytes());
+            assert_eq!((keys.content, keys.finish), (content, false), "{event}");
+        }
+    }
+}
