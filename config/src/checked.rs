@@ -2,8 +2,8 @@
 //!
 //! Built only by this crate. `router` and `proxy` read it and never see a raw setting.
 
+mod defaults;
 mod engine;
-mod tuning;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,10 +11,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    defaults::{Filled, From, RequestDefaults},
     engine::{Device, Engine, EngineKind, Fit, Manage, Model, ModelDefaults, Pool, Sampling},
-    tuning::{Filled, From, LmstudioTuning, OllamaTuning, RequestDefaults, Tuning},
 };
 use crate::glob::Globs;
+pub use crate::tuning::{EnvironmentTuning, LmstudioTuning, OllamaTuning, Tuning};
 
 /// Everything that Crucible may be told, after checking.
 #[derive(Clone, Debug)]
@@ -154,6 +155,9 @@ pub struct ContextPolicy {
     pub grow_foreign: bool,
     /// Growth never goes beyond this many tokens.
     pub max: u64,
+    /// Whether a file, a variable or a flag sets `tuning.ollama.context_size`, so that it stands
+    /// above a Modelfile's `num_ctx`.
+    pub ollama_configured: bool,
 }
 
 /// `[routing]`.

@@ -16,7 +16,7 @@ use self::{
 };
 use crate::{
     kind::Kind,
-    tuning::{Group, TUNINGS},
+    tuning::{TUNINGS, TuningGroup},
 };
 
 /// One key.
@@ -50,7 +50,7 @@ pub enum Shape {
     /// `[tuning]` with its three tables.
     Tuning,
     /// `[tuning.group]`.
-    Rows(Group),
+    Rows(TuningGroup),
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -211,22 +211,22 @@ impl Shape {
             Self::Table(keys) | Self::Tables(keys) | Self::Named(keys) | Self::OffOr(keys) => {
                 Cow::Borrowed(keys)
             }
-            Self::Tuning => Group::ALL
+            Self::Tuning => TuningGroup::ALL
                 .iter()
                 .map(|group| part(group.as_str(), Shape::Rows(*group), group.doc()))
                 .collect(),
             Self::Rows(group) => TUNINGS
                 .iter()
                 .filter(|row| row.group == group)
-                .map(|row| key(row.key(), row.kind, row.value, row.short))
+                .map(|row| key(row.id.key(), row.kind, row.hybrid, row.short))
                 .collect(),
         }
     }
 }
 
-// === impl Group ===
+// === impl TuningGroup ===
 
-impl Group {
+impl TuningGroup {
     fn doc(self) -> &'static str {
         match self {
             Self::Lmstudio => "Rows 1-20.",

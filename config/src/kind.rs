@@ -4,6 +4,7 @@
 //! expects, and gives the JSON schema. Plain integers are seconds and bytes.
 
 mod read;
+mod typed;
 mod value;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde_json::json;
 
 pub use self::read::nearest;
 pub(crate) use self::read::{describe, quoted};
+pub(crate) use self::typed::{SettingType, doc_line, of_type};
 pub use self::value::Value;
 
 /// Type and range of one value.

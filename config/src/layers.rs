@@ -160,7 +160,8 @@ fn fill_profile(settings: &mut Settings) -> ProfileName {
         let Shape::Value(kind) = key.shape else {
             continue;
         };
-        let literal = |profile: ProfileName| match TUNINGS.iter().find(|row| row.path() == path) {
+        let literal = |profile: ProfileName| match TUNINGS.iter().find(|row| row.id.path() == path)
+        {
             Some(row) => row.literal(profile),
             None => profile
                 .budget(&path)

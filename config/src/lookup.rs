@@ -146,7 +146,7 @@ impl Config {
         let counts = || {
             let settings = self.model_settings(&engine.name, model);
             engine.kind == EngineKind::Ollama
-                && !self.tuning.ollama.context_size_given
+                && !self.context.ollama_configured
                 && settings.is_none_or(|m| m.modelfile_context)
         };
         if let Some(value) = modelfile.filter(|_| counts()) {
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(config.listen, ["127.0.0.1:8484".parse().unwrap()]);
         assert_eq!(config.tuning.lmstudio.temperature, Some(0.3));
         assert_eq!(config.tuning.ollama.memory_limit, 16_000_000_000);
-        assert_eq!(config.tuning.environment["CUDA_VISIBLE_DEVICES"], "");
+        assert_eq!(config.tuning.environment.CUDA_VISIBLE_DEVICES, "");
         assert_eq!(config.timeouts.idle.as_secs(), 30);
         assert_eq!(config.limits.event, 8_000_000);
         assert!(config.builtin_rules);

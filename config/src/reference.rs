@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::{
     checked::ProfileName,
     keys::{self, Key, ROOT, Shape},
-    tuning::{Group, TUNINGS},
+    tuning::{TUNINGS, TuningGroup},
 };
 
 const NOTE: &str = "<!-- Written from the tables in config/src by its tests; do not edit. -->\n\n";
@@ -20,11 +20,11 @@ pub fn tunings() -> String {
          `[tuning.environment]`, or by its environment variable. A dash under `agent` means \
          that this profile sets nothing.\n",
     );
-    for group in Group::ALL {
+    for group in TuningGroup::ALL {
         let (title, key) = match group {
-            Group::Lmstudio => ("LM Studio", "lmstudio"),
-            Group::Ollama => ("Ollama", "ollama"),
-            Group::Environment => ("Environment of the Ollama process", "environment"),
+            TuningGroup::Lmstudio => ("LM Studio", "lmstudio"),
+            TuningGroup::Ollama => ("Ollama", "ollama"),
+            TuningGroup::Environment => ("Environment of the Ollama process", "environment"),
         };
         let _ = write!(
             page,
@@ -36,9 +36,9 @@ pub fn tunings() -> String {
             let _ = writeln!(
                 page,
                 "| {} | `{}` | {} | {agent} | {} | {} |",
-                row.number,
-                row.key(),
-                code(row.value),
+                row.id.number(),
+                row.id.key(),
+                code(row.hybrid),
                 row.mechanism.as_str().replace('_', " "),
                 row.short,
             );
@@ -48,11 +48,11 @@ pub fn tunings() -> String {
                 page,
                 "\n### {}. {}\n\n{}\n\n- Takes {}.\n- Environment variable: `{}`\n- Verified by: \
                  {}\n- Established on: {}\n",
-                row.number,
-                row.key(),
+                row.id.number(),
+                row.id.key(),
                 row.meaning.trim(),
                 row.kind.expected(),
-                keys::variable(&row.path()),
+                keys::variable(row.id.path()),
                 row.verified,
                 row.engines,
             );
@@ -71,18 +71,18 @@ pub fn profile() -> String {
          # Written from the table in config/src by its tests. Copy what you want to change.\n\
          profile = \"hybrid\"\n",
     );
-    for group in Group::ALL {
+    for group in TuningGroup::ALL {
         let _ = write!(text, "\n[tuning.{}]\n", group.as_str());
         for row in TUNINGS.iter().filter(|row| row.group == group) {
-            let _ = writeln!(text, "# {}. {}", row.number, row.short);
+            let _ = writeln!(text, "# {}. {}", row.id.number(), row.short);
             if let Some(knob) = row.superseded_by {
                 let _ = writeln!(text, "# There is no such knob; superseded by {knob}.");
             }
             // Environment variables are text, whatever they hold.
-            let plain = group != Group::Environment
-                && (row.value.parse::<f64>().is_ok() || row.value.parse::<bool>().is_ok());
+            let plain = group != TuningGroup::Environment
+                && (row.hybrid.parse::<f64>().is_ok() || row.hybrid.parse::<bool>().is_ok());
             let quote = if plain { "" } else { "\"" };
-            let _ = writeln!(text, "{} = {quote}{}{quote}", row.key(), row.value);
+            let _ = writeln!(text, "{} = {quote}{}{quote}", row.id.key(), row.hybrid);
         }
     }
     text

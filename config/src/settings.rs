@@ -19,7 +19,7 @@ use toml::{
 pub(crate) use self::report::Report;
 use crate::{
     keys::{self, Key, ROOT, Shape, join},
-    kind::{self, Kind, Value},
+    kind::{self, Kind, SettingType, Value},
 };
 
 /// Which layer set a value; later ones win.
@@ -335,6 +335,24 @@ impl Settings {
 
     pub(crate) fn value(&self, path: &str) -> Option<&Value> {
         self.entries.get(path).map(|entry| &entry.value)
+    }
+
+    /// The value there in its type. One that is missing, or of another type, is an error of
+    /// Crucible's own table and never a silent default.
+    pub(crate) fn read<T: SettingType + Default>(&self, path: &str, report: &mut Report) -> T {
+        let value = self.value(path);
+        T::of(value).unwrap_or_else(|| {
+            let found = value.map_or_else(|| "nothing".to_owned(), Value::to_text);
+            let hint = "this is a mistake in Crucible's own table of keys; please report it";
+            report.error(
+                path,
+                &self.source(path),
+                &found,
+                "a value in the key's type",
+                hint,
+            );
+            T::default()
+        })
     }
 
     /// The text there; an empty one is none.

@@ -577,7 +577,7 @@ fn two_keys_that_say_the_same_differently_are_warned_about() {
         "[tuning.ollama]\nnum_parallel = 4\n[tuning.environment]\nOLLAMA_NUM_PARALLEL = \"3\"";
     let (_folder, sources) = sources(text);
     let loaded = load(&sources).unwrap();
-    assert_eq!(loaded.config.tuning.environment["OLLAMA_NUM_PARALLEL"], "4");
+    assert_eq!(loaded.config.tuning.environment.OLLAMA_NUM_PARALLEL, "4");
     let warning = loaded.warnings.to_string();
     assert!(
         warning.contains("tuning.ollama.num_parallel wins"),

@@ -8,7 +8,7 @@ use crucible_config::{
     Problems, Severity, Sources,
     kind::Kind,
     load,
-    tuning::{Row, TUNINGS},
+    tuning::{TUNINGS, TuningRow},
 };
 
 fn problems(text: &str) -> Problems {
@@ -26,7 +26,7 @@ fn problems(text: &str) -> Problems {
 }
 
 /// Values that a row never takes, with a part of what is expected instead.
-fn bad(row: &Row) -> Vec<(String, String)> {
+fn bad(row: &TuningRow) -> Vec<(String, String)> {
     match row.kind {
         Kind::Number { min, max } => vec![
             (
@@ -81,9 +81,13 @@ fn every_row_names_itself_and_what_it_takes() {
         let cases = bad(row);
         assert!(!cases.is_empty(), "{} has no bad value", row.id);
         for (value, expected) in cases {
-            let file = format!("[tuning.{}]\n{} = {value}\n", row.group.as_str(), row.key());
+            let file = format!(
+                "[tuning.{}]\n{} = {value}\n",
+                row.group.as_str(),
+                row.id.key()
+            );
             let all = problems(&file);
-            let path = row.path();
+            let path = row.id.path();
             let mut found = all.0.iter();
             let one = found.find(|p| p.path == path && p.severity == Severity::Error);
             let one = one.unwrap_or_else(|| panic!("{file}gave no error at {path}: {all}"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 use crucible::metrics::{FAMILIES, Family, FamilyType};
-use crucible_config::tuning::{self, State, TUNINGS};
+use crucible_config::tuning::{TUNINGS, TuningId, TuningState};
 use crucible_tests::dashboards::{dashboard, folder, panels, queries, substitute};
 use promql_parser::{
     label::Matchers,
@@ -191,8 +191,8 @@ fn settings_and_states_that_are_named_exist() {
             seen += 1;
             for matcher in &selector.matchers.matchers {
                 let known = match matcher.name.as_str() {
-                    "setting" => tuning::row(&matcher.value).is_some(),
-                    "state" => State::ALL
+                    "setting" => TuningId::named(&matcher.value).is_some(),
+                    "state" => TuningState::ALL
                         .iter()
                         .any(|state| state.as_str() == matcher.value),
                     _ => true,

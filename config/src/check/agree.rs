@@ -4,30 +4,31 @@ use crate::{
     keys::{self, Shape},
     kind::Value,
     settings::{Layer, Report, Settings},
+    tuning::TuningId,
 };
 
 /// (wins within one layer, loses).
 const SAME: [(&str, &str); 6] = [
-    ("timeouts.idle", "tuning.lmstudio.stream_timeout"),
+    ("timeouts.idle", TuningId::LmstudioStreamTimeout.path()),
     (
-        "tuning.ollama.max_loaded_models",
-        "tuning.environment.OLLAMA_MAX_LOADED_MODELS",
+        TuningId::OllamaMaxLoadedModels.path(),
+        TuningId::EnvironmentOllamaMaxLoadedModels.path(),
     ),
     (
-        "tuning.ollama.max_queue",
-        "tuning.environment.OLLAMA_MAX_QUEUE",
+        TuningId::OllamaMaxQueue.path(),
+        TuningId::EnvironmentOllamaMaxQueue.path(),
     ),
     (
-        "tuning.ollama.num_parallel",
-        "tuning.environment.OLLAMA_NUM_PARALLEL",
+        TuningId::OllamaNumParallel.path(),
+        TuningId::EnvironmentOllamaNumParallel.path(),
     ),
     (
-        "tuning.ollama.num_threads",
-        "tuning.environment.OLLAMA_NUM_THREADS",
+        TuningId::OllamaNumThreads.path(),
+        TuningId::EnvironmentOllamaNumThreads.path(),
     ),
     (
-        "tuning.ollama.numa_policy",
-        "tuning.environment.OLLAMA_NUMA_POLICY",
+        TuningId::OllamaNumaPolicy.path(),
+        TuningId::EnvironmentOllamaNumaPolicy.path(),
     ),
 ];
 

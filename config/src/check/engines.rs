@@ -14,6 +14,7 @@ use crate::{
     kind::{self, Value},
     own_address,
     settings::{Report, Settings},
+    tuning::TuningId,
 };
 
 pub(super) const KIND_DEFAULT: &str = "default of its kind";
@@ -167,9 +168,14 @@ fn engine(
             settings,
             report,
             &at("permits"),
-            "tuning.ollama.num_parallel",
+            TuningId::OllamaNumParallel.path(),
         );
-        same_as_tuning(settings, report, &at("queue"), "tuning.ollama.max_queue");
+        same_as_tuning(
+            settings,
+            report,
+            &at("queue"),
+            TuningId::OllamaMaxQueue.path(),
+        );
     }
     for (key, value) in [
         ("device", Value::Text(word(device).into())),

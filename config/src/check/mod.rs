@@ -17,16 +17,14 @@ mod tunings;
 
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
-
 use crate::{
     checked::{
-        Config, ContextPolicy, Fit, Limits, LmstudioTuning, Log, LogFormat, OllamaTuning, OnExit,
-        ProfileName, Routing, Sampling, Scheduler, Timeouts, Tuning,
+        Config, ContextPolicy, Fit, Limits, Log, LogFormat, OnExit, ProfileName, Routing, Sampling,
+        Scheduler, Timeouts, Tuning,
     },
     glob::Globs,
     settings::{Layer, Report, Settings},
-    tuning::{Group, TUNINGS},
+    tuning::TuningId,
 };
 
 pub(crate) use engines::{device_of, permits_of, queue_of};
@@ -50,7 +48,7 @@ pub(crate) fn check(
     let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
     let listeners: Vec<_> = listen.iter().copied().chain(metrics_listen).collect();
     engines::not_itself(settings, &engines, &listeners, report);
-    let tuning = tuning(settings);
+    let tuning = Tuning::read(settings, report);
     tunings::combinations(settings, &tuning, &engines, &pools, report);
     let mut config = Config {
         listen,
@@ -142,14 +140,15 @@ fn fit(settings: &Settings, path: &str) -> Option<Fit> {
 
 fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> ContextPolicy {
     let max = settings.integer("context.max").unwrap_or_default();
-    for (path, given) in [
+    for (id, given) in [
         (
-            "tuning.lmstudio.context_length",
+            TuningId::LmstudioContextLength,
             tuning.lmstudio.context_length,
         ),
-        ("tuning.ollama.context_size", tuning.ollama.context_size),
+        (TuningId::OllamaContextSize, tuning.ollama.context_size),
     ] {
         if given > max {
+            let path = id.path();
             let source = settings.source("context.max");
             let expected = format!("at least {path}, which is {given}");
             report.error(
@@ -165,6 +164,8 @@ fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> Context
         fit: fit(settings, "context.fit").unwrap_or_default(),
         grow_foreign: settings.flag("context.grow_foreign"),
         max,
+        ollama_configured: settings.layer(TuningId::OllamaContextSize.path())
+            > Some(Layer::Profile),
     }
 }
 
@@ -226,77 +227,5 @@ fn sampling(settings: &Settings, table: &str) -> Sampling {
         top_p: settings.number(&format!("{table}.top_p")),
         frequency_penalty: settings.number(&format!("{table}.frequency_penalty")),
         presence_penalty: settings.number(&format!("{table}.presence_penalty")),
-    }
-}
-
-fn tuning(settings: &Settings) -> Tuning {
-    Tuning {
-        lmstudio: lmstudio(settings),
-        ollama: ollama(settings),
-        environment: TUNINGS
-            .iter()
-            .filter(|row| row.group == Group::Environment)
-            .map(|row| {
-                let value = match settings.value(&row.path()) {
-                    Some(crate::kind::Value::Text(text)) => text.clone(),
-                    _ => String::new(),
-                };
-                (row.key().to_owned(), value)
-            })
-            .collect::<IndexMap<_, _>>(),
-    }
-}
-
-fn lmstudio(settings: &Settings) -> LmstudioTuning {
-    let at = |key: &str| format!("tuning.lmstudio.{key}");
-    let text = |key: &str| settings.text(&at(key)).unwrap_or_default().to_owned();
-    LmstudioTuning {
-        gpu_memory_fraction: settings
-            .number(&at("gpu_memory_fraction"))
-            .unwrap_or_default(),
-        gpu_layers: settings.integer(&at("gpu_layers")).unwrap_or_default(),
-        max_loaded_models: settings
-            .integer(&at("max_loaded_models"))
-            .unwrap_or_default(),
-        jit_loading: settings.flag(&at("jit_loading")),
-        model_ttl: settings.duration(&at("model_ttl")),
-        auto_evict: settings.flag(&at("auto_evict")),
-        batch_size: settings.integer(&at("batch_size")).unwrap_or_default(),
-        flash_attention: settings.flag(&at("flash_attention")),
-        key_cache_quantization: text("key_cache_quantization"),
-        value_cache_quantization: text("value_cache_quantization"),
-        stream_buffer_size: settings
-            .integer(&at("stream_buffer_size"))
-            .unwrap_or_default(),
-        stream_timeout: settings.duration(&at("stream_timeout")),
-        context_length: settings.integer(&at("context_length")).unwrap_or_default(),
-        temperature: settings.number(&at("temperature")),
-        top_p: settings.number(&at("top_p")),
-        frequency_penalty: settings.number(&at("frequency_penalty")),
-        presence_penalty: settings.number(&at("presence_penalty")),
-        keep_alive_interval: settings.duration(&at("keep_alive_interval")),
-        keep_alive_enabled: settings.flag(&at("keep_alive_enabled")),
-        model_warmup: settings.flag(&at("model_warmup")),
-    }
-}
-
-fn ollama(settings: &Settings) -> OllamaTuning {
-    let at = |key: &str| format!("tuning.ollama.{key}");
-    let text = |key: &str| settings.text(&at(key)).unwrap_or_default().to_owned();
-    OllamaTuning {
-        max_loaded_models: settings
-            .integer(&at("max_loaded_models"))
-            .unwrap_or_default(),
-        max_queue: settings.integer(&at("max_queue")).unwrap_or_default(),
-        num_parallel: settings.integer(&at("num_parallel")).unwrap_or_default(),
-        memory_limit: settings.integer(&at("memory_limit")).unwrap_or_default(),
-        num_threads: settings.integer(&at("num_threads")).unwrap_or_default(),
-        numa_policy: text("numa_policy"),
-        context_size: settings.integer(&at("context_size")).unwrap_or_default(),
-        context_size_given: settings.layer(&at("context_size")) > Some(Layer::Profile),
-        quantization: text("quantization"),
-        batch_size: settings.integer(&at("batch_size")).unwrap_or_default(),
-        use_mmap: settings.flag(&at("use_mmap")),
-        use_mlock: settings.flag(&at("use_mlock")),
     }
 }

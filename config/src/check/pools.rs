@@ -9,6 +9,7 @@ use crate::{
     checked::{Device, Engine, Pool},
     kind,
     settings::{Report, Settings},
+    tuning::TuningId,
 };
 
 /// Pools that are there without a table.
@@ -20,13 +21,15 @@ pub(super) fn pools(
     report: &mut Report,
 ) -> BTreeMap<String, Pool> {
     {
-        let (budget, tuning) = ("pool.cpu.budget", "tuning.ollama.memory_limit");
+        let (budget, tuning) = ("pool.cpu.budget", TuningId::OllamaMemoryLimit.path());
         warn_if_different(settings, report, budget, tuning);
         if settings.layer(tuning) > settings.layer(budget) {
             settings.entries.shift_remove(budget);
         }
     }
-    if settings.layer("tuning.lmstudio.gpu_memory_fraction") > settings.layer("pool.gpu.budget") {
+    if settings.layer(TuningId::LmstudioGpuMemoryFraction.path())
+        > settings.layer("pool.gpu.budget")
+    {
         settings.entries.shift_remove("pool.gpu.budget");
     }
     let names: Vec<String> = settings

@@ -8,6 +8,7 @@ use crate::{
     checked::{Device, Engine, EngineKind, Pool, Tuning},
     kind::quoted,
     settings::{Report, Settings},
+    tuning::TuningId,
 };
 
 /// Below this a size of memory is a number without its unit.
@@ -62,7 +63,7 @@ fn cache(tuning: &Tuning, say: &mut Say) {
     let plain = ["f32", "f16", "bf16"].contains(&value_cache.as_str());
     if !plain && !tuning.lmstudio.flash_attention {
         say.error(
-            "tuning.lmstudio.value_cache_quantization",
+            TuningId::LmstudioValueCacheQuantization.path(),
             &format!("{value_cache:?} without flash attention"),
             "\"f16\", or tuning.lmstudio.flash_attention = true",
             "a quantized value cache needs flash attention",
@@ -73,14 +74,14 @@ fn cache(tuning: &Tuning, say: &mut Say) {
 fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut Say) {
     if tuning.lmstudio.gpu_memory_fraction <= 0.0 {
         say.error(
-            "tuning.lmstudio.gpu_memory_fraction",
+            TuningId::LmstudioGpuMemoryFraction.path(),
             &format!("no memory for {} models", tuning.lmstudio.max_loaded_models),
             "a number from 0 to 1, more than 0",
             "0.8 leaves a fifth to others",
         );
     }
     let limit = (
-        "tuning.ollama.memory_limit".to_owned(),
+        TuningId::OllamaMemoryLimit.path().to_owned(),
         Some(tuning.ollama.memory_limit),
     );
     let of_pools = pools.iter().flat_map(|(name, pool)| {
@@ -107,7 +108,7 @@ fn times(tuning: &Tuning, say: &mut Say) {
     if gap > LONGEST_GAP {
         let seconds = gap.as_secs();
         say.warn(
-            "tuning.lmstudio.stream_timeout",
+            TuningId::LmstudioStreamTimeout.path(),
             &format!("{seconds} seconds"),
             "at most an hour between two tokens",
             &format!("a number without unit is seconds; \"{seconds}ms\" if that was meant"),
@@ -120,7 +121,7 @@ fn times(tuning: &Tuning, say: &mut Say) {
     if ttl > LONGEST_IDLE {
         let seconds = ttl.as_secs();
         say.warn(
-            "tuning.lmstudio.model_ttl",
+            TuningId::LmstudioModelTtl.path(),
             &format!("{seconds} seconds"),
             "at most two days without a request",
             &format!(
@@ -131,7 +132,7 @@ fn times(tuning: &Tuning, say: &mut Say) {
     }
     if tuning.lmstudio.keep_alive_enabled && interval > ttl {
         say.warn(
-            "tuning.lmstudio.keep_alive_interval",
+            TuningId::LmstudioKeepAliveInterval.path(),
             &format!("{} s", interval.as_secs()),
             &format!("at most tuning.lmstudio.model_ttl, {} s", ttl.as_secs()),
             "residents would be read less often than they are unloaded",
@@ -142,25 +143,25 @@ fn times(tuning: &Tuning, say: &mut Say) {
 fn batches(tuning: &Tuning, say: &mut Say) {
     let l = &tuning.lmstudio;
     let o = &tuning.ollama;
-    for (path, batch, context, of) in [
+    for (id, batch, context, of) in [
         (
-            "tuning.lmstudio.batch_size",
+            TuningId::LmstudioBatchSize,
             l.batch_size,
             l.context_length,
-            "tuning.lmstudio.context_length",
+            TuningId::LmstudioContextLength,
         ),
         (
-            "tuning.ollama.batch_size",
+            TuningId::OllamaBatchSize,
             o.batch_size,
             o.context_size,
-            "tuning.ollama.context_size",
+            TuningId::OllamaContextSize,
         ),
     ] {
         if u64::from(batch) > context {
             say.warn(
-                path,
+                id.path(),
                 &batch.to_string(),
-                &format!("at most {of}, {context}"),
+                &format!("at most {}, {context}", of.path()),
                 "a batch is never longer than the context",
             );
         }
@@ -170,7 +171,7 @@ fn batches(tuning: &Tuning, say: &mut Say) {
 fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
     if tuning.ollama.use_mlock {
         say.warn(
-            "tuning.ollama.use_mlock",
+            TuningId::OllamaUseMlock.path(),
             "true",
             "false: Ollama has no such option any more",
             "start Ollama with LLAMA_ARG_LOAD_MODE=mmap+mlock",
@@ -179,7 +180,7 @@ fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
     if !quantization::is_known(&tuning.ollama.quantization) {
         let near = quantization::near(&tuning.ollama.quantization);
         say.no_effect(
-            "tuning.ollama.quantization",
+            TuningId::OllamaQuantization.path(),
             &quoted(&tuning.ollama.quantization),
             "a quantization such as \"q4_0\", \"q4_k_m\" or \"f16\"",
             &near.map_or_else(
@@ -188,14 +189,14 @@ fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
             ),
         );
     }
-    let visible = tuning.environment.get("CUDA_VISIBLE_DEVICES");
-    let visible = visible.filter(|devices| !devices.is_empty() && *devices != "-1");
+    let devices = &tuning.environment.CUDA_VISIBLE_DEVICES;
+    let is_visible = !devices.is_empty() && devices != "-1";
     let owner = engines
         .iter()
         .find(|e| e.device == Device::Gpu && e.kind != EngineKind::Ollama);
-    if let (Some(devices), Some(owner)) = (visible, owner) {
+    if let Some(owner) = owner.filter(|_| is_visible) {
         say.warn(
-            "tuning.environment.CUDA_VISIBLE_DEVICES",
+            TuningId::EnvironmentCudaVisibleDevices.path(),
             &quoted(devices),
             &format!("\"\", since engine {:?} owns the GPU", owner.name),
             "fine where that is another card",

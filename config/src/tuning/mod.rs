@@ -1,187 +1,64 @@
-//! The 39 settings of the hybrid profile: one static table.
+//! The 39 settings of the hybrid profile: one [table], and everything that is made from it.
 //!
-//! The parser's key names, the environment names, the JSON schema, the `tunings` output and the
-//! reference page are all derived from [`TUNINGS`], so a row exists once.
+//! An entry of the table exists once. Its identifier is a variant of [`TuningId`], its value a typed
+//! field of [`Tuning`], its description a [`TuningRow`] in [`TUNINGS`]:
+//!
+//! ```
+//! use crucible_config::{Config, tuning::TuningId};
+//!
+//! let config = Config::builtin();
+//! assert_eq!(config.tuning.lmstudio.model_ttl.as_secs(), 300);
+//!
+//! let id = TuningId::LmstudioModelTtl;
+//! assert_eq!((id.number(), id.as_str()), (5, "lmstudio.model_ttl"));
+//! assert_eq!(id.path(), "tuning.lmstudio.model_ttl");
+//! assert_eq!(id.row().hybrid, "300s");
+//! assert_eq!(config.tuning.value(id), 300);
+//! ```
+//!
+//! The keys of the file, their environment variables, the JSON schema, the reference pages and the
+//! [`report`] are derived from the rows. Whether a setting is in effect on a running engine is the
+//! matter of `crucible_router::verify`, which matches on [`TuningId`].
 
-mod environment;
-mod lmstudio;
-mod ollama;
+#[macro_use]
+mod macros;
+
+mod id;
 mod report;
+mod row;
+pub mod table;
 
-pub use report::{Report, Reported, State, report};
-use serde::Serialize;
-
-use crate::{checked::ProfileName, kind::Kind};
-
-/// Whose settings a row belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Group {
-    /// Rows 1-20.
-    Lmstudio,
-    /// Rows 21-31.
-    Ollama,
-    /// Rows 32-39: environment of the Ollama process.
-    Environment,
-}
-
-/// The way on which a row's intent really reaches an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mechanism {
-    /// A field of the request body.
-    RequestBody,
-    /// `options` of Ollama's native API.
-    OllamaOptions,
-    /// `POST /api/v1/models/load` of LM Studio.
-    LmstudioLoad,
-    /// Crucible's own behaviour.
-    Policy,
-    /// Environment of the engine's process.
-    ProcessEnvironment,
-    /// The operating system: cgroup, NUMA policy.
-    OperatingSystem,
-    /// LM Studio's window or its settings file.
-    LmstudioInterface,
-    /// LM Studio's WebSocket API.
-    Websocket,
-    /// Which model is chosen.
-    ModelChoice,
-    /// There is no knob.
-    None,
-}
-
-/// One of the 39 settings.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// 1..=39.
-    pub number: u8,
-    /// `lmstudio.gpu_memory_fraction`, `environment.OLLAMA_NUM_GPU`.
-    pub id: &'static str,
-    /// Whose it is.
-    pub group: Group,
-    /// Type and range.
-    pub kind: Kind,
-    /// The literal value of the profile `hybrid`, as text that `kind` reads.
-    pub value: &'static str,
-    /// How it reaches the engine today.
-    pub mechanism: Mechanism,
-    /// One line.
-    pub short: &'static str,
-    /// The decided meaning.
-    pub meaning: &'static str,
-    /// How it is proved.
-    pub verified: &'static str,
-    /// Engine versions for which this was established.
-    pub engines: &'static str,
-    /// The real knob, where the named one does not exist.
-    pub superseded_by: Option<&'static str>,
-}
-
-/// All rows in order.
-pub static TUNINGS: [Row; 39] = join();
-
-/// The row of that id.
-pub fn row(id: &str) -> Option<&'static Row> {
-    TUNINGS.iter().find(|row| row.id == id)
-}
-
-const fn join() -> [Row; 39] {
-    let mut all = [lmstudio::ROWS[0]; 39];
-    let mut i = 0;
-    while i < 39 {
-        all[i] = if i < 20 {
-            lmstudio::ROWS[i]
-        } else if i < 31 {
-            ollama::ROWS[i - 20]
-        } else {
-            environment::ROWS[i - 31]
-        };
-        i += 1;
-    }
-    all
-}
-
-// === impl Group ===
-
-impl Group {
-    /// All of them, in table order.
-    pub const ALL: [Self; 3] = [Self::Lmstudio, Self::Ollama, Self::Environment];
-
-    /// The word in ids and in `[tuning.*]`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lmstudio => "lmstudio",
-            Self::Ollama => "ollama",
-            Self::Environment => "environment",
-        }
-    }
-}
-
-// === impl Mechanism ===
-
-impl Mechanism {
-    /// The word in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RequestBody => "request_body",
-            Self::OllamaOptions => "ollama_options",
-            Self::LmstudioLoad => "lmstudio_load",
-            Self::Policy => "policy",
-            Self::ProcessEnvironment => "process_environment",
-            Self::OperatingSystem => "operating_system",
-            Self::LmstudioInterface => "lmstudio_interface",
-            Self::Websocket => "websocket",
-            Self::ModelChoice => "model_choice",
-            Self::None => "none",
-        }
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    /// The last part of the id: the key in `[tuning.*]`.
-    pub fn key(&self) -> &'static str {
-        self.id.split_once('.').map_or(self.id, |(_, key)| key)
-    }
-
-    /// The dotted path in `crucible.toml`.
-    pub fn path(&self) -> String {
-        format!("tuning.{}", self.id)
-    }
-
-    /// The value in a profile; `None` where it sets nothing.
-    pub fn literal(&self, profile: ProfileName) -> Option<&'static str> {
-        match (profile, self.number) {
-            (ProfileName::Agent, 13 | 27) => Some("32768"),
-            (ProfileName::Agent, 14..=17) => None,
-            _ => Some(self.value),
-        }
-    }
-}
+pub use self::{
+    report::{ReportedTuning, TuningReport, TuningState, report},
+    row::{TuningGroup, TuningMechanism, TuningRow},
+    table::{EnvironmentTuning, LmstudioTuning, OllamaTuning, TUNINGS, Tuning, TuningId},
+};
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::checked::ProfileName;
 
     #[test]
     fn twenty_and_eleven_and_eight() {
         let count = |group| TUNINGS.iter().filter(|row| row.group == group).count();
-        assert_eq!(count(Group::Lmstudio), 20);
-        assert_eq!(count(Group::Ollama), 11);
-        assert_eq!(count(Group::Environment), 8);
+        assert_eq!(count(TuningGroup::Lmstudio), 20);
+        assert_eq!(count(TuningGroup::Ollama), 11);
+        assert_eq!(count(TuningGroup::Environment), 8);
     }
 
     #[test]
     fn numbers_and_ids_are_unique_and_in_order() {
-        let ids: HashSet<_> = TUNINGS.iter().map(|row| row.id).collect();
+        let ids: HashSet<_> = TUNINGS.iter().map(|row| row.id.as_str()).collect();
         assert_eq!(ids.len(), 39);
         for (i, row) in TUNINGS.iter().enumerate() {
-            assert_eq!(usize::from(row.number), i + 1, "{}", row.id);
-            assert!(row.id.starts_with(row.group.as_str()), "{}", row.id);
+            assert_eq!(usize::from(row.id.number()), i + 1, "{}", row.id);
+            assert_eq!(row.id.row().id, row.id);
+            let whole = format!("{}.{}", row.group.as_str(), row.id.key());
+            assert_eq!(row.id.as_str(), whole);
+            assert_eq!(row.id.path(), format!("tuning.{whole}"));
         }
     }
 
@@ -201,8 +78,23 @@ mod tests {
         let fiction: Vec<u8> = TUNINGS
             .iter()
             .filter(|row| row.superseded_by.is_some())
-            .map(|row| row.number)
+            .map(|row| row.id.number())
             .collect();
         assert_eq!(fiction, [31, 32, 33, 38, 39]);
+    }
+
+    #[test]
+    fn an_identifier_is_written_and_read_as_its_text() {
+        for id in TuningId::ALL {
+            let text = serde_json::to_string(&id).unwrap();
+            assert_eq!(text, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<TuningId>(&text).unwrap(), id);
+        }
+        let unknown = serde_json::from_str::<TuningId>("\"ollama.num_thread\"").unwrap_err();
+        assert!(
+            unknown
+                .to_string()
+                .contains("no setting is named \"ollama.num_thread\"")
+        );
     }
 }

@@ -1,31 +1,76 @@
-//! The 39 rows as `tunings --json` and `GET /crucible/tunings` show them.
+//! The 39 settings as `tunings --json` and `GET /crucible/tunings` show them.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Group, Mechanism, Row, TUNINGS};
-use crate::checked::{Config, EngineKind, ProfileName};
+use super::{TUNINGS, TuningGroup, TuningId, TuningMechanism};
+use crate::{
+    checked::{Config, EngineKind, ProfileName},
+    kind,
+};
 
-/// The one state in which a row ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// The one state in which a setting is on the running engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Proved on the running engine.
+pub enum TuningState {
+    /// Evidence proves that the engine works with it.
     InEffect,
-    /// Disproved.
+    /// Evidence proves that the engine works with something else.
     NotInEffect,
-    /// It has no meaning here.
+    /// The setting has no meaning on this machine or for these engines.
     NotApplicable,
-    /// It cannot be seen.
+    /// Nothing that can be read shows it.
     Unverifiable,
-    /// Another knob does it.
+    /// The named knob does not exist; another one reaches the intent, and is proved itself.
     Superseded,
 }
 
-// === impl State ===
+/// The 39 settings of one configuration. The same type is written by the server and read by the
+/// command line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TuningReport {
+    /// The profile that lies under the other layers.
+    pub profile: ProfileName,
+    /// All 39, in table order.
+    pub tunings: Vec<ReportedTuning>,
+}
 
-impl State {
-    /// Every state, in the order in which they are told.
+/// One setting with its effective value, and with its state where an instance was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportedTuning {
+    /// The identifier, `lmstudio.gpu_memory_fraction`.
+    pub id: TuningId,
+    /// The group that it belongs to.
+    pub group: TuningGroup,
+    /// The place in the table, from 1 to 39.
+    pub number: u8,
+    /// The effective value, durations in seconds and sizes in bytes; null where the profile sets
+    /// none.
+    pub value: Value,
+    /// Names of the engines that it is meant for, with commas; the kind where none is configured.
+    pub engine: String,
+    /// How it reaches the engine.
+    pub mechanism: TuningMechanism,
+    /// The state on the running engines; null where no instance was asked.
+    pub state: Option<TuningState>,
+    /// Where the state was read and what was found there.
+    pub evidence: Option<String>,
+    /// What to do, or which knob does it instead.
+    pub advice: Option<String>,
+}
+
+/// How a typed value is shown in a report.
+pub(super) trait ShownInReport {
+    /// The value in JSON: durations in seconds, sizes in bytes, null for what is not set.
+    fn to_json(&self) -> Value;
+}
+
+// === impl TuningState ===
+
+impl TuningState {
+    /// Every state, in the order in which a tally names them.
     pub const ALL: [Self; 5] = [
         Self::InEffect,
         Self::NotInEffect,
@@ -34,7 +79,7 @@ impl State {
         Self::Superseded,
     ];
 
-    /// Its word in reports and metrics.
+    /// The word in reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InEffect => "in_effect",
@@ -46,47 +91,16 @@ impl State {
     }
 }
 
-/// All rows of one configuration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
-    /// The profile under the other layers.
-    pub profile: ProfileName,
-    /// 39 of them, in table order.
-    pub tunings: Vec<Reported>,
-}
-
-/// One row; durations in seconds, sizes in bytes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reported {
-    /// `lmstudio.gpu_memory_fraction`.
-    pub id: &'static str,
-    /// Whose it is.
-    pub group: Group,
-    /// 1..=39.
-    pub number: u8,
-    /// The effective value; null where the profile sets none.
-    pub value: Value,
-    /// Names of the engines that it is meant for, with commas; the kind where none is configured.
-    pub engine: String,
-    /// How it reaches the engine.
-    pub mechanism: Mechanism,
-    /// Null where no instance was asked.
-    pub state: Option<State>,
-    /// Where it was read and what was found.
-    pub evidence: Option<String>,
-    /// What to do, or which knob does it.
-    pub advice: Option<String>,
-}
-
-/// The rows with their effective values; states are for the one who asks the engines.
-pub fn report(config: &Config) -> Report {
+/// The settings with their effective values. States, evidence and the advice that follows from them
+/// are filled in by the one who asks the engines.
+pub fn report(config: &Config) -> TuningReport {
     let tunings = TUNINGS
         .iter()
-        .map(|row| Reported {
+        .map(|row| ReportedTuning {
             id: row.id,
             group: row.group,
-            number: row.number,
-            value: value(config, row),
+            number: row.id.number(),
+            value: config.tuning.value(row.id),
             engine: engines(config, row.group),
             mechanism: row.mechanism,
             state: None,
@@ -96,16 +110,16 @@ pub fn report(config: &Config) -> Report {
                 .map(|knob| format!("superseded by {knob}")),
         })
         .collect();
-    Report {
+    TuningReport {
         profile: config.profile,
         tunings,
     }
 }
 
-fn engines(config: &Config, group: Group) -> String {
+fn engines(config: &Config, group: TuningGroup) -> String {
     let (kind, word) = match group {
-        Group::Lmstudio => (EngineKind::Lmstudio, "lmstudio"),
-        Group::Ollama | Group::Environment => (EngineKind::Ollama, "ollama"),
+        TuningGroup::Lmstudio => (EngineKind::Lmstudio, "lmstudio"),
+        TuningGroup::Ollama | TuningGroup::Environment => (EngineKind::Ollama, "ollama"),
     };
     let names: Vec<&str> = config
         .engines
@@ -120,47 +134,24 @@ fn engines(config: &Config, group: Group) -> String {
     }
 }
 
-fn value(config: &Config, row: &Row) -> Value {
-    let l = &config.tuning.lmstudio;
-    let o = &config.tuning.ollama;
-    match row.number {
-        1 => json!(l.gpu_memory_fraction),
-        2 => json!(l.gpu_layers),
-        3 => json!(l.max_loaded_models),
-        4 => json!(l.jit_loading),
-        5 => seconds(l.model_ttl),
-        6 => json!(l.auto_evict),
-        7 => json!(l.batch_size),
-        8 => json!(l.flash_attention),
-        9 => json!(l.key_cache_quantization),
-        10 => json!(l.value_cache_quantization),
-        11 => json!(l.stream_buffer_size),
-        12 => seconds(l.stream_timeout),
-        13 => json!(l.context_length),
-        14 => json!(l.temperature),
-        15 => json!(l.top_p),
-        16 => json!(l.frequency_penalty),
-        17 => json!(l.presence_penalty),
-        18 => seconds(l.keep_alive_interval),
-        19 => json!(l.keep_alive_enabled),
-        20 => json!(l.model_warmup),
-        21 => json!(o.max_loaded_models),
-        22 => json!(o.max_queue),
-        23 => json!(o.num_parallel),
-        24 => json!(o.memory_limit),
-        25 => json!(o.num_threads),
-        26 => json!(o.numa_policy),
-        27 => json!(o.context_size),
-        28 => json!(o.quantization),
-        29 => json!(o.batch_size),
-        30 => json!(o.use_mmap),
-        31 => json!(o.use_mlock),
-        _ => json!(config.tuning.environment.get(row.key())),
-    }
+// === impl ShownInReport ===
+
+macro_rules! shown_as_they_are {
+    ($($Type:ty),*) => {
+        $(impl ShownInReport for $Type {
+            fn to_json(&self) -> Value {
+                json!(self)
+            }
+        })*
+    };
 }
 
-fn seconds(duration: std::time::Duration) -> Value {
-    crate::kind::Value::Duration(duration).to_json()
+shown_as_they_are!(bool, f64, i64, u32, u64, usize, String, Option<f64>);
+
+impl ShownInReport for Duration {
+    fn to_json(&self) -> Value {
+        kind::Value::Duration(*self).to_json()
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +163,7 @@ mod tests {
         let report = report(&Config::builtin());
         assert_eq!(report.tunings.len(), 39);
         for (row, shown) in TUNINGS.iter().zip(&report.tunings) {
-            let literal = row.kind.read_text(row.value).unwrap().to_json();
+            let literal = row.kind.read_text(row.hybrid).unwrap().to_json();
             assert_eq!(shown.value, literal, "{}", row.id);
         }
     }
@@ -190,7 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_can_be_read_again() {
+        let mut report = report(&Config::builtin());
+        report.tunings[0].state = Some(TuningState::NotInEffect);
+        report.tunings[0].evidence = Some("asked 0.8; found 1".to_owned());
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<TuningReport>(&text).unwrap(), report);
+    }
+
+    #[test]
     fn states_are_words_with_underscores() {
-        assert_eq!(json!(State::NotInEffect), "not_in_effect");
+        assert_eq!(json!(TuningState::NotInEffect), "not_in_effect");
     }
 }

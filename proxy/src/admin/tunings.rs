@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
-use crucible_config::tuning::Report;
+use crucible_config::tuning::TuningReport;
 use crucible_router::verify::{self, Remark, probe};
 use serde::Serialize;
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug, Serialize)]
 pub(crate) struct Verified {
     #[serde(flatten)]
-    pub(crate) report: Report,
+    pub(crate) report: TuningReport,
     pub(crate) findings: Vec<Remark>,
 }
 

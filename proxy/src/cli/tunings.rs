@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use crucible_config::{
     Config,
     kind::Kind,
-    tuning::{self, State},
+    tuning::{self, TuningId, TuningState},
 };
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn readable(report: &Value) -> String {
 
 /// How many rows are in which state.
 pub(super) fn tally(rows: &[Value]) -> String {
-    State::ALL
+    TuningState::ALL
         .iter()
         .map(|state| {
             let count = rows
@@ -88,7 +88,10 @@ pub(super) fn tally(rows: &[Value]) -> String {
 /// A row's value for people, in the unit of its kind.
 pub(super) fn shown(row: &Value) -> String {
     let value = &row["value"];
-    let kind = row["id"].as_str().and_then(tuning::row).map(|row| row.kind);
+    let kind = row["id"]
+        .as_str()
+        .and_then(TuningId::named)
+        .map(|id| id.row().kind);
     match (kind, value.as_u64()) {
         (Some(Kind::Duration { .. }), Some(seconds)) => format!("{seconds} s"),
         (Some(Kind::Size { .. }), Some(bytes)) if bytes < 1_000_000 => format!("{bytes} B"),

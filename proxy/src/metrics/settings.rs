@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crucible_config::tuning::{Report, State, TUNINGS};
+use crucible_config::tuning::{TuningId, TuningReport, TuningState};
 use crucible_router::verify::Counters;
 use prometheus::{IntCounterVec, core::Collector as _};
 
@@ -31,27 +31,29 @@ impl Metrics {
     }
 
     /// Shows the states of the settings.
-    pub(crate) fn settings(&self, report: &Report) {
+    pub(crate) fn settings(&self, report: &TuningReport) {
         for row in &report.tunings {
-            let state = row.state.unwrap_or(State::Unverifiable);
+            let state = row.state.unwrap_or(TuningState::Unverifiable);
             self.setting(row.id, state);
         }
     }
 
     /// Nobody has looked yet.
     pub(super) fn prepare_settings(&self) {
-        for row in &TUNINGS {
-            self.setting(row.id, State::Unverifiable);
+        for id in TuningId::ALL {
+            self.setting(id, TuningState::Unverifiable);
         }
     }
 
     /// Each setting has the series of its state alone.
-    fn setting(&self, id: &str, state: State) {
+    fn setting(&self, id: TuningId, state: TuningState) {
         let gauge = &self.vectors().tuning_state;
-        gauge.with_label_values(&[id, state.as_str()]).set(1.0);
-        for other in State::ALL.into_iter().filter(|other| *other != state) {
+        gauge
+            .with_label_values(&[id.as_str(), state.as_str()])
+            .set(1.0);
+        for other in TuningState::ALL.into_iter().filter(|other| *other != state) {
             // Most of them do not exist.
-            let _ = gauge.remove_label_values(&[id, other.as_str()]);
+            let _ = gauge.remove_label_values(&[id.as_str(), other.as_str()]);
         }
     }
 }

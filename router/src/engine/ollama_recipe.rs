@@ -11,7 +11,7 @@ use std::path::Path;
 use crucible_config::{
     Config,
     checked::{Device, Engine, EngineKind, Manage},
-    tuning::{Group, TUNINGS},
+    tuning::{TUNINGS, TuningGroup},
 };
 use url::Url;
 
@@ -88,10 +88,12 @@ pub fn recipe(config: &Config, engine: &Engine, host: RecipeHost) -> OllamaRecip
     }
     recipe.set("OLLAMA_MAX_QUEUE", engine.queue.to_string(), None);
     recipe.set("OLLAMA_NUM_PARALLEL", engine.permits.to_string(), None);
-    let superseded = TUNINGS.iter().filter(|r| r.group == Group::Environment);
+    let superseded = TUNINGS
+        .iter()
+        .filter(|r| r.group == TuningGroup::Environment);
     for row in superseded {
         if let Some(knob) = row.superseded_by {
-            let name = row.key();
+            let name = row.id.key();
             recipe.notes.push(format!(
                 "{name} does not exist in Ollama; superseded by {knob}"
             ));
@@ -109,13 +111,12 @@ fn devices(config: &Config, engine: &Engine, recipe: &mut OllamaRecipe) {
         recipe.notes.push(note.to_owned());
         return;
     }
-    let asked = config.tuning.environment.get("CUDA_VISIBLE_DEVICES");
-    let (value, note) = match asked.map(String::as_str) {
-        None | Some("") => (
+    let (value, note) = match config.tuning.environment.CUDA_VISIBLE_DEVICES.as_str() {
+        "" => (
             "-1".to_owned(),
             Some("an empty value is lost on Windows and is unset to Ollama itself".to_owned()),
         ),
-        Some(value) => (value.to_owned(), None),
+        value => (value.to_owned(), None),
     };
     let hides_all = value == "-1";
     recipe.set("CUDA_VISIBLE_DEVICES", value, note);
@@ -124,10 +125,10 @@ fn devices(config: &Config, engine: &Engine, recipe: &mut OllamaRecipe) {
         recipe.set("HIP_VISIBLE_DEVICES", "-1", None);
         let note = "Vulkan is on by default since 0.30 and finds the same card again";
         recipe.set("OLLAMA_VULKAN", "0", Some(note.to_owned()));
-        let target = config.tuning.environment.get("OLLAMA_CPU_TARGET");
-        let target = target
-            .filter(|t| !t.is_empty())
-            .map_or("cpu", String::as_str);
+        let target = match config.tuning.environment.OLLAMA_CPU_TARGET.as_str() {
+            "" => "cpu",
+            target => target,
+        };
         recipe.set("OLLAMA_LLM_LIBRARY", target, None);
     }
 }
@@ -199,8 +200,8 @@ impl OllamaRecipe {
     pub fn fictional() -> impl Iterator<Item = &'static str> {
         TUNINGS
             .iter()
-            .filter(|row| row.group == Group::Environment && row.superseded_by.is_some())
-            .map(crucible_config::tuning::Row::key)
+            .filter(|row| row.group == TuningGroup::Environment && row.superseded_by.is_some())
+            .map(|row| row.id.key())
     }
 }
 
@@ -287,8 +288,7 @@ mod tests {
     #[test]
     fn a_device_that_is_named_stays_visible() {
         let mut config = Config::builtin();
-        let name = "CUDA_VISIBLE_DEVICES".to_owned();
-        config.tuning.environment.insert(name, "1".to_owned());
+        config.tuning.environment.CUDA_VISIBLE_DEVICES = "1".to_owned();
         let recipe = recipe(
             &config,
             &engine(&config, "http://127.0.0.1:11434"),

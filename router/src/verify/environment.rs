@@ -154,9 +154,9 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     const KNOB: &str = "num_thread in every request and preload";
     let mut finding = ollama::threads(evidence);
-    if finding.state == super::State::Unverifiable {
+    if finding.state == super::TuningState::Unverifiable {
         // Crucible sends the real knob; whether the runner took it is row 25's matter.
-        finding.state = super::State::Superseded;
+        finding.state = super::TuningState::Superseded;
         finding.found = format!("superseded by {KNOB} ({}, see row 25)", finding.found);
         return finding;
     }

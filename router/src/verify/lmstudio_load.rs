@@ -3,7 +3,7 @@
 use crucible_config::checked::EngineKind;
 
 use super::{
-    Evidence, Finding, State, each,
+    Evidence, Finding, TuningState, each,
     lmstudio::{is_mlx, reload},
     policy, residents,
 };
@@ -41,15 +41,15 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
 /// Row 5: Crucible's clock; where the driver is on, also LM Studio's own, which is to ring later.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let own = policy::model_ttl(evidence);
-    if own.state != State::InEffect || evidence.told.is_empty() {
+    if own.state != TuningState::InEffect || evidence.told.is_empty() {
         return own;
     }
     let clock = each(evidence, EngineKind::Lmstudio, |engine| {
         own_clock(evidence, engine)
     });
     match clock.state {
-        State::NotInEffect => clock,
-        State::InEffect => Finding::right(
+        TuningState::NotInEffect => clock,
+        TuningState::InEffect => Finding::right(
             format!("{}, {}", own.asked, clock.asked),
             format!("{}, {}", own.found, clock.found),
             &format!("{}, {}", own.read_at, clock.read_at),

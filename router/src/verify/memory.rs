@@ -3,7 +3,7 @@
 use crucible_config::checked::{Device, EngineKind};
 
 use super::{
-    Evidence, Finding, NOBODY, State, each,
+    Evidence, Finding, NOBODY, TuningState, each,
     lmstudio::{bytes, models, share, unload},
     ollama::process,
 };
@@ -177,14 +177,14 @@ fn by_the_system(evidence: &Evidence, engine: &EngineView, finding: &Finding) ->
         process.memory_max.clone().map(|max| (max, at))
     });
     let limit = |max: Option<u64>| max.map_or("no limit".to_owned(), bytes);
-    let with = |words: String, at: &str, state: State, fix: Option<&str>| Finding {
+    let with = |words: String, at: &str, state: TuningState, fix: Option<&str>| Finding {
         state,
         asked: finding.asked.clone(),
         found: format!("{}; {words}", finding.found),
         read_at: format!("{}, {at}", finding.read_at),
         fix: fix.map(str::to_owned).or_else(|| finding.fix.clone()),
     };
-    let good = finding.state == State::InEffect;
+    let good = finding.state == TuningState::InEffect;
     match (&engine.limit, told) {
         (None, Err(_)) => finding.clone(),
         (None, Ok((max, at))) => with(
@@ -197,7 +197,7 @@ fn by_the_system(evidence: &Evidence, engine: &EngineView, finding: &Finding) ->
         (Some(Err(unlimited)), _) => with(
             format!("the system does not limit its process: {}", unlimited.why),
             "Crucible's own control group",
-            State::NotInEffect,
+            TuningState::NotInEffect,
             Some(unlimited.fix),
         ),
         (Some(Ok(asked)), Ok((max, at))) => {
@@ -206,7 +206,7 @@ fn by_the_system(evidence: &Evidence, engine: &EngineView, finding: &Finding) ->
                 with(words, &at, finding.state, None)
             } else {
                 let fix = "restart Crucible: another program changed the group";
-                with(words, &at, State::NotInEffect, Some(fix))
+                with(words, &at, TuningState::NotInEffect, Some(fix))
             }
         }
         (Some(Ok(asked)), Err(why)) => with(
@@ -215,7 +215,7 @@ fn by_the_system(evidence: &Evidence, engine: &EngineView, finding: &Finding) ->
                 bytes(*asked)
             ),
             "Ollama's process",
-            State::Unverifiable,
+            TuningState::Unverifiable,
             None,
         ),
     }

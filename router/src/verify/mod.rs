@@ -21,10 +21,8 @@ mod tests;
 
 use crucible_config::{
     checked::EngineKind,
-    tuning::{Report, Row, TUNINGS, report},
+    tuning::{TuningId, TuningReport, TuningState, report},
 };
-
-pub use crucible_config::tuning::State;
 
 pub use self::{
     evidence::{Counters, Evidence},
@@ -43,7 +41,7 @@ const NOBODY: &str =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The one state.
-    pub state: State,
+    pub state: TuningState,
     /// What was asked for, after clamping.
     pub asked: String,
     /// What was found, or why nothing could be.
@@ -55,10 +53,10 @@ pub struct Finding {
 }
 
 /// The 39 rows with states, as `GET /crucible/tunings` and `doctor` show them.
-pub fn verified(evidence: &Evidence) -> Report {
+pub fn verified(evidence: &Evidence) -> TuningReport {
     let mut report = report(&evidence.config);
-    for (shown, row) in report.tunings.iter_mut().zip(&TUNINGS) {
-        let finding = verify(row, evidence);
+    for shown in &mut report.tunings {
+        let finding = verify(shown.id, evidence);
         shown.state = Some(finding.state);
         shown.evidence = Some(finding.evidence());
         if finding.fix.is_some() {
@@ -68,67 +66,61 @@ pub fn verified(evidence: &Evidence) -> Report {
     report
 }
 
-/// The state of a row.
-pub fn verify(row: &Row, evidence: &Evidence) -> Finding {
-    match check(row.number) {
-        Some(check) => check(evidence),
-        None => Finding::unknown("", "this row has no check", "nowhere"),
-    }
-}
-
-type Check = fn(&Evidence) -> Finding;
-
-/// The check of a row by its number.
-fn check(number: u8) -> Option<Check> {
-    let check: Check = match number {
-        1 => memory::gpu_fraction,
-        2 => lmstudio_load::layers,
-        3 => lmstudio::loaded_models,
-        4 => lmstudio::jit_loading,
-        5 => lmstudio_load::model_ttl,
-        6 => lmstudio::auto_evict,
-        7 => lmstudio::batch_size,
-        8 => lmstudio::flash_attention,
-        9 => lmstudio_load::key_cache,
-        10 => lmstudio_load::value_cache,
-        11 => policy::stream_buffer,
-        12 => policy::stream_timeout,
-        13 => lmstudio::context_length,
-        14 => policy::temperature,
-        15 => policy::top_p,
-        16 => policy::frequency_penalty,
-        17 => policy::presence_penalty,
-        18 => policy::keep_alive_interval,
-        19 => policy::keep_alive_enabled,
-        20 => policy::warm_up,
-        21 => ollama::loaded_models,
-        22 => ollama::queue,
-        23 => ollama::parallel,
-        24 => memory::memory_limit,
-        25 => ollama::threads,
-        26 => ollama::numa,
-        27 => ollama::context_size,
-        28 => policy::quantization,
-        29 => ollama::batch_size,
-        30 => ollama::mmap,
-        31 => ollama::mlock,
-        32 => environment::num_gpu,
-        33 => environment::cpu_target,
-        34 => environment::visible_devices,
-        35 => environment::loaded_models,
-        36 => environment::queue,
-        37 => environment::parallel,
-        38 => environment::threads,
-        39 => environment::numa,
-        _ => return None,
+/// Finds the state of one setting. A setting without a check does not compile.
+pub fn verify(id: TuningId, evidence: &Evidence) -> Finding {
+    let check: fn(&Evidence) -> Finding = match id {
+        TuningId::LmstudioGpuMemoryFraction => memory::gpu_fraction,
+        TuningId::LmstudioGpuLayers => lmstudio_load::layers,
+        TuningId::LmstudioMaxLoadedModels => lmstudio::loaded_models,
+        TuningId::LmstudioJitLoading => lmstudio::jit_loading,
+        TuningId::LmstudioModelTtl => lmstudio_load::model_ttl,
+        TuningId::LmstudioAutoEvict => lmstudio::auto_evict,
+        TuningId::LmstudioBatchSize => lmstudio::batch_size,
+        TuningId::LmstudioFlashAttention => lmstudio::flash_attention,
+        TuningId::LmstudioKeyCacheQuantization => lmstudio_load::key_cache,
+        TuningId::LmstudioValueCacheQuantization => lmstudio_load::value_cache,
+        TuningId::LmstudioStreamBufferSize => policy::stream_buffer,
+        TuningId::LmstudioStreamTimeout => policy::stream_timeout,
+        TuningId::LmstudioContextLength => lmstudio::context_length,
+        TuningId::LmstudioTemperature => policy::temperature,
+        TuningId::LmstudioTopP => policy::top_p,
+        TuningId::LmstudioFrequencyPenalty => policy::frequency_penalty,
+        TuningId::LmstudioPresencePenalty => policy::presence_penalty,
+        TuningId::LmstudioKeepAliveInterval => policy::keep_alive_interval,
+        TuningId::LmstudioKeepAliveEnabled => policy::keep_alive_enabled,
+        TuningId::LmstudioModelWarmup => policy::warm_up,
+        TuningId::OllamaMaxLoadedModels => ollama::loaded_models,
+        TuningId::OllamaMaxQueue => ollama::queue,
+        TuningId::OllamaNumParallel => ollama::parallel,
+        TuningId::OllamaMemoryLimit => memory::memory_limit,
+        TuningId::OllamaNumThreads => ollama::threads,
+        TuningId::OllamaNumaPolicy => ollama::numa,
+        TuningId::OllamaContextSize => ollama::context_size,
+        TuningId::OllamaQuantization => policy::quantization,
+        TuningId::OllamaBatchSize => ollama::batch_size,
+        TuningId::OllamaUseMmap => ollama::mmap,
+        TuningId::OllamaUseMlock => ollama::mlock,
+        TuningId::EnvironmentOllamaNumGpu => environment::num_gpu,
+        TuningId::EnvironmentOllamaCpuTarget => environment::cpu_target,
+        TuningId::EnvironmentCudaVisibleDevices => environment::visible_devices,
+        TuningId::EnvironmentOllamaMaxLoadedModels => environment::loaded_models,
+        TuningId::EnvironmentOllamaMaxQueue => environment::queue,
+        TuningId::EnvironmentOllamaNumParallel => environment::parallel,
+        TuningId::EnvironmentOllamaNumThreads => environment::threads,
+        TuningId::EnvironmentOllamaNumaPolicy => environment::numa,
     };
-    Some(check)
+    check(evidence)
 }
 
 // === impl Finding ===
 
 impl Finding {
-    fn new(state: State, asked: impl Into<String>, found: impl Into<String>, at: &str) -> Self {
+    fn new(
+        state: TuningState,
+        asked: impl Into<String>,
+        found: impl Into<String>,
+        at: &str,
+    ) -> Self {
         Self {
             state,
             asked: asked.into(),
@@ -139,7 +131,7 @@ impl Finding {
     }
 
     fn right(asked: impl Into<String>, found: impl Into<String>, at: &str) -> Self {
-        Self::new(State::InEffect, asked, found, at)
+        Self::new(TuningState::InEffect, asked, found, at)
     }
 
     fn wrong(
@@ -150,16 +142,16 @@ impl Finding {
     ) -> Self {
         Self {
             fix: Some(fix.into()),
-            ..Self::new(State::NotInEffect, asked, found, at)
+            ..Self::new(TuningState::NotInEffect, asked, found, at)
         }
     }
 
     fn unknown(asked: impl Into<String>, why: impl Into<String>, at: &str) -> Self {
-        Self::new(State::Unverifiable, asked, why, at)
+        Self::new(TuningState::Unverifiable, asked, why, at)
     }
 
     fn not_applicable(why: impl Into<String>, at: &str) -> Self {
-        Self::new(State::NotApplicable, "", why, at)
+        Self::new(TuningState::NotApplicable, "", why, at)
     }
 
     fn with_fix(mut self, fix: impl Into<String>) -> Self {
@@ -169,8 +161,8 @@ impl Finding {
 
     /// As a row whose named knob does not exist: what is in effect is so by another knob.
     fn superseded_by(mut self, knob: &str) -> Self {
-        if self.state == State::InEffect {
-            self.state = State::Superseded;
+        if self.state == TuningState::InEffect {
+            self.state = TuningState::Superseded;
             self.found = format!("superseded by {knob}: {}", self.found);
         }
         self
@@ -183,7 +175,7 @@ impl Finding {
             asked => format!("asked {asked}; "),
         };
         let found = match self.state {
-            State::Unverifiable | State::NotApplicable => self.found.clone(),
+            TuningState::Unverifiable | TuningState::NotApplicable => self.found.clone(),
             _ => format!("found {}", self.found),
         };
         format!("{asked}{found}; read from {}", self.read_at)
@@ -236,12 +228,12 @@ fn residents(
 
 /// The worst first, the texts of those that share its state joined.
 fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> {
-    const ORDER: [State; 5] = [
-        State::NotInEffect,
-        State::Unverifiable,
-        State::InEffect,
-        State::Superseded,
-        State::NotApplicable,
+    const ORDER: [TuningState; 5] = [
+        TuningState::NotInEffect,
+        TuningState::Unverifiable,
+        TuningState::InEffect,
+        TuningState::Superseded,
+        TuningState::NotApplicable,
     ];
     let mut all: Vec<Finding> = findings.collect();
     let state = ORDER

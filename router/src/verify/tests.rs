@@ -8,8 +8,11 @@ mod policy;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use State::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
-use crucible_config::{checked::Device, tuning::TUNINGS};
+use TuningState::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
+use crucible_config::{
+    checked::Device,
+    tuning::{TUNINGS, TuningId::*},
+};
 
 use super::{
     probe::context::{ContextProbe, Verdict},
@@ -21,18 +24,18 @@ type Change = fn(&mut Evidence);
 
 /// One state of the world and what is said of a row in it.
 struct Case {
-    row: u8,
+    id: TuningId,
     change: Change,
-    state: State,
+    state: TuningState,
     /// Part of the evidence.
     says: &'static str,
     /// Part of the advice; empty: not looked at.
     fix: &'static str,
 }
 
-const fn right(row: u8, change: Change, state: State, says: &'static str) -> Case {
+const fn right(id: TuningId, change: Change, state: TuningState, says: &'static str) -> Case {
     Case {
-        row,
+        id,
         change,
         state,
         says,
@@ -40,9 +43,9 @@ const fn right(row: u8, change: Change, state: State, says: &'static str) -> Cas
     }
 }
 
-const fn wrong(row: u8, change: Change, says: &'static str, fix: &'static str) -> Case {
+const fn wrong(id: TuningId, change: Change, says: &'static str, fix: &'static str) -> Case {
     Case {
-        row,
+        id,
         change,
         state: NotInEffect,
         says,
@@ -50,9 +53,9 @@ const fn wrong(row: u8, change: Change, says: &'static str, fix: &'static str) -
     }
 }
 
-const fn hidden(row: u8, change: Change, says: &'static str, fix: &'static str) -> Case {
+const fn hidden(id: TuningId, change: Change, says: &'static str, fix: &'static str) -> Case {
     Case {
-        row,
+        id,
         change,
         state: Unverifiable,
         says,
@@ -95,27 +98,25 @@ fn each_row_says_what_is_right_and_what_is_wrong() {
     for case in cases() {
         let mut evidence = all_right();
         (case.change)(&mut evidence);
-        let row = TUNINGS.iter().find(|r| r.number == case.row).unwrap();
-        let finding = verify(row, &evidence);
+        let finding = verify(case.id, &evidence);
         let told = finding.evidence();
-        assert_eq!(finding.state, case.state, "{}: {told}", row.id);
-        assert!(told.contains(case.says), "{}: {told}", row.id);
+        assert_eq!(finding.state, case.state, "{}: {told}", case.id);
+        assert!(told.contains(case.says), "{}: {told}", case.id);
         let fix = finding.fix.unwrap_or_default();
-        assert!(fix.contains(case.fix), "{}: {fix}", row.id);
+        assert!(fix.contains(case.fix), "{}: {fix}", case.id);
     }
 }
 
 #[test]
-fn no_row_is_without_a_check_and_both_cases() {
+fn no_row_is_without_both_cases() {
     let cases: Vec<&Case> = cases().collect();
     for row in &TUNINGS {
-        assert!(check(row.number).is_some(), "{}", row.id);
-        let of = |state: State| {
-            let of = move |c: &&Case| c.row == row.number && c.state == state;
+        let of = |state: TuningState| {
+            let of = move |c: &&Case| c.id == row.id && c.state == state;
             cases.iter().copied().filter(of)
         };
         // LM Studio tells nobody its switch, so it is shown neither right nor wrong.
-        if row.id == "lmstudio.auto_evict" {
+        if row.id == LmstudioAutoEvict {
             assert!(of(Unverifiable).count() >= 2, "{}", row.id);
             continue;
         }
@@ -133,7 +134,6 @@ fn no_row_is_without_a_check_and_both_cases() {
             assert!(!case.says.is_empty(), "{}", row.id);
         }
     }
-    assert!(check(0).is_none() && check(40).is_none());
 }
 
 #[test]
@@ -141,21 +141,20 @@ fn what_is_wrong_tells_asked_found_where_and_one_fix() {
     for case in cases().filter(|c| c.state == NotInEffect) {
         let mut evidence = all_right();
         (case.change)(&mut evidence);
-        let row = TUNINGS.iter().find(|r| r.number == case.row).unwrap();
         let mut shown = verified(&evidence).tunings.into_iter();
-        let shown = shown.find(|r| r.number == row.number).unwrap();
-        assert_eq!(shown.state, Some(NotInEffect), "{}", row.id);
+        let shown = shown.find(|one| one.id == case.id).unwrap();
+        assert_eq!(shown.state, Some(NotInEffect), "{}", case.id);
         let told = shown.evidence.unwrap();
         let parts: Vec<&str> = ["asked ", "; found ", "; read from "]
             .into_iter()
             .filter(|part| !told.contains(part))
             .collect();
-        assert!(parts.is_empty(), "{}: {parts:?}: {told}", row.id);
+        assert!(parts.is_empty(), "{}: {parts:?}: {told}", case.id);
         // The advice of a wrong row is its fix, not the profile's general words.
         assert!(
             shown.advice.is_some_and(|a| a.contains(case.fix)),
             "{}",
-            row.id
+            case.id
         );
     }
 }
@@ -165,15 +164,14 @@ fn every_finding_says_where_it_was_read() {
     for change in [NOTHING, NO_PROCESS, (|e| e.counters = None) as Change] {
         let mut evidence = all_right();
         change(&mut evidence);
-        for row in &TUNINGS {
-            let finding = verify(row, &evidence);
+        for id in TuningId::ALL {
+            let finding = verify(id, &evidence);
             assert!(
                 !finding.found.is_empty() && !finding.read_at.is_empty(),
-                "{}",
-                row.id
+                "{id}"
             );
             if finding.state == NotInEffect {
-                assert!(finding.fix.is_some(), "{}", row.id);
+                assert!(finding.fix.is_some(), "{id}");
             }
         }
     }
@@ -187,7 +185,7 @@ fn over_plain_http_the_states_are_the_honest_ones() {
     evidence.listed.clear();
     NO_PROCESS(&mut evidence);
     let report = verified(&evidence);
-    let numbers = |state: State| -> Vec<u8> {
+    let numbers = |state: TuningState| -> Vec<u8> {
         let rows = report.tunings.iter().filter(|r| r.state == Some(state));
         rows.map(|r| r.number).collect()
     };
@@ -208,15 +206,15 @@ fn an_engine_that_is_down_or_missing_is_told() {
     evidence.lmstudio().health = crate::view::Health::Down;
     evidence.lmstudio().error = Some("unreachable: refused".to_owned());
     Arc::make_mut(&mut evidence.view).engines.pop();
-    let of = |number: usize| verify(&TUNINGS[number - 1], &evidence);
-    assert_eq!(of(7).state, Unverifiable);
+    let of = |id| verify(id, &evidence);
+    assert_eq!(of(LmstudioBatchSize).state, Unverifiable);
     assert!(
-        of(7)
+        of(LmstudioBatchSize)
             .found
             .contains("lmstudio is down: unreachable: refused")
     );
-    assert_eq!(of(27).state, NotApplicable);
-    assert_eq!(of(27).found, "there is no Ollama engine");
+    assert_eq!(of(OllamaContextSize).state, NotApplicable);
+    assert_eq!(of(OllamaContextSize).found, "there is no Ollama engine");
 }
 
 #[test]
@@ -226,7 +224,7 @@ fn of_two_engines_the_worse_is_told_with_its_name() {
     second.name = "second".into();
     second.residents[0].info.context = Some(1024);
     Arc::make_mut(&mut evidence.view).engines.push(second);
-    let finding = verify(&TUNINGS[26], &evidence);
+    let finding = verify(OllamaContextSize, &evidence);
     assert_eq!(finding.state, NotInEffect);
     assert_eq!(finding.found, "second: 1024 on llama:3b");
 }
@@ -236,7 +234,7 @@ fn embedding_runners_have_their_own_batch_and_slots() {
     let mut evidence = all_right();
     let embedding = runner("--model /b/sha256-2 --embedding -np 1 -b 2048 -t 8");
     evidence.process().runners.push(embedding);
-    for number in [23, 29] {
-        assert_eq!(verify(&TUNINGS[number - 1], &evidence).state, InEffect);
+    for id in [OllamaNumParallel, OllamaBatchSize] {
+        assert_eq!(verify(id, &evidence).state, InEffect);
     }
 }

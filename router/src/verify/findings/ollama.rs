@@ -2,7 +2,7 @@
 
 use crucible_config::{
     checked::Device,
-    tuning::{Group, TUNINGS},
+    tuning::{TUNINGS, TuningGroup},
 };
 
 use super::Told;
@@ -117,8 +117,8 @@ pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Ve
     };
     let rows = TUNINGS
         .iter()
-        .filter(|r| r.group == Group::Environment)
-        .filter_map(|row| Some((row.key(), row.superseded_by?)))
+        .filter(|r| r.group == TuningGroup::Environment)
+        .filter_map(|row| Some((row.id.key(), row.superseded_by?)))
         .filter(|(name, _)| variables.contains_key(*name));
     rows.map(|(name, knob)| Told {
         asked: "variables that Ollama knows".to_owned(),

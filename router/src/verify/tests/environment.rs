@@ -7,52 +7,82 @@ const SOLE: Change = |e| e.ollama().device = Device::Gpu;
 
 pub(super) static CASES: &[Case] = &[
     right(
-        32,
+        EnvironmentOllamaNumGpu,
         NOTHING,
         Superseded,
         "superseded by num_gpu: 0 in every request and preload: size_vram 0",
     ),
-    wrong(32, ON_GPU, "llama:3b has 5 bytes", "ollama stop llama:3b"),
-    right(32, SOLE, NotApplicable, "no other GPU engine"),
+    wrong(
+        EnvironmentOllamaNumGpu,
+        ON_GPU,
+        "llama:3b has 5 bytes",
+        "ollama stop llama:3b",
+    ),
     right(
-        32,
+        EnvironmentOllamaNumGpu,
+        SOLE,
+        NotApplicable,
+        "no other GPU engine",
+    ),
+    right(
+        EnvironmentOllamaNumGpu,
         |e| e.machine.on_gpu = Some(vec![77]),
         Superseded,
         "none of its processes computes on one; read from size_vram in GET /api/ps of Ollama, \
          NVIDIA's driver",
     ),
     wrong(
-        32,
+        EnvironmentOllamaNumGpu,
         |e| e.machine.on_gpu = Some(vec![77, 12]),
         "its process 12 computes on one; read from NVIDIA's driver",
         "crucible env --engine ollama",
     ),
     right(
-        33,
+        EnvironmentOllamaCpuTarget,
         NOTHING,
         Superseded,
         "OLLAMA_LLM_LIBRARY=cpu: size_vram 0",
     ),
-    wrong(33, ON_GPU, "llama:3b has 5 bytes", "ollama stop llama:3b"),
+    wrong(
+        EnvironmentOllamaCpuTarget,
+        ON_GPU,
+        "llama:3b has 5 bytes",
+        "ollama stop llama:3b",
+    ),
     right(
-        34,
+        EnvironmentCudaVisibleDevices,
         NOTHING,
         InEffect,
         "found CUDA_VISIBLE_DEVICES=-1; read from /proc/9/environ",
     ),
     wrong(
-        34,
+        EnvironmentCudaVisibleDevices,
         |e| {
             e.variables().remove("CUDA_VISIBLE_DEVICES");
         },
         "CUDA_VISIBLE_DEVICES is not set",
         "crucible env --engine ollama",
     ),
-    wrong(34, ON_GPU, "llama:3b has 5 bytes", "ollama stop"),
-    hidden(34, NO_PROCESS, "only the process shows it", ""),
-    right(35, NOTHING, InEffect, "found OLLAMA_MAX_LOADED_MODELS=2"),
     wrong(
-        35,
+        EnvironmentCudaVisibleDevices,
+        ON_GPU,
+        "llama:3b has 5 bytes",
+        "ollama stop",
+    ),
+    hidden(
+        EnvironmentCudaVisibleDevices,
+        NO_PROCESS,
+        "only the process shows it",
+        "",
+    ),
+    right(
+        EnvironmentOllamaMaxLoadedModels,
+        NOTHING,
+        InEffect,
+        "found OLLAMA_MAX_LOADED_MODELS=2",
+    ),
+    wrong(
+        EnvironmentOllamaMaxLoadedModels,
         |e| {
             e.variables()
                 .insert("OLLAMA_MAX_LOADED_MODELS".to_owned(), "9".to_owned());
@@ -61,7 +91,7 @@ pub(super) static CASES: &[Case] = &[
         "restart Ollama",
     ),
     right(
-        35,
+        EnvironmentOllamaMaxLoadedModels,
         |e| {
             let mut embed = model("embed", "F16");
             embed.kind = ModelKind::Embedding;
@@ -72,18 +102,28 @@ pub(super) static CASES: &[Case] = &[
         InEffect,
         "asked 2, or 3 with the embedding model",
     ),
-    right(36, NOTHING, InEffect, "found OLLAMA_MAX_QUEUE=10"),
+    right(
+        EnvironmentOllamaMaxQueue,
+        NOTHING,
+        InEffect,
+        "found OLLAMA_MAX_QUEUE=10",
+    ),
     wrong(
-        36,
+        EnvironmentOllamaMaxQueue,
         |e| {
             e.variables().clear();
         },
         "OLLAMA_MAX_QUEUE is not set",
         "crucible env",
     ),
-    right(37, NOTHING, InEffect, "found OLLAMA_NUM_PARALLEL=2"),
+    right(
+        EnvironmentOllamaNumParallel,
+        NOTHING,
+        InEffect,
+        "found OLLAMA_NUM_PARALLEL=2",
+    ),
     wrong(
-        37,
+        EnvironmentOllamaNumParallel,
         |e| {
             e.variables()
                 .insert("OLLAMA_NUM_PARALLEL".to_owned(), "4".to_owned());
@@ -92,27 +132,37 @@ pub(super) static CASES: &[Case] = &[
         "crucible env",
     ),
     right(
-        38,
+        EnvironmentOllamaNumThreads,
         NOTHING,
         Superseded,
         "superseded by num_thread in every request and preload: 8",
     ),
-    right(38, NO_PROCESS, Superseded, "see row 25"),
+    right(
+        EnvironmentOllamaNumThreads,
+        NO_PROCESS,
+        Superseded,
+        "see row 25",
+    ),
     wrong(
-        38,
+        EnvironmentOllamaNumThreads,
         |e| e.argument("-t", Some("64")),
         "64, more than the 16",
         "ollama stop",
     ),
-    right(39, NOTHING, NotApplicable, "one node"),
     right(
-        39,
+        EnvironmentOllamaNumaPolicy,
+        NOTHING,
+        NotApplicable,
+        "one node",
+    ),
+    right(
+        EnvironmentOllamaNumaPolicy,
         TWO_NODES,
         Superseded,
         "superseded by numactl or systemd's NUMAPolicy: interleaved",
     ),
     wrong(
-        39,
+        EnvironmentOllamaNumaPolicy,
         |e| {
             e.machine.nodes = Some(2);
             e.process().runners[0].interleaved = Ok(false);

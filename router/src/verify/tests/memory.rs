@@ -37,33 +37,33 @@ fn by_driver(evidence: &mut Evidence, memory: u64) {
 
 pub(super) static CASES: &[Case] = &[
     right(
-        1,
+        LmstudioGpuMemoryFraction,
         NOTHING,
         InEffect,
         "asked at most 9.6 GB (0.8 of 12.0 GB); found pool gpu: budget 9.6 GB, used 8.0 GB in 1 \
          loaded model, largest seen 9.1 GB; read from the scheduler's account",
     ),
     right(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| by_driver(e, 12_000_000_000),
         InEffect,
         "(GET /crucible/state), NVIDIA's driver, NVML",
     ),
     wrong(
-        1,
+        LmstudioGpuMemoryFraction,
         OVER,
         "used 16.0 GB in 2 loaded models, largest seen 16.0 GB",
         "evict_foreign",
     ),
     wrong(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| by_driver(e, 8_000_000_000),
         "asked at most 6.4 GB (0.8 of 8.0 GB); found pool gpu: budget 9.6 GB",
         "restart Crucible",
     ),
     // A game holds some of the card.
     right(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| (e.lmstudio().budget, e.lmstudio().others) = (Some(9_000_000_000), Some(3_000_000_000)),
         InEffect,
         "budget 9.0 GB, used 8.0 GB in 1 loaded model, largest seen 9.1 GB, other programs hold \
@@ -71,7 +71,7 @@ pub(super) static CASES: &[Case] = &[
     ),
     // The card of this machine says nothing of another one's.
     right(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| {
             by_driver(e, 8_000_000_000);
             e.lmstudio().pool = "gpu@desk".into();
@@ -80,7 +80,7 @@ pub(super) static CASES: &[Case] = &[
         "asked at most 9.6 GB; found pool gpu@desk",
     ),
     hidden(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| {
             e.config().pools.clear();
             e.lmstudio().budget = None;
@@ -89,13 +89,13 @@ pub(super) static CASES: &[Case] = &[
         "[pool.gpu] memory",
     ),
     right(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| e.lmstudio().used = 20_000_000_000,
         InEffect,
         "loaded alone",
     ),
     wrong(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| {
             e.lmstudio().conflicts.push(Conflict {
                 found: "'big' is pinned and takes 20000 MB".to_owned(),
@@ -108,13 +108,13 @@ pub(super) static CASES: &[Case] = &[
         "raise `[pool.gpu] budget`",
     ),
     hidden(
-        1,
+        LmstudioGpuMemoryFraction,
         |e| e.counters = None,
         "no instance is running",
         "crucible serve",
     ),
     right(
-        24,
+        OllamaMemoryLimit,
         NOTHING,
         InEffect,
         "asked at most 16.0 GB; found pool cpu: budget 16.0 GB, used 3.0 GB in 1 loaded model, \
@@ -122,14 +122,14 @@ pub(super) static CASES: &[Case] = &[
          pool (GET /crucible/state), memory.max of process 9",
     ),
     wrong(
-        24,
+        OllamaMemoryLimit,
         |e| e.machine.memory = Some(3_000_000_000),
         "asked at most 2.4 GB (the smaller of 16.0 GB and the machine's share); found pool cpu: \
          budget 16.0 GB",
         "restart Crucible",
     ),
     wrong(
-        24,
+        OllamaMemoryLimit,
         |e| {
             e.ollama().residents.push(held("b"));
             e.ollama().used = 17_000_000_000;
@@ -137,27 +137,32 @@ pub(super) static CASES: &[Case] = &[
         "used 17.0 GB in 2 loaded models",
         "wait: Crucible unloads",
     ),
-    right(24, NO_PROCESS, InEffect, "largest seen 3.0 GB; read from"),
     right(
-        24,
+        OllamaMemoryLimit,
+        NO_PROCESS,
+        InEffect,
+        "largest seen 3.0 GB; read from",
+    ),
+    right(
+        OllamaMemoryLimit,
         |e| started(e, Some(15_999_995_904)),
         InEffect,
         "its cgroup has 15.9 GB",
     ),
     wrong(
-        24,
+        OllamaMemoryLimit,
         |e| started(e, None),
         "its cgroup has no limit",
         "restart Crucible",
     ),
     wrong(
-        24,
+        OllamaMemoryLimit,
         not_limited,
         "the system does not limit its process: Crucible's control group /x is shared",
         "systemd-run --user --scope -p Delegate=yes crucible serve",
     ),
     hidden(
-        24,
+        OllamaMemoryLimit,
         |e| {
             started(e, None);
             NO_PROCESS(e);
@@ -166,7 +171,7 @@ pub(super) static CASES: &[Case] = &[
         "",
     ),
     right(
-        24,
+        OllamaMemoryLimit,
         |e| {
             e.ollama().device = Device::Gpu;
             e.ollama().residents[0].info.vram_bytes = Some(2_500_000_000);
@@ -175,7 +180,7 @@ pub(super) static CASES: &[Case] = &[
         "found 0.5 GB of main memory in 1 loaded model",
     ),
     wrong(
-        24,
+        OllamaMemoryLimit,
         |e| {
             e.ollama().device = Device::Gpu;
             e.ollama().residents[0].info.bytes = Some(17_000_000_000);

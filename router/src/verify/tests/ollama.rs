@@ -4,13 +4,13 @@ use super::*;
 
 pub(super) static CASES: &[Case] = &[
     right(
-        21,
+        OllamaMaxLoadedModels,
         NOTHING,
         InEffect,
         "found 1 loaded: llama:3b; read from GET /api/ps",
     ),
     wrong(
-        21,
+        OllamaMaxLoadedModels,
         |e| {
             let more = ["b", "c"].map(held);
             e.ollama().residents.extend(more);
@@ -19,38 +19,38 @@ pub(super) static CASES: &[Case] = &[
         "wait: Crucible unloads",
     ),
     right(
-        22,
+        OllamaMaxQueue,
         NOTHING,
         InEffect,
         "asked at most 10 waiting; found 0 waiting",
     ),
     wrong(
-        22,
+        OllamaMaxQueue,
         |e| e.ollama().queued = 11,
         "found 11 waiting",
         "report it",
     ),
     right(
-        23,
+        OllamaNumParallel,
         NOTHING,
         InEffect,
         "found 2 slots in the runner 12; read from -np in /proc/12/cmdline",
     ),
-    right(23, NO_PROCESS, InEffect, "found 0 in use"),
+    right(OllamaNumParallel, NO_PROCESS, InEffect, "found 0 in use"),
     wrong(
-        23,
+        OllamaNumParallel,
         |e| e.argument("-np", Some("1")),
         "found 1 slots in the runner 12",
         "crucible env --engine ollama",
     ),
     right(
-        25,
+        OllamaNumThreads,
         NOTHING,
         InEffect,
         "asked 8 threads; found 8; read from /proc/12/cmdline",
     ),
     right(
-        25,
+        OllamaNumThreads,
         |e| {
             e.machine.cores = Some(2);
             e.argument("-t", Some("2"));
@@ -59,7 +59,7 @@ pub(super) static CASES: &[Case] = &[
         "asked 2 threads (8, clamped to the physical cores); found 2",
     ),
     wrong(
-        25,
+        OllamaNumThreads,
         |e| {
             e.machine.cores = Some(4);
         },
@@ -67,31 +67,31 @@ pub(super) static CASES: &[Case] = &[
         "ollama stop llama:3b",
     ),
     wrong(
-        25,
+        OllamaNumThreads,
         |e| e.argument("-t", None),
         "the number is automatic",
         "ollama stop llama:3b",
     ),
     hidden(
-        25,
+        OllamaNumThreads,
         NO_PROCESS,
         "only the process shows it: it runs on another machine",
         "",
     ),
     right(
-        26,
+        OllamaNumaPolicy,
         NOTHING,
         NotApplicable,
         "one node; read from /sys/devices/system/node",
     ),
     right(
-        26,
+        OllamaNumaPolicy,
         TWO_NODES,
         InEffect,
         "found interleaved memory; read from /proc/12/numa_maps",
     ),
     wrong(
-        26,
+        OllamaNumaPolicy,
         |e| {
             e.machine.nodes = Some(2);
             e.process().runners[0].interleaved = Ok(false);
@@ -100,62 +100,62 @@ pub(super) static CASES: &[Case] = &[
         "NUMAPolicy=interleave",
     ),
     right(
-        27,
+        OllamaContextSize,
         NOTHING,
         InEffect,
         "asked 4096 per request; found 4096 on llama:3b",
     ),
     wrong(
-        27,
+        OllamaContextSize,
         |e| e.ollama().residents[0].info.context = Some(2048),
         "found 2048 on llama:3b; read from context_length in GET /api/ps",
         "ollama stop llama:3b",
     ),
-    right(29, NOTHING, InEffect, "asked 512; found 512"),
+    right(OllamaBatchSize, NOTHING, InEffect, "asked 512; found 512"),
     wrong(
-        29,
+        OllamaBatchSize,
         |e| e.argument("-b", Some("2048")),
         "found 2048",
         "ollama stop llama:3b",
     ),
     right(
-        30,
+        OllamaUseMmap,
         NOTHING,
         InEffect,
         "on: the model file is mapped; read from /proc/12/maps",
     ),
     wrong(
-        30,
+        OllamaUseMmap,
         |e| e.argument("--load-mode", Some("none")),
         "off: --load-mode none; read from /proc/12/cmdline",
         "ollama stop llama:3b",
     ),
     wrong(
-        30,
+        OllamaUseMmap,
         |e| e.process().runners[0].mapped = Ok(false),
         "is not mapped",
         "ollama stop",
     ),
     right(
-        31,
+        OllamaUseMlock,
         NOTHING,
         Superseded,
         "0 kB locked; read from VmLck in /proc/12/status",
     ),
     wrong(
-        31,
+        OllamaUseMlock,
         |e| e.process().runners[0].locked = Ok(4096),
         "asked false; found 4096 kB locked",
         "LLAMA_ARG_LOAD_MODE",
     ),
     right(
-        27,
+        OllamaContextSize,
         |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Cuts),
         InEffect,
         "found 4096 on llama:3b, so it was; read from context_length in GET /api/ps",
     ),
     wrong(
-        27,
+        OllamaContextSize,
         |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Smaller),
         "found 4096 on llama:3b, but so it was; read from",
         "ollama stop llama:3b",

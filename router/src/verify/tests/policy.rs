@@ -37,19 +37,19 @@ fn probe(evidence: &mut Evidence, rewards_repetition: bool) {
 
 pub(super) static CASES: &[Case] = &[
     right(
-        5,
+        LmstudioModelTtl,
         NOTHING,
         InEffect,
         "asked 300 s; found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s",
     ),
     wrong(
-        5,
+        LmstudioModelTtl,
         |e| e.ollama().residents[0].idle = Duration::from_secs(400),
         "found llama:3b idle for 400 s",
         "unload llama:3b",
     ),
     right(
-        5,
+        LmstudioModelTtl,
         |e| {
             e.counters.as_mut().unwrap().expired = 4;
             e.lmstudio().residents[0].owned = false;
@@ -60,138 +60,163 @@ pub(super) static CASES: &[Case] = &[
          Crucible's counters",
     ),
     wrong(
-        5,
+        LmstudioModelTtl,
         |e| e.ollama().ttl = Some(Duration::from_mins(10)),
         "found 600 s on ollama; read from the scheduler's clocks",
         "restart Crucible",
     ),
     hidden(
-        5,
+        LmstudioModelTtl,
         |e| e.counters = None,
         "no instance is running",
         "crucible serve",
     ),
     right(
-        11,
+        LmstudioStreamBufferSize,
         NOTHING,
         InEffect,
         "asked at most 1024 bytes coalesced; found 300 bytes on average in 30 writes",
     ),
     wrong(
-        11,
+        LmstudioStreamBufferSize,
         |e| e.counters.as_mut().unwrap().stream_bytes = 30_000_000,
         "found 1000000 bytes on average",
         "report it",
     ),
     right(
-        12,
+        LmstudioStreamTimeout,
         NOTHING,
         InEffect,
         "found 30 s in force; 0 streams ended by it",
     ),
     wrong(
-        12,
+        LmstudioStreamTimeout,
         |e| e.config().timeouts.idle = Duration::from_secs(60),
         "asked 30 s; found 60 s in force",
         "[timeouts] idle",
     ),
     right(
-        14,
+        LmstudioTemperature,
         NOTHING,
         InEffect,
         "asked 0.3 where a request has none; found filled in 0 times",
     ),
     wrong(
-        14,
+        LmstudioTemperature,
         NO_DEFAULTS,
         "every engine has `defaults = false`",
         "defaults = false",
     ),
     right(
-        14,
+        LmstudioTemperature,
         |e| e.config().tuning.lmstudio.temperature = None,
         NotApplicable,
         "sets none",
     ),
-    right(15, NOTHING, InEffect, "asked 0.8 where a request has none"),
+    right(
+        LmstudioTopP,
+        NOTHING,
+        InEffect,
+        "asked 0.8 where a request has none",
+    ),
     wrong(
-        15,
+        LmstudioTopP,
         NO_DEFAULTS,
         "every engine has `defaults = false`",
         "defaults = false",
     ),
     hidden(
-        16,
+        LmstudioFrequencyPenalty,
         NOTHING,
         "nobody has probed it",
         "crucible doctor --probe",
     ),
-    right(16, |e| probe(e, false), InEffect, "the text is the same"),
+    right(
+        LmstudioFrequencyPenalty,
+        |e| probe(e, false),
+        InEffect,
+        "the text is the same",
+    ),
     wrong(
-        16,
+        LmstudioFrequencyPenalty,
         |e| probe(e, true),
         "the text repeats itself with 0.1; it is no longer filled in on lmstudio",
         "frequency_penalty = 0.0",
     ),
-    right(17, NOTHING, InEffect, "asked 0.1 where a request has none"),
+    right(
+        LmstudioPresencePenalty,
+        NOTHING,
+        InEffect,
+        "asked 0.1 where a request has none",
+    ),
     wrong(
-        17,
+        LmstudioPresencePenalty,
         NO_DEFAULTS,
         "every engine has `defaults = false`",
         "defaults = false",
     ),
     right(
-        18,
+        LmstudioKeepAliveInterval,
         NOTHING,
         InEffect,
         "asked residents read at least every 30 s; found lmstudio read 12 times in 60 s",
     ),
     wrong(
-        18,
-        STALLED,
-        "ollama read 1 times in 600 s",
-        "crucible models",
-    ),
-    right(19, NOTHING, InEffect, "ollama read 12 times"),
-    wrong(
-        19,
+        LmstudioKeepAliveInterval,
         STALLED,
         "ollama read 1 times in 600 s",
         "crucible models",
     ),
     right(
-        19,
+        LmstudioKeepAliveEnabled,
+        NOTHING,
+        InEffect,
+        "ollama read 12 times",
+    ),
+    wrong(
+        LmstudioKeepAliveEnabled,
+        STALLED,
+        "ollama read 1 times in 600 s",
+        "crucible models",
+    ),
+    right(
+        LmstudioKeepAliveEnabled,
         |e| e.config().tuning.lmstudio.keep_alive_enabled = false,
         NotApplicable,
         "switched off",
     ),
-    right(20, NOTHING, NotApplicable, "no model is pinned"),
     right(
-        20,
+        LmstudioModelWarmup,
+        NOTHING,
+        NotApplicable,
+        "no model is pinned",
+    ),
+    right(
+        LmstudioModelWarmup,
         |e| e.config().warm = vec!["ollama/llama:3b".to_owned()],
         InEffect,
         "all of them are loaded",
     ),
     wrong(
-        20,
+        LmstudioModelWarmup,
         |e| e.config().warm = vec!["big".to_owned()],
         "asked big; found big is not loaded",
         "crucible explain big",
     ),
     right(
-        28,
+        OllamaQuantization,
         NOTHING,
         InEffect,
         "asked q4_0; found no model has a q4_0 variant beside others",
     ),
     right(
-        28,
+        OllamaQuantization,
         |e| e.ollama().models = variants(),
         InEffect,
         "found 'llama:3b' goes to llama:3b-q4_0; read from Crucible's own choice",
     ),
     wrong(
-        28,
+        OllamaQuantization,
         |e| {
             e.ollama().models = variants();
             let text = "[[model]]\nname = \"llama:3b-q8_0\"\naliases = [\"llama:3b\"]\n";
@@ -201,7 +226,7 @@ pub(super) static CASES: &[Case] = &[
         "remove the alias 'llama:3b'",
     ),
     wrong(
-        28,
+        OllamaQuantization,
         |e| {
             e.ollama().models =
                 vec![model("llama:3b", "Q8_0"), model("llama:3b-q4_0", "Q4_0")].into();
@@ -210,7 +235,7 @@ pub(super) static CASES: &[Case] = &[
         "ask for llama:3b-q4_0 instead",
     ),
     right(
-        28,
+        OllamaQuantization,
         |e| {
             e.ollama().models =
                 vec![model("llama:3b", "Q8_0"), model("llama:70b-q4_0", "Q4_0")].into();
@@ -219,7 +244,7 @@ pub(super) static CASES: &[Case] = &[
         "no model has a q4_0 variant beside others",
     ),
     hidden(
-        28,
+        OllamaQuantization,
         |e| e.counters = None,
         "no instance is running",
         "crucible serve",
