@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::attempt::Attempt;
-use self::engines::{FleetEngines, arrival, nothing};
+use self::engines::{FleetEngines, nothing, permit_request};
 use crate::{
     catalog::Capabilities,
     demand::Demand,
@@ -32,11 +32,7 @@ use crate::{
     },
     predict::Predictor,
     refusal::Refusal,
-    scheduler::{
-        desk::{Answer, Desk},
-        store::Store,
-        types::Arrival,
-    },
+    scheduler::{PermitAnswer, PermitRequest, ResidentStore, SchedulerActor},
     state_dir::StateDir,
     verify::{
         evidence::{Counters, Evidence, Probes},
@@ -85,7 +81,7 @@ struct Inner {
     sticky: Mutex<StickyTable>,
     stood_in: unlisted::StoodIn,
     predictor: Arc<Predictor>,
-    desk: Arc<Desk>,
+    scheduler: Arc<SchedulerActor>,
     board: Arc<ArcSwap<View>>,
     tickets: AtomicU64,
     tracker: TaskTracker,
@@ -140,14 +136,14 @@ impl Router {
             Arc::clone(&state),
         ));
         let board = Arc::new(ArcSwap::from_pointee(View::default()));
-        let desk = Desk::new(
+        let scheduler = SchedulerActor::new(
             engines,
             Arc::clone(&board),
             tracker.clone(),
             cancel.clone(),
-            Store::new(Arc::clone(&state)),
+            ResidentStore::new(Arc::clone(&state)),
         );
-        tracker.spawn(Arc::clone(&desk).keep_time());
+        tracker.spawn(Arc::clone(&scheduler).run_clock());
         let (heir, stop) = (state, cancel.clone());
         tracker.spawn(async move {
             let _ = stop.run_until_cancelled(heir.succeed()).await;
@@ -161,7 +157,7 @@ impl Router {
             sticky: Mutex::default(),
             stood_in: unlisted::StoodIn::default(),
             predictor,
-            desk,
+            scheduler,
             board,
             tickets: AtomicU64::new(1),
             tracker: tracker.clone(),
@@ -237,10 +233,10 @@ impl Router {
         trigger: LoadTrigger,
         wait: Duration,
     ) -> Result<Permit, Refusal> {
-        let mut arrival = self.arrival(candidate, demand)?;
+        let mut request = self.permit_request(candidate, demand)?;
         let mut attempt = self.pass(candidate, demand)?;
-        arrival.trigger = trigger;
-        let mut permit = self.queue(arrival, wait).await?;
+        request.trigger = trigger;
+        let mut permit = self.queue(request, wait).await?;
         // The engine may have begun to be left alone meanwhile.
         if !attempt.probes() && self.0.breaks(&candidate.engine) {
             attempt = self.pass(candidate, demand)?;
@@ -250,14 +246,18 @@ impl Router {
     }
 
     /// What a request asks of the scheduler.
-    fn arrival(&self, candidate: &Candidate, demand: &Demand) -> Result<Arrival, Refusal> {
+    fn permit_request(
+        &self,
+        candidate: &Candidate,
+        demand: &Demand,
+    ) -> Result<PermitRequest, Refusal> {
         let config = (self.0.config)();
         let fleet = self.0.fleet.view();
         let mut engines = fleet.engines.iter();
         let engine = engines.find(|e| e.config.name == candidate.engine);
         let engine = engine.ok_or_else(|| gone(candidate, demand))?;
         let learned = self.0.predictor.learned();
-        Ok(arrival(&config, engine, &learned, candidate, demand))
+        Ok(permit_request(&config, engine, &learned, candidate, demand))
     }
 
     /// Leave to ask that engine now, unless it is left alone.
@@ -274,17 +274,17 @@ impl Router {
     }
 
     /// Stands in line for a permit; dropping the future cancels.
-    async fn queue(&self, mut arrival: Arrival, wait: Duration) -> Result<Permit, Refusal> {
+    async fn queue(&self, mut request: PermitRequest, wait: Duration) -> Result<Permit, Refusal> {
         let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
-        arrival.ticket = ticket;
-        arrival.deadline = tokio::time::Instant::now().into_std() + wait;
+        request.ticket = ticket;
+        request.deadline = tokio::time::Instant::now().into_std() + wait;
         let mut cancel = CancelOnDrop {
-            releases: Arc::clone(self.0.desk.releases()),
+            releases: Arc::clone(self.0.scheduler.releases()),
             ticket: Some(ticket),
         };
-        let answer = match self.0.desk.arrive(arrival) {
-            Answer::Now(answer) => answer,
-            Answer::Later(answer) => answer.await.unwrap_or(Err(Refusal::Draining)),
+        let answer = match self.0.scheduler.request_permit(request) {
+            PermitAnswer::Now(answer) => answer,
+            PermitAnswer::Later(answer) => answer.await.unwrap_or(Err(Refusal::Draining)),
         };
         cancel.ticket = None;
         answer
@@ -331,7 +331,7 @@ impl Router {
 
     /// The exact view of this moment.
     pub fn fresh_view(&self) -> Arc<View> {
-        self.0.desk.view()
+        self.0.scheduler.publish_now()
     }
 
     /// Polls one engine soon, without waiting for the answer.
@@ -384,8 +384,8 @@ impl Router {
     /// and stops the children, at most 7 s more.
     pub async fn shutdown(&self) {
         let unload = (self.0.config)().on_exit == OnExit::Unload;
-        // A desk that has ended has nothing left to do.
-        let draining = self.0.desk.drain(unload);
+        // A scheduler that has ended has nothing left to do.
+        let draining = self.0.scheduler.drain(unload);
         if timeout(SHUTDOWN_BUDGET, draining).await.is_err() {
             tracing::warn!("not everything could be unloaded in time");
         }

@@ -6,7 +6,7 @@ use super::{drive::Policy, machine::Machine};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     refusal::Refusal,
-    scheduler::types::{Action, Arrival, Facts, Grant, Input, Order as LoadOrder},
+    scheduler::{Action, EngineFacts, Input, LoadCommand, PermitGrant, PermitRequest},
 };
 
 /// In which order a [`Baseline`] serves.
@@ -24,7 +24,7 @@ pub struct Baseline {
     order: Order,
     budgets: BTreeMap<Arc<str>, u64>,
     sizes: BTreeMap<(Arc<str>, Arc<str>), u64>,
-    engines: BTreeMap<Arc<str>, Facts>,
+    engines: BTreeMap<Arc<str>, EngineFacts>,
     residents: Vec<Held>,
     /// In order of arrival.
     queue: Vec<Waiter>,
@@ -43,7 +43,7 @@ struct Held {
 }
 
 struct Waiter {
-    arrival: Arc<Arrival>,
+    request: Arc<PermitRequest>,
     since: Instant,
     loaded: bool,
 }
@@ -74,7 +74,7 @@ impl Policy for Baseline {
                     .map(|f| (Arc::clone(&f.name), f))
                     .collect();
             }
-            Input::Arrive(arrival) => return self.arrive(arrival, now, actions),
+            Input::Arrive(request) => return self.arrive(request, now, actions),
             Input::Released(ticket) | Input::ReleasedForTools(ticket) => self.release(ticket, now),
             Input::Loaded(engine, info) => self.loaded(&engine, info, now),
             Input::Unloaded(engine, _) => self.unloaded(&engine),
@@ -84,7 +84,7 @@ impl Policy for Baseline {
     }
 
     fn next_deadline(&self, _: Instant) -> Option<Instant> {
-        self.queue.iter().map(|w| w.arrival.deadline).min()
+        self.queue.iter().map(|w| w.request.deadline).min()
     }
 }
 
@@ -111,13 +111,13 @@ impl Baseline {
         }
     }
 
-    fn arrive(&mut self, arrival: Arc<Arrival>, now: Instant, actions: &mut Vec<Action>) {
-        let (ticket, engine, kind) = (arrival.ticket, Arc::clone(&arrival.engine), arrival.kind);
-        let limit = self.engines.get(&engine).map_or(0, |f| f.queue);
-        let lane = |w: &&Waiter| w.arrival.engine == engine && w.arrival.kind == kind;
+    fn arrive(&mut self, request: Arc<PermitRequest>, now: Instant, actions: &mut Vec<Action>) {
+        let (ticket, engine, kind) = (request.ticket, Arc::clone(&request.engine), request.kind);
+        let limit = self.engines.get(&engine).map_or(0, |f| f.queue_limit);
+        let lane = |w: &&Waiter| w.request.engine == engine && w.request.kind == kind;
         let waiting = self.queue.iter().filter(lane).count();
         self.queue.push(Waiter {
-            arrival,
+            request,
             since: now,
             loaded: false,
         });
@@ -125,7 +125,7 @@ impl Baseline {
         let left = self
             .queue
             .last()
-            .is_some_and(|w| w.arrival.ticket == ticket);
+            .is_some_and(|w| w.request.ticket == ticket);
         if left && waiting >= limit {
             self.queue.pop();
             let refusal = Refusal::QueueFull {
@@ -160,7 +160,7 @@ impl Baseline {
     fn loaded(&mut self, engine: &Arc<str>, info: ResidentInfo, now: Instant) {
         let operation = self.finish(engine);
         for waiter in &mut self.queue {
-            let own = waiter.arrival.engine == *engine && waiter.arrival.model == info.model;
+            let own = waiter.request.engine == *engine && waiter.request.model == info.model;
             waiter.loaded |= own;
         }
         self.residents.push(Held {
@@ -180,14 +180,14 @@ impl Baseline {
     }
 
     fn dispatch(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let expired = |w: &mut Waiter| w.arrival.deadline <= now;
+        let expired = |w: &mut Waiter| w.request.deadline <= now;
         for waiter in self.queue.extract_if(.., expired) {
             let refusal = Refusal::QueueTimeout {
-                engine: Arc::clone(&waiter.arrival.engine),
+                engine: Arc::clone(&waiter.request.engine),
                 waited: now.saturating_duration_since(waiter.since),
                 retry_after: 1,
             };
-            actions.push(Action::Reject(waiter.arrival.ticket, refusal));
+            actions.push(Action::Reject(waiter.request.ticket, refusal));
         }
         self.grant(now, actions);
         self.operate(actions);
@@ -197,7 +197,7 @@ impl Baseline {
         let mut held = Vec::new();
         let mut at = 0;
         while let Some(waiter) = self.queue.get(at) {
-            let line = self.line(&waiter.arrival);
+            let line = self.line(&waiter.request);
             if held.contains(&line) {
                 at += 1;
             } else if let Some(resident) = self.free(at, now) {
@@ -211,32 +211,32 @@ impl Baseline {
     }
 
     /// Who stands in the same line: all of a pool, or all of a model.
-    fn line(&self, arrival: &Arrival) -> (Arc<str>, Arc<str>, ModelKind) {
-        let facts = self.engines.get(&arrival.engine);
+    fn line(&self, request: &PermitRequest) -> (Arc<str>, Arc<str>, ModelKind) {
+        let facts = self.engines.get(&request.engine);
         match self.order {
             Order::Strict => {
-                let pool = facts.map_or_else(|| Arc::clone(&arrival.engine), |f| f.pool.clone());
-                (pool, Arc::from(""), arrival.kind)
+                let pool = facts.map_or_else(|| Arc::clone(&request.engine), |f| f.pool.clone());
+                (pool, Arc::from(""), request.kind)
             }
             Order::Collate => (
-                Arc::clone(&arrival.engine),
-                Arc::clone(&arrival.model),
-                arrival.kind,
+                Arc::clone(&request.engine),
+                Arc::clone(&request.model),
+                request.kind,
             ),
         }
     }
 
     /// The resident with a permit for that waiter.
     fn free(&mut self, at: usize, now: Instant) -> Option<usize> {
-        let arrival = &self.queue.get(at)?.arrival;
-        let facts = self.engines.get(&arrival.engine)?;
-        let own = |h: &Held| h.engine == arrival.engine && h.info.model == arrival.model;
+        let request = &self.queue.get(at)?.request;
+        let facts = self.engines.get(&request.engine)?;
+        let own = |h: &Held| h.engine == request.engine && h.info.model == request.model;
         let found = self.residents.iter().position(own);
         if found.is_none() && !facts.load_control {
             // It loads what it is asked for, and nobody sees it.
-            let info = ResidentInfo::named(Arc::clone(&arrival.model), arrival.kind);
+            let info = ResidentInfo::named(Arc::clone(&request.model), request.kind);
             self.residents.push(Held {
-                engine: Arc::clone(&arrival.engine),
+                engine: Arc::clone(&request.engine),
                 info,
                 pinned: true,
                 active: 0,
@@ -244,8 +244,8 @@ impl Baseline {
             });
             return Some(self.residents.len() - 1);
         }
-        let permits = match arrival.kind {
-            ModelKind::Generation => facts.permits,
+        let permits = match request.kind {
+            ModelKind::Generation => facts.permits_per_resident,
             ModelKind::Embedding => 1,
         };
         found.filter(|at| {
@@ -262,12 +262,12 @@ impl Baseline {
         let held = &mut self.residents[resident];
         held.active += 1;
         let place = (Arc::clone(&held.engine), Arc::clone(&held.info.model));
-        self.active.insert(waiter.arrival.ticket, place);
-        Action::Grant(Grant {
-            ticket: waiter.arrival.ticket,
-            info: held.info.clone(),
-            tuple: waiter.arrival.tuple,
-            loaded: waiter.loaded,
+        self.active.insert(waiter.request.ticket, place);
+        Action::Grant(PermitGrant {
+            ticket: waiter.request.ticket,
+            resident: held.info.clone(),
+            tuple: waiter.request.tuple,
+            waited_for_load: waiter.loaded,
         })
     }
 
@@ -275,9 +275,9 @@ impl Baseline {
     fn operate(&mut self, actions: &mut Vec<Action>) {
         let mut seen = Vec::new();
         for at in 0..self.queue.len() {
-            let arrival = self.queue[at].arrival.clone();
-            let line = self.line(&arrival);
-            let Some(facts) = self.engines.get(&arrival.engine) else {
+            let request = self.queue[at].request.clone();
+            let line = self.line(&request);
+            let Some(facts) = self.engines.get(&request.engine) else {
                 continue;
             };
             let pool = Arc::clone(&facts.pool);
@@ -286,7 +286,7 @@ impl Baseline {
             }
             seen.push(line);
             let exclusive = facts.exclusive || self.operations.values().any(|o| o.exclusive);
-            let own = |h: &Held| h.engine == arrival.engine && h.info.model == arrival.model;
+            let own = |h: &Held| h.engine == request.engine && h.info.model == request.model;
             if self.residents.iter().any(own) || (exclusive && !self.operations.is_empty()) {
                 continue;
             }
@@ -295,9 +295,9 @@ impl Baseline {
                 model: Arc::clone(model),
                 exclusive: facts.exclusive,
                 unload,
-                pinned: arrival.pinned,
+                pinned: request.pin,
             };
-            let operation = if let Some(lacks) = self.lacks(facts, &arrival) {
+            let operation = if let Some(lacks) = self.lacks(facts, &request) {
                 let Some(victim) = self.victim(facts, lacks) else {
                     continue;
                 };
@@ -305,35 +305,35 @@ impl Baseline {
                 actions.push(Action::Unload(Arc::clone(engine), info));
                 operation(engine, &victim.info.model, true)
             } else {
-                actions.push(Action::Load(order(facts, &arrival)));
-                operation(&arrival.engine, &arrival.model, false)
+                actions.push(Action::Load(order(facts, &request)));
+                operation(&request.engine, &request.model, false)
             };
             self.operations.insert(pool, operation);
         }
     }
 
     /// What stands against a load.
-    fn lacks(&self, facts: &Facts, arrival: &Arrival) -> Option<Lack> {
+    fn lacks(&self, facts: &EngineFacts, request: &PermitRequest) -> Option<Lack> {
         let counted = |h: &&Held| h.engine == facts.name && h.info.kind == ModelKind::Generation;
         let count = self.residents.iter().filter(counted).count();
-        if arrival.kind == ModelKind::Generation && count >= facts.max_loaded {
+        if request.kind == ModelKind::Generation && count >= facts.max_loaded_models {
             return Some(Lack::Place);
         }
         let budget = *self.budgets.get(&facts.pool)?;
         let held = self.residents.iter().filter(|h| self.in_pool(h, facts));
         let used: u64 = held.filter_map(|h| h.info.bytes).sum();
-        let place = (Arc::clone(&arrival.engine), Arc::clone(&arrival.model));
+        let place = (Arc::clone(&request.engine), Arc::clone(&request.model));
         let size = self.sizes.get(&place).copied().unwrap_or(0);
         // What is larger than the whole budget is left to the engine.
         (used > 0 && used.saturating_add(size) > budget).then_some(Lack::Memory)
     }
 
-    fn in_pool(&self, held: &Held, facts: &Facts) -> bool {
+    fn in_pool(&self, held: &Held, facts: &EngineFacts) -> bool {
         let other = self.engines.get(&held.engine);
         other.is_some_and(|other| other.pool == facts.pool)
     }
 
-    fn victim(&self, facts: &Facts, lack: Lack) -> Option<&Held> {
+    fn victim(&self, facts: &EngineFacts, lack: Lack) -> Option<&Held> {
         let fitting = |h: &&Held| {
             !h.pinned
                 && h.active == 0
@@ -347,19 +347,19 @@ impl Baseline {
     }
 }
 
-fn order(facts: &Facts, arrival: &Arrival) -> LoadOrder {
-    LoadOrder {
-        engine: Arc::clone(&arrival.engine),
-        model: Arc::clone(&arrival.model),
-        name: Arc::clone(&arrival.name),
-        kind: arrival.kind,
-        tuple: arrival.tuple,
-        configured: Some(arrival.configured),
-        needed: None,
-        permits: facts.permits,
-        budget: facts.load_budget,
-        pinned: arrival.pinned,
-        over_budget: None,
-        trigger: arrival.trigger,
+fn order(facts: &EngineFacts, request: &PermitRequest) -> LoadCommand {
+    LoadCommand {
+        engine: Arc::clone(&request.engine),
+        model: Arc::clone(&request.model),
+        name: Arc::clone(&request.name),
+        kind: request.kind,
+        tuple: request.tuple,
+        configured_context: Some(request.configured_context),
+        needed_context: None,
+        permits: facts.permits_per_resident,
+        timeout: facts.load_timeout,
+        pin: request.pin,
+        over_budget_bytes: None,
+        trigger: request.trigger,
     }
 }

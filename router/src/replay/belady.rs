@@ -35,7 +35,10 @@ pub fn fewest_loads(trace: &Trace, machine: &Machine) -> usize {
             let fit = budgets
                 .get(&facts.pool)
                 .map(|budget| together(sizes.into_values().collect(), *budget));
-            loads(&asked, fit.unwrap_or(usize::MAX).min(facts.max_loaded))
+            loads(
+                &asked,
+                fit.unwrap_or(usize::MAX).min(facts.max_loaded_models),
+            )
         })
         .sum()
 }

@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     catalog::ResidentInfo,
-    scheduler::{
-        state::Scheduler,
-        types::{Action, Input},
-    },
+    scheduler::{Action, Input, Scheduler},
 };
 
 /// Decides who is served when, and what is loaded for it.
@@ -142,8 +139,10 @@ impl Run<'_> {
             Due::Arrive(at) => {
                 let request = &self.trace.requests()[at];
                 let ticket = at as u64 + 1;
-                let arrival = self.machine.arrival(request, ticket, self.base + now);
-                let Some(arrival) = arrival else {
+                let request = self
+                    .machine
+                    .permit_request(request, ticket, self.base + now);
+                let Some(request) = request else {
                     self.outcome.settle(
                         ticket,
                         Fate::Rejected {
@@ -153,7 +152,7 @@ impl Run<'_> {
                     self.follow(ticket, now);
                     return None;
                 };
-                Input::Arrive(arrival.into())
+                Input::Arrive(request.into())
             }
             Due::Release(ticket) => {
                 self.outcome.makespan = self.outcome.makespan.max(now);
@@ -176,7 +175,7 @@ impl Run<'_> {
                     let request = self.request(grant.ticket);
                     let wait = now.saturating_sub(self.came(grant.ticket));
                     let held = self.machine.service(request);
-                    let loaded = grant.loaded;
+                    let loaded = grant.waited_for_load;
                     self.outcome
                         .settle(grant.ticket, Fate::Served { wait, held, loaded });
                     self.plan(now + held, Due::Release(grant.ticket));
@@ -201,7 +200,7 @@ impl Run<'_> {
                     let took = self.machine.engine(&engine).map(|e| e.unload);
                     self.plan(now + took.unwrap_or_default(), Due::Unloaded(engine));
                 }
-                Action::Tell(_) => {}
+                Action::Emit(_) => {}
             }
         }
     }

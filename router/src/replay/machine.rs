@@ -18,8 +18,8 @@ use crate::{
     fleet::EngineStatus,
     plan::{Candidate, Reason},
     predict::Learned,
-    router::engines::{arrival, facts},
-    scheduler::types::{Arrival, Facts, Order},
+    router::engines::{facts, permit_request},
+    scheduler::{EngineFacts, LoadCommand, PermitRequest},
     view::{Breaker, Health},
 };
 
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// What the scheduler is told of the engines: the production code's own words.
-    pub(super) fn facts(&self) -> Vec<Facts> {
+    pub(super) fn facts(&self) -> Vec<EngineFacts> {
         // The trace brings its own times; what was learned since must not change a replay.
         let learned = Learned::default();
         let facts = |engine| Some(facts(&self.config, &self.status(engine)?, &learned));
@@ -112,7 +112,12 @@ impl Machine {
     }
 
     /// A request as the scheduler sees it; `None` where the machine lacks engine or model.
-    pub(super) fn arrival(&self, request: &Request, ticket: u64, now: Instant) -> Option<Arrival> {
+    pub(super) fn permit_request(
+        &self,
+        request: &Request,
+        ticket: u64,
+        now: Instant,
+    ) -> Option<PermitRequest> {
         let engine = self.engine(&request.engine)?;
         engine.model(&request.model)?;
         let demand = Demand {
@@ -139,10 +144,10 @@ impl Machine {
             predicted: None,
         };
         let longest = self.config.timeouts.queue;
-        Some(Arrival {
+        Some(PermitRequest {
             ticket,
             deadline: now + request.patience.unwrap_or(longest).min(longest),
-            ..arrival(
+            ..permit_request(
                 &self.config,
                 &self.status(engine)?,
                 // The log holds tokens that were counted, not estimated.
@@ -175,7 +180,7 @@ impl Machine {
     }
 
     /// A load's time and what is resident after it.
-    pub(super) fn load(&self, order: &Order) -> (Duration, ResidentInfo) {
+    pub(super) fn load(&self, order: &LoadCommand) -> (Duration, ResidentInfo) {
         let engine = self.engine(&order.engine);
         let model = engine.and_then(|e| e.model(&order.model));
         let context =

@@ -2,7 +2,7 @@
 //! policy.
 //!
 //! [`simulate`] lets a [`Policy`] serve a [`Trace`] on a [`Machine`]. The real
-//! [`Scheduler`](crate::scheduler::state::Scheduler) is one policy; [`Baseline`] is first come
+//! [`Scheduler`](crate::scheduler::Scheduler) is one policy; [`Baseline`] is first come
 //! first served, or serves everything for what is resident before it swaps.
 //! [`fewest_loads`] is what the best eviction needs without reordering. Everything is pure: the
 //! same input gives the same outcome.

@@ -8,7 +8,7 @@ use super::{
     Baseline, Engine, Fate, Machine, Model, Order, Outcome, Policy, Request, Trace, fewest_loads,
     simulate,
 };
-use crate::{catalog::ModelKind, scheduler::state::Scheduler};
+use crate::{catalog::ModelKind, scheduler::Scheduler};
 
 const S: Duration = Duration::from_secs(1);
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crucible_config::checked::Filled;
 
-use super::{Router, engines::arrival, shared};
-use crate::{demand::Demand, plan::Candidate, scheduler::given::Because};
+use super::{Router, engines::permit_request, shared};
+use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason};
 
 /// The context of a request at one candidate.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct ContextGiven {
     /// Tokens that it would have.
     pub given: u64,
     /// Why so many.
-    pub because: Because,
+    pub because: ContextReason,
 }
 
 // === impl Router ===
@@ -31,9 +31,9 @@ impl Router {
         let engine = engines.find(|e| e.config.name == candidate.engine)?;
         let config = (self.0.config)();
         let learned = self.0.predictor.learned();
-        let arrival = arrival(&config, engine, &learned, candidate, demand);
-        let needed = arrival.prompt.saturating_add(arrival.reserve);
-        let (given, because) = self.0.desk.context_given(arrival);
+        let request = permit_request(&config, engine, &learned, candidate, demand);
+        let needed = request.prompt_tokens.saturating_add(request.answer_tokens);
+        let (given, because) = self.0.scheduler.preview_context(request);
         Some(ContextGiven {
             configured: shared::context(
                 &config,
@@ -52,7 +52,7 @@ impl Router {
     /// that only looks.
     pub fn recall_contexts(&self, folder: &Path) {
         if !folder.as_os_str().is_empty() {
-            self.0.desk.recall_contexts(folder);
+            self.0.scheduler.recall_contexts(folder);
         }
     }
 }

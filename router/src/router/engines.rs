@@ -24,10 +24,7 @@ use crate::{
     machine::{gpu::CardMemoryReader, memory::MachineMemory, physical_cores},
     plan::Candidate,
     predict::{self, Learned, Predictor},
-    scheduler::{
-        desk::Engines,
-        types::{Arrival, Cards, Facts},
-    },
+    scheduler::{EngineFacts, GpuMemory, PermitRequest, SchedulerEngines},
     state_dir::StateDir,
     view::{Conflict, EngineView, ResidentView, View},
 };
@@ -48,7 +45,7 @@ fn load_control(engine: &EngineStatus) -> bool {
     engine.load_control && engine.config.manage != Manage::Observe
 }
 
-pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -> Facts {
+pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -> EngineFacts {
     let name = &engine.config.name;
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);
@@ -73,31 +70,31 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
     };
     // An engine that unloads by itself must have no cause to.
     let limit = engine.max_loaded.map_or(limit, |most| limit.min(most));
-    Facts {
+    EngineFacts {
         name: Arc::clone(name),
         kind: engine.config.kind,
         pool: Arc::clone(&engine.pool),
         url: Arc::from(engine.url.as_str()),
-        gpu: engine.device != Device::Cpu,
-        budget: budget.own,
-        cards: None,
-        parent: budget.parent,
-        ttl: Some(config.tuning.lmstudio.model_ttl),
+        on_gpu: engine.device != Device::Cpu,
+        pool_budget: budget.own,
+        gpu_memory: None,
+        shared_budget: budget.parent,
+        model_ttl: Some(config.tuning.lmstudio.model_ttl),
         models: Arc::clone(&engine.models),
         exclusive: pool.is_some_and(|p| p.exclusive),
         load_control: load_control(engine),
-        spawned: engine.config.manage == Manage::Spawn,
-        permits: engine.config.permits,
-        queue: engine.config.queue as usize,
-        max_loaded: limit.max(1) as usize,
+        is_child: engine.config.manage == Manage::Spawn,
+        permits_per_resident: engine.config.permits,
+        queue_limit: engine.config.queue as usize,
+        max_loaded_models: limit.max(1) as usize,
         evict_foreign: config.scheduler.evict_foreign,
-        owner: true,
+        owns_state: true,
         grow_foreign: config.context.grow_foreign,
         overtake_count: config.scheduler.overtake_count,
         overtake_age: config.scheduler.overtake_age,
         linger: config.scheduler.linger,
-        load_budget: config.timeouts.load,
-        loads: engine
+        load_timeout: config.timeouts.load,
+        load_times: engine
             .models
             .iter()
             .filter_map(|m| {
@@ -105,13 +102,13 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
                 Some((Arc::clone(&m.runner), took))
             })
             .collect(),
-        service: predict::measured_service(learned, name),
+        service_time: predict::measured_service(learned, name),
         polls: engine.polls,
-        answers: engine.error.is_none(),
-        listed: engine.listed,
+        last_poll_answered: engine.error.is_none(),
+        listing_poll: engine.listed,
         residents: engine.residents.to_vec(),
-        pinned: pins,
-        variants: shared::variants(&engine.models, |kind| options(config, engine, kind)),
+        pinned_models: pins,
+        option_variants: shared::variants(&engine.models, |kind| options(config, engine, kind)),
     }
 }
 
@@ -129,13 +126,13 @@ pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -
 }
 
 /// What a request asks of the scheduler; ticket, trigger and deadline are the caller's.
-pub(crate) fn arrival(
+pub(crate) fn permit_request(
     config: &Config,
     engine: &EngineStatus,
     learned: &Learned,
     candidate: &Candidate,
     demand: &Demand,
-) -> Arrival {
+) -> PermitRequest {
     let model = engine.models.iter().find(|m| m.id == candidate.model);
     let max = model.and_then(|m| m.max_context);
     let settings = config.model_settings(&engine.config.name, &candidate.model);
@@ -153,23 +150,23 @@ pub(crate) fn arrival(
         Fit::Reject => base,
     };
     let configured = shared::context(config, &engine.config, models, &candidate.model, None).value;
-    Arrival {
+    PermitRequest {
         ticket: 0,
         request_id: Arc::clone(&demand.request_id),
         engine: Arc::clone(&candidate.engine),
         model: shared::runner(models, &candidate.model),
         name: Arc::clone(&candidate.model),
         kind: demand.kind,
-        prompt: demand.prompt_for(tokens),
-        reserve: demand.reserve(),
-        configured,
-        expected: match demand.kind {
+        prompt_tokens: demand.prompt_for(tokens),
+        answer_tokens: demand.reserve(),
+        configured_context: configured,
+        expected_context: match demand.kind {
             ModelKind::Generation => predict::needed(learned, &demand.client, configured),
             ModelKind::Embedding => 0,
         },
-        grows: demand.tools || demand.session.is_some(),
-        base,
-        cap,
+        growing_prompts: demand.tools || demand.session.is_some(),
+        base_context: base,
+        context_cap: cap,
         fit,
         tuple: tuple::tuple_for(
             engine.config.kind,
@@ -180,15 +177,15 @@ pub(crate) fn arrival(
             physical_cores(),
             max,
         ),
-        pinned: shared::pinned(config, &engine.config.name, models, &candidate.model),
+        pin: shared::pinned(config, &engine.config.name, models, &candidate.model),
         resident_only: false,
         trigger: LoadTrigger::Request,
         deadline: tokio::time::Instant::now().into_std(),
         client: demand.client.clone(),
-        commits: demand.commits,
+        commits_at: demand.commits,
         class: demand.class,
         session: demand.session,
-        supersedes: demand.supersedes.filter(|_| config.scheduler.supersede),
+        supersede_key: demand.supersedes.filter(|_| config.scheduler.supersede),
     }
 }
 
@@ -277,23 +274,23 @@ impl FleetEngines {
     }
 }
 
-impl Engines for FleetEngines {
-    fn facts(&self) -> Vec<Facts> {
+impl SchedulerEngines for FleetEngines {
+    fn facts(&self) -> Vec<EngineFacts> {
         let config = (self.config)();
         let fleet = self.fleet.view();
         let learned = self.predictor.learned();
         let owner = self.state.is_ours();
-        let cards = self.cards.read().map(|cards| Cards {
+        let cards = self.cards.read().map(|cards| GpuMemory {
             total: cards.total,
             free: cards.free,
-            at: cards.at,
+            read_at: cards.at,
         });
         let facts = |engine: &EngineStatus| {
             let facts = facts(&config, engine, &learned);
-            let here = facts.gpu && !engine.pool.contains('@');
-            Facts {
-                owner,
-                cards: cards.filter(|_| here),
+            let here = facts.on_gpu && !engine.pool.contains('@');
+            EngineFacts {
+                owns_state: owner,
+                gpu_memory: cards.filter(|_| here),
                 ..facts
             }
         };
@@ -331,11 +328,11 @@ impl Engines for FleetEngines {
         token_of(&handle.config).map(Arc::from)
     }
 
-    fn poke(&self, engine: &str) {
+    fn poll_soon(&self, engine: &str) {
         self.fleet.poke(engine);
     }
 
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if let Event::Load {
             engine,
             model,
@@ -428,16 +425,19 @@ pub(super) mod tests {
             prompt_tokens: 100,
             ..Demand::default()
         };
-        let arrival = arrival(
+        let request = permit_request(
             &config,
             &status(&config, Manage::Models),
             &Learned::default(),
             &candidate(),
             &demand,
         );
-        assert_eq!((arrival.base, arrival.need()), (16_384, 1124));
-        assert_eq!(arrival.tuple.context, Some(16_384));
-        assert!(arrival.pinned);
+        assert_eq!(
+            (request.base_context, request.needed_context()),
+            (16_384, 1124)
+        );
+        assert_eq!(request.tuple.context, Some(16_384));
+        assert!(request.pin);
     }
 
     #[test]
@@ -448,12 +448,15 @@ pub(super) mod tests {
         engine.models = Arc::new(vec![generation("a"), generation("b")]);
         config.tuning.ollama.memory_limit = 1_000_000_000;
         let told = facts(&config, &engine, &Learned::default());
-        assert_eq!((told.budget, told.gpu), (Some(1_000_000_000), false));
-        assert_eq!(told.ttl, Some(Duration::from_mins(5)));
-        assert!(told.pinned.is_empty());
+        assert_eq!(
+            (told.pool_budget, told.on_gpu),
+            (Some(1_000_000_000), false)
+        );
+        assert_eq!(told.model_ttl, Some(Duration::from_mins(5)));
+        assert!(told.pinned_models.is_empty());
         config.models.push(pinned("b"));
         assert_eq!(
-            facts(&config, &engine, &Learned::default()).pinned,
+            facts(&config, &engine, &Learned::default()).pinned_models,
             [Arc::from("b")]
         );
     }
@@ -469,9 +472,10 @@ pub(super) mod tests {
         for (on, expected) in [(false, None), (true, Some(7))] {
             config.scheduler.supersede = on;
             let engine = status(&config, Manage::Models);
-            let arrival = arrival(&config, &engine, &Learned::default(), &candidate(), &demand);
-            assert_eq!(arrival.supersedes, expected);
-            assert_eq!(arrival.class, demand.class);
+            let request =
+                permit_request(&config, &engine, &Learned::default(), &candidate(), &demand);
+            assert_eq!(request.supersede_key, expected);
+            assert_eq!(request.class, demand.class);
         }
     }
 }

@@ -62,7 +62,7 @@ impl Router {
             max_tokens: Some(1),
             ..Demand::default()
         };
-        let Ok(mut arrival) = self.arrival(candidate, &demand) else {
+        let Ok(mut arrival) = self.permit_request(candidate, &demand) else {
             return Found::Nothing;
         };
         arrival.resident_only = true;

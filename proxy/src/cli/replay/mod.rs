@@ -12,7 +12,7 @@ use clap::Args;
 use crucible_config::{Config, layers};
 use crucible_router::{
     replay::{Baseline, Machine, Order, Outcome, fewest_loads, simulate},
-    scheduler::state::Scheduler,
+    scheduler::Scheduler,
 };
 
 use self::learn::Learned;

@@ -30,7 +30,7 @@ use super::{endpoint, read, write};
 use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, Tuple, ollama_options, tuple::request_context},
-    scheduler::{memory::Memory, store},
+    scheduler::{PersistedState, resident_store},
     state_dir,
     view::{EngineView, ResidentView, View},
 };
@@ -145,8 +145,8 @@ pub(crate) fn known<'a>(
 /// The options that Crucible loaded it with, as its file of residents tells: a command knows no
 /// other instance's loads.
 fn loaded_with(folder: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
-    let text = state_dir::read(&folder.join(store::FILE)).ok()?;
-    let memory = Memory::parse(&text).ok()?;
+    let text = state_dir::read(&folder.join(resident_store::FILE)).ok()?;
+    let memory = PersistedState::parse(&text).ok()?;
     let info = &resident.info;
     let mut owned = memory.owned.iter();
     let same = owned.find(|o| {
@@ -264,7 +264,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{scheduler::memory::Owned, verify::testing::all_right};
+    use crate::{scheduler::OwnedResident, verify::testing::all_right};
 
     #[test]
     fn outcomes_are_remembered_while_the_stated_context_is_the_same() {
@@ -301,7 +301,7 @@ mod tests {
         let mut silent = |text: &str| panic!("{text}");
         let answer = one(&config, &ollama, resident, &mut silent).await;
         assert!(answer.unwrap_err().contains("load it anew"));
-        let owned = Owned {
+        let owned = OwnedResident {
             url: Arc::from(&*ollama.url),
             engine: Arc::clone(&ollama.name),
             model: Arc::clone(&resident.info.model),
@@ -309,11 +309,11 @@ mod tests {
             context: resident.info.context,
             tuple: Tuple::default(),
         };
-        let memory = Memory {
+        let memory = PersistedState {
             owned: vec![owned],
-            ..Memory::default()
+            ..PersistedState::default()
         };
-        std::fs::write(folder.path().join(store::FILE), memory.to_text()).unwrap();
+        std::fs::write(folder.path().join(resident_store::FILE), memory.to_text()).unwrap();
         let mut said = Vec::new();
         let mut tell = |text: &str| said.push(text.to_owned());
         // Nobody is there, but what would be sent was said before.

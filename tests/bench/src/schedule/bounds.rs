@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crucible_router::{replay::simulate, scheduler::state::Scheduler};
+use crucible_router::{replay::simulate, scheduler::Scheduler};
 
 use super::{Compared, page::s};
 

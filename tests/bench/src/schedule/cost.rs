@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use crucible_config::checked::Class;
 use crucible_router::{
     replay::{Policy, Trace, quantile, simulate},
-    scheduler::{
-        state::Scheduler,
-        types::{Action, Input},
-    },
+    scheduler::{Action, Input, Scheduler},
 };
 
 use super::traces::{MODELS, machine, request};

@@ -12,7 +12,7 @@ mod traces;
 
 use crucible_router::{
     replay::{Baseline, Machine, Order, Outcome, Trace, fewest_loads, simulate},
-    scheduler::state::Scheduler,
+    scheduler::Scheduler,
 };
 
 use self::traces::Case;

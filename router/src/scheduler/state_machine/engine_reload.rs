@@ -1,0 +1,177 @@
+//! What was ours, went behind Crucible's back, and was loaded again by the engine itself.
+//!
+//! LM Studio (0.3, 0.4) loads a model on request where that is switched on, with the application's
+//! context and not with the one that Crucible loaded it with. A request that comes before a poll has
+//! noticed that the model went (it crashed, a person ejected it, its time ran out) does that. Such an
+//! instance is not a person's: it is ours, and is loaded anew with its context once it is idle.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crucible_config::checked::EngineKind;
+
+use super::{
+    memory_fit::MemoryFit,
+    model_queue::ModelQueue,
+    state::{EngineState, Resident, Scheduler},
+};
+use crate::{
+    catalog::ResidentInfo,
+    engine::Tuple,
+    scheduler::messages::{EngineFacts, PermitRequest},
+};
+
+/// How long after its last use what was lost may have come back by a request of ours.
+const LOST_AGE: Duration = Duration::from_mins(1);
+
+/// What an engine lost, while it was used or just after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostResident {
+    tuple: Tuple,
+    context: u64,
+    lost_at: Instant,
+}
+
+// === impl Resident ===
+
+impl Resident {
+    /// A poll tells that it has another context than before, so that it was loaded anew meanwhile. With
+    /// less, where the engine does so by itself, it stays ours; else it is what it is now.
+    pub(super) fn note_reload(&mut self, kind: EngineKind, now: &ResidentInfo) {
+        let Some((has, had)) = now.context.zip(self.info.context) else {
+            return;
+        };
+        if has == had {
+            return;
+        }
+        if has < had && self.tuple.is_some() && kind == EngineKind::Lmstudio {
+            self.reloaded_smaller = true;
+        } else {
+            self.tuple = None;
+            self.reloaded_smaller = false;
+        }
+    }
+
+    /// A new instance, listed for the first time where one of ours of the same model is gone.
+    pub(super) fn inherit_ownership(&mut self, gone: &[Self], kind: EngineKind) {
+        let before = gone.iter().find(|r| {
+            let both = self.info.context.zip(r.info.context);
+            r.tuple.is_some() && r.info.model == self.info.model && both.is_some_and(|(n, b)| n < b)
+        });
+        if let Some(before) = before.filter(|_| kind == EngineKind::Lmstudio) {
+            self.tuple = before.tuple;
+            self.pinned = before.pinned;
+            self.reloaded_smaller = true;
+        }
+    }
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    /// Notes what of ours a poll no longer lists, or lists with less, while it was used or just after.
+    pub(super) fn note_lost_residents(
+        &mut self,
+        at: usize,
+        facts: &EngineFacts,
+        moving: Option<&Arc<str>>,
+        now: Instant,
+    ) {
+        if facts.kind != EngineKind::Lmstudio {
+            return;
+        }
+        for resident in &self.engines[at].residents {
+            let info = &resident.info;
+            let Some((tuple, context)) = resident.tuple.zip(info.context) else {
+                continue;
+            };
+            let mut listed = facts.residents.iter();
+            let listed = listed.find(|now| now.instance == info.instance);
+            let less = listed.is_none_or(|now| now.context.is_some_and(|has| has < context));
+            let idle = now.saturating_duration_since(resident.idle_since);
+            let used = resident.permits_out > 0 || idle < LOST_AGE;
+            if less && used && !resident.unlisted && moving != Some(&info.model) {
+                let key = (Arc::clone(&facts.name), Arc::clone(&info.model));
+                let since = now;
+                let lost = LostResident {
+                    tuple,
+                    context,
+                    lost_at: since,
+                };
+                self.lost_residents.insert(key, lost);
+            }
+        }
+    }
+
+    /// LM Studio loads a model once for each request that finds it gone, and lists it only when that is
+    /// done: what came since with less is ours. None is taken while any of them may serve: LM Studio
+    /// does not tell which of them does.
+    pub(super) fn reclaim_lost_residents(&mut self, at: usize, now: Instant) {
+        let state = &mut self.engines[at];
+        if !state.facts.owns_state {
+            return;
+        }
+        self.lost_residents
+            .retain(|_, lost| now.saturating_duration_since(lost.lost_at) < LOST_AGE);
+        for r in 0..state.residents.len() {
+            let resident = &state.residents[r];
+            let key = (
+                Arc::clone(&state.facts.name),
+                Arc::clone(&resident.info.model),
+            );
+            let Some(lost) = self.lost_residents.get(&key) else {
+                continue;
+            };
+            let smaller = resident.info.context.is_some_and(|has| has < lost.context);
+            let mut own = state.residents.iter().filter(|o| o.info.model == key.1);
+            if resident.tuple.is_none()
+                && smaller
+                && resident.first_seen >= lost.lost_at
+                && own.all(|o| o.permits_out == 0)
+            {
+                self.revision += 1;
+                state.residents[r].tuple = Some(lost.tuple);
+                state.residents[r].reloaded_smaller = true;
+            }
+        }
+    }
+
+    /// The resident of that model that is to be loaded anew before it serves again: nothing runs on it,
+    /// nothing else is being loaded, and there is room for its context.
+    pub(super) fn restorable_resident(
+        &self,
+        state: &EngineState,
+        queue: &ModelQueue,
+        request: &PermitRequest,
+        now: Instant,
+    ) -> Option<usize> {
+        let idle = |r: &Resident| {
+            r.reloaded_smaller
+                && !r.unlisted
+                && r.info.model == request.model
+                && r.can_unload_now(now)
+        };
+        let at = state.residents.iter().position(idle)?;
+        if !state.facts.load_control || !self.may_start_operation(state) {
+            return None;
+        }
+        let planned = self.planned_load(state, queue, request, now).ok()?;
+        let resident = &state.residents[at];
+        // No load would give it more.
+        if state
+            .context_per_request(resident)
+            .is_none_or(|has| has >= planned.context)
+        {
+            return None;
+        }
+        let instance = &resident.info.instance;
+        let room = self.memory_fit(state, planned.bytes, Some(instance), now);
+        matches!(
+            room,
+            MemoryFit::Fits | MemoryFit::FitsAlone | MemoryFit::AfterEviction(_)
+        )
+        .then_some(at)
+    }
+}

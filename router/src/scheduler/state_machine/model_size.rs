@@ -1,0 +1,240 @@
+//! How many bytes a model takes: weights and context, as told, measured or assumed.
+
+use crucible_config::checked::EngineKind;
+
+use super::state::Resident;
+use crate::{
+    catalog::{ModelInfo, ModelKind},
+    engine::tuple::instance_context,
+    scheduler::messages::EngineFacts,
+};
+
+/// Bytes of context memory per token where the engine does not tell: Llama 3 8B with f16 caches
+/// (2 x 32 layers x 8 heads x 128 x 2 bytes).
+const TOKEN_PRIOR: u64 = 131_072;
+/// That prior is at most this part of the weights: small models have small caches.
+const TOKEN_PRIOR_SHARE: u64 = 16_384;
+/// More than this nobody has; it is a unit gone wrong.
+const ABSURD: u64 = 1 << 50;
+/// A measurement beside the estimate by more than this factor is not believed.
+const BELIEVABLE: u64 = 4;
+/// Runner, graphs and buffers of any model: a small estimate may be exceeded by this much.
+const OVERHEAD: u64 = 2_000_000_000;
+
+/// What is known of a model's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ModelSize {
+    /// Bytes.
+    weights: Option<u64>,
+    /// Bytes for each token of context.
+    bytes_per_token: u64,
+    /// The engine told them.
+    token_bytes_told: bool,
+    /// What it took once: tokens and bytes.
+    measured: Option<(u64, u64)>,
+    /// Longest context it was trained for.
+    max_context: Option<u64>,
+}
+
+/// 0 and what no machine has are not told.
+fn plausible_bytes(bytes: u64) -> Option<u64> {
+    (bytes > 0 && bytes < ABSURD).then_some(bytes)
+}
+
+// === impl Size ===
+
+impl ModelSize {
+    pub(super) fn from_facts(
+        facts: &EngineFacts,
+        model: &str,
+        measured: Option<(u64, u64)>,
+    ) -> Self {
+        match facts.models.iter().find(|m| *m.id == *model) {
+            Some(model) => Self::new(model, measured),
+            None => Self {
+                measured,
+                ..Self::default()
+            },
+        }
+    }
+
+    fn new(model: &ModelInfo, measured: Option<(u64, u64)>) -> Self {
+        let weights = model.size_bytes.and_then(plausible_bytes);
+        let prior = weights.map_or(0, |w| TOKEN_PRIOR.min(w / TOKEN_PRIOR_SHARE));
+        let told = model.context_bytes.and_then(plausible_bytes);
+        Self {
+            weights,
+            bytes_per_token: match model.kind {
+                ModelKind::Generation => told.unwrap_or(prior),
+                ModelKind::Embedding => 0,
+            },
+            token_bytes_told: told.is_some(),
+            measured,
+            max_context: model.max_context,
+        }
+    }
+
+    /// Bytes with that many tokens of context, all requests together; `None`: not known.
+    pub(super) fn bytes_with(&self, tokens: u64) -> Option<u64> {
+        if let Some((at, bytes)) = self.measured {
+            let more = self
+                .bytes_per_token
+                .saturating_mul(tokens.saturating_sub(at));
+            let less = self
+                .bytes_per_token
+                .saturating_mul(at.saturating_sub(tokens));
+            return Some(bytes.saturating_add(more).saturating_sub(less).max(1));
+        }
+        let context = self.bytes_per_token.saturating_mul(tokens);
+        self.weights.map(|w| w.saturating_add(context))
+    }
+
+    /// Bytes of a load with that context for each of so many requests.
+    pub(super) fn load_bytes(
+        &self,
+        facts: &EngineFacts,
+        context: u64,
+        permits: u32,
+    ) -> Option<u64> {
+        self.bytes_with(match facts.kind {
+            EngineKind::Ollama => context.saturating_mul(u64::from(permits)),
+            kind => instance_context(kind, context, permits, self.max_context),
+        })
+    }
+
+    /// The bytes per token are the engine's, not assumed.
+    pub(super) const fn knows_token_bytes(&self) -> bool {
+        self.token_bytes_told
+    }
+
+    /// Longest context it was trained for.
+    pub(super) const fn max_context(&self) -> Option<u64> {
+        self.max_context
+    }
+
+    /// Tokens of a resident, all requests together.
+    pub(super) fn resident_tokens(facts: &EngineFacts, resident: &Resident) -> u64 {
+        let context = resident.info.context.unwrap_or(0);
+        match (facts.kind, resident.info.kind) {
+            (EngineKind::Ollama, ModelKind::Generation) => {
+                context.saturating_mul(u64::from(facts.permits_per_resident.max(1)))
+            }
+            _ => context,
+        }
+    }
+
+    /// What a resident takes of its pool: as Ollama tells it where that can be, else estimated
+    /// (LM Studio and llama.cpp tell the weights alone); and whether it was told.
+    pub(super) fn resident_bytes(&self, facts: &EngineFacts, resident: &Resident) -> (u64, bool) {
+        let blank = Self {
+            measured: None,
+            ..*self
+        };
+        let estimate = blank.bytes_with(Self::resident_tokens(facts, resident));
+        let info = &resident.info;
+        let told = match facts.kind {
+            EngineKind::Ollama => {
+                let on_gpu = info
+                    .vram_bytes
+                    .filter(|_| facts.on_gpu)
+                    .and_then(plausible_bytes);
+                on_gpu.or_else(|| info.bytes.and_then(plausible_bytes))
+            }
+            _ => None,
+        };
+        let believed = told.filter(|told| {
+            estimate.is_none_or(|e| {
+                let most = e.saturating_mul(BELIEVABLE).saturating_add(OVERHEAD);
+                *told <= most && *told >= e / BELIEVABLE
+            })
+        });
+        match believed {
+            Some(bytes) => (bytes, true),
+            None => (
+                estimate
+                    .or(info.bytes.and_then(plausible_bytes))
+                    .unwrap_or(0),
+                false,
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use super::*;
+    use crate::{
+        engine::testing::resident,
+        plan::fixture::generation,
+        scheduler::state_machine::tests::{GB, facts},
+    };
+
+    fn size_of(weights: u64, token: Option<u64>) -> ModelSize {
+        let mut model = generation("m");
+        (model.size_bytes, model.context_bytes) = (Some(weights), token);
+        let mut facts = facts("e", "cpu");
+        facts.models = Arc::new(vec![model]);
+        ModelSize::from_facts(&facts, "m", None)
+    }
+
+    #[test]
+    fn weights_and_context_add_up() {
+        assert_eq!(
+            size_of(5 * GB, Some(1000)).bytes_with(4096),
+            Some(5 * GB + 4_096_000)
+        );
+        assert_eq!(
+            size_of(5 * GB, None).bytes_with(10),
+            Some(5 * GB + 10 * TOKEN_PRIOR)
+        );
+        // A small model has a small cache.
+        assert_eq!(size_of(163_840, None).bytes_with(10), Some(163_840 + 100));
+    }
+
+    #[test]
+    fn ollama_multiplies_the_context_and_the_others_share_it() {
+        let size = size_of(GB, Some(1000));
+        let mut facts = facts("e", "cpu");
+        assert_eq!(size.load_bytes(&facts, 100, 2), Some(GB + 200_000));
+        facts.kind = EngineKind::Lmstudio;
+        assert_eq!(size.load_bytes(&facts, 100, 2), Some(GB + 200_000));
+        assert_eq!(size.load_bytes(&facts, 100, 1), Some(GB + 100_000));
+    }
+
+    #[test]
+    fn an_engine_that_lies_is_not_believed() {
+        let facts = facts("e", "cpu");
+        let mut held = Resident::new(resident("m"), Instant::now());
+        for lie in [0, 1, 900 * GB, u64::MAX] {
+            held.info.bytes = Some(lie);
+            assert_eq!(
+                size_of(8 * GB, Some(0)).resident_bytes(&facts, &held),
+                (8 * GB, false)
+            );
+        }
+        held.info.bytes = Some(9 * GB);
+        assert_eq!(
+            size_of(8 * GB, Some(0)).resident_bytes(&facts, &held),
+            (9 * GB, true)
+        );
+        // Without any estimate, only the impossible is dropped.
+        held.info.bytes = Some(u64::MAX);
+        assert_eq!(
+            size_of(u64::MAX, None).resident_bytes(&facts, &held),
+            (0, false)
+        );
+    }
+
+    #[test]
+    fn a_measurement_corrects_the_estimate() {
+        let measured = ModelSize {
+            measured: Some((1000, 3 * GB)),
+            ..size_of(8 * GB, Some(1000))
+        };
+        assert_eq!(measured.bytes_with(1000), Some(3 * GB));
+        assert_eq!(measured.bytes_with(2000), Some(3 * GB + 1_000_000));
+        assert_eq!(measured.bytes_with(0), Some(3 * GB - 1_000_000));
+    }
+}

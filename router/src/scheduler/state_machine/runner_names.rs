@@ -1,0 +1,138 @@
+//! Models that are one in memory: the names that a runner answers to.
+//!
+//! Everything here is kept by a model's runner (`ModelInfo::runner`), so that names over the same
+//! weights are one resident and have one entry in the budget. It may become known late which names
+//! share one. Where another name of a runner is loaded with other options, only the same options are
+//! granted; for others the runner is loaded anew.
+
+use std::sync::Arc;
+
+use super::{
+    context_size::ContextHistory,
+    resident_match::ResidentMatch,
+    state::{EngineState, ModelKey, Resident, Scheduler},
+};
+use crate::{engine::Tuple, refusal::Refusal, scheduler::messages::PermitRequest};
+
+// === impl EngineState ===
+
+impl EngineState {
+    /// The runner of a name.
+    pub(super) fn runner_of<'a>(&'a self, name: &'a Arc<str>) -> &'a Arc<str> {
+        let mut models = self.facts.models.iter();
+        let found = models.find(|m| m.id == *name);
+        found.map_or(name, |m| &m.runner)
+    }
+
+    /// Its runner has the options that a load by that name would have.
+    pub(super) fn has_options_of(&self, resident: &Resident, name: &Arc<str>) -> bool {
+        let held = resident.info.name(self.facts.kind);
+        held == name || self.option_variant(held) == self.option_variant(name)
+    }
+
+    /// A number for what a load by that name has beside the request's options.
+    pub(super) fn option_variant(&self, name: &Arc<str>) -> u64 {
+        self.facts
+            .option_variants
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// By what the failures of that load are known: those of one name are not another's, unless both
+    /// have the same options.
+    pub(super) fn backoff_key(&self, model: &Arc<str>, name: &Arc<str>) -> ModelKey {
+        match self.option_variant(name) {
+            0 => self.model_key(model),
+            _ => self.model_key(name),
+        }
+    }
+
+    /// The options that a model's description has for its load: what a person loaded by that name
+    /// has them, and another name must ask for the same.
+    pub(super) fn described_options(&self, name: &str) -> Tuple {
+        let Some(model) = self.facts.models.iter().find(|m| *m.id == *name) else {
+            return Tuple::default();
+        };
+        let told = |key: &str| model.load.get(key).map(|value| value.trim());
+        Tuple {
+            batch: told("num_batch").and_then(|n| n.parse().ok()),
+            threads: told("num_thread").and_then(|n| n.parse().ok()),
+            gpu_layers: told("num_gpu").and_then(|n| n.parse().ok()),
+            mmap: told("use_mmap").and_then(|on| on.parse().ok()),
+            ..Tuple::default()
+        }
+    }
+
+    /// The model is there, but with the options of another name.
+    pub(super) fn match_other_options(&self, at: usize, request: &PermitRequest) -> ResidentMatch {
+        let resident = &self.residents[at];
+        let held = resident.info.name(self.facts.kind);
+        let (engine, model) = (Arc::clone(&request.engine), Arc::clone(&request.name));
+        if resident.pinned && resident.tuple.is_some() {
+            let message = format!(
+                "it has the weights of '{held}', which is pinned and was loaded with other options"
+            );
+            return ResidentMatch::Unavailable(Refusal::LoadFailed {
+                engine,
+                model,
+                message,
+                retry_after: 60,
+            });
+        }
+        if !self.may_unload(resident) || !self.facts.load_control {
+            return ResidentMatch::Unavailable(Refusal::Blocked {
+                engine,
+                model,
+                blocker: Arc::clone(held),
+                retry_after: 30,
+            });
+        }
+        ResidentMatch::NeedsOtherOptions(at)
+    }
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    /// What was kept by a name is kept by its runner from now on.
+    pub(super) fn rekey_by_runner(&mut self, at: usize) {
+        let models = Arc::clone(&self.engines[at].facts.models);
+        for model in models.iter().filter(|m| m.runner != m.id) {
+            let state = &mut self.engines[at];
+            for resident in &mut state.residents {
+                if resident.info.model == model.id {
+                    resident.info.model = Arc::clone(&model.runner);
+                }
+            }
+            let (old, new) = (state.model_key(&model.id), state.model_key(&model.runner));
+            let own = state.option_variant(&model.id) != 0;
+            self.rekey(&old, &new);
+            if !own && let Some(failure) = self.load_backoffs.remove(&old) {
+                self.load_backoffs.entry(new).or_insert(failure);
+            }
+        }
+    }
+
+    fn rekey(&mut self, old: &ModelKey, new: &ModelKey) {
+        if let Some(history) = self.context_histories.remove(old) {
+            let larger = |kept: &ContextHistory| kept.largest >= history.largest;
+            if !self.context_histories.get(new).is_some_and(larger) {
+                self.context_histories.insert(new.clone(), history);
+            }
+        }
+        if let Some(pin) = self.pinned_requests.remove(old) {
+            self.pinned_requests.entry(new.clone()).or_insert_with(|| {
+                let mut pin = PermitRequest::clone(&pin);
+                pin.model = Arc::clone(&new.1);
+                Arc::new(pin)
+            });
+        }
+        if let Some(took) = self.load_times.remove(old) {
+            self.load_times.entry(new.clone()).or_insert(took);
+        }
+        if let Some(bytes) = self.measured_sizes.remove(old) {
+            self.measured_sizes.entry(new.clone()).or_insert(bytes);
+        }
+    }
+}
