@@ -11,6 +11,9 @@ mod check;
 pub mod checked;
 mod environment;
 mod file;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod glob;
 pub mod home;
 pub mod keys;

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, told so that a person can mend it at once.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Whether a configuration can be used all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,15 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.source)?;
         }
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            // A key in quotes may hold what would move a terminal's cursor.
+            for letter in self.path.chars() {
+                if letter.is_control() {
+                    write!(f, "{}", letter.escape_default())?;
+                } else {
+                    f.write_char(letter)?;
+                }
+            }
+            f.write_str(": ")?;
         }
         write!(f, "found {}, expected {}", self.found, self.expected)?;
         if !self.hint.is_empty() {

@@ -14,6 +14,9 @@ pub mod embedded;
 pub mod endpoint;
 pub mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod guard;
 pub mod instance;
 mod label;

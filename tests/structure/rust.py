@@ -20,7 +20,7 @@ LITERAL = re.compile(
 ITEM_WORDS = re.compile(
     r"(?:pub|mod|use|fn|impl|struct|enum|const|static|trait|type|async|macro_rules|extern|let|union)\b"
 )
-TEST_ATTRIBUTE = re.compile(r"#\[\s*cfg\s*\(\s*(?:test\b|all\s*\([^()]*\btest\b)")
+TEST_ATTRIBUTE = re.compile(r"#\[\s*cfg\s*\(\s*(?:test\b|all\s*\([^()]*\btest\b|any\s*\(\s*test\s*,\s*fuzzing\b)")
 TEST_FILE = re.compile(r"#!\[\s*cfg\s*\(\s*test\s*\)")
 OPEN, CLOSE = "([{", ")]}"
 

@@ -37,6 +37,7 @@ class Reading(unittest.TestCase):
     def test_items_of_tests_are_dropped_and_nothing_else(self):
         code = (
             "fn a() {}\n#[cfg(test)]\n#[x]\nmod tests { fn b() { {} } }\n#[cfg(test)] use c::{d, e};\n"
+            "#[cfg(any(test, fuzzing))]\npub mod fuzz;\n"
             "struct S { #[cfg(test)] f: u8, g: u8 }\n#[cfg(not(test))] fn h() {}\n"
         )
         left = rust.without(code, rust.test_spans(code)).split()

@@ -4,7 +4,7 @@
 //! stop. One `id` and `created` per answer; `model` is the name that the client sent.
 
 mod item;
-mod lines;
+pub(crate) mod lines;
 mod write;
 
 use std::{

@@ -6,23 +6,23 @@ use crate::error::{Error, Kind, UpstreamError};
 
 /// Bytes as lines, none longer than `cap`.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// The last line, while its end has not come.
-    pub(super) partial: Vec<u8>,
+    pub(crate) partial: Vec<u8>,
     cap: usize,
 }
 
 // === impl Lines ===
 
 impl Lines {
-    pub(super) const fn new(cap: usize) -> Self {
+    pub(crate) const fn new(cap: usize) -> Self {
         Self {
             partial: Vec::new(),
             cap,
         }
     }
 
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         mut frame: &[u8],
         mut line: impl FnMut(&[u8]) -> Result<(), Error>,
