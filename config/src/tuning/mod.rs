@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The keys of the file, their environment variables, the JSON schema, the reference pages and the
-//! [`report`] are derived from the rows. Whether a setting is in effect on a running engine is the
+//! [`mod@report`] are derived from the rows. Whether a setting is in effect on a running engine is the
 //! matter of `crucible_router::verify`, which matches on [`TuningId`].
 
 #[macro_use]

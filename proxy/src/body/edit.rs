@@ -1,6 +1,24 @@
 //! Edits of a body by splicing: every byte outside an edited member stays as it was.
 //!
-//! Key order, number text and unknown fields survive, so an engine's prefix cache stays warm.
+//! Key order, number text and unknown fields survive, so an engine's prefix cache stays warm. Written by
+//! hand because every library parses the body and writes it anew, which loses these and costs 3 to 5
+//! times as much (245 KB: 1.7 ms against 0.46 ms; `docs/decisions/bytes-are-spliced.md`). The fuzz target
+//! `json_splice` holds that no edit changes another member.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use crucible::body::{edit::{Edit, New, apply}, peek::Peek};
+//!
+//! let body = Bytes::from_static(br#"{"x": 1.50, "model": "a"}"#);
+//! let peek = Peek::of(&body, 64)?;
+//! let edits = [
+//!     Edit::Set("model", New::Text("b")),
+//!     Edit::Default("temperature", New::Number(0.3)),
+//! ];
+//! let sent = apply(&body, &peek, &edits);
+//! assert_eq!(sent, br#"{"x": 1.50, "model": "b","temperature":0.3}"#[..]);
+//! # Ok::<(), crucible::error::Error>(())
+//! ```
 
 use std::ops::Range;
 

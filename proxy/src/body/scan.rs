@@ -1,6 +1,14 @@
 //! The members of a JSON object, found in one pass that builds nothing.
 //!
-//! The whole text is checked (RFC 8259), but what stands below the top level is only skipped.
+//! The whole text is checked (RFC 8259), but what stands below the top level is only skipped: for
+//! `{"model": "a", "messages": [..]}` the visitor gets two members, each as the byte ranges of its key
+//! and of its value.
+//!
+//! It is written by hand because no library gives these ranges without building a value for each
+//! member, and the splice of [`edit`](super::edit) needs nothing else. A prompt of 64 KiB that is full of
+//! escapes takes a third of the 80 us that `serde_json`'s raw values took in four passes, and the whole
+//! reading of a body is a tenth of a request's instructions (`docs/benchmark.md`). It takes exactly what
+//! `serde_json` takes; property tests and the fuzz target `json_splice` compare the two.
 
 use std::ops::Range;
 

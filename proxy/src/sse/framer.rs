@@ -2,7 +2,14 @@
 //!
 //! An event ends with a blank line; lines end with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
 //! may be cut anywhere, within a CR LF or a byte-order mark too. Only such a mark at the very start
-//! is taken away.
+//! is taken away. From the frames `data: a\n`, `\ndata: b` and `\n\n` come the events `data: a\n\n` and
+//! `data: b\n\n`, the first with the second frame.
+//!
+//! It is written by hand because readers of events give the text of an event, and what is passed on
+//! has to be the engine's bytes. `eventsource-stream` (0.2.3), which reads each whole event behind it
+//! ([`event`](super::event)), also copies the rest of its buffer for each event: one event of 1 MiB in
+//! pieces of 1 KiB cost 1.2 s of processor time. Here each byte is looked at once. The fuzz target
+//! `sse_framer` holds that no byte is lost and that the same events come wherever frames are cut.
 
 use std::ops::Range;
 
