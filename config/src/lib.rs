@@ -27,6 +27,7 @@ mod overrides;
 pub mod own_address;
 pub mod presence;
 pub mod problem;
+pub mod program;
 pub mod reference;
 pub mod references;
 pub mod schema;

@@ -1,16 +1,13 @@
-//! What a configuration needs of this machine and is not there: files, programs, variables.
+//! Files, programs and variables that a configuration needs and this machine does not have.
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::OsString, fs::File, path::Path};
 
 use crate::{
     checked::{Engine, Manage},
+    keys::{engine, root},
     layers::Loaded,
     problem::{Problem, Problems, Severity},
+    program,
     show::Origins,
 };
 
@@ -25,6 +22,15 @@ pub struct Missing {
     pub expected: &'static str,
     /// What to do.
     pub hint: String,
+}
+
+// === impl Missing ===
+
+impl Missing {
+    /// Whether it is the variable with the engine's token.
+    pub fn is_token(&self) -> bool {
+        self.key == engine::API_KEY_ENV.name()
+    }
 }
 
 /// Everything that is missing, as this process sees it.
@@ -42,10 +48,11 @@ fn no_folder(loaded: &Loaded) -> Option<Problem> {
     if file.is_dir() {
         return None;
     }
-    let origin = loaded.origins.get("state_dir");
+    let path = root::STATE_DIR.path();
+    let origin = loaded.origins.get(&path);
     Some(Problem {
         severity: Severity::NoEffect,
-        path: "state_dir".to_owned(),
+        path: path.to_string(),
         source: origin.map(|o| o.source.clone()).unwrap_or_default(),
         found: format!("{}, which is no folder", file.display()),
         expected: "a folder, or a place where one can be made".to_owned(),
@@ -64,13 +71,13 @@ fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) 
     let mut all = Vec::new();
     for (i, engine) in engines.iter().enumerate() {
         for missing in of(engine, variables) {
-            let path = format!("engine[{i}].{}", missing.key);
+            let path = format!("{}[{i}].{}", engine::TABLE, missing.key);
             let origin = origins.get(&path);
             // A token that is only looked for by default need not be there.
-            if missing.key == TOKEN && origin.is_none() {
+            if missing.is_token() && origin.is_none() {
                 continue;
             }
-            let named = || origins.get(&format!("engine[{i}].name"));
+            let named = || origins.get(&engine::NAME.item(i));
             let source = origin.or_else(named).map(|origin| origin.source.clone());
             all.push(Problem {
                 severity: Severity::NoEffect,
@@ -85,16 +92,13 @@ fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) 
     Problems(all)
 }
 
-/// The key of the variable with an engine's token.
-const TOKEN: &str = "api_key_env";
-
 fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
     let mut all = Vec::new();
     if let Some(name) = &engine.api_key_env
         && variables(name).is_none_or(|value| value.is_empty())
     {
         all.push(Missing {
-            key: TOKEN,
+            key: engine::API_KEY_ENV.name(),
             found: format!("{name:?}, a variable that is not set"),
             expected: "a variable with the engine's token",
             hint: format!("set {name} where Crucible starts, or remove the line"),
@@ -109,7 +113,7 @@ fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
         let hint = "correct the path, or put the file there; a relative path begins in the folder \
                     of the configuration file";
         all.push(Missing {
-            key: "model_path",
+            key: engine::MODEL_PATH.name(),
             found,
             expected: "a model file that can be read",
             hint: hint.to_owned(),
@@ -119,7 +123,7 @@ fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
         && let Some((found, hint)) = no_program(program, variables("PATH"))
     {
         all.push(Missing {
-            key: "command",
+            key: engine::COMMAND.name(),
             found,
             expected: "a program that can be started",
             hint,
@@ -138,43 +142,20 @@ fn unreadable(file: &Path) -> Option<String> {
 }
 
 /// Why a program cannot be started, and what to do.
-fn no_program(program: &str, path: Option<OsString>) -> Option<(String, String)> {
-    let file = Path::new(program);
+fn no_program(name: &str, path: Option<OsString>) -> Option<(String, String)> {
+    let file = Path::new(name);
     if file.components().count() > 1 {
-        return (!is_executable(file)).then(|| {
-            let found = format!("{program:?}, which is not there or may not be executed");
+        return (!program::is_executable(file)).then(|| {
+            let found = format!("{name:?}, which is not there or may not be executed");
             (found, "correct the path".to_owned())
         });
     }
     let path = path.unwrap_or_default();
-    let mut folders = env::split_paths(&path);
-    let is_there =
-        folders.any(|folder| spellings(&folder, program).iter().any(|f| is_executable(f)));
+    let is_there = program::in_folders(&path, name).next().is_some();
     (!is_there).then(|| {
-        let found = format!("{program:?}, which no folder of PATH holds");
+        let found = format!("{name:?}, which no folder of PATH holds");
         (found, "install it, or write its whole path".to_owned())
     })
-}
-
-fn spellings(folder: &Path, program: &str) -> Vec<PathBuf> {
-    let plain = folder.join(program);
-    let mut with_suffix = plain.clone().into_os_string();
-    with_suffix.push(OsStr::new(env::consts::EXE_SUFFIX));
-    vec![plain, PathBuf::from(with_suffix)]
-}
-
-/// Whether it is a file that may be started.
-#[cfg(unix)]
-pub fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata()
-        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
-/// Whether it is a file that may be started.
-#[cfg(not(unix))]
-pub fn is_executable(file: &Path) -> bool {
-    file.is_file()
 }
 
 #[cfg(all(test, unix))]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::presence::is_executable;
+use crucible_config::program;
 use directories::ProjectDirs;
 use tokio::{process::Command, time::timeout};
 
@@ -86,16 +86,8 @@ async fn python(path: &OsStr) -> Option<PathBuf> {
 
 /// Every executable of these names, by name first, then in the order of `path`.
 fn programs(path: &OsStr, names: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for name in names {
-        for folder in env::split_paths(path) {
-            let file = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
-            if is_executable(&file) {
-                found.push(file);
-            }
-        }
-    }
-    found
+    let found = names.iter().map(|name| program::in_folders(path, name));
+    found.flatten().collect()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
         return Vec::new();
     };
     let is_told = |missing: &presence::Missing| {
-        missing.key != "api_key_env" || configured.api_key_env.as_deref() != Some(USUAL_TOKEN)
+        !missing.is_token() || configured.api_key_env.as_deref() != Some(USUAL_TOKEN)
     };
     let missing = presence::missing_of(configured).into_iter().filter(is_told);
     missing
