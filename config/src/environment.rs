@@ -6,7 +6,7 @@
 //! settings and are passed over.
 
 use crate::{
-    keys::{self, Key, Shape},
+    keys::{self, Key, Shape, root},
     kind::{self, Kind},
     settings::{Layer, Origin, Report, Settings},
 };
@@ -61,7 +61,7 @@ fn set(
     settings: &mut Settings,
     report: &mut Report,
 ) {
-    if text.is_empty() && path == "metrics_listen" {
+    if text.is_empty() && path == &*root::METRICS_LISTEN.path() {
         settings.entries.shift_remove(path);
         return;
     }

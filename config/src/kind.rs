@@ -13,7 +13,7 @@ use serde_json::json;
 
 pub use self::read::nearest;
 pub(crate) use self::read::{describe, quoted};
-pub(crate) use self::typed::{SettingType, doc_line, of_type};
+pub(crate) use self::typed::{SettingType, ValueShape, doc_line, of_type};
 pub use self::value::Value;
 
 /// Type and range of one value.

@@ -11,13 +11,12 @@ use crate::{
     environment,
     file::{self, Unread},
     home,
-    keys::{self, Shape},
+    keys::{self, Shape, engine, root},
     kind::{self, Kind, Value},
     overrides,
     problem::Problems,
     settings::{self, Layer, Origin, Report, Settings},
     show::{Origins, Shown, shown},
-    tuning::TUNINGS,
 };
 
 /// The command line's share.
@@ -86,7 +85,7 @@ pub(crate) fn load_text(
     environment::read(variables, &mut settings, &mut report);
     read_flags(flags, &mut settings, &mut report);
     overrides::apply(&flags.set, "--set", &mut settings, &mut report);
-    let profile = fill_profile(&mut settings);
+    let profile = fill_profile(&mut settings, &mut report);
     let config = check::check(&mut settings, profile, folder.as_deref(), &mut report);
     let problems = report.finish();
     if problems.has_errors() {
@@ -114,12 +113,17 @@ fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
             Ok(_) => {}
             Err(wrong) => {
                 let expected = Kind::Address.expected();
-                report.error("listen", "--listen", &wrong.found, &expected, &wrong.hint);
+                let path = root::LISTEN.path();
+                report.error(&path, "--listen", &wrong.found, &expected, &wrong.hint);
             }
         }
     }
     if !listen.is_empty() {
-        settings.set("listen", Value::Addresses(listen), origin("--listen"));
+        settings.set(
+            &root::LISTEN.path(),
+            Value::Addresses(listen),
+            origin("--listen"),
+        );
     }
     for text in &flags.engines {
         let parts = text.split_once('=').and_then(|(name, rest)| {
@@ -130,45 +134,39 @@ fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
             // Shown without the address: it may hold a password.
             let found = kind::quoted(text.split('@').next().unwrap_or_default());
             let example = "for example --engine ollama=ollama@http://127.0.0.1:11434";
-            report.error("engine", "--engine", &found, "NAME=KIND@URL", example);
+            report.error(engine::TABLE, "--engine", &found, "NAME=KIND@URL", example);
             continue;
         };
-        let same = |i: &usize| settings.text(&format!("engine[{i}].name")) == Some(name);
-        let count = settings.count("engine");
+        let same = |i: &usize| settings.find(&engine::NAME.item(*i)).as_deref() == Some(name);
+        let count = settings.count(engine::TABLE);
         let at = (0..count).find(same).unwrap_or(count);
-        let table = format!("engine[{at}]");
+        let table = format!("{}[{at}]", engine::TABLE);
         settings
             .tables
-            .entry(table.clone())
+            .entry(table)
             .or_insert_with(|| origin("--engine"));
-        for (key, text) in [("name", name), ("kind", engine_kind), ("url", url)] {
-            let path = format!("{table}.{key}");
-            settings.set(&path, Value::Text(text.to_owned()), origin("--engine"));
+        for (key, text) in [
+            (engine::NAME, name),
+            (engine::KIND, engine_kind),
+            (engine::URL, url),
+        ] {
+            let value = Value::Text(text.to_owned());
+            settings.set(&key.item(at), value, origin("--engine"));
         }
     }
 }
 
 /// Puts the built-in values under everything that was set.
-fn fill_profile(settings: &mut Settings) -> ProfileName {
-    let profile = match settings.text("profile") {
-        Some("agent") => ProfileName::Agent,
-        _ => ProfileName::Hybrid,
-    };
+fn fill_profile(settings: &mut Settings, report: &mut Report) -> ProfileName {
+    let profile = settings.get(&root::PROFILE.path(), report);
     let own = format!("profile {}", profile.as_str());
     let taken = format!("{own}, as in hybrid");
     for (path, key) in keys::fixed() {
         let Shape::Value(kind) = key.shape else {
             continue;
         };
-        let literal = |profile: ProfileName| match TUNINGS.iter().find(|row| row.id.path() == path)
-        {
-            Some(row) => row.literal(profile),
-            None => profile
-                .budget(&path)
-                .or(Some(key.default).filter(|text| !text.is_empty())),
-        };
-        let text = literal(profile);
-        let same = profile != ProfileName::Hybrid && text == literal(ProfileName::Hybrid);
+        let text = key.literal(profile);
+        let same = profile != ProfileName::Hybrid && text == key.literal(ProfileName::Hybrid);
         let source = if same { &taken } else { &own };
         if let Some(Ok(value)) = text.map(|text| kind.read_text(text)) {
             settings.fill(&path, value, source);
@@ -180,15 +178,6 @@ fn fill_profile(settings: &mut Settings) -> ProfileName {
 // === impl ProfileName ===
 
 impl ProfileName {
-    /// A budget that is not the key's default: agents send long prompts and wait for long answers.
-    fn budget(self, path: &str) -> Option<&'static str> {
-        match (self, path) {
-            (Self::Agent, "timeouts.first_token") => Some("900s"),
-            (Self::Agent, "timeouts.tool_call" | "timeouts.response") => Some("1800s"),
-            _ => None,
-        }
-    }
-
     /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {

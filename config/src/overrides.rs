@@ -4,7 +4,7 @@
 //! (`engine.ollama.permits`).
 
 use crate::{
-    keys::{self, Key, Shape},
+    keys::{self, Key, Shape, engine, join, pool},
     kind::{Kind, nearest, quoted},
     settings::{Layer, Origin, Report, Settings},
 };
@@ -43,7 +43,7 @@ pub(crate) fn apply(all: &[String], flag: &str, settings: &mut Settings, report:
                     source: flag.to_owned(),
                 };
                 if let Some((table, _)) = place.rsplit_once('.')
-                    && table.starts_with("pool.")
+                    && table.split('.').next() == Some(pool::TABLE)
                 {
                     settings
                         .tables
@@ -77,10 +77,10 @@ fn find(path: &str, settings: &Settings) -> Option<(String, Kind)> {
         .and_then(|known| scalar(*known))?;
     match below.shape {
         Shape::Named(_) => Some((path.to_owned(), kind)),
-        Shape::Tables(_) if table == "engine" => {
-            let same = |i: &usize| settings.text(&format!("engine[{i}].name")) == Some(name);
-            let at = (0..settings.count("engine")).find(same)?;
-            Some((format!("engine[{at}].{key}"), kind))
+        Shape::Tables(_) if table == engine::TABLE => {
+            let same = |i: &usize| settings.find(&engine::NAME.item(*i)).as_deref() == Some(name);
+            let at = (0..settings.count(engine::TABLE)).find(same)?;
+            Some((format!("{}[{at}].{key}", engine::TABLE), kind))
         }
         _ => None,
     }
@@ -89,13 +89,13 @@ fn find(path: &str, settings: &Settings) -> Option<(String, Kind)> {
 /// Everything that may be named, for hints.
 fn paths(settings: &Settings) -> Vec<String> {
     let mut all: Vec<String> = keys::fixed().into_iter().map(|(path, _)| path).collect();
-    let engines = (0..settings.count("engine"))
-        .filter_map(|i| settings.text(&format!("engine[{i}].name")))
-        .map(|name| format!("engine.{name}"));
-    let mut tables: Vec<(String, &str)> = engines.map(|path| (path, "engine")).collect();
-    let pools = settings.names("pool").into_iter();
-    tables.extend(pools.map(|name| (format!("pool.{name}"), "pool")));
-    tables.push(("pool.gpu".to_owned(), "pool"));
+    let engines = (0..settings.count(engine::TABLE))
+        .filter_map(|i| settings.find(&engine::NAME.item(i)))
+        .map(|name| join(engine::TABLE, &name));
+    let mut tables: Vec<(String, &str)> = engines.map(|path| (path, engine::TABLE)).collect();
+    let pools = settings.names(pool::TABLE).into_iter();
+    tables.extend(pools.map(|name| (join(pool::TABLE, &name), pool::TABLE)));
+    tables.push((join(pool::TABLE, "gpu"), pool::TABLE));
     for (path, table) in tables {
         let below = keys::ROOT.iter().find(|key| key.name == table);
         let keys = below.map(|key| key.shape.keys()).unwrap_or_default();

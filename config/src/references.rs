@@ -1,6 +1,11 @@
 //! Where a configuration names models, so that somebody who knows the engines can look them up.
 
-use crate::{check::BUILTIN_VIRTUAL, checked::Config, glob};
+use crate::{
+    check::BUILTIN_VIRTUAL,
+    checked::Config,
+    glob,
+    keys::{join, model, root, rule, scheduler, startup},
+};
 
 /// A name that a key gives for a model, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,23 +29,31 @@ impl Config {
             takes_engines: false,
         };
         let mut all = Vec::new();
-        all.extend(self.default_model.iter().map(|n| one("default_model", n)));
-        for (i, model) in self.models.iter().enumerate() {
-            all.push(one(&format!("model[{i}].name"), &model.name));
-            let path = format!("model[{i}].fallback");
-            all.extend(model.fallback.iter().map(|name| one(&path, name)));
+        all.extend(
+            self.default_model
+                .iter()
+                .map(|n| one(&root::DEFAULT_MODEL.path(), n)),
+        );
+        for (i, block) in self.models.iter().enumerate() {
+            all.push(one(&model::NAME.item(i), &block.name));
+            let path = model::FALLBACK.item(i);
+            all.extend(block.fallback.iter().map(|name| one(&path, name)));
         }
         let small = self.scheduler.small_model.iter();
-        all.extend(small.map(|name| one("scheduler.small_model", name)));
-        all.extend(self.warm.iter().map(|name| one("startup.warm", name)));
-        for (i, rule) in self.rules.iter().enumerate() {
+        all.extend(small.map(|name| one(&scheduler::SMALL_MODEL.path(), name)));
+        all.extend(
+            self.warm
+                .iter()
+                .map(|name| one(&startup::WARM.path(), name)),
+        );
+        for (i, block) in self.rules.iter().enumerate() {
             all.push(Reference {
                 takes_engines: true,
-                ..one(&format!("rule[{i}].use"), &rule.target)
+                ..one(&rule::USE.item(i), &block.target)
             });
         }
         for (name, patterns) in &self.virtual_models {
-            let path = format!("virtual.{name}");
+            let path = join(root::VIRTUAL.name(), name);
             all.extend(patterns.iter().map(|pattern| Reference {
                 takes_engines: true,
                 ..one(&path, pattern)

@@ -23,8 +23,9 @@ use toml::{
 
 pub(crate) use self::report::Report;
 use crate::{
-    keys::{self, Key, ROOT, Shape, join},
+    keys::{self, Key, KeyPath, Part, ROOT, Shape, join},
     kind::{self, Kind, SettingType, Value},
+    tuning::TuningId,
 };
 
 /// Which layer set a value; later ones win.
@@ -326,6 +327,12 @@ impl Settings {
             .count()
     }
 
+    /// Names of the tables directly below one with free names.
+    pub(crate) fn names_of_tables(&self, table: &str) -> Vec<String> {
+        let below = |path: &String| Some(path.strip_prefix(table)?.strip_prefix('.')?.to_owned());
+        self.tables.keys().filter_map(below).collect()
+    }
+
     /// Names directly below a table with free names.
     pub(crate) fn names(&self, table: &str) -> Vec<String> {
         let below = |path: &String| {
@@ -338,76 +345,64 @@ impl Settings {
         all
     }
 
-    pub(crate) fn value(&self, path: &str) -> Option<&Value> {
-        self.entries.get(path).map(|entry| &entry.value)
+    /// Whether something is set there.
+    pub(crate) fn is_set(&self, path: &str) -> bool {
+        self.entries.contains_key(path)
     }
 
-    /// The value there in its type. One that is missing, or of another type, is an error of
-    /// Crucible's own table and never a silent default.
-    pub(crate) fn read<T: SettingType + Default>(&self, path: &str, report: &mut Report) -> T {
-        let value = self.value(path);
+    /// The value of a key that need not be set.
+    pub(crate) fn find<T: SettingType>(&self, path: &KeyPath<Option<T>>) -> Option<T> {
+        let value = self.entries.get(&**path).map(|entry| &entry.value);
+        Option::<T>::of(value).flatten()
+    }
+
+    /// The value of a key; where nothing is set, its default.
+    pub(crate) fn get<T: SettingType + Default>(
+        &self,
+        path: &KeyPath<T>,
+        report: &mut Report,
+    ) -> T {
+        let default = match path.key.shape {
+            Shape::Value(kind) if !self.is_set(path) => kind.read_text(path.key.default).ok(),
+            _ => None,
+        };
+        self.typed(path, default.as_ref(), report)
+    }
+
+    /// The value of one of the 39 settings.
+    pub(crate) fn tuning<T: SettingType + Default>(&self, id: TuningId, report: &mut Report) -> T {
+        self.typed(id.path(), None, report)
+    }
+
+    /// A value that is missing, or of another type, is a mistake in Crucible's own tables: it is
+    /// reported as an error and never read as 0.
+    fn typed<T: SettingType + Default>(
+        &self,
+        path: &str,
+        default: Option<&Value>,
+        report: &mut Report,
+    ) -> T {
+        let set = self.entries.get(path).map(|entry| &entry.value);
+        let value = set.or(default);
         T::of(value).unwrap_or_else(|| {
             let found = value.map_or_else(|| "nothing".to_owned(), Value::to_text);
             let hint = "this is a mistake in Crucible's own table of keys; please report it";
-            report.error(
-                path,
-                &self.source(path),
-                &found,
-                "a value in the key's type",
-                hint,
-            );
+            let expected = "a value in the key's type";
+            report.error(path, &self.source(path), &found, expected, hint);
             T::default()
         })
     }
 
-    /// The text there; an empty one is none.
-    pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        match self.value(path)? {
-            Value::Text(text) if !text.trim().is_empty() => Some(text),
-            _ => None,
-        }
+    /// Whether `false` stands where a table may stand.
+    pub(crate) fn is_off(&self, path: &KeyPath<Part>) -> bool {
+        self.entries
+            .get(&**path)
+            .is_some_and(|entry| entry.value == Value::Boolean(false))
     }
 
-    pub(crate) fn texts(&self, path: &str) -> Vec<String> {
-        match self.value(path) {
-            Some(Value::Texts(all)) => all.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    pub(crate) fn flag(&self, path: &str) -> bool {
-        self.value(path) == Some(&Value::Boolean(true))
-    }
-
-    pub(crate) fn boolean(&self, path: &str) -> Option<bool> {
-        match self.value(path)? {
-            Value::Boolean(b) => Some(*b),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn number(&self, path: &str) -> Option<f64> {
-        match self.value(path)? {
-            Value::Number(n) => Some(*n),
-            _ => None,
-        }
-    }
-
-    /// An integer or a size that fits the type asked for.
-    pub(crate) fn integer<T: TryFrom<i128>>(&self, path: &str) -> Option<T> {
-        let n = match self.value(path)? {
-            Value::Integer(n) => i128::from(*n),
-            Value::Size(n) => i128::from(*n),
-            Value::Text(text) => text.parse().ok()?,
-            _ => return None,
-        };
-        T::try_from(n).ok()
-    }
-
-    pub(crate) fn duration(&self, path: &str) -> std::time::Duration {
-        match self.value(path) {
-            Some(Value::Duration(d)) => *d,
-            _ => std::time::Duration::ZERO,
-        }
+    /// The value under a name of the user's choice.
+    pub(crate) fn named<T: SettingType>(&self, table: &str, name: &str) -> Option<T> {
+        let entry = self.entries.get(&join(table, name))?;
+        T::of(Some(&entry.value))
     }
 }

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::models;
 use crate::{
-    checked::{Class, Key},
-    kind::{self, Value},
+    checked::Key,
+    keys::{KeyPath, client, guard, root},
+    kind,
     management::{MANAGEMENT, covers},
     settings::{Report, Settings},
 };
@@ -23,17 +24,15 @@ pub(super) fn listen(
     keys: &[Arc<Key>],
     report: &mut Report,
 ) -> Vec<SocketAddr> {
-    let all = match settings.value("listen") {
-        Some(Value::Addresses(all)) => all.clone(),
-        _ => Vec::new(),
-    };
-    let source = settings.source("listen");
+    let path = root::LISTEN.path();
+    let all = settings.get(&path, report);
+    let source = settings.source(&path);
     for (i, address) in all.iter().enumerate() {
         if address.port() != 0 && all.get(..i).is_some_and(|before| before.contains(address)) {
             let found = format!("{address} twice");
-            report.error("listen", &source, &found, "each address once", "");
+            report.error(&path, &source, &found, "each address once", "");
         }
-        check_open(settings, "listen", *address, keys, report);
+        check_open(settings, &path, *address, keys, report);
     }
     all
 }
@@ -44,22 +43,20 @@ pub(super) fn metrics_listen(
     keys: &[Arc<Key>],
     report: &mut Report,
 ) -> Option<SocketAddr> {
-    let address = match settings.value("metrics_listen") {
-        Some(Value::Addresses(all)) => all.first().copied()?,
-        _ => return None,
-    };
+    let path = root::METRICS_LISTEN.path();
+    let address = settings.find(&path)?;
     if address.port() != 0 && listen.contains(&address) {
         let found = format!("{address}, which is in listen");
-        let source = settings.source("metrics_listen");
+        let source = settings.source(&path);
         report.error(
-            "metrics_listen",
+            &path,
             &source,
             &found,
             "an address of its own",
             "leave it out",
         );
     }
-    check_open(settings, "metrics_listen", address, keys, report);
+    check_open(settings, &path, address, keys, report);
     Some(address)
 }
 
@@ -71,10 +68,10 @@ fn check_open(
     keys: &[Arc<Key>],
     report: &mut Report,
 ) {
-    let guarded = !keys.is_empty() || settings.count("key") > 0;
+    let guarded = !keys.is_empty() || settings.count(client::TABLE) > 0;
     if !address.ip().to_canonical().is_loopback()
         && !guarded
-        && !settings.flag("allow_unauthenticated")
+        && !settings.get(&root::ALLOW_UNAUTHENTICATED.path(), report)
     {
         report.error(
             path,
@@ -88,13 +85,13 @@ fn check_open(
 }
 
 pub(super) fn allowed_hosts(settings: &Settings, report: &mut Report) -> Vec<String> {
-    let path = "allowed_hosts";
-    let mut hosts = settings.texts(path);
+    let path = root::ALLOWED_HOSTS.path();
+    let mut hosts = settings.get(&path, report);
     for host in &mut hosts {
         if host.is_empty() || host.contains(['/', ' ', ':']) {
             let hint = "without scheme, port and path";
-            let source = settings.source(path);
-            report.error(path, &source, &kind::quoted(host), "a host name", hint);
+            let source = settings.source(&path);
+            report.error(&path, &source, &kind::quoted(host), "a host name", hint);
         }
         *host = host.to_ascii_lowercase();
     }
@@ -102,16 +99,16 @@ pub(super) fn allowed_hosts(settings: &Settings, report: &mut Report) -> Vec<Str
 }
 
 pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<String> {
-    let path = "allowed_origins";
-    let mut origins = settings.texts(path);
+    let path = root::ALLOWED_ORIGINS.path();
+    let mut origins = settings.get(&path, report);
     for origin in &mut origins {
         let trimmed = origin.trim_end_matches('/').to_ascii_lowercase();
         let host = trimmed.split_once("://").map(|(_, host)| host);
         if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
             let expected = "an origin such as \"https://chat.example.org\"";
-            let source = settings.source(path);
+            let source = settings.source(&path);
             report.error(
-                path,
+                &path,
                 &source,
                 &kind::quoted(origin),
                 expected,
@@ -125,9 +122,9 @@ pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<S
 
 /// Only what manages an engine is ever closed, so only that can be opened.
 pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String> {
-    let path = "guard.open";
-    let source = settings.source(path);
-    let mut all = settings.texts(path);
+    let path = guard::OPEN.path();
+    let source = settings.source(&path);
+    let mut all = settings.get(&path, report);
     all.retain_mut(|one| {
         let plain = one.trim_end_matches('/');
         if MANAGEMENT.iter().any(|managed| covers(managed.path, plain)) {
@@ -142,9 +139,9 @@ pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String
                 || "no other path is closed".to_owned(),
                 |near| format!("did you mean {near:?}?"),
             );
-            report.no_effect(path, &source, &found, &expected, &hint);
+            report.no_effect(&path, &source, &found, &expected, &hint);
         } else {
-            report.error(path, &source, &found, &expected, "it starts with a slash");
+            report.error(&path, &source, &found, &expected, "it starts with a slash");
         }
         false
     });
@@ -153,29 +150,28 @@ pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String
 
 pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
     let mut keys: Vec<Arc<Key>> = Vec::new();
-    for i in 0..settings.count("key") {
-        let table = format!("key[{i}]");
-        let at = |key: &str| format!("{table}.{key}");
-        let source = settings.source(&table);
-        let name = settings.text(&at("name"));
-        if name.is_none() && !report.has(&at("name")) {
+    for i in 0..settings.count(client::TABLE) {
+        let (name_path, hash_path) = (client::NAME.item(i), client::HASH.item(i));
+        let source = settings.source(&format!("{}[{i}]", client::TABLE));
+        let name = settings.find(&name_path);
+        if name.is_none() && !report.has(&name_path) {
             report.error(
-                &at("name"),
+                &name_path,
                 &source,
                 "no name",
                 "a name for logs",
                 "add name = \"...\"",
             );
         }
-        let sha256 = hash(settings, &at("hash"), report);
-        let (Some(name), Some(sha256)) = (name, sha256) else {
+        let sha256 = hash(settings, &hash_path, report);
+        let (Some(name), Some(sha256)) = (name.as_deref(), sha256) else {
             continue;
         };
         if keys.iter().any(|key| &*key.name == name) {
             let found = format!("a second key {}", kind::quoted(name));
-            let source = settings.source(&at("name"));
+            let source = settings.source(&name_path);
             report.error(
-                &at("name"),
+                &name_path,
                 &source,
                 &found,
                 "a name that no other key has",
@@ -184,10 +180,10 @@ pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
         }
         if let Some(twin) = keys.iter().find(|key| key.sha256 == sha256) {
             let found = format!("the hash of key {:?}", twin.name);
-            let source = settings.source(&at("hash"));
+            let source = settings.source(&hash_path);
             let hint = "make another with `crucible key new`";
             report.error(
-                &at("hash"),
+                &hash_path,
                 &source,
                 &found,
                 "a hash that no other key has",
@@ -197,26 +193,24 @@ pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
         keys.push(Arc::new(Key {
             name: name.into(),
             sha256,
-            rate: match settings.value(&at("rate")) {
-                Some(Value::Rate(rate)) => Some(*rate),
-                _ => None,
-            },
-            class: match settings.text(&at("class")) {
-                Some("background") => Class::Background,
-                _ => Class::Interactive,
-            },
-            defaults: models::defaults(settings, &at("defaults")),
-            context: settings.integer(&at("context")),
+            rate: settings.find(&client::RATE.item(i)),
+            class: settings.get(&client::CLASS.item(i), report),
+            defaults: models::defaults(settings, &client::DEFAULTS.item(i)),
+            context: settings.find(&client::CONTEXT.item(i)),
         }));
     }
     keys
 }
 
-fn hash(settings: &Settings, path: &str, report: &mut Report) -> Option<[u8; 32]> {
+fn hash(
+    settings: &Settings,
+    path: &KeyPath<Option<String>>,
+    report: &mut Report,
+) -> Option<[u8; 32]> {
     let expected = "\"sha256:\" and 64 hexadecimal digits";
     let hint = "make one with `crucible key new`";
     let source = settings.source(path);
-    let Some(text) = settings.text(path) else {
+    let Some(text) = settings.find(path) else {
         if !report.has(path) {
             report.error(path, &source, "no hash", expected, hint);
         }

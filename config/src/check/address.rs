@@ -5,25 +5,26 @@ use url::Url;
 use super::engines::KIND_DEFAULT;
 use crate::{
     checked::{EngineKind, Manage},
+    keys::engine,
     kind::{self, Value},
     settings::{Report, Settings},
 };
 
 pub(super) fn engine_url(
     settings: &mut Settings,
-    table: &str,
+    i: usize,
     kind: EngineKind,
     manage: Manage,
     report: &mut Report,
 ) -> Option<Url> {
-    let path = format!("{table}.url");
+    let path = engine::URL.item(i);
     let default = match kind {
         EngineKind::Lmstudio => Some("http://127.0.0.1:1234"),
         EngineKind::Ollama => Some("http://127.0.0.1:11434"),
         EngineKind::Llamacpp => Some("http://127.0.0.1:8080"),
         EngineKind::Openai => None,
     };
-    if settings.text(&path).is_none() {
+    if settings.find(&path).is_none() {
         if manage == Manage::Spawn || report.has(&path) {
             return None;
         }
@@ -41,7 +42,7 @@ pub(super) fn engine_url(
         settings.fill(&path, Value::Text(default.into()), KIND_DEFAULT);
     }
     let source = settings.source(&path);
-    let text = settings.text(&path).unwrap_or_default().to_owned();
+    let text = settings.find(&path).unwrap_or_default();
     let expected = "an address such as \"http://127.0.0.1:1234\"";
     let mut url = match Url::parse(&text) {
         Ok(url) if url.scheme() == "http" => url,
@@ -111,9 +112,9 @@ fn may_hold_a_secret(text: &str) -> bool {
     text.contains(['@', '%', '?', '#']) || text.contains(char::is_whitespace)
 }
 
-pub(super) fn api_key_env(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
-    let path = format!("{table}.api_key_env");
-    let name = settings.text(&path)?;
+pub(super) fn api_key_env(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
+    let path = engine::API_KEY_ENV.item(i);
+    let name = settings.find(&path)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !name.chars().all(plain) || name.starts_with(|c: char| c.is_ascii_digit()) {
         // It may be the token itself, so it is not shown.
@@ -126,5 +127,5 @@ pub(super) fn api_key_env(settings: &Settings, table: &str, report: &mut Report)
         );
         return None;
     }
-    Some(name.to_owned())
+    Some(name)
 }

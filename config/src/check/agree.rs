@@ -1,41 +1,48 @@
 //! Keys that say the same: the higher layer wins, within one layer the first of a pair.
 
 use crate::{
-    keys::{self, Shape},
+    keys::{self, Shape, timeouts},
     kind::Value,
     settings::{Layer, Report, Settings},
     tuning::TuningId,
 };
 
-/// (wins within one layer, loses).
-const SAME: [(&str, &str); 6] = [
-    ("timeouts.idle", TuningId::LmstudioStreamTimeout.path()),
-    (
-        TuningId::OllamaMaxLoadedModels.path(),
-        TuningId::EnvironmentOllamaMaxLoadedModels.path(),
-    ),
-    (
-        TuningId::OllamaMaxQueue.path(),
-        TuningId::EnvironmentOllamaMaxQueue.path(),
-    ),
-    (
-        TuningId::OllamaNumParallel.path(),
-        TuningId::EnvironmentOllamaNumParallel.path(),
-    ),
-    (
-        TuningId::OllamaNumThreads.path(),
-        TuningId::EnvironmentOllamaNumThreads.path(),
-    ),
-    (
-        TuningId::OllamaNumaPolicy.path(),
-        TuningId::EnvironmentOllamaNumaPolicy.path(),
-    ),
-];
+/// The pairs: the path of the key that wins within one layer, and the setting that says the same.
+fn pairs() -> [(String, TuningId); 6] {
+    let row = |id: TuningId| id.path().to_owned();
+    [
+        (
+            timeouts::IDLE.path().to_string(),
+            TuningId::LmstudioStreamTimeout,
+        ),
+        (
+            row(TuningId::OllamaMaxLoadedModels),
+            TuningId::EnvironmentOllamaMaxLoadedModels,
+        ),
+        (
+            row(TuningId::OllamaMaxQueue),
+            TuningId::EnvironmentOllamaMaxQueue,
+        ),
+        (
+            row(TuningId::OllamaNumParallel),
+            TuningId::EnvironmentOllamaNumParallel,
+        ),
+        (
+            row(TuningId::OllamaNumThreads),
+            TuningId::EnvironmentOllamaNumThreads,
+        ),
+        (
+            row(TuningId::OllamaNumaPolicy),
+            TuningId::EnvironmentOllamaNumaPolicy,
+        ),
+    ]
+}
 
 /// Gives both keys of each pair the winner's value and origin.
 pub(super) fn agree(settings: &mut Settings, report: &mut Report) {
     let fixed = keys::fixed();
-    for (first, second) in SAME {
+    for (first, second) in pairs() {
+        let (first, second) = (first.as_str(), second.path());
         warn_if_different(settings, report, first, second);
         let (from, to) = if settings.layer(second) > settings.layer(first) {
             (second, first)

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     checked::{Device, Engine, EngineKind, Manage},
+    keys::{KeyPath, engine},
     kind::{self, Value},
     own_address,
     settings::{Report, Settings},
@@ -51,12 +52,11 @@ pub(super) fn engines(
     report: &mut Report,
 ) -> Vec<Engine> {
     let mut engines: Vec<Engine> = Vec::new();
-    for i in 0..settings.count("engine") {
-        let table = format!("engine[{i}]");
-        let Some(engine) = engine(settings, &table, folder, report) else {
+    for i in 0..settings.count(engine::TABLE) {
+        let Some(engine) = engine(settings, i, folder, report) else {
             continue;
         };
-        let name_path = format!("{table}.name");
+        let name_path = engine::NAME.item(i);
         if engines
             .iter()
             .any(|other| other.name.eq_ignore_ascii_case(&engine.name))
@@ -79,7 +79,7 @@ pub(super) fn engines(
             engines.iter().find(same)
         });
         if let Some(twin) = twin {
-            let path = format!("{table}.url");
+            let path = engine::URL.item(i);
             report.error(
                 &path,
                 &settings.source(&path),
@@ -103,7 +103,7 @@ pub(super) fn not_itself(
     for (i, engine) in engines.iter().enumerate() {
         let Some(url) = &engine.url else { continue };
         if let Some(own) = own_address::reached(listeners, url) {
-            let path = format!("engine[{i}].url");
+            let path = engine::URL.item(i);
             let source = settings.source(&path);
             let found = format!("{own}, where Crucible itself listens");
             let expected = "the engine's own address";
@@ -123,85 +123,59 @@ fn address(url: &Url) -> (String, Option<u16>) {
 
 fn engine(
     settings: &mut Settings,
-    table: &str,
+    i: usize,
     folder: Option<&Path>,
     report: &mut Report,
 ) -> Option<Engine> {
-    let at = |key: &str| format!("{table}.{key}");
-    let name = name(settings, table, report);
-    let kind = engine_kind(settings, table, report);
+    let name = name(settings, i, report);
+    let kind = engine_kind(settings, i, report);
     let (name, kind) = (name?, kind?);
-    let model_path = paths::path(settings, &at("model_path"), report)
+    let model_path = paths::path(settings, &engine::MODEL_PATH.item(i), report)
         .map(|path| folder.map_or_else(|| path.clone(), |folder| folder.join(&path)));
-    let manage = match settings.text(&at("manage")) {
-        Some("observe") => Manage::Observe,
-        Some("models") => Manage::Models,
-        Some("spawn") => Manage::Spawn,
-        _ => match kind {
-            EngineKind::Llamacpp if model_path.is_some() => Manage::Spawn,
-            // Of a llama.cpp only router mode has models to load.
-            EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
-            EngineKind::Openai => Manage::Observe,
-        },
-    };
-    check_manage(settings, table, kind, manage, model_path.is_some(), report);
-    let url = engine_url(settings, table, kind, manage, report);
+    let manage = settings.find(&engine::MANAGE.item(i));
+    let manage = manage.unwrap_or_else(|| match kind {
+        EngineKind::Llamacpp if model_path.is_some() => Manage::Spawn,
+        // Of a llama.cpp only router mode has models to load.
+        EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
+        EngineKind::Openai => Manage::Observe,
+    });
+    check_manage(settings, i, kind, manage, model_path.is_some(), report);
+    let url = engine_url(settings, i, kind, manage, report);
     if let (Manage::Spawn, EngineKind::Ollama, Some(url)) = (manage, kind, &url)
         && address(url).0 != "localhost"
     {
+        let path = engine::URL.item(i);
         report.error(
-            &at("url"),
-            &settings.source(&at("url")),
+            &path,
+            &settings.source(&path),
             &kind::quoted(url.as_str()),
             "an address of this machine, or none",
             "Ollama is started here, by Crucible",
         );
     }
-    let device = match settings.text(&at("device")) {
-        Some("gpu") => Device::Gpu,
-        Some("cpu") => Device::Cpu,
-        Some("auto") => Device::Auto,
-        _ => device_of(kind),
-    };
+    let device_path = engine::DEVICE.item(i);
+    let device = settings.find(&device_path).unwrap_or(device_of(kind));
+    let (permits, queue) = (engine::PERMITS.item(i), engine::QUEUE.item(i));
     if kind == EngineKind::Ollama {
-        same_as_tuning(
-            settings,
-            report,
-            &at("permits"),
-            TuningId::OllamaNumParallel.path(),
-        );
-        same_as_tuning(
-            settings,
-            report,
-            &at("queue"),
-            TuningId::OllamaMaxQueue.path(),
-        );
+        same_as_tuning(settings, report, &permits, TuningId::OllamaNumParallel);
+        same_as_tuning(settings, report, &queue, TuningId::OllamaMaxQueue);
     }
-    for (key, value) in [
-        ("device", Value::Text(word(device).into())),
-        ("permits", Value::Integer(permits_of(kind).into())),
-        ("queue", Value::Integer(queue_of(kind).into())),
-        ("defaults", Value::Boolean(true)),
-        ("allow_cloud", Value::Boolean(false)),
-        ("websocket", Value::Boolean(false)),
+    let defaults = engine::DEFAULTS.item(i);
+    let allow_cloud = engine::ALLOW_CLOUD.item(i);
+    let websocket = engine::WEBSOCKET.item(i);
+    for (path, value) in [
+        (&*device_path, Value::Text(word(device).into())),
+        (&*permits, Value::Integer(permits_of(kind).into())),
+        (&*queue, Value::Integer(queue_of(kind).into())),
+        (&*defaults, Value::Boolean(true)),
+        (&*allow_cloud, Value::Boolean(false)),
+        (&*websocket, Value::Boolean(false)),
     ] {
-        settings.fill(&at(key), value, KIND_DEFAULT);
+        settings.fill(path, value, KIND_DEFAULT);
     }
-    only_for(
-        settings,
-        report,
-        &at("allow_cloud"),
-        kind,
-        EngineKind::Ollama,
-    );
-    only_for(
-        settings,
-        report,
-        &at("websocket"),
-        kind,
-        EngineKind::Lmstudio,
-    );
-    let mut command = paths::command(settings, &at("command"), report);
+    only_for(settings, report, &allow_cloud, kind, EngineKind::Ollama);
+    only_for(settings, report, &websocket, kind, EngineKind::Lmstudio);
+    let mut command = paths::command(settings, &engine::COMMAND.item(i), report);
     if manage == Manage::Spawn && command.is_empty() {
         let program = if kind == EngineKind::Ollama {
             "ollama"
@@ -215,15 +189,15 @@ fn engine(
         kind,
         url,
         device,
-        pool: settings.text(&at("pool")).map(Arc::from),
-        api_key_env: api_key_env(settings, table, report),
+        pool: settings.find(&engine::POOL.item(i)).map(Arc::from),
+        api_key_env: api_key_env(settings, i, report),
         manage,
-        permits: settings.integer(&at("permits")).unwrap_or(permits_of(kind)),
-        queue: settings.integer(&at("queue")).unwrap_or(queue_of(kind)),
-        defaults: settings.boolean(&at("defaults")).unwrap_or(true),
-        allow_cloud: settings.flag(&at("allow_cloud")),
-        passthrough: passthrough(settings, table, report),
-        websocket: settings.flag(&at("websocket")),
+        permits: settings.find(&permits).unwrap_or(permits_of(kind)),
+        queue: settings.find(&queue).unwrap_or(queue_of(kind)),
+        defaults: settings.get(&defaults, report),
+        allow_cloud: settings.get(&allow_cloud, report),
+        passthrough: passthrough(settings, i, report),
+        websocket: settings.get(&websocket, report),
         command,
         model_path,
     })
@@ -237,11 +211,11 @@ const fn word(device: Device) -> &'static str {
     }
 }
 
-fn name(settings: &Settings, table: &str, report: &mut Report) -> Option<String> {
-    let path = format!("{table}.name");
+fn name(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
+    let path = engine::NAME.item(i);
     let source = settings.source(&path);
-    let Some(name) = settings.text(&path) else {
-        if settings.value(&path).is_some() || !report.has(&path) {
+    let Some(name) = settings.find(&path) else {
+        if settings.is_set(&path) || !report.has(&path) {
             report.error(&path, &source, "no name", "a name", "add name = \"...\"");
         }
         return None;
@@ -254,20 +228,21 @@ fn name(settings: &Settings, table: &str, report: &mut Report) -> Option<String>
             ""
         };
         let expected = "letters, digits, '-', '_' and '.'";
-        report.error(&path, &source, &kind::quoted(name), expected, hint);
+        report.error(&path, &source, &kind::quoted(&name), expected, hint);
     }
-    Some(name.to_owned())
+    Some(name)
 }
 
-fn engine_kind(settings: &Settings, table: &str, report: &mut Report) -> Option<EngineKind> {
+fn engine_kind(settings: &Settings, i: usize, report: &mut Report) -> Option<EngineKind> {
     const KINDS: [(&str, EngineKind); 4] = [
         ("lmstudio", EngineKind::Lmstudio),
         ("ollama", EngineKind::Ollama),
         ("llamacpp", EngineKind::Llamacpp),
         ("openai", EngineKind::Openai),
     ];
-    let path = format!("{table}.kind");
-    let text = settings.text(&path);
+    let path = engine::KIND.item(i);
+    let text = settings.find(&path);
+    let text = text.as_deref();
     if let Some((_, kind)) = KINDS.into_iter().find(|(word, _)| Some(*word) == text) {
         return Some(kind);
     }
@@ -286,17 +261,17 @@ fn engine_kind(settings: &Settings, table: &str, report: &mut Report) -> Option<
 
 fn check_manage(
     settings: &Settings,
-    table: &str,
+    i: usize,
     kind: EngineKind,
     manage: Manage,
     has_model: bool,
     report: &mut Report,
 ) {
-    let path = format!("{table}.manage");
+    let path = engine::MANAGE.item(i);
     let source = settings.source(&path);
     match (manage, kind) {
         (Manage::Spawn, EngineKind::Llamacpp) if !has_model => report.error(
-            &format!("{table}.model_path"),
+            &engine::MODEL_PATH.item(i),
             &source,
             "no model_path",
             "the model file that the spawned engine serves",
@@ -320,9 +295,9 @@ fn check_manage(
     }
 }
 
-fn passthrough(settings: &Settings, table: &str, report: &mut Report) -> Vec<String> {
-    let path = format!("{table}.passthrough");
-    let all = settings.texts(&path);
+fn passthrough(settings: &Settings, i: usize, report: &mut Report) -> Vec<String> {
+    let path = engine::PASSTHROUGH.item(i);
+    let all = settings.get(&path, report);
     for word in &all {
         if !["responses", "messages"].contains(&word.as_str()) {
             let hint = kind::nearest(word, ["responses", "messages"])
@@ -344,11 +319,11 @@ fn passthrough(settings: &Settings, table: &str, report: &mut Report) -> Vec<Str
 fn only_for(
     settings: &Settings,
     report: &mut Report,
-    path: &str,
+    path: &KeyPath<bool>,
     kind: EngineKind,
     only: EngineKind,
 ) {
-    if settings.flag(path) && kind != only {
+    if settings.get(path, report) && kind != only {
         let source = settings.source(path);
         let expected = format!("false for this kind, it means something for {only:?} only");
         report.warn(path, &source, "true", &expected.to_lowercase(), "remove it");
@@ -356,7 +331,8 @@ fn only_for(
 }
 
 /// An engine's own key against the tuning row that says the same.
-fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, tuning: &str) {
+fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, id: TuningId) {
+    let tuning = id.path();
     warn_if_different(settings, report, own, tuning);
     if (settings.layer(own).is_none() || settings.layer(tuning) > settings.layer(own))
         && let Some(entry) = settings.entries.get(tuning).cloned()

@@ -15,14 +15,18 @@ mod quantization;
 mod rules;
 mod tunings;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     checked::{
-        Config, ContextPolicy, Fit, Limits, Log, LogFormat, OnExit, ProfileName, Routing, Sampling,
-        Scheduler, Timeouts, Tuning,
+        Config, ContextPolicy, Limits, Log, ProfileName, Routing, Sampling, Scheduler, Timeouts,
+        Tuning,
     },
     glob::Globs,
+    keys::{FixedKey, context, limits, log, root, routing, sampling, scheduler, startup, timeouts},
     settings::{Layer, Report, Settings},
     tuning::TuningId,
 };
@@ -53,28 +57,26 @@ pub(crate) fn check(
     let mut config = Config {
         listen,
         profile,
-        default_model: settings.text("default_model").map(str::to_owned),
-        on_exit: match settings.text("on_exit") {
-            Some("leave") => OnExit::Leave,
-            _ => OnExit::Unload,
-        },
-        allow_unauthenticated: settings.flag("allow_unauthenticated"),
+        default_model: settings.find(&root::DEFAULT_MODEL.path()),
+        on_exit: settings.get(&root::ON_EXIT.path(), report),
+        allow_unauthenticated: settings.get(&root::ALLOW_UNAUTHENTICATED.path(), report),
         metrics_listen,
-        builtin_rules: settings.flag("builtin_rules"),
+        builtin_rules: settings.get(&root::BUILTIN_RULES.path(), report),
         allowed_hosts: access::allowed_hosts(settings, report),
         allowed_origins: access::allowed_origins(settings, report),
-        state_dir: paths::path(settings, "state_dir", report).unwrap_or_else(default_state_dir),
+        state_dir: paths::path(settings, &root::STATE_DIR.path(), report)
+            .unwrap_or_else(default_state_dir),
         engines,
         models,
         pools,
-        timeouts: timeouts(settings),
-        limits: limits(settings),
+        timeouts: timeouts(settings, report),
+        limits: limits(settings, report),
         context: context(settings, &tuning, report),
         routing: Routing {
-            first_token: settings.duration("routing.first_token"),
+            first_token: settings.get(&routing::FIRST_TOKEN.path(), report),
         },
-        scheduler: scheduler(settings),
-        warm: settings.texts("startup.warm"),
+        scheduler: scheduler(settings, report),
+        warm: settings.get(&startup::WARM.path(), report),
         log: log(settings, report),
         guard_open: access::guard_open(settings, report),
         rules,
@@ -99,47 +101,38 @@ fn default_state_dir() -> PathBuf {
     )
 }
 
-fn timeouts(settings: &Settings) -> Timeouts {
-    let time = |key: &str| settings.duration(&format!("timeouts.{key}"));
+fn timeouts(settings: &Settings, report: &mut Report) -> Timeouts {
+    let mut time = |key: FixedKey<Duration>| settings.get(&key.path(), report);
     Timeouts {
-        queue: time("queue"),
-        commit: time("commit"),
-        load: time("load"),
-        first_token: time("first_token"),
-        idle: time("idle"),
-        tool_call: time("tool_call"),
-        response: time("response"),
-        drain: time("drain"),
-        connect: time("connect"),
-        header: time("header"),
-        body: time("body"),
-        client_stall: time("client_stall"),
+        queue: time(timeouts::QUEUE),
+        commit: time(timeouts::COMMIT),
+        load: time(timeouts::LOAD),
+        first_token: time(timeouts::FIRST_TOKEN),
+        idle: time(timeouts::IDLE),
+        tool_call: time(timeouts::TOOL_CALL),
+        response: time(timeouts::RESPONSE),
+        drain: time(timeouts::DRAIN),
+        connect: time(timeouts::CONNECT),
+        header: time(timeouts::HEADER),
+        body: time(timeouts::BODY),
+        client_stall: time(timeouts::CLIENT_STALL),
     }
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings, report: &mut Report) -> Limits {
     Limits {
-        body: settings.integer("limits.body").unwrap_or_default(),
-        connections: settings.integer("limits.connections").unwrap_or_default(),
-        header: settings.integer("limits.header").unwrap_or_default(),
-        body_rate: settings.integer("limits.body_rate").unwrap_or_default(),
-        json_depth: settings.integer("limits.json_depth").unwrap_or_default(),
-        event: settings.integer("limits.event").unwrap_or_default(),
+        body: settings.get(&limits::BODY.path(), report),
+        connections: settings.get(&limits::CONNECTIONS.path(), report),
+        header: settings.get(&limits::HEADER.path(), report),
+        body_rate: settings.get(&limits::BODY_RATE.path(), report),
+        json_depth: settings.get(&limits::JSON_DEPTH.path(), report),
+        event: settings.get(&limits::EVENT.path(), report),
     }
-}
-
-fn fit(settings: &Settings, path: &str) -> Option<Fit> {
-    settings.text(path).map(|word| {
-        if word == "reject" {
-            Fit::Reject
-        } else {
-            Fit::Grow
-        }
-    })
 }
 
 fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> ContextPolicy {
-    let max = settings.integer("context.max").unwrap_or_default();
+    let path = context::MAX.path();
+    let max = settings.get(&path, report);
     for (id, given) in [
         (
             TuningId::LmstudioContextLength,
@@ -148,44 +141,38 @@ fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> Context
         (TuningId::OllamaContextSize, tuning.ollama.context_size),
     ] {
         if given > max {
-            let path = id.path();
-            let source = settings.source("context.max");
-            let expected = format!("at least {path}, which is {given}");
-            report.error(
-                "context.max",
-                &source,
-                &max.to_string(),
-                &expected,
-                "raise one",
-            );
+            let source = settings.source(&path);
+            let expected = format!("at least {}, which is {given}", id.path());
+            report.error(&path, &source, &max.to_string(), &expected, "raise one");
         }
     }
+    let ollama = settings.layer(TuningId::OllamaContextSize.path());
     ContextPolicy {
-        fit: fit(settings, "context.fit").unwrap_or_default(),
-        grow_foreign: settings.flag("context.grow_foreign"),
+        fit: settings.get(&context::FIT.path(), report),
+        grow_foreign: settings.get(&context::GROW_FOREIGN.path(), report),
         max,
-        ollama_configured: settings.layer(TuningId::OllamaContextSize.path())
-            > Some(Layer::Profile),
+        ollama_configured: ollama > Some(Layer::Profile),
     }
 }
 
-fn scheduler(settings: &Settings) -> Scheduler {
+fn scheduler(settings: &Settings, report: &mut Report) -> Scheduler {
     Scheduler {
-        evict_foreign: settings.flag("scheduler.evict_foreign"),
-        overtake_count: settings
-            .integer("scheduler.overtake_count")
-            .unwrap_or_default(),
-        overtake_age: settings.duration("scheduler.overtake_age"),
-        linger: settings.duration("scheduler.linger"),
-        overflow_after: settings.duration("scheduler.overflow_after"),
-        small_model: settings.text("scheduler.small_model").map(str::to_owned),
-        supersede: settings.flag("scheduler.supersede"),
+        evict_foreign: settings.get(&scheduler::EVICT_FOREIGN.path(), report),
+        overtake_count: settings.get(&scheduler::OVERTAKE_COUNT.path(), report),
+        overtake_age: settings.get(&scheduler::OVERTAKE_AGE.path(), report),
+        linger: settings.get(&scheduler::LINGER.path(), report),
+        overflow_after: settings.get(&scheduler::OVERFLOW_AFTER.path(), report),
+        small_model: settings.find(&scheduler::SMALL_MODEL.path()),
+        supersede: settings.get(&scheduler::SUPERSEDE.path(), report),
     }
 }
 
 fn log(settings: &Settings, report: &mut Report) -> Log {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let level = settings.text("log.level").unwrap_or("info").to_owned();
+    let path = log::LEVEL.path();
+    let level = settings
+        .find(&path)
+        .unwrap_or_else(|| path.key.default.to_owned());
     for directive in level.split(',') {
         let word = directive
             .rsplit('=')
@@ -198,9 +185,9 @@ fn log(settings: &Settings, report: &mut Report) -> Log {
                 .map(|near| format!("did you mean {near:?}?"))
                 .unwrap_or_default();
             let expected = "off, error, warn, info, debug or trace, or TARGET=LEVEL, with commas";
-            let source = settings.source("log.level");
+            let source = settings.source(&path);
             report.error(
-                "log.level",
+                &path,
                 &source,
                 &crate::kind::quoted(directive),
                 expected,
@@ -208,24 +195,20 @@ fn log(settings: &Settings, report: &mut Report) -> Log {
             );
         }
     }
-    let format = match settings.text("log.format") {
-        Some("json") => LogFormat::Json,
-        _ => LogFormat::Text,
-    };
     Log {
-        format,
+        format: settings.get(&log::FORMAT.path(), report),
         level,
-        events: settings.flag("log.events"),
-        events_size: settings.integer("log.events_size").unwrap_or_default(),
+        events: settings.get(&log::EVENTS.path(), report),
+        events_size: settings.get(&log::EVENTS_SIZE.path(), report),
     }
 }
 
 /// Sampling defaults below a table.
 fn sampling(settings: &Settings, table: &str) -> Sampling {
     Sampling {
-        temperature: settings.number(&format!("{table}.temperature")),
-        top_p: settings.number(&format!("{table}.top_p")),
-        frequency_penalty: settings.number(&format!("{table}.frequency_penalty")),
-        presence_penalty: settings.number(&format!("{table}.presence_penalty")),
+        temperature: settings.find(&sampling::TEMPERATURE.at(table)),
+        top_p: settings.find(&sampling::TOP_P.at(table)),
+        frequency_penalty: settings.find(&sampling::FREQUENCY_PENALTY.at(table)),
+        presence_penalty: settings.find(&sampling::PRESENCE_PENALTY.at(table)),
     }
 }

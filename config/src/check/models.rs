@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use super::{fit, sampling};
+use super::sampling;
 use crate::{
     checked::{Engine, Model, ModelDefaults, Sampling},
-    glob, kind,
+    glob,
+    keys::{KeyPath, Part, model},
+    kind,
     settings::{Report, Settings},
 };
 
 pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Report) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
-    for i in 0..settings.count("model") {
-        let table = format!("model[{i}]");
-        let at = |key: &str| format!("{table}.{key}");
-        let Some(name) = settings.text(&at("name")) else {
-            if !report.has(&at("name")) {
+    for i in 0..settings.count(model::TABLE) {
+        let table = format!("{}[{i}]", model::TABLE);
+        let name_path = model::NAME.item(i);
+        let Some(name) = settings.find(&name_path) else {
+            if !report.has(&name_path) {
                 let source = settings.source(&table);
                 report.error(
-                    &at("name"),
+                    &name_path,
                     &source,
                     "no name",
                     "a model's name or a glob",
@@ -27,26 +29,28 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
             }
             continue;
         };
-        check_glob(settings, &at("name"), name, report);
-        let engine = settings.text(&at("engine")).map(Arc::<str>::from);
+        let name = name.as_str();
+        check_glob(settings, &name_path, name, report);
+        let engine = settings.find(&model::ENGINE.item(i)).map(Arc::<str>::from);
         if let Some(engine) = &engine {
-            check_engine(settings, &at("engine"), engine, engines, report);
+            check_engine(settings, &model::ENGINE.item(i), engine, engines, report);
         }
         let twin = |other: &&Model| other.name.eq_ignore_ascii_case(name) && other.engine == engine;
         if models.iter().any(|other| twin(&other)) {
             let found = format!("a second model {}", kind::quoted(name));
-            let source = settings.source(&at("name"));
+            let source = settings.source(&name_path);
             report.error(
-                &at("name"),
+                &name_path,
                 &source,
                 &found,
                 "one block per model and engine",
                 "join them",
             );
         }
-        let aliases = settings.texts(&at("aliases"));
+        let aliases_path = model::ALIASES.item(i);
+        let aliases = settings.get(&aliases_path, report);
         for alias in &aliases {
-            check_glob(settings, &at("aliases"), alias, report);
+            check_glob(settings, &aliases_path, alias, report);
             let taken = models
                 .iter()
                 .find(|m| m.aliases.iter().any(|a| a.eq_ignore_ascii_case(alias)));
@@ -56,9 +60,9 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
                     kind::quoted(alias),
                     other.name
                 );
-                let source = settings.source(&at("aliases"));
+                let source = settings.source(&aliases_path);
                 report.error(
-                    &at("aliases"),
+                    &aliases_path,
                     &source,
                     &found,
                     "an alias that no other model has",
@@ -70,21 +74,21 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
             name: name.to_owned(),
             engine,
             aliases,
-            context: settings.integer(&at("context")),
-            fit: fit(settings, &at("fit")),
-            pin: settings.flag(&at("pin")),
-            spill: settings.flag(&at("spill")),
-            fallback: settings.texts(&at("fallback")),
-            defaults: defaults(settings, &at("defaults")),
-            modelfile_context: settings.boolean(&at("modelfile_context")).unwrap_or(true),
+            context: settings.find(&model::CONTEXT.item(i)),
+            fit: settings.find(&model::FIT.item(i)),
+            pin: settings.get(&model::PIN.item(i), report),
+            spill: settings.get(&model::SPILL.item(i), report),
+            fallback: settings.get(&model::FALLBACK.item(i), report),
+            defaults: defaults(settings, &model::DEFAULTS.item(i)),
+            modelfile_context: settings.get(&model::MODELFILE_CONTEXT.item(i), report),
         });
     }
     models
 }
 
 /// `defaults` of a model or of a key.
-pub(super) fn defaults(settings: &Settings, path: &str) -> ModelDefaults {
-    if settings.boolean(path) == Some(false) {
+pub(super) fn defaults(settings: &Settings, path: &KeyPath<Part>) -> ModelDefaults {
+    if settings.is_off(path) {
         return ModelDefaults::Off;
     }
     match sampling(settings, path) {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     checked::{Config, Model},
-    glob, kind,
+    glob,
+    keys::{join, model, root, rule, when},
+    kind,
     settings::{Report, Settings},
 };
 
@@ -43,7 +45,7 @@ fn literal_alias<'a>(config: &'a Config, name: &str) -> Option<&'a Model> {
 }
 
 fn aliases(settings: &Settings, config: &Config, i: usize, block: &Model, report: &mut Report) {
-    let path = format!("model[{i}].aliases");
+    let path = model::ALIASES.item(i);
     let source = settings.source(&path);
     for alias in block.aliases.iter().filter(|alias| !glob::is_glob(alias)) {
         let quoted = kind::quoted(alias);
@@ -93,7 +95,7 @@ fn circle(config: &Config, alias: &str) -> Option<Vec<String>> {
 }
 
 fn fallback(settings: &Settings, i: usize, block: &Model, report: &mut Report) {
-    let path = format!("model[{i}].fallback");
+    let path = model::FALLBACK.item(i);
     for name in &block.fallback {
         let is_itself = same(name, &block.name)
             || block
@@ -113,7 +115,7 @@ fn virtual_models(settings: &Settings, config: &Config, report: &mut Report) {
     for name in config.virtual_models.keys() {
         let mut seen = BTreeSet::new();
         if reaches(config, name, name, &mut seen) {
-            let path = format!("virtual.{name}");
+            let path = join(root::VIRTUAL.name(), name);
             let source = settings.source(&path);
             let found = "a virtual model that contains itself";
             report.error(&path, &source, found, "patterns that end at models", "");
@@ -143,9 +145,9 @@ fn reaches(config: &Config, from: &str, to: &str, seen: &mut BTreeSet<String>) -
 fn rules(settings: &Settings, config: &Config, report: &mut Report) {
     let own = config.virtual_models.keys().map(String::as_str);
     let known: Vec<&str> = own.chain(BUILTIN_VIRTUAL).collect();
-    for (i, rule) in config.rules.iter().enumerate() {
-        let Some(model) = &rule.model else { continue };
-        let path = format!("rule[{i}].when.model");
+    for (i, one) in config.rules.iter().enumerate() {
+        let Some(model) = &one.model else { continue };
+        let path = when::MODEL.at(&rule::WHEN.item(i));
         let source = settings.source(&path);
         if !known.iter().any(|name| name.eq_ignore_ascii_case(model)) {
             let hint = kind::nearest(model, known.iter().copied()).map_or_else(
@@ -154,8 +156,8 @@ fn rules(settings: &Settings, config: &Config, report: &mut Report) {
             );
             let expected = format!("a virtual model: {}", known.join(", "));
             report.no_effect(&path, &source, &kind::quoted(model), &expected, &hint);
-        } else if rule.target.eq_ignore_ascii_case(model) {
-            let path = format!("rule[{i}].use");
+        } else if one.target.eq_ignore_ascii_case(model) {
+            let path = rule::USE.item(i);
             let found = format!("{}, the model that it decides", kind::quoted(model));
             let source = settings.source(&path);
             let expected = "another virtual model, a model or an engine";

@@ -3,19 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    home, kind,
+    home,
+    keys::KeyPath,
+    kind,
     settings::{Report, Settings},
 };
 
 /// The path of this key, with the home folder in place of `~`.
-pub(super) fn path(settings: &Settings, at: &str, report: &mut Report) -> Option<PathBuf> {
-    let text = settings.text(at)?;
-    Some(read(settings, at, text, report))
+pub(super) fn path(
+    settings: &Settings,
+    at: &KeyPath<Option<String>>,
+    report: &mut Report,
+) -> Option<PathBuf> {
+    let text = settings.find(at)?;
+    Some(read(settings, at, &text, report))
 }
 
 /// A command's words; each may be a path. Beyond the program one may also be a script of several lines.
-pub(super) fn command(settings: &Settings, at: &str, report: &mut Report) -> Vec<String> {
-    let words = settings.texts(at).into_iter().enumerate();
+pub(super) fn command(
+    settings: &Settings,
+    at: &KeyPath<Vec<String>>,
+    report: &mut Report,
+) -> Vec<String> {
+    let words = settings.get(at, report).into_iter().enumerate();
     let read = |(i, word): (usize, String)| {
         let is_plain = !word.contains(char::is_control);
         let is_path = if i == 0 {

@@ -7,6 +7,7 @@ use url::Host;
 use super::agree::warn_if_different;
 use crate::{
     checked::{Device, Engine, Pool},
+    keys::{KeyPath, engine, join, pool},
     kind,
     settings::{Report, Settings},
     tuning::TuningId,
@@ -20,45 +21,37 @@ pub(super) fn pools(
     engines: &[Engine],
     report: &mut Report,
 ) -> BTreeMap<String, Pool> {
-    {
-        let (budget, tuning) = ("pool.cpu.budget", TuningId::OllamaMemoryLimit.path());
-        warn_if_different(settings, report, budget, tuning);
-        if settings.layer(tuning) > settings.layer(budget) {
-            settings.entries.shift_remove(budget);
-        }
+    let (budget, tuning) = (budget_of("cpu"), TuningId::OllamaMemoryLimit.path());
+    warn_if_different(settings, report, &budget, tuning);
+    if settings.layer(tuning) > settings.layer(&budget) {
+        settings.entries.shift_remove(&*budget);
     }
-    if settings.layer(TuningId::LmstudioGpuMemoryFraction.path())
-        > settings.layer("pool.gpu.budget")
-    {
-        settings.entries.shift_remove("pool.gpu.budget");
+    let budget = budget_of("gpu");
+    if settings.layer(TuningId::LmstudioGpuMemoryFraction.path()) > settings.layer(&budget) {
+        settings.entries.shift_remove(&*budget);
     }
-    let names: Vec<String> = settings
-        .tables
-        .keys()
-        .filter_map(|t| t.strip_prefix("pool."))
-        .map(str::to_owned)
-        .collect();
+    let names: Vec<String> = settings.names_of_tables(pool::TABLE);
     named_by_engines(settings, engines, &names, report);
     let mut used: Vec<&str> = OWN.to_vec();
     used.extend(engines.iter().filter_map(|engine| engine.pool.as_deref()));
     let mut pools = BTreeMap::new();
     for name in names {
-        let table = format!("pool.{name}");
+        let table = join(pool::TABLE, &name);
         let source = settings.source(&table);
         if !used.contains(&name.as_str()) {
             let hint = near(&name, used.iter().copied());
             let expected = format!("a pool that an engine uses: {}", used.join(", "));
             report.error(&table, &source, "a pool without engines", &expected, &hint);
         }
-        let pool = Pool {
-            memory: settings.integer(&format!("{table}.memory")),
-            budget: settings.integer(&format!("{table}.budget")),
-            exclusive: settings.flag(&format!("{table}.exclusive")),
+        let found = Pool {
+            memory: settings.find(&pool::MEMORY.at(&table)),
+            budget: settings.find(&pool::BUDGET.at(&table)),
+            exclusive: settings.get(&pool::EXCLUSIVE.at(&table), report),
         };
-        if let (Some(memory), Some(budget)) = (pool.memory, pool.budget)
+        if let (Some(memory), Some(budget)) = (found.memory, found.budget)
             && budget > memory
         {
-            let path = format!("{table}.budget");
+            let path = pool::BUDGET.at(&table);
             let expected = format!("at most the pool's memory, {memory} bytes");
             report.error(
                 &path,
@@ -68,9 +61,13 @@ pub(super) fn pools(
                 "",
             );
         }
-        pools.insert(name, pool);
+        pools.insert(name, found);
     }
     pools
+}
+
+fn budget_of(name: &str) -> KeyPath<Option<u64>> {
+    pool::BUDGET.at(&join(pool::TABLE, name))
 }
 
 fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
@@ -86,21 +83,21 @@ fn named_by_engines(
     tables: &[String],
     report: &mut Report,
 ) {
-    for (i, engine) in engines.iter().enumerate() {
-        let Some(pool) = engine.pool.as_deref() else {
+    for (i, one) in engines.iter().enumerate() {
+        let Some(name) = one.pool.as_deref() else {
             continue;
         };
-        let path = format!("engine[{i}].pool");
+        let path = engine::POOL.item(i);
         let source = settings.source(&path);
-        let found = kind::quoted(pool);
+        let found = kind::quoted(name);
         let known = || OWN.into_iter().chain(tables.iter().map(String::as_str));
-        let alone = engines.iter().filter(|e| e.pool == engine.pool).count() == 1;
-        let hint = near(pool, known());
-        if alone && !known().any(|name| name == pool) && !hint.is_empty() {
+        let alone = engines.iter().filter(|e| e.pool == one.pool).count() == 1;
+        let hint = near(name, known());
+        if alone && !known().any(|other| other == name) && !hint.is_empty() {
             let expected = "gpu, cpu, or a pool with a table [pool.NAME]";
             report.warn(&path, &source, &found, expected, &hint);
         }
-        let other = match (pool, engine.device) {
+        let other = match (name, one.device) {
             ("gpu", Device::Cpu) => Some("cpu"),
             ("cpu", Device::Gpu) => Some("gpu"),
             _ => None,
@@ -110,8 +107,8 @@ fn named_by_engines(
             let hint = "a pool is the memory that its engines share";
             report.warn(&path, &source, &found, &expected, hint);
         }
-        let mut before = engines[..i].iter().filter(|e| e.pool == engine.pool);
-        if let Some(far) = before.find(|e| host(e) != host(engine)) {
+        let mut before = engines[..i].iter().filter(|e| e.pool == one.pool);
+        if let Some(far) = before.find(|e| host(e) != host(one)) {
             let expected = format!(
                 "another pool than {:?}, which is on another machine",
                 far.name

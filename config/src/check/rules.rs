@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 use super::models::names;
 use crate::{
     checked::{Engine, Rule},
-    glob, kind,
+    glob,
+    keys::{KeyPath, Part, join, root, rule, when},
+    kind,
     settings::{Report, Settings},
 };
 
@@ -17,16 +19,16 @@ pub(super) fn virtual_models(
     report: &mut Report,
 ) -> IndexMap<String, Vec<String>> {
     let all: IndexMap<String, Vec<String>> = settings
-        .names("virtual")
+        .names(root::VIRTUAL.name())
         .into_iter()
         .map(|name| {
-            let patterns = settings.texts(&format!("virtual.{name}"));
-            (name, patterns)
+            let patterns = settings.named(root::VIRTUAL.name(), &name);
+            (name, patterns.unwrap_or_default())
         })
         .collect();
     let known = names(engines);
     for (name, patterns) in &all {
-        let path = format!("virtual.{name}");
+        let path = join(root::VIRTUAL.name(), name);
         let source = settings.source(&path);
         if name.contains('/') {
             let hint = "a slash separates engine and model";
@@ -87,38 +89,39 @@ pub(super) fn virtual_models(
 
 pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for i in 0..settings.count("rule") {
-        let at = |key: &str| format!("rule[{i}].{key}");
-        let source = settings.source(&format!("rule[{i}]"));
-        let target = settings.text(&at("use")).unwrap_or_default().to_owned();
-        if target.is_empty() && !report.has(&at("use")) {
+    for i in 0..settings.count(rule::TABLE) {
+        let source = settings.source(&format!("{}[{i}]", rule::TABLE));
+        let use_path = rule::USE.item(i);
+        let target = settings.find(&use_path).unwrap_or_default();
+        if target.is_empty() && !report.has(&use_path) {
             let expected = "a virtual model, a model or an engine";
-            report.error(&at("use"), &source, "no use", expected, "add use = \"...\"");
+            report.error(&use_path, &source, "no use", expected, "add use = \"...\"");
         }
-        let prefix = at("when.header");
+        let conditions = rule::WHEN.item(i);
+        let prefix = when::HEADER.at(&conditions);
         let header: BTreeMap<String, String> = settings
             .names(&prefix)
             .into_iter()
             .filter_map(|name| {
-                let value = settings.text(&format!("{prefix}.{name}"))?.to_owned();
+                let value = settings.named::<Option<String>>(&prefix, &name)??;
                 Some((name.to_ascii_lowercase(), value))
             })
             .collect();
-        matches_nothing(settings, &at("when"), report);
-        let rule = Rule {
-            model: settings.text(&at("when.model")).map(str::to_owned),
-            tokens_over: settings.integer(&at("when.tokens_over")),
-            tokens_under: settings.integer(&at("when.tokens_under")),
-            tools: settings.boolean(&at("when.tools")),
-            images: settings.boolean(&at("when.images")),
-            words: settings.texts(&at("when.words")),
+        matches_nothing(settings, &conditions, report);
+        let found = Rule {
+            model: settings.find(&when::MODEL.at(&conditions)),
+            tokens_over: settings.find(&when::TOKENS_OVER.at(&conditions)),
+            tokens_under: settings.find(&when::TOKENS_UNDER.at(&conditions)),
+            tools: settings.find(&when::TOOLS.at(&conditions)),
+            images: settings.find(&when::IMAGES.at(&conditions)),
+            words: settings.get(&when::WORDS.at(&conditions), report),
             header,
             target,
         };
-        if let (Some(over), Some(under)) = (rule.tokens_over, rule.tokens_under)
+        if let (Some(over), Some(under)) = (found.tokens_over, found.tokens_under)
             && over.saturating_add(1) >= under
         {
-            let path = at("when.tokens_under");
+            let path = when::TOKENS_UNDER.at(&conditions);
             let expected = format!("more than tokens_over + 1, which is {}", over + 1);
             let hint = "as it is, no request matches";
             report.error(
@@ -129,26 +132,26 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
                 hint,
             );
         }
-        rules.push(rule);
+        rules.push(found);
     }
     rules
 }
 
 /// Header names that no request can have, and words without a letter.
-fn matches_nothing(settings: &Settings, when: &str, report: &mut Report) {
+fn matches_nothing(settings: &Settings, conditions: &KeyPath<Part>, report: &mut Report) {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let prefix = format!("{when}.header");
+    let prefix = when::HEADER.at(conditions);
     for name in settings.names(&prefix) {
         if name.is_empty() || !name.chars().all(is_token) {
-            let path = format!("{prefix}.{name}");
+            let path = join(&prefix, &name);
             let found = kind::quoted(&name);
             let expected = "the name of a header, without spaces and colon";
             let hint = "as it is, no request matches";
             report.no_effect(&path, &settings.source(&path), &found, expected, hint);
         }
     }
-    let path = format!("{when}.words");
-    for words in settings.texts(&path) {
+    let path = when::WORDS.at(conditions);
+    for words in settings.get(&path, report) {
         if words.trim().is_empty() {
             let (found, expected) = (kind::quoted(&words), "a word, or several with spaces");
             let hint = "as it is, no message has it; remove it";

@@ -1,199 +1,133 @@
 //! Keys of engines, models and memory pools.
 
-use super::{BYTES, FIT, Key, Shape, TOKENS, key, part};
-use crate::kind::Kind;
+use super::{
+    BOOLEAN, BYTES, GROW_OR_REJECT, Shape, TEXT, TEXTS, TOKENS, integer, number, one_of,
+    typed::{Part, TableKey},
+};
+use crate::checked::{Device, Fit, Manage};
 
-pub(super) const ENGINE: &[Key] = &[
-    key(
-        "name",
-        Kind::Text,
-        "",
-        "Required. Its name in `engine/model`, headers and labels; without a slash.",
-    ),
-    key(
-        "kind",
-        Kind::OneOf(&["lmstudio", "ollama", "llamacpp", "openai"]),
-        "",
-        "Required. What it speaks.",
-    ),
-    key(
-        "url",
-        Kind::Text,
-        "the kind's default port on this machine",
-        "Its address, without a path; required for `openai`.",
-    ),
-    key(
-        "device",
-        Kind::OneOf(&["gpu", "cpu", "auto"]),
-        "gpu for lmstudio and openai, auto for ollama, cpu for llamacpp",
-        "Where it computes.",
-    ),
-    key(
-        "pool",
-        Kind::Text,
-        "its device on its host",
-        "The memory that it shares with others.",
-    ),
-    key(
-        "api_key_env",
-        Kind::Text,
-        "LM_API_TOKEN for lmstudio, LLAMA_API_KEY for llamacpp",
-        "Name of the environment variable with the engine's own token.",
-    ),
-    key(
-        "manage",
-        Kind::OneOf(&["observe", "models", "spawn"]),
-        "spawn for llamacpp with a model_path, observe for openai, else models",
-        "How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a child. Of a llama.cpp that runs, only router mode has models to load.",
-    ),
-    key(
-        "permits",
-        Kind::Integer {
-            min: 1,
-            max: 1_000_000,
-        },
-        "2; openai 32",
-        "Requests at once per resident model.",
-    ),
-    key(
-        "queue",
-        Kind::Integer {
-            min: 0,
-            max: 1_000_000,
-        },
-        "10 for ollama, 64 for lmstudio and llamacpp, 256 for openai",
-        "Requests that may wait.",
-    ),
-    key(
-        "defaults",
-        Kind::Boolean,
-        "true",
-        "Whether sampling defaults are injected here.",
-    ),
-    key(
-        "allow_cloud",
-        Kind::Boolean,
-        "false",
-        "Whether Ollama's `:cloud` models may be used.",
-    ),
-    key(
-        "passthrough",
-        Kind::Texts,
-        "[]",
-        "Dialects that pass through untranslated: `responses`, `messages`.",
-    ),
-    key(
-        "websocket",
-        Kind::Boolean,
-        "false",
-        "LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows rows 2, 9 and 10, and gives LM Studio an idle clock of its own behind row 5 (none for pinned models); REST where no socket can be had. A found engine has none: name it in a block; `url` is needed only beyond the default port.",
-    ),
-    key(
-        "command",
-        Kind::Texts,
-        "[\"llama-server\"]; for ollama [\"ollama\"]",
-        "Command of a spawned engine; Crucible adds the flags, for ollama `serve`.",
-    ),
-    key(
-        "model_path",
-        Kind::Text,
-        "",
-        "Model file of a spawned llama.cpp engine; relative to the configuration file, or `~/...`.",
-    ),
-];
+keys! {
+    /// Keys of `[[engine]]`: one engine.
+    TableKey engine at "engine" = ENGINE_KEYS;
 
-pub(super) const MODEL: &[Key] = &[
-    key(
-        "name",
-        Kind::Text,
-        "",
-        "Required. Exact name or glob, any case.",
-    ),
-    key("engine", Kind::Text, "", "Pins the model to one engine."),
-    key("aliases", Kind::Texts, "[]", "Other names; may be globs."),
-    key("context", TOKENS, "", "Context per request in tokens."),
-    key(
-        "fit",
-        FIT,
-        "that of [context]",
-        "What to do when a prompt does not fit.",
-    ),
-    key(
-        "pin",
-        Kind::Boolean,
-        "false",
-        "Loaded at start and never unloaded.",
-    ),
-    key(
-        "spill",
-        Kind::Boolean,
-        "false",
-        "May be offloaded partially.",
-    ),
-    key(
-        "fallback",
-        Kind::Texts,
-        "[]",
-        "Names that may answer instead, in order.",
-    ),
-    part(
-        "defaults",
-        Shape::OffOr(SAMPLING),
-        "Sampling defaults of this model, or `false`.",
-    ),
-    key(
-        "modelfile_context",
-        Kind::Boolean,
-        "true",
-        "Ollama: `PARAMETER num_ctx` of the model's Modelfile counts as its context. It stands above the built-in profile and below whatever a file, a variable or a flag says.",
-    ),
-];
+    /// Required. Its name in `engine/model`, headers and labels; without a slash.
+    NAME "name": Option<String> = TEXT;
 
-pub(super) const SAMPLING: &[Key] = &[
-    key(
-        "temperature",
-        Kind::Number { min: 0.0, max: 2.0 },
-        "",
-        "Sampling temperature.",
-    ),
-    key(
-        "top_p",
-        Kind::Number { min: 0.0, max: 1.0 },
-        "",
-        "Nucleus sampling.",
-    ),
-    key(
-        "frequency_penalty",
-        Kind::Number {
-            min: -2.0,
-            max: 2.0,
-        },
-        "",
-        "Frequency penalty.",
-    ),
-    key(
-        "presence_penalty",
-        Kind::Number {
-            min: -2.0,
-            max: 2.0,
-        },
-        "",
-        "Presence penalty.",
-    ),
-];
+    /// Required. What it speaks.
+    KIND "kind": Option<String> = one_of(&["lmstudio", "ollama", "llamacpp", "openai"]);
 
-pub(super) const POOL: &[Key] = &[
-    key("memory", BYTES, "", "Total, where it cannot be read."),
-    key(
-        "budget",
-        BYTES,
-        "gpu: gpu_memory_fraction x memory; cpu: the smaller of memory_limit and 0.8 x memory",
-        "What models may use together.",
-    ),
-    key(
-        "exclusive",
-        Kind::Boolean,
-        "false",
-        "Never load here while another pool loads.",
-    ),
-];
+    /// Its address, without a path; required for `openai`.
+    URL "url": Option<String> = TEXT, "the kind's default port on this machine";
+
+    /// Where it computes.
+    DEVICE "device": Option<Device> = one_of(&["gpu", "cpu", "auto"]),
+        "gpu for lmstudio and openai, auto for ollama, cpu for llamacpp";
+
+    /// The memory that it shares with others.
+    POOL "pool": Option<String> = TEXT, "its device on its host";
+
+    /// Name of the environment variable with the engine's own token.
+    API_KEY_ENV "api_key_env": Option<String> = TEXT,
+        "LM_API_TOKEN for lmstudio, LLAMA_API_KEY for llamacpp";
+
+    /// How much of it Crucible manages; `spawn` starts llama.cpp's server or `ollama serve` as a
+    /// child. Of a llama.cpp that runs, only router mode has models to load.
+    MANAGE "manage": Option<Manage> = one_of(&["observe", "models", "spawn"]),
+        "spawn for llamacpp with a model_path, observe for openai, else models";
+
+    /// Requests at once per resident model.
+    PERMITS "permits": Option<u32> = integer(1, 1_000_000), "2; openai 32";
+
+    /// Requests that may wait.
+    QUEUE "queue": Option<u32> = integer(0, 1_000_000),
+        "10 for ollama, 64 for lmstudio and llamacpp, 256 for openai";
+
+    /// Whether sampling defaults are injected here.
+    DEFAULTS "defaults": bool = BOOLEAN, "true";
+
+    /// Whether Ollama's `:cloud` models may be used.
+    ALLOW_CLOUD "allow_cloud": bool = BOOLEAN, "false";
+
+    /// Dialects that pass through untranslated: `responses`, `messages`.
+    PASSTHROUGH "passthrough": Vec<String> = TEXTS, "[]";
+
+    /// LM Studio: generation models are loaded over its WebSocket API, which alone takes and shows
+    /// rows 2, 9 and 10, and gives LM Studio an idle clock of its own behind row 5 (none for pinned
+    /// models); REST where no socket can be had. A found engine has none: name it in a block; `url`
+    /// is needed only beyond the default port.
+    WEBSOCKET "websocket": bool = BOOLEAN, "false";
+
+    /// Command of a spawned engine; Crucible adds the flags, for ollama `serve`.
+    COMMAND "command": Vec<String> = TEXTS, "[\"llama-server\"]; for ollama [\"ollama\"]";
+
+    /// Model file of a spawned llama.cpp engine; relative to the configuration file, or `~/...`.
+    MODEL_PATH "model_path": Option<String> = TEXT;
+}
+
+keys! {
+    /// Keys of `[[model]]`: settings of the models whose name matches.
+    TableKey model at "model" = MODEL_KEYS;
+
+    /// Required. Exact name or glob, any case.
+    NAME "name": Option<String> = TEXT;
+
+    /// Pins the model to one engine.
+    ENGINE "engine": Option<String> = TEXT;
+
+    /// Other names; may be globs.
+    ALIASES "aliases": Vec<String> = TEXTS, "[]";
+
+    /// Context per request in tokens.
+    CONTEXT "context": Option<u64> = TOKENS;
+
+    /// What to do when a prompt does not fit.
+    FIT "fit": Option<Fit> = GROW_OR_REJECT, "that of [context]";
+
+    /// Loaded at start and never unloaded.
+    PIN "pin": bool = BOOLEAN, "false";
+
+    /// May be offloaded partially.
+    SPILL "spill": bool = BOOLEAN, "false";
+
+    /// Names that may answer instead, in order.
+    FALLBACK "fallback": Vec<String> = TEXTS, "[]";
+
+    /// Sampling defaults of this model, or `false`.
+    DEFAULTS "defaults": Part = Shape::OffOr(SAMPLING_KEYS);
+
+    /// Ollama: `PARAMETER num_ctx` of the model's Modelfile counts as its context. It stands above
+    /// the built-in profile and below whatever a file, a variable or a flag says.
+    MODELFILE_CONTEXT "modelfile_context": bool = BOOLEAN, "true";
+}
+
+keys! {
+    /// Keys of `defaults` in `[[model]]` and `[[key]]`.
+    TableKey sampling at "defaults" = SAMPLING_KEYS;
+
+    /// Sampling temperature.
+    TEMPERATURE "temperature": Option<f64> = number(0.0, 2.0);
+
+    /// Nucleus sampling.
+    TOP_P "top_p": Option<f64> = number(0.0, 1.0);
+
+    /// Frequency penalty.
+    FREQUENCY_PENALTY "frequency_penalty": Option<f64> = number(-2.0, 2.0);
+
+    /// Presence penalty.
+    PRESENCE_PENALTY "presence_penalty": Option<f64> = number(-2.0, 2.0);
+}
+
+keys! {
+    /// Keys of `[pool.NAME]`: memory that models compete for.
+    TableKey pool at "pool" = POOL_KEYS;
+
+    /// Total, where it cannot be read.
+    MEMORY "memory": Option<u64> = BYTES;
+
+    /// What models may use together.
+    BUDGET "budget": Option<u64> = BYTES,
+        "gpu: gpu_memory_fraction x memory; cpu: the smaller of memory_limit and 0.8 x memory";
+
+    /// Never load here while another pool loads.
+    EXCLUSIVE "exclusive": bool = BOOLEAN, "false";
+}

@@ -3,9 +3,15 @@
 //! A key names the type of its values, and [`of_type`] compares it with the key's [`Kind`] while
 //! Crucible is compiled: a key of durations cannot be read as a number.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{
+    Deserialize as _,
+    de::{IntoDeserializer as _, value::Error as NoSuchWord},
+};
 
 use super::{Kind, Value};
+use crate::checked::{Class, Device, Fit, LogFormat, Manage, OnExit, ProfileName, Rate};
 
 /// The shapes of a [`Value`], as far as they decide into which type it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +22,12 @@ pub(crate) enum ValueShape {
     Number,
     Duration,
     Text,
+    Texts,
+    Rate,
+    /// One address.
+    Address,
+    /// One address or several.
+    Addresses,
 }
 
 /// A type that a checked value is kept in.
@@ -29,19 +41,10 @@ pub(crate) trait SettingType: Sized {
 
 /// Returns the kind, and ends compilation where the type cannot hold its values.
 pub(crate) const fn of_type<T: SettingType>(kind: Kind) -> Kind {
-    let fits = match T::SHAPE {
-        ValueShape::Boolean => matches!(kind, Kind::Boolean),
-        ValueShape::Whole => matches!(kind, Kind::Integer { .. } | Kind::Size { .. }),
-        ValueShape::Number => matches!(kind, Kind::Number { .. }),
-        ValueShape::Duration => matches!(kind, Kind::Duration { .. }),
-        ValueShape::Text => {
-            matches!(
-                kind,
-                Kind::Text | Kind::Secret | Kind::OneOf(_) | Kind::IntegerText { .. }
-            )
-        }
-    };
-    assert!(fits, "the type of this key cannot hold its values");
+    assert!(
+        T::SHAPE.fits(&kind),
+        "the type of this setting cannot hold its values"
+    );
     kind
 }
 
@@ -53,16 +56,85 @@ pub(crate) const fn doc_line(text: &'static str) -> &'static str {
     }
 }
 
+// === impl ValueShape ===
+
+impl ValueShape {
+    /// Whether every value of a kind has this shape.
+    pub(crate) const fn fits(self, kind: &Kind) -> bool {
+        match self {
+            Self::Boolean => matches!(kind, Kind::Boolean),
+            Self::Whole => matches!(kind, Kind::Integer { .. } | Kind::Size { .. }),
+            Self::Number => matches!(kind, Kind::Number { .. }),
+            Self::Duration => matches!(kind, Kind::Duration { .. }),
+            Self::Text => matches!(
+                kind,
+                Kind::Text | Kind::Secret | Kind::OneOf(_) | Kind::IntegerText { .. }
+            ),
+            Self::Texts => matches!(kind, Kind::Texts),
+            Self::Rate => matches!(kind, Kind::Rate),
+            Self::Address => matches!(kind, Kind::Address),
+            Self::Addresses => matches!(kind, Kind::Addresses),
+        }
+    }
+}
+
 // === impl SettingType ===
 
-/// A value that need not be there.
+/// A value that need not be there; a text of spaces is none.
 impl<T: SettingType> SettingType for Option<T> {
     const SHAPE: ValueShape = T::SHAPE;
 
     fn of(value: Option<&Value>) -> Option<Self> {
         match value {
             None => Some(None),
+            Some(Value::Text(text)) if text.trim().is_empty() => Some(None),
             Some(_) => T::of(value).map(Some),
+        }
+    }
+}
+
+/// A list need not be there.
+impl SettingType for Vec<String> {
+    const SHAPE: ValueShape = ValueShape::Texts;
+
+    fn of(value: Option<&Value>) -> Option<Self> {
+        match value {
+            None => Some(Self::new()),
+            Some(Value::Texts(all)) => Some(all.clone()),
+            Some(_) => None,
+        }
+    }
+}
+
+impl SettingType for Vec<SocketAddr> {
+    const SHAPE: ValueShape = ValueShape::Addresses;
+
+    fn of(value: Option<&Value>) -> Option<Self> {
+        match value? {
+            Value::Addresses(all) => Some(all.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl SettingType for SocketAddr {
+    const SHAPE: ValueShape = ValueShape::Address;
+
+    fn of(value: Option<&Value>) -> Option<Self> {
+        match value? {
+            Value::Addresses(all) => all.first().copied(),
+            _ => None,
+        }
+    }
+}
+
+impl SettingType for Rate {
+    const SHAPE: ValueShape = ValueShape::Rate;
+
+    fn of(value: Option<&Value>) -> Option<Self> {
+        match value? {
+            Value::Rate(rate) => Some(*rate),
+            _ => None,
         }
     }
 }
@@ -128,3 +200,22 @@ macro_rules! whole_numbers {
 }
 
 whole_numbers!(i64, u32, u64, usize);
+
+/// Types whose variants are the words that the file may hold, as `serde` reads them.
+macro_rules! words {
+    ($($Type:ty),*) => {
+        $(impl SettingType for $Type {
+            const SHAPE: ValueShape = ValueShape::Text;
+
+            fn of(value: Option<&Value>) -> Option<Self> {
+                let Value::Text(text) = value? else {
+                    return None;
+                };
+                let read: Result<Self, NoSuchWord> = Self::deserialize(text.as_str().into_deserializer());
+                read.ok()
+            }
+        })*
+    };
+}
+
+words!(Class, Device, Fit, LogFormat, Manage, OnExit, ProfileName);

@@ -91,7 +91,7 @@ macro_rules! tunings {
             ) -> Self {
                 Self {
                     $($group: $Struct {
-                        $($key: settings.read(TuningId::$Id.path(), report),)+
+                        $($key: settings.tuning(TuningId::$Id, report),)+
                     },)+
                 }
             }

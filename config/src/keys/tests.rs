@@ -1,0 +1,174 @@
+//! Every key of the file is read: another value of it makes another configuration.
+
+use std::path::Path;
+
+use super::{Key, ROOT, Shape};
+use crate::{
+    checked::Config,
+    glob::Globs,
+    kind::Kind,
+    layers::{Flags, Loaded, load_text},
+    problem::Problems,
+};
+
+const HASH: &str = "\"sha256:5d1f58169ba099581d6720480eb44bbaeae698f187d944d63dd71760862e5cc5\"";
+const OTHER_HASH: &str =
+    "\"sha256:5d1f58169ba099581d6720480eb44bbaeae698f187d944d63dd71760862e5cc6\"";
+
+/// What a table that repeats needs besides the key that is tried.
+const NEEDED: [(&str, &[(&str, &str)]); 4] = [
+    ("engine", &[("name", "\"e\""), ("kind", "\"ollama\"")]),
+    ("model", &[("name", "\"m\"")]),
+    ("rule", &[("use", "\"m\"")]),
+    ("key", &[("name", "\"k\""), ("hash", HASH)]),
+];
+
+/// Files that set one key, and the file without it.
+struct Tried {
+    path: String,
+    without: String,
+    with: Vec<String>,
+}
+
+fn read(text: &str) -> Result<Loaded, Problems> {
+    let file = Some((Path::new("crucible.toml"), Ok(text.to_owned())));
+    load_text(file, &[], &Flags::default())
+}
+
+/// All fields as text. Compiled patterns have no order.
+fn fields(mut config: Config) -> String {
+    config.globs = Globs::default();
+    format!("{config:?}")
+}
+
+/// Values of a kind as a file writes them: its ends, and whatever a check may ask for.
+fn values(kind: Kind) -> Vec<String> {
+    let texts = |all: &[&str]| all.iter().map(|text| format!("{text:?}")).collect();
+    match kind {
+        Kind::Boolean => vec!["true".to_owned(), "false".to_owned()],
+        Kind::Integer { min, max } => vec![min.to_string(), max.to_string()],
+        Kind::IntegerText { .. } => texts(&["3"]),
+        Kind::Number { min, max } => vec![format!("{:?}", f64::midpoint(min, max))],
+        Kind::Duration { .. } => texts(&["7s", "70s"]),
+        Kind::Size { min, max } => vec![min.max(2).to_string(), "\"2GB\"".into(), max.to_string()],
+        Kind::Text => texts(&["e", "ollama", "debug", "http://127.0.0.1:9", "q8_0"]),
+        Kind::Secret => vec![OTHER_HASH.to_owned()],
+        Kind::OneOf(words) => texts(words),
+        Kind::Rate => texts(&["9/min"]),
+        Kind::Address | Kind::Addresses => texts(&["127.0.0.1:9"]),
+        Kind::Texts => ["e", "/api/pull", "responses", "https://example.org"]
+            .map(|text| format!("[{text:?}]"))
+            .to_vec(),
+    }
+}
+
+/// `make` writes a whole file of one assignment in the table whose keys these are.
+fn walk(
+    keys: &[Key],
+    path: &str,
+    without: &str,
+    make: &dyn Fn(&str, &str) -> String,
+    all: &mut Vec<Tried>,
+) {
+    let mut add = |path: String, name: &str, values: Vec<String>| {
+        all.push(Tried {
+            path,
+            without: without.to_owned(),
+            with: values.iter().map(|value| make(name, value)).collect(),
+        });
+    };
+    let mut below = Vec::new();
+    for key in keys {
+        let path = super::join(path, key.name);
+        match key.shape {
+            Shape::Value(kind) => add(path, key.name, values(kind)),
+            Shape::NamedValues(kind) => {
+                add(path, &format!("{}.name", key.name), values(kind));
+            }
+            Shape::OffOr(_) => {
+                add(path.clone(), key.name, vec!["false".to_owned()]);
+                below.push((path, key, key.name.to_owned()));
+            }
+            Shape::Table(_) | Shape::Tuning | Shape::Rows(_) | Shape::Tables(_) => {
+                below.push((path, key, key.name.to_owned()));
+            }
+            Shape::Named(_) => below.push((path, key, format!("{}.gpu", key.name))),
+        }
+    }
+    for (path, key, name) in below {
+        let keys = key.shape.keys();
+        let Shape::Tables(_) = key.shape else {
+            let make = |key: &str, value: &str| make(&format!("{name}.{key}"), value);
+            walk(&keys, &path, without, &make, all);
+            continue;
+        };
+        let (_, needed) = NEEDED
+            .into_iter()
+            .find(|(table, _)| *table == name)
+            .unwrap();
+        let make = |key: &str, value: &str| {
+            let others = needed.iter().filter(|(other, _)| *other != key);
+            let others: Vec<String> = others
+                .map(|(key, value)| {
+                    format!(
+                        "{key} = {value}
+"
+                    )
+                })
+                .collect();
+            let others = others.concat();
+            format!("[[{name}]]\n{others}{key} = {value}\n")
+        };
+        let (first, value) = needed[0];
+        walk(&keys, &path, &make(first, value), &make, all);
+    }
+}
+
+#[test]
+fn every_key_of_the_file_is_read_into_the_configuration() {
+    let mut all = Vec::new();
+    walk(
+        ROOT,
+        "",
+        "",
+        &|key, value| format!("{key} = {value}\n"),
+        &mut all,
+    );
+    assert!(all.len() > 130, "{} keys", all.len());
+    for Tried {
+        path,
+        without,
+        with,
+    } in all
+    {
+        let plain = fields(read(&without).unwrap_or_else(|p| panic!("{p}")).config);
+        let mut others = 0;
+        for file in with {
+            match read(&file) {
+                Ok(loaded) => others += usize::from(fields(loaded.config) != plain),
+                Err(problems) => {
+                    let told = problems.to_string();
+                    assert!(!told.contains("Crucible's own table"), "{file}{told}");
+                }
+            }
+        }
+        assert!(others > 0, "no value of {path} changes the configuration");
+    }
+}
+
+#[test]
+fn every_default_is_a_value_of_its_key() {
+    for (path, key) in super::fixed() {
+        let Shape::Value(kind) = key.shape else {
+            panic!("{path} is no value");
+        };
+        let hybrid = Some(key.default).filter(|text| !text.is_empty());
+        for text in hybrid.into_iter().chain(key.agent) {
+            // A list is read from a file only.
+            assert!(
+                text == "[]" || kind.read_text(text).is_ok(),
+                "{path} = {text}"
+            );
+        }
+    }
+}
