@@ -10,7 +10,6 @@ use std::{borrow::Cow, fmt};
 
 use crucible_config::checked::EngineKind;
 use http::StatusCode;
-use serde_json::{Value, json};
 
 pub use self::cause::{AbortCause, FallbackReason, UpstreamError};
 
@@ -227,24 +226,6 @@ impl Kind {
         }
     }
 
-    /// OpenAI's `error.type`.
-    pub const fn error_type(self) -> &'static str {
-        match self {
-            Self::InvalidApiKey => "authentication_error",
-            Self::HostNotAllowed | Self::OriginNotAllowed | Self::EndpointClosed => {
-                "permission_error"
-            }
-            Self::ModelNotFound | Self::UnknownEndpoint | Self::MethodNotAllowed => {
-                "not_found_error"
-            }
-            Self::QueueFull | Self::RateLimited => "rate_limit_error",
-            _ => match self.fault() {
-                Fault::Client => "invalid_request_error",
-                Fault::Engine | Fault::Crucible => "api_error",
-            },
-        }
-    }
-
     /// Whose fault it is.
     pub const fn fault(self) -> Fault {
         match self {
@@ -309,6 +290,15 @@ impl Error {
             overflow: None,
             not_loaded: false,
         }
+    }
+
+    /// The error of an answer that is kept until its end, and has none in sight.
+    pub(crate) fn answer_too_large() -> Self {
+        Self::new(
+            Kind::EngineError,
+            "the engine's answer is larger than limits.event",
+        )
+        .upstream(UpstreamError::Oversize)
     }
 
     /// Says that the engine does not hold the model.
@@ -378,20 +368,6 @@ impl Error {
             (Kind::EngineRejected, Some(status)) => status,
             (kind, _) => kind.status(),
         }
-    }
-
-    /// OpenAI's form: `{"error": {message, type, param, code}}`; `retry_after` where it is set.
-    pub fn to_openai(&self) -> Value {
-        let mut error = json!({
-            "message": self.message,
-            "type": self.kind.error_type(),
-            "param": self.param,
-            "code": self.kind.code(),
-        });
-        if let Some(seconds) = self.retry_after {
-            error["retry_after"] = seconds.into();
-        }
-        json!({ "error": error })
     }
 }
 

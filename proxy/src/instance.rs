@@ -262,10 +262,7 @@ impl Instance {
         self.connections.close();
         let until = Instant::now() + budget;
         let drained = async {
-            if timeout_at(until, self.app.in_flight.emptied())
-                .await
-                .is_err()
-            {
+            if timeout_at(until, self.app.active.emptied()).await.is_err() {
                 self.app.ending.cancel();
             }
             // The last bytes are handed to the sockets after an answer has ended; a client that reads

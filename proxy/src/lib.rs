@@ -33,4 +33,6 @@ mod state;
 pub mod telemetry;
 #[cfg(unix)]
 mod terminal;
+#[cfg(test)]
+mod testing;
 pub mod usage;

@@ -40,7 +40,7 @@ pub(crate) const EXPOSED: [HeaderName; 7] = [
 ];
 
 /// What an answer says about its making.
-pub(crate) struct Told {
+pub(crate) struct AnswerHead {
     pub(crate) engine: Arc<str>,
     pub(crate) model: Arc<str>,
     pub(crate) reason: Reason,
@@ -67,9 +67,10 @@ pub(crate) fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-/// An error as an answer; it also rides along for the accounting.
+/// An error as an answer: its status and headers. The error rides along in the extensions, and the
+/// stack writes the body from it in the client's format.
 pub(crate) fn refuse(error: Error) -> Response {
-    let mut response = json(&error.to_openai());
+    let mut response = typed("application/json", Body::empty());
     *response.status_mut() = error.status();
     if let Some(seconds) = error.retry_after {
         response
@@ -112,12 +113,12 @@ pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Respon
     response
 }
 
-// === impl Told ===
+// === impl AnswerHead ===
 
-impl Told {
+impl AnswerHead {
     /// An event stream.
-    pub(crate) fn stream(&self, body: Body) -> Response {
-        let mut response = self.answer("text/event-stream", body);
+    pub(crate) fn stream(&self, media_type: &'static str, body: Body) -> Response {
+        let mut response = self.answer(media_type, body);
         unbuffered(response.headers_mut());
         response
     }

@@ -15,7 +15,7 @@ use crate::{
     ledger::Ledger,
     metrics::Metrics,
     relay::{prefill::Prefills, upstream::Upstream},
-    request::InFlight,
+    request::ActiveRequests,
 };
 
 pub(crate) use spellings::EngineSpellings;
@@ -39,7 +39,8 @@ pub struct AppParts {
     /// Set when the drain is over: streams end with an error.
     pub ending: CancellationToken,
     pub(crate) own_name: OwnName,
-    pub(crate) in_flight: Arc<InFlight>,
+    /// The requests that are being answered.
+    pub(crate) active: Arc<ActiveRequests>,
     /// The requests that have ended and are still to be counted.
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prefills: Prefills,
@@ -71,7 +72,7 @@ impl AppState {
             draining,
             ending,
             own_name: OwnName::read(),
-            in_flight: Arc::default(),
+            active: Arc::default(),
             ledger,
             prefills: Prefills::default(),
             spellings: EngineSpellings::default(),

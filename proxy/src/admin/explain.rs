@@ -19,9 +19,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin::state::seconds,
-    body::{decode, peek::Peek, surrogates},
+    body::decode,
+    dialect,
     error::Error,
-    guard::Verdict,
+    guard::AdmittedClient,
     pipeline::{defaults::gaps, demand},
     reply::{self, or_refuse},
     state::AppState,
@@ -29,13 +30,17 @@ use crate::{
 
 pub(super) async fn handle(
     State(app): State<AppState>,
-    Extension(verdict): Extension<Verdict>,
+    Extension(verdict): Extension<AdmittedClient>,
     request: Request,
 ) -> Response {
     or_refuse(respond_to(&app, verdict, request).await)
 }
 
-async fn respond_to(app: &AppState, verdict: Verdict, request: Request) -> Result<Response, Error> {
+async fn respond_to(
+    app: &AppState,
+    verdict: AdmittedClient,
+    request: Request,
+) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
@@ -50,11 +55,10 @@ pub(crate) async fn explain(
     config: &Arc<Config>,
     headers: &HeaderMap,
     body: &Bytes,
-    verdict: &Verdict,
+    verdict: &AdmittedClient,
 ) -> Result<Value, Error> {
-    let (body, _) = &surrogates::mended(body.clone());
-    let peek = Peek::of(body, config.limits.json_depth)?;
-    let demand = demand::of(headers, body, &peek, config, &Arc::from("explain"), verdict)?;
+    let chat = dialect::unasked().read(body.clone(), &config.limits)?;
+    let demand = demand::of(headers, &chat, config, &Arc::from("explain"), verdict)?;
     let key = verdict.key.as_ref();
     let plan = router.plan_asking(&demand).await?;
     let candidates: Vec<Value> = plan
@@ -87,7 +91,7 @@ pub(crate) async fn explain(
         if probe::rewards_repetition(&probe::load(&config.state_dir), &engine.name) {
             configured.frequency_penalty = None;
         }
-        let filled = gaps(body, &peek, configured, !router.is_mlx(best));
+        let filled = gaps(&chat.body, &chat.peek, configured, !router.is_mlx(best));
         for (name, value) in filled.named() {
             defaults.insert(name.to_owned(), filled_json(value));
         }

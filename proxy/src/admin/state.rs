@@ -8,17 +8,17 @@ use crucible_router::view::{Breaker, EngineView, Health, View};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{endpoint::Endpoint, reply, request::Exchange, state::AppState};
+use crate::{endpoint::Endpoint, reply, request::ActiveRequest, state::AppState};
 
 pub(super) async fn state(State(app): State<AppState>) -> Response {
     let view = app.router.fresh_view();
     let now = Instant::now();
     let in_flight: Vec<Value> = app
-        .in_flight
+        .active
         .all()
         .iter()
-        .filter(|exchange| exchange.endpoint != Endpoint::Admin)
-        .map(|exchange| in_flight(exchange, now))
+        .filter(|active| active.endpoint != Endpoint::Admin)
+        .map(|active| in_flight(active, now))
         .collect();
     let mut state = describe(&view);
     state["in_flight"] = in_flight.into();
@@ -130,16 +130,16 @@ fn pool(view: &View, name: &str) -> Value {
     })
 }
 
-fn in_flight(exchange: &Exchange, now: Instant) -> Value {
-    let record = exchange.record();
+fn in_flight(active: &ActiveRequest, now: Instant) -> Value {
+    let record = active.record();
     json!({
-        "request_id": exchange.id,
+        "request_id": active.id,
         "engine": record.engine,
         "model": record.model,
         "reason": record.reason.map(crucible_router::plan::Reason::as_str),
         "phase": record.phase.as_str(),
-        "since_s": seconds(now - exchange.started),
-        "tokens": exchange.tokens(),
+        "since_s": seconds(now - active.started),
+        "tokens": active.tokens(),
     })
 }
 

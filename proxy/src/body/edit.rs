@@ -25,7 +25,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::peek::Peek;
+use super::peek::PeekedBody;
 
 /// One edit of a known top-level key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +69,7 @@ enum With<'a> {
 }
 
 /// Applies edits, each key at most once. The same `Bytes` come back where nothing changes.
-pub fn apply(body: &Bytes, peek: &Peek, edits: &[Edit<'_>]) -> Bytes {
+pub fn apply(body: &Bytes, peek: &PeekedBody, edits: &[Edit<'_>]) -> Bytes {
     const USAGE: New<'static> = New::Raw(r#"{"include_usage":true}"#);
     let (mut members, close) = peek.shape();
     let mut splices: Vec<Splice<'_>> = Vec::with_capacity(edits.len());
@@ -262,7 +262,7 @@ mod tests {
 
     fn edited(text: &str, edits: &[Edit<'_>]) -> String {
         let body = Bytes::copy_from_slice(text.as_bytes());
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         String::from_utf8(apply(&body, &peek, edits).to_vec()).unwrap()
     }
 
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn nothing_to_change_is_no_copy() {
         let body = Bytes::from_static(br#"{"model":"a","stream_options":{"include_usage":true}}"#);
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         let same = apply(
             &body,
             &peek,
@@ -406,7 +406,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let body = Bytes::from(bytes);
-            if let Ok(peek) = Peek::of(&body, 64) {
+            if let Ok(peek) = PeekedBody::of(&body, 64) {
                 apply(&body, &peek, &[Edit::Remove("model"), Edit::IncludeUsage]);
             }
         }

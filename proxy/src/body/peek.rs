@@ -1,6 +1,6 @@
 //! One pass over the top-level keys of a JSON body; values are kept as byte ranges.
 //!
-//! Messages are syntax-checked and skipped, never built. A `Peek` owns ranges, not borrows, so it
+//! Messages are syntax-checked and skipped, never built. A `PeekedBody` owns ranges, not borrows, so it
 //! travels beside the `Bytes` it was made from.
 
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
@@ -88,7 +88,7 @@ const MANY: &[&str] = &[
 
 /// What the top level of a JSON body holds.
 #[derive(Clone, Debug)]
-pub struct Peek {
+pub struct PeekedBody {
     /// `model`; `None` where it is absent or null (the caller knows whether there is a default).
     pub model: Option<String>,
     /// `stream`; absent and null are false.
@@ -121,9 +121,9 @@ pub(crate) struct Field {
     pub(crate) value: Range<usize>,
 }
 
-// === impl Peek ===
+// === impl PeekedBody ===
 
-impl Peek {
+impl PeekedBody {
     /// Reads the top level. `max_depth` is `limits.json_depth`.
     ///
     /// Errors: `invalid_json` (malformed, UTF-8, BOM, not an object, trailing bytes, too deep),
@@ -389,8 +389,8 @@ mod tests {
 
     use super::*;
 
-    fn peek(text: &str) -> Result<Peek, Error> {
-        Peek::of(&Bytes::copy_from_slice(text.as_bytes()), 64)
+    fn peek(text: &str) -> Result<PeekedBody, Error> {
+        PeekedBody::of(&Bytes::copy_from_slice(text.as_bytes()), 64)
     }
 
     fn kind(text: &str) -> Kind {
@@ -412,7 +412,10 @@ mod tests {
             assert_eq!(kind(text), Kind::InvalidJson, "{text}");
         }
         let bytes = Bytes::from_static(b"{\"a\":\"\xff\"}");
-        assert_eq!(Peek::of(&bytes, 64).unwrap_err().kind, Kind::InvalidJson);
+        assert_eq!(
+            PeekedBody::of(&bytes, 64).unwrap_err().kind,
+            Kind::InvalidJson
+        );
     }
 
     #[test]

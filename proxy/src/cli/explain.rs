@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Common, ExplainArgs, Failure, models::look, output::say, running::tell, serve::runtime, sources,
 };
-use crate::{admin, error::Error, guard::Verdict};
+use crate::{admin, dialect::openai, error::Error, guard::AdmittedClient};
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
     let body = if args.subject == "-" {
@@ -43,7 +43,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<(), Failure> {
             &current,
             &HeaderMap::new(),
             &body,
-            &Verdict::default(),
+            &AdmittedClient::default(),
         )
         .await
     }))?;
@@ -104,7 +104,7 @@ fn parts(prediction: &Value) -> String {
 
 fn refused(error: &Error, as_json: bool) -> Failure {
     if as_json {
-        say(&error.to_openai().to_string());
+        say(&openai::error_document(error).to_string());
     }
     Failure::wrong(error.to_string())
 }

@@ -21,13 +21,13 @@ use crate::{
     reply,
 };
 
-/// The layer.
+/// Turns the panics of the services inside it into errors.
 #[derive(Clone, Copy)]
-pub(super) struct CatchPanics;
+pub(super) struct CatchPanicLayer;
 
-/// [`CatchPanics`] around the rest of the stack.
+/// [`CatchPanicLayer`] around the rest of the stack.
 #[derive(Clone)]
-pub(super) struct Caught<S>(S);
+pub(super) struct CatchPanicService<S>(S);
 
 type Answer = Result<Response, Infallible>;
 type Polled<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(std::thread::Result<Answer>) -> Answer>;
@@ -42,19 +42,19 @@ fn told(answer: std::thread::Result<Answer>) -> Answer {
     })
 }
 
-// === impl CatchPanics ===
+// === impl CatchPanicLayer ===
 
-impl<S> Layer<S> for CatchPanics {
-    type Service = Caught<S>;
+impl<S> Layer<S> for CatchPanicLayer {
+    type Service = CatchPanicService<S>;
 
-    fn layer(&self, inner: S) -> Caught<S> {
-        Caught(inner)
+    fn layer(&self, inner: S) -> CatchPanicService<S> {
+        CatchPanicService(inner)
     }
 }
 
-// === impl Caught ===
+// === impl CatchPanicService ===
 
-impl<S> Service<Request> for Caught<S>
+impl<S> Service<Request> for CatchPanicService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
@@ -91,11 +91,11 @@ mod tests {
         let later = service_fn(async |_: Request| -> Answer { panic!("later") });
         let well = service_fn(async |_: Request| Answer::Ok(Response::default()));
         let request = || Request::new(Body::empty());
-        let Ok(answer) = CatchPanics.layer(at_once).oneshot(request()).await;
+        let Ok(answer) = CatchPanicLayer.layer(at_once).oneshot(request()).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let Ok(answer) = CatchPanics.layer(later).oneshot(request()).await;
+        let Ok(answer) = CatchPanicLayer.layer(later).oneshot(request()).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let Ok(answer) = CatchPanics.layer(well).oneshot(request()).await;
+        let Ok(answer) = CatchPanicLayer.layer(well).oneshot(request()).await;
         assert_eq!(answer.status(), StatusCode::OK);
     }
 }

@@ -8,77 +8,78 @@ use std::{
     task::{Context, Poll},
 };
 
+use crucible_config::Live;
 use futures_util::future::Either;
 use http::{HeaderMap, Method, Request, Response, header};
 use tower::Service;
 use tower_http::cors::{self, CorsLayer};
 
-use crate::{guard, state::AppState};
+use crate::guard;
 
 /// Which requests a layer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum CorsPart {
     /// `OPTIONS`.
     Preflights,
     /// All others that name an allowed origin.
     Answers,
 }
 
-/// The layer.
+/// Adds CORS headers to the answers that a browser may read.
 #[derive(Clone)]
-pub(super) struct Browser {
-    app: AppState,
+pub(super) struct BrowserCorsLayer {
+    config: Live,
     cors: Arc<CorsLayer>,
-    part: Part,
+    part: CorsPart,
 }
 
-/// [`Browser`] around the paths, which are always ready.
+/// [`BrowserCorsLayer`] around the services inside it.
 #[derive(Clone)]
-pub(super) struct ForBrowsers<S> {
+pub(super) struct BrowserCorsService<S> {
     inner: S,
-    app: AppState,
+    config: Live,
     // Shared: the stack is cloned for each request, and a layer's clone copies its header values.
     cors: Arc<CorsLayer>,
-    part: Part,
+    part: CorsPart,
 }
 
-// === impl Browser ===
+// === impl BrowserCorsLayer ===
 
-impl Browser {
-    pub(super) fn new(app: AppState, cors: Arc<CorsLayer>, part: Part) -> Self {
-        Self { app, cors, part }
+impl BrowserCorsLayer {
+    pub(super) fn new(config: Live, cors: Arc<CorsLayer>, part: CorsPart) -> Self {
+        Self { config, cors, part }
     }
 }
 
-impl<S> tower::Layer<S> for Browser {
-    type Service = ForBrowsers<S>;
+impl<S> tower::Layer<S> for BrowserCorsLayer {
+    type Service = BrowserCorsService<S>;
 
-    fn layer(&self, inner: S) -> ForBrowsers<S> {
-        ForBrowsers {
+    fn layer(&self, inner: S) -> BrowserCorsService<S> {
+        BrowserCorsService {
             inner,
-            app: self.app.clone(),
+            config: self.config.clone(),
             cors: Arc::clone(&self.cors),
             part: self.part,
         }
     }
 }
 
-// === impl ForBrowsers ===
+// === impl BrowserCorsService ===
 
-impl<S> ForBrowsers<S> {
+impl<S> BrowserCorsService<S> {
     /// It names an origin that may read answers.
     fn allowed(&self, headers: &HeaderMap) -> bool {
         headers
             .get(header::ORIGIN)
             .and_then(|origin| origin.to_str().ok())
             .is_some_and(|origin| {
-                let config = self.app.config.current();
+                let config = self.config.current();
                 guard::origin_allowed(origin, &config.allowed_origins)
             })
     }
 }
 
-impl<S, B, R> Service<Request<B>> for ForBrowsers<S>
+impl<S, B, R> Service<Request<B>> for BrowserCorsService<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     R: Default,
@@ -94,11 +95,14 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let preflight = request.method() == Method::OPTIONS;
         let mine = match self.part {
-            Part::Preflights => preflight,
-            Part::Answers => !preflight && self.allowed(request.headers()),
+            CorsPart::Preflights => preflight,
+            CorsPart::Answers => !preflight && self.allowed(request.headers()),
         };
         if mine {
-            let mut with_cors = tower::Layer::layer(&*self.cors, self.inner.clone());
+            // The clone was not asked whether it is ready; the one that was goes with this request.
+            let clone = self.inner.clone();
+            let ready = std::mem::replace(&mut self.inner, clone);
+            let mut with_cors = tower::Layer::layer(&*self.cors, ready);
             Either::Left(with_cors.call(request))
         } else {
             Either::Right(self.inner.call(request))

@@ -1,11 +1,18 @@
-//! The stack: everything that happens to a request, in order, in one function.
+//! The outer stack: everything that happens to a request before its path decides, in order, in one
+//! function.
+//!
+//! A layer takes the parts that it needs, asks the service inside it whether it is ready, and calls
+//! the one that said so; so any of tower's own layers may be put between two of these.
 
-mod account;
 mod catch_panic;
 mod cors;
-mod gate;
-mod management;
+mod error_reply;
+mod guard;
+mod opened_paths;
+mod record;
 pub(crate) mod request_id;
+#[cfg(test)]
+mod tests;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -17,38 +24,61 @@ use tower_http::{
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
+use self::{
+    catch_panic::CatchPanicLayer,
+    cors::{BrowserCorsLayer, CorsPart},
+    error_reply::ErrorReplyLayer,
+    guard::{GuardLayer, GuardParts},
+    opened_paths::OpenedPathsLayer,
+    record::RecordLayer,
+};
 use crate::{
-    admin,
-    edge::{
-        catch_panic::CatchPanics,
-        cors::{Browser, Part},
-        gate::Gate,
-        management::Management,
-    },
-    guard,
-    pipeline::chat,
+    admin, dialect,
+    guard::paths as guard_paths,
+    pipeline::answer,
     reply,
-    server::{OnRefuse, Received},
+    server::{OnRefuse, Received, SocketRefusal},
     state::AppState,
 };
 
-/// The outer stack around the paths of the main listener, from the accepted connection to the
-/// path table.
+/// The outer stack around the paths of the main listener.
 ///
 /// The inner one, from a routed request to the engine's bytes, is [`crate::pipeline::stack`].
 pub(crate) fn edge(app: &AppState) -> impl Edge {
-    stack(app, paths())
+    stack(app, paths_of(app, paths()))
 }
 
 /// The same stack around the paths of `metrics_listen`.
 pub(crate) fn metrics_edge(app: &AppState) -> impl Edge {
-    stack(app, admin::metrics_paths())
+    stack(app, paths_of(app, admin::metrics_paths()))
 }
 
-fn stack(app: &AppState, paths: Routes<AppState>) -> impl Edge {
-    let cors = Arc::new(cors());
+/// The layers around a path table, for the body of a socket.
+fn stack<S>(app: &AppState, paths: S) -> impl Edge
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
     ServiceBuilder::new()
         .map_request(|request: http::Request<Received>| request.map(Body::new))
+        .service(layers(app, paths))
+}
+
+/// Everything that happens to a request between the accepted connection and the path table, in order.
+fn layers<S>(
+    app: &AppState,
+    paths: S,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let cors = Arc::new(cors());
+    ServiceBuilder::new()
         // First, so that every answer carries an id, also those of the layers below.
         .map_request(request_id::drop_insane)
         .layer(SetRequestIdLayer::new(
@@ -60,33 +90,54 @@ fn stack(app: &AppState, paths: Routes<AppState>) -> impl Edge {
         ))
         // Forgiving spellings become the one that the layers below know.
         .map_request(canonical)
-        // Opens an account of what the layers below answer; the books close it.
-        .layer(account::Layer::new(app.clone()))
+        // Opens the record of the request, with its client format; the ledger closes it.
+        .layer(RecordLayer::new(
+            Arc::clone(&app.active),
+            Arc::clone(&app.ledger),
+            app.router.clone(),
+        ))
+        // Every error of the layers below is written here, in the client's format.
+        .layer(ErrorReplyLayer)
         // An allowed page reads refusals too.
-        .layer(Browser::new(app.clone(), Arc::clone(&cors), Part::Answers))
-        // A panic costs one request, and the accounting above still sees a 500.
-        .layer(CatchPanics)
+        .layer(BrowserCorsLayer::new(
+            app.config.clone(),
+            Arc::clone(&cors),
+            CorsPart::Answers,
+        ))
+        // A panic costs one request, and the record above still sees a 500.
+        .layer(CatchPanicLayer)
         // Host, Origin, key and rate, before a byte of the body is read.
-        .layer(Gate::new(app.clone()))
+        .layer(GuardLayer::new(GuardParts {
+            config: app.config.clone(),
+            own_name: app.own_name.clone(),
+            draining: app.draining.clone(),
+            router: app.router.clone(),
+        }))
         // What is opened on purpose goes to its engine as it is.
-        .layer(Management::new(app.clone()))
+        .layer(OpenedPathsLayer::new(
+            app.config.clone(),
+            app.router.clone(),
+        ))
         // After the Origin was judged: preflights of allowed origins are answered here.
-        .layer(Browser::new(app.clone(), cors, Part::Preflights))
-        .service(
-            paths
-                .fallback(admin::endpoints::unknown_path)
-                .method_not_allowed_fallback(admin::endpoints::wrong_method)
-                .with_state(app.clone()),
-        )
+        .layer(BrowserCorsLayer::new(
+            app.config.clone(),
+            cors,
+            CorsPart::Preflights,
+        ))
+        .service(paths)
 }
 
-/// How what is no request is put on the books: like every refusal.
+/// The callback of the sockets for a request that could not be read: it is recorded like every other
+/// refusal, and said in the format of a socket.
 pub(crate) fn on_refuse(app: &AppState) -> OnRefuse {
-    let app = app.clone();
-    Arc::new(move |error| account::of_refusal(&app, error))
+    let ledger = Arc::clone(&app.ledger);
+    Arc::new(move |error| SocketRefusal {
+        request_id: record::refused(&ledger, error),
+        body: dialect::unasked().error(error),
+    })
 }
 
-/// What a listener serves.
+/// The service of a listener.
 pub(crate) trait Edge:
     Service<http::Request<Received>, Response = Response, Error = Infallible, Future: Send>
     + Clone
@@ -103,10 +154,18 @@ impl<S> Edge for S where
 {
 }
 
+/// A path table that answers every path and every method.
+fn paths_of(app: &AppState, paths: Routes<AppState>) -> Routes {
+    paths
+        .fallback(admin::endpoints::unknown_path)
+        .method_not_allowed_fallback(admin::endpoints::wrong_method)
+        .with_state(app.clone())
+}
+
 /// The path table.
 fn paths() -> Routes<AppState> {
     Routes::new()
-        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/chat/completions", post(answer::handle))
         .merge(admin::paths())
 }
 
@@ -124,7 +183,7 @@ fn canonical(mut request: Request) -> Request {
     use std::borrow::Cow;
 
     let uri = request.uri();
-    let rewritten = match guard::paths::canonical(uri.path()) {
+    let rewritten = match guard_paths::canonical(uri.path()) {
         Cow::Borrowed(_) => None,
         Cow::Owned(path) => Some(match uri.query() {
             Some(query) => format!("{path}?{query}"),

@@ -30,7 +30,7 @@ use crate::{
         Metrics,
         labels::{load_outcome, load_trigger},
     },
-    request::{Exchange, Record},
+    request::{ActiveRequest, RequestFacts},
 };
 
 /// The newer file in `state_dir`.
@@ -101,8 +101,8 @@ impl Events {
     /// A request that came as far as the queue, at its end; that is told on both clocks.
     pub(crate) fn request(
         &self,
-        exchange: &Exchange,
-        record: &Record,
+        active: &ActiveRequest,
+        record: &RequestFacts,
         status: u16,
         (now, wall): (Instant, SystemTime),
     ) {
@@ -113,7 +113,7 @@ impl Events {
         };
         self.put(|| {
             let usage = record.usage.unwrap_or_default();
-            let tokens = u64::from(exchange.tokens());
+            let tokens = u64::from(active.tokens());
             Line::Request(RequestLine {
                 at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
                 engine: Arc::clone(engine),

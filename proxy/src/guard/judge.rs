@@ -29,7 +29,7 @@ pub struct Facts<'a> {
 
 /// A request that may pass.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub struct AdmittedClient {
     /// The key it came with, where keys are configured.
     pub key: Option<Arc<Key>>,
     /// Who asks.
@@ -38,7 +38,7 @@ pub struct Verdict {
 
 /// Key, Host, Origin, in the order of the surface: a valid key lifts the Host rule, nothing lifts
 /// the Origin rule, and without a valid key a foreign Host (403) is told before the key (401).
-pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict, Error> {
+pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<AdmittedClient, Error> {
     framing::judge(facts.headers)?;
     let requested = host::requested(facts.version, facts.uri, facts.headers)?;
     let key = if config.keys.is_empty() {
@@ -75,7 +75,7 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Verdict
         ));
     }
     let client = client::client(facts.headers, facts.peer, key.as_deref());
-    Ok(Verdict { key, client })
+    Ok(AdmittedClient { key, client })
 }
 
 fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
@@ -178,7 +178,7 @@ mod tests {
         method: &Method,
         path: &'static str,
         pairs: &[(&'static str, &'static str)],
-    ) -> Result<Verdict, Kind> {
+    ) -> Result<AdmittedClient, Kind> {
         let uri = Uri::from_static(path);
         judge(
             config,

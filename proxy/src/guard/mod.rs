@@ -13,6 +13,6 @@ mod origin;
 pub mod paths;
 
 pub use host::OwnName;
-pub use judge::{Facts, Verdict, judge};
+pub use judge::{AdmittedClient, Facts, judge};
 pub use keys::{Minted, mint, presented, recognise};
 pub use origin::origin_allowed;

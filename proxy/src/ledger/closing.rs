@@ -14,7 +14,7 @@ use crate::{
     error::{AbortCause, Fault, Kind},
     ledger::{Ledger, sample},
     metrics::{DroppedParam, Phase as LeftIn, RequestRecord},
-    request::{Exchange, Phase, Record},
+    request::{ActiveRequest, Phase, RequestFacts},
 };
 
 /// nginx's number for a client that left before its answer began.
@@ -22,7 +22,7 @@ const CLIENT_CLOSED: u16 = 499;
 
 /// A request that has ended.
 pub(crate) struct EndedRequest {
-    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) request: Arc<ActiveRequest>,
     pub(crate) at: Instant,
     /// Its client left while its model was being loaded.
     pub(crate) in_load: bool,
@@ -55,37 +55,35 @@ impl Moment {
 impl EndedRequest {
     /// Writes metrics, event and log line; gives what the predictor learns of it.
     pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<Sample> {
-        let record = self.exchange.close();
+        let record = self.request.close();
         self.count(ledger, &record);
         let status = record.status.unwrap_or_else(client_closed).as_u16();
         let ended = (self.at, now.wall_at(self.at));
-        ledger
-            .events
-            .request(&self.exchange, &record, status, ended);
+        ledger.events.request(&self.request, &record, status, ended);
         self.log(&record);
         sample::of(&record)
     }
 
-    fn count(&self, ledger: &Ledger, record: &Record) {
+    fn count(&self, ledger: &Ledger, record: &RequestFacts) {
         let metrics = &ledger.metrics;
         let code = record.status.unwrap_or_else(client_closed);
-        let duration = self.at - self.exchange.started;
+        let duration = self.at - self.request.started;
         let model = record.model.as_deref().unwrap_or_default();
         if record.engine.is_some() {
             metrics.know(model, &ledger.router.view());
         }
         metrics.request(&RequestRecord {
-            endpoint: self.exchange.endpoint,
+            endpoint: self.request.endpoint,
             engine: record.engine.as_deref(),
             model,
             stream: record.stream,
             code,
             duration,
             overhead: duration.saturating_sub(record.waited(self.at)),
-            first_token: record.first_token_at.map(|at| at - self.exchange.started),
+            first_token: record.first_token_at.map(|at| at - self.request.started),
             predicted: record.predicted,
             output_time: record.output_time,
-            content_events: u64::from(self.exchange.tokens()),
+            content_events: u64::from(self.request.tokens()),
             usage: record.usage,
             stream_bytes: record.stream_bytes,
             stream_flushes: record.stream_flushes,
@@ -116,25 +114,25 @@ impl EndedRequest {
         }
     }
 
-    fn log(&self, record: &Record) {
-        if self.exchange.endpoint == Endpoint::Admin {
+    fn log(&self, record: &RequestFacts) {
+        if self.request.endpoint == Endpoint::Admin {
             return;
         }
-        let exchange = &self.exchange;
+        let active = &self.request;
         let code = record.status.unwrap_or_else(client_closed).as_u16();
-        let total = self.at - exchange.started;
+        let total = self.at - active.started;
         let queued = record.queued_at.map_or(Duration::ZERO, |at| {
             record.granted_at.unwrap_or(self.at) - at
         });
-        let first = record.first_token_at.map(|at| at - exchange.started);
+        let first = record.first_token_at.map(|at| at - active.started);
         // An engine's own count, else events as they came.
         let counted = record.usage.map(|usage| usage.completion);
-        let tokens = counted.unwrap_or_else(|| u64::from(exchange.tokens()));
+        let tokens = counted.unwrap_or_else(|| u64::from(active.tokens()));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    id = %exchange.id,
-                    endpoint = exchange.endpoint.as_str(),
+                    id = %active.id,
+                    endpoint = active.endpoint.as_str(),
                     status = code,
                     engine = record.engine.as_deref(),
                     model = record.model.as_deref(),
@@ -159,11 +157,11 @@ impl EndedRequest {
 }
 
 /// The client went before the end that it was owed.
-fn client_left(record: &Record) -> bool {
+fn client_left(record: &RequestFacts) -> bool {
     !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
 }
 
-fn cause_of_abort(record: &Record) -> Option<AbortCause> {
+fn cause_of_abort(record: &RequestFacts) -> Option<AbortCause> {
     if !record.stream || record.status != Some(StatusCode::OK) {
         return None;
     }

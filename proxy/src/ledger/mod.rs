@@ -102,7 +102,7 @@ impl Ledger {
         let close = |ended: &EndedRequest| {
             let closed = catch_unwind(AssertUnwindSafe(|| ended.close(self, now)));
             closed.unwrap_or_else(|_| {
-                tracing::error!(id = %ended.exchange.id, "the account of a request is lost");
+                tracing::error!(id = %ended.request.id, "the account of a request is lost");
                 None
             })
         };

@@ -6,10 +6,10 @@ use crucible_router::{
 };
 use http::StatusCode;
 
-use crate::request::Record;
+use crate::request::RequestFacts;
 
 /// `None` for anything but a whole answer.
-pub(crate) fn of(record: &Record) -> Option<Sample> {
+pub(crate) fn of(record: &RequestFacts) -> Option<Sample> {
     if record.error.is_some() || record.abort.is_some() || record.status != Some(StatusCode::OK) {
         return None;
     }
@@ -69,9 +69,9 @@ mod tests {
     };
 
     /// Sent at 0 s, first token at 2 s, whole at 6 s; 1000 tokens in, 41 out.
-    fn record() -> Record {
+    fn record() -> RequestFacts {
         let start = Instant::now();
-        Record {
+        RequestFacts {
             engine: Some("e".into()),
             model: Some("m".into()),
             status: Some(StatusCode::OK),
@@ -84,7 +84,7 @@ mod tests {
                 completion: 41,
                 ..Usage::default()
             }),
-            ..Record::default()
+            ..RequestFacts::default()
         }
     }
 
@@ -142,15 +142,15 @@ mod tests {
 
     #[test]
     fn only_whole_answers_teach() {
-        let failed = Record {
+        let failed = RequestFacts {
             error: Some(Kind::EngineCut),
             ..record()
         };
-        let left = Record {
+        let left = RequestFacts {
             answered_at: None,
             ..record()
         };
-        let refused = Record {
+        let refused = RequestFacts {
             status: Some(StatusCode::BAD_GATEWAY),
             ..record()
         };

@@ -19,7 +19,7 @@ const ASK: Duration = Duration::from_secs(1);
 
 /// What a request was sent to.
 #[derive(Clone, Debug)]
-pub(super) struct Expected {
+pub(super) struct ExpectedAnswerer {
     engine: Arc<str>,
     model: Arc<str>,
     instance: Arc<str>,
@@ -44,9 +44,9 @@ enum Named {
     Nobody,
 }
 
-// === impl Expected ===
+// === impl ExpectedAnswerer ===
 
-impl Expected {
+impl ExpectedAnswerer {
     /// `None`: this engine's names are not judged.
     pub(super) fn of(permit: &Permit) -> Option<Self> {
         (permit.kind == EngineKind::Lmstudio).then(|| Self {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn other_spellings_of_the_same_are_no_false_alarm() {
-        let asked = |model: &str, instance: &str| Expected {
+        let asked = |model: &str, instance: &str| ExpectedAnswerer {
             engine: "e".into(),
             model: model.into(),
             instance: instance.into(),

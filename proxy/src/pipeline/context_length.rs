@@ -3,7 +3,7 @@
 use crate::{
     dialect::engine::told_lengths,
     error::{Error, Kind, context_length::TooMuch},
-    request::{Exchange, Record},
+    request::{ActiveRequest, RequestFacts},
 };
 
 /// Of the engine's own words.
@@ -12,8 +12,8 @@ const SHOWN: usize = 300;
 /// An engine that gave no word may have found the prompt too long: it is taken for that where the
 /// prompt may well be longer than its context, being counted by a rule of thumb, and for a fault of
 /// the engine where not.
-pub(crate) fn judged(exchange: &Exchange, error: Error) -> Error {
-    let (context, estimate) = exchange.note(|record| (record.context, record.prompt_tokens));
+pub(crate) fn judged(active: &ActiveRequest, error: Error) -> Error {
+    let (context, estimate) = active.note(|record| (record.context, record.prompt_tokens));
     weighed(error, context, estimate)
 }
 
@@ -38,12 +38,12 @@ fn weighed(mut error: Error, context: Option<u64>, estimate: u64) -> Error {
 }
 
 /// Another text for what an engine found too long; every other error stays as it is.
-pub(crate) fn worded(exchange: &Exchange, error: Error) -> Error {
-    let error = judged(exchange, error);
+pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
+    let error = judged(active, error);
     let Some(overflow) = error.overflow else {
         return error;
     };
-    let record = exchange.record();
+    let record = active.record();
     let much = too_much(&record, overflow.counted, &error.message);
     let begun = record.first_token_at.is_some();
     let engine = record.engine.as_deref().unwrap_or("the engine");
@@ -67,7 +67,7 @@ pub(crate) fn worded(exchange: &Exchange, error: Error) -> Error {
 }
 
 /// Numbers that agree with what the engine found: together they are more than it has.
-fn too_much(record: &Record, counted: Option<u64>, words: &str) -> TooMuch {
+fn too_much(record: &RequestFacts, counted: Option<u64>, words: &str) -> TooMuch {
     let limit = record.context.or_else(|| told_lengths::limit(words));
     let over = limit.map_or(0, |limit| limit.saturating_add(1));
     let estimate = counted.unwrap_or(record.prompt_tokens);
@@ -121,18 +121,18 @@ mod tests {
             ),
             (Some(4096), None, 900, 100, true, (Some(4096), 900, 3197)),
         ] {
-            let record = Record {
+            let record = RequestFacts {
                 context,
                 prompt_tokens: estimate,
                 reserve,
                 first_token_at: begun.then(Instant::now),
-                ..Record::default()
+                ..RequestFacts::default()
             };
             let much = too_much(&record, counted, words);
             assert_eq!((much.limit, much.prompt, much.completion), expected);
             assert!(much.prompt + much.completion > much.limit.unwrap());
         }
-        let unknown = too_much(&Record::default(), None, "context overflow");
+        let unknown = too_much(&RequestFacts::default(), None, "context overflow");
         assert_eq!((unknown.limit, unknown.prompt), (None, 0));
     }
 

@@ -9,41 +9,40 @@ use crucible_config::checked::{Filled, RequestDefaults};
 use crucible_router::verify::probe::rewards_repetition;
 use tower::{Layer, Service};
 
-use crate::{
-    body::peek::Peek,
-    pipeline::{Ready, Routed},
-};
+use crate::{body::peek::PeekedBody, pipeline::routed_request::RoutedRequest};
 
 /// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Defaults;
+pub(crate) struct DefaultsLayer;
 
-/// [`Defaults`] around the dialect.
+/// [`DefaultsLayer`] around the dialect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FillGaps<S>(S);
+pub(crate) struct DefaultsService<S>(S);
 
-// === impl Defaults ===
+// === impl DefaultsLayer ===
 
-impl<S> Layer<S> for Defaults {
-    type Service = FillGaps<S>;
+impl<S> Layer<S> for DefaultsLayer {
+    type Service = DefaultsService<S>;
 
-    fn layer(&self, inner: S) -> FillGaps<S> {
-        FillGaps(inner)
+    fn layer(&self, inner: S) -> DefaultsService<S> {
+        DefaultsService(inner)
     }
 }
 
-// === impl FillGaps ===
+// === impl DefaultsService ===
 
-impl<S: Service<Box<Routed>, Error = crate::error::Error>> Service<Box<Routed>> for FillGaps<S> {
+impl<S: Service<Box<RoutedRequest>, Error = crate::error::Error>> Service<Box<RoutedRequest>>
+    for DefaultsService<S>
+{
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, mut routed: Box<Routed>) -> S::Future {
+    fn call(&mut self, mut routed: Box<RoutedRequest>) -> S::Future {
         let engine = routed.app.router.engine_config(&routed.candidate.engine);
         if let Some(engine) = engine {
             let mut configured = routed.config.request_defaults(
@@ -56,7 +55,12 @@ impl<S: Service<Box<Routed>, Error = crate::error::Error>> Service<Box<Routed>> 
                 configured.frequency_penalty = None;
             }
             let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
-            routed.defaults = gaps(&routed.body, &routed.peek, configured, honours_penalties);
+            routed.defaults = gaps(
+                &routed.chat.body,
+                &routed.chat.peek,
+                configured,
+                honours_penalties,
+            );
         }
         self.0.call(routed)
     }
@@ -66,7 +70,7 @@ impl<S: Service<Box<Routed>, Error = crate::error::Error>> Service<Box<Routed>> 
 /// 0.4, `mlx_engine/generate.py`), so none are sent there.
 pub(crate) fn gaps(
     body: &[u8],
-    peek: &Peek,
+    peek: &PeekedBody,
     configured: RequestDefaults,
     honours_penalties: bool,
 ) -> RequestDefaults {
@@ -92,7 +96,7 @@ mod tests {
     fn mlx_gets_no_penalties_and_what_is_sent_is_no_gap() {
         let body =
             Bytes::from_static(br#"{"model":"m","messages":[1],"temperature":0,"top_p":null}"#);
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         let value = |value| {
             Some(Filled {
                 value,

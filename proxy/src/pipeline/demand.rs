@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use crucible_config::{
     Config,
     checked::{Class, Key},
@@ -14,10 +13,10 @@ use crucible_router::{catalog::ModelKind, demand::Demand, plan};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    body::{peek::Peek, prompt::Prompt},
-    dialect::engine::openai::tool_choice,
+    body::prompt::Prompt,
+    dialect::{chat::ChatRequest, engine::openai::tool_choice},
     error::{Error, Kind},
-    guard::{self, Verdict},
+    guard::{self, AdmittedClient},
 };
 
 /// Headers that name a conversation: opencode, Codex, Claude Code.
@@ -39,12 +38,12 @@ static X_CLASS: HeaderName = HeaderName::from_static("x-crucible-class");
 /// What is asked for. A missing `model` is `missing_field`, unless there is a default model.
 pub(crate) fn of(
     headers: &HeaderMap,
-    body: &Bytes,
-    peek: &Peek,
+    chat: &ChatRequest,
     config: &Config,
     request_id: &Arc<str>,
-    verdict: &Verdict,
+    admitted: &AdmittedClient,
 ) -> Result<Demand, Error> {
+    let ChatRequest { body, peek, .. } = chat;
     let model = peek
         .model
         .clone()
@@ -77,9 +76,9 @@ pub(crate) fn of(
         stream: peek.stream,
         headers: named_headers(headers, config),
         hops: guard::hops::of(headers)?,
-        key: verdict.key.clone(),
-        client: verdict.client.clone(),
-        class: class(headers, verdict.key.as_ref())?,
+        key: admitted.key.clone(),
+        client: admitted.client.clone(),
+        class: class(headers, admitted.key.as_ref())?,
         session: session(headers),
         ..Demand::default()
     };

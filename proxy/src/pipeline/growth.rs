@@ -9,16 +9,16 @@ use crucible_router::{plan::Candidate, predict::Sample};
 use crate::{
     body::{
         edit::{self, Edit, New},
-        peek::Peek,
+        peek::PeekedBody,
     },
     dialect::engine::told_lengths,
     error::{Error, Overflow},
-    pipeline::chat::Planned,
+    pipeline::planned_request::PlannedRequest,
 };
 
 /// A prompt that an engine refused, and that is sent to it once more.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TooLong {
+pub(super) struct ContextRetry {
     /// Its place in the plan.
     at: usize,
     pub(super) tokens: u64,
@@ -29,7 +29,7 @@ pub(super) struct TooLong {
 }
 
 /// What an engine counts in a prompt that it refuses teaches as much as in one that it answers.
-pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow) {
+pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: Overflow) {
     if overflow.counted.is_none() {
         return;
     }
@@ -38,7 +38,7 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
         model: Arc::clone(&candidate.model),
         client: planned.demand.client.clone(),
         chosen: false,
-        estimate: planned.exchange.note(|record| record.prompt.estimate),
+        estimate: planned.active.note(|record| record.prompt.estimate),
         prompt_tokens: overflow.counted,
         prompt: None,
         cache_unknown: false,
@@ -51,7 +51,7 @@ pub(super) fn learn(planned: &Planned, candidate: &Candidate, overflow: Overflow
 
 /// What the engine has room for beside the prompt, where it refuses only because the request asks
 /// for a longer answer than that: such a one is asked once more for less.
-pub(super) fn left_for_answer(planned: &Planned, error: &Error) -> Option<u64> {
+pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option<u64> {
     let asked = planned.demand.max_tokens?;
     if planned.shortened.is_some() {
         return None;
@@ -62,24 +62,27 @@ pub(super) fn left_for_answer(planned: &Planned, error: &Error) -> Option<u64> {
 }
 
 /// The request with an answer of at most so many tokens.
-pub(super) fn shortened(planned: &Planned, left: u64) -> Result<(Bytes, Arc<Peek>), Error> {
+pub(super) fn shortened(
+    planned: &PlannedRequest,
+    left: u64,
+) -> Result<(Bytes, Arc<PeekedBody>), Error> {
     let text = left.to_string();
     let names = ["max_tokens", "max_completion_tokens"].into_iter();
-    let there = names.filter(|name| planned.peek.raw(&planned.body, name).is_some());
+    let there = names.filter(|name| planned.chat.peek.raw(&planned.chat.body, name).is_some());
     let edits: Vec<_> = there.map(|name| Edit::Set(name, New::Raw(&text))).collect();
-    let body = edit::apply(&planned.body, &planned.peek, &edits);
-    let peek = Peek::of(&body, planned.config.limits.json_depth)?;
+    let body = edit::apply(&planned.chat.body, &planned.chat.peek, &edits);
+    let peek = PeekedBody::of(&body, planned.config.limits.json_depth)?;
     Ok((body, Arc::new(peek)))
 }
 
-// === impl TooLong ===
+// === impl ContextRetry ===
 
-impl TooLong {
+impl ContextRetry {
     /// Tokens as counted, else half as many again as were thought of and more than there was room
     /// for. `None` where it would be refused once more: the count fits what the engine was loaded
     /// with, or more context than before was not to be had.
-    pub(super) fn of(planned: &Planned, at: usize, overflow: Overflow) -> Option<Self> {
-        let context = planned.exchange.note(|record| record.context);
+    pub(super) fn of(planned: &PlannedRequest, at: usize, overflow: Overflow) -> Option<Self> {
+        let context = planned.active.note(|record| record.context);
         let had = context.unwrap_or(0);
         let before = planned.demand.counted;
         if let Some(before) = planned.too_long

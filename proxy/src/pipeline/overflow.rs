@@ -8,10 +8,10 @@ use crucible_router::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::{error::Error, pipeline::chat::Planned};
+use crate::{error::Error, pipeline::planned_request::PlannedRequest};
 
 /// A permit, and for which candidate.
-pub(super) struct Seat {
+pub(super) struct GrantedCandidate {
     /// Its position in the plan.
     pub(super) at: usize,
     pub(super) permit: Permit,
@@ -19,13 +19,13 @@ pub(super) struct Seat {
 
 /// Waits for a permit of the candidate at `at`. Once that takes too long, or where it is predicted
 /// to, a configured fallback is asked too, and the first permit is taken; nobody loses their place.
-pub(super) async fn seat(planned: &Planned, at: usize) -> Result<Seat, Error> {
-    let Planned {
+pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedCandidate, Error> {
+    let PlannedRequest {
         app, demand, plan, ..
     } = planned;
     let candidates = &plan.candidates;
     let mut own = pin!(app.router.acquire(&candidates[at], demand));
-    let mine = |permit: Permit| Seat { at, permit };
+    let mine = |permit: Permit| GrantedCandidate { at, permit };
     let Some(standby) = app.router.standby(plan, at, demand) else {
         return Ok(mine(own.await?));
     };
@@ -40,7 +40,7 @@ pub(super) async fn seat(planned: &Planned, at: usize) -> Result<Seat, Error> {
         permit = &mut own => return Ok(mine(permit?)),
         () = sleep_until(due) => {}
     }
-    if planned.exchange.committed() {
+    if planned.active.committed() {
         return Ok(mine(own.await?));
     }
     let mut other = pin!(app.router.acquire(&candidates[standby.to], demand));
@@ -50,7 +50,7 @@ pub(super) async fn seat(planned: &Planned, at: usize) -> Result<Seat, Error> {
         permit = &mut other => permit,
     };
     match permit {
-        Ok(permit) if !planned.exchange.committed() => Ok(Seat {
+        Ok(permit) if !planned.active.committed() => Ok(GrantedCandidate {
             at: standby.to,
             permit,
         }),

@@ -22,15 +22,16 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
-    body::peek::Peek,
-    dialect::engine::engine_error::engine_error,
+    body::peek::PeekedBody,
+    dialect::engine::{engine_error::engine_error, openai::whole::WholeAnswer},
     error::{AbortCause, Error, Fault, Kind, UpstreamError},
     metrics::{InFlightGuard, Metrics, StreamClock},
     pipeline::{
-        Outgoing, Ready, Routed, Shape,
-        answerer::Expected,
-        context_length, silence,
-        whole::{self, read_whole},
+        answerer::ExpectedAnswerer,
+        context_length,
+        engine_request::{AnswerShape, EngineRequest},
+        routed_request::RoutedRequest,
+        silence,
     },
     relay::{
         Budgets,
@@ -39,9 +40,8 @@ use crate::{
         headers, late,
         upstream::Answer,
     },
-    reply::Told,
-    request::{Exchange, Phase, Prompted},
-    sse::{keys, readable::readable},
+    reply::AnswerHead,
+    request::{ActiveRequest, Phase, PromptFacts},
     state::AppState,
     usage::Usage,
 };
@@ -54,21 +54,21 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// The innermost service.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Relay;
+pub(crate) struct SendService;
 
 /// The permit of a sent request. A client that leaves while LM Studio reads its prompt does not
 /// free the engine: prefill cannot be interrupted there (LM Studio 0.4), so the permit stays for
 /// the time that it is predicted to take.
-struct Held {
+struct EngineLease {
     permit: Option<Permit>,
-    exchange: Arc<Exchange>,
+    active: Arc<ActiveRequest>,
     prefill: Duration,
     _in_flight: InFlightGuard,
 }
 
-/// Writes what a stream does into the exchange and the metrics.
-struct Account {
-    exchange: Arc<Exchange>,
+/// Writes what a stream does into the active and the metrics.
+struct StreamRecord {
+    active: Arc<ActiveRequest>,
     attempt: Option<Arc<Attempt>>,
     router: Router,
     failed: bool,
@@ -79,27 +79,27 @@ struct Account {
     flushes: u64,
 }
 
-// === impl Relay ===
+// === impl SendService ===
 
-impl Service<Outgoing> for Relay {
+impl Service<EngineRequest> for SendService {
     type Response = Response;
     type Error = Error;
     type Future = BoxFuture<'static, Result<Response, Error>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+    fn call(&mut self, outgoing: EngineRequest) -> Self::Future {
         Box::pin(relay(outgoing))
     }
 }
 
 /// Not an `async fn`, as [`exchange`]: a future keeps room for its arguments, and moves with them.
-fn relay(mut outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>> + Send {
+fn relay(mut outgoing: EngineRequest) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = outgoing.routed.app.clone();
     let engine = Arc::clone(&outgoing.routed.permit.engine);
-    let record = Arc::clone(&outgoing.routed.exchange);
+    let record = Arc::clone(&outgoing.routed.active);
     let attempt = outgoing.routed.permit.take_attempt().map(Arc::new);
     exchange(outgoing, attempt.clone()).inspect_err(move |error| {
         // What failed inside the answer's body is counted and reported there.
@@ -114,10 +114,10 @@ fn relay(mut outgoing: Outgoing) -> impl Future<Output = Result<Response, Error>
 }
 
 fn exchange(
-    outgoing: Outgoing,
+    outgoing: EngineRequest,
     attempt: Option<Arc<Attempt>>,
 ) -> impl Future<Output = Result<Response, Error>> + Send {
-    let Outgoing {
+    let EngineRequest {
         routed,
         prompt,
         shape,
@@ -126,16 +126,16 @@ fn exchange(
         dropped,
         may_call_tools,
     } = outgoing;
-    let Routed {
+    let RoutedRequest {
         app,
         config,
-        exchange,
-        peek,
+        active,
+        chat,
         candidate,
         permit,
         ..
     } = *routed;
-    let told = Told {
+    let told = AnswerHead {
         engine: Arc::clone(&permit.engine),
         model: Arc::clone(&permit.model),
         reason: candidate.reason,
@@ -143,22 +143,22 @@ fn exchange(
         notes,
     };
     let kind = permit.kind;
-    let answerer = Expected::of(&permit);
+    let answerer = ExpectedAnswerer::of(&permit);
     let prefill = app.prefills.enter(&permit.engine, &permit.instance);
     let look = may_call_tools.then(|| silence::look(&app.router, &permit.engine, &permit.instance));
     let sent_at = Instant::now();
-    sent(&exchange, &peek, sent_at, defaults, dropped);
-    let expected = expected_prefill(&app, &told, peek.estimated_prompt_tokens());
-    let mut held = Held {
+    sent(&active, &chat.peek, sent_at, defaults, dropped);
+    let expected = expected_prefill(&app, &told, chat.peek.estimated_prompt_tokens());
+    let mut held = EngineLease {
         prefill: expected,
-        exchange: Arc::clone(&exchange),
+        active: Arc::clone(&active),
         _in_flight: app.metrics.in_flight(&told.engine),
         permit: Some(permit),
     };
     let first_token = first_token(&config, expected);
     let budget = match shape {
-        Shape::Whole(_) => config.timeouts.response,
-        Shape::Stream(_) | Shape::Aggregate(_) => first_token,
+        AnswerShape::Whole(_) => config.timeouts.response,
+        AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => first_token,
     };
     async move {
         let sent = {
@@ -178,23 +178,27 @@ fn exchange(
                 held.free();
             })?;
         let (transcode, streams) = match shape {
-            Shape::Stream(transcode) => (transcode, true),
-            Shape::Aggregate(transcode) => (transcode, false),
-            Shape::Whole(call_ids) => {
+            AnswerShape::Stream(transcode) => (transcode, true),
+            AnswerShape::Aggregate(transcode) => (transcode, false),
+            AnswerShape::Whole(call_ids) => {
                 let deadline = sent_at + config.timeouts.response;
                 let whole = collect(response.into_body(), config.limits.event, deadline).await?;
-                let whole = readable(whole);
-                held.answered(&whole, look.is_some());
+                let whole = WholeAnswer::search(whole);
+                held.answered(look.is_some() && whole.calls_tools());
                 if let Some(expected) = &answerer {
-                    expected.check(&app, whole::answerer(&whole)).await?;
+                    expected.check(&app, whole.model()).await?;
                 }
-                let whole = read_whole(kind, &exchange, whole, call_ids)?;
+                let (completion, usage) = whole.into_completion(kind, call_ids)?;
+                active.note(|record| {
+                    record.answered_at = Some(Instant::now());
+                    record.usage = usage;
+                });
                 report(attempt.as_deref(), Outcome::Answered);
-                return Ok(told.whole(whole));
+                return Ok(told.whole(active.dialect.whole(completion)?));
             }
         };
         is_stream(kind, &response)?;
-        let account = Account::new(&app, &exchange, &told.engine, attempt);
+        let account = StreamRecord::new(&app, &active, &told.engine, attempt);
         let body = RelayBody::new(Parts {
             upstream: response.into_body(),
             transcode,
@@ -211,12 +215,13 @@ fn exchange(
             guard: Box::new(held),
             prefill,
             ending: app.ending.clone(),
+            dialect: active.dialect,
         });
         if streams {
             let body = begun(&app, body, answerer.as_ref()).await?;
-            Ok(told.stream(Body::new(body)))
+            Ok(told.stream(active.dialect.stream_type(), Body::new(body)))
         } else {
-            Ok(told.whole(body.gathered().await?))
+            Ok(told.whole(active.dialect.whole(body.gathered().await?)?))
         }
     }
 }
@@ -225,7 +230,7 @@ fn exchange(
 async fn begun(
     app: &AppState,
     body: Box<RelayBody<Answer>>,
-    answerer: Option<&Expected>,
+    answerer: Option<&ExpectedAnswerer>,
 ) -> Result<Box<RelayBody<Answer>>, Error> {
     let mut body = body.started().await?;
     if let Some(expected) = answerer {
@@ -244,19 +249,19 @@ fn first_token(config: &Config, prefill: Duration) -> Duration {
 
 /// Notes what is asked of the engine now.
 fn sent(
-    exchange: &Exchange,
-    peek: &Peek,
+    active: &ActiveRequest,
+    peek: &PeekedBody,
     at: Instant,
     defaults: Vec<&'static str>,
     dropped: Vec<&'static str>,
 ) {
     let estimate = peek.estimated_prompt_tokens();
-    exchange.note(|record| {
+    active.note(|record| {
         record.sent_at = Some(at);
         record.phase = Phase::Prefill;
         record.defaults = defaults;
         record.dropped = dropped;
-        record.prompt = Prompted {
+        record.prompt = PromptFacts {
             estimate: (!peek.has_images()).then_some(estimate),
             later_turn: peek.may_be_later_turn(),
         };
@@ -264,7 +269,7 @@ fn sent(
 }
 
 /// How long the prompt is predicted to take.
-fn expected_prefill(app: &AppState, told: &Told, estimate: u64) -> Duration {
+fn expected_prefill(app: &AppState, told: &AnswerHead, estimate: u64) -> Duration {
     let view = app.router.view();
     view.engine(&told.engine).map_or(Duration::ZERO, |engine| {
         predict::prefill(&view.learned, engine, &told.model, estimate).time
@@ -323,13 +328,13 @@ fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), 
     .upstream(UpstreamError::BadSse))
 }
 
-fn no_headers(shape: &Shape) -> Error {
+fn no_headers(shape: &AnswerShape) -> Error {
     match shape {
-        Shape::Whole(_) => Error::new(
+        AnswerShape::Whole(_) => Error::new(
             Kind::ResponseTimeout,
             "the engine did not answer within timeouts.response; raise it, or ask for a stream",
         ),
-        Shape::Stream(_) | Shape::Aggregate(_) => Error::new(
+        AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => Error::new(
             Kind::FirstTokenTimeout,
             "the engine did not answer within timeouts.first_token; raise it, or send a shorter prompt",
         ),
@@ -362,36 +367,35 @@ fn outcome(error: &Error) -> Outcome {
     }
 }
 
-// === impl Held ===
+// === impl EngineLease ===
 
-impl Held {
-    /// The whole answer came. It is looked through for calls only where tools were offered.
-    fn answered(&mut self, whole: &[u8], tools: bool) {
-        let calls = tools && keys::calls_tools(whole);
-        self.exchange.note(|record| record.called_tools = calls);
+impl EngineLease {
+    /// The whole answer came, with or without tool calls in it.
+    fn answered(&mut self, calls: bool) {
+        self.active.note(|record| record.called_tools = calls);
         self.free();
     }
 
     /// The engine is known to be done with the request.
     fn free(&mut self) {
         if let Some(mut permit) = self.permit.take()
-            && self.exchange.note(|record| record.called_tools)
+            && self.active.note(|record| record.called_tools)
         {
             permit.expect_next_turn();
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for EngineLease {
     fn drop(&mut self) {
         let Some(mut permit) = self.permit.take() else {
             return;
         };
-        if self.exchange.note(|record| record.called_tools) {
+        if self.active.note(|record| record.called_tools) {
             permit.expect_next_turn();
             return;
         }
-        let (sent_at, reading) = self.exchange.note(|record| {
+        let (sent_at, reading) = self.active.note(|record| {
             (
                 record.sent_at,
                 record.phase == Phase::Prefill && record.error.is_none(),
@@ -399,7 +403,7 @@ impl Drop for Held {
         });
         if permit.kind == EngineKind::Lmstudio
             && reading
-            && self.exchange.tokens() == 0
+            && self.active.tokens() == 0
             && let Some(sent_at) = sent_at
         {
             permit.release_after(self.prefill.saturating_sub(sent_at.elapsed()));
@@ -407,17 +411,17 @@ impl Drop for Held {
     }
 }
 
-// === impl Account ===
+// === impl StreamRecord ===
 
-impl Account {
+impl StreamRecord {
     fn new(
         app: &AppState,
-        exchange: &Arc<Exchange>,
+        active: &Arc<ActiveRequest>,
         engine: &Arc<str>,
         attempt: Option<Arc<Attempt>>,
     ) -> Self {
         Self {
-            exchange: Arc::clone(exchange),
+            active: Arc::clone(active),
             attempt,
             router: app.router.clone(),
             failed: false,
@@ -434,28 +438,28 @@ impl Account {
     }
 }
 
-impl Watch for Account {
+impl Watch for StreamRecord {
     fn began(&mut self) {
         self.report(Outcome::Began);
     }
 
     fn content(&mut self, n: u32, now: Instant) {
         if self.clock.first().is_none() {
-            self.exchange.note(|record| {
+            self.active.note(|record| {
                 record.first_token_at = Some(now);
                 record.phase = Phase::Stream;
             });
         }
         self.clock.content(now.into_std());
-        self.exchange.add_tokens(n);
+        self.active.add_tokens(n);
     }
 
     fn usage(&mut self, usage: Usage) {
-        self.exchange.note(|record| record.usage = Some(usage));
+        self.active.note(|record| record.usage = Some(usage));
     }
 
     fn called_tools(&mut self) {
-        self.exchange.note(|record| record.called_tools = true);
+        self.active.note(|record| record.called_tools = true);
     }
 
     fn sent(&mut self, bytes: usize) {
@@ -464,7 +468,7 @@ impl Watch for Account {
     }
 
     fn worded(&self, error: Error) -> Error {
-        context_length::worded(&self.exchange, error)
+        context_length::worded(&self.active, error)
     }
 
     fn failed(&mut self, error: &Error) {
@@ -486,7 +490,7 @@ impl Watch for Account {
         });
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);
-        self.exchange.note(|record| {
+        self.active.note(|record| {
             record.output_time = span;
             record.stream_bytes = bytes;
             record.stream_flushes = flushes;

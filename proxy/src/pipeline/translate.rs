@@ -1,7 +1,6 @@
 //! The engine's own dialect: spliced bytes where it speaks OpenAI, a translation for Ollama.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     task::{Context, Poll},
     time::SystemTime,
@@ -14,6 +13,7 @@ use tower::{Layer, Service};
 
 use crate::{
     dialect::{
+        chat::{EngineTranscoder, chained},
         engine::{
             call_ids::CallIds,
             ollama::{
@@ -22,49 +22,26 @@ use crate::{
             },
             openai::{passthrough::Passthrough, request, tool_choice},
         },
-        transcode::Transcode,
     },
     error::Error,
-    pipeline::{Ready, Routed},
+    pipeline::{
+        engine_request::{AnswerShape, EngineRequest},
+        routed_request::RoutedRequest,
+    },
     relay::upstream::Prompt,
 };
 
 /// The layer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dialect;
+pub(crate) struct TranslateLayer;
 
-/// [`Dialect`] around the relay.
+/// [`TranslateLayer`] around the relay.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Speak<S>(S);
+pub(crate) struct TranslateService<S>(S);
 
-/// How the engine's answer becomes the client's.
-pub(crate) enum Shape {
-    /// Events as they come.
-    Stream(Box<dyn Transcode>),
-    /// The engine streams, the client wants one JSON (Ollama is always asked to stream).
-    Aggregate(Box<dyn Transcode>),
-    /// One JSON, as the engine wrote it. These ids of tool calls are taken.
-    Whole(HashSet<String>),
-}
-
-/// A request ready to be sent.
-pub(crate) struct Outgoing {
-    pub(crate) routed: Box<Routed>,
-    pub(crate) prompt: Prompt,
-    pub(crate) shape: Shape,
-    /// Names of what was filled in, the context included.
-    pub(crate) defaults: Vec<&'static str>,
-    /// What was clamped or dropped.
-    pub(crate) notes: Vec<String>,
-    /// Names of the parameters that were left out.
-    pub(crate) dropped: Vec<&'static str>,
-    /// The answer may be a tool call, of which an engine may send nothing until it is whole.
-    pub(crate) may_call_tools: bool,
-}
-
-struct Spoken {
+struct EngineBody {
     body: Bytes,
-    shape: Shape,
+    shape: AnswerShape,
     defaults: Vec<&'static str>,
     notes: Vec<String>,
     dropped: Vec<&'static str>,
@@ -72,28 +49,28 @@ struct Spoken {
     may_call_tools: bool,
 }
 
-// === impl Dialect ===
+// === impl TranslateLayer ===
 
-impl<S> Layer<S> for Dialect {
-    type Service = Speak<S>;
+impl<S> Layer<S> for TranslateLayer {
+    type Service = TranslateService<S>;
 
-    fn layer(&self, inner: S) -> Speak<S> {
-        Speak(inner)
+    fn layer(&self, inner: S) -> TranslateService<S> {
+        TranslateService(inner)
     }
 }
 
-// === impl Speak ===
+// === impl TranslateService ===
 
-impl<S: Service<Outgoing, Error = Error>> Service<Box<Routed>> for Speak<S> {
+impl<S: Service<EngineRequest, Error = Error>> Service<Box<RoutedRequest>> for TranslateService<S> {
     type Response = S::Response;
     type Error = Error;
     type Future = Either<S::Future, Immediately<Result<S::Response, Error>>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Ready {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, routed: Box<Routed>) -> Self::Future {
+    fn call(&mut self, routed: Box<RoutedRequest>) -> Self::Future {
         match prepare(routed) {
             Ok(outgoing) => Either::Left(self.0.call(outgoing)),
             Err(error) => Either::Right(ready(Err(error))),
@@ -101,7 +78,7 @@ impl<S: Service<Outgoing, Error = Error>> Service<Box<Routed>> for Speak<S> {
     }
 }
 
-fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
+fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     let spoken = match routed.permit.kind {
         EngineKind::Ollama => translate(&routed)?,
         EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => splice(&routed)?,
@@ -110,7 +87,7 @@ fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
         base: routed.permit.base_url.clone(),
         path: spoken.path,
         token: routed.permit.token.clone(),
-        hops: routed.exchange.note(|record| Arc::clone(&record.hops)),
+        hops: routed.active.note(|record| Arc::clone(&record.hops)),
         body: spoken.body,
     };
     let mut notes = spoken.notes;
@@ -119,7 +96,7 @@ fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
     if routed.permit.context.is_some() {
         defaults.push("context");
     }
-    Ok(Outgoing {
+    Ok(EngineRequest {
         routed,
         prompt,
         shape: spoken.shape,
@@ -132,54 +109,59 @@ fn prepare(routed: Box<Routed>) -> Result<Outgoing, Error> {
 
 /// What became of a client's wishes that are Crucible's to decide: a context of its own would load
 /// the model anew for each client, and residency has its clock.
-fn policy(routed: &Routed) -> Vec<String> {
+fn policy(routed: &RoutedRequest) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(asked) = routed.peek.num_ctx(&routed.body)
+    if let Some(asked) = routed.chat.peek.num_ctx(&routed.chat.body)
         && let Some(has) = routed.permit.context
         && has != asked
     {
         notes.push(format!("num_ctx {asked}: the context is {has}"));
     }
-    if routed.peek.raw_bytes(&routed.body, "keep_alive").is_some() {
+    if routed
+        .chat
+        .peek
+        .raw_bytes(&routed.chat.body, "keep_alive")
+        .is_some()
+    {
         notes.push("keep_alive is Crucible's: see tuning.lmstudio.model_ttl".to_owned());
     }
     notes
 }
 
-fn splice(routed: &Routed) -> Result<Spoken, Error> {
+fn splice(routed: &RoutedRequest) -> Result<EngineBody, Error> {
     let edited = request::edit(
-        &routed.body,
-        &routed.peek,
+        &routed.chat.body,
+        &routed.chat.peek,
         &routed.permit.instance,
         &routed.defaults,
         routed.permit.kind,
     )?;
-    let shape = if routed.peek.stream {
+    let shape = if routed.chat.peek.stream {
         let stream = Passthrough::new(
             routed.permit.kind,
             edited.injected_usage,
             routed.config.limits.event,
         );
-        Shape::Stream(Box::new(stream.with_ids(CallIds::new(edited.call_ids))))
+        streamed(routed, stream.with_ids(CallIds::new(edited.call_ids)))
     } else {
-        Shape::Whole(edited.call_ids)
+        AnswerShape::Whole(edited.call_ids)
     };
-    Ok(Spoken {
+    Ok(EngineBody {
         body: edited.body,
         shape,
         defaults: edited.defaults,
         notes: edited.notes,
         dropped: Vec::new(),
         path: "/v1/chat/completions",
-        may_call_tools: routed.peek.has_tools(&routed.body)
-            && !tool_choice::is_none(&routed.body, &routed.peek),
+        may_call_tools: routed.chat.peek.has_tools(&routed.chat.body)
+            && !tool_choice::is_none(&routed.chat.body, &routed.chat.peek),
     })
 }
 
-fn translate(routed: &Routed) -> Result<Spoken, Error> {
+fn translate(routed: &RoutedRequest) -> Result<EngineBody, Error> {
     let translated = to_ollama(
-        &routed.body,
-        &routed.peek,
+        &routed.chat.body,
+        &routed.chat.peek,
         &routed.permit.model,
         &routed.permit.tuple,
         &routed.defaults,
@@ -189,16 +171,21 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
         call_ids: translated.call_ids,
         hides_thinking: translated.hides_thinking,
     };
-    let asked = routed.peek.model.as_deref().unwrap_or(&routed.permit.model);
+    let asked = routed
+        .chat
+        .peek
+        .model
+        .as_deref()
+        .unwrap_or(&routed.permit.model);
     let cap = routed.config.limits.event;
-    let shape = if routed.peek.stream {
+    let shape = if routed.chat.peek.stream {
         let stream = OllamaStream::new(asked, created(), translated.include_usage, cap);
-        Shape::Stream(Box::new(stream.after(before)))
+        streamed(routed, stream.after(before))
     } else {
         let whole = OllamaAggregate::new(asked, created(), cap);
-        Shape::Aggregate(Box::new(whole.after(before)))
+        AnswerShape::Aggregate(Box::new(whole.after(before)))
     };
-    Ok(Spoken {
+    Ok(EngineBody {
         body: translated.body,
         shape,
         defaults: translated.defaults,
@@ -207,6 +194,12 @@ fn translate(routed: &Routed) -> Result<Spoken, Error> {
         path: "/api/chat",
         may_call_tools: translated.has_tools,
     })
+}
+
+/// A streamed answer: the engine's transcoder, and the client's behind it where it needs one.
+fn streamed(routed: &RoutedRequest, engine: impl EngineTranscoder + 'static) -> AnswerShape {
+    let client = routed.active.dialect.transcoder(&routed.chat);
+    AnswerShape::Stream(chained(Box::new(engine), client))
 }
 
 /// Unix seconds, for `created`.

@@ -10,7 +10,7 @@ use crucible_router::{plan::Candidate, router::Whereabouts};
 
 use crate::{
     error::{Error, Kind},
-    pipeline::chat::Planned,
+    pipeline::planned_request::PlannedRequest,
     request::TargetInstance,
 };
 
@@ -25,11 +25,15 @@ pub(super) const NOTE: &str = "asked once more, as the model had gone from its e
 /// Whether the attempt failed because what was asked is not there any more, so that loading it again
 /// may help. The engine is asked only where the failure makes that likely. Where it says that it does
 /// not hold the model, and lists it no more, the error becomes one that says that it was deleted.
-pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mut Error) -> bool {
+pub(super) async fn is_gone(
+    planned: &PlannedRequest,
+    candidate: &Candidate,
+    error: &mut Error,
+) -> bool {
     if !may_be_gone(error) && !surprises(planned, error) {
         return false;
     }
-    let asked = planned.exchange.note(|record| record.asked.clone());
+    let asked = planned.active.note(|record| record.asked.clone());
     let Some(asked) = asked.or_else(|| ended_child(planned, candidate, error)) else {
         // It failed before it was sent anywhere.
         return false;
@@ -46,7 +50,7 @@ pub(super) async fn is_gone(planned: &Planned, candidate: &Candidate, error: &mu
     let again = loads_again(now, &asked, error);
     if again {
         tracing::warn!(
-            id = %planned.exchange.id,
+            id = %planned.active.id,
             engine = %candidate.engine,
             model = %candidate.model,
             %error,
@@ -82,14 +86,18 @@ fn may_be_gone(error: &Error) -> bool {
 
 /// A prompt was refused for its length, and the context that the model was known to have holds what the
 /// engine counted; or it did not tell.
-fn surprises(planned: &Planned, error: &Error) -> bool {
-    let had = planned.exchange.note(|record| record.context).unwrap_or(0);
+fn surprises(planned: &PlannedRequest, error: &Error) -> bool {
+    let had = planned.active.note(|record| record.context).unwrap_or(0);
     let held = |counted| planned.demand.context_for(counted) <= had;
     error.overflow.is_some_and(|o| o.counted.is_none_or(held))
 }
 
 /// A child that ended has no address any more, so nothing was sent.
-fn ended_child(planned: &Planned, candidate: &Candidate, error: &Error) -> Option<TargetInstance> {
+fn ended_child(
+    planned: &PlannedRequest,
+    candidate: &Candidate,
+    error: &Error,
+) -> Option<TargetInstance> {
     let engine = planned.app.router.engine_config(&candidate.engine)?;
     let ended = error.kind == Kind::NoEngine && engine.manage == Manage::Spawn;
     ended.then(|| TargetInstance {

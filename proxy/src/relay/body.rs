@@ -25,7 +25,10 @@ pub(crate) use crate::relay::body::{
     parts::{End, Parts, Watch},
 };
 use crate::{
-    dialect::transcode::{Progress, Transcode},
+    dialect::{
+        ClientDialect,
+        chat::{EngineTranscoder, StreamProgress},
+    },
     error::{Error, Kind, UpstreamError},
     relay::{
         body::looks::Looks,
@@ -33,9 +36,6 @@ use crate::{
         prefill::Prefill,
     },
 };
-
-/// An SSE comment: every client tried ignores it.
-pub(super) const HEARTBEAT: &[u8] = b": crucible\n\n";
 
 /// Ready frames in a row before other streams get their turn.
 const TURN: u32 = 16;
@@ -53,7 +53,8 @@ const STALE_LOOK: Duration = Duration::from_millis(200);
 )]
 pub(crate) struct RelayBody<B> {
     upstream: Option<B>,
-    transcode: Box<dyn Transcode>,
+    transcode: Box<dyn EngineTranscoder>,
+    dialect: &'static dyn ClientDialect,
     out: VecDeque<Bytes>,
     buffer: usize,
     clocks: Clocks,
@@ -104,6 +105,7 @@ where
         Box::new(Self {
             upstream: Some(parts.upstream),
             transcode: parts.transcode,
+            dialect: parts.dialect,
             out: VecDeque::new(),
             buffer: parts.buffer.max(1),
             clocks,
@@ -296,7 +298,7 @@ where
                 },
                 Due::Heartbeat if self.heartbeats => {
                     self.clocks.spoke(now);
-                    self.out.push_back(Bytes::from_static(HEARTBEAT));
+                    self.out.extend(self.dialect.heartbeat());
                     return Poll::Ready(Step::Moved);
                 }
                 Due::Heartbeat => {
@@ -322,7 +324,7 @@ where
         }
     }
 
-    fn take(&mut self, progress: Progress, now: Instant) {
+    fn take(&mut self, progress: StreamProgress, now: Instant) {
         if self.events == 0 && progress.events > 0 {
             self.watch.began();
         }
@@ -430,7 +432,7 @@ where
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     let error = self.watch.worded(error);
-                    self.out.push_back(in_band(&error));
+                    self.out.push_back(self.dialect.in_band(&error));
                     self.fail(&error);
                 }
                 Poll::Pending => break,
@@ -481,11 +483,6 @@ impl<B> Drop for RelayBody<B> {
             self.watch.ended(End::ClientGone);
         }
     }
-}
-
-/// An error after the first byte: one well-formed event, and no `[DONE]` after it.
-pub(super) fn in_band(error: &Error) -> Bytes {
-    Bytes::from(format!("data: {}\n\n", error.to_openai()))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ where
                     continue;
                 };
                 if whole.len() + data.len() > cap {
-                    return Err(too_large());
+                    return Err(Error::answer_too_large());
                 }
                 // Most answers are one frame: it is handed on as it is.
                 if whole.is_empty() && body.is_end_stream() {
@@ -52,15 +52,6 @@ where
             }
         }
     }
-}
-
-/// The error of an answer that is kept until its end, and has none in sight.
-pub(crate) fn too_large() -> Error {
-    Error::new(
-        Kind::EngineError,
-        "the engine's answer is larger than limits.event",
-    )
-    .upstream(UpstreamError::Oversize)
 }
 
 /// The first `most` bytes of a body, or what came of them until `deadline`.

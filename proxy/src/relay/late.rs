@@ -13,8 +13,7 @@ use futures_util::future::BoxFuture;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::body::{HEARTBEAT, in_band};
-use crate::error::Error;
+use crate::{dialect::ClientDialect, error::Error};
 
 /// Between comments to a client that waits.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
@@ -25,6 +24,7 @@ pub(crate) type Pending = BoxFuture<'static, Result<Response, Error>>;
 /// A body that waits for its answer, then is it.
 struct LateBody {
     state: State,
+    dialect: &'static dyn ClientDialect,
     beat: Pin<Box<Sleep>>,
     /// Told of an error that can only be in-band now.
     failed: Box<dyn Fn(&Error) + Send>,
@@ -41,6 +41,7 @@ enum State {
 pub(crate) async fn commit(
     mut pending: Pending,
     after: Duration,
+    dialect: &'static dyn ClientDialect,
     head: impl FnOnce() -> Response,
     failed: impl Fn(&Error) + Send + 'static,
 ) -> Result<Response, Error> {
@@ -49,6 +50,7 @@ pub(crate) async fn commit(
     }
     let body = LateBody {
         state: State::Waiting(pending),
+        dialect,
         // The first one at once: it is what commits.
         beat: Box::pin(sleep(Duration::ZERO)),
         failed: Box::new(failed),
@@ -74,12 +76,14 @@ impl http_body::Body for LateBody {
                     Poll::Ready(Err(error)) => {
                         (this.failed)(&error);
                         this.state = State::Ended;
-                        return Poll::Ready(Some(Ok(Frame::data(in_band(&error)))));
+                        return Poll::Ready(Some(Ok(Frame::data(this.dialect.in_band(&error)))));
                     }
                     Poll::Pending => {
                         std::task::ready!(this.beat.as_mut().poll(cx));
                         this.beat.as_mut().reset(Instant::now() + EVERY);
-                        return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+                        if let Some(heartbeat) = this.dialect.heartbeat() {
+                            return Poll::Ready(Some(Ok(Frame::data(heartbeat))));
+                        }
                     }
                 },
                 State::Streaming(body) => return Pin::new(body).poll_frame(cx),
@@ -103,7 +107,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::{dialect, error::Kind};
 
     fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -115,7 +119,14 @@ mod tests {
             sleep(secs(19)).await;
             Err(Error::new(Kind::QueueFull, "full"))
         });
-        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        let answer = commit(
+            pending,
+            secs(20),
+            dialect::unasked(),
+            Response::default,
+            |_| {},
+        )
+        .await;
         assert_eq!(answer.unwrap_err().kind, Kind::QueueFull);
     }
 
@@ -125,7 +136,14 @@ mod tests {
             sleep(secs(45)).await;
             Ok(Response::new(Body::from("data: x\n\n")))
         });
-        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        let answer = commit(
+            pending,
+            secs(20),
+            dialect::unasked(),
+            Response::default,
+            |_| {},
+        )
+        .await;
         let body = answer.unwrap().into_body().collect().await.unwrap();
         let text = body.to_bytes();
         assert_eq!(
@@ -141,9 +159,15 @@ mod tests {
             Err(Error::new(Kind::LoadTimeout, "slow"))
         });
         let (tell, told) = std::sync::mpsc::channel();
-        let answer = commit(pending, secs(20), Response::default, move |error| {
-            tell.send(error.kind).unwrap();
-        })
+        let answer = commit(
+            pending,
+            secs(20),
+            dialect::unasked(),
+            Response::default,
+            move |error| {
+                tell.send(error.kind).unwrap();
+            },
+        )
         .await;
         let body = answer.unwrap().into_body().collect().await.unwrap();
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
@@ -162,7 +186,14 @@ mod tests {
             let _alive = alive;
             std::future::pending().await
         });
-        let answer = commit(pending, secs(20), Response::default, |_| {}).await;
+        let answer = commit(
+            pending,
+            secs(20),
+            dialect::unasked(),
+            Response::default,
+            |_| {},
+        )
+        .await;
         drop(answer);
         assert!(gone.await.is_err());
     }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    dialect::ClientDialect,
     endpoint::Endpoint,
     error::{AbortCause, Kind},
     usage::Usage,
@@ -41,7 +42,7 @@ pub(crate) enum Phase {
     clippy::struct_excessive_bools,
     reason = "facts of a request, not states"
 )]
-pub(crate) struct Record {
+pub(crate) struct RequestFacts {
     pub(crate) engine: Option<Arc<str>>,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) reason: Option<Reason>,
@@ -83,7 +84,7 @@ pub(crate) struct Record {
     pub(crate) note: Option<String>,
     /// What the plan said of the first token.
     pub(crate) predicted: Option<Duration>,
-    pub(crate) prompt: Prompted,
+    pub(crate) prompt: PromptFacts,
     /// First to last content event.
     pub(crate) output_time: Option<Duration>,
     pub(crate) usage: Option<Usage>,
@@ -109,7 +110,7 @@ pub(crate) struct TargetInstance {
 
 /// What is known of a prompt without reading it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Prompted {
+pub(crate) struct PromptFacts {
     /// Tokens at 4 bytes each, where it is text only.
     pub(crate) estimate: Option<u64>,
     /// It may be partly in the engine's cache.
@@ -118,26 +119,28 @@ pub(crate) struct Prompted {
 
 /// One request from accept to its last byte.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct ActiveRequest {
     pub(crate) id: Arc<str>,
     pub(crate) endpoint: Endpoint,
+    /// The format in which the client asked and is answered.
+    pub(crate) dialect: &'static dyn ClientDialect,
     pub(crate) started: Instant,
     tokens: AtomicU32,
-    record: Mutex<Record>,
+    record: Mutex<RequestFacts>,
 }
 
 /// The requests being answered, for `/crucible/state`.
 #[derive(Debug, Default)]
-pub(crate) struct InFlight {
+pub(crate) struct ActiveRequests {
     next: AtomicU64,
-    live: Mutex<BTreeMap<u64, Weak<Exchange>>>,
+    live: Mutex<BTreeMap<u64, Weak<ActiveRequest>>>,
     left: Notify,
 }
 
 /// Keeps a request in the list until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Listed {
-    list: Arc<InFlight>,
+pub(crate) struct ActiveRequestEntry {
+    list: Arc<ActiveRequests>,
     number: u64,
 }
 
@@ -154,9 +157,9 @@ impl Phase {
     }
 }
 
-// === impl Record ===
+// === impl RequestFacts ===
 
-impl Record {
+impl RequestFacts {
     /// Time in queue and load, or waiting for the engine: not our own.
     pub(crate) fn waited(&self, now: Instant) -> Duration {
         let queue = self
@@ -167,30 +170,35 @@ impl Record {
     }
 }
 
-// === impl Exchange ===
+// === impl ActiveRequest ===
 
-impl Exchange {
-    pub(crate) fn new(id: Arc<str>, endpoint: Endpoint) -> Self {
+impl ActiveRequest {
+    pub(crate) fn new(
+        id: Arc<str>,
+        endpoint: Endpoint,
+        dialect: &'static dyn ClientDialect,
+    ) -> Self {
         Self {
             id,
             endpoint,
+            dialect,
             started: Instant::now(),
             tokens: AtomicU32::new(0),
-            record: Mutex::new(Record::default()),
+            record: Mutex::new(RequestFacts::default()),
         }
     }
 
     /// Changes the record; the closure must be short.
-    pub(crate) fn note<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+    pub(crate) fn note<T>(&self, change: impl FnOnce(&mut RequestFacts) -> T) -> T {
         change(&mut self.record.lock())
     }
 
-    pub(crate) fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> RequestFacts {
         self.record.lock().clone()
     }
 
     /// Gives the record away, at the end.
-    pub(crate) fn close(&self) -> Record {
+    pub(crate) fn close(&self) -> RequestFacts {
         std::mem::take(&mut *self.record.lock())
     }
 
@@ -209,13 +217,13 @@ impl Exchange {
     }
 }
 
-// === impl InFlight ===
+// === impl ActiveRequests ===
 
-impl InFlight {
-    pub(crate) fn enter(self: &Arc<Self>, exchange: &Arc<Exchange>) -> Listed {
+impl ActiveRequests {
+    pub(crate) fn enter(self: &Arc<Self>, active: &Arc<ActiveRequest>) -> ActiveRequestEntry {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.live.lock().insert(number, Arc::downgrade(exchange));
-        Listed {
+        self.live.lock().insert(number, Arc::downgrade(active));
+        ActiveRequestEntry {
             list: Arc::clone(self),
             number,
         }
@@ -233,15 +241,15 @@ impl InFlight {
     }
 
     /// Oldest first.
-    pub(crate) fn all(&self) -> Vec<Arc<Exchange>> {
+    pub(crate) fn all(&self) -> Vec<Arc<ActiveRequest>> {
         let live = self.live.lock();
         live.values().filter_map(Weak::upgrade).collect()
     }
 }
 
-// === impl Listed ===
+// === impl ActiveRequestEntry ===
 
-impl Drop for Listed {
+impl Drop for ActiveRequestEntry {
     fn drop(&mut self) {
         self.list.live.lock().remove(&self.number);
         self.list.left.notify_waiters();

@@ -35,7 +35,7 @@ pub use self::{
     phase::Phased,
     places::{OnEvict, Places},
     received::Received,
-    refusal::OnRefuse,
+    refusal::{OnRefuse, SocketRefusal},
 };
 
 /// Between two log lines about connections that cannot be accepted.

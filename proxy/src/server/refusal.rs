@@ -2,14 +2,25 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
+
 use crate::error::{Error, Kind};
 
 /// Most header lines that are read, hyper's own bound.
 const LINES: usize = 100;
 
-/// Called for each refusal, which it counts and tells like every other one; gives the id to answer
-/// with.
-pub type OnRefuse = Arc<dyn Fn(&Error) -> String + Send + Sync>;
+/// Called for each refusal, which it counts and logs like every other one; gives what the answer
+/// says.
+pub type OnRefuse = Arc<dyn Fn(&Error) -> SocketRefusal + Send + Sync>;
+
+/// What is said to a client whose request could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct SocketRefusal {
+    /// The id under which the refusal is logged.
+    pub request_id: String,
+    /// The error, a JSON document in the format of a client that named none.
+    pub body: Bytes,
+}
 
 /// How a client opened a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,19 +126,19 @@ impl Head {
 
 impl Reply {
     /// A whole HTTP/1.1 answer that closes the connection.
-    pub(super) fn new(error: &Error, id: &str, now: SystemTime) -> Self {
-        let body = error.to_openai().to_string();
+    pub(super) fn new(error: &Error, refusal: &SocketRefusal, now: SystemTime) -> Self {
+        let SocketRefusal { request_id, body } = refusal;
         let status = error.status();
-        let bytes = format!(
+        let head = format!(
             "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             x-request-id: {id}\r\ndate: {}\r\nconnection: close\r\n\r\n{body}",
+             x-request-id: {request_id}\r\ndate: {}\r\nconnection: close\r\n\r\n",
             status.as_u16(),
             status.canonical_reason().unwrap_or_default(),
             body.len(),
             httpdate::fmt_http_date(now),
         );
         Self {
-            bytes: bytes.into_bytes(),
+            bytes: [head.as_bytes(), body].concat(),
             sent: 0,
         }
     }
@@ -169,7 +180,11 @@ mod tests {
     #[test]
     fn an_answer_is_whole_and_closes() {
         let error = Error::new(Kind::RequestTimeout, "late");
-        let reply = Reply::new(&error, "req_1", SystemTime::UNIX_EPOCH);
+        let refusal = SocketRefusal {
+            request_id: "req_1".to_owned(),
+            body: "{\"error\":1}".into(),
+        };
+        let reply = Reply::new(&error, &refusal, SystemTime::UNIX_EPOCH);
         let text = String::from_utf8(reply.bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
@@ -177,6 +192,6 @@ mod tests {
         assert!(head.contains("\r\nx-request-id: req_1\r\n"));
         assert!(head.contains("\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
         assert!(head.ends_with("\r\nconnection: close"));
-        assert!(body.contains("\"code\":\"request_timeout\""));
+        assert_eq!(body, "{\"error\":1}");
     }
 }

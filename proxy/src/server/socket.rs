@@ -131,8 +131,8 @@ impl Socket {
 
     /// Answers what is no request.
     fn refuse(&mut self, error: &Error) {
-        let id = (self.on_refuse)(error);
-        self.reply = Some(Reply::new(error, &id, SystemTime::now()));
+        let refusal = (self.on_refuse)(error);
+        self.reply = Some(Reply::new(error, &refusal, SystemTime::now()));
     }
 
     /// The last word on a connection that could not be read, where it has not been said.
@@ -356,7 +356,7 @@ mod tests {
             client_stall: Duration::from_hours(1),
             linger: 0,
         };
-        let on_refuse: OnRefuse = Arc::new(|_| String::new());
+        let on_refuse: OnRefuse = Arc::new(|_| crate::server::refusal::SocketRefusal::default());
         let mut socket = Socket::new(accepted.unwrap().0, Arc::clone(&phase), bounds, on_refuse);
         // Its answer is with what writes it, and the client takes none of it.
         drop(Phase::begin(&phase));

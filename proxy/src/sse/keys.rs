@@ -89,11 +89,6 @@ fn is_parts(value: &[u8]) -> bool {
 /// The last is older than lists of calls.
 const CALLED: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
 
-/// Whether a whole answer calls tools.
-pub(crate) fn calls_tools(whole: &[u8]) -> bool {
-    Keys::of(whole).calls
-}
-
 /// A list with something in it.
 fn is_filled(value: &[u8]) -> bool {
     value

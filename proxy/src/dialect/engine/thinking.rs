@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::body::peek::Peek;
+use crate::body::peek::PeekedBody;
 
 /// How much thinking is wished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ enum Said {
 // === impl Thinking ===
 
 impl Thinking {
-    pub(crate) fn of(body: &[u8], peek: &Peek) -> Self {
+    pub(crate) fn of(body: &[u8], peek: &PeekedBody) -> Self {
         let mut this = Self::default();
         let value = |name: &str| {
             let raw = peek.raw(body, name)?;
@@ -182,7 +182,7 @@ fn budget(value: &Value, asks: bool) -> Said {
 /// `chat_template_kwargs` of llama.cpp's server with thinking switched off, or with its switch as
 /// the boolean that it has to be there (b11434: "expected boolean, got string"); `None` where they
 /// may stay. It reads no other off switch but `reasoning_effort: "none"`.
-pub(crate) fn template_switch(body: &[u8], peek: &Peek) -> Option<(String, &'static str)> {
+pub(crate) fn template_switch(body: &[u8], peek: &PeekedBody) -> Option<(String, &'static str)> {
     const NAME: &str = "enable_thinking";
     let asked = Thinking::of(body, peek).asked?;
     let mut kwargs = match peek.raw(body, "chat_template_kwargs") {
@@ -207,7 +207,7 @@ mod tests {
 
     fn of(fields: &str) -> Thinking {
         let body = Bytes::from(format!("{{{fields}}}"));
-        Thinking::of(&body, &Peek::of(&body, 64).unwrap())
+        Thinking::of(&body, &PeekedBody::of(&body, 64).unwrap())
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
             (r#""think":false,"chat_template_kwargs":7"#, None),
         ] {
             let body = Bytes::from(format!("{{{fields}}}"));
-            let found = template_switch(&body, &Peek::of(&body, 64).unwrap());
+            let found = template_switch(&body, &PeekedBody::of(&body, 64).unwrap());
             assert_eq!(
                 found.map(|(kwargs, _)| kwargs).as_deref(),
                 becomes,

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dialect::transcode::Transcode,
+    dialect::{ClientDialect, chat::EngineTranscoder},
     error::{Error, Kind},
     relay::{body::Look, clocks::Budgets, prefill::Prefill},
     usage::Usage,
@@ -46,7 +46,9 @@ pub(crate) trait Watch: Send {
 /// What a relay is made of.
 pub(crate) struct Parts<B> {
     pub(crate) upstream: B,
-    pub(crate) transcode: Box<dyn Transcode>,
+    pub(crate) transcode: Box<dyn EngineTranscoder>,
+    /// How heartbeats and errors are said to the client.
+    pub(crate) dialect: &'static dyn ClientDialect,
     /// Bytes joined at most.
     pub(crate) buffer: usize,
     pub(crate) budgets: Budgets,

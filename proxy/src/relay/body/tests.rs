@@ -122,6 +122,7 @@ where
     let body = RelayBody::new(Parts {
         upstream,
         transcode: Box::new(Passthrough::new(EngineKind::Openai, false, 1 << 20)),
+        dialect: crate::dialect::unasked(),
         buffer: 1024,
         budgets: Budgets {
             first_token: Duration::from_secs(300),

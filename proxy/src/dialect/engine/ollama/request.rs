@@ -13,7 +13,7 @@ use crucible_router::{catalog::Capabilities, engine::Tuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
-    body::peek::{Peek, found},
+    body::peek::{PeekedBody, found},
     dialect::engine::{
         messages::arguments,
         ollama::request::messages::messages,
@@ -55,7 +55,7 @@ pub struct Translated {
 /// Errors name the JSON path: `missing_field`, `invalid_type`, `unsupported_value`.
 pub fn to_ollama(
     body: &[u8],
-    peek: &Peek,
+    peek: &PeekedBody,
     model: &str,
     tuple: &Tuple,
     defaults: &RequestDefaults,
@@ -150,7 +150,7 @@ fn runner(tuple: &Tuple) -> Map<String, Value> {
 
 fn sampling(
     body: &[u8],
-    peek: &Peek,
+    peek: &PeekedBody,
     defaults: &RequestDefaults,
     options: &mut Map<String, Value>,
     notes: &mut Vec<String>,
@@ -198,7 +198,7 @@ fn sampling(
 }
 
 /// `num_predict`. No limit is said too: a Modelfile may have one.
-fn limit(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Option<Value> {
+fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Value> {
     let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
     let name = names.find(|name| peek.raw(body, name).is_some())?;
     let limit = peek.max_tokens(body);
@@ -243,7 +243,11 @@ fn think(
 }
 
 /// As Ollama's own OpenAI layer (0.33) reads it: what it does not know is no format.
-fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+fn format(
+    body: &[u8],
+    peek: &PeekedBody,
+    notes: &mut Vec<String>,
+) -> Result<Option<String>, Error> {
     #[derive(serde::Deserialize)]
     struct Format<'a> {
         r#type: Option<String>,
@@ -297,7 +301,11 @@ fn format(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<St
     }
 }
 
-fn offered(body: &[u8], peek: &Peek, notes: &mut Vec<String>) -> Result<Option<String>, Error> {
+fn offered(
+    body: &[u8],
+    peek: &PeekedBody,
+    notes: &mut Vec<String>,
+) -> Result<Option<String>, Error> {
     let choice = ToolChoice::of(body, peek)?;
     if !peek.has_tools(body) {
         return Ok(None);

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     dialect::{
+        chat::{EngineTranscoder, StreamProgress},
         engine::{
             call_ids::CallIds,
             ollama::response::{
@@ -25,10 +26,8 @@ use crate::{
                 write::{head, string, usage_json, write_calls},
             },
         },
-        transcode::{Progress, Transcode},
     },
     error::Error,
-    relay::collect::too_large,
     usage::Usage,
 };
 
@@ -103,7 +102,7 @@ impl OllamaStream {
         self
     }
 
-    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+    fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
         if self.complete {
             return Ok(());
         }
@@ -190,9 +189,9 @@ impl OllamaStream {
     }
 }
 
-impl Transcode for OllamaStream {
-    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+impl EngineTranscoder for OllamaStream {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
+        let mut progress = StreamProgress::default();
         let mut lines = mem::replace(&mut self.lines, Lines::new(0));
         let result = lines.push(&frame, |line| self.line(line, &mut progress));
         self.lines = lines;
@@ -200,8 +199,8 @@ impl Transcode for OllamaStream {
         result.map(|()| progress)
     }
 
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
+        let mut progress = StreamProgress::default();
         let tail = mem::take(&mut self.lines.partial);
         let result = self.line(&tail, &mut progress);
         self.take(out);
@@ -240,7 +239,7 @@ impl OllamaAggregate {
         self
     }
 
-    fn line(&mut self, line: &[u8], progress: &mut Progress) -> Result<(), Error> {
+    fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
         if self.finish.is_some() {
             return Ok(());
         }
@@ -276,7 +275,7 @@ impl OllamaAggregate {
             let parts = [&self.content, &self.reasoning, &self.logprobs];
             let length: usize = parts.iter().map(|part| part.len()).sum();
             if length + self.calls.len() > self.cap {
-                return Err(too_large());
+                return Err(Error::answer_too_large());
             }
             if item.is_last() {
                 let usage = item.usage();
@@ -317,17 +316,17 @@ impl OllamaAggregate {
     }
 }
 
-impl Transcode for OllamaAggregate {
-    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+impl EngineTranscoder for OllamaAggregate {
+    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
+        let mut progress = StreamProgress::default();
         let mut lines = mem::replace(&mut self.lines, Lines::new(0));
         let result = lines.push(&frame, |line| self.line(line, &mut progress));
         self.lines = lines;
         result.map(|()| progress)
     }
 
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
+        let mut progress = StreamProgress::default();
         let tail = mem::take(&mut self.lines.partial);
         let result = self.line(&tail, &mut progress);
         let Some((reason, usage)) = &self.finish else {

@@ -9,3 +9,4 @@ pub(crate) mod stop;
 pub(crate) mod tool_choice;
 pub(crate) mod tools;
 mod unstreamed;
+pub(crate) mod whole;

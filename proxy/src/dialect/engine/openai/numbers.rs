@@ -6,7 +6,7 @@ use crucible_config::checked::EngineKind;
 use crate::{
     body::{
         number::{Number, is_plain},
-        peek::{self, Peek},
+        peek::{self, PeekedBody},
     },
     dialect::engine::openai::request::{invalid_type, unsupported},
     error::{Error, Kind},
@@ -39,7 +39,7 @@ pub(crate) struct Bent {
 /// What is to be written in another way for an engine of this kind.
 ///
 /// Errors: `invalid_type` and `unsupported_value`, with the field, what was found, and what to do.
-pub(crate) fn bent(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<Vec<Bent>, Error> {
+pub(crate) fn bent(body: &[u8], peek: &PeekedBody, kind: EngineKind) -> Result<Vec<Bent>, Error> {
     let mut bent = Vec::new();
     for name in LIMITS {
         if let Some(raw) = peek.raw(body, name)
@@ -74,7 +74,11 @@ pub(crate) fn bent(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<Vec<Ben
 }
 
 /// A whole number for an engine that keeps it in 64 bits with a sign.
-pub(crate) fn signed(body: &[u8], peek: &Peek, name: &'static str) -> Result<Option<i64>, Error> {
+pub(crate) fn signed(
+    body: &[u8],
+    peek: &PeekedBody,
+    name: &'static str,
+) -> Result<Option<i64>, Error> {
     let Some(raw) = peek.raw(body, name) else {
         return Ok(None);
     };
@@ -85,7 +89,7 @@ pub(crate) fn signed(body: &[u8], peek: &Peek, name: &'static str) -> Result<Opt
 }
 
 /// `top_logprobs` 0 without `logprobs`, which asks for nothing; llama.cpp's server refuses it (b11434).
-pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &Peek) -> bool {
+pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &PeekedBody) -> bool {
     let none = peek.raw(body, "top_logprobs").and_then(Number::of) == Some(Number::Whole(0));
     none && matches!(peek.raw(body, "logprobs"), None | Some("false"))
 }

@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::{
     body::surrogates,
     dialect::{
+        chat::{EngineTranscoder, StreamProgress},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_event, error_in_words},
             openai::unstreamed,
         },
-        transcode::{Progress, Transcode},
     },
     error::{Error, Kind, UpstreamError},
     sse::{
@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// [`Transcode`] for LM Studio, llama.cpp and OpenAI-compatible servers.
+/// [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
 #[derive(Debug)]
 pub struct Passthrough {
     form: Form,
@@ -61,7 +61,7 @@ struct Watch {
 }
 
 /// What is to be done with an event.
-enum Verdict {
+enum AdmittedClient {
     Forward,
     Drop,
     Replace(Bytes),
@@ -96,14 +96,18 @@ impl Passthrough {
         self
     }
 
-    fn events(&mut self, frame: &Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+    fn events(
+        &mut self,
+        frame: &Bytes,
+        out: &mut VecDeque<Bytes>,
+    ) -> Result<StreamProgress, Error> {
         let Self {
             framer,
             watch,
             dropped,
             ..
         } = self;
-        let mut progress = Progress::default();
+        let mut progress = StreamProgress::default();
         // Neighbouring untouched events go on as one slice of the engine's own frame.
         let mut run: Option<Range<usize>> = None;
         let pushed = framer.push(frame, |event| {
@@ -119,9 +123,9 @@ impl Passthrough {
                 }
             };
             let verdict = watch.see(bytes, &mut progress);
-            *dropped = matches!(verdict, Ok(Verdict::Drop));
+            *dropped = matches!(verdict, Ok(AdmittedClient::Drop));
             match (verdict, range) {
-                (Ok(Verdict::Forward), Some(range)) => {
+                (Ok(AdmittedClient::Forward), Some(range)) => {
                     let start = run.as_ref().map_or(range.start, |run| run.start);
                     run = Some(start..range.end);
                 }
@@ -130,13 +134,13 @@ impl Passthrough {
                         out.push_back(frame.slice(run));
                     }
                     match verdict? {
-                        Verdict::Forward => {
+                        AdmittedClient::Forward => {
                             if let Event::Joined(bytes) = event {
                                 out.push_back(bytes);
                             }
                         }
-                        Verdict::Drop => {}
-                        Verdict::Replace(bytes) => out.push_back(bytes),
+                        AdmittedClient::Drop => {}
+                        AdmittedClient::Replace(bytes) => out.push_back(bytes),
                     }
                 }
             }
@@ -154,11 +158,11 @@ impl Passthrough {
     }
 }
 
-impl Transcode for Passthrough {
-    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
+impl EngineTranscoder for Passthrough {
+    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         match self.form.pass(frame, self.cap) {
             Ok(Some(frame)) => self.events(&frame, out),
-            Ok(None) => Ok(Progress::default()),
+            Ok(None) => Ok(StreamProgress::default()),
             Err(_) => Err(oversize()),
         }
     }
@@ -167,8 +171,8 @@ impl Transcode for Passthrough {
         self.watch.answerer.as_deref()
     }
 
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
+        let mut progress = StreamProgress::default();
         match self.form.end() {
             Ok(None) => {}
             Ok(Some(whole)) => {
@@ -181,9 +185,9 @@ impl Transcode for Passthrough {
         let tail = self.framer.tail();
         if is_whole(&tail) {
             let body = match self.watch.see(&tail, &mut progress)? {
-                Verdict::Forward => Some(tail.clone()),
-                Verdict::Replace(bytes) => Some(bytes),
-                Verdict::Drop => None,
+                AdmittedClient::Forward => Some(tail.clone()),
+                AdmittedClient::Replace(bytes) => Some(bytes),
+                AdmittedClient::Drop => None,
             };
             if let Some(body) = body {
                 let mut whole = BytesMut::from(body.trim_ascii_end());
@@ -216,12 +220,16 @@ impl Watch {
         self.finished || (self.done && self.content > 0)
     }
 
-    fn see(&mut self, event: &[u8], progress: &mut Progress) -> Result<Verdict, Error> {
+    fn see(
+        &mut self,
+        event: &[u8],
+        progress: &mut StreamProgress,
+    ) -> Result<AdmittedClient, Error> {
         if !has_data(event) {
             return match error_line(event) {
                 Some(data) => Err(error_in_event(self.kind, "error", &data)
                     .unwrap_or_else(|| no_answer(self.kind))),
-                None => Ok(Verdict::Forward),
+                None => Ok(AdmittedClient::Forward),
             };
         }
         progress.events += 1;
@@ -233,7 +241,7 @@ impl Watch {
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
             return if self.complete() {
-                Ok(Verdict::Forward)
+                Ok(AdmittedClient::Forward)
             } else {
                 Err(no_answer(self.kind))
             };
@@ -262,14 +270,16 @@ impl Watch {
         {
             progress.usage = usage.or(progress.usage);
             if extra && self.drop_usage {
-                return Ok(Verdict::Drop);
+                return Ok(AdmittedClient::Drop);
             }
         }
         let mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
         Ok(match (keys.reasoning, mended) {
-            (true, mended) => Verdict::Replace(respelled(mended.as_deref().unwrap_or(event))),
-            (false, Some(mended)) => Verdict::Replace(mended),
-            (false, None) => Verdict::Forward,
+            (true, mended) => {
+                AdmittedClient::Replace(respelled(mended.as_deref().unwrap_or(event)))
+            }
+            (false, Some(mended)) => AdmittedClient::Replace(mended),
+            (false, None) => AdmittedClient::Forward,
         })
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     body::{
         edit::{self, Edit, New},
-        peek::{self, Peek},
+        peek::{self, PeekedBody},
     },
     dialect::engine::{
         messages::passed::{Passed, passed},
@@ -43,7 +43,7 @@ pub struct Edited {
 /// Checks a chat request for an engine of this kind.
 ///
 /// Errors: `missing_field`, `invalid_type`, `unsupported_value`, each with its path.
-pub fn validate_chat(body: &[u8], peek: &Peek, kind: EngineKind) -> Result<(), Error> {
+pub fn validate_chat(body: &[u8], peek: &PeekedBody, kind: EngineKind) -> Result<(), Error> {
     let Some(raw) = peek.raw_bytes(body, "messages") else {
         return Err(Error::new(Kind::MissingField, "`messages` is missing").param("messages"));
     };
@@ -92,7 +92,7 @@ const fn knows_only_words(kind: EngineKind) -> bool {
 /// and said. Errors: those of `ToolChoice::of` and of `numbers::bent`.
 pub fn edit(
     body: &Bytes,
-    peek: &Peek,
+    peek: &PeekedBody,
     model: &str,
     defaults: &RequestDefaults,
     kind: EngineKind,
@@ -199,7 +199,7 @@ pub fn edit(
 /// Fills the gaps; the names of what was one.
 fn fill(
     body: &[u8],
-    peek: &Peek,
+    peek: &PeekedBody,
     defaults: &RequestDefaults,
     edits: &mut Vec<Edit<'_>>,
 ) -> Vec<&'static str> {
@@ -230,7 +230,7 @@ fn bent_choice(choice: &ToolChoice) -> String {
 }
 
 /// The client asked for a usage event.
-pub fn include_usage(body: &[u8], peek: &Peek) -> bool {
+pub fn include_usage(body: &[u8], peek: &PeekedBody) -> bool {
     peek.raw(body, "stream_options")
         .and_then(|raw| serde_json::from_str::<Value>(raw).ok())
         .is_some_and(|options| options["include_usage"] == true)
@@ -272,7 +272,7 @@ mod tests {
 
     fn check(text: &str, kind: EngineKind) -> Result<(), Error> {
         let body = Bytes::copy_from_slice(text.as_bytes());
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         validate_chat(&body, &peek, kind)
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let body = Bytes::from_static(
             br#"{"model":"m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2}"#,
         );
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         let value = |value| {
             Some(Filled {
                 value,
@@ -362,7 +362,7 @@ mod tests {
             (Openai, json, plain(json), None),
         ] {
             let body = Bytes::copy_from_slice(text.as_bytes());
-            let peek = Peek::of(&body, 64).unwrap();
+            let peek = PeekedBody::of(&body, 64).unwrap();
             let edited = edit(&body, &peek, "m", &RequestDefaults::default(), kind).unwrap();
             assert_eq!(edited.body, becomes, "{kind:?}");
             assert_eq!(

@@ -7,7 +7,7 @@
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    body::peek::{Peek, found},
+    body::peek::{PeekedBody, found},
     dialect::engine::openai::request::{invalid_type, unsupported},
     error::{Error, Kind},
 };
@@ -40,7 +40,7 @@ struct Named {
 }
 
 /// `tool_choice` says that no tool may be called.
-pub(crate) fn is_none(body: &[u8], peek: &Peek) -> bool {
+pub(crate) fn is_none(body: &[u8], peek: &PeekedBody) -> bool {
     match peek.raw(body, "tool_choice") {
         None | Some(r#""auto""# | r#""required""#) => false,
         Some(r#""none""#) => true,
@@ -59,7 +59,7 @@ impl ToolChoice {
     ///
     /// Errors name the JSON path: a type or word that is none of the known ones, a tool that is not
     /// offered.
-    pub(crate) fn of(body: &[u8], peek: &Peek) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(body: &[u8], peek: &PeekedBody) -> Result<Option<Self>, Error> {
         match peek.typed::<Value>(body, "tool_choice", "a string or an object")? {
             None => Ok(None),
             Some(Value::String(word)) => {
@@ -83,7 +83,7 @@ impl ToolChoice {
         }
     }
 
-    fn of_object(choice: &Value, body: &[u8], peek: &Peek) -> Result<Self, Error> {
+    fn of_object(choice: &Value, body: &[u8], peek: &PeekedBody) -> Result<Self, Error> {
         let (mode, named) = match choice["type"].as_str() {
             Some("allowed_tools") => allowed(choice)?,
             Some(word @ ("auto" | "none" | "any" | "required")) => {
@@ -239,7 +239,7 @@ mod tests {
             format!(r#","tools":{tools}"#)
         };
         let body = Bytes::from(format!(r#"{{"tool_choice":{choice}{tools}}}"#));
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         ToolChoice::of(&body, &peek)
     }
 

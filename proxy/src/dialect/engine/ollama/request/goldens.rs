@@ -13,7 +13,7 @@ fn translated(fields: &str) -> Result<Translated, Error> {
         format!("{{\"model\":\"m\",{messages},{fields}}}")
     };
     let body = Bytes::from(body);
-    let peek = Peek::of(&body, 64)?;
+    let peek = PeekedBody::of(&body, 64)?;
     let none = Tuple {
         context: None,
         batch: None,

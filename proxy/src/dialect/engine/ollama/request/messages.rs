@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    body::peek::{Peek, found},
+    body::peek::{PeekedBody, found},
     dialect::engine::{
         messages::{
             arguments::Arguments,
@@ -72,7 +72,7 @@ struct Reader {
 type Members<'a> = HashMap<String, &'a RawValue>;
 
 /// The conversation, message by message.
-pub(super) fn messages(body: &[u8], peek: &Peek) -> Result<Conversation, Error> {
+pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<Conversation, Error> {
     let raw = peek
         .raw(body, "messages")
         .ok_or_else(|| missing("messages"))?;

@@ -2,7 +2,7 @@ use crate::dialect::engine::ollama::request::*;
 
 fn translate(request: &Value) -> Result<Translated, Error> {
     let body = Bytes::from(request.to_string());
-    let peek = Peek::of(&body, 64).unwrap();
+    let peek = PeekedBody::of(&body, 64).unwrap();
     let tuple = Tuple {
         context: Some(4096),
         batch: Some(512),
@@ -107,7 +107,7 @@ fn a_schema_is_an_object_or_is_refused_by_its_path() {
     let spaced = r#"{"messages":[{"role":"user","content":"x"}],"response_format":
         {"type":"json_schema","json_schema":{"name":"n","schema":  {"type":"object"}}}}"#;
     let body = Bytes::from(spaced);
-    let peek = Peek::of(&body, 64).unwrap();
+    let peek = PeekedBody::of(&body, 64).unwrap();
     let plain = RequestDefaults::default();
     let sent = to_ollama(&body, &peek, "m", &Tuple::default(), &plain, LEVELS).unwrap();
     assert!(String::from_utf8_lossy(&sent.body).contains(r#""format":{"type":"object"}"#));
@@ -268,7 +268,7 @@ fn thinking_is_asked_only_of_models_that_can_and_as_they_can() {
         let body = Bytes::from(format!(
             r#"{{"messages":[{{"role":"user","content":"x"}}],{fields}}}"#
         ));
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         let (plain, tuple) = (RequestDefaults::default(), Tuple::default());
         let sent = to_ollama(&body, &peek, "m", &tuple, &plain, capabilities).unwrap();
         let value: Value = serde_json::from_slice(&sent.body).unwrap();

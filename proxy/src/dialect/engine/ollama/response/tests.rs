@@ -17,12 +17,12 @@ const TALK: &str = concat!(
     "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":3,\"eval_count\":4}\n",
 );
 
-pub(super) fn run<T: Transcode>(
+pub(super) fn run<T: EngineTranscoder>(
     mut transcode: T,
     frames: &[&[u8]],
-) -> (String, Result<Progress, Error>) {
+) -> (String, Result<StreamProgress, Error>) {
     let mut out = VecDeque::new();
-    let mut result = Ok(Progress::default());
+    let mut result = Ok(StreamProgress::default());
     for frame in frames {
         result = transcode.push(Bytes::copy_from_slice(frame), &mut out);
         if result.is_err() {
@@ -47,7 +47,7 @@ fn mask(text: &str) -> String {
     out
 }
 
-fn stream(text: &str, usage: bool) -> (String, Result<Progress, Error>) {
+fn stream(text: &str, usage: bool) -> (String, Result<StreamProgress, Error>) {
     run(OllamaStream::new("m", 7, usage, CAP), &[text.as_bytes()])
 }
 

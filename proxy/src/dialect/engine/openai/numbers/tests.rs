@@ -6,7 +6,7 @@ use EngineKind::{Llamacpp, Lmstudio, Ollama, Openai};
 
 fn of(field: &str, kind: EngineKind) -> Result<Vec<Bent>, Error> {
     let body = Bytes::from(format!("{{{field}}}"));
-    let peek = Peek::of(&body, 64).unwrap();
+    let peek = PeekedBody::of(&body, 64).unwrap();
     bent(&body, &peek, kind)
 }
 
@@ -103,7 +103,7 @@ fn an_engine_with_a_sign_gets_64_bits() {
         ("\"1\"", Err(Kind::InvalidType)),
     ] {
         let body = Bytes::from(format!("{{\"seed\":{value}}}"));
-        let peek = Peek::of(&body, 64).unwrap();
+        let peek = PeekedBody::of(&body, 64).unwrap();
         let read = signed(&body, &peek, "seed").map_err(|error| error.kind);
         assert_eq!(read, kept, "{value}");
     }

@@ -2,11 +2,15 @@ use proptest::prelude::*;
 
 use crate::dialect::engine::openai::passthrough::*;
 
-fn run(kind: EngineKind, drop_usage: bool, frames: &[&[u8]]) -> (String, Progress, Option<Error>) {
+fn run(
+    kind: EngineKind,
+    drop_usage: bool,
+    frames: &[&[u8]],
+) -> (String, StreamProgress, Option<Error>) {
     let mut passthrough = Passthrough::new(kind, drop_usage, 1 << 20);
     let mut out = VecDeque::new();
-    let mut total = Progress::default();
-    let mut add = |p: Progress| {
+    let mut total = StreamProgress::default();
+    let mut add = |p: StreamProgress| {
         total.events += p.events;
         total.content += p.content;
         total.usage = p.usage.or(total.usage);
@@ -32,7 +36,7 @@ fn run(kind: EngineKind, drop_usage: bool, frames: &[&[u8]]) -> (String, Progres
     (text, total, failed)
 }
 
-fn whole(text: &str) -> (String, Progress, Option<Error>) {
+fn whole(text: &str) -> (String, StreamProgress, Option<Error>) {
     run(EngineKind::Lmstudio, true, &[text.as_bytes()])
 }
 

@@ -1,5 +1,5 @@
-//! Accounting: every request has an account, which goes to the books when its last byte is out or
-//! its client has left.
+//! The record of a request: opened here with the client's format, and put into the ledger when the last
+//! byte of the answer is out or the client has left.
 
 use std::{
     convert::Infallible,
@@ -10,83 +10,93 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
+use crucible_router::router::Router;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
+use super::request_id;
 use crate::{
-    edge::request_id,
+    dialect::{self, ClientDialect},
     endpoint::Endpoint,
     error::{AbortCause, Error},
-    ledger::EndedRequest,
-    request::{Exchange, Listed, Phase},
+    ledger::{EndedRequest, Ledger},
+    request::{ActiveRequest, ActiveRequestEntry, ActiveRequests, Phase},
     server::Peer,
-    state::AppState,
 };
 
-/// The layer.
+/// Opens a record for each request.
 #[derive(Clone)]
-pub(super) struct Layer(AppState);
+pub(super) struct RecordLayer {
+    active: Arc<ActiveRequests>,
+    ledger: Arc<Ledger>,
+    router: Router,
+}
 
-/// [`Layer`] around the rest of the stack.
+/// The service of [`RecordLayer`].
 #[derive(Clone)]
-pub(super) struct Accounting<S> {
+pub(super) struct RecordService<S> {
     inner: S,
-    app: AppState,
+    layer: RecordLayer,
 }
 
 pin_project! {
     /// An answer that is being made.
-    pub(super) struct Answering<F> {
+    pub(super) struct RecordFuture<F> {
         #[pin]
         answer: F,
-        account: Option<Account>,
+        open: Option<OpenRecord>,
     }
 }
 
-/// Goes to the books when it is dropped.
-struct Account {
-    app: AppState,
-    exchange: Arc<Exchange>,
+/// A record that goes to the ledger when it is dropped.
+struct OpenRecord {
+    layer: RecordLayer,
+    request: Arc<ActiveRequest>,
     peer: Option<Peer>,
-    _listed: Listed,
+    _listed: ActiveRequestEntry,
 }
 
-/// A response body that carries the account.
-struct Accounted {
+/// A response body that carries the record of its request.
+struct RecordBody {
     inner: Body,
-    account: Account,
+    open: OpenRecord,
 }
 
-// === impl Layer ===
+// === impl RecordLayer ===
 
-impl Layer {
-    pub(super) fn new(app: AppState) -> Self {
-        Self(app)
-    }
-}
-
-impl<S> tower::Layer<S> for Layer {
-    type Service = Accounting<S>;
-
-    fn layer(&self, inner: S) -> Accounting<S> {
-        Accounting {
-            inner,
-            app: self.0.clone(),
+impl RecordLayer {
+    /// Lists requests in `active` while they are answered, and puts them into `ledger` afterwards.
+    pub(super) fn new(active: Arc<ActiveRequests>, ledger: Arc<Ledger>, router: Router) -> Self {
+        Self {
+            active,
+            ledger,
+            router,
         }
     }
 }
 
-// === impl Accounting ===
+impl<S> tower::Layer<S> for RecordLayer {
+    type Service = RecordService<S>;
 
-impl<S> Service<Request> for Accounting<S>
+    fn layer(&self, inner: S) -> RecordService<S> {
+        RecordService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+// === impl RecordService ===
+
+impl<S> Service<Request> for RecordService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering<S::Future>;
+    type Future = RecordFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -99,29 +109,32 @@ where
             .and_then(|id| id.to_str().ok())
             .unwrap_or_default()
             .into();
-        let endpoint = endpoint(request.uri().path());
+        let path = request.uri().path();
+        let dialect = dialect::of_path(path);
+        let endpoint = dialect.map_or_else(|| endpoint(path), ClientDialect::endpoint);
         if endpoint == Endpoint::Admin {
             // Who looks sees everything that ended before.
-            self.app.ledger.settle();
+            self.layer.ledger.settle();
         }
-        let exchange = Arc::new(Exchange::new(id, endpoint));
-        let account = Account {
-            app: self.app.clone(),
-            _listed: self.app.in_flight.enter(&exchange),
-            exchange: Arc::clone(&exchange),
+        let dialect = dialect.unwrap_or_else(dialect::unasked);
+        let active = Arc::new(ActiveRequest::new(id, endpoint, dialect));
+        let open = OpenRecord {
+            _listed: self.layer.active.enter(&active),
+            layer: self.layer.clone(),
+            request: Arc::clone(&active),
             peer: request.extensions().get::<Peer>().cloned(),
         };
-        request.extensions_mut().insert(exchange);
-        Answering {
+        request.extensions_mut().insert(active);
+        RecordFuture {
             answer: self.inner.call(request),
-            account: Some(account),
+            open: Some(open),
         }
     }
 }
 
-// === impl Answering ===
+// === impl RecordFuture ===
 
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+impl<F: Future<Output = Result<Response, Infallible>>> Future for RecordFuture<F> {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -129,42 +142,45 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         let mut response = std::task::ready!(this.answer.poll(cx))?;
         let status = response.status();
         let error = response.extensions_mut().remove::<Error>();
-        Poll::Ready(Ok(match this.account.take() {
-            Some(account) => {
-                account.exchange.note(|record| {
+        Poll::Ready(Ok(match this.open.take() {
+            Some(open) => {
+                open.request.note(|record| {
                     record.status = Some(status);
                     if let Some(error) = &error {
                         record.error = Some(error.kind);
                     }
                 });
-                response.map(|inner| Body::new(Accounted { inner, account }))
+                response.map(|inner| Body::new(RecordBody { inner, open }))
             }
             None => response,
         }))
     }
 }
 
-/// Puts what is no request on the books, as one that was refused; gives its id.
-pub(super) fn of_refusal(app: &AppState, error: &Error) -> String {
+/// Puts a request that could not be read into the ledger as one that was refused; gives its id.
+pub(super) fn refused(ledger: &Ledger, error: &Error) -> String {
     let id = request_id::new();
-    let exchange = Arc::new(Exchange::new(id.as_str().into(), Endpoint::Other));
-    exchange.note(|record| {
+    let request = Arc::new(ActiveRequest::new(
+        id.as_str().into(),
+        Endpoint::Other,
+        dialect::unasked(),
+    ));
+    request.note(|record| {
         record.status = Some(error.status());
         record.error = Some(error.kind);
         record.ended = true;
     });
-    app.ledger.put(EndedRequest {
-        exchange,
+    ledger.put(EndedRequest {
+        request,
         at: Instant::now(),
         in_load: false,
     });
     id
 }
 
-/// The kind of endpoint of a canonical path.
+/// The endpoint of a canonical path that no client format has.
 fn endpoint(path: &str) -> Endpoint {
     match path {
-        "/v1/chat/completions" => Endpoint::Chat,
         "/" | "/healthz" | "/readyz" | "/metrics" => Endpoint::Admin,
         _ if path == "/v1/models" || path.starts_with("/v1/models/") => Endpoint::Models,
         _ if path.starts_with("/crucible/") => Endpoint::Admin,
@@ -172,9 +188,9 @@ fn endpoint(path: &str) -> Endpoint {
     }
 }
 
-// === impl Accounted ===
+// === impl RecordBody ===
 
-impl http_body::Body for Accounted {
+impl http_body::Body for RecordBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -189,7 +205,7 @@ impl http_body::Body for Accounted {
             _ => false,
         };
         if ended {
-            self.account.exchange.note(|record| record.ended = true);
+            self.open.request.note(|record| record.ended = true);
         }
         polled
     }
@@ -197,7 +213,7 @@ impl http_body::Body for Accounted {
     fn is_end_stream(&self) -> bool {
         let ended = self.inner.is_end_stream();
         if ended {
-            self.account.exchange.note(|record| record.ended = true);
+            self.open.request.note(|record| record.ended = true);
         }
         ended
     }
@@ -207,36 +223,36 @@ impl http_body::Body for Accounted {
     }
 }
 
-// === impl Account ===
+// === impl OpenRecord ===
 
-impl Drop for Account {
+impl Drop for OpenRecord {
     fn drop(&mut self) {
         if self.peer.as_ref().is_some_and(Peer::is_slow) {
-            self.exchange.note(|record| {
+            self.request.note(|record| {
                 if !record.ended {
                     record.abort = Some(AbortCause::ClientSlow);
                 }
             });
         }
         let in_load = self
-            .exchange
+            .request
             .note(|record| record.phase == Phase::Queue && !record.ended)
             && self.loads();
-        self.app.ledger.put(EndedRequest {
-            exchange: Arc::clone(&self.exchange),
+        self.layer.ledger.put(EndedRequest {
+            request: Arc::clone(&self.request),
             at: Instant::now(),
             in_load,
         });
     }
 }
 
-impl Account {
+impl OpenRecord {
     /// Its model is being loaded now.
     fn loads(&self) -> bool {
         let asked = self
-            .exchange
+            .request
             .note(|record| Some((record.engine.clone()?, record.model.clone()?)));
-        let view = self.app.router.view();
+        let view = self.layer.router.view();
         asked.is_some_and(|(engine, model)| {
             let loading = view
                 .engine(&engine)

@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
+use crucible_config::Live;
 use crucible_router::{engine::token_of, router::Router, view::EngineView};
 use futures_util::{StreamExt as _, future::Either};
 use http::{HeaderName, HeaderValue, header};
@@ -24,7 +25,6 @@ use crate::{
     error::{Error, Kind, UpstreamError},
     guard::paths::Opened,
     reply::{X_ENGINE, or_refuse, printable, unbuffered},
-    state::AppState,
 };
 
 /// What an engine may read of a client's request, besides its path and body.
@@ -37,15 +37,18 @@ const PASSED_BACK: [HeaderName; 3] = [
     header::CONTENT_ENCODING,
 ];
 
-/// The layer.
+/// Passes opened management paths on to their engine.
 #[derive(Clone)]
-pub(super) struct Management(AppState);
+pub(super) struct OpenedPathsLayer {
+    config: Live,
+    router: Router,
+}
 
-/// [`Management`] before the rest of the stack.
+/// The service of [`OpenedPathsLayer`].
 #[derive(Clone)]
-pub(super) struct Managed<S> {
+pub(super) struct OpenedPathsService<S> {
     inner: S,
-    app: AppState,
+    layer: OpenedPathsLayer,
 }
 
 type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -65,28 +68,30 @@ impl Drop for Changed {
     }
 }
 
-// === impl Management ===
+// === impl OpenedPathsLayer ===
 
-impl Management {
-    pub(super) const fn new(app: AppState) -> Self {
-        Self(app)
+impl OpenedPathsLayer {
+    pub(super) const fn new(config: Live, router: Router) -> Self {
+        Self { config, router }
     }
 }
 
-impl<S> tower::Layer<S> for Management {
-    type Service = Managed<S>;
+impl<S> tower::Layer<S> for OpenedPathsLayer {
+    type Service = OpenedPathsService<S>;
 
-    fn layer(&self, inner: S) -> Managed<S> {
-        Managed {
+    fn layer(&self, inner: S) -> OpenedPathsService<S> {
+        OpenedPathsService {
             inner,
-            app: self.0.clone(),
+            layer: self.clone(),
         }
     }
 }
 
-// === impl Managed ===
+// === impl OpenedPathsService ===
 
-impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Managed<S> {
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request>
+    for OpenedPathsService<S>
+{
     type Response = Response;
     type Error = Infallible;
     type Future = Either<S::Future, Forwarded>;
@@ -99,31 +104,35 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         match request.extensions_mut().remove::<Opened>() {
             None => Either::Left(self.inner.call(request)),
             Some(opened) => {
-                let app = self.app.clone();
+                let layer = self.layer.clone();
                 Either::Right(Box::pin(async move {
-                    Ok(or_refuse(forward(&app, &opened, request).await))
+                    Ok(or_refuse(forward(&layer, &opened, request).await))
                 }))
             }
         }
     }
 }
 
-async fn forward(app: &AppState, opened: &Opened, request: Request) -> Result<Response, Error> {
-    app.router.settled().await;
-    let view = app.router.view();
+async fn forward(
+    layer: &OpenedPathsLayer,
+    opened: &Opened,
+    request: Request,
+) -> Result<Response, Error> {
+    layer.router.settled().await;
+    let view = layer.router.view();
     let engine = choose(&view.engines, opened, &request)?;
     let mut url = url::Url::parse(&engine.url)
         .map_err(|_| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
     url.set_path(&opened.path);
     url.set_query(request.uri().query());
-    let token = app
+    let token = layer
         .router
         .engine_config(&engine.name)
         .and_then(|config| token_of(&config));
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(app.config.current().timeouts.connect)
+        .connect_timeout(layer.config.current().timeouts.connect)
         .build()
         .map_err(|_| Error::new(Kind::Internal, "no client for the engine"))?;
     let (head, body) = request.into_parts();
@@ -137,7 +146,7 @@ async fn forward(app: &AppState, opened: &Opened, request: Request) -> Result<Re
         sent = sent.bearer_auth(token);
     }
     if !body.is_end_stream() {
-        let pieces = decode::passing(body, &app.config.current());
+        let pieces = decode::passing(body, &layer.config.current());
         sent = sent.body(reqwest::Body::wrap_stream(pieces));
     }
     let answer = sent.send().await.map_err(|error| {
@@ -169,7 +178,7 @@ async fn forward(app: &AppState, opened: &Opened, request: Request) -> Result<Re
         response.headers_mut().insert(X_ENGINE, name);
     }
     let changed = Changed {
-        router: app.router.clone(),
+        router: layer.router.clone(),
         engine: engine.name.clone(),
     };
     let pieces = answer.bytes_stream().map(move |piece| {

@@ -1,56 +1,69 @@
 //! The guard as a layer: Host, Origin, closed paths, key and rate, before a byte of a body is read.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{extract::Request, response::Response};
-use crucible_router::refusal::Refusal;
+use crucible_config::Live;
+use crucible_router::{refusal::Refusal, router::Router};
 use futures_util::future::{Either, Ready, ready};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
     error::{Error, Kind},
     guard::{
-        self, Facts, Verdict,
+        self, AdmittedClient, Facts, OwnName,
         paths::{Access, Opened},
     },
     reply,
     server::{Beyond, Peer},
-    state::AppState,
 };
 
-/// The layer.
-#[derive(Clone)]
-pub(super) struct Gate(AppState);
-
-/// [`Gate`] before the rest of the stack.
-#[derive(Clone)]
-pub(super) struct Gated<S> {
-    inner: S,
-    app: AppState,
+/// The parts that the judgement over a request needs.
+pub(super) struct GuardParts {
+    pub(super) config: Live,
+    pub(super) own_name: OwnName,
+    /// Cancelled once Crucible drains: prompts are refused from then on.
+    pub(super) draining: CancellationToken,
+    pub(super) router: Router,
 }
 
-// === impl Gate ===
+/// Refuses requests that may not pass.
+#[derive(Clone)]
+pub(super) struct GuardLayer(Arc<GuardParts>);
 
-impl Gate {
-    pub(super) fn new(app: AppState) -> Self {
-        Self(app)
+/// The service of [`GuardLayer`].
+#[derive(Clone)]
+pub(super) struct GuardService<S> {
+    inner: S,
+    parts: Arc<GuardParts>,
+}
+
+// === impl GuardLayer ===
+
+impl GuardLayer {
+    pub(super) fn new(parts: GuardParts) -> Self {
+        Self(Arc::new(parts))
     }
 }
 
-impl<S> tower::Layer<S> for Gate {
-    type Service = Gated<S>;
+impl<S> tower::Layer<S> for GuardLayer {
+    type Service = GuardService<S>;
 
-    fn layer(&self, inner: S) -> Gated<S> {
-        Gated {
+    fn layer(&self, inner: S) -> GuardService<S> {
+        GuardService {
             inner,
-            app: self.0.clone(),
+            parts: Arc::clone(&self.0),
         }
     }
 }
 
-// === impl Gated ===
+// === impl GuardService ===
 
-impl<S: Service<Request, Response = Response>> Service<Request> for Gated<S> {
+impl<S: Service<Request, Response = Response>> Service<Request> for GuardService<S> {
     type Response = Response;
     type Error = S::Error;
     type Future = Either<S::Future, Ready<Result<Response, S::Error>>>;
@@ -60,7 +73,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Gated<S> {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        match judge(&self.app, &request) {
+        match judge(&self.parts, &request) {
             Ok((verdict, opened)) => {
                 request.extensions_mut().insert(verdict);
                 if let Some(opened) = opened {
@@ -80,8 +93,8 @@ fn watches(path: &str) -> bool {
 
 /// Host, Origin and key; closed management paths; then the key's rate. Also tells the path that
 /// manages an engine and is opened.
-fn judge(app: &AppState, request: &Request) -> Result<(Verdict, Option<Opened>), Error> {
-    let config = app.config.current();
+fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Option<Opened>), Error> {
+    let config = parts.config.current();
     let path = request.uri().path();
     let facts = Facts {
         method: request.method(),
@@ -100,11 +113,11 @@ fn judge(app: &AppState, request: &Request) -> Result<(Verdict, Option<Opened>),
         )
         .retry_after(1));
     }
-    let verdict = guard::judge(&config, &app.own_name, facts)?;
+    let verdict = guard::judge(&config, &parts.own_name, facts)?;
     if !watches(path) {
         guard::hops::of(request.headers())?;
     }
-    if app.draining.is_cancelled() && path.starts_with("/v1/") {
+    if parts.draining.is_cancelled() && path.starts_with("/v1/") {
         return Err(Refusal::Draining.into());
     }
     let method = request.method().as_str();
@@ -122,7 +135,7 @@ fn judge(app: &AppState, request: &Request) -> Result<(Verdict, Option<Opened>),
         }
     };
     if let Some(key) = &verdict.key
-        && let Err(wait) = app.router.limits().check(key)
+        && let Err(wait) = parts.router.limits().check(key)
     {
         let seconds = wait.as_secs() + 1;
         let message = format!(

@@ -1,0 +1,74 @@
+//! OpenAI's chat completions, the client format that is also the middle one: a request's bytes and an
+//! engine's chat events pass as they are.
+
+mod error;
+pub(crate) mod models;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crucible_config::checked::Limits;
+
+pub use self::error::error_document;
+use super::{
+    ClientDialect,
+    chat::{ChatRequest, ClientTranscoder},
+};
+use crate::{
+    body::{peek::PeekedBody, surrogates},
+    endpoint::Endpoint,
+    error::Error,
+};
+
+/// The note on a body in which half a character was replaced.
+const HALF_CHARACTER: &str = "half a character (a lone surrogate) is sent as U+FFFD";
+
+/// A comment of an event stream: every client that was tried ignores it.
+const COMMENT: &[u8] = b": crucible\n\n";
+
+/// `POST /v1/chat/completions`.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenAiChat;
+
+// === impl OpenAiChat ===
+
+impl ClientDialect for OpenAiChat {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Chat
+    }
+
+    fn read(&self, body: Bytes, limits: &Limits) -> Result<ChatRequest, Error> {
+        let (body, mended) = surrogates::mended(body);
+        let peek = Arc::new(PeekedBody::of(&body, limits.json_depth)?);
+        let notes = if mended {
+            vec![HALF_CHARACTER]
+        } else {
+            Vec::new()
+        };
+        Ok(ChatRequest { body, peek, notes })
+    }
+
+    fn transcoder(&self, _: &ChatRequest) -> Option<Box<dyn ClientTranscoder>> {
+        None
+    }
+
+    fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {
+        Ok(completion)
+    }
+
+    fn stream_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn error(&self, error: &Error) -> Bytes {
+        error_document(error).to_string().into()
+    }
+
+    fn in_band(&self, error: &Error) -> Bytes {
+        format!("data: {}\n\n", error_document(error)).into()
+    }
+
+    fn heartbeat(&self) -> Option<Bytes> {
+        Some(Bytes::from_static(COMMENT))
+    }
+}

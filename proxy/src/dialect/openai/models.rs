@@ -1,0 +1,34 @@
+//! OpenAI's form of the list of models.
+
+use crucible_router::{hop, plan::Listed};
+use serde_json::{Value, json};
+
+/// One model, as `GET /v1/models/{id}` gives it.
+pub(crate) fn model(listed: &Listed) -> Value {
+    entry(&listed.id, listed.created, &listed.owned_by)
+}
+
+/// A name that is not listed, but that the plan resolves to a model of this engine.
+pub(crate) fn unlisted_model(id: &str, engine: &str) -> Value {
+    entry(id, 0, engine)
+}
+
+/// The whole list, as `GET /v1/models` gives it. For another Crucible each entry also names the
+/// instances over which it comes, so that neither asks the other in a circle.
+pub(crate) fn list(listing: &[Listed], for_crucible: bool) -> Value {
+    let entry = |listed: &Listed| {
+        let mut entry = model(listed);
+        if for_crucible {
+            let via = listed.via.iter().map(|number| &**number);
+            let via: Vec<&str> = via.chain([hop::own()]).collect();
+            entry[hop::VIA] = json!(via);
+        }
+        entry
+    };
+    let data: Vec<Value> = listing.iter().map(entry).collect();
+    json!({ "object": "list", "data": data })
+}
+
+fn entry(id: &str, created: i64, owned_by: &str) -> Value {
+    json!({ "id": id, "object": "model", "created": created, "owned_by": owned_by })
+}

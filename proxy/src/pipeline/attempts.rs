@@ -1,0 +1,276 @@
+//! The attempts of one request: each candidate of the plan in order, and what may help one that failed.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use crucible_config::checked::RequestDefaults;
+use crucible_router::{
+    permit::Permit,
+    plan::{Candidate, Reason},
+};
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use super::{
+    context_length,
+    growth::{self, ContextRetry},
+    overflow::{self, GrantedCandidate},
+    planned_request::PlannedRequest,
+    routed_request::RoutedRequest,
+    stack::stack,
+    vanished,
+};
+use crate::{
+    error::{Error, FallbackReason, Kind, UpstreamError},
+    metrics::Outcome,
+    reply,
+    request::{Phase, TargetInstance},
+};
+
+/// Tries the candidates in order, the next one only while nothing was sent to the client.
+pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Response, Error> {
+    let candidates = planned.plan.candidates.clone();
+    let mut at = 0;
+    let mut failed = None;
+    while at < candidates.len() {
+        let (used, result) = attempt(&planned, at, failed).await;
+        count_fallback(&planned, at, used, failed, result.is_ok());
+        let Err(error) = result else {
+            return result;
+        };
+        let mut error = context_length::judged(&planned.active, error);
+        if remedied(&mut planned, used, &mut error).await? {
+            at = used;
+            continue;
+        }
+        let candidate = &candidates[used];
+        failed = Some((candidate, fallback_reason(&error)));
+        at = used + 1;
+        if at == candidates.len() || planned.active.committed() || !may_fall_back(&error) {
+            return Err(context_length::worded(&planned.active, error));
+        }
+        tracing::warn!(
+            id = %planned.active.id,
+            engine = %candidate.engine,
+            model = %candidate.model,
+            %error,
+            "attempt failed, the next candidate is tried"
+        );
+    }
+    Err(Error::new(Kind::Internal, "the plan is empty"))
+}
+
+/// Whether the same candidate may answer after all once something about the request is changed, which
+/// is done here: a shorter answer, the model loaded again, more context. Each is tried once.
+async fn remedied(
+    planned: &mut PlannedRequest,
+    used: usize,
+    error: &mut Error,
+) -> Result<bool, Error> {
+    let candidate = planned.plan.candidates[used].clone();
+    if let Some(overflow) = error.overflow {
+        growth::learn(planned, &candidate, overflow);
+    }
+    if let Some(left) = growth::left_for_answer(planned, error) {
+        (planned.chat.body, planned.chat.peek) = growth::shortened(planned, left)?;
+        planned.demand.max_tokens = Some(left);
+        planned.shortened = Some(left);
+        return Ok(true);
+    }
+    if planned.asked_again.is_none() && vanished::is_gone(planned, &candidate, error).await {
+        planned.asked_again = Some(used);
+        return Ok(true);
+    }
+    let retry = error
+        .overflow
+        .and_then(|overflow| ContextRetry::of(planned, used, overflow));
+    let Some(retry) = retry else {
+        return Ok(false);
+    };
+    tracing::info!(
+        id = %planned.active.id,
+        engine = %candidate.engine,
+        model = %candidate.model,
+        tokens = retry.tokens,
+        counted = retry.counted,
+        "the prompt is longer than estimated, more context is asked for"
+    );
+    planned.demand.counted = Some(retry.tokens);
+    planned.too_long = Some(retry);
+    Ok(true)
+}
+
+/// Whether another candidate may answer where one failed with this error. A prompt that is too long for
+/// one may fit the next.
+fn may_fall_back(error: &Error) -> bool {
+    error.retryable() || error.kind == Kind::ContextLengthExceeded
+}
+
+/// Counts an attempt that took the place of another: of the one that failed before, or of the one at
+/// `at` where the wait was too long.
+fn count_fallback(
+    planned: &PlannedRequest,
+    at: usize,
+    used: usize,
+    failed: Option<(&Candidate, FallbackReason)>,
+    answered: bool,
+) {
+    let candidates = &planned.plan.candidates;
+    let (from, to, reason) = if used != at {
+        (&candidates[at], &candidates[used], FallbackReason::Overload)
+    } else if let Some((before, reason)) = failed {
+        (before, &candidates[at], reason)
+    } else {
+        return;
+    };
+    let outcome = if answered {
+        Outcome::Ok
+    } else {
+        Outcome::Error
+    };
+    let metrics = &planned.app.metrics;
+    metrics.fallback(&from.engine, &to.engine, reason, outcome);
+}
+
+/// Tries the candidate at `at`, or the one that takes over from it; gives which it was. `failed`
+/// was tried before.
+async fn attempt(
+    planned: &PlannedRequest,
+    at: usize,
+    failed: Option<(&Candidate, FallbackReason)>,
+) -> (usize, Result<Response, Error>) {
+    let candidates = &planned.plan.candidates;
+    let candidate = &candidates[at];
+    tried(planned, candidate);
+    let next = candidates.get(at + 1);
+    let spared = next.filter(|_| candidate.reason == Reason::Overload);
+    let note = match (failed, spared) {
+        (Some((before, why)), _) => Some(format!(
+            "instead of {}/{}, which failed ({})",
+            before.engine,
+            before.model,
+            why.as_str()
+        )),
+        (None, Some(busy)) => Some(busy_note(busy)),
+        (None, None) => None,
+    };
+    match overflow::seat(planned, at).await {
+        Err(error) => (at, Err(error)),
+        Ok(GrantedCandidate { at: used, permit }) if used != at => {
+            let instead = overflow::overloaded(&candidates[used]);
+            tracing::info!(
+                id = %planned.active.id,
+                engine = %instead.engine,
+                model = %instead.model,
+                "taken over from {}/{}, where the wait is too long",
+                candidate.engine,
+                candidate.model,
+            );
+            tried(planned, &instead);
+            let note = Some(busy_note(candidate));
+            (used, send(planned, &instead, note, permit).await)
+        }
+        Ok(GrantedCandidate { permit, .. }) => {
+            let grown = planned
+                .too_long
+                .and_then(|too_long| too_long.note(at, permit.context));
+            let shortened = planned.shortened.map(|left| {
+                format!("the answer is kept to {left} tokens: the context holds no more")
+            });
+            let again = planned.asked_again.filter(|again| *again == at);
+            let again = again.map(|_| vanished::NOTE.to_owned());
+            let said = [note, grown, shortened, again];
+            let notes: Vec<String> = said.into_iter().flatten().collect();
+            let note = (!notes.is_empty()).then(|| notes.join("; "));
+            let answer = send(planned, candidate, note, permit).await;
+            // Whose place failed only now may go on there with the next turn.
+            if answer.is_ok() && !(failed.is_some() && planned.demand.later_turn) {
+                planned.app.router.stick(&planned.demand, candidate);
+            }
+            (at, answer)
+        }
+    }
+}
+
+/// Notes who is asked now.
+fn tried(planned: &PlannedRequest, candidate: &Candidate) {
+    planned.active.note(|record| {
+        record.engine = Some(Arc::clone(&candidate.engine));
+        record.model = Some(Arc::clone(&candidate.model));
+        record.reason = Some(candidate.reason);
+        record.phase = Phase::Queue;
+        // Of an attempt before this one.
+        record.error = None;
+        record.granted_at = None;
+        record.asked = None;
+        record.sent_at = None;
+        record.first_token_at = None;
+        record.predicted = candidate.predicted.map(|p| p.first_token());
+        record.queued_at.get_or_insert_with(Instant::now);
+        record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
+        record.asked_by = planned.demand.client.clone();
+        record.max_tokens = planned.demand.max_tokens;
+        record.class = planned.demand.class;
+        record.prompt_tokens = planned.demand.prompt_tokens;
+        record.reserve = planned.demand.reserve();
+    });
+}
+
+fn busy_note(busy: &Candidate) -> String {
+    format!("instead of {}/{}, which is busy", busy.engine, busy.model)
+}
+
+/// Sends to the holder of the permit; `note` says whose place it takes.
+async fn send(
+    planned: &PlannedRequest,
+    candidate: &Candidate,
+    note: Option<String>,
+    permit: Permit,
+) -> Result<Response, Error> {
+    let PlannedRequest { app, active, .. } = planned;
+    let read = planned.chat.notes.iter().map(|note| (*note).to_owned());
+    let said: Vec<String> = note.into_iter().chain(read).collect();
+    let note = (!said.is_empty()).then(|| said.join("; "));
+    active.note(|record| {
+        record.granted_at = Some(Instant::now());
+        record.loaded = permit.loaded;
+        record.context = permit.context;
+        record.configured_context = Some(permit.configured_context);
+        record.asked = Some(TargetInstance {
+            instance: Arc::clone(&permit.instance),
+            whole_context: permit.whole_context,
+        });
+        record.note.clone_from(&note);
+    });
+    let mut response = stack()
+        .oneshot(Box::new(RoutedRequest {
+            app: app.clone(),
+            config: Arc::clone(&planned.config),
+            active: Arc::clone(active),
+            chat: planned.chat.clone(),
+            candidate: candidate.clone(),
+            permit,
+            key: planned.key.clone(),
+            defaults: RequestDefaults::default(),
+        }))
+        .await?;
+    if let Some(note) = note {
+        reply::add_note(response.headers_mut(), &note);
+    }
+    Ok(response)
+}
+
+/// Why the next candidate is tried.
+fn fallback_reason(error: &Error) -> FallbackReason {
+    match error.kind {
+        _ if error.not_loaded => FallbackReason::LoadFailed,
+        _ if error.upstream_failure() == Some(UpstreamError::Http5xx) => FallbackReason::Http5xx,
+        Kind::NoEngine => FallbackReason::BreakerOpen,
+        Kind::QueueFull => FallbackReason::QueueFull,
+        Kind::QueueTimeout => FallbackReason::Timeout,
+        Kind::LoadFailed | Kind::LoadTimeout => FallbackReason::LoadFailed,
+        Kind::EngineError => FallbackReason::Http5xx,
+        Kind::ContextLengthExceeded => FallbackReason::ContextLength,
+        _ => FallbackReason::Connect,
+    }
+}

@@ -1,0 +1,25 @@
+//! The request that the inner stack serves.
+
+use std::sync::Arc;
+
+use crucible_config::{
+    Config,
+    checked::{Key, RequestDefaults},
+};
+use crucible_router::{permit::Permit, plan::Candidate};
+
+use crate::{dialect::chat::ChatRequest, request::ActiveRequest, state::AppState};
+
+/// A request that holds its permit.
+pub(crate) struct RoutedRequest {
+    pub(crate) app: AppState,
+    pub(crate) config: Arc<Config>,
+    pub(crate) active: Arc<ActiveRequest>,
+    /// The request in the middle format.
+    pub(crate) chat: ChatRequest,
+    pub(crate) candidate: Candidate,
+    pub(crate) permit: Permit,
+    pub(crate) key: Option<Arc<Key>>,
+    /// What is filled in where the client is silent; empty until the `DefaultsLayer`.
+    pub(crate) defaults: RequestDefaults,
+}

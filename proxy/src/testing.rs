@@ -1,0 +1,62 @@
+//! An application without sockets of its own, for tests of the stacks.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crucible_config::{Flags, Live, Sources};
+use crucible_router::{discovery, router::Router, state_dir::StateDir};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    events::{self, Told},
+    metrics::Metrics,
+    relay::upstream::Upstream,
+    state::AppState,
+};
+
+/// An application that knows no engine and looks for none.
+pub(crate) fn app_without_engines() -> AppState {
+    app("")
+}
+
+/// An application with this configuration, to which a folder of state of its own is added. Its tasks
+/// end with the runtime of the test.
+pub(crate) fn app(toml: &str) -> AppState {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let file = folder.join("crucible.toml");
+    let state_dir = folder.join("state");
+    std::fs::write(&file, format!("state_dir = {state_dir:?}\n{toml}")).unwrap();
+    let sources = Sources {
+        file: Some(file),
+        places: Vec::new(),
+        environment: Vec::new(),
+        flags: Flags::default(),
+    };
+    let (config, _) = Live::new(sources).unwrap();
+    let current = config.current();
+    let metrics = Metrics::new().unwrap();
+    let (events, _) = events::configured(&current, &metrics);
+    let observer = Told {
+        observer: metrics.clone(),
+        events: events.clone(),
+    };
+    let source = config.clone();
+    let router = Router::start(
+        Arc::new(move || source.current()),
+        Arc::new(StateDir::claim(&current.state_dir)),
+        config.subscribe(),
+        discovery::places(Path::new("/nowhere"), &[]),
+        Arc::new(observer),
+        &TaskTracker::new(),
+        CancellationToken::new(),
+    )
+    .unwrap();
+    AppState::new(
+        config,
+        router,
+        metrics,
+        Upstream::new(Duration::from_secs(2)),
+        CancellationToken::new(),
+        CancellationToken::new(),
+        events,
+    )
+}
