@@ -39,7 +39,7 @@ pub(crate) const EXPOSED: [HeaderName; 7] = [
     X_NOTE,
 ];
 
-/// What an answer says about its making.
+/// What the headers of an answer say about its making.
 pub(crate) struct AnswerHead {
     pub(crate) engine: Arc<str>,
     pub(crate) model: Arc<str>,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::body::{
     edit::{Edit, New, apply},
-    peek::Peek,
+    peek::PeekedBody,
     scan::{self, Fault, Member},
     surrogates,
 };
@@ -39,7 +39,7 @@ const EDITS: [&[Edit<'static>]; 7] = [
 /// Where one of these does not hold.
 pub fn json_splice(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
-    let peeked = Peek::of(&body, DEPTH);
+    let peeked = PeekedBody::of(&body, DEPTH);
     let Ok(text) = std::str::from_utf8(data) else {
         assert!(peeked.is_err(), "a body has to be UTF-8");
         return;
@@ -66,7 +66,7 @@ pub fn json_splice(data: &[u8]) {
 }
 
 /// Everything that is read of a body, which must not fail.
-fn look(body: &Bytes, peek: &Peek) {
+fn look(body: &Bytes, peek: &PeekedBody) {
     peek.max_tokens(body);
     peek.num_ctx(body);
     peek.estimated_prompt_tokens();
@@ -77,7 +77,7 @@ fn look(body: &Bytes, peek: &Peek) {
     assert!(is_mended || mended == body);
 }
 
-fn edit(body: &Bytes, peek: &Peek, before: &[(&str, &str)], edits: &[Edit<'_>]) {
+fn edit(body: &Bytes, peek: &PeekedBody, before: &[(&str, &str)], edits: &[Edit<'_>]) {
     let sent = apply(body, peek, edits);
     if edits.is_empty() {
         assert_eq!(sent.as_ptr(), body.as_ptr(), "nothing to change is no copy");
@@ -92,7 +92,7 @@ fn edit(body: &Bytes, peek: &Peek, before: &[(&str, &str)], edits: &[Edit<'_>]) 
             .eq(after.iter().filter(is_kept)),
         "{edits:?} changed another member: {text}"
     );
-    let again = Peek::of(&sent, DEPTH).map(|peek| apply(&sent, &peek, edits));
+    let again = PeekedBody::of(&sent, DEPTH).map(|peek| apply(&sent, &peek, edits));
     assert!(
         again.is_ok_and(|again| again == sent),
         "{edits:?} twice: {text}"

@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 
 use super::{CUTS, frames, without_ids};
 use crate::dialect::{
+    chat::EngineTranscoder,
     engine::ollama::response::{OllamaAggregate, OllamaStream, lines::Lines},
-    transcode::Transcode,
 };
 
 /// The longest line of the small reader, and of the answers.
@@ -69,7 +69,7 @@ fn lines(data: &[u8], lengths: &[usize], cap: usize) -> (Vec<Vec<u8>>, Vec<u8>, 
 }
 
 /// What the client gets of such a stream, and how it ends.
-fn answer(mut of: impl Transcode, data: &[u8], lengths: &[usize]) -> (Vec<u8>, String) {
+fn answer(mut of: impl EngineTranscoder, data: &[u8], lengths: &[usize]) -> (Vec<u8>, String) {
     let mut out = VecDeque::new();
     let pushed = frames(data, lengths)
         .try_for_each(|frame| of.push(Bytes::copy_from_slice(frame), &mut out).map(drop));

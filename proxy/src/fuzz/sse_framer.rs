@@ -7,7 +7,7 @@ use crucible_config::checked::EngineKind;
 
 use super::{CUTS, frames, without_ids};
 use crate::{
-    dialect::{engine::openai::passthrough::Passthrough, transcode::Transcode},
+    dialect::{chat::EngineTranscoder, engine::openai::passthrough::Passthrough},
     sse::{
         event,
         framer::{Event, Framer, Oversize},

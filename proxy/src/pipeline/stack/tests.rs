@@ -30,7 +30,7 @@ async fn engine() -> String {
         .route("/v1/chat/completions", post(answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::task::spawn(async move { axum::serve(listener, routes).await });
+    tokio_util::task::TaskTracker::new().spawn(async move { axum::serve(listener, routes).await });
     format!("http://{address}")
 }
 
@@ -78,7 +78,7 @@ async fn towers_own_layers_may_stand_in_the_inner_stack() {
         let answer = stack.ready().await.unwrap().call(request).await.unwrap();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         let answer: Value = serde_json::from_slice(&body).unwrap();
-        let sent = answer["choices"][0]["message"]["content"].as_str().unwrap();
-        assert!(sent.contains("\"temperature\":0.3"), "{sent}");
+        let prompt = answer["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(prompt.contains("\"temperature\":0.3"), "{prompt}");
     }
 }

@@ -1,0 +1,111 @@
+//! The judgement over the head of an engine's answer, and what it says about the engine's health.
+
+use std::time::{Duration, SystemTime};
+
+use crucible_config::checked::EngineKind;
+use crucible_router::{health::Outcome, router::Attempt};
+use http::{StatusCode, header};
+use tokio::time::Instant;
+
+use super::engine_request::AnswerShape;
+use crate::{
+    dialect::engine::engine_error::engine_error,
+    error::{Error, Fault, Kind, UpstreamError},
+    relay::{collect::beginning, headers, upstream::Answer},
+};
+
+/// Most of an engine's error body that is read.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// Status and form of an answer; anything but a success is read and told in one form.
+pub(super) async fn succeeded(
+    kind: EngineKind,
+    response: http::Response<Answer>,
+    deadline: Instant,
+) -> Result<http::Response<Answer>, Error> {
+    if response.status() == StatusCode::OK {
+        return Ok(response);
+    }
+    let status = response.status();
+    let wait = headers::retry_after(response.headers(), SystemTime::now());
+    let body = beginning(response.into_body(), ERROR_BODY, deadline).await;
+    if status.is_success() {
+        return Err(Error::new(
+            Kind::EngineError,
+            format!("the engine answered {status} without an answer"),
+        )
+        .upstream(UpstreamError::BadHttp));
+    }
+    let mut error = engine_error(kind, status, &body);
+    if let Some(seconds) = wait {
+        error = error.retry_after(seconds);
+        // 503 says the same of an engine that will be there again at a time that it knows.
+        if matches!(status.as_u16(), 429 | 503) {
+            error.spared = true;
+        }
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        error = error.upstream(UpstreamError::Http429);
+    } else if status.is_server_error() && error.kind.fault() != Fault::Client {
+        error = error.upstream(UpstreamError::Http5xx);
+    }
+    Err(error)
+}
+
+/// A page for a browser is no answer of Ollama's. What the others send is told by its first bytes.
+pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), Error> {
+    let content_type = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if kind != EngineKind::Ollama || !content_type.starts_with("text/html") {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::EngineError,
+        "the engine answered with a page for a browser instead of a chat completion",
+    )
+    .upstream(UpstreamError::BadSse))
+}
+
+/// The error of an engine that did not answer in time.
+pub(super) fn no_headers(shape: &AnswerShape) -> Error {
+    match shape {
+        AnswerShape::Whole(_) => Error::new(
+            Kind::ResponseTimeout,
+            "the engine did not answer within timeouts.response; raise it, or ask for a stream",
+        ),
+        AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => Error::new(
+            Kind::FirstTokenTimeout,
+            "the engine did not answer within timeouts.first_token; raise it, or send a shorter prompt",
+        ),
+    }
+}
+
+/// Tells the engine's health how an attempt went; the first word about it counts.
+pub(super) fn report(attempt: Option<&Attempt>, outcome: Outcome) {
+    if let Some(attempt) = attempt {
+        attempt.report(outcome);
+    }
+}
+
+/// What a failed attempt says about the engine's health.
+pub(super) fn attempt_outcome(error: &Error) -> Outcome {
+    if error.spared {
+        return Outcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));
+    }
+    match error.kind {
+        // It answers, only not for a model that went.
+        _ if error.not_loaded => Outcome::Refused,
+        Kind::EngineUnreachable => Outcome::ConnectFailed,
+        // A connection that breaks before anything of a body came is none, headers or not.
+        Kind::EngineCut if error.upstream == Some(UpstreamError::Reset) => Outcome::ConnectFailed,
+        // 503: it is there and cannot answer; its own queue, or a model that it still loads.
+        Kind::EngineError | Kind::EngineCut | Kind::NoEngine => Outcome::ServerFailed,
+        Kind::FirstTokenTimeout | Kind::IdleTimeout => Outcome::Silent,
+        // A whole answer may be long: that it is not there yet says nothing.
+        Kind::Draining | Kind::ResponseTimeout => Outcome::Abandoned,
+        _ => Outcome::Refused,
+    }
+}

@@ -1,0 +1,80 @@
+//! The permit of a request while its engine works on it.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::EngineKind;
+use crucible_router::permit::Permit;
+
+use crate::{
+    metrics::InFlightGuard,
+    request::{ActiveRequest, Phase},
+};
+
+/// The permit of a sent request. A client that leaves while LM Studio reads its prompt does not
+/// free the engine: prefill cannot be interrupted there (LM Studio 0.4), so the permit stays for
+/// the time that it is predicted to take.
+pub(super) struct EngineLease {
+    permit: Option<Permit>,
+    active: Arc<ActiveRequest>,
+    prefill: Duration,
+    _in_flight: InFlightGuard,
+}
+
+// === impl EngineLease ===
+
+impl EngineLease {
+    /// Holds the permit of a request whose prompt is predicted to be read within `prefill`.
+    pub(super) fn new(
+        permit: Permit,
+        active: Arc<ActiveRequest>,
+        prefill: Duration,
+        in_flight: InFlightGuard,
+    ) -> Self {
+        Self {
+            permit: Some(permit),
+            active,
+            prefill,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The whole answer came, with or without tool calls in it.
+    pub(super) fn answered(&mut self, calls: bool) {
+        self.active.note(|record| record.called_tools = calls);
+        self.free();
+    }
+
+    /// The engine is known to be done with the request.
+    pub(super) fn free(&mut self) {
+        if let Some(mut permit) = self.permit.take()
+            && self.active.note(|record| record.called_tools)
+        {
+            permit.expect_next_turn();
+        }
+    }
+}
+
+impl Drop for EngineLease {
+    fn drop(&mut self) {
+        let Some(mut permit) = self.permit.take() else {
+            return;
+        };
+        if self.active.note(|record| record.called_tools) {
+            permit.expect_next_turn();
+            return;
+        }
+        let (sent_at, reading) = self.active.note(|record| {
+            (
+                record.sent_at,
+                record.phase == Phase::Prefill && record.error.is_none(),
+            )
+        });
+        if permit.kind == EngineKind::Lmstudio
+            && reading
+            && self.active.tokens() == 0
+            && let Some(sent_at) = sent_at
+        {
+            permit.release_after(self.prefill.saturating_sub(sent_at.elapsed()));
+        }
+    }
+}

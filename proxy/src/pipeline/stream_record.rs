@@ -1,0 +1,129 @@
+//! What a relayed answer writes into the record of its request and into the metrics.
+
+use std::sync::Arc;
+
+use crucible_router::{
+    health::Outcome,
+    router::{Attempt, Router},
+};
+use tokio::time::Instant;
+
+use super::{
+    context_length,
+    engine_answer::{attempt_outcome, report},
+};
+use crate::{
+    error::{AbortCause, Error},
+    metrics::{Metrics, StreamClock},
+    relay::body::{End, Watch},
+    request::{ActiveRequest, Phase},
+    state::AppState,
+    usage::Usage,
+};
+
+/// Hears how one answer goes.
+pub(super) struct StreamRecord {
+    active: Arc<ActiveRequest>,
+    attempt: Option<Arc<Attempt>>,
+    router: Router,
+    failed: bool,
+    metrics: Metrics,
+    engine: Arc<str>,
+    clock: StreamClock,
+    bytes: u64,
+    flushes: u64,
+}
+
+// === impl StreamRecord ===
+
+impl StreamRecord {
+    pub(super) fn new(
+        app: &AppState,
+        active: &Arc<ActiveRequest>,
+        engine: &Arc<str>,
+        attempt: Option<Arc<Attempt>>,
+    ) -> Self {
+        Self {
+            active: Arc::clone(active),
+            attempt,
+            router: app.router.clone(),
+            failed: false,
+            metrics: app.metrics.clone(),
+            engine: Arc::clone(engine),
+            clock: app.metrics.stream_clock(engine),
+            bytes: 0,
+            flushes: 0,
+        }
+    }
+
+    fn report(&self, outcome: Outcome) {
+        report(self.attempt.as_deref(), outcome);
+    }
+}
+
+impl Watch for StreamRecord {
+    fn began(&mut self) {
+        self.report(Outcome::Began);
+    }
+
+    fn content(&mut self, n: u32, now: Instant) {
+        if self.clock.first().is_none() {
+            self.active.note(|record| {
+                record.first_token_at = Some(now);
+                record.phase = Phase::Stream;
+            });
+        }
+        self.clock.content(now.into_std());
+        self.active.add_tokens(n);
+    }
+
+    fn usage(&mut self, usage: Usage) {
+        self.active.note(|record| record.usage = Some(usage));
+    }
+
+    fn called_tools(&mut self) {
+        self.active.note(|record| record.called_tools = true);
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.flushes += 1;
+    }
+
+    fn worded(&self, error: Error) -> Error {
+        context_length::worded(&self.active, error)
+    }
+
+    fn failed(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
+        if let Some(failure) = error.upstream_failure() {
+            self.metrics.upstream_error(&self.engine, failure);
+        }
+        self.report(attempt_outcome(error));
+        self.router.doubt(&self.engine);
+    }
+
+    fn ended(&mut self, end: End) {
+        self.report(match end {
+            End::Complete => Outcome::Answered,
+            // What went wrong was reported before; the first word counts.
+            End::Failed(_) | End::ClientGone => Outcome::Abandoned,
+        });
+        let span = self.clock.span();
+        let (bytes, flushes) = (self.bytes, self.flushes);
+        self.active.note(|record| {
+            record.output_time = span;
+            record.stream_bytes = bytes;
+            record.stream_flushes = flushes;
+            match end {
+                End::Complete => record.answered_at = Some(Instant::now()),
+                End::Failed(kind) => {
+                    record.error = Some(kind);
+                }
+                End::ClientGone => record.abort = Some(AbortCause::ClientGone),
+            }
+        });
+    }
+}
