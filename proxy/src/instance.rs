@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crucible_cli::signals::{Signal, Signals};
 use crucible_config::{Config, Live, Problems, Reloaded, Seen, Watch, watch};
 use crucible_router::{discovery, router::Router, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -20,7 +21,6 @@ use crate::{
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
     server::{Bounds, Listener, OnEvict, OnOpen, Places, descriptors},
-    signals::{Signal, Signals},
     state::AppState,
     telemetry::Dropped,
 };

@@ -7,10 +7,9 @@
 
 mod admin;
 pub mod body;
-pub mod cli;
+pub mod commands;
 pub mod dialect;
 mod edge;
-pub mod embedded;
 pub mod endpoint;
 pub mod error;
 mod events;
@@ -27,12 +26,9 @@ pub mod relay;
 mod reply;
 mod request;
 pub mod server;
-pub mod signals;
 mod sse;
 mod state;
 pub mod telemetry;
-#[cfg(unix)]
-mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod usage;

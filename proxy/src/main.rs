@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use crucible::cli::Cli;
+use crucible::commands::Cli;
 use mimalloc::MiMalloc;
 
 /// A request is about 75 allocations; with glibc's malloc they are a tenth of its cost. Without huge

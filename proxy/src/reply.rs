@@ -4,22 +4,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
+pub(crate) use crucible_documents::headers::{X_DEFAULTS, X_ENGINE, X_MODEL, X_NOTE, X_REASON};
 use crucible_router::plan::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Kind};
-
-/// Engine that answers.
-pub(crate) const X_ENGINE: HeaderName = HeaderName::from_static("x-crucible-engine");
-/// The engine's name of the model.
-pub(crate) const X_MODEL: HeaderName = HeaderName::from_static("x-crucible-model");
-/// One word of the reasons.
-pub(crate) const X_REASON: HeaderName = HeaderName::from_static("x-crucible-reason");
-/// What was filled in.
-pub(crate) const X_DEFAULTS: HeaderName = HeaderName::from_static("x-crucible-defaults");
-/// What was clamped or dropped.
-pub(crate) const X_NOTE: HeaderName = HeaderName::from_static("x-crucible-note");
 
 /// Headers of an answer to a prompt, at most.
 const HEADERS: usize = 11;
@@ -102,6 +93,14 @@ pub(crate) fn refuse(error: Error) -> Response {
 /// 200 with a JSON body.
 pub(crate) fn json(value: &Value) -> Response {
     typed("application/json", value.to_string())
+}
+
+/// 200 with a document as JSON.
+pub(crate) fn document(document: &impl Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(text) => typed("application/json", text),
+        Err(error) => refuse(Error::new(Kind::Internal, error.to_string())),
+    }
 }
 
 /// 200 with a body of that type.

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crucible_config::checked::EngineKind;
+use serde::{Deserialize, Serialize};
 
 /// What a model is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ModelKind {
     /// Answers prompts.
     #[default]
@@ -87,6 +89,18 @@ pub struct ResidentInfo {
     pub batch_size: Option<u32>,
     /// Flash attention of the load, where told.
     pub flash_attention: Option<bool>,
+}
+
+// === impl ModelKind ===
+
+impl ModelKind {
+    /// The word for it in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Embedding => "embedding",
+        }
+    }
 }
 
 // === impl ModelInfo ===

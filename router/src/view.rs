@@ -7,6 +7,7 @@ use std::{
 };
 
 use crucible_config::checked::{Device, EngineKind};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
@@ -17,7 +18,8 @@ use crate::{
 };
 
 /// Health of an engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Never answered and never failed yet.
     #[default]
@@ -31,7 +33,8 @@ pub enum Health {
 }
 
 /// The circuit breaker of an engine's data path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Breaker {
     /// Requests pass.
     #[default]
@@ -249,6 +252,20 @@ impl LeftAlone {
     pub fn retry_after(&self) -> u64 {
         let up = u64::from(self.remaining.subsec_nanos() > 0);
         self.remaining.as_secs().saturating_add(up).clamp(1, 60)
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    /// The word for it in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
     }
 }
 

@@ -45,7 +45,7 @@ fn every_situation_of_the_page_names_a_test_that_exists() {
     let page = fs::read_to_string(root().join("docs/compatibility.md")).expect("the page is there");
     let mut known = BTreeSet::new();
     collect(&root().join("tests/e2e"), "", &mut known);
-    for room in ["config", "router", "proxy"] {
+    for room in ["config", "router", "documents", "cli", "proxy"] {
         collect(&root().join(room).join("src"), room, &mut known);
     }
     let mut rows = 0;

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use crucible::embedded;
+use crucible_cli::embedded;
 use crucible_tests::{
     Crucible,
     chat::{body, get, header, open, post, stream},

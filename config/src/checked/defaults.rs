@@ -1,9 +1,9 @@
 //! What is filled in for one request.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Who set a default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum From {
     /// The client's key.
@@ -17,7 +17,7 @@ pub enum From {
 }
 
 /// One value that is filled in where the request is silent.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Filled<T> {
     /// The value.
     pub value: T,

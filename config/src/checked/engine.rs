@@ -93,6 +93,16 @@ pub struct Engine {
 // === impl EngineKind ===
 
 impl EngineKind {
+    /// The word for it in the configuration and in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lmstudio => "lmstudio",
+            Self::Ollama => "ollama",
+            Self::Llamacpp => "llamacpp",
+            Self::Openai => "openai",
+        }
+    }
+
     /// The environment variable that holds the token of such an engine by its maker's convention.
     pub const fn token_variable(self) -> Option<&'static str> {
         match self {
@@ -101,6 +111,19 @@ impl EngineKind {
             // What llama-server itself reads.
             Self::Llamacpp => Some("LLAMA_API_KEY"),
             Self::Ollama | Self::Openai => None,
+        }
+    }
+}
+
+// === impl Device ===
+
+impl Device {
+    /// The word for it in the configuration and in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Cpu => "cpu",
+            Self::Auto => "auto",
         }
     }
 }

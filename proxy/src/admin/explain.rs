@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use crucible_config::{Config, checked::Filled};
+use crucible_documents::seconds;
 use crucible_router::{
     predict::{Basis, Part, Prediction},
     router::Router,
@@ -18,7 +19,6 @@ use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    admin::state::seconds,
     body::decode,
     dialect,
     error::Error,

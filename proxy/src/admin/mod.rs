@@ -6,7 +6,7 @@ mod health;
 mod metrics;
 mod models;
 mod page;
-pub(crate) mod state;
+mod state;
 pub(crate) mod tunings;
 
 use axum::{

@@ -216,7 +216,7 @@ fn choose<'a>(
     let first = all.clone().next();
     all.find(|engine| engine.is_up()).or(first).ok_or_else(|| {
         let whom = named.map_or_else(String::new, |name| format!(" named '{}'", printable(name)));
-        let kind = crate::admin::state::kind_word(opened.kind);
+        let kind = opened.kind.as_str();
         let message = format!(
             "{} is a path of {kind} engines, and there is none{whom}; GET /crucible/state lists the \
              engines",

@@ -4,8 +4,6 @@
 //! `log.events_size`. One task writes; a request only puts a line into a bounded channel, and what
 //! does not fit is dropped and counted in the log itself.
 
-mod line;
-mod read;
 mod write;
 
 use std::{
@@ -17,13 +15,10 @@ use std::{
 };
 
 use crucible_config::Config;
+use crucible_documents::event_log::{LoadEvent, LoggedEvent, RequestEvent};
 use crucible_router::event::{Event, Observer};
 use tokio::{sync::mpsc, time::Instant};
 
-pub(crate) use crate::events::{
-    line::{Line, LoadLine, Place, RequestLine},
-    read::read,
-};
 use crate::{
     events::write::Writer,
     metrics::{
@@ -32,11 +27,6 @@ use crate::{
     },
     request::{ActiveRequest, RequestFacts},
 };
-
-/// The newer file in `state_dir`.
-pub(crate) const FILE: &str = "events.jsonl";
-/// The older one.
-pub(crate) const OLDER: &str = "events.1.jsonl";
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 8192;
@@ -47,7 +37,7 @@ pub(crate) struct Events(Option<Open>);
 
 #[derive(Clone, Debug)]
 struct Open {
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::Sender<LoggedEvent>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -81,7 +71,7 @@ fn ms(duration: std::time::Duration) -> u64 {
 
 impl Events {
     /// A log and its end for the task that writes it.
-    fn open() -> (Self, mpsc::Receiver<Line>, Arc<AtomicU64>) {
+    fn open() -> (Self, mpsc::Receiver<LoggedEvent>, Arc<AtomicU64>) {
         let (lines, end) = mpsc::channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let open = Open {
@@ -91,7 +81,7 @@ impl Events {
         (Self(Some(open)), end, dropped)
     }
 
-    fn put(&self, line: impl FnOnce() -> Line) {
+    fn put(&self, line: impl FnOnce() -> LoggedEvent) {
         let Some(open) = &self.0 else { return };
         if open.lines.try_send(line()).is_err() {
             open.dropped.fetch_add(1, Ordering::Relaxed);
@@ -114,7 +104,7 @@ impl Events {
         self.put(|| {
             let usage = record.usage.unwrap_or_default();
             let tokens = u64::from(active.tokens());
-            Line::Request(RequestLine {
+            LoggedEvent::Request(RequestEvent {
                 at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
@@ -129,7 +119,7 @@ impl Events {
                 status,
                 outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
                 called_tools: record.called_tools,
-                place: None,
+                facts: None,
             })
         });
     }
@@ -146,7 +136,7 @@ impl Events {
             return;
         };
         self.put(|| {
-            Line::Load(LoadLine {
+            LoggedEvent::Load(LoadEvent {
                 at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(*took)),
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),

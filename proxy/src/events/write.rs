@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+use crucible_documents::event_log::{
+    EVENT_LOG_FILE, EngineFacts, LoggedEvent, OLDER_EVENT_LOG_FILE,
+};
 use crucible_router::{catalog::ModelKind, router::Router, state_dir::StateDir, view::View};
 use tokio::{
     fs::{self, File, OpenOptions},
@@ -19,10 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Events, FILE, OLDER,
-    line::{Line, Place},
-};
+use super::Events;
 use crate::metrics::Metrics;
 
 /// Lines of one write.
@@ -32,7 +32,7 @@ const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes what comes until it is stopped.
 pub(crate) struct Writer {
-    lines: mpsc::Receiver<Line>,
+    lines: mpsc::Receiver<LoggedEvent>,
     dropped: Arc<AtomicU64>,
     /// Lost, and not yet told in the log.
     missing: u64,
@@ -47,10 +47,10 @@ struct Files {
     open: Option<(File, u64)>,
 }
 
-fn place(view: &View, engine: &str, model: &str) -> Option<Place> {
+fn engine_facts(view: &View, engine: &str, model: &str) -> Option<EngineFacts> {
     let engine = view.engines.iter().find(|e| *e.name == *engine)?;
     let model = engine.models.iter().find(|m| *m.id == *model);
-    Some(Place {
+    Some(EngineFacts {
         engine_kind: engine.kind,
         device: engine.device,
         pool: Arc::clone(&engine.pool),
@@ -140,18 +140,18 @@ impl Writer {
     }
 
     /// The batch as text, with what the engines are.
-    fn text(&mut self, batch: &mut Vec<Line>, view: &View) -> Vec<u8> {
+    fn text(&mut self, batch: &mut Vec<LoggedEvent>, view: &View) -> Vec<u8> {
         let mut text = Vec::new();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         self.lose(dropped);
         if self.missing > 0 {
             let count = self.missing;
-            batch.insert(0, Line::Dropped { count });
+            batch.insert(0, LoggedEvent::Dropped { count });
         }
         for line in batch.drain(..) {
             match line {
-                Line::Request(mut request) => {
-                    request.place = place(view, &request.engine, &request.model);
+                LoggedEvent::Request(mut request) => {
+                    request.facts = engine_facts(view, &request.engine, &request.model);
                     request.write(&mut text);
                 }
                 // These types have no keys or numbers that JSON lacks.
@@ -183,7 +183,10 @@ impl Files {
         };
         if size > 0 && size + more > self.bound / 2 {
             drop(file);
-            let (newer, older) = (self.folder.join(FILE), self.folder.join(OLDER));
+            let (newer, older) = (
+                self.folder.join(EVENT_LOG_FILE),
+                self.folder.join(OLDER_EVENT_LOG_FILE),
+            );
             fs::rename(newer, older).await?;
             (file, size) = self.open().await?;
         }
@@ -200,7 +203,7 @@ impl Files {
         // Who asked what model when is nobody else's business.
         #[cfg(unix)]
         options.mode(0o600);
-        let file = options.open(self.folder.join(FILE)).await?;
+        let file = options.open(self.folder.join(EVENT_LOG_FILE)).await?;
         let size = file.metadata().await?.len();
         Ok((file, size))
     }
@@ -229,8 +232,8 @@ mod tests {
         for line in ["aaaa\n", "bbbb\n", "cccc\n", "dddd\n", "eeee\n"] {
             files.append(line.as_bytes()).await.unwrap();
         }
-        assert_eq!(read(folder.path(), FILE), "eeee\n");
-        assert_eq!(read(folder.path(), OLDER), "cccc\ndddd\n");
+        assert_eq!(read(folder.path(), EVENT_LOG_FILE), "eeee\n");
+        assert_eq!(read(folder.path(), OLDER_EVENT_LOG_FILE), "cccc\ndddd\n");
     }
 
     #[tokio::test]
@@ -240,9 +243,9 @@ mod tests {
         files(&state, 20).append(b"aaaa\n").await.unwrap();
         let mut again = files(&state, 20);
         again.append(b"bbbb\n").await.unwrap();
-        assert_eq!(read(&state, FILE), "aaaa\nbbbb\n");
+        assert_eq!(read(&state, EVENT_LOG_FILE), "aaaa\nbbbb\n");
         again.append(b"cccc\n").await.unwrap();
-        assert_eq!(read(&state, OLDER), "aaaa\nbbbb\n");
+        assert_eq!(read(&state, OLDER_EVENT_LOG_FILE), "aaaa\nbbbb\n");
     }
 
     #[test]
@@ -251,7 +254,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let (events, mut writer) = Writer::new(folder.path(), 1000, metrics.clone());
         for _ in 0..super::super::WAITING + 3 {
-            events.put(|| Line::Dropped { count: 0 });
+            events.put(|| LoggedEvent::Dropped { count: 0 });
         }
         let text = writer.text(&mut Vec::new(), &View::default());
         assert_eq!(text, b"{\"event\":\"dropped\",\"count\":3}\n");

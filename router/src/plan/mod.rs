@@ -29,7 +29,7 @@ use crucible_config::{
     checked::{Config, Model},
     name::after_engine,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::{
     names::{Found, Hit, Scope},
@@ -39,7 +39,7 @@ use self::{
 use crate::{demand::Demand, predict::Prediction, refusal::Refusal, view::View};
 
 /// Why a candidate was chosen. The same word stands in header, log, metric and `explain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The name is a model's, and only one engine has it.

@@ -1,0 +1,248 @@
+//! A llama.cpp server that Crucible starts: each run starts it anew with the flags of its variant
+//! on a free port, and ends it.
+
+mod memory;
+
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
+
+use crucible_config::checked;
+use crucible_router::{
+    catalog::{ModelKind, ResidentInfo},
+    engine::{self, Children, Engine, LoadOrder, Tuple},
+    machine,
+};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    chat::Chat,
+    stats::Sample,
+    subject::{Driver, Missed, Place, Plan},
+    tune::{self, Axes},
+    variant::{Change, Fixed, Setting, variants},
+};
+use crate::CommandFailure;
+
+const FIXED: [Fixed; 1] = [Fixed {
+    setting: "GPU layers",
+    why: "which device computes is a matter of the configured command",
+}];
+/// Between two looks whether it is healthy: what a load time is exact to.
+const LOOK: Duration = Duration::from_millis(10);
+/// Started where no command is configured.
+const PROGRAM: &str = "llama-server";
+
+/// How the server is started, and the one that runs.
+pub(super) struct Llamacpp {
+    client: reqwest::Client,
+    config: checked::Engine,
+    model: Arc<str>,
+    budget: Duration,
+    chat: Chat,
+    current: Mutex<Option<Arc<dyn Engine>>>,
+    version: Mutex<Option<String>>,
+}
+
+pub(super) fn plan(place: &Place) -> Plan {
+    let profile = Setting {
+        parallel: place.engine.permits.max(1),
+        ..place.profile()
+    };
+    Plan {
+        variants: variants(Setting::of(Tuple::default()), profile, &Change::ALL),
+        fixed: FIXED.to_vec(),
+        profile,
+        axes: Axes {
+            threads: tune::threads(machine::physical_cores()),
+            batch: tune::BATCHES.to_vec(),
+            parallel: tune::PARALLEL.to_vec(),
+            notes: Vec::new(),
+        },
+    }
+}
+
+/// The answer has its whole length, and nothing of an earlier prompt is of use.
+pub(super) fn extra() -> Value {
+    json!({"ignore_eos": true, "cache_prompt": false})
+}
+
+/// The flags of a setting that Crucible itself does not pass. Source: llama.cpp b11434,
+/// `llama-server --help`; `--load-mode` since b10105.
+pub(super) fn flags(setting: &Setting) -> Vec<String> {
+    let mut flags = Vec::new();
+    let mut put = |words: &[&str]| flags.extend(words.iter().map(|&word| word.to_owned()));
+    if let Some(batch) = setting.tuple.batch {
+        let batch = batch.to_string();
+        put(&["-b", &batch, "-ub", &batch]);
+    }
+    if let Some(on) = setting.tuple.flash_attention {
+        put(&["-fa", if on { "on" } else { "off" }]);
+    }
+    if let Some(cache) = setting.cache {
+        put(&["-ctk", cache, "-ctv", cache]);
+    }
+    if let Some(mmap) = setting.tuple.mmap {
+        put(&["--load-mode", if mmap { "mmap" } else { "none" }]);
+    }
+    flags
+}
+
+// === impl Llamacpp ===
+
+impl Llamacpp {
+    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
+        Ok(Self {
+            client: place.client()?,
+            config: place.engine.clone(),
+            model: Arc::clone(&place.model.id),
+            budget: place.config.timeouts.load,
+            chat: Chat::new(None, extra()).map_err(CommandFailure::wrong)?,
+            current: Mutex::new(None),
+            version: Mutex::new(None),
+        })
+    }
+
+    /// A server that is not started yet.
+    fn server(&self, setting: &Setting) -> Result<Arc<dyn Engine>, Missed> {
+        let mut config = self.config.clone();
+        if config.command.is_empty() {
+            config.command.push(PROGRAM.to_owned());
+        }
+        config.command.extend(flags(setting));
+        let children = Arc::new(Children::unrecorded());
+        engine::build(
+            &self.client,
+            &config,
+            None,
+            Duration::ZERO,
+            None,
+            None,
+            &children,
+        )
+        .ok_or_else(|| Missed::Over(format!("{} has no model file", config.name)))
+    }
+
+    async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
+        self.stop().await.map_err(Missed::Over)?;
+        let server = self.server(setting)?;
+        *self.current.lock() = Some(Arc::clone(&server));
+        let order = LoadOrder {
+            model: Arc::clone(&self.model),
+            kind: ModelKind::Generation,
+            tuple: setting.tuple,
+            permits: setting.parallel,
+            pinned: false,
+        };
+        let began = Instant::now();
+        let mut load = pin!(timeout(self.budget, server.load(order)));
+        let (loaded, load_s) = tokio::select! {
+            loaded = &mut load => (loaded, began.elapsed()),
+            () = self.healthy(&*server) => {
+                let elapsed = began.elapsed();
+                (load.await, elapsed)
+            }
+        };
+        match loaded {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(Missed::Refused(error.to_string())),
+            Err(_) => {
+                let words = format!("it did not start within {} s", self.budget.as_secs());
+                return Err(Missed::Refused(words));
+            }
+        }
+        let base = server.base_url().map(|url| url.to_string());
+        let base = base.ok_or_else(|| Missed::Refused("it ended after its start".to_owned()))?;
+        let asked = self.chat.measure(&base, &self.model, setting.parallel, run);
+        let sample = asked.await.map_err(Missed::Refused)?;
+        let peak = server
+            .process()
+            .and_then(|pid| memory::peak(Path::new("/proc"), pid));
+        if self.version.lock().is_none()
+            && let Ok(listing) = server.list().await
+        {
+            *self.version.lock() = listing.version;
+        }
+        self.stop().await.map_err(Missed::Over)?;
+        Ok(Sample {
+            load_s: Some(load_s.as_secs_f64()),
+            memory_bytes: peak,
+            ..sample
+        })
+    }
+
+    /// Returns once the server says that it is healthy; looks closer than a load does.
+    async fn healthy(&self, server: &dyn Engine) {
+        loop {
+            if let Some(url) = server.base_url().and_then(|url| url.join("/health").ok())
+                && let Ok(answer) = self.client.get(url).send().await
+                && answer.status().is_success()
+            {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the server and waits for that.
+    async fn stop(&self) -> Result<(), String> {
+        let current = self.current.lock().take();
+        let Some(server) = current else {
+            return Ok(());
+        };
+        let any = ResidentInfo::named(Arc::clone(&self.model), ModelKind::Generation);
+        server.unload(&any).await.map_err(|e| e.to_string())
+    }
+}
+
+impl Driver for Llamacpp {
+    fn measure<'a>(
+        &'a self,
+        setting: &'a Setting,
+        run: usize,
+    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+        Box::pin(self.run(setting, run))
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.stop())
+    }
+
+    fn options(&self, setting: &Setting) -> Value {
+        json!({
+            "context": setting.tuple.context,
+            "threads": setting.tuple.threads,
+            "parallel": setting.parallel,
+            "flags": flags(setting),
+        })
+    }
+
+    fn version(&self) -> Option<String> {
+        self.version.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_becomes_llama_servers_flags() {
+        assert!(flags(&Setting::of(Tuple::default())).is_empty());
+        let setting = Setting {
+            tuple: Tuple {
+                batch: Some(128),
+                flash_attention: Some(false),
+                mmap: Some(false),
+                threads: Some(2),
+                ..Tuple::default()
+            },
+            cache: Some("q8_0"),
+            parallel: 2,
+        };
+        // Threads, context and slots are Crucible's own part.
+        let told = "-b 128 -ub 128 -fa off -ctk q8_0 -ctv q8_0 --load-mode none";
+        assert_eq!(flags(&setting).join(" "), told);
+    }
+}

@@ -1,0 +1,240 @@
+//! LM Studio: each run loads the model through its API with the options of its variant, as
+//! Crucible does, and unloads the instance.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked;
+use crucible_router::{
+    catalog::{ModelKind, ResidentInfo},
+    engine::{self, Engine, LoadConfig, LoadOrder, Tuple},
+};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    chat::Chat,
+    stats::Sample,
+    subject::{Driver, Missed, Place, Plan},
+    tune::{self, Axes},
+    variant::{Change, Fixed, Setting, variants},
+};
+use crate::CommandFailure;
+
+/// What LM Studio itself keeps an idle instance for (WebSocket loads only).
+const KEEP: Duration = Duration::from_mins(10);
+const NOTES: [&str; 2] = [
+    "threads were not searched: LM Studio's load API takes none",
+    "memory was not looked at: LM Studio's API does not tell it",
+];
+
+/// Loads and unloads on one LM Studio.
+pub(super) struct Lmstudio {
+    client: reqwest::Client,
+    config: checked::Engine,
+    token: Option<String>,
+    /// Rows 2, 9 and 10, where the WebSocket driver is on.
+    load_config: Option<LoadConfig>,
+    model: Arc<str>,
+    budget: Duration,
+    chat: Chat,
+    /// A load that was ordered goes on when nobody waits for it any more.
+    loads: TaskTracker,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+/// An instance that bench loaded, and the control side that did it.
+#[derive(Clone)]
+struct Held {
+    control: Arc<dyn Engine>,
+    resident: ResidentInfo,
+}
+
+pub(super) fn plan(place: &Place) -> Plan {
+    let profile = Setting {
+        parallel: place.engine.permits.max(1),
+        ..place.profile()
+    };
+    // Batch, flash attention and cache types are llama.cpp's.
+    let mlx = place.model.format.as_deref() == Some("mlx");
+    let mut changes = vec![Change::Context, Change::Parallel];
+    let mut fixed = vec![Fixed {
+        setting: "threads, mmap, GPU layers",
+        why: "LM Studio's load API does not take them",
+    }];
+    if mlx {
+        fixed.push(Fixed {
+            setting: "batch, flash attention, K/V type",
+            why: "the model is in MLX's format, which has none of them",
+        });
+    } else {
+        changes.splice(0..0, [Change::Batch, Change::FlashAttention]);
+        if place.engine.websocket {
+            changes.push(Change::Cache);
+        } else {
+            fixed.push(Fixed {
+                setting: "K/V type",
+                why: "only LM Studio's WebSocket API takes it: websocket = true in the engine's block",
+            });
+        }
+    }
+    let mut axes = Axes {
+        batch: tune::BATCHES.to_vec(),
+        parallel: tune::PARALLEL.to_vec(),
+        notes: NOTES.to_vec(),
+        ..Axes::default()
+    };
+    if mlx {
+        axes.batch.clear();
+        axes.notes.push("batch was not searched: MLX has none");
+    }
+    Plan {
+        variants: variants(Setting::of(Tuple::default()), profile, &changes),
+        fixed,
+        profile,
+        axes,
+    }
+}
+
+// === impl Lmstudio ===
+
+impl Lmstudio {
+    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
+        let token = place.token();
+        Ok(Self {
+            client: place.client()?,
+            load_config: LoadConfig::of(&place.config, &place.engine),
+            config: place.engine.clone(),
+            chat: Chat::new(token.clone(), Value::Null).map_err(CommandFailure::wrong)?,
+            token,
+            model: Arc::clone(&place.model.id),
+            budget: place.config.timeouts.load,
+            loads: TaskTracker::new(),
+            held: Arc::default(),
+        })
+    }
+
+    fn control(&self, setting: &Setting) -> Result<Arc<dyn Engine>, Missed> {
+        let load_config = self.load_config.clone().map(|asked| match setting.cache {
+            // The engine's defaults: nothing is asked for.
+            _ if setting.tuple == Tuple::default() => LoadConfig::default(),
+            Some(cache) => LoadConfig {
+                key_cache: Some(cache.to_owned()),
+                value_cache: Some(cache.to_owned()),
+                ..asked
+            },
+            None => asked,
+        });
+        let token = self.token.as_deref();
+        engine::build(
+            &self.client,
+            &self.config,
+            token,
+            KEEP,
+            None,
+            load_config,
+            &Arc::default(),
+        )
+        .ok_or_else(|| Missed::Over(format!("{} has no address", self.config.name)))
+    }
+
+    async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
+        self.unload().await.map_err(Missed::Over)?;
+        let control = self.control(setting)?;
+        let over = |error: engine::EngineError| Missed::Over(error.to_string());
+        let listing = control.list().await.map_err(over)?;
+        if let Some(other) = listing.residents.first() {
+            let words = format!("somebody loaded {} meanwhile", other.instance);
+            return Err(Missed::Over(words));
+        }
+        let began = Instant::now();
+        let resident = self.load(&control, setting).await?;
+        let load_s = began.elapsed().as_secs_f64();
+        let base = control.base_url().map(|url| url.to_string());
+        let base = base.ok_or_else(|| Missed::Over("it has no address".to_owned()))?;
+        let parallel = resident
+            .parallel
+            .map_or(setting.parallel, |slots| setting.parallel.min(slots.max(1)));
+        let asked = self.chat.measure(&base, &resident.instance, parallel, run);
+        let sample = asked.await.map_err(Missed::Refused)?;
+        self.unload().await.map_err(Missed::Over)?;
+        Ok(Sample {
+            load_s: Some(load_s),
+            ..sample
+        })
+    }
+
+    async fn load(
+        &self,
+        control: &Arc<dyn Engine>,
+        setting: &Setting,
+    ) -> Result<ResidentInfo, Missed> {
+        let order = LoadOrder {
+            model: Arc::clone(&self.model),
+            kind: ModelKind::Generation,
+            tuple: setting.tuple,
+            permits: setting.parallel,
+            pinned: false,
+        };
+        let (control, held, budget) = (Arc::clone(control), Arc::clone(&self.held), self.budget);
+        let task = self.loads.spawn(async move {
+            let Ok(loaded) = timeout(budget, control.load(order)).await else {
+                let words = format!(
+                    "it did not load within {} s, and may still do so",
+                    budget.as_secs()
+                );
+                return Err(Missed::Over(words));
+            };
+            let resident = loaded.map_err(|e| Missed::Refused(e.to_string()))?;
+            *held.lock() = Some(Held {
+                control,
+                resident: resident.clone(),
+            });
+            Ok(resident)
+        });
+        task.await.map_err(|e| Missed::Over(e.to_string()))?
+    }
+
+    /// Unloads the instance that bench loaded, and no other.
+    async fn unload(&self) -> Result<(), String> {
+        let held = self.held.lock().clone();
+        let Some(Held { control, resident }) = held else {
+            return Ok(());
+        };
+        let gone = timeout(self.budget, control.unload(&resident)).await;
+        gone.map_err(|_| format!("{} did not unload", resident.instance))?
+            .map_err(|e| e.to_string())?;
+        *self.held.lock() = None;
+        Ok(())
+    }
+}
+
+impl Driver for Lmstudio {
+    fn measure<'a>(
+        &'a self,
+        setting: &'a Setting,
+        run: usize,
+    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+        Box::pin(self.run(setting, run))
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            self.loads.close();
+            self.loads.wait().await;
+            self.unload().await
+        })
+    }
+
+    fn options(&self, setting: &Setting) -> Value {
+        json!({
+            "context": setting.tuple.context,
+            "eval_batch_size": setting.tuple.batch,
+            "flash_attention": setting.tuple.flash_attention,
+            "cache": setting.cache,
+            "parallel": setting.parallel,
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! Ollama's own API: load, generate, unload.
+
+use std::time::Duration;
+
+use crucible_router::engine::ollama_options;
+use futures_util::{TryStreamExt as _, future::try_join_all};
+use serde_json::{Map, Value, json};
+use tokio::{
+    io::AsyncBufReadExt as _,
+    time::{Instant, sleep},
+};
+use tokio_util::io::StreamReader;
+
+use crate::bench::{
+    prompt::{GENERATED, MOST, prompt},
+    stats::Sample,
+    subject::Missed,
+    variant::Setting,
+};
+
+/// Longest wait for a load or an answer.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Between two looks for an unload's end.
+const LOOK: Duration = Duration::from_millis(50);
+/// Looks for an unload's end.
+const LOOKS: u32 = 600;
+/// Keeps the model for the next request of a run.
+const KEEP: &str = "10m";
+
+/// An Ollama and the model that is measured.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: reqwest::Client,
+    base: String,
+    model: String,
+}
+
+/// What one answer told; seconds are the engine's own but for the first and the whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    first_s: f64,
+    seconds: f64,
+    prompt: f64,
+    prompt_s: f64,
+    generated: f64,
+    generated_s: f64,
+}
+
+// === impl Api ===
+
+impl Api {
+    pub(super) fn new(url: &str, model: &str) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .map_err(|e| e.to_string())?;
+        let base = url.trim_end_matches('/').trim_end_matches("/v1");
+        Ok(Self {
+            client,
+            base: base.to_owned(),
+            model: model.to_owned(),
+        })
+    }
+
+    /// Loads the model with the options of a variant and measures it.
+    pub(super) async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
+        self.alone().await?;
+        self.unload().await?;
+        let options = ollama_options(&setting.tuple);
+        let began = Instant::now();
+        let load = json!({"model": self.model, "keep_alive": KEEP, "options": options});
+        self.post("/api/generate", &load).await?;
+        let load_s = began.elapsed().as_secs_f64();
+        let memory_bytes = self.memory().await?;
+        let first = run.saturating_mul(MOST);
+        let alone = self.ask(&options, first).await?;
+        let mut tokens = alone.prompt + alone.generated;
+        let mut seconds = alone.seconds;
+        if setting.parallel > 1 {
+            let began = Instant::now();
+            let parallel = usize::try_from(setting.parallel).unwrap_or(MOST);
+            let numbers = (1..=parallel.min(MOST - 1)).map(|n| first + n);
+            let all = try_join_all(numbers.map(|n| self.ask(&options, n))).await?;
+            tokens = all.iter().map(|a| a.prompt + a.generated).sum();
+            seconds = began.elapsed().as_secs_f64();
+        }
+        Ok(Sample {
+            first_token_s: alone.first_s,
+            prompt_per_s: alone.prompt / alone.prompt_s,
+            generated_per_s: alone.generated / alone.generated_s,
+            load_s: Some(load_s),
+            memory_bytes: Some(memory_bytes),
+            tokens_per_s: tokens / seconds,
+        })
+    }
+
+    /// One answer to the prompt of that number.
+    async fn ask(&self, options: &Map<String, Value>, number: usize) -> Result<Answer, Missed> {
+        let mut options = options.clone();
+        for (key, value) in [
+            ("num_predict", json!(GENERATED)),
+            ("temperature", json!(0)),
+            ("seed", json!(1)),
+        ] {
+            options.insert(key.to_owned(), value);
+        }
+        let body = json!({
+            "model": self.model, "prompt": prompt(number), "raw": true, "stream": true,
+            "keep_alive": KEEP, "options": options,
+        });
+        let began = Instant::now();
+        let (first_s, last) = self.generate(&body).await?;
+        answer(&last, first_s, began.elapsed().as_secs_f64()).ok_or_else(|| {
+            Missed::Over(format!(
+                "{} did not tell its counts and durations: {last}",
+                self.base
+            ))
+        })
+    }
+
+    /// Unloads the measured model and waits until it is gone.
+    pub(super) async fn unload(&self) -> Result<(), Missed> {
+        if !self.holds_it().await? {
+            return Ok(());
+        }
+        let body = json!({"model": self.model, "keep_alive": 0});
+        self.post("/api/generate", &body).await?;
+        for _ in 0..LOOKS {
+            if !self.holds_it().await? {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
+        let words = format!("{} did not unload within 30 s", self.model);
+        Err(Missed::Over(words))
+    }
+
+    async fn holds_it(&self) -> Result<bool, Missed> {
+        Ok(self.loaded().await?.contains(&self.model))
+    }
+
+    /// Refuses to go on when somebody loaded another model: a load of ours might push it out.
+    async fn alone(&self) -> Result<(), Missed> {
+        let loaded = self.loaded().await?;
+        match loaded.into_iter().find(|name| *name != self.model) {
+            None => Ok(()),
+            Some(other) => Err(Missed::Over(format!("somebody loaded {other} meanwhile"))),
+        }
+    }
+
+    async fn loaded(&self) -> Result<Vec<String>, Missed> {
+        let ps = self.ps().await?;
+        let models = ps["models"].as_array().map_or(&[][..], Vec::as_slice);
+        let names = models.iter().filter_map(|m| m["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    async fn memory(&self) -> Result<f64, Missed> {
+        let ps = self.ps().await?;
+        let models = ps["models"].as_array().map_or(&[][..], Vec::as_slice);
+        let own = models.iter().find(|m| m["name"] == *self.model);
+        own.and_then(|m| m["size"].as_f64())
+            .ok_or_else(|| Missed::Over(format!("{} was loaded and is not listed", self.model)))
+    }
+
+    async fn ps(&self) -> Result<Value, Missed> {
+        let url = format!("{}/api/ps", self.base);
+        let wrong = |e: reqwest::Error| Missed::Over(format!("{url}: {e}"));
+        let answer = self.client.get(&url).send().await.map_err(wrong)?;
+        answer.json().await.map_err(wrong)
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<reqwest::Response, Missed> {
+        let url = format!("{}{path}", self.base);
+        let wrong = |e: reqwest::Error| Missed::Over(format!("{url}: {e}"));
+        let answer = self.client.post(&url).json(body).send().await;
+        let answer = answer.map_err(wrong)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = answer.text().await.unwrap_or_default();
+        Err(Missed::Refused(format!("{url}: {status}: {text}")))
+    }
+
+    /// Seconds to the first token, and the last line.
+    async fn generate(&self, body: &Value) -> Result<(f64, Value), Missed> {
+        let began = Instant::now();
+        let answer = self.post("/api/generate", body).await?;
+        let stream = answer.bytes_stream().map_err(std::io::Error::other);
+        let mut lines = StreamReader::new(stream).lines();
+        let mut first = None;
+        let broken = |e: String| Missed::Over(format!("the answer broke off: {e}"));
+        while let Some(line) = lines.next_line().await.map_err(|e| broken(e.to_string()))? {
+            let line: Value = serde_json::from_str(&line).map_err(|e| broken(e.to_string()))?;
+            if let Some(error) = line["error"].as_str() {
+                return Err(Missed::Refused(error.to_owned()));
+            }
+            let token = line["response"].as_str().is_some_and(|t| !t.is_empty());
+            if token && first.is_none() {
+                first = Some(began.elapsed().as_secs_f64());
+            }
+            if line["done"] == true {
+                let first = first.ok_or("the answer had no token".to_owned());
+                return Ok((first.map_err(Missed::Refused)?, line));
+            }
+        }
+        Err(broken("it has no end".to_owned()))
+    }
+}
+
+/// Counts and durations (in ns) of the last line; `None` where one is missing.
+fn answer(last: &Value, first_s: f64, seconds: f64) -> Option<Answer> {
+    let number = |key: &str| last[key].as_f64().filter(|n| *n > 0.0);
+    Some(Answer {
+        first_s,
+        seconds,
+        prompt: number("prompt_eval_count")?,
+        prompt_s: number("prompt_eval_duration")? / 1e9,
+        generated: number("eval_count")?,
+        generated_s: number("eval_duration")? / 1e9,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_its_counts_is_none() {
+        let last = json!({
+            "prompt_eval_count": 100, "prompt_eval_duration": 500_000_000_u64,
+            "eval_count": 50, "eval_duration": 1_000_000_000_u64,
+        });
+        let of = answer(&last, 0.6, 2.0).unwrap();
+        assert_eq!((of.prompt, of.prompt_s), (100.0, 0.5));
+        assert_eq!((of.generated, of.generated_s), (50.0, 1.0));
+        assert_eq!(answer(&json!({"eval_count": 5}), 0.6, 2.0), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! An Ollama that bench starts, anew for each environment.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crucible_config::checked;
+use crucible_router::{
+    catalog::{ModelKind, ResidentInfo},
+    engine::ollama_recipe::{EnvironmentVariable, OllamaRecipe, of_a_child},
+    engine::{self, Children, Engine},
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::api::Api;
+use crate::{
+    CommandFailure,
+    bench::{
+        subject::{Missed, Place},
+        variant::Setting,
+    },
+};
+
+/// What is started, and what runs.
+pub(super) struct Child {
+    client: reqwest::Client,
+    config: checked::Engine,
+    recipe: OllamaRecipe,
+    model: Arc<str>,
+    budget: Duration,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    variables: Vec<(&'static str, String)>,
+    server: Arc<dyn Engine>,
+    api: Option<Api>,
+}
+
+/// What Ollama 0.33 reads when it starts (`envconfig/config.go`). A quantized cache needs flash
+/// attention.
+pub(super) fn variables(setting: &Setting) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("OLLAMA_NUM_PARALLEL", setting.parallel.to_string())];
+    let attention = setting.tuple.flash_attention;
+    if let Some(on) = attention.or(setting.cache.map(|_| true)) {
+        variables.push(("OLLAMA_FLASH_ATTENTION", u8::from(on).to_string()));
+    }
+    variables.extend(
+        setting
+            .cache
+            .map(|cache| ("OLLAMA_KV_CACHE_TYPE", cache.to_owned())),
+    );
+    variables
+}
+
+// === impl Child ===
+
+impl Child {
+    /// `None` where Crucible does not start this Ollama.
+    pub(super) fn of(place: &Place) -> Result<Option<Self>, CommandFailure> {
+        let Some(recipe) = of_a_child(&place.config, &place.engine, Path::new("/")) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            client: place.client()?,
+            config: place.engine.clone(),
+            recipe,
+            model: Arc::clone(&place.model.id),
+            budget: place.config.timeouts.load,
+            running: Mutex::new(None),
+        }))
+    }
+
+    /// The API of an Ollama with the environment of a setting; another one is ended before.
+    pub(super) async fn with(&self, setting: &Setting) -> Result<Api, Missed> {
+        let mut running = self.running.lock().await;
+        let variables = variables(setting);
+        if let Some(same) = running.as_ref().filter(|r| r.variables == variables)
+            && let Some(api) = &same.api
+        {
+            return Ok(api.clone());
+        }
+        end(&mut running).await.map_err(Missed::Over)?;
+        let mut recipe = self.recipe.clone();
+        // The last one of a name counts.
+        let set = variables.iter().map(|(name, value)| EnvironmentVariable {
+            name: (*name).to_owned(),
+            value: value.clone(),
+            note: None,
+        });
+        recipe.variables.extend(set);
+        let children = Arc::new(Children::unrecorded());
+        let server = engine::build(
+            &self.client,
+            &self.config,
+            None,
+            Duration::ZERO,
+            Some(recipe),
+            None,
+            &children,
+        );
+        let server = server.ok_or_else(|| Missed::Over("it cannot be started".to_owned()))?;
+        let started = running.insert(Running {
+            variables,
+            server: Arc::clone(&server),
+            api: None,
+        });
+        let late = || format!("it did not start within {} s", self.budget.as_secs());
+        let listing = timeout(self.budget, server.list()).await;
+        listing
+            .map_err(|_| Missed::Over(late()))?
+            .map_err(|e| Missed::Over(e.to_string()))?;
+        let base = server.base_url().map(|url| url.to_string());
+        let base = base.ok_or_else(|| Missed::Over("it ended after its start".to_owned()))?;
+        let api = Api::new(&base, &self.model).map_err(Missed::Over)?;
+        started.api = Some(api.clone());
+        Ok(api)
+    }
+
+    /// Ends the Ollama that runs and waits for that.
+    pub(super) async fn stop(&self) -> Result<(), String> {
+        end(&mut *self.running.lock().await).await
+    }
+}
+
+async fn end(running: &mut Option<Running>) -> Result<(), String> {
+    let Some(Running { server, .. }) = running.take() else {
+        return Ok(());
+    };
+    // No model at all is the server itself.
+    let itself = ResidentInfo::named(Arc::from(""), ModelKind::Generation);
+    server.unload(&itself).await.map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_router::engine::Tuple;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_becomes_ollamas_environment() {
+        let mut setting = Setting::of(Tuple::default());
+        let told = |setting: &Setting| {
+            let variables = variables(setting).into_iter();
+            let words: Vec<String> = variables
+                .map(|(name, value)| name.to_owned() + "=" + &value)
+                .collect();
+            words.join(" ")
+        };
+        assert_eq!(told(&setting), "OLLAMA_NUM_PARALLEL=1");
+        setting.cache = Some("q8_0");
+        setting.parallel = 4;
+        assert_eq!(
+            told(&setting),
+            "OLLAMA_NUM_PARALLEL=4 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0"
+        );
+        setting.tuple.flash_attention = Some(false);
+        setting.cache = None;
+        assert_eq!(
+            told(&setting),
+            "OLLAMA_NUM_PARALLEL=4 OLLAMA_FLASH_ATTENTION=0"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! `crucible check`.
+//!
+//! The file, the environment and the flags first, then what they need of this machine, then
+//! whether the engines that answer have the models that are named, and let Crucible in.
+
+use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
+use crucible_router::{
+    plan::{self, Absent},
+    view::View,
+};
+
+use crate::{
+    CommandFailure, CommonArgs,
+    engine_look::look,
+    output::{complain, say},
+    runtime::runtime,
+    sources,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 2 with all problems.
+pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
+    let sources = sources::sources(common);
+    let loaded = layers::load(&sources).map_err(|problems| refused(&problems.strict()))?;
+    let mut problems = loaded.warnings.clone();
+    problems.0.extend(presence::missing(&loaded).0);
+    let mut problems = problems.strict();
+    let mut unseen = Vec::new();
+    let asks = !loaded.config.references().is_empty() || !loaded.config.engines.is_empty();
+    if asks {
+        let live = Live::from_config(loaded.config.clone());
+        let view = runtime()?.block_on(look(&live, async |router| router.view()))?;
+        let (wrong, open) = sorted(&loaded, plan::absent(&view, &live.current()));
+        problems.0.extend(wrong);
+        problems.0.extend(closed(&loaded, &view));
+        unseen = open;
+    }
+    if problems.has_errors() {
+        return Err(refused(&problems));
+    }
+    if !problems.0.is_empty() {
+        complain(&problems.to_string());
+    }
+    if !unseen.is_empty() {
+        let names = unseen.join(", ");
+        complain(&format!(
+            "not looked up, because not every engine answers: {names}"
+        ));
+    }
+    let place = sources.file.as_ref().map_or_else(
+        || "no configuration file; the built-in profile".to_owned(),
+        |file| file.display().to_string(),
+    );
+    let engines = match loaded.config.engines.len() {
+        1 => "1 engine".to_owned(),
+        count => format!("{count} engines"),
+    };
+    say(&format!(
+        "{place}: fine ({engines} configured, profile {})",
+        loaded.config.profile.as_str(),
+    ));
+    Ok(())
+}
+
+/// Exit code 2, with all of them and their number.
+fn refused(problems: &Problems) -> CommandFailure {
+    let count = problems.0.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    CommandFailure::usage(format!("{problems}\n{count} {noun}"))
+}
+
+/// What is certainly wrong, and what only an engine that does not answer could know. A rule's
+/// target must be known all the same: a model that stands nowhere else looks like a slip.
+fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
+    let (mut wrong, mut open) = (Vec::new(), Vec::new());
+    for one in absent {
+        let path = &one.reference.path;
+        let is_rule = path.starts_with("rule[");
+        let declared = loaded.config.declares(&one.reference.name);
+        if one.certain || (is_rule && !declared) {
+            wrong.push(problem(loaded, &one));
+        } else {
+            open.push(format!("{path} = {:?}", one.reference.name));
+        }
+    }
+    (wrong, open)
+}
+
+/// Engines that do not let Crucible in.
+fn closed(loaded: &Loaded, view: &View) -> Vec<Problem> {
+    let refusing = view.engines.iter().filter(|engine| engine.refused_access);
+    let told = refusing.map(|engine| {
+        let mut engines = loaded.config.engines.iter();
+        let at = engines.position(|configured| configured.name == engine.name);
+        let path = at.map_or_else(String::new, |at| format!("engine[{at}].api_key_env"));
+        let origins = &loaded.origins;
+        let beside = at.map(|at| format!("engine[{at}].name"));
+        let origin = origins.get(&path).or_else(|| origins.get(&beside?));
+        Problem {
+            severity: Severity::Error,
+            path,
+            source: origin
+                .map(|origin| origin.source.clone())
+                .unwrap_or_default(),
+            found: format!("'{}' does not let Crucible in", engine.name),
+            expected: "the token of this engine".to_owned(),
+            hint: engine.error.clone().unwrap_or_default(),
+        }
+    });
+    told.collect()
+}
+
+fn problem(loaded: &Loaded, absent: &Absent) -> Problem {
+    let reference = &absent.reference;
+    let expected = match (reference.path.as_str(), reference.takes_engines) {
+        (path, _) if path.starts_with("rule[") => "a virtual model, a model or an engine",
+        (_, true) => "a model or an engine",
+        _ => "a model that an engine has",
+    };
+    let hint = match (absent.nearest.as_slice(), absent.certain) {
+        ([], true) => "`crucible models` lists what there is".to_owned(),
+        ([], false) => {
+            "not every engine answers; name a model of those as engine/model, or give it \
+                        a [[model]] block"
+                .to_owned()
+        }
+        (nearest, _) => format!("did you mean {}?", nearest.join(" or ")),
+    };
+    let origin = loaded.origins.get(&reference.path);
+    Problem {
+        severity: Severity::Error,
+        path: reference.path.clone(),
+        source: origin
+            .map(|origin| origin.source.clone())
+            .unwrap_or_default(),
+        found: format!("{:?}, which nothing here is called", reference.name),
+        expected: expected.to_owned(),
+        hint,
+    }
+}

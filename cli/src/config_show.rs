@@ -1,0 +1,46 @@
+//! `crucible config show`.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    CommandFailure, CommonArgs, OutputArgs,
+    output::{say, table},
+    sources,
+};
+
+/// Runs the command; `origin` adds the layer that set each value.
+///
+/// # Errors
+/// Exit code 2 where the configuration is wrong.
+pub fn run(common: &CommonArgs, origin: bool, output: OutputArgs) -> Result<(), CommandFailure> {
+    let loaded = sources::loaded(common)?;
+    if output.json {
+        let values: Map<String, Value> = loaded
+            .shown
+            .iter()
+            .map(|shown| {
+                let value = if origin {
+                    json!({ "value": shown.value, "origin": shown.origin })
+                } else {
+                    shown.value.clone()
+                };
+                (shown.path.clone(), value)
+            })
+            .collect();
+        say(&Value::Object(values).to_string());
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = loaded
+        .shown
+        .iter()
+        .map(|shown| {
+            let mut row = vec![shown.path.clone(), shown.text.clone()];
+            if origin {
+                row.push(shown.origin.source.clone());
+            }
+            row
+        })
+        .collect();
+    say(&table(&rows));
+    Ok(())
+}

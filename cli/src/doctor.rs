@@ -1,0 +1,101 @@
+//! `crucible doctor`: which settings are in effect, and what to do about those that are not.
+
+mod probe;
+mod show;
+
+use std::path::Path;
+
+use clap::Args;
+use crucible_config::{Config, Live, tuning::TuningState};
+use crucible_documents::VerifiedDoc;
+use crucible_router::verify::{self, UNUSABLE};
+
+use self::show::readable;
+use crate::{
+    CommandFailure, CommonArgs, OutputArgs,
+    engine_look::look,
+    instance,
+    output::{say, to_json},
+    runtime::runtime,
+    sources,
+};
+
+/// The arguments of the command.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Send a few prompts to the models that are loaded: what LM Studio makes of penalties, and
+    /// whether the stated context is in effect
+    #[arg(long)]
+    probe: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 1 where an engine cannot be used or a setting is not in effect.
+pub fn run(common: &CommonArgs, args: &DoctorArgs) -> Result<(), CommandFailure> {
+    let loaded = sources::loaded(common)?;
+    let (verified, from_instance) = runtime()?.block_on(examine(&loaded.config, args.probe))?;
+    say(&if args.output.json {
+        to_json(&verified)?
+    } else {
+        readable(&verified, from_instance)
+    });
+    verdict(&verified)
+}
+
+/// The rows and findings, and whether an instance told them.
+async fn examine(config: &Config, probe: bool) -> Result<(VerifiedDoc, bool), CommandFailure> {
+    let instance = instance::find(config).await;
+    if probe {
+        probe::run(config, instance.as_ref().map(|instance| &instance.state)).await?;
+    }
+    if let Some(instance) = instance
+        && let Some(verified) = instance.tunings().await
+    {
+        return Ok((verified, true));
+    }
+    let live = Live::from_config(config.clone());
+    let probes = verify::probe::load(&config.state_dir);
+    let verified = look(&live, async |router| {
+        let evidence = router
+            .evidence(Path::new("/"), live.current(), None, probes)
+            .await;
+        VerifiedDoc::new(verify::verified(&evidence), verify::remarks(&evidence))
+    });
+    Ok((verified.await?, false))
+}
+
+/// Exit code 1 where something is wrong that keeps Crucible from doing what it is configured to do.
+fn verdict(verified: &VerifiedDoc) -> Result<(), CommandFailure> {
+    let count = |n: usize, one: &str, several: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {several}")),
+    };
+    let rows = verified.report.tunings.iter();
+    let failed = rows.filter(|row| row.state == Some(TuningState::NotInEffect));
+    let findings = verified.findings.iter();
+    let unusable = findings.filter(|finding| UNUSABLE.contains(&&*finding.fault));
+    let mut unusable: Vec<&str> = unusable.map(|finding| &*finding.engine).collect();
+    unusable.dedup();
+    let wrong = [
+        count(
+            unusable.len(),
+            "engine cannot be used",
+            "engines cannot be used",
+        ),
+        count(
+            failed.count(),
+            "setting is not in effect",
+            "settings are not in effect",
+        ),
+    ];
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(CommandFailure::wrong(wrong.join(", ")))
+}

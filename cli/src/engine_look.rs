@@ -1,0 +1,63 @@
+//! A command's own look at the engines, for where no instance runs that could tell.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crucible_config::{Config, Live};
+use crucible_router::{discovery, event::Silent, router::Router, state_dir::StateDir};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::CommandFailure;
+
+/// The longest wait for the engines' lists.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs a router that only reads until every engine has answered or failed once, then asks it.
+///
+/// # Errors
+/// The router cannot start.
+pub async fn look<T>(
+    config: &Live,
+    question: impl AsyncFnOnce(&Router) -> T,
+) -> Result<T, CommandFailure> {
+    look_as(config, (*config.current()).clone(), question).await
+}
+
+/// As [`look`], with `source` instead of the configuration in force.
+pub(crate) async fn look_as<T>(
+    config: &Live,
+    mut source: Config,
+    question: impl AsyncFnOnce(&Router) -> T,
+) -> Result<T, CommandFailure> {
+    let tracker = TaskTracker::new();
+    let cancel = CancellationToken::new();
+    // Nothing is warmed, and what a running instance loaded stays its own.
+    source.tuning.lmstudio.model_warmup = false;
+    source.state_dir = PathBuf::new();
+    let source = Arc::new(source);
+    let router = Router::start(
+        Arc::new(move || Arc::clone(&source)),
+        Arc::new(StateDir::claim(Path::new(""))),
+        config.subscribe(),
+        // There an instance may run.
+        discovery::places(Path::new("/"), &config.current().listen),
+        Arc::new(Silent),
+        &tracker,
+        cancel.clone(),
+    )
+    .map_err(|e| CommandFailure::wrong(e.to_string()))?;
+    router.recall(&config.current().state_dir);
+    router.recall_contexts(&config.current().state_dir);
+    // What has not answered by then shows as unknown.
+    let _ = timeout(LOOK_TIMEOUT, router.settled()).await;
+    router.fresh_view();
+    let answer = question(&router).await;
+    cancel.cancel();
+    tracker.close();
+    let _ = timeout(LOOK_TIMEOUT, tracker.wait()).await;
+    Ok(answer)
+}

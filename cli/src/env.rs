@@ -1,0 +1,86 @@
+//! `crucible env`: the environment of an Ollama process, for whoever starts it.
+
+mod render;
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use crucible_config::{
+    Config,
+    checked::{Engine, EngineKind},
+};
+use crucible_router::engine::ollama_recipe::{RecipeHost, recipe};
+
+use crate::{CommandFailure, CommonArgs, output::say, sources};
+
+/// The arguments of the command.
+#[derive(Args, Debug)]
+pub struct EnvArgs {
+    /// For whom
+    #[arg(long, value_enum)]
+    format: Format,
+}
+
+/// For whom it is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A drop-in of the unit (Linux)
+    Systemd,
+    /// An agent's property list (macOS)
+    Launchd,
+    /// Commands for the user's environment (Windows)
+    Powershell,
+    /// NAME=value lines
+    Dotenv,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 2 where no such engine is configured, or it is no Ollama.
+pub fn run(common: &CommonArgs, args: &EnvArgs) -> Result<(), CommandFailure> {
+    let (common, name) = common.naming();
+    let described = || Some(common.engine.last()?.split_once('=')?.0.trim().to_owned());
+    let name = name.or_else(described).ok_or_else(|| {
+        CommandFailure::usage("--engine is missing: give the name of an engine of kind ollama")
+    })?;
+    let config = sources::load(&common)?.current();
+    let engine = find(&config, &name)?;
+    let recipe = recipe(&config, &engine, RecipeHost::read(Path::new("/")));
+    say(render::render(&recipe, args.format).trim_end());
+    Ok(())
+}
+
+fn find(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
+    if let Some(engine) = config.engine(name) {
+        return match engine.kind {
+            EngineKind::Ollama => Ok(engine.clone()),
+            _ => Err(CommandFailure::usage(format!(
+                "--engine {name}: it is no Ollama; only Ollama's process takes settings from its \
+                 environment"
+            ))),
+        };
+    }
+    if config.engines.is_empty()
+        && name == "ollama"
+        && let Ok(url) = "http://127.0.0.1:11434".parse()
+    {
+        return Ok(config.discovered(EngineKind::Ollama, name, url));
+    }
+    let known: Vec<&str> = config
+        .engines
+        .iter()
+        .filter(|e| e.kind == EngineKind::Ollama)
+        .map(|e| &*e.name)
+        .collect();
+    let known = match known.len() {
+        0 if config.engines.is_empty() => {
+            "none is configured; `ollama` stands for the one that is found".to_owned()
+        }
+        0 => "no engine of kind ollama is configured".to_owned(),
+        _ => format!("engines of kind ollama are: {}", known.join(", ")),
+    };
+    Err(CommandFailure::usage(format!(
+        "--engine {name}: unknown engine; {known}"
+    )))
+}

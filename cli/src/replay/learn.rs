@@ -1,0 +1,263 @@
+//! From the lines of the log to a trace, and to the machine that must have served it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crucible_documents::event_log::{EngineFacts, LoadEvent, LoggedEvent, RequestEvent};
+use crucible_router::{
+    catalog::ModelKind,
+    predict,
+    replay::{Engine, Fate, Load, Model, Outcome, Request, Trace},
+};
+
+/// The longest that an unload counts; it is not logged.
+const UNLOAD: Duration = Duration::from_secs(1);
+/// A load takes so many times as long as an unload.
+const LOAD_TO_UNLOAD: u32 = 10;
+/// How long a request holds its permit where none of its model ever had one.
+const UNKNOWN: Duration = Duration::from_secs(5);
+/// nginx's number for a client that left.
+const LEFT: u16 = 499;
+
+/// What the log tells.
+pub(super) struct Learned {
+    /// Every request.
+    pub(super) trace: Trace,
+    /// Engines and models that were asked.
+    pub(super) engines: Vec<Engine>,
+    /// What really happened.
+    pub(super) logged: Outcome,
+}
+
+/// Median times of one model in the log.
+#[derive(Default)]
+struct Times {
+    loads: Vec<Duration>,
+    held: Vec<Duration>,
+}
+
+fn median(mut all: Vec<Duration>) -> Option<Duration> {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied()
+}
+
+type ModelFacts<'a> = BTreeMap<(&'a str, &'a str), (&'a EngineFacts, Times)>;
+
+// === impl Learned ===
+
+impl Learned {
+    /// `None` without a single request whose engine is known.
+    pub(super) fn of(lines: &[LoggedEvent]) -> Option<Self> {
+        let mut requests: Vec<(&RequestEvent, &EngineFacts)> = Vec::new();
+        let mut loads: Vec<&LoadEvent> = Vec::new();
+        for line in lines {
+            match line {
+                LoggedEvent::Request(request) => {
+                    requests.extend(request.facts.as_ref().map(|facts| (request, facts)));
+                }
+                LoggedEvent::Load(load) if load.outcome == "ok" => loads.push(load),
+                LoggedEvent::Load(_) | LoggedEvent::Dropped { .. } => {}
+            }
+        }
+        requests.sort_by_key(|(request, _)| request.at_ms);
+        let (first, _) = requests.first()?;
+        let begin = first.at_ms;
+        // What was loaded before is part of an older log.
+        loads.retain(|load| load.at_ms + load.took_ms >= begin);
+        let mut models = ModelFacts::new();
+        for (request, facts) in &requests {
+            let known = models
+                .entry((&request.engine, &request.model))
+                .or_insert_with(|| (facts, Times::default()));
+            known.0 = facts;
+            known
+                .1
+                .held
+                .extend(request.held_ms.map(Duration::from_millis));
+        }
+        for load in &loads {
+            if let Some((_, times)) = models.get_mut(&(&*load.engine, &*load.model)) {
+                times.loads.push(Duration::from_millis(load.took_ms));
+            }
+        }
+        let logged = logged(&requests, &loads, begin);
+        let trace = requests.iter().map(|(request, facts)| {
+            let times = &models[&(&*request.engine, &*request.model)].1;
+            asked(request, facts, times, begin)
+        });
+        Some(Self {
+            trace: Trace::new(trace.collect()),
+            engines: engines(models),
+            logged,
+        })
+    }
+}
+
+fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) -> Request {
+    let waited = Duration::from_millis(line.wait_ms);
+    let held = line.held_ms.map(Duration::from_millis);
+    Request {
+        at: Duration::from_millis(line.at_ms - begin),
+        client: line.client.clone(),
+        class: line.class,
+        engine: Arc::clone(&line.engine),
+        model: Arc::clone(&line.model),
+        kind: kind(facts),
+        prompt_tokens: line.prompt_tokens,
+        output_tokens: line.output_tokens,
+        // Whoever got no permit would have held it as long as others did.
+        held: held
+            .or_else(|| median(times.held.clone()))
+            .or(Some(UNKNOWN)),
+        calls_tools: line.called_tools,
+        follows: None,
+        patience: (held.is_none() && line.status == LEFT).then_some(waited),
+    }
+}
+
+const fn kind(facts: &EngineFacts) -> ModelKind {
+    if facts.embedding {
+        ModelKind::Embedding
+    } else {
+        ModelKind::Generation
+    }
+}
+
+fn engines(models: ModelFacts<'_>) -> Vec<Engine> {
+    let mut engines: Vec<Engine> = Vec::new();
+    for ((engine, model), (facts, times)) in models {
+        let load = median(times.loads)
+            .unwrap_or_else(|| predict::load_time_prior(facts.device, facts.size_bytes));
+        let model = Model {
+            name: Arc::from(model),
+            kind: kind(facts),
+            bytes: facts.size_bytes,
+            load,
+            prefill: predict::prompt_prior(facts.device),
+            generation: predict::output_prior(facts.device),
+        };
+        let unload = UNLOAD.min(load / LOAD_TO_UNLOAD);
+        if let Some(known) = engines.iter_mut().find(|e| *e.name == *engine) {
+            known.unload = known.unload.max(unload);
+            known.models.push(model);
+            continue;
+        }
+        engines.push(Engine {
+            name: Arc::from(engine),
+            kind: facts.engine_kind,
+            device: facts.device,
+            pool: Arc::clone(&facts.pool),
+            unload,
+            models: vec![model],
+        });
+    }
+    engines
+}
+
+/// What the log says itself, in the form of a simulation's outcome.
+fn logged(requests: &[(&RequestEvent, &EngineFacts)], loads: &[&LoadEvent], begin: u64) -> Outcome {
+    let fates = requests.iter().map(|(line, _)| {
+        let wait = Duration::from_millis(line.wait_ms);
+        match line.held_ms {
+            Some(held) => Fate::Served {
+                wait,
+                held: Duration::from_millis(held),
+                loaded: line.loaded,
+            },
+            None => Fate::Rejected { after: wait },
+        }
+    });
+    let ends = requests
+        .iter()
+        .map(|(line, _)| line.at_ms - begin + line.wait_ms + line.held_ms.unwrap_or(0));
+    Outcome {
+        fates: fates.collect(),
+        loads: loads
+            .iter()
+            .map(|load| Load {
+                at: Duration::from_millis(load.at_ms.saturating_sub(begin)),
+                took: Duration::from_millis(load.took_ms),
+                engine: Arc::clone(&load.engine),
+                model: Arc::clone(&load.model),
+            })
+            .collect(),
+        unloads: 0,
+        makespan: Duration::from_millis(ends.max().unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> LoggedEvent {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn request(at: u64, rest: &str) -> LoggedEvent {
+        line(&format!(
+            "{{\"event\":\"request\",\"at_ms\":{at},\"engine\":\"gpu\",\"model\":\"m\",\
+             \"class\":\"background\",\"prompt_tokens\":10,\"output_tokens\":20,\"loaded\":false,\
+             \"outcome\":\"ok\",\"engine_kind\":\"lmstudio\",\"device\":\"gpu\",\"pool\":\"gpu\",\
+             {rest}}}"
+        ))
+    }
+
+    fn load(at: u64, took: u64, outcome: &str) -> LoggedEvent {
+        line(&format!(
+            "{{\"event\":\"load\",\"at_ms\":{at},\"engine\":\"gpu\",\"model\":\"m\",\
+             \"took_ms\":{took},\"outcome\":\"{outcome}\",\"trigger\":\"request\"}}"
+        ))
+    }
+
+    #[test]
+    fn times_are_measured_where_the_log_has_them() {
+        let lines = [
+            load(400, 500, "ok"),
+            request(3000, "\"wait_ms\":40,\"held_ms\":700,\"status\":200"),
+            request(1000, "\"wait_ms\":30,\"held_ms\":500,\"status\":200"),
+            request(4000, "\"wait_ms\":60,\"status\":499"),
+            load(1000, 3000, "ok"),
+            load(1100, 1, "error"),
+        ];
+        let learned = Learned::of(&lines).unwrap();
+        let requests = learned.trace.requests();
+        let ms = Duration::from_millis;
+        let seen: Vec<_> = requests
+            .iter()
+            .map(|r| (r.at, r.held, r.patience))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (ms(0), Some(ms(500)), None),
+                (ms(2000), Some(ms(700)), None),
+                (ms(3000), Some(ms(700)), Some(ms(60))),
+            ]
+        );
+        assert_eq!(learned.engines[0].models[0].load, ms(3000));
+        assert_eq!(
+            (learned.logged.loads.len(), learned.logged.makespan),
+            (1, ms(3060))
+        );
+        let all = learned.logged.summary(&learned.trace, |_| true);
+        assert_eq!((all.served, all.rejected, all.max), (2, 1, ms(40)));
+    }
+
+    #[test]
+    fn a_load_that_was_never_seen_is_estimated_by_size() {
+        let lines = [request(
+            0,
+            "\"wait_ms\":0,\"status\":503,\"size_bytes\":4000000000",
+        )];
+        let learned = Learned::of(&lines).unwrap();
+        assert_eq!(learned.engines[0].models[0].load, Duration::from_secs(4));
+        assert_eq!(learned.trace.requests()[0].held, Some(UNKNOWN));
+        assert_eq!(learned.trace.requests()[0].patience, None);
+    }
+
+    #[test]
+    fn without_a_request_there_is_nothing_to_replay() {
+        assert!(Learned::of(&[load(0, 1, "ok")]).is_none());
+        assert!(Learned::of(&[]).is_none());
+    }
+}

@@ -1,0 +1,99 @@
+//! `crucible tunings`: the 39 settings, with their states where an instance is running.
+
+use bytesize::ByteSize;
+use crucible_config::{
+    kind::Kind,
+    tuning::{self, ReportedTuning, TuningReport, TuningState},
+};
+use serde_json::Value;
+
+use crate::{
+    CommandFailure, CommonArgs, OutputArgs, instance,
+    output::{say, table, to_json},
+    runtime::runtime,
+    sources,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 2 where the configuration is wrong.
+pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure> {
+    let loaded = sources::loaded(common)?;
+    let verified = runtime()?.block_on(async {
+        let instance = instance::find(&loaded.config).await?;
+        instance.tunings().await
+    });
+    if output.json {
+        say(&match &verified {
+            Some(verified) => to_json(verified)?,
+            None => to_json(&tuning::report(&loaded.config))?,
+        });
+        return Ok(());
+    }
+    let report = verified.map_or_else(
+        || tuning::report(&loaded.config),
+        |verified| verified.report,
+    );
+    say(&readable(&report));
+    Ok(())
+}
+
+fn readable(report: &TuningReport) -> String {
+    let rows = &report.tunings;
+    let asked = rows.iter().any(|row| row.state.is_some());
+    let mut cells = vec![vec![
+        "#".to_owned(),
+        "setting".to_owned(),
+        "value".to_owned(),
+        "reaches the engine by".to_owned(),
+    ]];
+    if asked {
+        cells[0].extend(["state".to_owned(), "evidence".to_owned()]);
+    }
+    for row in rows {
+        let mut line = vec![
+            row.number.to_string(),
+            row.id.to_string(),
+            value_for_people(row),
+            row.mechanism.as_str().replace('_', " "),
+        ];
+        if asked {
+            line.push(
+                row.state
+                    .map_or_else(String::new, |s| s.as_str().to_owned()),
+            );
+            line.push(row.evidence.clone().unwrap_or_default());
+        }
+        cells.push(line);
+    }
+    let note = if asked {
+        tally(rows)
+    } else {
+        "No instance answered at the configured address, so no state is known.".to_owned()
+    };
+    format!("{}\n\n{note}", table(&cells))
+}
+
+/// How many rows are in which state, in words.
+pub(crate) fn tally(rows: &[ReportedTuning]) -> String {
+    let counts = TuningState::ALL.iter().map(|state| {
+        let count = rows.iter().filter(|row| row.state == Some(*state)).count();
+        format!("{count} {}", state.as_str().replace('_', " "))
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// A row's value in the unit of its kind.
+pub(crate) fn value_for_people(row: &ReportedTuning) -> String {
+    match (row.id.row().kind, row.value.as_u64()) {
+        (Kind::Duration { .. }, Some(seconds)) => format!("{seconds} s"),
+        (Kind::Size { .. }, Some(bytes)) if bytes < 1_000_000 => format!("{bytes} B"),
+        (Kind::Size { .. }, Some(bytes)) => ByteSize::b(bytes).display().si().to_string(),
+        _ => match &row.value {
+            Value::Null => String::new(),
+            Value::String(text) if !text.is_empty() => text.clone(),
+            other => other.to_string(),
+        },
+    }
+}

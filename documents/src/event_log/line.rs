@@ -1,0 +1,222 @@
+//! One line of the log, serialised and parsed. Times are whole milliseconds; nothing that a person
+//! wrote is in them.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crucible_config::checked::{Class, Device, EngineKind};
+use serde::{Deserialize, Serialize};
+
+/// One event, tagged with its name in `event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LoggedEvent {
+    /// A request that asked for a permit, written when it ended.
+    Request(RequestEvent),
+    /// A load of a model, written when it ended.
+    Load(LoadEvent),
+    /// Events before this line that were lost, because they came faster than the disk took them.
+    Dropped {
+        /// How many events were lost.
+        count: u64,
+    },
+}
+
+/// A request that asked for a permit, from that moment to the end of its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestEvent {
+    /// When it asked for the permit, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// The name of the client's key, if it used one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Arc<str>>,
+    /// Whether a person waits for the answer.
+    pub class: Class,
+    /// Tokens of the prompt as the engine counted them, else estimated.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer as the engine counted them, else its events with content.
+    pub output_tokens: u64,
+    /// Milliseconds until it had the permit, was refused, or its client left.
+    pub wait_ms: u64,
+    /// Whether a load was part of that wait.
+    pub loaded: bool,
+    /// Milliseconds from the permit to the end; absent if it never had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u64>,
+    /// Milliseconds from asking for the permit to the first token; absent if none came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<u64>,
+    /// The HTTP status of the answer; 499 if the client left first.
+    pub status: u16,
+    /// `ok`, or the code of the error that ended it.
+    pub outcome: Cow<'static, str>,
+    /// Whether the answer ended in tool calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_tools: bool,
+    /// What was known of engine and model when the line was written; absent if nothing was.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<EngineFacts>,
+}
+
+/// What a replay must know of the engine and the model of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// What the engine speaks.
+    pub engine_kind: EngineKind,
+    /// Where the engine computes.
+    pub device: Device,
+    /// The pool whose memory the model takes.
+    pub pool: Arc<str>,
+    /// Whether the model makes vectors.
+    #[serde(default)]
+    pub embedding: bool,
+    /// Bytes of the model's weights, where the engine tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+/// The members of a JSON object. In serde's way a line takes three times as long, and there is one
+/// for each request.
+struct Members<'a>(&'a mut Vec<u8>);
+
+/// A load of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadEvent {
+    /// When it began, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// Milliseconds that it took.
+    pub took_ms: u64,
+    /// How it ended: `ok`, `error` or `timeout`.
+    pub outcome: Cow<'static, str>,
+    /// What asked for it: `request` or `warmup`.
+    pub trigger: Cow<'static, str>,
+}
+
+// === impl RequestEvent ===
+
+impl RequestEvent {
+    /// Appends this event as [`LoggedEvent::Request`] is serialised.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        let mut members = Members(to);
+        members.number(b"{\"event\":\"request\",\"at_ms\":", self.at_ms);
+        members.text(b",\"engine\":", &self.engine);
+        members.text(b",\"model\":", &self.model);
+        if let Some(client) = &self.client {
+            members.text(b",\"client\":", client);
+        }
+        members.serialized(b",\"class\":", &self.class);
+        members.number(b",\"prompt_tokens\":", self.prompt_tokens);
+        members.number(b",\"output_tokens\":", self.output_tokens);
+        members.number(b",\"wait_ms\":", self.wait_ms);
+        members.flag(b",\"loaded\":", self.loaded);
+        if let Some(ms) = self.held_ms {
+            members.number(b",\"held_ms\":", ms);
+        }
+        if let Some(ms) = self.first_token_ms {
+            members.number(b",\"first_token_ms\":", ms);
+        }
+        members.number(b",\"status\":", self.status.into());
+        members.text(b",\"outcome\":", &self.outcome);
+        if self.called_tools {
+            members.flag(b",\"called_tools\":", true);
+        }
+        if let Some(facts) = &self.facts {
+            members.serialized(b",\"engine_kind\":", &facts.engine_kind);
+            members.serialized(b",\"device\":", &facts.device);
+            members.text(b",\"pool\":", &facts.pool);
+            members.flag(b",\"embedding\":", facts.embedding);
+            if let Some(bytes) = facts.size_bytes {
+                members.number(b",\"size_bytes\":", bytes);
+            }
+        }
+        to.push(b'}');
+    }
+}
+
+// === impl Members ===
+
+impl Members<'_> {
+    fn serialized(&mut self, key: &[u8], value: &impl Serialize) {
+        self.0.extend_from_slice(key);
+        // Words and texts are always JSON, and a vector takes everything.
+        let _ = serde_json::to_writer(&mut *self.0, value);
+    }
+
+    fn text(&mut self, key: &[u8], text: &str) {
+        let plain = |b: &u8| !matches!(b, b'"' | b'\\' | ..b' ');
+        if !text.as_bytes().iter().all(plain) {
+            return self.serialized(key, &text);
+        }
+        self.0.extend_from_slice(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+    }
+
+    fn number(&mut self, key: &[u8], number: u64) {
+        self.0.extend_from_slice(key);
+        let mut digits = itoa::Buffer::new();
+        self.0.extend_from_slice(digits.format(number).as_bytes());
+    }
+
+    fn flag(&mut self, key: &[u8], flag: bool) {
+        self.0.extend_from_slice(key);
+        self.0
+            .extend_from_slice(if flag { b"true" } else { b"false" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is absent, and whatever is in a name.
+        #[test]
+        fn a_request_is_written_as_serde_writes_it(
+            names in vec("(\\PC|[\"\\\\\u{0}-\u{20}\u{7f}]){0,6}", 5),
+            numbers in vec(option::of(any::<u64>()), 8),
+            flags in any::<[bool; 3]>(),
+        ) {
+            let [engine, model, client, outcome, pool] = &names[..] else { unreachable!() };
+            let number = |n: usize| numbers[n].unwrap_or_default();
+            let known = numbers[7].is_some();
+            let line = RequestEvent {
+                at_ms: number(0),
+                engine: Arc::from(&**engine),
+                model: Arc::from(&**model),
+                client: flags[0].then(|| Arc::from(&**client)),
+                class: if flags[1] { Class::Interactive } else { Class::Background },
+                prompt_tokens: number(1),
+                output_tokens: number(2),
+                wait_ms: number(3),
+                loaded: flags[2],
+                held_ms: numbers[4],
+                first_token_ms: numbers[5],
+                status: 499,
+                outcome: outcome.clone().into(),
+                called_tools: flags[1],
+                facts: known.then(|| EngineFacts {
+                    engine_kind: EngineKind::Llamacpp,
+                    device: Device::Gpu,
+                    pool: Arc::from(&**pool),
+                    embedding: flags[1],
+                    size_bytes: numbers[6],
+                }),
+            };
+            let mut written = Vec::new();
+            line.write(&mut written);
+            let wanted = serde_json::to_string(&LoggedEvent::Request(line)).unwrap();
+            prop_assert_eq!(String::from_utf8(written).unwrap(), wanted);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The documents that Crucible writes for others, as types that serialise and parse alike.
+//!
+//! The server answers with them, the command line reads them from a running instance or makes them
+//! from its own look at the engines, and the tests parse them. Field names, their order and nulls are
+//! part of the surface that scripts rely on. Fields that a document does not know are passed over, so
+//! that an older command still reads a newer instance.
+//!
+//! | document | written by |
+//! |---|---|
+//! | [`StateDoc`] | `GET /crucible/state` |
+//! | [`VerifiedDoc`] | `GET /crucible/tunings`, `doctor --json` |
+//! | [`TuningReport`](crucible_config::tuning::TuningReport) | `tunings --json` where no instance runs |
+//! | [`ModelsDoc`] | `models --json` |
+//! | [`event_log`] | `events.jsonl` in `state_dir` |
+//!
+//! [`running`] asks the instance at the configured address for them.
+
+pub mod event_log;
+pub mod headers;
+mod models;
+mod number;
+pub mod running;
+pub mod state;
+pub mod verified;
+
+pub use self::{
+    models::{ListedEngineDoc, ListedModelDoc, ModelsDoc},
+    number::seconds,
+    state::StateDoc,
+    verified::{FindingDoc, VerifiedDoc},
+};

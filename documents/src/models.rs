@@ -1,0 +1,116 @@
+//! The models of all engines and what is loaded: `models --json`.
+
+use std::sync::Arc;
+
+use crucible_config::checked::{Device, EngineKind};
+use crucible_router::{catalog::ModelKind, view::Health};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{EngineDoc, ModelDoc, PoolDoc, StateDoc, WaiterDoc};
+
+/// What the engines have, what is loaded and who waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelsDoc {
+    /// The engines, in the order of the state.
+    pub engines: Vec<ListedEngineDoc>,
+    /// The models of all engines, engine by engine.
+    pub models: Vec<ListedModelDoc>,
+    /// Whether a running instance said so; false where the engines were asked directly, and loads and
+    /// waiters are not known.
+    pub instance: bool,
+    /// The pools of the state.
+    pub pools: Vec<PoolDoc>,
+    /// The waiting requests of the state.
+    pub queue: Vec<WaiterDoc>,
+}
+
+/// An engine in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedEngineDoc {
+    /// The engine's name.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub kind: EngineKind,
+    /// Where it computes.
+    pub device: Device,
+    /// Its health.
+    pub state: Health,
+    /// Its version, where it tells one.
+    pub version: Option<String>,
+    /// Why its last poll failed, in words.
+    pub error: Option<String>,
+}
+
+/// A model of an engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedModelDoc {
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's exact name for the model.
+    pub model: Arc<str>,
+    /// Whether it answers prompts or makes vectors.
+    pub kind: ModelKind,
+    /// Bytes of its weights.
+    pub size_bytes: Option<u64>,
+    /// Its quantization, such as `Q4_K_M`.
+    pub quantization: Option<String>,
+    /// The longest context that it was trained for, in tokens.
+    pub max_context: Option<u64>,
+    /// Whether it is loaded, by whatever name.
+    pub loaded: bool,
+    /// Tokens of context that it is loaded with.
+    pub context: Option<u64>,
+}
+
+// === impl ModelsDoc ===
+
+impl ModelsDoc {
+    /// The list that a state tells; `instance` says whose state it is.
+    pub fn of(state: &StateDoc, instance: bool) -> Self {
+        let engines = state.engines.iter();
+        let models = state.engines.iter().flat_map(|engine| {
+            let listed = engine.catalog.iter();
+            listed.map(|model| ListedModelDoc::of(state, engine, model))
+        });
+        Self {
+            engines: engines.map(ListedEngineDoc::of).collect(),
+            models: models.collect(),
+            instance,
+            pools: state.pools.clone(),
+            queue: state.queue.clone(),
+        }
+    }
+}
+
+// === impl ListedEngineDoc ===
+
+impl ListedEngineDoc {
+    fn of(engine: &EngineDoc) -> Self {
+        Self {
+            name: Arc::clone(&engine.name),
+            kind: engine.kind,
+            device: engine.device,
+            state: engine.state,
+            version: engine.version.clone(),
+            error: engine.error.clone(),
+        }
+    }
+}
+
+// === impl ListedModelDoc ===
+
+impl ListedModelDoc {
+    fn of(state: &StateDoc, engine: &EngineDoc, model: &ModelDoc) -> Self {
+        let resident = state.resident(&engine.name, &model.model);
+        Self {
+            engine: Arc::clone(&engine.name),
+            model: Arc::clone(&model.model),
+            kind: model.kind,
+            size_bytes: model.size_bytes,
+            quantization: model.quantization.clone(),
+            max_context: model.max_context,
+            loaded: resident.is_some(),
+            context: resident.and_then(|resident| resident.context),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The client of the instance that runs at the configured address.
+//!
+//! A program is taken for a Crucible only if it answers with a document that parses: whatever else
+//! listens there, and answers every path with some JSON, is none. What [`RunningInstance`] says later
+//! is then believed.
+
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use crucible_config::{Config, tuning::TUNINGS};
+use http::{Method, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{StateDoc, VerifiedDoc};
+
+/// The longest wait for an answer: an instance asks its engines for at most 2 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The environment variable with the client key of the commands that ask an instance.
+pub const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
+
+/// The code of the refusal of a wrong or missing client key.
+const INVALID_KEY: &str = "invalid_api_key";
+
+/// What was found at the configured address.
+#[derive(Debug)]
+pub enum InstanceSearch {
+    /// An instance of Crucible.
+    Running(Box<RunningInstance>),
+    /// An instance that answers only with a client key, in [`KEY_VARIABLE`].
+    KeyWanted(SocketAddr),
+    /// A program whose answer is no state of a Crucible.
+    Foreign(SocketAddr),
+    /// Nothing that answers, or no address to ask at.
+    Absent,
+}
+
+/// A Crucible that answered with its state.
+#[derive(Debug)]
+pub struct RunningInstance {
+    /// Its state when it was found.
+    pub state: StateDoc,
+    client: InstanceClient,
+}
+
+/// An instance refused a request that was sent for an explanation.
+#[derive(Debug)]
+pub struct InstanceRefusal {
+    /// The answer's body, an error in the form of OpenAI.
+    pub body: Value,
+    /// Its code, such as `model_not_found`.
+    pub code: String,
+    /// Its words.
+    pub message: String,
+}
+
+#[derive(Debug)]
+struct InstanceClient {
+    http: reqwest::Client,
+    address: SocketAddr,
+    key: Option<String>,
+}
+
+/// An error in the form of OpenAI.
+#[derive(Deserialize)]
+struct ErrorDoc {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Looks for an instance at the first address of `listen`, with the key of the environment.
+pub async fn find_instance(config: &Config) -> InstanceSearch {
+    let Some(address) = config.listen.first().filter(|addr| addr.port() != 0) else {
+        return InstanceSearch::Absent;
+    };
+    let address = reachable(*address);
+    let Some(client) = InstanceClient::new(address, env::var(KEY_VARIABLE).ok()) else {
+        return InstanceSearch::Absent;
+    };
+    let Some((status, body)) = client
+        .send(Method::GET, "/crucible/state", Bytes::new())
+        .await
+    else {
+        return InstanceSearch::Absent;
+    };
+    if status.is_success()
+        && let Ok(state) = serde_json::from_slice(&body)
+    {
+        return InstanceSearch::Running(Box::new(RunningInstance { state, client }));
+    }
+    match serde_json::from_slice::<ErrorDoc>(&body) {
+        Ok(refused) if refused.error.code == INVALID_KEY => InstanceSearch::KeyWanted(address),
+        _ => InstanceSearch::Foreign(address),
+    }
+}
+
+/// The address at which a client on this machine reaches a listener of all interfaces.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+// === impl RunningInstance ===
+
+impl RunningInstance {
+    /// The settings as it finds them on its engines now; `None` if they do not come in time.
+    pub async fn tunings(&self) -> Option<VerifiedDoc> {
+        let tunings: VerifiedDoc = self.client.get("/crucible/tunings").await?;
+        (tunings.report.tunings.len() == TUNINGS.len()).then_some(tunings)
+    }
+
+    /// Where it would send this request body and why, or how it would refuse it; `None` if neither
+    /// comes in time.
+    pub async fn explain<T: DeserializeOwned>(
+        &self,
+        body: Bytes,
+    ) -> Option<Result<T, InstanceRefusal>> {
+        let sent = self.client.send(Method::POST, "/crucible/explain", body);
+        let (status, body) = sent.await?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).ok().map(Ok);
+        }
+        let refused: ErrorDoc = serde_json::from_slice(&body).ok()?;
+        Some(Err(InstanceRefusal {
+            body: serde_json::from_slice(&body).ok()?,
+            code: refused.error.code,
+            message: refused.error.message,
+        }))
+    }
+}
+
+// === impl InstanceClient ===
+
+impl InstanceClient {
+    fn new(address: SocketAddr, key: Option<String>) -> Option<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(ANSWER_TIMEOUT)
+            .build()
+            .ok()?;
+        Some(Self { http, address, key })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let (status, body) = self.send(Method::GET, path, Bytes::new()).await?;
+        let document = serde_json::from_slice(&body).ok()?;
+        status.is_success().then_some(document)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, Bytes)> {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.http.request(method, url).body(body);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let answer = request.send().await.ok()?;
+        Some((answer.status(), answer.bytes().await.ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_of_all_interfaces_is_asked_on_the_loopback() {
+        for (listen, asked) in [
+            ("0.0.0.0:8484", "127.0.0.1:8484"),
+            ("[::]:8484", "[::1]:8484"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+        ] {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What happens at this moment: `GET /crucible/state`.
+//!
+//! ```
+//! use crucible_documents::StateDoc;
+//! use crucible_router::view::View;
+//!
+//! let state = StateDoc::of(&View::default());
+//! let text = serde_json::to_string(&state).unwrap();
+//! assert_eq!(
+//!     text,
+//!     r#"{"owns_state":false,"engines":[],"pools":[],"queue":[],"in_flight":[]}"#
+//! );
+//! assert_eq!(serde_json::from_str::<StateDoc>(&text).unwrap(), state);
+//! // A document of another program is none of ours.
+//! assert!(serde_json::from_str::<StateDoc>("{}").is_err());
+//! ```
+
+mod of_view;
+
+use std::sync::Arc;
+
+use crucible_config::checked::{Device, EngineKind};
+use crucible_router::{
+    catalog::ModelKind,
+    plan::Reason,
+    view::{Breaker, Health},
+};
+use serde::{Deserialize, Serialize};
+
+/// Engines, pools, waiting requests and requests in flight, all of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StateDoc {
+    /// Whether the folder of state is this Crucible's own; false where another one that runs owns it.
+    pub owns_state: bool,
+    /// Engines in configured order, then those that were discovered.
+    pub engines: Vec<EngineDoc>,
+    /// Pools in the order in which their first engine stands.
+    pub pools: Vec<PoolDoc>,
+    /// Requests that wait for a permit, in order of arrival at each engine.
+    pub queue: Vec<WaiterDoc>,
+    /// Requests that are being answered; empty where no server was asked.
+    pub in_flight: Vec<InFlightDoc>,
+}
+
+/// One engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineDoc {
+    /// The engine's name in the configuration, in `engine/model` and in labels.
+    pub name: Arc<str>,
+    /// What the engine speaks.
+    pub kind: EngineKind,
+    /// Where it computes, `auto` already resolved.
+    pub device: Device,
+    /// The pool whose memory its models take.
+    pub pool: Arc<str>,
+    /// Its address without credentials; empty for a child that does not run.
+    pub url: String,
+    /// Its health by the polls.
+    pub state: Health,
+    /// The circuit breaker of its data path.
+    pub breaker: Breaker,
+    /// Why the last poll failed, in words.
+    pub error: Option<String>,
+    /// Its version, where it tells one.
+    pub version: Option<String>,
+    /// What a person should know of it, a sentence each.
+    pub advice: Vec<String>,
+    /// Whether it was found on a default port instead of being configured.
+    pub discovered: bool,
+    /// Whether Crucible can load and unload models there.
+    pub load_control: bool,
+    /// Whether it answers polls while loads or requests find no end.
+    pub wedged: bool,
+    /// The names of its models, as it listed them last.
+    pub models: Vec<Arc<str>>,
+    /// Permits of each of its residents.
+    pub permits: PermitsDoc,
+    /// Its queue.
+    pub queue: QueueDoc,
+    /// What it told of each of `models`, in the same order.
+    #[serde(default)]
+    pub catalog: Vec<ModelDoc>,
+}
+
+/// One model of an engine, as the engine describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelDoc {
+    /// The engine's exact name for it.
+    pub model: Arc<str>,
+    /// Whether it answers prompts or makes vectors.
+    pub kind: ModelKind,
+    /// Bytes of its weights.
+    pub size_bytes: Option<u64>,
+    /// Its quantization, such as `Q4_K_M`.
+    pub quantization: Option<String>,
+    /// The longest context that it was trained for, in tokens.
+    pub max_context: Option<u64>,
+}
+
+/// Permits of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermitsDoc {
+    /// Permits of each resident.
+    pub limit: u32,
+    /// Permits that requests hold now, of all residents.
+    pub active: u32,
+}
+
+/// The queue of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDoc {
+    /// The most requests that may wait.
+    pub limit: u32,
+    /// Requests that wait now.
+    pub waiting: u32,
+}
+
+/// Memory that engines share, and what is loaded there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolDoc {
+    /// The pool's name.
+    pub name: Arc<str>,
+    /// Bytes that its models may take together; null where it is not known.
+    pub budget_bytes: Option<u64>,
+    /// Bytes that its models are counted with.
+    pub used_bytes: u64,
+    /// Bytes of graphics memory that other programs hold, where the cards tell.
+    #[serde(default)]
+    pub others_bytes: Option<u64>,
+    /// The most bytes that its models were counted with since the start.
+    #[serde(default)]
+    pub peak_bytes: u64,
+    /// The load that is running; there is at most one in a pool.
+    pub loading: Option<LoadingDoc>,
+    /// Loaded models of all its engines.
+    pub residents: Vec<ResidentDoc>,
+}
+
+/// A load in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadingDoc {
+    /// The model that is being loaded.
+    pub model: Arc<str>,
+    /// Seconds since the load began.
+    pub since: f64,
+    /// Seconds that it usually takes, where that was measured or can be estimated.
+    pub expected_s: Option<f64>,
+}
+
+/// A loaded model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResidentDoc {
+    /// The engine that holds it.
+    pub engine: Arc<str>,
+    /// The name that it was loaded under.
+    pub model: Arc<str>,
+    /// All names that it answers to, beginning with `model`.
+    #[serde(default)]
+    pub names: Vec<Arc<str>>,
+    /// The engine's name of this instance.
+    #[serde(default)]
+    pub instance: Arc<str>,
+    /// Tokens of context in effect, all slots together.
+    pub context: Option<u64>,
+    /// Bytes of memory on all devices.
+    pub bytes: Option<u64>,
+    /// Bytes of these on a graphics card.
+    #[serde(default)]
+    pub vram_bytes: Option<u64>,
+    /// Requests that it answers now.
+    pub active: u32,
+    /// Seconds since its last answer ended.
+    pub idle_s: f64,
+    /// Whether it is never unloaded.
+    pub pinned: bool,
+    /// Whether Crucible loaded it.
+    pub owned: bool,
+    /// When the engine will unload it by itself, in seconds since 1970.
+    #[serde(default)]
+    pub expires_unix: Option<u64>,
+}
+
+/// A request that waits for a permit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaiterDoc {
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// The engine that it waits for.
+    pub engine: Arc<str>,
+    /// The model that it waits for.
+    pub model: Arc<str>,
+    /// Its position at that engine; 1 is next.
+    pub position: u32,
+    /// Seconds that it has waited.
+    pub waiting_s: f64,
+    /// What it waits for, in one word.
+    pub reason: String,
+}
+
+/// A request that is being answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InFlightDoc {
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// The engine that answers; null until it is chosen.
+    pub engine: Option<Arc<str>>,
+    /// The model that answers; null until it is chosen.
+    pub model: Option<Arc<str>>,
+    /// Why that candidate was chosen.
+    pub reason: Option<Reason>,
+    /// How far it is: `reading`, `queue`, `prefill` or `stream`.
+    pub phase: String,
+    /// Seconds since the request came.
+    pub since_s: f64,
+    /// Events with content so far.
+    pub tokens: u32,
+}
+
+// === impl StateDoc ===
+
+impl StateDoc {
+    /// Whether an engine answers, if not always.
+    pub fn any_up(&self) -> bool {
+        let mut engines = self.engines.iter();
+        engines.any(|engine| matches!(engine.state, Health::Up | Health::Degraded))
+    }
+
+    /// The resident that answers to this name of a model, where the model is loaded.
+    pub fn resident(&self, engine: &str, model: &str) -> Option<&ResidentDoc> {
+        let mut residents = self.residents();
+        residents.find(|resident| {
+            *resident.engine == *engine && resident.names.iter().any(|name| **name == *model)
+        })
+    }
+
+    /// Everything that is loaded, pool by pool.
+    pub fn residents(&self) -> impl Iterator<Item = &ResidentDoc> {
+        self.pools.iter().flat_map(|pool| &pool.residents)
+    }
+}

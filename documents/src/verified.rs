@@ -1,0 +1,96 @@
+//! The 39 settings as they were found on the engines, with what else is wrong there:
+//! `GET /crucible/tunings` and `doctor --json`.
+//!
+//! The rows alone, without states, are [`TuningReport`].
+
+use crucible_config::tuning::TuningReport;
+use crucible_router::verify::Remark;
+use serde::{Deserialize, Serialize};
+
+/// The settings with their states, and findings beyond them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedDoc {
+    /// The rows, each with its state.
+    #[serde(flatten)]
+    pub report: TuningReport,
+    /// What a person should know beyond the rows.
+    pub findings: Vec<FindingDoc>,
+}
+
+/// Something that is wrong with an engine and makes no row wrong by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingDoc {
+    /// The engine's name.
+    pub engine: String,
+    /// The fault in one word.
+    pub fault: String,
+    /// What Crucible relies on or asks for.
+    pub asked: String,
+    /// What was found instead.
+    pub found: String,
+    /// Where that was read.
+    pub read_from: String,
+    /// One command or click that mends it.
+    pub fix: String,
+}
+
+// === impl VerifiedDoc ===
+
+impl VerifiedDoc {
+    /// The document of what the verification of the engines found.
+    pub fn new(report: TuningReport, remarks: Vec<Remark>) -> Self {
+        Self {
+            report,
+            findings: remarks.into_iter().map(FindingDoc::from).collect(),
+        }
+    }
+}
+
+// === impl FindingDoc ===
+
+impl From<Remark> for FindingDoc {
+    fn from(remark: Remark) -> Self {
+        Self {
+            engine: remark.engine,
+            fault: remark.fault.to_owned(),
+            asked: remark.asked,
+            found: remark.found,
+            read_from: remark.read_from,
+            fix: remark.fix,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::{Config, tuning};
+
+    use super::*;
+
+    #[test]
+    fn findings_follow_the_rows() {
+        let remark = Remark {
+            engine: "o".to_owned(),
+            fault: "old_version",
+            asked: "0.30.0".to_owned(),
+            found: "0.22.0".to_owned(),
+            read_from: "GET /api/version".to_owned(),
+            fix: "update Ollama".to_owned(),
+        };
+        let document = VerifiedDoc::new(tuning::report(&Config::builtin()), vec![remark]);
+        let written = serde_json::to_string(&document).unwrap();
+        assert!(written.starts_with("{\"profile\":\"hybrid\",\"tunings\":[{\"id\":"));
+        assert!(
+            written.ends_with(
+                "],\"findings\":[{\"engine\":\"o\",\"fault\":\"old_version\",\"asked\":\"0.30.0\",\
+                 \"found\":\"0.22.0\",\"read_from\":\"GET /api/version\",\
+                 \"fix\":\"update Ollama\"}]}"
+            ),
+            "{written}"
+        );
+        assert_eq!(
+            serde_json::from_str::<VerifiedDoc>(&written).unwrap(),
+            document
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! `crucible key new`.
+
+use crucible_cli::{CommandFailure, output::say};
+
+use crate::guard;
+
+pub(super) fn run(name: &str) -> Result<(), CommandFailure> {
+    let valid = !name.is_empty() && !name.contains(['"', '\\', '\n']);
+    if !valid {
+        return Err(CommandFailure::usage(format!(
+            "--name: found {name:?}, expected a plain name such as laptop"
+        )));
+    }
+    let minted = guard::mint()
+        .map_err(|e| CommandFailure::wrong(format!("the system gives no random numbers: {e}")))?;
+    say(&format!(
+        "The client's key, shown only now:\n\n    {}\n\nFor crucible.toml:\n\n[[key]]\nname = \"{name}\"\nhash = \"{}\"",
+        minted.secret, minted.hash
+    ));
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The command line of the program: which command runs, and those that need the server.
+//!
+//! The commands without a server are in [`crucible_cli`]; here are `serve`, `explain`, which reads a
+//! request body as the server would, and `key new`. Exit codes: 0 fine, 1 something is wrong with what
+//! was examined, 2 wrong usage or configuration.
+
+mod explain;
+mod key;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use crucible_cli::{
+    CommonArgs, OutputArgs, bench, check, config_show, doctor, env, models, output, replay,
+    try_out, tunings,
+};
+
+/// One URL in front of LM Studio and Ollama.
+#[derive(Debug, Parser)]
+#[command(name = "crucible", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve clients (the default)
+    Serve,
+    /// Use the engines found, else an embedded one (asks before it fetches); answer, then serve
+    Try(try_out::TryArgs),
+    /// Tell everything that is wrong with the configuration
+    Check,
+    /// Show the configuration in effect
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// List the models of all engines, and what is loaded
+    Models(OutputArgs),
+    /// Tell where a request would go and why; nothing is sent
+    Explain(explain::ExplainArgs),
+    /// List the 39 settings; with their states if an instance is running
+    Tunings(OutputArgs),
+    /// Tell what the logged requests would have met under other settings; nothing is sent
+    Replay(replay::ReplayArgs),
+    /// Tell which settings are in effect on the engines, and what to do about the others
+    Doctor(doctor::DoctorArgs),
+    /// Measure the profile against the engine's defaults on one engine and one of its models
+    Bench(bench::BenchArgs),
+    /// Render the environment of an Ollama process
+    Env(env::EnvArgs),
+    /// Client keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every key with its value
+    Show {
+        /// Say which layer set it
+        #[arg(long)]
+        origin: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key: the secret for the client, the block for the configuration
+    New {
+        /// Name of the key
+        #[arg(long, default_value = "client")]
+        name: String,
+    },
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let Self { command, common } = self;
+        // One that serves says little there, and goes on without.
+        let serves = matches!(command, None | Some(Command::Serve | Command::Try(_)));
+        let result = match command {
+            None | Some(Command::Serve) => serve::run(&common),
+            Some(Command::Try(args)) => try_out::run(&common, &args, serve::Launcher::prepare),
+            Some(Command::Check) => check::run(&common),
+            Some(Command::Config {
+                command: ConfigCommand::Show { origin, output },
+            }) => config_show::run(&common, origin, output),
+            Some(Command::Models(output)) => models::run(&common, output),
+            Some(Command::Explain(args)) => explain::run(&common, &args),
+            Some(Command::Tunings(output)) => tunings::run(&common, output),
+            Some(Command::Replay(args)) => replay::run(&common, &args),
+            Some(Command::Doctor(args)) => doctor::run(&common, &args),
+            Some(Command::Bench(args)) => bench::run(&common, &args),
+            Some(Command::Env(args)) => env::run(&common, &args),
+            Some(Command::Key {
+                command: KeyCommand::New { name },
+            }) => key::run(&name),
+        };
+        match result {
+            Ok(()) => match output::unwritten().filter(|_| !serves) {
+                None => ExitCode::SUCCESS,
+                Some(why) => {
+                    output::complain(&format!("the output could not be written: {why}"));
+                    ExitCode::FAILURE
+                }
+            },
+            Err(failure) => {
+                output::complain(&failure.text);
+                ExitCode::from(failure.code)
+            }
+        }
+    }
+}
