@@ -1,4 +1,5 @@
-//! What the scheduler is told and what it orders.
+//! The messages between the scheduler's pure state machine and its actor: inputs, actions, and what
+//! they carry.
 
 use std::{
     collections::BTreeMap,
@@ -12,155 +13,166 @@ use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     client::ClientId,
     engine::Tuple,
-    event::{Event, LoadTrigger},
+    event::{Event, EvictionReason, LoadTrigger},
     refusal::Refusal,
     scheduler::persisted::PersistedState,
 };
 
-/// What the scheduler knows of an engine; all of them are sent again with every change.
+/// The facts of one engine that decisions rest on: its configuration, and its state as of the last
+/// poll. The facts of all engines are sent again with every change.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each as the configuration or the engine says it"
 )]
 pub struct EngineFacts {
-    /// Name.
+    /// The configured or discovered name of the engine.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// The protocol that the engine speaks.
     pub kind: EngineKind,
-    /// Its pool.
+    /// The name of the memory pool that its models compete for.
     pub pool: Arc<str>,
-    /// Where it is, without credentials: what Crucible loaded is known again by it.
+    /// The address without credentials. Residents of an earlier run are recognised by it, so that a
+    /// renamed engine keeps its own.
     pub url: Arc<str>,
-    /// It computes on a GPU: its share of the pool is what it holds there.
+    /// Whether the engine computes on a GPU: then only what a resident holds there counts in the
+    /// pool.
     pub on_gpu: bool,
-    /// Bytes that the models of its pool may have together; `None`: only counts limit.
+    /// Bytes that all models of its pool may have together; `None` where only the number of models
+    /// is limited.
     pub pool_budget: Option<u64>,
-    /// Memory of all graphics cards of its machine, where it computes there and all of them tell.
+    /// Memory of all graphics cards of this machine; `None` where the engine does not compute
+    /// there, or where one card does not report it.
     pub gpu_memory: Option<GpuMemory>,
-    /// Bytes that this pool shares with the others that have a parent (unified memory).
+    /// Bytes that this pool shares with every other pool that has such a budget (unified memory);
+    /// `None` where it shares nothing.
     pub shared_budget: Option<u64>,
-    /// After this long without a request, what Crucible loaded is unloaded; `None`: never.
+    /// Idle time after which a model that Crucible loaded is unloaded; `None`: never.
     pub model_ttl: Option<Duration>,
-    /// What it can run.
+    /// The models that the engine can run, as it listed them last.
     pub models: Arc<Vec<ModelInfo>>,
-    /// The pool never loads while another one does.
+    /// Whether its pool never loads while another pool does.
     pub exclusive: bool,
-    /// Loads may be ordered; false where Crucible only observes.
+    /// Whether Crucible may load and unload here; false where it only observes.
     pub load_control: bool,
-    /// It is a child of Crucible and ends with it.
+    /// Whether the engine is a child process of Crucible, and ends with it.
     pub is_child: bool,
-    /// Per resident.
+    /// Requests that may use one resident at the same time.
     pub permits_per_resident: u32,
-    /// Bound of the queue, for each lane.
+    /// Requests that may wait for this engine, separately for generation and for embeddings.
     pub queue_limit: usize,
-    /// Generation models at once.
+    /// Generation models that may be loaded at the same time, at least 1.
     pub max_loaded_models: usize,
-    /// May evict what others loaded.
+    /// Whether models that others loaded may be evicted.
     pub evict_foreign: bool,
-    /// This Crucible owns its folder of state: what nobody else claims is left from an earlier run
-    /// of its own.
+    /// Whether this Crucible owns its state directory. Only the owner adopts what nobody else
+    /// claims, as left by an earlier run of its own.
     pub owns_state: bool,
-    /// May load a model anew with more context that others loaded with too little.
+    /// Whether a model that others loaded with too little context may be loaded anew with more.
     pub grow_foreign: bool,
-    /// Overtakers of a waiting swap.
+    /// Requests that may overtake a waiting swap between two loads.
     pub overtake_count: u32,
-    /// Age after which nobody overtakes it.
+    /// Age of a waiting swap from which on nobody overtakes it.
     pub overtake_age: Duration,
-    /// A model is held this long after an answer that ended in tool calls.
+    /// Time for which a model is kept after an answer that ended in tool calls.
     pub linger: Duration,
-    /// For one load.
+    /// Time that one load may take.
     pub load_timeout: Duration,
-    /// How long loads of its models took in earlier runs.
+    /// By model: how long its loads took in earlier runs.
     pub load_times: BTreeMap<Arc<str>, Duration>,
-    /// How long requests held their permit in earlier runs.
+    /// Mean time from grant to release in earlier runs; `None` where nothing was measured.
     pub service_time: Option<Duration>,
-    /// Polls so far, failed ones too.
+    /// Number of polls so far, failed ones included.
     pub polls: u64,
-    /// The last of them was answered.
+    /// Whether the engine answered the last of them.
     pub last_poll_answered: bool,
-    /// Number of the poll that told the residents; one that may have begun before an operation ended
-    /// is not believed.
+    /// Number of the poll that listed `residents`. A listing that may have begun before an
+    /// operation ended is ignored.
     pub listing_poll: u64,
-    /// What it holds.
+    /// The models that the engine listed as loaded.
     pub residents: Vec<ResidentInfo>,
-    /// Models of this engine that are never unloaded, by their runners.
+    /// Models of this engine that are never unloaded, by the names of their runners.
     pub pinned_models: Vec<Arc<str>>,
-    /// By name, where another name of the same runner is loaded with other options than this one: a
-    /// number for them.
+    /// By name: a number for the load options in which this name differs from other names of the
+    /// same runner. A name that is not listed has variant 0.
     pub option_variants: BTreeMap<Arc<str>, u64>,
 }
 
-/// Memory of graphics cards in bytes.
+/// Memory of all graphics cards of the machine together, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// All of it.
+    /// Installed memory.
     pub total: u64,
-    /// Nobody holds it.
+    /// Memory that no process holds.
     pub free: u64,
-    /// When that was so.
+    /// The time of the reading.
     pub read_at: Instant,
 }
 
-/// One request that wants a permit.
+/// A request that wants a permit: the right to use one resident.
 #[derive(Clone, Debug)]
 pub struct PermitRequest {
-    /// Unique, ascending.
+    /// The number of the request, unique and ascending in order of arrival.
     pub ticket: u64,
-    /// For views.
+    /// The request's id in logs and headers, for views.
     pub request_id: Arc<str>,
-    /// Engine.
+    /// The name of the engine that is to serve it.
     pub engine: Arc<str>,
-    /// Model, by its runner: names that share one are one model here.
+    /// The model by the name of its runner: names that share a runner are one model to the
+    /// scheduler.
     pub model: Arc<str>,
-    /// The name that was asked for.
+    /// The name of the model as the client asked for it.
     pub name: Arc<str>,
-    /// Generation or embedding; each has a lane of its own.
+    /// Generation or embedding. Each kind has a queue limit and permits of its own.
     pub kind: ModelKind,
-    /// Tokens of its prompt: it is refused where these do not fit.
+    /// Estimated tokens of the prompt. The request is refused where no context holds them.
     pub prompt_tokens: u64,
-    /// Tokens that are kept for its answer, or what is left for it.
+    /// Tokens of context that are kept for the answer. They shrink to what is left beside the
+    /// prompt where no more can be had.
     pub answer_tokens: u64,
-    /// Context per request that is configured for its model, whoever asks.
+    /// Tokens of context that are configured for the model, whoever asks.
     pub configured_context: u64,
-    /// Context that its client's requests needed lately, 0 where that is not known: a first load
-    /// has room for it where there is memory to spare.
+    /// Tokens of context that this client's requests needed lately; 0 where nothing is known. A
+    /// first load has room for them where memory is to spare.
     pub expected_context: u64,
-    /// An agent's, whose prompts become longer from turn to turn.
+    /// Whether it is an agent's, whose prompts become longer from turn to turn.
     pub growing_prompts: bool,
-    /// Context per request that is configured for this request, or that it asks for itself.
+    /// Tokens of context that are configured for this request, or that it asks for itself.
     pub base_context: u64,
-    /// Growth ends here.
+    /// Tokens of context beyond which its model never grows.
     pub context_cap: u64,
-    /// Whether it may grow at all.
+    /// Whether the model may grow beyond its configured context at all.
     pub fit: Fit,
-    /// Options of a load; the context is chosen by the scheduler.
+    /// The options of a load. The state machine replaces the context in them by the one that it
+    /// chooses.
     pub tuple: Tuple,
-    /// Never evicted.
+    /// Whether the model is pinned: never evicted, and loaded again when it vanishes.
     pub pin: bool,
-    /// It is content with what is loaded, and refused where that would have to change.
+    /// Whether the request is refused where its model would have to be loaded, grown or swapped in.
     pub resident_only: bool,
-    /// A request or a warm-up.
+    /// The cause that a load for this request is reported with.
     pub trigger: LoadTrigger,
-    /// The wait ends here.
+    /// The time at which the wait ends with a refusal.
     pub deadline: Instant,
-    /// Who asks: clients take turns and share a full queue.
+    /// The client that asks: clients take turns, and share a full queue.
     pub client: ClientId,
-    /// From then on its answer has begun with 200, so a full queue refuses it no more; `None`: its
-    /// status is open until the end of the wait.
+    /// The time from which on its answer has begun with status 200, so that a full queue can refuse
+    /// it no more; `None` where its status is open until the end of the wait.
     pub commits_at: Option<Instant>,
-    /// Interactive goes first.
+    /// Interactive requests go before background ones.
     pub class: Class,
-    /// Of one conversation, where the client tells: its prompt may still be warm in a slot.
+    /// A hash of the conversation, where the client names one: its prompt may still be warm in a
+    /// slot.
     pub session: Option<u64>,
-    /// A waiting request of the same number is dropped for this one.
+    /// A waiting request with the same key is refused in favour of this one; `None` supersedes
+    /// nobody.
     pub supersede_key: Option<u64>,
 }
 
 // === impl Arrival ===
 
 impl PermitRequest {
-    /// The most that this request's model can ever be loaded with.
+    /// The most tokens of context that this request's model can ever be loaded with.
     pub fn context_limit(&self) -> u64 {
         match self.fit {
             Fit::Reject => self.base_context,
@@ -168,117 +180,147 @@ impl PermitRequest {
         }
     }
 
-    /// Tokens of context without which it cannot be answered: the prompt, and one to answer with.
+    /// Tokens of context without which it cannot be answered: the prompt, and one token of an
+    /// answer.
     pub fn minimum_context(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.answer_tokens.min(1))
     }
 
-    /// Tokens of context that it is to have: prompt and answer, as far as its model may have them.
+    /// Tokens of context that it is to have: prompt and answer, as far as the limit allows.
     pub fn needed_context(&self) -> u64 {
         let wanted = self.prompt_tokens.saturating_add(self.answer_tokens);
         wanted.min(self.context_limit()).max(self.minimum_context())
     }
 }
 
-/// What happened.
+/// Something that happened, as the actor reports it.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A request.
+    /// A request asks for a permit.
     Arrive(Arc<PermitRequest>),
-    /// It left.
+    /// The client of this ticket left before a permit was granted.
     Cancelled(u64),
-    /// Its permit came back.
+    /// The permit of this ticket came back.
     Released(u64),
-    /// Its permit came back after an answer that ended in tool calls: the agent's next turn follows.
+    /// The permit of this ticket came back after an answer that ended in tool calls: the agent's
+    /// next turn follows.
     ReleasedForTools(u64),
-    /// The load of an engine ended well.
+    /// The load on this engine ended well, with the resident that it made.
     Loaded(Arc<str>, ResidentInfo),
-    /// Nothing was loaded: another Crucible's load of the same model came before.
+    /// The load on this engine made nothing, because another Crucible's load of the same model came
+    /// first; the resident is that one's.
     FoundLoaded(Arc<str>, ResidentInfo),
-    /// The load of an engine failed.
+    /// The load on this engine failed.
     LoadFailed(Arc<str>, LoadFailure),
-    /// The unload of an engine ended; false: it failed.
+    /// The unload on this engine ended; false where it failed.
     Unloaded(Arc<str>, bool),
-    /// All engines that there are.
+    /// The facts of all engines that there are. An engine that is not among them is gone.
     Fleet(Vec<EngineFacts>),
-    /// What an earlier run of Crucible loaded and learned.
+    /// The state that an earlier run of this Crucible left.
     Restore(PersistedState),
-    /// What the Crucible that owns the folder of state loaded there.
+    /// The state of the Crucible that owns the state directory, while this one does not.
     OwnerState(PersistedState),
-    /// Crucible ends; true: what it loaded is unloaded.
+    /// Crucible ends: waiting requests are refused. True where what it loaded is unloaded too.
     Drain(bool),
-    /// Time passed.
+    /// Time passed, up to the deadline that
+    /// [`Scheduler::next_deadline`](super::Scheduler::next_deadline) named.
     Tick,
 }
 
-/// How a load failed.
+/// The way in which a load failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadFailure {
-    /// In the engine's words.
+    /// The engine refused it, in its own words.
     Refused(String),
-    /// There was not enough memory; in the engine's words.
+    /// The engine had not enough memory, in its own words.
     OutOfMemory(String),
-    /// It does not have the model any more; in the engine's words.
+    /// The engine does not have the model any more, in its own words.
     ModelMissing(String),
-    /// The connection broke before the engine said how it ended.
+    /// The connection broke before the engine said how the load ended.
     ConnectionLost(String),
-    /// Over its budget.
+    /// The load did not end in its time.
     Timeout,
 }
 
-/// A load to be done.
+/// A load that the actor has to carry out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadCommand {
-    /// Engine.
+    /// The name of the engine.
     pub engine: Arc<str>,
-    /// Model, by its runner.
+    /// The model by the name of its runner.
     pub model: Arc<str>,
-    /// The name that it is loaded under.
+    /// The name that the model is loaded under.
     pub name: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
-    /// With these options.
+    /// The load options, with the context that was chosen.
     pub tuple: Tuple,
-    /// Context per request that is configured for the model; `None`: what is there is only renewed.
+    /// Tokens of context per request that are configured for the model; `None` where a loaded model
+    /// is only kept alive.
     pub configured_context: Option<u64>,
-    /// Context per request that those who wait need; what is loaded beyond it is to spare.
+    /// Tokens of context per request that those who wait need; what is loaded beyond them is to
+    /// spare.
     pub needed_context: Option<u64>,
-    /// Requests that will share it.
+    /// Requests that will share the context of the instance.
     pub permits: u32,
-    /// For the load.
+    /// Time that the load may take.
     pub timeout: Duration,
-    /// Never evicted once it is there.
+    /// Whether the model is never evicted once it is loaded.
     pub pin: bool,
-    /// Bytes that it is expected to take, where that is more than its pool may have.
+    /// Bytes that the load is expected to take, where they exceed the budget of its pool; for a
+    /// warning.
     pub over_budget_bytes: Option<u64>,
-    /// Why.
+    /// The cause of the load, for events and metrics.
     pub trigger: LoadTrigger,
 }
 
-/// A permit that is given.
+/// A permit that the actor hands to the request of a ticket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PermitGrant {
-    /// To whom.
+    /// The ticket that it is granted to.
     pub ticket: u64,
-    /// The resident.
+    /// The resident that may be used.
     pub resident: ResidentInfo,
-    /// Options to repeat on the request.
+    /// The load options to repeat on the request (Ollama).
     pub tuple: Tuple,
-    /// A load was part of the wait.
+    /// Whether a load was part of the wait.
     pub waited_for_load: bool,
 }
 
-/// What is to be done.
+/// Something that the actor has to do.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Give the permit.
+    /// Hand a permit to a waiting request.
     Grant(PermitGrant),
-    /// Refuse.
+    /// Refuse the waiting request of this ticket.
     Reject(u64, Refusal),
-    /// Load.
+    /// Load a model.
     Load(LoadCommand),
-    /// Unload from that engine.
+    /// Unload this resident from this engine.
     Unload(Arc<str>, ResidentInfo),
-    /// Tell the observer.
+    /// Report an event to the observer, which counts and logs it.
     Emit(Event),
+}
+
+// === impl Action ===
+
+impl Action {
+    /// The event that a resident left its engine.
+    pub(super) fn evicted(engine: &Arc<str>, model: &Arc<str>, reason: EvictionReason) -> Self {
+        Self::Emit(Event::Evicted {
+            engine: Arc::clone(engine),
+            model: Arc::clone(model),
+            reason,
+        })
+    }
+
+    /// Refuses a request because its engine is configured no more.
+    pub(super) fn engine_gone(ticket: u64, model: &Arc<str>, engine: &Arc<str>) -> Self {
+        let refusal = Refusal::NoEngine {
+            model: model.to_string(),
+            detail: format!("'{engine}' is no longer there"),
+            retry_after: 5,
+        };
+        Self::Reject(ticket, refusal)
+    }
 }

@@ -1,7 +1,8 @@
-//! What outlives a run: what Crucible loaded, and the largest context of each model.
+//! The state that outlives a run of Crucible: the residents that it loaded, and the largest context
+//! of each model.
 //!
-//! Plain data and its text (JSON); the file is the store's. An engine is known again by its
-//! address: another one of the same name is another one.
+//! This is plain data and its JSON text; the file belongs to the actor's resident store. Engines
+//! are recognised by address: another engine of the same name is another engine.
 
 use std::sync::Arc;
 
@@ -9,43 +10,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Tuple;
 
-/// The content of the file; what cannot be read is as if it were not there.
+/// The content of the file. A list that the file lacks is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PersistedState {
-    /// What Crucible loaded and nobody unloaded.
+    /// The residents that Crucible loaded and nobody unloaded.
     pub owned: Vec<OwnedResident>,
-    /// The largest contexts so far.
+    /// The largest contexts that models were loaded with.
     pub contexts: Vec<ContextRecord>,
 }
 
 /// A resident that Crucible loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedResident {
-    /// Address of the engine.
+    /// The address of its engine, without credentials.
     pub url: Arc<str>,
-    /// Name of the engine, for people.
+    /// The name of its engine, for people who read the file.
     pub engine: Arc<str>,
-    /// Model.
+    /// The model by the name of its runner.
     pub model: Arc<str>,
-    /// Instance.
+    /// The engine's name of the instance.
     pub instance: Arc<str>,
-    /// As the engine reported it: with another one it is not the same load.
+    /// Tokens of context as the engine reported them. An instance with another number is another
+    /// load.
     pub context: Option<u64>,
-    /// Options of the load.
+    /// The options of the load.
     pub tuple: Tuple,
 }
 
 /// The largest context that a model was ever loaded with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextRecord {
-    /// Address of the engine.
+    /// The address of its engine, without credentials.
     pub url: Arc<str>,
-    /// Model.
+    /// The model by the name of its runner.
     pub model: Arc<str>,
-    /// Tokens per request.
+    /// Tokens of context per request.
     pub tokens: u64,
-    /// What was configured for the model then, before any growth; another configuration wins.
+    /// Tokens of context that were configured for the model at that time; a configuration that
+    /// changed since wins. `None` in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured: Option<u64>,
 }
@@ -53,12 +56,12 @@ pub struct ContextRecord {
 // === impl Memory ===
 
 impl PersistedState {
-    /// Reads the file's text.
+    /// Reads the text of the file; an error names the place in the text that cannot be read.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// The file's text.
+    /// The text of the file, indented JSON.
     pub fn to_text(&self) -> String {
         // Plain strings and numbers always have a text.
         serde_json::to_string_pretty(self).unwrap_or_default()

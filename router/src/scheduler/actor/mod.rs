@@ -1,9 +1,12 @@
-//! The one owner of the [`Scheduler`]: asks it for permits, keeps its clocks, publishes the view.
+//! The actor: the one owner of the [`Scheduler`]. It asks for permits, keeps the clock, carries out
+//! actions and publishes the view.
 //!
-//! Whoever comes asks in place, under a lock that is never held across an await: a permit that is
-//! free is given without waking anybody. One task is the clock. Nothing here blocks on an engine;
-//! loads and unloads are tasks of their own that report back.
+//! A request is answered in place, under a lock that is never held across an await: a permit that
+//! is free is granted without waking a task. One task is the clock. Nothing here waits for an
+//! engine: loads and unloads are tasks of their own that report back.
 
+mod clock;
+mod operations;
 mod perform;
 pub(crate) mod resident_store;
 
@@ -19,7 +22,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,95 +36,111 @@ use crate::{
     engine::Engine,
     event::Event,
     machine::awake::Awake,
-    permit::{Note, Permit, Releases},
+    permit::{Permit, Releases},
     refusal::Refusal,
     view::View,
 };
 
-/// Between two published views.
+/// The shortest time between two published views.
 const PUBLISH_GAP: Duration = Duration::from_millis(20);
 
-/// Everything the desk needs of the engines; the fleet in production.
+/// The engines as the actor needs them: the fleet in production, an engine in memory in tests.
 pub trait SchedulerEngines: Send + Sync + 'static {
-    /// Facts of every engine as of the last poll.
+    /// The facts of every engine as of its last poll.
     fn facts(&self) -> Vec<EngineFacts>;
-    /// Changes when these do.
+    /// A receiver that changes whenever the facts do.
     fn changed(&self) -> watch::Receiver<u64>;
-    /// The view without the scheduler's part.
+    /// The view of all engines, without the part that the scheduler adds.
     fn view(&self) -> View;
-    /// Control side.
+    /// The control side of an engine, which loads and unloads; `None` where there is no engine of
+    /// that name.
     fn control(&self, engine: &str) -> Option<Arc<dyn Engine>>;
-    /// The engine's own token.
+    /// The engine's own access token, if it has one.
     fn token(&self, engine: &str) -> Option<Arc<str>>;
-    /// Poll soon.
+    /// Polls the engine soon, without waiting for the answer.
     fn poll_soon(&self, engine: &str);
-    /// Something happened.
+    /// Reports an event.
     fn emit(&self, event: &Event);
 }
 
+/// A granted permit, or the refusal of one.
 pub(crate) type PermitReply = Result<Permit, Refusal>;
 
-/// What an arrival gets at once.
+/// The answer to a request for a permit.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it is given"
 )]
 pub(crate) enum PermitAnswer {
-    /// The permit, or why there is none.
+    /// The permit or the refusal, without a wait.
     Now(PermitReply),
-    /// It waits; a sender that is dropped means that Crucible ends.
+    /// The request waits. A sender that is dropped without an answer means that Crucible ends.
     Later(oneshot::Receiver<PermitReply>),
 }
 
+/// The owner of the scheduler's state. It is shared by every request and by the task of its clock.
 pub(crate) struct SchedulerActor {
+    /// The engines that it schedules.
     pub(super) engines: Arc<dyn SchedulerEngines>,
+    /// The permits that guards gave back, and the tickets of clients that left.
     pub(super) releases: Arc<Releases>,
+    /// The view that everybody else reads.
     published: Arc<ArcSwap<View>>,
+    /// The tasks of loads and unloads, which the end of Crucible waits for.
     pub(super) tracker: TaskTracker,
+    /// Cancelled when Crucible ends.
     pub(super) cancel: CancellationToken,
+    /// The state, locked for as long as one visit takes.
     state: Mutex<ActorState>,
-    /// The clock is to look when it rings next.
+    /// Wakes the clock, because its next deadline has become an earlier one.
     clock_changed: Notify,
 }
 
-/// Somebody who has no permit yet.
+/// A request that has no answer yet.
 pub(super) struct PendingReply {
+    /// The request that waits.
     pub(super) request: Arc<PermitRequest>,
+    /// The time at which it asked.
     pub(super) asked_at: Instant,
-    /// `None` while it is at the desk.
+    /// The sender of its answer; `None` while its first step runs.
     pub(super) reply: Option<oneshot::Sender<PermitReply>>,
 }
 
-/// What the desk owns besides its connections.
+/// The state under the lock.
 pub(super) struct ActorState {
+    /// The pure state machine.
     pub(super) core: Scheduler,
+    /// The requests without an answer, by ticket.
     pub(super) pending: HashMap<u64, PendingReply>,
-    /// Its clock, on which all moments here are told.
+    /// The clock of time awake, by which all times here are told.
     clock: Awake,
-    /// The answer to who is at the desk.
+    /// The answer to the request whose first step runs.
     pub(super) immediate_answer: Option<PermitReply>,
-    /// Permits whose engine is not free yet.
+    /// Permits that came back before their engine is free again, by the time when it is.
     grace_ends: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// When the view is published next, if it is not current.
+    /// The time at which the view is published next; `None` while the published one is current.
     publish_at: Option<Instant>,
+    /// The time at which the view was published last.
     published_at: Instant,
-    /// When the clock rings, as it was set last.
+    /// The next deadline of the clock, as the clock knows it.
     clock_deadline: Option<Instant>,
+    /// Those who wait for the end of the drain.
     drain_done: Vec<oneshot::Sender<()>>,
-    /// Ends loads early.
+    /// Ends loads early, when Crucible ends.
     pub(super) cancel_loads: CancellationToken,
-    /// `None` once it is over.
+    /// Where the state that outlives the run is sent; `None` once Crucible has ended.
     persist: Option<watch::Sender<PersistedState>>,
-    /// Of the memory that was kept last.
+    /// The revision of the state that was sent last.
     revision: u64,
+    /// The actions of a step; the buffer is used again.
     actions: Vec<Action>,
 }
 
-// === impl Desk ===
+// === impl SchedulerActor ===
 
 impl SchedulerActor {
-    /// With what an earlier run left in `store`, as soon as that is ours; `None`: nothing outlives the
-    /// run.
+    /// Makes the actor. What an earlier run left in `store` is restored as soon as this Crucible
+    /// owns it; without a store nothing outlives the run.
     pub(crate) fn new(
         engines: Arc<dyn SchedulerEngines>,
         board: Arc<ArcSwap<View>>,
@@ -175,7 +194,7 @@ impl SchedulerActor {
         actor
     }
 
-    /// Takes what an earlier run left, and keeps what is to outlive this one there.
+    /// Restores what an earlier run left, and writes there what is to outlive this one.
     fn restore_from(self: &Arc<Self>, store: ResidentStore) {
         let memory = store.read();
         self.with_state(|this, state, now| {
@@ -186,41 +205,17 @@ impl SchedulerActor {
         });
     }
 
-    /// Takes what the owner of the folder loaded.
+    /// Takes the state of the Crucible that owns the state directory.
     fn note_owner_state(self: &Arc<Self>, memory: PersistedState) {
         self.with_state(|this, state, now| this.step(state, Input::OwnerState(memory), now));
     }
 
-    /// What guards give back.
+    /// The releases that permits report to.
     pub(crate) fn releases(&self) -> &Arc<Releases> {
         &self.releases
     }
 
-    /// Keeps the clocks until the end, which refuses all who still wait.
-    pub(crate) async fn run_clock(self: Arc<Self>) {
-        let mut fleet = self.engines.changed();
-        self.publish_now();
-        loop {
-            let (rings, beat) = self.next_wakeups();
-            tokio::select! {
-                () = self.cancel.cancelled() => break,
-                Ok(()) = fleet.changed() => self.with_state(Self::apply_polls),
-                () = self.releases.arrived.notified() => self.with_state(|_, _, _| {}),
-                () = self.clock_changed.notified() => {}
-                () = sleep_until(rings.unwrap_or(beat)) => {
-                    self.tick(&mut self.state.lock());
-                }
-                () = sleep_until(beat) => {
-                    self.state.lock().clock.look(Instant::now());
-                }
-            }
-        }
-        let mut state = self.state.lock();
-        state.persist = None;
-        state.pending.clear();
-    }
-
-    /// Asks for a permit.
+    /// Asks for a permit, and answers at once if that is possible.
     pub(crate) fn request_permit(self: &Arc<Self>, mut request: PermitRequest) -> PermitAnswer {
         self.with_state(|this, state, now| {
             request.deadline = state.clock.of_std(request.deadline);
@@ -253,7 +248,7 @@ impl SchedulerActor {
         })
     }
 
-    /// The context that such a request would get.
+    /// The context that such a request would get, and the reason. Nothing is loaded or reserved.
     pub(crate) fn preview_context(
         self: &Arc<Self>,
         request: PermitRequest,
@@ -265,7 +260,8 @@ impl SchedulerActor {
         })
     }
 
-    /// The largest contexts of an earlier run; what it loaded stays its own.
+    /// Takes the largest contexts of an earlier run from a state directory. The residents that it
+    /// names stay that run's.
     pub(crate) fn recall_contexts(self: &Arc<Self>, folder: &Path) {
         let memory = PersistedState {
             owned: Vec::new(),
@@ -274,7 +270,7 @@ impl SchedulerActor {
         self.with_state(|this, state, now| this.step(state, Input::Restore(memory), now));
     }
 
-    /// Takes the end of a load or an unload.
+    /// Takes the end of a load or of an unload.
     pub(super) fn operation_ended(self: &Arc<Self>, input: Input) {
         self.with_state(|this, state, now| {
             // After the end nothing new is begun.
@@ -284,7 +280,7 @@ impl SchedulerActor {
         });
     }
 
-    /// The exact view of this moment, which is published.
+    /// Publishes the exact view of this moment, and returns it.
     pub(crate) fn publish_now(self: &Arc<Self>) -> Arc<View> {
         self.with_state(|this, state, now| {
             this.apply_polls(state, now);
@@ -292,7 +288,8 @@ impl SchedulerActor {
         })
     }
 
-    /// Ends; `unload`: what Crucible loaded. Answers when that is done.
+    /// Begins the end of Crucible; `unload`: what it loaded is unloaded. The receiver is answered
+    /// when that is done.
     pub(crate) fn drain(self: &Arc<Self>, unload: bool) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
         self.with_state(|this, state, now| {
@@ -306,145 +303,12 @@ impl SchedulerActor {
         });
         answer
     }
-
-    /// Everything goes through here: first what guards gave back, then the visitor, then the clock
-    /// is set for what follows from it. All of it at one moment.
-    fn with_state<T>(
-        self: &Arc<Self>,
-        visitor: impl FnOnce(&Arc<Self>, &mut ActorState, Instant) -> T,
-    ) -> T {
-        let mut state = self.state.lock();
-        let now = state.clock.look(Instant::now());
-        self.take_releases(&mut state, now);
-        let said = visitor(self, &mut state, now);
-        // From here on guards wake the clock, if anybody waits for them. What came before that was
-        // seen lies there now.
-        self.releases
-            .await_by(state.pending.len() + state.drain_done.len());
-        self.take_releases(&mut state, now);
-        let next = (state.published_at + PUBLISH_GAP).max(now);
-        state.publish_at.get_or_insert(next);
-        let earlier = state
-            .next_deadline(now)
-            .is_some_and(|at| state.clock_deadline.is_none_or(|rings| at < rings));
-        drop(state);
-        if earlier {
-            self.clock_changed.notify_one();
-        }
-        said
-    }
-
-    /// When it rings and when it is looked at next, on the clock that goes on.
-    fn next_wakeups(&self) -> (Option<Instant>, Instant) {
-        let mut state = self.state.lock();
-        let now = state.clock.look(Instant::now());
-        state.clock_deadline = state.next_deadline(now);
-        let rings = state.clock_deadline.map(|at| state.clock.meant(at));
-        (rings, state.clock.next())
-    }
-
-    fn apply_polls(self: &Arc<Self>, state: &mut ActorState, now: Instant) {
-        let mut facts = self.engines.facts();
-        for cards in facts.iter_mut().filter_map(|f| f.gpu_memory.as_mut()) {
-            cards.read_at = state.clock.of_std(cards.read_at);
-        }
-        self.step(state, Input::Fleet(facts), now);
-    }
-
-    /// Takes what guards gave back.
-    fn take_releases(self: &Arc<Self>, state: &mut ActorState, now: Instant) {
-        for note in self.releases.take() {
-            match note {
-                Note::Released {
-                    ticket,
-                    grace,
-                    for_tools,
-                } if grace.is_zero() => {
-                    let input = if for_tools {
-                        Input::ReleasedForTools(ticket)
-                    } else {
-                        Input::Released(ticket)
-                    };
-                    self.step(state, input, now);
-                }
-                Note::Released { ticket, grace, .. } => {
-                    let due = now + grace;
-                    state.grace_ends.push(Reverse((due, ticket)));
-                }
-                Note::Cancelled(ticket) => {
-                    state.pending.remove(&ticket);
-                    self.step(state, Input::Cancelled(ticket), now);
-                }
-            }
-        }
-    }
-
-    fn tick(self: &Arc<Self>, state: &mut ActorState) {
-        let now = state.clock.look(Instant::now());
-        let publish = state.publish_at.is_some_and(|at| at <= now);
-        if publish {
-            // Before the notes are taken: one that comes later wakes the clock again.
-            self.releases.forget();
-        }
-        self.take_releases(state, now);
-        while let Some(Reverse((due, ticket))) = state.grace_ends.peek().copied()
-            && due <= now
-        {
-            state.grace_ends.pop();
-            self.step(state, Input::Released(ticket), now);
-        }
-        let due = state.core.next_deadline(now.into_std());
-        if due.is_some_and(|at| at <= now.into_std()) {
-            self.step(state, Input::Tick, now);
-        }
-        if publish {
-            self.publish(state, now);
-        } else {
-            state.publish_at.get_or_insert(now);
-        }
-    }
-
-    fn step(self: &Arc<Self>, state: &mut ActorState, input: Input, now: Instant) {
-        let mut actions = std::mem::take(&mut state.actions);
-        state.core.step(input, now.into_std(), &mut actions);
-        for action in actions.drain(..) {
-            self.perform(state, action, now);
-        }
-        state.actions = actions;
-        if state.revision != state.core.revision() {
-            state.revision = state.core.revision();
-            if let Some(kept) = &state.persist {
-                // Without a file, nobody listens.
-                kept.send_replace(state.core.persisted_state());
-            }
-        }
-        if !state.drain_done.is_empty() && state.core.drained() {
-            for done in state.drain_done.drain(..) {
-                // Who waited for it may have given up.
-                let _ = done.send(());
-            }
-        }
-    }
-
-    fn publish(&self, state: &mut ActorState, now: Instant) -> Arc<View> {
-        let mut view = self.engines.view();
-        for engine in &mut view.engines {
-            state.core.describe_engine(engine, now.into_std());
-        }
-        view.queue = state.core.queue_view(now.into_std());
-        view.draining = state.core.is_draining();
-        let view = Arc::new(view);
-        self.published.store(Arc::clone(&view));
-        state.publish_at = None;
-        state.published_at = now;
-        view
-    }
 }
 
-// === impl Open ===
+// === impl ActorState ===
 
 impl ActorState {
-    /// To who is at the desk, or has left it to wait.
+    /// Answers a request that waits, or the one whose first step runs.
     pub(super) fn send_answer(
         &mut self,
         to: Option<oneshot::Sender<PermitReply>>,
@@ -455,17 +319,6 @@ impl ActorState {
             Some(reply) => drop(reply.send(answer)),
             None => self.immediate_answer = Some(answer),
         }
-    }
-
-    /// When there is something to do without a message.
-    fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let grace = self.grace_ends.peek().map(|Reverse((at, _))| *at);
-        let deadline = self.core.next_deadline(now.into_std());
-        let deadline = deadline.map(Instant::from_std);
-        [grace, deadline, self.publish_at]
-            .into_iter()
-            .flatten()
-            .min()
     }
 }
 

@@ -1,6 +1,7 @@
-//! The file of what outlives a run, `residents.json` in `state_dir`.
+//! The file of the state that outlives a run, `residents.json` in `state_dir`.
 //!
-//! Written whole beside it and put in its place, so that it is never half a file.
+//! Each version is written beside the file and moved into its place, so that a reader never sees
+//! half a file.
 
 use std::{
     io::{self, Write},
@@ -15,16 +16,16 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use crate::scheduler::persisted::PersistedState;
 use crate::state_dir::{self, StateDir};
 
-/// Name of the file in `state_dir`.
+/// The name of the file in `state_dir`.
 pub(crate) const FILE: &str = "residents.json";
-/// Between two looks at what another process writes.
+/// The time between two looks at a file that another process writes.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
-/// The folder that holds it.
+/// The state directory, as the store of `residents.json`.
 #[derive(Clone, Debug)]
 pub(crate) struct ResidentStore(Arc<StateDir>);
 
-// === impl Store ===
+// === impl ResidentStore ===
 
 impl ResidentStore {
     /// `None` where no folder is given: nothing outlives the run.
@@ -32,26 +33,29 @@ impl ResidentStore {
         (!state.folder().as_os_str().is_empty()).then_some(Self(state))
     }
 
+    /// The path of the file.
     fn file(&self) -> PathBuf {
         self.0.folder().join(FILE)
     }
 
-    /// It may be read as an earlier run's, and written.
+    /// Whether this process owns the directory: then the file is an earlier run's, and may be
+    /// written.
     pub(super) fn is_claimed(&self) -> bool {
         self.0.is_ours()
     }
 
-    /// Ends when it is.
+    /// Ends as soon as this process owns the directory.
     pub(super) async fn claimed(&self) {
         self.0.owned().await;
     }
 
-    /// What an earlier run left; a file that cannot be read is told and left aside.
+    /// The state that an earlier run left. A file that cannot be read is logged and counts as
+    /// empty.
     pub(super) fn read(&self) -> PersistedState {
         Self::read_in(self.0.folder())
     }
 
-    /// The same for who only looks into the folder.
+    /// The state in some directory, for a command that only looks into it.
     pub(crate) fn read_in(folder: &Path) -> PersistedState {
         let path = folder.join(FILE);
         let text = match state_dir::read(&path) {
@@ -70,7 +74,8 @@ impl ResidentStore {
         })
     }
 
-    /// Tells what another process wrote there, at once and whenever it changes.
+    /// Reports the state that another process writes there, at once and whenever it changes. Does
+    /// not end.
     pub(super) async fn follow(&self, mut tell: impl FnMut(PersistedState)) {
         let mut last = String::new();
         loop {
@@ -89,7 +94,7 @@ impl ResidentStore {
         }
     }
 
-    /// Writes what comes, the last of it even at the end.
+    /// Writes each state that is sent, and the last one also at the end. A failure is logged once.
     pub(super) async fn write_updates(self, mut memory: watch::Receiver<PersistedState>) {
         let mut told = false;
         while memory.changed().await.is_ok() {
@@ -109,6 +114,7 @@ impl ResidentStore {
         }
     }
 
+    /// Writes the file as a whole.
     fn write(&self, text: &str) -> io::Result<()> {
         let folder = self.0.folder();
         std::fs::create_dir_all(folder)?;

@@ -10,6 +10,7 @@ use crate::{
     catalog::ResidentInfo,
     engine::{EngineError, Listing, LoadOrder, testing::resident},
     machine::awake::READ_FIRST,
+    permit::Note,
     scheduler::state_machine::tests::{facts, permit_request},
 };
 

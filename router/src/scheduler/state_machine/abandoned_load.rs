@@ -1,15 +1,18 @@
-//! Memory of loads that were given up without a word of the engine: it may have taken any part of it.
+//! Loads that were given up before their engine said how they ended.
+//!
+//! The engine may have taken any part of the memory. It counts as taken until the engine lists what
+//! it holds.
 
 use std::sync::Arc;
 
-use super::state::{EngineState, PoolOperation, Scheduler};
+use super::{engine_state::EngineState, pool_operation::PoolOperation, state::Scheduler};
 
 use crate::scheduler::messages::LoadFailure;
 
 // === impl LoadFailure ===
 
 impl LoadFailure {
-    /// The engine did not say itself how it ended, so it may still be at it.
+    /// Whether the engine did not say itself how the load ended, so that it may still be at it.
     pub(super) const fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Timeout | Self::ConnectionLost(_))
     }
@@ -18,20 +21,20 @@ impl LoadFailure {
 // === impl EngineState ===
 
 impl EngineState {
-    /// Bytes that may be taken by loads that were given up.
+    /// Bytes that loads may take which were given up.
     pub(super) fn abandoned_bytes(&self) -> u64 {
         self.abandoned_loads
             .values()
             .fold(0, |sum, b| sum.saturating_add(*b))
     }
 
-    /// Bytes of what it holds, and of what it may hold of loads that were given up.
+    /// Bytes of its residents, and of loads that were given up.
     pub(super) fn held_bytes(&self) -> u64 {
         let residents = self.residents.iter().map(|r| r.bytes);
         residents.fold(self.abandoned_bytes(), u64::saturating_add)
     }
 
-    /// Counts a load that was given up for as long as nobody knows what became of it.
+    /// Counts the memory of a load whose outcome nobody knows.
     pub(super) fn count_abandoned_load(&mut self, operation: &PoolOperation) {
         if operation.bytes > 0 {
             let model = Arc::clone(&operation.model);
@@ -43,7 +46,8 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The engine told what it holds, or nobody listens there any more.
+    /// Forgets the loads that were given up: the engine listed what it holds, or nobody listens at
+    /// its address any more.
     pub(super) fn clear_abandoned_loads(&mut self, at: usize) {
         let state = &mut self.engines[at];
         if state.abandoned_loads.is_empty() {

@@ -1,24 +1,23 @@
-//! Which context a request would get, as a question that changes nothing.
+//! The context that a request would get, as a question that changes nothing.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    model_queue::ModelQueue,
-    resident_match::ResidentMatch,
-    state::{EngineState, Resident, Scheduler},
+    engine_state::EngineState, model_queue::ModelQueue, resident::Resident,
+    resident_match::ResidentMatch, state::Scheduler,
 };
 use crate::{refusal::Refusal, scheduler::messages::PermitRequest};
 
-/// Why a request would get the context that it would.
+/// The reason why a request would get the context that it would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContextReason {
-    /// It is configured.
+    /// The context is configured.
     Configured,
     /// The model is loaded with it.
     Loaded,
     /// The model had it before, and nothing else was configured since.
     Remembered,
-    /// The request needs it, so the model would be loaded with it.
+    /// The request needs it, so that the model would be loaded with it.
     Needed,
     /// Memory or the engine allow no more.
     Limited,
@@ -26,10 +25,10 @@ pub enum ContextReason {
     Refused,
 }
 
-// === impl Because ===
+// === impl ContextReason ===
 
 impl ContextReason {
-    /// One word.
+    /// The word for it in `explain`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Configured => "configured",
@@ -45,7 +44,7 @@ impl ContextReason {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The context that a request would get now, and why.
+    /// The tokens of context that a request would get now, and the reason. Changes nothing.
     pub(crate) fn preview_context(
         &self,
         request: &Arc<PermitRequest>,
@@ -54,65 +53,87 @@ impl Scheduler {
         let Some(state) = self.engine(&request.engine) else {
             return (request.base_context, ContextReason::Configured);
         };
+        let variant = state.option_variant(&request.name);
         let alone;
-        let queue = if let Some(at) = state.queue_index(
-            &request.model,
-            state.option_variant(&request.name),
-            request.kind,
-        ) {
+        let found = state.queue_index(&request.model, variant, request.kind);
+        let queue = if let Some(at) = found {
             &state.queues[at]
         } else {
             let size = self.model_size(&state.facts, &request.model);
-            let mut queue = ModelQueue::new(Arc::clone(&request.model), 0, request.kind, size);
-            queue.push(Arc::clone(request), now);
-            alone = queue;
+            alone = ModelQueue::of_one(Arc::clone(request), 0, size, now);
             &alone
         };
-        let own = |r: &&Resident| r.info.model == request.model && !r.unlisted;
-        let residents = || state.residents.iter().filter(own);
-        let held = |need: u64| {
-            let enough =
-                residents().filter(|r| state.context_per_request(r).is_none_or(|has| has >= need));
-            enough.map(|r| state.context_share(r, request)).next()
-        };
-        if let Some(has) = held(request.needed_context()) {
-            return (has, ContextReason::Loaded);
+        let loaded = self.preview_loaded(state, queue, request, now);
+        loaded.unwrap_or_else(|| self.preview_load(state, queue, request, now))
+    }
+
+    /// The context that the loaded instances give; `None` where the model would be loaded for it.
+    fn preview_loaded(
+        &self,
+        state: &EngineState,
+        queue: &ModelQueue,
+        request: &PermitRequest,
+        now: Instant,
+    ) -> Option<(u64, ContextReason)> {
+        if let Some(has) = state.context_for(request, request.needed_context()) {
+            return Some((has, ContextReason::Loaded));
         }
-        if residents().next().is_some() {
-            match self.match_growth(state, queue, request, now) {
-                ResidentMatch::PermitFree(_) | ResidentMatch::PermitsBusy => {
-                    let has = held(request.minimum_context()).unwrap_or(request.base_context);
-                    return (has, ContextReason::Limited);
-                }
-                ResidentMatch::Unavailable(refusal) => return refused_context(&refusal, request),
-                _ => {}
+        state.instances_of(request).next()?;
+        match self.match_growth(state, queue, request, now) {
+            ResidentMatch::PermitFree(_) | ResidentMatch::PermitsBusy => {
+                let has = state.context_for(request, request.minimum_context());
+                Some((has.unwrap_or(request.base_context), ContextReason::Limited))
             }
+            ResidentMatch::Unavailable(refusal) => Some(refused_context(&refusal, request)),
+            _ => None,
         }
-        let planned = match self.planned_load(state, queue, request, now) {
+    }
+
+    /// The context that the model would be loaded with.
+    fn preview_load(
+        &self,
+        state: &EngineState,
+        queue: &ModelQueue,
+        request: &PermitRequest,
+        now: Instant,
+    ) -> (u64, ContextReason) {
+        let needed = match self.planned_load(state, queue, request, now) {
             Ok(planned) => planned,
             Err(refusal) => return refused_context(&refusal, request),
         };
-        let needed = planned;
-        let planned = match residents().next() {
-            None => self.with_spare_context(state, queue, request, planned, now),
-            Some(_) => planned,
+        let planned = match state.instances_of(request).next() {
+            None => self.with_spare_context(state, queue, request, needed, now),
+            Some(_) => needed,
         };
         let history = self.context_histories.get(&state.model_key(&request.model));
-        let remembered = history.map_or(0, |m| m.remembered_context(request.configured_context));
-        let because = match planned.context {
+        let remembered = history.map_or(0, |h| h.remembered_context(request.configured_context));
+        let reason = match planned.context {
             c if c < request.needed_context() => ContextReason::Limited,
             c if c > needed.context => ContextReason::Remembered,
             c if c == request.base_context => ContextReason::Configured,
             c if c == remembered.min(request.context_limit()) => ContextReason::Remembered,
             _ => ContextReason::Needed,
         };
-        (planned.context, because)
+        (planned.context, reason)
     }
 }
 
 // === impl EngineState ===
 
 impl EngineState {
+    /// The instances of a request's model that the engine lists.
+    fn instances_of(&self, request: &PermitRequest) -> impl Iterator<Item = &Resident> {
+        let residents = self.residents.iter();
+        residents.filter(|r| r.info.model == request.model && !r.unlisted)
+    }
+
+    /// The tokens that a request would have on the first instance with at least `least` of them.
+    fn context_for(&self, request: &PermitRequest, least: u64) -> Option<u64> {
+        let enough = |r: &&Resident| self.context_per_request(r).is_none_or(|has| has >= least);
+        let found = self.instances_of(request).find(enough)?;
+        Some(self.context_share(found, request))
+    }
+
     /// Tokens per request of a resident: those that Crucible loaded it for, unless this request
     /// needs more of what its slots share.
     fn context_share(&self, resident: &Resident, request: &PermitRequest) -> u64 {
@@ -127,6 +148,7 @@ impl EngineState {
     }
 }
 
+/// The limit in tokens that a refusal names.
 fn refused_context(refusal: &Refusal, request: &PermitRequest) -> (u64, ContextReason) {
     match refusal {
         Refusal::ContextExceeded { limit, .. } => (*limit, ContextReason::Refused),

@@ -1,7 +1,9 @@
-//! Which context a model is loaded with: configured, remembered or grown in steps.
+//! The arithmetic of context sizes: which context a model is loaded with, and which smaller ones
+//! would do.
 //!
-//! A request needs room for its prompt, and wants room for its answer: the prompt must fit, what is
-//! kept for the answer shrinks to what is left.
+//! A request needs room for its prompt, and wants room for its answer: the prompt must fit, and
+//! what is kept for the answer shrinks to what is left. Contexts grow in steps that double, so that
+//! a prompt that grows by one token at a time has its model grow only a few times.
 
 use std::{
     sync::Arc,
@@ -10,52 +12,55 @@ use std::{
 
 use crate::scheduler::messages::PermitRequest;
 
-/// How long what an engine could not load is not tried again.
+/// The time for which a context that an engine could not load is not tried again.
 const CEILING_AGE: Duration = Duration::from_mins(10);
-/// The first step.
+/// The first step of growth in tokens.
 const FIRST_STEP: u64 = 8192;
-/// Where not all of the answer's room can be had, this much is tried before the bare prompt.
+/// Where not all of the room for the answer can be had, this many tokens of it are tried before the
+/// bare prompt.
 const SHORT_ANSWER: u64 = 256;
 
-/// The memory of one model on one engine.
+/// The contexts that one model on one engine was loaded with, and could not be loaded with. Tokens
+/// are per request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ContextHistory {
-    /// The largest context it was loaded with.
+    /// The largest context that it was loaded with; 0 where it was not.
     pub(super) largest: u64,
-    /// What was configured for it then; `None`: not told by the file of an earlier run.
+    /// The context that was configured for it at that time; `None` where the file of an earlier run
+    /// does not say.
     pub(super) configured_then: Option<u64>,
-    /// The engine gave less than was asked for.
+    /// The context that the engine gave when it gave less than was ordered.
     pub(super) engine_ceiling: Option<ContextCeiling>,
-    /// The engine had no memory for more.
+    /// The context beyond which the engine had no memory.
     pub(super) memory_ceiling: Option<ContextCeiling>,
 }
 
-/// More than this an engine could not give.
+/// A context beyond which an engine could not load a model.
 #[derive(Clone, Debug)]
 pub(super) struct ContextCeiling {
-    /// Tokens.
+    /// The largest context that is still tried, in tokens.
     pub(super) most_tokens: u64,
-    /// When it is tried again.
+    /// The time at which more is tried again.
     expires: Instant,
-    /// Other models were there, so that it may fit when they are gone.
+    /// Whether other models were loaded at that time, so that more may fit when they are gone.
     pub(super) beside_others: bool,
-    /// What the engine said.
+    /// The words of the engine.
     pub(super) engine_message: Arc<str>,
 }
 
-/// A load as it is thought of.
+/// A load as it is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlannedLoad {
-    /// Tokens per request.
+    /// Tokens of context for each request.
     pub(super) context: u64,
-    /// Requests that share it.
+    /// Requests that share the instance.
     pub(super) permits: u32,
-    /// What it is expected to take.
+    /// Bytes that it is expected to take; `None` where that is not known.
     pub(super) bytes: Option<u64>,
 }
 
-/// The context to load with: what is configured or remembered while `need` fits it, else the first
-/// step (8192, 16384, ...) of at least 1.5 x `need`; never beyond `cap`.
+/// The context in tokens to load with: what is configured (`base`) or remembered while the need
+/// fits it, else the first step (8192, 16384, ...) of at least 1.5 x `need`; never more than `cap`.
 pub(super) fn context_to_load(need: u64, base: u64, cap: u64, remembered: u64) -> u64 {
     let start = base.max(remembered.min(cap));
     if need <= start {
@@ -69,8 +74,8 @@ pub(super) fn context_to_load(need: u64, base: u64, cap: u64, remembered: u64) -
     step.min(cap)
 }
 
-/// Contexts that would do instead of `full`, the best first: smaller steps and what all who wait
-/// need, then what this request needs, and last what its prompt needs.
+/// The contexts that would do instead of `full`, the best first: smaller steps, what all who wait
+/// need (`shared`), what this request needs, and last what its prompt needs.
 pub(super) fn context_ladder(full: u64, shared: u64, request: &PermitRequest) -> Vec<u64> {
     let base = request.base_context.min(full);
     let enough = request.needed_context().max(base);
@@ -93,8 +98,8 @@ pub(super) fn context_ladder(full: u64, shared: u64, request: &PermitRequest) ->
     rungs
 }
 
-/// The largest number of tokens from `low` to `high` that holds; it holds for fewer wherever it
-/// holds for more.
+/// The largest number from `low` to `high` for which `holds` is true, if it holds for every number
+/// below one for which it holds.
 pub(super) fn largest_where(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
     if low > high || !holds(low) {
         return None;
@@ -111,9 +116,10 @@ pub(super) fn largest_where(low: u64, high: u64, holds: impl Fn(u64) -> bool) ->
     Some(low)
 }
 
-// === impl Ceiling ===
+// === impl ContextCeiling ===
 
 impl ContextCeiling {
+    /// A ceiling that was found now.
     pub(super) fn new(most: u64, beside_others: bool, words: &str, now: Instant) -> Self {
         Self {
             most_tokens: most,
@@ -124,10 +130,10 @@ impl ContextCeiling {
     }
 }
 
-// === impl Mark ===
+// === impl ContextHistory ===
 
 impl ContextHistory {
-    /// The largest context so far, unless something else is configured since then.
+    /// The largest context so far; 0 where something else is configured since then.
     pub(super) fn remembered_context(&self, configured: u64) -> u64 {
         match self.configured_then {
             Some(then) if then != configured => 0,
@@ -135,7 +141,7 @@ impl ContextHistory {
         }
     }
 
-    /// A load with that context ended well; gives whether that is news.
+    /// Records a load with that context that ended well; returns whether anything changed.
     pub(super) fn record(&mut self, context: u64, configured: u64) -> bool {
         let before = (self.largest, self.configured_then);
         self.largest = self.remembered_context(configured).max(context);
@@ -143,12 +149,12 @@ impl ContextHistory {
         before != (self.largest, self.configured_then)
     }
 
-    /// What the engine gave when it gave less than was asked for.
+    /// The ceiling that the engine set, while it is not expired.
     pub(super) fn engine_ceiling(&self, now: Instant) -> Option<&ContextCeiling> {
         self.engine_ceiling.as_ref().filter(|c| now < c.expires)
     }
 
-    /// What it had no memory for.
+    /// The ceiling that memory set, while it is not expired.
     pub(super) fn memory_ceiling(&self, now: Instant) -> Option<&ContextCeiling> {
         self.memory_ceiling.as_ref().filter(|c| now < c.expires)
     }

@@ -1,24 +1,20 @@
-//! What Crucible loaded on an engine that a reload of the configuration takes away, or gives another
-//! address: it is still ours where an engine of its address is configured again, under whatever name.
+//! Residents of an engine that a reload of the configuration takes away or gives another address.
+//!
+//! They stay Crucible's: they are attached again where an engine of their address is configured,
+//! under whatever name.
 
 use std::sync::Arc;
 
-use super::{polls::is_same_load, state::Scheduler};
+use super::{ownership::DetachedResident, polls::is_same_load, state::Scheduler};
 use crate::{catalog::ModelKind, scheduler::persisted::OwnedResident};
-
-/// A resident of an engine that is configured no more, while answers are still given by it.
-pub(super) struct DetachedResident {
-    resident: OwnedResident,
-    /// Their permits.
-    tickets: Vec<u64>,
-}
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Keeps what is ours of an engine for the next one of its address. Where it stays under its name
-    /// (`moves`), answers of the old address are still counted there.
-    pub(super) fn detach_residents(&mut self, at: usize, moves: bool) {
+    /// Keeps the residents that Crucible loaded on an engine for the next engine of its address.
+    /// Where the engine keeps its name and changes its address (`keeps_name`), answers of the old
+    /// address are still counted there.
+    pub(super) fn detach_residents(&mut self, at: usize, keeps_name: bool) {
         let state = &mut self.engines[at];
         if state.facts.is_child {
             return;
@@ -42,7 +38,7 @@ impl Scheduler {
             let tickets: Vec<u64> = of.map(|(ticket, _)| *ticket).collect();
             if tickets.is_empty() {
                 self.adoptable_residents.push(owned);
-            } else if !moves {
+            } else if !keeps_name {
                 self.detached_residents.push(DetachedResident {
                     resident: owned,
                     tickets,
@@ -61,7 +57,8 @@ impl Scheduler {
         self.revision += 1;
     }
 
-    /// Gives what departed to an engine of its address, with the answers that it gives.
+    /// Gives detached residents to the engine of their address, with the answers that still run on
+    /// them.
     pub(super) fn reattach_residents(&mut self, at: usize) {
         let state = &mut self.engines[at];
         let facts = &state.facts;
@@ -88,13 +85,14 @@ impl Scheduler {
         }
     }
 
-    /// An answer of what departed still runs.
+    /// Whether the answer of this ticket runs on a detached resident.
     pub(super) fn is_detached(&self, ticket: u64) -> bool {
         let mut departed = self.detached_residents.iter();
         departed.any(|departed| departed.tickets.contains(&ticket))
     }
 
-    /// An answer has ended, maybe the last one of what departed.
+    /// Takes back the permit of an answer that ran on a detached resident. With its last one the
+    /// resident may be adopted.
     pub(super) fn release_detached(&mut self, ticket: u64) {
         let mut idle = Vec::new();
         self.detached_residents.retain_mut(|departed| {
@@ -107,7 +105,7 @@ impl Scheduler {
         self.adoptable_residents.append(&mut idle);
     }
 
-    /// What is ours and belongs to no engine now.
+    /// All residents that are Crucible's and belong to no engine now.
     pub(super) fn unattached_residents(&self) -> impl Iterator<Item = &OwnedResident> {
         let busy = self
             .detached_residents

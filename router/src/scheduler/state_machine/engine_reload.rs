@@ -1,9 +1,9 @@
-//! What was ours, went behind Crucible's back, and was loaded again by the engine itself.
+//! Residents that went behind Crucible's back, and that the engine loaded again by itself.
 //!
-//! LM Studio (0.3, 0.4) loads a model on request where that is switched on, with the application's
-//! context and not with the one that Crucible loaded it with. A request that comes before a poll has
-//! noticed that the model went (it crashed, a person ejected it, its time ran out) does that. Such an
-//! instance is not a person's: it is ours, and is loaded anew with its context once it is idle.
+//! LM Studio (0.3, 0.4) loads a model on request where that is switched on, with the context of the
+//! application and not with that of Crucible's load. A request that comes before a poll has noticed
+//! that the model went (it crashed, a person ejected it, its time ran out) makes it do that. Such
+//! an instance is Crucible's, and is loaded anew with its context once it is idle.
 
 use std::{
     sync::Arc,
@@ -13,32 +13,24 @@ use std::{
 use crucible_config::checked::EngineKind;
 
 use super::{
-    memory_fit::MemoryFit,
-    model_queue::ModelQueue,
-    state::{EngineState, Resident, Scheduler},
+    engine_state::EngineState, memory_fit::MemoryFit, model_queue::ModelQueue,
+    ownership::LostResident, resident::Resident, state::Scheduler,
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::Tuple,
     scheduler::messages::{EngineFacts, PermitRequest},
 };
 
-/// How long after its last use what was lost may have come back by a request of ours.
+/// The time after its last use in which a lost resident may come back because of a request of
+/// Crucible's.
 const LOST_AGE: Duration = Duration::from_mins(1);
-
-/// What an engine lost, while it was used or just after.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LostResident {
-    tuple: Tuple,
-    context: u64,
-    lost_at: Instant,
-}
 
 // === impl Resident ===
 
 impl Resident {
-    /// A poll tells that it has another context than before, so that it was loaded anew meanwhile. With
-    /// less, where the engine does so by itself, it stays ours; else it is what it is now.
+    /// Takes a listing with another context than before: the instance was loaded anew meanwhile.
+    /// With less context, on an engine that does so by itself, it stays Crucible's; else it is
+    /// foreign from now on.
     pub(super) fn note_reload(&mut self, kind: EngineKind, now: &ResidentInfo) {
         let Some((has, had)) = now.context.zip(self.info.context) else {
             return;
@@ -54,7 +46,8 @@ impl Resident {
         }
     }
 
-    /// A new instance, listed for the first time where one of ours of the same model is gone.
+    /// Takes over what a resident of the same model had that is gone: this new instance, with less
+    /// context, is the engine's own reload of it.
     pub(super) fn inherit_ownership(&mut self, gone: &[Self], kind: EngineKind) {
         let before = gone.iter().find(|r| {
             let both = self.info.context.zip(r.info.context);
@@ -71,7 +64,9 @@ impl Resident {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Notes what of ours a poll no longer lists, or lists with less, while it was used or just after.
+    /// Remembers Crucible's residents that a poll lists no longer, or lists with less context,
+    /// while they were used or just after. `moving` is the model that is being loaded or unloaded,
+    /// of which the listing says nothing.
     pub(super) fn note_lost_residents(
         &mut self,
         at: usize,
@@ -105,9 +100,9 @@ impl Scheduler {
         }
     }
 
-    /// LM Studio loads a model once for each request that finds it gone, and lists it only when that is
-    /// done: what came since with less is ours. None is taken while any of them may serve: LM Studio
-    /// does not tell which of them does.
+    /// Takes instances as Crucible's that appeared with less context after a resident was lost. LM
+    /// Studio loads one for each request that finds the model gone, and does not say which of them
+    /// serves: so none is taken while any of them may serve.
     pub(super) fn reclaim_lost_residents(&mut self, at: usize, now: Instant) {
         let state = &mut self.engines[at];
         if !state.facts.owns_state {
@@ -138,8 +133,9 @@ impl Scheduler {
         }
     }
 
-    /// The resident of that model that is to be loaded anew before it serves again: nothing runs on it,
-    /// nothing else is being loaded, and there is room for its context.
+    /// The position of a resident that the engine reloaded with less context, and that has to be
+    /// loaded anew before it serves: nothing runs on it, nothing else is being loaded, and there is
+    /// room for its context.
     pub(super) fn restorable_resident(
         &self,
         state: &EngineState,

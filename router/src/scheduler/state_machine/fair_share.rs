@@ -1,13 +1,14 @@
-//! Who has a place in a full queue: each client at most its part of it, while others wait or come.
+//! Fair sharing of a full queue: each client has at most its part of it while others wait or come.
 //!
-//! The part is the queue's bound by the clients that wait in it, rounded down. A client alone may
-//! have all of it. Who comes to a full queue takes the place of the last waiter of the client that
-//! has most, if that is more than the newcomer's own. A stream whose headers are out can no longer
-//! be refused by a status: it keeps its place, and where such streams hold more than their client's
-//! part, who is within its own part is let in beside them, and nobody gets more than a part until
-//! the queue is within its bound again. So no client waits with more than the
-//! bound divided by its rank among those that wait, and the whole is at most the bound times the
-//! harmonic number of the clients.
+//! The part is the limit of the queue, divided by the clients that wait in it and rounded down. A
+//! client alone may have all of it. A request that comes to a full queue displaces the last waiting
+//! request of the client that has most, if that is more than its own client has. A stream whose
+//! headers are out can no longer be refused by a status, so it is never displaced. Where such
+//! streams hold more than their client's part, a client within its own part is let in beside them,
+//! and nobody gets more than a part until the queue is within its limit again.
+//!
+//! So no client waits with more requests than the limit divided by its rank among the clients that
+//! wait, and all of them together are at most the limit times the harmonic number of the clients.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -15,33 +16,35 @@ use crucible_config::checked::Class;
 
 use crate::{client::ClientId, scheduler::messages::PermitRequest};
 
-/// What becomes of a waiter that is one more than the bound.
+/// The outcome for a request that makes a queue longer than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It waits, and nobody goes.
+    /// It waits, and nobody is refused for it.
     Admit,
-    /// It waits, and this ticket is refused.
+    /// It waits, and the request of this ticket is refused.
     Displace(u64),
-    /// It is refused.
+    /// It is refused itself.
     Refuse,
 }
 
-/// Those who wait in one lane of one engine, by client.
+/// The requests that wait in one lane of one engine, by client.
 #[derive(Default)]
 pub(super) struct QueueShares<'a>(BTreeMap<&'a ClientId, ClientShare>);
 
-/// What one client has waiting.
+/// The requests that one client has waiting.
 #[derive(Clone, Copy, Default)]
 struct ClientShare {
+    /// The number of requests.
     count: usize,
-    /// Of those that may yet be refused by a status, the one whose turn comes last: whether it is
-    /// background, and its ticket.
+    /// Of the requests that may yet be refused by a status, the one whose turn comes last: whether
+    /// it is background, and its ticket.
     last_refusable: Option<(bool, u64)>,
 }
 
-// === impl Shares ===
+// === impl QueueShares ===
 
 impl<'a> QueueShares<'a> {
+    /// Counts the requests that wait, at the time `now`.
     pub(super) fn from_waiting(
         waiting: impl Iterator<Item = &'a PermitRequest>,
         now: Instant,
@@ -58,25 +61,26 @@ impl<'a> QueueShares<'a> {
         shares
     }
 
-    /// How many this client has waiting.
+    /// The number of requests that this client has waiting.
     pub(super) fn count(&self, client: &ClientId) -> usize {
         self.0.get(client).map_or(0, |share| share.count)
     }
 
-    /// How many are granted until the last of this client is, itself included: clients take turns.
+    /// The number of grants until the last request of this client is granted, itself included:
+    /// clients take turns.
     pub(super) fn grants_until_last(&self, client: &ClientId) -> usize {
         let own = self.count(client);
         self.0.values().map(|share| share.count.min(own)).sum()
     }
 
-    /// What becomes of a newcomer of this client, who is among those counted, where the queue may
-    /// hold `bound`.
-    pub(super) fn admit(&self, newcomer: &ClientId, bound: usize) -> Admission {
+    /// The outcome for the newest request, which is among those counted and belongs to this client,
+    /// in a queue that may hold `limit`.
+    pub(super) fn admit(&self, newcomer: &ClientId, limit: usize) -> Admission {
         let own = self.count(newcomer);
-        let part = bound / self.0.len().max(1);
+        let part = limit / self.0.len().max(1);
         let all: usize = self.0.values().map(|share| share.count).sum();
         // Where the queue is longer than its bound, nobody gets more than a part.
-        if own > part && all > bound + 1 {
+        if own > part && all > limit + 1 {
             return Admission::Refuse;
         }
         let fullest = self

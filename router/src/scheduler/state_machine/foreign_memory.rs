@@ -1,8 +1,9 @@
-//! What other programs hold of the graphics cards: a desktop, a game. It is theirs, so a pool may have
-//! no more than what is free and what models hold already.
+//! Memory of the graphics cards that other programs hold: a desktop, a game.
 //!
-//! It is reckoned when the cards were read while nothing was being loaded or unloaded, and kept until the
-//! next such reading: in between, an engine's memory comes and goes before it is told.
+//! It is theirs, so that a pool may have no more than what is free and what models hold already. It
+//! is computed when the cards were read while nothing was being loaded or unloaded, and kept until
+//! the next such reading: in between, an engine's memory comes and goes before the engine reports
+//! it.
 
 use std::{
     sync::Arc,
@@ -10,28 +11,20 @@ use std::{
 };
 
 use super::{
-    resident_match::LimitScope,
-    state::{EngineState, Scheduler},
+    engine_state::EngineState,
+    limit_scope::LimitScope,
+    state::{ForeignMemory, Scheduler},
 };
 
 use crate::scheduler::messages::{EngineFacts, GpuMemory};
 
-/// An engine gives memory back some time after it said that a model was unloaded.
-const SETTLES: Duration = Duration::from_secs(2);
-
-/// The cards of the machine, and what others hold of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ForeignMemory {
-    /// Bytes of all cards.
-    card_total: u64,
-    /// Bytes that are neither free nor held by a model that is known.
-    foreign_bytes: u64,
-}
+/// The time within which an engine gives memory back after it said that a model was unloaded.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Takes what was read of the cards.
+    /// Takes the last reading of the cards, if it was made while no memory moved.
     pub(super) fn update_foreign_memory(&mut self) {
         let here = || self.engines.iter().filter(|e| e.facts.gpu_memory.is_some());
         let Some(cards) = here().find_map(|e| e.facts.gpu_memory) else {
@@ -45,7 +38,7 @@ impl Scheduler {
         let open = here().any(|e| e.abandoned_bytes() > 0);
         let early = self
             .gpu_operation_ended
-            .is_some_and(|at| cards.read_at < at + SETTLES);
+            .is_some_and(|at| cards.read_at < at + SETTLE_TIME);
         if busy || open || early {
             return;
         }
@@ -60,7 +53,7 @@ impl Scheduler {
         });
     }
 
-    /// An operation of that engine ended: what is free settles from now on.
+    /// Notes that an operation of this engine ended: free memory is not meaningful for a moment.
     pub(super) fn note_gpu_operation(&mut self, engine: &str, now: Instant) {
         if self
             .facts(engine)
@@ -76,8 +69,9 @@ impl Scheduler {
         Some(self.foreign_memory?.foreign_bytes)
     }
 
-    /// The budget of a scope at this moment: no more than is free and what its models hold. A budget
-    /// that is more than all cards have is of other memory, as that of a processor's own graphics.
+    /// The budget of a scope at this moment: no more than what is free together with what its
+    /// models hold. A budget larger than all cards is of other memory, as that of a processor's own
+    /// graphics, and stays as it is.
     pub(super) fn effective_budget(&self, scope: LimitScope, of: &EngineFacts) -> Option<u64> {
         let budget = self.configured_budget(scope, of)?;
         let (LimitScope::PoolMemory, Some(_), Some(others)) =

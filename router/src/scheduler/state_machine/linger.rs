@@ -1,47 +1,27 @@
-//! A model is held for a moment after an answer that ended in tool calls: its agent comes back as
-//! soon as the tools are done, and would else find that it went for whoever waits.
+//! Lingering: a model is kept for a moment after an answer that ended in tool calls.
 //!
-//! Only who waits is kept waiting by it, and only as long as the agent may still overtake him. So what
-//! is held longest is what a bound on overtaking allows anyway.
+//! Its agent comes back as soon as the tools are done, and would else find the model gone for
+//! whoever waits. Only those who wait are kept waiting, and only for as long as the agent may still
+//! overtake them; so a model lingers no longer than the bounds on overtaking allow anyway.
 
 use std::time::Instant;
 
 use crucible_config::checked::Class;
 
 use super::{
+    engine_state::EngineState,
+    model_key::deadline_after,
     model_queue::ModelQueue,
-    state::{ActivePermit, EngineState, Resident, Scheduler, deadline_after},
+    resident::{AgentLinger, Resident},
+    state::{ActivePermit, Scheduler},
     wait_estimate::UNMEASURED_LOAD,
 };
-use crate::{client::ClientId, scheduler::messages::PermitRequest};
-
-/// An agent whose next turn is expected on a resident.
-pub(super) struct AgentLinger {
-    client: ClientId,
-    /// Of the conversation, where the client tells.
-    session: Option<u64>,
-    class: Class,
-    started: Instant,
-}
-
-// === impl Hold ===
-
-impl AgentLinger {
-    /// The agent is back: with a session, wherever it asks now; without one several agents of a client
-    /// look alike, and only who asks for the same model is taken for it.
-    fn is_over(&self, held: bool, request: &PermitRequest) -> bool {
-        let same = match self.session {
-            Some(_) => self.session == request.session,
-            None => held,
-        };
-        same && self.client == request.client
-    }
-}
+use crate::scheduler::messages::PermitRequest;
 
 // === impl EngineState ===
 
 impl EngineState {
-    /// Expects the next turn of whoever gave that permit back.
+    /// Expects the next turn of the agent that gave this permit back.
     pub(super) fn start_linger(&mut self, active: ActivePermit, now: Instant) {
         let linger = self.facts.linger;
         let mut residents = self.residents.iter_mut();
@@ -71,7 +51,7 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Whom a model was held for comes.
+    /// Ends the lingering for an agent that asks again.
     pub(super) fn end_lingers(&mut self, request: &PermitRequest) {
         for state in &mut self.engines {
             let engine = state.facts.name == request.engine;
@@ -82,7 +62,8 @@ impl Scheduler {
         }
     }
 
-    /// Until when a resident of `state` is not unloaded for that line of `of`.
+    /// The time until which a resident of `state` is not unloaded for a queue of the engine `of`;
+    /// `None` where it does not linger for it.
     fn lingers_until(
         &self,
         of: &EngineState,
@@ -106,7 +87,8 @@ impl Scheduler {
         resident.lingers.iter().filter_map(ends).max()
     }
 
-    /// Whether a resident of `state` stays for now, although that line of `of` waits for it to go.
+    /// Whether a resident of `state` stays for now, although a queue of the engine `of` waits for
+    /// it to go.
     pub(super) fn is_lingering(
         &self,
         of: &EngineState,
@@ -119,7 +101,7 @@ impl Scheduler {
         until.is_some_and(|until| now < until)
     }
 
-    /// When what is held may next go for somebody who waits, after `seen`.
+    /// The time after `seen` at which a lingering resident may next go for somebody who waits.
     pub(super) fn next_linger_end(&self, seen: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for state in &self.engines {

@@ -1,4 +1,4 @@
-//! Loads that fail: what the engine's words mean, and when it is tried again.
+//! Loads that fail: the meaning of the engine's words, and the backoff until the next try.
 
 use std::{
     sync::Arc,
@@ -6,22 +6,24 @@ use std::{
 };
 
 use super::{
-    state::{LoadBackoff, ModelKey, Scheduler, deadline_after},
+    model_key::{ModelKey, deadline_after},
+    state::{LoadBackoff, Scheduler},
     wait_estimate::retry_after,
 };
 use crate::{
+    event::LoadOutcome,
     refusal::Refusal,
     scheduler::messages::{LoadCommand, LoadFailure},
 };
 
-/// First wait after a failure; doubles.
+/// The backoff after the first failure; it doubles with each further one.
 const BACKOFF_MIN: Duration = Duration::from_secs(2);
-/// Longest wait after a failure.
+/// The longest backoff.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
-/// What engines say when memory is short: Ollama 0.33 (`server/sched.go`, `llm/server.go`),
-/// llama.cpp's allocators, LM Studio's guardrails and its KV cache (0.3, 0.4). A runner that is killed
-/// is what the kernel does when main memory is short.
+/// Words of engines when memory is short: Ollama 0.33 (`server/sched.go`, `llm/server.go`),
+/// llama.cpp's allocators, LM Studio's guardrails and its KV cache (0.3, 0.4). A runner that is
+/// killed is what the kernel does when main memory is short.
 const OUT_OF_MEMORY: [&str; 11] = [
     "out of memory",
     "outofmemory",
@@ -36,12 +38,12 @@ const OUT_OF_MEMORY: [&str; 11] = [
     "signal: killed",
 ];
 
-/// What LM Studio says whatever the cause was, memory included (lmstudio-bug-tracker 2295).
+/// Words of LM Studio whatever the cause was, memory included (lmstudio-bug-tracker 2295).
 const GENERIC: [&str; 2] = ["error loading model", "failed to load model"];
 
-/// The engine listed the model at its last poll and does not know it now: it was deleted. Ollama and
-/// llama.cpp say "model 'm' not found", LM Studio `Model "m" not found`; a file or a library that is
-/// missed is another matter.
+/// Whether the engine, which listed the model at its last poll, does not know it now: it was
+/// deleted. Ollama and llama.cpp say "model 'm' not found", LM Studio `Model "m" not found`. A file
+/// or a library that is missing is another matter.
 fn says_missing(lower: &str) -> bool {
     let name = lower
         .strip_prefix("model ")
@@ -50,6 +52,7 @@ fn says_missing(lower: &str) -> bool {
     name.is_some_and(|name| !name.is_empty() && !name.contains(char::is_whitespace))
 }
 
+/// The backoff that follows this one.
 pub(super) fn next_backoff(before: Duration) -> Duration {
     before.saturating_mul(2).clamp(BACKOFF_MIN, BACKOFF_MAX)
 }
@@ -57,7 +60,7 @@ pub(super) fn next_backoff(before: Duration) -> Duration {
 // === impl LoadFailure ===
 
 impl LoadFailure {
-    /// By the engine's words.
+    /// Classifies a failure by the words of the engine.
     pub fn classify(words: String) -> Self {
         let lower = words.to_ascii_lowercase();
         if says_missing(&lower) {
@@ -69,7 +72,7 @@ impl LoadFailure {
         }
     }
 
-    /// The engine's words, where they may mean that less context would fit.
+    /// The words of the engine, where they may mean that less context would fit.
     pub(super) fn maybe_out_of_memory(&self) -> Option<&str> {
         match self {
             Self::OutOfMemory(words) => Some(words),
@@ -82,7 +85,19 @@ impl LoadFailure {
         }
     }
 
-    /// What a waiter for that name is told.
+    /// The outcome as events and metrics name it.
+    pub(super) const fn outcome(&self) -> LoadOutcome {
+        match self {
+            Self::Refused(_) | Self::ModelMissing(_) | Self::ConnectionLost(_) => {
+                LoadOutcome::Error
+            }
+            Self::OutOfMemory(_) => LoadOutcome::Oom,
+            Self::Timeout => LoadOutcome::Timeout,
+        }
+    }
+
+    /// The refusal of a request for that name that waited for the load; `backoff` is the time until
+    /// the next try.
     pub(super) fn refusal(
         &self,
         name: Arc<str>,
@@ -116,39 +131,38 @@ impl LoadFailure {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Remembers a failure; gives how long nobody tries again.
+    /// Remembers a failed load, and returns for how long it is not tried again.
     pub(super) fn note_load_failure(
         &mut self,
         key: ModelKey,
-        failure: LoadFailure,
-        budget: Duration,
+        failure: &LoadFailure,
+        timeout: Duration,
         now: Instant,
     ) -> Duration {
-        let before = self.load_backoffs.get(&key).map(|f| f.delay);
-        let backoff = next_backoff(before.unwrap_or_default());
-        let oom = matches!(failure, LoadFailure::OutOfMemory(_));
-        let missing = matches!(failure, LoadFailure::ModelMissing(_));
+        let before = self.load_backoffs.get(&key).map(|b| b.delay);
+        let delay = next_backoff(before.unwrap_or_default());
         let message = match failure {
             LoadFailure::Refused(message)
             | LoadFailure::OutOfMemory(message)
             | LoadFailure::ModelMissing(message)
-            | LoadFailure::ConnectionLost(message) => message,
-            LoadFailure::Timeout => format!("the load did not end in {budget:?}"),
+            | LoadFailure::ConnectionLost(message) => message.clone(),
+            LoadFailure::Timeout => format!("the load did not end in {timeout:?}"),
         };
-        if let Some(until) = deadline_after(now, backoff) {
-            let failure = LoadBackoff {
-                retry_at: until,
-                delay: backoff,
+        if let Some(retry_at) = deadline_after(now, delay) {
+            let backoff = LoadBackoff {
+                retry_at,
+                delay,
                 message,
-                out_of_memory: oom,
-                model_missing: missing,
+                out_of_memory: matches!(failure, LoadFailure::OutOfMemory(_)),
+                model_missing: matches!(failure, LoadFailure::ModelMissing(_)),
             };
-            self.load_backoffs.insert(key, failure);
+            self.load_backoffs.insert(key, backoff);
         }
-        backoff
+        delay
     }
 
-    /// What did not fit may fit now.
+    /// Ends the backoffs of this pool whose cause was memory: something left it, so that they may
+    /// fit now.
     pub(super) fn clear_memory_backoffs(&mut self, pool: &str) {
         let engines = &self.engines;
         self.load_backoffs.retain(|(engine, _), failure| {

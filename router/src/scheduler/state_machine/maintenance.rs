@@ -1,5 +1,5 @@
-//! What nobody asked for: idle models go, pinned ones are kept, duplicates are reaped, and at the
-//! end everything of ours goes.
+//! Operations that no request needs: idle models are unloaded, pinned ones are kept alive,
+//! duplicate instances are removed, and at the end everything that Crucible loaded is unloaded.
 
 use std::{
     sync::Arc,
@@ -8,24 +8,30 @@ use std::{
 
 use crucible_config::checked::EngineKind;
 
-use super::state::{EngineState, Resident, Scheduler, deadline_after};
+use super::{
+    engine_state::EngineState, model_key::deadline_after, resident::Resident, state::Scheduler,
+};
 use crate::{
     event::{EvictionReason, LoadTrigger},
     scheduler::messages::{Action, LoadCommand},
 };
 
-/// A duplicate instance is idle this long before it goes.
+/// The idle time after which a duplicate instance is unloaded.
 const DUPLICATE_IDLE: Duration = Duration::from_secs(30);
 
+/// An operation that is due on one engine.
 enum MaintenanceTask {
+    /// Unload the resident at this position.
     Unload(usize, EvictionReason),
-    Renew(usize),
+    /// Tell the engine again to keep the resident at this position.
+    KeepAlive(usize),
 }
 
 // === impl EngineState ===
 
 impl EngineState {
-    /// When an idle resident of ours has been so for its time to live.
+    /// The time at which an idle resident of Crucible's has been idle for its time to live; `None`:
+    /// it stays.
     fn ttl_ends(&self, resident: &Resident) -> Option<Instant> {
         let own = resident.tuple.is_some() && !resident.pinned && resident.permits_out == 0;
         let at = deadline_after(resident.idle_since, self.facts.model_ttl.filter(|_| own)?)?;
@@ -37,7 +43,8 @@ impl EngineState {
         )
     }
 
-    /// When Ollama is told again to keep a pinned model: its own clock was set by the load.
+    /// The time at which Ollama is told again to keep a pinned model, because the engine's own
+    /// clock was set by the load.
     fn keep_alive_due(&self, resident: &Resident) -> Option<Instant> {
         let own = resident.tuple.is_some() && resident.pinned && resident.permits_out == 0;
         let ttl = self
@@ -50,8 +57,9 @@ impl EngineState {
         )
     }
 
-    /// LM Studio names the second instance of a model `key:2`; concurrent first requests make it
-    /// load several (seen on 0.3 and 0.4). One that another instance outdoes goes when idle.
+    /// The time at which a duplicate is unloaded. LM Studio (0.3, 0.4) names the second instance of
+    /// a model `key:2`, and loads several of one model for concurrent first requests. A duplicate
+    /// is one beside an instance with at least its context.
     fn duplicate_ends(&self, resident: &Resident) -> Option<Instant> {
         let info = &resident.info;
         let numbered = info.instance.strip_prefix(&*info.model);
@@ -80,6 +88,7 @@ impl EngineState {
         )
     }
 
+    /// The first task that is due on this engine.
     fn due_task(&self, now: Instant) -> Option<MaintenanceTask> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for (at, resident) in self.residents.iter().enumerate() {
@@ -90,12 +99,13 @@ impl EngineState {
                 return Some(MaintenanceTask::Unload(at, EvictionReason::Duplicate));
             }
             if due(self.keep_alive_due(resident)) {
-                return Some(MaintenanceTask::Renew(at));
+                return Some(MaintenanceTask::KeepAlive(at));
             }
         }
         None
     }
 
+    /// The load command that only keeps a resident.
     fn keep_alive_command(&self, resident: &Resident) -> Option<LoadCommand> {
         Some(LoadCommand {
             engine: Arc::clone(&self.facts.name),
@@ -117,7 +127,7 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// When a chore or a retry of a pinned model's load may be due.
+    /// The times at which a task, or the next load of a pinned model, may be due.
     pub(super) fn maintenance_deadlines(&self) -> impl Iterator<Item = Instant> {
         let controlled = self.engines.iter().filter(|e| e.facts.load_control);
         let residents = controlled.flat_map(|e| e.residents.iter().map(move |r| (e, r)));
@@ -130,6 +140,7 @@ impl Scheduler {
         chores.flatten().chain(pins.map(|f| f.retry_at))
     }
 
+    /// Starts one task on every engine that may start one.
     pub(super) fn run_maintenance(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for e in 0..self.engines.len() {
             let state = &self.engines[e];
@@ -140,7 +151,7 @@ impl Scheduler {
                 Some(MaintenanceTask::Unload(at, why)) => {
                     self.begin_unload(e, at, why, None, now, actions);
                 }
-                Some(MaintenanceTask::Renew(at)) => {
+                Some(MaintenanceTask::KeepAlive(at)) => {
                     let order = state.keep_alive_command(&state.residents[at]);
                     self.engines[e].residents[at].keep_alive_sent = now;
                     if let Some(order) = order {
@@ -152,12 +163,14 @@ impl Scheduler {
         }
     }
 
+    /// Whether a resident is unloaded when Crucible ends: those of a child process always, others
+    /// if Crucible loaded them, they are idle, and that is configured.
     fn unloads_at_exit(&self, state: &EngineState, resident: &Resident) -> bool {
         let unload = self.draining == Some(true) && resident.permits_out == 0;
         resident.tuple.is_some() && (state.facts.is_child || unload)
     }
 
-    /// Something of ours is still resident and worth a try.
+    /// Whether a resident is still to be unloaded before the end and has not been tried.
     pub(super) fn has_exit_unloads(&self) -> bool {
         self.engines.iter().any(|state| {
             let tried = |r: &Resident| r.unload_backoff.not_before.is_some();
@@ -166,7 +179,7 @@ impl Scheduler {
         })
     }
 
-    /// At the end, what Crucible loaded goes; a child always.
+    /// Starts the unloads before the end of Crucible.
     pub(super) fn start_exit_unloads(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for e in 0..self.engines.len() {
             let state = &self.engines[e];

@@ -1,59 +1,59 @@
-//! Memory of a pool: whether a load fits, and which model makes room.
-//!
-//! The victim is the idle model with the largest `idle time / time to load it again`.
+//! The memory of a pool: whether a load fits beside everything else that is there.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{
-    model_queue::ModelQueue,
-    resident_match::LimitScope,
-    state::{EngineState, OperationKind, Resident, Scheduler},
-    wait_estimate::UNMEASURED_LOAD,
+    engine_state::EngineState, limit_scope::LimitScope, pool_operation::OperationKind,
+    resident::Resident, state::Scheduler,
 };
 use crate::{
-    catalog::ModelKind,
     refusal::{ContextBound, Refusal},
     scheduler::messages::{EngineFacts, PermitRequest},
 };
 
-/// Whether a load fits its pool.
+/// The answer to the question whether a load fits the memory of its pool.
 pub(super) enum MemoryFit {
-    /// It does, or nothing is known.
+    /// It fits, or its size or the budget is not known.
     Fits,
-    /// It is more than the budget by itself, and nothing else is there that could go.
+    /// It exceeds the budget by itself; nothing else is loaded that could go, so it may try.
     FitsAlone,
-    /// When something idle goes.
+    /// It fits when something idle of this scope is unloaded.
     AfterEviction(LimitScope),
-    /// When something busy has become idle and goes.
+    /// It fits when something busy of this scope has become idle and is unloaded.
     AfterDrain(LimitScope),
-    /// What is there may not go.
+    /// Something that may not be unloaded is in the way.
     Blocked(MemoryBlocker),
 }
 
-/// What is in the way.
+/// The largest resident that is in the way of a load and may not be unloaded.
 pub(super) struct MemoryBlocker {
+    /// The name of its model.
     model: Arc<str>,
+    /// Whether it is pinned; else it is foreign.
     pinned: bool,
+    /// Bytes that it takes.
     bytes: u64,
+    /// Bytes of the budget that it is in the way in.
     budget: u64,
 }
 
-/// What a limit counts.
+/// The memory in use within a scope, in bytes.
 struct PoolUsage {
+    /// Bytes of all residents, of loads in flight, and of loads that were given up.
     used: u64,
+    /// Bytes of evictable residents that may be unloaded now.
     idle: u64,
+    /// Bytes of evictable residents, busy ones included.
     evictable: u64,
-    /// A load is in flight, or nobody knows yet what became of one.
+    /// Whether the numbers are about to change: a load is in flight, or its outcome is not known.
     in_transition: bool,
 }
 
-// === impl Blocked ===
+// === impl MemoryBlocker ===
 
 impl MemoryBlocker {
-    /// Why a model cannot have more context while that stays pinned.
+    /// The reason why a model cannot have more context while the blocker stays pinned; `None` where
+    /// it is not pinned.
     pub(super) fn bound(&self, pool: &Arc<str>) -> Option<ContextBound> {
         self.pinned.then(|| ContextBound::Pinned {
             pool: Arc::clone(pool),
@@ -63,6 +63,7 @@ impl MemoryBlocker {
         })
     }
 
+    /// The refusal of a request for a model that does not fit beside it.
     pub(super) fn refusal(self, request: &PermitRequest) -> Refusal {
         let (engine, model) = (Arc::clone(&request.engine), Arc::clone(&request.name));
         if !self.pinned {
@@ -92,7 +93,8 @@ impl MemoryBlocker {
 // === impl Scheduler ===
 
 impl Scheduler {
-    fn in_scope(scope: LimitScope, of: &EngineFacts, other: &EngineFacts) -> bool {
+    /// Whether an engine belongs to the scope of another one.
+    pub(super) fn in_scope(scope: LimitScope, of: &EngineFacts, other: &EngineFacts) -> bool {
         match scope {
             LimitScope::EngineModels => of.name == other.name,
             LimitScope::PoolMemory => of.pool == other.pool,
@@ -100,7 +102,7 @@ impl Scheduler {
         }
     }
 
-    /// The smallest budget that an engine of that scope is told.
+    /// The smallest budget in bytes that an engine of the scope has; `None` where none has one.
     pub(super) fn configured_budget(&self, scope: LimitScope, of: &EngineFacts) -> Option<u64> {
         let told = |facts: &EngineFacts| match scope {
             LimitScope::EngineModels => None,
@@ -114,6 +116,7 @@ impl Scheduler {
             .min()
     }
 
+    /// The memory in use within a scope, without the instance `but` of this engine.
     fn pool_usage(
         &self,
         scope: LimitScope,
@@ -159,7 +162,8 @@ impl Scheduler {
         load
     }
 
-    /// Bytes in that scope of what may not go, but for that model of this engine.
+    /// Bytes in the scope of residents that may not be unloaded, without those of the model `but`
+    /// of this engine.
     pub(super) fn unevictable_bytes(&self, scope: LimitScope, of: &EngineState, but: &str) -> u64 {
         let engines = self.engines.iter();
         let within = engines.filter(|e| Self::in_scope(scope, &of.facts, &e.facts));
@@ -171,7 +175,8 @@ impl Scheduler {
         stays.map(|(_, r)| r.bytes).fold(0, u64::saturating_add)
     }
 
-    /// Whether `need` bytes fit beside all but that instance.
+    /// Whether `need` bytes fit beside everything but one instance of this engine. An unknown need
+    /// fits.
     pub(super) fn memory_fit(
         &self,
         state: &EngineState,
@@ -217,6 +222,7 @@ impl Scheduler {
         worst
     }
 
+    /// The blocker of a load that does not fit; where there is none, the load waits.
     fn memory_blocker(
         &self,
         scope: LimitScope,
@@ -242,64 +248,5 @@ impl Scheduler {
             }),
             None => MemoryFit::AfterDrain(scope),
         }
-    }
-
-    /// Whether a resident of `other` is what a swap of that scope waits for.
-    pub(super) fn is_candidate_for(
-        scope: LimitScope,
-        of: &EngineState,
-        other: &EngineState,
-        resident: &Resident,
-    ) -> bool {
-        let counts =
-            scope != LimitScope::EngineModels || resident.info.kind == ModelKind::Generation;
-        Self::in_scope(scope, &of.facts, &other.facts) && counts && other.is_evictable(resident)
-    }
-
-    /// What goes first for that line, as engine and resident; `None` while all of it is busy, or held
-    /// (`held`: what is held stays). Never an instance of its model, for which room is made.
-    pub(super) fn choose_victim(
-        &self,
-        scope: LimitScope,
-        of: usize,
-        queue: &ModelQueue,
-        held: bool,
-        now: Instant,
-    ) -> Option<(usize, usize)> {
-        let of = &self.engines[of];
-        let mut best: Option<(f64, Instant, (usize, usize))> = None;
-        for (e, state) in self.engines.iter().enumerate() {
-            for (r, resident) in state.residents.iter().enumerate() {
-                let own = of.facts.name == state.facts.name && resident.info.model == queue.model;
-                let useful = !own && (scope == LimitScope::EngineModels || resident.bytes > 0);
-                if !useful
-                    || !resident.can_unload_now(now)
-                    || !Self::is_candidate_for(scope, of, state, resident)
-                {
-                    continue;
-                }
-                if held && self.is_lingering(of, queue, state, resident, now) {
-                    continue;
-                }
-                let spare = self.eviction_score(state, resident, now);
-                let better = best.is_none_or(|(most, since, _)| {
-                    spare > most || spare >= most && resident.idle_since < since
-                });
-                if better {
-                    best = Some((spare, resident.idle_since, (e, r)));
-                }
-            }
-        }
-        best.map(|(.., at)| at)
-    }
-
-    /// Idle time in units of the time to load it again: the largest is missed least.
-    fn eviction_score(&self, state: &EngineState, resident: &Resident, now: Instant) -> f64 {
-        let idle = now.saturating_duration_since(resident.idle_since);
-        let again = self
-            .load_time(&state.facts.name, &resident.info.model)
-            .unwrap_or(UNMEASURED_LOAD);
-        let again = again.clamp(Duration::from_millis(500), Duration::from_mins(5));
-        idle.as_secs_f64() / again.as_secs_f64()
     }
 }

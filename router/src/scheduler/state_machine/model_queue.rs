@@ -1,8 +1,9 @@
-//! Those who wait for one model of one engine, and whose turn it is among them.
+//! The queue for one model of one engine, and whose turn it is in it.
 //!
-//! Requests of one client and class stay in order of arrival. Clients take turns; interactive ones go
-//! before background ones, of which one is let through after every [`BACKGROUND_EVERY`]. Within
-//! the bounds on overtaking, one whose session is still warm in a slot passes the first of its client.
+//! Requests of one client and class form a flow, and stay in order of arrival. Clients take turns.
+//! Interactive flows go before background ones, of which one request is let through after every
+//! [`BACKGROUND_EVERY`] interactive ones. Within the bounds on overtaking, a request whose session
+//! is still warm in a slot passes the first one of its flow.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,49 +16,61 @@ use crucible_config::checked::Class;
 use super::model_size::ModelSize;
 use crate::{catalog::ModelKind, client::ClientId, scheduler::messages::PermitRequest};
 
-/// Interactive grants of a model while background waits for it, before one of these is let
+/// Interactive grants while background requests wait for the same model, before one of these is let
 /// through.
 pub(super) const BACKGROUND_EVERY: u32 = 4;
 
+/// A request that waits.
 pub(super) struct Waiter {
+    /// The request.
     pub(super) request: Arc<PermitRequest>,
+    /// The time at which it came.
     pub(super) arrived_at: Instant,
 }
 
-/// Never empty, but while it is worked on.
+/// The requests that wait for one model with one variant of its options. It is empty only while a
+/// step works on it.
 pub(super) struct ModelQueue {
+    /// The model by the name of its runner.
     pub(super) model: Arc<str>,
+    /// Generation or embedding.
     pub(super) kind: ModelKind,
-    /// Of the names that are asked for; see [`super::runner`].
+    /// The variant of the load options of the names that are asked for.
     pub(super) option_variant: u64,
-    /// Memory of the model.
+    /// Everything that is known of the model's memory.
     pub(super) model_size: ModelSize,
-    /// Granted to others since this line waits for something busy.
+    /// Grants to others since this queue waits for something busy.
     pub(super) times_overtaken: u32,
-    /// Tickets up to this one waited for a load.
+    /// The last ticket that waited when the model was loaded last: it and those before it waited
+    /// for a load.
     pub(super) last_ticket_of_load: u64,
-    /// Its next can only be served by a load, as of the last look at it.
+    /// Whether its next request can only be served by a load, as of the last look at it.
     pub(super) needs_load: bool,
-    /// In order of their turn.
+    /// The flows, in order of their turn.
     flows: Vec<ClientFlow>,
+    /// Interactive grants since the last background one, while background requests wait.
     interactive_streak: u32,
-    /// The needs that can be had, and how many wait with each: the largest is asked for at each step.
+    /// By tokens of context: the number of requests that need them and can have them. The largest
+    /// need is asked for in every step.
     need_counts: BTreeMap<u64, usize>,
 }
 
-/// What one client has waiting, by ticket.
+/// The requests of one client and class, by ticket.
 struct ClientFlow {
+    /// The client of all its requests.
     client: ClientId,
+    /// The class of all its requests.
     class: Class,
+    /// The requests by ticket, so in order of arrival.
     waiters: BTreeMap<u64, Waiter>,
-    /// Its first, and how many younger ones passed that.
+    /// The ticket of the first request, and the number of younger ones that passed it.
     head_passed: (u64, u32),
 }
 
-// === impl Flow ===
+// === impl ClientFlow ===
 
 impl ClientFlow {
-    /// How many younger ones passed that ticket, its first.
+    /// The number of younger requests that passed this ticket, the first of its flow.
     const fn times_passed(&self, first: u64) -> u32 {
         match self.head_passed {
             (ticket, times) if ticket == first => times,
@@ -66,14 +79,15 @@ impl ClientFlow {
     }
 }
 
-/// What it needs, where that can be had.
+/// The tokens of context that a request needs; `None` where no load can give them.
 fn attainable_need(request: &PermitRequest) -> Option<u64> {
     (request.minimum_context() <= request.context_limit()).then(|| request.needed_context())
 }
 
-// === impl Line ===
+// === impl ModelQueue ===
 
 impl ModelQueue {
+    /// An empty queue.
     pub(super) fn new(model: Arc<str>, variant: u64, kind: ModelKind, size: ModelSize) -> Self {
         Self {
             model,
@@ -89,6 +103,20 @@ impl ModelQueue {
         }
     }
 
+    /// A queue in which this request waits alone.
+    pub(super) fn of_one(
+        request: Arc<PermitRequest>,
+        option_variant: u64,
+        model_size: ModelSize,
+        now: Instant,
+    ) -> Self {
+        let model = Arc::clone(&request.model);
+        let mut queue = Self::new(model, option_variant, request.kind, model_size);
+        queue.push(request, now);
+        queue
+    }
+
+    /// Adds a request that came now.
     pub(super) fn push(&mut self, request: Arc<PermitRequest>, now: Instant) {
         let of = |f: &&ClientFlow| f.client == request.client && f.class == request.class;
         let (ticket, since) = (request.ticket, now);
@@ -113,6 +141,7 @@ impl ModelQueue {
         );
     }
 
+    /// The position of the flow whose turn it is.
     fn current_flow(&self) -> Option<usize> {
         let first = |class| self.flows.iter().position(|f| f.class == class);
         let background = first(Class::Background);
@@ -124,13 +153,14 @@ impl ModelQueue {
         }
     }
 
-    /// Whose turn it is.
+    /// The request whose turn it is.
     pub(super) fn next_waiter(&self) -> Option<&Waiter> {
         self.flows[self.current_flow()?].waiters.values().next()
     }
 
-    /// Who may go before [`Self::next`], of the same client and class: the oldest of these sessions,
-    /// unless the first was passed by that many or has waited that long.
+    /// The request that may go before [`Self::next_waiter`]: the oldest of the same flow whose
+    /// session is among these. `None` where the first one was passed `count` times, or has waited
+    /// for `age`.
     pub(super) fn warm_waiter(
         &self,
         sessions: &VecDeque<Option<u64>>,
@@ -149,7 +179,7 @@ impl ModelQueue {
         flow.waiters.values().find(warm)
     }
 
-    /// The firsts of those whose turn it is not.
+    /// The first requests of the flows whose turn it is not.
     pub(super) fn other_heads(&self) -> impl Iterator<Item = &Waiter> {
         let turn = self.current_flow();
         let others = self.flows.iter().enumerate();
@@ -157,8 +187,8 @@ impl ModelQueue {
         others.filter_map(|(_, flow)| flow.waiters.values().next())
     }
 
-    /// Takes one of those whose turn it is, and their turn is over; or one of [`Self::beside`], who
-    /// overtakes them.
+    /// Takes a request that is granted: one of the flow whose turn it is, which ends its turn, or
+    /// one of [`Self::other_heads`], which overtakes it.
     pub(super) fn take(&mut self, ticket: u64) -> Option<Waiter> {
         let turn = self.current_flow()?;
         if !self.flows[turn].waiters.contains_key(&ticket) {
@@ -185,15 +215,17 @@ impl ModelQueue {
         waiter
     }
 
+    /// Whether requests of that class wait.
     fn has_class(&self, class: Class) -> bool {
         self.flows.iter().any(|f| f.class == class)
     }
 
+    /// Removes flows that have become empty.
     fn drop_empty_flows(&mut self) {
         self.flows.retain(|f| !f.waiters.is_empty());
     }
 
-    /// Takes one out of turn.
+    /// Takes a request that is not granted.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiter> {
         let found = self
             .flows
@@ -204,27 +236,28 @@ impl ModelQueue {
         found
     }
 
+    /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.flows.is_empty()
     }
 
-    /// The one with that ticket.
+    /// The waiting request with that ticket.
     pub(super) fn waiter(&self, ticket: u64) -> Option<&Waiter> {
         self.flows.iter().find_map(|f| f.waiters.get(&ticket))
     }
 
-    /// All, in no order.
+    /// All waiting requests, in no order.
     pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
         self.flows.iter().flat_map(|f| f.waiters.values())
     }
 
-    /// When the longest wait in it began.
+    /// The time at which the longest wait began.
     pub(super) fn oldest_arrival(&self) -> Option<Instant> {
         let firsts = self.flows.iter().filter_map(|f| f.waiters.values().next());
         firsts.map(|w| w.arrived_at).min()
     }
 
-    /// The last ticket in it.
+    /// The last ticket that waits; 0 if there is none.
     pub(super) fn last_ticket(&self) -> u64 {
         let lasts = self
             .flows
@@ -233,14 +266,14 @@ impl ModelQueue {
         lasts.max().copied().unwrap_or(0)
     }
 
-    /// The largest need that waits and can be had: one load serves all of them.
+    /// The largest attainable need in tokens of context: one load serves everybody.
     pub(super) fn largest_need(&self) -> u64 {
         self.need_counts
             .last_key_value()
             .map_or(0, |(need, _)| *need)
     }
 
-    /// Its need waits no more.
+    /// Takes the need of a request that left out of the counts.
     fn forget_need(&mut self, waiter: Option<&Waiter>) {
         let Some(need) = waiter.and_then(|w| attainable_need(&w.request)) else {
             return;
@@ -253,7 +286,7 @@ impl ModelQueue {
         }
     }
 
-    /// Interactive requests are in it.
+    /// Whether interactive requests wait.
     pub(super) fn has_interactive(&self) -> bool {
         self.has_class(Class::Interactive)
     }

@@ -1,49 +1,51 @@
-//! How many bytes a model takes: weights and context, as told, measured or assumed.
+//! The memory that a model takes: its weights and its context, as reported, measured or assumed.
 
 use crucible_config::checked::EngineKind;
 
-use super::state::Resident;
+use super::resident::Resident;
 use crate::{
     catalog::{ModelInfo, ModelKind},
     engine::tuple::instance_context,
     scheduler::messages::EngineFacts,
 };
 
-/// Bytes of context memory per token where the engine does not tell: Llama 3 8B with f16 caches
-/// (2 x 32 layers x 8 heads x 128 x 2 bytes).
+/// Bytes of context memory per token where the engine does not report them: those of Llama 3 8B
+/// with f16 caches (2 x 32 layers x 8 heads x 128 x 2 bytes).
 const TOKEN_PRIOR: u64 = 131_072;
-/// That prior is at most this part of the weights: small models have small caches.
+/// That assumption is at most one part in this many of the weights, because small models have small
+/// caches.
 const TOKEN_PRIOR_SHARE: u64 = 16_384;
-/// More than this nobody has; it is a unit gone wrong.
+/// A size in bytes that no machine has: a unit went wrong.
 const ABSURD: u64 = 1 << 50;
-/// A measurement beside the estimate by more than this factor is not believed.
+/// A measurement that differs from the estimate by more than this factor is not believed.
 const BELIEVABLE: u64 = 4;
-/// Runner, graphs and buffers of any model: a small estimate may be exceeded by this much.
+/// Bytes of runner, graphs and buffers, by which a small estimate may be exceeded.
 const OVERHEAD: u64 = 2_000_000_000;
 
-/// What is known of a model's memory.
+/// Everything that is known of the memory of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ModelSize {
-    /// Bytes.
+    /// Bytes of the weights.
     weights: Option<u64>,
     /// Bytes for each token of context.
     bytes_per_token: u64,
-    /// The engine told them.
+    /// Whether the engine reported them; else they are assumed.
     token_bytes_told: bool,
-    /// What it took once: tokens and bytes.
+    /// A measurement: tokens of context, and the bytes of the whole model with them.
     measured: Option<(u64, u64)>,
-    /// Longest context it was trained for.
+    /// The longest context that the model was trained for, in tokens.
     max_context: Option<u64>,
 }
 
-/// 0 and what no machine has are not told.
+/// A size, unless it is 0 or more than any machine has.
 fn plausible_bytes(bytes: u64) -> Option<u64> {
     (bytes > 0 && bytes < ABSURD).then_some(bytes)
 }
 
-// === impl Size ===
+// === impl ModelSize ===
 
 impl ModelSize {
+    /// The size of a model of this engine, with a measurement of an earlier load.
     pub(super) fn from_facts(
         facts: &EngineFacts,
         model: &str,
@@ -58,6 +60,7 @@ impl ModelSize {
         }
     }
 
+    /// The size by the description of a model.
     fn new(model: &ModelInfo, measured: Option<(u64, u64)>) -> Self {
         let weights = model.size_bytes.and_then(plausible_bytes);
         let prior = weights.map_or(0, |w| TOKEN_PRIOR.min(w / TOKEN_PRIOR_SHARE));
@@ -74,7 +77,8 @@ impl ModelSize {
         }
     }
 
-    /// Bytes with that many tokens of context, all requests together; `None`: not known.
+    /// Bytes with that many tokens of context for all requests together; `None` where nothing is
+    /// known.
     pub(super) fn bytes_with(&self, tokens: u64) -> Option<u64> {
         if let Some((at, bytes)) = self.measured {
             let more = self
@@ -102,17 +106,17 @@ impl ModelSize {
         })
     }
 
-    /// The bytes per token are the engine's, not assumed.
+    /// Whether the engine reported the bytes per token.
     pub(super) const fn knows_token_bytes(&self) -> bool {
         self.token_bytes_told
     }
 
-    /// Longest context it was trained for.
+    /// The longest context that the model was trained for, in tokens.
     pub(super) const fn max_context(&self) -> Option<u64> {
         self.max_context
     }
 
-    /// Tokens of a resident, all requests together.
+    /// Tokens of context of a resident, for all requests together.
     pub(super) fn resident_tokens(facts: &EngineFacts, resident: &Resident) -> u64 {
         let context = resident.info.context.unwrap_or(0);
         match (facts.kind, resident.info.kind) {
@@ -123,8 +127,9 @@ impl ModelSize {
         }
     }
 
-    /// What a resident takes of its pool: as Ollama tells it where that can be, else estimated
-    /// (LM Studio and llama.cpp tell the weights alone); and whether it was told.
+    /// Bytes that a resident takes of its pool, and whether its engine reported them. Ollama
+    /// reports the whole; LM Studio and llama.cpp report the weights alone, so that theirs are
+    /// estimated.
     pub(super) fn resident_bytes(&self, facts: &EngineFacts, resident: &Resident) -> (u64, bool) {
         let blank = Self {
             measured: None,

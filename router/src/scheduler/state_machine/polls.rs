@@ -1,4 +1,4 @@
-//! What polls tell: residents that came, changed or went, and whose they are.
+//! The effect of a poll: residents that came, changed or went, and the question whose they are.
 
 use std::{
     sync::Arc,
@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    context_size::ContextHistory,
-    state::{EngineState, Resident, Scheduler, evicted_action},
+    context_size::ContextHistory, engine_state::EngineState, resident::Resident, state::Scheduler,
 };
 use crate::{
     catalog::ResidentInfo,
@@ -19,14 +18,16 @@ use crate::{
     },
 };
 
-/// A load that was given up may end this much later; what comes then was loaded by another.
-const ABANDONED: Duration = Duration::from_mins(10);
+/// The time within which a load that timed out may still end. A resident that appears later was
+/// loaded by another.
+const ABANDONED_AGE: Duration = Duration::from_mins(10);
 
 // === impl EngineState ===
 
 impl EngineState {
-    /// Takes the residents of a poll that counts; gives what is gone. Of a model that is being loaded or
-    /// unloaded the list says nothing yet, and what is new may be what is being loaded.
+    /// Takes the residents of a listing that counts, and returns those that are gone. Of a model
+    /// that is being loaded or unloaded (`moving`) a listing says nothing yet, and a new instance
+    /// may be the one that is being loaded.
     fn apply_listing(
         &mut self,
         facts: &EngineFacts,
@@ -64,7 +65,8 @@ impl EngineState {
         gone
     }
 
-    /// Why a resident of ours that vanished did.
+    /// The reason why a resident of Crucible's vanished: its time to live, by the engine's own
+    /// clock, or another program.
     fn vanish_reason(&self, resident: &Resident, now: Instant) -> EvictionReason {
         let idle = now.saturating_duration_since(resident.idle_since);
         match self.facts.model_ttl {
@@ -75,7 +77,7 @@ impl EngineState {
     }
 }
 
-/// It is that load.
+/// Whether this instance, on this engine, is the load that the record describes.
 pub(super) fn is_same_load(
     owned: &OwnedResident,
     facts: &EngineFacts,
@@ -87,6 +89,7 @@ pub(super) fn is_same_load(
 // === impl Scheduler ===
 
 impl Scheduler {
+    /// Takes the facts of all engines. Engines that are not among them are removed.
     pub(super) fn apply_fleet(
         &mut self,
         fleet: Vec<EngineFacts>,
@@ -101,6 +104,7 @@ impl Scheduler {
         self.update_foreign_memory();
     }
 
+    /// Takes the facts of one engine.
     fn apply_poll(&mut self, facts: EngineFacts, now: Instant, actions: &mut Vec<Action>) {
         let name = Arc::clone(&facts.name);
         let moving = self.engine_operation(&name).map(|o| Arc::clone(&o.model));
@@ -125,7 +129,7 @@ impl Scheduler {
                 self.revision += 1;
                 let why = state.vanish_reason(resident, now);
                 let model = resident.info.name(state.facts.kind);
-                actions.push(evicted_action(&name, model, why));
+                actions.push(Action::evicted(&name, model, why));
             }
         }
         for resident in &mut state.residents {
@@ -150,7 +154,7 @@ impl Scheduler {
         }
     }
 
-    /// What an earlier run loaded is ours.
+    /// Takes residents as Crucible's that an earlier run, or a load that timed out, has left.
     fn adopt_residents(&mut self, at: usize, now: Instant) {
         self.reattach_residents(at);
         let state = &mut self.engines[at];
@@ -164,7 +168,7 @@ impl Scheduler {
                 && state.facts.owns_state
                 && resident.permits_out == 0
                 && let Some((tuple, since)) = self.timed_out_loads.remove(&key)
-                && now.saturating_duration_since(since) < ABANDONED
+                && now.saturating_duration_since(since) < ABANDONED_AGE
             {
                 self.revision += 1;
                 resident.tuple = Some(tuple);
@@ -193,8 +197,8 @@ impl Scheduler {
         }
     }
 
-    /// What another Crucible loaded this with: with other options on a request Ollama would load it
-    /// anew.
+    /// The options with which another Crucible loaded a resident. With other options on a request,
+    /// Ollama would load the model anew.
     pub(super) fn owner_options(&self, state: &EngineState, resident: &Resident) -> Option<Tuple> {
         let foreign = resident.tuple.is_none();
         let mut others = self.owner_residents.iter().filter(|_| foreign);
@@ -202,7 +206,7 @@ impl Scheduler {
         Some(of.tuple)
     }
 
-    /// The bytes of what an engine holds.
+    /// Computes again how many bytes the residents of an engine take.
     pub(super) fn update_resident_bytes(&mut self, at: usize) {
         for i in 0..self.engines[at].residents.len() {
             let state = &self.engines[at];
@@ -213,6 +217,7 @@ impl Scheduler {
         }
     }
 
+    /// Takes the state that an earlier run left.
     pub(super) fn restore(&mut self, memory: PersistedState) {
         // What was loaded before that is to be written beside it.
         self.revision += 1;
@@ -224,7 +229,7 @@ impl Scheduler {
             .collect();
     }
 
-    /// What is to outlive this run.
+    /// The state that is to outlive this run.
     pub fn persisted_state(&self) -> PersistedState {
         let mut memory = PersistedState {
             owned: self.unattached_residents().cloned().collect(),
@@ -273,7 +278,7 @@ impl Scheduler {
         memory
     }
 
-    /// Grows when [`Self::memory`] changes.
+    /// A number that grows whenever [`Self::persisted_state`] changes.
     pub const fn revision(&self) -> u64 {
         self.revision
     }

@@ -1,13 +1,18 @@
-//! What a line waits for.
+//! The match of a request with the residents of its engine: whether it can be served, and what it
+//! waits for.
 
 use std::{sync::Arc, time::Instant};
 
 use crucible_config::checked::EngineKind;
 
 use super::{
+    engine_state::EngineState,
+    limit_scope::LimitScope,
     memory_fit::MemoryFit,
     model_queue::ModelQueue,
-    state::{EngineState, OperationKind, PoolOperation, Resident, Scheduler},
+    pool_operation::{OperationKind, PoolOperation},
+    resident::Resident,
+    state::Scheduler,
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -16,41 +21,38 @@ use crate::{
     scheduler::messages::PermitRequest,
 };
 
-/// How the next of a line stands to what is resident.
+/// The match of the next request of a queue with what is loaded.
 pub(super) enum ResidentMatch {
-    /// This resident has a permit for it.
+    /// The resident at this position has a free permit for it.
     PermitFree(usize),
-    /// A resident fits, but its permits are out.
+    /// A resident fits, but all its permits are out.
     PermitsBusy,
-    /// A load or unload of this model is in flight, or its last instance is going.
+    /// A load or unload of its model is in flight, or the last instance of it is going.
     InTransition,
-    /// It must be loaded; room is there.
+    /// Its model must be loaded, and there is room.
     NeedsLoad,
-    /// It must be loaded; something of this scope must go first.
+    /// Its model must be loaded, and something of this scope must be unloaded first.
     NeedsEviction(LimitScope),
-    /// This resident must be loaded anew with more context.
+    /// The resident at this position must be loaded anew with more context.
     NeedsGrowth(usize),
-    /// This resident must be loaded anew with the options of another of its names.
+    /// The resident at this position must be loaded anew with the options of another of its names.
     NeedsOtherOptions(usize),
-    /// It cannot be had.
+    /// It can never be served as things are, and is refused.
     Unavailable(Refusal),
 }
 
-/// Where something must go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LimitScope {
-    /// A generation model of its engine.
-    EngineModels,
-    /// Any model of its pool.
-    PoolMemory,
-    /// Any model of the pools that share their parent.
-    SharedMemory,
-}
-
-// === impl Standing ===
+// === impl ResidentMatch ===
 
 impl ResidentMatch {
-    /// One word for views.
+    /// Whether something has to be unloaded before the load.
+    pub(super) const fn needs_unload(&self) -> bool {
+        matches!(
+            self,
+            Self::NeedsEviction(_) | Self::NeedsGrowth(_) | Self::NeedsOtherOptions(_)
+        )
+    }
+
+    /// The word for it in views: `slot`, `load` or `swap`.
     pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::PermitFree(_) | Self::PermitsBusy | Self::Unavailable(_) => "slot",
@@ -63,11 +65,14 @@ impl ResidentMatch {
 // === impl EngineState ===
 
 impl EngineState {
-    /// Tokens that one request may have on a resident; `None`: not known, so enough.
+    /// Tokens of context that one request may have on a resident; `None` where that is not known,
+    /// which counts as enough.
     pub(super) fn context_per_request(&self, resident: &Resident) -> Option<u64> {
         tuple::request_context(self.facts.kind, &resident.info)
     }
 
+    /// Whether a permit of a resident is free for that request. A request that needs more than its
+    /// part of the context takes the part of others with it.
     pub(super) fn has_free_permit(&self, resident: &Resident, request: &PermitRequest) -> bool {
         let permits = match request.kind {
             ModelKind::Embedding => return self.embedding_permits_out == 0,
@@ -80,25 +85,52 @@ impl EngineState {
         resident.permits_out < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
-    /// It has context enough for so many tokens.
+    /// Whether one request may have so many tokens of context.
     fn has_context_for(&self, resident: &Resident, need: u64) -> bool {
         self.context_per_request(resident)
             .is_none_or(|has| has >= need)
     }
 
-    /// It has context enough and a permit for that request.
+    /// Whether a resident has the context, the options and a free permit for a request.
     pub(super) fn can_serve(&self, resident: &Resident, request: &PermitRequest) -> bool {
         self.has_context_for(resident, request.needed_context())
             && self.has_options_of(resident, &request.name)
             && self.has_free_permit(resident, request)
     }
 
-    /// Whether Crucible may unload it at all.
+    /// The match with a resident that has the context and the options that a request needs: with a
+    /// free permit of it, or without one; `None` where no resident has both. An instance that is being
+    /// unloaded takes nobody.
+    fn match_suitable(
+        &self,
+        operation: Option<&PoolOperation>,
+        request: &PermitRequest,
+    ) -> Option<ResidentMatch> {
+        let mut busy = None;
+        for (at, resident) in self.residents.iter().enumerate() {
+            let leaves = || operation.is_some_and(|o| o.is_unload_of(&resident.info.instance));
+            if resident.info.model != request.model
+                || resident.unlisted
+                || !self.has_context_for(resident, request.needed_context())
+                || !self.has_options_of(resident, &request.name)
+                || leaves()
+            {
+                continue;
+            }
+            if self.has_free_permit(resident, request) {
+                return Some(ResidentMatch::PermitFree(at));
+            }
+            busy = Some(ResidentMatch::PermitsBusy);
+        }
+        busy
+    }
+
+    /// Whether Crucible may unload it at all: it loaded it, or may evict what others loaded.
     pub(super) fn may_unload(&self, resident: &Resident) -> bool {
         resident.tuple.is_some() || self.facts.evict_foreign && self.facts.owns_state
     }
 
-    /// Loaded for somebody who still waits for it and is served by it.
+    /// Whether it was loaded for a request that still waits and is served by it.
     pub(super) fn awaits_first_grant(&self, resident: &Resident) -> bool {
         let served = |l: &ModelQueue| {
             let next = l.next_waiter().map(|w| &w.request);
@@ -111,7 +143,7 @@ impl EngineState {
         resident.never_granted && self.queues.iter().any(served)
     }
 
-    /// May be unloaded to make room, once it is idle.
+    /// Whether it may be unloaded to make room, once it is idle.
     pub(super) fn is_evictable(&self, resident: &Resident) -> bool {
         self.facts.load_control
             && !resident.pinned
@@ -120,14 +152,15 @@ impl EngineState {
             && !self.awaits_first_grant(resident)
     }
 
-    /// Generation models count; embedding models only need memory.
+    /// Whether no further model of that kind may be loaded. Only generation models count; embedding
+    /// models need memory alone.
     fn at_model_limit(&self, kind: ModelKind) -> bool {
         let counted = |r: &&Resident| r.info.kind == ModelKind::Generation;
         let count = self.residents.iter().filter(counted).count();
         kind == ModelKind::Generation && count >= self.facts.max_loaded_models
     }
 
-    /// No count limit lets another model in, and what counts may not go.
+    /// The refusal where the limit of loaded models is reached and none of them may go.
     fn model_limit_refusal(&self, request: &PermitRequest) -> Refusal {
         let foreign = |r: &&Resident| r.info.kind == ModelKind::Generation && !self.may_unload(r);
         let (engine, model) = (Arc::clone(&request.engine), Arc::clone(&request.name));
@@ -150,7 +183,7 @@ impl EngineState {
         }
     }
 
-    /// An engine without load control serves what it is asked for.
+    /// Assumes that an engine without load control serves what it is asked for.
     pub(super) fn assume_resident(&mut self, model: &Arc<str>, kind: ModelKind, now: Instant) {
         let known = |r: &Resident| r.info.model == *model;
         if self.facts.load_control || self.residents.iter().any(known) {
@@ -161,7 +194,7 @@ impl EngineState {
         self.residents.push(resident);
     }
 
-    /// Options to repeat on a request: those of the load. What a person loaded is left as it is.
+    /// The options to repeat on a request: those of the load. A foreign resident is left as it is.
     pub(super) fn options_for_request(
         &self,
         resident: &Resident,
@@ -179,15 +212,11 @@ impl EngineState {
     }
 }
 
-/// An instance that is being unloaded takes nobody.
-fn is_being_unloaded(operation: Option<&PoolOperation>, resident: &Resident) -> bool {
-    operation.is_some_and(|o| o.is_unload_of(&resident.info.instance))
-}
-
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// How this arrival, the next of that line, stands.
+    /// The match of a request with the residents of its engine. `queue` is the queue in which it waits,
+    /// or would wait.
     pub(super) fn match_resident(
         &self,
         state: &EngineState,
@@ -195,46 +224,40 @@ impl Scheduler {
         request: &PermitRequest,
         now: Instant,
     ) -> ResidentMatch {
-        let operation = self.engine_operation(&state.facts.name);
-        let own = |r: &&Resident| r.info.model == request.model;
         if let Some(at) = self.restorable_resident(state, queue, request, now) {
             return ResidentMatch::NeedsGrowth(at);
         }
-        let mut fitting = false;
-        for (at, resident) in state.residents.iter().enumerate() {
-            if own(&resident)
-                && !resident.unlisted
-                && state.has_context_for(resident, request.needed_context())
-                && state.has_options_of(resident, &request.name)
-            {
-                if is_being_unloaded(operation, resident) {
-                    continue;
-                }
-                fitting = true;
-                if state.has_free_permit(resident, request) {
-                    return ResidentMatch::PermitFree(at);
-                }
-            }
+        let operation = self.engine_operation(&state.facts.name);
+        if let Some(matched) = state.match_suitable(operation, request) {
+            return matched;
         }
-        if fitting {
-            return ResidentMatch::PermitsBusy;
-        }
-        let loading = |o: &PoolOperation| {
-            o.model == request.model
-                && (matches!(o.kind, OperationKind::Load(_))
-                    || state.residents.iter().any(|r| own(&r)))
+        let own = |r: &Resident| r.info.model == request.model;
+        let moves = |o: &PoolOperation| {
+            let loads = matches!(o.kind, OperationKind::Load(_));
+            o.model == request.model && (loads || state.residents.iter().any(own))
         };
-        if operation.is_some_and(loading) || state.residents.iter().filter(own).any(|r| r.unlisted)
-        {
+        let goes = state.residents.iter().any(|r| own(r) && r.unlisted);
+        if operation.is_some_and(moves) || goes {
             return ResidentMatch::InTransition;
         }
-        let mut own_residents = state.residents.iter().enumerate();
-        if let Some((at, resident)) = own_residents.find(|(_, r)| own(r)) {
+        let mut residents = state.residents.iter().enumerate();
+        if let Some((at, resident)) = residents.find(|(_, r)| own(r)) {
             if !state.has_options_of(resident, &request.name) {
                 return state.match_other_options(at, request);
             }
             return self.match_growth(state, queue, request, now);
         }
+        self.match_first_load(state, queue, request, now)
+    }
+
+    /// The match of a request whose model is not loaded at all.
+    fn match_first_load(
+        &self,
+        state: &EngineState,
+        queue: &ModelQueue,
+        request: &PermitRequest,
+        now: Instant,
+    ) -> ResidentMatch {
         let planned = match self.planned_load(state, queue, request, now) {
             Ok(planned) => planned,
             Err(refusal) => return ResidentMatch::Unavailable(refusal),
@@ -255,8 +278,8 @@ impl Scheduler {
             MemoryFit::AfterEviction(scope) | MemoryFit::AfterDrain(scope) => {
                 ResidentMatch::NeedsEviction(scope)
             }
-            MemoryFit::Blocked(why) => {
-                ResidentMatch::Unavailable(self.blocked_refusal(state, queue, request, why))
+            MemoryFit::Blocked(blocker) => {
+                ResidentMatch::Unavailable(self.blocked_refusal(state, queue, request, blocker))
             }
         }
     }

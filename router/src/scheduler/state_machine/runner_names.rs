@@ -1,16 +1,15 @@
-//! Models that are one in memory: the names that a runner answers to.
+//! Names that are one model in memory, because one runner answers to all of them.
 //!
-//! Everything here is kept by a model's runner (`ModelInfo::runner`), so that names over the same
-//! weights are one resident and have one entry in the budget. It may become known late which names
-//! share one. Where another name of a runner is loaded with other options, only the same options are
-//! granted; for others the runner is loaded anew.
+//! The scheduler keeps everything by the name of a model's runner (`ModelInfo::runner`), so that
+//! names over the same weights are one resident and one entry in the budget. It may become known
+//! late which names share a runner. Where another name of a runner is loaded with other options,
+//! only requests with the same options are granted; for others the runner is loaded anew.
 
 use std::sync::Arc;
 
 use super::{
-    context_size::ContextHistory,
-    resident_match::ResidentMatch,
-    state::{EngineState, ModelKey, Resident, Scheduler},
+    context_size::ContextHistory, engine_state::EngineState, model_key::ModelKey,
+    resident::Resident, resident_match::ResidentMatch, state::Scheduler,
 };
 use crate::{engine::Tuple, refusal::Refusal, scheduler::messages::PermitRequest};
 
@@ -24,13 +23,14 @@ impl EngineState {
         found.map_or(name, |m| &m.runner)
     }
 
-    /// Its runner has the options that a load by that name would have.
+    /// Whether a resident has the options that a load by that name would have.
     pub(super) fn has_options_of(&self, resident: &Resident, name: &Arc<str>) -> bool {
         let held = resident.info.name(self.facts.kind);
         held == name || self.option_variant(held) == self.option_variant(name)
     }
 
-    /// A number for what a load by that name has beside the request's options.
+    /// The number of the load options in which a name differs from others of its runner; 0 where it
+    /// does not.
     pub(super) fn option_variant(&self, name: &Arc<str>) -> u64 {
         self.facts
             .option_variants
@@ -39,8 +39,8 @@ impl EngineState {
             .unwrap_or_default()
     }
 
-    /// By what the failures of that load are known: those of one name are not another's, unless both
-    /// have the same options.
+    /// The key under which failed loads are kept. Failures of one name are not those of another,
+    /// unless both have the same options.
     pub(super) fn backoff_key(&self, model: &Arc<str>, name: &Arc<str>) -> ModelKey {
         match self.option_variant(name) {
             0 => self.model_key(model),
@@ -48,8 +48,8 @@ impl EngineState {
         }
     }
 
-    /// The options that a model's description has for its load: what a person loaded by that name
-    /// has them, and another name must ask for the same.
+    /// The load options in a model's own description. A resident that a person loaded by that name
+    /// has them, and a request by another name must ask for the same.
     pub(super) fn described_options(&self, name: &str) -> Tuple {
         let Some(model) = self.facts.models.iter().find(|m| *m.id == *name) else {
             return Tuple::default();
@@ -64,7 +64,7 @@ impl EngineState {
         }
     }
 
-    /// The model is there, but with the options of another name.
+    /// The match of a request whose model is loaded with the options of another name.
     pub(super) fn match_other_options(&self, at: usize, request: &PermitRequest) -> ResidentMatch {
         let resident = &self.residents[at];
         let held = resident.info.name(self.facts.kind);
@@ -95,7 +95,8 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// What was kept by a name is kept by its runner from now on.
+    /// Moves everything that was kept by a name to the name of its runner, as soon as that is
+    /// known.
     pub(super) fn rekey_by_runner(&mut self, at: usize) {
         let models = Arc::clone(&self.engines[at].facts.models);
         for model in models.iter().filter(|m| m.runner != m.id) {
@@ -114,6 +115,7 @@ impl Scheduler {
         }
     }
 
+    /// Moves what is kept for one model to another key; what is already kept there wins.
     fn rekey(&mut self, old: &ModelKey, new: &ModelKey) {
         if let Some(history) = self.context_histories.remove(old) {
             let larger = |kept: &ContextHistory| kept.largest >= history.largest;

@@ -1,15 +1,17 @@
-//! More context than those who wait need, where there is memory to spare: what a client's earlier
-//! sessions came to, and a step ahead of an agent that has outgrown its model.
+//! Context beyond what those who wait need, where memory is to spare.
 //!
-//! It costs nobody anything: nothing is evicted or refused for it, and it is not remembered.
+//! A first load has room for what its client's earlier sessions came to, and a model that an agent
+//! has outgrown is loaded one step ahead. That costs nobody anything: nothing is evicted or refused
+//! for it, and it is not remembered.
 
 use std::time::Instant;
 
 use super::{
     context_size::{PlannedLoad, context_to_load},
+    engine_state::EngineState,
     memory_fit::MemoryFit,
     model_queue::ModelQueue,
-    state::{EngineState, Scheduler},
+    state::Scheduler,
 };
 use crate::{
     catalog::ModelKind, engine::tuple::instance_context, scheduler::messages::PermitRequest,
@@ -18,8 +20,8 @@ use crate::{
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The same load with more context, if that fits beside all that is there. `planned` is what those
-    /// who wait need, and nothing of the model is loaded.
+    /// The same load with more context, if that fits beside everything that is there. `planned` is
+    /// what those who wait need; nothing of the model is loaded.
     pub(super) fn with_spare_context(
         &self,
         state: &EngineState,

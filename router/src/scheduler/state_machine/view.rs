@@ -3,16 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
+    limit_scope::LimitScope,
+    model_key::lane_index,
     model_queue::{ModelQueue, Waiter},
-    resident_match::LimitScope,
-    state::{OperationKind, Scheduler, lane_index},
+    pool_operation::OperationKind,
+    state::Scheduler,
 };
 use crate::view::{EngineView, LoadingView, QueuedView, ResidentView};
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Adds queue, permits, residents and loads of one engine.
+    /// Adds queue, permits, residents and loads to the view of one engine.
     pub(crate) fn describe_engine(&self, view: &mut EngineView, now: Instant) {
         let Some(state) = self.engine(&view.name) else {
             return;
@@ -57,7 +59,7 @@ impl Scheduler {
             });
     }
 
-    /// Keeps the most that the models of each pool took.
+    /// Keeps the most bytes that the models of each pool took.
     pub(super) fn record_peak_bytes(&mut self) {
         let mut used: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
         for state in &self.engines {
@@ -75,7 +77,7 @@ impl Scheduler {
         }
     }
 
-    /// All who wait, engine by engine, in order of arrival.
+    /// All requests that wait, engine by engine, in order of arrival.
     pub(crate) fn queue_view(&self, now: Instant) -> Vec<QueuedView> {
         let mut all = Vec::with_capacity(self.waiting_tickets.len());
         for state in &self.engines {

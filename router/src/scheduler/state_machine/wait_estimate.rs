@@ -1,29 +1,31 @@
-//! How long a wait is expected to be: what `Retry-After` says, and what is refused at once.
+//! Estimates of waits, for `Retry-After` and for refusing at once what would wait too long.
 //!
-//! `rest of the operation in flight + loads before it + its own load + position x mean answer /
-//! permits`.
+//! The estimate is: rest of the operation in flight + loads before it + its own load + position x
+//! mean answer / permits.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::state::{OperationKind, Scheduler};
+use super::{pool_operation::OperationKind, state::Scheduler};
 use crate::catalog::ModelKind;
 
-/// How long one answer takes where none was measured yet.
+/// The time of an answer where none was measured yet.
 const UNMEASURED: Duration = Duration::from_secs(5);
-/// How long a load takes where none was measured yet.
+/// The time of a load where none was measured yet.
 pub(super) const UNMEASURED_LOAD: Duration = Duration::from_secs(10);
 
-/// A wait for a permit.
+/// The estimate of a wait for a permit.
 pub(super) struct WaitEstimate {
+    /// The time from now to the grant.
     pub(super) expected: Duration,
-    /// It rests on measurements.
+    /// Whether it rests on measurements alone.
     pub(super) measured: bool,
 }
 
-/// Whole seconds for `Retry-After`, rounded up, 1..=60.
+/// The seconds for `Retry-After`: whole ones, rounded up, from 1 to 60, because SDKs ignore larger
+/// ones.
 pub(super) fn retry_after(wait: Duration) -> u64 {
     let up = u64::from(wait.subsec_nanos() > 0);
     wait.as_secs().saturating_add(up).clamp(1, 60)
@@ -32,14 +34,15 @@ pub(super) fn retry_after(wait: Duration) -> u64 {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// How long a load of that model takes, where it was measured.
+    /// The time that a load of that model takes, where it was measured in this run or an earlier
+    /// one.
     pub(super) fn load_time(&self, engine: &Arc<str>, model: &Arc<str>) -> Option<Duration> {
         let key = (Arc::clone(engine), Arc::clone(model));
         let earlier = || self.facts(engine)?.load_times.get(model).copied();
         self.load_times.get(&key).copied().or_else(earlier)
     }
 
-    /// When the waiter at this position of a lane (1 is next) is expected to have a permit.
+    /// The estimate for the request at this position of its lane (1 is the next one).
     pub(super) fn expected_wait(
         &self,
         at: usize,

@@ -73,6 +73,27 @@ impl Clock {
         }
     }
 
+    /// A request comes, for one of the first `models` models.
+    fn arrive(&mut self, random: &mut Random, models: usize, several: bool) {
+        let (at, model) = (1 + random.index(2), random.index(models));
+        let ticket = self.world.next;
+        let mut request = request(ticket, at, model, self.world.now);
+        if random.below(2) == 0 {
+            request.session = Some(random.below(4));
+        }
+        if several {
+            request.client = ClientId::of_key(CLIENTS[random.index(CLIENTS.len())]);
+        }
+        let older = self.older(&request.client, several);
+        self.since.insert(ticket, (self.second, older));
+        self.world.arrives(request);
+        // The queue was too long: this request was refused, or the last of another client.
+        let Self { world, since, .. } = self;
+        since.retain(|ticket, _| {
+            world.waiting.contains_key(ticket) || world.active.contains_key(ticket)
+        });
+    }
+
     /// Gives what began just now its end.
     fn follow(&mut self, random: &mut Random) {
         for at in 0..ENGINES.len() {
@@ -146,25 +167,7 @@ fn timed(seed: u64) {
             }
             Due::Release(ticket) => clock.world.release(ticket),
             Due::Tick => clock.world.step(Input::Tick),
-            Due::Arrive => {
-                let (at, model) = (1 + random.index(2), random.index(models));
-                let ticket = clock.world.next;
-                let mut request = request(ticket, at, model, clock.world.now);
-                if random.below(2) == 0 {
-                    request.session = Some(random.below(4));
-                }
-                if several {
-                    request.client = ClientId::of_key(CLIENTS[random.index(CLIENTS.len())]);
-                }
-                let older = clock.older(&request.client, several);
-                clock.since.insert(ticket, (second, older));
-                clock.world.arrives(request);
-                // Too many were there: it went, or the last of another client.
-                let Clock { world, since, .. } = &mut clock;
-                since.retain(|ticket, _| {
-                    world.waiting.contains_key(ticket) || world.active.contains_key(ticket)
-                });
-            }
+            Due::Arrive => clock.arrive(&mut random, models, several),
         }
         clock.follow(&mut random);
     }

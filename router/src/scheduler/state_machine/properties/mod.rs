@@ -4,6 +4,7 @@
 use self::{random::Random, world::World};
 
 mod bound;
+mod happenings;
 mod random;
 mod share;
 mod world;

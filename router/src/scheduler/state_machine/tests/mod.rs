@@ -23,9 +23,11 @@ use crate::{
 mod abandoned_load;
 mod context;
 mod engine_reload;
+mod example;
 mod fairness;
 mod foreign_memory;
 mod growth;
+mod growth_memory;
 mod linger;
 mod memory;
 mod odd_input;
