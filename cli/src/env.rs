@@ -53,13 +53,13 @@ pub fn run(common: &CommonArgs, args: &EnvArgs) -> Result<(), CommandFailure> {
 
 fn find(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
     if let Some(engine) = config.engine(name) {
-        return match engine.kind {
-            EngineKind::Ollama => Ok(engine.clone()),
-            _ => Err(CommandFailure::usage(format!(
-                "--engine {name}: it is no Ollama; only Ollama's process takes settings from its \
-                 environment"
-            ))),
-        };
+        if engine.kind.profile().takes_environment {
+            return Ok(engine.clone());
+        }
+        return Err(CommandFailure::usage(format!(
+            "--engine {name}: it is no Ollama; only Ollama's process takes settings from its \
+             environment"
+        )));
     }
     if config.engines.is_empty()
         && name == "ollama"
@@ -70,7 +70,7 @@ fn find(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
     let known: Vec<&str> = config
         .engines
         .iter()
-        .filter(|e| e.kind == EngineKind::Ollama)
+        .filter(|e| e.kind.profile().takes_environment)
         .map(|e| &*e.name)
         .collect();
     let known = match known.len() {

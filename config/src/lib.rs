@@ -9,6 +9,7 @@
 
 mod check;
 pub mod checked;
+pub mod engine_profile;
 mod environment;
 mod file;
 #[cfg(any(test, fuzzing))]

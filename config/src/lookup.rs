@@ -5,10 +5,9 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::{
-    check::{device_of, permits_of, queue_of},
     checked::{
-        Config, Engine, EngineKind, Filled, From, Key, Manage, Model, ModelDefaults,
-        RequestDefaults, Sampling,
+        Config, Engine, EngineKind, Filled, From, Key, Model, ModelDefaults, RequestDefaults,
+        Sampling,
     },
     glob,
     layers::{Flags, load_text},
@@ -145,7 +144,7 @@ impl Config {
         }
         let counts = || {
             let settings = self.model_settings(&engine.name, model);
-            engine.kind == EngineKind::Ollama
+            engine.kind.profile().modelfile_context
                 && !self.context.ollama_configured
                 && settings.is_none_or(|m| m.modelfile_context)
         };
@@ -155,12 +154,7 @@ impl Config {
                 from: From::Modelfile,
             };
         }
-        let value = match engine.kind {
-            EngineKind::Ollama => self.tuning.ollama.context_size,
-            EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => {
-                self.tuning.lmstudio.context_length
-            }
-        };
+        let value = self.tuning.context(engine.kind.profile().section);
         Filled {
             value,
             from: From::Profile,
@@ -169,24 +163,23 @@ impl Config {
 
     /// An engine that was found and not configured, with the defaults of its kind.
     pub fn discovered(&self, kind: EngineKind, name: &str, url: Url) -> Engine {
-        let (permits, queue) = match kind {
-            EngineKind::Ollama => (
+        let profile = kind.profile();
+        let (permits, queue) = if profile.permits_from_tuning {
+            (
                 self.tuning.ollama.num_parallel,
                 self.tuning.ollama.max_queue,
-            ),
-            _ => (permits_of(kind), queue_of(kind)),
+            )
+        } else {
+            (profile.permits, profile.queue)
         };
         Engine {
             name: Arc::from(name),
             kind,
             url: Some(url),
-            device: device_of(kind),
+            device: profile.device,
             pool: None,
             api_key_env: None,
-            manage: match kind {
-                EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
-                EngineKind::Openai => Manage::Observe,
-            },
+            manage: profile.manage,
             permits,
             queue,
             defaults: true,

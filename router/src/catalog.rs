@@ -116,12 +116,12 @@ impl ModelInfo {
 // === impl ResidentInfo ===
 
 impl ResidentInfo {
-    /// The name of the model, as people know it. Ollama lists a runner under the name that it was
-    /// loaded by.
+    /// The name of the model as people know it: its own, or the one that it was loaded by.
     pub fn name(&self, engine: EngineKind) -> &Arc<str> {
-        match engine {
-            EngineKind::Ollama => &self.instance,
-            _ => &self.model,
+        if engine.profile().residents.named_by_load {
+            &self.instance
+        } else {
+            &self.model
         }
     }
 

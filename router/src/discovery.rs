@@ -17,16 +17,10 @@ use crucible_config::{
     checked::{self, EngineKind},
     own_address,
 };
-use serde_json::Value;
-use tokio::time::timeout;
 use url::Url;
-
-use crate::engine::{Endpoint, EngineError, hidden_error};
 
 /// Between looks at places where nothing was found.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// For all questions to one place.
-const LOOK_BUDGET: Duration = Duration::from_secs(3);
 
 /// One address where an engine may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,21 +31,6 @@ pub struct Place {
     pub url: Url,
 }
 
-/// Usual ports: the default, and what a person takes who has something else there (Crucible itself
-/// perhaps). 9931 is the default of llama.cpp's server since 2026.
-const PORTS: [(EngineKind, u16); 8] = [
-    (EngineKind::Lmstudio, 1234),
-    (EngineKind::Lmstudio, 1235),
-    (EngineKind::Ollama, 11434),
-    (EngineKind::Ollama, 11435),
-    (EngineKind::Ollama, 11436),
-    (EngineKind::Llamacpp, 8080),
-    (EngineKind::Llamacpp, 9931),
-    (EngineKind::Llamacpp, 8081),
-];
-
-/// What LM Studio alone answers.
-const GREETING: &str = "/lmstudio-greeting";
 /// Where Ollama's own client looks for it.
 const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
@@ -76,7 +55,7 @@ fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<
     }
     let usual = hosts
         .iter()
-        .flat_map(|host| PORTS.map(|(kind, port)| (host, kind, port)))
+        .flat_map(|host| usual_ports().map(move |(kind, port)| (host, kind, port)))
         .filter_map(|(host, kind, port)| {
             let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
             Some(Place { kind, url })
@@ -94,7 +73,7 @@ pub fn describe(places: &[Place]) -> String {
     let each = places.chunk_by(beside).filter_map(|of| {
         let (first, more) = of.split_first()?;
         let url = first.url.as_str().trim_end_matches('/');
-        let mut text = format!("{} on {url}", product(first.kind));
+        let mut text = format!("{} on {url}", first.kind.profile().product);
         for port in more.iter().filter_map(|place| place.url.port()) {
             let _ = write!(text, " or {port}");
         }
@@ -103,68 +82,18 @@ pub fn describe(places: &[Place]) -> String {
     format!("looked for {}", each.collect::<Vec<_>>().join(", "))
 }
 
-/// The product's name, for people.
-pub fn product(kind: EngineKind) -> &'static str {
-    match kind {
-        EngineKind::Lmstudio => "LM Studio",
-        EngineKind::Ollama => "Ollama",
-        EngineKind::Llamacpp => "llama.cpp's server",
-        EngineKind::Openai => "an OpenAI-compatible server",
-    }
-}
-
-/// What answers at a place; `None` where nothing does, or something else.
-pub async fn identify(client: &reqwest::Client, place: &Place) -> Option<EngineKind> {
-    let endpoint = Endpoint::new(client.clone(), place.url.clone(), None);
-    timeout(LOOK_BUDGET, ask(&endpoint, place.kind))
-        .await
-        .ok()
-        .flatten()
-}
-
-async fn ask(endpoint: &Endpoint, usual: EngineKind) -> Option<EngineKind> {
-    match endpoint.get(GREETING).await {
-        Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
-            return Some(EngineKind::Lmstudio);
-        }
-        Err(EngineError::NobodyListens(_) | EngineError::Unreachable(_) | EngineError::Timeout) => {
-            return None;
-        }
-        Err(EngineError::Refused {
-            status: 401 | 403, ..
-        }) if usual == EngineKind::Lmstudio => {
-            // One with "Require Authentication".
-            let (_, _, text) = endpoint.get_text(GREETING).await.ok()?;
-            let refusal: Value = serde_json::from_str(&text).ok()?;
-            let known = refusal["error"]["code"] == "invalid_api_key";
-            return known.then_some(EngineKind::Lmstudio);
-        }
-        _ => {}
-    }
-    let (_, server, text) = endpoint.get_text("/").await.ok()?;
-    if text.trim() == "Ollama is running" {
-        return Some(EngineKind::Ollama);
-    }
-    if server.is_some_and(|s| s.to_ascii_lowercase().starts_with("llama.cpp")) {
-        return Some(EngineKind::Llamacpp);
-    }
-    let (_, _, text) = endpoint.get_text("/props").await.ok()?;
-    let props: Value = serde_json::from_str(&text).ok()?;
-    let known = hidden_error(&props).is_none()
-        && (props.get("default_generation_settings").is_some()
-            || props.get("total_slots").is_some());
-    known.then_some(EngineKind::Llamacpp)
+/// The ports on which engines are looked for, each with the kind that usually listens there.
+fn usual_ports() -> impl Iterator<Item = (EngineKind, u16)> {
+    let of = |kind: EngineKind| {
+        let ports = kind.profile().search_ports.iter();
+        ports.map(move |port| (kind, *port))
+    };
+    EngineKind::ALL.into_iter().flat_map(of)
 }
 
 /// The engine that a find becomes: its kind's name and the configuration's values for its kind.
 pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::Engine {
-    let name = match kind {
-        EngineKind::Lmstudio => "lmstudio",
-        EngineKind::Ollama => "ollama",
-        EngineKind::Llamacpp => "llamacpp",
-        EngineKind::Openai => "openai",
-    };
-    config.discovered(kind, name, url)
+    config.discovered(kind, kind.profile().word, url)
 }
 
 /// Whether a kernel release is WSL's.
@@ -184,11 +113,7 @@ fn default_gateway(routes: &str) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Json, Router, routing::get};
-    use serde_json::json;
-
     use super::*;
-    use crate::engine::{client, testing::Fake};
 
     const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\n\
         eth0\t0000A8C0\t00000000\t0001\n\
@@ -208,20 +133,20 @@ mod tests {
     fn inside_wsl_the_windows_host_is_looked_at_too() {
         let root = tempfile::tempdir().unwrap();
         let found = |root: &Path| places_with(root, &[], "");
-        assert_eq!(found(root.path()).len(), PORTS.len());
+        assert_eq!(found(root.path()).len(), usual_ports().count());
         fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
         fs::create_dir_all(root.path().join("proc/net")).unwrap();
         let release = root.path().join("proc/sys/kernel/osrelease");
         fs::write(&release, "5.15.1-microsoft-standard-WSL2\n").unwrap();
         fs::write(root.path().join("proc/net/route"), ROUTES).unwrap();
         let all = found(root.path());
-        assert_eq!(all.len(), 2 * PORTS.len());
+        assert_eq!(all.len(), 2 * usual_ports().count());
         assert_eq!(
-            all[PORTS.len() + 2].url.as_str(),
+            all[usual_ports().count() + 2].url.as_str(),
             "http://192.168.26.1:11434/"
         );
         fs::write(&release, "6.1.0-generic\n").unwrap();
-        assert_eq!(found(root.path()).len(), PORTS.len());
+        assert_eq!(found(root.path()).len(), usual_ports().count());
     }
 
     #[test]
@@ -244,7 +169,7 @@ mod tests {
         ] {
             let own: Vec<SocketAddr> = listeners.iter().map(|a| a.parse().unwrap()).collect();
             let found = places_with(Path::new("/nowhere"), &own, "");
-            for (_, port) in PORTS {
+            for (_, port) in usual_ports() {
                 let there = found.iter().any(|place| place.url.port() == Some(port));
                 assert_eq!(there, !missing.contains(&port), "{listeners:?} {port}");
             }
@@ -257,9 +182,9 @@ mod tests {
         let found = |value: &str| places_with(Path::new("/nowhere"), &own, value);
         let first = |value: &str| found(value)[0].url.to_string();
         assert_eq!(first("0.0.0.0:12000"), "http://127.0.0.1:12000/");
-        assert_eq!(found("0.0.0.0:12000").len(), PORTS.len() + 1);
+        assert_eq!(found("0.0.0.0:12000").len(), usual_ports().count() + 1);
         assert_eq!(first("http://127.0.0.1:11434/"), "http://127.0.0.1:11434/");
-        assert_eq!(found("127.0.0.1").len(), PORTS.len());
+        assert_eq!(found("127.0.0.1").len(), usual_ports().count());
         let text = describe(&found("127.0.0.1:12000"));
         assert!(text.starts_with("looked for Ollama on http://127.0.0.1:12000, LM Studio on"));
         // Crucible itself.
@@ -268,38 +193,7 @@ mod tests {
             "http://localhost:12001",
             "[::ffff:127.0.0.1]:12001",
         ] {
-            assert_eq!(found(value).len(), PORTS.len(), "{value}");
-        }
-    }
-
-    #[tokio::test]
-    async fn engines_are_recognised_by_their_answers() {
-        let greeting = get(|| async { Json(json!({"lmstudio": true})) });
-        let props = get(|| async { Json(json!({"total_slots": 1})) });
-        let odd = || get(|| async { Json(json!({"error": "Unexpected endpoint"})) });
-        let apps = [
-            (
-                Router::new().route("/lmstudio-greeting", greeting),
-                Some(EngineKind::Lmstudio),
-            ),
-            (
-                Router::new().route("/", get(|| async { "Ollama is running" })),
-                Some(EngineKind::Ollama),
-            ),
-            (
-                Router::new().route("/props", props),
-                Some(EngineKind::Llamacpp),
-            ),
-            (Router::new().route("/", odd()).route("/props", odd()), None),
-        ];
-        let client = client(Duration::from_secs(1)).unwrap();
-        for (app, expected) in apps {
-            let fake = Fake::start(app).await;
-            let place = Place {
-                kind: EngineKind::Openai,
-                url: fake.url.clone(),
-            };
-            assert_eq!(identify(&client, &place).await, expected);
+            assert_eq!(found(value).len(), usual_ports().count(), "{value}");
         }
     }
 }

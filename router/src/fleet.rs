@@ -468,7 +468,7 @@ impl Shared {
             if state.entries.iter().any(|e| e.config.kind == kind) {
                 continue;
             }
-            tracing::info!("found {} on {}", discovery::product(kind), place.url);
+            tracing::info!("found {} on {}", kind.profile().product, place.url);
             let config = discovery::discovered(&state.config, kind, place.url.clone());
             self.add(&mut state, config, true);
         }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod hop;
 pub mod limits;
 pub mod machine;
+pub mod options;
 pub mod permit;
 pub mod plan;
 pub mod predict;

@@ -28,8 +28,7 @@ impl Work {
         instance: &str,
         processing: Option<u32>,
     ) -> Self {
-        // Only LM Studio's list of what is loaded is complete and by these names.
-        let lists = kind == EngineKind::Lmstudio && load_control;
+        let lists = kind.profile().residents.complete && load_control;
         let gone = lists && !residents.iter().any(|r| *r.instance == *instance);
         if gone || processing == Some(0) {
             return Self::Nothing;

@@ -16,7 +16,7 @@ mod variant;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use crucible_config::{Live, checked::EngineKind};
+use crucible_config::Live;
 use crucible_router::{
     machine::{physical_cores, processor_name},
     state_dir::{Hold, StateDir},
@@ -155,12 +155,7 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), CommandFailure> {
 
 fn facts(subject: &Subject, busy: Option<f64>) -> Vec<(&'static str, String)> {
     let (engine, model) = (&subject.place.view, &subject.place.model);
-    let product = match engine.kind {
-        EngineKind::Lmstudio => "LM Studio",
-        EngineKind::Ollama => "Ollama",
-        EngineKind::Llamacpp => "llama.cpp",
-        EngineKind::Openai => "OpenAI-compatible server",
-    };
+    let product = engine.kind.profile().title;
     let version = engine.version.clone().or_else(|| subject.driver.version());
     let logical = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut facts = vec![

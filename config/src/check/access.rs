@@ -7,7 +7,7 @@ use crate::{
     checked::Key,
     keys::{KeyPath, client, guard, root},
     kind,
-    management::{MANAGEMENT, covers},
+    management::{covers, management_paths},
     settings::{Report, Settings},
 };
 
@@ -127,15 +127,17 @@ pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String
     let mut all = settings.get(&path, report);
     all.retain_mut(|one| {
         let plain = one.trim_end_matches('/');
-        if MANAGEMENT.iter().any(|managed| covers(managed.path, plain)) {
+        if management_paths().any(|(_, managed)| covers(managed.path, plain)) {
             *one = plain.to_owned();
             return true;
         }
-        let known = MANAGEMENT.map(|managed| managed.path);
+        let known: Vec<&str> = management_paths()
+            .map(|(_, managed)| managed.path)
+            .collect();
         let expected = format!("paths that manage an engine: {}", known.join(", "));
         let found = kind::quoted(one);
         if one.starts_with('/') {
-            let hint = kind::nearest(plain, known).map_or_else(
+            let hint = kind::nearest(plain, known.iter().copied()).map_or_else(
                 || "no other path is closed".to_owned(),
                 |near| format!("did you mean {near:?}?"),
             );

@@ -18,17 +18,11 @@ pub(super) fn engine_url(
     report: &mut Report,
 ) -> Option<Url> {
     let path = engine::URL.item(i);
-    let default = match kind {
-        EngineKind::Lmstudio => Some("http://127.0.0.1:1234"),
-        EngineKind::Ollama => Some("http://127.0.0.1:11434"),
-        EngineKind::Llamacpp => Some("http://127.0.0.1:8080"),
-        EngineKind::Openai => None,
-    };
     if settings.find(&path).is_none() {
         if manage == Manage::Spawn || report.has(&path) {
             return None;
         }
-        let Some(default) = default else {
+        let Some(default) = kind.profile().default_url else {
             let source = settings.source(&path);
             report.error(
                 &path,

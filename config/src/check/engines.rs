@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     checked::{Device, Engine, EngineKind, Manage},
+    engine_profile::EngineProfile,
     keys::{KeyPath, engine},
     kind::{self, Value},
     own_address,
@@ -19,32 +20,6 @@ use crate::{
 };
 
 pub(super) const KIND_DEFAULT: &str = "default of its kind";
-
-/// Default device of a kind.
-pub(crate) const fn device_of(kind: EngineKind) -> Device {
-    match kind {
-        EngineKind::Lmstudio | EngineKind::Openai => Device::Gpu,
-        EngineKind::Ollama => Device::Auto,
-        EngineKind::Llamacpp => Device::Cpu,
-    }
-}
-
-/// Default permits of a kind.
-pub(crate) const fn permits_of(kind: EngineKind) -> u32 {
-    match kind {
-        EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => 2,
-        EngineKind::Openai => 32,
-    }
-}
-
-/// Default queue of a kind.
-pub(crate) const fn queue_of(kind: EngineKind) -> u32 {
-    match kind {
-        EngineKind::Ollama => 10,
-        EngineKind::Lmstudio | EngineKind::Llamacpp => 64,
-        EngineKind::Openai => 256,
-    }
-}
 
 pub(super) fn engines(
     settings: &mut Settings,
@@ -130,18 +105,23 @@ fn engine(
     let name = name(settings, i, report);
     let kind = engine_kind(settings, i, report);
     let (name, kind) = (name?, kind?);
+    let profile = kind.profile();
+    let spawn = profile.spawn;
     let model_path = paths::path(settings, &engine::MODEL_PATH.item(i), report)
         .map(|path| folder.map_or_else(|| path.clone(), |folder| folder.join(&path)));
+    let serves_a_file = spawn.is_some_and(|spawn| spawn.needs_model_file);
     let manage = settings.find(&engine::MANAGE.item(i));
-    let manage = manage.unwrap_or_else(|| match kind {
-        EngineKind::Llamacpp if model_path.is_some() => Manage::Spawn,
-        // Of a llama.cpp only router mode has models to load.
-        EngineKind::Lmstudio | EngineKind::Ollama | EngineKind::Llamacpp => Manage::Models,
-        EngineKind::Openai => Manage::Observe,
+    let manage = manage.unwrap_or(if serves_a_file && model_path.is_some() {
+        Manage::Spawn
+    } else {
+        profile.manage
     });
     check_manage(settings, i, kind, manage, model_path.is_some(), report);
     let url = engine_url(settings, i, kind, manage, report);
-    if let (Manage::Spawn, EngineKind::Ollama, Some(url)) = (manage, kind, &url)
+    // One that serves a single model file takes a free port of this machine.
+    if manage == Manage::Spawn
+        && let (Some(spawn), Some(url)) = (spawn, &url)
+        && !spawn.needs_model_file
         && address(url).0 != "localhost"
     {
         let path = engine::URL.item(i);
@@ -150,13 +130,13 @@ fn engine(
             &settings.source(&path),
             &kind::quoted(url.as_str()),
             "an address of this machine, or none",
-            "Ollama is started here, by Crucible",
+            &format!("{} is started here, by Crucible", profile.product),
         );
     }
     let device_path = engine::DEVICE.item(i);
-    let device = settings.find(&device_path).unwrap_or(device_of(kind));
+    let device = settings.find(&device_path).unwrap_or(profile.device);
     let (permits, queue) = (engine::PERMITS.item(i), engine::QUEUE.item(i));
-    if kind == EngineKind::Ollama {
+    if profile.permits_from_tuning {
         same_as_tuning(settings, report, &permits, TuningId::OllamaNumParallel);
         same_as_tuning(settings, report, &queue, TuningId::OllamaMaxQueue);
     }
@@ -165,24 +145,19 @@ fn engine(
     let websocket = engine::WEBSOCKET.item(i);
     for (path, value) in [
         (&*device_path, Value::Text(word(device).into())),
-        (&*permits, Value::Integer(permits_of(kind).into())),
-        (&*queue, Value::Integer(queue_of(kind).into())),
+        (&*permits, Value::Integer(profile.permits.into())),
+        (&*queue, Value::Integer(profile.queue.into())),
         (&*defaults, Value::Boolean(true)),
         (&*allow_cloud, Value::Boolean(false)),
         (&*websocket, Value::Boolean(false)),
     ] {
         settings.fill(path, value, KIND_DEFAULT);
     }
-    only_for(settings, report, &allow_cloud, kind, EngineKind::Ollama);
-    only_for(settings, report, &websocket, kind, EngineKind::Lmstudio);
+    only_for(settings, report, &allow_cloud, kind, |p| p.cloud_models);
+    only_for(settings, report, &websocket, kind, |p| p.websocket_driver);
     let mut command = paths::command(settings, &engine::COMMAND.item(i), report);
-    if manage == Manage::Spawn && command.is_empty() {
-        let program = if kind == EngineKind::Ollama {
-            "ollama"
-        } else {
-            "llama-server"
-        };
-        command = vec![program.into()];
+    if let Some(spawn) = spawn.filter(|_| manage == Manage::Spawn && command.is_empty()) {
+        command = vec![spawn.program.into()];
     }
     Some(Engine {
         name: name.into(),
@@ -192,8 +167,8 @@ fn engine(
         pool: settings.find(&engine::POOL.item(i)).map(Arc::from),
         api_key_env: api_key_env(settings, i, report),
         manage,
-        permits: settings.find(&permits).unwrap_or(permits_of(kind)),
-        queue: settings.find(&queue).unwrap_or(queue_of(kind)),
+        permits: settings.find(&permits).unwrap_or(profile.permits),
+        queue: settings.find(&queue).unwrap_or(profile.queue),
         defaults: settings.get(&defaults, report),
         allow_cloud: settings.get(&allow_cloud, report),
         passthrough: passthrough(settings, i, report),
@@ -234,27 +209,22 @@ fn name(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
 }
 
 fn engine_kind(settings: &Settings, i: usize, report: &mut Report) -> Option<EngineKind> {
-    const KINDS: [(&str, EngineKind); 4] = [
-        ("lmstudio", EngineKind::Lmstudio),
-        ("ollama", EngineKind::Ollama),
-        ("llamacpp", EngineKind::Llamacpp),
-        ("openai", EngineKind::Openai),
-    ];
+    let words = EngineKind::ALL.map(|kind| kind.profile().word);
     let path = engine::KIND.item(i);
     let text = settings.find(&path);
     let text = text.as_deref();
-    if let Some((_, kind)) = KINDS.into_iter().find(|(word, _)| Some(*word) == text) {
+    if let Some(kind) = text.and_then(EngineKind::of_word) {
         return Some(kind);
     }
     // A word of the file was checked when it was read; one of a flag was not.
     if !report.has(&path) {
         let found = text.map_or_else(|| "no kind".into(), kind::quoted);
         let hint = text
-            .and_then(|text| kind::nearest(text, KINDS.map(|(word, _)| word)))
+            .and_then(|text| kind::nearest(text, words))
             .map(|near| format!("did you mean {near:?}?"))
             .unwrap_or_default();
-        let expected = "one of \"lmstudio\", \"ollama\", \"llamacpp\", \"openai\"";
-        report.error(&path, &settings.source(&path), &found, expected, &hint);
+        let expected = format!("one of {}", words.map(kind::quoted).join(", "));
+        report.error(&path, &settings.source(&path), &found, &expected, &hint);
     }
     None
 }
@@ -269,29 +239,30 @@ fn check_manage(
 ) {
     let path = engine::MANAGE.item(i);
     let source = settings.source(&path);
-    match (manage, kind) {
-        (Manage::Spawn, EngineKind::Llamacpp) if !has_model => report.error(
-            &engine::MODEL_PATH.item(i),
-            &source,
-            "no model_path",
-            "the model file that the spawned engine serves",
-            "add model_path = \"model.gguf\"",
-        ),
-        (Manage::Spawn, EngineKind::Lmstudio | EngineKind::Openai) => report.error(
+    let profile = kind.profile();
+    match (manage, profile.spawn) {
+        (Manage::Spawn, None) => report.error(
             &path,
             &source,
             "\"spawn\"",
             "\"observe\" or \"models\" for this kind",
             "only llamacpp and ollama engines are started as children",
         ),
-        (Manage::Models, EngineKind::Openai) => report.warn(
+        (Manage::Spawn, Some(spawn)) if spawn.needs_model_file && !has_model => report.error(
+            &engine::MODEL_PATH.item(i),
+            &source,
+            "no model_path",
+            "the model file that the spawned engine serves",
+            "add model_path = \"model.gguf\"",
+        ),
+        (Manage::Models, _) if !profile.loads() => report.warn(
             &path,
             &source,
             "\"models\"",
             "\"observe\" for this kind",
             "it has no way to load or unload a model",
         ),
-        _ => {}
+        (Manage::Spawn | Manage::Models | Manage::Observe, _) => {}
     }
 }
 
@@ -316,17 +287,24 @@ fn passthrough(settings: &Settings, i: usize, report: &mut Report) -> Vec<String
     all
 }
 
+/// Warns about a setting that means something for other kinds only.
 fn only_for(
     settings: &Settings,
     report: &mut Report,
     path: &KeyPath<bool>,
     kind: EngineKind,
-    only: EngineKind,
+    means_something: impl Fn(&EngineProfile) -> bool,
 ) {
-    if settings.get(path, report) && kind != only {
+    if settings.get(path, report) && !means_something(kind.profile()) {
         let source = settings.source(path);
-        let expected = format!("false for this kind, it means something for {only:?} only");
-        report.warn(path, &source, "true", &expected.to_lowercase(), "remove it");
+        let others = EngineKind::ALL.map(EngineKind::profile).into_iter();
+        let others = others.filter(|profile| means_something(profile));
+        let others: Vec<&str> = others.map(|profile| profile.word).collect();
+        let expected = format!(
+            "false for this kind, it means something for {} only",
+            others.join(", ")
+        );
+        report.warn(path, &source, "true", &expected, "remove it");
     }
 }
 

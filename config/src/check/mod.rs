@@ -31,7 +31,6 @@ use crate::{
     tuning::TuningId,
 };
 
-pub(crate) use engines::{device_of, permits_of, queue_of};
 pub(crate) use names::BUILTIN_VIRTUAL;
 
 /// `folder` is the configuration file's, for relative paths.

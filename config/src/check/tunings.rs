@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::quantization;
 use crate::{
-    checked::{Device, Engine, EngineKind, Pool, Tuning},
+    checked::{Device, Engine, Pool, Tuning},
     kind::quoted,
     settings::{Report, Settings},
     tuning::TuningId,
@@ -193,7 +193,7 @@ fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
     let is_visible = !devices.is_empty() && devices != "-1";
     let owner = engines
         .iter()
-        .find(|e| e.device == Device::Gpu && e.kind != EngineKind::Ollama);
+        .find(|e| e.device == Device::Gpu && !e.kind.profile().takes_environment);
     if let Some(owner) = owner.filter(|_| is_visible) {
         say.warn(
             TuningId::EnvironmentCudaVisibleDevices.path(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The kinds of engine.
+/// The kinds of engine; [`profile`](EngineKind::profile) tells how they differ.
 #[derive(
     Clone,
     Copy,
@@ -90,31 +90,6 @@ pub struct Engine {
     pub model_path: Option<PathBuf>,
 }
 
-// === impl EngineKind ===
-
-impl EngineKind {
-    /// The word for it in the configuration and in documents.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lmstudio => "lmstudio",
-            Self::Ollama => "ollama",
-            Self::Llamacpp => "llamacpp",
-            Self::Openai => "openai",
-        }
-    }
-
-    /// The environment variable that holds the token of such an engine by its maker's convention.
-    pub const fn token_variable(self) -> Option<&'static str> {
-        match self {
-            // What LM Studio's own clients read.
-            Self::Lmstudio => Some("LM_API_TOKEN"),
-            // What llama-server itself reads.
-            Self::Llamacpp => Some("LLAMA_API_KEY"),
-            Self::Ollama | Self::Openai => None,
-        }
-    }
-}
-
 // === impl Device ===
 
 impl Device {
@@ -125,16 +100,6 @@ impl Device {
             Self::Cpu => "cpu",
             Self::Auto => "auto",
         }
-    }
-}
-
-// === impl Engine ===
-
-impl Engine {
-    /// The environment variable with the engine's own token: as configured, else its kind's.
-    pub fn token_variable(&self) -> Option<&str> {
-        let configured = self.api_key_env.as_deref();
-        configured.or(self.kind.token_variable())
     }
 }
 

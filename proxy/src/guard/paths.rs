@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crucible_config::{
     checked::EngineKind,
-    management::{MANAGEMENT, Management, covers},
+    engine_profile::ManagementPath,
+    management::{covers, management_paths},
 };
 
 /// What nearly every request asks for.
@@ -83,13 +84,15 @@ pub fn access(method: &str, path: &str, open: &[String]) -> Access {
     } else {
         Cow::Owned(squeeze(path))
     };
-    let is_it = |m: &&Management| (m.method == "*" || m.method == method) && covers(m.path, &plain);
-    let Some(managed) = MANAGEMENT.iter().find(is_it) else {
+    let mut all = management_paths();
+    let is_it =
+        |m: &ManagementPath| (m.method == "*" || m.method == method) && covers(m.path, &plain);
+    let Some((kind, managed)) = all.find(|(_, path)| is_it(path)) else {
         return Access::Free;
     };
     if open.iter().any(|opened| covers(opened, &plain)) {
         Access::Opened(Opened {
-            kind: managed.kind,
+            kind,
             path: plain.into_owned(),
         })
     } else {

@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use crucible_config::checked::EngineKind;
 use crucible_router::view::{Breaker, EngineView, Health, View};
 
 use super::{Metrics, record::float};
@@ -114,12 +113,7 @@ impl Metrics {
 
     fn update_info(&self, engine: &EngineView, shown: &mut Shown) {
         let gauge = &self.vectors().engine_info;
-        let kind = match engine.kind {
-            EngineKind::Lmstudio => "lmstudio",
-            EngineKind::Ollama => "ollama",
-            EngineKind::Llamacpp => "llamacpp",
-            EngineKind::Openai => "openai",
-        };
+        let kind = engine.kind.profile().word;
         // A version is the engine's own text: bounded, like every label.
         let version: String = engine
             .version

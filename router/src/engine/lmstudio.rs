@@ -16,6 +16,7 @@ use std::{
     },
 };
 
+use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
@@ -27,10 +28,11 @@ use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, name, text},
     openai::parse_models,
-    tuple::instance_context,
 };
-use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
-use crucible_config::checked::EngineKind;
+use crate::{
+    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    options::instance_context,
+};
 
 /// Most identifiers of one model that are remembered.
 const IDENTIFIERS: usize = 32;

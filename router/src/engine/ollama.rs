@@ -7,11 +7,12 @@
 //! names share a runner, so that a load or an unload of one is confirmed by any of them.
 
 mod known;
+mod parse;
 mod runner;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,16 +22,17 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 use self::{
-    known::{Known, Told},
-    runner::Described,
+    known::Known,
+    parse::{
+        ListedRunner, ModelDescription, digest, is_cloud, parse_ps, parse_show, same, tag_name,
+    },
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, Tuple, backoff,
-    http::{Endpoint, count, items, name, text},
+    http::{Endpoint, items, text},
     slots,
-    time::{parse_rfc3339, to_system_time},
 };
-use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+use crate::catalog::{ModelKind, ResidentInfo};
 
 /// `/api/show` calls at a time.
 const SHOW_PARALLEL: usize = 4;
@@ -45,17 +47,6 @@ pub(crate) struct Ollama {
     endpoint: Endpoint,
     keep_alive: Duration,
     known: Mutex<Known>,
-}
-
-/// What `/api/show` tells of a digest.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Shown {
-    capabilities: Option<Vec<String>>,
-    thinking_levels: Option<bool>,
-    max_context: Option<u64>,
-    context_bytes: Option<u64>,
-    /// `None` where it was refused.
-    described: Option<Described>,
 }
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
@@ -114,7 +105,7 @@ impl Ollama {
     }
 
     /// Residents by their runners.
-    fn named(&self, told: Vec<Told>) -> Vec<ResidentInfo> {
+    fn named(&self, told: Vec<ListedRunner>) -> Vec<ResidentInfo> {
         let known = self.known();
         told.into_iter().map(|told| known.resident(told)).collect()
     }
@@ -149,7 +140,7 @@ impl Ollama {
                     Ok(body) => Some((key, parse_show(&body))),
                     // It will not know better next time.
                     Err(EngineError::Refused { status, .. }) if status < 500 => {
-                        Some((key, Shown::default()))
+                        Some((key, ModelDescription::default()))
                     }
                     Err(_) => None,
                 }
@@ -252,176 +243,6 @@ impl Engine for Ollama {
     fn base_url(&self) -> Option<Url> {
         Some(self.endpoint.base().clone())
     }
-}
-
-fn tag_name(tag: &Value) -> Option<Arc<str>> {
-    name(tag, "name").or_else(|| name(tag, "model"))
-}
-
-/// The key of the cache; a model without a digest is known by its name.
-fn digest(tag: &Value) -> Option<String> {
-    text(tag, "digest").or_else(|| tag_name(tag).map(|n| n.to_string()))
-}
-
-fn is_cloud(name: &str, tag: &Value) -> bool {
-    name.ends_with(":cloud") || name.ends_with("-cloud") || text(tag, "remote_host").is_some()
-}
-
-/// Ollama adds `:latest` where a name has no tag, and ignores case.
-fn same(a: &str, b: &str) -> bool {
-    fn stem(name: &str) -> &str {
-        name.strip_suffix(":latest").unwrap_or(name)
-    }
-    stem(a).eq_ignore_ascii_case(stem(b))
-}
-
-fn parse_show(body: &Value) -> Shown {
-    let capabilities = body
-        .get("capabilities")
-        .and_then(Value::as_array)
-        .map(|list| {
-            list.iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        });
-    let max_context = body.get("model_info").and_then(|info| {
-        let family = text(info, "general.architecture");
-        let own = family.and_then(|family| count(info, &format!("{family}.context_length")));
-        own.or_else(|| {
-            let keys = info.as_object()?.keys();
-            keys.filter(|k| k.ends_with(".context_length"))
-                .find_map(|k| count(info, k))
-        })
-    });
-    Shown {
-        capabilities,
-        thinking_levels: Some(knows_levels(body)),
-        max_context,
-        context_bytes: body.get("model_info").and_then(context_bytes),
-        described: Some(Described::parse(body)),
-    }
-}
-
-/// A level of thinking reaches the model: gpt-oss (Ollama 0.33, `shouldUseHarmony`), a template that
-/// names it, a renderer that has degrees (`model/renderers/glimmer.go`). To others every level is on,
-/// and versions before 0.22 or so refuse it.
-fn knows_levels(body: &Value) -> bool {
-    const FAMILY: &[&str] = &["gptoss", "gpt-oss"];
-    let none = Value::Null;
-    let info = body.get("model_info").unwrap_or(&none);
-    let details = body.get("details").unwrap_or(&none);
-    let is = |of: &Value, key: &str, words: &[&str]| {
-        text(of, key).is_some_and(|found| words.contains(&&*found))
-    };
-    is(info, "general.architecture", FAMILY)
-        || is(details, "family", FAMILY)
-        || is(body, "parser", &["harmony", "glimmer"])
-        || is(body, "renderer", &["harmony", "glimmer"])
-        || text(body, "template")
-            .is_some_and(|t| t.contains("ThinkLevel") || t.contains("reasoning_effort"))
-}
-
-/// Keys and values of all layers for one token, in f16 (Ollama 0.33, `fs/ggml/ggml.go`
-/// `GraphSize`; a list has one number of heads per layer).
-fn context_bytes(info: &Value) -> Option<u64> {
-    let family = text(info, "general.architecture")?;
-    let of = |key: &str| info.get(format!("{family}.{key}"));
-    let number = |key: &str| of(key).and_then(Value::as_u64);
-    let layers = number("block_count")?;
-    let heads = number("attention.head_count");
-    let kv_heads: u64 = match of("attention.head_count_kv") {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_u64).sum(),
-        Some(one) => layers.checked_mul(one.as_u64()?)?,
-        None => layers.checked_mul(heads?)?,
-    };
-    let per_head = || number("embedding_length")?.checked_div(heads?);
-    let key = number("attention.key_length").or_else(per_head)?;
-    let value = number("attention.value_length").or_else(per_head)?;
-    kv_heads
-        .checked_mul(key.checked_add(value)?)?
-        .checked_mul(2)
-        .filter(|bytes| *bytes > 0)
-}
-
-fn parse_tag(tag: &Value, shown: Option<&Shown>) -> Option<ModelInfo> {
-    let id = tag_name(tag)?;
-    let none = Value::Null;
-    let details = tag.get("details").unwrap_or(&none);
-    let list = shown
-        .and_then(|s| s.capabilities.as_deref())
-        .filter(|l| !l.is_empty());
-    let has = |word: &str| list.map(|l| l.iter().any(|c| c == word));
-    let kind = match (has("embedding"), has("completion")) {
-        (Some(true), Some(false)) => ModelKind::Embedding,
-        (Some(_), _) => ModelKind::Generation,
-        (None, _) => kind_by_family(details),
-    };
-    let cloud = is_cloud(&id, tag);
-    Some(ModelInfo {
-        runner: Arc::clone(&id),
-        load: Arc::default(),
-        via: Arc::default(),
-        names: Arc::default(),
-        id,
-        kind,
-        capabilities: Capabilities {
-            tools: has("tools"),
-            trained_for_tools: None,
-            vision: has("vision"),
-            thinking: has("thinking"),
-            thinking_levels: shown.and_then(|s| s.thinking_levels),
-        },
-        max_context: shown.and_then(|s| s.max_context),
-        size_bytes: count(tag, "size"),
-        context_bytes: shown.and_then(|s| s.context_bytes),
-        quantization: text(details, "quantization_level"),
-        format: text(details, "format"),
-        cloud,
-        created: text(tag, "modified_at").as_deref().and_then(parse_rfc3339),
-    })
-}
-
-fn kind_by_family(details: &Value) -> ModelKind {
-    let family = text(details, "family").unwrap_or_default();
-    if family.contains("bert") {
-        ModelKind::Embedding
-    } else {
-        ModelKind::Generation
-    }
-}
-
-fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<Told> {
-    items(ps, "models")
-        .iter()
-        .filter_map(|entry| {
-            let model = tag_name(entry)?;
-            let none = Value::Null;
-            let kind = models.iter().find(|m| same(&m.id, &model)).map_or_else(
-                || kind_by_family(entry.get("details").unwrap_or(&none)),
-                |m| m.kind,
-            );
-            let resident = ResidentInfo {
-                instance: Arc::clone(&model),
-                model,
-                kind,
-                context: count(entry, "context_length").filter(|n| *n > 0),
-                parallel: None,
-                bytes: count(entry, "size"),
-                vram_bytes: count(entry, "size_vram"),
-                expires_at: text(entry, "expires_at")
-                    .as_deref()
-                    .and_then(parse_rfc3339)
-                    .and_then(to_system_time),
-                batch_size: None,
-                flash_attention: None,
-            };
-            Some(Told {
-                resident,
-                digest: text(entry, "digest"),
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

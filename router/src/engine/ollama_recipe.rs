@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crucible_config::{
     Config,
-    checked::{Device, Engine, EngineKind, Manage},
+    checked::{Device, Engine, Manage},
     tuning::{TUNINGS, TuningGroup},
 };
 use url::Url;
@@ -59,7 +59,7 @@ pub struct RecipeHost {
 
 /// Computes the recipe of an Ollama that Crucible starts itself; `None` for every other engine.
 pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<OllamaRecipe> {
-    let spawned = engine.kind == EngineKind::Ollama && engine.manage == Manage::Spawn;
+    let spawned = engine.kind.profile().takes_environment && engine.manage == Manage::Spawn;
     spawned.then(|| recipe(config, engine, RecipeHost::read(root)))
 }
 
@@ -207,6 +207,8 @@ impl OllamaRecipe {
 
 #[cfg(test)]
 mod tests {
+    use crucible_config::checked::EngineKind;
+
     use super::*;
 
     fn engine(config: &Config, url: &str) -> Engine {

@@ -34,9 +34,11 @@ use self::{
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server, slots,
-    tuple::instance_context,
 };
-use crate::catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo};
+use crate::{
+    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    options::instance_context,
+};
 
 /// A llama.cpp server that runs only while its model is loaded.
 #[derive(Debug)]

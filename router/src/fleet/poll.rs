@@ -15,7 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{EngineHandle, POLL_BUDGET, Shared};
-use crate::{discovery, engine::EngineError};
+use crate::{
+    discovery,
+    engine::{EngineError, identify},
+};
 
 /// Between polls however often an engine is poked.
 const POKE_GAP: Duration = Duration::from_millis(50);
@@ -61,7 +64,7 @@ pub(super) async fn look_around(
             let (client, places) = shared.unfound();
             let answers = places
                 .iter()
-                .map(|place| discovery::identify(&client, place));
+                .map(|place| identify(&client, &place.url, place.kind));
             let answers = futures_util::future::join_all(answers).await;
             shared.found(&places, &answers);
             let wanted = async {

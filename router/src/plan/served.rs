@@ -2,8 +2,6 @@
 //! of a loaded instance, which may be a person's own word or `key:2`, and `key@variant`; llama.cpp's
 //! router mode: aliases.
 
-use crucible_config::checked::EngineKind;
-
 use super::names::same;
 use crate::{catalog::ModelInfo, view::EngineView};
 
@@ -13,7 +11,7 @@ pub(super) fn is_served_as(engine: &EngineView, model: &ModelInfo, name: &str) -
     if model.names.iter().any(|served| **served == *name) {
         return true;
     }
-    if engine.kind != EngineKind::Lmstudio {
+    if !engine.kind.profile().residents.identifiers {
         return false;
     }
     let mut residents = engine.residents.iter();

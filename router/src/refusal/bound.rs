@@ -59,13 +59,8 @@ pub enum ContextBound {
 
 /// How a person takes a model out of an engine's memory.
 pub fn how_to_eject(kind: EngineKind, instance: &str) -> String {
-    match kind {
-        EngineKind::Lmstudio => {
-            format!("eject it in LM Studio (`lms unload {instance}`)")
-        }
-        EngineKind::Ollama => format!("unload it (`ollama stop {instance}`)"),
-        EngineKind::Llamacpp | EngineKind::Openai => format!("unload '{instance}' there"),
-    }
+    let advice = kind.profile().advice.unload;
+    advice.replace("{instance}", instance)
 }
 
 impl fmt::Display for ContextBound {
@@ -119,14 +114,7 @@ impl fmt::Display for ContextBound {
             Self::Engine { engine, kind } => write!(
                 f,
                 "'{engine}' was started with that, and Crucible {}.",
-                match kind {
-                    EngineKind::Llamacpp =>
-                        "cannot change it; start its server with a larger `-c`, or give the model's \
-                         preset one",
-                    EngineKind::Openai => "loads nothing there; start it with more context",
-                    EngineKind::Lmstudio | EngineKind::Ollama =>
-                        "loads nothing there; load the model there with more context",
-                }
+                kind.profile().advice.more_context
             ),
             Self::Yielded { engine } => write!(
                 f,

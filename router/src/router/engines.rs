@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::checked::{Config, Device, EngineKind, Fit, Manage};
+use crucible_config::checked::{Config, Device, Fit, Manage};
 use tokio::sync::watch;
 
 use super::{
@@ -18,10 +18,11 @@ use super::{
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     demand::Demand,
-    engine::{Engine, Tuple, token_of, tuple},
+    engine::{Engine, token_of},
     event::{Event, LoadOutcome, LoadTrigger, Observer},
     fleet::{EngineStatus, Fleet},
     machine::{gpu::CardMemoryReader, memory::MachineMemory, physical_cores},
+    options::{Tuple, tuple_for},
     plan::Candidate,
     predict::{self, Learned, Predictor},
     scheduler::{EngineFacts, GpuMemory, PermitRequest, SchedulerEngines},
@@ -64,10 +65,8 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
         MachineMemory::here(),
         local,
     );
-    let limit = match engine.config.kind {
-        EngineKind::Ollama => config.tuning.ollama.max_loaded_models,
-        _ => config.tuning.lmstudio.max_loaded_models,
-    };
+    let section = engine.config.kind.profile().section;
+    let limit = config.tuning.max_loaded_models(section);
     // An engine that unloads by itself must have no cause to.
     let limit = engine.max_loaded.map_or(limit, |most| limit.min(most));
     EngineFacts {
@@ -114,7 +113,7 @@ pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -
 
 /// The options of a load, but for its context.
 pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -> Tuple {
-    tuple::tuple_for(
+    tuple_for(
         engine.config.kind,
         &config.tuning,
         1,
@@ -168,7 +167,7 @@ pub(crate) fn permit_request(
         base_context: base,
         context_cap: cap,
         fit,
-        tuple: tuple::tuple_for(
+        tuple: tuple_for(
             engine.config.kind,
             &config.tuning,
             base,
@@ -349,6 +348,8 @@ impl SchedulerEngines for FleetEngines {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use crucible_config::checked::EngineKind;
+
     use super::*;
     use crate::view::{Breaker, Health};
 

@@ -7,18 +7,20 @@
 use std::{sync::Arc, time::Duration};
 
 use crucible_config::checked::EngineKind;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Router;
 use crate::{
     demand::Demand,
-    engine::{self, Endpoint, EngineError, ollama_options},
+    engine::{self, Endpoint, EngineError, ask_for_one_token, is_an_answer},
     health::Found,
     permit::Permit,
     plan::{Candidate, Reason},
 };
 
+/// The shortest prompt that every chat template takes.
+const PROMPT: &str = "Hi";
 /// For a permit.
 const WAIT: Duration = Duration::from_secs(10);
 /// For the token; a shorter `timeouts.first_token` is kept.
@@ -93,47 +95,28 @@ impl Router {
 async fn one_token(permit: &Permit, connect: Duration) -> Result<Value, EngineError> {
     let client = engine::client(connect).map_err(|_| EngineError::Unsupported("a client"))?;
     let endpoint = Endpoint::new(client, permit.base_url.clone(), permit.token.as_deref());
-    let (path, body) = question(permit);
-    endpoint.post(path, &body).await
+    let model = if permit.kind.profile().residents.named_by_load {
+        &permit.model
+    } else {
+        &permit.instance
+    };
+    ask_for_one_token(&endpoint, permit.kind, model, PROMPT, &permit.tuple).await
 }
 
-/// The shortest prompt that every chat template takes.
-fn question(permit: &Permit) -> (&'static str, Value) {
-    let messages = json!([{ "role": "user", "content": "Hi" }]);
-    match permit.kind {
-        EngineKind::Ollama => {
-            let mut options = ollama_options(&permit.tuple);
-            options.insert("num_predict".to_owned(), 1.into());
-            let body = json!({
-                "model": permit.model, "messages": messages, "stream": false, "options": options,
-                // As on every request: another choice would load the model anew.
-                "shift": false, "truncate": false,
-            });
-            ("/api/chat", body)
-        }
-        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => {
-            let body = json!({
-                "model": permit.instance, "messages": messages, "stream": false, "max_tokens": 1,
-            });
-            ("/v1/chat/completions", body)
-        }
-    }
-}
-
-/// An engine that answers, even without a word, is well. One that finds fault with so plain a
-/// question tells nothing, except LM Studio, which calls its own faults that.
+/// Judges an engine by its answer. One that answers, even without a word, is well. One that finds fault
+/// with so plain a prompt says nothing about itself, unless it calls its own faults that.
 fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
     let failing = Found::Failing { silent: false };
     match answer {
         Ok(answer) => {
-            let told = match kind {
-                EngineKind::Ollama => answer["message"].is_object(),
-                _ => answer["choices"].as_array().is_some_and(|c| !c.is_empty()),
-            };
-            if told { Found::Well } else { failing }
+            if is_an_answer(kind, &answer) {
+                Found::Well
+            } else {
+                failing
+            }
         }
         Err(EngineError::Timeout) => Found::Failing { silent: true },
-        Err(EngineError::Refused { status: 400, .. }) if kind == EngineKind::Lmstudio => failing,
+        Err(EngineError::Refused { status: 400, .. }) if kind.profile().blames_requests => failing,
         Err(EngineError::Refused { status, .. }) if (400..500).contains(&status) => Found::Nothing,
         Err(EngineError::Unsupported(_) | EngineError::HeldSmaller(_)) => Found::Nothing,
         Err(
@@ -148,6 +131,8 @@ fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

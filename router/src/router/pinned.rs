@@ -4,11 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crucible_config::{
-    Config,
-    checked::{EngineKind, Model},
-    glob::is_glob,
-};
+use crucible_config::{Config, checked::Model, glob::is_glob};
 
 use super::{budget::budget, engines::options, shared};
 use crate::{
@@ -139,14 +135,12 @@ fn tell(all: &mut Conflicts, engine: &EngineStatus, found: &str, pool: &str) {
 }
 
 fn too_many(config: &Config, engine: &EngineStatus, pins: &[&Pin<'_>], all: &mut Conflicts) {
-    let (limit, row) = match engine.config.kind {
-        EngineKind::Ollama => (config.tuning.ollama.max_loaded_models, "ollama"),
-        _ => (config.tuning.lmstudio.max_loaded_models, "lmstudio"),
-    };
+    let section = engine.config.kind.profile().section;
+    let limit = config.tuning.max_loaded_models(section);
     if pins.len() <= limit.max(1) as usize {
         return;
     }
-    let row = format!("tuning.{row}.max_loaded_models");
+    let row = format!("{}.max_loaded_models", section.name());
     let conflict = Conflict {
         found: format!("{} models are pinned, but {row} is {limit}", pins.len()),
         fix: format!("raise {row} or unpin one"),

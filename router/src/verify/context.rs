@@ -1,14 +1,11 @@
 //! Rows 13 and 27: the context of residents against the configured one, and what a probe found.
 
-use crucible_config::checked::EngineKind;
-
 use super::{
     Evidence, Finding,
-    lmstudio::reload,
     probe::{self, context::Verdict},
 };
 use crate::{
-    engine::tuple::instance_context,
+    options::instance_context,
     router::shared,
     view::{EngineView, ResidentView},
 };
@@ -67,7 +64,7 @@ pub(super) fn context(
         ));
     };
     if held < each {
-        let fix = reload_on(engine.kind, name);
+        let fix = reload_on(engine, name);
         return Some(Finding::wrong(asked, format!("{held} on {name}"), at, fix));
     }
     let note = match held.cmp(&whole) {
@@ -82,23 +79,15 @@ pub(super) fn context(
     let at = format!("{at}, crucible doctor --probe");
     Some(if probe.verdict == Verdict::Smaller {
         let found = format!("{held} on {name}, but {}", probe.words);
-        let fix = format!(
-            "{}; then crucible doctor --probe",
-            reload_on(engine.kind, name)
-        );
+        let fix = format!("{}; then crucible doctor --probe", reload_on(engine, name));
         Finding::wrong(asked, found, &at, fix)
     } else {
         Finding::right(asked, format!("{found}, {}", probe.words), &at)
     })
 }
 
-fn reload_on(kind: EngineKind, name: &str) -> String {
-    match kind {
-        EngineKind::Ollama => {
-            format!(
-                "ollama stop {name}; Crucible loads it with its own options on the next request"
-            )
-        }
-        _ => reload(name),
-    }
+/// How a model is loaded anew with the context that is asked for.
+fn reload_on(engine: &EngineView, name: &str) -> String {
+    let advice = engine.kind.profile().advice.reload;
+    advice.replace("{instance}", name)
 }

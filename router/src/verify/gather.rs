@@ -108,7 +108,7 @@ async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, Eng
 pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
     let variable = match config.engine(&engine.name) {
         Some(configured) => configured.token_variable(),
-        None => engine.kind.token_variable(),
+        None => engine.kind.profile().token_variable,
     };
     engine::token_in(&std::env::var(variable?).ok()?)
 }

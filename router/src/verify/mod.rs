@@ -184,7 +184,7 @@ impl Finding {
 
 /// The findings of all engines of a kind in one: the worst state, everything that was found.
 fn each(evidence: &Evidence, kind: EngineKind, check: impl Fn(&EngineView) -> Finding) -> Finding {
-    let product = crate::discovery::product(kind);
+    let product = kind.profile().product;
     let engines: Vec<_> = evidence
         .view
         .engines

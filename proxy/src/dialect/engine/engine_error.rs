@@ -260,7 +260,7 @@ fn classify(kind: EngineKind, status: StatusCode, message: &str, raw: &str) -> E
         // The engine's token comes from the configuration: a client cannot mend it.
         401 | 403 => Error::new(
             Kind::EngineError,
-            match kind.token_variable() {
+            match kind.profile().token_variable {
                 Some(name) => format!(
                     "the engine refused Crucible's access: {said}; put its token into the \
                      environment variable {name} of Crucible, or into another one that api_key_env \

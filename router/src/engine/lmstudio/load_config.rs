@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use crucible_config::{
-    Config,
-    checked::{Engine, EngineKind},
-};
+use crucible_config::{Config, checked::Engine};
 use serde_json::{Value, json};
 
 use crate::engine::LoadOrder;
@@ -57,7 +54,7 @@ impl LoadConfig {
     /// is no share of them, so only all and none of them are asked for.
     pub fn of(config: &Config, engine: &Engine) -> Option<Self> {
         let tuning = &config.tuning.lmstudio;
-        (engine.kind == EngineKind::Lmstudio && engine.websocket).then(|| Self {
+        (engine.kind.profile().websocket_driver && engine.websocket).then(|| Self {
             gpu_ratio: match tuning.gpu_layers {
                 -1 => Some("max".to_owned()),
                 0 => Some("off".to_owned()),
@@ -148,6 +145,8 @@ fn cache(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use crucible_config::checked::EngineKind;
+
     use super::*;
 
     #[test]

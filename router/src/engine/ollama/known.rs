@@ -4,24 +4,20 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Shown, digest, parse_tag, runner::Leads, same};
+use super::{
+    parse::{ListedRunner, ModelDescription, digest, parse_tag, same},
+    runner::Leads,
+};
 use crate::catalog::{ModelInfo, ResidentInfo};
 
 /// What was learned of models.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// By digest.
-    pub(super) shown: HashMap<String, Shown>,
+    pub(super) shown: HashMap<String, ModelDescription>,
     pub(super) leads: Leads,
     /// Names of each runner, as listed last.
     names: HashMap<Arc<str>, Vec<Arc<str>>>,
-}
-
-/// A runner as `/api/ps` tells it.
-pub(super) struct Told {
-    /// By its own name.
-    pub(super) resident: ResidentInfo,
-    pub(super) digest: Option<String>,
 }
 
 // === impl Known ===
@@ -50,8 +46,8 @@ impl Known {
         tags.iter().filter_map(model).collect()
     }
 
-    pub(super) fn resident(&self, told: Told) -> ResidentInfo {
-        let Told {
+    pub(super) fn resident(&self, told: ListedRunner) -> ResidentInfo {
+        let ListedRunner {
             mut resident,
             digest,
         } = told;

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
     Json, Router,
@@ -7,8 +10,8 @@ use axum::{
     routing::{get, post},
 };
 
-use super::*;
-use crate::engine::testing::Fake;
+use super::{parse::context_bytes, *};
+use crate::{catalog::Capabilities, engine::testing::Fake};
 
 /// What the fake remembers.
 #[derive(Default)]

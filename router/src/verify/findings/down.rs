@@ -1,12 +1,9 @@
 //! Engines that cannot answer, and what they lack.
 
-use crucible_config::{
-    checked::{EngineKind, Manage},
-    presence,
-};
+use crucible_config::{checked::Manage, presence};
 
 use super::Remark;
-use crate::{discovery::product, verify::Evidence, view::EngineView};
+use crate::{verify::Evidence, view::EngineView};
 
 /// Names of the faults for which an engine cannot be used; with one of them the doctor is not
 /// content.
@@ -76,7 +73,7 @@ fn down(evidence: &Evidence, engine: &EngineView) -> Remark {
     Remark {
         engine: engine.name.to_string(),
         fault: FAULTS[2],
-        asked: format!("{} that answers", product(engine.kind)),
+        asked: format!("{} that answers", engine.kind.profile().product),
         found: found.to_owned(),
         read_from: at.to_owned(),
         fix: if answers(found) && !engine.url.is_empty() {
@@ -94,7 +91,7 @@ fn answers(found: &str) -> bool {
 
 /// What to do where something speaks that is not this engine, or an engine that fails.
 fn otherwise(evidence: &Evidence, engine: &EngineView) -> String {
-    let product = product(engine.kind);
+    let product = engine.kind.profile().product;
     let name = &engine.name;
     let correct = match evidence.config.engine(name) {
         Some(_) => format!("correct `url` or `kind` of engine '{name}'"),
@@ -119,17 +116,12 @@ pub(in crate::verify) fn start(evidence: &Evidence, engine: &EngineView) -> Stri
     if engine.refused_access {
         return format!("it runs: give Crucible the token of engine '{name}', as said before");
     }
-    match engine.kind {
-        EngineKind::Lmstudio => format!("start its server: `lms server start`{address}"),
-        EngineKind::Ollama => format!("start it: `ollama serve`{address}"),
-        EngineKind::Llamacpp => format!("start it: `llama-server -m MODEL.gguf`{address}"),
-        EngineKind::Openai => format!("start the server{address}"),
-    }
+    format!("{}{address}", engine.kind.profile().advice.start)
 }
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::Engine;
+    use crucible_config::checked::{Engine, EngineKind};
 
     use super::*;
     use crate::{verify::testing::all_right, view::Health};

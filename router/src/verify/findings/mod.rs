@@ -13,7 +13,7 @@ use super::{
     Evidence, Finding,
     probe::{self, context::Verdict},
 };
-use crate::{discovery::product, versions, view::EngineView};
+use crate::{versions, view::EngineView};
 
 /// Something that a person should know; it makes no row wrong by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -135,7 +135,7 @@ fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {
         asked: format!("version {} or newer", feature.since),
         found: format!("version {version}: {}", feature.without),
         read_from: format!("the version that {} tells", engine.url),
-        fix: format!("update {}", product(engine.kind)),
+        fix: format!("update {}", engine.kind.profile().product),
     });
     told.collect()
 }
@@ -164,14 +164,7 @@ fn probed(
 }
 
 fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
-    let fix = match engine.kind {
-        EngineKind::Lmstudio => {
-            "choose \"Stop at Limit\" as context overflow in the model's settings in LM Studio's \
-             window"
-        }
-        EngineKind::Ollama => "update Ollama: it does not honour `truncate: false`",
-        EngineKind::Llamacpp | EngineKind::Openai => "start the server without --context-shift",
-    };
+    let fix = engine.kind.profile().advice.never_cut;
     let asked = "an error for a prompt that does not fit";
     probed(evidence, engine, Verdict::Cuts, asked, fix)
 }

@@ -17,9 +17,9 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::{Config, checked::EngineKind};
+use crucible_config::{Config, checked::EngineKind, engine_profile::SlotContext};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use self::{
@@ -29,7 +29,8 @@ use self::{
 use super::{endpoint, read, write};
 use crate::{
     catalog::ModelKind,
-    engine::{Endpoint, EngineError, Tuple, ollama_options, tuple::request_context},
+    engine::{Endpoint, EngineError, ask_for_one_token},
+    options::{Tuple, request_context},
     scheduler::{PersistedState, resident_store},
     state_dir,
     view::{EngineView, ResidentView, View},
@@ -84,7 +85,7 @@ pub async fn run(
     tell: &mut dyn FnMut(&str),
 ) -> ContextProbes {
     let mut probes = ContextProbes::new();
-    let known = |e: &&EngineView| e.is_up() && e.kind != EngineKind::Openai;
+    let known = |e: &&EngineView| e.is_up() && e.kind.profile().slots != SlotContext::Unknown;
     for engine in view.engines.iter().filter(known) {
         let held = engine.residents.iter();
         let held = held.filter(|r| r.info.kind == ModelKind::Generation);
@@ -162,7 +163,7 @@ async fn one(
     tell: &mut dyn FnMut(&str),
 ) -> Result<ContextProbe, String> {
     let tuple = loaded_with(&config.state_dir, engine, resident);
-    if engine.kind == EngineKind::Ollama && tuple.is_none() {
+    if engine.kind.profile().options_on_requests && tuple.is_none() {
         let why = "with which options it was loaded is not written down, and a prompt with others \
                    could make Ollama load it anew";
         return Err(why.to_owned());
@@ -222,24 +223,8 @@ impl Asking<'_> {
         let nonce = RandomState::new().hash_one(words) % 1_000_000;
         let count = usize::try_from(words).unwrap_or_default();
         let text = format!("{nonce:06}{}", WORD.repeat(count));
-        let messages = json!([{"role": "user", "content": text}]);
-        let instance = self.instance;
-        let (path, body) = if self.kind == EngineKind::Ollama {
-            // As every request of Crucible's: other options would load the model anew.
-            let mut options = ollama_options(&self.tuple);
-            options.insert("num_predict".to_owned(), json!(1));
-            let body = json!({
-                "model": instance, "messages": messages, "stream": false, "options": options,
-                "truncate": false, "shift": false,
-            });
-            ("/api/chat", body)
-        } else {
-            let body = json!({
-                "model": instance, "messages": messages, "stream": false, "max_tokens": 1,
-            });
-            ("/v1/chat/completions", body)
-        };
-        match self.endpoint.post(path, &body).await {
+        let asked = ask_for_one_token(&self.endpoint, self.kind, self.instance, &text, &self.tuple);
+        match asked.await {
             Ok(answer) => read_tokens(&answer).map(Fate::Read).ok_or_else(|| {
                 EngineError::Unexpected("its answer tells no prompt tokens".to_owned())
             }),

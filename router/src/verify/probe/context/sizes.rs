@@ -1,6 +1,6 @@
 //! How long the prompts are, in tokens and in words.
 
-use crucible_config::checked::EngineKind;
+use crucible_config::engine_profile::SlotContext;
 
 use crate::{engine::EngineError, view::EngineView};
 
@@ -35,12 +35,12 @@ impl Sizes {
         if stated < SHORTEST {
             return Err(format!("its context of {stated} is too small"));
         }
-        let fit = match engine.kind {
-            // All slots share the cache, and an overflow ends every answer: one slot's share.
-            EngineKind::Lmstudio if engine.permits > 1 => {
-                stated / u64::from(engine.permits) / 10 * 9
-            }
-            _ => stated / 10 * 6,
+        let shared = engine.kind.profile().slots == SlotContext::Shared;
+        let fit = if shared && engine.permits > 1 {
+            // An overflow ends the answers of all slots: one slot's share.
+            stated / u64::from(engine.permits) / 10 * 9
+        } else {
+            stated / 10 * 6
         };
         let over = stated.saturating_add(stated / 8).saturating_add(64);
         Ok(Self {

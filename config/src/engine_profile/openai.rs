@@ -1,0 +1,57 @@
+//! Any other OpenAI-compatible server: it is listed and asked, never managed.
+
+use super::{
+    EngineAdvice, EngineProfile, EngineWire, LoadOptions, ResidentProfile, SlotContext,
+    TuningSection,
+};
+use crate::checked::{Device, Manage};
+
+pub(super) const PROFILE: EngineProfile = EngineProfile {
+    word: "openai",
+    product: "an OpenAI-compatible server",
+    title: "OpenAI-compatible server",
+    wire: EngineWire::OpenAi,
+    default_url: None,
+    search_ports: &[],
+    token_variable: None,
+    device: Device::Gpu,
+    // Such servers batch many requests.
+    permits: 32,
+    queue: 256,
+    permits_from_tuning: false,
+    manage: Manage::Observe,
+    spawn: None,
+    section: TuningSection::Lmstudio,
+    takes_environment: false,
+    modelfile_context: false,
+    cloud_models: false,
+    websocket_driver: false,
+    options: LoadOptions {
+        context: false,
+        batch: false,
+        threads: false,
+        gpu_layers: false,
+        mmap: false,
+        flash_attention: false,
+    },
+    options_on_requests: false,
+    slots: SlotContext::Unknown,
+    prefill_stops_on_cancel: true,
+    residents: ResidentProfile {
+        complete: false,
+        identifiers: false,
+        named_by_load: false,
+        sized: false,
+        reloaded_by_engine: false,
+        renewed: false,
+    },
+    blames_requests: false,
+    management: &[],
+    advice: EngineAdvice {
+        start: "start the server",
+        unload: "unload '{instance}' there",
+        reload: "unload '{instance}' there",
+        more_context: "loads nothing there; start it with more context",
+        never_cut: "start the server without --context-shift",
+    },
+};
