@@ -152,7 +152,7 @@ def in_dialect(file):
 
 def is_client(file):
     """The command line asks as a client does, in one format of its choice."""
-    return file.startswith(("cli/", "proxy/src/cli/"))
+    return file.startswith(("cli/", "proxy/src/commands/"))
 
 
 def engines(tree, counts, behind):

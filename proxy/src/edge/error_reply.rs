@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
+use http::header;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -82,6 +83,8 @@ where
         let mut response = std::task::ready!(this.answer.poll(cx))?;
         if let Some(error) = response.extensions().get::<Error>() {
             *response.body_mut() = Body::from(this.dialect.error(error));
+            // The routes have written the length of the empty body.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         Poll::Ready(Ok(response))
     }
