@@ -219,11 +219,29 @@ async fn explain_sends_nothing_and_refuses_as_the_request_would_be() {
             "model_not_found",
         ),
         (json!({ "messages": [] }), 400, "missing_field"),
+        (json!({ "model": "qwen" }), 400, "missing_field"),
+        (
+            json!({ "model": "qwen", "messages": [] }),
+            400,
+            "unsupported_value",
+        ),
+        (
+            json!({ "model": "qwen", "messages": [{ "role": "user", "content": "x" }], "n": 2 }),
+            400,
+            "unsupported_value",
+        ),
+        (
+            json!({ "model": "qwen", "messages": [{ "role": "user", "content": "x" }], "top_p": "1" }),
+            400,
+            "invalid_type",
+        ),
         (json!({ "model": 3 }), 400, "invalid_type"),
         (json!([]), 400, "invalid_json"),
     ] {
         let told = explain(&both.crucible, &request).await;
         assert_eq!((told.status, told.code()), (status, code), "{}", told.text);
+        let asked = post(&both.crucible, &request).await;
+        assert_eq!(told.text, asked.text, "{request}");
     }
     for sim in [&both.lmstudio, &both.ollama] {
         assert!(asked(&sim.log()).is_empty() && sim.log().loads.is_empty());

@@ -13,7 +13,7 @@ use crucible_documents::seconds;
 use crucible_router::{
     predict::{Basis, Part, Prediction},
     router::Router,
-    verify::probe,
+    verify::evidence::Probes,
 };
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -23,7 +23,7 @@ use crate::{
     dialect,
     error::Error,
     guard::AdmittedClient,
-    pipeline::{defaults::gaps, demand},
+    pipeline::{defaults::request_defaults, plan},
     reply::{self, or_refuse},
     state::AppState,
 };
@@ -45,7 +45,18 @@ async fn respond_to(
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
     app.router.settled().await;
-    let explained = explain(&app.router, &config, &head.headers, &body, &verdict).await?;
+    let explained = {
+        let probes = Arc::clone(&app.probes.read());
+        explain(
+            &app.router,
+            &config,
+            &head.headers,
+            &probes,
+            &body,
+            &verdict,
+        )
+        .await?
+    };
     Ok(reply::json(&explained))
 }
 
@@ -54,13 +65,13 @@ pub(crate) async fn explain(
     router: &Router,
     config: &Arc<Config>,
     headers: &HeaderMap,
+    probes: &Probes,
     body: &Bytes,
     verdict: &AdmittedClient,
 ) -> Result<Value, Error> {
     let chat = dialect::unasked().read(body.clone(), &config.limits)?;
-    let demand = demand::of(headers, &chat, config, &Arc::from("explain"), verdict)?;
-    let key = verdict.key.as_ref();
-    let plan = router.plan_asking(&demand).await?;
+    let request_id = Arc::from("explain");
+    let (demand, plan) = plan::plan(router, config, headers, &chat, &request_id, verdict).await?;
     let candidates: Vec<Value> = plan
         .candidates
         .iter()
@@ -86,12 +97,9 @@ pub(crate) async fn explain(
     let mut defaults = Map::new();
     let mut context = Value::Null;
     let best = plan.candidates.first();
-    if let Some((best, engine)) = best.and_then(|b| Some((b, router.engine_config(&b.engine)?))) {
-        let mut configured = config.request_defaults(&engine, &best.model, key.map(AsRef::as_ref));
-        if probe::rewards_repetition(&probe::load(&config.state_dir), &engine.name) {
-            configured.frequency_penalty = None;
-        }
-        let filled = gaps(&chat.body, &chat.peek, configured, !router.is_mlx(best));
+    if let Some(best) = best {
+        let key = verdict.key.as_deref();
+        let filled = request_defaults(router, config, probes, &chat, best, key);
         for (name, value) in filled.named() {
             defaults.insert(name.to_owned(), filled_json(value));
         }

@@ -8,6 +8,7 @@ use crucible_cli::{
     CommandFailure, CommonArgs, OutputArgs, instance, look, output::say, runtime, sources,
 };
 use crucible_documents::running::InstanceRefusal;
+use crucible_router::verify::probe;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -57,6 +58,7 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), Command
             router,
             &current,
             &HeaderMap::new(),
+            &probe::load(&current.state_dir),
             &body,
             &AdmittedClient::default(),
         )

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: the life of a request after the guard, as one straight line.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -9,13 +9,12 @@ use axum::{
     response::Response,
 };
 use crucible_router::plan::Candidate;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{attempts, demand, planned_request::PlannedRequest};
+use super::{attempts, plan, planned_request::PlannedRequest};
 use crate::{
     body::decode,
-    dialect::engine::openai::request::validate_chat,
-    error::{Error, Kind},
+    error::Error,
     guard::AdmittedClient,
     relay::late,
     reply::{AnswerHead, or_refuse},
@@ -23,9 +22,7 @@ use crate::{
     state::AppState,
 };
 
-/// A request that comes before the engines were asked for the first time waits this long.
-const FIRST_REFRESH: Duration = Duration::from_secs(2);
-
+/// The handler of every path of a client format.
 pub(crate) async fn handle(
     State(app): State<AppState>,
     Extension(active): Extension<Arc<ActiveRequest>>,
@@ -47,21 +44,17 @@ async fn answer(
     let chat = active.dialect.read(body, &config.limits)?;
     let stream = chat.peek.stream;
     active.note(|record| record.stream = stream);
-    let mut demand = demand::of(&head.headers, &chat, &config, &active.id, &admitted)?;
+    let (mut demand, plan) = plan::plan(
+        &app.router,
+        &config,
+        &head.headers,
+        &chat,
+        &active.id,
+        &admitted,
+    )
+    .await?;
     active.note(|record| record.hops = Arc::clone(&demand.hops));
-    if !app.router.view().settled {
-        // Not settled by then: the plan is made with what is known.
-        let _ = timeout(FIRST_REFRESH, app.router.settled()).await;
-    }
-    let plan = app.router.plan_asking(&demand).await?;
-    let best = plan
-        .candidates
-        .first()
-        .cloned()
-        .ok_or_else(|| Error::new(Kind::Internal, "the plan is empty"))?;
-    if let Some(engine) = app.router.engine_config(&best.engine) {
-        validate_chat(&chat.body, &chat.peek, engine.kind)?;
-    }
+    let best = plan.candidates[0].clone();
     let commit = config.timeouts.commit;
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);

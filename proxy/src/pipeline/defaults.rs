@@ -5,11 +5,20 @@ use std::{
     task::{Context, Poll},
 };
 
-use crucible_config::checked::{Filled, RequestDefaults};
-use crucible_router::verify::probe::rewards_repetition;
+use crucible_config::{
+    Config,
+    checked::{Filled, Key, RequestDefaults},
+};
+use crucible_router::{
+    plan::Candidate,
+    router::Router,
+    verify::{evidence::Probes, probe::rewards_repetition},
+};
 use tower::{Layer, Service};
 
-use crate::{body::peek::PeekedBody, pipeline::routed_request::RoutedRequest};
+use crate::{
+    body::peek::PeekedBody, dialect::chat::ChatRequest, pipeline::routed_request::RoutedRequest,
+};
 
 /// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
 #[derive(Clone, Copy, Debug)]
@@ -43,32 +52,48 @@ impl<S: Service<Box<RoutedRequest>, Error = crate::error::Error>> Service<Box<Ro
     }
 
     fn call(&mut self, mut routed: Box<RoutedRequest>) -> S::Future {
-        let engine = routed.app.router.engine_config(&routed.candidate.engine);
-        if let Some(engine) = engine {
-            let mut configured = routed.config.request_defaults(
-                &engine,
-                &routed.candidate.model,
-                routed.key.as_deref(),
-            );
-            let probes = Arc::clone(&routed.app.probes.read());
-            if rewards_repetition(&probes, &engine.name) {
-                configured.frequency_penalty = None;
-            }
-            let honours_penalties = !routed.app.router.is_mlx(&routed.candidate);
-            routed.defaults = gaps(
-                &routed.chat.body,
-                &routed.chat.peek,
-                configured,
-                honours_penalties,
-            );
-        }
+        let probes = Arc::clone(&routed.app.probes.read());
+        routed.defaults = request_defaults(
+            &routed.app.router,
+            &routed.config,
+            &probes,
+            &routed.chat,
+            &routed.candidate,
+            routed.key.as_deref(),
+        );
         self.0.call(routed)
     }
 }
 
+/// The values that are filled in for a request to this candidate, each with its origin: those of its
+/// engine, its model and the client's key that the request leaves open, without what the engine would
+/// misread.
+pub(crate) fn request_defaults(
+    router: &Router,
+    config: &Config,
+    probes: &Probes,
+    chat: &ChatRequest,
+    candidate: &Candidate,
+    key: Option<&Key>,
+) -> RequestDefaults {
+    let Some(engine) = router.engine_config(&candidate.engine) else {
+        return RequestDefaults::default();
+    };
+    let mut configured = config.request_defaults(&engine, &candidate.model, key);
+    if rewards_repetition(probes, &engine.name) {
+        configured.frequency_penalty = None;
+    }
+    gaps(
+        &chat.body,
+        &chat.peek,
+        configured,
+        !router.is_mlx(candidate),
+    )
+}
+
 /// The configured defaults that the request does not set. MLX does not know penalties (LM Studio
 /// 0.4, `mlx_engine/generate.py`), so none are sent there.
-pub(crate) fn gaps(
+fn gaps(
     body: &[u8],
     peek: &PeekedBody,
     configured: RequestDefaults,
