@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use crucible_config::{
     kind::Kind,
-    tuning::{self, ReportedTuning, TuningReport, TuningState},
+    tuning::{ReportedTuning, TuningReport, TuningState},
 };
 use serde_json::Value;
 
@@ -27,14 +27,11 @@ pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure
     if output.json {
         say(&match &verified {
             Some(verified) => to_json(verified)?,
-            None => to_json(&tuning::report(&loaded.config))?,
+            None => to_json(&loaded.config.tuning_report())?,
         });
         return Ok(());
     }
-    let report = verified.map_or_else(
-        || tuning::report(&loaded.config),
-        |verified| verified.report,
-    );
+    let report = verified.map_or_else(|| loaded.config.tuning_report(), |verified| verified.report);
     say(&readable(&report));
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod defaults;
 mod engine;
+mod words;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,7 +16,10 @@ pub use self::{
     engine::{Device, Engine, EngineKind, Fit, Manage, Model, ModelDefaults, Pool, Sampling},
 };
 use crate::glob::Globs;
-pub use crate::tuning::{EnvironmentTuning, LmstudioTuning, OllamaTuning, Tuning};
+pub use crate::{
+    kind::Rate,
+    tuning::{EnvironmentTuning, LmstudioTuning, OllamaTuning, ProfileName, Tuning},
+};
 
 /// Everything that Crucible may be told, after checking.
 #[derive(Clone, Debug)]
@@ -72,19 +76,6 @@ pub struct Config {
     pub tuning: Tuning,
     /// Compiled patterns of the above; one that is missing here is compiled at use.
     pub globs: Globs,
-}
-
-/// The built-in profile that lies under the other layers.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum ProfileName {
-    /// The literal 39 values.
-    #[default]
-    Hybrid,
-    /// `hybrid` with context 32768 and no sampling defaults.
-    Agent,
 }
 
 /// What to do at a graceful end with models that Crucible loaded.
@@ -261,15 +252,6 @@ pub struct Key {
     pub defaults: ModelDefaults,
     /// Context for models that nothing else configures.
     pub context: Option<u64>,
-}
-
-/// `60/min`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests.
-    pub count: u32,
-    /// Per this long.
-    pub per: Duration,
 }
 
 // === impl Config ===

@@ -4,8 +4,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::checked::Config;
-
 /// The compiled patterns of a configuration by their text.
 #[derive(Clone, Debug, Default)]
 pub struct Globs(Arc<HashMap<String, GlobMatcher>>);
@@ -28,13 +26,9 @@ pub(crate) fn compile(text: &str) -> Result<GlobMatcher, String> {
 // === impl Globs ===
 
 impl Globs {
-    pub(crate) fn of(config: &Config) -> Self {
-        let models = config
-            .models
-            .iter()
-            .flat_map(|m| std::iter::once(&m.name).chain(&m.aliases));
-        let all = models
-            .chain(config.virtual_models.values().flatten())
+    /// Compiles those of the texts that are patterns.
+    pub(crate) fn of<'a>(texts: impl Iterator<Item = &'a String>) -> Self {
+        let all = texts
             .filter(|text| is_glob(text))
             .filter_map(|text| Some((text.clone(), compile(text).ok()?)));
         Self(Arc::new(all.collect()))

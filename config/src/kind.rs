@@ -3,6 +3,7 @@
 //! Every key of the file and every tuning row has one [`Kind`]; it reads the value, says what it
 //! expects, and gives the JSON schema. Plain integers are seconds and bytes.
 
+mod rate;
 mod read;
 mod typed;
 mod value;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+pub use self::rate::Rate;
 pub use self::read::nearest;
 pub(crate) use self::read::{describe, quoted};
 pub(crate) use self::typed::{SettingType, ValueShape, doc_line, of_type};

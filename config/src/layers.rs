@@ -175,18 +175,6 @@ fn fill_profile(settings: &mut Settings, report: &mut Report) -> ProfileName {
     profile
 }
 
-// === impl ProfileName ===
-
-impl ProfileName {
-    /// The word in the file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hybrid => "hybrid",
-            Self::Agent => "agent",
-        }
-    }
-}
-
 // === impl Sources ===
 
 impl Sources {

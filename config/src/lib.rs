@@ -35,6 +35,7 @@ pub mod schema;
 pub mod settings;
 pub mod show;
 pub mod tuning;
+mod tuning_report;
 pub mod watch;
 
 pub use checked::Config;

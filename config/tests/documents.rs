@@ -9,10 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crucible_config::{
-    Sources, load, reference, schema,
-    tuning::{self, TUNINGS},
-};
+use crucible_config::{Sources, load, reference, schema, tuning::TUNINGS};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -57,7 +54,7 @@ fn the_profile_as_a_file_is_current_and_changes_nothing() {
             ..Sources::default()
         };
         let config = load(&sources).unwrap_or_else(|p| panic!("{p}")).config;
-        serde_json::to_value(tuning::report(&config)).unwrap()
+        serde_json::to_value(config.tuning_report()).unwrap()
     };
     let path = root().join("examples/config/hybrid.toml");
     assert_eq!(with(Some(path)), with(None));

@@ -63,7 +63,7 @@ impl From<Remark> for FindingDoc {
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::{Config, tuning};
+    use crucible_config::Config;
 
     use super::*;
 
@@ -77,7 +77,7 @@ mod tests {
             read_from: "GET /api/version".to_owned(),
             fix: "update Ollama".to_owned(),
         };
-        let document = VerifiedDoc::new(tuning::report(&Config::builtin()), vec![remark]);
+        let document = VerifiedDoc::new(Config::builtin().tuning_report(), vec![remark]);
         let written = serde_json::to_string(&document).unwrap();
         assert!(written.starts_with("{\"profile\":\"hybrid\",\"tunings\":[{\"id\":"));
         assert!(

@@ -2,13 +2,15 @@
 
 use url::Url;
 
-use super::engines::KIND_DEFAULT;
 use crate::{
     checked::{EngineKind, Manage},
     keys::engine,
     kind::{self, Value},
     settings::{Report, Settings},
 };
+
+/// The origin of a value that no layer sets and that the engine's kind decides.
+pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
 pub(super) fn engine_url(
     settings: &mut Settings,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use url::{Host, Url};
 
 use super::{
-    address::{api_key_env, engine_url},
+    address::{KIND_DEFAULT, api_key_env, engine_url},
     agree::warn_if_different,
     paths,
 };
@@ -18,8 +18,6 @@ use crate::{
     settings::{Report, Settings},
     tuning::TuningId,
 };
-
-pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
 pub(super) fn engines(
     settings: &mut Settings,

@@ -27,8 +27,9 @@ use crate::{
     },
     glob::Globs,
     keys::{FixedKey, context, limits, log, root, routing, sampling, scheduler, startup, timeouts},
+    kind::SettingType,
     settings::{Layer, Report, Settings},
-    tuning::TuningId,
+    tuning::{TuningId, TuningSource},
 };
 
 pub(crate) use names::BUILTIN_VIRTUAL;
@@ -51,7 +52,7 @@ pub(crate) fn check(
     let metrics_listen = access::metrics_listen(settings, &listen, &keys, report);
     let listeners: Vec<_> = listen.iter().copied().chain(metrics_listen).collect();
     engines::not_itself(settings, &engines, &listeners, report);
-    let tuning = Tuning::read(settings, report);
+    let tuning = Tuning::read(&mut TuningReader { settings, report });
     tunings::combinations(settings, &tuning, &engines, &pools, report);
     let mut config = Config {
         listen,
@@ -84,9 +85,27 @@ pub(crate) fn check(
         tuning,
         globs: Globs::default(),
     };
-    config.globs = Globs::of(&config);
+    let names = config
+        .models
+        .iter()
+        .flat_map(|block| std::iter::once(&block.name).chain(&block.aliases));
+    config.globs = Globs::of(names.chain(config.virtual_models.values().flatten()));
     names::names(settings, &config, report);
     config
+}
+
+/// Reads the 39 settings from what the layers set.
+struct TuningReader<'a> {
+    settings: &'a Settings,
+    report: &'a mut Report,
+}
+
+// === impl TuningReader ===
+
+impl TuningSource for TuningReader<'_> {
+    fn value<T: SettingType + Default>(&mut self, id: TuningId) -> T {
+        self.settings.tuning(id, self.report)
+    }
 }
 
 fn default_state_dir() -> PathBuf {

@@ -47,29 +47,7 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
                 "join them",
             );
         }
-        let aliases_path = model::ALIASES.item(i);
-        let aliases = settings.get(&aliases_path, report);
-        for alias in &aliases {
-            check_glob(settings, &aliases_path, alias, report);
-            let taken = models
-                .iter()
-                .find(|m| m.aliases.iter().any(|a| a.eq_ignore_ascii_case(alias)));
-            if let Some(other) = taken.filter(|other| !other.name.eq_ignore_ascii_case(name)) {
-                let found = format!(
-                    "the alias {} of model {:?}",
-                    kind::quoted(alias),
-                    other.name
-                );
-                let source = settings.source(&aliases_path);
-                report.error(
-                    &aliases_path,
-                    &source,
-                    &found,
-                    "an alias that no other model has",
-                    "",
-                );
-            }
-        }
+        let aliases = aliases(settings, i, name, &models, report);
         models.push(Model {
             name: name.to_owned(),
             engine,
@@ -84,6 +62,35 @@ pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Repor
         });
     }
     models
+}
+
+/// Other names of a model, which no other block may have.
+fn aliases(
+    settings: &Settings,
+    i: usize,
+    name: &str,
+    others: &[Model],
+    report: &mut Report,
+) -> Vec<String> {
+    let path = model::ALIASES.item(i);
+    let aliases = settings.get(&path, report);
+    for alias in &aliases {
+        check_glob(settings, &path, alias, report);
+        let taken = others
+            .iter()
+            .find(|m| m.aliases.iter().any(|a| a.eq_ignore_ascii_case(alias)));
+        if let Some(other) = taken.filter(|other| !other.name.eq_ignore_ascii_case(name)) {
+            let found = format!(
+                "the alias {} of model {:?}",
+                kind::quoted(alias),
+                other.name
+            );
+            let source = settings.source(&path);
+            let expected = "an alias that no other model has";
+            report.error(&path, &source, &found, expected, "");
+        }
+    }
+    aliases
 }
 
 /// `defaults` of a model or of a key.

@@ -60,31 +60,38 @@ pub(super) fn virtual_models(
             );
         }
         for pattern in patterns {
-            if let Err(error) = glob::compile(pattern) {
-                let found = format!("{} ({error})", kind::quoted(pattern));
-                report.error(
-                    &path,
-                    &source,
-                    &found,
-                    "engine/model, where model may be a glob",
-                    "",
-                );
-            }
-            // A model's own name may hold a slash, so only `x/*` must name an engine.
-            let foreign = pattern
-                .strip_suffix("/*")
-                .filter(|engine| !engine.contains(['*', '?', '/']))
-                .filter(|engine| !known.iter().any(|k| k.eq_ignore_ascii_case(engine)));
-            if let Some(engine) = foreign {
-                let hint = kind::nearest(engine, known.iter().copied())
-                    .map(|near| format!("did you mean \"{near}/*\"?"))
-                    .unwrap_or_default();
-                let expected = format!("an engine's name before the slash: {}", known.join(", "));
-                report.error(&path, &source, &kind::quoted(pattern), &expected, &hint);
-            }
+            check_pattern(settings, &path, pattern, &known, report);
         }
     }
     all
+}
+
+/// A pattern is a glob, and where it is `NAME/*`, the name is an engine's.
+fn check_pattern(
+    settings: &Settings,
+    path: &str,
+    pattern: &str,
+    known: &[&str],
+    report: &mut Report,
+) {
+    let source = settings.source(path);
+    if let Err(error) = glob::compile(pattern) {
+        let found = format!("{} ({error})", kind::quoted(pattern));
+        let expected = "engine/model, where model may be a glob";
+        report.error(path, &source, &found, expected, "");
+    }
+    // A model's own name may hold a slash, so only `x/*` must name an engine.
+    let foreign = pattern
+        .strip_suffix("/*")
+        .filter(|engine| !engine.contains(['*', '?', '/']))
+        .filter(|engine| !known.iter().any(|k| k.eq_ignore_ascii_case(engine)));
+    if let Some(engine) = foreign {
+        let hint = kind::nearest(engine, known.iter().copied())
+            .map(|near| format!("did you mean \"{near}/*\"?"))
+            .unwrap_or_default();
+        let expected = format!("an engine's name before the slash: {}", known.join(", "));
+        report.error(path, &source, &kind::quoted(pattern), &expected, &hint);
+    }
 }
 
 pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {

@@ -1,7 +1,7 @@
 //! Keys of engines, models and memory pools.
 
 use super::{
-    BOOLEAN, BYTES, GROW_OR_REJECT, Shape, TEXT, TEXTS, TOKENS, integer, number, one_of,
+    shape::{BOOLEAN, BYTES, GROW_OR_REJECT, Shape, TEXT, TEXTS, TOKENS, integer, number, one_of},
     typed::{Part, TableKey},
 };
 use crate::checked::{Device, Fit, Manage};

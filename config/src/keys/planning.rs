@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    BOOLEAN, GROW_OR_REJECT, Shape, TEXT, TEXTS, TIME, TIME_OR_NONE, TOKENS, integer,
+    shape::{BOOLEAN, GROW_OR_REJECT, Shape, TEXT, TEXTS, TIME, TIME_OR_NONE, TOKENS, integer},
     typed::{FixedKey, Part, TableKey},
 };
 use crate::{checked::Fit, kind::Kind};

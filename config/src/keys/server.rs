@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    BOOLEAN, BYTES, COUNT, REQUESTS_PER_TIME, SECRET, Shape, TEXT, TEXTS, TIME, TOKENS,
     engines::SAMPLING_KEYS,
-    integer, one_of, size,
+    shape::{
+        BOOLEAN, BYTES, COUNT, REQUESTS_PER_TIME, SECRET, Shape, TEXT, TEXTS, TIME, TOKENS,
+        integer, one_of, size,
+    },
     typed::{FixedKey, Part, TableKey},
 };
 use crate::checked::{Class, LogFormat, Rate};

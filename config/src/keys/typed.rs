@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, ops::Deref};
 
-use super::{Key, Shape, join};
+use super::shape::{Key, Shape, join};
 use crate::kind::{SettingType, ValueShape};
 
 /// The type of a key that holds tables, and not one value.
@@ -152,7 +152,7 @@ macro_rules! keys {
         )+
     ) => {
         $(#[doc = $about])+
-        pub(super) const $LIST: &[$crate::keys::Key] = &[$($module::$NAME.key(),)+];
+        pub(crate) const $LIST: &[$crate::keys::shape::Key] = &[$($module::$NAME.key(),)+];
 
         $(#[doc = $about])+
         pub(crate) mod $module {
@@ -163,7 +163,7 @@ macro_rules! keys {
 
             $(
                 $(#[doc = $doc])+
-                pub(crate) const $NAME: $Form<$Type> = $Form::new(TABLE, $crate::keys::Key {
+                pub(crate) const $NAME: $Form<$Type> = $Form::new(TABLE, $crate::keys::shape::Key {
                     name: $name,
                     shape: $crate::keys::typed::shape_of::<$Type>($shape),
                     default: keys!(@default $($default)?),

@@ -4,8 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use toml::{Spanned, de::DeValue};
 
-use super::{Kind, Value};
-use crate::checked::Rate;
+use super::{Kind, Rate, Value};
 
 /// Why a value was not read: what was found, and a hint that may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +66,8 @@ impl Kind {
                 self.read_number(n).ok_or_else(wrong)
             }
             (Self::Boolean | Self::Integer { .. } | Self::Number { .. }, DeValue::String(text)) => {
-                let plain = matches!(self, Self::Boolean) || text.trim().parse::<f64>().is_ok();
-                let hint = if plain {
-                    "write it without quotes"
-                } else {
-                    "a plain number without unit and quotes"
-                };
                 Err(Mismatch {
-                    hint: hint.into(),
+                    hint: self.without_quotes(text).into(),
                     ..wrong()
                 })
             }
@@ -82,36 +75,12 @@ impl Kind {
                 hint: format!("write it in quotes: \"{n}\""),
                 ..wrong()
             }),
-            (Self::Texts, DeValue::Array(items)) => {
-                let texts = items.iter().map(|item| match item.get_ref() {
-                    DeValue::String(text) => Ok(text.to_string()),
-                    other => Err(Mismatch {
-                        found: format!("a list with {}", describe(other)),
-                        hint: String::new(),
-                    }),
-                });
-                Ok(Value::Texts(texts.collect::<Result<_, _>>()?))
-            }
+            (Self::Texts, DeValue::Array(items)) => read_texts(items),
             (Self::Texts, DeValue::String(text)) => Err(Mismatch {
                 hint: format!("write it as a list: [{}]", quoted(text)),
                 ..wrong()
             }),
-            (Self::Addresses, DeValue::Array(items)) => {
-                let mut all = Vec::new();
-                for item in items.iter().map(Spanned::get_ref) {
-                    match Self::Address.read_toml(item)? {
-                        Value::Addresses(mut one) => all.append(&mut one),
-                        _ => return Err(wrong()),
-                    }
-                }
-                if all.is_empty() {
-                    return Err(Mismatch {
-                        found: "an empty list".into(),
-                        hint: String::new(),
-                    });
-                }
-                Ok(Value::Addresses(all))
-            }
+            (Self::Addresses, DeValue::Array(items)) => read_addresses(items),
             (
                 Self::IntegerText { .. }
                 | Self::Duration { .. }
@@ -162,16 +131,10 @@ impl Kind {
                     .and_then(|size| self.read_integer(i128::from(size.as_u64()))),
             },
             Self::Text | Self::Secret => Some(Value::Text(text.to_owned())),
-            Self::OneOf(words) => {
-                if let Some(word) = words.iter().find(|w| **w == plain) {
-                    Some(Value::Text((*word).to_owned()))
-                } else {
-                    let hint = nearest(plain, words.iter().copied())
-                        .map(|word| format!("did you mean {word:?}?"))
-                        .unwrap_or_default();
-                    return Err(wrong(hint));
-                }
-            }
+            Self::OneOf(words) => match words.iter().find(|word| **word == plain) {
+                Some(word) => Some(Value::Text((*word).to_owned())),
+                None => return Err(wrong(did_you_mean(plain, words))),
+            },
             Self::Rate => read_rate(plain).map(Value::Rate),
             Self::Address => match read_address(plain) {
                 Ok(address) => Some(Value::Addresses(vec![address])),
@@ -222,6 +185,15 @@ impl Kind {
         }
     }
 
+    /// What is to be written in place of a text where something else is asked for.
+    fn without_quotes(&self, text: &str) -> &'static str {
+        if matches!(self, Self::Boolean) || text.trim().parse::<f64>().is_ok() {
+            "write it without quotes"
+        } else {
+            "a plain number without unit and quotes"
+        }
+    }
+
     /// What is to be written for so many of a hundred where a share is asked for.
     fn percent(&self, n: i128) -> String {
         match self {
@@ -238,6 +210,47 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// A list of texts.
+fn read_texts(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
+    let texts = items.iter().map(|item| match item.get_ref() {
+        DeValue::String(text) => Ok(text.to_string()),
+        other => Err(Mismatch {
+            found: format!("a list with {}", describe(other)),
+            hint: String::new(),
+        }),
+    });
+    Ok(Value::Texts(texts.collect::<Result<_, _>>()?))
+}
+
+/// A list of addresses, at least one.
+fn read_addresses(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
+    let mut all = Vec::new();
+    for item in items.iter().map(Spanned::get_ref) {
+        match Kind::Address.read_toml(item)? {
+            Value::Addresses(mut one) => all.append(&mut one),
+            _ => {
+                return Err(Mismatch {
+                    found: "a list".into(),
+                    hint: String::new(),
+                });
+            }
+        }
+    }
+    if all.is_empty() {
+        return Err(Mismatch {
+            found: "an empty list".into(),
+            hint: String::new(),
+        });
+    }
+    Ok(Value::Addresses(all))
+}
+
+fn did_you_mean(word: &str, known: &[&str]) -> String {
+    nearest(word, known.iter().copied())
+        .map(|near| format!("did you mean {near:?}?"))
+        .unwrap_or_default()
 }
 
 /// A century: longer is a slip, and it cannot overflow an instant.

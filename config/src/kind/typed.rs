@@ -5,13 +5,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde::{
-    Deserialize as _,
-    de::{IntoDeserializer as _, value::Error as NoSuchWord},
-};
-
-use super::{Kind, Value};
-use crate::checked::{Class, Device, Fit, LogFormat, Manage, OnExit, ProfileName, Rate};
+use super::{Kind, Rate, Value};
 
 /// The shapes of a [`Value`], as far as they decide into which type it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,22 +194,3 @@ macro_rules! whole_numbers {
 }
 
 whole_numbers!(i64, u32, u64, usize);
-
-/// Types whose variants are the words that the file may hold, as `serde` reads them.
-macro_rules! words {
-    ($($Type:ty),*) => {
-        $(impl SettingType for $Type {
-            const SHAPE: ValueShape = ValueShape::Text;
-
-            fn of(value: Option<&Value>) -> Option<Self> {
-                let Value::Text(text) = value? else {
-                    return None;
-                };
-                let read: Result<Self, NoSuchWord> = Self::deserialize(text.as_str().into_deserializer());
-                read.ok()
-            }
-        })*
-    };
-}
-
-words!(Class, Device, Fit, LogFormat, Manage, OnExit, ProfileName);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
-use crate::checked::Rate;
+use super::Rate;
 
 /// A value of some [`Kind`](super::Kind).
 #[derive(Clone, Debug, PartialEq)]

@@ -83,15 +83,11 @@ macro_rules! tunings {
         }
 
         impl Tuning {
-            /// Takes every value from what the layers set. A value that is not there, or not in the
-            /// field's type, is reported as an error.
-            pub(crate) fn read(
-                settings: &$crate::settings::Settings,
-                report: &mut $crate::settings::Report,
-            ) -> Self {
+            /// Takes every value in the type of its field.
+            pub(crate) fn read(source: &mut impl $crate::tuning::row::TuningSource) -> Self {
                 Self {
                     $($group: $Struct {
-                        $($key: settings.tuning(TuningId::$Id, report),)+
+                        $($key: source.value(TuningId::$Id),)+
                     },)+
                 }
             }
@@ -106,14 +102,14 @@ macro_rules! tunings {
         }
 
         /// All 39 settings in the order of their numbers.
-        pub static TUNINGS: [$crate::tuning::TuningRow; 39] = [$($(
-            $crate::tuning::TuningRow {
+        pub static TUNINGS: [$crate::tuning::row::TuningRow; 39] = [$($(
+            $crate::tuning::row::TuningRow {
                 id: TuningId::$Id,
-                group: $crate::tuning::TuningGroup::$Group,
+                group: $crate::tuning::row::TuningGroup::$Group,
                 kind: $crate::kind::of_type::<$Type>($kind),
                 hybrid: $hybrid,
                 agent: tunings!(@agent $hybrid $(, $agent)?),
-                mechanism: $crate::tuning::TuningMechanism::$mechanism,
+                mechanism: $crate::tuning::row::TuningMechanism::$mechanism,
                 short: $crate::kind::doc_line($short),
                 meaning: $meaning,
                 verified: $verified,

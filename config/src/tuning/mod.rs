@@ -24,12 +24,16 @@
 mod macros;
 
 mod id;
+mod profile;
 mod report;
 mod row;
+mod shown;
 pub mod table;
 
+pub(crate) use self::row::TuningSource;
 pub use self::{
-    report::{ReportedTuning, TuningReport, TuningState, report},
+    profile::ProfileName,
+    report::{ReportedTuning, TuningReport, TuningState},
     row::{TuningGroup, TuningMechanism, TuningRow},
     table::{EnvironmentTuning, LmstudioTuning, OllamaTuning, TUNINGS, Tuning, TuningId},
 };
@@ -39,7 +43,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::checked::ProfileName;
 
     #[test]
     fn twenty_and_eleven_and_eight() {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TuningId;
-use crate::{checked::ProfileName, kind::Kind};
+use super::{ProfileName, TuningId};
+use crate::kind::{Kind, SettingType};
 
 /// The product whose settings a group holds; the same word stands in ids and in `[tuning.*]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +68,12 @@ pub struct TuningRow {
     pub engines: &'static str,
     /// The real knob, where the named one does not exist in the engine.
     pub superseded_by: Option<&'static str>,
+}
+
+/// Something that holds a value for each setting, in the type of its field.
+pub(crate) trait TuningSource {
+    /// The value. One that is missing, or of another type, is reported as an error.
+    fn value<T: SettingType + Default>(&mut self, id: TuningId) -> T;
 }
 
 // === impl TuningGroup ===

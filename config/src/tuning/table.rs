@@ -24,7 +24,7 @@
 
 use std::time::Duration;
 
-use super::report::ShownInReport as _;
+use super::shown::ShownInReport as _;
 use crate::kind::Kind;
 
 /// LM Studio's REST v1 exists since 0.4.0.

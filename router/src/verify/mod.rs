@@ -21,7 +21,7 @@ mod tests;
 
 use crucible_config::{
     checked::EngineKind,
-    tuning::{TuningId, TuningReport, TuningState, report},
+    tuning::{TuningId, TuningReport, TuningState},
 };
 
 pub use self::{
@@ -54,7 +54,7 @@ pub struct Finding {
 
 /// The 39 rows with states, as `GET /crucible/tunings` and `doctor` show them.
 pub fn verified(evidence: &Evidence) -> TuningReport {
-    let mut report = report(&evidence.config);
+    let mut report = evidence.config.tuning_report();
     for shown in &mut report.tunings {
         let finding = verify(shown.id, evidence);
         shown.state = Some(finding.state);
