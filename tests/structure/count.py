@@ -27,8 +27,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = {"target", ".git", "node_modules"}
 OTHER_TEXT = (".md", ".json", ".toml", ".yml", ".yaml", ".html", ".sh", ".py", ".conf")
 OPENAI_WORDS = re.compile(r"invalid_request_error|chat\.completion|\[DONE\]|\"choices\"|\\\"choices\\\"")
-KIND_NAMED = re.compile(r"\bEngineKind::[A-Z]\w*")
+KIND_NAMED = re.compile(r"\bEngineKind::[A-Z][a-z]\w*")
+KIND_DEFINED = re.compile(r"\bimpl EngineKind\b")
+KIND_OF_SELF = re.compile(r"\b(?:EngineKind|Self)::(?:Lmstudio|Ollama|Llamacpp|Openai)\b")
 OWN_HTTP = re.compile(r"\bureq_proto\b|\bhttparse\b|\"HTTP/1\.[01] \{?|b\"HTTP/1\.[01] ")
+PATH = re.compile(r"`((?:config|router|proxy|cli|documents|tests|fuzz|docs|dashboards|examples|\.ci)/[\w./-]*)`")
+RUST_FILE = re.compile(r"[\w/.-]+\.rs\b")
 TYPE = re.compile(r"\b(?:struct|enum|trait|union|type)\s+([A-Z]\w*)")
 ASSOCIATED = re.compile(r"\btype\s+\w+\s*(?:=|:|;)")
 OWN_DATES = re.compile(r"\b(?:146_?097|719_?468|36_?524)\b")
@@ -76,7 +80,7 @@ class Tree:
 def count(tree):
     """Every count by its name, and the lines behind it by the same name."""
     counts, behind = {}, {}
-    for part in (circles, arrows, formats, engines, examples, prose, names, own_code, lengths):
+    for part in (circles, arrows, formats, engines, examples, guide, paths, prose, names, own_code, lengths):
         part(tree, counts, behind)
     return counts, behind
 
@@ -156,7 +160,7 @@ def is_client(file):
 
 
 def engines(tree, counts, behind):
-    files, mentions, silent = [], 0, []
+    files, mentions, matches, silent = [], 0, [], []
     for file in sorted(tree.product):
         code = tree.rust[file][3]
         named = KIND_NAMED.findall(code)
@@ -164,12 +168,17 @@ def engines(tree, counts, behind):
             files.append(f"{file}: {len(named)}")
             mentions += len(named)
         for patterns in rust.arms(code):
-            if any(KIND_NAMED.search(pattern) for pattern in patterns) and "_" in patterns:
-                silent.append(file)
+            kinds = KIND_OF_SELF if KIND_DEFINED.search(code) else KIND_NAMED
+            if any(kinds.search(pattern) for pattern in patterns):
+                matches.append(file)
+                if "_" in patterns:
+                    silent.append(file)
     counts["an engine kind: files that name one"] = len(files)
     counts["an engine kind: mentions"] = mentions
+    counts["an engine kind: matches over kinds"] = len(matches)
     counts["an engine kind: matches with a silent arm"] = len(silent)
     behind["an engine kind: files that name one"] = files
+    behind["an engine kind: matches over kinds"] = matches
     behind["an engine kind: matches with a silent arm"] = silent
 
 
@@ -186,7 +195,7 @@ def examples(tree, counts, behind):
     texts = None
     for what, listed in tree.tables.get("examples", {}).items():
         code, other = [], []
-        texts = texts or {file: tree.text(file) for file in tree.files if not file.endswith(".rs")}
+        texts = texts or {file: tree.text(file) for file in tree.files if is_document(file)}
         for name in listed:
             spelled = spellings(name)
             in_code = [file for file in sorted(tree.product) if spelled.search(tree.rust[file][1])]
@@ -197,6 +206,50 @@ def examples(tree, counts, behind):
             behind.setdefault(f"a {what}: documents and dashboards", []).append(f"{name}: " + ", ".join(elsewhere))
         counts[f"a {what}: files of code"] = max(code, default=0)
         counts[f"a {what}: documents and dashboards"] = max(other, default=0)
+
+
+def is_document(file):
+    """Documents, dashboards and shipped files; not the counting itself, and no cases of the fuzz targets."""
+    return not file.endswith(".rs") and not file.startswith(("fuzz/", "shared/", "tests/structure/"))
+
+
+def guide(tree, counts, behind):
+    """CONTRIBUTING.md lists where a new format, engine kind, setting, row or metric goes.
+
+    Each file that names an example has to be below one of the paths of its section.
+    """
+    missing, sections = [], {}
+    title = None
+    if "CONTRIBUTING.md" in tree.files:
+        for line in tree.text("CONTRIBUTING.md").split("\n"):
+            if line.startswith("#"):
+                title = line.strip("# ").lower()
+            else:
+                sections.setdefault(title, []).extend(PATH.findall(line))
+    places = {what: "a client format: files outside dialect/ that name one" for what in ("a client format",)}
+    places["an engine kind"] = "an engine kind: matches over kinds"
+    for what in tree.tables.get("examples", {}):
+        places[f"a {what}"] = f"a {what}: files of code"
+    for what, count in places.items():
+        listed = sections.get(f"add {what}", [])
+        named = [file for line in behind.get(count, []) for file in RUST_FILE.findall(line)]
+        for file in sorted(set(named)):
+            if not any(file == path or file.startswith(path.rstrip("/") + "/") for path in listed):
+                missing.append(f"Add {what}: {file}")
+    counts["places that CONTRIBUTING.md does not list"] = len(missing)
+    behind["places that CONTRIBUTING.md does not list"] = missing
+
+
+def paths(tree, counts, behind):
+    """Paths of this tree that a document names and that are not there."""
+    gone = []
+    for file in tree.files:
+        if file.endswith(".md") and not file.startswith("shared/"):
+            for path in PATH.findall(tree.text(file)):
+                if not os.path.exists(os.path.join(tree.root, path)):
+                    gone.append(f"{file}: {path}")
+    counts["paths in documents that are not there"] = len(gone)
+    behind["paths in documents that are not there"] = gone
 
 
 def prose(tree, counts, behind):
