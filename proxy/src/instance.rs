@@ -22,7 +22,7 @@ use crate::{
     relay::upstream::Upstream,
     server::{Bounds, Listener, OnEvict, OnOpen, Places, descriptors},
     state::AppState,
-    telemetry::Dropped,
+    telemetry::LostLines,
 };
 
 /// Connections of `metrics_listen`.
@@ -56,7 +56,7 @@ fn counted(metrics: &Metrics) -> OnOpen {
 }
 
 /// The counters as they stand at the start.
-fn counting(log: Dropped, connections: usize) -> io::Result<Metrics> {
+fn counting(log: LostLines, connections: usize) -> io::Result<Metrics> {
     let metrics = Metrics::new().map_err(io::Error::other)?;
     metrics.watch_log(log);
     metrics.set_connections_limit(u32::try_from(connections).unwrap_or(u32::MAX));
@@ -114,7 +114,7 @@ impl Instance {
         clippy::unused_async,
         reason = "sockets and tasks need the runtime that a caller outside of one has to enter"
     )]
-    pub async fn start(config: Live, log: Dropped) -> io::Result<Self> {
+    pub async fn start(config: Live, log: LostLines) -> io::Result<Self> {
         let background = TaskTracker::new();
         let connections = TaskTracker::new();
         let stop = CancellationToken::new();

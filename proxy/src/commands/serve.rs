@@ -49,7 +49,7 @@ impl ServerLauncher for Launcher {
 
     /// Starts an instance and says where it listens, on stdout, right after binding.
     async fn start(&self, config: Live) -> Result<Instance, CommandFailure> {
-        let instance = Instance::start(config, self.telemetry.dropped())
+        let instance = Instance::start(config, self.telemetry.lost())
             .await
             .map_err(|e| CommandFailure::wrong(e.to_string()))?;
         for addr in instance.addrs() {

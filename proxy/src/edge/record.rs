@@ -125,8 +125,9 @@ where
             peer: request.extensions().get::<Peer>().cloned(),
         };
         request.extensions_mut().insert(active);
+        let answer = open.request.span.in_scope(|| self.inner.call(request));
         RecordFuture {
-            answer: self.inner.call(request),
+            answer,
             open: Some(open),
         }
     }
@@ -139,7 +140,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for RecordFuture<F
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = std::task::ready!(this.answer.poll(cx))?;
+        let span = this.open.as_ref().map(|open| &open.request.span);
+        let polled = match span {
+            Some(span) => span.in_scope(|| this.answer.poll(cx)),
+            None => this.answer.poll(cx),
+        };
+        let mut response = std::task::ready!(polled)?;
         let status = response.status();
         let error = response.extensions_mut().remove::<Error>();
         Poll::Ready(Ok(match this.open.take() {

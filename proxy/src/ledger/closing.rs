@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_router::predict::Sample;
+use crucible_router::{plan::Reason, predict::Sample};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -128,16 +128,30 @@ impl EndedRequest {
         // An engine's own count, else events as they came.
         let counted = record.usage.map(|usage| usage.completion);
         let tokens = counted.unwrap_or_else(|| u64::from(active.tokens()));
+        let span = &active.span;
+        tracing::record_all!(
+            span,
+            client = record.client.as_deref(),
+            engine = record.engine.as_deref(),
+            model = record.model.as_deref(),
+            reason = record.reason.map(Reason::as_str),
+            status = code,
+            error = record.error.map(Kind::code),
+            queue_s = queued.as_secs_f64(),
+            first_token_s = first.map(|s| s.as_secs_f64()),
+            total_s = total.as_secs_f64(),
+        );
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
+                    parent: span,
                     id = %active.id,
                     endpoint = active.endpoint.as_str(),
                     status = code,
                     engine = record.engine.as_deref(),
                     model = record.model.as_deref(),
-                    reason = record.reason.map(crucible_router::plan::Reason::as_str),
-                    error = record.error.map(crate::error::Kind::code),
+                    reason = record.reason.map(Reason::as_str),
+                    error = record.error.map(Kind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
                     queue_s = queued.as_secs_f64(),
                     first_token_s = first.map(|s| s.as_secs_f64()),

@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{
     error::{AbortCause, FallbackReason, Kind, UpstreamError},
-    telemetry::Dropped,
+    telemetry::LostLines,
 };
 
 const EMPTY: &[&str] = &[];
@@ -66,7 +66,7 @@ struct Inner {
     /// The series of the request before.
     last: parking_lot::Mutex<Option<Alike>>,
     /// Of the log on stderr.
-    log: OnceLock<Dropped>,
+    log: OnceLock<LostLines>,
 }
 
 // === impl Metrics ===
@@ -216,7 +216,7 @@ impl Metrics {
     }
 
     /// Counts what the log on stderr loses; the first one asked stays.
-    pub(crate) fn watch_log(&self, log: Dropped) {
+    pub(crate) fn watch_log(&self, log: LostLines) {
         self.inner.log.get_or_init(|| log);
     }
 

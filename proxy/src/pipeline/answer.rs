@@ -10,6 +10,7 @@ use axum::{
 };
 use crucible_router::plan::Candidate;
 use tokio::time::Instant;
+use tracing::{Instrument as _, debug_span};
 
 use super::{attempts, plan, planned_request::PlannedRequest};
 use crate::{
@@ -40,7 +41,9 @@ async fn answer(
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (head, body) = request.into_parts();
-    let body = decode::receive(&head.headers, body, &config).await?;
+    let body = decode::receive(&head.headers, body, &config)
+        .instrument(debug_span!("body"))
+        .await?;
     let chat = active.dialect.read(body, &config.limits)?;
     let stream = chat.peek.stream;
     active.note(|record| record.stream = stream);
@@ -52,6 +55,7 @@ async fn answer(
         &active.id,
         &admitted,
     )
+    .instrument(debug_span!("plan"))
     .await?;
     active.note(|record| record.hops = Arc::clone(&demand.hops));
     let best = plan.candidates[0].clone();
@@ -59,7 +63,9 @@ async fn answer(
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);
     let (failed, named) = (Arc::clone(&active), Arc::clone(&active));
-    let attempts = Box::pin(attempts::answered(Box::new(PlannedRequest {
+    // After a late commit they go on inside the body, where nothing enters the span of the request.
+    let span = active.span.clone();
+    let answered = attempts::answered(Box::new(PlannedRequest {
         app,
         config,
         active,
@@ -71,7 +77,8 @@ async fn answer(
         asked_again: None,
         key: admitted.key,
         commit_at,
-    })));
+    }));
+    let attempts = Box::pin(answered.instrument(span));
     if !stream {
         return attempts.await;
     }

@@ -10,6 +10,7 @@ use crucible_router::{
 };
 use tokio::time::Instant;
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, debug_span};
 
 use super::{
     context_length,
@@ -154,7 +155,10 @@ async fn attempt(
         (None, Some(busy)) => Some(busy_note(busy)),
         (None, None) => None,
     };
-    match overflow::seat(planned, at).await {
+    match overflow::seat(planned, at)
+        .instrument(debug_span!("permit"))
+        .await
+    {
         Err(error) => (at, Err(error)),
         Ok(GrantedCandidate { at: used, permit }) if used != at => {
             let instead = overflow::overloaded(&candidates[used]);
@@ -253,6 +257,7 @@ async fn send(
             key: planned.key.clone(),
             defaults: RequestDefaults::default(),
         }))
+        .instrument(debug_span!("send"))
         .await?;
     if let Some(note) = note {
         reply::add_note(response.headers_mut(), &note);

@@ -7,6 +7,7 @@ use crucible_router::{
     router::{Attempt, Router},
 };
 use tokio::time::Instant;
+use tracing::{Span, debug_span};
 
 use super::{
     context_length,
@@ -32,6 +33,8 @@ pub(super) struct StreamRecord {
     clock: StreamClock,
     bytes: u64,
     flushes: u64,
+    /// Open until the answer has ended; never entered, because chunks are many.
+    _phase: Span,
 }
 
 // === impl StreamRecord ===
@@ -53,6 +56,7 @@ impl StreamRecord {
             clock: app.metrics.stream_clock(engine),
             bytes: 0,
             flushes: 0,
+            _phase: debug_span!(parent: &active.span, "relay"),
         }
     }
 

@@ -14,11 +14,13 @@ use crucible_router::{client::ClientId, plan::Reason};
 use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
+use tracing::Span;
 
 use crate::{
     dialect::ClientDialect,
     endpoint::Endpoint,
     error::{AbortCause, Kind},
+    telemetry,
     usage::Usage,
 };
 
@@ -125,6 +127,8 @@ pub(crate) struct ActiveRequest {
     /// The format in which the client asked and is answered.
     pub(crate) dialect: &'static dyn ClientDialect,
     pub(crate) started: Instant,
+    /// Entered while the answer is made; the lines that are logged meanwhile name the request.
+    pub(crate) span: Span,
     tokens: AtomicU32,
     record: Mutex<RequestFacts>,
 }
@@ -179,6 +183,7 @@ impl ActiveRequest {
         dialect: &'static dyn ClientDialect,
     ) -> Self {
         Self {
+            span: telemetry::request_span(&id, endpoint),
             id,
             endpoint,
             dialect,

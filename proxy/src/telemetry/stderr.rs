@@ -1,25 +1,25 @@
-//! Where log lines go: stderr as it is, with its failures.
+//! The standard error output as the system sees it, with its failures.
 //!
 //! The standard library takes a closed stderr for one that was written to, and opens `/dev/null` in
 //! its place at the start, so that no line ever seems lost.
 
 use std::io::{self, Write};
 
-/// Stderr, which fails where it cannot be written.
+/// Writes to stderr and reports every failure to do so.
 #[derive(Debug)]
-pub(super) struct Stderr;
+pub(super) struct RawStderr;
 
-/// What fails always.
+/// Stands for a stderr that was closed when the process began: every write fails.
 #[derive(Debug)]
-pub(super) struct Nowhere;
+pub(super) struct ClosedStderr;
 
 /// Whether stderr was closed when this process began.
 #[cfg(target_os = "linux")]
 pub(super) fn is_closed() -> bool {
-    // The library opens it for reading too, which nobody does who sends a log there (std 1.95,
-    // `sys/pal/unix/mod.rs`, `sanitize_standard_fds`).
+    // The standard library opens it for reading too (std 1.95, `sys/pal/unix/mod.rs`,
+    // `sanitize_standard_fds`); a shell that sends a log there does not.
     let null = std::fs::read_link("/proc/self/fd/2").is_ok_and(|file| file == *"/dev/null");
-    null && std::fs::read_to_string("/proc/self/fdinfo/2").is_ok_and(|told| reads_and_writes(&told))
+    null && std::fs::read_to_string("/proc/self/fdinfo/2").is_ok_and(|info| reads_and_writes(&info))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -27,7 +27,7 @@ pub(super) const fn is_closed() -> bool {
     false
 }
 
-/// `O_RDWR` in the octal flags of `/proc/PID/fdinfo/FD`.
+/// Whether `O_RDWR` is among the octal flags of `/proc/PID/fdinfo/FD`.
 #[cfg(target_os = "linux")]
 fn reads_and_writes(fdinfo: &str) -> bool {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -35,9 +35,9 @@ fn reads_and_writes(fdinfo: &str) -> bool {
     flags.is_some_and(|flags| flags & 0o3 == 0o2)
 }
 
-// === impl Stderr ===
+// === impl RawStderr ===
 
-impl Write for Stderr {
+impl Write for RawStderr {
     #[cfg(unix)]
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         rustix::io::write(io::stderr(), text).map_err(io::Error::from)
@@ -53,9 +53,9 @@ impl Write for Stderr {
     }
 }
 
-// === impl Nowhere ===
+// === impl ClosedStderr ===
 
-impl Write for Nowhere {
+impl Write for ClosedStderr {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::NotConnected.into())
     }
@@ -70,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_opened_for_both_is_the_librarys_own() {
-        for (told, expected) in [
+    fn only_a_null_device_open_for_both_is_the_librarys_own() {
+        for (info, expected) in [
             ("pos:\t0\nflags:\t0100002\nmnt_id:\t26\n", true),
             ("pos:\t0\nflags:\t0100001\nmnt_id:\t26\n", false),
             ("pos:\t0\nflags:\t02\n", true),
             ("pos:\t0\n", false),
         ] {
-            assert_eq!(reads_and_writes(told), expected, "{told}");
+            assert_eq!(reads_and_writes(info), expected, "{info}");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Log lines on their way to stderr: gathered for a moment, then written by a thread of their own.
 //!
-//! A thread that is woken for each line, or spins for the next one, costs a request more than the
-//! line does (tracing-appender 0.2: four `sched_yield` and a futex call per line).
+//! This is not tracing-appender's non-blocking writer (0.2), for two reasons. It forgets what the
+//! system refuses to write, so that a full disk or a closed pipe would lose lines that nobody counts;
+//! and it wakes its thread for every line (four `sched_yield` and a futex call), which costs a request
+//! more than the line does, where a line may as well wait 20 ms.
 
 use std::{
     io::{self, Write},
@@ -17,49 +19,52 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// From a line's coming to its being written.
+/// The time for which lines are gathered before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Text that may wait before new lines are dropped.
-const BYTES: usize = 1024 * 1024;
+/// Bytes of text that may wait; lines that come when it is full are lost.
+const MOST_WAITING: usize = 1024 * 1024;
 
-/// Buffer that is kept for the next lines.
-const KEPT: usize = 64 * 1024;
+/// Bytes of the buffer that are kept for the next lines.
+const KEPT_BUFFER: usize = 64 * 1024;
 
-/// Longest wait for a reader of stderr that does not read, at the end.
-const LAST: Duration = Duration::from_secs(1);
+/// The longest wait, at the end of the process, for a reader of stderr that does not read.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Where lines go; cheap to clone.
+/// Takes lines and never blocks; clones share one buffer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LogWriter(Arc<LogBuffer>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    /// A first line waits, or it is over.
+struct LogBuffer {
+    waiting: Mutex<WaitingLines>,
+    /// Notified when a first line waits, or when no more lines will come.
     begun: Condvar,
-    /// The last line is written.
+    /// Notified when the last line is written.
     done: Condvar,
-    dropped: AtomicU64,
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingLines {
     text: Vec<u8>,
+    /// No more lines will come.
     over: bool,
+    /// All lines were written, or given up.
     written: bool,
 }
 
-/// Counts the lines that were dropped; cheap to clone.
+/// The count of lines that were lost because they came faster than they were written, or because
+/// stderr refused them; clones share it.
 #[derive(Clone, Debug)]
-pub struct Dropped(Arc<Shared>);
+pub struct LostLines(Arc<LogBuffer>);
 
-/// Writes what is left when it is dropped.
+/// Writes the lines that still wait when it is dropped.
 #[derive(Debug)]
-pub(super) struct Flush(Arc<Shared>);
+pub(super) struct FlushOnDrop(Arc<LogBuffer>);
 
-/// Writes the text, and gives how many lines of it could not be written.
-fn lost(out: &mut impl Write, text: &[u8]) -> u64 {
+/// Writes the text and returns how many lines of it could not be written.
+fn write_lines(out: &mut impl Write, text: &[u8]) -> u64 {
     let mut rest = text;
     while !rest.is_empty() {
         match out.write(rest) {
@@ -68,40 +73,41 @@ fn lost(out: &mut impl Write, text: &[u8]) -> u64 {
             Ok(0) | Err(_) => break,
         }
     }
-    // A line that was cut counts as one; who wrote the last byte of a line wrote it.
+    // A line that was cut counts as lost; one whose last byte was written does not.
     let lines = memchr::memchr_iter(b'\n', rest).count();
     let _ = out.flush();
     lines as u64
 }
 
-// === impl Lines ===
+// === impl LogWriter ===
 
-impl Lines {
+impl LogWriter {
     /// Starts the thread that writes to `out`.
     ///
     /// Errors: the system has no thread left.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, Flush)> {
+    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<(Self, FlushOnDrop)> {
         let lines = Self::default();
         let shared = Arc::clone(&lines.0);
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || shared.write_to(out))?;
-        let flush = Flush(Arc::clone(&lines.0));
+        let flush = FlushOnDrop(Arc::clone(&lines.0));
         Ok((lines, flush))
     }
 
-    pub(super) fn dropped(&self) -> Dropped {
-        Dropped(Arc::clone(&self.0))
+    /// The count of lines that were lost.
+    pub(super) fn lost(&self) -> LostLines {
+        LostLines(Arc::clone(&self.0))
     }
 
-    /// What is not written yet.
+    /// The text that is not written yet.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> Vec<u8> {
         self.0.waiting.lock().text.clone()
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> &'a Self {
@@ -109,7 +115,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-impl Write for &Lines {
+impl Write for &LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.take(line);
         Ok(line.len())
@@ -120,13 +126,13 @@ impl Write for &Lines {
     }
 }
 
-// === impl Shared ===
+// === impl LogBuffer ===
 
-impl Shared {
+impl LogBuffer {
     fn take(&self, line: &[u8]) {
         let mut waiting = self.waiting.lock();
-        if waiting.text.len() + line.len() > BYTES {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if waiting.text.len() + line.len() > MOST_WAITING {
+            self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let first = waiting.text.is_empty();
@@ -148,35 +154,35 @@ impl Shared {
             mem::swap(&mut waiting.text, &mut text);
             over = waiting.over;
             drop(waiting);
-            let lost = lost(&mut out, &text);
-            self.dropped.fetch_add(lost, Ordering::Relaxed);
+            let lost = write_lines(&mut out, &text);
+            self.lost.fetch_add(lost, Ordering::Relaxed);
             text.clear();
-            text.shrink_to(KEPT);
+            text.shrink_to(KEPT_BUFFER);
         }
         self.waiting.lock().written = true;
         self.done.notify_all();
     }
 }
 
-// === impl Dropped ===
+// === impl LostLines ===
 
-impl Dropped {
-    /// Since it was asked last.
+impl LostLines {
+    /// The lines that were lost since the last call.
     pub(crate) fn take(&self) -> u64 {
-        self.0.dropped.swap(0, Ordering::Relaxed)
+        self.0.lost.swap(0, Ordering::Relaxed)
     }
 }
 
-// === impl Flush ===
+// === impl FlushOnDrop ===
 
-impl Drop for Flush {
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting.lock();
         waiting.over = true;
         self.0.begun.notify_one();
         self.0
             .done
-            .wait_while_for(&mut waiting, |w| !w.written, LAST);
+            .wait_while_for(&mut waiting, |w| !w.written, LAST_WAIT);
     }
 }
 
@@ -204,10 +210,15 @@ mod tests {
         }
     }
 
-    fn start() -> (Lines, Flush, mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>) {
+    fn start() -> (
+        LogWriter,
+        FlushOnDrop,
+        mpsc::Sender<()>,
+        mpsc::Receiver<Vec<u8>>,
+    ) {
         let (written, seen) = mpsc::channel();
         let (pass, open) = mpsc::channel();
-        let (lines, flush) = Lines::start(Out { written, open }).unwrap();
+        let (lines, flush) = LogWriter::start(Out { written, open }).unwrap();
         (lines, flush, pass, seen)
     }
 
@@ -224,7 +235,7 @@ mod tests {
         drop(flush);
         let text: Vec<u8> = seen.try_iter().flatten().collect();
         assert_eq!(String::from_utf8(text).unwrap(), all);
-        assert_eq!(lines.dropped().take(), 0);
+        assert_eq!(lines.lost().take(), 0);
     }
 
     /// Takes some bytes, then fails.
@@ -249,25 +260,25 @@ mod tests {
     fn lines_that_are_not_written_whole_are_counted() {
         let text = b"first\nsecond\nthird\n";
         for (room, expected) in [(0, 3), (5, 3), (6, 2), (9, 2), (13, 1), (18, 1), (19, 0)] {
-            assert_eq!(lost(&mut Full(room), text), expected, "{room} bytes");
+            assert_eq!(write_lines(&mut Full(room), text), expected, "{room} bytes");
         }
-        let (lines, flush) = Lines::start(Full(6)).unwrap();
+        let (lines, flush) = LogWriter::start(Full(6)).unwrap();
         for line in ["first\n", "second\n", "third\n"] {
             (&lines).write_all(line.as_bytes()).unwrap();
         }
         drop(flush);
-        assert_eq!(lines.dropped().take(), 2);
+        assert_eq!(lines.lost().take(), 2);
     }
 
     #[test]
     fn what_nobody_reads_is_dropped_and_counted_and_holds_nobody_up() {
         let (lines, flush, pass, seen) = start();
-        let line = vec![b'x'; BYTES / 4];
+        let line = vec![b'x'; MOST_WAITING / 4];
         // One buffer is being written at most, one waits.
         for _ in 0..9 {
             (&lines).write_all(&line).unwrap();
         }
-        assert!(lines.dropped().take() >= 1);
+        assert!(lines.lost().take() >= 1);
         drop(pass);
         drop(flush);
         assert!(seen.try_iter().next().is_none());
