@@ -13,7 +13,7 @@ use crate::{
     endpoint::Endpoint,
     error::{AbortCause, Fault, Kind},
     ledger::{Ledger, sample},
-    metrics::{DroppedParam, Phase as LeftIn, RequestRecord},
+    metrics::{DisconnectPhase, DroppedParam, RequestRecord},
     request::{ActiveRequest, Phase, RequestFacts},
 };
 
@@ -99,10 +99,10 @@ impl EndedRequest {
         }
         if client_left(record) && record.abort != Some(AbortCause::ClientSlow) {
             metrics.client_disconnected(match record.phase {
-                Phase::Queue if self.in_load => LeftIn::Load,
-                Phase::Reading | Phase::Queue => LeftIn::Queue,
-                Phase::Prefill => LeftIn::Headers,
-                Phase::Stream => LeftIn::Stream,
+                Phase::Queue if self.in_load => DisconnectPhase::Load,
+                Phase::Reading | Phase::Queue => DisconnectPhase::Queue,
+                Phase::Prefill => DisconnectPhase::Headers,
+                Phase::Stream => DisconnectPhase::Stream,
             });
         }
         let Some(engine) = engine else { return };

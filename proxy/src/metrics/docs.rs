@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::families::FAMILIES;
+use super::{
+    families::FAMILIES,
+    label_sets::{Label, LabelValues},
+};
 
 const HEAD: &str = "# Metrics
 
@@ -10,15 +13,19 @@ const HEAD: &str = "# Metrics
 `proxy/src/metrics/families.rs`; a test keeps both equal (`UPDATE_DOCS=1 cargo test -p crucible
 metrics::docs` writes it anew). Names, labels and buckets are stable.
 
-Label values: `engine` is a configured name, or `none` where no engine was reached. `model` is a
-name that an engine lists, at most 200 of them, else `other`. `endpoint` is chat, completions,
-embeddings, models, responses, messages, native, admin or other. `code` is the HTTP status; 499
-is a client that left first. `reason` of `crucible_routed_total` is the word of the header
-`x-crucible-reason`; `reason` of `crucible_rejected_total` is the error's code. Series of engines
-and closed words start at 0; those of models start with `other`. `process_*` is for Linux only.
+Series of engines and of closed words start at 0; those of models start with `other`. The values that
+each label may take stand below the families. `reason` of `crucible_routed_total` is the word of the
+header `x-crucible-reason`, that of `crucible_rejected_total` the `code` of the error.
 
-| name | type | labels | meaning |
-|---|---|---|---|
+| name | type | unit | labels | written | meaning |
+|---|---|---|---|---|---|
+";
+
+const LABELS: &str = "
+## Labels
+
+| label | of | values |
+|---|---|---|
 ";
 
 const TAIL: &str = "
@@ -32,18 +39,67 @@ const TAIL: &str = "
 | `gen_ai.client.token.usage` (input, output) | `crucible_request_tokens` (prompt, completion) |
 ";
 
-/// The page.
+/// The labels in the order in which the table names them first, each with the families that have it; of
+/// a label that many families have, no family is named.
+fn labels() -> Vec<(Label, Vec<String>)> {
+    const MOST_NAMED: usize = 4;
+
+    let mut labels: Vec<(Label, Vec<String>)> = Vec::new();
+    for family in FAMILIES {
+        for label in family.labels {
+            let name = format!("`{}`", family.name);
+            match labels.iter_mut().find(|(known, _)| known == label) {
+                Some((_, families)) => families.push(name),
+                None => labels.push((*label, vec![name])),
+            }
+        }
+    }
+    for (_, families) in &mut labels {
+        if families.len() > MOST_NAMED {
+            *families = vec!["many".to_owned()];
+        }
+    }
+    labels
+}
+
+/// The values of a label in words.
+fn values(of: LabelValues) -> String {
+    match of {
+        LabelValues::Bounded(meaning) => meaning.to_owned(),
+        LabelValues::Words(words) => {
+            let mut words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+            // Two kinds of error share a code.
+            words.dedup();
+            words.join(", ")
+        }
+    }
+}
+
+/// The page `docs/metrics.md`.
 pub fn document() -> String {
     let mut page = String::from(HEAD);
     for family in FAMILIES {
+        let labels: Vec<_> = family.label_names().collect();
         // Writing to a string cannot fail.
         let _ = writeln!(
             page,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} |",
             family.name,
             family.kind.as_str(),
-            family.labels.join(", "),
+            family.unit.as_str(),
+            labels.join(", "),
+            family.emitter.as_str(),
             family.help
+        );
+    }
+    page.push_str(LABELS);
+    for (label, families) in labels() {
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            label.name,
+            families.join(", "),
+            values(label.values)
         );
     }
     page.push_str("\n## Buckets\n\n| name | upper bounds |\n|---|---|\n");

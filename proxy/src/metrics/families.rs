@@ -1,52 +1,45 @@
-//! The one table of metric families: registration, `docs/metrics.md` and the tests of the
-//! dashboards derive from it.
+//! The one table of metric families.
 //!
-//! Names, labels and buckets are stable. Never a label: request id, path, key, user, address,
-//! prompt or error text.
+//! A family stands here once, with its name, type, buckets, labels, unit, the part of Crucible that
+//! writes it, and its meaning. Made from the table are [`FAMILIES`], the registered vectors
+//! ([`Collectors`]), the page `docs/metrics.md`, and the tests of the dashboards and of every exported
+//! label value. Names, labels and buckets are stable. No label is ever a request id, a path, a key, a
+//! user, an address, a prompt or the text of an error: each value of a label is a time series for as
+//! long as the process runs, so values come from a closed set or from the configuration.
+//!
+//! # Adding a metric
+//!
+//! To count, say, how often an answer was cut at its token limit, per engine and endpoint:
+//!
+//! 1. One entry in the table. The field's name is how the code calls it:
+//!
+//!    ```text
+//!    answers_cut: Counter "crucible_answers_cut_total" [ENGINE, ENDPOINT] None by Ledger:
+//!        "Answers that ended at their token limit.";
+//!    ```
+//!
+//!    A label that no family has yet is a constant in `label_sets.rs`; its words are those of an enum.
+//! 2. Its emission, where the event happens, by a typed method of [`Metrics`](super::Metrics):
+//!
+//!    ```text
+//!    self.vectors().answers_cut.with_label_values(&[engine, endpoint.as_str()]).inc();
+//!    ```
+//!
+//! 3. Its series at 0 before the first event, in `prepare.rs`, so that a rate sees the first one.
+//! 4. `UPDATE_DOCS=1 cargo test -p crucible metrics::docs`, which writes the page anew. The tests then
+//!    ask for a chart, or for a reason why there is none.
 
-/// What a family is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FamilyType {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Buckets, sum and count.
-    Histogram,
-}
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
 
-/// One metric family.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Family {
-    /// Full name.
-    pub name: &'static str,
-    /// Counter, gauge or histogram.
-    pub kind: FamilyType,
-    /// Label names, in order.
-    pub labels: &'static [&'static str],
-    /// Upper bounds without `+Inf`; empty unless a histogram. Seconds, tokens or tokens/s.
-    pub buckets: &'static [f64],
-    /// One sentence.
-    pub help: &'static str,
-}
-
-impl FamilyType {
-    /// Prometheus' word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-impl Family {
-    /// Whether the client library's process collector fills it (Linux only).
-    pub fn is_process(&self) -> bool {
-        self.name.starts_with("process_")
-    }
-}
+use super::{
+    family::{Emitter, Family, FamilyType, FamilyVector as _, Unit},
+    label_sets::{
+        ABORT_CAUSE, DEFAULT_PARAM, DISCONNECT_PHASE, DROPPED_PARAM, ENDPOINT, ENGINE, ENGINE_KIND,
+        ENGINE_VERSION, ERROR_CODE, EVICTION_REASON, FALLBACK_REASON, FROM_ENGINE, LABEL,
+        LOAD_OUTCOME, LOAD_TRIGGER, MODEL, OUTCOME, REVISION, ROUTE_REASON, SETTING, SETTING_STATE,
+        SINK, STATUS, STREAM, TO_ENGINE, TOKEN_TYPE, UPSTREAM_ERROR, VERSION, WAIT_REASON,
+    },
+};
 
 const DURATION: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0,
@@ -86,114 +79,185 @@ const LOAD: &[f64] = &[
     0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0,
 ];
 
+/// The table's form: `field: Type(BUCKETS) "name" [LABELS] Unit by Emitter: "meaning";`, then the
+/// families of the client library's process collector, which have no vector here.
 macro_rules! families {
-    ($($id:ident $kind:ident $name:literal [$($label:literal)*] $($buckets:ident)? : $help:literal;)*) => {
-        $(pub(super) static $id: Family = Family {
-            name: $name,
-            kind: FamilyType::$kind,
-            labels: &[$($label),*],
-            buckets: families!(@buckets $($buckets)?),
-            help: $help,
-        };)*
-
+    (
+        registered {
+            $($field:ident: $kind:ident $(($buckets:ident))? $name:literal [$($label:ident),*]
+                $unit:ident by $emitter:ident: $help:literal;)*
+        }
+        process {
+            $($process_kind:ident $process_name:literal $process_unit:ident: $process_help:literal;)*
+        }
+    ) => {
         /// Every family, in the order of the docs.
-        pub static FAMILIES: &[&Family] = &[$(&$id),*];
+        pub static FAMILIES: &[Family] = &[
+            $(Family {
+                name: $name,
+                kind: FamilyType::$kind,
+                unit: Unit::$unit,
+                labels: &[$($label),*],
+                buckets: families!(@buckets $($buckets)?),
+                emitter: Emitter::$emitter,
+                help: $help,
+            },)*
+            $(Family {
+                name: $process_name,
+                kind: FamilyType::$process_kind,
+                unit: Unit::$process_unit,
+                labels: &[],
+                buckets: &[],
+                emitter: Emitter::Process,
+                help: $process_help,
+            },)*
+        ];
+
+        /// The vector of each family of the table.
+        #[derive(Debug)]
+        pub(super) struct Collectors {
+            $(pub(super) $field: families!(@vector $kind),)*
+        }
+
+        impl Collectors {
+            /// Registers all of them. An error means that two families have one name.
+            pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+                let mut families = FAMILIES.iter();
+                Ok(Self {
+                    // The fields stand in the order of the table.
+                    $($field: <families!(@vector $kind)>::register(
+                        registry,
+                        families.next().ok_or_else(missing)?,
+                    )?,)*
+                })
+            }
+        }
     };
     (@buckets) => { &[] };
     (@buckets $buckets:ident) => { $buckets };
+    (@vector Counter) => { IntCounterVec };
+    (@vector Gauge) => { GaugeVec };
+    (@vector Histogram) => { HistogramVec };
+}
+
+fn missing() -> prometheus::Error {
+    prometheus::Error::Msg("the table has fewer families than vectors".to_owned())
 }
 
 families! {
-    REQUESTS Counter "crucible_requests_total" ["endpoint" "engine" "model" "stream" "code"]:
+registered {
+    requests: Counter "crucible_requests_total" [ENDPOINT, ENGINE, MODEL, STREAM, STATUS] None by Ledger:
         "Finished requests; engine is none if it never reached one, code is 499 if the client left first.";
-    REQUEST_DURATION Histogram "crucible_request_duration_seconds" ["endpoint" "engine" "stream"] DURATION:
+    request_duration: Histogram(DURATION) "crucible_request_duration_seconds" [ENDPOINT, ENGINE, STREAM] Seconds by Ledger:
         "From the request line read to the last byte to the client.";
-    OVERHEAD_TIME Histogram "crucible_overhead_seconds" ["endpoint"] OVERHEAD:
+    overhead: Histogram(OVERHEAD) "crucible_overhead_seconds" [ENDPOINT] Seconds by Ledger:
         "Own time: total without waits for queue, load and engine.";
-    TIME_TO_FIRST_TOKEN Histogram "crucible_time_to_first_token_seconds" ["engine" "model"] FIRST_TOKEN:
+    time_to_first_token: Histogram(FIRST_TOKEN) "crucible_time_to_first_token_seconds" [ENGINE, MODEL] Seconds by Ledger:
         "From the request to the first event with content, queue and load included.";
-    FIRST_TOKEN_RATIO Histogram "crucible_first_token_prediction_ratio" ["engine"] RATIO:
+    first_token_ratio: Histogram(RATIO) "crucible_first_token_prediction_ratio" [ENGINE] Ratio by Ledger:
         "Time to first token by the predicted one; 1 is as predicted, 2 took twice as long.";
-    INTER_TOKEN Histogram "crucible_inter_token_seconds" ["engine"] GAP:
+    inter_token: Histogram(GAP) "crucible_inter_token_seconds" [ENGINE] Seconds by Pipeline:
         "Gaps between content events of a stream (an event may hold more than one token).";
-    OUTPUT_SPEED Histogram "crucible_output_tokens_per_second" ["engine" "model"] SPEED:
+    output_speed: Histogram(SPEED) "crucible_output_tokens_per_second" [ENGINE, MODEL] TokensPerSecond by Ledger:
         "Per finished stream: completion tokens after the first, by the time since the first.";
-    TOKENS_USED Counter "crucible_tokens_total" ["engine" "model" "type"]:
+    tokens: Counter "crucible_tokens_total" [ENGINE, MODEL, TOKEN_TYPE] Tokens by Ledger:
         "Tokens as the engine counted them; cached is part of prompt, reasoning part of completion.";
-    TOKENS_ESTIMATED Counter "crucible_tokens_estimated_total" ["engine" "model"]:
+    tokens_estimated: Counter "crucible_tokens_estimated_total" [ENGINE, MODEL] Tokens by Ledger:
         "Content events of answers for which the engine told no usage.";
-    REQUEST_TOKENS Histogram "crucible_request_tokens" ["engine" "type"] TOKENS:
+    request_tokens: Histogram(TOKENS) "crucible_request_tokens" [ENGINE, TOKEN_TYPE] Tokens by Ledger:
         "Tokens per request, as the engine counted them.";
-    QUEUE_WAIT Histogram "crucible_queue_wait_seconds" ["engine" "reason"] WAIT:
+    queue_wait: Histogram(WAIT) "crucible_queue_wait_seconds" [ENGINE, WAIT_REASON] Seconds by RouterEvent:
         "Wait for a permit, zero waits included; reason is load if a load was part of it.";
-    QUEUE_DEPTH Gauge "crucible_queue_depth" ["engine"]: "Requests that wait for a permit.";
-    QUEUE_LIMIT Gauge "crucible_queue_limit" ["engine"]: "Bound of the queue.";
-    IN_FLIGHT Gauge "crucible_requests_in_flight" ["engine"]: "Requests that the engine works on.";
-    IN_FLIGHT_LIMIT Gauge "crucible_in_flight_limit" ["engine"]:
+    queue_depth: Gauge "crucible_queue_depth" [ENGINE] None by RouterView:
+        "Requests that wait for a permit.";
+    queue_limit: Gauge "crucible_queue_limit" [ENGINE] None by RouterView:
+        "Bound of the queue.";
+    in_flight: Gauge "crucible_requests_in_flight" [ENGINE] None by Pipeline:
+        "Requests that the engine works on.";
+    in_flight_limit: Gauge "crucible_in_flight_limit" [ENGINE] None by RouterView:
         "Permits of the engine's residents together (of one, if none is loaded).";
-    OLDEST_IN_FLIGHT Gauge "crucible_oldest_in_flight_seconds" ["engine"]:
+    oldest_in_flight: Gauge "crucible_oldest_in_flight_seconds" [ENGINE] Seconds by RouterView:
         "Age of the oldest request that the engine works on.";
-    MODEL_LOADS Counter "crucible_model_loads_total" ["engine" "model" "outcome" "trigger"]:
+    model_loads: Counter "crucible_model_loads_total" [ENGINE, MODEL, LOAD_OUTCOME, LOAD_TRIGGER] None by RouterEvent:
         "Loads that ended.";
-    MODEL_LOAD_DURATION Histogram "crucible_model_load_duration_seconds" ["engine" "model"] LOAD:
+    model_load_duration: Histogram(LOAD) "crucible_model_load_duration_seconds" [ENGINE, MODEL] Seconds by RouterEvent:
         "Duration of loads that succeeded.";
-    MODEL_EVICTIONS Counter "crucible_model_evictions_total" ["engine" "model" "reason"]:
+    model_evictions: Counter "crucible_model_evictions_total" [ENGINE, MODEL, EVICTION_REASON] None by RouterEvent:
         "Models that left memory; external is one that vanished without Crucible.";
-    MODEL_LOADED Gauge "crucible_model_loaded" ["engine" "model"]: "1 while the model is loaded.";
-    MODELS_LOADED Gauge "crucible_models_loaded" ["engine"]: "Loaded models.";
-    MODELS_LOADED_LIMIT Gauge "crucible_models_loaded_limit" ["engine"]:
+    model_loaded: Gauge "crucible_model_loaded" [ENGINE, MODEL] None by RouterView:
+        "1 while the model is loaded.";
+    models_loaded: Gauge "crucible_models_loaded" [ENGINE] None by RouterView:
+        "Loaded models.";
+    models_loaded_limit: Gauge "crucible_models_loaded_limit" [ENGINE] None by Settings:
         "Most generation models that Crucible keeps loaded.";
-    MODEL_MEMORY Gauge "crucible_model_memory_bytes" ["engine" "model"]:
+    model_memory: Gauge "crucible_model_memory_bytes" [ENGINE, MODEL] Bytes by RouterView:
         "Memory of a loaded model, where the engine tells it.";
-    ROUTED Counter "crucible_routed_total" ["engine" "reason"]:
+    routed: Counter "crucible_routed_total" [ENGINE, ROUTE_REASON] None by Ledger:
         "Routed requests by the reason of the candidate that was chosen.";
-    FALLBACKS Counter "crucible_fallbacks_total" ["from_engine" "to_engine" "reason" "outcome"]:
+    fallbacks: Counter "crucible_fallbacks_total" [FROM_ENGINE, TO_ENGINE, FALLBACK_REASON, OUTCOME] None by Pipeline:
         "Attempts of a later candidate, before the first byte to the client.";
-    REJECTED Counter "crucible_rejected_total" ["engine" "reason" "code"]:
+    rejected: Counter "crucible_rejected_total" [ENGINE, ERROR_CODE, STATUS] None by Ledger:
         "Errors that Crucible answered; reason is the error code of the body.";
-    UPSTREAM_RESPONSES Counter "crucible_upstream_responses_total" ["engine" "code"]:
+    upstream_responses: Counter "crucible_upstream_responses_total" [ENGINE, STATUS] None by Pipeline:
         "Responses of engines by status, before any retelling.";
-    UPSTREAM_ERRORS Counter "crucible_upstream_errors_total" ["engine" "kind"]:
+    upstream_errors: Counter "crucible_upstream_errors_total" [ENGINE, UPSTREAM_ERROR] None by Pipeline:
         "Failures of engines on the data path.";
-    STREAM_ABORTED Counter "crucible_stream_aborted_total" ["engine" "cause"]:
+    stream_aborted: Counter "crucible_stream_aborted_total" [ENGINE, ABORT_CAUSE] None by Ledger:
         "Streams that did not reach their proper end after the 200 was sent.";
-    CLIENT_DISCONNECTS Counter "crucible_client_disconnects_total" ["phase"]:
+    client_disconnects: Counter "crucible_client_disconnects_total" [DISCONNECT_PHASE] None by Ledger:
         "Clients that left before the end of their answer.";
-    STREAM_BYTES Counter "crucible_stream_bytes_total" ["engine"]: "Bytes of streamed answers.";
-    STREAM_FLUSHES Counter "crucible_stream_flushes_total" ["engine"]:
+    stream_bytes: Counter "crucible_stream_bytes_total" [ENGINE] Bytes by Ledger:
+        "Bytes of streamed answers.";
+    stream_flushes: Counter "crucible_stream_flushes_total" [ENGINE] None by Ledger:
         "Writes of streamed answers; bytes by flushes is the coalescing in effect.";
-    DEFAULTS_INJECTED Counter "crucible_defaults_injected_total" ["param" "engine"]:
+    defaults_injected: Counter "crucible_defaults_injected_total" [DEFAULT_PARAM, ENGINE] None by Ledger:
         "Parameters that were filled in.";
-    PARAMS_DROPPED Counter "crucible_params_dropped_total" ["param" "engine"]:
+    params_dropped: Counter "crucible_params_dropped_total" [DROPPED_PARAM, ENGINE] None by Ledger:
         "Parameters that the engine does not understand and that were left out.";
-    ENGINE_UP Gauge "crucible_engine_up" ["engine"]: "1 while the engine answers its health checks.";
-    HEALTH_CHECKS Counter "crucible_engine_health_checks_total" ["engine" "outcome"]:
+    engine_up: Gauge "crucible_engine_up" [ENGINE] None by RouterView:
+        "1 while the engine answers its health checks.";
+    health_checks: Counter "crucible_engine_health_checks_total" [ENGINE, OUTCOME] None by RouterEvent:
         "Health checks of engines.";
-    BREAKER_STATE Gauge "crucible_engine_breaker_state" ["engine"]:
+    breaker_state: Gauge "crucible_engine_breaker_state" [ENGINE] None by RouterView:
         "Circuit breaker: 0 closed, 1 open, 2 half-open.";
-    ENGINE_INFO Gauge "crucible_engine_info" ["engine" "kind" "version"]: "Always 1.";
-    CONNECTIONS_OPEN Gauge "crucible_connections_open" []: "Open client connections.";
-    CONNECTIONS_LIMIT Gauge "crucible_connections_limit" []: "Bound of client connections.";
-    CONNECTIONS_EVICTED Counter "crucible_connections_evicted_total" []:
+    engine_info: Gauge "crucible_engine_info" [ENGINE, ENGINE_KIND, ENGINE_VERSION] None by RouterView:
+        "Always 1.";
+    connections_open: Gauge "crucible_connections_open" [] None by Server:
+        "Open client connections.";
+    connections_limit: Gauge "crucible_connections_limit" [] None by Instance:
+        "Bound of client connections.";
+    connections_evicted: Counter "crucible_connections_evicted_total" [] None by Server:
         "Client connections, idle or slow with their headers, that were closed for new ones, because all places were taken.";
-    RELOAD_SUCCESS Gauge "crucible_config_last_reload_success" []:
+    reload_success: Gauge "crucible_config_last_reload_success" [] None by Instance:
         "1 if the configuration was read without problems the last time.";
-    RELOAD_TIMESTAMP Gauge "crucible_config_last_reload_timestamp_seconds" []:
+    reload_timestamp: Gauge "crucible_config_last_reload_timestamp_seconds" [] UnixSeconds by Instance:
         "When the configuration in effect was read, unix seconds.";
-    RELOADS Counter "crucible_config_reloads_total" ["outcome"]: "Reloads of the configuration.";
-    LABEL_OVERFLOW Counter "crucible_label_overflow_total" ["label"]:
+    reloads: Counter "crucible_config_reloads_total" [OUTCOME] None by Instance:
+        "Reloads of the configuration.";
+    label_overflow: Counter "crucible_label_overflow_total" [LABEL] None by Metrics:
         "Names that were folded into other because the bound of label values was reached.";
-    TUNING_STATE Gauge "crucible_tuning_state" ["setting" "state"]:
+    tuning_state: Gauge "crucible_tuning_state" [SETTING, SETTING_STATE] None by Settings:
         "1 for the state in which a setting was found last; looked at every 30 s.";
-    LOG_DROPPED Counter "crucible_log_dropped_total" ["sink"]:
+    log_dropped: Counter "crucible_log_dropped_total" [SINK] None by Logs:
         "Lines that a log lost: they came faster than they were written, or the disk refused them, or stderr is closed.";
-    BUILD_INFO Gauge "crucible_build_info" ["version" "revision"]: "Always 1.";
-    PROCESS_CPU Counter "process_cpu_seconds_total" []: "Total user and system CPU time spent in seconds.";
-    PROCESS_RESIDENT Gauge "process_resident_memory_bytes" []: "Resident memory size in bytes.";
-    PROCESS_VIRTUAL Gauge "process_virtual_memory_bytes" []: "Virtual memory size in bytes.";
-    PROCESS_FDS Gauge "process_open_fds" []: "Number of open file descriptors.";
-    PROCESS_MAX_FDS Gauge "process_max_fds" []: "Maximum number of open file descriptors.";
-    PROCESS_START Gauge "process_start_time_seconds" []:
+    build_info: Gauge "crucible_build_info" [VERSION, REVISION] None by Instance:
+        "Always 1.";
+}
+
+process {
+    Counter "process_cpu_seconds_total" Seconds:
+        "Total user and system CPU time spent in seconds.";
+    Gauge "process_resident_memory_bytes" Bytes:
+        "Resident memory size in bytes.";
+    Gauge "process_virtual_memory_bytes" Bytes:
+        "Virtual memory size in bytes.";
+    Gauge "process_open_fds" None:
+        "Number of open file descriptors.";
+    Gauge "process_max_fds" None:
+        "Maximum number of open file descriptors.";
+    Gauge "process_start_time_seconds" UnixSeconds:
         "Start time of the process since unix epoch in seconds.";
-    PROCESS_THREADS Gauge "process_threads" []: "Number of OS threads in the process.";
+    Gauge "process_threads" None:
+        "Number of OS threads in the process.";
+}
 }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use prometheus::{Gauge, local::LocalHistogram};
 
 /// Start times of what is in flight.
@@ -50,7 +51,7 @@ pub struct StreamClock {
 
 impl Starts {
     fn add(&self, engine: &str, now: Instant) -> u64 {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         inner.last += 1;
         let id = inner.last;
         inner.running.insert(id, (engine.into(), now));
@@ -58,13 +59,13 @@ impl Starts {
     }
 
     fn remove(&self, id: u64) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         inner.running.remove(&id);
     }
 
     /// Age of the engine's oldest, zero if it has none.
     pub(super) fn oldest(&self, engine: &str, now: Instant) -> Duration {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock();
         inner
             .running
             .values()

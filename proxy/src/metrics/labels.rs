@@ -1,37 +1,37 @@
-//! Closed enums of label values, and the bound on names of models.
+//! Closed enums of label values that belong to the metrics alone, the words for enums of the router, and
+//! the bound on names of models.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use crucible_router::event::{EvictionReason, LoadOutcome, LoadTrigger};
 use http::StatusCode;
+use parking_lot::RwLock;
 
 use crate::label::labels;
 
-/// The value of `engine` where no engine was reached.
+/// The value of the label `engine` where no engine was reached.
 pub(super) const NONE: &str = "none";
-/// The value of `model` for every name that is not known.
+/// The value of the label `model` for every name that no engine lists.
 pub(super) const OTHER: &str = "other";
-/// Most names of models that get series of their own.
-pub(super) const MODELS: usize = 200;
-/// Most refused names that are remembered, so that each is counted once.
-const REFUSED: usize = 10_000;
+/// The most names of models that get series of their own.
+pub(super) const MOST_MODELS: usize = 200;
+/// The most refused names that are remembered, so that each is counted once.
+const MOST_REFUSED: usize = 10_000;
 
 labels! {
-    /// How far a request was when its client left.
-    Phase { Queue = "queue", Load = "load", Headers = "headers", Stream = "stream", }
+    /// The phase that a request was in when its client left.
+    DisconnectPhase { Queue = "queue", Load = "load", Headers = "headers", Stream = "stream", }
 }
 labels! {
-    /// A parameter that may be filled in.
+    /// A parameter of a request that Crucible may fill in.
     DefaultParam {
         Temperature = "temperature", TopP = "top_p", FrequencyPenalty = "frequency_penalty",
         PresencePenalty = "presence_penalty", Context = "context",
     }
 }
 labels! {
-    /// A parameter that may be left out; names beyond these are `other`.
+    /// A parameter of a request that Crucible leaves out where the engine does not understand it; names
+    /// beyond these are `other`.
     DroppedParam {
         FrequencyPenalty = "frequency_penalty", PresencePenalty = "presence_penalty",
         LogitBias = "logit_bias", Logprobs = "logprobs", TopLogprobs = "top_logprobs", N = "n",
@@ -41,24 +41,24 @@ labels! {
     }
 }
 labels! {
-    /// Whether something went well.
+    /// Whether an attempt, a check or a reload succeeded.
     Outcome { Ok = "ok", Error = "error", }
 }
 labels! {
-    /// Which tokens.
+    /// The tokens of a request that a count is about.
     TokenType {
         Prompt = "prompt", Completion = "completion", Cached = "cached", Reasoning = "reasoning",
     }
 }
 
-/// Names of models that have series, and those that came too late.
+/// The names of models that have series of their own, and those that came when there was no room left.
 #[derive(Debug, Default)]
 pub(super) struct ModelNames {
-    names: RwLock<Names>,
+    names: RwLock<AdmittedNames>,
 }
 
 #[derive(Debug, Default)]
-struct Names {
+struct AdmittedNames {
     admitted: HashSet<Arc<str>>,
     refused: HashSet<Arc<str>>,
 }
@@ -81,7 +81,7 @@ pub(super) const EVICTIONS: [EvictionReason; 7] = [
     EvictionReason::Duplicate,
 ];
 
-/// The word of metrics and the event log.
+/// The word for the outcome of a load in metrics and in the event log.
 pub(crate) const fn load_outcome(outcome: LoadOutcome) -> &'static str {
     match outcome {
         LoadOutcome::Ok => "ok",
@@ -91,7 +91,7 @@ pub(crate) const fn load_outcome(outcome: LoadOutcome) -> &'static str {
     }
 }
 
-/// The word of metrics and the event log.
+/// The word for the trigger of a load in metrics and in the event log.
 pub(crate) const fn load_trigger(trigger: LoadTrigger) -> &'static str {
     match trigger {
         LoadTrigger::Request => "request",
@@ -100,6 +100,7 @@ pub(crate) const fn load_trigger(trigger: LoadTrigger) -> &'static str {
     }
 }
 
+/// The word for the reason of an eviction.
 pub(super) const fn eviction_reason(reason: EvictionReason) -> &'static str {
     match reason {
         EvictionReason::Limit => "limit",
@@ -112,6 +113,7 @@ pub(super) const fn eviction_reason(reason: EvictionReason) -> &'static str {
     }
 }
 
+/// The word for a yes or a no.
 pub(super) const fn flag(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
@@ -147,10 +149,11 @@ impl DroppedParam {
 // === impl ModelNames ===
 
 impl ModelNames {
-    /// Makes the names known, up to the bound; returns how many were refused for the first time.
+    /// Gives these names series of their own, up to the bound, and returns how many were refused for the
+    /// first time.
     pub(super) fn admit<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) -> u64 {
         let new: Vec<_> = {
-            let known = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            let known = self.names.read();
             names
                 .filter(|n| !known.admitted.contains(*n) && !known.refused.contains(*n))
                 .collect()
@@ -158,24 +161,24 @@ impl ModelNames {
         if new.is_empty() {
             return 0;
         }
-        let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.names.write();
         let mut refused = 0;
         for name in new {
             if known.admitted.contains(name) {
                 continue;
             }
-            if known.admitted.len() < MODELS {
+            if known.admitted.len() < MOST_MODELS {
                 known.admitted.insert(Arc::clone(name));
-            } else if known.refused.len() < REFUSED && known.refused.insert(Arc::clone(name)) {
+            } else if known.refused.len() < MOST_REFUSED && known.refused.insert(Arc::clone(name)) {
                 refused += 1;
             }
         }
         refused
     }
 
-    /// The name itself if it is known, else `other`.
+    /// The value of the label `model`: the name itself if it was admitted, else `other`.
     pub(super) fn label<'a>(&self, name: &'a str) -> &'a str {
-        let known = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.names.read();
         if known.admitted.contains(name) {
             name
         } else {

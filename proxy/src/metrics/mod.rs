@@ -4,40 +4,44 @@
 //! it. A request is written once, at its end ([`Metrics::request`]); gauges follow guards or
 //! the router's `View`. Nothing here blocks or fails after [`Metrics::new`].
 
-mod alike;
-mod collectors;
 mod docs;
 mod families;
+mod family;
 mod guard;
+mod label_sets;
 pub(crate) mod labels;
 mod observe;
 mod prepare;
 mod record;
+mod series;
 mod settings;
 mod view;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::{Instant, SystemTime},
 };
 
 use crucible_router::view::View;
 use http::StatusCode;
+use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use self::{
-    alike::Alike,
-    collectors::Collectors,
-    guard::Starts,
-    labels::{ModelNames, NONE, OTHER, status},
-    view::Shown,
-};
 pub use self::{
     docs::document,
-    families::{FAMILIES, Family, FamilyType},
+    families::FAMILIES,
+    family::{Emitter, Family, FamilyType, Unit},
     guard::{ConnectionGuard, InFlightGuard, StreamClock},
-    labels::{DefaultParam, DroppedParam, Outcome, Phase, TokenType},
+    label_sets::{Label, LabelValues},
+    labels::{DefaultParam, DisconnectPhase, DroppedParam, Outcome, TokenType},
     record::RequestRecord,
+};
+use self::{
+    families::Collectors,
+    guard::Starts,
+    labels::{ModelNames, NONE, OTHER, status},
+    series::RequestSeries,
+    view::Shown,
 };
 use crate::{
     error::{AbortCause, FallbackReason, Kind, UpstreamError},
@@ -63,8 +67,7 @@ struct Inner {
     starts: Arc<Starts>,
     since: Instant,
     shown: Mutex<Shown>,
-    /// The series of the request before.
-    last: parking_lot::Mutex<Option<Alike>>,
+    series: Mutex<RequestSeries>,
     /// Of the log on stderr.
     log: OnceLock<LostLines>,
 }
@@ -88,7 +91,7 @@ impl Metrics {
                 starts: Arc::default(),
                 since: Instant::now(),
                 shown: Mutex::default(),
-                last: parking_lot::Mutex::default(),
+                series: Mutex::default(),
                 log: OnceLock::new(),
             }),
         };
@@ -159,7 +162,7 @@ impl Metrics {
     }
 
     /// A client left.
-    pub fn client_disconnected(&self, phase: Phase) {
+    pub fn client_disconnected(&self, phase: DisconnectPhase) {
         self.vectors()
             .client_disconnects
             .with_label_values(&[phase.as_str()])

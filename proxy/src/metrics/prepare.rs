@@ -3,8 +3,8 @@
 use super::{
     EMPTY, EVENTS, Metrics, STDERR,
     labels::{
-        DefaultParam, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome, Phase, TRIGGERS,
-        TokenType, eviction_reason, load_outcome, load_trigger, status,
+        DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome,
+        TRIGGERS, TokenType, eviction_reason, load_outcome, load_trigger, status,
     },
 };
 use crate::{
@@ -29,7 +29,7 @@ impl Metrics {
             v.rejected
                 .with_label_values(&[NONE, kind.code(), status(&code)]);
         }
-        for phase in Phase::ALL {
+        for phase in DisconnectPhase::ALL {
             v.client_disconnects.with_label_values(&[phase.as_str()]);
         }
         for outcome in Outcome::ALL {

@@ -1,4 +1,4 @@
-//! One finished request.
+//! One finished request, counted in each of its families.
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use http::StatusCode;
 
 use super::{
     Metrics,
-    alike::Alike,
-    collectors::Collectors,
-    labels::{DefaultParam, TokenType},
+    families::Collectors,
+    labels::{DefaultParam, NONE, TokenType},
+    series::{EngineSeries, ModelSeries, RequestOutcome},
 };
 use crate::{endpoint::Endpoint, usage::Usage};
 
-/// Below this a first token is at once, however much was predicted.
+/// A first token that comes, or was predicted, within this time counts as immediate: the ratio of two
+/// such times says nothing.
 const NOISE: Duration = Duration::from_millis(50);
 
 /// Everything that is counted once, at the end of a request.
@@ -58,49 +59,76 @@ impl Metrics {
     pub fn request(&self, record: &RequestRecord<'_>) {
         let v = self.vectors();
         let model = self.inner.models.label(record.model);
-        let mut last = self.inner.last.lock();
-        let alike = match &mut *last {
-            Some(last) if last.is(record, model) => last,
-            last => last.insert(Alike::new(v, record, model)),
+        let (endpoint, stream, code) = (record.endpoint, record.stream, record.code);
+        let mut series = self.inner.series.lock();
+        let overhead = series.overhead(v, endpoint);
+        overhead.observe(record.overhead.as_secs_f64());
+        let engine = series.engine(record.engine.unwrap_or(NONE));
+        let duration = engine.duration(v, endpoint, stream);
+        duration.observe(record.duration.as_secs_f64());
+        let outcome = RequestOutcome {
+            endpoint,
+            stream,
+            code,
         };
-        alike.requests.inc();
-        alike.duration.observe(record.duration.as_secs_f64());
-        alike.overhead.observe(record.overhead.as_secs_f64());
+        engine.model(model).count(v, outcome);
         if record.engine.is_some() {
-            answered(v, alike, record);
+            count_routing(v, engine, record);
+            count_answer(v, engine, model, record);
         }
     }
 }
 
-/// What only a request has that came to an engine.
-fn answered(v: &Collectors, alike: &Alike, record: &RequestRecord<'_>) {
+/// Counts why the request came to its engine, and what was filled in for it.
+fn count_routing(v: &Collectors, engine: &EngineSeries, record: &RequestRecord<'_>) {
     if let Some(reason) = record.reason {
-        alike.routed(v, reason).inc();
+        engine.routed(v, reason).inc();
     }
     for name in record.defaults {
         if let Some(param) = DefaultParam::ALL.iter().find(|p| p.as_str() == *name) {
-            alike.default(v, *param).inc();
+            engine.default(v, *param).inc();
         }
     }
-    if let Some(wait) = record.first_token {
-        alike.first_token(v).observe(wait.as_secs_f64());
-        if let Some(predicted) = record.predicted {
-            let ratio = wait.max(NOISE).as_secs_f64() / predicted.max(NOISE).as_secs_f64();
-            alike.first_token_ratio(v).observe(ratio);
-        }
-    }
+}
+
+/// Counts the times, bytes and tokens of an engine's answer.
+fn count_answer(
+    v: &Collectors,
+    engine: &mut EngineSeries,
+    model: &str,
+    record: &RequestRecord<'_>,
+) {
     if record.stream {
-        alike.stream_bytes(v).inc_by(record.stream_bytes);
-        alike.stream_flushes(v).inc_by(record.stream_flushes);
+        engine.stream_bytes(v).inc_by(record.stream_bytes);
+        engine.stream_flushes(v).inc_by(record.stream_flushes);
+    }
+    if let Some(wait) = record.first_token
+        && let Some(predicted) = record.predicted
+    {
+        let ratio = wait.max(NOISE).as_secs_f64() / predicted.max(NOISE).as_secs_f64();
+        engine.first_token_ratio(v).observe(ratio);
+    }
+    if let Some(usage) = record.usage {
+        for (kind, count) in [
+            (TokenType::Prompt, usage.prompt),
+            (TokenType::Completion, usage.completion),
+        ] {
+            engine.request_tokens(v, kind).observe(float(count));
+        }
+    }
+    let series = engine.model(model);
+    if let Some(wait) = record.first_token {
+        series.first_token(v).observe(wait.as_secs_f64());
     }
     match record.usage {
-        Some(usage) => used(v, alike, usage, record.output_time),
-        None if record.content_events > 0 => alike.estimated(v).inc_by(record.content_events),
+        Some(usage) => count_usage(v, series, usage, record.output_time),
+        None if record.content_events > 0 => series.estimated(v).inc_by(record.content_events),
         None => {}
     }
 }
 
-fn used(v: &Collectors, alike: &Alike, usage: Usage, output_time: Option<Duration>) {
+/// Counts the tokens of a model, and how fast they came.
+fn count_usage(v: &Collectors, series: &ModelSeries, usage: Usage, output_time: Option<Duration>) {
     for (kind, count) in [
         (TokenType::Prompt, Some(usage.prompt)),
         (TokenType::Completion, Some(usage.completion)),
@@ -108,20 +136,14 @@ fn used(v: &Collectors, alike: &Alike, usage: Usage, output_time: Option<Duratio
         (TokenType::Reasoning, usage.reasoning),
     ] {
         if let Some(count) = count {
-            alike.tokens(v, kind).inc_by(count);
+            series.tokens(v, kind).inc_by(count);
         }
-    }
-    for (kind, count) in [
-        (TokenType::Prompt, usage.prompt),
-        (TokenType::Completion, usage.completion),
-    ] {
-        alike.request_tokens(v, kind).observe(float(count));
     }
     if let Some(time) = output_time.filter(|t| !t.is_zero())
         && usage.completion > 1
     {
         let speed = float(usage.completion - 1) / time.as_secs_f64();
-        alike.output_speed(v).observe(speed);
+        series.output_speed(v).observe(speed);
     }
 }
 

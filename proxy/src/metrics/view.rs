@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::PoisonError,
     time::Instant,
 };
 
@@ -26,11 +25,7 @@ impl Metrics {
     pub fn update_view(&self, view: &View) {
         let now = Instant::now();
         self.known_models(view.models());
-        let mut shown = self
-            .inner
-            .shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.inner.shown.lock();
         let names: Vec<&str> = view.engines.iter().map(|engine| &*engine.name).collect();
         let before = std::mem::take(&mut shown.engines);
         if before != names {

@@ -1,0 +1,185 @@
+//! The words in which the table of families describes a metric.
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector,
+};
+
+use super::label_sets::Label;
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyType {
+    /// A number of events that only grows, and begins at 0 when the process starts.
+    Counter,
+    /// A value that goes up and down.
+    Gauge,
+    /// Observed values, counted per bucket, with their sum and their number.
+    Histogram,
+}
+
+/// The unit of a family's values, which its name ends with (before `_total`), as Prometheus' naming
+/// rules ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things, a state or a limit.
+    None,
+    /// Seconds.
+    Seconds,
+    /// Seconds since the beginning of 1970, UTC.
+    UnixSeconds,
+    /// Bytes.
+    Bytes,
+    /// Tokens of a model.
+    Tokens,
+    /// Tokens of a model by seconds.
+    TokensPerSecond,
+    /// The quotient of two values of the same unit.
+    Ratio,
+}
+
+/// The part of Crucible that writes a family, and with it the moment at which it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emitter {
+    /// The ledger, once, when a request has ended.
+    Ledger,
+    /// The pipeline, while an answer is made.
+    Pipeline,
+    /// The router's events, as they happen.
+    RouterEvent,
+    /// The router's view, at each scrape.
+    RouterView,
+    /// The verification of settings, every 30 s.
+    Settings,
+    /// The accept loop, as connections come and go.
+    Server,
+    /// The instance, at the start and at each reload.
+    Instance,
+    /// The log on stderr and the event log, at each scrape and at each write.
+    Logs,
+    /// The metrics themselves.
+    Metrics,
+    /// The Prometheus client library, at each scrape, on Linux.
+    Process,
+}
+
+/// One metric family: a name and all series that differ in the values of its labels only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Family {
+    /// The full name, which is stable.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: FamilyType,
+    /// The unit of its values.
+    pub unit: Unit,
+    /// The labels, in the order in which values are given.
+    pub labels: &'static [Label],
+    /// The upper bounds of a histogram's buckets without `+Inf`, rising, in the unit of the family; empty
+    /// for other types.
+    pub buckets: &'static [f64],
+    /// The part of Crucible that writes it.
+    pub emitter: Emitter,
+    /// The meaning, in one sentence.
+    pub help: &'static str,
+}
+
+/// A vector of the client library that can be made from a family and registered.
+pub(super) trait FamilyVector: Collector + Clone + Sized + 'static {
+    /// An empty vector with the family's name, help, labels and buckets.
+    fn new(family: &Family) -> prometheus::Result<Self>;
+
+    /// An empty vector that the registry shows.
+    fn register(registry: &Registry, family: &Family) -> prometheus::Result<Self> {
+        let vector = Self::new(family)?;
+        registry.register(Box::new(vector.clone()))?;
+        Ok(vector)
+    }
+}
+
+// === impl FamilyType ===
+
+impl FamilyType {
+    /// The word of Prometheus' text format for this type.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// The word of the documentation for this unit; empty for numbers of things.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Seconds => "s",
+            Self::UnixSeconds => "s since 1970",
+            Self::Bytes => "bytes",
+            Self::Tokens => "tokens",
+            Self::TokensPerSecond => "tokens/s",
+            Self::Ratio => "ratio",
+        }
+    }
+}
+
+// === impl Emitter ===
+
+impl Emitter {
+    /// The word of the documentation for this part and its moment.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "at the end of a request",
+            Self::Pipeline => "while a request is answered",
+            Self::RouterEvent => "as the router acts",
+            Self::RouterView => "at each scrape",
+            Self::Settings => "every 30 s",
+            Self::Server => "as connections come and go",
+            Self::Instance => "at start and reload",
+            Self::Logs => "as lines are lost",
+            Self::Metrics => "as names come",
+            Self::Process => "at each scrape (Linux)",
+        }
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    /// Whether the client library's process collector fills it (Linux only).
+    pub fn is_process(&self) -> bool {
+        self.emitter == Emitter::Process
+    }
+
+    /// The names of the labels, in order.
+    pub fn label_names(&self) -> impl Iterator<Item = &'static str> {
+        self.labels.iter().map(|label| label.name)
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.label_names().collect()
+    }
+}
+
+// === impl FamilyVector ===
+
+impl FamilyVector for IntCounterVec {
+    fn new(family: &Family) -> prometheus::Result<Self> {
+        Self::new(Opts::new(family.name, family.help), &family.names())
+    }
+}
+
+impl FamilyVector for GaugeVec {
+    fn new(family: &Family) -> prometheus::Result<Self> {
+        Self::new(Opts::new(family.name, family.help), &family.names())
+    }
+}
+
+impl FamilyVector for HistogramVec {
+    fn new(family: &Family) -> prometheus::Result<Self> {
+        let opts = HistogramOpts::new(family.name, family.help).buckets(family.buckets.to_vec());
+        Self::new(opts, &family.names())
+    }
+}
