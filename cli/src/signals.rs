@@ -1,4 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP; on Windows Ctrl-C and Ctrl-Break.
+//! The signals that end or reload a running instance: SIGTERM, SIGINT and SIGHUP; on Windows Ctrl-C and
+//! Ctrl-Break.
 
 use std::io;
 #[cfg(unix)]
@@ -8,22 +9,22 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 #[cfg(unix)]
-use crate::terminal::Terminal;
+use crate::terminal::ControllingTerminal;
 
-/// After a SIGHUP, how long its terminal may take to be gone: some programs say so first and close
-/// it then.
+/// The time that the terminal may take to be gone after a SIGHUP: some programs send the signal first and
+/// close the terminal then.
 #[cfg(unix)]
-const CLOSING: Duration = Duration::from_secs(3);
-/// Between two looks meanwhile.
+const CLOSING_TIME: Duration = Duration::from_secs(3);
+/// The time between two looks at the terminal meanwhile.
 #[cfg(unix)]
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What a signal asks for.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Drain and end.
+    /// To drain and to end.
     End,
-    /// Read the configuration again.
+    /// To read the configuration again.
     Reload,
 }
 
@@ -36,8 +37,8 @@ pub struct Signals {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
     #[cfg(unix)]
-    terminal: Terminal,
-    /// Until when it is watched whether the terminal goes.
+    terminal: ControllingTerminal,
+    /// The time until which the terminal is watched after a SIGHUP.
     #[cfg(unix)]
     watch_until: Option<Instant>,
     #[cfg(windows)]
@@ -49,12 +50,14 @@ pub struct Signals {
 // === impl Signals ===
 
 impl Signals {
-    /// Starts listening; must be called inside the runtime.
+    /// Starts listening, which needs the runtime.
+    ///
+    /// Errors: the system does not let the process handle a signal.
     #[cfg(unix)]
     pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
-            terminal: Terminal::look(),
+            terminal: ControllingTerminal::look(),
             watch_until: None,
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -62,7 +65,9 @@ impl Signals {
         })
     }
 
-    /// Starts listening; must be called inside the runtime.
+    /// Starts listening, which needs the runtime.
+    ///
+    /// Errors: the system does not let the process handle a signal.
     #[cfg(windows)]
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
@@ -71,14 +76,14 @@ impl Signals {
         })
     }
 
-    /// The next one. SIGHUP asks for the end where the terminal was closed, else for a reload.
+    /// Waits for the next signal. SIGHUP asks for the end where the terminal was closed, else for a reload.
     #[cfg(unix)]
     pub async fn next(&mut self) -> Signal {
         loop {
             let watched = self.watch_until;
             let look = async {
                 match watched {
-                    Some(_) => sleep(LOOK).await,
+                    Some(_) => sleep(LOOK_EVERY).await,
                     None => std::future::pending().await,
                 }
             };
@@ -90,7 +95,7 @@ impl Signals {
                         return self.closed();
                     }
                     let watched = self.terminal.is_bound();
-                    self.watch_until = watched.then(|| Instant::now() + CLOSING);
+                    self.watch_until = watched.then(|| Instant::now() + CLOSING_TIME);
                     return Signal::Reload;
                 }
                 () = look => {
@@ -110,7 +115,7 @@ impl Signals {
         Signal::End
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     #[cfg(windows)]
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
@@ -119,7 +124,8 @@ impl Signals {
         }
     }
 
-    /// The next one that asks for the end once more. A terminal that was closed says so once or twice.
+    /// Waits for the next signal that asks for the end once more. SIGHUP is none: a terminal that is closed
+    /// sends it once or twice.
     pub async fn end(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}

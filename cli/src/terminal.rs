@@ -5,35 +5,36 @@
 
 use std::fs::File;
 
-/// The controlling terminal.
+/// The terminal that controls this process, if there is one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terminal {
-    /// This process goes with it.
+pub(crate) struct ControllingTerminal {
+    /// The process is to end with it.
     bound: bool,
 }
 
-// === impl Terminal ===
+// === impl ControllingTerminal ===
 
-impl Terminal {
-    /// Looks whether there is one. To be asked before signals are listened to: who is started by
-    /// `nohup` ignores SIGHUP until then, and is to outlive its terminal.
+impl ControllingTerminal {
+    /// Looks whether there is a terminal. This must come before signals are listened to: a process that was
+    /// started by `nohup` ignores SIGHUP until then, and is to outlive its terminal.
     pub(crate) fn look() -> Self {
         Self {
             bound: opens() && !outlives_it(),
         }
     }
 
-    /// It was there and was closed.
+    /// Whether there was a terminal that is closed now.
     pub(crate) fn is_closed(self) -> bool {
         self.bound && !opens()
     }
 
-    /// Its closing would end this process.
+    /// Whether the process is to end when its terminal is closed.
     pub(crate) const fn is_bound(self) -> bool {
         self.bound
     }
 }
 
+/// Whether the process has a terminal now.
 fn opens() -> bool {
     File::open("/dev/tty").is_ok()
 }
@@ -44,7 +45,7 @@ fn outlives_it() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
 
-/// `nohup` takes the terminal from both.
+/// Whether the process is to outlive its terminal: `nohup` takes the terminal from both outputs.
 #[cfg(not(target_os = "linux"))]
 fn outlives_it() -> bool {
     use std::io::{IsTerminal as _, stderr, stdout};
@@ -52,7 +53,7 @@ fn outlives_it() -> bool {
     !stdout().is_terminal() && !stderr().is_terminal()
 }
 
-/// `SigIgn` is a mask in hexadecimal, whose lowest bit is SIGHUP (`proc_pid_status(5)`).
+/// Whether SIGHUP is ignored: `SigIgn` is a mask in hexadecimal, whose lowest bit is SIGHUP (`proc_pid_status(5)`).
 #[cfg(any(target_os = "linux", test))]
 fn ignores_hangup(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

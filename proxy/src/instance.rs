@@ -20,7 +20,7 @@ use crate::{
     events::{self, Told},
     metrics::{Metrics, Outcome},
     relay::upstream::Upstream,
-    server::{Bounds, Listener, OnEvict, OnOpen, Places, descriptors},
+    server::{ConnectionLimits, ConnectionSlots, Listener, OnEvict, OnOpen, descriptors},
     state::AppState,
     telemetry::LostLines,
 };
@@ -41,8 +41,8 @@ pub struct Instance {
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     connections: TaskTracker,
-    /// Of the clients' listeners.
-    places: Vec<Arc<Places>>,
+    /// The slots of the clients' listeners.
+    slots: Vec<Arc<ConnectionSlots>>,
     background: TaskTracker,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -66,7 +66,7 @@ fn counting(log: LostLines, connections: usize) -> io::Result<Metrics> {
 
 /// The sockets of clients, and that of `metrics_listen`.
 fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
-    let bounds = Bounds {
+    let limits = ConnectionLimits {
         header_bytes: config.limits.header,
         header: config.timeouts.header,
         client_stall: config.timeouts.client_stall,
@@ -74,7 +74,7 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
     };
     let counts = metrics.clone();
     let on_evict: OnEvict = Arc::new(move || counts.connection_evicted());
-    let places = Places::new(
+    let slots = ConnectionSlots::new(
         descriptors::affordable(config.limits.connections),
         Arc::clone(&on_evict),
     );
@@ -82,14 +82,19 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
     let mut listeners = Vec::new();
     for addr in &config.listen {
         listeners.push(
-            Listener::bind(*addr, bounds, Arc::clone(&places), Arc::clone(&on_open))
+            Listener::bind(*addr, limits, Arc::clone(&slots), Arc::clone(&on_open))
                 .map_err(|e| named(*addr, &e))?,
         );
     }
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(
-            Listener::bind(addr, bounds, Places::new(SCRAPERS, on_evict), on_open)
-                .map_err(|e| named(addr, &e))?,
+            Listener::bind(
+                addr,
+                limits,
+                ConnectionSlots::new(SCRAPERS, on_evict),
+                on_open,
+            )
+            .map_err(|e| named(addr, &e))?,
         ),
         None => None,
     };
@@ -128,7 +133,7 @@ impl Instance {
             .iter()
             .map(Listener::addr)
             .collect::<io::Result<Vec<_>>>()?;
-        let places = listeners.iter().map(Listener::places).collect();
+        let slots = listeners.iter().map(Listener::slots).collect();
         let metrics_addr = metrics_listener.as_ref().map(Listener::addr).transpose()?;
         // Only now: who finds its address taken has no claim on anything.
         let state = claim(&current);
@@ -192,7 +197,7 @@ impl Instance {
             addrs,
             metrics_addr,
             connections,
-            places,
+            slots,
             background,
             stop,
             kill,
@@ -269,7 +274,7 @@ impl Instance {
             // slowly takes as long for them as it would for the rest of a stream.
             while timeout(LAST_WORDS, self.connections.wait()).await.is_err()
                 && Instant::now() < until
-                && self.places.iter().any(|places| places.are_writing())
+                && self.slots.iter().any(|slots| slots.are_writing())
             {}
         };
         let at_once = tokio::select! {

@@ -19,7 +19,7 @@ use crate::{
         paths::{Access, Opened},
     },
     reply,
-    server::{Beyond, Peer},
+    server::{ClientPeer, OverLimit},
 };
 
 /// The parts that the judgement over a request needs.
@@ -86,7 +86,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for GuardService
     }
 }
 
-/// What is answered on connections beyond the bound too.
+/// Whether this path is answered on connections over the limit too.
 fn watches(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
@@ -103,10 +103,10 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         headers: request.headers(),
         peer: request
             .extensions()
-            .get::<Peer>()
+            .get::<ClientPeer>()
             .map(|peer| peer.address().ip()),
     };
-    if request.extensions().get::<Beyond>().is_some() && !watches(path) {
+    if request.extensions().get::<OverLimit>().is_some() && !watches(path) {
         return Err(Error::new(
             Kind::TooManyConnections,
             "all places of limits.connections are busy; try again, or raise it",

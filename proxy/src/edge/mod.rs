@@ -37,32 +37,33 @@ use crate::{
     guard::paths as guard_paths,
     pipeline::answer,
     reply,
-    server::{OnRefuse, Received, SocketRefusal},
+    server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
     state::AppState,
 };
 
 /// The outer stack around the paths of the main listener.
 ///
 /// The inner one, from a routed request to the engine's bytes, is [`crate::pipeline::stack`].
-pub(crate) fn edge(app: &AppState) -> impl Edge {
+pub(crate) fn edge(app: &AppState) -> impl ConnectionService {
     stack(app, paths_of(app, paths()))
 }
 
 /// The same stack around the paths of `metrics_listen`.
-pub(crate) fn metrics_edge(app: &AppState) -> impl Edge {
+pub(crate) fn metrics_edge(app: &AppState) -> impl ConnectionService {
     stack(app, paths_of(app, admin::metrics_paths()))
 }
 
 /// The layers around a path table, for the body of a socket.
-fn stack<S>(app: &AppState, paths: S) -> impl Edge
+fn stack<S>(app: &AppState, paths: S) -> impl ConnectionService
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
+        + Unpin
         + 'static,
 {
     ServiceBuilder::new()
-        .map_request(|request: http::Request<Received>| request.map(Body::new))
+        .map_request(|request: http::Request<RequestBody>| request.map(Body::new))
         .service(layers(app, paths))
 }
 
@@ -135,23 +136,6 @@ pub(crate) fn on_refuse(app: &AppState) -> OnRefuse {
         request_id: record::refused(&ledger, error),
         body: dialect::unasked().error(error),
     })
-}
-
-/// The service of a listener.
-pub(crate) trait Edge:
-    Service<http::Request<Received>, Response = Response, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + 'static
-{
-}
-
-impl<S> Edge for S where
-    S: Service<http::Request<Received>, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
 }
 
 /// A path table that answers every path and every method.

@@ -23,7 +23,7 @@ use crate::{
     error::{AbortCause, Error},
     ledger::{EndedRequest, Ledger},
     request::{ActiveRequest, ActiveRequestEntry, ActiveRequests, Phase},
-    server::Peer,
+    server::ClientPeer,
 };
 
 /// Opens a record for each request.
@@ -54,7 +54,7 @@ pin_project! {
 struct OpenRecord {
     layer: RecordLayer,
     request: Arc<ActiveRequest>,
-    peer: Option<Peer>,
+    peer: Option<ClientPeer>,
     _listed: ActiveRequestEntry,
 }
 
@@ -122,7 +122,7 @@ where
             _listed: self.layer.active.enter(&active),
             layer: self.layer.clone(),
             request: Arc::clone(&active),
-            peer: request.extensions().get::<Peer>().cloned(),
+            peer: request.extensions().get::<ClientPeer>().cloned(),
         };
         request.extensions_mut().insert(active);
         let answer = open.request.span.in_scope(|| self.inner.call(request));
@@ -233,7 +233,7 @@ impl http_body::Body for RecordBody {
 
 impl Drop for OpenRecord {
     fn drop(&mut self) {
-        if self.peer.as_ref().is_some_and(Peer::is_slow) {
+        if self.peer.as_ref().is_some_and(ClientPeer::is_slow) {
             self.request.note(|record| {
                 if !record.ended {
                     record.abort = Some(AbortCause::ClientSlow);

@@ -1,7 +1,6 @@
 //! One client connection over hyper's HTTP/1.1.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -10,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::TryFutureExt as _;
-use http::{HeaderValue, Request, Response, header};
-use http_body::Body;
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -21,81 +18,86 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt as _};
+use tower::ServiceExt as _;
 
 use super::{
-    Bounds,
-    phase::{Phase, Phased},
-    places::Place,
-    received::Received,
-    refusal::OnRefuse,
-    socket::Socket,
+    ConnectionLimits,
+    reply::OnRefuse,
+    request_body::RequestBody,
+    service::ConnectionService,
+    slots::ConnectionSlot,
+    socket::ClientSocket,
+    state::{ConnectionState, TrackedBody},
 };
 
-/// What reads requests is dropped, with 10 KiB of buffers, where none came for so long.
-const REST: Duration = Duration::from_millis(200);
+/// The time without a request after which a connection is parked: hyper's part of it, with 10 KiB of
+/// buffers, is dropped and made anew for the next request.
+const PARK_AFTER: Duration = Duration::from_millis(200);
 
-/// The client of a connection, as a request extension.
+/// The client at the other end of the connection, as a request extension.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub struct ClientPeer {
     address: SocketAddr,
-    phase: Arc<Phase>,
+    state: Arc<ConnectionState>,
 }
 
-/// As a request extension: all places were taken, and it may only ask how Crucible is.
+/// Says, as a request extension, that all slots of `limits.connections` were taken, so that the client may
+/// only ask for health and metrics.
 #[derive(Clone, Copy, Debug)]
-pub struct Beyond;
+pub struct OverLimit;
 
-/// What ends connections.
+/// The tokens that end connections.
 #[derive(Clone)]
-pub(super) struct Ends {
-    /// Idle ones at once, busy ones after their answer.
+pub(super) struct ShutdownTokens {
+    /// Ends idle connections at once, and busy ones after their answer.
     pub(super) stop: CancellationToken,
-    /// All.
+    /// Ends all connections at once.
     pub(super) kill: CancellationToken,
 }
 
-/// What a connection came to.
-enum Came {
+/// The next event on a connection.
+enum ConnectionEvent {
     /// It is over.
-    Over,
-    /// What the client said could not be read.
-    Unread,
-    /// Nothing more was said for a while.
-    Rests,
-    Stopped,
-    SentAway,
+    Closed,
+    /// The client sent bytes that cannot be read as a request.
+    Unreadable,
+    /// No request came for [`PARK_AFTER`].
+    Idle,
+    /// Crucible drains.
+    Stopping,
+    /// Its slot was given to a newcomer.
+    Evicted,
 }
 
-/// The clock of a connection without a request.
-struct Rest<'a> {
-    /// From when it runs.
+/// The clock of a connection without a request, which ends at [`PARK_AFTER`].
+struct IdleTimer<'a> {
+    /// The moment of idleness that it runs from.
     idle: Option<u64>,
     clock: Pin<&'a mut Sleep>,
 }
 
-// === impl Peer ===
+// === impl ClientPeer ===
 
-impl Peer {
-    /// Where it is.
+impl ClientPeer {
+    /// Its address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// It was given up because it did not read for too long.
+    /// Whether it was given up because it did not read for too long.
     pub fn is_slow(&self) -> bool {
-        self.phase.is_slow()
+        self.state.is_slow()
     }
 }
 
-// === impl Rest ===
+// === impl IdleTimer ===
 
-impl Rest<'_> {
-    /// Ends when it has been idle for [`REST`].
+impl IdleTimer<'_> {
+    /// Ready when the connection has been idle for [`PARK_AFTER`].
     fn poll(&mut self, idle: Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         if self.idle != idle {
             self.idle = idle;
-            self.clock.as_mut().reset(Instant::now() + REST);
+            self.clock.as_mut().reset(Instant::now() + PARK_AFTER);
         }
         match idle {
             Some(_) => self.clock.as_mut().poll(cx),
@@ -104,62 +106,52 @@ impl Rest<'_> {
     }
 }
 
-/// Serves one connection to its end, then drops its place and `held`.
+/// Serves one connection to its end, then drops its slot and `held`.
 ///
-/// Not an `async fn`, with what reads requests in a box of its own, which goes while the client says
-/// nothing, and with the answer's future in another, which goes when the head is out: a future keeps
-/// room for each of its arguments and of what it awaited, as long as it lives.
-pub(super) fn serve<S, B, H>(
+/// An idle connection should cost little memory, and a future keeps room for each of its arguments, and for
+/// all that it ever awaits, as long as it lives. Hence this is no `async fn`; hyper's part is in a box of
+/// its own, which is dropped while the client is idle; and the future of the answer is in another, which is
+/// dropped when its head is out.
+pub(super) fn serve(
     (stream, peer): (TcpStream, SocketAddr),
-    service: S,
-    bounds: Bounds,
+    service: impl ConnectionService,
+    limits: ConnectionLimits,
     on_refuse: OnRefuse,
-    ends: Ends,
-    place: Place,
-    held: H,
-) -> impl Future<Output = ()> + Send
-where
-    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Unpin
-        + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    H: Send + 'static,
-{
+    ends: ShutdownTokens,
+    slot: ConnectionSlot,
+    held: impl Send + 'static,
+) -> impl Future<Output = ()> + Send {
     // Without it the last small event of a stream waits for the client's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
-    let phase = Arc::clone(place.phase());
-    let mut socket = Socket::new(stream, Arc::clone(&phase), bounds, on_refuse);
+    let state = Arc::clone(slot.state());
+    let mut socket = ClientSocket::new(stream, Arc::clone(&state), limits, on_refuse);
     async move {
-        let _held = (place, held);
+        let _held = (slot, held);
         // A connection that came during the drain may ask once; its answer closes it.
         let late = ends.stop.is_cancelled();
         loop {
-            let spoken = tokio::select! {
+            let readable = tokio::select! {
                 biased;
-                spoken = socket.spoken() => spoken,
+                readable = socket.readable() => readable,
                 () = ends.kill.cancelled() => false,
                 () = ends.stop.cancelled(), if !late => false,
-                () = phase.leaves() => false,
+                () = state.until_evicted() => false,
             };
-            if !spoken {
+            if !readable {
                 return;
             }
-            let conversation = converse(
+            let requests = serve_requests(
                 socket,
                 peer,
                 service.clone(),
-                bounds,
-                Arc::clone(&phase),
+                limits,
+                Arc::clone(&state),
                 &ends,
                 late,
             );
-            match Box::pin(conversation).await {
+            match Box::pin(requests).await {
                 Some(rested) => socket = rested,
                 None => return,
             }
@@ -167,105 +159,97 @@ where
     }
 }
 
-/// Answers requests until the connection is over, or until it rests: then gives its socket.
-async fn converse<S, B>(
-    socket: Socket,
+/// Answers requests until the connection is over (`None`), or until it is idle and gives its socket back.
+async fn serve_requests(
+    socket: ClientSocket,
     peer: SocketAddr,
-    service: S,
-    bounds: Bounds,
-    phase: Arc<Phase>,
-    ends: &Ends,
+    service: impl ConnectionService,
+    limits: ConnectionLimits,
+    state: Arc<ConnectionState>,
+    ends: &ShutdownTokens,
     late: bool,
-) -> Option<Socket>
-where
-    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Unpin
-        + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let of = Arc::clone(&phase);
+) -> Option<ClientSocket> {
+    let of = Arc::clone(&state);
     let handler = service_fn(move |request: Request<Incoming>| {
-        let busy = Phase::begin(&of);
-        let mut request = request.map(|body| Received::new(body, &of));
-        let phase = Arc::clone(&of);
-        request.extensions_mut().insert(Peer {
+        let busy = ConnectionState::begin(&of);
+        let mut request = request.map(|body| RequestBody::new(body, &of));
+        let state = Arc::clone(&of);
+        request.extensions_mut().insert(ClientPeer {
             address: peer,
-            phase,
+            state,
         });
-        if of.is_beyond() {
-            request.extensions_mut().insert(Beyond);
+        if of.is_over_limit() {
+            request.extensions_mut().insert(OverLimit);
         }
         let answer = service.clone().oneshot(request);
         let of = Arc::clone(&of);
         Box::pin(answer.map_ok(move |mut response| {
-            if of.ends() {
+            if of.closes_after_answer() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            response.map(|body| Phased::new(body, busy))
+            response.map(|body| TrackedBody::new(body, busy))
         }))
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_header_size(bounds.header_bytes)
+        .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(socket), handler);
     let mut stopping = late;
-    let mut rest = Rest {
+    let mut idle_timer = IdleTimer {
         idle: None,
-        clock: pin!(sleep(REST)),
+        clock: pin!(sleep(PARK_AFTER)),
     };
     loop {
         let talking = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => {
                 let Err(error) = ended else {
-                    return Poll::Ready(Came::Over);
+                    return Poll::Ready(ConnectionEvent::Closed);
                 };
                 tracing::debug!(%error, "connection ended");
                 Poll::Ready(if error.is_parse() {
-                    Came::Unread
+                    ConnectionEvent::Unreadable
                 } else {
-                    Came::Over
+                    ConnectionEvent::Closed
                 })
             }
-            Poll::Pending => rest.poll(phase.rests_since(), cx).map(|()| Came::Rests),
+            Poll::Pending => idle_timer
+                .poll(state.parkable_since(), cx)
+                .map(|()| ConnectionEvent::Idle),
         });
         let came = tokio::select! {
-            // Who has just spoken is answered, whatever else came to pass.
+            // A request that has just come is answered, whatever else happened.
             biased;
             came = talking => came,
-            () = ends.kill.cancelled() => Came::Over,
-            () = ends.stop.cancelled(), if !stopping => Came::Stopped,
-            () = phase.leaves() => Came::SentAway,
+            () = ends.kill.cancelled() => ConnectionEvent::Closed,
+            () = ends.stop.cancelled(), if !stopping => ConnectionEvent::Stopping,
+            () = state.until_evicted() => ConnectionEvent::Evicted,
         };
         match came {
-            Came::Over => return None,
-            Came::Unread => {
+            ConnectionEvent::Closed => return None,
+            ConnectionEvent::Unreadable => {
                 let socket = connection.into_parts().io.into_inner();
                 tokio::select! {
                     () = socket.close_unread() => {}
                     () = ends.kill.cancelled() => {}
-                    () = phase.leaves() => {}
+                    () = state.until_evicted() => {}
                 }
                 return None;
             }
-            Came::Rests => {
+            ConnectionEvent::Idle => {
                 let parts = connection.into_parts();
                 let mut socket = parts.io.into_inner();
-                socket.rest(parts.read_buf);
+                socket.park(parts.read_buf);
                 return Some(socket);
             }
-            Came::Stopped => {
+            ConnectionEvent::Stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            // Its answer, if it has asked, is its last.
-            Came::SentAway if phase.may_leave() => return None,
-            Came::SentAway => {}
+            // The answer that it is owed, if any, is its last.
+            ConnectionEvent::Evicted if state.may_close() => return None,
+            ConnectionEvent::Evicted => {}
         }
     }
 }

@@ -5,13 +5,13 @@
 //! 10-16 ms in `accept`, in which that worker hands on no token of any stream. One large
 //! descriptor, taken and given back while there is a single thread, makes the table once for all.
 
-/// Beside those of clients and engines: listeners, event loops, logs, children's pipes, and
-/// the connections beyond the bound.
-const OTHERS: u64 = 96;
+/// The files beside those of clients and engines: listeners, event loops, logs, children's pipes, and
+/// the connections over the limit.
+const OTHER_FILES: u64 = 96;
 
-/// No larger table is made ahead (512 KiB in the kernel); it still grows when it must.
+/// The largest table that is made ahead (512 KiB in the kernel); it still grows when it must.
 #[cfg(unix)]
-const TABLE_MAX: u64 = 65_536;
+const MOST_TABLE_ENTRIES: u64 = 65_536;
 
 /// The system allows fewer open files than the connections may need.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,23 +20,23 @@ const TABLE_MAX: u64 = 65_536;
      may have {allowed}, so that {served} are taken at once; raise its limit (ulimit -n, \
      LimitNOFILE=) or lower limits.connections"
 )]
-pub struct Shortage {
+pub struct DescriptorShortage {
     connections: usize,
     needed: u64,
     allowed: u64,
     served: usize,
 }
 
-/// So many connections as the soft limit of open files has room for, of those that are configured:
-/// one more would find `accept` failing, and hang with all that come after it.
+/// The number of connections, at most `connections`, that the soft limit of open files has room for: one
+/// more would find `accept` failing, and hang with all that come after it.
 pub fn affordable(connections: usize) -> usize {
-    within(connections, soft())
+    connections_within(connections, soft_limit())
 }
 
-/// Three quarters of the files are the clients': most of their connections are idle and have none to
+/// The connections that so many files allow. Three quarters of the files are the clients': most of their connections are idle and have none to
 /// an engine beside them, of which permits allow few. Where files are few, an eighth of them.
-fn within(connections: usize, files: u64) -> usize {
-    let clients = files.saturating_sub(OTHERS) / 4 * 3;
+fn connections_within(connections: usize, files: u64) -> usize {
+    let clients = files.saturating_sub(OTHER_FILES) / 4 * 3;
     let most = clients.max(files / 8).max(1);
     connections.min(usize::try_from(most).unwrap_or(usize::MAX))
 }
@@ -46,19 +46,19 @@ fn within(connections: usize, files: u64) -> usize {
 ///
 /// # Errors
 /// The hard limit is lower; what it allows is used.
-pub fn reserve(connections: usize) -> Result<(), Shortage> {
+pub fn reserve(connections: usize) -> Result<(), DescriptorShortage> {
     let needed = u64::try_from(connections)
         .unwrap_or(u64::MAX)
         .saturating_mul(2)
-        .saturating_add(OTHERS);
-    let allowed = raise(needed);
-    grow(needed.min(allowed));
+        .saturating_add(OTHER_FILES);
+    let allowed = raise_limit(needed);
+    grow_table(needed.min(allowed));
     if allowed < needed {
-        return Err(Shortage {
+        return Err(DescriptorShortage {
             connections,
             needed,
             allowed,
-            served: within(connections, allowed),
+            served: connections_within(connections, allowed),
         });
     }
     Ok(())
@@ -66,7 +66,7 @@ pub fn reserve(connections: usize) -> Result<(), Shortage> {
 
 /// The soft limit of open files after raising it to `needed`, at most to the hard one.
 #[cfg(unix)]
-fn raise(needed: u64) -> u64 {
+fn raise_limit(needed: u64) -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
@@ -83,8 +83,8 @@ fn raise(needed: u64) -> u64 {
 }
 
 #[cfg(unix)]
-fn grow(needed: u64) {
-    let last = needed.min(TABLE_MAX).saturating_sub(1);
+fn grow_table(needed: u64) {
+    let last = needed.min(MOST_TABLE_ENTRIES).saturating_sub(1);
     if let Ok(last) = i32::try_from(last) {
         // A table that stays small costs a pause later, no more.
         let _ = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), last);
@@ -92,23 +92,23 @@ fn grow(needed: u64) {
 }
 
 #[cfg(unix)]
-fn soft() -> u64 {
+fn soft_limit() -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.unwrap_or(u64::MAX)
 }
 
 #[cfg(not(unix))]
-fn soft() -> u64 {
+fn soft_limit() -> u64 {
     u64::MAX
 }
 
 #[cfg(not(unix))]
-fn raise(_: u64) -> u64 {
+fn raise_limit(_: u64) -> u64 {
     u64::MAX
 }
 
 #[cfg(not(unix))]
-fn grow(_: u64) {}
+fn grow_table(_: u64) {}
 
 #[cfg(test)]
 mod tests {
@@ -127,7 +127,11 @@ mod tests {
             (4, 64, 4),
             (1024, 1, 1),
         ] {
-            assert_eq!(within(connections, files), taken, "{connections} {files}");
+            assert_eq!(
+                connections_within(connections, files),
+                taken,
+                "{connections} {files}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A connection that closes while its client still sends.
 //!
 //! A socket that is closed with unread bytes answers with a reset, which takes from the client what
-//! it has not read yet: the refusal. So the write side is closed first, and what comes is thrown away
+//! it has not read yet: the refusal. So the write side is closed first, and what comes is dropped
 //! until the client closes too, for a bounded time and a bounded number of bytes (RFC 9112 section
 //! 9.6).
 
@@ -19,39 +19,39 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Longest time without a byte.
-const SILENCE: Duration = Duration::from_secs(5);
-/// Longest time in all.
-const WHOLE: Duration = Duration::from_secs(30);
-/// Thrown away at once, from the stack: a thousand clients that are refused cost no buffers.
-const PIECE: usize = 16 * 1024;
-/// Pieces in a row before others have their turn.
-const TURN: usize = 64;
+/// The longest time without a byte from the client.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// The longest time that a connection lingers.
+const LONGEST_LINGER: Duration = Duration::from_secs(30);
+/// Bytes that are read at once, onto the stack, so that a thousand clients that are refused cost no buffers.
+const PIECE_BYTES: usize = 16 * 1024;
+/// Pieces that are read in a row before other tasks have their turn.
+const PIECES_PER_TURN: usize = 64;
 
-/// The last part of a connection.
-pub(super) struct Linger {
-    /// Bytes that may still come.
+/// The last part of a connection, in which it reads and drops what the client still sends.
+pub(super) struct LingeringClose {
+    /// Bytes that may still come before the connection is cut.
     left: u64,
     ends: Instant,
     clock: Pin<Box<Sleep>>,
     shut: bool,
 }
 
-// === impl Linger ===
+// === impl LingeringClose ===
 
-impl Linger {
-    /// Throws at most so many bytes away.
+impl LingeringClose {
+    /// Drops at most so many bytes.
     pub(super) fn new(bytes: u64) -> Self {
         let now = Instant::now();
         Self {
             left: bytes,
-            ends: now + WHOLE,
-            clock: Box::pin(sleep_until(now + SILENCE)),
+            ends: now + LONGEST_LINGER,
+            clock: Box::pin(sleep_until(now + LONGEST_SILENCE)),
             shut: false,
         }
     }
 
-    /// Ready when the socket may be closed.
+    /// Ready when the socket may be closed: the client has closed, or a bound was reached.
     pub(super) fn poll(
         &mut self,
         stream: &mut TcpStream,
@@ -61,8 +61,8 @@ impl Linger {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             self.shut = true;
         }
-        let mut space = [const { MaybeUninit::uninit() }; PIECE];
-        for _ in 0..TURN {
+        let mut space = [const { MaybeUninit::uninit() }; PIECE_BYTES];
+        for _ in 0..PIECES_PER_TURN {
             let mut piece = ReadBuf::uninit(&mut space);
             match Pin::new(&mut *stream).poll_read(cx, &mut piece) {
                 Poll::Ready(Ok(())) => match piece.filled().len() as u64 {
@@ -70,11 +70,11 @@ impl Linger {
                     came if came >= self.left => return Poll::Ready(Ok(())),
                     came => {
                         self.left -= came;
-                        let silent = Instant::now() + SILENCE;
+                        let silent = Instant::now() + LONGEST_SILENCE;
                         self.clock.as_mut().reset(silent.min(self.ends));
                     }
                 },
-                // It is gone.
+                // The client is gone.
                 Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Pending => return self.clock.as_mut().poll(cx).map(Ok),
             }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     async fn linger(mut stream: TcpStream, bytes: u64) {
-        let mut linger = Linger::new(bytes);
+        let mut linger = LingeringClose::new(bytes);
         poll_fn(|cx| linger.poll(&mut stream, cx)).await.unwrap();
     }
 
@@ -142,7 +142,7 @@ mod tests {
         let (client, server) = pair().await;
         let began = Instant::now();
         linger(server, 1_000_000).await;
-        assert_eq!(began.elapsed().as_secs(), SILENCE.as_secs());
+        assert_eq!(began.elapsed().as_secs(), LONGEST_SILENCE.as_secs());
         drop(client);
         let (mut client, server) = pair().await;
         let drips = async move {
@@ -156,6 +156,9 @@ mod tests {
             () = drips => {}
         }
         let took = began.elapsed();
-        assert!(took <= WHOLE + SILENCE && took >= SILENCE, "{took:?}");
+        assert!(
+            took <= LONGEST_LINGER + LONGEST_SILENCE && took >= LONGEST_SILENCE,
+            "{took:?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets: bind, accept within a bound, serve each connection with its own clocks, drain.
+//! The client side on sockets: bind, accept within `limits.connections`, serve each connection with its
+//! own clocks, and drain.
 //!
 //! `axum::serve` 0.8 closes neither a silent connection nor a stalled header, so the accept loop
 //! is our own, over hyper's HTTP/1.1 connection.
@@ -6,11 +7,12 @@
 mod connection;
 pub mod descriptors;
 mod linger;
-mod phase;
-mod places;
-mod received;
-mod refusal;
+mod reply;
+mod request_body;
+mod service;
+mod slots;
 mod socket;
+mod state;
 
 use std::{
     io,
@@ -19,45 +21,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
 
-use self::{connection::Ends, places::Place};
+use self::{connection::ShutdownTokens, slots::ConnectionSlot};
 pub use self::{
-    connection::{Beyond, Peer},
-    phase::Phased,
-    places::{OnEvict, Places},
-    received::Received,
-    refusal::{OnRefuse, SocketRefusal},
+    connection::{ClientPeer, OverLimit},
+    reply::{OnRefuse, SocketRefusal},
+    request_body::RequestBody,
+    service::ConnectionService,
+    slots::{ConnectionSlots, OnEvict},
+    state::TrackedBody,
 };
 
-/// Between two log lines about connections that cannot be accepted.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks for a place where even those beyond the bound are being answered.
-const PLACE_EVERY: Duration = Duration::from_millis(5);
-/// Bytes of an answer that the system takes before its client has (Linux takes twice as many): without
-/// a bound it takes up to 4 MB for each client that does not read, and its engine works on for nobody.
+/// The time between two log lines about connections that cannot be accepted.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// The time between two looks for a slot, where even those over the limit are taken.
+const SLOT_EVERY: Duration = Duration::from_millis(5);
+/// Bytes of an answer that the system takes ahead of the client (Linux takes twice as many). Without a bound
+/// it takes up to 4 MB for each client that does not read, and the engine works on for nobody.
 const SENT_AHEAD: u32 = 128 * 1024;
-/// Connections that wait to be accepted.
+/// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Bounds of the client side.
+/// The bounds of every client connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Header size in bytes.
+pub struct ConnectionLimits {
+    /// The most bytes of a header.
     pub header_bytes: usize,
-    /// From the first byte of a header (of a new connection: from its accept) to its end.
+    /// The longest time from the first byte of a header (of a new connection: from its accept) to its end.
     pub header: Duration,
-    /// A client that does not read what is there for it.
+    /// The longest time in which a client takes nothing of what is there for it.
     pub client_stall: Duration,
-    /// Bytes that are thrown away of what a client still sends after its answer.
+    /// The most bytes that are read and dropped of what a client still sends after its answer.
     pub linger: u64,
 }
 
@@ -76,81 +75,74 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Called when a connection opens; what it returns is dropped when it closes.
+/// Called when a connection opens; the guard that it returns is dropped when the connection closes.
 pub type OnOpen = Arc<dyn Fn() -> Box<dyn Send> + Send + Sync>;
 
-/// A bound listener and what its connections need.
+/// A bound listening socket, and the limits and slots of its connections.
 pub struct Listener {
     socket: TcpListener,
-    places: Arc<Places>,
-    bounds: Bounds,
+    slots: Arc<ConnectionSlots>,
+    limits: ConnectionLimits,
     on_open: OnOpen,
 }
 
 // === impl Listener ===
 
 impl Listener {
-    /// Binds; the places may be shared with other listeners.
+    /// Binds to the address. The slots may be shared with other listeners.
+    ///
+    /// Errors: the address is taken, or not one of this machine.
     pub fn bind(
         addr: SocketAddr,
-        bounds: Bounds,
-        places: Arc<Places>,
+        limits: ConnectionLimits,
+        slots: Arc<ConnectionSlots>,
         on_open: OnOpen,
     ) -> io::Result<Self> {
         let socket = listen(addr)?;
         Ok(Self {
             socket,
-            places,
-            bounds,
+            slots,
+            limits,
             on_open,
         })
     }
 
-    /// Those of its connections.
-    pub fn places(&self) -> Arc<Places> {
-        Arc::clone(&self.places)
+    /// The slots of its connections.
+    pub fn slots(&self) -> Arc<ConnectionSlots> {
+        Arc::clone(&self.slots)
     }
 
-    /// Where it listens, the real port included.
+    /// The address that it listens on, with the real port where 0 was asked for.
     pub fn addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Accepts until `kill`, so that a drain can still be asked whether it is ready. Connections go
-    /// on in tasks of `tracker`: idle ones close at `stop`, busy ones after their answer, all of
-    /// them at `kill`.
-    pub async fn run<S, B>(
+    /// Accepts connections until `kill`, so that during a drain health can still be asked for. Each goes on
+    /// in a task of `tracker`: an idle one closes at `stop`, a busy one after its answer, and all of them at
+    /// `kill`.
+    pub async fn run(
         self,
-        service: S,
+        service: impl ConnectionService,
         on_refuse: OnRefuse,
         tracker: TaskTracker,
         stop: CancellationToken,
         kill: CancellationToken,
-    ) where
-        S: Service<Request<Received>, Response = Response<B>, Error = std::convert::Infallible>
-            + Clone
-            + Send
-            + Unpin
-            + 'static,
-        S::Future: Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let ends = Ends {
+    ) {
+        let ends = ShutdownTokens {
             stop,
             kill: kill.clone(),
         };
-        let mut told: Option<Instant> = None;
+        let mut reported: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = kill.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            let (stream, peer, place) = match accepted {
+            let (stream, peer, slot) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                        told = Some(Instant::now());
+                    if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                        reported = Some(Instant::now());
                         tracing::warn!(%error, "accept failed");
                     }
                     // Out of descriptors, most likely: closing connections frees them, not us.
@@ -162,22 +154,22 @@ impl Listener {
             tracker.spawn(connection::serve(
                 (stream, peer),
                 service.clone(),
-                self.bounds,
+                self.limits,
                 Arc::clone(&on_refuse),
                 ends.clone(),
-                place,
+                slot,
                 open,
             ));
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, ConnectionSlot)> {
         let (stream, peer) = self.socket.accept().await?;
         loop {
-            if let Some(place) = self.places.admit(Instant::now()) {
-                return Ok((stream, peer, place));
+            if let Some(slot) = self.slots.admit(Instant::now()) {
+                return Ok((stream, peer, slot));
             }
-            sleep(PLACE_EVERY).await;
+            sleep(SLOT_EVERY).await;
         }
     }
 }

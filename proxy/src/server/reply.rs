@@ -1,4 +1,5 @@
-//! Answers to what is no request: made on the socket, below everything that knows requests.
+//! Error answers to bytes that are no request, written on the socket itself: neither hyper nor the stack
+//! ever sees a request there.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -6,11 +7,11 @@ use bytes::Bytes;
 
 use crate::error::{Error, Kind};
 
-/// Most header lines that are read, hyper's own bound.
-const LINES: usize = 100;
+/// The most header lines that are read, which is hyper's own bound.
+const MOST_HEAD_LINES: usize = 100;
 
-/// Called for each refusal, which it counts and logs like every other one; gives what the answer
-/// says.
+/// Called for each refusal, which it counts and logs like every other one; returns what the
+/// answer says.
 pub type OnRefuse = Arc<dyn Fn(&Error) -> SocketRefusal + Send + Sync>;
 
 /// What is said to a client whose request could not be read.
@@ -22,35 +23,37 @@ pub struct SocketRefusal {
     pub body: Bytes,
 }
 
-/// How a client opened a request.
+/// The protocol that the first bytes of a request are of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Opening {
-    /// As a request may begin.
+pub(super) enum ClientProtocol {
+    /// HTTP/1.1, or nothing that can be told from it.
     #[default]
     Http,
-    /// A TLS hello.
+    /// TLS: the bytes are a client hello.
     Tls,
-    /// HTTP/2 without asking whether it is spoken.
+    /// HTTP/2 with prior knowledge: the bytes are its connection preface.
     Http2,
 }
 
-/// What is seen of a head before it is known what it says.
+/// Counts over the bytes of a request's head as they come, by which the cause of hyper's refusal is told.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Head {
-    opening: Opening,
+pub(super) struct HeadScan {
+    protocol: ClientProtocol,
     bytes: usize,
     lines: usize,
 }
 
-/// An answer of our own on its way out, after which the connection closes.
-pub(super) struct Reply {
+/// An answer that is written past hyper, after which the connection closes.
+pub(super) struct SocketReply {
+    /// The whole answer, head and body.
     pub(super) bytes: Vec<u8>,
+    /// Bytes of it that the system has taken.
     pub(super) sent: usize,
 }
 
-// === impl Opening ===
+// === impl ClientProtocol ===
 
-impl Opening {
+impl ClientProtocol {
     fn of(bytes: &[u8]) -> Self {
         if bytes.starts_with(b"\x16\x03") {
             Self::Tls
@@ -62,33 +65,37 @@ impl Opening {
     }
 }
 
-// === impl Head ===
+// === impl HeadScan ===
 
-impl Head {
-    /// The first bytes of it.
+impl HeadScan {
+    /// Begins with the first bytes of a head.
     pub(super) fn begun(bytes: &[u8]) -> Self {
         let mut head = Self {
-            opening: Opening::of(bytes),
+            protocol: ClientProtocol::of(bytes),
             ..Self::default()
         };
-        head.goes_on(bytes);
+        head.extend(bytes);
         head
     }
 
-    pub(super) fn goes_on(&mut self, bytes: &[u8]) {
+    /// Goes on with further bytes of the head.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
         self.lines += memchr::memchr_iter(b'\n', bytes).count();
     }
 
-    /// What is wrong with it, where hyper answers with this status.
+    /// The error of which hyper only says this status, where `most` header bytes are allowed; `None` for
+    /// statuses that hyper does not answer a head with.
     pub(super) fn fault(&self, status: &[u8], most: usize) -> Option<Error> {
         Some(match status {
             b"400" | b"414" | b"505" => self.malformed(),
             // Also hyper's word for the one length that it has no number for.
-            b"431" if (1..most).contains(&self.bytes) && self.lines <= LINES => Error::new(
-                Kind::BodyTooLarge,
-                "Content-Length is larger than limits.body",
-            ),
+            b"431" if (1..most).contains(&self.bytes) && self.lines <= MOST_HEAD_LINES => {
+                Error::new(
+                    Kind::BodyTooLarge,
+                    "Content-Length is larger than limits.body",
+                )
+            }
             b"431" => Error::new(
                 Kind::HeadersTooLarge,
                 "the headers are larger than limits.header, or more than 100; send fewer or \
@@ -98,17 +105,17 @@ impl Head {
         })
     }
 
-    /// It cannot be read.
+    /// The error of a head that cannot be read, in words for the protocol that the client speaks.
     pub(super) fn malformed(&self) -> Error {
-        let message = match self.opening {
-            Opening::Http => {
+        let message = match self.protocol {
+            ClientProtocol::Http => {
                 "the request line or a header is not valid HTTP/1.1; the connection is closed"
             }
-            Opening::Tls => {
+            ClientProtocol::Tls => {
                 "this port speaks plain HTTP and got a TLS hello; write http:// in the client's \
                  address, or put a server that ends TLS before Crucible"
             }
-            Opening::Http2 => {
+            ClientProtocol::Http2 => {
                 "this port speaks HTTP/1.1 and got the beginning of HTTP/2; let the client use \
                  HTTP/1.1"
             }
@@ -116,15 +123,15 @@ impl Head {
         Error::new(Kind::BadRequest, message)
     }
 
-    /// It was not answered: hyper leaves HTTP/2 to others.
+    /// Whether the client speaks HTTP/2, to which hyper closes without an answer.
     pub(super) fn is_http2(&self) -> bool {
-        self.opening == Opening::Http2
+        self.protocol == ClientProtocol::Http2
     }
 }
 
-// === impl Reply ===
+// === impl SocketReply ===
 
-impl Reply {
+impl SocketReply {
     /// A whole HTTP/1.1 answer that closes the connection.
     pub(super) fn new(error: &Error, refusal: &SocketRefusal, now: SystemTime) -> Self {
         let SocketRefusal { request_id, body } = refusal;
@@ -168,13 +175,13 @@ mod tests {
             ("", "431", Kind::HeadersTooLarge, "limits.header"),
         ] {
             let (first, rest) = head.as_bytes().split_at(head.len().min(16));
-            let mut seen = Head::begun(first);
-            seen.goes_on(rest);
+            let mut seen = HeadScan::begun(first);
+            seen.extend(rest);
             let error = seen.fault(status.as_bytes(), 512).unwrap();
             assert_eq!(error.kind, kind, "{head}");
             assert!(error.message.contains(word), "{head}: {error}");
         }
-        assert!(Head::default().fault(b"200", 512).is_none());
+        assert!(HeadScan::default().fault(b"200", 512).is_none());
     }
 
     #[test]
@@ -184,7 +191,7 @@ mod tests {
             request_id: "req_1".to_owned(),
             body: "{\"error\":1}".into(),
         };
-        let reply = Reply::new(&error, &refusal, SystemTime::UNIX_EPOCH);
+        let reply = SocketReply::new(&error, &refusal, SystemTime::UNIX_EPOCH);
         let text = String::from_utf8(reply.bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));

@@ -1,4 +1,5 @@
-//! A request's body as it comes from the connection, which has to know whether it was read to its end.
+//! The body of a request, which tells its connection when it was read to its end: a connection that
+//! closes while its client still sends has to linger.
 
 use std::{
     pin::Pin,
@@ -10,28 +11,28 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::phase::Phase;
+use super::state::ConnectionState;
 
-/// A body on its way.
+/// A request body as hyper reads it from the connection.
 #[derive(Debug)]
-pub struct Received {
+pub struct RequestBody {
     inner: Incoming,
-    phase: Arc<Phase>,
+    state: Arc<ConnectionState>,
 }
 
-// === impl Received ===
+// === impl RequestBody ===
 
-impl Received {
-    pub(super) fn new(inner: Incoming, phase: &Arc<Phase>) -> Self {
-        phase.owes(!inner.is_end_stream());
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, state: &Arc<ConnectionState>) -> Self {
+        state.expect_body(!inner.is_end_stream());
         Self {
             inner,
-            phase: Arc::clone(phase),
+            state: Arc::clone(state),
         }
     }
 }
 
-impl Body for Received {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -41,7 +42,7 @@ impl Body for Received {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if matches!(polled, Poll::Ready(Some(Ok(_)) | None)) && self.inner.is_end_stream() {
-            self.phase.owes(false);
+            self.state.expect_body(false);
         }
         polled
     }

@@ -1,9 +1,9 @@
-//! The places of `limits.connections`: who has one, and who gives his up for a newcomer.
+//! The slots of `limits.connections`: which connection has one, and which gives its slot to a newcomer.
 //!
-//! Where all are taken, the connection that has been idle for longest goes; where none is idle, the
-//! one that has been sending the head of its request for longest, once that is too long. Else a few
-//! more are taken that may only ask how Crucible is, and are closed after one answer. So a newcomer
-//! always gets an answer, and whoever watches over Crucible is never shut out.
+//! Where all slots are taken, the connection that has been idle for longest is evicted; where none is
+//! idle, the one that has been sending the head of its request for longest, once that takes too long. Else
+//! a few more are accepted over the limit, which may only ask for health and metrics and are closed after
+//! one answer. So every newcomer gets an answer, and whoever monitors Crucible is never shut out.
 
 use std::{
     collections::BTreeMap,
@@ -13,223 +13,240 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::phase::Phase;
+use super::state::ConnectionState;
 
-/// Connections beyond the bound.
-const BEYOND: usize = 32;
-/// One of these that has asked nothing by now makes room for the next.
-const BEYOND_SILENT: Duration = Duration::from_millis(250);
-/// One of these that has not taken its answer by now does.
-const BEYOND_SLOW: Duration = Duration::from_secs(5);
-/// Where nobody is idle, one that has begun a head and has not sent it whole by now makes room.
+/// The most connections that are accepted over the limit.
+const MOST_OVER_LIMIT: usize = 32;
+/// A connection over the limit that has asked nothing after this time is evicted for the next one.
+const OVER_LIMIT_SILENT: Duration = Duration::from_millis(250);
+/// A connection over the limit that has not taken its answer after this time is evicted for the next one.
+const OVER_LIMIT_SLOW: Duration = Duration::from_secs(5);
+/// Where no connection is idle, one whose head has been on its way for this long is evicted.
 const HEAD_SLOW: Duration = Duration::from_millis(250);
-/// Between two log lines about places that are all taken.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The time between two log lines about slots that are all taken.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Called for each idle connection that is closed for a newcomer.
+/// Called for each connection that is evicted for a newcomer.
 pub type OnEvict = Arc<dyn Fn() + Send + Sync>;
 
-/// The connections of listeners that share a bound.
-pub struct Places {
+/// The connections of all listeners that share one bound.
+pub struct ConnectionSlots {
     most: usize,
     on_evict: OnEvict,
     began: Instant,
-    held: Mutex<Held>,
+    table: Mutex<SlotTable>,
 }
 
 #[derive(Default)]
-struct Held {
-    /// Of the bound; who was sent away has none.
+struct SlotTable {
+    /// Slots that are taken; an evicted connection has none.
     taken: usize,
-    /// Beyond it.
-    beyond: usize,
+    /// Connections over the limit that were not evicted.
+    over_limit: usize,
     next: u64,
-    /// In the order of their coming.
-    seats: BTreeMap<u64, Seat>,
-    news: News,
+    /// The open connections by id, in the order of their coming.
+    connections: BTreeMap<u64, AdmittedConnection>,
+    report: EvictionReport,
 }
 
-struct Seat {
+struct AdmittedConnection {
     came: Instant,
-    phase: Arc<Phase>,
-    holds: Holds,
+    state: Arc<ConnectionState>,
+    kind: SlotKind,
 }
 
-/// What the end of a connection gives back.
+/// The slot that a connection has, and that its end gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    Place,
-    Beyond,
-    Nothing,
+enum SlotKind {
+    /// One of `limits.connections`.
+    Regular,
+    /// One of those over the limit.
+    OverLimit,
+    /// None any more: a newcomer has it.
+    Released,
 }
 
-/// What is to be told.
+/// Counts for the next log line about slots that are all taken.
 #[derive(Default)]
-struct News {
+struct EvictionReport {
     evicted: u64,
-    beyond: u64,
-    told: Option<Instant>,
+    over_limit: u64,
+    reported: Option<Instant>,
 }
 
-/// A connection's place; dropping it gives it back.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// The slot of one connection; dropping it gives the slot back.
+pub(super) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     id: u64,
-    phase: Arc<Phase>,
+    state: Arc<ConnectionState>,
 }
 
-// === impl Places ===
+// === impl ConnectionSlots ===
 
-impl Places {
-    /// As many as that, shared by all listeners that are given it.
+impl ConnectionSlots {
+    /// `most` slots, shared by all listeners that are given them.
     pub fn new(most: usize, on_evict: OnEvict) -> Arc<Self> {
         Arc::new(Self {
             most,
             on_evict,
             began: Instant::now(),
-            held: Mutex::default(),
+            table: Mutex::default(),
         })
     }
 
-    /// Whether an answer is on its way that its client has not taken whole.
+    /// Whether there is an answer that its client has not taken whole.
     pub fn are_writing(&self) -> bool {
-        let held = self.held.lock();
-        held.seats.values().any(|seat| seat.phase.is_stalled())
+        let table = self.table.lock();
+        table
+            .connections
+            .values()
+            .any(|connection| connection.state.is_stalled())
     }
 
-    /// A place for a newcomer; `None`: in some milliseconds.
-    pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Option<Place> {
-        let mut held = self.held.lock();
-        let before = held.news.evicted;
-        let holds = held.room(self.most, now)?;
-        let evicted = held.news.evicted > before;
-        let phase = Arc::new(Phase::new(self.began, holds == Holds::Beyond));
-        let id = held.next;
-        held.next += 1;
-        let seat = Seat {
+    /// Accepts a newcomer, perhaps by evicting another connection. `None` asks to try again some
+    /// milliseconds later.
+    pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Option<ConnectionSlot> {
+        let mut table = self.table.lock();
+        let before = table.report.evicted;
+        let kind = table.room(self.most, now)?;
+        let evicted = table.report.evicted > before;
+        let state = Arc::new(ConnectionState::new(
+            self.began,
+            kind == SlotKind::OverLimit,
+        ));
+        let id = table.next;
+        table.next += 1;
+        let connection = AdmittedConnection {
             came: now,
-            phase: Arc::clone(&phase),
-            holds,
+            state: Arc::clone(&state),
+            kind,
         };
-        held.seats.insert(id, seat);
-        let news = held.news.due(now);
-        drop(held);
+        table.connections.insert(id, connection);
+        let report = table.report.due(now);
+        drop(table);
         if evicted {
             (self.on_evict)();
         }
-        if let Some((evicted, beyond)) = news {
+        if let Some((evicted, over_limit)) = report {
             tracing::warn!(
                 idle_closed = evicted,
-                refused = beyond,
+                refused = over_limit,
                 "all {} places of limits.connections are taken: a newcomer gets that of the \
                  connection that has been idle (or sending its headers) for longest, or 503 where \
                  there is none",
                 self.most
             );
         }
-        Some(Place {
-            places: Arc::clone(self),
+        Some(ConnectionSlot {
+            slots: Arc::clone(self),
             id,
-            phase,
+            state,
         })
     }
 }
 
-// === impl Held ===
+// === impl SlotTable ===
 
-impl Held {
-    fn room(&mut self, most: usize, now: Instant) -> Option<Holds> {
+impl SlotTable {
+    /// Finds a slot for a newcomer, perhaps by evicting the connection that had it.
+    fn room(&mut self, most: usize, now: Instant) -> Option<SlotKind> {
         if self.taken < most {
             self.taken += 1;
-            return Some(Holds::Place);
+            return Some(SlotKind::Regular);
         }
-        let seats = self.seats.values_mut();
-        let idle = seats
-            .filter(|seat| seat.holds == Holds::Place)
-            .filter_map(|seat| Some((seat.phase.idle_since()?, seat)))
+        let connections = self.connections.values_mut();
+        let idle = connections
+            .filter(|connection| connection.kind == SlotKind::Regular)
+            .filter_map(|connection| Some((connection.state.idle_since()?, connection)))
             .min_by_key(|(since, _)| *since);
-        if let Some((_, seat)) = idle {
-            seat.send_away();
-            self.news.evicted += 1;
-            return Some(Holds::Place);
+        if let Some((_, connection)) = idle {
+            connection.evict();
+            self.report.evicted += 1;
+            return Some(SlotKind::Regular);
         }
-        let seats = self.seats.values_mut();
-        let slow = seats
-            .filter(|seat| seat.holds == Holds::Place)
-            .filter_map(|seat| Some((seat.phase.speaks_since()?, seat)))
+        let connections = self.connections.values_mut();
+        let slow = connections
+            .filter(|connection| connection.kind == SlotKind::Regular)
+            .filter_map(|connection| Some((connection.state.head_since()?, connection)))
             .min_by_key(|(since, _)| *since)
             .filter(|(since, _)| now.saturating_duration_since(*since) >= HEAD_SLOW);
-        if let Some((_, seat)) = slow {
-            seat.send_away();
-            self.news.evicted += 1;
-            return Some(Holds::Place);
+        if let Some((_, connection)) = slow {
+            connection.evict();
+            self.report.evicted += 1;
+            return Some(SlotKind::Regular);
         }
-        if self.beyond < BEYOND {
-            self.beyond += 1;
+        if self.over_limit < MOST_OVER_LIMIT {
+            self.over_limit += 1;
         } else {
-            let slow = |seat: &&mut Seat| {
-                let patience = if seat.phase.is_busy() {
-                    BEYOND_SLOW
+            let slow = |connection: &&mut AdmittedConnection| {
+                let patience = if connection.state.is_busy() {
+                    OVER_LIMIT_SLOW
                 } else {
-                    BEYOND_SILENT
+                    OVER_LIMIT_SILENT
                 };
-                seat.holds == Holds::Beyond && now.duration_since(seat.came) >= patience
+                connection.kind == SlotKind::OverLimit
+                    && now.duration_since(connection.came) >= patience
             };
-            self.seats.values_mut().find(slow)?.send_away();
+            self.connections.values_mut().find(slow)?.evict();
         }
-        self.news.beyond += 1;
-        Some(Holds::Beyond)
+        self.report.over_limit += 1;
+        Some(SlotKind::OverLimit)
     }
 
+    /// Gives back the slot of a connection that has ended.
     fn leave(&mut self, id: u64) {
-        match self.seats.remove(&id).map(|seat| seat.holds) {
-            Some(Holds::Place) => self.taken -= 1,
-            Some(Holds::Beyond) => self.beyond -= 1,
-            Some(Holds::Nothing) | None => {}
+        match self
+            .connections
+            .remove(&id)
+            .map(|connection| connection.kind)
+        {
+            Some(SlotKind::Regular) => self.taken -= 1,
+            Some(SlotKind::OverLimit) => self.over_limit -= 1,
+            Some(SlotKind::Released) | None => {}
         }
     }
 }
 
-// === impl Seat ===
+// === impl AdmittedConnection ===
 
-impl Seat {
-    /// The newcomer has what it held.
-    fn send_away(&mut self) {
-        self.holds = Holds::Nothing;
-        self.phase.send_away();
+impl AdmittedConnection {
+    /// Asks the connection to close; a newcomer has its slot from now on.
+    fn evict(&mut self) {
+        self.kind = SlotKind::Released;
+        self.state.evict();
     }
 }
 
-// === impl News ===
+// === impl EvictionReport ===
 
-impl News {
-    /// What came together since the last time, once that was long enough ago.
+impl EvictionReport {
+    /// The counts since the last report (evicted, accepted over the limit), once that was long enough ago.
     fn due(&mut self, now: Instant) -> Option<(u64, u64)> {
-        let any = self.evicted + self.beyond > 0;
-        let recent = |at: Instant| now.duration_since(at) < TELL_EVERY;
-        if !any || self.told.is_some_and(recent) {
+        let any = self.evicted + self.over_limit > 0;
+        let recent = |at: Instant| now.duration_since(at) < REPORT_EVERY;
+        if !any || self.reported.is_some_and(recent) {
             return None;
         }
-        self.told = Some(now);
+        self.reported = Some(now);
         Some((
             std::mem::take(&mut self.evicted),
-            std::mem::take(&mut self.beyond),
+            std::mem::take(&mut self.over_limit),
         ))
     }
 }
 
-// === impl Place ===
+// === impl ConnectionSlot ===
 
-impl Place {
-    /// What the connection does.
-    pub(super) fn phase(&self) -> &Arc<Phase> {
-        &self.phase
+impl ConnectionSlot {
+    /// The state of the connection.
+    pub(super) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.held.lock().leave(self.id);
+        self.slots.table.lock().leave(self.id);
     }
 }
 
@@ -239,82 +256,84 @@ mod tests {
 
     use super::*;
 
-    fn places(most: usize) -> (Arc<Places>, Arc<AtomicU64>) {
+    fn slots(most: usize) -> (Arc<ConnectionSlots>, Arc<AtomicU64>) {
         let evicted = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&evicted);
         let on_evict = Arc::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        (Places::new(most, on_evict), evicted)
+        (ConnectionSlots::new(most, on_evict), evicted)
     }
 
     #[test]
     fn the_oldest_idle_one_makes_room_and_a_busy_one_never() {
-        let (places, evicted) = places(3);
+        let (slots, evicted) = slots(3);
         let now = Instant::now();
-        let [first, second, third] = [(); 3].map(|()| places.admit(now).unwrap());
-        second.phase().speak();
-        third.phase().speak();
-        let busy = Phase::begin(third.phase());
-        let fourth = places.admit(now).unwrap();
-        assert!(first.phase().is_sent_away() && !fourth.phase().is_beyond());
-        assert!(!second.phase().is_sent_away() && !third.phase().is_sent_away());
-        fourth.phase().speak();
-        // Nobody is idle.
-        assert!(places.admit(now).unwrap().phase().is_beyond());
+        let [first, second, third] = [(); 3].map(|()| slots.admit(now).unwrap());
+        second.state().begin_head();
+        third.state().begin_head();
+        let busy = ConnectionState::begin(third.state());
+        let fourth = slots.admit(now).unwrap();
+        assert!(first.state().is_evicted() && !fourth.state().is_over_limit());
+        assert!(!second.state().is_evicted() && !third.state().is_evicted());
+        fourth.state().begin_head();
+        // No connection is idle.
+        assert!(slots.admit(now).unwrap().state().is_over_limit());
         drop(busy);
-        let sixth = places.admit(now).unwrap();
-        assert!(third.phase().is_sent_away() && !sixth.phase().is_beyond());
+        let sixth = slots.admit(now).unwrap();
+        assert!(third.state().is_evicted() && !sixth.state().is_over_limit());
         assert_eq!(evicted.load(Ordering::Relaxed), 2);
-        // Who was sent away has no place to give back.
-        sixth.phase().speak();
+        // An evicted connection has no slot to give back.
+        sixth.state().begin_head();
         drop((first, third));
-        assert!(places.admit(now).unwrap().phase().is_beyond());
+        assert!(slots.admit(now).unwrap().state().is_over_limit());
         drop(second);
-        assert!(!places.admit(now).unwrap().phase().is_beyond());
+        assert!(!slots.admit(now).unwrap().state().is_over_limit());
     }
 
     #[test]
     fn where_none_is_idle_a_head_that_does_not_become_whole_makes_room() {
-        let (places, evicted) = places(2);
+        let (slots, evicted) = slots(2);
         let now = Instant::now();
-        let [first, second] = [(); 2].map(|()| places.admit(now).unwrap());
-        first.phase().speak();
-        second.phase().speak();
-        let busy = Phase::begin(first.phase());
-        assert!(places.admit(now).unwrap().phase().is_beyond());
+        let [first, second] = [(); 2].map(|()| slots.admit(now).unwrap());
+        first.state().begin_head();
+        second.state().begin_head();
+        let busy = ConnectionState::begin(first.state());
+        assert!(slots.admit(now).unwrap().state().is_over_limit());
         let later = Instant::now() + HEAD_SLOW;
-        assert!(!places.admit(later).unwrap().phase().is_beyond());
-        assert!(second.phase().is_sent_away() && second.phase().may_leave());
-        assert!(!first.phase().is_sent_away());
+        assert!(!slots.admit(later).unwrap().state().is_over_limit());
+        assert!(second.state().is_evicted() && second.state().may_close());
+        assert!(!first.state().is_evicted());
         assert_eq!(evicted.load(Ordering::Relaxed), 1);
         drop(busy);
     }
 
     #[test]
-    fn beyond_the_bound_the_silent_make_room_after_a_while() {
-        let (places, _) = places(0);
+    fn over_the_limit_the_silent_make_room_after_a_while() {
+        let (slots, _) = slots(0);
         let now = Instant::now();
-        let held: Vec<_> = (0..BEYOND).map(|_| places.admit(now).unwrap()).collect();
-        let busy = Phase::begin(held[0].phase());
-        assert!(places.admit(now).is_none());
-        let later = now + BEYOND_SILENT;
-        let _next = places.admit(later).unwrap();
-        assert!(!held[0].phase().is_sent_away() && held[1].phase().is_sent_away());
-        let much_later = now + BEYOND_SLOW;
-        assert!(places.admit(much_later).is_some() && held[0].phase().is_sent_away());
+        let held: Vec<_> = (0..MOST_OVER_LIMIT)
+            .map(|_| slots.admit(now).unwrap())
+            .collect();
+        let busy = ConnectionState::begin(held[0].state());
+        assert!(slots.admit(now).is_none());
+        let later = now + OVER_LIMIT_SILENT;
+        let _next = slots.admit(later).unwrap();
+        assert!(!held[0].state().is_evicted() && held[1].state().is_evicted());
+        let much_later = now + OVER_LIMIT_SLOW;
+        assert!(slots.admit(much_later).is_some() && held[0].state().is_evicted());
         drop(busy);
     }
 
     #[test]
-    fn it_is_told_at_most_once_a_second_and_in_sum() {
+    fn evictions_are_reported_at_most_once_a_second_and_in_sum() {
         let now = Instant::now();
-        let mut news = News::default();
-        assert_eq!(news.due(now), None);
-        news.evicted = 1;
-        assert_eq!(news.due(now), Some((1, 0)));
-        (news.evicted, news.beyond) = (5, 2);
-        assert_eq!(news.due(now + TELL_EVERY / 2), None);
-        assert_eq!(news.due(now + TELL_EVERY), Some((5, 2)));
+        let mut report = EvictionReport::default();
+        assert_eq!(report.due(now), None);
+        report.evicted = 1;
+        assert_eq!(report.due(now), Some((1, 0)));
+        (report.evicted, report.over_limit) = (5, 2);
+        assert_eq!(report.due(now + REPORT_EVERY / 2), None);
+        assert_eq!(report.due(now + REPORT_EVERY), Some((5, 2)));
     }
 }

@@ -20,55 +20,55 @@ use tokio::{
 };
 
 use super::{
-    Bounds,
-    linger::Linger,
-    phase::Phase,
-    refusal::{Head, OnRefuse, Reply},
+    ConnectionLimits,
+    linger::LingeringClose,
+    reply::{HeadScan, OnRefuse, SocketReply},
+    state::ConnectionState,
 };
 use crate::error::{Error, Kind};
 
-/// A kept-alive connection without a request is closed after this (nginx's default).
+/// The time after which a kept-alive connection without a request is closed (nginx's default).
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The stream of one connection.
-pub(super) struct Socket {
+/// The socket of one client connection, with the clocks of its header and of its reader.
+pub(super) struct ClientSocket {
     stream: TcpStream,
-    phase: Arc<Phase>,
-    /// Came, and is to be read first.
+    state: Arc<ConnectionState>,
+    /// Bytes that were read already and are to be read again first.
     ahead: Bytes,
-    bounds: Bounds,
-    /// When the present header has to be complete; `None` while a request is answered.
+    limits: ConnectionLimits,
+    /// The time at which the present header has to be complete; `None` while a request is answered.
     head_due: Option<Instant>,
     head_begun: bool,
-    head: Head,
+    head: HeadScan,
     /// Requests before the one that is awaited.
     answered: u64,
     head_clock: Pin<Box<Sleep>>,
     stall_clock: Pin<Box<Sleep>>,
     stalled: bool,
     on_refuse: OnRefuse,
-    reply: Option<Reply>,
-    linger: Option<Box<Linger>>,
+    reply: Option<SocketReply>,
+    linger: Option<Box<LingeringClose>>,
 }
 
-// === impl Socket ===
+// === impl ClientSocket ===
 
-impl Socket {
+impl ClientSocket {
     pub(super) fn new(
         stream: TcpStream,
-        phase: Arc<Phase>,
-        bounds: Bounds,
+        state: Arc<ConnectionState>,
+        limits: ConnectionLimits,
         on_refuse: OnRefuse,
     ) -> Self {
-        let due = Instant::now() + bounds.header;
+        let due = Instant::now() + limits.header;
         Self {
             stream,
-            phase,
+            state,
             ahead: Bytes::new(),
-            bounds,
+            limits,
             head_due: Some(due),
             head_begun: false,
-            head: Head::default(),
+            head: HeadScan::default(),
             answered: 0,
             head_clock: Box::pin(sleep_until(due)),
             stall_clock: Box::pin(sleep_until(due)),
@@ -79,10 +79,10 @@ impl Socket {
         }
     }
 
-    /// Keeps `head_due` in step with the phase: a request that ended starts the keep-alive clock.
-    fn follow_phase(&mut self) {
-        let begun = self.phase.begun();
-        if self.phase.is_busy() {
+    /// Keeps `head_due` in step with the state: a request that ended starts the keep-alive clock.
+    fn follow_state(&mut self) {
+        let begun = self.state.requests();
+        if self.state.is_busy() {
             self.head_due = None;
         } else if begun != self.answered || self.head_due.is_none() {
             self.answered = begun;
@@ -91,8 +91,8 @@ impl Socket {
         }
     }
 
-    /// Waits until the client says something; false where it does not in its time, or is gone.
-    pub(super) async fn spoken(&mut self) -> bool {
+    /// Waits for a byte of the client; false where none comes in its time, or the client is gone.
+    pub(super) async fn readable(&mut self) -> bool {
         if !self.ahead.is_empty() {
             return true;
         }
@@ -103,9 +103,9 @@ impl Socket {
         }
     }
 
-    /// Goes on without what read requests, which had this of the next one.
-    pub(super) fn rest(&mut self, ahead: Bytes) {
-        self.follow_phase();
+    /// Parks the connection: what read requests is dropped, and had these bytes of the next one.
+    pub(super) fn park(&mut self, ahead: Bytes) {
+        self.follow_state();
         // Empty ones hold their buffer all the same.
         self.ahead = if ahead.is_empty() {
             Bytes::new()
@@ -114,34 +114,34 @@ impl Socket {
         };
     }
 
-    /// Bytes of a request came.
+    /// Follows the bytes of a head as they come.
     fn read_head(&mut self, bytes: &[u8]) {
-        if self.phase.is_busy() {
+        if self.state.is_busy() {
             return;
         }
         if self.head_begun {
-            self.head.goes_on(bytes);
+            self.head.extend(bytes);
         } else {
             self.head_begun = true;
-            self.head = Head::begun(bytes);
-            self.phase.speak();
-            self.set_head_due(self.bounds.header);
+            self.head = HeadScan::begun(bytes);
+            self.state.begin_head();
+            self.set_head_due(self.limits.header);
         }
     }
 
-    /// Answers what is no request.
+    /// Answers bytes that are no request, after which the connection closes.
     fn refuse(&mut self, error: &Error) {
         let refusal = (self.on_refuse)(error);
-        self.reply = Some(Reply::new(error, &refusal, SystemTime::now()));
+        self.reply = Some(SocketReply::new(error, &refusal, SystemTime::now()));
     }
 
-    /// The last word on a connection that could not be read, where it has not been said.
+    /// Ends a connection on which no request could be read, with an answer where none was given yet.
     pub(super) async fn close_unread(mut self) {
         if self.reply.is_none() && self.head_begun && self.head.is_http2() {
             self.refuse(&self.head.malformed());
         }
         if self.reply.is_some() {
-            // Whether it is heard or not, this is the end.
+            // Whether the client takes it or not, the connection ends.
             let _ = poll_fn(|cx| self.poll_last(cx)).await;
         }
     }
@@ -152,22 +152,22 @@ impl Socket {
         self.poll_close(cx)
     }
 
-    /// Closes; where the client may still be sending, not before it has stopped.
+    /// Closes the connection; where the client may still be sending, not before it has stopped.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            let sends = self.reply.is_some() || self.phase.owes_body() || self.has_unread();
+            let sends = self.reply.is_some() || self.state.expects_body() || self.has_unread();
             if !sends {
                 return Pin::new(&mut self.stream).poll_shutdown(cx);
             }
-            self.phase.close();
+            self.state.close();
         }
         let linger = self
             .linger
-            .get_or_insert_with(|| Box::new(Linger::new(self.bounds.linger)));
+            .get_or_insert_with(|| Box::new(LingeringClose::new(self.limits.linger)));
         linger.poll(&mut self.stream, cx)
     }
 
-    /// Bytes came that nobody will read.
+    /// Whether bytes came that nothing will read.
     fn has_unread(&self) -> bool {
         !self.ahead.is_empty() || matches!(self.stream.try_read(&mut [0]), Ok(1..))
     }
@@ -194,20 +194,20 @@ impl Socket {
 
     /// hyper's automatic answer to a header that it could not read: status line, empty body.
     fn automatic_answer(&self, buf: &[u8]) -> Option<Error> {
-        if self.phase.is_busy() || self.reply.is_some() {
+        if self.state.is_busy() || self.reply.is_some() {
             return None;
         }
         let status = buf.strip_prefix(b"HTTP/1.1 ").and_then(|b| b.get(..3))?;
-        let error = self.head.fault(status, self.bounds.header_bytes)?;
+        let error = self.head.fault(status, self.limits.header_bytes)?;
         memchr::memmem::find(buf, b"content-length: 0\r\n").map(|_| error)
     }
 
     fn moved(&mut self) {
         if std::mem::take(&mut self.stalled) {
-            self.phase.stall(false);
+            self.state.stall(false);
             if self.head_due.is_some() {
                 let after = if self.head_begun {
-                    self.bounds.header
+                    self.limits.header
                 } else {
                     KEEP_ALIVE
                 };
@@ -219,12 +219,12 @@ impl Socket {
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.stalled {
             self.stalled = true;
-            self.phase.stall(true);
-            let due = Instant::now() + self.bounds.client_stall;
+            self.state.stall(true);
+            let due = Instant::now() + self.limits.client_stall;
             self.stall_clock.as_mut().reset(due);
         }
         ready!(self.stall_clock.as_mut().poll(cx));
-        self.phase.give_up();
+        self.state.give_up();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client does not read",
@@ -232,7 +232,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -243,7 +243,7 @@ impl AsyncRead for Socket {
             ready!(this.poll_last(cx))?;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        this.follow_phase();
+        this.follow_state();
         if !this.ahead.is_empty() {
             let n = this.ahead.len().min(buf.remaining());
             let ahead = this.ahead.split_to(n);
@@ -258,7 +258,7 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(result);
         }
-        // Who still reads an answer owes no request.
+        // A client that still reads an answer owes no request.
         let waits = this.head_due.is_some() && !this.stalled;
         if waits && this.head_clock.as_mut().poll(cx).is_ready() {
             if this.head_begun {
@@ -274,7 +274,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for ClientSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -336,9 +336,9 @@ mod tests {
 
     use tokio::{io::AsyncReadExt as _, net::TcpListener, time::sleep};
 
-    use super::*;
+    use super::{super::SocketRefusal, *};
 
-    fn read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn read(socket: &mut ClientSocket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut space = [0; 16];
         Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut space))
     }
@@ -349,17 +349,18 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let mut client = client.unwrap();
-        let phase = Arc::new(Phase::new(Began::now(), false));
-        let bounds = Bounds {
+        let state = Arc::new(ConnectionState::new(Began::now(), false));
+        let limits = ConnectionLimits {
             header_bytes: 1024,
             header: Duration::from_secs(10),
             client_stall: Duration::from_hours(1),
             linger: 0,
         };
-        let on_refuse: OnRefuse = Arc::new(|_| crate::server::refusal::SocketRefusal::default());
-        let mut socket = Socket::new(accepted.unwrap().0, Arc::clone(&phase), bounds, on_refuse);
+        let on_refuse: OnRefuse = Arc::new(|_| SocketRefusal::default());
+        let mut socket =
+            ClientSocket::new(accepted.unwrap().0, Arc::clone(&state), limits, on_refuse);
         // Its answer is with what writes it, and the client takes none of it.
-        drop(Phase::begin(&phase));
+        drop(ConnectionState::begin(&state));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut sent = 0;
         while let Poll::Ready(written) = Pin::new(&mut socket).poll_write(&mut cx, &[b'x'; 8192]) {

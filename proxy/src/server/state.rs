@@ -1,4 +1,4 @@
-//! Which part of a request a connection is in, shared by its socket, its service and its place.
+//! The state of a connection: idle, reading a head, busy, stalled, evicted.
 
 use std::{
     pin::Pin,
@@ -15,203 +15,211 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
-/// What a connection does.
+/// The state of one connection, which its socket, its service and its slot share.
+///
+/// A connection is *idle* until the first byte of a request, *reading a head* until that is whole, *busy*
+/// until the last byte of the answer was handed to the socket, and then idle again.
 #[derive(Debug)]
-pub(super) struct Phase {
+pub(super) struct ConnectionState {
+    /// The origin of the moments below.
     began: Instant,
-    /// Microseconds after `began`, plus one, from which it has said nothing; 0: it speaks, or is
-    /// answered.
+    /// The moment from which it has been idle; 0 while it is not.
     idle: AtomicU64,
-    /// Microseconds after `began`, plus one, from which the head of a request comes; 0: none does.
-    speaks: AtomicU64,
-    /// Requests that came so far.
-    begun: AtomicU64,
+    /// The moment at which the head that is being read began; 0 while none is.
+    head: AtomicU64,
+    /// Requests whose head came whole so far.
+    requests: AtomicU64,
     /// The client does not take what is written.
     stalled: AtomicBool,
-    /// It was given up for that.
+    /// It was given up because the client took nothing for too long.
     slow: AtomicBool,
-    /// The client still sends the body of a request that was answered, or is to.
-    owes: AtomicBool,
-    /// It only waits for the client's end.
+    /// More of the body of the present request is to come.
+    expecting_body: AtomicBool,
+    /// It is lingering: it only waits for the client to close.
     closing: AtomicBool,
-    /// A request is being answered. While it is not, the socket's header clock runs.
+    /// A request is being answered. While none is, the socket's header clock runs.
     busy: AtomicBool,
-    /// Taken although all places were.
-    beyond: bool,
-    /// Another one has its place.
-    sent_away: AtomicBool,
-    leave: Notify,
+    /// It was accepted although all slots were taken.
+    over_limit: bool,
+    /// Its slot was given to another connection.
+    evicted: AtomicBool,
+    evict: Notify,
 }
 
-/// Marks the request as being answered; dropped at the end of its response body.
+/// Marks a request as being answered until it is dropped, which is at the end of the response body.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Phase>);
+pub(super) struct BusyGuard(Arc<ConnectionState>);
 
 pin_project! {
-    /// A response body that tells the connection when it ends or is dropped.
-    pub struct Phased<B> {
+    /// A response body that frees its connection for the next request when it is dropped.
+    pub struct TrackedBody<B> {
         #[pin]
         inner: B,
-        busy: Option<Busy>,
+        busy: Option<BusyGuard>,
     }
 }
 
-// === impl Phase ===
+// === impl ConnectionState ===
 
-impl Phase {
-    /// Of a new connection, which has said nothing yet.
-    pub(super) fn new(began: Instant, beyond: bool) -> Self {
+impl ConnectionState {
+    /// The state of a new connection, which is idle. `began` is the origin of its moments, the same for all
+    /// connections that are compared.
+    pub(super) fn new(began: Instant, over_limit: bool) -> Self {
         let this = Self {
             began,
             idle: AtomicU64::new(0),
-            speaks: AtomicU64::new(0),
-            begun: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
             slow: AtomicBool::new(false),
-            owes: AtomicBool::new(false),
+            expecting_body: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             busy: AtomicBool::new(false),
-            beyond,
-            sent_away: AtomicBool::new(false),
-            leave: Notify::new(),
+            over_limit,
+            evicted: AtomicBool::new(false),
+            evict: Notify::new(),
         };
-        this.fall_silent();
+        this.become_idle();
         this
     }
 
-    /// A request came whole.
-    pub(super) fn begin(this: &Arc<Self>) -> Busy {
+    /// A head came whole: the connection is busy until the guard is dropped.
+    pub(super) fn begin(this: &Arc<Self>) -> BusyGuard {
         this.idle.store(0, Ordering::Release);
-        this.speaks.store(0, Ordering::Release);
-        this.begun.fetch_add(1, Ordering::AcqRel);
+        this.head.store(0, Ordering::Release);
+        this.requests.fetch_add(1, Ordering::AcqRel);
         this.busy.store(true, Ordering::Release);
-        Busy(Arc::clone(this))
+        BusyGuard(Arc::clone(this))
     }
 
+    /// Whether a request is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire)
     }
 
-    /// How many requests came whole.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Acquire)
+    /// The number of requests whose head came whole so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Acquire)
     }
 
-    /// Whether something is written that the client does not take.
+    /// Notes whether the client takes what is written.
     pub(super) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
 
-    /// Whether there is something that the client has not taken yet.
+    /// Whether there is something written that the client has not taken yet.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// It is given up, as it takes nothing.
+    /// Notes that the connection was given up, because the client took nothing for too long.
     pub(super) fn give_up(&self) {
         self.slow.store(true, Ordering::Release);
     }
 
-    /// Whether it was given up for taking nothing.
+    /// Whether the connection was given up because the client took nothing for too long.
     pub(super) fn is_slow(&self) -> bool {
         self.slow.load(Ordering::Acquire)
     }
 
-    /// Whether there is more of the body of the present request to come.
-    pub(super) fn owes(&self, more: bool) {
-        self.owes.store(more, Ordering::Release);
+    /// Notes whether more of the body of the present request is to come.
+    pub(super) fn expect_body(&self, more: bool) {
+        self.expecting_body.store(more, Ordering::Release);
     }
 
-    pub(super) fn owes_body(&self) -> bool {
-        self.owes.load(Ordering::Acquire)
+    /// Whether the client still sends the body of a request.
+    pub(super) fn expects_body(&self) -> bool {
+        self.expecting_body.load(Ordering::Acquire)
     }
 
-    /// Nothing more is answered.
+    /// Notes that nothing more is answered: the connection only lingers.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.fall_silent();
+        self.become_idle();
     }
 
-    /// The first byte of a request came.
-    pub(super) fn speak(&self) {
+    /// The first byte of a head came.
+    pub(super) fn begin_head(&self) {
         self.idle.store(0, Ordering::Release);
-        self.speaks.store(self.moment(), Ordering::Release);
+        self.head.store(self.moment(), Ordering::Release);
     }
 
-    fn fall_silent(&self) {
-        self.speaks.store(0, Ordering::Release);
+    fn become_idle(&self) {
+        self.head.store(0, Ordering::Release);
         self.idle.store(self.moment(), Ordering::Release);
     }
 
+    /// Microseconds since `began`, plus one, so that no moment is 0.
     fn moment(&self) -> u64 {
         let micros = self.began.elapsed().as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// From when the head comes that is not whole yet.
-    pub(super) fn speaks_since(&self) -> Option<Instant> {
-        let since = self.speaks.load(Ordering::Acquire).checked_sub(1)?;
+    /// The time at which the head began that is not whole yet.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        let since = self.head.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.began + Duration::from_micros(since))
     }
 
-    /// From when it has nothing to read requests for: like [`Self::idle_since`], but not on its way
-    /// to the end.
-    pub(super) fn rests_since(&self) -> Option<u64> {
+    /// The moment from which nothing is needed that reads requests: as [`Self::idle_since`], but `None` while
+    /// the connection lingers.
+    pub(super) fn parkable_since(&self) -> Option<u64> {
         let closing = self.closing.load(Ordering::Acquire);
         self.idle_since().filter(|_| !closing)
     }
 
-    /// A number that grows with the time from which it has been idle.
+    /// The moment from which the connection has been idle. The client has taken everything then.
     pub(super) fn idle_since(&self) -> Option<u64> {
         let since = self.idle.load(Ordering::Acquire);
         (since > 0 && !self.is_stalled()).then_some(since)
     }
 
-    /// It may only ask how Crucible is.
-    pub(super) const fn is_beyond(&self) -> bool {
-        self.beyond
+    /// Whether it was accepted although all slots were taken, so that it may only ask for health and metrics.
+    pub(super) const fn is_over_limit(&self) -> bool {
+        self.over_limit
     }
 
-    /// It is to close: at once where it is idle, else after its answer.
-    pub(super) fn send_away(&self) {
-        self.sent_away.store(true, Ordering::Release);
-        self.leave.notify_one();
+    /// Asks it to close: at once where it is idle, else after its answer.
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.evict.notify_one();
     }
 
-    pub(super) fn is_sent_away(&self) -> bool {
-        self.sent_away.load(Ordering::Acquire)
+    /// Whether it was asked to close.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 
-    /// Ends when it is to close.
-    pub(super) async fn leaves(&self) {
-        self.leave.notified().await;
+    /// Returns once it is asked to close.
+    pub(super) async fn until_evicted(&self) {
+        self.evict.notified().await;
     }
 
-    /// Nothing is lost where it closes now. One beyond the bound that was sent away is slow, and so is
-    /// one whose head is not whole.
-    pub(super) fn may_leave(&self) -> bool {
-        self.beyond || !self.is_busy()
+    /// Whether an evicted connection may close now without losing an answer that is owed. One over the limit,
+    /// and one whose head is not whole, were only evicted because they are slow.
+    pub(super) fn may_close(&self) -> bool {
+        self.over_limit || !self.is_busy()
     }
 
     /// Whether its next answer is its last.
-    pub(super) fn ends(&self) -> bool {
-        self.beyond || self.is_sent_away()
+    pub(super) fn closes_after_answer(&self) -> bool {
+        self.over_limit || self.is_evicted()
     }
 }
 
-// === impl Busy ===
+// === impl BusyGuard ===
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.busy.store(false, Ordering::Release);
-        self.0.fall_silent();
+        self.0.become_idle();
     }
 }
 
-// === impl Phased ===
+// === impl TrackedBody ===
 
-impl<B> Phased<B> {
-    pub(super) fn new(inner: B, busy: Busy) -> Self {
+impl<B> TrackedBody<B> {
+    pub(super) fn new(inner: B, busy: BusyGuard) -> Self {
         Self {
             inner,
             busy: Some(busy),
@@ -219,7 +227,7 @@ impl<B> Phased<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Phased<B> {
+impl<B: Body<Data = Bytes>> Body for TrackedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
