@@ -18,7 +18,7 @@ use tracing_subscriber::{
         format::Writer,
         time::{FormatTime as _, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 const DIM: &str = "\x1b[2m";
@@ -86,7 +86,7 @@ where
         context.format_fields(line.by_ref(), event)?;
         let named = metadata.fields().field(REQUEST_ID).is_some() && metadata.is_event();
         let scope = context.event_scope().filter(|_| !named);
-        for span in scope.into_iter().flat_map(|scope| scope.from_root()) {
+        for span in scope.into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                 line.write_str(fields)?;
             }

@@ -125,7 +125,7 @@ fn every_exported_label_has_a_value_of_its_set() {
         for pair in gathered
             .get_metric()
             .iter()
-            .flat_map(|metric| metric.get_label())
+            .flat_map(prometheus::proto::Metric::get_label)
         {
             let label = family.labels.iter().find(|label| label.name == pair.name());
             let label = label.unwrap_or_else(|| panic!("{}: {}", family.name, pair.name()));
