@@ -7,10 +7,10 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use crucible::body::{edit::{Edit, New, apply}, peek::Peek};
+//! use crucible::body::{edit::{Edit, New, apply}, peek::PeekedBody};
 //!
 //! let body = Bytes::from_static(br#"{"x": 1.50, "model": "a"}"#);
-//! let peek = Peek::of(&body, 64)?;
+//! let peek = PeekedBody::of(&body, 64)?;
 //! let edits = [
 //!     Edit::Set("model", New::Text("b")),
 //!     Edit::Default("temperature", New::Number(0.3)),

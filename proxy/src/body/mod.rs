@@ -13,4 +13,4 @@ pub(crate) mod scan;
 mod string;
 pub(crate) mod surrogates;
 mod weight;
-pub(crate) mod words;
+pub(crate) mod word_search;

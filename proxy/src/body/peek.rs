@@ -17,14 +17,14 @@ use super::{
     prompt::Prompt,
     scan::{self, Fault, Member},
     weight::{Strings, Weight},
-    words::Words,
+    word_search::WordSearch,
 };
 use crate::error::{Error, Kind};
 
 /// What stands in messages of which one may have another content than a text. A text that is "content"
 /// would count for the content that another message lacks.
-static ODD: LazyLock<Words<7>> = LazyLock::new(|| {
-    Words::new([
+static ODD: LazyLock<WordSearch<7>> = LazyLock::new(|| {
+    WordSearch::new([
         "null",
         ":[",
         ": [",

@@ -7,11 +7,13 @@ use crucible_config::checked::EngineKind;
 
 use super::{CUTS, frames, without_ids};
 use crate::{
-    dialect::{chat::EngineTranscoder, engine::openai::passthrough::Passthrough},
+    dialect::{
+        chat::{EngineTranscoder, event_keys::EventKeys},
+        engine::openai::passthrough::Passthrough,
+    },
     sse::{
         event,
         framer::{Event, Framer, Oversize},
-        keys::Keys,
     },
 };
 
@@ -44,7 +46,7 @@ pub fn sse_framer(data: &[u8]) {
         let is_blank = matches!(&event[..], b"\n" | b"\r" | b"\r\n");
         assert!(is_blank || blank.iter().any(|end| event.ends_with(end)));
         event::read(event);
-        Keys::of(event);
+        EventKeys::of(event);
     }
     let passed = passed(data, CUTS[0]);
     for lengths in &CUTS[1..] {

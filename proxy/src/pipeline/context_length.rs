@@ -1,7 +1,7 @@
 //! An engine's refusal of a prompt for its length, in the words that clients know.
 
 use crate::{
-    dialect::engine::told_lengths,
+    dialect::engine::engine_error::overflow_lengths,
     error::{Error, Kind, context_length::TooMuch},
     request::{ActiveRequest, RequestFacts},
 };
@@ -68,7 +68,7 @@ pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
 
 /// Numbers that agree with what the engine found: together they are more than it has.
 fn too_much(record: &RequestFacts, counted: Option<u64>, words: &str) -> TooMuch {
-    let limit = record.context.or_else(|| told_lengths::limit(words));
+    let limit = record.context.or_else(|| overflow_lengths::limit(words));
     let over = limit.map_or(0, |limit| limit.saturating_add(1));
     let estimate = counted.unwrap_or(record.prompt_tokens);
     if record.first_token_at.is_some() || counted.is_some() {

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     body::prompt::Prompt,
-    dialect::{chat::ChatRequest, engine::openai::tool_choice},
+    dialect::chat::{ChatRequest, tool_choice},
     error::{Error, Kind},
     guard::{self, AdmittedClient},
 };

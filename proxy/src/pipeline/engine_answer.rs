@@ -7,9 +7,8 @@ use crucible_router::{health::Outcome, router::Attempt};
 use http::{StatusCode, header};
 use tokio::time::Instant;
 
-use super::engine_request::AnswerShape;
 use crate::{
-    dialect::engine::engine_error::engine_error,
+    dialect::engine::{AnswerShape, engine_error::engine_error},
     error::{Error, Fault, Kind, UpstreamError},
     relay::{collect::beginning, headers, upstream::Answer},
 };

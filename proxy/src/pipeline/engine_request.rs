@@ -1,19 +1,7 @@
 //! The request that is sent to an engine.
 
-use std::collections::HashSet;
-
 use super::routed_request::RoutedRequest;
-use crate::{dialect::chat::EngineTranscoder, relay::upstream::Prompt};
-
-/// How the engine's answer becomes the client's.
-pub(crate) enum AnswerShape {
-    /// Events as they come.
-    Stream(Box<dyn EngineTranscoder>),
-    /// The engine streams, the client wants one JSON (Ollama is always asked to stream).
-    Aggregate(Box<dyn EngineTranscoder>),
-    /// One JSON, as the engine wrote it. These ids of tool calls are taken.
-    Whole(HashSet<String>),
-}
+use crate::{dialect::engine::AnswerShape, relay::upstream::Prompt};
 
 /// A request ready to be sent.
 pub(crate) struct EngineRequest {

@@ -11,7 +11,7 @@ use crate::{
         edit::{self, Edit, New},
         peek::PeekedBody,
     },
-    dialect::engine::told_lengths,
+    dialect::engine::engine_error::overflow_lengths,
     error::{Error, Overflow},
     pipeline::planned_request::PlannedRequest,
 };
@@ -57,7 +57,7 @@ pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option
         return None;
     }
     let prompt = error.overflow?.counted?;
-    let left = told_lengths::left_for_answer(&error.message, prompt)?;
+    let left = overflow_lengths::left_for_answer(&error.message, prompt)?;
     (left < asked).then_some(left)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::demand;
 use crate::{
-    dialect::{chat::ChatRequest, engine::openai::request::validate_chat},
+    dialect::{chat::ChatRequest, engine::format_of},
     error::{Error, Kind},
     guard::AdmittedClient,
 };
@@ -41,7 +41,7 @@ pub(crate) async fn plan(
         .first()
         .ok_or_else(|| Error::new(Kind::Internal, "the plan is empty"))?;
     if let Some(engine) = router.engine_config(&best.engine) {
-        validate_chat(&chat.body, &chat.peek, engine.kind)?;
+        format_of(engine.kind).check(chat)?;
     }
     Ok((demand, plan))
 }

@@ -19,14 +19,17 @@ use super::{
     answerer::ExpectedAnswerer,
     engine_answer::{attempt_outcome, is_stream, no_headers, report, succeeded},
     engine_lease::EngineLease,
-    engine_request::{AnswerShape, EngineRequest},
+    engine_request::EngineRequest,
     routed_request::RoutedRequest,
     silence,
     stream_record::StreamRecord,
 };
 use crate::{
     body::peek::PeekedBody,
-    dialect::{chat::EngineTranscoder, engine::openai::whole::WholeAnswer},
+    dialect::{
+        chat::EngineTranscoder,
+        engine::{AnswerShape, openai::whole::WholeAnswer},
+    },
     error::Error,
     relay::{
         Budgets,

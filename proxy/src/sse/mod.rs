@@ -2,7 +2,5 @@
 //! them at all.
 
 pub(crate) mod event;
-pub(crate) mod form;
 pub(crate) mod framer;
-pub(crate) mod keys;
-pub(crate) mod readable;
+pub(crate) mod stream_detector;

@@ -5,6 +5,7 @@
 
 mod asked;
 mod overflow;
+pub(crate) mod overflow_lengths;
 mod own_fault;
 
 use crucible_config::checked::EngineKind;

@@ -11,8 +11,8 @@ use crucible_config::checked::Limits;
 
 pub use self::error::error_document;
 use super::{
-    ClientDialect,
     chat::{ChatRequest, ClientTranscoder},
+    client_dialect::ClientDialect,
 };
 use crate::{
     body::{peek::PeekedBody, surrogates},

@@ -3,4 +3,3 @@
 pub(crate) mod arguments;
 pub(crate) mod image;
 pub(crate) mod part;
-pub(crate) mod passed;

@@ -1,7 +1,78 @@
-//! OpenAI chat over Ollama's `/api/chat` (Ollama 0.33).
+//! Ollama's native chat format, `/api/chat` (Ollama 0.33).
 //!
-//! Its own OpenAI layer loses the context size, `max_completion_tokens`, overflow and mid-stream
-//! errors; the native API keeps them.
+//! Ollama's own OpenAI layer loses the context size, `max_completion_tokens`, overflow errors and errors
+//! in mid-stream; the native API keeps them. A request is translated ([`request`]), always asked as a
+//! stream, and the lines of the answer become chat events or one chat completion ([`response`]).
 
 pub mod request;
 pub mod response;
+
+use std::time::SystemTime;
+
+use crate::{
+    dialect::{
+        chat::ChatRequest,
+        engine::{
+            engine_format::{AnswerShape, EngineCall, EngineFormat, EngineTarget},
+            validate_chat::validate_chat,
+        },
+    },
+    error::Error,
+};
+
+use self::{
+    request::{NUMBERS, to_ollama},
+    response::{ConversationState, OllamaAggregate, OllamaStream},
+};
+
+/// Ollama's native chat format.
+#[derive(Debug)]
+pub(crate) struct OllamaChat;
+
+// === impl OllamaChat ===
+
+impl EngineFormat for OllamaChat {
+    fn check(&self, chat: &ChatRequest) -> Result<(), Error> {
+        validate_chat(&chat.body, &chat.peek, &NUMBERS, true)
+    }
+
+    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+        let translated = to_ollama(
+            &chat.body,
+            &chat.peek,
+            target.model,
+            target.tuple,
+            target.defaults,
+            (target.capabilities)(),
+        )?;
+        let conversation = ConversationState {
+            call_ids: translated.call_ids,
+            hides_thinking: translated.hides_thinking,
+        };
+        let asked = chat.peek.model.as_deref().unwrap_or(target.model);
+        let (created, limit) = (created(), target.event_limit);
+        let answer = if chat.peek.stream {
+            let stream = OllamaStream::new(asked, created, translated.include_usage, limit);
+            AnswerShape::Stream(Box::new(stream.after(conversation)))
+        } else {
+            let whole = OllamaAggregate::new(asked, created, limit);
+            AnswerShape::Aggregate(Box::new(whole.after(conversation)))
+        };
+        Ok(EngineCall {
+            path: "/api/chat",
+            body: translated.body,
+            answer,
+            defaults: translated.defaults,
+            notes: translated.notes,
+            dropped: translated.dropped,
+            may_call_tools: translated.has_tools,
+        })
+    }
+}
+
+/// The present time in Unix seconds, for `created`.
+fn created() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}

@@ -8,30 +8,50 @@ mod messages;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use crucible_config::checked::{EngineKind, RequestDefaults};
+use crucible_config::checked::RequestDefaults;
 use crucible_router::{catalog::Capabilities, engine::Tuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
+use self::messages::messages;
 use crate::{
     body::peek::{PeekedBody, found},
-    dialect::engine::{
-        messages::arguments,
-        ollama::request::messages::messages,
-        openai::{
-            numbers,
-            request::{defaults_of, include_usage, invalid_type, unsupported, validate_chat},
-            stop,
-            tool_choice::{Mode, ToolChoice},
-            tools,
+    dialect::{
+        chat::{
+            asks_for_usage,
+            field_error::{invalid_type, unsupported},
+            sampling::sampling_defaults,
+            thinking::{Asked, Thinking, Wish},
+            tool_choice::{ToolChoice, ToolChoiceMode},
         },
-        thinking::{Asked, Thinking, Wish},
+        engine::{
+            fields::{
+                number_rules::{NoLimit, NumberRules},
+                numbers,
+                stop::rewritten_stop,
+                tools::rewritten_tools,
+            },
+            messages::arguments,
+            validate_chat::validate_chat,
+        },
     },
-    error::{Error, Kind},
+    error::Error,
+};
+
+/// The numbers that Ollama takes (0.33).
+pub(crate) static NUMBERS: NumberRules = NumberRules {
+    // Its options cut fractions and wrap what is too large.
+    lenient: &["top_k"],
+    no_limit: NoLimit::OtherFormat,
+    refuses_zero_limit: false,
+    largest_limit: None,
+    several_choices: false,
+    beyond_f32: false,
+    logprobs_count: false,
 };
 
 /// A body for `/api/chat`, and what the way back must know.
 #[derive(Clone, Debug)]
-pub struct Translated {
+pub struct OllamaRequest {
     /// What to send.
     pub body: Bytes,
     /// Names of the values that were filled in; the context is the caller's to name.
@@ -60,8 +80,8 @@ pub fn to_ollama(
     tuple: &Tuple,
     defaults: &RequestDefaults,
     capabilities: Capabilities,
-) -> Result<Translated, Error> {
-    validate_chat(body, peek, EngineKind::Ollama)?;
+) -> Result<OllamaRequest, Error> {
+    validate_chat(body, peek, &NUMBERS, true)?;
     let mut notes = Vec::new();
     let conversation = messages(body, peek)?;
     if conversation.bent > 0 {
@@ -80,7 +100,7 @@ pub fn to_ollama(
     if let Some(on) = peek.typed::<bool>(body, "logprobs", "a boolean")? {
         out.insert("logprobs".to_owned(), on.into());
     }
-    if let Some(count) = numbers::signed(body, peek, "top_logprobs")? {
+    if let Some(count) = numbers::signed(body, peek, "top_logprobs", &NUMBERS)? {
         if !(0..=20).contains(&count) {
             return Err(unsupported(
                 "top_logprobs",
@@ -120,12 +140,12 @@ pub fn to_ollama(
         }
     }
     text.push('}');
-    Ok(Translated {
+    Ok(OllamaRequest {
         body: text.into(),
         defaults: filled,
         notes,
         dropped,
-        include_usage: include_usage(body, peek),
+        include_usage: asks_for_usage(body, peek),
         has_tools: tools.is_some(),
         call_ids: conversation.ids,
         hides_thinking: thinking.hidden,
@@ -156,7 +176,7 @@ fn sampling(
     notes: &mut Vec<String>,
 ) -> Result<Vec<&'static str>, Error> {
     let mut filled = Vec::new();
-    for (name, default) in defaults_of(defaults) {
+    for (name, default) in sampling_defaults(defaults) {
         let sent = peek.typed::<serde_json::Number>(body, name, "a number")?;
         if sent.is_none() && default.is_some() {
             filled.push(name);
@@ -170,16 +190,16 @@ fn sampling(
             options.insert(name.to_owned(), value.into());
         }
     }
-    if let Some(seed) = numbers::signed(body, peek, "seed")? {
+    if let Some(seed) = numbers::signed(body, peek, "seed", &NUMBERS)? {
         options.insert("seed".to_owned(), seed.into());
     }
     if let Some(limit) = limit(body, peek, notes) {
         options.insert("num_predict".to_owned(), limit);
     }
     if let Some(raw) = peek.raw(body, "stop") {
-        let bent = stop::bent(raw);
-        let list = match &bent {
-            Some(bent) => bent.with.as_deref().unwrap_or_default(),
+        let rewritten = rewritten_stop(raw);
+        let list = match &rewritten {
+            Some(stop) => stop.json.as_deref().unwrap_or_default(),
             None => raw,
         };
         match serde_json::from_str::<Value>(list) {
@@ -189,10 +209,10 @@ fn sampling(
             Ok(texts @ Value::Array(_)) => {
                 options.insert("stop".to_owned(), texts);
             }
-            _ if bent.is_some() => {}
+            _ if rewritten.is_some() => {}
             _ => notes.push("stop is dropped: it is no string and no array".to_owned()),
         }
-        notes.extend(bent.map(|bent| bent.note));
+        notes.extend(rewritten.map(|stop| stop.note));
     }
     Ok(filled)
 }
@@ -312,42 +332,34 @@ fn offered(
     }
     let raw = peek.raw(body, "tools").map(str::to_owned);
     let choice = choice.unwrap_or(ToolChoice {
-        mode: Mode::Auto,
+        mode: ToolChoiceMode::Auto,
         tools: None,
-        bent: false,
+        is_rewritten: false,
     });
-    if choice.mode == Mode::None {
+    if choice.mode == ToolChoiceMode::None {
         return Ok(None);
     }
     let is_some_only = choice.tools.is_some();
     let tools = choice.tools.or(raw);
-    let offered = tools.as_deref().and_then(tools::offered);
-    let tools = match &offered {
-        Some(offered) => offered.with.clone(),
+    let rewritten = tools.as_deref().and_then(rewritten_tools);
+    let tools = match &rewritten {
+        Some(rewritten) => rewritten.list.clone(),
         None => tools,
     };
     let about_choice = match (choice.mode, is_some_only) {
         _ if tools.is_none() => None,
-        (Mode::None | Mode::Auto, false) => None,
-        (Mode::None | Mode::Auto, true) => {
+        (ToolChoiceMode::None | ToolChoiceMode::Auto, false) => None,
+        (ToolChoiceMode::None | ToolChoiceMode::Auto, true) => {
             Some("tool_choice allows some tools: only these were offered")
         }
-        (Mode::Required, false) => Some("tool_choice required is best effort on Ollama"),
-        (Mode::Required, true) => {
+        (ToolChoiceMode::Required, false) => Some("tool_choice required is best effort on Ollama"),
+        (ToolChoiceMode::Required, true) => {
             Some("a named tool_choice is best effort on Ollama: only what it names was offered")
         }
     };
     notes.extend(about_choice.map(str::to_owned));
-    notes.extend(offered.and_then(|offered| offered.note));
+    notes.extend(rewritten.and_then(|rewritten| rewritten.note));
     Ok(tools)
-}
-
-fn missing(path: &str) -> Error {
-    Error::new(Kind::MissingField, format!("`{path}` is missing")).param(path)
-}
-
-fn wrong(path: &str, expected: &str, value: &Value) -> Error {
-    invalid_type(path, expected, found(&value.to_string()))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub struct OllamaAggregate {
 
 /// What of a conversation its answer must know.
 #[derive(Debug, Default)]
-pub struct Before {
+pub struct ConversationState {
     /// Ids of tool calls that are taken.
     pub call_ids: HashSet<String>,
     /// The client does not want to see the thoughts.
@@ -96,7 +96,7 @@ impl OllamaStream {
 
     /// The same after a conversation.
     #[must_use]
-    pub fn after(mut self, before: Before) -> Self {
+    pub fn after(mut self, before: ConversationState) -> Self {
         self.ids = CallIds::new(before.call_ids);
         self.hides_thinking = before.hides_thinking;
         self
@@ -233,7 +233,7 @@ impl OllamaAggregate {
 
     /// The same after a conversation.
     #[must_use]
-    pub fn after(mut self, before: Before) -> Self {
+    pub fn after(mut self, before: ConversationState) -> Self {
         self.ids = CallIds::new(before.call_ids);
         self.hides_thinking = before.hides_thinking;
         self

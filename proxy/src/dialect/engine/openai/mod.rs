@@ -1,12 +1,88 @@
-//! Engines that speak OpenAI's chat format themselves: LM Studio, llama.cpp's server and
+//! Engines that speak OpenAI's chat completions themselves: LM Studio, llama.cpp's server and
 //! OpenAI-compatible servers.
+//!
+//! A request is the client's bytes with a few spliced edits ([`request`]), and an answer is the engine's
+//! bytes, watched on the side ([`passthrough`]). The kinds differ by their [`quirks`].
 
-mod lmstudio;
-pub(crate) mod numbers;
+mod messages;
+mod no_answer;
 pub mod passthrough;
+pub mod quirks;
+mod readable;
 pub mod request;
-pub(crate) mod stop;
-pub(crate) mod tool_choice;
-pub(crate) mod tools;
+mod respelled;
+mod response_format;
+mod template_switch;
 mod unstreamed;
 pub(crate) mod whole;
+
+use crucible_config::checked::EngineKind;
+
+use self::{passthrough::Passthrough, quirks::OpenAiQuirks};
+use super::{
+    call_ids::CallIds,
+    engine_format::{AnswerShape, EngineCall, EngineFormat, EngineTarget},
+    validate_chat::validate_chat,
+};
+use crate::{
+    dialect::chat::{ChatRequest, tool_choice},
+    error::Error,
+};
+
+/// The format of engines that speak OpenAI's chat completions, with the quirks of one kind.
+#[derive(Debug)]
+pub(crate) struct OpenAiEngine {
+    quirks: &'static OpenAiQuirks,
+}
+
+// === impl OpenAiEngine ===
+
+impl OpenAiEngine {
+    /// Returns the format with the quirks of a kind.
+    pub(super) const fn of(kind: EngineKind) -> &'static Self {
+        const LM_STUDIO: &OpenAiEngine = &OpenAiEngine::with(&quirks::LM_STUDIO);
+        const LLAMA_CPP: &OpenAiEngine = &OpenAiEngine::with(&quirks::LLAMA_CPP);
+        const OPENAI_COMPATIBLE: &OpenAiEngine = &OpenAiEngine::with(&quirks::OPENAI_COMPATIBLE);
+        match kind {
+            EngineKind::Lmstudio => LM_STUDIO,
+            EngineKind::Llamacpp => LLAMA_CPP,
+            // Ollama is asked in a format of its own; in this one it would be any other server.
+            EngineKind::Openai | EngineKind::Ollama => OPENAI_COMPATIBLE,
+        }
+    }
+
+    const fn with(quirks: &'static OpenAiQuirks) -> Self {
+        Self { quirks }
+    }
+}
+
+impl EngineFormat for OpenAiEngine {
+    fn check(&self, chat: &ChatRequest) -> Result<(), Error> {
+        let Self { quirks } = self;
+        let words_only = quirks.tool_choice_words_only;
+        validate_chat(&chat.body, &chat.peek, &quirks.numbers, words_only)
+    }
+
+    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+        let ChatRequest { body, peek, .. } = chat;
+        let edited = request::edit(body, peek, target.instance, target.defaults, self.quirks)?;
+        let answer = if peek.stream {
+            let kind = self.quirks.kind;
+            let stream = Passthrough::new(kind, edited.injected_usage, target.event_limit)
+                .with_ids(CallIds::new(edited.call_ids))
+                .reading_answerer(self.quirks.answers_for_others);
+            AnswerShape::Stream(Box::new(stream))
+        } else {
+            AnswerShape::Whole(edited.call_ids)
+        };
+        Ok(EngineCall {
+            path: "/v1/chat/completions",
+            body: edited.body,
+            answer,
+            defaults: edited.defaults,
+            notes: edited.notes,
+            dropped: Vec::new(),
+            may_call_tools: peek.has_tools(body) && !tool_choice::is_none(body, peek),
+        })
+    }
+}

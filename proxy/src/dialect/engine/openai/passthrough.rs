@@ -7,35 +7,31 @@ use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use crucible_config::checked::EngineKind;
-use memchr::memmem;
 use serde_json::Value;
 
+use super::{no_answer::no_answer, respelled::respelled, unstreamed};
 use crate::{
     body::surrogates,
     dialect::{
-        chat::{EngineTranscoder, StreamProgress},
+        chat::{DONE, EngineTranscoder, StreamProgress, event_keys::EventKeys},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_event, error_in_words},
-            openai::unstreamed,
         },
     },
     error::{Error, Kind, UpstreamError},
     sse::{
         event,
-        form::Form,
         framer::{Event, Framer},
-        keys::{Keys, value_at},
+        stream_detector::StreamDetector,
     },
     usage::Usage,
 };
 
-pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
-
 /// [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
 #[derive(Debug)]
 pub struct Passthrough {
-    form: Form,
+    detector: StreamDetector,
     framer: Framer,
     watch: Watch,
     cap: usize,
@@ -46,6 +42,7 @@ pub struct Passthrough {
 #[derive(Debug)]
 struct Watch {
     kind: EngineKind,
+    answerer: Answerer,
     /// Take out the event that exists only because Crucible asked for usage.
     drop_usage: bool,
     /// A `finish_reason` came, and no content after it: with several choices, one may end while
@@ -53,15 +50,22 @@ struct Watch {
     finished: bool,
     done: bool,
     content: u64,
-    /// Events with data so far.
-    events: u64,
-    /// What the first event with data has as its `model`, of LM Studio's streams.
-    answerer: Option<String>,
     ids: CallIds,
 }
 
+/// The model that the engine says it answers with, in the `model` of the first event with data.
+#[derive(Debug)]
+enum Answerer {
+    /// It is not read.
+    Ignored,
+    /// The first event has not come.
+    Awaited,
+    /// The first event has come; it may name none.
+    Read(Option<String>),
+}
+
 /// What is to be done with an event.
-enum AdmittedClient {
+enum EventAction {
     Forward,
     Drop,
     Replace(Bytes),
@@ -73,17 +77,16 @@ impl Passthrough {
     /// `drop_usage`: usage was asked for on the client's behalf. `cap`: largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
         Self {
-            form: Form::new(),
+            detector: StreamDetector::new(),
             framer: Framer::new(cap),
             cap,
             watch: Watch {
                 kind,
+                answerer: Answerer::Ignored,
                 drop_usage,
                 finished: false,
                 done: false,
                 content: 0,
-                events: 0,
-                answerer: None,
                 ids: CallIds::default(),
             },
             dropped: false,
@@ -93,6 +96,17 @@ impl Passthrough {
     /// The ids of tool calls that are taken.
     pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
         self.watch.ids = ids;
+        self
+    }
+
+    /// Sets whether the model that answers is read from the first event.
+    #[must_use]
+    pub fn reading_answerer(mut self, reads: bool) -> Self {
+        self.watch.answerer = if reads {
+            Answerer::Awaited
+        } else {
+            Answerer::Ignored
+        };
         self
     }
 
@@ -123,9 +137,9 @@ impl Passthrough {
                 }
             };
             let verdict = watch.see(bytes, &mut progress);
-            *dropped = matches!(verdict, Ok(AdmittedClient::Drop));
+            *dropped = matches!(verdict, Ok(EventAction::Drop));
             match (verdict, range) {
-                (Ok(AdmittedClient::Forward), Some(range)) => {
+                (Ok(EventAction::Forward), Some(range)) => {
                     let start = run.as_ref().map_or(range.start, |run| run.start);
                     run = Some(start..range.end);
                 }
@@ -134,13 +148,13 @@ impl Passthrough {
                         out.push_back(frame.slice(run));
                     }
                     match verdict? {
-                        AdmittedClient::Forward => {
+                        EventAction::Forward => {
                             if let Event::Joined(bytes) = event {
                                 out.push_back(bytes);
                             }
                         }
-                        AdmittedClient::Drop => {}
-                        AdmittedClient::Replace(bytes) => out.push_back(bytes),
+                        EventAction::Drop => {}
+                        EventAction::Replace(bytes) => out.push_back(bytes),
                     }
                 }
             }
@@ -160,7 +174,7 @@ impl Passthrough {
 
 impl EngineTranscoder for Passthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        match self.form.pass(frame, self.cap) {
+        match self.detector.pass(frame, self.cap) {
             Ok(Some(frame)) => self.events(&frame, out),
             Ok(None) => Ok(StreamProgress::default()),
             Err(_) => Err(oversize()),
@@ -168,12 +182,15 @@ impl EngineTranscoder for Passthrough {
     }
 
     fn answerer(&self) -> Option<&str> {
-        self.watch.answerer.as_deref()
+        match &self.watch.answerer {
+            Answerer::Read(name) => name.as_deref(),
+            Answerer::Ignored | Answerer::Awaited => None,
+        }
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let mut progress = StreamProgress::default();
-        match self.form.end() {
+        match self.detector.end() {
             Ok(None) => {}
             Ok(Some(whole)) => {
                 for event in unstreamed::events(self.watch.kind, whole)? {
@@ -185,9 +202,9 @@ impl EngineTranscoder for Passthrough {
         let tail = self.framer.tail();
         if is_whole(&tail) {
             let body = match self.watch.see(&tail, &mut progress)? {
-                AdmittedClient::Forward => Some(tail.clone()),
-                AdmittedClient::Replace(bytes) => Some(bytes),
-                AdmittedClient::Drop => None,
+                EventAction::Forward => Some(tail.clone()),
+                EventAction::Replace(bytes) => Some(bytes),
+                EventAction::Drop => None,
             };
             if let Some(body) = body {
                 let mut whole = BytesMut::from(body.trim_ascii_end());
@@ -220,28 +237,23 @@ impl Watch {
         self.finished || (self.done && self.content > 0)
     }
 
-    fn see(
-        &mut self,
-        event: &[u8],
-        progress: &mut StreamProgress,
-    ) -> Result<AdmittedClient, Error> {
+    fn see(&mut self, event: &[u8], progress: &mut StreamProgress) -> Result<EventAction, Error> {
         if !has_data(event) {
             return match error_line(event) {
                 Some(data) => Err(error_in_event(self.kind, "error", &data)
                     .unwrap_or_else(|| no_answer(self.kind))),
-                None => Ok(AdmittedClient::Forward),
+                None => Ok(EventAction::Forward),
             };
         }
         progress.events += 1;
-        if self.events == 0 && self.kind == EngineKind::Lmstudio {
-            self.answerer = model(event);
+        if matches!(self.answerer, Answerer::Awaited) {
+            self.answerer = Answerer::Read(model(event));
         }
-        self.events += 1;
-        let keys = Keys::of(event);
+        let keys = EventKeys::of(event);
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
             return if self.complete() {
-                Ok(AdmittedClient::Forward)
+                Ok(EventAction::Forward)
             } else {
                 Err(no_answer(self.kind))
             };
@@ -270,16 +282,14 @@ impl Watch {
         {
             progress.usage = usage.or(progress.usage);
             if extra && self.drop_usage {
-                return Ok(AdmittedClient::Drop);
+                return Ok(EventAction::Drop);
             }
         }
         let mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
         Ok(match (keys.reasoning, mended) {
-            (true, mended) => {
-                AdmittedClient::Replace(respelled(mended.as_deref().unwrap_or(event)))
-            }
-            (false, Some(mended)) => AdmittedClient::Replace(mended),
-            (false, None) => AdmittedClient::Forward,
+            (true, mended) => EventAction::Replace(respelled(mended.as_deref().unwrap_or(event))),
+            (false, Some(mended)) => EventAction::Replace(mended),
+            (false, None) => EventAction::Forward,
         })
     }
 
@@ -307,17 +317,6 @@ fn oversize() -> Error {
         "the engine sent an event larger than limits.event",
     )
     .upstream(UpstreamError::Oversize)
-}
-
-/// `[DONE]` or the end of the body, and nothing before it.
-pub(crate) fn no_answer(kind: EngineKind) -> Error {
-    Error::new(
-        Kind::EngineError,
-        "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
-         than its context",
-    )
-    .upstream(UpstreamError::BadSse)
-    .silent(kind)
 }
 
 /// Not only comments and blank lines.
@@ -370,23 +369,6 @@ fn model(event: &[u8]) -> Option<String> {
     }
     let (_, data) = event::read(event)?;
     serde_json::from_str::<Chunk>(&data).ok()?.model
-}
-
-/// An event, or a whole answer, with `reasoning` spelt `reasoning_content`; every other byte stays.
-pub(crate) fn respelled(event: &[u8]) -> Bytes {
-    const WORD: &[u8] = b"\"reasoning\"";
-    let is_key =
-        |at: &usize| value_at(event, at + WORD.len()).is_some_and(|v| v.starts_with(b"\""));
-    let mut out = BytesMut::with_capacity(event.len() + 8);
-    let mut from = 0;
-    for at in memmem::find_iter(event, WORD).filter(is_key) {
-        let cut = at + WORD.len() - 1;
-        out.extend_from_slice(&event[from..cut]);
-        out.extend_from_slice(b"_content");
-        from = cut;
-    }
-    out.extend_from_slice(&event[from..]);
-    out.freeze()
 }
 
 #[cfg(test)]

@@ -1,226 +1,308 @@
-//! The OpenAI request: what must hold for any engine, and the edits for those that speak it.
+//! The edits of a chat request for an engine that speaks OpenAI's chat completions itself.
 //!
-//! Only what Crucible itself must know is checked; unknown fields pass.
+//! Each edit is a function of [`EditList`], in the order in which notes are given. A request that needs no
+//! edit but the model's name keeps every other byte.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use crucible_config::checked::{EngineKind, RequestDefaults};
-use serde_json::Value;
+use crucible_config::checked::RequestDefaults;
 
+use super::{
+    messages::{RewrittenMessages, rewrite_messages},
+    quirks::OpenAiQuirks,
+    response_format::{is_no_format, json_schema_format},
+    template_switch::template_switch,
+};
 use crate::{
     body::{
         edit::{self, Edit, New},
-        peek::{self, PeekedBody},
+        peek::PeekedBody,
     },
-    dialect::engine::{
-        messages::passed::{Passed, passed},
-        openai::{
-            lmstudio, numbers, stop,
-            tool_choice::{Mode, ToolChoice},
-            tools::{self, Offered},
+    dialect::{
+        chat::{asks_for_usage, sampling::sampling_defaults, tool_choice::ToolChoice},
+        engine::fields::{
+            RewrittenField,
+            numbers::{asks_for_no_alternatives, rewritten_numbers},
+            stop::rewritten_stop,
+            tools::{RewrittenTools, rewritten_tools},
         },
-        thinking,
     },
-    error::{Error, Kind},
+    error::Error,
 };
 
-/// A body ready for a pass-through engine.
+/// A body for an engine that speaks OpenAI's chat completions.
 #[derive(Clone, Debug)]
-pub struct Edited {
-    /// What to send.
+pub struct EditedRequest {
+    /// The body to send.
     pub body: Bytes,
-    /// Names of the values that were filled in.
+    /// Names of the sampling values that were filled in.
     pub defaults: Vec<&'static str>,
-    /// What was clamped or dropped, for `x-crucible-note`.
+    /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub notes: Vec<String>,
-    /// Usage was asked for on the client's behalf: its extra event must be dropped again.
+    /// Whether usage was asked for on the client's behalf, so that its extra event must be dropped again.
     pub injected_usage: bool,
-    /// Ids of the tool calls in the conversation: a new one is to have another.
+    /// Ids of the tool calls in the conversation; a new call gets another id.
     pub call_ids: HashSet<String>,
 }
 
-/// Checks a chat request for an engine of this kind.
-///
-/// Errors: `missing_field`, `invalid_type`, `unsupported_value`, each with its path.
-pub fn validate_chat(body: &[u8], peek: &PeekedBody, kind: EngineKind) -> Result<(), Error> {
-    let Some(raw) = peek.raw_bytes(body, "messages") else {
-        return Err(Error::new(Kind::MissingField, "`messages` is missing").param("messages"));
-    };
-    if !raw.starts_with(b"[") {
-        let found = peek.raw(body, "messages").unwrap_or_default();
-        return Err(invalid_type("messages", "an array", peek::found(found)));
-    }
-    if raw[1..].trim_ascii_start() == b"]" {
-        return Err(unsupported("messages", "`messages` must not be empty"));
-    }
-    numbers::bent(body, peek, kind)?;
-    if let Some(raw) = peek.raw(body, "tools")
-        && !raw.starts_with('[')
-    {
-        return Err(invalid_type("tools", "an array", peek::found(raw)));
-    }
-    if let Some(raw) = peek.raw(body, "stream_options")
-        && !raw.starts_with('{')
-    {
-        return Err(invalid_type(
-            "stream_options",
-            "an object",
-            peek::found(raw),
-        ));
-    }
-    if knows_only_words(kind) {
-        ToolChoice::of(body, peek)?;
-    }
-    Ok(())
+/// The members of a request that an engine with some quirks takes in another spelling.
+struct MemberRewrites<'a> {
+    messages: RewrittenMessages,
+    /// `chat_template_kwargs`, and the path of the wish that it spells.
+    template_switch: Option<(String, &'static str)>,
+    numbers: Vec<RewrittenField>,
+    stop: Option<RewrittenField>,
+    /// `response_format`, and its note.
+    response_format: Option<(String, &'static str)>,
+    /// The choice, where it is no plain word.
+    tool_choice: Option<ToolChoice>,
+    tools: Option<RewrittenTools>,
+    /// The request that is rewritten.
+    body: &'a Bytes,
+    peek: &'a PeekedBody,
+    quirks: &'a OpenAiQuirks,
 }
 
-/// `tool_choice` has no object form there: LM Studio refuses one, llama.cpp's server takes it for
-/// `auto`, Ollama has no such field at all.
-const fn knows_only_words(kind: EngineKind) -> bool {
-    match kind {
-        EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Ollama => true,
-        EngineKind::Openai => false,
-    }
+/// The edits of one request so far, and what is said about them.
+struct EditList<'a> {
+    rewrites: &'a MemberRewrites<'a>,
+    edits: Vec<Edit<'a>>,
+    notes: Vec<String>,
 }
 
-/// Edits a request for an engine that speaks OpenAI itself.
+/// Edits a chat request for an engine with these quirks; `model` is the engine's name of the model.
 ///
-/// `model` is the engine's name of it. LM Studio documents `max_tokens` only, so a newer client's
-/// `max_completion_tokens` is repeated under that name; an unknown server may choke on
-/// `stream_options` that the client did not send. What the engine would refuse or misread is bent,
-/// and said. Errors: those of `ToolChoice::of` and of `numbers::bent`.
+/// # Errors
+/// Those of [`rewritten_numbers`] and of [`ToolChoice::of`].
 pub fn edit(
     body: &Bytes,
     peek: &PeekedBody,
     model: &str,
     defaults: &RequestDefaults,
-    kind: EngineKind,
-) -> Result<Edited, Error> {
-    let format = (kind == EngineKind::Lmstudio)
-        .then(|| lmstudio::response_format(peek.raw(body, "response_format")?))
-        .flatten();
-    let choice = if knows_only_words(kind) {
-        ToolChoice::of(body, peek)?.filter(|choice| choice.bent)
-    } else {
-        None
-    };
-    let numbers = numbers::bent(body, peek, kind)?;
-    let stop = peek.raw(body, "stop").and_then(stop::bent);
-    let messages = peek.raw(body, "messages");
-    let messages = messages.filter(|_| !peek.has_plain_messages(body));
-    let messages = messages.map_or_else(Passed::default, |raw| passed(raw, kind));
-    let switch = (kind == EngineKind::Llamacpp)
-        .then(|| thinking::template_switch(body, peek))
-        .flatten();
-    let mut edits = Vec::with_capacity(8);
-    edits.push(Edit::Set("model", New::Text(model)));
-    let filled = fill(body, peek, defaults, &mut edits);
-    let mut notes = Vec::new();
-    if let Some(with) = &messages.with {
-        edits.push(Edit::Set("messages", New::Raw(with)));
-    }
-    notes.extend(messages.notes);
-    if let Some((kwargs, path)) = &switch {
-        edits.push(Edit::Set("chat_template_kwargs", New::Raw(kwargs)));
-        notes.push(format!(
-            "{path} is sent as chat_template_kwargs.enable_thinking"
-        ));
-    }
-    for number in numbers.iter().chain(&stop) {
-        edits.push(match &number.with {
-            Some(with) => Edit::Set(number.name, New::Raw(with)),
-            None => Edit::Remove(number.name),
-        });
-        notes.push(number.note.clone());
-    }
-    if kind == EngineKind::Lmstudio
-        && peek.raw(body, "max_tokens").is_none()
-        && let Some(limit) = peek.raw(body, "max_completion_tokens")
-    {
-        let bent = numbers.iter().find(|n| n.name == "max_completion_tokens");
-        let limit = bent.and_then(|n| n.with.as_deref()).unwrap_or(limit);
-        edits.push(Edit::Default("max_tokens", New::Raw(limit)));
-        notes.push("max_completion_tokens is sent as max_tokens too".to_owned());
-    }
-    if let Some((format, note)) = &format {
-        edits.push(Edit::Set("response_format", New::Raw(format)));
-        notes.push((*note).to_owned());
-    } else if kind == EngineKind::Lmstudio
-        && let Some(raw) = peek.raw(body, "response_format")
-        && lmstudio::is_no_format(raw)
-    {
-        edits.push(Edit::Remove("response_format"));
-    }
-    let left = choice.as_ref().and_then(|choice| choice.tools.as_deref());
-    let offered = match left.or_else(|| peek.raw(body, "tools")) {
-        Some(raw) if knows_only_words(kind) => tools::offered(raw),
-        _ => None,
-    };
-    let is_none_left = offered
-        .as_ref()
-        .is_some_and(|offered| offered.with.is_none());
-    if is_none_left {
-        // There is nothing to choose from.
-        edits.push(Edit::Remove("tool_choice"));
-    } else if let Some(choice) = &choice {
-        edits.push(Edit::Set("tool_choice", New::Raw(choice.mode.json())));
-        notes.push(bent_choice(choice));
-    }
-    match &offered {
-        Some(Offered {
-            with: Some(tools), ..
-        }) => edits.push(Edit::Set("tools", New::Raw(tools))),
-        Some(Offered { with: None, .. }) => edits.push(Edit::Remove("tools")),
-        None => edits.extend(left.map(|left| Edit::Set("tools", New::Raw(left)))),
-    }
-    if kind == EngineKind::Llamacpp && numbers::asks_for_no_alternatives(body, peek) {
-        edits.push(Edit::Remove("top_logprobs"));
-    }
-    let honours_usage = kind != EngineKind::Openai;
-    let injected_usage = peek.stream && honours_usage && !include_usage(body, peek);
-    if injected_usage {
-        edits.push(Edit::IncludeUsage);
-    }
-    // LM Studio fails on some of them (reported), and what is null is what is absent.
-    if kind == EngineKind::Lmstudio {
-        edits.push(Edit::RemoveNulls);
-    }
-    notes.extend(offered.as_ref().and_then(|offered| offered.note.clone()));
-    Ok(Edited {
-        body: edit::apply(body, peek, &edits),
+    quirks: &OpenAiQuirks,
+) -> Result<EditedRequest, Error> {
+    let rewrites = MemberRewrites::of(body, peek, quirks)?;
+    let mut list = EditList::new(&rewrites);
+    list.edits.push(Edit::Set("model", New::Text(model)));
+    let filled = list.fill_gaps(defaults);
+    list.rewrite_messages();
+    list.switch_template();
+    list.rewrite_numbers_and_stop();
+    list.repeat_limit();
+    list.rewrite_response_format();
+    list.rewrite_tool_choice();
+    list.rewrite_tools();
+    list.drop_no_alternatives();
+    let injected_usage = list.ask_for_usage();
+    list.drop_nulls();
+    Ok(EditedRequest {
+        body: edit::apply(body, peek, &list.edits),
         defaults: filled,
-        notes,
+        notes: list.notes,
         injected_usage,
-        call_ids: messages.ids,
+        call_ids: rewrites.messages.call_ids,
     })
 }
 
-/// Fills the gaps; the names of what was one.
-fn fill(
-    body: &[u8],
-    peek: &PeekedBody,
-    defaults: &RequestDefaults,
-    edits: &mut Vec<Edit<'_>>,
-) -> Vec<&'static str> {
-    let mut filled = Vec::with_capacity(5);
-    for (name, value) in defaults_of(defaults) {
-        if peek.raw(body, name).is_none()
-            && let Some(value) = value
-        {
-            edits.push(Edit::Default(name, New::Number(value)));
-            filled.push(name);
-        }
+// === impl MemberRewrites ===
+
+impl<'a> MemberRewrites<'a> {
+    fn of(body: &'a Bytes, peek: &'a PeekedBody, quirks: &'a OpenAiQuirks) -> Result<Self, Error> {
+        let response_format = quirks.json_schema_only.then(|| {
+            let raw = peek.raw(body, "response_format")?;
+            json_schema_format(raw)
+        });
+        let tool_choice = if quirks.tool_choice_words_only {
+            ToolChoice::of(body, peek)?.filter(|choice| choice.is_rewritten)
+        } else {
+            None
+        };
+        let messages = peek
+            .raw(body, "messages")
+            .filter(|_| !peek.has_plain_messages(body));
+        let template_switch = quirks.template_switch.then(|| template_switch(body, peek));
+        let tools = left_by(tool_choice.as_ref()).or_else(|| peek.raw(body, "tools"));
+        Ok(Self {
+            messages: messages.map_or_else(RewrittenMessages::default, |raw| {
+                rewrite_messages(raw, quirks)
+            }),
+            template_switch: template_switch.flatten(),
+            numbers: rewritten_numbers(body, peek, &quirks.numbers)?,
+            stop: peek.raw(body, "stop").and_then(rewritten_stop),
+            response_format: response_format.flatten(),
+            tools: tools
+                .filter(|_| quirks.strict_tools)
+                .and_then(rewritten_tools),
+            tool_choice,
+            body,
+            peek,
+            quirks,
+        })
     }
-    filled
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.peek.raw(self.body, name)
+    }
 }
 
-fn bent_choice(choice: &ToolChoice) -> String {
-    let word = match choice.mode {
-        Mode::Auto => "auto",
-        Mode::None => "none",
-        Mode::Required => "required",
-    };
+// === impl EditList ===
+
+impl<'a> EditList<'a> {
+    fn new(rewrites: &'a MemberRewrites<'a>) -> Self {
+        Self {
+            rewrites,
+            edits: Vec::with_capacity(8),
+            notes: Vec::new(),
+        }
+    }
+
+    fn set(&mut self, name: &'static str, json: &'a str) {
+        self.edits.push(Edit::Set(name, New::Raw(json)));
+    }
+
+    /// Fills in the sampling values that the request lacks; returns their names.
+    fn fill_gaps(&mut self, defaults: &RequestDefaults) -> Vec<&'static str> {
+        let mut filled = Vec::with_capacity(5);
+        for (name, value) in sampling_defaults(defaults) {
+            if self.rewrites.raw(name).is_none()
+                && let Some(value) = value
+            {
+                self.edits.push(Edit::Default(name, New::Number(value)));
+                filled.push(name);
+            }
+        }
+        filled
+    }
+
+    fn rewrite_messages(&mut self) {
+        let messages = &self.rewrites.messages;
+        if let Some(list) = &messages.list {
+            self.set("messages", list);
+        }
+        self.notes.extend_from_slice(&messages.notes);
+    }
+
+    fn switch_template(&mut self) {
+        if let Some((kwargs, path)) = &self.rewrites.template_switch {
+            self.set("chat_template_kwargs", kwargs);
+            self.notes.push(format!(
+                "{path} is sent as chat_template_kwargs.enable_thinking"
+            ));
+        }
+    }
+
+    fn rewrite_numbers_and_stop(&mut self) {
+        let MemberRewrites { numbers, stop, .. } = self.rewrites;
+        for field in numbers.iter().chain(stop) {
+            match &field.json {
+                Some(json) => self.set(field.name, json),
+                None => self.edits.push(Edit::Remove(field.name)),
+            }
+            self.notes.push(field.note.clone());
+        }
+    }
+
+    /// Repeats the newer name of the limit under the older one, which is the only one that is read.
+    fn repeat_limit(&mut self) {
+        const NEWER: &str = "max_completion_tokens";
+        let MemberRewrites {
+            numbers, quirks, ..
+        } = self.rewrites;
+        if quirks.max_tokens_only
+            && self.rewrites.raw("max_tokens").is_none()
+            && let Some(limit) = self.rewrites.raw(NEWER)
+        {
+            let rewritten = numbers.iter().find(|number| number.name == NEWER);
+            let limit = rewritten
+                .and_then(|number| number.json.as_deref())
+                .unwrap_or(limit);
+            self.edits
+                .push(Edit::Default("max_tokens", New::Raw(limit)));
+            self.notes
+                .push("max_completion_tokens is sent as max_tokens too".to_owned());
+        }
+    }
+
+    fn rewrite_response_format(&mut self) {
+        const NAME: &str = "response_format";
+        if let Some((format, note)) = &self.rewrites.response_format {
+            self.set(NAME, format);
+            self.notes.push((*note).to_owned());
+        } else if self.rewrites.quirks.json_schema_only
+            && self.rewrites.raw(NAME).is_some_and(is_no_format)
+        {
+            self.edits.push(Edit::Remove(NAME));
+        }
+    }
+
+    fn rewrite_tool_choice(&mut self) {
+        let MemberRewrites {
+            tool_choice, tools, ..
+        } = self.rewrites;
+        if tools.as_ref().is_some_and(|tools| tools.list.is_none()) {
+            // There is nothing to choose from.
+            self.edits.push(Edit::Remove("tool_choice"));
+        } else if let Some(choice) = tool_choice {
+            self.set("tool_choice", choice.mode.json());
+            self.notes.push(choice_note(choice));
+        }
+    }
+
+    fn rewrite_tools(&mut self) {
+        let MemberRewrites {
+            tool_choice, tools, ..
+        } = self.rewrites;
+        match tools {
+            Some(RewrittenTools { list: None, .. }) => self.edits.push(Edit::Remove("tools")),
+            Some(RewrittenTools {
+                list: Some(list), ..
+            }) => self.set("tools", list),
+            None => {
+                if let Some(left) = left_by(tool_choice.as_ref()) {
+                    self.set("tools", left);
+                }
+            }
+        }
+        let note = tools.as_ref().and_then(|tools| tools.note.clone());
+        self.notes.extend(note);
+    }
+
+    fn drop_no_alternatives(&mut self) {
+        let MemberRewrites {
+            body, peek, quirks, ..
+        } = self.rewrites;
+        if quirks.refuses_no_alternatives && asks_for_no_alternatives(body, peek) {
+            self.edits.push(Edit::Remove("top_logprobs"));
+        }
+    }
+
+    /// Asks for the token counts of a stream on the client's behalf; returns whether it had to.
+    fn ask_for_usage(&mut self) -> bool {
+        let MemberRewrites {
+            body, peek, quirks, ..
+        } = self.rewrites;
+        let asks = peek.stream && quirks.stream_usage && !asks_for_usage(body, peek);
+        if asks {
+            self.edits.push(Edit::IncludeUsage);
+        }
+        asks
+    }
+
+    fn drop_nulls(&mut self) {
+        if self.rewrites.quirks.fails_on_nulls {
+            self.edits.push(Edit::RemoveNulls);
+        }
+    }
+}
+
+/// The tools that a choice leaves, where it leaves only some of them.
+fn left_by(choice: Option<&ToolChoice>) -> Option<&str> {
+    choice?.tools.as_deref()
+}
+
+fn choice_note(choice: &ToolChoice) -> String {
+    let word = choice.mode.word();
     let offer = if choice.tools.is_some() {
         ", and only the tools that it allows are offered"
     } else {
@@ -229,88 +311,12 @@ fn bent_choice(choice: &ToolChoice) -> String {
     format!("tool_choice is sent as {word}{offer}")
 }
 
-/// The client asked for a usage event.
-pub fn include_usage(body: &[u8], peek: &PeekedBody) -> bool {
-    peek.raw(body, "stream_options")
-        .and_then(|raw| serde_json::from_str::<Value>(raw).ok())
-        .is_some_and(|options| options["include_usage"] == true)
-}
-
-/// The four sampling values that may be filled in, by wire name.
-pub(crate) fn defaults_of(defaults: &RequestDefaults) -> [(&'static str, Option<f64>); 4] {
-    [
-        ("temperature", defaults.temperature.map(|f| f.value)),
-        ("top_p", defaults.top_p.map(|f| f.value)),
-        (
-            "frequency_penalty",
-            defaults.frequency_penalty.map(|f| f.value),
-        ),
-        (
-            "presence_penalty",
-            defaults.presence_penalty.map(|f| f.value),
-        ),
-    ]
-}
-
-pub(crate) fn invalid_type(path: &str, expected: &str, found: &str) -> Error {
-    Error::new(
-        Kind::InvalidType,
-        format!("`{path}` must be {expected}, found {found}"),
-    )
-    .param(path)
-}
-
-pub(crate) fn unsupported(path: &str, message: impl Into<String>) -> Error {
-    Error::new(Kind::UnsupportedValue, message.into()).param(path)
-}
-
 #[cfg(test)]
 mod tests {
     use crucible_config::checked::{Filled, From};
 
     use super::*;
-
-    fn check(text: &str, kind: EngineKind) -> Result<(), Error> {
-        let body = Bytes::copy_from_slice(text.as_bytes());
-        let peek = PeekedBody::of(&body, 64).unwrap();
-        validate_chat(&body, &peek, kind)
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (text, kind, param) in [
-            ("{}", Kind::MissingField, "messages"),
-            (r#"{"messages":"x"}"#, Kind::InvalidType, "messages"),
-            (r#"{"messages":[ ]}"#, Kind::UnsupportedValue, "messages"),
-            (
-                r#"{"messages":[1],"top_p":"1"}"#,
-                Kind::InvalidType,
-                "top_p",
-            ),
-            (
-                r#"{"messages":[1],"max_tokens":1e400}"#,
-                Kind::UnsupportedValue,
-                "max_tokens",
-            ),
-            (r#"{"messages":[1],"tools":{}}"#, Kind::InvalidType, "tools"),
-            (r#"{"messages":[1],"n":2}"#, Kind::UnsupportedValue, "n"),
-        ] {
-            let error = check(text, EngineKind::Ollama).unwrap_err();
-            assert_eq!(
-                (error.kind, error.param.as_deref()),
-                (kind, Some(param)),
-                "{text}"
-            );
-        }
-        assert!(check(r#"{"messages":[1],"n":2}"#, EngineKind::Openai).is_ok());
-        assert!(
-            check(
-                r#"{"messages":[1],"tools":[{}],"x":{}}"#,
-                EngineKind::Ollama
-            )
-            .is_ok()
-        );
-    }
+    use crate::dialect::engine::openai::quirks::{LLAMA_CPP, LM_STUDIO, OPENAI_COMPATIBLE};
 
     #[test]
     fn gaps_are_filled_and_zero_is_a_value() {
@@ -330,7 +336,7 @@ mod tests {
             frequency_penalty: None,
             presence_penalty: None,
         };
-        let edited = edit(&body, &peek, "lib/m", &defaults, EngineKind::Llamacpp).unwrap();
+        let edited = edit(&body, &peek, "lib/m", &defaults, &LLAMA_CPP).unwrap();
         assert_eq!(edited.defaults, ["top_p"]);
         assert!(edited.injected_usage);
         assert_eq!(
@@ -341,34 +347,34 @@ mod tests {
 
     #[test]
     fn what_an_engine_would_refuse_or_misread_is_bent_and_said() {
-        use EngineKind::{Llamacpp, Lmstudio, Openai};
         let chosen = r#"{"z":1.0,"tools":[{"type":"function","function":{"name":"f"}}, {"type":"function","function": {"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}},"messages":[1]}"#;
         let sent = r#"{"z":1.0,"tools":[{"type":"function","function": {"name":"g"}}],"tool_choice":"required","messages":[1],"model":"m"}"#;
         let said = "tool_choice is sent as required, and only the tools that it allows are offered";
         let json = r#"{"response_format":{"type":"json_object"},"messages":[1]}"#;
         let schema = r#"{"response_format":{"type":"json_schema","json_schema":{"name":"json_object","schema":{"type":"object"}}},"messages":[1],"model":"m"}"#;
         let plain = |text: &str| format!(r#"{},"model":"m"}}"#, &text[..text.len() - 1]);
-        for (kind, text, becomes, note) in [
-            (Lmstudio, chosen, sent.to_owned(), Some(said)),
-            (Llamacpp, chosen, sent.to_owned(), Some(said)),
-            (Openai, chosen, plain(chosen), None),
+        for (quirks, text, becomes, note) in [
+            (&LM_STUDIO, chosen, sent.to_owned(), Some(said)),
+            (&LLAMA_CPP, chosen, sent.to_owned(), Some(said)),
+            (&OPENAI_COMPATIBLE, chosen, plain(chosen), None),
             (
-                Lmstudio,
+                &LM_STUDIO,
                 json,
                 schema.to_owned(),
                 Some("response_format json_object is sent as json_schema"),
             ),
-            (Llamacpp, json, plain(json), None),
-            (Openai, json, plain(json), None),
+            (&LLAMA_CPP, json, plain(json), None),
+            (&OPENAI_COMPATIBLE, json, plain(json), None),
         ] {
             let body = Bytes::copy_from_slice(text.as_bytes());
             let peek = PeekedBody::of(&body, 64).unwrap();
-            let edited = edit(&body, &peek, "m", &RequestDefaults::default(), kind).unwrap();
-            assert_eq!(edited.body, becomes, "{kind:?}");
+            let edited = edit(&body, &peek, "m", &RequestDefaults::default(), quirks).unwrap();
+            assert_eq!(edited.body, becomes, "{:?}", quirks.kind);
             assert_eq!(
                 edited.notes.first().map(String::as_str),
                 note,
-                "{kind:?} {text}"
+                "{:?} {text}",
+                quirks.kind
             );
         }
     }

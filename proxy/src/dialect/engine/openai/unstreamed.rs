@@ -4,14 +4,14 @@ use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use serde_json::{Map, Value, json};
 
+use super::{no_answer::no_answer, readable::readable};
 use crate::{
     body::surrogates,
-    dialect::engine::{
-        engine_error::{error_in_success, not_an_answer},
-        openai::passthrough::{DONE, no_answer},
+    dialect::{
+        chat::DONE,
+        engine::engine_error::{error_in_success, not_an_answer},
     },
     error::Error,
-    sse::readable::readable,
 };
 
 /// The events of a body that is one JSON; what is no chat completion is an error with what it says.

@@ -10,21 +10,21 @@ use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use serde_json::Value;
 
-use super::passthrough::{Passthrough, respelled};
+use super::{passthrough::Passthrough, readable::readable, respelled::respelled};
 use crate::{
     body::{
         scan::{self, Member},
         surrogates,
     },
     dialect::{
-        chat::EngineTranscoder as _,
+        chat::{EngineTranscoder as _, event_keys::EventKeys},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_success, not_an_answer},
         },
     },
     error::{Error, Kind, UpstreamError},
-    sse::{form::is_event_stream, keys::Keys, readable::readable},
+    sse::stream_detector::is_event_stream,
     usage::Usage,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct WholeAnswer {
     bytes: Bytes,
     /// `None` where the answer is no JSON object.
     members: Option<AnswerMembers>,
-    keys: Keys,
+    keys: EventKeys,
 }
 
 /// Where the members of an answer stand that Crucible reads; the others pass unseen.
@@ -66,7 +66,7 @@ impl WholeAnswer {
         let bytes = readable(bytes);
         Self {
             members: AnswerMembers::of(&bytes),
-            keys: Keys::of(&bytes),
+            keys: EventKeys::of(&bytes),
             bytes,
         }
     }

@@ -3,7 +3,7 @@
 use crate::dialect::engine::ollama::request::*;
 
 /// Translates one user message (unless the fields bring their own) with these fields.
-fn translated(fields: &str) -> Result<Translated, Error> {
+fn translated(fields: &str) -> Result<OllamaRequest, Error> {
     let messages = r#""messages":[{"role":"user","content":"hi"}]"#;
     let body = if fields.contains("\"messages\"") {
         format!("{{\"model\":\"m\",{fields}}}")

@@ -7,14 +7,13 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     body::peek::{PeekedBody, found},
-    dialect::engine::{
-        messages::{
+    dialect::{
+        chat::field_error::{invalid_type, missing, unsupported},
+        engine::messages::{
             arguments::Arguments,
             image::{Image, Kind, NoImage},
             part::Part,
         },
-        ollama::request::{missing, wrong},
-        openai::request::unsupported,
     },
     error::Error,
 };
@@ -76,8 +75,8 @@ pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<Conversation, E
     let raw = peek
         .raw(body, "messages")
         .ok_or_else(|| missing("messages"))?;
-    let all: Vec<&RawValue> = serde_json::from_str(raw)
-        .map_err(|_| super::invalid_type("messages", "an array", found(raw)))?;
+    let all: Vec<&RawValue> =
+        serde_json::from_str(raw).map_err(|_| invalid_type("messages", "an array", found(raw)))?;
     let mut reader = Reader::default();
     let sent = all
         .into_iter()
@@ -96,7 +95,7 @@ pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<Conversation, E
 impl Reader {
     fn message(&mut self, path: &str, raw: &RawValue) -> Result<Sent, Error> {
         let members: Members<'_> = serde_json::from_str(raw.get())
-            .map_err(|_| super::invalid_type(path, "an object", found(raw.get())))?;
+            .map_err(|_| invalid_type(path, "an object", found(raw.get())))?;
         let get = |name: &str| {
             let raw = members.get(name)?.get();
             serde_json::from_str::<Value>(raw).ok()
@@ -163,9 +162,8 @@ impl Reader {
             (raw != "null").then_some(raw)
         };
         if let Some(raw) = there("tool_calls") {
-            let calls: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| {
-                super::invalid_type(&format!("{path}.tool_calls"), "an array", found(raw))
-            })?;
+            let calls: Vec<&RawValue> = serde_json::from_str(raw)
+                .map_err(|_| invalid_type(&format!("{path}.tool_calls"), "an array", found(raw)))?;
             let calls = calls.into_iter().enumerate();
             return calls
                 .map(|(at, call)| self.call(&format!("{path}.tool_calls[{at}]"), call))
@@ -175,8 +173,8 @@ impl Reader {
             return Ok(Vec::new());
         };
         let path = format!("{path}.function_call");
-        let function: Members<'_> = serde_json::from_str(raw)
-            .map_err(|_| super::invalid_type(&path, "an object", found(raw)))?;
+        let function: Members<'_> =
+            serde_json::from_str(raw).map_err(|_| invalid_type(&path, "an object", found(raw)))?;
         Ok(vec![Call {
             id: None,
             function: self.function(&path, &function)?,
@@ -217,6 +215,10 @@ impl Reader {
                 .map_err(|_| missing(&format!("{path}.arguments")))?,
         })
     }
+}
+
+fn wrong(path: &str, expected: &str, value: &Value) -> Error {
+    invalid_type(path, expected, found(&value.to_string()))
 }
 
 /// An id; some clients write it as a number.

@@ -1,6 +1,6 @@
 use crate::dialect::engine::ollama::request::*;
 
-fn translate(request: &Value) -> Result<Translated, Error> {
+fn translate(request: &Value) -> Result<OllamaRequest, Error> {
     let body = Bytes::from(request.to_string());
     let peek = PeekedBody::of(&body, 64).unwrap();
     let tuple = Tuple {

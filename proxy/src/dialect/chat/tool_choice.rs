@@ -8,13 +8,13 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     body::peek::{PeekedBody, found},
-    dialect::engine::openai::request::{invalid_type, unsupported},
-    error::{Error, Kind},
+    dialect::chat::field_error::{invalid_type, missing, unsupported},
+    error::Error,
 };
 
 /// What the model may or must do with the tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ToolChoiceMode {
     /// It may call one.
     Auto,
     /// It must call none.
@@ -26,11 +26,11 @@ pub(crate) enum Mode {
 /// A choice as all engines can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToolChoice {
-    pub(crate) mode: Mode,
+    pub(crate) mode: ToolChoiceMode,
     /// `tools` as it has to be, where the choice leaves only some of them.
     pub(crate) tools: Option<String>,
     /// It came as an object, or as a word that only some servers know.
-    pub(crate) bent: bool,
+    pub(crate) is_rewritten: bool,
 }
 
 /// A tool that a choice names, and where it does so.
@@ -48,7 +48,7 @@ pub(crate) fn is_none(body: &[u8], peek: &PeekedBody) -> bool {
         Some(_) => ToolChoice::of(body, peek)
             .ok()
             .flatten()
-            .is_some_and(|choice| choice.mode == Mode::None),
+            .is_some_and(|choice| choice.mode == ToolChoiceMode::None),
     }
 }
 
@@ -75,11 +75,11 @@ impl ToolChoice {
         }
     }
 
-    const fn word(mode: Mode, bent: bool) -> Self {
+    const fn word(mode: ToolChoiceMode, is_rewritten: bool) -> Self {
         Self {
             mode,
             tools: None,
-            bent,
+            is_rewritten,
         }
     }
 
@@ -92,17 +92,19 @@ impl ToolChoice {
             _ => {
                 let (name, path) = name_of(choice, "tool_choice")
                     .ok_or_else(|| missing("tool_choice.function.name"))?;
-                (Mode::Required, vec![Named { name, path }])
+                (ToolChoiceMode::Required, vec![Named { name, path }])
             }
         };
         if named.is_empty() {
             // None of the tools is what this leaves.
             return match mode {
-                Mode::Required => Err(unsupported(
+                ToolChoiceMode::Required => Err(unsupported(
                     "tool_choice.allowed_tools.tools",
                     "`tool_choice` requires a call but allows no tool",
                 )),
-                Mode::Auto | Mode::None => Ok(Self::word(Mode::None, true)),
+                ToolChoiceMode::Auto | ToolChoiceMode::None => {
+                    Ok(Self::word(ToolChoiceMode::None, true))
+                }
             };
         }
         let raw = peek.raw(body, "tools").unwrap_or("[]");
@@ -135,15 +137,24 @@ impl ToolChoice {
         Ok(Self {
             mode,
             tools,
-            bent: true,
+            is_rewritten: true,
         })
     }
 }
 
-// === impl Mode ===
+// === impl ToolChoiceMode ===
 
-impl Mode {
-    /// The word, as JSON.
+impl ToolChoiceMode {
+    /// Returns the word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Required => "required",
+        }
+    }
+
+    /// Returns the word as JSON.
     pub(crate) const fn json(self) -> &'static str {
         match self {
             Self::Auto => r#""auto""#,
@@ -154,11 +165,11 @@ impl Mode {
 }
 
 /// `any` is Mistral's and Anthropic's word.
-fn mode(word: &str, path: &str) -> Result<Mode, Error> {
+fn mode(word: &str, path: &str) -> Result<ToolChoiceMode, Error> {
     match word {
-        "auto" => Ok(Mode::Auto),
-        "none" => Ok(Mode::None),
-        "required" | "any" => Ok(Mode::Required),
+        "auto" => Ok(ToolChoiceMode::Auto),
+        "none" => Ok(ToolChoiceMode::None),
+        "required" | "any" => Ok(ToolChoiceMode::Required),
         _ => Err(unsupported(
             path,
             format!("`{path}` must be none, auto, required or a named function"),
@@ -168,7 +179,7 @@ fn mode(word: &str, path: &str) -> Result<Mode, Error> {
 
 /// The mode and the tools of `allowed_tools`: in an object of that name (chat) or beside it
 /// (responses).
-fn allowed(choice: &Value) -> Result<(Mode, Vec<Named>), Error> {
+fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<Named>), Error> {
     let nested = &choice["allowed_tools"];
     let (inner, path) = if nested.is_object() {
         (nested, "tool_choice.allowed_tools")
@@ -176,7 +187,7 @@ fn allowed(choice: &Value) -> Result<(Mode, Vec<Named>), Error> {
         (choice, "tool_choice")
     };
     let mode = match &inner["mode"] {
-        Value::Null => Mode::Auto,
+        Value::Null => ToolChoiceMode::Auto,
         Value::String(word) => mode(word, &format!("{path}.mode"))?,
         other => {
             return Err(invalid_type(
@@ -218,15 +229,12 @@ fn name_of(tool: &Value, path: &str) -> Option<(String, String)> {
     Some((name.to_owned(), format!("{path}.name")))
 }
 
-fn missing(path: &str) -> Error {
-    Error::new(Kind::MissingField, format!("`{path}` is missing")).param(path)
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::error::Kind;
 
     const F: &str = r#"{"type":"function", "function":{"name":"f","parameters":{"z":1.0,"a":[]}}}"#;
     const G: &str = r#"{"function":{"name":"g"},"type":"function"}"#;
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn object_forms_become_a_word_and_the_tools_that_they_leave() {
-        use Mode::{Auto, None as Never, Required};
+        use ToolChoiceMode::{Auto, None as Never, Required};
         let all = format!("[{F} , {G},{H}]");
         for (asked, mode, kept) in [
             (
@@ -298,24 +306,24 @@ mod tests {
             (r#"{"type":"any"}"#, Required, None),
             (r#"{"type":"none"}"#, Never, None),
         ] {
-            let bent = ToolChoice {
+            let is_rewritten = ToolChoice {
                 mode,
                 tools: kept,
-                bent: true,
+                is_rewritten: true,
             };
-            assert_eq!(choice(asked, &all).unwrap(), Some(bent), "{asked}");
+            assert_eq!(choice(asked, &all).unwrap(), Some(is_rewritten), "{asked}");
         }
     }
 
     #[test]
     fn words_stay_words() {
-        for (asked, mode, bent) in [
-            (r#""auto""#, Mode::Auto, false),
-            (r#""none""#, Mode::None, false),
-            (r#""required""#, Mode::Required, false),
-            (r#""any""#, Mode::Required, true),
+        for (asked, mode, is_rewritten) in [
+            (r#""auto""#, ToolChoiceMode::Auto, false),
+            (r#""none""#, ToolChoiceMode::None, false),
+            (r#""required""#, ToolChoiceMode::Required, false),
+            (r#""any""#, ToolChoiceMode::Required, true),
         ] {
-            let word = ToolChoice::word(mode, bent);
+            let word = ToolChoice::word(mode, is_rewritten);
             assert_eq!(choice(asked, "").unwrap(), Some(word), "{asked}");
         }
         assert_eq!(choice("null", "").unwrap(), None);

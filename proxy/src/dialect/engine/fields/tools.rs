@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 /// Tools that are sent in another way than they came.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Offered {
+pub(crate) struct RewrittenTools {
     /// The list; `None` where nothing is left of it.
-    pub(crate) with: Option<String>,
+    pub(crate) list: Option<String>,
     pub(crate) note: Option<String>,
 }
 
@@ -23,7 +23,7 @@ const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitio
 const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 
 /// The list of tools as an engine reads it; `None` where it may stay.
-pub(crate) fn offered(raw: &str) -> Option<Offered> {
+pub(crate) fn rewritten_tools(raw: &str) -> Option<RewrittenTools> {
     let tools: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
     let mut dropped: Vec<String> = Vec::new();
     let mut changed = false;
@@ -31,12 +31,12 @@ pub(crate) fn offered(raw: &str) -> Option<Offered> {
     for tool in tools {
         let mut value: Value = serde_json::from_str(tool.get()).ok()?;
         match mend(&mut value) {
-            Mended::Same => sent.push(tool.get().to_owned()),
-            Mended::Written => {
+            MendedTool::Same => sent.push(tool.get().to_owned()),
+            MendedTool::Written => {
                 changed = true;
                 sent.push(value.to_string());
             }
-            Mended::NoFunction => {
+            MendedTool::NoFunction => {
                 let kind = value["type"].as_str().unwrap_or("none");
                 // It stands in a header.
                 let kind = kind.chars().filter(char::is_ascii_graphic);
@@ -49,8 +49,8 @@ pub(crate) fn offered(raw: &str) -> Option<Offered> {
     }
     dropped.sort();
     dropped.dedup();
-    Some(Offered {
-        with: (!sent.is_empty()).then(|| format!("[{}]", sent.join(","))),
+    Some(RewrittenTools {
+        list: (!sent.is_empty()).then(|| format!("[{}]", sent.join(","))),
         note: (!dropped.is_empty()).then(|| {
             let kinds = dropped.join(", ");
             format!("tools that are no functions are not offered (type {kinds})")
@@ -58,20 +58,20 @@ pub(crate) fn offered(raw: &str) -> Option<Offered> {
     })
 }
 
-enum Mended {
+enum MendedTool {
     Same,
     Written,
     /// No engine here has a place for it.
     NoFunction,
 }
 
-fn mend(tool: &mut Value) -> Mended {
+fn mend(tool: &mut Value) -> MendedTool {
     let Value::Object(members) = tool else {
         // What is no tool at all is the client's to hear.
         return if tool.is_null() {
-            Mended::NoFunction
+            MendedTool::NoFunction
         } else {
-            Mended::Same
+            MendedTool::Same
         };
     };
     let mut changed = drop_nulls(members, &[]);
@@ -88,7 +88,7 @@ fn mend(tool: &mut Value) -> Mended {
         changed = true;
     }
     let Some(Value::Object(function)) = members.get_mut("function") else {
-        return Mended::NoFunction;
+        return MendedTool::NoFunction;
     };
     changed |= drop_nulls(function, &[]);
     if !function.contains_key("parameters")
@@ -112,9 +112,9 @@ fn mend(tool: &mut Value) -> Mended {
         changed = true;
     }
     if changed {
-        Mended::Written
+        MendedTool::Written
     } else {
-        Mended::Same
+        MendedTool::Same
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
             "[]",
             "7",
         ] {
-            assert_eq!(offered(raw), None, "{raw}");
+            assert_eq!(rewritten_tools(raw), None, "{raw}");
         }
     }
 
@@ -217,8 +217,8 @@ mod tests {
                 r#"{"type":"object","additionalProperties":{"items":{}}}"#,
             ),
         ] {
-            let found = offered(&with(from)).unwrap();
-            assert_eq!(found.with, Some(with(becomes)), "{from}");
+            let found = rewritten_tools(&with(from)).unwrap();
+            assert_eq!(found.list, Some(with(becomes)), "{from}");
             assert_eq!(found.note, None);
         }
     }
@@ -251,8 +251,8 @@ mod tests {
             (r#"[{"type":"web_search"},{"type":"namespace","name":"n","tools":[]}]"#, None, true),
             (&*format!(r#"[{{"type":"custom","custom":{{"name":"c"}}}},{f},null]"#), Some(format!("[{f}]")), true),
         ] {
-            let found = offered(from).unwrap();
-            assert_eq!((found.with, found.note.is_some()), (becomes, note), "{from}");
+            let found = rewritten_tools(from).unwrap();
+            assert_eq!((found.list, found.note.is_some()), (becomes, note), "{from}");
         }
     }
 }

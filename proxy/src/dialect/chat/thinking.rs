@@ -179,26 +179,6 @@ fn budget(value: &Value, asks: bool) -> Said {
     }
 }
 
-/// `chat_template_kwargs` of llama.cpp's server with thinking switched off, or with its switch as
-/// the boolean that it has to be there (b11434: "expected boolean, got string"); `None` where they
-/// may stay. It reads no other off switch but `reasoning_effort: "none"`.
-pub(crate) fn template_switch(body: &[u8], peek: &PeekedBody) -> Option<(String, &'static str)> {
-    const NAME: &str = "enable_thinking";
-    let asked = Thinking::of(body, peek).asked?;
-    let mut kwargs = match peek.raw(body, "chat_template_kwargs") {
-        None => serde_json::Map::new(),
-        Some(raw) => serde_json::from_str(raw).ok()?,
-    };
-    let is_text = kwargs.get(NAME).is_some_and(Value::is_string);
-    let off = asked.wish == Wish::Off;
-    let is_off = kwargs.get(NAME) == Some(&Value::Bool(false)) || asked.path == "reasoning_effort";
-    if (!off || is_off) && !is_text {
-        return None;
-    }
-    kwargs.insert(NAME.to_owned(), (!off).into());
-    Some((Value::from(kwargs).to_string(), asked.path))
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -315,41 +295,5 @@ mod tests {
         assert!(of(r#""reasoning":{"exclude":true}"#).hidden);
         assert!(of(r#""include_reasoning":false"#).hidden);
         assert!(!of(r#""reasoning":{"exclude":false}"#).hidden);
-    }
-
-    #[test]
-    fn llama_cpp_gets_the_switch_that_it_reads() {
-        for (fields, becomes) in [
-            ("", None),
-            (r#""think":true"#, None),
-            (r#""reasoning_effort":"none""#, None),
-            (r#""chat_template_kwargs":{"enable_thinking":false}"#, None),
-            (r#""think":false"#, Some(r#"{"enable_thinking":false}"#)),
-            (
-                r#""enable_thinking":false,"chat_template_kwargs":{"z":1,"a":2}"#,
-                Some(r#"{"z":1,"a":2,"enable_thinking":false}"#),
-            ),
-            (
-                r#""chat_template_kwargs":{"enable_thinking":"false"}"#,
-                Some(r#"{"enable_thinking":false}"#),
-            ),
-            (
-                r#""chat_template_kwargs":{"enable_thinking":"true"}"#,
-                Some(r#"{"enable_thinking":true}"#),
-            ),
-            (
-                r#""reasoning":{"enabled":false}"#,
-                Some(r#"{"enable_thinking":false}"#),
-            ),
-            (r#""think":false,"chat_template_kwargs":7"#, None),
-        ] {
-            let body = Bytes::from(format!("{{{fields}}}"));
-            let found = template_switch(&body, &PeekedBody::of(&body, 64).unwrap());
-            assert_eq!(
-                found.map(|(kwargs, _)| kwargs).as_deref(),
-                becomes,
-                "{fields}"
-            );
-        }
     }
 }

@@ -4,15 +4,15 @@ use aho_corasick::packed::Searcher;
 use memchr::memmem;
 
 /// The texts, and how they are found.
-pub(crate) struct Words<const N: usize> {
+pub(crate) struct WordSearch<const N: usize> {
     words: [&'static str; N],
     /// `None` on processors without the vector instructions that it needs.
     packed: Option<Searcher>,
 }
 
-// === impl Words ===
+// === impl WordSearch ===
 
-impl<const N: usize> Words<N> {
+impl<const N: usize> WordSearch<N> {
     pub(crate) fn new(words: [&'static str; N]) -> Self {
         Self {
             packed: Searcher::new(words),
@@ -54,10 +54,10 @@ mod tests {
 
     #[test]
     fn words_are_found_with_and_without_vector_instructions() {
-        let fast = Words::new(["null", ":[", "\"content\":{"]);
-        let slow = Words {
+        let fast = WordSearch::new(["null", ":[", "\"content\":{"]);
+        let slow = WordSearch {
             packed: None,
-            ..Words::new(["null", ":[", "\"content\":{"])
+            ..WordSearch::new(["null", ":[", "\"content\":{"])
         };
         for (text, ends) in [
             (r#"{"a":null,"b":[1]}"#.to_owned(), vec![(0, 9), (1, 15)]),

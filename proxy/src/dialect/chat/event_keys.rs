@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use crate::body::words::Words;
+use crate::body::word_search::WordSearch;
 
 /// What stands in an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ use crate::body::words::Words;
     clippy::struct_excessive_bools,
     reason = "an event may hold any of these keys together"
 )]
-pub(crate) struct Keys {
+pub(crate) struct EventKeys {
     /// `[DONE]`, perhaps as the data.
     pub(crate) done: bool,
     /// `choices`, which every chunk of a completion has.
@@ -61,7 +61,8 @@ const KEYS: [(&str, Key); 10] = [
     ("\"reasoning\"", Key::Reasoning),
 ];
 
-static WORDS: LazyLock<Words<10>> = LazyLock::new(|| Words::new(KEYS.map(|(word, _)| word)));
+static WORDS: LazyLock<WordSearch<10>> =
+    LazyLock::new(|| WordSearch::new(KEYS.map(|(word, _)| word)));
 
 /// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
 fn each(event: &[u8], mut found: impl FnMut(Key, usize)) {
@@ -96,9 +97,9 @@ fn is_filled(value: &[u8]) -> bool {
         .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
 }
 
-// === impl Keys ===
+// === impl EventKeys ===
 
-impl Keys {
+impl EventKeys {
     pub(crate) fn of(event: &[u8]) -> Self {
         let mut keys = Self::default();
         let mut respelled = false;
@@ -149,9 +150,9 @@ mod tests {
 
     #[test]
     fn keys_are_told_by_their_values() {
-        let of = |text: &str| Keys::of(text.as_bytes());
-        let none = Keys::default();
-        let content = Keys {
+        let of = |text: &str| EventKeys::of(text.as_bytes());
+        let none = EventKeys::default();
+        let content = EventKeys {
             content: true,
             ..none
         };
@@ -164,14 +165,14 @@ mod tests {
             ("data: {\"tool_calls\":[ ]}", none),
             (
                 "data: {\"tool_calls\":[{}]}",
-                Keys {
+                EventKeys {
                     calls: true,
                     ..content
                 },
             ),
             (
                 "data: {\"finish_reason\": \"tool_calls\"}",
-                Keys {
+                EventKeys {
                     calls: true,
                     finish: true,
                     ..none
@@ -179,7 +180,7 @@ mod tests {
             ),
             (
                 "data: {\"finish_reason\":\"function_call\"}",
-                Keys {
+                EventKeys {
                     calls: true,
                     finish: true,
                     ..none
@@ -194,44 +195,47 @@ mod tests {
             ("data: {\"x\":[\"content\",\"usage\"]}", none),
             (
                 "data: {\"object\":\"error\"}",
-                Keys {
+                EventKeys {
                     error: true,
                     ..none
                 },
             ),
-            ("data: [DONE]", Keys { done: true, ..none }),
-            ("id: 1\nevent: x\ndata: {}", Keys { name: true, ..none }),
+            ("data: [DONE]", EventKeys { done: true, ..none }),
+            (
+                "id: 1\nevent: x\ndata: {}",
+                EventKeys { name: true, ..none },
+            ),
             (
                 "data: {\"choices\":[]}",
-                Keys {
+                EventKeys {
                     choices: true,
                     ..none
                 },
             ),
             (
                 "data: {\"error\":{}}",
-                Keys {
+                EventKeys {
                     error: true,
                     ..none
                 },
             ),
             (
                 "data: {\"usage\":{}}",
-                Keys {
+                EventKeys {
                     usage: true,
                     ..none
                 },
             ),
             (
                 "data: {\"finish_reason\":\"stop\"}",
-                Keys {
+                EventKeys {
                     finish: true,
                     ..none
                 },
             ),
             (
                 "data: {\"reasoning\":\"a\"}",
-                Keys {
+                EventKeys {
                     reasoning: true,
                     ..content
                 },
@@ -266,7 +270,7 @@ mod tests {
             (r#"data: {"content":[]}"#, false),
             (r#"data: {"logprobs":{"content":[{"token":"a"}]}}"#, false),
         ] {
-            let keys = Keys::of(event.as_bytes());
+            let keys = EventKeys::of(event.as_bytes());
             assert_eq!((keys.content, keys.finish), (content, false), "{event}");
         }
     }

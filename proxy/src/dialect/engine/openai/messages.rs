@@ -9,9 +9,9 @@
 
 use std::{borrow::Cow, collections::HashSet, ops::Range};
 
-use crucible_config::checked::EngineKind;
 use serde_json::{Value, json, value::RawValue};
 
+use super::quirks::OpenAiQuirks;
 use crate::{
     body::scan::{self, Member},
     dialect::engine::messages::{
@@ -26,22 +26,22 @@ const DEPTH: usize = 512;
 
 /// What became of the messages.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed {
+pub(super) struct RewrittenMessages {
     /// `messages` as they have to be; `None` where they may stay.
-    pub(crate) with: Option<String>,
-    pub(crate) notes: Vec<String>,
+    pub(super) list: Option<String>,
+    pub(super) notes: Vec<String>,
     /// Ids of the tool calls in them.
-    pub(crate) ids: HashSet<String>,
+    pub(super) call_ids: HashSet<String>,
 }
 
 /// The list of messages as an engine of this kind takes it.
-pub(crate) fn passed(raw: &str, kind: EngineKind) -> Passed {
+pub(super) fn rewrite_messages(raw: &str, quirks: &OpenAiQuirks) -> RewrittenMessages {
     let Ok(messages) = serde_json::from_str::<Vec<&RawValue>>(raw) else {
-        return Passed::default();
+        return RewrittenMessages::default();
     };
     let mut editor = Editor {
         all: raw,
-        kind,
+        quirks,
         splices: Vec::new(),
         bent: 0,
         parts: false,
@@ -61,10 +61,10 @@ pub(crate) fn passed(raw: &str, kind: EngineKind) -> Passed {
     if editor.images {
         notes.push("images are sent as plain data URLs".to_owned());
     }
-    Passed {
-        with: (!editor.splices.is_empty()).then(|| spliced(raw, editor.splices)),
+    RewrittenMessages {
+        list: (!editor.splices.is_empty()).then(|| spliced(raw, editor.splices)),
         notes,
-        ids: editor.ids,
+        call_ids: editor.ids,
     }
 }
 
@@ -83,7 +83,7 @@ fn spliced(raw: &str, mut splices: Vec<(Range<usize>, String)>) -> String {
 
 struct Editor<'a> {
     all: &'a str,
-    kind: EngineKind,
+    quirks: &'a OpenAiQuirks,
     splices: Vec<(Range<usize>, String)>,
     /// Of how many calls the arguments were no JSON object.
     bent: usize,
@@ -283,7 +283,7 @@ impl<'a> Editor<'a> {
     /// A call of a custom tool as the call of a function, which is all that templates know.
     fn custom(&mut self, call: &Object<'a>) -> bool {
         let custom = call.get("custom").and_then(Object::of);
-        let Some(custom) = custom.filter(|_| self.kind != EngineKind::Openai) else {
+        let Some(custom) = custom.filter(|_| !self.quirks.custom_tool_calls) else {
             return false;
         };
         let Some(name) = custom.get("name") else {
@@ -336,8 +336,7 @@ impl<'a> Editor<'a> {
         let arguments = Arguments::of(raw);
         let is_text = raw.starts_with('"');
         self.bent += usize::from(arguments.bent);
-        // llama.cpp's server takes an object too.
-        if arguments.bent || !is_text && self.kind != EngineKind::Llamacpp {
+        if arguments.bent || !is_text && !self.quirks.argument_objects {
             let text = Value::from(&*arguments.object).to_string();
             self.set(raw, text);
         }
@@ -346,14 +345,13 @@ impl<'a> Editor<'a> {
 
 #[cfg(test)]
 mod tests {
-    use EngineKind::{Llamacpp, Lmstudio, Openai};
-
     use super::*;
+    use crate::dialect::engine::openai::quirks::{LLAMA_CPP, LM_STUDIO, OPENAI_COMPATIBLE};
 
-    fn becomes(messages: &str, kind: EngineKind) -> String {
+    fn becomes(messages: &str, quirks: &OpenAiQuirks) -> String {
         let list = format!("[ {messages} ]");
-        let passed = passed(&list, kind);
-        let text = passed.with.unwrap_or(list);
+        let rewritten = rewrite_messages(&list, quirks);
+        let text = rewritten.list.unwrap_or(list);
         serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let inner = text.strip_prefix("[ ").unwrap().strip_suffix(" ]");
         inner.unwrap().to_owned()
@@ -372,8 +370,8 @@ mod tests {
             r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"x"}}]}"#,
             r#"{"role":"user","content":7},8,"x""#,
         ] {
-            for kind in [Lmstudio, Llamacpp, Openai] {
-                assert_eq!(becomes(messages, kind), messages, "{kind:?}");
+            for quirks in [&LM_STUDIO, &LLAMA_CPP, &OPENAI_COMPATIBLE] {
+                assert_eq!(becomes(messages, quirks), messages, "{:?}", quirks.kind);
             }
         }
     }
@@ -420,8 +418,8 @@ mod tests {
                 ),
             ),
         ] {
-            for kind in [Lmstudio, Llamacpp, Openai] {
-                assert_eq!(becomes(&messages, kind), is, "{kind:?}");
+            for quirks in [&LM_STUDIO, &LLAMA_CPP, &OPENAI_COMPATIBLE] {
+                assert_eq!(becomes(&messages, quirks), is, "{:?}", quirks.kind);
             }
         }
     }
@@ -493,15 +491,15 @@ mod tests {
                 plain.clone(),
             ),
         ] {
-            for kind in [Lmstudio, Llamacpp, Openai] {
-                assert_eq!(becomes(&messages, kind), is, "{kind:?}");
+            for quirks in [&LM_STUDIO, &LLAMA_CPP, &OPENAI_COMPATIBLE] {
+                assert_eq!(becomes(&messages, quirks), is, "{:?}", quirks.kind);
             }
         }
         let object = call(r#","arguments":{"n":1.0}"#);
-        assert_eq!(becomes(&object, Llamacpp), object);
+        assert_eq!(becomes(&object, &LLAMA_CPP), object);
         let text = call(r#","arguments":"{\"n\":1.0}""#);
-        for kind in [Lmstudio, Openai] {
-            assert_eq!(becomes(&object, kind), text);
+        for quirks in [&LM_STUDIO, &OPENAI_COMPATIBLE] {
+            assert_eq!(becomes(&object, quirks), text);
         }
     }
 
@@ -530,11 +528,11 @@ mod tests {
                 r#"{"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"p","arguments":"{\"arguments\":\"a b\"}"}}]}"#,
             ),
         ] {
-            for kind in [Lmstudio, Llamacpp] {
-                assert_eq!(becomes(messages, kind), is, "{kind:?}");
+            for quirks in [&LM_STUDIO, &LLAMA_CPP] {
+                assert_eq!(becomes(messages, quirks), is, "{:?}", quirks.kind);
             }
         }
-        assert_eq!(becomes(custom, Openai), custom);
+        assert_eq!(becomes(custom, &OPENAI_COMPATIBLE), custom);
     }
 
     #[test]
@@ -544,8 +542,8 @@ mod tests {
             {"role": "assistant", "content": "", "tool_calls": [call("a"), call("b")]},
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
         ]);
-        let passed = passed(&messages.to_string(), Llamacpp);
-        assert_eq!(passed.notes.len(), 2, "{:?}", passed.notes);
-        assert_eq!(passed.ids, ["a", "b"].map(str::to_owned).into());
+        let rewritten = rewrite_messages(&messages.to_string(), &LLAMA_CPP);
+        assert_eq!(rewritten.notes.len(), 2, "{:?}", rewritten.notes);
+        assert_eq!(rewritten.call_ids, ["a", "b"].map(str::to_owned).into());
     }
 }

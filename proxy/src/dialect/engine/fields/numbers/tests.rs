@@ -1,24 +1,39 @@
 use bytes::Bytes;
 
-use crate::dialect::engine::openai::numbers::*;
+use crucible_config::checked::EngineKind;
+
+use crate::dialect::engine::{
+    fields::numbers::*,
+    ollama::request::NUMBERS,
+    openai::quirks::{LLAMA_CPP, LM_STUDIO, OPENAI_COMPATIBLE},
+};
 
 use EngineKind::{Llamacpp, Lmstudio, Ollama, Openai};
 
-fn of(field: &str, kind: EngineKind) -> Result<Vec<Bent>, Error> {
+fn rules(kind: EngineKind) -> &'static NumberRules {
+    match kind {
+        Lmstudio => &LM_STUDIO.numbers,
+        Llamacpp => &LLAMA_CPP.numbers,
+        Openai => &OPENAI_COMPATIBLE.numbers,
+        Ollama => &NUMBERS,
+    }
+}
+
+fn of(field: &str, kind: EngineKind) -> Result<Vec<RewrittenField>, Error> {
     let body = Bytes::from(format!("{{{field}}}"));
     let peek = PeekedBody::of(&body, 64).unwrap();
-    bent(&body, &peek, kind)
+    rewritten_numbers(&body, &peek, rules(kind))
 }
 
 /// `name` is what is sent, empty where it is left out; `None` where nothing changes.
 fn sent(field: &str, kind: EngineKind) -> Option<String> {
-    let mut bent = of(field, kind).unwrap_or_else(|error| panic!("{field} {kind:?}: {error}"));
-    assert!(bent.len() < 2, "{bent:?}");
-    let bent = bent.pop()?;
+    let mut rewritten = of(field, kind).unwrap_or_else(|error| panic!("{field} {kind:?}: {error}"));
+    assert!(rewritten.len() < 2, "{rewritten:?}");
+    let rewritten = rewritten.pop()?;
     let name = field.split('"').nth(1).unwrap();
-    assert_eq!(bent.name, name);
-    assert!(bent.note.starts_with(name), "{}", bent.note);
-    Some(bent.with.unwrap_or_default())
+    assert_eq!(rewritten.name, name);
+    assert!(rewritten.note.starts_with(name), "{}", rewritten.note);
+    Some(rewritten.json.unwrap_or_default())
 }
 
 #[test]
@@ -104,7 +119,7 @@ fn an_engine_with_a_sign_gets_64_bits() {
     ] {
         let body = Bytes::from(format!("{{\"seed\":{value}}}"));
         let peek = PeekedBody::of(&body, 64).unwrap();
-        let read = signed(&body, &peek, "seed").map_err(|error| error.kind);
+        let read = signed(&body, &peek, "seed", &NUMBERS).map_err(|error| error.kind);
         assert_eq!(read, kept, "{value}");
     }
 }

@@ -3,16 +3,16 @@
 
 use serde_json::value::RawValue;
 
-use crate::dialect::engine::openai::numbers::Bent;
+use super::RewrittenField;
 
-/// `stop` as it has to be sent; `None` where it may stay as it is.
+/// Returns `stop` as it has to be sent; `None` where it may stay as it is.
 ///
 /// Lists in a list are joined. What is left of the texts keeps its bytes; where none is left, the
 /// key goes, so that the engine's own stops stay. A value that is neither text nor list stays: the
 /// engine has the last word.
-pub(crate) fn bent(raw: &str) -> Option<Bent> {
+pub(crate) fn rewritten_stop(raw: &str) -> Option<RewrittenField> {
     let mut texts = Vec::new();
-    let mut found = Found::default();
+    let mut found = StopFindings::default();
     if raw.starts_with(['"', '[']) {
         read(raw, &mut texts, &mut found);
     }
@@ -23,22 +23,22 @@ pub(crate) fn bent(raw: &str) -> Option<Bent> {
         (false, true) => "stop: what is no text is dropped",
         (true, true) => "stop: empty texts and what is no text are dropped",
     };
-    Some(Bent {
+    Some(RewrittenField {
         name: "stop",
-        with: (!texts.is_empty()).then(|| format!("[{}]", texts.join(","))),
+        json: (!texts.is_empty()).then(|| format!("[{}]", texts.join(","))),
         note: note.to_owned(),
     })
 }
 
-/// What stands in it beside texts.
+/// The kinds of values in `stop` beside texts that are not empty.
 #[derive(Default)]
-struct Found {
+struct StopFindings {
     empty: bool,
     nested: bool,
     other: bool,
 }
 
-fn read<'a>(raw: &'a str, texts: &mut Vec<&'a str>, found: &mut Found) {
+fn read<'a>(raw: &'a str, texts: &mut Vec<&'a str>, found: &mut StopFindings) {
     if raw == "\"\"" {
         found.empty = true;
     } else if raw.starts_with('"') {
@@ -79,10 +79,10 @@ mod tests {
             (r#"["a",null]"#, Some(Some(r#"["a"]"#))),
             (r#"[["a","b"],"",["c"]]"#, Some(Some(r#"["a","b","c"]"#))),
         ] {
-            let found = bent(raw);
-            let with = found.as_ref().map(|bent| bent.with.as_deref());
+            let found = rewritten_stop(raw);
+            let with = found.as_ref().map(|stop| stop.json.as_deref());
             assert_eq!(with, becomes, "{raw}");
-            assert!(found.is_none_or(|bent| bent.note.starts_with("stop: ")));
+            assert!(found.is_none_or(|stop| stop.note.starts_with("stop: ")));
         }
     }
 }

@@ -1,13 +1,14 @@
-//! What LM Studio refuses although OpenAI's API has it, in the form that LM Studio takes (reported
-//! of 0.3 and 0.4).
+//! `response_format` for engines that take only the type `json_schema`, as LM Studio (reported of 0.3
+//! and 0.4).
 
 use serde_json::{Value, value::RawValue};
 
-/// `response_format` of the type `json_object` as the schema of any object, LM Studio's own way to
-/// JSON, and a `json_schema` whose schema stands beside the type (llama.cpp's spelling) with it in its
-/// place; `None` where the format may stay. The schema keeps its bytes. [`is_no_format`] is the other
-/// thing that it refuses. The second is what is said of it.
-pub(crate) fn response_format(raw: &str) -> Option<(String, &'static str)> {
+/// Returns `response_format` as a `json_schema`, and the note on it; `None` where it may stay.
+///
+/// The type `json_object` becomes the schema of any object, LM Studio's own way to JSON. A schema beside
+/// the type, which is llama.cpp's spelling, moves to its place and keeps its bytes. A format without a
+/// type is [another matter](is_no_format).
+pub(super) fn json_schema_format(raw: &str) -> Option<(String, &'static str)> {
     #[derive(serde::Deserialize)]
     struct Format<'a> {
         r#type: String,
@@ -37,8 +38,8 @@ pub(crate) fn response_format(raw: &str) -> Option<(String, &'static str)> {
     Some((format, note))
 }
 
-/// A format that asks for nothing: no type, or null.
-pub(crate) fn is_no_format(raw: &str) -> bool {
+/// Reports whether a format asks for nothing: its type is absent or null.
+pub(super) fn is_no_format(raw: &str) -> bool {
     serde_json::from_str::<Value>(raw)
         .is_ok_and(|format| format.is_object() && format.get("type").is_none_or(Value::is_null))
 }
@@ -72,7 +73,7 @@ mod tests {
             (r#""json_object""#, None),
             ("[]", None),
         ] {
-            let format = response_format(raw).map(|(format, _)| format);
+            let format = json_schema_format(raw).map(|(format, _)| format);
             assert_eq!(format.as_deref(), becomes, "{raw}");
         }
     }

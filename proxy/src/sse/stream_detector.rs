@@ -16,7 +16,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The form of an answer, as far as it is known.
 #[derive(Debug)]
-pub(crate) enum Form {
+pub(crate) enum StreamDetector {
     /// Only blanks so far, or half a word.
     Unknown(BytesMut),
     /// A stream of events.
@@ -25,9 +25,9 @@ pub(crate) enum Form {
     Whole(BytesMut),
 }
 
-// === impl Form ===
+// === impl StreamDetector ===
 
-impl Form {
+impl StreamDetector {
     pub(crate) fn new() -> Self {
         Self::Unknown(BytesMut::new())
     }
@@ -104,7 +104,7 @@ mod tests {
 
     /// What a stream gets and what is kept, fed in pieces of `size`.
     fn fed(text: &str, size: usize) -> (String, Result<Option<Bytes>, Bytes>) {
-        let mut form = Form::new();
+        let mut form = StreamDetector::new();
         let mut events = String::new();
         for piece in text.as_bytes().chunks(size) {
             if let Some(passed) = form.pass(Bytes::copy_from_slice(piece), 1 << 16).unwrap() {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         for text in ["{aaaa", "     "] {
-            let mut form = Form::new();
+            let mut form = StreamDetector::new();
             assert_eq!(form.pass(Bytes::from_static(text.as_bytes()), 5), Ok(None));
             assert_eq!(form.pass(Bytes::from_static(b" "), 5), Err(Oversize));
         }

@@ -1,0 +1,28 @@
+//! The chat request, into which every client format reads its requests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::body::peek::PeekedBody;
+
+/// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
+/// members. The bytes are the client's own wherever its format is the chat format.
+#[derive(Clone, Debug)]
+pub struct ChatRequest {
+    /// The JSON of the request. Unknown keys, the order of keys and the text of numbers are the client's.
+    pub body: Bytes,
+    /// The ranges of the top-level members in `body`.
+    pub peek: Arc<PeekedBody>,
+    /// Sentences for the header `x-crucible-note` about what had to be changed to read the request.
+    pub notes: Vec<&'static str>,
+}
+
+/// Reports whether the client asked for an event with the token counts
+/// (`stream_options.include_usage`).
+pub(crate) fn asks_for_usage(body: &[u8], peek: &PeekedBody) -> bool {
+    peek.raw(body, "stream_options")
+        .and_then(|raw| serde_json::from_str::<Value>(raw).ok())
+        .is_some_and(|options| options["include_usage"] == true)
+}

@@ -1,0 +1,75 @@
+//! The trait that every engine format implements, and what a request becomes in it.
+
+use std::{collections::HashSet, fmt};
+
+use bytes::Bytes;
+use crucible_config::checked::RequestDefaults;
+use crucible_router::{catalog::Capabilities, engine::Tuple};
+
+use crate::{
+    dialect::chat::{ChatRequest, EngineTranscoder},
+    error::Error,
+};
+
+/// A format in which engines are asked and answer.
+///
+/// An implementation has no state of its own; it is a static in the table of
+/// [`format_of`](super::format_of).
+pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
+    /// Checks what an engine of this kind needs of a chat request, before a permit is waited for.
+    ///
+    /// # Errors
+    /// `missing_field`, `invalid_type` and `unsupported_value`, each with the path of the field.
+    fn check(&self, chat: &ChatRequest) -> Result<(), Error>;
+
+    /// Writes a chat request for an engine.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`], and a part of the request that this format cannot express.
+    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error>;
+}
+
+/// The engine, model and settings for which a chat request is written.
+pub(crate) struct EngineTarget<'a> {
+    /// The engine's name of the model.
+    pub(crate) model: &'a str,
+    /// The engine's name of the resident that answers, which is the model's where it has no other.
+    pub(crate) instance: &'a str,
+    /// The load options of the resident.
+    pub(crate) tuple: &'a Tuple,
+    /// The sampling values that fill the gaps of the request.
+    pub(crate) defaults: &'a RequestDefaults,
+    /// Looks up what the model can do; only some formats need it.
+    pub(crate) capabilities: &'a dyn Fn() -> Capabilities,
+    /// Most bytes of one event or line of the answer (`limits.event`).
+    pub(crate) event_limit: usize,
+}
+
+/// A request in an engine's format, and how its answer is read.
+pub(crate) struct EngineCall {
+    /// The path below the engine's address.
+    pub(crate) path: &'static str,
+    /// The body that is sent.
+    pub(crate) body: Bytes,
+    /// How the engine's answer becomes chat events or a chat completion.
+    pub(crate) answer: AnswerShape,
+    /// Names of the sampling values that were filled in.
+    pub(crate) defaults: Vec<&'static str>,
+    /// Sentences for the header `x-crucible-note` about what was changed or left out.
+    pub(crate) notes: Vec<String>,
+    /// Names of the parameters that the format has no place for.
+    pub(crate) dropped: Vec<&'static str>,
+    /// Whether the answer may be a tool call, of which an engine may send nothing until it is whole.
+    pub(crate) may_call_tools: bool,
+}
+
+/// How an engine's answer is read.
+pub(crate) enum AnswerShape {
+    /// The engine streams and the client wants a stream.
+    Stream(Box<dyn EngineTranscoder>),
+    /// The engine streams and the client wants one JSON, which comes at the end.
+    Aggregate(Box<dyn EngineTranscoder>),
+    /// The engine answers with one chat completion. The set holds the ids of tool calls that the
+    /// conversation has already.
+    Whole(HashSet<String>),
+}

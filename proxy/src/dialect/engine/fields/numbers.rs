@@ -1,0 +1,224 @@
+//! Numbers of a request, as an engine takes them under its [`NumberRules`].
+//!
+//! A value that the engine cannot read as a number is refused with the name of its field. A number that
+//! the engine would refuse or misread although its meaning is plain is written in the engine's way.
+
+use super::{
+    RewrittenField,
+    number_rules::{NoLimit, NumberRules},
+};
+use crate::{
+    body::{
+        number::{Number, is_plain},
+        peek::{self, PeekedBody},
+    },
+    dialect::chat::field_error::{invalid_type, unsupported},
+    error::{Error, Kind},
+};
+
+/// Keys of the limit of an answer in tokens. A negative one and null mean no limit.
+const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+/// Keys of other whole numbers.
+const WHOLE: [&str; 4] = ["n", "seed", "top_k", "top_logprobs"];
+/// Keys of numbers that engines keep as 32-bit floats.
+const REAL: [&str; 5] = [
+    "temperature",
+    "top_p",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+];
+
+/// Returns the numbers that have to be written in another way under these rules.
+///
+/// # Errors
+/// `invalid_type` and `unsupported_value`, with the field, what was found, and what to do.
+pub(crate) fn rewritten_numbers(
+    body: &[u8],
+    peek: &PeekedBody,
+    rules: &NumberRules,
+) -> Result<Vec<RewrittenField>, Error> {
+    let mut rewritten = Vec::new();
+    for name in LIMITS {
+        if let Some(raw) = peek.raw(body, name)
+            && let Some(value) = whole(name, raw, rules)?
+        {
+            rewritten.extend(limit(name, raw, value, rules)?);
+        }
+    }
+    for name in WHOLE {
+        if let Some(raw) = peek.raw(body, name)
+            && let Some(value) = whole(name, raw, rules)?
+        {
+            if name == "n" {
+                choices(value, rules)?;
+            }
+            rewritten.extend(respelled(name, raw, value));
+        }
+    }
+    for name in REAL {
+        if let Some(raw) = peek.raw(body, name) {
+            real(name, raw, rules)?;
+        }
+    }
+    if let Some(raw) = peek.raw(body, "logprobs")
+        && !matches!(raw, "true" | "false")
+        && !(rules.logprobs_count && Number::of(raw).is_some())
+    {
+        return Err(invalid_type("logprobs", "a boolean", peek::found(raw)));
+    }
+    Ok(rewritten)
+}
+
+/// Reads a whole number for an engine that keeps it in 64 bits with a sign.
+///
+/// # Errors
+/// The value is no whole number of 64 bits.
+pub(crate) fn signed(
+    body: &[u8],
+    peek: &PeekedBody,
+    name: &'static str,
+    rules: &NumberRules,
+) -> Result<Option<i64>, Error> {
+    let Some(raw) = peek.raw(body, name) else {
+        return Ok(None);
+    };
+    let value = whole(name, raw, rules)?.unwrap_or_default();
+    i64::try_from(value)
+        .map(Some)
+        .map_err(|_| too_large(name, raw))
+}
+
+/// Reports whether `top_logprobs` is 0 and `logprobs` is off, which together ask for nothing.
+pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &PeekedBody) -> bool {
+    let none = peek.raw(body, "top_logprobs").and_then(Number::of) == Some(Number::Whole(0));
+    none && matches!(peek.raw(body, "logprobs"), None | Some("false"))
+}
+
+/// Reads a whole number; `None` where the engine takes any number there and has the last word.
+fn whole(name: &'static str, raw: &str, rules: &NumberRules) -> Result<Option<i128>, Error> {
+    let lenient = rules.lenient.contains(&name);
+    let narrow = LIMITS.contains(&name) || name == "n";
+    match Number::of(raw) {
+        Some(Number::Whole(value)) => {
+            let fits = (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value);
+            match fits {
+                true => Ok(Some(value)),
+                false if lenient && !narrow => Ok(None),
+                false => Err(too_large(name, raw)),
+            }
+        }
+        Some(Number::Fraction(_)) if lenient => Ok(None),
+        Some(Number::Fraction(_)) => Err(Error::new(
+            Kind::InvalidType,
+            format!(
+                "`{name}` must be a whole number, found {raw:.40}; {}",
+                way_out(name)
+            ),
+        )
+        .param(name)),
+        Some(Number::Beyond) => Err(too_large(name, raw)),
+        None => Err(invalid_type(
+            name,
+            "a whole number",
+            &format!("{}; {}", peek::found(raw), way_out(name)),
+        )),
+    }
+}
+
+/// The limit of an answer where it has to be written in another way.
+fn limit(
+    name: &'static str,
+    raw: &str,
+    value: i128,
+    rules: &NumberRules,
+) -> Result<Option<RewrittenField>, Error> {
+    let sent = |json: &str, why: &str| RewrittenField {
+        name,
+        json: Some(json.to_owned()),
+        note: format!("{name} {raw:.40} is sent as {json}{why}"),
+    };
+    if value <= 0 && rules.no_limit == NoLimit::OtherFormat {
+        return Ok(None);
+    }
+    if value < 0 {
+        return Ok(match rules.no_limit {
+            NoLimit::MinusOne if raw == "-1" => None,
+            NoLimit::MinusOne => Some(sent("-1", ", no limit")),
+            NoLimit::LeftOut | NoLimit::OtherFormat => Some(RewrittenField {
+                name,
+                json: None,
+                note: format!("{name} {raw:.40} is left out, no limit"),
+            }),
+        });
+    }
+    if value == 0 && rules.refuses_zero_limit {
+        let way_out = way_out(name);
+        let message = format!("`{name}` must be at least 1, found {raw:.40}; {way_out}");
+        return Err(unsupported(name, message));
+    }
+    Ok(match rules.largest_limit {
+        Some(largest) if value > largest => {
+            Some(sent(&largest.to_string(), ", the most that it takes"))
+        }
+        _ => respelled(name, raw, value),
+    })
+}
+
+fn choices(value: i128, rules: &NumberRules) -> Result<(), Error> {
+    match value {
+        1 => Ok(()),
+        2.. if rules.several_choices => Ok(()),
+        2.. => Err(unsupported(
+            "n",
+            "this engine gives one choice per request; send `n`: 1, or several requests",
+        )),
+        _ => Err(unsupported(
+            "n",
+            format!("`n` must be at least 1, found {value}; {}", way_out("n")),
+        )),
+    }
+}
+
+/// A whole number that is written as a float, as an integer.
+fn respelled(name: &'static str, raw: &str, value: i128) -> Option<RewrittenField> {
+    (!is_plain(raw)).then(|| RewrittenField {
+        name,
+        json: Some(value.to_string()),
+        note: format!("{name} {raw:.40} is sent as {value}"),
+    })
+}
+
+fn real(name: &'static str, raw: &str, rules: &NumberRules) -> Result<(), Error> {
+    if Number::of(raw).is_none() {
+        let found = format!("{}; {}", peek::found(raw), way_out(name));
+        return Err(invalid_type(name, "a number", &found));
+    }
+    let value: f64 = raw.parse().unwrap_or(f64::INFINITY);
+    let fits = value.abs() <= f64::from(f32::MAX);
+    // A number such as 1e400 is no JSON number to any engine.
+    if fits || (rules.beyond_f32 && value.is_finite()) {
+        return Ok(());
+    }
+    Err(too_large(name, raw))
+}
+
+fn too_large(name: &'static str, raw: &str) -> Error {
+    let message = format!(
+        "`{name}` is a number that no engine takes, found {raw:.40}; {}",
+        way_out(name)
+    );
+    unsupported(name, message)
+}
+
+fn way_out(name: &str) -> &'static str {
+    match name {
+        "max_tokens" | "max_completion_tokens" => "leave it out, or send -1, for no limit",
+        "seed" => "leave it out for another answer each time",
+        "n" => "leave it out for one choice",
+        _ => "leave it out for the default",
+    }
+}
+
+#[cfg(test)]
+mod tests;
