@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use crucible_config::{
     Live,
-    checked::{Config, Log},
+    checked::{Config, LogSettings},
     home,
 };
 use crucible_documents::headers::{X_DEFAULTS, X_ENGINE, X_REASON};
@@ -80,7 +80,7 @@ pub trait StartedServer {
 pub fn run<L: ServerLauncher>(
     common: &CommonArgs,
     args: &TryArgs,
-    prepare: impl FnOnce(&Log, usize) -> Result<L, CommandFailure>,
+    prepare: impl FnOnce(&LogSettings, usize) -> Result<L, CommandFailure>,
 ) -> Result<(), CommandFailure> {
     let config = sources::load(common)?;
     let current = config.current();

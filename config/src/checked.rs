@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    defaults::{Filled, From, RequestDefaults},
+    defaults::{DefaultSource, FilledValue, RequestDefaults},
     engine::{Device, Engine, EngineKind, Fit, Manage, Model, ModelDefaults, Pool, Sampling},
 };
 use crate::glob::Globs;
@@ -59,11 +59,11 @@ pub struct Config {
     /// Routing by prediction.
     pub routing: Routing,
     /// Load scheduling.
-    pub scheduler: Scheduler,
+    pub scheduler: SchedulerSettings,
     /// Models to load at start (besides the pinned ones).
     pub warm: Vec<String>,
     /// Log format and level.
-    pub log: Log,
+    pub log: LogSettings,
     /// Management paths opened on purpose.
     pub guard_open: Vec<String>,
     /// Own rules in order.
@@ -71,7 +71,7 @@ pub struct Config {
     /// Virtual models: name to ordered patterns `engine/model-glob`, or other virtual names.
     pub virtual_models: IndexMap<String, Vec<String>>,
     /// Client keys.
-    pub keys: Vec<Arc<Key>>,
+    pub keys: Vec<Arc<ClientKey>>,
     /// The typed values of the 39 rows.
     pub tuning: Tuning,
     /// Compiled patterns of the above; one that is missing here is compiled at use.
@@ -160,7 +160,7 @@ pub struct Routing {
 
 /// `[scheduler]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scheduler {
+pub struct SchedulerSettings {
     /// May evict models that a person loaded.
     pub evict_foreign: bool,
     /// Requests that may overtake a waiting swap.
@@ -179,7 +179,7 @@ pub struct Scheduler {
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// For people or for machines.
     pub format: LogFormat,
     /// `tracing` filter, for example `info` or `crucible=debug`.
@@ -239,7 +239,7 @@ pub enum Class {
 
 /// One client key.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Key {
+pub struct ClientKey {
     /// Name for logs and limits.
     pub name: Arc<str>,
     /// SHA-256 of the key.

@@ -6,9 +6,9 @@
 //! settings and are passed over.
 
 use crate::{
-    keys::{self, Key, Shape, root},
+    keys::{self, KeyShape, SettingKey, root},
     kind::{self, Kind},
-    settings::{Layer, Origin, Report, Settings},
+    settings::{ConfigLayer, ProblemReport, Settings, ValueOrigin},
 };
 
 const PREFIX: &str = "CRUCIBLE_";
@@ -23,8 +23,12 @@ const OF_TESTS: &str = "CRUCIBLE_LIVE_";
 const ADDRESSES: [&str; 5] = ["ADDR", "ADDRESS", "BIND", "HOST", "PORT"];
 
 /// Sets the keys that variables name; whatever is wrong goes to the report.
-pub(crate) fn read(environment: &[(String, String)], settings: &mut Settings, report: &mut Report) {
-    let fixed: Vec<(String, String, Key)> = keys::fixed()
+pub(crate) fn read(
+    environment: &[(String, String)],
+    settings: &mut Settings,
+    report: &mut ProblemReport,
+) {
+    let fixed: Vec<(String, String, SettingKey)> = keys::fixed()
         .into_iter()
         .map(|(path, key)| (keys::variable(&path), path, key))
         .collect();
@@ -40,8 +44,8 @@ pub(crate) fn read(environment: &[(String, String)], settings: &mut Settings, re
             Some((
                 _,
                 path,
-                Key {
-                    shape: Shape::Value(kind),
+                SettingKey {
+                    shape: KeyShape::Value(kind),
                     ..
                 },
             )) if kind.is_scalar() => {
@@ -59,7 +63,7 @@ fn set(
     kind: Kind,
     text: &str,
     settings: &mut Settings,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     if text.is_empty() && path == &*root::METRICS_LISTEN.path() {
         settings.entries.shift_remove(path);
@@ -67,8 +71,8 @@ fn set(
     }
     match kind.read_text(text) {
         Ok(value) => {
-            let origin = Origin {
-                layer: Layer::Environment,
+            let origin = ValueOrigin {
+                layer: ConfigLayer::Environment,
                 source: name.to_owned(),
             };
             settings.set(path, value, origin);
@@ -110,7 +114,12 @@ fn is_of_a_service(rest: &str, value: &str) -> bool {
     })
 }
 
-fn unknown(name: &str, rest: &str, fixed: &[(String, String, Key)], report: &mut Report) {
+fn unknown(
+    name: &str,
+    rest: &str,
+    fixed: &[(String, String, SettingKey)],
+    report: &mut ProblemReport,
+) {
     let found = format!("the unknown variable {name}");
     let list = fixed.iter().find(|(variable, ..)| variable == name);
     let hint = if let Some((_, path, _)) = list {
@@ -119,7 +128,8 @@ fn unknown(name: &str, rest: &str, fixed: &[(String, String, Key)], report: &mut
         "the address is CRUCIBLE_LISTEN, for example 127.0.0.1:8484".to_owned()
     } else {
         // Without the beginning that all of them share, which makes everything alike.
-        let bare = |variable: &'_ (String, String, Key)| variable.0[PREFIX.len()..].to_owned();
+        let bare =
+            |variable: &'_ (String, String, SettingKey)| variable.0[PREFIX.len()..].to_owned();
         let known: Vec<String> = fixed.iter().map(bare).collect();
         kind::nearest(rest, known.iter().map(String::as_str)).map_or_else(
             || "nothing reads it; unset it if it was meant for Crucible".to_owned(),

@@ -13,13 +13,13 @@ const OPENING: Duration = Duration::from_secs(3);
 
 /// Why there is no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unread {
+pub(crate) struct UnreadFile {
     pub(crate) found: String,
     pub(crate) expected: &'static str,
     pub(crate) hint: &'static str,
 }
 
-pub(crate) fn read(path: &Path) -> Result<String, Unread> {
+pub(crate) fn read(path: &Path) -> Result<String, UnreadFile> {
     let file = if is_read_once(path) {
         open_in_time(path)?
     } else {
@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Unread> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Unread {
+        return Err(UnreadFile {
             found: "more than 16 MiB".into(),
             expected: "a configuration file",
             hint: "",
@@ -44,7 +44,7 @@ pub(crate) fn is_read_once(path: &Path) -> bool {
 
 /// Opening a pipe waits for somebody who writes to it; where nobody does, the thread that waits is
 /// left to the end of the process.
-fn open_in_time(path: &Path) -> Result<File, Unread> {
+fn open_in_time(path: &Path) -> Result<File, UnreadFile> {
     let (opened, wait) = sync_channel(1);
     let path = path.to_owned();
     std::thread::Builder::new()
@@ -52,7 +52,7 @@ fn open_in_time(path: &Path) -> Result<File, Unread> {
         .spawn(move || opened.send(File::open(path)))?;
     wait.recv_timeout(OPENING).map_or_else(
         |_| {
-            Err(Unread {
+            Err(UnreadFile {
                 found: "a pipe that nobody writes to".into(),
                 expected: "a readable file",
                 hint: "",
@@ -62,13 +62,13 @@ fn open_in_time(path: &Path) -> Result<File, Unread> {
     )
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, Unread> {
+fn text(bytes: Vec<u8>) -> Result<String, UnreadFile> {
     let expected = "text in UTF-8";
     // Two bytes a character: half of what a configuration is made of is then zeros.
     if matches!(bytes.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || matches!(bytes.as_slice(), [0, _, 0, _, ..] | [_, 0, _, 0, ..])
     {
-        return Err(Unread {
+        return Err(UnreadFile {
             found: "text in UTF-16".into(),
             expected,
             hint: "save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)",
@@ -78,7 +78,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Unread> {
         let at = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..at).unwrap_or_default();
         let line = before.split(|byte| *byte == b'\n').count();
-        Unread {
+        UnreadFile {
             found: format!("bytes in line {line} that are no UTF-8"),
             expected,
             hint: "save it as UTF-8",
@@ -88,7 +88,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Unread> {
 
 // === impl Unread ===
 
-impl From<io::Error> for Unread {
+impl From<io::Error> for UnreadFile {
     fn from(error: io::Error) -> Self {
         Self {
             found: error.to_string(),

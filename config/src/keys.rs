@@ -33,10 +33,10 @@ pub(crate) use self::{
     server::{client, guard, limits, log, startup, timeouts},
     shape::join,
     top::{ROOT, root},
-    typed::{FixedKey, KeyPath, Part},
+    typed::{FixedKey, KeyPath, SubTable},
 };
 pub use self::{
-    shape::{Key, Shape},
+    shape::{KeyShape, SettingKey},
     top::{fixed, variable},
 };
 

@@ -9,14 +9,14 @@ use crate::{
     check,
     checked::{Config, ProfileName},
     environment,
-    file::{self, Unread},
+    file::{self, UnreadFile},
     home,
-    keys::{self, Shape, engine, root},
+    keys::{self, KeyShape, engine, root},
     kind::{self, Kind, Value},
     overrides,
     problem::Problems,
-    settings::{self, Layer, Origin, Report, Settings},
-    show::{Origins, Shown, shown},
+    settings::{self, ConfigLayer, ProblemReport, Settings, ValueOrigin},
+    show::{EffectiveValue, ValueOrigins, shown},
 };
 
 /// The command line's share.
@@ -49,9 +49,9 @@ pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Where each value came from.
-    pub origins: Origins,
+    pub origins: ValueOrigins,
     /// Effective values with their origin, in table order.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<EffectiveValue>,
     /// What is usable but probably not meant.
     pub warnings: Problems,
 }
@@ -64,11 +64,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 
 /// As [`load`], with the file's name and text (or why it was not read) given.
 pub(crate) fn load_text(
-    file: Option<(&Path, Result<String, Unread>)>,
+    file: Option<(&Path, Result<String, UnreadFile>)>,
     variables: &[(String, String)],
     flags: &Flags,
 ) -> Result<Loaded, Problems> {
-    let mut report = Report::default();
+    let mut report = ProblemReport::default();
     let mut folder = None;
     let mut settings = match file {
         None => Settings::default(),
@@ -91,7 +91,7 @@ pub(crate) fn load_text(
     if problems.has_errors() {
         return Err(problems);
     }
-    let origins = Origins::new(&settings);
+    let origins = ValueOrigins::new(&settings);
     let shown = shown(&settings);
     Ok(Loaded {
         config,
@@ -101,9 +101,9 @@ pub(crate) fn load_text(
     })
 }
 
-fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
-    let origin = |flag: &str| Origin {
-        layer: Layer::Flag,
+fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut ProblemReport) {
+    let origin = |flag: &str| ValueOrigin {
+        layer: ConfigLayer::Flag,
         source: flag.to_owned(),
     };
     let mut listen = Vec::new();
@@ -157,12 +157,12 @@ fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut Report) {
 }
 
 /// Puts the built-in values under everything that was set.
-fn fill_profile(settings: &mut Settings, report: &mut Report) -> ProfileName {
+fn fill_profile(settings: &mut Settings, report: &mut ProblemReport) -> ProfileName {
     let profile = settings.get(&root::PROFILE.path(), report);
     let own = format!("profile {}", profile.as_str());
     let taken = format!("{own}, as in hybrid");
     for (path, key) in keys::fixed() {
-        let Shape::Value(kind) = key.shape else {
+        let KeyShape::Value(kind) = key.shape else {
             continue;
         };
         let text = key.literal(profile);

@@ -43,5 +43,5 @@ pub use kind::nearest;
 pub use layers::{Flags, Loaded, Sources, load};
 pub use live::{Live, Reloaded};
 pub use problem::{Problem, Problems, Severity};
-pub use settings::{Layer, Origin};
-pub use watch::{Seen, Watch, watch};
+pub use settings::{ConfigLayer, ValueOrigin};
+pub use watch::{FileWatch, WatchEvent, watch};

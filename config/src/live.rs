@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     checked::Config,
-    file::{self, Unread, is_read_once},
+    file::{self, UnreadFile, is_read_once},
     layers::{Loaded, Sources, load_text},
     presence,
     problem::Problems,
@@ -21,7 +21,7 @@ use crate::{
 
 /// The configuration in force. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Live(Arc<Inner>);
+pub struct Live(Arc<LiveInner>);
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +39,30 @@ pub struct Reloaded {
 }
 
 #[derive(Debug)]
-struct Inner {
+struct LiveInner {
     current: ArcSwap<Config>,
     generation: watch::Sender<u64>,
-    origin: Mutex<Origin>,
+    origin: Mutex<ValueOrigin>,
 }
 
 /// From what the configuration is made; its lock makes reloads one after the other.
 #[derive(Debug)]
-struct Origin {
+struct ValueOrigin {
     /// `None` for [`Live::from_config`].
     sources: Option<Sources>,
     /// The file's text, or why it was not read, at the last attempt.
-    text: Option<Result<String, Unread>>,
+    text: Option<Result<String, UnreadFile>>,
 }
 
-fn read(sources: &Sources) -> Option<Result<String, Unread>> {
+fn read(sources: &Sources) -> Option<Result<String, UnreadFile>> {
     sources.file.as_deref().map(file::read)
 }
 
 /// As [`read`], for a second time. A pipe was read to its end at the start and has no more.
-fn read_again(sources: &Sources) -> Option<Result<String, Unread>> {
+fn read_again(sources: &Sources) -> Option<Result<String, UnreadFile>> {
     let path = sources.file.as_deref()?;
     if is_read_once(path) {
-        return Some(Err(Unread {
+        return Some(Err(UnreadFile {
             found: "a pipe or a device, which cannot be read again".to_owned(),
             expected: "a file",
             hint: "what is in force stays",
@@ -145,7 +145,7 @@ impl Live {
         loaded.warnings.0.extend(more.0);
         let live = Self::over(
             loaded.config,
-            Origin {
+            ValueOrigin {
                 sources: Some(sources),
                 text,
             },
@@ -157,15 +157,15 @@ impl Live {
     pub fn from_config(config: Config) -> Self {
         Self::over(
             config,
-            Origin {
+            ValueOrigin {
                 sources: None,
                 text: None,
             },
         )
     }
 
-    fn over(config: Config, origin: Origin) -> Self {
-        Self(Arc::new(Inner {
+    fn over(config: Config, origin: ValueOrigin) -> Self {
+        Self(Arc::new(LiveInner {
             current: ArcSwap::from_pointee(config),
             generation: watch::Sender::new(0),
             origin: Mutex::new(origin),
@@ -224,8 +224,8 @@ impl Live {
 
     fn swap(
         &self,
-        origin: &mut Origin,
-        text: Option<Result<String, Unread>>,
+        origin: &mut ValueOrigin,
+        text: Option<Result<String, UnreadFile>>,
     ) -> Result<Reloaded, Problems> {
         origin.text = text;
         let mut restart_needed = Vec::new();

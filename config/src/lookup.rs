@@ -6,8 +6,8 @@ use url::Url;
 
 use crate::{
     checked::{
-        Config, Engine, EngineKind, Filled, From, Key, Model, ModelDefaults, RequestDefaults,
-        Sampling,
+        ClientKey, Config, DefaultSource, Engine, EngineKind, FilledValue, Model, ModelDefaults,
+        RequestDefaults, Sampling,
     },
     glob,
     layers::{Flags, load_text},
@@ -75,7 +75,7 @@ impl Config {
         &self,
         engine: &Engine,
         model: &str,
-        key: Option<&Key>,
+        key: Option<&ClientKey>,
     ) -> RequestDefaults {
         if !engine.defaults {
             return RequestDefaults::default();
@@ -103,12 +103,12 @@ impl Config {
         };
         let first = |value: fn(&Sampling) -> Option<f64>| {
             [
-                (From::Key, &own),
-                (From::Model, &block),
-                (From::Profile, &profile),
+                (DefaultSource::Key, &own),
+                (DefaultSource::Model, &block),
+                (DefaultSource::Profile, &profile),
             ]
             .into_iter()
-            .find_map(|(from, layer)| value(layer).map(|value| Filled { value, from }))
+            .find_map(|(from, layer)| value(layer).map(|value| FilledValue { value, from }))
         };
         RequestDefaults {
             temperature: first(|s| s.temperature),
@@ -124,22 +124,22 @@ impl Config {
         &self,
         engine: &Engine,
         model: &str,
-        key: Option<&Key>,
+        key: Option<&ClientKey>,
         modelfile: Option<u64>,
-    ) -> Filled<u64> {
+    ) -> FilledValue<u64> {
         if let Some(value) = self
             .model_settings(&engine.name, model)
             .and_then(|m| m.context)
         {
-            return Filled {
+            return FilledValue {
                 value,
-                from: From::Model,
+                from: DefaultSource::Model,
             };
         }
         if let Some(value) = key.and_then(|key| key.context) {
-            return Filled {
+            return FilledValue {
                 value,
-                from: From::Key,
+                from: DefaultSource::Key,
             };
         }
         let counts = || {
@@ -149,15 +149,15 @@ impl Config {
                 && settings.is_none_or(|m| m.modelfile_context)
         };
         if let Some(value) = modelfile.filter(|_| counts()) {
-            return Filled {
+            return FilledValue {
                 value,
-                from: From::Modelfile,
+                from: DefaultSource::Modelfile,
             };
         }
         let value = self.tuning.context(engine.kind.profile().section);
-        Filled {
+        FilledValue {
             value,
-            from: From::Profile,
+            from: DefaultSource::Profile,
         }
     }
 

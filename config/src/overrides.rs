@@ -4,16 +4,21 @@
 //! (`engine.ollama.permits`).
 
 use crate::{
-    keys::{self, Key, Shape, engine, join, pool},
+    keys::{self, KeyShape, SettingKey, engine, join, pool},
     kind::{Kind, nearest, quoted},
-    settings::{Layer, Origin, Report, Settings},
+    settings::{ConfigLayer, ProblemReport, Settings, ValueOrigin},
 };
 
 const EXPECTED: &str = "KEY=VALUE";
 const EXAMPLE: &str = "for example scheduler.overtake_count=16 or pool.gpu.budget=12GB";
 
 /// Sets them in order; `flag` is the name for problems and origins.
-pub(crate) fn apply(all: &[String], flag: &str, settings: &mut Settings, report: &mut Report) {
+pub(crate) fn apply(
+    all: &[String],
+    flag: &str,
+    settings: &mut Settings,
+    report: &mut ProblemReport,
+) {
     for text in all {
         let Some((path, value)) = text.split_once('=') else {
             report.error("", flag, &quoted(text), EXPECTED, EXAMPLE);
@@ -38,8 +43,8 @@ pub(crate) fn apply(all: &[String], flag: &str, settings: &mut Settings, report:
         };
         match kind.read_text(value) {
             Ok(value) => {
-                let origin = Origin {
-                    layer: Layer::Flag,
+                let origin = ValueOrigin {
+                    layer: ConfigLayer::Flag,
                     source: flag.to_owned(),
                 };
                 if let Some((table, _)) = place.rsplit_once('.')
@@ -59,8 +64,8 @@ pub(crate) fn apply(all: &[String], flag: &str, settings: &mut Settings, report:
 
 /// Where a path is kept, and what stands there.
 fn find(path: &str, settings: &Settings) -> Option<(String, Kind)> {
-    let scalar = |key: Key| match key.shape {
-        Shape::Value(kind) if kind.is_scalar() => Some(kind),
+    let scalar = |key: SettingKey| match key.shape {
+        KeyShape::Value(kind) if kind.is_scalar() => Some(kind),
         _ => None,
     };
     if let Some((_, key)) = keys::fixed().into_iter().find(|(known, _)| known == path) {
@@ -76,8 +81,8 @@ fn find(path: &str, settings: &Settings) -> Option<(String, Kind)> {
         .find(|known| known.name == key)
         .and_then(|known| scalar(*known))?;
     match below.shape {
-        Shape::Named(_) => Some((path.to_owned(), kind)),
-        Shape::Tables(_) if table == engine::TABLE => {
+        KeyShape::Named(_) => Some((path.to_owned(), kind)),
+        KeyShape::Tables(_) if table == engine::TABLE => {
             let same = |i: &usize| settings.find(&engine::NAME.item(*i)).as_deref() == Some(name);
             let at = (0..settings.count(engine::TABLE)).find(same)?;
             Some((format!("{}[{at}].{key}", engine::TABLE), kind))

@@ -8,12 +8,12 @@ use crate::{
     layers::Loaded,
     problem::{Problem, Problems, Severity},
     program,
-    show::Origins,
+    show::ValueOrigins,
 };
 
 /// One thing that an engine needs and is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingResource {
     /// Its key in the engine's block.
     pub key: &'static str,
     /// What was found.
@@ -26,7 +26,7 @@ pub struct Missing {
 
 // === impl Missing ===
 
-impl Missing {
+impl MissingResource {
     /// Whether it is the variable with the engine's token.
     pub fn is_token(&self) -> bool {
         self.key == engine::API_KEY_ENV.name()
@@ -61,13 +61,13 @@ fn no_folder(loaded: &Loaded) -> Option<Problem> {
 }
 
 /// What one engine needs and is not there, as this process sees it.
-pub fn missing_of(engine: &Engine) -> Vec<Missing> {
+pub fn missing_of(engine: &Engine) -> Vec<MissingResource> {
     of(engine, &|name| env::var_os(name))
 }
 
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) -> Problems {
+fn missing_for(engines: &[Engine], origins: &ValueOrigins, variables: Variables<'_>) -> Problems {
     let mut all = Vec::new();
     for (i, engine) in engines.iter().enumerate() {
         for missing in of(engine, variables) {
@@ -92,12 +92,12 @@ fn missing_for(engines: &[Engine], origins: &Origins, variables: Variables<'_>) 
     Problems(all)
 }
 
-fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
+fn of(engine: &Engine, variables: Variables<'_>) -> Vec<MissingResource> {
     let mut all = Vec::new();
     if let Some(name) = &engine.api_key_env
         && variables(name).is_none_or(|value| value.is_empty())
     {
-        all.push(Missing {
+        all.push(MissingResource {
             key: engine::API_KEY_ENV.name(),
             found: format!("{name:?}, a variable that is not set"),
             expected: "a variable with the engine's token",
@@ -112,7 +112,7 @@ fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
     {
         let hint = "correct the path, or put the file there; a relative path begins in the folder \
                     of the configuration file";
-        all.push(Missing {
+        all.push(MissingResource {
             key: engine::MODEL_PATH.name(),
             found,
             expected: "a model file that can be read",
@@ -122,7 +122,7 @@ fn of(engine: &Engine, variables: Variables<'_>) -> Vec<Missing> {
     if let Some(program) = engine.command.first()
         && let Some((found, hint)) = no_program(program, variables("PATH"))
     {
-        all.push(Missing {
+        all.push(MissingResource {
             key: engine::COMMAND.name(),
             found,
             expected: "a program that can be started",

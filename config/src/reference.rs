@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     checked::ProfileName,
-    keys::{self, Key, ROOT, Shape},
+    keys::{self, KeyShape, ROOT, SettingKey},
     tuning::{TUNINGS, TuningGroup},
 };
 
@@ -121,19 +121,19 @@ pub fn configuration() -> String {
     page
 }
 
-fn section(page: &mut String, prefix: &str, heading: &str, known: &[Key]) {
+fn section(page: &mut String, prefix: &str, heading: &str, known: &[SettingKey]) {
     if !heading.is_empty() {
         let _ = write!(page, "\n## `{heading}`\n");
     }
-    let values: Vec<&Key> = known
+    let values: Vec<&SettingKey> = known
         .iter()
-        .filter(|key| matches!(key.shape, Shape::Value(_)))
+        .filter(|key| matches!(key.shape, KeyShape::Value(_)))
         .collect();
     if !values.is_empty() {
         page.push_str("\n| key | takes | default | meaning |\n|---|---|---|---|\n");
     }
     for key in values {
-        if let Shape::Value(kind) = key.shape {
+        if let KeyShape::Value(kind) = key.shape {
             let default = if key.default.is_empty() {
                 "-".into()
             } else {
@@ -150,11 +150,11 @@ fn section(page: &mut String, prefix: &str, heading: &str, known: &[Key]) {
     for key in known {
         let path = keys::join(prefix, key.name);
         let heading = match key.shape {
-            Shape::Value(_) => continue,
-            Shape::Table(_) => format!("[{path}]"),
-            Shape::Tables(_) => format!("[[{path}]]"),
-            Shape::Named(_) => format!("[{path}.NAME]"),
-            Shape::NamedValues(kind) => {
+            KeyShape::Value(_) => continue,
+            KeyShape::Table(_) => format!("[{path}]"),
+            KeyShape::Tables(_) => format!("[[{path}]]"),
+            KeyShape::Named(_) => format!("[{path}.NAME]"),
+            KeyShape::NamedValues(kind) => {
                 let takes = kind.expected();
                 let _ = write!(
                     page,
@@ -163,8 +163,8 @@ fn section(page: &mut String, prefix: &str, heading: &str, known: &[Key]) {
                 );
                 continue;
             }
-            Shape::OffOr(_) => format!("{path} = false | {{ ... }}"),
-            Shape::Tuning | Shape::Rows(_) => {
+            KeyShape::OffOr(_) => format!("{path} = false | {{ ... }}"),
+            KeyShape::Tuning | KeyShape::Rows(_) => {
                 let _ = write!(
                     page,
                     "\n## `[tuning.lmstudio]`, `[tuning.ollama]`, `[tuning.environment]`\n\nThe \

@@ -9,7 +9,7 @@ use crate::{
 
 /// A name that a key gives for a model, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct ModelReference {
     /// Path of the key, `rule[0].use`.
     pub path: String,
     /// The name, or a glob.
@@ -22,8 +22,8 @@ pub struct Reference {
 
 impl Config {
     /// Every name of a model in this configuration, in the order of the keys.
-    pub fn references(&self) -> Vec<Reference> {
-        let one = |path: &str, name: &String| Reference {
+    pub fn references(&self) -> Vec<ModelReference> {
+        let one = |path: &str, name: &String| ModelReference {
             path: path.to_owned(),
             name: name.clone(),
             takes_engines: false,
@@ -47,14 +47,14 @@ impl Config {
                 .map(|name| one(&startup::WARM.path(), name)),
         );
         for (i, block) in self.rules.iter().enumerate() {
-            all.push(Reference {
+            all.push(ModelReference {
                 takes_engines: true,
                 ..one(&rule::USE.item(i), &block.target)
             });
         }
         for (name, patterns) in &self.virtual_models {
             let path = join(root::VIRTUAL.name(), name);
-            all.extend(patterns.iter().map(|pattern| Reference {
+            all.extend(patterns.iter().map(|pattern| ModelReference {
                 takes_engines: true,
                 ..one(&path, pattern)
             }));

@@ -3,7 +3,7 @@
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Key, ROOT, Shape};
+use crate::keys::{KeyShape, ROOT, SettingKey};
 
 const REQUIRED: &str = "Required.";
 
@@ -20,7 +20,7 @@ pub fn schema() -> Schema {
     schema
 }
 
-fn table(keys: &[Key]) -> Map<String, Value> {
+fn table(keys: &[SettingKey]) -> Map<String, Value> {
     let properties: Map<String, Value> = keys
         .iter()
         .map(|key| (key.name.to_owned(), property(key)))
@@ -40,16 +40,18 @@ fn table(keys: &[Key]) -> Map<String, Value> {
     map
 }
 
-fn property(key: &Key) -> Value {
+fn property(key: &SettingKey) -> Value {
     let mut schema = match key.shape {
-        Shape::Value(kind) => kind.schema(),
-        Shape::Table(_) | Shape::Tuning | Shape::Rows(_) => Value::Object(table(&key.shape.keys())),
-        Shape::Tables(keys) => json!({"type": "array", "items": table(keys)}),
-        Shape::Named(keys) => json!({"type": "object", "additionalProperties": table(keys)}),
-        Shape::NamedValues(kind) => {
+        KeyShape::Value(kind) => kind.schema(),
+        KeyShape::Table(_) | KeyShape::Tuning | KeyShape::Rows(_) => {
+            Value::Object(table(&key.shape.keys()))
+        }
+        KeyShape::Tables(keys) => json!({"type": "array", "items": table(keys)}),
+        KeyShape::Named(keys) => json!({"type": "object", "additionalProperties": table(keys)}),
+        KeyShape::NamedValues(kind) => {
             json!({"type": "object", "additionalProperties": kind.schema()})
         }
-        Shape::OffOr(keys) => json!({"anyOf": [{"const": false}, table(keys)]}),
+        KeyShape::OffOr(keys) => json!({"anyOf": [{"const": false}, table(keys)]}),
     };
     if let Some(map) = schema.as_object_mut() {
         let mut doc = key.doc.to_owned();

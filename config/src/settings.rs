@@ -8,9 +8,9 @@ mod windows_path;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-pub(crate) use self::{report::Report, walk::read_file};
+pub(crate) use self::{report::ProblemReport, walk::read_file};
 use crate::{
-    keys::{KeyPath, Part, Shape, join},
+    keys::{KeyPath, KeyShape, SubTable, join},
     kind::{SettingType, Value},
     tuning::TuningId,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Which layer set a value; later ones win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layer {
+pub enum ConfigLayer {
     /// The built-in profile.
     Profile,
     /// The configuration file.
@@ -31,42 +31,42 @@ pub enum Layer {
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Origin {
+pub struct ValueOrigin {
     /// Its layer.
-    pub layer: Layer,
+    pub layer: ConfigLayer,
     /// `crucible.toml:12`, a variable, a flag or a profile.
     pub source: String,
 }
 
 /// A value and its origin.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct SettingEntry {
     pub(crate) value: Value,
-    pub(crate) origin: Origin,
+    pub(crate) origin: ValueOrigin,
 }
 
 /// Everything that was set, in the order in which it was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     /// `timeouts.idle`, `engine[0].url`, `pool.gpu.budget`.
-    pub(crate) entries: IndexMap<String, Entry>,
+    pub(crate) entries: IndexMap<String, SettingEntry>,
     /// Tables that may repeat or have a free name: `engine[0]`, `pool.gpu`.
-    pub(crate) tables: IndexMap<String, Origin>,
+    pub(crate) tables: IndexMap<String, ValueOrigin>,
 }
 
 // === impl Settings ===
 
 impl Settings {
-    pub(crate) fn set(&mut self, path: &str, value: Value, origin: Origin) {
+    pub(crate) fn set(&mut self, path: &str, value: Value, origin: ValueOrigin) {
         self.entries
-            .insert(path.to_owned(), Entry { value, origin });
+            .insert(path.to_owned(), SettingEntry { value, origin });
     }
 
     /// Sets a value of the profile layer where nothing else did.
     pub(crate) fn fill(&mut self, path: &str, value: Value, source: &str) {
         if !self.entries.contains_key(path) {
-            let origin = Origin {
-                layer: Layer::Profile,
+            let origin = ValueOrigin {
+                layer: ConfigLayer::Profile,
                 source: source.to_owned(),
             };
             self.set(path, value, origin);
@@ -87,7 +87,7 @@ impl Settings {
             .unwrap_or_default()
     }
 
-    pub(crate) fn layer(&self, path: &str) -> Option<Layer> {
+    pub(crate) fn layer(&self, path: &str) -> Option<ConfigLayer> {
         self.entries.get(path).map(|entry| entry.origin.layer)
     }
 
@@ -131,17 +131,21 @@ impl Settings {
     pub(crate) fn get<T: SettingType + Default>(
         &self,
         path: &KeyPath<T>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> T {
         let default = match path.key.shape {
-            Shape::Value(kind) if !self.is_set(path) => kind.read_text(path.key.default).ok(),
+            KeyShape::Value(kind) if !self.is_set(path) => kind.read_text(path.key.default).ok(),
             _ => None,
         };
         self.typed(path, default.as_ref(), report)
     }
 
     /// The value of one of the 39 settings.
-    pub(crate) fn tuning<T: SettingType + Default>(&self, id: TuningId, report: &mut Report) -> T {
+    pub(crate) fn tuning<T: SettingType + Default>(
+        &self,
+        id: TuningId,
+        report: &mut ProblemReport,
+    ) -> T {
         self.typed(id.path(), None, report)
     }
 
@@ -151,7 +155,7 @@ impl Settings {
         &self,
         path: &str,
         default: Option<&Value>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> T {
         let set = self.entries.get(path).map(|entry| &entry.value);
         let value = set.or(default);
@@ -165,7 +169,7 @@ impl Settings {
     }
 
     /// Whether `false` stands where a table may stand.
-    pub(crate) fn is_off(&self, path: &KeyPath<Part>) -> bool {
+    pub(crate) fn is_off(&self, path: &KeyPath<SubTable>) -> bool {
         self.entries
             .get(&**path)
             .is_some_and(|entry| entry.value == Value::Boolean(false))

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::{
     keys,
-    settings::{Origin, Settings},
+    settings::{Settings, ValueOrigin},
 };
 
 /// One effective value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Shown {
+pub struct EffectiveValue {
     /// Dotted path, `timeouts.idle` or `engine[0].url`.
     pub path: String,
     /// The value: durations in seconds, sizes in bytes.
@@ -20,23 +20,23 @@ pub struct Shown {
     #[serde(skip)]
     pub text: String,
     /// Who set it.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// Where each value came from, by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins(BTreeMap<String, Origin>);
+pub struct ValueOrigins(BTreeMap<String, ValueOrigin>);
 
-pub(crate) fn shown(settings: &Settings) -> Vec<Shown> {
+pub(crate) fn shown(settings: &Settings) -> Vec<EffectiveValue> {
     let order: BTreeMap<String, usize> = keys::fixed()
         .into_iter()
         .enumerate()
         .map(|(i, (path, _))| (path, i))
         .collect();
-    let mut all: Vec<Shown> = settings
+    let mut all: Vec<EffectiveValue> = settings
         .entries
         .iter()
-        .map(|(path, entry)| Shown {
+        .map(|(path, entry)| EffectiveValue {
             path: path.clone(),
             value: entry.value.to_json(),
             text: entry.value.to_text(),
@@ -50,7 +50,7 @@ pub(crate) fn shown(settings: &Settings) -> Vec<Shown> {
 
 // === impl Origins ===
 
-impl Origins {
+impl ValueOrigins {
     pub(crate) fn new(settings: &Settings) -> Self {
         let all = settings
             .entries
@@ -60,7 +60,7 @@ impl Origins {
     }
 
     /// The origin of one value.
-    pub fn get(&self, path: &str) -> Option<&Origin> {
+    pub fn get(&self, path: &str) -> Option<&ValueOrigin> {
         self.0.get(path)
     }
 }

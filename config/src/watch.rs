@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// What a watch tells.
 #[derive(Debug)]
-pub enum Seen {
+pub enum WatchEvent {
     /// The text is another one: how its reload went.
     Changed(Result<Reloaded, Problems>),
     /// The file was replaced where it is mounted from: the mount shows the old one for ever.
@@ -37,7 +37,7 @@ pub enum Seen {
 
 /// Watches until it is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     watcher: Option<RecommendedWatcher>,
     /// While it is there the thread goes on.
     alive: Option<SyncSender<()>>,
@@ -46,7 +46,10 @@ pub struct Watch {
 
 /// Watches the file of `live` and reloads it; `told` hears of each reload, good or bad, on the
 /// watch's own thread. `None` if it was made from nothing that could change.
-pub fn watch(live: &Live, told: impl Fn(Seen) + Send + 'static) -> io::Result<Option<Watch>> {
+pub fn watch(
+    live: &Live,
+    told: impl Fn(WatchEvent) + Send + 'static,
+) -> io::Result<Option<FileWatch>> {
     if !live.has_sources() {
         return Ok(None);
     }
@@ -58,7 +61,7 @@ pub fn watch(live: &Live, told: impl Fn(Seen) + Send + 'static) -> io::Result<Op
     let thread = std::thread::Builder::new()
         .name("config-watch".into())
         .spawn(move || compare(&live, &marks, &told))?;
-    Ok(Some(Watch {
+    Ok(Some(FileWatch {
         watcher,
         alive: Some(mark),
         thread: Some(thread),
@@ -83,7 +86,7 @@ fn events(file: &Path, mark: SyncSender<()>) -> Option<RecommendedWatcher> {
     Some(watcher)
 }
 
-fn compare(live: &Live, marks: &Receiver<()>, told: &impl Fn(Seen)) {
+fn compare(live: &Live, marks: &Receiver<()>, told: &impl Fn(WatchEvent)) {
     let mut detached = false;
     loop {
         match marks.recv_timeout(EVERY) {
@@ -98,11 +101,11 @@ fn compare(live: &Live, marks: &Receiver<()>, told: &impl Fn(Seen)) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         if let Some(result) = live.refresh() {
-            told(Seen::Changed(result));
+            told(WatchEvent::Changed(result));
         }
         let now = live.is_detached();
         if now && !detached {
-            told(Seen::Detached);
+            told(WatchEvent::Detached);
         }
         detached = now;
     }
@@ -115,7 +118,7 @@ fn mark_change(mark: &SyncSender<()>) {
 
 // === impl Watch ===
 
-impl Drop for Watch {
+impl Drop for FileWatch {
     fn drop(&mut self) {
         // Without any sender the thread ends.
         drop(self.watcher.take());
@@ -135,10 +138,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    fn reloaded(seen: Seen) -> Result<Reloaded, Problems> {
+    fn reloaded(seen: WatchEvent) -> Result<Reloaded, Problems> {
         match seen {
-            Seen::Changed(result) => result,
-            Seen::Detached => panic!("nothing is mounted here"),
+            WatchEvent::Changed(result) => result,
+            WatchEvent::Detached => panic!("nothing is mounted here"),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crucible_config::{Flags, Layer, Problems, Severity, Sources, load};
+use crucible_config::{ConfigLayer, Flags, Problems, Severity, Sources, load};
 
 fn sources(text: &str) -> (tempfile::TempDir, Sources) {
     let folder = tempfile::tempdir().unwrap();
@@ -504,10 +504,10 @@ fn higher_layers_win_and_keep_their_origin() {
     assert_eq!(loaded.config.timeouts.queue.as_secs(), 60);
     assert_eq!(loaded.config.engines[0].permits, 2);
     let layer = |path| loaded.origins.get(path).unwrap().layer;
-    assert_eq!(layer("timeouts.idle"), Layer::Environment);
-    assert_eq!(layer("timeouts.queue"), Layer::File);
-    assert_eq!(layer("listen"), Layer::Flag);
-    assert_eq!(layer("limits.body"), Layer::Profile);
+    assert_eq!(layer("timeouts.idle"), ConfigLayer::Environment);
+    assert_eq!(layer("timeouts.queue"), ConfigLayer::File);
+    assert_eq!(layer("listen"), ConfigLayer::Flag);
+    assert_eq!(layer("limits.body"), ConfigLayer::Profile);
 }
 
 #[test]

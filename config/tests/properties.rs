@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crucible_config::{Flags, Layer, Loaded, Problems, Severity, Sources, keys, load};
+use crucible_config::{ConfigLayer, Flags, Loaded, Problems, Severity, Sources, keys, load};
 use proptest::{
     collection::{btree_map, vec},
     option,
@@ -161,9 +161,9 @@ proptest! {
         for path in TIMES {
             let [file, variable, flag] = set.get(path).copied().unwrap_or_default();
             let layers = [
-                (flag, Layer::Flag),
-                (variable, Layer::Environment),
-                (file, Layer::File),
+                (flag, ConfigLayer::Flag),
+                (variable, ConfigLayer::Environment),
+                (file, ConfigLayer::File),
             ];
             let highest = layers.into_iter().find_map(|(set, layer)| Some((set?, layer)));
             let of = |loaded: &Loaded| loaded.shown.iter().find(|s| s.path == path).unwrap().clone();

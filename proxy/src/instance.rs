@@ -9,7 +9,7 @@ use std::{
 };
 
 use crucible_cli::signals::{Signal, Signals};
-use crucible_config::{Config, Live, Problems, Reloaded, Seen, Watch, watch};
+use crucible_config::{Config, FileWatch, Live, Problems, Reloaded, WatchEvent, watch};
 use crucible_router::{discovery, router::Router, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -226,11 +226,11 @@ impl Instance {
     }
 
     /// Reloads when the file changes, until it is dropped. Without a watch SIGHUP still reloads.
-    fn watch(&self) -> Option<Watch> {
+    fn watch(&self) -> Option<FileWatch> {
         let metrics = self.app.metrics.clone();
         let told = move |seen| match seen {
-            Seen::Changed(result) => tell_reload(&metrics, result),
-            Seen::Detached => tracing::warn!(
+            WatchEvent::Changed(result) => tell_reload(&metrics, result),
+            WatchEvent::Detached => tracing::warn!(
                 "the configuration file was replaced where it is mounted from, and the mount still \
                  shows the old one: mount its folder instead of the file, or start anew"
             ),

@@ -25,7 +25,7 @@ mod writer;
 
 use std::io::{self, IsTerminal as _};
 
-use crucible_config::checked::{Log, LogFormat};
+use crucible_config::checked::{LogFormat, LogSettings};
 use tracing::{Level, Metadata, Span, field::Empty};
 use tracing_subscriber::{
     Layer,
@@ -98,7 +98,7 @@ impl Telemetry {
     /// Starts the log of this process. A second call in one process leaves the settings of the first.
     ///
     /// Errors: the system has no thread left.
-    pub fn start(log: &Log) -> io::Result<Self> {
+    pub fn start(log: &LogSettings) -> io::Result<Self> {
         let (writer, flush) = if stderr::is_closed() {
             LogWriter::start(stderr::ClosedStderr)?
         } else {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crucible_config::checked::{Class, Key};
+use crucible_config::checked::{Class, ClientKey};
 
 use crate::{catalog::ModelKind, client::ClientId};
 
@@ -56,7 +56,7 @@ pub struct Demand {
     /// The Crucibles that it came through.
     pub hops: Arc<[Arc<str>]>,
     /// The client's key.
-    pub key: Option<Arc<Key>>,
+    pub key: Option<Arc<ClientKey>>,
     /// Who asks.
     pub client: ClientId,
     /// A newer request of the same number makes this one pointless while it waits.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use crucible_config::checked::{Config, Key, Rate};
+use crucible_config::checked::{ClientKey, Config, Rate};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -55,7 +55,7 @@ impl<C: Clock + Clone> KeyLimits<C> {
     }
 
     /// Takes one request of that key; refused, it says how long to wait.
-    pub fn check(&self, key: &Key) -> Result<(), Duration> {
+    pub fn check(&self, key: &ClientKey) -> Result<(), Duration> {
         self.check_name(&key.name)
     }
 

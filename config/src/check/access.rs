@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::models;
 use crate::{
-    checked::Key,
+    checked::ClientKey,
     keys::{KeyPath, client, guard, root},
     kind,
     management::{covers, management_paths},
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 /// Hashes of words that stood in examples: `test`, `test2`, `secret`, and of the empty text.
@@ -21,8 +21,8 @@ const KNOWN_HASHES: [&str; 4] = [
 
 pub(super) fn listen(
     settings: &Settings,
-    keys: &[Arc<Key>],
-    report: &mut Report,
+    keys: &[Arc<ClientKey>],
+    report: &mut ProblemReport,
 ) -> Vec<SocketAddr> {
     let path = root::LISTEN.path();
     let all = settings.get(&path, report);
@@ -40,8 +40,8 @@ pub(super) fn listen(
 pub(super) fn metrics_listen(
     settings: &Settings,
     listen: &[SocketAddr],
-    keys: &[Arc<Key>],
-    report: &mut Report,
+    keys: &[Arc<ClientKey>],
+    report: &mut ProblemReport,
 ) -> Option<SocketAddr> {
     let path = root::METRICS_LISTEN.path();
     let address = settings.find(&path)?;
@@ -65,8 +65,8 @@ fn check_open(
     settings: &Settings,
     path: &str,
     address: SocketAddr,
-    keys: &[Arc<Key>],
-    report: &mut Report,
+    keys: &[Arc<ClientKey>],
+    report: &mut ProblemReport,
 ) {
     let guarded = !keys.is_empty() || settings.count(client::TABLE) > 0;
     if !address.ip().to_canonical().is_loopback()
@@ -84,7 +84,7 @@ fn check_open(
     }
 }
 
-pub(super) fn allowed_hosts(settings: &Settings, report: &mut Report) -> Vec<String> {
+pub(super) fn allowed_hosts(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = root::ALLOWED_HOSTS.path();
     let mut hosts = settings.get(&path, report);
     for host in &mut hosts {
@@ -98,7 +98,7 @@ pub(super) fn allowed_hosts(settings: &Settings, report: &mut Report) -> Vec<Str
     hosts
 }
 
-pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<String> {
+pub(super) fn allowed_origins(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = root::ALLOWED_ORIGINS.path();
     let mut origins = settings.get(&path, report);
     for origin in &mut origins {
@@ -121,7 +121,7 @@ pub(super) fn allowed_origins(settings: &Settings, report: &mut Report) -> Vec<S
 }
 
 /// Only what manages an engine is ever closed, so only that can be opened.
-pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String> {
+pub(super) fn guard_open(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = guard::OPEN.path();
     let source = settings.source(&path);
     let mut all = settings.get(&path, report);
@@ -150,8 +150,8 @@ pub(super) fn guard_open(settings: &Settings, report: &mut Report) -> Vec<String
     all
 }
 
-pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
-    let mut keys: Vec<Arc<Key>> = Vec::new();
+pub(super) fn keys(settings: &Settings, report: &mut ProblemReport) -> Vec<Arc<ClientKey>> {
+    let mut keys: Vec<Arc<ClientKey>> = Vec::new();
     for i in 0..settings.count(client::TABLE) {
         let (name_path, hash_path) = (client::NAME.item(i), client::HASH.item(i));
         let source = settings.source(&format!("{}[{i}]", client::TABLE));
@@ -192,7 +192,7 @@ pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
                 hint,
             );
         }
-        keys.push(Arc::new(Key {
+        keys.push(Arc::new(ClientKey {
             name: name.into(),
             sha256,
             rate: settings.find(&client::RATE.item(i)),
@@ -207,7 +207,7 @@ pub(super) fn keys(settings: &Settings, report: &mut Report) -> Vec<Arc<Key>> {
 fn hash(
     settings: &Settings,
     path: &KeyPath<Option<String>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<[u8; 32]> {
     let expected = "\"sha256:\" and 64 hexadecimal digits";
     let hint = "make one with `crucible key new`";

@@ -6,7 +6,7 @@ use crate::{
     checked::{EngineKind, Manage},
     keys::engine,
     kind::{self, Value},
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 /// The origin of a value that no layer sets and that the engine's kind decides.
@@ -17,7 +17,7 @@ pub(super) fn engine_url(
     i: usize,
     kind: EngineKind,
     manage: Manage,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<Url> {
     let path = engine::URL.item(i);
     if settings.find(&path).is_none() {
@@ -108,7 +108,11 @@ fn may_hold_a_secret(text: &str) -> bool {
     text.contains(['@', '%', '?', '#']) || text.contains(char::is_whitespace)
 }
 
-pub(super) fn api_key_env(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
+pub(super) fn api_key_env(
+    settings: &Settings,
+    i: usize,
+    report: &mut ProblemReport,
+) -> Option<String> {
     let path = engine::API_KEY_ENV.item(i);
     let name = settings.find(&path)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,9 +1,9 @@
 //! Keys that say the same: the higher layer wins, within one layer the first of a pair.
 
 use crate::{
-    keys::{self, Shape, timeouts},
+    keys::{self, KeyShape, timeouts},
     kind::Value,
-    settings::{Layer, Report, Settings},
+    settings::{ConfigLayer, ProblemReport, Settings},
     tuning::TuningId,
 };
 
@@ -39,7 +39,7 @@ fn pairs() -> [(String, TuningId); 6] {
 }
 
 /// Gives both keys of each pair the winner's value and origin.
-pub(super) fn agree(settings: &mut Settings, report: &mut Report) {
+pub(super) fn agree(settings: &mut Settings, report: &mut ProblemReport) {
     let fixed = keys::fixed();
     for (first, second) in pairs() {
         let (first, second) = (first.as_str(), second.path());
@@ -53,7 +53,7 @@ pub(super) fn agree(settings: &mut Settings, report: &mut Report) {
             .iter()
             .find(|(path, _)| path == to)
             .and_then(|(_, key)| match key.shape {
-                Shape::Value(kind) => Some(kind),
+                KeyShape::Value(kind) => Some(kind),
                 _ => None,
             });
         let Some((kind, winner)) = kind.zip(settings.entries.get(from).cloned()) else {
@@ -83,7 +83,7 @@ pub(super) fn agree(settings: &mut Settings, report: &mut Report) {
 /// Warns where two keys of one layer say the same thing differently; `first` wins.
 pub(super) fn warn_if_different(
     settings: &Settings,
-    report: &mut Report,
+    report: &mut ProblemReport,
     first: &str,
     second: &str,
 ) {
@@ -92,7 +92,7 @@ pub(super) fn warn_if_different(
     };
     let plain = |value: &Value| value.to_text().trim_matches('"').to_owned();
     let differs = plain(&a.value) != plain(&b.value);
-    if a.origin.layer == b.origin.layer && a.origin.layer > Layer::Profile && differs {
+    if a.origin.layer == b.origin.layer && a.origin.layer > ConfigLayer::Profile && differs {
         report.warn(
             second,
             &b.origin.source,

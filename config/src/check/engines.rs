@@ -15,14 +15,14 @@ use crate::{
     keys::{KeyPath, engine},
     kind::{self, Value},
     own_address,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
     tuning::TuningId,
 };
 
 pub(super) fn engines(
     settings: &mut Settings,
     folder: Option<&Path>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<Engine> {
     let mut engines: Vec<Engine> = Vec::new();
     for i in 0..settings.count(engine::TABLE) {
@@ -71,7 +71,7 @@ pub(super) fn not_itself(
     settings: &Settings,
     engines: &[Engine],
     listeners: &[SocketAddr],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     for (i, engine) in engines.iter().enumerate() {
         let Some(url) = &engine.url else { continue };
@@ -98,7 +98,7 @@ fn engine(
     settings: &mut Settings,
     i: usize,
     folder: Option<&Path>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<Engine> {
     let name = name(settings, i, report);
     let kind = engine_kind(settings, i, report);
@@ -184,7 +184,7 @@ const fn word(device: Device) -> &'static str {
     }
 }
 
-fn name(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
+fn name(settings: &Settings, i: usize, report: &mut ProblemReport) -> Option<String> {
     let path = engine::NAME.item(i);
     let source = settings.source(&path);
     let Some(name) = settings.find(&path) else {
@@ -206,7 +206,7 @@ fn name(settings: &Settings, i: usize, report: &mut Report) -> Option<String> {
     Some(name)
 }
 
-fn engine_kind(settings: &Settings, i: usize, report: &mut Report) -> Option<EngineKind> {
+fn engine_kind(settings: &Settings, i: usize, report: &mut ProblemReport) -> Option<EngineKind> {
     let words = EngineKind::ALL.map(|kind| kind.profile().word);
     let path = engine::KIND.item(i);
     let text = settings.find(&path);
@@ -233,7 +233,7 @@ fn check_manage(
     kind: EngineKind,
     manage: Manage,
     has_model: bool,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     let path = engine::MANAGE.item(i);
     let source = settings.source(&path);
@@ -264,7 +264,7 @@ fn check_manage(
     }
 }
 
-fn passthrough(settings: &Settings, i: usize, report: &mut Report) -> Vec<String> {
+fn passthrough(settings: &Settings, i: usize, report: &mut ProblemReport) -> Vec<String> {
     let path = engine::PASSTHROUGH.item(i);
     let all = settings.get(&path, report);
     for word in &all {
@@ -288,7 +288,7 @@ fn passthrough(settings: &Settings, i: usize, report: &mut Report) -> Vec<String
 /// Warns about a setting that means something for other kinds only.
 fn only_for(
     settings: &Settings,
-    report: &mut Report,
+    report: &mut ProblemReport,
     path: &KeyPath<bool>,
     kind: EngineKind,
     means_something: impl Fn(&EngineProfile) -> bool,
@@ -307,7 +307,7 @@ fn only_for(
 }
 
 /// An engine's own key against the tuning row that says the same.
-fn same_as_tuning(settings: &mut Settings, report: &mut Report, own: &str, id: TuningId) {
+fn same_as_tuning(settings: &mut Settings, report: &mut ProblemReport, own: &str, id: TuningId) {
     let tuning = id.path();
     warn_if_different(settings, report, own, tuning);
     if (settings.layer(own).is_none() || settings.layer(tuning) > settings.layer(own))

@@ -22,13 +22,13 @@ use std::{
 
 use crate::{
     checked::{
-        Config, ContextPolicy, Limits, Log, ProfileName, Routing, Sampling, Scheduler, Timeouts,
-        Tuning,
+        Config, ContextPolicy, Limits, LogSettings, ProfileName, Routing, Sampling,
+        SchedulerSettings, Timeouts, Tuning,
     },
     glob::Globs,
     keys::{FixedKey, context, limits, log, root, routing, sampling, scheduler, startup, timeouts},
     kind::SettingType,
-    settings::{Layer, Report, Settings},
+    settings::{ConfigLayer, ProblemReport, Settings},
     tuning::{TuningId, TuningSource},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn check(
     settings: &mut Settings,
     profile: ProfileName,
     folder: Option<&Path>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Config {
     agree::agree(settings, report);
     let engines = engines::engines(settings, folder, report);
@@ -97,7 +97,7 @@ pub(crate) fn check(
 /// Reads the 39 settings from what the layers set.
 struct TuningReader<'a> {
     settings: &'a Settings,
-    report: &'a mut Report,
+    report: &'a mut ProblemReport,
 }
 
 // === impl TuningReader ===
@@ -119,7 +119,7 @@ fn default_state_dir() -> PathBuf {
     )
 }
 
-fn timeouts(settings: &Settings, report: &mut Report) -> Timeouts {
+fn timeouts(settings: &Settings, report: &mut ProblemReport) -> Timeouts {
     let mut time = |key: FixedKey<Duration>| settings.get(&key.path(), report);
     Timeouts {
         queue: time(timeouts::QUEUE),
@@ -137,7 +137,7 @@ fn timeouts(settings: &Settings, report: &mut Report) -> Timeouts {
     }
 }
 
-fn limits(settings: &Settings, report: &mut Report) -> Limits {
+fn limits(settings: &Settings, report: &mut ProblemReport) -> Limits {
     Limits {
         body: settings.get(&limits::BODY.path(), report),
         connections: settings.get(&limits::CONNECTIONS.path(), report),
@@ -148,7 +148,7 @@ fn limits(settings: &Settings, report: &mut Report) -> Limits {
     }
 }
 
-fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> ContextPolicy {
+fn context(settings: &Settings, tuning: &Tuning, report: &mut ProblemReport) -> ContextPolicy {
     let path = context::MAX.path();
     let max = settings.get(&path, report);
     for (id, given) in [
@@ -169,12 +169,12 @@ fn context(settings: &Settings, tuning: &Tuning, report: &mut Report) -> Context
         fit: settings.get(&context::FIT.path(), report),
         grow_foreign: settings.get(&context::GROW_FOREIGN.path(), report),
         max,
-        ollama_configured: ollama > Some(Layer::Profile),
+        ollama_configured: ollama > Some(ConfigLayer::Profile),
     }
 }
 
-fn scheduler(settings: &Settings, report: &mut Report) -> Scheduler {
-    Scheduler {
+fn scheduler(settings: &Settings, report: &mut ProblemReport) -> SchedulerSettings {
+    SchedulerSettings {
         evict_foreign: settings.get(&scheduler::EVICT_FOREIGN.path(), report),
         overtake_count: settings.get(&scheduler::OVERTAKE_COUNT.path(), report),
         overtake_age: settings.get(&scheduler::OVERTAKE_AGE.path(), report),
@@ -185,7 +185,7 @@ fn scheduler(settings: &Settings, report: &mut Report) -> Scheduler {
     }
 }
 
-fn log(settings: &Settings, report: &mut Report) -> Log {
+fn log(settings: &Settings, report: &mut ProblemReport) -> LogSettings {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let path = log::LEVEL.path();
     let level = settings
@@ -213,7 +213,7 @@ fn log(settings: &Settings, report: &mut Report) -> Log {
             );
         }
     }
-    Log {
+    LogSettings {
         format: settings.get(&log::FORMAT.path(), report),
         level,
         events: settings.get(&log::EVENTS.path(), report),

@@ -6,12 +6,16 @@ use super::sampling;
 use crate::{
     checked::{Engine, Model, ModelDefaults, Sampling},
     glob,
-    keys::{KeyPath, Part, model},
+    keys::{KeyPath, SubTable, model},
     kind,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
-pub(super) fn models(settings: &Settings, engines: &[Engine], report: &mut Report) -> Vec<Model> {
+pub(super) fn models(
+    settings: &Settings,
+    engines: &[Engine],
+    report: &mut ProblemReport,
+) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
     for i in 0..settings.count(model::TABLE) {
         let table = format!("{}[{i}]", model::TABLE);
@@ -70,7 +74,7 @@ fn aliases(
     i: usize,
     name: &str,
     others: &[Model],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<String> {
     let path = model::ALIASES.item(i);
     let aliases = settings.get(&path, report);
@@ -94,7 +98,7 @@ fn aliases(
 }
 
 /// `defaults` of a model or of a key.
-pub(super) fn defaults(settings: &Settings, path: &KeyPath<Part>) -> ModelDefaults {
+pub(super) fn defaults(settings: &Settings, path: &KeyPath<SubTable>) -> ModelDefaults {
     if settings.is_off(path) {
         return ModelDefaults::Off;
     }
@@ -104,7 +108,7 @@ pub(super) fn defaults(settings: &Settings, path: &KeyPath<Part>) -> ModelDefaul
     }
 }
 
-fn check_glob(settings: &Settings, path: &str, text: &str, report: &mut Report) {
+fn check_glob(settings: &Settings, path: &str, text: &str, report: &mut ProblemReport) {
     if let Err(error) = glob::compile(text) {
         let found = format!("{} ({error})", kind::quoted(text));
         report.error(
@@ -123,7 +127,7 @@ fn check_engine(
     path: &str,
     name: &str,
     engines: &[Engine],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     let known = names(engines);
     if !known.iter().any(|k| k.eq_ignore_ascii_case(name)) {

@@ -9,13 +9,13 @@ use crate::{
     glob,
     keys::{join, model, root, rule, when},
     kind,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 /// Virtual models that are there without a table.
 pub(crate) const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 
-pub(super) fn names(settings: &Settings, config: &Config, report: &mut Report) {
+pub(super) fn names(settings: &Settings, config: &Config, report: &mut ProblemReport) {
     for (i, block) in config.models.iter().enumerate() {
         aliases(settings, config, i, block, report);
         fallback(settings, i, block, report);
@@ -44,7 +44,13 @@ fn literal_alias<'a>(config: &'a Config, name: &str) -> Option<&'a Model> {
         .find(|block| block.aliases.iter().any(is_it))
 }
 
-fn aliases(settings: &Settings, config: &Config, i: usize, block: &Model, report: &mut Report) {
+fn aliases(
+    settings: &Settings,
+    config: &Config,
+    i: usize,
+    block: &Model,
+    report: &mut ProblemReport,
+) {
     let path = model::ALIASES.item(i);
     let source = settings.source(&path);
     for alias in block.aliases.iter().filter(|alias| !glob::is_glob(alias)) {
@@ -94,7 +100,7 @@ fn circle(config: &Config, alias: &str) -> Option<Vec<String>> {
     None
 }
 
-fn fallback(settings: &Settings, i: usize, block: &Model, report: &mut Report) {
+fn fallback(settings: &Settings, i: usize, block: &Model, report: &mut ProblemReport) {
     let path = model::FALLBACK.item(i);
     for name in &block.fallback {
         let is_itself = same(name, &block.name)
@@ -111,7 +117,7 @@ fn fallback(settings: &Settings, i: usize, block: &Model, report: &mut Report) {
     }
 }
 
-fn virtual_models(settings: &Settings, config: &Config, report: &mut Report) {
+fn virtual_models(settings: &Settings, config: &Config, report: &mut ProblemReport) {
     for name in config.virtual_models.keys() {
         let mut seen = BTreeSet::new();
         if reaches(config, name, name, &mut seen) {
@@ -142,7 +148,7 @@ fn reaches(config: &Config, from: &str, to: &str, seen: &mut BTreeSet<String>) -
         .any(|name| name.eq_ignore_ascii_case(to) || reaches(config, name, to, seen))
 }
 
-fn rules(settings: &Settings, config: &Config, report: &mut Report) {
+fn rules(settings: &Settings, config: &Config, report: &mut ProblemReport) {
     let own = config.virtual_models.keys().map(String::as_str);
     let known: Vec<&str> = own.chain(BUILTIN_VIRTUAL).collect();
     for (i, one) in config.rules.iter().enumerate() {

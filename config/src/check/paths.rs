@@ -6,14 +6,14 @@ use crate::{
     home,
     keys::KeyPath,
     kind,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 /// The path of this key, with the home folder in place of `~`.
 pub(super) fn path(
     settings: &Settings,
     at: &KeyPath<Option<String>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<PathBuf> {
     let text = settings.find(at)?;
     Some(read(settings, at, &text, report))
@@ -23,7 +23,7 @@ pub(super) fn path(
 pub(super) fn command(
     settings: &Settings,
     at: &KeyPath<Vec<String>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<String> {
     let words = settings.get(at, report).into_iter().enumerate();
     let read = |(i, word): (usize, String)| {
@@ -43,7 +43,7 @@ pub(super) fn command(
     words.map(read).collect()
 }
 
-fn read(settings: &Settings, at: &str, text: &str, report: &mut Report) -> PathBuf {
+fn read(settings: &Settings, at: &str, text: &str, report: &mut ProblemReport) -> PathBuf {
     let path = Path::new(text);
     let source = settings.source(at);
     if text.contains(char::is_control) {

@@ -9,7 +9,7 @@ use crate::{
     checked::{Device, Engine, Pool},
     keys::{KeyPath, engine, join, pool},
     kind,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
     tuning::TuningId,
 };
 
@@ -19,7 +19,7 @@ const OWN: [&str; 2] = ["gpu", "cpu"];
 pub(super) fn pools(
     settings: &mut Settings,
     engines: &[Engine],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> BTreeMap<String, Pool> {
     let (budget, tuning) = (budget_of("cpu"), TuningId::OllamaMemoryLimit.path());
     warn_if_different(settings, report, &budget, tuning);
@@ -81,7 +81,7 @@ fn named_by_engines(
     settings: &Settings,
     engines: &[Engine],
     tables: &[String],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     for (i, one) in engines.iter().enumerate() {
         let Some(name) = one.pool.as_deref() else {

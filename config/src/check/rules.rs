@@ -8,15 +8,15 @@ use super::models::names;
 use crate::{
     checked::{Engine, Rule},
     glob,
-    keys::{KeyPath, Part, join, root, rule, when},
+    keys::{KeyPath, SubTable, join, root, rule, when},
     kind,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 pub(super) fn virtual_models(
     settings: &Settings,
     engines: &[Engine],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> IndexMap<String, Vec<String>> {
     let all: IndexMap<String, Vec<String>> = settings
         .names(root::VIRTUAL.name())
@@ -72,7 +72,7 @@ fn check_pattern(
     path: &str,
     pattern: &str,
     known: &[&str],
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     let source = settings.source(path);
     if let Err(error) = glob::compile(pattern) {
@@ -94,7 +94,7 @@ fn check_pattern(
     }
 }
 
-pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
+pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<Rule> {
     let mut rules = Vec::new();
     for i in 0..settings.count(rule::TABLE) {
         let source = settings.source(&format!("{}[{i}]", rule::TABLE));
@@ -145,7 +145,11 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) -> Vec<Rule> {
 }
 
 /// Header names that no request can have, and words without a letter.
-fn matches_nothing(settings: &Settings, conditions: &KeyPath<Part>, report: &mut Report) {
+fn matches_nothing(
+    settings: &Settings,
+    conditions: &KeyPath<SubTable>,
+    report: &mut ProblemReport,
+) {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let prefix = when::HEADER.at(conditions);
     for name in settings.names(&prefix) {

@@ -7,7 +7,7 @@ use super::quantization;
 use crate::{
     checked::{Device, Engine, Pool, Tuning},
     kind::quoted,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
     tuning::TuningId,
 };
 
@@ -23,9 +23,9 @@ pub(super) fn combinations(
     tuning: &Tuning,
     engines: &[Engine],
     pools: &BTreeMap<String, Pool>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
-    let mut say = Say { settings, report };
+    let mut say = CombinationReport { settings, report };
     cache(tuning, &mut say);
     memory(tuning, pools, &mut say);
     times(tuning, &mut say);
@@ -34,14 +34,14 @@ pub(super) fn combinations(
 }
 
 /// Reports at the place where a value was set.
-struct Say<'a> {
+struct CombinationReport<'a> {
     settings: &'a Settings,
-    report: &'a mut Report,
+    report: &'a mut ProblemReport,
 }
 
 // === impl Say ===
 
-impl Say<'_> {
+impl CombinationReport<'_> {
     fn error(&mut self, path: &str, found: &str, expected: &str, hint: &str) {
         let source = self.settings.source(path);
         self.report.error(path, &source, found, expected, hint);
@@ -58,7 +58,7 @@ impl Say<'_> {
     }
 }
 
-fn cache(tuning: &Tuning, say: &mut Say) {
+fn cache(tuning: &Tuning, say: &mut CombinationReport) {
     let value_cache = &tuning.lmstudio.value_cache_quantization;
     let plain = ["f32", "f16", "bf16"].contains(&value_cache.as_str());
     if !plain && !tuning.lmstudio.flash_attention {
@@ -71,7 +71,7 @@ fn cache(tuning: &Tuning, say: &mut Say) {
     }
 }
 
-fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut Say) {
+fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut CombinationReport) {
     if tuning.lmstudio.gpu_memory_fraction <= 0.0 {
         say.error(
             TuningId::LmstudioGpuMemoryFraction.path(),
@@ -103,7 +103,7 @@ fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut Say) {
     }
 }
 
-fn times(tuning: &Tuning, say: &mut Say) {
+fn times(tuning: &Tuning, say: &mut CombinationReport) {
     let gap = tuning.lmstudio.stream_timeout;
     if gap > LONGEST_GAP {
         let seconds = gap.as_secs();
@@ -140,7 +140,7 @@ fn times(tuning: &Tuning, say: &mut Say) {
     }
 }
 
-fn batches(tuning: &Tuning, say: &mut Say) {
+fn batches(tuning: &Tuning, say: &mut CombinationReport) {
     let l = &tuning.lmstudio;
     let o = &tuning.ollama;
     for (id, batch, context, of) in [
@@ -168,7 +168,7 @@ fn batches(tuning: &Tuning, say: &mut Say) {
     }
 }
 
-fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut Say) {
+fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut CombinationReport) {
     if tuning.ollama.use_mlock {
         say.warn(
             TuningId::OllamaUseMlock.path(),

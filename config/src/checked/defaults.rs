@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Who set a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum From {
+pub enum DefaultSource {
     /// The client's key.
     Key,
     /// A `[[model]]` block.
@@ -18,31 +18,31 @@ pub enum From {
 
 /// One value that is filled in where the request is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Filled<T> {
+pub struct FilledValue<T> {
     /// The value.
     pub value: T,
     /// Who set it.
-    pub from: From,
+    pub from: DefaultSource,
 }
 
 /// What is filled in for one request on one engine and model. `None`: nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestDefaults {
     /// Row 14.
-    pub temperature: Option<Filled<f64>>,
+    pub temperature: Option<FilledValue<f64>>,
     /// Row 15.
-    pub top_p: Option<Filled<f64>>,
+    pub top_p: Option<FilledValue<f64>>,
     /// Row 16.
-    pub frequency_penalty: Option<Filled<f64>>,
+    pub frequency_penalty: Option<FilledValue<f64>>,
     /// Row 17.
-    pub presence_penalty: Option<Filled<f64>>,
+    pub presence_penalty: Option<FilledValue<f64>>,
 }
 
 // === impl RequestDefaults ===
 
 impl RequestDefaults {
     /// Those that are set, by wire name.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, Filled<f64>)> {
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, FilledValue<f64>)> {
         [
             ("temperature", self.temperature),
             ("top_p", self.top_p),

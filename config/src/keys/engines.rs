@@ -1,8 +1,10 @@
 //! Keys of engines, models and memory pools.
 
 use super::{
-    shape::{BOOLEAN, BYTES, GROW_OR_REJECT, Shape, TEXT, TEXTS, TOKENS, integer, number, one_of},
-    typed::{Part, TableKey},
+    shape::{
+        BOOLEAN, BYTES, GROW_OR_REJECT, KeyShape, TEXT, TEXTS, TOKENS, integer, number, one_of,
+    },
+    typed::{SubTable, TableKey},
 };
 use crate::checked::{Device, Fit, Manage};
 
@@ -93,7 +95,7 @@ keys! {
     FALLBACK "fallback": Vec<String> = TEXTS, "[]";
 
     /// Sampling defaults of this model, or `false`.
-    DEFAULTS "defaults": Part = Shape::OffOr(SAMPLING_KEYS);
+    DEFAULTS "defaults": SubTable = KeyShape::OffOr(SAMPLING_KEYS);
 
     /// Ollama: `PARAMETER num_ctx` of the model's Modelfile counts as its context. It stands above
     /// the built-in profile and below whatever a file, a variable or a flag says.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    shape::{BOOLEAN, GROW_OR_REJECT, Shape, TEXT, TEXTS, TIME, TIME_OR_NONE, TOKENS, integer},
-    typed::{FixedKey, Part, TableKey},
+    shape::{BOOLEAN, GROW_OR_REJECT, KeyShape, TEXT, TEXTS, TIME, TIME_OR_NONE, TOKENS, integer},
+    typed::{FixedKey, SubTable, TableKey},
 };
 use crate::{checked::Fit, kind::Kind};
 
@@ -86,7 +86,7 @@ keys! {
     WORDS "words": Vec<String> = TEXTS;
 
     /// Headers that must have these values.
-    HEADER "header": Part = Shape::NamedValues(Kind::Text);
+    HEADER "header": SubTable = KeyShape::NamedValues(Kind::Text);
 }
 
 keys! {
@@ -94,7 +94,7 @@ keys! {
     TableKey rule at "rule" = RULE_KEYS;
 
     /// Conditions; all that are present are needed.
-    WHEN "when": Part = Shape::Table(WHEN_KEYS);
+    WHEN "when": SubTable = KeyShape::Table(WHEN_KEYS);
 
     /// Required. A virtual model, a model or an engine.
     USE "use": Option<String> = TEXT;

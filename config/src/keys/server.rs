@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{
     engines::SAMPLING_KEYS,
     shape::{
-        BOOLEAN, BYTES, COUNT, REQUESTS_PER_TIME, SECRET, Shape, TEXT, TEXTS, TIME, TOKENS,
+        BOOLEAN, BYTES, COUNT, KeyShape, REQUESTS_PER_TIME, SECRET, TEXT, TEXTS, TIME, TOKENS,
         integer, one_of, size,
     },
-    typed::{FixedKey, Part, TableKey},
+    typed::{FixedKey, SubTable, TableKey},
 };
 use crate::checked::{Class, LogFormat, Rate};
 
@@ -136,5 +136,5 @@ keys! {
     CONTEXT "context": Option<u64> = TOKENS;
 
     /// Sampling defaults of this client, or `false`.
-    DEFAULTS "defaults": Part = Shape::OffOr(SAMPLING_KEYS);
+    DEFAULTS "defaults": SubTable = KeyShape::OffOr(SAMPLING_KEYS);
 }

@@ -9,11 +9,11 @@ use crate::{
 
 /// One key of one table, as the pages and the walk over a file know it.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct SettingKey {
     /// The name in its table.
     pub name: &'static str,
     /// What may stand there.
-    pub shape: Shape,
+    pub shape: KeyShape,
     /// The default of the profile `hybrid` as text, or words that say it; empty where there is none.
     pub default: &'static str,
     /// The default of the profile `agent`, where it is another one.
@@ -26,70 +26,73 @@ pub struct Key {
 
 /// What may stand at a key.
 #[derive(Clone, Copy, Debug)]
-pub enum Shape {
+pub enum KeyShape {
     /// A value.
     Value(Kind),
     /// A table, `[name]`.
-    Table(&'static [Key]),
+    Table(&'static [SettingKey]),
     /// A list of tables, `[[name]]`.
-    Tables(&'static [Key]),
+    Tables(&'static [SettingKey]),
     /// Tables with names of the user's choice, `[name.ANY]`.
-    Named(&'static [Key]),
+    Named(&'static [SettingKey]),
     /// Values under names of the user's choice, `ANY = value`.
     NamedValues(Kind),
     /// The word `false`, or a table.
-    OffOr(&'static [Key]),
+    OffOr(&'static [SettingKey]),
     /// `[tuning]` with its three tables.
     Tuning,
     /// The settings of one group, `[tuning.group]`.
     Rows(TuningGroup),
 }
 
-pub(super) const BOOLEAN: Shape = Shape::Value(Kind::Boolean);
-pub(super) const TEXT: Shape = Shape::Value(Kind::Text);
-pub(super) const TEXTS: Shape = Shape::Value(Kind::Texts);
-pub(super) const SECRET: Shape = Shape::Value(Kind::Secret);
-pub(super) const ADDRESS: Shape = Shape::Value(Kind::Address);
-pub(super) const ADDRESSES: Shape = Shape::Value(Kind::Addresses);
-pub(super) const REQUESTS_PER_TIME: Shape = Shape::Value(Kind::Rate);
-pub(super) const TIME: Shape = Shape::Value(Kind::Duration { min_ms: 1 });
-pub(super) const TIME_OR_NONE: Shape = Shape::Value(Kind::Duration { min_ms: 0 });
-pub(super) const BYTES: Shape = size(1, i64::MAX as u64);
-pub(super) const TOKENS: Shape = integer(1, 1 << 30);
-pub(super) const COUNT: Shape = integer(1, 1_000_000);
-pub(super) const GROW_OR_REJECT: Shape = one_of(&["grow", "reject"]);
+pub(super) const BOOLEAN: KeyShape = KeyShape::Value(Kind::Boolean);
+pub(super) const TEXT: KeyShape = KeyShape::Value(Kind::Text);
+pub(super) const TEXTS: KeyShape = KeyShape::Value(Kind::Texts);
+pub(super) const SECRET: KeyShape = KeyShape::Value(Kind::Secret);
+pub(super) const ADDRESS: KeyShape = KeyShape::Value(Kind::Address);
+pub(super) const ADDRESSES: KeyShape = KeyShape::Value(Kind::Addresses);
+pub(super) const REQUESTS_PER_TIME: KeyShape = KeyShape::Value(Kind::Rate);
+pub(super) const TIME: KeyShape = KeyShape::Value(Kind::Duration { min_ms: 1 });
+pub(super) const TIME_OR_NONE: KeyShape = KeyShape::Value(Kind::Duration { min_ms: 0 });
+pub(super) const BYTES: KeyShape = size(1, i64::MAX as u64);
+pub(super) const TOKENS: KeyShape = integer(1, 1 << 30);
+pub(super) const COUNT: KeyShape = integer(1, 1_000_000);
+pub(super) const GROW_OR_REJECT: KeyShape = one_of(&["grow", "reject"]);
 
-pub(super) const fn integer(min: i64, max: i64) -> Shape {
-    Shape::Value(Kind::Integer { min, max })
+pub(super) const fn integer(min: i64, max: i64) -> KeyShape {
+    KeyShape::Value(Kind::Integer { min, max })
 }
 
-pub(super) const fn number(min: f64, max: f64) -> Shape {
-    Shape::Value(Kind::Number { min, max })
+pub(super) const fn number(min: f64, max: f64) -> KeyShape {
+    KeyShape::Value(Kind::Number { min, max })
 }
 
-pub(super) const fn size(min: u64, max: u64) -> Shape {
-    Shape::Value(Kind::Size { min, max })
+pub(super) const fn size(min: u64, max: u64) -> KeyShape {
+    KeyShape::Value(Kind::Size { min, max })
 }
 
-pub(super) const fn one_of(words: &'static [&'static str]) -> Shape {
-    Shape::Value(Kind::OneOf(words))
+pub(super) const fn one_of(words: &'static [&'static str]) -> KeyShape {
+    KeyShape::Value(Kind::OneOf(words))
 }
 
 // === impl Shape ===
 
-impl Shape {
+impl KeyShape {
     /// The keys below; empty for values and free names.
-    pub fn keys(self) -> Cow<'static, [Key]> {
+    pub fn keys(self) -> Cow<'static, [SettingKey]> {
         match self {
             Self::Value(_) | Self::NamedValues(_) => Cow::Borrowed(&[]),
             Self::Table(keys) | Self::Tables(keys) | Self::Named(keys) | Self::OffOr(keys) => {
                 Cow::Borrowed(keys)
             }
-            Self::Tuning => TuningGroup::ALL.into_iter().map(Key::of_group).collect(),
+            Self::Tuning => TuningGroup::ALL
+                .into_iter()
+                .map(SettingKey::of_group)
+                .collect(),
             Self::Rows(group) => TUNINGS
                 .iter()
                 .filter(|row| row.group == group)
-                .map(|row| Key::of_tuning(row.id))
+                .map(|row| SettingKey::of_tuning(row.id))
                 .collect(),
         }
     }
@@ -97,11 +100,11 @@ impl Shape {
 
 // === impl Key ===
 
-impl Key {
+impl SettingKey {
     fn of_group(group: TuningGroup) -> Self {
         Self {
             name: group.as_str(),
-            shape: Shape::Rows(group),
+            shape: KeyShape::Rows(group),
             default: "",
             agent: None,
             doc: group.doc(),
@@ -113,7 +116,7 @@ impl Key {
         let row = id.row();
         Self {
             name: id.key(),
-            shape: Shape::Value(row.kind),
+            shape: KeyShape::Value(row.kind),
             default: row.hybrid,
             agent: row.agent,
             doc: row.short,

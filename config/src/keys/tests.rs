@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Key, ROOT, Shape};
+use super::{KeyShape, ROOT, SettingKey};
 use crate::{
     checked::Config,
     glob::Globs,
@@ -64,7 +64,7 @@ fn values(kind: Kind) -> Vec<String> {
 
 /// `make` writes a whole file of one assignment in the table whose keys these are.
 fn walk(
-    keys: &[Key],
+    keys: &[SettingKey],
     path: &str,
     without: &str,
     make: &dyn Fn(&str, &str) -> String,
@@ -81,23 +81,23 @@ fn walk(
     for key in keys {
         let path = super::join(path, key.name);
         match key.shape {
-            Shape::Value(kind) => add(path, key.name, values(kind)),
-            Shape::NamedValues(kind) => {
+            KeyShape::Value(kind) => add(path, key.name, values(kind)),
+            KeyShape::NamedValues(kind) => {
                 add(path, &format!("{}.name", key.name), values(kind));
             }
-            Shape::OffOr(_) => {
+            KeyShape::OffOr(_) => {
                 add(path.clone(), key.name, vec!["false".to_owned()]);
                 below.push((path, key, key.name.to_owned()));
             }
-            Shape::Table(_) | Shape::Tuning | Shape::Rows(_) | Shape::Tables(_) => {
+            KeyShape::Table(_) | KeyShape::Tuning | KeyShape::Rows(_) | KeyShape::Tables(_) => {
                 below.push((path, key, key.name.to_owned()));
             }
-            Shape::Named(_) => below.push((path, key, format!("{}.gpu", key.name))),
+            KeyShape::Named(_) => below.push((path, key, format!("{}.gpu", key.name))),
         }
     }
     for (path, key, name) in below {
         let keys = key.shape.keys();
-        let Shape::Tables(_) = key.shape else {
+        let KeyShape::Tables(_) = key.shape else {
             let make = |key: &str, value: &str| make(&format!("{name}.{key}"), value);
             walk(&keys, &path, without, &make, all);
             continue;
@@ -159,7 +159,7 @@ fn every_key_of_the_file_is_read_into_the_configuration() {
 #[test]
 fn every_default_is_a_value_of_its_key() {
     for (path, key) in super::fixed() {
-        let Shape::Value(kind) = key.shape else {
+        let KeyShape::Value(kind) = key.shape else {
             panic!("{path} is no value");
         };
         let hybrid = Some(key.default).filter(|text| !text.is_empty());

@@ -6,8 +6,8 @@ use super::{
     engines::{ENGINE_KEYS, MODEL_KEYS, POOL_KEYS},
     planning::{CONTEXT_KEYS, ROUTING_KEYS, RULE_KEYS, SCHEDULER_KEYS},
     server::{CLIENT_KEYS, GUARD_KEYS, LIMITS_KEYS, LOG_KEYS, STARTUP_KEYS, TIMEOUTS_KEYS},
-    shape::{ADDRESS, ADDRESSES, BOOLEAN, Key, Shape, TEXT, TEXTS, join, one_of},
-    typed::{FixedKey, Part},
+    shape::{ADDRESS, ADDRESSES, BOOLEAN, KeyShape, SettingKey, TEXT, TEXTS, join, one_of},
+    typed::{FixedKey, SubTable},
 };
 use crate::{
     checked::{OnExit, ProfileName},
@@ -51,62 +51,65 @@ keys! {
     STATE_DIR "state_dir": Option<String> = TEXT;
 
     /// An engine. Without any, the default ports are searched.
-    ENGINE "engine": Part = Shape::Tables(ENGINE_KEYS);
+    ENGINE "engine": SubTable = KeyShape::Tables(ENGINE_KEYS);
 
     /// Settings of the models whose name matches.
-    MODEL "model": Part = Shape::Tables(MODEL_KEYS);
+    MODEL "model": SubTable = KeyShape::Tables(MODEL_KEYS);
 
     /// Memory that models compete for; any name that an engine uses.
-    POOL "pool": Part = Shape::Named(POOL_KEYS);
+    POOL "pool": SubTable = KeyShape::Named(POOL_KEYS);
 
     /// Time budgets; each has its own error.
-    TIMEOUTS "timeouts": Part = Shape::Table(TIMEOUTS_KEYS);
+    TIMEOUTS "timeouts": SubTable = KeyShape::Table(TIMEOUTS_KEYS);
 
     /// Size and count bounds.
-    LIMITS "limits": Part = Shape::Table(LIMITS_KEYS);
+    LIMITS "limits": SubTable = KeyShape::Table(LIMITS_KEYS);
 
     /// What happens when a prompt does not fit.
-    CONTEXT "context": Part = Shape::Table(CONTEXT_KEYS);
+    CONTEXT "context": SubTable = KeyShape::Table(CONTEXT_KEYS);
 
     /// Routing by prediction.
-    ROUTING "routing": Part = Shape::Table(ROUTING_KEYS);
+    ROUTING "routing": SubTable = KeyShape::Table(ROUTING_KEYS);
 
     /// Loads, evictions, overtaking.
-    SCHEDULER "scheduler": Part = Shape::Table(SCHEDULER_KEYS);
+    SCHEDULER "scheduler": SubTable = KeyShape::Table(SCHEDULER_KEYS);
 
     /// What happens at start.
-    STARTUP "startup": Part = Shape::Table(STARTUP_KEYS);
+    STARTUP "startup": SubTable = KeyShape::Table(STARTUP_KEYS);
 
     /// Log lines on stderr.
-    LOG "log": Part = Shape::Table(LOG_KEYS);
+    LOG "log": SubTable = KeyShape::Table(LOG_KEYS);
 
     /// Closed management paths.
-    GUARD "guard": Part = Shape::Table(GUARD_KEYS);
+    GUARD "guard": SubTable = KeyShape::Table(GUARD_KEYS);
 
     /// Ordered; the first that matches decides a virtual model.
-    RULE "rule": Part = Shape::Tables(RULE_KEYS);
+    RULE "rule": SubTable = KeyShape::Tables(RULE_KEYS);
 
     /// A virtual model: ordered patterns `engine/model`, or other virtual models.
-    VIRTUAL "virtual": Part = Shape::NamedValues(Kind::Texts);
+    VIRTUAL "virtual": SubTable = KeyShape::NamedValues(Kind::Texts);
 
     /// A client's key.
-    KEY "key": Part = Shape::Tables(CLIENT_KEYS);
+    KEY "key": SubTable = KeyShape::Tables(CLIENT_KEYS);
 
     /// The 39 settings; see the page of tunings.
-    TUNING "tuning": Part = Shape::Tuning;
+    TUNING "tuning": SubTable = KeyShape::Tuning;
 }
 
 /// Every value outside lists and tables with free names: dotted path and key.
-pub fn fixed() -> Vec<(String, Key)> {
-    fn descend(prefix: &str, keys: &[Key], all: &mut Vec<(String, Key)>) {
+pub fn fixed() -> Vec<(String, SettingKey)> {
+    fn descend(prefix: &str, keys: &[SettingKey], all: &mut Vec<(String, SettingKey)>) {
         for key in keys {
             let path = join(prefix, key.name);
             match key.shape {
-                Shape::Value(_) => all.push((path, *key)),
-                Shape::Table(_) | Shape::Tuning | Shape::Rows(_) => {
+                KeyShape::Value(_) => all.push((path, *key)),
+                KeyShape::Table(_) | KeyShape::Tuning | KeyShape::Rows(_) => {
                     descend(&path, &key.shape.keys(), all);
                 }
-                Shape::Tables(_) | Shape::Named(_) | Shape::NamedValues(_) | Shape::OffOr(_) => {}
+                KeyShape::Tables(_)
+                | KeyShape::Named(_)
+                | KeyShape::NamedValues(_)
+                | KeyShape::OffOr(_) => {}
             }
         }
     }

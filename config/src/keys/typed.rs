@@ -2,18 +2,18 @@
 
 use std::{marker::PhantomData, ops::Deref};
 
-use super::shape::{Key, Shape, join};
+use super::shape::{KeyShape, SettingKey, join};
 use crate::kind::{SettingType, ValueShape};
 
 /// The type of a key that holds tables, and not one value.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Part;
+pub(crate) struct SubTable;
 
 /// A key that stands in the file at most once, such as `timeouts.idle`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FixedKey<T> {
     table: &'static str,
-    key: Key,
+    key: SettingKey,
     holds: PhantomData<fn() -> T>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct FixedKey<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableKey<T> {
     table: &'static str,
-    key: Key,
+    key: SettingKey,
     holds: PhantomData<fn() -> T>,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct TableKey<T> {
 pub(crate) struct KeyPath<T> {
     path: String,
     /// The key there, whose default holds where nothing is set.
-    pub(crate) key: Key,
+    pub(crate) key: SettingKey,
     holds: PhantomData<fn() -> T>,
 }
 
-/// A type that a key may have: that of its values, or [`Part`].
+/// A type that a key may have: that of its values, or [`SubTable`].
 pub(crate) trait KeyType {
     /// The shape of the values; `None` where tables stand there.
     const VALUES: Option<ValueShape>;
@@ -42,7 +42,7 @@ pub(crate) trait KeyType {
 
 // === impl KeyType ===
 
-impl KeyType for Part {
+impl KeyType for SubTable {
     const VALUES: Option<ValueShape> = None;
 }
 
@@ -51,10 +51,10 @@ impl<T: SettingType> KeyType for T {
 }
 
 /// Returns the shape, and ends compilation where the type cannot hold what stands there.
-pub(super) const fn shape_of<T: KeyType>(shape: Shape) -> Shape {
+pub(super) const fn shape_of<T: KeyType>(shape: KeyShape) -> KeyShape {
     let fits = match (T::VALUES, &shape) {
-        (Some(values), Shape::Value(kind)) => values.fits(kind),
-        (None, Shape::Value(_)) | (Some(_), _) => false,
+        (Some(values), KeyShape::Value(kind)) => values.fits(kind),
+        (None, KeyShape::Value(_)) | (Some(_), _) => false,
         (None, _) => true,
     };
     assert!(fits, "the type of this key cannot hold its values");
@@ -64,7 +64,7 @@ pub(super) const fn shape_of<T: KeyType>(shape: Shape) -> Shape {
 // === impl FixedKey ===
 
 impl<T> FixedKey<T> {
-    pub(super) const fn new(table: &'static str, key: Key) -> Self {
+    pub(super) const fn new(table: &'static str, key: SettingKey) -> Self {
         Self {
             table,
             key,
@@ -72,7 +72,7 @@ impl<T> FixedKey<T> {
         }
     }
 
-    pub(super) const fn key(&self) -> Key {
+    pub(super) const fn key(&self) -> SettingKey {
         self.key
     }
 
@@ -90,7 +90,7 @@ impl<T> FixedKey<T> {
 // === impl TableKey ===
 
 impl<T> TableKey<T> {
-    pub(super) const fn new(table: &'static str, key: Key) -> Self {
+    pub(super) const fn new(table: &'static str, key: SettingKey) -> Self {
         Self {
             table,
             key,
@@ -98,7 +98,7 @@ impl<T> TableKey<T> {
         }
     }
 
-    pub(super) const fn key(&self) -> Key {
+    pub(super) const fn key(&self) -> SettingKey {
         self.key
     }
 
@@ -121,7 +121,7 @@ impl<T> TableKey<T> {
 // === impl KeyPath ===
 
 impl<T> KeyPath<T> {
-    fn new(path: String, key: Key) -> Self {
+    fn new(path: String, key: SettingKey) -> Self {
         Self {
             path,
             key,
@@ -152,7 +152,7 @@ macro_rules! keys {
         )+
     ) => {
         $(#[doc = $about])+
-        pub(crate) const $LIST: &[$crate::keys::shape::Key] = &[$($module::$NAME.key(),)+];
+        pub(crate) const $LIST: &[$crate::keys::shape::SettingKey] = &[$($module::$NAME.key(),)+];
 
         $(#[doc = $about])+
         pub(crate) mod $module {
@@ -163,7 +163,7 @@ macro_rules! keys {
 
             $(
                 $(#[doc = $doc])+
-                pub(crate) const $NAME: $Form<$Type> = $Form::new(TABLE, $crate::keys::shape::Key {
+                pub(crate) const $NAME: $Form<$Type> = $Form::new(TABLE, $crate::keys::shape::SettingKey {
                     name: $name,
                     shape: $crate::keys::typed::shape_of::<$Type>($shape),
                     default: keys!(@default $($default)?),

@@ -78,7 +78,7 @@ proptest! {
     ) {
         let all = keys::fixed();
         let (path, key) = &all[at.index(all.len())];
-        let keys::Shape::Value(kind) = key.shape else { unreachable!() };
+        let keys::KeyShape::Value(kind) = key.shape else { unreachable!() };
         if let Ok(value) = kind.read_text(&text) {
             let shown = value.to_text();
             let plain = serde_json::from_str(&shown).unwrap_or_else(|_| shown.clone());

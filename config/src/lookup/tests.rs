@@ -14,8 +14,8 @@ fn temperature(
     config: &Config,
     engine: &str,
     model: &str,
-    key: Option<&Key>,
-) -> Option<Filled<f64>> {
+    key: Option<&ClientKey>,
+) -> Option<FilledValue<f64>> {
     config
         .request_defaults(config.engine(engine).unwrap(), model, key)
         .temperature
@@ -116,23 +116,23 @@ fn an_exact_name_wins_over_a_glob_in_any_case() {
 fn defaults_come_from_key_then_model_then_profile() {
     let config = config(LAYERED);
     let (warm, plain) = (&config.keys[0], &config.keys[1]);
-    let filled = |value, from| Some(Filled { value, from });
+    let filled = |value, from| Some(FilledValue { value, from });
     assert_eq!(
         temperature(&config, "gpu", "x", None),
-        filled(0.3, From::Profile)
+        filled(0.3, DefaultSource::Profile)
     );
     assert_eq!(
         temperature(&config, "gpu", "qwen2", None),
-        filled(0.6, From::Model)
+        filled(0.6, DefaultSource::Model)
     );
     assert_eq!(
         temperature(&config, "gpu", "qwen2", Some(warm)),
-        filled(1.0, From::Key)
+        filled(1.0, DefaultSource::Key)
     );
     assert_eq!(temperature(&config, "cpu", "qwen3:8b", None), None);
     assert_eq!(
         temperature(&config, "cpu", "qwen3:8b", Some(warm)),
-        filled(1.0, From::Key)
+        filled(1.0, DefaultSource::Key)
     );
     assert_eq!(temperature(&config, "gpu", "x", Some(plain)), None);
     assert_eq!(temperature(&config, "quiet", "x", Some(warm)), None);
@@ -155,22 +155,34 @@ fn a_modelfiles_context_stands_between_the_profile_and_all_that_is_configured() 
         0000000000000000000000000000000000000000000000000000000000000001\"\n";
     let block = |text: &str| format!("[[model]]\nname = \"m*\"\n{text}\n");
     for (text, value, from) in [
-        (String::new(), 6000, From::Modelfile),
-        ("profile = \"agent\"\n".into(), 6000, From::Modelfile),
-        (block("context = 8192"), 8192, From::Model),
-        (block("modelfile_context = false"), 4096, From::Profile),
-        (block("modelfile_context = true"), 6000, From::Modelfile),
+        (String::new(), 6000, DefaultSource::Modelfile),
+        (
+            "profile = \"agent\"\n".into(),
+            6000,
+            DefaultSource::Modelfile,
+        ),
+        (block("context = 8192"), 8192, DefaultSource::Model),
+        (
+            block("modelfile_context = false"),
+            4096,
+            DefaultSource::Profile,
+        ),
+        (
+            block("modelfile_context = true"),
+            6000,
+            DefaultSource::Modelfile,
+        ),
         (
             "[tuning.ollama]\ncontext_size = 4096\n".into(),
             4096,
-            From::Profile,
+            DefaultSource::Profile,
         ),
         (
             "[tuning.lmstudio]\ncontext_length = 4096\n".into(),
             6000,
-            From::Modelfile,
+            DefaultSource::Modelfile,
         ),
-        (key.into(), 2048, From::Key),
+        (key.into(), 2048, DefaultSource::Key),
     ] {
         // Top-level keys come first.
         let whole = if text.starts_with("profile") {
@@ -185,7 +197,7 @@ fn a_modelfiles_context_stands_between_the_profile_and_all_that_is_configured() 
     }
     let other = config("[[engine]]\nname = \"e\"\nkind = \"lmstudio\"");
     let filled = other.context_for(other.engine("e").unwrap(), "m", None, Some(6000));
-    assert_eq!(filled.from, From::Profile);
+    assert_eq!(filled.from, DefaultSource::Profile);
 }
 
 #[test]

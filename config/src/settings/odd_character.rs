@@ -3,14 +3,14 @@
 
 /// What is wrong with a line that holds one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Odd {
+pub(super) struct OddCharacter {
     pub(super) found: String,
     pub(super) expected: &'static str,
     pub(super) hint: &'static str,
 }
 
 /// The first such character of a line that stands neither in a text nor in a comment.
-pub(super) fn first(line: &str) -> Option<Odd> {
+pub(super) fn first(line: &str) -> Option<OddCharacter> {
     let mut quote = None;
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -25,7 +25,7 @@ pub(super) fn first(line: &str) -> Option<Odd> {
             ('\r', None) if chars.peek().is_none() => {}
             (_, None) => {
                 if let Some((expected, hint)) = meaning(c) {
-                    return Some(Odd {
+                    return Some(OddCharacter {
                         found: format!("the character U+{:04X}", u32::from(c)),
                         expected,
                         hint,

@@ -4,9 +4,9 @@ use crate::problem::{Problem, Problems, Severity};
 
 /// Problems while they are gathered.
 #[derive(Debug, Default)]
-pub(crate) struct Report(Vec<Problem>);
+pub(crate) struct ProblemReport(Vec<Problem>);
 
-impl Report {
+impl ProblemReport {
     pub(crate) fn error(
         &mut self,
         path: &str,

@@ -14,16 +14,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Layer, Origin, Report, Settings, odd_character, windows_path};
+use super::{ConfigLayer, ProblemReport, Settings, ValueOrigin, odd_character, windows_path};
 use crate::{
-    keys::{self, Key, ROOT, Shape, join},
+    keys::{self, KeyShape, ROOT, SettingKey, join},
     kind::{self, Kind, Value},
 };
 
 /// Reads the text of a file into settings; whatever is wrong goes to the report.
-pub(crate) fn read_file(name: &Path, text: &str, report: &mut Report) -> Settings {
+pub(crate) fn read_file(name: &Path, text: &str, report: &mut ProblemReport) -> Settings {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut walk = Walk {
+    let mut walk = FileWalk {
         name,
         text,
         settings: Settings::default(),
@@ -76,30 +76,30 @@ fn line_at(text: &str, at: usize) -> &str {
     text.get(start..end).unwrap_or_default()
 }
 
-struct Walk<'a> {
+struct FileWalk<'a> {
     name: &'a Path,
     text: &'a str,
     settings: Settings,
-    report: &'a mut Report,
+    report: &'a mut ProblemReport,
 }
 
 // === impl Walk ===
 
-impl Walk<'_> {
+impl FileWalk<'_> {
     fn source(&self, at: usize) -> String {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
         let line = 1 + before.split(|b| *b == b'\n').count().saturating_sub(1);
         format!("{}:{line}", self.name.display())
     }
 
-    fn origin(&self, at: usize) -> Origin {
-        Origin {
-            layer: Layer::File,
+    fn origin(&self, at: usize) -> ValueOrigin {
+        ValueOrigin {
+            layer: ConfigLayer::File,
             source: self.source(at),
         }
     }
 
-    fn table(&mut self, prefix: &str, table: &DeTable<'_>, known: &[Key]) {
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>, known: &[SettingKey]) {
         let mut items: Vec<_> = table.iter().collect();
         items.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in items {
@@ -115,26 +115,26 @@ impl Walk<'_> {
         }
     }
 
-    fn shape(&mut self, path: &str, shape: Shape, at: usize, value: &Spanned<DeValue<'_>>) {
+    fn shape(&mut self, path: &str, shape: KeyShape, at: usize, value: &Spanned<DeValue<'_>>) {
         match (shape, value.get_ref()) {
-            (Shape::Value(kind), found) => self.value(path, kind, at, found),
-            (Shape::Table(_) | Shape::Tuning | Shape::Rows(_), DeValue::Table(table)) => {
+            (KeyShape::Value(kind), found) => self.value(path, kind, at, found),
+            (KeyShape::Table(_) | KeyShape::Tuning | KeyShape::Rows(_), DeValue::Table(table)) => {
                 self.table(path, table, &shape.keys());
             }
-            (Shape::Tables(known), DeValue::Array(items)) => {
+            (KeyShape::Tables(known), DeValue::Array(items)) => {
                 for (i, item) in items.iter().enumerate() {
                     let path = format!("{path}[{i}]");
                     self.one_table(&path, item.span().start, item.get_ref(), known, "");
                 }
             }
-            (Shape::Named(known), DeValue::Table(tables)) => {
+            (KeyShape::Named(known), DeValue::Table(tables)) => {
                 for (name, item) in tables {
                     let path = join(path, name.get_ref());
                     let hint = format!("name it: [{path}]");
                     self.one_table(&path, name.span().start, item.get_ref(), known, &hint);
                 }
             }
-            (Shape::NamedValues(kind), DeValue::Table(values)) => {
+            (KeyShape::NamedValues(kind), DeValue::Table(values)) => {
                 let mut items: Vec<_> = values.iter().collect();
                 items.sort_by_key(|(name, _)| name.span().start);
                 for (name, item) in items {
@@ -142,16 +142,16 @@ impl Walk<'_> {
                     self.value(&path, kind, name.span().start, item.get_ref());
                 }
             }
-            (Shape::OffOr(_), DeValue::Boolean(false)) => {
+            (KeyShape::OffOr(_), DeValue::Boolean(false)) => {
                 let origin = self.origin(at);
                 self.settings.set(path, Value::Boolean(false), origin);
             }
-            (Shape::OffOr(known), DeValue::Table(table)) => self.table(path, table, known),
-            (Shape::OffOr(_), found) => {
+            (KeyShape::OffOr(known), DeValue::Table(table)) => self.table(path, table, known),
+            (KeyShape::OffOr(_), found) => {
                 let hint = "leave it out for the defaults";
                 self.wrong(path, at, found, "false or a table", hint);
             }
-            (Shape::Tables(_), found) => {
+            (KeyShape::Tables(_), found) => {
                 let hint = format!("write [[{path}]]");
                 self.wrong(path, at, found, "a list of tables", &hint);
             }
@@ -160,7 +160,14 @@ impl Walk<'_> {
     }
 
     /// One table of those that repeat or have a free name.
-    fn one_table(&mut self, path: &str, at: usize, found: &DeValue<'_>, known: &[Key], hint: &str) {
+    fn one_table(
+        &mut self,
+        path: &str,
+        at: usize,
+        found: &DeValue<'_>,
+        known: &[SettingKey],
+        hint: &str,
+    ) {
         if let DeValue::Table(table) = found {
             let origin = self.origin(at);
             self.settings.tables.insert(path.to_owned(), origin);
@@ -192,12 +199,12 @@ impl Walk<'_> {
 }
 
 fn unknown_key(
-    report: &mut Report,
+    report: &mut ProblemReport,
     path: &str,
     prefix: &str,
     name: &str,
     source: &str,
-    known: &[Key],
+    known: &[SettingKey],
 ) {
     let elsewhere = || {
         keys::fixed()

@@ -2,7 +2,7 @@
 
 /// What is wrong with a line that holds such a path, and how to write it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Slip {
+pub(super) struct WindowsPathSlip {
     /// The path as it was meant.
     pub(super) path: String,
     /// The key in front of it; empty where there is none.
@@ -12,7 +12,7 @@ pub(super) struct Slip {
 }
 
 /// The first such path of a line.
-pub(super) fn slip(line: &str) -> Option<Slip> {
+pub(super) fn slip(line: &str) -> Option<WindowsPathSlip> {
     let mut parts = line.match_indices('"');
     let (start, path) = loop {
         let (at, _) = parts.next()?;
@@ -25,7 +25,7 @@ pub(super) fn slip(line: &str) -> Option<Slip> {
     let (key, between) = line[..start].split_once('=').unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let key = key.trim();
-    Some(Slip {
+    Some(WindowsPathSlip {
         path: path.to_owned(),
         stands_alone: !key.is_empty() && between.trim().is_empty() && key.chars().all(plain),
         key: if key.chars().all(plain) { key } else { "" }.to_owned(),

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use crucible_config::{Config, checked::Filled};
+use crucible_config::{Config, checked::FilledValue};
 use crucible_documents::seconds;
 use crucible_router::{
     predict::{Basis, Part, Prediction},
@@ -152,6 +152,6 @@ fn prediction(predicted: &Prediction) -> Value {
     })
 }
 
-fn filled_json(filled: Filled<f64>) -> Value {
+fn filled_json(filled: FilledValue<f64>) -> Value {
     json!({ "value": filled.value, "from": filled.from })
 }

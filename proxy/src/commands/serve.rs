@@ -6,7 +6,7 @@ use crucible_cli::{
     CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::say, runtime,
     signals::Signals, sources,
 };
-use crucible_config::{Live, checked::Log};
+use crucible_config::{Live, checked::LogSettings};
 
 use crate::{instance::Instance, server::descriptors, telemetry::Telemetry};
 
@@ -33,7 +33,7 @@ pub(super) fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
 impl Launcher {
     /// Reserves file descriptors for that many connections while there is only one thread, and starts
     /// the log; both must come before a runtime.
-    pub(super) fn prepare(log: &Log, connections: usize) -> Result<Self, CommandFailure> {
+    pub(super) fn prepare(log: &LogSettings, connections: usize) -> Result<Self, CommandFailure> {
         let reserved = descriptors::reserve(connections);
         let telemetry = Telemetry::start(log)
             .map_err(|e| CommandFailure::wrong(format!("no log thread: {e}")))?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crucible_config::checked::Key;
+use crucible_config::checked::ClientKey;
 use crucible_router::client::ClientId;
 use http::{HeaderMap, header};
 
@@ -12,7 +12,11 @@ const LONGEST_PRODUCT: usize = 64;
 /// The name of its key, else the product of the User-Agent (RFC 9110, section 10.1.5: what stands
 /// before the version) and the address that it comes from. `OpenAI/Python 2.1` and `OpenAI/JS 6.0`
 /// are one client; a program without a User-Agent is told apart by its address alone.
-pub(crate) fn client(headers: &HeaderMap, peer: Option<IpAddr>, key: Option<&Key>) -> ClientId {
+pub(crate) fn client(
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    key: Option<&ClientKey>,
+) -> ClientId {
     if let Some(key) = key {
         return ClientId::of_key(&key.name);
     }

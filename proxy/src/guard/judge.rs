@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crucible_config::{Config, checked::Key};
+use crucible_config::{Config, checked::ClientKey};
 use crucible_router::client::ClientId;
 use http::{HeaderMap, Method, Uri, Version, header};
 
@@ -31,7 +31,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct AdmittedClient {
     /// The key it came with, where keys are configured.
-    pub key: Option<Arc<Key>>,
+    pub key: Option<Arc<ClientKey>>,
     /// Who asks.
     pub client: ClientId,
 }
@@ -162,7 +162,7 @@ mod tests {
 
     fn with_key() -> Config {
         let mut config = Config::builtin();
-        config.keys.push(Arc::new(Key {
+        config.keys.push(Arc::new(ClientKey {
             name: "laptop".into(),
             sha256: Sha256::digest(b"secret").into(),
             rate: None,

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use crucible_config::checked::Key;
+use crucible_config::checked::ClientKey;
 use http::{HeaderMap, header::AUTHORIZATION};
 use rand::{TryRngCore as _, rngs::OsRng};
 use sha2::{Digest as _, Sha256};
@@ -54,7 +54,7 @@ pub fn presented(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The configured key with that secret. Looks at all of them, in constant time each.
-pub fn recognise(secret: &str, keys: &[Arc<Key>]) -> Option<Arc<Key>> {
+pub fn recognise(secret: &str, keys: &[Arc<ClientKey>]) -> Option<Arc<ClientKey>> {
     let hash = Sha256::digest(secret.as_bytes());
     let mut found = None;
     for key in keys {
@@ -71,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn key(secret: &str) -> Arc<Key> {
-        Arc::new(Key {
+    fn key(secret: &str) -> Arc<ClientKey> {
+        Arc::new(ClientKey {
             name: "laptop".into(),
             sha256: Sha256::digest(secret.as_bytes()).into(),
             rate: None,

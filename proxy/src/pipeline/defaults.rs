@@ -7,7 +7,7 @@ use std::{
 
 use crucible_config::{
     Config,
-    checked::{Filled, Key, RequestDefaults},
+    checked::{ClientKey, FilledValue, RequestDefaults},
 };
 use crucible_router::{
     plan::Candidate,
@@ -74,7 +74,7 @@ pub(crate) fn request_defaults(
     probes: &Probes,
     chat: &ChatRequest,
     candidate: &Candidate,
-    key: Option<&Key>,
+    key: Option<&ClientKey>,
 ) -> RequestDefaults {
     let Some(engine) = router.engine_config(&candidate.engine) else {
         return RequestDefaults::default();
@@ -99,8 +99,9 @@ fn gaps(
     configured: RequestDefaults,
     honours_penalties: bool,
 ) -> RequestDefaults {
-    let gap =
-        |name: &str, filled: Option<Filled<f64>>| filled.filter(|_| peek.raw(body, name).is_none());
+    let gap = |name: &str, filled: Option<FilledValue<f64>>| {
+        filled.filter(|_| peek.raw(body, name).is_none())
+    };
     let penalty = |name: &str, filled| gap(name, filled).filter(|_| honours_penalties);
     RequestDefaults {
         temperature: gap("temperature", configured.temperature),
@@ -113,7 +114,7 @@ fn gaps(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use crucible_config::checked::From;
+    use crucible_config::checked::DefaultSource;
 
     use super::*;
 
@@ -123,9 +124,9 @@ mod tests {
             Bytes::from_static(br#"{"model":"m","messages":[1],"temperature":0,"top_p":null}"#);
         let peek = PeekedBody::of(&body, 64).unwrap();
         let value = |value| {
-            Some(Filled {
+            Some(FilledValue {
                 value,
-                from: From::Profile,
+                from: DefaultSource::Profile,
             })
         };
         let configured = RequestDefaults {

@@ -7,7 +7,7 @@ use std::{
 
 use crucible_config::{
     Config,
-    checked::{Class, Key},
+    checked::{Class, ClientKey},
 };
 use crucible_router::{catalog::ModelKind, demand::Demand, plan};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -145,7 +145,7 @@ fn session(headers: &HeaderMap) -> Option<u64> {
     Some(hash.finish())
 }
 
-fn class(headers: &HeaderMap, key: Option<&Arc<Key>>) -> Result<Class, Error> {
+fn class(headers: &HeaderMap, key: Option<&Arc<ClientKey>>) -> Result<Class, Error> {
     match headers.get(&X_CLASS).map(HeaderValue::as_bytes) {
         None => Ok(key.map(|key| key.class).unwrap_or_default()),
         Some(b"interactive") => Ok(Class::Interactive),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crucible_config::{Config, checked::Key};
+use crucible_config::{Config, checked::ClientKey};
 use crucible_router::{demand::Demand, plan::Plan};
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ pub(super) struct PlannedRequest {
     pub(super) shortened: Option<u64>,
     /// The place in the plan of what had gone from its engine and was asked once more.
     pub(super) asked_again: Option<usize>,
-    pub(super) key: Option<Arc<Key>>,
+    pub(super) key: Option<Arc<ClientKey>>,
     /// When the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
 }

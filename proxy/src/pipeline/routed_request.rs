@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crucible_config::{
     Config,
-    checked::{Key, RequestDefaults},
+    checked::{ClientKey, RequestDefaults},
 };
 use crucible_router::{permit::Permit, plan::Candidate};
 
@@ -19,7 +19,7 @@ pub(crate) struct RoutedRequest {
     pub(crate) chat: ChatRequest,
     pub(crate) candidate: Candidate,
     pub(crate) permit: Permit,
-    pub(crate) key: Option<Arc<Key>>,
+    pub(crate) key: Option<Arc<ClientKey>>,
     /// What is filled in where the client is silent; empty until the `DefaultsLayer`.
     pub(crate) defaults: RequestDefaults,
 }

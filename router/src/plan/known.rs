@@ -1,6 +1,6 @@
 //! Whether the names of a configuration are of anything that an engine has.
 
-use crucible_config::{Config, glob, name::after_engine, references::Reference};
+use crucible_config::{Config, glob, name::after_engine, references::ModelReference};
 
 use super::names::{Found, Scope, virtual_name};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     /// Where it stands.
-    pub reference: Reference,
+    pub reference: ModelReference,
     /// Whether every engine that may have it answered, so that it is certain.
     pub certain: bool,
     /// Names that may have been meant.
@@ -54,7 +54,7 @@ pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
 // === impl Scope ===
 
 impl Scope<'_> {
-    fn knows(&self, reference: &Reference) -> bool {
+    fn knows(&self, reference: &ModelReference) -> bool {
         let name = reference.name.as_str();
         let is_engine = |engine: &str| engine.eq_ignore_ascii_case(name);
         let configured = self.config.engines.iter().any(|e| is_engine(&e.name));

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{Class, Config, Device, EngineKind, Key, ModelDefaults};
+use crucible_config::checked::{Class, ClientKey, Config, Device, EngineKind, ModelDefaults};
 use url::Url;
 
 use super::trace::Request;
@@ -159,10 +159,10 @@ impl Machine {
     }
 
     /// The key of that name as configured; who had one then had it whatever is configured now.
-    fn key(&self, name: &Arc<str>, class: Class) -> Arc<Key> {
+    fn key(&self, name: &Arc<str>, class: Class) -> Arc<ClientKey> {
         let configured = self.config.keys.iter().find(|key| key.name == *name);
         configured.cloned().unwrap_or_else(|| {
-            Arc::new(Key {
+            Arc::new(ClientKey {
                 name: Arc::clone(name),
                 sha256: [0; 32],
                 rate: None,

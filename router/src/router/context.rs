@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crucible_config::checked::Filled;
+use crucible_config::checked::FilledValue;
 
 use super::{Router, engines::permit_request, shared};
 use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason};
@@ -11,7 +11,7 @@ use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason};
 #[derive(Clone, Copy, Debug)]
 pub struct ContextGiven {
     /// What is configured, before any growth.
-    pub configured: Filled<u64>,
+    pub configured: FilledValue<u64>,
     /// Tokens that prompt and answer need.
     pub needed: u64,
     /// Tokens that it would have.

@@ -12,7 +12,7 @@ use std::{
 
 use crucible_config::{
     Config,
-    checked::{self, Filled, Key},
+    checked::{self, ClientKey, FilledValue},
 };
 
 use super::pinned::Conflicts;
@@ -45,8 +45,8 @@ pub(crate) fn context(
     engine: &checked::Engine,
     models: &[ModelInfo],
     name: &str,
-    key: Option<&Key>,
-) -> Filled<u64> {
+    key: Option<&ClientKey>,
+) -> FilledValue<u64> {
     let context = |name: &str| {
         let model = models.iter().find(|m| *m.id == *name);
         config.context_for(
@@ -148,7 +148,7 @@ pub(super) fn differing(
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::{From, Manage};
+    use crucible_config::checked::{DefaultSource, Manage};
 
     use super::{
         super::engines::tests::{pinned as block, status},
@@ -184,10 +184,10 @@ mod tests {
         ];
         let engine = status(&config, Manage::Models).config;
         for (name, value, from, pin) in [
-            ("small", 16_384, From::Model, true),
-            ("big", 16_384, From::Model, true),
-            ("other", 4096, From::Profile, false),
-            ("not listed", 4096, From::Profile, false),
+            ("small", 16_384, DefaultSource::Model, true),
+            ("big", 16_384, DefaultSource::Model, true),
+            ("other", 4096, DefaultSource::Profile, false),
+            ("not listed", 4096, DefaultSource::Profile, false),
         ] {
             let found = context(&config, &engine, &models, name, None);
             assert_eq!((found.value, found.from), (value, from), "{name}");

@@ -48,7 +48,7 @@ fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
     let Some(configured) = evidence.config.engine(&engine.name) else {
         return Vec::new();
     };
-    let is_told = |missing: &presence::Missing| {
+    let is_told = |missing: &presence::MissingResource| {
         !missing.is_token() || configured.api_key_env.as_deref() != Some(USUAL_TOKEN)
     };
     let missing = presence::missing_of(configured).into_iter().filter(is_told);

@@ -313,7 +313,7 @@ fn choice_note(choice: &ToolChoice) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::{Filled, From};
+    use crucible_config::checked::{DefaultSource, FilledValue};
 
     use super::*;
     use crate::dialect::engine::openai::quirks::{LLAMA_CPP, LM_STUDIO, OPENAI_COMPATIBLE};
@@ -325,9 +325,9 @@ mod tests {
         );
         let peek = PeekedBody::of(&body, 64).unwrap();
         let value = |value| {
-            Some(Filled {
+            Some(FilledValue {
                 value,
-                from: From::Profile,
+                from: DefaultSource::Profile,
             })
         };
         let defaults = RequestDefaults {
