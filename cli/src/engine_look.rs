@@ -7,7 +7,7 @@ use std::{
 };
 
 use crucible_config::{Config, Live};
-use crucible_router::{discovery, event::Silent, router::Router, state_dir::StateDir};
+use crucible_router::{discovery, event::Silent, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,7 +22,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The router cannot start.
 pub async fn look<T>(
     config: &Live,
-    question: impl AsyncFnOnce(&Router) -> T,
+    question: impl AsyncFnOnce(&RouterHandle) -> T,
 ) -> Result<T, CommandFailure> {
     look_as(config, (*config.current()).clone(), question).await
 }
@@ -31,7 +31,7 @@ pub async fn look<T>(
 pub(crate) async fn look_as<T>(
     config: &Live,
     mut source: Config,
-    question: impl AsyncFnOnce(&Router) -> T,
+    question: impl AsyncFnOnce(&RouterHandle) -> T,
 ) -> Result<T, CommandFailure> {
     let tracker = TaskTracker::new();
     let cancel = CancellationToken::new();
@@ -39,7 +39,7 @@ pub(crate) async fn look_as<T>(
     source.tuning.lmstudio.model_warmup = false;
     source.state_dir = PathBuf::new();
     let source = Arc::new(source);
-    let router = Router::start(
+    let router = RouterHandle::start(
         Arc::new(move || Arc::clone(&source)),
         Arc::new(StateDir::claim(Path::new(""))),
         config.subscribe(),

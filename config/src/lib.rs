@@ -36,6 +36,7 @@ pub mod settings;
 pub mod show;
 pub mod tuning;
 mod tuning_report;
+mod warm;
 pub mod watch;
 
 pub use checked::Config;

@@ -10,7 +10,7 @@ use std::{
 
 use crucible_cli::signals::{Signal, Signals};
 use crucible_config::{Config, FileWatch, Live, Problems, Reloaded, WatchEvent, watch};
-use crucible_router::{discovery, router::Router, state_dir::StateDir};
+use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -144,7 +144,7 @@ impl Instance {
             observer: metrics.clone(),
             events: events.clone(),
         };
-        let router = Router::start(
+        let router = RouterHandle::start(
             Arc::new(move || source.current()),
             Arc::clone(&state),
             config.subscribe(),

@@ -5,7 +5,7 @@ mod spellings;
 use std::sync::Arc;
 
 use crucible_config::Live;
-use crucible_router::{router::Router, verify::evidence::Probes};
+use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub struct AppParts {
     /// The configuration in effect.
     pub config: Live,
     /// Who runs where.
-    pub router: Router,
+    pub router: RouterHandle,
     /// Counters.
     pub metrics: Metrics,
     /// Connections to engines.
@@ -56,7 +56,7 @@ impl AppState {
     /// Puts the parts together.
     pub(crate) fn new(
         config: Live,
-        router: Router,
+        router: RouterHandle,
         metrics: Metrics,
         upstream: Upstream,
         draining: CancellationToken,

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crucible_config::{Flags, Live, Sources};
-use crucible_router::{discovery, router::Router, state_dir::StateDir};
+use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) fn app(toml: &str) -> AppState {
         events: events.clone(),
     };
     let source = config.clone();
-    let router = Router::start(
+    let router = RouterHandle::start(
         Arc::new(move || source.current()),
         Arc::new(StateDir::claim(&current.state_dir)),
         config.subscribe(),

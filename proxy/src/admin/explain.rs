@@ -11,8 +11,8 @@ use bytes::Bytes;
 use crucible_config::{Config, checked::FilledValue};
 use crucible_documents::seconds;
 use crucible_router::{
+    handle::RouterHandle,
     predict::{Basis, Part, Prediction},
-    router::Router,
     verify::evidence::Probes,
 };
 use http::HeaderMap;
@@ -62,7 +62,7 @@ async fn respond_to(
 
 /// The decision on this body, as it would be made now.
 pub(crate) async fn explain(
-    router: &Router,
+    router: &RouterHandle,
     config: &Arc<Config>,
     headers: &HeaderMap,
     probes: &Probes,

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{extract::Request, response::Response};
 use crucible_config::Live;
-use crucible_router::{refusal::Refusal, router::Router};
+use crucible_router::{handle::RouterHandle, refusal::Refusal};
 use futures_util::future::{Either, Ready, ready};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -28,7 +28,7 @@ pub(super) struct GuardParts {
     pub(super) own_name: OwnName,
     /// Cancelled once Crucible drains: prompts are refused from then on.
     pub(super) draining: CancellationToken,
-    pub(super) router: Router,
+    pub(super) router: RouterHandle,
 }
 
 /// Refuses requests that may not pass.

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use crucible_config::Live;
-use crucible_router::{engine::token_of, router::Router, view::EngineView};
+use crucible_router::{engine::token_of, handle::RouterHandle, view::EngineView};
 use futures_util::{StreamExt as _, future::Either};
 use http::{HeaderName, HeaderValue, header};
 use http_body::Body as _;
@@ -41,7 +41,7 @@ const PASSED_BACK: [HeaderName; 3] = [
 #[derive(Clone)]
 pub(super) struct OpenedPathsLayer {
     config: Live,
-    router: Router,
+    router: RouterHandle,
 }
 
 /// The service of [`OpenedPathsLayer`].
@@ -56,7 +56,7 @@ type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Sen
 /// Has the engine asked when its answer is over: what was pulled, deleted or loaded shows in the
 /// lists at once.
 struct Changed {
-    router: Router,
+    router: RouterHandle,
     engine: Arc<str>,
 }
 
@@ -71,7 +71,7 @@ impl Drop for Changed {
 // === impl OpenedPathsLayer ===
 
 impl OpenedPathsLayer {
-    pub(super) const fn new(config: Live, router: Router) -> Self {
+    pub(super) const fn new(config: Live, router: RouterHandle) -> Self {
         Self { config, router }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use crucible_router::router::Router;
+use crucible_router::handle::RouterHandle;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct RecordLayer {
     active: Arc<ActiveRequests>,
     ledger: Arc<Ledger>,
-    router: Router,
+    router: RouterHandle,
 }
 
 /// The service of [`RecordLayer`].
@@ -68,7 +68,11 @@ struct RecordBody {
 
 impl RecordLayer {
     /// Lists requests in `active` while they are answered, and puts them into `ledger` afterwards.
-    pub(super) fn new(active: Arc<ActiveRequests>, ledger: Arc<Ledger>, router: Router) -> Self {
+    pub(super) fn new(
+        active: Arc<ActiveRequests>,
+        ledger: Arc<Ledger>,
+        router: RouterHandle,
+    ) -> Self {
         Self {
             active,
             ledger,

@@ -13,7 +13,7 @@ use std::{
 use crucible_documents::event_log::{
     EVENT_LOG_FILE, EngineFacts, LoggedEvent, OLDER_EVENT_LOG_FILE,
 };
-use crucible_router::{catalog::ModelKind, router::Router, state_dir::StateDir, view::View};
+use crucible_router::{catalog::ModelKind, handle::RouterHandle, state_dir::StateDir, view::View};
 use tokio::{
     fs::{self, File, OpenOptions},
     io::AsyncWriteExt as _,
@@ -84,7 +84,7 @@ impl Writer {
     /// another's is not written.
     pub(crate) async fn run(
         mut self,
-        router: Router,
+        router: RouterHandle,
         state: Arc<StateDir>,
         stop: CancellationToken,
     ) {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_router::router::Router;
+use crucible_router::handle::RouterHandle;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 16;
 
 /// The owner of every request that has ended and is not counted yet.
 pub(crate) struct Ledger {
-    router: Router,
+    router: RouterHandle,
     metrics: Metrics,
     events: Events,
     ended: Mutex<Vec<EndedRequest>>,
@@ -42,7 +42,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An empty ledger that writes to these metrics and events and teaches this router's predictor.
-    pub(crate) fn new(router: Router, metrics: Metrics, events: Events) -> Self {
+    pub(crate) fn new(router: RouterHandle, metrics: Metrics, events: Events) -> Self {
         Self {
             router,
             metrics,

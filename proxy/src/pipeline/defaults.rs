@@ -10,8 +10,8 @@ use crucible_config::{
     checked::{ClientKey, FilledValue, RequestDefaults},
 };
 use crucible_router::{
+    handle::RouterHandle,
     plan::Candidate,
-    router::Router,
     verify::{evidence::Probes, probe::rewards_repetition},
 };
 use tower::{Layer, Service};
@@ -69,7 +69,7 @@ impl<S: Service<Box<RoutedRequest>, Error = crate::error::Error>> Service<Box<Ro
 /// engine, its model and the client's key that the request leaves open, without what the engine would
 /// misread.
 pub(crate) fn request_defaults(
-    router: &Router,
+    router: &RouterHandle,
     config: &Config,
     probes: &Probes,
     chat: &ChatRequest,

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crucible_config::checked::EngineKind;
-use crucible_router::{health::Outcome, router::Attempt};
+use crucible_router::{health::Outcome, permit::EngineAttempt};
 use http::{StatusCode, header};
 use tokio::time::Instant;
 
@@ -83,7 +83,7 @@ pub(super) fn no_headers(shape: &AnswerShape) -> Error {
 }
 
 /// Tells the engine's health how an attempt went; the first word about it counts.
-pub(super) fn report(attempt: Option<&Attempt>, outcome: Outcome) {
+pub(super) fn report(attempt: Option<&EngineAttempt>, outcome: Outcome) {
     if let Some(attempt) = attempt {
         attempt.report(outcome);
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crucible_config::Config;
-use crucible_router::{demand::Demand, plan::Plan, router::Router};
+use crucible_router::{demand::Demand, handle::RouterHandle, plan::Plan};
 use http::HeaderMap;
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ const FIRST_REFRESH: Duration = Duration::from_secs(2);
 /// A header or a key of the request is wrong, no model or engine answers to its name, or the engine of
 /// the first candidate needs something of a chat request that this one lacks.
 pub(crate) async fn plan(
-    router: &Router,
+    router: &RouterHandle,
     config: &Config,
     headers: &HeaderMap,
     chat: &ChatRequest,

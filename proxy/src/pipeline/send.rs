@@ -10,7 +10,7 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use crucible_config::{Config, checked::EngineKind};
-use crucible_router::{health::Outcome, machine::awake::within, predict, router::Attempt};
+use crucible_router::{health::Outcome, machine::awake::within, permit::EngineAttempt, predict};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use tokio::time::Instant;
 use tower::Service;
@@ -58,7 +58,7 @@ struct SentRequest {
     active: Arc<ActiveRequest>,
     head: Arc<AnswerHead>,
     kind: EngineKind,
-    attempt: Option<Arc<Attempt>>,
+    attempt: Option<Arc<EngineAttempt>>,
     answerer: Option<ExpectedAnswerer>,
     lease: EngineLease,
     prefill: Prefill,

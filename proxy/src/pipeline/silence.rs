@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_router::{router::Router, work::Work};
+use crucible_router::{handle::RouterHandle, work::Work};
 use tokio::time::sleep;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// Asks the engine whether it is at work on an answer of that instance.
-pub(super) fn look(router: &Router, engine: &Arc<str>, instance: &Arc<str>) -> Look {
+pub(super) fn look(router: &RouterHandle, engine: &Arc<str>, instance: &Arc<str>) -> Look {
     let (router, engine, instance) = (router.clone(), Arc::clone(engine), Arc::clone(instance));
     Box::new(move || {
         let (router, engine) = (router.clone(), Arc::clone(&engine));

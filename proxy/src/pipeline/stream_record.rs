@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crucible_router::{
-    health::Outcome,
-    router::{Attempt, Router},
-};
+use crucible_router::{handle::RouterHandle, health::Outcome, permit::EngineAttempt};
 use tokio::time::Instant;
 use tracing::{Span, debug_span};
 
@@ -25,8 +22,8 @@ use crate::{
 /// Hears how one answer goes.
 pub(super) struct StreamRecord {
     active: Arc<ActiveRequest>,
-    attempt: Option<Arc<Attempt>>,
-    router: Router,
+    attempt: Option<Arc<EngineAttempt>>,
+    router: RouterHandle,
     failed: bool,
     metrics: Metrics,
     engine: Arc<str>,
@@ -44,7 +41,7 @@ impl StreamRecord {
         app: &AppState,
         active: &Arc<ActiveRequest>,
         engine: &Arc<str>,
-        attempt: Option<Arc<Attempt>>,
+        attempt: Option<Arc<EngineAttempt>>,
     ) -> Self {
         Self {
             active: Arc::clone(active),

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crucible_config::checked::Manage;
-use crucible_router::{plan::Candidate, router::Whereabouts};
+use crucible_router::{handle::Whereabouts, plan::Candidate};
 
 use crate::{
     error::{Error, Kind},

@@ -16,9 +16,9 @@ use crate::{
     demand::Demand,
     engine::tuple::instance_context,
     fleet::EngineStatus,
+    handle::{facts::facts, permit_request::permit_request},
     plan::{Candidate, Reason},
     predict::Learned,
-    router::engines::{facts, permit_request},
     scheduler::{EngineFacts, LoadCommand, PermitRequest},
     view::{Breaker, Health},
 };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     options::instance_context,
-    router::shared,
+    shared_weights,
     view::{EngineView, ResidentView},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn wanted_context(
         Some(config.discovered(engine.kind, &engine.name, url))
     })?;
     let name = resident.info.name(engine.kind);
-    let base = shared::context(config, &described, &engine.models, name, None).value;
+    let base = shared_weights::context(config, &described, &engine.models, name, None).value;
     let mut models = engine.models.iter();
     let most = models.find(|m| m.id == *name).and_then(|m| m.max_context);
     let each = most.map_or(base, |most| base.min(most.max(1)));

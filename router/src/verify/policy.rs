@@ -9,7 +9,6 @@ use crate::{
     catalog::{ModelInfo, ModelKind},
     demand::Demand,
     plan::{self, same, stem},
-    router::warm::warm_names,
     view::EngineView,
 };
 
@@ -255,7 +254,7 @@ pub(super) fn warm_up(evidence: &Evidence) -> Finding {
     if !evidence.config.tuning.lmstudio.model_warmup {
         return Finding::not_applicable("it is switched off", "the configuration in force");
     }
-    let names = warm_names(&evidence.config);
+    let names = evidence.config.models_to_load();
     if names.is_empty() {
         let why = "no model is pinned or listed in `[startup] warm`";
         return Finding::not_applicable(why, "the configuration in force");

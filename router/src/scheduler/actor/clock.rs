@@ -6,7 +6,7 @@ use std::{cmp::Reverse, sync::Arc};
 use tokio::time::{Instant, sleep_until};
 
 use super::{ActorState, PUBLISH_GAP, SchedulerActor};
-use crate::{permit::Note, scheduler::messages::Input, view::View};
+use crate::{permit::PermitNote, scheduler::messages::Input, view::View};
 
 // === impl SchedulerActor ===
 
@@ -85,7 +85,7 @@ impl SchedulerActor {
     pub(super) fn take_releases(self: &Arc<Self>, state: &mut ActorState, now: Instant) {
         for note in self.releases.take() {
             match note {
-                Note::Released {
+                PermitNote::Released {
                     ticket,
                     grace,
                     for_tools,
@@ -97,11 +97,11 @@ impl SchedulerActor {
                     };
                     self.step(state, input, now);
                 }
-                Note::Released { ticket, grace, .. } => {
+                PermitNote::Released { ticket, grace, .. } => {
                     let due = now + grace;
                     state.grace_ends.push(Reverse((due, ticket)));
                 }
-                Note::Cancelled(ticket) => {
+                PermitNote::Cancelled(ticket) => {
                     state.pending.remove(&ticket);
                     self.step(state, Input::Cancelled(ticket), now);
                 }

@@ -8,7 +8,7 @@ use super::{ActorState, PendingReply, SchedulerActor};
 use crate::{
     engine::tuple,
     event::Event,
-    permit::{Note, Permit},
+    permit::{Permit, PermitNote},
     refusal::Refusal,
     scheduler::messages::{Action, PermitGrant},
 };
@@ -55,13 +55,13 @@ impl SchedulerActor {
             reply,
         }) = state.pending.remove(&ticket)
         else {
-            return self.releases.push(Note::unused(ticket));
+            return self.releases.push(PermitNote::unused(ticket));
         };
         let kind = state.core.facts(&request.engine).map(|f| f.kind);
         let url = self.engines.control(&request.engine);
         let url = url.and_then(|control| control.base_url());
         let (Some(base_url), Some(kind)) = (url, kind) else {
-            self.releases.push(Note::unused(ticket));
+            self.releases.push(PermitNote::unused(ticket));
             let refusal = Refusal::NoEngine {
                 model: request.model.to_string(),
                 detail: format!("'{}' has no address now", request.engine),

@@ -10,7 +10,7 @@ use crate::{
     catalog::ResidentInfo,
     engine::{EngineError, Listing, LoadOrder, testing::resident},
     machine::awake::READ_FIRST,
-    permit::Note,
+    permit::PermitNote,
     scheduler::state_machine::tests::{facts, permit_request},
 };
 
@@ -148,7 +148,7 @@ async fn a_client_that_leaves_does_not_end_a_load_that_others_share() {
     let first = running.ask(1, "m");
     let second = running.ask(2, "m");
     drop(first);
-    running.actor.releases().push(Note::Cancelled(1));
+    running.actor.releases().push(PermitNote::Cancelled(1));
     running.fake.let_through.notify_one();
     assert!(second.await.unwrap().unwrap().loaded);
     assert_eq!(running.fake.orders.lock().unwrap().len(), 1);
@@ -160,7 +160,7 @@ async fn who_left_the_queue_is_not_granted_and_grace_holds_a_permit() {
     let permit = running.loaded(1, "m").await;
     let left = running.ask(2, "m");
     let stays = running.ask(3, "m");
-    running.actor.releases().push(Note::Cancelled(2));
+    running.actor.releases().push(PermitNote::Cancelled(2));
     let begun = Instant::now();
     permit.release_after(Duration::from_secs(7));
     let permit = stays.await.unwrap().unwrap();

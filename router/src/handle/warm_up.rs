@@ -1,19 +1,20 @@
-//! What is loaded at the start.
+//! The models that are loaded at the start.
 
-use crucible_config::{checked::Config, glob::is_glob, name::after_engine};
-
-use super::Router;
+use super::RouterHandle;
 use crate::{catalog::ModelKind, demand::Demand, event::LoadTrigger};
 
-impl Router {
-    /// Loads what is pinned or to be warm, one after the other, as a request for it would.
+// === impl RouterHandle ===
+
+impl RouterHandle {
+    /// Loads the pinned models and those of `[startup] warm`, one after the other, as requests for them
+    /// would.
     pub(super) async fn warm_up(&self) {
         self.settled().await;
         let config = (self.0.config)();
         if !config.tuning.lmstudio.model_warmup {
             return;
         }
-        for name in warm_names(&config) {
+        for name in config.models_to_load() {
             let demand = |kind| Demand {
                 model: name.clone(),
                 kind,
@@ -44,20 +45,4 @@ impl Router {
             }
         }
     }
-}
-
-/// Pinned models that are named in full, then those of `[startup] warm`.
-pub(crate) fn warm_names(config: &Config) -> Vec<String> {
-    let pinned = config.models.iter().filter(|m| m.pin && !is_glob(&m.name));
-    let pinned = pinned.map(|m| match &m.engine {
-        Some(engine) if after_engine(&m.name, engine).is_none() => format!("{engine}/{}", m.name),
-        _ => m.name.clone(),
-    });
-    let mut names: Vec<String> = pinned.collect();
-    for name in &config.warm {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
 }

@@ -4,12 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Router;
+use super::RouterHandle;
 use crate::{predict::Sample, state_dir::StateDir, view::View};
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// What whole answers took. Costs a copy of all that was learned, however many they are.
     pub fn learn(&self, samples: &[Sample]) {
         let view = self.view();

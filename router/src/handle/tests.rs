@@ -1,41 +1,12 @@
 //! The facade over a real socket.
 
 use axum::{Json, routing::get};
-use crucible_config::checked::{EngineKind, Model, ModelDefaults};
+use crucible_config::checked::EngineKind;
 use serde_json::json;
+use tokio::sync::watch;
 
-use super::{warm::warm_names, *};
-use crate::{engine::testing::Fake, event::Silent, health::Outcome};
-
-fn pinned(name: &str, engine: Option<&str>) -> Model {
-    Model {
-        name: name.into(),
-        engine: engine.map(Arc::from),
-        aliases: Vec::new(),
-        context: None,
-        fit: None,
-        pin: true,
-        spill: false,
-        fallback: Vec::new(),
-        defaults: ModelDefaults::Inherit,
-        modelfile_context: true,
-    }
-}
-
-#[test]
-fn only_what_is_configured_in_full_is_warmed_up() {
-    let mut config = Config::builtin();
-    assert!(warm_names(&config).is_empty());
-    config.models = vec![
-        pinned("a", Some("e")),
-        pinned("b*", None),
-        pinned("c", None),
-        pinned("E/f", Some("e")),
-        pinned("e/g", None),
-    ];
-    config.warm = vec!["c".into(), "d".into()];
-    assert_eq!(warm_names(&config), ["e/a", "c", "E/f", "e/g", "d"]);
-}
+use super::*;
+use crate::{engine::testing::Fake, event::Silent, health::Outcome, state_dir::StateDir};
 
 #[tokio::test]
 async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
@@ -48,7 +19,7 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
     let config = Arc::new(config);
     let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
     let (_changed, changes) = watch::channel(0);
-    let router = Router::start(
+    let router = RouterHandle::start(
         Arc::new(move || Arc::clone(&config)),
         Arc::new(StateDir::claim(Path::new(""))),
         changes,

@@ -1,12 +1,17 @@
-//! Pinned models that their pool or their engine can never hold together.
+//! Settings that cannot all be in effect: pinned models that their pool or their engine can never hold
+//! together, and names over the same weights with different options.
 //!
-//! The configuration alone does not tell: sizes are known once an engine has listed its models.
+//! The configuration alone does not show it: sizes are known once an engine has listed its models.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crucible_config::{Config, checked::Model, glob::is_glob};
 
-use super::{budget::budget, engines::options, shared};
+use super::{
+    budget::budget,
+    differing_options::{Conflicts, differing},
+    facts::options,
+};
 use crate::{
     catalog::{ModelInfo, ModelKind},
     fleet::EngineStatus,
@@ -18,16 +23,13 @@ use crate::{
 struct Pin<'a> {
     engine: &'a EngineStatus,
     model: &'a ModelInfo,
-    /// Bytes that its pool must hold; `None`: not known, or it may spill.
+    /// The bytes that its pool must hold; `None` where they are unknown, or the model may spill.
     bytes: Option<u64>,
-    /// Its block names it in full: it is loaded at the start.
+    /// Whether its block names it in full, so that it is loaded at the start.
     in_full: bool,
 }
 
-/// By engine.
-pub(super) type Conflicts = BTreeMap<Arc<str>, Vec<Conflict>>;
-
-/// What cannot be, for each engine that it concerns.
+/// Finds the settings that cannot all be in effect, for each engine that they concern.
 pub(super) fn conflicts(
     config: &Config,
     engines: &[EngineStatus],
@@ -36,7 +38,7 @@ pub(super) fn conflicts(
     let mut all = Conflicts::new();
     for engine in engines {
         let options = |kind| options(config, engine, kind);
-        shared::differing(engine, options, &mut all);
+        differing(engine, options, &mut all);
     }
     if config.models.iter().all(|block| !block.pin) {
         return all;
@@ -66,7 +68,7 @@ pub(super) fn conflicts(
     all
 }
 
-/// One for all names of a runner.
+/// Returns the pinned models of an engine, one for all names of a runner.
 fn pins<'a>(config: &'a Config, engine: &'a EngineStatus) -> impl Iterator<Item = Pin<'a>> {
     let settings = move |model: &ModelInfo| {
         let block: &Model = config.model_settings(&engine.config.name, &model.id)?;
@@ -92,7 +94,7 @@ fn too_large(pool: &str, pins: &[&Pin<'_>], most: u64, all: &mut Conflicts) {
         let bytes = pin.bytes.unwrap_or(0);
         if bytes > most {
             alone = true;
-            tell(all, pin.engine, &pinned_is(pool, &[pin], bytes, most), pool);
+            add_conflict(all, pin.engine, &pinned_is(pool, &[pin], bytes, most), pool);
         }
     }
     let in_full: Vec<&Pin<'_>> = pins.iter().copied().filter(|p| p.in_full).collect();
@@ -104,7 +106,7 @@ fn too_large(pool: &str, pins: &[&Pin<'_>], most: u64, all: &mut Conflicts) {
     }
     let words = pinned_is(pool, &in_full, together, most);
     for pin in &in_full {
-        tell(all, pin.engine, &words, pool);
+        add_conflict(all, pin.engine, &words, pool);
     }
 }
 
@@ -122,7 +124,7 @@ fn pinned_is(pool: &str, pins: &[&Pin<'_>], bytes: u64, most: u64) -> String {
     )
 }
 
-fn tell(all: &mut Conflicts, engine: &EngineStatus, found: &str, pool: &str) {
+fn add_conflict(all: &mut Conflicts, engine: &EngineStatus, found: &str, pool: &str) {
     let known = all.entry(Arc::clone(&engine.config.name)).or_default();
     if !known.iter().any(|c| c.found == found) {
         known.push(Conflict {
@@ -156,7 +158,7 @@ mod tests {
     use crucible_config::checked::{Device, Manage, Pool};
 
     use super::{
-        super::engines::tests::{pinned, status},
+        super::testing::{pinned, status},
         *,
     };
     use crate::plan::fixture::generation;

@@ -15,16 +15,13 @@ use crucible_config::{
     checked::{self, ClientKey, FilledValue},
 };
 
-use super::pinned::Conflicts;
 use crate::{
     catalog::{ModelInfo, ModelKind},
-    engine::Tuple,
-    fleet::EngineStatus,
-    view::Conflict,
+    options::Tuple,
 };
 
 /// The runner of a name; itself where nothing is known of it.
-pub(super) fn runner(models: &[ModelInfo], name: &Arc<str>) -> Arc<str> {
+pub(crate) fn runner(models: &[ModelInfo], name: &Arc<str>) -> Arc<str> {
     let found = models.iter().find(|m| m.id == *name);
     Arc::clone(found.map_or(name, |m| &m.runner))
 }
@@ -68,13 +65,13 @@ pub(crate) fn context(
 }
 
 /// One of the names is never to be unloaded.
-pub(super) fn pinned(config: &Config, engine: &str, models: &[ModelInfo], name: &str) -> bool {
+pub(crate) fn pinned(config: &Config, engine: &str, models: &[ModelInfo], name: &str) -> bool {
     let mut names = sharing(models, name).into_iter();
     names.any(|name| config.model_settings(engine, name).is_some_and(|m| m.pin))
 }
 
 /// Options of the descriptions that a load with this tuple leaves as they are.
-fn unsent(model: &ModelInfo, tuple: &Tuple) -> Vec<(String, String)> {
+pub(crate) fn unsent(model: &ModelInfo, tuple: &Tuple) -> Vec<(String, String)> {
     let sent = |key: &str| match key {
         "num_ctx" => tuple.context.is_some(),
         "num_batch" => tuple.batch.is_some(),
@@ -89,7 +86,7 @@ fn unsent(model: &ModelInfo, tuple: &Tuple) -> Vec<(String, String)> {
 }
 
 /// By name, a number for what its load has beside the tuple; names without any are left out.
-pub(super) fn variants(
+pub(crate) fn variants(
     models: &[ModelInfo],
     tuple: impl Fn(ModelKind) -> Tuple,
 ) -> BTreeMap<Arc<str>, u64> {
@@ -105,56 +102,15 @@ pub(super) fn variants(
     variants
 }
 
-/// Names of one runner whose loads differ: each change from one to the other is a load.
-pub(super) fn differing(
-    engine: &EngineStatus,
-    tuple: impl Fn(ModelKind) -> Tuple,
-    all: &mut Conflicts,
-) {
-    let models = &engine.models;
-    for (at, one) in models.iter().enumerate() {
-        let earlier = |m: &&ModelInfo| m.runner == one.runner;
-        let Some(first) = models[..at].iter().find(earlier) else {
-            continue;
-        };
-        let tuple = tuple(one.kind);
-        let (a, b) = (unsent(first, &tuple), unsent(one, &tuple));
-        if a == b {
-            continue;
-        }
-        let mut keys: Vec<&str> = a.iter().chain(&b).map(|(key, _)| key.as_str()).collect();
-        keys.retain(|key| {
-            let of = |list: &[(String, String)]| list.iter().find(|(k, _)| k == key).cloned();
-            of(&a) != of(&b)
-        });
-        keys.sort_unstable();
-        keys.dedup();
-        let conflict = Conflict {
-            found: format!(
-                "'{}' and '{}' have the same weights with different {}: going from one to the \
-                 other loads them anew",
-                first.id,
-                one.id,
-                keys.join(", ")
-            ),
-            fix: "give both the same in their Modelfiles, or ask for one of them".to_owned(),
-            of_memory: false,
-            of_weights: true,
-        };
-        let name = Arc::clone(&engine.config.name);
-        all.entry(name).or_default().push(conflict);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crucible_config::checked::{DefaultSource, Manage};
 
-    use super::{
-        super::engines::tests::{pinned as block, status},
-        *,
+    use super::*;
+    use crate::{
+        handle::testing::{pinned as block, status},
+        plan::fixture::generation,
     };
-    use crate::plan::fixture::generation;
 
     fn model(name: &str, runner: &str, load: &[(&str, &str)]) -> ModelInfo {
         let load = load.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
@@ -207,13 +163,5 @@ mod tests {
         let names: Vec<&str> = variants.keys().map(|n| &**n).collect();
         assert_eq!(names, ["c", "d"]);
         assert_ne!(variants["c"], variants["d"]);
-        let mut engine = status(&Config::builtin(), Manage::Models);
-        engine.models = Arc::new(models.to_vec());
-        let mut all = Conflicts::new();
-        differing(&engine, sent, &mut all);
-        let told: Vec<String> = all.into_values().flatten().map(|c| c.found).collect();
-        assert_eq!(told.len(), 2);
-        assert!(told[0].contains("'a' and 'c'") && told[0].contains("different num_gpu:"));
-        assert!(told[1].contains("'a' and 'd'") && told[1].contains("different adapters:"));
     }
 }

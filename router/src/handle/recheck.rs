@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Router;
+use super::RouterHandle;
 use crate::{
     fleet::{EngineStatus, Polled},
     plan::Candidate,
@@ -32,9 +32,9 @@ pub enum Whereabouts {
     Unknown,
 }
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// Asks the engine now, at most `budget`, whether it still holds an instance. Permits go by what
     /// it tells from here on.
     pub async fn recheck(

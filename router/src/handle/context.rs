@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crucible_config::checked::FilledValue;
 
-use super::{Router, engines::permit_request, shared};
-use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason};
+use super::{RouterHandle, permit_request::permit_request};
+use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason, shared_weights};
 
 /// The context of a request at one candidate.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ pub struct ContextGiven {
     pub because: ContextReason,
 }
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// The context that a candidate would get: that of what is loaded, or what it would be loaded
     /// with, the remembered and the grown ones included.
     pub fn context_given(&self, candidate: &Candidate, demand: &Demand) -> Option<ContextGiven> {
@@ -35,7 +35,7 @@ impl Router {
         let needed = request.prompt_tokens.saturating_add(request.answer_tokens);
         let (given, because) = self.0.scheduler.preview_context(request);
         Some(ContextGiven {
-            configured: shared::context(
+            configured: shared_weights::context(
                 &config,
                 &engine.config,
                 &engine.models,

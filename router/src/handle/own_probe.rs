@@ -10,7 +10,7 @@ use crucible_config::checked::EngineKind;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Router;
+use super::RouterHandle;
 use crate::{
     demand::Demand,
     engine::{self, Endpoint, EngineError, ask_for_one_token, is_an_answer},
@@ -28,9 +28,9 @@ const BUDGET: Duration = Duration::from_secs(30);
 /// Tokens of its prompt, the chat template's included.
 const PROMPT_TOKENS: u64 = 64;
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// Asks in a task of its own, and tells the breaker what it found.
     pub(super) fn probe_itself(&self, engine: &Arc<str>, model: &Arc<str>, number: u64) {
         let candidate = Candidate {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use tokio::time::timeout;
 
-use super::Router;
+use super::RouterHandle;
 use crate::{
     fleet::{POLL_BUDGET, Polled},
     work::Work,
@@ -14,9 +14,9 @@ use crate::{
 /// For a poll that begins after one that is in flight.
 const BEGINS: Duration = Duration::from_millis(100);
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// Asks an engine now whether it may be at work for a request of that instance.
     pub async fn work(&self, engine: &str, instance: &str) -> Work {
         let Some(handle) = self.0.fleet.handle(engine) else {

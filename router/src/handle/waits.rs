@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Router;
+use super::RouterHandle;
 use crate::{
     catalog::ModelKind,
     client::ClientId,
@@ -22,9 +22,9 @@ pub struct Standby {
     pub after: Duration,
 }
 
-// === impl Router ===
+// === impl RouterHandle ===
 
-impl Router {
+impl RouterHandle {
     /// Who takes over from the candidate at `at` when its wait is too long, and when.
     pub fn standby(&self, plan: &Plan, at: usize, demand: &Demand) -> Option<Standby> {
         let (view, config) = (self.view(), (self.0.config)());

@@ -1,0 +1,84 @@
+//! The request for a permit that a plan's candidate and a demand become.
+
+use std::sync::Arc;
+
+use crucible_config::checked::{Config, Device, Fit};
+
+use crate::{
+    catalog::ModelKind,
+    demand::Demand,
+    event::LoadTrigger,
+    fleet::EngineStatus,
+    machine::physical_cores,
+    options::tuple_for,
+    plan::Candidate,
+    predict::{self, Learned},
+    scheduler::PermitRequest,
+    shared_weights,
+};
+
+/// Computes what a request asks of the scheduler. Ticket, trigger and deadline are filled in by the caller.
+pub(crate) fn permit_request(
+    config: &Config,
+    engine: &EngineStatus,
+    learned: &Learned,
+    candidate: &Candidate,
+    demand: &Demand,
+) -> PermitRequest {
+    let model = engine.models.iter().find(|m| m.id == candidate.model);
+    let max = model.and_then(|m| m.max_context);
+    let settings = config.model_settings(&engine.config.name, &candidate.model);
+    let models = &engine.models;
+    let key = demand.key.as_deref();
+    let wanted =
+        shared_weights::context(config, &engine.config, models, &candidate.model, key).value;
+    let (name, id) = (&candidate.engine, &candidate.model);
+    let tokens = predict::prompt_tokens(learned, name, id, demand.prompt_tokens);
+    let base = max.map_or(wanted, |max| wanted.min(max.max(1)));
+    let fit = settings.and_then(|m| m.fit).unwrap_or(config.context.fit);
+    let cap = config.context.max.min(max.unwrap_or(u64::MAX)).max(base);
+    // A client's own wish sizes a load like the configuration; nothing is loaded anew for it.
+    let base = match fit {
+        Fit::Grow => base.max(demand.num_ctx.unwrap_or(0).min(cap)),
+        Fit::Reject => base,
+    };
+    let configured =
+        shared_weights::context(config, &engine.config, models, &candidate.model, None).value;
+    PermitRequest {
+        ticket: 0,
+        request_id: Arc::clone(&demand.request_id),
+        engine: Arc::clone(&candidate.engine),
+        model: shared_weights::runner(models, &candidate.model),
+        name: Arc::clone(&candidate.model),
+        kind: demand.kind,
+        prompt_tokens: demand.prompt_for(tokens),
+        answer_tokens: demand.reserve(),
+        configured_context: configured,
+        expected_context: match demand.kind {
+            ModelKind::Generation => predict::needed(learned, &demand.client, configured),
+            ModelKind::Embedding => 0,
+        },
+        growing_prompts: demand.tools || demand.session.is_some(),
+        base_context: base,
+        context_cap: cap,
+        fit,
+        tuple: tuple_for(
+            engine.config.kind,
+            &config.tuning,
+            base,
+            demand.kind,
+            engine.device == Device::Cpu,
+            physical_cores(),
+            max,
+        ),
+        pin: shared_weights::pinned(config, &engine.config.name, models, &candidate.model),
+        resident_only: false,
+        trigger: LoadTrigger::Request,
+        deadline: tokio::time::Instant::now().into_std(),
+        client: demand.client.clone(),
+        commits_at: demand.commits,
+        class: demand.class,
+        session: demand.session,
+        supersede_key: demand.supersedes.filter(|_| config.scheduler.supersede),
+    }
+}

@@ -1,0 +1,82 @@
+//! One request on its way to an engine: who asks, and how that goes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    client::ClientId,
+    health::{Outcome, Pass},
+    plan::Candidate,
+};
+
+/// Receives the outcomes of requests, for the health of engines.
+pub(crate) trait OutcomeReceiver: Send + Sync {
+    /// Takes one outcome. `began` says whether the answer had begun before it.
+    fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: Outcome, began: bool);
+}
+
+/// One request to an engine, which reports how it goes.
+///
+/// Dropped without a report, the request came to nothing; where it was the probe of a half-open breaker,
+/// another one may pass then.
+pub struct EngineAttempt {
+    outcomes: Arc<dyn OutcomeReceiver>,
+    pub(crate) engine: Arc<str>,
+    pub(crate) model: Arc<str>,
+    pub(crate) client: ClientId,
+    pub(crate) pass: Pass,
+    began: AtomicBool,
+    ended: AtomicBool,
+}
+
+// === impl EngineAttempt ===
+
+impl EngineAttempt {
+    pub(crate) fn new(
+        outcomes: Arc<dyn OutcomeReceiver>,
+        candidate: &Candidate,
+        client: ClientId,
+        pass: Pass,
+    ) -> Self {
+        Self {
+            outcomes,
+            engine: Arc::clone(&candidate.engine),
+            model: Arc::clone(&candidate.model),
+            client,
+            pass,
+            began: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Reports whether it is the probe that a half-open breaker lets through.
+    pub(crate) fn probes(&self) -> bool {
+        self.pass != Pass::Free
+    }
+
+    /// Reports how the request goes. After its end nothing more counts, and its beginning counts once.
+    pub fn report(&self, outcome: Outcome) {
+        let (began, said) = match outcome {
+            Outcome::Began => {
+                let began = self.began.swap(true, Ordering::Relaxed);
+                (false, began || self.ended.load(Ordering::Relaxed))
+            }
+            _ => (
+                self.began.load(Ordering::Relaxed),
+                self.ended.swap(true, Ordering::Relaxed),
+            ),
+        };
+        if said {
+            return;
+        }
+        Arc::clone(&self.outcomes).outcome(self, outcome, began);
+    }
+}
+
+impl Drop for EngineAttempt {
+    fn drop(&mut self) {
+        self.report(Outcome::Abandoned);
+    }
+}
