@@ -1,6 +1,7 @@
-//! The checked configuration: every value present, typed and consistent.
+//! The checked configuration: every value is present, typed and consistent with the others.
 //!
-//! Built only by this crate. `router` and `proxy` read it and never see a raw setting.
+//! Only this crate builds one, by [`load`](crate::load). The other crates read it and never see a raw
+//! setting.
 
 mod defaults;
 mod engine;
@@ -21,182 +22,185 @@ pub use crate::{
     tuning::{EnvironmentTuning, LmstudioTuning, OllamaTuning, ProfileName, Tuning},
 };
 
-/// Everything that Crucible may be told, after checking.
+/// Everything that a person can set, after checking; [`Config::builtin`] is the one without a file.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses for clients; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
     /// The profile under all other layers.
     pub profile: ProfileName,
-    /// Model for unknown names; without it they are 404.
+    /// The model that answers to unknown names; without it such a request is refused with 404.
     pub default_model: Option<String>,
-    /// What to do with models that Crucible loaded when it ends.
+    /// Whether the models that Crucible loaded are unloaded at a graceful end.
     pub on_exit: OnExit,
-    /// May bind beyond loopback without a key.
+    /// Whether Crucible may listen beyond loopback without any client key.
     pub allow_unauthenticated: bool,
-    /// Optional second listener for `/metrics` and the page.
+    /// The address of a second listener for `/metrics` and the page, where one is wanted.
     pub metrics_listen: Option<SocketAddr>,
     /// Whether the built-in routing rules follow the configured ones.
     pub builtin_rules: bool,
-    /// Host names allowed beyond the built-in rule, lower case.
+    /// Host names, in lower case, that requests may name beyond the built-in rule.
     pub allowed_hosts: Vec<String>,
-    /// Origins allowed beyond editors' schemes and localhost.
+    /// Origins of web pages that may send requests, beyond editors' schemes and localhost.
     pub allowed_origins: Vec<String>,
-    /// Folder of the ownership file, the predictor and the event log.
+    /// The folder in which Crucible keeps the ownership file, what it measured and the event log.
     pub state_dir: PathBuf,
-    /// Configured engines in file order; empty means: look on the default ports.
+    /// The configured engines in file order. Where it is empty, the default ports are searched.
     pub engines: Vec<Engine>,
-    /// Per-model settings in file order.
+    /// The `[[model]]` blocks in file order.
     pub models: Vec<Model>,
-    /// Pools by name, only those configured.
+    /// The pools of memory that have a table, by name.
     pub pools: BTreeMap<String, Pool>,
-    /// Time budgets.
+    /// The time budgets of `[timeouts]`.
     pub timeouts: Timeouts,
-    /// Size and count bounds.
+    /// The bounds of `[limits]`.
     pub limits: Limits,
-    /// Context policy.
+    /// The policy of `[context]`, for prompts that do not fit.
     pub context: ContextPolicy,
-    /// Routing by prediction.
+    /// The settings of `[routing]`.
     pub routing: Routing,
-    /// Load scheduling.
+    /// The settings of `[scheduler]`.
     pub scheduler: SchedulerSettings,
-    /// Models to load at start (besides the pinned ones).
+    /// The models that are loaded at start, besides the pinned ones.
     pub warm: Vec<String>,
-    /// Log format and level.
+    /// The settings of `[log]`.
     pub log: LogSettings,
-    /// Management paths opened on purpose.
+    /// The paths of engines' management that are open to clients.
     pub guard_open: Vec<String>,
-    /// Own rules in order.
+    /// The configured routing rules in order; the first whose conditions hold decides.
     pub rules: Vec<Rule>,
-    /// Virtual models: name to ordered patterns `engine/model-glob`, or other virtual names.
+    /// The virtual models, each with its ordered patterns: `engine/model-glob`, or other virtual names.
     pub virtual_models: IndexMap<String, Vec<String>>,
-    /// Client keys.
+    /// The clients' keys, as hashes.
     pub keys: Vec<Arc<ClientKey>>,
-    /// The typed values of the 39 rows.
+    /// The values of the 39 settings.
     pub tuning: Tuning,
-    /// Compiled patterns of the above; one that is missing here is compiled at use.
+    /// The compiled patterns of models and virtual models; one that is missing is compiled at use.
     pub globs: Globs,
 }
 
-/// What to do at a graceful end with models that Crucible loaded.
+/// What happens at a graceful end to the models that Crucible loaded.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum OnExit {
-    /// Unload them.
+    /// They are unloaded.
     #[default]
     Unload,
-    /// Leave them for the next start to adopt.
+    /// They stay, and the next start adopts them.
     Leave,
 }
 
-/// Time budgets; each has its own error.
+/// The time budgets of `[timeouts]`; each has an error of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Waiting for a permit; 300 s.
+    /// The longest wait for a permit; 300 s by default.
     pub queue: Duration,
-    /// No byte to the client before this or the engine's first event; 20 s.
+    /// How long the head of a streamed answer waits for the engine's first event; 20 s by default.
     pub commit: Duration,
-    /// One model load; 300 s.
+    /// The longest load of one model; 300 s by default.
     pub load: Duration,
-    /// Request sent to first token; 300 s.
+    /// The longest time from the request sent to its first token; 300 s by default.
     pub first_token: Duration,
-    /// Longest gap between upstream bytes after the first token; 30 s.
+    /// The longest gap between an engine's bytes after the first token; 30 s by default.
     pub idle: Duration,
-    /// In place of `idle` for a request with tools, as long as the engine is well and at work; 600 s.
+    /// Stands in place of `idle` for a request with tools, as long as the engine is well and at work;
+    /// 600 s by default.
     pub tool_call: Duration,
-    /// A passed-through answer that is not streamed; 600 s.
+    /// The longest time of a passed-through answer that is not streamed; 600 s by default.
     pub response: Duration,
-    /// From SIGTERM to the end; 30 s.
+    /// The longest time from SIGTERM to the end of the process; 30 s by default.
     pub drain: Duration,
-    /// TCP connect to an engine; 2 s.
+    /// The longest TCP connect to an engine; 2 s by default.
     pub connect: Duration,
-    /// A client's header; 10 s.
+    /// How long a client may take to send the head of a request; 10 s by default.
     pub header: Duration,
-    /// A client's body without progress; 30 s.
+    /// How long the body of a request may make no progress; 30 s by default.
     pub body: Duration,
-    /// A client that does not read; 60 s.
+    /// How long a client may read nothing of its answer; 60 s by default.
     pub client_stall: Duration,
 }
 
-/// Size and count bounds.
+/// The bounds of `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Request body in bytes, after decompression; 32 MB.
+    /// The largest request body in bytes, after decompression; 32 MB by default.
     pub body: u64,
-    /// Open client connections; 1024. Each may need two open files.
+    /// The most open client connections; 1024 by default. Each may need two open files.
     pub connections: usize,
-    /// Request header in bytes; 16 KB.
+    /// The largest head of a request in bytes; 16 KB by default.
     pub header: usize,
-    /// Least bytes per second, over 30 s, of a body that is being sent; 1000. 0: no least.
+    /// The least bytes per second, over 30 s, of a body that is being sent; 1000 by default. 0 stands
+    /// for no bound.
     pub body_rate: u64,
-    /// Nesting of a JSON body; 64.
+    /// The deepest nesting of a JSON body; 64 by default.
     pub json_depth: usize,
-    /// One event or line of an engine that a translator must hold; 8 MB.
+    /// The largest event or line of an engine that a translator must hold, in bytes; 8 MB by default.
     pub event: usize,
 }
 
-/// `[context]`.
+/// The settings of `[context]`: what happens to a prompt that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContextPolicy {
-    /// What to do when a prompt does not fit.
+    /// Whether the context is sized up or the prompt is refused.
     pub fit: Fit,
-    /// May load a model anew with more context that a person loaded with too little; true.
+    /// Whether a model that a person loaded with too little context may be loaded anew with more, once
+    /// it is idle; true by default.
     pub grow_foreign: bool,
-    /// Growth never goes beyond this many tokens.
+    /// The most tokens to which a context grows.
     pub max: u64,
     /// Whether a file, a variable or a flag sets `tuning.ollama.context_size`, so that it stands
     /// above a Modelfile's `num_ctx`.
     pub ollama_configured: bool,
 }
 
-/// `[routing]`.
+/// The settings of `[routing]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {
-    /// A candidate whose predicted first token is later than this is not chosen by `auto`; 60 s.
+    /// `auto` chooses no candidate whose first token is predicted later than this; 60 s by default.
     pub first_token: Duration,
 }
 
-/// `[scheduler]`.
+/// The settings of `[scheduler]`: loads, evictions and who may overtake whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerSettings {
-    /// May evict models that a person loaded.
+    /// Whether models that a person loaded may be evicted.
     pub evict_foreign: bool,
-    /// Requests that may overtake a waiting swap.
+    /// How many requests may overtake a waiting swap between two loads.
     pub overtake_count: u32,
-    /// Age of a waiting swap after which nobody overtakes it.
+    /// The age of a waiting swap after which no request overtakes it.
     pub overtake_age: Duration,
-    /// How long a model is held after an answer that ended in tool calls; 500 ms.
+    /// How long a model is kept after an answer that ended in tool calls; 500 ms by default.
     pub linger: Duration,
-    /// Wait after which `fallback` may take over.
+    /// The wait for a permit after which a model's `fallback` takes over.
     pub overflow_after: Duration,
-    /// Model for titles and summaries.
+    /// The model that answers short requests for virtual models, such as titles and summaries.
     pub small_model: Option<String>,
-    /// Drop an autocomplete request that a newer one replaces.
+    /// Whether an autocomplete request is dropped when a newer one replaces it.
     pub supersede: bool,
 }
 
-/// `[log]`.
+/// The settings of `[log]`: log lines and the event log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// For people or for machines.
+    /// Whether lines are written for people or for machines.
     pub format: LogFormat,
-    /// `tracing` filter, for example `info` or `crucible=debug`.
+    /// The filter of log lines, for example `info` or `crucible=debug`.
     pub level: String,
     /// Whether the event log is kept in `state_dir`.
     pub events: bool,
-    /// Most bytes of the event log on disk; 10 MB.
+    /// The most bytes of the event log on disk; 10 MB by default.
     pub events_size: u64,
 }
 
-/// Format of log lines on stderr.
+/// The format of log lines on stderr.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One readable line.
+    /// A line that a person reads.
     #[default]
     Text,
     /// One JSON object per line.
@@ -206,58 +210,58 @@ pub enum LogFormat {
 /// One routing rule; every condition that is present must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
-    /// The virtual model asked for.
+    /// The virtual model that the request asks for.
     pub model: Option<String>,
-    /// More estimated prompt tokens than this.
+    /// The prompt is estimated at more tokens than this.
     pub tokens_over: Option<u64>,
-    /// Fewer estimated prompt tokens than this.
+    /// The prompt is estimated at fewer tokens than this.
     pub tokens_under: Option<u64>,
-    /// Whether tools are offered.
+    /// Whether the request offers tools.
     pub tools: Option<bool>,
-    /// Whether images are attached.
+    /// Whether the request holds images.
     pub images: Option<bool>,
-    /// Any of these whole words (or phrases) in the last user message, any case.
+    /// Whole words or phrases, one of which stands in the last user message, in any case.
     pub words: Vec<String>,
-    /// Headers that must have these values.
+    /// Headers of the request that have these values, by name in lower case.
     pub header: BTreeMap<String, String>,
-    /// A virtual model, a model or an engine.
+    /// The virtual model, model or engine that answers.
     pub target: String,
 }
 
-/// Whether a client's requests are waited for by a person.
+/// Whether a person waits for a client's answers; the scheduler serves those first.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// A person waits.
+    /// A person waits for the answer.
     #[default]
     Interactive,
-    /// Nobody waits.
+    /// Nobody waits, such as in a batch.
     Background,
 }
 
-/// One client key.
+/// One client: the hash of its key and what it may do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientKey {
-    /// Name for logs and limits.
+    /// The client's name in logs, metrics and limits.
     pub name: Arc<str>,
-    /// SHA-256 of the key.
+    /// The SHA-256 of the key; the key itself is known to the client alone.
     pub sha256: [u8; 32],
-    /// Requests allowed per period.
+    /// How many requests it may send; `None` is no bound.
     pub rate: Option<Rate>,
-    /// Scheduling class.
+    /// Whether a person waits for its answers.
     pub class: Class,
-    /// Sampling defaults of this client.
+    /// The sampling defaults of this client.
     pub defaults: ModelDefaults,
-    /// Context for models that nothing else configures.
+    /// The context per request, in tokens, of models that nothing else configures.
     pub context: Option<u64>,
 }
 
 // === impl Config ===
 
 impl Config {
-    /// The engine of that name.
+    /// The configured engine of that name.
     pub fn engine(&self, name: &str) -> Option<&Engine> {
         self.engines.iter().find(|e| &*e.name == name)
     }

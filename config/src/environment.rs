@@ -1,4 +1,4 @@
-//! The layer of environment variables: `CRUCIBLE_` and the path of a key.
+//! The layer of environment variables, whose names are `CRUCIBLE_` and the path of a key.
 //!
 //! Other programs put variables of that beginning there too, so one that Crucible does not know
 //! never stops it. Kubernetes describes each Service of a namespace to every container by
@@ -13,13 +13,13 @@ use crate::{
 
 const PREFIX: &str = "CRUCIBLE_";
 
-/// Read elsewhere: the file's place, and the client key of the commands.
+/// Variables that are read elsewhere: the place of the file, and the client key of the commands.
 const READ_ELSEWHERE: [&str; 2] = ["CRUCIBLE_CONFIG", "CRUCIBLE_KEY"];
 
-/// Begins what belongs to the tests.
+/// Variables of the tests begin with this.
 const OF_TESTS: &str = "CRUCIBLE_LIVE_";
 
-/// What people write for `CRUCIBLE_LISTEN`.
+/// Endings of variables that people write when they mean `CRUCIBLE_LISTEN`.
 const ADDRESSES: [&str; 5] = ["ADDR", "ADDRESS", "BIND", "HOST", "PORT"];
 
 /// Sets the keys that variables name; whatever is wrong goes to the report.

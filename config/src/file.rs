@@ -5,13 +5,13 @@
 
 use std::{fs::File, io, io::Read as _, path::Path, sync::mpsc::sync_channel, time::Duration};
 
-/// More than this is no configuration.
+/// The most bytes that a configuration file may have.
 const LARGEST: u64 = 16 << 20;
 
-/// How long a pipe may take to be opened; one is there as soon as somebody writes to it.
+/// The longest wait for a pipe to be opened; it opens as soon as a program writes to it.
 const OPENING: Duration = Duration::from_secs(3);
 
-/// Why there is no text.
+/// The reason for which a file gave no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnreadFile {
     pub(crate) found: String,

@@ -1,4 +1,4 @@
-//! Globs over model names: any case, `*` crosses slashes.
+//! Patterns over the names of models: they match in any case, and `*` crosses slashes.
 
 use std::{collections::HashMap, sync::Arc};
 

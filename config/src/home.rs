@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// `~` and what is below it, in the home folder; every other path as it is.
+/// Replaces a leading `~` by the home folder; gives every other path as it is.
 pub fn expand(path: &Path) -> PathBuf {
     let home = directories::BaseDirs::new();
     expand_in(path, home.as_ref().map(directories::BaseDirs::home_dir))

@@ -1,7 +1,14 @@
-//! Kinds of values and how they are read from TOML or from text.
+//! The kinds of values, and how a value is read from TOML or from text.
 //!
-//! Every key of the file and every tuning row has one [`Kind`]; it reads the value, says what it
-//! expects, and gives the JSON schema. Plain integers are seconds and bytes.
+//! Every key of the file and every one of the 39 settings has one [`Kind`]: it reads the value, says in
+//! words what it expects, and gives the JSON schema. Integers without a unit are seconds and bytes:
+//!
+//! ```
+//! use crucible_config::kind::Kind;
+//!
+//! let kind = Kind::Duration { min_ms: 1000 };
+//! assert!(kind.expected().starts_with("a duration of at least 1s, such as \"30s\""));
+//! ```
 
 mod rate;
 mod read;
@@ -18,53 +25,53 @@ pub(crate) use self::read::{describe, quoted};
 pub(crate) use self::typed::{SettingType, ValueShape, doc_line, of_type};
 pub use self::value::Value;
 
-/// Type and range of one value.
+/// The type and the range of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// `true` or `false`.
+    /// The words `true` and `false`.
     Boolean,
     /// An integer in a range.
     Integer {
-        /// Smallest.
+        /// The smallest value.
         min: i64,
-        /// Largest.
+        /// The largest value.
         max: i64,
     },
     /// A text that holds an integer (environment values are strings).
     IntegerText {
-        /// Smallest.
+        /// The smallest value.
         min: i64,
-        /// Largest.
+        /// The largest value.
         max: i64,
     },
     /// A number in a range.
     Number {
-        /// Smallest.
+        /// The smallest value.
         min: f64,
-        /// Largest.
+        /// The largest value.
         max: f64,
     },
-    /// `30s`, `5m`, or an integer of seconds.
+    /// A duration such as `30s` or `5m`, or an integer of seconds.
     Duration {
-        /// Shortest, in milliseconds.
+        /// The shortest duration in milliseconds.
         min_ms: u64,
     },
-    /// `16GB`, `1GiB`, or an integer of bytes.
+    /// A size such as `16GB` or `1GiB`, or an integer of bytes.
     Size {
-        /// Smallest, in bytes.
+        /// The smallest size in bytes.
         min: u64,
-        /// Largest, in bytes.
+        /// The largest size in bytes.
         max: u64,
     },
-    /// Any text.
+    /// A text of any content.
     Text,
     /// A text that must not be shown when it is wrong.
     Secret,
-    /// One of these words.
+    /// One word of a list.
     OneOf(&'static [&'static str]),
-    /// `60/min`.
+    /// A number of requests in a period, such as `60/min`.
     Rate,
-    /// `127.0.0.1:8484`.
+    /// An address and port, such as `127.0.0.1:8484`.
     Address,
     /// One address or a list of them.
     Addresses,
@@ -75,7 +82,7 @@ pub enum Kind {
 // === impl Kind ===
 
 impl Kind {
-    /// What would be right, in words.
+    /// The words that say what would be right, for messages and pages.
     pub fn expected(&self) -> String {
         match self {
             Self::Boolean => "true or false".into(),
@@ -117,7 +124,7 @@ impl Kind {
         !matches!(self, Self::Texts)
     }
 
-    /// JSON schema of the value.
+    /// The JSON schema of the value.
     pub(crate) fn schema(&self) -> serde_json::Value {
         match self {
             Self::Boolean => json!({"type": "boolean"}),

@@ -1,7 +1,7 @@
-//! The layers: built-in profile < file < environment < flags.
+//! The layers and how they are joined: built-in profile < file < environment < flags.
 //!
-//! Everything that is read is an argument ([`Sources`]), so that the same input always gives the
-//! same configuration.
+//! [`load`] reads nothing but its argument: the [`Sources`] hold the place of the file, the variables
+//! and the flags, so that the same input always gives the same configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -19,44 +19,46 @@ use crate::{
     show::{EffectiveValue, ValueOrigins, shown},
 };
 
-/// The command line's share.
+/// The settings of the command line, as texts that are not read yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// `--listen ADDR`; together they replace the lower layers' list.
+    /// The values of `--listen ADDR`; together they replace the list of the layers below.
     pub listen: Vec<String>,
-    /// `--engine NAME=KIND@URL`; adds an engine, or changes kind and address of one.
+    /// The values of `--engine NAME=KIND@URL`, which adds an engine or changes one of that name.
     pub engines: Vec<String>,
-    /// `--set KEY=VALUE`; above everything else.
+    /// The values of `--set KEY=VALUE`, which stand above everything else.
     pub set: Vec<String>,
 }
 
 /// Everything from which a configuration is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// The file; `None` where there is none.
+    /// The path of the file; `None` where there is none.
     pub file: Option<PathBuf>,
-    /// Where a file is searched that nobody named, best first; empty where one is named.
+    /// The places in which a file is searched, best first; empty where a person named one.
     pub places: Vec<PathBuf>,
-    /// Environment variables; only `CRUCIBLE_*` are looked at.
+    /// The environment variables; only those that begin with `CRUCIBLE_` count.
     pub environment: Vec<(String, String)>,
-    /// The command line.
+    /// The settings of the command line.
     pub flags: Flags,
 }
 
-/// A usable configuration and all that is known about it.
+/// A usable configuration, with the origin of its values and the warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration.
+    /// The checked configuration.
     pub config: Config,
-    /// Where each value came from.
+    /// The layer and the place from which each value came.
     pub origins: ValueOrigins,
-    /// Effective values with their origin, in table order.
+    /// Every effective value with its origin, in the order of the tables, for `config show`.
     pub shown: Vec<EffectiveValue>,
-    /// What is usable but probably not meant.
+    /// What is usable but does nothing or was probably not meant.
     pub warnings: Problems,
 }
 
-/// Reads, layers and checks. All problems are in the error, warnings too.
+/// Reads the file, joins the layers and checks the result.
+///
+/// Errors: every problem that was found, in file order, with the warnings among them.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let text = sources.file.as_deref().map(|path| (path, file::read(path)));
     load_text(text, &sources.environment, &sources.flags)
@@ -178,8 +180,8 @@ fn fill_profile(settings: &mut Settings, report: &mut ProblemReport) -> ProfileN
 // === impl Sources ===
 
 impl Sources {
-    /// Finds the file and takes the process's environment. An explicitly named file that does
-    /// not exist is reported by [`load`].
+    /// Finds the file and takes the environment of this process. Where a named file does not exist,
+    /// [`load`] reports it.
     pub fn from_process(file: Option<PathBuf>, flags: Flags) -> Self {
         let environment: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| {
@@ -207,8 +209,8 @@ impl Sources {
 }
 
 impl Sources {
-    /// Searches anew where no file is there: one may have come since. One that went is kept in mind
-    /// if there is no other.
+    /// Searches anew where no file is there, since one may have come. The path of a file that went is
+    /// kept where there is no other.
     pub(crate) fn search(&mut self) {
         if self.file.as_deref().is_some_and(Path::is_file) {
             return;
@@ -219,7 +221,8 @@ impl Sources {
     }
 }
 
-/// `--config`, then `$CRUCIBLE_CONFIG`, then the first place that exists.
+/// The path of the file: that of `--config`, else of `$CRUCIBLE_CONFIG`, else the first place at which
+/// a file is.
 pub fn locate(
     explicit: Option<PathBuf>,
     environment: &[(String, String)],

@@ -1,4 +1,4 @@
-//! The current configuration behind one swap, and its reload.
+//! The configuration in force, and its reload.
 //!
 //! Readers take [`Live::current`] once per request and never see half a change. A reload that
 //! finds an error leaves the old configuration in force.
@@ -14,27 +14,28 @@ use tokio::sync::watch;
 use crate::{
     checked::Config,
     file::{self, UnreadFile, is_read_once},
+    keys::{limits, log, root, timeouts},
     layers::{Loaded, Sources, load_text},
     presence,
     problem::Problems,
 };
 
-/// The configuration in force. Clones share it.
+/// The configuration in force, behind a single swap; clones share it.
 #[derive(Clone, Debug)]
 pub struct Live(Arc<LiveInner>);
 
-/// What a reload did.
+/// The outcome of a reload that took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Counts reloads that took effect; 0 is the start.
+    /// The number of reloads that took effect since the start, which is 0.
     pub generation: u64,
-    /// Keys that changed but act only after a restart.
+    /// The paths of keys that changed and act only after a restart.
     pub restart_needed: Vec<String>,
-    /// What is usable but probably not meant.
+    /// What is usable but does nothing or was probably not meant.
     pub warnings: Problems,
     /// The file that was read; `None` where there is none.
     pub file: Option<PathBuf>,
-    /// Where one was searched that nobody named.
+    /// The places in which one was searched, where no person named one.
     pub searched: Vec<PathBuf>,
 }
 
@@ -42,12 +43,12 @@ pub struct Reloaded {
 struct LiveInner {
     current: ArcSwap<Config>,
     generation: watch::Sender<u64>,
-    origin: Mutex<ValueOrigin>,
+    sources: Mutex<ReloadSources>,
 }
 
-/// From what the configuration is made; its lock makes reloads one after the other.
+/// The sources of the configuration; their lock makes reloads one after the other.
 #[derive(Debug)]
-struct ValueOrigin {
+struct ReloadSources {
     /// `None` for [`Live::from_config`].
     sources: Option<Sources>,
     /// The file's text, or why it was not read, at the last attempt.
@@ -85,38 +86,49 @@ fn is_detached(_: &Path) -> bool {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let (log, new_log) = (&old.log, &new.log);
+    let (times, new_times) = (&old.timeouts, &new.timeouts);
     [
-        ("listen", old.listen != new.listen),
-        ("metrics_listen", old.metrics_listen != new.metrics_listen),
-        ("state_dir", old.state_dir != new.state_dir),
-        ("log.format", old.log.format != new.log.format),
-        ("log.level", old.log.level != new.log.level),
-        ("log.events", old.log.events != new.log.events),
+        (root::LISTEN.path().to_string(), old.listen != new.listen),
         (
-            "log.events_size",
-            old.log.events_size != new.log.events_size,
+            root::METRICS_LISTEN.path().to_string(),
+            old.metrics_listen != new.metrics_listen,
         ),
         (
-            "limits.connections",
+            root::STATE_DIR.path().to_string(),
+            old.state_dir != new.state_dir,
+        ),
+        (log::FORMAT.path().to_string(), log.format != new_log.format),
+        (log::LEVEL.path().to_string(), log.level != new_log.level),
+        (log::EVENTS.path().to_string(), log.events != new_log.events),
+        (
+            log::EVENTS_SIZE.path().to_string(),
+            log.events_size != new_log.events_size,
+        ),
+        (
+            limits::CONNECTIONS.path().to_string(),
             old.limits.connections != new.limits.connections,
         ),
-        ("limits.header", old.limits.header != new.limits.header),
         (
-            "timeouts.header",
-            old.timeouts.header != new.timeouts.header,
+            limits::HEADER.path().to_string(),
+            old.limits.header != new.limits.header,
         ),
         (
-            "timeouts.client_stall",
-            old.timeouts.client_stall != new.timeouts.client_stall,
+            timeouts::HEADER.path().to_string(),
+            times.header != new_times.header,
         ),
         (
-            "timeouts.connect",
-            old.timeouts.connect != new.timeouts.connect,
+            timeouts::CLIENT_STALL.path().to_string(),
+            times.client_stall != new_times.client_stall,
+        ),
+        (
+            timeouts::CONNECT.path().to_string(),
+            times.connect != new_times.connect,
         ),
     ]
     .into_iter()
     .filter(|(_, changed)| *changed)
-    .map(|(key, _)| key.to_owned())
+    .map(|(path, _)| path)
     .collect()
 }
 
@@ -145,7 +157,7 @@ impl Live {
         loaded.warnings.0.extend(more.0);
         let live = Self::over(
             loaded.config,
-            ValueOrigin {
+            ReloadSources {
                 sources: Some(sources),
                 text,
             },
@@ -157,18 +169,18 @@ impl Live {
     pub fn from_config(config: Config) -> Self {
         Self::over(
             config,
-            ValueOrigin {
+            ReloadSources {
                 sources: None,
                 text: None,
             },
         )
     }
 
-    fn over(config: Config, origin: ValueOrigin) -> Self {
+    fn over(config: Config, reload: ReloadSources) -> Self {
         Self(Arc::new(LiveInner {
             current: ArcSwap::from_pointee(config),
             generation: watch::Sender::new(0),
-            origin: Mutex::new(origin),
+            sources: Mutex::new(reload),
         }))
     }
 
@@ -185,24 +197,32 @@ impl Live {
     /// Reads the file again, and searches one where there was none (environment and flags stay as
     /// they were). An error keeps the configuration in force.
     pub fn reload(&self) -> Result<Reloaded, Problems> {
-        let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sources) = &mut origin.sources {
+        let mut reload = self
+            .0
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(sources) = &mut reload.sources {
             sources.search();
         }
-        let text = origin.sources.as_ref().and_then(read_again);
-        self.swap(&mut origin, text)
+        let text = reload.sources.as_ref().and_then(read_again);
+        self.swap(&mut reload, text)
     }
 
     /// As [`reload`](Self::reload), but only if the file's text is another than at the last
     /// attempt.
     pub(crate) fn refresh(&self) -> Option<Result<Reloaded, Problems>> {
-        let mut origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        let sources = origin.sources.as_ref()?;
+        let mut reload = self
+            .0
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sources = reload.sources.as_ref()?;
         if sources.file.as_deref().is_some_and(is_read_once) {
             return None;
         }
         let text = read(sources);
-        (text != origin.text).then(|| self.swap(&mut origin, text))
+        (text != reload.text).then(|| self.swap(&mut reload, text))
     }
 
     /// Whether the file was replaced where it is mounted from, so that no change of it is seen here.
@@ -212,26 +232,34 @@ impl Live {
 
     /// Whether there is anything to read again.
     pub(crate) fn has_sources(&self) -> bool {
-        let origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        origin.sources.is_some()
+        let reload = self
+            .0
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        reload.sources.is_some()
     }
 
     /// The file from which it is made.
     pub(crate) fn file(&self) -> Option<Box<Path>> {
-        let origin = self.0.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        origin.sources.as_ref()?.file.as_deref().map(Box::from)
+        let reload = self
+            .0
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        reload.sources.as_ref()?.file.as_deref().map(Box::from)
     }
 
     fn swap(
         &self,
-        origin: &mut ValueOrigin,
+        reload: &mut ReloadSources,
         text: Option<Result<String, UnreadFile>>,
     ) -> Result<Reloaded, Problems> {
-        origin.text = text;
+        reload.text = text;
         let mut restart_needed = Vec::new();
         let mut warnings = Problems::default();
-        if let Some(sources) = &origin.sources {
-            let file = sources.file.as_deref().zip(origin.text.clone());
+        if let Some(sources) = &reload.sources {
+            let file = sources.file.as_deref().zip(reload.text.clone());
             let loaded = load_text(file, &sources.environment, &sources.flags)?;
             let new = Arc::new(loaded.config);
             let old = self.0.current.swap(Arc::clone(&new));
@@ -240,7 +268,7 @@ impl Live {
             self.0.generation.send_modify(|generation| *generation += 1);
         }
         let generation = *self.0.generation.borrow();
-        let sources = origin.sources.as_ref();
+        let sources = reload.sources.as_ref();
         Ok(Reloaded {
             generation,
             restart_needed,

@@ -1,4 +1,4 @@
-//! Questions that a request asks of the configuration: cheap and pure.
+//! The questions that a request asks of the configuration; all of them are cheap and pure.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 // === impl Config ===
 
 impl Config {
-    /// The profile `hybrid` with nothing configured.
+    /// The configuration of the profile `hybrid` where a person configured nothing.
     #[expect(
         clippy::missing_panics_doc,
         reason = "a test proves that the profile is valid"

@@ -1,11 +1,11 @@
-//! When two names are the same model's: what requests may write, configuration may write.
+//! The rules by which a name means a model; they are the same in requests and in the configuration.
 
-/// Same model: any case, with and without `:latest`.
+/// Whether two names are the same model's: in any case, with and without `:latest`.
 pub fn same(a: &str, b: &str) -> bool {
     bare(a).eq_ignore_ascii_case(bare(b))
 }
 
-/// Without `:latest`.
+/// The name without the ending `:latest`.
 pub fn bare(name: &str) -> &str {
     const LATEST: &str = ":latest";
     match name.len().checked_sub(LATEST.len()) {
@@ -31,8 +31,8 @@ pub fn after_engine<'a>(name: &'a str, engine: &str) -> Option<&'a str> {
     prefix.eq_ignore_ascii_case(engine).then_some(rest)
 }
 
-/// How exactly a name of the configuration, which is no pattern, means a model of an engine; the
-/// smallest is the most exact.
+/// How exactly a plain name of the configuration means a model of an engine: the smallest number is
+/// the most exact, and `None` is another model.
 pub fn exactness(name: &str, engine: &str, model: &str) -> Option<u8> {
     let of = |name: &str| {
         if same(name, model) {

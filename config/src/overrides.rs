@@ -1,4 +1,4 @@
-//! `KEY=VALUE`: one value above all other layers, by the path that the file uses.
+//! The flag `--set KEY=VALUE`, which sets one value above all other layers.
 //!
 //! Tables with free names take their name in the path (`pool.gpu.budget`), and so do engines
 //! (`engine.ollama.permits`).

@@ -1,10 +1,10 @@
-//! Whether an address is one at which Crucible itself listens.
+//! The test whether an address is one at which Crucible itself listens.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use url::{Host, Url};
 
-/// The listener that whoever connects to this URL reaches.
+/// The listener of Crucible that a connection to this URL reaches, if it reaches one.
 ///
 /// A name is resolved, and an address is compared with those of this machine, only where the port is
 /// one of Crucible's.

@@ -11,16 +11,16 @@ use crate::{
     show::ValueOrigins,
 };
 
-/// One thing that an engine needs and is not there.
+/// A file, program or variable that an engine needs and that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingResource {
-    /// Its key in the engine's block.
+    /// The key of the engine's block that names it.
     pub key: &'static str,
-    /// What was found.
+    /// The words for what was found.
     pub found: String,
-    /// What would be right.
+    /// The words for what would be right.
     pub expected: &'static str,
-    /// What to do.
+    /// One sentence that says what to do.
     pub hint: String,
 }
 
@@ -33,7 +33,7 @@ impl MissingResource {
     }
 }
 
-/// Everything that is missing, as this process sees it.
+/// Everything that a configuration needs and that is missing, as this process sees it.
 pub fn missing(loaded: &Loaded) -> Problems {
     let variables = |name: &str| env::var_os(name);
     let mut all = missing_for(&loaded.config.engines, &loaded.origins, &variables);
@@ -60,7 +60,7 @@ fn no_folder(loaded: &Loaded) -> Option<Problem> {
     })
 }
 
-/// What one engine needs and is not there, as this process sees it.
+/// Everything that one engine needs and that is missing, as this process sees it.
 pub fn missing_of(engine: &Engine) -> Vec<MissingResource> {
     of(engine, &|name| env::var_os(name))
 }

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, told so that a person can mend it at once.
+//! Problems of a configuration, in words by which a person can mend them at once.
 
 use std::fmt::{self, Write as _};
 
-/// Whether a configuration can be used all the same.
+/// Whether a configuration with a problem can be used all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is not usable.
@@ -14,20 +14,20 @@ pub enum Severity {
     Warning,
 }
 
-/// One thing that is wrong: where, what was found, what was expected, what to do.
+/// One problem: its place, what was found there, what was expected, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Error or warning.
+    /// Whether the configuration can be used all the same.
     pub severity: Severity,
-    /// Dotted path of the key, `engine[1].url`; empty for the whole file.
+    /// The dotted path of the key, `engine[1].url`; empty for the whole file.
     pub path: String,
-    /// File and line, an environment variable or a flag; empty where there is none.
+    /// The file and line, the variable or the flag that set it; empty where there is none.
     pub source: String,
-    /// What was found, shortened; never a secret.
+    /// The words for what was found, shortened; never a secret.
     pub found: String,
-    /// What would be right.
+    /// The words for what would be right.
     pub expected: String,
-    /// One sentence on what to do, may be empty.
+    /// One sentence that says what to do; empty where the rest says it.
     pub hint: String,
 }
 

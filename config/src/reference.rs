@@ -1,4 +1,4 @@
-//! Reference pages in Markdown, written from the tables.
+//! The reference pages in Markdown, which are written from the tables of keys and settings.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::{
 
 const NOTE: &str = "<!-- Written from the tables in config/src by its tests; do not edit. -->\n\n";
 
-/// `docs/tunings.md`: the 39 rows.
+/// The text of `docs/tunings.md`, which explains the 39 settings.
 pub fn tunings() -> String {
     let mut page = format!(
         "# The 39 settings\n\n{NOTE}\
@@ -64,7 +64,7 @@ pub fn tunings() -> String {
     page
 }
 
-/// `examples/config/hybrid.toml`: the profile as a file, to copy from.
+/// The text of `examples/config/hybrid.toml`, which is the profile as a file to copy from.
 pub fn profile() -> String {
     let mut text = String::from(
         "# The 39 settings of the profile `hybrid` with their values: the same as no file at all.\n\
@@ -88,7 +88,7 @@ pub fn profile() -> String {
     text
 }
 
-/// `docs/configuration.md`: every key of the file.
+/// The text of `docs/configuration.md`, which explains every key of the file.
 pub fn configuration() -> String {
     let mut page = format!(
         "# Configuration\n\n{NOTE}\

@@ -1,4 +1,4 @@
-//! Where a configuration names models, so that somebody who knows the engines can look them up.
+//! The places at which a configuration names models, so that the names can be looked up in the engines.
 
 use crate::{
     check::BUILTIN_VIRTUAL,
@@ -7,12 +7,12 @@ use crate::{
     keys::{join, model, root, rule, scheduler, startup},
 };
 
-/// A name that a key gives for a model, or what stands for one.
+/// A place at which a configuration names a model, or a virtual model or engine in place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelReference {
-    /// Path of the key, `rule[0].use`.
+    /// The path of the key, `rule[0].use`.
     pub path: String,
-    /// The name, or a glob.
+    /// The name that stands there, which may be a glob.
     pub name: String,
     /// Whether an engine's name may stand there.
     pub takes_engines: bool,

@@ -1,4 +1,4 @@
-//! JSON schema of `crucible.toml`, for editors.
+//! The JSON schema of `crucible.toml`, by which editors complete and check the file.
 
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use crate::keys::{KeyShape, ROOT, SettingKey};
 
 const REQUIRED: &str = "Required.";
 
-/// The schema of the whole file, tunings included.
+/// The JSON schema of the whole file; `crucible.schema.json` is this text.
 pub fn schema() -> Schema {
     let mut schema = json_schema!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -15,26 +15,26 @@ use crate::{
     tuning::TuningId,
 };
 
-/// Which layer set a value; later ones win.
+/// The layer that set a value; a later one wins over those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfigLayer {
-    /// The built-in profile.
+    /// The built-in profile set it.
     Profile,
-    /// The configuration file.
+    /// The configuration file set it.
     File,
-    /// An environment variable.
+    /// An environment variable set it.
     Environment,
-    /// The command line.
+    /// A flag of the command line set it.
     Flag,
 }
 
-/// Where a value came from.
+/// The layer and the place from which a value came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ValueOrigin {
-    /// Its layer.
+    /// The layer that set it.
     pub layer: ConfigLayer,
-    /// `crucible.toml:12`, a variable, a flag or a profile.
+    /// The place in words: `crucible.toml:12`, a variable, a flag or a profile.
     pub source: String,
 }
 
@@ -48,9 +48,9 @@ pub(crate) struct SettingEntry {
 /// Everything that was set, in the order in which it was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    /// `timeouts.idle`, `engine[0].url`, `pool.gpu.budget`.
+    /// The values by their paths: `timeouts.idle`, `engine[0].url`, `pool.gpu.budget`.
     pub(crate) entries: IndexMap<String, SettingEntry>,
-    /// Tables that may repeat or have a free name: `engine[0]`, `pool.gpu`.
+    /// The tables that may repeat or have a free name: `engine[0]`, `pool.gpu`.
     pub(crate) tables: IndexMap<String, ValueOrigin>,
 }
 

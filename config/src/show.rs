@@ -9,21 +9,21 @@ use crate::{
     settings::{Settings, ValueOrigin},
 };
 
-/// One effective value.
+/// One effective value, as `config show` prints it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EffectiveValue {
-    /// Dotted path, `timeouts.idle` or `engine[0].url`.
+    /// The dotted path of the key, `timeouts.idle` or `engine[0].url`.
     pub path: String,
-    /// The value: durations in seconds, sizes in bytes.
+    /// The value in JSON: durations in seconds, sizes in bytes.
     pub value: serde_json::Value,
-    /// The value as one would write it in the file.
+    /// The value as a person writes it in the file.
     #[serde(skip)]
     pub text: String,
-    /// Who set it.
+    /// The layer and the place that set it.
     pub origin: ValueOrigin,
 }
 
-/// Where each value came from, by path.
+/// The origin of every value that is set, by the path of its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueOrigins(BTreeMap<String, ValueOrigin>);
 
@@ -59,7 +59,7 @@ impl ValueOrigins {
         Self(all.collect())
     }
 
-    /// The origin of one value.
+    /// The origin of the value at a path; `None` where nothing is set.
     pub fn get(&self, path: &str) -> Option<&ValueOrigin> {
         self.0.get(path)
     }

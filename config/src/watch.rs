@@ -1,4 +1,4 @@
-//! Reloads when the file changes.
+//! The watch over the configuration file, which reloads it when it changes.
 //!
 //! The parent folder is watched, because editors and mounts replace a file instead of writing it.
 //! Events are gathered until they are quiet, then the text is compared. Some changes make no event
@@ -26,16 +26,16 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How often the text is compared where nothing tells of a change.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What a watch tells.
+/// An event that a watch reports.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// The text is another one: how its reload went.
+    /// The text of the file is another one; holds how its reload went.
     Changed(Result<Reloaded, Problems>),
-    /// The file was replaced where it is mounted from: the mount shows the old one for ever.
+    /// The file was replaced where it is mounted from, so that the mount shows the old one for ever.
     Detached,
 }
 
-/// Watches until it is dropped.
+/// A running watch; dropping it ends its thread.
 #[derive(Debug)]
 pub struct FileWatch {
     watcher: Option<RecommendedWatcher>,
@@ -44,8 +44,11 @@ pub struct FileWatch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Watches the file of `live` and reloads it; `told` hears of each reload, good or bad, on the
-/// watch's own thread. `None` if it was made from nothing that could change.
+/// Watches the file of `live` and reloads it when it changes. `told` is called for each reload, good or
+/// bad, on the thread of the watch. Gives `None` where the configuration has no file or place that could
+/// change.
+///
+/// Errors: the system has no thread left.
 pub fn watch(
     live: &Live,
     told: impl Fn(WatchEvent) + Send + 'static,

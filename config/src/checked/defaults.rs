@@ -1,47 +1,47 @@
-//! What is filled in for one request.
+//! The values that are filled in where a request is silent, each with its source.
 
 use serde::{Deserialize, Serialize};
 
-/// Who set a default.
+/// The layer that set a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultSource {
-    /// The client's key.
+    /// The `[[key]]` block of the client.
     Key,
-    /// A `[[model]]` block.
+    /// The `[[model]]` block of the model.
     Model,
-    /// `PARAMETER num_ctx` of the model's Modelfile (Ollama).
+    /// The line `PARAMETER num_ctx` of the model's Modelfile (Ollama).
     Modelfile,
-    /// The profile or `[tuning.*]`.
+    /// The built-in profile, or `[tuning.*]` above it.
     Profile,
 }
 
 /// One value that is filled in where the request is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FilledValue<T> {
-    /// The value.
+    /// The value that is filled in.
     pub value: T,
-    /// Who set it.
+    /// The layer that set it.
     pub from: DefaultSource,
 }
 
-/// What is filled in for one request on one engine and model. `None`: nothing is.
+/// The sampling values for one request on one engine and model; `None` where nothing is filled in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestDefaults {
-    /// Row 14.
+    /// The temperature, [`TuningId::LmstudioTemperature`](crate::tuning::TuningId).
     pub temperature: Option<FilledValue<f64>>,
-    /// Row 15.
+    /// The share of nucleus sampling, [`TuningId::LmstudioTopP`](crate::tuning::TuningId).
     pub top_p: Option<FilledValue<f64>>,
-    /// Row 16.
+    /// The penalty on frequent tokens, for chat requests only.
     pub frequency_penalty: Option<FilledValue<f64>>,
-    /// Row 17.
+    /// The penalty on tokens that are present, for chat requests only.
     pub presence_penalty: Option<FilledValue<f64>>,
 }
 
 // === impl RequestDefaults ===
 
 impl RequestDefaults {
-    /// Those that are set, by wire name.
+    /// The values that are set, by their names in OpenAI's format.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, FilledValue<f64>)> {
         [
             ("temperature", self.temperature),

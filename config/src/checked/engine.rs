@@ -1,4 +1,4 @@
-//! Engines, their models, and the memory they share.
+//! Engines, their models, and the memory that they share, as they are configured.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,23 +23,23 @@ use url::Url;
 pub enum EngineKind {
     /// LM Studio 0.3 and newer.
     Lmstudio,
-    /// Ollama.
+    /// Ollama, over its native API.
     Ollama,
     /// llama.cpp's server, attached or run as a child.
     Llamacpp,
-    /// Any other OpenAI-compatible server.
+    /// Any other server that speaks OpenAI's API; its models are listed and never loaded.
     Openai,
 }
 
-/// Where an engine computes.
+/// The device on which an engine computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// On a GPU.
+    /// The engine computes on a GPU.
     Gpu,
-    /// On the CPU.
+    /// The engine computes on the CPU.
     Cpu,
-    /// GPU where no other engine owns it (Ollama's default).
+    /// A GPU where no other engine owns it, else the CPU (Ollama's default).
     Auto,
 }
 
@@ -47,46 +47,46 @@ pub enum Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Manage {
-    /// Only reads; never loads or unloads.
+    /// Crucible only reads the engine's state; it never loads or unloads a model.
     Observe,
-    /// Loads and unloads models through the engine's API.
+    /// Crucible loads and unloads models through the engine's API.
     Models,
-    /// Starts the engine itself as a child process.
+    /// Crucible starts the engine as a child process, and manages its models.
     Spawn,
 }
 
-/// One engine.
+/// One engine as it is configured, or as it was found on a default port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Engine {
-    /// Its name in `engine/model`, headers and labels.
+    /// The name in `engine/model`, headers and labels.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// The product, which decides the API that is spoken.
     pub kind: EngineKind,
-    /// Its address; `None` only for `manage = "spawn"`, where the child's is used.
+    /// The address; `None` only for `manage = "spawn"`, where the child's is used.
     pub url: Option<Url>,
-    /// Configured device; `Auto` is resolved by the router.
+    /// The configured device; the router resolves `Auto`.
     pub device: Device,
-    /// Explicit pool, else its device on its host.
+    /// The pool of memory that is configured; `None` stands for its device on its host.
     pub pool: Option<Arc<str>>,
-    /// Name of the environment variable with the engine's own token, where one is configured.
+    /// The name of the environment variable with the engine's own token, where one is configured.
     pub api_key_env: Option<String>,
-    /// How much is managed.
+    /// How much of it Crucible manages.
     pub manage: Manage,
-    /// Permits per resident.
+    /// How many requests one resident model answers at once.
     pub permits: u32,
-    /// Waiters before 429.
+    /// How many requests may wait; one more is refused with 429.
     pub queue: u32,
     /// Whether sampling defaults are injected here.
     pub defaults: bool,
     /// Whether Ollama's `:cloud` models may be used.
     pub allow_cloud: bool,
-    /// Dialects to pass through: `responses`, `messages`.
+    /// The client formats that are passed through untranslated: `responses`, `messages`.
     pub passthrough: Vec<String>,
-    /// LM Studio's second driver.
+    /// Whether LM Studio's models are loaded over its WebSocket API.
     pub websocket: bool,
-    /// Command of a spawned engine, without the flags that Crucible adds.
+    /// The command of a spawned engine, without the flags that Crucible adds.
     pub command: Vec<String>,
-    /// Model file of a spawned llama.cpp engine.
+    /// The model file of a spawned llama.cpp engine.
     pub model_path: Option<PathBuf>,
 }
 
@@ -103,62 +103,63 @@ impl Device {
     }
 }
 
-/// What to do when a prompt does not fit its context.
+/// What happens to a prompt that does not fit the context of its model.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// Size the context up in steps.
+    /// The context is sized up in steps.
     #[default]
     Grow,
-    /// 400 `context_length_exceeded`.
+    /// The prompt is refused with 400 `context_length_exceeded`.
     Reject,
 }
 
-/// Settings of the models whose name matches.
+/// One `[[model]]` block: settings of the models whose name matches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// Exact name or glob.
+    /// The exact name of a model, or a glob, in any case.
     pub name: String,
-    /// Pins the model to one engine.
+    /// The one engine for which the block counts, where one is named.
     pub engine: Option<Arc<str>>,
-    /// Other names; may be globs.
+    /// Other names by which requests may ask for the model; each may be a glob.
     pub aliases: Vec<String>,
-    /// Context per request in tokens.
+    /// The context per request in tokens.
     pub context: Option<u64>,
-    /// Overrides `[context] fit`.
+    /// Stands in place of `[context] fit` for this model.
     pub fit: Option<Fit>,
-    /// Never unloaded, renewed, loaded at start.
+    /// Whether the model is loaded at start and never unloaded.
     pub pin: bool,
-    /// May be offloaded partially.
+    /// Whether the model may be offloaded to the GPU in part.
     pub spill: bool,
     /// Names that may answer instead, in order.
     pub fallback: Vec<String>,
-    /// Sampling defaults of this model.
+    /// The sampling defaults of this model.
     pub defaults: ModelDefaults,
-    /// Ollama: the Modelfile's `num_ctx` counts as this model's context; true.
+    /// Whether `PARAMETER num_ctx` of an Ollama Modelfile counts as this model's context; true by
+    /// default.
     pub modelfile_context: bool,
 }
 
-/// `defaults` of a model or key.
+/// The key `defaults` of a `[[model]]` or `[[key]]` block.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ModelDefaults {
-    /// Nothing said: the profile's apply.
+    /// The key is absent, so that the defaults of the layer below apply.
     #[default]
     Inherit,
-    /// `false`: nothing is injected.
+    /// The key is `false`: no default is filled in.
     Off,
-    /// These values, the profile's for the rest.
+    /// The values that the table sets; the layer below gives the rest.
     Set(Sampling),
 }
 
-/// The four sampling defaults; `None` is: not set at this layer.
+/// The four sampling defaults of one layer; `None` where the layer does not set one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sampling {
-    /// 0..=2.
+    /// The temperature, from 0 to 2.
     pub temperature: Option<f64>,
-    /// 0..=1.
+    /// The share of nucleus sampling, from 0 to 1.
     pub top_p: Option<f64>,
     /// -2..=2.
     pub frequency_penalty: Option<f64>,
@@ -166,13 +167,13 @@ pub struct Sampling {
     pub presence_penalty: Option<f64>,
 }
 
-/// Memory that models compete for.
+/// One `[pool.NAME]` table: memory that the models of its engines compete for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {
-    /// Total bytes, where it cannot be read.
+    /// The total in bytes, for a machine on which it cannot be read.
     pub memory: Option<u64>,
-    /// Budget in bytes.
+    /// The most bytes that models may use together.
     pub budget: Option<u64>,
-    /// Never load here while another pool loads.
+    /// Whether no load runs here while another pool loads.
     pub exclusive: bool,
 }

@@ -1,4 +1,4 @@
-//! How a value is read from TOML or from text.
+//! The reading of a value from TOML or from text, and the words for what is wrong with one.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::{Kind, Rate, Value};
 
-/// Why a value was not read: what was found, and a hint that may be empty.
+/// The reason for which a value was not read: the words for what was found, and a hint or an empty text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub(crate) found: String,
@@ -39,7 +39,7 @@ pub(crate) fn describe(value: &DeValue<'_>) -> String {
 }
 
 impl Kind {
-    /// Reads a TOML value.
+    /// Reads a value of this kind from a TOML value.
     pub(crate) fn read_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
         let wrong = || Mismatch {
             found: self.found(value),
@@ -294,7 +294,7 @@ fn read_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// The known word that was probably meant.
+/// The known word that was probably meant by a misspelled one, if any is near enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     known

@@ -1,4 +1,4 @@
-//! A value that was read, and how it is shown.
+//! A value that was read, and how it is written as JSON and as text.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -6,31 +6,31 @@ use serde_json::json;
 
 use super::Rate;
 
-/// A value of some [`Kind`](super::Kind).
+/// A value that some [`Kind`](super::Kind) has read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// [`Kind::Boolean`](super::Kind::Boolean).
+    /// A value of [`Kind::Boolean`](super::Kind::Boolean).
     Boolean(bool),
-    /// [`Kind::Integer`](super::Kind::Integer).
+    /// A value of [`Kind::Integer`](super::Kind::Integer).
     Integer(i64),
-    /// [`Kind::Number`](super::Kind::Number).
+    /// A value of [`Kind::Number`](super::Kind::Number).
     Number(f64),
-    /// [`Kind::Duration`](super::Kind::Duration).
+    /// A value of [`Kind::Duration`](super::Kind::Duration).
     Duration(Duration),
-    /// [`Kind::Size`](super::Kind::Size).
+    /// A value of [`Kind::Size`](super::Kind::Size), in bytes.
     Size(u64),
-    /// The text kinds.
+    /// A value of a kind that is written as text: words, environment values, hashes.
     Text(String),
-    /// [`Kind::Rate`](super::Kind::Rate).
+    /// A value of [`Kind::Rate`](super::Kind::Rate).
     Rate(Rate),
-    /// The address kinds.
+    /// A value of a kind of addresses.
     Addresses(Vec<SocketAddr>),
-    /// [`Kind::Texts`](super::Kind::Texts).
+    /// A value of [`Kind::Texts`](super::Kind::Texts).
     Texts(Vec<String>),
 }
 
 impl Value {
-    /// For JSON: durations in seconds, sizes in bytes.
+    /// The value in JSON: durations in seconds, sizes in bytes.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Boolean(b) => json!(b),
@@ -49,7 +49,7 @@ impl Value {
         }
     }
 
-    /// As a person would write it in the file.
+    /// The value as a person writes it in the file.
     pub fn to_text(&self) -> String {
         match self {
             Self::Boolean(b) => b.to_string(),

@@ -1,8 +1,8 @@
-//! Problems while they are gathered.
+//! The problems of one reading, while they are gathered.
 
 use crate::problem::{Problem, Problems, Severity};
 
-/// Problems while they are gathered.
+/// The problems of one reading, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(crate) struct ProblemReport(Vec<Problem>);
 

@@ -17,8 +17,8 @@
 //! ```
 //!
 //! The keys of the file, their environment variables, the JSON schema, the reference pages and the
-//! [`mod@report`] are derived from the rows. Whether a setting is in effect on a running engine is the
-//! matter of `crucible_router::verify`, which matches on [`TuningId`].
+//! [report](crate::Config::tuning_report) are derived from the rows. Whether a setting is in effect on
+//! a running engine is the matter of `crucible_router::verify`, which matches on [`TuningId`].
 
 #[macro_use]
 mod macros;

@@ -8,12 +8,12 @@ use crate::view::EngineView;
 const DRIVER: &str = "NVIDIA's driver (NVML)";
 const PS: &str = "size_vram in GET /api/ps of Ollama";
 
-/// Row 32.
+/// Finds the state of `EnvironmentOllamaNumGpu`.
 pub(super) fn num_gpu(evidence: &Evidence) -> Finding {
     off_the_gpu(evidence, "num_gpu: 0 in every request and preload")
 }
 
-/// Row 33.
+/// Finds the state of `EnvironmentOllamaCpuTarget`.
 pub(super) fn cpu_target(evidence: &Evidence) -> Finding {
     off_the_gpu(
         evidence,
@@ -89,7 +89,7 @@ fn computes(evidence: &Evidence, engine: &EngineView) -> Option<Vec<u32>> {
     Some(own.filter(|pid| named.contains(pid)).collect())
 }
 
-/// Row 34.
+/// Finds the state of `EnvironmentCudaVisibleDevices`.
 pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
     const NAME: &str = "CUDA_VISIBLE_DEVICES";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -107,7 +107,7 @@ pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 35.
+/// Finds the state of `EnvironmentOllamaMaxLoadedModels`.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.max_loaded_models;
     each(evidence, EngineKind::Ollama, |engine| {
@@ -130,7 +130,7 @@ pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 36.
+/// Finds the state of `EnvironmentOllamaMaxQueue`.
 pub(super) fn queue(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.max_queue.to_string();
     each(evidence, EngineKind::Ollama, |engine| {
@@ -140,7 +140,7 @@ pub(super) fn queue(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 37.
+/// Finds the state of `EnvironmentOllamaNumParallel`.
 pub(super) fn parallel(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.num_parallel.to_string();
     each(evidence, EngineKind::Ollama, |engine| {
@@ -150,7 +150,7 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 38.
+/// Finds the state of `EnvironmentOllamaNumThreads`.
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     const KNOB: &str = "num_thread in every request and preload";
     let mut finding = ollama::threads(evidence);
@@ -163,7 +163,7 @@ pub(super) fn threads(evidence: &Evidence) -> Finding {
     finding.superseded_by(KNOB)
 }
 
-/// Row 39.
+/// Finds the state of `EnvironmentOllamaNumaPolicy`.
 pub(super) fn numa(evidence: &Evidence) -> Finding {
     ollama::numa(evidence).superseded_by("numactl or systemd's NUMAPolicy")
 }

@@ -11,7 +11,7 @@ use crate::{
 const LIST: &str = "GET /api/v1/models of LM Studio";
 const WINDOW: &str = "nowhere: LM Studio shows it in its window only";
 
-/// Row 3.
+/// Finds the state of `LmstudioMaxLoadedModels`.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let limit = evidence.config.tuning.lmstudio.max_loaded_models;
     each(evidence, EngineKind::Lmstudio, |engine| {
@@ -40,7 +40,7 @@ pub(super) fn within_count(engine: &EngineView, limit: u32, at: &str) -> Finding
     Finding::wrong(asked, found, at, fix)
 }
 
-/// Row 4.
+/// Finds the state of `LmstudioJitLoading`.
 pub(super) fn jit_loading(evidence: &Evidence) -> Finding {
     const AT: &str = "GET /v1/models against GET /api/v1/models of LM Studio";
     each(evidence, EngineKind::Lmstudio, |engine| {
@@ -77,7 +77,7 @@ pub(super) fn jit_loading(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 6.
+/// Finds the state of `LmstudioAutoEvict`.
 pub(super) fn auto_evict(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let wanted = evidence.config.tuning.lmstudio.auto_evict.to_string();
@@ -112,7 +112,7 @@ pub(super) fn foreign<'a>(
         .map(|r| &*r.info.instance)
 }
 
-/// Row 7.
+/// Finds the state of `LmstudioBatchSize`.
 pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.batch_size.to_string();
     load_field(evidence, &wanted, "eval_batch_size", |r| {
@@ -120,7 +120,7 @@ pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 8.
+/// Finds the state of `LmstudioFlashAttention`.
 pub(super) fn flash_attention(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.flash_attention.to_string();
     load_field(evidence, &wanted, "flash_attention", |r| {
@@ -165,7 +165,7 @@ pub(super) fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
     model.is_some_and(|m| m.format.as_deref() == Some("mlx"))
 }
 
-/// Row 13.
+/// Finds the state of `LmstudioContextLength`.
 pub(super) fn context_length(evidence: &Evidence) -> Finding {
     let at = format!("loaded_instances[].config.context_length of {LIST}");
     each(evidence, EngineKind::Lmstudio, |engine| {

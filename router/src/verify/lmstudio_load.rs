@@ -17,7 +17,7 @@ const NOWHERE: &str = "nowhere: only LM Studio's WebSocket API tells it";
 const AT: &str = "getLoadConfig of LM Studio's WebSocket API";
 const LISTED: &str = "listLoaded of LM Studio's WebSocket API";
 
-/// Row 2.
+/// Finds the state of `LmstudioGpuLayers`.
 pub(super) fn layers(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let layers = evidence.config.tuning.lmstudio.gpu_layers;
@@ -95,13 +95,13 @@ fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
     })
 }
 
-/// Row 9.
+/// Finds the state of `LmstudioKeyCacheQuantization`.
 pub(super) fn key_cache(evidence: &Evidence) -> Finding {
     let wanted = &evidence.config.tuning.lmstudio.key_cache_quantization;
     cache(evidence, wanted, "K", |load| load.key_cache.as_deref())
 }
 
-/// Row 10.
+/// Finds the state of `LmstudioValueCacheQuantization`.
 pub(super) fn value_cache(evidence: &Evidence) -> Finding {
     let wanted = &evidence.config.tuning.lmstudio.value_cache_quantization;
     cache(evidence, wanted, "V", |load| load.value_cache.as_deref())

@@ -88,7 +88,7 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Row 1.
+/// Finds the state of `LmstudioGpuMemoryFraction`.
 pub(super) fn gpu_fraction(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let fraction = evidence.config.tuning.lmstudio.gpu_memory_fraction;
@@ -126,7 +126,7 @@ pub(super) fn gpu_fraction(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 24.
+/// Finds the state of `OllamaMemoryLimit`.
 pub(super) fn memory_limit(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let limit = evidence.config.tuning.ollama.memory_limit;

@@ -11,7 +11,7 @@ use crate::{
 
 const PS: &str = "GET /api/ps of Ollama";
 
-/// Row 21.
+/// Finds the state of `OllamaMaxLoadedModels`.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let limit = evidence.config.tuning.ollama.max_loaded_models;
     each(evidence, EngineKind::Ollama, |engine| {
@@ -19,7 +19,7 @@ pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 22.
+/// Finds the state of `OllamaMaxQueue`.
 pub(super) fn queue(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's queue (GET /crucible/state, GET /metrics)";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -45,7 +45,7 @@ pub(super) fn queue(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 23.
+/// Finds the state of `OllamaNumParallel`.
 pub(super) fn parallel(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's permits (GET /crucible/state)";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -86,7 +86,7 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 25.
+/// Finds the state of `OllamaNumThreads`.
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.num_threads;
@@ -114,7 +114,7 @@ pub(super) fn threads(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 26.
+/// Finds the state of `OllamaNumaPolicy`.
 pub(super) fn numa(evidence: &Evidence) -> Finding {
     const AT: &str = "/sys/devices/system/node";
     let policy = &*evidence.config.tuning.ollama.numa_policy;
@@ -149,7 +149,7 @@ pub(super) fn numa(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 27.
+/// Finds the state of `OllamaContextSize`.
 pub(super) fn context_size(evidence: &Evidence) -> Finding {
     let at = format!("context_length in {PS}");
     each(evidence, EngineKind::Ollama, |engine| {
@@ -159,7 +159,7 @@ pub(super) fn context_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 29.
+/// Finds the state of `OllamaBatchSize`.
 pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.batch_size.to_string();
@@ -175,7 +175,7 @@ pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 30.
+/// Finds the state of `OllamaUseMmap`.
 pub(super) fn mmap(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.use_mmap;
@@ -209,7 +209,7 @@ pub(super) fn mmap(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 31.
+/// Finds the state of `OllamaUseMlock`.
 pub(super) fn mlock(evidence: &Evidence) -> Finding {
     const KNOB: &str = "Ollama's load mode, in which locking is off";
     each(evidence, EngineKind::Ollama, |engine| {

@@ -27,7 +27,7 @@ fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Findi
     }
 }
 
-/// Row 5.
+/// Finds the state of `LmstudioModelTtl`.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let ttl = evidence.config.tuning.lmstudio.model_ttl;
     let asked = seconds(ttl);
@@ -63,7 +63,7 @@ pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 11.
+/// Finds the state of `LmstudioStreamBufferSize`.
 pub(super) fn stream_buffer(evidence: &Evidence) -> Finding {
     let cap = evidence.config.tuning.lmstudio.stream_buffer_size;
     let asked = format!("at most {cap} bytes coalesced");
@@ -84,7 +84,7 @@ pub(super) fn stream_buffer(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 12.
+/// Finds the state of `LmstudioStreamTimeout`.
 pub(super) fn stream_timeout(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.stream_timeout;
     let asked = seconds(wanted);
@@ -104,7 +104,7 @@ pub(super) fn stream_timeout(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 14.
+/// Finds the state of `LmstudioTemperature`.
 pub(super) fn temperature(evidence: &Evidence) -> Finding {
     injected(
         evidence,
@@ -113,12 +113,12 @@ pub(super) fn temperature(evidence: &Evidence) -> Finding {
     )
 }
 
-/// Row 15.
+/// Finds the state of `LmstudioTopP`.
 pub(super) fn top_p(evidence: &Evidence) -> Finding {
     injected(evidence, "top_p", evidence.config.tuning.lmstudio.top_p)
 }
 
-/// Row 16.
+/// Finds the state of `LmstudioFrequencyPenalty`.
 pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
     const AT: &str = "two short seeded generations of `crucible doctor --probe`";
     let wanted = evidence.config.tuning.lmstudio.frequency_penalty;
@@ -156,7 +156,7 @@ pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
     }
 }
 
-/// Row 17.
+/// Finds the state of `LmstudioPresencePenalty`.
 pub(super) fn presence_penalty(evidence: &Evidence) -> Finding {
     injected(
         evidence,
@@ -199,7 +199,7 @@ fn takes_defaults(evidence: &Evidence, engine: &EngineView) -> bool {
         .is_none_or(|e| e.defaults)
 }
 
-/// Row 18.
+/// Finds the state of `LmstudioKeepAliveInterval`.
 pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
     let interval = evidence.config.tuning.lmstudio.keep_alive_interval;
     heartbeat(
@@ -208,7 +208,7 @@ pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
     )
 }
 
-/// Row 19.
+/// Finds the state of `LmstudioKeepAliveEnabled`.
 pub(super) fn keep_alive_enabled(evidence: &Evidence) -> Finding {
     if !evidence.config.tuning.lmstudio.keep_alive_enabled {
         let why = "the heartbeat is switched off; health checks read the residents all the same";
@@ -249,7 +249,7 @@ fn heartbeat(evidence: &Evidence, asked: &str) -> Finding {
     })
 }
 
-/// Row 20.
+/// Finds the state of `LmstudioModelWarmup`.
 pub(super) fn warm_up(evidence: &Evidence) -> Finding {
     if !evidence.config.tuning.lmstudio.model_warmup {
         return Finding::not_applicable("it is switched off", "the configuration in force");
@@ -290,7 +290,7 @@ pub(super) fn warm_up(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 28.
+/// Finds the state of `OllamaQuantization`.
 pub(super) fn quantization(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's own choice among the models of GET /api/tags";
     let wanted = &*evidence.config.tuning.ollama.quantization;
