@@ -1,4 +1,5 @@
-//! Answers of Crucible's own: errors in the client's dialect, unknown paths, panics.
+//! Answers as HTTP: their status, their headers and the `x-crucible-*` fields that say how they
+//! were made.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -12,14 +13,14 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind};
 
-/// Headers of an answer to a prompt, at most.
+/// The most headers that an answer to a prompt has, so that their map is allocated once.
 const HEADERS: usize = 11;
 
-/// Asks a proxy in front of Crucible to hand on what comes as it comes: nginx keeps an answer back
-/// until it is whole, or fills its buffers, unless it is told.
+/// Asks a proxy in front of Crucible to pass an answer on as it comes: nginx keeps it back until it
+/// is whole, or its buffers are full, unless this header is there.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// What a page may read of our headers.
+/// The headers that the script of an allowed page may read (CORS).
 pub(crate) const EXPOSED: [HeaderName; 7] = [
     HeaderName::from_static("x-request-id"),
     header::RETRY_AFTER,
@@ -30,7 +31,7 @@ pub(crate) const EXPOSED: [HeaderName; 7] = [
     X_NOTE,
 ];
 
-/// What the headers of an answer say about its making.
+/// The facts about an answer that its headers state.
 pub(crate) struct AnswerHead {
     pub(crate) engine: Arc<str>,
     pub(crate) model: Arc<str>,
@@ -39,7 +40,7 @@ pub(crate) struct AnswerHead {
     pub(crate) notes: Vec<String>,
 }
 
-/// Says one more thing in [`X_NOTE`].
+/// Adds a sentence to [`X_NOTE`], after those that are there.
 pub(crate) fn add_note(headers: &mut HeaderMap, note: &str) {
     let said = headers.get(&X_NOTE).and_then(|value| value.to_str().ok());
     let text = match said {
@@ -52,7 +53,7 @@ pub(crate) fn add_note(headers: &mut HeaderMap, note: &str) {
     }
 }
 
-/// Of an answer that comes bit by bit: no cache and no proxy may keep it back.
+/// Marks an answer that comes bit by bit, so that no cache and no proxy keeps it back.
 pub(crate) fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -90,12 +91,12 @@ pub(crate) fn refuse(error: Error) -> Response {
     response
 }
 
-/// 200 with a JSON body.
+/// An answer of status 200 with a JSON body.
 pub(crate) fn json(value: &Value) -> Response {
     typed("application/json", value.to_string())
 }
 
-/// 200 with a document as JSON.
+/// An answer of status 200 with a document as its JSON body.
 pub(crate) fn document(document: &impl Serialize) -> Response {
     match serde_json::to_vec(document) {
         Ok(text) => typed("application/json", text),
@@ -103,7 +104,7 @@ pub(crate) fn document(document: &impl Serialize) -> Response {
     }
 }
 
-/// 200 with a body of that type.
+/// An answer of status 200 with a body of this media type.
 pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     response
@@ -115,14 +116,14 @@ pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Respon
 // === impl AnswerHead ===
 
 impl AnswerHead {
-    /// An event stream.
+    /// The answer as a stream of this media type.
     pub(crate) fn stream(&self, media_type: &'static str, body: Body) -> Response {
         let mut response = self.answer(media_type, body);
         unbuffered(response.headers_mut());
         response
     }
 
-    /// One JSON.
+    /// The answer as one JSON document.
     pub(crate) fn whole(&self, body: Bytes) -> Response {
         self.answer("application/json", body.into())
     }
@@ -155,12 +156,12 @@ impl AnswerHead {
     }
 }
 
-/// Bounds a path or a name that is echoed.
+/// The beginning of a path or a name without control characters, fit to be echoed.
 pub(crate) fn printable(path: &str) -> String {
     path.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-/// Turns an error into the answer of a handler.
+/// The answer of a handler, which is that of [`refuse`] for an error.
 pub(crate) fn or_refuse(result: Result<Response, Error>) -> Response {
     result.unwrap_or_else(refuse)
 }

@@ -20,23 +20,24 @@ use crate::{
 
 pub(crate) use spellings::EngineSpellings;
 
-/// What handlers share; cheap to clone.
+/// The shared state of one running instance. A clone is one reference more.
 #[derive(Clone)]
 pub struct AppState(Arc<AppParts>);
 
 /// The parts of [`AppState`].
 pub struct AppParts {
-    /// The configuration in effect.
+    /// The configuration in effect, and its reload.
     pub config: Live,
-    /// Who runs where.
+    /// The router: engines, plans, permits, what is loaded.
     pub router: RouterHandle,
-    /// Counters.
+    /// The metrics that `/metrics` shows.
     pub metrics: Metrics,
-    /// Connections to engines.
+    /// The connections to engines over which prompts go.
     pub upstream: Upstream,
-    /// Set at the first SIGTERM: not ready, nothing new.
+    /// Cancelled at the first SIGTERM: from then on the instance is not ready and takes no new
+    /// prompt.
     pub draining: CancellationToken,
-    /// Set when the drain is over: streams end with an error.
+    /// Cancelled when the drain is over: streams end with an error.
     pub ending: CancellationToken,
     pub(crate) own_name: OwnName,
     /// The requests that are being answered.
@@ -44,16 +45,16 @@ pub struct AppParts {
     /// The requests that have ended and are still to be counted.
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prefills: Prefills,
-    /// How engines spell what answers, where they list no such name.
+    /// Names under which engines answer although they list no such name.
     pub(crate) spellings: EngineSpellings,
-    /// What `doctor --probe` found, as it was read last.
+    /// The findings of `doctor --probe`, as they were read last.
     pub(crate) probes: RwLock<Arc<Probes>>,
 }
 
-// === impl AppStateState ===
+// === impl AppState ===
 
 impl AppState {
-    /// Puts the parts together.
+    /// Puts the parts of an instance together.
     pub(crate) fn new(
         config: Live,
         router: RouterHandle,
@@ -82,7 +83,7 @@ impl AppState {
 }
 
 impl AppState {
-    /// Brings the gauges up to this moment.
+    /// Brings the gauges of the metrics up to this moment.
     pub(crate) fn observe(&self) {
         self.metrics.update_view(&self.router.fresh_view());
     }

@@ -21,7 +21,7 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
 }
 
 fn in_flight(active: &ActiveRequest, now: Instant) -> InFlightDoc {
-    let record = active.record();
+    let record = active.facts();
     InFlightDoc {
         request_id: active.id.clone(),
         engine: record.engine.clone(),

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint,
     error::{AbortCause, Error},
     ledger::{EndedRequest, Ledger},
-    request::{ActiveRequest, ActiveRequestEntry, ActiveRequests, Phase},
+    request::{ActiveRequest, ActiveRequestEntry, ActiveRequests, RequestPhase},
     server::ClientPeer,
 };
 
@@ -246,7 +246,7 @@ impl Drop for OpenRecord {
         }
         let in_load = self
             .request
-            .note(|record| record.phase == Phase::Queue && !record.ended)
+            .note(|record| record.phase == RequestPhase::Queue && !record.ended)
             && self.loads();
         self.layer.ledger.put(EndedRequest {
             request: Arc::clone(&self.request),

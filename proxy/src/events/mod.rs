@@ -108,7 +108,7 @@ impl Events {
                 at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
-                client: record.client.clone(),
+                client: record.key.clone(),
                 class: record.class,
                 prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
                 output_tokens: usage.completion.max(tokens),

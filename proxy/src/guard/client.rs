@@ -1,4 +1,4 @@
-//! Who a request comes from, for everything that is shared out among clients.
+//! The identity of a client, by which queues, limits and learned numbers are shared among clients.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,13 @@ use crucible_config::checked::ClientKey;
 use crucible_router::client::ClientId;
 use http::{HeaderMap, header};
 
-/// Longest product that is told apart, in bytes.
+/// The bytes of a User-Agent's product that count; what follows is cut off.
 const LONGEST_PRODUCT: usize = 64;
 
-/// The name of its key, else the product of the User-Agent (RFC 9110, section 10.1.5: what stands
-/// before the version) and the address that it comes from. `OpenAI/Python 2.1` and `OpenAI/JS 6.0`
-/// are one client; a program without a User-Agent is told apart by its address alone.
+/// The client of a request: the name of its key, else the product of the User-Agent (RFC 9110,
+/// section 10.1.5: the part before the version) together with the address of the connection.
+/// `OpenAI/Python 2.1` and `OpenAI/JS 6.0` are one client; a program without a User-Agent is known
+/// by its address alone.
 pub(crate) fn client(
     headers: &HeaderMap,
     peer: Option<IpAddr>,

@@ -1,14 +1,15 @@
-//! Where a request's body ends: said once, and in one way (RFC 9112, sections 6 and 7).
+//! The framing rule: a request says once, and in one way, where its body ends (RFC 9112, sections 6
+//! and 7).
 //!
-//! Two readers that find different ends see different requests in the same bytes. hyper refuses
-//! what it cannot read and closes after a body with both framings; what it reads in its own way is
-//! refused here, and the answer closes the connection.
+//! Two readers that find different ends see different requests in the same bytes. hyper refuses a
+//! framing that it cannot read and closes after a body with both framings; framings that hyper
+//! reads in a way of its own are refused here, and the answer closes the connection.
 
 use http::{HeaderMap, header};
 
 use crate::error::{Error, Kind};
 
-/// Refuses every transfer coding but one `chunked`.
+/// Refuses every `Transfer-Encoding` but a single `chunked`. The error is 400 `bad_request`.
 pub(super) fn judge(headers: &HeaderMap) -> Result<(), Error> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(first) = codings.next() else {

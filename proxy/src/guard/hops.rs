@@ -1,4 +1,5 @@
-//! Requests that come back to the Crucible that sent them.
+//! The hop rule: a request that has come through this instance before is refused, since two
+//! instances that have each other as an engine would pass it on in a circle.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::error::{Error, Kind};
 
 pub(crate) static X_CRUCIBLE_HOPS: HeaderName = HeaderName::from_static(hop::HEADER);
 
-/// The Crucibles that a request came through; an error where this is one of them.
+/// The numbers of the instances that a request came through, oldest first. It is an error where
+/// this instance is one of them, or where there are too many.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Arc<[Arc<str>]>, Error> {
     let values = headers.get_all(&X_CRUCIBLE_HOPS).iter();
     let texts = values.filter_map(|value| value.to_str().ok());

@@ -1,7 +1,8 @@
-//! The Host rule: rebinding needs a name, so IP literals and local names pass.
+//! The Host rule: DNS rebinding needs a name, so IP literals and local names pass and other names
+//! are refused unless they are configured.
 //!
-//! The same rule as Ollama's own (0.33, `server/routes.go` `allowedHostsMiddleware`), which a
-//! proxy would otherwise switch off by speaking to it from loopback.
+//! It is the rule of Ollama itself (0.33, `server/routes.go` `allowedHostsMiddleware`), which a
+//! proxy would otherwise switch off by speaking to Ollama from loopback.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,26 +10,26 @@ use http::{HeaderMap, Uri, Version, header::HOST};
 
 use crate::error::{Error, Kind};
 
-/// The machine's own name, lower case.
+/// The machine's own name in lower case, under which it may be asked.
 #[derive(Clone, Debug, Default)]
 pub struct OwnName(String);
 
 // === impl OwnName ===
 
 impl OwnName {
-    /// Asks the system once.
+    /// Asks the operating system for the name; empty where it has none.
     pub fn read() -> Self {
         let name = hostname::get().unwrap_or_default();
         Self(name.to_string_lossy().to_lowercase())
     }
 }
 
-/// The host that the request is for, without its port: the target's authority, else `Host`; `None`
-/// where HTTP/1.0 names none, as health checks of load balancers do (no browser speaks it, so no page
-/// can have sent it).
+/// The host that a request is for, without its port: the target's authority, else the `Host` field.
+/// It is `None` where an HTTP/1.0 request names no host, as health checks of load balancers do; no
+/// browser speaks HTTP/1.0, so no page can have sent such a request.
 ///
-/// Several `Host` fields are 400, and so is none in HTTP/1.1, one that names no host (RFC 9112 section
-/// 3.2), or a target that is neither a path nor an `http:` address.
+/// The error is 400 `bad_request`: several `Host` fields, none in HTTP/1.1, a field that names no
+/// host (RFC 9112, section 3.2), or a target that is neither a path nor an `http:` address.
 pub(super) fn requested(
     version: Version,
     uri: &Uri,
@@ -75,12 +76,13 @@ pub(super) fn requested(
     Ok(Some(host.to_ascii_lowercase()))
 }
 
-/// The host of an authority, without its port; `None` where it is malformed.
+/// The host of an authority without its port; `None` where the authority is malformed.
 fn host_of(authority: &str) -> Option<&str> {
     without_port(authority).filter(|host| well_formed(host))
 }
 
-/// An address, or a name of labels; nothing at all is a host too (RFC 9110 section 7.2).
+/// Whether a text is an IP address or a name of labels. The empty text counts as a host, since RFC
+/// 9110, section 7.2, allows an empty `Host`.
 fn well_formed(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').unwrap_or_default();
@@ -94,7 +96,8 @@ fn well_formed(host: &str) -> bool {
     host.is_empty() || (name.len() <= 253 && name.split('.').all(label))
 }
 
-/// Whether the rule lets `host` (lower case, no port) pass.
+/// Whether the rule lets `host` pass, which is in lower case and has no port. `configured` is
+/// `allowed_hosts`.
 pub(super) fn allowed(host: &str, own: &OwnName, configured: &[String]) -> bool {
     let bare = host
         .strip_prefix('[')
@@ -110,7 +113,7 @@ pub(super) fn allowed(host: &str, own: &OwnName, configured: &[String]) -> bool 
         || configured.iter().any(|c| c.eq_ignore_ascii_case(name))
 }
 
-/// `None` where what follows the host is no port.
+/// The authority without its port; `None` where the text behind the host is no port.
 fn without_port(authority: &str) -> Option<&str> {
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,

@@ -1,4 +1,4 @@
-//! The one judgement over a request's head.
+//! The judgement over a request's head: framing, Host, Origin and key, in one pure function.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,32 +12,35 @@ use crate::{
     guard::OwnName,
 };
 
-/// What is judged.
+/// The parts of a request's head that the judgement reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Method.
+    /// The method, for preflights and forms.
     pub method: &'a Method,
-    /// Of HTTP.
+    /// The version of HTTP; 1.0 needs no `Host`.
     pub version: Version,
-    /// Target as sent.
+    /// The target as the client sent it.
     pub uri: &'a Uri,
-    /// Headers as sent.
+    /// The headers as the client sent them.
     pub headers: &'a HeaderMap,
-    /// Where the connection comes from.
+    /// The address at the other end of the connection, where it is known.
     pub peer: Option<IpAddr>,
 }
 
-/// A request that may pass.
+/// The client of a request that may pass.
 #[derive(Clone, Debug, Default)]
 pub struct AdmittedClient {
-    /// The key it came with, where keys are configured.
+    /// The configured key that the request came with; `None` where no keys are configured, or the
+    /// path needs none.
     pub key: Option<Arc<ClientKey>>,
-    /// Who asks.
+    /// The identity by which queues and limits are shared.
     pub client: ClientId,
 }
 
-/// Key, Host, Origin, in the order of the surface: a valid key lifts the Host rule, nothing lifts
-/// the Origin rule, and without a valid key a foreign Host (403) is told before the key (401).
+/// Judges the head of a request by `config`; `own` is the machine's own name.
+///
+/// A valid key lifts the Host rule, nothing lifts the Origin rule, and without a valid key a
+/// foreign Host (403) is refused before the missing key (401).
 pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<AdmittedClient, Error> {
     framing::judge(facts.headers)?;
     let requested = host::requested(facts.version, facts.uri, facts.headers)?;
@@ -113,7 +116,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// What needs no key: health, and a preflight, which cannot carry one (Fetch, section 4.8).
+/// Whether a request needs no key: health checks, and preflights, which cannot carry one (Fetch,
+/// section 4.8).
 fn is_open(facts: Facts<'_>) -> bool {
     if is_preflight(facts) {
         return true;
@@ -133,7 +137,7 @@ fn is_preflight(facts: Facts<'_>) -> bool {
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Bounds what is echoed, and keeps quotes and line ends out of it.
+/// A text of the client, bounded and without quotes and line ends, so that an error may echo it.
 fn shorten(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control() && *c != '"' && *c != '\'')

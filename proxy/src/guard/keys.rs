@@ -1,4 +1,4 @@
-//! Client keys: made here, kept as SHA-256, compared in constant time.
+//! Client keys: they are minted here, kept as SHA-256 only, and compared in constant time.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -9,16 +9,16 @@ use rand::{TryRngCore as _, rngs::OsRng};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// A new key: the secret for the client, the hash for the configuration.
+/// A new key, in its two halves: the secret goes to the client, the hash into the configuration.
 #[derive(Clone, Debug)]
 pub struct Minted {
-    /// `crk-` and 43 characters: 256 random bits.
+    /// `crk-` and 43 characters, which hold 256 random bits.
     pub secret: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub hash: String,
 }
 
-/// Makes a key from the system's randomness.
+/// Mints a key from the operating system's randomness; the error is the system's.
 pub fn mint() -> Result<Minted, rand::rand_core::OsError> {
     let mut bytes = [0_u8; 32];
     OsRng.try_fill_bytes(&mut bytes)?;
@@ -27,7 +27,7 @@ pub fn mint() -> Result<Minted, rand::rand_core::OsError> {
     Ok(Minted { secret, hash })
 }
 
-/// `sha256:` and hexadecimal digits.
+/// A digest as the configuration writes it: `sha256:` and hexadecimal digits.
 fn hash_text(digest: &[u8]) -> String {
     let mut text = "sha256:".to_owned();
     for byte in digest {
@@ -37,7 +37,8 @@ fn hash_text(digest: &[u8]) -> String {
     text
 }
 
-/// The key that a client sent: `Authorization: Bearer`, `x-api-key` or `api-key`.
+/// The key that a client presents in `Authorization: Bearer`, `x-api-key` or `api-key`, in this
+/// order.
 pub fn presented(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers
         .get(AUTHORIZATION)
@@ -53,7 +54,8 @@ pub fn presented(headers: &HeaderMap) -> Option<&str> {
         .find(|key| !key.is_empty())
 }
 
-/// The configured key with that secret. Looks at all of them, in constant time each.
+/// The configured key with this secret. All keys are compared, each in constant time, so that the
+/// time tells nothing about the secret.
 pub fn recognise(secret: &str, keys: &[Arc<ClientKey>]) -> Option<Arc<ClientKey>> {
     let hash = Sha256::digest(secret.as_bytes());
     let mut found = None;

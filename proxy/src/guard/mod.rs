@@ -1,7 +1,8 @@
-//! Who may ask: Host, Origin, key, rate. Judged before a body byte is read.
+//! The guard: the rules that decide whether a request may pass, before a byte of its body is read.
 //!
 //! A browser on the machine can reach a loopback port too, so a foreign Host (DNS rebinding) or
-//! Origin (a web page) is refused even where no key is configured.
+//! Origin (a web page) is refused even where no key is configured. Each rule has a file; `judge`
+//! applies them in order, and `edge::guard` puts the judgement into the stack.
 
 mod client;
 mod framing;

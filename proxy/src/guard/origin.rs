@@ -1,8 +1,9 @@
-//! The Origin rule: pages of this machine and editors pass, the web does not.
+//! The Origin rule: pages of this machine and editors pass, pages of the web do not.
 
 use url::Url;
 
-/// Schemes of editors and desktop programs (Ollama 0.33, `envconfig.AllowedOrigins`, and more).
+/// The schemes of editors and desktop programs: those of Ollama 0.33 (`envconfig.AllowedOrigins`)
+/// and some more.
 const EDITORS: [&str; 8] = [
     "app",
     "file",
@@ -14,7 +15,8 @@ const EDITORS: [&str; 8] = [
     "capacitor",
 ];
 
-/// Whether a request with this `Origin` may be answered; `null` never is.
+/// Whether a request with this `Origin` may be answered; `null` never may. `configured` is
+/// `allowed_origins`.
 pub fn origin_allowed(origin: &str, configured: &[String]) -> bool {
     if origin == "null" {
         return false;

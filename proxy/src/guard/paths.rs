@@ -1,4 +1,5 @@
-//! The path table's outer rules: forgiving spellings of ours, closed doors of the engines'.
+//! The rules over paths: Crucible's own paths may be spelled in several ways, and the engines'
+//! management paths are closed.
 
 use std::borrow::Cow;
 
@@ -8,11 +9,12 @@ use crucible_config::{
     management::{covers, management_paths},
 };
 
-/// What nearly every request asks for.
+/// The path that nearly every request asks for; it needs no further look.
 const CHAT: &str = "/v1/chat/completions";
 
-/// The path as routed: our `/v1` endpoints also at the root, with doubled slashes, `/v1/v1` and a
-/// trailing slash. What follows the first segment after `/v1` (a model's name) stays as it is.
+/// The path as the path table knows it: Crucible's `/v1` endpoints are also served at the root,
+/// with doubled slashes, with `/v1/v1` and with a trailing slash. Whatever follows the first
+/// segment after `/v1`, a model's name, stays as it is.
 pub fn canonical(path: &str) -> Cow<'_, str> {
     if path == CHAT {
         return Cow::Borrowed(path);
@@ -54,27 +56,27 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a request would do to an engine.
+/// The access to an engine's management that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It manages none.
+    /// The path manages no engine.
     Free,
-    /// It would, by this path, which is closed.
+    /// The path manages an engine and is closed; it is given in the spelling of `guard.open`.
     Closed(&'static str),
-    /// It does, since `guard.open` says so.
+    /// The path manages an engine and is opened by `guard.open`.
     Opened(Opened),
 }
 
-/// A management path that is opened on purpose.
+/// A management path that `guard.open` opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Whose path it is.
+    /// The kind of engine that has this path.
     pub kind: EngineKind,
     /// The path on the engine.
     pub path: String,
 }
 
-/// What `method path` (as sent) would reach on an engine.
+/// Judges a method and a path, both as sent. `open` is `guard.open`.
 pub fn access(method: &str, path: &str, open: &[String]) -> Access {
     if path == CHAT {
         return Access::Free;
@@ -100,7 +102,8 @@ pub fn access(method: &str, path: &str, open: &[String]) -> Access {
     }
 }
 
-/// Spelled in the one form already: [`squeeze`] would only take a leading `/v1` off.
+/// Whether a path is in the one form already, so that [`squeeze`] would at most take a leading
+/// `/v1` off.
 fn is_plain(path: &str) -> bool {
     let one_form = |pair: &[u8]| pair != b"//" && pair != b"/." && pair != b"v1";
     let tail = path.strip_prefix("/v1").unwrap_or(path).as_bytes();
@@ -112,7 +115,8 @@ fn is_plain(path: &str) -> bool {
         && tail.windows(2).all(one_form)
 }
 
-/// One form for the spellings that an engine might still read as the same path.
+/// One form for all spellings that an engine might read as the same path: escapes resolved, slashes
+/// and dots collapsed, letters in lower case.
 fn squeeze(path: &str) -> String {
     let lower = unescape(path).to_ascii_lowercase();
     let mut segments: Vec<&str> = Vec::new();
@@ -130,7 +134,7 @@ fn squeeze(path: &str) -> String {
     format!("/{}", segments[start..].join("/"))
 }
 
-/// Percent-escapes resolved once; what is no escape stays.
+/// Resolves percent-escapes once; a `%` that begins no escape stays.
 fn unescape(path: &str) -> String {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

@@ -1,4 +1,5 @@
-//! Closing an account: the one place where a request's metrics and its log line are written, once.
+//! Closing a request: the one place where its metrics, its event and its log line are written,
+//! once.
 
 use std::{
     sync::Arc,
@@ -14,21 +15,23 @@ use crate::{
     error::{AbortCause, Fault, Kind},
     ledger::{Ledger, sample},
     metrics::{DisconnectPhase, DroppedParam, RequestRecord},
-    request::{ActiveRequest, Phase, RequestFacts},
+    request::{ActiveRequest, RequestFacts, RequestPhase},
 };
 
-/// nginx's number for a client that left before its answer began.
+/// The status that is logged and counted for a client that left before its answer began; nginx
+/// coined the number.
 const CLIENT_CLOSED: u16 = 499;
 
 /// A request that has ended.
 pub(crate) struct EndedRequest {
     pub(crate) request: Arc<ActiveRequest>,
     pub(crate) at: Instant,
-    /// Its client left while its model was being loaded.
+    /// The client left while the model was being loaded.
     pub(crate) in_load: bool,
 }
 
-/// The present moment on both clocks.
+/// One moment on the monotonic clock and on the wall clock, so that instants can be written as
+/// dates.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment {
     monotonic: Instant,
@@ -53,7 +56,8 @@ impl Moment {
 // === impl EndedRequest ===
 
 impl EndedRequest {
-    /// Writes metrics, event and log line; gives what the predictor learns of it.
+    /// Writes metrics, event and log line, and gives the sample that the predictor learns from;
+    /// `None` where the request teaches nothing.
     pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<Sample> {
         let record = self.request.close();
         self.count(ledger, &record);
@@ -99,10 +103,10 @@ impl EndedRequest {
         }
         if client_left(record) && record.abort != Some(AbortCause::ClientSlow) {
             metrics.client_disconnected(match record.phase {
-                Phase::Queue if self.in_load => DisconnectPhase::Load,
-                Phase::Reading | Phase::Queue => DisconnectPhase::Queue,
-                Phase::Prefill => DisconnectPhase::Headers,
-                Phase::Stream => DisconnectPhase::Stream,
+                RequestPhase::Queue if self.in_load => DisconnectPhase::Load,
+                RequestPhase::Reading | RequestPhase::Queue => DisconnectPhase::Queue,
+                RequestPhase::Prefill => DisconnectPhase::Headers,
+                RequestPhase::Stream => DisconnectPhase::Stream,
             });
         }
         let Some(engine) = engine else { return };
@@ -131,7 +135,7 @@ impl EndedRequest {
         let span = &active.span;
         tracing::record_all!(
             span,
-            client = record.client.as_deref(),
+            client = record.key.as_deref(),
             engine = record.engine.as_deref(),
             model = record.model.as_deref(),
             reason = record.reason.map(Reason::as_str),
@@ -170,7 +174,8 @@ impl EndedRequest {
     }
 }
 
-/// The client went before the end that it was owed.
+/// Whether the client left before the answer ended; an answer that Crucible ended with an error
+/// does not count.
 fn client_left(record: &RequestFacts) -> bool {
     !record.ended && (record.status.is_none() || record.stream) && record.error.is_none()
 }

@@ -1,4 +1,5 @@
-//! What a whole answer teaches the predictor: the engine's own numbers, else Crucible's clock.
+//! The sample that a whole answer gives the predictor: the engine's own numbers where it tells
+//! them, else those of Crucible's clock.
 
 use crucible_router::{
     plan::Reason,
@@ -8,7 +9,7 @@ use http::StatusCode;
 
 use crate::request::RequestFacts;
 
-/// `None` for anything but a whole answer.
+/// The sample of a finished request; `None` for anything but a whole answer with status 200.
 pub(crate) fn of(record: &RequestFacts) -> Option<Sample> {
     if record.error.is_some() || record.abort.is_some() || record.status != Some(StatusCode::OK) {
         return None;
@@ -35,7 +36,7 @@ pub(crate) fn of(record: &RequestFacts) -> Option<Sample> {
     Some(Sample {
         engine: record.engine.clone()?,
         model: record.model.clone()?,
-        client: record.asked_by.clone(),
+        client: record.client.clone(),
         chosen: matches!(record.reason, Some(Reason::Predicted | Reason::Sticky)),
         estimate: record.prompt.estimate,
         prompt_tokens: usage.map(|usage| usage.prompt),

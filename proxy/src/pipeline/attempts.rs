@@ -25,7 +25,7 @@ use crate::{
     error::{Error, FallbackReason, Kind, UpstreamError},
     metrics::Outcome,
     reply,
-    request::{Phase, TargetInstance},
+    request::{RequestPhase, TargetInstance},
 };
 
 /// Tries the candidates in order, the next one only while nothing was sent to the client.
@@ -202,17 +202,17 @@ fn tried(planned: &PlannedRequest, candidate: &Candidate) {
         record.engine = Some(Arc::clone(&candidate.engine));
         record.model = Some(Arc::clone(&candidate.model));
         record.reason = Some(candidate.reason);
-        record.phase = Phase::Queue;
+        record.phase = RequestPhase::Queue;
         // Of an attempt before this one.
         record.error = None;
         record.granted_at = None;
-        record.asked = None;
+        record.target = None;
         record.sent_at = None;
         record.first_token_at = None;
         record.predicted = candidate.predicted.map(|p| p.first_token());
         record.queued_at.get_or_insert_with(Instant::now);
-        record.client = planned.key.as_ref().map(|key| Arc::clone(&key.name));
-        record.asked_by = planned.demand.client.clone();
+        record.key = planned.key.as_ref().map(|key| Arc::clone(&key.name));
+        record.client = planned.demand.client.clone();
         record.max_tokens = planned.demand.max_tokens;
         record.class = planned.demand.class;
         record.prompt_tokens = planned.demand.prompt_tokens;
@@ -240,7 +240,7 @@ async fn send(
         record.loaded = permit.loaded;
         record.context = permit.context;
         record.configured_context = Some(permit.configured_context);
-        record.asked = Some(TargetInstance {
+        record.target = Some(TargetInstance {
             instance: Arc::clone(&permit.instance),
             whole_context: permit.whole_context,
         });

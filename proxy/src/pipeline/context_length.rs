@@ -43,7 +43,7 @@ pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
     let Some(overflow) = error.overflow else {
         return error;
     };
-    let record = active.record();
+    let record = active.facts();
     let much = too_much(&record, overflow.counted, &error.message);
     let begun = record.first_token_at.is_some();
     let engine = record.engine.as_deref().unwrap_or("the engine");

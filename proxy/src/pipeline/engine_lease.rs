@@ -7,7 +7,7 @@ use crucible_router::permit::Permit;
 
 use crate::{
     metrics::InFlightGuard,
-    request::{ActiveRequest, Phase},
+    request::{ActiveRequest, RequestPhase},
 };
 
 /// The permit of a sent request. A client that leaves while LM Studio reads its prompt does not
@@ -66,7 +66,7 @@ impl Drop for EngineLease {
         let (sent_at, reading) = self.active.note(|record| {
             (
                 record.sent_at,
-                record.phase == Phase::Prefill && record.error.is_none(),
+                record.phase == RequestPhase::Prefill && record.error.is_none(),
             )
         });
         if permit.kind == EngineKind::Lmstudio

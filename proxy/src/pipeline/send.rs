@@ -40,7 +40,7 @@ use crate::{
         upstream::{Answer, Prompt},
     },
     reply::AnswerHead,
-    request::{ActiveRequest, Phase, PromptFacts},
+    request::{ActiveRequest, PromptFacts, RequestPhase},
     state::AppState,
 };
 
@@ -297,7 +297,7 @@ fn note_sent(
     let estimate = peek.estimated_prompt_tokens();
     active.note(|record| {
         record.sent_at = Some(at);
-        record.phase = Phase::Prefill;
+        record.phase = RequestPhase::Prefill;
         record.defaults = defaults;
         record.dropped = dropped;
         record.prompt = PromptFacts {

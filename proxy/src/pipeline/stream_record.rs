@@ -14,7 +14,7 @@ use crate::{
     error::{AbortCause, Error},
     metrics::{Metrics, StreamClock},
     relay::body::{End, Watch},
-    request::{ActiveRequest, Phase},
+    request::{ActiveRequest, RequestPhase},
     state::AppState,
     usage::Usage,
 };
@@ -71,7 +71,7 @@ impl Watch for StreamRecord {
         if self.clock.first().is_none() {
             self.active.note(|record| {
                 record.first_token_at = Some(now);
-                record.phase = Phase::Stream;
+                record.phase = RequestPhase::Stream;
             });
         }
         self.clock.content(now.into_std());

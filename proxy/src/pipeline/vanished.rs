@@ -33,7 +33,7 @@ pub(super) async fn is_gone(
     if !may_be_gone(error) && !surprises(planned, error) {
         return false;
     }
-    let asked = planned.active.note(|record| record.asked.clone());
+    let asked = planned.active.note(|record| record.target.clone());
     let Some(asked) = asked.or_else(|| ended_child(planned, candidate, error)) else {
         // It failed before it was sent anywhere.
         return false;

@@ -1,0 +1,155 @@
+//! The facts about one request that gather along its way.
+
+use std::{sync::Arc, time::Duration};
+
+use crucible_config::checked::Class;
+use crucible_router::{client::ClientId, plan::Reason};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::{
+    error::{AbortCause, Kind},
+    usage::Usage,
+};
+
+/// The phase that a request is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RequestPhase {
+    /// Its body is being read, or its plan is made.
+    #[default]
+    Reading,
+    /// It waits for a permit, perhaps while its model is loaded.
+    Queue,
+    /// It was sent, and no token has come back.
+    Prefill,
+    /// Its answer streams.
+    Stream,
+}
+
+/// Everything that is known about a request at its end. A field is `None`, zero or empty until its step
+/// of the request has come.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a request, not states"
+)]
+pub(crate) struct RequestFacts {
+    /// The engine that was tried last.
+    pub(crate) engine: Option<Arc<str>>,
+    /// The model that was tried last, by its engine's name.
+    pub(crate) model: Option<Arc<str>>,
+    /// The reason for that candidate.
+    pub(crate) reason: Option<Reason>,
+    /// The client asked for a stream.
+    pub(crate) stream: bool,
+    /// The name of the client's key.
+    pub(crate) key: Option<Arc<str>>,
+    /// The numbers of the instances that the request came through.
+    pub(crate) hops: Arc<[Arc<str>]>,
+    /// The client, with or without a key.
+    pub(crate) client: ClientId,
+    /// The most tokens that the answer may have.
+    pub(crate) max_tokens: Option<u64>,
+    /// The scheduling class.
+    pub(crate) class: Class,
+    /// The estimated tokens of the prompt.
+    pub(crate) prompt_tokens: u64,
+    /// The tokens of context that are kept for the answer.
+    pub(crate) reserve: u64,
+    /// The present phase.
+    pub(crate) phase: RequestPhase,
+    /// The status of the answer.
+    pub(crate) status: Option<StatusCode>,
+    /// The kind of error that ended it, before or after the first byte.
+    pub(crate) error: Option<Kind>,
+    /// The beginning of the wait for a permit.
+    pub(crate) queued_at: Option<Instant>,
+    /// The grant of the permit.
+    pub(crate) granted_at: Option<Instant>,
+    /// A load was part of the wait.
+    pub(crate) loaded: bool,
+    /// The tokens of context that the granted resident has for one request.
+    pub(crate) context: Option<u64>,
+    /// The tokens of context that are configured for the model.
+    pub(crate) configured_context: Option<u64>,
+    /// The instance that the request was sent to.
+    pub(crate) target: Option<TargetInstance>,
+    /// The moment of sending.
+    pub(crate) sent_at: Option<Instant>,
+    /// The moment of the first token.
+    pub(crate) first_token_at: Option<Instant>,
+    /// The answer ended in tool calls.
+    pub(crate) called_tools: bool,
+    /// The moment at which the engine's answer was whole.
+    pub(crate) answered_at: Option<Instant>,
+    /// The moment at which the headers went out before the answer; the candidate is final from then on.
+    pub(crate) committed_at: Option<Instant>,
+    /// The note that says why another candidate answers than usual.
+    pub(crate) note: Option<String>,
+    /// The time to first token that the plan predicted.
+    pub(crate) predicted: Option<Duration>,
+    /// The facts about the prompt.
+    pub(crate) prompt: PromptFacts,
+    /// The time from the first to the last content event.
+    pub(crate) output_time: Option<Duration>,
+    /// The engine's counts.
+    pub(crate) usage: Option<Usage>,
+    /// The names of the values that were filled in.
+    pub(crate) defaults: Vec<&'static str>,
+    /// The names of the parameters that were left out.
+    pub(crate) dropped: Vec<&'static str>,
+    /// The cause for which a stream did not reach its proper end.
+    pub(crate) abort: Option<AbortCause>,
+    /// The bytes of the stream that went to the client.
+    pub(crate) stream_bytes: u64,
+    /// The writes in which they went.
+    pub(crate) stream_flushes: u64,
+    /// The whole answer was handed to the connection.
+    pub(crate) ended: bool,
+}
+
+/// The instance of a model that a request was sent to.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetInstance {
+    /// The name of the instance in its engine.
+    pub(crate) instance: Arc<str>,
+    /// The tokens of context of the whole instance, as they were known when the request was sent.
+    pub(crate) whole_context: Option<u64>,
+}
+
+/// The facts about a prompt that are known without its tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PromptFacts {
+    /// The estimated tokens at 4 bytes each; `None` where the prompt is not only text.
+    pub(crate) estimate: Option<u64>,
+    /// A part of the prompt may be in the engine's cache.
+    pub(crate) later_turn: bool,
+}
+
+// === impl RequestPhase ===
+
+impl RequestPhase {
+    /// The word for it in `/crucible/state`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Queue => "queue",
+            Self::Prefill => "prefill",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+// === impl RequestFacts ===
+
+impl RequestFacts {
+    /// The time spent in the queue, in a load and waiting for the engine, up to `now`; the rest of a
+    /// request's time is Crucible's own.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        let queue = self
+            .queued_at
+            .map_or(Duration::ZERO, |from| self.granted_at.unwrap_or(now) - from);
+        let engine = self.sent_at.map_or(Duration::ZERO, |from| now - from);
+        queue + engine
+    }
+}
