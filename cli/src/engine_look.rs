@@ -48,8 +48,7 @@ pub(crate) async fn look_as<T>(
         Arc::new(Silent),
         &tracker,
         cancel.clone(),
-    )
-    .map_err(|e| CommandFailure::wrong(e.to_string()))?;
+    );
     router.recall(&config.current().state_dir);
     router.recall_contexts(&config.current().state_dir);
     // What has not answered by then shows as unknown.

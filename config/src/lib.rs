@@ -36,6 +36,7 @@
 //!
 //! This crate knows nothing of HTTP, and it talks to no engine.
 
+mod ca_file;
 mod check;
 pub mod checked;
 pub mod engine_profile;
@@ -68,6 +69,7 @@ mod tuning_report;
 mod warm;
 pub mod watch;
 
+pub use ca_file::CaFile;
 pub use checked::Config;
 pub use kind::nearest;
 pub use layers::{Flags, Loaded, Sources, load};

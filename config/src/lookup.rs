@@ -187,6 +187,7 @@ impl Config {
             passthrough: Vec::new(),
             websocket: false,
             command: Vec::new(),
+            ca_file: None,
             model_path: None,
         }
     }

@@ -19,10 +19,10 @@ use crate::{
     edge,
     events::{self, Told},
     metrics::{Metrics, Outcome},
-    relay::upstream::Upstream,
     server::{ConnectionLimits, ConnectionSlots, Listener, OnEvict, OnOpen, descriptors},
     state::AppState,
     telemetry::LostLines,
+    upstream::Upstream,
 };
 
 /// Connections of `metrics_listen`.
@@ -152,8 +152,7 @@ impl Instance {
             Arc::new(observer),
             &background,
             router_cancel.clone(),
-        )
-        .map_err(io::Error::other)?;
+        );
         router.remember(Arc::clone(&state), &background, router_cancel.clone());
         if let Some(writer) = writer {
             background.spawn(writer.run(router.clone(), state, router_cancel.clone()));

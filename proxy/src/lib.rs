@@ -2,8 +2,8 @@
 //!
 //! The life of a request is one straight line, and the rooms stand in its order: [`server`]
 //! accepts a connection, `edge` is the outer stack with [`guard`]'s judgement, [`body`] reads the
-//! top-level keys, `pipeline` plans, waits for a permit, translates by [`dialect`] and sends,
-//! [`relay`] streams the answer, and `ledger` counts the request once it has ended.
+//! top-level keys, `pipeline` plans, waits for a permit, translates by [`dialect`] and sends
+//! ([`upstream`]), [`relay`] streams the answer, and `ledger` counts the request once it has ended.
 
 mod admin;
 pub mod body;
@@ -31,4 +31,5 @@ mod state;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod upstream;
 pub mod usage;

@@ -10,12 +10,8 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::Events,
-    guard::OwnName,
-    ledger::Ledger,
-    metrics::Metrics,
-    relay::{prefill::Prefills, upstream::Upstream},
-    request::ActiveRequests,
+    events::Events, guard::OwnName, ledger::Ledger, metrics::Metrics, relay::prefill::Prefills,
+    request::ActiveRequests, upstream::Upstream,
 };
 
 pub(crate) use spellings::EngineSpellings;

@@ -9,8 +9,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     events::{self, Told},
     metrics::Metrics,
-    relay::upstream::Upstream,
     state::AppState,
+    upstream::Upstream,
 };
 
 /// An application that knows no engine and looks for none.
@@ -48,8 +48,7 @@ pub(crate) fn app(toml: &str) -> AppState {
         Arc::new(observer),
         &TaskTracker::new(),
         CancellationToken::new(),
-    )
-    .unwrap();
+    );
     AppState::new(
         config,
         router,

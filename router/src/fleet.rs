@@ -99,7 +99,7 @@ struct Shared {
 struct State {
     /// What a find takes its values from.
     config: Arc<Config>,
-    client: reqwest::Client,
+    client: engine::Client,
     keep_alive: Duration,
     entries: Vec<Entry>,
     /// Engines that left the GPU to another; for the rest of the process.
@@ -129,7 +129,7 @@ impl Fleet {
         observer: Arc<dyn Observer>,
         tracker: TaskTracker,
         cancel: CancellationToken,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Self {
         let children = Arc::new(Children::under(state, Path::new("/")));
         let (left, stop) = (Arc::clone(&children), cancel.clone());
         tracker.spawn(async move {
@@ -144,7 +144,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 config: Arc::new(config.clone()),
-                client: engine::client(config.timeouts.connect)?,
+                client: engine::client(config.timeouts.connect),
                 keep_alive: config.tuning.lmstudio.model_ttl,
                 entries: Vec::new(),
                 latched: HashSet::new(),
@@ -160,7 +160,7 @@ impl Fleet {
         });
         let fleet = Self { shared };
         fleet.apply(config);
-        Ok(fleet)
+        fleet
     }
 
     /// Takes a new configuration: engines that did not change go on undisturbed.
@@ -168,10 +168,7 @@ impl Fleet {
         let mut state = self.shared.lock();
         state.config = Arc::new(config.clone());
         let keep_alive = config.tuning.lmstudio.model_ttl;
-        match engine::client(config.timeouts.connect) {
-            Ok(client) => state.client = client,
-            Err(error) => tracing::warn!("the engines' HTTP client stays as it was: {error}"),
-        }
+        state.client = engine::client(config.timeouts.connect);
         state.keep_alive = keep_alive;
         let mut old = std::mem::take(&mut state.entries);
         let searching = config.engines.is_empty();
@@ -442,7 +439,7 @@ impl Shared {
 
     /// The places where an engine may still be: one of each kind is enough (a Windows host that
     /// shares its loopback with WSL would show up twice).
-    fn unfound(&self) -> (reqwest::Client, Vec<Place>) {
+    fn unfound(&self) -> (engine::Client, Vec<Place>) {
         let state = self.lock();
         let found = |kind: EngineKind| state.entries.iter().any(|e| e.config.kind == kind);
         let places = self

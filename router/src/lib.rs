@@ -25,6 +25,7 @@ pub mod replay;
 pub mod scheduler;
 mod shared_weights;
 pub mod state_dir;
+pub mod transport;
 pub mod verify;
 pub mod versions;
 pub mod view;

@@ -221,7 +221,7 @@ impl Target {
     /// If it cannot be built.
     pub fn driver(&self) -> Arc<dyn Engine> {
         let config = self.config();
-        let client = engine::client(config.timeouts.connect).expect("a client");
+        let client = engine::client(config.timeouts.connect);
         engine::build(
             &client,
             &config.engines[0],

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use crucible_router::transport::EngineAddress;
 use eventsource_stream::Eventsource as _;
 use futures_util::{TryStreamExt as _, future::try_join_all};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
+    caller::EngineCaller,
     prompt::{GENERATED, MOST, prompt},
     stats::Sample,
 };
 
+/// Where an engine is asked.
+const PATH: &str = "/v1/chat/completions";
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Below this a span is not to be measured, in seconds.
@@ -19,7 +23,6 @@ const SHORTEST: f64 = 1e-6;
 
 /// Asks an engine over `/v1/chat/completions`.
 pub(super) struct Chat {
-    client: reqwest::Client,
     token: Option<String>,
     /// Fields of the body beyond OpenAI's.
     extra: Value,
@@ -50,38 +53,29 @@ struct Events {
 // === impl Chat ===
 
 impl Chat {
-    pub(super) fn new(token: Option<String>, extra: Value) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .map_err(|e| e.to_string())?;
-        Ok(Self {
-            client,
-            token,
-            extra,
-        })
+    pub(super) fn new(token: Option<String>, extra: Value) -> Self {
+        Self { token, extra }
     }
 
     /// One request alone, for its times; then `parallel` at once, for what they get done together.
     pub(super) async fn measure(
         &self,
-        base: &str,
+        engine: &EngineAddress,
         model: &str,
         parallel: u32,
         run: usize,
     ) -> Result<Sample, String> {
         let first = run.saturating_mul(MOST);
         let began = Instant::now();
-        let alone = self.ask(base, model, first).await?;
+        let engine = EngineCaller::new(engine.clone(), self.token.clone());
+        let alone = self.ask(&engine, model, first).await?;
         let mut tokens = alone.prompt + alone.generated;
         let mut seconds = began.elapsed().as_secs_f64();
         if parallel > 1 {
             let began = Instant::now();
             let parallel = usize::try_from(parallel).unwrap_or(MOST);
             let numbers = (1..=parallel.min(MOST - 1)).map(|n| first + n);
-            let all = try_join_all(numbers.map(|n| self.ask(base, model, n))).await?;
+            let all = try_join_all(numbers.map(|n| self.ask(&engine, model, n))).await?;
             tokens = all.iter().map(|a| a.prompt + a.generated).sum();
             seconds = began.elapsed().as_secs_f64();
         }
@@ -96,8 +90,22 @@ impl Chat {
         })
     }
 
-    async fn ask(&self, base: &str, model: &str, number: usize) -> Result<Answer, String> {
-        let url = format!("{}/v1/chat/completions", base.trim_end_matches('/'));
+    async fn ask(
+        &self,
+        engine: &EngineCaller,
+        model: &str,
+        number: usize,
+    ) -> Result<Answer, String> {
+        let answer = timeout(PATIENCE, self.ask_patiently(engine, model, number)).await;
+        answer.unwrap_or_else(|_| Err(engine.says(PATH, &"no whole answer in 10 minutes")))
+    }
+
+    async fn ask_patiently(
+        &self,
+        engine: &EngineCaller,
+        model: &str,
+        number: usize,
+    ) -> Result<Answer, String> {
         let mut body = json!({
             "model": model, "stream": true, "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": prompt(number)}],
@@ -107,27 +115,23 @@ impl Chat {
             body.extend(extra.clone());
         }
         let began = Instant::now();
-        let mut request = self.client.post(&url).json(&body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let wrong = |e: reqwest::Error| format!("{url}: {e}");
-        let answer = request.send().await.map_err(wrong)?;
-        let status = answer.status();
+        let wrong = |e: &dyn std::fmt::Display| engine.says(PATH, e);
+        let answer = engine.post(PATH, &body).await?;
+        let status = answer.status;
         if !status.is_success() {
-            let text = answer.text().await.unwrap_or_default();
-            return Err(format!("{url}: {status}: {text}"));
+            let text = answer.text().await;
+            return Err(wrong(&format!("{status}: {text}")));
         }
-        let mut events = answer.bytes_stream().eventsource();
+        let mut events = answer.pieces().eventsource();
         let mut told = Events::default();
-        while let Some(event) = events.try_next().await.map_err(|e| format!("{url}: {e}"))? {
+        while let Some(event) = events.try_next().await.map_err(|e| wrong(&e))? {
             if event.data == "[DONE]" {
                 break;
             }
             told.take(&event.data, began.elapsed().as_secs_f64())
-                .map_err(|e| format!("{url}: {e}"))?;
+                .map_err(|e| wrong(&e))?;
         }
-        told.end().map_err(|e| format!("{url}: {e}"))
+        told.end().map_err(|e| wrong(&e))
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    caller::EngineCaller,
     chat::Chat,
     stats::Sample,
     subject::{Driver, Missed, Place, Plan},
@@ -36,7 +37,7 @@ const PROGRAM: &str = "llama-server";
 
 /// How the server is started, and the one that runs.
 pub(super) struct Llamacpp {
-    client: reqwest::Client,
+    client: engine::Client,
     config: checked::Engine,
     model: Arc<str>,
     budget: Duration,
@@ -94,11 +95,11 @@ pub(super) fn flags(setting: &Setting) -> Vec<String> {
 impl Llamacpp {
     pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
         Ok(Self {
-            client: place.client()?,
+            client: place.client(),
             config: place.engine.clone(),
             model: Arc::clone(&place.model.id),
             budget: place.config.timeouts.load,
-            chat: Chat::new(None, extra()).map_err(CommandFailure::wrong)?,
+            chat: Chat::new(None, extra()),
             current: Mutex::new(None),
             version: Mutex::new(None),
         })
@@ -152,7 +153,7 @@ impl Llamacpp {
                 return Err(Missed::Refused(words));
             }
         }
-        let base = server.base_url().map(|url| url.to_string());
+        let base = server.address();
         let base = base.ok_or_else(|| Missed::Refused("it ended after its start".to_owned()))?;
         let asked = self.chat.measure(&base, &self.model, setting.parallel, run);
         let sample = asked.await.map_err(Missed::Refused)?;
@@ -175,9 +176,9 @@ impl Llamacpp {
     /// Returns once the server says that it is healthy; looks closer than a load does.
     async fn healthy(&self, server: &dyn Engine) {
         loop {
-            if let Some(url) = server.base_url().and_then(|url| url.join("/health").ok())
-                && let Ok(answer) = self.client.get(url).send().await
-                && answer.status().is_success()
+            if let Some(address) = server.address()
+                && let Ok(answer) = EngineCaller::new(address, None).get("/health").await
+                && answer.status.is_success()
             {
                 return;
             }

@@ -32,7 +32,7 @@ const NOTES: [&str; 2] = [
 
 /// Loads and unloads on one LM Studio.
 pub(super) struct Lmstudio {
-    client: reqwest::Client,
+    client: engine::Client,
     config: checked::Engine,
     token: Option<String>,
     /// Rows 2, 9 and 10, where the WebSocket driver is on.
@@ -104,10 +104,10 @@ impl Lmstudio {
     pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
         let token = place.token();
         Ok(Self {
-            client: place.client()?,
+            client: place.client(),
             load_config: LoadConfig::of(&place.config, &place.engine),
             config: place.engine.clone(),
-            chat: Chat::new(token.clone(), Value::Null).map_err(CommandFailure::wrong)?,
+            chat: Chat::new(token.clone(), Value::Null),
             token,
             model: Arc::clone(&place.model.id),
             budget: place.config.timeouts.load,
@@ -152,7 +152,7 @@ impl Lmstudio {
         let began = Instant::now();
         let resident = self.load(&control, setting).await?;
         let load_s = began.elapsed().as_secs_f64();
-        let base = control.base_url().map(|url| url.to_string());
+        let base = control.address();
         let base = base.ok_or_else(|| Missed::Over("it has no address".to_owned()))?;
         let parallel = resident
             .parallel

@@ -1,5 +1,6 @@
 //! `crucible bench`: what the profile is worth on the user's own engine and model.
 
+mod caller;
 mod chat;
 mod llamacpp;
 mod lmstudio;

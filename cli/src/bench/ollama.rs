@@ -95,9 +95,7 @@ impl Ollama {
     pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
         let server = match Child::of(place)? {
             Some(child) => Server::Child(Box::new(child)),
-            None => Server::Running(
-                Api::new(&place.view.url, &place.model.id).map_err(CommandFailure::wrong)?,
-            ),
+            None => Server::Running(Api::new(place.address()?, &place.model.id)),
         };
         Ok(Self { server })
     }

@@ -2,7 +2,7 @@
 //! OpenAI-compatible server. It is measured as it runs.
 
 use crucible_config::checked::EngineKind;
-use crucible_router::engine::Tuple;
+use crucible_router::{engine::Tuple, transport::EngineAddress};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::CommandFailure;
 /// An engine at its address.
 pub(super) struct Running {
     chat: Chat,
-    base: String,
+    address: EngineAddress,
     model: String,
 }
 
@@ -65,10 +65,9 @@ impl Running {
             EngineKind::Llamacpp => llamacpp::extra(),
             _ => Value::Null,
         };
-        let base = place.view.url.trim_end_matches('/').trim_end_matches("/v1");
         Ok(Self {
-            chat: Chat::new(place.token(), extra).map_err(CommandFailure::wrong)?,
-            base: base.to_owned(),
+            chat: Chat::new(place.token(), extra),
+            address: place.address()?,
             model: place.model.id.to_string(),
         })
     }
@@ -82,7 +81,7 @@ impl Driver for Running {
     ) -> BoxFuture<'a, Result<Sample, Missed>> {
         let asked = self
             .chat
-            .measure(&self.base, &self.model, setting.parallel, run);
+            .measure(&self.address, &self.model, setting.parallel, run);
         Box::pin(async move { asked.await.map_err(Missed::Over) })
     }
 

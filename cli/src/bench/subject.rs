@@ -14,10 +14,12 @@ use crucible_router::{
     engine::{self, tuple_for},
     machine::physical_cores,
     plan,
+    transport::EngineAddress,
     view::{EngineView, View},
 };
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use url::Url;
 
 use super::{
     llamacpp, lmstudio, ollama, running,
@@ -153,9 +155,19 @@ impl Place {
     }
 
     /// For what Crucible itself asks of the engine.
-    pub(super) fn client(&self) -> Result<reqwest::Client, CommandFailure> {
-        let client = engine::client(self.config.timeouts.connect);
-        client.map_err(|e| CommandFailure::wrong(e.to_string()))
+    pub(super) fn client(&self) -> engine::Client {
+        engine::client(self.config.timeouts.connect)
+    }
+
+    /// Where the engine is.
+    pub(super) fn address(&self) -> Result<EngineAddress, CommandFailure> {
+        let wrong =
+            |e: &dyn std::fmt::Display| CommandFailure::wrong(format!("{}: {e}", self.view.name));
+        let mut url: Url = self.view.url.parse().map_err(|e| wrong(&e))?;
+        if url.path().trim_end_matches('/') == "/v1" {
+            url.set_path("/");
+        }
+        EngineAddress::new(url, self.engine.ca_file.as_ref()).map_err(|e| wrong(&e))
     }
 
     /// The engine's own token.

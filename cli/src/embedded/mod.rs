@@ -151,6 +151,7 @@ impl Embedded {
             passthrough: Vec::new(),
             websocket: false,
             command: self.command.clone(),
+            ca_file: None,
             model_path: Some(self.model_path.clone()),
         }
     }

@@ -42,13 +42,15 @@ pub(super) fn engine_url(
     let expected = "an address such as \"http://127.0.0.1:1234\"";
     let mut url = match Url::parse(&text) {
         Ok(url) if url.scheme() == "http" => url,
+        Ok(url) if url.scheme() == "https" && manage != Manage::Spawn => url,
         Ok(url) if url.has_host() => {
             let found = format!("the scheme {:?}", url.scheme());
-            let hint = match url.scheme() {
-                "https" => "engines are reached without TLS; put a local TLS forwarder before it",
-                _ => "",
+            let expected = if manage == Manage::Spawn {
+                "http, since a child is started without TLS"
+            } else {
+                "http or https"
             };
-            report.error(&path, &source, &found, "http", hint);
+            report.error(&path, &source, &found, expected, "");
             return None;
         }
         _ => {

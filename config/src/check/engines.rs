@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::{
     address::{KIND_DEFAULT, api_key_env, engine_url},
     agree::warn_if_different,
-    paths,
+    authorities, paths,
 };
 use crate::{
     checked::{Device, Engine, EngineKind, Manage},
@@ -131,6 +131,7 @@ fn engine(
             &format!("{} is started here, by Crucible", profile.product),
         );
     }
+    let ca_file = authorities::ca_file(settings, i, folder, url.as_ref(), report);
     let device_path = engine::DEVICE.item(i);
     let device = settings.find(&device_path).unwrap_or(profile.device);
     let (permits, queue) = (engine::PERMITS.item(i), engine::QUEUE.item(i));
@@ -163,6 +164,7 @@ fn engine(
         url,
         device,
         pool: settings.find(&engine::POOL.item(i)).map(Arc::from),
+        ca_file,
         api_key_env: api_key_env(settings, i, report),
         manage,
         permits: settings.find(&permits).unwrap_or(profile.permits),

@@ -6,6 +6,7 @@
 mod access;
 mod address;
 mod agree;
+mod authorities;
 mod engines;
 mod models;
 mod names;

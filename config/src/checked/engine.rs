@@ -5,6 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::ca_file::CaFile;
+
 /// The kinds of engine; [`profile`](EngineKind::profile) tells how they differ.
 #[derive(
     Clone,
@@ -68,6 +70,8 @@ pub struct Engine {
     pub device: Device,
     /// The pool of memory that is configured; `None` stands for its device on its host.
     pub pool: Option<Arc<str>>,
+    /// The authorities that its certificate may be signed by, beside the system's; only for `https`.
+    pub ca_file: Option<CaFile>,
     /// The name of the environment variable with the engine's own token, where one is configured.
     pub api_key_env: Option<String>,
     /// How much of it Crucible manages.

@@ -18,8 +18,12 @@ keys! {
     /// Required. What it speaks.
     KIND "kind": Option<String> = one_of(&["lmstudio", "ollama", "llamacpp", "openai"]);
 
-    /// Its address, without a path; required for `openai`.
+    /// Its address, `http` or `https`, without a path; required for `openai`.
     URL "url": Option<String> = TEXT, "the kind's default port on this machine";
+
+    /// For an `https` url: file of certificates (PEM) of the authorities that may have signed the
+    /// engine's, beside the system's own; relative to the configuration file, or `~/...`.
+    CA_FILE "ca_file": Option<String> = TEXT;
 
     /// Where it computes.
     DEVICE "device": Option<Device> = one_of(&["gpu", "cpu", "auto"]),

@@ -118,6 +118,7 @@ where
         .layer(OpenedPathsLayer::new(
             app.config.clone(),
             app.router.clone(),
+            app.upstream.clone(),
         ))
         // After the Origin was judged: preflights of allowed origins are answered here.
         .layer(BrowserCorsLayer::new(

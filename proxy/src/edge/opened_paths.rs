@@ -6,7 +6,6 @@
 
 use std::{
     convert::Infallible,
-    error::Error as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,16 +14,18 @@ use std::{
 use axum::{body::Body, extract::Request, response::Response};
 use crucible_config::Live;
 use crucible_router::{engine::token_of, handle::RouterHandle, view::EngineView};
-use futures_util::{StreamExt as _, future::Either};
-use http::{HeaderName, HeaderValue, header};
+use futures_util::future::Either;
+use http::{HeaderName, HeaderValue, Uri, header};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use tower::Service;
 
 use crate::{
     body::decode,
-    error::{Error, Kind, UpstreamError},
+    error::{Error, Kind},
     guard::paths::Opened,
     reply::{X_ENGINE, or_refuse, printable, unbuffered},
+    upstream::Upstream,
 };
 
 /// What an engine may read of a client's request, besides its path and body.
@@ -42,6 +43,7 @@ const PASSED_BACK: [HeaderName; 3] = [
 pub(super) struct OpenedPathsLayer {
     config: Live,
     router: RouterHandle,
+    upstream: Upstream,
 }
 
 /// The service of [`OpenedPathsLayer`].
@@ -71,8 +73,12 @@ impl Drop for Changed {
 // === impl OpenedPathsLayer ===
 
 impl OpenedPathsLayer {
-    pub(super) const fn new(config: Live, router: RouterHandle) -> Self {
-        Self { config, router }
+    pub(super) const fn new(config: Live, router: RouterHandle, upstream: Upstream) -> Self {
+        Self {
+            config,
+            router,
+            upstream,
+        }
     }
 }
 
@@ -121,52 +127,34 @@ async fn forward(
     layer.router.settled().await;
     let view = layer.router.view();
     let engine = choose(&view.engines, opened, &request)?;
-    let mut url = url::Url::parse(&engine.url)
-        .map_err(|_| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
-    url.set_path(&opened.path);
-    url.set_query(request.uri().query());
+    let address = layer
+        .router
+        .engine_address(&engine.name)
+        .ok_or_else(|| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
     let token = layer
         .router
         .engine_config(&engine.name)
         .and_then(|config| token_of(&config));
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(layer.config.current().timeouts.connect)
-        .build()
-        .map_err(|_| Error::new(Kind::Internal, "no client for the engine"))?;
     let (head, body) = request.into_parts();
-    let mut sent = client.request(head.method, url);
+    let body = if body.is_end_stream() {
+        Body::empty()
+    } else {
+        Body::from_stream(decode::passing(body, &layer.config.current()))
+    };
+    let mut sent = Request::new(body);
+    *sent.method_mut() = head.method;
+    *sent.uri_mut() = passed_target(&opened.path, head.uri.query())?;
     for name in &PASSED_ON {
         if let Some(value) = head.headers.get(name) {
-            sent = sent.header(name, value);
+            sent.headers_mut().insert(name, value.clone());
         }
     }
-    if let Some(token) = token {
-        sent = sent.bearer_auth(token);
-    }
-    if !body.is_end_stream() {
-        let pieces = decode::passing(body, &layer.config.current());
-        sent = sent.body(reqwest::Body::wrap_stream(pieces));
-    }
-    let answer = sent.send().await.map_err(|error| {
-        if let Some(clients) = of_client(&error) {
-            return clients;
-        }
-        tracing::debug!(error = %error.without_url(), "request to manage an engine");
-        Error::new(
-            Kind::EngineUnreachable,
-            format!(
-                "the connection to '{}' broke before it answered",
-                engine.name
-            ),
-        )
-        .upstream(UpstreamError::Connect)
-    })?;
+    let passed = layer.upstream.pass(&address, token.as_deref(), sent).await;
+    let (answer, body) = passed?.into_parts();
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
+    *response.status_mut() = answer.status;
     for name in &PASSED_BACK {
-        if let Some(value) = answer.headers().get(name) {
+        if let Some(value) = answer.headers.get(name) {
             response.headers_mut().insert(name, value.clone());
         }
     }
@@ -181,24 +169,22 @@ async fn forward(
         router: layer.router.clone(),
         engine: engine.name.clone(),
     };
-    let pieces = answer.bytes_stream().map(move |piece| {
+    let body = body.map_frame(move |frame| {
         let _until_the_end = &changed;
-        piece
+        frame
     });
-    *response.body_mut() = Body::from_stream(pieces);
+    *response.body_mut() = Body::new(body);
     Ok(response)
 }
 
-/// What was wrong with the client's body while it was passed on.
-fn of_client(error: &reqwest::Error) -> Option<Error> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(clients) = error.downcast_ref::<Error>() {
-            return Some(clients.clone());
-        }
-        cause = error.source();
-    }
-    None
+/// Path and query on the engine.
+fn passed_target(path: &str, query: Option<&str>) -> Result<Uri, Error> {
+    let target = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let target = Uri::try_from(target);
+    target.map_err(|error| Error::new(Kind::BadRequest, format!("{path}: {error}")))
 }
 
 /// The engine that is meant.

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::{
     dialect::engine::{AnswerShape, engine_error::engine_error},
     error::{Error, Fault, Kind, UpstreamError},
-    relay::{collect::beginning, headers, upstream::Answer},
+    relay::{collect::beginning, headers},
+    upstream::Answer,
 };
 
 /// Most of an engine's error body that is read.

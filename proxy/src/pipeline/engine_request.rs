@@ -1,7 +1,7 @@
 //! The request that is sent to an engine.
 
 use super::routed_request::RoutedRequest;
-use crate::{dialect::engine::AnswerShape, relay::upstream::Prompt};
+use crate::{dialect::engine::AnswerShape, upstream::Prompt};
 
 /// A request ready to be sent.
 pub(crate) struct EngineRequest {

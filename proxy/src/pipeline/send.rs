@@ -37,11 +37,11 @@ use crate::{
         collect::collect,
         late,
         prefill::Prefill,
-        upstream::{Answer, Prompt},
     },
     reply::AnswerHead,
     request::{ActiveRequest, PromptFacts, RequestPhase},
     state::AppState,
+    upstream::{Answer, Prompt},
 };
 
 /// No budget is longer: clocks can add it to any instant.

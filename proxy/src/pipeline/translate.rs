@@ -15,7 +15,7 @@ use crate::{
     },
     error::Error,
     pipeline::{engine_request::EngineRequest, routed_request::RoutedRequest},
-    relay::upstream::Prompt,
+    upstream::Prompt,
 };
 
 /// The layer.
@@ -78,7 +78,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         whole @ (AnswerShape::Aggregate(_) | AnswerShape::Whole(_)) => whole,
     };
     let prompt = Prompt {
-        base: permit.base_url.clone(),
+        address: permit.address.clone(),
         path: call.path,
         token: permit.token.clone(),
         hops: routed.active.note(|record| Arc::clone(&record.hops)),

@@ -6,6 +6,5 @@ pub(crate) mod collect;
 pub(crate) mod headers;
 pub(crate) mod late;
 pub(crate) mod prefill;
-pub mod upstream;
 
 pub(crate) use clocks::Budgets;

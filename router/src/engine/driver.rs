@@ -9,6 +9,7 @@ use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     machine::MemoryLimit,
     options::Tuple,
+    transport::EngineAddress,
 };
 
 /// The answer of an engine to one poll.
@@ -53,12 +54,12 @@ pub struct LoadOrder {
 /// use crucible_router::{
 ///     catalog::{ModelKind, ResidentInfo},
 ///     engine::{Engine, EngineError, Listing, LoadOrder},
+///     transport::EngineAddress,
 /// };
 /// use futures_util::future::{BoxFuture, FutureExt as _, ready};
-/// use url::Url;
 ///
 /// /// An engine with one model, which is always loaded.
-/// struct Fixed(Url);
+/// struct Fixed(EngineAddress);
 ///
 /// impl Engine for Fixed {
 ///     fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>> {
@@ -74,12 +75,13 @@ pub struct LoadOrder {
 ///         Box::pin(ready(Err(EngineError::Unsupported("unload"))))
 ///     }
 ///
-///     fn base_url(&self) -> Option<Url> {
+///     fn address(&self) -> Option<EngineAddress> {
 ///         Some(self.0.clone())
 ///     }
 /// }
 ///
-/// let engine = Fixed("http://127.0.0.1:8000".parse().unwrap());
+/// let url = "http://127.0.0.1:8000".parse().unwrap();
+/// let engine = Fixed(EngineAddress::new(url, None).unwrap());
 /// let listing = engine.list().now_or_never().unwrap().unwrap();
 /// assert_eq!(&*listing.residents[0].model, "tiny");
 /// ```
@@ -99,8 +101,13 @@ pub trait Engine: Send + Sync + 'static {
     /// Unloads an instance and returns once the engine confirms that it is gone.
     fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>>;
 
-    /// Where requests go, `http://host:port` without a path; `None` while a spawned one is down.
-    fn base_url(&self) -> Option<url::Url>;
+    /// Where requests go; `None` while a spawned one is down.
+    fn address(&self) -> Option<EngineAddress>;
+
+    /// The URL of [`Self::address`], for people.
+    fn base_url(&self) -> Option<url::Url> {
+        self.address().map(|address| address.url().clone())
+    }
 
     /// Counts the requests that it processes at this moment; `None` where it does not report them. For an
     /// engine that serves several models, those of `model` count where they can be told apart. The caller

@@ -4,55 +4,101 @@
 //! loose value and looked through for an error that hides inside a success (LM Studio answers
 //! unknown paths and failed loads with 200). Error texts never hold an address or a token.
 
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::AUTHORIZATION};
-use reqwest::{Client, Response, redirect::Policy};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use serde_json::Value;
-use url::Url;
+use url::form_urlencoded;
 
 use super::EngineError;
-use crate::hop;
+use crate::{
+    hop,
+    transport::{
+        AddressError, AnswerBody, ConnectError, Connector, EngineAddress, Transport, exchange,
+    },
+};
 
 /// Longest answer that is read, in bytes.
 const BODY_LIMIT: usize = 16 << 20;
 /// Longest error text that is kept, in characters.
 const MESSAGE_LIMIT: usize = 500;
 
-/// An HTTP client for engines: HTTP/1.1, no proxy, no redirects, no overall time limit (the
-/// caller bounds each call), and the number of this Crucible in a header. `connect` bounds the TCP
-/// connect.
+/// An HTTP client for the control side of engines: HTTP/1.1, no proxy, no redirects, no overall time
+/// limit (the caller bounds each call), and the number of this Crucible in a header. Cheap to clone.
 ///
 /// Each call has a connection of its own: llama.cpp (cpp-httplib, build 11549) closes an idle one
 /// after 5 s, as Node's servers do, which is when the next poll comes; a call on it fails.
-pub fn client(connect: Duration) -> Result<Client, reqwest::Error> {
-    let mut headers = HeaderMap::new();
-    if let Ok(own) = HeaderValue::from_str(hop::own()) {
-        headers.insert(HeaderName::from_static(hop::HEADER), own);
+#[derive(Clone, Debug)]
+pub struct Client {
+    connector: Connector,
+}
+
+/// A client for the control side of engines. `connect` bounds each connection.
+pub fn client(connect: Duration) -> Client {
+    Client {
+        connector: Connector::new(connect),
     }
-    Client::builder()
-        .default_headers(headers)
-        .no_proxy()
-        .redirect(Policy::none())
-        .http1_only()
-        .pool_max_idle_per_host(0)
-        .connect_timeout(connect)
-        .build()
 }
 
 /// An engine's address and how to talk to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     client: Client,
-    base: Url,
+    address: EngineAddress,
     authorization: Option<HeaderValue>,
+}
+
+impl From<AddressError> for EngineError {
+    fn from(error: AddressError) -> Self {
+        Self::Unexpected(error.to_string())
+    }
+}
+
+/// An answer that was read to its end.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Opens a connection for anything but HTTP requests.
+    pub(crate) async fn connect(&self, address: &EngineAddress) -> Result<Transport, EngineError> {
+        let connected = self.connector.connect(address).await;
+        connected.map_err(|error| match error {
+            ConnectError::Refused(text) => EngineError::NobodyListens(shorten(&text)),
+            ConnectError::Failed(text) | ConnectError::Tls(text) => {
+                EngineError::Unreachable(shorten(&text))
+            }
+        })
+    }
+
+    /// Sends a request on a connection of its own and reads the answer to its end.
+    async fn call(
+        &self,
+        address: &EngineAddress,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, EngineError> {
+        let transport = self.connect(address).await?;
+        let answer = exchange(transport, request).await;
+        let (head, body) = answer.map_err(|e| broken(&e.error))?.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: read_body(body).await?,
+        })
+    }
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
     /// `token` is sent as a bearer token; one that no header can carry is left out.
-    pub(crate) fn new(client: Client, base: Url, token: Option<&str>) -> Self {
+    pub(crate) fn new(client: Client, address: EngineAddress, token: Option<&str>) -> Self {
         let authorization = token.and_then(|token| {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
             value.set_sensitive(true);
@@ -60,19 +106,23 @@ impl Endpoint {
         });
         Self {
             client,
-            base,
+            address,
             authorization,
         }
     }
 
-    /// The address that paths are appended to.
-    pub(crate) fn base(&self) -> &Url {
-        &self.base
+    /// Where the engine is.
+    pub(crate) fn address(&self) -> &EngineAddress {
+        &self.address
+    }
+
+    /// What connects to it.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, EngineError> {
-        let response = self.send(Method::GET, path, None).await?;
-        read_json(response).await
+        json(self.send(Method::GET, path, None).await?)
     }
 
     /// As [`Self::get`], with a query.
@@ -81,24 +131,23 @@ impl Endpoint {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Value, EngineError> {
-        let mut url = append(&self.base, path);
-        url.query_pairs_mut().extend_pairs(query);
-        let response = self.send_to(Method::GET, url, None).await?;
-        read_json(response).await
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        self.get(&format!("{path}?{query}")).await
     }
 
     /// The same client for another address, without the token.
-    pub(crate) fn elsewhere(&self, base: Url) -> Self {
+    pub(crate) fn elsewhere(&self, address: EngineAddress) -> Self {
         Self {
             client: self.client.clone(),
-            base,
+            address,
             authorization: None,
         }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, EngineError> {
-        let response = self.send(Method::POST, path, Some(body)).await?;
-        read_json(response).await
+        json(self.send(Method::POST, path, Some(body)).await?)
     }
 
     /// Status, `Server` header and text of a GET, whatever they are.
@@ -106,15 +155,11 @@ impl Endpoint {
         &self,
         path: &str,
     ) -> Result<(u16, Option<String>, String), EngineError> {
-        let response = self.send(Method::GET, path, None).await?;
-        let status = response.status().as_u16();
-        let server = response
-            .headers()
-            .get(http::header::SERVER)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned);
-        let body = read_body(response).await?;
-        Ok((status, server, String::from_utf8_lossy(&body).into_owned()))
+        let answer = self.send(Method::GET, path, None).await?;
+        let server = answer.headers.get(header::SERVER);
+        let server = server.and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        Ok((answer.status.as_u16(), server, text))
     }
 
     async fn send(
@@ -122,34 +167,25 @@ impl Endpoint {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Response, EngineError> {
-        self.send_to(method, append(&self.base, path), body).await
-    }
-
-    async fn send_to(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<&Value>,
-    ) -> Result<Response, EngineError> {
-        let mut request = self.client.request(method, url);
+    ) -> Result<Answer, EngineError> {
+        let wrong = |error: &dyn std::fmt::Display| EngineError::Unexpected(error.to_string());
+        let target = self.address.target(path).map_err(|e| wrong(&e))?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, self.address.host())
+            .header(header::ACCEPT, "*/*")
+            .header(hop::HEADER, hop::own());
         if let Some(value) = &self.authorization {
-            request = request.header(AUTHORIZATION, value.clone());
+            request = request.header(header::AUTHORIZATION, value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        request.send().await.map_err(transport_error)
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let request = request.body(Full::new(body)).map_err(|e| wrong(&e))?;
+        self.client.call(&self.address, request).await
     }
-}
-
-/// `base` with `path` after whatever path it has.
-pub(crate) fn append(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    let joined = format!("{}{path}", base.path().trim_end_matches('/'));
-    url.set_path(&joined);
-    url.set_query(None);
-    url
 }
 
 /// The error that an answer's body carries, in the engine's words: `{"error": "text"}`,
@@ -171,9 +207,9 @@ pub(crate) fn hidden_error(body: &Value) -> Option<String> {
     Some(shorten(&message))
 }
 
-async fn read_json(response: Response) -> Result<Value, EngineError> {
-    let status = response.status();
-    let body = read_body(response).await?;
+/// The JSON of an answer, or the error that it is.
+fn json(answer: Answer) -> Result<Value, EngineError> {
+    let Answer { status, body, .. } = answer;
     let parsed = serde_json::from_slice::<Value>(&body);
     if !status.is_success() {
         let message = parsed
@@ -210,40 +246,23 @@ async fn read_json(response: Response) -> Result<Value, EngineError> {
     }
 }
 
-async fn read_body(mut response: Response) -> Result<Vec<u8>, EngineError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(EngineError::Unexpected(format!(
-                "the answer is longer than {BODY_LIMIT} bytes"
-            )));
-        }
-        body.extend_from_slice(&chunk);
+async fn read_body(body: AnswerBody<Full<Bytes>>) -> Result<Bytes, EngineError> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(EngineError::Unexpected(format!(
+            "the answer is longer than {BODY_LIMIT} bytes"
+        ))),
+        Err(error) => Err(broken(&*error)),
     }
-    Ok(body)
 }
 
-/// The innermost cause says what happened ("Connection refused"); the outer ones repeat the URL.
-fn transport_error(error: reqwest::Error) -> EngineError {
-    if error.is_timeout() && !error.is_connect() {
-        return EngineError::Timeout;
+/// A connection that broke. The innermost cause says what happened.
+fn broken(error: &(dyn std::error::Error + 'static)) -> EngineError {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
     }
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut refused = false;
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = inner.to_string();
-        refused |= inner
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-        source = inner.source();
-    }
-    if refused {
-        EngineError::NobodyListens(shorten(&text))
-    } else {
-        EngineError::Unreachable(shorten(&text))
-    }
+    EngineError::Unreachable(shorten(&innermost.to_string()))
 }
 
 fn shorten(text: &str) -> String {
@@ -313,7 +332,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let second = Duration::from_secs(1);
-        let endpoint = Endpoint::new(client(second).unwrap(), url.parse().unwrap(), None);
+        let address = EngineAddress::new(url.parse().unwrap(), None).unwrap();
+        let endpoint = Endpoint::new(client(second), address, None);
         let serving = async {
             let mut open = Vec::new();
             for _ in 0..2 {
@@ -347,15 +367,6 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(hidden_error(&body).as_deref(), expected, "{body}");
         }
-    }
-
-    #[test]
-    fn paths_follow_a_prefix() {
-        let base = Url::parse("http://h:1/gateway/").unwrap();
-        assert_eq!(
-            append(&base, "/v1/models").as_str(),
-            "http://h:1/gateway/v1/models"
-        );
     }
 
     #[test]

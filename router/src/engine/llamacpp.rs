@@ -12,7 +12,6 @@ use std::{
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use url::Url;
 
 use self::router_mode::{State, Told};
 use super::{
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     machine::local::local_port,
+    transport::EngineAddress,
 };
 
 /// For the server to read its folder anew.
@@ -92,7 +92,7 @@ impl Llamacpp {
 
     /// Of the models' files, where they lie on this machine.
     async fn sizes(&self, models: &Value) -> HashMap<String, u64> {
-        if local_port(self.endpoint.base().as_str()).is_err() {
+        if local_port(self.endpoint.address().url().as_str()).is_err() {
             return HashMap::new();
         }
         let files = router_mode::files(models).into_iter().take(FILES);
@@ -206,8 +206,8 @@ impl Engine for Llamacpp {
         Box::pin(slots::processing(&self.endpoint, model))
     }
 
-    fn base_url(&self) -> Option<Url> {
-        Some(self.endpoint.base().clone())
+    fn address(&self) -> Option<EngineAddress> {
+        Some(self.endpoint.address().clone())
     }
 }
 

@@ -20,7 +20,6 @@ use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
-use url::Url;
 
 pub(crate) use self::driver::{Driver, own_clock, told};
 pub use self::load_config::{LoadConfig, Told, Ttl};
@@ -32,6 +31,7 @@ use super::{
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     options::instance_context,
+    transport::EngineAddress,
 };
 
 /// Most identifiers of one model that are remembered.
@@ -199,8 +199,8 @@ impl Engine for Lmstudio {
         Box::pin(self.unload_instance(&resident.instance))
     }
 
-    fn base_url(&self) -> Option<Url> {
-        Some(self.endpoint.base().clone())
+    fn address(&self) -> Option<EngineAddress> {
+        Some(self.endpoint.address().clone())
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use self::{
 pub use self::{
     driver::{Engine, Listing, LoadOrder},
     error::EngineError,
-    http::client,
+    http::{Client, client},
     lmstudio::{LoadConfig, Told, Ttl},
     ollama::ollama_options,
     registry::{build, identify},

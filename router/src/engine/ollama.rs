@@ -19,7 +19,6 @@ use std::{
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
-use url::Url;
 
 use self::{
     known::Known,
@@ -32,7 +31,10 @@ use super::{
     http::{Endpoint, items, text},
     slots,
 };
-use crate::catalog::{ModelKind, ResidentInfo};
+use crate::{
+    catalog::{ModelKind, ResidentInfo},
+    transport::EngineAddress,
+};
 
 /// `/api/show` calls at a time.
 const SHOW_PARALLEL: usize = 4;
@@ -240,8 +242,8 @@ impl Engine for Ollama {
         Box::pin(slots::of_runners("/".into(), &self.endpoint))
     }
 
-    fn base_url(&self) -> Option<Url> {
-        Some(self.endpoint.base().clone())
+    fn address(&self) -> Option<EngineAddress> {
+        Some(self.endpoint.address().clone())
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     hop,
+    transport::EngineAddress,
 };
 
 /// An OpenAI-compatible server; its address may have a path before `/v1`.
@@ -51,8 +52,8 @@ impl Engine for Openai {
         Box::pin(async { Err(EngineError::Unsupported("unload")) })
     }
 
-    fn base_url(&self) -> Option<Url> {
-        Some(self.endpoint.base().clone())
+    fn address(&self) -> Option<EngineAddress> {
+        Some(self.endpoint.address().clone())
     }
 }
 

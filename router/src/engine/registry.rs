@@ -11,7 +11,7 @@ use url::Url;
 use super::{
     driver::Engine,
     error::EngineError,
-    http::{Endpoint, hidden_error},
+    http::{Client, Endpoint, hidden_error},
     llamacpp::Llamacpp,
     lmstudio::{Driver, Lmstudio, LoadConfig},
     ollama::Ollama,
@@ -23,6 +23,7 @@ use super::{
         ollama::{Setup, SpawnedOllama},
     },
 };
+use crate::transport::EngineAddress;
 
 /// The time for all questions to one address.
 const IDENTIFY_BUDGET: Duration = Duration::from_secs(3);
@@ -38,7 +39,7 @@ const GREETING: &str = "/lmstudio-greeting";
 /// where the engine has neither an address nor a model file to spawn (the configuration's check does
 /// not let that through).
 pub fn build(
-    client: &reqwest::Client,
+    client: &Client,
     engine: &checked::Engine,
     token: Option<&str>,
     keep_alive: Duration,
@@ -71,8 +72,12 @@ pub fn build(
         )));
     }
     let base = openai::root(engine.url.as_ref()?);
-    let driver = load_config.map(|load| Driver::new(&base, token, load, keep_alive));
-    let endpoint = Endpoint::new(client.clone(), base, token);
+    let address = EngineAddress::new(base, engine.ca_file.as_ref());
+    let address = address
+        .inspect_err(|error| tracing::warn!(engine = &*engine.name, "{error}"))
+        .ok()?;
+    let endpoint = Endpoint::new(client.clone(), address, token);
+    let driver = load_config.map(|load| Driver::new(&endpoint, token, load, keep_alive));
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(Ollama::new(endpoint, keep_alive)),
         EngineKind::Lmstudio => Arc::new(Lmstudio::new(endpoint, driver)),
@@ -85,12 +90,9 @@ pub fn build(
 ///
 /// `usual` is the kind that is expected there: an LM Studio that wants a token is recognised by its
 /// refusal, which is believed only where LM Studio usually listens.
-pub async fn identify(
-    client: &reqwest::Client,
-    url: &Url,
-    usual: EngineKind,
-) -> Option<EngineKind> {
-    let endpoint = Endpoint::new(client.clone(), url.clone(), None);
+pub async fn identify(client: &Client, url: &Url, usual: EngineKind) -> Option<EngineKind> {
+    let address = EngineAddress::new(url.clone(), None).ok()?;
+    let endpoint = Endpoint::new(client.clone(), address, None);
     timeout(IDENTIFY_BUDGET, ask(&endpoint, usual))
         .await
         .ok()
@@ -159,7 +161,7 @@ mod tests {
             ),
             (Router::new().route("/", odd()).route("/props", odd()), None),
         ];
-        let client = client(Duration::from_secs(1)).unwrap();
+        let client = client(Duration::from_secs(1));
         for (app, expected) in apps {
             let fake = Fake::start(app).await;
             let found = identify(&client, &fake.url, EngineKind::Openai).await;

@@ -14,7 +14,10 @@ use super::{
     EngineError,
     http::{Endpoint, flag},
 };
-use crate::machine::{local::local_port, ollama_process};
+use crate::{
+    machine::{local::local_port, ollama_process},
+    transport::EngineAddress,
+};
 
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
 /// with a long prompt answers late.
@@ -33,14 +36,15 @@ pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> 
 /// Of all runners of the Ollama at an address of this machine; `None` where one of them does not
 /// tell. `root` is `/`, another one in tests.
 pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
-    let port = local_port(endpoint.base().as_str()).ok()?;
+    let port = local_port(endpoint.address().url().as_str()).ok()?;
     let found = spawn_blocking(move || ollama_process::find(&root, port)).await;
     let ports = found.ok()?.ok()?.runners.into_iter().map(|runner| {
         let port: u16 = runner.value(&["--port"])?.parse().ok()?;
-        Url::parse(&format!("http://127.0.0.1:{port}")).ok()
+        let url = Url::parse(&format!("http://127.0.0.1:{port}")).ok()?;
+        EngineAddress::new(url, None).ok()
     });
     // One that hides its port may be at work.
-    let bases = ports.collect::<Option<Vec<Url>>>()?;
+    let bases = ports.collect::<Option<Vec<EngineAddress>>>()?;
     if bases.is_empty() {
         return None;
     }
@@ -154,7 +158,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         process(root.path(), 9, 1, &["ollama", "serve"]);
         let url = Url::parse("http://192.0.2.1:11434").unwrap();
-        let client = crate::engine::client(std::time::Duration::from_secs(1)).unwrap();
+        let client = crate::engine::client(std::time::Duration::from_secs(1));
+        let url = EngineAddress::new(url, None).unwrap();
         let told = of_runners(root.path().to_owned(), &Endpoint::new(client, url, None)).await;
         assert_eq!(told, None);
     }

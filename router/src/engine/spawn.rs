@@ -33,17 +33,19 @@ use self::{
     children::Children,
 };
 use super::{
-    Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, llamacpp::read_server, slots,
+    Client, Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint,
+    llamacpp::read_server, slots,
 };
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     options::instance_context,
+    transport::EngineAddress,
 };
 
 /// A llama.cpp server that runs only while its model is loaded.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    client: reqwest::Client,
+    client: Client,
     command: Vec<String>,
     model: PathBuf,
     /// The child wants the token that it reads from the same environment.
@@ -70,7 +72,7 @@ struct Running {
 
 impl Spawned {
     pub(crate) fn new(
-        client: reqwest::Client,
+        client: Client,
         command: Vec<String>,
         model: PathBuf,
         token: Option<String>,
@@ -225,8 +227,9 @@ impl Spawned {
             command.arg("-t").arg(threads.to_string());
         }
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-        let base = Url::parse(&format!("http://127.0.0.1:{port}"))
+        let url = Url::parse(&format!("http://127.0.0.1:{port}"))
             .map_err(|e| EngineError::Unexpected(e.to_string()))?;
+        let address = EngineAddress::new(url, None)?;
         let child = child::start(
             command,
             Launch {
@@ -237,7 +240,7 @@ impl Spawned {
             },
         )?;
         Ok(Running {
-            endpoint: Endpoint::new(self.client.clone(), base, self.token.as_deref()),
+            endpoint: Endpoint::new(self.client.clone(), address, self.token.as_deref()),
             kind: order.kind,
             child,
             answered: Arc::default(),
@@ -285,8 +288,8 @@ impl Engine for Spawned {
         Box::pin(async move { slots::processing(&self.running()?.endpoint, model).await })
     }
 
-    fn base_url(&self) -> Option<Url> {
-        self.running().map(|r| r.endpoint.base().clone())
+    fn address(&self) -> Option<EngineAddress> {
+        self.running().map(|r| r.endpoint.address().clone())
     }
 
     fn process(&self) -> Option<u32> {

@@ -12,7 +12,10 @@ use tokio_util::{
 use url::Url;
 
 use super::http::{Endpoint, client};
-use crate::catalog::{ModelKind, ResidentInfo};
+use crate::{
+    catalog::{ModelKind, ResidentInfo},
+    transport::EngineAddress,
+};
 
 /// A fake engine; it ends when this is dropped.
 pub(crate) struct Fake {
@@ -42,8 +45,8 @@ impl Fake {
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::new(
-            client(Duration::from_secs(2)).unwrap(),
-            self.url.clone(),
+            client(Duration::from_secs(2)),
+            EngineAddress::new(self.url.clone(), None).unwrap(),
             None,
         )
     }

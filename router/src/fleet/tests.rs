@@ -34,7 +34,7 @@ fn start(config: &Config, places: Vec<Place>) -> (Fleet, tokio_util::sync::DropG
     let cancel = CancellationToken::new();
     let (observer, tracker) = (Arc::new(Silent), TaskTracker::new());
     let state = Arc::new(StateDir::claim(&config.state_dir));
-    let fleet = Fleet::start(config, state, places, observer, tracker, cancel.clone()).unwrap();
+    let fleet = Fleet::start(config, state, places, observer, tracker, cancel.clone());
     (fleet, cancel.drop_guard())
 }
 

@@ -51,6 +51,7 @@ use crate::{
     predict::Predictor,
     refusal::Refusal,
     scheduler::SchedulerActor,
+    transport::EngineAddress,
     verify::{
         evidence::{Counters, Evidence, Probes},
         gather,
@@ -132,6 +133,11 @@ impl RouterHandle {
         let fleet = self.0.fleet.view();
         let status = fleet.engines.iter().find(|e| &*e.config.name == name)?;
         Some(Arc::clone(&status.config))
+    }
+
+    /// The address of the engine with that name; `None` while a spawned one is down.
+    pub fn engine_address(&self, name: &str) -> Option<EngineAddress> {
+        self.0.fleet.handle(name)?.control.address()
     }
 
     /// Reports whether a candidate's model runs on MLX, which has no repetition penalties.

@@ -93,8 +93,8 @@ impl RouterHandle {
 }
 
 async fn one_token(permit: &Permit, connect: Duration) -> Result<Value, EngineError> {
-    let client = engine::client(connect).map_err(|_| EngineError::Unsupported("a client"))?;
-    let endpoint = Endpoint::new(client, permit.base_url.clone(), permit.token.as_deref());
+    let client = engine::client(connect);
+    let endpoint = Endpoint::new(client, permit.address.clone(), permit.token.as_deref());
     let model = if permit.kind.profile().residents.named_by_load {
         &permit.model
     } else {

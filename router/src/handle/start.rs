@@ -45,7 +45,7 @@ impl RouterHandle {
         observer: Arc<dyn Observer>,
         tracker: &TaskTracker,
         cancel: CancellationToken,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Self {
         let now = config();
         let fleet = Fleet::start(
             &now,
@@ -54,7 +54,7 @@ impl RouterHandle {
             Arc::clone(&observer),
             tracker.clone(),
             cancel.clone(),
-        )?;
+        );
         let predictor = Arc::new(Predictor::default());
         let engines = Arc::new(FleetEngines::new(
             fleet.clone(),
@@ -104,7 +104,7 @@ impl RouterHandle {
                 this.0.limits.apply(&config);
             }
         });
-        Ok(router)
+        router
     }
 
     /// Refuses further requests, unloads what Crucible loaded where `on_exit` says so, for at most 5 s, and

@@ -27,8 +27,7 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
         Arc::new(Silent),
         &tracker,
         cancel.clone(),
-    )
-    .unwrap();
+    );
     router.settled().await;
     assert!(router.view().settled);
     let demand = Demand {

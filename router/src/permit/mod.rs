@@ -10,14 +10,13 @@ mod releases;
 use std::{sync::Arc, time::Duration};
 
 use crucible_config::checked::EngineKind;
-use url::Url;
 
 pub use self::attempt::EngineAttempt;
 pub(crate) use self::{
     attempt::OutcomeReceiver,
     releases::{PermitNote, Releases},
 };
-use crate::options::Tuple;
+use crate::{options::Tuple, transport::EngineAddress};
 
 /// The right of one request to use one resident; dropping it gives it back.
 pub struct Permit {
@@ -25,8 +24,8 @@ pub struct Permit {
     pub engine: Arc<str>,
     /// The kind of the engine.
     pub kind: EngineKind,
-    /// The address to send the request to, without a path.
-    pub base_url: Url,
+    /// The address to send the request to.
+    pub address: EngineAddress,
     /// The engine's own token.
     pub token: Option<Arc<str>>,
     /// The name of the model on that engine.

@@ -20,6 +20,7 @@ use crate::{
         local::local_port,
         ollama_process::{self, OllamaProcess},
     },
+    transport::EngineAddress,
     view::{EngineView, View},
 };
 
@@ -91,18 +92,24 @@ pub async fn gather(
 }
 
 async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, EngineError> {
-    let client = engine::client(config.timeouts.connect)
-        .map_err(|e| EngineError::Unexpected(e.to_string()))?;
-    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
-    let token = token(config, engine);
-    let endpoint = Endpoint::new(client, url, token.as_deref());
-    let body = endpoint.get("/v1/models").await?;
+    let body = endpoint(config, engine)?.get("/v1/models").await?;
     let data = body.get("data").and_then(Value::as_array);
     let ids = data
         .ok_or_else(|| EngineError::Unexpected("/v1/models has no `data`".into()))?
         .iter()
         .filter_map(|m| m.get("id")?.as_str().map(str::to_owned));
     Ok(ids.collect())
+}
+
+/// An engine of the view, to be asked with its own token and authorities.
+pub(super) fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineError> {
+    let client = engine::client(config.timeouts.connect);
+    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
+    let configured = config.engine(&engine.name);
+    let ca_file = configured.and_then(|engine| engine.ca_file.as_ref());
+    let address = EngineAddress::new(url, ca_file)?;
+    let token = token(config, engine);
+    Ok(Endpoint::new(client, address, token.as_deref()))
 }
 
 pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
@@ -119,7 +126,6 @@ fn driven(config: &Config, engine: &EngineView) -> bool {
 
 /// Embedding models have another namespace and none of these settings.
 async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineError> {
-    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let held: Vec<Arc<str>> = engine
         .residents
         .iter()
@@ -129,5 +135,6 @@ async fn told(config: &Config, engine: &EngineView) -> Result<Instances, EngineE
     if held.is_empty() {
         return Ok(Instances::new());
     }
-    engine::told(&url, token(config, engine).as_deref(), &held).await
+    let endpoint = endpoint(config, engine)?;
+    engine::told(&endpoint, token(config, engine).as_deref(), &held).await
 }

@@ -18,12 +18,14 @@ use crucible_config::{Config, checked::EngineKind};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::time::timeout;
-use url::Url;
 
-use super::evidence::{PenaltyProbe, Probes};
+use super::{
+    evidence::{PenaltyProbe, Probes},
+    gather,
+};
 use crate::{
     catalog::ModelKind,
-    engine::{self, Endpoint, EngineError},
+    engine::{Endpoint, EngineError},
     state_dir,
     view::{EngineView, ResidentView, View},
 };
@@ -112,14 +114,6 @@ fn write(folder: &Path, name: &str, all: &impl Serialize) -> io::Result<()> {
     Ok(())
 }
 
-fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineError> {
-    let unexpected = |e: &dyn std::fmt::Display| EngineError::Unexpected(e.to_string());
-    let client = engine::client(config.timeouts.connect).map_err(|e| unexpected(&e))?;
-    let url = Url::parse(&engine.url).map_err(|e| unexpected(&e))?;
-    let token = super::gather::token(config, engine);
-    Ok(Endpoint::new(client, url, token.as_deref()))
-}
-
 fn held<'a>(engine: &'a EngineView, busy: &[String]) -> Option<&'a Arc<str>> {
     let idle = |instance: &str| !busy.contains(&format!("{}/{instance}", engine.name));
     let takes = |model: &str| {
@@ -138,7 +132,7 @@ async fn penalty(
     engine: &EngineView,
     model: &str,
 ) -> Result<PenaltyProbe, EngineError> {
-    let endpoint = endpoint(config, engine)?;
+    let endpoint = gather::endpoint(config, engine)?;
     let plain = generate(&endpoint, model, None).await?;
     let penalised = generate(&endpoint, model, Some(0.1)).await?;
     judge(&plain, &penalised)

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crucible_router::engine::ollama_options;
-use futures_util::{TryStreamExt as _, future::try_join_all};
+use crucible_router::{engine::ollama_options, transport::EngineAddress};
+use futures_util::future::try_join_all;
 use serde_json::{Map, Value, json};
 use tokio::{
     io::AsyncBufReadExt as _,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::io::StreamReader;
 
 use crate::bench::{
+    caller::{Called, EngineCaller},
     prompt::{GENERATED, MOST, prompt},
     stats::Sample,
     subject::Missed,
@@ -30,7 +31,7 @@ const KEEP: &str = "10m";
 /// An Ollama and the model that is measured.
 #[derive(Clone)]
 pub(super) struct Api {
-    client: reqwest::Client,
+    engine: EngineCaller,
     base: String,
     model: String,
 }
@@ -49,18 +50,13 @@ struct Answer {
 // === impl Api ===
 
 impl Api {
-    pub(super) fn new(url: &str, model: &str) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .build()
-            .map_err(|e| e.to_string())?;
-        let base = url.trim_end_matches('/').trim_end_matches("/v1");
-        Ok(Self {
-            client,
-            base: base.to_owned(),
+    pub(super) fn new(engine: EngineAddress, model: &str) -> Self {
+        let base = engine.url().as_str().trim_end_matches('/').to_owned();
+        Self {
+            engine: EngineCaller::new(engine, None),
+            base,
             model: model.to_owned(),
-        })
+        }
     }
 
     /// Loads the model with the options of a variant and measures it.
@@ -110,7 +106,9 @@ impl Api {
             "keep_alive": KEEP, "options": options,
         });
         let began = Instant::now();
-        let (first_s, last) = self.generate(&body).await?;
+        let generated = timeout(PATIENCE, self.generate(&body)).await;
+        let late = || Missed::Over(format!("{}: no whole answer in 10 minutes", self.base));
+        let (first_s, last) = generated.map_err(|_| late())??;
         answer(&last, first_s, began.elapsed().as_secs_f64()).ok_or_else(|| {
             Missed::Over(format!(
                 "{} did not tell its counts and durations: {last}",
@@ -165,31 +163,30 @@ impl Api {
     }
 
     async fn ps(&self) -> Result<Value, Missed> {
-        let url = format!("{}/api/ps", self.base);
-        let wrong = |e: reqwest::Error| Missed::Over(format!("{url}: {e}"));
-        let answer = self.client.get(&url).send().await.map_err(wrong)?;
-        answer.json().await.map_err(wrong)
+        let path = "/api/ps";
+        let answer = self.engine.get(path).await.map_err(Missed::Over)?;
+        let read = serde_json::from_str(&answer.text().await);
+        read.map_err(|e| Missed::Over(self.engine.says(path, &e)))
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<reqwest::Response, Missed> {
-        let url = format!("{}{path}", self.base);
-        let wrong = |e: reqwest::Error| Missed::Over(format!("{url}: {e}"));
-        let answer = self.client.post(&url).json(body).send().await;
-        let answer = answer.map_err(wrong)?;
-        let status = answer.status();
+    async fn post(&self, path: &'static str, body: &Value) -> Result<Called, Missed> {
+        let answer = timeout(PATIENCE, self.engine.post(path, body)).await;
+        let late = || Missed::Over(self.engine.says(path, &"no answer in 10 minutes"));
+        let answer = answer.map_err(|_| late())?.map_err(Missed::Over)?;
+        let status = answer.status;
         if status.is_success() {
             return Ok(answer);
         }
-        let text = answer.text().await.unwrap_or_default();
-        Err(Missed::Refused(format!("{url}: {status}: {text}")))
+        let text = answer.text().await;
+        let words = self.engine.says(path, &format!("{status}: {text}"));
+        Err(Missed::Refused(words))
     }
 
     /// Seconds to the first token, and the last line.
     async fn generate(&self, body: &Value) -> Result<(f64, Value), Missed> {
         let began = Instant::now();
         let answer = self.post("/api/generate", body).await?;
-        let stream = answer.bytes_stream().map_err(std::io::Error::other);
-        let mut lines = StreamReader::new(stream).lines();
+        let mut lines = StreamReader::new(answer.pieces()).lines();
         let mut first = None;
         let broken = |e: String| Missed::Over(format!("the answer broke off: {e}"));
         while let Some(line) = lines.next_line().await.map_err(|e| broken(e.to_string()))? {

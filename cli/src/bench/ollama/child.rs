@@ -21,7 +21,7 @@ use crate::{
 
 /// What is started, and what runs.
 pub(super) struct Child {
-    client: reqwest::Client,
+    client: engine::Client,
     config: checked::Engine,
     recipe: OllamaRecipe,
     model: Arc<str>,
@@ -60,7 +60,7 @@ impl Child {
             return Ok(None);
         };
         Ok(Some(Self {
-            client: place.client()?,
+            client: place.client(),
             config: place.engine.clone(),
             recipe,
             model: Arc::clone(&place.model.id),
@@ -108,9 +108,9 @@ impl Child {
         listing
             .map_err(|_| Missed::Over(late()))?
             .map_err(|e| Missed::Over(e.to_string()))?;
-        let base = server.base_url().map(|url| url.to_string());
+        let base = server.address();
         let base = base.ok_or_else(|| Missed::Over("it ended after its start".to_owned()))?;
-        let api = Api::new(&base, &self.model).map_err(Missed::Over)?;
+        let api = Api::new(base, &self.model);
         started.api = Some(api.clone());
         Ok(api)
     }

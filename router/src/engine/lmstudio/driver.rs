@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use url::Url;
-
 use super::{
     is_mlx,
     load_config::{LoadConfig, Told},
@@ -19,7 +17,7 @@ use super::{
 };
 use crate::{
     catalog::ModelInfo,
-    engine::{EngineError, LoadOrder},
+    engine::{EngineError, LoadOrder, http::Endpoint},
 };
 
 /// LM Studio's own clock is a net for the case that Crucible is gone: it rings after Crucible's.
@@ -28,7 +26,7 @@ const TTL_GRACE: Duration = Duration::from_secs(60);
 /// Loads over the WebSocket API.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    address: Result<Address, EngineError>,
+    address: Address,
     /// Rows 2, 9 and 10.
     load: LoadConfig,
     ttl: Duration,
@@ -40,9 +38,14 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// `ttl` is how long Crucible keeps an idle model.
-    pub(crate) fn new(base: &Url, token: Option<&str>, load: LoadConfig, ttl: Duration) -> Self {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        token: Option<&str>,
+        load: LoadConfig,
+        ttl: Duration,
+    ) -> Self {
         Self {
-            address: Address::new(base, token),
+            address: Address::new(endpoint, token),
             load,
             ttl: own_clock(ttl),
             warned: AtomicBool::new(false),
@@ -61,11 +64,7 @@ impl Driver {
             .fields(order, whole_context(order, known), is_mlx(known));
         let model = known.map_or(&*order.model, |m| &*m.id);
         let ttl = (!order.pinned).then_some(self.ttl);
-        let answer = match &self.address {
-            Ok(address) => address.load(model, ttl, fields).await,
-            Err(error) => Err(Failure::Unordered(error.clone())),
-        };
-        match answer {
+        match self.address.load(model, ttl, fields).await {
             Ok(instance) => Ok(Some(instance)),
             Err(Failure::Load(error)) => Err(error),
             Err(Failure::Unordered(error)) => {
@@ -88,9 +87,9 @@ pub(crate) fn own_clock(ttl: Duration) -> Duration {
 
 /// What the WebSocket API tells of each of these instances.
 pub(crate) async fn told(
-    base: &Url,
+    endpoint: &Endpoint,
     token: Option<&str>,
     instances: &[Arc<str>],
 ) -> Result<HashMap<Arc<str>, Told>, EngineError> {
-    Address::new(base, token)?.told(instances).await
+    Address::new(endpoint, token).told(instances).await
 }

@@ -14,15 +14,17 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{self, Message, protocol::WebSocketConfig},
 };
-use url::Url;
 
 use super::load_config::{LoadConfig, Told, Ttl};
-use crate::engine::{EngineError, http::append};
+use crate::{
+    engine::{EngineError, http::Endpoint},
+    transport::Transport,
+};
 
 /// For the connection and the greeting.
 const GREETING: Duration = Duration::from_secs(3);
@@ -32,7 +34,8 @@ const MESSAGE_LIMIT: usize = 4 << 20;
 /// Where the API of an LM Studio is, and who asks.
 #[derive(Clone)]
 pub(super) struct Address {
-    url: Url,
+    /// Where the same engine takes HTTP.
+    endpoint: Endpoint,
     identifier: String,
     passkey: String,
 }
@@ -46,29 +49,24 @@ pub(super) enum Failure {
     Load(EngineError),
 }
 
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct Socket(WebSocketStream<Transport>);
 
 // === impl Address ===
 
 impl Address {
-    /// `base` as for HTTP. A token `sk-lm-<identifier>:<passkey>` is taken apart; without one a
+    /// `endpoint` as for HTTP. A token `sk-lm-<identifier>:<passkey>` is taken apart; without one a
     /// guest asks, whose name must be its own (the first to use a name keeps it).
-    pub(super) fn new(base: &Url, token: Option<&str>) -> Result<Self, EngineError> {
-        let mut url = append(base, "/llm");
-        if url.scheme() != "http" || url.set_scheme("ws").is_err() {
-            let why = format!("the WebSocket driver needs http, not {}", base.scheme());
-            return Err(EngineError::Unexpected(why));
-        }
+    pub(super) fn new(endpoint: &Endpoint, token: Option<&str>) -> Self {
         let halves = token.and_then(|t| t.strip_prefix("sk-lm-")?.split_once(':'));
         let (identifier, passkey) = halves.map_or_else(
             || (format!("guest:crucible-{}", random()), random()),
             |(identifier, passkey)| (identifier.to_owned(), passkey.to_owned()),
         );
-        Ok(Self {
-            url,
+        Self {
+            endpoint: endpoint.clone(),
             identifier,
             passkey,
-        })
+        }
     }
 
     /// How each of these instances was loaded, and when LM Studio unloads it by itself.
@@ -146,7 +144,15 @@ impl Address {
             let limits = WebSocketConfig::default()
                 .max_message_size(Some(MESSAGE_LIMIT))
                 .max_frame_size(Some(MESSAGE_LIMIT));
-            let connected = connect_async_with_config(self.url.as_str(), Some(limits), true).await;
+            let address = self.endpoint.address();
+            // The transport is secure where it is to be; the scheme here only makes a request of it.
+            let host = address.host().to_str().unwrap_or_default();
+            let path = address
+                .target("/llm")
+                .map_err(|e| EngineError::Unexpected(e.to_string()))?;
+            let request = format!("ws://{host}{path}");
+            let transport = self.endpoint.client().connect(address).await?;
+            let connected = client_async_with_config(request, transport, Some(limits)).await;
             let mut socket = Socket(connected.map_err(|e| broken(&e))?.0);
             let hello = json!({
                 "authVersion": 1,

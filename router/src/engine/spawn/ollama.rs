@@ -26,10 +26,11 @@ use super::{
 use crate::{
     catalog::ResidentInfo,
     engine::{
-        Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama,
+        Client, Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama,
         ollama_recipe::OllamaRecipe,
     },
     machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
+    transport::EngineAddress,
 };
 
 /// What is started, and how.
@@ -54,7 +55,7 @@ pub(crate) struct Setup {
 /// An Ollama that runs as long as Crucible does.
 #[derive(Debug)]
 pub(crate) struct SpawnedOllama {
-    client: reqwest::Client,
+    client: Client,
     setup: Setup,
     server: Mutex<Option<Server>>,
     crashes: Arc<Mutex<Crashes>>,
@@ -75,7 +76,7 @@ struct Server {
 // === impl SpawnedOllama ===
 
 impl SpawnedOllama {
-    pub(crate) fn new(client: reqwest::Client, setup: Setup) -> Self {
+    pub(crate) fn new(client: Client, setup: Setup) -> Self {
         Self {
             client,
             setup,
@@ -133,6 +134,7 @@ impl SpawnedOllama {
             None => Url::parse(&format!("http://127.0.0.1:{}", free_port().await?))
                 .map_err(|e| EngineError::Unexpected(e.to_string()))?,
         };
+        let address = EngineAddress::new(url.clone(), None)?;
         let name = Arc::clone(&self.setup.name);
         tracing::info!(engine = &*name, url = url.as_str(), "starting Ollama");
         let group = self.group().await;
@@ -151,7 +153,7 @@ impl SpawnedOllama {
             // What it took before this moment is its program's own.
             self.is_limited(group.add(child.pid).map(|()| bytes));
         }
-        let endpoint = Endpoint::new(self.client.clone(), url, None);
+        let endpoint = Endpoint::new(self.client.clone(), address, None);
         Ok(Server {
             api: Arc::new(Ollama::new(endpoint, self.setup.keep_alive)),
             child,
@@ -280,8 +282,8 @@ impl Engine for SpawnedOllama {
         Box::pin(async move { self.running().ok()?.api.processing(model).await })
     }
 
-    fn base_url(&self) -> Option<Url> {
-        self.running().ok()?.api.base_url()
+    fn address(&self) -> Option<EngineAddress> {
+        self.running().ok()?.api.address()
     }
 
     fn process(&self) -> Option<u32> {

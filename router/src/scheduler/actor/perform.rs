@@ -58,9 +58,9 @@ impl SchedulerActor {
             return self.releases.push(PermitNote::unused(ticket));
         };
         let kind = state.core.facts(&request.engine).map(|f| f.kind);
-        let url = self.engines.control(&request.engine);
-        let url = url.and_then(|control| control.base_url());
-        let (Some(base_url), Some(kind)) = (url, kind) else {
+        let address = self.engines.control(&request.engine);
+        let address = address.and_then(|control| control.address());
+        let (Some(address), Some(kind)) = (address, kind) else {
             self.releases.push(PermitNote::unused(ticket));
             let refusal = Refusal::NoEngine {
                 model: request.model.to_string(),
@@ -79,7 +79,7 @@ impl SchedulerActor {
             token: self.engines.token(&request.engine),
             engine: Arc::clone(&request.engine),
             kind,
-            base_url,
+            address,
             model: Arc::clone(&request.name),
             context: tuple::request_context(kind, &grant.resident),
             configured_context: request.configured_context,

@@ -49,8 +49,8 @@ impl Engine for Fake {
         Box::pin(async { Ok(()) })
     }
 
-    fn base_url(&self) -> Option<url::Url> {
-        "http://127.0.0.1:1".parse().ok()
+    fn address(&self) -> Option<crate::transport::EngineAddress> {
+        crate::transport::EngineAddress::new("http://127.0.0.1:1".parse().ok()?, None).ok()
     }
 }
 

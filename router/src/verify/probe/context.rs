@@ -26,7 +26,8 @@ use self::{
     judge::{Fate, Sent, judge, overflow},
     sizes::{SHORT, Sizes, Words},
 };
-use super::{endpoint, read, write};
+use super::{read, write};
+use crate::verify::gather;
 use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, ask_for_one_token},
@@ -178,7 +179,7 @@ async fn one(
         "{}/{} reads two short prompts, one of about {} tokens{over}, and answers each with one token",
         engine.name, resident.info.instance, sizes.fit
     ));
-    let endpoint = endpoint(config, engine).map_err(|e| e.to_string())?;
+    let endpoint = gather::endpoint(config, engine).map_err(|e| e.to_string())?;
     let asking = Asking {
         endpoint,
         kind: engine.kind,

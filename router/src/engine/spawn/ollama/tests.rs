@@ -34,7 +34,7 @@ HTTPServer((host, int(port)), Answers).serve_forever()
 "#;
 
 fn engine(folder: &Path) -> SpawnedOllama {
-    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup(folder))
+    SpawnedOllama::new(client(Duration::from_secs(1)), setup(folder))
 }
 
 fn setup(folder: &Path) -> Setup {
@@ -97,8 +97,10 @@ async fn after_a_crash_it_is_started_again_but_not_at_once() {
     let engine = engine(folder.path());
     engine.list().await.unwrap();
     let mut ended = engine.running().unwrap().child.ended;
-    let crash = engine.base_url().unwrap().join("/crash").unwrap();
-    let _ = engine.client.get(crash).send().await;
+    let at = engine.address().unwrap();
+    let _ = Endpoint::new(engine.client.clone(), at, None)
+        .get("/crash")
+        .await;
     ended.wait_for(Option::is_some).await.unwrap();
     let error = engine.list().await.unwrap_err();
     assert!(
@@ -133,7 +135,7 @@ async fn a_program_that_is_not_there_is_named() {
         command: vec![missing.clone()],
         ..setup(folder.path())
     };
-    let engine = SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup);
+    let engine = SpawnedOllama::new(client(Duration::from_secs(1)), setup);
     let error = engine.list().await.unwrap_err().to_string();
     assert!(
         error.contains(&format!("cannot start '{missing}'")),
@@ -160,7 +162,7 @@ fn limited(folder: &Path, root: &Path) -> SpawnedOllama {
         children: Arc::new(Children::new(Path::new(""), root)),
         ..setup(folder)
     };
-    SpawnedOllama::new(client(Duration::from_secs(1)).unwrap(), setup)
+    SpawnedOllama::new(client(Duration::from_secs(1)), setup)
 }
 
 #[tokio::test]

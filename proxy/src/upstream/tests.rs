@@ -10,7 +10,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use url::Url;
+
 use super::*;
+use crate::upstream::pool::IdlePool;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -29,9 +32,15 @@ impl Engine {
         }
     }
 
-    fn url(&self) -> Url {
+    fn address(&self) -> EngineAddress {
         let address = self.listener.local_addr().expect("an address");
-        Url::parse(&format!("http://{address}")).expect("a URL")
+        let url = Url::parse(&format!("http://{address}")).expect("a URL");
+        EngineAddress::new(url, None).expect("an engine's address")
+    }
+
+    /// Its idle connections.
+    fn pool(&self) -> Arc<IdlePool> {
+        self.upstream.idle.of(&self.address())
     }
 
     fn prompt(&self) -> Prompt {
@@ -40,7 +49,7 @@ impl Engine {
 
     fn prompt_of(&self, body: Bytes) -> Prompt {
         Prompt {
-            base: self.url(),
+            address: self.address(),
             path: "/v1/chat/completions",
             token: None,
             hops: Arc::default(),
@@ -122,13 +131,9 @@ async fn a_kept_connection_that_the_engine_closed_is_not_used() {
         };
         assert_eq!(tokio::join!(engine.ask(), serve).0, "ok");
         // The runtime hears of the end of the connection with its next look at the sockets.
-        let address = engine
-            .upstream
-            .addresses
-            .of(&engine.url())
-            .expect("an address");
-        while let Some(kept) = address.take() {
-            address.keep(kept);
+        let pool = engine.pool();
+        while let Some(kept) = pool.take() {
+            pool.keep(kept);
             tokio::task::yield_now().await;
         }
     }
@@ -149,12 +154,9 @@ async fn a_connection_that_nobody_uses_is_closed() {
     socket.write_all(b"0\r\n\r\n").await.expect("written");
     assert!(answer.collect().await.expect("whole").to_bytes().is_empty());
     let now = Instant::now();
-    engine.upstream.addresses.sweep(now);
+    engine.upstream.idle.sweep(now);
     assert_eq!(engine.exchange(&mut socket).await, "ok");
-    engine
-        .upstream
-        .addresses
-        .sweep(now + Duration::from_mins(1));
+    engine.upstream.idle.sweep(now + Duration::from_mins(1));
     assert_eq!(socket.read(&mut [0; 8]).await.expect("an end"), 0);
 }
 
@@ -325,8 +327,7 @@ async fn answers_mean_the_same_wherever_they_are_cut() {
             };
             let (got, _socket) = tokio::join!(engine.ask(), serve);
             assert_eq!(got, body, "{text} cut at {cut}");
-            let address = engine.upstream.addresses.of(&engine.url());
-            let kept = address.expect("an address").take().is_some();
+            let kept = engine.pool().take().is_some();
             assert_eq!(kept, goes_on, "{text} cut at {cut}");
         }
     }
@@ -383,8 +384,7 @@ async fn an_answer_before_the_request_was_read_counts() {
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let body = answer.into_body().collect().await.expect("a whole body");
     assert_eq!(body.to_bytes(), "no");
-    let address = engine.upstream.addresses.of(&engine.url());
-    assert!(address.expect("an address").take().is_none());
+    assert!(engine.pool().take().is_none());
     drop(socket);
 }
 

@@ -1,0 +1,41 @@
+//! `ca_file` of an engine.
+
+use std::path::Path;
+
+use url::Url;
+
+use super::paths;
+use crate::{
+    ca_file::CaFile,
+    keys::engine,
+    settings::{Report, Settings},
+};
+
+/// The authorities of an engine that is reached by `https`; of any other, `ca_file` is a slip.
+pub(super) fn ca_file(
+    settings: &Settings,
+    i: usize,
+    folder: Option<&Path>,
+    url: Option<&Url>,
+    report: &mut Report,
+) -> Option<CaFile> {
+    let key = engine::CA_FILE.item(i);
+    let path = paths::path(settings, &key, report)?;
+    let source = settings.source(&key);
+    if let Some(url) = url.filter(|url| url.scheme() != "https") {
+        let found = format!("a ca_file for an engine at {}://", url.scheme());
+        let expected = "one for an engine at https:// only";
+        let hint = "write https:// in url if the engine speaks TLS, else remove the line";
+        report.warn(&key, &source, &found, expected, hint);
+        return None;
+    }
+    let path = folder.map_or_else(|| path.clone(), |folder| folder.join(&path));
+    match CaFile::read(&path) {
+        Ok(authorities) => Some(authorities),
+        Err(no) => {
+            let expected = "a file of certificates (PEM) that can be read";
+            report.error(&key, &source, &no.found, expected, no.hint);
+            None
+        }
+    }
+}

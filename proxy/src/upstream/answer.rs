@@ -1,0 +1,63 @@
+//! The body of an engine's answer to a prompt, which gives its connection back at its end.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use crucible_router::transport::AnswerBody;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+
+use super::pool::IdlePool;
+
+/// The body of an answer on its way. Dropped before its end, it closes the connection: engines take
+/// that for a cancellation.
+#[derive(Debug)]
+pub struct Answer {
+    body: AnswerBody<Full<Bytes>>,
+    /// Where the connection goes at the end.
+    pool: Arc<IdlePool>,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn new(body: AnswerBody<Full<Bytes>>, pool: Arc<IdlePool>) -> Self {
+        let mut answer = Self { body, pool };
+        answer.keep_idle();
+        answer
+    }
+
+    fn keep_idle(&mut self) {
+        if let Some(transport) = self.body.take_idle() {
+            self.pool.keep(transport);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        this.keep_idle();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

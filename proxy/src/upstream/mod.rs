@@ -1,0 +1,260 @@
+//! Connections to engines for prompts and their answers, and what is sent on them.
+//!
+//! Connections and HTTP on them are the router's [`transport`](crucible_router::transport). Three things
+//! are decided here: which connections are used again ([`pool`]), when a request is sent a second time
+//! (see [`Upstream::send`]), and what a broken connection means to the client.
+
+mod answer;
+mod pool;
+
+use std::{
+    error::Error as StdError,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crucible_router::{
+    hop,
+    transport::{AnswerBody, Broken, ConnectError, Connector, EngineAddress, exchange},
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+pub use answer::Answer;
+
+use self::pool::IdlePools;
+use crate::{
+    error::{Error, Kind, UpstreamError},
+    guard::hops::X_CRUCIBLE_HOPS,
+};
+
+/// An HTTP/1.1 client that keeps connections, follows nothing and asks no proxy; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    connector: Connector,
+    idle: IdlePools,
+}
+
+/// A JSON body for an engine.
+pub(crate) struct Prompt {
+    /// Where the engine is.
+    pub(crate) address: EngineAddress,
+    /// Path on the engine.
+    pub(crate) path: &'static str,
+    /// The engine's own token.
+    pub(crate) token: Option<Arc<str>>,
+    /// The Crucibles that the request came through.
+    pub(crate) hops: Arc<[Arc<str>]>,
+    /// JSON.
+    pub(crate) body: Bytes,
+}
+
+/// An idle connection that breaks later than this after the request was written broke with it: the
+/// engine may have read the request and be at work on it.
+const STALE: Duration = Duration::from_millis(50);
+
+/// The engine had closed by the time that the request came.
+fn is_stale(broken: &Broken) -> bool {
+    let closed = matches!(
+        broken.error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    broken.silent && closed && broken.after < STALE
+}
+
+/// What a connection that broke before the head of an answer means. What was wrong with the request's
+/// own body is told as it was told there.
+fn unanswered(broken: &Broken) -> Error {
+    let error = &broken.error;
+    if let Some(own) = of_body(error) {
+        return own;
+    }
+    tracing::debug!(%error, "request to engine");
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Error::new(
+            Kind::EngineError,
+            format!("what the engine answered is not HTTP/1.1: {error}"),
+        )
+        .upstream(UpstreamError::BadHttp);
+    }
+    Error::new(
+        Kind::EngineUnreachable,
+        "the connection to the engine broke before it answered",
+    )
+    .upstream(UpstreamError::Reset)
+}
+
+/// The error of the request's body, where that ended the exchange.
+fn of_body(error: &io::Error) -> Option<Error> {
+    let mut cause = error.get_ref().map(|e| e as &(dyn StdError + 'static));
+    while let Some(error) = cause {
+        if let Some(own) = error.downcast_ref::<Error>() {
+            return Some(own.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// There is no connection: in words that tell what to do.
+fn unconnected(error: &ConnectError) -> Error {
+    let message = match error {
+        ConnectError::Tls(why) => {
+            tracing::warn!("no connection to an engine: {why}");
+            format!("no connection to the engine: {why}")
+        }
+        ConnectError::Refused(why) | ConnectError::Failed(why) => {
+            tracing::debug!(error = &**why, "connection to engine");
+            "the engine refused the connection or did not take it in time; `crucible doctor` tells \
+             what is down"
+                .to_owned()
+        }
+    };
+    Error::new(Kind::EngineUnreachable, message).upstream(UpstreamError::Connect)
+}
+
+// === impl Prompt ===
+
+impl Prompt {
+    /// Of a client's headers, none goes to an engine: a request is built anew.
+    fn request(&self) -> Result<Request<Full<Bytes>>, Error> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target(&self.address, self.path)?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, self.address.host().clone());
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CONTENT_LENGTH, self.body.len().into());
+        let hops = if self.hops.is_empty() {
+            HeaderValue::try_from(hop::own())
+        } else {
+            HeaderValue::try_from(hop::onward(&self.hops))
+        };
+        if let Ok(hops) = hops {
+            headers.insert(&X_CRUCIBLE_HOPS, hops);
+        }
+        if let Some(token) = &self.token
+            && let Some(value) = bearer(token)
+        {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+/// The target of a request for this path and query.
+fn target(address: &EngineAddress, path: &str) -> Result<Uri, Error> {
+    let target = address.target(path);
+    target.map_err(|error| Error::new(Kind::Internal, format!("engine address: {error}")))
+}
+
+/// The value of `Authorization` for a token, where a header can carry it.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// `connect`: longest wait for a connection.
+    pub fn new(connect: Duration) -> Self {
+        Self {
+            connector: Connector::new(connect),
+            idle: IdlePools::default(),
+        }
+    }
+
+    /// Sends a prompt and waits for the answer's headers.
+    ///
+    /// An idle connection is used where there is one. If the engine closed that in the very moment of
+    /// the request (it ends within 50 ms of the write, before any byte of an answer), the request is
+    /// sent once more on a new connection; nothing else is sent twice.
+    ///
+    /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
+    /// `engine_error` for an answer that no engine should give (a redirect, an upgrade, no HTTP).
+    pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<Answer>, Error> {
+        let pool = self.idle.of(&prompt.address);
+        let response = match pool.take() {
+            Some(idle) => match exchange(idle, prompt.request()?).await {
+                // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
+                Err(broken) if is_stale(&broken) => {
+                    tracing::debug!(error = %broken.error, "idle connection to an engine");
+                    self.on_new(&prompt.address, prompt.request()?).await?
+                }
+                exchanged => exchanged.map_err(|broken| unanswered(&broken))?,
+            },
+            None => self.on_new(&prompt.address, prompt.request()?).await?,
+        };
+        let status = response.status();
+        if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::new(
+                Kind::EngineError,
+                format!("the engine answered {status}, which is not followed"),
+            )
+            .upstream(UpstreamError::BadHttp));
+        }
+        Ok(response.map(|body| Answer::new(body, pool)))
+    }
+
+    /// Sends a request that is no prompt, on a connection of its own. Method, path, query and the headers
+    /// for its body are the caller's; `Host` and the token are added.
+    ///
+    /// Errors: as of [`Self::send`], and what the request's body failed with.
+    pub(crate) async fn pass<B>(
+        &self,
+        address: &EngineAddress,
+        token: Option<&str>,
+        mut request: Request<B>,
+    ) -> Result<Response<AnswerBody<B>>, Error>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let path = request.uri().path_and_query();
+        *request.uri_mut() = target(address, path.map_or("/", |path| path.as_str()))?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, address.host().clone());
+        if let Some(value) = token.and_then(bearer) {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        self.on_new(address, request).await
+    }
+
+    async fn on_new<B>(
+        &self,
+        address: &EngineAddress,
+        request: Request<B>,
+    ) -> Result<Response<AnswerBody<B>>, Error>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let transport = self.connector.connect(address).await;
+        let transport = transport.map_err(|error| unconnected(&error))?;
+        let exchanged = exchange(transport, request).await;
+        exchanged.map_err(|broken| unanswered(&broken))
+    }
+
+    /// Closes connections that nobody uses, until `stop`.
+    pub(crate) async fn sweep(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(sleep(pool::SWEEP)).await.is_some() {
+            self.idle.sweep(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

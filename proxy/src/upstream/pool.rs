@@ -1,0 +1,138 @@
+//! The connections to each engine that wait for the next request.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crucible_router::transport::{EngineAddress, Transport};
+use parking_lot::Mutex;
+
+/// An unused connection is closed before an engine closes it (Node's default is 5 s).
+const LONGEST_IDLE: Duration = Duration::from_secs(4);
+
+/// How often connections that were idle for too long are looked for.
+pub(super) const SWEEP: Duration = Duration::from_secs(1);
+
+/// The idle connections to one address.
+#[derive(Debug)]
+pub(super) struct IdlePool {
+    address: EngineAddress,
+    /// The one that was used last is at the end.
+    idle: Mutex<Vec<IdleConnection>>,
+}
+
+/// A connection that nobody uses.
+#[derive(Debug)]
+struct IdleConnection {
+    since: Since,
+    transport: Transport,
+}
+
+/// A moment on both clocks: while a machine sleeps, Linux and macOS stop the monotonic one, and what
+/// is at the other end goes meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+/// The idle connections to all addresses that were asked lately; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IdlePools(Arc<Mutex<Vec<Arc<IdlePool>>>>);
+
+// === impl IdlePools ===
+
+impl IdlePools {
+    /// The idle connections to this address.
+    pub(super) fn of(&self, address: &EngineAddress) -> Arc<IdlePool> {
+        let mut known = self.0.lock();
+        if let Some(pool) = known.iter().find(|pool| pool.address == *address) {
+            return Arc::clone(pool);
+        }
+        let pool = Arc::new(IdlePool {
+            address: address.clone(),
+            idle: Mutex::default(),
+        });
+        known.push(Arc::clone(&pool));
+        pool
+    }
+
+    /// Closes what nobody used for [`LONGEST_IDLE`], and forgets addresses without a connection.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut over = Vec::new();
+        self.0.lock().retain(|pool| {
+            let mut idle = pool.idle.lock();
+            let wall = SystemTime::now();
+            let fresh = idle.partition_point(|one| one.since.is_over(now, wall));
+            over.extend(idle.drain(..fresh));
+            !idle.is_empty() || Arc::strong_count(pool) > 1
+        });
+        // Sockets are closed without the lock.
+        drop(over);
+    }
+}
+
+// === impl IdlePool ===
+
+impl IdlePool {
+    /// The connection that was used last and is still open.
+    pub(super) fn take(&self) -> Option<Transport> {
+        loop {
+            // A connection is looked at without the lock: it reads from its socket.
+            let IdleConnection {
+                since,
+                mut transport,
+            } = self.idle.lock().pop()?;
+            if !since.is_over(Instant::now(), SystemTime::now()) && transport.is_quiet() {
+                return Some(transport);
+            }
+        }
+    }
+
+    /// Keeps a connection whose answer is whole for the next request.
+    pub(super) fn keep(&self, transport: Transport) {
+        let since = Since {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        };
+        self.idle.lock().push(IdleConnection { since, transport });
+    }
+}
+
+// === impl Since ===
+
+impl Since {
+    /// Whether [`LONGEST_IDLE`] has passed on either clock. One that was set back says nothing.
+    fn is_over(self, now: Instant, wall: SystemTime) -> bool {
+        let awake = now.saturating_duration_since(self.monotonic);
+        let all = wall.duration_since(self.wall).unwrap_or_default();
+        awake.max(all) >= LONGEST_IDLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_over_when_either_clock_says_so() {
+        let since = Since {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        };
+        let hour = Duration::from_hours(1);
+        for (awake, wall, over) in [
+            (3, since.wall, false),
+            (4, since.wall, true),
+            // It slept, or its clock was set forward.
+            (1, since.wall + hour, true),
+            // Its clock was set back.
+            (3, since.wall - hour, false),
+            (4, since.wall - hour, true),
+        ] {
+            let now = since.monotonic + Duration::from_secs(awake);
+            assert_eq!(since.is_over(now, wall), over, "{awake} {wall:?}");
+        }
+    }
+}
