@@ -6,6 +6,7 @@
 use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
 use crucible_router::{
     plan::{self, Absent},
+    transport::tls_trouble,
     view::View,
 };
 
@@ -35,6 +36,7 @@ pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
         let (wrong, open) = sorted(&loaded, plan::absent(&view, &live.current()));
         problems.0.extend(wrong);
         problems.0.extend(closed(&loaded, &view));
+        problems.0.extend(untrusted(&loaded, &view));
         unseen = open;
     }
     if problems.has_errors() {
@@ -92,24 +94,48 @@ fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
 fn closed(loaded: &Loaded, view: &View) -> Vec<Problem> {
     let refusing = view.engines.iter().filter(|engine| engine.refused_access);
     let told = refusing.map(|engine| {
-        let mut engines = loaded.config.engines.iter();
-        let at = engines.position(|configured| configured.name == engine.name);
-        let path = at.map_or_else(String::new, |at| format!("engine[{at}].api_key_env"));
-        let origins = &loaded.origins;
-        let beside = at.map(|at| format!("engine[{at}].name"));
-        let origin = origins.get(&path).or_else(|| origins.get(&beside?));
+        let (path, source) = place(loaded, &engine.name, "api_key_env");
         Problem {
             severity: Severity::Error,
             path,
-            source: origin
-                .map(|origin| origin.source.clone())
-                .unwrap_or_default(),
+            source,
             found: format!("'{}' does not let Crucible in", engine.name),
             expected: "the token of this engine".to_owned(),
             hint: engine.error.clone().unwrap_or_default(),
         }
     });
     told.collect()
+}
+
+/// Engines whose certificate is not accepted, or that speak no TLS where they should.
+fn untrusted(loaded: &Loaded, view: &View) -> Vec<Problem> {
+    let told = view.engines.iter().filter_map(|engine| {
+        let (what, fix) = tls_trouble(engine.error.as_deref()?)?;
+        let (path, source) = place(loaded, &engine.name, "url");
+        Some(Problem {
+            severity: Severity::Error,
+            path,
+            source,
+            found: format!("'{}' cannot be trusted: {what}", engine.name),
+            expected: "an engine with a certificate that is accepted here".to_owned(),
+            hint: fix.to_owned(),
+        })
+    });
+    told.collect()
+}
+
+/// Path and source of a key of an engine; the source of its name where the key is not written down.
+fn place(loaded: &Loaded, engine: &str, key: &str) -> (String, String) {
+    let mut engines = loaded.config.engines.iter();
+    let Some(at) = engines.position(|configured| &*configured.name == engine) else {
+        return Default::default();
+    };
+    let path = format!("engine[{at}].{key}");
+    let origins = &loaded.origins;
+    let origin = origins.get(&path);
+    let origin = origin.or_else(|| origins.get(&format!("engine[{at}].name")));
+    let source = origin.map(|origin| origin.source.clone());
+    (path, source.unwrap_or_default())
 }
 
 fn problem(loaded: &Loaded, absent: &Absent) -> Problem {

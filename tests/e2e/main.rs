@@ -94,6 +94,7 @@ mod streaming;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod texts;
+mod tls;
 mod tool_silence;
 #[cfg(unix)]
 mod try_fetch;

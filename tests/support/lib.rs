@@ -20,5 +20,6 @@ pub mod rest;
 pub mod scripted;
 pub mod sse;
 pub mod target;
+pub mod tls;
 
 pub use process::Crucible;

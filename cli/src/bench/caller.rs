@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crucible_router::transport::{AnswerBody, Connector, EngineAddress, exchange};
 use futures_util::{Stream, TryStreamExt as _, future::ready};
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, BodyStream, Full};
+use http_body_util::{BodyExt as _, BodyStream, Collected, Full};
 use serde_json::Value;
 
 /// Longest wait for a connection.
@@ -84,7 +84,7 @@ impl EngineCaller {
 impl Called {
     /// The whole body; what came of it where it broke off.
     pub(super) async fn text(self) -> String {
-        let whole = self.body.collect().await.map(|whole| whole.to_bytes());
+        let whole = self.body.collect().await.map(Collected::to_bytes);
         String::from_utf8_lossy(&whole.unwrap_or_default()).into_owned()
     }
 

@@ -24,7 +24,6 @@ use super::{
     tune::{self, Axes},
     variant::{Change, Fixed, Setting, variants},
 };
-use crate::CommandFailure;
 
 const FIXED: [Fixed; 1] = [Fixed {
     setting: "GPU layers",
@@ -93,8 +92,8 @@ pub(super) fn flags(setting: &Setting) -> Vec<String> {
 // === impl Llamacpp ===
 
 impl Llamacpp {
-    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
-        Ok(Self {
+    pub(super) fn new(place: &Place) -> Self {
+        Self {
             client: place.client(),
             config: place.engine.clone(),
             model: Arc::clone(&place.model.id),
@@ -102,7 +101,7 @@ impl Llamacpp {
             chat: Chat::new(None, extra()),
             current: Mutex::new(None),
             version: Mutex::new(None),
-        })
+        }
     }
 
     /// A server that is not started yet.

@@ -21,7 +21,6 @@ use super::{
     tune::{self, Axes},
     variant::{Change, Fixed, Setting, variants},
 };
-use crate::CommandFailure;
 
 /// What LM Studio itself keeps an idle instance for (WebSocket loads only).
 const KEEP: Duration = Duration::from_mins(10);
@@ -101,9 +100,9 @@ pub(super) fn plan(place: &Place) -> Plan {
 // === impl Lmstudio ===
 
 impl Lmstudio {
-    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
+    pub(super) fn new(place: &Place) -> Self {
         let token = place.token();
-        Ok(Self {
+        Self {
             client: place.client(),
             load_config: LoadConfig::of(&place.config, &place.engine),
             config: place.engine.clone(),
@@ -113,7 +112,7 @@ impl Lmstudio {
             budget: place.config.timeouts.load,
             loads: TaskTracker::new(),
             held: Arc::default(),
-        })
+        }
     }
 
     fn control(&self, setting: &Setting) -> Result<Arc<dyn Engine>, Missed> {

@@ -93,7 +93,7 @@ pub(super) fn plan(place: &Place) -> Plan {
 
 impl Ollama {
     pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
-        let server = match Child::of(place)? {
+        let server = match Child::of(place) {
             Some(child) => Server::Child(Box::new(child)),
             None => Server::Running(Api::new(place.address()?, &place.model.id)),
         };

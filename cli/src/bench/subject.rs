@@ -116,11 +116,11 @@ impl Subject {
             EngineKind::Ollama => (ollama::plan(&place), Box::new(ollama::Ollama::new(&place)?)),
             EngineKind::Lmstudio => (
                 lmstudio::plan(&place),
-                Box::new(lmstudio::Lmstudio::new(&place)?),
+                Box::new(lmstudio::Lmstudio::new(&place)),
             ),
             EngineKind::Llamacpp if place.engine.manage == Manage::Spawn => (
                 llamacpp::plan(&place),
-                Box::new(llamacpp::Llamacpp::new(&place)?),
+                Box::new(llamacpp::Llamacpp::new(&place)),
             ),
             EngineKind::Llamacpp | EngineKind::Openai => (
                 running::plan(&place),

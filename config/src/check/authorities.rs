@@ -8,7 +8,7 @@ use super::paths;
 use crate::{
     ca_file::CaFile,
     keys::engine,
-    settings::{Report, Settings},
+    settings::{ProblemReport, Settings},
 };
 
 /// The authorities of an engine that is reached by `https`; of any other, `ca_file` is a slip.
@@ -17,7 +17,7 @@ pub(super) fn ca_file(
     i: usize,
     folder: Option<&Path>,
     url: Option<&Url>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<CaFile> {
     let key = engine::CA_FILE.item(i);
     let path = paths::path(settings, &key, report)?;

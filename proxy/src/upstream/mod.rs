@@ -107,9 +107,9 @@ fn of_body(error: &io::Error) -> Option<Error> {
 /// There is no connection: in words that tell what to do.
 fn unconnected(error: &ConnectError) -> Error {
     let message = match error {
-        ConnectError::Tls(why) => {
-            tracing::warn!("no connection to an engine: {why}");
-            format!("no connection to the engine: {why}")
+        ConnectError::Tls(_) => {
+            tracing::warn!("connection to an engine: {error}");
+            format!("{error}")
         }
         ConnectError::Refused(why) | ConnectError::Failed(why) => {
             tracing::debug!(error = &**why, "connection to engine");

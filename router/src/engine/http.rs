@@ -70,9 +70,9 @@ impl Client {
     pub(crate) async fn connect(&self, address: &EngineAddress) -> Result<Transport, EngineError> {
         let connected = self.connector.connect(address).await;
         connected.map_err(|error| match error {
-            ConnectError::Refused(text) => EngineError::NobodyListens(shorten(&text)),
-            ConnectError::Failed(text) | ConnectError::Tls(text) => {
-                EngineError::Unreachable(shorten(&text))
+            ConnectError::Refused(ref text) => EngineError::NobodyListens(shorten(text)),
+            ConnectError::Failed(_) | ConnectError::Tls(_) => {
+                EngineError::Unreachable(shorten(&error.to_string()))
             }
         })
     }

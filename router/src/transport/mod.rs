@@ -28,7 +28,7 @@ mod wire;
 pub use self::{
     address::{AddressError, EngineAddress},
     answer::AnswerBody,
-    connect::{ConnectError, Connector},
+    connect::{ConnectError, Connector, tls_trouble},
     connection::{Broken, exchange},
     stream::Transport,
 };

@@ -78,13 +78,13 @@ pub(super) fn refused(error: &io::Error) -> ConnectError {
         .and_then(|e| e.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(error)) => {
-            ConnectError::Tls(format!("its TLS certificate is not accepted: {}", certificate(error)))
+            ConnectError::Tls(certificate(error))
         }
         Some(rustls::Error::InvalidMessage(_)) => ConnectError::Tls(
             "it does not speak TLS; write http:// in its `url` if it is plain HTTP".to_owned(),
         ),
-        Some(error) => ConnectError::Tls(format!("no TLS with it: {error}")),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectError::Failed(
+        Some(error) => ConnectError::Tls(format!("{error}; its log may say more")),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectError::Tls(
             "it closed the connection in the TLS handshake; write http:// in its `url` if it is plain \
              HTTP"
                 .to_owned(),
@@ -93,44 +93,44 @@ pub(super) fn refused(error: &io::Error) -> ConnectError {
     }
 }
 
-/// What is wrong with a certificate, and what mends it.
+/// What is wrong with a certificate; after a semicolon, what mends it.
 fn certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => "it is signed by an authority that is not trusted here; \
+        CertificateError::UnknownIssuer => "its certificate is signed by an authority that is not trusted here; \
              name that authority's certificate in the engine's `ca_file`"
             .to_owned(),
-        CertificateError::Expired => "it expired; renew it on the engine".to_owned(),
+        CertificateError::Expired => "its certificate expired; renew it on the engine".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => {
             let ago = apart(*not_after, *time);
-            format!("it expired {ago} ago; renew it on the engine, or set this machine's clock")
+            format!("its certificate expired {ago} ago; renew it on the engine, or set this machine's clock")
         }
         CertificateError::NotValidYet => {
-            "it is not valid yet; set the clock of this machine or of the engine's".to_owned()
+            "its certificate is not valid yet; set the clock of this machine or of the engine's".to_owned()
         }
         CertificateError::NotValidYetContext { time, not_before } => {
             let ahead = apart(*time, *not_before);
-            format!("it is valid only {ahead} from now; set the clock of this machine or of the engine's")
+            format!("its certificate is valid only {ahead} from now; set the clock of this machine or of the engine's")
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let (expected, presented) = (expected.to_str(), names(presented));
             format!(
-                "it is for {presented} and not for {expected}; write a name that it is for into `url`, \
+                "its certificate is for {presented} and not for {expected}; write a name that it is for into `url`, \
                  or give the engine one for {expected}"
             )
         }
         CertificateError::NotValidForName => {
-            "it is for another host; write the name that it is for into `url`".to_owned()
+            "its certificate is for another host; write the name that it is for into `url`".to_owned()
         }
-        CertificateError::BadSignature => "its signature is not that of the authority it names; \
+        CertificateError::BadSignature => "its certificate has a signature that is not its authority's; \
              `ca_file` may hold an older certificate of the same authority"
             .to_owned(),
         // A self-signed certificate of `openssl req -x509` says that it is an authority's.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is an authority's own and no server's; have one signed for the engine, or make it anew \
+            "its certificate is an authority's own and no server's; have one signed for the engine, or make it anew \
              with basicConstraints=CA:FALSE"
                 .to_owned()
         }
-        other => other.to_string(),
+        other => format!("its certificate is not accepted: {other}; have a new one made for it"),
     }
 }
 

@@ -11,12 +11,9 @@ use crucible_router::{
 use tokio::{sync::Mutex, time::timeout};
 
 use super::api::Api;
-use crate::{
-    CommandFailure,
-    bench::{
-        subject::{Missed, Place},
-        variant::Setting,
-    },
+use crate::bench::{
+    subject::{Missed, Place},
+    variant::Setting,
 };
 
 /// What is started, and what runs.
@@ -55,18 +52,16 @@ pub(super) fn variables(setting: &Setting) -> Vec<(&'static str, String)> {
 
 impl Child {
     /// `None` where Crucible does not start this Ollama.
-    pub(super) fn of(place: &Place) -> Result<Option<Self>, CommandFailure> {
-        let Some(recipe) = of_a_child(&place.config, &place.engine, Path::new("/")) else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
+    pub(super) fn of(place: &Place) -> Option<Self> {
+        let recipe = of_a_child(&place.config, &place.engine, Path::new("/"))?;
+        Some(Self {
             client: place.client(),
             config: place.engine.clone(),
             recipe,
             model: Arc::clone(&place.model.id),
             budget: place.config.timeouts.load,
             running: Mutex::new(None),
-        }))
+        })
     }
 
     /// The API of an Ollama with the environment of a setting; another one is ended before.

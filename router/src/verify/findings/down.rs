@@ -3,7 +3,7 @@
 use crucible_config::{checked::Manage, presence};
 
 use super::Remark;
-use crate::{verify::Evidence, view::EngineView};
+use crate::{transport::tls_trouble, verify::Evidence, view::EngineView};
 
 /// Names of the faults for which an engine cannot be used; with one of them the doctor is not
 /// content.
@@ -76,7 +76,9 @@ fn down(evidence: &Evidence, engine: &EngineView) -> Remark {
         asked: format!("{} that answers", engine.kind.profile().product),
         found: found.to_owned(),
         read_from: at.to_owned(),
-        fix: if answers(found) && !engine.url.is_empty() {
+        fix: if let Some((_, fix)) = tls_trouble(found) {
+            fix.to_owned()
+        } else if answers(found) && !engine.url.is_empty() {
             otherwise(evidence, engine)
         } else {
             start(evidence, engine)
