@@ -119,7 +119,6 @@ def arrows(tree, counts, behind):
         order = tree.tables.get("rooms", {}).get(crate.folder, [])
         existing = {crate.room(file) for file in crate.sources}
         unplaced += [f"{crate.folder}: {room}" for room in sorted(existing - set(order))]
-        unplaced += [f"{crate.folder}: {room} does not exist" for room in order if room not in existing]
         placed = [arrow for arrow in between if set(arrow) <= set(order)]
         for arrow in sorted(modules.back_arrows(order, placed)):
             declared += [f"{crate.folder}: {arrow[0]} -> {arrow[1]}: {files}" for files in between[arrow]]
