@@ -16,7 +16,7 @@ use http_body::Body;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::StreamReader;
 
-use super::pace::{Floor, Paced};
+use super::pace::{PaceFloor, PacedBody};
 use crate::error::{Error, Kind};
 
 /// Most room made for a declared length before its bytes are there.
@@ -27,7 +27,7 @@ const ZSTD_WINDOW: u32 = 23;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum ContentEncoding {
     /// Not at all.
     Identity,
     /// `gzip`, `x-gzip`.
@@ -36,9 +36,9 @@ pub enum Encoding {
     Zstd,
 }
 
-// === impl Encoding ===
+// === impl ContentEncoding ===
 
-impl Encoding {
+impl ContentEncoding {
     /// Reads `Content-Encoding`; anything unknown, or more than one, is
     /// `unsupported_media_type`.
     pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
@@ -87,8 +87,8 @@ where
 {
     let cap = usize::try_from(config.limits.body).unwrap_or(usize::MAX);
     check_length(headers, cap)?;
-    let encoding = Encoding::of(headers)?;
-    collect(body, encoding, cap, Floor::of(config)).await
+    let encoding = ContentEncoding::of(headers)?;
+    collect(body, encoding, cap, PaceFloor::of(config)).await
 }
 
 /// The pieces of a body that is passed on as it comes, however large it is; one that stops coming, or
@@ -100,10 +100,10 @@ pub(crate) fn passing<B>(
 where
     B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
 {
-    pieces(Paced::new(body, Floor::of(config)))
+    pieces(PacedBody::new(body, PaceFloor::of(config)))
 }
 
-fn pieces<B>(body: Paced<B>) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static
+fn pieces<B>(body: PacedBody<B>) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static
 where
     B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
 {
@@ -119,22 +119,22 @@ where
 /// compression, `bad_request` for a body that broke off.
 pub async fn collect<B>(
     body: B,
-    encoding: Encoding,
+    encoding: ContentEncoding,
     cap: usize,
-    floor: Floor,
+    floor: PaceFloor,
 ) -> Result<Bytes, Error>
 where
     B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
 {
-    let body = Paced::new(body, floor);
-    if encoding == Encoding::Identity {
+    let body = PacedBody::new(body, floor);
+    if encoding == ContentEncoding::Identity {
         return plain(body, cap).await;
     }
     let pieces = pieces(body).map_err(io::Error::other);
     let reader = StreamReader::new(Box::pin(pieces));
     // A body may be several of them in a row (RFC 1952 section 2.2, RFC 8878 section 3), and nothing
     // else may follow.
-    if encoding == Encoding::Gzip {
+    if encoding == ContentEncoding::Gzip {
         let mut members = GzipDecoder::new(reader);
         members.multiple_members(true);
         return read(members, cap).await;
@@ -144,7 +144,7 @@ where
     read(frames, cap).await
 }
 
-async fn plain<B>(mut body: Paced<B>, cap: usize) -> Result<Bytes, Error>
+async fn plain<B>(mut body: PacedBody<B>, cap: usize) -> Result<Bytes, Error>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    const FLOOR: Floor = Floor {
+    const FLOOR: PaceFloor = PaceFloor {
         silence: Duration::from_secs(30),
         rate: 1000,
     };
@@ -219,10 +219,10 @@ mod tests {
     #[tokio::test]
     async fn compressed_bodies_are_decoded_under_the_cap() {
         let packed = gzip(b"{}").await;
-        let out = collect(Full::new(packed), Encoding::Gzip, 2, FLOOR).await;
+        let out = collect(Full::new(packed), ContentEncoding::Gzip, 2, FLOOR).await;
         assert_eq!(out.unwrap(), "{}");
         let packed = zstd(b"{}").await;
-        let out = collect(Full::new(packed), Encoding::Zstd, 2, FLOOR).await;
+        let out = collect(Full::new(packed), ContentEncoding::Zstd, 2, FLOOR).await;
         assert_eq!(out.unwrap(), "{}");
     }
 
@@ -252,8 +252,8 @@ mod tests {
         let zstds = [zstd(first).await, zstd(second).await];
         let empty = [gzip(b"").await, zstd(b"").await];
         for (encoding, [first, second], empty) in [
-            (Encoding::Gzip, &gzips, &empty[0]),
-            (Encoding::Zstd, &zstds, &empty[1]),
+            (ContentEncoding::Gzip, &gzips, &empty[0]),
+            (ContentEncoding::Zstd, &zstds, &empty[1]),
         ] {
             let both = [&first[..], &second[..]].concat();
             let with_empty = [&first[..], &empty[..], &second[..], &empty[..]].concat();
@@ -282,21 +282,30 @@ mod tests {
     async fn bombs_and_corrupt_streams_are_refused() {
         let bomb = gzip(&vec![b' '; 4_000_000]).await;
         assert!(bomb.len() < 10_000);
-        let error = collect(Full::new(bomb), Encoding::Gzip, 100_000, FLOOR)
+        let error = collect(Full::new(bomb), ContentEncoding::Gzip, 100_000, FLOOR)
             .await
             .unwrap_err();
         assert_eq!(error.kind, Kind::BodyTooLarge);
-        let error = collect(Full::new(Bytes::from("no")), Encoding::Gzip, 9, FLOOR)
-            .await
-            .unwrap_err();
+        let error = collect(
+            Full::new(Bytes::from("no")),
+            ContentEncoding::Gzip,
+            9,
+            FLOOR,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.kind, Kind::InvalidJson);
     }
 
     #[tokio::test]
     async fn the_cap_holds_for_plain_bodies() {
         let body = || Full::new(Bytes::from("{  }"));
-        assert!(collect(body(), Encoding::Identity, 4, FLOOR).await.is_ok());
-        let error = collect(body(), Encoding::Identity, 3, FLOOR).await;
+        assert!(
+            collect(body(), ContentEncoding::Identity, 4, FLOOR)
+                .await
+                .is_ok()
+        );
+        let error = collect(body(), ContentEncoding::Identity, 3, FLOOR).await;
         assert_eq!(error.unwrap_err().kind, Kind::BodyTooLarge);
     }
 
@@ -305,7 +314,7 @@ mod tests {
         fn send<T: Send>(future: T) -> T {
             future
         }
-        for encoding in [Encoding::Identity, Encoding::Gzip] {
+        for encoding in [ContentEncoding::Identity, ContentEncoding::Gzip] {
             let silent = stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>();
             let body = http_body_util::StreamBody::new(silent);
             let error = send(collect(body, encoding, 9, FLOOR)).await;

@@ -3,7 +3,7 @@
 
 /// What a raw JSON value is as a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
+pub(crate) enum JsonNumber {
     /// A whole number, however it is written.
     Whole(i128),
     /// Another one.
@@ -12,9 +12,9 @@ pub(crate) enum Number {
     Beyond,
 }
 
-// === impl Number ===
+// === impl JsonNumber ===
 
-impl Number {
+impl JsonNumber {
     /// `None` where it is no number. `raw` is valid JSON.
     pub(crate) fn of(raw: &str) -> Option<Self> {
         if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
@@ -48,30 +48,30 @@ mod tests {
     fn whole_numbers_are_whole_however_they_are_written() {
         let wide = 18_446_744_073_709_551_616;
         for (raw, number) in [
-            ("4096", Some(Number::Whole(4096))),
-            ("4096.0", Some(Number::Whole(4096))),
-            ("4.096e3", Some(Number::Whole(4096))),
-            ("1E+3", Some(Number::Whole(1000))),
-            ("-1", Some(Number::Whole(-1))),
-            ("-1.000", Some(Number::Whole(-1))),
-            ("-0", Some(Number::Whole(0))),
-            ("-0.0", Some(Number::Whole(0))),
-            ("0e5", Some(Number::Whole(0))),
-            ("18446744073709551616", Some(Number::Whole(wide))),
-            ("1.5", Some(Number::Fraction(1.5))),
-            ("1e-3", Some(Number::Fraction(0.001))),
-            ("1e39", Some(Number::Beyond)),
-            ("1e400", Some(Number::Beyond)),
-            ("-1e400", Some(Number::Beyond)),
+            ("4096", Some(JsonNumber::Whole(4096))),
+            ("4096.0", Some(JsonNumber::Whole(4096))),
+            ("4.096e3", Some(JsonNumber::Whole(4096))),
+            ("1E+3", Some(JsonNumber::Whole(1000))),
+            ("-1", Some(JsonNumber::Whole(-1))),
+            ("-1.000", Some(JsonNumber::Whole(-1))),
+            ("-0", Some(JsonNumber::Whole(0))),
+            ("-0.0", Some(JsonNumber::Whole(0))),
+            ("0e5", Some(JsonNumber::Whole(0))),
+            ("18446744073709551616", Some(JsonNumber::Whole(wide))),
+            ("1.5", Some(JsonNumber::Fraction(1.5))),
+            ("1e-3", Some(JsonNumber::Fraction(0.001))),
+            ("1e39", Some(JsonNumber::Beyond)),
+            ("1e400", Some(JsonNumber::Beyond)),
+            ("-1e400", Some(JsonNumber::Beyond)),
             ("\"4096\"", None),
             ("[1]", None),
             ("{}", None),
             ("true", None),
             ("null", None),
         ] {
-            assert_eq!(Number::of(raw), number, "{raw}");
+            assert_eq!(JsonNumber::of(raw), number, "{raw}");
         }
         let long = "9".repeat(400);
-        assert_eq!(Number::of(&long), Some(Number::Beyond));
+        assert_eq!(JsonNumber::of(&long), Some(JsonNumber::Beyond));
     }
 }

@@ -23,7 +23,7 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// What a body that is being sent has to keep to.
 #[derive(Clone, Copy, Debug)]
-pub struct Floor {
+pub struct PaceFloor {
     /// Longest time without a byte.
     pub silence: Duration,
     /// Least bytes per second over [`WINDOW`].
@@ -31,24 +31,24 @@ pub struct Floor {
 }
 
 /// A body on its way, with its clocks.
-pub(super) struct Paced<B> {
+pub(super) struct PacedBody<B> {
     body: B,
-    pace: Pace,
+    pace: PaceClock,
 }
 
 /// The clocks.
 #[derive(Debug)]
-struct Pace {
-    floor: Floor,
+struct PaceClock {
+    floor: PaceFloor,
     /// The end of the present window, from the first wait on.
     ends: Option<Instant>,
     /// Bytes in it so far.
     came: u64,
 }
 
-// === impl Floor ===
+// === impl PaceFloor ===
 
-impl Floor {
+impl PaceFloor {
     /// As it is configured.
     pub(super) const fn of(config: &Config) -> Self {
         Self {
@@ -58,10 +58,10 @@ impl Floor {
     }
 }
 
-// === impl Pace ===
+// === impl PaceClock ===
 
-impl Pace {
-    const fn new(floor: Floor) -> Self {
+impl PaceClock {
+    const fn new(floor: PaceFloor) -> Self {
         Self {
             floor,
             ends: None,
@@ -109,17 +109,17 @@ impl Pace {
     }
 }
 
-// === impl Paced ===
+// === impl PacedBody ===
 
-impl<B> Paced<B>
+impl<B> PacedBody<B>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub(super) const fn new(body: B, floor: Floor) -> Self {
+    pub(super) const fn new(body: B, floor: PaceFloor) -> Self {
         Self {
             body,
-            pace: Pace::new(floor),
+            pace: PaceClock::new(floor),
         }
     }
 
@@ -151,7 +151,7 @@ where
     }
 }
 
-impl Pace {
+impl PaceClock {
     async fn wait<T>(&mut self, mut next: impl Future<Output = T> + Unpin) -> Result<T, Error> {
         let silent_since = Instant::now();
         loop {
@@ -174,13 +174,13 @@ mod tests {
 
     use super::*;
 
-    const FLOOR: Floor = Floor {
+    const FLOOR: PaceFloor = PaceFloor {
         silence: Duration::from_secs(30),
         rate: 1000,
     };
 
     /// A body of so many pieces of that size, one after each wait; gives when it ended, and how.
-    async fn read(pieces: usize, size: usize, wait: f64, floor: Floor) -> (u64, Option<Error>) {
+    async fn read(pieces: usize, size: usize, wait: f64, floor: PaceFloor) -> (u64, Option<Error>) {
         let pieces = futures_util::stream::unfold(pieces, move |left| async move {
             let left = left.checked_sub(1)?;
             sleep(Duration::from_secs_f64(wait)).await;
@@ -188,7 +188,7 @@ mod tests {
             Some((Ok::<_, Infallible>(piece), left))
         });
         let began = Instant::now();
-        let mut paced = Paced::new(Box::pin(StreamBody::new(pieces)), floor);
+        let mut paced = PacedBody::new(Box::pin(StreamBody::new(pieces)), floor);
         let mut error = None;
         while let Some(came) = paced.next().await {
             if let Err(slow) = came {
@@ -201,8 +201,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_drip_is_given_up_after_one_window_and_an_honest_slow_upload_is_not() {
-        let off = Floor { rate: 0, ..FLOOR };
-        let short = Floor {
+        let off = PaceFloor { rate: 0, ..FLOOR };
+        let short = PaceFloor {
             silence: Duration::from_secs(5),
             ..FLOOR
         };
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn time_in_which_nothing_was_read_does_not_count() {
-        let mut pace = Pace::new(FLOOR);
+        let mut pace = PaceClock::new(FLOOR);
         let began = Instant::now();
         pace.due(began);
         // The process stood still over the end of the window.

@@ -13,7 +13,7 @@ const LAST_USER_BYTES: usize = 16 * 1024;
 
 /// What the rules of a virtual model may see of a prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prompt {
+pub struct PromptFeatures {
     /// Text of the last user message, lower-cased, at most 16 KiB.
     pub last_user: String,
     /// Hash of the first user text; stable within a process.
@@ -25,23 +25,23 @@ pub struct Prompt {
 }
 
 #[derive(Deserialize)]
-struct Said<'a> {
+struct PromptMessage<'a> {
     #[serde(borrow, default)]
     role: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
 }
 
-// === impl Prompt ===
+// === impl PromptFeatures ===
 
-impl Prompt {
+impl PromptFeatures {
     /// Walks the messages of a body, a JSON list; odd ones are skipped.
     pub(super) fn of(messages: &str) -> Self {
         let mut prompt = Self::default();
         let mut opening = DefaultHasher::new();
         let mut instructions = DefaultHasher::new();
         let messages: Vec<&RawValue> = serde_json::from_str(messages).unwrap_or_default();
-        let messages: Vec<Said<'_>> = messages
+        let messages: Vec<PromptMessage<'_>> = messages
             .iter()
             .filter_map(|message| serde_json::from_str(message.get()).ok())
             .collect();

@@ -16,7 +16,7 @@ use super::string;
 
 /// Why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum JsonFault {
     /// Not JSON, or not an object.
     Syntax,
     /// Nested deeper than allowed.
@@ -24,22 +24,22 @@ pub(crate) enum Fault {
 }
 
 /// A member of the object: where its key (with quotes) and its value stand.
-pub(crate) struct Member {
+pub(crate) struct JsonMember {
     pub(crate) key: Range<usize>,
     pub(crate) value: Range<usize>,
 }
 
 /// Who is told what stands in the object.
-pub(crate) trait Visit {
+pub(crate) trait MemberVisitor {
     /// A member of the object, behind all of its strings.
-    fn member(&mut self, member: Member);
+    fn member(&mut self, member: JsonMember);
     /// A string at any depth, a key or a value; the range is without its quotes.
     fn string(&mut self, _inside: Range<usize>) {}
 }
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+enum ExpectedToken {
     Value,
     ValueOrEnd,
     Key,
@@ -49,9 +49,9 @@ enum Expect {
     Nothing,
 }
 
-struct Grammar<V> {
+struct GrammarState<V> {
     max_depth: usize,
-    expect: Expect,
+    expect: ExpectedToken,
     /// For each open bracket, whether it is an object's.
     open: Vec<bool>,
     key: Range<usize>,
@@ -60,11 +60,15 @@ struct Grammar<V> {
 }
 
 /// Tells `visit` of each member of the object; gives the place of its closing brace.
-pub(crate) fn object(text: &str, max_depth: usize, visit: impl Visit) -> Result<usize, Fault> {
+pub(crate) fn object(
+    text: &str,
+    max_depth: usize,
+    visit: impl MemberVisitor,
+) -> Result<usize, JsonFault> {
     let text = text.as_bytes();
-    let mut grammar = Grammar {
+    let mut grammar = GrammarState {
         max_depth,
-        expect: Expect::Value,
+        expect: ExpectedToken::Value,
         open: Vec::with_capacity(16),
         key: 0..0,
         value: 0,
@@ -78,7 +82,7 @@ pub(crate) fn object(text: &str, max_depth: usize, visit: impl Visit) -> Result<
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             b'"' => {
-                let end = string::end(text, at)?;
+                let end = string::end(text, at).ok_or(JsonFault::Syntax)?;
                 at = end + 1;
                 grammar.string(begin..at)?;
             }
@@ -92,30 +96,30 @@ pub(crate) fn object(text: &str, max_depth: usize, visit: impl Visit) -> Result<
         last = begin;
     }
     match grammar.expect {
-        Expect::Nothing => Ok(last),
-        _ => Err(Fault::Syntax),
+        ExpectedToken::Nothing => Ok(last),
+        _ => Err(JsonFault::Syntax),
     }
 }
 
-// === impl Visit ===
+// === impl MemberVisitor ===
 
-impl<F: FnMut(Member)> Visit for F {
-    fn member(&mut self, member: Member) {
+impl<F: FnMut(JsonMember)> MemberVisitor for F {
+    fn member(&mut self, member: JsonMember) {
         self(member);
     }
 }
 
-// === impl Grammar ===
+// === impl GrammarState ===
 
-impl<V: Visit> Grammar<V> {
-    fn string(&mut self, quoted: Range<usize>) -> Result<(), Fault> {
+impl<V: MemberVisitor> GrammarState<V> {
+    fn string(&mut self, quoted: Range<usize>) -> Result<(), JsonFault> {
         self.visit.string(quoted.start + 1..quoted.end - 1);
         match self.expect {
-            Expect::Key | Expect::KeyOrEnd => {
+            ExpectedToken::Key | ExpectedToken::KeyOrEnd => {
                 if self.open.len() == 1 {
                     self.key = quoted;
                 }
-                self.expect = Expect::Colon;
+                self.expect = ExpectedToken::Colon;
                 Ok(())
             }
             _ => self.scalar(quoted),
@@ -123,63 +127,77 @@ impl<V: Visit> Grammar<V> {
     }
 
     /// A number, `true`, `false` or `null`.
-    fn word(&mut self, word: &[u8], at: usize) -> Result<(), Fault> {
+    fn word(&mut self, word: &[u8], at: usize) -> Result<(), JsonFault> {
         if !is_number(word) && !matches!(word, b"true" | b"false" | b"null") {
-            return Err(Fault::Syntax);
+            return Err(JsonFault::Syntax);
         }
         self.scalar(at..at + word.len())
     }
 
-    fn scalar(&mut self, value: Range<usize>) -> Result<(), Fault> {
-        let wanted = matches!(self.expect, Expect::Value | Expect::ValueOrEnd);
+    fn scalar(&mut self, value: Range<usize>) -> Result<(), JsonFault> {
+        let wanted = matches!(
+            self.expect,
+            ExpectedToken::Value | ExpectedToken::ValueOrEnd
+        );
         if !wanted || self.open.is_empty() {
-            return Err(Fault::Syntax);
+            return Err(JsonFault::Syntax);
         }
         self.value_begins(value.start);
         self.value_ends(value.end);
         Ok(())
     }
 
-    fn sign(&mut self, sign: u8, at: usize) -> Result<(), Fault> {
-        let value_may_begin = matches!(self.expect, Expect::Value | Expect::ValueOrEnd);
+    fn sign(&mut self, sign: u8, at: usize) -> Result<(), JsonFault> {
+        let value_may_begin = matches!(
+            self.expect,
+            ExpectedToken::Value | ExpectedToken::ValueOrEnd
+        );
         match sign {
-            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
-            b',' if self.expect == Expect::CommaOrEnd => {
+            b':' if self.expect == ExpectedToken::Colon => self.expect = ExpectedToken::Value,
+            b',' if self.expect == ExpectedToken::CommaOrEnd => {
                 self.expect = match self.open.last() {
-                    Some(true) => Expect::Key,
-                    _ => Expect::Value,
+                    Some(true) => ExpectedToken::Key,
+                    _ => ExpectedToken::Value,
                 };
             }
             b'{' if value_may_begin => self.opens(at, true)?,
             b'[' if value_may_begin && !self.open.is_empty() => self.opens(at, false)?,
-            b'}' if matches!(self.expect, Expect::KeyOrEnd | Expect::CommaOrEnd) => {
+            b'}' if matches!(
+                self.expect,
+                ExpectedToken::KeyOrEnd | ExpectedToken::CommaOrEnd
+            ) =>
+            {
                 self.closes(at, true)?;
             }
-            b']' if matches!(self.expect, Expect::ValueOrEnd | Expect::CommaOrEnd) => {
+            b']' if matches!(
+                self.expect,
+                ExpectedToken::ValueOrEnd | ExpectedToken::CommaOrEnd
+            ) =>
+            {
                 self.closes(at, false)?;
             }
-            _ => return Err(Fault::Syntax),
+            _ => return Err(JsonFault::Syntax),
         }
         Ok(())
     }
 
-    fn opens(&mut self, at: usize, object: bool) -> Result<(), Fault> {
+    fn opens(&mut self, at: usize, object: bool) -> Result<(), JsonFault> {
         if self.open.len() >= self.max_depth {
-            return Err(Fault::Depth);
+            return Err(JsonFault::Depth);
         }
         self.value_begins(at);
         self.open.push(object);
         self.expect = if object {
-            Expect::KeyOrEnd
+            ExpectedToken::KeyOrEnd
         } else {
-            Expect::ValueOrEnd
+            ExpectedToken::ValueOrEnd
         };
         Ok(())
     }
 
-    fn closes(&mut self, at: usize, object: bool) -> Result<(), Fault> {
+    fn closes(&mut self, at: usize, object: bool) -> Result<(), JsonFault> {
         if self.open.pop() != Some(object) {
-            return Err(Fault::Syntax);
+            return Err(JsonFault::Syntax);
         }
         self.value_ends(at + 1);
         Ok(())
@@ -192,10 +210,10 @@ impl<V: Visit> Grammar<V> {
     }
 
     fn value_ends(&mut self, end: usize) {
-        self.expect = Expect::CommaOrEnd;
+        self.expect = ExpectedToken::CommaOrEnd;
         match self.open.len() {
-            0 => self.expect = Expect::Nothing,
-            1 => self.visit.member(Member {
+            0 => self.expect = ExpectedToken::Nothing,
+            1 => self.visit.member(JsonMember {
                 key: self.key.clone(),
                 value: self.value..end,
             }),
@@ -245,9 +263,9 @@ mod tests {
 
     use super::*;
 
-    fn members(text: &str) -> Result<Vec<(String, String)>, Fault> {
+    fn members(text: &str) -> Result<Vec<(String, String)>, JsonFault> {
         let mut all = Vec::new();
-        object(text, 64, |member: Member| {
+        object(text, 64, |member: JsonMember| {
             all.push((text[member.key].to_owned(), text[member.value].to_owned()));
         })
         .map(|_| all)
@@ -267,8 +285,8 @@ mod tests {
                 ("\"e\"", "{}"),
             ]
         );
-        assert_eq!(object("{\"a\":1} ", 64, |_: Member| {}), Ok(6));
-        assert_eq!(object("{}", 64, |_: Member| {}), Ok(1));
+        assert_eq!(object("{\"a\":1} ", 64, |_: JsonMember| {}), Ok(6));
+        assert_eq!(object("{}", 64, |_: JsonMember| {}), Ok(1));
     }
 
     #[test]
@@ -307,14 +325,17 @@ mod tests {
             "{\"a\":[\\n]}",
             "{\"a\":1\\}",
         ] {
-            assert_eq!(members(text), Err(Fault::Syntax), "{text}");
+            assert_eq!(members(text), Err(JsonFault::Syntax), "{text}");
         }
     }
 
     #[test]
     fn depth_counts_open_brackets() {
-        assert_eq!(object("{\"a\":[]}", 2, |_: Member| {}), Ok(7));
-        assert_eq!(object("{\"a\":[]}", 1, |_: Member| {}), Err(Fault::Depth));
+        assert_eq!(object("{\"a\":[]}", 2, |_: JsonMember| {}), Ok(7));
+        assert_eq!(
+            object("{\"a\":[]}", 1, |_: JsonMember| {}),
+            Err(JsonFault::Depth)
+        );
     }
 
     /// Bytes that matter to the grammar, and some that do not.

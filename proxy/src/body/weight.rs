@@ -11,7 +11,7 @@ const LONG: usize = 2048;
 
 /// Of the members that a prompt is made of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Weight {
+pub(super) struct PromptWeight {
     /// Without those of images, sounds and files.
     bytes: u64,
     media: u64,
@@ -25,7 +25,7 @@ pub(super) struct Weight {
 
 /// What the strings of one member tell.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Strings {
+pub(super) struct MemberStrings {
     images: u64,
     /// Sounds and files, which are no images.
     others: u64,
@@ -40,9 +40,9 @@ pub(super) struct Strings {
     named: bool,
 }
 
-// === impl Strings ===
+// === impl MemberStrings ===
 
-impl Strings {
+impl MemberStrings {
     pub(super) fn pass(&mut self, string: &[u8]) {
         let named = std::mem::replace(
             &mut self.named,
@@ -99,10 +99,10 @@ fn is_base64(string: &[u8]) -> bool {
     string.len() >= LONG && (string.starts_with(b"data:") || string[..64].iter().all(is))
 }
 
-// === impl Weight ===
+// === impl PromptWeight ===
 
-impl Weight {
-    pub(super) fn add(&mut self, name: &str, value: Range<usize>, strings: Strings) {
+impl PromptWeight {
+    pub(super) fn add(&mut self, name: &str, value: Range<usize>, strings: MemberStrings) {
         let length = value.len() as u64;
         match name {
             "tools" => self.bytes += length,
@@ -135,14 +135,14 @@ mod tests {
         let sound = "SUQz".repeat(1000);
         let called = format!("data:audio/mp3;base64,{sound}");
         for (text, others) in [(&*sound, 1), (&*called, 1), ("SUQz", 0)] {
-            let mut strings = Strings::default();
+            let mut strings = MemberStrings::default();
             for string in ["data", text, "content", text] {
                 strings.pass(string.as_bytes());
             }
             assert_eq!((strings.others, strings.images), (others, 0), "{text:.20}");
         }
         for (key, images) in [("url", 1), ("data", 1), ("image_url", 1), ("content", 0)] {
-            let mut strings = Strings::default();
+            let mut strings = MemberStrings::default();
             for string in [key, &long, &long] {
                 strings.pass(string.as_bytes());
             }

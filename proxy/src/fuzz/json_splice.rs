@@ -5,9 +5,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::body::{
-    edit::{Edit, New, apply},
+    edit::{BodyEdit, NewValue, apply},
     peek::PeekedBody,
-    scan::{self, Fault, Member},
+    scan::{self, JsonFault, JsonMember},
     surrogates,
 };
 
@@ -15,19 +15,22 @@ use crate::body::{
 const DEPTH: usize = 64;
 
 /// The edits of a request on its way to an engine, alone and together.
-const EDITS: [&[Edit<'static>]; 7] = [
+const EDITS: [&[BodyEdit<'static>]; 7] = [
     &[],
-    &[Edit::Set("model", New::Text("engine/\"m\"\\\u{e9}"))],
-    &[Edit::Default("temperature", New::Number(0.25))],
-    &[Edit::Remove("seed"), Edit::Remove("model")],
-    &[Edit::IncludeUsage],
-    &[Edit::RemoveNulls],
+    &[BodyEdit::Set(
+        "model",
+        NewValue::Text("engine/\"m\"\\\u{e9}"),
+    )],
+    &[BodyEdit::Default("temperature", NewValue::Number(0.25))],
+    &[BodyEdit::Remove("seed"), BodyEdit::Remove("model")],
+    &[BodyEdit::IncludeUsage],
+    &[BodyEdit::RemoveNulls],
     &[
-        Edit::Set("model", New::Text("m")),
-        Edit::Default("temperature", New::Raw("0.3")),
-        Edit::Remove("seed"),
-        Edit::IncludeUsage,
-        Edit::RemoveNulls,
+        BodyEdit::Set("model", NewValue::Text("m")),
+        BodyEdit::Default("temperature", NewValue::Raw("0.3")),
+        BodyEdit::Remove("seed"),
+        BodyEdit::IncludeUsage,
+        BodyEdit::RemoveNulls,
     ],
 ];
 
@@ -45,7 +48,7 @@ pub fn json_splice(data: &[u8]) {
         return;
     };
     let members = members(text);
-    if members != Err(Fault::Depth) {
+    if members != Err(JsonFault::Depth) {
         let blank = |c| matches!(c, ' ' | '\t' | '\n' | '\r');
         let is_object = text.trim_start_matches(blank).starts_with('{')
             && serde_json::from_str::<IgnoredAny>(text).is_ok();
@@ -77,7 +80,7 @@ fn look(body: &Bytes, peek: &PeekedBody) {
     assert!(is_mended || mended == body);
 }
 
-fn edit(body: &Bytes, peek: &PeekedBody, before: &[(&str, &str)], edits: &[Edit<'_>]) {
+fn edit(body: &Bytes, peek: &PeekedBody, before: &[(&str, &str)], edits: &[BodyEdit<'_>]) {
     let sent = apply(body, peek, edits);
     if edits.is_empty() {
         assert_eq!(sent.as_ptr(), body.as_ptr(), "nothing to change is no copy");
@@ -103,17 +106,19 @@ fn edit(body: &Bytes, peek: &PeekedBody, before: &[(&str, &str)], edits: &[Edit<
 }
 
 /// No edit names this member.
-fn is_kept(member: &(&str, &str), edits: &[Edit<'_>]) -> bool {
+fn is_kept(member: &(&str, &str), edits: &[BodyEdit<'_>]) -> bool {
     let key = serde_json::from_str::<String>(member.0).unwrap_or_default();
     !edits.iter().any(|edit| match edit {
-        Edit::Set(name, _) | Edit::Default(name, _) | Edit::Remove(name) => key == *name,
-        Edit::IncludeUsage => key == "stream_options",
-        Edit::RemoveNulls => member.1 == "null",
+        BodyEdit::Set(name, _) | BodyEdit::Default(name, _) | BodyEdit::Remove(name) => {
+            key == *name
+        }
+        BodyEdit::IncludeUsage => key == "stream_options",
+        BodyEdit::RemoveNulls => member.1 == "null",
     })
 }
 
 /// The members are as the edit wants them.
-fn is_done(edit: Edit<'_>, after: &[(&str, &str)]) -> bool {
+fn is_done(edit: BodyEdit<'_>, after: &[(&str, &str)]) -> bool {
     let value = |name: &str| {
         let mut found = after
             .iter()
@@ -125,22 +130,24 @@ fn is_done(edit: Edit<'_>, after: &[(&str, &str)]) -> bool {
         serde_json::from_str::<String>(raw).unwrap_or_default()
     };
     match edit {
-        Edit::Set(name, New::Text(new)) => text(name) == new,
-        Edit::Set(name, _) | Edit::Default(name, _) => value(name).is_some_and(|raw| raw != "null"),
-        Edit::Remove(name) => value(name).is_none(),
-        Edit::IncludeUsage => value("stream_options").is_some_and(|raw| {
+        BodyEdit::Set(name, NewValue::Text(new)) => text(name) == new,
+        BodyEdit::Set(name, _) | BodyEdit::Default(name, _) => {
+            value(name).is_some_and(|raw| raw != "null")
+        }
+        BodyEdit::Remove(name) => value(name).is_none(),
+        BodyEdit::IncludeUsage => value("stream_options").is_some_and(|raw| {
             // Options that are no object stay for the engine to refuse.
             serde_json::from_str::<serde_json::Map<String, Value>>(raw).map_or(true, |options| {
                 options.get("include_usage") == Some(&true.into())
             })
         }),
-        Edit::RemoveNulls => after.iter().all(|(_, value)| *value != "null"),
+        BodyEdit::RemoveNulls => after.iter().all(|(_, value)| *value != "null"),
     }
 }
 
-fn members(text: &str) -> Result<Vec<(&str, &str)>, Fault> {
+fn members(text: &str) -> Result<Vec<(&str, &str)>, JsonFault> {
     let mut all = Vec::new();
-    scan::object(text, DEPTH, |member: Member| {
+    scan::object(text, DEPTH, |member: JsonMember| {
         all.push((&text[member.key], &text[member.value]));
     })?;
     Ok(all)

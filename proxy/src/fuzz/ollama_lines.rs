@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::{CUTS, frames, without_ids};
 use crate::dialect::{
     chat::EngineTranscoder,
-    engine::ollama::response::{OllamaAggregate, OllamaStream, lines::Lines},
+    engine::ollama::response::{OllamaAggregate, OllamaStream, line_reader::LineReader},
 };
 
 /// The longest line of the small reader, and of the answers.
@@ -56,7 +56,7 @@ pub fn ollama_lines(data: &[u8]) {
 
 /// The lines of a stream, what is left at its end, and whether none was longer than the cap.
 fn lines(data: &[u8], lengths: &[usize], cap: usize) -> (Vec<Vec<u8>>, Vec<u8>, bool) {
-    let mut reader = Lines::new(cap);
+    let mut reader = LineReader::new(cap);
     let mut read: Vec<Vec<u8>> = Vec::new();
     let pushed = frames(data, lengths).try_for_each(|frame| {
         reader.push(frame, |line| {

@@ -9,11 +9,11 @@ use super::{CUTS, frames, without_ids};
 use crate::{
     dialect::{
         chat::{EngineTranscoder, event_keys::EventKeys},
-        engine::openai::passthrough::Passthrough,
+        engine::openai::passthrough::ChatPassthrough,
     },
     sse::{
         event,
-        framer::{Event, Framer, Oversize},
+        framer::{EventFramer, FramedEvent, OversizeEvent},
     },
 };
 
@@ -58,18 +58,18 @@ pub fn sse_framer(data: &[u8]) {
 
 /// The events of a stream and what is left at its end; beyond the cap it is given up.
 fn events(data: &[u8], lengths: &[usize], cap: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
-    let mut framer = Framer::new(cap);
+    let mut framer = EventFramer::new(cap);
     let mut events: Vec<Vec<u8>> = Vec::new();
     for frame in frames(data, lengths) {
         let frame = Bytes::copy_from_slice(frame);
         let pushed = framer.push(&frame, |event| {
             match event {
-                Event::InFrame(range) => events.push(frame[range].to_vec()),
-                Event::Joined(bytes) => {
+                FramedEvent::InFrame(range) => events.push(frame[range].to_vec()),
+                FramedEvent::Joined(bytes) => {
                     assert!(bytes.len() <= cap.saturating_add(frame.len()));
                     events.push(bytes.to_vec());
                 }
-                Event::Rest(range) => {
+                FramedEvent::Rest(range) => {
                     assert!(!events.is_empty(), "a rest follows an event");
                     if let Some(last) = events.last_mut() {
                         last.extend_from_slice(&frame[range]);
@@ -78,7 +78,7 @@ fn events(data: &[u8], lengths: &[usize], cap: usize) -> (Vec<Vec<u8>>, Vec<u8>)
             }
             Ok::<(), std::convert::Infallible>(())
         });
-        if pushed == Ok(Err(Oversize)) {
+        if pushed == Ok(Err(OversizeEvent)) {
             break;
         }
     }
@@ -87,7 +87,7 @@ fn events(data: &[u8], lengths: &[usize], cap: usize) -> (Vec<Vec<u8>>, Vec<u8>)
 
 /// What the client gets of such a stream, and how it ends.
 fn passed(data: &[u8], lengths: &[usize]) -> (Vec<u8>, String) {
-    let mut stream = Passthrough::new(EngineKind::Lmstudio, true, LARGE);
+    let mut stream = ChatPassthrough::new(EngineKind::Lmstudio, true, LARGE);
     let mut out = VecDeque::new();
     let pushed = frames(data, lengths).try_for_each(|frame| {
         stream

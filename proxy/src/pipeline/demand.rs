@@ -13,7 +13,7 @@ use crucible_router::{catalog::ModelKind, demand::Demand, plan};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    body::prompt::Prompt,
+    body::prompt::PromptFeatures,
     dialect::chat::{ChatRequest, tool_choice},
     error::{Error, Kind},
     guard::{self, AdmittedClient},
@@ -98,7 +98,7 @@ pub(crate) fn of(
 
 /// Which conversation with that virtual model a request belongs to. A session may hold several: an
 /// agent's helpers, a title.
-fn conversation(model: &str, demand: &Demand, prompt: &Prompt) -> u64 {
+fn conversation(model: &str, demand: &Demand, prompt: &PromptFeatures) -> u64 {
     let mut hash = DefaultHasher::new();
     model.to_lowercase().hash(&mut hash);
     match demand.session {

@@ -8,7 +8,7 @@ use crucible_router::{plan::Candidate, predict::Sample};
 
 use crate::{
     body::{
-        edit::{self, Edit, New},
+        edit::{self, BodyEdit, NewValue},
         peek::PeekedBody,
     },
     dialect::engine::engine_error::overflow_lengths,
@@ -69,7 +69,9 @@ pub(super) fn shortened(
     let text = left.to_string();
     let names = ["max_tokens", "max_completion_tokens"].into_iter();
     let there = names.filter(|name| planned.chat.peek.raw(&planned.chat.body, name).is_some());
-    let edits: Vec<_> = there.map(|name| Edit::Set(name, New::Raw(&text))).collect();
+    let edits: Vec<_> = there
+        .map(|name| BodyEdit::Set(name, NewValue::Raw(&text)))
+        .collect();
     let body = edit::apply(&planned.chat.body, &planned.chat.peek, &edits);
     let peek = PeekedBody::of(&body, planned.config.limits.json_depth)?;
     Ok((body, Arc::new(peek)))

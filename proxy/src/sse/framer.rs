@@ -21,7 +21,7 @@ const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// One whole event.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum FramedEvent {
     /// It lies in the present frame.
     InFrame(Range<usize>),
     /// It began in an earlier one.
@@ -33,11 +33,11 @@ pub(crate) enum Event {
 
 /// An event beyond the cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Oversize;
+pub(crate) struct OversizeEvent;
 
 /// Finds event boundaries; holds at most one unfinished event.
 #[derive(Debug)]
-pub(crate) struct Framer {
+pub(crate) struct EventFramer {
     held: BytesMut,
     cap: usize,
     line_empty: bool,
@@ -46,9 +46,9 @@ pub(crate) struct Framer {
     mark: Option<usize>,
 }
 
-// === impl Framer ===
+// === impl EventFramer ===
 
-impl Framer {
+impl EventFramer {
     pub(crate) fn new(cap: usize) -> Self {
         Self {
             held: BytesMut::new(),
@@ -63,8 +63,8 @@ impl Framer {
     pub(crate) fn push<E>(
         &mut self,
         frame: &Bytes,
-        mut take: impl FnMut(Event) -> Result<(), E>,
-    ) -> Result<Result<(), Oversize>, E> {
+        mut take: impl FnMut(FramedEvent) -> Result<(), E>,
+    ) -> Result<Result<(), OversizeEvent>, E> {
         let bytes = &frame[..];
         if bytes.is_empty() {
             return Ok(Ok(()));
@@ -77,7 +77,7 @@ impl Framer {
             at += 1;
             line = at;
             if self.held.is_empty() {
-                take(Event::Rest(start..at))?;
+                take(FramedEvent::Rest(start..at))?;
                 start = at;
             }
         }
@@ -97,10 +97,10 @@ impl Framer {
             at = next;
             if blank {
                 let event = if self.held.is_empty() {
-                    Event::InFrame(start..next)
+                    FramedEvent::InFrame(start..next)
                 } else {
                     self.held.extend_from_slice(&bytes[start..next]);
-                    Event::Joined(self.held.split().freeze())
+                    FramedEvent::Joined(self.held.split().freeze())
                 };
                 start = next;
                 take(event)?;
@@ -111,7 +111,7 @@ impl Framer {
         }
         self.held.extend_from_slice(&bytes[start..]);
         Ok(if self.held.len() > self.cap {
-            Err(Oversize)
+            Err(OversizeEvent)
         } else {
             Ok(())
         })
@@ -154,15 +154,15 @@ mod tests {
     use super::*;
 
     fn split(frames: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let mut cutter = Framer::new(usize::MAX);
+        let mut cutter = EventFramer::new(usize::MAX);
         let mut events: Vec<Vec<u8>> = Vec::new();
         for frame in frames {
             let frame = Bytes::copy_from_slice(frame);
             let pushed = cutter.push(&frame, |event| {
                 match event {
-                    Event::InFrame(range) => events.push(frame[range].to_vec()),
-                    Event::Joined(bytes) => events.push(bytes.to_vec()),
-                    Event::Rest(range) => {
+                    FramedEvent::InFrame(range) => events.push(frame[range].to_vec()),
+                    FramedEvent::Joined(bytes) => events.push(bytes.to_vec()),
+                    FramedEvent::Rest(range) => {
                         let last = events.last_mut().expect("a rest follows an event");
                         last.extend_from_slice(&frame[range]);
                     }
@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn an_event_beyond_the_cap_is_told() {
-        let mut framer = Framer::new(8);
+        let mut framer = EventFramer::new(8);
         let frame = Bytes::from_static(b"data: 123456");
         let pushed = framer.push(&frame, |_| Ok::<_, Infallible>(()));
-        assert_eq!(pushed, Ok(Err(Oversize)));
+        assert_eq!(pushed, Ok(Err(OversizeEvent)));
     }
 
     #[test]

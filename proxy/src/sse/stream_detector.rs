@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
-use crate::sse::framer::Oversize;
+use crate::sse::framer::OversizeEvent;
 
 /// What a line of an event stream may begin with, before its colon; `error` is llama.cpp's.
 const FIELDS: [&[u8]; 6] = [b"", b"data", b"event", b"id", b"retry", b"error"];
@@ -33,7 +33,11 @@ impl StreamDetector {
     }
 
     /// Takes a frame; gives what belongs to a stream of events. `cap` bounds what is kept.
-    pub(crate) fn pass(&mut self, frame: Bytes, cap: usize) -> Result<Option<Bytes>, Oversize> {
+    pub(crate) fn pass(
+        &mut self,
+        frame: Bytes,
+        cap: usize,
+    ) -> Result<Option<Bytes>, OversizeEvent> {
         let held = match self {
             Self::Events => return Ok(Some(frame)),
             Self::Unknown(held) if held.is_empty() => match is_event(&frame) {
@@ -47,7 +51,7 @@ impl StreamDetector {
         };
         held.extend_from_slice(&frame);
         if held.len() > cap {
-            return Err(Oversize);
+            return Err(OversizeEvent);
         }
         if let Self::Unknown(held) = self {
             match is_event(held) {
@@ -158,7 +162,7 @@ mod tests {
         for text in ["{aaaa", "     "] {
             let mut form = StreamDetector::new();
             assert_eq!(form.pass(Bytes::from_static(text.as_bytes()), 5), Ok(None));
-            assert_eq!(form.pass(Bytes::from_static(b" "), 5), Err(Oversize));
+            assert_eq!(form.pass(Bytes::from_static(b" "), 5), Err(OversizeEvent));
         }
     }
 }

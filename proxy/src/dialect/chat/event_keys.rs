@@ -35,7 +35,7 @@ pub(crate) struct EventKeys {
 }
 
 #[derive(Clone, Copy)]
-enum Key {
+enum EventKey {
     Done,
     Choices,
     Name,
@@ -48,24 +48,24 @@ enum Key {
     Reasoning,
 }
 
-const KEYS: [(&str, Key); 10] = [
-    ("[DONE]", Key::Done),
-    ("\"choices\"", Key::Choices),
-    ("event:", Key::Name),
-    ("\"error\"", Key::Error),
-    ("\"usage\"", Key::Usage),
-    ("\"finish_reason\"", Key::Finish),
-    ("\"content\"", Key::Text),
-    ("\"tool_calls\"", Key::Calls),
-    ("\"reasoning_content\"", Key::Thinking),
-    ("\"reasoning\"", Key::Reasoning),
+const KEYS: [(&str, EventKey); 10] = [
+    ("[DONE]", EventKey::Done),
+    ("\"choices\"", EventKey::Choices),
+    ("event:", EventKey::Name),
+    ("\"error\"", EventKey::Error),
+    ("\"usage\"", EventKey::Usage),
+    ("\"finish_reason\"", EventKey::Finish),
+    ("\"content\"", EventKey::Text),
+    ("\"tool_calls\"", EventKey::Calls),
+    ("\"reasoning_content\"", EventKey::Thinking),
+    ("\"reasoning\"", EventKey::Reasoning),
 ];
 
 static WORDS: LazyLock<WordSearch<10>> =
     LazyLock::new(|| WordSearch::new(KEYS.map(|(word, _)| word)));
 
 /// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
-fn each(event: &[u8], mut found: impl FnMut(Key, usize)) {
+fn each(event: &[u8], mut found: impl FnMut(EventKey, usize)) {
     WORDS.each(event, |word, end| found(KEYS[word].1, end));
 }
 
@@ -105,35 +105,37 @@ impl EventKeys {
         let mut respelled = false;
         each(event, |key, end| {
             match key {
-                Key::Done => keys.done = true,
-                Key::Choices => keys.choices = true,
-                Key::Name => keys.name = true,
+                EventKey::Done => keys.done = true,
+                EventKey::Choices => keys.choices = true,
+                EventKey::Name => keys.name = true,
                 _ => {}
             }
-            if matches!(key, Key::Done | Key::Choices | Key::Name) {
+            if matches!(key, EventKey::Done | EventKey::Choices | EventKey::Name) {
                 return;
             }
-            respelled |= matches!(key, Key::Thinking);
+            respelled |= matches!(key, EventKey::Thinking);
             let Some(value) = value_at(event, end) else {
                 // An object may call itself an error: `"object":"error"`.
-                keys.error |= matches!(key, Key::Error);
+                keys.error |= matches!(key, EventKey::Error);
                 return;
             };
             match key {
-                Key::Done | Key::Choices | Key::Name => {}
-                Key::Error => keys.error |= !value.starts_with(b"null"),
-                Key::Usage => keys.usage |= !value.starts_with(b"null"),
-                Key::Finish => {
+                EventKey::Done | EventKey::Choices | EventKey::Name => {}
+                EventKey::Error => keys.error |= !value.starts_with(b"null"),
+                EventKey::Usage => keys.usage |= !value.starts_with(b"null"),
+                EventKey::Finish => {
                     // Some engines write an empty one into every chunk but the last.
                     keys.finish |= is_text(value);
                     keys.calls |= CALLED.iter().any(|word| value.starts_with(word));
                 }
-                Key::Text | Key::Thinking => keys.content |= is_text(value) || is_parts(value),
-                Key::Calls => {
+                EventKey::Text | EventKey::Thinking => {
+                    keys.content |= is_text(value) || is_parts(value);
+                }
+                EventKey::Calls => {
                     keys.content |= is_filled(value);
                     keys.calls |= is_filled(value);
                 }
-                Key::Reasoning => {
+                EventKey::Reasoning => {
                     keys.content |= is_text(value);
                     keys.reasoning |= value.starts_with(b"\"");
                 }

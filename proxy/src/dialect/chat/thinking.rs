@@ -11,15 +11,15 @@ use crate::body::peek::PeekedBody;
 
 /// How much thinking is wished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wish {
+pub(crate) enum ThinkingMode {
     On,
-    Level(Level),
+    Level(ThinkingLevel),
     Off,
 }
 
 /// Ollama's levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum ThinkingLevel {
     Low,
     Medium,
     High,
@@ -28,15 +28,15 @@ pub(crate) enum Level {
 
 /// A wish, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) wish: Wish,
+pub(crate) struct ThinkingWish {
+    pub(crate) wish: ThinkingMode,
     pub(crate) path: &'static str,
 }
 
 /// What a request says about thinking.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Thinking {
-    pub(crate) asked: Option<Asked>,
+pub(crate) struct ThinkingRequest {
+    pub(crate) asked: Option<ThinkingWish>,
     /// Paths of what says nothing that is known.
     pub(crate) unknown: Vec<&'static str>,
     /// The thoughts are not to be told.
@@ -45,15 +45,15 @@ pub(crate) struct Thinking {
 
 /// Of one member.
 #[derive(Clone, Copy)]
-enum Said {
+enum MemberMeaning {
     Nothing,
-    Wish(Wish),
+    Mode(ThinkingMode),
     Unknown,
 }
 
-// === impl Thinking ===
+// === impl ThinkingRequest ===
 
-impl Thinking {
+impl ThinkingRequest {
     pub(crate) fn of(body: &[u8], peek: &PeekedBody) -> Self {
         let mut this = Self::default();
         let value = |name: &str| {
@@ -107,28 +107,28 @@ impl Thinking {
         this
     }
 
-    fn add(&mut self, path: &'static str, said: Said) {
+    fn add(&mut self, path: &'static str, said: MemberMeaning) {
         match said {
-            Said::Nothing => {}
-            Said::Unknown => self.unknown.push(path),
-            Said::Wish(wish) => {
+            MemberMeaning::Nothing => {}
+            MemberMeaning::Unknown => self.unknown.push(path),
+            MemberMeaning::Mode(wish) => {
                 // The first of the same kind counts.
-                let rank = |wish: Wish| match wish {
-                    Wish::On => 0,
-                    Wish::Level(_) => 1,
-                    Wish::Off => 2,
+                let rank = |wish: ThinkingMode| match wish {
+                    ThinkingMode::On => 0,
+                    ThinkingMode::Level(_) => 1,
+                    ThinkingMode::Off => 2,
                 };
                 if self.asked.is_none_or(|asked| rank(asked.wish) < rank(wish)) {
-                    self.asked = Some(Asked { wish, path });
+                    self.asked = Some(ThinkingWish { wish, path });
                 }
             }
         }
     }
 }
 
-// === impl Level ===
+// === impl ThinkingLevel ===
 
-impl Level {
+impl ThinkingLevel {
     /// Ollama's word.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -141,41 +141,41 @@ impl Level {
 }
 
 /// A switch or a word.
-fn said(value: &Value) -> Said {
+fn said(value: &Value) -> MemberMeaning {
     match value {
-        Value::Bool(true) => Said::Wish(Wish::On),
-        Value::Bool(false) => Said::Wish(Wish::Off),
+        Value::Bool(true) => MemberMeaning::Mode(ThinkingMode::On),
+        Value::Bool(false) => MemberMeaning::Mode(ThinkingMode::Off),
         _ => word(value),
     }
 }
 
-fn word(value: &Value) -> Said {
+fn word(value: &Value) -> MemberMeaning {
     let text = match value {
-        Value::Null => return Said::Nothing,
+        Value::Null => return MemberMeaning::Nothing,
         Value::String(text) => text.trim().to_lowercase(),
-        _ => return Said::Unknown,
+        _ => return MemberMeaning::Unknown,
     };
-    Said::Wish(match &*text {
-        "none" | "off" | "false" | "disabled" | "disable" => Wish::Off,
-        "minimal" | "low" => Wish::Level(Level::Low),
-        "medium" => Wish::Level(Level::Medium),
-        "high" => Wish::Level(Level::High),
-        "xhigh" | "max" | "ultra" => Wish::Level(Level::Max),
-        "on" | "true" | "enabled" | "enable" => Wish::On,
+    MemberMeaning::Mode(match &*text {
+        "none" | "off" | "false" | "disabled" | "disable" => ThinkingMode::Off,
+        "minimal" | "low" => ThinkingMode::Level(ThinkingLevel::Low),
+        "medium" => ThinkingMode::Level(ThinkingLevel::Medium),
+        "high" => ThinkingMode::Level(ThinkingLevel::High),
+        "xhigh" | "max" | "ultra" => ThinkingMode::Level(ThinkingLevel::Max),
+        "on" | "true" | "enabled" | "enable" => ThinkingMode::On,
         // As the model pleases.
-        "" | "auto" | "adaptive" | "default" => return Said::Nothing,
-        _ => return Said::Unknown,
+        "" | "auto" | "adaptive" | "default" => return MemberMeaning::Nothing,
+        _ => return MemberMeaning::Unknown,
     })
 }
 
 /// A bound in tokens, which no model of Ollama's knows: none at all is off.
-fn budget(value: &Value, asks: bool) -> Said {
+fn budget(value: &Value, asks: bool) -> MemberMeaning {
     match value.as_f64() {
-        Some(0.0) => Said::Wish(Wish::Off),
-        Some(tokens) if asks && tokens > 0.0 => Said::Wish(Wish::On),
-        Some(_) => Said::Nothing,
-        None if value.is_null() => Said::Nothing,
-        None => Said::Unknown,
+        Some(0.0) => MemberMeaning::Mode(ThinkingMode::Off),
+        Some(tokens) if asks && tokens > 0.0 => MemberMeaning::Mode(ThinkingMode::On),
+        Some(_) => MemberMeaning::Nothing,
+        None if value.is_null() => MemberMeaning::Nothing,
+        None => MemberMeaning::Unknown,
     }
 }
 
@@ -185,79 +185,82 @@ mod tests {
 
     use super::*;
 
-    fn of(fields: &str) -> Thinking {
+    fn of(fields: &str) -> ThinkingRequest {
         let body = Bytes::from(format!("{{{fields}}}"));
-        Thinking::of(&body, &PeekedBody::of(&body, 64).unwrap())
+        ThinkingRequest::of(&body, &PeekedBody::of(&body, 64).unwrap())
     }
 
     #[test]
     fn every_api_has_its_words() {
-        let level = |level| Some(Wish::Level(level));
+        let level = |level| Some(ThinkingMode::Level(level));
         for (fields, wish) in [
             ("", None),
-            (r#""reasoning_effort":"none""#, Some(Wish::Off)),
-            (r#""reasoning_effort":"minimal""#, level(Level::Low)),
-            (r#""reasoning_effort":" Low ""#, level(Level::Low)),
-            (r#""reasoning_effort":"medium""#, level(Level::Medium)),
-            (r#""reasoning_effort":"HIGH""#, level(Level::High)),
-            (r#""reasoning_effort":"xhigh""#, level(Level::Max)),
+            (r#""reasoning_effort":"none""#, Some(ThinkingMode::Off)),
+            (r#""reasoning_effort":"minimal""#, level(ThinkingLevel::Low)),
+            (r#""reasoning_effort":" Low ""#, level(ThinkingLevel::Low)),
+            (
+                r#""reasoning_effort":"medium""#,
+                level(ThinkingLevel::Medium),
+            ),
+            (r#""reasoning_effort":"HIGH""#, level(ThinkingLevel::High)),
+            (r#""reasoning_effort":"xhigh""#, level(ThinkingLevel::Max)),
             (r#""reasoning_effort":"auto""#, None),
-            (r#""reasoning":{"effort":"low"}"#, level(Level::Low)),
-            (r#""reasoning":{"enabled":true}"#, Some(Wish::On)),
-            (r#""reasoning":{"enabled":false}"#, Some(Wish::Off)),
+            (r#""reasoning":{"effort":"low"}"#, level(ThinkingLevel::Low)),
+            (r#""reasoning":{"enabled":true}"#, Some(ThinkingMode::On)),
+            (r#""reasoning":{"enabled":false}"#, Some(ThinkingMode::Off)),
             (
                 r#""reasoning":{"enabled":true,"effort":"high"}"#,
-                level(Level::High),
+                level(ThinkingLevel::High),
             ),
             (
                 r#""reasoning":{"enabled":false,"effort":"high"}"#,
-                Some(Wish::Off),
+                Some(ThinkingMode::Off),
             ),
-            (r#""reasoning":{"max_tokens":2000}"#, Some(Wish::On)),
-            (r#""reasoning":{"max_tokens":0}"#, Some(Wish::Off)),
+            (r#""reasoning":{"max_tokens":2000}"#, Some(ThinkingMode::On)),
+            (r#""reasoning":{"max_tokens":0}"#, Some(ThinkingMode::Off)),
             (r#""reasoning":{"summary":"auto"}"#, None),
             (r#""reasoning":{"effort":null,"enabled":null}"#, None),
-            (r#""reasoning":"off""#, Some(Wish::Off)),
-            (r#""reasoning":false"#, Some(Wish::Off)),
-            (r#""think":true"#, Some(Wish::On)),
-            (r#""think":false"#, Some(Wish::Off)),
-            (r#""think":"low""#, level(Level::Low)),
+            (r#""reasoning":"off""#, Some(ThinkingMode::Off)),
+            (r#""reasoning":false"#, Some(ThinkingMode::Off)),
+            (r#""think":true"#, Some(ThinkingMode::On)),
+            (r#""think":false"#, Some(ThinkingMode::Off)),
+            (r#""think":"low""#, level(ThinkingLevel::Low)),
             (r#""think":null"#, None),
-            (r#""enable_thinking":false"#, Some(Wish::Off)),
-            (r#""enable_thinking":"false""#, Some(Wish::Off)),
-            (r#""enable_thinking":true"#, Some(Wish::On)),
+            (r#""enable_thinking":false"#, Some(ThinkingMode::Off)),
+            (r#""enable_thinking":"false""#, Some(ThinkingMode::Off)),
+            (r#""enable_thinking":true"#, Some(ThinkingMode::On)),
             (
                 r#""chat_template_kwargs":{"enable_thinking":false}"#,
-                Some(Wish::Off),
+                Some(ThinkingMode::Off),
             ),
             (
                 r#""chat_template_kwargs":{"thinking":true,"x":1}"#,
-                Some(Wish::On),
+                Some(ThinkingMode::On),
             ),
             (
                 r#""chat_template_kwargs":{"reasoning_effort":"low"}"#,
-                level(Level::Low),
+                level(ThinkingLevel::Low),
             ),
-            (r#""thinking":{"type":"disabled"}"#, Some(Wish::Off)),
+            (r#""thinking":{"type":"disabled"}"#, Some(ThinkingMode::Off)),
             (
                 r#""thinking":{"type":"enabled","budget_tokens":1024}"#,
-                Some(Wish::On),
+                Some(ThinkingMode::On),
             ),
             (r#""thinking":{"type":"adaptive"}"#, None),
-            (r#""thinking":false"#, Some(Wish::Off)),
-            (r#""thinking_budget":0"#, Some(Wish::Off)),
+            (r#""thinking":false"#, Some(ThinkingMode::Off)),
+            (r#""thinking_budget":0"#, Some(ThinkingMode::Off)),
             (r#""reasoning_budget":-1"#, None),
             (
                 r#""reasoning_effort":"high","think":false"#,
-                Some(Wish::Off),
+                Some(ThinkingMode::Off),
             ),
             (
                 r#""think":true,"reasoning_effort":"low""#,
-                level(Level::Low),
+                level(ThinkingLevel::Low),
             ),
             (
                 r#""think":"high","reasoning_effort":"low""#,
-                level(Level::High),
+                level(ThinkingLevel::High),
             ),
         ] {
             let thinking = of(fields);

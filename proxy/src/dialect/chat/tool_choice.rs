@@ -34,7 +34,7 @@ pub(crate) struct ToolChoice {
 }
 
 /// A tool that a choice names, and where it does so.
-struct Named {
+struct NamedTool {
     name: String,
     path: String,
 }
@@ -92,7 +92,7 @@ impl ToolChoice {
             _ => {
                 let (name, path) = name_of(choice, "tool_choice")
                     .ok_or_else(|| missing("tool_choice.function.name"))?;
-                (ToolChoiceMode::Required, vec![Named { name, path }])
+                (ToolChoiceMode::Required, vec![NamedTool { name, path }])
             }
         };
         if named.is_empty() {
@@ -118,7 +118,7 @@ impl ToolChoice {
             })
             .collect();
         let stays = |name: &Option<String>| named.iter().any(|n| name.as_ref() == Some(&n.name));
-        for Named { name, path } in &named {
+        for NamedTool { name, path } in &named {
             if !spelt.iter().flatten().any(|offered| offered == name) {
                 let name: String = name.chars().take(128).collect();
                 return Err(unsupported(
@@ -179,7 +179,7 @@ fn mode(word: &str, path: &str) -> Result<ToolChoiceMode, Error> {
 
 /// The mode and the tools of `allowed_tools`: in an object of that name (chat) or beside it
 /// (responses).
-fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<Named>), Error> {
+fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
     let nested = &choice["allowed_tools"];
     let (inner, path) = if nested.is_object() {
         (nested, "tool_choice.allowed_tools")
@@ -211,7 +211,7 @@ fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<Named>), Error> {
     let named = list.iter().enumerate().map(|(at, tool)| {
         let path = format!("{path}.tools[{at}]");
         name_of(tool, &path)
-            .map(|(name, path)| Named { name, path })
+            .map(|(name, path)| NamedTool { name, path })
             .ok_or_else(|| missing(&format!("{path}.function.name")))
     });
     Ok((mode, named.collect::<Result<_, _>>()?))

@@ -55,7 +55,7 @@ pub trait ClientTranscoder: Send {
 }
 
 /// An engine's transcoder with a client's behind it.
-struct Chained {
+struct ChainedTranscoder {
     engine: Box<dyn EngineTranscoder>,
     client: Box<dyn ClientTranscoder>,
     /// Chat events on their way from one to the other; empty between two calls.
@@ -70,7 +70,7 @@ pub fn chained(
 ) -> Box<dyn EngineTranscoder> {
     match client {
         None => engine,
-        Some(client) => Box::new(Chained {
+        Some(client) => Box::new(ChainedTranscoder {
             engine,
             client,
             between: VecDeque::new(),
@@ -92,9 +92,9 @@ impl StreamProgress {
     }
 }
 
-// === impl Chained ===
+// === impl ChainedTranscoder ===
 
-impl Chained {
+impl ChainedTranscoder {
     /// Hands on what the engine's transcoder gave, also before its error: that was said before it.
     fn pass(
         &mut self,
@@ -108,7 +108,7 @@ impl Chained {
     }
 }
 
-impl EngineTranscoder for Chained {
+impl EngineTranscoder for ChainedTranscoder {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let result = self.engine.push(frame, &mut self.between);
         self.pass(result, out)
@@ -131,7 +131,7 @@ mod tests {
     use crucible_config::checked::EngineKind;
 
     use super::*;
-    use crate::dialect::engine::openai::passthrough::Passthrough;
+    use crate::dialect::engine::openai::passthrough::ChatPassthrough;
 
     /// A client format of lines: the number of bytes of each group of chat events, then `end`.
     struct Lengths;
@@ -151,7 +151,7 @@ mod tests {
     const EVENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
 
     fn engine() -> Box<dyn EngineTranscoder> {
-        Box::new(Passthrough::new(EngineKind::Llamacpp, false, 1 << 16))
+        Box::new(ChatPassthrough::new(EngineKind::Llamacpp, false, 1 << 16))
     }
 
     fn text(out: VecDeque<Bytes>) -> String {

@@ -16,14 +16,14 @@ pub(crate) struct CallIds {
     taken: HashSet<String>,
     /// The calls of a stream by the number of their choice and the engine's of themselves, where it
     /// numbers them; of two that the engine gave one number the later.
-    streamed: HashMap<(u64, Option<u64>), Begun>,
+    streamed: HashMap<(u64, Option<u64>), StartedCall>,
     /// How many calls each choice has.
     counts: HashMap<u64, u64>,
 }
 
 /// A call of a stream that has begun.
 #[derive(Clone, Debug)]
-struct Begun {
+struct StartedCall {
     /// The engine's id, and the one that it got.
     own: String,
     given: String,
@@ -112,7 +112,7 @@ impl CallIds {
         *count = chosen.saturating_add(1);
         let given = self.of(Some(&id));
         if self.streamed.len() < MOST {
-            let begun = Begun {
+            let begun = StartedCall {
                 own: id.clone(),
                 given: given.clone(),
                 name,
@@ -131,7 +131,7 @@ impl CallIds {
 }
 
 /// A later piece of a call, which needs nothing but its number.
-fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &Begun) -> bool {
+fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &StartedCall) -> bool {
     let other = number != Some(begun.number);
     let mut mended = set(call, "index", other.then(|| begun.number.into()));
     let Value::Object(members) = call else {

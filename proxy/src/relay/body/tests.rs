@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dialect::engine::openai::passthrough::Passthrough,
+    dialect::engine::openai::passthrough::ChatPassthrough,
     relay::{body::*, clocks::Budgets, prefill::Prefills},
     usage::Usage,
 };
@@ -121,7 +121,7 @@ where
     let ending = CancellationToken::new();
     let body = RelayBody::new(Parts {
         upstream,
-        transcode: Box::new(Passthrough::new(EngineKind::Openai, false, 1 << 20)),
+        transcode: Box::new(ChatPassthrough::new(EngineKind::Openai, false, 1 << 20)),
         dialect: crate::dialect::unasked(),
         buffer: 1024,
         budgets: Budgets {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     body::{
-        number::{Number, is_plain},
+        number::{JsonNumber, is_plain},
         peek::{self, PeekedBody},
     },
     dialect::chat::field_error::{invalid_type, unsupported},
@@ -63,7 +63,7 @@ pub(crate) fn rewritten_numbers(
     }
     if let Some(raw) = peek.raw(body, "logprobs")
         && !matches!(raw, "true" | "false")
-        && !(rules.logprobs_count && Number::of(raw).is_some())
+        && !(rules.logprobs_count && JsonNumber::of(raw).is_some())
     {
         return Err(invalid_type("logprobs", "a boolean", peek::found(raw)));
     }
@@ -91,7 +91,8 @@ pub(crate) fn signed(
 
 /// Reports whether `top_logprobs` is 0 and `logprobs` is off, which together ask for nothing.
 pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &PeekedBody) -> bool {
-    let none = peek.raw(body, "top_logprobs").and_then(Number::of) == Some(Number::Whole(0));
+    let none =
+        peek.raw(body, "top_logprobs").and_then(JsonNumber::of) == Some(JsonNumber::Whole(0));
     none && matches!(peek.raw(body, "logprobs"), None | Some("false"))
 }
 
@@ -99,8 +100,8 @@ pub(crate) fn asks_for_no_alternatives(body: &[u8], peek: &PeekedBody) -> bool {
 fn whole(name: &'static str, raw: &str, rules: &NumberRules) -> Result<Option<i128>, Error> {
     let lenient = rules.lenient.contains(&name);
     let narrow = LIMITS.contains(&name) || name == "n";
-    match Number::of(raw) {
-        Some(Number::Whole(value)) => {
+    match JsonNumber::of(raw) {
+        Some(JsonNumber::Whole(value)) => {
             let fits = (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value);
             match fits {
                 true => Ok(Some(value)),
@@ -108,8 +109,8 @@ fn whole(name: &'static str, raw: &str, rules: &NumberRules) -> Result<Option<i1
                 false => Err(too_large(name, raw)),
             }
         }
-        Some(Number::Fraction(_)) if lenient => Ok(None),
-        Some(Number::Fraction(_)) => Err(Error::new(
+        Some(JsonNumber::Fraction(_)) if lenient => Ok(None),
+        Some(JsonNumber::Fraction(_)) => Err(Error::new(
             Kind::InvalidType,
             format!(
                 "`{name}` must be a whole number, found {raw:.40}; {}",
@@ -117,7 +118,7 @@ fn whole(name: &'static str, raw: &str, rules: &NumberRules) -> Result<Option<i1
             ),
         )
         .param(name)),
-        Some(Number::Beyond) => Err(too_large(name, raw)),
+        Some(JsonNumber::Beyond) => Err(too_large(name, raw)),
         None => Err(invalid_type(
             name,
             "a whole number",
@@ -190,7 +191,7 @@ fn respelled(name: &'static str, raw: &str, value: i128) -> Option<RewrittenFiel
 }
 
 fn real(name: &'static str, raw: &str, rules: &NumberRules) -> Result<(), Error> {
-    if Number::of(raw).is_none() {
+    if JsonNumber::of(raw).is_none() {
         let found = format!("{}; {}", peek::found(raw), way_out(name));
         return Err(invalid_type(name, "a number", &found));
     }

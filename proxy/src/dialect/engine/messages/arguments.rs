@@ -18,7 +18,7 @@ const LEVELS: u8 = 3;
 
 /// Arguments as an object.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Arguments<'a> {
+pub(crate) struct CallArguments<'a> {
     /// The object's text: the numbers and the order of the keys are those of the client.
     pub(crate) object: Cow<'a, str>,
     /// They were something else.
@@ -35,9 +35,9 @@ pub(crate) fn note(count: usize) -> String {
     format!("the arguments of {calls} no JSON object, and are sent as one")
 }
 
-// === impl Arguments ===
+// === impl CallArguments ===
 
-impl<'a> Arguments<'a> {
+impl<'a> CallArguments<'a> {
     /// `raw` is the JSON that stands for them: a text that holds JSON, or that JSON itself.
     pub(crate) fn of(raw: &'a str) -> Self {
         if raw.starts_with('"') {
@@ -149,14 +149,14 @@ mod tests {
             (r#""{\"a\":1.0}""#, r#"{"a":1.0}"#, true),
         ] {
             let raw = Value::from(text).to_string();
-            let found = Arguments::of(&raw);
+            let found = CallArguments::of(&raw);
             assert_eq!((&*found.object, found.bent), (object, bent), "{text}");
             assert!(
                 serde_json::from_str::<Value>(&found.object)
                     .unwrap()
                     .is_object()
             );
-            assert_eq!(Arguments::of(&raw), found, "always the same");
+            assert_eq!(CallArguments::of(&raw), found, "always the same");
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
             ("1.50", r#"{"arguments":1.50}"#, true),
             ("false", r#"{"arguments":false}"#, true),
         ] {
-            let found = Arguments::of(raw);
+            let found = CallArguments::of(raw);
             assert_eq!((&*found.object, found.bent), (object, bent), "{raw}");
         }
     }

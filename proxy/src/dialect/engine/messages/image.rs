@@ -10,15 +10,15 @@ const HEAD: usize = 24;
 
 /// An image that came with its bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Image<'a> {
+pub(crate) struct MessageImage<'a> {
     /// The standard alphabet, padded, without blanks.
     pub(crate) base64: Cow<'a, str>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ImageKind,
 }
 
 /// What the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ImageKind {
     Jpeg,
     Png,
     Webp,
@@ -32,40 +32,40 @@ pub(crate) enum Kind {
 
 /// Why there is no image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoImage {
+pub(crate) enum ImageError {
     /// An address that somebody would have to fetch.
     Address,
     /// No base64.
     Encoding,
 }
 
-// === impl Image ===
+// === impl MessageImage ===
 
-impl<'a> Image<'a> {
+impl<'a> MessageImage<'a> {
     /// Reads a data URL, or bare base64.
-    pub(crate) fn of(url: &'a str) -> Result<Self, NoImage> {
+    pub(crate) fn of(url: &'a str) -> Result<Self, ImageError> {
         let url = url.trim();
         let Some(rest) = strip_scheme(url, "data:") else {
             let address = url.split_once("://").is_some_and(|(scheme, _)| {
                 !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
             });
             if address {
-                return Err(NoImage::Address);
+                return Err(ImageError::Address);
             }
             let base64 = clean(url)?;
-            let kind = Kind::of(&base64).ok_or(NoImage::Encoding)?;
+            let kind = ImageKind::of(&base64).ok_or(ImageError::Encoding)?;
             return Ok(Self { base64, kind });
         };
-        let (head, data) = rest.split_once(',').ok_or(NoImage::Encoding)?;
+        let (head, data) = rest.split_once(',').ok_or(ImageError::Encoding)?;
         let mut parts = head.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default().to_ascii_lowercase();
         if !parts.any(|part| part.eq_ignore_ascii_case("base64")) {
-            return Err(NoImage::Encoding);
+            return Err(ImageError::Encoding);
         }
         let base64 = clean(data)?;
-        let kind = Kind::of(&base64).unwrap_or(match &*media {
-            "" | "image/jpeg" | "image/jpg" | "image/png" | "image/webp" => Kind::Claimed,
-            _ => Kind::Unknown,
+        let kind = ImageKind::of(&base64).unwrap_or(match &*media {
+            "" | "image/jpeg" | "image/jpg" | "image/png" | "image/webp" => ImageKind::Claimed,
+            _ => ImageKind::Unknown,
         });
         Ok(Self { base64, kind })
     }
@@ -73,18 +73,18 @@ impl<'a> Image<'a> {
     /// The data URL that every engine knows; `None` where the kind is not known for sure.
     pub(crate) fn url(&self) -> Option<String> {
         let media = match self.kind {
-            Kind::Jpeg => "jpeg",
-            Kind::Png => "png",
-            Kind::Webp => "webp",
-            Kind::Other(_) | Kind::Claimed | Kind::Unknown => return None,
+            ImageKind::Jpeg => "jpeg",
+            ImageKind::Png => "png",
+            ImageKind::Webp => "webp",
+            ImageKind::Other(_) | ImageKind::Claimed | ImageKind::Unknown => return None,
         };
         Some(format!("data:image/{media};base64,{}", self.base64))
     }
 }
 
-// === impl Kind ===
+// === impl ImageKind ===
 
-impl Kind {
+impl ImageKind {
     /// By the first bytes; `None` where they say nothing.
     fn of(base64: &str) -> Option<Self> {
         let head = base64.get(..HEAD.min(base64.len()))?;
@@ -112,11 +112,11 @@ pub(crate) fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
 }
 
 /// Base64 without blanks and percent escapes, in the standard alphabet, padded.
-fn clean(data: &str) -> Result<Cow<'_, str>, NoImage> {
+fn clean(data: &str) -> Result<Cow<'_, str>, ImageError> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let body = data.trim_end_matches('=');
     if body.is_empty() {
-        return Err(NoImage::Encoding);
+        return Err(ImageError::Encoding);
     }
     if data.len().is_multiple_of(4) && data.len() - body.len() <= 2 && body.bytes().all(is_plain) {
         return Ok(data.into());
@@ -128,7 +128,7 @@ fn clean(data: &str) -> Result<Cow<'_, str>, NoImage> {
             let mut digit = || char::from(bytes.next()?).to_digit(16);
             let code = digit().and_then(|high| Some(high * 16 + digit()?));
             code.and_then(|code| u8::try_from(code).ok())
-                .ok_or(NoImage::Encoding)?
+                .ok_or(ImageError::Encoding)?
         } else {
             byte
         };
@@ -137,17 +137,17 @@ fn clean(data: &str) -> Result<Cow<'_, str>, NoImage> {
             b'-' => clean.push('+'),
             b'_' => clean.push('/'),
             _ if is_plain(byte) => clean.push(char::from(byte)),
-            _ => return Err(NoImage::Encoding),
+            _ => return Err(ImageError::Encoding),
         }
     }
     match clean.len() % 4 {
         0 => {}
         2 => clean.push_str("=="),
         3 => clean.push('='),
-        _ => return Err(NoImage::Encoding),
+        _ => return Err(ImageError::Encoding),
     }
     if clean.is_empty() {
-        return Err(NoImage::Encoding);
+        return Err(ImageError::Encoding);
     }
     Ok(clean.into())
 }
@@ -168,55 +168,75 @@ mod tests {
         let safe = JPEG.replace('/', "_");
         let broken = format!("{}\r\n{} {}", &PNG[..5], &PNG[5..20], &PNG[20..]);
         for (url, base64, kind) in [
-            (format!("data:image/png;base64,{PNG}"), PNG, Kind::Png),
+            (format!("data:image/png;base64,{PNG}"), PNG, ImageKind::Png),
             (
                 format!("data:image/png;charset=utf-8;base64,{PNG}"),
                 PNG,
-                Kind::Png,
+                ImageKind::Png,
             ),
-            (format!("DATA:IMAGE/PNG;BASE64,{PNG}"), PNG, Kind::Png),
-            (format!("Data:Image/Png; Base64,{PNG}"), PNG, Kind::Png),
+            (format!("DATA:IMAGE/PNG;BASE64,{PNG}"), PNG, ImageKind::Png),
+            (format!("Data:Image/Png; Base64,{PNG}"), PNG, ImageKind::Png),
             (
                 format!("data:application/octet-stream;base64,{PNG}"),
                 PNG,
-                Kind::Png,
+                ImageKind::Png,
             ),
             (
                 format!("data:binary/octet-stream;base64,{WEBP}"),
                 WEBP,
-                Kind::Webp,
+                ImageKind::Webp,
             ),
-            (format!("data:;base64,{JPEG}"), JPEG, Kind::Jpeg),
-            (format!("data:image/jpg;base64,{JPEG}"), JPEG, Kind::Jpeg),
+            (format!("data:;base64,{JPEG}"), JPEG, ImageKind::Jpeg),
+            (
+                format!("data:image/jpg;base64,{JPEG}"),
+                JPEG,
+                ImageKind::Jpeg,
+            ),
             // What the bytes are counts, not what they are called.
-            (format!("data:image/png;base64,{JPEG}"), JPEG, Kind::Jpeg),
+            (
+                format!("data:image/png;base64,{JPEG}"),
+                JPEG,
+                ImageKind::Jpeg,
+            ),
             (
                 format!("data:image/jpeg;base64,{escaped}"),
                 JPEG,
-                Kind::Jpeg,
+                ImageKind::Jpeg,
             ),
-            (format!("data:image/jpeg;base64,{safe}"), JPEG, Kind::Jpeg),
-            (format!("data:image/png;base64,{broken}"), PNG, Kind::Png),
-            (format!(" {PNG}\n"), PNG, Kind::Png),
-            (JPEG.to_owned(), JPEG, Kind::Jpeg),
+            (
+                format!("data:image/jpeg;base64,{safe}"),
+                JPEG,
+                ImageKind::Jpeg,
+            ),
+            (
+                format!("data:image/png;base64,{broken}"),
+                PNG,
+                ImageKind::Png,
+            ),
+            (format!(" {PNG}\n"), PNG, ImageKind::Png),
+            (JPEG.to_owned(), JPEG, ImageKind::Jpeg),
             (
                 format!("data:image/gif;base64,{GIF}"),
                 GIF,
-                Kind::Other("GIF"),
+                ImageKind::Other("GIF"),
             ),
             (
                 "data:image/png;base64,QUJD".to_owned(),
                 "QUJD",
-                Kind::Claimed,
+                ImageKind::Claimed,
             ),
-            ("data:image/png;base64,QQ".to_owned(), "QQ==", Kind::Claimed),
+            (
+                "data:image/png;base64,QQ".to_owned(),
+                "QQ==",
+                ImageKind::Claimed,
+            ),
             (
                 "data:text/plain;base64,QUJD".to_owned(),
                 "QUJD",
-                Kind::Unknown,
+                ImageKind::Unknown,
             ),
         ] {
-            let image = Image::of(&url).unwrap();
+            let image = MessageImage::of(&url).unwrap();
             assert_eq!((&*image.base64, image.kind), (base64, kind), "{url}");
         }
     }
@@ -224,21 +244,21 @@ mod tests {
     #[test]
     fn what_is_no_image_says_why() {
         for (url, why) in [
-            ("http://host/x.png", NoImage::Address),
-            ("HTTPS://host/x.png", NoImage::Address),
-            ("file:///x.png", NoImage::Address),
-            ("", NoImage::Encoding),
-            ("data:", NoImage::Encoding),
-            ("data:image/png;base64", NoImage::Encoding),
-            ("data:image/png;base64,", NoImage::Encoding),
-            ("data:image/png,%89PNG", NoImage::Encoding),
-            ("data:image/png;base64,QUJ!", NoImage::Encoding),
-            ("data:image/png;base64,Q", NoImage::Encoding),
-            ("data:image/png;base64,%4", NoImage::Encoding),
-            ("a picture", NoImage::Encoding),
-            ("QUJDREVGR0g=", NoImage::Encoding),
+            ("http://host/x.png", ImageError::Address),
+            ("HTTPS://host/x.png", ImageError::Address),
+            ("file:///x.png", ImageError::Address),
+            ("", ImageError::Encoding),
+            ("data:", ImageError::Encoding),
+            ("data:image/png;base64", ImageError::Encoding),
+            ("data:image/png;base64,", ImageError::Encoding),
+            ("data:image/png,%89PNG", ImageError::Encoding),
+            ("data:image/png;base64,QUJ!", ImageError::Encoding),
+            ("data:image/png;base64,Q", ImageError::Encoding),
+            ("data:image/png;base64,%4", ImageError::Encoding),
+            ("a picture", ImageError::Encoding),
+            ("QUJDREVGR0g=", ImageError::Encoding),
         ] {
-            assert_eq!(Image::of(url).unwrap_err(), why, "{url}");
+            assert_eq!(MessageImage::of(url).unwrap_err(), why, "{url}");
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// What a part says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub(crate) enum MessagePart<'a> {
     /// Text, a refusal too: what was said is said. An absent one is empty.
     Text(String),
     /// What a model thought before it answered.
@@ -21,9 +21,9 @@ pub(crate) enum Part<'a> {
     NoText(&'a Value),
 }
 
-// === impl Part ===
+// === impl MessagePart ===
 
-impl<'a> Part<'a> {
+impl<'a> MessagePart<'a> {
     pub(crate) fn of(part: &'a Value) -> Self {
         let Some(kind) = part["type"].as_str() else {
             return match part {
@@ -63,19 +63,19 @@ impl<'a> Part<'a> {
 }
 
 /// The first of these members that is there.
-fn text<'a>(part: &'a Value, names: &[&str]) -> Part<'a> {
+fn text<'a>(part: &'a Value, names: &[&str]) -> MessagePart<'a> {
     let mut there = names.iter().filter_map(|name| part.get(*name));
     match there.find(|value| !value.is_null()) {
-        None => Part::Text(String::new()),
-        Some(Value::String(text)) => Part::Text(text.clone()),
-        Some(other) => Part::NoText(other),
+        None => MessagePart::Text(String::new()),
+        Some(Value::String(text)) => MessagePart::Text(text.clone()),
+        Some(other) => MessagePart::NoText(other),
     }
 }
 
 /// The texts of parts in a part.
 fn joined(parts: &[Value]) -> String {
-    let texts = parts.iter().filter_map(|part| match Part::of(part) {
-        Part::Text(text) => Some(text),
+    let texts = parts.iter().filter_map(|part| match MessagePart::of(part) {
+        MessagePart::Text(text) => Some(text),
         _ => None,
     });
     texts.collect::<Vec<_>>().join("\n\n")
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn parts_of_all_clients_are_read() {
-        let said = |text: &str| Part::Text(text.to_owned());
-        let thought = |text: &str| Part::Thinking(text.to_owned());
+        let said = |text: &str| MessagePart::Text(text.to_owned());
+        let thought = |text: &str| MessagePart::Thinking(text.to_owned());
         for (part, read) in [
             (json!({"type": "text", "text": "a"}), said("a")),
             (json!({"type": "text", "text": null}), said("")),
@@ -125,40 +125,40 @@ mod tests {
             (json!({"type": "reasoning", "text": "hm"}), thought("hm")),
             (
                 json!({"type": "redacted_thinking", "data": "x"}),
-                Part::Nothing,
+                MessagePart::Nothing,
             ),
-            (json!(null), Part::Nothing),
+            (json!(null), MessagePart::Nothing),
             (json!("a"), said("a")),
             (json!({"text": "a"}), said("a")),
             (json!({"type": "note", "text": "a"}), said("a")),
             (
                 json!({"type": "image_url", "image_url": {"url": "u"}}),
-                Part::Image(Some("u")),
+                MessagePart::Image(Some("u")),
             ),
             (
                 json!({"type": "image_url", "image_url": "u"}),
-                Part::Image(Some("u")),
+                MessagePart::Image(Some("u")),
             ),
             (
                 json!({"type": "input_image", "image_url": "u"}),
-                Part::Image(Some("u")),
+                MessagePart::Image(Some("u")),
             ),
             (
                 json!({"type": "image", "source": {"type": "base64", "data": "u"}}),
-                Part::Image(Some("u")),
+                MessagePart::Image(Some("u")),
             ),
-            (json!({"type": "image_url"}), Part::Image(None)),
+            (json!({"type": "image_url"}), MessagePart::Image(None)),
             (
                 json!({"type": "input_audio", "input_audio": {"data": "u"}}),
-                Part::Sound(Some("u")),
+                MessagePart::Sound(Some("u")),
             ),
-            (json!({"type": "video"}), Part::Other(Some("video"))),
-            (json!({}), Part::Other(None)),
-            (json!(7), Part::Other(None)),
+            (json!({"type": "video"}), MessagePart::Other(Some("video"))),
+            (json!({}), MessagePart::Other(None)),
+            (json!(7), MessagePart::Other(None)),
         ] {
-            assert_eq!(Part::of(&part), read, "{part}");
+            assert_eq!(MessagePart::of(&part), read, "{part}");
         }
         let odd = json!({"type": "text", "text": 7});
-        assert_eq!(Part::of(&odd), Part::NoText(&json!(7)));
+        assert_eq!(MessagePart::of(&odd), MessagePart::NoText(&json!(7)));
     }
 }

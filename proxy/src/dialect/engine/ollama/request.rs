@@ -20,7 +20,7 @@ use crate::{
             asks_for_usage,
             field_error::{invalid_type, unsupported},
             sampling::sampling_defaults,
-            thinking::{Asked, Thinking, Wish},
+            thinking::{ThinkingMode, ThinkingRequest, ThinkingWish},
             tool_choice::{ToolChoice, ToolChoiceMode},
         },
         engine::{
@@ -84,21 +84,72 @@ pub fn to_ollama(
     validate_chat(body, peek, &NUMBERS, true)?;
     let mut notes = Vec::new();
     let conversation = messages(body, peek)?;
-    if conversation.bent > 0 {
-        notes.push(arguments::note(conversation.bent));
+    if conversation.rewritten_arguments > 0 {
+        notes.push(arguments::note(conversation.rewritten_arguments));
     }
-    let mut out = Map::new();
-    out.insert("stream".to_owned(), true.into());
+    let mut members = Map::new();
+    members.insert("stream".to_owned(), true.into());
     if !tuple.as_loaded {
-        out.insert("shift".to_owned(), false.into());
+        members.insert("shift".to_owned(), false.into());
     }
-    out.insert("truncate".to_owned(), false.into());
-    let thinking = Thinking::of(body, peek);
+    members.insert("truncate".to_owned(), false.into());
+    let thinking = ThinkingRequest::of(body, peek);
     if let Some(think) = think(&thinking, capabilities, &mut notes) {
-        out.insert("think".to_owned(), think);
+        members.insert("think".to_owned(), think);
     }
+    probabilities(body, peek, &mut members)?;
+    let mut options = runner(tuple);
+    let filled = sampling(body, peek, defaults, &mut options, &mut notes)?;
+    members.insert("options".to_owned(), options.into());
+    let dropped = dropped(body, peek, &mut notes);
+    let format = format(body, peek, &mut notes)?;
+    let tools = offered(body, peek, &mut notes)?;
+    let raw = [("format", format.as_deref()), ("tools", tools.as_deref())];
+    Ok(OllamaRequest {
+        body: written(model, &conversation.text, members, raw),
+        defaults: filled,
+        notes,
+        dropped,
+        include_usage: asks_for_usage(body, peek),
+        has_tools: tools.is_some(),
+        call_ids: conversation.call_ids,
+        hides_thinking: thinking.hidden,
+    })
+}
+
+/// Writes the body. The members of `raw` are JSON texts that keep their bytes: a schema keeps the order of
+/// its keys and its numbers, so that the rendered prompt stays the same.
+fn written(
+    model: &str,
+    messages: &str,
+    members: Map<String, Value>,
+    raw: [(&str, Option<&str>); 2],
+) -> Bytes {
+    let model = Value::from(model);
+    let mut text = format!("{{\"model\":{model},\"messages\":{messages},");
+    let rest = Value::from(members).to_string();
+    text.push_str(rest.trim_start_matches('{'));
+    text.pop();
+    for (name, json) in raw {
+        if let Some(json) = json {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":");
+            text.push_str(json);
+        }
+    }
+    text.push('}');
+    text.into()
+}
+
+/// Adds `logprobs` and `top_logprobs`.
+fn probabilities(
+    body: &[u8],
+    peek: &PeekedBody,
+    members: &mut Map<String, Value>,
+) -> Result<(), Error> {
     if let Some(on) = peek.typed::<bool>(body, "logprobs", "a boolean")? {
-        out.insert("logprobs".to_owned(), on.into());
+        members.insert("logprobs".to_owned(), on.into());
     }
     if let Some(count) = numbers::signed(body, peek, "top_logprobs", &NUMBERS)? {
         if !(0..=20).contains(&count) {
@@ -107,11 +158,13 @@ pub fn to_ollama(
                 "`top_logprobs` must be between 0 and 20",
             ));
         }
-        out.insert("top_logprobs".to_owned(), count.into());
+        members.insert("top_logprobs".to_owned(), count.into());
     }
-    let mut options = runner(tuple);
-    let filled = sampling(body, peek, defaults, &mut options, &mut notes)?;
-    out.insert("options".to_owned(), options.into());
+    Ok(())
+}
+
+/// Returns the names of the parameters that Ollama has no place for.
+fn dropped(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Vec<&'static str> {
     let mut dropped = Vec::new();
     if peek.raw(body, "parallel_tool_calls").is_some() {
         dropped.push("parallel_tool_calls");
@@ -120,36 +173,7 @@ pub fn to_ollama(
         dropped.push("logit_bias");
         notes.push("logit_bias dropped: Ollama has none".to_owned());
     }
-    let mut text = format!(
-        "{{\"model\":{},\"messages\":{},",
-        Value::from(model),
-        conversation.text
-    );
-    let rest = Value::from(out).to_string();
-    text.push_str(rest.trim_start_matches('{'));
-    text.pop();
-    let format = format(body, peek, &mut notes)?;
-    let tools = offered(body, peek, &mut notes)?;
-    // Raw text: a schema keeps its key order and numbers, so the rendered prompt stays the same.
-    for (name, raw) in [("format", &format), ("tools", &tools)] {
-        if let Some(raw) = raw {
-            text.push_str(",\"");
-            text.push_str(name);
-            text.push_str("\":");
-            text.push_str(raw);
-        }
-    }
-    text.push('}');
-    Ok(OllamaRequest {
-        body: text.into(),
-        defaults: filled,
-        notes,
-        dropped,
-        include_usage: asks_for_usage(body, peek),
-        has_tools: tools.is_some(),
-        call_ids: conversation.ids,
-        hides_thinking: thinking.hidden,
-    })
+    dropped
 }
 
 /// The runner options; any difference to the loaded ones makes Ollama load the model again.
@@ -231,28 +255,28 @@ fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Valu
 /// `think`. Ollama (0.33) answers 400 to a model that cannot think and is to, and older ones to a
 /// level where a model knows only on and off.
 fn think(
-    thinking: &Thinking,
+    thinking: &ThinkingRequest,
     capabilities: Capabilities,
     notes: &mut Vec<String>,
 ) -> Option<Value> {
     for path in &thinking.unknown {
         notes.push(format!("{path} is dropped: it says nothing that is known"));
     }
-    let Asked { wish, path } = thinking.asked?;
+    let ThinkingWish { wish, path } = thinking.asked?;
     let cannot = capabilities.thinking == Some(false);
     match wish {
         // It does so anyway.
-        Wish::Off if cannot => None,
-        Wish::Off => Some(false.into()),
+        ThinkingMode::Off if cannot => None,
+        ThinkingMode::Off => Some(false.into()),
         _ if cannot => {
             notes.push(format!("{path} is dropped: the model cannot think"));
             None
         }
-        Wish::On => Some(true.into()),
-        Wish::Level(level) if capabilities.thinking_levels == Some(true) => {
+        ThinkingMode::On => Some(true.into()),
+        ThinkingMode::Level(level) if capabilities.thinking_levels == Some(true) => {
             Some(level.word().into())
         }
-        Wish::Level(level) => {
+        ThinkingMode::Level(level) => {
             let word = level.word();
             notes.push(format!(
                 "{path} {word} is sent as on: the model knows no levels of thinking"
@@ -269,23 +293,23 @@ fn format(
     notes: &mut Vec<String>,
 ) -> Result<Option<String>, Error> {
     #[derive(serde::Deserialize)]
-    struct Format<'a> {
+    struct ResponseFormat<'a> {
         r#type: Option<String>,
         #[serde(borrow)]
-        json_schema: Option<Schema<'a>>,
+        json_schema: Option<SchemaMember<'a>>,
         // Beside the type: llama.cpp's spelling.
         #[serde(borrow)]
         schema: Option<&'a RawValue>,
     }
     #[derive(serde::Deserialize)]
-    struct Schema<'a> {
+    struct SchemaMember<'a> {
         #[serde(borrow)]
         schema: Option<&'a RawValue>,
     }
     let Some(raw) = peek.raw(body, "response_format") else {
         return Ok(None);
     };
-    let format: Format<'_> = serde_json::from_str(raw)
+    let format: ResponseFormat<'_> = serde_json::from_str(raw)
         .map_err(|_| invalid_type("response_format", "an object", found(raw)))?;
     let r#type = format.r#type.unwrap_or_default().trim().to_lowercase();
     match r#type.as_str() {

@@ -3,8 +3,8 @@
 //! An error line, a line that is no JSON and an end without `done` are errors, never a silent
 //! stop. One `id` and `created` per answer; `model` is the name that the client sent.
 
-mod item;
-pub(crate) mod lines;
+mod answer_line;
+pub(crate) mod line_reader;
 mod write;
 
 use std::{
@@ -21,8 +21,8 @@ use crate::{
         engine::{
             call_ids::CallIds,
             ollama::response::{
-                item::{Item, Message, cut, with_item},
-                lines::Lines,
+                answer_line::{AnswerLine, AnswerMessage, cut, with_line},
+                line_reader::LineReader,
                 write::{head, string, usage_json, write_calls},
             },
         },
@@ -34,7 +34,7 @@ use crate::{
 /// A stream of `/api/chat` as `chat.completion.chunk` events.
 #[derive(Debug)]
 pub struct OllamaStream {
-    lines: Lines,
+    lines: LineReader,
     prefix: Vec<u8>,
     /// The length of it up to `choices`, for the usage event, where one is asked for.
     head: Option<usize>,
@@ -49,7 +49,7 @@ pub struct OllamaStream {
 /// A stream of `/api/chat` as one `chat.completion`.
 #[derive(Debug)]
 pub struct OllamaAggregate {
-    lines: Lines,
+    lines: LineReader,
     head: String,
     content: String,
     reasoning: String,
@@ -82,7 +82,7 @@ impl OllamaStream {
         let head = prefix.len();
         prefix.extend_from_slice(br#""choices":[{"index":0,"delta":{"#);
         Self {
-            lines: Lines::new(cap),
+            lines: LineReader::new(cap),
             prefix,
             head: include_usage.then_some(head),
             out: Vec::new(),
@@ -106,7 +106,7 @@ impl OllamaStream {
         if self.complete {
             return Ok(());
         }
-        with_item(line, |item| {
+        with_line(line, |item| {
             progress.events += 1;
             if self.item(item) {
                 progress.content += 1;
@@ -123,8 +123,8 @@ impl OllamaStream {
     }
 
     /// Writes the chunks of one item; whether it held anything new.
-    fn item(&mut self, item: &Item<'_>) -> bool {
-        let empty = Message::default();
+    fn item(&mut self, item: &AnswerLine<'_>) -> bool {
+        let empty = AnswerMessage::default();
         let message = item.message.as_ref().unwrap_or(&empty);
         let calls = message.tool_calls.as_deref().unwrap_or_default();
         let mut logprobs = item.logprobs;
@@ -192,7 +192,7 @@ impl OllamaStream {
 impl EngineTranscoder for OllamaStream {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
         let result = lines.push(&frame, |line| self.line(line, &mut progress));
         self.lines = lines;
         self.take(out);
@@ -217,7 +217,7 @@ impl OllamaAggregate {
     /// `model` is the client's name of it, `created` Unix seconds, `cap` `limits.event`.
     pub fn new(model: &str, created: u64, cap: usize) -> Self {
         Self {
-            lines: Lines::new(cap),
+            lines: LineReader::new(cap),
             head: head("chat.completion", model, created),
             content: String::new(),
             reasoning: String::new(),
@@ -243,7 +243,7 @@ impl OllamaAggregate {
         if self.finish.is_some() {
             return Ok(());
         }
-        with_item(line, |item| {
+        with_line(line, |item| {
             progress.events += 1;
             if let Some(message) = &item.message {
                 let calls = message.tool_calls.as_deref().unwrap_or_default();
@@ -319,7 +319,7 @@ impl OllamaAggregate {
 impl EngineTranscoder for OllamaAggregate {
     fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, Lines::new(0));
+        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
         let result = lines.push(&frame, |line| self.line(line, &mut progress));
         self.lines = lines;
         result.map(|()| progress)

@@ -18,7 +18,7 @@ pub(crate) mod whole;
 
 use crucible_config::checked::EngineKind;
 
-use self::{passthrough::Passthrough, quirks::OpenAiQuirks};
+use self::{passthrough::ChatPassthrough, quirks::OpenAiQuirks};
 use super::{
     call_ids::CallIds,
     engine_format::{AnswerShape, EngineCall, EngineFormat, EngineTarget},
@@ -68,7 +68,7 @@ impl EngineFormat for OpenAiEngine {
         let edited = request::edit(body, peek, target.instance, target.defaults, self.quirks)?;
         let answer = if peek.stream {
             let kind = self.quirks.kind;
-            let stream = Passthrough::new(kind, edited.injected_usage, target.event_limit)
+            let stream = ChatPassthrough::new(kind, edited.injected_usage, target.event_limit)
                 .with_ids(CallIds::new(edited.call_ids))
                 .reading_answerer(self.quirks.answers_for_others);
             AnswerShape::Stream(Box::new(stream))

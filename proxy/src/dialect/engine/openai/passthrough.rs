@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Kind, UpstreamError},
     sse::{
         event,
-        framer::{Event, Framer},
+        framer::{EventFramer, FramedEvent},
         stream_detector::StreamDetector,
     },
     usage::Usage,
@@ -30,19 +30,19 @@ use crate::{
 
 /// [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
 #[derive(Debug)]
-pub struct Passthrough {
+pub struct ChatPassthrough {
     detector: StreamDetector,
-    framer: Framer,
-    watch: Watch,
+    framer: EventFramer,
+    watch: EventWatch,
     cap: usize,
     /// The last event was taken out.
     dropped: bool,
 }
 
 #[derive(Debug)]
-struct Watch {
+struct EventWatch {
     kind: EngineKind,
-    answerer: Answerer,
+    answerer: StreamAnswerer,
     /// Take out the event that exists only because Crucible asked for usage.
     drop_usage: bool,
     /// A `finish_reason` came, and no content after it: with several choices, one may end while
@@ -55,7 +55,7 @@ struct Watch {
 
 /// The model that the engine says it answers with, in the `model` of the first event with data.
 #[derive(Debug)]
-enum Answerer {
+enum StreamAnswerer {
     /// It is not read.
     Ignored,
     /// The first event has not come.
@@ -71,18 +71,18 @@ enum EventAction {
     Replace(Bytes),
 }
 
-// === impl Passthrough ===
+// === impl ChatPassthrough ===
 
-impl Passthrough {
+impl ChatPassthrough {
     /// `drop_usage`: usage was asked for on the client's behalf. `cap`: largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
         Self {
             detector: StreamDetector::new(),
-            framer: Framer::new(cap),
+            framer: EventFramer::new(cap),
             cap,
-            watch: Watch {
+            watch: EventWatch {
                 kind,
-                answerer: Answerer::Ignored,
+                answerer: StreamAnswerer::Ignored,
                 drop_usage,
                 finished: false,
                 done: false,
@@ -103,9 +103,9 @@ impl Passthrough {
     #[must_use]
     pub fn reading_answerer(mut self, reads: bool) -> Self {
         self.watch.answerer = if reads {
-            Answerer::Awaited
+            StreamAnswerer::Awaited
         } else {
-            Answerer::Ignored
+            StreamAnswerer::Ignored
         };
         self
     }
@@ -126,9 +126,9 @@ impl Passthrough {
         let mut run: Option<Range<usize>> = None;
         let pushed = framer.push(frame, |event| {
             let (bytes, range) = match &event {
-                Event::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
-                Event::Joined(bytes) => (&bytes[..], None),
-                Event::Rest(range) => {
+                FramedEvent::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
+                FramedEvent::Joined(bytes) => (&bytes[..], None),
+                FramedEvent::Rest(range) => {
                     // It shares the fate of its event.
                     if !*dropped {
                         run = Some(range.clone());
@@ -149,7 +149,7 @@ impl Passthrough {
                     }
                     match verdict? {
                         EventAction::Forward => {
-                            if let Event::Joined(bytes) = event {
+                            if let FramedEvent::Joined(bytes) = event {
                                 out.push_back(bytes);
                             }
                         }
@@ -172,7 +172,7 @@ impl Passthrough {
     }
 }
 
-impl EngineTranscoder for Passthrough {
+impl EngineTranscoder for ChatPassthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         match self.detector.pass(frame, self.cap) {
             Ok(Some(frame)) => self.events(&frame, out),
@@ -183,8 +183,8 @@ impl EngineTranscoder for Passthrough {
 
     fn answerer(&self) -> Option<&str> {
         match &self.watch.answerer {
-            Answerer::Read(name) => name.as_deref(),
-            Answerer::Ignored | Answerer::Awaited => None,
+            StreamAnswerer::Read(name) => name.as_deref(),
+            StreamAnswerer::Ignored | StreamAnswerer::Awaited => None,
         }
     }
 
@@ -230,9 +230,9 @@ impl EngineTranscoder for Passthrough {
     }
 }
 
-// === impl Watch ===
+// === impl EventWatch ===
 
-impl Watch {
+impl EventWatch {
     fn complete(&self) -> bool {
         self.finished || (self.done && self.content > 0)
     }
@@ -246,8 +246,8 @@ impl Watch {
             };
         }
         progress.events += 1;
-        if matches!(self.answerer, Answerer::Awaited) {
-            self.answerer = Answerer::Read(model(event));
+        if matches!(self.answerer, StreamAnswerer::Awaited) {
+            self.answerer = StreamAnswerer::Read(model(event));
         }
         let keys = EventKeys::of(event);
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     body::{
-        edit::{self, Edit, New},
+        edit::{self, BodyEdit, NewValue},
         peek::PeekedBody,
     },
     dialect::{
@@ -67,7 +67,7 @@ struct MemberRewrites<'a> {
 /// The edits of one request so far, and what is said about them.
 struct EditList<'a> {
     rewrites: &'a MemberRewrites<'a>,
-    edits: Vec<Edit<'a>>,
+    edits: Vec<BodyEdit<'a>>,
     notes: Vec<String>,
 }
 
@@ -84,7 +84,8 @@ pub fn edit(
 ) -> Result<EditedRequest, Error> {
     let rewrites = MemberRewrites::of(body, peek, quirks)?;
     let mut list = EditList::new(&rewrites);
-    list.edits.push(Edit::Set("model", New::Text(model)));
+    list.edits
+        .push(BodyEdit::Set("model", NewValue::Text(model)));
     let filled = list.fill_gaps(defaults);
     list.rewrite_messages();
     list.switch_template();
@@ -118,15 +119,16 @@ impl<'a> MemberRewrites<'a> {
         } else {
             None
         };
-        let messages = peek
-            .raw(body, "messages")
-            .filter(|_| !peek.has_plain_messages(body));
+        // Whether a long text is UTF-8 is only looked at where it is read.
+        let messages = (!peek.has_plain_messages(body)).then(|| peek.raw(body, "messages"));
         let template_switch = quirks.template_switch.then(|| template_switch(body, peek));
         let tools = left_by(tool_choice.as_ref()).or_else(|| peek.raw(body, "tools"));
         Ok(Self {
-            messages: messages.map_or_else(RewrittenMessages::default, |raw| {
-                rewrite_messages(raw, quirks)
-            }),
+            messages: messages
+                .flatten()
+                .map_or_else(RewrittenMessages::default, |raw| {
+                    rewrite_messages(raw, quirks)
+                }),
             template_switch: template_switch.flatten(),
             numbers: rewritten_numbers(body, peek, &quirks.numbers)?,
             stop: peek.raw(body, "stop").and_then(rewritten_stop),
@@ -158,7 +160,7 @@ impl<'a> EditList<'a> {
     }
 
     fn set(&mut self, name: &'static str, json: &'a str) {
-        self.edits.push(Edit::Set(name, New::Raw(json)));
+        self.edits.push(BodyEdit::Set(name, NewValue::Raw(json)));
     }
 
     /// Fills in the sampling values that the request lacks; returns their names.
@@ -168,7 +170,8 @@ impl<'a> EditList<'a> {
             if self.rewrites.raw(name).is_none()
                 && let Some(value) = value
             {
-                self.edits.push(Edit::Default(name, New::Number(value)));
+                self.edits
+                    .push(BodyEdit::Default(name, NewValue::Number(value)));
                 filled.push(name);
             }
         }
@@ -197,7 +200,7 @@ impl<'a> EditList<'a> {
         for field in numbers.iter().chain(stop) {
             match &field.json {
                 Some(json) => self.set(field.name, json),
-                None => self.edits.push(Edit::Remove(field.name)),
+                None => self.edits.push(BodyEdit::Remove(field.name)),
             }
             self.notes.push(field.note.clone());
         }
@@ -218,7 +221,7 @@ impl<'a> EditList<'a> {
                 .and_then(|number| number.json.as_deref())
                 .unwrap_or(limit);
             self.edits
-                .push(Edit::Default("max_tokens", New::Raw(limit)));
+                .push(BodyEdit::Default("max_tokens", NewValue::Raw(limit)));
             self.notes
                 .push("max_completion_tokens is sent as max_tokens too".to_owned());
         }
@@ -232,7 +235,7 @@ impl<'a> EditList<'a> {
         } else if self.rewrites.quirks.json_schema_only
             && self.rewrites.raw(NAME).is_some_and(is_no_format)
         {
-            self.edits.push(Edit::Remove(NAME));
+            self.edits.push(BodyEdit::Remove(NAME));
         }
     }
 
@@ -242,7 +245,7 @@ impl<'a> EditList<'a> {
         } = self.rewrites;
         if tools.as_ref().is_some_and(|tools| tools.list.is_none()) {
             // There is nothing to choose from.
-            self.edits.push(Edit::Remove("tool_choice"));
+            self.edits.push(BodyEdit::Remove("tool_choice"));
         } else if let Some(choice) = tool_choice {
             self.set("tool_choice", choice.mode.json());
             self.notes.push(choice_note(choice));
@@ -254,7 +257,7 @@ impl<'a> EditList<'a> {
             tool_choice, tools, ..
         } = self.rewrites;
         match tools {
-            Some(RewrittenTools { list: None, .. }) => self.edits.push(Edit::Remove("tools")),
+            Some(RewrittenTools { list: None, .. }) => self.edits.push(BodyEdit::Remove("tools")),
             Some(RewrittenTools {
                 list: Some(list), ..
             }) => self.set("tools", list),
@@ -273,7 +276,7 @@ impl<'a> EditList<'a> {
             body, peek, quirks, ..
         } = self.rewrites;
         if quirks.refuses_no_alternatives && asks_for_no_alternatives(body, peek) {
-            self.edits.push(Edit::Remove("top_logprobs"));
+            self.edits.push(BodyEdit::Remove("top_logprobs"));
         }
     }
 
@@ -284,14 +287,14 @@ impl<'a> EditList<'a> {
         } = self.rewrites;
         let asks = peek.stream && quirks.stream_usage && !asks_for_usage(body, peek);
         if asks {
-            self.edits.push(Edit::IncludeUsage);
+            self.edits.push(BodyEdit::IncludeUsage);
         }
         asks
     }
 
     fn drop_nulls(&mut self) {
         if self.rewrites.quirks.fails_on_nulls {
-            self.edits.push(Edit::RemoveNulls);
+            self.edits.push(BodyEdit::RemoveNulls);
         }
     }
 }

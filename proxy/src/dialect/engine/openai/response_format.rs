@@ -10,14 +10,14 @@ use serde_json::{Value, value::RawValue};
 /// type is [another matter](is_no_format).
 pub(super) fn json_schema_format(raw: &str) -> Option<(String, &'static str)> {
     #[derive(serde::Deserialize)]
-    struct Format<'a> {
+    struct ResponseFormat<'a> {
         r#type: String,
         #[serde(borrow)]
         schema: Option<&'a RawValue>,
         #[serde(borrow)]
         json_schema: Option<&'a RawValue>,
     }
-    let format: Format<'_> = serde_json::from_str(raw).ok()?;
+    let format: ResponseFormat<'_> = serde_json::from_str(raw).ok()?;
     let beside = format.schema.map(RawValue::get);
     let beside = beside.filter(|schema| schema.starts_with('{'));
     let (name, schema, note) = match (&*format.r#type, beside) {

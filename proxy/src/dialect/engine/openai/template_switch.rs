@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     body::peek::PeekedBody,
-    dialect::chat::thinking::{Thinking, Wish},
+    dialect::chat::thinking::{ThinkingMode, ThinkingRequest},
 };
 
 /// Returns `chat_template_kwargs` with thinking switched off, or with its switch as the boolean that it
@@ -12,13 +12,13 @@ use crate::{
 /// where they may stay.
 pub(super) fn template_switch(body: &[u8], peek: &PeekedBody) -> Option<(String, &'static str)> {
     const NAME: &str = "enable_thinking";
-    let asked = Thinking::of(body, peek).asked?;
+    let asked = ThinkingRequest::of(body, peek).asked?;
     let mut kwargs = match peek.raw(body, "chat_template_kwargs") {
         None => serde_json::Map::new(),
         Some(raw) => serde_json::from_str(raw).ok()?,
     };
     let is_text = kwargs.get(NAME).is_some_and(Value::is_string);
-    let off = asked.wish == Wish::Off;
+    let off = asked.wish == ThinkingMode::Off;
     let is_off = kwargs.get(NAME) == Some(&Value::Bool(false)) || asked.path == "reasoning_effort";
     if (!off || is_off) && !is_text {
         return None;

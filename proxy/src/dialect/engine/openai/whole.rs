@@ -10,10 +10,10 @@ use bytes::Bytes;
 use crucible_config::checked::EngineKind;
 use serde_json::Value;
 
-use super::{passthrough::Passthrough, readable::readable, respelled::respelled};
+use super::{passthrough::ChatPassthrough, readable::readable, respelled::respelled};
 use crate::{
     body::{
-        scan::{self, Member},
+        scan::{self, JsonMember},
         surrogates,
     },
     dialect::{
@@ -154,7 +154,7 @@ impl WholeAnswer {
 
 /// The error of an answer that came as a stream although none was asked for: its own, if it has one.
 fn streamed(kind: EngineKind, whole: &Bytes) -> Error {
-    let mut stream = Passthrough::new(kind, false, whole.len() + 1);
+    let mut stream = ChatPassthrough::new(kind, false, whole.len() + 1);
     let mut out = VecDeque::new();
     let read = stream
         .push(whole.clone(), &mut out)
@@ -183,8 +183,8 @@ impl AnswerMembers {
 
 // === impl MembersOf ===
 
-impl scan::Visit for &mut MembersOf<'_> {
-    fn member(&mut self, member: Member) {
+impl scan::MemberVisitor for &mut MembersOf<'_> {
+    fn member(&mut self, member: JsonMember) {
         let value = member.value;
         match &self.text[member.key] {
             r#""choices""# => self.members.choices = Some(value),

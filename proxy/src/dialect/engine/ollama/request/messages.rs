@@ -10,27 +10,27 @@ use crate::{
     dialect::{
         chat::field_error::{invalid_type, missing, unsupported},
         engine::messages::{
-            arguments::Arguments,
-            image::{Image, Kind, NoImage},
-            part::Part,
+            arguments::CallArguments,
+            image::{ImageError, ImageKind, MessageImage},
+            part::MessagePart,
         },
     },
     error::Error,
 };
 
 /// A conversation as Ollama takes it.
-pub(super) struct Conversation {
+pub(super) struct OllamaConversation {
     /// The list, as JSON.
     pub(super) text: String,
     /// Ids of the tool calls in it.
-    pub(super) ids: HashSet<String>,
+    pub(super) call_ids: HashSet<String>,
     /// Of how many of its calls the arguments were no JSON object.
-    pub(super) bent: usize,
+    pub(super) rewritten_arguments: usize,
 }
 
 /// A message as it is sent.
 #[derive(Serialize)]
-struct Sent {
+struct OllamaMessage {
     role: String,
     content: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ struct Sent {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Call>,
+    tool_calls: Vec<SentCall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,14 +46,14 @@ struct Sent {
 }
 
 #[derive(Serialize)]
-struct Call {
+struct SentCall {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    function: Function,
+    function: SentFunction,
 }
 
 #[derive(Serialize)]
-struct Function {
+struct SentFunction {
     name: String,
     /// Raw: numbers of any length keep their text.
     arguments: Box<RawValue>,
@@ -61,72 +61,48 @@ struct Function {
 
 /// What is read of the messages on the way.
 #[derive(Default)]
-struct Reader {
+struct ConversationReader {
     /// The tools of the calls so far, by the ids of these.
     names: HashMap<String, String>,
-    bent: usize,
+    rewritten_arguments: usize,
 }
 
 /// The members of an object; of two with the same name the last one counts.
-type Members<'a> = HashMap<String, &'a RawValue>;
+type ObjectMembers<'a> = HashMap<String, &'a RawValue>;
 
 /// The conversation, message by message.
-pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<Conversation, Error> {
+pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<OllamaConversation, Error> {
     let raw = peek
         .raw(body, "messages")
         .ok_or_else(|| missing("messages"))?;
     let all: Vec<&RawValue> =
         serde_json::from_str(raw).map_err(|_| invalid_type("messages", "an array", found(raw)))?;
-    let mut reader = Reader::default();
+    let mut reader = ConversationReader::default();
     let sent = all
         .into_iter()
         .enumerate()
         .map(|(at, message)| reader.message(&format!("messages[{at}]"), message))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Conversation {
+    Ok(OllamaConversation {
         text: serde_json::to_string(&sent).unwrap_or_default(),
-        ids: reader.names.into_keys().collect(),
-        bent: reader.bent,
+        call_ids: reader.names.into_keys().collect(),
+        rewritten_arguments: reader.rewritten_arguments,
     })
 }
 
-// === impl Reader ===
+// === impl ConversationReader ===
 
-impl Reader {
-    fn message(&mut self, path: &str, raw: &RawValue) -> Result<Sent, Error> {
-        let members: Members<'_> = serde_json::from_str(raw.get())
+impl ConversationReader {
+    fn message(&mut self, path: &str, raw: &RawValue) -> Result<OllamaMessage, Error> {
+        let members: ObjectMembers<'_> = serde_json::from_str(raw.get())
             .map_err(|_| invalid_type(path, "an object", found(raw.get())))?;
         let get = |name: &str| {
             let raw = members.get(name)?.get();
             serde_json::from_str::<Value>(raw).ok()
         };
-        let mut role = match get("role") {
-            Some(Value::String(role)) => role.to_lowercase(),
-            None => return Err(missing(&format!("{path}.role"))),
-            Some(other) => return Err(wrong(&format!("{path}.role"), "a string", &other)),
-        };
-        match &*role {
-            "developer" => "system".clone_into(&mut role),
-            // OpenAI's name of it until 2023.
-            "function" => "tool".clone_into(&mut role),
-            _ => {}
-        }
+        let role = role(path, get("role"))?;
         let tool_calls = self.calls(path, &members)?;
-        let mut said = Said::default();
-        match get("content") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(text)) => said.texts.push(text),
-            Some(Value::Array(parts)) => {
-                for (at, part) in parts.iter().enumerate() {
-                    said.part(&format!("{path}.content[{at}]"), part)?;
-                }
-            }
-            Some(part @ Value::Object(_)) => said.part(&format!("{path}.content"), &part)?,
-            Some(other) => {
-                let path = format!("{path}.content");
-                return Err(wrong(&path, "a string or an array", &other));
-            }
-        }
+        let mut said = MessageTexts::of(path, get("content"))?;
         let text = |name: &str| match get(name) {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
             _ => None,
@@ -144,7 +120,7 @@ impl Reader {
         let id = id.filter(|_| role == "tool");
         let name = text("name").filter(|_| role == "tool");
         let tool_name = name.or_else(|| self.names.get(id.as_ref()?).cloned());
-        Ok(Sent {
+        Ok(OllamaMessage {
             content: said.texts.join("\n\n"),
             thinking,
             images: said.images,
@@ -156,7 +132,7 @@ impl Reader {
     }
 
     /// `tool_calls`, else the one of `function_call`, which had that name until 2023.
-    fn calls(&mut self, path: &str, members: &Members<'_>) -> Result<Vec<Call>, Error> {
+    fn calls(&mut self, path: &str, members: &ObjectMembers<'_>) -> Result<Vec<SentCall>, Error> {
         let there = |name: &str| {
             let raw = members.get(name)?.get();
             (raw != "null").then_some(raw)
@@ -173,19 +149,19 @@ impl Reader {
             return Ok(Vec::new());
         };
         let path = format!("{path}.function_call");
-        let function: Members<'_> =
+        let function: ObjectMembers<'_> =
             serde_json::from_str(raw).map_err(|_| invalid_type(&path, "an object", found(raw)))?;
-        Ok(vec![Call {
+        Ok(vec![SentCall {
             id: None,
             function: self.function(&path, &function)?,
         }])
     }
 
-    fn call(&mut self, path: &str, raw: &RawValue) -> Result<Call, Error> {
-        let call: Members<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    fn call(&mut self, path: &str, raw: &RawValue) -> Result<SentCall, Error> {
+        let call: ObjectMembers<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
         let of = |name: &str| {
             let inner = call.get(name)?;
-            serde_json::from_str::<Members<'_>>(inner.get()).ok()
+            serde_json::from_str::<ObjectMembers<'_>>(inner.get()).ok()
         };
         let function = match (of("function"), of("custom")) {
             (Some(function), _) => self.function(&format!("{path}.function"), &function)?,
@@ -196,20 +172,20 @@ impl Reader {
         if let Some(id) = &id {
             self.names.insert(id.clone(), function.name.clone());
         }
-        Ok(Call { id, function })
+        Ok(SentCall { id, function })
     }
 
     /// A function with its arguments, or a custom tool with its input.
-    fn function(&mut self, path: &str, members: &Members<'_>) -> Result<Function, Error> {
+    fn function(&mut self, path: &str, members: &ObjectMembers<'_>) -> Result<SentFunction, Error> {
         let name = members
             .get("name")
             .and_then(|name| serde_json::from_str::<String>(name.get()).ok())
             .ok_or_else(|| missing(&format!("{path}.name")))?;
         let raw = members.get("arguments").or_else(|| members.get("input"));
-        let arguments = Arguments::of(raw.map_or("{}", |raw| raw.get()));
-        self.bent += usize::from(arguments.bent);
+        let arguments = CallArguments::of(raw.map_or("{}", |raw| raw.get()));
+        self.rewritten_arguments += usize::from(arguments.bent);
         let object = arguments.object.into_owned();
-        Ok(Function {
+        Ok(SentFunction {
             name,
             arguments: RawValue::from_string(object)
                 .map_err(|_| missing(&format!("{path}.arguments")))?,
@@ -219,6 +195,22 @@ impl Reader {
 
 fn wrong(path: &str, expected: &str, value: &Value) -> Error {
     invalid_type(path, expected, found(&value.to_string()))
+}
+
+/// Returns the role by Ollama's name of it.
+fn role(path: &str, role: Option<Value>) -> Result<String, Error> {
+    let mut role = match role {
+        Some(Value::String(role)) => role.to_lowercase(),
+        None => return Err(missing(&format!("{path}.role"))),
+        Some(other) => return Err(wrong(&format!("{path}.role"), "a string", &other)),
+    };
+    match &*role {
+        "developer" => "system".clone_into(&mut role),
+        // OpenAI's name of it until 2023.
+        "function" => "tool".clone_into(&mut role),
+        _ => {}
+    }
+    Ok(role)
 }
 
 /// An id; some clients write it as a number.
@@ -232,37 +224,61 @@ fn id_of(raw: &RawValue) -> Option<String> {
 
 /// What the parts of one message say.
 #[derive(Default)]
-struct Said {
+struct MessageTexts {
     texts: Vec<String>,
     thoughts: Vec<String>,
     images: Vec<String>,
 }
 
-// === impl Said ===
+// === impl MessageTexts ===
 
-impl Said {
+impl MessageTexts {
+    /// Reads a content: a text, a list of parts, or one part without its list.
+    fn of(path: &str, content: Option<Value>) -> Result<Self, Error> {
+        let mut said = MessageTexts::default();
+        match content {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => said.texts.push(text),
+            Some(Value::Array(parts)) => {
+                for (at, part) in parts.iter().enumerate() {
+                    said.part(&format!("{path}.content[{at}]"), part)?;
+                }
+            }
+            Some(part @ Value::Object(_)) => said.part(&format!("{path}.content"), &part)?,
+            Some(other) => {
+                let path = format!("{path}.content");
+                return Err(wrong(&path, "a string or an array", &other));
+            }
+        }
+        Ok(said)
+    }
+
     fn part(&mut self, path: &str, part: &Value) -> Result<(), Error> {
-        match Part::of(part) {
-            Part::Nothing => {}
-            Part::Text(text) if text.is_empty() => {}
-            Part::Text(text) => self.texts.push(text),
-            Part::Thinking(text) => self.thoughts.push(text),
-            Part::Image(Some(url)) => {
+        match MessagePart::of(part) {
+            MessagePart::Nothing => {}
+            MessagePart::Text(text) if text.is_empty() => {}
+            MessagePart::Text(text) => self.texts.push(text),
+            MessagePart::Thinking(text) => self.thoughts.push(text),
+            MessagePart::Image(Some(url)) => {
                 self.images
                     .push(image(&format!("{path}.image_url.url"), url)?);
             }
-            Part::Image(None) => return Err(missing(&format!("{path}.image_url.url"))),
-            Part::Sound(Some(data)) => self.images.push(data.to_owned()),
-            Part::Sound(None) => return Err(missing(&format!("{path}.input_audio.data"))),
-            Part::Other(Some(kind)) => {
+            MessagePart::Image(None) => {
+                return Err(missing(&format!("{path}.image_url.url")));
+            }
+            MessagePart::Sound(Some(data)) => self.images.push(data.to_owned()),
+            MessagePart::Sound(None) => return Err(missing(&format!("{path}.input_audio.data"))),
+            MessagePart::Other(Some(kind)) => {
                 let kind: String = kind.chars().take(64).collect();
                 return Err(unsupported(
                     &format!("{path}.type"),
                     format!("a part of type '{kind}' cannot be sent to Ollama"),
                 ));
             }
-            Part::Other(None) => return Err(missing(&format!("{path}.type"))),
-            Part::NoText(other) => return Err(wrong(&format!("{path}.text"), "a string", other)),
+            MessagePart::Other(None) => return Err(missing(&format!("{path}.type"))),
+            MessagePart::NoText(other) => {
+                return Err(wrong(&format!("{path}.text"), "a string", other));
+            }
         }
         Ok(())
     }
@@ -271,20 +287,22 @@ impl Said {
 /// Bare base64; an engine never fetches an address for a client.
 fn image(path: &str, url: &str) -> Result<String, Error> {
     let refused = |message: &str| Err(unsupported(path, message));
-    match Image::of(url) {
+    match MessageImage::of(url) {
         Ok(image) => match image.kind {
-            Kind::Jpeg | Kind::Png | Kind::Webp | Kind::Claimed => Ok(image.base64.into_owned()),
-            Kind::Other(kind) => refused(&format!(
+            ImageKind::Jpeg | ImageKind::Png | ImageKind::Webp | ImageKind::Claimed => {
+                Ok(image.base64.into_owned())
+            }
+            ImageKind::Other(kind) => refused(&format!(
                 "Ollama takes jpeg, png and webp images, and this one is {kind}: convert it"
             )),
-            Kind::Unknown => {
+            ImageKind::Unknown => {
                 refused("the bytes are no image that Ollama takes: send jpeg, png or webp")
             }
         },
-        Err(NoImage::Address) => {
+        Err(ImageError::Address) => {
             refused("send images as data URLs (jpeg, png or webp, base64): Ollama fetches none")
         }
-        Err(NoImage::Encoding) => refused(
+        Err(ImageError::Encoding) => refused(
             "the image is no base64: send `data:image/png;base64,` and its bytes (jpeg, png or \
              webp)",
         ),

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    dialect::engine::{call_ids::CallIds, ollama::response::item::Call},
+    dialect::engine::{call_ids::CallIds, ollama::response::answer_line::AnswerCall},
     usage::Usage,
 };
 
@@ -29,7 +29,7 @@ pub(super) fn usage_json(usage: Usage) -> String {
 /// Appends the elements of `tool_calls`; `next` is the index of the first.
 pub(super) fn write_calls(
     out: &mut Vec<u8>,
-    calls: &[Call<'_>],
+    calls: &[AnswerCall<'_>],
     next: &mut usize,
     ids: &mut CallIds,
 ) {

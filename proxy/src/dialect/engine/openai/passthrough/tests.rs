@@ -7,7 +7,7 @@ fn run(
     drop_usage: bool,
     frames: &[&[u8]],
 ) -> (String, StreamProgress, Option<Error>) {
-    let mut passthrough = Passthrough::new(kind, drop_usage, 1 << 20);
+    let mut passthrough = ChatPassthrough::new(kind, drop_usage, 1 << 20);
     let mut out = VecDeque::new();
     let mut total = StreamProgress::default();
     let mut add = |p: StreamProgress| {
@@ -136,7 +136,7 @@ fn a_cut_at_any_byte_gives_whole_events_and_an_error() {
 
 #[test]
 fn an_event_beyond_the_cap_is_an_error() {
-    let mut passthrough = Passthrough::new(EngineKind::Openai, false, 16);
+    let mut passthrough = ChatPassthrough::new(EngineKind::Openai, false, 16);
     let pushed = passthrough.push(
         Bytes::from_static(b"data: {\"choices\":[{}]}"),
         &mut VecDeque::new(),
@@ -228,7 +228,7 @@ fn a_whole_answer_becomes_the_stream_that_was_asked_for_wherever_it_is_cut() {
 
 #[test]
 fn an_end_before_any_answer_is_told_at_once() {
-    let mut passthrough = Passthrough::new(EngineKind::Lmstudio, false, 1 << 20);
+    let mut passthrough = ChatPassthrough::new(EngineKind::Lmstudio, false, 1 << 20);
     let mut out = VecDeque::new();
     let done = Bytes::from_static(b"data: [DONE]\n\n");
     let failed = passthrough.push(done, &mut out).unwrap_err();
@@ -251,7 +251,7 @@ fn one_choice_may_end_before_another() {
     .concat();
     assert_eq!(whole(&cut).2.unwrap().kind, Kind::EngineCut);
 
-    let mut passthrough = Passthrough::new(EngineKind::Llamacpp, false, 1 << 20);
+    let mut passthrough = ChatPassthrough::new(EngineKind::Llamacpp, false, 1 << 20);
     let mut push = |text: String| {
         let progress = passthrough
             .push(Bytes::from(text), &mut VecDeque::new())
@@ -312,7 +312,7 @@ fn the_event_of_odd_counts_goes_too_where_nobody_asked_for_it() {
 fn a_large_event_in_small_pieces_goes_on_as_one() {
     let content = "x".repeat(1 << 20);
     let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{content}\"}}}}]}}\n\n");
-    let mut passthrough = Passthrough::new(EngineKind::Openai, false, 2 << 20);
+    let mut passthrough = ChatPassthrough::new(EngineKind::Openai, false, 2 << 20);
     let mut out = VecDeque::new();
     let mut events = 0;
     for piece in event.as_bytes().chunks(1024) {

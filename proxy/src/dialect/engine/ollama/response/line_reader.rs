@@ -11,15 +11,15 @@ use crate::error::{Error, Kind, UpstreamError};
 
 /// Bytes as lines, none longer than `cap`.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LineReader {
     /// The last line, while its end has not come.
     pub(crate) partial: Vec<u8>,
     cap: usize,
 }
 
-// === impl Lines ===
+// === impl LineReader ===
 
-impl Lines {
+impl LineReader {
     pub(crate) const fn new(cap: usize) -> Self {
         Self {
             partial: Vec::new(),

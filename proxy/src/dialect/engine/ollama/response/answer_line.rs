@@ -19,9 +19,9 @@ use crate::{
 
 /// One line.
 #[derive(Deserialize)]
-pub(super) struct Item<'a> {
+pub(super) struct AnswerLine<'a> {
     #[serde(borrow, default)]
-    pub(super) message: Option<Message<'a>>,
+    pub(super) message: Option<AnswerMessage<'a>>,
     #[serde(default)]
     done: Option<bool>,
     // Raw: what is odd about a count is no reason to lose the answer.
@@ -43,36 +43,36 @@ pub(super) struct Item<'a> {
 
 /// What is new of the answer.
 #[derive(Default, Deserialize)]
-pub(super) struct Message<'a> {
+pub(super) struct AnswerMessage<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     pub(super) content: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "text")]
     pub(super) thinking: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) tool_calls: Option<Vec<Call<'a>>>,
+    pub(super) tool_calls: Option<Vec<AnswerCall<'a>>>,
 }
 
 /// A whole tool call.
 #[derive(Deserialize)]
-pub(super) struct Call<'a> {
+pub(super) struct AnswerCall<'a> {
     #[serde(borrow, default)]
     pub(super) id: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) function: Function<'a>,
+    pub(super) function: AnswerFunction<'a>,
 }
 
 /// Its function.
 #[derive(Deserialize)]
-pub(super) struct Function<'a> {
+pub(super) struct AnswerFunction<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(super) arguments: Option<&'a RawValue>,
 }
 
-// === impl Item ===
+// === impl AnswerLine ===
 
-impl Item<'_> {
+impl AnswerLine<'_> {
     /// Its counts; what is missing is 0.
     pub(super) fn usage(&self) -> Usage {
         let prompt = self.prompt_eval_count.and_then(tokens);
@@ -121,9 +121,9 @@ fn tokens(raw: &RawValue) -> Option<u64> {
 
 /// A text; null is an empty one.
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
-    struct Text;
+    struct TextVisitor;
 
-    impl<'de> Visitor<'de> for Text {
+    impl<'de> Visitor<'de> for TextVisitor {
         type Value = Cow<'de, str>;
 
         fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -143,13 +143,13 @@ fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
         }
     }
 
-    from.deserialize_any(Text)
+    from.deserialize_any(TextVisitor)
 }
 
 /// Parses one line; a blank one is none, an error line is an error.
-pub(super) fn with_item(
+pub(super) fn with_line(
     line: &[u8],
-    act: impl FnOnce(&Item<'_>) -> Result<(), Error>,
+    act: impl FnOnce(&AnswerLine<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let line = line.trim_ascii();
     if line.is_empty() {
@@ -157,13 +157,13 @@ pub(super) fn with_item(
     }
     let text = String::from_utf8_lossy(line);
     let mended;
-    let mut item = serde_json::from_str::<Item<'_>>(&text);
+    let mut item = serde_json::from_str::<AnswerLine<'_>>(&text);
     if item.is_err() {
         // Half a character in an escape: the rest is worth more.
         mended = surrogates::mended_text(&text);
         item = serde_json::from_str(&mended);
     }
-    let item: Item<'_> = item.map_err(|_| {
+    let item: AnswerLine<'_> = item.map_err(|_| {
         if !text.starts_with(['{', '<']) {
             // Words, or a bare string: what they say matters more than their form.
             let status = StatusCode::INTERNAL_SERVER_ERROR;

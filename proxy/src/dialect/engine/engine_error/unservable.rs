@@ -5,7 +5,7 @@
 
 /// One kind of request that an engine cannot serve.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct UnservableRequest {
     /// Where in the request, where the words tell.
     pub(super) param: Option<&'static str>,
     /// What the client should know, before the engine's own words.
@@ -17,8 +17,8 @@ pub(super) struct Asked {
 }
 
 /// The first that fits is told: an unusable schema is reported inside a template's error too.
-const KINDS: &[Asked] = &[
-    Asked {
+const KINDS: &[UnservableRequest] = &[
+    UnservableRequest {
         param: Some("response_format"),
         says: "the engine cannot turn the schema or grammar of this request into rules",
         // llama.cpp b11549; Ollama 0.33 ("invalid format"); vLLM and SGLang (xgrammar, outlines).
@@ -42,7 +42,7 @@ const KINDS: &[Asked] = &[
         ],
         together: &[],
     },
-    Asked {
+    UnservableRequest {
         param: Some("messages"),
         says: "this model cannot take an image, audio or video of these messages",
         // llama.cpp b11549; Ollama 0.33; LM Studio 0.4; vLLM.
@@ -66,7 +66,7 @@ const KINDS: &[Asked] = &[
         ],
         together: &[],
     },
-    Asked {
+    UnservableRequest {
         param: Some("messages"),
         says: "the engine cannot read the tool calls or tools of this request",
         // llama.cpp b11549 quotes them whole.
@@ -79,7 +79,7 @@ const KINDS: &[Asked] = &[
         ],
         together: &[],
     },
-    Asked {
+    UnservableRequest {
         param: Some("messages"),
         says: "the model's chat template cannot render these messages",
         // raise_exception of many templates; llama.cpp's engines for Jinja, old and new; LM Studio's;
@@ -103,7 +103,7 @@ const KINDS: &[Asked] = &[
             &["template: ", ": executing \""],
         ],
     },
-    Asked {
+    UnservableRequest {
         param: Some("model"),
         says: "this model cannot do what the request asks for",
         // Ollama 0.33.
@@ -115,7 +115,7 @@ const KINDS: &[Asked] = &[
         ],
         together: &[],
     },
-    Asked {
+    UnservableRequest {
         param: None,
         says: "the engine cannot use a value of this request",
         // Go's JSON for a number beyond float32 (Ollama 0.33); its options; nlohmann's JSON and
@@ -137,7 +137,7 @@ const KINDS: &[Asked] = &[
 
 /// What cannot be served of a request, by an error in the engine's words, lower-cased, and where these
 /// begin.
-pub(super) fn asked(lower: &str) -> Option<(&'static Asked, usize)> {
+pub(super) fn unservable(lower: &str) -> Option<(&'static UnservableRequest, usize)> {
     let all = |words: &&[&str]| {
         let places = words.iter().map(|word| lower.find(word));
         places.collect::<Option<Vec<_>>>()?.into_iter().min()
@@ -239,7 +239,7 @@ mod tests {
                 "this model cannot do",
             ),
         ] {
-            let known = asked(&text.to_lowercase()).map(|(kind, _)| kind.says);
+            let known = unservable(&text.to_lowercase()).map(|(kind, _)| kind.says);
             assert!(known.is_some_and(|k| k.contains(says)), "{text}: {known:?}");
         }
     }
@@ -262,7 +262,7 @@ mod tests {
             "context deadline exceeded at row",
             "",
         ] {
-            assert_eq!(asked(&text.to_lowercase()), None, "{text}");
+            assert_eq!(unservable(&text.to_lowercase()), None, "{text}");
         }
     }
 }

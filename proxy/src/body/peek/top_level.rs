@@ -1,0 +1,80 @@
+//! The visitor of a scan that keeps what is known of the top level of a body.
+
+use std::ops::Range;
+
+use super::known_keys::{Repeat, known_key};
+use crate::body::{
+    scan::{JsonMember, MemberVisitor},
+    weight::{MemberStrings, PromptWeight},
+};
+
+/// The top level of a body, as far as it has been scanned.
+#[derive(Default)]
+pub(super) struct TopLevel<'a> {
+    pub(super) text: &'a str,
+    pub(super) fields: Vec<PeekedField>,
+    /// Ranges of the members whose value is null, each with its key.
+    pub(super) nulls: Vec<Range<usize>>,
+    /// The number of members so far.
+    pub(super) members: usize,
+    /// The first key that stands twice although it may not.
+    pub(super) duplicate: Option<&'static str>,
+    pub(super) weight: PromptWeight,
+    /// The strings of the member that is being scanned.
+    strings: MemberStrings,
+}
+
+/// A member of the top level under a known key.
+#[derive(Clone, Debug)]
+pub(crate) struct PeekedField {
+    pub(crate) name: &'static str,
+    /// The place where the key begins, with its quote.
+    pub(crate) key: usize,
+    pub(crate) value: Range<usize>,
+}
+
+// === impl TopLevel ===
+
+impl<'a> TopLevel<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        Self {
+            text,
+            fields: Vec::with_capacity(16),
+            ..Self::default()
+        }
+    }
+}
+
+impl MemberVisitor for &mut TopLevel<'_> {
+    fn member(&mut self, member: JsonMember) {
+        self.members += 1;
+        if &self.text[member.value.clone()] == "null" {
+            self.nulls.push(member.key.start..member.value.end);
+        }
+        let strings = std::mem::take(&mut self.strings);
+        let Some((name, repeat)) = known_key(&self.text[member.key.clone()]) else {
+            return;
+        };
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            if repeat == Repeat::LastCounts {
+                field.key = member.key.start;
+                field.value = member.value;
+            } else {
+                self.duplicate.get_or_insert(name);
+            }
+            return;
+        }
+        if &self.text[member.value.clone()] != "null" {
+            self.weight.add(name, member.value.clone(), strings);
+        }
+        self.fields.push(PeekedField {
+            name,
+            key: member.key.start,
+            value: member.value,
+        });
+    }
+
+    fn string(&mut self, inside: Range<usize>) {
+        self.strings.pass(&self.text.as_bytes()[inside]);
+    }
+}
