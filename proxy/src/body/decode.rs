@@ -19,28 +19,31 @@ use tokio_util::io::StreamReader;
 use super::pace::{PaceFloor, PacedBody};
 use crate::error::{Error, Kind};
 
-/// Most room made for a declared length before its bytes are there.
+/// The most bytes of memory that are reserved for a declared length before its bytes have come.
 const RESERVED: usize = 128 * 1024;
 
-/// Base-2 logarithm of what a zstd frame may ask to be kept at hand: 8 MB, as over HTTP (RFC 9659).
+/// The base-2 logarithm of the largest window of a zstd frame in bytes: 8 MB, the limit over HTTP (RFC
+/// 9659).
 const ZSTD_WINDOW: u32 = 23;
 
-/// How a body is compressed.
+/// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentEncoding {
-    /// Not at all.
+    /// The body is not compressed.
     Identity,
-    /// `gzip`, `x-gzip`.
+    /// The encodings `gzip` and `x-gzip`.
     Gzip,
-    /// `zstd` (Codex sends it).
+    /// The encoding `zstd`, which Codex sends.
     Zstd,
 }
 
 // === impl ContentEncoding ===
 
 impl ContentEncoding {
-    /// Reads `Content-Encoding`; anything unknown, or more than one, is
-    /// `unsupported_media_type`.
+    /// Reads `Content-Encoding`.
+    ///
+    /// # Errors
+    /// `unsupported_media_type` for an unknown encoding, or for more than one.
     pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
         let Some(value) = values.next() else {
@@ -64,6 +67,9 @@ impl ContentEncoding {
 }
 
 /// Refuses a declared length over the cap before a byte is read.
+///
+/// # Errors
+/// `body_too_large`.
 pub fn check_length(headers: &HeaderMap, cap: usize) -> Result<(), Error> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -74,9 +80,10 @@ pub fn check_length(headers: &HeaderMap, cap: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bounded, decoded body of a request.
+/// Collects the decoded body of a request under the configured cap and pace.
 ///
-/// Errors: `unsupported_media_type`, and those of [`collect`].
+/// # Errors
+/// `unsupported_media_type`, and those of [`collect`].
 pub(crate) async fn receive<B>(
     headers: &HeaderMap,
     body: B,
@@ -91,8 +98,8 @@ where
     collect(body, encoding, cap, PaceFloor::of(config)).await
 }
 
-/// The pieces of a body that is passed on as it comes, however large it is; one that stops coming, or
-/// comes too slowly, ends with `request_timeout`.
+/// Returns the pieces of a body that is passed on as it comes, however large it is. A body that stops
+/// coming, or comes too slowly, ends with `request_timeout`.
 pub(crate) fn passing<B>(
     body: B,
     config: &Config,
@@ -115,8 +122,9 @@ where
 
 /// Collects and decodes a body of at most `cap` decoded bytes.
 ///
-/// Errors: `body_too_large`, `request_timeout` where it comes too slowly, `invalid_json` for corrupt
-/// compression, `bad_request` for a body that broke off.
+/// # Errors
+/// `body_too_large`, `request_timeout` where it comes too slowly, `invalid_json` for corrupt
+/// compression, and `bad_request` for a body that broke off.
 pub async fn collect<B>(
     body: B,
     encoding: ContentEncoding,

@@ -42,14 +42,14 @@ pub enum BodyEdit<'a> {
     RemoveNulls,
 }
 
-/// What a key is set to.
+/// The value to which a key is set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NewValue<'a> {
-    /// JSON as it stands.
+    /// The text of any JSON value.
     Raw(&'a str),
-    /// A string that is to be quoted.
+    /// A string, which is written with quotes and escapes.
     Text(&'a str),
-    /// A number; `null` where JSON has none for it.
+    /// A number; one that JSON cannot write becomes `null`.
     Number(f64),
 }
 
@@ -64,7 +64,7 @@ enum SpliceText<'a> {
     Value(NewValue<'a>),
     /// A new member, at the end of the object.
     Member(&'static str, NewValue<'a>),
-    /// `stream_options`, written anew.
+    /// The value of `stream_options`, written anew.
     Options(String),
 }
 
@@ -114,7 +114,7 @@ pub fn apply(body: &Bytes, peek: &PeekedBody, edits: &[BodyEdit<'_>]) -> Bytes {
 // === impl SpliceList ===
 
 impl<'a> SpliceList<'a> {
-    /// Replaces a value.
+    /// Replaces the value in a range.
     fn value(&mut self, place: &Range<usize>, new: NewValue<'a>) {
         self.splices.push(ByteSplice {
             place: place.clone(),
@@ -213,7 +213,7 @@ fn member_ranges(body: &[u8], mut removals: Vec<Range<usize>>) -> Vec<Range<usiz
     out
 }
 
-/// `members` of the object stay.
+/// Writes the body with its splices; `members` of the object stay.
 fn splice(body: &[u8], mut members: usize, splices: &[ByteSplice<'_>]) -> Bytes {
     let extra: usize = splices.iter().map(|splice| splice.text.room()).sum();
     let mut out = Vec::with_capacity(body.len() + extra);
@@ -238,7 +238,8 @@ fn splice(body: &[u8], mut members: usize, splices: &[ByteSplice<'_>]) -> Bytes 
     out.into()
 }
 
-/// `stream_options` with `include_usage: true`; `None` where it is so already or no object.
+/// Returns `stream_options` with `include_usage: true`; `None` where it has it already or is no
+/// object.
 fn with_usage(raw: &str) -> Option<String> {
     let mut options: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw).ok()?;
     if options.get("include_usage") == Some(&true.into()) {
@@ -251,7 +252,8 @@ fn with_usage(raw: &str) -> Option<String> {
 // === impl NewValue ===
 
 impl NewValue<'_> {
-    /// The value is so already. A string with escapes is taken for another one.
+    /// Reports whether a raw value is this one already. A string with escapes is taken for another
+    /// one.
     fn is(self, raw: &[u8]) -> bool {
         match self {
             Self::Raw(new) => new.as_bytes() == raw,
@@ -273,7 +275,7 @@ impl NewValue<'_> {
         }
     }
 
-    /// About as many bytes as it is long.
+    /// Returns about as many bytes as the value is long.
     fn room(self) -> usize {
         match self {
             Self::Raw(text) | Self::Text(text) => text.len() + 2,
@@ -295,7 +297,7 @@ impl SpliceText<'_> {
     }
 }
 
-/// Neither text nor number can fail, nor can the buffer.
+/// Appends a value as JSON. Neither a text nor a number can fail, nor can the buffer.
 fn json(value: impl Serialize, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &value);
 }

@@ -1,21 +1,21 @@
-//! Numbers as clients write them: a whole one may stand there as `4096.0` or `1e3`, as languages
-//! without integers write it.
+//! Numbers as clients write them: a whole number may come as `4096.0` or `1e3` from languages without
+//! integers.
 
-/// What a raw JSON value is as a number.
+/// A JSON number by its value, however it is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum JsonNumber {
-    /// A whole number, however it is written.
+    /// A whole number, such as `4096`, `4096.0` and `4.096e3`.
     Whole(i128),
-    /// Another one.
+    /// A number with a fraction.
     Fraction(f64),
-    /// Larger than any number that engines know.
+    /// A number beyond those that engines know.
     Beyond,
 }
 
 // === impl JsonNumber ===
 
 impl JsonNumber {
-    /// `None` where it is no number. `raw` is valid JSON.
+    /// Reads a number from valid JSON; `None` for a value of another type.
     pub(crate) fn of(raw: &str) -> Option<Self> {
         if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
             return None;
@@ -35,7 +35,7 @@ impl JsonNumber {
     }
 }
 
-/// Digits only: no fraction, no exponent.
+/// Reports whether a number is written with digits alone, without a fraction or an exponent.
 pub(crate) fn is_plain(raw: &str) -> bool {
     !raw.contains(['.', 'e', 'E'])
 }

@@ -1,8 +1,9 @@
-//! How a body comes: one that stops coming, or comes too slowly, is given up.
+//! The pace of a body on its way: a body that stops coming, or comes too slowly, is given up.
 //!
-//! A clock that only asks for some progress lets a client hold a place for as long as it likes, with
-//! one byte now and then. So there is a floor for the bytes of each [`WINDOW`] too. Only time in which
-//! Crucible waits for the client counts: what is there is read first, however late that is.
+//! A clock that only asks for some progress would let a client hold a connection for as long as it
+//! likes with a byte now and then. So there is also a floor for the bytes of each [`WINDOW`]. Only
+//! time in which Crucible waits for the client counts: bytes that have come are read first, however
+//! late that is.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,41 +16,41 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Kind};
 
-/// How long the bytes are counted that must come in it.
+/// The span of time over which the bytes that come are counted.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// A window whose end was seen later than this was not one of waiting.
+/// A window whose end was seen later than this was not spent waiting for the client.
 const LATE: Duration = Duration::from_secs(1);
 
-/// What a body that is being sent has to keep to.
+/// The slowest pace that a body may have.
 #[derive(Clone, Copy, Debug)]
 pub struct PaceFloor {
-    /// Longest time without a byte.
+    /// The longest time without a byte.
     pub silence: Duration,
-    /// Least bytes per second over [`WINDOW`].
+    /// The least bytes per second, counted over [`WINDOW`].
     pub rate: u64,
 }
 
-/// A body on its way, with its clocks.
+/// A body that is given up where it is slower than its floor.
 pub(super) struct PacedBody<B> {
     body: B,
     pace: PaceClock,
 }
 
-/// The clocks.
+/// The clocks of a body on its way.
 #[derive(Debug)]
 struct PaceClock {
     floor: PaceFloor,
-    /// The end of the present window, from the first wait on.
+    /// The end of the present window; `None` before the first wait.
     ends: Option<Instant>,
-    /// Bytes in it so far.
+    /// The bytes of the present window so far.
     came: u64,
 }
 
 // === impl PaceFloor ===
 
 impl PaceFloor {
-    /// As it is configured.
+    /// Returns the configured floor (`timeouts.body`, `limits.body_rate`).
     pub(super) const fn of(config: &Config) -> Self {
         Self {
             silence: config.timeouts.body,
@@ -73,13 +74,16 @@ impl PaceClock {
         self.came = self.came.saturating_add(bytes as u64);
     }
 
-    /// When a wait has to be looked at.
+    /// Returns the instant at which a wait has to be judged.
     fn due(&mut self, silent_since: Instant) -> Instant {
         let ends = *self.ends.get_or_insert(silent_since + WINDOW);
         ends.min(silent_since + self.floor.silence)
     }
 
-    /// Nothing has come by now.
+    /// Judges a wait in which nothing has come by now.
+    ///
+    /// # Errors
+    /// `request_timeout` where the body is silent for too long or came too slowly.
     fn judge(&mut self, silent_since: Instant, now: Instant) -> Result<(), Error> {
         if now >= silent_since + self.floor.silence {
             return Err(Error::new(
@@ -127,7 +131,7 @@ where
         &self.body
     }
 
-    /// The next bytes, where there are more.
+    /// Waits for the next bytes; `None` at the end of the body.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         let Self { body, pace } = self;
         loop {

@@ -1,4 +1,4 @@
-//! What the rules of a virtual model may see of a prompt.
+//! The features of a prompt that the rules of a virtual model may see.
 
 use std::{
     borrow::Cow,
@@ -8,19 +8,19 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-/// Bytes of the last user text that rules may see.
+/// The most bytes of the last user text that rules may see.
 const LAST_USER_BYTES: usize = 16 * 1024;
 
-/// What the rules of a virtual model may see of a prompt.
+/// The features of a prompt that the rules of a virtual model may see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromptFeatures {
-    /// Text of the last user message, lower-cased, at most 16 KiB.
+    /// The text of the last user message in lower case, at most 16 KiB.
     pub last_user: String,
-    /// Hash of the first user text; stable within a process.
+    /// The hash of the first user text, which is stable within a process.
     pub opening: u64,
-    /// Hash of the system text before it.
+    /// The hash of the system text before the first user text.
     pub instructions: u64,
-    /// An assistant message is present: not the first turn.
+    /// Whether an assistant's message is present, so that this is not the first turn.
     pub later_turn: bool,
 }
 
@@ -35,7 +35,7 @@ struct PromptMessage<'a> {
 // === impl PromptFeatures ===
 
 impl PromptFeatures {
-    /// Walks the messages of a body, a JSON list; odd ones are skipped.
+    /// Reads the messages of a body, a JSON list; those that are malformed are skipped.
     pub(super) fn of(messages: &str) -> Self {
         let mut prompt = Self::default();
         let mut opening = DefaultHasher::new();

@@ -14,30 +14,30 @@ use std::ops::Range;
 
 use super::string;
 
-/// Why a text is refused.
+/// The reasons for which a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonFault {
-    /// Not JSON, or not an object.
+    /// The text is no JSON, or no object.
     Syntax,
-    /// Nested deeper than allowed.
+    /// The text is nested deeper than allowed.
     Depth,
 }
 
-/// A member of the object: where its key (with quotes) and its value stand.
+/// A member of the object: the ranges of its key, with quotes, and of its value.
 pub(crate) struct JsonMember {
     pub(crate) key: Range<usize>,
     pub(crate) value: Range<usize>,
 }
 
-/// Who is told what stands in the object.
+/// The receiver of the members and strings of an object, in their order.
 pub(crate) trait MemberVisitor {
-    /// A member of the object, behind all of its strings.
+    /// Takes a member of the object, after all of its strings.
     fn member(&mut self, member: JsonMember);
-    /// A string at any depth, a key or a value; the range is without its quotes.
+    /// Takes a string at any depth, a key or a value; the range is without its quotes.
     fn string(&mut self, _inside: Range<usize>) {}
 }
 
-/// What may come next.
+/// The tokens that may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExpectedToken {
     Value,
@@ -52,14 +52,17 @@ enum ExpectedToken {
 struct GrammarState<V> {
     max_depth: usize,
     expect: ExpectedToken,
-    /// For each open bracket, whether it is an object's.
+    /// Whether each open bracket is an object's.
     open: Vec<bool>,
     key: Range<usize>,
     value: usize,
     visit: V,
 }
 
-/// Tells `visit` of each member of the object; gives the place of its closing brace.
+/// Scans an object, hands each of its members to `visit`, and returns the place of its closing brace.
+///
+/// # Errors
+/// The text is no JSON object, or is nested deeper than `max_depth`.
 pub(crate) fn object(
     text: &str,
     max_depth: usize,
@@ -126,7 +129,7 @@ impl<V: MemberVisitor> GrammarState<V> {
         }
     }
 
-    /// A number, `true`, `false` or `null`.
+    /// Takes a number, `true`, `false` or `null`.
     fn word(&mut self, word: &[u8], at: usize) -> Result<(), JsonFault> {
         if !is_number(word) && !matches!(word, b"true" | b"false" | b"null") {
             return Err(JsonFault::Syntax);
@@ -222,7 +225,7 @@ impl<V: MemberVisitor> GrammarState<V> {
     }
 }
 
-/// Anything that no blank, quote or sign ends.
+/// Reports whether a byte belongs to a word, which a blank, a quote or a sign ends.
 const fn is_of_word(byte: u8) -> bool {
     !matches!(
         byte,

@@ -1,14 +1,14 @@
-//! Where a JSON string ends, found 64 bytes at a time.
+//! The end of a JSON string, found 64 bytes at a time.
 //!
 //! Prompts are long strings full of escapes, so the bytes that matter in a string (its quote,
-//! backslashes, control characters) are told from bit masks instead of byte by byte (as simdjson
-//! does: Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1).
+//! backslashes, control characters) are found in bit masks instead of byte by byte (as in simdjson:
+//! Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1).
 
 use wide::u8x16;
 
-/// Bytes of a register, enough for most keys and names.
+/// The bytes of a register, enough for most keys and names.
 const LANE: usize = 16;
-/// Bytes that are looked at together in a long string.
+/// The bytes that are looked at together in a long string.
 const BLOCK: usize = 64;
 
 /// The characters that may stand alone behind a backslash (RFC 8259, section 7).
@@ -54,7 +54,7 @@ pub(super) fn end(text: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// As [`stretch`]; most strings are short.
+/// Looks at the first bytes of a string as [`stretch`], but at fewer, because most strings are short.
 fn start(rest: &[u8]) -> (u64, usize) {
     match rest.first_chunk::<LANE>() {
         Some(lane) => (stops_of(lane), LANE),
@@ -62,7 +62,7 @@ fn start(rest: &[u8]) -> (u64, usize) {
     }
 }
 
-/// The stops of the next bytes, and how many these are.
+/// Returns the stops in the next bytes, and the number of these bytes.
 fn stretch(rest: &[u8]) -> (u64, usize) {
     if let Some(block) = rest.first_chunk::<BLOCK>() {
         return (stops_of(block), BLOCK);
@@ -72,7 +72,7 @@ fn stretch(rest: &[u8]) -> (u64, usize) {
     (stops_of(&block), rest.len())
 }
 
-/// A bit for each byte that may not pass unseen: quotes, backslashes, control characters.
+/// Returns a bit for each byte that may not pass unseen: quotes, backslashes, control characters.
 fn stops_of<const N: usize>(bytes: &[u8; N]) -> u64 {
     let (lanes, _) = bytes.as_chunks::<LANE>();
     lanes.iter().rev().fold(0, |mask, lane| {
@@ -85,7 +85,7 @@ fn stops_of<const N: usize>(bytes: &[u8; N]) -> u64 {
     })
 }
 
-/// Behind `\u`.
+/// Reports whether the four characters behind `\u` are hexadecimal digits.
 fn is_code(text: &[u8]) -> bool {
     text.first_chunk::<4>()
         .is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))

@@ -10,12 +10,14 @@ use std::{borrow::Cow, ops::Range, sync::LazyLock};
 use bytes::Bytes;
 use memchr::{memchr_iter, memmem::Finder};
 
-/// Hexadecimal digits of U+FFFD. As long as the half that they replace, so no byte moves.
+/// The hexadecimal digits of U+FFFD, which are as long as the half that they replace, so that no byte
+/// moves.
 const REPLACEMENT: &[u8] = b"fffd";
 
 static UNIT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
 
-/// The body without halves; the same `Bytes` where there are none.
+/// Returns the body without halves, and whether it had some. The same `Bytes` are returned where it
+/// had none.
 pub(crate) fn mended(body: Bytes) -> (Bytes, bool) {
     let halves = halves(&body);
     if halves.is_empty() {
@@ -28,7 +30,7 @@ pub(crate) fn mended(body: Bytes) -> (Bytes, bool) {
     (text.into(), true)
 }
 
-/// The same for a JSON text inside a string of another one.
+/// Returns a JSON text without halves, such as one inside a string of another JSON text.
 pub(crate) fn mended_text(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut from = 0;
@@ -44,7 +46,7 @@ pub(crate) fn mended_text(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// Where the digits of halves stand.
+/// Returns the ranges of the digits of halves.
 fn halves(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     // As good as every body has none, and this is told faster than a walk from escape to escape.
@@ -76,7 +78,7 @@ fn halves(text: &[u8]) -> Vec<Range<usize>> {
     found
 }
 
-/// The UTF-16 unit of an escape that stands at `at`.
+/// Reads the UTF-16 unit of an escape that begins at `at`.
 fn unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0_u16, |unit, digit| {

@@ -1,42 +1,42 @@
-//! What a prompt weighs: its bytes, its images and sounds, and whether it goes on from an answer.
+//! The weight of a prompt: its bytes, its images and sounds, and whether it goes on from an answer.
 //!
-//! Told from the strings that a scan of the body passes, so that no text is searched for it.
+//! It is counted from the strings that a scan of the body passes, so that no text is searched for it.
 
 use std::ops::Range;
 
-/// Tokens counted for an image, a sound or a file, whatever the length of its base64.
+/// The tokens that count for an image, a sound or a file, whatever the length of its base64.
 const MEDIUM_TOKENS: u64 = 512;
-/// Shorter base64 weighs no more than a text.
+/// The length from which base64 counts as a medium and not as a text, in bytes.
 const LONG: usize = 2048;
 
-/// Of the members that a prompt is made of.
+/// The weight of the members of which a prompt is made.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PromptWeight {
-    /// Without those of images, sounds and files.
+    /// The bytes without those of images, sounds and files.
     bytes: u64,
     media: u64,
-    /// Image parts are attached to the messages.
+    /// Whether images are attached to the messages.
     pub(super) has_images: bool,
-    /// The messages hold the word of an assistant's.
+    /// Whether the messages hold the role of an assistant.
     pub(super) later_turn: bool,
-    /// Each message has a content, and none has a part or a call with a type, or names a call.
+    /// Whether each message has a content, and none has a part or a call with a type, or names a call.
     pub(super) plain: bool,
 }
 
-/// What the strings of one member tell.
+/// The counts of the strings of one member.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MemberStrings {
     images: u64,
-    /// Sounds and files, which are no images.
+    /// The number of sounds and files, which are no images.
     others: u64,
-    /// Of all of them.
+    /// The bytes of all images, sounds and files.
     media_bytes: u64,
     image_parts: bool,
     assistant: bool,
     roles: u32,
     contents: u32,
     types: u32,
-    /// The last string names what may be an image.
+    /// Whether the last string is a key whose value may be an image.
     named: bool,
 }
 
@@ -67,10 +67,11 @@ impl MemberStrings {
     }
 }
 
-/// A data URL of an image, in whatever case and under whatever name, or long base64 that begins as
-/// one does. In a text, such as a tool's result, it is no image but a long text.
+/// Reports whether a string is the data URL of an image, in any case and under any media type that may
+/// be one, or long base64 that begins as one. In a text, such as a tool's result, it would be no image
+/// but a long text.
 fn is_image(string: &[u8]) -> bool {
-    /// What PNG, JPEG, WebP and GIF files begin with.
+    /// The beginnings of PNG, JPEG, WebP and GIF files in base64.
     const BEGINNINGS: [&[u8]; 4] = [b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD"];
     let Some((head, rest)) = string.split_at_checked(5) else {
         return false;
@@ -93,7 +94,7 @@ fn is_image(string: &[u8]) -> bool {
     }
 }
 
-/// Long base64 of anything, alone or in a data URL.
+/// Reports whether a string is long base64 of anything, alone or in a data URL.
 fn is_base64(string: &[u8]) -> bool {
     let is = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
     string.len() >= LONG && (string.starts_with(b"data:") || string[..64].iter().all(is))
@@ -119,7 +120,7 @@ impl PromptWeight {
         }
     }
 
-    /// Bytes / 4, and the images, sounds and files.
+    /// Returns a quarter of the bytes as tokens, and those of the images, sounds and files.
     pub(super) fn tokens(&self) -> u64 {
         self.bytes / 4 + self.media * MEDIUM_TOKENS
     }

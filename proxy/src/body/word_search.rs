@@ -1,9 +1,9 @@
-//! A few short texts that are looked for in one pass over many bytes.
+//! The search for a few short texts in one pass over many bytes.
 
 use aho_corasick::packed::Searcher;
 use memchr::memmem;
 
-/// The texts, and how they are found.
+/// A set of texts that are searched for together.
 pub(crate) struct WordSearch<const N: usize> {
     words: [&'static str; N],
     /// `None` on processors without the vector instructions that it needs.
@@ -20,8 +20,8 @@ impl<const N: usize> WordSearch<N> {
         }
     }
 
-    /// Calls `found` with the number of each word that stands in `text`, and where it ends. Words that
-    /// overlap may not all be found.
+    /// Calls `found` with the number of each word that stands in `text` and the place behind it. Words
+    /// that overlap may not all be found.
     pub(crate) fn each(&self, text: &[u8], mut found: impl FnMut(usize, usize)) {
         if let Some(packed) = &self.packed {
             for word in packed.find_iter(text) {
@@ -36,7 +36,7 @@ impl<const N: usize> WordSearch<N> {
         }
     }
 
-    /// Whether any of them stands in `text`.
+    /// Reports whether any of the words stands in `text`.
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
         match &self.packed {
             Some(packed) => packed.find(text).is_some(),

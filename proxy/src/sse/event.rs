@@ -10,7 +10,7 @@ use bytes::Bytes;
 use eventsource_stream::EventStream;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
-/// An event's name and data; `None` for comments and blank lines.
+/// Returns the name and the data of an event; `None` for comments and blank lines.
 pub(crate) fn read(event: &[u8]) -> Option<(String, String)> {
     let text = String::from_utf8_lossy(event);
     // A blank line left over from a CR LF cut in two would end the event before it began.

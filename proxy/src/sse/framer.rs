@@ -1,12 +1,12 @@
-//! Where events end: frames in, whole server-sent events out, every byte kept.
+//! The ends of server-sent events: frames go in, whole events come out, and every byte is kept.
 //!
-//! An event ends with a blank line; lines end with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
-//! may be cut anywhere, within a CR LF or a byte-order mark too. Only such a mark at the very start
-//! is taken away. From the frames `data: a\n`, `\ndata: b` and `\n\n` come the events `data: a\n\n` and
+//! An event ends with a blank line, and a line ends with LF, CR LF or CR (WHATWG HTML, 9.2.6). A frame
+//! may be cut anywhere, within a CR LF or a byte-order mark too; only such a mark at the very start is
+//! taken away. From the frames `data: a\n`, `\ndata: b` and `\n\n` come the events `data: a\n\n` and
 //! `data: b\n\n`, the first with the second frame.
 //!
-//! It is written by hand because readers of events give the text of an event, and what is passed on
-//! has to be the engine's bytes. `eventsource-stream` (0.2.3), which reads each whole event behind it
+//! It is written by hand because readers of events return the text of an event, while the engine's
+//! bytes have to be passed on. `eventsource-stream` (0.2.3), which reads each whole event behind it
 //! ([`event`](super::event)), also copies the rest of its buffer for each event: one event of 1 MiB in
 //! pieces of 1 KiB cost 1.2 s of processor time. Here each byte is looked at once. The fuzz target
 //! `sse_framer` holds that no byte is lost and that the same events come wherever frames are cut.
@@ -16,33 +16,33 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-/// UTF-8's byte-order mark.
+/// The byte-order mark of UTF-8.
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// One whole event.
+/// A whole event, by the place of its bytes.
 #[derive(Debug)]
 pub(crate) enum FramedEvent {
-    /// It lies in the present frame.
+    /// The event lies in the present frame, at this range.
     InFrame(Range<usize>),
-    /// It began in an earlier one.
+    /// The event began in an earlier frame; its bytes are copied together.
     Joined(Bytes),
     /// The LF of the CR LF whose CR, the last byte of an earlier frame, ended the last event. That
     /// event was not held back for it: after a lone CR it would never come.
     Rest(Range<usize>),
 }
 
-/// An event beyond the cap.
+/// The error of an event that is longer than the cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OversizeEvent;
 
-/// Finds event boundaries; holds at most one unfinished event.
+/// Finds the ends of events in frames, and keeps at most one unfinished event.
 #[derive(Debug)]
 pub(crate) struct EventFramer {
     held: BytesMut,
     cap: usize,
     line_empty: bool,
     after_cr: bool,
-    /// Bytes of a mark seen so far; `None` once the start is past.
+    /// The bytes of a byte-order mark seen so far; `None` once the start is past.
     mark: Option<usize>,
 }
 
@@ -60,6 +60,9 @@ impl EventFramer {
     }
 
     /// Hands each event that this frame completes to `take`, in order.
+    ///
+    /// # Errors
+    /// The outer one is `take`'s; the inner one is an unfinished event beyond the cap.
     pub(crate) fn push<E>(
         &mut self,
         frame: &Bytes,
@@ -117,13 +120,13 @@ impl EventFramer {
         })
     }
 
-    /// What is left at the end: an event without its blank line.
+    /// Returns the bytes that are left at the end, an event without its blank line.
     pub(crate) fn tail(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 
-    /// Bytes of this frame that complete the mark. One that is cut is held like any other bytes
-    /// until it proves to be a mark.
+    /// Returns the number of bytes of this frame that complete a byte-order mark. A mark that is cut
+    /// is kept like any other bytes until it proves to be one.
     fn skip_bom(&mut self, bytes: &[u8]) -> usize {
         let Some(seen) = self.mark else {
             return 0;

@@ -1,27 +1,28 @@
-//! Whether the answer to a streamed request is a stream at all.
+//! The recognition of an answer that is no stream although one was asked for.
 //!
 //! LM Studio answers with one JSON where something goes wrong, and some servers ignore `stream`. The
-//! first bytes decide, not the content type: servers that stream call it many things.
+//! first bytes decide, not the content type, because servers give their streams many types.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use crate::sse::framer::OversizeEvent;
 
-/// What a line of an event stream may begin with, before its colon; `error` is llama.cpp's.
+/// The fields with which a line of an event stream may begin, before the colon; `error` is
+/// llama.cpp's.
 const FIELDS: [&[u8]; 6] = [b"", b"data", b"event", b"id", b"retry", b"error"];
 
-/// UTF-8's byte-order mark.
+/// The byte-order mark of UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The form of an answer, as far as it is known.
+/// The state of the recognition.
 #[derive(Debug)]
 pub(crate) enum StreamDetector {
-    /// Only blanks so far, or half a word.
+    /// Only blanks have come so far, or half a word.
     Unknown(BytesMut),
-    /// A stream of events.
+    /// The answer is a stream of events.
     Events,
-    /// Something else, which is kept until its end.
+    /// The answer is something else, which is kept until its end.
     Whole(BytesMut),
 }
 
@@ -32,7 +33,10 @@ impl StreamDetector {
         Self::Unknown(BytesMut::new())
     }
 
-    /// Takes a frame; gives what belongs to a stream of events. `cap` bounds what is kept.
+    /// Takes a frame and returns the bytes that belong to a stream of events.
+    ///
+    /// # Errors
+    /// More than `cap` bytes had to be kept.
     pub(crate) fn pass(
         &mut self,
         frame: Bytes,
@@ -67,8 +71,10 @@ impl StreamDetector {
         Ok(None)
     }
 
-    /// The body ended: what was kept of one that is no stream. `Err` is the beginning of a stream
-    /// after all.
+    /// Takes the end of the body and returns the bytes of an answer that is no stream.
+    ///
+    /// # Errors
+    /// The bytes that were kept are the beginning of a stream after all.
     pub(crate) fn end(&mut self) -> Result<Option<Bytes>, Bytes> {
         match std::mem::replace(self, Self::Events) {
             Self::Events => Ok(None),
@@ -79,12 +85,12 @@ impl StreamDetector {
     }
 }
 
-/// Whether a whole body is a stream of events.
+/// Reports whether a whole body is a stream of events.
 pub(crate) fn is_event_stream(body: &[u8]) -> bool {
     is_event(body) == Some(true)
 }
 
-/// Whether these are the first bytes of an event stream; `None`: too few to tell.
+/// Reports whether these are the first bytes of an event stream; `None` where they are too few.
 fn is_event(bytes: &[u8]) -> Option<bool> {
     if bytes.len() < MARK.len() && MARK.starts_with(bytes) {
         return None;

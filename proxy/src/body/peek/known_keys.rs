@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What it means that a key stands twice in a body.
+/// The meaning of a key that stands twice in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
     /// The body is refused, because engines and Crucible may read different ones.
@@ -11,7 +11,7 @@ pub(super) enum Repeat {
     LastCounts,
 }
 
-/// Every known key, and what it means that it stands twice.
+/// Every known key, and the meaning of its standing twice.
 const KNOWN_KEYS: &[(&str, Repeat)] = &[
     ("model", Repeat::Refused),
     ("messages", Repeat::Refused),

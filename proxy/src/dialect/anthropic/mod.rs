@@ -1,11 +1,11 @@
-//! Anthropic's format. Its clients ask the same path as OpenAI's for the models, with a header of
-//! their own, and read another form.
+//! Anthropic's format, so far its list of models: its clients ask the same path as OpenAI's, with a
+//! header of their own, and read another form.
 
 use crucible_router::plan::Listed;
 use serde_json::{Value, json};
 
-/// The list of models in Anthropic's form. No engine tells when a model was made, so `created_at` is
-/// the beginning of the epoch.
+/// Returns the list of models in Anthropic's form. No engine reports when a model was made, so
+/// `created_at` is the beginning of the epoch.
 pub(crate) fn model_list(listing: &[Listed]) -> Value {
     let data: Vec<Value> = listing
         .iter()

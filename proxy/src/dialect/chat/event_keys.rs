@@ -1,12 +1,13 @@
-//! What the keys of an event say, found in one pass over its bytes.
+//! The keys of a chat event that matter to Crucible, found in one pass over the event's bytes without
+//! parsing its JSON.
 //!
-//! In a JSON string a quote is escaped, so a quoted word with a colon behind it is a key.
+//! A quote inside a JSON string is escaped, so a quoted word with a colon behind it is always a key.
 
 use std::sync::LazyLock;
 
 use crate::body::word_search::WordSearch;
 
-/// What stands in an event.
+/// The keys that stand in an event, or in a whole answer, with a value that means something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -25,7 +26,7 @@ pub(crate) struct EventKeys {
     pub(crate) content: bool,
     /// A tool call, or a `finish_reason` that says that there was one.
     pub(crate) calls: bool,
-    /// A `finish_reason`.
+    /// A `finish_reason` that is a text.
     pub(crate) finish: bool,
     /// A `usage` that is not null.
     pub(crate) usage: bool,
@@ -69,7 +70,7 @@ fn each(event: &[u8], mut found: impl FnMut(EventKey, usize)) {
     WORDS.each(event, |word, end| found(KEYS[word].1, end));
 }
 
-/// What follows a key's colon, blanks skipped; `None` where the string was no key.
+/// Returns the bytes behind the colon of a key, without blanks; `None` where the string is no key.
 pub(crate) fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
     let rest = event.get(after_key..)?.trim_ascii_start();
     Some(rest.strip_prefix(b":")?.trim_ascii_start())

@@ -1,15 +1,15 @@
-//! What a request asks about thinking, in the words of all the APIs that have some.
+//! The wish of a request about thinking, read from the members of every API that has one.
 //!
-//! OpenAI's `reasoning_effort` and `reasoning.effort`, `OpenRouter`'s `reasoning`, Ollama's `think`,
-//! Anthropic's `thinking`, and the switches of chat templates (`enable_thinking`, alone or in
-//! `chat_template_kwargs`). Off wins over a level and a level over on; what is no word of these is
-//! no reason to refuse a request.
+//! These are OpenAI's `reasoning_effort` and `reasoning.effort`, `OpenRouter`'s `reasoning`, Ollama's
+//! `think`, Anthropic's `thinking`, and the switches of chat templates (`enable_thinking`, alone or in
+//! `chat_template_kwargs`). A request that switches thinking off wins over one that names a level, and
+//! a level wins over on. A value that no API knows is reported and never refuses the request.
 
 use serde_json::Value;
 
 use crate::body::peek::PeekedBody;
 
-/// How much thinking is wished.
+/// The amount of thinking that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ThinkingMode {
     On,
@@ -17,7 +17,7 @@ pub(crate) enum ThinkingMode {
     Off,
 }
 
-/// Ollama's levels.
+/// The levels of thinking that Ollama knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ThinkingLevel {
     Low,
@@ -26,24 +26,24 @@ pub(crate) enum ThinkingLevel {
     Max,
 }
 
-/// A wish, and where it stands.
+/// A wish about thinking, and the path of the member that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThinkingWish {
     pub(crate) wish: ThinkingMode,
     pub(crate) path: &'static str,
 }
 
-/// What a request says about thinking.
+/// Everything that a request says about thinking.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThinkingRequest {
     pub(crate) asked: Option<ThinkingWish>,
-    /// Paths of what says nothing that is known.
+    /// Paths of members whose value no API knows.
     pub(crate) unknown: Vec<&'static str>,
-    /// The thoughts are not to be told.
+    /// Whether the client does not want to see the thoughts.
     pub(crate) hidden: bool,
 }
 
-/// Of one member.
+/// The meaning of one member's value.
 #[derive(Clone, Copy)]
 enum MemberMeaning {
     Nothing,
@@ -129,7 +129,7 @@ impl ThinkingRequest {
 // === impl ThinkingLevel ===
 
 impl ThinkingLevel {
-    /// Ollama's word.
+    /// Returns Ollama's word for the level.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -140,7 +140,7 @@ impl ThinkingLevel {
     }
 }
 
-/// A switch or a word.
+/// Reads a switch, which is a boolean, or a word.
 fn said(value: &Value) -> MemberMeaning {
     match value {
         Value::Bool(true) => MemberMeaning::Mode(ThinkingMode::On),
@@ -168,7 +168,8 @@ fn word(value: &Value) -> MemberMeaning {
     })
 }
 
-/// A bound in tokens, which no model of Ollama's knows: none at all is off.
+/// Reads a bound in tokens. No model of Ollama's knows one, so only 0 means something: off. Where
+/// `asks` is set, a positive bound asks for thinking.
 fn budget(value: &Value, asks: bool) -> MemberMeaning {
     match value.as_f64() {
         Some(0.0) => MemberMeaning::Mode(ThinkingMode::Off),

@@ -12,24 +12,24 @@ use crate::{
     error::Error,
 };
 
-/// What the model may or must do with the tools.
+/// The three words for what a model does with the offered tools, which every engine knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ToolChoiceMode {
-    /// It may call one.
+    /// The model may call a tool.
     Auto,
-    /// It must call none.
+    /// The model must not call a tool.
     None,
-    /// It must call one.
+    /// The model must call a tool.
     Required,
 }
 
-/// A choice as all engines can be told.
+/// A tool choice in the form that every engine understands: a word and a list of tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToolChoice {
     pub(crate) mode: ToolChoiceMode,
-    /// `tools` as it has to be, where the choice leaves only some of them.
+    /// The list of tools that are offered, where the choice leaves only some of them.
     pub(crate) tools: Option<String>,
-    /// It came as an object, or as a word that only some servers know.
+    /// Whether the client wrote it as an object, or as a word that only some servers know.
     pub(crate) is_rewritten: bool,
 }
 
@@ -39,12 +39,12 @@ struct NamedTool {
     path: String,
 }
 
-/// `tool_choice` says that no tool may be called.
+/// Reports whether `tool_choice` forbids to call a tool.
 pub(crate) fn is_none(body: &[u8], peek: &PeekedBody) -> bool {
     match peek.raw(body, "tool_choice") {
         None | Some(r#""auto""# | r#""required""#) => false,
         Some(r#""none""#) => true,
-        // What is wrong with it is told elsewhere.
+        // An error in it is reported where the request is checked.
         Some(_) => ToolChoice::of(body, peek)
             .ok()
             .flatten()
@@ -55,10 +55,11 @@ pub(crate) fn is_none(body: &[u8], peek: &PeekedBody) -> bool {
 // === impl ToolChoice ===
 
 impl ToolChoice {
-    /// `None` where the request says nothing.
+    /// Reads `tool_choice`; `None` where the request has none.
     ///
-    /// Errors name the JSON path: a type or word that is none of the known ones, a tool that is not
-    /// offered.
+    /// # Errors
+    /// The type or word is unknown, or a tool is named that is not offered; the error names the JSON
+    /// path.
     pub(crate) fn of(body: &[u8], peek: &PeekedBody) -> Result<Option<Self>, Error> {
         match peek.typed::<Value>(body, "tool_choice", "a string or an object")? {
             None => Ok(None),
@@ -145,7 +146,7 @@ impl ToolChoice {
 // === impl ToolChoiceMode ===
 
 impl ToolChoiceMode {
-    /// Returns the word.
+    /// Returns the word as clients and engines write it.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -177,8 +178,8 @@ fn mode(word: &str, path: &str) -> Result<ToolChoiceMode, Error> {
     }
 }
 
-/// The mode and the tools of `allowed_tools`: in an object of that name (chat) or beside it
-/// (responses).
+/// Reads the mode and the tools of `allowed_tools`, which stand in an object of that name (chat) or
+/// beside the type (responses).
 fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
     let nested = &choice["allowed_tools"];
     let (inner, path) = if nested.is_object() {
@@ -217,8 +218,8 @@ fn allowed(choice: &Value) -> Result<(ToolChoiceMode, Vec<NamedTool>), Error> {
     Ok((mode, named.collect::<Result<_, _>>()?))
 }
 
-/// The name in a tool or in what refers to one, and its path: `function.name`, `custom.name`, or
-/// `name` itself.
+/// Returns the name in a tool or in a reference to one, and its path: `function.name`, `custom.name`,
+/// or `name` itself.
 fn name_of(tool: &Value, path: &str) -> Option<(String, String)> {
     for kind in ["function", "custom"] {
         if let Some(name) = tool[kind]["name"].as_str() {

@@ -9,48 +9,60 @@ use bytes::Bytes;
 
 use crate::{error::Error, usage::Usage};
 
-/// What one push moved forward.
+/// The progress of an answer by one push of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamProgress {
-    /// Complete events of the engine seen in this push (comments are none).
+    /// The number of complete events with data in this push; comments are not counted.
     pub events: u32,
-    /// Of these, events with content, reasoning or a tool call.
+    /// The number of these events with content, reasoning or a tool call.
     pub content: u32,
-    /// Tools were called.
+    /// Whether a tool was called.
     pub calls: bool,
-    /// Counts, once the engine told them.
+    /// The token counts, once the engine has sent them.
     pub usage: Option<Usage>,
-    /// The stream reached its proper end (`finish_reason` or `[DONE]`; `done: true`).
+    /// Whether the stream has reached its proper end (`finish_reason` or `[DONE]`; `done: true`).
     pub complete: bool,
-    /// It is complete as it stands, but the engine may send more: the counts, or the rest of
-    /// another choice, come between `finish_reason` and `[DONE]`.
+    /// Whether the engine may send more although the stream is complete: the token counts and the rest
+    /// of another choice come between `finish_reason` and `[DONE]`.
     pub open: bool,
 }
 
-/// Turns the frames of an engine's stream into chat events, whole events only.
+/// Turns the frames of an engine's stream into whole chat events.
 ///
-/// Frames may be split anywhere; the output must not depend on where (property-tested).
+/// Frames may be split anywhere, and the output does not depend on where (property-tested).
 pub trait EngineTranscoder: Send {
-    /// Takes one frame as read; appends what is to be sent. An error ends the stream: what was
-    /// appended before it is still sent, then the error in-band.
+    /// Takes one frame as it was read and appends the events that are to be sent.
+    ///
+    /// # Errors
+    /// The stream has to end. The events appended before are still sent, then the error in-band.
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error>;
 
-    /// The model that the engine's first event names as the one that answers, where that is looked for.
+    /// Returns the model that the engine's first event names as the one that answers; `None` where the
+    /// transcoder does not look for it.
     fn answerer(&self) -> Option<&str> {
         None
     }
 
-    /// The engine's body ended. An error says that it was cut (no proper end) or empty.
+    /// Takes the end of the engine's body and appends the events that are still to be sent.
+    ///
+    /// # Errors
+    /// The body was cut before its proper end, or was empty.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error>;
 }
 
 /// Turns chat events into the events of another client format.
 pub trait ClientTranscoder: Send {
-    /// Takes one or more whole chat events, as an [`EngineTranscoder`] appends them, and appends what is
-    /// to be sent for them. An error ends the stream.
+    /// Takes one or more whole chat events, as an [`EngineTranscoder`] appends them, and appends the
+    /// client's events for them.
+    ///
+    /// # Errors
+    /// The format cannot express an event; the stream has to end.
     fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error>;
 
-    /// The chat events have ended properly; appends what ends the client's stream.
+    /// Takes the proper end of the chat events and appends the end of the client's stream.
+    ///
+    /// # Errors
+    /// The format cannot end the stream so.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error>;
 }
 
@@ -62,8 +74,8 @@ struct ChainedTranscoder {
     between: VecDeque<Bytes>,
 }
 
-/// The transcoder from an engine's frames to a client's events. Without a client's transcoder it is the
-/// engine's own, at no further cost.
+/// Returns the transcoder from an engine's frames to a client's events. Without a client's transcoder
+/// this is the engine's own, at no further cost.
 pub fn chained(
     engine: Box<dyn EngineTranscoder>,
     client: Option<Box<dyn ClientTranscoder>>,
@@ -81,7 +93,7 @@ pub fn chained(
 // === impl StreamProgress ===
 
 impl StreamProgress {
-    /// Adds what a later push moved.
+    /// Adds the progress of a later push.
     pub(crate) fn join(&mut self, later: Self) {
         self.events += later.events;
         self.content += later.content;
@@ -95,7 +107,7 @@ impl StreamProgress {
 // === impl ChainedTranscoder ===
 
 impl ChainedTranscoder {
-    /// Hands on what the engine's transcoder gave, also before its error: that was said before it.
+    /// Hands the engine's chat events on, also before its error, because they came before it.
     fn pass(
         &mut self,
         result: Result<StreamProgress, Error>,

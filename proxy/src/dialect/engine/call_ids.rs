@@ -1,41 +1,43 @@
-//! Ids of tool calls, each of which stands for one call of a conversation.
+//! The ids of tool calls, made unique within a conversation.
 //!
-//! Some engines count from 0 in every answer, or give the same id to every call; a client that
-//! looks a result up by its id then takes it for another call's.
+//! Some engines count from 0 in every answer, or give the same id to every call; a client that looks
+//! up a result by its id then takes it for another call's. Of an event's
+//! `{"tool_calls":[{"index":0,"id":"a"}]}` only the id changes, and only where the conversation has a
+//! call `a` already.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-/// Calls of one answer that are remembered at most.
+/// The number of calls of one answer that are remembered at most.
 const MOST: usize = 4096;
 
-/// The ids that are taken.
+/// The ids of the calls of a conversation, and the calls of the present answer.
 #[derive(Debug, Default)]
 pub(crate) struct CallIds {
     taken: HashSet<String>,
     /// The calls of a stream by the number of their choice and the engine's of themselves, where it
     /// numbers them; of two that the engine gave one number the later.
     streamed: HashMap<(u64, Option<u64>), StartedCall>,
-    /// How many calls each choice has.
+    /// The number of calls of each choice so far.
     counts: HashMap<u64, u64>,
 }
 
-/// A call of a stream that has begun.
+/// A call of a stream whose first piece has come.
 #[derive(Clone, Debug)]
 struct StartedCall {
     /// The engine's id, and the one that it got.
     own: String,
     given: String,
     name: String,
-    /// Its number among the calls of its choice.
+    /// The number of the call among those of its choice.
     number: u64,
 }
 
 // === impl CallIds ===
 
 impl CallIds {
-    /// Those of a conversation are taken.
+    /// Starts with the ids that the conversation has already.
     pub(crate) fn new(taken: HashSet<String>) -> Self {
         Self {
             taken,
@@ -43,7 +45,7 @@ impl CallIds {
         }
     }
 
-    /// The id of a new call: the engine's, if it has one that nothing else has.
+    /// Returns the id of a new call: the engine's where no other call has it, else a random one.
     pub(crate) fn of(&mut self, id: Option<&str>) -> String {
         if let Some(id) = id.filter(|id| !id.is_empty())
             && !self.taken.contains(id)
@@ -56,8 +58,8 @@ impl CallIds {
         format!("call_{:016x}", rand::random::<u64>())
     }
 
-    /// Gives the calls of a whole answer ids of their own, and their arguments as the text that
-    /// clients read; whether anything changed.
+    /// Gives the calls of a whole answer ids of their own, and writes their arguments as the text that
+    /// clients read. Reports whether anything changed.
     pub(crate) fn mend_answer(&mut self, answer: &mut Value) -> bool {
         let mut mended = false;
         for choice in elements(answer.get_mut("choices")) {
@@ -72,7 +74,7 @@ impl CallIds {
         mended
     }
 
-    /// The same for one event of a stream, where a call may come in pieces.
+    /// Does the same for one event of a stream, in which a call may come in pieces.
     pub(crate) fn mend_event(&mut self, event: &mut Value) -> bool {
         let mut mended = false;
         for choice in elements(event.get_mut("choices")) {
@@ -86,8 +88,9 @@ impl CallIds {
         mended
     }
 
-    /// One piece. Clients join the pieces of the same number, and most of them every text in these,
-    /// the id too: so the number is there and one call's alone, and the id comes once.
+    /// Mends one piece of a call. Clients join the pieces of the same number, and most of them join
+    /// every text in these, the id too. So each piece gets a number that belongs to one call alone,
+    /// and the id comes once.
     fn mend(&mut self, call: &mut Value, of: u64) -> bool {
         let number = call["index"].as_u64();
         let id = text(&call["id"]).to_owned();
@@ -130,7 +133,7 @@ impl CallIds {
     }
 }
 
-/// A later piece of a call, which needs nothing but its number.
+/// Mends a later piece of a call, which needs nothing but its number.
 fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &StartedCall) -> bool {
     let other = number != Some(begun.number);
     let mut mended = set(call, "index", other.then(|| begun.number.into()));
@@ -149,7 +152,8 @@ fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &St
     mended
 }
 
-/// Arguments that are no text as the text that they have to be. `whole`: absent ones are none.
+/// Writes arguments that are no text as the text that they have to be. In a `whole` call absent
+/// arguments become `{}`.
 fn spell_arguments(call: &mut Value, whole: bool) -> bool {
     let Some(Value::Object(function)) = call.get_mut("function") else {
         return false;
@@ -167,7 +171,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Sets a member of an object, if there is something to set.
+/// Sets a member of an object where there is a value to set; reports whether it did.
 fn set(object: &mut Value, name: &str, value: Option<Value>) -> bool {
     let (Value::Object(members), Some(value)) = (object, value) else {
         return false;

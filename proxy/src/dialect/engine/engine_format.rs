@@ -41,7 +41,7 @@ pub(crate) struct EngineTarget<'a> {
     pub(crate) defaults: &'a RequestDefaults,
     /// Looks up what the model can do; only some formats need it.
     pub(crate) capabilities: &'a dyn Fn() -> Capabilities,
-    /// Most bytes of one event or line of the answer (`limits.event`).
+    /// The most bytes that one event or line of the answer may have (`limits.event`).
     pub(crate) event_limit: usize,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct EngineCall {
     pub(crate) path: &'static str,
     /// The body that is sent.
     pub(crate) body: Bytes,
-    /// How the engine's answer becomes chat events or a chat completion.
+    /// The way in which the engine's answer becomes chat events or a chat completion.
     pub(crate) answer: AnswerShape,
     /// Names of the sampling values that were filled in.
     pub(crate) defaults: Vec<&'static str>,
@@ -63,7 +63,7 @@ pub(crate) struct EngineCall {
     pub(crate) may_call_tools: bool,
 }
 
-/// How an engine's answer is read.
+/// The ways in which an engine's answer is read.
 pub(crate) enum AnswerShape {
     /// The engine streams and the client wants a stream.
     Stream(Box<dyn EngineTranscoder>),

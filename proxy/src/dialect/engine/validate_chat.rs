@@ -1,4 +1,4 @@
-//! What engines of any kind need of a chat request. Unknown fields pass.
+//! The check of a chat request for the needs of every kind of engine. Unknown fields pass.
 
 use crate::{
     body::peek::{self, PeekedBody},

@@ -1,11 +1,11 @@
-//! OpenAI's form of an error.
+//! Errors in OpenAI's form.
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, Fault, Kind};
 
-/// The document `{"error": {"message", "type", "param", "code"}}`, with `retry_after` in seconds where
-/// the error tells when to come back.
+/// Returns the document `{"error": {"message", "type", "param", "code"}}`, with `retry_after` in
+/// seconds where the error has one.
 pub fn error_document(error: &Error) -> Value {
     let mut document = json!({
         "message": error.message,
@@ -19,7 +19,7 @@ pub fn error_document(error: &Error) -> Value {
     json!({ "error": document })
 }
 
-/// OpenAI's `error.type` for a kind of error.
+/// Returns OpenAI's `error.type` for a kind of error.
 const fn error_type(kind: Kind) -> &'static str {
     match kind {
         Kind::InvalidApiKey => "authentication_error",

@@ -1,5 +1,5 @@
-//! OpenAI's chat completions, the client format that is also the middle one: a request's bytes and an
-//! engine's chat events pass as they are.
+//! OpenAI's chat completions, the client format that is also the chat format: the bytes of a request
+//! and the chat events of an engine pass as they are.
 
 mod error;
 pub(crate) mod models;
@@ -26,7 +26,7 @@ const HALF_CHARACTER: &str = "half a character (a lone surrogate) is sent as U+F
 /// A comment of an event stream: every client that was tried ignores it.
 const COMMENT: &[u8] = b": crucible\n\n";
 
-/// `POST /v1/chat/completions`.
+/// The format of `POST /v1/chat/completions`.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenAiChat;
 

@@ -1,20 +1,21 @@
-//! OpenAI's form of the list of models.
+//! The list of models in OpenAI's form.
 
 use crucible_router::{hop, plan::Listed};
 use serde_json::{Value, json};
 
-/// One model, as `GET /v1/models/{id}` gives it.
+/// Returns one model, as `GET /v1/models/{id}` answers it.
 pub(crate) fn model(listed: &Listed) -> Value {
     entry(&listed.id, listed.created, &listed.owned_by)
 }
 
-/// A name that is not listed, but that the plan resolves to a model of this engine.
+/// Returns the entry of a name that is not listed, but that the plan resolves to a model of this
+/// engine.
 pub(crate) fn unlisted_model(id: &str, engine: &str) -> Value {
     entry(id, 0, engine)
 }
 
-/// The whole list, as `GET /v1/models` gives it. For another Crucible each entry also names the
-/// instances over which it comes, so that neither asks the other in a circle.
+/// Returns the whole list, as `GET /v1/models` answers it. For another Crucible each entry also names
+/// the instances over which it comes, so that neither asks the other in a circle.
 pub(crate) fn list(listing: &[Listed], for_crucible: bool) -> Value {
     let entry = |listed: &Listed| {
         let mut entry = model(listed);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Error, Kind};
 
-/// Most characters of an engine's message that a client gets.
+/// The number of characters of an engine's message that a client gets at most.
 const MOST_CHARACTERS: usize = 2000;
 
 /// Words of a load that failed, in lower case.
@@ -83,11 +83,11 @@ fn refused_request(fault: &UnservableRequest, status: StatusCode, said: &str) ->
 
 /// A failure of the model that was asked for.
 enum ModelFault {
-    /// The engine does not list it, although only models that it lists are asked for.
+    /// The engine does not know the model, although only models that it lists are asked for.
     Unknown,
-    /// It could not be loaded, although only models that were loaded are asked for.
+    /// The model could not be loaded, although only models that were loaded are asked for.
     LoadFailed,
-    /// It is not loaded any more.
+    /// The model was loaded and is not any more.
     NotLoaded,
 }
 

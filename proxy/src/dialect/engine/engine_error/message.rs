@@ -33,14 +33,14 @@ fn lift(value: &Value, level: u8) -> Option<String> {
         Value::Object(map) => {
             let said = |key: &&str| lift(map.get(*key)?, level + 1);
             let full = |text: &String| !text.is_empty();
-            let told = MESSAGE_KEYS.iter().find_map(|key| said(key).filter(full));
-            let told = told.or_else(|| MESSAGE_KEYS.iter().find_map(said));
+            let title = MESSAGE_KEYS.iter().find_map(|key| said(key).filter(full));
+            let title = title.or_else(|| MESSAGE_KEYS.iter().find_map(said));
             let cause = said(&"cause").filter(full);
-            match (told, cause) {
-                (Some(told), Some(cause)) if !told.contains(&cause) => {
-                    Some(format!("{told}: {cause}"))
+            match (title, cause) {
+                (Some(title), Some(cause)) if !title.contains(&cause) => {
+                    Some(format!("{title}: {cause}"))
                 }
-                (told, cause) => told.or(cause),
+                (title, cause) => title.or(cause),
             }
         }
         Value::Array(list) => list.iter().find_map(|value| lift(value, level + 1)),

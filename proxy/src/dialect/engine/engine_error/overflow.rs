@@ -1,10 +1,11 @@
-//! The words of a prompt that does not fit the context, and the tokens that they tell.
+//! The words by which engines refuse a prompt that does not fit the context, and the token counts in
+//! them.
 //!
-//! They come with any status and in any form; what is looked at here is text alone, lower-cased.
+//! They come with any status and in any form, so only the text is looked at, in lower case.
 
 use crate::error::Overflow;
 
-/// Any one of these says it.
+/// Each of these alone means that the prompt does not fit.
 const WORDS: &[&str] = &[
     // llama.cpp's server (b10488), which LM Studio and Ollama pass on.
     "exceed_context_size",
@@ -39,16 +40,16 @@ const WORDS: &[&str] = &[
     "input is too long for requested model",
 ];
 
-/// All of these together say it: LM Studio's other form of `n_keep`, and text-generation-inference's
-/// two.
+/// All words of one of these together mean it: LM Studio's other form of `n_keep`, and the two of
+/// text-generation-inference.
 const TOGETHER: &[&[&str]] = &[
     &["n_keep", "n_ctx"],
     &["`inputs` tokens + `max_new_tokens` must be <="],
     &["`inputs` must have less than", "tokens"],
 ];
 
-/// Before the number of tokens of the prompt, the surest first. Escapes of a JSON in a string may
-/// stand between.
+/// Words before the number of tokens of the prompt, the surest first. Escapes of JSON in a string may
+/// stand between word and number.
 const BEFORE: &[&str] = &[
     "n_prompt_tokens",
     "request (",
@@ -62,7 +63,7 @@ const BEFORE: &[&str] = &[
     "given:",
 ];
 
-/// After it: those of vLLM, `SGLang` and `OpenAI`.
+/// Words after the number of tokens of the prompt, in errors of vLLM, `SGLang` and `OpenAI`.
 const AFTER: &[&str] = &[
     " in the messages",
     " in your prompt",
@@ -70,11 +71,11 @@ const AFTER: &[&str] = &[
     " tokens from the input messages",
 ];
 
-/// Before the number of tokens that are too many: Ollama 0.33.
+/// Words before the number of tokens by which the prompt is too long (Ollama 0.33).
 const BEYOND: &str = "exceeded max context length by";
 
-/// What a lower-cased text says of a prompt that does not fit, and where it begins to; `None`: it
-/// speaks of something else.
+/// Returns the counts in a lower-cased text that refuses a prompt for its length, and the place where
+/// it does so; `None` for a text about something else.
 pub(super) fn overflow(lower: &str) -> Option<(Overflow, usize)> {
     let one = WORDS.iter().filter_map(|word| lower.find(word)).min();
     let all = |words: &&[&str]| {
@@ -105,14 +106,14 @@ fn number_after(text: &str, word: &str) -> Option<u64> {
     places.find_map(|(at, word)| leading(&text[at + word.len()..]))
 }
 
-/// The number that a text begins with.
+/// Reads the number that a text begins with, behind quotes, colons and the like.
 fn leading(text: &str) -> Option<u64> {
     let text = text.trim_start_matches(['\\', '"', ':', ' ', '=', '(']);
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text[..digits].parse().ok()
 }
 
-/// The number that a text ends with.
+/// Reads the number that a text ends with.
 fn trailing(text: &str) -> Option<u64> {
     let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
     text[text.len() - digits..].parse().ok()

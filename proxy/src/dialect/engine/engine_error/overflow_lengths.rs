@@ -1,7 +1,8 @@
-//! Numbers in what engines say of a prompt that does not fit them.
+//! The context and the room for an answer, read from an engine's words about a prompt that does not
+//! fit.
 
-/// Before the number of tokens that the engine can have, lower-cased: vLLM, `SGLang`, LM Studio 0.3
-/// and 0.4, Ollama, llama.cpp, text-generation-inference. The first of this list that stands there
+/// Words before the number of tokens of the engine's context, in lower case: vLLM, `SGLang`, LM Studio
+/// 0.3 and 0.4, Ollama, llama.cpp, text-generation-inference. The first of this list that a text has
 /// counts.
 const LIMIT: &[&str] = &[
     "maximum context length is ",
@@ -20,7 +21,7 @@ const LIMIT: &[&str] = &[
     " tokens > ",
 ];
 
-/// Said only where the length of the answer that is asked for is part of the trouble.
+/// Words of errors in which the length of the answer that was asked for is part of the trouble.
 const ANSWER: &[&str] = &[
     "max_tokens",
     "max_completion_tokens",
@@ -28,14 +29,14 @@ const ANSWER: &[&str] = &[
     "the completion",
 ];
 
-/// Tokens of context that the engine says it has.
+/// Returns the tokens of context that the engine names as its own.
 pub(crate) fn limit(words: &str) -> Option<u64> {
     let lower = words.to_lowercase();
     LIMIT.iter().find_map(|before| after(&lower, before))
 }
 
-/// What is left for the answer beside a prompt of so many tokens that fits by itself, where the
-/// engine refuses only because the request asks for a longer answer than that.
+/// Returns the tokens that are left for an answer beside a prompt of so many tokens. `None` unless the
+/// prompt fits by itself and the engine refuses only because the request asks for a longer answer.
 pub(crate) fn left_for_answer(words: &str, prompt: u64) -> Option<u64> {
     let lower = words.to_lowercase();
     let asks_too_much = ANSWER.iter().any(|word| lower.contains(word));
@@ -43,7 +44,7 @@ pub(crate) fn left_for_answer(words: &str, prompt: u64) -> Option<u64> {
     Some(most - prompt)
 }
 
-/// The number that follows; quotes, colons and the like may stand between.
+/// Reads the number behind a word; quotes, colons and the like may stand between.
 fn after(text: &str, before: &str) -> Option<u64> {
     text.match_indices(before).find_map(|(at, found)| {
         let rest = text[at + found.len()..].trim_start_matches(['\\', '"', ':', ' ', '=', '(']);

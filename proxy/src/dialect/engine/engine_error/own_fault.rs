@@ -1,18 +1,19 @@
-//! An engine's own faults, told by its words.
+//! An engine's own faults, recognised by its words.
 //!
-//! Engines give them any status: LM Studio (0.3, 0.4) answers 400 where its runtime broke, with a
-//! bare string or an object, and the same words come in a 200, in a 500 and as an event of a stream.
+//! Engines give such faults any status: LM Studio (0.3, 0.4) answers 400 where its runtime broke, with
+//! a bare string or an object, and the same words come in a 200, in a 500 and as an event of a stream.
 
-/// What an engine's words say of itself.
+/// A fault that an engine reports of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnFault {
-    /// It does not hold the model that it was asked for.
+    /// The engine has not loaded the model that it was asked for.
     NotLoaded,
-    /// It broke while it worked.
+    /// The engine broke while it worked.
     Broke,
 }
 
-/// The model is not there, lower-cased: LM Studio's, then those of llama.cpp's server as a router.
+/// Words of an engine that has not loaded the model, in lower case: LM Studio's, then those of
+/// llama.cpp's server as a router.
 const NOT_LOADED: &[&str] = &[
     "no models loaded",
     "no model loaded",
@@ -27,8 +28,8 @@ const NOT_LOADED: &[&str] = &[
     "model is not running",
 ];
 
-/// It broke, lower-cased: LM Studio's runtimes, Ollama's runners, and what both pass on of
-/// llama.cpp.
+/// Words of an engine that broke, in lower case: LM Studio's runtimes, Ollama's runners, and
+/// llama.cpp's words that both pass on.
 const BROKE: &[&str] = &[
     "channel error",
     "has crashed",
@@ -55,7 +56,7 @@ const BROKE: &[&str] = &[
 // === impl OwnFault ===
 
 impl OwnFault {
-    /// What such words say, which are in lower case; `None`: nothing of the engine.
+    /// Returns the fault that words in lower case report; `None` where they report none of the engine.
     pub(super) fn of(lower: &str) -> Option<Self> {
         let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
         let named = || lower.contains("model") && lower.contains("is not loaded");

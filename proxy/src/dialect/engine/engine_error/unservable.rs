@@ -1,4 +1,5 @@
-//! Words by which engines say that a request itself cannot be served, whatever status they give it.
+//! The words by which engines say that a request itself cannot be served, whatever status they give
+//! it.
 //!
 //! llama.cpp answers most of these with 500, since its parsers throw, and Ollama passes them on or
 //! does the same; LM Studio gives them as 400, as a bare string, or as an event inside a 200.
@@ -6,17 +7,18 @@
 /// One kind of request that an engine cannot serve.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnservableRequest {
-    /// Where in the request, where the words tell.
+    /// The field of the request at fault, where the words name one.
     pub(super) param: Option<&'static str>,
-    /// What the client should know, before the engine's own words.
+    /// The sentence for the client, before the engine's own words.
     pub(super) says: &'static str,
-    /// Any of these, lower-cased.
+    /// Words of which each alone means this, in lower case.
     words: &'static [&'static str],
-    /// All words of one of these, where one alone could mean something else.
+    /// Groups of words of which all together mean this, where one alone could mean something else.
     together: &'static [&'static [&'static str]],
 }
 
-/// The first that fits is told: an unusable schema is reported inside a template's error too.
+/// All kinds of such requests. The first that fits counts, because an unusable schema is also reported
+/// inside a template's error.
 const KINDS: &[UnservableRequest] = &[
     UnservableRequest {
         param: Some("response_format"),
@@ -135,8 +137,8 @@ const KINDS: &[UnservableRequest] = &[
     },
 ];
 
-/// What cannot be served of a request, by an error in the engine's words, lower-cased, and where these
-/// begin.
+/// Returns the part of a request that cannot be served by the engine's words, in lower case, and the
+/// place where the words begin.
 pub(super) fn unservable(lower: &str) -> Option<(&'static UnservableRequest, usize)> {
     let all = |words: &&[&str]| {
         let places = words.iter().map(|word| lower.find(word));

@@ -10,7 +10,7 @@ pub(crate) struct NumberRules {
     /// Keys of whole numbers for which the engine itself cuts fractions and takes numbers beyond 64
     /// bits, so that they pass as they are. Limits of the answer and `n` never pass beyond 64 bits.
     pub(crate) lenient: &'static [&'static str],
-    /// How an answer without a limit is asked for.
+    /// The spelling of a limit that means no limit.
     pub(crate) no_limit: NoLimit,
     /// Whether a limit of 0 tokens has to be refused because the engine misreads it.
     pub(crate) refuses_zero_limit: bool,
@@ -24,13 +24,13 @@ pub(crate) struct NumberRules {
     pub(crate) logprobs_count: bool,
 }
 
-/// How a negative limit of the answer, which means no limit, is written for an engine.
+/// The spellings of a negative limit of the answer, which means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoLimit {
-    /// As `-1`.
+    /// The limit is written as `-1`.
     MinusOne,
-    /// By leaving the limit out.
+    /// The limit is left out.
     LeftOut,
-    /// Not here: the engine's format has a limit of its own, in which 0 means no limit too.
+    /// The limit is written in another format, in which 0 means no limit too, and stays as it is here.
     OtherFormat,
 }

@@ -1,5 +1,5 @@
-//! `stop` without the empty texts, which end every answer before its first character: Ollama (0.33)
-//! and llama.cpp's server (b11434) answer nothing at all to them.
+//! The member `stop` without empty texts, which would end every answer before its first character:
+//! Ollama (0.33) and llama.cpp's server (b11434) answer nothing at all to them.
 
 use serde_json::value::RawValue;
 

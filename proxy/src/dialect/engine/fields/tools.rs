@@ -7,22 +7,22 @@
 
 use serde_json::{Map, Value, json, value::RawValue};
 
-/// Tools that are sent in another way than they came.
+/// The tools of a request for engines that read functions only.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RewrittenTools {
-    /// The list; `None` where nothing is left of it.
+    /// The list as it is sent; `None` where nothing is left of it.
     pub(crate) list: Option<String>,
     pub(crate) note: Option<String>,
 }
 
-/// Members of a schema whose null means something.
+/// Members of a schema in which null is a value.
 const VALUES: [&str; 4] = ["default", "const", "example", "examples"];
-/// Members that hold a schema by each name.
+/// Members of a schema that hold a schema under each name.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
-/// Members that hold a list of schemas.
+/// Members of a schema that hold a list of schemas.
 const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 
-/// The list of tools as an engine reads it; `None` where it may stay.
+/// Returns the list of tools as such engines read it; `None` where it may stay.
 pub(crate) fn rewritten_tools(raw: &str) -> Option<RewrittenTools> {
     let tools: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
     let mut dropped: Vec<String> = Vec::new();
@@ -61,7 +61,7 @@ pub(crate) fn rewritten_tools(raw: &str) -> Option<RewrittenTools> {
 enum MendedTool {
     Same,
     Written,
-    /// No engine here has a place for it.
+    /// The tool is no function, and no engine here has a place for it.
     NoFunction,
 }
 
@@ -124,7 +124,8 @@ fn drop_nulls(members: &mut Map<String, Value>, but: &[&str]) -> bool {
     members.len() < before
 }
 
-/// A schema in a schema: one that is true, false or null says nothing that a template could tell.
+/// Mends a schema in a schema: one that is true, false or null becomes an object, because templates
+/// read only objects. Reports whether it changed.
 fn schema(value: &mut Value) -> bool {
     match value {
         Value::Object(members) => schema_of(members),

@@ -1,9 +1,10 @@
-//! Arguments of tool calls in a conversation, which engines read again on every turn.
+//! The arguments of tool calls in a conversation, which engines read again on every turn.
 //!
-//! Ollama (0.33) and llama.cpp's server (b11434) answer an error to what is no JSON, and the
-//! conversation is lost with it, since it comes again with each turn: a call that was cut at its
-//! limit, a Windows path, a line break, two objects. Whatever is no object becomes one, and the
-//! same text always the same one, so that an engine's cache of the prompt stays warm.
+//! Ollama (0.33) and llama.cpp's server (b11434) answer an error to arguments that are no JSON: those
+//! of a call that was cut at its limit, a Windows path, a line break, two objects. The conversation
+//! would be lost with it, since the call comes again with each turn. So every value that is no object
+//! becomes one, and the same text always becomes the same object, so that an engine's cache of the
+//! prompt stays warm.
 
 use std::borrow::Cow;
 
@@ -11,21 +12,21 @@ use serde_json::{Value, value::RawValue};
 
 use crate::body::surrogates;
 
-/// Under which what is no object is kept.
+/// The key under which a value that is no object is kept.
 const KEY: &str = "arguments";
-/// JSON in JSON is opened so deep.
+/// Levels down to which JSON in a string of JSON is opened.
 const LEVELS: u8 = 3;
 
-/// Arguments as an object.
+/// The arguments of a tool call as an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CallArguments<'a> {
     /// The object's text: the numbers and the order of the keys are those of the client.
     pub(crate) object: Cow<'a, str>,
-    /// They were something else.
-    pub(crate) bent: bool,
+    /// Whether the client wrote something else.
+    pub(crate) is_rewritten: bool,
 }
 
-/// What is said of arguments that were no JSON object.
+/// Returns the note on so many calls whose arguments were no JSON object.
 pub(crate) fn note(count: usize) -> String {
     let calls = if count == 1 {
         "a tool call are"
@@ -38,22 +39,25 @@ pub(crate) fn note(count: usize) -> String {
 // === impl CallArguments ===
 
 impl<'a> CallArguments<'a> {
-    /// `raw` is the JSON that stands for them: a text that holds JSON, or that JSON itself.
+    /// Reads the JSON of the arguments: a text that holds JSON, or that JSON itself.
     pub(crate) fn of(raw: &'a str) -> Self {
         if raw.starts_with('"') {
             let text: String = serde_json::from_str(raw).unwrap_or_default();
-            let (object, bent) = of_text(text.trim(), 0);
+            let (object, is_rewritten) = of_text(text.trim(), 0);
             return Self {
                 object: object.into_owned().into(),
-                bent,
+                is_rewritten,
             };
         }
-        let (object, bent) = of_json(raw);
-        Self { object, bent }
+        let (object, is_rewritten) = of_json(raw);
+        Self {
+            object,
+            is_rewritten,
+        }
     }
 }
 
-/// The object of a text, and whether it was none.
+/// Returns the object of a text, and whether the text was none.
 fn of_text(text: &str, level: u8) -> (Cow<'_, str>, bool) {
     if text.is_empty() {
         return ("{}".into(), true);
@@ -70,9 +74,9 @@ fn of_text(text: &str, level: u8) -> (Cow<'_, str>, bool) {
         let (object, _) = of_text(inner.trim(), level + 1);
         return (object.into_owned().into(), true);
     }
-    let (object, bent) = of_json(&mended);
-    let bent = bent || mended != text;
-    (object.into_owned().into(), bent)
+    let (object, is_rewritten) = of_json(&mended);
+    let is_rewritten = is_rewritten || mended != text;
+    (object.into_owned().into(), is_rewritten)
 }
 
 fn of_json(json: &str) -> (Cow<'_, str>, bool) {
@@ -87,7 +91,8 @@ fn kept(json: &str) -> Cow<'static, str> {
     format!("{{\"{KEY}\":{json}}}").into()
 }
 
-/// A number stands there that no engine reads (`1e400`), or more brackets than any opens.
+/// Reports whether the JSON holds a number that no engine reads (`1e400`), or more brackets than any
+/// opens.
 fn is_endless(json: &str) -> bool {
     let has_power = json
         .as_bytes()
@@ -105,7 +110,7 @@ mod tests {
     fn whatever_stands_for_arguments_is_an_object() {
         let many = "1".repeat(400);
         let endless = format!(r#"{{"n":{many}}}"#);
-        for (text, object, bent) in [
+        for (text, object, is_rewritten) in [
             ("{}", "{}", false),
             (r#"{"z":1,"a":2}"#, r#"{"z":1,"a":2}"#, false),
             (" {\"z\": 1 } \n", "{\"z\": 1 }", false),
@@ -150,7 +155,11 @@ mod tests {
         ] {
             let raw = Value::from(text).to_string();
             let found = CallArguments::of(&raw);
-            assert_eq!((&*found.object, found.bent), (object, bent), "{text}");
+            assert_eq!(
+                (&*found.object, found.is_rewritten),
+                (object, is_rewritten),
+                "{text}"
+            );
             assert!(
                 serde_json::from_str::<Value>(&found.object)
                     .unwrap()
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_read_as_it_stands() {
-        for (raw, object, bent) in [
+        for (raw, object, is_rewritten) in [
             ("null", "{}", true),
             (r#"{"n":1.0}"#, r#"{"n":1.0}"#, false),
             ("[1]", r#"{"arguments":[1]}"#, true),
@@ -170,7 +179,11 @@ mod tests {
             ("false", r#"{"arguments":false}"#, true),
         ] {
             let found = CallArguments::of(raw);
-            assert_eq!((&*found.object, found.bent), (object, bent), "{raw}");
+            assert_eq!(
+                (&*found.object, found.is_rewritten),
+                (object, is_rewritten),
+                "{raw}"
+            );
         }
     }
 }

@@ -1,41 +1,41 @@
-//! Images in messages: base64 in any of the spellings that clients use, as the bare base64 of an
-//! image whose kind its first bytes tell.
+//! Images in messages: base64 in any of the spellings that clients use becomes plain base64, and the
+//! first bytes name the kind of the image.
 
 use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-/// Of the bytes that are looked at for the kind, in base64 characters.
+/// The number of base64 characters that are decoded to recognise the kind.
 const HEAD: usize = 24;
 
 /// An image that came with its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MessageImage<'a> {
-    /// The standard alphabet, padded, without blanks.
+    /// The bytes in base64 of the standard alphabet, padded, without blanks.
     pub(crate) base64: Cow<'a, str>,
     pub(crate) kind: ImageKind,
 }
 
-/// What the bytes are.
+/// The kind of an image by its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImageKind {
     Jpeg,
     Png,
     Webp,
-    /// Something that is known, and that not every engine takes.
+    /// Another known kind, which not every engine takes.
     Other(&'static str),
-    /// The bytes do not tell; the client says that it is one of the first three, or says nothing.
+    /// An unknown kind that the client declares as one of the first three, or does not declare.
     Claimed,
-    /// Neither the bytes nor the client tell.
+    /// An unknown kind that the client declares as something else.
     Unknown,
 }
 
-/// Why there is no image.
+/// The reasons why a URL holds no image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImageError {
-    /// An address that somebody would have to fetch.
+    /// The URL is an address that somebody would have to fetch.
     Address,
-    /// No base64.
+    /// The URL holds no base64.
     Encoding,
 }
 
@@ -70,7 +70,7 @@ impl<'a> MessageImage<'a> {
         Ok(Self { base64, kind })
     }
 
-    /// The data URL that every engine knows; `None` where the kind is not known for sure.
+    /// Returns the data URL that every engine knows; `None` where the bytes do not prove the kind.
     pub(crate) fn url(&self) -> Option<String> {
         let media = match self.kind {
             ImageKind::Jpeg => "jpeg",
@@ -85,7 +85,7 @@ impl<'a> MessageImage<'a> {
 // === impl ImageKind ===
 
 impl ImageKind {
-    /// By the first bytes; `None` where they say nothing.
+    /// Recognises the kind by the first bytes; `None` where they are of no known kind.
     fn of(base64: &str) -> Option<Self> {
         let head = base64.get(..HEAD.min(base64.len()))?;
         let bytes = BASE64_STANDARD.decode(head).ok()?;
@@ -105,13 +105,13 @@ impl ImageKind {
     }
 }
 
-/// What stands behind a scheme, in whatever case it is written.
+/// Returns the text behind a scheme, which may be written in any case.
 pub(crate) fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     let (head, rest) = url.split_at_checked(scheme.len())?;
     head.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// Base64 without blanks and percent escapes, in the standard alphabet, padded.
+/// Returns base64 without blanks and percent escapes, in the standard alphabet, padded.
 fn clean(data: &str) -> Result<Cow<'_, str>, ImageError> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let body = data.trim_end_matches('=');

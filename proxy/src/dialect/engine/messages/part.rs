@@ -1,23 +1,23 @@
-//! The parts of a message's content, as they stand in requests of all sorts of clients.
+//! The parts of a message's content in the spellings of all clients.
 
 use serde_json::Value;
 
-/// What a part says.
+/// The meaning of one part.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MessagePart<'a> {
-    /// Text, a refusal too: what was said is said. An absent one is empty.
+    /// A text, or a refusal. An absent text is empty.
     Text(String),
-    /// What a model thought before it answered.
+    /// The thoughts of a model before its answer.
     Thinking(String),
-    /// An image by its URL or base64; `None` where it has neither.
+    /// An image, by its URL or base64; `None` where it has neither.
     Image(Option<&'a str>),
-    /// Sound in base64.
+    /// A sound in base64; `None` where it is absent.
     Sound(Option<&'a str>),
-    /// Nothing that a model could read.
+    /// A part that no model could read.
     Nothing,
-    /// Something else; its type, where it has one.
+    /// A part of another type; `None` where it has no type.
     Other(Option<&'a str>),
-    /// A text that is none: what stands there.
+    /// A part whose text is no string, and the value in its place.
     NoText(&'a Value),
 }
 
@@ -62,7 +62,7 @@ impl<'a> MessagePart<'a> {
     }
 }
 
-/// The first of these members that is there.
+/// Reads the first of these members that is present as the text.
 fn text<'a>(part: &'a Value, names: &[&str]) -> MessagePart<'a> {
     let mut there = names.iter().filter_map(|name| part.get(*name));
     match there.find(|value| !value.is_null()) {
@@ -72,7 +72,7 @@ fn text<'a>(part: &'a Value, names: &[&str]) -> MessagePart<'a> {
     }
 }
 
-/// The texts of parts in a part.
+/// Joins the texts of the parts of a part.
 fn joined(parts: &[Value]) -> String {
     let texts = parts.iter().filter_map(|part| match MessagePart::of(part) {
         MessagePart::Text(text) => Some(text),
@@ -81,7 +81,7 @@ fn joined(parts: &[Value]) -> String {
     texts.collect::<Vec<_>>().join("\n\n")
 }
 
-/// OpenAI's places of an image in chat and in responses, and Anthropic's.
+/// Returns the URL or base64 of an image, in OpenAI's members of chat and responses or in Anthropic's.
 fn url(part: &Value) -> Option<&str> {
     let image = &part["image_url"];
     image["url"]

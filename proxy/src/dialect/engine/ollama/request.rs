@@ -1,7 +1,8 @@
-//! An OpenAI chat request as Ollama's `/api/chat` wants it (Ollama 0.33).
+//! The translation of a chat request for Ollama's `/api/chat` (Ollama 0.33).
 //!
-//! Always streamed and never truncated by the engine; the runner options are the model's tuple on
-//! every path, and `keep_alive` is never sent (the preload's value sticks).
+//! The answer is always streamed and the prompt is never cut by the engine. The runner options are the
+//! model's load options on every path, and `keep_alive` is never sent, so that the value of the
+//! preload stays in effect.
 
 mod messages;
 
@@ -49,30 +50,32 @@ pub(crate) static NUMBERS: NumberRules = NumberRules {
     logprobs_count: false,
 };
 
-/// A body for `/api/chat`, and what the way back must know.
+/// A body for `/api/chat`, and the facts by which its answer is read.
 #[derive(Clone, Debug)]
 pub struct OllamaRequest {
-    /// What to send.
+    /// The body to send.
     pub body: Bytes,
-    /// Names of the values that were filled in; the context is the caller's to name.
+    /// Names of the sampling values that were filled in; the caller adds the context.
     pub defaults: Vec<&'static str>,
-    /// What was bent or dropped, for `x-crucible-note`.
+    /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub notes: Vec<String>,
     /// Names of the parameters that Ollama has no place for.
     pub dropped: Vec<&'static str>,
-    /// The client asked for a usage event.
+    /// Whether the client asked for an event with the token counts.
     pub include_usage: bool,
-    /// Tools were sent.
+    /// Whether tools are offered to the model.
     pub has_tools: bool,
-    /// Ids of the tool calls in the conversation: a new one is to have another.
+    /// Ids of the tool calls in the conversation; a new call gets another id.
     pub call_ids: HashSet<String>,
-    /// The client does not want to see the thoughts.
+    /// Whether the client does not want to see the thoughts.
     pub hides_thinking: bool,
 }
 
-/// Translates a chat request. `model` is Ollama's name of it; `capabilities` are the model's.
+/// Translates a chat request. `model` is Ollama's name of the model, and `capabilities` are the
+/// model's.
 ///
-/// Errors name the JSON path: `missing_field`, `invalid_type`, `unsupported_value`.
+/// # Errors
+/// `missing_field`, `invalid_type` and `unsupported_value`, each with the JSON path.
 pub fn to_ollama(
     body: &[u8],
     peek: &PeekedBody,
@@ -176,7 +179,8 @@ fn dropped(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Vec<&'sta
     dropped
 }
 
-/// The runner options; any difference to the loaded ones makes Ollama load the model again.
+/// Returns the runner options. Any difference to the loaded ones would make Ollama load the model
+/// again.
 fn runner(tuple: &Tuple) -> Map<String, Value> {
     let mut options = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
@@ -241,7 +245,7 @@ fn sampling(
     Ok(filled)
 }
 
-/// `num_predict`. No limit is said too: a Modelfile may have one.
+/// Returns `num_predict`. No limit is sent too, because a Modelfile may have one.
 fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Value> {
     let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
     let name = names.find(|name| peek.raw(body, name).is_some())?;
@@ -252,8 +256,8 @@ fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Valu
     Some(limit.map_or_else(|| (-1).into(), Value::from))
 }
 
-/// `think`. Ollama (0.33) answers 400 to a model that cannot think and is to, and older ones to a
-/// level where a model knows only on and off.
+/// Returns `think`. Ollama (0.33) answers 400 to a model that is asked to think and cannot, and older
+/// versions to a level where a model knows only on and off.
 fn think(
     thinking: &ThinkingRequest,
     capabilities: Capabilities,
@@ -286,7 +290,8 @@ fn think(
     }
 }
 
-/// As Ollama's own OpenAI layer (0.33) reads it: what it does not know is no format.
+/// Returns `format`, read from `response_format` as Ollama's own OpenAI layer (0.33) reads it: a type
+/// that it does not know is no format.
 fn format(
     body: &[u8],
     peek: &PeekedBody,

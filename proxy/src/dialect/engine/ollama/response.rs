@@ -1,7 +1,13 @@
-//! Ollama's NDJSON as OpenAI's events, or as one answer.
+//! The answer of Ollama's `/api/chat`, newline-delimited JSON, as chat events or as one chat
+//! completion.
 //!
-//! An error line, a line that is no JSON and an end without `done` are errors, never a silent
-//! stop. One `id` and `created` per answer; `model` is the name that the client sent.
+//! An error line, a line that is no JSON and an end without `done` are errors, never a silent stop. An
+//! answer has one `id` and one `created`, and its `model` is the name that the client sent.
+//!
+//! ```text
+//! {"message":{"content":"Hi"},"done":false}
+//! data: {...,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null}]}
+//! ```
 
 mod answer_line;
 pub(crate) mod line_reader;
@@ -31,12 +37,13 @@ use crate::{
     usage::Usage,
 };
 
-/// A stream of `/api/chat` as `chat.completion.chunk` events.
+/// Turns a stream of `/api/chat` into `chat.completion.chunk` events.
 #[derive(Debug)]
 pub struct OllamaStream {
     lines: LineReader,
     prefix: Vec<u8>,
-    /// The length of it up to `choices`, for the usage event, where one is asked for.
+    /// The length of `prefix` up to `choices`, for the event of the token counts; `None` where it is
+    /// not asked for.
     head: Option<usize>,
     out: Vec<u8>,
     started: bool,
@@ -46,7 +53,7 @@ pub struct OllamaStream {
     complete: bool,
 }
 
-/// A stream of `/api/chat` as one `chat.completion`.
+/// Turns a stream of `/api/chat` into one `chat.completion`.
 #[derive(Debug)]
 pub struct OllamaAggregate {
     lines: LineReader,
@@ -58,17 +65,17 @@ pub struct OllamaAggregate {
     ids: CallIds,
     hides_thinking: bool,
     logprobs: String,
-    /// Most bytes of the answer.
+    /// The most bytes that the answer may have.
     cap: usize,
     finish: Option<(String, Usage)>,
 }
 
-/// What of a conversation its answer must know.
+/// The facts of a conversation by which its answer is written.
 #[derive(Debug, Default)]
 pub struct ConversationState {
-    /// Ids of tool calls that are taken.
+    /// Ids of the tool calls in the conversation; a new call gets another id.
     pub call_ids: HashSet<String>,
-    /// The client does not want to see the thoughts.
+    /// Whether the client does not want to see the thoughts.
     pub hides_thinking: bool,
 }
 
@@ -94,7 +101,7 @@ impl OllamaStream {
         }
     }
 
-    /// The same after a conversation.
+    /// Sets the facts of the conversation that is answered.
     #[must_use]
     pub fn after(mut self, before: ConversationState) -> Self {
         self.ids = CallIds::new(before.call_ids);
@@ -122,7 +129,7 @@ impl OllamaStream {
         })
     }
 
-    /// Writes the chunks of one item; whether it held anything new.
+    /// Writes the events of one line; reports whether it held anything new.
     fn item(&mut self, item: &AnswerLine<'_>) -> bool {
         let empty = AnswerMessage::default();
         let message = item.message.as_ref().unwrap_or(&empty);

@@ -60,7 +60,7 @@ pub(super) fn rewrite_messages(raw: &str, quirks: &OpenAiQuirks) -> RewrittenMes
 // === impl MessageEditor ===
 
 impl<'a> MessageEditor<'a> {
-    /// Rewrites one message.
+    /// Rewrites one message: its content, its nulls, its ids and its tool calls.
     fn message(&mut self, text: &'a str) {
         let Some(message) = MessageObject::of(text) else {
             return;

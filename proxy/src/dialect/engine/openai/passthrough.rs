@@ -1,7 +1,9 @@
-//! Streams of engines that speak OpenAI: the original bytes, watched on the side.
+//! The stream of an engine that speaks OpenAI's chat completions: its own bytes, watched on the side.
 //!
-//! The watcher looks for a handful of keys in each whole event and parses JSON only where one of
-//! them says something that matters: usage, an error. What it does not understand passes.
+//! The watcher looks for a handful of keys in each whole event and parses JSON only where one of them
+//! matters: token counts, an error, a tool call. An event that it does not understand passes. The
+//! frames `data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n` go on as the slices of memory that
+//! came.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -28,14 +30,33 @@ use crate::{
     usage::Usage,
 };
 
-/// [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
+/// The [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
+///
+/// ```
+/// use std::collections::VecDeque;
+///
+/// use bytes::Bytes;
+/// use crucible::dialect::{chat::EngineTranscoder, engine::openai::passthrough::ChatPassthrough};
+/// use crucible_config::checked::EngineKind;
+///
+/// let mut stream = ChatPassthrough::new(EngineKind::Llamacpp, false, 1 << 20);
+/// let mut sent = VecDeque::new();
+/// let frame = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
+/// let progress = stream.push(frame.clone(), &mut sent)?;
+/// assert_eq!((progress.events, progress.content, progress.complete), (1, 1, false));
+/// // The engine's own bytes go on.
+/// assert_eq!(sent, [frame]);
+/// // A stream that ends here was cut: no `finish_reason` has come.
+/// assert!(stream.finish(&mut sent).is_err());
+/// # Ok::<(), crucible::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ChatPassthrough {
     detector: StreamDetector,
     framer: EventFramer,
     watch: EventWatch,
     cap: usize,
-    /// The last event was taken out.
+    /// Whether the last event was taken out.
     dropped: bool,
 }
 
@@ -43,9 +64,10 @@ pub struct ChatPassthrough {
 struct EventWatch {
     kind: EngineKind,
     answerer: StreamAnswerer,
-    /// Take out the event that exists only because Crucible asked for usage.
+    /// Whether the event of the token counts is taken out, because it comes only since Crucible asked
+    /// for it.
     drop_usage: bool,
-    /// A `finish_reason` came, and no content after it: with several choices, one may end while
+    /// Whether a `finish_reason` came and no content after it: with several choices, one may end while
     /// another goes on.
     finished: bool,
     done: bool,
@@ -56,7 +78,7 @@ struct EventWatch {
 /// The model that the engine says it answers with, in the `model` of the first event with data.
 #[derive(Debug)]
 enum StreamAnswerer {
-    /// It is not read.
+    /// The first event is not looked at.
     Ignored,
     /// The first event has not come.
     Awaited,
@@ -64,7 +86,7 @@ enum StreamAnswerer {
     Read(Option<String>),
 }
 
-/// What is to be done with an event.
+/// The fate of an event.
 enum EventAction {
     Forward,
     Drop,
@@ -74,7 +96,8 @@ enum EventAction {
 // === impl ChatPassthrough ===
 
 impl ChatPassthrough {
-    /// `drop_usage`: usage was asked for on the client's behalf. `cap`: largest event in bytes.
+    /// Makes a transcoder for engines of a kind. `drop_usage` means that the token counts were asked
+    /// for on the client's behalf; `cap` is the largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
         Self {
             detector: StreamDetector::new(),
@@ -93,7 +116,7 @@ impl ChatPassthrough {
         }
     }
 
-    /// The ids of tool calls that are taken.
+    /// Sets the ids of tool calls that the conversation has already.
     pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
         self.watch.ids = ids;
         self
@@ -293,7 +316,7 @@ impl EventWatch {
         })
     }
 
-    /// The event, if a tool call in it got another id or number, or arguments that are a text.
+    /// Returns the event with its tool calls mended; `None` where they may stay.
     fn with_own_ids(&mut self, event: &[u8]) -> Option<Bytes> {
         let (_, data) = event::read(event)?;
         let data = surrogates::mended_text(&data);
@@ -302,8 +325,8 @@ impl EventWatch {
         mended.then(|| format!("data: {value}\n\n").into())
     }
 
-    /// An error at the top level ends the stream, as does an event of that name; the word elsewhere
-    /// does not.
+    /// Refuses an event whose name or top level says that it is an error. The word elsewhere in it is
+    /// none.
     fn refuse_error(&self, event: &[u8]) -> Result<(), Error> {
         let error =
             event::read(event).and_then(|(name, data)| error_in_event(self.kind, &name, &data));
@@ -319,7 +342,7 @@ fn oversize() -> Error {
     .upstream(UpstreamError::Oversize)
 }
 
-/// Not only comments and blank lines.
+/// Reports whether an event has data, not only comments and blank lines.
 fn has_data(event: &[u8]) -> bool {
     // As nearly every event does.
     if event.starts_with(b"data") {
@@ -330,14 +353,14 @@ fn has_data(event: &[u8]) -> bool {
         .any(|line| line.starts_with(b"data"))
 }
 
-/// What follows a field `error`, which no standard knows and llama.cpp's server had once.
+/// Returns the text of a field `error`, which no standard knows and llama.cpp's server had once.
 fn error_line(event: &[u8]) -> Option<String> {
     let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
     let data = lines.find_map(|line| line.strip_prefix(b"error:"))?;
     Some(String::from_utf8_lossy(data).trim().to_owned())
 }
 
-/// `event: error`, whatever its data, and whatever stands before it.
+/// Reports whether an event is named `error`, whatever its data and the lines before.
 fn is_named_error(event: &[u8]) -> bool {
     event
         .split(|b| matches!(b, b'\n' | b'\r'))
@@ -345,14 +368,15 @@ fn is_named_error(event: &[u8]) -> bool {
         .any(|name| name.trim_ascii_start().starts_with(b"error"))
 }
 
-/// At the end of a stream: an event whose data is not cut.
+/// Reports whether the tail of a stream is an event whose data is not cut.
 fn is_whole(tail: &[u8]) -> bool {
     event::read(tail).is_some_and(|(_, data)| {
         data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(&data).is_ok()
     })
 }
 
-/// The counts, if it has good ones, and whether the event carries nothing else (`choices` is empty).
+/// Returns the token counts of an event where it has good ones, and whether the event has nothing else
+/// (`choices` is empty).
 fn usage(event: &[u8]) -> Option<(Option<Usage>, bool)> {
     let (_, data) = event::read(event)?;
     let value: Value = serde_json::from_str(&data).ok()?;
@@ -361,7 +385,7 @@ fn usage(event: &[u8]) -> Option<(Option<Usage>, bool)> {
     Some((usage, extra))
 }
 
-/// Its `model`.
+/// Returns the `model` of an event.
 fn model(event: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Chunk {

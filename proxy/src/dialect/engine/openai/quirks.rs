@@ -49,7 +49,7 @@ pub struct OpenAiQuirks {
     pub(crate) numbers: NumberRules,
 }
 
-/// LM Studio.
+/// The quirks of LM Studio (reported of 0.3 and 0.4).
 pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     kind: EngineKind::Lmstudio,
     tool_choice_words_only: true,
@@ -74,7 +74,7 @@ pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     },
 };
 
-/// llama.cpp's server.
+/// The quirks of llama.cpp's server (tried with b11434 and b11549).
 pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     kind: EngineKind::Llamacpp,
     tool_choice_words_only: true,
@@ -109,7 +109,7 @@ pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     },
 };
 
-/// Any other server with OpenAI's API: the request passes as the documentation has it.
+/// The quirks of any other server with OpenAI's API: a request passes as OpenAI documents it.
 pub static OPENAI_COMPATIBLE: OpenAiQuirks = OpenAiQuirks {
     kind: EngineKind::Openai,
     tool_choice_words_only: false,

@@ -1,12 +1,13 @@
-//! The bytes of an answer that is one JSON, so that what is odd about them does not cost the answer.
+//! The bytes of a whole answer without the oddities that would make its JSON unreadable.
 
 use bytes::Bytes;
 
 /// UTF-8's byte-order mark, which .NET and PowerShell put before a text.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The same text without a byte-order mark, and with U+FFFD for what is no UTF-8 (a model may end
-/// in the middle of a character); the same `Bytes` where it has neither.
+/// Returns the same text without a byte-order mark, and with U+FFFD for bytes that are no UTF-8 (a
+/// model may end in the middle of a character). The same `Bytes` are returned where the text has
+/// neither.
 pub(crate) fn readable(whole: Bytes) -> Bytes {
     let whole = if whole.starts_with(MARK) {
         whole.slice(MARK.len()..)

@@ -5,7 +5,8 @@ use memchr::memmem;
 
 use crate::dialect::chat::event_keys::value_at;
 
-/// An event, or a whole answer, with `reasoning` spelt `reasoning_content`; every other byte stays.
+/// Returns an event, or a whole answer, with its keys `reasoning` written as `reasoning_content`;
+/// every other byte stays.
 pub(crate) fn respelled(event: &[u8]) -> Bytes {
     const WORD: &[u8] = b"\"reasoning\"";
     let is_key =

@@ -1,4 +1,5 @@
-//! A whole answer where a stream was asked for, as the events that it would have been.
+//! The chat events of a whole answer, for engines that answer with one JSON where a stream was asked
+//! for.
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
@@ -14,9 +15,11 @@ use crate::{
     error::Error,
 };
 
-/// The events of a body that is one JSON; what is no chat completion is an error with what it says.
+/// Returns the events that a body of one chat completion would have been: for each choice one event
+/// and one for its end, one for the token counts, and `[DONE]`.
 ///
-/// A choice is one event, and one for its end; usage is an event of its own; `[DONE]` is the last.
+/// # Errors
+/// The body is no chat completion, has no choices, or is an engine's error.
 pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error> {
     let (body, _) = surrogates::mended(readable(body));
     let body = &*body;
@@ -77,7 +80,7 @@ pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error>
     Ok(events)
 }
 
-/// A choice's message as a delta: its calls are numbered there.
+/// Returns the message of a choice as a delta, in which tool calls are numbered.
 fn delta(choice: &Value) -> Value {
     let message = choice.get("message").and_then(Value::as_object);
     let mut delta: Map<String, Value> = message.cloned().unwrap_or_default();

@@ -28,7 +28,7 @@ use crate::{
     usage::Usage,
 };
 
-/// Brackets that an answer may open, one in the other.
+/// The number of brackets that an answer may open, one in the other.
 const DEPTH: usize = 128;
 
 /// A whole answer that was searched, and is not judged yet.
@@ -39,13 +39,13 @@ pub(crate) struct WholeAnswer {
     keys: EventKeys,
 }
 
-/// Where the members of an answer stand that Crucible reads; the others pass unseen.
+/// The ranges of the members of an answer that Crucible reads; the others pass unseen.
 #[derive(Debug, Default)]
 struct AnswerMembers {
     /// Present in every chat completion.
     choices: Option<Range<usize>>,
     usage: Option<Range<usize>>,
-    /// llama.cpp's own clock.
+    /// The timings that llama.cpp's server measures itself.
     timings: Option<Range<usize>>,
     model: Option<Range<usize>>,
     /// A member of that name is there, or the answer calls itself an error.
@@ -71,12 +71,12 @@ impl WholeAnswer {
         }
     }
 
-    /// Whether tools are called in it.
+    /// Reports whether the answer calls tools.
     pub(crate) fn calls_tools(&self) -> bool {
         self.keys.calls
     }
 
-    /// The model that the answer names as the one that gave it.
+    /// Returns the model that the answer names as the one that gave it.
     pub(crate) fn model(&self) -> Option<String> {
         let range = self.members.as_ref()?.model.clone()?;
         serde_json::from_slice(&self.bytes[range]).ok()

@@ -1,4 +1,5 @@
-//! Messages: parts become text and images, tool calls objects, and results get their tool's name.
+//! The messages of `/api/chat`: parts become text and images, arguments of tool calls become objects,
+//! and results get the name of their tool.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,17 +19,17 @@ use crate::{
     error::Error,
 };
 
-/// A conversation as Ollama takes it.
+/// A conversation as Ollama reads it.
 pub(super) struct OllamaConversation {
     /// The list, as JSON.
     pub(super) text: String,
-    /// Ids of the tool calls in it.
+    /// Ids of the tool calls in the conversation.
     pub(super) call_ids: HashSet<String>,
-    /// Of how many of its calls the arguments were no JSON object.
+    /// The number of calls whose arguments were no JSON object.
     pub(super) rewritten_arguments: usize,
 }
 
-/// A message as it is sent.
+/// A message as it is sent to Ollama.
 #[derive(Serialize)]
 struct OllamaMessage {
     role: String,
@@ -55,22 +56,22 @@ struct SentCall {
 #[derive(Serialize)]
 struct SentFunction {
     name: String,
-    /// Raw: numbers of any length keep their text.
+    /// The object as raw JSON, so that numbers of any length keep their text.
     arguments: Box<RawValue>,
 }
 
-/// What is read of the messages on the way.
+/// The facts that reading one message needs of the messages before it.
 #[derive(Default)]
 struct ConversationReader {
-    /// The tools of the calls so far, by the ids of these.
+    /// The names of the tools of the calls so far, by the id of the call.
     names: HashMap<String, String>,
     rewritten_arguments: usize,
 }
 
-/// The members of an object; of two with the same name the last one counts.
+/// The members of an object. Of two with the same name the last one counts.
 type ObjectMembers<'a> = HashMap<String, &'a RawValue>;
 
-/// The conversation, message by message.
+/// Translates the messages of a request.
 pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<OllamaConversation, Error> {
     let raw = peek
         .raw(body, "messages")
@@ -131,7 +132,7 @@ impl ConversationReader {
         })
     }
 
-    /// `tool_calls`, else the one of `function_call`, which had that name until 2023.
+    /// Reads `tool_calls`, else the one call of `function_call`, its name until 2023.
     fn calls(&mut self, path: &str, members: &ObjectMembers<'_>) -> Result<Vec<SentCall>, Error> {
         let there = |name: &str| {
             let raw = members.get(name)?.get();
@@ -175,7 +176,7 @@ impl ConversationReader {
         Ok(SentCall { id, function })
     }
 
-    /// A function with its arguments, or a custom tool with its input.
+    /// Reads a function with its arguments, or a custom tool with its input.
     fn function(&mut self, path: &str, members: &ObjectMembers<'_>) -> Result<SentFunction, Error> {
         let name = members
             .get("name")
@@ -183,7 +184,7 @@ impl ConversationReader {
             .ok_or_else(|| missing(&format!("{path}.name")))?;
         let raw = members.get("arguments").or_else(|| members.get("input"));
         let arguments = CallArguments::of(raw.map_or("{}", |raw| raw.get()));
-        self.rewritten_arguments += usize::from(arguments.bent);
+        self.rewritten_arguments += usize::from(arguments.is_rewritten);
         let object = arguments.object.into_owned();
         Ok(SentFunction {
             name,
@@ -213,7 +214,7 @@ fn role(path: &str, role: Option<Value>) -> Result<String, Error> {
     Ok(role)
 }
 
-/// An id; some clients write it as a number.
+/// Reads an id, which some clients write as a number.
 fn id_of(raw: &RawValue) -> Option<String> {
     match serde_json::from_str(raw.get()).ok()? {
         Value::String(id) if !id.is_empty() => Some(id),
@@ -222,7 +223,7 @@ fn id_of(raw: &RawValue) -> Option<String> {
     }
 }
 
-/// What the parts of one message say.
+/// The texts, thoughts and images of one message's parts.
 #[derive(Default)]
 struct MessageTexts {
     texts: Vec<String>,
@@ -284,7 +285,7 @@ impl MessageTexts {
     }
 }
 
-/// Bare base64; an engine never fetches an address for a client.
+/// Returns the bare base64 of an image. An engine never fetches an address for a client.
 fn image(path: &str, url: &str) -> Result<String, Error> {
     let refused = |message: &str| Err(unsupported(path, message));
     match MessageImage::of(url) {

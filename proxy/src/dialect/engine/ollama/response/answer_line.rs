@@ -1,4 +1,4 @@
-//! One line of Ollama's answer.
+//! A line of Ollama's answer, as it is parsed.
 
 use std::{
     borrow::Cow,
@@ -17,14 +17,14 @@ use crate::{
     usage::{MOST_TOKENS, Timing, Usage},
 };
 
-/// One line.
+/// A line of an answer: a piece of the message, and in the last one the counts.
 #[derive(Deserialize)]
 pub(super) struct AnswerLine<'a> {
     #[serde(borrow, default)]
     pub(super) message: Option<AnswerMessage<'a>>,
     #[serde(default)]
     done: Option<bool>,
-    // Raw: what is odd about a count is no reason to lose the answer.
+    // Raw, because a malformed count is no reason to lose the answer.
     #[serde(borrow, default)]
     done_reason: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -41,7 +41,7 @@ pub(super) struct AnswerLine<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// What is new of the answer.
+/// The piece of the answer that a line adds.
 #[derive(Default, Deserialize)]
 pub(super) struct AnswerMessage<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
@@ -52,7 +52,7 @@ pub(super) struct AnswerMessage<'a> {
     pub(super) tool_calls: Option<Vec<AnswerCall<'a>>>,
 }
 
-/// A whole tool call.
+/// A tool call, which Ollama sends whole.
 #[derive(Deserialize)]
 pub(super) struct AnswerCall<'a> {
     #[serde(borrow, default)]
@@ -61,7 +61,7 @@ pub(super) struct AnswerCall<'a> {
     pub(super) function: AnswerFunction<'a>,
 }
 
-/// Its function.
+/// The function that is called.
 #[derive(Deserialize)]
 pub(super) struct AnswerFunction<'a> {
     #[serde(borrow)]
@@ -73,7 +73,7 @@ pub(super) struct AnswerFunction<'a> {
 // === impl AnswerLine ===
 
 impl AnswerLine<'_> {
-    /// Its counts; what is missing is 0.
+    /// Returns the token counts; those that are missing are 0.
     pub(super) fn usage(&self) -> Usage {
         let prompt = self.prompt_eval_count.and_then(tokens);
         let completion = self.eval_count.and_then(tokens);
@@ -89,12 +89,15 @@ impl AnswerLine<'_> {
         }
     }
 
-    /// It is the last one.
+    /// Reports whether this is the last line.
     pub(super) fn is_last(&self) -> bool {
         self.done == Some(true)
     }
 
-    /// `finish_reason`; `called`: tool calls were sent.
+    /// Returns the `finish_reason`; `called` means that the answer holds tool calls.
+    ///
+    /// # Errors
+    /// The engine loaded or unloaded the model instead of answering.
     pub(super) fn finish_reason(&self, called: bool) -> Result<String, Error> {
         let reason = self
             .done_reason
@@ -119,7 +122,7 @@ fn tokens(raw: &RawValue) -> Option<u64> {
     number(raw).filter(|count| *count <= MOST_TOKENS)
 }
 
-/// A text; null is an empty one.
+/// Reads a text; null is an empty one.
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
     struct TextVisitor;
 
@@ -146,7 +149,10 @@ fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
     from.deserialize_any(TextVisitor)
 }
 
-/// Parses one line; a blank one is none, an error line is an error.
+/// Parses one line and hands it to `act`; a blank line is skipped.
+///
+/// # Errors
+/// The line is an error of the engine, or no JSON.
 pub(super) fn with_line(
     line: &[u8],
     act: impl FnOnce(&AnswerLine<'_>) -> Result<(), Error>,
@@ -186,7 +192,8 @@ pub(super) fn with_line(
     act(&item)
 }
 
-/// The error of a stream without a proper end; a tail that is half a line says nothing more.
+/// Returns the error of a stream without a proper end, whose last line has the result `result`. A tail
+/// that is half a line means nothing more.
 pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
     match result {
         Err(error) if is_whole(tail) => error,
@@ -194,7 +201,7 @@ pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
     }
 }
 
-/// Words, or a JSON to its end.
+/// Reports whether a tail is words, or JSON to its end.
 fn is_whole(tail: &[u8]) -> bool {
     let tail = tail.trim_ascii();
     !tail.starts_with(b"{") || tail.ends_with(b"}")

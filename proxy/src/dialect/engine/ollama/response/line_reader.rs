@@ -9,10 +9,10 @@ use memchr::memchr;
 
 use crate::error::{Error, Kind, UpstreamError};
 
-/// Bytes as lines, none longer than `cap`.
+/// Splits frames into lines, none longer than `cap` bytes.
 #[derive(Debug)]
 pub(crate) struct LineReader {
-    /// The last line, while its end has not come.
+    /// The last line, as long as its end has not come.
     pub(crate) partial: Vec<u8>,
     cap: usize,
 }

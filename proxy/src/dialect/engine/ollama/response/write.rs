@@ -1,4 +1,4 @@
-//! The parts of OpenAI's answer as text.
+//! The parts of a chat completion and its events, as JSON text.
 
 use serde_json::value::RawValue;
 
@@ -7,7 +7,7 @@ use crate::{
     usage::Usage,
 };
 
-/// What every object begins with, up to `choices`.
+/// Returns the beginning of an object of the answer, up to `choices`.
 pub(super) fn head(object: &str, model: &str, created: u64) -> String {
     format!(
         r#"{{"id":"chatcmpl-{:032x}","object":"{object}","created":{created},"model":{},"system_fingerprint":"fp_ollama","#,
@@ -16,7 +16,7 @@ pub(super) fn head(object: &str, model: &str, created: u64) -> String {
     )
 }
 
-/// The `usage` member.
+/// Returns the member `usage`.
 pub(super) fn usage_json(usage: Usage) -> String {
     format!(
         r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}}}"#,

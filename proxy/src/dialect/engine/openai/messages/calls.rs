@@ -65,8 +65,8 @@ impl<'a> MessageEditor<'a> {
         };
         let arguments = CallArguments::of(raw);
         let is_text = raw.starts_with('"');
-        self.rewritten_arguments += usize::from(arguments.bent);
-        if arguments.bent || !is_text && !self.quirks.argument_objects {
+        self.rewritten_arguments += usize::from(arguments.is_rewritten);
+        if arguments.is_rewritten || !is_text && !self.quirks.argument_objects {
             let text = Value::from(&*arguments.object).to_string();
             self.set(raw, text);
         }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 use crate::body::scan::{self, JsonMember};
 
-/// Most brackets that a message may open, one in the other.
+/// The number of brackets that a message may open, one in the other.
 const DEPTH: usize = 512;
 
 /// The members of an object: the name of each, and the ranges of its key and value in the text.
