@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     defaults::{DefaultSource, FilledValue, RequestDefaults},
-    engine::{Device, Engine, EngineKind, Fit, Manage, Model, ModelDefaults, Pool, Sampling},
+    engine::{
+        Device, Engine, EngineKind, Fit, Manage, ModelDefaults, ModelSettings, PoolSettings,
+        Sampling,
+    },
 };
 use crate::glob::Globs;
 pub use crate::{
@@ -48,9 +51,9 @@ pub struct Config {
     /// The configured engines in file order. Where it is empty, the default ports are searched.
     pub engines: Vec<Engine>,
     /// The `[[model]]` blocks in file order.
-    pub models: Vec<Model>,
+    pub models: Vec<ModelSettings>,
     /// The pools of memory that have a table, by name.
-    pub pools: BTreeMap<String, Pool>,
+    pub pools: BTreeMap<String, PoolSettings>,
     /// The time budgets of `[timeouts]`.
     pub timeouts: Timeouts,
     /// The bounds of `[limits]`.
@@ -68,7 +71,7 @@ pub struct Config {
     /// The paths of engines' management that are open to clients.
     pub guard_open: Vec<String>,
     /// The configured routing rules in order; the first whose conditions hold decides.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RoutingRule>,
     /// The virtual models, each with its ordered patterns: `engine/model-glob`, or other virtual names.
     pub virtual_models: IndexMap<String, Vec<String>>,
     /// The clients' keys, as hashes.
@@ -209,7 +212,7 @@ pub enum LogFormat {
 
 /// One routing rule; every condition that is present must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rule {
+pub struct RoutingRule {
     /// The virtual model that the request asks for.
     pub model: Option<String>,
     /// The prompt is estimated at more tokens than this.

@@ -6,8 +6,8 @@ use url::Url;
 
 use crate::{
     checked::{
-        ClientKey, Config, DefaultSource, Engine, EngineKind, FilledValue, Model, ModelDefaults,
-        RequestDefaults, Sampling,
+        ClientKey, Config, DefaultSource, Engine, EngineKind, FilledValue, ModelDefaults,
+        ModelSettings, RequestDefaults, Sampling,
     },
     glob,
     layers::{Flags, load_text},
@@ -36,15 +36,15 @@ impl Config {
     /// The block of a model on an engine: the most exact name first, then a glob, in file order. All
     /// names that a request may use for the model count: any case, with and without `:latest`,
     /// `engine/model`, without the quantization. Blocks pinned to another engine do not count.
-    pub fn model_settings(&self, engine: &str, model: &str) -> Option<&Model> {
-        let here = |block: &&Model| {
+    pub fn model_settings(&self, engine: &str, model: &str) -> Option<&ModelSettings> {
+        let here = |block: &&ModelSettings| {
             block
                 .engine
                 .as_deref()
                 .is_none_or(|pinned| pinned.eq_ignore_ascii_case(engine))
         };
         let blocks = || self.models.iter().filter(here);
-        let exactness = |block: &&Model| name::exactness(&block.name, engine, model);
+        let exactness = |block: &&ModelSettings| name::exactness(&block.name, engine, model);
         let exact = blocks().filter_map(|block| Some((exactness(&block)?, block)));
         // The first of the most exact ones.
         if let Some((_, block)) = exact.min_by_key(|(exactness, _)| *exactness) {

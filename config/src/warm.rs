@@ -30,10 +30,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checked::{Model, ModelDefaults};
+    use crate::checked::{ModelDefaults, ModelSettings};
 
-    fn pinned(name: &str, engine: Option<&str>) -> Model {
-        Model {
+    fn pinned(name: &str, engine: Option<&str>) -> ModelSettings {
+        ModelSettings {
             name: name.into(),
             engine: engine.map(Arc::from),
             aliases: Vec::new(),

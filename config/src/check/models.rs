@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sampling;
 use crate::{
-    checked::{Engine, Model, ModelDefaults, Sampling},
+    checked::{Engine, ModelDefaults, ModelSettings, Sampling},
     glob,
     keys::{KeyPath, SubTable, model},
     kind,
@@ -15,8 +15,8 @@ pub(super) fn models(
     settings: &Settings,
     engines: &[Engine],
     report: &mut ProblemReport,
-) -> Vec<Model> {
-    let mut models: Vec<Model> = Vec::new();
+) -> Vec<ModelSettings> {
+    let mut models: Vec<ModelSettings> = Vec::new();
     for i in 0..settings.count(model::TABLE) {
         let table = format!("{}[{i}]", model::TABLE);
         let name_path = model::NAME.item(i);
@@ -39,7 +39,9 @@ pub(super) fn models(
         if let Some(engine) = &engine {
             check_engine(settings, &model::ENGINE.item(i), engine, engines, report);
         }
-        let twin = |other: &&Model| other.name.eq_ignore_ascii_case(name) && other.engine == engine;
+        let twin = |other: &&ModelSettings| {
+            other.name.eq_ignore_ascii_case(name) && other.engine == engine
+        };
         if models.iter().any(|other| twin(&other)) {
             let found = format!("a second model {}", kind::quoted(name));
             let source = settings.source(&name_path);
@@ -52,7 +54,7 @@ pub(super) fn models(
             );
         }
         let aliases = aliases(settings, i, name, &models, report);
-        models.push(Model {
+        models.push(ModelSettings {
             name: name.to_owned(),
             engine,
             aliases,
@@ -73,7 +75,7 @@ fn aliases(
     settings: &Settings,
     i: usize,
     name: &str,
-    others: &[Model],
+    others: &[ModelSettings],
     report: &mut ProblemReport,
 ) -> Vec<String> {
     let path = model::ALIASES.item(i);

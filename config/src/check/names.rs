@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    checked::{Config, Model},
+    checked::{Config, ModelSettings},
     glob,
     keys::{join, model, root, rule, when},
     kind,
@@ -36,7 +36,7 @@ fn same(a: &str, b: &str) -> bool {
     bare(a) == bare(b)
 }
 
-fn literal_alias<'a>(config: &'a Config, name: &str) -> Option<&'a Model> {
+fn literal_alias<'a>(config: &'a Config, name: &str) -> Option<&'a ModelSettings> {
     let is_it = |alias: &String| !glob::is_glob(alias) && alias.eq_ignore_ascii_case(name);
     config
         .models
@@ -48,7 +48,7 @@ fn aliases(
     settings: &Settings,
     config: &Config,
     i: usize,
-    block: &Model,
+    block: &ModelSettings,
     report: &mut ProblemReport,
 ) {
     let path = model::ALIASES.item(i);
@@ -100,7 +100,7 @@ fn circle(config: &Config, alias: &str) -> Option<Vec<String>> {
     None
 }
 
-fn fallback(settings: &Settings, i: usize, block: &Model, report: &mut ProblemReport) {
+fn fallback(settings: &Settings, i: usize, block: &ModelSettings, report: &mut ProblemReport) {
     let path = model::FALLBACK.item(i);
     for name in &block.fallback {
         let is_itself = same(name, &block.name)

@@ -6,7 +6,7 @@ use url::Host;
 
 use super::agree::warn_if_different;
 use crate::{
-    checked::{Device, Engine, Pool},
+    checked::{Device, Engine, PoolSettings},
     keys::{KeyPath, engine, join, pool},
     kind,
     settings::{ProblemReport, Settings},
@@ -20,7 +20,7 @@ pub(super) fn pools(
     settings: &mut Settings,
     engines: &[Engine],
     report: &mut ProblemReport,
-) -> BTreeMap<String, Pool> {
+) -> BTreeMap<String, PoolSettings> {
     let (budget, tuning) = (budget_of("cpu"), TuningId::OllamaMemoryLimit.path());
     warn_if_different(settings, report, &budget, tuning);
     if settings.layer(tuning) > settings.layer(&budget) {
@@ -43,7 +43,7 @@ pub(super) fn pools(
             let expected = format!("a pool that an engine uses: {}", used.join(", "));
             report.error(&table, &source, "a pool without engines", &expected, &hint);
         }
-        let found = Pool {
+        let found = PoolSettings {
             memory: settings.find(&pool::MEMORY.at(&table)),
             budget: settings.find(&pool::BUDGET.at(&table)),
             exclusive: settings.get(&pool::EXCLUSIVE.at(&table), report),

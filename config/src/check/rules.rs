@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::models::names;
 use crate::{
-    checked::{Engine, Rule},
+    checked::{Engine, RoutingRule},
     glob,
     keys::{KeyPath, SubTable, join, root, rule, when},
     kind,
@@ -94,7 +94,7 @@ fn check_pattern(
     }
 }
 
-pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<Rule> {
+pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<RoutingRule> {
     let mut rules = Vec::new();
     for i in 0..settings.count(rule::TABLE) {
         let source = settings.source(&format!("{}[{i}]", rule::TABLE));
@@ -115,7 +115,7 @@ pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<Rule
             })
             .collect();
         matches_nothing(settings, &conditions, report);
-        let found = Rule {
+        let found = RoutingRule {
             model: settings.find(&when::MODEL.at(&conditions)),
             tokens_over: settings.find(&when::TOKENS_OVER.at(&conditions)),
             tokens_under: settings.find(&when::TOKENS_UNDER.at(&conditions)),

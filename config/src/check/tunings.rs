@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::quantization;
 use crate::{
-    checked::{Device, Engine, Pool, Tuning},
+    checked::{Device, Engine, PoolSettings, Tuning},
     kind::quoted,
     settings::{ProblemReport, Settings},
     tuning::TuningId,
@@ -22,7 +22,7 @@ pub(super) fn combinations(
     settings: &Settings,
     tuning: &Tuning,
     engines: &[Engine],
-    pools: &BTreeMap<String, Pool>,
+    pools: &BTreeMap<String, PoolSettings>,
     report: &mut ProblemReport,
 ) {
     let mut say = CombinationReport { settings, report };
@@ -71,7 +71,7 @@ fn cache(tuning: &Tuning, say: &mut CombinationReport) {
     }
 }
 
-fn memory(tuning: &Tuning, pools: &BTreeMap<String, Pool>, say: &mut CombinationReport) {
+fn memory(tuning: &Tuning, pools: &BTreeMap<String, PoolSettings>, say: &mut CombinationReport) {
     if tuning.lmstudio.gpu_memory_fraction <= 0.0 {
         say.error(
             TuningId::LmstudioGpuMemoryFraction.path(),

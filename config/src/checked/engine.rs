@@ -122,7 +122,7 @@ pub enum Fit {
 
 /// One `[[model]]` block: settings of the models whose name matches.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Model {
+pub struct ModelSettings {
     /// The exact name of a model, or a glob, in any case.
     pub name: String,
     /// The one engine for which the block counts, where one is named.
@@ -173,7 +173,7 @@ pub struct Sampling {
 
 /// One `[pool.NAME]` table: memory that the models of its engines compete for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pool {
+pub struct PoolSettings {
     /// The total in bytes, for a machine on which it cannot be read.
     pub memory: Option<u64>,
     /// The most bytes that models may use together.

@@ -317,7 +317,7 @@ mod tests {
             (8_000_000_000, true)
         );
         let mut config = config;
-        let pool = crucible_config::checked::Pool {
+        let pool = crucible_config::checked::PoolSettings {
             budget: Some(9_000_000_000),
             ..Default::default()
         };

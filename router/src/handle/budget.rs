@@ -64,7 +64,7 @@ pub(super) fn budget(
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::Pool;
+    use crucible_config::checked::PoolSettings;
 
     use super::*;
 
@@ -87,9 +87,9 @@ mod tests {
         assert_eq!(own(&config, MachineMemory::default(), true), Some(16 * GB));
         config.tuning.ollama.memory_limit = 3 * GB;
         assert_eq!(own(&config, MACHINE, true), Some(3 * GB));
-        let pool = Pool {
+        let pool = PoolSettings {
             budget: Some(5 * GB),
-            ..Pool::default()
+            ..PoolSettings::default()
         };
         config.pools.insert("cpu".into(), pool);
         assert_eq!(own(&config, MACHINE, true), Some(5 * GB));
@@ -114,9 +114,9 @@ mod tests {
             parent: Some(8 * GB),
         };
         assert_eq!(of(&config, unified), both);
-        let pool = Pool {
+        let pool = PoolSettings {
             memory: Some(12 * GB),
-            ..Pool::default()
+            ..PoolSettings::default()
         };
         config.pools.insert("gpu".into(), pool);
         assert_eq!(of(&config, MACHINE).own, Some(9_600_000_000));

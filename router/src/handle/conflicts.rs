@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crucible_config::{Config, checked::Model, glob::is_glob};
+use crucible_config::{Config, checked::ModelSettings, glob::is_glob};
 
 use super::{
     budget::budget,
@@ -71,7 +71,7 @@ pub(super) fn conflicts(
 /// Returns the pinned models of an engine, one for all names of a runner.
 fn pins<'a>(config: &'a Config, engine: &'a EngineStatus) -> impl Iterator<Item = Pin<'a>> {
     let settings = move |model: &ModelInfo| {
-        let block: &Model = config.model_settings(&engine.config.name, &model.id)?;
+        let block: &ModelSettings = config.model_settings(&engine.config.name, &model.id)?;
         block.pin.then_some(block)
     };
     let models = engine.models.iter().enumerate();
@@ -155,7 +155,7 @@ fn too_many(config: &Config, engine: &EngineStatus, pins: &[&Pin<'_>], all: &mut
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::{Device, Manage, Pool};
+    use crucible_config::checked::{Device, Manage, PoolSettings};
 
     use super::{
         super::testing::{pinned, status},
@@ -169,9 +169,9 @@ mod tests {
     fn told(models: &[(&str, u64)], pins: &[&str]) -> Vec<String> {
         let mut config = Config::builtin();
         config.models = pins.iter().map(|name| pinned(name)).collect();
-        let pool = Pool {
+        let pool = PoolSettings {
             budget: Some(8 * GB),
-            ..Pool::default()
+            ..PoolSettings::default()
         };
         config.pools.insert("cpu".to_owned(), pool);
         let mut engine = status(&config, Manage::Models);
@@ -227,9 +227,9 @@ mod tests {
             ..generation(name)
         });
         engine.models = Arc::new(models.to_vec());
-        let pool = Pool {
+        let pool = PoolSettings {
             budget: Some(8 * GB),
-            ..Pool::default()
+            ..PoolSettings::default()
         };
         config.pools.insert(engine.pool.to_string(), pool);
         assert!(conflicts(&config, &[engine], MachineMemory::default()).is_empty());

@@ -37,8 +37,8 @@ pub(crate) fn status(config: &Config, manage: Manage) -> EngineStatus {
     }
 }
 
-pub(crate) fn pinned(name: &str) -> crucible_config::checked::Model {
-    crucible_config::checked::Model {
+pub(crate) fn pinned(name: &str) -> crucible_config::checked::ModelSettings {
+    crucible_config::checked::ModelSettings {
         name: name.to_owned(),
         engine: None,
         aliases: Vec::new(),

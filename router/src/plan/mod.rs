@@ -26,7 +26,7 @@ pub use standby::standby;
 use std::{fmt, sync::Arc};
 
 use crucible_config::{
-    checked::{Config, Model},
+    checked::{Config, ModelSettings},
     name::after_engine,
 };
 use serde::{Deserialize, Serialize};
@@ -221,7 +221,7 @@ fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<
         scope.config.model_settings(engine, model)
     } else {
         // No engine lists it: the name may have an engine's before it, here or there.
-        let means = |block: &&Model| {
+        let means = |block: &&ModelSettings| {
             let block = &*block.name;
             same(block, name)
                 || same(without_engine(scope, block), name)

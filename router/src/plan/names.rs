@@ -5,7 +5,7 @@
 //! that leaves the quantization open, and an alias that is a glob.
 
 pub(crate) use crucible_config::name::{same, stem};
-use crucible_config::{Config, checked::Model, glob, name::exactness};
+use crucible_config::{Config, checked::ModelSettings, glob, name::exactness};
 
 use super::{
     BUILTIN_VIRTUAL, Reason,
@@ -59,8 +59,8 @@ pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str
 }
 
 /// The block that has this literal alias.
-pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model> {
-    let has = |block: &&Model| {
+pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a ModelSettings> {
+    let has = |block: &&ModelSettings| {
         let mut aliases = block.aliases.iter();
         aliases.any(|alias| !glob::is_glob(alias) && alias.eq_ignore_ascii_case(name))
     };
@@ -68,8 +68,8 @@ pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Mo
 }
 
 /// The block that has an alias glob for this name.
-pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model> {
-    let has = |block: &&Model| {
+pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a ModelSettings> {
+    let has = |block: &&ModelSettings| {
         let mut aliases = block.aliases.iter();
         aliases.any(|alias| glob::is_glob(alias) && config.glob_matches(alias, name))
     };
@@ -137,7 +137,7 @@ impl<'a> Scope<'a> {
     /// matching glob's.
     pub(super) fn pins(&self, model: &str) -> impl Iterator<Item = &'a str> {
         let blocks = &self.config.models;
-        let is_named = |block: &&Model, model: &str| {
+        let is_named = |block: &&ModelSettings, model: &str| {
             let pin = block.engine.as_deref().unwrap_or_default();
             exactness(&block.name, pin, model).is_some_and(|n| n < 2)
         };
@@ -251,7 +251,7 @@ impl<'a> Scope<'a> {
     }
 
     /// What an alias stands for, where its block pins it.
-    fn alias(&self, block: &'a Model) -> Found<'a> {
+    fn alias(&self, block: &'a ModelSettings) -> Found<'a> {
         let target = block.name.as_str();
         let mut hits = if glob::is_glob(target) {
             self.expand_glob(target)

@@ -2,17 +2,21 @@
 //!
 //! Words and phrases match whole words, any case; a phrase's blanks match any white space.
 
-use crucible_config::{Config, checked::Rule};
+use crucible_config::{Config, checked::RoutingRule};
 
 use crate::demand::Demand;
 
 /// The first rule that holds for a request that asks for the virtual model `name`.
-pub(super) fn first_match<'a>(name: &str, demand: &Demand, config: &'a Config) -> Option<&'a Rule> {
+pub(super) fn first_match<'a>(
+    name: &str,
+    demand: &Demand,
+    config: &'a Config,
+) -> Option<&'a RoutingRule> {
     config.rules.iter().find(|rule| holds(rule, name, demand))
 }
 
 /// All conditions that are present hold.
-fn holds(rule: &Rule, name: &str, demand: &Demand) -> bool {
+fn holds(rule: &RoutingRule, name: &str, demand: &Demand) -> bool {
     let has_header = |key: &str, value: &str| {
         demand
             .headers
@@ -103,7 +107,7 @@ mod tests {
             headers: vec![("x-team".into(), "a".into())],
             ..Demand::default()
         };
-        let rule = Rule {
+        let rule = RoutingRule {
             model: Some("AUTO".into()),
             tokens_over: Some(99),
             tokens_under: Some(101),
@@ -115,7 +119,7 @@ mod tests {
         };
         assert!(holds(&rule, "auto", &demand));
         assert!(!holds(&rule, "fast", &demand));
-        let broken: [fn(&mut Rule); 6] = [
+        let broken: [fn(&mut RoutingRule); 6] = [
             |r| r.tokens_over = Some(100),
             |r| r.tokens_under = Some(100),
             |r| r.tools = Some(false),
@@ -129,6 +133,10 @@ mod tests {
             change(&mut other);
             assert!(!holds(&other, "auto", &demand), "condition {i}");
         }
-        assert!(holds(&Rule::default(), "anything", &Demand::default()));
+        assert!(holds(
+            &RoutingRule::default(),
+            "anything",
+            &Demand::default()
+        ));
     }
 }

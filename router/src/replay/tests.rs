@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{Class, Config, Device, EngineKind, Pool};
+use crucible_config::checked::{Class, Config, Device, EngineKind, PoolSettings};
 
 use super::{
     Baseline, Engine, Fate, Machine, Model, Order, Outcome, Policy, Request, Trace, fewest_loads,
@@ -12,8 +12,8 @@ use crate::{catalog::ModelKind, scheduler::Scheduler};
 
 const S: Duration = Duration::from_secs(1);
 
-fn pool(budget: u64) -> Pool {
-    Pool {
+fn pool(budget: u64) -> PoolSettings {
+    PoolSettings {
         memory: None,
         budget: Some(budget),
         exclusive: false,

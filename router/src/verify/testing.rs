@@ -176,7 +176,7 @@ pub(super) fn all_right() -> Evidence {
     let mut config = Config::builtin();
     config.pools.insert(
         "gpu".to_owned(),
-        crucible_config::checked::Pool {
+        crucible_config::checked::PoolSettings {
             memory: Some(12_000_000_000),
             ..Default::default()
         },

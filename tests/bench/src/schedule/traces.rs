@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crucible_config::checked::{Class, Config, Device, EngineKind, Pool};
+use crucible_config::checked::{Class, Config, Device, EngineKind, PoolSettings};
 use crucible_router::{
     catalog::ModelKind,
     replay::{Engine, Machine, Model, Request, Trace},
@@ -37,7 +37,7 @@ pub(super) fn machine(room: u32) -> Machine {
     config.tuning.lmstudio.max_loaded_models = room;
     config.timeouts.queue = Duration::from_hours(24);
     // Not what this machine has: the count is the limit.
-    let pool = Pool {
+    let pool = PoolSettings {
         memory: None,
         budget: Some(1_000_000_000_000),
         exclusive: false,
