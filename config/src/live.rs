@@ -5,10 +5,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -197,11 +198,7 @@ impl Live {
     /// Reads the file again, and searches one where there was none (environment and flags stay as
     /// they were). An error keeps the configuration in force.
     pub fn reload(&self) -> Result<Reloaded, Problems> {
-        let mut reload = self
-            .0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reload = self.0.sources.lock();
         if let Some(sources) = &mut reload.sources {
             sources.search();
         }
@@ -212,11 +209,7 @@ impl Live {
     /// As [`reload`](Self::reload), but only if the file's text is another than at the last
     /// attempt.
     pub(crate) fn refresh(&self) -> Option<Result<Reloaded, Problems>> {
-        let mut reload = self
-            .0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reload = self.0.sources.lock();
         let sources = reload.sources.as_ref()?;
         if sources.file.as_deref().is_some_and(is_read_once) {
             return None;
@@ -232,21 +225,13 @@ impl Live {
 
     /// Whether there is anything to read again.
     pub(crate) fn has_sources(&self) -> bool {
-        let reload = self
-            .0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let reload = self.0.sources.lock();
         reload.sources.is_some()
     }
 
     /// The file from which it is made.
     pub(crate) fn file(&self) -> Option<Box<Path>> {
-        let reload = self
-            .0
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let reload = self.0.sources.lock();
         reload.sources.as_ref()?.file.as_deref().map(Box::from)
     }
 

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64},
     },
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crucible_config::checked::{self, Config, Device, EngineKind};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -305,7 +306,7 @@ impl Fleet {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Changes what is thought of an engine's data path, and tells what that changed.

@@ -17,6 +17,9 @@ import rust
 
 UNNAMED = {}
 
+# Packages whose library has another name.
+LIBRARIES = {"rustls-webpki": "webpki"}
+
 
 def manifest(folder):
     with open(os.path.join(folder, "Cargo.toml"), "rb") as opened:
@@ -58,7 +61,7 @@ def problems(root):
         everything, product = sources(folder, folders - {folder})
         for section, name in declared(package):
             taken.add(name)
-            word = re.compile(rf"(?<![:\w.]){re.escape(name.replace('-', '_'))}\s*(?:::|;|\bas\b)")
+            word = re.compile(rf"(?<![:\w.]){LIBRARIES.get(name, name).replace('-', '_')}\s*(?:::|;|\bas\b)")
             if name in UNNAMED or word.search(everything if section == "dev-dependencies" else product):
                 continue
             place = os.path.relpath(os.path.join(folder, "Cargo.toml"), root)

@@ -5,13 +5,14 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc,
         mpsc::{Receiver, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::binary;
@@ -96,7 +97,7 @@ impl Crucible {
             let mut buf = [0_u8; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut buf) {
                 let text = String::from_utf8_lossy(&buf[..n]).into_owned();
-                sink.lock().expect("not poisoned").push_str(&text);
+                sink.lock().push_str(&text);
             }
         });
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -174,7 +175,7 @@ impl Crucible {
     /// # Panics
     /// Never in practice.
     pub fn log(&self) -> String {
-        self.log.lock().expect("not poisoned").clone()
+        self.log.lock().clone()
     }
 
     /// Its configuration file.

@@ -1,11 +1,7 @@
 //! A relay in front of a real engine that writes down what Crucible asked, in which order, and
 //! what the engine held at that moment: the evidence that simulators have in their log.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -14,6 +10,7 @@ use axum::{
     response::Response,
 };
 use futures_util::StreamExt as _;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -116,7 +113,7 @@ impl Relay {
     /// # Panics
     /// If the relay panicked.
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().expect("not poisoned").clone()
+        self.calls.lock().clone()
     }
 
     /// The loads among it.
@@ -136,9 +133,7 @@ impl Drop for Relay {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Ok(mut calls) = self.0.lock() {
-            calls[self.1].ended = Some(Instant::now());
-        }
+        self.0.lock()[self.1].ended = Some(Instant::now());
     }
 }
 
@@ -158,7 +153,7 @@ async fn pass(State(ahead): State<Arc<Ahead>>, request: Request) -> Response {
             begun: Instant::now(),
             ended: None,
         };
-        let mut calls = ahead.calls.lock().expect("not poisoned");
+        let mut calls = ahead.calls.lock();
         calls.push(call);
         Some(Ending(Arc::clone(&ahead.calls), calls.len() - 1))
     } else {

@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -115,7 +116,7 @@ impl Scripted {
         let noted = Arc::clone(&asked);
         let script = Arc::new(move |request: Asked| {
             let answer = script(&request);
-            noted.lock().expect("no panic").push(request);
+            noted.lock().push(request);
             answer
         });
         #[expect(clippy::disallowed_methods, reason = "aborted when this is dropped")]
@@ -150,7 +151,7 @@ impl Scripted {
     /// # Panics
     /// After a panic of its script.
     pub fn asked(&self, path: &str) -> Vec<Asked> {
-        let all = self.asked.lock().expect("no panic");
+        let all = self.asked.lock();
         all.iter().filter(|r| r.path == path).cloned().collect()
     }
 

@@ -1,12 +1,9 @@
 //! TLS in front of a simulated engine: an authority, certificates of it, and a listener that passes on
 //! what it decrypts.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -131,7 +128,7 @@ impl TlsFront {
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (server, cut) = {
-                    let now = its_now.lock().expect("no panic");
+                    let now = its_now.lock();
                     (now.server.clone(), now.cut.clone())
                 };
                 its_tasks.spawn(cut.run_until_cancelled_owned(pass(stream, server, to.clone())));
@@ -155,7 +152,7 @@ impl TlsFront {
     /// # Panics
     /// Never in practice.
     pub fn cut(&self) {
-        let mut now = self.now.lock().expect("no panic");
+        let mut now = self.now.lock();
         std::mem::take(&mut now.cut).cancel();
     }
 
@@ -164,7 +161,7 @@ impl TlsFront {
     /// # Panics
     /// Never in practice.
     pub fn renew(&self, server: TlsAcceptor) {
-        self.now.lock().expect("no panic").server = server;
+        self.now.lock().server = server;
     }
 }
 

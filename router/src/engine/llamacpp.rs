@@ -3,13 +3,10 @@
 
 mod router_mode;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, join_all};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -50,7 +47,7 @@ impl Llamacpp {
     }
 
     fn told(&self) -> MutexGuard<'_, HashMap<Arc<str>, Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock()
     }
 
     async fn poll(&self) -> Result<Listing, EngineError> {

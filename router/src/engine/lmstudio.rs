@@ -11,13 +11,14 @@ mod socket;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
@@ -65,10 +66,7 @@ impl Lmstudio {
 
     /// Notes the identifiers of what is loaded, and names each model by those that it had.
     fn remember(&self, listing: &mut Listing) {
-        let mut all = self
-            .identifiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.identifiers.lock();
         for held in &listing.residents {
             let numbered = held.instance.strip_prefix(&*held.model);
             if numbered.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')) {

@@ -10,13 +10,10 @@ mod known;
 mod parse;
 mod runner;
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -103,7 +100,7 @@ impl Ollama {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Residents by their runners.

@@ -14,13 +14,14 @@ mod orphans;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     process::Command,
@@ -98,7 +99,7 @@ impl Spawned {
 
     /// The child, while it has not ended.
     fn running(&self) -> Option<Running> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.lock();
         running.clone().filter(|r| r.child.ended.borrow().is_none())
     }
 
@@ -175,7 +176,7 @@ impl Spawned {
                 sleep_until(at).await;
             }
             let running = self.spawn(&order).await?;
-            *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+            *self.running.lock() = Some(running);
         }
         let mut attempt = 0;
         loop {
@@ -201,7 +202,7 @@ impl Spawned {
 
     /// How the last child ended.
     fn last_words(&self) -> EngineError {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.lock();
         let words = running
             .as_ref()
             .and_then(|r| r.child.ended.borrow().clone());
@@ -259,7 +260,7 @@ impl Spawned {
     }
 
     fn crashes(&self) -> Crashes {
-        *self.crashes.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.crashes.lock()
     }
 }
 

@@ -1,11 +1,8 @@
 //! The fleet as the scheduler sees it: facts about engines, and the view without the scheduler's part.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
@@ -106,7 +103,7 @@ impl FleetEngines {
         if conflicts.is_empty() {
             return;
         }
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         for (engine, conflict) in conflicts
             .iter()
             .flat_map(|(e, all)| all.iter().map(move |c| (e, c)))

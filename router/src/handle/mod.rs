@@ -27,13 +27,14 @@ mod work;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use crucible_config::checked::Config;
 use governor::clock::DefaultClock;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -100,13 +101,8 @@ impl RouterHandle {
 
     /// Plans where a request may go: its candidates in order, or the reason why there are none.
     pub fn plan(&self, demand: &Demand) -> Result<Plan, Refusal> {
-        let place = Turn::of(demand).and_then(|turn| {
-            self.0
-                .sticky
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .find(turn, Instant::now())
-        });
+        let place =
+            Turn::of(demand).and_then(|turn| self.0.sticky.lock().find(turn, Instant::now()));
         plan::plan(&self.view(), demand, &(self.0.config)(), place.as_ref())
     }
 
@@ -119,7 +115,6 @@ impl RouterHandle {
         self.0
             .sticky
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .stick(turn, place, candidate.reason, Instant::now());
     }
 

@@ -1,7 +1,7 @@
 //! The start of the router and its end.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crucible_config::checked::{Manage, OnExit};
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

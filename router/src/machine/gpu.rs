@@ -5,9 +5,10 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// A sample is used again for this long before the cards are read anew.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -134,7 +135,7 @@ fn read(root: &Path, nvidia: &DriverReport, at: Instant) -> Option<CardMemorySam
 impl CardMemoryReader {
     /// Returns a sample of now, or one that is less than a second old.
     pub(crate) fn read(&self) -> Option<CardMemorySample> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         if last.is_none_or(|reading| reading.at.elapsed() >= READ_EVERY) {
             let at = Instant::now();
             *last = read(Path::new("/"), &nvidia(), at);

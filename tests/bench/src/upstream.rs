@@ -1,12 +1,6 @@
 //! The fake model server: OpenAI's and Ollama's shapes, single-threaded, on loopback.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -19,6 +13,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -115,7 +110,7 @@ async fn answer(request: Request<Incoming>, loaded: Loaded) -> Result<Response<B
         })),
         (&Method::GET, "/api/tags") => whole(&json!({"models": MODELS.map(tag)})),
         (&Method::GET, "/api/ps") => {
-            let loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            let loaded = loaded.lock();
             let models: Vec<Value> = loaded
                 .iter()
                 .map(|(name, context)| {
@@ -149,7 +144,7 @@ fn tag(name: &str) -> Value {
 
 /// An empty prompt loads; `keep_alive` 0 unloads.
 fn preload(ask: &Ask, loaded: &Loaded) -> Response<Body> {
-    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut loaded = loaded.lock();
     let unload = matches!(&ask.keep_alive, Some(v) if *v == json!(0) || *v == json!("0"));
     if unload {
         loaded.remove(&ask.model);

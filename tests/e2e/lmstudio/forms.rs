@@ -1,10 +1,7 @@
 //! The forms in which engines say that something went wrong, or answer: whatever status, content
 //! type and wrapping it has, its meaning is kept.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crucible_tests::{
     Crucible,
@@ -13,6 +10,7 @@ use crucible_tests::{
     scripted::{Script, Scripted},
     sse::Stream,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 const KEEP: &str = "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough. Try to load the model with a larger context length, or provide a shorter input";
@@ -92,7 +90,7 @@ async fn lmstudio(cases: Vec<(&'static str, Script)>, streamed: bool) -> Scripte
     Scripted::reading(move |path, body| {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
-        let mut loaded = loaded.lock().expect("not poisoned");
+        let mut loaded = loaded.lock();
         match path {
             "/api/v1/models/load" => {
                 let context = body["context_length"].as_u64().expect("a context");

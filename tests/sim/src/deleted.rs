@@ -3,7 +3,8 @@
 //! runner, if there is one, stays in `/api/ps` until it expires.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(crate) struct Deleted(Mutex<BTreeSet<String>>);
@@ -12,7 +13,7 @@ pub(crate) struct Deleted(Mutex<BTreeSet<String>>);
 
 impl Deleted {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(crate) fn add(&self, model: &str) {

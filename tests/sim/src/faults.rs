@@ -1,8 +1,7 @@
 //! Faults that a test arms: a closed list of kinds, each taken by the next request or load that
 //! it fits.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 /// What goes wrong.
@@ -292,7 +291,7 @@ impl Armory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Fault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(crate) fn arm(&self, fault: Fault) {

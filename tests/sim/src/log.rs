@@ -2,8 +2,7 @@
 //! `GET /sim/log` is this as JSON. `order` counts over all lists, so that entries of different
 //! lists can be compared; times are milliseconds since the start (tokio's clock).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -262,7 +261,7 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn now_ms(&self) -> u64 {

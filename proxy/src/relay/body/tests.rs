@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Wake, Waker},
@@ -9,6 +9,7 @@ use std::{
 
 use crucible_config::checked::EngineKind;
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     time::sleep,
@@ -75,26 +76,26 @@ struct Heard(Arc<Mutex<Told>>);
 
 impl Heard {
     fn ends(&self) -> Vec<End> {
-        self.0.lock().unwrap().ends.clone()
+        self.0.lock().ends.clone()
     }
 
     fn writes(&self) -> Vec<usize> {
-        self.0.lock().unwrap().writes.clone()
+        self.0.lock().writes.clone()
     }
 }
 
 impl Watch for Heard {
     fn content(&mut self, n: u32, _: Instant) {
-        self.0.lock().unwrap().content += n;
+        self.0.lock().content += n;
     }
     fn usage(&mut self, usage: Usage) {
-        self.0.lock().unwrap().usage = Some(usage);
+        self.0.lock().usage = Some(usage);
     }
     fn sent(&mut self, bytes: usize) {
-        self.0.lock().unwrap().writes.push(bytes);
+        self.0.lock().writes.push(bytes);
     }
     fn ended(&mut self, end: End) {
-        self.0.lock().unwrap().ends.push(end);
+        self.0.lock().ends.push(end);
     }
 }
 
@@ -470,7 +471,7 @@ async fn counts_and_other_choices_may_come_long_after_a_finish() {
     };
     let (sent, ()) = tokio::join!(text(body), feed);
     assert!(sent.contains("\"t1\"") && sent.ends_with(done), "{sent}");
-    assert_eq!(bench.heard.0.lock().unwrap().usage.unwrap().completion, 2);
+    assert_eq!(bench.heard.0.lock().usage.unwrap().completion, 2);
     assert_eq!(bench.heard.ends(), [End::Complete]);
 }
 

@@ -1,11 +1,10 @@
-use std::sync::Mutex;
-
 use axum::{
     Json, Router,
     extract::State,
     http::StatusCode,
     routing::{get, post},
 };
+use parking_lot::Mutex;
 
 use super::*;
 use crate::engine::{Tuple, testing::Fake};
@@ -20,7 +19,7 @@ struct Told {
 type Shared = State<Arc<Told>>;
 
 async fn list(State(told): Shared) -> Json<Value> {
-    let instances = told.instances.lock().unwrap();
+    let instances = told.instances.lock();
     let loaded: Vec<_> = instances
         .iter()
         .map(
@@ -39,14 +38,14 @@ async fn list(State(told): Shared) -> Json<Value> {
 
 async fn load(State(told): Shared, Json(body): Json<Value>) -> Json<Value> {
     let context = body["context_length"].as_u64().unwrap_or(0);
-    told.loads.lock().unwrap().push(body);
-    let mut instances = told.instances.lock().unwrap();
+    told.loads.lock().push(body);
+    let mut instances = told.instances.lock();
     instances.push(("qwen".into(), context));
     Json(json!({"type": "llm", "instance_id": "qwen", "status": "loaded"}))
 }
 
 async fn unload(State(told): Shared, Json(body): Json<Value>) -> Json<Value> {
-    let mut instances = told.instances.lock().unwrap();
+    let mut instances = told.instances.lock();
     let before = instances.len();
     instances.retain(|(id, _)| body["instance_id"] != **id);
     if instances.len() == before {
@@ -83,7 +82,7 @@ fn order(context: u64, permits: u32) -> LoadOrder {
 #[tokio::test]
 async fn the_v1_list_is_read_leniently() {
     let (fake, told) = fake().await;
-    told.instances.lock().unwrap().push(("qwen:2".into(), 8192));
+    told.instances.lock().push(("qwen:2".into(), 8192));
     let listing = Lmstudio::new(fake.endpoint(), None).list().await.unwrap();
     assert!(listing.load_control);
     assert_eq!(listing.models.len(), 2);
@@ -109,9 +108,9 @@ async fn a_load_shares_its_context_among_permits_and_sends_only_documented_keys(
     assert_eq!(resident.context, Some(8192));
     let expected = json!({"model": "qwen", "context_length": 8192, "eval_batch_size": 512,
         "flash_attention": true, "echo_load_config": true});
-    assert_eq!(*told.loads.lock().unwrap(), [expected]);
+    assert_eq!(*told.loads.lock(), [expected]);
     engine.unload(&resident).await.unwrap();
-    assert!(told.instances.lock().unwrap().is_empty());
+    assert!(told.instances.lock().is_empty());
     // Gone already: that is what was asked for.
     engine.unload(&resident).await.unwrap();
 }
@@ -119,10 +118,7 @@ async fn a_load_shares_its_context_among_permits_and_sends_only_documented_keys(
 #[tokio::test]
 async fn it_looks_first_and_never_makes_a_second_instance() {
     let (fake, told) = fake().await;
-    told.instances
-        .lock()
-        .unwrap()
-        .push(("by-hand".into(), 6000));
+    told.instances.lock().push(("by-hand".into(), 6000));
     let engine = Lmstudio::new(fake.endpoint(), None);
     assert_eq!(
         &*engine.load(order(4096, 2)).await.unwrap().instance,
@@ -133,7 +129,7 @@ async fn it_looks_first_and_never_makes_a_second_instance() {
         matches!(&error, EngineError::HeldSmaller(held) if *held.instance == *"by-hand"),
         "{error:?}"
     );
-    assert!(told.loads.lock().unwrap().is_empty());
+    assert!(told.loads.lock().is_empty());
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn show(State(told): Shared, Json(body): Json<Value>) -> (StatusCode, Json
 }
 
 async fn ps(State(told): Shared) -> Json<Value> {
-    let mut loaded = told.loaded.lock().unwrap();
+    let mut loaded = told.loaded.lock();
     if told.looks_until_gone.load(Ordering::Relaxed) > 0
         && told.looks_until_gone.fetch_sub(1, Ordering::Relaxed) == 1
     {
@@ -66,9 +66,9 @@ async fn generate(State(told): Shared, Json(body): Json<Value>) -> Json<Value> {
     if body["keep_alive"] == 0 {
         told.looks_until_gone.store(2, Ordering::Relaxed);
     } else {
-        *told.loaded.lock().unwrap() = body["options"]["num_ctx"].as_u64();
+        *told.loaded.lock() = body["options"]["num_ctx"].as_u64();
     }
-    told.bodies.lock().unwrap().push(("generate", body));
+    told.bodies.lock().push(("generate", body));
     Json(json!({"done": true, "done_reason": "load"}))
 }
 
@@ -134,7 +134,7 @@ async fn a_preload_carries_the_whole_tuple_and_reads_back_the_context() {
     assert_eq!(resident.context, Some(4096));
     assert_eq!(resident.vram_bytes, Some(0));
     assert_eq!(resident.expires_at, None);
-    let bodies = told.bodies.lock().unwrap();
+    let bodies = told.bodies.lock();
     let expected = json!({
         "model": "llama3.2:3b", "prompt": "", "stream": false, "keep_alive": 300,
         "options": {"num_ctx": 4096, "num_batch": 512, "num_gpu": 0, "num_thread": 2,
@@ -150,8 +150,8 @@ async fn an_unload_returns_when_ps_no_longer_lists_it() {
     let ollama = Ollama::new(fake.endpoint(), Duration::from_mins(5));
     let resident = ollama.load(order()).await.unwrap();
     ollama.unload(&resident).await.unwrap();
-    assert_eq!(*told.loaded.lock().unwrap(), None);
-    assert_eq!(told.bodies.lock().unwrap()[1].1["keep_alive"], 0);
+    assert_eq!(*told.loaded.lock(), None);
+    assert_eq!(told.bodies.lock()[1].1["keep_alive"], 0);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn an_embedding_model_is_loaded_by_an_empty_embed() {
         .route(
             "/api/embed",
             post(|Json(sent): Json<Value>| async move {
-                *seen.lock().unwrap() = sent;
+                *seen.lock() = sent;
                 Json(json!({"embeddings": []}))
             }),
         );
@@ -184,7 +184,7 @@ async fn an_embedding_model_is_loaded_by_an_empty_embed() {
     assert_eq!(resident.kind, ModelKind::Embedding);
     let expected = json!({"model": "nomic-embed-text", "input": [], "keep_alive": 60,
         "options": {"num_thread": 2}, "truncate": false});
-    assert_eq!(*body.lock().unwrap(), expected);
+    assert_eq!(*body.lock(), expected);
 }
 
 #[tokio::test]
@@ -245,13 +245,13 @@ struct SharedWeights {
 async fn sharing(names: &[&'static str]) -> (Fake, Arc<SharedWeights>) {
     type Of = State<Arc<SharedWeights>>;
     let told = Arc::new(SharedWeights::default());
-    *told.names.lock().unwrap() = names.to_vec();
+    *told.names.lock() = names.to_vec();
     let app = Router::new()
         .route("/api/version", get(|| async { Json(json!({})) }))
         .route(
             "/api/tags",
             get(|State(told): Of| async move {
-                let names = told.names.lock().unwrap();
+                let names = told.names.lock();
                 let entry = |name: &&str| json!({"name": name, "digest": format!("d-{name}")});
                 Json(json!({"models": names.iter().map(entry).collect::<Vec<_>>()}))
             }),
@@ -263,7 +263,7 @@ async fn sharing(names: &[&'static str]) -> (Fake, Arc<SharedWeights>) {
         .route(
             "/api/ps",
             get(|State(told): Of| async move {
-                let loaded = told.loaded.lock().unwrap();
+                let loaded = told.loaded.lock();
                 let entry = |name: &String| json!({"name": name, "digest": format!("d-{name}")});
                 Json(json!({"models": loaded.iter().map(entry).collect::<Vec<_>>()}))
             }),
@@ -272,10 +272,10 @@ async fn sharing(names: &[&'static str]) -> (Fake, Arc<SharedWeights>) {
             "/api/generate",
             post(|State(told): Of, Json(body): Json<Value>| async move {
                 let name = body["model"].as_str().unwrap().to_owned();
-                if !told.names.lock().unwrap().contains(&&*name) {
+                if !told.names.lock().contains(&&*name) {
                     return (StatusCode::NOT_FOUND, Json(json!({"error": "not found"})));
                 }
-                let mut loaded = told.loaded.lock().unwrap();
+                let mut loaded = told.loaded.lock();
                 if body["keep_alive"] == 0 {
                     *loaded = None;
                 } else {
@@ -304,9 +304,9 @@ async fn a_load_and_an_unload_are_confirmed_under_any_name_of_the_runner() {
         assert_eq!((&*resident.model, &*resident.instance), ("a", "b"));
     }
     // The name that it was loaded by is deleted; the runner stays, and answers to the other.
-    *told.names.lock().unwrap() = vec!["a"];
+    *told.names.lock() = vec!["a"];
     let held = ollama.list().await.unwrap().residents.remove(0);
     assert_eq!((&*held.model, &*held.instance), ("a", "b"));
     ollama.unload(&held).await.unwrap();
-    assert_eq!(*told.loaded.lock().unwrap(), None);
+    assert_eq!(*told.loaded.lock(), None);
 }

@@ -4,10 +4,11 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdin, Command},
@@ -247,14 +248,14 @@ async fn supervise(mut watched: Watched) {
     // What the child started itself may hold its output open for ever.
     let _ = timeout(LAST_LINES, watched.readers.wait()).await;
     let words = {
-        let lines = watched.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = watched.lines.lock();
         exit_words(status, &lines)
     };
     if watched.stop.is_cancelled() {
         tracing::debug!("{words}");
     } else {
         tracing::warn!("{words}");
-        let mut crashes = crashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crashes = crashes.lock();
         *crashes = crashes.after_failure(began, Instant::now());
     }
     watched.tell.send_replace(Some(words));
@@ -317,7 +318,7 @@ async fn keep_lines(pipe: impl AsyncRead + Unpin, lines: Lines, id: Arc<str>) {
             continue;
         }
         tracing::debug!(model = &*id, "{text}");
-        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lines.lock();
         if lines.len() == KEPT_LINES {
             lines.pop_front();
         }

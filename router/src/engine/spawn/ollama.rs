@@ -3,13 +3,10 @@
 //! It runs from the first poll on; a poll that finds it ended starts it again, after a wait that
 //! grows with each crash. Loads and unloads go through its API as for any other Ollama.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::{
     process::Command,
     task::spawn_blocking,
@@ -89,7 +86,7 @@ impl SpawnedOllama {
     }
 
     fn last(&self) -> Option<Server> {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = self.server.lock();
         server.clone()
     }
 
@@ -115,14 +112,14 @@ impl SpawnedOllama {
             Err(error) => error,
         };
         let not_before = {
-            let crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+            let crashes = self.crashes.lock();
             crashes.not_before
         };
         if self.over.is_cancelled() || not_before.is_some_and(|at| Instant::now() < at) {
             return Err(ended);
         }
         let server = self.start().await?;
-        let mut slot = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.server.lock();
         *slot = Some(server.clone());
         Ok(server)
     }
@@ -146,7 +143,7 @@ impl SpawnedOllama {
         };
         let child = child::start(self.command(&url), launch).inspect_err(|_| {
             // A program that is not there is not looked for at every poll.
-            let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut crashes = self.crashes.lock();
             *crashes = crashes.after_failure(Instant::now(), Instant::now());
         })?;
         if let (Some(group), Some(bytes)) = (group, self.setup.memory_max) {
@@ -181,7 +178,7 @@ impl SpawnedOllama {
     /// Keeps what became of the limit, and says it once.
     fn is_limited(&self, limit: MemoryLimit) {
         let engine = &*self.setup.name;
-        let mut known = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.limit.lock();
         if known.as_ref() == Some(&limit) {
             return;
         }
@@ -291,7 +288,7 @@ impl Engine for SpawnedOllama {
     }
 
     fn limit(&self) -> Option<MemoryLimit> {
-        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.limit.lock();
         limit.clone()
     }
 }

@@ -4,12 +4,9 @@
 //! Waiting for whoever ends would also take the ends of Crucible's own children from those who wait
 //! for them. So these are noted when they start, and nobody is looked at while one starts.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, io, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::process::{Child, Command};
 
 /// The process ids of the children that somebody waits for.
@@ -38,7 +35,7 @@ impl Awaited {
     }
 
     fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

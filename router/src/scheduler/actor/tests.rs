@@ -1,8 +1,7 @@
 //! The desk on a paused clock, over an engine in memory.
 
-use std::sync::Mutex;
-
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
@@ -31,10 +30,10 @@ impl Engine for Fake {
 
     fn load(&self, order: LoadOrder) -> BoxFuture<'_, Result<ResidentInfo, EngineError>> {
         let info = resident(&order.model);
-        self.orders.lock().unwrap().push(order);
+        self.orders.lock().push(order);
         Box::pin(async move {
             self.let_through.notified().await;
-            match self.refuse.lock().unwrap().take() {
+            match self.refuse.lock().take() {
                 Some(message) => Err(EngineError::Refused {
                     status: 500,
                     message,
@@ -45,7 +44,7 @@ impl Engine for Fake {
     }
 
     fn unload<'a>(&'a self, info: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>> {
-        self.unloads.lock().unwrap().push(Arc::clone(&info.model));
+        self.unloads.lock().push(Arc::clone(&info.model));
         Box::pin(async { Ok(()) })
     }
 
@@ -151,7 +150,7 @@ async fn a_client_that_leaves_does_not_end_a_load_that_others_share() {
     running.actor.releases().push(PermitNote::Cancelled(1));
     running.fake.let_through.notify_one();
     assert!(second.await.unwrap().unwrap().loaded);
-    assert_eq!(running.fake.orders.lock().unwrap().len(), 1);
+    assert_eq!(running.fake.orders.lock().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +194,7 @@ async fn a_load_over_its_budget_frees_the_pool() {
 async fn every_waiter_hears_the_engines_words() {
     let running = Running::start();
     let (first, second) = (running.ask(1, "m"), running.ask(2, "m"));
-    *running.fake.refuse.lock().unwrap() = Some("no memory".into());
+    *running.fake.refuse.lock() = Some("no memory".into());
     running.fake.let_through.notify_one();
     for answer in [first, second] {
         let refused = answer.await.unwrap().map(drop).unwrap_err();
@@ -213,7 +212,7 @@ async fn a_drain_unloads_ends_loads_and_lets_the_tasks_end() {
     let slow = running.ask(2, "slow");
     running.actor.drain(true).await.unwrap();
     assert!(matches!(slow.await.unwrap(), Err(Refusal::Draining)));
-    assert_eq!(*running.fake.unloads.lock().unwrap(), [Arc::from("m")]);
+    assert_eq!(*running.fake.unloads.lock(), [Arc::from("m")]);
     assert!(running.actor.publish_now().draining);
     running.cancel.cancel();
     running.tracker.close();

@@ -4,9 +4,10 @@
 pub(crate) mod router;
 mod strict;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -47,10 +48,7 @@ impl Server {
     }
 
     fn kill(&self) -> Kill {
-        self.kill
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.kill.lock().clone()
     }
 
     pub(crate) fn router(&self) -> &router::Router {
@@ -58,7 +56,7 @@ impl Server {
     }
 
     pub(crate) fn crash(&self) {
-        let mut kill = self.kill.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kill = self.kill.lock();
         kill.strike("the server crashed");
         *kill = Kill::default();
     }

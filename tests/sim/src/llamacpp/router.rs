@@ -5,8 +5,9 @@
 //! `--models-max` the one that was used longest ago is unloaded, whatever it does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -58,7 +59,7 @@ impl Router {
     }
 
     fn has(&self, model: &str) -> bool {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock();
         read.contains(model)
     }
 
@@ -74,7 +75,7 @@ impl Router {
         for model in gone {
             self.stop(core, &model, "reload");
         }
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.read.lock() = now;
     }
 
     /// A model of the list.
@@ -84,7 +85,7 @@ impl Router {
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<String, Run>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.lock()
     }
 
     fn run(&self, model: &str) -> Run {

@@ -2,10 +2,11 @@
 //! (`key:2`); at most one model loaded on request (JIT) stays, explicit ones are exempt; an
 //! unload cuts the answers of its instance.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -124,11 +125,11 @@ impl Residents {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Instance>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 
     fn lock_loading(&self) -> MutexGuard<'_, Vec<(String, u64)>> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loading.lock()
     }
 
     pub(crate) fn all(&self) -> Vec<Instance> {

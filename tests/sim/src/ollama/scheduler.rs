@@ -4,10 +4,11 @@
 //! with the client that caused it. A request's `keep_alive` overwrites the 0 that an eviction set
 //! (useLoadedRunner), which can wedge the loop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex as StdMutex, MutexGuard};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -85,7 +86,7 @@ impl Scheduler {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Runner>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runners.lock()
     }
 
     pub(crate) fn all(&self) -> Vec<Runner> {

@@ -15,7 +15,7 @@ fn looking(finds: &[Result<(), Kind>]) -> (Bench, Box<RelayBody<Fed>>, Arc<Mutex
     let looks = Arc::new(Mutex::new(0));
     let (count, finds) = (Arc::clone(&looks), finds.to_vec());
     body.looks = Looks::new(Some(Box::new(move || {
-        let mut count = count.lock().unwrap();
+        let mut count = count.lock();
         let found = finds[(*count as usize).min(finds.len() - 1)];
         *count += 1;
         Box::pin(async move {
@@ -40,7 +40,7 @@ async fn a_tool_call_is_waited_for_as_long_as_looks_find_the_engine_at_work() {
     let (sent, ()) = tokio::join!(text(body), feed);
     assert!(sent.ends_with("data: [DONE]\n\n"), "{sent}");
     assert!(sent.matches(": crucible\n\n").count() > 50, "{sent}");
-    assert_eq!(*looks.lock().unwrap(), 19);
+    assert_eq!(*looks.lock(), 19);
     assert_eq!(bench.heard.ends(), [End::Complete]);
 }
 
@@ -84,5 +84,5 @@ async fn a_look_that_a_slow_client_held_up_is_made_anew() {
     };
     let (sent, ()) = tokio::join!(text(body), feed);
     assert!(sent.ends_with("data: [DONE]\n\n"), "{sent}");
-    assert_eq!(*looks.lock().unwrap(), 2);
+    assert_eq!(*looks.lock(), 2);
 }

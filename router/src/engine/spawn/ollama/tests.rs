@@ -109,7 +109,7 @@ async fn after_a_crash_it_is_started_again_but_not_at_once() {
     );
     assert_eq!(started(folder.path()).len(), 1);
     // The wait is over.
-    engine.crashes.lock().unwrap().not_before = None;
+    engine.crashes.lock().not_before = None;
     engine.list().await.unwrap();
     assert_eq!(started(folder.path()).len(), 2);
     engine.unload(&resident("")).await.unwrap();
