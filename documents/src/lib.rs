@@ -10,12 +10,14 @@
 //! | [`StateDoc`] | `GET /crucible/state` |
 //! | [`VerifiedDoc`] | `GET /crucible/tunings`, `doctor --json` |
 //! | [`TuningReport`](crucible_config::tuning::TuningReport) | `tunings --json` where no instance runs |
+//! | [`ExplainDoc`] | `POST /crucible/explain`, `explain --json` |
 //! | [`ModelsDoc`] | `models --json` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
 //! [`running`] asks the instance at the configured address for them.
 
 pub mod event_log;
+pub mod explain;
 pub mod headers;
 mod models;
 mod number;
@@ -24,6 +26,7 @@ pub mod state;
 pub mod verified;
 
 pub use self::{
+    explain::ExplainDoc,
     models::{ListedEngineDoc, ListedModelDoc, ModelsDoc},
     number::seconds,
     state::StateDoc,

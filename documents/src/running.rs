@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{StateDoc, VerifiedDoc};
+use crate::{ExplainDoc, StateDoc, VerifiedDoc};
 
 /// The longest wait for an answer: an instance asks its engines for at most 2 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
@@ -127,10 +127,7 @@ impl RunningInstance {
 
     /// Where it would send this request body and why, or how it would refuse it; `None` if neither
     /// comes in time.
-    pub async fn explain<T: DeserializeOwned>(
-        &self,
-        body: Bytes,
-    ) -> Option<Result<T, InstanceRefusal>> {
+    pub async fn explain(&self, body: Bytes) -> Option<Result<ExplainDoc, InstanceRefusal>> {
         let sent = self.client.send(Method::POST, "/crucible/explain", body);
         let (status, body) = sent.await?;
         if status.is_success() {

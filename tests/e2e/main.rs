@@ -14,6 +14,7 @@ mod answers;
 mod bad_input;
 mod bad_settings;
 mod bench;
+mod beside_instance;
 mod breaker;
 mod browser;
 mod cancel;

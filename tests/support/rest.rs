@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Instant};
 
+use crucible_documents::StateDoc;
 use serde_json::Value;
 
 use crate::{
@@ -28,6 +29,22 @@ where
     }
 }
 
+/// The state of this moment.
+///
+/// # Panics
+/// If there is none, or it is not as documented.
+pub async fn state(crucible: &Crucible) -> StateDoc {
+    let answer = get(crucible, "/crucible/state").await;
+    serde_json::from_str(&answer.text).expect("a state")
+}
+
+fn holds_permits(state: &StateDoc) -> bool {
+    state
+        .engines
+        .iter()
+        .any(|engine| engine.permits.active != 0)
+}
+
 /// Waits until nothing is in flight, queued or held at an engine, and no connection but the
 /// asking one is open.
 ///
@@ -35,14 +52,11 @@ where
 /// If it never comes to rest.
 pub async fn at_rest(crucible: &Crucible) {
     eventually("rest after the refusals", || async {
-        let state = get(crucible, "/crucible/state").await.json;
+        let state = state(crucible).await;
         let open = metric(crucible, "crucible_connections_open").await;
-        let held = state["engines"]
-            .as_array()
-            .is_some_and(|engines| engines.iter().any(|e| e["permits"]["active"] != 0));
-        let empty = |key: &str| state[key].as_array().is_some_and(Vec::is_empty);
         // One for the connection that asks now.
-        (empty("in_flight") && empty("queue") && !held && open <= 1).then_some(())
+        let quiet = state.in_flight.is_empty() && state.queue.is_empty() && open <= 1;
+        (quiet && !holds_permits(&state)).then_some(())
     })
     .await;
 }
@@ -57,12 +71,10 @@ pub async fn idle(crucible: &Crucible, remembered: Option<&str>) {
         .with_file_name("state")
         .join("residents.json");
     eventually("idle, and the load written down", || async {
-        let state = get(crucible, "/crucible/state").await.json;
-        let held = state["engines"]
-            .as_array()
-            .is_some_and(|engines| engines.iter().any(|e| e["permits"]["active"] != 0));
+        let state = state(crucible).await;
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        (!held && remembered.is_none_or(|model| text.contains(model))).then_some(())
+        (!holds_permits(&state) && remembered.is_none_or(|model| text.contains(model)))
+            .then_some(())
     })
     .await;
 }

@@ -8,15 +8,15 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use crucible_config::{Config, checked::FilledValue};
-use crucible_documents::seconds;
-use crucible_router::{
-    handle::RouterHandle,
-    predict::{Basis, Part, Prediction},
-    verify::evidence::Probes,
+use crucible_config::Config;
+use crucible_documents::{
+    ExplainDoc,
+    explain::{CandidateDoc, StandbyDoc},
+    seconds,
 };
+use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use indexmap::IndexMap;
 
 use crate::{
     body::decode,
@@ -57,7 +57,7 @@ async fn respond_to(
         )
         .await?
     };
-    Ok(reply::json(&explained))
+    Ok(reply::document(&explained))
 }
 
 /// The decision on this body, as it would be made now.
@@ -68,90 +68,39 @@ pub(crate) async fn explain(
     probes: &Probes,
     body: &Bytes,
     verdict: &AdmittedClient,
-) -> Result<Value, Error> {
+) -> Result<ExplainDoc, Error> {
     let chat = dialect::unasked().read(body.clone(), &config.limits)?;
     let request_id = Arc::from("explain");
     let (demand, plan) = plan::plan(router, config, headers, &chat, &request_id, verdict).await?;
-    let candidates: Vec<Value> = plan
-        .candidates
-        .iter()
-        .map(|candidate| {
-            json!({
-                "engine": candidate.engine,
-                "model": candidate.model,
-                "reason": candidate.reason,
-                "predicted_first_token_s": candidate.predicted.map(|p| seconds(p.first_token())),
-                "predicted_end_s": candidate.predicted.map(|p| seconds(p.end())),
-                "prediction": candidate.predicted.as_ref().map(prediction),
-            })
-        })
-        .collect();
     let standby = router.standby(&plan, 0, &demand).and_then(|standby| {
         let candidate = plan.candidates.get(standby.to)?;
-        Some(json!({
-            "engine": candidate.engine,
-            "model": candidate.model,
-            "after_s": seconds(standby.after),
-        }))
+        Some(StandbyDoc {
+            engine: Arc::clone(&candidate.engine),
+            model: Arc::clone(&candidate.model),
+            after_s: seconds(standby.after),
+        })
     });
-    let mut defaults = Map::new();
-    let mut context = Value::Null;
+    let mut defaults = IndexMap::new();
+    let mut context = None;
     let best = plan.candidates.first();
     if let Some(best) = best {
         let key = verdict.key.as_deref();
         let filled = request_defaults(router, config, probes, &chat, best, key);
         for (name, value) in filled.named() {
-            defaults.insert(name.to_owned(), filled_json(value));
+            defaults.insert(name.to_owned(), value.into());
         }
         if let Some(context_given) = router.context_given(best, &demand) {
-            let configured = context_given.configured;
-            defaults.insert(
-                "context".to_owned(),
-                json!({ "value": configured.value, "from": configured.from }),
-            );
-            context = json!({
-                "needed": context_given.needed,
-                "given": context_given.given,
-                "because": context_given.because.as_str(),
-            });
+            defaults.insert("context".to_owned(), context_given.configured.into());
+            context = Some(context_given.into());
         }
     }
-    Ok(json!({
-        "model": best.map(|b| &*b.model),
-        "engine": best.map(|b| &*b.engine),
-        "reason": best.map(|b| b.reason),
-        "candidates": candidates,
-        "standby": standby,
-        "defaults": defaults,
-        "context": context,
-    }))
-}
-
-/// The parts of a predicted answer and what each rests on.
-fn prediction(predicted: &Prediction) -> Value {
-    let number = |name: &str, value: Value, basis: Basis| {
-        let mut told = Map::from_iter([(name.to_owned(), value)]);
-        let (word, samples) = match basis {
-            Basis::Known => ("known", None),
-            Basis::Prior => ("prior", None),
-            Basis::Measured(samples) => ("measured", Some(samples)),
-        };
-        told.insert("basis".to_owned(), word.into());
-        told.extend(samples.map(|samples| ("samples".to_owned(), samples.into())));
-        Value::Object(told)
-    };
-    let part = |part: &Part| number("s", seconds(part.time).into(), part.basis);
-    let answer = &predicted.answer;
-    json!({
-        "queue": part(&predicted.queue),
-        "load": part(&predicted.load),
-        "prefill": part(&predicted.prefill),
-        "output": part(&answer.output),
-        "prompt_tokens": predicted.prompt_tokens,
-        "answer_tokens": number("count", answer.tokens.into(), answer.basis),
+    Ok(ExplainDoc {
+        model: best.map(|best| Arc::clone(&best.model)),
+        engine: best.map(|best| Arc::clone(&best.engine)),
+        reason: best.map(|best| best.reason),
+        candidates: plan.candidates.iter().map(CandidateDoc::of).collect(),
+        standby,
+        defaults,
+        context,
     })
-}
-
-fn filled_json(filled: FilledValue<f64>) -> Value {
-    json!({ "value": filled.value, "from": filled.from })
 }

@@ -1,0 +1,253 @@
+//! Where a request would go and why: `POST /crucible/explain` and `explain --json`.
+//!
+//! ```
+//! use crucible_documents::ExplainDoc;
+//!
+//! let explained: ExplainDoc = serde_json::from_str(
+//!     r#"{"model": "qwen", "engine": "gpu", "reason": "exact", "candidates": [],
+//!         "standby": null, "defaults": {"top_p": {"value": 0.8, "from": "profile"}},
+//!         "context": {"needed": 900, "given": 4096, "because": "configured"}}"#,
+//! )
+//! .unwrap();
+//! assert_eq!(explained.defaults["top_p"].value, 0.8);
+//! // JSON of another program explains nothing.
+//! assert!(serde_json::from_str::<ExplainDoc>("{}").is_err());
+//! ```
+
+use std::sync::Arc;
+
+use crucible_config::checked::{DefaultSource, FilledValue};
+use crucible_router::{
+    handle::ContextGiven,
+    plan::{Candidate, Reason},
+    predict::{Basis, Part, Prediction},
+};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::number::seconds;
+
+/// A decision on a request that is not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainDoc {
+    /// The model of the first candidate.
+    pub model: Option<Arc<str>>,
+    /// The engine of the first candidate.
+    pub engine: Option<Arc<str>>,
+    /// Why the first candidate is the first.
+    pub reason: Option<Reason>,
+    /// The candidates in the order in which they would be tried.
+    pub candidates: Vec<CandidateDoc>,
+    /// Who takes over from the first candidate when its wait is too long.
+    pub standby: Option<StandbyDoc>,
+    /// The values that would be filled in, by name, `context` included.
+    pub defaults: IndexMap<String, DefaultDoc>,
+    /// The context that the request would get; null where the engine's contexts are not known.
+    pub context: Option<ContextDoc>,
+}
+
+/// An engine and a model that could answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CandidateDoc {
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// Why it is a candidate.
+    pub reason: Reason,
+    /// Seconds until its first token, as predicted.
+    pub predicted_first_token_s: Option<f64>,
+    /// Seconds until the end of its answer, as predicted.
+    #[serde(default)]
+    pub predicted_end_s: Option<f64>,
+    /// The parts of that prediction.
+    #[serde(default)]
+    pub prediction: Option<PredictionDoc>,
+}
+
+/// The parts of a predicted answer, in the order in which they pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictionDoc {
+    /// The wait for a permit.
+    pub queue: PredictedTimeDoc,
+    /// The load of the model.
+    pub load: PredictedTimeDoc,
+    /// The reading of the prompt.
+    pub prefill: PredictedTimeDoc,
+    /// The writing of the answer.
+    pub output: PredictedTimeDoc,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub answer_tokens: PredictedCountDoc,
+}
+
+/// A predicted time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictedTimeDoc {
+    /// Seconds.
+    pub s: f64,
+    /// What the number rests on.
+    #[serde(flatten)]
+    pub basis: BasisDoc,
+}
+
+/// A predicted count.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictedCountDoc {
+    /// How many.
+    pub count: u64,
+    /// What the number rests on.
+    #[serde(flatten)]
+    pub basis: BasisDoc,
+}
+
+/// What a predicted number rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "basis", rename_all = "lowercase")]
+pub enum BasisDoc {
+    /// It needs no estimate: nobody waits, or the model is loaded.
+    Known,
+    /// The stated prior of the device.
+    Prior,
+    /// Answers or loads that were measured.
+    Measured {
+        /// How many were measured.
+        samples: u32,
+    },
+}
+
+/// The candidate that takes over from a long wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StandbyDoc {
+    /// The engine's name.
+    pub engine: Arc<str>,
+    /// The engine's name of the model.
+    pub model: Arc<str>,
+    /// Seconds of waiting after which it is asked too.
+    pub after_s: f64,
+}
+
+/// A value that would be filled in because the request says nothing of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DefaultDoc {
+    /// The value.
+    pub value: Value,
+    /// Who set it.
+    pub from: DefaultSource,
+}
+
+/// The context that a request would get, in tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextDoc {
+    /// Tokens that prompt and answer need.
+    pub needed: u64,
+    /// Tokens that the request would have.
+    pub given: u64,
+    /// Why it would have so many, in one word: `configured`, `loaded`, `remembered`, `needed`,
+    /// `limited` or `refused`.
+    pub because: String,
+}
+
+// === impl CandidateDoc ===
+
+impl CandidateDoc {
+    /// The candidate of a plan.
+    pub fn of(candidate: &Candidate) -> Self {
+        let predicted = candidate.predicted.as_ref();
+        Self {
+            engine: Arc::clone(&candidate.engine),
+            model: Arc::clone(&candidate.model),
+            reason: candidate.reason,
+            predicted_first_token_s: predicted.map(|p| seconds(p.first_token())),
+            predicted_end_s: predicted.map(|p| seconds(p.end())),
+            prediction: predicted.map(PredictionDoc::of),
+        }
+    }
+}
+
+// === impl PredictionDoc ===
+
+impl PredictionDoc {
+    fn of(predicted: &Prediction) -> Self {
+        let answer = &predicted.answer;
+        Self {
+            queue: PredictedTimeDoc::of(&predicted.queue),
+            load: PredictedTimeDoc::of(&predicted.load),
+            prefill: PredictedTimeDoc::of(&predicted.prefill),
+            output: PredictedTimeDoc::of(&answer.output),
+            prompt_tokens: predicted.prompt_tokens,
+            answer_tokens: PredictedCountDoc {
+                count: answer.tokens,
+                basis: answer.basis.into(),
+            },
+        }
+    }
+}
+
+// === impl PredictedTimeDoc ===
+
+impl PredictedTimeDoc {
+    fn of(part: &Part) -> Self {
+        Self {
+            s: seconds(part.time),
+            basis: part.basis.into(),
+        }
+    }
+}
+
+// === impl BasisDoc ===
+
+impl From<Basis> for BasisDoc {
+    fn from(basis: Basis) -> Self {
+        match basis {
+            Basis::Known => Self::Known,
+            Basis::Prior => Self::Prior,
+            Basis::Measured(samples) => Self::Measured { samples },
+        }
+    }
+}
+
+// === impl DefaultDoc ===
+
+impl<T: Into<Value>> From<FilledValue<T>> for DefaultDoc {
+    fn from(filled: FilledValue<T>) -> Self {
+        Self {
+            value: filled.value.into(),
+            from: filled.from,
+        }
+    }
+}
+
+// === impl ContextDoc ===
+
+impl From<ContextGiven> for ContextDoc {
+    fn from(context: ContextGiven) -> Self {
+        Self {
+            needed: context.needed,
+            given: context.given,
+            because: context.because.as_str().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_followed_by_what_it_rests_on() {
+        let written = |basis| {
+            let time = Duration::from_millis(1500);
+            serde_json::to_string(&PredictedTimeDoc::of(&Part { time, basis })).unwrap()
+        };
+        assert_eq!(written(Basis::Prior), r#"{"s":1.5,"basis":"prior"}"#);
+        let measured = written(Basis::Measured(12));
+        assert_eq!(measured, r#"{"s":1.5,"basis":"measured","samples":12}"#);
+        let read: PredictedTimeDoc = serde_json::from_str(&measured).unwrap();
+        assert_eq!(read.basis, BasisDoc::Measured { samples: 12 });
+    }
+}
