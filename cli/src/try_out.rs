@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     CommandFailure, CommonArgs,
-    embedded::{self, Embedded, Ready, Shell},
+    embedded::{self, CommandShell, EmbeddedEngine, ReadyEngine},
     engine_look::look,
     output::{complain, say},
     runtime::runtime,
@@ -121,12 +121,12 @@ async fn serve(
             return Err(stopped());
         }
         Some(Ok(engine)) => say(&embedded::announce(
-            &Ready {
+            &ReadyEngine {
                 url: &url,
                 model: &model,
                 engine: &engine,
             },
-            Shell::here(),
+            CommandShell::here(),
         )),
         Some(Err(failure)) => {
             server.end().await;
@@ -183,7 +183,7 @@ fn smallest(view: &View) -> Option<(&EngineView, &str)> {
 }
 
 /// Says what is needed, asks, fetches.
-async fn embed(args: &TryArgs) -> Result<Embedded, CommandFailure> {
+async fn embed(args: &TryArgs) -> Result<EmbeddedEngine, CommandFailure> {
     let model = args.model.as_deref().map(home::expand);
     let plan = embedded::plan(model.as_deref())
         .await
@@ -222,7 +222,7 @@ async fn agreed() -> bool {
     matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-fn with_engine(config: &Live, embedded: &Embedded) -> Live {
+fn with_engine(config: &Live, embedded: &EmbeddedEngine) -> Live {
     Live::from_config(Config {
         engines: vec![embedded.engine()],
         ..Config::clone(&config.current())

