@@ -51,6 +51,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         renewed: false,
     },
     blames_requests: false,
+    busy_retry_after: 5,
     management: &[
         ManagementPath::any("/models/load"),
         ManagementPath::any("/models/unload"),

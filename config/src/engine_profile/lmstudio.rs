@@ -46,6 +46,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         renewed: false,
     },
     blames_requests: true,
+    busy_retry_after: 5,
     // REST v1 of 0.4.
     management: &[
         ManagementPath::any("/api/v1/models/load"),

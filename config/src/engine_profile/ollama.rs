@@ -48,6 +48,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         renewed: true,
     },
     blames_requests: false,
+    // 503 "server busy" of 0.33: its queue is full, and moves with every answer.
+    busy_retry_after: 2,
     // `server/routes.go`.
     management: &[
         ManagementPath::any("/api/create"),

@@ -46,6 +46,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         renewed: false,
     },
     blames_requests: false,
+    busy_retry_after: 5,
     management: &[],
     advice: EngineAdvice {
         start: "start the server",

@@ -111,11 +111,8 @@ fn by_status(kind: EngineKind, status: StatusCode, said: String, is_own_fault: b
             error.spared = true;
             error
         }
-        // Ollama's "server busy": its queue is full, which is not this client's fault.
-        503 => Error::new(Kind::NoEngine, said).retry_after(match kind {
-            EngineKind::Ollama => 2,
-            EngineKind::Lmstudio | EngineKind::Llamacpp | EngineKind::Openai => 5,
-        }),
+        // Such as Ollama's "server busy": its queue is full, which is not this client's fault.
+        503 => Error::new(Kind::NoEngine, said).retry_after(kind.profile().busy_retry_after),
         401 | 403 => Error::new(Kind::EngineError, refused_access(kind, &said)),
         400..=499 if !is_own_fault => {
             let mut error = Error::new(Kind::EngineRejected, said);

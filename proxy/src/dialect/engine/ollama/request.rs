@@ -298,7 +298,7 @@ fn format(
     notes: &mut Vec<String>,
 ) -> Result<Option<String>, Error> {
     #[derive(serde::Deserialize)]
-    struct ResponseFormat<'a> {
+    struct RequestedFormat<'a> {
         r#type: Option<String>,
         #[serde(borrow)]
         json_schema: Option<SchemaMember<'a>>,
@@ -314,7 +314,7 @@ fn format(
     let Some(raw) = peek.raw(body, "response_format") else {
         return Ok(None);
     };
-    let format: ResponseFormat<'_> = serde_json::from_str(raw)
+    let format: RequestedFormat<'_> = serde_json::from_str(raw)
         .map_err(|_| invalid_type("response_format", "an object", found(raw)))?;
     let r#type = format.r#type.unwrap_or_default().trim().to_lowercase();
     match r#type.as_str() {
