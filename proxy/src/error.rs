@@ -1,6 +1,8 @@
-//! What can go wrong with a request: kind, whose fault, retryable, client text.
+//! The error of a request: its kind, whose fault it is, whether another candidate may be tried, and
+//! the text for the client.
 //!
-//! One function each to status, type, code, log level. Never holds an address, a key or a prompt.
+//! One function each gives status, code and log level; the form on the wire is the client format's.
+//! An error never holds an address, a key or a prompt.
 
 mod cause;
 pub(crate) mod context_length;
@@ -13,18 +15,18 @@ use http::StatusCode;
 
 pub use self::cause::{AbortCause, FallbackReason, UpstreamError};
 
-/// Whose fault an error is.
+/// The party whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The client's.
+    /// The client asked for something wrong.
     Client,
-    /// The engine's.
+    /// The engine failed.
     Engine,
-    /// Crucible's, or its present load.
+    /// Crucible failed, or is too busy.
     Crucible,
 }
 
-/// Everything a client may be told; the wire code is [`Kind::code`].
+/// The kinds of errors that a client may be told; [`Kind::code`] is the word on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     missing_docs,
@@ -50,10 +52,10 @@ pub enum Kind {
     HeadersTooLarge,
     UnsupportedMediaType,
     QueueFull,
-    /// A newer request of the same client took its place.
+    /// A newer request of the same client took the place of this one.
     Superseded,
     RateLimited,
-    /// The engine's own 4xx that is the client's fault; status as the engine gave it.
+    /// The engine's own 4xx that is the client's fault; the status is the engine's.
     EngineRejected,
     EngineUnreachable,
     EngineError,
@@ -74,17 +76,17 @@ pub enum Kind {
 /// One error on its way to a client.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// What.
+    /// The kind, from which status, code and log level follow.
     pub kind: Kind,
     /// The text for the client: names the field, what was found, what to do.
     pub message: Cow<'static, str>,
     /// JSON path of the offending field.
     pub param: Option<String>,
-    /// Whole seconds, 1..=60.
+    /// The whole seconds after which to come back, 1 to 60.
     pub retry_after: Option<u64>,
     /// The engine's own status, for [`Kind::EngineRejected`].
     pub engine_status: Option<StatusCode>,
-    /// How the engine failed, where the kind alone does not say it.
+    /// The way in which the engine failed, where the kind alone does not say it.
     pub upstream: Option<UpstreamError>,
     /// The engine asks to be left alone for the seconds of [`Error::retry_after`].
     pub spared: bool,
@@ -108,7 +110,7 @@ pub struct Overflow {
 // === impl Kind ===
 
 impl Kind {
-    /// Every kind, for pre-created metric labels.
+    /// Every kind, for metric labels that exist from the start.
     pub const ALL: [Self; 35] = [
         Self::InvalidJson,
         Self::InvalidType,
@@ -147,7 +149,7 @@ impl Kind {
         Self::Internal,
     ];
 
-    /// The wire code, also the metric label of a reject.
+    /// The code on the wire, which is also the metric label of a reject.
     pub const fn code(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
@@ -187,7 +189,7 @@ impl Kind {
         }
     }
 
-    /// The HTTP status before anything was sent.
+    /// The HTTP status, before anything was sent.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidJson
@@ -226,7 +228,7 @@ impl Kind {
         }
     }
 
-    /// Whose fault it is.
+    /// The party whose fault it is.
     pub const fn fault(self) -> Fault {
         match self {
             Self::EngineUnreachable
@@ -261,7 +263,7 @@ impl Kind {
         )
     }
 
-    /// Level of the one log line.
+    /// The level of the one log line.
     pub const fn level(self) -> tracing::Level {
         match self.fault() {
             Fault::Client => tracing::Level::INFO,
@@ -277,7 +279,7 @@ impl Kind {
 // === impl Error ===
 
 impl Error {
-    /// A new error.
+    /// An error of this kind with this text for the client.
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
@@ -292,7 +294,7 @@ impl Error {
         }
     }
 
-    /// The error of an answer that is kept until its end, and has none in sight.
+    /// The error of an answer that is kept until its end and grows beyond `limits.event`.
     pub(crate) fn answer_too_large() -> Self {
         Self::new(
             Kind::EngineError,
@@ -301,7 +303,7 @@ impl Error {
         .upstream(UpstreamError::Oversize)
     }
 
-    /// Says that the engine does not hold the model.
+    /// Notes that the engine does not hold the model.
     #[must_use]
     pub const fn not_loaded(mut self) -> Self {
         self.not_loaded = true;
@@ -314,21 +316,21 @@ impl Error {
         self.kind.retryable() || self.not_loaded
     }
 
-    /// Names the offending field.
+    /// Names the field that is wrong, as a JSON path.
     #[must_use]
     pub fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
-    /// Says when to come back, clamped to 1..=60 s (SDKs ignore more).
+    /// Sets the seconds after which to come back, clamped to 1..=60 (SDKs ignore more).
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds.clamp(1, 60));
         self
     }
 
-    /// Says more closely how the engine failed.
+    /// Notes more closely how the engine failed.
     #[must_use]
     pub const fn upstream(mut self, failure: UpstreamError) -> Self {
         self.upstream = Some(failure);
@@ -362,7 +364,7 @@ impl Error {
         })
     }
 
-    /// The status for the client.
+    /// The HTTP status for the client.
     pub fn status(&self) -> StatusCode {
         match (self.kind, self.engine_status) {
             (Kind::EngineRejected, Some(status)) => status,

@@ -1,4 +1,4 @@
-//! One running Crucible: started, reloaded, drained.
+//! One running instance of Crucible: its start, its reloads and its drain.
 
 use std::{
     io,
@@ -25,16 +25,16 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Connections of `metrics_listen`.
+/// The most connections of `metrics_listen`.
 const SCRAPERS: usize = 64;
 
-/// Least that is thrown away of what a client still sends after its answer.
+/// The least bytes that are discarded of a body that a client still sends after its answer.
 const LINGER: u64 = 64 << 20;
 
-/// After the drain, streams get this long to hand out their last event.
+/// The time that streams have after the drain to hand out their last event.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A started instance.
+/// An instance that listens.
 pub struct Instance {
     app: AppState,
     config: Live,
@@ -55,7 +55,7 @@ fn counted(metrics: &Metrics) -> OnOpen {
     Arc::new(move || Box::new(metrics.connection()) as Box<dyn Send>)
 }
 
-/// The counters as they stand at the start.
+/// The metrics as they stand at the start.
 fn counting(log: LostLines, connections: usize) -> io::Result<Metrics> {
     let metrics = Metrics::new().map_err(io::Error::other)?;
     metrics.watch_log(log);
@@ -64,7 +64,7 @@ fn counting(log: LostLines, connections: usize) -> io::Result<Metrics> {
     Ok(metrics)
 }
 
-/// The sockets of clients, and that of `metrics_listen`.
+/// Binds the sockets for clients, and the one of `metrics_listen`.
 fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option<Listener>)> {
     let limits = ConnectionLimits {
         header_bytes: config.limits.header,
@@ -101,7 +101,7 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
     Ok((listeners, metrics_listener))
 }
 
-/// The folder of state, with a word in the log where it is not ours alone.
+/// Claims the folder of state; the log says so where another instance owns it.
 fn claim(config: &Config) -> Arc<StateDir> {
     let state = StateDir::claim(&config.state_dir);
     state.tell();
@@ -204,17 +204,17 @@ impl Instance {
         })
     }
 
-    /// Where clients are served.
+    /// The addresses at which clients are served.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
 
-    /// Where `metrics_listen` is served.
+    /// The address at which `metrics_listen` is served.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_addr
     }
 
-    /// What the handlers share.
+    /// The state that the handlers share.
     pub fn app(&self) -> &AppState {
         &self.app
     }
@@ -224,7 +224,8 @@ impl Instance {
         tell_reload(&self.app.metrics, self.config.reload());
     }
 
-    /// Reloads when the file changes, until it is dropped. Without a watch SIGHUP still reloads.
+    /// Reloads the configuration when its file changes, until the watch is dropped. Without a watch
+    /// SIGHUP still reloads.
     fn watch(&self) -> Option<FileWatch> {
         let metrics = self.app.metrics.clone();
         let told = move |seen| match seen {
@@ -303,7 +304,7 @@ impl Instance {
     }
 }
 
-/// The log lines and the metric of a reload.
+/// Writes the log lines and the metric of a reload.
 fn tell_reload(metrics: &Metrics, result: Result<Reloaded, Problems>) {
     match result {
         Ok(reloaded) => {

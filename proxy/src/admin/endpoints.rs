@@ -1,4 +1,4 @@
-//! What is served, for whoever asked for something else.
+//! The list of served paths, for the errors of requests that ask for another one.
 
 use axum::{extract::Request, response::Response};
 use http::{Method, Uri};
@@ -8,7 +8,7 @@ use crate::{
     reply::{printable, refuse},
 };
 
-/// A path with its method.
+/// A served path with its method.
 struct Endpoint {
     method: &'static str,
     path: &'static str,
@@ -28,7 +28,7 @@ const fn post(path: &'static str) -> Endpoint {
     }
 }
 
-/// Of the main listener, in the order in which they are told.
+/// The paths of the main listener, in the order in which they are listed.
 const ENDPOINTS: [Endpoint; 9] = [
     post("/v1/chat/completions"),
     get("/v1/models"),
@@ -41,7 +41,7 @@ const ENDPOINTS: [Endpoint; 9] = [
     get("/"),
 ];
 
-/// Other dialects by the paths that their clients ask for.
+/// The paths of client formats that are not served.
 const DIALECTS: [&str; 9] = [
     "/v1/completions",
     "/v1/embeddings",
@@ -54,7 +54,7 @@ const DIALECTS: [&str; 9] = [
     "/api/v0",
 ];
 
-/// Of a path that there is not.
+/// The message for a path that is not served.
 fn unknown(path: &str) -> String {
     let shown = printable(path);
     if ENDPOINTS.iter().any(|endpoint| endpoint.path == path) {
@@ -72,7 +72,7 @@ fn unknown(path: &str) -> String {
     format!("there is no {shown}{near} There are: {}", all())
 }
 
-/// Of a method that a path does not take.
+/// The message for a method that a path does not take.
 fn told_method(method: &Method, path: &str) -> String {
     let shown = printable(path);
     let base = if path.starts_with("/v1/models/") {
@@ -88,7 +88,7 @@ fn told_method(method: &Method, path: &str) -> String {
     }
 }
 
-/// `POST /v1/chat/completions, GET /v1/models, ...`.
+/// All served paths as one text: `POST /v1/chat/completions, GET /v1/models, ...`.
 pub(crate) fn all() -> String {
     let each = ENDPOINTS.iter().map(|e| format!("{} {}", e.method, e.path));
     each.collect::<Vec<_>>().join(", ")

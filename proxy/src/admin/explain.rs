@@ -1,4 +1,5 @@
-//! Where a request would go and why; nothing is sent. `POST /crucible/explain` and the command.
+//! `POST /crucible/explain` and the command `explain`: where a request would go and why. Nothing is
+//! sent; the functions are those that a request walks.
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ async fn respond_to(
     Ok(reply::document(&explained))
 }
 
-/// The decision on this body, as it would be made now.
+/// The decision on a request with this body, as it would be made now.
 pub(crate) async fn explain(
     router: &RouterHandle,
     config: &Arc<Config>,

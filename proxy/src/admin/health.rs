@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`.
+//! `GET /healthz` and `GET /readyz`, for supervisors and load balancers.
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -6,12 +6,13 @@ use serde_json::json;
 
 use crate::{reply, state::AppState};
 
-/// 200 while the process serves.
+/// Answers 200 as long as the process serves.
 pub(super) async fn alive() -> Response {
     reply::json(&json!({ "status": "ok" }))
 }
 
-/// 200 once every engine was asked and one is up; 503 before, without any, and while draining.
+/// Answers 200 once every engine was asked and at least one is up, and 503 before that, without any
+/// engine, and while draining.
 pub(super) async fn ready(State(app): State<AppState>) -> Response {
     let view = app.router.view();
     let reason = if app.draining.is_cancelled() {

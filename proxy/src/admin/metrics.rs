@@ -1,4 +1,4 @@
-//! `GET /metrics`.
+//! `GET /metrics`, for Prometheus.
 
 use axum::{extract::State, response::Response};
 use http::{HeaderValue, header};
@@ -9,7 +9,8 @@ use crate::{
     state::AppState,
 };
 
-/// The text format of Prometheus, 0.0.4; gauges are read from the view at this moment.
+/// Answers in the text format of Prometheus, 0.0.4. The gauges are read from the router's view at
+/// this moment.
 pub(super) async fn scrape(State(app): State<AppState>) -> Response {
     app.observe();
     or_refuse(encode(&app))

@@ -1,4 +1,5 @@
-//! Health, metrics, state, explain, tunings and the page.
+//! Crucible's own pages: health, metrics, models, state, explain, tunings and the page for a
+//! browser.
 
 pub(crate) mod endpoints;
 mod explain;
@@ -32,7 +33,8 @@ pub(crate) fn paths() -> Routes<AppState> {
         .route("/", get(page::page))
 }
 
-/// The paths of `metrics_listen`: what a scraper and a person need, nothing that answers prompts.
+/// The paths of `metrics_listen`: those that a scraper and a person need, and none that answers
+/// prompts.
 pub(crate) fn metrics_paths() -> Routes<AppState> {
     Routes::new()
         .route("/healthz", get(health::alive))

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`.
+//! `GET /v1/models` and `GET /v1/models/{id}`: every name that a request may use.
 
 use axum::{
     extract::{Path, State},
@@ -25,7 +25,7 @@ pub(super) async fn list(State(app): State<AppState>, headers: HeaderMap) -> Res
     reply::json(&openai::list(&listing, for_crucible))
 }
 
-/// The name may contain slashes.
+/// Answers for one name, which may contain slashes.
 pub(super) async fn one(State(app): State<AppState>, Path(id): Path<String>) -> Response {
     app.router.settled().await;
     let listing = app.router.listing();
@@ -39,7 +39,7 @@ pub(super) async fn one(State(app): State<AppState>, Path(id): Path<String>) -> 
     })
 }
 
-/// A name that is not listed may still be one that the plan understands (`:latest`, a glob).
+/// Answers for a name that is not listed and that the plan may still resolve (`:latest`, a glob).
 async fn unknown(app: &AppState, id: String) -> Result<Response, Error> {
     let demand = crucible_router::demand::Demand {
         model: id,

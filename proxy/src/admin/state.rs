@@ -1,4 +1,4 @@
-//! `GET /crucible/state`: what happens now.
+//! `GET /crucible/state`: engines, pools, queue and the requests in flight at this moment.
 
 use axum::{extract::State, response::Response};
 use crucible_documents::{StateDoc, seconds, state::InFlightDoc};

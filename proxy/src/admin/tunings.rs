@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{reply, state::AppState};
 
-/// Between two looks for the metric.
+/// The time between two looks for the metric.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Asks the engines first, for at most 2 s.
+/// Answers with the rows as they are after the engines were asked, which takes at most 2 s.
 pub(super) async fn tunings(State(app): State<AppState>) -> Response {
     app.router.ask_again().await;
     reply::document(&look(&app).await)
 }
 
-/// Keeps `crucible_tuning_state` up to date until `stop`.
+/// Keeps the metric `crucible_tuning_state` up to date until `stop` is cancelled.
 pub(crate) async fn watch(app: AppState, stop: CancellationToken) {
     let looking = async {
         app.router.settled().await;
@@ -32,7 +32,7 @@ pub(crate) async fn watch(app: AppState, stop: CancellationToken) {
     let _: Option<()> = stop.run_until_cancelled(looking).await;
 }
 
-/// What is known now; the metric follows.
+/// Verifies all rows by what is known now, and sets the metric.
 async fn look(app: &AppState) -> VerifiedDoc {
     let counters = app.metrics.counters();
     let config = app.config.current();

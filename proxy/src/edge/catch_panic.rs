@@ -1,6 +1,7 @@
-//! A panic costs one request: it becomes a 500 that the layers outside see.
+//! The layer that keeps a panic to one request: it becomes a 500 that the layers outside see.
 //!
-//! tower-http's layer does the same and boxes every body for it, which each chunk then pays.
+//! tower-http's layer does the same and boxes every body for it, which each chunk of a stream would
+//! pay for.
 
 use std::{
     any::Any,
@@ -25,14 +26,14 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct CatchPanicLayer;
 
-/// [`CatchPanicLayer`] around the rest of the stack.
+/// The service of [`CatchPanicLayer`].
 #[derive(Clone)]
 pub(super) struct CatchPanicService<S>(S);
 
 type Answer = Result<Response, Infallible>;
 type Polled<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(std::thread::Result<Answer>) -> Answer>;
 
-/// A panic in a handler, told without its text: the log has that.
+/// The answer for a panic in a handler, without its text, which only the log has.
 fn told(answer: std::thread::Result<Answer>) -> Answer {
     answer.unwrap_or_else(|_: Box<dyn Any + Send>| {
         Ok(reply::refuse(Error::new(

@@ -1,7 +1,8 @@
-//! CORS for browsers only: what names no `Origin` passes by, headers and cost included.
+//! CORS for browsers only: a request that names no `Origin` passes by without the headers and their
+//! cost.
 //!
 //! A preflight is answered after Host and Origin were judged. Every other answer gets its headers
-//! outside of the judge, so that a page of an allowed origin can read why it was refused.
+//! outside of the guard, so that a page of an allowed origin can read why it was refused.
 
 use std::{
     sync::Arc,
@@ -16,12 +17,12 @@ use tower_http::cors::{self, CorsLayer};
 
 use crate::guard;
 
-/// Which requests a layer is for.
+/// The requests that a layer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CorsPart {
-    /// `OPTIONS`.
+    /// The preflights, which are `OPTIONS` requests.
     Preflights,
-    /// All others that name an allowed origin.
+    /// All other requests that name an allowed origin.
     Answers,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct BrowserCorsLayer {
     part: CorsPart,
 }
 
-/// [`BrowserCorsLayer`] around the services inside it.
+/// The service of [`BrowserCorsLayer`].
 #[derive(Clone)]
 pub(super) struct BrowserCorsService<S> {
     inner: S,
@@ -67,7 +68,7 @@ impl<S> tower::Layer<S> for BrowserCorsLayer {
 // === impl BrowserCorsService ===
 
 impl<S> BrowserCorsService<S> {
-    /// It names an origin that may read answers.
+    /// Whether the headers name an origin that may read answers.
     fn allowed(&self, headers: &HeaderMap) -> bool {
         headers
             .get(header::ORIGIN)

@@ -1,4 +1,5 @@
-//! The guard as a layer: Host, Origin, closed paths, key and rate, before a byte of a body is read.
+//! The guard as a layer: Host, Origin, closed paths, key and rate are judged before a byte of a
+//! body is read.
 
 use std::{
     sync::Arc,
@@ -91,8 +92,8 @@ fn watches(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
-/// Host, Origin and key; closed management paths; then the key's rate. Also tells the path that
-/// manages an engine and is opened.
+/// Judges Host, Origin and key, then closed management paths, then the key's rate. Gives the
+/// client, and the management path where it is opened.
 fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Option<Opened>), Error> {
     let config = parts.config.current();
     let path = request.uri().path();

@@ -1,8 +1,8 @@
-//! Management paths that `guard.open` names: passed on to the engine whose they are, both ways as it
-//! comes.
+//! Management paths that `guard.open` opens: requests and answers are passed on as they come, to
+//! the engine that has the path.
 //!
-//! Where several engines of the kind are up, the first of the configuration is meant, or the one that
-//! the client names in `x-crucible-engine`.
+//! Where several engines of the kind are up, the first of the configuration is meant, or the one
+//! that the client names in `x-crucible-engine`.
 
 use std::{
     convert::Infallible,
@@ -28,10 +28,10 @@ use crate::{
     upstream::Upstream,
 };
 
-/// What an engine may read of a client's request, besides its path and body.
+/// The headers of a client's request that an engine may read.
 const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT];
 
-/// What a client may read of the engine's answer.
+/// The headers of the engine's answer that a client may read.
 const PASSED_BACK: [HeaderName; 3] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -55,8 +55,8 @@ pub(super) struct OpenedPathsService<S> {
 
 type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-/// Has the engine asked when its answer is over: what was pulled, deleted or loaded shows in the
-/// lists at once.
+/// Has the engine asked for its lists when its answer is over, so that a model that was pulled,
+/// deleted or loaded shows at once.
 struct Changed {
     router: RouterHandle,
     engine: Arc<str>,
@@ -187,7 +187,7 @@ fn passed_target(path: &str, query: Option<&str>) -> Result<Uri, Error> {
     target.map_err(|error| Error::new(Kind::BadRequest, format!("{path}: {error}")))
 }
 
-/// The engine that is meant.
+/// The engine that a request for an opened path means.
 fn choose<'a>(
     engines: &'a [EngineView],
     opened: &Opened,

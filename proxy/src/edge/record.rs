@@ -257,7 +257,7 @@ impl Drop for OpenRecord {
 }
 
 impl OpenRecord {
-    /// Its model is being loaded now.
+    /// Whether the model of the request is being loaded now.
     fn loads(&self) -> bool {
         let asked = self
             .request

@@ -1,17 +1,17 @@
-//! `x-request-id`: the client's if it is sane, else a new one.
+//! The request id of header, log and events: the client's own if it is sane, else a new one.
 
 use http::{HeaderName, HeaderValue, Request};
 use tower_http::request_id::{MakeRequestId, RequestId};
 
-/// The header.
+/// The header `x-request-id`.
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Longest id that is taken over.
+/// The most bytes of an id that is taken over from a client.
 const LONGEST: usize = 128;
 
-/// Makes new ids: `req_` and 128 random bits.
+/// Makes new ids, which are `req_` and 128 random bits in hexadecimal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NewId;
 
@@ -21,7 +21,7 @@ impl MakeRequestId for NewId {
     }
 }
 
-/// A new id, for what is no request.
+/// A new id, for a request that could not be read.
 pub(super) fn new() -> String {
     String::from_utf8_lossy(&random()).into_owned()
 }

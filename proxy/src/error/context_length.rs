@@ -1,20 +1,20 @@
-//! The words of a prompt that does not fit.
+//! The words for a prompt that does not fit.
 //!
 //! Clients tell by these words that a conversation must become shorter: the first sentences are
-//! `OpenAI`'s, to the letter, and what Crucible has to say stands behind them.
+//! `OpenAI`'s, to the letter, and Crucible's hint stands behind them.
 
 use std::fmt::Write as _;
 
 use super::{Error, Kind};
 
-/// A request that is longer than the context it can have.
+/// The numbers of a request that is longer than the context that it can have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooMuch {
-    /// Tokens that it can have; `None`: nobody told.
+    /// The tokens of context that it can have; `None` where nobody told.
     pub(crate) limit: Option<u64>,
-    /// Tokens of the prompt.
+    /// The tokens of the prompt.
     pub(crate) prompt: u64,
-    /// Tokens kept for the answer.
+    /// The tokens that are kept for the answer.
     pub(crate) completion: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A refusal of the router as an error for clients.
+//! The router's refusals as errors for clients.
 
 use std::fmt::Write as _;
 
@@ -96,7 +96,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What is said of a name that no engine has.
+/// The message about a name that no engine has.
 fn unknown(nearest: &[String], hint: &str, alias_of: Option<&str>, closed: &str) -> String {
     let mut message = String::new();
     if let Some(target) = alias_of {

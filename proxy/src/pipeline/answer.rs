@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: the life of a request after the guard, as one straight line.
+//! The life of a request after the guard, as one straight line: body, plan, attempts, late commit.
 
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ async fn answer(
     .await
 }
 
-/// What the headers say when they go out before the answer: the candidate that is tried, which is
-/// final from now on.
+/// The headers that go out before the answer: they name the candidate that is tried, which is final
+/// from now on.
 fn committed(active: &ActiveRequest, best: Candidate) -> AnswerHead {
     active.note(|record| {
         record.committed_at = Some(Instant::now());

@@ -1,8 +1,9 @@
-//! Who answered: LM Studio (0.4) writes the instance that gave an answer into its `model`.
+//! The check that the model that was asked is the one that answers.
 //!
-//! With loads on request switched off, it answers a request for a model that is not loaded by another
-//! one that is, and only that name tells. Such an answer is never signed with the name that was asked
-//! for. Other engines write what they were called, or what they please, and are not judged.
+//! LM Studio (0.4) writes the instance that gave an answer into its `model`. With loads on request
+//! switched off, it answers a request for a model that is not loaded by another model that is, and
+//! only that name tells. Such an answer is never signed with the name that was asked for. Other
+//! engines write any name there and are not judged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +15,11 @@ use crate::{
     state::AppState,
 };
 
-/// For the list of an engine that answered with a name which was not in the last one.
+/// The time that an engine has for a new list, where it answered with a name that its last list
+/// lacks.
 const ASK: Duration = Duration::from_secs(1);
 
-/// What a request was sent to.
+/// The instance that is expected to answer a request.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedAnswerer {
     engine: Arc<str>,
@@ -29,25 +31,25 @@ pub(super) struct ExpectedAnswerer {
 #[derive(Debug, Default)]
 struct Known<'a> {
     models: Vec<&'a str>,
-    /// Each with its model.
+    /// The instances, each with its model.
     instances: Vec<(&'a str, &'a str)>,
 }
 
-/// Whose a name is.
+/// The owner of a name that an engine wrote into its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
-    /// What was asked.
+    /// The model that was asked.
     Asked,
     /// Another model of that engine.
     Another,
-    /// Nothing that the engine lists.
+    /// No model that the engine lists.
     Nobody,
 }
 
 // === impl ExpectedAnswerer ===
 
 impl ExpectedAnswerer {
-    /// `None`: this engine's names are not judged.
+    /// The expectation for a granted permit; `None` for an engine whose names are not judged.
     pub(super) fn of(permit: &Permit) -> Option<Self> {
         (permit.kind == EngineKind::Lmstudio).then(|| Self {
             engine: Arc::clone(&permit.engine),
@@ -56,8 +58,8 @@ impl ExpectedAnswerer {
         })
     }
 
-    /// An answer of another model is an error. The engine is asked for its list only where the name is
-    /// in none that is known.
+    /// Checks the name in an answer; an answer of another model is an error. The engine is asked
+    /// for a new list only where the name is in none that is known.
     pub(super) async fn check(&self, app: &AppState, name: Option<String>) -> Result<(), Error> {
         let Some(name) = name.filter(|name| !self.is_own(name)) else {
             return Ok(());
@@ -161,7 +163,8 @@ fn without_suffix(name: &str) -> &str {
     if goes { key } else { name }
 }
 
-/// llama.cpp's and MLX's names of it: `q4_k_m`, `iq2_xs`, `bf16`, `4bit`.
+/// Whether a word is llama.cpp's or MLX's name of a quantization: `q4_k_m`, `iq2_xs`, `bf16`,
+/// `4bit`.
 fn is_quantization(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     if matches!(&*word, "f16" | "f32" | "bf16" | "fp16" | "mxfp4") {

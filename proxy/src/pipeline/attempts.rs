@@ -133,8 +133,8 @@ fn count_fallback(
     metrics.fallback(&from.engine, &to.engine, reason, outcome);
 }
 
-/// Tries the candidate at `at`, or the one that takes over from it; gives which it was. `failed`
-/// was tried before.
+/// Tries the candidate at `at`, or the one that takes over from it, and gives the place of the one
+/// that was tried. `failed` is the candidate that was tried before.
 async fn attempt(
     planned: &PlannedRequest,
     at: usize,
@@ -196,7 +196,7 @@ async fn attempt(
     }
 }
 
-/// Notes who is asked now.
+/// Notes in the record which candidate is tried now.
 fn tried(planned: &PlannedRequest, candidate: &Candidate) {
     planned.active.note(|record| {
         record.engine = Some(Arc::clone(&candidate.engine));
@@ -224,7 +224,8 @@ fn busy_note(busy: &Candidate) -> String {
     format!("instead of {}/{}, which is busy", busy.engine, busy.model)
 }
 
-/// Sends to the holder of the permit; `note` says whose place it takes.
+/// Sends the request with its permit through the inner stack; `note` is what the client is told
+/// about the candidate.
 async fn send(
     planned: &PlannedRequest,
     candidate: &Candidate,
@@ -265,7 +266,7 @@ async fn send(
     Ok(response)
 }
 
-/// Why the next candidate is tried.
+/// The reason for which the next candidate is tried, for the metrics.
 fn fallback_reason(error: &Error) -> FallbackReason {
     match error.kind {
         _ if error.not_loaded => FallbackReason::LoadFailed,

@@ -1,4 +1,4 @@
-//! An engine's refusal of a prompt for its length, in the words that clients know.
+//! The refusal of a prompt for its length: recognised, and said in the words that clients know.
 
 use crate::{
     dialect::engine::engine_error::overflow_lengths,
@@ -6,12 +6,12 @@ use crate::{
     request::{ActiveRequest, RequestFacts},
 };
 
-/// Of the engine's own words.
+/// The characters of the engine's own words that are shown.
 const SHOWN: usize = 300;
 
-/// An engine that gave no word may have found the prompt too long: it is taken for that where the
-/// prompt may well be longer than its context, being counted by a rule of thumb, and for a fault of
-/// the engine where not.
+/// Decides about an engine that gave no word: it may have found the prompt too long. The error is
+/// taken for that where the estimated prompt is at least half of the context, and for a fault of
+/// the engine otherwise.
 pub(crate) fn judged(active: &ActiveRequest, error: Error) -> Error {
     let (context, estimate) = active.note(|record| (record.context, record.prompt_tokens));
     weighed(error, context, estimate)
@@ -37,7 +37,7 @@ fn weighed(mut error: Error, context: Option<u64>, estimate: u64) -> Error {
     error
 }
 
-/// Another text for what an engine found too long; every other error stays as it is.
+/// Rewords the error of a prompt that an engine found too long; every other error stays as it is.
 pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
     let error = judged(active, error);
     let Some(overflow) = error.overflow else {
@@ -66,7 +66,8 @@ pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
     told
 }
 
-/// Numbers that agree with what the engine found: together they are more than it has.
+/// The numbers of the message. They agree with the engine's finding: prompt and answer together are
+/// more than the limit.
 fn too_much(record: &RequestFacts, counted: Option<u64>, words: &str) -> TooMuch {
     let limit = record.context.or_else(|| overflow_lengths::limit(words));
     let over = limit.map_or(0, |limit| limit.saturating_add(1));

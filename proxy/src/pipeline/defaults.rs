@@ -1,4 +1,5 @@
-//! The tuned defaults, as a layer: fills gaps and says what it filled.
+//! The tuned sampling defaults, as a layer: temperature, `top_p` and the two penalties are filled in
+//! where the request is silent.
 
 use std::{
     sync::Arc,
@@ -20,11 +21,12 @@ use crate::{
     body::peek::PeekedBody, dialect::chat::ChatRequest, pipeline::routed_request::RoutedRequest,
 };
 
-/// Rows 14-17 of the profile, where the request is silent. `null` is silent, 0 is a value.
+/// Fills in the sampling values of the profile where the request is silent. `null` is silent, 0 is
+/// a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultsLayer;
 
-/// [`DefaultsLayer`] around the dialect.
+/// The service of [`DefaultsLayer`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultsService<S>(S);
 

@@ -1,4 +1,4 @@
-//! From a peeked request to what the router may see of it.
+//! The demand of a request: everything that the router may see of it.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -19,7 +19,7 @@ use crate::{
     guard::{self, AdmittedClient},
 };
 
-/// Headers that name a conversation: opencode, Codex, Claude Code.
+/// The headers in which opencode, Codex and Claude Code name a conversation.
 static SESSION: [HeaderName; 4] = [
     HeaderName::from_static("x-session-id"),
     HeaderName::from_static("x-session-affinity"),
@@ -27,15 +27,16 @@ static SESSION: [HeaderName; 4] = [
     HeaderName::from_static("x-claude-code-session-id"),
 ];
 
-/// Longest name of a model, in bytes: names are compared and the names of models are echoed in a
-/// header, so they are bounded, but far above what any engine lists.
+/// The longest name of a model in bytes. Names are compared and echoed in a header, so they are
+/// bounded, far above any name that an engine lists.
 const LONGEST_NAME: usize = 8192;
-/// An answer of at most this many tokens is a completion at the cursor.
+/// The most tokens of an answer that counts as a completion at the cursor.
 const COMPLETION_TOKENS: u64 = 256;
-/// Sets the scheduling class of one request: `interactive` or `background`.
+/// The header that sets the scheduling class of one request: `interactive` or `background`.
 static X_CLASS: HeaderName = HeaderName::from_static("x-crucible-class");
 
-/// What is asked for. A missing `model` is `missing_field`, unless there is a default model.
+/// The demand of a chat request. A missing `model` is `missing_field`, unless `default_model` is
+/// configured; a name that is too long is `model_not_found`.
 pub(crate) fn of(
     headers: &HeaderMap,
     chat: &ChatRequest,
@@ -96,8 +97,8 @@ pub(crate) fn of(
     Ok(demand)
 }
 
-/// Which conversation with that virtual model a request belongs to. A session may hold several: an
-/// agent's helpers, a title.
+/// The conversation with a virtual model that a request belongs to. One session may hold several:
+/// those of an agent's helpers, a title.
 fn conversation(model: &str, demand: &Demand, prompt: &PromptFeatures) -> u64 {
     let mut hash = DefaultHasher::new();
     model.to_lowercase().hash(&mut hash);
@@ -109,8 +110,9 @@ fn conversation(model: &str, demand: &Demand, prompt: &PromptFeatures) -> u64 {
     hash.finish()
 }
 
-/// A short answer without tools is a completion at the cursor: the next one of the same session
-/// or key, for the same model, takes its place. Who cannot be told apart keeps both.
+/// The completions at the cursor that a newer request replaces: those of the same session or key,
+/// for the same model. A completion is a short answer without tools; clients that cannot be told
+/// apart replace nothing.
 fn supersedes(demand: &Demand) -> Option<u64> {
     let short = demand
         .max_tokens
@@ -124,7 +126,7 @@ fn supersedes(demand: &Demand) -> Option<u64> {
     Some(hash.finish())
 }
 
-/// The headers that configured rules look at.
+/// The headers that configured rules read, with their values.
 fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> {
     config
         .rules

@@ -1,4 +1,5 @@
-//! The judgement over the head of an engine's answer, and what it says about the engine's health.
+//! The judgement over the head of an engine's answer, and the outcome of an attempt for the
+//! engine's health.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +15,11 @@ use crate::{
     upstream::Answer,
 };
 
-/// Most of an engine's error body that is read.
+/// The most bytes of an engine's error body that are read.
 const ERROR_BODY: usize = 64 * 1024;
 
-/// Status and form of an answer; anything but a success is read and told in one form.
+/// Passes an answer with status 200 on; every other answer is read and becomes an error in one
+/// form.
 pub(super) async fn succeeded(
     kind: EngineKind,
     response: http::Response<Answer>,
@@ -52,7 +54,8 @@ pub(super) async fn succeeded(
     Err(error)
 }
 
-/// A page for a browser is no answer of Ollama's. What the others send is told by its first bytes.
+/// Refuses a page for a browser as the answer of Ollama. The answers of other engines are told by
+/// their first bytes.
 pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), Error> {
     let content_type = response
         .headers()
@@ -90,7 +93,7 @@ pub(super) fn report(attempt: Option<&EngineAttempt>, outcome: Outcome) {
     }
 }
 
-/// What a failed attempt says about the engine's health.
+/// The outcome of a failed attempt, as the engine's health counts it.
 pub(super) fn attempt_outcome(error: &Error) -> Outcome {
     if error.spared {
         return Outcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));

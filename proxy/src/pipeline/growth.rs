@@ -1,5 +1,5 @@
-//! A prompt that an engine refuses for its length: what that teaches, and whether more context may
-//! help.
+//! A prompt that an engine refuses for its length: what the predictor learns from it, and whether a
+//! shorter answer or more context may help.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,19 +16,19 @@ use crate::{
     pipeline::planned_request::PlannedRequest,
 };
 
-/// A prompt that an engine refused, and that is sent to it once more.
+/// One more attempt with more context, for a prompt that its engine refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ContextRetry {
-    /// Its place in the plan.
+    /// The place of the candidate in the plan.
     at: usize,
     pub(super) tokens: u64,
-    /// The engine told the count.
+    /// Whether the engine told the count; otherwise it is estimated.
     pub(super) counted: bool,
-    /// The context that it had.
+    /// The tokens of context that the candidate had.
     context: Option<u64>,
 }
 
-/// What an engine counts in a prompt that it refuses teaches as much as in one that it answers.
+/// Teaches the predictor how many tokens the engine counted in a prompt that it refused.
 pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: Overflow) {
     if overflow.counted.is_none() {
         return;
@@ -49,8 +49,8 @@ pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: O
     }]);
 }
 
-/// What the engine has room for beside the prompt, where it refuses only because the request asks
-/// for a longer answer than that: such a one is asked once more for less.
+/// The tokens that the engine has room for beside the prompt, where it refused only because the
+/// request asks for a longer answer; such a request is sent once more for less.
 pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option<u64> {
     let asked = planned.demand.max_tokens?;
     if planned.shortened.is_some() {
@@ -61,7 +61,7 @@ pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option
     (left < asked).then_some(left)
 }
 
-/// The request with an answer of at most so many tokens.
+/// The request with an answer of at most `left` tokens.
 pub(super) fn shortened(
     planned: &PlannedRequest,
     left: u64,
@@ -80,9 +80,10 @@ pub(super) fn shortened(
 // === impl ContextRetry ===
 
 impl ContextRetry {
-    /// Tokens as counted, else half as many again as were thought of and more than there was room
-    /// for. `None` where it would be refused once more: the count fits what the engine was loaded
-    /// with, or more context than before was not to be had.
+    /// The retry for an overflow. Its tokens are those that the engine counted, else half as many
+    /// again as were estimated and more than the context had room for. `None` where the prompt
+    /// would be refused once more: the count fits the context that the engine was loaded with, or
+    /// the last retry got no more context.
     pub(super) fn of(planned: &PlannedRequest, at: usize, overflow: Overflow) -> Option<Self> {
         let context = planned.active.note(|record| record.context);
         let had = context.unwrap_or(0);
@@ -107,7 +108,7 @@ impl ContextRetry {
         })
     }
 
-    /// What the client is told, if the candidate at `at` has more context now.
+    /// The note for the client, if the candidate at `at` has more context now.
     pub(super) fn note(self, at: usize, context: Option<u64>) -> Option<String> {
         let about = if self.counted { "" } else { "about " };
         let tokens = self.tokens;

@@ -10,15 +10,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{error::Error, pipeline::planned_request::PlannedRequest};
 
-/// A permit, and for which candidate.
+/// A permit with the candidate that it was granted for.
 pub(super) struct GrantedCandidate {
-    /// Its position in the plan.
+    /// The place of the candidate in the plan.
     pub(super) at: usize,
     pub(super) permit: Permit,
 }
 
-/// Waits for a permit of the candidate at `at`. Once that takes too long, or where it is predicted
-/// to, a configured fallback is asked too, and the first permit is taken; nobody loses their place.
+/// Waits for a permit of the candidate at `at`. Once the wait is too long, or predicted to be, a
+/// configured fallback is asked too, and the first permit is taken. The request keeps its turn in
+/// the first queue meanwhile.
 pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedCandidate, Error> {
     let PlannedRequest {
         app, demand, plan, ..
@@ -59,7 +60,7 @@ pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedC
     }
 }
 
-/// The same place, chosen because another is busy.
+/// The same candidate with the reason `overload`.
 pub(super) fn overloaded(candidate: &Candidate) -> Candidate {
     Candidate {
         reason: Reason::Overload,

@@ -18,13 +18,15 @@ pub(super) struct PlannedRequest {
     pub(super) chat: ChatRequest,
     pub(super) demand: Demand,
     pub(super) plan: Plan,
-    /// The candidate's engine found the prompt too long for its context.
+    /// The retry with more context, where an engine found the prompt too long.
     pub(super) too_long: Option<ContextRetry>,
-    /// Tokens that the engine has room for beside the prompt, where the request asked for more.
+    /// The tokens to which the answer was shortened, where the engine has no room for more beside
+    /// the prompt.
     pub(super) shortened: Option<u64>,
-    /// The place in the plan of what had gone from its engine and was asked once more.
+    /// The place in the plan of a candidate whose model had gone from its engine and that was asked
+    /// once more.
     pub(super) asked_again: Option<usize>,
     pub(super) key: Option<Arc<ClientKey>>,
-    /// When the headers of a stream go out at the latest.
+    /// The moment at which the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,
 }

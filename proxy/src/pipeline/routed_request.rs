@@ -10,7 +10,7 @@ use crucible_router::{permit::Permit, plan::Candidate};
 
 use crate::{dialect::chat::ChatRequest, request::ActiveRequest, state::AppState};
 
-/// A request that holds its permit.
+/// A request that holds the permit of one candidate.
 pub(crate) struct RoutedRequest {
     pub(crate) app: AppState,
     pub(crate) config: Arc<Config>,
@@ -20,6 +20,6 @@ pub(crate) struct RoutedRequest {
     pub(crate) candidate: Candidate,
     pub(crate) permit: Permit,
     pub(crate) key: Option<Arc<ClientKey>>,
-    /// What is filled in where the client is silent; empty until the `DefaultsLayer`.
+    /// The values that are filled in where the client is silent; empty until the `DefaultsLayer`.
     pub(crate) defaults: RequestDefaults,
 }

@@ -44,10 +44,10 @@ use crate::{
     upstream::{Answer, Prompt},
 };
 
-/// No budget is longer: clocks can add it to any instant.
+/// The longest budget, which can be added to any instant.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// The innermost service.
+/// The innermost service of the inner stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendService;
 
@@ -62,10 +62,10 @@ struct SentRequest {
     answerer: Option<ExpectedAnswerer>,
     lease: EngineLease,
     prefill: Prefill,
-    /// There where the answer may be a tool call.
+    /// Asks whether the engine is at work; `None` where the answer cannot be a tool call.
     look: Option<Look>,
     sent_at: Instant,
-    /// How long the first token may take.
+    /// The budget of the first token.
     first_token: Duration,
 }
 
@@ -280,13 +280,14 @@ impl SentRequest {
     }
 }
 
-/// A long prompt on a slow engine takes what it takes.
+/// The budget of the first token: `timeouts.first_token`, or three times the predicted prefill
+/// where that is longer.
 fn first_token(config: &Config, prefill: Duration) -> Duration {
     let first_token = config.timeouts.first_token;
     first_token.max(prefill.saturating_mul(3)).min(LONGEST)
 }
 
-/// Notes what is asked of the engine now.
+/// Notes in the record what is asked of the engine now.
 fn note_sent(
     active: &ActiveRequest,
     peek: &PeekedBody,
@@ -307,7 +308,7 @@ fn note_sent(
     });
 }
 
-/// How long the prompt is predicted to take.
+/// The time that the engine is predicted to take for reading the prompt.
 fn expected_prefill(app: &AppState, head: &AnswerHead, estimate: u64) -> Duration {
     let view = app.router.view();
     view.engine(&head.engine).map_or(Duration::ZERO, |engine| {

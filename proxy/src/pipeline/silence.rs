@@ -1,4 +1,5 @@
-//! What a long silence of an engine is, where it may be writing a tool call.
+//! The look at an engine that has been silent for long and may be writing a tool call, of which
+//! some engines send nothing until it is whole.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +11,11 @@ use crate::{
     relay::body::Look,
 };
 
-/// An engine that is done with a request has the last bytes of it under way for a moment: what
-/// looks like nothing is looked at once more.
+/// The time until a second look, where the first found nothing at work: the last bytes of an answer
+/// may be under way.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Asks the engine whether it is at work on an answer of that instance.
+/// The question to the engine whether it is at work on an answer of this instance.
 pub(super) fn look(router: &RouterHandle, engine: &Arc<str>, instance: &Arc<str>) -> Look {
     let (router, engine, instance) = (router.clone(), Arc::clone(engine), Arc::clone(instance));
     Box::new(move || {

@@ -1,4 +1,5 @@
-//! What a relayed answer writes into the record of its request and into the metrics.
+//! The observer of a relayed answer: it writes into the record of its request, into the metrics and
+//! to the engine's health.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::{
     usage::Usage,
 };
 
-/// Hears how one answer goes.
+/// Hears of everything that happens to one relayed answer.
 pub(super) struct StreamRecord {
     active: Arc<ActiveRequest>,
     attempt: Option<Arc<EngineAttempt>>,

@@ -18,11 +18,11 @@ use crate::{
     upstream::Prompt,
 };
 
-/// The layer.
+/// Writes requests in the format of their engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TranslateLayer;
 
-/// [`TranslateLayer`] around the relay.
+/// The service of [`TranslateLayer`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TranslateService<S>(S);
 
@@ -101,8 +101,8 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     })
 }
 
-/// What became of a client's wishes that are Crucible's to decide: a context of its own would load
-/// the model anew for each client, and residency has its clock.
+/// The notes on wishes of a client that Crucible decides itself: a context of its own would load
+/// the model anew for each client, and residency has one clock for all.
 fn policy(routed: &RoutedRequest) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(asked) = routed.chat.peek.num_ctx(&routed.chat.body)

@@ -1,7 +1,8 @@
-//! A model that went behind Crucible's back: found out, loaded again, asked once more.
+//! A model that has gone from its engine without Crucible: it is noticed, loaded again and asked
+//! once more.
 //!
-//! It crashed, a person ejected it, its time to live ran out. What is known of an engine is as old as
-//! the last poll, so the first to notice is often a request.
+//! It crashed, a person ejected it, or its time to live ran out. Crucible's knowledge of an engine
+//! is as old as the last poll, so the first to notice is often a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,17 +15,19 @@ use crate::{
     request::TargetInstance,
 };
 
-/// For the engine to tell what it holds; who does not answer by then is not asked once more.
+/// The time that an engine has for telling what it holds; an engine that does not answer by then is
+/// not asked once more.
 const RECHECK: Duration = Duration::from_secs(2);
-/// The same for one that could not be reached: a child of Crucible that ended says so at once.
+/// The same for an engine that could not be reached; for a child of Crucible that ended the answer
+/// is there at once.
 const UNREACHABLE: Duration = Duration::from_millis(500);
 
-/// What the client is told of a second attempt.
+/// The note for the client on a second attempt.
 pub(super) const NOTE: &str = "asked once more, as the model had gone from its engine";
 
-/// Whether the attempt failed because what was asked is not there any more, so that loading it again
-/// may help. The engine is asked only where the failure makes that likely. Where it says that it does
-/// not hold the model, and lists it no more, the error becomes one that says that it was deleted.
+/// Whether an attempt failed because the model is not there any more, so that loading it again may
+/// help. The engine is asked only where the failure makes that likely. Where it does not hold the
+/// model and lists it no more, the error becomes one that says that the model was deleted.
 pub(super) async fn is_gone(
     planned: &PlannedRequest,
     candidate: &Candidate,
@@ -61,7 +64,8 @@ pub(super) async fn is_gone(
     again
 }
 
-/// What the engine said meanwhile is of another model, or tells a person to load this one.
+/// The error of a model that was deleted; the engine's own words speak of another model, or tell a
+/// person to load this one.
 fn deleted(candidate: &Candidate, error: &Error) -> Error {
     let Candidate { engine, model, .. } = candidate;
     Error::new(
@@ -75,7 +79,8 @@ fn deleted(candidate: &Candidate, error: &Error) -> Error {
     .not_loaded()
 }
 
-/// Words that say so, and failures that a crash or an unload shows itself as.
+/// Whether an error may come from a model that has gone: it says so, or it is a failure as which a
+/// crash or an unload shows.
 fn may_be_gone(error: &Error) -> bool {
     let broke = matches!(
         error.kind,
@@ -84,15 +89,16 @@ fn may_be_gone(error: &Error) -> bool {
     error.not_loaded || broke
 }
 
-/// A prompt was refused for its length, and the context that the model was known to have holds what the
-/// engine counted; or it did not tell.
+/// Whether a refusal for length is a surprise: the context that the model was known to have holds
+/// the tokens that the engine counted, or the engine told none.
 fn surprises(planned: &PlannedRequest, error: &Error) -> bool {
     let had = planned.active.note(|record| record.context).unwrap_or(0);
     let held = |counted| planned.demand.context_for(counted) <= had;
     error.overflow.is_some_and(|o| o.counted.is_none_or(held))
 }
 
-/// A child that ended has no address any more, so nothing was sent.
+/// The target of a request to a child that has ended: it has no address any more, so nothing was
+/// sent.
 fn ended_child(
     planned: &PlannedRequest,
     candidate: &Candidate,

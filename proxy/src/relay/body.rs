@@ -1,8 +1,8 @@
-//! The response body of a streamed answer: the engine's frames as they come, with clocks, the
-//! permit, and an account of how it ended.
+//! The response body of a streamed answer: it relays the engine's frames as they come, keeps the
+//! clocks, holds the permit and tells an observer how the answer goes.
 //!
-//! The engine is polled first and the clocks second, so a frame that is there is never turned
-//! into a timeout. Only what is ready is joined, up to the buffer; nothing is held back.
+//! The engine is polled first and the clocks second, so a frame that is there is never turned into
+//! a timeout. Only frames that are ready are joined, up to the buffer; nothing is held back.
 
 mod looks;
 mod parts;
@@ -37,16 +37,16 @@ use crate::{
     },
 };
 
-/// Ready frames in a row before other streams get their turn.
+/// The ready frames in a row after which other streams get their turn.
 const TURN: u32 = 16;
 
-/// After a proper end that nothing can follow, how long the engine may take to close its body.
+/// The time that an engine may take to close its body after a proper end that nothing can follow.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// After a longer pause of the client, a look that was under way says nothing.
+/// The pause of a client after which a look that was under way says nothing any more.
 const STALE_LOOK: Duration = Duration::from_millis(200);
 
-/// One answer on its way.
+/// One answer on its way from its engine to its client.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts of an answer"
@@ -66,30 +66,30 @@ pub(crate) struct RelayBody<B> {
     looks: Looks,
     ending: CancellationToken,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Whom alarm and cancellation wake.
+    /// The task that alarm and cancellation wake.
     waker: Option<Waker>,
     heartbeats: bool,
-    /// Events of the engine seen so far.
+    /// The events of the engine so far.
     events: u64,
-    /// Frames in a row that were ready.
+    /// The frames in a row that were ready.
     turn: u32,
     complete: bool,
     /// Tools were called.
     calls: bool,
     /// A budget was missed, and the engine is looked at once more.
     overdue: bool,
-    /// From when the engine is not waited for any more.
+    /// The moment from which the engine is not waited for any more.
     close_at: Option<Instant>,
-    /// When the last poll handed something out: the time since is the client's.
+    /// The moment at which the last poll handed bytes out; the time since then is the client's.
     handed_out: Option<Instant>,
     ended: bool,
 }
 
-/// What a look at the engine brought.
+/// The result of polling the engine once.
 enum Step {
-    /// More of its bytes.
+    /// More bytes came, or time passed that changes something.
     Moved,
-    /// The end, or what went wrong.
+    /// The answer ended, properly or with an error.
     Ended(Result<(), Error>),
 }
 
@@ -154,17 +154,17 @@ where
         Ok(self)
     }
 
-    /// The model that answers, as the engine's first event names it.
+    /// The model that the engine's first event names as the one that answers.
     pub(crate) fn answerer(&self) -> Option<&str> {
         self.transcode.answerer()
     }
 
-    /// Drops the answer, of which nothing was handed out yet.
+    /// Ends an answer of which nothing was handed out yet with this error.
     pub(crate) fn refuse(&mut self, error: &Error) {
         self.fail(error);
     }
 
-    /// Reads to the end; for clients that did not ask for a stream.
+    /// Reads the answer to its end, for a client that did not ask for a stream.
     pub(crate) async fn gathered(mut self: Box<Self>) -> Result<Bytes, Error> {
         std::future::poll_fn(|cx| {
             loop {
@@ -187,7 +187,7 @@ where
         Ok(whole.freeze())
     }
 
-    /// Pending once after [`TURN`] ready frames in a row.
+    /// Is pending once after [`TURN`] ready frames in a row, so that others have their turn.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.turn < TURN {
             return Poll::Ready(());
@@ -391,7 +391,7 @@ where
         }
     }
 
-    /// What is ready, joined up to the buffer; a larger piece goes alone.
+    /// The bytes that are ready, joined up to the buffer; a larger piece goes alone.
     fn join(&mut self) -> Option<Bytes> {
         let first = self.out.pop_front()?;
         let fits = |len: usize, next: Option<&Bytes>| {

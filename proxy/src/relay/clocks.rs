@@ -1,4 +1,4 @@
-//! The time budgets of one answer, as a pure function of what happened when.
+//! The time budgets of one answer: a pure function of the moments at which things happened.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::error::{Error, Kind};
 /// A budget that was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
-    /// No first token.
+    /// The first token did not come in time.
     FirstToken,
-    /// Too long a gap after it.
+    /// The engine fell silent for too long after the first token.
     Idle,
-    /// Too long a gap, even for a tool call that is being written.
+    /// The engine was silent for too long, even for a tool call that is being written.
     ToolCall,
 }
 
-/// What the clocks are set to.
+/// The durations that the clocks are set to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budgets {
-    /// From sending the request to its first token.
+    /// The time from sending the request to its first token.
     pub(crate) first_token: Duration,
-    /// Between the engine's bytes after the first token; with `tool_call`, until the engine is
-    /// looked at, and between looks.
+    /// The time between the engine's bytes after the first token; with `tool_call`, the time until
+    /// the engine is looked at, and between looks.
     pub(crate) idle: Duration,
-    /// Between its bytes where it may be writing a tool call, as long as each look finds it at
-    /// work; `None` where it may not.
+    /// The time between the engine's bytes where it may be writing a tool call and each look finds
+    /// it at work; `None` where it cannot be.
     pub(crate) tool_call: Option<Duration>,
-    /// Between bytes to a waiting client; `None` where the form has no comments.
+    /// The time between two bytes to a waiting client; `None` where no heartbeat is sent.
     pub(crate) heartbeat: Option<Duration>,
 }
 
@@ -37,27 +37,27 @@ pub(crate) struct Budgets {
 pub(super) struct Clocks {
     budgets: Budgets,
     sent_at: Instant,
-    /// Its first event came, of whatever kind.
+    /// An event of the engine has come.
     begun: bool,
     first_token: bool,
-    /// The engine's last byte, or the moment from which silence is the engine's own.
+    /// The moment of the engine's last byte, or the one from which silence is the engine's own.
     heard_at: Instant,
-    /// The last look since then that found the engine at work.
+    /// The moment of the last look since then that found the engine at work.
     looked_at: Option<Instant>,
-    /// The last byte towards the client.
+    /// The moment of the last byte towards the client.
     spoke_at: Instant,
 }
 
-/// What to do at a moment.
+/// The thing to do at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing before this.
+    /// Nothing is due before this moment.
     At(Instant),
-    /// Tell the client that all is well.
+    /// A heartbeat for the client is due.
     Heartbeat,
-    /// See whether the engine is at work.
+    /// A look at the engine is due.
     Look,
-    /// Give up.
+    /// A budget is missed, and the answer is given up.
     Missed(Missed),
 }
 
@@ -97,45 +97,47 @@ impl Clocks {
         }
     }
 
-    /// Bytes of the engine came, or its silence has a known cause (another request's prompt).
+    /// Notes that bytes of the engine came, or that its silence has a known cause, as another
+    /// request's prompt.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.looked_at = None;
     }
 
-    /// A look found the engine at work.
+    /// Notes that a look found the engine at work.
     pub(super) fn looked(&mut self, now: Instant) {
         self.looked_at = Some(now);
     }
 
-    /// An event came.
+    /// Notes that an event came.
     pub(super) fn begun(&mut self) {
         self.begun = true;
     }
 
-    /// A content event came.
+    /// Notes that a content event came.
     pub(super) fn token(&mut self) {
         self.first_token = true;
     }
 
-    /// The process stood still, nobody knows for how long: whatever waits has its time anew.
+    /// Notes that the process stood still, nobody knows for how long: every budget starts anew.
     pub(super) fn stood_still(&mut self, now: Instant) {
         self.sent_at = now;
         self.heard(now);
     }
 
-    /// So much of the silence was not the engine's: the client did not read.
+    /// Excuses a part of the silence in which the client did not read.
     pub(super) fn excuse(&mut self, silence: Duration) {
         self.heard_at += silence;
         self.looked_at = self.looked_at.map(|at| at + silence);
     }
 
-    /// Bytes went to the client.
+    /// Notes that bytes went to the client.
     pub(super) fn spoke(&mut self, now: Instant) {
         self.spoke_at = now;
     }
 
-    /// A missed budget, else a heartbeat or a look that is due, else when to see again.
+    /// The thing that is due: a missed budget first, then a heartbeat or a look, else the moment at
+    /// which to ask again.
     pub(super) fn due(&self, now: Instant) -> Due {
         let Budgets {
             first_token,

@@ -1,4 +1,4 @@
-//! An answer that is one JSON, as the engine wrote it.
+//! Bodies of engines that are read to their end before anything is said to the client.
 
 use bytes::{Bytes, BytesMut};
 use crucible_router::machine::awake::within;
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// The first `most` bytes of a body, or what came of them until `deadline`.
+/// The first `most` bytes of a body, or those that came until `deadline`.
 pub(crate) async fn beginning<B>(mut body: B, most: usize, deadline: Instant) -> Bytes
 where
     B: Body<Data = Bytes> + Unpin,

@@ -1,12 +1,12 @@
-//! What is read of an engine's headers. Of a client's, none goes to an engine: a request is built
-//! anew, with the engine's own token.
+//! The headers of an engine's answer that are read. No header of a client goes to an engine: a
+//! request is built anew, with the engine's own token.
 
 use std::time::SystemTime;
 
 use http::{HeaderMap, header};
 
-/// Whole seconds of an engine's `Retry-After`: a number, or a date that is compared with `now`. None
-/// where it is neither.
+/// The whole seconds of an engine's `Retry-After`: a number, or a date that is compared with `now`.
+/// `None` where it is neither.
 pub(crate) fn retry_after(engine: &HeaderMap, now: SystemTime) -> Option<u64> {
     let value = engine.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,5 +1,5 @@
-//! Commit late, then keep alive: no byte before the answer begins or `timeouts.commit` is over, so
-//! that an early failure keeps its real status; heartbeats after.
+//! The late commit: no byte goes out before the answer begins or `timeouts.commit` is over, so that
+//! an early failure keeps its real status. After it, heartbeats keep the connection alive.
 
 use std::{
     pin::Pin,
@@ -15,18 +15,18 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::{dialect::ClientDialect, error::Error};
 
-/// Between comments to a client that waits.
+/// The time between two heartbeats to a client that waits.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
-/// The answer that is not there yet.
+/// An answer that is not there yet.
 pub(crate) type Pending = BoxFuture<'static, Result<Response, Error>>;
 
-/// A body that waits for its answer, then is it.
+/// A body that waits for its answer, and passes it on once it is there.
 struct LateBody {
     state: State,
     dialect: &'static dyn ClientDialect,
     beat: Pin<Box<Sleep>>,
-    /// Told of an error that can only be in-band now.
+    /// Called with an error that can only be said in-band now.
     failed: Box<dyn Fn(&Error) + Send>,
 }
 

@@ -1,4 +1,5 @@
-//! From the engine's bytes to the client's: frames as they come, watched on the side.
+//! The relay: it carries an engine's bytes to the client as they come, and watches them on the
+//! side.
 
 pub(crate) mod body;
 mod clocks;

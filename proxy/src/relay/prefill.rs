@@ -1,6 +1,6 @@
-//! Which instances have a request that waits for its first token.
+//! The count of requests per instance that wait for their first token.
 //!
-//! Prefill of one request stalls the other streams of an instance (LM Studio 0.4 on MLX), so
+//! The prefill of one request stalls the other streams of an instance (LM Studio 0.4 on MLX), so
 //! their idle clocks pause meanwhile.
 
 use std::{
@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 
 type Name = (Arc<str>, Arc<str>);
 
-/// Counts by engine and instance.
+/// The counts of all instances, by engine and instance.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prefills(Arc<Mutex<HashMap<Name, Arc<AtomicU32>>>>);
 
-/// One request's view of its instance.
+/// One request's share in the count of its instance.
 #[derive(Debug)]
 pub(crate) struct Prefill {
     count: Arc<AtomicU32>,
@@ -29,7 +29,7 @@ pub(crate) struct Prefill {
 // === impl Prefills ===
 
 impl Prefills {
-    /// A request was sent to an instance and waits for its first token.
+    /// Counts a request that was sent to an instance and waits for its first token.
     pub(crate) fn enter(&self, engine: &Arc<str>, instance: &Arc<str>) -> Prefill {
         let count = Arc::clone(
             self.0
@@ -48,14 +48,14 @@ impl Prefills {
 // === impl Prefill ===
 
 impl Prefill {
-    /// Its first token came.
+    /// Takes the request out of the count, since its first token came.
     pub(crate) fn leave(&mut self) {
         if std::mem::take(&mut self.reading) {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Another request of the instance waits for its first token.
+    /// Whether another request of the instance waits for its first token.
     pub(crate) fn others(&self) -> bool {
         self.count.load(Ordering::Relaxed) > u32::from(self.reading)
     }

@@ -1,4 +1,4 @@
-//! Looks at an engine that is silent because it may be writing a tool call.
+//! The looks at an engine that is silent and may be writing a tool call.
 
 use std::task::{Context, Poll, ready};
 
@@ -6,10 +6,11 @@ use futures_util::future::BoxFuture;
 
 use crate::{error::Error, relay::clocks::Missed};
 
-/// Asks whether the engine is at work on this answer; the error says why it is given up.
+/// A question to the engine whether it is at work on this answer; the error says why the answer is
+/// given up.
 pub(crate) type Look = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send>;
 
-/// The looks of one answer, one at a time.
+/// The looks of one answer, of which one is under way at a time.
 pub(super) struct Looks {
     look: Option<Look>,
     under_way: Option<BoxFuture<'static, Result<(), Error>>>,
@@ -25,7 +26,7 @@ impl Looks {
         }
     }
 
-    /// The look that is under way, else a new one.
+    /// Polls the look that is under way, or begins one.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(look) = &self.look else {
             return Poll::Ready(Err(Missed::Idle.into()));
@@ -36,7 +37,7 @@ impl Looks {
         Poll::Ready(found)
     }
 
-    /// What a look that is under way would find does not matter any more.
+    /// Drops the look that is under way, since its finding does not matter any more.
     pub(super) fn forget(&mut self) {
         self.under_way = None;
     }

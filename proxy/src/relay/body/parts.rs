@@ -1,4 +1,4 @@
-//! What a relayed answer is made of, and who hears how it goes.
+//! The parts of a relayed answer, and the observer that hears how it goes.
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,55 +10,57 @@ use crate::{
     usage::Usage,
 };
 
-/// How an answer ended.
+/// The end of a relayed answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Properly.
+    /// The answer ended properly.
     Complete,
-    /// With an error.
+    /// The answer ended with an error of this kind.
     Failed(Kind),
-    /// Its client left.
+    /// The client left before the end.
     ClientGone,
 }
 
-/// Hears how the answer goes; dropped with the body.
+/// Hears how an answer goes; it is dropped with the body.
 pub(crate) trait Watch: Send {
-    /// The first complete event came.
+    /// The first complete event of the engine came.
     fn began(&mut self) {}
     /// `n` content events came.
     fn content(&mut self, n: u32, now: Instant);
     /// The engine told its counts.
     fn usage(&mut self, usage: Usage);
-    /// The answer came to a proper end, and tools are called in it. Before the permit goes.
+    /// The answer came to a proper end, and tools are called in it. It is called before the permit
+    /// is released.
     fn called_tools(&mut self) {}
     /// A write of this size went to the client.
     fn sent(&mut self, bytes: usize);
-    /// The same error in words for the client.
+    /// The error in the words that the client gets.
     fn worded(&self, error: Error) -> Error {
         error
     }
-    /// What went wrong; called before [`Watch::ended`] of a failure, perhaps twice.
+    /// The answer failed; called before [`Watch::ended`] of a failure, perhaps twice.
     fn failed(&mut self, _error: &Error) {}
-    /// Called exactly once.
+    /// The answer ended; called exactly once.
     fn ended(&mut self, end: End);
 }
 
-/// What a relay is made of.
+/// The parts of a relayed answer.
 pub(crate) struct Parts<B> {
     pub(crate) upstream: B,
     pub(crate) transcode: Box<dyn EngineTranscoder>,
     /// How heartbeats and errors are said to the client.
     pub(crate) dialect: &'static dyn ClientDialect,
-    /// Bytes joined at most.
+    /// The most bytes that are joined into one write.
     pub(crate) buffer: usize,
     pub(crate) budgets: Budgets,
-    /// For silences that may be a tool call; `None` where `budgets.tool_call` is.
+    /// The look at an engine whose silence may be a tool call; there exactly where
+    /// `budgets.tool_call` is.
     pub(crate) look: Option<Look>,
     pub(crate) sent_at: Instant,
     pub(crate) watch: Box<dyn Watch>,
-    /// Dropped as soon as the engine's answer has ended.
+    /// A guard that is dropped as soon as the engine's answer has ended.
     pub(crate) guard: Box<dyn Send>,
     pub(crate) prefill: Prefill,
-    /// Ends the answer when Crucible must go.
+    /// Cancelled when Crucible must end; the answer ends with an error then.
     pub(crate) ending: CancellationToken,
 }
