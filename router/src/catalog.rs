@@ -106,6 +106,26 @@ impl ModelKind {
 // === impl ModelInfo ===
 
 impl ModelInfo {
+    /// A model of which nothing but its name and kind is known.
+    pub fn named(id: &str, kind: ModelKind) -> Self {
+        Self {
+            id: Arc::from(id),
+            runner: Arc::from(id),
+            load: Arc::default(),
+            via: Arc::default(),
+            names: Arc::default(),
+            kind,
+            capabilities: Capabilities::default(),
+            max_context: None,
+            size_bytes: None,
+            context_bytes: None,
+            quantization: None,
+            format: None,
+            cloud: false,
+            created: None,
+        }
+    }
+
     /// The context that its own description asks for (`PARAMETER num_ctx` of a Modelfile).
     pub fn described_context(&self) -> Option<u64> {
         let told = self.load.get("num_ctx")?.trim().parse().ok()?;

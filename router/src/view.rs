@@ -272,6 +272,42 @@ impl Health {
 // === impl EngineView ===
 
 impl EngineView {
+    /// An engine of which nothing but its name, kind and device is known: it has not answered yet.
+    pub fn named(name: &str, kind: EngineKind, device: Device) -> Self {
+        let pool = if device == Device::Cpu { "cpu" } else { "gpu" };
+        Self {
+            name: Arc::from(name),
+            kind,
+            device,
+            pool: Arc::from(pool),
+            url: String::new(),
+            health: Health::Unknown,
+            breaker: Breaker::Closed,
+            left_alone: None,
+            error: None,
+            refused_access: false,
+            version: None,
+            advice: Arc::default(),
+            conflicts: Vec::new(),
+            load_control: false,
+            discovered: false,
+            wedged: false,
+            budget: None,
+            others: None,
+            used: 0,
+            peak: 0,
+            ttl: None,
+            limit: None,
+            models: Arc::default(),
+            residents: Vec::new(),
+            permits: kind.profile().permits,
+            queue_limit: kind.profile().queue,
+            queued: 0,
+            active: 0,
+            loading: None,
+        }
+    }
+
     /// The wait of its breaker, as it is at `now`.
     fn wait_at(&mut self, now: Instant) {
         let Some(left_alone) = &mut self.left_alone else {

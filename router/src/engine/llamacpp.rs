@@ -1,6 +1,7 @@
 //! llama.cpp's server that somebody else runs: one model, always resident, or router mode with many
 //! that are loaded and unloaded. Its `n_ctx` is per slot.
 
+mod resident;
 mod router_mode;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -10,7 +11,10 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use self::router_mode::{State, Told};
+use self::{
+    resident::resident_of,
+    router_mode::{State, Told},
+};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, text},
@@ -245,14 +249,7 @@ fn parse_server(body: &Value, props: &Value) -> Result<Listing, EngineError> {
         let entry = entry.unwrap_or(&none);
         describe(model, entry, props);
         let from_list = entry.get("meta").and_then(|m| count(m, "n_ctx"));
-        residents.push(ResidentInfo {
-            context: per_slot
-                .or(from_list)
-                .map(|n| n.saturating_mul(u64::from(slots.unwrap_or(1)))),
-            parallel: slots,
-            bytes: model.size_bytes,
-            ..ResidentInfo::named(Arc::clone(&model.id), model.kind)
-        });
+        residents.push(resident_of(model, slots, per_slot.or(from_list)));
     }
     Ok(Listing {
         version: text(props, "build_info"),

@@ -2,7 +2,10 @@
 
 use crucible_config::{Config, glob, name::after_engine, references::ModelReference};
 
-use super::names::{Found, Scope, virtual_name};
+use super::{
+    names::virtual_name,
+    scope::{Found, Scope},
+};
 use crate::{
     demand::Demand,
     view::{EngineView, View},

@@ -11,9 +11,10 @@ use std::{
 use crucible_config::{Config, glob};
 
 use super::{
-    BUILTIN_VIRTUAL,
-    names::{Found, Hit, Scope, virtual_name},
+    names::virtual_name,
     order::is_available,
+    scope::BUILTIN_VIRTUAL,
+    scope::{Found, Hit, Scope},
 };
 use crate::{catalog::ModelKind, demand::Demand, view::View};
 

@@ -8,45 +8,12 @@ pub(crate) use crucible_config::name::{same, stem};
 use crucible_config::{Config, checked::ModelSettings, glob, name::exactness};
 
 use super::{
-    BUILTIN_VIRTUAL, Reason,
+    candidate::Reason,
     order::{self, is_available},
+    scope::{BUILTIN_VIRTUAL, Found, Hit, Scope},
     served::is_served_as,
 };
-use crate::{
-    catalog::ModelInfo,
-    demand::Demand,
-    view::{EngineView, View},
-};
-
-/// What one plan is made from.
-#[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
-    pub(super) view: &'a View,
-    pub(super) demand: &'a Demand,
-    pub(super) config: &'a Config,
-}
-
-/// A model on an engine, and why it stands here.
-#[derive(Clone, Copy)]
-pub(super) struct Hit<'a> {
-    pub(super) engine: &'a EngineView,
-    pub(super) model: &'a ModelInfo,
-    pub(super) reason: Reason,
-}
-
-/// What a name is.
-pub(super) enum Found<'a> {
-    /// One model per engine; never empty, all of the kind asked for.
-    Models(Vec<Hit<'a>>),
-    /// A name that the policy resolves.
-    Virtual(&'a str),
-    /// Models, but none of the kind asked for.
-    WrongKind,
-    /// Known, but not where it would have to be; the words say why.
-    Away(String),
-    /// Nothing.
-    Absent,
-}
+use crate::{catalog::ModelInfo, view::EngineView};
 
 /// The virtual model of that name, any case.
 pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str> {

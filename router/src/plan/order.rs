@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crucible_config::checked::Device;
 
 use super::{
-    NAME_SHOWN, Reason,
-    names::{Hit, Scope},
+    Reason,
+    scope::NAME_SHOWN,
+    scope::{Hit, Scope},
 };
 use crate::{
     catalog::{ModelInfo, ModelKind},

@@ -4,8 +4,8 @@ use crucible_config::checked::{Class, Device};
 
 use super::{
     Reason,
-    names::{Found, Hit, Scope},
     order::{self, is_held},
+    scope::{Found, Hit, Scope},
 };
 use crate::catalog::ModelKind;
 

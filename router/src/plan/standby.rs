@@ -2,8 +2,9 @@
 //! the configuration names as a `fallback` of its model.
 
 use super::{
-    Plan, Reason, fallback,
-    names::{Hit, Scope},
+    Plan, Reason,
+    make::fallback,
+    scope::{Hit, Scope},
 };
 use crate::{demand::Demand, view::View};
 use crucible_config::Config;

@@ -5,8 +5,8 @@
 
 use super::{
     Reason,
-    names::{Hit, Scope},
     order::is_available,
+    scope::{Hit, Scope},
 };
 use crate::catalog::ModelInfo;
 

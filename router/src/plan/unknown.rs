@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crucible_config::glob;
 
 use super::{
-    names::{Found, Scope, glob_alias, literal_alias, stem},
+    names::{glob_alias, literal_alias, stem},
     order,
+    scope::{BUILTIN_VIRTUAL, Found, Scope},
 };
 use crate::{catalog::ModelKind, refusal::Refusal};
 
@@ -61,7 +62,7 @@ impl Scope<'_> {
         let mut scored: Vec<(f64, &str)> = models
             .chain(aliases)
             .chain(virtuals)
-            .chain(super::BUILTIN_VIRTUAL)
+            .chain(BUILTIN_VIRTUAL)
             .map(|known| (similarity(name, known), known))
             .filter(|(score, _)| *score >= SIMILAR)
             .collect();

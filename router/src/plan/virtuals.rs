@@ -13,9 +13,10 @@ use crucible_config::{checked::Device, glob};
 
 use super::{
     Reason, builtin,
-    names::{Found, Hit, Scope, stem, virtual_name},
+    names::{stem, virtual_name},
     order::{self, append, is_available, is_held, one_per_engine},
     rules,
+    scope::{Found, Hit, Scope},
     sticky::Place,
 };
 use crate::{

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::{Class, ClientKey, Config, Device, EngineKind, ModelDefaults};
+use crucible_config::{
+    checked::{Class, ClientKey, Config, Device, EngineKind, ModelDefaults},
+    engine_profile::SlotContext,
+};
 use url::Url;
 
 use super::trace::Request;
@@ -14,9 +17,9 @@ use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     client::ClientId,
     demand::Demand,
-    engine::tuple::instance_context,
     fleet::EngineStatus,
     handle::{facts::facts, permit_request::permit_request},
+    options::instance_context,
     plan::{Candidate, Reason},
     predict::Learned,
     scheduler::{EngineFacts, LoadCommand, PermitRequest},
@@ -189,7 +192,8 @@ impl Machine {
             });
         let info = ResidentInfo {
             context,
-            parallel: (engine.map(|e| e.kind) == Some(EngineKind::Llamacpp))
+            parallel: engine
+                .is_some_and(|e| e.kind.profile().slots == SlotContext::Divided)
                 .then_some(order.permits),
             bytes: model.and_then(|m| m.bytes),
             ..ResidentInfo::named(Arc::clone(&order.model), order.kind)
@@ -235,7 +239,7 @@ impl Machine {
             version: None,
             advice: Arc::default(),
             limit: None,
-            load_control: engine.kind != EngineKind::Openai,
+            load_control: engine.kind.profile().loads(),
             max_loaded: None,
             discovered: configured.is_none(),
             models: Arc::new(models.collect()),

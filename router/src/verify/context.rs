@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, Finding,
-    probe::{self, context::Verdict},
+    probe::{self, context::ContextVerdict},
 };
 use crate::{
     options::instance_context,
@@ -77,7 +77,7 @@ pub(super) fn context(
         return Some(Finding::right(asked, found, at));
     };
     let at = format!("{at}, crucible doctor --probe");
-    Some(if probe.verdict == Verdict::Smaller {
+    Some(if probe.verdict == ContextVerdict::Smaller {
         let found = format!("{held} on {name}, but {}", probe.words);
         let fix = format!("{}; then crucible doctor --probe", reload_on(engine, name));
         Finding::wrong(asked, found, &at, fix)

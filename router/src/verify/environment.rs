@@ -1,6 +1,9 @@
 //! Rows 32-39: the environment of the Ollama process, and what reaches the same intent.
 
-use crucible_config::checked::{Device, EngineKind};
+use crucible_config::{
+    checked::{Device, EngineKind},
+    tuning::TuningState,
+};
 
 use super::{Evidence, Finding, each, ollama, ollama::process};
 use crate::view::EngineView;
@@ -154,9 +157,9 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     const KNOB: &str = "num_thread in every request and preload";
     let mut finding = ollama::threads(evidence);
-    if finding.state == super::TuningState::Unverifiable {
+    if finding.state == TuningState::Unverifiable {
         // Crucible sends the real knob; whether the runner took it is row 25's matter.
-        finding.state = super::TuningState::Superseded;
+        finding.state = TuningState::Superseded;
         finding.found = format!("superseded by {KNOB} ({}, see row 25)", finding.found);
         return finding;
     }

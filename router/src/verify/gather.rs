@@ -6,21 +6,20 @@ use crucible_config::{Config, checked::EngineKind};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::timeout;
-use url::Url;
 
 use super::{
+    engine_access::{endpoint, token},
     evidence::{Counters, Evidence, Instances, Probes},
     probe,
 };
 use crate::{
     catalog::ModelKind,
-    engine::{self, Endpoint, EngineError},
+    engine::{self, EngineError},
     machine::{
         Readable, hardware,
         local::local_port,
         ollama_process::{self, OllamaProcess},
     },
-    transport::EngineAddress,
     view::{EngineView, View},
 };
 
@@ -99,25 +98,6 @@ async fn listed(config: &Config, engine: &EngineView) -> Result<Vec<String>, Eng
         .iter()
         .filter_map(|m| m.get("id")?.as_str().map(str::to_owned));
     Ok(ids.collect())
-}
-
-/// An engine of the view, to be asked with its own token and authorities.
-pub(super) fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineError> {
-    let client = engine::client(config.timeouts.connect);
-    let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
-    let configured = config.engine(&engine.name);
-    let ca_file = configured.and_then(|engine| engine.ca_file.as_ref());
-    let address = EngineAddress::new(url, ca_file)?;
-    let token = token(config, engine);
-    Ok(Endpoint::new(client, address, token.as_deref()))
-}
-
-pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
-    let variable = match config.engine(&engine.name) {
-        Some(configured) => configured.token_variable(),
-        None => engine.kind.profile().token_variable,
-    };
-    engine::token_in(&std::env::var(variable?).ok()?)
 }
 
 fn driven(config: &Config, engine: &EngineView) -> bool {

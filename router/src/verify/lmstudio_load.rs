@@ -1,9 +1,9 @@
 //! Rows 2, 5, 9 and 10: what only LM Studio's WebSocket API takes and shows.
 
-use crucible_config::checked::EngineKind;
+use crucible_config::{checked::EngineKind, tuning::TuningState};
 
 use super::{
-    Evidence, Finding, TuningState, each,
+    Evidence, Finding, each,
     lmstudio::{is_mlx, reload},
     policy, residents,
 };

@@ -1,9 +1,12 @@
 //! Rows 1 and 24: what the models of a pool may take together, by the scheduler's own account.
 
-use crucible_config::checked::{Device, EngineKind};
+use crucible_config::{
+    checked::{Device, EngineKind},
+    tuning::TuningState,
+};
 
 use super::{
-    Evidence, Finding, NOBODY, TuningState, each,
+    Evidence, Finding, NOBODY, each,
     lmstudio::{bytes, models, share, unload},
     ollama::process,
 };

@@ -1,11 +1,13 @@
-//! Whether the 39 settings are in effect, told from what the engines and the system show.
+//! Checks whether the 39 settings are in effect, by what the engines and the system show.
 //!
-//! Pure: [`verify`] is a function of one row and of the [`Evidence`] that [`gather`] collected.
+//! [`verify`] is a pure function of one setting and of the [`Evidence`] that [`gather`] collected.
 //! A configuration file is never evidence.
 
 mod context;
+mod engine_access;
 mod environment;
 pub mod evidence;
+mod finding;
 pub mod findings;
 pub mod gather;
 mod lmstudio;
@@ -14,45 +16,21 @@ mod memory;
 mod ollama;
 mod policy;
 pub mod probe;
+mod start_advice;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
-use crucible_config::{
-    checked::EngineKind,
-    tuning::{TuningId, TuningReport, TuningState},
-};
+use crucible_config::tuning::{TuningId, TuningReport};
 
+use self::finding::{NOBODY, each, has_embedding, residents, worst};
 pub use self::{
     evidence::{Counters, Evidence},
+    finding::Finding,
     findings::{Remark, down::FAULTS as UNUSABLE, remarks},
 };
-use crate::{
-    catalog::ModelKind,
-    view::{EngineView, ResidentView},
-};
-
-/// Why what Crucible itself does cannot be shown.
-const NOBODY: &str =
-    "Crucible itself does this, and no instance is running at the configured address";
-
-/// What is known of one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The one state.
-    pub state: TuningState,
-    /// What was asked for, after clamping.
-    pub asked: String,
-    /// What was found, or why nothing could be.
-    pub found: String,
-    /// Where it was read.
-    pub read_at: String,
-    /// One command or click that mends it.
-    pub fix: Option<String>,
-}
-
-/// The 39 rows with states, as `GET /crucible/tunings` and `doctor` show them.
+/// Checks all 39 settings, as `GET /crucible/tunings` and `doctor` show them.
 pub fn verified(evidence: &Evidence) -> TuningReport {
     let mut report = evidence.config.tuning_report();
     for shown in &mut report.tunings {
@@ -110,153 +88,4 @@ pub fn verify(id: TuningId, evidence: &Evidence) -> Finding {
         TuningId::EnvironmentOllamaNumaPolicy => environment::numa,
     };
     check(evidence)
-}
-
-// === impl Finding ===
-
-impl Finding {
-    fn new(
-        state: TuningState,
-        asked: impl Into<String>,
-        found: impl Into<String>,
-        at: &str,
-    ) -> Self {
-        Self {
-            state,
-            asked: asked.into(),
-            found: found.into(),
-            read_at: at.to_owned(),
-            fix: None,
-        }
-    }
-
-    fn right(asked: impl Into<String>, found: impl Into<String>, at: &str) -> Self {
-        Self::new(TuningState::InEffect, asked, found, at)
-    }
-
-    fn wrong(
-        asked: impl Into<String>,
-        found: impl Into<String>,
-        at: &str,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self {
-            fix: Some(fix.into()),
-            ..Self::new(TuningState::NotInEffect, asked, found, at)
-        }
-    }
-
-    fn unknown(asked: impl Into<String>, why: impl Into<String>, at: &str) -> Self {
-        Self::new(TuningState::Unverifiable, asked, why, at)
-    }
-
-    fn not_applicable(why: impl Into<String>, at: &str) -> Self {
-        Self::new(TuningState::NotApplicable, "", why, at)
-    }
-
-    fn with_fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-
-    /// As a row whose named knob does not exist: what is in effect is so by another knob.
-    fn superseded_by(mut self, knob: &str) -> Self {
-        if self.state == TuningState::InEffect {
-            self.state = TuningState::Superseded;
-            self.found = format!("superseded by {knob}: {}", self.found);
-        }
-        self
-    }
-
-    /// `asked 8; found 16; read from /proc/7/cmdline`.
-    pub fn evidence(&self) -> String {
-        let asked = match &*self.asked {
-            "" => String::new(),
-            asked => format!("asked {asked}; "),
-        };
-        let found = match self.state {
-            TuningState::Unverifiable | TuningState::NotApplicable => self.found.clone(),
-            _ => format!("found {}", self.found),
-        };
-        format!("{asked}{found}; read from {}", self.read_at)
-    }
-}
-
-/// The findings of all engines of a kind in one: the worst state, everything that was found.
-fn each(evidence: &Evidence, kind: EngineKind, check: impl Fn(&EngineView) -> Finding) -> Finding {
-    let product = kind.profile().product;
-    let engines: Vec<_> = evidence
-        .view
-        .engines
-        .iter()
-        .filter(|e| e.kind == kind)
-        .collect();
-    let several = engines.len() > 1;
-    let findings = engines.iter().map(|engine| {
-        let mut finding = if engine.is_up() {
-            check(engine)
-        } else {
-            let error = engine.error.as_deref().unwrap_or("has not answered yet");
-            Finding::unknown("", format!("{} is down: {error}", engine.name), &engine.url)
-                .with_fix(findings::down::start(evidence, engine))
-        };
-        if several {
-            finding.found = format!("{}: {}", engine.name, finding.found);
-        }
-        finding
-    });
-    worst(findings).unwrap_or_else(|| {
-        Finding::not_applicable(format!("there is no {product} engine"), "the engines found")
-    })
-}
-
-/// One check per resident that `wanted` names; why there is nothing to look at otherwise.
-fn residents(
-    engine: &EngineView,
-    at: &str,
-    check: impl Fn(&ResidentView) -> Option<Finding>,
-) -> Finding {
-    let generation = engine
-        .residents
-        .iter()
-        .filter(|r| r.info.kind == ModelKind::Generation);
-    worst(generation.filter_map(check)).unwrap_or_else(|| {
-        Finding::unknown("", "no generation model is loaded that could show it", at)
-            .with_fix("send a request, then look again")
-    })
-}
-
-/// The worst first, the texts of those that share its state joined.
-fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> {
-    const ORDER: [TuningState; 5] = [
-        TuningState::NotInEffect,
-        TuningState::Unverifiable,
-        TuningState::InEffect,
-        TuningState::Superseded,
-        TuningState::NotApplicable,
-    ];
-    let mut all: Vec<Finding> = findings.collect();
-    let state = ORDER
-        .into_iter()
-        .find(|state| all.iter().any(|f| f.state == *state))?;
-    all.retain(|f| f.state == state);
-    let mut all = all.into_iter();
-    let mut first = all.next()?;
-    for next in all {
-        if !first.found.contains(&next.found) {
-            first.found = format!("{}, {}", first.found, next.found);
-        }
-        if !first.asked.contains(&next.asked) {
-            first.asked = format!("{}, {}", first.asked, next.asked);
-        }
-        if !first.read_at.contains(&next.read_at) {
-            first.read_at = format!("{}, {}", first.read_at, next.read_at);
-        }
-    }
-    Some(first)
-}
-
-/// Whether the engine has an embedding model, which counts against memory only.
-fn has_embedding(engine: &EngineView) -> bool {
-    engine.models.iter().any(|m| m.kind == ModelKind::Embedding)
 }

@@ -20,8 +20,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
+    engine_access,
     evidence::{PenaltyProbe, Probes},
-    gather,
 };
 use crate::{
     catalog::ModelKind,
@@ -132,7 +132,7 @@ async fn penalty(
     engine: &EngineView,
     model: &str,
 ) -> Result<PenaltyProbe, EngineError> {
-    let endpoint = gather::endpoint(config, engine)?;
+    let endpoint = engine_access::endpoint(config, engine)?;
     let plain = generate(&endpoint, model, None).await?;
     let penalised = generate(&endpoint, model, Some(0.1)).await?;
     judge(&plain, &penalised)

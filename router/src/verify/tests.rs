@@ -8,17 +8,21 @@ mod policy;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use TuningState::{InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable};
 use crucible_config::{
-    checked::Device,
-    tuning::{TUNINGS, TuningId::*},
+    checked::{Device, EngineKind},
+    tuning::{
+        TUNINGS,
+        TuningId::*,
+        TuningState::{self, InEffect, NotApplicable, NotInEffect, Superseded, Unverifiable},
+    },
 };
 
 use super::{
-    probe::context::{ContextProbe, Verdict},
+    probe::context::{ContextProbe, ContextVerdict},
     testing::{all_right, held, model, runner},
     *,
 };
+use crate::catalog::ModelKind;
 
 type Change = fn(&mut Evidence);
 
@@ -71,7 +75,7 @@ const NO_PROCESS: Change = |e| {
 };
 
 /// `doctor --probe` found this of an instance that stated so much.
-fn contexts(e: &mut Evidence, engine: &str, instance: &str, stated: u64, verdict: Verdict) {
+fn contexts(e: &mut Evidence, engine: &str, instance: &str, stated: u64, verdict: ContextVerdict) {
     let probe = ContextProbe {
         stated,
         verdict,

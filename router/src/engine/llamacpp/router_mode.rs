@@ -14,7 +14,8 @@ use super::super::{
     http::{count, count32, flag, items, text},
     openai::parse_models,
 };
-use crate::catalog::{ModelKind, ResidentInfo};
+use super::resident::resident_of;
+use crate::catalog::ModelKind;
 
 /// What a model's process told while it ran.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -174,12 +175,7 @@ pub(super) fn parse(
             model.kind = ModelKind::Embedding;
         }
         if State::of_entry(entry) == State::Ready {
-            residents.push(ResidentInfo {
-                context: context.map(|n| n.saturating_mul(u64::from(slots.unwrap_or(1)))),
-                parallel: slots,
-                bytes: model.size_bytes,
-                ..ResidentInfo::named(Arc::clone(&model.id), model.kind)
-            });
+            residents.push(resident_of(model, slots, context));
         }
     }
     Ok(Listing {

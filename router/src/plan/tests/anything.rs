@@ -2,14 +2,16 @@
 
 use std::sync::LazyLock;
 
-use crucible_config::checked::Device;
+use crucible_config::{Config, checked::Device};
 use proptest::prelude::*;
 
 use super::super::{
     fixture::{config, engine, view},
     order::is_available,
+    sticky::Place,
     *,
 };
+use crate::demand::Demand;
 use crate::{
     catalog::ModelKind,
     view::{Breaker, EngineView, Health},

@@ -8,12 +8,14 @@ mod virtuals;
 
 use std::collections::BTreeSet;
 
-use crucible_config::checked::Device;
+use crucible_config::{Config, checked::Device};
 
 use super::{
     fixture::{config, demand, engine, first, view},
+    sticky::Place,
     *,
 };
+use crate::{demand::Demand, view::View};
 
 /// Every reason has a request that gets it; `overload` is given by the scheduler's overflow.
 #[test]

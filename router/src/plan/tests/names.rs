@@ -1,14 +1,19 @@
 //! Names, aliases, pins, fallbacks and what is said of unknown ones.
 
-use crucible_config::checked::Device;
+use std::sync::Arc;
+
+use crucible_config::{Config, checked::Device};
 
 use super::super::{
     fixture::{config, demand, engine, places, view},
+    scope::NAME_SHOWN,
     *,
 };
 use crate::{
     catalog::ModelKind,
-    view::{Breaker, Health},
+    demand::Demand,
+    refusal::Refusal,
+    view::{Breaker, Health, View},
 };
 
 fn fleet() -> View {

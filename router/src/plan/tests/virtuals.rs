@@ -6,9 +6,13 @@ use crucible_config::checked::Device;
 
 use super::super::{
     fixture::{config, demand, engine, first, places, view},
+    sticky::Place,
     *,
 };
-use crate::view::EngineView;
+use crate::{
+    demand::Demand,
+    view::{EngineView, View},
+};
 
 fn gpu() -> EngineView {
     engine("gpu", Device::Gpu, &["b", "a"])

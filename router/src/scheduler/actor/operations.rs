@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout};
 use super::{ActorState, SchedulerActor};
 use crate::{
     catalog::ResidentInfo,
-    engine::{Engine, EngineError, LoadOrder, setting, tuple},
+    engine::{Engine, EngineError, LoadOrder, setting},
     machine::awake::within,
+    options,
     scheduler::{
         messages::{Input, LoadCommand, LoadFailure},
         state_machine::UNLOAD_BUDGET,
@@ -136,7 +137,7 @@ async fn find_loaded(
         return Ok(None);
     };
     let enough = |info: &ResidentInfo| {
-        let both = tuple::request_context(kind, info).zip(order.tuple.context);
+        let both = options::request_context(kind, info).zip(order.tuple.context);
         both.is_none_or(|(has, ordered)| has >= ordered)
     };
     let found = std::iter::once(first).chain(instances).find(enough);

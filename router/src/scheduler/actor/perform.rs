@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{ActorState, PendingReply, SchedulerActor};
 use crate::{
-    engine::tuple,
     event::Event,
+    options,
     permit::{Permit, PermitNote},
     refusal::Refusal,
     scheduler::messages::{Action, PermitGrant},
@@ -81,7 +81,7 @@ impl SchedulerActor {
             kind,
             address,
             model: Arc::clone(&request.name),
-            context: tuple::request_context(kind, &grant.resident),
+            context: options::request_context(kind, &grant.resident),
             configured_context: request.configured_context,
             whole_context: grant.resident.context,
             instance: grant.resident.instance,

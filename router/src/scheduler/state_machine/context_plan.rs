@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crucible_config::checked::{EngineKind, Fit};
+use crucible_config::{checked::Fit, engine_profile::SlotContext};
 
 use super::{
     context_size::{
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
-    engine::tuple::instance_context,
+    options::instance_context,
     refusal::{ContextBound, Refusal},
     scheduler::messages::PermitRequest,
 };
@@ -66,7 +66,8 @@ fn out_of_memory_refusal(request: &PermitRequest, ceiling: &ContextCeiling) -> R
 impl EngineState {
     /// Whether the slots of one instance share its context, so that fewer of them have more of it.
     fn shares_context(&self) -> bool {
-        matches!(self.facts.kind, EngineKind::Lmstudio | EngineKind::Llamacpp)
+        let slots = self.facts.kind.profile().slots;
+        matches!(slots, SlotContext::Shared | SlotContext::Divided)
     }
 
     /// The requests that a load of this kind is made for.
@@ -85,7 +86,9 @@ impl EngineState {
             (Fit::Reject, _) => ContextBound::Configured,
             // In router mode the context of a model is that of its preset.
             (Fit::Grow, Some(max))
-                if max <= most && facts.kind == EngineKind::Llamacpp && !facts.is_child =>
+                if max <= most
+                    && facts.kind.profile().slots == SlotContext::Divided
+                    && !facts.is_child =>
             {
                 ContextBound::Engine {
                     engine: Arc::clone(&facts.name),

@@ -38,7 +38,7 @@ impl Resident {
         if has == had {
             return;
         }
-        if has < had && self.tuple.is_some() && kind == EngineKind::Lmstudio {
+        if has < had && self.tuple.is_some() && kind.profile().residents.reloaded_by_engine {
             self.reloaded_smaller = true;
         } else {
             self.tuple = None;
@@ -53,7 +53,7 @@ impl Resident {
             let both = self.info.context.zip(r.info.context);
             r.tuple.is_some() && r.info.model == self.info.model && both.is_some_and(|(n, b)| n < b)
         });
-        if let Some(before) = before.filter(|_| kind == EngineKind::Lmstudio) {
+        if let Some(before) = before.filter(|_| kind.profile().residents.reloaded_by_engine) {
             self.tuple = before.tuple;
             self.pinned = before.pinned;
             self.reloaded_smaller = true;
@@ -74,7 +74,7 @@ impl Scheduler {
         moving: Option<&Arc<str>>,
         now: Instant,
     ) {
-        if facts.kind != EngineKind::Lmstudio {
+        if !facts.kind.profile().residents.reloaded_by_engine {
             return;
         }
         for resident in &self.engines[at].residents {

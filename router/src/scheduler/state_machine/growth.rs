@@ -19,7 +19,7 @@ use super::{
     state::Scheduler,
 };
 use crate::{
-    engine::tuple::instance_context,
+    options::instance_context,
     refusal::{ContextBound, Refusal},
     scheduler::messages::{LoadCommand, LoadFailure, PermitRequest},
 };

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crucible_config::checked::EngineKind;
-
 use super::{
     engine_state::EngineState, model_key::deadline_after, resident::Resident, state::Scheduler,
 };
@@ -50,7 +48,7 @@ impl EngineState {
         let ttl = self
             .facts
             .model_ttl
-            .filter(|_| own && self.facts.kind == EngineKind::Ollama)?;
+            .filter(|_| own && self.facts.kind.profile().residents.renewed)?;
         deadline_after(
             resident.keep_alive_sent.max(resident.idle_since),
             ttl / 5 * 4,
@@ -67,7 +65,7 @@ impl EngineState {
         let idle = resident.permits_out == 0 && !resident.unlisted;
         // Else it may be another Crucible's.
         let may = self.facts.owns_state || resident.tuple.is_some();
-        if self.facts.kind != EngineKind::Lmstudio || !duplicate || !idle || !may {
+        if !self.facts.kind.profile().residents.identifiers || !duplicate || !idle || !may {
             return None;
         }
         let outdone = |r: &Resident| {

@@ -1,11 +1,11 @@
 //! The memory that a model takes: its weights and its context, as reported, measured or assumed.
 
-use crucible_config::checked::EngineKind;
+use crucible_config::engine_profile::SlotContext;
 
 use super::resident::Resident;
 use crate::{
     catalog::{ModelInfo, ModelKind},
-    engine::tuple::instance_context,
+    options::instance_context,
     scheduler::messages::EngineFacts,
 };
 
@@ -100,9 +100,11 @@ impl ModelSize {
         context: u64,
         permits: u32,
     ) -> Option<u64> {
-        self.bytes_with(match facts.kind {
-            EngineKind::Ollama => context.saturating_mul(u64::from(permits)),
-            kind => instance_context(kind, context, permits, self.max_context),
+        self.bytes_with(match facts.kind.profile().slots {
+            SlotContext::PerRequest => context.saturating_mul(u64::from(permits)),
+            SlotContext::Shared | SlotContext::Divided | SlotContext::Unknown => {
+                instance_context(facts.kind, context, permits, self.max_context)
+            }
         })
     }
 
@@ -119,11 +121,12 @@ impl ModelSize {
     /// Tokens of context of a resident, for all requests together.
     pub(super) fn resident_tokens(facts: &EngineFacts, resident: &Resident) -> u64 {
         let context = resident.info.context.unwrap_or(0);
-        match (facts.kind, resident.info.kind) {
-            (EngineKind::Ollama, ModelKind::Generation) => {
+        match (facts.kind.profile().slots, resident.info.kind) {
+            (SlotContext::PerRequest, ModelKind::Generation) => {
                 context.saturating_mul(u64::from(facts.permits_per_resident.max(1)))
             }
-            _ => context,
+            (SlotContext::PerRequest, ModelKind::Embedding)
+            | (SlotContext::Shared | SlotContext::Divided | SlotContext::Unknown, _) => context,
         }
     }
 
@@ -137,15 +140,14 @@ impl ModelSize {
         };
         let estimate = blank.bytes_with(Self::resident_tokens(facts, resident));
         let info = &resident.info;
-        let told = match facts.kind {
-            EngineKind::Ollama => {
-                let on_gpu = info
-                    .vram_bytes
-                    .filter(|_| facts.on_gpu)
-                    .and_then(plausible_bytes);
-                on_gpu.or_else(|| info.bytes.and_then(plausible_bytes))
-            }
-            _ => None,
+        let told = if facts.kind.profile().residents.sized {
+            let on_gpu = info
+                .vram_bytes
+                .filter(|_| facts.on_gpu)
+                .and_then(plausible_bytes);
+            on_gpu.or_else(|| info.bytes.and_then(plausible_bytes))
+        } else {
+            None
         };
         let believed = told.filter(|told| {
             estimate.is_none_or(|e| {
@@ -168,6 +170,8 @@ impl ModelSize {
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::Instant};
+
+    use crucible_config::checked::EngineKind;
 
     use super::*;
     use crate::{

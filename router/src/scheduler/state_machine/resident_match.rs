@@ -3,8 +3,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crucible_config::checked::EngineKind;
-
 use super::{
     engine_state::EngineState,
     limit_scope::LimitScope,
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
-    engine::{Tuple, tuple},
+    options::{self, Tuple},
     refusal::Refusal,
     scheduler::messages::PermitRequest,
 };
@@ -68,7 +66,7 @@ impl EngineState {
     /// Tokens of context that one request may have on a resident; `None` where that is not known,
     /// which counts as enough.
     pub(super) fn context_per_request(&self, resident: &Resident) -> Option<u64> {
-        tuple::request_context(self.facts.kind, &resident.info)
+        options::request_context(self.facts.kind, &resident.info)
     }
 
     /// Whether a permit of a resident is free for that request. A request that needs more than its
@@ -82,7 +80,8 @@ impl EngineState {
         let each = loaded_for
             .unwrap_or(request.base_context)
             .max(request.needed_context());
-        resident.permits_out < tuple::permits_within(self.facts.kind, &resident.info, each, permits)
+        resident.permits_out
+            < options::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
     /// Whether one request may have so many tokens of context.
@@ -202,7 +201,9 @@ impl EngineState {
     ) -> Tuple {
         match resident.tuple {
             Some(tuple) => tuple,
-            None if resident.assumed || self.facts.kind != EngineKind::Ollama => request.tuple,
+            None if resident.assumed || !self.facts.kind.profile().options_on_requests => {
+                request.tuple
+            }
             None => Tuple {
                 context: resident.info.context,
                 as_loaded: true,

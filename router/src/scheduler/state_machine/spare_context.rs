@@ -13,9 +13,7 @@ use super::{
     model_queue::ModelQueue,
     state::Scheduler,
 };
-use crate::{
-    catalog::ModelKind, engine::tuple::instance_context, scheduler::messages::PermitRequest,
-};
+use crate::{catalog::ModelKind, options::instance_context, scheduler::messages::PermitRequest};
 
 // === impl Scheduler ===
 

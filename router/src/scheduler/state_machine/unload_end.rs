@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crucible_config::checked::EngineKind;
-
 use super::{
     load_failure::next_backoff,
     model_key::deadline_after,
@@ -55,9 +53,10 @@ impl Scheduler {
             };
             return;
         }
-        let name = match state.facts.kind {
-            EngineKind::Ollama => &instance,
-            _ => &operation.model,
+        let name = if state.facts.kind.profile().residents.named_by_load {
+            &instance
+        } else {
+            &operation.model
         };
         let event = Action::evicted(engine, name, reason);
         state.residents.retain(|r| r.info.instance != instance);

@@ -1,9 +1,13 @@
 //! Engines that cannot answer, and what they lack.
 
-use crucible_config::{checked::Manage, presence};
+use crucible_config::presence;
 
 use super::Remark;
-use crate::{transport::tls_trouble, verify::Evidence, view::EngineView};
+use crate::{
+    transport::tls_trouble,
+    verify::{Evidence, start_advice::start},
+    view::EngineView,
+};
 
 /// Names of the faults for which an engine cannot be used; with one of them the doctor is not
 /// content.
@@ -105,25 +109,9 @@ fn otherwise(evidence: &Evidence, engine: &EngineView) -> String {
     )
 }
 
-/// How an engine is started, in one sentence.
-pub(in crate::verify) fn start(evidence: &Evidence, engine: &EngineView) -> String {
-    let name = &engine.name;
-    let configured = evidence.config.engine(name);
-    let address = format!(", or correct `url` of engine '{name}'");
-    let address = if configured.is_some() { &*address } else { "" };
-    if configured.is_some_and(|e| e.manage == Manage::Spawn) {
-        return "Crucible starts it itself: the log of `crucible serve` has its last lines"
-            .to_owned();
-    }
-    if engine.refused_access {
-        return format!("it runs: give Crucible the token of engine '{name}', as said before");
-    }
-    format!("{}{address}", engine.kind.profile().advice.start)
-}
-
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::{Engine, EngineKind};
+    use crucible_config::checked::{Engine, EngineKind, Manage};
 
     use super::*;
     use crate::{verify::testing::all_right, view::Health};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_config::checked::Manage;
 
-use super::Told;
+use super::FoundFault;
 use crate::{
     catalog::ModelKind,
     engine::Ttl,
@@ -15,13 +15,13 @@ use crate::{
 const LIST: &str = "GET /api/v1/models";
 
 /// Before REST v1 it loads models by itself, with its own options.
-pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let block = evidence.config.engine(&engine.name);
     // What is only observed has no load control by choice.
     if engine.load_control || block.is_some_and(|e| e.manage == Manage::Observe) {
         return Vec::new();
     }
-    vec![Told {
+    vec![FoundFault {
         asked: "REST v1 (LM Studio 0.4.0 or newer), to load models with their options".to_owned(),
         found: "it has none, so that it loads models by itself, with its own options".to_owned(),
         read_from: LIST.to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<T
 
 /// Auto-evict is not told, but what it may end is: a model with an idle clock that Crucible did
 /// not load was loaded on request.
-pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(Ok(told)) = evidence.told.get(&engine.name) else {
         return Vec::new();
     };
@@ -46,8 +46,8 @@ pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<Told> 
     clocked.map(|(name, ttl)| may_end(name, ttl)).collect()
 }
 
-fn may_end(name: &str, ttl: Duration) -> Told {
-    Told {
+fn may_end(name: &str, ttl: Duration) -> FoundFault {
+    FoundFault {
         asked: "models that Crucible loads, which auto-evict leaves alone".to_owned(),
         found: format!(
             "LM Studio loaded {name} by itself (its idle clock is {} s): auto-evict ends it, even in \
@@ -60,7 +60,7 @@ fn may_end(name: &str, ttl: Duration) -> Told {
 }
 
 /// Models that LM Studio or a person loaded with another context than the configured one.
-pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let foreign = engine.residents.iter().filter(|r| !r.owned);
     let wrong = |resident: &ResidentView| {
         let finding = context::context(evidence, engine, resident, LIST)?;
@@ -71,7 +71,7 @@ pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Tol
             finding.found
         );
         let fix = format!("lms unload {name}; Crucible loads it on the next request");
-        Some(Told::of(finding, found, fix))
+        Some(FoundFault::of(finding, found, fix))
     };
     foreign
         .filter(|r| r.info.kind == ModelKind::Generation)
@@ -80,13 +80,13 @@ pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Tol
 }
 
 /// Its load makes `key:2` where `key` is there.
-pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let second = |(i, resident): (usize, &ResidentView)| {
         let mut before = engine.residents[..i].iter();
         let name = &resident.info.instance;
         before
             .any(|r| r.info.model == resident.info.model)
-            .then(|| Told {
+            .then(|| FoundFault {
                 asked: format!("one instance of {}", resident.info.model),
                 found: format!("{} is loaded more than once: {name}", resident.info.model),
                 read_from: LIST.to_owned(),
@@ -98,10 +98,10 @@ pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<Told> {
 }
 
 /// What Crucible loaded has no end of its own; where it vanishes, somebody else is at work.
-pub(super) fn bypassed(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn bypassed(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let counters = evidence.counters.as_ref();
     let times = counters.and_then(|c| c.vanished.get(&*engine.name));
-    let told = times.filter(|n| **n > 0).map(|times| Told {
+    let told = times.filter(|n| **n > 0).map(|times| FoundFault {
         asked: "models that stay until Crucible unloads them".to_owned(),
         found: format!(
             "models left its memory {times} times without Crucible's order: a client that bypasses \

@@ -1,54 +1,34 @@
-//! What is wrong beyond the 39 rows.
+//! Faults beyond the 39 settings: what is looked for on each engine, and what is told about it.
 
 pub(super) mod down;
 mod lmstudio;
 mod ollama;
+mod remark;
 #[cfg(test)]
 mod tests;
 
 use crucible_config::checked::EngineKind;
-use serde::Serialize;
 
+use self::remark::FoundFault;
+pub use self::remark::Remark;
 use super::{
     Evidence, Finding,
-    probe::{self, context::Verdict},
+    probe::{self, context::ContextVerdict},
 };
 use crate::{versions, view::EngineView};
-
-/// Something that a person should know; it makes no row wrong by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Remark {
-    /// Engine name.
-    pub engine: String,
-    /// Which fault, by its name in the table.
-    pub fault: &'static str,
-    /// What Crucible relies on or asks for.
-    pub asked: String,
-    /// What was found.
-    pub found: String,
-    /// Where it was read.
-    pub read_from: String,
-    /// One command or click that mends it.
-    pub fix: String,
-}
 
 /// Something that is looked for on each engine of a kind that is up.
 struct Fault {
     name: &'static str,
     /// `None`: on every engine.
     kind: Option<EngineKind>,
-    look: fn(&Evidence, &EngineView) -> Vec<Told>,
+    look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
 }
 
-/// A fault that is there.
-struct Told {
-    asked: String,
-    found: String,
-    read_from: String,
-    fix: String,
-}
-
-const fn of_lmstudio(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<Told>) -> Fault {
+const fn of_lmstudio(
+    name: &'static str,
+    look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
+) -> Fault {
     Fault {
         name,
         kind: Some(EngineKind::Lmstudio),
@@ -56,7 +36,10 @@ const fn of_lmstudio(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec
     }
 }
 
-const fn of_ollama(name: &'static str, look: fn(&Evidence, &EngineView) -> Vec<Told>) -> Fault {
+const fn of_ollama(
+    name: &'static str,
+    look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
+) -> Fault {
     Fault {
         name,
         kind: Some(EngineKind::Ollama),
@@ -128,10 +111,10 @@ fn refused_access(engine: &EngineView) -> Remark {
     }
 }
 
-fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+fn old_version(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let version = engine.version.as_deref().unwrap_or_default();
     let lacking = versions::lacking(engine.kind, version);
-    let told = lacking.map(|feature| Told {
+    let told = lacking.map(|feature| FoundFault {
         asked: format!("version {} or newer", feature.since),
         found: format!("version {version}: {}", feature.without),
         read_from: format!("the version that {} tells", engine.url),
@@ -144,13 +127,13 @@ fn old_version(_: &Evidence, engine: &EngineView) -> Vec<Told> {
 fn probed(
     evidence: &Evidence,
     engine: &EngineView,
-    verdict: Verdict,
+    verdict: ContextVerdict,
     asked: &str,
     fix: &str,
-) -> Vec<Told> {
+) -> Vec<FoundFault> {
     let told = engine.residents.iter().filter_map(|resident| {
         let probe = probe::context::known(&evidence.contexts, engine, resident)?;
-        (probe.verdict == verdict).then(|| Told {
+        (probe.verdict == verdict).then(|| FoundFault {
             asked: asked.to_owned(),
             found: format!(
                 "{} states a context of {}: {}",
@@ -163,27 +146,27 @@ fn probed(
     told.collect()
 }
 
-fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let fix = engine.kind.profile().advice.never_cut;
     let asked = "an error for a prompt that does not fit";
-    probed(evidence, engine, Verdict::Cuts, asked, fix)
+    probed(evidence, engine, ContextVerdict::Cuts, asked, fix)
 }
 
 /// Rows 13 and 27 tell it of the other engines.
-fn smaller_context(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+fn smaller_context(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let fix = "start the server with the -c that is meant, times its slots (-np)";
     probed(
         evidence,
         engine,
-        Verdict::Smaller,
+        ContextVerdict::Smaller,
         "the context that it states",
         fix,
     )
 }
 
-// === impl Told ===
+// === impl FoundFault ===
 
-impl Told {
+impl FoundFault {
     fn of(finding: Finding, found: String, fix: String) -> Self {
         Self {
             asked: finding.asked,

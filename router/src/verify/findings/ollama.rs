@@ -5,7 +5,7 @@ use crucible_config::{
     tuning::{TUNINGS, TuningGroup},
 };
 
-use super::Told;
+use super::FoundFault;
 use crate::{
     catalog::ModelKind,
     machine::ollama_process::OllamaProcess,
@@ -17,7 +17,7 @@ const PS: &str = "GET /api/ps";
 
 /// While Crucible runs, it loads what is asked for. A model that is not its own and has another
 /// context was loaded behind its back.
-pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     if evidence.counters.is_none() {
         return Vec::new();
     }
@@ -35,7 +35,7 @@ pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
                 "ollama stop {name}, and point that client at Crucible's address instead of {}",
                 engine.url
             );
-            Told::of(finding, found, fix)
+            FoundFault::of(finding, found, fix)
         })
     };
     let foreign = engine.residents.iter().filter(|r| !r.owned);
@@ -45,14 +45,14 @@ pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
         .collect()
 }
 
-pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     if engine.device != Device::Cpu {
         return Vec::new();
     }
     let held = |resident: &ResidentView| {
         let bytes = resident.info.vram_bytes.filter(|bytes| *bytes > 0)?;
         let name = &resident.info.instance;
-        Some(Told {
+        Some(FoundFault {
             asked: "0 bytes of GPU memory".to_owned(),
             found: format!("{name} holds {bytes} bytes of a GPU that another engine owns"),
             read_from: format!("size_vram in {PS}"),
@@ -62,9 +62,9 @@ pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<Told> {
     engine.residents.iter().filter_map(held).collect()
 }
 
-pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let told = engine.conflicts.iter().filter(|c| c.of_weights);
-    told.map(|conflict| Told {
+    told.map(|conflict| FoundFault {
         asked: "the same options for all names over the same weights".to_owned(),
         found: conflict.found.clone(),
         read_from: "modelfile in POST /api/show".to_owned(),
@@ -73,12 +73,12 @@ pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<Told> {
     .collect()
 }
 
-pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(process) = process(evidence, engine).filter(|p| !p.others.is_empty()) else {
         return Vec::new();
     };
     let pids: Vec<String> = process.others.iter().map(u32::to_string).collect();
-    vec![Told {
+    vec![FoundFault {
         asked: "one `ollama serve`".to_owned(),
         found: format!(
             "besides process {} there are others: {}; each may hold models in the same memory",
@@ -91,14 +91,14 @@ pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<Tol
 }
 
 /// One thread too many costs a factor of ten and more.
-pub(super) fn too_many_threads(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn too_many_threads(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some((process, cores)) = process(evidence, engine).zip(evidence.machine.cores) else {
         return Vec::new();
     };
     let more = process.runners.iter().filter_map(|runner| {
         let threads = runner.value(&["-t", "--threads"])?;
         let threads = threads.parse::<u32>().ok().filter(|n| *n > cores)?;
-        Some(Told {
+        Some(FoundFault {
             asked: format!("at most {cores} threads, one for each physical core"),
             found: format!("runner {} computes with {threads}", runner.pid),
             read_from: format!("/proc/{}/cmdline", runner.pid),
@@ -108,7 +108,7 @@ pub(super) fn too_many_threads(evidence: &Evidence, engine: &EngineView) -> Vec<
     more.collect()
 }
 
-pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Vec<Told> {
+pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(process) = process(evidence, engine) else {
         return Vec::new();
     };
@@ -120,7 +120,7 @@ pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Ve
         .filter(|r| r.group == TuningGroup::Environment)
         .filter_map(|row| Some((row.id.key(), row.superseded_by?)))
         .filter(|(name, _)| variables.contains_key(*name));
-    rows.map(|(name, knob)| Told {
+    rows.map(|(name, knob)| FoundFault {
         asked: "variables that Ollama knows".to_owned(),
         found: format!("{name} is in its environment, and Ollama knows no such variable"),
         read_from: format!("/proc/{}/environ", process.pid),

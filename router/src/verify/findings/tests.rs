@@ -67,7 +67,7 @@ fn conflict(evidence: &mut Evidence, of_weights: bool) {
     });
 }
 
-fn probed(evidence: &mut Evidence, kind: EngineKind, verdict: Verdict) {
+fn probed(evidence: &mut Evidence, kind: EngineKind, verdict: ContextVerdict) {
     let engine = evidence.engine(kind);
     let instance = engine.residents[0].info.instance.to_string();
     let probe = ContextProbe {
@@ -104,7 +104,7 @@ static CASES: &[Case] = &[
     }),
     there(
         "silent_cut",
-        |e| probed(e, EngineKind::Ollama, Verdict::Cuts),
+        |e| probed(e, EngineKind::Ollama, ContextVerdict::Cuts),
         [
             "an error for a prompt that does not fit",
             "llama:3b states a context of 4096: what was found",
@@ -113,18 +113,18 @@ static CASES: &[Case] = &[
         ],
     ),
     not_there("silent_cut", |e| {
-        probed(e, EngineKind::Ollama, Verdict::Holds);
+        probed(e, EngineKind::Ollama, ContextVerdict::Holds);
     }),
     // It was loaded anew since.
     not_there("silent_cut", |e| {
-        probed(e, EngineKind::Ollama, Verdict::Cuts);
+        probed(e, EngineKind::Ollama, ContextVerdict::Cuts);
         e.ollama().residents[0].info.context = Some(8192);
     }),
     there(
         "smaller_context",
         |e| {
             llamacpp(e);
-            probed(e, EngineKind::Llamacpp, Verdict::Smaller);
+            probed(e, EngineKind::Llamacpp, ContextVerdict::Smaller);
         },
         [
             "the context that it states",
@@ -135,7 +135,7 @@ static CASES: &[Case] = &[
     ),
     not_there("smaller_context", |e| {
         llamacpp(e);
-        probed(e, EngineKind::Llamacpp, Verdict::Holds);
+        probed(e, EngineKind::Llamacpp, ContextVerdict::Holds);
     }),
     there(
         "no_load_control",

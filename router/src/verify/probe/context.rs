@@ -7,10 +7,10 @@
 //! the cut).
 
 mod judge;
+mod outcome;
 mod sizes;
 
 use std::{
-    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     io,
     path::Path,
@@ -18,16 +18,16 @@ use std::{
 };
 
 use crucible_config::{Config, checked::EngineKind, engine_profile::SlotContext};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
+pub use self::outcome::{ContextProbe, ContextProbes, ContextVerdict};
 use self::{
     judge::{Fate, Sent, judge, overflow},
     sizes::{SHORT, Sizes, Words},
 };
 use super::{read, write};
-use crate::verify::gather;
+use crate::verify::engine_access;
 use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, ask_for_one_token},
@@ -41,32 +41,6 @@ const FILE: &str = "context_probes.json";
 /// For all prompts to one model; a processor reads some ten tokens in a second.
 const BUDGET: Duration = Duration::from_mins(5);
 const WORD: &str = " apple";
-
-/// Outcomes, by engine and instance.
-pub type ContextProbes = BTreeMap<String, BTreeMap<String, ContextProbe>>;
-
-/// Outcome for one instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContextProbe {
-    /// Context per request that the engine stated then, in tokens.
-    pub stated: u64,
-    /// What was found.
-    pub verdict: Verdict,
-    /// In words, after the stated context.
-    pub words: String,
-}
-
-/// What a probe says of a stated context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is in effect, or more is.
-    Holds,
-    /// What does not fit is cut in silence.
-    Cuts,
-    /// Less is in effect.
-    Smaller,
-}
 
 /// Where and how a model is asked.
 struct Asking<'a> {
@@ -179,7 +153,7 @@ async fn one(
         "{}/{} reads two short prompts, one of about {} tokens{over}, and answers each with one token",
         engine.name, resident.info.instance, sizes.fit
     ));
-    let endpoint = gather::endpoint(config, engine).map_err(|e| e.to_string())?;
+    let endpoint = engine_access::endpoint(config, engine).map_err(|e| e.to_string())?;
     let asking = Asking {
         endpoint,
         kind: engine.kind,
@@ -248,6 +222,8 @@ fn read_tokens(answer: &Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::{scheduler::OwnedResident, verify::testing::all_right};

@@ -289,21 +289,21 @@ pub(super) static CASES: &[Case] = &[
     ),
     right(
         LmstudioContextLength,
-        |e| contexts(e, "lmstudio", "qwen", 8192, Verdict::Holds),
+        |e| contexts(e, "lmstudio", "qwen", 8192, ContextVerdict::Holds),
         InEffect,
         "found 8192 on qwen, so it was; read from loaded_instances[].config.context_length of GET \
          /api/v1/models of LM Studio, crucible doctor --probe",
     ),
     wrong(
         LmstudioContextLength,
-        |e| contexts(e, "lmstudio", "qwen", 8192, Verdict::Smaller),
+        |e| contexts(e, "lmstudio", "qwen", 8192, ContextVerdict::Smaller),
         "found 8192 on qwen, but so it was; read from",
         "lms unload qwen; Crucible loads it with this value on the next request; then crucible",
     ),
     // Of another load.
     right(
         LmstudioContextLength,
-        |e| contexts(e, "lmstudio", "qwen", 4096, Verdict::Smaller),
+        |e| contexts(e, "lmstudio", "qwen", 4096, ContextVerdict::Smaller),
         InEffect,
         "found 8192 on qwen; read from",
     ),

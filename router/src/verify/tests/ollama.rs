@@ -150,13 +150,13 @@ pub(super) static CASES: &[Case] = &[
     ),
     right(
         OllamaContextSize,
-        |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Cuts),
+        |e| contexts(e, "ollama", "llama:3b", 4096, ContextVerdict::Cuts),
         InEffect,
         "found 4096 on llama:3b, so it was; read from context_length in GET /api/ps",
     ),
     wrong(
         OllamaContextSize,
-        |e| contexts(e, "ollama", "llama:3b", 4096, Verdict::Smaller),
+        |e| contexts(e, "ollama", "llama:3b", 4096, ContextVerdict::Smaller),
         "found 4096 on llama:3b, but so it was; read from",
         "ollama stop llama:3b",
     ),

@@ -1,6 +1,6 @@
 //! What became of the prompts, and what that says of the context.
 
-use super::{ContextProbe, Verdict};
+use super::outcome::{ContextProbe, ContextVerdict};
 
 /// What became of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) fn judge(stated: u64, fit: Sent, over: Option<Sent>) -> ContextProbe 
     }
 }
 
-fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (Verdict, String) {
+fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (ContextVerdict, String) {
     let named = |context: Option<u64>| match context {
         Some(context) => format!("refused for a context of {context}"),
         None => "refused".to_owned(),
@@ -48,16 +48,16 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (Verdict, String) {
     let sent = fit.tokens;
     if let Fate::Refused(context) = fit.fate {
         let words = format!("a prompt of about {sent} tokens was {}", named(context));
-        return (Verdict::Smaller, words);
+        return (ContextVerdict::Smaller, words);
     }
     if let Some(read) = fit.cut_to() {
         let words = format!("only {read} of a prompt of about {sent} tokens were read");
-        return (Verdict::Smaller, words);
+        return (ContextVerdict::Smaller, words);
     }
     let fitted = format!("a prompt of about {sent} tokens was read whole");
     let Some(over) = over else {
         let words = format!("{fitted}, a longer one was not tried");
-        return (Verdict::Holds, words);
+        return (ContextVerdict::Holds, words);
     };
     let sent = over.tokens;
     match (over.fate, over.cut_to()) {
@@ -65,19 +65,19 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (Verdict, String) {
             let smaller = context.is_some_and(|context| context < stated / 20 * 19);
             let words = format!("{fitted}, one of about {sent} was {}", named(context));
             let verdict = if smaller {
-                Verdict::Smaller
+                ContextVerdict::Smaller
             } else {
-                Verdict::Holds
+                ContextVerdict::Holds
             };
             (verdict, words)
         }
         (_, Some(read)) => {
             let words = format!("{fitted}, one of about {sent} was cut to {read} without a word");
-            (Verdict::Cuts, words)
+            (ContextVerdict::Cuts, words)
         }
         (_, None) => {
             let words = format!("{fitted}, and so was one of about {sent}: it has more");
-            (Verdict::Holds, words)
+            (ContextVerdict::Holds, words)
         }
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let fit = sent(2400, Fate::Read(2391));
         let told = |over| verdict(4096, fit, over);
         let (holds, words) = told(Some(sent(4672, Fate::Refused(Some(4096)))));
-        assert_eq!(holds, Verdict::Holds);
+        assert_eq!(holds, ContextVerdict::Holds);
         assert_eq!(
             words,
             "a prompt of about 2400 tokens was read whole, one of about 4672 was refused for a \
@@ -119,10 +119,10 @@ mod tests {
         let unnamed = told(Some(sent(4672, Fate::Refused(None))));
         let more = told(Some(sent(4672, Fate::Read(4660))));
         for (holds, _) in [unnamed, more, told(None)] {
-            assert_eq!(holds, Verdict::Holds);
+            assert_eq!(holds, ContextVerdict::Holds);
         }
         let (cuts, words) = told(Some(sent(4672, Fate::Read(2048))));
-        assert_eq!(cuts, Verdict::Cuts);
+        assert_eq!(cuts, ContextVerdict::Cuts);
         let expected = "one of about 4672 was cut to 2048 without a word";
         assert!(words.ends_with(expected), "{words}");
     }
@@ -131,21 +131,21 @@ mod tests {
     fn a_context_that_does_not_take_what_fits_is_smaller() {
         let over = Some(sent(4672, Fate::Refused(Some(2560))));
         let (smaller, words) = verdict(4096, sent(2400, Fate::Read(1024)), over);
-        assert_eq!(smaller, Verdict::Smaller);
+        assert_eq!(smaller, ContextVerdict::Smaller);
         assert_eq!(
             words,
             "only 1024 of a prompt of about 2400 tokens were read"
         );
         let refused = sent(2400, Fate::Refused(Some(2048)));
         let (smaller, words) = verdict(4096, refused, over);
-        assert_eq!(smaller, Verdict::Smaller);
+        assert_eq!(smaller, ContextVerdict::Smaller);
         assert!(
             words.ends_with("was refused for a context of 2048"),
             "{words}"
         );
         // It fits, but the refusal of the other names less than is stated.
         let fits = sent(2400, Fate::Read(2400));
-        assert_eq!(verdict(4096, fits, over).0, Verdict::Smaller);
+        assert_eq!(verdict(4096, fits, over).0, ContextVerdict::Smaller);
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! From a demand to a plan: resolve the name, order its models, add the configured fallbacks.
+
+use crucible_config::{
+    checked::{Config, ModelSettings},
+    name::after_engine,
+};
+
+use super::{
+    candidate::{Candidate, Plan, Reason},
+    names::{self, same},
+    order::{self, append},
+    scope::{Found, Hit, Scope},
+    sticky::Place,
+};
+use crate::{demand::Demand, refusal::Refusal, view::View};
+
+/// Plans where a request may go, best first; a plan is never empty.
+///
+/// A name is a model's, `engine/model`, an alias or a virtual model; `default_model` takes what is
+/// none of these. Configured fallbacks follow. Errors: [`Refusal::UnknownModel`],
+/// [`Refusal::NoEngine`] and [`Refusal::Incapable`].
+pub fn plan(
+    view: &View,
+    demand: &Demand,
+    config: &Config,
+    sticky: Option<&Place>,
+) -> Result<Plan, Refusal> {
+    let scope = Scope {
+        view,
+        demand,
+        config,
+    };
+    let mut name = demand.model.as_str();
+    let mut found = scope.resolve(name);
+    let mut by_default = false;
+    if let (Found::Absent, Some(default)) = (&found, &config.default_model) {
+        // A default of the wrong kind answers nothing: the name stays unknown.
+        if let default_found @ (Found::Models(_) | Found::Virtual(_) | Found::Away(_)) =
+            scope.resolve(default)
+        {
+            found = default_found;
+            name = default;
+            by_default = true;
+        }
+    }
+    let hits = match found {
+        Found::Models(mut hits) => {
+            order::settle(&mut hits);
+            scope.prefer_trained(&mut hits);
+            if by_default && let Some(hit) = hits.first_mut() {
+                hit.reason = Reason::DefaultModel;
+            }
+            let more = fallback(&scope, name, hits.first().copied());
+            append(&mut hits, more);
+            scope.viable(hits)?
+        }
+        Found::Virtual(known) => {
+            let mut hits = scope.choose(known, sticky)?;
+            let more = fallback(&scope, known, hits.first().copied());
+            let more = more.into_iter().filter(|hit| scope.can_answer(hit));
+            append(&mut hits, more);
+            hits
+        }
+        refused => {
+            let instead = fallback(&scope, name, None);
+            if instead.is_empty() {
+                return Err(refusal(&scope, &refused));
+            }
+            scope.viable(instead)?
+        }
+    };
+    let candidates = hits
+        .iter()
+        .map(|hit| Candidate {
+            engine: hit.engine.name.clone(),
+            model: hit.model.id.clone(),
+            reason: hit.reason,
+            predicted: Some(scope.prediction(hit)),
+        })
+        .collect();
+    Ok(Plan { candidates })
+}
+
+/// Returns the name without the engine's name before it.
+fn without_engine<'n>(scope: &Scope<'_>, name: &'n str) -> &'n str {
+    let mut engines = scope.view.engines.iter();
+    let rest = engines.find_map(|engine| after_engine(name, &engine.name));
+    rest.unwrap_or(name)
+}
+
+/// The configured `fallback` of a model: its names resolved like a request's, without theirs.
+pub(super) fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<'a>> {
+    let block = if let Some(hit) = hit {
+        let (engine, model) = (&hit.engine.name, &hit.model.id);
+        scope.config.model_settings(engine, model)
+    } else {
+        // No engine lists it: the name may have an engine's before it, here or there.
+        let means = |block: &&ModelSettings| {
+            let block = &*block.name;
+            same(block, name)
+                || same(without_engine(scope, block), name)
+                || same(block, without_engine(scope, name))
+        };
+        let named = scope.config.models.iter().find(means);
+        named.or_else(|| names::literal_alias(name, scope.config))
+    };
+    let mut hits = Vec::new();
+    for name in block.into_iter().flat_map(|block| &block.fallback) {
+        let mut more = match scope.resolve(name) {
+            Found::Models(hits) => hits,
+            Found::Virtual(known) => scope.expand(known),
+            Found::WrongKind | Found::Away(_) | Found::Absent => continue,
+        };
+        order::settle(&mut more);
+        for hit in &mut more {
+            hit.reason = Reason::Fallback;
+        }
+        append(&mut hits, more);
+    }
+    hits
+}
+
+/// Refuses a name that gets no plan.
+fn refusal(scope: &Scope<'_>, found: &Found<'_>) -> Refusal {
+    match found {
+        Found::WrongKind => scope.wrong_kind(),
+        Found::Away(detail) => scope.no_engine(Some(detail.clone())),
+        _ if !scope.view.any_up() => scope.no_engine(None),
+        _ => scope.unknown(),
+    }
+}
+
+/// Reports whether the policy may look at the prompt of a request for this name: a virtual model, an alias
+/// of one, or any name where `default_model` is one.
+pub fn is_virtual(name: &str, config: &Config) -> bool {
+    let reaches = |name: &str| {
+        let virtual_name = |name: &str| names::virtual_name(name, config).is_some();
+        virtual_name(name)
+            || names::literal_alias(name, config)
+                .or_else(|| names::glob_alias(name, config))
+                .is_some_and(|block| virtual_name(&block.name))
+    };
+    reaches(name) || config.default_model.as_deref().is_some_and(reaches)
+}
