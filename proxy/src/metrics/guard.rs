@@ -1,4 +1,4 @@
-//! Gauges that follow a value's life: what is dropped is no longer counted.
+//! Guards: a gauge counts a request or a connection as long as its guard lives.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::{Gauge, local::LocalHistogram};
 
-/// Start times of what is in flight.
+/// The start times of all requests in flight, by which the oldest of an engine is found.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
     inner: Mutex<Ordered>,
@@ -22,7 +22,7 @@ struct Ordered {
     running: BTreeMap<u64, (Arc<str>, Instant)>,
 }
 
-/// Counts one request as in flight at its engine.
+/// Counts one request as in flight at its engine, until it is dropped.
 #[must_use = "dropping it ends the count"]
 #[derive(Debug)]
 pub struct InFlightGuard {
@@ -31,14 +31,15 @@ pub struct InFlightGuard {
     id: u64,
 }
 
-/// Counts one open client connection.
+/// Counts one client connection as open, until it is dropped.
 #[must_use = "dropping it ends the count"]
 #[derive(Debug)]
 pub struct ConnectionGuard {
     gauge: Gauge,
 }
 
-/// Times one stream's content events; gaps are kept locally and published on drop.
+/// Times the content events of one stream. The gaps are kept in the clock and published when it is
+/// dropped, so that an event costs no shared counter.
 #[derive(Debug)]
 pub struct StreamClock {
     gaps: LocalHistogram,
@@ -63,7 +64,7 @@ impl Starts {
         inner.running.remove(&id);
     }
 
-    /// Age of the engine's oldest, zero if it has none.
+    /// The age of the engine's oldest request in flight, zero if it has none.
     pub(super) fn oldest(&self, engine: &str, now: Instant) -> Duration {
         let inner = self.inner.lock();
         inner
@@ -120,7 +121,7 @@ impl StreamClock {
         }
     }
 
-    /// A content event came at `now`. The wait for the first one is no gap.
+    /// Notes a content event at `now`. The wait for the first one is no gap.
     pub fn content(&mut self, now: Instant) {
         if let Some(last) = self.last {
             self.gaps
@@ -131,12 +132,12 @@ impl StreamClock {
         self.events += 1;
     }
 
-    /// When the first content event came.
+    /// The time of the first content event.
     pub fn first(&self) -> Option<Instant> {
         self.first
     }
 
-    /// From the first content event to the last; `None` with fewer than two.
+    /// The time from the first content event to the last; `None` with fewer than two.
     pub fn span(&self) -> Option<Duration> {
         if self.events < 2 {
             return None;
@@ -144,7 +145,7 @@ impl StreamClock {
         Some(self.last?.saturating_duration_since(self.first?))
     }
 
-    /// Content events so far.
+    /// The number of content events so far.
     pub fn events(&self) -> u64 {
         self.events
     }

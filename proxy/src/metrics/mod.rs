@@ -1,8 +1,21 @@
-//! What Crucible counts: one registry, typed calls, no strings of labels at call sites.
+//! The metrics: one Prometheus registry behind typed calls, so that no call site spells a label.
 //!
-//! The table of families is [`FAMILIES`]; `docs/metrics.md` and the dashboards' tests derive from
-//! it. A request is written once, at its end ([`Metrics::request`]); gauges follow guards or
-//! the router's `View`. Nothing here blocks or fails after [`Metrics::new`].
+//! Every family stands in the table of `families.rs` ([`FAMILIES`]), whose head shows how one is added.
+//! A request is counted once, when it has ended ([`Metrics::request`]); gauges follow guards
+//! ([`Metrics::in_flight`]) or, at each scrape, the router's view. After [`Metrics::new`] nothing here
+//! fails or waits for anything but a short lock:
+//!
+//! ```
+//! use crucible::metrics::{Metrics, Outcome};
+//!
+//! let metrics = Metrics::new()?;
+//! metrics.config_reloaded(Outcome::Error, std::time::SystemTime::now());
+//! let (content_type, text) = metrics.encode()?;
+//! assert!(content_type.starts_with("text/plain; version=0.0.4"));
+//! let text = String::from_utf8_lossy(&text);
+//! assert!(text.contains("crucible_config_reloads_total{outcome=\"error\"} 1"));
+//! # Ok::<(), prometheus::Error>(())
+//! ```
 
 mod docs;
 mod families;
@@ -49,8 +62,9 @@ use crate::{
 };
 
 const EMPTY: &[&str] = &[];
-/// Logs that may lose lines.
+/// The word of the event log among the logs that may lose lines.
 const EVENTS: &str = "events";
+/// The word of the log on stderr among them.
 const STDERR: &str = "stderr";
 
 /// All metrics; clones share them.
@@ -68,7 +82,7 @@ struct Inner {
     since: Instant,
     shown: Mutex<Shown>,
     series: Mutex<RequestSeries>,
-    /// Of the log on stderr.
+    /// The count of lines that the log on stderr lost.
     log: OnceLock<LostLines>,
 }
 
@@ -121,7 +135,7 @@ impl Metrics {
         }
     }
 
-    /// A later candidate was tried.
+    /// Counts that a later candidate of the plan was tried, and how that went.
     pub fn fallback(&self, from: &str, to: &str, reason: FallbackReason, outcome: Outcome) {
         self.vectors()
             .fallbacks
@@ -129,7 +143,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Crucible answered with an error; `code` is the status that the client got.
+    /// Counts an error that Crucible answered with; `code` is the status that the client got.
     pub fn rejected(&self, engine: Option<&str>, kind: Kind, code: StatusCode) {
         self.vectors()
             .rejected
@@ -137,7 +151,7 @@ impl Metrics {
             .inc();
     }
 
-    /// An engine's headers came.
+    /// Counts an answer of an engine, when its headers have come.
     pub fn upstream_response(&self, engine: &str, code: StatusCode) {
         self.vectors()
             .upstream_responses
@@ -145,7 +159,7 @@ impl Metrics {
             .inc();
     }
 
-    /// An engine failed.
+    /// Counts a failure of an engine on the data path.
     pub fn upstream_error(&self, engine: &str, kind: UpstreamError) {
         self.vectors()
             .upstream_errors
@@ -153,7 +167,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A stream did not reach its end.
+    /// Counts a stream that did not reach its proper end.
     pub fn stream_aborted(&self, engine: &str, cause: AbortCause) {
         self.vectors()
             .stream_aborted
@@ -161,7 +175,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A client left.
+    /// Counts a client that left before the end of its answer.
     pub fn client_disconnected(&self, phase: DisconnectPhase) {
         self.vectors()
             .client_disconnects
@@ -169,7 +183,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A parameter was left out.
+    /// Counts a parameter that was left out because the engine does not understand it.
     pub fn param_dropped(&self, engine: &str, param: DroppedParam) {
         self.vectors()
             .params_dropped
@@ -192,7 +206,7 @@ impl Metrics {
         ConnectionGuard::new(self.vectors().connections_open.with_label_values(EMPTY))
     }
 
-    /// An idle client connection was closed for a new one.
+    /// Counts a client connection that was closed for a new one.
     pub fn connection_evicted(&self) {
         self.vectors()
             .connections_evicted
@@ -200,7 +214,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A clock for one stream of this engine.
+    /// A clock for the gaps between the events of one stream of this engine.
     pub fn stream_clock(&self, engine: &str) -> StreamClock {
         StreamClock::new(
             self.vectors()
@@ -210,7 +224,7 @@ impl Metrics {
         )
     }
 
-    /// Lines of the event log that were lost.
+    /// Counts lines of the event log that were lost.
     pub fn events_dropped(&self, lines: u64) {
         self.vectors()
             .log_dropped
@@ -218,12 +232,12 @@ impl Metrics {
             .inc_by(lines);
     }
 
-    /// Counts what the log on stderr loses; the first one asked stays.
+    /// Counts what the log on stderr loses from now on; a second call changes nothing.
     pub(crate) fn watch_log(&self, log: LostLines) {
         self.inner.log.get_or_init(|| log);
     }
 
-    /// Bound of client connections.
+    /// Shows the bound of client connections.
     pub fn set_connections_limit(&self, limit: u32) {
         self.vectors()
             .connections_limit
@@ -231,7 +245,7 @@ impl Metrics {
             .set(f64::from(limit));
     }
 
-    /// Most generation models that are kept loaded on this engine.
+    /// Shows the most generation models that are kept loaded on this engine.
     pub fn set_models_loaded_limit(&self, engine: &str, limit: u32) {
         self.vectors()
             .models_loaded_limit
@@ -239,7 +253,7 @@ impl Metrics {
             .set(f64::from(limit));
     }
 
-    /// The configuration was read at start: no reload, but in effect.
+    /// Shows since when the configuration is in effect; a start is no reload.
     pub fn config_loaded(&self, at: SystemTime) {
         let v = self.vectors();
         v.reload_success.with_label_values(EMPTY).set(1.0);
@@ -250,7 +264,7 @@ impl Metrics {
         );
     }
 
-    /// The configuration was read again; on an error the former one stays in effect.
+    /// Counts a reload; after an error the former configuration, and its time, stay.
     pub fn config_reloaded(&self, outcome: Outcome, at: SystemTime) {
         let v = self.vectors();
         v.reloads.with_label_values(&[outcome.as_str()]).inc();
@@ -260,7 +274,7 @@ impl Metrics {
         }
     }
 
-    /// The scrape: content type and body in text format 0.0.4.
+    /// The answer to a scrape: content type, and body in Prometheus' text format 0.0.4.
     pub fn encode(&self) -> prometheus::Result<(String, Vec<u8>)> {
         if let Some(log) = self.inner.log.get() {
             let lost = self.vectors().log_dropped.with_label_values(&[STDERR]);

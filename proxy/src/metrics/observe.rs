@@ -1,4 +1,4 @@
-//! What the router tells as it happens.
+//! The router's events, counted as they happen.
 
 use std::time::Duration;
 

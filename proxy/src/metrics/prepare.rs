@@ -1,4 +1,4 @@
-//! Series that exist before anything is counted, so that rates see the first event.
+//! The series that exist at 0 before anything is counted: a rate sees no event that made its series.
 
 use super::{
     EMPTY, EVENTS, Metrics, STDERR,
@@ -14,11 +14,12 @@ use crate::{
 use crucible_router::plan::Reason;
 use prometheus::GaugeVec;
 
-/// Engines up to this number get all pairs of [`Metrics::fallback`] pre-created.
+/// The most engines for which the series of all pairs of engines in [`Metrics::fallback`] exist from the
+/// start.
 const PAIRED_ENGINES: usize = 4;
 
 impl Metrics {
-    /// Series that exist without any engine, at 0.
+    /// Makes the series exist that name no engine.
     pub(super) fn prepare(&self) {
         let v = self.vectors();
         for endpoint in Endpoint::ALL {
@@ -55,7 +56,7 @@ impl Metrics {
             .set(1.0);
     }
 
-    /// Makes every series of these engines exist at 0, so that rates see the first event.
+    /// Makes the series of these engines exist at 0.
     pub fn engines(&self, names: &[&str]) {
         for name in names {
             self.prepare_engine(name);

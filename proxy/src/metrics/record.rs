@@ -17,40 +17,40 @@ use crate::{endpoint::Endpoint, usage::Usage};
 /// such times says nothing.
 const NOISE: Duration = Duration::from_millis(50);
 
-/// Everything that is counted once, at the end of a request.
+/// The facts of a finished request that are counted, once, at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRecord<'a> {
-    /// Where it came to.
+    /// The kind of endpoint that it came to.
     pub endpoint: Endpoint,
     /// The engine that answered; `None` if none was reached.
     pub engine: Option<&'a str>,
     /// The engine's name of the model, else what the client sent.
     pub model: &'a str,
-    /// The answer was streamed.
+    /// Whether the answer was streamed.
     pub stream: bool,
-    /// Status for the client; 499 if it left first.
+    /// The status that the client got; 499 if it left first.
     pub code: StatusCode,
-    /// Request line read to last byte.
+    /// The time from the request line to the last byte of the answer.
     pub duration: Duration,
-    /// Of these Crucible's own time.
+    /// The part of it that was Crucible's own, without waits for queue, load and engine.
     pub overhead: Duration,
-    /// Request to first event with content.
+    /// The time from the request to the first event with content.
     pub first_token: Option<Duration>,
-    /// What the plan had said of it.
+    /// The time to the first token that the plan had predicted.
     pub predicted: Option<Duration>,
-    /// First content event to the end of the stream, for the rate of tokens.
+    /// The time from the first content event to the last, for the rate of tokens.
     pub output_time: Option<Duration>,
-    /// Content events seen; counted as an estimate where `usage` is absent.
+    /// The number of content events, which stands for tokens where `usage` is absent.
     pub content_events: u64,
-    /// What the engine told.
+    /// The token counts that the engine reported.
     pub usage: Option<Usage>,
-    /// Bytes sent of a streamed answer.
+    /// The bytes that were sent of a streamed answer.
     pub stream_bytes: u64,
-    /// Writes of a streamed answer.
+    /// The writes in which a streamed answer was sent.
     pub stream_flushes: u64,
-    /// Why it went to its engine.
+    /// The reason of the candidate that it went to.
     pub reason: Option<Reason>,
-    /// Parameters that were filled in.
+    /// The names of the parameters that were filled in.
     pub defaults: &'a [&'static str],
 }
 

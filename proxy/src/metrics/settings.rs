@@ -1,4 +1,5 @@
-//! What the verification of settings takes from the counters, and what it leaves there.
+//! The verification of settings: the counters that are its evidence, and the gauge that shows its
+//! findings.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::Metrics;
 use crate::error::{AbortCause, Kind};
 
 impl Metrics {
-    /// What was counted since the start.
+    /// The counters that the verification reads, since the start.
     pub(crate) fn counters(&self) -> Counters {
         let v = self.vectors();
         let all = |vector: &IntCounterVec| sums(vector, "", "", "").into_values().sum();
@@ -30,7 +31,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the states of the settings.
+    /// Shows the state of each setting as it was found.
     pub(crate) fn settings(&self, report: &TuningReport) {
         for row in &report.tunings {
             let state = row.state.unwrap_or(TuningState::Unverifiable);
@@ -38,14 +39,14 @@ impl Metrics {
         }
     }
 
-    /// Nobody has looked yet.
+    /// Shows each setting as unverifiable, before it was looked at for the first time.
     pub(super) fn prepare_settings(&self) {
         for id in TuningId::ALL {
             self.setting(id, TuningState::Unverifiable);
         }
     }
 
-    /// Each setting has the series of its state alone.
+    /// Shows this state of a setting: of the five states, only the present one has a series.
     fn setting(&self, id: TuningId, state: TuningState) {
         let gauge = &self.vectors().tuning_state;
         gauge

@@ -1,4 +1,4 @@
-//! Gauges from the router's published view, set at scrape time.
+//! The gauges of engines and models, set at each scrape from the view that the router publishes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,14 +9,15 @@ use crucible_router::view::{Breaker, EngineView, Health, View};
 
 use super::{Metrics, record::float};
 
-/// What the last view showed, so that what is gone goes to 0 or vanishes.
+/// The series that the last view set, so that those of models that were unloaded go to 0, and those of
+/// engines that are configured no more are removed.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     models: HashSet<(String, String)>,
-    /// By engine, models that were loaded once.
+    /// By engine, the models that were loaded once and are no more.
     unloaded: HashMap<String, HashSet<String>>,
     versions: HashMap<String, [String; 2]>,
-    /// Engines whose series exist.
+    /// The engines whose series exist.
     engines: Vec<String>,
 }
 
@@ -53,8 +54,8 @@ impl Metrics {
         }
     }
 
-    /// Takes the gauges of an engine that is not configured any more away: what is not watched is not
-    /// down. Its counters stay, as Prometheus expects of them.
+    /// Removes the gauges of an engine that is configured no more: an engine that nobody watches is not
+    /// down. Its counters stay, as Prometheus expects of counters.
     fn forget(&self, name: &str, models: &mut HashSet<(String, String)>, shown: &mut Shown) {
         let v = self.vectors();
         for gauge in self.engine_gauges() {
@@ -131,7 +132,7 @@ impl Metrics {
         shown.versions.insert(name.to_owned(), info);
     }
 
-    /// Label and bytes of every loaded model, instances of one model together.
+    /// The label and the bytes of every loaded model, instances of one model together.
     fn residents(&self, engine: &EngineView) -> HashMap<String, u64> {
         let mut loaded = HashMap::new();
         for resident in &engine.residents {
