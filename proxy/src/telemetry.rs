@@ -63,7 +63,7 @@ pub struct Telemetry {
 pub(crate) fn request_span(id: &str, endpoint: Endpoint) -> Span {
     tracing::info_span!(
         "request",
-        %id,
+        id,
         endpoint = endpoint.as_str(),
         client = Empty,
         engine = Empty,

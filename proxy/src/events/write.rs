@@ -148,15 +148,12 @@ impl Writer {
             let count = self.missing;
             batch.insert(0, LoggedEvent::Dropped { count });
         }
-        for line in batch.drain(..) {
-            match line {
-                LoggedEvent::Request(mut request) => {
-                    request.facts = engine_facts(view, &request.engine, &request.model);
-                    request.write(&mut text);
-                }
-                // These types have no keys or numbers that JSON lacks.
-                line => serde_json::to_writer(&mut text, &line).unwrap_or_default(),
+        for mut line in batch.drain(..) {
+            if let LoggedEvent::Request(request) = &mut line {
+                request.facts = engine_facts(view, &request.engine, &request.model);
             }
+            // These types have no keys or numbers that JSON lacks.
+            serde_json::to_writer(&mut text, &line).unwrap_or_default();
             text.push(b'\n');
         }
         text

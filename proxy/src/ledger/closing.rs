@@ -149,7 +149,7 @@ impl EndedRequest {
             ($level:ident) => {
                 tracing::$level!(
                     parent: span,
-                    id = %active.id,
+                    id = &*active.id,
                     endpoint = active.endpoint.as_str(),
                     status = code,
                     engine = record.engine.as_deref(),

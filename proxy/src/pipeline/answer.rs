@@ -63,7 +63,6 @@ async fn answer(
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);
     let (failed, named) = (Arc::clone(&active), Arc::clone(&active));
-    // After a late commit they go on inside the body, where nothing enters the span of the request.
     let span = active.span.clone();
     let answered = attempts::answered(Box::new(PlannedRequest {
         app,
@@ -78,10 +77,11 @@ async fn answer(
         key: admitted.key,
         commit_at,
     }));
-    let attempts = Box::pin(answered.instrument(span));
     if !stream {
-        return attempts.await;
+        return Box::pin(answered).await;
     }
+    // After a late commit they go on inside the body, where nothing else enters the span of the request.
+    let attempts = Box::pin(answered.instrument(span));
     let dialect = named.dialect;
     let head = move || committed(&named, best).stream(dialect.stream_type(), Body::empty());
     late::commit(attempts, commit, dialect, head, move |error| {
