@@ -5,8 +5,8 @@
 //! request ends with the fields of its span.
 //!
 //! There is a line for each request. What most fields hold (plain words, whole numbers, seconds) is
-//! written piece by piece: the formatting machinery of the standard library took four times as many
-//! instructions (10,800 of the 165,000 of a request of 2 KiB, where these take 2,600).
+//! written piece by piece: a line takes 5,400 instructions so, and 10,800 by the formatting machinery of
+//! the standard library, of the 166,000 of a request of 2 KiB.
 
 use std::{
     fmt::{self, Debug},
