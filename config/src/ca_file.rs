@@ -99,3 +99,73 @@ fn text(path: &Path) -> io::Result<Vec<u8>> {
     }
     fs::read(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    /// The certificate of a new authority.
+    fn authority() -> String {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .pem()
+    }
+
+    fn read(text: &str) -> Result<CaFile, NoCaFile> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, text).unwrap();
+        CaFile::read(&path)
+    }
+
+    #[test]
+    fn each_certificate_of_the_file_counts_and_nothing_else_in_it() {
+        let (one, other) = (authority(), authority());
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        let both = read(&format!("the first:\n{one}{key}the second:\n{other}")).unwrap();
+        assert_eq!(both.certificates().len(), 2);
+        assert!(!format!("{both:?}").contains("BEGIN"), "{both:?}");
+    }
+
+    #[test]
+    fn another_certificate_in_its_place_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            CaFile::read(&path).unwrap()
+        };
+        let (one, other) = (authority(), authority());
+        let before = read(&one);
+        assert_eq!(before, read(&format!("# a comment\n{one}")));
+        assert_ne!(before, read(&other));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_told() {
+        let half = authority().replace("-----END", "AAAA\n-----END");
+        for (text, expected) in [
+            ("", "no certificate in it"),
+            ("hello", "no certificate in it"),
+            (
+                &*KeyPair::generate().unwrap().serialize_pem(),
+                "no certificate in it",
+            ),
+            (&*half, "cannot be read"),
+        ] {
+            let found = read(text).unwrap_err().found;
+            assert!(found.contains(expected), "{text}: {found}");
+        }
+        let absent = CaFile::read(Path::new("/no/such/ca.pem"))
+            .unwrap_err()
+            .found;
+        assert!(absent.contains("which is not there"), "{absent}");
+        let folder = CaFile::read(Path::new("/")).unwrap_err().found;
+        assert!(folder.contains("no file"), "{folder}");
+    }
+}
