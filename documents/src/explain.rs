@@ -20,7 +20,7 @@ use crucible_config::checked::{DefaultSource, FilledValue};
 use crucible_router::{
     handle::ContextGiven,
     plan::{Candidate, Reason},
-    predict::{Basis, Part, Prediction},
+    predict::{PredictedTime, Prediction, PredictionBasis},
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -189,7 +189,7 @@ impl PredictionDoc {
 // === impl PredictedTimeDoc ===
 
 impl PredictedTimeDoc {
-    fn of(part: &Part) -> Self {
+    fn of(part: &PredictedTime) -> Self {
         Self {
             s: seconds(part.time),
             basis: part.basis.into(),
@@ -199,12 +199,12 @@ impl PredictedTimeDoc {
 
 // === impl BasisDoc ===
 
-impl From<Basis> for BasisDoc {
-    fn from(basis: Basis) -> Self {
+impl From<PredictionBasis> for BasisDoc {
+    fn from(basis: PredictionBasis) -> Self {
         match basis {
-            Basis::Known => Self::Known,
-            Basis::Prior => Self::Prior,
-            Basis::Measured(samples) => Self::Measured { samples },
+            PredictionBasis::Known => Self::Known,
+            PredictionBasis::Prior => Self::Prior,
+            PredictionBasis::Measured(samples) => Self::Measured { samples },
         }
     }
 }
@@ -242,10 +242,13 @@ mod tests {
     fn a_number_is_followed_by_what_it_rests_on() {
         let written = |basis| {
             let time = Duration::from_millis(1500);
-            serde_json::to_string(&PredictedTimeDoc::of(&Part { time, basis })).unwrap()
+            serde_json::to_string(&PredictedTimeDoc::of(&PredictedTime { time, basis })).unwrap()
         };
-        assert_eq!(written(Basis::Prior), r#"{"s":1.5,"basis":"prior"}"#);
-        let measured = written(Basis::Measured(12));
+        assert_eq!(
+            written(PredictionBasis::Prior),
+            r#"{"s":1.5,"basis":"prior"}"#
+        );
+        let measured = written(PredictionBasis::Measured(12));
         assert_eq!(measured, r#"{"s":1.5,"basis":"measured","samples":12}"#);
         let read: PredictedTimeDoc = serde_json::from_str(&measured).unwrap();
         assert_eq!(read.basis, BasisDoc::Measured { samples: 12 });

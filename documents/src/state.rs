@@ -23,7 +23,7 @@ use crucible_config::checked::{Device, EngineKind};
 use crucible_router::{
     catalog::ModelKind,
     plan::Reason,
-    view::{Breaker, Health},
+    view::{BreakerState, Health},
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ pub struct EngineDoc {
     /// Its health by the polls.
     pub state: Health,
     /// The circuit breaker of its data path.
-    pub breaker: Breaker,
+    pub breaker: BreakerState,
     /// Why the last poll failed, in words.
     pub error: Option<String>,
     /// Its version, where it tells one.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crucible_router::predict::Pace;
+use crucible_router::measurements::TimedTokens;
 use serde_json::Value;
 
 /// The token counts of one answer as the engine reported them.
@@ -30,11 +30,11 @@ pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// The prompt.
-    pub prompt: Option<Pace>,
+    pub prompt: Option<TimedTokens>,
     /// These tokens are without those found in the cache.
     pub cache_left_out: bool,
     /// The answer.
-    pub output: Option<Pace>,
+    pub output: Option<TimedTokens>,
 }
 
 // === impl Usage ===
@@ -67,7 +67,7 @@ impl Timing {
     pub fn of_llama(timings: &Value) -> Self {
         let pace = |tokens: &str, ms: &str| {
             let millis = timings[ms].as_f64()?;
-            Some(Pace {
+            Some(TimedTokens {
                 tokens: timings[tokens].as_u64()?,
                 took: Duration::try_from_secs_f64(millis / 1000.0).ok()?,
             })
@@ -87,7 +87,7 @@ impl Timing {
         output: (Option<u64>, Option<u64>),
     ) -> Self {
         let pace = |(tokens, nanos): (Option<u64>, Option<u64>)| {
-            Some(Pace {
+            Some(TimedTokens {
                 tokens: tokens?,
                 took: Duration::from_nanos(nanos?),
             })
@@ -158,7 +158,7 @@ mod tests {
         let told =
             json!({ "prompt_n": 100, "prompt_ms": 250.5, "predicted_n": 7, "predicted_ms": -1 });
         let timing = Timing::of_llama(&told);
-        let pace = Pace {
+        let pace = TimedTokens {
             tokens: 100,
             took: Duration::from_micros(250_500),
         };

@@ -28,9 +28,9 @@ use crate::{
         ollama_recipe::{self, OllamaRecipe},
     },
     event::{Event, Observer},
-    health::{Found, Outcome, Pass},
+    health::{BreakerPass, ProbeResult, RequestOutcome},
     state_dir::StateDir,
-    view::{Health, LeftAlone},
+    view::{Cooldown, Health},
 };
 
 mod ask;
@@ -251,7 +251,7 @@ impl Fleet {
     /// Whether a request of that client may be sent to an engine now. Half open, the first that asks
     /// becomes the probe and is to [`report`](Self::report) its outcome. `None`: there is no such
     /// engine.
-    pub fn try_pass(&self, name: &str, client: &ClientId) -> Option<Result<Pass, LeftAlone>> {
+    pub fn try_pass(&self, name: &str, client: &ClientId) -> Option<Result<BreakerPass, Cooldown>> {
         let mut state = self.shared.lock();
         let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
         Some(entry.breaker.try_pass(client, Instant::now()))
@@ -263,22 +263,24 @@ impl Fleet {
     pub fn report(
         &self,
         name: &str,
-        (client, pass): (&ClientId, Pass),
-        outcome: Outcome,
+        (client, pass): (&ClientId, BreakerPass),
+        outcome: RequestOutcome,
         began: bool,
     ) -> Option<u64> {
         let now = Instant::now();
         let asks = self.shared.judge(name, now, |entry| {
             entry.hear(outcome, began, now);
             let breaker = entry.breaker.report(client, pass, outcome, now);
-            entry.silence.report(client, outcome, entry.pulse.health());
-            if breaker || (outcome == Outcome::Silent && entry.silence.suspected()) {
-                entry.breaker.ask_itself(now)
+            entry
+                .silence
+                .note_request(client, outcome, entry.pulse.health());
+            if breaker || (outcome == RequestOutcome::Silent && entry.silence.is_suspected()) {
+                entry.breaker.begin_own_probe(now)
             } else {
                 None
             }
         });
-        if outcome == Outcome::ConnectFailed {
+        if outcome == RequestOutcome::ConnectFailed {
             self.poke(name);
         }
         asks.flatten()
@@ -293,11 +295,11 @@ impl Fleet {
     }
 
     /// What Crucible found when it asked an engine itself.
-    pub fn found(&self, name: &str, number: u64, found: Found) {
+    pub fn found(&self, name: &str, number: u64, found: ProbeResult) {
         let now = Instant::now();
         self.shared.judge(name, now, |entry| {
-            entry.breaker.found(number, found, now);
-            entry.silence.found(found);
+            entry.breaker.end_own_probe(number, found, now);
+            entry.silence.note_probe(found);
         });
     }
 }
@@ -313,11 +315,11 @@ impl Shared {
     fn judge<T>(&self, name: &str, now: Instant, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut state = self.lock();
         let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
-        let before = (entry.breaker.position(now), entry.breaker.left_alone(now));
-        let wedged = entry.silence.wedged();
+        let before = (entry.breaker.state(now), entry.breaker.cooldown(now));
+        let wedged = entry.silence.is_wedged();
         let said = act(entry);
-        let after = (entry.breaker.position(now), entry.breaker.left_alone(now));
-        let turned = entry.silence.wedged() != wedged;
+        let after = (entry.breaker.state(now), entry.breaker.cooldown(now));
+        let turned = entry.silence.is_wedged() != wedged;
         if turned && !wedged {
             tracing::error!(
                 engine = name,

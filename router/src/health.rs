@@ -1,20 +1,23 @@
-//! Health of an engine and the circuit breaker of its data path: pure state machines with `now`
-//! as argument.
+//! The health of engines: what polls, requests and Crucible's own probes say about each. These are
+//! pure state machines that take the time as an argument.
 //!
-//! The first success is up at once and the first failure of an engine never seen is down at once;
-//! later changes need several in a row. The breaker judges only what requests met, and who met it.
+//! - [`PollHealth`] counts polls: the first success is up at once, and the first failure of an
+//!   engine that was never up is down at once; later changes need several in a row.
+//! - [`CircuitBreaker`] judges requests, and which clients met their failures: an engine that fails
+//!   them gets none for a while.
+//! - [`WedgeDetector`] finds engines that answer polls but no requests.
 
-mod breaker;
-mod clients;
-mod silence;
+mod circuit_breaker;
+mod distinct_clients;
+mod wedge_detector;
 
 use std::time::Duration;
 
 use crate::view::Health;
 
 pub use self::{
-    breaker::{Breaker, Pass},
-    silence::Silence,
+    circuit_breaker::{BreakerPass, CircuitBreaker},
+    wedge_detector::WedgeDetector,
 };
 
 /// Failed polls in a row until an engine that was up is down.
@@ -23,73 +26,78 @@ pub const DOWN_AFTER: u32 = 3;
 pub const UP_AFTER: u32 = 2;
 /// Failed requests in a row that open the breaker.
 pub const OPEN_AFTER: u32 = 5;
-/// First wait of an open breaker.
+/// The first wait of an open breaker.
 pub const OPEN_MIN: Duration = Duration::from_secs(1);
-/// Longest wait of an open breaker.
+/// The longest wait of an open breaker.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
-/// Longest time that an engine is left alone because it asks for that.
+/// The longest time for which an engine gets no requests because it asks for that.
 pub const SPARED_MAX: Duration = Duration::from_mins(1);
 /// Silent requests in a row that make an engine wedged.
 pub const WEDGED_AFTER: u32 = 2;
-/// A probe that was never reported stops counting after this.
+/// The time after which a probe that was never reported stops counting.
 pub const PROBE_EXPIRES: Duration = Duration::from_mins(1);
 
-/// Counts polls.
+/// The health of an engine by its polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
+pub struct PollHealth {
+    /// The present state.
     health: Health,
+    /// Whether it has been up in this process.
     ever_up: bool,
+    /// Failed polls in a row.
     failures: u32,
+    /// Successful polls in a row.
     successes: u32,
 }
 
-/// How a request to an engine went, as far as the engine is to blame.
+/// The outcome of a request to an engine, as far as the engine is to blame for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The first complete event of its answer came: enough for a probe, but it may still break off.
+pub enum RequestOutcome {
+    /// The first complete event of its answer came. That is enough for a probe, but the answer may
+    /// still break off.
     Began,
-    /// It answered to the end.
+    /// It was answered to the end.
     Answered,
-    /// It refused this request for what it asks, or had no such model: it is there, and whether it
-    /// can answer is not known.
+    /// The engine refused this request for what it asks, or had no such model: the engine is there,
+    /// and whether it can answer is not known.
     Refused,
-    /// No connection, or one that broke before anything of an answer came.
+    /// There was no connection, or it broke before anything of an answer came.
     ConnectFailed,
-    /// A 5xx, a body that is no answer, or an answer that broke off after it had begun. A request can
-    /// cause all of these by what it asks.
+    /// A 5xx, a body that is no answer, or an answer that broke off after it had begun. A request
+    /// can cause all of these by what it asks.
     ServerFailed,
-    /// It took the request and said nothing, or nothing more, within its time. A long prompt can
-    /// cause that.
+    /// The engine took the request and said nothing, or nothing more, within its time. A long
+    /// prompt can cause that.
     Silent,
-    /// It asks to be left alone for so long.
+    /// The engine asks to get no requests for so long.
     Busy(Duration),
-    /// Nothing is known: the client left first.
+    /// Nothing is known, because the client left first.
     Abandoned,
 }
 
-/// What Crucible found when it asked an engine for one token itself.
+/// The result of Crucible's own probe, a request for one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It answers.
-    Well,
-    /// It fails that too; `silent`: by saying nothing.
+pub enum ProbeResult {
+    /// The engine answers.
+    Answers,
+    /// The engine fails the probe too.
     Failing {
-        /// It said nothing within its time.
+        /// Whether it fails by saying nothing within its time.
         silent: bool,
     },
     /// It could not be asked: no permit came free, or its model is gone.
-    Nothing,
+    Unknown,
 }
 
-// === impl Pulse ===
+// === impl PollHealth ===
 
-impl Pulse {
-    /// The state.
+impl PollHealth {
+    /// The present state.
     pub fn health(&self) -> Health {
         self.health
     }
 
-    /// It has been up in this process.
+    /// Whether it has been up in this process.
     pub fn ever_up(&self) -> bool {
         self.ever_up
     }
@@ -99,9 +107,9 @@ impl Pulse {
         self.failures
     }
 
-    /// Counts one poll.
+    /// The health after one more poll.
     #[must_use]
-    pub fn polled(mut self, ok: bool) -> Self {
+    pub fn after_poll(mut self, ok: bool) -> Self {
         if ok {
             self.failures = 0;
             self.successes = self.successes.saturating_add(1);
@@ -127,7 +135,7 @@ mod tests {
     fn after(polls: &[bool]) -> Health {
         polls
             .iter()
-            .fold(Pulse::default(), |p, ok| p.polled(*ok))
+            .fold(PollHealth::default(), |p, ok| p.after_poll(*ok))
             .health()
     }
 

@@ -16,6 +16,7 @@ pub mod health;
 pub mod hop;
 pub mod limits;
 pub mod machine;
+pub mod measurements;
 pub mod options;
 pub mod permit;
 pub mod plan;

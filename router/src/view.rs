@@ -14,7 +14,7 @@ use crate::{
     client::ClientId,
     engine::Tuple,
     machine::MemoryLimit,
-    predict::Learned,
+    measurements::Measurements,
 };
 
 /// Health of an engine.
@@ -35,7 +35,7 @@ pub enum Health {
 /// The circuit breaker of an engine's data path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Breaker {
+pub enum BreakerState {
     /// Requests pass.
     #[default]
     Closed,
@@ -47,15 +47,15 @@ pub enum Breaker {
 
 /// An engine that gets no requests for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftAlone {
+pub struct Cooldown {
     /// Until then.
     pub until: Instant,
     /// How long that is.
     pub remaining: Duration,
     /// It asked for that itself (429); else it fails its requests.
-    pub asked: bool,
+    pub engine_asked: bool,
     /// Where its breaker stands then.
-    pub then: Breaker,
+    pub state_after: BreakerState,
 }
 
 /// What is known of one engine.
@@ -78,9 +78,9 @@ pub struct EngineView {
     /// Health.
     pub health: Health,
     /// Breaker.
-    pub breaker: Breaker,
+    pub breaker: BreakerState,
     /// While its breaker is open.
-    pub left_alone: Option<LeftAlone>,
+    pub left_alone: Option<Cooldown>,
     /// What was wrong with the last poll, in words.
     pub error: Option<String>,
     /// That is that it wants a token, or another one.
@@ -200,7 +200,7 @@ pub struct View {
     /// Its folder of state belongs to this Crucible, not to another that runs.
     pub owns_state: bool,
     /// What the predictor learned.
-    pub learned: Arc<Learned>,
+    pub measurements: Arc<Measurements>,
 }
 
 impl View {
@@ -245,9 +245,9 @@ impl View {
     }
 }
 
-// === impl LeftAlone ===
+// === impl Cooldown ===
 
-impl LeftAlone {
+impl Cooldown {
     /// Whole seconds for `Retry-After`, rounded up, 1..=60.
     pub fn retry_after(&self) -> u64 {
         let up = u64::from(self.remaining.subsec_nanos() > 0);
@@ -282,7 +282,7 @@ impl EngineView {
             pool: Arc::from(pool),
             url: String::new(),
             health: Health::Unknown,
-            breaker: Breaker::Closed,
+            breaker: BreakerState::Closed,
             left_alone: None,
             error: None,
             refused_access: false,
@@ -315,7 +315,7 @@ impl EngineView {
         };
         left_alone.remaining = left_alone.until.saturating_duration_since(now);
         if left_alone.remaining.is_zero() {
-            self.breaker = left_alone.then;
+            self.breaker = left_alone.state_after;
             self.left_alone = None;
         }
     }

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crucible_documents::event_log::{EngineFacts, LoadEvent, LoggedEvent, RequestEvent};
 use crucible_router::{
     catalog::ModelKind,
-    predict,
-    replay::{Engine, Fate, Load, Model, Outcome, Request, Trace},
+    measurements,
+    replay::{
+        LoadRecord, ReplayOutcome, RequestFate, RequestTrace, SimulatedEngine, SimulatedModel,
+        TraceRequest,
+    },
 };
 
 /// The longest that an unload counts; it is not logged.
@@ -21,11 +24,11 @@ const LEFT: u16 = 499;
 /// What the log tells.
 pub(super) struct Learned {
     /// Every request.
-    pub(super) trace: Trace,
+    pub(super) trace: RequestTrace,
     /// Engines and models that were asked.
-    pub(super) engines: Vec<Engine>,
+    pub(super) engines: Vec<SimulatedEngine>,
     /// What really happened.
-    pub(super) logged: Outcome,
+    pub(super) logged: ReplayOutcome,
 }
 
 /// Median times of one model in the log.
@@ -85,17 +88,17 @@ impl Learned {
             asked(request, facts, times, begin)
         });
         Some(Self {
-            trace: Trace::new(trace.collect()),
+            trace: RequestTrace::new(trace.collect()),
             engines: engines(models),
             logged,
         })
     }
 }
 
-fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) -> Request {
+fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) -> TraceRequest {
     let waited = Duration::from_millis(line.wait_ms);
     let held = line.held_ms.map(Duration::from_millis);
-    Request {
+    TraceRequest {
         at: Duration::from_millis(line.at_ms - begin),
         client: line.client.clone(),
         class: line.class,
@@ -105,12 +108,12 @@ fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) ->
         prompt_tokens: line.prompt_tokens,
         output_tokens: line.output_tokens,
         // Whoever got no permit would have held it as long as others did.
-        held: held
+        service_time: held
             .or_else(|| median(times.held.clone()))
             .or(Some(UNKNOWN)),
         calls_tools: line.called_tools,
-        follows: None,
-        patience: (held.is_none() && line.status == LEFT).then_some(waited),
+        follows_after: None,
+        longest_wait: (held.is_none() && line.status == LEFT).then_some(waited),
     }
 }
 
@@ -122,31 +125,31 @@ const fn kind(facts: &EngineFacts) -> ModelKind {
     }
 }
 
-fn engines(models: ModelFacts<'_>) -> Vec<Engine> {
-    let mut engines: Vec<Engine> = Vec::new();
+fn engines(models: ModelFacts<'_>) -> Vec<SimulatedEngine> {
+    let mut engines: Vec<SimulatedEngine> = Vec::new();
     for ((engine, model), (facts, times)) in models {
         let load = median(times.loads)
-            .unwrap_or_else(|| predict::load_time_prior(facts.device, facts.size_bytes));
-        let model = Model {
+            .unwrap_or_else(|| measurements::load_time_prior(facts.device, facts.size_bytes));
+        let model = SimulatedModel {
             name: Arc::from(model),
             kind: kind(facts),
             bytes: facts.size_bytes,
-            load,
-            prefill: predict::prompt_prior(facts.device),
-            generation: predict::output_prior(facts.device),
+            load_time: load,
+            prompt_per_second: measurements::prompt_prior(facts.device),
+            output_per_second: measurements::output_prior(facts.device),
         };
         let unload = UNLOAD.min(load / LOAD_TO_UNLOAD);
         if let Some(known) = engines.iter_mut().find(|e| *e.name == *engine) {
-            known.unload = known.unload.max(unload);
+            known.unload_time = known.unload_time.max(unload);
             known.models.push(model);
             continue;
         }
-        engines.push(Engine {
+        engines.push(SimulatedEngine {
             name: Arc::from(engine),
             kind: facts.engine_kind,
             device: facts.device,
             pool: Arc::clone(&facts.pool),
-            unload,
+            unload_time: unload,
             models: vec![model],
         });
     }
@@ -154,27 +157,31 @@ fn engines(models: ModelFacts<'_>) -> Vec<Engine> {
 }
 
 /// What the log says itself, in the form of a simulation's outcome.
-fn logged(requests: &[(&RequestEvent, &EngineFacts)], loads: &[&LoadEvent], begin: u64) -> Outcome {
+fn logged(
+    requests: &[(&RequestEvent, &EngineFacts)],
+    loads: &[&LoadEvent],
+    begin: u64,
+) -> ReplayOutcome {
     let fates = requests.iter().map(|(line, _)| {
         let wait = Duration::from_millis(line.wait_ms);
         match line.held_ms {
-            Some(held) => Fate::Served {
+            Some(held) => RequestFate::Served {
                 wait,
                 held: Duration::from_millis(held),
                 loaded: line.loaded,
             },
-            None => Fate::Rejected { after: wait },
+            None => RequestFate::Rejected { after: wait },
         }
     });
     let ends = requests
         .iter()
         .map(|(line, _)| line.at_ms - begin + line.wait_ms + line.held_ms.unwrap_or(0));
-    Outcome {
+    ReplayOutcome {
         fates: fates.collect(),
         loads: loads
             .iter()
-            .map(|load| Load {
-                at: Duration::from_millis(load.at_ms.saturating_sub(begin)),
+            .map(|load| LoadRecord {
+                started: Duration::from_millis(load.at_ms.saturating_sub(begin)),
                 took: Duration::from_millis(load.took_ms),
                 engine: Arc::clone(&load.engine),
                 model: Arc::clone(&load.model),
@@ -224,7 +231,7 @@ mod tests {
         let ms = Duration::from_millis;
         let seen: Vec<_> = requests
             .iter()
-            .map(|r| (r.at, r.held, r.patience))
+            .map(|r| (r.at, r.service_time, r.longest_wait))
             .collect();
         assert_eq!(
             seen,
@@ -234,12 +241,12 @@ mod tests {
                 (ms(3000), Some(ms(700)), Some(ms(60))),
             ]
         );
-        assert_eq!(learned.engines[0].models[0].load, ms(3000));
+        assert_eq!(learned.engines[0].models[0].load_time, ms(3000));
         assert_eq!(
             (learned.logged.loads.len(), learned.logged.makespan),
             (1, ms(3060))
         );
-        let all = learned.logged.summary(&learned.trace, |_| true);
+        let all = learned.logged.wait_summary(&learned.trace, |_| true);
         assert_eq!((all.served, all.rejected, all.max), (2, 1, ms(40)));
     }
 
@@ -250,9 +257,12 @@ mod tests {
             "\"wait_ms\":0,\"status\":503,\"size_bytes\":4000000000",
         )];
         let learned = Learned::of(&lines).unwrap();
-        assert_eq!(learned.engines[0].models[0].load, Duration::from_secs(4));
-        assert_eq!(learned.trace.requests()[0].held, Some(UNKNOWN));
-        assert_eq!(learned.trace.requests()[0].patience, None);
+        assert_eq!(
+            learned.engines[0].models[0].load_time,
+            Duration::from_secs(4)
+        );
+        assert_eq!(learned.trace.requests()[0].service_time, Some(UNKNOWN));
+        assert_eq!(learned.trace.requests()[0].longest_wait, None);
     }
 
     #[test]

@@ -12,7 +12,9 @@ use clap::Args;
 use crucible_config::{Config, layers};
 use crucible_documents::event_log::{EVENT_LOG_FILE, OLDER_EVENT_LOG_FILE, read_event_log};
 use crucible_router::{
-    replay::{Baseline, Machine, Order, Outcome, fewest_loads, simulate},
+    replay::{
+        BaselinePolicy, ReplayOutcome, ServiceOrder, SimulatedMachine, fewest_loads, simulate,
+    },
     scheduler::Scheduler,
 };
 
@@ -41,7 +43,7 @@ struct Run {
     name: &'static str,
     /// For people.
     title: String,
-    outcome: Outcome,
+    outcome: ReplayOutcome,
 }
 
 /// All that is told.
@@ -124,11 +126,11 @@ fn config(common: &CommonArgs, set: &[String]) -> Result<Config, CommandFailure>
 
 fn replay(learned: Learned, current: Config, changed: Option<Config>, set: &[String]) -> Replayed {
     let trace = &learned.trace;
-    let machine = |config| Machine {
+    let machine = |config| SimulatedMachine {
         config,
         engines: learned.engines.clone(),
     };
-    let ours = |machine: &Machine| simulate(&mut Scheduler::default(), trace, machine);
+    let ours = |machine: &SimulatedMachine| simulate(&mut Scheduler::default(), trace, machine);
     let current = machine(current);
     let mut runs = vec![
         Run {
@@ -150,14 +152,14 @@ fn replay(learned: Learned, current: Config, changed: Option<Config>, set: &[Str
         });
     }
     let simple = [
-        (Order::Collate, "collate", "by model"),
-        (Order::Strict, "first_come", "in order"),
+        (ServiceOrder::Collate, "collate", "by model"),
+        (ServiceOrder::Strict, "first_come", "in order"),
     ];
     for (order, name, title) in simple {
         runs.push(Run {
             name,
             title: title.to_owned(),
-            outcome: simulate(&mut Baseline::new(order, &current), trace, &current),
+            outcome: simulate(&mut BaselinePolicy::new(order, &current), trace, &current),
         });
     }
     Replayed {

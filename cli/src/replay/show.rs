@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crucible_router::replay::{Outcome, Request, Summary};
+use crucible_router::replay::{ReplayOutcome, TraceRequest, WaitSummary};
 use serde_json::{Map, Value, json};
 
 use super::{Replayed, Run};
@@ -17,17 +17,17 @@ fn s(duration: Duration) -> String {
     }
 }
 
-fn all(_: &Request) -> bool {
+fn all(_: &TraceRequest) -> bool {
     true
 }
 
 /// `-` is whoever had no key.
-fn client(request: &Request) -> &str {
+fn client(request: &TraceRequest) -> &str {
     request.client.as_deref().unwrap_or("-")
 }
 
 /// Names that requests have, sorted.
-fn names(replayed: &Replayed, of: fn(&Request) -> &str) -> BTreeSet<&str> {
+fn names(replayed: &Replayed, of: fn(&TraceRequest) -> &str) -> BTreeSet<&str> {
     let requests = replayed.learned.trace.requests().iter();
     requests.map(of).collect()
 }
@@ -62,7 +62,7 @@ fn overview(replayed: &Replayed) -> String {
     let heading = ["", "loads", "loading", "wait p50", "p95", "max", "refused"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for run in &replayed.runs {
-        let sum = run.outcome.summary(&replayed.learned.trace, all);
+        let sum = run.outcome.wait_summary(&replayed.learned.trace, all);
         rows.push(vec![
             run.title.clone(),
             run.outcome.loads.len().to_string(),
@@ -85,7 +85,7 @@ fn pair(replayed: &Replayed) -> (Option<&Run>, Option<&Run>) {
     }
 }
 
-fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &str) -> String {
+fn details(replayed: &Replayed, heading: &str, of: fn(&TraceRequest) -> &str) -> String {
     let mut rows = vec![
         [
             heading, "requests", "loads", "wait p50", "p95", "max", "refused",
@@ -98,7 +98,7 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &str) -> Stri
     };
     let trace = &replayed.learned.trace;
     for name in names(replayed, of) {
-        let sum = |run: &Run| run.outcome.summary(trace, |r| of(r) == name);
+        let sum = |run: &Run| run.outcome.wait_summary(trace, |r| of(r) == name);
         let (before, after) = (sum(old), sum(new));
         let both = |before: String, after: String| {
             if before == after {
@@ -107,7 +107,7 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &str) -> Stri
                 format!("{before} -> {after}")
             }
         };
-        let time = |of: fn(&Summary) -> Duration| both(s(of(&before)), s(of(&after)));
+        let time = |of: fn(&WaitSummary) -> Duration| both(s(of(&before)), s(of(&after)));
         let loads = |run: &Run| match heading {
             "model" => run.outcome.loads_of(name).to_string(),
             _ => loads_for(&run.outcome, trace.requests(), name).to_string(),
@@ -126,12 +126,12 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&Request) -> &str) -> Stri
 }
 
 /// How many of a client's requests had a load in their wait.
-fn loads_for(outcome: &Outcome, requests: &[Request], client: &str) -> usize {
-    use crucible_router::replay::Fate;
+fn loads_for(outcome: &ReplayOutcome, requests: &[TraceRequest], client: &str) -> usize {
+    use crucible_router::replay::RequestFate;
 
     let own = requests.iter().zip(&outcome.fates);
     own.filter(|(r, fate)| {
-        self::client(r) == client && matches!(fate, Fate::Served { loaded: true, .. })
+        self::client(r) == client && matches!(fate, RequestFate::Served { loaded: true, .. })
     })
     .count()
 }
@@ -146,8 +146,8 @@ fn words(replayed: &Replayed) -> Option<String> {
     }
     let trace = &replayed.learned.trace;
     let (before, after) = (
-        old.outcome.summary(trace, all),
-        new.outcome.summary(trace, all),
+        old.outcome.wait_summary(trace, all),
+        new.outcome.wait_summary(trace, all),
     );
     let mut parts = Vec::new();
     let (was, is) = (old.outcome.loads.len(), new.outcome.loads.len());
@@ -183,10 +183,10 @@ pub(super) fn json(replayed: &Replayed) -> Value {
         .runs
         .iter()
         .map(|run| {
-            let mut value = summary(run.outcome.summary(trace, all));
-            let by = |of: fn(&Request) -> &str| {
+            let mut value = summary(run.outcome.wait_summary(trace, all));
+            let by = |of: fn(&TraceRequest) -> &str| {
                 let each = names(replayed, of).into_iter().map(|name| {
-                    let sum = run.outcome.summary(trace, |r| of(r) == name);
+                    let sum = run.outcome.wait_summary(trace, |r| of(r) == name);
                     (name.to_string(), summary(sum))
                 });
                 Value::Object(each.collect())
@@ -213,7 +213,7 @@ pub(super) fn json(replayed: &Replayed) -> Value {
     })
 }
 
-fn summary(sum: Summary) -> Value {
+fn summary(sum: WaitSummary) -> Value {
     json!({
         "served": sum.served,
         "refused": sum.rejected,

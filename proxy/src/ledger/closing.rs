@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_router::{plan::Reason, predict::Sample};
+use crucible_router::{measurements::AnswerSample, plan::Reason};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ impl Moment {
 impl EndedRequest {
     /// Writes metrics, event and log line, and gives the sample that the predictor learns from;
     /// `None` where the request teaches nothing.
-    pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<Sample> {
+    pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<AnswerSample> {
         let record = self.request.close();
         self.count(ledger, &record);
         let status = record.status.unwrap_or_else(client_closed).as_u16();

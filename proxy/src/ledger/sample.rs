@@ -2,15 +2,15 @@
 //! them, else those of Crucible's clock.
 
 use crucible_router::{
+    measurements::{AnswerLength, AnswerSample, TimedTokens},
     plan::Reason,
-    predict::{Length, Pace, Sample},
 };
 use http::StatusCode;
 
 use crate::request::RequestFacts;
 
 /// The sample of a finished request; `None` for anything but a whole answer with status 200.
-pub(crate) fn of(record: &RequestFacts) -> Option<Sample> {
+pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
     if record.error.is_some() || record.abort.is_some() || record.status != Some(StatusCode::OK) {
         return None;
     }
@@ -21,39 +21,39 @@ pub(crate) fn of(record: &RequestFacts) -> Option<Sample> {
     let own_prompt = || {
         // An engine that tells no usage is measured in tokens of 4 bytes.
         let counted = usage.map(|u| u.prompt.saturating_sub(u.cached.unwrap_or(0)));
-        Some(Pace {
+        Some(TimedTokens {
             tokens: counted.or(record.prompt.estimate)?,
             took: record.first_token_at?.checked_duration_since(sent_at)?,
         })
     };
     let own_output = || {
-        Some(Pace {
+        Some(TimedTokens {
             tokens: usage?.completion.saturating_sub(1),
             took: record.output_time?,
         })
     };
     let prompt = timing.prompt.or_else(own_prompt);
-    Some(Sample {
+    Some(AnswerSample {
         engine: record.engine.clone()?,
         model: record.model.clone()?,
         client: record.client.clone(),
-        chosen: matches!(record.reason, Some(Reason::Predicted | Reason::Sticky)),
-        estimate: record.prompt.estimate,
+        model_was_chosen: matches!(record.reason, Some(Reason::Predicted | Reason::Sticky)),
+        estimated_prompt_tokens: record.prompt.estimate,
         prompt_tokens: usage.map(|usage| usage.prompt),
-        prompt: prompt.filter(|_| !(cache_unknown && record.prompt.later_turn)),
+        prompt_time: prompt.filter(|_| !(cache_unknown && record.prompt.later_turn)),
         cache_unknown,
-        answer: usage.map(|usage| Length {
+        answer_length: usage.map(|usage| AnswerLength {
             tokens: usage.completion,
-            cut: record
+            cut_short: record
                 .max_tokens
                 .is_some_and(|most| usage.completion >= most),
         }),
-        output: timing.output.or_else(own_output),
-        need: record.configured_context.map(|configured| {
+        output_time: timing.output.or_else(own_output),
+        context_need: record.configured_context.map(|configured| {
             let prompt = usage.map_or(record.prompt_tokens, |usage| usage.prompt);
             (prompt.saturating_add(record.reserve), configured)
         }),
-        service: answered_at.saturating_duration_since(sent_at),
+        service_time: answered_at.saturating_duration_since(sent_at),
     })
 }
 
@@ -89,19 +89,19 @@ mod tests {
         }
     }
 
-    fn pace(tokens: u64, seconds: u64) -> Pace {
+    fn pace(tokens: u64, seconds: u64) -> TimedTokens {
         let took = Duration::from_secs(seconds);
-        Pace { tokens, took }
+        TimedTokens { tokens, took }
     }
 
     #[test]
     fn without_numbers_of_the_engine_the_own_clock_counts() {
         let sample = of(&record()).unwrap();
         assert_eq!(
-            (sample.prompt, sample.output),
+            (sample.prompt_time, sample.output_time),
             (Some(pace(1000, 2)), Some(pace(40, 4)))
         );
-        assert_eq!(sample.service, Duration::from_secs(6));
+        assert_eq!(sample.service_time, Duration::from_secs(6));
         assert!(sample.cache_unknown);
     }
 
@@ -116,7 +116,7 @@ mod tests {
         record.prompt.later_turn = true;
         let sample = of(&record).unwrap();
         assert_eq!(
-            (sample.prompt, sample.output),
+            (sample.prompt_time, sample.output_time),
             (Some(pace(600, 1)), Some(pace(41, 3)))
         );
     }
@@ -125,10 +125,13 @@ mod tests {
     fn without_usage_the_estimate_is_the_measure() {
         let mut record = record();
         record.usage = None;
-        assert_eq!(of(&record).unwrap().prompt, None);
+        assert_eq!(of(&record).unwrap().prompt_time, None);
         record.prompt.estimate = Some(900);
         let sample = of(&record).unwrap();
-        assert_eq!((sample.prompt, sample.output), (Some(pace(900, 2)), None));
+        assert_eq!(
+            (sample.prompt_time, sample.output_time),
+            (Some(pace(900, 2)), None)
+        );
         assert_eq!(sample.prompt_tokens, None);
     }
 
@@ -136,9 +139,9 @@ mod tests {
     fn a_later_turn_teaches_no_prompt_rate_unless_the_cache_is_told() {
         let mut record = record();
         record.prompt.later_turn = true;
-        assert_eq!(of(&record).unwrap().prompt, None);
+        assert_eq!(of(&record).unwrap().prompt_time, None);
         record.usage.as_mut().unwrap().cached = Some(900);
-        assert_eq!(of(&record).unwrap().prompt, Some(pace(100, 2)));
+        assert_eq!(of(&record).unwrap().prompt_time, Some(pace(100, 2)));
     }
 
     #[test]

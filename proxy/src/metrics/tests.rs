@@ -9,7 +9,7 @@ use crucible_router::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     event::{Event, EvictionReason, LoadOutcome, LoadTrigger, Observer as _},
     plan::Reason,
-    view::{Breaker, EngineView, Health, ResidentView, View},
+    view::{BreakerState, EngineView, Health, ResidentView, View},
 };
 
 use super::*;
@@ -109,7 +109,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         pool: "cpu".into(),
         url: String::new(),
         health: Health::Up,
-        breaker: Breaker::HalfOpen,
+        breaker: BreakerState::HalfOpen,
         left_alone: None,
         error: None,
         refused_access: false,

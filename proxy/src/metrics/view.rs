@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crucible_router::view::{Breaker, EngineView, Health, View};
+use crucible_router::view::{BreakerState, EngineView, Health, View};
 
 use super::{Metrics, record::float};
 
@@ -89,9 +89,9 @@ impl Metrics {
         let limit = engine.permits.saturating_mul(residents.max(1));
         let up = matches!(engine.health, Health::Up | Health::Degraded);
         let breaker = match engine.breaker {
-            Breaker::Closed => 0.0,
-            Breaker::Open => 1.0,
-            Breaker::HalfOpen => 2.0,
+            BreakerState::Closed => 0.0,
+            BreakerState::Open => 1.0,
+            BreakerState::HalfOpen => 2.0,
         };
         let oldest = self.inner.starts.oldest(&engine.name, now).as_secs_f64();
         for (gauge, value) in [

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crucible_config::checked::EngineKind;
-use crucible_router::{health::Outcome, permit::EngineAttempt};
+use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
 use http::{StatusCode, header};
 use tokio::time::Instant;
 
@@ -87,28 +87,30 @@ pub(super) fn no_headers(shape: &AnswerShape) -> Error {
 }
 
 /// Tells the engine's health how an attempt went; the first word about it counts.
-pub(super) fn report(attempt: Option<&EngineAttempt>, outcome: Outcome) {
+pub(super) fn report(attempt: Option<&EngineAttempt>, outcome: RequestOutcome) {
     if let Some(attempt) = attempt {
         attempt.report(outcome);
     }
 }
 
 /// The outcome of a failed attempt, as the engine's health counts it.
-pub(super) fn attempt_outcome(error: &Error) -> Outcome {
+pub(super) fn attempt_outcome(error: &Error) -> RequestOutcome {
     if error.spared {
-        return Outcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));
+        return RequestOutcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));
     }
     match error.kind {
         // It answers, only not for a model that went.
-        _ if error.not_loaded => Outcome::Refused,
-        Kind::EngineUnreachable => Outcome::ConnectFailed,
+        _ if error.not_loaded => RequestOutcome::Refused,
+        Kind::EngineUnreachable => RequestOutcome::ConnectFailed,
         // A connection that breaks before anything of a body came is none, headers or not.
-        Kind::EngineCut if error.upstream == Some(UpstreamError::Reset) => Outcome::ConnectFailed,
+        Kind::EngineCut if error.upstream == Some(UpstreamError::Reset) => {
+            RequestOutcome::ConnectFailed
+        }
         // 503: it is there and cannot answer; its own queue, or a model that it still loads.
-        Kind::EngineError | Kind::EngineCut | Kind::NoEngine => Outcome::ServerFailed,
-        Kind::FirstTokenTimeout | Kind::IdleTimeout => Outcome::Silent,
+        Kind::EngineError | Kind::EngineCut | Kind::NoEngine => RequestOutcome::ServerFailed,
+        Kind::FirstTokenTimeout | Kind::IdleTimeout => RequestOutcome::Silent,
         // A whole answer may be long: that it is not there yet says nothing.
-        Kind::Draining | Kind::ResponseTimeout => Outcome::Abandoned,
-        _ => Outcome::Refused,
+        Kind::Draining | Kind::ResponseTimeout => RequestOutcome::Abandoned,
+        _ => RequestOutcome::Refused,
     }
 }

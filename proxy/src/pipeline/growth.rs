@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use crucible_router::{plan::Candidate, predict::Sample};
+use crucible_router::{measurements::AnswerSample, plan::Candidate};
 
 use crate::{
     body::{
@@ -33,19 +33,19 @@ pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: O
     if overflow.counted.is_none() {
         return;
     }
-    planned.app.router.learn(&[Sample {
+    planned.app.router.learn(&[AnswerSample {
         engine: Arc::clone(&candidate.engine),
         model: Arc::clone(&candidate.model),
         client: planned.demand.client.clone(),
-        chosen: false,
-        estimate: planned.active.note(|record| record.prompt.estimate),
+        model_was_chosen: false,
+        estimated_prompt_tokens: planned.active.note(|record| record.prompt.estimate),
         prompt_tokens: overflow.counted,
-        prompt: None,
+        prompt_time: None,
         cache_unknown: false,
-        answer: None,
-        output: None,
-        need: None,
-        service: Duration::ZERO,
+        answer_length: None,
+        output_time: None,
+        context_need: None,
+        service_time: Duration::ZERO,
     }]);
 }
 

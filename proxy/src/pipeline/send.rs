@@ -10,7 +10,9 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use crucible_config::{Config, checked::EngineKind};
-use crucible_router::{health::Outcome, machine::awake::within, permit::EngineAttempt, predict};
+use crucible_router::{
+    health::RequestOutcome, machine::awake::within, permit::EngineAttempt, predict,
+};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use tokio::time::Instant;
 use tower::Service;
@@ -216,7 +218,7 @@ impl SentRequest {
             record.answered_at = Some(Instant::now());
             record.usage = usage;
         });
-        report(self.attempt.as_deref(), Outcome::Answered);
+        report(self.attempt.as_deref(), RequestOutcome::Answered);
         Ok(self.head.whole(self.active.dialect.whole(completion)?))
     }
 
@@ -312,6 +314,6 @@ fn note_sent(
 fn expected_prefill(app: &AppState, head: &AnswerHead, estimate: u64) -> Duration {
     let view = app.router.view();
     view.engine(&head.engine).map_or(Duration::ZERO, |engine| {
-        predict::prefill(&view.learned, engine, &head.model, estimate).time
+        predict::prefill(&view.measurements, engine, &head.model, estimate).time
     })
 }

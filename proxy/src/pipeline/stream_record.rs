@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crucible_router::{handle::RouterHandle, health::Outcome, permit::EngineAttempt};
+use crucible_router::{handle::RouterHandle, health::RequestOutcome, permit::EngineAttempt};
 use tokio::time::Instant;
 use tracing::{Span, debug_span};
 
@@ -58,14 +58,14 @@ impl StreamRecord {
         }
     }
 
-    fn report(&self, outcome: Outcome) {
+    fn report(&self, outcome: RequestOutcome) {
         report(self.attempt.as_deref(), outcome);
     }
 }
 
 impl Watch for StreamRecord {
     fn began(&mut self) {
-        self.report(Outcome::Began);
+        self.report(RequestOutcome::Began);
     }
 
     fn content(&mut self, n: u32, now: Instant) {
@@ -109,9 +109,9 @@ impl Watch for StreamRecord {
 
     fn ended(&mut self, end: End) {
         self.report(match end {
-            End::Complete => Outcome::Answered,
+            End::Complete => RequestOutcome::Answered,
             // What went wrong was reported before; the first word counts.
-            End::Failed(_) | End::ClientGone => Outcome::Abandoned,
+            End::Failed(_) | End::ClientGone => RequestOutcome::Abandoned,
         });
         let span = self.clock.span();
         let (bytes, flushes) = (self.bytes, self.flushes);

@@ -9,7 +9,7 @@ use super::{EngineHandle, EngineStatus, default_pool};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     engine::{self, EngineError, Listing},
-    health::{Breaker, Outcome, Pulse, Silence},
+    health::{CircuitBreaker, PollHealth, RequestOutcome, WedgeDetector},
     versions,
     view::Health,
 };
@@ -18,9 +18,9 @@ use crate::{
 pub(super) struct Entry {
     pub(super) handle: Arc<EngineHandle>,
     pub(super) config: Arc<checked::Engine>,
-    pub(super) pulse: Pulse,
-    pub(super) breaker: Breaker,
-    pub(super) silence: Silence,
+    pub(super) pulse: PollHealth,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) silence: WedgeDetector,
     /// Requests whose answer has begun and not ended.
     pub(super) answering: u32,
     /// When anything of an answer came last, or it was added.
@@ -45,9 +45,9 @@ impl Entry {
         Self {
             handle,
             config: Arc::new(config),
-            pulse: Pulse::default(),
-            breaker: Breaker::default(),
-            silence: Silence::default(),
+            pulse: PollHealth::default(),
+            breaker: CircuitBreaker::default(),
+            silence: WedgeDetector::default(),
             answering: 0,
             heard: Instant::now(),
             error: None,
@@ -65,9 +65,9 @@ impl Entry {
 
     pub(super) fn take(&mut self, result: Result<Listing, EngineError>) {
         let before = self.pulse.health();
-        self.pulse = self.pulse.polled(result.is_ok());
+        self.pulse = self.pulse.after_poll(result.is_ok());
         let after = self.pulse.health();
-        self.silence.polled(after);
+        self.silence.note_poll(after);
         self.polls += 1;
         let name = Arc::clone(&self.config.name);
         let engine = &*name;
@@ -116,15 +116,15 @@ impl Entry {
     }
 
     /// Counts what a request says of its answer; `began`: it had begun before.
-    pub(super) fn hear(&mut self, outcome: Outcome, began: bool, now: Instant) {
+    pub(super) fn hear(&mut self, outcome: RequestOutcome, began: bool, now: Instant) {
         match outcome {
-            Outcome::Began => self.answering += 1,
+            RequestOutcome::Began => self.answering += 1,
             _ if began => self.answering = self.answering.saturating_sub(1),
             _ => {}
         }
         if !matches!(
             outcome,
-            Outcome::ConnectFailed | Outcome::Silent | Outcome::Abandoned
+            RequestOutcome::ConnectFailed | RequestOutcome::Silent | RequestOutcome::Abandoned
         ) {
             self.heard = now;
         }
@@ -142,9 +142,9 @@ impl Entry {
                 .map(plain_url)
                 .unwrap_or_default(),
             health: self.pulse.health(),
-            breaker: self.breaker.position(now),
-            left_alone: self.breaker.left_alone(now),
-            wedged: self.silence.wedged(),
+            breaker: self.breaker.state(now),
+            left_alone: self.breaker.cooldown(now),
+            wedged: self.silence.is_wedged(),
             error: self.error.clone(),
             refused_access: self.refused_access,
             version: self.version.clone(),

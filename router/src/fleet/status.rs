@@ -8,7 +8,7 @@ use crate::{
     catalog::{ModelInfo, ResidentInfo},
     discovery::Place,
     machine::MemoryLimit,
-    view::{Breaker as BreakerPosition, Health, LeftAlone},
+    view::{BreakerState, Cooldown, Health},
 };
 
 /// The published snapshot.
@@ -42,9 +42,9 @@ pub struct EngineStatus {
     /// Health.
     pub health: Health,
     /// Circuit breaker of the data path.
-    pub breaker: BreakerPosition,
+    pub breaker: BreakerState,
     /// While that is open.
-    pub left_alone: Option<LeftAlone>,
+    pub left_alone: Option<Cooldown>,
     /// It takes requests and answers none, though its polls are well.
     pub wedged: bool,
     /// What was wrong with the last poll, in words.

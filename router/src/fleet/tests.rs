@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, time::timeout};
 use url::Url;
 
 use super::*;
-use crate::{engine::testing::Fake, event::Silent, view::Breaker as BreakerPosition};
+use crate::{engine::testing::Fake, event::Silent, view::BreakerState};
 
 fn config(engines: Vec<checked::Engine>) -> Config {
     Config {
@@ -304,20 +304,33 @@ async fn failed_requests_open_the_breaker() {
     let fake = Fake::start(list("a")).await;
     let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
     let clients = ["a", "b"].map(ClientId::of_key);
-    assert_eq!(fleet.try_pass("e", &clients[0]), Some(Ok(Pass::Free)));
-    let failed = |client| fleet.report("e", (client, Pass::Free), Outcome::ServerFailed, false);
+    assert_eq!(
+        fleet.try_pass("e", &clients[0]),
+        Some(Ok(BreakerPass::Closed))
+    );
+    let failed = |client| {
+        fleet.report(
+            "e",
+            (client, BreakerPass::Closed),
+            RequestOutcome::ServerFailed,
+            false,
+        )
+    };
     let asks: Vec<_> = (0..crate::health::OPEN_AFTER)
         .map(|_| failed(&clients[0]))
         .collect();
     let own = asks.last().copied().flatten().unwrap();
     assert_eq!(asks.iter().flatten().count(), 1);
-    assert_eq!(fleet.view().engines[0].breaker, BreakerPosition::Closed);
-    fleet.found("e", own, Found::Nothing);
-    assert_eq!(fleet.try_pass("e", &clients[1]), Some(Ok(Pass::Free)));
+    assert_eq!(fleet.view().engines[0].breaker, BreakerState::Closed);
+    fleet.found("e", own, ProbeResult::Unknown);
+    assert_eq!(
+        fleet.try_pass("e", &clients[1]),
+        Some(Ok(BreakerPass::Closed))
+    );
     failed(&clients[1]);
     assert!(fleet.try_pass("e", &clients[1]).unwrap().is_err());
     let status = &fleet.view().engines[0];
-    assert_eq!(status.breaker, BreakerPosition::Open);
+    assert_eq!(status.breaker, BreakerState::Open);
     assert_eq!(status.left_alone.unwrap().retry_after(), 1);
     assert_eq!(fleet.try_pass("unknown", &clients[0]), None);
 }
@@ -327,17 +340,17 @@ async fn an_engine_that_answers_somebody_may_be_silent_to_others() {
     let fake = Fake::start(list("a")).await;
     let (fleet, _guard) = start(&config(vec![openai("e", &fake.url)]), Vec::new());
     let client = ClientId::of_key("a");
-    let tell = |outcome, began| fleet.report("e", (&client, Pass::Free), outcome, began);
+    let tell = |outcome, began| fleet.report("e", (&client, BreakerPass::Closed), outcome, began);
     let working = |others, longest| fleet.may_be_working("e", others, longest);
     let long = Duration::from_hours(1);
     assert!(!working(false, long) && working(true, long));
     assert!(!working(true, Duration::ZERO) && !fleet.may_be_working("unknown", true, long));
-    tell(Outcome::Began, false);
-    tell(Outcome::Began, false);
-    tell(Outcome::Answered, true);
+    tell(RequestOutcome::Began, false);
+    tell(RequestOutcome::Began, false);
+    tell(RequestOutcome::Answered, true);
     assert!(working(false, Duration::ZERO));
-    tell(Outcome::Silent, false);
+    tell(RequestOutcome::Silent, false);
     assert!(working(false, Duration::ZERO));
-    tell(Outcome::ServerFailed, true);
+    tell(RequestOutcome::ServerFailed, true);
     assert!(!working(false, long));
 }

@@ -9,12 +9,12 @@ use super::{RouterHandle, RouterState, permit_request::permit_request};
 use crate::{
     demand::Demand,
     event::LoadTrigger,
-    health::{Outcome, Pass},
+    health::{BreakerPass, RequestOutcome},
     permit::{EngineAttempt, OutcomeReceiver, Permit, PermitNote, Releases},
     plan::Candidate,
     refusal::Refusal,
     scheduler::{PermitAnswer, PermitRequest},
-    view::LeftAlone,
+    view::Cooldown,
 };
 
 /// Takes a waiting request back when its future is dropped.
@@ -75,7 +75,7 @@ impl RouterHandle {
         let mut engines = fleet.engines.iter();
         let engine = engines.find(|e| e.config.name == candidate.engine);
         let engine = engine.ok_or_else(|| gone(candidate, demand))?;
-        let learned = self.0.predictor.learned();
+        let learned = self.0.predictor.current();
         Ok(permit_request(&config, engine, &learned, candidate, demand))
     }
 
@@ -84,7 +84,7 @@ impl RouterHandle {
         let attempt =
             |pass| EngineAttempt::new(self.0.clone(), candidate, demand.client.clone(), pass);
         if !self.0.breaks(&candidate.engine) {
-            return Ok(attempt(Pass::Free));
+            return Ok(attempt(BreakerPass::Closed));
         }
         match self.0.fleet.try_pass(&candidate.engine, &demand.client) {
             None => Err(gone(candidate, demand)),
@@ -118,7 +118,7 @@ impl RouterHandle {
 // === impl RouterState ===
 
 impl OutcomeReceiver for RouterState {
-    fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: Outcome, began: bool) {
+    fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: RequestOutcome, began: bool) {
         let who = (&attempt.client, attempt.pass);
         if let Some(number) = self.fleet.report(&attempt.engine, who, outcome, began) {
             RouterHandle(self).probe_itself(&attempt.engine, &attempt.model, number);
@@ -136,8 +136,8 @@ fn gone(candidate: &Candidate, demand: &Demand) -> Refusal {
 }
 
 /// Refuses a request whose engine is left alone for a while.
-fn spared(candidate: &Candidate, demand: &Demand, left_alone: LeftAlone) -> Refusal {
-    let why = if left_alone.asked {
+fn spared(candidate: &Candidate, demand: &Demand, left_alone: Cooldown) -> Refusal {
+    let why = if left_alone.engine_asked {
         "asked to be left alone for a while (429)"
     } else {
         "fails its requests and is left alone for a while"

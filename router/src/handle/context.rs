@@ -30,7 +30,7 @@ impl RouterHandle {
         let mut engines = fleet.engines.iter();
         let engine = engines.find(|e| e.config.name == candidate.engine)?;
         let config = (self.0.config)();
-        let learned = self.0.predictor.learned();
+        let learned = self.0.predictor.current();
         let request = permit_request(&config, engine, &learned, candidate, demand);
         let needed = request.prompt_tokens.saturating_add(request.answer_tokens);
         let (given, because) = self.0.scheduler.preview_context(request);

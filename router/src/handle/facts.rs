@@ -9,8 +9,9 @@ use crate::{
     catalog::ModelKind,
     fleet::EngineStatus,
     machine::{memory::MachineMemory, physical_cores},
+    measurements::Measurements,
     options::{Tuple, tuple_for},
-    predict::{self, Learned},
+    predict,
     scheduler::EngineFacts,
     shared_weights,
 };
@@ -35,7 +36,7 @@ pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -
 }
 
 /// Gathers the facts about one engine from the configuration, its last polls and what was learned.
-pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Learned) -> EngineFacts {
+pub(crate) fn facts(config: &Config, engine: &EngineStatus, learned: &Measurements) -> EngineFacts {
     let name = &engine.config.name;
     let pool = config.pools.get(&*engine.pool);
     let pinned = |model: &Arc<str>| config.model_settings(name, model).is_some_and(|m| m.pin);

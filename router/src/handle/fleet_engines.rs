@@ -16,7 +16,7 @@ use crate::{
     event::{Event, LoadOutcome, Observer},
     fleet::{EngineStatus, Fleet},
     machine::{gpu::CardMemoryReader, memory::MachineMemory},
-    predict::Predictor,
+    measurements::MeasurementStore,
     scheduler::{EngineFacts, GpuMemory, SchedulerEngines},
     state_dir::StateDir,
     view::{Conflict, EngineView, ResidentView, View},
@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct FleetEngines {
     fleet: Fleet,
     config: ConfigSource,
-    predictor: Arc<Predictor>,
+    predictor: Arc<MeasurementStore>,
     observer: Arc<dyn Observer>,
     state: Arc<StateDir>,
     cards: CardMemoryReader,
@@ -83,7 +83,7 @@ impl FleetEngines {
     pub(super) fn new(
         fleet: Fleet,
         config: ConfigSource,
-        predictor: Arc<Predictor>,
+        predictor: Arc<MeasurementStore>,
         observer: Arc<dyn Observer>,
         state: Arc<StateDir>,
     ) -> Self {
@@ -119,7 +119,7 @@ impl SchedulerEngines for FleetEngines {
     fn facts(&self) -> Vec<EngineFacts> {
         let config = (self.config)();
         let fleet = self.fleet.view();
-        let learned = self.predictor.learned();
+        let learned = self.predictor.current();
         let owner = self.state.is_ours();
         let cards = self.cards.read().map(|cards| GpuMemory {
             total: cards.total,
@@ -153,7 +153,7 @@ impl SchedulerEngines for FleetEngines {
         View {
             engines: described.collect(),
             settled: fleet.settled,
-            learned: self.predictor.learned(),
+            measurements: self.predictor.current(),
             owns_state: self.state.is_ours(),
             ..View::default()
         }
@@ -182,7 +182,7 @@ impl SchedulerEngines for FleetEngines {
             ..
         } = event
         {
-            self.predictor.loaded(engine, model, *took);
+            self.predictor.record_load(engine, model, *took);
         }
         self.observer.observe(event);
     }
@@ -202,7 +202,7 @@ mod tests {
         },
         *,
     };
-    use crate::{demand::Demand, plan::Candidate, predict::Learned};
+    use crate::{demand::Demand, measurements::Measurements, plan::Candidate};
 
     fn candidate() -> Candidate {
         Candidate {
@@ -219,7 +219,7 @@ mod tests {
         for (manage, controlled) in [(Manage::Observe, false), (Manage::Models, true)] {
             let status = status(&config, manage);
             assert_eq!(
-                facts(&config, &status, &Learned::default()).load_control,
+                facts(&config, &status, &Measurements::default()).load_control,
                 controlled
             );
             assert_eq!(describe(&status).load_control, controlled);
@@ -237,7 +237,7 @@ mod tests {
         let request = permit_request(
             &config,
             &status(&config, Manage::Models),
-            &Learned::default(),
+            &Measurements::default(),
             &candidate(),
             &demand,
         );
@@ -256,7 +256,7 @@ mod tests {
         let mut engine = status(&config, Manage::Models);
         engine.models = Arc::new(vec![generation("a"), generation("b")]);
         config.tuning.ollama.memory_limit = 1_000_000_000;
-        let told = facts(&config, &engine, &Learned::default());
+        let told = facts(&config, &engine, &Measurements::default());
         assert_eq!(
             (told.pool_budget, told.on_gpu),
             (Some(1_000_000_000), false)
@@ -265,7 +265,7 @@ mod tests {
         assert!(told.pinned_models.is_empty());
         config.models.push(pinned("b"));
         assert_eq!(
-            facts(&config, &engine, &Learned::default()).pinned_models,
+            facts(&config, &engine, &Measurements::default()).pinned_models,
             [Arc::from("b")]
         );
     }
@@ -281,8 +281,13 @@ mod tests {
         for (on, expected) in [(false, None), (true, Some(7))] {
             config.scheduler.supersede = on;
             let engine = status(&config, Manage::Models);
-            let request =
-                permit_request(&config, &engine, &Learned::default(), &candidate(), &demand);
+            let request = permit_request(
+                &config,
+                &engine,
+                &Measurements::default(),
+                &candidate(),
+                &demand,
+            );
             assert_eq!(request.supersede_key, expected);
             assert_eq!(request.class, demand.class);
         }

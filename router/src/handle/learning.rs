@@ -5,28 +5,29 @@ use std::{path::Path, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::RouterHandle;
-use crate::{predict::Sample, state_dir::StateDir, view::View};
+use crate::{measurements::AnswerSample, state_dir::StateDir, view::View};
 
 // === impl RouterHandle ===
 
 impl RouterHandle {
     /// What whole answers took. Costs a copy of all that was learned, however many they are.
-    pub fn learn(&self, samples: &[Sample]) {
+    pub fn learn(&self, samples: &[AnswerSample]) {
         let view = self.view();
-        let device = |sample: &Sample| view.engine(&sample.engine).map(|engine| engine.device);
+        let device =
+            |sample: &AnswerSample| view.engine(&sample.engine).map(|engine| engine.device);
         let known: Vec<_> = samples
             .iter()
             .filter_map(|sample| Some((sample, device(sample)?)))
             .collect();
         if !known.is_empty() {
-            self.0.predictor.learn(&known);
+            self.0.predictor.record_answers(&known);
             self.publish();
         }
     }
 
     /// Takes what an earlier run learned, from its `state_dir`.
     pub fn recall(&self, folder: &Path) {
-        self.0.predictor.recall(folder);
+        self.0.predictor.read_from(folder);
         self.publish();
     }
 
@@ -40,17 +41,19 @@ impl RouterHandle {
                     return;
                 }
                 // Its owner measured for longer than this one.
-                this.0.predictor.catch_up(state.folder());
+                this.0.predictor.reread_if_written(state.folder());
                 this.publish();
             }
             let predictor = Arc::clone(&this.0.predictor);
-            predictor.keep(state.folder().to_owned(), cancel).await;
+            predictor
+                .write_updates(state.folder().to_owned(), cancel)
+                .await;
         });
     }
 
     fn publish(&self) {
         self.0.board.rcu(|view| View {
-            learned: self.0.predictor.learned(),
+            measurements: self.0.predictor.current(),
             ..View::clone(view)
         });
     }

@@ -45,11 +45,11 @@ use crate::{
     demand::Demand,
     fleet::{Fleet, FleetView, Polled},
     limits::KeyLimits,
+    measurements::MeasurementStore,
     plan::{
         self, Candidate, Plan,
         sticky::{StickyTable, Turn},
     },
-    predict::Predictor,
     refusal::Refusal,
     scheduler::SchedulerActor,
     transport::EngineAddress,
@@ -57,7 +57,7 @@ use crate::{
         evidence::{Counters, Evidence, Probes},
         gather,
     },
-    view::{Breaker, View},
+    view::{BreakerState, View},
 };
 
 /// The time for the answers of engines that are asked again. With what [`gather`] asks itself, that is 2 s.
@@ -74,7 +74,7 @@ struct RouterState {
     limits: KeyLimits<DefaultClock>,
     sticky: Mutex<StickyTable>,
     stand_ins: StandIns,
-    predictor: Arc<Predictor>,
+    predictor: Arc<MeasurementStore>,
     scheduler: Arc<SchedulerActor>,
     board: Arc<ArcSwap<View>>,
     tickets: AtomicU64,
@@ -221,7 +221,7 @@ impl RouterState {
     fn breaks(&self, engine: &str) -> bool {
         let fleet = self.fleet.view();
         let found = fleet.engines.iter().find(|e| *e.config.name == *engine);
-        found.is_some_and(|e| e.breaker != Breaker::Closed)
+        found.is_some_and(|e| e.breaker != BreakerState::Closed)
     }
 }
 

@@ -14,7 +14,7 @@ use super::RouterHandle;
 use crate::{
     demand::Demand,
     engine::{self, Endpoint, EngineError, ask_for_one_token, is_an_answer},
-    health::Found,
+    health::ProbeResult,
     permit::Permit,
     plan::{Candidate, Reason},
 };
@@ -44,7 +44,7 @@ impl RouterHandle {
             let probing = router.own_probe(&candidate);
             // After the end nobody is refused for it.
             let ended = router.0.cancel.run_until_cancelled(probing).await;
-            let found = ended.unwrap_or(Found::Nothing);
+            let found = ended.unwrap_or(ProbeResult::Unknown);
             let (engine, model) = (&*candidate.engine, &*candidate.model);
             tracing::info!(
                 engine,
@@ -56,7 +56,7 @@ impl RouterHandle {
         });
     }
 
-    async fn own_probe(&self, candidate: &Candidate) -> Found {
+    async fn own_probe(&self, candidate: &Candidate) -> ProbeResult {
         let demand = Demand {
             request_id: "own-probe".into(),
             model: candidate.model.to_string(),
@@ -65,11 +65,11 @@ impl RouterHandle {
             ..Demand::default()
         };
         let Ok(mut arrival) = self.permit_request(candidate, &demand) else {
-            return Found::Nothing;
+            return ProbeResult::Unknown;
         };
         arrival.resident_only = true;
         let Ok(permit) = self.queue(arrival, WAIT).await else {
-            return Found::Nothing;
+            return ProbeResult::Unknown;
         };
         // Of these, it may stand behind some: an engine can have fewer slots than it has permits.
         let view = self.fresh_view();
@@ -79,13 +79,13 @@ impl RouterHandle {
         let asking = one_token(&permit, timeouts.connect);
         let answer = timeout(budget, asking).await;
         let found = judge(permit.kind, answer.unwrap_or(Err(EngineError::Timeout)));
-        if found != (Found::Failing { silent: true }) {
+        if found != (ProbeResult::Failing { silent: true }) {
             return found;
         }
         let longest = timeouts.first_token.max(timeouts.response);
         let fleet = &self.0.fleet;
         if fleet.may_be_working(&candidate.engine, others, longest) {
-            Found::Nothing
+            ProbeResult::Unknown
         } else {
             found
         }
@@ -105,20 +105,22 @@ async fn one_token(permit: &Permit, connect: Duration) -> Result<Value, EngineEr
 
 /// Judges an engine by its answer. One that answers, even without a word, is well. One that finds fault
 /// with so plain a prompt says nothing about itself, unless it calls its own faults that.
-fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> Found {
-    let failing = Found::Failing { silent: false };
+fn judge(kind: EngineKind, answer: Result<Value, EngineError>) -> ProbeResult {
+    let failing = ProbeResult::Failing { silent: false };
     match answer {
         Ok(answer) => {
             if is_an_answer(kind, &answer) {
-                Found::Well
+                ProbeResult::Answers
             } else {
                 failing
             }
         }
-        Err(EngineError::Timeout) => Found::Failing { silent: true },
+        Err(EngineError::Timeout) => ProbeResult::Failing { silent: true },
         Err(EngineError::Refused { status: 400, .. }) if kind.profile().blames_requests => failing,
-        Err(EngineError::Refused { status, .. }) if (400..500).contains(&status) => Found::Nothing,
-        Err(EngineError::Unsupported(_) | EngineError::HeldSmaller(_)) => Found::Nothing,
+        Err(EngineError::Refused { status, .. }) if (400..500).contains(&status) => {
+            ProbeResult::Unknown
+        }
+        Err(EngineError::Unsupported(_) | EngineError::HeldSmaller(_)) => ProbeResult::Unknown,
         Err(
             EngineError::Refused { .. }
             | EngineError::NobodyListens(_)
@@ -138,15 +140,19 @@ mod tests {
     #[test]
     fn an_answer_is_judged_by_what_it_says_of_the_engine() {
         use EngineKind::{Llamacpp, Lmstudio, Ollama, Openai};
-        let failing = Found::Failing { silent: false };
+        let failing = ProbeResult::Failing { silent: false };
         let refused = |status| {
             let message = "no".to_owned();
             Err(EngineError::Refused { status, message })
         };
         for (kind, answer, found) in [
-            (Ollama, Ok(json!({"message": {"content": ""}})), Found::Well),
+            (
+                Ollama,
+                Ok(json!({"message": {"content": ""}})),
+                ProbeResult::Answers,
+            ),
             (Ollama, Ok(json!({"choices": [1]})), failing),
-            (Openai, Ok(json!({"choices": [{}]})), Found::Well),
+            (Openai, Ok(json!({"choices": [{}]})), ProbeResult::Answers),
             (Openai, Ok(json!({"choices": []})), failing),
             (Llamacpp, Ok(json!({})), failing),
             (Llamacpp, refused(500), failing),
@@ -154,13 +160,13 @@ mod tests {
             (Lmstudio, refused(200), failing),
             (Lmstudio, refused(400), failing),
             // A model that wants another name for its bound, one that is gone, a limit of its own.
-            (Openai, refused(400), Found::Nothing),
-            (Ollama, refused(404), Found::Nothing),
-            (Openai, refused(429), Found::Nothing),
+            (Openai, refused(400), ProbeResult::Unknown),
+            (Ollama, refused(404), ProbeResult::Unknown),
+            (Openai, refused(429), ProbeResult::Unknown),
             (
                 Openai,
                 Err(EngineError::Timeout),
-                Found::Failing { silent: true },
+                ProbeResult::Failing { silent: true },
             ),
             (
                 Openai,

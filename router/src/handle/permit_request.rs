@@ -5,23 +5,16 @@ use std::sync::Arc;
 use crucible_config::checked::{Config, Device, Fit};
 
 use crate::{
-    catalog::ModelKind,
-    demand::Demand,
-    event::LoadTrigger,
-    fleet::EngineStatus,
-    machine::physical_cores,
-    options::tuple_for,
-    plan::Candidate,
-    predict::{self, Learned},
-    scheduler::PermitRequest,
-    shared_weights,
+    catalog::ModelKind, demand::Demand, event::LoadTrigger, fleet::EngineStatus,
+    machine::physical_cores, measurements::Measurements, options::tuple_for, plan::Candidate,
+    predict, scheduler::PermitRequest, shared_weights,
 };
 
 /// Computes what a request asks of the scheduler. Ticket, trigger and deadline are filled in by the caller.
 pub(crate) fn permit_request(
     config: &Config,
     engine: &EngineStatus,
-    learned: &Learned,
+    learned: &Measurements,
     candidate: &Candidate,
     demand: &Demand,
 ) -> PermitRequest {

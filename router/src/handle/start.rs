@@ -22,7 +22,7 @@ use crate::{
     event::Observer,
     fleet::Fleet,
     limits::KeyLimits,
-    predict::Predictor,
+    measurements::MeasurementStore,
     scheduler::{ResidentStore, SchedulerActor},
     state_dir::StateDir,
     view::View,
@@ -56,7 +56,7 @@ impl RouterHandle {
             tracker.clone(),
             cancel.clone(),
         );
-        let predictor = Arc::new(Predictor::default());
+        let predictor = Arc::new(MeasurementStore::default());
         let engines = Arc::new(FleetEngines::new(
             fleet.clone(),
             config.clone(),

@@ -6,7 +6,7 @@ use crucible_config::checked::{Config, Device, EngineKind, Manage};
 
 use crate::{
     fleet::EngineStatus,
-    view::{Breaker, Health},
+    view::{BreakerState, Health},
 };
 
 pub(crate) fn status(config: &Config, manage: Manage) -> EngineStatus {
@@ -19,7 +19,7 @@ pub(crate) fn status(config: &Config, manage: Manage) -> EngineStatus {
         pool: "cpu".into(),
         url: String::new(),
         health: Health::Up,
-        breaker: Breaker::Closed,
+        breaker: BreakerState::Closed,
         left_alone: None,
         wedged: false,
         error: None,

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::*;
-use crate::{engine::testing::Fake, event::Silent, health::Outcome, state_dir::StateDir};
+use crate::{engine::testing::Fake, event::Silent, health::RequestOutcome, state_dir::StateDir};
 
 #[tokio::test]
 async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
@@ -46,9 +46,9 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
     for _ in 0..crate::health::OPEN_AFTER {
         let mut permit = router.acquire(candidate, &demand).await.unwrap();
         let attempt = permit.take_attempt().unwrap();
-        attempt.report(Outcome::ConnectFailed);
+        attempt.report(RequestOutcome::ConnectFailed);
         // What comes after the end counts no more.
-        attempt.report(Outcome::Answered);
+        attempt.report(RequestOutcome::Answered);
     }
     let refused = router.acquire(candidate, &demand).await.map(drop);
     assert!(
@@ -56,7 +56,10 @@ async fn permits_show_in_the_view_and_an_open_breaker_and_a_drain_refuse() {
         "{refused:?}"
     );
     // A request that was sent before, and is answered to its end.
-    running.take_attempt().unwrap().report(Outcome::Answered);
+    running
+        .take_attempt()
+        .unwrap()
+        .report(RequestOutcome::Answered);
     drop(running);
 
     router.shutdown().await;

@@ -73,7 +73,7 @@ fn expected_wait(view: &View, candidate: &Candidate, client: &ClientId) -> Durat
     view.engine(&candidate.engine)
         .map(|engine| {
             let before = view.turns_before(engine, client);
-            predict::permit_wait(&view.learned, engine, &candidate.model, before)
+            predict::permit_wait(&view.measurements, engine, &candidate.model, before)
         })
         .unwrap_or_default()
 }

@@ -7,14 +7,14 @@ use std::sync::{
 
 use crate::{
     client::ClientId,
-    health::{Outcome, Pass},
+    health::{BreakerPass, RequestOutcome},
     plan::Candidate,
 };
 
 /// Receives the outcomes of requests, for the health of engines.
 pub(crate) trait OutcomeReceiver: Send + Sync {
     /// Takes one outcome. `began` says whether the answer had begun before it.
-    fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: Outcome, began: bool);
+    fn outcome(self: Arc<Self>, attempt: &EngineAttempt, outcome: RequestOutcome, began: bool);
 }
 
 /// One request to an engine, which reports how it goes.
@@ -26,7 +26,7 @@ pub struct EngineAttempt {
     pub(crate) engine: Arc<str>,
     pub(crate) model: Arc<str>,
     pub(crate) client: ClientId,
-    pub(crate) pass: Pass,
+    pub(crate) pass: BreakerPass,
     began: AtomicBool,
     ended: AtomicBool,
 }
@@ -38,7 +38,7 @@ impl EngineAttempt {
         outcomes: Arc<dyn OutcomeReceiver>,
         candidate: &Candidate,
         client: ClientId,
-        pass: Pass,
+        pass: BreakerPass,
     ) -> Self {
         Self {
             outcomes,
@@ -53,13 +53,13 @@ impl EngineAttempt {
 
     /// Reports whether it is the probe that a half-open breaker lets through.
     pub(crate) fn probes(&self) -> bool {
-        self.pass != Pass::Free
+        self.pass != BreakerPass::Closed
     }
 
     /// Reports how the request goes. After its end nothing more counts, and its beginning counts once.
-    pub fn report(&self, outcome: Outcome) {
+    pub fn report(&self, outcome: RequestOutcome) {
         let (began, said) = match outcome {
-            Outcome::Began => {
+            RequestOutcome::Began => {
                 let began = self.began.swap(true, Ordering::Relaxed);
                 (false, began || self.ended.load(Ordering::Relaxed))
             }
@@ -77,6 +77,6 @@ impl EngineAttempt {
 
 impl Drop for EngineAttempt {
     fn drop(&mut self) {
-        self.report(Outcome::Abandoned);
+        self.report(RequestOutcome::Abandoned);
     }
 }

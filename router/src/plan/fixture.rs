@@ -12,7 +12,7 @@ use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     demand::Demand,
     plan::{Plan, Reason},
-    view::{Breaker, EngineView, Health, ResidentView, View},
+    view::{BreakerState, EngineView, Health, ResidentView, View},
 };
 
 pub(crate) fn generation(id: &str) -> ModelInfo {
@@ -42,7 +42,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         pool: if device == Device::Cpu { "cpu" } else { "gpu" }.into(),
         url: String::new(),
         health: Health::Up,
-        breaker: Breaker::Closed,
+        breaker: BreakerState::Closed,
         left_alone: None,
         error: None,
         refused_access: false,

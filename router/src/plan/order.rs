@@ -13,7 +13,7 @@ use crate::{
     catalog::{ModelInfo, ModelKind},
     predict,
     refusal::Refusal,
-    view::{Breaker, EngineView, Health},
+    view::{BreakerState, EngineView, Health},
 };
 
 /// Seconds until a client may ask again where no engine is up: the pollers look more often.
@@ -29,7 +29,7 @@ fn retry_after(engine: &EngineView) -> u64 {
 
 /// Requests may be sent there.
 pub(super) fn is_available(engine: &EngineView) -> bool {
-    engine.health != Health::Down && engine.breaker != Breaker::Open
+    engine.health != Health::Down && engine.breaker != BreakerState::Open
 }
 
 /// The state of an engine in words, after its name.
@@ -39,10 +39,10 @@ pub(super) fn state(engine: &EngineView) -> Cow<'_, str> {
     }
     Cow::Borrowed(match (engine.health, engine.breaker) {
         (Health::Down, _) => "is down",
-        (_, Breaker::Open) if engine.left_alone.is_some_and(|l| l.asked) => {
+        (_, BreakerState::Open) if engine.left_alone.is_some_and(|l| l.engine_asked) => {
             "asked to be left alone for a while (429)"
         }
-        (_, Breaker::Open) => "fails its requests and is left alone for a while",
+        (_, BreakerState::Open) => "fails its requests and is left alone for a while",
         (Health::Unknown, _) => "has not answered yet",
         (Health::Degraded, _) => "answers not always",
         (Health::Up, _) => "is up",
@@ -127,7 +127,7 @@ impl<'a> Scope<'a> {
     fn prompt_tokens(&self, hit: &Hit<'_>) -> u64 {
         let (engine, model) = (&hit.engine.name, &hit.model.id);
         let estimate = self.demand.prompt_tokens;
-        predict::prompt_tokens(&self.view.learned, engine, model, estimate)
+        predict::prompt_tokens(&self.view.measurements, engine, model, estimate)
     }
 
     /// The prompt fits the longest context of the model, as far as that is known.

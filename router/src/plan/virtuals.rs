@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
-    predict::{self, Asked, Prediction},
+    predict::{self, Prediction, PredictionInput},
     refusal::Refusal,
 };
 
@@ -255,12 +255,12 @@ impl<'a> Scope<'a> {
     /// What is expected of the answer there.
     pub(super) fn prediction(&self, hit: &Hit<'_>) -> Prediction {
         let demand = self.demand;
-        let asked = Asked {
+        let asked = PredictionInput {
             prompt_tokens: demand.prompt_tokens,
             max_tokens: demand.max_tokens,
             client: &demand.client,
             before: self.view.turns_before(hit.engine, &demand.client),
         };
-        predict::predict(&self.view.learned, hit.engine, hit.model, &asked)
+        predict::predict(&self.view.measurements, hit.engine, hit.model, &asked)
     }
 }

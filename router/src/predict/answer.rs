@@ -1,56 +1,69 @@
-//! How long an answer is expected to be, and how long it takes to be written.
+//! The predicted length of an answer, and the time in which it is written.
 
 use std::time::Duration;
 
-use super::{Basis, Learned, Part, output_prior, rates::float, rates::whole, seconds};
-use crate::{client::ClientId, view::EngineView};
+use super::{PredictedTime, PredictionBasis, seconds};
+use crate::{
+    client::ClientId,
+    measurements::{
+        Measurements, output_prior,
+        running_mean::{float, whole},
+    },
+    view::EngineView,
+};
 
-/// Tokens of an answer where none was measured.
+/// The tokens of an answer where none was measured.
 pub(super) const MEAN_ANSWER: u64 = 256;
 
-/// What a prediction needs of a request.
+/// The properties of a request that a prediction needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct PredictionInput<'a> {
     /// Prompt tokens at 4 bytes each.
     pub prompt_tokens: u64,
-    /// The most that the answer may have.
+    /// The most tokens that the answer may have.
     pub max_tokens: Option<u64>,
-    /// Who asks.
+    /// The client that asks.
     pub client: &'a ClientId,
-    /// Who have their turn for a permit before it.
+    /// The number of requests that have their turn for a permit before it.
     pub before: u32,
 }
 
-/// An expected answer.
+/// A predicted answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct PredictedAnswer {
     /// Its tokens.
     pub tokens: u64,
-    /// Where that number comes from.
-    pub basis: Basis,
-    /// From its first token to its last.
-    pub output: Part,
+    /// The basis of that number.
+    pub basis: PredictionBasis,
+    /// The time from its first token to its last.
+    pub output: PredictedTime,
 }
 
-/// The answer of that model to what was asked: as long as this client's answers where this model was
-/// chosen for it, else as all of this client's, else as everybody's, and at most what the request
-/// allows. So models are compared by one number until each was chosen often enough to have its own.
-pub fn answer(learned: &Learned, engine: &EngineView, model: &str, asked: &Asked<'_>) -> Answer {
-    let rates = learned.rates(&engine.name, model);
-    let (expected, basis) = match learned.client_tokens(asked.client, &engine.name, model) {
-        Some((mean, samples)) => (whole(mean), Basis::Measured(samples)),
-        None => (MEAN_ANSWER, Basis::Prior),
+/// The answer of a model to a request. It is as long as this client's answers where this model was
+/// chosen for it, else as all answers of this client, else as everybody's, and at most as long as
+/// the request allows. So models are compared by one number until each was chosen often enough to
+/// have its own.
+pub fn answer(
+    learned: &Measurements,
+    engine: &EngineView,
+    model: &str,
+    asked: &PredictionInput<'_>,
+) -> PredictedAnswer {
+    let rates = learned.model_rates(&engine.name, model);
+    let (expected, basis) = match learned.client_answer_tokens(asked.client, &engine.name, model) {
+        Some((mean, samples)) => (whole(mean), PredictionBasis::Measured(samples)),
+        None => (MEAN_ANSWER, PredictionBasis::Prior),
     };
     let tokens = expected.min(asked.max_tokens.unwrap_or(u64::MAX));
     let prior = || {
         let millis = tokens.saturating_mul(1000) / output_prior(engine.device);
         Duration::from_millis(millis)
     };
-    let rate = rates.and_then(|r| r.output_per_s.settled());
-    Answer {
+    let rate = rates.and_then(|r| r.output_per_s.if_enough());
+    PredictedAnswer {
         tokens,
         basis,
-        output: Part::of(rate, |rate| seconds(float(tokens) / rate), prior),
+        output: PredictedTime::of(rate, |rate| seconds(float(tokens) / rate), prior),
     }
 }
 
@@ -62,43 +75,51 @@ mod tests {
 
     use super::*;
     use crate::{
+        measurements::{AnswerLength, AnswerSample, TimedTokens},
         plan::fixture::engine,
-        predict::{Length, Pace, Sample},
     };
 
-    fn sample(client: Option<&str>, model: &str, tokens: u64, cut: bool) -> Sample {
-        Sample {
+    fn sample(client: Option<&str>, model: &str, tokens: u64, cut: bool) -> AnswerSample {
+        AnswerSample {
             engine: "e".into(),
             model: Arc::from(model),
             client: client.map_or_else(ClientId::default, ClientId::of_key),
-            chosen: true,
-            estimate: None,
+            model_was_chosen: true,
+            estimated_prompt_tokens: None,
             prompt_tokens: None,
-            prompt: None,
+            prompt_time: None,
             cache_unknown: false,
-            answer: Some(Length { tokens, cut }),
-            output: Some(Pace {
+            answer_length: Some(AnswerLength {
+                tokens,
+                cut_short: cut,
+            }),
+            output_time: Some(TimedTokens {
                 tokens,
                 took: Duration::from_secs(tokens / 10),
             }),
-            need: None,
-            service: Duration::from_secs(4),
+            context_need: None,
+            service_time: Duration::from_secs(4),
         }
     }
 
-    fn taught(samples: &[Sample]) -> Learned {
-        let mut learned = Learned::default();
+    fn taught(samples: &[AnswerSample]) -> Measurements {
+        let mut learned = Measurements::default();
         for sample in samples {
             for _ in 0..3 {
-                learned.learn(sample, Device::Cpu);
+                learned.record_answer(sample, Device::Cpu);
             }
         }
         learned
     }
 
-    fn tokens(learned: &Learned, client: &str, model: &str, max: Option<u64>) -> (u64, Basis) {
+    fn tokens(
+        learned: &Measurements,
+        client: &str,
+        model: &str,
+        max: Option<u64>,
+    ) -> (u64, PredictionBasis) {
         let cpu = engine("e", Device::Cpu, &["m", "n"]);
-        let asked = Asked {
+        let asked = PredictionInput {
             prompt_tokens: 0,
             max_tokens: max,
             client: &ClientId::of_key(client),
@@ -115,9 +136,9 @@ mod tests {
             sample(Some("agent"), "m", 900, false),
             sample(Some("agent"), "n", 100, false),
         ]);
-        let near = |found: (u64, Basis), wanted: u64, samples| {
+        let near = |found: (u64, PredictionBasis), wanted: u64, samples| {
             assert!(found.0.abs_diff(wanted) <= wanted / 10, "{found:?}");
-            assert_eq!(found.1, Basis::Measured(samples));
+            assert_eq!(found.1, PredictionBasis::Measured(samples));
         };
         near(tokens(&learned, "editor", "m", None), 20, 3);
         near(tokens(&learned, "agent", "m", None), 900, 3);
@@ -125,21 +146,21 @@ mod tests {
         near(tokens(&learned, "editor", "n", None), 20, 3);
         let (other, basis) = tokens(&learned, "other", "n", None);
         assert!((100..900).contains(&other), "{other}");
-        assert_eq!(basis, Basis::Measured(9));
+        assert_eq!(basis, PredictionBasis::Measured(9));
         // Titles that a rule sends to a model do not make its other answers short.
-        let titles = Sample {
-            chosen: false,
+        let titles = AnswerSample {
+            model_was_chosen: false,
             ..sample(Some("editor"), "n", 5, false)
         };
         let sent = taught(&[sample(Some("editor"), "m", 90, false), titles]);
         let of = |model| tokens(&sent, "editor", model, None).0;
         assert!(of("m") >= 90 && of("n") > 20, "{} {}", of("m"), of("n"));
         let bounded = tokens(&learned, "agent", "m", Some(5));
-        assert_eq!(bounded, (5, Basis::Measured(3)));
-        let nothing = Learned::default();
+        assert_eq!(bounded, (5, PredictionBasis::Measured(3)));
+        let nothing = Measurements::default();
         assert_eq!(
             tokens(&nothing, "a", "m", None),
-            (MEAN_ANSWER, Basis::Prior)
+            (MEAN_ANSWER, PredictionBasis::Prior)
         );
         assert_eq!(tokens(&nothing, "a", "m", Some(0)).0, 0);
     }
@@ -149,7 +170,7 @@ mod tests {
         let cut = sample(Some("a"), "m", 5, true);
         assert_eq!(
             tokens(&taught(std::slice::from_ref(&cut)), "a", "m", None).1,
-            Basis::Prior
+            PredictionBasis::Prior
         );
         let long = sample(Some("a"), "m", 100, false);
         let learned = taught(&[long.clone(), cut]);
@@ -162,20 +183,20 @@ mod tests {
     #[test]
     fn the_output_takes_the_measured_rate_else_that_of_the_device() {
         let mut cpu = engine("e", Device::Cpu, &["m"]);
-        let asked = Asked {
+        let asked = PredictionInput {
             prompt_tokens: 0,
             max_tokens: Some(80),
             client: &ClientId::default(),
             before: 0,
         };
-        let nothing = Learned::default();
+        let nothing = Measurements::default();
         let by = |engine: &EngineView, learned| answer(learned, engine, "m", &asked).output;
         assert_eq!(by(&cpu, &nothing).time, Duration::from_secs(10));
         cpu.device = Device::Gpu;
         assert_eq!(by(&cpu, &nothing).time, Duration::from_secs(2));
         let learned = taught(&[sample(None, "m", 100, false)]);
         let measured = by(&cpu, &learned);
-        assert_eq!(measured.basis, Basis::Measured(3));
+        assert_eq!(measured.basis, PredictionBasis::Measured(3));
         assert!(
             (measured.time.as_secs_f64() - 8.0).abs() < 0.1,
             "{measured:?}"

@@ -1,191 +1,156 @@
-//! Expected time to first token and to the end of an answer: from what was measured, else from
-//! stated priors.
+//! Predictions: the expected time to the first token and to the end of an answer, on each engine
+//! that may give it.
 //!
-//! | prior | GPU | CPU |
-//! |---|---|---|
-//! | prompt tokens per second | 1000 | 60 |
-//! | generated tokens per second | 40 | 8 |
-//! | load, bytes per second | 1 GB | 0.5 GB |
+//! Every question is a pure function of a view and of [`Measurements`]. Where nothing was measured,
+//! the stated priors of the device count (`measurements::priors`), with 5 GB for weights of unknown
+//! size, 256 tokens for an answer, and 4 bytes for a prompt token.
 //!
-//! Weights of unknown size count as 5 GB, an answer as 256 tokens, a prompt token as
-//! 4 bytes. The numbers are deliberately round. The questions are pure functions of a view and of
-//! [`Learned`]; `Predictor` owns what was learned and keeps it in a file.
+//!     time to first token = wait for a permit + load + reading of the prompt
+//!     time to the end     = time to first token + tokens of the answer / rate
 
 mod answer;
-mod clients;
-mod file;
-mod keep;
-mod needs;
-mod rates;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use crucible_config::checked::Device;
-
-pub(crate) use self::keep::Predictor;
-use self::{
-    answer::MEAN_ANSWER,
-    rates::{float, whole},
-};
-pub use self::{
-    answer::{Answer, Asked, answer},
-    rates::{Estimate, Learned, Length, Pace, Rates, Sample},
-};
+use self::answer::MEAN_ANSWER;
+pub use self::answer::{PredictedAnswer, PredictionInput, answer};
 use crate::{
     catalog::ModelInfo,
     client::ClientId,
+    measurements::{
+        Measurements, RunningMean, load_time_prior, output_prior,
+        priors::BYTES_PER_TOKEN,
+        prompt_prior,
+        running_mean::{float, whole},
+    },
     view::{EngineView, LoadingView},
 };
 
-/// Weights in bytes of a model that does not tell.
-const UNKNOWN_SIZE: u64 = 5_000_000_000;
-
-/// Bytes that [`crate::demand::Demand::prompt_tokens`] counts as one token.
-const BYTES_PER_TOKEN: f64 = 4.0;
-
-/// Where a number comes from.
+/// The basis that a number rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
+pub enum PredictionBasis {
     /// It needs no estimate: nobody waits, or the model is loaded.
     Known,
     /// The stated prior of the device.
     Prior,
-    /// This many answers or loads were measured.
+    /// So many measured answers or loads.
     Measured(u32),
 }
 
-/// One part of a wait.
+/// One part of a predicted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// How long.
+pub struct PredictedTime {
+    /// The time.
     pub time: Duration,
-    /// Why.
-    pub basis: Basis,
+    /// The basis that it rests on.
+    pub basis: PredictionBasis,
 }
 
-/// A predicted answer with its parts.
+/// A predicted answer with the parts of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction {
-    /// Until a permit is free.
-    pub queue: Part,
-    /// Until the model is loaded.
-    pub load: Part,
-    /// Until the prompt is read.
-    pub prefill: Part,
-    /// Prompt tokens by the model's own bytes per token.
+    /// The time until a permit is free.
+    pub queue: PredictedTime,
+    /// The time until the model is loaded.
+    pub load: PredictedTime,
+    /// The time until the prompt is read.
+    pub prefill: PredictedTime,
+    /// Prompt tokens, by the model's own bytes per token.
     pub prompt_tokens: u64,
-    /// What is written then.
-    pub answer: Answer,
+    /// The answer that is written then.
+    pub answer: PredictedAnswer,
 }
 
-/// Prompt tokens per second, where none were measured.
-pub const fn prompt_prior(device: Device) -> u64 {
-    match device {
-        Device::Cpu => 60,
-        Device::Gpu | Device::Auto => 1000,
-    }
+/// The time of a load of that model, where one was measured, also in earlier runs.
+pub(crate) fn measured_load(learned: &Measurements, engine: &str, model: &str) -> Option<Duration> {
+    let rates = learned.model_rates(engine, model)?;
+    rates.load_s.if_at_least(1).map(|(mean, _)| seconds(mean))
 }
 
-/// Generated tokens per second, where none were measured.
-pub const fn output_prior(device: Device) -> u64 {
-    match device {
-        Device::Cpu => 8,
-        Device::Gpu | Device::Auto => 40,
-    }
+/// Tokens of context that this client's requests needed lately of models with that configured
+/// context; 0 where nothing is known.
+pub(crate) fn needed(learned: &Measurements, client: &ClientId, configured: u64) -> u64 {
+    learned.client_context_need(client, configured)
 }
 
-/// Bytes of weights per second.
-const fn load_prior(device: Device) -> u64 {
-    match device {
-        Device::Cpu => 500_000_000,
-        Device::Gpu | Device::Auto => 1_000_000_000,
-    }
-}
-
-/// How long a load takes, where none was measured.
-pub fn load_time_prior(device: Device, size_bytes: Option<u64>) -> Duration {
-    let bytes = size_bytes.unwrap_or(UNKNOWN_SIZE);
-    Duration::from_millis(bytes / (load_prior(device) / 1000))
-}
-
-/// How long a load of that model took, also in earlier runs.
-pub(crate) fn measured_load(learned: &Learned, engine: &str, model: &str) -> Option<Duration> {
-    let rates = learned.rates(engine, model)?;
-    rates.load_s.settled_by(1).map(|(mean, _)| seconds(mean))
-}
-
-/// Tokens of context that this client's requests needed lately, of models with that configured
-/// context; 0: not known.
-pub(crate) fn needed(learned: &Learned, client: &ClientId, configured: u64) -> u64 {
-    learned.client_need(client, configured)
-}
-
-/// How long a request held its permit on that engine, also in earlier runs.
-pub(crate) fn measured_service(learned: &Learned, engine: &str) -> Option<Duration> {
-    let (mean, _) = learned.service(engine)?.settled()?;
+/// The time that a request holds its permit on that engine, where it was measured, also in earlier
+/// runs.
+pub(crate) fn measured_service(learned: &Measurements, engine: &str) -> Option<Duration> {
+    let (mean, _) = learned.service_time(engine)?.if_enough()?;
     Some(seconds(mean))
 }
 
-/// How long a load takes.
-pub fn load_time(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part {
+/// The time of a load.
+pub fn load_time(learned: &Measurements, engine: &EngineView, model: &ModelInfo) -> PredictedTime {
     let prior = || load_time_prior(engine.device, model.size_bytes);
-    let rates = learned.rates(&engine.name, &model.id);
-    Part::of(rates.and_then(|r| r.load_s.settled_by(1)), seconds, prior)
+    let rates = learned.model_rates(&engine.name, &model.id);
+    PredictedTime::of(rates.and_then(|r| r.load_s.if_at_least(1)), seconds, prior)
 }
 
-/// How long a request holds its permit.
-pub fn mean_service(learned: &Learned, engine: &EngineView) -> Part {
+/// The time that a request holds its permit.
+pub fn mean_service(learned: &Measurements, engine: &EngineView) -> PredictedTime {
     let prior = || Duration::from_millis(MEAN_ANSWER * 1000 / output_prior(engine.device));
-    let service = learned.service(&engine.name);
-    Part::of(service.and_then(Estimate::settled), seconds, prior)
+    let service = learned.service_time(&engine.name);
+    PredictedTime::of(service.and_then(RunningMean::if_enough), seconds, prior)
 }
 
-/// The wait for a permit: nothing while one is free, else those who have their turn before and this
-/// request, shared among the permits.
-pub fn queue_wait(learned: &Learned, engine: &EngineView, model: &str, before: u32) -> Part {
+/// The wait for a permit: none while one is free, else the time of those who have their turn before
+/// (`before`) and of this request, shared among the permits.
+pub fn queue_wait(
+    learned: &Measurements,
+    engine: &EngineView,
+    model: &str,
+    before: u32,
+) -> PredictedTime {
     let permits = engine.permits.max(1);
     let held = engine.holds(model);
     let active = held.map_or(engine.active, |resident| resident.active);
     if engine.queued == 0 && active < permits {
-        return Part::NONE;
+        return PredictedTime::NONE;
     }
     let mut wait = mean_service(learned, engine);
     wait.time = wait.time.saturating_mul(before.saturating_add(1)) / permits;
     wait
 }
 
-/// Prompt tokens of an estimate at 4 bytes a token, by what this model makes of a byte.
-pub fn prompt_tokens(learned: &Learned, engine: &str, model: &str, estimate: u64) -> u64 {
-    let rates = learned.rates(engine, model);
-    match rates.and_then(|r| r.bytes_per_token.settled()) {
+/// Prompt tokens of an estimate at 4 bytes a token, by the bytes that this model makes a token of.
+pub fn prompt_tokens(learned: &Measurements, engine: &str, model: &str, estimate: u64) -> u64 {
+    let rates = learned.model_rates(engine, model);
+    match rates.and_then(|r| r.bytes_per_token.if_enough()) {
         Some((bytes, _)) => whole(float(estimate) * BYTES_PER_TOKEN / bytes),
         None => estimate,
     }
 }
 
-/// How long a prompt takes to be read; `estimate` is at 4 bytes a token.
-pub fn prefill(learned: &Learned, engine: &EngineView, model: &str, estimate: u64) -> Part {
+/// The time in which a prompt is read; `estimate` is its tokens at 4 bytes each.
+pub fn prefill(
+    learned: &Measurements,
+    engine: &EngineView,
+    model: &str,
+    estimate: u64,
+) -> PredictedTime {
     let tokens = prompt_tokens(learned, &engine.name, model, estimate);
     if tokens == 0 {
-        return Part::NONE;
+        return PredictedTime::NONE;
     }
-    let rates = learned.rates(&engine.name, model);
+    let rates = learned.model_rates(&engine.name, model);
     let prior = || Duration::from_millis(tokens.saturating_mul(1000) / prompt_prior(engine.device));
-    Part::of(
-        rates.and_then(|r| r.prompt_per_s.settled()),
+    PredictedTime::of(
+        rates.and_then(|r| r.prompt_per_s.if_enough()),
         |rate| seconds(float(tokens) / rate),
         prior,
     )
 }
 
-/// Queue, load where the model is not resident, prefill, and the answer.
+/// The prediction of an answer: queue, load where the model is not loaded, reading of the prompt,
+/// and the answer.
 pub fn predict(
-    learned: &Learned,
+    learned: &Measurements,
     engine: &EngineView,
     model: &ModelInfo,
-    asked: &Asked<'_>,
+    asked: &PredictionInput<'_>,
 ) -> Prediction {
     let estimate = asked.prompt_tokens;
     Prediction {
@@ -197,11 +162,12 @@ pub fn predict(
     }
 }
 
-/// Zero for a resident, for a cloud model, and where the engine gives no load control.
-fn load_wait(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part {
+/// The wait for a load: none for a resident, for a cloud model, and where the engine gives no load
+/// control.
+fn load_wait(learned: &Measurements, engine: &EngineView, model: &ModelInfo) -> PredictedTime {
     let resident = engine.holds(&model.id);
     if resident.is_some() || model.cloud || !engine.load_control {
-        return Part::NONE;
+        return PredictedTime::NONE;
     }
     let mut own = load_time(learned, engine, model);
     match &engine.loading {
@@ -216,12 +182,17 @@ fn load_wait(learned: &Learned, engine: &EngineView, model: &ModelInfo) -> Part 
     own
 }
 
-/// As far as it is measured, the wait for a permit: the queue and, where the model is not
-/// resident, the load that is under way. The model's own load does not count: a request that gave
-/// way to it would leave it unloaded for ever.
-pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str, before: u32) -> Duration {
+/// The wait for a permit as far as it is measured: the queue and, where the model is not loaded,
+/// the load that is under way. The model's own load does not count, because a request that gave way
+/// to it would leave the model unloaded for ever.
+pub fn permit_wait(
+    learned: &Measurements,
+    engine: &EngineView,
+    model: &str,
+    before: u32,
+) -> Duration {
     let queue = queue_wait(learned, engine, model, before);
-    let queue = if queue.basis == Basis::Prior {
+    let queue = if queue.basis == PredictionBasis::Prior {
         Duration::ZERO
     } else {
         queue.time
@@ -234,34 +205,35 @@ pub fn permit_wait(learned: &Learned, engine: &EngineView, model: &str, before: 
     };
     let known = || {
         let (took, _) = learned
-            .rates(&engine.name, &load.model)?
+            .model_rates(&engine.name, &load.model)?
             .load_s
-            .settled_by(1)?;
+            .if_at_least(1)?;
         Some(seconds(took))
     };
     let expected = load.expected.or_else(known).unwrap_or_default();
     queue.saturating_add(expected.saturating_sub(load.since))
 }
 
-/// What is left of a load that is under way.
-fn rest(learned: &Learned, engine: &EngineView, load: &LoadingView) -> Duration {
+/// The time that is left of a load that is under way.
+fn rest(learned: &Measurements, engine: &EngineView, load: &LoadingView) -> Duration {
     let model = engine.models.iter().find(|m| m.id == load.model);
     let own = || model.map(|m| load_time(learned, engine, m).time);
     let expected = load.expected.or_else(own).unwrap_or_default();
     expected.saturating_sub(load.since)
 }
 
+/// Seconds as a duration; what is out of range is the longest one.
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
 }
 
-// === impl Part ===
+// === impl PredictedTime ===
 
-impl Part {
+impl PredictedTime {
     /// No wait at all.
     pub const NONE: Self = Self {
         time: Duration::ZERO,
-        basis: Basis::Known,
+        basis: PredictionBasis::Known,
     };
 
     fn of(
@@ -272,11 +244,11 @@ impl Part {
         match measured {
             Some((value, samples)) => Self {
                 time: time(value),
-                basis: Basis::Measured(samples),
+                basis: PredictionBasis::Measured(samples),
             },
             None => Self {
                 time: prior(),
-                basis: Basis::Prior,
+                basis: PredictionBasis::Prior,
             },
         }
     }
@@ -285,7 +257,7 @@ impl Part {
 // === impl Prediction ===
 
 impl Prediction {
-    /// Until the first token.
+    /// The time until the first token.
     pub const fn first_token(&self) -> Duration {
         self.queue
             .time
@@ -293,7 +265,7 @@ impl Prediction {
             .saturating_add(self.prefill.time)
     }
 
-    /// Until the end of the answer.
+    /// The time until the end of the answer.
     pub const fn end(&self) -> Duration {
         self.first_token().saturating_add(self.answer.output.time)
     }

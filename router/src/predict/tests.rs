@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crucible_config::checked::Device;
+
 use super::*;
 use crate::{
     client::ClientId,
+    measurements::{AnswerSample, ModelRates, TimedTokens, file},
     plan::fixture::{engine, generation},
 };
 
-fn asked(prompt_tokens: u64) -> Asked<'static> {
+fn asked(prompt_tokens: u64) -> PredictionInput<'static> {
     static NOBODY: std::sync::LazyLock<ClientId> = std::sync::LazyLock::new(ClientId::default);
-    Asked {
+    PredictionInput {
         prompt_tokens,
         max_tokens: None,
         client: &NOBODY,
@@ -21,7 +24,7 @@ fn asked(prompt_tokens: u64) -> Asked<'static> {
 }
 
 fn first_token(
-    learned: &Learned,
+    learned: &Measurements,
     engine: &EngineView,
     model: &ModelInfo,
     estimate: u64,
@@ -29,46 +32,49 @@ fn first_token(
     predict(learned, engine, model, &asked(estimate))
 }
 
-fn queue_wait(learned: &Learned, engine: &EngineView, model: &str) -> Part {
+fn queue_wait(learned: &Measurements, engine: &EngineView, model: &str) -> PredictedTime {
     super::queue_wait(learned, engine, model, engine.queued)
 }
 
-fn permit_wait(learned: &Learned, engine: &EngineView, model: &str) -> Duration {
+fn permit_wait(learned: &Measurements, engine: &EngineView, model: &str) -> Duration {
     super::permit_wait(learned, engine, model, engine.queued)
 }
 
-fn nothing() -> Learned {
-    Learned::default()
+fn nothing() -> Measurements {
+    Measurements::default()
 }
 
-fn answer(prompt: impl Into<Option<Pace>>, output: impl Into<Option<Pace>>) -> Sample {
-    Sample {
+fn answer(
+    prompt: impl Into<Option<TimedTokens>>,
+    output: impl Into<Option<TimedTokens>>,
+) -> AnswerSample {
+    AnswerSample {
         engine: "e".into(),
         model: "m".into(),
         client: ClientId::default(),
-        chosen: false,
-        estimate: None,
+        model_was_chosen: false,
+        estimated_prompt_tokens: None,
         prompt_tokens: None,
-        prompt: prompt.into(),
+        prompt_time: prompt.into(),
         cache_unknown: false,
-        answer: None,
-        output: output.into(),
-        need: None,
-        service: Duration::from_secs(4),
+        answer_length: None,
+        output_time: output.into(),
+        context_need: None,
+        service_time: Duration::from_secs(4),
     }
 }
 
-fn pace(tokens: u64, millis: u64) -> Pace {
-    Pace {
+fn pace(tokens: u64, millis: u64) -> TimedTokens {
+    TimedTokens {
         tokens,
         took: Duration::from_millis(millis),
     }
 }
 
-fn taught(samples: impl IntoIterator<Item = Sample>) -> Learned {
+fn taught(samples: impl IntoIterator<Item = AnswerSample>) -> Measurements {
     let mut learned = nothing();
     for sample in samples {
-        learned.learn(&sample, Device::Cpu);
+        learned.record_answer(&sample, Device::Cpu);
     }
     learned
 }
@@ -82,25 +88,28 @@ fn a_resident_waits_for_its_prompt_only() {
     let gpu = engine("gpu", Device::Gpu, &["m"]).holding("m");
     let found = first_token(&nothing(), &gpu, &generation("m"), 2000);
     assert_eq!(found.first_token(), Duration::from_secs(2));
-    assert_eq!(found.prefill.basis, Basis::Prior);
-    assert_eq!((found.queue, found.load), (Part::NONE, Part::NONE));
+    assert_eq!(found.prefill.basis, PredictionBasis::Prior);
+    assert_eq!(
+        (found.queue, found.load),
+        (PredictedTime::NONE, PredictedTime::NONE)
+    );
 }
 
 #[test]
 fn a_load_counts_by_size_and_device_until_one_was_measured() {
     let cpu = engine("e", Device::Cpu, &["m"]);
     let mut model = generation("m");
-    let total = |learned: &Learned, model: &ModelInfo, n| {
+    let total = |learned: &Measurements, model: &ModelInfo, n| {
         first_token(learned, &cpu, model, n).first_token()
     };
     assert_eq!(total(&nothing(), &model, 0), Duration::from_secs(10));
     model.size_bytes = Some(1_000_000_000);
     assert_eq!(total(&nothing(), &model, 60), Duration::from_secs(3));
     let mut learned = nothing();
-    learned.loaded(&"e".into(), &"m".into(), Duration::from_secs(7));
+    learned.record_load(&"e".into(), &"m".into(), Duration::from_secs(7));
     assert_eq!(total(&learned, &model, 60), Duration::from_secs(8));
     let load = first_token(&learned, &cpu, &model, 60).load;
-    assert_eq!(load.basis, Basis::Measured(1));
+    assert_eq!(load.basis, PredictionBasis::Measured(1));
 }
 
 #[test]
@@ -134,7 +143,7 @@ fn the_queue_counts_once_every_permit_is_out() {
     let mut gpu = engine("gpu", Device::Gpu, &["m"]).holding("m");
     gpu.permits = 2;
     (gpu.active, gpu.residents[0].active) = (3, 1);
-    assert_eq!(queue_wait(&nothing(), &gpu, "m"), Part::NONE);
+    assert_eq!(queue_wait(&nothing(), &gpu, "m"), PredictedTime::NONE);
     gpu.residents[0].active = 2;
     gpu.queued = 4;
     let mean = mean_service(&nothing(), &gpu).time;
@@ -156,7 +165,7 @@ fn the_wait_for_a_permit_counts_what_is_measured() {
     });
     assert!(near(permit_wait(&learned, &cpu, "m"), 8.0));
     assert!(near(permit_wait(&learned, &cpu, "n"), 8.0));
-    learned.loaded(&"e".into(), &"n".into(), Duration::from_secs(7));
+    learned.record_load(&"e".into(), &"n".into(), Duration::from_secs(7));
     assert!(near(permit_wait(&learned, &cpu, "n"), 13.0));
 }
 
@@ -166,7 +175,7 @@ fn absurd_prompts_do_not_overflow() {
     let found = first_token(&nothing(), &cpu, &generation("m"), u64::MAX);
     assert!(found.first_token() > Duration::from_secs(1));
     let mut sample = answer(pace(1000, 10), None);
-    (sample.estimate, sample.prompt_tokens) = (Some(500), Some(2000));
+    (sample.estimated_prompt_tokens, sample.prompt_tokens) = (Some(500), Some(2000));
     let learned = taught(vec![sample; 3]);
     let found = first_token(&learned, &cpu, &generation("m"), u64::MAX);
     assert_eq!(found.prompt_tokens, u64::MAX);
@@ -181,13 +190,17 @@ fn three_answers_replace_the_prior() {
     let found = first_token(&two, &cpu, &generation("m"), 600).prefill;
     assert_eq!(
         (found.time, found.basis),
-        (Duration::from_secs(10), Basis::Prior)
+        (Duration::from_secs(10), PredictionBasis::Prior)
     );
     let three = taught(vec![sample; 3]);
     let found = first_token(&three, &cpu, &generation("m"), 600).prefill;
     assert!(near(found.time, 2.4), "{found:?}");
-    assert_eq!(found.basis, Basis::Measured(3));
-    let rate = three.rates("e", "m").unwrap().output_per_s.settled();
+    assert_eq!(found.basis, PredictionBasis::Measured(3));
+    let rate = three
+        .model_rates("e", "m")
+        .unwrap()
+        .output_per_s
+        .if_enough();
     assert!(
         rate.is_some_and(|(rate, _)| (rate - 20.0).abs() < 0.1),
         "{rate:?}"
@@ -196,16 +209,16 @@ fn three_answers_replace_the_prior() {
     (busy.permits, busy.residents[0].active) = (1, 1);
     let wait = queue_wait(&three, &busy, "m");
     assert!(near(wait.time, 4.0), "{wait:?}");
-    assert_eq!(wait.basis, Basis::Measured(3));
+    assert_eq!(wait.basis, PredictionBasis::Measured(3));
 }
 
 #[test]
 fn bytes_per_token_come_from_prompts_that_are_long_enough() {
     let mut sample = answer(None, None);
-    (sample.estimate, sample.prompt_tokens) = (Some(100), Some(127));
+    (sample.estimated_prompt_tokens, sample.prompt_tokens) = (Some(100), Some(127));
     let learned = taught(vec![sample.clone(); 5]);
     assert_eq!(prompt_tokens(&learned, "e", "m", 1000), 1000);
-    (sample.estimate, sample.prompt_tokens) = (Some(1000), Some(2000));
+    (sample.estimated_prompt_tokens, sample.prompt_tokens) = (Some(1000), Some(2000));
     let learned = taught(vec![sample; 5]);
     let found = prompt_tokens(&learned, "e", "m", 1000);
     assert!((1999..=2001).contains(&found), "{found}");
@@ -215,12 +228,12 @@ fn bytes_per_token_come_from_prompts_that_are_long_enough() {
 #[test]
 fn one_odd_answer_moves_little_and_a_lasting_change_is_followed() {
     let usual = answer(pace(1000, 10_000), None);
-    let rate = |learned: &Learned| learned.rates("e", "m").unwrap().prompt_per_s.mean;
+    let rate = |learned: &Measurements| learned.model_rates("e", "m").unwrap().prompt_per_s.mean;
     let mut learned = taught(vec![usual; 8]);
-    learned.learn(&answer(pace(1000, 10_000_000), None), Device::Cpu);
+    learned.record_answer(&answer(pace(1000, 10_000_000), None), Device::Cpu);
     assert!(rate(&learned) > 80.0, "{}", rate(&learned));
     for _ in 0..40 {
-        learned.learn(&answer(pace(1000, 1000), None), Device::Cpu);
+        learned.record_answer(&answer(pace(1000, 1000), None), Device::Cpu);
     }
     assert!(rate(&learned) > 900.0, "{}", rate(&learned));
 }
@@ -229,7 +242,7 @@ fn one_odd_answer_moves_little_and_a_lasting_change_is_followed() {
 fn a_prompt_from_the_cache_is_not_taken_for_a_fast_engine() {
     let mut cached = answer(pace(20_000, 100), None);
     cached.cache_unknown = true;
-    let rate = |learned: &Learned| learned.rates("e", "m").unwrap().prompt_per_s;
+    let rate = |learned: &Measurements| learned.model_rates("e", "m").unwrap().prompt_per_s;
     assert_eq!(rate(&taught(vec![cached.clone(); 3])).samples, 0);
     let mut fresh = answer(pace(20_000, 100_000), None);
     fresh.cache_unknown = true;
@@ -240,13 +253,13 @@ fn a_prompt_from_the_cache_is_not_taken_for_a_fast_engine() {
 #[test]
 fn long_answers_weigh_by_their_length_in_a_queue() {
     let short = answer(None, None);
-    let long = Sample {
-        need: None,
-        service: Duration::from_secs(36),
+    let long = AnswerSample {
+        context_need: None,
+        service_time: Duration::from_secs(36),
         ..short.clone()
     };
     let learned = taught([short.clone(), long, short.clone(), short]);
-    let (mean, samples) = learned.service("e").unwrap().settled().unwrap();
+    let (mean, samples) = learned.service_time("e").unwrap().if_enough().unwrap();
     assert_eq!(samples, 4);
     assert!((mean - 12.0).abs() < 0.01, "{mean}");
 }
@@ -254,11 +267,11 @@ fn long_answers_weigh_by_their_length_in_a_queue() {
 #[test]
 fn what_is_too_small_teaches_nothing() {
     let mut sample = answer(pace(10, 1000), pace(3, 1000));
-    sample.service = Duration::from_micros(300);
+    sample.service_time = Duration::from_micros(300);
     let mut learned = taught(vec![sample, answer(pace(1000, 1), pace(1000, 1))]);
-    learned.loaded(&"e".into(), &"m".into(), Duration::from_millis(1));
-    assert_eq!(learned.rates("e", "m"), Some(&Rates::default()));
-    assert_eq!(learned.service("e").unwrap().samples, 1);
+    learned.record_load(&"e".into(), &"m".into(), Duration::from_millis(1));
+    assert_eq!(learned.model_rates("e", "m"), Some(&ModelRates::default()));
+    assert_eq!(learned.service_time("e").unwrap().samples, 1);
 }
 
 #[test]
@@ -269,28 +282,28 @@ fn the_number_of_models_is_bounded() {
         sample
     });
     let learned = taught(samples);
-    assert!(learned.rates("e", "m999").is_some());
-    assert!(learned.rates("e", "m1000").is_none());
+    assert!(learned.model_rates("e", "m999").is_some());
+    assert!(learned.model_rates("e", "m1000").is_none());
 }
 
-fn any_pace() -> impl Strategy<Value = Option<Pace>> {
-    let pace = (any::<u64>(), any::<u64>()).prop_map(|(tokens, nanos)| Pace {
+fn any_pace() -> impl Strategy<Value = Option<TimedTokens>> {
+    let pace = (any::<u64>(), any::<u64>()).prop_map(|(tokens, nanos)| TimedTokens {
         tokens,
         took: Duration::from_nanos(nanos),
     });
     proptest::option::of(pace)
 }
 
-fn any_sample() -> impl Strategy<Value = Sample> {
+fn any_sample() -> impl Strategy<Value = AnswerSample> {
     let counts = (any::<Option<u64>>(), any::<Option<u64>>());
     let paces = (any_pace(), any_pace(), any::<bool>(), any::<u64>());
     (counts, paces).prop_map(
-        |((estimate, prompt_tokens), (prompt, output, unknown, nanos))| Sample {
-            estimate,
+        |((estimate, prompt_tokens), (prompt, output, unknown, nanos))| AnswerSample {
+            estimated_prompt_tokens: estimate,
             prompt_tokens,
             cache_unknown: unknown,
-            need: None,
-            service: Duration::from_nanos(nanos),
+            context_need: None,
+            service_time: Duration::from_nanos(nanos),
             ..answer(prompt, output)
         },
     )
@@ -304,13 +317,13 @@ proptest! {
         more in any::<u64>(),
     ) {
         let learned = taught(samples);
-        let rates = learned.rates("e", "m").copied().unwrap_or_default();
+        let rates = learned.model_rates("e", "m").copied().unwrap_or_default();
         let all = [rates.prompt_per_s, rates.output_per_s, rates.bytes_per_token];
         for estimate in all {
-            prop_assert!(estimate.samples == 0 || estimate.is_sound(), "{estimate:?}");
+            prop_assert!(estimate.samples == 0 || estimate.is_valid(), "{estimate:?}");
         }
         let read = file::read(&file::write(&learned)).unwrap();
-        let samples = |l: &Learned| l.rates("e", "m").map(|r| r.prompt_per_s.samples);
+        let samples = |l: &Measurements| l.model_rates("e", "m").map(|r| r.prompt_per_s.samples);
         prop_assert_eq!(samples(&read), samples(&learned));
         let cpu = engine("e", Device::Cpu, &["m"]).holding("m");
         let time = |n| first_token(&learned, &cpu, &generation("m"), n).first_token();

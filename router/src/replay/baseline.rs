@@ -1,40 +1,40 @@
-//! Two simple policies to compare with, on the same machine and the same bounds.
+//! Two simple policies to compare with, on the same machine and within the same limits.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use super::{drive::Policy, machine::Machine};
+use super::{machine::SimulatedMachine, simulation::SchedulingPolicy};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     refusal::Refusal,
     scheduler::{Action, EngineFacts, Input, LoadCommand, PermitGrant, PermitRequest},
 };
 
-/// In which order a [`Baseline`] serves.
+/// The order in which a [`BaselinePolicy`] serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Whoever came first in a pool, one after the other; nobody overtakes.
+pub enum ServiceOrder {
+    /// First come, first served within a pool; nobody overtakes.
     Strict,
-    /// Everything for what is resident first; a swap waits until nobody needs the victim
-    /// (llama-swap's and llama.cpp's router).
+    /// Everything for what is loaded first: a swap waits until nobody needs the victim (as
+    /// llama-swap's and llama.cpp's routers do).
     Collate,
 }
 
-/// A policy without bounds on overtaking. Evicts the resident that is idle longest.
-pub struct Baseline {
-    order: Order,
+/// A policy without bounds on overtaking. It evicts the resident that is idle longest.
+pub struct BaselinePolicy {
+    order: ServiceOrder,
     budgets: BTreeMap<Arc<str>, u64>,
     sizes: BTreeMap<(Arc<str>, Arc<str>), u64>,
     engines: BTreeMap<Arc<str>, EngineFacts>,
-    residents: Vec<Held>,
+    residents: Vec<BaselineResident>,
     /// In order of arrival.
-    queue: Vec<Waiter>,
+    queue: Vec<BaselineWaiter>,
     /// By pool.
-    operations: BTreeMap<Arc<str>, Operation>,
+    operations: BTreeMap<Arc<str>, BaselineOperation>,
     /// Ticket to engine and model.
     active: BTreeMap<u64, (Arc<str>, Arc<str>)>,
 }
 
-struct Held {
+struct BaselineResident {
     engine: Arc<str>,
     info: ResidentInfo,
     pinned: bool,
@@ -42,7 +42,7 @@ struct Held {
     idle_since: Instant,
 }
 
-struct Waiter {
+struct BaselineWaiter {
     request: Arc<PermitRequest>,
     since: Instant,
     loaded: bool,
@@ -50,12 +50,12 @@ struct Waiter {
 
 /// Why a model does not fit.
 #[derive(Clone, Copy)]
-enum Lack {
+enum MissingRoom {
     Place,
     Memory,
 }
 
-struct Operation {
+struct BaselineOperation {
     engine: Arc<str>,
     model: Arc<str>,
     exclusive: bool,
@@ -63,9 +63,9 @@ struct Operation {
     pinned: bool,
 }
 
-// === impl Policy ===
+// === impl SchedulingPolicy ===
 
-impl Policy for Baseline {
+impl SchedulingPolicy for BaselinePolicy {
     fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
         match input {
             Input::Fleet(fleet) => {
@@ -88,11 +88,11 @@ impl Policy for Baseline {
     }
 }
 
-// === impl Baseline ===
+// === impl BaselinePolicy ===
 
-impl Baseline {
+impl BaselinePolicy {
     /// A policy for that machine.
-    pub fn new(order: Order, machine: &Machine) -> Self {
+    pub fn new(order: ServiceOrder, machine: &SimulatedMachine) -> Self {
         let sizes = machine.engines.iter().flat_map(|engine| {
             engine.models.iter().map(|model| {
                 let place = (Arc::clone(&engine.name), Arc::clone(&model.name));
@@ -114,9 +114,9 @@ impl Baseline {
     fn arrive(&mut self, request: Arc<PermitRequest>, now: Instant, actions: &mut Vec<Action>) {
         let (ticket, engine, kind) = (request.ticket, Arc::clone(&request.engine), request.kind);
         let limit = self.engines.get(&engine).map_or(0, |f| f.queue_limit);
-        let lane = |w: &&Waiter| w.request.engine == engine && w.request.kind == kind;
+        let lane = |w: &&BaselineWaiter| w.request.engine == engine && w.request.kind == kind;
         let waiting = self.queue.iter().filter(lane).count();
-        self.queue.push(Waiter {
+        self.queue.push(BaselineWaiter {
             request,
             since: now,
             loaded: false,
@@ -143,14 +143,14 @@ impl Baseline {
         let Some((engine, model)) = self.active.remove(&ticket) else {
             return;
         };
-        let own = |h: &&mut Held| h.engine == engine && h.info.model == model;
+        let own = |h: &&mut BaselineResident| h.engine == engine && h.info.model == model;
         if let Some(held) = self.residents.iter_mut().find(own) {
             held.active = held.active.saturating_sub(1);
             held.idle_since = now;
         }
     }
 
-    fn finish(&mut self, engine: &str) -> Option<Operation> {
+    fn finish(&mut self, engine: &str) -> Option<BaselineOperation> {
         let mut operations = self.operations.iter();
         let (pool, _) = operations.find(|(_, o)| *o.engine == *engine)?;
         let pool = Arc::clone(pool);
@@ -163,7 +163,7 @@ impl Baseline {
             let own = waiter.request.engine == *engine && waiter.request.model == info.model;
             waiter.loaded |= own;
         }
-        self.residents.push(Held {
+        self.residents.push(BaselineResident {
             engine: Arc::clone(engine),
             info,
             pinned: operation.is_some_and(|o| o.pinned),
@@ -180,7 +180,7 @@ impl Baseline {
     }
 
     fn dispatch(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let expired = |w: &mut Waiter| w.request.deadline <= now;
+        let expired = |w: &mut BaselineWaiter| w.request.deadline <= now;
         for waiter in self.queue.extract_if(.., expired) {
             let refusal = Refusal::QueueTimeout {
                 engine: Arc::clone(&waiter.request.engine),
@@ -214,11 +214,11 @@ impl Baseline {
     fn line(&self, request: &PermitRequest) -> (Arc<str>, Arc<str>, ModelKind) {
         let facts = self.engines.get(&request.engine);
         match self.order {
-            Order::Strict => {
+            ServiceOrder::Strict => {
                 let pool = facts.map_or_else(|| Arc::clone(&request.engine), |f| f.pool.clone());
                 (pool, Arc::from(""), request.kind)
             }
-            Order::Collate => (
+            ServiceOrder::Collate => (
                 Arc::clone(&request.engine),
                 Arc::clone(&request.model),
                 request.kind,
@@ -230,12 +230,13 @@ impl Baseline {
     fn free(&mut self, at: usize, now: Instant) -> Option<usize> {
         let request = &self.queue.get(at)?.request;
         let facts = self.engines.get(&request.engine)?;
-        let own = |h: &Held| h.engine == request.engine && h.info.model == request.model;
+        let own =
+            |h: &BaselineResident| h.engine == request.engine && h.info.model == request.model;
         let found = self.residents.iter().position(own);
         if found.is_none() && !facts.load_control {
             // It loads what it is asked for, and nobody sees it.
             let info = ResidentInfo::named(Arc::clone(&request.model), request.kind);
-            self.residents.push(Held {
+            self.residents.push(BaselineResident {
                 engine: Arc::clone(&request.engine),
                 info,
                 pinned: true,
@@ -258,7 +259,7 @@ impl Baseline {
         })
     }
 
-    fn give(&mut self, waiter: &Waiter, resident: usize) -> Action {
+    fn give(&mut self, waiter: &BaselineWaiter, resident: usize) -> Action {
         let held = &mut self.residents[resident];
         held.active += 1;
         let place = (Arc::clone(&held.engine), Arc::clone(&held.info.model));
@@ -286,11 +287,12 @@ impl Baseline {
             }
             seen.push(line);
             let exclusive = facts.exclusive || self.operations.values().any(|o| o.exclusive);
-            let own = |h: &Held| h.engine == request.engine && h.info.model == request.model;
+            let own =
+                |h: &BaselineResident| h.engine == request.engine && h.info.model == request.model;
             if self.residents.iter().any(own) || (exclusive && !self.operations.is_empty()) {
                 continue;
             }
-            let operation = |engine: &Arc<str>, model: &Arc<str>, unload| Operation {
+            let operation = |engine: &Arc<str>, model: &Arc<str>, unload| BaselineOperation {
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
                 exclusive: facts.exclusive,
@@ -313,11 +315,12 @@ impl Baseline {
     }
 
     /// What stands against a load.
-    fn lacks(&self, facts: &EngineFacts, request: &PermitRequest) -> Option<Lack> {
-        let counted = |h: &&Held| h.engine == facts.name && h.info.kind == ModelKind::Generation;
+    fn lacks(&self, facts: &EngineFacts, request: &PermitRequest) -> Option<MissingRoom> {
+        let counted =
+            |h: &&BaselineResident| h.engine == facts.name && h.info.kind == ModelKind::Generation;
         let count = self.residents.iter().filter(counted).count();
         if request.kind == ModelKind::Generation && count >= facts.max_loaded_models {
-            return Some(Lack::Place);
+            return Some(MissingRoom::Place);
         }
         let budget = *self.budgets.get(&facts.pool)?;
         let held = self.residents.iter().filter(|h| self.in_pool(h, facts));
@@ -325,21 +328,23 @@ impl Baseline {
         let place = (Arc::clone(&request.engine), Arc::clone(&request.model));
         let size = self.sizes.get(&place).copied().unwrap_or(0);
         // What is larger than the whole budget is left to the engine.
-        (used > 0 && used.saturating_add(size) > budget).then_some(Lack::Memory)
+        (used > 0 && used.saturating_add(size) > budget).then_some(MissingRoom::Memory)
     }
 
-    fn in_pool(&self, held: &Held, facts: &EngineFacts) -> bool {
+    fn in_pool(&self, held: &BaselineResident, facts: &EngineFacts) -> bool {
         let other = self.engines.get(&held.engine);
         other.is_some_and(|other| other.pool == facts.pool)
     }
 
-    fn victim(&self, facts: &EngineFacts, lack: Lack) -> Option<&Held> {
-        let fitting = |h: &&Held| {
+    fn victim(&self, facts: &EngineFacts, lack: MissingRoom) -> Option<&BaselineResident> {
+        let fitting = |h: &&BaselineResident| {
             !h.pinned
                 && h.active == 0
                 && match lack {
-                    Lack::Place => h.engine == facts.name && h.info.kind == ModelKind::Generation,
-                    Lack::Memory => self.in_pool(h, facts),
+                    MissingRoom::Place => {
+                        h.engine == facts.name && h.info.kind == ModelKind::Generation
+                    }
+                    MissingRoom::Memory => self.in_pool(h, facts),
                 }
         };
         let idle = self.residents.iter().filter(fitting);

@@ -12,93 +12,96 @@ use crucible_config::{
 };
 use url::Url;
 
-use super::trace::Request;
+use super::trace::TraceRequest;
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     client::ClientId,
     demand::Demand,
     fleet::EngineStatus,
     handle::{facts::facts, permit_request::permit_request},
+    measurements::Measurements,
     options::instance_context,
     plan::{Candidate, Reason},
-    predict::Learned,
     scheduler::{EngineFacts, LoadCommand, PermitRequest},
-    view::{Breaker, Health},
+    view::{BreakerState, Health},
 };
 
 /// Engines under a configuration.
 #[derive(Clone, Debug)]
-pub struct Machine {
-    /// Permits, limits and budgets come from here.
+pub struct SimulatedMachine {
+    /// The configuration, from which permits, limits and budgets come.
     pub config: Config,
-    /// What is there.
-    pub engines: Vec<Engine>,
+    /// The engines.
+    pub engines: Vec<SimulatedEngine>,
 }
 
 /// One engine.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Engine {
-    /// Its name; where the configuration has none of that name, defaults of its kind hold.
+pub struct SimulatedEngine {
+    /// Its name. Where the configuration has no engine of that name, the defaults of its kind hold.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// The protocol that it speaks.
     pub kind: EngineKind,
-    /// Where it computes.
+    /// The device that it computes on.
     pub device: Device,
-    /// The memory that it shares.
+    /// The pool whose memory it shares.
     pub pool: Arc<str>,
-    /// For one unload.
-    pub unload: Duration,
-    /// What it can run.
-    pub models: Vec<Model>,
+    /// The time of one unload.
+    pub unload_time: Duration,
+    /// The models that it can run.
+    pub models: Vec<SimulatedModel>,
 }
 
 /// One model of an engine.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Model {
+pub struct SimulatedModel {
     /// The engine's name for it.
     pub name: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
-    /// Memory that it takes, where known.
+    /// Bytes of memory that it takes, where known.
     pub bytes: Option<u64>,
-    /// For one load.
-    pub load: Duration,
+    /// The time of one load.
+    pub load_time: Duration,
     /// Prompt tokens per second.
-    pub prefill: u64,
+    pub prompt_per_second: u64,
     /// Generated tokens per second.
-    pub generation: u64,
+    pub output_per_second: u64,
 }
 
-// === impl Model ===
+// === impl SimulatedModel ===
 
-impl Model {
+impl SimulatedModel {
     /// How long a request holds its permit.
-    fn service(&self, request: &Request) -> Duration {
+    fn service_time(&self, request: &TraceRequest) -> Duration {
         let time = |tokens: u64, rate: u64| {
             Duration::from_micros(tokens.saturating_mul(1_000_000) / rate.max(1))
         };
-        request.held.unwrap_or_else(|| {
-            time(request.prompt_tokens, self.prefill) + time(request.output_tokens, self.generation)
+        request.service_time.unwrap_or_else(|| {
+            time(request.prompt_tokens, self.prompt_per_second)
+                + time(request.output_tokens, self.output_per_second)
         })
     }
 }
 
-// === impl Engine ===
+// === impl SimulatedEngine ===
 
-impl Engine {
-    pub(super) fn model(&self, name: &str) -> Option<&Model> {
+impl SimulatedEngine {
+    /// The model of that name.
+    pub(super) fn model(&self, name: &str) -> Option<&SimulatedModel> {
         self.models.iter().find(|m| *m.name == *name)
     }
 }
 
-// === impl Machine ===
+// === impl SimulatedMachine ===
 
-impl Machine {
-    pub(super) fn engine(&self, name: &str) -> Option<&Engine> {
+impl SimulatedMachine {
+    /// The engine of that name.
+    pub(super) fn engine(&self, name: &str) -> Option<&SimulatedEngine> {
         self.engines.iter().find(|e| *e.name == *name)
     }
 
-    /// Memory budgets of the pools that are configured with one.
+    /// The memory budgets in bytes of the pools that are configured with one.
     pub(super) fn budgets(&self) -> BTreeMap<Arc<str>, u64> {
         let pools = self.config.pools.iter();
         pools
@@ -106,18 +109,18 @@ impl Machine {
             .collect()
     }
 
-    /// What the scheduler is told of the engines: the production code's own words.
+    /// The facts of all engines for the scheduler, by the code that serves production.
     pub(super) fn facts(&self) -> Vec<EngineFacts> {
         // The trace brings its own times; what was learned since must not change a replay.
-        let learned = Learned::default();
+        let learned = Measurements::default();
         let facts = |engine| Some(facts(&self.config, &self.status(engine)?, &learned));
         self.engines.iter().filter_map(facts).collect()
     }
 
-    /// A request as the scheduler sees it; `None` where the machine lacks engine or model.
+    /// A request as the scheduler sees it; `None` where the machine lacks its engine or model.
     pub(super) fn permit_request(
         &self,
-        request: &Request,
+        request: &TraceRequest,
         ticket: u64,
         now: Instant,
     ) -> Option<PermitRequest> {
@@ -149,19 +152,20 @@ impl Machine {
         let longest = self.config.timeouts.queue;
         Some(PermitRequest {
             ticket,
-            deadline: now + request.patience.unwrap_or(longest).min(longest),
+            deadline: now + request.longest_wait.unwrap_or(longest).min(longest),
             ..permit_request(
                 &self.config,
                 &self.status(engine)?,
                 // The log holds tokens that were counted, not estimated.
-                &Learned::default(),
+                &Measurements::default(),
                 &candidate,
                 &demand,
             )
         })
     }
 
-    /// The key of that name as configured; who had one then had it whatever is configured now.
+    /// The key of that name as configured. One that is not configured any more gets the class that
+    /// its request had.
     fn key(&self, name: &Arc<str>, class: Class) -> Arc<ClientKey> {
         let configured = self.config.keys.iter().find(|key| key.name == *name);
         configured.cloned().unwrap_or_else(|| {
@@ -176,13 +180,13 @@ impl Machine {
         })
     }
 
-    pub(super) fn service(&self, request: &Request) -> Duration {
+    pub(super) fn service_time(&self, request: &TraceRequest) -> Duration {
         self.engine(&request.engine)
             .and_then(|e| e.model(&request.model))
-            .map_or(Duration::ZERO, |model| model.service(request))
+            .map_or(Duration::ZERO, |model| model.service_time(request))
     }
 
-    /// A load's time and what is resident after it.
+    /// The time of a load, and the resident that it makes.
     pub(super) fn load(&self, order: &LoadCommand) -> (Duration, ResidentInfo) {
         let engine = self.engine(&order.engine);
         let model = engine.and_then(|e| e.model(&order.model));
@@ -198,10 +202,11 @@ impl Machine {
             bytes: model.and_then(|m| m.bytes),
             ..ResidentInfo::named(Arc::clone(&order.model), order.kind)
         };
-        (model.map_or(Duration::ZERO, |m| m.load), info)
+        (model.map_or(Duration::ZERO, |m| m.load_time), info)
     }
 
-    fn status(&self, engine: &Engine) -> Option<EngineStatus> {
+    /// The engine as the fleet would report it.
+    fn status(&self, engine: &SimulatedEngine) -> Option<EngineStatus> {
         let configured = self.config.engines.iter().find(|e| e.name == engine.name);
         let config = if let Some(configured) = configured {
             configured.clone()
@@ -231,7 +236,7 @@ impl Machine {
             pool: Arc::clone(&engine.pool),
             url: String::new(),
             health: Health::Up,
-            breaker: Breaker::Closed,
+            breaker: BreakerState::Closed,
             left_alone: None,
             wedged: false,
             error: None,

@@ -1,64 +1,64 @@
-//! What came out of a simulation.
+//! The outcome of a simulation.
 
 use std::{sync::Arc, time::Duration};
 
-use super::trace::{Request, Trace};
+use super::trace::{RequestTrace, TraceRequest};
 
-/// What became of every request, and what was loaded for them.
+/// The fate of every request of a trace, and what was loaded for them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// In order of the trace.
-    pub fates: Vec<Fate>,
-    /// In order of their start.
-    pub loads: Vec<Load>,
-    /// How many residents went.
+pub struct ReplayOutcome {
+    /// The fates in order of the trace.
+    pub fates: Vec<RequestFate>,
+    /// The loads in order of their start.
+    pub loads: Vec<LoadRecord>,
+    /// The number of residents that were unloaded.
     pub unloads: usize,
-    /// From the start of the trace to the last permit that came back.
+    /// The time from the start of the trace to the last permit that came back.
     pub makespan: Duration,
 }
 
-/// What became of one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Neither granted nor refused.
+pub enum RequestFate {
+    /// It was neither granted nor refused.
     Open,
-    /// Granted.
+    /// It was granted.
     Served {
-        /// From arrival to grant.
+        /// The time from arrival to grant.
         wait: Duration,
-        /// From grant to release.
+        /// The time from grant to release.
         held: Duration,
-        /// A load was part of the wait.
+        /// Whether a load was part of the wait.
         loaded: bool,
     },
-    /// Refused.
+    /// It was refused.
     Rejected {
-        /// From arrival to refusal.
+        /// The time from arrival to refusal.
         after: Duration,
     },
 }
 
 /// One load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Its start.
-    pub at: Duration,
-    /// How long.
+pub struct LoadRecord {
+    /// The time of its start.
+    pub started: Duration,
+    /// The time that it took.
     pub took: Duration,
-    /// Engine.
+    /// The name of the engine.
     pub engine: Arc<str>,
-    /// Model.
+    /// The engine's name of the model.
     pub model: Arc<str>,
 }
 
-/// Waits of some requests; those that were refused have none.
+/// The waits of some requests; those that were refused have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// How many were granted.
+pub struct WaitSummary {
+    /// The number of granted requests.
     pub served: usize,
-    /// How many were refused, or never answered.
+    /// The number of requests that were refused, or never answered.
     pub rejected: usize,
-    /// Half waited at most this long.
+    /// Half of them waited at most this long.
     pub p50: Duration,
     /// 19 of 20 waited at most this long.
     pub p95: Duration,
@@ -66,7 +66,8 @@ pub struct Summary {
     pub max: Duration,
 }
 
-/// The smallest value that `share` (0..=1) of them do not exceed; zero of none. `sorted` ascends.
+/// The smallest value that this share (0 to 1) of the sorted values do not exceed; zero where there
+/// are none.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -81,42 +82,51 @@ pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
         .unwrap_or_default()
 }
 
-// === impl Outcome ===
+// === impl ReplayOutcome ===
 
-impl Outcome {
-    pub(super) fn new(trace: &Trace) -> Self {
+impl ReplayOutcome {
+    /// An outcome in which everything is open.
+    pub(super) fn new(trace: &RequestTrace) -> Self {
         Self {
-            fates: vec![Fate::Open; trace.requests().len()],
+            fates: vec![RequestFate::Open; trace.requests().len()],
             ..Self::default()
         }
     }
 
-    pub(super) fn settle(&mut self, ticket: u64, fate: Fate) {
+    /// Notes the fate of a request.
+    pub(super) fn set_fate(&mut self, ticket: u64, fate: RequestFate) {
         let at = usize::try_from(ticket.saturating_sub(1)).unwrap_or(usize::MAX);
         if let Some(slot) = self.fates.get_mut(at) {
             *slot = fate;
         }
     }
 
-    /// How many are neither granted nor refused.
-    pub(super) fn open(&self) -> usize {
-        self.fates.iter().filter(|f| **f == Fate::Open).count()
+    /// The number of requests that are neither granted nor refused.
+    pub(super) fn open_requests(&self) -> usize {
+        self.fates
+            .iter()
+            .filter(|f| **f == RequestFate::Open)
+            .count()
     }
 
-    /// Waits of the requests of the trace that `of` picks.
-    pub fn summary(&self, trace: &Trace, of: impl Fn(&Request) -> bool) -> Summary {
+    /// The waits of the requests of the trace that `of` picks.
+    pub fn wait_summary(
+        &self,
+        trace: &RequestTrace,
+        of: impl Fn(&TraceRequest) -> bool,
+    ) -> WaitSummary {
         let picked = || {
             let pairs = trace.requests().iter().zip(&self.fates);
             pairs.filter(|(request, _)| of(request)).map(|(_, f)| *f)
         };
         let mut waits: Vec<Duration> = picked()
             .filter_map(|fate| match fate {
-                Fate::Served { wait, .. } => Some(wait),
+                RequestFate::Served { wait, .. } => Some(wait),
                 _ => None,
             })
             .collect();
         waits.sort_unstable();
-        Summary {
+        WaitSummary {
             served: waits.len(),
             rejected: picked().count() - waits.len(),
             p50: quantile(&waits, 0.5),
@@ -125,12 +135,12 @@ impl Outcome {
         }
     }
 
-    /// Loads of one model, on whatever engine.
+    /// The number of loads of one model, on whatever engine.
     pub fn loads_of(&self, model: &str) -> usize {
         self.loads.iter().filter(|l| *l.model == *model).count()
     }
 
-    /// Time that was spent loading, all pools together.
+    /// The time that was spent loading, all pools together.
     pub fn load_time(&self) -> Duration {
         self.loads.iter().map(|l| l.took).sum()
     }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crucible_config::checked::{Class, Config, Device, EngineKind, PoolSettings};
 
 use super::{
-    Baseline, Engine, Fate, Machine, Model, Order, Outcome, Policy, Request, Trace, fewest_loads,
-    simulate,
+    BaselinePolicy, ReplayOutcome, RequestFate, RequestTrace, SchedulingPolicy, ServiceOrder,
+    SimulatedEngine, SimulatedMachine, SimulatedModel, TraceRequest, fewest_loads, simulate,
 };
 use crate::{catalog::ModelKind, scheduler::Scheduler};
 
@@ -21,35 +21,35 @@ fn pool(budget: u64) -> PoolSettings {
 }
 
 /// One LM Studio with room for `room` models; a load is 10 s, an unload 1 s, a request 2 s.
-fn machine(room: u32) -> Machine {
+fn machine(room: u32) -> SimulatedMachine {
     let mut config = Config::builtin();
     config.tuning.lmstudio.max_loaded_models = room;
     config.pools.insert("gpu".into(), pool(1_000_000_000_000));
-    let models = ["a", "b", "c"].map(|name| Model {
+    let models = ["a", "b", "c"].map(|name| SimulatedModel {
         name: Arc::from(name),
         kind: ModelKind::Generation,
         bytes: Some(4_000_000_000),
-        load: 10 * S,
-        prefill: 1000,
-        generation: 50,
+        load_time: 10 * S,
+        prompt_per_second: 1000,
+        output_per_second: 50,
     });
-    let engine = Engine {
+    let engine = SimulatedEngine {
         name: Arc::from("gpu"),
         kind: EngineKind::Lmstudio,
         device: Device::Gpu,
         pool: Arc::from("gpu"),
-        unload: S,
+        unload_time: S,
         models: models.to_vec(),
     };
-    Machine {
+    SimulatedMachine {
         config,
         engines: vec![engine],
     }
 }
 
 /// One letter per second is one request; 1000 prompt tokens and 50 of answer.
-fn trace(models: &str) -> Trace {
-    let request = |(at, model): (usize, char)| Request {
+fn trace(models: &str) -> RequestTrace {
+    let request = |(at, model): (usize, char)| TraceRequest {
         at: S * u32::try_from(at).unwrap(),
         client: None,
         class: Class::Interactive,
@@ -58,21 +58,21 @@ fn trace(models: &str) -> Trace {
         kind: ModelKind::Generation,
         prompt_tokens: 1000,
         output_tokens: 50,
-        held: None,
+        service_time: None,
         calls_tools: false,
-        follows: None,
-        patience: None,
+        follows_after: None,
+        longest_wait: None,
     };
-    Trace::new(models.chars().enumerate().map(request).collect())
+    RequestTrace::new(models.chars().enumerate().map(request).collect())
 }
 
-fn run(policy: &mut dyn Policy, models: &str, room: u32) -> Outcome {
+fn run(policy: &mut dyn SchedulingPolicy, models: &str, room: u32) -> ReplayOutcome {
     simulate(policy, &trace(models), &machine(room))
 }
 
-fn waits(outcome: &Outcome) -> Vec<u64> {
-    let wait = |fate: &Fate| match fate {
-        Fate::Served { wait, .. } => wait.as_secs(),
+fn waits(outcome: &ReplayOutcome) -> Vec<u64> {
+    let wait = |fate: &RequestFate| match fate {
+        RequestFate::Served { wait, .. } => wait.as_secs(),
         other => panic!("{other:?}"),
     };
     outcome.fates.iter().map(wait).collect()
@@ -90,10 +90,10 @@ fn a_load_is_shared_and_permits_bound_what_runs_at_once() {
 #[test]
 fn what_is_measured_replaces_the_rates() {
     let mut requests = trace("a").requests().to_vec();
-    requests[0].held = Some(30 * S);
+    requests[0].service_time = Some(30 * S);
     let outcome = simulate(
         &mut Scheduler::default(),
-        &Trace::new(requests),
+        &RequestTrace::new(requests),
         &machine(1),
     );
     assert_eq!(outcome.makespan, 40 * S);
@@ -102,7 +102,11 @@ fn what_is_measured_replaces_the_rates() {
 #[test]
 fn first_come_first_served_swaps_at_every_change() {
     let machine = machine(1);
-    let strict = run(&mut Baseline::new(Order::Strict, &machine), "abab", 1);
+    let strict = run(
+        &mut BaselinePolicy::new(ServiceOrder::Strict, &machine),
+        "abab",
+        1,
+    );
     // 10 s load, 2 s service, then 1 s unload, 10 s load and 2 s service each.
     assert_eq!(waits(&strict), [10, 22, 34, 46]);
     assert_eq!((strict.loads.len(), strict.unloads), (4, 3));
@@ -111,7 +115,11 @@ fn first_come_first_served_swaps_at_every_change() {
 #[test]
 fn collating_serves_all_of_a_model_before_it_swaps() {
     let machine = machine(1);
-    let collated = run(&mut Baseline::new(Order::Collate, &machine), "abab", 1);
+    let collated = run(
+        &mut BaselinePolicy::new(ServiceOrder::Collate, &machine),
+        "abab",
+        1,
+    );
     assert_eq!(waits(&collated), [10, 22, 8, 20]);
     assert_eq!(collated.loads.len(), 2);
     let ours = run(&mut Scheduler::default(), "abab", 1);
@@ -122,7 +130,11 @@ fn collating_serves_all_of_a_model_before_it_swaps() {
 fn overtaking_is_bounded_where_collating_is_not() {
     let machine = machine(1);
     let busy = format!("ab{}", "a".repeat(60));
-    let collated = run(&mut Baseline::new(Order::Collate, &machine), &busy, 1);
+    let collated = run(
+        &mut BaselinePolicy::new(ServiceOrder::Collate, &machine),
+        &busy,
+        1,
+    );
     let ours = run(&mut Scheduler::default(), &busy, 1);
     assert!(waits(&ours)[1] < waits(&collated)[1]);
     assert!(waits(&ours)[1] <= 20 + 13, "{:?}", waits(&ours)[1]);
@@ -139,27 +151,30 @@ fn room_for_both_needs_no_swap() {
 #[test]
 fn who_waits_too_long_or_stands_too_far_behind_is_refused() {
     let mut requests = trace("ab").requests().to_vec();
-    requests[1].patience = Some(3 * S);
-    let trace = Trace::new(requests);
+    requests[1].longest_wait = Some(3 * S);
+    let trace = RequestTrace::new(requests);
     let mut narrow = machine(1);
     for policy in [
-        &mut Scheduler::default() as &mut dyn Policy,
-        &mut Baseline::new(Order::Strict, &narrow),
+        &mut Scheduler::default() as &mut dyn SchedulingPolicy,
+        &mut BaselinePolicy::new(ServiceOrder::Strict, &narrow),
     ] {
         let outcome = simulate(policy, &trace, &narrow);
-        assert_eq!(outcome.fates[1], Fate::Rejected { after: 3 * S });
-        assert_eq!(outcome.summary(&trace, |_| true).rejected, 1);
+        assert_eq!(outcome.fates[1], RequestFate::Rejected { after: 3 * S });
+        assert_eq!(outcome.wait_summary(&trace, |_| true).rejected, 1);
     }
     let url = "http://127.0.0.1".parse().unwrap();
     let mut engine = narrow.config.discovered(EngineKind::Lmstudio, "gpu", url);
     engine.queue = 1;
     narrow.config.engines.push(engine);
     for policy in [
-        &mut Scheduler::default() as &mut dyn Policy,
-        &mut Baseline::new(Order::Collate, &narrow),
+        &mut Scheduler::default() as &mut dyn SchedulingPolicy,
+        &mut BaselinePolicy::new(ServiceOrder::Collate, &narrow),
     ] {
         let outcome = simulate(policy, &self::trace("aaa"), &narrow);
-        assert_eq!(outcome.summary(&self::trace("aaa"), |_| true).rejected, 2);
+        assert_eq!(
+            outcome.wait_summary(&self::trace("aaa"), |_| true).rejected,
+            2
+        );
     }
 }
 
@@ -172,7 +187,7 @@ fn a_memory_budget_bounds_the_baselines_and_the_fewest_loads() {
         .insert("gpu".into(), pool(8_000_000_000));
     let trace = trace("abcabc");
     let strict = simulate(
-        &mut Baseline::new(Order::Strict, &machine),
+        &mut BaselinePolicy::new(ServiceOrder::Strict, &machine),
         &trace,
         &machine,
     );
@@ -184,7 +199,7 @@ fn a_memory_budget_bounds_the_baselines_and_the_fewest_loads() {
 fn a_request_that_the_machine_does_not_know_is_refused() {
     let outcome = run(&mut Scheduler::default(), "x", 1);
     let after = Duration::ZERO;
-    assert_eq!(outcome.fates, [Fate::Rejected { after }]);
+    assert_eq!(outcome.fates, [RequestFate::Rejected { after }]);
 }
 
 #[test]

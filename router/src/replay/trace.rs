@@ -1,4 +1,4 @@
-//! Who asked for what, and when.
+//! A trace: which client asked for what, and when.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,16 +6,16 @@ use crucible_config::checked::Class;
 
 use crate::catalog::ModelKind;
 
-/// One request.
+/// One request of a trace.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// After the start of the trace.
+pub struct TraceRequest {
+    /// The time after the start of the trace.
     pub at: Duration,
-    /// Name of its key; one that is not configured is like a key without settings.
+    /// The name of its key. One that is not configured counts as a key without settings.
     pub client: Option<Arc<str>>,
     /// Interactive or background.
     pub class: Class,
-    /// Engine.
+    /// The name of its engine.
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,
@@ -25,32 +25,32 @@ pub struct Request {
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub output_tokens: u64,
-    /// How long it held its permit, where that was measured; else the machine's rates say.
-    pub held: Option<Duration>,
-    /// Its answer ends in tool calls, after which its client comes back.
+    /// The time that it held its permit, where that was measured; else the machine's rates say.
+    pub service_time: Option<Duration>,
+    /// Whether its answer ends in tool calls, after which its client comes back.
     pub calls_tools: bool,
-    /// It is asked this long after its client's request before it has ended, not at its time; what
-    /// comes before it in the trace is still what has an earlier one.
-    pub follows: Option<Duration>,
-    /// Longest wait; never more than `timeouts.queue`.
-    pub patience: Option<Duration>,
+    /// Where it is set, the request comes this long after its client's request before it has ended,
+    /// instead of at its time. The request before it is still the one with the next earlier time.
+    pub follows_after: Option<Duration>,
+    /// The longest wait; never more than `timeouts.queue`.
+    pub longest_wait: Option<Duration>,
 }
 
-/// Requests in order of arrival.
+/// The requests of a trace in order of arrival.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trace(Vec<Request>);
+pub struct RequestTrace(Vec<TraceRequest>);
 
-// === impl Trace ===
+// === impl RequestTrace ===
 
-impl Trace {
-    /// Sorts them; those of one moment stay in their order.
-    pub fn new(mut requests: Vec<Request>) -> Self {
+impl RequestTrace {
+    /// A trace of these requests, sorted by time; those of one moment stay in their order.
+    pub fn new(mut requests: Vec<TraceRequest>) -> Self {
         requests.sort_by_key(|r| r.at);
         Self(requests)
     }
 
-    /// In order of arrival.
-    pub fn requests(&self) -> &[Request] {
+    /// The requests in order of arrival.
+    pub fn requests(&self) -> &[TraceRequest] {
         &self.0
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         Hardware,
         ollama_process::{OllamaProcess, OllamaRunner, ProcessEnvironment},
     },
-    view::{Breaker, EngineView, Health, ResidentView, View},
+    view::{BreakerState, EngineView, Health, ResidentView, View},
 };
 
 /// A place in the view that a test changes.
@@ -99,7 +99,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         pool: Arc::from(if device == Device::Gpu { "gpu" } else { "cpu" }),
         url: "http://127.0.0.1:1".to_owned(),
         health: Health::Up,
-        breaker: Breaker::Closed,
+        breaker: BreakerState::Closed,
         left_alone: None,
         error: None,
         refused_access: false,

@@ -14,7 +14,7 @@ use super::super::{
 use crate::demand::Demand;
 use crate::{
     catalog::ModelKind,
-    view::{Breaker, EngineView, Health},
+    view::{BreakerState, EngineView, Health},
 };
 
 const TEXT: &str = r#"
@@ -57,7 +57,11 @@ fn any_engine() -> impl Strategy<Value = EngineView> {
         Health::Degraded,
         Health::Down,
     ]);
-    let breaker = prop::sample::select(vec![Breaker::Closed, Breaker::Open, Breaker::HalfOpen]);
+    let breaker = prop::sample::select(vec![
+        BreakerState::Closed,
+        BreakerState::Open,
+        BreakerState::HalfOpen,
+    ]);
     let models = prop::collection::vec((any_name(), any::<[Option<bool>; 3]>()), 0..6);
     let name = prop::sample::select(vec!["gpu", "cpu", "third"]);
     (name, any::<bool>(), health, breaker, models, 0..4_u32).prop_map(

@@ -13,7 +13,7 @@ use crate::{
     catalog::ModelKind,
     demand::Demand,
     refusal::Refusal,
-    view::{Breaker, Health, View},
+    view::{BreakerState, Health, View},
 };
 
 fn fleet() -> View {
@@ -162,7 +162,7 @@ fn the_resident_goes_before_the_gpu() {
 #[test]
 fn an_engine_that_cannot_answer_is_left_out() {
     let mut fleet = fleet();
-    fleet.engines[0].breaker = Breaker::Open;
+    fleet.engines[0].breaker = BreakerState::Open;
     assert_eq!(planned(&fleet, "both", "").unwrap(), ["cpu/both exact"]);
     let detail = |fleet: &View, name: &str, text: &str| match planned(fleet, name, text) {
         Err(Refusal::NoEngine { detail, .. }) => detail,

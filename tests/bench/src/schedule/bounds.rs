@@ -58,7 +58,7 @@ fn row(one: &Compared, times: u32) -> (String, String) {
     let (count, age) = (bounds.overtake_count, bounds.overtake_age.as_secs());
     let trace = &one.case.trace;
     let outcome = simulate(&mut Scheduler::default(), trace, &machine);
-    let all = outcome.summary(trace, |_| true);
+    let all = outcome.wait_summary(trace, |_| true);
     let measured = format!(
         "{} | {} | {} | {}",
         outcome.loads.len(),

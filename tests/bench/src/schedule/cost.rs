@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crucible_config::checked::Class;
 use crucible_router::{
-    replay::{Policy, Trace, quantile, simulate},
+    replay::{RequestTrace, SchedulingPolicy, quantile, simulate},
     scheduler::{Action, Input, Scheduler},
 };
 
@@ -30,7 +30,7 @@ struct Timed {
     took: Vec<Duration>,
 }
 
-impl Policy for Timed {
+impl SchedulingPolicy for Timed {
     fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
         let counted = self.waiting >= WAITING;
         if matches!(input, Input::Arrive(_)) {
@@ -62,7 +62,7 @@ pub(super) fn measure() -> Cost {
         waiting: 0,
         took: Vec::new(),
     };
-    simulate(&mut timed, &Trace::new(trace.collect()), &machine);
+    simulate(&mut timed, &RequestTrace::new(trace.collect()), &machine);
     timed.took.sort_unstable();
     let inputs = timed.took.len();
     let total: Duration = timed.took.iter().sum();

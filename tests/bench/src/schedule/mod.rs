@@ -11,7 +11,10 @@ mod tests;
 mod traces;
 
 use crucible_router::{
-    replay::{Baseline, Machine, Order, Outcome, Trace, fewest_loads, simulate},
+    replay::{
+        BaselinePolicy, ReplayOutcome, RequestTrace, ServiceOrder, SimulatedMachine, fewest_loads,
+        simulate,
+    },
     scheduler::Scheduler,
 };
 
@@ -20,9 +23,9 @@ use self::traces::Case;
 /// What the policies made of one trace.
 struct Compared {
     case: Case,
-    crucible: Outcome,
-    strict: Outcome,
-    collated: Outcome,
+    crucible: ReplayOutcome,
+    strict: ReplayOutcome,
+    collated: ReplayOutcome,
     /// Of the best eviction without reordering.
     fewest: usize,
 }
@@ -34,19 +37,19 @@ pub(crate) fn page() -> String {
 }
 
 /// What Crucible makes of it with `scheduler.linger` at 0.
-fn without_linger(case: &Case) -> Outcome {
+fn without_linger(case: &Case) -> ReplayOutcome {
     let mut machine = case.machine.clone();
     machine.config.scheduler.linger = std::time::Duration::ZERO;
     simulate(&mut Scheduler::default(), &case.trace, &machine)
 }
 
 fn compare(case: Case) -> Compared {
-    let (trace, machine): (&Trace, &Machine) = (&case.trace, &case.machine);
-    let baseline = |order| simulate(&mut Baseline::new(order, machine), trace, machine);
+    let (trace, machine): (&RequestTrace, &SimulatedMachine) = (&case.trace, &case.machine);
+    let baseline = |order| simulate(&mut BaselinePolicy::new(order, machine), trace, machine);
     Compared {
         crucible: simulate(&mut Scheduler::default(), trace, machine),
-        strict: baseline(Order::Strict),
-        collated: baseline(Order::Collate),
+        strict: baseline(ServiceOrder::Strict),
+        collated: baseline(ServiceOrder::Collate),
         fewest: fewest_loads(trace, machine),
         case,
     }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crucible_config::checked::Class;
-use crucible_router::replay::{Fate, Outcome, Summary};
+use crucible_router::replay::{ReplayOutcome, RequestFate, WaitSummary};
 
 use super::{
     Compared, bounds,
@@ -197,10 +197,10 @@ pub(super) fn s(duration: Duration) -> String {
 }
 
 /// All waits together.
-pub(super) fn waited(outcome: &Outcome) -> Duration {
+pub(super) fn waited(outcome: &ReplayOutcome) -> Duration {
     let waits = outcome.fates.iter().filter_map(|fate| match fate {
-        Fate::Served { wait, .. } => Some(*wait),
-        Fate::Open | Fate::Rejected { .. } => None,
+        RequestFate::Served { wait, .. } => Some(*wait),
+        RequestFate::Open | RequestFate::Rejected { .. } => None,
     });
     waits.sum()
 }
@@ -215,13 +215,13 @@ pub(super) fn ratio(over: Duration, under: Duration) -> f64 {
 // === impl Compared ===
 
 impl Compared {
-    pub(super) fn all(&self, outcome: &Outcome) -> Summary {
-        outcome.summary(&self.case.trace, |_| true)
+    pub(super) fn all(&self, outcome: &ReplayOutcome) -> WaitSummary {
+        outcome.wait_summary(&self.case.trace, |_| true)
     }
 
     /// Interactive requests alone.
-    pub(super) fn people(&self, outcome: &Outcome) -> Summary {
-        outcome.summary(&self.case.trace, |r| r.class == Class::Interactive)
+    pub(super) fn people(&self, outcome: &ReplayOutcome) -> WaitSummary {
+        outcome.wait_summary(&self.case.trace, |r| r.class == Class::Interactive)
     }
 
     /// A background batch runs beside.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crucible_config::checked::{Class, Config, Device, EngineKind, PoolSettings};
 use crucible_router::{
     catalog::ModelKind,
-    replay::{Engine, Machine, Model, Request, Trace},
+    replay::{RequestTrace, SimulatedEngine, SimulatedMachine, SimulatedModel, TraceRequest},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -13,8 +13,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
-    pub(super) trace: Trace,
-    pub(super) machine: Machine,
+    pub(super) trace: RequestTrace,
+    pub(super) machine: SimulatedMachine,
 }
 
 /// Who asks: client, class, model, tokens of prompt and answer.
@@ -32,7 +32,7 @@ fn seconds(s: f64) -> Duration {
 
 /// One LM Studio on a GPU with room for so many models: a load 2 to 10 s, an unload 1 s, two
 /// permits per model. Nobody is refused: the waits of all policies are compared in full.
-pub(super) fn machine(room: u32) -> Machine {
+pub(super) fn machine(room: u32) -> SimulatedMachine {
     let mut config = Config::builtin();
     config.tuning.lmstudio.max_loaded_models = room;
     config.timeouts.queue = Duration::from_hours(24);
@@ -58,29 +58,29 @@ pub(super) fn machine(room: u32) -> Machine {
         (5, 2000, 60),
         (5, 2000, 60),
     ];
-    let model = |(name, (gb, prefill, generation)): (&str, (u64, u64, u64))| Model {
+    let model = |(name, (gb, prefill, generation)): (&str, (u64, u64, u64))| SimulatedModel {
         name: Arc::from(name),
         kind: ModelKind::Generation,
         bytes: Some(gb * 1_000_000_000),
-        load: Duration::from_secs(gb + 1),
-        prefill,
-        generation,
+        load_time: Duration::from_secs(gb + 1),
+        prompt_per_second: prefill,
+        output_per_second: generation,
     };
-    Machine {
+    SimulatedMachine {
         config,
-        engines: vec![Engine {
+        engines: vec![SimulatedEngine {
             name: Arc::from("gpu"),
             kind: EngineKind::Lmstudio,
             device: Device::Gpu,
             pool: Arc::from("gpu"),
-            unload: Duration::from_secs(1),
+            unload_time: Duration::from_secs(1),
             models: MODELS.into_iter().zip(models).map(model).collect(),
         }],
     }
 }
 
-pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> Request {
-    Request {
+pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> TraceRequest {
+    TraceRequest {
         at,
         client: Some(Arc::from(client)),
         class,
@@ -89,10 +89,10 @@ pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> 
         kind: ModelKind::Generation,
         prompt_tokens: 1000,
         output_tokens: 100,
-        held: None,
+        service_time: None,
         calls_tools: false,
-        follows: None,
-        patience: None,
+        follows_after: None,
+        longest_wait: None,
     }
 }
 
@@ -100,10 +100,10 @@ pub(super) fn request(at: Duration, client: &str, class: Class, model: &str) -> 
 
 impl Who {
     /// One request; tokens within a factor of 2 around the usual.
-    fn asks(self, at: f64, dice: &mut StdRng) -> Request {
+    fn asks(self, at: f64, dice: &mut StdRng) -> TraceRequest {
         let Self(client, class, model, prompt, output) = self;
         let mut around = |usual: u64| dice.random_range(usual / 2..=usual * 3 / 2);
-        Request {
+        TraceRequest {
             prompt_tokens: around(prompt),
             output_tokens: around(output),
             ..request(seconds(at), client, class, model)
@@ -111,7 +111,7 @@ impl Who {
     }
 
     /// Independent arrivals with this mean gap in seconds.
-    fn arrives(self, every: f64, from: f64, until: f64, dice: &mut StdRng) -> Vec<Request> {
+    fn arrives(self, every: f64, from: f64, until: f64, dice: &mut StdRng) -> Vec<TraceRequest> {
         let mut requests = Vec::new();
         let mut at = from;
         loop {
@@ -152,7 +152,7 @@ fn desk() -> Case {
         name: "Desk",
         what: "One hour: autocomplete while somebody types (every 4 s), a chat (every 60 s), an \
                agent (every 30 s); three models, room for two.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(2),
     }
 }
@@ -171,7 +171,7 @@ fn night() -> Case {
         name: "Night",
         what: "300 requests of a batch over three models, all put in within a minute, and a person \
                who chats with one of them (every 120 s); room for one.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(1),
     }
 }
@@ -195,7 +195,7 @@ fn turns() -> Case {
         name: "Alternating",
         what: "Two agents with a model each; every 150 s both ask for four things in turn within \
                4 s; room for one. Every policy is done before the next turn.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(1),
     }
 }
@@ -211,7 +211,7 @@ fn steady() -> Case {
         name: "Two agents",
         what: "Two agents with a model each, both asking every 12 s for an hour without a pause; \
                room for one.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(1),
     }
 }
@@ -226,7 +226,7 @@ fn flood() -> Case {
         name: "Flood",
         what: "An agent that never stops (every 3 s), and one with another model every 60 s; room \
                for one. Who collates may never swap.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(1),
     }
 }
@@ -243,9 +243,9 @@ fn tools() -> Case {
             let from = f64::from(round) * 300.0 + dice.random_range(0.0..2.0);
             for turn in 0..=TOOL_TURNS {
                 let gap = seconds(dice.random_range(0.2..0.5));
-                requests.push(Request {
+                requests.push(TraceRequest {
                     calls_tools: turn < TOOL_TURNS,
-                    follows: (turn > 0).then_some(gap),
+                    follows_after: (turn > 0).then_some(gap),
                     // In the order of their turns.
                     ..agent.asks(from + f64::from(turn) / 1000.0, &mut dice)
                 });
@@ -257,7 +257,7 @@ fn tools() -> Case {
         what: "Three agents over two models, room for one; every 300 s each of them is given a task: \
                seven answers that end in tool calls, whose results it sends 0.2 to 0.5 s later, and \
                a last one. Here a client does wait for its answer before it asks again.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(1),
     }
 }
@@ -272,7 +272,7 @@ fn crowd() -> Case {
     Case {
         name: "Crowd",
         what: "Five models, each asked for every 12 s by somebody; room for two.",
-        trace: Trace::new(requests),
+        trace: RequestTrace::new(requests),
         machine: machine(2),
     }
 }

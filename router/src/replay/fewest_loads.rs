@@ -1,5 +1,5 @@
-//! The fewest loads that any eviction could do on an order of requests that nobody changes
-//! (L. A. Belady, 1966: evict what is needed last).
+//! The fewest loads that any eviction could do on an order of requests that nobody changes (L. A.
+//! Belady, 1966: evict what is needed last).
 //!
 //! A policy that reorders may need fewer; none that serves in this order can.
 
@@ -8,14 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{machine::Machine, trace::Trace};
+use super::{machine::SimulatedMachine, trace::RequestTrace};
 use crate::catalog::ModelKind;
 
-/// Loads of generation models over all engines whose loads Crucible orders.
+/// The fewest loads of generation models over all engines whose loads Crucible orders.
 ///
-/// Slots of an engine: as many as may be loaded at once, and no more than the smallest models of
-/// the trace that fit the pool's budget together.
-pub fn fewest_loads(trace: &Trace, machine: &Machine) -> usize {
+/// An engine has as many slots as models that may be loaded at once, and no more than the smallest
+/// models of the trace that fit the pool's budget together.
+pub fn fewest_loads(trace: &RequestTrace, machine: &SimulatedMachine) -> usize {
     let budgets = machine.budgets();
     let facts = machine.facts();
     let controlled = facts.iter().filter(|f| f.load_control);
@@ -43,7 +43,7 @@ pub fn fewest_loads(trace: &Trace, machine: &Machine) -> usize {
         .sum()
 }
 
-/// How many of these fit the budget, smallest first.
+/// The number of models that fit the budget, the smallest ones first.
 fn together(mut sizes: Vec<u64>, budget: u64) -> usize {
     sizes.sort_unstable();
     let mut left = budget;
@@ -57,6 +57,7 @@ fn together(mut sizes: Vec<u64>, budget: u64) -> usize {
         .count()
 }
 
+/// The loads that the best eviction needs for these requests with so many slots.
 fn loads(asked: &[Arc<str>], slots: usize) -> usize {
     let mut later: HashMap<&str, usize> = HashMap::new();
     // Position of the next request for the same model, by position.

@@ -9,17 +9,17 @@ use super::*;
 enum Body {
     Good,
     /// The engine fails it, because of what it asks.
-    Poison(Outcome),
+    Poison(RequestOutcome),
     /// It begins, and then fails.
-    Late(Outcome),
+    Late(RequestOutcome),
     Left,
 }
 
-fn failure() -> impl Strategy<Value = Outcome> {
+fn failure() -> impl Strategy<Value = RequestOutcome> {
     prop::sample::select(vec![
-        Outcome::ServerFailed,
-        Outcome::Silent,
-        Outcome::Refused,
+        RequestOutcome::ServerFailed,
+        RequestOutcome::Silent,
+        RequestOutcome::Refused,
     ])
 }
 
@@ -38,40 +38,50 @@ fn pause() -> impl Strategy<Value = u64> {
 }
 
 /// Of a request that passed; gives whether Crucible is to ask itself.
-fn play(breaker: &mut Breaker, who: &ClientId, pass: Pass, body: Body, now: Instant) -> bool {
+fn play(
+    breaker: &mut CircuitBreaker,
+    who: &ClientId,
+    pass: BreakerPass,
+    body: Body,
+    now: Instant,
+) -> bool {
     match body {
         Body::Good => {
-            breaker.report(who, pass, Outcome::Began, now);
-            breaker.report(who, pass, Outcome::Answered, now)
+            breaker.report(who, pass, RequestOutcome::Began, now);
+            breaker.report(who, pass, RequestOutcome::Answered, now)
         }
         Body::Poison(outcome) => breaker.report(who, pass, outcome, now),
         Body::Late(outcome) => {
-            breaker.report(who, pass, Outcome::Began, now);
+            breaker.report(who, pass, RequestOutcome::Began, now);
             breaker.report(who, pass, outcome, now)
         }
-        Body::Left => breaker.report(who, pass, Outcome::Abandoned, now),
+        Body::Left => breaker.report(who, pass, RequestOutcome::Abandoned, now),
     }
 }
 
 /// An engine that is well, a client that sends what it likes, and probes of Crucible's own that
 /// find that it is well, or find no permit.
 fn beside(
-    breaker: &mut Breaker,
+    breaker: &mut CircuitBreaker,
     steps: &[(Body, u64, bool)],
     mut now: Instant,
-    check: &mut dyn FnMut(&mut Breaker, Instant) -> Result<(), TestCaseError>,
+    check: &mut dyn FnMut(&mut CircuitBreaker, Instant) -> Result<(), TestCaseError>,
 ) -> Result<Instant, TestCaseError> {
     for (body, pause, found) in steps {
         now += Duration::from_millis(*pause);
         check(breaker, now)?;
         let pass = breaker.try_pass(&a(), now);
-        prop_assert_eq!(pass, Ok(Pass::Free));
-        if play(breaker, &a(), Pass::Free, *body, now)
-            && let Some(own) = breaker.ask_itself(now)
+        prop_assert_eq!(pass, Ok(BreakerPass::Closed));
+        if play(breaker, &a(), BreakerPass::Closed, *body, now)
+            && let Some(own) = breaker.begin_own_probe(now)
         {
             check(breaker, now)?;
-            let found = if *found { Found::Well } else { Found::Nothing };
-            breaker.found(own, found, now);
+            let found = if *found {
+                ProbeResult::Answers
+            } else {
+                ProbeResult::Unknown
+            };
+            breaker.end_own_probe(own, found, now);
         }
         check(breaker, now)?;
     }
@@ -85,15 +95,15 @@ proptest! {
         steps in vec((body(), pause(), any::<bool>()), 1..200),
         answers in vec(any::<bool>(), 1..8),
     ) {
-        let mut breaker = Breaker::default();
+        let mut breaker = CircuitBreaker::default();
         let mut turn = answers.into_iter().cycle();
         beside(&mut breaker, &steps, Instant::now(), &mut |breaker, now| {
             let pass = breaker.try_pass(&b(), now);
-            prop_assert_eq!(pass, Ok(Pass::Free));
+            prop_assert_eq!(pass, Ok(BreakerPass::Closed));
             if turn.next() == Some(true) {
-                play(breaker, &b(), Pass::Free, Body::Good, now);
+                play(breaker, &b(), BreakerPass::Closed, Body::Good, now);
             } else {
-                play(breaker, &b(), Pass::Free, Body::Left, now);
+                play(breaker, &b(), BreakerPass::Closed, Body::Left, now);
             }
             Ok(())
         })?;
@@ -105,27 +115,27 @@ proptest! {
     fn an_engine_that_really_fails_is_left_alone_as_fast_as_ever(
         steps in vec((body(), pause(), any::<bool>()), 0..60),
         outcomes in vec(prop::sample::select(vec![
-            Outcome::ServerFailed, Outcome::Silent, Outcome::ConnectFailed,
+            RequestOutcome::ServerFailed, RequestOutcome::Silent, RequestOutcome::ConnectFailed,
         ]), OPEN_AFTER as usize),
         second in 1..OPEN_AFTER as usize,
         alone in any::<bool>(),
     ) {
-        let mut breaker = Breaker::default();
+        let mut breaker = CircuitBreaker::default();
         let now = beside(&mut breaker, &steps, Instant::now(), &mut |_, _| Ok(()))? + OPEN_MIN;
         for (at, outcome) in outcomes.iter().enumerate() {
             let who = if at == second && !alone { b() } else { a() };
-            if breaker.report(&who, Pass::Free, *outcome, now)
+            if breaker.report(&who, BreakerPass::Closed, *outcome, now)
                 && alone
-                && let Some(own) = breaker.ask_itself(now)
+                && let Some(own) = breaker.begin_own_probe(now)
             {
-                breaker.found(own, Found::Failing { silent: false }, now);
+                breaker.end_own_probe(own, ProbeResult::Failing { silent: false }, now);
             }
         }
         // Where connections failed beside, they may be what is left to one client.
-        let same = outcomes.get(second) == Some(&Outcome::ConnectFailed)
-            || outcomes.iter().enumerate().all(|(at, o)| at == second || *o == Outcome::ConnectFailed);
+        let same = outcomes.get(second) == Some(&RequestOutcome::ConnectFailed)
+            || outcomes.iter().enumerate().all(|(at, o)| at == second || *o == RequestOutcome::ConnectFailed);
         if alone || !same {
-            prop_assert_eq!(breaker.position(now), Position::Open);
+            prop_assert_eq!(breaker.state(now), BreakerState::Open);
         }
     }
 
@@ -138,42 +148,42 @@ proptest! {
         let names = [a(), b(), client("c")];
         let mut now = Instant::now();
         let mut breaker = opened(now);
-        let mut out: Option<(usize, Pass, Instant)> = None;
+        let mut out: Option<(usize, BreakerPass, Instant)> = None;
         let mut own: Option<u64> = None;
         let mut waits = 1_u32;
         for (who, what, pause) in steps {
             now += Duration::from_millis(pause.min(20_000));
-            if let Some(left_alone) = breaker.left_alone(now) {
+            if let Some(left_alone) = breaker.cooldown(now) {
                 let most = (OPEN_MIN * (1 << (waits - 1).min(5))).min(OPEN_MAX);
                 prop_assert!(left_alone.remaining <= most);
                 now += left_alone.remaining;
-                prop_assert!(breaker.left_alone(now).is_none());
+                prop_assert!(breaker.cooldown(now).is_none());
             }
             if let Some(number) = own.take() {
                 prop_assert!(breaker.try_pass(&names[who], now).is_err());
-                breaker.found(number, Found::Failing { silent: false }, now);
+                breaker.end_own_probe(number, ProbeResult::Failing { silent: false }, now);
                 waits += 1;
             } else if let Some((asker, pass, since)) = out.take() {
                 if now.saturating_duration_since(since) < PROBE_EXPIRES {
                     prop_assert!(breaker.try_pass(&names[who], now).is_err());
                 }
                 let outcome = match what {
-                    0 => Outcome::ConnectFailed,
-                    1 => Outcome::ServerFailed,
-                    2 => Outcome::Silent,
-                    3 => Outcome::Abandoned,
-                    _ => Outcome::Refused,
+                    0 => RequestOutcome::ConnectFailed,
+                    1 => RequestOutcome::ServerFailed,
+                    2 => RequestOutcome::Silent,
+                    3 => RequestOutcome::Abandoned,
+                    _ => RequestOutcome::Refused,
                 };
                 if breaker.report(&names[asker], pass, outcome, now) {
-                    own = breaker.ask_itself(now);
+                    own = breaker.begin_own_probe(now);
                 } else if what < 3 {
                     waits += 1;
                     let wait = (OPEN_MIN * (1 << (waits - 1).min(5))).min(OPEN_MAX);
-                    prop_assert_eq!(breaker.left_alone(now).map(|l| l.remaining), Some(wait));
+                    prop_assert_eq!(breaker.cooldown(now).map(|l| l.remaining), Some(wait));
                 }
             } else {
                 let pass = breaker.try_pass(&names[who], now);
-                prop_assert!(matches!(pass, Ok(Pass::Probe(_))), "{:?}", pass);
+                prop_assert!(matches!(pass, Ok(BreakerPass::Probe(_))), "{:?}", pass);
                 out = pass.ok().map(|pass| (who, pass, now));
                 prop_assert!(breaker.try_pass(&names[(who + 1) % 3], now).is_err());
             }

@@ -1,91 +1,107 @@
-//! The predictor's file: JSON with a version, read with suspicion.
+//! The file of the measurements: JSON with a version. Nothing in it is believed that no measurement
+//! gives.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    clients::{MOST_CLIENTS, OfClient},
-    needs::Needs,
-    rates::{Estimate, Learned, OfEngine, Rates},
+    client_measurements::{ClientMeasurements, MOST_CLIENTS},
+    context_needs::ContextNeeds,
+    measurements::{EngineMeasurements, Measurements, ModelRates},
+    running_mean::RunningMean,
 };
 use crate::client::ClientId;
 
-/// Its name in `state_dir`.
+/// The name of the file in `state_dir`.
 pub(super) const NAME: &str = "predictor.json";
-/// Another version is not read.
+/// The version of its format. A file of another version is not read.
 const VERSION: u64 = 1;
 
+/// The version alone, which is read first.
 #[derive(Deserialize)]
-struct Version {
+struct FileVersion {
+    /// The version of the format.
     version: u64,
 }
 
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct FileForm {
+    /// The version of the format.
     version: u64,
-    engines: BTreeMap<String, EngineForm>,
+    /// Engines by name.
+    engines: BTreeMap<String, EngineRecord>,
+    /// Clients by id.
     #[serde(default)]
-    clients: BTreeMap<String, ClientForm>,
+    clients: BTreeMap<String, ClientRecord>,
 }
 
+/// The measurements of one engine in the file.
 #[derive(Serialize, Deserialize)]
-struct EngineForm {
+struct EngineRecord {
+    /// Seconds of an answer.
     #[serde(default)]
-    service_s: Estimate,
+    service_s: RunningMean,
+    /// Models by name.
     #[serde(default)]
-    models: BTreeMap<String, Rates>,
+    models: BTreeMap<String, ModelRates>,
 }
 
+/// The measurements of one client in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct ClientForm {
+struct ClientRecord {
+    /// The number of its last answer among those of all clients.
     last: u64,
-    answer_tokens: Estimate,
-    engines: BTreeMap<String, BTreeMap<String, Estimate>>,
-    needs: Needs,
+    /// Tokens of an answer.
+    answer_tokens: RunningMean,
+    /// Tokens of an answer by engine and model.
+    engines: BTreeMap<String, BTreeMap<String, RunningMean>>,
+    /// Needs by configured context.
+    needs: ContextNeeds,
 }
 
 /// The text of the file.
-pub(super) fn write(learned: &Learned) -> String {
+pub(crate) fn write(learned: &Measurements) -> String {
     let engines = learned.engines.iter().map(|(name, engine)| {
         let models = engine.models.iter();
-        let form = EngineForm {
-            service_s: engine.service_s,
+        let form = EngineRecord {
+            service_s: engine.service_seconds,
             models: models.map(|(m, rates)| (m.to_string(), *rates)).collect(),
         };
         (name.to_string(), form)
     });
-    let form = Form {
+    let form = FileForm {
         version: VERSION,
         engines: engines.collect(),
         clients: learned
             .clients
             .iter()
-            .map(|(id, client)| (id.to_string(), ClientForm::of(client)))
+            .map(|(id, client)| (id.to_string(), ClientRecord::from_client(client)))
             .collect(),
     };
     // Maps with text keys and finite numbers always have a JSON form.
     serde_json::to_string_pretty(&form).unwrap_or_default()
 }
 
-/// What the file says; an error says in words why it is not read.
-pub(super) fn read(text: &str) -> Result<Learned, String> {
+/// The measurements in the text of a file; an error says in words why it is not read.
+pub(crate) fn read(text: &str) -> Result<Measurements, String> {
     let broken = |error: serde_json::Error| format!("it is no predictor's file ({error})");
-    let Version { version } = serde_json::from_str(text).map_err(broken)?;
+    let FileVersion { version } = serde_json::from_str(text).map_err(broken)?;
     if version != VERSION {
         return Err(format!(
             "it has version {version}, this Crucible reads version {VERSION}"
         ));
     }
-    let form: Form = serde_json::from_str(text).map_err(broken)?;
+    let form: FileForm = serde_json::from_str(text).map_err(broken)?;
     let engines = form.engines.into_iter().map(|(name, engine)| {
         let models = engine.models.into_iter();
-        let of_engine = OfEngine {
-            service_s: sound(engine.service_s),
+        let of_engine = EngineMeasurements {
+            service_seconds: sound(engine.service_s),
             models: models
-                .map(|(model, rates)| (Arc::from(model), rates.sound()))
+                .map(|(model, rates)| (Arc::from(model), rates.without_invalid()))
                 .collect(),
         };
         (Arc::from(name), of_engine)
@@ -95,58 +111,61 @@ pub(super) fn read(text: &str) -> Result<Learned, String> {
     clients.truncate(MOST_CLIENTS);
     let clients = clients
         .into_iter()
-        .map(|(id, client)| (ClientId::named(&id), Arc::new(client.sound())));
-    Ok(Learned {
+        .map(|(id, client)| (ClientId::named(&id), Arc::new(client.into_client())));
+    Ok(Measurements {
         engines: engines.collect(),
         clients: clients.collect(),
     })
 }
 
-/// A number that no measurement gives is none.
-fn sound(estimate: Estimate) -> Estimate {
-    if estimate.is_sound() {
+/// The mean, or an empty one in place of numbers that no measurement gives.
+fn sound(estimate: RunningMean) -> RunningMean {
+    if estimate.is_valid() {
         estimate
     } else {
-        Estimate::default()
+        RunningMean::default()
     }
 }
 
-// === impl ClientForm ===
+// === impl ClientRecord ===
 
-impl ClientForm {
-    fn of(client: &OfClient) -> Self {
+impl ClientRecord {
+    /// The record of a client.
+    fn from_client(client: &ClientMeasurements) -> Self {
         let engines = client.engines.iter().map(|(engine, models)| {
             let models = models.iter().map(|(m, tokens)| (m.to_string(), *tokens));
             (engine.to_string(), models.collect())
         });
         Self {
-            last: client.last,
+            last: client.last_answer,
             answer_tokens: client.answer_tokens,
             engines: engines.collect(),
-            needs: client.needs.clone(),
+            needs: client.context_needs.clone(),
         }
     }
 
-    fn sound(self) -> OfClient {
+    /// The client of a record, without numbers that no measurement gives.
+    fn into_client(self) -> ClientMeasurements {
         let engines = self.engines.into_iter().map(|(engine, models)| {
             let models = models.into_iter();
             let models = models.map(|(model, tokens)| (Arc::from(model), sound(tokens)));
             (Arc::from(engine), models.collect())
         });
-        OfClient {
+        ClientMeasurements {
             // More than this is no count, and could not grow.
-            last: self.last.min(u64::from(u32::MAX)),
+            last_answer: self.last.min(u64::from(u32::MAX)),
             answer_tokens: sound(self.answer_tokens),
             engines: engines.collect(),
-            needs: self.needs.sound(),
+            context_needs: self.needs.without_absurd(),
         }
     }
 }
 
-// === impl Rates ===
+// === impl ModelRates ===
 
-impl Rates {
-    fn sound(self) -> Self {
+impl ModelRates {
+    /// The rates without numbers that no measurement gives.
+    fn without_invalid(self) -> Self {
         Self {
             prompt_per_s: sound(self.prompt_per_s),
             output_per_s: sound(self.output_per_s),
@@ -162,24 +181,24 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let estimate = Estimate {
+        let estimate = RunningMean {
             mean: 12.5,
             samples: 4,
         };
-        let rates = Rates {
+        let rates = ModelRates {
             load_s: estimate,
-            ..Rates::default()
+            ..ModelRates::default()
         };
-        let mut learned = Learned::default();
+        let mut learned = Measurements::default();
         let engine = learned.engines.entry("e".into()).or_default();
-        engine.service_s = estimate;
+        engine.service_seconds = estimate;
         engine.models.insert("a/b:c".into(), rates);
         let place = (&Arc::from("e"), &Arc::from("a/b:c"));
-        learned.learn_client(&ClientId::default(), None, |t| t.take_time(20.0));
-        learned.learn_client(&ClientId::of_key("laptop"), Some(place), |t| {
-            t.take_time(40.0);
+        learned.record_client_answer(&ClientId::default(), None, |t| t.add_time(20.0));
+        learned.record_client_answer(&ClientId::of_key("laptop"), Some(place), |t| {
+            t.add_time(40.0);
         });
-        learned.learn_need(&ClientId::of_key("laptop"), 9700, 4096);
+        learned.record_context_need(&ClientId::of_key("laptop"), 9700, 4096);
         assert_eq!(read(&write(&learned)), Ok(learned));
     }
 
@@ -193,6 +212,6 @@ mod tests {
         let odd = "{\"version\":1,\"engines\":{\"e\":{\"models\":{\"m\":\
                    {\"load_s\":{\"mean\":-3.0,\"samples\":9}}}}}}";
         let learned = read(odd).unwrap();
-        assert_eq!(learned.rates("e", "m"), Some(&Rates::default()));
+        assert_eq!(learned.model_rates("e", "m"), Some(&ModelRates::default()));
     }
 }

@@ -1,4 +1,4 @@
-//! The loop: events in order of their time, each one step of the policy.
+//! The simulation: events in order of their time, each of which is one step of the policy.
 
 use std::{
     cmp::Reverse,
@@ -8,24 +8,24 @@ use std::{
 };
 
 use super::{
-    machine::Machine,
-    outcome::{Fate, Load, Outcome},
-    trace::Trace,
+    machine::SimulatedMachine,
+    outcome::{LoadRecord, ReplayOutcome, RequestFate},
+    trace::RequestTrace,
 };
 use crate::{
     catalog::ResidentInfo,
     scheduler::{Action, Input, Scheduler},
 };
 
-/// Decides who is served when, and what is loaded for it.
-pub trait Policy {
-    /// One step.
+/// A policy that decides who is served when, and what is loaded for it.
+pub trait SchedulingPolicy {
+    /// Takes one input, and appends the actions that follow from it.
     fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>);
-    /// When [`Input::Tick`] is due at the latest.
+    /// The time at which [`Input::Tick`] is due at the latest.
     fn next_deadline(&self, now: Instant) -> Option<Instant>;
 }
 
-impl Policy for Scheduler {
+impl SchedulingPolicy for Scheduler {
     fn step(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
         Self::step(self, input, now, actions);
     }
@@ -35,45 +35,51 @@ impl Policy for Scheduler {
     }
 }
 
-/// What comes to pass at its time.
-enum Due {
+/// An event at its time.
+enum ReplayEvent {
     Arrive(usize),
     Release(u64),
     Loaded(Arc<str>, ResidentInfo),
     Unloaded(Arc<str>),
 }
 
-struct Run<'a> {
-    trace: &'a Trace,
-    machine: &'a Machine,
+/// The state of a simulation.
+struct ReplayRun<'a> {
+    trace: &'a RequestTrace,
+    machine: &'a SimulatedMachine,
     base: Instant,
-    /// Offset and number; the number keeps the order of what is due at once.
+    /// The offset and the number of each event; the number keeps the order of what is due at once.
     due: BinaryHeap<Reverse<(Duration, u64)>>,
-    what: HashMap<u64, Due>,
+    what: HashMap<u64, ReplayEvent>,
     next: u64,
-    outcome: Outcome,
-    /// By position: the client's next request, where that waits for this one to end.
+    outcome: ReplayOutcome,
+    /// By position: the client's next request, where that waits for this one to end, and how long
+    /// after it.
     follower: HashMap<usize, (usize, Duration)>,
-    /// When those came that waited for another to end.
+    /// By ticket: the time at which a request came that waited for another one to end.
     came: HashMap<u64, Duration>,
 }
 
 /// Serves the whole trace. Tickets are positions in the trace, from 1.
-pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Outcome {
-    let mut run = Run {
+pub fn simulate(
+    policy: &mut dyn SchedulingPolicy,
+    trace: &RequestTrace,
+    machine: &SimulatedMachine,
+) -> ReplayOutcome {
+    let mut run = ReplayRun {
         trace,
         machine,
         base: Instant::now(),
         due: BinaryHeap::new(),
         what: HashMap::new(),
         next: 0,
-        outcome: Outcome::new(trace),
+        outcome: ReplayOutcome::new(trace),
         follower: followers(trace),
         came: HashMap::new(),
     };
     for (at, request) in trace.requests().iter().enumerate() {
-        if request.follows.is_none() {
-            run.plan(request.at, Due::Arrive(at));
+        if request.follows_after.is_none() {
+            run.plan(request.at, ReplayEvent::Arrive(at));
         }
     }
     let mut actions = Vec::new();
@@ -90,7 +96,7 @@ pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Ou
             // A tick that changed nothing is asked for again.
             .filter(|at| ticked != Some(*at))
             // Idle timers after the last event change nobody's wait.
-            .filter(|_| event.is_some() || run.outcome.open() > 0);
+            .filter(|_| event.is_some() || run.outcome.open_requests() > 0);
         let input = match (event, tick) {
             (None, None) => break,
             (event, Some(at)) if event.is_none_or(|event| at < event) => {
@@ -110,23 +116,24 @@ pub fn simulate(policy: &mut dyn Policy, trace: &Trace, machine: &Machine) -> Ou
     run.outcome
 }
 
-/// Who asks again once a request has ended. A client's first one follows nothing and is not asked.
-fn followers(trace: &Trace) -> HashMap<usize, (usize, Duration)> {
+/// The requests that wait for another one to end, by the position of that one. A client's first
+/// request follows nothing and never comes.
+fn followers(trace: &RequestTrace) -> HashMap<usize, (usize, Duration)> {
     let mut last: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
     let mut followers = HashMap::new();
     for (at, request) in trace.requests().iter().enumerate() {
         let before = last.insert(request.client.as_ref(), at);
-        if let Some((before, gap)) = before.zip(request.follows) {
+        if let Some((before, gap)) = before.zip(request.follows_after) {
             followers.insert(before, (at, gap));
         }
     }
     followers
 }
 
-// === impl Run ===
+// === impl ReplayRun ===
 
-impl Run<'_> {
-    fn plan(&mut self, at: Duration, what: Due) {
+impl ReplayRun<'_> {
+    fn plan(&mut self, at: Duration, what: ReplayEvent) {
         self.due.push(Reverse((at, self.next)));
         self.what.insert(self.next, what);
         self.next += 1;
@@ -136,16 +143,16 @@ impl Run<'_> {
     fn take(&mut self, now: Duration) -> Option<Input> {
         let Reverse((_, number)) = self.due.pop()?;
         Some(match self.what.remove(&number)? {
-            Due::Arrive(at) => {
+            ReplayEvent::Arrive(at) => {
                 let request = &self.trace.requests()[at];
                 let ticket = at as u64 + 1;
                 let request = self
                     .machine
                     .permit_request(request, ticket, self.base + now);
                 let Some(request) = request else {
-                    self.outcome.settle(
+                    self.outcome.set_fate(
                         ticket,
-                        Fate::Rejected {
+                        RequestFate::Rejected {
                             after: Duration::ZERO,
                         },
                     );
@@ -154,7 +161,7 @@ impl Run<'_> {
                 };
                 Input::Arrive(request.into())
             }
-            Due::Release(ticket) => {
+            ReplayEvent::Release(ticket) => {
                 self.outcome.makespan = self.outcome.makespan.max(now);
                 self.follow(ticket, now);
                 if self.request(ticket).calls_tools {
@@ -163,8 +170,8 @@ impl Run<'_> {
                     Input::Released(ticket)
                 }
             }
-            Due::Loaded(engine, info) => Input::Loaded(engine, info),
-            Due::Unloaded(engine) => Input::Unloaded(engine, true),
+            ReplayEvent::Loaded(engine, info) => Input::Loaded(engine, info),
+            ReplayEvent::Unloaded(engine) => Input::Unloaded(engine, true),
         })
     }
 
@@ -174,31 +181,35 @@ impl Run<'_> {
                 Action::Grant(grant) => {
                     let request = self.request(grant.ticket);
                     let wait = now.saturating_sub(self.came(grant.ticket));
-                    let held = self.machine.service(request);
+                    let held = self.machine.service_time(request);
                     let loaded = grant.waited_for_load;
                     self.outcome
-                        .settle(grant.ticket, Fate::Served { wait, held, loaded });
-                    self.plan(now + held, Due::Release(grant.ticket));
+                        .set_fate(grant.ticket, RequestFate::Served { wait, held, loaded });
+                    self.plan(now + held, ReplayEvent::Release(grant.ticket));
                 }
                 Action::Reject(ticket, _) => {
                     let after = now.saturating_sub(self.came(ticket));
-                    self.outcome.settle(ticket, Fate::Rejected { after });
+                    self.outcome
+                        .set_fate(ticket, RequestFate::Rejected { after });
                     self.follow(ticket, now);
                 }
                 Action::Load(order) => {
                     let (took, info) = self.machine.load(&order);
-                    self.outcome.loads.push(Load {
-                        at: now,
+                    self.outcome.loads.push(LoadRecord {
+                        started: now,
                         took,
                         engine: Arc::clone(&order.engine),
                         model: order.model,
                     });
-                    self.plan(now + took, Due::Loaded(order.engine, info));
+                    self.plan(now + took, ReplayEvent::Loaded(order.engine, info));
                 }
                 Action::Unload(engine, _) => {
                     self.outcome.unloads += 1;
-                    let took = self.machine.engine(&engine).map(|e| e.unload);
-                    self.plan(now + took.unwrap_or_default(), Due::Unloaded(engine));
+                    let took = self.machine.engine(&engine).map(|e| e.unload_time);
+                    self.plan(
+                        now + took.unwrap_or_default(),
+                        ReplayEvent::Unloaded(engine),
+                    );
                 }
                 Action::Emit(_) => {}
             }
@@ -210,7 +221,7 @@ impl Run<'_> {
         let at = usize::try_from(ticket.saturating_sub(1)).unwrap_or(usize::MAX);
         if let Some((next, gap)) = self.follower.remove(&at) {
             self.came.insert(next as u64 + 1, now + gap);
-            self.plan(now + gap, Due::Arrive(next));
+            self.plan(now + gap, ReplayEvent::Arrive(next));
         }
     }
 
@@ -220,7 +231,7 @@ impl Run<'_> {
         self.came.get(&ticket).copied().unwrap_or_else(own)
     }
 
-    fn request(&self, ticket: u64) -> &super::trace::Request {
+    fn request(&self, ticket: u64) -> &super::trace::TraceRequest {
         let at = usize::try_from(ticket.saturating_sub(1)).unwrap_or(usize::MAX);
         &self.trace.requests()[at]
     }
