@@ -2,12 +2,12 @@
 //! belongs to.
 //!
 //! [`Telemetry::start`] puts together tracing-subscriber's `fmt` layer, in the text form of
-//! [`text`] or as JSON, a filter made of `log.level`, and a writer that never blocks: a full disk, a
+//! `text` or as JSON, a filter made of `log.level`, and a writer that never blocks: a full disk, a
 //! closed pipe or a reader that sleeps costs lines, which are counted, and holds up no request.
 //!
 //! # The span of a request
 //!
-//! [`request_span`] is opened with the request's record and closed when that is written to the
+//! `request_span` is opened with the request's record and closed when that is written to the
 //! metrics. While the answer is made, the span is entered, so that every line that is logged on the
 //! way, also in the router or a library, names the request:
 //!

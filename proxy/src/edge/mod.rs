@@ -43,7 +43,7 @@ use crate::{
 
 /// The outer stack around the paths of the main listener.
 ///
-/// The inner one, from a routed request to the engine's bytes, is [`crate::pipeline::stack`].
+/// The inner one, from a routed request to the engine's bytes, is `pipeline::stack`.
 pub(crate) fn edge(app: &AppState) -> impl ConnectionService {
     stack(app, paths_of(app, paths()))
 }

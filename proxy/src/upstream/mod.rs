@@ -1,8 +1,8 @@
 //! Connections to engines for prompts and their answers, and what is sent on them.
 //!
 //! Connections and HTTP on them are the router's [`transport`](crucible_router::transport). Three things
-//! are decided here: which connections are used again ([`pool`]), when a request is sent a second time
-//! (see [`Upstream::send`]), and what a broken connection means to the client.
+//! are decided here: which connections are used again (`pool`), when a request is sent a second time
+//! (see `Upstream::send`), and what a broken connection means to the client.
 
 mod answer;
 mod pool;

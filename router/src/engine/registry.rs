@@ -32,7 +32,7 @@ const GREETING: &str = "/lmstudio-greeting";
 
 /// The control side of a configured engine.
 ///
-/// `client` comes from [`client`]; `keep_alive` is what Ollama is told to keep an idle model for
+/// `client` comes from [`super::http::client`]; `keep_alive` is what Ollama is told to keep an idle model for
 /// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
 /// a child, of which `children` keeps account; `load_config` turns LM Studio's WebSocket driver
 /// on. `None`

@@ -2,7 +2,7 @@
 //!
 //! [`simulate`] lets a [`SchedulingPolicy`] serve a [`RequestTrace`] on a [`SimulatedMachine`]. The
 //! real [`Scheduler`](crate::scheduler::Scheduler) is one policy; a [`BaselinePolicy`] serves first
-//! come first served, or serves everything for what is loaded before it swaps. [`fewest_loads`] is
+//! come first served, or serves everything for what is loaded before it swaps. [`fewest_loads()`] is
 //! what the best eviction needs without reordering. Everything is pure: the same input gives the
 //! same outcome.
 

@@ -1,8 +1,8 @@
 //! The wire formats that engines speak: how a request is written for them, and how their answers are
 //! read.
 //!
-//! An engine format is one folder here, behind the trait [`EngineFormat`]. The profile of a kind says which
-//! format it speaks, and [`format_of`] is the table of formats: a new one is a folder and a line of that
+//! An engine format is one folder here, behind the trait `EngineFormat`. The profile of a kind says which
+//! format it speaks, and `format_of` is the table of formats: a new one is a folder and a line of that
 //! table. A new kind that speaks OpenAI's chat completions is a constant in [`openai::quirks`].
 
 pub(crate) mod call_ids;

@@ -1,6 +1,6 @@
 //! The edits of a chat request for an engine that speaks OpenAI's chat completions itself.
 //!
-//! Each edit is a function of [`EditList`], in the order in which notes are given. A request that needs no
+//! Each edit is a function of `EditList`, in the order in which notes are given. A request that needs no
 //! edit but the model's name keeps every other byte.
 
 use std::collections::HashSet;
@@ -74,7 +74,7 @@ struct EditList<'a> {
 /// Edits a chat request for an engine with these quirks; `model` is the engine's name of the model.
 ///
 /// # Errors
-/// Those of [`rewritten_numbers`] and of [`ToolChoice::of`].
+/// Those of `rewritten_numbers` and of `ToolChoice::of`.
 pub fn edit(
     body: &Bytes,
     peek: &PeekedBody,
