@@ -24,7 +24,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// One address where an engine may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SearchAddress {
     /// What listens there by default.
     pub kind: EngineKind,
     /// The address.
@@ -37,13 +37,13 @@ const OLLAMA_HOST: &str = "OLLAMA_HOST";
 /// The places to look at, but for those where Crucible itself listens: where `OLLAMA_HOST` points, then
 /// the usual ports. `root` is the root of the file system (`/`; another one in tests): its `proc` tells
 /// whether this is WSL and where the Windows host is.
-pub fn places(root: &Path, listeners: &[SocketAddr]) -> Vec<Place> {
+pub fn places(root: &Path, listeners: &[SocketAddr]) -> Vec<SearchAddress> {
     let ollama_host = env::var(OLLAMA_HOST).unwrap_or_default();
     places_with(root, listeners, &ollama_host)
 }
 
-fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<Place> {
-    let told = ollama_host::connectable(ollama_host).map(|url| Place {
+fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<SearchAddress> {
+    let told = ollama_host::connectable(ollama_host).map(|url| SearchAddress {
         kind: EngineKind::Ollama,
         url,
     });
@@ -58,18 +58,19 @@ fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<
         .flat_map(|host| usual_ports().map(move |(kind, port)| (host, kind, port)))
         .filter_map(|(host, kind, port)| {
             let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
-            Some(Place { kind, url })
+            Some(SearchAddress { kind, url })
         })
         .filter(|place| told.as_ref() != Some(place));
-    let mut all: Vec<Place> = usual.collect();
+    let mut all: Vec<SearchAddress> = usual.collect();
     all.splice(0..0, told);
     all.retain(|place| own_address::reached(listeners, &place.url).is_none());
     all
 }
 
 /// `looked for LM Studio on http://127.0.0.1:1234, ...` for messages.
-pub fn describe(places: &[Place]) -> String {
-    let beside = |a: &Place, b: &Place| a.kind == b.kind && a.url.host() == b.url.host();
+pub fn describe(places: &[SearchAddress]) -> String {
+    let beside =
+        |a: &SearchAddress, b: &SearchAddress| a.kind == b.kind && a.url.host() == b.url.host();
     let each = places.chunk_by(beside).filter_map(|of| {
         let (first, more) = of.split_first()?;
         let url = first.url.as_str().trim_end_matches('/');

@@ -1,106 +1,106 @@
-//! What the router tells its observer (metrics); never blocks, never fails.
+//! The events that the router reports to an observer, such as the metrics of the proxy.
 
 use std::{sync::Arc, time::Duration};
 
-/// How a load ended.
+/// The outcome of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoadOutcome {
-    /// Resident.
+    /// The model is resident.
     Ok,
-    /// Refused by the engine.
+    /// The engine refused the load.
     Error,
-    /// Over budget.
+    /// The load did not end within its time budget.
     Timeout,
-    /// The engine had not enough memory.
+    /// The engine had too little memory for the model.
     Oom,
 }
 
-/// Why a load was started.
+/// The reason why a load was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoadTrigger {
-    /// A request waits for it.
+    /// A request waits for the model.
     Request,
-    /// Warm-up at start.
+    /// The model is warmed up when Crucible starts.
     Warmup,
-    /// A pinned model vanished, or its engine's clock runs out.
+    /// A pinned model vanished, or its engine is about to unload it by its own clock.
     Pin,
 }
 
-/// Why a resident went.
+/// The reason why a resident was evicted or vanished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EvictionReason {
-    /// The count limit.
+    /// The engine held as many models as its limit allows.
     Limit,
     /// Another load needed its memory.
     Conflict,
-    /// Loaded again with other options.
+    /// The model was loaded again with other options.
     Resize,
-    /// It vanished without us.
+    /// The resident vanished without Crucible's doing.
     External,
-    /// The end of Crucible.
+    /// Crucible ended.
     Exit,
-    /// Idle for its time to live.
+    /// The resident was idle for its time to live.
     Ttl,
-    /// Another instance of the same model does as well.
+    /// Another instance of the same model serves as well.
     Duplicate,
 }
 
-/// One thing that happened.
+/// One event that the router reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A load ended.
     Load {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// How.
+        /// The outcome of the load.
         outcome: LoadOutcome,
-        /// Why.
+        /// The reason why the load was started.
         trigger: LoadTrigger,
-        /// How long.
+        /// The time from the order of the load to its end.
         took: Duration,
     },
     /// A resident was evicted or vanished.
     Evicted {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// Why.
+        /// The reason why the resident went.
         reason: EvictionReason,
     },
     /// A request was granted after this wait.
     Granted {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Waited for a slot or a load.
+        /// The time that the request waited for a slot or a load.
         waited: Duration,
-        /// A load was part of the wait.
+        /// Whether a load was part of the wait.
         loaded: bool,
     },
-    /// A load never ended, or requests found no answer, while the engine answered its polls: only a
-    /// restart may help it.
+    /// A load never ended, or requests got no answer, while the engine answered its polls. Only a
+    /// restart of the engine may help.
     Wedged {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
     },
     /// An engine was polled.
     HealthCheck {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// It answered.
+        /// Whether the engine answered.
         ok: bool,
     },
 }
 
-/// Takes events; implemented by the metrics of the proxy.
+/// A receiver of events. The metrics of the proxy implement it.
 pub trait Observer: Send + Sync + 'static {
-    /// One event. Must return at once.
+    /// Takes one event. It is called where requests are decided, so it must neither block nor fail.
     fn observe(&self, event: &Event);
 }
 
-/// Observes nothing.
+/// An observer that ignores every event, for tests and tools.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -7,115 +7,52 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use crucible_config::checked::{self, Config, Device, EngineKind};
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, watch};
+use crucible_config::checked::Config;
+use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     client::ClientId,
-    discovery::{self, Place},
-    engine::{
-        self, Children, Engine, EngineError, Listing, LoadConfig,
-        ollama_recipe::{self, OllamaRecipe},
-    },
-    event::{Event, Observer},
+    discovery::SearchAddress,
+    engine::{self, Children, LoadConfig, ollama_recipe},
+    event::Observer,
     health::{BreakerPass, ProbeResult, RequestOutcome},
     state_dir::StateDir,
-    view::{Cooldown, Health},
+    view::Cooldown,
 };
 
 mod ask;
 mod devices;
+mod engine_handle;
 mod entry;
 mod poll;
+mod search;
+mod shared;
 mod status;
 
 pub use self::{
-    ask::Polled,
+    ask::PollOutcome,
     devices::{DeviceClaim, default_pool, resolve_devices},
+    engine_handle::EngineHandle,
+    poll::{POLL_BUDGET, POLL_EVERY},
     status::{EngineStatus, FleetView},
 };
 use self::{
-    entry::Entry,
-    poll::{look_around, poll_loop},
+    entry::EngineEntry,
+    search::search_loop,
+    shared::{EngineSearch, FleetShared, FleetState},
 };
-
-/// Between polls of an engine that is up.
-pub const POLL_EVERY: Duration = Duration::from_secs(5);
-/// For one poll.
-pub const POLL_BUDGET: Duration = Duration::from_secs(2);
-/// First wait after a failed poll; doubles to [`POLL_EVERY`].
-const RETRY_MIN: Duration = Duration::from_millis(500);
 
 /// All engines; cheap to clone.
 #[derive(Clone)]
 pub struct Fleet {
-    shared: Arc<Shared>,
-}
-
-/// One engine with its control side.
-pub struct EngineHandle {
-    /// As configured, or made from a find.
-    pub config: checked::Engine,
-    /// Its control side.
-    pub control: Arc<dyn Engine>,
-    /// Found on a default port.
-    pub discovered: bool,
-    keep_alive: Duration,
-    /// The environment of an Ollama that is a child.
-    recipe: Option<OllamaRecipe>,
-    /// What LM Studio's WebSocket driver loads with.
-    load_config: Option<LoadConfig>,
-    poke: Notify,
-    /// A request found it other than it was known to be.
-    doubted: Notify,
-    /// Somebody misses a model: the next poll is to look for new ones.
-    anew: AtomicBool,
-    /// Polls that have begun so far.
-    begun: AtomicU64,
-    stop: CancellationToken,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    view: ArcSwap<FleetView>,
-    changed: watch::Sender<u64>,
-    observer: Arc<dyn Observer>,
-    places: Vec<Place>,
-    /// Engines that are children of Crucible.
-    children: Arc<Children>,
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-}
-
-struct State {
-    /// What a find takes its values from.
-    config: Arc<Config>,
-    client: engine::Client,
-    keep_alive: Duration,
-    entries: Vec<Entry>,
-    /// Engines that left the GPU to another; for the rest of the process.
-    latched: HashSet<Arc<str>>,
-    search: Option<Search>,
-}
-
-struct Search {
-    stop: CancellationToken,
-    done_once: bool,
-    /// Somebody asks for what may be found now.
-    wanted: Arc<Notify>,
-    /// Looks that have begun, and that are done.
-    begun: Arc<AtomicU64>,
-    done: u64,
+    shared: Arc<FleetShared>,
 }
 
 // === impl Fleet ===
@@ -126,7 +63,7 @@ impl Fleet {
     pub fn start(
         config: &Config,
         state: Arc<StateDir>,
-        places: Vec<Place>,
+        places: Vec<SearchAddress>,
         observer: Arc<dyn Observer>,
         tracker: TaskTracker,
         cancel: CancellationToken,
@@ -142,8 +79,8 @@ impl Fleet {
             let (children, stop) = (Arc::clone(&children), cancel.clone());
             tracker.spawn(async move { children.reap_orphans(stop).await });
         }
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
+        let shared = Arc::new(FleetShared {
+            state: Mutex::new(FleetState {
                 config: Arc::new(config.clone()),
                 client: engine::client(config.timeouts.connect),
                 keep_alive: config.tuning.lmstudio.model_ttl,
@@ -174,7 +111,7 @@ impl Fleet {
         let mut old = std::mem::take(&mut state.entries);
         let searching = config.engines.is_empty();
         for wanted in &config.engines {
-            let same = |e: &Entry| {
+            let same = |e: &EngineEntry| {
                 !e.handle.discovered
                     && e.handle.config == *wanted
                     && e.handle.keep_alive == keep_alive
@@ -199,7 +136,7 @@ impl Fleet {
             }
         } else if state.search.is_none() {
             let stop = self.shared.cancel.child_token();
-            let search = Search {
+            let search = EngineSearch {
                 stop: stop.clone(),
                 done_once: false,
                 wanted: Arc::default(),
@@ -208,7 +145,7 @@ impl Fleet {
             };
             let (wanted, begun) = (Arc::clone(&search.wanted), Arc::clone(&search.begun));
             state.search = Some(search);
-            let task = look_around(Arc::clone(&self.shared), stop, wanted, begun);
+            let task = search_loop(Arc::clone(&self.shared), stop, wanted, begun);
             self.shared.tracker.spawn(task);
         }
         self.shared.publish(&mut state);
@@ -301,191 +238,6 @@ impl Fleet {
             entry.breaker.end_own_probe(number, found, now);
             entry.silence.note_probe(found);
         });
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
-    /// Changes what is thought of an engine's data path, and tells what that changed.
-    fn judge<T>(&self, name: &str, now: Instant, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut state = self.lock();
-        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
-        let before = (entry.breaker.state(now), entry.breaker.cooldown(now));
-        let wedged = entry.silence.is_wedged();
-        let said = act(entry);
-        let after = (entry.breaker.state(now), entry.breaker.cooldown(now));
-        let turned = entry.silence.is_wedged() != wedged;
-        if turned && !wedged {
-            tracing::error!(
-                engine = name,
-                "takes requests and answers none, though its polls are well: restart it"
-            );
-            let engine = Arc::clone(&entry.config.name);
-            self.observer.observe(&Event::Wedged { engine });
-        }
-        if before.0 != after.0 {
-            let (before, after) = (before.0, after.0);
-            tracing::info!(engine = name, ?before, ?after, "circuit breaker");
-        }
-        if before != after || turned {
-            self.publish(&mut state);
-        }
-        Some(said)
-    }
-
-    /// Adds an engine and starts its poll loop.
-    fn add(self: &Arc<Self>, state: &mut State, config: checked::Engine, discovered: bool) {
-        let token = engine::token_of(&config);
-        let recipe = ollama_recipe::of_a_child(&state.config, &config, Path::new("/"));
-        let load_config = LoadConfig::of(&state.config, &config);
-        let control = engine::build(
-            &state.client,
-            &config,
-            token.as_deref(),
-            state.keep_alive,
-            recipe.clone(),
-            load_config.clone(),
-            &self.children,
-        );
-        let Some(control) = control else {
-            tracing::warn!(
-                engine = &*config.name,
-                "has neither an address nor a model file"
-            );
-            return;
-        };
-        let handle = Arc::new(EngineHandle {
-            config: config.clone(),
-            control,
-            discovered,
-            keep_alive: state.keep_alive,
-            recipe,
-            load_config,
-            poke: Notify::new(),
-            doubted: Notify::new(),
-            anew: AtomicBool::new(false),
-            begun: AtomicU64::new(0),
-            stop: self.cancel.child_token(),
-        });
-        state.entries.push(Entry::new(Arc::clone(&handle), config));
-        self.tracker.spawn(poll_loop(Arc::clone(self), handle));
-    }
-
-    /// Takes the result of a poll; gives the wait before the next.
-    fn record(&self, handle: &Arc<EngineHandle>, result: Result<Listing, EngineError>) -> Duration {
-        let name = &handle.config.name;
-        self.observer.observe(&Event::HealthCheck {
-            engine: Arc::clone(name),
-            ok: result.is_ok(),
-        });
-        let mut state = self.lock();
-        let Some(entry) = state
-            .entries
-            .iter_mut()
-            .find(|e| Arc::ptr_eq(&e.handle, handle))
-        else {
-            return POLL_EVERY;
-        };
-        entry.take(result);
-        let pulse = entry.pulse;
-        self.publish(&mut state);
-        match pulse.failures() {
-            0 if pulse.health() == Health::Up => heartbeat(&state.config),
-            0 => RETRY_MIN,
-            n => RETRY_MIN
-                .saturating_mul(1 << (n - 1).min(5))
-                .min(POLL_EVERY),
-        }
-    }
-
-    fn publish(&self, state: &mut State) {
-        let claims: Vec<_> = state
-            .entries
-            .iter()
-            .map(|e| DeviceClaim {
-                device: e.config.device,
-                latched: state.latched.contains(&e.config.name),
-            })
-            .collect();
-        let devices = resolve_devices(&claims);
-        let now = Instant::now();
-        let mut engines = Vec::with_capacity(devices.len());
-        for (entry, device) in state.entries.iter().zip(devices) {
-            let auto = entry.config.device == Device::Auto;
-            if auto && device == Device::Cpu && state.latched.insert(Arc::clone(&entry.config.name))
-            {
-                tracing::info!(
-                    engine = &*entry.config.name,
-                    "another engine owns the GPU: the next loads go to the CPU"
-                );
-            }
-            engines.push(entry.status(device, now));
-        }
-        let searched = state.search.as_ref().is_none_or(|s| s.done_once);
-        let view = FleetView {
-            settled: searched && state.entries.iter().all(|e| e.polls > 0),
-            looks: state.search.as_ref().map_or(0, |s| s.done),
-            looked_at: match state.search {
-                Some(_) => self.places.clone(),
-                None => Vec::new(),
-            },
-            engines,
-        };
-        self.view.store(Arc::new(view));
-        self.changed.send_modify(|n| *n = n.wrapping_add(1));
-    }
-
-    /// The places where an engine may still be: one of each kind is enough (a Windows host that
-    /// shares its loopback with WSL would show up twice).
-    fn unfound(&self) -> (engine::Client, Vec<Place>) {
-        let state = self.lock();
-        let found = |kind: EngineKind| state.entries.iter().any(|e| e.config.kind == kind);
-        let places = self
-            .places
-            .iter()
-            .filter(|p| !found(p.kind))
-            .cloned()
-            .collect();
-        (state.client.clone(), places)
-    }
-
-    /// Takes the answers of one look around.
-    fn found(self: &Arc<Self>, places: &[Place], answers: &[Option<EngineKind>]) {
-        let mut state = self.lock();
-        // The configuration may have named engines meanwhile.
-        let Some(search) = &mut state.search else {
-            return;
-        };
-        let first = !std::mem::replace(&mut search.done_once, true);
-        search.done += 1;
-        for (place, kind) in places.iter().zip(answers) {
-            let Some(kind) = *kind else { continue };
-            if state.entries.iter().any(|e| e.config.kind == kind) {
-                continue;
-            }
-            tracing::info!("found {} on {}", kind.profile().product, place.url);
-            let config = discovery::discovered(&state.config, kind, place.url.clone());
-            self.add(&mut state, config, true);
-        }
-        if first && state.entries.is_empty() {
-            tracing::warn!("no engine found; {}", discovery::describe(&self.places));
-        }
-        self.publish(&mut state);
-    }
-}
-
-/// Between polls of an engine that is up: rows 18 and 19, where they ask for more.
-fn heartbeat(config: &Config) -> Duration {
-    let tuning = &config.tuning.lmstudio;
-    if tuning.keep_alive_enabled {
-        POLL_EVERY.min(tuning.keep_alive_interval)
-    } else {
-        POLL_EVERY
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rate limits per client key.
+//! Rate limits on requests, one for each client key that has a `rate`.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -11,19 +11,19 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-type Limiter<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
-type Limiters<C> = HashMap<Arc<str>, (Rate, Arc<Limiter<C>>)>;
+type KeyLimiter<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type KeyLimiters<C> = HashMap<Arc<str>, (Rate, Arc<KeyLimiter<C>>)>;
 
-/// One limiter per key that has a rate.
+/// The limiters of all keys that have a rate, shared by all requests.
 pub struct KeyLimits<C: Clock = DefaultClock> {
     clock: C,
-    limiters: ArcSwap<Limiters<C>>,
+    limiters: ArcSwap<KeyLimiters<C>>,
 }
 
 // === impl KeyLimits ===
 
 impl<C: Clock + Clone> KeyLimits<C> {
-    /// No limits yet; [`apply`](Self::apply) brings them.
+    /// Makes a set without limits; [`apply`](Self::apply) sets them.
     pub fn new(clock: C) -> Self {
         Self {
             clock,
@@ -31,7 +31,8 @@ impl<C: Clock + Clone> KeyLimits<C> {
         }
     }
 
-    /// Takes over the rates; a key whose rate is unchanged keeps its state.
+    /// Takes the rates of a new configuration. A key whose rate did not change keeps the requests
+    /// that it has used.
     pub fn apply(&self, config: &Config) {
         self.set(config.keys.iter().filter_map(|k| Some((&k.name, k.rate?))));
     }
@@ -50,11 +51,14 @@ impl<C: Clock + Clone> KeyLimits<C> {
             };
             Some((Arc::clone(name), entry))
         });
-        let new: Limiters<C> = new.collect();
+        let new: KeyLimiters<C> = new.collect();
         self.limiters.store(Arc::new(new));
     }
 
-    /// Takes one request of that key; refused, it says how long to wait.
+    /// Counts one request of that key.
+    ///
+    /// Errors: the time to wait where the key has used its rate. A key without a rate is never
+    /// refused.
     pub fn check(&self, key: &ClientKey) -> Result<(), Duration> {
         self.check_name(&key.name)
     }

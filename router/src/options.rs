@@ -48,8 +48,7 @@ pub struct Tuple {
 /// Computes the load options of a model.
 ///
 /// `context` is the configured or grown context per request, capped at `max_context`.
-/// `gpu_owned_elsewhere` keeps the engine off the GPU (rows 32 to 34; true while its resolved device is
-/// `cpu`). `physical_cores` caps the threads (row 25); 0 is unknown. Embedding models have neither
+/// `gpu_owned_elsewhere` keeps the engine off the GPU (true while its resolved device is `cpu`). `physical_cores` caps the threads (`tuning.ollama.num_threads`); 0 is unknown. Embedding models have neither
 /// context nor batch: a small batch makes them refuse long inputs.
 pub fn tuple_for(
     engine: EngineKind,

@@ -1,37 +1,38 @@
-//! From which version on engines can do what Crucible relies on.
+//! The versions from which on engines have the features that Crucible relies on.
 //!
-//! Pure. Sources: Ollama's release history (up to 0.33), LM Studio's changelog (up to 0.4.25).
+//! Sources: Ollama's release history (up to 0.33) and LM Studio's changelog (up to 0.4.25).
 
 use std::{cmp::Ordering, fmt};
 
 use crucible_config::checked::EngineKind;
 
-/// `major.minor.patch`, and whether it comes before that release (`-rc2`).
+/// The version of an engine: `major.minor.patch`, and whether it is a prerelease of that version
+/// (`-rc2`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// First number.
+pub struct EngineVersion {
+    /// The first number.
     pub major: u32,
-    /// Second number.
+    /// The second number.
     pub minor: u32,
-    /// Third number, 0 where absent.
+    /// The third number, 0 where it is absent.
     pub patch: u32,
-    /// A release candidate and the like.
+    /// Whether it is a release candidate or the like, which comes before the release.
     pub prerelease: bool,
 }
 
-/// Something that an engine can do since a version.
+/// A feature that an engine has since a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Feature {
-    /// Of which engine.
+pub struct EngineFeature {
+    /// The kind of engine that has the feature.
     pub engine: EngineKind,
-    /// First version.
-    pub since: Version,
-    /// What older ones lack, and what Crucible does then.
+    /// The first version that has the feature.
+    pub since: EngineVersion,
+    /// The words about older versions: the lack, and where it matters what Crucible does about it.
     pub without: &'static str,
 }
 
-/// Everything that is checked, oldest first.
-pub static FEATURES: [Feature; 7] = [
+/// All features that are checked, by engine and from the oldest on.
+pub static FEATURES: [EngineFeature; 7] = [
     ollama(0, 10, 0, "the loaded context cannot be read back"),
     ollama(0, 12, 10, "tool calls have no ids; Crucible makes them up"),
     ollama(0, 17, 5, "its default repeat_penalty is 1.1, not 1.0"),
@@ -51,8 +52,8 @@ pub static FEATURES: [Feature; 7] = [
     ),
 ];
 
-const fn since(major: u32, minor: u32, patch: u32) -> Version {
-    Version {
+const fn since(major: u32, minor: u32, patch: u32) -> EngineVersion {
+    EngineVersion {
         major,
         minor,
         patch,
@@ -60,23 +61,23 @@ const fn since(major: u32, minor: u32, patch: u32) -> Version {
     }
 }
 
-const fn ollama(major: u32, minor: u32, patch: u32, without: &'static str) -> Feature {
-    Feature {
+const fn ollama(major: u32, minor: u32, patch: u32, without: &'static str) -> EngineFeature {
+    EngineFeature {
         engine: EngineKind::Ollama,
         since: since(major, minor, patch),
         without,
     }
 }
 
-const fn lmstudio(major: u32, minor: u32, patch: u32, without: &'static str) -> Feature {
-    Feature {
+const fn lmstudio(major: u32, minor: u32, patch: u32, without: &'static str) -> EngineFeature {
+    EngineFeature {
         engine: EngineKind::Lmstudio,
         since: since(major, minor, patch),
         without,
     }
 }
 
-/// What an engine of this version lacks, one sentence each.
+/// The features that an engine of this version lacks, one sentence each.
 pub fn advice(engine: EngineKind, version: &str) -> Vec<String> {
     let told = lacking(engine, version).map(|feature| {
         let version = version.trim();
@@ -88,19 +89,20 @@ pub fn advice(engine: EngineKind, version: &str) -> Vec<String> {
     told.collect()
 }
 
-/// What an engine of this version cannot do; nothing for an unreadable version (a build from
-/// source says `0.0.0`).
-pub fn lacking(engine: EngineKind, version: &str) -> impl Iterator<Item = &'static Feature> {
-    let version = Version::parse(version).filter(|v| *v > since(0, 0, 0));
+/// The features that an engine of this version lacks; none for a version that cannot be read (a
+/// build from source says `0.0.0`).
+pub fn lacking(engine: EngineKind, version: &str) -> impl Iterator<Item = &'static EngineFeature> {
+    let version = EngineVersion::parse(version).filter(|v| *v > since(0, 0, 0));
     FEATURES.iter().filter(move |feature| {
         feature.engine == engine && version.is_some_and(|v| v < feature.since)
     })
 }
 
-// === impl Version ===
+// === impl EngineVersion ===
 
-impl Version {
-    /// Reads `0.33.0-rc2`, `v0.4.25+1`, `0.4`. A build number (`b10488`) is no version.
+impl EngineVersion {
+    /// Reads a version such as `0.33.0-rc2`, `v0.4.25+1` or `0.4`; `None` for anything else, such
+    /// as a build number (`b10488`).
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix('v').unwrap_or(text);
@@ -122,20 +124,20 @@ impl Version {
     }
 }
 
-impl Ord for Version {
+impl Ord for EngineVersion {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |v: &Self| (v.major, v.minor, v.patch, !v.prerelease);
         key(self).cmp(&key(other))
     }
 }
 
-impl PartialOrd for Version {
+impl PartialOrd for EngineVersion {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for EngineVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)?;
         f.write_str(if self.prerelease { "-pre" } else { "" })
@@ -157,13 +159,16 @@ mod tests {
             "0.33.0",
             "1.0.0",
         ];
-        let parsed: Vec<_> = rising.iter().map(|t| Version::parse(t).unwrap()).collect();
+        let parsed: Vec<_> = rising
+            .iter()
+            .map(|t| EngineVersion::parse(t).unwrap())
+            .collect();
         assert!(
             parsed.windows(2).all(|pair| pair[0] < pair[1]),
             "{parsed:?}"
         );
         for text in ["b10488-abc", "", "7", "x.y"] {
-            assert_eq!(Version::parse(text), None, "{text}");
+            assert_eq!(EngineVersion::parse(text), None, "{text}");
         }
     }
 

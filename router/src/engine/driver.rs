@@ -116,7 +116,8 @@ pub trait Engine: Send + Sync + 'static {
         Box::pin(std::future::ready(None))
     }
 
-    /// The memory limit that the system enforces on it (row 24), where Crucible started it.
+    /// The memory limit that the system enforces on the engine (`tuning.ollama.memory_limit`);
+    /// `None` for an engine that Crucible did not start.
     fn limit(&self) -> Option<MemoryLimit> {
         None
     }

@@ -11,24 +11,24 @@ pub enum EngineError {
     /// No connection within its time, or it broke: whoever listens there may still live.
     #[error("unreachable: {0}")]
     Unreachable(String),
-    /// It did not answer in its budget.
+    /// The engine did not answer in its time.
     #[error("no answer in time")]
     Timeout,
-    /// It answered with an error (its own words).
+    /// The engine answered with an error.
     #[error("{message}")]
     Refused {
         /// HTTP status; 200 where the error hid inside a success.
         status: u16,
-        /// The engine's text.
+        /// The message of the engine, in its own words.
         message: String,
     },
     /// The model came there meanwhile, with less context than was ordered.
     #[error("'{}' is already loaded with less context", .0.model)]
     HeldSmaller(Box<ResidentInfo>),
-    /// It cannot be started: what it needs is not on this machine.
+    /// The engine cannot be started, because something that it needs is not on this machine.
     #[error("{0}")]
     Absent(String),
-    /// It answered with something that is not its API.
+    /// The engine's answer is not one of its API.
     #[error("not understood: {0}")]
     Unexpected(String),
     /// This engine cannot do that.

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use self::{
     resident::resident_of,
-    router_mode::{State, Told},
+    router_mode::{ModelFacts, ModelStatus},
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
@@ -37,7 +37,7 @@ const FILES: usize = 200;
 pub(crate) struct Llamacpp {
     endpoint: Endpoint,
     /// Router mode: what models told while they ran.
-    told: Mutex<HashMap<Arc<str>, Told>>,
+    told: Mutex<HashMap<Arc<str>, ModelFacts>>,
 }
 
 // === impl Llamacpp ===
@@ -50,7 +50,7 @@ impl Llamacpp {
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<Arc<str>, Told>> {
+    fn told(&self) -> MutexGuard<'_, HashMap<Arc<str>, ModelFacts>> {
         self.told.lock()
     }
 
@@ -91,7 +91,7 @@ impl Llamacpp {
         Ok(())
     }
 
-    /// Of the models' files, where they lie on this machine.
+    /// The sizes in bytes of the models' files, where they lie on this machine.
     async fn sizes(&self, models: &Value) -> HashMap<String, u64> {
         if local_port(self.endpoint.address().url().as_str()).is_err() {
             return HashMap::new();
@@ -132,17 +132,19 @@ impl Llamacpp {
         }
         let mut attempt = 0;
         loop {
-            let failed = match State::of(&self.endpoint.get("/v1/models").await?, model) {
-                State::Ready => match held(self.poll().await?) {
+            let failed = match ModelStatus::of(&self.endpoint.get("/v1/models").await?, model) {
+                ModelStatus::Ready => match held(self.poll().await?) {
                     Some(held) => return Ok(held),
                     None => None,
                 },
-                State::Coming => None,
-                State::Failed(code) => Some(format!(
+                ModelStatus::Coming => None,
+                ModelStatus::Failed(code) => Some(format!(
                     "its process ended with exit code {code}; what llama-server wrote says why"
                 )),
-                State::Unloaded => Some("it was unloaded again before it was ready".to_owned()),
-                State::Absent => Some("the server does not list it any more".to_owned()),
+                ModelStatus::Unloaded => {
+                    Some("it was unloaded again before it was ready".to_owned())
+                }
+                ModelStatus::Absent => Some("the server does not list it any more".to_owned()),
             };
             if let Some(message) = failed {
                 return Err(EngineError::Refused {
@@ -173,7 +175,10 @@ impl Llamacpp {
         let mut attempt = 0;
         loop {
             let models = self.endpoint.get("/v1/models").await?;
-            if !matches!(State::of(&models, model), State::Ready | State::Coming) {
+            if !matches!(
+                ModelStatus::of(&models, model),
+                ModelStatus::Ready | ModelStatus::Coming
+            ) {
                 return Ok(());
             }
             sleep(backoff(attempt)).await;
@@ -218,7 +223,7 @@ pub(crate) async fn read_server(endpoint: &Endpoint) -> Result<Listing, EngineEr
     parse_server(&models, &props)
 }
 
-/// What `/v1/models` and `/props` answer.
+/// Asks `/v1/models` and `/props`.
 async fn ask(endpoint: &Endpoint) -> Result<(Value, Value), EngineError> {
     endpoint.get("/health").await?;
     let (models, props) = futures_util::join!(endpoint.get("/v1/models"), endpoint.get("/props"));

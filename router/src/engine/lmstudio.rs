@@ -16,14 +16,14 @@ use std::{
     },
 };
 
-use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-pub(crate) use self::driver::{Driver, own_clock, told};
-pub use self::load_config::{LoadConfig, Told, Ttl};
+pub(crate) use self::driver::{WebsocketDriver, engine_idle_ttl, told};
+pub use self::load_config::{IdleTtl, InstanceFacts, LoadConfig};
+use self::load_config::{is_mlx, whole_context};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{Endpoint, count, count32, flag, items, name, text},
@@ -31,14 +31,14 @@ use super::{
 };
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
-    options::instance_context,
     transport::EngineAddress,
 };
 
-/// Most identifiers of one model that are remembered.
+/// The most identifiers that are remembered of one model.
 const IDENTIFIERS: usize = 32;
-/// Looks at the list for an instance that was just loaded.
+/// The number of times that the list is read for an instance that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
+
 /// LM Studio at one address.
 #[derive(Debug)]
 pub(crate) struct Lmstudio {
@@ -46,7 +46,7 @@ pub(crate) struct Lmstudio {
     /// REST v1 has answered: a later failure is a failure, not an older server.
     v1_seen: AtomicBool,
     /// The WebSocket driver, where it is on.
-    driver: Option<Driver>,
+    driver: Option<WebsocketDriver>,
     /// By model, the identifiers that people gave its instances. A load by Crucible has its own, and
     /// who asks by a person's goes on to find the model.
     identifiers: Mutex<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
@@ -55,7 +55,7 @@ pub(crate) struct Lmstudio {
 // === impl Lmstudio ===
 
 impl Lmstudio {
-    pub(crate) fn new(endpoint: Endpoint, driver: Option<Driver>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, driver: Option<WebsocketDriver>) -> Self {
         Self {
             endpoint,
             v1_seen: AtomicBool::new(false),
@@ -126,7 +126,7 @@ impl Lmstudio {
             .iter()
             .find(|m| m.id.eq_ignore_ascii_case(&order.model));
         let driven = match &self.driver {
-            // Rows 2, 9 and 10 are about generation.
+            // The layers on the GPU and the types of the caches are settings of generation models.
             Some(driver) if order.kind == ModelKind::Generation => {
                 driver.load(&order, known).await?
             }
@@ -200,21 +200,6 @@ impl Engine for Lmstudio {
     fn address(&self) -> Option<EngineAddress> {
         Some(self.endpoint.address().clone())
     }
-}
-
-fn is_mlx(known: Option<&ModelInfo>) -> bool {
-    known.is_some_and(|m| m.format.as_deref() == Some("mlx"))
-}
-
-fn whole_context(order: &LoadOrder, known: Option<&ModelInfo>) -> Option<u64> {
-    let max = known.and_then(|m| m.max_context);
-    let each = order.tuple.context?;
-    Some(instance_context(
-        EngineKind::Lmstudio,
-        each,
-        order.permits,
-        max,
-    ))
 }
 
 /// An instance that is already there: it serves when its context suffices; a second one beside it

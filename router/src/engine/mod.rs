@@ -26,7 +26,7 @@ mod token;
 pub(crate) use self::{
     driver::backoff,
     http::Endpoint,
-    lmstudio::{own_clock, told},
+    lmstudio::{engine_idle_ttl, told},
     one_token::{ask_for_one_token, is_an_answer},
     token::{refused_access, token_in},
 };
@@ -34,7 +34,7 @@ pub use self::{
     driver::{Engine, Listing, LoadOrder},
     error::EngineError,
     http::{Client, client},
-    lmstudio::{LoadConfig, Told, Ttl},
+    lmstudio::{IdleTtl, InstanceFacts, LoadConfig},
     ollama::ollama_options,
     registry::{build, identify},
     spawn::children::Children,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
 use self::{
-    known::Known,
+    known::PolledModels,
     parse::{
         ListedRunner, ModelDescription, digest, is_cloud, parse_ps, parse_show, same, tag_name,
     },
@@ -45,7 +45,7 @@ const CONFIRM_TRIES: u32 = 6;
 pub(crate) struct Ollama {
     endpoint: Endpoint,
     keep_alive: Duration,
-    known: Mutex<Known>,
+    known: Mutex<PolledModels>,
 }
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
@@ -99,7 +99,7 @@ impl Ollama {
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, PolledModels> {
         self.known.lock()
     }
 
@@ -116,7 +116,7 @@ impl Ollama {
             let mut known = self.known();
             let present = tags.iter().chain(loaded).filter_map(digest);
             let present: HashSet<String> = present.collect();
-            let Known { shown, leads, .. } = &mut *known;
+            let PolledModels { shown, leads, .. } = &mut *known;
             shown.retain(|key, _| present.contains(key));
             let described = shown.iter();
             leads.keep(described.filter_map(|(key, s)| Some((key, s.described.as_ref()?))));

@@ -1,5 +1,5 @@
-//! The environment that an Ollama process is started with, so that the settings of rows 32 to 39 take
-//! effect.
+//! The environment that an Ollama process is started with, so that the settings of
+//! `tuning.environment` take effect.
 //!
 //! Several of these settings name variables that Ollama does not have; a recipe then holds the
 //! variable that reaches the same intent, with a note. It is computed from the configuration and the
@@ -19,7 +19,8 @@ use crate::machine::hardware;
 
 /// Fragments of the names of embedding models, which count against memory only.
 const EMBEDDING: [&str; 6] = ["embed", "nomic", "minilm", "bge-", "gte-", "e5-"];
-/// The most that Ollama may use of main memory, in percent, whatever row 24 says.
+/// The most that Ollama may use of main memory, in percent, however large
+/// `tuning.ollama.memory_limit` is.
 const MEMORY_SHARE: u64 = 80;
 /// Ollama's own default port, which needs no variable.
 const DEFAULT_PORT: u16 = 11434;
@@ -31,16 +32,17 @@ pub struct OllamaRecipe {
     pub variables: Vec<EnvironmentVariable>,
     /// One note for each setting that no variable can express, with the setting that reaches its intent.
     pub notes: Vec<String>,
-    /// The memory limit in bytes that the operating system is to enforce (row 24).
+    /// The memory limit in bytes that the operating system is to enforce
+    /// (`tuning.ollama.memory_limit`).
     pub memory_max: u64,
-    /// Whether memory is to be interleaved over the NUMA nodes (row 26).
+    /// Whether memory is to be interleaved over the NUMA nodes (`tuning.ollama.numa_policy`).
     pub interleave: bool,
 }
 
-/// One environment variable.
+/// One environment variable of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentVariable {
-    /// Its name.
+    /// The name of the variable.
     pub name: String,
     /// Its value without quotes.
     pub value: String,

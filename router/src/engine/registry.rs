@@ -13,14 +13,14 @@ use super::{
     error::EngineError,
     http::{Client, Endpoint, hidden_error},
     llamacpp::Llamacpp,
-    lmstudio::{Driver, Lmstudio, LoadConfig},
+    lmstudio::{Lmstudio, LoadConfig, WebsocketDriver},
     ollama::Ollama,
     ollama_recipe::OllamaRecipe,
     openai::{self, Openai},
     spawn::{
         Spawned,
         children::Children,
-        ollama::{Setup, SpawnedOllama},
+        ollama::{OllamaSetup, SpawnedOllama},
     },
 };
 use crate::transport::EngineAddress;
@@ -33,7 +33,7 @@ const GREETING: &str = "/lmstudio-greeting";
 /// The control side of a configured engine.
 ///
 /// `client` comes from [`super::http::client`]; `keep_alive` is what Ollama is told to keep an idle model for
-/// (row 5); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
+/// (`tuning.lmstudio.model_ttl`); `token` is the engine's own; `recipe` is there for an Ollama that is to be started as
 /// a child, of which `children` keeps account; `load_config` turns LM Studio's WebSocket driver
 /// on. `None`
 /// where the engine has neither an address nor a model file to spawn (the configuration's check does
@@ -48,7 +48,7 @@ pub fn build(
     children: &Arc<Children>,
 ) -> Option<Arc<dyn Engine>> {
     if let Some(recipe) = recipe {
-        let setup = Setup {
+        let setup = OllamaSetup {
             name: Arc::clone(&engine.name),
             command: engine.command.clone(),
             url: engine.url.clone(),
@@ -77,7 +77,7 @@ pub fn build(
         .inspect_err(|error| tracing::warn!(engine = &*engine.name, "{error}"))
         .ok()?;
     let endpoint = Endpoint::new(client.clone(), address, token);
-    let driver = load_config.map(|load| Driver::new(&endpoint, token, load, keep_alive));
+    let driver = load_config.map(|load| WebsocketDriver::new(&endpoint, token, load, keep_alive));
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(Ollama::new(endpoint, keep_alive)),
         EngineKind::Lmstudio => Arc::new(Lmstudio::new(endpoint, driver)),

@@ -1,7 +1,7 @@
-//! How many requests a llama.cpp server processes, by its `GET /slots` (b11549).
+//! The number of requests that a llama.cpp server processes, from its `GET /slots` (b11549).
 //!
-//! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line;
-//! it tells what Ollama does not.
+//! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line.
+//! The server reports this number, Ollama itself does not.
 
 use std::path::PathBuf;
 
@@ -33,8 +33,9 @@ pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> 
     count(&told.ok()?)
 }
 
-/// Of all runners of the Ollama at an address of this machine; `None` where one of them does not
-/// tell. `root` is `/`, another one in tests.
+/// Counts the requests of all runners of the Ollama at an address of this machine; `None` where one
+/// of them does not report its slots. `root` is the root of the file system: `/`, or another one in
+/// tests.
 pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
     let port = local_port(endpoint.address().url().as_str()).ok()?;
     let found = spawn_blocking(move || ollama_process::find(&root, port)).await;

@@ -30,7 +30,7 @@ use tokio::{
 use url::Url;
 
 use self::{
-    child::{Crashes, Launch, Started},
+    child::{ChildLaunch, CrashHistory, Started},
     children::Children,
 };
 use super::{
@@ -52,8 +52,8 @@ pub(crate) struct Spawned {
     /// The child wants the token that it reads from the same environment.
     token: Option<String>,
     id: Arc<str>,
-    running: Mutex<Option<Running>>,
-    crashes: Arc<Mutex<Crashes>>,
+    running: Mutex<Option<RunningChild>>,
+    crashes: Arc<Mutex<CrashHistory>>,
     children: Arc<Children>,
     /// One load or unload at a time.
     turn: tokio::sync::Mutex<()>,
@@ -61,7 +61,7 @@ pub(crate) struct Spawned {
 
 /// A child that was started and not yet ended.
 #[derive(Clone, Debug)]
-struct Running {
+struct RunningChild {
     endpoint: Endpoint,
     kind: ModelKind,
     child: Started,
@@ -98,7 +98,7 @@ impl Spawned {
     }
 
     /// The child, while it has not ended.
-    fn running(&self) -> Option<Running> {
+    fn running(&self) -> Option<RunningChild> {
         let running = self.running.lock();
         running.clone().filter(|r| r.child.ended.borrow().is_none())
     }
@@ -212,7 +212,7 @@ impl Spawned {
         }
     }
 
-    async fn spawn(&self, order: &LoadOrder) -> Result<Running, EngineError> {
+    async fn spawn(&self, order: &LoadOrder) -> Result<RunningChild, EngineError> {
         self.children.sweep().await;
         let port = free_port().await?;
         let mut words = self.command.iter();
@@ -233,14 +233,14 @@ impl Spawned {
         let address = EngineAddress::new(url, None)?;
         let child = child::start(
             command,
-            Launch {
+            ChildLaunch {
                 name: Arc::clone(&self.id),
                 crashes: Arc::clone(&self.crashes),
                 children: Arc::clone(&self.children),
                 group: None,
             },
         )?;
-        Ok(Running {
+        Ok(RunningChild {
             endpoint: Endpoint::new(self.client.clone(), address, self.token.as_deref()),
             kind: order.kind,
             child,
@@ -259,7 +259,7 @@ impl Spawned {
         Ok(())
     }
 
-    fn crashes(&self) -> Crashes {
+    fn crashes(&self) -> CrashHistory {
         *self.crashes.lock()
     }
 }

@@ -11,13 +11,13 @@ pub fn token_of(engine: &checked::Engine) -> Option<String> {
     token_in(&env::var(engine.token_variable()?).ok()?)
 }
 
-/// What was read from a file ends in a line break, which no header can hold.
+/// Trims a token. One that was read from a file ends in a line break, which no header can hold.
 pub(crate) fn token_in(value: &str) -> Option<String> {
     let value = value.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// What to do about an engine that refuses Crucible's access: `None` for other failures.
+/// The advice for an engine that refuses Crucible's access; `None` for other failures.
 pub(crate) fn refused_access(engine: &checked::Engine, error: &EngineError) -> Option<String> {
     let EngineError::Refused { status, message } = error else {
         return None;

@@ -12,7 +12,7 @@ use crate::view::Health;
 
 /// How an engine answered a poll that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Polled {
+pub enum PollOutcome {
     /// It told its lists, and they are in the snapshot.
     Well,
     /// It failed, in words.
@@ -51,9 +51,9 @@ impl AskedAll {
 impl Fleet {
     /// Polls an engine now and waits for its answer, at most `budget`. A poll in flight may have been
     /// answered before the caller saw what made it ask: only one that begins after this call counts.
-    pub async fn poll_now(&self, name: &str, budget: Duration) -> Polled {
+    pub async fn poll_now(&self, name: &str, budget: Duration) -> PollOutcome {
         let Some(handle) = self.handle(name) else {
-            return Polled::Unanswered;
+            return PollOutcome::Unanswered;
         };
         let mut changed = self.subscribe();
         let wanted = handle.begun.load(Ordering::SeqCst) + 1;
@@ -63,22 +63,22 @@ impl Fleet {
                 let view = self.view();
                 let engine = view.engines.iter().find(|e| &*e.config.name == name);
                 let Some(engine) = engine else {
-                    return Polled::Unanswered;
+                    return PollOutcome::Unanswered;
                 };
                 if engine.polls >= wanted {
                     return match &engine.error {
-                        Some(error) => Polled::Failed(error.clone()),
-                        None => Polled::Well,
+                        Some(error) => PollOutcome::Failed(error.clone()),
+                        None => PollOutcome::Well,
                     };
                 }
                 if changed.changed().await.is_err() {
-                    return Polled::Unanswered;
+                    return PollOutcome::Unanswered;
                 }
             }
         };
         timeout(budget, answered)
             .await
-            .unwrap_or(Polled::Unanswered)
+            .unwrap_or(PollOutcome::Unanswered)
     }
 
     /// Asks every engine for its lists soon, as [`Self::doubt`] does, and looks for engines where none

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use crucible_config::checked::{self, Device};
 use url::Url;
 
-use super::{EngineHandle, EngineStatus, default_pool};
+use super::{devices::default_pool, engine_handle::EngineHandle, status::EngineStatus};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     engine::{self, EngineError, Listing},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// An engine with its health.
-pub(super) struct Entry {
+pub(super) struct EngineEntry {
     pub(super) handle: Arc<EngineHandle>,
     pub(super) config: Arc<checked::Engine>,
     pub(super) pulse: PollHealth,
@@ -38,9 +38,9 @@ pub(super) struct Entry {
     pub(super) listed: u64,
 }
 
-// === impl Entry ===
+// === impl EngineEntry ===
 
-impl Entry {
+impl EngineEntry {
     pub(super) fn new(handle: Arc<EngineHandle>, config: checked::Engine) -> Self {
         Self {
             handle,

@@ -1,31 +1,33 @@
-//! The loops that ask engines and look for them.
+//! The loop that polls one engine.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{EngineHandle, POLL_BUDGET, Shared};
-use crate::{
-    discovery,
-    engine::{EngineError, identify},
-};
+use super::engine_handle::EngineHandle;
+use crate::engine::{EngineError, Listing};
+
+/// Between polls of an engine that is up.
+pub const POLL_EVERY: Duration = Duration::from_secs(5);
+/// For one poll.
+pub const POLL_BUDGET: Duration = Duration::from_secs(2);
+/// First wait after a failed poll; doubles to [`POLL_EVERY`].
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(500);
 
 /// Between polls however often an engine is poked.
 const POKE_GAP: Duration = Duration::from_millis(50);
 /// Between polls however often an engine is doubted.
-const DOUBT_GAP: Duration = Duration::from_millis(500);
+pub(super) const DOUBT_GAP: Duration = Duration::from_millis(500);
 
-pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
+/// Asks an engine for its lists until its handle is stopped. `record` takes each answer and gives the time to
+/// wait before the next poll.
+pub(super) async fn poll_loop(
+    handle: Arc<EngineHandle>,
+    record: impl Fn(&Arc<EngineHandle>, Result<Listing, EngineError>) -> Duration,
+) {
     let polling = async {
         loop {
             let since = Instant::now();
@@ -36,7 +38,7 @@ pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
                 handle.control.list()
             };
             let answer = timeout(POLL_BUDGET, list).await;
-            let wait = shared.record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
+            let wait = record(&handle, answer.unwrap_or(Err(EngineError::Timeout)));
             let doubted = async {
                 handle.doubted.notified().await;
                 sleep_until(since + DOUBT_GAP).await;
@@ -49,33 +51,4 @@ pub(super) async fn poll_loop(shared: Arc<Shared>, handle: Arc<EngineHandle>) {
         }
     };
     handle.stop.run_until_cancelled(polling).await;
-}
-
-pub(super) async fn look_around(
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-    wanted: Arc<Notify>,
-    begun: Arc<AtomicU64>,
-) {
-    let looking = async {
-        loop {
-            let since = Instant::now();
-            begun.fetch_add(1, Ordering::SeqCst);
-            let (client, places) = shared.unfound();
-            let answers = places
-                .iter()
-                .map(|place| identify(&client, &place.url, place.kind));
-            let answers = futures_util::future::join_all(answers).await;
-            shared.found(&places, &answers);
-            let wanted = async {
-                wanted.notified().await;
-                sleep_until(since + DOUBT_GAP).await;
-            };
-            tokio::select! {
-                () = sleep(discovery::LOOK_EVERY) => {}
-                () = wanted => {}
-            }
-        }
-    };
-    stop.run_until_cancelled(looking).await;
 }

@@ -6,7 +6,7 @@ use crucible_config::checked::{self, Device};
 
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
-    discovery::Place,
+    discovery::SearchAddress,
     machine::MemoryLimit,
     view::{BreakerState, Cooldown, Health},
 };
@@ -19,7 +19,7 @@ pub struct FleetView {
     /// Every engine has answered or failed once, and every default port was looked at.
     pub settled: bool,
     /// Where engines are looked for; empty where some are configured.
-    pub looked_at: Vec<Place>,
+    pub looked_at: Vec<SearchAddress>,
     /// How often engines were looked for.
     pub looks: u64,
 }

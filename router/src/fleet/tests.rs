@@ -1,13 +1,18 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use crucible_config::checked::Manage;
+use crucible_config::checked::{self, Device, EngineKind, Manage};
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use url::Url;
 
 use super::*;
-use crate::{engine::testing::Fake, event::Silent, view::BreakerState};
+use crate::{
+    discovery,
+    engine::testing::Fake,
+    event::Silent,
+    view::{BreakerState, Health},
+};
 
 fn config(engines: Vec<checked::Engine>) -> Config {
     Config {
@@ -30,7 +35,7 @@ fn list(id: &'static str) -> Router {
     Router::new().route("/v1/models", get(answer))
 }
 
-fn start(config: &Config, places: Vec<Place>) -> (Fleet, tokio_util::sync::DropGuard) {
+fn start(config: &Config, places: Vec<SearchAddress>) -> (Fleet, tokio_util::sync::DropGuard) {
     let cancel = CancellationToken::new();
     let (observer, tracker) = (Arc::new(Silent), TaskTracker::new());
     let state = Arc::new(StateDir::claim(&config.state_dir));
@@ -133,13 +138,13 @@ async fn a_poll_that_is_waited_for_begins_after_it_was_asked_for() {
     until(&fleet, |v| v.engines[0].polls == 2).await;
     assert!(futures_util::poll!(asking.as_mut()).is_pending());
     held.notify_one();
-    assert_eq!(asking.await, Polled::Well);
+    assert_eq!(asking.await, PollOutcome::Well);
     assert_eq!(&*fleet.view().engines[0].models[0].id, "2");
     let nobody = fleet.poll_now("unknown", Duration::from_secs(10)).await;
-    assert_eq!(nobody, Polled::Unanswered);
+    assert_eq!(nobody, PollOutcome::Unanswered);
     // The next one is held for good.
     let late = fleet.poll_now("e", Duration::from_millis(1)).await;
-    assert_eq!(late, Polled::Unanswered);
+    assert_eq!(late, PollOutcome::Unanswered);
 }
 
 #[tokio::test]
@@ -283,7 +288,7 @@ async fn without_configured_engines_it_finds_them() {
         get(|| async { Json(json!({"lmstudio": true})) }),
     );
     let fake = Fake::start(app).await;
-    let place = Place {
+    let place = SearchAddress {
         kind: EngineKind::Lmstudio,
         url: fake.url.clone(),
     };

@@ -1,15 +1,16 @@
-//! How many bytes the models of a pool may have together (rows 1 and 24).
+//! The bytes that the models of a pool may use together, from `tuning.lmstudio.gpu_memory_fraction`
+//! and `tuning.ollama.memory_limit`.
 
 use crucible_config::checked::{Config, Device};
 
 use crate::machine::memory::MachineMemory;
 
-/// What limits an engine's loads.
+/// The limits in bytes that the loads of an engine keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// Of its pool.
+    /// The limit of the engine's own pool; `None` is no limit.
     pub(super) own: Option<u64>,
-    /// Of all pools that share this machine's one memory.
+    /// The limit of all pools together that share this machine's one memory; `None` is no limit.
     pub(super) parent: Option<u64>,
 }
 

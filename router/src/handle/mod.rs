@@ -43,12 +43,12 @@ pub use self::{context::ContextGiven, recheck::Whereabouts, source::ConfigSource
 use crate::{
     catalog::Capabilities,
     demand::Demand,
-    fleet::{Fleet, FleetView, Polled},
+    fleet::{Fleet, FleetView, PollOutcome},
     limits::KeyLimits,
     measurements::MeasurementStore,
     plan::{
         self, Candidate, Plan,
-        sticky::{StickyTable, Turn},
+        sticky::{ConversationTurn, StickyTable},
     },
     refusal::Refusal,
     scheduler::SchedulerActor,
@@ -101,14 +101,14 @@ impl RouterHandle {
 
     /// Plans where a request may go: its candidates in order, or the reason why there are none.
     pub fn plan(&self, demand: &Demand) -> Result<Plan, Refusal> {
-        let place =
-            Turn::of(demand).and_then(|turn| self.0.sticky.lock().find(turn, Instant::now()));
+        let place = ConversationTurn::of(demand)
+            .and_then(|turn| self.0.sticky.lock().find(turn, Instant::now()));
         plan::plan(&self.view(), demand, &(self.0.config)(), place.as_ref())
     }
 
     /// Remembers which candidate answered a conversation, so that its next turn goes there too.
     pub fn stick(&self, demand: &Demand, candidate: &Candidate) {
-        let Some(turn) = Turn::of(demand) else {
+        let Some(turn) = ConversationTurn::of(demand) else {
             return;
         };
         let place = (candidate.engine.clone(), candidate.model.clone());
@@ -194,7 +194,7 @@ impl RouterHandle {
 
     /// Polls one engine now and waits for the answer, at most `budget`; only a poll that begins after
     /// this call counts. Its answer is in the view, and permits go by it.
-    pub async fn poll_now(&self, engine: &str, budget: Duration) -> Polled {
+    pub async fn poll_now(&self, engine: &str, budget: Duration) -> PollOutcome {
         let polled = self.0.fleet.poll_now(engine, budget).await;
         self.fresh_view();
         polled

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::RouterHandle;
 use crate::{
-    fleet::{EngineStatus, Polled},
+    fleet::{EngineStatus, PollOutcome},
     plan::Candidate,
     view::EngineView,
 };
@@ -47,7 +47,7 @@ impl RouterHandle {
         let mut now = Whereabouts::Unknown;
         for _ in 0..POLLS {
             let left = end.saturating_duration_since(Instant::now());
-            if self.poll_now(&candidate.engine, left).await != Polled::Well {
+            if self.poll_now(&candidate.engine, left).await != PollOutcome::Well {
                 return Whereabouts::Unknown;
             }
             let fleet = self.0.fleet.view();

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
-    discovery::Place,
+    discovery::SearchAddress,
     event::Observer,
     fleet::Fleet,
     limits::KeyLimits,
@@ -42,7 +42,7 @@ impl RouterHandle {
         config: ConfigSource,
         state: Arc<StateDir>,
         mut changed: watch::Receiver<u64>,
-        places: Vec<Place>,
+        places: Vec<SearchAddress>,
         observer: Arc<dyn Observer>,
         tracker: &TaskTracker,
         cancel: CancellationToken,

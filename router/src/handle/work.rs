@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::RouterHandle;
 use crate::{
-    fleet::{POLL_BUDGET, Polled},
+    fleet::{POLL_BUDGET, PollOutcome},
     work::Work,
 };
 
@@ -29,7 +29,7 @@ impl RouterHandle {
         .await;
         let fleet = self.0.fleet.view();
         let status = fleet.engines.iter().find(|e| *e.config.name == *engine);
-        match status.filter(|_| polled == Polled::Well) {
+        match status.filter(|_| polled == PollOutcome::Well) {
             Some(status) => Work::of(
                 status.config.kind,
                 status.load_control,

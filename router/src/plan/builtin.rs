@@ -5,9 +5,9 @@
 
 use super::rules::contains_words;
 
-/// Where a built-in rule points.
+/// The model that a built-in rule asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum VirtualTarget {
     Fast,
     Quality,
 }
@@ -63,13 +63,14 @@ const FAST: [&str; 20] = [
 /// Bytes of a message that are looked at: a pasted log decides nothing.
 const LOOKED_AT: usize = 8 * 1024;
 
-/// What the words of the last user message (lower case) point to.
-pub(super) fn matched(last_user: &str) -> Option<Target> {
+/// The target of the first rule whose words stand in the last user message, which is given in lower
+/// case.
+pub(super) fn matched(last_user: &str) -> Option<VirtualTarget> {
     let text = &last_user[..last_user.floor_char_boundary(LOOKED_AT)];
     if QUALITY.iter().any(|words| contains_words(text, words)) {
-        Some(Target::Quality)
+        Some(VirtualTarget::Quality)
     } else if FAST.iter().any(|words| contains_words(text, words)) {
-        Some(Target::Fast)
+        Some(VirtualTarget::Fast)
     } else {
         None
     }
@@ -82,12 +83,12 @@ mod tests {
     #[test]
     fn words_point_to_a_target() {
         for (text, expected) in [
-            ("fix this typo", Some(Target::Fast)),
-            ("please format the file", Some(Target::Fast)),
-            ("a template for a readme", Some(Target::Fast)),
-            ("a multi-file refactoring", Some(Target::Quality)),
-            ("do a security review", Some(Target::Quality)),
-            ("plan it, then format it", Some(Target::Quality)),
+            ("fix this typo", Some(VirtualTarget::Fast)),
+            ("please format the file", Some(VirtualTarget::Fast)),
+            ("a template for a readme", Some(VirtualTarget::Fast)),
+            ("a multi-file refactoring", Some(VirtualTarget::Quality)),
+            ("do a security review", Some(VirtualTarget::Quality)),
+            ("plan it, then format it", Some(VirtualTarget::Quality)),
             ("give me an explanation of the platform", None),
             ("", None),
         ] {

@@ -34,7 +34,7 @@ pub enum Reason {
     Predicted,
     /// The only one that can (tools, images, context).
     Capability,
-    /// A configured `fallback`.
+    /// A configured `fallback` of the demanded model.
     Fallback,
     /// A configured `fallback` or `small_model`, because the place of the first choice is busy.
     Overload,

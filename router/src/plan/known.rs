@@ -4,7 +4,7 @@ use crucible_config::{Config, glob, name::after_engine, references::ModelReferen
 
 use super::{
     names::virtual_name,
-    scope::{Found, Scope},
+    scope::{NameMatch, PlanScope},
 };
 use crate::{
     demand::Demand,
@@ -14,7 +14,7 @@ use crate::{
 /// A name of the configuration that no engine and no key knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
-    /// Where it stands.
+    /// The setting that names the model.
     pub reference: ModelReference,
     /// Whether every engine that may have it answered, so that it is certain.
     pub certain: bool,
@@ -40,7 +40,7 @@ pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
                 model: reference.name.clone(),
                 ..Demand::default()
             };
-            let scope = Scope {
+            let scope = PlanScope {
                 view,
                 demand: &demand,
                 config,
@@ -54,9 +54,9 @@ pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
         .collect()
 }
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl Scope<'_> {
+impl PlanScope<'_> {
     fn knows(&self, reference: &ModelReference) -> bool {
         let name = reference.name.as_str();
         let is_engine = |engine: &str| engine.eq_ignore_ascii_case(name);
@@ -75,6 +75,6 @@ impl Scope<'_> {
                     || self.config.glob_matches(name, &prefixed)
             });
         }
-        !matches!(self.resolve(name), Found::Absent)
+        !matches!(self.resolve(name), NameMatch::Absent)
     }
 }

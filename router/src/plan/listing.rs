@@ -1,7 +1,8 @@
-//! What `GET /v1/models` lists.
+//! The list of models that `GET /v1/models` returns.
 //!
-//! Models in the engines' order, then literal aliases and virtual models in the configuration's
-//! order; no globs, and nothing that could not be answered now.
+//! It holds the models in the engines' order, then the literal aliases and the virtual models in
+//! the configuration's order. Globs are left out, and so is everything that could not be answered
+//! now.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,14 +15,14 @@ use super::{
     names::virtual_name,
     order::is_available,
     scope::BUILTIN_VIRTUAL,
-    scope::{Found, Hit, Scope},
+    scope::{ModelMatch, NameMatch, PlanScope},
 };
 use crate::{catalog::ModelKind, demand::Demand, view::View};
 
-/// One listed name.
+/// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// What to ask for.
+    /// The name to ask for.
     pub id: Arc<str>,
     /// Unix seconds, 0 where unknown.
     pub created: i64,
@@ -41,7 +42,7 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
         kind: ModelKind::Embedding,
         ..Demand::default()
     };
-    let scopes = [&generation, &embedding].map(|demand| Scope {
+    let scopes = [&generation, &embedding].map(|demand| PlanScope {
         view,
         demand,
         config,
@@ -86,11 +87,11 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
     let usable = |name: &str| {
         let via = scopes.iter().filter_map(|scope| {
             let hits = match scope.resolve(name) {
-                Found::Models(hits) => hits,
-                Found::Virtual(known) => scope.expand(known),
-                Found::WrongKind | Found::Away(_) | Found::Absent => Vec::new(),
+                NameMatch::Models(hits) => hits,
+                NameMatch::Virtual(known) => scope.expand(known),
+                NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => Vec::new(),
             };
-            let usable = |hit: &&Hit<'_>| is_available(hit.engine) && hit.engine.is_up();
+            let usable = |hit: &&ModelMatch<'_>| is_available(hit.engine) && hit.engine.is_up();
             let via = hits.iter().filter(usable).map(|hit| &hit.model.via);
             via.min_by_key(|via| via.len()).cloned()
         });

@@ -9,8 +9,8 @@ use super::{
     candidate::{Candidate, Plan, Reason},
     names::{self, same},
     order::{self, append},
-    scope::{Found, Hit, Scope},
-    sticky::Place,
+    scope::{ModelMatch, NameMatch, PlanScope},
+    sticky::EngineModel,
 };
 use crate::{demand::Demand, refusal::Refusal, view::View};
 
@@ -23,9 +23,9 @@ pub fn plan(
     view: &View,
     demand: &Demand,
     config: &Config,
-    sticky: Option<&Place>,
+    sticky: Option<&EngineModel>,
 ) -> Result<Plan, Refusal> {
-    let scope = Scope {
+    let scope = PlanScope {
         view,
         demand,
         config,
@@ -33,9 +33,9 @@ pub fn plan(
     let mut name = demand.model.as_str();
     let mut found = scope.resolve(name);
     let mut by_default = false;
-    if let (Found::Absent, Some(default)) = (&found, &config.default_model) {
+    if let (NameMatch::Absent, Some(default)) = (&found, &config.default_model) {
         // A default of the wrong kind answers nothing: the name stays unknown.
-        if let default_found @ (Found::Models(_) | Found::Virtual(_) | Found::Away(_)) =
+        if let default_found @ (NameMatch::Models(_) | NameMatch::Virtual(_) | NameMatch::Away(_)) =
             scope.resolve(default)
         {
             found = default_found;
@@ -44,7 +44,7 @@ pub fn plan(
         }
     }
     let hits = match found {
-        Found::Models(mut hits) => {
+        NameMatch::Models(mut hits) => {
             order::settle(&mut hits);
             scope.prefer_trained(&mut hits);
             if by_default && let Some(hit) = hits.first_mut() {
@@ -54,7 +54,7 @@ pub fn plan(
             append(&mut hits, more);
             scope.viable(hits)?
         }
-        Found::Virtual(known) => {
+        NameMatch::Virtual(known) => {
             let mut hits = scope.choose(known, sticky)?;
             let more = fallback(&scope, known, hits.first().copied());
             let more = more.into_iter().filter(|hit| scope.can_answer(hit));
@@ -82,14 +82,18 @@ pub fn plan(
 }
 
 /// Returns the name without the engine's name before it.
-fn without_engine<'n>(scope: &Scope<'_>, name: &'n str) -> &'n str {
+fn without_engine<'n>(scope: &PlanScope<'_>, name: &'n str) -> &'n str {
     let mut engines = scope.view.engines.iter();
     let rest = engines.find_map(|engine| after_engine(name, &engine.name));
     rest.unwrap_or(name)
 }
 
 /// The configured `fallback` of a model: its names resolved like a request's, without theirs.
-pub(super) fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) -> Vec<Hit<'a>> {
+pub(super) fn fallback<'a>(
+    scope: &PlanScope<'a>,
+    name: &str,
+    hit: Option<ModelMatch<'a>>,
+) -> Vec<ModelMatch<'a>> {
     let block = if let Some(hit) = hit {
         let (engine, model) = (&hit.engine.name, &hit.model.id);
         scope.config.model_settings(engine, model)
@@ -107,9 +111,9 @@ pub(super) fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) 
     let mut hits = Vec::new();
     for name in block.into_iter().flat_map(|block| &block.fallback) {
         let mut more = match scope.resolve(name) {
-            Found::Models(hits) => hits,
-            Found::Virtual(known) => scope.expand(known),
-            Found::WrongKind | Found::Away(_) | Found::Absent => continue,
+            NameMatch::Models(hits) => hits,
+            NameMatch::Virtual(known) => scope.expand(known),
+            NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => continue,
         };
         order::settle(&mut more);
         for hit in &mut more {
@@ -121,10 +125,10 @@ pub(super) fn fallback<'a>(scope: &Scope<'a>, name: &str, hit: Option<Hit<'a>>) 
 }
 
 /// Refuses a name that gets no plan.
-fn refusal(scope: &Scope<'_>, found: &Found<'_>) -> Refusal {
+fn refusal(scope: &PlanScope<'_>, found: &NameMatch<'_>) -> Refusal {
     match found {
-        Found::WrongKind => scope.wrong_kind(),
-        Found::Away(detail) => scope.no_engine(Some(detail.clone())),
+        NameMatch::WrongKind => scope.wrong_kind(),
+        NameMatch::Away(detail) => scope.no_engine(Some(detail.clone())),
         _ if !scope.view.any_up() => scope.no_engine(None),
         _ => scope.unknown(),
     }

@@ -1,4 +1,4 @@
-//! From a name to the places that have it.
+//! Resolution of a name to the models on engines that it means.
 //!
 //! In order: a model's exact name, `engine/model`, the name in another case or with and without
 //! `:latest`, a literal alias, a virtual model, another name that its engine serves it under, a name
@@ -10,12 +10,12 @@ use crucible_config::{Config, checked::ModelSettings, glob, name::exactness};
 use super::{
     candidate::Reason,
     order::{self, is_available},
-    scope::{BUILTIN_VIRTUAL, Found, Hit, Scope},
+    scope::{BUILTIN_VIRTUAL, ModelMatch, NameMatch, PlanScope},
     served::is_served_as,
 };
 use crate::{catalog::ModelInfo, view::EngineView};
 
-/// The virtual model of that name, any case.
+/// The virtual model of that name, in any case of its letters.
 pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str> {
     config
         .virtual_models
@@ -43,17 +43,17 @@ pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model
     config.models.iter().find(has)
 }
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl<'a> Scope<'a> {
-    /// What a name is, `default_model` aside.
-    pub(super) fn resolve(&self, name: &str) -> Found<'a> {
+impl<'a> PlanScope<'a> {
+    /// Resolves a name, without regard to `default_model`.
+    pub(super) fn resolve(&self, name: &str) -> NameMatch<'a> {
         let exact = self.matching(Reason::Exact, |_, model| &*model.id == name);
         if !exact.is_empty() {
             return self.placed(exact);
         }
         let prefixed = self.prefixed(name);
-        if !matches!(prefixed, Found::Absent) {
+        if !matches!(prefixed, NameMatch::Absent) {
             return prefixed;
         }
         let loose = self.matching(Reason::Exact, |_, model| same(&model.id, name));
@@ -64,7 +64,7 @@ impl<'a> Scope<'a> {
             return self.alias(block);
         }
         if let Some(known) = virtual_name(name, self.config) {
-            return Found::Virtual(known);
+            return NameMatch::Virtual(known);
         }
         let served = self.matching(Reason::Exact, |e, m| is_served_as(e, m, name));
         if !served.is_empty() {
@@ -123,16 +123,16 @@ impl<'a> Scope<'a> {
             .filter_map(|block| block.engine.as_deref())
     }
 
-    /// One place per engine, the first of each.
+    /// Keeps one model per engine, the first of each.
     fn matching(
         &self,
         reason: Reason,
         test: impl Fn(&EngineView, &ModelInfo) -> bool,
-    ) -> Vec<Hit<'a>> {
-        let mut hits: Vec<Hit<'a>> = Vec::new();
+    ) -> Vec<ModelMatch<'a>> {
+        let mut hits: Vec<ModelMatch<'a>> = Vec::new();
         for (engine, model) in self.models().filter(|(e, m)| test(e, m)) {
             if !hits.iter().any(|hit| hit.engine.name == engine.name) {
-                hits.push(Hit {
+                hits.push(ModelMatch {
                     engine,
                     model,
                     reason,
@@ -144,15 +144,15 @@ impl<'a> Scope<'a> {
 
     /// Models whose name without the quantization is this one; the preferred quantization of each
     /// engine.
-    fn open(&self, name: &str, on: impl Fn(&EngineView) -> bool) -> Vec<Hit<'a>> {
+    fn open(&self, name: &str, on: impl Fn(&EngineView) -> bool) -> Vec<ModelMatch<'a>> {
         let fits = |model: &ModelInfo| {
             let stem = stem(&model.id);
             stem.len() < model.id.len() && same(stem, name)
         };
-        let mut all: Vec<Hit<'a>> = self
+        let mut all: Vec<ModelMatch<'a>> = self
             .models()
             .filter(|(engine, model)| on(engine) && fits(model))
-            .map(|(engine, model)| Hit {
+            .map(|(engine, model)| ModelMatch {
                 engine,
                 model,
                 reason: Reason::Exact,
@@ -162,7 +162,7 @@ impl<'a> Scope<'a> {
         order::one_per_engine(all)
     }
 
-    /// Row 28: whether this is the preferred quantization.
+    /// Whether this is the preferred quantization (`tuning.ollama.quantization`).
     pub(super) fn is_preferred(&self, model: &ModelInfo) -> bool {
         let wanted = self.config.tuning.ollama.quantization.as_str();
         let ends_so = || {
@@ -176,14 +176,15 @@ impl<'a> Scope<'a> {
             .map_or_else(ends_so, |told| told.eq_ignore_ascii_case(wanted))
     }
 
-    /// `engine/model`; a name with a slash whose first part is no engine is none of that.
-    fn prefixed(&self, name: &str) -> Found<'a> {
+    /// Resolves a name of the form `engine/model`. A name with a slash whose first part is no
+    /// engine is not of that form.
+    fn prefixed(&self, name: &str) -> NameMatch<'a> {
         let Some((prefix, rest)) = name.split_once('/') else {
-            return Found::Absent;
+            return NameMatch::Absent;
         };
         let is_here = |e: &EngineView| e.name.eq_ignore_ascii_case(prefix);
         let Some(engine) = self.view.engines.iter().find(|e| is_here(e)) else {
-            return Found::Absent;
+            return NameMatch::Absent;
         };
         let mut hits = self.matching(Reason::Prefixed, |e, m| is_here(e) && &*m.id == rest);
         if hits.is_empty() {
@@ -209,16 +210,17 @@ impl<'a> Scope<'a> {
         }
         if hits.is_empty() {
             return if engine.is_up() {
-                Found::Absent
+                NameMatch::Absent
             } else {
-                Found::Away(format!("'{}' {}", engine.name, order::state(engine)))
+                NameMatch::Away(format!("'{}' {}", engine.name, order::state(engine)))
             };
         }
         self.of_kind(hits)
     }
 
-    /// What an alias stands for, where its block pins it.
-    fn alias(&self, block: &'a ModelSettings) -> Found<'a> {
+    /// Resolves an alias to the models that it stands for, on the engines to which its block pins
+    /// it.
+    fn alias(&self, block: &'a ModelSettings) -> NameMatch<'a> {
         let target = block.name.as_str();
         let mut hits = if glob::is_glob(target) {
             self.expand_glob(target)
@@ -228,13 +230,13 @@ impl<'a> Scope<'a> {
             if exact.is_empty() { loose() } else { exact }
         };
         if hits.is_empty()
-            && let Found::Models(prefixed) = self.prefixed(target)
+            && let NameMatch::Models(prefixed) = self.prefixed(target)
         {
             hits = prefixed;
         }
         if hits.is_empty() {
             if let Some(known) = virtual_name(target, self.config) {
-                return Found::Virtual(known);
+                return NameMatch::Virtual(known);
             }
             hits = self.open(target, |_| true);
         }
@@ -250,8 +252,8 @@ impl<'a> Scope<'a> {
         self.placed(hits)
     }
 
-    /// Hits after the pins of their model.
-    fn placed(&self, hits: Vec<Hit<'a>>) -> Found<'a> {
+    /// Applies the pins of each matched model.
+    fn placed(&self, hits: Vec<ModelMatch<'a>>) -> NameMatch<'a> {
         if self
             .config
             .models
@@ -267,14 +269,15 @@ impl<'a> Scope<'a> {
         self.pinned(hits, &pins)
     }
 
-    /// Only those on the pinned engines, in the order of the pins; all where there is no pin.
-    fn pinned(&self, mut hits: Vec<Hit<'a>>, pins: &[impl AsRef<str>]) -> Found<'a> {
+    /// Keeps the matches on the pinned engines, in the order of the pins; all of them where there
+    /// is no pin.
+    fn pinned(&self, mut hits: Vec<ModelMatch<'a>>, pins: &[impl AsRef<str>]) -> NameMatch<'a> {
         if pins.is_empty() {
             return self.of_kind(hits);
         }
         let several = hits.len() > 1;
         let known = hits.first().map(|hit| hit.model.id.clone());
-        let rank = |hit: &Hit<'_>| {
+        let rank = |hit: &ModelMatch<'_>| {
             let is_it = |pin: &dyn AsRef<str>| pin.as_ref().eq_ignore_ascii_case(&hit.engine.name);
             pins.iter().position(|pin| is_it(pin))
         };
@@ -286,27 +289,27 @@ impl<'a> Scope<'a> {
             }
         }
         if hits.is_empty() {
-            return Found::Away(self.pin_state(&known.unwrap_or_default(), pins[0].as_ref()));
+            return NameMatch::Away(self.pin_state(&known.unwrap_or_default(), pins[0].as_ref()));
         }
         self.of_kind(hits)
     }
 
-    fn of_kind(&self, mut hits: Vec<Hit<'a>>) -> Found<'a> {
+    fn of_kind(&self, mut hits: Vec<ModelMatch<'a>>) -> NameMatch<'a> {
         hits.retain(|hit| hit.model.kind == self.demand.kind);
         if hits.is_empty() {
-            Found::WrongKind
+            NameMatch::WrongKind
         } else {
-            Found::Models(hits)
+            NameMatch::Models(hits)
         }
     }
 
-    /// A name that no engine lists: the configuration may know where it would be.
-    fn unlisted(&self, name: &str) -> Found<'a> {
+    /// Resolves a name that no engine lists: the configuration may say where it would be.
+    fn unlisted(&self, name: &str) -> NameMatch<'a> {
         match self.pins(name).next() {
             Some(pin) if !self.view.engine(pin).is_some_and(EngineView::is_up) => {
-                Found::Away(self.pin_state(name, pin))
+                NameMatch::Away(self.pin_state(name, pin))
             }
-            _ => Found::Absent,
+            _ => NameMatch::Absent,
         }
     }
 

@@ -7,7 +7,7 @@ use crucible_config::checked::Device;
 use super::{
     Reason,
     scope::NAME_SHOWN,
-    scope::{Hit, Scope},
+    scope::{ModelMatch, PlanScope},
 };
 use crate::{
     catalog::{ModelInfo, ModelKind},
@@ -58,8 +58,8 @@ pub(super) fn is_held(engine: &EngineView, model: &ModelInfo) -> bool {
 }
 
 /// The first hit of every engine.
-pub(super) fn one_per_engine(hits: Vec<Hit<'_>>) -> Vec<Hit<'_>> {
-    let mut kept: Vec<Hit<'_>> = Vec::with_capacity(hits.len());
+pub(super) fn one_per_engine(hits: Vec<ModelMatch<'_>>) -> Vec<ModelMatch<'_>> {
+    let mut kept: Vec<ModelMatch<'_>> = Vec::with_capacity(hits.len());
     for hit in hits {
         if !kept.iter().any(|k| k.engine.name == hit.engine.name) {
             kept.push(hit);
@@ -69,9 +69,13 @@ pub(super) fn one_per_engine(hits: Vec<Hit<'_>>) -> Vec<Hit<'_>> {
 }
 
 /// Appends what is not there yet.
-pub(super) fn append<'a>(hits: &mut Vec<Hit<'a>>, more: impl IntoIterator<Item = Hit<'a>>) {
+pub(super) fn append<'a>(
+    hits: &mut Vec<ModelMatch<'a>>,
+    more: impl IntoIterator<Item = ModelMatch<'a>>,
+) {
     for hit in more {
-        let is_there = |h: &Hit<'_>| h.engine.name == hit.engine.name && h.model.id == hit.model.id;
+        let is_there =
+            |h: &ModelMatch<'_>| h.engine.name == hit.engine.name && h.model.id == hit.model.id;
         if !hits.iter().any(is_there) {
             hits.push(hit);
         }
@@ -80,7 +84,7 @@ pub(super) fn append<'a>(hits: &mut Vec<Hit<'a>>, more: impl IntoIterator<Item =
 
 /// Orders one name's places: those that answer, pinned, resident, then on the GPU. The first keeps
 /// how its name was found where that says more than `exact`; the later ones are `device`.
-pub(super) fn settle(hits: &mut [Hit<'_>]) {
+pub(super) fn settle(hits: &mut [ModelMatch<'_>]) {
     if hits.len() < 2 {
         return;
     }
@@ -110,9 +114,9 @@ pub(super) fn settle(hits: &mut [Hit<'_>]) {
     }
 }
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl<'a> Scope<'a> {
+impl<'a> PlanScope<'a> {
     /// Known to lack tools or images that the request needs.
     pub(super) fn lacks(&self, model: &ModelInfo) -> Option<&'static str> {
         if self.demand.images && model.capabilities.vision == Some(false) {
@@ -124,31 +128,34 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn prompt_tokens(&self, hit: &Hit<'_>) -> u64 {
+    fn prompt_tokens(&self, hit: &ModelMatch<'_>) -> u64 {
         let (engine, model) = (&hit.engine.name, &hit.model.id);
         let estimate = self.demand.prompt_tokens;
         predict::prompt_tokens(&self.view.measurements, engine, model, estimate)
     }
 
     /// The prompt fits the longest context of the model, as far as that is known.
-    pub(super) fn fits(&self, hit: &Hit<'_>) -> bool {
+    pub(super) fn fits(&self, hit: &ModelMatch<'_>) -> bool {
         let needed = self.demand.least_context_for(self.prompt_tokens(hit));
         hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
     /// So does the answer's room.
-    fn fits_whole(&self, hit: &Hit<'_>) -> bool {
+    fn fits_whole(&self, hit: &ModelMatch<'_>) -> bool {
         let needed = self.demand.context_for(self.prompt_tokens(hit));
         hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
     /// Up, and known to lack nothing.
-    pub(super) fn can_answer(&self, hit: &Hit<'_>) -> bool {
+    pub(super) fn can_answer(&self, hit: &ModelMatch<'_>) -> bool {
         is_available(hit.engine) && self.lacks(hit.model).is_none() && self.fits(hit)
     }
 
     /// The hits that can answer now. A single one left by the others' lack of a capability says so.
-    pub(super) fn viable(&self, mut hits: Vec<Hit<'a>>) -> Result<Vec<Hit<'a>>, Refusal> {
+    pub(super) fn viable(
+        &self,
+        mut hits: Vec<ModelMatch<'a>>,
+    ) -> Result<Vec<ModelMatch<'a>>, Refusal> {
         let lacking = hits.first().and_then(|hit| self.lacks(hit.model));
         let answering = hits.iter().filter(|hit| is_available(hit.engine)).count();
         hits.retain(|hit| self.lacks(hit.model).is_none());
@@ -204,7 +211,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What the client sent, shortened for answers.
+    /// The name that the client sent, shortened for answers.
     pub(super) fn name_shown(&self) -> String {
         self.demand.model.chars().take(NAME_SHOWN).collect()
     }

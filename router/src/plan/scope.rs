@@ -1,4 +1,4 @@
-//! What a plan is made from, and what a name may mean.
+//! The inputs of a plan, and the possible meanings of a name.
 
 use crucible_config::Config;
 
@@ -15,9 +15,9 @@ pub(super) const NAME_SHOWN: usize = 128;
 /// The names that the policy resolves even where nothing is configured.
 pub(super) const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 
-/// Everything that one plan is made from.
+/// The inputs that one plan is made from.
 #[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub(super) struct PlanScope<'a> {
     pub(super) view: &'a View,
     pub(super) demand: &'a Demand,
     pub(super) config: &'a Config,
@@ -25,22 +25,23 @@ pub(super) struct Scope<'a> {
 
 /// A model on an engine that a name means, and the reason why it was chosen.
 #[derive(Clone, Copy)]
-pub(super) struct Hit<'a> {
+pub(super) struct ModelMatch<'a> {
     pub(super) engine: &'a EngineView,
     pub(super) model: &'a ModelInfo,
     pub(super) reason: Reason,
 }
 
-/// The meaning of a name.
-pub(super) enum Found<'a> {
-    /// One model per engine; never empty, all of the kind asked for.
-    Models(Vec<Hit<'a>>),
-    /// A name that the policy resolves.
+/// The meaning of a name, as it was resolved.
+pub(super) enum NameMatch<'a> {
+    /// The name means these models, one per engine; there is at least one, and all have the
+    /// demanded kind.
+    Models(Vec<ModelMatch<'a>>),
+    /// The name is a virtual model, which the policy resolves.
     Virtual(&'a str),
-    /// Models, but none of the kind asked for.
+    /// The name means models, but none of the demanded kind.
     WrongKind,
-    /// Known, but not where it would have to be; the words say why.
+    /// The name is known, but no engine that may answer it is there; the text says why.
     Away(String),
-    /// Nothing has this name.
+    /// No model and no setting has this name.
     Absent,
 }

@@ -5,7 +5,7 @@ use crucible_config::checked::{Class, Device};
 use super::{
     Reason,
     order::{self, is_held},
-    scope::{Found, Hit, Scope},
+    scope::{ModelMatch, NameMatch, PlanScope},
 };
 use crate::catalog::ModelKind;
 
@@ -14,12 +14,12 @@ const LARGEST_PROMPT: u64 = 2048;
 /// Longest answer of a small request, unless it comes from the background.
 const LARGEST_ANSWER: u64 = 256;
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl<'a> Scope<'a> {
+impl<'a> PlanScope<'a> {
     /// Puts `small_model` first, where the request is small and the GPU that it would go to works
     /// for another or would have to load.
-    pub(super) fn spare_the_gpu(&self, hits: &mut Vec<Hit<'a>>) {
+    pub(super) fn spare_the_gpu(&self, hits: &mut Vec<ModelMatch<'a>>) {
         let Some(name) = &self.config.scheduler.small_model else {
             return;
         };
@@ -30,15 +30,15 @@ impl<'a> Scope<'a> {
             return;
         };
         let places = match self.resolve(name) {
-            Found::Models(mut places) => {
+            NameMatch::Models(mut places) => {
                 order::settle(&mut places);
                 places
             }
-            Found::Virtual(known) => self.expand(known),
-            Found::WrongKind | Found::Away(_) | Found::Absent => return,
+            NameMatch::Virtual(known) => self.expand(known),
+            NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => return,
         };
         let budget = self.config.routing.first_token;
-        let relieves = |place: &Hit<'_>| {
+        let relieves = |place: &ModelMatch<'_>| {
             place.engine.pool != best.engine.pool
                 && self.can_answer(place)
                 && self.prediction(place).first_token() <= budget
@@ -48,7 +48,7 @@ impl<'a> Scope<'a> {
         };
         small.reason = Reason::Overload;
         let is_other =
-            |h: &Hit<'_>| h.engine.name != small.engine.name || h.model.id != small.model.id;
+            |h: &ModelMatch<'_>| h.engine.name != small.engine.name || h.model.id != small.model.id;
         hits.retain(is_other);
         hits.insert(0, small);
     }
@@ -70,7 +70,7 @@ impl<'a> Scope<'a> {
 }
 
 /// On a GPU that works, or that would have to load.
-fn is_taken(hit: &Hit<'_>) -> bool {
+fn is_taken(hit: &ModelMatch<'_>) -> bool {
     let engine = hit.engine;
     let loads = engine.load_control && !is_held(engine, hit.model);
     engine.device == Device::Gpu && (engine.active > 0 || engine.queued > 0 || loads)

@@ -4,7 +4,7 @@
 use super::{
     Plan, Reason,
     make::fallback,
-    scope::{Hit, Scope},
+    scope::{ModelMatch, PlanScope},
 };
 use crate::{demand::Demand, view::View};
 use crucible_config::Config;
@@ -24,12 +24,12 @@ pub fn standby(
     }
     let engine = view.engine(&busy.engine)?;
     let model = engine.models.iter().find(|m| m.id == busy.model)?;
-    let scope = Scope {
+    let scope = PlanScope {
         view,
         demand,
         config,
     };
-    let hit = Hit {
+    let hit = ModelMatch {
         engine,
         model,
         reason: Reason::Fallback,
@@ -38,8 +38,9 @@ pub fn standby(
     let later = plan.candidates.iter().enumerate().skip(at + 1);
     later
         .filter(|(_, candidate)| {
-            let same =
-                |h: &Hit<'_>| h.engine.name == candidate.engine && h.model.id == candidate.model;
+            let same = |h: &ModelMatch<'_>| {
+                h.engine.name == candidate.engine && h.model.id == candidate.model
+            };
             configured.iter().any(same)
         })
         .map(|(to, _)| to)

@@ -1,9 +1,11 @@
-//! Where a conversation was answered: 30 minutes since the last turn, 4096 conversations.
+//! Affinity of conversations to the model that answered them before.
 //!
-//! What a later turn was answered by is the place of the conversation. Until there is one, first
-//! turns stand in, told apart by their system text: a side request (a title) may begin with the
-//! same words. No first turn takes the place of another, unless a rule had sent that one where it
-//! is; and what a rule, a fallback or a busy engine decided moves nobody.
+//! A conversation stays with the model that answered its latest later turn, for 30 minutes after
+//! its last turn; the latest 4096 conversations are remembered. Until there is a later turn, the
+//! first turns count, which are told apart by their system text, because a side request (for a
+//! title, say) may begin with the same words. A first turn replaces another only where a rule had
+//! chosen that one's model, and a choice by a rule, a fallback or a busy engine moves no
+//! conversation.
 
 use std::{
     collections::HashMap,
@@ -14,54 +16,54 @@ use std::{
 use super::Reason;
 use crate::demand::Demand;
 
-/// Since the last answer.
+/// The time after its last answer for which a conversation is remembered.
 pub const STICKY_FOR: Duration = Duration::from_mins(30);
-/// Conversations remembered.
+/// The most conversations that are remembered.
 pub const STICKY_MAX: usize = 4096;
-/// First turns remembered of one conversation.
+/// The most first turns that are remembered of one conversation.
 const OPENINGS_MAX: usize = 4;
 
-/// An engine and its name of a model.
-pub type Place = (Arc<str>, Arc<str>);
+/// The name of an engine, and that engine's name of a model.
+pub type EngineModel = (Arc<str>, Arc<str>);
 
-/// Which turn of which conversation a request is.
+/// The position of a request in its conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Number of the conversation.
+pub struct ConversationTurn {
+    /// The hash that identifies the conversation.
     pub conversation: u64,
-    /// Hash of the system text.
+    /// The hash of the system text.
     pub instructions: u64,
-    /// Something was answered before.
+    /// Whether the conversation was answered before.
     pub later: bool,
 }
 
-/// The memory of `auto`.
+/// The conversations that `auto` remembers, each with the model that answered it.
 #[derive(Debug, Default)]
 pub struct StickyTable {
-    conversations: HashMap<u64, Conversation>,
+    conversations: HashMap<u64, StickyConversation>,
 }
 
 #[derive(Debug)]
-struct Conversation {
-    /// Of its later turns.
-    later: Option<Place>,
-    openings: Vec<Opening>,
-    /// Of its last answer.
+struct StickyConversation {
+    /// The model that answered the latest later turn.
+    later: Option<EngineModel>,
+    openings: Vec<FirstTurn>,
+    /// The time of the last answer.
     at: Instant,
 }
 
 #[derive(Debug)]
-struct Opening {
+struct FirstTurn {
     instructions: u64,
-    place: Place,
-    /// A rule sent it there.
+    place: EngineModel,
+    /// Whether a rule chose the model.
     ruled: bool,
 }
 
-// === impl Turn ===
+// === impl ConversationTurn ===
 
-impl Turn {
-    /// The turn that a request is; `None` where no place is looked for.
+impl ConversationTurn {
+    /// The turn that a request is; `None` where the request belongs to no conversation.
     pub fn of(demand: &Demand) -> Option<Self> {
         Some(Self {
             conversation: demand.conversation?,
@@ -74,14 +76,20 @@ impl Turn {
 // === impl StickyTable ===
 
 impl StickyTable {
-    /// Where this conversation was answered.
-    pub fn find(&self, turn: Turn, now: Instant) -> Option<Place> {
+    /// The model that this conversation stays with; `None` where it is unknown or was too long ago.
+    pub fn find(&self, turn: ConversationTurn, now: Instant) -> Option<EngineModel> {
         let found = self.conversations.get(&turn.conversation)?;
         found.lasts(now).then(|| found.place(turn.instructions))?
     }
 
-    /// Remembers an answer; the oldest conversation makes room.
-    pub fn stick(&mut self, turn: Turn, place: Place, reason: Reason, now: Instant) {
+    /// Remembers an answer. Where the table is full, the oldest conversation is forgotten.
+    pub fn stick(
+        &mut self,
+        turn: ConversationTurn,
+        place: EngineModel,
+        reason: Reason,
+        now: Instant,
+    ) {
         let ruled = match reason {
             Reason::Fallback | Reason::Overload => return,
             Reason::Rule | Reason::Keyword => true,
@@ -99,7 +107,7 @@ impl StickyTable {
         let conversation = self
             .conversations
             .entry(turn.conversation)
-            .or_insert_with(|| Conversation {
+            .or_insert_with(|| StickyConversation {
                 later: None,
                 openings: Vec::new(),
                 at: now,
@@ -108,7 +116,7 @@ impl StickyTable {
         if turn.later && !ruled {
             conversation.later = Some(place);
         } else {
-            conversation.open(Opening {
+            conversation.open(FirstTurn {
                 instructions: turn.instructions,
                 place,
                 ruled,
@@ -117,23 +125,23 @@ impl StickyTable {
     }
 }
 
-// === impl Conversation ===
+// === impl StickyConversation ===
 
-impl Conversation {
+impl StickyConversation {
     fn lasts(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) < STICKY_FOR
     }
 
-    /// That of the later turns, else of the first one that is most like it: of a place that no rule
-    /// chose, then with the same system text, then the earliest.
-    fn place(&self, instructions: u64) -> Option<Place> {
-        let like = |o: &&Opening| (o.ruled, o.instructions != instructions);
+    /// The model of the later turns, else that of the first turn which is most like this one: first
+    /// one whose model no rule chose, then one with the same system text, then the earliest.
+    fn place(&self, instructions: u64) -> Option<EngineModel> {
+        let like = |o: &&FirstTurn| (o.ruled, o.instructions != instructions);
         let opening = self.openings.iter().min_by_key(like);
         let first = || opening.map(|o| o.place.clone());
         self.later.clone().or_else(first)
     }
 
-    fn open(&mut self, new: Opening) {
+    fn open(&mut self, new: FirstTurn) {
         let full = self.openings.len() >= OPENINGS_MAX;
         let mut known = self.openings.iter();
         let like = known.position(|o| o.instructions == new.instructions);
@@ -154,12 +162,12 @@ mod tests {
     const MAIN: u64 = 1;
     const TITLE: u64 = 2;
 
-    fn place(engine: &str) -> Place {
+    fn place(engine: &str) -> EngineModel {
         (engine.into(), "m".into())
     }
 
-    fn turn(instructions: u64, later: bool) -> Turn {
-        Turn {
+    fn turn(instructions: u64, later: bool) -> ConversationTurn {
+        ConversationTurn {
             conversation: 7,
             instructions,
             later,
@@ -170,7 +178,7 @@ mod tests {
     fn forgets_after_half_an_hour_and_stays_bounded() {
         let mut table = StickyTable::default();
         let start = Instant::now();
-        let of = |id| Turn {
+        let of = |id| ConversationTurn {
             conversation: id,
             ..turn(MAIN, true)
         };
@@ -184,7 +192,7 @@ mod tests {
         let over = start + STICKY_FOR + Duration::from_secs(1);
         assert_eq!(table.find(of(9), over), None);
         // What is over holds no place against who comes now.
-        let first = Turn {
+        let first = ConversationTurn {
             later: false,
             ..of(9)
         };

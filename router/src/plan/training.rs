@@ -6,13 +6,13 @@
 use super::{
     Reason,
     order::is_available,
-    scope::{Hit, Scope},
+    scope::{ModelMatch, PlanScope},
 };
 use crate::catalog::ModelInfo;
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl Scope<'_> {
+impl PlanScope<'_> {
     /// The model may have to call tools.
     pub(super) fn calls_tools(&self) -> bool {
         self.demand.tools && !self.demand.tool_choice_none
@@ -25,7 +25,7 @@ impl Scope<'_> {
 
     /// Puts trained models first among places that are equal otherwise: a pin and the place of a
     /// conversation's earlier turns stand.
-    pub(super) fn prefer_trained(&self, hits: &mut [Hit<'_>]) {
+    pub(super) fn prefer_trained(&self, hits: &mut [ModelMatch<'_>]) {
         let Some(first) = hits.first().copied() else {
             return;
         };
@@ -35,8 +35,9 @@ impl Scope<'_> {
             return;
         }
         hits.sort_by_key(|hit| (!is_available(hit.engine), self.is_untrained(hit.model)));
-        let is_first =
-            |hit: &Hit<'_>| hit.engine.name == first.engine.name && hit.model.id == first.model.id;
+        let is_first = |hit: &ModelMatch<'_>| {
+            hit.engine.name == first.engine.name && hit.model.id == first.model.id
+        };
         if is_first(&hits[0]) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What to say of a name that no engine has.
+//! The refusal of a name that no engine has.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use crucible_config::glob;
 use super::{
     names::{glob_alias, literal_alias, stem},
     order,
-    scope::{BUILTIN_VIRTUAL, Found, Scope},
+    scope::{BUILTIN_VIRTUAL, NameMatch, PlanScope},
 };
 use crate::{catalog::ModelKind, refusal::Refusal};
 
-/// Names shown.
+/// The most names that a refusal suggests.
 const NEAREST: usize = 3;
 /// Jaro-Winkler similarity from which a name may have been meant.
 const SIMILAR: f64 = 0.75;
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl Scope<'_> {
+impl PlanScope<'_> {
     /// 404: the nearest names, and the line that would map this one; of an alias, what it stands for.
     pub(super) fn unknown(&self) -> Refusal {
         let name = self.name_shown();
@@ -53,8 +53,9 @@ impl Scope<'_> {
 
     /// Names of what is there that are like this one, best first.
     pub(super) fn nearest(&self, name: &str) -> Vec<String> {
-        let leads_somewhere =
-            |alias: &&str| !glob::is_glob(alias) && !matches!(self.resolve(alias), Found::Absent);
+        let leads_somewhere = |alias: &&str| {
+            !glob::is_glob(alias) && !matches!(self.resolve(alias), NameMatch::Absent)
+        };
         let aliases = self.config.models.iter().flat_map(|m| &m.aliases);
         let aliases = aliases.map(String::as_str).filter(leads_somewhere);
         let models = self.models().map(|(_, model)| &*model.id);

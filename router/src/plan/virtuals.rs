@@ -16,8 +16,8 @@ use super::{
     names::{stem, virtual_name},
     order::{self, append, is_available, is_held, one_per_engine},
     rules,
-    scope::{Found, Hit, Scope},
-    sticky::Place,
+    scope::{ModelMatch, NameMatch, PlanScope},
+    sticky::EngineModel,
 };
 use crate::{
     catalog::ModelKind,
@@ -25,15 +25,15 @@ use crate::{
     refusal::Refusal,
 };
 
-// === impl Scope ===
+// === impl PlanScope ===
 
-impl<'a> Scope<'a> {
+impl<'a> PlanScope<'a> {
     /// Places for a virtual model, the decided one first; never empty.
     pub(super) fn choose(
         &self,
         name: &'a str,
-        sticky: Option<&Place>,
-    ) -> Result<Vec<Hit<'a>>, Refusal> {
+        sticky: Option<&EngineModel>,
+    ) -> Result<Vec<ModelMatch<'a>>, Refusal> {
         let own = self.expand(name);
         if let Some(rule) = rules::first_match(name, self.demand, self.config) {
             let mut hits = self.rule_target(&rule.target);
@@ -52,15 +52,15 @@ impl<'a> Scope<'a> {
         Ok(hits)
     }
 
-    /// What a virtual model stands for, in order; whether it can answer is not looked at.
-    pub(super) fn expand(&self, name: &'a str) -> Vec<Hit<'a>> {
+    /// The models that a virtual model stands for, in order, whether they can answer now or not.
+    pub(super) fn expand(&self, name: &'a str) -> Vec<ModelMatch<'a>> {
         let mut hits = Vec::new();
         self.expand_into(name, &mut Vec::new(), &mut hits);
         hits
     }
 
     /// The best model of each engine for a pattern `engine/model-glob` or `model-glob`.
-    pub(super) fn expand_glob(&self, pattern: &str) -> Vec<Hit<'a>> {
+    pub(super) fn expand_glob(&self, pattern: &str) -> Vec<ModelMatch<'a>> {
         let of_engine = pattern.split_once('/').is_some_and(|(prefix, _)| {
             let mut engines = self.view.engines.iter();
             engines.any(|engine| engine.name.eq_ignore_ascii_case(prefix))
@@ -74,7 +74,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    fn expand_into(&self, name: &'a str, open: &mut Vec<&'a str>, hits: &mut Vec<Hit<'a>>) {
+    fn expand_into(&self, name: &'a str, open: &mut Vec<&'a str>, hits: &mut Vec<ModelMatch<'a>>) {
         // A list that contains itself adds nothing the second time.
         if open.contains(&name) {
             return;
@@ -97,7 +97,7 @@ impl<'a> Scope<'a> {
     }
 
     /// A rule's target: a virtual model, a model or an engine.
-    fn rule_target(&self, target: &'a str) -> Vec<Hit<'a>> {
+    fn rule_target(&self, target: &'a str) -> Vec<ModelMatch<'a>> {
         if let Some(known) = virtual_name(target, self.config) {
             return self.expand(known);
         }
@@ -110,18 +110,18 @@ impl<'a> Scope<'a> {
     }
 
     /// A model's name, or an engine's.
-    fn named_into(&self, name: &str, open: &mut Vec<&'a str>, hits: &mut Vec<Hit<'a>>) {
+    fn named_into(&self, name: &str, open: &mut Vec<&'a str>, hits: &mut Vec<ModelMatch<'a>>) {
         match self.resolve(name) {
-            Found::Models(mut found) => {
+            NameMatch::Models(mut found) => {
                 order::settle(&mut found);
-                let found = found.into_iter().map(|hit| Hit {
+                let found = found.into_iter().map(|hit| ModelMatch {
                     reason: Reason::Device,
                     ..hit
                 });
                 append(hits, found);
             }
-            Found::Virtual(known) => self.expand_into(known, open, hits),
-            Found::WrongKind | Found::Away(_) | Found::Absent => {
+            NameMatch::Virtual(known) => self.expand_into(known, open, hits),
+            NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => {
                 let of_engine = self.best(|hit| hit.engine.name.eq_ignore_ascii_case(name));
                 append(hits, of_engine);
             }
@@ -129,7 +129,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The built-in virtual models.
-    fn by_device(&self, name: &str) -> Vec<Hit<'a>> {
+    fn by_device(&self, name: &str) -> Vec<ModelMatch<'a>> {
         let mut hits = self.best(|_| true);
         if name.eq_ignore_ascii_case("quality") {
             let fast = hits.iter().find(|hit| is_available(hit.engine));
@@ -143,11 +143,11 @@ impl<'a> Scope<'a> {
     /// The best model of each engine among those that pass, engines on the GPU first. Resident,
     /// then pinned, then by name, the preferred quantization of one model before its others; a
     /// model that cannot do what is asked only where the engine has no other.
-    fn best(&self, pass: impl Fn(&Hit<'a>) -> bool) -> Vec<Hit<'a>> {
-        let mut hits: Vec<Hit<'a>> = self
+    fn best(&self, pass: impl Fn(&ModelMatch<'a>) -> bool) -> Vec<ModelMatch<'a>> {
+        let mut hits: Vec<ModelMatch<'a>> = self
             .models()
             .filter(|(_, model)| model.kind == self.demand.kind)
-            .map(|(engine, model)| Hit {
+            .map(|(engine, model)| ModelMatch {
                 engine,
                 model,
                 reason: Reason::Device,
@@ -172,8 +172,8 @@ impl<'a> Scope<'a> {
     }
 
     /// Puts the decided one of `auto` first.
-    fn decide_auto(&self, hits: &mut Vec<Hit<'a>>, sticky: Option<&Place>) {
-        let rank = |hit: &Hit<'_>| self.rank(hit);
+    fn decide_auto(&self, hits: &mut Vec<ModelMatch<'a>>, sticky: Option<&EngineModel>) {
+        let rank = |hit: &ModelMatch<'_>| self.rank(hit);
         if let Some(place) = sticky.filter(|_| self.demand.later_turn)
             && self.stick(hits, place)
         {
@@ -195,15 +195,15 @@ impl<'a> Scope<'a> {
     }
 
     /// The place of the earlier turns, if it can still answer.
-    fn stick(&self, hits: &mut Vec<Hit<'a>>, (engine, model): &Place) -> bool {
+    fn stick(&self, hits: &mut Vec<ModelMatch<'a>>, (engine, model): &EngineModel) -> bool {
         let in_policy = hits.iter().any(|hit| hit.engine.name == *engine);
-        let mut places = self.models().map(|(engine, model)| Hit {
+        let mut places = self.models().map(|(engine, model)| ModelMatch {
             engine,
             model,
             reason: Reason::Sticky,
         });
         let found = places.find(|hit| hit.engine.name == *engine && hit.model.id == *model);
-        let is_able = |hit: &Hit<'_>| {
+        let is_able = |hit: &ModelMatch<'_>| {
             hit.model.kind == self.demand.kind
                 && self.can_answer(hit)
                 && !self.pinned_away(engine, model)
@@ -219,22 +219,23 @@ impl<'a> Scope<'a> {
     /// The place of a built-in word rule, where the predictions leave the choice open: the answers of
     /// the best for `fast` and for `quality` end within a factor of 2 of each other, and the chosen one
     /// does not miss a budget that the other meets.
-    fn keyword(&self, hits: &[Hit<'a>]) -> Option<Hit<'a>> {
+    fn keyword(&self, hits: &[ModelMatch<'a>]) -> Option<ModelMatch<'a>> {
         if !self.config.builtin_rules || self.demand.kind != ModelKind::Generation {
             return None;
         }
         let target = builtin::matched(&self.demand.last_user)?;
         let best = |name: &str| {
             let known = virtual_name(name, self.config)?;
-            let is_hit = |h: &Hit<'_>| hits.iter().any(|hit| hit.engine.name == h.engine.name);
+            let is_hit =
+                |h: &ModelMatch<'_>| hits.iter().any(|hit| hit.engine.name == h.engine.name);
             self.expand(known).into_iter().find(is_hit)
         };
         let (fast, quality) = (best("fast")?, best("quality")?);
         let (a, b) = (self.prediction(&fast), self.prediction(&quality));
         let near = a.end() <= b.end().saturating_mul(2) && b.end() <= a.end().saturating_mul(2);
         let (chosen, it, other) = match target {
-            builtin::Target::Fast => (fast, a, b),
-            builtin::Target::Quality => (quality, b, a),
+            builtin::VirtualTarget::Fast => (fast, a, b),
+            builtin::VirtualTarget::Quality => (quality, b, a),
         };
         let budget = self.config.routing.first_token;
         let in_budget = it.first_token() <= budget || other.first_token() > budget;
@@ -243,7 +244,7 @@ impl<'a> Scope<'a> {
 
     /// The earliest end of the answer goes first among those whose first token meets the budget; the
     /// others follow by their first token.
-    fn rank(&self, hit: &Hit<'_>) -> (bool, Duration) {
+    fn rank(&self, hit: &ModelMatch<'_>) -> (bool, Duration) {
         let predicted = self.prediction(hit);
         if predicted.first_token() <= self.config.routing.first_token {
             (false, predicted.end())
@@ -252,8 +253,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What is expected of the answer there.
-    pub(super) fn prediction(&self, hit: &Hit<'_>) -> Prediction {
+    /// The prediction of the answer that this model would give.
+    pub(super) fn prediction(&self, hit: &ModelMatch<'_>) -> Prediction {
         let demand = self.demand;
         let asked = PredictionInput {
             prompt_tokens: demand.prompt_tokens,

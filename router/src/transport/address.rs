@@ -7,7 +7,7 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 use rustls_pki_types::ServerName;
 use url::Url;
 
-use super::tls::Trust;
+use super::tls::TrustedAuthorities;
 
 /// The address of an engine, with what is needed to connect to it; cheap to clone.
 ///
@@ -15,10 +15,10 @@ use super::tls::Trust;
 /// 1.3 over TCP) and `unix:/path` (a Unix socket, for a child of Crucible). A path of an `http` or
 /// `https` URL stands before the path of every request.
 #[derive(Clone, Debug)]
-pub struct EngineAddress(Arc<Inner>);
+pub struct EngineAddress(Arc<AddressParts>);
 
 #[derive(Debug)]
-struct Inner {
+struct AddressParts {
     url: Url,
     host: HeaderValue,
     route: Route,
@@ -30,7 +30,7 @@ pub(super) enum Route {
     /// TCP to the host and port of this URI.
     Tcp(Uri),
     /// TLS over TCP, with a certificate for that name.
-    Tls(Uri, ServerName<'static>, Trust),
+    Tls(Uri, ServerName<'static>, TrustedAuthorities),
     /// A Unix socket at that path.
     Unix(PathBuf),
 }
@@ -61,7 +61,7 @@ impl EngineAddress {
                 // An IPv6 address stands in brackets in a URL, and in a certificate it does not.
                 let name = host.trim_start_matches('[').trim_end_matches(']');
                 let name = ServerName::try_from(name.to_owned()).map_err(|error| wrong(&error))?;
-                let trust = Trust::new(ca_file).map_err(|error| wrong(&error))?;
+                let trust = TrustedAuthorities::new(ca_file).map_err(|error| wrong(&error))?;
                 Route::Tls(origin()?, name, trust)
             }
             "unix" => Route::Unix(PathBuf::from(url.path())),
@@ -73,7 +73,7 @@ impl EngineAddress {
                 HeaderValue::from_str(url.authority()).map_err(|error| wrong(&error))?
             }
         };
-        Ok(Self(Arc::new(Inner { url, host, route })))
+        Ok(Self(Arc::new(AddressParts { url, host, route })))
     }
 
     /// The URL that the address was made from.

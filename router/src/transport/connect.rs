@@ -1,6 +1,6 @@
 //! Opening connections to engines, within a time.
 
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -8,6 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service as _;
 
 use super::{
+    ConnectError,
     address::{EngineAddress, Route},
     stream::Transport,
     tls,
@@ -23,28 +24,6 @@ const READ_AHEAD: usize = 128 * 1024;
 pub struct Connector {
     tcp: HttpConnector,
     within: Duration,
-}
-
-/// Why there is no connection, in words for a person; no address stands in them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConnectError {
-    /// Nobody listens there: the system refused the connection.
-    Refused(String),
-    /// There was no connection in time, or it broke before it was ready.
-    Failed(String),
-    /// The engine's certificate is not accepted, or it speaks no TLS. It holds what is wrong and, after a
-    /// semicolon, what mends it.
-    Tls(String),
-}
-
-/// How the text of [`ConnectError::Tls`] begins.
-const INSECURE: &str = "no secure connection: ";
-
-/// What is wrong with TLS to an engine, and what mends it, where the text of an error says that; `None`
-/// for every other error.
-pub fn tls_trouble(error: &str) -> Option<(&str, &str)> {
-    let (_, trouble) = error.split_once(INSECURE)?;
-    Some(trouble.split_once("; ").unwrap_or((trouble, "")))
 }
 
 // === impl Connector ===
@@ -124,16 +103,3 @@ fn because(error: &(dyn StdError + 'static)) -> ConnectError {
         ConnectError::Failed(text)
     }
 }
-
-// === impl ConnectError ===
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(text) | Self::Failed(text) => f.write_str(text),
-            Self::Tls(text) => write!(f, "{INSECURE}{text}"),
-        }
-    }
-}
-
-impl StdError for ConnectError {}

@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{AnswerBody, Transport, wire::Wire};
+use super::{Transport, wire::Wire};
 
 /// Most that is read from an engine at once, and so the longest piece of an answer: what a client
 /// that reads slowly costs in memory. The head of an answer must fit as well.
@@ -63,24 +63,6 @@ fn io_error(error: hyper::Error) -> io::Error {
         source = cause.source();
     }
     io::Error::other(error)
-}
-
-/// Sends a request on a connection that carries no other, and waits for the head of the answer. The
-/// connection is driven by this future, then by the answer's body.
-///
-/// The request's headers are sent as they are: `Host` is the caller's, and so is the length of the body
-/// where it is to be known. Answers of 1xx are passed over; one that comes before the whole request was
-/// read counts.
-pub async fn exchange<B>(
-    transport: Transport,
-    request: Request<B>,
-) -> Result<Response<AnswerBody<B>>, Broken>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    let (response, connection) = Connection::exchange(transport, request).await?;
-    Ok(response.map(|body| AnswerBody::new(body, connection)))
 }
 
 // === impl Connection ===

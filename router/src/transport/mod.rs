@@ -20,7 +20,9 @@
 mod address;
 mod answer;
 mod connect;
+mod connect_error;
 mod connection;
+mod exchange;
 mod stream;
 mod tls;
 mod wire;
@@ -28,7 +30,9 @@ mod wire;
 pub use self::{
     address::{AddressError, EngineAddress},
     answer::AnswerBody,
-    connect::{ConnectError, Connector, tls_trouble},
-    connection::{Broken, exchange},
+    connect::Connector,
+    connect_error::{ConnectError, tls_trouble},
+    connection::Broken,
+    exchange::exchange,
     stream::Transport,
 };

@@ -19,7 +19,7 @@ use super::ConnectError;
 
 /// The authorities that an engine's certificate may be signed by; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Trust(Arc<ClientConfig>);
+pub(super) struct TrustedAuthorities(Arc<ClientConfig>);
 
 /// The operating system's authorities, read once, when the first engine with TLS is built.
 static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
@@ -38,9 +38,9 @@ static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
     store
 });
 
-// === impl Trust ===
+// === impl TrustedAuthorities ===
 
-impl Trust {
+impl TrustedAuthorities {
     /// Trusts the system's authorities and those of `ca_file`.
     pub(super) fn new(ca_file: Option<&CaFile>) -> Result<Self, rustls::Error> {
         let mut store = SYSTEM.clone();
@@ -65,9 +65,9 @@ impl Trust {
     }
 }
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for TrustedAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").finish_non_exhaustive()
+        f.debug_struct("TrustedAuthorities").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Rows 13 and 27: the context of residents against the configured one, and what a probe found.
+//! Checks of `tuning.lmstudio.context_length` and `tuning.ollama.context_size`: the context of
+//! residents is compared with the configured one and with the outcome of probes.
 
 use super::{
     Evidence, Finding,
@@ -12,15 +13,15 @@ use crate::{
 
 /// The context that a model is configured to have.
 pub(super) struct Wanted {
-    /// Per request.
+    /// The context in tokens per request.
     each: u64,
-    /// What the engine is told at load time.
+    /// The context in tokens that the engine is given at load time, for all slots.
     pub(super) whole: u64,
-    /// In words.
+    /// The configured context, in words.
     asked: String,
 }
 
-/// Rows 13 and 27: what a resident's model is configured to have.
+/// The context that is configured for a resident's model.
 pub(super) fn wanted_context(
     evidence: &Evidence,
     engine: &EngineView,
@@ -47,7 +48,7 @@ pub(super) fn wanted_context(
     Some(Wanted { each, whole, asked })
 }
 
-/// Rows 13 and 27: the context of a resident against what its model is configured to have.
+/// Compares the context of each resident with the one that is configured for its model.
 pub(super) fn context(
     evidence: &Evidence,
     engine: &EngineView,
@@ -86,7 +87,7 @@ pub(super) fn context(
     })
 }
 
-/// How a model is loaded anew with the context that is asked for.
+/// The advice how to load a model anew with the configured context.
 fn reload_on(engine: &EngineView, name: &str) -> String {
     let advice = engine.kind.profile().advice.reload;
     advice.replace("{instance}", name)

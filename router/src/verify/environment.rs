@@ -1,4 +1,5 @@
-//! Rows 32-39: the environment of the Ollama process, and what reaches the same intent.
+//! Checks of the settings of `tuning.environment`: the environment of the Ollama process, and the
+//! options that reach the same intent.
 
 use crucible_config::{
     checked::{Device, EngineKind},
@@ -158,7 +159,7 @@ pub(super) fn threads(evidence: &Evidence) -> Finding {
     const KNOB: &str = "num_thread in every request and preload";
     let mut finding = ollama::threads(evidence);
     if finding.state == TuningState::Unverifiable {
-        // Crucible sends the real knob; whether the runner took it is row 25's matter.
+        // Crucible sends the real knob; whether the runner took it is told by `num_threads`.
         finding.state = TuningState::Superseded;
         finding.found = format!("superseded by {KNOB} ({}, see row 25)", finding.found);
         return finding;

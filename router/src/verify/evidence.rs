@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::probe::context::ContextProbes;
 use crate::{
-    engine::Told,
+    engine::InstanceFacts,
     machine::{Hardware, Readable, ollama_process::OllamaProcess},
     view::View,
 };
@@ -20,7 +20,7 @@ use crate::{
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
 
 /// What the WebSocket API tells of instances, by identifier.
-pub type Instances = HashMap<Arc<str>, Told>;
+pub type Instances = HashMap<Arc<str>, InstanceFacts>;
 
 /// Everything that a check may look at.
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
-//! Rows 3, 4, 6-10 and 13: what LM Studio holds loaded, and how.
+//! Checks of the settings of `tuning.lmstudio` that show in the list of loaded models: their
+//! number, batch size, flash attention and context.
 
 use crucible_config::checked::EngineKind;
 
@@ -19,7 +20,7 @@ pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Rows 3 and 21.
+/// Checks `max_loaded_models` of an engine against the number of its loaded models.
 pub(super) fn within_count(engine: &EngineView, limit: u32, at: &str) -> Finding {
     let held: Vec<&ResidentView> = engine
         .residents
@@ -179,7 +180,7 @@ pub(super) fn reload(name: &str) -> String {
     format!("lms unload {name}; Crucible loads it with this value on the next request")
 }
 
-/// What to unload, smallest step first.
+/// The advice which models to unload, the smallest step first.
 pub(super) fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> String {
     match held.next() {
         Some(resident) => format!(
@@ -194,7 +195,7 @@ pub(super) fn models(n: usize) -> String {
     format!("{n} loaded {}", if n == 1 { "model" } else { "models" })
 }
 
-/// `share` of `total`.
+/// The share of `total` in bytes, rounded down.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -1,4 +1,5 @@
-//! Rows 2, 5, 9 and 10: what only LM Studio's WebSocket API takes and shows.
+//! Checks of the settings of `tuning.lmstudio` that only the WebSocket API takes and reports:
+//! `gpu_layers`, `model_ttl`, `key_cache_quantization` and `value_cache_quantization`.
 
 use crucible_config::{checked::EngineKind, tuning::TuningState};
 
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
-    engine::{self, LoadConfig, Ttl},
+    engine::{self, IdleTtl, LoadConfig},
     view::EngineView,
 };
 
@@ -38,7 +39,8 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Row 5: Crucible's clock; where the driver is on, also LM Studio's own, which is to ring later.
+/// Checks `model_ttl`: Crucible's own clock, and where the WebSocket driver is on LM Studio's as
+/// well, which must be the later one.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let own = policy::model_ttl(evidence);
     if own.state != TuningState::InEffect || evidence.told.is_empty() {
@@ -64,7 +66,7 @@ fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
         return Finding::not_applicable("the WebSocket driver is off or not heard", LISTED);
     };
     let ttl = evidence.config.tuning.lmstudio.model_ttl;
-    let net = engine::own_clock(ttl).as_secs();
+    let net = engine::engine_idle_ttl(ttl).as_secs();
     residents(engine, LISTED, |resident| {
         let name = &*resident.info.instance;
         if !resident.owned {
@@ -76,13 +78,13 @@ fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
             format!("{net} s of LM Studio's own idle clock")
         };
         let (fine, found) = match told.get(name)?.ttl {
-            Ttl::Untold => {
+            IdleTtl::Untold => {
                 let why = format!("{name} does not tell its idle clock");
                 return Some(Finding::unknown(asked, why, LISTED));
             }
-            Ttl::Never if resident.pinned => (true, format!("none on {name}")),
-            Ttl::Never => (true, format!("none on {name}: only Crucible unloads it")),
-            Ttl::After(held) => (
+            IdleTtl::Never if resident.pinned => (true, format!("none on {name}")),
+            IdleTtl::Never => (true, format!("none on {name}: only Crucible unloads it")),
+            IdleTtl::After(held) => (
                 !resident.pinned && held >= ttl,
                 format!("{} s on {name}", held.as_secs()),
             ),

@@ -17,9 +17,9 @@ use super::super::{
 use super::resident::resident_of;
 use crate::catalog::ModelKind;
 
-/// What a model's process told while it ran.
+/// The facts that the process of a model reported while it ran.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub(super) struct ModelFacts {
     /// The arguments of that process, its port among them.
     pub(super) arguments: Vec<String>,
     slots: Option<u32>,
@@ -31,25 +31,25 @@ pub(super) struct Told {
     vision: Option<bool>,
 }
 
-/// Where a model is in its life.
+/// The status of a model in the router's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// It answers, or wakes up to answer.
+pub(super) enum ModelStatus {
+    /// The model answers, or wakes up to answer.
     Ready,
-    /// Not yet, without anybody's doing.
+    /// The model becomes ready without further action.
     Coming,
-    /// Its process ended with this code.
+    /// The process of the model ended with this exit code.
     Failed(i64),
-    /// It is not loaded.
+    /// The model is not loaded.
     Unloaded,
-    /// There is no such model.
+    /// The list has no such model.
     Absent,
 }
 
-// === impl State ===
+// === impl ModelStatus ===
 
-impl State {
-    /// Of a model in a list.
+impl ModelStatus {
+    /// The status of a model in the answer to `GET /models`.
     pub(super) fn of(body: &Value, model: &str) -> Self {
         let mut entries = items(body, "data").iter();
         let found = entries.find(|e| text(e, "id").as_deref() == Some(model));
@@ -82,12 +82,17 @@ pub(super) fn is_router(body: &Value, props: &Value) -> bool {
 /// The models whose processes run.
 pub(super) fn running(body: &Value) -> Vec<String> {
     let entries = items(body, "data").iter();
-    let running = entries.filter(|e| matches!(State::of_entry(e), State::Ready | State::Coming));
+    let running = entries.filter(|e| {
+        matches!(
+            ModelStatus::of_entry(e),
+            ModelStatus::Ready | ModelStatus::Coming
+        )
+    });
     running.filter_map(|entry| text(entry, "id")).collect()
 }
 
 /// The models that run and have not told yet what they are.
-pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, Told>) -> Vec<String> {
+pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, ModelFacts>) -> Vec<String> {
     let running = items(body, "data").iter().filter(|entry| {
         // One that sleeps is not woken for this.
         let status = entry.get("status").and_then(|s| text(s, "value"));
@@ -103,8 +108,8 @@ pub(super) fn untold(body: &Value, told: &HashMap<Arc<str>, Told>) -> Vec<String
     new.collect()
 }
 
-/// What a running model's entry and its own `/props` tell.
-pub(super) fn told(body: &Value, model: &str, props: &Value) -> Told {
+/// Reads the facts of a running model from its entry in the list and its own `/props`.
+pub(super) fn told(body: &Value, model: &str, props: &Value) -> ModelFacts {
     let none = Value::Null;
     let mut entries = items(body, "data").iter();
     let entry = entries.find(|e| text(e, "id").as_deref() == Some(model));
@@ -112,7 +117,7 @@ pub(super) fn told(body: &Value, model: &str, props: &Value) -> Told {
     let meta = entry.get("meta").unwrap_or(&none);
     let settings = props.get("default_generation_settings").unwrap_or(&none);
     let able = |key: &str, field: &str| props.get(key).and_then(|v| flag(v, field));
-    Told {
+    ModelFacts {
         arguments: arguments(entry),
         slots: count32(props, "total_slots").filter(|n| *n > 0),
         context: count(settings, "n_ctx").or_else(|| count(meta, "n_ctx")),
@@ -138,7 +143,7 @@ pub(super) fn files(body: &Value) -> Vec<(String, String)> {
 pub(super) fn parse(
     body: &Value,
     props: &Value,
-    told: &HashMap<Arc<str>, Told>,
+    told: &HashMap<Arc<str>, ModelFacts>,
     sizes: &HashMap<String, u64>,
 ) -> Result<Listing, super::EngineError> {
     let mut models = parse_models(body)?;
@@ -149,7 +154,7 @@ pub(super) fn parse(
             continue;
         };
         let arguments = arguments(entry);
-        let nothing = Told::default();
+        let nothing = ModelFacts::default();
         let told = told.get(&model.id).unwrap_or(&nothing);
         let slots = told.slots.or_else(|| {
             let slots = value(&arguments, &["--parallel", "-np"])?;
@@ -174,7 +179,7 @@ pub(super) fn parse(
         if arguments.iter().any(|a| a.starts_with("--embedding")) {
             model.kind = ModelKind::Embedding;
         }
-        if State::of_entry(entry) == State::Ready {
+        if ModelStatus::of_entry(entry) == ModelStatus::Ready {
             residents.push(resident_of(model, slots, context));
         }
     }
@@ -203,7 +208,8 @@ fn value<'a>(arguments: &'a [String], flags: &[&str]) -> Option<&'a str> {
     arguments.get(at + 1).map(String::as_str)
 }
 
-/// What a slot has by the preset alone: the context is divided, unless all slots share it.
+/// The context of one slot by the preset alone: the whole is divided by the slots, unless all slots
+/// share it.
 fn preset_context(arguments: &[String], slots: Option<u32>) -> Option<u64> {
     let whole: u64 = value(arguments, &["--ctx-size", "-c"])?.parse().ok()?;
     let shared = ["--kv-unified", "-kvu"];
@@ -282,21 +288,21 @@ mod tests {
     fn a_model_is_ready_on_its_way_failed_or_not_there() {
         let body = read(MODELS);
         for (model, state) in [
-            ("small", State::Ready),
-            ("broken", State::Failed(1)),
-            ("other", State::Unloaded),
-            ("nothing", State::Absent),
+            ("small", ModelStatus::Ready),
+            ("broken", ModelStatus::Failed(1)),
+            ("other", ModelStatus::Unloaded),
+            ("nothing", ModelStatus::Absent),
         ] {
-            assert_eq!(State::of(&body, model), state, "{model}");
+            assert_eq!(ModelStatus::of(&body, model), state, "{model}");
         }
         for (word, state) in [
-            ("sleeping", State::Ready),
-            ("loading", State::Coming),
-            ("downloading", State::Coming),
-            ("anything", State::Unloaded),
+            ("sleeping", ModelStatus::Ready),
+            ("loading", ModelStatus::Coming),
+            ("downloading", ModelStatus::Coming),
+            ("anything", ModelStatus::Unloaded),
         ] {
             let body = json!({"data": [{"id": "m", "status": {"value": word}}]});
-            assert_eq!(State::of(&body, "m"), state, "{word}");
+            assert_eq!(ModelStatus::of(&body, "m"), state, "{word}");
         }
     }
 

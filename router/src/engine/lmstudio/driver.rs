@@ -1,4 +1,5 @@
-//! The WebSocket driver: loads with what only that API takes, and what it tells of instances.
+//! The WebSocket driver: loads with the settings that only that API takes, and reads them back from
+//! instances.
 
 use std::{
     collections::HashMap,
@@ -10,10 +11,8 @@ use std::{
 };
 
 use super::{
-    is_mlx,
-    load_config::{LoadConfig, Told},
-    socket::{Address, Failure},
-    whole_context,
+    load_config::{InstanceFacts, LoadConfig, is_mlx, whole_context},
+    socket::{LoadFailure, WebsocketApi},
 };
 use crate::{
     catalog::ModelInfo,
@@ -23,20 +22,20 @@ use crate::{
 /// LM Studio's own clock is a net for the case that Crucible is gone: it rings after Crucible's.
 const TTL_GRACE: Duration = Duration::from_secs(60);
 
-/// Loads over the WebSocket API.
+/// Loads models over LM Studio's WebSocket API.
 #[derive(Debug)]
-pub(crate) struct Driver {
-    address: Address,
-    /// Rows 2, 9 and 10.
+pub(crate) struct WebsocketDriver {
+    address: WebsocketApi,
+    /// The settings that only the WebSocket API takes.
     load: LoadConfig,
     ttl: Duration,
-    /// It failed once and that was said.
+    /// Whether a failure of the socket was logged before.
     warned: AtomicBool,
 }
 
-// === impl Driver ===
+// === impl WebsocketDriver ===
 
-impl Driver {
+impl WebsocketDriver {
     /// `ttl` is how long Crucible keeps an idle model.
     pub(crate) fn new(
         endpoint: &Endpoint,
@@ -45,15 +44,15 @@ impl Driver {
         ttl: Duration,
     ) -> Self {
         Self {
-            address: Address::new(endpoint, token),
+            address: WebsocketApi::new(endpoint, token),
             load,
-            ttl: own_clock(ttl),
+            ttl: engine_idle_ttl(ttl),
             warned: AtomicBool::new(false),
         }
     }
 
-    /// The identifier of the new instance; `None` where the socket failed before anything was
-    /// ordered.
+    /// Loads a model and returns the identifier of the new instance; `None` where the socket failed
+    /// before anything was ordered, so that the load may be tried over REST.
     pub(super) async fn load(
         &self,
         order: &LoadOrder,
@@ -66,12 +65,12 @@ impl Driver {
         let ttl = (!order.pinned).then_some(self.ttl);
         match self.address.load(model, ttl, fields).await {
             Ok(instance) => Ok(Some(instance)),
-            Err(Failure::Load(error)) => Err(error),
-            Err(Failure::Unordered(error)) => {
+            Err(LoadFailure::Load(error)) => Err(error),
+            Err(LoadFailure::Unordered(error)) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         "LM Studio's WebSocket API failed, models are loaded over REST without \
-                         rows 2, 9 and 10: {error}"
+                         gpu_layers, key_cache_quantization and value_cache_quantization: {error}"
                     );
                 }
                 Ok(None)
@@ -81,15 +80,16 @@ impl Driver {
 }
 
 /// The idle time that LM Studio is given for a model that Crucible keeps idle for `ttl`.
-pub(crate) fn own_clock(ttl: Duration) -> Duration {
+pub(crate) fn engine_idle_ttl(ttl: Duration) -> Duration {
     ttl.saturating_add(TTL_GRACE)
 }
 
-/// What the WebSocket API tells of each of these instances.
+/// Reads over the WebSocket API how each of these instances was loaded, and when LM Studio unloads
+/// it by itself.
 pub(crate) async fn told(
     endpoint: &Endpoint,
     token: Option<&str>,
     instances: &[Arc<str>],
-) -> Result<HashMap<Arc<str>, Told>, EngineError> {
-    Address::new(endpoint, token).told(instances).await
+) -> Result<HashMap<Arc<str>, InstanceFacts>, EngineError> {
+    WebsocketApi::new(endpoint, token).told(instances).await
 }

@@ -4,54 +4,60 @@
 
 use std::time::Duration;
 
-use crucible_config::{Config, checked::Engine};
+use crucible_config::{
+    Config,
+    checked::{Engine, EngineKind},
+};
 use serde_json::{Value, json};
 
-use crate::engine::LoadOrder;
+use crate::{catalog::ModelInfo, engine::LoadOrder, options::instance_context};
 
 const RATIO: &str = "llm.load.llama.acceleration.offloadRatio";
 const KEY_CACHE: &str = "llm.load.llama.kCacheQuantizationType";
 const VALUE_CACHE: &str = "llm.load.llama.vCacheQuantizationType";
-/// What an unchecked cache type stands for.
+/// The cache type that an unchecked entry stands for.
 const DEFAULT_CACHE: &str = "f16";
 
-/// Rows 2, 9 and 10 as LM Studio names them; `None`: not asked for, or not told.
+/// The settings `gpu_layers`, `key_cache_quantization` and `value_cache_quantization` of
+/// `tuning.lmstudio`, as LM Studio writes them; a field is `None` where it is not asked for, or not
+/// reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadConfig {
-    /// `max`, `off` or a share of the layers.
+    /// The layers on the GPU: `max`, `off` or a share from 0 to 1.
     pub gpu_ratio: Option<String>,
-    /// `f16`, `q8_0` and so on.
+    /// The type of the key cache: `f16`, `q8_0` and so on.
     pub key_cache: Option<String>,
-    /// As the key's.
+    /// The type of the value cache, written as that of the key cache.
     pub value_cache: Option<String>,
 }
 
-/// What the WebSocket API tells of one instance.
+/// The facts of one loaded instance that only the WebSocket API reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// `getLoadConfig`.
+pub struct InstanceFacts {
+    /// The settings that it was loaded with, from `getLoadConfig`.
     pub load: LoadConfig,
-    /// `ttlMs` of `listLoaded`.
-    pub ttl: Ttl,
+    /// The idle time after which LM Studio unloads it, from `ttlMs` of `listLoaded`.
+    pub ttl: IdleTtl,
 }
 
-/// LM Studio's own idle clock of an instance.
+/// The idle time after which LM Studio unloads an instance by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ttl {
-    /// It says nothing of it.
+pub enum IdleTtl {
+    /// LM Studio does not report one.
     #[default]
     Untold,
-    /// None runs.
+    /// LM Studio keeps the instance until it is told to unload it.
     Never,
-    /// It unloads the instance once it was idle for this long.
+    /// LM Studio unloads the instance once it was idle for this time.
     After(Duration),
 }
 
 // === impl LoadConfig ===
 
 impl LoadConfig {
-    /// What an engine is to load with; `None` where the WebSocket driver is off. A count of layers
-    /// is no share of them, so only all and none of them are asked for.
+    /// The settings that an engine is to load with; `None` where the WebSocket driver is off. LM
+    /// Studio takes a share and not a count of layers, so only all and none of them can be asked
+    /// for.
     pub fn of(config: &Config, engine: &Engine) -> Option<Self> {
         let tuning = &config.tuning.lmstudio;
         (engine.kind.profile().websocket_driver && engine.websocket).then(|| Self {
@@ -107,9 +113,9 @@ impl LoadConfig {
     }
 }
 
-// === impl Ttl ===
+// === impl IdleTtl ===
 
-impl Ttl {
+impl IdleTtl {
     /// An entry of `listLoaded`: `ttlMs` is null where no clock runs.
     pub(super) fn parse(entry: &Value) -> Self {
         match entry.get("ttlMs") {
@@ -143,10 +149,26 @@ fn cache(value: &Value) -> Option<String> {
     }
 }
 
+/// Whether LM Studio runs the model with MLX, which takes no batch size, no flash attention and no quantized
+/// cache.
+pub(super) fn is_mlx(known: Option<&ModelInfo>) -> bool {
+    known.is_some_and(|m| m.format.as_deref() == Some("mlx"))
+}
+
+/// The context of the whole instance in tokens, which all its slots share; `None` where the order asks for none.
+pub(super) fn whole_context(order: &LoadOrder, known: Option<&ModelInfo>) -> Option<u64> {
+    let max = known.and_then(|m| m.max_context);
+    let each = order.tuple.context?;
+    Some(instance_context(
+        EngineKind::Lmstudio,
+        each,
+        order.permits,
+        max,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::EngineKind;
-
     use super::*;
 
     #[test]
@@ -166,14 +188,17 @@ mod tests {
             LoadConfig::default()
         );
         assert_eq!(ratio(&json!(0.5)).as_deref(), Some("0.5"));
-        let ttl = |value: Value| Ttl::parse(&json!({"ttlMs": value}));
-        assert_eq!(ttl(json!(360_000)), Ttl::After(Duration::from_secs(360)));
-        assert_eq!(ttl(Value::Null), Ttl::Never);
+        let ttl = |value: Value| IdleTtl::parse(&json!({"ttlMs": value}));
+        assert_eq!(
+            ttl(json!(360_000)),
+            IdleTtl::After(Duration::from_secs(360))
+        );
+        assert_eq!(ttl(Value::Null), IdleTtl::Never);
         assert_eq!(
             (ttl(json!(-1)), ttl(json!("soon"))),
-            (Ttl::Untold, Ttl::Untold)
+            (IdleTtl::Untold, IdleTtl::Untold)
         );
-        assert_eq!(Ttl::parse(&json!({})), Ttl::Untold);
+        assert_eq!(IdleTtl::parse(&json!({})), IdleTtl::Untold);
     }
 
     #[test]

@@ -20,40 +20,40 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, protocol::WebSocketConfig},
 };
 
-use super::load_config::{LoadConfig, Told, Ttl};
+use super::load_config::{IdleTtl, InstanceFacts, LoadConfig};
 use crate::{
     engine::{EngineError, http::Endpoint},
     transport::Transport,
 };
 
-/// For the connection and the greeting.
+/// The time limit of the connection and the greeting together.
 const GREETING: Duration = Duration::from_secs(3);
 /// Longest message that is read, in bytes.
 const MESSAGE_LIMIT: usize = 4 << 20;
 
-/// Where the API of an LM Studio is, and who asks.
+/// The WebSocket API of one LM Studio, with the credentials that are sent to it.
 #[derive(Clone)]
-pub(super) struct Address {
-    /// Where the same engine takes HTTP.
+pub(super) struct WebsocketApi {
+    /// The HTTP endpoint of the same engine.
     endpoint: Endpoint,
     identifier: String,
     passkey: String,
 }
 
-/// How a load went wrong.
+/// The reason why a load failed.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// Before it was ordered: another way may be tried.
+pub(super) enum LoadFailure {
+    /// The socket failed before the load was ordered, so another way may be tried.
     Unordered(EngineError),
-    /// The load itself.
+    /// The load was ordered and failed.
     Load(EngineError),
 }
 
-struct Socket(WebSocketStream<Transport>);
+struct ApiSocket(WebSocketStream<Transport>);
 
-// === impl Address ===
+// === impl WebsocketApi ===
 
-impl Address {
+impl WebsocketApi {
     /// `endpoint` as for HTTP. A token `sk-lm-<identifier>:<passkey>` is taken apart; without one a
     /// guest asks, whose name must be its own (the first to use a name keeps it).
     pub(super) fn new(endpoint: &Endpoint, token: Option<&str>) -> Self {
@@ -69,11 +69,11 @@ impl Address {
         }
     }
 
-    /// How each of these instances was loaded, and when LM Studio unloads it by itself.
+    /// Reads how each of these instances was loaded, and when LM Studio unloads it by itself.
     pub(super) async fn told(
         &self,
         instances: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, Told>, EngineError> {
+    ) -> Result<HashMap<Arc<str>, InstanceFacts>, EngineError> {
         let mut socket = self.connect().await?;
         let listed = match socket.call(0, "listLoaded", None).await {
             // The clocks stay untold.
@@ -87,9 +87,9 @@ impl Address {
             let parameter = Some(json!({"specifier": specifier}));
             let answer = socket.call(id, "getLoadConfig", parameter).await?;
             let entry = entries.iter().find(|e| e["identifier"] == **instance);
-            let told = Told {
+            let told = InstanceFacts {
                 load: LoadConfig::parse(&answer),
-                ttl: entry.map_or(Ttl::Untold, Ttl::parse),
+                ttl: entry.map_or(IdleTtl::Untold, IdleTtl::parse),
             };
             found.insert(Arc::clone(instance), told);
         }
@@ -103,8 +103,8 @@ impl Address {
         model: &str,
         ttl: Option<Duration>,
         fields: Vec<Value>,
-    ) -> Result<Arc<str>, Failure> {
-        let mut socket = self.connect().await.map_err(Failure::Unordered)?;
+    ) -> Result<Arc<str>, LoadFailure> {
+        let mut socket = self.connect().await.map_err(LoadFailure::Unordered)?;
         let layer = json!({"layerName": "apiOverride", "config": {"fields": fields}});
         let mut parameter = json!({"modelKey": model, "loadConfigStack": {"layers": [layer]}});
         if let Some(ttl) = ttl {
@@ -115,9 +115,9 @@ impl Address {
             "type": "channelCreate", "endpoint": "loadModel", "channelId": 0,
             "creationParameter": parameter,
         });
-        socket.send(&order).await.map_err(Failure::Unordered)?;
+        socket.send(&order).await.map_err(LoadFailure::Unordered)?;
         loop {
-            let message = socket.receive().await.map_err(Failure::Load)?;
+            let message = socket.receive().await.map_err(LoadFailure::Load)?;
             if message["channelId"] != 0 {
                 continue;
             }
@@ -126,20 +126,20 @@ impl Address {
                     let name = message["message"]["info"]["identifier"].as_str();
                     return name.map(Arc::from).ok_or_else(|| {
                         let why = "the answer to the load names no instance";
-                        Failure::Load(EngineError::Unexpected(why.to_owned()))
+                        LoadFailure::Load(EngineError::Unexpected(why.to_owned()))
                     });
                 }
-                Some("channelError") => return Err(Failure::Load(refused(&message))),
+                Some("channelError") => return Err(LoadFailure::Load(refused(&message))),
                 Some("channelClose") => {
                     let why = "the load was closed without an answer";
-                    return Err(Failure::Load(EngineError::Unexpected(why.to_owned())));
+                    return Err(LoadFailure::Load(EngineError::Unexpected(why.to_owned())));
                 }
                 _ => {}
             }
         }
     }
 
-    async fn connect(&self) -> Result<Socket, EngineError> {
+    async fn connect(&self) -> Result<ApiSocket, EngineError> {
         let greeting = async {
             let limits = WebSocketConfig::default()
                 .max_message_size(Some(MESSAGE_LIMIT))
@@ -153,7 +153,7 @@ impl Address {
             let request = format!("ws://{host}{path}");
             let transport = self.endpoint.client().connect(address).await?;
             let connected = client_async_with_config(request, transport, Some(limits)).await;
-            let mut socket = Socket(connected.map_err(|e| broken(&e))?.0);
+            let mut socket = ApiSocket(connected.map_err(|e| broken(&e))?.0);
             let hello = json!({
                 "authVersion": 1,
                 "clientIdentifier": self.identifier,
@@ -175,16 +175,16 @@ impl Address {
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for WebsocketApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The passkey is a secret.
-        f.debug_struct("Address").finish_non_exhaustive()
+        f.debug_struct("WebsocketApi").finish_non_exhaustive()
     }
 }
 
-// === impl Socket ===
+// === impl ApiSocket ===
 
-impl Socket {
+impl ApiSocket {
     /// The result of a remote call.
     async fn call(
         &mut self,

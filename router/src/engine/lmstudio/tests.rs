@@ -11,12 +11,12 @@ use crate::engine::{Tuple, testing::Fake};
 
 /// What the fake holds and was told.
 #[derive(Default)]
-struct Told {
+struct RecordedRequests {
     instances: Mutex<Vec<(String, u64)>>,
     loads: Mutex<Vec<Value>>,
 }
 
-type Shared = State<Arc<Told>>;
+type Shared = State<Arc<RecordedRequests>>;
 
 async fn list(State(told): Shared) -> Json<Value> {
     let instances = told.instances.lock();
@@ -54,8 +54,8 @@ async fn unload(State(told): Shared, Json(body): Json<Value>) -> Json<Value> {
     Json(body)
 }
 
-async fn fake() -> (Fake, Arc<Told>) {
-    let told = Arc::new(Told::default());
+async fn fake() -> (Fake, Arc<RecordedRequests>) {
+    let told = Arc::new(RecordedRequests::default());
     let app = Router::new()
         .route("/api/v1/models", get(list))
         .route("/api/v1/models/load", post(load))

@@ -1,4 +1,5 @@
-//! What polls of an Ollama taught: descriptions by digest, and the names of each runner.
+//! The models of an Ollama as its polls reported them: descriptions by digest, and the names of
+//! each runner.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,23 +7,23 @@ use serde_json::Value;
 
 use super::{
     parse::{ListedRunner, ModelDescription, digest, parse_tag, same},
-    runner::Leads,
+    runner::RunnerLeads,
 };
 use crate::catalog::{ModelInfo, ResidentInfo};
 
-/// What was learned of models.
+/// The models that polls have reported, kept from one poll to the next.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    /// By digest.
+pub(super) struct PolledModels {
+    /// The descriptions from `/api/show`, by digest.
     pub(super) shown: HashMap<String, ModelDescription>,
-    pub(super) leads: Leads,
-    /// Names of each runner, as listed last.
+    pub(super) leads: RunnerLeads,
+    /// The names of each runner, from the last list.
     names: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
 
-// === impl Known ===
+// === impl PolledModels ===
 
-impl Known {
+impl PolledModels {
     /// The models of `/api/tags`, each with its runner.
     pub(super) fn models(&mut self, tags: &[Value]) -> Vec<ModelInfo> {
         let Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::runner::Described;
+use super::runner::DescribedModel;
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
     engine::{
@@ -21,7 +21,7 @@ pub(super) struct ModelDescription {
     pub(super) max_context: Option<u64>,
     pub(super) context_bytes: Option<u64>,
     /// The options of its Modelfile; `None` where the request was refused.
-    pub(super) described: Option<Described>,
+    pub(super) described: Option<DescribedModel>,
 }
 
 /// A runner in the answer of `/api/ps`.
@@ -77,7 +77,7 @@ pub(super) fn parse_show(body: &Value) -> ModelDescription {
         thinking_levels: Some(knows_levels(body)),
         max_context,
         context_bytes: body.get("model_info").and_then(context_bytes),
-        described: Some(Described::parse(body)),
+        described: Some(DescribedModel::parse(body)),
     }
 }
 

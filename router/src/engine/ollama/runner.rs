@@ -25,9 +25,9 @@ const LOAD_OPTIONS: [&str; 7] = [
     "draft_num_predict",
 ];
 
-/// What a description says of the load.
+/// The part of a model's description that decides how it is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Described {
+pub(super) struct DescribedModel {
     /// The file of the weights, without its folder.
     weights: Option<String>,
     /// Files beside the weights, and options.
@@ -37,7 +37,7 @@ pub(super) struct Described {
 /// The name that stands for each weights file. It stays as long as any name has the file, also when
 /// the model of that name is deleted: what is loaded is known again by it.
 #[derive(Debug, Default)]
-pub(super) struct Leads(HashMap<String, Arc<str>>);
+pub(super) struct RunnerLeads(HashMap<String, Arc<str>>);
 
 /// The name of a blob (`sha256-...`) at the end of a path.
 fn blob(path: &str) -> Option<&str> {
@@ -45,9 +45,9 @@ fn blob(path: &str) -> Option<&str> {
     name.starts_with("sha256-").then_some(name)
 }
 
-// === impl Described ===
+// === impl DescribedModel ===
 
-impl Described {
+impl DescribedModel {
     /// From an answer of `/api/show`.
     pub(super) fn parse(body: &Value) -> Self {
         let modelfile = text(body, "modelfile").unwrap_or_default();
@@ -86,8 +86,8 @@ impl Described {
         }
     }
 
-    /// What Ollama knows its runner by. Without a weights file that is the whole description
-    /// (MLX).
+    /// The key by which Ollama tells runners apart: the weights file, or the whole description
+    /// where there is none (MLX).
     fn key(&self, digest: &str) -> String {
         self.weights
             .clone()
@@ -95,22 +95,30 @@ impl Described {
     }
 }
 
-// === impl Leads ===
+// === impl RunnerLeads ===
 
-impl Leads {
+impl RunnerLeads {
     /// The name that stands for the runner of this one, from now on perhaps itself.
-    pub(super) fn of(&mut self, name: &Arc<str>, digest: &str, described: &Described) -> Arc<str> {
+    pub(super) fn of(
+        &mut self,
+        name: &Arc<str>,
+        digest: &str,
+        described: &DescribedModel,
+    ) -> Arc<str> {
         let lead = self.0.entry(described.key(digest));
         Arc::clone(lead.or_insert_with(|| Arc::clone(name)))
     }
 
     /// The name that stands for the runner of a description, where one does.
-    pub(super) fn known(&self, digest: &str, described: &Described) -> Option<Arc<str>> {
+    pub(super) fn known(&self, digest: &str, described: &DescribedModel) -> Option<Arc<str>> {
         self.0.get(&described.key(digest)).cloned()
     }
 
     /// Forgets the files that no name has any more.
-    pub(super) fn keep<'a>(&mut self, known: impl Iterator<Item = (&'a String, &'a Described)>) {
+    pub(super) fn keep<'a>(
+        &mut self,
+        known: impl Iterator<Item = (&'a String, &'a DescribedModel)>,
+    ) {
         let keys: Vec<String> = known.map(|(digest, d)| d.key(digest)).collect();
         self.0.retain(|key, _| keys.contains(key));
     }
@@ -122,11 +130,11 @@ mod tests {
 
     use super::*;
 
-    fn described(modelfile: &str, parameters: &str) -> Described {
-        Described::parse(&json!({"modelfile": modelfile, "parameters": parameters}))
+    fn described(modelfile: &str, parameters: &str) -> DescribedModel {
+        DescribedModel::parse(&json!({"modelfile": modelfile, "parameters": parameters}))
     }
 
-    fn load(described: &Described) -> Vec<(&str, &str)> {
+    fn load(described: &DescribedModel) -> Vec<(&str, &str)> {
         let entries = described.load.iter();
         entries.map(|(k, v)| (k.as_str(), v.trim())).collect()
     }
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn the_name_that_stands_for_a_file_stays_while_any_name_has_it() {
         let shared = described("FROM /x/sha256-aa", "");
-        let mut leads = Leads::default();
+        let mut leads = RunnerLeads::default();
         assert_eq!(leads.known("d1", &shared), None);
         assert_eq!(&*leads.of(&"a".into(), "d1", &shared), "a");
         assert_eq!(&*leads.of(&"b".into(), "d2", &shared), "a");

@@ -15,14 +15,14 @@ use crate::{catalog::Capabilities, engine::testing::Fake};
 
 /// What the fake remembers.
 #[derive(Default)]
-struct Told {
+struct RecordedRequests {
     shows: AtomicUsize,
     bodies: Mutex<Vec<(&'static str, Value)>>,
     loaded: Mutex<Option<u64>>,
     looks_until_gone: AtomicUsize,
 }
 
-type Shared = State<Arc<Told>>;
+type Shared = State<Arc<RecordedRequests>>;
 
 async fn tags() -> Json<Value> {
     Json(json!({"models": [
@@ -72,8 +72,8 @@ async fn generate(State(told): Shared, Json(body): Json<Value>) -> Json<Value> {
     Json(json!({"done": true, "done_reason": "load"}))
 }
 
-async fn fake() -> (Fake, Arc<Told>) {
-    let told = Arc::new(Told::default());
+async fn fake() -> (Fake, Arc<RecordedRequests>) {
+    let told = Arc::new(RecordedRequests::default());
     let app = Router::new()
         .route(
             "/api/version",

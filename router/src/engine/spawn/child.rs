@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{children::Children, orphans::Held};
+use super::{children::Children, orphans::OrphanHold};
 use crate::{
     engine::EngineError,
     machine::{cgroup::ControlGroup, processes},
@@ -38,10 +38,10 @@ const LINE_LIMIT: u64 = 4096;
 pub(crate) const STABLE: Duration = Duration::from_mins(1);
 
 /// All that a child is started with besides its command.
-pub(super) struct Launch {
+pub(super) struct ChildLaunch {
     /// For the log.
     pub(super) name: Arc<str>,
-    pub(super) crashes: Arc<Mutex<Crashes>>,
+    pub(super) crashes: Arc<Mutex<CrashHistory>>,
     /// Where it is written down.
     pub(super) children: Arc<Children>,
     /// Its control group, where it has one; removed when it has ended.
@@ -59,9 +59,9 @@ pub(crate) struct Started {
     pub(crate) ended: watch::Receiver<Option<String>>,
 }
 
-/// Crashes in a row, and when the next start may be.
+/// The number of crashes in a row, and the time before which the child is not started again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Crashes {
+pub(crate) struct CrashHistory {
     pub(crate) in_a_row: u32,
     pub(crate) not_before: Option<Instant>,
 }
@@ -74,16 +74,16 @@ struct Watched {
     stop: CancellationToken,
     lines: Lines,
     readers: TaskTracker,
-    launch: Launch,
+    launch: ChildLaunch,
     mark: String,
-    family: Family,
+    family: ProcessFamily,
     /// To the end: its end is waited for here.
-    _held: Held,
+    _held: OrphanHold,
     tell: watch::Sender<Option<String>>,
 }
 
 /// The process group of a child: whoever is left in it is killed with this.
-struct Family {
+struct ProcessFamily {
     leader: u32,
     root: PathBuf,
 }
@@ -91,7 +91,7 @@ struct Family {
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
 /// Starts a command as the leader of a process group of its own.
-pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, EngineError> {
+pub(super) fn start(mut command: Command, launch: ChildLaunch) -> Result<Started, EngineError> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -111,7 +111,7 @@ pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, Eng
                     command.as_std().get_program().to_string_lossy()
                 ),
             })?;
-    let family = Family {
+    let family = ProcessFamily {
         // It has none only after it was waited for.
         leader: child.id().unwrap_or_default(),
         root: launch.children.root().to_owned(),
@@ -145,9 +145,9 @@ pub(super) fn start(mut command: Command, launch: Launch) -> Result<Started, Eng
     Ok(Started { pid, stop, ended })
 }
 
-// === impl Crashes ===
+// === impl CrashHistory ===
 
-impl Crashes {
+impl CrashHistory {
     /// 1 s doubling to 30 s before the next start.
     pub(crate) fn after_failure(self, began: Instant, now: Instant) -> Self {
         let stable = now.saturating_duration_since(began) >= STABLE;
@@ -164,9 +164,9 @@ impl Crashes {
     }
 }
 
-// === impl Family ===
+// === impl ProcessFamily ===
 
-impl Family {
+impl ProcessFamily {
     /// Asks all of it to end.
     #[cfg(unix)]
     fn terminate(&self) {
@@ -197,7 +197,7 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for ProcessFamily {
     fn drop(&mut self) {
         #[cfg(unix)]
         if self.lives() {
@@ -225,7 +225,7 @@ const fn answers(_: u32) -> bool {
 /// Owns the child until it has ended.
 async fn supervise(mut watched: Watched) {
     let began = Instant::now();
-    let Launch {
+    let ChildLaunch {
         name,
         crashes,
         children,
@@ -261,9 +261,9 @@ async fn supervise(mut watched: Watched) {
     watched.tell.send_replace(Some(words));
 }
 
-/// Asks, waits, and kills what is left; the rest of the group goes with its [`Family`].
+/// Asks, waits, and kills what is left; the rest of the group goes with its [`ProcessFamily`].
 #[cfg(unix)]
-async fn end(child: &mut Child, family: &Family, name: &str) -> std::io::Result<ExitStatus> {
+async fn end(child: &mut Child, family: &ProcessFamily, name: &str) -> std::io::Result<ExitStatus> {
     let until = Instant::now() + TERM_GRACE;
     family.terminate();
     let status = tokio::time::timeout_at(until, child.wait()).await;
@@ -282,7 +282,7 @@ async fn end(child: &mut Child, family: &Family, name: &str) -> std::io::Result<
 }
 
 #[cfg(not(unix))]
-async fn end(child: &mut Child, family: &Family, _: &str) -> std::io::Result<ExitStatus> {
+async fn end(child: &mut Child, family: &ProcessFamily, _: &str) -> std::io::Result<ExitStatus> {
     child.start_kill()?;
     family.gone().await;
     child.wait().await

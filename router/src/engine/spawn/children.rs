@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(target_os = "linux")]
 use super::orphans;
-use super::orphans::{Awaited, Held};
+use super::orphans::{Awaited, OrphanHold};
 use crate::machine::processes;
 use crate::state_dir::{self, StateDir};
 
@@ -54,7 +54,7 @@ pub struct Children {
 
 /// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct KeptChild {
     /// Engine or model, for people.
     name: String,
     /// Process id of the child.
@@ -71,7 +71,7 @@ struct Kept {
 
 /// What became of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+enum ChildFate {
     /// Its Crucible runs.
     Owned,
     /// It has ended.
@@ -82,22 +82,22 @@ enum Fate {
     Unknown,
 }
 
-impl Kept {
-    fn fate(&self, root: &Path) -> Fate {
+impl KeptChild {
+    fn fate(&self, root: &Path) -> ChildFate {
         let boot = processes::boot(root);
         if !boot.is_empty() && boot != self.boot {
-            return Fate::Ended;
+            return ChildFate::Ended;
         }
         let owner = processes::stat(root, self.owner);
         if owner.is_some_and(|o| !o.ended && Some(o.started) == self.owner_started) {
-            return Fate::Owned;
+            return ChildFate::Owned;
         }
         match processes::with_variable(root, MARK, &self.mark) {
             // Its number may be another's by now; a running owner looks after its children.
-            None if exists(self.owner) => Fate::Owned,
-            None => Fate::Unknown,
-            Some(pids) if pids.is_empty() => Fate::Ended,
-            Some(pids) => Fate::Orphans(pids),
+            None if exists(self.owner) => ChildFate::Owned,
+            None => ChildFate::Unknown,
+            Some(pids) if pids.is_empty() => ChildFate::Ended,
+            Some(pids) => ChildFate::Orphans(pids),
         }
     }
 }
@@ -145,7 +145,7 @@ impl Children {
     }
 
     /// Starts one, whose end is known while what comes with it is held.
-    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, Held)> {
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, OrphanHold)> {
         self.awaited.start(command)
     }
 
@@ -163,7 +163,7 @@ impl Children {
             return;
         };
         let owner = std::process::id();
-        let kept = Kept {
+        let kept = KeptChild {
             name: name.to_owned(),
             pid,
             mark: mark.to_owned(),
@@ -209,14 +209,14 @@ impl Children {
         for (file, kept) in self.read().await {
             let name = &*kept.name;
             match kept.fate(&self.root) {
-                Fate::Owned => continue,
-                Fate::Ended => {}
-                Fate::Unknown => tracing::warn!(
+                ChildFate::Owned => continue,
+                ChildFate::Ended => {}
+                ChildFate::Unknown => tracing::warn!(
                     name,
                     "process {} was started by a Crucible that is gone; end it if it still runs",
                     kept.pid
                 ),
-                Fate::Orphans(pids) => {
+                ChildFate::Orphans(pids) => {
                     tracing::warn!(
                         name,
                         ?pids,
@@ -233,7 +233,7 @@ impl Children {
         }
     }
 
-    async fn read(&self) -> Vec<(PathBuf, Kept)> {
+    async fn read(&self) -> Vec<(PathBuf, KeptChild)> {
         let Some(folder) = self.folder.clone() else {
             return Vec::new();
         };
@@ -315,8 +315,8 @@ mod tests {
         root
     }
 
-    fn kept() -> Kept {
-        Kept {
+    fn kept() -> KeptChild {
+        KeptChild {
             name: "ollama".to_owned(),
             pid: 70,
             mark: "50-900-0".to_owned(),
@@ -328,32 +328,39 @@ mod tests {
 
     #[test]
     fn who_has_the_mark_of_a_crucible_that_is_gone_is_an_orphan() {
-        let fate =
-            |pid, started, mark: &str, kept: Kept| kept.fate(system(pid, started, mark).path());
+        let fate = |pid, started, mark: &str, kept: KeptChild| {
+            kept.fate(system(pid, started, mark).path())
+        };
         // The shell that was started may be gone, what it started has the mark.
-        assert_eq!(fate(71, 950, "50-900-0", kept()), Fate::Orphans(vec![71]));
-        assert_eq!(fate(71, 950, "50-900-01", kept()), Fate::Ended);
-        assert_eq!(fate(50, 900, "", kept()), Fate::Owned);
+        assert_eq!(
+            fate(71, 950, "50-900-0", kept()),
+            ChildFate::Orphans(vec![71])
+        );
+        assert_eq!(fate(71, 950, "50-900-01", kept()), ChildFate::Ended);
+        assert_eq!(fate(50, 900, "", kept()), ChildFate::Owned);
         // Another process has the owner's number by now.
-        assert_eq!(fate(50, 901, "50-900-0", kept()), Fate::Orphans(vec![50]));
-        let earlier = Kept {
+        assert_eq!(
+            fate(50, 901, "50-900-0", kept()),
+            ChildFate::Orphans(vec![50])
+        );
+        let earlier = KeptChild {
             boot: "before".to_owned(),
             ..kept()
         };
-        assert_eq!(fate(71, 950, "50-900-0", earlier), Fate::Ended);
+        assert_eq!(fate(71, 950, "50-900-0", earlier), ChildFate::Ended);
         let nothing = tempfile::tempdir().unwrap();
-        let gone = Kept {
+        let gone = KeptChild {
             owner: u32::MAX,
             ..kept()
         };
-        assert_eq!(gone.fate(nothing.path()), Fate::Unknown);
+        assert_eq!(gone.fate(nothing.path()), ChildFate::Unknown);
         #[cfg(unix)]
         {
-            let runs = Kept {
+            let runs = KeptChild {
                 owner: std::process::id(),
                 ..kept()
             };
-            assert_eq!(runs.fate(nothing.path()), Fate::Owned);
+            assert_eq!(runs.fate(nothing.path()), ChildFate::Owned);
         }
     }
 
@@ -381,7 +388,7 @@ mod tests {
         Children::new(folder.path(), Path::new("/")).sweep().await;
         assert!(file.exists() && child.try_wait().unwrap().is_none());
         let text = std::fs::read_to_string(&file).unwrap();
-        let mut kept: Kept = serde_json::from_str(&text).unwrap();
+        let mut kept: KeptChild = serde_json::from_str(&text).unwrap();
         kept.owner_started = Some(1);
         std::fs::write(&file, serde_json::to_vec(&kept).unwrap()).unwrap();
         Children::new(folder.path(), Path::new("/")).sweep().await;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    child::{self, Crashes, Launch, Started},
+    child::{self, ChildLaunch, CrashHistory, Started},
     children::Children,
     free_port,
 };
@@ -30,22 +30,23 @@ use crate::{
     transport::EngineAddress,
 };
 
-/// What is started, and how.
+/// The Ollama process to start.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    /// For the log.
+pub(crate) struct OllamaSetup {
+    /// The engine's name, for the log.
     pub(crate) name: Arc<str>,
     /// The program with its own arguments; empty: `ollama`. `serve` is added.
     pub(crate) command: Vec<String>,
     /// The address; without one, a free port of this machine.
     pub(crate) url: Option<Url>,
-    /// Its environment.
+    /// The environment of the process.
     pub(crate) recipe: OllamaRecipe,
-    /// How long it keeps an idle model that Crucible loaded.
+    /// The time for which Ollama keeps an idle model that Crucible loaded.
     pub(crate) keep_alive: Duration,
-    /// Bytes of memory that the system is to hold it to (row 24); `None`: the system has no way.
+    /// The most bytes of memory that the system lets the process use
+    /// (`tuning.ollama.memory_limit`); `None` where the system has no means to enforce that.
     pub(crate) memory_max: Option<u64>,
-    /// Where it is written down.
+    /// The record of the children, in which the process is entered.
     pub(crate) children: Arc<Children>,
 }
 
@@ -53,10 +54,10 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct SpawnedOllama {
     client: Client,
-    setup: Setup,
-    server: Mutex<Option<Server>>,
-    crashes: Arc<Mutex<Crashes>>,
-    /// What its control group has, from the first start on.
+    setup: OllamaSetup,
+    server: Mutex<Option<OllamaServer>>,
+    crashes: Arc<Mutex<CrashHistory>>,
+    /// The memory limit of the control group; `None` until the first start.
     limit: Mutex<Option<MemoryLimit>>,
     /// One start or stop at a time.
     turn: tokio::sync::Mutex<()>,
@@ -65,7 +66,7 @@ pub(crate) struct SpawnedOllama {
 }
 
 #[derive(Clone, Debug)]
-struct Server {
+struct OllamaServer {
     api: Arc<Ollama>,
     child: Started,
 }
@@ -73,7 +74,7 @@ struct Server {
 // === impl SpawnedOllama ===
 
 impl SpawnedOllama {
-    pub(crate) fn new(client: Client, setup: Setup) -> Self {
+    pub(crate) fn new(client: Client, setup: OllamaSetup) -> Self {
         Self {
             client,
             setup,
@@ -85,13 +86,13 @@ impl SpawnedOllama {
         }
     }
 
-    fn last(&self) -> Option<Server> {
+    fn last(&self) -> Option<OllamaServer> {
         let server = self.server.lock();
         server.clone()
     }
 
     /// The server, while its process has not ended.
-    fn running(&self) -> Result<Server, EngineError> {
+    fn running(&self) -> Result<OllamaServer, EngineError> {
         let refused = |message: &str| EngineError::Refused {
             status: 500,
             message: message.to_owned(),
@@ -105,7 +106,7 @@ impl SpawnedOllama {
     }
 
     /// The server; started where it is not running and may be.
-    async fn started(&self) -> Result<Server, EngineError> {
+    async fn started(&self) -> Result<OllamaServer, EngineError> {
         let _turn = self.turn.lock().await;
         let ended = match self.running() {
             Ok(server) => return Ok(server),
@@ -124,7 +125,7 @@ impl SpawnedOllama {
         Ok(server)
     }
 
-    async fn start(&self) -> Result<Server, EngineError> {
+    async fn start(&self) -> Result<OllamaServer, EngineError> {
         self.setup.children.sweep().await;
         let url = match &self.setup.url {
             Some(url) => url.clone(),
@@ -135,7 +136,7 @@ impl SpawnedOllama {
         let name = Arc::clone(&self.setup.name);
         tracing::info!(engine = &*name, url = url.as_str(), "starting Ollama");
         let group = self.group().await;
-        let launch = Launch {
+        let launch = ChildLaunch {
             name,
             crashes: Arc::clone(&self.crashes),
             children: Arc::clone(&self.setup.children),
@@ -151,13 +152,14 @@ impl SpawnedOllama {
             self.is_limited(group.add(child.pid).map(|()| bytes));
         }
         let endpoint = Endpoint::new(self.client.clone(), address, None);
-        Ok(Server {
+        Ok(OllamaServer {
             api: Arc::new(Ollama::new(endpoint, self.setup.keep_alive)),
             child,
         })
     }
 
-    /// A control group with the limit of row 24, where the system allows it.
+    /// Makes a control group with the limit of `tuning.ollama.memory_limit`; `None` where the
+    /// system does not allow that.
     async fn group(&self) -> Option<Arc<ControlGroup>> {
         let bytes = self.setup.memory_max?;
         let name = Arc::clone(&self.setup.name);

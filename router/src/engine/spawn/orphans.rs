@@ -13,9 +13,9 @@ use tokio::process::{Child, Command};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
 
-/// Held until a child's end is known.
+/// The hold on an orphan until its end is known.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct OrphanHold {
     pid: Option<u32>,
     awaited: Awaited,
 }
@@ -24,14 +24,14 @@ pub(super) struct Held {
 
 impl Awaited {
     /// Starts a child that is waited for as long as what comes with it is held.
-    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, Held)> {
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, OrphanHold)> {
         let mut pids = self.pids();
         let child = command.spawn()?;
         let pid = child.id();
         pids.extend(pid);
         drop(pids);
         let awaited = self.clone();
-        Ok((child, Held { pid, awaited }))
+        Ok((child, OrphanHold { pid, awaited }))
     }
 
     fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -39,7 +39,7 @@ impl Awaited {
     }
 }
 
-impl Drop for Held {
+impl Drop for OrphanHold {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
             self.awaited.pids().remove(&pid);

@@ -194,8 +194,8 @@ async fn a_model_file_that_is_not_there_is_no_list() {
 #[test]
 fn starts_wait_longer_after_each_crash_until_one_lasted() {
     let now = Instant::now();
-    let wait = |crashes: Crashes| crashes.not_before.unwrap() - now;
-    let first = Crashes::default().after_failure(now, now);
+    let wait = |crashes: CrashHistory| crashes.not_before.unwrap() - now;
+    let first = CrashHistory::default().after_failure(now, now);
     let second = first.after_failure(now, now);
     assert_eq!(
         (wait(first), wait(second)),

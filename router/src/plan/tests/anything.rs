@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::{
     fixture::{config, engine, view},
     order::is_available,
-    sticky::Place,
+    sticky::EngineModel,
     *,
 };
 use crate::demand::Demand;
@@ -123,7 +123,7 @@ proptest! {
         sticky in (any_name(), any_name()),
     ) {
         let view = view(engines);
-        let place: Place = (sticky.0.into(), sticky.1.into());
+        let place: EngineModel = (sticky.0.into(), sticky.1.into());
         let config = &*CONFIG;
         if let Ok(plan) = plan(&view, &demand, config, Some(&place)) {
             prop_assert!(!plan.candidates.is_empty());

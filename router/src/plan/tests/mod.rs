@@ -12,7 +12,7 @@ use crucible_config::{Config, checked::Device};
 
 use super::{
     fixture::{config, demand, engine, first, view},
-    sticky::Place,
+    sticky::EngineModel,
     *,
 };
 use crate::{demand::Demand, view::View};
@@ -50,7 +50,7 @@ fn every_reason_is_produced() {
         let [gpu, cpu] = ["gpu", "cpu"].map(|name| both().engine(name).cloned().unwrap());
         view([gpu.down(), cpu])
     };
-    let place: Place = ("cpu".into(), "c".into());
+    let place: EngineModel = ("cpu".into(), "c".into());
     let alias = "[[model]]\nname = \"g\"\naliases = [\"other\"]\nfallback = [\"c\"]";
     let cases: Vec<(Reason, View, Demand, Config)> = vec![
         (Reason::Exact, both(), demand("g"), config("")),

@@ -5,7 +5,7 @@ use crucible_config::checked::Device;
 use super::super::{
     fixture::{config, demand, engine, places, view},
     plan,
-    sticky::Place,
+    sticky::EngineModel,
 };
 use crate::{catalog::ModelInfo, demand::Demand, refusal::Refusal, view::EngineView};
 
@@ -34,7 +34,7 @@ fn cpu() -> EngineView {
 #[test]
 fn an_untrained_model_is_never_refused() {
     let alone = view([gpu().with(trained(false))]);
-    let place: Place = ("gpu".into(), "m".into());
+    let place: EngineModel = ("gpu".into(), "m".into());
     for name in ["g", "gpu/g", "m", "auto", "fast", "quality"] {
         let later = Demand {
             later_turn: true,
@@ -79,7 +79,7 @@ fn trained_models_go_first_and_the_others_stay_behind_them() {
         (demand("m"), "", vec!["gpu/m device", "cpu/m device"]),
         (none(tools("m")), "", vec!["gpu/m device", "cpu/m device"]),
     ] {
-        let place: Place = ("gpu".into(), "g".into());
+        let place: EngineModel = ("gpu".into(), "g".into());
         let plan = plan(&mixed(), &asked, &config(text), Some(&place)).unwrap();
         assert_eq!(places(&plan), planned, "{} {text}", asked.model);
     }

@@ -6,7 +6,7 @@ use crucible_config::checked::Device;
 
 use super::super::{
     fixture::{config, demand, engine, first, places, view},
-    sticky::Place,
+    sticky::EngineModel,
     *,
 };
 use crate::{
@@ -296,7 +296,7 @@ fn words_do_not_choose_what_misses_the_budget() {
 
 #[test]
 fn a_conversation_leaves_a_place_that_the_policy_no_longer_allows() {
-    let place: Place = ("cpu".into(), "y".into());
+    let place: EngineModel = ("cpu".into(), "y".into());
     let later = Demand {
         later_turn: true,
         ..demand("auto")
@@ -327,7 +327,7 @@ fn the_fallbacks_of_the_chosen_model_follow() {
 
 #[test]
 fn auto_stays_where_the_conversation_was() {
-    let place: Place = ("cpu".into(), "y".into());
+    let place: EngineModel = ("cpu".into(), "y".into());
     let later = Demand {
         later_turn: true,
         prompt_tokens: 60_000,

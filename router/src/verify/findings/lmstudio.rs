@@ -7,7 +7,7 @@ use crucible_config::checked::Manage;
 use super::FoundFault;
 use crate::{
     catalog::ModelKind,
-    engine::Ttl,
+    engine::IdleTtl,
     verify::{Evidence, context, lmstudio},
     view::{EngineView, ResidentView},
 };
@@ -40,8 +40,8 @@ pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<FoundF
     }
     let foreign = lmstudio::foreign(evidence, engine);
     let clocked = foreign.filter_map(|name| match told.get(name)?.ttl {
-        Ttl::After(ttl) => Some((name, ttl)),
-        Ttl::Untold | Ttl::Never => None,
+        IdleTtl::After(ttl) => Some((name, ttl)),
+        IdleTtl::Untold | IdleTtl::Never => None,
     });
     clocked.map(|(name, ttl)| may_end(name, ttl)).collect()
 }

@@ -123,7 +123,7 @@ fn old_version(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     told.collect()
 }
 
-/// What `doctor --probe` found of contexts with this verdict.
+/// The results of `doctor --probe` for contexts with this verdict.
 fn probed(
     evidence: &Evidence,
     engine: &EngineView,
@@ -152,7 +152,8 @@ fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     probed(evidence, engine, ContextVerdict::Cuts, asked, fix)
 }
 
-/// Rows 13 and 27 tell it of the other engines.
+/// Reports a context smaller than the configured one on llama.cpp and OpenAI-compatible engines;
+/// the settings' own checks report it for the others.
 fn smaller_context(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let fix = "start the server with the -c that is meant, times its slots (-np)";
     probed(

@@ -12,7 +12,7 @@ use super::{
     super::testing::{all_right, held, runner},
     *,
 };
-use crate::{engine::Ttl, verify::probe::context::ContextProbe, view::Conflict};
+use crate::{engine::IdleTtl, verify::probe::context::ContextProbe, view::Conflict};
 
 type Change = fn(&mut Evidence);
 
@@ -41,9 +41,9 @@ const fn not_there(fault: &'static str, change: Change) -> Case {
 }
 
 /// The WebSocket driver is on and told this idle clock of qwen, which is not Crucible's.
-fn clocked(evidence: &mut Evidence, ttl: Ttl) {
+fn clocked(evidence: &mut Evidence, ttl: IdleTtl) {
     evidence.lmstudio().residents[0].owned = false;
-    let told = crate::engine::Told {
+    let told = crate::engine::InstanceFacts {
         ttl,
         ..Default::default()
     };
@@ -156,7 +156,7 @@ static CASES: &[Case] = &[
     }),
     there(
         "auto_evict",
-        |e| clocked(e, Ttl::After(HOUR)),
+        |e| clocked(e, IdleTtl::After(HOUR)),
         [
             "models that Crucible loads",
             "LM Studio loaded qwen by itself (its idle clock is 3600 s): auto-evict ends it",
@@ -165,15 +165,15 @@ static CASES: &[Case] = &[
         ],
     ),
     // Loaded by hand.
-    not_there("auto_evict", |e| clocked(e, Ttl::Never)),
+    not_there("auto_evict", |e| clocked(e, IdleTtl::Never)),
     // Loaded by Crucible.
     not_there("auto_evict", |e| {
-        clocked(e, Ttl::After(HOUR));
+        clocked(e, IdleTtl::After(HOUR));
         e.lmstudio().residents[0].owned = true;
     }),
     // Switched off.
     not_there("auto_evict", |e| {
-        clocked(e, Ttl::After(HOUR));
+        clocked(e, IdleTtl::After(HOUR));
         e.config().tuning.lmstudio.auto_evict = false;
     }),
     there(

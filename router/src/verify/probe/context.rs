@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 pub use self::outcome::{ContextProbe, ContextProbes, ContextVerdict};
 use self::{
-    judge::{Fate, Sent, judge, overflow},
+    judge::{PromptFate, Sent, judge, overflow},
     sizes::{SHORT, Sizes, Words},
 };
 use super::{read, write};
@@ -172,8 +172,8 @@ impl Asking<'_> {
         let mut short = [0; 2];
         for (read, words) in short.iter_mut().zip(SHORT) {
             *read = match self.send(words).await? {
-                Fate::Read(tokens) => tokens,
-                Fate::Refused(_) => {
+                PromptFate::Read(tokens) => tokens,
+                PromptFate::Refused(_) => {
                     let why = format!("a prompt of {words} words does not fit");
                     return Err(EngineError::Unexpected(why));
                 }
@@ -194,13 +194,13 @@ impl Asking<'_> {
     }
 
     /// A prompt of so many words, unlike any before: a part that is cached may not be counted.
-    async fn send(&self, words: u64) -> Result<Fate, EngineError> {
+    async fn send(&self, words: u64) -> Result<PromptFate, EngineError> {
         let nonce = RandomState::new().hash_one(words) % 1_000_000;
         let count = usize::try_from(words).unwrap_or_default();
         let text = format!("{nonce:06}{}", WORD.repeat(count));
         let asked = ask_for_one_token(&self.endpoint, self.kind, self.instance, &text, &self.tuple);
         match asked.await {
-            Ok(answer) => read_tokens(&answer).map(Fate::Read).ok_or_else(|| {
+            Ok(answer) => read_tokens(&answer).map(PromptFate::Read).ok_or_else(|| {
                 EngineError::Unexpected("its answer tells no prompt tokens".to_owned())
             }),
             Err(EngineError::Refused { status, message }) => {
@@ -233,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fit = Sent {
             tokens: 2400,
-            fate: Fate::Read(2400),
+            fate: PromptFate::Read(2400),
         };
         let probe = judge(4096, fit, None);
         let of = |name: &str| {

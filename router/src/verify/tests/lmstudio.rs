@@ -3,7 +3,7 @@
 use super::*;
 use std::{collections::HashMap, time::Duration};
 
-use crate::engine::{LoadConfig, Told, Ttl};
+use crate::engine::{IdleTtl, InstanceFacts, LoadConfig};
 
 /// The WebSocket driver is on and told this of qwen.
 fn driven(evidence: &mut Evidence, ratio: &str, cache: &str) {
@@ -12,16 +12,16 @@ fn driven(evidence: &mut Evidence, ratio: &str, cache: &str) {
         key_cache: Some(cache.to_owned()),
         value_cache: Some(cache.to_owned()),
     };
-    told(evidence, load, Ttl::Untold);
+    told(evidence, load, IdleTtl::Untold);
 }
 
 /// The WebSocket driver is on and told this idle clock of qwen.
-fn clocked(evidence: &mut Evidence, ttl: Ttl) {
+fn clocked(evidence: &mut Evidence, ttl: IdleTtl) {
     told(evidence, LoadConfig::default(), ttl);
 }
 
-fn told(evidence: &mut Evidence, load: LoadConfig, ttl: Ttl) {
-    let told = HashMap::from([(Arc::from("qwen"), Told { load, ttl })]);
+fn told(evidence: &mut Evidence, load: LoadConfig, ttl: IdleTtl) {
+    let told = HashMap::from([(Arc::from("qwen"), InstanceFacts { load, ttl })]);
     evidence.told.insert(Arc::from("lmstudio"), Ok(told));
 }
 
@@ -123,25 +123,25 @@ pub(super) static CASES: &[Case] = &[
     ),
     right(
         LmstudioModelTtl,
-        |e| clocked(e, Ttl::After(Duration::from_secs(360))),
+        |e| clocked(e, IdleTtl::After(Duration::from_secs(360))),
         InEffect,
         "found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s, 360 s on qwen; read from",
     ),
     right(
         LmstudioModelTtl,
-        |e| clocked(e, Ttl::Never),
+        |e| clocked(e, IdleTtl::Never),
         InEffect,
         "none on qwen: only Crucible unloads it",
     ),
     right(
         LmstudioModelTtl,
-        |e| clocked(e, Ttl::Untold),
+        |e| clocked(e, IdleTtl::Untold),
         InEffect,
         "idle for longer than 20 s; read from Crucible's counters",
     ),
     wrong(
         LmstudioModelTtl,
-        |e| clocked(e, Ttl::After(Duration::from_secs(60))),
+        |e| clocked(e, IdleTtl::After(Duration::from_secs(60))),
         "asked 360 s of LM Studio's own idle clock; found 60 s on qwen; read from listLoaded",
         "lms unload qwen",
     ),
@@ -149,7 +149,7 @@ pub(super) static CASES: &[Case] = &[
         LmstudioModelTtl,
         |e| {
             e.lmstudio().residents[0].pinned = true;
-            clocked(e, Ttl::Never);
+            clocked(e, IdleTtl::Never);
         },
         InEffect,
         "for qwen, which is pinned; found 0 unloaded by its clock, no model of Crucible's idle for longer than 20 s, none on qwen",
@@ -158,7 +158,7 @@ pub(super) static CASES: &[Case] = &[
         LmstudioModelTtl,
         |e| {
             e.lmstudio().residents[0].pinned = true;
-            clocked(e, Ttl::After(Duration::from_secs(360)));
+            clocked(e, IdleTtl::After(Duration::from_secs(360)));
         },
         "asked no idle clock of LM Studio's for qwen, which is pinned; found 360 s on qwen",
         "lms unload qwen",

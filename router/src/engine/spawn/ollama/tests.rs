@@ -37,7 +37,7 @@ fn engine(folder: &Path) -> SpawnedOllama {
     SpawnedOllama::new(client(Duration::from_secs(1)), setup(folder))
 }
 
-fn setup(folder: &Path) -> Setup {
+fn setup(folder: &Path) -> OllamaSetup {
     let script = folder.join("ollama.py");
     fs::write(&script, STAND_IN).unwrap();
     let variable = |name: &str, value: &str| EnvironmentVariable {
@@ -45,7 +45,7 @@ fn setup(folder: &Path) -> Setup {
         value: value.to_owned(),
         note: None,
     };
-    Setup {
+    OllamaSetup {
         name: Arc::from("ollama"),
         command: vec!["python3".to_owned(), script.display().to_string()],
         url: None,
@@ -131,7 +131,7 @@ async fn one_that_does_not_come_up_is_told_in_its_own_words() {
 async fn a_program_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("ollama").display().to_string();
-    let setup = Setup {
+    let setup = OllamaSetup {
         command: vec![missing.clone()],
         ..setup(folder.path())
     };
@@ -157,7 +157,7 @@ fn given_a_group(root: &Path) -> PathBuf {
 }
 
 fn limited(folder: &Path, root: &Path) -> SpawnedOllama {
-    let setup = Setup {
+    let setup = OllamaSetup {
         memory_max: Some(3_000_000_000),
         children: Arc::new(Children::new(Path::new(""), root)),
         ..setup(folder)

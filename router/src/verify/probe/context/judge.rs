@@ -4,7 +4,7 @@ use super::outcome::{ContextProbe, ContextVerdict};
 
 /// What became of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum PromptFate {
     /// So many tokens of it were read.
     Read(u64),
     /// It does not fit; the context, where the refusal names it.
@@ -15,7 +15,7 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) tokens: u64,
-    pub(super) fate: Fate,
+    pub(super) fate: PromptFate,
 }
 
 // === impl Sent ===
@@ -24,7 +24,7 @@ impl Sent {
     /// How many tokens were read, if fewer than were sent; 5 % are the guess's.
     fn cut_to(&self) -> Option<u64> {
         match self.fate {
-            Fate::Read(read) if read < self.tokens / 20 * 19 => Some(read),
+            PromptFate::Read(read) if read < self.tokens / 20 * 19 => Some(read),
             _ => None,
         }
     }
@@ -46,7 +46,7 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (ContextVerdict, Strin
         None => "refused".to_owned(),
     };
     let sent = fit.tokens;
-    if let Fate::Refused(context) = fit.fate {
+    if let PromptFate::Refused(context) = fit.fate {
         let words = format!("a prompt of about {sent} tokens was {}", named(context));
         return (ContextVerdict::Smaller, words);
     }
@@ -61,7 +61,7 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (ContextVerdict, Strin
     };
     let sent = over.tokens;
     match (over.fate, over.cut_to()) {
-        (Fate::Refused(context), _) => {
+        (PromptFate::Refused(context), _) => {
             let smaller = context.is_some_and(|context| context < stated / 20 * 19);
             let words = format!("{fitted}, one of about {sent} was {}", named(context));
             let verdict = if smaller {
@@ -84,7 +84,7 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (ContextVerdict, Strin
 
 /// A refusal that is about the context, and the size that it names: llama.cpp b10488 and what
 /// passes its words on (`... available context size (4096 tokens)`), Ollama 0.33, LM Studio 0.4.
-pub(super) fn overflow(message: &str) -> Option<Fate> {
+pub(super) fn overflow(message: &str) -> Option<PromptFate> {
     const ABOUT: [&str; 4] = ["context size", "context length", "context window", "n_ctx"];
     let message = message.to_ascii_lowercase();
     if !ABOUT.iter().any(|about| message.contains(about)) {
@@ -94,34 +94,34 @@ pub(super) fn overflow(message: &str) -> Option<Fate> {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
     });
-    Some(Fate::Refused(named))
+    Some(PromptFate::Refused(named))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sent(tokens: u64, fate: Fate) -> Sent {
+    fn sent(tokens: u64, fate: PromptFate) -> Sent {
         Sent { tokens, fate }
     }
 
     #[test]
     fn a_context_that_is_refused_beyond_its_size_holds() {
-        let fit = sent(2400, Fate::Read(2391));
+        let fit = sent(2400, PromptFate::Read(2391));
         let told = |over| verdict(4096, fit, over);
-        let (holds, words) = told(Some(sent(4672, Fate::Refused(Some(4096)))));
+        let (holds, words) = told(Some(sent(4672, PromptFate::Refused(Some(4096)))));
         assert_eq!(holds, ContextVerdict::Holds);
         assert_eq!(
             words,
             "a prompt of about 2400 tokens was read whole, one of about 4672 was refused for a \
              context of 4096"
         );
-        let unnamed = told(Some(sent(4672, Fate::Refused(None))));
-        let more = told(Some(sent(4672, Fate::Read(4660))));
+        let unnamed = told(Some(sent(4672, PromptFate::Refused(None))));
+        let more = told(Some(sent(4672, PromptFate::Read(4660))));
         for (holds, _) in [unnamed, more, told(None)] {
             assert_eq!(holds, ContextVerdict::Holds);
         }
-        let (cuts, words) = told(Some(sent(4672, Fate::Read(2048))));
+        let (cuts, words) = told(Some(sent(4672, PromptFate::Read(2048))));
         assert_eq!(cuts, ContextVerdict::Cuts);
         let expected = "one of about 4672 was cut to 2048 without a word";
         assert!(words.ends_with(expected), "{words}");
@@ -129,14 +129,14 @@ mod tests {
 
     #[test]
     fn a_context_that_does_not_take_what_fits_is_smaller() {
-        let over = Some(sent(4672, Fate::Refused(Some(2560))));
-        let (smaller, words) = verdict(4096, sent(2400, Fate::Read(1024)), over);
+        let over = Some(sent(4672, PromptFate::Refused(Some(2560))));
+        let (smaller, words) = verdict(4096, sent(2400, PromptFate::Read(1024)), over);
         assert_eq!(smaller, ContextVerdict::Smaller);
         assert_eq!(
             words,
             "only 1024 of a prompt of about 2400 tokens were read"
         );
-        let refused = sent(2400, Fate::Refused(Some(2048)));
+        let refused = sent(2400, PromptFate::Refused(Some(2048)));
         let (smaller, words) = verdict(4096, refused, over);
         assert_eq!(smaller, ContextVerdict::Smaller);
         assert!(
@@ -144,18 +144,18 @@ mod tests {
             "{words}"
         );
         // It fits, but the refusal of the other names less than is stated.
-        let fits = sent(2400, Fate::Read(2400));
+        let fits = sent(2400, PromptFate::Read(2400));
         assert_eq!(verdict(4096, fits, over).0, ContextVerdict::Smaller);
     }
 
     #[test]
     fn refusals_about_the_context_are_known() {
         let llama = "request (4200 tokens) exceeds the available context size (4096 tokens), try";
-        assert_eq!(overflow(llama), Some(Fate::Refused(Some(4096))));
+        assert_eq!(overflow(llama), Some(PromptFate::Refused(Some(4096))));
         let ollama = "the prompt is longer than the context length currently available";
-        assert_eq!(overflow(ollama), Some(Fate::Refused(None)));
+        assert_eq!(overflow(ollama), Some(PromptFate::Refused(None)));
         let lmstudio = "Cannot truncate prompt with n_keep >= n_ctx";
-        assert_eq!(overflow(lmstudio), Some(Fate::Refused(None)));
+        assert_eq!(overflow(lmstudio), Some(PromptFate::Refused(None)));
         assert_eq!(overflow("context canceled"), None);
     }
 }

@@ -1,0 +1,268 @@
+//! The state of all engines that the poll loops and the requests share.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use crucible_config::checked::{self, Config, Device, EngineKind};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    devices::{DeviceClaim, resolve_devices},
+    engine_handle::EngineHandle,
+    entry::EngineEntry,
+    poll::{POLL_EVERY, RETRY_MIN, poll_loop},
+    status::FleetView,
+};
+use crate::{
+    discovery::{self, SearchAddress},
+    engine::{self, Children, EngineError, Listing, LoadConfig, ollama_recipe},
+    event::{Event, Observer},
+    view::Health,
+};
+
+pub(super) struct FleetShared {
+    pub(super) state: Mutex<FleetState>,
+    pub(super) view: ArcSwap<FleetView>,
+    pub(super) changed: watch::Sender<u64>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) places: Vec<SearchAddress>,
+    /// Engines that are children of Crucible.
+    pub(super) children: Arc<Children>,
+    pub(super) tracker: TaskTracker,
+    pub(super) cancel: CancellationToken,
+}
+
+pub(super) struct FleetState {
+    /// What a find takes its values from.
+    pub(super) config: Arc<Config>,
+    pub(super) client: engine::Client,
+    pub(super) keep_alive: Duration,
+    pub(super) entries: Vec<EngineEntry>,
+    /// Engines that left the GPU to another; for the rest of the process.
+    pub(super) latched: HashSet<Arc<str>>,
+    pub(super) search: Option<EngineSearch>,
+}
+
+pub(super) struct EngineSearch {
+    pub(super) stop: CancellationToken,
+    pub(super) done_once: bool,
+    /// Somebody asks for what may be found now.
+    pub(super) wanted: Arc<Notify>,
+    /// Looks that have begun, and that are done.
+    pub(super) begun: Arc<AtomicU64>,
+    pub(super) done: u64,
+}
+
+// === impl FleetShared ===
+
+impl FleetShared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
+        self.state.lock()
+    }
+
+    /// Changes what is thought of an engine's data path, and tells what that changed.
+    pub(super) fn judge<T>(
+        &self,
+        name: &str,
+        now: Instant,
+        act: impl FnOnce(&mut EngineEntry) -> T,
+    ) -> Option<T> {
+        let mut state = self.lock();
+        let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
+        let before = (entry.breaker.state(now), entry.breaker.cooldown(now));
+        let wedged = entry.silence.is_wedged();
+        let said = act(entry);
+        let after = (entry.breaker.state(now), entry.breaker.cooldown(now));
+        let turned = entry.silence.is_wedged() != wedged;
+        if turned && !wedged {
+            tracing::error!(
+                engine = name,
+                "takes requests and answers none, though its polls are well: restart it"
+            );
+            let engine = Arc::clone(&entry.config.name);
+            self.observer.observe(&Event::Wedged { engine });
+        }
+        if before.0 != after.0 {
+            let (before, after) = (before.0, after.0);
+            tracing::info!(engine = name, ?before, ?after, "circuit breaker");
+        }
+        if before != after || turned {
+            self.publish(&mut state);
+        }
+        Some(said)
+    }
+
+    /// Adds an engine and starts its poll loop.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        state: &mut FleetState,
+        config: checked::Engine,
+        discovered: bool,
+    ) {
+        let token = engine::token_of(&config);
+        let recipe = ollama_recipe::of_a_child(&state.config, &config, Path::new("/"));
+        let load_config = LoadConfig::of(&state.config, &config);
+        let control = engine::build(
+            &state.client,
+            &config,
+            token.as_deref(),
+            state.keep_alive,
+            recipe.clone(),
+            load_config.clone(),
+            &self.children,
+        );
+        let Some(control) = control else {
+            tracing::warn!(
+                engine = &*config.name,
+                "has neither an address nor a model file"
+            );
+            return;
+        };
+        let handle = Arc::new(EngineHandle {
+            config: config.clone(),
+            control,
+            discovered,
+            keep_alive: state.keep_alive,
+            recipe,
+            load_config,
+            poke: Notify::new(),
+            doubted: Notify::new(),
+            anew: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            stop: self.cancel.child_token(),
+        });
+        state
+            .entries
+            .push(EngineEntry::new(Arc::clone(&handle), config));
+        let shared = Arc::clone(self);
+        self.tracker.spawn(poll_loop(handle, move |handle, answer| {
+            shared.record(handle, answer)
+        }));
+    }
+
+    /// Takes the result of a poll; gives the wait before the next.
+    fn record(&self, handle: &Arc<EngineHandle>, result: Result<Listing, EngineError>) -> Duration {
+        let name = &handle.config.name;
+        self.observer.observe(&Event::HealthCheck {
+            engine: Arc::clone(name),
+            ok: result.is_ok(),
+        });
+        let mut state = self.lock();
+        let Some(entry) = state
+            .entries
+            .iter_mut()
+            .find(|e| Arc::ptr_eq(&e.handle, handle))
+        else {
+            return POLL_EVERY;
+        };
+        entry.take(result);
+        let pulse = entry.pulse;
+        self.publish(&mut state);
+        match pulse.failures() {
+            0 if pulse.health() == Health::Up => heartbeat(&state.config),
+            0 => RETRY_MIN,
+            n => RETRY_MIN
+                .saturating_mul(1 << (n - 1).min(5))
+                .min(POLL_EVERY),
+        }
+    }
+
+    pub(super) fn publish(&self, state: &mut FleetState) {
+        let claims: Vec<_> = state
+            .entries
+            .iter()
+            .map(|e| DeviceClaim {
+                device: e.config.device,
+                latched: state.latched.contains(&e.config.name),
+            })
+            .collect();
+        let devices = resolve_devices(&claims);
+        let now = Instant::now();
+        let mut engines = Vec::with_capacity(devices.len());
+        for (entry, device) in state.entries.iter().zip(devices) {
+            let auto = entry.config.device == Device::Auto;
+            if auto && device == Device::Cpu && state.latched.insert(Arc::clone(&entry.config.name))
+            {
+                tracing::info!(
+                    engine = &*entry.config.name,
+                    "another engine owns the GPU: the next loads go to the CPU"
+                );
+            }
+            engines.push(entry.status(device, now));
+        }
+        let searched = state.search.as_ref().is_none_or(|s| s.done_once);
+        let view = FleetView {
+            settled: searched && state.entries.iter().all(|e| e.polls > 0),
+            looks: state.search.as_ref().map_or(0, |s| s.done),
+            looked_at: match state.search {
+                Some(_) => self.places.clone(),
+                None => Vec::new(),
+            },
+            engines,
+        };
+        self.view.store(Arc::new(view));
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// The places where an engine may still be: one of each kind is enough (a Windows host that
+    /// shares its loopback with WSL would show up twice).
+    pub(super) fn unfound(&self) -> (engine::Client, Vec<SearchAddress>) {
+        let state = self.lock();
+        let found = |kind: EngineKind| state.entries.iter().any(|e| e.config.kind == kind);
+        let places = self
+            .places
+            .iter()
+            .filter(|p| !found(p.kind))
+            .cloned()
+            .collect();
+        (state.client.clone(), places)
+    }
+
+    /// Takes the answers of one look around.
+    pub(super) fn found(
+        self: &Arc<Self>,
+        places: &[SearchAddress],
+        answers: &[Option<EngineKind>],
+    ) {
+        let mut state = self.lock();
+        // The configuration may have named engines meanwhile.
+        let Some(search) = &mut state.search else {
+            return;
+        };
+        let first = !std::mem::replace(&mut search.done_once, true);
+        search.done += 1;
+        for (place, kind) in places.iter().zip(answers) {
+            let Some(kind) = *kind else { continue };
+            if state.entries.iter().any(|e| e.config.kind == kind) {
+                continue;
+            }
+            tracing::info!("found {} on {}", kind.profile().product, place.url);
+            let config = discovery::discovered(&state.config, kind, place.url.clone());
+            self.add(&mut state, config, true);
+        }
+        if first && state.entries.is_empty() {
+            tracing::warn!("no engine found; {}", discovery::describe(&self.places));
+        }
+        self.publish(&mut state);
+    }
+}
+
+/// Between polls of an engine that is up: `keep_alive_interval`, where `keep_alive_enabled` and it asks for more polls.
+fn heartbeat(config: &Config) -> Duration {
+    let tuning = &config.tuning.lmstudio;
+    if tuning.keep_alive_enabled {
+        POLL_EVERY.min(tuning.keep_alive_interval)
+    } else {
+        POLL_EVERY
+    }
+}
