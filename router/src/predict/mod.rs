@@ -5,8 +5,10 @@
 //! the stated priors of the device count (`measurements::priors`), with 5 GB for weights of unknown
 //! size, 256 tokens for an answer, and 4 bytes for a prompt token.
 //!
-//!     time to first token = wait for a permit + load + reading of the prompt
-//!     time to the end     = time to first token + tokens of the answer / rate
+//! ```text
+//! time to first token = wait for a permit + load + reading of the prompt
+//! time to the end     = time to first token + tokens of the answer / rate
+//! ```
 
 mod answer;
 #[cfg(test)]
