@@ -21,7 +21,7 @@ pub(super) struct EngineCaller {
 }
 
 /// The beginning of an answer.
-pub(super) struct Called {
+pub(super) struct CallerAnswer {
     pub(super) status: StatusCode,
     body: AnswerBody<Full<Bytes>>,
 }
@@ -37,11 +37,15 @@ impl EngineCaller {
         }
     }
 
-    pub(super) async fn get(&self, path: &'static str) -> Result<Called, String> {
+    pub(super) async fn get(&self, path: &'static str) -> Result<CallerAnswer, String> {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
-    pub(super) async fn post(&self, path: &'static str, body: &Value) -> Result<Called, String> {
+    pub(super) async fn post(
+        &self,
+        path: &'static str,
+        body: &Value,
+    ) -> Result<CallerAnswer, String> {
         self.call(Method::POST, path, body.to_string().into()).await
     }
 
@@ -50,7 +54,7 @@ impl EngineCaller {
         method: Method,
         path: &'static str,
         body: Bytes,
-    ) -> Result<Called, String> {
+    ) -> Result<CallerAnswer, String> {
         let target = self.address.target(path);
         let mut request = Request::builder()
             .method(method)
@@ -66,7 +70,7 @@ impl EngineCaller {
         let transport = transport.map_err(|e| self.says(path, &e))?;
         let answer = exchange(transport, request).await;
         let answer = answer.map_err(|e| self.says(path, &e.error))?;
-        Ok(Called {
+        Ok(CallerAnswer {
             status: answer.status(),
             body: answer.into_body(),
         })
@@ -79,9 +83,9 @@ impl EngineCaller {
     }
 }
 
-// === impl Called ===
+// === impl CallerAnswer ===
 
-impl Called {
+impl CallerAnswer {
     /// The whole body; what came of it where it broke off.
     pub(super) async fn text(self) -> String {
         let whole = self.body.collect().await.map(Collected::to_bytes);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     caller::EngineCaller,
     prompt::{GENERATED, MOST, prompt},
-    stats::Sample,
+    stats::RunSample,
 };
 
 /// Where an engine is asked.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const SHORTEST: f64 = 1e-6;
 
 /// Asks an engine over `/v1/chat/completions`.
-pub(super) struct Chat {
+pub(super) struct ChatMeter {
     token: Option<String>,
     /// Fields of the body beyond OpenAI's.
     extra: Value,
@@ -30,7 +30,7 @@ pub(super) struct Chat {
 
 /// What one answer told.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Answer {
+struct ChatTimings {
     /// Seconds to the first token.
     first_s: f64,
     /// Seconds to the last one.
@@ -43,16 +43,16 @@ struct Answer {
 
 /// Collects an answer from its events.
 #[derive(Default)]
-struct Events {
+struct ChatTimingsBuilder {
     first_s: Option<f64>,
     last_s: f64,
     usage: Option<(f64, f64)>,
     told: Option<(f64, f64)>,
 }
 
-// === impl Chat ===
+// === impl ChatMeter ===
 
-impl Chat {
+impl ChatMeter {
     pub(super) fn new(token: Option<String>, extra: Value) -> Self {
         Self { token, extra }
     }
@@ -64,7 +64,7 @@ impl Chat {
         model: &str,
         parallel: u32,
         run: usize,
-    ) -> Result<Sample, String> {
+    ) -> Result<RunSample, String> {
         let first = run.saturating_mul(MOST);
         let began = Instant::now();
         let engine = EngineCaller::new(engine.clone(), self.token.clone());
@@ -80,7 +80,7 @@ impl Chat {
             seconds = began.elapsed().as_secs_f64();
         }
         let (prompt_per_s, generated_per_s) = alone.rates();
-        Ok(Sample {
+        Ok(RunSample {
             first_token_s: alone.first_s,
             prompt_per_s,
             generated_per_s,
@@ -95,7 +95,7 @@ impl Chat {
         engine: &EngineCaller,
         model: &str,
         number: usize,
-    ) -> Result<Answer, String> {
+    ) -> Result<ChatTimings, String> {
         let answer = timeout(PATIENCE, self.ask_patiently(engine, model, number)).await;
         answer.unwrap_or_else(|_| Err(engine.says(PATH, &"no whole answer in 10 minutes")))
     }
@@ -105,7 +105,7 @@ impl Chat {
         engine: &EngineCaller,
         model: &str,
         number: usize,
-    ) -> Result<Answer, String> {
+    ) -> Result<ChatTimings, String> {
         let mut body = json!({
             "model": model, "stream": true, "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": prompt(number)}],
@@ -123,7 +123,7 @@ impl Chat {
             return Err(wrong(&format!("{status}: {text}")));
         }
         let mut events = answer.pieces().eventsource();
-        let mut told = Events::default();
+        let mut told = ChatTimingsBuilder::default();
         while let Some(event) = events.try_next().await.map_err(|e| wrong(&e))? {
             if event.data == "[DONE]" {
                 break;
@@ -135,9 +135,9 @@ impl Chat {
     }
 }
 
-// === impl Answer ===
+// === impl ChatTimings ===
 
-impl Answer {
+impl ChatTimings {
     /// Prompt and generated tokens per second: the engine's own, else by the clock, where the
     /// first token ends the prompt.
     fn rates(&self) -> (f64, f64) {
@@ -151,9 +151,9 @@ impl Answer {
     }
 }
 
-// === impl Events ===
+// === impl ChatTimingsBuilder ===
 
-impl Events {
+impl ChatTimingsBuilder {
     fn take(&mut self, data: &str, at: f64) -> Result<(), String> {
         let event: Value = serde_json::from_str(data).map_err(|e| e.to_string())?;
         match &event["error"] {
@@ -187,10 +187,10 @@ impl Events {
         Ok(())
     }
 
-    fn end(self) -> Result<Answer, String> {
+    fn end(self) -> Result<ChatTimings, String> {
         let first_s = self.first_s.ok_or("the answer had no token")?;
         let (prompt, generated) = self.usage.ok_or("the answer did not tell its usage")?;
-        Ok(Answer {
+        Ok(ChatTimings {
             first_s,
             last_s: self.last_s,
             prompt,
@@ -204,8 +204,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn answer(events: &[(Value, f64)]) -> Result<Answer, String> {
-        let mut told = Events::default();
+    fn answer(events: &[(Value, f64)]) -> Result<ChatTimings, String> {
+        let mut told = ChatTimingsBuilder::default();
         for (event, at) in events {
             told.take(&event.to_string(), *at)?;
         }

@@ -18,14 +18,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     caller::EngineCaller,
-    chat::Chat,
-    stats::Sample,
-    subject::{Driver, Missed, Place, Plan},
-    tune::{self, Axes},
-    variant::{Change, Fixed, Setting, variants},
+    chat::ChatMeter,
+    driver::{BenchDriver, BenchPlan, RunFailure},
+    stats::RunSample,
+    target::BenchTarget,
+    tune::{self, TuneAxes},
+    variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 
-const FIXED: [Fixed; 1] = [Fixed {
+const FIXED: [FixedSetting; 1] = [FixedSetting {
     setting: "GPU layers",
     why: "which device computes is a matter of the configured command",
 }];
@@ -35,26 +36,30 @@ const LOOK: Duration = Duration::from_millis(10);
 const PROGRAM: &str = "llama-server";
 
 /// How the server is started, and the one that runs.
-pub(super) struct Llamacpp {
+pub(super) struct LlamacppBench {
     client: engine::Client,
     config: checked::Engine,
     model: Arc<str>,
     budget: Duration,
-    chat: Chat,
+    chat: ChatMeter,
     current: Mutex<Option<Arc<dyn Engine>>>,
     version: Mutex<Option<String>>,
 }
 
-pub(super) fn plan(place: &Place) -> Plan {
-    let profile = Setting {
-        parallel: place.engine.permits.max(1),
-        ..place.profile()
+pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
+    let profile = BenchSetting {
+        parallel: target.engine.permits.max(1),
+        ..target.profile()
     };
-    Plan {
-        variants: variants(Setting::of(Tuple::default()), profile, &Change::ALL),
+    BenchPlan {
+        variants: variants(
+            BenchSetting::of(Tuple::default()),
+            profile,
+            &SettingChange::ALL,
+        ),
         fixed: FIXED.to_vec(),
         profile,
-        axes: Axes {
+        axes: TuneAxes {
             threads: tune::threads(machine::physical_cores()),
             batch: tune::BATCHES.to_vec(),
             parallel: tune::PARALLEL.to_vec(),
@@ -70,7 +75,7 @@ pub(super) fn extra() -> Value {
 
 /// The flags of a setting that Crucible itself does not pass. Source: llama.cpp b11434,
 /// `llama-server --help`; `--load-mode` since b10105.
-pub(super) fn flags(setting: &Setting) -> Vec<String> {
+pub(super) fn flags(setting: &BenchSetting) -> Vec<String> {
     let mut flags = Vec::new();
     let mut put = |words: &[&str]| flags.extend(words.iter().map(|&word| word.to_owned()));
     if let Some(batch) = setting.tuple.batch {
@@ -89,23 +94,23 @@ pub(super) fn flags(setting: &Setting) -> Vec<String> {
     flags
 }
 
-// === impl Llamacpp ===
+// === impl LlamacppBench ===
 
-impl Llamacpp {
-    pub(super) fn new(place: &Place) -> Self {
+impl LlamacppBench {
+    pub(super) fn new(target: &BenchTarget) -> Self {
         Self {
-            client: place.client(),
-            config: place.engine.clone(),
-            model: Arc::clone(&place.model.id),
-            budget: place.config.timeouts.load,
-            chat: Chat::new(None, extra()),
+            client: target.client(),
+            config: target.engine.clone(),
+            model: Arc::clone(&target.model.id),
+            budget: target.config.timeouts.load,
+            chat: ChatMeter::new(None, extra()),
             current: Mutex::new(None),
             version: Mutex::new(None),
         }
     }
 
     /// A server that is not started yet.
-    fn server(&self, setting: &Setting) -> Result<Arc<dyn Engine>, Missed> {
+    fn server(&self, setting: &BenchSetting) -> Result<Arc<dyn Engine>, RunFailure> {
         let mut config = self.config.clone();
         if config.command.is_empty() {
             config.command.push(PROGRAM.to_owned());
@@ -121,11 +126,11 @@ impl Llamacpp {
             None,
             &children,
         )
-        .ok_or_else(|| Missed::Over(format!("{} has no model file", config.name)))
+        .ok_or_else(|| RunFailure::Final(format!("{} has no model file", config.name)))
     }
 
-    async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
-        self.stop().await.map_err(Missed::Over)?;
+    async fn run(&self, setting: &BenchSetting, run: usize) -> Result<RunSample, RunFailure> {
+        self.stop().await.map_err(RunFailure::Final)?;
         let server = self.server(setting)?;
         *self.current.lock() = Some(Arc::clone(&server));
         let order = LoadOrder {
@@ -146,16 +151,17 @@ impl Llamacpp {
         };
         match loaded {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(Missed::Refused(error.to_string())),
+            Ok(Err(error)) => return Err(RunFailure::Refused(error.to_string())),
             Err(_) => {
                 let words = format!("it did not start within {} s", self.budget.as_secs());
-                return Err(Missed::Refused(words));
+                return Err(RunFailure::Refused(words));
             }
         }
         let base = server.address();
-        let base = base.ok_or_else(|| Missed::Refused("it ended after its start".to_owned()))?;
+        let base =
+            base.ok_or_else(|| RunFailure::Refused("it ended after its start".to_owned()))?;
         let asked = self.chat.measure(&base, &self.model, setting.parallel, run);
-        let sample = asked.await.map_err(Missed::Refused)?;
+        let sample = asked.await.map_err(RunFailure::Refused)?;
         let peak = server
             .process()
             .and_then(|pid| memory::peak(Path::new("/proc"), pid));
@@ -164,8 +170,8 @@ impl Llamacpp {
         {
             *self.version.lock() = listing.version;
         }
-        self.stop().await.map_err(Missed::Over)?;
-        Ok(Sample {
+        self.stop().await.map_err(RunFailure::Final)?;
+        Ok(RunSample {
             load_s: Some(load_s.as_secs_f64()),
             memory_bytes: peak,
             ..sample
@@ -196,12 +202,12 @@ impl Llamacpp {
     }
 }
 
-impl Driver for Llamacpp {
+impl BenchDriver for LlamacppBench {
     fn measure<'a>(
         &'a self,
-        setting: &'a Setting,
+        setting: &'a BenchSetting,
         run: usize,
-    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+    ) -> BoxFuture<'a, Result<RunSample, RunFailure>> {
         Box::pin(self.run(setting, run))
     }
 
@@ -209,7 +215,7 @@ impl Driver for Llamacpp {
         Box::pin(self.stop())
     }
 
-    fn options(&self, setting: &Setting) -> Value {
+    fn options(&self, setting: &BenchSetting) -> Value {
         json!({
             "context": setting.tuple.context,
             "threads": setting.tuple.threads,
@@ -229,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_setting_becomes_llama_servers_flags() {
-        assert!(flags(&Setting::of(Tuple::default())).is_empty());
-        let setting = Setting {
+        assert!(flags(&BenchSetting::of(Tuple::default())).is_empty());
+        let setting = BenchSetting {
             tuple: Tuple {
                 batch: Some(128),
                 flash_attention: Some(false),

@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    chat::Chat,
-    stats::Sample,
-    subject::{Driver, Missed, Place, Plan},
-    tune::{self, Axes},
-    variant::{Change, Fixed, Setting, variants},
+    chat::ChatMeter,
+    driver::{BenchDriver, BenchPlan, RunFailure},
+    stats::RunSample,
+    target::BenchTarget,
+    tune::{self, TuneAxes},
+    variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 
 /// What LM Studio itself keeps an idle instance for (WebSocket loads only).
@@ -30,7 +31,7 @@ const NOTES: [&str; 2] = [
 ];
 
 /// Loads and unloads on one LM Studio.
-pub(super) struct Lmstudio {
+pub(super) struct LmstudioBench {
     client: engine::Client,
     config: checked::Engine,
     token: Option<String>,
@@ -38,84 +39,84 @@ pub(super) struct Lmstudio {
     load_config: Option<LoadConfig>,
     model: Arc<str>,
     budget: Duration,
-    chat: Chat,
+    chat: ChatMeter,
     /// A load that was ordered goes on when nobody waits for it any more.
     loads: TaskTracker,
-    held: Arc<Mutex<Option<Held>>>,
+    held: Arc<Mutex<Option<LoadedInstance>>>,
 }
 
 /// An instance that bench loaded, and the control side that did it.
 #[derive(Clone)]
-struct Held {
+struct LoadedInstance {
     control: Arc<dyn Engine>,
     resident: ResidentInfo,
 }
 
-pub(super) fn plan(place: &Place) -> Plan {
-    let profile = Setting {
-        parallel: place.engine.permits.max(1),
-        ..place.profile()
+pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
+    let profile = BenchSetting {
+        parallel: target.engine.permits.max(1),
+        ..target.profile()
     };
     // Batch, flash attention and cache types are llama.cpp's.
-    let mlx = place.model.format.as_deref() == Some("mlx");
-    let mut changes = vec![Change::Context, Change::Parallel];
-    let mut fixed = vec![Fixed {
+    let mlx = target.model.format.as_deref() == Some("mlx");
+    let mut changes = vec![SettingChange::Context, SettingChange::Parallel];
+    let mut fixed = vec![FixedSetting {
         setting: "threads, mmap, GPU layers",
         why: "LM Studio's load API does not take them",
     }];
     if mlx {
-        fixed.push(Fixed {
+        fixed.push(FixedSetting {
             setting: "batch, flash attention, K/V type",
             why: "the model is in MLX's format, which has none of them",
         });
     } else {
-        changes.splice(0..0, [Change::Batch, Change::FlashAttention]);
-        if place.engine.websocket {
-            changes.push(Change::Cache);
+        changes.splice(0..0, [SettingChange::Batch, SettingChange::FlashAttention]);
+        if target.engine.websocket {
+            changes.push(SettingChange::Cache);
         } else {
-            fixed.push(Fixed {
+            fixed.push(FixedSetting {
                 setting: "K/V type",
                 why: "only LM Studio's WebSocket API takes it: websocket = true in the engine's block",
             });
         }
     }
-    let mut axes = Axes {
+    let mut axes = TuneAxes {
         batch: tune::BATCHES.to_vec(),
         parallel: tune::PARALLEL.to_vec(),
         notes: NOTES.to_vec(),
-        ..Axes::default()
+        ..TuneAxes::default()
     };
     if mlx {
         axes.batch.clear();
         axes.notes.push("batch was not searched: MLX has none");
     }
-    Plan {
-        variants: variants(Setting::of(Tuple::default()), profile, &changes),
+    BenchPlan {
+        variants: variants(BenchSetting::of(Tuple::default()), profile, &changes),
         fixed,
         profile,
         axes,
     }
 }
 
-// === impl Lmstudio ===
+// === impl LmstudioBench ===
 
-impl Lmstudio {
-    pub(super) fn new(place: &Place) -> Self {
-        let token = place.token();
+impl LmstudioBench {
+    pub(super) fn new(target: &BenchTarget) -> Self {
+        let token = target.token();
         Self {
-            client: place.client(),
-            load_config: LoadConfig::of(&place.config, &place.engine),
-            config: place.engine.clone(),
-            chat: Chat::new(token.clone(), Value::Null),
+            client: target.client(),
+            load_config: LoadConfig::of(&target.config, &target.engine),
+            config: target.engine.clone(),
+            chat: ChatMeter::new(token.clone(), Value::Null),
             token,
-            model: Arc::clone(&place.model.id),
-            budget: place.config.timeouts.load,
+            model: Arc::clone(&target.model.id),
+            budget: target.config.timeouts.load,
             loads: TaskTracker::new(),
             held: Arc::default(),
         }
     }
 
-    fn control(&self, setting: &Setting) -> Result<Arc<dyn Engine>, Missed> {
+    fn control(&self, setting: &BenchSetting) -> Result<Arc<dyn Engine>, RunFailure> {
         let load_config = self.load_config.clone().map(|asked| match setting.cache {
             // The engine's defaults: nothing is asked for.
             _ if setting.tuple == Tuple::default() => LoadConfig::default(),
@@ -136,30 +137,30 @@ impl Lmstudio {
             load_config,
             &Arc::default(),
         )
-        .ok_or_else(|| Missed::Over(format!("{} has no address", self.config.name)))
+        .ok_or_else(|| RunFailure::Final(format!("{} has no address", self.config.name)))
     }
 
-    async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
-        self.unload().await.map_err(Missed::Over)?;
+    async fn run(&self, setting: &BenchSetting, run: usize) -> Result<RunSample, RunFailure> {
+        self.unload().await.map_err(RunFailure::Final)?;
         let control = self.control(setting)?;
-        let over = |error: engine::EngineError| Missed::Over(error.to_string());
+        let over = |error: engine::EngineError| RunFailure::Final(error.to_string());
         let listing = control.list().await.map_err(over)?;
         if let Some(other) = listing.residents.first() {
             let words = format!("somebody loaded {} meanwhile", other.instance);
-            return Err(Missed::Over(words));
+            return Err(RunFailure::Final(words));
         }
         let began = Instant::now();
         let resident = self.load(&control, setting).await?;
         let load_s = began.elapsed().as_secs_f64();
         let base = control.address();
-        let base = base.ok_or_else(|| Missed::Over("it has no address".to_owned()))?;
+        let base = base.ok_or_else(|| RunFailure::Final("it has no address".to_owned()))?;
         let parallel = resident
             .parallel
             .map_or(setting.parallel, |slots| setting.parallel.min(slots.max(1)));
         let asked = self.chat.measure(&base, &resident.instance, parallel, run);
-        let sample = asked.await.map_err(Missed::Refused)?;
-        self.unload().await.map_err(Missed::Over)?;
-        Ok(Sample {
+        let sample = asked.await.map_err(RunFailure::Refused)?;
+        self.unload().await.map_err(RunFailure::Final)?;
+        Ok(RunSample {
             load_s: Some(load_s),
             ..sample
         })
@@ -168,8 +169,8 @@ impl Lmstudio {
     async fn load(
         &self,
         control: &Arc<dyn Engine>,
-        setting: &Setting,
-    ) -> Result<ResidentInfo, Missed> {
+        setting: &BenchSetting,
+    ) -> Result<ResidentInfo, RunFailure> {
         let order = LoadOrder {
             model: Arc::clone(&self.model),
             kind: ModelKind::Generation,
@@ -184,22 +185,22 @@ impl Lmstudio {
                     "it did not load within {} s, and may still do so",
                     budget.as_secs()
                 );
-                return Err(Missed::Over(words));
+                return Err(RunFailure::Final(words));
             };
-            let resident = loaded.map_err(|e| Missed::Refused(e.to_string()))?;
-            *held.lock() = Some(Held {
+            let resident = loaded.map_err(|e| RunFailure::Refused(e.to_string()))?;
+            *held.lock() = Some(LoadedInstance {
                 control,
                 resident: resident.clone(),
             });
             Ok(resident)
         });
-        task.await.map_err(|e| Missed::Over(e.to_string()))?
+        task.await.map_err(|e| RunFailure::Final(e.to_string()))?
     }
 
     /// Unloads the instance that bench loaded, and no other.
     async fn unload(&self) -> Result<(), String> {
         let held = self.held.lock().clone();
-        let Some(Held { control, resident }) = held else {
+        let Some(LoadedInstance { control, resident }) = held else {
             return Ok(());
         };
         let gone = timeout(self.budget, control.unload(&resident)).await;
@@ -210,12 +211,12 @@ impl Lmstudio {
     }
 }
 
-impl Driver for Lmstudio {
+impl BenchDriver for LmstudioBench {
     fn measure<'a>(
         &'a self,
-        setting: &'a Setting,
+        setting: &'a BenchSetting,
         run: usize,
-    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+    ) -> BoxFuture<'a, Result<RunSample, RunFailure>> {
         Box::pin(self.run(setting, run))
     }
 
@@ -227,7 +228,7 @@ impl Driver for Lmstudio {
         })
     }
 
-    fn options(&self, setting: &Setting) -> Value {
+    fn options(&self, setting: &BenchSetting) -> Value {
         json!({
             "context": setting.tuple.context,
             "eval_batch_size": setting.tuple.batch,

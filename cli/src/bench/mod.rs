@@ -2,16 +2,18 @@
 
 mod caller;
 mod chat;
+mod driver;
 mod llamacpp;
 mod lmstudio;
 mod ollama;
 mod prompt;
 mod report;
-mod running;
 mod runs;
 mod stats;
 mod subject;
+mod target;
 mod tune;
+mod unmanaged;
 mod variant;
 
 use std::{path::PathBuf, time::Duration};
@@ -23,7 +25,7 @@ use crucible_router::{
     state_dir::{Hold, StateDir},
 };
 
-use self::{report::Report, runs::Runs, subject::Subject};
+use self::{report::BenchReport, runs::BenchRuns, subject::BenchSubject};
 use crate::{
     CommandFailure, CommonArgs,
     engine_look::look,
@@ -87,11 +89,11 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
         )));
     }
     let view = look(config, async |router| router.view()).await?;
-    let subject = Subject::choose(current, name, args.model.as_deref(), &view)?;
+    let subject = BenchSubject::choose(current, name, args.model.as_deref(), &view)?;
     complain(&format!(
         "measures {} on {} again and again, for at most {}",
-        subject.place.model.id,
-        subject.place.view.name,
+        subject.target.model.id,
+        subject.target.view.name,
         humantime::format_duration(args.time),
     ));
     let busy = load_average();
@@ -104,7 +106,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     let mut signals =
         Signals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
     let variants = &subject.plan.variants;
-    let mut runs = Runs::new(&*subject.driver, args.time);
+    let mut runs = BenchRuns::new(&*subject.driver, args.time);
     let mut samples = vec![Vec::new(); variants.len()];
     let mut tuned = None;
     let work = async {
@@ -125,7 +127,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
         CommandFailure::wrong(format!("what was measured could not be unloaded: {words}"))
     })?;
     let options = variants.iter().map(|v| subject.driver.options(&v.setting));
-    let report = Report {
+    let report = BenchReport {
         facts: facts(&subject, busy),
         options: options.collect(),
         variants: subject.plan.variants,
@@ -138,7 +140,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     tell(&report, args)
 }
 
-fn tell(report: &Report, args: &BenchArgs) -> Result<(), CommandFailure> {
+fn tell(report: &BenchReport, args: &BenchArgs) -> Result<(), CommandFailure> {
     if args.json {
         say(&report.json().to_string());
     } else {
@@ -154,8 +156,8 @@ fn tell(report: &Report, args: &BenchArgs) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-fn facts(subject: &Subject, busy: Option<f64>) -> Vec<(&'static str, String)> {
-    let (engine, model) = (&subject.place.view, &subject.place.model);
+fn facts(subject: &BenchSubject, busy: Option<f64>) -> Vec<(&'static str, String)> {
+    let (engine, model) = (&subject.target.view, &subject.target.model);
     let product = engine.kind.profile().title;
     let version = engine.version.clone().or_else(|| subject.driver.version());
     let logical = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
@@ -191,7 +193,7 @@ fn facts(subject: &Subject, busy: Option<f64>) -> Vec<(&'static str, String)> {
         ("crucible", env!("CARGO_PKG_VERSION").to_owned()),
         (
             "profile",
-            serde_json::to_value(subject.place.config.profile)
+            serde_json::to_value(subject.target.config.profile)
                 .ok()
                 .and_then(|v| v.as_str().map(str::to_owned))
                 .unwrap_or_default(),

@@ -12,35 +12,40 @@ use crucible_router::{
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use self::{api::Api, child::Child};
+use self::{api::OllamaApi, child::OllamaChild};
 use super::{
-    stats::Sample,
-    subject::{Driver, Missed, Place, Plan},
-    tune::{self, Axes},
-    variant::{Change, Fixed, Setting, variants},
+    driver::{BenchDriver, BenchPlan, RunFailure},
+    stats::RunSample,
+    target::BenchTarget,
+    tune::{self, TuneAxes},
+    variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 use crate::CommandFailure;
 
 /// What a request carries.
-const CHANGES: [Change; 4] = [
-    Change::Threads,
-    Change::Batch,
-    Change::Context,
-    Change::Mmap,
+const CHANGES: [SettingChange; 4] = [
+    SettingChange::Threads,
+    SettingChange::Batch,
+    SettingChange::Context,
+    SettingChange::Mmap,
 ];
 /// What the environment carries.
-const STARTED: [Change; 3] = [Change::FlashAttention, Change::Cache, Change::Parallel];
+const STARTED: [SettingChange; 3] = [
+    SettingChange::FlashAttention,
+    SettingChange::Cache,
+    SettingChange::Parallel,
+];
 /// Ollama 0.33 reads these from its own environment when it starts.
-const FIXED: [Fixed; 3] = [
-    Fixed {
+const FIXED: [FixedSetting; 3] = [
+    FixedSetting {
         setting: "flash attention",
         why: "OLLAMA_FLASH_ATTENTION is read when Ollama starts; bench does not restart it",
     },
-    Fixed {
+    FixedSetting {
         setting: "K/V type",
         why: "OLLAMA_KV_CACHE_TYPE is read when Ollama starts; bench does not restart it",
     },
-    Fixed {
+    FixedSetting {
         setting: "parallel",
         why: "OLLAMA_NUM_PARALLEL is read when Ollama starts; bench does not restart it",
     },
@@ -48,40 +53,40 @@ const FIXED: [Fixed; 3] = [
 const NOTE: &str = "parallel was not searched: Ollama reads OLLAMA_NUM_PARALLEL when it starts";
 
 /// An Ollama and the model that is measured.
-pub(super) struct Ollama {
-    server: Server,
+pub(super) struct OllamaBench {
+    server: OllamaServer,
 }
 
 /// Who starts it.
-enum Server {
+enum OllamaServer {
     /// Somebody did.
-    Running(Api),
+    Running(OllamaApi),
     /// Bench does.
-    Child(Box<Child>),
+    Child(Box<OllamaChild>),
 }
 
-pub(super) fn plan(place: &Place) -> Plan {
-    let spawned = place.engine.manage == Manage::Spawn;
-    let mut profile = place.profile();
+pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
+    let spawned = target.engine.manage == Manage::Spawn;
+    let mut profile = target.profile();
     // Which device is used is no setting of the profile: the defaults stay on the same one.
-    let bare = Setting::of(Tuple {
+    let bare = BenchSetting::of(Tuple {
         gpu_layers: profile.tuple.gpu_layers,
         ..Tuple::default()
     });
-    let mut axes = Axes {
+    let mut axes = TuneAxes {
         threads: tune::threads(physical_cores()),
         batch: tune::BATCHES.to_vec(),
-        ..Axes::default()
+        ..TuneAxes::default()
     };
     let mut changes = CHANGES.to_vec();
     if spawned {
-        profile.parallel = place.engine.permits.max(1);
+        profile.parallel = target.engine.permits.max(1);
         axes.parallel = tune::PARALLEL.to_vec();
         changes.extend(STARTED);
     } else {
         axes.notes.push(NOTE);
     }
-    Plan {
+    BenchPlan {
         variants: variants(bare, profile, &changes),
         fixed: if spawned { Vec::new() } else { FIXED.to_vec() },
         profile,
@@ -89,41 +94,41 @@ pub(super) fn plan(place: &Place) -> Plan {
     }
 }
 
-// === impl Ollama ===
+// === impl OllamaBench ===
 
-impl Ollama {
-    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
-        let server = match Child::of(place) {
-            Some(child) => Server::Child(Box::new(child)),
-            None => Server::Running(Api::new(place.address()?, &place.model.id)),
+impl OllamaBench {
+    pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
+        let server = match OllamaChild::of(target) {
+            Some(child) => OllamaServer::Child(Box::new(child)),
+            None => OllamaServer::Running(OllamaApi::new(target.address()?, &target.model.id)),
         };
         Ok(Self { server })
     }
 
-    async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
+    async fn run(&self, setting: &BenchSetting, run: usize) -> Result<RunSample, RunFailure> {
         match &self.server {
-            Server::Running(api) => api.run(setting, run).await,
-            Server::Child(child) => child.with(setting).await?.run(setting, run).await,
+            OllamaServer::Running(api) => api.run(setting, run).await,
+            OllamaServer::Child(child) => child.with(setting).await?.run(setting, run).await,
         }
     }
 
     async fn end(&self) -> Result<(), String> {
         match &self.server {
-            Server::Running(api) => match api.unload().await {
+            OllamaServer::Running(api) => match api.unload().await {
                 Ok(()) => Ok(()),
-                Err(Missed::Refused(words) | Missed::Over(words)) => Err(words),
+                Err(RunFailure::Refused(words) | RunFailure::Final(words)) => Err(words),
             },
-            Server::Child(child) => child.stop().await,
+            OllamaServer::Child(child) => child.stop().await,
         }
     }
 }
 
-impl Driver for Ollama {
+impl BenchDriver for OllamaBench {
     fn measure<'a>(
         &'a self,
-        setting: &'a Setting,
+        setting: &'a BenchSetting,
         run: usize,
-    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+    ) -> BoxFuture<'a, Result<RunSample, RunFailure>> {
         Box::pin(self.run(setting, run))
     }
 
@@ -131,9 +136,9 @@ impl Driver for Ollama {
         Box::pin(self.end())
     }
 
-    fn options(&self, setting: &Setting) -> Value {
+    fn options(&self, setting: &BenchSetting) -> Value {
         let mut options = ollama_options(&setting.tuple);
-        if let Server::Child(_) = &self.server {
+        if let OllamaServer::Child(_) = &self.server {
             let variables = child::variables(setting).into_iter();
             options.extend(variables.map(|(name, value)| (name.to_owned(), value.into())));
         }

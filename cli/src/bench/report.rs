@@ -5,38 +5,42 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    stats::{METRICS, Metric, Sample, Summary, Verdict, percent},
-    variant::{Fixed, Variant},
+    stats::{BenchMetric, DifferenceVerdict, METRICS, RunSample, SampleSummary, percent},
+    variant::{BenchVariant, FixedSetting},
 };
 use crate::output::table;
 
 /// Everything that was measured, and on what.
-pub(super) struct Report {
+pub(super) struct BenchReport {
     /// Engine, model, machine: title and value.
     pub(super) facts: Vec<(&'static str, String)>,
-    pub(super) variants: Vec<Variant>,
+    pub(super) variants: Vec<BenchVariant>,
     /// Per variant, what the engine was told.
     pub(super) options: Vec<Value>,
     /// Per variant, in the order of the runs.
-    pub(super) samples: Vec<Vec<Sample>>,
+    pub(super) samples: Vec<Vec<RunSample>>,
     /// Variants that the engine refused, and its words.
     pub(super) refused: Vec<(String, String)>,
-    pub(super) fixed: Vec<Fixed>,
+    pub(super) fixed: Vec<FixedSetting>,
     /// Why it ended before all rounds were done.
     pub(super) ended: Option<String>,
     /// What `--tune` found.
     pub(super) tuned: Option<String>,
 }
 
-// === impl Report ===
+// === impl BenchReport ===
 
-impl Report {
-    fn summary(&self, variant: usize, metric: &Metric) -> Option<Summary> {
-        Summary::of(self.samples.get(variant)?.iter().filter_map(metric.of))
+impl BenchReport {
+    fn summary(&self, variant: usize, metric: &BenchMetric) -> Option<SampleSummary> {
+        SampleSummary::of(self.samples.get(variant)?.iter().filter_map(metric.of))
     }
 
     /// Verdict and percentage against what the variant is compared with.
-    fn compared(&self, variant: usize, metric: &Metric) -> Option<(Verdict, Option<f64>)> {
+    fn compared(
+        &self,
+        variant: usize,
+        metric: &BenchMetric,
+    ) -> Option<(DifferenceVerdict, Option<f64>)> {
         let other = self.variants.get(variant)?.against?;
         let (own, other) = (self.summary(variant, metric)?, self.summary(other, metric)?);
         let verdict = own.against(&other, metric.more_is_better);
@@ -228,10 +232,10 @@ mod tests {
     use crucible_router::engine::Tuple;
 
     use super::*;
-    use crate::bench::variant::Setting;
+    use crate::bench::variant::BenchSetting;
 
-    fn sample(rate: f64) -> Sample {
-        Sample {
+    fn sample(rate: f64) -> RunSample {
+        RunSample {
             first_token_s: 0.5,
             prompt_per_s: 100.0,
             generated_per_s: rate,
@@ -241,13 +245,13 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
-        let named = |name: &str, against| Variant {
+    fn report() -> BenchReport {
+        let named = |name: &str, against| BenchVariant {
             name: name.to_owned(),
-            setting: Setting::of(Tuple::default()),
+            setting: BenchSetting::of(Tuple::default()),
             against,
         };
-        Report {
+        BenchReport {
             facts: vec![("model", "m".to_owned())],
             variants: vec![named("defaults", None), named("profile", Some(0))],
             options: vec![json!({"parallel": 1}); 2],
@@ -256,7 +260,7 @@ mod tests {
                 [20.0, 22.0, 24.0, 26.0].map(sample).to_vec(),
             ],
             refused: Vec::new(),
-            fixed: vec![Fixed {
+            fixed: vec![FixedSetting {
                 setting: "parallel",
                 why: "it is so",
             }],

@@ -6,15 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use super::{
-    stats::{Sample, schedule},
-    subject::{Driver, Missed, Subject},
-    tune::{self, Search, Target},
-    variant::{Setting, Variant},
+    driver::{BenchDriver, RunFailure},
+    stats::{RunSample, schedule},
+    subject::BenchSubject,
+    tune::{self, TuneSearch, TunedEngine},
+    variant::{BenchSetting, BenchVariant},
 };
 
 /// Runs on one engine.
-pub(super) struct Runs<'a> {
-    driver: &'a dyn Driver,
+pub(super) struct BenchRuns<'a> {
+    driver: &'a dyn BenchDriver,
     /// When the whole is to end.
     limit: Instant,
     /// The longest run so far: none begins that would end after its time.
@@ -22,22 +23,22 @@ pub(super) struct Runs<'a> {
     count: usize,
     bar: ProgressBar,
     /// Settings that the engine refused, with the variant's name and the engine's words.
-    refused: Vec<(Setting, String, String)>,
+    refused: Vec<(BenchSetting, String, String)>,
     ended: Option<String>,
 }
 
 /// Why a series of runs ended before it was whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+enum SeriesEnd {
     Time,
     /// Nothing more can be measured.
     Over,
 }
 
-// === impl Runs ===
+// === impl BenchRuns ===
 
-impl<'a> Runs<'a> {
-    pub(super) fn new(driver: &'a dyn Driver, time: Duration) -> Self {
+impl<'a> BenchRuns<'a> {
+    pub(super) fn new(driver: &'a dyn BenchDriver, time: Duration) -> Self {
         Self {
             driver,
             limit: Instant::now() + time,
@@ -62,24 +63,24 @@ impl<'a> Runs<'a> {
     /// Runs the variants in turn until the rounds or the time are over.
     pub(super) async fn compare(
         &mut self,
-        variants: &[Variant],
+        variants: &[BenchVariant],
         rounds: usize,
         time: Duration,
-        samples: &mut [Vec<Sample>],
+        samples: &mut [Vec<RunSample>],
     ) {
         let until = self.limit.min(Instant::now() + time);
-        if self.rounds(variants, rounds, until, samples).await == Err(Cut::Time) {
+        if self.rounds(variants, rounds, until, samples).await == Err(SeriesEnd::Time) {
             self.ended = Some("the time limit".to_owned());
         }
     }
 
     async fn rounds(
         &mut self,
-        variants: &[Variant],
+        variants: &[BenchVariant],
         rounds: usize,
         until: Instant,
-        samples: &mut [Vec<Sample>],
-    ) -> Result<(), Cut> {
+        samples: &mut [Vec<RunSample>],
+    ) -> Result<(), SeriesEnd> {
         for index in schedule(variants.len(), rounds) {
             if let (Some(variant), Some(into)) = (variants.get(index), samples.get_mut(index)) {
                 into.extend(self.run(variant, until).await?);
@@ -89,17 +90,21 @@ impl<'a> Runs<'a> {
     }
 
     /// One run; `None` where the engine refuses the setting.
-    async fn run(&mut self, variant: &Variant, until: Instant) -> Result<Option<Sample>, Cut> {
+    async fn run(
+        &mut self,
+        variant: &BenchVariant,
+        until: Instant,
+    ) -> Result<Option<RunSample>, SeriesEnd> {
         if self.ended.is_some() {
-            return Err(Cut::Over);
+            return Err(SeriesEnd::Over);
         }
-        let refused = |(setting, ..): &(Setting, String, String)| *setting == variant.setting;
+        let refused = |(setting, ..): &(BenchSetting, String, String)| *setting == variant.setting;
         if self.refused.iter().any(refused) {
             return Ok(None);
         }
         let began = Instant::now();
         if began + self.longest > until {
-            return Err(Cut::Time);
+            return Err(SeriesEnd::Time);
         }
         self.bar.inc_length(1);
         self.bar.set_message(variant.name.clone());
@@ -109,20 +114,20 @@ impl<'a> Runs<'a> {
         self.bar.inc(1);
         match measured {
             Ok(sample) => Ok(Some(sample)),
-            Err(Missed::Refused(words)) => {
+            Err(RunFailure::Refused(words)) => {
                 self.refused
                     .push((variant.setting, variant.name.clone(), words));
                 Ok(None)
             }
-            Err(Missed::Over(words)) => {
+            Err(RunFailure::Final(words)) => {
                 self.ended = Some(words);
-                Err(Cut::Over)
+                Err(SeriesEnd::Over)
             }
         }
     }
 
     /// Searches for three quarters of the time that is left, then runs the winner against the profile.
-    pub(super) async fn tune(&mut self, subject: &Subject, rounds: usize) -> String {
+    pub(super) async fn tune(&mut self, subject: &BenchSubject, rounds: usize) -> String {
         let plan = &subject.plan;
         if plan.axes.is_empty() {
             let notes = plan.axes.notes.iter().map(|note| format!("\n# {note}"));
@@ -131,7 +136,7 @@ impl<'a> Runs<'a> {
         // The comparison's own limit is told; the search is short by design.
         let told = self.ended.take_if(|words| words == "the time limit");
         let left = self.limit.saturating_duration_since(Instant::now());
-        let mut search = Search::new(plan.profile, &plan.axes, subject.place.view.budget);
+        let mut search = TuneSearch::new(plan.profile, &plan.axes, subject.target.view.budget);
         self.search(&mut search, self.limit - left / 4, left / 2)
             .await;
         let best = search.best().unwrap_or(plan.profile);
@@ -139,7 +144,7 @@ impl<'a> Runs<'a> {
         let found = if best == plan.profile {
             "# nothing was faster than the profile".to_owned()
         } else {
-            let last = [plan.profile, best].map(|setting| Variant {
+            let last = [plan.profile, best].map(|setting| BenchVariant {
                 name: "profile against the best".to_owned(),
                 setting,
                 against: None,
@@ -147,20 +152,20 @@ impl<'a> Runs<'a> {
             let mut samples = [Vec::new(), Vec::new()];
             // What there is counts.
             let _ = self.rounds(&last, rounds, self.limit, &mut samples).await;
-            let target = Target {
-                kind: subject.place.engine.kind,
-                engine: &subject.place.engine.name,
+            let engine = TunedEngine {
+                kind: subject.target.engine.kind,
+                name: &subject.target.engine.name,
                 parallel: !plan.axes.parallel.is_empty(),
                 notes: &plan.axes.notes,
             };
-            tune::block(target, &best, &samples[0], &samples[1])
+            tune::block(engine, &best, &samples[0], &samples[1])
         };
         self.ended = self.ended.take().or(told);
         format!("# {measured} of {all} combinations measured\n{found}")
     }
 
     /// `first` is the most that the first sweep gets.
-    async fn search(&mut self, search: &mut Search, until: Instant, first: Duration) {
+    async fn search(&mut self, search: &mut TuneSearch, until: Instant, first: Duration) {
         let mut sweep_until = until.min(Instant::now() + first);
         for number in 0.. {
             let Some(order) = search.sweep(number) else {
@@ -180,7 +185,7 @@ impl<'a> Runs<'a> {
                     }
                 }
             }
-            if cut == Some(Cut::Over) || (cut.is_some() && number > 0) {
+            if cut == Some(SeriesEnd::Over) || (cut.is_some() && number > 0) {
                 return;
             }
             search.halve();

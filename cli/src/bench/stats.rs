@@ -8,7 +8,7 @@ pub(super) const FEWEST: usize = 4;
 
 /// What one run measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Sample {
+pub(super) struct RunSample {
     /// Seconds from the request to the first token, model loaded.
     pub(super) first_token_s: f64,
     /// Prompt tokens per second.
@@ -25,7 +25,7 @@ pub(super) struct Sample {
 }
 
 /// One measured quantity.
-pub(super) struct Metric {
+pub(super) struct BenchMetric {
     /// Its name for JSON.
     pub(super) key: &'static str,
     /// Its column.
@@ -33,47 +33,47 @@ pub(super) struct Metric {
     pub(super) more_is_better: bool,
     /// What a value is divided by to be shown.
     pub(super) unit: f64,
-    pub(super) of: fn(&Sample) -> Option<f64>,
+    pub(super) of: fn(&RunSample) -> Option<f64>,
 }
 
 /// The columns of a report.
-pub(super) const METRICS: [Metric; 6] = [
-    Metric {
+pub(super) const METRICS: [BenchMetric; 6] = [
+    BenchMetric {
         key: "generated_per_s",
         title: "generated tok/s",
         more_is_better: true,
         unit: 1.0,
         of: |s| Some(s.generated_per_s),
     },
-    Metric {
+    BenchMetric {
         key: "prompt_per_s",
         title: "prompt tok/s",
         more_is_better: true,
         unit: 1.0,
         of: |s| Some(s.prompt_per_s),
     },
-    Metric {
+    BenchMetric {
         key: "first_token_s",
         title: "first token ms",
         more_is_better: false,
         unit: 0.001,
         of: |s| Some(s.first_token_s),
     },
-    Metric {
+    BenchMetric {
         key: "tokens_per_s",
         title: "total tok/s",
         more_is_better: true,
         unit: 1.0,
         of: |s| Some(s.tokens_per_s),
     },
-    Metric {
+    BenchMetric {
         key: "load_s",
         title: "load ms",
         more_is_better: false,
         unit: 0.001,
         of: |s| s.load_s,
     },
-    Metric {
+    BenchMetric {
         key: "memory_bytes",
         title: "memory MB",
         more_is_better: false,
@@ -84,7 +84,7 @@ pub(super) const METRICS: [Metric; 6] = [
 
 /// Median and range of the runs of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Summary {
+pub(super) struct SampleSummary {
     pub(super) median: f64,
     pub(super) min: f64,
     pub(super) max: f64,
@@ -94,7 +94,7 @@ pub(super) struct Summary {
 /// What the difference of two variants is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(super) enum DifferenceVerdict {
     /// Every run was better than every run of the other.
     Better,
     /// Every run was worse than every run of the other.
@@ -105,9 +105,9 @@ pub(super) enum Verdict {
     TooFewRuns,
 }
 
-// === impl Summary ===
+// === impl SampleSummary ===
 
-impl Summary {
+impl SampleSummary {
     /// `None` without runs.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
@@ -129,22 +129,22 @@ impl Summary {
     }
 
     /// How this compares with `other`.
-    pub(super) fn against(&self, other: &Self, more_is_better: bool) -> Verdict {
+    pub(super) fn against(&self, other: &Self, more_is_better: bool) -> DifferenceVerdict {
         if self.runs.min(other.runs) < FEWEST {
-            return Verdict::TooFewRuns;
+            return DifferenceVerdict::TooFewRuns;
         }
         match (self.min > other.max, self.max < other.min) {
-            (true, _) if more_is_better => Verdict::Better,
-            (_, true) if !more_is_better => Verdict::Better,
-            (false, false) => Verdict::WithinNoise,
-            _ => Verdict::Worse,
+            (true, _) if more_is_better => DifferenceVerdict::Better,
+            (_, true) if !more_is_better => DifferenceVerdict::Better,
+            (false, false) => DifferenceVerdict::WithinNoise,
+            _ => DifferenceVerdict::Worse,
         }
     }
 }
 
-// === impl Verdict ===
+// === impl DifferenceVerdict ===
 
-impl Verdict {
+impl DifferenceVerdict {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Better => "better",
@@ -180,8 +180,8 @@ pub(super) fn percent(now: f64, before: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn summary(values: &[f64]) -> Summary {
-        Summary::of(values.iter().copied()).unwrap()
+    fn summary(values: &[f64]) -> SampleSummary {
+        SampleSummary::of(values.iter().copied()).unwrap()
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_count_lies_between_the_middle_two() {
-        assert_eq!(Summary::of([]), None);
+        assert_eq!(SampleSummary::of([]), None);
         let of = summary(&[4.0, 1.0, 2.0, 10.0]);
         assert_eq!((of.median, of.min, of.max, of.runs), (3.0, 1.0, 10.0, 4));
         assert!((summary(&[3.0, 1.0, 2.0]).median - 2.0).abs() < 1e-9);
@@ -203,13 +203,13 @@ mod tests {
         let low = summary(&[1.0, 2.0, 2.0, 3.0]);
         let high = summary(&[4.0, 5.0, 5.0, 6.0]);
         let mid = summary(&[3.0, 4.0, 4.0, 5.0]);
-        assert_eq!(high.against(&low, true), Verdict::Better);
-        assert_eq!(high.against(&low, false), Verdict::Worse);
-        assert_eq!(low.against(&high, true), Verdict::Worse);
-        assert_eq!(low.against(&high, false), Verdict::Better);
-        assert_eq!(mid.against(&low, true), Verdict::WithinNoise);
+        assert_eq!(high.against(&low, true), DifferenceVerdict::Better);
+        assert_eq!(high.against(&low, false), DifferenceVerdict::Worse);
+        assert_eq!(low.against(&high, true), DifferenceVerdict::Worse);
+        assert_eq!(low.against(&high, false), DifferenceVerdict::Better);
+        assert_eq!(mid.against(&low, true), DifferenceVerdict::WithinNoise);
         let few = summary(&[9.0, 9.0, 9.0]);
-        assert_eq!(few.against(&low, true), Verdict::TooFewRuns);
+        assert_eq!(few.against(&low, true), DifferenceVerdict::TooFewRuns);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use crucible_config::checked::EngineKind;
 
 use super::{
-    stats::{Sample, Summary, Verdict, percent},
-    variant::{Setting, Variant},
+    stats::{DifferenceVerdict, RunSample, SampleSummary, percent},
+    variant::{BenchSetting, BenchVariant},
 };
 
 /// Batches that are tried, in tokens.
@@ -17,7 +17,7 @@ pub(super) const PARALLEL: [u32; 3] = [1, 2, 4];
 
 /// What is varied; an empty axis stays as the profile has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Axes {
+pub(super) struct TuneAxes {
     pub(super) threads: Vec<u32>,
     pub(super) batch: Vec<u32>,
     pub(super) parallel: Vec<u32>,
@@ -26,9 +26,9 @@ pub(super) struct Axes {
 }
 
 /// The candidates and what was measured of them.
-pub(super) struct Search {
-    pub(super) candidates: Vec<Variant>,
-    samples: Vec<Vec<Sample>>,
+pub(super) struct TuneSearch {
+    pub(super) candidates: Vec<BenchVariant>,
+    samples: Vec<Vec<RunSample>>,
     /// Indices of those that may still win.
     alive: Vec<usize>,
     /// Bytes that a winner may need.
@@ -37,9 +37,9 @@ pub(super) struct Search {
 
 /// Whose block is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target<'a> {
+pub(super) struct TunedEngine<'a> {
     pub(super) kind: EngineKind,
-    pub(super) engine: &'a str,
+    pub(super) name: &'a str,
     /// Whether parallel was searched.
     pub(super) parallel: bool,
     pub(super) notes: &'a [&'static str],
@@ -53,15 +53,15 @@ pub(super) fn threads(cores: u32) -> Vec<u32> {
     counts
 }
 
-// === impl Axes ===
+// === impl TuneAxes ===
 
-impl Axes {
+impl TuneAxes {
     pub(super) fn is_empty(&self) -> bool {
         self.threads.is_empty() && self.batch.is_empty() && self.parallel.is_empty()
     }
 
     /// Every combination, the start first, then by the number of axes that differ from it.
-    fn candidates(&self, start: Setting) -> Vec<Variant> {
+    fn candidates(&self, start: BenchSetting) -> Vec<BenchVariant> {
         let values = |axis: &[u32], own: Option<u32>| {
             let others = axis.iter().copied().map(Some).filter(move |n| *n != own);
             std::iter::once(own).chain(others).collect::<Vec<_>>()
@@ -85,7 +85,7 @@ impl Axes {
         settings.sort_by_key(|(differing, _)| *differing);
         settings
             .into_iter()
-            .map(|(_, setting)| Variant {
+            .map(|(_, setting)| BenchVariant {
                 name: named(&setting),
                 setting,
                 against: None,
@@ -94,7 +94,7 @@ impl Axes {
     }
 }
 
-fn named(setting: &Setting) -> String {
+fn named(setting: &BenchSetting) -> String {
     let word = |n: Option<u32>| n.map_or_else(|| "auto".to_owned(), |n| n.to_string());
     format!(
         "threads {}, batch {}, parallel {}",
@@ -104,11 +104,11 @@ fn named(setting: &Setting) -> String {
     )
 }
 
-// === impl Search ===
+// === impl TuneSearch ===
 
-impl Search {
+impl TuneSearch {
     /// `budget` is in bytes.
-    pub(super) fn new(start: Setting, axes: &Axes, budget: Option<u64>) -> Self {
+    pub(super) fn new(start: BenchSetting, axes: &TuneAxes, budget: Option<u64>) -> Self {
         let candidates = axes.candidates(start);
         Self {
             samples: vec![Vec::new(); candidates.len()],
@@ -127,7 +127,7 @@ impl Search {
         (order.len() > 1).then_some(order)
     }
 
-    pub(super) fn note(&mut self, candidate: usize, sample: Sample) {
+    pub(super) fn note(&mut self, candidate: usize, sample: RunSample) {
         if let Some(samples) = self.samples.get_mut(candidate) {
             samples.push(sample);
         }
@@ -141,7 +141,7 @@ impl Search {
     }
 
     /// The best so far; the start where nothing fits.
-    pub(super) fn best(&self) -> Option<Setting> {
+    pub(super) fn best(&self) -> Option<BenchSetting> {
         let best = self.ranked().first().copied().unwrap_or(0);
         self.candidates.get(best).map(|c| c.setting)
     }
@@ -170,7 +170,7 @@ impl Search {
 
     /// What is not told fits.
     #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^53")]
-    fn fits(&self, sample: &Sample) -> bool {
+    fn fits(&self, sample: &RunSample) -> bool {
         match (sample.memory_bytes, self.budget) {
             (Some(bytes), Some(budget)) => bytes <= budget as f64,
             _ => true,
@@ -178,25 +178,26 @@ impl Search {
     }
 }
 
-fn throughput(runs: &[Sample]) -> Option<Summary> {
-    Summary::of(runs.iter().map(|sample| sample.tokens_per_s))
+fn throughput(runs: &[RunSample]) -> Option<SampleSummary> {
+    SampleSummary::of(runs.iter().map(|sample| sample.tokens_per_s))
 }
 
 /// The block to paste, below comments with the measured gain of `tuned` over `profile`.
 pub(super) fn block(
-    target: Target<'_>,
-    setting: &Setting,
-    profile: &[Sample],
-    tuned: &[Sample],
+    engine: TunedEngine<'_>,
+    setting: &BenchSetting,
+    profile: &[RunSample],
+    tuned: &[RunSample],
 ) -> String {
     let told = match (throughput(profile), throughput(tuned)) {
         (Some(before), Some(now)) => {
-            let spread = |s: &Summary| format!("{:.1} ({:.1}..{:.1})", s.median, s.min, s.max);
+            let spread =
+                |s: &SampleSummary| format!("{:.1} ({:.1}..{:.1})", s.median, s.min, s.max);
             let verdict = now.against(&before, true);
             let change = percent(now.median, before.median)
                 .map_or_else(String::new, |p| format!("{p:+.0} %"));
             let advice = match verdict {
-                Verdict::Better => "",
+                DifferenceVerdict::Better => "",
                 _ => "; nothing here proves it better than the profile",
             };
             format!(
@@ -209,21 +210,21 @@ pub(super) fn block(
         _ => "# not measured against the profile: the time was over".to_owned(),
     };
     let mut lines = vec![format!("# {}", named(setting)), told];
-    lines.extend(target.notes.iter().map(|note| format!("# {note}")));
-    lines.extend(keys(target, setting));
+    lines.extend(engine.notes.iter().map(|note| format!("# {note}")));
+    lines.extend(keys(engine, setting));
     lines.join("\n")
 }
 
 /// The settings as configuration; what belongs to an engine's own block is a comment that says so.
-fn keys(target: Target<'_>, setting: &Setting) -> Vec<String> {
+fn keys(engine: TunedEngine<'_>, setting: &BenchSetting) -> Vec<String> {
     let (threads, batch) = (setting.tuple.threads, setting.tuple.batch);
     let threads = threads.map(|n| format!("num_threads = {n}"));
     let batch_size = batch.map(|n| format!("batch_size = {n}"));
     let mut own = vec![format!("# permits = {}", setting.parallel)];
-    let (table, keys) = match target.kind {
+    let (table, keys) = match engine.kind {
         EngineKind::Ollama => {
             own.clear();
-            let searched = target
+            let searched = engine
                 .parallel
                 .then(|| format!("num_parallel = {}", setting.parallel));
             ("[tuning.ollama]", vec![threads, batch_size, searched])
@@ -241,7 +242,7 @@ fn keys(target: Target<'_>, setting: &Setting) -> Vec<String> {
     if !own.is_empty() {
         lines.push(format!(
             "# and in the [[engine]] block of \"{}\":",
-            target.engine
+            engine.name
         ));
         lines.append(&mut own);
     }

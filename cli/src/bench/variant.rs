@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// How the model is loaded and how many requests it gets at once.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Setting {
+pub(super) struct BenchSetting {
     /// The runner options; `None` is the engine's own choice.
     #[serde(flatten)]
     pub(super) tuple: Tuple,
@@ -17,23 +17,23 @@ pub(super) struct Setting {
 
 /// One way to load the model.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Variant {
+pub(super) struct BenchVariant {
     pub(super) name: String,
-    pub(super) setting: Setting,
+    pub(super) setting: BenchSetting,
     /// Index of the variant that it is compared with.
     pub(super) against: Option<usize>,
 }
 
 /// A setting that cannot be varied here, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Fixed {
+pub(super) struct FixedSetting {
     pub(super) setting: &'static str,
     pub(super) why: &'static str,
 }
 
 /// One option that is changed, the rest being the profile's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum SettingChange {
     Threads,
     Batch,
     FlashAttention,
@@ -43,9 +43,9 @@ pub(super) enum Change {
     Mmap,
 }
 
-// === impl Setting ===
+// === impl BenchSetting ===
 
-impl Setting {
+impl BenchSetting {
     /// One request at a time.
     pub(super) const fn of(tuple: Tuple) -> Self {
         Self {
@@ -56,9 +56,9 @@ impl Setting {
     }
 }
 
-// === impl Change ===
+// === impl SettingChange ===
 
-impl Change {
+impl SettingChange {
     /// Every one, in the order of a report.
     pub(super) const ALL: [Self; 7] = [
         Self::Threads,
@@ -72,7 +72,7 @@ impl Change {
 
     /// The name of the change and the changed setting; `None` where the profile leaves to the
     /// engine what would be changed.
-    fn of(self, profile: Setting) -> Option<(String, Setting)> {
+    fn of(self, profile: BenchSetting) -> Option<(String, BenchSetting)> {
         let mut setting = profile;
         let tuple = &mut setting.tuple;
         let switch = |on: bool| if on { "on" } else { "off" };
@@ -128,21 +128,25 @@ impl Change {
 }
 
 /// The engine's defaults (`bare`), the profile, and the profile with one option changed each.
-pub(super) fn variants(bare: Setting, profile: Setting, changes: &[Change]) -> Vec<Variant> {
+pub(super) fn variants(
+    bare: BenchSetting,
+    profile: BenchSetting,
+    changes: &[SettingChange],
+) -> Vec<BenchVariant> {
     let mut all = vec![
-        Variant {
+        BenchVariant {
             name: "engine's defaults".to_owned(),
             setting: bare,
             against: None,
         },
-        Variant {
+        BenchVariant {
             name: "profile".to_owned(),
             setting: profile,
             against: Some(0),
         },
     ];
     let others = changes.iter().filter_map(|change| change.of(profile));
-    all.extend(others.map(|(name, setting)| Variant {
+    all.extend(others.map(|(name, setting)| BenchVariant {
         name,
         setting,
         against: Some(1),
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn each_changed_variant_differs_from_the_profile_in_one_option() {
-        let profile = Setting {
+        let profile = BenchSetting {
             tuple: Tuple {
                 context: Some(4096),
                 batch: Some(512),
@@ -171,7 +175,11 @@ mod tests {
             cache: None,
             parallel: 2,
         };
-        let all = variants(Setting::of(Tuple::default()), profile, &Change::ALL);
+        let all = variants(
+            BenchSetting::of(Tuple::default()),
+            profile,
+            &SettingChange::ALL,
+        );
         let names: Vec<&str> = all.iter().map(|v| v.name.as_str()).collect();
         let changed = [
             "threads 4",
@@ -183,7 +191,7 @@ mod tests {
             "mmap off",
         ];
         assert_eq!(names[2..], changed);
-        let fields = |setting: Setting| match serde_json::to_value(setting).unwrap() {
+        let fields = |setting: BenchSetting| match serde_json::to_value(setting).unwrap() {
             Value::Object(map) => map,
             other => panic!("{other}"),
         };
@@ -197,8 +205,12 @@ mod tests {
 
     #[test]
     fn what_the_engine_decides_is_not_changed_by_halves() {
-        let bare = Setting::of(Tuple::default());
-        let all = variants(bare, bare, &[Change::Threads, Change::Context]);
+        let bare = BenchSetting::of(Tuple::default());
+        let all = variants(
+            bare,
+            bare,
+            &[SettingChange::Threads, SettingChange::Context],
+        );
         assert_eq!(all.len(), 2);
         assert_eq!(json!(bare)["parallel"], 1);
     }

@@ -12,11 +12,11 @@ use tokio::{
 use tokio_util::io::StreamReader;
 
 use crate::bench::{
-    caller::{Called, EngineCaller},
+    caller::{CallerAnswer, EngineCaller},
+    driver::RunFailure,
     prompt::{GENERATED, MOST, prompt},
-    stats::Sample,
-    subject::Missed,
-    variant::Setting,
+    stats::RunSample,
+    variant::BenchSetting,
 };
 
 /// Longest wait for a load or an answer.
@@ -30,7 +30,7 @@ const KEEP: &str = "10m";
 
 /// An Ollama and the model that is measured.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(super) struct OllamaApi {
     engine: EngineCaller,
     base: String,
     model: String,
@@ -38,7 +38,7 @@ pub(super) struct Api {
 
 /// What one answer told; seconds are the engine's own but for the first and the whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Answer {
+struct GenerateTimings {
     first_s: f64,
     seconds: f64,
     prompt: f64,
@@ -47,9 +47,9 @@ struct Answer {
     generated_s: f64,
 }
 
-// === impl Api ===
+// === impl OllamaApi ===
 
-impl Api {
+impl OllamaApi {
     pub(super) fn new(engine: EngineAddress, model: &str) -> Self {
         let base = engine.url().as_str().trim_end_matches('/').to_owned();
         Self {
@@ -60,7 +60,11 @@ impl Api {
     }
 
     /// Loads the model with the options of a variant and measures it.
-    pub(super) async fn run(&self, setting: &Setting, run: usize) -> Result<Sample, Missed> {
+    pub(super) async fn run(
+        &self,
+        setting: &BenchSetting,
+        run: usize,
+    ) -> Result<RunSample, RunFailure> {
         self.alone().await?;
         self.unload().await?;
         let options = ollama_options(&setting.tuple);
@@ -81,7 +85,7 @@ impl Api {
             tokens = all.iter().map(|a| a.prompt + a.generated).sum();
             seconds = began.elapsed().as_secs_f64();
         }
-        Ok(Sample {
+        Ok(RunSample {
             first_token_s: alone.first_s,
             prompt_per_s: alone.prompt / alone.prompt_s,
             generated_per_s: alone.generated / alone.generated_s,
@@ -92,7 +96,11 @@ impl Api {
     }
 
     /// One answer to the prompt of that number.
-    async fn ask(&self, options: &Map<String, Value>, number: usize) -> Result<Answer, Missed> {
+    async fn ask(
+        &self,
+        options: &Map<String, Value>,
+        number: usize,
+    ) -> Result<GenerateTimings, RunFailure> {
         let mut options = options.clone();
         for (key, value) in [
             ("num_predict", json!(GENERATED)),
@@ -107,10 +115,10 @@ impl Api {
         });
         let began = Instant::now();
         let generated = timeout(PATIENCE, self.generate(&body)).await;
-        let late = || Missed::Over(format!("{}: no whole answer in 10 minutes", self.base));
+        let late = || RunFailure::Final(format!("{}: no whole answer in 10 minutes", self.base));
         let (first_s, last) = generated.map_err(|_| late())??;
         answer(&last, first_s, began.elapsed().as_secs_f64()).ok_or_else(|| {
-            Missed::Over(format!(
+            RunFailure::Final(format!(
                 "{} did not tell its counts and durations: {last}",
                 self.base
             ))
@@ -118,7 +126,7 @@ impl Api {
     }
 
     /// Unloads the measured model and waits until it is gone.
-    pub(super) async fn unload(&self) -> Result<(), Missed> {
+    pub(super) async fn unload(&self) -> Result<(), RunFailure> {
         if !self.holds_it().await? {
             return Ok(());
         }
@@ -131,68 +139,71 @@ impl Api {
             sleep(LOOK).await;
         }
         let words = format!("{} did not unload within 30 s", self.model);
-        Err(Missed::Over(words))
+        Err(RunFailure::Final(words))
     }
 
-    async fn holds_it(&self) -> Result<bool, Missed> {
+    async fn holds_it(&self) -> Result<bool, RunFailure> {
         Ok(self.loaded().await?.contains(&self.model))
     }
 
     /// Refuses to go on when somebody loaded another model: a load of ours might push it out.
-    async fn alone(&self) -> Result<(), Missed> {
+    async fn alone(&self) -> Result<(), RunFailure> {
         let loaded = self.loaded().await?;
         match loaded.into_iter().find(|name| *name != self.model) {
             None => Ok(()),
-            Some(other) => Err(Missed::Over(format!("somebody loaded {other} meanwhile"))),
+            Some(other) => Err(RunFailure::Final(format!(
+                "somebody loaded {other} meanwhile"
+            ))),
         }
     }
 
-    async fn loaded(&self) -> Result<Vec<String>, Missed> {
+    async fn loaded(&self) -> Result<Vec<String>, RunFailure> {
         let ps = self.ps().await?;
         let models = ps["models"].as_array().map_or(&[][..], Vec::as_slice);
         let names = models.iter().filter_map(|m| m["name"].as_str());
         Ok(names.map(str::to_owned).collect())
     }
 
-    async fn memory(&self) -> Result<f64, Missed> {
+    async fn memory(&self) -> Result<f64, RunFailure> {
         let ps = self.ps().await?;
         let models = ps["models"].as_array().map_or(&[][..], Vec::as_slice);
         let own = models.iter().find(|m| m["name"] == *self.model);
-        own.and_then(|m| m["size"].as_f64())
-            .ok_or_else(|| Missed::Over(format!("{} was loaded and is not listed", self.model)))
+        own.and_then(|m| m["size"].as_f64()).ok_or_else(|| {
+            RunFailure::Final(format!("{} was loaded and is not listed", self.model))
+        })
     }
 
-    async fn ps(&self) -> Result<Value, Missed> {
+    async fn ps(&self) -> Result<Value, RunFailure> {
         let path = "/api/ps";
-        let answer = self.engine.get(path).await.map_err(Missed::Over)?;
+        let answer = self.engine.get(path).await.map_err(RunFailure::Final)?;
         let read = serde_json::from_str(&answer.text().await);
-        read.map_err(|e| Missed::Over(self.engine.says(path, &e)))
+        read.map_err(|e| RunFailure::Final(self.engine.says(path, &e)))
     }
 
-    async fn post(&self, path: &'static str, body: &Value) -> Result<Called, Missed> {
+    async fn post(&self, path: &'static str, body: &Value) -> Result<CallerAnswer, RunFailure> {
         let answer = timeout(PATIENCE, self.engine.post(path, body)).await;
-        let late = || Missed::Over(self.engine.says(path, &"no answer in 10 minutes"));
-        let answer = answer.map_err(|_| late())?.map_err(Missed::Over)?;
+        let late = || RunFailure::Final(self.engine.says(path, &"no answer in 10 minutes"));
+        let answer = answer.map_err(|_| late())?.map_err(RunFailure::Final)?;
         let status = answer.status;
         if status.is_success() {
             return Ok(answer);
         }
         let text = answer.text().await;
         let words = self.engine.says(path, &format!("{status}: {text}"));
-        Err(Missed::Refused(words))
+        Err(RunFailure::Refused(words))
     }
 
     /// Seconds to the first token, and the last line.
-    async fn generate(&self, body: &Value) -> Result<(f64, Value), Missed> {
+    async fn generate(&self, body: &Value) -> Result<(f64, Value), RunFailure> {
         let began = Instant::now();
         let answer = self.post("/api/generate", body).await?;
         let mut lines = StreamReader::new(answer.pieces()).lines();
         let mut first = None;
-        let broken = |e: String| Missed::Over(format!("the answer broke off: {e}"));
+        let broken = |e: String| RunFailure::Final(format!("the answer broke off: {e}"));
         while let Some(line) = lines.next_line().await.map_err(|e| broken(e.to_string()))? {
             let line: Value = serde_json::from_str(&line).map_err(|e| broken(e.to_string()))?;
             if let Some(error) = line["error"].as_str() {
-                return Err(Missed::Refused(error.to_owned()));
+                return Err(RunFailure::Refused(error.to_owned()));
             }
             let token = line["response"].as_str().is_some_and(|t| !t.is_empty());
             if token && first.is_none() {
@@ -200,7 +211,7 @@ impl Api {
             }
             if line["done"] == true {
                 let first = first.ok_or("the answer had no token".to_owned());
-                return Ok((first.map_err(Missed::Refused)?, line));
+                return Ok((first.map_err(RunFailure::Refused)?, line));
             }
         }
         Err(broken("it has no end".to_owned()))
@@ -208,9 +219,9 @@ impl Api {
 }
 
 /// Counts and durations (in ns) of the last line; `None` where one is missing.
-fn answer(last: &Value, first_s: f64, seconds: f64) -> Option<Answer> {
+fn answer(last: &Value, first_s: f64, seconds: f64) -> Option<GenerateTimings> {
     let number = |key: &str| last[key].as_f64().filter(|n| *n > 0.0);
-    Some(Answer {
+    Some(GenerateTimings {
         first_s,
         seconds,
         prompt: number("prompt_eval_count")?,

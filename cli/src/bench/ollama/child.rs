@@ -10,31 +10,28 @@ use crucible_router::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::api::Api;
-use crate::bench::{
-    subject::{Missed, Place},
-    variant::Setting,
-};
+use super::api::OllamaApi;
+use crate::bench::{driver::RunFailure, target::BenchTarget, variant::BenchSetting};
 
 /// What is started, and what runs.
-pub(super) struct Child {
+pub(super) struct OllamaChild {
     client: engine::Client,
     config: checked::Engine,
     recipe: OllamaRecipe,
     model: Arc<str>,
     budget: Duration,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<StartedOllama>>,
 }
 
-struct Running {
+struct StartedOllama {
     variables: Vec<(&'static str, String)>,
     server: Arc<dyn Engine>,
-    api: Option<Api>,
+    api: Option<OllamaApi>,
 }
 
 /// What Ollama 0.33 reads when it starts (`envconfig/config.go`). A quantized cache needs flash
 /// attention.
-pub(super) fn variables(setting: &Setting) -> Vec<(&'static str, String)> {
+pub(super) fn variables(setting: &BenchSetting) -> Vec<(&'static str, String)> {
     let mut variables = vec![("OLLAMA_NUM_PARALLEL", setting.parallel.to_string())];
     let attention = setting.tuple.flash_attention;
     if let Some(on) = attention.or(setting.cache.map(|_| true)) {
@@ -48,24 +45,24 @@ pub(super) fn variables(setting: &Setting) -> Vec<(&'static str, String)> {
     variables
 }
 
-// === impl Child ===
+// === impl OllamaChild ===
 
-impl Child {
+impl OllamaChild {
     /// `None` where Crucible does not start this Ollama.
-    pub(super) fn of(place: &Place) -> Option<Self> {
-        let recipe = of_a_child(&place.config, &place.engine, Path::new("/"))?;
+    pub(super) fn of(target: &BenchTarget) -> Option<Self> {
+        let recipe = of_a_child(&target.config, &target.engine, Path::new("/"))?;
         Some(Self {
-            client: place.client(),
-            config: place.engine.clone(),
+            client: target.client(),
+            config: target.engine.clone(),
             recipe,
-            model: Arc::clone(&place.model.id),
-            budget: place.config.timeouts.load,
+            model: Arc::clone(&target.model.id),
+            budget: target.config.timeouts.load,
             running: Mutex::new(None),
         })
     }
 
     /// The API of an Ollama with the environment of a setting; another one is ended before.
-    pub(super) async fn with(&self, setting: &Setting) -> Result<Api, Missed> {
+    pub(super) async fn with(&self, setting: &BenchSetting) -> Result<OllamaApi, RunFailure> {
         let mut running = self.running.lock().await;
         let variables = variables(setting);
         if let Some(same) = running.as_ref().filter(|r| r.variables == variables)
@@ -73,7 +70,7 @@ impl Child {
         {
             return Ok(api.clone());
         }
-        end(&mut running).await.map_err(Missed::Over)?;
+        end(&mut running).await.map_err(RunFailure::Final)?;
         let mut recipe = self.recipe.clone();
         // The last one of a name counts.
         let set = variables.iter().map(|(name, value)| EnvironmentVariable {
@@ -92,8 +89,8 @@ impl Child {
             None,
             &children,
         );
-        let server = server.ok_or_else(|| Missed::Over("it cannot be started".to_owned()))?;
-        let started = running.insert(Running {
+        let server = server.ok_or_else(|| RunFailure::Final("it cannot be started".to_owned()))?;
+        let started = running.insert(StartedOllama {
             variables,
             server: Arc::clone(&server),
             api: None,
@@ -101,11 +98,11 @@ impl Child {
         let late = || format!("it did not start within {} s", self.budget.as_secs());
         let listing = timeout(self.budget, server.list()).await;
         listing
-            .map_err(|_| Missed::Over(late()))?
-            .map_err(|e| Missed::Over(e.to_string()))?;
+            .map_err(|_| RunFailure::Final(late()))?
+            .map_err(|e| RunFailure::Final(e.to_string()))?;
         let base = server.address();
-        let base = base.ok_or_else(|| Missed::Over("it ended after its start".to_owned()))?;
-        let api = Api::new(base, &self.model);
+        let base = base.ok_or_else(|| RunFailure::Final("it ended after its start".to_owned()))?;
+        let api = OllamaApi::new(base, &self.model);
         started.api = Some(api.clone());
         Ok(api)
     }
@@ -116,8 +113,8 @@ impl Child {
     }
 }
 
-async fn end(running: &mut Option<Running>) -> Result<(), String> {
-    let Some(Running { server, .. }) = running.take() else {
+async fn end(running: &mut Option<StartedOllama>) -> Result<(), String> {
+    let Some(StartedOllama { server, .. }) = running.take() else {
         return Ok(());
     };
     // No model at all is the server itself.
@@ -133,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_setting_becomes_ollamas_environment() {
-        let mut setting = Setting::of(Tuple::default());
-        let told = |setting: &Setting| {
+        let mut setting = BenchSetting::of(Tuple::default());
+        let told = |setting: &BenchSetting| {
             let variables = variables(setting).into_iter();
             let words: Vec<String> = variables
                 .map(|(name, value)| name.to_owned() + "=" + &value)

@@ -2,8 +2,8 @@ use crucible_router::engine::Tuple;
 
 use super::*;
 
-fn run(rate: f64, memory: f64) -> Sample {
-    Sample {
+fn run(rate: f64, memory: f64) -> RunSample {
+    RunSample {
         first_token_s: 0.1,
         prompt_per_s: rate,
         generated_per_s: rate,
@@ -13,10 +13,10 @@ fn run(rate: f64, memory: f64) -> Sample {
     }
 }
 
-fn start() -> Setting {
-    Setting {
+fn start() -> BenchSetting {
+    BenchSetting {
         parallel: 2,
-        ..Setting::of(Tuple {
+        ..BenchSetting::of(Tuple {
             threads: Some(8),
             batch: Some(512),
             ..Tuple::default()
@@ -24,8 +24,8 @@ fn start() -> Setting {
     }
 }
 
-fn axes() -> Axes {
-    Axes {
+fn axes() -> TuneAxes {
+    TuneAxes {
         threads: threads(8),
         batch: BATCHES.to_vec(),
         parallel: PARALLEL.to_vec(),
@@ -34,8 +34,8 @@ fn axes() -> Axes {
 }
 
 /// Searches where the throughput is a function of the setting; gives the winner and the runs.
-fn search(rate: impl Fn(&Setting) -> Sample, budget: Option<u64>) -> (Setting, usize) {
-    let mut search = Search::new(start(), &axes(), budget);
+fn search(rate: impl Fn(&BenchSetting) -> RunSample, budget: Option<u64>) -> (BenchSetting, usize) {
+    let mut search = TuneSearch::new(start(), &axes(), budget);
     let mut runs = 0;
     for number in 0.. {
         let Some(order) = search.sweep(number) else {
@@ -56,7 +56,7 @@ fn all_combinations_are_tried_those_near_the_start_first() {
     let candidates = axes().candidates(start());
     assert_eq!(candidates.len(), 4 * 4 * 3);
     assert_eq!(candidates[0].setting, start());
-    let near = |v: &Variant| v.setting.tuple.batch == Some(512) || v.setting.parallel == 2;
+    let near = |v: &BenchVariant| v.setting.tuple.batch == Some(512) || v.setting.parallel == 2;
     assert!(candidates[1..9].iter().all(near));
     assert_eq!(threads(8), [8, 4, 2, 1]);
     assert_eq!(threads(1), [1]);
@@ -66,7 +66,7 @@ fn all_combinations_are_tried_those_near_the_start_first() {
 #[test]
 fn an_optimum_off_the_axes_is_found() {
     // Alone, four requests at once are worse with eight threads, and better with two.
-    let rate = |setting: &Setting| {
+    let rate = |setting: &BenchSetting| {
         let (threads, parallel) = (setting.tuple.threads.unwrap(), setting.parallel);
         let rate = if threads == 2 && parallel == 4 {
             9.0
@@ -82,7 +82,7 @@ fn an_optimum_off_the_axes_is_found() {
 
 #[test]
 fn what_exceeds_the_budget_does_not_win() {
-    let rate = |setting: &Setting| {
+    let rate = |setting: &BenchSetting| {
         let parallel = f64::from(setting.parallel);
         run(parallel, parallel * 1e9)
     };
@@ -93,7 +93,7 @@ fn what_exceeds_the_budget_does_not_win() {
 
 #[test]
 fn a_search_that_was_cut_short_knows_what_it_saw() {
-    let mut search = Search::new(start(), &axes(), None);
+    let mut search = TuneSearch::new(start(), &axes(), None);
     assert_eq!(search.best(), Some(start()));
     search.note(0, run(1.0, 1.0));
     search.note(3, run(2.0, 1.0));
@@ -105,9 +105,9 @@ fn a_search_that_was_cut_short_knows_what_it_saw() {
 
 #[test]
 fn the_block_is_configuration_and_says_when_nothing_is_proven() {
-    let target = |kind| Target {
+    let target = |kind| TunedEngine {
         kind,
-        engine: "local",
+        name: "local",
         parallel: kind == EngineKind::Llamacpp,
         notes: &["why not"],
     };

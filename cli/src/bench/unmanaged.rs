@@ -7,89 +7,92 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{
-    chat::Chat,
+    chat::ChatMeter,
+    driver::{BenchDriver, BenchPlan, RunFailure},
     llamacpp,
-    stats::Sample,
-    subject::{Driver, Missed, Place, Plan},
-    tune::Axes,
-    variant::{Fixed, Setting, Variant},
+    stats::RunSample,
+    target::BenchTarget,
+    tune::TuneAxes,
+    variant::{BenchSetting, BenchVariant, FixedSetting},
 };
 use crate::CommandFailure;
 
 /// An engine at its address.
-pub(super) struct Running {
-    chat: Chat,
+pub(super) struct UnmanagedBench {
+    chat: ChatMeter,
     address: EngineAddress,
     model: String,
 }
 
 /// The one variant there is: as it runs, with as many requests at once as Crucible would send.
-pub(super) fn plan(place: &Place) -> Plan {
-    let own = place.view.holds(&place.model.id);
+pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
+    let own = target.view.holds(&target.model.id);
     let slots = own.and_then(|resident| resident.info.parallel);
-    let permits = place.engine.permits.max(1);
-    let setting = Setting {
+    let permits = target.engine.permits.max(1);
+    let setting = BenchSetting {
         parallel: slots.map_or(permits, |slots| permits.min(slots.max(1))),
-        ..Setting::of(Tuple::default())
+        ..BenchSetting::of(Tuple::default())
     };
-    let why = match place.engine.kind {
+    let why = match target.engine.kind {
         EngineKind::Llamacpp => {
             "Crucible did not start this llama.cpp, so it cannot be started anew with other flags; \
              an engine with manage = \"spawn\" can"
         }
-        _ => "a plain OpenAI-compatible server has no API that loads a model",
+        EngineKind::Openai | EngineKind::Ollama | EngineKind::Lmstudio => {
+            "a plain OpenAI-compatible server has no API that loads a model"
+        }
     };
-    Plan {
-        variants: vec![Variant {
+    BenchPlan {
+        variants: vec![BenchVariant {
             name: "as it runs".to_owned(),
             setting,
             against: None,
         }],
-        fixed: vec![Fixed {
+        fixed: vec![FixedSetting {
             setting: "all settings",
             why,
         }],
         profile: setting,
-        axes: Axes {
+        axes: TuneAxes {
             notes: vec![why],
-            ..Axes::default()
+            ..TuneAxes::default()
         },
     }
 }
 
-// === impl Running ===
+// === impl UnmanagedBench ===
 
-impl Running {
-    pub(super) fn new(place: &Place) -> Result<Self, CommandFailure> {
-        let extra = match place.engine.kind {
+impl UnmanagedBench {
+    pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
+        let extra = match target.engine.kind {
             EngineKind::Llamacpp => llamacpp::extra(),
-            _ => Value::Null,
+            EngineKind::Openai | EngineKind::Ollama | EngineKind::Lmstudio => Value::Null,
         };
         Ok(Self {
-            chat: Chat::new(place.token(), extra),
-            address: place.address()?,
-            model: place.model.id.to_string(),
+            chat: ChatMeter::new(target.token(), extra),
+            address: target.address()?,
+            model: target.model.id.to_string(),
         })
     }
 }
 
-impl Driver for Running {
+impl BenchDriver for UnmanagedBench {
     fn measure<'a>(
         &'a self,
-        setting: &'a Setting,
+        setting: &'a BenchSetting,
         run: usize,
-    ) -> BoxFuture<'a, Result<Sample, Missed>> {
+    ) -> BoxFuture<'a, Result<RunSample, RunFailure>> {
         let asked = self
             .chat
             .measure(&self.address, &self.model, setting.parallel, run);
-        Box::pin(async move { asked.await.map_err(Missed::Over) })
+        Box::pin(async move { asked.await.map_err(RunFailure::Final) })
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn options(&self, setting: &Setting) -> Value {
+    fn options(&self, setting: &BenchSetting) -> Value {
         json!({"parallel": setting.parallel})
     }
 }
