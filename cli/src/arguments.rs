@@ -32,7 +32,7 @@ pub struct OutputArgs {
 // === impl CommonArgs ===
 
 impl CommonArgs {
-    /// The engine that is meant by its name alone, and the arguments without it.
+    /// Returns the arguments without engines that are given by name alone, and the last such name.
     pub(crate) fn naming(&self) -> (Self, Option<String>) {
         let (engine, names): (Vec<String>, Vec<String>) =
             self.engine.iter().cloned().partition(|e| e.contains('='));

@@ -1,7 +1,7 @@
-//! `crucible check`.
+//! The command `crucible check`, which reports everything that is wrong with the configuration.
 //!
-//! The file, the environment and the flags first, then what they need of this machine, then
-//! whether the engines that answer have the models that are named, and let Crucible in.
+//! It checks the file, the environment and the flags first, then the files and addresses of this
+//! machine, then whether the engines that answer have the named models and accept Crucible's key.
 
 use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
 use crucible_router::{
@@ -13,7 +13,7 @@ use crucible_router::{
 use crate::{
     CommandFailure, CommonArgs,
     engine_look::look,
-    output::{complain, say},
+    output::{write_stderr, write_stdout},
     runtime::runtime,
     sources,
 };
@@ -33,21 +33,21 @@ pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
     if asks {
         let live = Live::from_config(loaded.config.clone());
         let view = runtime()?.block_on(look(&live, async |router| router.view()))?;
-        let (wrong, open) = sorted(&loaded, plan::absent(&view, &live.current()));
+        let (wrong, open) = certain_and_open(&loaded, plan::absent(&view, &live.current()));
         problems.0.extend(wrong);
-        problems.0.extend(closed(&loaded, &view));
-        problems.0.extend(untrusted(&loaded, &view));
+        problems.0.extend(access_problems(&loaded, &view));
+        problems.0.extend(tls_problems(&loaded, &view));
         unseen = open;
     }
     if problems.has_errors() {
         return Err(refused(&problems));
     }
     if !problems.0.is_empty() {
-        complain(&problems.to_string());
+        write_stderr(&problems.to_string());
     }
     if !unseen.is_empty() {
         let names = unseen.join(", ");
-        complain(&format!(
+        write_stderr(&format!(
             "not looked up, because not every engine answers: {names}"
         ));
     }
@@ -59,23 +59,24 @@ pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
         1 => "1 engine".to_owned(),
         count => format!("{count} engines"),
     };
-    say(&format!(
+    write_stdout(&format!(
         "{place}: fine ({engines} configured, profile {})",
         loaded.config.profile.as_str(),
     ));
     Ok(())
 }
 
-/// Exit code 2, with all of them and their number.
+/// Returns the failure with exit code 2 that lists all problems and their number.
 fn refused(problems: &Problems) -> CommandFailure {
     let count = problems.0.len();
     let noun = if count == 1 { "problem" } else { "problems" };
     CommandFailure::usage(format!("{problems}\n{count} {noun}"))
 }
 
-/// What is certainly wrong, and what only an engine that does not answer could know. A rule's
-/// target must be known all the same: a model that stands nowhere else looks like a slip.
-fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
+/// Returns the problems that are certain, and those that only an engine that does not answer could
+/// decide. A rule's target must be known in any case, because a model that no engine and no other
+/// setting names is probably a typing error.
+fn certain_and_open(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
     let (mut wrong, mut open) = (Vec::new(), Vec::new());
     for one in absent {
         let path = &one.reference.path;
@@ -90,11 +91,11 @@ fn sorted(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
     (wrong, open)
 }
 
-/// Engines that do not let Crucible in.
-fn closed(loaded: &Loaded, view: &View) -> Vec<Problem> {
+/// Returns a problem for each engine that refuses Crucible's key.
+fn access_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
     let refusing = view.engines.iter().filter(|engine| engine.refused_access);
-    let told = refusing.map(|engine| {
-        let (path, source) = place(loaded, &engine.name, "api_key_env");
+    let problems = refusing.map(|engine| {
+        let (path, source) = key_origin(loaded, &engine.name, "api_key_env");
         Problem {
             severity: Severity::Error,
             path,
@@ -104,14 +105,15 @@ fn closed(loaded: &Loaded, view: &View) -> Vec<Problem> {
             hint: engine.error.clone().unwrap_or_default(),
         }
     });
-    told.collect()
+    problems.collect()
 }
 
-/// Engines whose certificate is not accepted, or that speak no TLS where they should.
-fn untrusted(loaded: &Loaded, view: &View) -> Vec<Problem> {
-    let told = view.engines.iter().filter_map(|engine| {
+/// Returns a problem for each engine whose certificate is not accepted, or that does not speak TLS
+/// although its URL says so.
+fn tls_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
+    let problems = view.engines.iter().filter_map(|engine| {
         let (what, fix) = tls_trouble(engine.error.as_deref()?)?;
-        let (path, source) = place(loaded, &engine.name, "url");
+        let (path, source) = key_origin(loaded, &engine.name, "url");
         Some(Problem {
             severity: Severity::Error,
             path,
@@ -121,11 +123,12 @@ fn untrusted(loaded: &Loaded, view: &View) -> Vec<Problem> {
             hint: fix.to_owned(),
         })
     });
-    told.collect()
+    problems.collect()
 }
 
-/// Path and source of a key of an engine; the source of its name where the key is not written down.
-fn place(loaded: &Loaded, engine: &str, key: &str) -> (String, String) {
+/// Returns the path of an engine's key and the source that set it; for a key that is not written
+/// down it is the source of the engine's name.
+fn key_origin(loaded: &Loaded, engine: &str, key: &str) -> (String, String) {
     let mut engines = loaded.config.engines.iter();
     let Some(at) = engines.position(|configured| &*configured.name == engine) else {
         return Default::default();

@@ -1,14 +1,14 @@
-//! `crucible config show`.
+//! The command `crucible config show`, which prints the configuration in effect.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     CommandFailure, CommonArgs, OutputArgs,
-    output::{say, table},
+    output::{table, write_stdout},
     sources,
 };
 
-/// Runs the command; `origin` adds the layer that set each value.
+/// Runs the command. With `origin` each value comes with the layer that set it.
 ///
 /// # Errors
 /// Exit code 2 where the configuration is wrong.
@@ -27,7 +27,7 @@ pub fn run(common: &CommonArgs, origin: bool, output: OutputArgs) -> Result<(), 
                 (shown.path.clone(), value)
             })
             .collect();
-        say(&Value::Object(values).to_string());
+        write_stdout(&Value::Object(values).to_string());
         return Ok(());
     }
     let rows: Vec<Vec<String>> = loaded
@@ -41,6 +41,6 @@ pub fn run(common: &CommonArgs, origin: bool, output: OutputArgs) -> Result<(), 
             row
         })
         .collect();
-    say(&table(&rows));
+    write_stdout(&table(&rows));
     Ok(())
 }

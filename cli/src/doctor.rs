@@ -1,4 +1,5 @@
-//! `crucible doctor`: which settings are in effect, and what to do about those that are not.
+//! The command `crucible doctor`, which shows the settings that are in effect and a remedy for
+//! those that are not.
 
 mod probe;
 mod show;
@@ -15,7 +16,7 @@ use crate::{
     CommandFailure, CommonArgs, OutputArgs,
     engine_look::look,
     instance,
-    output::{say, to_json},
+    output::{to_json, write_stdout},
     runtime::runtime,
     sources,
 };
@@ -38,7 +39,7 @@ pub struct DoctorArgs {
 pub fn run(common: &CommonArgs, args: &DoctorArgs) -> Result<(), CommandFailure> {
     let loaded = sources::loaded(common)?;
     let (verified, from_instance) = runtime()?.block_on(examine(&loaded.config, args.probe))?;
-    say(&if args.output.json {
+    write_stdout(&if args.output.json {
         to_json(&verified)?
     } else {
         readable(&verified, from_instance)
@@ -46,7 +47,7 @@ pub fn run(common: &CommonArgs, args: &DoctorArgs) -> Result<(), CommandFailure>
     verdict(&verified)
 }
 
-/// The rows and findings, and whether an instance told them.
+/// Returns the rows and findings, and whether a running instance gave them.
 async fn examine(config: &Config, probe: bool) -> Result<(VerifiedDoc, bool), CommandFailure> {
     let instance = instance::find(config).await;
     if probe {
@@ -68,7 +69,7 @@ async fn examine(config: &Config, probe: bool) -> Result<(VerifiedDoc, bool), Co
     Ok((verified.await?, false))
 }
 
-/// Exit code 1 where something is wrong that keeps Crucible from doing what it is configured to do.
+/// Returns exit code 1 where a fault keeps Crucible from doing what it is configured to do.
 fn verdict(verified: &VerifiedDoc) -> Result<(), CommandFailure> {
     let count = |n: usize, one: &str, several: &str| match n {
         0 => None,

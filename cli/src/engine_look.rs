@@ -1,4 +1,4 @@
-//! A command's own look at the engines, for where no instance runs that could tell.
+//! A command's own look at the engines, for the case that no instance is running.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::CommandFailure;
 
-/// The longest wait for the engines' lists.
+/// The longest wait for the engines' lists of models.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a router that only reads until every engine has answered or failed once, then asks it.
@@ -27,7 +27,7 @@ pub async fn look<T>(
     look_as(config, (*config.current()).clone(), question).await
 }
 
-/// As [`look`], with `source` instead of the configuration in force.
+/// Does the same as [`look`], with `source` in place of the configuration in force.
 pub(crate) async fn look_as<T>(
     config: &Live,
     mut source: Config,

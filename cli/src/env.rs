@@ -1,37 +1,27 @@
-//! `crucible env`: the environment of an Ollama process, for whoever starts it.
+//! The command `crucible env`, which prints the environment of an Ollama process for the service
+//! manager or shell that starts it.
 
+mod format;
 mod render;
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use crucible_config::{
     Config,
     checked::{Engine, EngineKind},
 };
 use crucible_router::engine::ollama_recipe::{RecipeHost, recipe};
 
-use crate::{CommandFailure, CommonArgs, output::say, sources};
+use self::format::EnvironmentFormat;
+use crate::{CommandFailure, CommonArgs, output::write_stdout, sources};
 
 /// The arguments of the command.
 #[derive(Args, Debug)]
 pub struct EnvArgs {
     /// For whom
     #[arg(long, value_enum)]
-    format: Format,
-}
-
-/// For whom it is rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A drop-in of the unit (Linux)
-    Systemd,
-    /// An agent's property list (macOS)
-    Launchd,
-    /// Commands for the user's environment (Windows)
-    Powershell,
-    /// NAME=value lines
-    Dotenv,
+    format: EnvironmentFormat,
 }
 
 /// Runs the command.
@@ -45,13 +35,13 @@ pub fn run(common: &CommonArgs, args: &EnvArgs) -> Result<(), CommandFailure> {
         CommandFailure::usage("--engine is missing: give the name of an engine of kind ollama")
     })?;
     let config = sources::load(&common)?.current();
-    let engine = find(&config, &name)?;
+    let engine = find_engine(&config, &name)?;
     let recipe = recipe(&config, &engine, RecipeHost::read(Path::new("/")));
-    say(render::render(&recipe, args.format).trim_end());
+    write_stdout(render::render(&recipe, args.format).trim_end());
     Ok(())
 }
 
-fn find(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
+fn find_engine(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
     if let Some(engine) = config.engine(name) {
         if engine.kind.profile().takes_environment {
             return Ok(engine.clone());

@@ -1,19 +1,21 @@
-//! The instance that runs at the configured address, for commands that show its truth.
+//! The running instance at the configured address, which commands ask before they look at the
+//! engines themselves.
 
 use crucible_config::Config;
 use crucible_documents::running::{InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance};
 
-use crate::output::complain;
+use crate::output::write_stderr;
 
-/// Finds it; stderr says where the search found something else than an instance that answers.
+/// Finds the running instance, or returns `None`. Where something else answers at its address, a
+/// line on stderr says so.
 pub async fn find(config: &Config) -> Option<RunningInstance> {
     match find_instance(config).await {
         InstanceSearch::Running(instance) => return Some(*instance),
-        InstanceSearch::KeyWanted(address) => complain(&format!(
+        InstanceSearch::KeyWanted(address) => write_stderr(&format!(
             "the instance at {address} wants a client key: set {KEY_VARIABLE} to one of its keys; \
              until then the engines are asked directly, and may answer otherwise"
         )),
-        InstanceSearch::Foreign(address) => complain(&format!(
+        InstanceSearch::Foreign(address) => write_stderr(&format!(
             "the program at {address} answers, but not as a Crucible of this version: the engines \
              are asked directly"
         )),

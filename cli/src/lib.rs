@@ -1,11 +1,12 @@
 //! The commands of Crucible that need no server.
 //!
-//! Each module is one command: a function from parsed arguments to an exit code. They read the
-//! configuration, ask the instance that runs at its address, and else look at the engines themselves.
-//! What serves clients stays with the program: [`try_out`] is given it as a [`ServerLauncher`].
+//! Each module is one command: a function from parsed arguments to an exit code. The commands read
+//! the configuration and ask the instance that runs at its address; where none runs they look at
+//! the engines themselves. The server stays with the program: [`try_out`] receives it as a
+//! [`ServerLauncher`].
 //!
-//! Exit codes: 0 where all is well, 1 where something is wrong with what was examined, 2 for wrong
-//! usage or configuration.
+//! The exit code is 0 where all is well, 1 where something is wrong with what was examined, and 2
+//! for wrong usage or configuration.
 
 mod arguments;
 pub mod bench;

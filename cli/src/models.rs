@@ -1,7 +1,7 @@
-//! `crucible models`: the models of all engines, and what is loaded.
+//! The command `crucible models`, which lists the models of all engines and what is loaded.
 //!
-//! Where an instance runs, the list is made from its state and nothing else, so that the two never
-//! contradict each other; else from the command's own look at the engines.
+//! Where an instance runs, the list is made from its state alone, so that the two never contradict
+//! each other. Otherwise it comes from the command's own look at the engines.
 
 use bytesize::ByteSize;
 use crucible_documents::{ListedModelDoc, ModelsDoc, StateDoc};
@@ -10,7 +10,7 @@ use crate::{
     CommandFailure, CommonArgs, OutputArgs,
     engine_look::look,
     instance,
-    output::{complain, say, table, to_json},
+    output::{table, to_json, write_stderr, write_stdout},
     pools,
     runtime::runtime,
     sources,
@@ -31,12 +31,12 @@ pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure
     };
     let models = ModelsDoc::of(&state, from_instance);
     if output.json {
-        say(&to_json(&models)?);
+        write_stdout(&to_json(&models)?);
     } else {
-        say(&readable(&models));
-        say(&format!("\n{}", pools::readable(&state)));
+        write_stdout(&readable(&models));
+        write_stdout(&format!("\n{}", pools::readable(&state)));
         if !from_instance {
-            say(
+            write_stdout(
                 "\nNo instance answered at the configured address: loads and waiters are not known.",
             );
         }
@@ -46,7 +46,7 @@ pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure
     }
     for engine in &state.engines {
         if let Some(error) = &engine.error {
-            complain(&format!("{}: {error}", engine.name));
+            write_stderr(&format!("{}: {error}", engine.name));
         }
     }
     Err(CommandFailure::wrong("no engine is up"))

@@ -1,4 +1,4 @@
-//! Writing to a terminal or a pipe; a pipe that closed is not an error.
+//! Writing to stdout and stderr. A closed pipe is not an error.
 
 use std::{
     io::{self, Write as _},
@@ -9,40 +9,42 @@ use serde::Serialize;
 
 use crate::CommandFailure;
 
-/// Why something did not get to stdout.
-static UNWRITTEN: OnceLock<String> = OnceLock::new();
+/// The first error of a write to stdout other than a closed pipe.
+static STDOUT_ERROR: OnceLock<String> = OnceLock::new();
 
-/// One line or text on stdout.
-pub fn say(text: &str) {
+/// Writes a text and a line feed to stdout. An error is kept for [`stdout_error`].
+pub fn write_stdout(text: &str) {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     // `crucible models | head -1` closes the pipe: nothing is left to tell anybody.
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        let _ = UNWRITTEN.set(error.to_string());
+        let _ = STDOUT_ERROR.set(error.to_string());
     }
 }
 
-/// Why stdout does not have all that was said, such as a full disk under a redirection.
-pub fn unwritten() -> Option<&'static str> {
-    UNWRITTEN.get().map(String::as_str)
+/// Returns why stdout lacks a part of the output, for example because of a full disk under a
+/// redirection; `None` where all was written.
+pub fn stdout_error() -> Option<&'static str> {
+    STDOUT_ERROR.get().map(String::as_str)
 }
 
-/// A document as JSON on one line.
+/// Returns a document as JSON on one line.
 ///
 /// # Errors
-/// It cannot be serialised, which no document of ours should meet.
+/// The document cannot be serialised, which no document of Crucible should meet.
 pub fn to_json(document: &impl Serialize) -> Result<String, CommandFailure> {
     serde_json::to_string(document).map_err(|e| CommandFailure::wrong(e.to_string()))
 }
 
-/// One line or text on stderr.
-pub fn complain(text: &str) {
+/// Writes a text and a line feed to stderr. Errors are ignored, since there is nowhere to report
+/// them.
+pub fn write_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }
 
-/// Columns aligned by spaces; the first row is the heading.
+/// Returns the rows as text with columns aligned by spaces. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)

@@ -1,4 +1,4 @@
-//! Pools, what is loaded and loading there, and who waits: a state for people.
+//! Tables of the pools, with what is loaded and loading there and which requests wait.
 
 use bytesize::ByteSize;
 use crucible_documents::{
@@ -11,7 +11,7 @@ use crate::output::table;
 const NOT_OWNER: &str = "Another Crucible owns state_dir: the one that is asked here unloads only \
                          what it loaded itself.";
 
-/// The tables, without those that would be empty.
+/// Returns the tables, without those that would be empty.
 pub(crate) fn readable(state: &StateDoc) -> String {
     let mut parts = wedged(state);
     if !state.owns_state {

@@ -19,16 +19,16 @@ const CLOSING_TIME: Duration = Duration::from_secs(3);
 #[cfg(unix)]
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The request that a signal makes.
+/// A request that a signal makes of the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// To drain and to end.
+    /// The instance shall finish its running requests and end.
     End,
-    /// To read the configuration again.
+    /// The instance shall read its configuration again.
     Reload,
 }
 
-/// The signals of this process.
+/// The stream of signals that this process receives.
 pub struct Signals {
     #[cfg(unix)]
     term: tokio::signal::unix::Signal,

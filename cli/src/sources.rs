@@ -1,13 +1,13 @@
-//! From arguments and the process's environment to the configuration.
+//! The way from a command's arguments and the process's environment to the configuration.
 
 use crucible_config::{
     Live, Loaded, Problems,
     layers::{self, Flags, Sources},
 };
 
-use crate::{CommandFailure, CommonArgs, output::complain};
+use crate::{CommandFailure, CommonArgs, output::write_stderr};
 
-/// What the layers are made of.
+/// Returns the sources of the configuration's layers: file, environment and flags.
 pub fn sources(common: &CommonArgs) -> Sources {
     Sources::from_process(
         common.config.clone(),
@@ -19,26 +19,28 @@ pub fn sources(common: &CommonArgs) -> Sources {
     )
 }
 
-/// As [`load`], with what the layers tell of it.
+/// Loads the configuration like [`load`], and keeps the layer that set each value.
 pub fn loaded(common: &CommonArgs) -> Result<Loaded, CommandFailure> {
     let loaded = layers::load(&sources(common)).map_err(|p| broken(&p))?;
     warn(&loaded.warnings);
     Ok(loaded)
 }
 
-/// On stderr, if there is any.
+/// Writes the warnings to stderr, if there are any.
 pub fn warn(warnings: &Problems) {
     if !warnings.0.is_empty() {
-        complain(&warnings.to_string());
+        write_stderr(&warnings.to_string());
     }
 }
 
-/// The configuration, or exit code 2 with every problem. Warnings go to stderr.
+/// Loads the configuration and writes its warnings to stderr. Problems of it are a failure with
+/// exit code 2 that lists them all.
 pub fn load(common: &CommonArgs) -> Result<Live, CommandFailure> {
     given(Live::new(sources(common)))
 }
 
-/// As [`load`], with warnings of what is not on this machine.
+/// Loads the configuration like [`load`], and also warns of things that are missing on this
+/// machine.
 pub fn load_here(common: &CommonArgs) -> Result<Live, CommandFailure> {
     given(Live::new_here(sources(common)))
 }
@@ -49,7 +51,7 @@ fn given(loaded: Result<(Live, Problems), Problems>) -> Result<Live, CommandFail
     Ok(live)
 }
 
-/// Exit code 2, all problems.
+/// Returns the failure with exit code 2 that lists all problems.
 pub fn broken(problems: &Problems) -> CommandFailure {
     CommandFailure::usage(problems.to_string())
 }

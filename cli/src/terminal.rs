@@ -1,14 +1,14 @@
 //! The terminal that this process was started from, which may be closed under it.
 //!
-//! Closing it sends SIGHUP, like a service manager that asks for a reload. What tells them apart is
-//! whether there was a terminal, and is none any more.
+//! Closing it sends SIGHUP, just as a service manager does that asks for a reload. The two cases
+//! differ in this: there was a terminal, and there is none any more.
 
 use std::fs::File;
 
 /// The terminal that controls this process, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ControllingTerminal {
-    /// The process is to end with it.
+    /// Whether the process ends with its terminal.
     bound: bool,
 }
 
@@ -23,29 +23,30 @@ impl ControllingTerminal {
         }
     }
 
-    /// Whether there was a terminal that is closed now.
+    /// Returns whether there was a terminal that is closed now.
     pub(crate) fn is_closed(self) -> bool {
         self.bound && !opens()
     }
 
-    /// Whether the process is to end when its terminal is closed.
+    /// Returns whether the process ends when its terminal is closed.
     pub(crate) const fn is_bound(self) -> bool {
         self.bound
     }
 }
 
-/// Whether the process has a terminal now.
+/// Returns whether the process has a terminal now.
 fn opens() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether SIGHUP was ignored by whoever started this process.
+/// Returns whether SIGHUP was ignored by the program that started this process.
 #[cfg(target_os = "linux")]
 fn outlives_it() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
 
-/// Whether the process is to outlive its terminal: `nohup` takes the terminal from both outputs.
+/// Returns whether the process shall outlive its terminal: `nohup` takes the terminal from both
+/// outputs.
 #[cfg(not(target_os = "linux"))]
 fn outlives_it() -> bool {
     use std::io::{IsTerminal as _, stderr, stdout};

@@ -1,4 +1,4 @@
-//! `crucible try`: from nothing to a streamed answer.
+//! The command `crucible try`, which leads from an empty machine to a streamed answer.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
@@ -28,13 +28,13 @@ use crate::{
     CommandFailure, CommonArgs,
     embedded::{self, CommandShell, EmbeddedEngine, ReadyEngine},
     engine_look::look,
-    output::{complain, say},
+    output::{write_stderr, write_stdout},
     runtime::runtime,
     signals::Signals,
     sources,
 };
 
-/// What the first answer is asked.
+/// The question of the first request.
 const QUESTION: &str = "In one sentence: what is a crucible?";
 
 /// The arguments of the command.
@@ -48,9 +48,9 @@ pub struct TryArgs {
     model: Option<PathBuf>,
 }
 
-/// The server of the program, once this process is prepared for it.
+/// The program's server, in a process that is prepared for it.
 pub trait ServerLauncher {
-    /// The server that it starts.
+    /// The type of a server that was started.
     type Server: StartedServer;
 
     /// Binds the addresses of the configuration and serves.
@@ -60,19 +60,19 @@ pub trait ServerLauncher {
     fn start(&self, config: Live) -> impl Future<Output = Result<Self::Server, CommandFailure>>;
 }
 
-/// A server that serves clients.
+/// A running server.
 pub trait StartedServer {
-    /// The addresses at which it serves clients.
+    /// Returns the addresses at which it serves clients.
     fn addrs(&self) -> &[SocketAddr];
 
-    /// Serves until a signal ends it, then lets running answers end.
+    /// Serves until a signal ends it, then waits for running answers.
     fn run(self, signals: Signals) -> impl Future<Output = ()>;
 
-    /// Ends at once, for a start that came to nothing.
+    /// Ends at once, for a start that failed.
     fn end(self) -> impl Future<Output = ()>;
 }
 
-/// Runs the command. `prepare` is given the log's settings and the number of connections before any
+/// Runs the command. `prepare` receives the log's settings and the number of connections before any
 /// thread is started.
 ///
 /// # Errors
@@ -120,7 +120,7 @@ async fn serve(
             server.end().await;
             return Err(stopped());
         }
-        Some(Ok(engine)) => say(&embedded::announce(
+        Some(Ok(engine)) => write_stdout(&embedded::announce(
             &ReadyEngine {
                 url: &url,
                 model: &model,
@@ -137,14 +137,14 @@ async fn serve(
     Ok(())
 }
 
-/// Exit code 1: there was no answer.
+/// Returns the failure with exit code 1 for a first request without an answer.
 fn stopped() -> CommandFailure {
     CommandFailure::wrong("stopped before the first answer; what was fetched is kept")
 }
 
-/// The configuration to serve with and the model to ask.
+/// Returns the configuration to serve with and the model to ask.
 async fn choose(config: Live, args: &TryArgs) -> Result<(Live, String), CommandFailure> {
-    if let Some(model) = found(&config, args).await {
+    if let Some(model) = running_model(&config, args).await {
         return Ok((config, model));
     }
     let embedded = embed(args).await?;
@@ -152,24 +152,25 @@ async fn choose(config: Live, args: &TryArgs) -> Result<(Live, String), CommandF
     Ok((with_engine(&config, &embedded), model))
 }
 
-/// A model of an engine that is there, the smallest first; none with `--model`, which asks for
-/// the embedded engine.
-async fn found(config: &Live, args: &TryArgs) -> Option<String> {
+/// Returns a local model of an engine that is running, as `engine/model`. The result is `None` with
+/// `--model`, which asks for the embedded engine, and where no engine has a model.
+async fn running_model(config: &Live, args: &TryArgs) -> Option<String> {
     if args.model.is_some() {
         return None;
     }
-    say("Looking for LM Studio, Ollama and llama.cpp ...");
+    write_stdout("Looking for LM Studio, Ollama and llama.cpp ...");
     let view = look(config, async |router| router.view()).await.ok()?;
-    let choice = smallest(&view);
+    let choice = quickest_model(&view);
     match &choice {
-        Some((engine, model)) => say(&format!("Found {} with {model}.", engine.name)),
-        None => say("None answers, or none has a model."),
+        Some((engine, model)) => write_stdout(&format!("Found {} with {model}.", engine.name)),
+        None => write_stdout("None answers, or none has a model."),
     }
     choice.map(|(engine, model)| format!("{}/{model}", engine.name))
 }
 
-/// Loaded models first, then the smallest: the quickest first answer.
-fn smallest(view: &View) -> Option<(&EngineView, &str)> {
+/// Returns the model whose first answer comes soonest, with its engine: a loaded one if there is
+/// any, else the smallest.
+fn quickest_model(view: &View) -> Option<(&EngineView, &str)> {
     view.engines
         .iter()
         .filter(|engine| engine.is_up())
@@ -182,13 +183,13 @@ fn smallest(view: &View) -> Option<(&EngineView, &str)> {
         .map(|(engine, model)| (engine, &*model.id))
 }
 
-/// Says what is needed, asks, fetches.
+/// Describes what must be fetched, asks the user, and fetches it.
 async fn embed(args: &TryArgs) -> Result<EmbeddedEngine, CommandFailure> {
     let model = args.model.as_deref().map(home::expand);
     let plan = embedded::plan(model.as_deref())
         .await
         .map_err(|e| CommandFailure::wrong(e.to_string()))?;
-    say(&embedded::describe(&plan));
+    write_stdout(&embedded::describe(&plan));
     if plan.fetches() && !args.yes {
         if !io::stdin().is_terminal() {
             return Err(CommandFailure::usage(
@@ -199,13 +200,13 @@ async fn embed(args: &TryArgs) -> Result<EmbeddedEngine, CommandFailure> {
             return Err(CommandFailure::usage("nothing was fetched"));
         }
     }
-    embedded::prepare(&plan, |step| say(&format!("  {step} ...")))
+    embedded::prepare(&plan, |step| write_stdout(&format!("  {step} ...")))
         .await
         .map_err(|e| CommandFailure::wrong(e.to_string()))
 }
 
-/// Asks on the terminal. The read has a thread of its own, which may be left behind: a signal
-/// must end the question, and a blocked read cannot be ended.
+/// Asks the user on the terminal. The read has a thread of its own, which may be left behind: a
+/// signal must end the question, and a blocked read cannot be ended.
 async fn agreed() -> bool {
     let mut out = io::stdout().lock();
     let _ = write!(out, "Fetch it? [y/N] ");
@@ -229,9 +230,9 @@ fn with_engine(config: &Live, embedded: &EmbeddedEngine) -> Live {
     })
 }
 
-/// Streams the first answer through Crucible's own URL; gives the engine that answered.
+/// Streams the first answer through Crucible's own URL and returns the engine that answered.
 async fn ask(url: &str, model: &str) -> Result<String, CommandFailure> {
-    say(&format!("\nAsking {model}: {QUESTION}\n"));
+    write_stdout(&format!("\nAsking {model}: {QUESTION}\n"));
     let wrong = |e: reqwest::Error| CommandFailure::wrong(format!("the first request failed: {e}"));
     let response = reqwest::Client::builder()
         .no_proxy()
@@ -280,11 +281,11 @@ async fn ask(url: &str, model: &str) -> Result<String, CommandFailure> {
             let _ = out.flush();
         }
     }
-    say(&format!(
+    write_stdout(&format!(
         "\n\n(engine {engine}, reason {reason}, filled in {defaults})\n"
     ));
     if engine.is_empty() {
-        complain("the answer did not name its engine");
+        write_stderr("the answer did not name its engine");
     }
     Ok(engine)
 }

@@ -1,4 +1,5 @@
-//! `crucible tunings`: the 39 settings, with their states where an instance is running.
+//! The command `crucible tunings`, which lists the 39 settings, with their states where an instance
+//! is running.
 
 use bytesize::ByteSize;
 use crucible_config::{
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     CommandFailure, CommonArgs, OutputArgs, instance,
-    output::{say, table, to_json},
+    output::{table, to_json, write_stdout},
     runtime::runtime,
     sources,
 };
@@ -25,14 +26,14 @@ pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure
         instance.tunings().await
     });
     if output.json {
-        say(&match &verified {
+        write_stdout(&match &verified {
             Some(verified) => to_json(verified)?,
             None => to_json(&loaded.config.tuning_report())?,
         });
         return Ok(());
     }
     let report = verified.map_or_else(|| loaded.config.tuning_report(), |verified| verified.report);
-    say(&readable(&report));
+    write_stdout(&readable(&report));
     Ok(())
 }
 
@@ -72,7 +73,7 @@ fn readable(report: &TuningReport) -> String {
     format!("{}\n\n{note}", table(&cells))
 }
 
-/// How many rows are in which state, in words.
+/// Returns the number of rows in each state, in words.
 pub(crate) fn tally(rows: &[ReportedTuning]) -> String {
     let counts = TuningState::ALL.iter().map(|state| {
         let count = rows.iter().filter(|row| row.state == Some(*state)).count();
@@ -81,7 +82,7 @@ pub(crate) fn tally(rows: &[ReportedTuning]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// A row's value in the unit of its kind.
+/// Returns a row's value in the unit of its kind.
 pub(crate) fn value_for_people(row: &ReportedTuning) -> String {
     match (row.id.row().kind, row.value.as_u64()) {
         (Kind::Duration { .. }, Some(seconds)) => format!("{seconds} s"),

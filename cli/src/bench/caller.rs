@@ -1,4 +1,4 @@
-//! Requests to the engine that is measured.
+//! Requests to the engine that a benchmark measures.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, BodyStream, Collected, Full};
 use serde_json::Value;
 
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends JSON to an engine and gives its answers as they come; each on a connection of its own.
+/// A client that sends JSON to an engine and streams its answers. Each request has a connection of
+/// its own.
 #[derive(Clone)]
 pub(super) struct EngineCaller {
     connector: Connector,
@@ -20,7 +21,7 @@ pub(super) struct EngineCaller {
     token: Option<String>,
 }
 
-/// The beginning of an answer.
+/// An answer whose status has arrived and whose body is still to be read.
 pub(super) struct CallerAnswer {
     pub(super) status: StatusCode,
     body: AnswerBody<Full<Bytes>>,
@@ -31,7 +32,7 @@ pub(super) struct CallerAnswer {
 impl EngineCaller {
     pub(super) fn new(address: EngineAddress, token: Option<String>) -> Self {
         Self {
-            connector: Connector::new(CONNECT),
+            connector: Connector::new(CONNECT_TIMEOUT),
             address,
             token,
         }
@@ -58,26 +59,26 @@ impl EngineCaller {
         let target = self.address.target(path);
         let mut request = Request::builder()
             .method(method)
-            .uri(target.map_err(|e| self.says(path, &e))?)
+            .uri(target.map_err(|e| self.message(path, &e))?)
             .header(header::HOST, self.address.host())
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::new(body));
-        let request = request.map_err(|e| self.says(path, &e))?;
+        let request = request.map_err(|e| self.message(path, &e))?;
         let transport = self.connector.connect(&self.address).await;
-        let transport = transport.map_err(|e| self.says(path, &e))?;
+        let transport = transport.map_err(|e| self.message(path, &e))?;
         let answer = exchange(transport, request).await;
-        let answer = answer.map_err(|e| self.says(path, &e.error))?;
+        let answer = answer.map_err(|e| self.message(path, &e.error))?;
         Ok(CallerAnswer {
             status: answer.status(),
             body: answer.into_body(),
         })
     }
 
-    /// What went wrong, with the address that was asked.
-    pub(super) fn says(&self, path: &str, what: &dyn std::fmt::Display) -> String {
+    /// Returns a message that names the address and says what went wrong there.
+    pub(super) fn message(&self, path: &str, what: &dyn std::fmt::Display) -> String {
         let base = self.address.url().as_str().trim_end_matches('/');
         format!("{base}{path}: {what}")
     }
@@ -86,14 +87,14 @@ impl EngineCaller {
 // === impl CallerAnswer ===
 
 impl CallerAnswer {
-    /// The whole body; what came of it where it broke off.
+    /// Reads the whole body as text; a body that breaks off gives an empty text.
     pub(super) async fn text(self) -> String {
         let whole = self.body.collect().await.map(Collected::to_bytes);
         String::from_utf8_lossy(&whole.unwrap_or_default()).into_owned()
     }
 
-    /// The body as it comes.
-    pub(super) fn pieces(self) -> impl Stream<Item = std::io::Result<Bytes>> + Unpin {
+    /// Returns the chunks of the body as they arrive.
+    pub(super) fn chunks(self) -> impl Stream<Item = std::io::Result<Bytes>> + Unpin {
         BodyStream::new(self.body)
             .try_filter_map(|frame| ready(Ok(frame.into_data().ok())))
             .map_err(std::io::Error::other)

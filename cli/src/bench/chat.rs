@@ -1,4 +1,4 @@
-//! One measured exchange in the OpenAI form, and several at once.
+//! Measured requests in OpenAI's chat format, one alone and several at once.
 
 use std::time::Duration;
 
@@ -10,44 +10,45 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     caller::EngineCaller,
-    prompt::{GENERATED, MOST, prompt},
+    prompt::{GENERATED_TOKENS, MAX_REQUESTS, prompt},
     stats::RunSample,
 };
 
-/// Where an engine is asked.
+/// The path of the measured requests.
 const PATH: &str = "/v1/chat/completions";
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// Below this a span is not to be measured, in seconds.
-const SHORTEST: f64 = 1e-6;
+/// The longest wait for a whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
+/// The shortest time in seconds that counts; it keeps rates finite.
+const SHORTEST_S: f64 = 1e-6;
 
-/// Asks an engine over `/v1/chat/completions`.
+/// A client that measures an engine over `/v1/chat/completions`.
 pub(super) struct ChatMeter {
     token: Option<String>,
-    /// Fields of the body beyond OpenAI's.
+    /// The fields of the request's body beyond OpenAI's, which only this engine knows.
     extra: Value,
 }
 
-/// What one answer told.
+/// The times and the token counts of one answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct ChatTimings {
-    /// Seconds to the first token.
+    /// Seconds from the request to the first token.
     first_s: f64,
-    /// Seconds to the last one.
+    /// Seconds from the request to the last token.
     last_s: f64,
     prompt: f64,
     generated: f64,
-    /// llama.cpp's own: prompt tokens per second, generated tokens per second.
-    told: Option<(f64, f64)>,
+    /// The prompt and the generated tokens per second as llama.cpp itself reports them; `None` on
+    /// other engines.
+    engine_rates: Option<(f64, f64)>,
 }
 
-/// Collects an answer from its events.
+/// Collects the times and counts of one answer from its events.
 #[derive(Default)]
 struct ChatTimingsBuilder {
     first_s: Option<f64>,
     last_s: f64,
     usage: Option<(f64, f64)>,
-    told: Option<(f64, f64)>,
+    engine_rates: Option<(f64, f64)>,
 }
 
 // === impl ChatMeter ===
@@ -57,7 +58,8 @@ impl ChatMeter {
         Self { token, extra }
     }
 
-    /// One request alone, for its times; then `parallel` at once, for what they get done together.
+    /// Sends one request alone, whose times are measured, then `parallel` at once, whose total
+    /// throughput is measured. `run` makes the prompts unlike those of other runs.
     pub(super) async fn measure(
         &self,
         engine: &EngineAddress,
@@ -65,7 +67,7 @@ impl ChatMeter {
         parallel: u32,
         run: usize,
     ) -> Result<RunSample, String> {
-        let first = run.saturating_mul(MOST);
+        let first = run.saturating_mul(MAX_REQUESTS);
         let began = Instant::now();
         let engine = EngineCaller::new(engine.clone(), self.token.clone());
         let alone = self.ask(&engine, model, first).await?;
@@ -73,8 +75,8 @@ impl ChatMeter {
         let mut seconds = began.elapsed().as_secs_f64();
         if parallel > 1 {
             let began = Instant::now();
-            let parallel = usize::try_from(parallel).unwrap_or(MOST);
-            let numbers = (1..=parallel.min(MOST - 1)).map(|n| first + n);
+            let parallel = usize::try_from(parallel).unwrap_or(MAX_REQUESTS);
+            let numbers = (1..=parallel.min(MAX_REQUESTS - 1)).map(|n| first + n);
             let all = try_join_all(numbers.map(|n| self.ask(&engine, model, n))).await?;
             tokens = all.iter().map(|a| a.prompt + a.generated).sum();
             seconds = began.elapsed().as_secs_f64();
@@ -86,7 +88,7 @@ impl ChatMeter {
             generated_per_s,
             load_s: None,
             memory_bytes: None,
-            tokens_per_s: tokens / seconds.max(SHORTEST),
+            tokens_per_s: tokens / seconds.max(SHORTEST_S),
         })
     }
 
@@ -96,11 +98,15 @@ impl ChatMeter {
         model: &str,
         number: usize,
     ) -> Result<ChatTimings, String> {
-        let answer = timeout(PATIENCE, self.ask_patiently(engine, model, number)).await;
-        answer.unwrap_or_else(|_| Err(engine.says(PATH, &"no whole answer in 10 minutes")))
+        let answer = timeout(
+            ANSWER_TIMEOUT,
+            self.ask_without_timeout(engine, model, number),
+        )
+        .await;
+        answer.unwrap_or_else(|_| Err(engine.message(PATH, &"no whole answer in 10 minutes")))
     }
 
-    async fn ask_patiently(
+    async fn ask_without_timeout(
         &self,
         engine: &EngineCaller,
         model: &str,
@@ -109,42 +115,43 @@ impl ChatMeter {
         let mut body = json!({
             "model": model, "stream": true, "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": prompt(number)}],
-            "max_tokens": GENERATED, "temperature": 0, "seed": 1,
+            "max_tokens": GENERATED_TOKENS, "temperature": 0, "seed": 1,
         });
         if let (Some(body), Some(extra)) = (body.as_object_mut(), self.extra.as_object()) {
             body.extend(extra.clone());
         }
         let began = Instant::now();
-        let wrong = |e: &dyn std::fmt::Display| engine.says(PATH, e);
+        let wrong = |e: &dyn std::fmt::Display| engine.message(PATH, e);
         let answer = engine.post(PATH, &body).await?;
         let status = answer.status;
         if !status.is_success() {
             let text = answer.text().await;
             return Err(wrong(&format!("{status}: {text}")));
         }
-        let mut events = answer.pieces().eventsource();
-        let mut told = ChatTimingsBuilder::default();
+        let mut events = answer.chunks().eventsource();
+        let mut timings = ChatTimingsBuilder::default();
         while let Some(event) = events.try_next().await.map_err(|e| wrong(&e))? {
             if event.data == "[DONE]" {
                 break;
             }
-            told.take(&event.data, began.elapsed().as_secs_f64())
+            timings
+                .add_event(&event.data, began.elapsed().as_secs_f64())
                 .map_err(|e| wrong(&e))?;
         }
-        told.end().map_err(|e| wrong(&e))
+        timings.finish().map_err(|e| wrong(&e))
     }
 }
 
 // === impl ChatTimings ===
 
 impl ChatTimings {
-    /// Prompt and generated tokens per second: the engine's own, else by the clock, where the
-    /// first token ends the prompt.
+    /// Returns the prompt and the generated tokens per second: the engine's own figures, else by
+    /// the clock, where the first token ends the prompt.
     fn rates(&self) -> (f64, f64) {
-        self.told.unwrap_or_else(|| {
-            let generating = (self.last_s - self.first_s).max(SHORTEST);
+        self.engine_rates.unwrap_or_else(|| {
+            let generating = (self.last_s - self.first_s).max(SHORTEST_S);
             (
-                self.prompt / self.first_s.max(SHORTEST),
+                self.prompt / self.first_s.max(SHORTEST_S),
                 (self.generated - 1.0).max(1.0) / generating,
             )
         })
@@ -154,7 +161,7 @@ impl ChatTimings {
 // === impl ChatTimingsBuilder ===
 
 impl ChatTimingsBuilder {
-    fn take(&mut self, data: &str, at: f64) -> Result<(), String> {
+    fn add_event(&mut self, data: &str, at: f64) -> Result<(), String> {
         let event: Value = serde_json::from_str(data).map_err(|e| e.to_string())?;
         match &event["error"] {
             Value::Null => {}
@@ -179,7 +186,7 @@ impl ChatTimingsBuilder {
             && prompt_ms > 0.0
             && generated_ms > 0.0
         {
-            self.told = Some((
+            self.engine_rates = Some((
                 prompt * 1000.0 / prompt_ms,
                 generated * 1000.0 / generated_ms,
             ));
@@ -187,7 +194,7 @@ impl ChatTimingsBuilder {
         Ok(())
     }
 
-    fn end(self) -> Result<ChatTimings, String> {
+    fn finish(self) -> Result<ChatTimings, String> {
         let first_s = self.first_s.ok_or("the answer had no token")?;
         let (prompt, generated) = self.usage.ok_or("the answer did not tell its usage")?;
         Ok(ChatTimings {
@@ -195,7 +202,7 @@ impl ChatTimingsBuilder {
             last_s: self.last_s,
             prompt,
             generated,
-            told: self.told,
+            engine_rates: self.engine_rates,
         })
     }
 }
@@ -205,11 +212,11 @@ mod tests {
     use super::*;
 
     fn answer(events: &[(Value, f64)]) -> Result<ChatTimings, String> {
-        let mut told = ChatTimingsBuilder::default();
+        let mut timings = ChatTimingsBuilder::default();
         for (event, at) in events {
-            told.take(&event.to_string(), *at)?;
+            timings.add_event(&event.to_string(), *at)?;
         }
-        told.end()
+        timings.finish()
     }
 
     fn delta(delta: &Value) -> Value {
@@ -220,16 +227,16 @@ mod tests {
     fn the_clock_counts_where_the_engine_tells_no_times() {
         let usage =
             json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 11}});
-        let told = answer(&[
+        let timings = answer(&[
             (delta(&json!({"role": "assistant", "content": null})), 0.1),
             (delta(&json!({"reasoning_content": "a"})), 0.5),
             (delta(&json!({"content": "b"})), 1.5),
             (delta(&json!({})), 9.0),
             (usage, 9.0),
         ]);
-        let told = told.unwrap();
-        assert_eq!((told.first_s, told.last_s), (0.5, 1.5));
-        assert_eq!(told.rates(), (200.0, 10.0));
+        let timings = timings.unwrap();
+        assert_eq!((timings.first_s, timings.last_s), (0.5, 1.5));
+        assert_eq!(timings.rates(), (200.0, 10.0));
     }
 
     #[test]
@@ -238,8 +245,8 @@ mod tests {
             "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 11},
             "timings": {"prompt_n": 90, "prompt_ms": 300.0, "predicted_n": 10, "predicted_ms": 500.0},
         });
-        let told = answer(&[(delta(&json!({"content": "b"})), 0.4), (last, 1.0)]).unwrap();
-        assert_eq!(told.rates(), (300.0, 20.0));
+        let timings = answer(&[(delta(&json!({"content": "b"})), 0.4), (last, 1.0)]).unwrap();
+        assert_eq!(timings.rates(), (300.0, 20.0));
     }
 
     #[test]

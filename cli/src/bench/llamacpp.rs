@@ -1,5 +1,5 @@
-//! A llama.cpp server that Crucible starts: each run starts it anew with the flags of its variant
-//! on a free port, and ends it.
+//! The benchmark of a llama.cpp server that Crucible starts. Each run starts a new server on a free
+//! port with the flags of its variant and ends it afterwards.
 
 mod memory;
 
@@ -30,12 +30,13 @@ const FIXED: [FixedSetting; 1] = [FixedSetting {
     setting: "GPU layers",
     why: "which device computes is a matter of the configured command",
 }];
-/// Between two looks whether it is healthy: what a load time is exact to.
-const LOOK: Duration = Duration::from_millis(10);
-/// Started where no command is configured.
+/// The time between two questions whether the server is healthy, and so the precision of a load
+/// time.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The program that is started where the engine's block has no `command`.
 const PROGRAM: &str = "llama-server";
 
-/// How the server is started, and the one that runs.
+/// The way to start the server with each setting, and the server that runs now, if there is one.
 pub(super) struct LlamacppBench {
     client: engine::Client,
     config: checked::Engine,
@@ -68,13 +69,14 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     }
 }
 
-/// The answer has its whole length, and nothing of an earlier prompt is of use.
-pub(super) fn extra() -> Value {
+/// The fields by which llama.cpp generates an answer to its full length and reuses no cached
+/// prompt.
+pub(super) fn body_fields() -> Value {
     json!({"ignore_eos": true, "cache_prompt": false})
 }
 
-/// The flags of a setting that Crucible itself does not pass. Source: llama.cpp b11434,
-/// `llama-server --help`; `--load-mode` since b10105.
+/// Returns the flags of a setting that Crucible itself does not pass. Source: llama.cpp b11434,
+/// `llama-server --help`; `--load-mode` exists since b10105.
 pub(super) fn flags(setting: &BenchSetting) -> Vec<String> {
     let mut flags = Vec::new();
     let mut put = |words: &[&str]| flags.extend(words.iter().map(|&word| word.to_owned()));
@@ -103,13 +105,13 @@ impl LlamacppBench {
             config: target.engine.clone(),
             model: Arc::clone(&target.model.id),
             budget: target.config.timeouts.load,
-            chat: ChatMeter::new(None, extra()),
+            chat: ChatMeter::new(None, body_fields()),
             current: Mutex::new(None),
             version: Mutex::new(None),
         }
     }
 
-    /// A server that is not started yet.
+    /// Returns a server with the flags of `setting` that is not started yet.
     fn server(&self, setting: &BenchSetting) -> Result<Arc<dyn Engine>, RunFailure> {
         let mut config = self.config.clone();
         if config.command.is_empty() {
@@ -178,7 +180,8 @@ impl LlamacppBench {
         })
     }
 
-    /// Returns once the server says that it is healthy; looks closer than a load does.
+    /// Returns once the server says that it is healthy. It asks more often than a load does, so
+    /// that the load time is precise.
     async fn healthy(&self, server: &dyn Engine) {
         loop {
             if let Some(address) = server.address()
@@ -187,11 +190,11 @@ impl LlamacppBench {
             {
                 return;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Ends the server and waits for that.
+    /// Ends the server that runs, if there is one, and waits until it is gone.
     async fn stop(&self) -> Result<(), String> {
         let current = self.current.lock().take();
         let Some(server) = current else {
@@ -248,7 +251,7 @@ mod tests {
             parallel: 2,
         };
         // Threads, context and slots are Crucible's own part.
-        let told = "-b 128 -ub 128 -fa off -ctk q8_0 -ctv q8_0 --load-mode none";
-        assert_eq!(flags(&setting).join(" "), told);
+        let expected = "-b 128 -ub 128 -fa off -ctk q8_0 -ctv q8_0 --load-mode none";
+        assert_eq!(flags(&setting).join(" "), expected);
     }
 }

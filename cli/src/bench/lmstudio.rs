@@ -1,5 +1,5 @@
-//! LM Studio: each run loads the model through its API with the options of its variant, as
-//! Crucible does, and unloads the instance.
+//! The benchmark of an LM Studio. Each run loads the model over LM Studio's API with the options of
+//! its variant, as the server does, and unloads the instance afterwards.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,29 +23,32 @@ use super::{
     variant::{BenchSetting, FixedSetting, SettingChange, variants},
 };
 
-/// What LM Studio itself keeps an idle instance for (WebSocket loads only).
-const KEEP: Duration = Duration::from_mins(10);
+/// The time after which LM Studio itself unloads an idle instance; it applies to loads over its
+/// WebSocket API only.
+const IDLE_TIME: Duration = Duration::from_mins(10);
 const NOTES: [&str; 2] = [
     "threads were not searched: LM Studio's load API takes none",
     "memory was not looked at: LM Studio's API does not tell it",
 ];
 
-/// Loads and unloads on one LM Studio.
+/// An LM Studio, with the model that the benchmark loads and unloads there.
 pub(super) struct LmstudioBench {
     client: engine::Client,
     config: checked::Engine,
     token: Option<String>,
-    /// Rows 2, 9 and 10, where the WebSocket driver is on.
+    /// The load options of the configuration that only the WebSocket API takes; `None` where
+    /// `websocket` is off.
     load_config: Option<LoadConfig>,
     model: Arc<str>,
     budget: Duration,
     chat: ChatMeter,
-    /// A load that was ordered goes on when nobody waits for it any more.
+    /// The loads that run. A load in LM Studio goes on when nobody waits for it, so each has its
+    /// own task.
     loads: TaskTracker,
-    held: Arc<Mutex<Option<LoadedInstance>>>,
+    loaded: Arc<Mutex<Option<LoadedInstance>>>,
 }
 
-/// An instance that bench loaded, and the control side that did it.
+/// An instance that the benchmark loaded, with the engine driver that loaded it.
 #[derive(Clone)]
 struct LoadedInstance {
     control: Arc<dyn Engine>,
@@ -112,7 +115,7 @@ impl LmstudioBench {
             model: Arc::clone(&target.model.id),
             budget: target.config.timeouts.load,
             loads: TaskTracker::new(),
-            held: Arc::default(),
+            loaded: Arc::default(),
         }
     }
 
@@ -132,7 +135,7 @@ impl LmstudioBench {
             &self.client,
             &self.config,
             token,
-            KEEP,
+            IDLE_TIME,
             None,
             load_config,
             &Arc::default(),
@@ -178,7 +181,8 @@ impl LmstudioBench {
             permits: setting.parallel,
             pinned: false,
         };
-        let (control, held, budget) = (Arc::clone(control), Arc::clone(&self.held), self.budget);
+        let (control, loaded_instance, budget) =
+            (Arc::clone(control), Arc::clone(&self.loaded), self.budget);
         let task = self.loads.spawn(async move {
             let Ok(loaded) = timeout(budget, control.load(order)).await else {
                 let words = format!(
@@ -188,7 +192,7 @@ impl LmstudioBench {
                 return Err(RunFailure::Final(words));
             };
             let resident = loaded.map_err(|e| RunFailure::Refused(e.to_string()))?;
-            *held.lock() = Some(LoadedInstance {
+            *loaded_instance.lock() = Some(LoadedInstance {
                 control,
                 resident: resident.clone(),
             });
@@ -197,16 +201,16 @@ impl LmstudioBench {
         task.await.map_err(|e| RunFailure::Final(e.to_string()))?
     }
 
-    /// Unloads the instance that bench loaded, and no other.
+    /// Unloads the instance that the benchmark loaded, and no other.
     async fn unload(&self) -> Result<(), String> {
-        let held = self.held.lock().clone();
-        let Some(LoadedInstance { control, resident }) = held else {
+        let loaded_instance = self.loaded.lock().clone();
+        let Some(LoadedInstance { control, resident }) = loaded_instance else {
             return Ok(());
         };
         let gone = timeout(self.budget, control.unload(&resident)).await;
         gone.map_err(|_| format!("{} did not unload", resident.instance))?
             .map_err(|e| e.to_string())?;
-        *self.held.lock() = None;
+        *self.loaded.lock() = None;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! `crucible bench`: what the profile is worth on the user's own engine and model.
+//! The command `crucible bench`, which measures the gain of the configured profile over the
+//! engine's defaults on the user's own engine and model.
 
 mod caller;
 mod chat;
@@ -19,7 +20,7 @@ mod variant;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use crucible_config::Live;
+use crucible_config::{Config, Live};
 use crucible_router::{
     machine::{physical_cores, processor_name},
     state_dir::{Hold, StateDir},
@@ -30,13 +31,13 @@ use crate::{
     CommandFailure, CommonArgs,
     engine_look::look,
     instance,
-    output::{complain, say},
+    output::{write_stderr, write_stdout},
     runtime::runtime,
     signals::Signals,
     sources,
 };
 
-/// Load average of each core above which others are said to disturb.
+/// The load average per core above which the machine counts as busy.
 const BUSY: f64 = 0.5;
 
 /// The arguments of the command.
@@ -74,35 +75,17 @@ pub fn run(common: &CommonArgs, args: &BenchArgs) -> Result<(), CommandFailure> 
 
 async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<(), CommandFailure> {
     let current = config.current();
-    if instance::find(&current).await.is_some() {
-        return Err(CommandFailure::wrong(
-            "a Crucible serves at the configured address and would load and unload meanwhile: \
-             stop it first",
-        ));
-    }
-    // One that listens elsewhere.
-    if let Hold::Anothers(process) = StateDir::claim(&current.state_dir).hold() {
-        let process = process.map_or_else(String::new, |id| format!(" (process {id})"));
-        return Err(CommandFailure::wrong(format!(
-            "a Crucible{process} serves with this state_dir and would load and unload meanwhile: \
-             stop it first"
-        )));
-    }
+    check_nothing_serves(&current).await?;
     let view = look(config, async |router| router.view()).await?;
     let subject = BenchSubject::choose(current, name, args.model.as_deref(), &view)?;
-    complain(&format!(
+    write_stderr(&format!(
         "measures {} on {} again and again, for at most {}",
         subject.target.model.id,
         subject.target.view.name,
         humantime::format_duration(args.time),
     ));
-    let busy = load_average();
-    if let Some(busy) = busy.filter(|busy| *busy > BUSY * f64::from(physical_cores().max(1))) {
-        complain(&format!(
-            "this machine is busy (load average {busy:.1}): what others compute meanwhile is \
-             measured too"
-        ));
-    }
+    let load_average = load_average();
+    warn_if_busy(load_average);
     let mut signals =
         Signals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
     let variants = &subject.plan.variants;
@@ -128,7 +111,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     })?;
     let options = variants.iter().map(|v| subject.driver.options(&v.setting));
     let report = BenchReport {
-        facts: facts(&subject, busy),
+        facts: facts(&subject, load_average),
         options: options.collect(),
         variants: subject.plan.variants,
         samples,
@@ -137,14 +120,43 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
         ended: stopped.or(ended),
         tuned,
     };
-    tell(&report, args)
+    write_report(&report, args)
 }
 
-fn tell(report: &BenchReport, args: &BenchArgs) -> Result<(), CommandFailure> {
+/// Refuses to measure beside a running instance, which could load and unload models meanwhile. An
+/// instance that listens at another address is found by its lock on the state directory.
+async fn check_nothing_serves(config: &Config) -> Result<(), CommandFailure> {
+    if instance::find(config).await.is_some() {
+        return Err(CommandFailure::wrong(
+            "a Crucible serves at the configured address and would load and unload meanwhile: \
+             stop it first",
+        ));
+    }
+    if let Hold::Anothers(process) = StateDir::claim(&config.state_dir).hold() {
+        let process = process.map_or_else(String::new, |id| format!(" (process {id})"));
+        return Err(CommandFailure::wrong(format!(
+            "a Crucible{process} serves with this state_dir and would load and unload meanwhile: \
+             stop it first"
+        )));
+    }
+    Ok(())
+}
+
+fn warn_if_busy(load_average: Option<f64>) {
+    let limit = BUSY * f64::from(physical_cores().max(1));
+    if let Some(load) = load_average.filter(|load| *load > limit) {
+        write_stderr(&format!(
+            "this machine is busy (load average {load:.1}): what others compute meanwhile is \
+             measured too"
+        ));
+    }
+}
+
+fn write_report(report: &BenchReport, args: &BenchArgs) -> Result<(), CommandFailure> {
     if args.json {
-        say(&report.json().to_string());
+        write_stdout(&report.json().to_string());
     } else {
-        say(&report.text());
+        write_stdout(&report.text());
     }
     if let Some(path) = args.report.as_deref().map(crucible_config::home::expand) {
         std::fs::write(&path, report.markdown())
@@ -156,7 +168,7 @@ fn tell(report: &BenchReport, args: &BenchArgs) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-fn facts(subject: &BenchSubject, busy: Option<f64>) -> Vec<(&'static str, String)> {
+fn facts(subject: &BenchSubject, load_average: Option<f64>) -> Vec<(&'static str, String)> {
     let (engine, model) = (&subject.target.view, &subject.target.model);
     let product = engine.kind.profile().title;
     let version = engine.version.clone().or_else(|| subject.driver.version());
@@ -199,11 +211,12 @@ fn facts(subject: &BenchSubject, busy: Option<f64>) -> Vec<(&'static str, String
                 .unwrap_or_default(),
         ),
     ];
-    facts.extend(busy.map(|busy| ("load average before", format!("{busy:.1}"))));
+    facts.extend(load_average.map(|load| ("load average before", format!("{load:.1}"))));
     facts
 }
 
-/// Runnable processes of the last minute (proc(5)); `None` where the system does not tell.
+/// Returns the number of runnable processes, averaged over the last minute (`/proc/loadavg`,
+/// proc(5)); `None` where the system does not say.
 fn load_average() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().next()?.parse().ok()

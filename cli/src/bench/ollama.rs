@@ -1,5 +1,6 @@
-//! Ollama: options go with each request. One that somebody started keeps its environment; one with
-//! `manage = "spawn"` is started anew where that is what varies.
+//! The benchmark of an Ollama. Most settings are options of a request. An Ollama that somebody else
+//! started keeps its environment; one with `manage = "spawn"` is restarted for settings that Ollama
+//! reads from its environment.
 
 mod api;
 mod child;
@@ -22,20 +23,21 @@ use super::{
 };
 use crate::CommandFailure;
 
-/// What a request carries.
+/// The changes that are options of a request.
 const CHANGES: [SettingChange; 4] = [
     SettingChange::Threads,
     SettingChange::Batch,
     SettingChange::Context,
     SettingChange::Mmap,
 ];
-/// What the environment carries.
+/// The changes that are variables of the environment, which needs a new process.
 const STARTED: [SettingChange; 3] = [
     SettingChange::FlashAttention,
     SettingChange::Cache,
     SettingChange::Parallel,
 ];
-/// Ollama 0.33 reads these from its own environment when it starts.
+/// The settings that cannot vary on an Ollama that Crucible did not start: Ollama 0.33 reads them
+/// from its environment when it starts.
 const FIXED: [FixedSetting; 3] = [
     FixedSetting {
         setting: "flash attention",
@@ -52,16 +54,16 @@ const FIXED: [FixedSetting; 3] = [
 ];
 const NOTE: &str = "parallel was not searched: Ollama reads OLLAMA_NUM_PARALLEL when it starts";
 
-/// An Ollama and the model that is measured.
+/// An Ollama with the model that is measured.
 pub(super) struct OllamaBench {
     server: OllamaServer,
 }
 
-/// Who starts it.
+/// The process that is measured, by the one who starts it.
 enum OllamaServer {
-    /// Somebody did.
+    /// A process that somebody else started, with the environment that it has.
     Running(OllamaApi),
-    /// Bench does.
+    /// A process that the benchmark starts and restarts.
     Child(Box<OllamaChild>),
 }
 

@@ -1,12 +1,14 @@
-//! What an engine is asked in a run: the same work each time, in words that no cache knows.
+//! The prompts of a benchmark. Each run asks for the same work, in words that no prompt cache
+//! contains.
 
-/// Tokens that are generated.
-pub(super) const GENERATED: u32 = 48;
+/// The number of tokens that an answer generates.
+pub(super) const GENERATED_TOKENS: u32 = 48;
 
-/// Most requests of a run; their numbers tell the prompts of runs apart.
-pub(super) const MOST: usize = 1000;
+/// The largest number of requests of a run; it separates the prompt numbers of different runs.
+pub(super) const MAX_REQUESTS: usize = 1000;
 
-/// About 400 tokens; the number comes first, so that no cached beginning is of use.
+/// Returns a prompt of about 400 tokens. Its number comes first, so that a cached prefix is of no
+/// use.
 pub(super) fn prompt(run: usize) -> String {
     let line = "A crucible is a vessel in which metals are melted at a very high heat. ";
     format!("Run {run}. {}Tell what it is made of.", line.repeat(22))

@@ -1,4 +1,4 @@
-//! The result as a table, as JSON and as Markdown. Pure.
+//! The result of a benchmark as a table, as JSON and as Markdown. The functions are pure.
 
 use std::fmt::Write as _;
 
@@ -10,21 +10,21 @@ use super::{
 };
 use crate::output::table;
 
-/// Everything that was measured, and on what.
+/// All that a benchmark measured, with the engine, the model and the machine.
 pub(super) struct BenchReport {
-    /// Engine, model, machine: title and value.
+    /// Titles and values that describe the engine, the model and the machine.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) variants: Vec<BenchVariant>,
-    /// Per variant, what the engine was told.
+    /// The options that the engine received, for each variant.
     pub(super) options: Vec<Value>,
-    /// Per variant, in the order of the runs.
+    /// The samples of each variant, in the order of the runs.
     pub(super) samples: Vec<Vec<RunSample>>,
-    /// Variants that the engine refused, and its words.
+    /// The names of the variants that the engine refused, each with its message.
     pub(super) refused: Vec<(String, String)>,
     pub(super) fixed: Vec<FixedSetting>,
-    /// Why it ended before all rounds were done.
+    /// The reason why the benchmark ended before all rounds were done.
     pub(super) ended: Option<String>,
-    /// What `--tune` found.
+    /// The block that `--tune` found, with comments; `None` without `--tune`.
     pub(super) tuned: Option<String>,
 }
 
@@ -35,7 +35,8 @@ impl BenchReport {
         SampleSummary::of(self.samples.get(variant)?.iter().filter_map(metric.of))
     }
 
-    /// Verdict and percentage against what the variant is compared with.
+    /// Returns the verdict and the change in percent against the variant with which this one is
+    /// compared.
     fn compared(
         &self,
         variant: usize,
@@ -47,7 +48,7 @@ impl BenchReport {
         Some((verdict, percent(own.median, other.median)))
     }
 
-    /// The heading, then a row per variant.
+    /// Returns the table: the heading, then one row for each variant.
     fn rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![vec!["variant".to_owned(), "runs".to_owned()]];
         rows[0].extend(METRICS.iter().map(|m| m.title.to_owned()));
@@ -68,7 +69,7 @@ impl BenchReport {
         rows
     }
 
-    /// One sentence per compared variant.
+    /// Returns one sentence for each compared variant.
     fn verdicts(&self) -> Vec<String> {
         let mut out = Vec::new();
         for (index, variant) in self.variants.iter().enumerate() {
@@ -95,7 +96,7 @@ impl BenchReport {
         out
     }
 
-    /// For a terminal.
+    /// Returns the report for a terminal.
     pub(super) fn text(&self) -> String {
         let mut out = format!(
             "{}\n\n{}\n\n{}\n",
@@ -124,7 +125,7 @@ impl BenchReport {
         out
     }
 
-    /// For scripts: values in seconds, bytes and tokens per second.
+    /// Returns the report for scripts, with values in seconds, bytes and tokens per second.
     pub(super) fn json(&self) -> Value {
         let facts: Map<String, Value> = self
             .facts
@@ -168,7 +169,8 @@ impl BenchReport {
         })
     }
 
-    /// For a file; the plot is Mermaid's `xychart-beta`, which GitHub and GitLab draw.
+    /// Returns the report in Markdown, for a file. The plot is Mermaid's `xychart-beta`, which
+    /// GitHub and GitLab draw.
     pub(super) fn markdown(&self) -> String {
         let mut out = String::from("# What the profile is worth\n\n| | |\n|---|---|\n");
         for (title, value) in &self.facts {
@@ -274,9 +276,9 @@ mod tests {
         let report = report();
         let text = report.text();
         assert!(text.contains("23.0 (20.0..26.0)"), "{text}");
-        let told = "profile versus defaults: generated tok/s better (+100 %), \
+        let sentence = "profile versus defaults: generated tok/s better (+100 %), \
                     prompt tok/s within the noise (+0 %)";
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains(sentence), "{text}");
         assert!(text.contains("not varied: parallel"), "{text}");
         let json = report.json();
         let metric = &json["variants"][1]["metrics"]["generated_per_s"];
@@ -287,7 +289,7 @@ mod tests {
         let memory = &json["variants"][1]["metrics"]["memory_bytes"];
         assert_eq!(memory["summary"], Value::Null);
         let markdown = report.markdown();
-        assert!(markdown.contains(told), "{markdown}");
+        assert!(markdown.contains(sentence), "{markdown}");
         assert!(markdown.contains("bar [11.5, 23.0]"), "{markdown}");
     }
 

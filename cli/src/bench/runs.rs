@@ -1,4 +1,4 @@
-//! The runs of a bench: their order, their clock and their progress.
+//! The runs of a benchmark: their order, their time limit and their progress bar.
 
 use std::time::Duration;
 
@@ -13,26 +13,28 @@ use super::{
     variant::{BenchSetting, BenchVariant},
 };
 
-/// Runs on one engine.
+/// The runs of one benchmark on one engine, within a time limit.
 pub(super) struct BenchRuns<'a> {
     driver: &'a dyn BenchDriver,
-    /// When the whole is to end.
+    /// The time at which the benchmark must end.
     limit: Instant,
-    /// The longest run so far: none begins that would end after its time.
+    /// The length of the longest run so far. A run begins only if one of this length would end in
+    /// time.
     longest: Duration,
     count: usize,
     bar: ProgressBar,
-    /// Settings that the engine refused, with the variant's name and the engine's words.
+    /// The settings that the engine refused, each with its variant's name and the engine's message.
     refused: Vec<(BenchSetting, String, String)>,
     ended: Option<String>,
 }
 
-/// Why a series of runs ended before it was whole.
+/// The reason why a series of runs ended before all rounds were done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SeriesEnd {
-    Time,
-    /// Nothing more can be measured.
-    Over,
+    /// The time is over.
+    TimeLimit,
+    /// The engine cannot be measured any further.
+    Final,
 }
 
 // === impl BenchRuns ===
@@ -50,7 +52,8 @@ impl<'a> BenchRuns<'a> {
         }
     }
 
-    /// Which variants were refused and how, and why the whole ended early.
+    /// Ends the progress bar. Returns the refused variants with the engine's messages, and the
+    /// reason of an early end.
     pub(super) fn finish(self) -> (Vec<(String, String)>, Option<String>) {
         self.bar.finish_and_clear();
         let refused = self.refused.into_iter();
@@ -60,7 +63,7 @@ impl<'a> BenchRuns<'a> {
         )
     }
 
-    /// Runs the variants in turn until the rounds or the time are over.
+    /// Runs the variants in turn until all rounds are done or the time is over.
     pub(super) async fn compare(
         &mut self,
         variants: &[BenchVariant],
@@ -69,7 +72,7 @@ impl<'a> BenchRuns<'a> {
         samples: &mut [Vec<RunSample>],
     ) {
         let until = self.limit.min(Instant::now() + time);
-        if self.rounds(variants, rounds, until, samples).await == Err(SeriesEnd::Time) {
+        if self.rounds(variants, rounds, until, samples).await == Err(SeriesEnd::TimeLimit) {
             self.ended = Some("the time limit".to_owned());
         }
     }
@@ -89,14 +92,14 @@ impl<'a> BenchRuns<'a> {
         Ok(())
     }
 
-    /// One run; `None` where the engine refuses the setting.
+    /// Does one run and returns its sample, or `None` where the engine refuses the setting.
     async fn run(
         &mut self,
         variant: &BenchVariant,
         until: Instant,
     ) -> Result<Option<RunSample>, SeriesEnd> {
         if self.ended.is_some() {
-            return Err(SeriesEnd::Over);
+            return Err(SeriesEnd::Final);
         }
         let refused = |(setting, ..): &(BenchSetting, String, String)| *setting == variant.setting;
         if self.refused.iter().any(refused) {
@@ -104,7 +107,7 @@ impl<'a> BenchRuns<'a> {
         }
         let began = Instant::now();
         if began + self.longest > until {
-            return Err(SeriesEnd::Time);
+            return Err(SeriesEnd::TimeLimit);
         }
         self.bar.inc_length(1);
         self.bar.set_message(variant.name.clone());
@@ -121,20 +124,21 @@ impl<'a> BenchRuns<'a> {
             }
             Err(RunFailure::Final(words)) => {
                 self.ended = Some(words);
-                Err(SeriesEnd::Over)
+                Err(SeriesEnd::Final)
             }
         }
     }
 
-    /// Searches for three quarters of the time that is left, then runs the winner against the profile.
+    /// Searches for three quarters of the time that is left, then compares the winner with the
+    /// profile in the rest. Returns the configuration block to paste, with comments.
     pub(super) async fn tune(&mut self, subject: &BenchSubject, rounds: usize) -> String {
         let plan = &subject.plan;
         if plan.axes.is_empty() {
             let notes = plan.axes.notes.iter().map(|note| format!("\n# {note}"));
             return format!("# nothing to search{}", notes.collect::<String>());
         }
-        // The comparison's own limit is told; the search is short by design.
-        let told = self.ended.take_if(|words| words == "the time limit");
+        // The comparison's own limit is reported; the search is short by design.
+        let time_limit = self.ended.take_if(|words| words == "the time limit");
         let left = self.limit.saturating_duration_since(Instant::now());
         let mut search = TuneSearch::new(plan.profile, &plan.axes, subject.target.view.budget);
         self.search(&mut search, self.limit - left / 4, left / 2)
@@ -160,11 +164,12 @@ impl<'a> BenchRuns<'a> {
             };
             tune::block(engine, &best, &samples[0], &samples[1])
         };
-        self.ended = self.ended.take().or(told);
+        self.ended = self.ended.take().or(time_limit);
         format!("# {measured} of {all} combinations measured\n{found}")
     }
 
-    /// `first` is the most that the first sweep gets.
+    /// Sweeps over the candidates until one is left or `until` has come; the first sweep takes at
+    /// most `first`.
     async fn search(&mut self, search: &mut TuneSearch, until: Instant, first: Duration) {
         let mut sweep_until = until.min(Instant::now() + first);
         for number in 0.. {
@@ -185,7 +190,7 @@ impl<'a> BenchRuns<'a> {
                     }
                 }
             }
-            if cut == Some(SeriesEnd::Over) || (cut.is_some() && number > 0) {
+            if cut == Some(SeriesEnd::Final) || (cut.is_some() && number > 0) {
                 return;
             }
             search.halve();
@@ -194,7 +199,7 @@ impl<'a> BenchRuns<'a> {
     }
 }
 
-/// Seen on a terminal only.
+/// Returns the progress bar, which is drawn only on a terminal.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}") {

@@ -1,42 +1,44 @@
-//! Runs in turn, medians with their spread, and what a difference is worth. Pure.
+//! Statistics of the runs: their order, the median with its range, and the meaning of a difference
+//! between two variants. The functions are pure.
 
 use serde::Serialize;
 
-/// Fewer runs than this of either side decide nothing: four against four separate completely
-/// by chance in 1 of 35 cases.
+/// The smallest number of runs of each variant that decides anything. Four runs against four
+/// separate completely by chance in 1 of 35 cases.
 pub(super) const FEWEST: usize = 4;
 
-/// What one run measured.
+/// The measured values of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct RunSample {
     /// Seconds from the request to the first token, model loaded.
     pub(super) first_token_s: f64,
-    /// Prompt tokens per second.
+    /// Prompt tokens that the engine processes in a second.
     pub(super) prompt_per_s: f64,
-    /// Generated tokens per second.
+    /// Tokens that the engine generates in a second, without other requests beside it.
     pub(super) generated_per_s: f64,
-    /// Seconds to load; `None` where nothing was loaded.
+    /// Seconds that the load took; `None` where nothing was loaded.
     pub(super) load_s: Option<f64>,
-    /// Bytes: what the engine says of the model, or the most that its process held; `None` where
-    /// neither is told.
+    /// Memory in bytes: the model's size as the engine reports it, or the peak of the engine's
+    /// process; `None` where neither is known.
     pub(super) memory_bytes: Option<f64>,
-    /// Prompt and generated tokens of as many requests at once as the variant takes, by the clock.
+    /// Prompt and generated tokens per second of wall-clock time, with as many requests at once as
+    /// the variant sends.
     pub(super) tokens_per_s: f64,
 }
 
-/// One measured quantity.
+/// A quantity that every run measures, with its names and its direction.
 pub(super) struct BenchMetric {
-    /// Its name for JSON.
+    /// The name of the quantity in the JSON report.
     pub(super) key: &'static str,
-    /// Its column.
+    /// The heading of its column in the table, with the unit.
     pub(super) title: &'static str,
     pub(super) more_is_better: bool,
-    /// What a value is divided by to be shown.
+    /// The divisor that turns a sample's value into the unit of the table.
     pub(super) unit: f64,
     pub(super) of: fn(&RunSample) -> Option<f64>,
 }
 
-/// The columns of a report.
+/// The quantities of a report, in the order of its columns.
 pub(super) const METRICS: [BenchMetric; 6] = [
     BenchMetric {
         key: "generated_per_s",
@@ -82,7 +84,7 @@ pub(super) const METRICS: [BenchMetric; 6] = [
     },
 ];
 
-/// Median and range of the runs of a variant.
+/// The median and the range of one quantity over the runs of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct SampleSummary {
     pub(super) median: f64,
@@ -91,7 +93,7 @@ pub(super) struct SampleSummary {
     pub(super) runs: usize,
 }
 
-/// What the difference of two variants is.
+/// The result of comparing the runs of two variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DifferenceVerdict {
@@ -99,16 +101,16 @@ pub(super) enum DifferenceVerdict {
     Better,
     /// Every run was worse than every run of the other.
     Worse,
-    /// The ranges overlap.
+    /// The ranges of both variants overlap, so the difference may be chance.
     WithinNoise,
-    /// Fewer than [`FEWEST`] runs.
+    /// One of the variants has fewer than [`FEWEST`] runs.
     TooFewRuns,
 }
 
 // === impl SampleSummary ===
 
 impl SampleSummary {
-    /// `None` without runs.
+    /// Summarises the values; the result is `None` without any.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -128,7 +130,7 @@ impl SampleSummary {
         })
     }
 
-    /// How this compares with `other`.
+    /// Compares this variant with `other`. Only ranges that do not overlap make a difference.
     pub(super) fn against(&self, other: &Self, more_is_better: bool) -> DifferenceVerdict {
         if self.runs.min(other.runs) < FEWEST {
             return DifferenceVerdict::TooFewRuns;
@@ -155,8 +157,8 @@ impl DifferenceVerdict {
     }
 }
 
-/// The order of the runs as indices of the variants: A B C, C B A, A B C: a machine that warms
-/// up or is used by others in between weighs on all of them alike.
+/// Returns the order of the runs as indices of the variants: A B C, C B A, A B C. In this order a
+/// machine that warms up, or that others use for a while, affects all variants equally.
 pub(super) fn schedule(variants: usize, rounds: usize) -> Vec<usize> {
     (0..rounds)
         .flat_map(|round| {
@@ -171,7 +173,7 @@ pub(super) fn schedule(variants: usize, rounds: usize) -> Vec<usize> {
         .collect()
 }
 
-/// By how many percent `now` is more than `before`.
+/// Returns by how many percent `now` is more than `before`, or `None` where `before` is 0.
 pub(super) fn percent(now: f64, before: f64) -> Option<f64> {
     (before > 0.0).then(|| (now / before - 1.0) * 100.0)
 }

@@ -1,7 +1,9 @@
-//! `--tune`: a search over threads, batch and parallel. Pure.
+//! The search of `--tune` over threads, batch size and requests at once. The module is pure: the
+//! runs are done elsewhere.
 //!
-//! All combinations run once, those nearest to the profile first; then the better half runs
-//! again, and so on, until one is left. Little time makes a look along the axes of it.
+//! This is successive halving: all combinations run once, those nearest to the profile first; then
+//! the better half runs again, until one is left. Where time is short, the first sweep covers only
+//! the combinations that change a single axis.
 
 use crucible_config::checked::EngineKind;
 
@@ -10,42 +12,42 @@ use super::{
     variant::{BenchSetting, BenchVariant},
 };
 
-/// Batches that are tried, in tokens.
+/// The batch sizes to try, in tokens.
 pub(super) const BATCHES: [u32; 4] = [128, 256, 512, 1024];
-/// Requests at once that are tried.
+/// The numbers of requests at once to try.
 pub(super) const PARALLEL: [u32; 3] = [1, 2, 4];
 
-/// What is varied; an empty axis stays as the profile has it.
+/// The values to try on each axis; an empty axis keeps the profile's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TuneAxes {
     pub(super) threads: Vec<u32>,
     pub(super) batch: Vec<u32>,
     pub(super) parallel: Vec<u32>,
-    /// What is not searched or not known, and why.
+    /// Comments for the result: what is not searched or not known, and why.
     pub(super) notes: Vec<&'static str>,
 }
 
-/// The candidates and what was measured of them.
+/// The candidates of the search with their samples so far.
 pub(super) struct TuneSearch {
     pub(super) candidates: Vec<BenchVariant>,
     samples: Vec<Vec<RunSample>>,
-    /// Indices of those that may still win.
+    /// The indices of the candidates that may still win.
     alive: Vec<usize>,
-    /// Bytes that a winner may need.
+    /// The memory budget in bytes, which the winner must not exceed.
     budget: Option<u64>,
 }
 
-/// Whose block is written.
+/// The engine whose configuration block is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TunedEngine<'a> {
     pub(super) kind: EngineKind,
     pub(super) name: &'a str,
-    /// Whether parallel was searched.
+    /// Whether the number of requests at once was searched.
     pub(super) parallel: bool,
     pub(super) notes: &'a [&'static str],
 }
 
-/// Threads that are tried: up to the number of cores.
+/// Returns the numbers of threads to try, up to the number of cores.
 pub(super) fn threads(cores: u32) -> Vec<u32> {
     let mut counts = vec![cores, cores / 2, cores / 4, 1];
     counts.retain(|n| *n > 0);
@@ -60,7 +62,7 @@ impl TuneAxes {
         self.threads.is_empty() && self.batch.is_empty() && self.parallel.is_empty()
     }
 
-    /// Every combination, the start first, then by the number of axes that differ from it.
+    /// Returns every combination: the start first, then by the number of axes that differ from it.
     fn candidates(&self, start: BenchSetting) -> Vec<BenchVariant> {
         let values = |axis: &[u32], own: Option<u32>| {
             let others = axis.iter().copied().map(Some).filter(move |n| *n != own);
@@ -107,7 +109,7 @@ fn named(setting: &BenchSetting) -> String {
 // === impl TuneSearch ===
 
 impl TuneSearch {
-    /// `budget` is in bytes.
+    /// Begins a search at `start`; `budget` is in bytes, `None` without a limit.
     pub(super) fn new(start: BenchSetting, axes: &TuneAxes, budget: Option<u64>) -> Self {
         let candidates = axes.candidates(start);
         Self {
@@ -118,7 +120,8 @@ impl TuneSearch {
         }
     }
 
-    /// The indices of the next sweep, back and forth; `None` when it is decided.
+    /// Returns the indices of the next sweep, in alternating directions, or `None` when the search
+    /// is decided.
     pub(super) fn sweep(&self, number: usize) -> Option<Vec<usize>> {
         let mut order = self.alive.clone();
         if !number.is_multiple_of(2) {
@@ -133,26 +136,26 @@ impl TuneSearch {
         }
     }
 
-    /// Keeps the better half of those that were measured and fit.
+    /// Keeps the better half of the candidates that were measured and fit into the budget.
     pub(super) fn halve(&mut self) {
         let ranked = self.ranked();
         self.alive = ranked[..ranked.len().div_ceil(2)].to_vec();
         self.alive.sort_unstable();
     }
 
-    /// The best so far; the start where nothing fits.
+    /// Returns the best setting so far, or the start where none fits.
     pub(super) fn best(&self) -> Option<BenchSetting> {
         let best = self.ranked().first().copied().unwrap_or(0);
         self.candidates.get(best).map(|c| c.setting)
     }
 
-    /// How many candidates were measured, of how many.
+    /// Returns the number of measured candidates and the number of all candidates.
     pub(super) fn measured(&self) -> (usize, usize) {
         let measured = self.samples.iter().filter(|runs| !runs.is_empty());
         (measured.count(), self.candidates.len())
     }
 
-    /// Those that may still win, the best first.
+    /// Returns the candidates that may still win, the best first.
     fn ranked(&self) -> Vec<usize> {
         let mut rates: Vec<(usize, f64)> = self
             .alive
@@ -168,7 +171,7 @@ impl TuneSearch {
         rates.into_iter().map(|(index, _)| index).collect()
     }
 
-    /// What is not told fits.
+    /// Returns whether the sample's memory is within the budget; an unknown size is.
     #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^53")]
     fn fits(&self, sample: &RunSample) -> bool {
         match (sample.memory_bytes, self.budget) {
@@ -182,14 +185,15 @@ fn throughput(runs: &[RunSample]) -> Option<SampleSummary> {
     SampleSummary::of(runs.iter().map(|sample| sample.tokens_per_s))
 }
 
-/// The block to paste, below comments with the measured gain of `tuned` over `profile`.
+/// Returns the configuration block to paste, below comments with the measured gain of `tuned` over
+/// `profile`.
 pub(super) fn block(
     engine: TunedEngine<'_>,
     setting: &BenchSetting,
     profile: &[RunSample],
     tuned: &[RunSample],
 ) -> String {
-    let told = match (throughput(profile), throughput(tuned)) {
+    let gain = match (throughput(profile), throughput(tuned)) {
         (Some(before), Some(now)) => {
             let spread =
                 |s: &SampleSummary| format!("{:.1} ({:.1}..{:.1})", s.median, s.min, s.max);
@@ -209,13 +213,14 @@ pub(super) fn block(
         }
         _ => "# not measured against the profile: the time was over".to_owned(),
     };
-    let mut lines = vec![format!("# {}", named(setting)), told];
+    let mut lines = vec![format!("# {}", named(setting)), gain];
     lines.extend(engine.notes.iter().map(|note| format!("# {note}")));
     lines.extend(keys(engine, setting));
     lines.join("\n")
 }
 
-/// The settings as configuration; what belongs to an engine's own block is a comment that says so.
+/// Returns the settings as lines of configuration. Keys of an engine's own block are comments that
+/// name the block.
 fn keys(engine: TunedEngine<'_>, setting: &BenchSetting) -> Vec<String> {
     let (threads, batch) = (setting.tuple.threads, setting.tuple.batch);
     let threads = threads.map(|n| format!("num_threads = {n}"));

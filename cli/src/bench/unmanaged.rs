@@ -1,5 +1,5 @@
-//! An engine that bench can only ask: a llama.cpp server that somebody else started, or any other
-//! OpenAI-compatible server. It is measured as it runs.
+//! The benchmark of an engine that Crucible can only send requests to: a llama.cpp server that
+//! somebody else started, or any other OpenAI-compatible server. It is measured as it runs.
 
 use crucible_config::checked::EngineKind;
 use crucible_router::{engine::Tuple, transport::EngineAddress};
@@ -17,14 +17,15 @@ use super::{
 };
 use crate::CommandFailure;
 
-/// An engine at its address.
+/// An engine that runs without Crucible, at its address.
 pub(super) struct UnmanagedBench {
     chat: ChatMeter,
     address: EngineAddress,
     model: String,
 }
 
-/// The one variant there is: as it runs, with as many requests at once as Crucible would send.
+/// Returns a plan with a single variant: the engine as it runs, with as many requests at once as
+/// Crucible would send.
 pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let own = target.view.holds(&target.model.id);
     let slots = own.and_then(|resident| resident.info.parallel);
@@ -65,7 +66,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 impl UnmanagedBench {
     pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
         let extra = match target.engine.kind {
-            EngineKind::Llamacpp => llamacpp::extra(),
+            EngineKind::Llamacpp => llamacpp::body_fields(),
             EngineKind::Openai | EngineKind::Ollama | EngineKind::Lmstudio => Value::Null,
         };
         Ok(Self {

@@ -1,37 +1,39 @@
-//! What is compared: names and settings. Data only.
+//! The settings that a benchmark compares, and their names.
 
 use crucible_router::engine::Tuple;
 use serde::Serialize;
 
-/// How the model is loaded and how many requests it gets at once.
+/// The options with which the model is loaded, and the number of requests that it gets at once.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct BenchSetting {
-    /// The runner options; `None` is the engine's own choice.
+    /// The runner options; a `None` leaves the option to the engine.
     #[serde(flatten)]
     pub(super) tuple: Tuple,
-    /// Precision of the key and the value cache; `None`: as the engine has it.
+    /// The data type of the key and the value cache, such as `q8_0`; `None` leaves it to the
+    /// engine.
     pub(super) cache: Option<&'static str>,
-    /// Requests at once, which is slots where slots are set.
+    /// The number of requests at once, which is also the number of slots where the engine takes
+    /// one.
     pub(super) parallel: u32,
 }
 
-/// One way to load the model.
+/// A setting with the name that reports give it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct BenchVariant {
     pub(super) name: String,
     pub(super) setting: BenchSetting,
-    /// Index of the variant that it is compared with.
+    /// The index of the variant with which this one is compared.
     pub(super) against: Option<usize>,
 }
 
-/// A setting that cannot be varied here, and why.
+/// A setting that cannot vary on this engine, with the reason for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct FixedSetting {
     pub(super) setting: &'static str,
     pub(super) why: &'static str,
 }
 
-/// One option that is changed, the rest being the profile's.
+/// The option in which a variant differs from the profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SettingChange {
     Threads,
@@ -46,7 +48,7 @@ pub(super) enum SettingChange {
 // === impl BenchSetting ===
 
 impl BenchSetting {
-    /// One request at a time.
+    /// Returns a setting with these runner options and one request at a time.
     pub(super) const fn of(tuple: Tuple) -> Self {
         Self {
             tuple,
@@ -59,7 +61,7 @@ impl BenchSetting {
 // === impl SettingChange ===
 
 impl SettingChange {
-    /// Every one, in the order of a report.
+    /// All changes, in the order of a report.
     pub(super) const ALL: [Self; 7] = [
         Self::Threads,
         Self::Batch,
@@ -70,8 +72,8 @@ impl SettingChange {
         Self::Mmap,
     ];
 
-    /// The name of the change and the changed setting; `None` where the profile leaves to the
-    /// engine what would be changed.
+    /// Returns the changed setting and its name; `None` where the profile leaves this option to the
+    /// engine.
     fn of(self, profile: BenchSetting) -> Option<(String, BenchSetting)> {
         let mut setting = profile;
         let tuple = &mut setting.tuple;
@@ -127,7 +129,8 @@ impl SettingChange {
     }
 }
 
-/// The engine's defaults (`bare`), the profile, and the profile with one option changed each.
+/// Returns the variants: the engine's defaults (`bare`), the profile, and the profile with one
+/// option changed each.
 pub(super) fn variants(
     bare: BenchSetting,
     profile: BenchSetting,

@@ -1,4 +1,5 @@
-//! `doctor --probe`: questions to the models that are loaded, whose answers are kept in `state_dir`.
+//! The option `--probe` of `doctor`: questions to the models that are loaded, whose answers are
+//! kept in `state_dir`.
 
 use crucible_config::{
     Config, Live,
@@ -7,16 +8,17 @@ use crucible_config::{
 use crucible_documents::StateDoc;
 use crucible_router::verify::probe;
 
-use crate::{CommandFailure, engine_look::look_as, output::complain};
+use crate::{CommandFailure, engine_look::look_as, output::write_stderr};
 
-/// Asks what is loaded and idle; a running instance reads the answers at its next look, which is at
-/// once. `state` is that of the instance, where one runs.
+/// Probes the residents that are loaded and idle, and saves the results in `state_dir`. A running
+/// instance reads them at its next verification, which follows at once. `state` is the state of
+/// that instance, if one runs.
 pub(super) async fn run(config: &Config, state: Option<&StateDoc>) -> Result<(), CommandFailure> {
     let config = Live::from_config(config.clone());
     let current = config.current();
     let source = with_children(&current, state);
     let view = look_as(&config, source, async |router| router.view()).await?;
-    let mut progress = |text: &str| complain(text);
+    let mut progress = |text: &str| write_stderr(text);
     let busy = busy(state);
     let penalties = probe::run(&current, &view, &busy, &mut progress).await;
     let contexts = probe::context::run(&current, &view, &busy, &mut progress).await;
@@ -29,7 +31,7 @@ pub(super) async fn run(config: &Config, state: Option<&StateDoc>) -> Result<(),
         .map_err(|e| CommandFailure::wrong(format!("state_dir {}: {e}", folder.display())))
 }
 
-/// The configuration with the children of the running instance as engines that can be asked at their
+/// Returns the configuration in which the running instance's child processes are engines at their
 /// addresses.
 fn with_children(config: &Config, state: Option<&StateDoc>) -> Config {
     let mut config = config.clone();
@@ -45,7 +47,7 @@ fn with_children(config: &Config, state: Option<&StateDoc>) -> Config {
     config
 }
 
-/// The residents that answer somebody now, as `engine/instance`.
+/// Returns the residents that are serving a request now, as `engine/instance`.
 fn busy(state: Option<&StateDoc>) -> Vec<String> {
     let residents = state.into_iter().flat_map(StateDoc::residents);
     let busy = residents.filter(|resident| resident.active != 0);

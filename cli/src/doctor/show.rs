@@ -1,4 +1,4 @@
-//! Rows and findings for people.
+//! The rows and findings of `doctor` as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{
     tunings::{tally, value_for_people},
 };
 
-/// The three groups, then what is wrong, then how many rows are in which state.
+/// Returns the rows in three groups, then the findings, then the number of rows in each state.
 pub(super) fn readable(verified: &VerifiedDoc, from_instance: bool) -> String {
     let all = &verified.report.tunings;
     let of = |group: TuningGroup| all.iter().filter(move |row| row.group == group);
@@ -93,8 +93,8 @@ fn cells(row: &ReportedTuning) -> Vec<String> {
     ]
 }
 
-/// What proves a row, or why it has no proof and what would give one. A row that is wrong has a
-/// paragraph of its own.
+/// Returns the evidence for a row, or the reason why it has none and the way to get some. A row
+/// that is wrong has a paragraph of its own.
 fn proof(row: &ReportedTuning) -> String {
     if failed(row) {
         return String::new();

@@ -1,28 +1,29 @@
-//! The text that `try` ends with: where Crucible is, a line to copy, the page.
+//! The text that `try` ends with: the address of Crucible, a command to copy, the page.
 
 use serde_json::json;
 
-/// Whose quoting the line to copy uses.
+/// The shell whose quoting the command to copy uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandShell {
-    /// sh, bash, zsh.
+    /// A POSIX shell such as sh, bash or zsh.
     Posix,
-    /// PowerShell 5 and newer.
+    /// PowerShell, version 5 or newer.
     PowerShell,
 }
 
-/// What is running.
+/// The running instance and the engine that answered the first request.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyEngine<'a> {
     /// Crucible's own URL without a trailing slash, `http://127.0.0.1:8484`.
     pub url: &'a str,
     /// The model that answered first.
     pub model: &'a str,
-    /// The engine it is on.
+    /// The name of the engine that has this model.
     pub engine: &'a str,
 }
 
-/// The closing text: address for clients, a line to copy, the page's address, how to end.
+/// Returns the closing text: a request to copy, the base URL for clients, the page's address, and
+/// the way to stop.
 pub fn announce(ready: &ReadyEngine<'_>, shell: CommandShell) -> String {
     let ReadyEngine { url, model, engine } = ready;
     format!(
@@ -37,7 +38,7 @@ pub fn announce(ready: &ReadyEngine<'_>, shell: CommandShell) -> String {
 // === impl CommandShell ===
 
 impl CommandShell {
-    /// The usual one of this system.
+    /// Returns the usual shell of this operating system.
     pub const fn here() -> Self {
         if cfg!(windows) {
             Self::PowerShell
@@ -46,8 +47,8 @@ impl CommandShell {
         }
     }
 
-    /// A request in one line. PowerShell 5 and 7 disagree on quotes inside arguments of
-    /// programs, so there it is its own command instead of curl.
+    /// Returns a request to `url` in one line. PowerShell 5 and 7 disagree on quotes inside
+    /// arguments of programs, so there it is PowerShell's own command instead of curl.
     fn request(self, url: &str, model: &str) -> String {
         let body = |stream: bool| {
             let mut body = json!({

@@ -1,19 +1,20 @@
-//! An embedded engine that is ready to be started, as the configuration would have it.
+//! The embedded engine as an engine block of the configuration.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crucible_config::checked::{Device, Engine, EngineKind, Manage};
 
-/// The engine's name in `engine/model`, headers and labels.
+/// The engine's name in `engine/model`, in headers and in metric labels.
 pub const ENGINE_NAME: &str = "local";
 
-/// Slots of the server, so requests at a time.
+/// The number of slots of the server, and so of requests at the same time.
 pub const EMBEDDED_PERMITS: u32 = 2;
 
-/// An embedded engine that is ready to be started.
+/// The command and the model file of an embedded engine, which are all that its start needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedEngine {
-    /// Program and leading arguments; understands llama-server's `-m -c -np -t --host --port`.
+    /// The program with its leading arguments. It understands llama-server's `-m -c -np -t --host
+    /// --port`.
     pub command: Vec<String>,
     /// The model file; its stem is the model's name.
     pub model_path: PathBuf,
@@ -22,7 +23,8 @@ pub struct EmbeddedEngine {
 // === impl EmbeddedEngine ===
 
 impl EmbeddedEngine {
-    /// The engine as the configuration would have it: a spawned llama.cpp server on the CPU.
+    /// Returns the engine as the configuration would have it: a spawned llama.cpp server on the
+    /// CPU.
     pub fn engine(&self) -> Engine {
         Engine {
             name: Arc::from(ENGINE_NAME),
@@ -44,14 +46,15 @@ impl EmbeddedEngine {
         }
     }
 
-    /// The model's name: the file's without its ending.
+    /// Returns the model's name, which is the file's name without its extension.
     pub fn model(&self) -> String {
         self.model_path
             .file_stem()
             .map_or_else(String::new, |s| s.to_string_lossy().into_owned())
     }
 
-    /// The same engine as text for `crucible.toml`, for whoever wants to keep it with `serve`.
+    /// Returns the same engine as text for `crucible.toml`, for users who want to keep it with
+    /// `serve`.
     pub fn config_snippet(&self) -> String {
         let command: Vec<String> = self.command.iter().map(|part| quote(part)).collect();
         format!(
@@ -63,7 +66,7 @@ impl EmbeddedEngine {
     }
 }
 
-/// A TOML basic string; JSON's escapes are a subset of TOML's.
+/// Returns a text as a TOML basic string. JSON's escapes are a subset of TOML's.
 fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

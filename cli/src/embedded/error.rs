@@ -1,6 +1,6 @@
-//! Why an embedded engine cannot be had.
+//! Errors of finding and installing the embedded engine.
 
-/// Why there is no embedded engine, and what to do about it.
+/// The reason why there is no embedded engine. The message says what the user can do about it.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says it")]
 pub enum EmbeddedError {

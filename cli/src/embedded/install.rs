@@ -1,6 +1,7 @@
-//! Carries out a plan: virtual environment, packages, model file, our server script.
+//! The installation of an embedded engine by its plan: virtual environment, packages, model file
+//! and server script.
 //!
-//! Everything is built in a temporary folder beside its place and renamed into it, so an
+//! Everything is built in a temporary folder beside its destination and then renamed, so an
 //! interrupted run leaves nothing half-made and two runs at once do no harm.
 
 use std::path::Path;
@@ -19,14 +20,15 @@ use super::{
     staging::{failed_io, move_folder, temporary_in, write_whole},
 };
 
-/// llama-server's flags over the wheel.
+/// The script that serves with llama-server's flags through the wheel.
 const SERVE_SCRIPT: &str = include_str!("../../assets/serve.py");
 
-/// Carries out the plan's steps and gives the command. `progress` hears of each step before
-/// it starts. pip's own configuration (index, proxy, certificates) applies.
+/// Carries out the plan's steps and returns the command that starts the engine. `progress` is
+/// called with each step before it starts. pip's own configuration (index, proxy, certificates)
+/// applies.
 ///
 /// # Errors
-/// What is missing or went wrong, with what to do; see [`EmbeddedError`].
+/// Something is missing or failed; the [`EmbeddedError`] says what the user can do.
 pub async fn prepare(
     plan: &EmbeddedPlan,
     mut progress: impl FnMut(&InstallStep),

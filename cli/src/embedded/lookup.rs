@@ -1,4 +1,4 @@
-//! Looks for `llama-server`, a Python that runs, and what the cache folder holds.
+//! The search for `llama-server`, for a Python that runs, and for the contents of the cache folder.
 
 use std::{
     env,
@@ -18,14 +18,14 @@ use super::{
     plan::{CacheState, EmbeddedPlan, FoundPrograms, decide},
 };
 
-/// An interpreter that takes longer than this to start is not used.
+/// The longest time that an interpreter may take to start; a slower one is not used.
 const PYTHON_START: Duration = Duration::from_secs(20);
 
-/// A Python that is new enough for the wheel (abi3 from 3.10).
+/// A program that fails on a Python that is too old for the wheel (abi3 from 3.10).
 const VERSION_CHECK: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
-/// Looks at the PATH and the cache folder and decides what is to be done. `model` is
-/// `--model`; without it the small model is used. Nothing is fetched or written.
+/// Searches the PATH and the cache folder and decides what must be installed. `model` is the file
+/// of `--model`; without it the small model is used. Nothing is fetched or written.
 ///
 /// # Errors
 /// [`EmbeddedError::NoPython`], [`EmbeddedError::NoModelFile`], [`EmbeddedError::NoCacheFolder`].
@@ -38,7 +38,7 @@ pub async fn plan(model: Option<&Path>) -> Result<EmbeddedPlan, EmbeddedError> {
     decide(&look().await?, model)
 }
 
-/// Looks at this machine; reads only.
+/// Searches this machine without changing anything.
 async fn look() -> Result<FoundPrograms, EmbeddedError> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cache = ProjectDirs::from("", "", "crucible").ok_or(EmbeddedError::NoCacheFolder)?;
@@ -49,8 +49,8 @@ async fn look() -> Result<FoundPrograms, EmbeddedError> {
     })
 }
 
-/// What is complete in `root`. Both are moved into place as the last act, so being there
-/// is being complete.
+/// Returns which parts in `root` are complete. Both are moved into place as the last act, so a part
+/// that exists is complete.
 fn cache_state(root: PathBuf) -> CacheState {
     CacheState {
         server: python_in(&environment_in(&root)).exists(),
@@ -59,7 +59,7 @@ fn cache_state(root: PathBuf) -> CacheState {
     }
 }
 
-/// The virtual environment with the pinned wheel.
+/// Returns the folder of the virtual environment with the pinned wheel.
 pub(super) fn environment_in(root: &Path) -> PathBuf {
     root.join(format!(
         "{}-{}",
@@ -67,7 +67,7 @@ pub(super) fn environment_in(root: &Path) -> PathBuf {
     ))
 }
 
-/// The interpreter of a virtual environment.
+/// Returns the path of a virtual environment's interpreter.
 pub(super) fn python_in(environment: &Path) -> PathBuf {
     if cfg!(windows) {
         environment.join("Scripts").join("python.exe")
@@ -76,12 +76,12 @@ pub(super) fn python_in(environment: &Path) -> PathBuf {
     }
 }
 
-/// The small model's file; its stem is the model's name.
+/// Returns the path of the small model's file; its stem is the model's name.
 pub(super) fn model_in(root: &Path) -> PathBuf {
     root.join("smollm2-135m-instruct.gguf")
 }
 
-/// The first Python of the PATH that starts and is new enough. Being there is not enough:
+/// Returns the first Python on the PATH that starts and is new enough. Its existence is not enough:
 /// on Windows `python.exe` may be a stub that opens the Store.
 async fn python(path: &OsStr) -> Option<PathBuf> {
     for candidate in programs(path, &["python3", "python", "py"]) {
@@ -99,7 +99,7 @@ async fn python(path: &OsStr) -> Option<PathBuf> {
     None
 }
 
-/// Every executable of these names, by name first, then in the order of `path`.
+/// Returns every executable of these names, by name first, then in the order of `path`.
 fn programs(path: &OsStr, names: &[&str]) -> Vec<PathBuf> {
     let found = names.iter().map(|name| program::in_folders(path, name));
     found.flatten().collect()

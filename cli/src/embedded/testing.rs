@@ -1,14 +1,14 @@
-//! Programs for tests.
+//! Scripts that tests execute in place of real programs.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// An executable script.
+/// Writes an executable script and returns its path.
 ///
-/// A shell writes it: where a test writes it itself, a child that another test starts at that
-/// moment has the file open for writing too, and it cannot be executed (`ETXTBSY`).
+/// A shell writes the file. If the test wrote it itself, a child that another test starts at that
+/// moment would inherit the open file, and the script could not be executed (`ETXTBSY`).
 pub(super) fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
     let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";

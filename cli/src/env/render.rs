@@ -1,21 +1,22 @@
-//! A recipe as text, quoted for whoever reads it.
+//! A recipe as text, quoted by the rules of the program that reads it.
 
 use std::fmt::Write as _;
 
 use crucible_router::engine::ollama_recipe::OllamaRecipe;
 
-use super::Format;
+use super::format::EnvironmentFormat;
 
-pub(super) fn render(recipe: &OllamaRecipe, format: Format) -> String {
+pub(super) fn render(recipe: &OllamaRecipe, format: EnvironmentFormat) -> String {
     match format {
-        Format::Systemd => systemd(recipe),
-        Format::Launchd => launchd(recipe),
-        Format::Powershell => powershell(recipe),
-        Format::Dotenv => dotenv(recipe),
+        EnvironmentFormat::Systemd => systemd(recipe),
+        EnvironmentFormat::Launchd => launchd(recipe),
+        EnvironmentFormat::Powershell => powershell(recipe),
+        EnvironmentFormat::Dotenv => dotenv(recipe),
     }
 }
 
-/// One comment per line; a text of the configuration can hold anything.
+/// Writes a comment on one line. Control characters become spaces, because a text of the
+/// configuration may contain any character.
 fn comment(out: &mut String, mark: &str, text: &str) {
     let text: String = text
         .chars()
@@ -64,7 +65,7 @@ fn systemd(recipe: &OllamaRecipe) -> String {
     out
 }
 
-/// systemd.syntax(7): C escapes in double quotes, and % begins a specifier.
+/// Quotes a value by systemd.syntax(7): C escapes in double quotes, where % begins a specifier.
 fn systemd_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -158,7 +159,8 @@ fn powershell(recipe: &OllamaRecipe) -> String {
     out
 }
 
-/// Verbatim but for the quote, which PowerShell also knows in its typographic forms.
+/// Quotes a value for PowerShell in single quotes. Only the quote itself is doubled, in all the
+/// typographic forms that PowerShell accepts.
 fn powershell_quoted(text: &str) -> String {
     let mut out = String::from("'");
     for c in text.chars() {
@@ -179,7 +181,8 @@ fn dotenv(recipe: &OllamaRecipe) -> String {
     out
 }
 
-/// Bare where every reader agrees (Docker takes quotes literally), else in double quotes.
+/// Quotes a value for a dotenv file. A value that needs no quotes stays bare, because Docker takes
+/// quotes literally; others are in double quotes.
 fn dotenv_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@+".contains(c);
     if text.chars().all(plain) {
@@ -204,24 +207,24 @@ mod tests {
 
     use super::*;
 
-    const FORMATS: [(Format, &str, &str); 4] = [
+    const FORMATS: [(EnvironmentFormat, &str, &str); 4] = [
         (
-            Format::Systemd,
+            EnvironmentFormat::Systemd,
             "systemd.conf",
             include_str!("golden/systemd.conf"),
         ),
         (
-            Format::Launchd,
+            EnvironmentFormat::Launchd,
             "launchd.plist",
             include_str!("golden/launchd.plist"),
         ),
         (
-            Format::Powershell,
+            EnvironmentFormat::Powershell,
             "powershell.ps1",
             include_str!("golden/powershell.ps1"),
         ),
         (
-            Format::Dotenv,
+            EnvironmentFormat::Dotenv,
             "dotenv.env",
             include_str!("golden/dotenv.env"),
         ),
@@ -235,7 +238,8 @@ mod tests {
         }
     }
 
-    /// Plain ones, and one with everything that somebody's syntax minds.
+    /// Returns a recipe with plain variables and one with every character that some syntax treats
+    /// specially.
     fn recipe() -> OllamaRecipe {
         OllamaRecipe {
             variables: vec![
@@ -270,7 +274,7 @@ mod tests {
     fn one_node_gets_no_policy() {
         let mut one = recipe();
         one.interleave = false;
-        let text = render(&one, Format::Systemd);
+        let text = render(&one, EnvironmentFormat::Systemd);
         assert!(
             !text.contains("NUMAPolicy") && text.contains("on one node"),
             "{text}"
@@ -294,7 +298,7 @@ mod tests {
     fn systemd_takes_the_drop_in_where_it_is_installed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crucible-test.service");
-        let mut text = render(&recipe(), Format::Systemd);
+        let mut text = render(&recipe(), EnvironmentFormat::Systemd);
         text.push_str("ExecStart=/bin/true\n");
         std::fs::write(&path, text).unwrap();
         let out = std::process::Command::new("systemd-analyze")

@@ -1,9 +1,11 @@
-//! `crucible replay`: what the requests of the event log would have met under other settings.
+//! The command `crucible replay`, which shows the waits and loads that the requests of the event
+//! log would have met under other settings.
 //!
-//! Nothing is asked of an engine and nothing is changed: the log goes through the scheduler on a
+//! No engine receives a request and nothing is changed: the log goes through the scheduler on a
 //! simulated clock.
 
-mod learn;
+mod comparison;
+mod logged_traffic;
 mod show;
 
 use std::path::PathBuf;
@@ -11,17 +13,11 @@ use std::path::PathBuf;
 use clap::Args;
 use crucible_config::{Config, layers};
 use crucible_documents::event_log::{EVENT_LOG_FILE, OLDER_EVENT_LOG_FILE, read_event_log};
-use crucible_router::{
-    replay::{
-        BaselinePolicy, ReplayOutcome, ServiceOrder, SimulatedMachine, fewest_loads, simulate,
-    },
-    scheduler::Scheduler,
-};
 
-use self::learn::Learned;
+use self::{comparison::ReplayComparison, logged_traffic::LoggedTraffic};
 use crate::{
     CommandFailure, CommonArgs, OutputArgs,
-    output::{complain, say},
+    output::{write_stderr, write_stdout},
     sources,
 };
 
@@ -36,25 +32,6 @@ pub struct ReplayArgs {
     set: Vec<String>,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// One way to serve the log.
-struct Run {
-    name: &'static str,
-    /// For people.
-    title: String,
-    outcome: ReplayOutcome,
-}
-
-/// All that is told.
-struct Replayed {
-    learned: Learned,
-    /// As logged, under the current settings, then under the changed ones, then simple policies.
-    runs: Vec<Run>,
-    fewest_loads: usize,
-    corrupt: usize,
-    dropped: u64,
-    set: Vec<String>,
 }
 
 /// Runs the command.
@@ -81,7 +58,7 @@ pub fn run(common: &CommonArgs, args: &ReplayArgs) -> Result<(), CommandFailure>
         ))
     })?;
     let corrupt = log.corrupt;
-    let Some(learned) = Learned::of(&log.events) else {
+    let Some(traffic) = LoggedTraffic::of(&log.events) else {
         let path = paths.last().map(|p| p.display().to_string());
         return Err(CommandFailure::wrong(format!(
             "{}: no request to replay among {} lines and {corrupt} that are no events; send some \
@@ -91,83 +68,34 @@ pub fn run(common: &CommonArgs, args: &ReplayArgs) -> Result<(), CommandFailure>
         )));
     };
     if corrupt > 0 {
-        complain(&format!("{corrupt} lines are no events and were skipped"));
+        write_stderr(&format!("{corrupt} lines are no events and were skipped"));
     }
     if log.dropped > 0 {
-        complain(&format!(
+        write_stderr(&format!(
             "{} events are missing: they came faster than the disk took them",
             log.dropped
         ));
     }
-    let replayed = replay(learned, current, changed, &args.set);
-    let replayed = Replayed {
+    let comparison = ReplayComparison {
         corrupt,
         dropped: log.dropped,
-        ..replayed
+        ..ReplayComparison::simulate(traffic, current, changed, &args.set)
     };
-    say(&if args.output.json {
-        show::json(&replayed).to_string()
+    write_stdout(&if args.output.json {
+        show::json(&comparison).to_string()
     } else {
-        show::text(&replayed)
+        show::text(&comparison)
     });
     Ok(())
 }
 
-/// The configuration with these settings above everything.
+/// Loads the configuration with these settings above all layers.
 fn config(common: &CommonArgs, set: &[String]) -> Result<Config, CommandFailure> {
     let mut sources = sources::sources(common);
     sources.flags.set = set.to_vec();
     let loaded = layers::load(&sources).map_err(|problems| sources::broken(&problems))?;
     if !loaded.warnings.0.is_empty() && set.is_empty() {
-        complain(&loaded.warnings.to_string());
+        write_stderr(&loaded.warnings.to_string());
     }
     Ok(loaded.config)
-}
-
-fn replay(learned: Learned, current: Config, changed: Option<Config>, set: &[String]) -> Replayed {
-    let trace = &learned.trace;
-    let machine = |config| SimulatedMachine {
-        config,
-        engines: learned.engines.clone(),
-    };
-    let ours = |machine: &SimulatedMachine| simulate(&mut Scheduler::default(), trace, machine);
-    let current = machine(current);
-    let mut runs = vec![
-        Run {
-            name: "logged",
-            title: "as it was".to_owned(),
-            outcome: learned.logged.clone(),
-        },
-        Run {
-            name: "current",
-            title: "replayed".to_owned(),
-            outcome: ours(&current),
-        },
-    ];
-    if let Some(changed) = changed {
-        runs.push(Run {
-            name: "changed",
-            title: set.join(" "),
-            outcome: ours(&machine(changed)),
-        });
-    }
-    let simple = [
-        (ServiceOrder::Collate, "collate", "by model"),
-        (ServiceOrder::Strict, "first_come", "in order"),
-    ];
-    for (order, name, title) in simple {
-        runs.push(Run {
-            name,
-            title: title.to_owned(),
-            outcome: simulate(&mut BaselinePolicy::new(order, &current), trace, &current),
-        });
-    }
-    Replayed {
-        fewest_loads: fewest_loads(trace, &current),
-        runs,
-        corrupt: 0,
-        dropped: 0,
-        set: set.to_vec(),
-        learned,
-    }
 }

@@ -1,91 +1,94 @@
-//! The comparison in words, as tables, as JSON.
+//! The comparison as tables with a closing sentence, and as JSON.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crucible_router::replay::{ReplayOutcome, TraceRequest, WaitSummary};
+use crucible_router::replay::{ReplayOutcome, RequestFate, TraceRequest, WaitSummary};
 use serde_json::{Map, Value, json};
 
-use super::{Replayed, Run};
+use super::comparison::{ReplayComparison, ReplayedRun};
 use crate::output::table;
 
-fn s(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 100.0 {
-        format!("{seconds:.1} s")
+fn seconds(duration: Duration) -> String {
+    let secs = duration.as_secs_f64();
+    if secs < 100.0 {
+        format!("{secs:.1} s")
     } else {
-        format!("{seconds:.0} s")
+        format!("{secs:.0} s")
     }
 }
 
-fn all(_: &TraceRequest) -> bool {
+fn every_request(_: &TraceRequest) -> bool {
     true
 }
 
-/// `-` is whoever had no key.
+/// Returns the name of the request's client, or `-` where it had no key.
 fn client(request: &TraceRequest) -> &str {
     request.client.as_deref().unwrap_or("-")
 }
 
-/// Names that requests have, sorted.
-fn names(replayed: &Replayed, of: fn(&TraceRequest) -> &str) -> BTreeSet<&str> {
-    let requests = replayed.learned.trace.requests().iter();
+/// Returns the different names that `of` gives the requests, sorted.
+fn request_names(comparison: &ReplayComparison, of: fn(&TraceRequest) -> &str) -> BTreeSet<&str> {
+    let requests = comparison.traffic.trace.requests().iter();
     requests.map(of).collect()
 }
 
-/// For people.
-pub(super) fn text(replayed: &Replayed) -> String {
-    let trace = &replayed.learned.trace;
+/// Returns the comparison as text for a terminal.
+pub(super) fn text(comparison: &ReplayComparison) -> String {
+    let trace = &comparison.traffic.trace;
     let span = trace.requests().last().map_or(Duration::ZERO, |r| r.at);
     let mut parts = vec![format!(
         "{} requests in {}",
         trace.requests().len(),
-        s(span)
+        seconds(span)
     )];
-    parts.push(overview(replayed));
+    parts.push(overview(comparison));
     parts.push(format!(
         "by model: everything for what is loaded first. in order: first come, first served. \
          In that order nobody can do with fewer than {} loads.",
-        replayed.fewest_loads
+        comparison.fewest_loads
     ));
-    parts.push(details(replayed, "model", |r| &r.model));
-    let clients = names(replayed, client);
+    parts.push(details(comparison, "model", |r| &r.model));
+    let clients = request_names(comparison, client);
     if clients.len() > 1 {
-        parts.push(details(replayed, "client", client));
+        parts.push(details(comparison, "client", client));
     }
-    if let Some(words) = words(replayed) {
+    if let Some(words) = difference(comparison) {
         parts.push(words);
     }
     parts.join("\n\n")
 }
 
-fn overview(replayed: &Replayed) -> String {
+fn overview(comparison: &ReplayComparison) -> String {
     let heading = ["", "loads", "loading", "wait p50", "p95", "max", "refused"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    for run in &replayed.runs {
-        let sum = run.outcome.wait_summary(&replayed.learned.trace, all);
+    for run in &comparison.runs {
+        let sum = run
+            .outcome
+            .wait_summary(&comparison.traffic.trace, every_request);
         rows.push(vec![
             run.title.clone(),
             run.outcome.loads.len().to_string(),
-            s(run.outcome.load_time()),
-            s(sum.p50),
-            s(sum.p95),
-            s(sum.max),
+            seconds(run.outcome.load_time()),
+            seconds(sum.p50),
+            seconds(sum.p95),
+            seconds(sum.max),
             sum.rejected.to_string(),
         ]);
     }
     table(&rows)
 }
 
-/// The run that is to be looked at, and the one that it is compared with.
-fn pair(replayed: &Replayed) -> (Option<&Run>, Option<&Run>) {
-    let find = |name| replayed.runs.iter().find(|run| run.name == name);
+/// Returns the run of interest and the one with which it is compared: the changed settings against
+/// the current ones, or the current ones against the log.
+fn compared_runs(comparison: &ReplayComparison) -> (Option<&ReplayedRun>, Option<&ReplayedRun>) {
+    let find = |name| comparison.runs.iter().find(|run| run.name == name);
     match find("changed") {
         Some(changed) => (Some(changed), find("current")),
         None => (find("current"), find("logged")),
     }
 }
 
-fn details(replayed: &Replayed, heading: &str, of: fn(&TraceRequest) -> &str) -> String {
+fn details(comparison: &ReplayComparison, heading: &str, of: fn(&TraceRequest) -> &str) -> String {
     let mut rows = vec![
         [
             heading, "requests", "loads", "wait p50", "p95", "max", "refused",
@@ -93,12 +96,12 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&TraceRequest) -> &str) ->
         .map(str::to_owned)
         .to_vec(),
     ];
-    let (Some(new), Some(old)) = pair(replayed) else {
+    let (Some(new), Some(old)) = compared_runs(comparison) else {
         return String::new();
     };
-    let trace = &replayed.learned.trace;
-    for name in names(replayed, of) {
-        let sum = |run: &Run| run.outcome.wait_summary(trace, |r| of(r) == name);
+    let trace = &comparison.traffic.trace;
+    for name in request_names(comparison, of) {
+        let sum = |run: &ReplayedRun| run.outcome.wait_summary(trace, |r| of(r) == name);
         let (before, after) = (sum(old), sum(new));
         let both = |before: String, after: String| {
             if before == after {
@@ -107,8 +110,9 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&TraceRequest) -> &str) ->
                 format!("{before} -> {after}")
             }
         };
-        let time = |of: fn(&WaitSummary) -> Duration| both(s(of(&before)), s(of(&after)));
-        let loads = |run: &Run| match heading {
+        let time =
+            |of: fn(&WaitSummary) -> Duration| both(seconds(of(&before)), seconds(of(&after)));
+        let loads = |run: &ReplayedRun| match heading {
             "model" => run.outcome.loads_of(name).to_string(),
             _ => loads_for(&run.outcome, trace.requests(), name).to_string(),
         };
@@ -125,10 +129,8 @@ fn details(replayed: &Replayed, heading: &str, of: fn(&TraceRequest) -> &str) ->
     table(&rows)
 }
 
-/// How many of a client's requests had a load in their wait.
+/// Returns how many of a client's requests had to wait for a load.
 fn loads_for(outcome: &ReplayOutcome, requests: &[TraceRequest], client: &str) -> usize {
-    use crucible_router::replay::RequestFate;
-
     let own = requests.iter().zip(&outcome.fates);
     own.filter(|(r, fate)| {
         self::client(r) == client && matches!(fate, RequestFate::Served { loaded: true, .. })
@@ -136,18 +138,18 @@ fn loads_for(outcome: &ReplayOutcome, requests: &[TraceRequest], client: &str) -
     .count()
 }
 
-/// The difference in a sentence.
-fn words(replayed: &Replayed) -> Option<String> {
-    let (Some(new), Some(old)) = pair(replayed) else {
+/// Returns the effect of the changed settings in a sentence; `None` where no settings were changed.
+fn difference(comparison: &ReplayComparison) -> Option<String> {
+    let (Some(new), Some(old)) = compared_runs(comparison) else {
         return None;
     };
     if new.name != "changed" {
         return None;
     }
-    let trace = &replayed.learned.trace;
+    let trace = &comparison.traffic.trace;
     let (before, after) = (
-        old.outcome.wait_summary(trace, all),
-        new.outcome.wait_summary(trace, all),
+        old.outcome.wait_summary(trace, every_request),
+        new.outcome.wait_summary(trace, every_request),
     );
     let mut parts = Vec::new();
     let (was, is) = (old.outcome.loads.len(), new.outcome.loads.len());
@@ -159,7 +161,7 @@ fn words(replayed: &Replayed) -> Option<String> {
         ("p95 wait", before.p95, after.p95),
         ("longest wait", before.max, after.max),
     ] {
-        let (was, is) = (s(was), s(is));
+        let (was, is) = (seconds(was), seconds(is));
         if was != is {
             parts.push(format!("{name} {is} instead of {was}"));
         }
@@ -176,16 +178,16 @@ fn words(replayed: &Replayed) -> Option<String> {
     Some(format!("{}: {}", new.title, parts.join(", ")))
 }
 
-/// For scripts.
-pub(super) fn json(replayed: &Replayed) -> Value {
-    let trace = &replayed.learned.trace;
-    let runs: Map<String, Value> = replayed
+/// Returns the comparison as JSON, with times in seconds.
+pub(super) fn json(comparison: &ReplayComparison) -> Value {
+    let trace = &comparison.traffic.trace;
+    let runs: Map<String, Value> = comparison
         .runs
         .iter()
         .map(|run| {
-            let mut value = summary(run.outcome.wait_summary(trace, all));
+            let mut value = summary(run.outcome.wait_summary(trace, every_request));
             let by = |of: fn(&TraceRequest) -> &str| {
-                let each = names(replayed, of).into_iter().map(|name| {
+                let each = request_names(comparison, of).into_iter().map(|name| {
                     let sum = run.outcome.wait_summary(trace, |r| of(r) == name);
                     (name.to_string(), summary(sum))
                 });
@@ -195,7 +197,7 @@ pub(super) fn json(replayed: &Replayed) -> Value {
             value["load_s"] = run.outcome.load_time().as_secs_f64().into();
             value["makespan_s"] = run.outcome.makespan.as_secs_f64().into();
             let mut models = by(|r| &r.model);
-            for name in names(replayed, |r| &r.model) {
+            for name in request_names(comparison, |r| &r.model) {
                 models[name]["loads"] = run.outcome.loads_of(name).into();
             }
             value["models"] = models;
@@ -205,10 +207,10 @@ pub(super) fn json(replayed: &Replayed) -> Value {
         .collect();
     json!({
         "requests": trace.requests().len(),
-        "corrupt_lines": replayed.corrupt,
-        "dropped_events": replayed.dropped,
-        "set": replayed.set,
-        "fewest_loads": replayed.fewest_loads,
+        "corrupt_lines": comparison.corrupt,
+        "dropped_events": comparison.dropped,
+        "set": comparison.set,
+        "fewest_loads": comparison.fewest_loads,
         "runs": runs,
     })
 }

@@ -1,4 +1,5 @@
-//! `crucible explain`: asks the instance that runs, else the engines what they have; sends nothing.
+//! The command `crucible explain`, which says where a request would go and why. It asks the running
+//! instance, else the engines what they have, and sends no request.
 
 mod show;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use crucible_cli::{
     CommandFailure, CommonArgs, OutputArgs, instance, look,
-    output::{say, to_json},
+    output::{to_json, write_stdout},
     runtime, sources,
 };
 use crucible_documents::{ExplainDoc, running::InstanceRefusal};
@@ -71,7 +72,7 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), Command
 }
 
 fn show(explained: &ExplainDoc, output: OutputArgs) -> Result<(), CommandFailure> {
-    say(&if output.json {
+    write_stdout(&if output.json {
         to_json(explained)?
     } else {
         readable(explained)
@@ -81,14 +82,14 @@ fn show(explained: &ExplainDoc, output: OutputArgs) -> Result<(), CommandFailure
 
 fn refused(error: &Error, as_json: bool) -> CommandFailure {
     if as_json {
-        say(&openai::error_document(error).to_string());
+        write_stdout(&openai::error_document(error).to_string());
     }
     CommandFailure::wrong(error.to_string())
 }
 
 fn refused_by_instance(refusal: &InstanceRefusal, as_json: bool) -> CommandFailure {
     if as_json {
-        say(&refusal.body.to_string());
+        write_stdout(&refusal.body.to_string());
     }
     CommandFailure::wrong(format!("{}: {}", refusal.code, refusal.message))
 }

@@ -1,6 +1,6 @@
-//! `crucible key new`.
+//! The command `crucible key new`, which makes a client key.
 
-use crucible_cli::{CommandFailure, output::say};
+use crucible_cli::{CommandFailure, output::write_stdout};
 
 use crate::guard;
 
@@ -13,7 +13,7 @@ pub(super) fn run(name: &str) -> Result<(), CommandFailure> {
     }
     let minted = guard::mint()
         .map_err(|e| CommandFailure::wrong(format!("the system gives no random numbers: {e}")))?;
-    say(&format!(
+    write_stdout(&format!(
         "The client's key, shown only now:\n\n    {}\n\nFor crucible.toml:\n\n[[key]]\nname = \"{name}\"\nhash = \"{}\"",
         minted.secret, minted.hash
     ));

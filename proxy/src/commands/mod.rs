@@ -1,8 +1,8 @@
-//! The command line of the program: which command runs, and those that need the server.
+//! The command line of the program: its arguments, and the commands that need the server.
 //!
-//! The commands without a server are in [`crucible_cli`]; here are `serve`, `explain`, which reads a
-//! request body as the server would, and `key new`. Exit codes: 0 fine, 1 something is wrong with what
-//! was examined, 2 wrong usage or configuration.
+//! The commands without a server are in [`crucible_cli`]. The ones here are `serve`, `explain`,
+//! which reads a request body as the server would, and `key new`. The exit code is 0 where all is
+//! well, 1 where something is wrong with what was examined, and 2 for wrong usage or configuration.
 
 mod explain;
 mod key;
@@ -109,15 +109,15 @@ impl Cli {
             }) => key::run(&name),
         };
         match result {
-            Ok(()) => match output::unwritten().filter(|_| !serves) {
+            Ok(()) => match output::stdout_error().filter(|_| !serves) {
                 None => ExitCode::SUCCESS,
                 Some(why) => {
-                    output::complain(&format!("the output could not be written: {why}"));
+                    output::write_stderr(&format!("the output could not be written: {why}"));
                     ExitCode::FAILURE
                 }
             },
             Err(failure) => {
-                output::complain(&failure.text);
+                output::write_stderr(&failure.text);
                 ExitCode::from(failure.code)
             }
         }

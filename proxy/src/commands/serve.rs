@@ -1,16 +1,17 @@
-//! `crucible serve`, and the server that `crucible try` starts.
+//! The command `crucible serve`, and the server that `crucible try` starts.
 
 use std::net::SocketAddr;
 
 use crucible_cli::{
-    CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::say, runtime,
+    CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::write_stdout, runtime,
     signals::Signals, sources,
 };
 use crucible_config::{Live, checked::LogSettings};
 
 use crate::{instance::Instance, server::descriptors, telemetry::Telemetry};
 
-/// Starts a server in a process that was prepared for it; dropping it writes what is left of the log.
+/// The launcher of a server in a process that was prepared for it. Dropping it writes the rest of
+/// the log.
 pub(super) struct Launcher {
     telemetry: Telemetry,
 }
@@ -31,8 +32,8 @@ pub(super) fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
 // === impl Launcher ===
 
 impl Launcher {
-    /// Reserves file descriptors for that many connections while there is only one thread, and starts
-    /// the log; both must come before a runtime.
+    /// Reserves file descriptors for that many connections and starts the log. Both must happen
+    /// while there is only one thread, so before a runtime.
     pub(super) fn prepare(log: &LogSettings, connections: usize) -> Result<Self, CommandFailure> {
         let reserved = descriptors::reserve(connections);
         let telemetry = Telemetry::start(log)
@@ -47,16 +48,17 @@ impl Launcher {
 impl ServerLauncher for Launcher {
     type Server = Instance;
 
-    /// Starts an instance and says where it listens, on stdout, right after binding.
+    /// Starts an instance and, right after binding, writes the addresses at which it listens to
+    /// stdout.
     async fn start(&self, config: Live) -> Result<Instance, CommandFailure> {
         let instance = Instance::start(config, self.telemetry.lost())
             .await
             .map_err(|e| CommandFailure::wrong(e.to_string()))?;
         for addr in instance.addrs() {
-            say(&format!("listening on http://{addr}"));
+            write_stdout(&format!("listening on http://{addr}"));
         }
         if let Some(addr) = instance.metrics_addr() {
-            say(&format!("metrics listening on http://{addr}"));
+            write_stdout(&format!("metrics listening on http://{addr}"));
         }
         Ok(instance)
     }

@@ -1,10 +1,10 @@
-//! Memory of a process and of what it started, as Linux tells it.
+//! The peak memory of a process group, from Linux's `/proc`.
 
 use std::{fs, path::Path};
 
-/// The most that the process group of `leader` held in memory, in bytes: the sum of its members'
-/// `VmHWM` (proc(5)). A command may be a script that starts the server. `None` where `proc` does
-/// not tell.
+/// Returns the peak memory of the process group of `leader` in bytes: the sum of its members'
+/// `VmHWM` (proc(5)). The whole group counts, because a command may be a script that starts the
+/// server. The result is `None` where `proc` does not say.
 #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^53")]
 pub(super) fn peak(proc: &Path, leader: u32) -> Option<f64> {
     let entries = fs::read_dir(proc).ok()?;
@@ -19,7 +19,8 @@ pub(super) fn peak(proc: &Path, leader: u32) -> Option<f64> {
     (bytes > 0).then_some(bytes as f64)
 }
 
-/// The fifth field of `stat`; the second is a name in brackets, which may hold anything.
+/// Returns the process group, which is the fifth field of `stat`. The second field is a name in
+/// brackets, which may contain any character.
 fn group(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(2)?.parse().ok()

@@ -1,4 +1,4 @@
-//! Ollama's own API: load, generate, unload.
+//! Loading, generating and unloading over Ollama's own API.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use tokio_util::io::StreamReader;
 use crate::bench::{
     caller::{CallerAnswer, EngineCaller},
     driver::RunFailure,
-    prompt::{GENERATED, MOST, prompt},
+    prompt::{GENERATED_TOKENS, MAX_REQUESTS, prompt},
     stats::RunSample,
     variant::BenchSetting,
 };
 
-/// Longest wait for a load or an answer.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// Between two looks for an unload's end.
-const LOOK: Duration = Duration::from_millis(50);
-/// Looks for an unload's end.
-const LOOKS: u32 = 600;
-/// Keeps the model for the next request of a run.
-const KEEP: &str = "10m";
+/// The longest wait for a load or an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
+/// The time between two questions whether an unloaded model is gone.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The number of questions after which an unload has failed: 30 seconds in all.
+const MAX_POLLS: u32 = 600;
+/// The `keep_alive` that keeps the model loaded between the requests of one run.
+const KEEP_ALIVE: &str = "10m";
 
-/// An Ollama and the model that is measured.
+/// The connection to an Ollama, with the name of the measured model.
 #[derive(Clone)]
 pub(super) struct OllamaApi {
     engine: EngineCaller,
@@ -36,7 +36,8 @@ pub(super) struct OllamaApi {
     model: String,
 }
 
-/// What one answer told; seconds are the engine's own but for the first and the whole.
+/// The counts and times of one answer. The engine reports its own prompt and generation times in
+/// seconds; the time to the first token and the whole time are measured here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct GenerateTimings {
     first_s: f64,
@@ -65,22 +66,22 @@ impl OllamaApi {
         setting: &BenchSetting,
         run: usize,
     ) -> Result<RunSample, RunFailure> {
-        self.alone().await?;
+        self.check_no_other().await?;
         self.unload().await?;
         let options = ollama_options(&setting.tuple);
         let began = Instant::now();
-        let load = json!({"model": self.model, "keep_alive": KEEP, "options": options});
+        let load = json!({"model": self.model, "keep_alive": KEEP_ALIVE, "options": options});
         self.post("/api/generate", &load).await?;
         let load_s = began.elapsed().as_secs_f64();
         let memory_bytes = self.memory().await?;
-        let first = run.saturating_mul(MOST);
+        let first = run.saturating_mul(MAX_REQUESTS);
         let alone = self.ask(&options, first).await?;
         let mut tokens = alone.prompt + alone.generated;
         let mut seconds = alone.seconds;
         if setting.parallel > 1 {
             let began = Instant::now();
-            let parallel = usize::try_from(setting.parallel).unwrap_or(MOST);
-            let numbers = (1..=parallel.min(MOST - 1)).map(|n| first + n);
+            let parallel = usize::try_from(setting.parallel).unwrap_or(MAX_REQUESTS);
+            let numbers = (1..=parallel.min(MAX_REQUESTS - 1)).map(|n| first + n);
             let all = try_join_all(numbers.map(|n| self.ask(&options, n))).await?;
             tokens = all.iter().map(|a| a.prompt + a.generated).sum();
             seconds = began.elapsed().as_secs_f64();
@@ -95,7 +96,7 @@ impl OllamaApi {
         })
     }
 
-    /// One answer to the prompt of that number.
+    /// Asks for one answer to the prompt with this number and returns its counts and times.
     async fn ask(
         &self,
         options: &Map<String, Value>,
@@ -103,7 +104,7 @@ impl OllamaApi {
     ) -> Result<GenerateTimings, RunFailure> {
         let mut options = options.clone();
         for (key, value) in [
-            ("num_predict", json!(GENERATED)),
+            ("num_predict", json!(GENERATED_TOKENS)),
             ("temperature", json!(0)),
             ("seed", json!(1)),
         ] {
@@ -111,13 +112,13 @@ impl OllamaApi {
         }
         let body = json!({
             "model": self.model, "prompt": prompt(number), "raw": true, "stream": true,
-            "keep_alive": KEEP, "options": options,
+            "keep_alive": KEEP_ALIVE, "options": options,
         });
         let began = Instant::now();
-        let generated = timeout(PATIENCE, self.generate(&body)).await;
+        let generated = timeout(ANSWER_TIMEOUT, self.generate(&body)).await;
         let late = || RunFailure::Final(format!("{}: no whole answer in 10 minutes", self.base));
         let (first_s, last) = generated.map_err(|_| late())??;
-        answer(&last, first_s, began.elapsed().as_secs_f64()).ok_or_else(|| {
+        generate_timings(&last, first_s, began.elapsed().as_secs_f64()).ok_or_else(|| {
             RunFailure::Final(format!(
                 "{} did not tell its counts and durations: {last}",
                 self.base
@@ -127,27 +128,28 @@ impl OllamaApi {
 
     /// Unloads the measured model and waits until it is gone.
     pub(super) async fn unload(&self) -> Result<(), RunFailure> {
-        if !self.holds_it().await? {
+        if !self.has_loaded().await? {
             return Ok(());
         }
         let body = json!({"model": self.model, "keep_alive": 0});
         self.post("/api/generate", &body).await?;
-        for _ in 0..LOOKS {
-            if !self.holds_it().await? {
+        for _ in 0..MAX_POLLS {
+            if !self.has_loaded().await? {
                 return Ok(());
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         let words = format!("{} did not unload within 30 s", self.model);
         Err(RunFailure::Final(words))
     }
 
-    async fn holds_it(&self) -> Result<bool, RunFailure> {
+    async fn has_loaded(&self) -> Result<bool, RunFailure> {
         Ok(self.loaded().await?.contains(&self.model))
     }
 
-    /// Refuses to go on when somebody loaded another model: a load of ours might push it out.
-    async fn alone(&self) -> Result<(), RunFailure> {
+    /// Returns an error when somebody loaded another model in the meantime, because the next load
+    /// might evict it.
+    async fn check_no_other(&self) -> Result<(), RunFailure> {
         let loaded = self.loaded().await?;
         match loaded.into_iter().find(|name| *name != self.model) {
             None => Ok(()),
@@ -177,27 +179,27 @@ impl OllamaApi {
         let path = "/api/ps";
         let answer = self.engine.get(path).await.map_err(RunFailure::Final)?;
         let read = serde_json::from_str(&answer.text().await);
-        read.map_err(|e| RunFailure::Final(self.engine.says(path, &e)))
+        read.map_err(|e| RunFailure::Final(self.engine.message(path, &e)))
     }
 
     async fn post(&self, path: &'static str, body: &Value) -> Result<CallerAnswer, RunFailure> {
-        let answer = timeout(PATIENCE, self.engine.post(path, body)).await;
-        let late = || RunFailure::Final(self.engine.says(path, &"no answer in 10 minutes"));
+        let answer = timeout(ANSWER_TIMEOUT, self.engine.post(path, body)).await;
+        let late = || RunFailure::Final(self.engine.message(path, &"no answer in 10 minutes"));
         let answer = answer.map_err(|_| late())?.map_err(RunFailure::Final)?;
         let status = answer.status;
         if status.is_success() {
             return Ok(answer);
         }
         let text = answer.text().await;
-        let words = self.engine.says(path, &format!("{status}: {text}"));
+        let words = self.engine.message(path, &format!("{status}: {text}"));
         Err(RunFailure::Refused(words))
     }
 
-    /// Seconds to the first token, and the last line.
+    /// Streams one answer. Returns the seconds to the first token and the last line of the stream.
     async fn generate(&self, body: &Value) -> Result<(f64, Value), RunFailure> {
         let began = Instant::now();
         let answer = self.post("/api/generate", body).await?;
-        let mut lines = StreamReader::new(answer.pieces()).lines();
+        let mut lines = StreamReader::new(answer.chunks()).lines();
         let mut first = None;
         let broken = |e: String| RunFailure::Final(format!("the answer broke off: {e}"));
         while let Some(line) = lines.next_line().await.map_err(|e| broken(e.to_string()))? {
@@ -218,8 +220,9 @@ impl OllamaApi {
     }
 }
 
-/// Counts and durations (in ns) of the last line; `None` where one is missing.
-fn answer(last: &Value, first_s: f64, seconds: f64) -> Option<GenerateTimings> {
+/// Reads counts and durations (in nanoseconds) from the last line of a stream; `None` where one is
+/// missing.
+fn generate_timings(last: &Value, first_s: f64, seconds: f64) -> Option<GenerateTimings> {
     let number = |key: &str| last[key].as_f64().filter(|n| *n > 0.0);
     Some(GenerateTimings {
         first_s,
@@ -241,9 +244,9 @@ mod tests {
             "prompt_eval_count": 100, "prompt_eval_duration": 500_000_000_u64,
             "eval_count": 50, "eval_duration": 1_000_000_000_u64,
         });
-        let of = answer(&last, 0.6, 2.0).unwrap();
+        let of = generate_timings(&last, 0.6, 2.0).unwrap();
         assert_eq!((of.prompt, of.prompt_s), (100.0, 0.5));
         assert_eq!((of.generated, of.generated_s), (50.0, 1.0));
-        assert_eq!(answer(&json!({"eval_count": 5}), 0.6, 2.0), None);
+        assert_eq!(generate_timings(&json!({"eval_count": 5}), 0.6, 2.0), None);
     }
 }

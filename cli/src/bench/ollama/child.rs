@@ -1,4 +1,4 @@
-//! An Ollama that bench starts, anew for each environment.
+//! An Ollama process that the benchmark starts, a new one for each environment.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::api::OllamaApi;
 use crate::bench::{driver::RunFailure, target::BenchTarget, variant::BenchSetting};
 
-/// What is started, and what runs.
+/// The recipe of the Ollama process, and the process that runs now, if there is one.
 pub(super) struct OllamaChild {
     client: engine::Client,
     config: checked::Engine,
@@ -29,8 +29,8 @@ struct StartedOllama {
     api: Option<OllamaApi>,
 }
 
-/// What Ollama 0.33 reads when it starts (`envconfig/config.go`). A quantized cache needs flash
-/// attention.
+/// Returns the environment variables that a setting needs. Ollama 0.33 reads them when it starts
+/// (`envconfig/config.go`). A quantized cache needs flash attention, so it is switched on with it.
 pub(super) fn variables(setting: &BenchSetting) -> Vec<(&'static str, String)> {
     let mut variables = vec![("OLLAMA_NUM_PARALLEL", setting.parallel.to_string())];
     let attention = setting.tuple.flash_attention;
@@ -48,7 +48,7 @@ pub(super) fn variables(setting: &BenchSetting) -> Vec<(&'static str, String)> {
 // === impl OllamaChild ===
 
 impl OllamaChild {
-    /// `None` where Crucible does not start this Ollama.
+    /// Returns the child of an engine with `manage = "spawn"`, and `None` for any other.
     pub(super) fn of(target: &BenchTarget) -> Option<Self> {
         let recipe = of_a_child(&target.config, &target.engine, Path::new("/"))?;
         Some(Self {
@@ -61,7 +61,8 @@ impl OllamaChild {
         })
     }
 
-    /// The API of an Ollama with the environment of a setting; another one is ended before.
+    /// Returns the API of an Ollama that runs with the environment of `setting`. One that runs with
+    /// another environment is ended first.
     pub(super) async fn with(&self, setting: &BenchSetting) -> Result<OllamaApi, RunFailure> {
         let mut running = self.running.lock().await;
         let variables = variables(setting);
@@ -107,7 +108,7 @@ impl OllamaChild {
         Ok(api)
     }
 
-    /// Ends the Ollama that runs and waits for that.
+    /// Ends the Ollama that runs, if there is one, and waits until it is gone.
     pub(super) async fn stop(&self) -> Result<(), String> {
         end(&mut *self.running.lock().await).await
     }
@@ -131,24 +132,24 @@ mod tests {
     #[test]
     fn a_setting_becomes_ollamas_environment() {
         let mut setting = BenchSetting::of(Tuple::default());
-        let told = |setting: &BenchSetting| {
+        let rendered = |setting: &BenchSetting| {
             let variables = variables(setting).into_iter();
             let words: Vec<String> = variables
                 .map(|(name, value)| name.to_owned() + "=" + &value)
                 .collect();
             words.join(" ")
         };
-        assert_eq!(told(&setting), "OLLAMA_NUM_PARALLEL=1");
+        assert_eq!(rendered(&setting), "OLLAMA_NUM_PARALLEL=1");
         setting.cache = Some("q8_0");
         setting.parallel = 4;
         assert_eq!(
-            told(&setting),
+            rendered(&setting),
             "OLLAMA_NUM_PARALLEL=4 OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0"
         );
         setting.tuple.flash_attention = Some(false);
         setting.cache = None;
         assert_eq!(
-            told(&setting),
+            rendered(&setting),
             "OLLAMA_NUM_PARALLEL=4 OLLAMA_FLASH_ATTENTION=0"
         );
     }

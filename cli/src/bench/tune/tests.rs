@@ -33,7 +33,8 @@ fn axes() -> TuneAxes {
     }
 }
 
-/// Searches where the throughput is a function of the setting; gives the winner and the runs.
+/// Runs a search in which the throughput is a function of the setting, and returns the winner and
+/// the number of runs.
 fn search(rate: impl Fn(&BenchSetting) -> RunSample, budget: Option<u64>) -> (BenchSetting, usize) {
     let mut search = TuneSearch::new(start(), &axes(), budget);
     let mut runs = 0;
@@ -112,32 +113,32 @@ fn the_block_is_configuration_and_says_when_nothing_is_proven() {
         notes: &["why not"],
     };
     let runs = |rate: f64| vec![run(rate, 1.0); 4];
-    let told = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(6.0));
-    assert!(told.contains("+20 %, better\n"), "{told}");
-    assert!(told.contains("# why not\n"), "{told}");
+    let text = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(6.0));
+    assert!(text.contains("+20 %, better\n"), "{text}");
+    assert!(text.contains("# why not\n"), "{text}");
     assert!(
-        told.ends_with("[tuning.ollama]\nnum_threads = 8\nbatch_size = 512"),
-        "{told}"
+        text.ends_with("[tuning.ollama]\nnum_threads = 8\nbatch_size = 512"),
+        "{text}"
     );
-    let told = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(5.0));
+    let text = block(target(EngineKind::Ollama), &start(), &runs(5.0), &runs(5.0));
     assert!(
-        told.contains("within the noise; nothing here proves"),
-        "{told}"
+        text.contains("within the noise; nothing here proves"),
+        "{text}"
     );
-    let told = block(target(EngineKind::Llamacpp), &start(), &[], &[]);
-    assert!(told.contains("# not measured"), "{told}");
+    let text = block(target(EngineKind::Llamacpp), &start(), &[], &[]);
+    assert!(text.contains("# not measured"), "{text}");
     assert!(
-        told.contains("[tuning.ollama]\nnum_threads = 8\n# and in"),
-        "{told}"
+        text.contains("[tuning.ollama]\nnum_threads = 8\n# and in"),
+        "{text}"
     );
     assert!(
-        told.ends_with("# command = [..., \"-b\", \"512\", \"-ub\", \"512\"]"),
-        "{told}"
+        text.ends_with("# command = [..., \"-b\", \"512\", \"-ub\", \"512\"]"),
+        "{text}"
     );
-    let told = block(target(EngineKind::Lmstudio), &start(), &[], &[]);
+    let text = block(target(EngineKind::Lmstudio), &start(), &[], &[]);
     assert!(
-        told.contains("[tuning.lmstudio]\nbatch_size = 512\n"),
-        "{told}"
+        text.contains("[tuning.lmstudio]\nbatch_size = 512\n"),
+        "{text}"
     );
-    assert!(told.ends_with("# permits = 2"), "{told}");
+    assert!(text.ends_with("# permits = 2"), "{text}");
 }

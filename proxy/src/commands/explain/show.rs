@@ -1,4 +1,4 @@
-//! An explanation for people.
+//! The document of `explain` as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,8 @@ use crucible_documents::{
     explain::{BasisDoc, CandidateDoc, PredictionDoc},
 };
 
-/// The decision, the candidates with their predictions, and what would be filled in.
+/// Returns the decision, the candidates with their predictions, and the values that would be filled
+/// in.
 pub(super) fn readable(explained: &ExplainDoc) -> String {
     let mut text = format!(
         "{} on {} ({})\n",
@@ -41,7 +42,8 @@ pub(super) fn readable(explained: &ExplainDoc) -> String {
     text
 }
 
-/// `gpu/qwen (exact, first token predicted in 3.2 s: load 3.2 s (1 measured); the end in ...)`.
+/// Returns a candidate in one line, such as `gpu/qwen (exact, first token predicted in 3.2 s: load
+/// 3.2 s (1 measured); the end in ...)`.
 fn line(candidate: &CandidateDoc) -> String {
     let mut text = format!(
         "{}/{} ({}",
@@ -61,7 +63,8 @@ fn line(candidate: &CandidateDoc) -> String {
     text
 }
 
-/// `: queue 1.0 s (prior), load 3.2 s (1 measured)`; what takes no time is left out.
+/// Returns the parts of a prediction, such as `: queue 1.0 s (prior), load 3.2 s (1 measured)`.
+/// Parts that take no time are left out.
 fn parts(prediction: &PredictionDoc) -> String {
     let named = [
         ("queue", prediction.queue),
@@ -79,7 +82,8 @@ fn parts(prediction: &PredictionDoc) -> String {
     format!(": {}", parts.join(", "))
 }
 
-/// `; the end in 9.6 s, after 256 tokens (prior) in 6.4 s (12 measured)`.
+/// Returns the predicted end of the answer, such as `; the end in 9.6 s, after 256 tokens (prior)
+/// in 6.4 s (12 measured)`.
 fn end(candidate: &CandidateDoc, prediction: &PredictionDoc) -> String {
     let Some(end) = candidate.predicted_end_s else {
         return String::new();

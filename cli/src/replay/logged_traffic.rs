@@ -1,4 +1,5 @@
-//! From the lines of the log to a trace, and to the machine that must have served it.
+//! The traffic of an event log: a trace of its requests, and the engines and models that served
+//! them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,28 +13,28 @@ use crucible_router::{
     },
 };
 
-/// The longest that an unload counts; it is not logged.
-const UNLOAD: Duration = Duration::from_secs(1);
-/// A load takes so many times as long as an unload.
+/// The longest time that a simulated unload takes; the log has no times of unloads.
+const UNLOAD_TIME: Duration = Duration::from_secs(1);
+/// The ratio of a load's time to an unload's.
 const LOAD_TO_UNLOAD: u32 = 10;
-/// How long a request holds its permit where none of its model ever had one.
-const UNKNOWN: Duration = Duration::from_secs(5);
-/// nginx's number for a client that left.
-const LEFT: u16 = 499;
+/// The time for which a request holds its permit where no request of its model ever had one.
+const PERMIT_TIME: Duration = Duration::from_secs(5);
+/// The status of a request whose client left before it was answered (nginx's 499).
+const CLIENT_LEFT_STATUS: u16 = 499;
 
-/// What the log tells.
-pub(super) struct Learned {
-    /// Every request.
+/// The requests of an event log with what is known of the engines that served them.
+pub(super) struct LoggedTraffic {
+    /// All requests, in the order of their arrival.
     pub(super) trace: RequestTrace,
-    /// Engines and models that were asked.
+    /// The engines and models that the requests asked for, with their measured or estimated times.
     pub(super) engines: Vec<SimulatedEngine>,
-    /// What really happened.
+    /// The waits and loads as they were logged.
     pub(super) logged: ReplayOutcome,
 }
 
-/// Median times of one model in the log.
+/// The times of one model's loads and permits in the log.
 #[derive(Default)]
-struct Times {
+struct ModelTimes {
     loads: Vec<Duration>,
     held: Vec<Duration>,
 }
@@ -43,12 +44,13 @@ fn median(mut all: Vec<Duration>) -> Option<Duration> {
     all.get(all.len() / 2).copied()
 }
 
-type ModelFacts<'a> = BTreeMap<(&'a str, &'a str), (&'a EngineFacts, Times)>;
+type TimesByModel<'a> = BTreeMap<(&'a str, &'a str), (&'a EngineFacts, ModelTimes)>;
 
-// === impl Learned ===
+// === impl LoggedTraffic ===
 
-impl Learned {
-    /// `None` without a single request whose engine is known.
+impl LoggedTraffic {
+    /// Reads the traffic from the lines of a log; the result is `None` where no request with a
+    /// known engine is among them.
     pub(super) fn of(lines: &[LoggedEvent]) -> Option<Self> {
         let mut requests: Vec<(&RequestEvent, &EngineFacts)> = Vec::new();
         let mut loads: Vec<&LoadEvent> = Vec::new();
@@ -66,13 +68,13 @@ impl Learned {
         let begin = first.at_ms;
         // What was loaded before is part of an older log.
         loads.retain(|load| load.at_ms + load.took_ms >= begin);
-        let mut models = ModelFacts::new();
+        let mut models = TimesByModel::new();
         for (request, facts) in &requests {
-            let known = models
+            let entry = models
                 .entry((&request.engine, &request.model))
-                .or_insert_with(|| (facts, Times::default()));
-            known.0 = facts;
-            known
+                .or_insert_with(|| (facts, ModelTimes::default()));
+            entry.0 = facts;
+            entry
                 .1
                 .held
                 .extend(request.held_ms.map(Duration::from_millis));
@@ -82,10 +84,10 @@ impl Learned {
                 times.loads.push(Duration::from_millis(load.took_ms));
             }
         }
-        let logged = logged(&requests, &loads, begin);
+        let logged = logged_outcome(&requests, &loads, begin);
         let trace = requests.iter().map(|(request, facts)| {
             let times = &models[&(&*request.engine, &*request.model)].1;
-            asked(request, facts, times, begin)
+            trace_request(request, facts, times, begin)
         });
         Some(Self {
             trace: RequestTrace::new(trace.collect()),
@@ -95,7 +97,12 @@ impl Learned {
     }
 }
 
-fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) -> TraceRequest {
+fn trace_request(
+    line: &RequestEvent,
+    facts: &EngineFacts,
+    times: &ModelTimes,
+    begin: u64,
+) -> TraceRequest {
     let waited = Duration::from_millis(line.wait_ms);
     let held = line.held_ms.map(Duration::from_millis);
     TraceRequest {
@@ -110,10 +117,10 @@ fn asked(line: &RequestEvent, facts: &EngineFacts, times: &Times, begin: u64) ->
         // Whoever got no permit would have held it as long as others did.
         service_time: held
             .or_else(|| median(times.held.clone()))
-            .or(Some(UNKNOWN)),
+            .or(Some(PERMIT_TIME)),
         calls_tools: line.called_tools,
         follows_after: None,
-        longest_wait: (held.is_none() && line.status == LEFT).then_some(waited),
+        longest_wait: (held.is_none() && line.status == CLIENT_LEFT_STATUS).then_some(waited),
     }
 }
 
@@ -125,9 +132,9 @@ const fn kind(facts: &EngineFacts) -> ModelKind {
     }
 }
 
-fn engines(models: ModelFacts<'_>) -> Vec<SimulatedEngine> {
+fn engines(models: TimesByModel<'_>) -> Vec<SimulatedEngine> {
     let mut engines: Vec<SimulatedEngine> = Vec::new();
-    for ((engine, model), (facts, times)) in models {
+    for ((name, model), (facts, times)) in models {
         let load = median(times.loads)
             .unwrap_or_else(|| measurements::load_time_prior(facts.device, facts.size_bytes));
         let model = SimulatedModel {
@@ -138,14 +145,14 @@ fn engines(models: ModelFacts<'_>) -> Vec<SimulatedEngine> {
             prompt_per_second: measurements::prompt_prior(facts.device),
             output_per_second: measurements::output_prior(facts.device),
         };
-        let unload = UNLOAD.min(load / LOAD_TO_UNLOAD);
-        if let Some(known) = engines.iter_mut().find(|e| *e.name == *engine) {
-            known.unload_time = known.unload_time.max(unload);
-            known.models.push(model);
+        let unload = UNLOAD_TIME.min(load / LOAD_TO_UNLOAD);
+        if let Some(engine) = engines.iter_mut().find(|e| *e.name == *name) {
+            engine.unload_time = engine.unload_time.max(unload);
+            engine.models.push(model);
             continue;
         }
         engines.push(SimulatedEngine {
-            name: Arc::from(engine),
+            name: Arc::from(name),
             kind: facts.engine_kind,
             device: facts.device,
             pool: Arc::clone(&facts.pool),
@@ -156,8 +163,8 @@ fn engines(models: ModelFacts<'_>) -> Vec<SimulatedEngine> {
     engines
 }
 
-/// What the log says itself, in the form of a simulation's outcome.
-fn logged(
+/// Returns the logged waits and loads in the form of a simulation's outcome.
+fn logged_outcome(
     requests: &[(&RequestEvent, &EngineFacts)],
     loads: &[&LoadEvent],
     begin: u64,
@@ -226,8 +233,8 @@ mod tests {
             load(1000, 3000, "ok"),
             load(1100, 1, "error"),
         ];
-        let learned = Learned::of(&lines).unwrap();
-        let requests = learned.trace.requests();
+        let traffic = LoggedTraffic::of(&lines).unwrap();
+        let requests = traffic.trace.requests();
         let ms = Duration::from_millis;
         let seen: Vec<_> = requests
             .iter()
@@ -241,12 +248,12 @@ mod tests {
                 (ms(3000), Some(ms(700)), Some(ms(60))),
             ]
         );
-        assert_eq!(learned.engines[0].models[0].load_time, ms(3000));
+        assert_eq!(traffic.engines[0].models[0].load_time, ms(3000));
         assert_eq!(
-            (learned.logged.loads.len(), learned.logged.makespan),
+            (traffic.logged.loads.len(), traffic.logged.makespan),
             (1, ms(3060))
         );
-        let all = learned.logged.wait_summary(&learned.trace, |_| true);
+        let all = traffic.logged.wait_summary(&traffic.trace, |_| true);
         assert_eq!((all.served, all.rejected, all.max), (2, 1, ms(40)));
     }
 
@@ -256,18 +263,18 @@ mod tests {
             0,
             "\"wait_ms\":0,\"status\":503,\"size_bytes\":4000000000",
         )];
-        let learned = Learned::of(&lines).unwrap();
+        let traffic = LoggedTraffic::of(&lines).unwrap();
         assert_eq!(
-            learned.engines[0].models[0].load_time,
+            traffic.engines[0].models[0].load_time,
             Duration::from_secs(4)
         );
-        assert_eq!(learned.trace.requests()[0].service_time, Some(UNKNOWN));
-        assert_eq!(learned.trace.requests()[0].longest_wait, None);
+        assert_eq!(traffic.trace.requests()[0].service_time, Some(PERMIT_TIME));
+        assert_eq!(traffic.trace.requests()[0].longest_wait, None);
     }
 
     #[test]
     fn without_a_request_there_is_nothing_to_replay() {
-        assert!(Learned::of(&[load(0, 1, "ok")]).is_none());
-        assert!(Learned::of(&[]).is_none());
+        assert!(LoggedTraffic::of(&[load(0, 1, "ok")]).is_none());
+        assert!(LoggedTraffic::of(&[]).is_none());
     }
 }
