@@ -1,33 +1,36 @@
-//! What engines can run and what they hold, as they told it last.
+//! The catalog: the models that engines can run and those that they hold loaded, from their last
+//! answers.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crucible_config::checked::EngineKind;
 use serde::{Deserialize, Serialize};
 
-/// What a model is for.
+/// The purpose of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelKind {
-    /// Answers prompts.
+    /// The model answers prompts.
     #[default]
     Generation,
-    /// Makes vectors; counts against memory only.
+    /// The model makes vectors. It counts against memory, and not against the number of loaded
+    /// models.
     Embedding,
 }
 
-/// What a model is known to be able to do; `None` is unknown and never a reason to refuse.
+/// The capabilities of a model. `None` is unknown, which is never a reason to refuse a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Takes `tools`.
+    /// Whether the model takes `tools`.
     pub tools: Option<bool>,
-    /// Was trained to call `tools`; one that was not may still do so, only not as well.
+    /// Whether the model was trained to call tools; one that was not may still do so, only not as
+    /// well.
     pub trained_for_tools: Option<bool>,
-    /// Takes images.
+    /// Whether the model takes images.
     pub vision: Option<bool>,
-    /// Can think before it answers.
+    /// Whether the model can think before it answers.
     pub thinking: Option<bool>,
-    /// Can be told how much to think, and not only whether.
+    /// Whether a request can say how much the model thinks, and not only whether it does.
     pub thinking_levels: Option<bool>,
 }
 
@@ -36,65 +39,65 @@ pub struct Capabilities {
 pub struct ModelInfo {
     /// The engine's exact name for it.
     pub id: Arc<str>,
-    /// What stands for it in memory: the same for all names that one runner of the engine answers
-    /// to (Ollama, names over the same weights), else its own name.
+    /// The runner that stands for the model in memory. Names of an Ollama over the same weights
+    /// have the same runner; else it is the model's own name.
     pub runner: Arc<str>,
-    /// What its load is told beside the options of the request: files that go with the weights, and
-    /// options of its description (Ollama). Another name of the same runner may have others.
+    /// The options that the model's description adds to its load (Ollama): files that go with the
+    /// weights, and parameters. Another name of the same runner may have others.
     pub load: Arc<BTreeMap<String, String>>,
-    /// Other names that its engine serves it under, exactly as they are written.
+    /// The other names under which its engine serves it, exactly as they are written.
     pub names: Arc<[Arc<str>]>,
     /// The Crucibles through which it is reached, by their numbers; empty where the engine is none.
     pub via: Arc<[Arc<str>]>,
-    /// Generation or embedding.
+    /// The purpose of the model.
     pub kind: ModelKind,
-    /// What it can do.
+    /// The capabilities that are known of it.
     pub capabilities: Capabilities,
-    /// Longest context in tokens that it was trained for.
+    /// The longest context that it was trained for, in tokens.
     pub max_context: Option<u64>,
-    /// Weights in bytes.
+    /// The size of the weights, in bytes.
     pub size_bytes: Option<u64>,
-    /// Bytes of memory for each token of context (caches of all layers, in f16).
+    /// The bytes of memory for each token of context: the caches of all layers, in f16.
     pub context_bytes: Option<u64>,
-    /// `Q4_K_M` and so on.
+    /// The quantization of the weights, such as `Q4_K_M`.
     pub quantization: Option<String>,
-    /// `gguf`, `mlx`, ...
+    /// The file format of the weights, such as `gguf` or `mlx`.
     pub format: Option<String>,
-    /// Runs on somebody else's machine (Ollama's `:cloud`).
+    /// Whether it runs on somebody else's machine (Ollama's `:cloud`).
     pub cloud: bool,
-    /// When the engine says that it was made or changed, unix seconds.
+    /// The time when it was made or changed, in Unix seconds, where the engine reports it.
     pub created: Option<i64>,
 }
 
 /// One loaded instance of a model, as the engine reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResidentInfo {
-    /// What stands for the model in memory, [`ModelInfo::runner`]; mostly the engine's name of it.
+    /// The runner of the model, [`ModelInfo::runner`], which is mostly the engine's name of it.
     pub model: Arc<str>,
     /// The name of the instance (LM Studio `key:2`), else the name that the model was loaded under.
     pub instance: Arc<str>,
-    /// Generation or embedding.
+    /// The purpose of the model.
     pub kind: ModelKind,
-    /// Context in tokens that is in effect (of the whole instance, all slots together).
+    /// The context in effect, in tokens, of the whole instance with all its slots.
     pub context: Option<u64>,
-    /// Slots that share `context`, where the engine says so.
+    /// The number of slots that share `context`, where the engine reports it.
     pub parallel: Option<u32>,
-    /// Memory in bytes, all devices.
+    /// The memory that it uses on all devices, in bytes.
     pub bytes: Option<u64>,
-    /// Of these on a GPU.
+    /// The part of `bytes` that is on a GPU.
     pub vram_bytes: Option<u64>,
-    /// When the engine will unload it by itself.
+    /// The time when the engine will unload it by itself.
     pub expires_at: Option<SystemTime>,
-    /// `eval_batch_size` of the load, where told.
+    /// The `eval_batch_size` of the load, where the engine reports it.
     pub batch_size: Option<u32>,
-    /// Flash attention of the load, where told.
+    /// Whether it was loaded with flash attention, where the engine reports it.
     pub flash_attention: Option<bool>,
 }
 
 // === impl ModelKind ===
 
 impl ModelKind {
-    /// The word for it in documents.
+    /// The word for the kind in documents.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Generation => "generation",

@@ -1,4 +1,4 @@
-//! Who asks: the unit that queue, breaker and predictions tell apart.
+//! The identity of a client, by which queues, breakers and predictions tell requests apart.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ impl ClientId {
         Self(format!("key {name}").into())
     }
 
-    /// As it was shown before.
+    /// Reads an identity from the text that it was shown as.
     pub(crate) fn named(text: &str) -> Self {
         Self(Arc::from(text))
     }

@@ -17,7 +17,7 @@ pub struct Demand {
     pub request_id: Arc<str>,
     /// The name that the client sent.
     pub model: String,
-    /// Generation or embedding.
+    /// The purpose of the model that is asked for.
     pub kind: ModelKind,
     /// Estimated prompt tokens (bytes of messages and tools / 4).
     pub prompt_tokens: u64,
@@ -27,13 +27,13 @@ pub struct Demand {
     /// Context in tokens that the client asks for itself (`num_ctx`); the most that a model may have
     /// bounds it.
     pub num_ctx: Option<u64>,
-    /// `max_tokens` or `max_completion_tokens`.
+    /// The longest answer in tokens: `max_tokens` or `max_completion_tokens`.
     pub max_tokens: Option<u64>,
-    /// Tools are offered.
+    /// Whether tools are offered.
     pub tools: bool,
     /// `tool_choice` says that none of them is called: the model need not be able to.
     pub tool_choice_none: bool,
-    /// Images are attached.
+    /// Whether images are attached.
     pub images: bool,
     /// Streamed answer asked for.
     pub stream: bool,
@@ -55,13 +55,13 @@ pub struct Demand {
     pub headers: Vec<(String, String)>,
     /// The Crucibles that it came through.
     pub hops: Arc<[Arc<str>]>,
-    /// The client's key.
+    /// The key of the client, where it sent a known one.
     pub key: Option<Arc<ClientKey>>,
-    /// Who asks.
+    /// The client that asks.
     pub client: ClientId,
     /// A newer request of the same number makes this one pointless while it waits.
     pub supersedes: Option<u64>,
-    /// Interactive or background.
+    /// The class of the request: interactive or background.
     pub class: Class,
 }
 

@@ -1,5 +1,8 @@
-//! Where engines are looked for when none is configured: default ports and the next ones on this
-//! machine and, inside WSL, on the Windows host; never where Crucible itself listens. What answers there is recognised by its own answer.
+//! The addresses at which engines are searched for when none is configured.
+//!
+//! These are the default ports and the next ones on this machine and, inside WSL, on the Windows
+//! host; never an address at which Crucible itself listens. An engine is recognised by its own
+//! answer, whatever port it is on.
 
 mod ollama_host;
 
@@ -19,24 +22,24 @@ use crucible_config::{
 };
 use url::Url;
 
-/// Between looks at places where nothing was found.
+/// The time between searches at addresses where nothing was found.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// One address where an engine may be.
+/// One address at which an engine is searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchAddress {
-    /// What listens there by default.
+    /// The kind of engine that listens there by default.
     pub kind: EngineKind,
-    /// The address.
+    /// The address to ask.
     pub url: Url,
 }
 
-/// Where Ollama's own client looks for it.
+/// The environment variable that says where Ollama's own client connects to.
 const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
-/// The places to look at, but for those where Crucible itself listens: where `OLLAMA_HOST` points, then
-/// the usual ports. `root` is the root of the file system (`/`; another one in tests): its `proc` tells
-/// whether this is WSL and where the Windows host is.
+/// The addresses to search, first that of `OLLAMA_HOST` and then the usual ports, without those at
+/// which Crucible itself listens. `root` is the root of the file system (`/`, or another one in
+/// tests), whose `proc` says whether this is WSL and where the Windows host is.
 pub fn places(root: &Path, listeners: &[SocketAddr]) -> Vec<SearchAddress> {
     let ollama_host = env::var(OLLAMA_HOST).unwrap_or_default();
     places_with(root, listeners, &ollama_host)
@@ -67,7 +70,8 @@ fn places_with(root: &Path, listeners: &[SocketAddr], ollama_host: &str) -> Vec<
     all
 }
 
-/// `looked for LM Studio on http://127.0.0.1:1234, ...` for messages.
+/// The addresses as one sentence for messages, such as `looked for LM Studio on
+/// http://127.0.0.1:1234`.
 pub fn describe(places: &[SearchAddress]) -> String {
     let beside =
         |a: &SearchAddress, b: &SearchAddress| a.kind == b.kind && a.url.host() == b.url.host();
@@ -92,7 +96,8 @@ fn usual_ports() -> impl Iterator<Item = (EngineKind, u16)> {
     EngineKind::ALL.into_iter().flat_map(of)
 }
 
-/// The engine that a find becomes: its kind's name and the configuration's values for its kind.
+/// The configuration of a found engine: it is named after its kind and has the configured values of
+/// its kind.
 pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::Engine {
     config.discovered(kind, kind.profile().word, url)
 }

@@ -1,8 +1,10 @@
-//! The engines that are there: one poll loop each, and the published snapshot of what they told.
+//! The fleet: all engines, each with a loop that polls it, and the published snapshot of their
+//! answers.
 //!
-//! A poll is every 5 s while an engine is up, sooner after a [`Fleet::poke`], and backs off from
-//! 0.5 s while it is down. The snapshot is one [`ArcSwap`] store per change; subscribers are told
-//! by a watch channel. Without configured engines it looks for them (see [`crate::discovery`]).
+//! An engine is polled every 5 s while it is up, sooner after a [`Fleet::poke`], and with a backoff
+//! that begins at 0.5 s while it is down. Each change stores a new snapshot, and a watch channel
+//! wakes its subscribers. Where no engine is configured, the fleet searches for engines (see
+//! [`crate::discovery`]).
 
 use std::{
     collections::HashSet,
@@ -49,7 +51,7 @@ use self::{
     shared::{EngineSearch, FleetShared, FleetState},
 };
 
-/// All engines; cheap to clone.
+/// All engines and the tasks that poll them; cheap to clone.
 #[derive(Clone)]
 pub struct Fleet {
     shared: Arc<FleetShared>,
@@ -58,8 +60,9 @@ pub struct Fleet {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Starts polling the configured engines, or looking for some at `places` (usually
-    /// [`discovery::places`] of `/`). All tasks run on `tracker` and end with `cancel`.
+    /// Starts to poll the configured engines, or to search for engines at `places` (usually those
+    /// of [`discovery::places`](crate::discovery::places)) where none is configured. All tasks run
+    /// on `tracker` and end with `cancel`.
     pub fn start(
         config: &Config,
         state: Arc<StateDir>,
@@ -101,7 +104,7 @@ impl Fleet {
         fleet
     }
 
-    /// Takes a new configuration: engines that did not change go on undisturbed.
+    /// Takes a new configuration. Engines whose settings did not change are not disturbed.
     pub fn apply(&self, config: &Config) {
         let mut state = self.shared.lock();
         state.config = Arc::new(config.clone());
@@ -151,12 +154,12 @@ impl Fleet {
         self.shared.publish(&mut state);
     }
 
-    /// The newest snapshot.
+    /// The snapshot that was published last.
     pub fn view(&self) -> Arc<FleetView> {
         self.shared.view.load_full()
     }
 
-    /// Changes with every snapshot.
+    /// A receiver that changes with every snapshot.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }
@@ -178,25 +181,25 @@ impl Fleet {
         Some(Arc::clone(&entry.handle))
     }
 
-    /// Polls an engine now: after a load or an unload.
+    /// Polls an engine now, after a load or an unload changed its residents.
     pub fn poke(&self, name: &str) {
         if let Some(handle) = self.handle(name) {
             handle.poke.notify_one();
         }
     }
 
-    /// Whether a request of that client may be sent to an engine now. Half open, the first that asks
-    /// becomes the probe and is to [`report`](Self::report) its outcome. `None`: there is no such
-    /// engine.
+    /// Asks the engine's circuit breaker for a pass for one request of that client; `None` where
+    /// there is no such engine. While the breaker is half open, the first request that asks becomes
+    /// the probe and must [`report`](Self::report) its outcome.
     pub fn try_pass(&self, name: &str, client: &ClientId) -> Option<Result<BreakerPass, Cooldown>> {
         let mut state = self.shared.lock();
         let entry = state.entries.iter_mut().find(|e| &*e.config.name == name)?;
         Some(entry.breaker.try_pass(client, Instant::now()))
     }
 
-    /// How a request of that client to an engine went; `began`: that its answer began was reported
-    /// before. `Some`: Crucible is to ask the engine itself, and to give what it
-    /// [`found`](Self::found) under this number.
+    /// Reports the outcome of a request of that client to an engine. `began` says whether the
+    /// beginning of its answer was reported before. Where this returns a number, the caller must
+    /// probe the engine itself and report the result as [`found`](Self::found) under that number.
     pub fn report(
         &self,
         name: &str,
@@ -223,15 +226,16 @@ impl Fleet {
         asks.flatten()
     }
 
-    /// Whether an engine may be silent because it works for somebody else: it sends an answer, or
-    /// others wait for theirs, and for no longer than they may.
+    /// Whether an engine may be silent because it works for other requests: it sends an answer, or
+    /// `others` wait for theirs and it was heard within the `longest` time that they may wait.
     pub fn may_be_working(&self, name: &str, others: bool, longest: Duration) -> bool {
         let state = self.shared.lock();
         let entry = state.entries.iter().find(|e| &*e.config.name == name);
         entry.is_some_and(|e| e.answering > 0 || (others && e.heard.elapsed() < longest))
     }
 
-    /// What Crucible found when it asked an engine itself.
+    /// Reports the result of Crucible's own probe of an engine, under the number that
+    /// [`report`](Self::report) gave.
     pub fn found(&self, name: &str, number: u64, found: ProbeResult) {
         let now = Instant::now();
         self.shared.judge(name, now, |entry| {

@@ -1,18 +1,19 @@
-//! Which Crucibles a request came through, so that one that leads back to itself is refused at once.
+//! Detection of requests that go round between Crucibles, so that they are refused at once.
 //!
-//! Each process has a number of its own. It stands in a header of everything that is sent to an
-//! engine, behind the numbers that the request came with.
+//! Each process has a number of its own. It adds that number to a header of every request that it
+//! sends to an engine, behind the numbers that the request came with.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::OnceLock,
 };
 
-/// The header's name.
+/// The name of the header.
 pub const HEADER: &str = "x-crucible-hops";
-/// Where a list for another Crucible tells through which ones each model is reached.
+/// The field of a model list by which another Crucible learns through which Crucibles each model is
+/// reached.
 pub const VIA: &str = "x_crucible_via";
-/// Crucibles in a row beyond which a request is taken for one that goes round.
+/// The number of Crucibles in a row above which a request is taken for one that goes round.
 pub const MOST: usize = 8;
 
 /// The number of this process.
@@ -31,13 +32,14 @@ pub fn read(value: &str) -> impl Iterator<Item = &str> {
     numbers.filter(|number| !number.is_empty()).take(MOST + 1)
 }
 
-/// What is sent on with a request that came through these.
+/// The header's value for a request that came through these Crucibles: their numbers and the own
+/// one.
 pub fn onward(before: &[impl AsRef<str>]) -> String {
     let before = before.iter().map(AsRef::as_ref);
     before.chain([own()]).collect::<Vec<_>>().join(",")
 }
 
-/// A request that came through these went round.
+/// Whether a request that came through these Crucibles goes round.
 pub fn goes_round(before: &[impl AsRef<str>]) -> bool {
     before.len() > MOST || before.iter().any(|number| number.as_ref() == own())
 }

@@ -1,8 +1,8 @@
-//! Who runs where.
+//! The router decides which engine answers a request, and when.
 //!
-//! Engines' control side ([`engine`]), what is there ([`catalog`], [`health`], [`view`]),
-//! demand to plan (pure, [`plan`]) and the load scheduler with its permits ([`scheduler`]).
-//! Knows no wire dialect of a client.
+//! It drives the engines' control side ([`engine`]), publishes their state ([`catalog`],
+//! [`health`], [`view`]), turns a demand into a plan without side effects ([`plan`]), and schedules
+//! loads and permits ([`scheduler`]). It knows no wire format of a client.
 
 pub mod catalog;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Why the router does not let a request through.
+//! The reasons why the router refuses a request.
 
 mod bound;
 
@@ -8,141 +8,142 @@ pub use bound::{ContextBound, how_to_eject};
 
 use crucible_config::checked::EngineKind;
 
-/// A request that gets no permit. `retry_after` is whole seconds, 1..=60.
+/// The reason why a request gets no permit. `retry_after` is in whole seconds, from 1 to 60.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// No engine has a model of that name; `hint` is the configuration line that would map it.
     #[error("unknown model '{name}'")]
     UnknownModel {
-        /// What the client sent.
+        /// The name that the client sent.
         name: String,
-        /// The nearest known names, best first.
+        /// The nearest known names, the best first.
         nearest: Vec<String>,
-        /// A line for the configuration; empty for an alias.
+        /// A line for the configuration that would map the name; empty for an alias.
         hint: String,
-        /// The model that an alias of this name stands for, which no engine has.
+        /// The model that an alias of this name stands for and that no engine has; `None` where the
+        /// name is no alias.
         alias_of: Option<String>,
-        /// Engines that do not let Crucible in, in words; it may be theirs.
+        /// The engines that refuse Crucible's access, in words: the model may be one of theirs.
         closed: String,
     },
-    /// Nothing that could answer is up.
+    /// No engine that could answer is up.
     #[error("no engine that has '{model}' is up")]
     NoEngine {
-        /// What the client sent.
+        /// The name that the client sent.
         model: String,
-        /// Where was looked and what was found, without addresses.
+        /// The engines that were considered and the state of each, without addresses.
         detail: String,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
     /// Engines are up, but none can do what the request needs.
     #[error("'{model}' cannot do this: {needs}")]
     Incapable {
-        /// The model.
+        /// The name of the model.
         model: String,
-        /// `tools`, `images` or `embeddings`.
+        /// The missing capability: `tools`, `images` or `embeddings`.
         needs: &'static str,
     },
-    /// The engine's queue is at its bound, and this client has its part of it.
+    /// The engine's queue is full, and this client already has its share of it.
     #[error("queue of '{engine}' is full ({limit} waiting, {own} of this client)")]
     QueueFull {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// The bound.
+        /// The most requests that may wait for the engine.
         limit: u32,
-        /// How many wait for the client that is refused.
+        /// The number of waiting requests of the client that is refused.
         own: u32,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
-    /// The wait expired, or is predicted to.
+    /// The time to wait for a permit expired, or is predicted to.
     #[error("no slot of '{engine}' came free in time")]
     QueueTimeout {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// How long it waited, or was predicted to.
+        /// The time that the request waited, or was predicted to wait.
         waited: Duration,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
-    /// The engine refused to load the model, or it is in its backoff after that.
+    /// The engine refused to load the model, or did so a moment ago and is not asked again yet.
     #[error("'{engine}' could not load '{model}': {message}")]
     LoadFailed {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// The engine's own words.
+        /// The message of the engine, in its own words.
         message: String,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
-    /// The engine listed the model a moment ago, and does not have it any more.
+    /// The engine listed the model a moment ago and does not have it any more.
     #[error("the engine '{engine}' does not have '{model}' any more; it answered: {message}")]
     ModelMissing {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// The engine's own words.
+        /// The message of the engine, in its own words.
         message: String,
     },
-    /// The load did not end within its budget.
+    /// The load did not end within its time budget.
     #[error("'{engine}' did not load '{model}' in {after:?}")]
     LoadTimeout {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// The budget.
+        /// The time budget of the load.
         after: Duration,
     },
     /// A model loaded by hand is in the way and may not be evicted.
     #[error("'{blocker}' on '{engine}' was loaded by hand and blocks '{model}'")]
     Blocked {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// What is in the way.
+        /// The model that is in the way.
         blocker: Arc<str>,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
     /// The wait for a model that a person loaded with too little context expired while it was in use.
     #[error("'{instance}' on '{engine}' has {has} tokens of context and was in use the whole time")]
     ForeignBusy {
-        /// Engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// What it speaks.
+        /// The kind of the engine.
         kind: EngineKind,
-        /// What the person loaded.
+        /// The instance that the person loaded.
         instance: Arc<str>,
-        /// Tokens of context that it has.
+        /// The context of that instance, in tokens.
         has: u64,
-        /// How long it waited.
+        /// The time that the request waited.
         waited: Duration,
-        /// Seconds.
+        /// The seconds after which the client may try again.
         retry_after: u64,
     },
-    /// The prompt cannot fit.
+    /// The prompt does not fit the largest context that the model can have.
     #[error("the prompt has about {prompt} tokens, '{model}' can have {limit} of context")]
     ContextExceeded {
-        /// Model.
+        /// The engine's name of the model.
         model: Arc<str>,
-        /// Tokens of the prompt.
+        /// The estimated length of the prompt, in tokens.
         prompt: u64,
-        /// Tokens that are kept for the answer.
+        /// The tokens that are kept for the answer.
         reserve: u64,
-        /// Tokens that it can have.
+        /// The largest context that the model can have, in tokens.
         limit: u64,
-        /// What sets that limit.
+        /// The cause of that limit.
         bound: ContextBound,
     },
-    /// A newer request of the same client took its place.
+    /// A newer request of the same client replaced this one.
     #[error("a newer request took its place")]
     Superseded,
-    /// Crucible is going down.
+    /// Crucible is going down and takes no further requests.
     #[error("draining")]
     Draining,
 }

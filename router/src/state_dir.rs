@@ -29,7 +29,7 @@ pub struct StateDir {
     hold: watch::Sender<Hold>,
 }
 
-/// Whose a folder is.
+/// The owner of a state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// This process may write there and takes what an earlier run left as its own.
@@ -54,7 +54,7 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 // === impl Hold ===
 
 impl Hold {
-    /// What is there may be changed.
+    /// Whether this process may change what is there.
     pub const fn is_ours(&self) -> bool {
         matches!(self, Self::Ours | Self::Unknown(_))
     }
@@ -82,12 +82,12 @@ impl StateDir {
         &self.folder
     }
 
-    /// Whose it is now.
+    /// The owner of the directory now.
     pub fn hold(&self) -> Hold {
         self.hold.borrow().clone()
     }
 
-    /// What is there may be changed.
+    /// Whether this process may change what is there.
     pub fn is_ours(&self) -> bool {
         self.hold.borrow().is_ours()
     }

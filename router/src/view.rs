@@ -1,4 +1,7 @@
-//! The published snapshot of everything known: read by routing, lists, metrics and `/crucible/state`.
+//! The published snapshot of engines, residents and waiting requests.
+//!
+//! Plans, lists, metrics and `/crucible/state` all read the same [`View`], which never changes once
+//! it is published: whoever holds one decides by one consistent state.
 
 use std::{
     collections::BTreeMap,
@@ -17,194 +20,197 @@ use crate::{
     measurements::Measurements,
 };
 
-/// Health of an engine.
+/// The health of an engine, from its polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Never answered and never failed yet.
+    /// No poll has succeeded or failed yet.
     #[default]
     Unknown,
-    /// Answers.
+    /// The engine answers its polls.
     Up,
-    /// Failed less often than the threshold.
+    /// Polls failed, but fewer in a row than make it down.
     Degraded,
-    /// Failed too often in a row.
+    /// Too many polls failed in a row.
     Down,
 }
 
-/// The circuit breaker of an engine's data path.
+/// The state of the circuit breaker that guards the requests to an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Requests pass.
+    /// All requests pass.
     #[default]
     Closed,
-    /// Requests are refused.
+    /// No request passes until the cooldown is over.
     Open,
-    /// One probe passes.
+    /// One request passes as a probe, whose outcome closes or opens the breaker.
     HalfOpen,
 }
 
-/// An engine that gets no requests for a while.
+/// A time in which an engine gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooldown {
-    /// Until then.
+    /// The end of that time.
     pub until: Instant,
-    /// How long that is.
+    /// The time that remains until then.
     pub remaining: Duration,
-    /// It asked for that itself (429); else it fails its requests.
+    /// Whether the engine asked for it with a status of 429; else its requests failed.
     pub engine_asked: bool,
-    /// Where its breaker stands then.
+    /// The state of the breaker after that time.
     pub state_after: BreakerState,
 }
 
-/// What is known of one engine.
+/// One engine as plans, lists and metrics see it.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts of an engine, not states"
 )]
 pub struct EngineView {
-    /// Its name.
+    /// The configured name of the engine.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// The kind of the engine, and so its API.
     pub kind: EngineKind,
-    /// Resolved device: `Gpu` or `Cpu`.
+    /// The device that the engine computes on, resolved to `Gpu` or `Cpu`.
     pub device: Device,
-    /// Pool name.
+    /// The name of the memory pool that the engine's models share with those of other engines.
     pub pool: Arc<str>,
-    /// For people; without credentials.
+    /// The address of the engine for people, without credentials; empty where it has none now.
     pub url: String,
-    /// Health.
+    /// The health of the engine, from its polls.
     pub health: Health,
-    /// Breaker.
+    /// The state of the engine's circuit breaker.
     pub breaker: BreakerState,
-    /// While its breaker is open.
+    /// The cooldown, while the breaker is open.
     pub left_alone: Option<Cooldown>,
-    /// What was wrong with the last poll, in words.
+    /// The error of the last poll, in words; `None` after one that succeeded.
     pub error: Option<String>,
-    /// That is that it wants a token, or another one.
+    /// Whether that error is that the engine wants a token, or another one.
     pub refused_access: bool,
-    /// Version, where told.
+    /// The version of the engine, where it reports one.
     pub version: Option<String>,
-    /// What its version is too old for, a sentence each.
+    /// The features that the engine's version lacks, one sentence each.
     pub advice: Arc<Vec<String>>,
-    /// What the configuration asks of it and cannot be.
+    /// The settings of this engine that cannot all be in effect.
     pub conflicts: Vec<Conflict>,
-    /// Whether loads are controlled.
+    /// Whether Crucible can load and unload models on the engine; else the engine loads by itself.
     pub load_control: bool,
-    /// Found on a default port, not configured.
+    /// Whether the engine was found on a default port and not configured.
     pub discovered: bool,
-    /// A load never ended, or requests found no answer, while it answered its polls.
+    /// Whether a load never ended, or requests got no answer, while the engine answered its polls.
     pub wedged: bool,
-    /// Bytes that the models of its pool may have together; `None`: not known.
+    /// The bytes that the models of its pool may use together; `None` where that is unknown.
     pub budget: Option<u64>,
-    /// Bytes that other programs hold of this machine's graphics cards, where it computes there and
-    /// they tell.
+    /// The bytes that other programs use of this machine's graphics cards; `None` where the engine
+    /// computes elsewhere or the cards do not report it.
     pub others: Option<u64>,
-    /// Bytes that its models are counted with.
+    /// The bytes that the engine's loaded models are counted with.
     pub used: u64,
-    /// The most that the models of its pool were counted with since the start.
+    /// The most bytes that the models of its pool were counted with since Crucible's start.
     pub peak: u64,
-    /// After this long without a request, what Crucible loaded is unloaded.
+    /// The time without a request after which a model that Crucible loaded is unloaded; `None` is
+    /// never.
     pub ttl: Option<Duration>,
-    /// What the system holds its memory to (row 24), where Crucible started it.
+    /// The memory limit that the operating system enforces on the engine; `None` where Crucible did
+    /// not start it.
     pub limit: Option<MemoryLimit>,
-    /// Models, as listed last (kept while it is down).
+    /// The engine's models from its last list, which is kept while the engine is down.
     pub models: Arc<Vec<ModelInfo>>,
-    /// Residents with what the scheduler knows of them.
+    /// The loaded models, each with the scheduler's account of it.
     pub residents: Vec<ResidentView>,
-    /// Permits per resident.
+    /// The number of requests that one resident answers at once.
     pub permits: u32,
-    /// Bound of the queue.
+    /// The most requests that may wait for the engine.
     pub queue_limit: u32,
-    /// Waiting now.
+    /// The number of requests that wait for the engine now.
     pub queued: u32,
-    /// Granted now.
+    /// The number of permits that are out on the engine now.
     pub active: u32,
-    /// A load in flight.
+    /// The load that is in progress on the engine.
     pub loading: Option<LoadingView>,
 }
 
-/// Settings that cannot all be in effect.
+/// A conflict of settings that cannot all be in effect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conflict {
-    /// In words.
+    /// The conflict, in words.
     pub found: String,
-    /// What mends it.
+    /// The step that resolves it, in words.
     pub fix: String,
-    /// It is about the memory of its pool.
+    /// Whether it concerns the memory of the engine's pool.
     pub of_memory: bool,
-    /// It is about names over the same weights.
+    /// Whether it concerns names over the same weights.
     pub of_weights: bool,
 }
 
-/// One resident.
+/// One loaded model with the scheduler's account of it.
 #[derive(Clone, Debug)]
 pub struct ResidentView {
-    /// As the engine reports it.
+    /// The facts that the engine reports of it.
     pub info: ResidentInfo,
-    /// The options that Crucible loaded it with, where it did.
+    /// The options that Crucible loaded it with; `None` where Crucible did not load it.
     pub tuple: Option<Tuple>,
-    /// Permits out.
+    /// The number of permits that are out on it now.
     pub active: u32,
-    /// Since the last release.
+    /// The time since its last permit was released.
     pub idle: Duration,
-    /// Never unloaded.
+    /// Whether it is pinned and so never unloaded.
     pub pinned: bool,
-    /// Loaded by Crucible.
+    /// Whether Crucible loaded it.
     pub owned: bool,
 }
 
-/// A load in flight.
+/// A load that is in progress.
 #[derive(Clone, Debug)]
 pub struct LoadingView {
-    /// What.
+    /// The engine's name of the model.
     pub model: Arc<str>,
-    /// For how long already.
+    /// The time since it began.
     pub since: Duration,
-    /// How long it usually takes.
+    /// The usual time of this load; `None` where none was measured.
     pub expected: Option<Duration>,
 }
 
-/// One waiting request.
+/// One request that waits for a permit.
 #[derive(Clone, Debug)]
 pub struct QueuedView {
-    /// Request id.
+    /// The id of the request.
     pub request_id: Arc<str>,
-    /// Who waits.
+    /// The client that waits.
     pub client: ClientId,
-    /// Engine.
+    /// The engine that it waits for.
     pub engine: Arc<str>,
-    /// Model.
+    /// The model that it waits for.
     pub model: Arc<str>,
-    /// 1 is next.
+    /// The position in the queue; 1 is next.
     pub position: u32,
-    /// For how long already.
+    /// The time that it has waited.
     pub waiting: Duration,
-    /// `slot`, `load` or `swap`.
+    /// The reason of the wait: `slot`, `load` or `swap`.
     pub reason: &'static str,
 }
 
-/// Everything known.
+/// The snapshot: all engines and all waiting requests at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// In configured order, then discovered ones.
+    /// All engines, in configured order, then the discovered ones.
     pub engines: Vec<EngineView>,
-    /// Waiting requests.
+    /// The requests that wait for a permit.
     pub queue: Vec<QueuedView>,
-    /// Every engine has answered or failed once.
+    /// Whether every engine has answered or failed once.
     pub settled: bool,
-    /// Going down.
+    /// Whether Crucible is going down and takes no further requests.
     pub draining: bool,
-    /// Its folder of state belongs to this Crucible, not to another that runs.
+    /// Whether the state directory belongs to this Crucible and not to another one that runs.
     pub owns_state: bool,
-    /// What the predictor learned.
+    /// The measurements that predictions are made from.
     pub measurements: Arc<Measurements>,
 }
 
 impl View {
-    /// The view of a moment after it was made: waits pass, though nobody publishes that.
+    /// The same view at a later moment: cooldowns that are over by `now` have ended, although no
+    /// new view was published.
     pub fn at(self: Arc<Self>, now: Instant) -> Arc<Self> {
         if self.engines.iter().all(|e| e.left_alone.is_none()) {
             return self;
@@ -221,8 +227,8 @@ impl View {
         self.engines.iter().find(|e| &*e.name == name)
     }
 
-    /// How many have their turn for a permit of that engine before a newcomer of this client: clients
-    /// take turns.
+    /// The number of waiting requests that get a permit of that engine before a new request of this
+    /// client. Clients take turns.
     pub fn turns_before(&self, engine: &EngineView, client: &ClientId) -> u32 {
         let mut counts: BTreeMap<&ClientId, u32> = BTreeMap::new();
         for waiter in self.queue.iter().filter(|w| w.engine == engine.name) {
@@ -239,7 +245,7 @@ impl View {
         models.map(|model| &model.id)
     }
 
-    /// At least one engine is up.
+    /// Whether at least one engine is up.
     pub fn any_up(&self) -> bool {
         self.engines.iter().any(EngineView::is_up)
     }
@@ -248,7 +254,7 @@ impl View {
 // === impl Cooldown ===
 
 impl Cooldown {
-    /// Whole seconds for `Retry-After`, rounded up, 1..=60.
+    /// The remaining time for `Retry-After`: whole seconds, rounded up, from 1 to 60.
     pub fn retry_after(&self) -> u64 {
         let up = u64::from(self.remaining.subsec_nanos() > 0);
         self.remaining.as_secs().saturating_add(up).clamp(1, 60)
@@ -258,7 +264,7 @@ impl Cooldown {
 // === impl Health ===
 
 impl Health {
-    /// The word for it in documents.
+    /// The word for the health in documents.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -308,7 +314,7 @@ impl EngineView {
         }
     }
 
-    /// The wait of its breaker, as it is at `now`.
+    /// Brings the cooldown to its state at `now`.
     fn wait_at(&mut self, now: Instant) {
         let Some(left_alone) = &mut self.left_alone else {
             return;
@@ -320,13 +326,14 @@ impl EngineView {
         }
     }
 
-    /// What stands for a model in memory.
+    /// The runner that loads a model of this name, [`ModelInfo::runner`]; the name itself where the
+    /// engine does not list it.
     pub fn runner<'a>(&'a self, model: &'a str) -> &'a str {
         let found = self.models.iter().find(|m| *m.id == *model);
         found.map_or(model, |m| &m.runner)
     }
 
-    /// Where that model is loaded, by whatever name.
+    /// The resident that answers requests for that model, under whichever name it was loaded.
     pub fn holds(&self, model: &str) -> Option<&ResidentView> {
         let runner = self.runner(model);
         self.residents.iter().find(|r| *r.info.model == *runner)
@@ -340,7 +347,7 @@ impl EngineView {
         std::iter::once(known).chain(others).cloned().collect()
     }
 
-    /// It answers, if not always.
+    /// Whether the engine answers its polls, if not each of them.
     pub fn is_up(&self) -> bool {
         matches!(self.health, Health::Up | Health::Degraded)
     }

@@ -4,14 +4,14 @@ use crucible_config::checked::EngineKind;
 
 use crate::catalog::ResidentInfo;
 
-/// What an engine that was asked just now may be doing for a request that it took.
+/// The work that an engine may be doing for a request that it took, as of a question just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// It is well, and says nothing against its working on the request.
+    /// The engine answered, and may be working on the request.
     Possible,
-    /// It did not answer, or with an error.
+    /// The engine did not answer, or answered with an error.
     Unwell,
-    /// It is well, and nothing runs for any request of that instance.
+    /// The engine answered, and nothing runs for any request of that instance.
     Nothing,
 }
 

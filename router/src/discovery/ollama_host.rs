@@ -1,4 +1,4 @@
-//! Where `OLLAMA_HOST` points, read as Ollama's own client reads it (0.33, `envconfig/config.go`
+//! The address in `OLLAMA_HOST`, read as Ollama's own client reads it (0.33, `envconfig/config.go`
 //! `Host` and `ConnectableHost`).
 
 use std::net::IpAddr;
@@ -42,7 +42,8 @@ pub(super) fn connectable(value: &str) -> Option<Url> {
     (url.username().is_empty() && url.password().is_none()).then_some(url)
 }
 
-/// Host and port where there is exactly one colon outside brackets (Go's `net.SplitHostPort`).
+/// Splits host and port where there is exactly one colon outside brackets (Go's
+/// `net.SplitHostPort`).
 fn split_port(at: &str) -> Option<(&str, &str)> {
     if let Some(rest) = at.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -1,4 +1,4 @@
-//! A poll that somebody waits for.
+//! Polls that a caller asks for and waits for.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -10,28 +10,28 @@ use tokio::time::timeout;
 use super::{EngineHandle, EngineStatus, Fleet, FleetView};
 use crate::view::Health;
 
-/// How an engine answered a poll that was asked for.
+/// The outcome of a poll that a caller waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollOutcome {
-    /// It told its lists, and they are in the snapshot.
+    /// The engine answered, and its lists are in the snapshot.
     Well,
-    /// It failed, in words.
+    /// The poll failed; the error is in words.
     Failed(String),
-    /// It has not answered in time, or there is no such engine.
+    /// The engine did not answer in time, or there is no such engine.
     Unanswered,
 }
 
-/// All engines, asked once more: which poll of each counts.
+/// A question to all engines at once: the number of the poll of each that answers it.
 pub(crate) struct AskedAll {
     polls: Vec<(Arc<EngineHandle>, u64)>,
-    /// The look around that counts, where engines are looked for.
+    /// The number of the search that answers it, where engines are searched for.
     looks: Option<u64>,
 }
 
 // === impl AskedAll ===
 
 impl AskedAll {
-    /// Every engine has told, or failed to.
+    /// Whether every engine has answered or failed since the question.
     pub(crate) fn is_answered(&self, view: &FleetView) -> bool {
         let told = |(handle, wanted): &(Arc<EngineHandle>, u64)| {
             let mut engines = view.engines.iter();
@@ -49,8 +49,9 @@ impl AskedAll {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Polls an engine now and waits for its answer, at most `budget`. A poll in flight may have been
-    /// answered before the caller saw what made it ask: only one that begins after this call counts.
+    /// Polls an engine now and waits for its answer, at most `budget`. Only a poll that begins
+    /// after this call counts, because one in flight may have been answered before the event that
+    /// made the caller ask.
     pub async fn poll_now(&self, name: &str, budget: Duration) -> PollOutcome {
         let Some(handle) = self.handle(name) else {
             return PollOutcome::Unanswered;
@@ -81,8 +82,8 @@ impl Fleet {
             .unwrap_or(PollOutcome::Unanswered)
     }
 
-    /// Asks every engine for its lists soon, as [`Self::doubt`] does, and looks for engines where none
-    /// was found. However often this is called, they are asked twice a second at most.
+    /// Polls every engine soon, as [`Self::doubt`] does, and searches for engines where none was
+    /// found. However often this is called, each is asked twice a second at most.
     pub(crate) fn ask_all(&self) -> AskedAll {
         let state = self.shared.lock();
         let polls = state.entries.iter().map(|entry| {
@@ -103,8 +104,8 @@ impl Fleet {
         }
     }
 
-    /// Polls an engine soon: at once, unless it was polled a moment ago. However many requests fail,
-    /// they do not make it busy with polls.
+    /// Polls an engine at once, unless it was polled less than 0.5 s ago. However many requests
+    /// fail, they do not make it busy with polls.
     pub fn doubt(&self, name: &str) {
         if let Some(handle) = self.handle(name) {
             handle.doubted.notify_one();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crucible_config::checked::Device;
 use url::Url;
 
-/// Configured and seen facts of an engine that decide devices.
+/// The facts of one engine that decide the devices of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceClaim {
-    /// As configured.
+    /// The configured device.
     pub device: Device,
-    /// It was decided before that it leaves the GPU to another.
+    /// Whether it was decided before that this engine leaves the GPU to another one.
     pub latched: bool,
 }
 

@@ -14,25 +14,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, LoadConfig, ollama_recipe::OllamaRecipe};
 
-/// One engine with its control side.
+/// One engine with its driver and the signals to its poll loop.
 pub struct EngineHandle {
-    /// As configured, or made from a find.
+    /// The configuration of the engine, or the one that was made for a found one.
     pub config: checked::Engine,
-    /// Its control side.
+    /// The driver of the engine.
     pub control: Arc<dyn Engine>,
-    /// Found on a default port.
+    /// Whether the engine was found by a search and not configured.
     pub discovered: bool,
     pub(super) keep_alive: Duration,
-    /// The environment of an Ollama that is a child.
+    /// The environment of an Ollama that is a child of Crucible.
     pub(super) recipe: Option<OllamaRecipe>,
-    /// What LM Studio's WebSocket driver loads with.
+    /// The settings that LM Studio's WebSocket driver loads with.
     pub(super) load_config: Option<LoadConfig>,
     pub(super) poke: Notify,
-    /// A request found it other than it was known to be.
+    /// Wakes the poll loop because a request found the engine in another state than its last poll.
     pub(super) doubted: Notify,
-    /// Somebody misses a model: the next poll is to look for new ones.
+    /// Whether the next poll is to look for new models, because a request asked for one that is not
+    /// listed.
     pub(super) anew: AtomicBool,
-    /// Polls that have begun so far.
+    /// The number of polls that have begun.
     pub(super) begun: AtomicU64,
     pub(super) stop: CancellationToken,
 }

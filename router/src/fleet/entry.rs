@@ -1,4 +1,4 @@
-//! What the polls of one engine told.
+//! The fleet's account of one engine: the answers of its polls and the outcomes of its requests.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,19 +14,19 @@ use crate::{
     view::Health,
 };
 
-/// An engine with its health.
+/// One engine with its health, its breaker and its last lists.
 pub(super) struct EngineEntry {
     pub(super) handle: Arc<EngineHandle>,
     pub(super) config: Arc<checked::Engine>,
     pub(super) pulse: PollHealth,
     pub(super) breaker: CircuitBreaker,
     pub(super) silence: WedgeDetector,
-    /// Requests whose answer has begun and not ended.
+    /// The number of requests whose answer has begun and not ended.
     pub(super) answering: u32,
-    /// When anything of an answer came last, or it was added.
+    /// The time when anything of an answer came last; before that, when the engine was added.
     pub(super) heard: Instant,
     pub(super) error: Option<String>,
-    /// That is that it wants another token.
+    /// Whether that error is that the engine wants another token.
     pub(super) refused_access: bool,
     pub(super) version: Option<String>,
     pub(super) advice: Arc<Vec<String>>,
@@ -115,7 +115,7 @@ impl EngineEntry {
         }
     }
 
-    /// Counts what a request says of its answer; `began`: it had begun before.
+    /// Counts the outcome of a request. `began` says whether its answer had begun before.
     pub(super) fn hear(&mut self, outcome: RequestOutcome, began: bool, now: Instant) {
         match outcome {
             RequestOutcome::Began => self.answering += 1,
@@ -162,7 +162,7 @@ impl EngineEntry {
     }
 }
 
-/// Without user name and password.
+/// The address without user name and password.
 pub(super) fn plain_url(mut url: Url) -> String {
     // These fail only for addresses that cannot have either.
     let _ = url.set_username("");

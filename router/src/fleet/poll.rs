@@ -10,16 +10,16 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::engine_handle::EngineHandle;
 use crate::engine::{EngineError, Listing};
 
-/// Between polls of an engine that is up.
+/// The time between polls of an engine that is up.
 pub const POLL_EVERY: Duration = Duration::from_secs(5);
-/// For one poll.
+/// The time limit of one poll.
 pub const POLL_BUDGET: Duration = Duration::from_secs(2);
-/// First wait after a failed poll; doubles to [`POLL_EVERY`].
+/// The first wait after a failed poll, which doubles up to [`POLL_EVERY`].
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(500);
 
-/// Between polls however often an engine is poked.
+/// The shortest time between polls, however often an engine is poked.
 const POKE_GAP: Duration = Duration::from_millis(50);
-/// Between polls however often an engine is doubted.
+/// The shortest time between polls, however many requests doubt the last one.
 pub(super) const DOUBT_GAP: Duration = Duration::from_millis(500);
 
 /// Asks an engine for its lists until its handle is stopped. `record` takes each answer and gives the time to

@@ -36,19 +36,19 @@ pub(super) struct FleetShared {
     pub(super) changed: watch::Sender<u64>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) places: Vec<SearchAddress>,
-    /// Engines that are children of Crucible.
+    /// The record of the engines that are children of Crucible.
     pub(super) children: Arc<Children>,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
 }
 
 pub(super) struct FleetState {
-    /// What a find takes its values from.
+    /// The configuration in force, from which a found engine takes its values.
     pub(super) config: Arc<Config>,
     pub(super) client: engine::Client,
     pub(super) keep_alive: Duration,
     pub(super) entries: Vec<EngineEntry>,
-    /// Engines that left the GPU to another; for the rest of the process.
+    /// The engines that left the GPU to another one, which holds until the process ends.
     pub(super) latched: HashSet<Arc<str>>,
     pub(super) search: Option<EngineSearch>,
 }
@@ -56,9 +56,9 @@ pub(super) struct FleetState {
 pub(super) struct EngineSearch {
     pub(super) stop: CancellationToken,
     pub(super) done_once: bool,
-    /// Somebody asks for what may be found now.
+    /// Wakes the search before its time.
     pub(super) wanted: Arc<Notify>,
-    /// Looks that have begun, and that are done.
+    /// The number of searches that have begun.
     pub(super) begun: Arc<AtomicU64>,
     pub(super) done: u64,
 }
@@ -70,7 +70,8 @@ impl FleetShared {
         self.state.lock()
     }
 
-    /// Changes what is thought of an engine's data path, and tells what that changed.
+    /// Applies `act` to the breaker and the wedge detector of an engine; logs, reports and
+    /// publishes the change where there is one.
     pub(super) fn judge<T>(
         &self,
         name: &str,
@@ -150,7 +151,7 @@ impl FleetShared {
         }));
     }
 
-    /// Takes the result of a poll; gives the wait before the next.
+    /// Takes the result of a poll and returns the time to wait before the next one.
     fn record(&self, handle: &Arc<EngineHandle>, result: Result<Listing, EngineError>) -> Duration {
         let name = &handle.config.name;
         self.observer.observe(&Event::HealthCheck {
@@ -214,8 +215,8 @@ impl FleetShared {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// The places where an engine may still be: one of each kind is enough (a Windows host that
-    /// shares its loopback with WSL would show up twice).
+    /// The search addresses of the kinds of engine that were not found yet. One engine of each kind
+    /// is enough: a Windows host that shares its loopback with WSL would be found twice.
     pub(super) fn unfound(&self) -> (engine::Client, Vec<SearchAddress>) {
         let state = self.lock();
         let found = |kind: EngineKind| state.entries.iter().any(|e| e.config.kind == kind);
@@ -228,7 +229,7 @@ impl FleetShared {
         (state.client.clone(), places)
     }
 
-    /// Takes the answers of one look around.
+    /// Takes the answers of one search.
     pub(super) fn found(
         self: &Arc<Self>,
         places: &[SearchAddress],
@@ -257,7 +258,8 @@ impl FleetShared {
     }
 }
 
-/// Between polls of an engine that is up: `keep_alive_interval`, where `keep_alive_enabled` and it asks for more polls.
+/// The time between polls of an engine that is up: [`POLL_EVERY`], or
+/// `tuning.lmstudio.keep_alive_interval` where that is shorter and `keep_alive_enabled`.
 fn heartbeat(config: &Config) -> Duration {
     let tuning = &config.tuning.lmstudio;
     if tuning.keep_alive_enabled {

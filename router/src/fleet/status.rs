@@ -1,4 +1,4 @@
-//! What is published of the engines.
+//! The published snapshot of the engines, as their polls reported them.
 
 use std::sync::Arc;
 
@@ -11,65 +11,69 @@ use crate::{
     view::{BreakerState, Cooldown, Health},
 };
 
-/// The published snapshot.
+/// The snapshot of all engines at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct FleetView {
-    /// In configured order, then discovered ones in order of their finding.
+    /// All engines, in configured order, then the discovered ones in the order in which they were
+    /// found.
     pub engines: Vec<EngineStatus>,
-    /// Every engine has answered or failed once, and every default port was looked at.
+    /// Whether every engine has answered or failed once, and every search address was tried.
     pub settled: bool,
-    /// Where engines are looked for; empty where some are configured.
+    /// The addresses at which engines are searched for; empty where engines are configured.
     pub looked_at: Vec<SearchAddress>,
-    /// How often engines were looked for.
+    /// The number of searches that are done.
     pub looks: u64,
 }
 
-/// What is known of one engine.
+/// The status of one engine after its last poll.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts of an engine, not states"
 )]
 pub struct EngineStatus {
-    /// Name, permits, queue and all else configured.
+    /// The configuration of the engine: its name, permits, queue and all else.
     pub config: Arc<checked::Engine>,
-    /// Resolved: `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in every tuple.
+    /// The device, resolved to `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in all load
+    /// options.
     pub device: Device,
-    /// Pool name.
+    /// The name of the memory pool that the engine's models share with those of other engines.
     pub pool: Arc<str>,
-    /// For people; without credentials. A spawned engine's only while it runs.
+    /// The address for people, without credentials; empty while a child of Crucible does not run.
     pub url: String,
-    /// Health.
+    /// The health of the engine, from its polls.
     pub health: Health,
-    /// Circuit breaker of the data path.
+    /// The state of the engine's circuit breaker.
     pub breaker: BreakerState,
-    /// While that is open.
+    /// The cooldown, while the breaker is open.
     pub left_alone: Option<Cooldown>,
-    /// It takes requests and answers none, though its polls are well.
+    /// Whether the engine takes requests and answers none, although its polls succeed.
     pub wedged: bool,
-    /// What was wrong with the last poll, in words.
+    /// The error of the last poll, in words; `None` after one that succeeded.
     pub error: Option<String>,
-    /// That is that it wants a token, or another one.
+    /// Whether that error is that the engine wants a token, or another one.
     pub refused_access: bool,
-    /// Version, where told.
+    /// The version of the engine, where it reports one.
     pub version: Option<String>,
-    /// What that version lacks.
+    /// The features that this version lacks, one sentence each.
     pub advice: Arc<Vec<String>>,
-    /// Whether loads are controlled.
+    /// Whether Crucible can load and unload models on the engine; else the engine loads by itself.
     pub load_control: bool,
-    /// Most models that it holds at a time before it unloads one by itself, where it tells.
+    /// The number of models above which the engine unloads one by itself, where it reports one.
     pub max_loaded: Option<u32>,
-    /// Found on a default port.
+    /// Whether the engine was found by a search and not configured.
     pub discovered: bool,
-    /// What the system holds its memory to, where Crucible started it.
+    /// The memory limit that the operating system enforces on the engine; `None` where Crucible did
+    /// not start it.
     pub limit: Option<MemoryLimit>,
-    /// As listed last; kept while it is down.
+    /// The models of the last list, which is kept while the engine is down.
     pub models: Arc<Vec<ModelInfo>>,
-    /// As listed last; empty once it is down, unless something still lives there: its child, or what
-    /// takes connections and does not answer.
+    /// The loaded models of the last list. It is emptied once the engine is down, unless its
+    /// process still lives: as a child of Crucible, or because connections are taken and not
+    /// answered.
     pub residents: Arc<Vec<ResidentInfo>>,
-    /// Polls so far, failed ones too.
+    /// The number of polls so far, with the failed ones.
     pub polls: u64,
-    /// Number of the poll that told the residents.
+    /// The number of the poll that reported the residents.
     pub listed: u64,
 }

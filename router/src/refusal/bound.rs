@@ -1,63 +1,65 @@
-//! What sets the limit that a prompt exceeds, and what a person can do about it.
+//! The cause of the limit that a prompt exceeds, and the advice to a person about it.
 
 use std::{fmt, sync::Arc};
 
 use crucible_config::checked::EngineKind;
 
-/// What sets the limit of a context.
+/// The cause of the limit of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContextBound {
-    /// The model itself: it was made for no more.
+    /// The model itself was trained for no longer context.
     Model,
-    /// `context.max`.
+    /// The setting `context.max`.
     Max,
-    /// What is configured, because `fit = "reject"` lets nothing grow.
+    /// The configured context, because `fit = "reject"` does not let it grow.
     Configured,
-    /// The memory that its pool may use.
+    /// The memory that the pool of the engine may use.
     Memory {
-        /// The pool.
+        /// The name of the pool.
         pool: Arc<str>,
     },
-    /// A pinned model, beside which no more fits.
+    /// A pinned model in the same pool, beside which a larger context does not fit.
     Pinned {
-        /// The pool.
+        /// The name of the pool.
         pool: Arc<str>,
-        /// What is pinned.
+        /// The name of the pinned model.
         model: Arc<str>,
-        /// What that takes.
+        /// The bytes that the pinned model uses.
         bytes: u64,
-        /// What the pool may use.
+        /// The bytes that the models of the pool may use together.
         budget: u64,
     },
-    /// A person loaded it, and `context.grow_foreign = false` leaves that as it is.
+    /// A person or another program loaded the model, and `context.grow_foreign = false` leaves that
+    /// as it is.
     Foreign {
-        /// The engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// What it speaks.
+        /// The kind of the engine.
         kind: EngineKind,
-        /// The instance.
+        /// The name of the instance on the engine.
         instance: Arc<str>,
     },
-    /// This Crucible loads nothing anew that it did not load: another one owns the folder of state.
+    /// Another Crucible owns the state directory, so this one does not reload models that it did
+    /// not load.
     Owned {
-        /// The engine.
+        /// The name of the engine.
         engine: Arc<str>,
     },
-    /// Crucible loads nothing there.
+    /// Crucible cannot load models on this engine.
     Engine {
-        /// The engine.
+        /// The name of the engine.
         engine: Arc<str>,
-        /// What it speaks.
+        /// The kind of the engine.
         kind: EngineKind,
     },
-    /// The engine gave less than was asked for.
+    /// The engine loaded the model with less context than was asked for.
     Yielded {
-        /// The engine.
+        /// The name of the engine.
         engine: Arc<str>,
     },
 }
 
-/// How a person takes a model out of an engine's memory.
+/// The advice how a person unloads a model from an engine of this kind.
 pub fn how_to_eject(kind: EngineKind, instance: &str) -> String {
     let advice = kind.profile().advice.unload;
     advice.replace("{instance}", instance)

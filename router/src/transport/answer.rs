@@ -19,9 +19,9 @@ use super::{Transport, connection::Connection};
 /// `B` is the body of the request that is answered.
 pub struct AnswerBody<B: Body + 'static> {
     body: Incoming,
-    /// Until the answer is whole.
+    /// The connection, until the answer is whole.
     connection: Option<Box<Connection<B>>>,
-    /// After that, where the engine keeps the connection.
+    /// The transport after that, where the engine keeps the connection.
     idle: Option<Transport>,
 }
 

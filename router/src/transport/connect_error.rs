@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-/// Why there is no connection, in words for a person; no address stands in them.
+/// The reason why there is no connection, in words for a person and without an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectError {
     /// Nobody listens there: the system refused the connection.
@@ -14,11 +14,11 @@ pub enum ConnectError {
     Tls(String),
 }
 
-/// How the text of [`ConnectError::Tls`] begins.
+/// The beginning of the text of [`ConnectError::Tls`].
 const INSECURE: &str = "no secure connection: ";
 
-/// What is wrong with TLS to an engine, and what mends it, where the text of an error says that; `None`
-/// for every other error.
+/// Splits the text of a [`ConnectError::Tls`] into the fault and the step that mends it; `None` for
+/// the text of every other error.
 pub fn tls_trouble(error: &str) -> Option<(&str, &str)> {
     let (_, trouble) = error.split_once(INSECURE)?;
     Some(trouble.split_once("; ").unwrap_or((trouble, "")))

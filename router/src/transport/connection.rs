@@ -39,11 +39,12 @@ pub(super) struct Connection<B: Body + 'static> {
 /// A connection that broke before the head of an answer was whole.
 #[derive(Debug)]
 pub struct Broken {
-    /// Nothing of an answer had come.
+    /// Whether nothing of an answer had come.
     pub silent: bool,
-    /// How long after the last write of the request.
+    /// The time from the last write of the request to the break.
     pub after: Duration,
-    /// `InvalidData` for what is not HTTP/1.1, `UnexpectedEof` where the engine closed.
+    /// The error: `InvalidData` for an answer that is not HTTP/1.1, `UnexpectedEof` where the
+    /// engine closed the connection.
     pub error: io::Error,
 }
 

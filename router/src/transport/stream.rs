@@ -1,4 +1,4 @@
-//! One open connection, whatever it runs over.
+//! One open connection to an engine, over TCP, TLS or a Unix socket.
 
 use std::{
     io::{self, IoSlice},
@@ -18,11 +18,11 @@ use tokio_rustls::client::TlsStream;
 /// cancellation of what it answers.
 #[derive(Debug)]
 pub enum Transport {
-    /// Plain TCP.
+    /// A plain TCP connection.
     Tcp(TcpStream),
-    /// TLS over TCP, after its handshake.
+    /// A TLS connection over TCP, after its handshake.
     Tls(Box<TlsStream<TcpStream>>),
-    /// A Unix socket.
+    /// A connection to a Unix socket.
     #[cfg(unix)]
     Unix(UnixStream),
 }

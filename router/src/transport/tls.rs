@@ -71,7 +71,7 @@ impl fmt::Debug for TrustedAuthorities {
     }
 }
 
-/// Why a TLS handshake failed.
+/// The reason why a TLS handshake failed.
 pub(super) fn refused(error: &io::Error) -> ConnectError {
     let cause = error
         .get_ref()
@@ -93,7 +93,7 @@ pub(super) fn refused(error: &io::Error) -> ConnectError {
     }
 }
 
-/// What is wrong with a certificate; after a semicolon, what mends it.
+/// The fault of a certificate and, after a semicolon, the step that mends it.
 fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => "its certificate is signed by an authority that is not trusted here; \

@@ -1,4 +1,5 @@
-//! What was read of engines, system and Crucible itself: plain data.
+//! The evidence for the checks: plain data that was read from engines, the system and Crucible
+//! itself.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,49 +17,49 @@ use crate::{
     view::View,
 };
 
-/// Outcome of the last penalty probe, by LM Studio engine.
+/// The outcomes of the last penalty probe, by LM Studio engine.
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
 
-/// What the WebSocket API tells of instances, by identifier.
+/// The facts that the WebSocket API reports of instances, by identifier.
 pub type Instances = HashMap<Arc<str>, InstanceFacts>;
 
-/// Everything that a check may look at.
+/// All evidence that a check may use.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// What is asked for.
+    /// The configuration, which says what is to be in effect.
     pub config: Arc<Config>,
-    /// What the engines told last.
+    /// The published snapshot of the engines.
     pub view: Arc<View>,
-    /// What the running instance counted; `None` where none runs, so that nobody enforces
-    /// Crucible's own rows.
+    /// The counters of the running instance; `None` where none runs, so that the settings that
+    /// Crucible itself enforces are not in effect.
     pub counters: Option<Counters>,
     /// The machine that Crucible runs on.
     pub machine: Hardware,
-    /// Processes of Ollama engines, by engine name.
+    /// The processes of Ollama engines, by engine name.
     pub processes: HashMap<Arc<str>, Readable<OllamaProcess>>,
-    /// Ids of `GET /v1/models`, by LM Studio engine.
+    /// The model ids of `GET /v1/models`, by LM Studio engine.
     pub listed: HashMap<Arc<str>, Readable<Vec<String>>>,
-    /// What the WebSocket API tells of each generation model, by LM Studio engine whose driver is
-    /// on.
+    /// The facts that the WebSocket API reports of each loaded generation model, by LM Studio
+    /// engine whose driver is on.
     pub told: HashMap<Arc<str>, Readable<Instances>>,
-    /// Outcome of the last penalty probe, by LM Studio engine.
+    /// The outcomes of the last penalty probe, by LM Studio engine.
     pub probes: Probes,
-    /// Outcome of the last probes of contexts.
+    /// The outcomes of the last probes of contexts.
     pub contexts: ContextProbes,
 }
 
-/// What an instance counted since its start.
+/// The counters of an instance since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Since its start.
+    /// The time since the start of the instance.
     pub uptime: Duration,
-    /// Bytes of streamed answers.
+    /// The bytes of all streamed answers.
     pub stream_bytes: u64,
-    /// Writes that they took.
+    /// The number of writes that these bytes took.
     pub stream_flushes: u64,
-    /// Streams that ended because an engine fell silent.
+    /// The number of streams that ended because an engine fell silent.
     pub idle_timeouts: u64,
-    /// Requests refused because a queue was full.
+    /// The number of requests that were refused because a queue was full.
     pub queue_full: u64,
     /// Reads of each engine's state that succeeded or failed, by engine.
     pub polls: BTreeMap<String, u64>,
@@ -66,15 +67,15 @@ pub struct Counters {
     pub expired: u64,
     /// Models that left an engine's memory without an order, by engine.
     pub vanished: BTreeMap<String, u64>,
-    /// Parameters filled in, by name.
+    /// The number of requests in which a parameter was filled in, by its name.
     pub injected: BTreeMap<String, u64>,
 }
 
 /// Whether LM Studio treats `frequency_penalty` as an alias of its repeat penalty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PenaltyProbe {
-    /// 0.1 made the text repeat itself more.
+    /// Whether a penalty of 0.1 made the text repeat itself more.
     pub rewards_repetition: bool,
-    /// What was compared.
+    /// The texts that were compared, in words.
     pub words: String,
 }
