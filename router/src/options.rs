@@ -21,14 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ModelKind, ResidentInfo};
 
-/// The load options of a model.
+/// The tuple of load options of a model.
 ///
 /// Ollama calls them runner options and loads a model again where a request names others (0.33,
 /// `server/sched.go`, `needsReload`). `None` is an option that the engine does not take or chooses
 /// itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Tuple {
+pub struct LoadTuple {
     /// The context of one request in tokens (Ollama's `num_ctx`). Embedding models have none.
     pub context: Option<u64>,
     /// The batch size of the prompt in tokens (Ollama's `num_batch`, LM Studio's `eval_batch_size`).
@@ -58,14 +58,14 @@ pub fn tuple_for(
     gpu_owned_elsewhere: bool,
     physical_cores: u32,
     max_context: Option<u64>,
-) -> Tuple {
+) -> LoadTuple {
     let profile = engine.profile();
     let taken = profile.options;
     let generation = kind == ModelKind::Generation;
     let context = max_context.map_or(context, |max| context.min(max.max(1)));
     let threads = || threads(tuning.ollama.num_threads, physical_cores);
     let batch = || tuning.batch_size(profile.section);
-    Tuple {
+    LoadTuple {
         context: (taken.context && generation).then_some(context),
         batch: (taken.batch && generation).then(batch),
         threads: taken.threads.then(threads).flatten(),
@@ -148,7 +148,7 @@ mod tests {
             4,
             None,
         );
-        let expected = Tuple {
+        let expected = LoadTuple {
             context: Some(4096),
             batch: Some(512),
             threads: Some(4),

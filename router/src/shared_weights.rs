@@ -17,7 +17,7 @@ use crucible_config::{
 
 use crate::{
     catalog::{ModelInfo, ModelKind},
-    options::Tuple,
+    options::LoadTuple,
 };
 
 /// The runner of a name; itself where nothing is known of it.
@@ -71,7 +71,7 @@ pub(crate) fn pinned(config: &Config, engine: &str, models: &[ModelInfo], name: 
 }
 
 /// Options of the descriptions that a load with this tuple leaves as they are.
-pub(crate) fn unsent(model: &ModelInfo, tuple: &Tuple) -> Vec<(String, String)> {
+pub(crate) fn unsent(model: &ModelInfo, tuple: &LoadTuple) -> Vec<(String, String)> {
     let sent = |key: &str| match key {
         "num_ctx" => tuple.context.is_some(),
         "num_batch" => tuple.batch.is_some(),
@@ -88,7 +88,7 @@ pub(crate) fn unsent(model: &ModelInfo, tuple: &Tuple) -> Vec<(String, String)> 
 /// By name, a number for what its load has beside the tuple; names without any are left out.
 pub(crate) fn variants(
     models: &[ModelInfo],
-    tuple: impl Fn(ModelKind) -> Tuple,
+    tuple: impl Fn(ModelKind) -> LoadTuple,
 ) -> BTreeMap<Arc<str>, u64> {
     let mut variants = BTreeMap::new();
     for model in models.iter().filter(|m| !m.load.is_empty()) {
@@ -121,11 +121,11 @@ mod tests {
         }
     }
 
-    fn sent(_: ModelKind) -> Tuple {
-        Tuple {
+    fn sent(_: ModelKind) -> LoadTuple {
+        LoadTuple {
             context: Some(4096),
             threads: Some(4),
-            ..Tuple::default()
+            ..LoadTuple::default()
         }
     }
 

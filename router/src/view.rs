@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
     client::ClientId,
-    engine::Tuple,
+    engine::LoadTuple,
     machine::MemoryLimit,
     measurements::Measurements,
 };
@@ -150,7 +150,7 @@ pub struct ResidentView {
     /// The facts that the engine reports of it.
     pub info: ResidentInfo,
     /// The options that Crucible loaded it with; `None` where Crucible did not load it.
-    pub tuple: Option<Tuple>,
+    pub tuple: Option<LoadTuple>,
     /// The number of permits that are out on it now.
     pub active: u32,
     /// The time since its last permit was released.

@@ -20,7 +20,7 @@ use std::{
 use crucible_config::{Config, Sources, checked::EngineKind, load};
 use crucible_router::{
     catalog::ModelKind,
-    engine::{self, Engine, LoadOrder, Tuple, tuple_for},
+    engine::{self, Engine, LoadOrder, LoadTuple, tuple_for},
     machine::physical_cores,
 };
 use crucible_sim::{Options, Sim};
@@ -238,7 +238,7 @@ impl Target {
     ///
     /// # Panics
     /// If the engine does not answer as it should.
-    pub async fn tuple(&self) -> Tuple {
+    pub async fn tuple(&self) -> LoadTuple {
         let listing = self.driver().list().await.expect("a listing");
         let model = listing.models.iter().find(|m| self.is(&m.id));
         tuple_for(
@@ -253,7 +253,7 @@ impl Target {
     }
 
     /// An order to load its model with these options.
-    pub fn order(&self, tuple: Tuple) -> LoadOrder {
+    pub fn order(&self, tuple: LoadTuple) -> LoadOrder {
         LoadOrder {
             model: self.model.as_str().into(),
             kind: ModelKind::Generation,

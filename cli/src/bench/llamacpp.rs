@@ -8,7 +8,7 @@ use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 use crucible_config::checked;
 use crucible_router::{
     catalog::{ModelKind, ResidentInfo},
-    engine::{self, Children, Engine, LoadOrder, Tuple},
+    engine::{self, Children, Engine, LoadOrder, LoadTuple},
     machine,
 };
 use futures_util::future::BoxFuture;
@@ -54,7 +54,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     };
     BenchPlan {
         variants: variants(
-            BenchSetting::of(Tuple::default()),
+            BenchSetting::of(LoadTuple::default()),
             profile,
             &SettingChange::ALL,
         ),
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn a_setting_becomes_llama_servers_flags() {
-        assert!(flags(&BenchSetting::of(Tuple::default())).is_empty());
+        assert!(flags(&BenchSetting::of(LoadTuple::default())).is_empty());
         let setting = BenchSetting {
-            tuple: Tuple {
+            tuple: LoadTuple {
                 batch: Some(128),
                 flash_attention: Some(false),
                 mmap: Some(false),
                 threads: Some(2),
-                ..Tuple::default()
+                ..LoadTuple::default()
             },
             cache: Some("q8_0"),
             parallel: 2,

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crucible_config::checked;
 use crucible_router::{
     catalog::{ModelKind, ResidentInfo},
-    engine::{self, Engine, LoadConfig, LoadOrder, Tuple},
+    engine::{self, Engine, LoadConfig, LoadOrder, LoadTuple},
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -94,7 +94,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
         axes.notes.push("batch was not searched: MLX has none");
     }
     BenchPlan {
-        variants: variants(BenchSetting::of(Tuple::default()), profile, &changes),
+        variants: variants(BenchSetting::of(LoadTuple::default()), profile, &changes),
         fixed,
         profile,
         axes,
@@ -122,7 +122,7 @@ impl LmstudioBench {
     fn control(&self, setting: &BenchSetting) -> Result<Arc<dyn Engine>, RunFailure> {
         let load_config = self.load_config.clone().map(|asked| match setting.cache {
             // The engine's defaults: nothing is asked for.
-            _ if setting.tuple == Tuple::default() => LoadConfig::default(),
+            _ if setting.tuple == LoadTuple::default() => LoadConfig::default(),
             Some(cache) => LoadConfig {
                 key_cache: Some(cache.to_owned()),
                 value_cache: Some(cache.to_owned()),

@@ -7,7 +7,7 @@ mod child;
 
 use crucible_config::checked::Manage;
 use crucible_router::{
-    engine::{Tuple, ollama_options},
+    engine::{LoadTuple, ollama_options},
     machine::physical_cores,
 };
 use futures_util::future::BoxFuture;
@@ -71,9 +71,9 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let spawned = target.engine.manage == Manage::Spawn;
     let mut profile = target.profile();
     // Which device is used is no setting of the profile: the defaults stay on the same one.
-    let bare = BenchSetting::of(Tuple {
+    let bare = BenchSetting::of(LoadTuple {
         gpu_layers: profile.tuple.gpu_layers,
-        ..Tuple::default()
+        ..LoadTuple::default()
     });
     let mut axes = TuneAxes {
         threads: tune::threads(physical_cores()),

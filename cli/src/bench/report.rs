@@ -231,7 +231,7 @@ impl BenchReport {
 
 #[cfg(test)]
 mod tests {
-    use crucible_router::engine::Tuple;
+    use crucible_router::engine::LoadTuple;
 
     use super::*;
     use crate::bench::variant::BenchSetting;
@@ -250,7 +250,7 @@ mod tests {
     fn report() -> BenchReport {
         let named = |name: &str, against| BenchVariant {
             name: name.to_owned(),
-            setting: BenchSetting::of(Tuple::default()),
+            setting: BenchSetting::of(LoadTuple::default()),
             against,
         };
         BenchReport {

@@ -2,7 +2,7 @@
 //! somebody else started, or any other OpenAI-compatible server. It is measured as it runs.
 
 use crucible_config::checked::EngineKind;
-use crucible_router::{engine::Tuple, transport::EngineAddress};
+use crucible_router::{engine::LoadTuple, transport::EngineAddress};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let permits = target.engine.permits.max(1);
     let setting = BenchSetting {
         parallel: slots.map_or(permits, |slots| permits.min(slots.max(1))),
-        ..BenchSetting::of(Tuple::default())
+        ..BenchSetting::of(LoadTuple::default())
     };
     let why = match target.engine.kind {
         EngineKind::Llamacpp => {

@@ -1,6 +1,6 @@
 //! The settings that a benchmark compares, and their names.
 
-use crucible_router::engine::Tuple;
+use crucible_router::engine::LoadTuple;
 use serde::Serialize;
 
 /// The options with which the model is loaded, and the number of requests that it gets at once.
@@ -8,7 +8,7 @@ use serde::Serialize;
 pub(super) struct BenchSetting {
     /// The runner options; a `None` leaves the option to the engine.
     #[serde(flatten)]
-    pub(super) tuple: Tuple,
+    pub(super) tuple: LoadTuple,
     /// The data type of the key and the value cache, such as `q8_0`; `None` leaves it to the
     /// engine.
     pub(super) cache: Option<&'static str>,
@@ -49,7 +49,7 @@ pub(super) enum SettingChange {
 
 impl BenchSetting {
     /// Returns a setting with these runner options and one request at a time.
-    pub(super) const fn of(tuple: Tuple) -> Self {
+    pub(super) const fn of(tuple: LoadTuple) -> Self {
         Self {
             tuple,
             cache: None,
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn each_changed_variant_differs_from_the_profile_in_one_option() {
         let profile = BenchSetting {
-            tuple: Tuple {
+            tuple: LoadTuple {
                 context: Some(4096),
                 batch: Some(512),
                 threads: Some(8),
@@ -179,7 +179,7 @@ mod tests {
             parallel: 2,
         };
         let all = variants(
-            BenchSetting::of(Tuple::default()),
+            BenchSetting::of(LoadTuple::default()),
             profile,
             &SettingChange::ALL,
         );
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_the_engine_decides_is_not_changed_by_halves() {
-        let bare = BenchSetting::of(Tuple::default());
+        let bare = BenchSetting::of(LoadTuple::default());
         let all = variants(
             bare,
             bare,

@@ -8,7 +8,7 @@ use super::error::EngineError;
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     machine::MemoryLimit,
-    options::Tuple,
+    options::LoadTuple,
     transport::EngineAddress,
 };
 
@@ -35,7 +35,7 @@ pub struct LoadOrder {
     /// The purpose of the model: generation or embedding.
     pub kind: ModelKind,
     /// The options to load it with.
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
     /// The number of requests that will share the instance.
     pub permits: u32,
     /// Whether it is to stay, so that the engine gets no idle clock of its own for it.

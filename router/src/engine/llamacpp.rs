@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::{
         catalog::ModelKind,
-        engine::{Tuple, testing::Fake},
+        engine::{LoadTuple, testing::Fake},
     };
 
     fn server() -> Router {
@@ -322,7 +322,7 @@ mod tests {
         let order = |model: &str| LoadOrder {
             model: Arc::from(model),
             kind: ModelKind::Generation,
-            tuple: Tuple::default(),
+            tuple: LoadTuple::default(),
             permits: 2,
             pinned: false,
         };

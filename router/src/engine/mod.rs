@@ -40,4 +40,4 @@ pub use self::{
     spawn::children::Children,
     token::token_of,
 };
-pub use crate::options::{Tuple, tuple_for};
+pub use crate::options::{LoadTuple, tuple_for};

@@ -24,7 +24,7 @@ use self::{
     },
 };
 use super::{
-    Engine, EngineError, Listing, LoadOrder, Tuple, backoff,
+    Engine, EngineError, Listing, LoadOrder, LoadTuple, backoff,
     http::{Endpoint, items, text},
     slots,
 };
@@ -50,7 +50,7 @@ pub(crate) struct Ollama {
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
 /// is loaded again.
-pub fn ollama_options(tuple: &Tuple) -> Map<String, Value> {
+pub fn ollama_options(tuple: &LoadTuple) -> Map<String, Value> {
     let fields = [
         ("num_ctx", tuple.context.map(Value::from)),
         ("num_batch", tuple.batch.map(Value::from)),

@@ -4,7 +4,7 @@ use crucible_config::{checked::EngineKind, engine_profile::EngineWire};
 use serde_json::{Value, json};
 
 use super::{error::EngineError, http::Endpoint, ollama::ollama_options};
-use crate::options::Tuple;
+use crate::options::LoadTuple;
 
 /// Sends one user message and returns the engine's whole answer, of at most one token.
 ///
@@ -15,7 +15,7 @@ pub(crate) async fn ask_for_one_token(
     engine: EngineKind,
     model: &str,
     text: &str,
-    tuple: &Tuple,
+    tuple: &LoadTuple,
 ) -> Result<Value, EngineError> {
     let messages = json!([{ "role": "user", "content": text }]);
     let (path, body) = match engine.profile().wire {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     catalog::{ModelInfo, ModelKind},
     fleet::EngineStatus,
-    options::Tuple,
+    options::LoadTuple,
     shared_weights::unsent,
     view::Conflict,
 };
@@ -17,7 +17,7 @@ pub(super) type Conflicts = BTreeMap<Arc<str>, Vec<Conflict>>;
 /// one to the other is a load.
 pub(super) fn differing(
     engine: &EngineStatus,
-    tuple: impl Fn(ModelKind) -> Tuple,
+    tuple: impl Fn(ModelKind) -> LoadTuple,
     all: &mut Conflicts,
 ) {
     let models = &engine.models;
@@ -78,10 +78,10 @@ mod tests {
             model("c", &[("num_gpu", "20"), ("num_ctx", "1")]),
             model("d", &[("adapters", "sha256-1 ")]),
         ];
-        let sent = |_| Tuple {
+        let sent = |_| LoadTuple {
             context: Some(4096),
             threads: Some(4),
-            ..Tuple::default()
+            ..LoadTuple::default()
         };
         let mut engine = status(&Config::builtin(), Manage::Models);
         engine.models = Arc::new(models.to_vec());

@@ -10,7 +10,7 @@ use crate::{
     fleet::EngineStatus,
     machine::{memory::MachineMemory, physical_cores},
     measurements::Measurements,
-    options::{Tuple, tuple_for},
+    options::{LoadTuple, tuple_for},
     predict,
     scheduler::EngineFacts,
     shared_weights,
@@ -23,7 +23,7 @@ pub(super) fn load_control(engine: &EngineStatus) -> bool {
 }
 
 /// Computes the load options of a model of that kind, with a context of 1 in the place of its own.
-pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -> Tuple {
+pub(super) fn options(config: &Config, engine: &EngineStatus, kind: ModelKind) -> LoadTuple {
     tuple_for(
         engine.config.kind,
         &config.tuning,

@@ -16,7 +16,7 @@ pub(crate) use self::{
     attempt::OutcomeReceiver,
     releases::{PermitNote, Releases},
 };
-use crate::{options::Tuple, transport::EngineAddress};
+use crate::{options::LoadTuple, transport::EngineAddress};
 
 /// The right of one request to use one resident; dropping it gives it back.
 pub struct Permit {
@@ -33,7 +33,7 @@ pub struct Permit {
     /// The instance to name in the request.
     pub instance: Arc<str>,
     /// The load options, which requests to Ollama repeat.
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
     /// The context that the request has in tokens, where that is known.
     pub context: Option<u64>,
     /// The context per request in tokens that is configured for the model, whoever asks.

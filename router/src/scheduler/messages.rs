@@ -12,7 +12,7 @@ use crucible_config::checked::{Class, EngineKind, Fit};
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     client::ClientId,
-    engine::Tuple,
+    engine::LoadTuple,
     event::{Event, EvictionReason, LoadTrigger},
     refusal::Refusal,
     scheduler::persisted::PersistedState,
@@ -145,7 +145,7 @@ pub struct PermitRequest {
     pub fit: Fit,
     /// The options of a load. The state machine replaces the context in them by the one that it
     /// chooses.
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
     /// Whether the model is pinned: never evicted, and loaded again when it vanishes.
     pub pin: bool,
     /// Whether the request is refused where its model would have to be loaded, grown or swapped in.
@@ -254,7 +254,7 @@ pub struct LoadCommand {
     /// Generation or embedding.
     pub kind: ModelKind,
     /// The load options, with the context that was chosen.
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
     /// Tokens of context per request that are configured for the model; `None` where a loaded model
     /// is only kept alive.
     pub configured_context: Option<u64>,
@@ -282,7 +282,7 @@ pub struct PermitGrant {
     /// The resident that may be used.
     pub resident: ResidentInfo,
     /// The load options to repeat on the request (Ollama).
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
     /// Whether a load was part of the wait.
     pub waited_for_load: bool,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Tuple;
+use crate::engine::LoadTuple;
 
 /// The content of the file. A list that the file lacks is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct OwnedResident {
     /// load.
     pub context: Option<u64>,
     /// The options of the load.
-    pub tuple: Tuple,
+    pub tuple: LoadTuple,
 }
 
 /// The largest context that a model was ever loaded with.
@@ -81,9 +81,9 @@ mod tests {
                 model: "m".into(),
                 instance: "m:2".into(),
                 context: Some(8192),
-                tuple: Tuple {
+                tuple: LoadTuple {
                     context: Some(4096),
-                    ..Tuple::default()
+                    ..LoadTuple::default()
                 },
             }],
             contexts: vec![ContextRecord {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crucible_config::checked::EngineKind;
 use crucible_router::{
     catalog::ResidentInfo,
-    engine::{Engine, Listing, Tuple, ollama_options},
+    engine::{Engine, Listing, LoadTuple, ollama_options},
 };
 use crucible_tests::{
     chat::{post, stream},
@@ -31,7 +31,7 @@ async fn resident(target: &Target, driver: &dyn Engine) -> Option<ResidentInfo> 
     residents.find(|r| target.is(r.name(target.kind)))
 }
 
-async fn load(target: &Target, driver: &dyn Engine, tuple: Tuple) -> ResidentInfo {
+async fn load(target: &Target, driver: &dyn Engine, tuple: LoadTuple) -> ResidentInfo {
     timeout(PATIENCE, driver.load(target.order(tuple)))
         .await
         .expect("a load in time")
@@ -109,7 +109,7 @@ pub(super) async fn nothing_is_loaded_twice(target: &Target) {
         let held = resident(target, &*target.driver()).await;
         let context = held.and_then(|resident| resident.context);
         assert!(context >= Some(CONTEXT), "{context:?}");
-        let tuple = Tuple {
+        let tuple = LoadTuple {
             context,
             ..target.tuple().await
         };

@@ -125,13 +125,13 @@ async fn end(running: &mut Option<StartedOllama>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use crucible_router::engine::Tuple;
+    use crucible_router::engine::LoadTuple;
 
     use super::*;
 
     #[test]
     fn a_setting_becomes_ollamas_environment() {
-        let mut setting = BenchSetting::of(Tuple::default());
+        let mut setting = BenchSetting::of(LoadTuple::default());
         let rendered = |setting: &BenchSetting| {
             let variables = variables(setting).into_iter();
             let words: Vec<String> = variables

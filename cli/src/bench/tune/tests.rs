@@ -1,4 +1,4 @@
-use crucible_router::engine::Tuple;
+use crucible_router::engine::LoadTuple;
 
 use super::*;
 
@@ -16,10 +16,10 @@ fn run(rate: f64, memory: f64) -> RunSample {
 fn start() -> BenchSetting {
     BenchSetting {
         parallel: 2,
-        ..BenchSetting::of(Tuple {
+        ..BenchSetting::of(LoadTuple {
             threads: Some(8),
             batch: Some(512),
-            ..Tuple::default()
+            ..LoadTuple::default()
         })
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
 use crucible_config::checked::RequestDefaults;
-use crucible_router::{catalog::Capabilities, engine::Tuple};
+use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 
 use crate::{
     dialect::chat::{ChatRequest, EngineTranscoder},
@@ -36,7 +36,7 @@ pub(crate) struct EngineTarget<'a> {
     /// The engine's name of the resident that answers, which is the model's where it has no other.
     pub(crate) instance: &'a str,
     /// The load options of the resident.
-    pub(crate) tuple: &'a Tuple,
+    pub(crate) tuple: &'a LoadTuple,
     /// The sampling values that fill the gaps of the request.
     pub(crate) defaults: &'a RequestDefaults,
     /// Looks up what the model can do; only some formats need it.

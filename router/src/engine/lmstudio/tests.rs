@@ -7,7 +7,7 @@ use axum::{
 use parking_lot::Mutex;
 
 use super::*;
-use crate::engine::{Tuple, testing::Fake};
+use crate::engine::{LoadTuple, testing::Fake};
 
 /// What the fake holds and was told.
 #[derive(Default)]
@@ -68,11 +68,11 @@ fn order(context: u64, permits: u32) -> LoadOrder {
     LoadOrder {
         model: Arc::from("qwen"),
         kind: ModelKind::Generation,
-        tuple: Tuple {
+        tuple: LoadTuple {
             context: Some(context),
             batch: Some(512),
             flash_attention: Some(true),
-            ..Tuple::default()
+            ..LoadTuple::default()
         },
         permits,
         pinned: false,

@@ -91,7 +91,7 @@ fn order() -> LoadOrder {
     LoadOrder {
         model: Arc::from("llama3.2:3b"),
         kind: ModelKind::Generation,
-        tuple: Tuple {
+        tuple: LoadTuple {
             context: Some(4096),
             batch: Some(512),
             threads: Some(2),
@@ -173,9 +173,9 @@ async fn an_embedding_model_is_loaded_by_an_empty_embed() {
     let order = LoadOrder {
         model: Arc::from("nomic-embed-text"),
         kind: ModelKind::Embedding,
-        tuple: Tuple {
+        tuple: LoadTuple {
             threads: Some(2),
-            ..Tuple::default()
+            ..LoadTuple::default()
         },
         permits: 1,
         pinned: false,

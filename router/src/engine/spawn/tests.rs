@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{child::STABLE, *};
 use crate::{
-    engine::{Tuple, client},
+    engine::{LoadTuple, client},
     machine::processes,
 };
 
@@ -56,10 +56,10 @@ fn order() -> LoadOrder {
     LoadOrder {
         model: Arc::from("tiny-q4"),
         kind: ModelKind::Generation,
-        tuple: Tuple {
+        tuple: LoadTuple {
             context: Some(1024),
             threads: Some(1),
-            ..Tuple::default()
+            ..LoadTuple::default()
         },
         permits: 2,
         pinned: false,

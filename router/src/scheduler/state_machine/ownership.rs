@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{engine::Tuple, scheduler::persisted::OwnedResident};
+use crate::{engine::LoadTuple, scheduler::persisted::OwnedResident};
 
 /// A resident of an engine that is configured no more, while answers are still given by it.
 pub(super) struct DetachedResident {
@@ -17,7 +17,7 @@ pub(super) struct DetachedResident {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LostResident {
     /// The options that Crucible had loaded it with.
-    pub(super) tuple: Tuple,
+    pub(super) tuple: LoadTuple,
     /// The tokens of context that it had.
     pub(super) context: u64,
     /// The time at which a poll first missed it.

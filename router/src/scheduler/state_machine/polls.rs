@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     catalog::ResidentInfo,
-    engine::Tuple,
+    engine::LoadTuple,
     event::EvictionReason,
     scheduler::{
         messages::{Action, EngineFacts},
@@ -199,7 +199,11 @@ impl Scheduler {
 
     /// The options with which another Crucible loaded a resident. With other options on a request,
     /// Ollama would load the model anew.
-    pub(super) fn owner_options(&self, state: &EngineState, resident: &Resident) -> Option<Tuple> {
+    pub(super) fn owner_options(
+        &self,
+        state: &EngineState,
+        resident: &Resident,
+    ) -> Option<LoadTuple> {
         let foreign = resident.tuple.is_none();
         let mut others = self.owner_residents.iter().filter(|_| foreign);
         let of = others.find(|o| is_same_load(o, &state.facts, &resident.info))?;

@@ -8,7 +8,7 @@ use std::{
 use crucible_config::checked::Class;
 
 use crate::{
-    catalog::ResidentInfo, client::ClientId, engine::Tuple, scheduler::messages::PermitRequest,
+    catalog::ResidentInfo, client::ClientId, engine::LoadTuple, scheduler::messages::PermitRequest,
 };
 
 /// One loaded instance of a model.
@@ -21,7 +21,7 @@ pub(super) struct Resident {
     pub(super) info: ResidentInfo,
     /// The options that Crucible loaded it with; `None` for a foreign resident, which a person or
     /// another program loaded.
-    pub(super) tuple: Option<Tuple>,
+    pub(super) tuple: Option<LoadTuple>,
     /// Whether it is never evicted.
     pub(super) pinned: bool,
     /// Permits that are granted and have not come back.

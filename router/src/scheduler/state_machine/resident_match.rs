@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
-    options::{self, Tuple},
+    options::{self, LoadTuple},
     refusal::Refusal,
     scheduler::messages::PermitRequest,
 };
@@ -198,13 +198,13 @@ impl EngineState {
         &self,
         resident: &Resident,
         request: &PermitRequest,
-    ) -> Tuple {
+    ) -> LoadTuple {
         match resident.tuple {
             Some(tuple) => tuple,
             None if resident.assumed || !self.facts.kind.profile().options_on_requests => {
                 request.tuple
             }
-            None => Tuple {
+            None => LoadTuple {
                 context: resident.info.context,
                 as_loaded: true,
                 ..self.described_options(&resident.info.instance)

@@ -11,7 +11,7 @@ use super::{
     context_size::ContextHistory, engine_state::EngineState, model_key::ModelKey,
     resident::Resident, resident_match::ResidentMatch, state::Scheduler,
 };
-use crate::{engine::Tuple, refusal::Refusal, scheduler::messages::PermitRequest};
+use crate::{engine::LoadTuple, refusal::Refusal, scheduler::messages::PermitRequest};
 
 // === impl EngineState ===
 
@@ -50,17 +50,17 @@ impl EngineState {
 
     /// The load options in a model's own description. A resident that a person loaded by that name
     /// has them, and a request by another name must ask for the same.
-    pub(super) fn described_options(&self, name: &str) -> Tuple {
+    pub(super) fn described_options(&self, name: &str) -> LoadTuple {
         let Some(model) = self.facts.models.iter().find(|m| *m.id == *name) else {
-            return Tuple::default();
+            return LoadTuple::default();
         };
         let told = |key: &str| model.load.get(key).map(|value| value.trim());
-        Tuple {
+        LoadTuple {
             batch: told("num_batch").and_then(|n| n.parse().ok()),
             threads: told("num_thread").and_then(|n| n.parse().ok()),
             gpu_layers: told("num_gpu").and_then(|n| n.parse().ok()),
             mmap: told("use_mmap").and_then(|on| on.parse().ok()),
-            ..Tuple::default()
+            ..LoadTuple::default()
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     catalog::ModelKind,
     client::ClientId,
-    engine::Tuple,
+    engine::LoadTuple,
     scheduler::{
         messages::{EngineFacts, PermitRequest},
         persisted::OwnedResident,
@@ -114,7 +114,7 @@ pub struct Scheduler {
     /// By model: tokens of context and bytes of its last load, as the engine reported them.
     pub(super) measured_sizes: HashMap<ModelKey, (u64, u64)>,
     /// By model: the options and the time of a load that timed out. The engine may yet end it.
-    pub(super) timed_out_loads: HashMap<ModelKey, (Tuple, Instant)>,
+    pub(super) timed_out_loads: HashMap<ModelKey, (LoadTuple, Instant)>,
     /// By model: a resident that vanished, and that its engine may load again by itself.
     pub(super) lost_residents: HashMap<ModelKey, LostResident>,
     /// By client: a growing number that tells when something was last loaded for it.

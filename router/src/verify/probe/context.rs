@@ -31,7 +31,7 @@ use crate::verify::engine_access;
 use crate::{
     catalog::ModelKind,
     engine::{Endpoint, EngineError, ask_for_one_token},
-    options::{Tuple, request_context},
+    options::{LoadTuple, request_context},
     scheduler::{PersistedState, resident_store},
     state_dir,
     view::{EngineView, ResidentView, View},
@@ -47,7 +47,7 @@ struct Asking<'a> {
     endpoint: Endpoint,
     kind: EngineKind,
     instance: &'a str,
-    tuple: Tuple,
+    tuple: LoadTuple,
 }
 
 /// Probes the generation models that are loaded, and loads none. `busy` are those that answer
@@ -120,7 +120,7 @@ pub(crate) fn known<'a>(
 
 /// The options that Crucible loaded it with, as its file of residents tells: a command knows no
 /// other instance's loads.
-fn loaded_with(folder: &Path, engine: &EngineView, resident: &ResidentView) -> Option<Tuple> {
+fn loaded_with(folder: &Path, engine: &EngineView, resident: &ResidentView) -> Option<LoadTuple> {
     let text = state_dir::read(&folder.join(resident_store::FILE)).ok()?;
     let memory = PersistedState::parse(&text).ok()?;
     let info = &resident.info;
@@ -269,7 +269,7 @@ mod tests {
             model: Arc::clone(&resident.info.model),
             instance: Arc::clone(&resident.info.instance),
             context: resident.info.context,
-            tuple: Tuple::default(),
+            tuple: LoadTuple::default(),
         };
         let memory = PersistedState {
             owned: vec![owned],

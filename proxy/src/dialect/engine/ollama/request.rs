@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use crucible_config::checked::RequestDefaults;
-use crucible_router::{catalog::Capabilities, engine::Tuple};
+use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use self::messages::messages;
@@ -80,7 +80,7 @@ pub fn to_ollama(
     body: &[u8],
     peek: &PeekedBody,
     model: &str,
-    tuple: &Tuple,
+    tuple: &LoadTuple,
     defaults: &RequestDefaults,
     capabilities: Capabilities,
 ) -> Result<OllamaRequest, Error> {
@@ -181,7 +181,7 @@ fn dropped(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Vec<&'sta
 
 /// Returns the runner options. Any difference to the loaded ones would make Ollama load the model
 /// again.
-fn runner(tuple: &Tuple) -> Map<String, Value> {
+fn runner(tuple: &LoadTuple) -> Map<String, Value> {
     let mut options = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {

@@ -16,7 +16,7 @@ use super::{random::Random, share::Rounds};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     client::ClientId,
-    engine::Tuple,
+    engine::LoadTuple,
     plan::fixture::generation,
     refusal::Refusal,
     scheduler::messages::{Action, EngineFacts, Input, LoadCommand, PermitRequest},
@@ -118,7 +118,7 @@ pub(super) fn request(ticket: u64, engine: usize, model: usize, now: Instant) ->
     request.deadline += DAY;
     if model == EMBEDDING {
         request.kind = ModelKind::Embedding;
-        (request.prompt_tokens, request.tuple) = (0, Tuple::default());
+        (request.prompt_tokens, request.tuple) = (0, LoadTuple::default());
     }
     request
 }

@@ -153,7 +153,8 @@ fn embedding_models_need_memory_alone() {
     let mut bench = SchedulerHarness::new(vec![facts]);
     bench.hold(1, "e", "chat");
     let mut embed = permit_request(2, "e", "embed", bench.now);
-    (embed.kind, embed.prompt_tokens, embed.tuple) = (ModelKind::Embedding, 0, Tuple::default());
+    (embed.kind, embed.prompt_tokens, embed.tuple) =
+        (ModelKind::Embedding, 0, LoadTuple::default());
     let actions = bench.step(Input::Arrive(embed.into()));
     assert_eq!(unloading(&actions), ["chat"]);
 }

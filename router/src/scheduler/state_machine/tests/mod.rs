@@ -12,7 +12,7 @@ use super::state::Scheduler;
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     client::ClientId,
-    engine::{Tuple, testing::resident},
+    engine::{LoadTuple, testing::resident},
     event::{Event, EvictionReason, LoadOutcome, LoadTrigger},
     refusal::{ContextBound, Refusal},
     scheduler::messages::{
@@ -97,9 +97,9 @@ pub(in crate::scheduler) fn permit_request(
         base_context: 4096,
         context_cap: 131_072,
         fit: Fit::Grow,
-        tuple: Tuple {
+        tuple: LoadTuple {
             context: Some(4096),
-            ..Tuple::default()
+            ..LoadTuple::default()
         },
         pin: false,
         resident_only: false,

@@ -200,7 +200,7 @@ fn an_engine_that_is_away_keeps_what_is_known_of_it() {
             model: "m".into(),
             instance: "m".into(),
             context: Some(4096),
-            tuple: Tuple::default(),
+            tuple: LoadTuple::default(),
         }],
         contexts: Vec::new(),
     };

@@ -110,12 +110,12 @@ fn what_a_person_loaded_is_asked_for_with_the_options_of_its_name() {
     let Some(Action::Grant(grant)) = actions.first() else {
         panic!("{actions:?}");
     };
-    let expected = Tuple {
+    let expected = LoadTuple {
         context: Some(6000),
         threads: Some(3),
         mmap: Some(false),
         as_loaded: true,
-        ..Tuple::default()
+        ..LoadTuple::default()
     };
     assert_eq!(grant.tuple, expected);
 }
@@ -147,7 +147,7 @@ fn what_an_earlier_run_knew_by_one_name_is_known_by_the_others() {
             model: "b".into(),
             instance: "b".into(),
             context: Some(8192),
-            tuple: Tuple::default(),
+            tuple: LoadTuple::default(),
         }],
         contexts: vec![ContextRecord {
             url: "http://e".into(),

@@ -26,7 +26,7 @@ fn embeddings_have_a_lane_of_their_own() {
     let embed = |bench: &mut SchedulerHarness, ticket| {
         let mut embed = permit_request(ticket, "e", "embed", bench.now);
         (embed.kind, embed.prompt_tokens, embed.tuple) =
-            (ModelKind::Embedding, 0, Tuple::default());
+            (ModelKind::Embedding, 0, LoadTuple::default());
         bench.step(Input::Arrive(embed.into()))
     };
     // It is loaded beside the one generation model that may be there.

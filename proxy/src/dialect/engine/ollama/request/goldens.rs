@@ -14,7 +14,7 @@ fn translated(fields: &str) -> Result<OllamaRequest, Error> {
     };
     let body = Bytes::from(body);
     let peek = PeekedBody::of(&body, 64)?;
-    let none = Tuple {
+    let none = LoadTuple {
         context: None,
         batch: None,
         threads: None,

@@ -3,7 +3,7 @@ use crate::dialect::engine::ollama::request::*;
 fn translate(request: &Value) -> Result<OllamaRequest, Error> {
     let body = Bytes::from(request.to_string());
     let peek = PeekedBody::of(&body, 64).unwrap();
-    let tuple = Tuple {
+    let tuple = LoadTuple {
         context: Some(4096),
         batch: Some(512),
         threads: Some(8),
@@ -109,7 +109,7 @@ fn a_schema_is_an_object_or_is_refused_by_its_path() {
     let body = Bytes::from(spaced);
     let peek = PeekedBody::of(&body, 64).unwrap();
     let plain = RequestDefaults::default();
-    let sent = to_ollama(&body, &peek, "m", &Tuple::default(), &plain, LEVELS).unwrap();
+    let sent = to_ollama(&body, &peek, "m", &LoadTuple::default(), &plain, LEVELS).unwrap();
     assert!(String::from_utf8_lossy(&sent.body).contains(r#""format":{"type":"object"}"#));
 }
 
@@ -269,7 +269,7 @@ fn thinking_is_asked_only_of_models_that_can_and_as_they_can() {
             r#"{{"messages":[{{"role":"user","content":"x"}}],{fields}}}"#
         ));
         let peek = PeekedBody::of(&body, 64).unwrap();
-        let (plain, tuple) = (RequestDefaults::default(), Tuple::default());
+        let (plain, tuple) = (RequestDefaults::default(), LoadTuple::default());
         let sent = to_ollama(&body, &peek, "m", &tuple, &plain, capabilities).unwrap();
         let value: Value = serde_json::from_slice(&sent.body).unwrap();
         let found = value.get("think").map(Value::to_string).unwrap_or_default();
