@@ -24,7 +24,7 @@ use tempfile::TempDir;
 const LLAMA_SERVER: &str = include_str!("llama_server.py");
 
 /// What `models --json` beside the instance says, which must be what its state says.
-async fn agreeing(crucible: &Crucible) -> (StateDoc, ModelsDoc) {
+pub(super) async fn agreeing(crucible: &Crucible) -> (StateDoc, ModelsDoc) {
     let (_, out, err) = crucible.beside(&["models", "--json"]).await;
     let models: ModelsDoc = serde_json::from_str(&out).expect(&err);
     let state = state(crucible).await;

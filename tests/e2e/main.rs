@@ -52,6 +52,7 @@ mod names;
 mod numbers;
 #[cfg(unix)]
 mod odd_files;
+mod one_truth;
 mod overload;
 mod own_faults;
 mod ownership;

@@ -24,7 +24,8 @@ pub struct ContextGiven {
 
 impl RouterHandle {
     /// The context that a candidate would get: that of what is loaded, or what it would be loaded
-    /// with, the remembered and the grown ones included.
+    /// with, the remembered and the grown ones included; `None` where its engine is gone or does not
+    /// report contexts.
     pub fn context_given(&self, candidate: &Candidate, demand: &Demand) -> Option<ContextGiven> {
         let fleet = self.0.fleet.view();
         let mut engines = fleet.engines.iter();
@@ -33,7 +34,7 @@ impl RouterHandle {
         let learned = self.0.predictor.current();
         let request = permit_request(&config, engine, &learned, candidate, demand);
         let needed = request.prompt_tokens.saturating_add(request.answer_tokens);
-        let (given, because) = self.0.scheduler.preview_context(request);
+        let (given, because) = self.0.scheduler.preview_context(request)?;
         Some(ContextGiven {
             configured: shared_weights::context(
                 &config,

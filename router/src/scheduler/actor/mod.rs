@@ -248,11 +248,12 @@ impl SchedulerActor {
         })
     }
 
-    /// The context that such a request would get, and the reason. Nothing is loaded or reserved.
+    /// The context that such a request would get, and the reason; `None` where the engine does not
+    /// report it. Nothing is loaded or reserved.
     pub(crate) fn preview_context(
         self: &Arc<Self>,
         request: PermitRequest,
-    ) -> (u64, ContextReason) {
+    ) -> Option<(u64, ContextReason)> {
         let request = Arc::new(request);
         self.with_state(|this, state, now| {
             this.apply_polls(state, now);

@@ -44,15 +44,21 @@ impl ContextReason {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The tokens of context that a request would get now, and the reason. Changes nothing.
+    /// The tokens of context that a request would get now, and the reason; `None` where the engine does
+    /// not report them. The request is matched as one that arrives is; nothing changes.
     pub(crate) fn preview_context(
         &self,
         request: &Arc<PermitRequest>,
         now: Instant,
-    ) -> (u64, ContextReason) {
+    ) -> Option<(u64, ContextReason)> {
         let Some(state) = self.engine(&request.engine) else {
-            return (request.base_context, ContextReason::Configured);
+            return Some((request.base_context, ContextReason::Configured));
         };
+        let listed = state.instances_of(request).next().is_some();
+        if !state.facts.load_control && !listed {
+            // It is assumed to be there, with a context that nobody reports.
+            return None;
+        }
         let variant = state.option_variant(&request.name);
         let alone;
         let found = state.queue_index(&request.model, variant, request.kind);
@@ -60,32 +66,18 @@ impl Scheduler {
             &state.queues[at]
         } else {
             let size = self.model_size(&state.facts, &request.model);
-            alone = ModelQueue::of_one(Arc::clone(request), 0, size, now);
+            alone = ModelQueue::of_one(Arc::clone(request), variant, size, now);
             &alone
         };
-        let loaded = self.preview_loaded(state, queue, request, now);
-        loaded.unwrap_or_else(|| self.preview_load(state, queue, request, now))
-    }
-
-    /// The context that the loaded instances give; `None` where the model would be loaded for it.
-    fn preview_loaded(
-        &self,
-        state: &EngineState,
-        queue: &ModelQueue,
-        request: &PermitRequest,
-        now: Instant,
-    ) -> Option<(u64, ContextReason)> {
-        if let Some(has) = state.context_for(request, request.needed_context()) {
-            return Some((has, ContextReason::Loaded));
-        }
-        state.instances_of(request).next()?;
-        match self.match_growth(state, queue, request, now) {
-            ResidentMatch::PermitFree(_) | ResidentMatch::PermitsBusy => {
-                let has = state.context_for(request, request.minimum_context());
-                Some((has.unwrap_or(request.base_context), ContextReason::Limited))
+        match self.match_resident(state, queue, request, now) {
+            ResidentMatch::PermitFree(at) => state.loaded_context(&state.residents[at], request),
+            ResidentMatch::PermitsBusy => {
+                state.loaded_context(state.busy_instance(request)?, request)
             }
-            ResidentMatch::Unavailable(refusal) => Some(refused_context(&refusal, request)),
-            _ => None,
+            ResidentMatch::Unavailable(refusal) if listed => {
+                Some(refused_context(&refusal, request))
+            }
+            _ => Some(self.preview_load(state, queue, request, now)),
         }
     }
 
@@ -101,15 +93,14 @@ impl Scheduler {
             Ok(planned) => planned,
             Err(refusal) => return refused_context(&refusal, request),
         };
-        let planned = match state.instances_of(request).next() {
-            None => self.with_spare_context(state, queue, request, needed, now),
-            Some(_) => needed,
-        };
+        let planned = self.with_spare_context(state, queue, request, needed, now);
         let history = self.context_histories.get(&state.model_key(&request.model));
         let remembered = history.map_or(0, |h| h.remembered_context(request.configured_context));
         let reason = match planned.context {
             c if c < request.needed_context() => ContextReason::Limited,
-            c if c > needed.context => ContextReason::Remembered,
+            c if c > needed.context && request.expected_context > needed.context => {
+                ContextReason::Remembered
+            }
             c if c == request.base_context => ContextReason::Configured,
             c if c == remembered.min(request.context_limit()) => ContextReason::Remembered,
             _ => ContextReason::Needed,
@@ -127,24 +118,43 @@ impl EngineState {
         residents.filter(|r| r.info.model == request.model && !r.unlisted)
     }
 
-    /// The tokens that a request would have on the first instance with at least `least` of them.
-    fn context_for(&self, request: &PermitRequest, least: u64) -> Option<u64> {
-        let enough = |r: &&Resident| self.context_per_request(r).is_none_or(|has| has >= least);
-        let found = self.instances_of(request).find(enough)?;
-        Some(self.context_share(found, request))
+    /// The instance whose permits a request waits for: the first that has the context which it needs, else
+    /// the one with most.
+    fn busy_instance(&self, request: &PermitRequest) -> Option<&Resident> {
+        let fits = |r: &&Resident| self.has_options_of(r, &request.name);
+        let context = |r: &&Resident| self.context_per_request(r).unwrap_or(u64::MAX);
+        let enough = |r: &&Resident| context(r) >= request.needed_context();
+        let first = self.instances_of(request).filter(fits).find(enough);
+        first.or_else(|| self.instances_of(request).filter(fits).max_by_key(context))
+    }
+
+    /// The context that a request has on this instance, and the reason; `None` where the engine does not
+    /// report it.
+    fn loaded_context(
+        &self,
+        resident: &Resident,
+        request: &PermitRequest,
+    ) -> Option<(u64, ContextReason)> {
+        let share = self.context_share(resident, request)?;
+        let reason = if share < request.needed_context() {
+            ContextReason::Limited
+        } else {
+            ContextReason::Loaded
+        };
+        Some((share, reason))
     }
 
     /// Tokens per request of a resident: those that Crucible loaded it for, unless this request
-    /// needs more of what its slots share.
-    fn context_share(&self, resident: &Resident, request: &PermitRequest) -> u64 {
-        let has = self
-            .context_per_request(resident)
-            .unwrap_or(request.base_context);
+    /// needs more of what its slots share. `None` where the engine does not report its context.
+    pub(super) fn context_share(
+        &self,
+        resident: &Resident,
+        request: &PermitRequest,
+    ) -> Option<u64> {
+        let has = self.context_per_request(resident)?;
         let loaded_for = resident.tuple.and_then(|t| t.context);
-        loaded_for
-            .unwrap_or(has)
-            .max(request.needed_context())
-            .min(has)
+        let share = loaded_for.unwrap_or(has).max(request.needed_context());
+        Some(share.min(has))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{catalog::ModelKind, options::instance_context, scheduler::messages::
 
 impl Scheduler {
     /// The same load with more context, if that fits beside everything that is there. `planned` is
-    /// what those who wait need; nothing of the model is loaded.
+    /// what those who wait need. An instance of the model that is still loaded goes before the load.
     pub(super) fn with_spare_context(
         &self,
         state: &EngineState,
@@ -50,6 +50,9 @@ impl Scheduler {
             .into_iter()
             .flat_map(|m| [m.engine_ceiling(now), m.memory_ceiling(now)]);
         let ceilings: Vec<u64> = ceilings.flatten().map(|c| c.most_tokens).collect();
+        let mut residents = state.residents.iter();
+        let replaced = residents.find(|r| r.info.model == request.model && !r.unlisted);
+        let replaced = replaced.map(|r| &*r.info.instance);
         let fits = |context: u64| {
             let whole = instance_context(
                 facts.kind,
@@ -59,7 +62,11 @@ impl Scheduler {
             );
             let bytes = queue.model_size.load_bytes(facts, context, planned.permits);
             let loads = ceilings.iter().all(|most| whole <= *most);
-            let room = loads && matches!(self.memory_fit(state, bytes, None, now), MemoryFit::Fits);
+            let room = loads
+                && matches!(
+                    self.memory_fit(state, bytes, replaced, now),
+                    MemoryFit::Fits
+                );
             room.then_some(PlannedLoad {
                 context,
                 permits: planned.permits,

@@ -22,6 +22,7 @@ use crate::{
 
 mod abandoned_load;
 mod context;
+mod context_preview;
 mod engine_reload;
 mod example;
 mod fairness;
