@@ -174,6 +174,25 @@ async fn an_agent_that_outgrows_its_model_is_told_the_context_that_it_then_gets(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_of_the_clients_own_is_noted_only_where_it_has_another() {
+    for (kind, slots) in [("lmstudio", 2), ("ollama", 1)] {
+        let (_sim, crucible) = one(kind, "m=1GB", 2, "").await;
+        for (asks, note) in [
+            (16_384, ""),
+            (2048, "num_ctx 2048: the context is 16384"),
+            (16_384, ""),
+        ] {
+            let request = with(prompt("m", 500), &[("num_ctx", asks.into())]);
+            let what = format!("{kind} {asks}");
+            let answered = asked(&crucible, &what, &request, "").await;
+            let (given, whole, _) = context(&answered);
+            assert_eq!((given, whole), (16_384, 16_384 * slots), "{what}");
+            assert_eq!(answered.answer.header("x-crucible-note"), note, "{what}");
+        }
+    }
+}
+
 /// As a person or another program loads it.
 async fn load_by_hand(sim: &Sim, kind: &str, tokens: u64) {
     let (path, load) = match kind {

@@ -106,7 +106,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
 fn policy(routed: &RoutedRequest) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(asked) = routed.chat.peek.num_ctx(&routed.chat.body)
-        && let Some(has) = routed.permit.context
+        && let Some(has) = routed.permit.context_share
         && has != asked
     {
         notes.push(format!("num_ctx {asked}: the context is {has}"));

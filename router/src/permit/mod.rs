@@ -34,8 +34,11 @@ pub struct Permit {
     pub instance: Arc<str>,
     /// The load options, which requests to Ollama repeat.
     pub tuple: LoadTuple,
-    /// The context that the request has in tokens, where that is known.
+    /// The most context that the request can use in tokens, where that is known.
     pub context: Option<u64>,
+    /// The context that the request has in tokens while others share the instance, where that is known:
+    /// the one that an explanation calls given.
+    pub context_share: Option<u64>,
     /// The context per request in tokens that is configured for the model, whoever asks.
     pub configured_context: u64,
     /// The context of the whole instance in tokens, where that is known.

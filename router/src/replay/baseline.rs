@@ -268,6 +268,7 @@ impl BaselinePolicy {
             ticket: waiter.request.ticket,
             resident: held.info.clone(),
             tuple: waiter.request.tuple,
+            context_share: None,
             waited_for_load: waiter.loaded,
         })
     }

@@ -283,6 +283,9 @@ pub struct PermitGrant {
     pub resident: ResidentInfo,
     /// The load options to repeat on the request (Ollama).
     pub tuple: LoadTuple,
+    /// Tokens of context that the request has of the resident while others share it; `None` where the
+    /// engine does not report them.
+    pub context_share: Option<u64>,
     /// Whether a load was part of the wait.
     pub waited_for_load: bool,
 }

@@ -82,6 +82,7 @@ impl SchedulerActor {
             address,
             model: Arc::clone(&request.name),
             context: options::request_context(kind, &grant.resident),
+            context_share: grant.context_share,
             configured_context: request.configured_context,
             whole_context: grant.resident.context,
             instance: grant.resident.instance,

@@ -243,6 +243,7 @@ impl Scheduler {
             ticket,
             resident: granted.info.clone(),
             tuple: of_owner.unwrap_or_else(|| state.options_for_request(granted, &request)),
+            context_share: state.context_share(granted, &request),
             waited_for_load: ticket <= last_ticket_of_load,
         }));
         let permit = ActivePermit {
