@@ -15,7 +15,7 @@ use self::show::readable;
 use crate::{
     CommandFailure, CommonArgs, OutputArgs,
     engine_look::look,
-    instance,
+    instance::{self, ENGINES_ASKED},
     output::{to_json, write_stdout},
     runtime::runtime,
     sources,
@@ -53,10 +53,11 @@ async fn examine(config: &Config, probe: bool) -> Result<(VerifiedDoc, bool), Co
     if probe {
         probe::run(config, instance.as_ref().map(|instance| &instance.state)).await?;
     }
-    if let Some(instance) = instance
-        && let Some(verified) = instance.tunings().await
-    {
-        return Ok((verified, true));
+    if let Some(instance) = instance {
+        if let Some(verified) = instance.tunings().await {
+            return Ok((verified, true));
+        }
+        instance::warn_unanswered(&instance, "GET /crucible/tunings", ENGINES_ASKED);
     }
     let live = Live::from_config(config.clone());
     let probes = verify::probe::load(&config.state_dir);

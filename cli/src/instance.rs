@@ -6,6 +6,9 @@ use crucible_documents::running::{InstanceSearch, KEY_VARIABLE, RunningInstance,
 
 use crate::output::write_stderr;
 
+/// The end of a sentence on stderr about an instance that does not answer.
+pub const ENGINES_ASKED: &str = "the engines are asked directly, and may answer otherwise";
+
 /// Finds the running instance, or returns `None`. Where something else answers at its address, a
 /// line on stderr says so.
 pub async fn find(config: &Config) -> Option<RunningInstance> {
@@ -13,7 +16,7 @@ pub async fn find(config: &Config) -> Option<RunningInstance> {
         InstanceSearch::Running(instance) => return Some(*instance),
         InstanceSearch::KeyWanted(address) => write_stderr(&format!(
             "the instance at {address} wants a client key: set {KEY_VARIABLE} to one of its keys; \
-             until then the engines are asked directly, and may answer otherwise"
+             until then {ENGINES_ASKED}"
         )),
         InstanceSearch::Foreign(address) => write_stderr(&format!(
             "the program at {address} answers, but not as a Crucible of this version: the engines \
@@ -22,4 +25,13 @@ pub async fn find(config: &Config) -> Option<RunningInstance> {
         InstanceSearch::Absent => {}
     }
     None
+}
+
+/// Writes a line on stderr about an instance that answered with its state, but not to `path`. `instead`
+/// says what the command does without that answer.
+pub fn warn_unanswered(instance: &RunningInstance, path: &str, instead: &str) {
+    write_stderr(&format!(
+        "the instance at {} did not answer {path} in time, or not as this version does: {instead}",
+        instance.address()
+    ));
 }

@@ -23,7 +23,12 @@ pub fn run(common: &CommonArgs, output: OutputArgs) -> Result<(), CommandFailure
     let loaded = sources::loaded(common)?;
     let verified = runtime()?.block_on(async {
         let instance = instance::find(&loaded.config).await?;
-        instance.tunings().await
+        let verified = instance.tunings().await;
+        if verified.is_none() {
+            let instead = "the settings are shown without their states";
+            instance::warn_unanswered(&instance, "GET /crucible/tunings", instead);
+        }
+        verified
     });
     if output.json {
         write_stdout(&match &verified {

@@ -119,6 +119,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 // === impl RunningInstance ===
 
 impl RunningInstance {
+    /// The address at which it answered.
+    pub fn address(&self) -> SocketAddr {
+        self.client.address
+    }
+
     /// The settings as it finds them on its engines now; `None` if they do not come in time.
     pub async fn tunings(&self) -> Option<VerifiedDoc> {
         let tunings: VerifiedDoc = self.client.get("/crucible/tunings").await?;

@@ -9,8 +9,10 @@ use crucible_tests::{
     chat::{Whole, body, get, open, whole},
     engines::{client, engine, start},
     rest::{eventually, ready, state},
+    scripted::{Leave, Script, Scripted},
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::beside_instance::agreeing;
 
@@ -417,4 +419,40 @@ async fn the_commands_show_what_the_instance_says() {
         command.context,
         explained(&crucible, &request, "").await.context
     );
+}
+
+/// An instance that has no time for a question is not passed over without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_tells_its_state_alone_is_named_where_the_engines_are_asked() {
+    let sim = start(Options::lmstudio(&["m=1GB"])).await;
+    let program = Scripted::start(|path| match path {
+        "/crucible/state" => Script::json(
+            "200 OK",
+            "",
+            r#"{"owns_state":true,"engines":[],"pools":[],"queue":[],"in_flight":[]}"#,
+        ),
+        _ => Script::raw("", Leave::Reset),
+    })
+    .await;
+    let address = program.url().trim_start_matches("http://").to_owned();
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("crucible.toml");
+    let text = format!(
+        "listen = {address:?}\nstate_dir = {:?}\n{}",
+        folder.path().display().to_string(),
+        engine("one", "lmstudio", &sim.url()),
+    );
+    std::fs::write(&file, text).expect("written");
+    let file = file.display().to_string();
+    for (command, path) in [
+        (&["explain", "--json", "m"][..], "POST /crucible/explain"),
+        (&["doctor", "--json"], "GET /crucible/tunings"),
+        (&["tunings", "--json"], "GET /crucible/tunings"),
+    ] {
+        let args = [command, &["--config", &file]].concat();
+        let (_, out, err) = tokio::task::block_in_place(|| Crucible::command(&args, ""));
+        let named = format!("the instance at {address} did not answer {path} in time");
+        assert!(err.contains(&named), "{command:?}: {err}");
+        assert!(serde_json::from_str::<Value>(&out).is_ok(), "{out}");
+    }
 }

@@ -48,7 +48,12 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), Command
     let current = config.current();
     let running = runtime.block_on(async {
         let instance = instance::find(&current).await?;
-        instance.explain(body.clone()).await
+        let explained = instance.explain(body.clone()).await;
+        if explained.is_none() {
+            let path = "POST /crucible/explain";
+            instance::warn_unanswered(&instance, path, instance::ENGINES_ASKED);
+        }
+        explained
     });
     match running {
         Some(Ok(explained)) => return show(&explained, args.output),
