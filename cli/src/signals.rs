@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A request that a signal makes of the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub enum InstanceSignal {
     /// The instance shall finish its running requests and end.
     End,
     /// The instance shall read its configuration again.
@@ -29,7 +29,7 @@ pub enum Signal {
 }
 
 /// The stream of signals that this process receives.
-pub struct Signals {
+pub struct InstanceSignals {
     #[cfg(unix)]
     term: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -47,9 +47,9 @@ pub struct Signals {
     term: tokio::signal::windows::CtrlBreak,
 }
 
-// === impl Signals ===
+// === impl InstanceSignals ===
 
-impl Signals {
+impl InstanceSignals {
     /// Starts listening, which needs the runtime.
     ///
     /// Errors: the system does not let the process handle a signal.
@@ -78,7 +78,7 @@ impl Signals {
 
     /// Waits for the next signal. SIGHUP asks for the end where the terminal was closed, else for a reload.
     #[cfg(unix)]
-    pub async fn next(&mut self) -> Signal {
+    pub async fn next(&mut self) -> InstanceSignal {
         loop {
             let watched = self.watch_until;
             let look = async {
@@ -88,15 +88,15 @@ impl Signals {
                 }
             };
             tokio::select! {
-                _ = self.term.recv() => return Signal::End,
-                _ = self.interrupt.recv() => return Signal::End,
+                _ = self.term.recv() => return InstanceSignal::End,
+                _ = self.interrupt.recv() => return InstanceSignal::End,
                 _ = self.hangup.recv() => {
                     if self.terminal.is_closed() {
                         return self.closed();
                     }
                     let watched = self.terminal.is_bound();
                     self.watch_until = watched.then(|| Instant::now() + CLOSING_TIME);
-                    return Signal::Reload;
+                    return InstanceSignal::Reload;
                 }
                 () = look => {
                     if self.terminal.is_closed() {
@@ -109,18 +109,18 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    fn closed(&mut self) -> Signal {
+    fn closed(&mut self) -> InstanceSignal {
         self.watch_until = None;
         tracing::info!("the terminal was closed");
-        Signal::End
+        InstanceSignal::End
     }
 
     /// Waits for the next signal.
     #[cfg(windows)]
-    pub async fn next(&mut self) -> Signal {
+    pub async fn next(&mut self) -> InstanceSignal {
         tokio::select! {
-            _ = self.term.recv() => Signal::End,
-            _ = self.interrupt.recv() => Signal::End,
+            _ = self.term.recv() => InstanceSignal::End,
+            _ = self.interrupt.recv() => InstanceSignal::End,
         }
     }
 

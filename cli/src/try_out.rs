@@ -30,7 +30,7 @@ use crate::{
     engine_look::look,
     output::{write_stderr, write_stdout},
     runtime::runtime,
-    signals::Signals,
+    signals::InstanceSignals,
     sources,
 };
 
@@ -66,7 +66,7 @@ pub trait StartedServer {
     fn addrs(&self) -> &[SocketAddr];
 
     /// Serves until a signal ends it, then waits for running answers.
-    fn run(self, signals: Signals) -> impl Future<Output = ()>;
+    fn run(self, signals: InstanceSignals) -> impl Future<Output = ()>;
 
     /// Ends at once, for a start that failed.
     fn end(self) -> impl Future<Output = ()>;
@@ -99,7 +99,7 @@ async fn serve(
     launcher: &impl ServerLauncher,
 ) -> Result<(), CommandFailure> {
     let mut signals =
-        Signals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
+        InstanceSignals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
     // Dropping the look or the fetch ends its child processes; what was fetched is kept.
     let (config, model) = tokio::select! {
         chosen = choose(config, args) => chosen?,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crucible_cli::signals::{Signal, Signals};
+use crucible_cli::signals::{InstanceSignal, InstanceSignals};
 use crucible_config::{Config, FileWatch, Live, Problems, Reloaded, WatchEvent, watch};
 use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -242,9 +242,9 @@ impl Instance {
     }
 
     /// Serves until a signal ends it: the first one drains, the second one ends at once.
-    pub async fn run(self, mut signals: Signals) {
+    pub async fn run(self, mut signals: InstanceSignals) {
         let watch = self.watch();
-        while signals.next().await == Signal::Reload {
+        while signals.next().await == InstanceSignal::Reload {
             self.reload();
         }
         drop(watch);
@@ -260,7 +260,7 @@ impl Instance {
     }
 
     /// Refuses what is new, lets answers finish within `timeouts.drain`, then ends them with an error.
-    async fn drain(self, signals: &mut Signals) {
+    async fn drain(self, signals: &mut InstanceSignals) {
         let budget = self.config.current().timeouts.drain;
         tracing::info!(budget_s = budget.as_secs(), "draining");
         self.stop.cancel();

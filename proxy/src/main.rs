@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use crucible::commands::Cli;
+use crucible::commands::CommandLine;
 use mimalloc::MiMalloc;
 
 /// A request is about 75 allocations; with glibc's malloc they are a tenth of its cost. Without huge
@@ -12,5 +12,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    CommandLine::parse().run()
 }

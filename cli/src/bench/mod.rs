@@ -33,7 +33,7 @@ use crate::{
     instance,
     output::{write_stderr, write_stdout},
     runtime::runtime,
-    signals::Signals,
+    signals::InstanceSignals,
     sources,
 };
 
@@ -87,7 +87,7 @@ async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<()
     let load_average = load_average();
     warn_if_busy(load_average);
     let mut signals =
-        Signals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
+        InstanceSignals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
     let variants = &subject.plan.variants;
     let mut runs = BenchRuns::new(&*subject.driver, args.time);
     let mut samples = vec![Vec::new(); variants.len()];

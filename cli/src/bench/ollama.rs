@@ -56,11 +56,11 @@ const NOTE: &str = "parallel was not searched: Ollama reads OLLAMA_NUM_PARALLEL 
 
 /// An Ollama with the model that is measured.
 pub(super) struct OllamaBench {
-    server: OllamaServer,
+    server: MeasuredOllama,
 }
 
 /// The process that is measured, by the one who starts it.
-enum OllamaServer {
+enum MeasuredOllama {
     /// A process that somebody else started, with the environment that it has.
     Running(OllamaApi),
     /// A process that the benchmark starts and restarts.
@@ -101,26 +101,26 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 impl OllamaBench {
     pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
         let server = match OllamaChild::of(target) {
-            Some(child) => OllamaServer::Child(Box::new(child)),
-            None => OllamaServer::Running(OllamaApi::new(target.address()?, &target.model.id)),
+            Some(child) => MeasuredOllama::Child(Box::new(child)),
+            None => MeasuredOllama::Running(OllamaApi::new(target.address()?, &target.model.id)),
         };
         Ok(Self { server })
     }
 
     async fn run(&self, setting: &BenchSetting, run: usize) -> Result<RunSample, RunFailure> {
         match &self.server {
-            OllamaServer::Running(api) => api.run(setting, run).await,
-            OllamaServer::Child(child) => child.with(setting).await?.run(setting, run).await,
+            MeasuredOllama::Running(api) => api.run(setting, run).await,
+            MeasuredOllama::Child(child) => child.with(setting).await?.run(setting, run).await,
         }
     }
 
     async fn end(&self) -> Result<(), String> {
         match &self.server {
-            OllamaServer::Running(api) => match api.unload().await {
+            MeasuredOllama::Running(api) => match api.unload().await {
                 Ok(()) => Ok(()),
                 Err(RunFailure::Refused(words) | RunFailure::Final(words)) => Err(words),
             },
-            OllamaServer::Child(child) => child.stop().await,
+            MeasuredOllama::Child(child) => child.stop().await,
         }
     }
 }
@@ -140,7 +140,7 @@ impl BenchDriver for OllamaBench {
 
     fn options(&self, setting: &BenchSetting) -> Value {
         let mut options = ollama_options(&setting.tuple);
-        if let OllamaServer::Child(_) = &self.server {
+        if let MeasuredOllama::Child(_) = &self.server {
             let variables = child::variables(setting).into_iter();
             options.extend(variables.map(|(name, value)| (name.to_owned(), value.into())));
         }

@@ -19,15 +19,15 @@ use crucible_cli::{
 /// One URL in front of LM Studio and Ollama.
 #[derive(Debug, Parser)]
 #[command(name = "crucible", version, about, max_term_width = 100)]
-pub struct Cli {
+pub struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve clients (the default)
     Serve,
     /// Use the engines found, else an embedded one (asks before it fetches); answer, then serve
@@ -82,29 +82,31 @@ enum KeyCommand {
     },
 }
 
-// === impl Cli ===
+// === impl CommandLine ===
 
-impl Cli {
+impl CommandLine {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
         let Self { command, common } = self;
         // One that serves says little there, and goes on without.
-        let serves = matches!(command, None | Some(Command::Serve | Command::Try(_)));
+        let serves = matches!(command, None | Some(CliCommand::Serve | CliCommand::Try(_)));
         let result = match command {
-            None | Some(Command::Serve) => serve::run(&common),
-            Some(Command::Try(args)) => try_out::run(&common, &args, serve::Launcher::prepare),
-            Some(Command::Check) => check::run(&common),
-            Some(Command::Config {
+            None | Some(CliCommand::Serve) => serve::run(&common),
+            Some(CliCommand::Try(args)) => {
+                try_out::run(&common, &args, serve::InstanceLauncher::prepare)
+            }
+            Some(CliCommand::Check) => check::run(&common),
+            Some(CliCommand::Config {
                 command: ConfigCommand::Show { origin, output },
             }) => config_show::run(&common, origin, output),
-            Some(Command::Models(output)) => models::run(&common, output),
-            Some(Command::Explain(args)) => explain::run(&common, &args),
-            Some(Command::Tunings(output)) => tunings::run(&common, output),
-            Some(Command::Replay(args)) => replay::run(&common, &args),
-            Some(Command::Doctor(args)) => doctor::run(&common, &args),
-            Some(Command::Bench(args)) => bench::run(&common, &args),
-            Some(Command::Env(args)) => env::run(&common, &args),
-            Some(Command::Key {
+            Some(CliCommand::Models(output)) => models::run(&common, output),
+            Some(CliCommand::Explain(args)) => explain::run(&common, &args),
+            Some(CliCommand::Tunings(output)) => tunings::run(&common, output),
+            Some(CliCommand::Replay(args)) => replay::run(&common, &args),
+            Some(CliCommand::Doctor(args)) => doctor::run(&common, &args),
+            Some(CliCommand::Bench(args)) => bench::run(&common, &args),
+            Some(CliCommand::Env(args)) => env::run(&common, &args),
+            Some(CliCommand::Key {
                 command: KeyCommand::New { name },
             }) => key::run(&name),
         };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crucible_cli::{
     CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::write_stdout, runtime,
-    signals::Signals, sources,
+    signals::InstanceSignals, sources,
 };
 use crucible_config::{Live, checked::LogSettings};
 
@@ -12,26 +12,26 @@ use crate::{instance::Instance, server::descriptors, telemetry::Telemetry};
 
 /// The launcher of a server in a process that was prepared for it. Dropping it writes the rest of
 /// the log.
-pub(super) struct Launcher {
+pub(super) struct InstanceLauncher {
     telemetry: Telemetry,
 }
 
 pub(super) fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
     let config = sources::load_here(common)?;
     let current = config.current();
-    let launcher = Launcher::prepare(&current.log, current.limits.connections)?;
+    let launcher = InstanceLauncher::prepare(&current.log, current.limits.connections)?;
     runtime()?.block_on(async {
-        let signals =
-            Signals::listen().map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
+        let signals = InstanceSignals::listen()
+            .map_err(|e| CommandFailure::wrong(format!("signals: {e}")))?;
         let instance = launcher.start(config).await?;
         instance.run(signals).await;
         Ok(())
     })
 }
 
-// === impl Launcher ===
+// === impl InstanceLauncher ===
 
-impl Launcher {
+impl InstanceLauncher {
     /// Reserves file descriptors for that many connections and starts the log. Both must happen
     /// while there is only one thread, so before a runtime.
     pub(super) fn prepare(log: &LogSettings, connections: usize) -> Result<Self, CommandFailure> {
@@ -45,7 +45,7 @@ impl Launcher {
     }
 }
 
-impl ServerLauncher for Launcher {
+impl ServerLauncher for InstanceLauncher {
     type Server = Instance;
 
     /// Starts an instance and, right after binding, writes the addresses at which it listens to
@@ -71,7 +71,7 @@ impl StartedServer for Instance {
         self.addrs()
     }
 
-    async fn run(self, signals: Signals) {
+    async fn run(self, signals: InstanceSignals) {
         self.run(signals).await;
     }
 
