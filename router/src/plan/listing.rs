@@ -84,19 +84,6 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
             list(id.into(), model.created, name, via);
         }
     }
-    let usable = |name: &str| {
-        let via = scopes.iter().filter_map(|scope| {
-            let hits = match scope.resolve(name) {
-                NameMatch::Models(hits) => hits,
-                NameMatch::Virtual(known) => scope.expand(known),
-                NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => Vec::new(),
-            };
-            let usable = |hit: &&ModelMatch<'_>| is_available(hit.engine) && hit.engine.is_up();
-            let via = hits.iter().filter(usable).map(|hit| &hit.model.via);
-            via.min_by_key(|via| via.len()).cloned()
-        });
-        via.min_by_key(|via| via.len())
-    };
     let aliases = config.models.iter().flat_map(|model| &model.aliases);
     let names = aliases
         .filter(|alias| !glob::is_glob(alias))
@@ -104,9 +91,25 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
         .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
         .chain(config.virtual_models.keys().map(String::as_str));
     for name in names {
-        if let Some(via) = usable(name) {
+        if let Some(via) = shortest_way(&scopes, name) {
             list(name.into(), None, "crucible".into(), via);
         }
     }
     listed
+}
+
+/// The instances over which a name reaches a model that is up, where it reaches one; the fewest of all
+/// ways.
+fn shortest_way(scopes: &[PlanScope<'_>], name: &str) -> Option<Via> {
+    let via = scopes.iter().filter_map(|scope| {
+        let hits = match scope.resolve(name) {
+            NameMatch::Models(hits) => hits,
+            NameMatch::Virtual(known) => scope.expand(known),
+            NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => Vec::new(),
+        };
+        let usable = |hit: &&ModelMatch<'_>| is_available(hit.engine) && hit.engine.is_up();
+        let via = hits.iter().filter(usable).map(|hit| &hit.model.via);
+        via.min_by_key(|via| via.len()).cloned()
+    });
+    via.min_by_key(|via| via.len())
 }
