@@ -84,18 +84,22 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
             list(id.into(), model.created, name, via);
         }
     }
-    let aliases = config.models.iter().flat_map(|model| &model.aliases);
-    let names = aliases
-        .filter(|alias| !glob::is_glob(alias))
-        .map(String::as_str)
-        .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
-        .chain(config.virtual_models.keys().map(String::as_str));
-    for name in names {
+    for name in other_names(config) {
         if let Some(via) = shortest_way(&scopes, name) {
             list(name.into(), None, "crucible".into(), via);
         }
     }
     listed
+}
+
+/// The names that stand for models of other names: literal aliases and virtual models.
+fn other_names(config: &Config) -> impl Iterator<Item = &str> {
+    let aliases = config.models.iter().flat_map(|model| &model.aliases);
+    aliases
+        .filter(|alias| !glob::is_glob(alias))
+        .map(String::as_str)
+        .chain(BUILTIN_VIRTUAL.map(|name| virtual_name(name, config).unwrap_or(name)))
+        .chain(config.virtual_models.keys().map(String::as_str))
 }
 
 /// The instances over which a name reaches a model that is up, where it reaches one; the fewest of all
