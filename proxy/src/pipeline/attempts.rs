@@ -30,10 +30,9 @@ use crate::{
 
 /// Tries the candidates in order, the next one only while nothing was sent to the client.
 pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Response, Error> {
-    let candidates = planned.plan.candidates.clone();
     let mut at = 0;
     let mut failed = None;
-    while at < candidates.len() {
+    while at < planned.plan.candidates.len() {
         let (used, result) = attempt(&planned, at, failed).await;
         count_fallback(&planned, at, used, failed, result.is_ok());
         let Err(error) = result else {
@@ -44,12 +43,15 @@ pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Respons
             at = used;
             continue;
         }
-        let candidate = &candidates[used];
-        failed = Some((candidate, fallback_reason(&error)));
+        failed = Some((used, fallback_reason(&error)));
         at = used + 1;
-        if at == candidates.len() || planned.active.committed() || !may_fall_back(&error) {
+        if at == planned.plan.candidates.len()
+            || planned.active.committed()
+            || !may_fall_back(&error)
+        {
             return Err(context_length::worded(&planned.active, error));
         }
+        let candidate = &planned.plan.candidates[used];
         tracing::warn!(
             id = %planned.active.id,
             engine = %candidate.engine,
@@ -113,14 +115,14 @@ fn count_fallback(
     planned: &PlannedRequest,
     at: usize,
     used: usize,
-    failed: Option<(&Candidate, FallbackReason)>,
+    failed: Option<(usize, FallbackReason)>,
     answered: bool,
 ) {
     let candidates = &planned.plan.candidates;
     let (from, to, reason) = if used != at {
         (&candidates[at], &candidates[used], FallbackReason::Overload)
     } else if let Some((before, reason)) = failed {
-        (before, &candidates[at], reason)
+        (&candidates[before], &candidates[at], reason)
     } else {
         return;
     };
@@ -134,11 +136,11 @@ fn count_fallback(
 }
 
 /// Tries the candidate at `at`, or the one that takes over from it, and gives the place of the one
-/// that was tried. `failed` is the candidate that was tried before.
+/// that was tried. `failed` is the place of the candidate that was tried before.
 async fn attempt(
     planned: &PlannedRequest,
     at: usize,
-    failed: Option<(&Candidate, FallbackReason)>,
+    failed: Option<(usize, FallbackReason)>,
 ) -> (usize, Result<Response, Error>) {
     let candidates = &planned.plan.candidates;
     let candidate = &candidates[at];
@@ -148,8 +150,8 @@ async fn attempt(
     let note = match (failed, spared) {
         (Some((before, why)), _) => Some(format!(
             "instead of {}/{}, which failed ({})",
-            before.engine,
-            before.model,
+            candidates[before].engine,
+            candidates[before].model,
             why.as_str()
         )),
         (None, Some(busy)) => Some(busy_note(busy)),
