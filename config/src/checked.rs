@@ -60,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// The policy of `[context]`, for prompts that do not fit.
     pub context: ContextPolicy,
+    /// The settings of `[prefix]`.
+    pub prefix: PrefixSettings,
     /// The settings of `[routing]`.
     pub routing: Routing,
     /// The settings of `[scheduler]`.
@@ -156,6 +158,17 @@ pub struct ContextPolicy {
     /// Whether a file, a variable or a flag sets `tuning.ollama.context_size`, so that it stands
     /// above a Modelfile's `num_ctx`.
     pub ollama_configured: bool,
+}
+
+/// The settings of `[prefix]`: which known breakers of an engine's prefix cache are taken out of prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixSettings {
+    /// Whether Claude Code's block of accounting is left out; true by default.
+    pub billing_block: bool,
+    /// Whether `cache_control` is left out; true by default.
+    pub cache_control: bool,
+    /// Whether Ollama gets later system messages as tagged user texts at their place; true by default.
+    pub later_system: bool,
 }
 
 /// The settings of `[routing]`.

@@ -29,7 +29,7 @@ mod top;
 
 pub(crate) use self::{
     engines::{engine, model, pool, sampling},
-    planning::{context, routing, rule, scheduler, when},
+    planning::{context, prefix, routing, rule, scheduler, when},
     server::{client, guard, limits, log, startup, timeouts},
     shape::join,
     top::{ROOT, root},

@@ -23,11 +23,14 @@ use std::{
 
 use crate::{
     checked::{
-        Config, ContextPolicy, Limits, LogSettings, ProfileName, Routing, Sampling,
+        Config, ContextPolicy, Limits, LogSettings, PrefixSettings, ProfileName, Routing, Sampling,
         SchedulerSettings, Timeouts, Tuning,
     },
     glob::Globs,
-    keys::{FixedKey, context, limits, log, root, routing, sampling, scheduler, startup, timeouts},
+    keys::{
+        FixedKey, context, limits, log, prefix, root, routing, sampling, scheduler, startup,
+        timeouts,
+    },
     kind::SettingType,
     settings::{ConfigLayer, ProblemReport, Settings},
     tuning::{TuningId, TuningSource},
@@ -73,6 +76,11 @@ pub(crate) fn check(
         timeouts: timeouts(settings, report),
         limits: limits(settings, report),
         context: context(settings, &tuning, report),
+        prefix: PrefixSettings {
+            billing_block: settings.get(&prefix::BILLING_BLOCK.path(), report),
+            cache_control: settings.get(&prefix::CACHE_CONTROL.path(), report),
+            later_system: settings.get(&prefix::LATER_SYSTEM.path(), report),
+        },
         routing: Routing {
             first_token: settings.get(&routing::FIRST_TOKEN.path(), report),
         },

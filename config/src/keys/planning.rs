@@ -32,6 +32,26 @@ keys! {
 }
 
 keys! {
+    /// Keys of `[prefix]`: what is changed in prompts so that engines recognise the part that they have
+    /// read before.
+    FixedKey prefix at "prefix" = PREFIX_KEYS;
+
+    /// Leaves out the block of accounting that Claude Code writes before its system prompt
+    /// (`x-anthropic-billing-header: ...`): it differs from request to request, so that an engine would
+    /// read the whole prompt again on every turn.
+    BILLING_BLOCK "billing_block": bool = BOOLEAN, "true";
+
+    /// Leaves out `cache_control`, which moves to another block on every turn and means nothing to local
+    /// engines.
+    CACHE_CONTROL "cache_control": bool = BOOLEAN, "true";
+
+    /// Sends Ollama a system message that stands after the first user message as a tagged user text at
+    /// its place. Ollama's templates would join it to the system prompt at the front, which changes the
+    /// beginning of the whole prompt.
+    LATER_SYSTEM "later_system": bool = BOOLEAN, "true";
+}
+
+keys! {
     /// Keys of `[scheduler]`: loads, evictions, overtaking.
     FixedKey scheduler at "scheduler" = SCHEDULER_KEYS;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     engines::{ENGINE_KEYS, MODEL_KEYS, POOL_KEYS},
-    planning::{CONTEXT_KEYS, ROUTING_KEYS, RULE_KEYS, SCHEDULER_KEYS},
+    planning::{CONTEXT_KEYS, PREFIX_KEYS, ROUTING_KEYS, RULE_KEYS, SCHEDULER_KEYS},
     server::{CLIENT_KEYS, GUARD_KEYS, LIMITS_KEYS, LOG_KEYS, STARTUP_KEYS, TIMEOUTS_KEYS},
     shape::{ADDRESS, ADDRESSES, BOOLEAN, KeyShape, SettingKey, TEXT, TEXTS, join, one_of},
     typed::{FixedKey, SubTable},
@@ -67,6 +67,9 @@ keys! {
 
     /// What happens when a prompt does not fit.
     CONTEXT "context": SubTable = KeyShape::Table(CONTEXT_KEYS);
+
+    /// What is changed in prompts so that engines recognise what they have read before.
+    PREFIX "prefix": SubTable = KeyShape::Table(PREFIX_KEYS);
 
     /// Routing by prediction.
     ROUTING "routing": SubTable = KeyShape::Table(ROUTING_KEYS);

@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 
 use crate::{
     body::decode,
-    dialect,
+    dialect::{self, ClientRequest},
     error::Error,
     guard::AdmittedClient,
     pipeline::{defaults::request_defaults, plan},
@@ -70,7 +70,11 @@ pub(crate) async fn explain(
     body: &Bytes,
     verdict: &AdmittedClient,
 ) -> Result<ExplainDoc, Error> {
-    let chat = dialect::unasked().read(body.clone(), &config.limits)?;
+    let chat = dialect::unasked().read(ClientRequest {
+        headers,
+        body: body.clone(),
+        config,
+    })?;
     let request_id = Arc::from("explain");
     let (demand, plan) = plan::plan(router, config, headers, &chat, &request_id, verdict).await?;
     let standby = router.standby(&plan, 0, &demand).and_then(|standby| {

@@ -3,12 +3,25 @@
 use std::fmt;
 
 use bytes::Bytes;
-use crucible_config::checked::Limits;
+use crucible_config::Config;
+use http::HeaderMap;
 
-use super::chat::{ChatRequest, ClientTranscoder};
+use super::chat::ChatRequest;
 use crate::{endpoint::Endpoint, error::Error};
 
-/// A client format: it reads requests into chat requests and writes answers and errors for the client.
+/// A request as a client sent it, with its body decoded.
+#[derive(Debug)]
+pub struct ClientRequest<'a> {
+    /// The headers as they came.
+    pub headers: &'a HeaderMap,
+    /// The whole body, without its content encoding.
+    pub body: Bytes,
+    /// The configuration with which this request is served.
+    pub config: &'a Config,
+}
+
+/// A client format: it reads requests into chat requests and writes errors for the client. Answers are
+/// written by the [`AnswerWriter`](super::chat::AnswerWriter) that a chat request carries.
 ///
 /// An implementation has no state of its own. It is a static in the table of [`of_path`](super::of_path)
 /// and stands in the record of its request, so that the guard, the panic handler, the late commit and
@@ -17,22 +30,12 @@ pub trait ClientDialect: fmt::Debug + Send + Sync {
     /// Returns the value of the metric label `endpoint` for requests in this format.
     fn endpoint(&self) -> Endpoint;
 
-    /// Reads a decoded body into the chat request that it asks for.
+    /// Reads a request into the chat request that it asks for.
     ///
     /// # Errors
     /// The body is malformed, or a key that Crucible reads has the wrong type or stands twice; the
     /// error names the key in the client's own spelling.
-    fn read(&self, body: Bytes, limits: &Limits) -> Result<ChatRequest, Error>;
-
-    /// Returns the transcoder that turns the chat events of a streamed answer into the client's events,
-    /// or `None` where chat events are the client's own, so that frames pass untouched.
-    fn transcoder(&self, request: &ChatRequest) -> Option<Box<dyn ClientTranscoder>>;
-
-    /// Writes a whole answer, given as one chat completion, in the client's format.
-    ///
-    /// # Errors
-    /// The completion holds something that this format cannot express.
-    fn whole(&self, completion: Bytes) -> Result<Bytes, Error>;
+    fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error>;
 
     /// Returns the media type of a streamed answer.
     fn stream_type(&self) -> &'static str;
@@ -40,8 +43,9 @@ pub trait ClientDialect: fmt::Debug + Send + Sync {
     /// Writes the JSON body of an error that is sent before the first byte of an answer.
     fn error(&self, error: &Error) -> Bytes;
 
-    /// Writes the event of an error that is sent after the first byte of a stream. Nothing follows it,
-    /// not even `[DONE]`.
+    /// Writes the event of an error that is sent after the headers of a stream, before any event of the
+    /// answer; later ones are written by the transcoder of the answer, where there is one. Nothing
+    /// follows it, not even `[DONE]`.
     fn in_band(&self, error: &Error) -> Bytes;
 
     /// Returns the bytes that keep the connection of a waiting client alive and that the client ignores;

@@ -29,7 +29,7 @@ mod client_dialect;
 pub mod engine;
 pub mod openai;
 
-pub use self::client_dialect::ClientDialect;
+pub use self::client_dialect::{ClientDialect, ClientRequest};
 
 /// Returns the format of the clients that ask this canonical path; `None` for a path of no client format,
 /// such as Crucible's own pages.

@@ -15,6 +15,7 @@ use tracing::{Instrument as _, debug_span};
 use super::{attempts, plan, planned_request::PlannedRequest};
 use crate::{
     body::decode,
+    dialect::ClientRequest,
     error::Error,
     guard::AdmittedClient,
     relay::late,
@@ -44,7 +45,11 @@ async fn answer(
     let body = decode::receive(&head.headers, body, &config)
         .instrument(debug_span!("body"))
         .await?;
-    let chat = active.dialect.read(body, &config.limits)?;
+    let chat = active.dialect.read(ClientRequest {
+        headers: &head.headers,
+        body,
+        config: &config,
+    })?;
     let stream = chat.peek.stream;
     active.note(|record| record.stream = stream);
     let (mut demand, plan) = plan::plan(

@@ -235,7 +235,7 @@ async fn send(
     permit: Permit,
 ) -> Result<Response, Error> {
     let PlannedRequest { app, active, .. } = planned;
-    let read = planned.chat.notes.iter().map(|note| (*note).to_owned());
+    let read = planned.chat.notes.iter().map(ToString::to_string);
     let said: Vec<String> = note.into_iter().chain(read).collect();
     let note = (!said.is_empty()).then(|| said.join("; "));
     active.note(|record| {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use crucible_config::{Config, checked::EngineKind};
 use crucible_router::{
     health::RequestOutcome, machine::awake::within, permit::EngineAttempt, predict,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     body::peek::PeekedBody,
     dialect::{
-        chat::EngineTranscoder,
+        chat::{AnswerWriter, EngineTranscoder},
         engine::{AnswerShape, openai::whole::WholeAnswer},
     },
     error::Error,
@@ -62,6 +63,8 @@ struct SentRequest {
     kind: EngineKind,
     attempt: Option<Arc<EngineAttempt>>,
     answerer: Option<ExpectedAnswerer>,
+    /// The writer of an answer that is not in the client's format as it comes.
+    writer: Option<Arc<dyn AnswerWriter>>,
     lease: EngineLease,
     prefill: Prefill,
     /// Asks whether the engine is at work; `None` where the answer cannot be a tool call.
@@ -145,6 +148,7 @@ impl SentRequest {
             kind: permit.kind,
             attempt,
             answerer: ExpectedAnswerer::of(&permit),
+            writer: chat.writer,
             prefill: app.prefills.enter(&permit.engine, &permit.instance),
             look: request.may_call_tools.then(look),
             sent_at,
@@ -219,7 +223,9 @@ impl SentRequest {
             record.usage = usage;
         });
         report(self.attempt.as_deref(), RequestOutcome::Answered);
-        Ok(self.head.whole(self.active.dialect.whole(completion)?))
+        Ok(self
+            .head
+            .whole(written(self.writer.as_deref(), completion)?))
     }
 
     /// Events as they come; the first one is waited for, since it says who answers.
@@ -248,9 +254,9 @@ impl SentRequest {
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
         is_stream(self.kind, &response)?;
-        let (head, dialect) = (Arc::clone(&self.head), self.active.dialect);
+        let (head, writer) = (Arc::clone(&self.head), self.writer.clone());
         let completion = self.relayed(response, transcoder).gathered().await?;
-        Ok(head.whole(dialect.whole(completion)?))
+        Ok(head.whole(written(writer.as_deref(), completion)?))
     }
 
     /// The body that relays the engine's frames; the lease lives in it.
@@ -279,6 +285,14 @@ impl SentRequest {
             prefill: self.prefill,
             ending: self.app.ending.clone(),
         })
+    }
+}
+
+/// A chat completion in the format of the client.
+fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes, Error> {
+    match writer {
+        None => Ok(completion),
+        Some(writer) => writer.whole(completion),
     }
 }
 

@@ -72,8 +72,8 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     )?;
     let shape = match call.answer {
         AnswerShape::Stream(engine) => {
-            let client = routed.active.dialect.transcoder(&routed.chat);
-            AnswerShape::Stream(chained(engine, client))
+            let writer = routed.chat.writer.as_ref();
+            AnswerShape::Stream(chained(engine, writer.map(|writer| writer.transcoder())))
         }
         whole @ (AnswerShape::Aggregate(_) | AnswerShape::Whole(_)) => whole,
     };

@@ -432,7 +432,9 @@ where
                 Poll::Ready(Step::Ended(Ok(()))) => self.end(End::Complete),
                 Poll::Ready(Step::Ended(Err(error))) => {
                     let error = self.watch.worded(error);
-                    self.out.push_back(self.dialect.in_band(&error));
+                    let written = self.transcode.fail(&error);
+                    let event = written.unwrap_or_else(|| self.dialect.in_band(&error));
+                    self.out.push_back(event);
                     self.fail(&error);
                 }
                 Poll::Pending => break,

@@ -1,10 +1,11 @@
 //! The chat request, into which every client format reads its requests.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::AnswerWriter;
 use crate::body::peek::PeekedBody;
 
 /// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
@@ -16,7 +17,10 @@ pub struct ChatRequest {
     /// The ranges of the top-level members in `body`.
     pub peek: Arc<PeekedBody>,
     /// Sentences for the header `x-crucible-note` about what had to be changed to read the request.
-    pub notes: Vec<&'static str>,
+    pub notes: Vec<Cow<'static, str>>,
+    /// The writer of the answer in the client's format; `None` where that is the chat format, so that
+    /// answers pass as they are.
+    pub writer: Option<Arc<dyn AnswerWriter>>,
 }
 
 /// Reports whether the client asked for an event with the token counts

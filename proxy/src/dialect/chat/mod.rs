@@ -1,6 +1,7 @@
 //! The chat format, in which client formats and engine formats meet: OpenAI's chat completions, a
 //! request as its bytes and an answer as its events.
 
+mod answer_writer;
 mod chat_request;
 pub(crate) mod event_keys;
 pub(crate) mod field_error;
@@ -11,6 +12,7 @@ pub mod transcoder;
 
 pub(crate) use self::chat_request::asks_for_usage;
 pub use self::{
+    answer_writer::AnswerWriter,
     chat_request::ChatRequest,
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
 };

@@ -48,6 +48,12 @@ pub trait EngineTranscoder: Send {
     /// # Errors
     /// The body was cut before its proper end, or was empty.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error>;
+
+    /// Returns the event that ends the client's stream with this error; `None` where errors do not
+    /// depend on what was sent before, so that the client's format writes it.
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Turns chat events into the events of another client format.
@@ -64,6 +70,12 @@ pub trait ClientTranscoder: Send {
     /// # Errors
     /// The format cannot end the stream so.
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error>;
+
+    /// Returns the event that ends the client's stream with an error; `None` where it does not depend on
+    /// the events before, so that the client's format writes it.
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        None
+    }
 }
 
 /// An engine's transcoder with a client's behind it.
@@ -135,6 +147,10 @@ impl EngineTranscoder for ChainedTranscoder {
         let progress = self.pass(result, out)?;
         self.client.finish(out)?;
         Ok(progress)
+    }
+
+    fn fail(&mut self, error: &Error) -> Option<Bytes> {
+        self.client.fail(error)
     }
 }
 

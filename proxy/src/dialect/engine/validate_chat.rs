@@ -66,8 +66,12 @@ mod tests {
     fn check(text: &str, kind: EngineKind) -> Result<(), Error> {
         let body = Bytes::copy_from_slice(text.as_bytes());
         let peek = PeekedBody::of(&body, 64).unwrap();
-        let (peek, notes) = (Arc::new(peek), Vec::new());
-        format_of(kind).check(&ChatRequest { body, peek, notes })
+        format_of(kind).check(&ChatRequest {
+            body,
+            peek: Arc::new(peek),
+            notes: Vec::new(),
+            writer: None,
+        })
     }
 
     #[test]

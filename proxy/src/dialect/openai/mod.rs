@@ -4,15 +4,14 @@
 mod error;
 pub(crate) mod models;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use crucible_config::checked::Limits;
 
 pub use self::error::error_document;
 use super::{
-    chat::{ChatRequest, ClientTranscoder},
-    client_dialect::ClientDialect,
+    chat::ChatRequest,
+    client_dialect::{ClientDialect, ClientRequest},
 };
 use crate::{
     body::{peek::PeekedBody, surrogates},
@@ -37,23 +36,21 @@ impl ClientDialect for OpenAiChat {
         Endpoint::Chat
     }
 
-    fn read(&self, body: Bytes, limits: &Limits) -> Result<ChatRequest, Error> {
-        let (body, mended) = surrogates::mended(body);
-        let peek = Arc::new(PeekedBody::of(&body, limits.json_depth)?);
+    fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+        let (body, mended) = surrogates::mended(request.body);
+        let depth = request.config.limits.json_depth;
+        let peek = Arc::new(PeekedBody::of(&body, depth)?);
         let notes = if mended {
-            vec![HALF_CHARACTER]
+            vec![Cow::Borrowed(HALF_CHARACTER)]
         } else {
             Vec::new()
         };
-        Ok(ChatRequest { body, peek, notes })
-    }
-
-    fn transcoder(&self, _: &ChatRequest) -> Option<Box<dyn ClientTranscoder>> {
-        None
-    }
-
-    fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {
-        Ok(completion)
+        Ok(ChatRequest {
+            body,
+            peek,
+            notes,
+            writer: None,
+        })
     }
 
     fn stream_type(&self) -> &'static str {

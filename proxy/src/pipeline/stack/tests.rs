@@ -13,8 +13,14 @@ use tower::{BoxError, ServiceExt as _, buffer::BufferLayer, limit::ConcurrencyLi
 
 use super::*;
 use crate::{
-    dialect, endpoint::Endpoint, error::Kind, guard::AdmittedClient, pipeline::demand,
-    request::ActiveRequest, state::AppState, testing,
+    dialect::{self, ClientRequest},
+    endpoint::Endpoint,
+    error::Kind,
+    guard::AdmittedClient,
+    pipeline::demand,
+    request::ActiveRequest,
+    state::AppState,
+    testing,
 };
 
 /// An OpenAI-compatible server that gives back the request it got as the text of its answer.
@@ -40,7 +46,11 @@ async fn routed(app: &AppState) -> Box<RoutedRequest> {
     let active = Arc::new(ActiveRequest::new("req_1".into(), Endpoint::Chat, client));
     let body = r#"{"model":"small","messages":[{"role":"user","content":"hello"}]}"#;
     let chat = client
-        .read(Bytes::from_static(body.as_bytes()), &config.limits)
+        .read(ClientRequest {
+            headers: &HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            config: &config,
+        })
         .unwrap();
     let admitted = AdmittedClient::default();
     let demand = demand::of(&HeaderMap::new(), &chat, &config, &active.id, &admitted).unwrap();

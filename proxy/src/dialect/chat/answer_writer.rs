@@ -1,0 +1,24 @@
+//! The writer of one request's answer in a client format that is not the chat format.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::ClientTranscoder;
+use crate::error::Error;
+
+/// Writes the answer to one request in the format of its client.
+///
+/// A client format makes one while it reads a request and keeps in it what the answer needs of the
+/// request: the names of its tools, the fields that are repeated to the client, the ids. A request may
+/// be tried on several engines, so a writer is shared and gives a new transcoder to each attempt.
+pub trait AnswerWriter: fmt::Debug + Send + Sync {
+    /// Returns the transcoder that turns the chat events of a streamed answer into the client's events.
+    fn transcoder(&self) -> Box<dyn ClientTranscoder>;
+
+    /// Writes a whole answer, given as one chat completion, in the client's format.
+    ///
+    /// # Errors
+    /// The completion cannot be read, or holds something that this format cannot express.
+    fn whole(&self, completion: Bytes) -> Result<Bytes, Error>;
+}
