@@ -1,7 +1,8 @@
-//! `/sim/...`: how a test in another process reads the log and arms faults.
+//! `/sim/...`: how a test in another process reads the log, arms faults and writes conversations.
 
 use serde_json::json;
 
+use crate::conversation::Conversation;
 use crate::faults::Fault;
 use crate::http::{self, Call, Reply};
 use crate::sim::Core;
@@ -20,9 +21,18 @@ pub(crate) fn handle(core: &Core, call: &Call) -> Reply {
             Err(error) => http::json(400, &json!({"error": error.to_string()})),
         },
         ("POST", "/sim/reset") => {
-            core.log.reset();
-            core.faults.clear();
+            core.reset();
             http::json(200, &json!({"reset": true}))
+        }
+        ("POST", "/sim/converse") => {
+            match serde_json::from_slice::<Vec<Conversation>>(&call.body) {
+                Ok(conversations) => {
+                    let count = conversations.len();
+                    core.conversations.set(conversations);
+                    http::json(200, &json!({"conversations": count}))
+                }
+                Err(error) => http::json(400, &json!({"error": error.to_string()})),
+            }
         }
         ("POST", "/sim/crash") => {
             core.crash();
@@ -42,7 +52,7 @@ pub(crate) fn handle(core: &Core, call: &Call) -> Reply {
         }
         _ => http::json(
             404,
-            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/reset, /sim/crash, /sim/eject, /sim/delete, /sim/pull"}),
+            &json!({"error": "GET /sim/log, POST /sim/fault, /sim/converse, /sim/reset, /sim/crash, /sim/eject, /sim/delete, /sim/pull"}),
         ),
     }
 }

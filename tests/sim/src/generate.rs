@@ -3,6 +3,7 @@
 //! Length: `repeat N` in the last user message or `sim-cN` in the model's name, else the
 //! request's limit, else 16 tokens; a limit below it ends the answer with `length`. `call tool A`
 //! (or `call tools A B`) in the last user message, with tools in the request, calls them.
+//! A test may write the answers of a conversation down instead (`conversation.rs`).
 
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ pub(crate) struct Ask {
     pub(crate) circles: bool,
     /// `Some` asks for JSON; the value is the schema, or null.
     pub(crate) format: Option<Value>,
+    /// The answer, where a test wrote it down.
+    pub(crate) scripted: Option<Vec<Piece>>,
 }
 
 /// A tool call.
@@ -76,6 +79,15 @@ pub(crate) fn tokens(text: &str) -> u64 {
 /// Writes the answer.
 pub(crate) fn answer(model: &ModelSpec, ask: &Ask) -> Answer {
     let mut pieces = Vec::new();
+    if let Some(scripted) = &ask.scripted
+        && ask.format.is_none()
+    {
+        return Answer {
+            pieces: scripted.clone(),
+            finish: "stop",
+            prompt_tokens: ask.prompt_tokens,
+        };
+    }
     if ask.think && model.thinks() {
         pieces.extend((0..THOUGHTS).map(|n| Piece::Thinking(spaced("think", n))));
     }

@@ -5,6 +5,7 @@
 //! pauses use tokio's clock. What was seen and done is in [`Sim::log`].
 
 mod control;
+mod conversation;
 mod deleted;
 mod early;
 mod faults;
@@ -21,6 +22,7 @@ mod sim;
 mod ticket;
 mod wire;
 
+pub use conversation::{Conversation, ConversationTurn};
 pub use faults::{Fault, FaultKind};
 pub use log::{
     CompletionEntry, DisconnectEntry, FaultEntry, LoadEntry, LoadOutcome, LogView, Phase,

@@ -12,7 +12,10 @@ use crucible_sim::{EngineKind, Fault, ModelSpec, Options, Sim};
 const FAULTS: &str = "\
 Prints `listening on http://127.0.0.1:PORT`. GET /sim/log tells what happened; POST /sim/fault
 arms {\"kind\", \"after_bytes\", \"after_events\", \"delay_ms\", \"count\", \"text\", \"path\",
-\"body\"}; POST /sim/reset clears both; POST /sim/crash drops all residents, /sim/eject
+\"body\"}; POST /sim/converse takes a list of conversations {\"when\", \"turns\"
+[{\"text\", \"calls\" {TOOL: ARGUMENTS}}]}: a chat with `when` in a user message is answered by
+the turn of its number of tool results, `{result}` in a text being the last of them;
+POST /sim/reset clears all three; POST /sim/crash drops all residents, /sim/eject
 {\"instance\"} one of them; /sim/delete {\"model\"} deletes a model, and /sim/pull
 {\"model\"} brings it back.
 

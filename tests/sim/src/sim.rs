@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::conversation::{Conversation, Conversations};
 use crate::deleted::Deleted;
 use crate::faults::{Armory, Fault};
 use crate::http::{Call, Reply};
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     /// Models that a person deleted since the start.
     pub(crate) deleted: Deleted,
+    pub(crate) conversations: Conversations,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Sim {
             stop: CancellationToken::new(),
             engine,
             deleted: Deleted::default(),
+            conversations: Conversations::default(),
             options,
         });
         let accepting = Arc::clone(&core);
@@ -161,10 +164,14 @@ impl Sim {
         self.core.deleted.remove(model);
     }
 
-    /// Clears the log and the armed faults; residents stay.
+    /// Answers chat requests of these conversations as they say, instead of those before.
+    pub fn converse(&self, conversations: Vec<Conversation>) {
+        self.core.conversations.set(conversations);
+    }
+
+    /// Clears the log, the armed faults and the conversations; residents stay.
     pub fn reset(&self) {
-        self.core.log.reset();
-        self.core.faults.clear();
+        self.core.reset();
     }
 
     /// A connection in memory, for tests on a paused clock.
@@ -292,6 +299,13 @@ async fn handle(core: Arc<Core>, mut request: Request<Incoming>) -> Result<Reply
 // === impl Core ===
 
 impl Core {
+    /// Nothing is remembered of what a test said or saw.
+    pub(crate) fn reset(&self) {
+        self.log.reset();
+        self.faults.clear();
+        self.conversations.set(Vec::new());
+    }
+
     /// All residents are gone, and their answers with them.
     pub(crate) fn crash(&self) {
         match &self.engine {

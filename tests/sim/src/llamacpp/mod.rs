@@ -200,6 +200,7 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
     }
     let limit = strict::limit(body);
     let mut ask = read::ask(body, limit);
+    ask.scripted = core.conversations.answer(body);
     let context = core.options.in_effect(slot_context(&core.options));
     if core.options.cuts {
         ask.prompt_tokens = ask.prompt_tokens.min(context);

@@ -194,6 +194,7 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
             ask.prompt_tokens = ask.prompt_tokens.min(in_effect(core, &instance));
             ask.tools &= read::string(body, "tool_choice") != Some("none");
             ask.forced = strict::forced_tool(body);
+            ask.scripted = core.conversations.answer(body);
             let penalty = body.get("frequency_penalty").and_then(Value::as_f64);
             ask.circles = core.options.penalty_alias
                 && penalty.is_some_and(|penalty| penalty > 0.0 && penalty < 1.0);

@@ -263,6 +263,7 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
         tools,
         think: think(body, route, model)?,
         format,
+        scripted: core.conversations.answer(body),
         ..Ask::default()
     };
     Ok(Order {

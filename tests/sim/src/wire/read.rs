@@ -102,6 +102,7 @@ pub(crate) fn ask(body: &Value, limit: Option<u64>) -> Ask {
         think: true,
         circles: false,
         format: response_format(body),
+        scripted: None,
     }
 }
 
