@@ -9,7 +9,7 @@ use crucible_config::{
     Config,
     checked::{Class, ClientKey},
 };
-use crucible_router::{catalog::ModelKind, demand::Demand, plan};
+use crucible_router::{demand::Demand, plan};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
@@ -66,7 +66,7 @@ pub(crate) fn of(
     }
     let mut demand = Demand {
         request_id: Arc::clone(request_id),
-        kind: ModelKind::Generation,
+        kind: chat.task.model_kind(),
         prompt_tokens: peek.estimated_prompt_tokens(),
         // To Ollama 0 is no limit, and to whom it is one it leaves room for any prompt.
         max_tokens: peek.max_tokens(body).filter(|most| *most > 0),

@@ -5,13 +5,16 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::AnswerWriter;
+use super::{AnswerWriter, RequestTask};
 use crate::body::peek::PeekedBody;
 
 /// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
 /// members. The bytes are the client's own wherever its format is the chat format.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
+    /// The task that is asked for. The body is that of OpenAI's format for the task, which is the chat
+    /// format for nearly every request.
+    pub task: RequestTask,
     /// The JSON of the request. Unknown keys, the order of keys and the text of numbers are the client's.
     pub body: Bytes,
     /// The ranges of the top-level members in `body`.

@@ -5,6 +5,7 @@ mod answer_writer;
 mod chat_request;
 pub(crate) mod event_keys;
 pub(crate) mod field_error;
+mod request_task;
 pub(crate) mod sampling;
 pub(crate) mod thinking;
 pub(crate) mod tool_choice;
@@ -14,6 +15,7 @@ pub(crate) use self::chat_request::asks_for_usage;
 pub use self::{
     answer_writer::AnswerWriter,
     chat_request::ChatRequest,
+    request_task::RequestTask,
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
 };
 

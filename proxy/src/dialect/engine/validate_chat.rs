@@ -59,7 +59,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        dialect::{chat::ChatRequest, engine::format_of},
+        dialect::{
+            chat::{ChatRequest, RequestTask},
+            engine::format_of,
+        },
         error::Kind,
     };
 
@@ -67,6 +70,7 @@ mod tests {
         let body = Bytes::copy_from_slice(text.as_bytes());
         let peek = PeekedBody::of(&body, 64).unwrap();
         format_of(kind).check(&ChatRequest {
+            task: RequestTask::Chat,
             body,
             peek: Arc::new(peek),
             notes: Vec::new(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub use self::error::error_document;
 use super::{
-    chat::ChatRequest,
+    chat::{ChatRequest, RequestTask},
     client_dialect::{ClientDialect, ClientRequest},
 };
 use crate::{
@@ -46,6 +46,7 @@ impl ClientDialect for OpenAiChat {
             Vec::new()
         };
         Ok(ChatRequest {
+            task: RequestTask::Chat,
             body,
             peek,
             notes,
