@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 
 FEW, MANY = 200, 1200
-PROMPT = "x" * 2048
+SMALL, LARGE = 2048, 64 * 1024
 
 
 def started(command, **options):
@@ -34,22 +34,30 @@ def started(command, **options):
     raise SystemExit(f"{command[0]} ended before it listened")
 
 
-def ask(connection, stream, tokens):
-    body = {
-        "model": "sim-model",
-        "stream": stream,
-        "max_tokens": tokens,
-        "messages": [{"role": "user", "content": PROMPT}],
-    }
-    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+def body(form, stream, tokens, size):
+    """The path and body of a request in a client format, and what each piece of text begins with."""
+    asked = {"model": "sim-model", "stream": stream}
+    said = [{"role": "user", "content": "x" * size}]
+    if form == "responses":
+        asked |= {"max_output_tokens": tokens, "input": said}
+        return "/v1/responses", asked, b"event: response.output_text.delta"
+    asked |= {"max_tokens": tokens, "messages": said}
+    if form == "messages":
+        return "/v1/messages", asked, b"event: content_block_delta"
+    return "/v1/chat/completions", asked, b"data: {"
+
+
+def ask(connection, form, stream, tokens, size):
+    path, asked, piece = body(form, stream, tokens, size)
+    connection.request("POST", path, json.dumps(asked))
     answer = connection.getresponse()
     text = answer.read()
     if answer.status != 200:
-        raise SystemExit(f"{answer.status}: {text[:300]}")
-    return text.count(b"data: {")
+        raise SystemExit(f"{path}: {answer.status}: {text[:300]}")
+    return text.count(piece)
 
 
-def instructions(program, engine, folder, requests, stream, tokens):
+def instructions(program, engine, folder, form, requests, stream, tokens, size):
     """Instructions of one run, and the events that it relayed."""
     counts = folder / "callgrind.out"
     config = folder / "crucible.toml"
@@ -63,7 +71,7 @@ def instructions(program, engine, folder, requests, stream, tokens):
         stderr=subprocess.DEVNULL,
     )
     connection = http.client.HTTPConnection(address, timeout=120)
-    events = sum(ask(connection, stream, tokens) for _ in range(requests))
+    events = sum(ask(connection, form, stream, tokens, size) for _ in range(requests))
     connection.close()
     child.send_signal(signal.SIGTERM)
     child.wait()
@@ -71,13 +79,21 @@ def instructions(program, engine, folder, requests, stream, tokens):
     return int(total[1]), events
 
 
-def measured(program, engine):
+def measured(program, engine, form="chat"):
+    """Instructions per request of 2 and of 64 KiB and per chunk; per chunk alone in other formats."""
     with tempfile.TemporaryDirectory() as name:
-        run = lambda *how: instructions(program, engine, pathlib.Path(name), *how)
-        (few, _), (many, _) = run(FEW, False, 8), run(MANY, False, 8)
-        request = (many - few) / (MANY - FEW)
-        (short, little), (long, much) = run(20, True, 20), run(20, True, 1020)
-        return request, (long - short) / (much - little)
+        run = lambda *how: instructions(program, engine, pathlib.Path(name), form, *how)
+        (short, little), (long, much) = run(20, True, 20, SMALL), run(20, True, 1020, SMALL)
+        chunk = (long - short) / (much - little)
+        if form != "chat":
+            return None, None, chunk
+        (few, _), (many, _) = run(FEW, False, 8, SMALL), run(MANY, False, 8, SMALL)
+        (some, _), (more, _) = run(50, False, 8, LARGE), run(250, False, 8, LARGE)
+        return (many - few) / (MANY - FEW), (more - some) / 200, chunk
+
+
+def row(name, numbers, form="{:,.0f}"):
+    print(f"| {name} | " + " | ".join("-" if n is None else form.format(n) for n in numbers) + " |")
 
 
 def main():
@@ -85,20 +101,25 @@ def main():
     arguments.add_argument("program")
     arguments.add_argument("baseline", nargs="?")
     arguments.add_argument("--sim", default="target/release/crucible-sim")
+    arguments.add_argument("--formats", action="store_true", help="also Responses and Messages, per chunk")
     chosen = arguments.parse_args()
-    sim, engine = started([chosen.sim, "openai"])
+    sim, engine = started([chosen.sim, "openai", "--context", "65536"])
     try:
-        rows = {"this build": measured(chosen.program, engine)}
-        if chosen.baseline:
-            rows["baseline"] = measured(chosen.baseline, engine)
+        ours = measured(chosen.program, engine)
+        old = chosen.baseline and measured(chosen.baseline, engine)
+        forms = ["responses", "messages"] if chosen.formats else []
+        others = {form: measured(chosen.program, engine, form) for form in forms}
     finally:
         sim.kill()
-    print("| | per request, 2 KiB, whole | per chunk, streamed |\n|---|---|---|")
-    for name, (request, chunk) in rows.items():
-        print(f"| {name} | {request:,.0f} | {chunk:,.0f} |")
-    if chosen.baseline:
-        (request, chunk), (old_request, old_chunk) = rows["this build"], rows["baseline"]
-        print(f"| ratio | {request / old_request:.3f} | {chunk / old_chunk:.3f} |")
+    print("| | per request, 2 KiB, whole | per request, 64 KiB, whole | per chunk, streamed |")
+    print("|---|---|---|---|")
+    row("this build", ours)
+    if old:
+        row("baseline", old)
+        row("ratio", [new / before for new, before in zip(ours, old)], "{:.3f}")
+    for form, numbers in others.items():
+        row(form, numbers)
+        row(f"{form}, ratio to chat", [None, None, numbers[2] / ours[2]], "{:.3f}")
 
 
 main()

@@ -66,7 +66,7 @@ impl Case {
     pub(crate) fn applies_to(self, kind: Kind) -> bool {
         match kind {
             Kind::Direct => self != Self::Idle1000,
-            Kind::Translated => self == Self::Stream200,
+            Kind::Translated | Kind::Responses | Kind::Messages => self == Self::Stream200,
             Kind::Nginx | Kind::Crucible => true,
         }
     }
@@ -95,6 +95,7 @@ impl Case {
         Order {
             address: subject.address.clone(),
             model: model.to_owned(),
+            format: subject.kind.format(),
             stream: matches!(self, Self::Idle1000 | Self::Stream200 | Self::Burst16),
             concurrency,
             body_bytes: if self == Self::BigC16 {

@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    format::Format,
     process::{cpu_ns, rss},
     shape::{Marks, Shape, now_ns},
     stats::percentile,
@@ -39,6 +40,7 @@ pub(crate) struct Order {
     /// `127.0.0.1:PORT`.
     pub(crate) address: String,
     pub(crate) model: String,
+    pub(crate) format: Format,
     pub(crate) stream: bool,
     pub(crate) concurrency: usize,
     /// Size of the request's body.
@@ -154,17 +156,7 @@ pub(crate) async fn run(order: Order) -> anyhow::Result<Sample> {
 fn body(order: &Order) -> String {
     const TEXT: &str = "Explain \"how\" this function works:\n\tlet x = compute(a, b);\n";
     let request = |prompt: &str| {
-        let mut request = json!({
-            "model": order.model,
-            "messages": [
-                {"role": "system", "content": "You are a helpful assistant."},
-                {"role": "user", "content": prompt},
-            ],
-            "max_tokens": 512,
-        });
-        if order.stream {
-            request["stream"] = json!(true);
-        }
+        let request = order.format.request(&order.model, order.stream, prompt);
         request.to_string()
     };
     let frame = request("").len();
@@ -233,6 +225,10 @@ impl Run {
             }
             let now = now_ns();
             marks.feed(&data, |made| {
+                if count == self.shape.chunks {
+                    // Some formats repeat the whole answer at the end of its stream.
+                    return;
+                }
                 if count == 0 {
                     seen.firsts.push(now.saturating_sub(sent));
                 }
@@ -242,7 +238,10 @@ impl Run {
         }
         ensure!(status.is_success(), "status {status}");
         if self.order.stream {
-            ensure!(marks.ended(), "the stream did not end with [DONE]");
+            ensure!(
+                self.order.format.ends(marks.tail()),
+                "the stream did not come to its proper end"
+            );
             ensure!(
                 count == self.shape.chunks,
                 "{count} of {} chunks",
@@ -283,7 +282,7 @@ impl Run {
     }
 
     fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
-        Ok(Request::post("/v1/chat/completions")
+        Ok(Request::post(self.order.format.path())
             .header(header::HOST, &self.order.address)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(self.body.clone()))?)
@@ -341,6 +340,7 @@ mod tests {
             let order = Order {
                 address: String::new(),
                 model: crate::shape::ANSWER.into(),
+                format: Format::Chat,
                 stream: false,
                 concurrency: 1,
                 body_bytes: bytes,

@@ -16,6 +16,7 @@
 )]
 
 mod case;
+mod format;
 mod load;
 mod process;
 mod report;
@@ -62,7 +63,7 @@ struct Cli {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "direct,nginx,crucible,translated"
+        default_value = "direct,nginx,crucible,translated,responses,messages"
     )]
     subjects: Vec<Kind>,
     /// Only these cases.
@@ -227,11 +228,7 @@ impl Cli {
 
     /// The binary to measure, built if none is named and one is needed.
     async fn binary(&self) -> anyhow::Result<Option<PathBuf>> {
-        if !self
-            .subjects
-            .iter()
-            .any(|kind| matches!(kind, Kind::Crucible | Kind::Translated))
-        {
+        if !self.subjects.iter().any(|kind| kind.is_crucible()) {
             return Ok(None);
         }
         if let Some(path) = &self.crucible {

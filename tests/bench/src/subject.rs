@@ -19,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::process::{family, on_path, pinned, start_listening};
+use crate::{
+    format::Format,
+    process::{family, on_path, pinned, start_listening},
+};
 
 /// The core of upstream and load.
 pub(crate) const LOAD_CORE: usize = 0;
@@ -38,6 +41,10 @@ pub(crate) enum Kind {
     Crucible,
     /// Crucible in front of Ollama's native API.
     Translated,
+    /// Crucible in front of an OpenAI-compatible engine, asked in OpenAI's Responses format.
+    Responses,
+    /// Crucible in front of an OpenAI-compatible engine, asked in Anthropic's Messages format.
+    Messages,
 }
 
 /// A running subject.
@@ -64,6 +71,25 @@ impl Kind {
             Self::Nginx => "nginx",
             Self::Crucible => "Crucible",
             Self::Translated => "Crucible, translating",
+            Self::Responses => "Crucible, Responses",
+            Self::Messages => "Crucible, Messages",
+        }
+    }
+
+    /// Reports whether the subject is Crucible.
+    pub(crate) const fn is_crucible(self) -> bool {
+        match self {
+            Self::Direct | Self::Nginx => false,
+            Self::Crucible | Self::Translated | Self::Responses | Self::Messages => true,
+        }
+    }
+
+    /// Returns the format in which the load asks.
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Direct | Self::Nginx | Self::Crucible | Self::Translated => Format::Chat,
+            Self::Responses => Format::Responses,
+            Self::Messages => Format::Messages,
         }
     }
 }
@@ -102,7 +128,7 @@ impl Subject {
                 _folder: None,
             }),
             Kind::Nginx => Self::nginx(upstream).await,
-            Kind::Crucible | Kind::Translated => {
+            Kind::Crucible | Kind::Translated | Kind::Responses | Kind::Messages => {
                 let program = crucible.context("no crucible binary")?;
                 Self::crucible(kind, upstream, program).await
             }
