@@ -175,9 +175,24 @@ pub struct ResidentDoc {
     pub pinned: bool,
     /// Whether Crucible loaded it.
     pub owned: bool,
+    /// The last prompts that were sent to it, the newest last; at most 8 for each of its names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptDoc>,
     /// When the engine will unload it by itself, in seconds since 1970.
     #[serde(default)]
     pub expires_unix: Option<u64>,
+}
+
+/// A prompt that a model has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptDoc {
+    /// Its tokens, as the engine counted them.
+    pub tokens: u64,
+    /// The tokens that the engine had in its cache and did not read again; null where that is not known.
+    pub cached: Option<u64>,
+    /// Whether `cached` is estimated from the times of the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// A request that waits for a permit.

@@ -3,10 +3,14 @@
 //! This is ground: the formats of engines read it, the relay carries it, and the metrics, the event
 //! log and the predictor count it.
 
+mod slot_readings;
+
 use std::time::Duration;
 
 use crucible_router::measurements::TimedTokens;
 use serde_json::Value;
+
+pub use self::slot_readings::SlotReadings;
 
 /// The token counts of one answer as the engine reported them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub struct Usage {
     pub completion: u64,
     /// Of the prompt's, found in the cache.
     pub cached: Option<u64>,
+    /// `cached` is estimated from the times of the answer; else the engine counted it.
+    pub cached_is_estimated: bool,
     /// Of the completion's, thinking.
     pub reasoning: Option<u64>,
     /// The engine's own clock, where it tells.
@@ -41,7 +47,8 @@ pub struct Timing {
 
 impl Usage {
     /// The `usage` of an answer in OpenAI's form; `None` where it holds no counts, or odd ones: what
-    /// is not counted passes all the same. `timings` is llama.cpp's.
+    /// is not counted passes all the same. `timings` is llama.cpp's, whose counts of cached tokens stand
+    /// there in every version and in `usage` only in newer ones.
     pub(crate) fn of_openai(told: &Value, timings: &Value) -> Option<Self> {
         let count = |value: &Value| value.as_u64().filter(|count| *count <= MOST_TOKENS);
         let required = |name: &str| match &told[name] {
@@ -50,10 +57,16 @@ impl Usage {
         };
         let (prompt, completion) = (required("prompt_tokens")?, required("completion_tokens")?);
         prompt.or(completion)?;
+        let timed = || {
+            let read = || Some(prompt?.saturating_sub(count(&timings["prompt_n"])?));
+            count(&timings["cache_n"]).or_else(read)
+        };
+        let cached = count(&told["prompt_tokens_details"]["cached_tokens"]).or_else(timed);
         Some(Self {
             prompt: prompt.unwrap_or(0),
             completion: completion.unwrap_or(0),
-            cached: count(&told["prompt_tokens_details"]["cached_tokens"]),
+            cached: cached.filter(|cached| prompt.is_none_or(|prompt| *cached <= prompt)),
+            cached_is_estimated: false,
             reasoning: count(&told["completion_tokens_details"]["reasoning_tokens"]),
             timing: Timing::of_llama(timings),
         })
@@ -151,6 +164,20 @@ mod tests {
         ] {
             assert_eq!(of(told.clone()), counts, "{told}");
         }
+    }
+
+    #[test]
+    fn cached_tokens_are_read_where_an_engine_has_them() {
+        let told = json!({"prompt_tokens": 100, "completion_tokens": 4});
+        let of = |told: &Value, timings: Value| Usage::of_openai(told, &timings).unwrap().cached;
+        assert_eq!(of(&told, json!({"cache_n": 90, "prompt_n": 10})), Some(90));
+        // Before `cache_n`, the tokens that were read were all that it said.
+        assert_eq!(of(&told, json!({"prompt_n": 30})), Some(70));
+        assert_eq!(of(&told, json!({"cache_n": 101})), None);
+        assert_eq!(of(&told, Value::Null), None);
+        let both = json!({"prompt_tokens": 100, "completion_tokens": 4,
+            "prompt_tokens_details": {"cached_tokens": 60}});
+        assert_eq!(of(&both, json!({"cache_n": 90})), Some(60));
     }
 
     #[test]

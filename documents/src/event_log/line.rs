@@ -37,6 +37,12 @@ pub struct RequestEvent {
     pub class: Class,
     /// Tokens of the prompt as the engine counted them, else estimated.
     pub prompt_tokens: u64,
+    /// Tokens of the prompt that the engine had in its cache; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
+    /// Whether `cached_tokens` is estimated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached_estimated: bool,
     /// Tokens of the answer as the engine counted them, else its events with content.
     pub output_tokens: u64,
     /// Milliseconds until it had the permit, was refused, or its client left.
@@ -119,6 +125,8 @@ mod tests {
                 client: flags[0].then(|| Arc::from(&**client)),
                 class: if flags[1] { Class::Interactive } else { Class::Background },
                 prompt_tokens: number(1),
+                cached_tokens: numbers[5],
+                cached_estimated: flags[0],
                 output_tokens: number(2),
                 wait_ms: number(3),
                 loaded: flags[2],

@@ -139,6 +139,7 @@ impl ResidentDoc {
             idle_s: seconds(view.idle),
             pinned: view.pinned,
             owned: view.owned,
+            prompts: Vec::new(),
             expires_unix: info.expires_at.and_then(unix_seconds),
         }
     }

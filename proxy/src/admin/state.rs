@@ -10,6 +10,9 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
     let view = app.router.fresh_view();
     let now = Instant::now();
     let mut state = StateDoc::of(&view);
+    for resident in state.pools.iter_mut().flat_map(|pool| &mut pool.residents) {
+        resident.prompts = app.ledger.recent().of(&resident.engine, &resident.names);
+    }
     state.in_flight = app
         .active
         .all()

@@ -111,6 +111,8 @@ impl Events {
                 client: record.key.clone(),
                 class: record.class,
                 prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
+                cached_tokens: usage.cached,
+                cached_estimated: usage.cached_is_estimated,
                 output_tokens: usage.completion.max(tokens),
                 wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
                 loaded: record.loaded,

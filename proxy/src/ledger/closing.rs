@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::{
     endpoint::Endpoint,
     error::{AbortCause, Fault, Kind},
-    ledger::{Ledger, sample},
+    ledger::{Ledger, reuse, sample},
     metrics::{DisconnectPhase, DroppedParam, RequestRecord},
     request::{ActiveRequest, RequestFacts, RequestPhase},
 };
@@ -59,7 +59,9 @@ impl EndedRequest {
     /// Writes metrics, event and log line, and gives the sample that the predictor learns from;
     /// `None` where the request teaches nothing.
     pub(crate) fn close(&self, ledger: &Ledger, now: Moment) -> Option<AnswerSample> {
-        let record = self.request.close();
+        let mut record = self.request.close();
+        record.usage = reuse::completed(&record, &ledger.router.view());
+        ledger.recent.add(&record);
         self.count(ledger, &record);
         let status = record.status.unwrap_or_else(client_closed).as_u16();
         let ended = (self.at, now.wall_at(self.at));
@@ -132,6 +134,7 @@ impl EndedRequest {
         // An engine's own count, else events as they came.
         let counted = record.usage.map(|usage| usage.completion);
         let tokens = counted.unwrap_or_else(|| u64::from(active.tokens()));
+        let (cached, cached_estimate) = cached(record);
         let span = &active.span;
         tracing::record_all!(
             span,
@@ -161,6 +164,9 @@ impl EndedRequest {
                     first_token_s = first.map(|s| s.as_secs_f64()),
                     predicted_s = record.predicted.map(|s| s.as_secs_f64()),
                     total_s = total.as_secs_f64(),
+                    prompt = record.usage.map(|usage| usage.prompt),
+                    cached,
+                    cached_estimate,
                     tokens,
                     "request"
                 )
@@ -171,6 +177,16 @@ impl EndedRequest {
             Some(tracing::Level::WARN) => line!(warn),
             _ => line!(info),
         }
+    }
+}
+
+/// The cached tokens of the prompt: those that were counted, or else those that were estimated.
+fn cached(record: &RequestFacts) -> (Option<u64>, Option<u64>) {
+    let usage = record.usage.unwrap_or_default();
+    if usage.cached_is_estimated {
+        (None, usage.cached)
+    } else {
+        (usage.cached, None)
     }
 }
 

@@ -4,6 +4,8 @@
 //! its log line at that moment would delay every client. Many at once also cost less than one by one.
 
 mod closing;
+mod recent_prompts;
+mod reuse;
 mod sample;
 
 use std::{
@@ -17,8 +19,8 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::closing::EndedRequest;
 use self::closing::Moment;
+pub(crate) use self::{closing::EndedRequest, recent_prompts::RecentPrompts};
 use crate::{events::Events, metrics::Metrics};
 
 /// How long ended requests are gathered before a batch is closed.
@@ -32,6 +34,7 @@ pub(crate) struct Ledger {
     router: RouterHandle,
     metrics: Metrics,
     events: Events,
+    recent: RecentPrompts,
     ended: Mutex<Vec<EndedRequest>>,
     /// Locked while a batch is closed, so that a caller of [`Ledger::settle`] waits for its end.
     closing: Mutex<()>,
@@ -47,6 +50,7 @@ impl Ledger {
             router,
             metrics,
             events,
+            recent: RecentPrompts::default(),
             ended: Mutex::default(),
             closing: Mutex::default(),
             more: Notify::new(),
@@ -60,6 +64,11 @@ impl Ledger {
         if waiting.len() == 1 {
             self.more.notify_one();
         }
+    }
+
+    /// The last prompts of each model, and how much of them its engine had cached.
+    pub(crate) fn recent(&self) -> &RecentPrompts {
+        &self.recent
     }
 
     /// Closes every request that has ended before this call.

@@ -17,10 +17,12 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
     let (sent_at, answered_at) = (record.sent_at?, record.answered_at?);
     let usage = record.usage;
     let timing = usage.map(|usage| usage.timing).unwrap_or_default();
-    let cache_unknown = !timing.cache_left_out && usage.is_none_or(|u| u.cached.is_none());
+    // An estimate rests on the rate that is learned here, and teaches nothing of it.
+    let cached = usage.and_then(|usage| usage.cached.filter(|_| !usage.cached_is_estimated));
+    let cache_unknown = !timing.cache_left_out && cached.is_none();
     let own_prompt = || {
         // An engine that tells no usage is measured in tokens of 4 bytes.
-        let counted = usage.map(|u| u.prompt.saturating_sub(u.cached.unwrap_or(0)));
+        let counted = usage.map(|u| u.prompt.saturating_sub(cached.unwrap_or(0)));
         Some(TimedTokens {
             tokens: counted.or(record.prompt.estimate)?,
             took: record.first_token_at?.checked_duration_since(sent_at)?,
@@ -32,7 +34,15 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
             took: record.output_time?,
         })
     };
-    let prompt = timing.prompt.or_else(own_prompt);
+    let own_time = |told: TimedTokens| {
+        let left_out = timing.cache_left_out;
+        let cached = cached.filter(|_| !left_out).unwrap_or(0);
+        TimedTokens {
+            tokens: told.tokens.saturating_sub(cached),
+            ..told
+        }
+    };
+    let prompt = timing.prompt.map(own_time).or_else(own_prompt);
     Some(AnswerSample {
         engine: record.engine.clone()?,
         model: record.model.clone()?,
@@ -142,6 +152,23 @@ mod tests {
         assert_eq!(of(&record).unwrap().prompt_time, None);
         record.usage.as_mut().unwrap().cached = Some(900);
         assert_eq!(of(&record).unwrap().prompt_time, Some(pace(100, 2)));
+    }
+
+    #[test]
+    fn a_cached_prompt_is_no_fast_prompt() {
+        let mut record = record();
+        record.prompt.later_turn = true;
+        let usage = record.usage.as_mut().unwrap();
+        // The count holds the cached tokens, the time does not.
+        usage.timing.prompt = Some(pace(1000, 1));
+        usage.cached = Some(950);
+        let sample = of(&record).unwrap();
+        assert_eq!(sample.prompt_time, Some(pace(50, 1)));
+        assert!(!sample.cache_unknown);
+        record.usage.as_mut().unwrap().cached_is_estimated = true;
+        let sample = of(&record).unwrap();
+        assert_eq!(sample.prompt_time, None);
+        assert!(sample.cache_unknown);
     }
 
     #[test]

@@ -161,7 +161,7 @@ registered {
     output_speed: Histogram(SPEED) "crucible_output_tokens_per_second" [ENGINE, MODEL] TokensPerSecond by Ledger:
         "Per finished stream: completion tokens after the first, by the time since the first.";
     tokens: Counter "crucible_tokens_total" [ENGINE, MODEL, TOKEN_TYPE] Tokens by Ledger:
-        "Tokens as the engine counted them; cached is part of prompt, reasoning part of completion.";
+        "Tokens as the engine counted them; cached and cached_estimated are part of prompt, reasoning part of completion.";
     tokens_estimated: Counter "crucible_tokens_estimated_total" [ENGINE, MODEL] Tokens by Ledger:
         "Content events of answers for which the engine told no usage.";
     request_tokens: Histogram(TOKENS) "crucible_request_tokens" [ENGINE, TOKEN_TYPE] Tokens by Ledger:

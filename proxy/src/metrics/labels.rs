@@ -47,7 +47,8 @@ labels! {
 labels! {
     /// The tokens of a request that a count is about.
     TokenType {
-        Prompt = "prompt", Completion = "completion", Cached = "cached", Reasoning = "reasoning",
+        Prompt = "prompt", Completion = "completion", Cached = "cached",
+        CachedEstimated = "cached_estimated", Reasoning = "reasoning",
     }
 }
 

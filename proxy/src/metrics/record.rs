@@ -129,10 +129,15 @@ fn count_answer(
 
 /// Counts the tokens of a model, and how fast they came.
 fn count_usage(v: &Collectors, series: &ModelSeries, usage: Usage, output_time: Option<Duration>) {
+    let cached = if usage.cached_is_estimated {
+        TokenType::CachedEstimated
+    } else {
+        TokenType::Cached
+    };
     for (kind, count) in [
         (TokenType::Prompt, Some(usage.prompt)),
         (TokenType::Completion, Some(usage.completion)),
-        (TokenType::Cached, usage.cached),
+        (cached, usage.cached),
         (TokenType::Reasoning, usage.reasoning),
     ] {
         if let Some(count) = count {

@@ -64,6 +64,7 @@ fn record(model: &str) -> RequestRecord<'_> {
             prompt: 100,
             completion: 11,
             cached: Some(40),
+            cached_is_estimated: false,
             reasoning: None,
             timing: Timing::default(),
         }),

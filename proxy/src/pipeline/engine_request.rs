@@ -1,7 +1,9 @@
 //! The request that is sent to an engine.
 
+use std::sync::Arc;
+
 use super::routed_request::RoutedRequest;
-use crate::{dialect::engine::AnswerShape, upstream::Prompt};
+use crate::{dialect::engine::AnswerShape, upstream::Prompt, usage::SlotReadings};
 
 /// A request that is written in the engine's format and ready to be sent.
 pub(crate) struct EngineRequest {
@@ -16,4 +18,6 @@ pub(crate) struct EngineRequest {
     pub(crate) dropped: Vec<&'static str>,
     /// The answer may be a tool call, of which an engine may send nothing until it is whole.
     pub(crate) may_call_tools: bool,
+    /// Takes the readings of the engine's slots, where its answer does not say what it had cached.
+    pub(crate) slots: Option<Arc<SlotReadings>>,
 }

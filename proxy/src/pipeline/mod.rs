@@ -19,6 +19,7 @@ mod planned_request;
 mod routed_request;
 mod send;
 mod silence;
+mod slot_look;
 mod stack;
 mod stream_record;
 mod translate;

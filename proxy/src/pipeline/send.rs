@@ -25,6 +25,7 @@ use super::{
     engine_request::EngineRequest,
     routed_request::RoutedRequest,
     silence,
+    slot_look::SlotLook,
     stream_record::StreamRecord,
 };
 use crate::{
@@ -69,6 +70,8 @@ struct SentRequest {
     prefill: Prefill,
     /// Asks whether the engine is at work; `None` where the answer cannot be a tool call.
     look: Option<Look>,
+    /// Reads the engine's slots, where its answer does not say what it had cached.
+    slot_look: Option<SlotLook>,
     sent_at: Instant,
     /// The budget of the first token.
     first_token: Duration,
@@ -143,6 +146,10 @@ impl SentRequest {
         );
         let expected = expected_prefill(&app, &head, chat.peek.estimated_prompt_tokens());
         let attempt = permit.take_attempt().map(Arc::new);
+        let slot_look = request.slots.map(|slots| {
+            active.note(|record| record.slots = Some(Arc::clone(&slots)));
+            SlotLook::begin(&app.router, &permit.engine, slots, request.may_call_tools)
+        });
         let look = || silence::look(&app.router, &permit.engine, &permit.instance);
         let sent = Self {
             kind: permit.kind,
@@ -151,6 +158,7 @@ impl SentRequest {
             writer: chat.writer,
             prefill: app.prefills.enter(&permit.engine, &permit.instance),
             look: request.may_call_tools.then(look),
+            slot_look,
             sent_at,
             first_token: first_token(&config, expected),
             lease: EngineLease::new(
@@ -266,7 +274,8 @@ impl SentRequest {
         transcode: Box<dyn EngineTranscoder>,
     ) -> Box<RelayBody<Answer>> {
         let timeouts = &self.config.timeouts;
-        let record = StreamRecord::new(&self.app, &self.active, &self.head.engine, self.attempt);
+        let record = StreamRecord::new(&self.app, &self.active, &self.head.engine, self.attempt)
+            .looking_at_slots(self.slot_look);
         RelayBody::new(Parts {
             upstream: response.into_body(),
             transcode,

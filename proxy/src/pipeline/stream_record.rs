@@ -10,6 +10,7 @@ use tracing::{Span, debug_span};
 use super::{
     context_length,
     engine_answer::{attempt_outcome, report},
+    slot_look::SlotLook,
 };
 use crate::{
     error::{AbortCause, Error},
@@ -31,6 +32,7 @@ pub(super) struct StreamRecord {
     clock: StreamClock,
     bytes: u64,
     flushes: u64,
+    slot_look: Option<SlotLook>,
     /// Open until the answer has ended; never entered, because chunks are many.
     _phase: Span,
 }
@@ -54,8 +56,15 @@ impl StreamRecord {
             clock: app.metrics.stream_clock(engine),
             bytes: 0,
             flushes: 0,
+            slot_look: None,
             _phase: debug_span!(parent: &active.span, "relay"),
         }
+    }
+
+    /// Tells this look at the engine's slots when the first token has come.
+    pub(super) fn looking_at_slots(mut self, look: Option<SlotLook>) -> Self {
+        self.slot_look = look;
+        self
     }
 
     fn report(&self, outcome: RequestOutcome) {
@@ -74,6 +83,9 @@ impl Watch for StreamRecord {
                 record.first_token_at = Some(now);
                 record.phase = RequestPhase::Stream;
             });
+            if let Some(look) = &self.slot_look {
+                look.token_came();
+            }
         }
         self.clock.content(now.into_std());
         self.active.add_tokens(n);

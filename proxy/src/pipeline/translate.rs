@@ -98,6 +98,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         notes,
         dropped: call.dropped,
         may_call_tools: call.may_call_tools,
+        slots: call.slots,
     })
 }
 

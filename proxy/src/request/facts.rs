@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{AbortCause, Kind},
-    usage::Usage,
+    usage::{SlotReadings, Usage},
 };
 
 /// The phase that a request is in.
@@ -94,6 +94,8 @@ pub(crate) struct RequestFacts {
     pub(crate) output_time: Option<Duration>,
     /// The engine's counts.
     pub(crate) usage: Option<Usage>,
+    /// The readings of the engine's slots, where its answer does not say what it had cached.
+    pub(crate) slots: Option<Arc<SlotReadings>>,
     /// The names of the values that were filled in.
     pub(crate) defaults: Vec<&'static str>,
     /// The names of the parameters that were left out.

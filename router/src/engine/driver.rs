@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::error::EngineError;
+use super::{error::EngineError, slots::SlotReading};
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     machine::MemoryLimit,
@@ -113,6 +113,12 @@ pub trait Engine: Send + Sync + 'static {
     /// engine that serves several models, those of `model` count where they can be told apart. The caller
     /// bounds the time.
     fn processing<'a>(&'a self, _model: &'a str) -> BoxFuture<'a, Option<u32>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Reads how much of the prompts that it answers at this moment it had in its cache; `None` where it
+    /// does not report it, or reports it in its answers. The caller bounds the time.
+    fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
         Box::pin(std::future::ready(None))
     }
 

@@ -37,6 +37,7 @@ pub use self::{
     lmstudio::{IdleTtl, InstanceFacts, LoadConfig},
     ollama::ollama_options,
     registry::{build, identify},
+    slots::SlotReading,
     spawn::children::Children,
     token::token_of,
 };

@@ -9,6 +9,7 @@
 mod known;
 mod parse;
 mod runner;
+mod runner_ports;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -22,11 +23,12 @@ use self::{
     parse::{
         ListedRunner, ModelDescription, digest, is_cloud, parse_ps, parse_show, same, tag_name,
     },
+    runner_ports::RunnerPorts,
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, LoadTuple, backoff,
     http::{Endpoint, items, text},
-    slots,
+    slots::{self, SlotReading},
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -46,6 +48,7 @@ pub(crate) struct Ollama {
     endpoint: Endpoint,
     keep_alive: Duration,
     known: Mutex<PolledModels>,
+    runner_ports: RunnerPorts,
 }
 
 /// Ollama's `options` of a tuple: the same map on the preload and on every request, or the model
@@ -73,6 +76,7 @@ impl Ollama {
             endpoint,
             keep_alive,
             known: Mutex::default(),
+            runner_ports: RunnerPorts::default(),
         }
     }
 
@@ -237,6 +241,10 @@ impl Engine for Ollama {
 
     fn processing<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<u32>> {
         Box::pin(slots::of_runners("/".into(), &self.endpoint))
+    }
+
+    fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
+        Box::pin(self.runner_ports.read("/".into(), &self.endpoint))
     }
 
     fn address(&self) -> Option<EngineAddress> {

@@ -1,7 +1,8 @@
-//! The number of requests that a llama.cpp server processes, from its `GET /slots` (b11549).
+//! What a llama.cpp server says of its slots, from its `GET /slots` (b11549): how many requests it
+//! processes, and how much of their prompts it had in its cache.
 //!
 //! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line.
-//! The server reports this number, Ollama itself does not.
+//! The server reports these numbers, Ollama itself does not.
 
 use std::path::PathBuf;
 
@@ -39,11 +40,12 @@ pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> 
 pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
     let port = local_port(endpoint.address().url().as_str()).ok()?;
     let found = spawn_blocking(move || ollama_process::find(&root, port)).await;
-    let ports = found.ok()?.ok()?.runners.into_iter().map(|runner| {
-        let port: u16 = runner.value(&["--port"])?.parse().ok()?;
-        let url = Url::parse(&format!("http://127.0.0.1:{port}")).ok()?;
-        EngineAddress::new(url, None).ok()
-    });
+    let ports = found
+        .ok()?
+        .ok()?
+        .runners
+        .into_iter()
+        .map(|runner| runner_address(runner.value(&["--port"])?.parse().ok()?));
     // One that hides its port may be at work.
     let bases = ports.collect::<Option<Vec<EngineAddress>>>()?;
     if bases.is_empty() {
@@ -54,6 +56,64 @@ pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32
         count(&answer.ok()?)
     });
     join_all(asked).await.into_iter().sum()
+}
+
+/// The prompt of one request in a slot, as far as its server says: exact once the first token of the
+/// answer was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotReading {
+    /// Tokens of the prompt that were read for this request.
+    pub read: u64,
+    /// Tokens of the prompt that were in the slot's cache already.
+    pub cached: u64,
+}
+
+/// Reads the slots of the runners at these ports of this machine that have begun to answer; `None` where
+/// one of the runners does not answer.
+pub(super) async fn readings(ports: &[u16], endpoint: &Endpoint) -> Option<Vec<SlotReading>> {
+    let asked = ports.iter().map(|port| async move {
+        let answer = endpoint
+            .elsewhere(runner_address(*port)?)
+            .get("/slots")
+            .await;
+        Some(begun(&answer.ok()?))
+    });
+    let answers: Option<Vec<_>> = join_all(asked).await.into_iter().collect();
+    Some(answers?.concat())
+}
+
+/// The ports of the runners of the Ollama at an address of this machine; empty where they cannot be
+/// told.
+pub(super) async fn runner_ports(root: PathBuf, endpoint: &Endpoint) -> Vec<u16> {
+    let Ok(port) = local_port(endpoint.address().url().as_str()) else {
+        return Vec::new();
+    };
+    let found = spawn_blocking(move || ollama_process::find(&root, port)).await;
+    let Ok(Ok(process)) = found else {
+        return Vec::new();
+    };
+    let runners = process.runners.iter().filter(|runner| !runner.embeds());
+    let ports = runners.filter_map(|runner| runner.value(&["--port"])?.parse().ok());
+    ports.collect()
+}
+
+fn runner_address(port: u16) -> Option<EngineAddress> {
+    let url = Url::parse(&format!("http://127.0.0.1:{port}")).ok()?;
+    EngineAddress::new(url, None).ok()
+}
+
+/// The slots that are answering: their counts are reset as soon as an answer ends (b11434).
+fn begun(slots: &Value) -> Vec<SlotReading> {
+    let reading = |slot: &Value| {
+        let decoded = slot["next_token"][0]["n_decoded"].as_u64()?;
+        let begun = flag(slot, "is_processing")? && decoded > 0;
+        begun.then_some(SlotReading {
+            read: slot["n_prompt_tokens_processed"].as_u64()?,
+            cached: slot["n_prompt_tokens_cache"].as_u64()?,
+        })
+    };
+    let slots = slots.as_array().map(Vec::as_slice).unwrap_or_default();
+    slots.iter().filter_map(reading).collect()
 }
 
 fn count(slots: &Value) -> Option<u32> {
@@ -152,6 +212,40 @@ mod tests {
             let told = of_runners(root.path().to_owned(), &ollama.endpoint()).await;
             assert_eq!(told, processing, "{runners:?}");
         }
+    }
+
+    #[test]
+    fn slots_that_answer_are_read_and_no_others() {
+        let slot = |processing: bool, decoded: u64| {
+            json!({"is_processing": processing, "n_prompt_tokens": 31, "n_prompt_tokens_processed": 20,
+                "n_prompt_tokens_cache": 10, "next_token": [{"n_decoded": decoded}]})
+        };
+        let reading = SlotReading {
+            read: 20,
+            cached: 10,
+        };
+        // One reads its prompt yet, one is done, one is older than these counts.
+        let old = json!({"is_processing": true});
+        let slots = json!([slot(true, 1), slot(true, 0), slot(false, 3), old]);
+        assert_eq!(begun(&slots), [reading]);
+        assert_eq!(begun(&json!({"error": "no slots"})), []);
+    }
+
+    #[tokio::test]
+    async fn the_ports_of_runners_are_those_of_their_command_lines() {
+        let ollama = Fake::start(Router::new()).await;
+        let root = tempfile::tempdir().unwrap();
+        process(root.path(), 9, 1, &["ollama", "serve"]);
+        process(root.path(), 12, 9, &["llama-server", "--port", "7001"]);
+        process(
+            root.path(),
+            13,
+            9,
+            &["llama-server", "--embedding", "--port", "7002"],
+        );
+        process(root.path(), 14, 8, &["llama-server", "--port", "7003"]);
+        let ports = runner_ports(root.path().to_owned(), &ollama.endpoint()).await;
+        assert_eq!(ports, [7001]);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Asks whether an engine is at work.
+//! Asks whether an engine is at work, and on how much of its prompts.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::RouterHandle;
 use crate::{
+    engine::SlotReading,
     fleet::{POLL_BUDGET, PollOutcome},
     work::Work,
 };
@@ -17,6 +18,16 @@ const BEGINS: Duration = Duration::from_millis(100);
 // === impl RouterHandle ===
 
 impl RouterHandle {
+    /// Reads from an engine now how much of the prompts that it answers it had in its cache; empty where
+    /// it does not say so within 2 s.
+    pub async fn slot_readings(&self, engine: &str) -> Vec<SlotReading> {
+        let Some(handle) = self.0.fleet.handle(engine) else {
+            return Vec::new();
+        };
+        let told = timeout(POLL_BUDGET, handle.control.slot_readings()).await;
+        told.ok().flatten().unwrap_or_default()
+    }
+
     /// Asks an engine now whether it may be at work for a request of that instance.
     pub async fn work(&self, engine: &str, instance: &str) -> Work {
         let Some(handle) = self.0.fleet.handle(engine) else {

@@ -11,13 +11,17 @@
 //! ```
 
 mod answer;
+mod cached;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use self::answer::MEAN_ANSWER;
-pub use self::answer::{PredictedAnswer, PredictionInput, answer};
+pub use self::{
+    answer::{PredictedAnswer, PredictionInput, answer},
+    cached::cached_tokens,
+};
 use crate::{
     catalog::ModelInfo,
     client::ClientId,

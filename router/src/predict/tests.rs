@@ -84,6 +84,20 @@ fn near(found: Duration, wanted: f64) -> bool {
 }
 
 #[test]
+fn what_cannot_have_been_read_in_the_time_was_cached() {
+    let learned = taught(vec![answer(pace(1000, 10_000), None); 3]);
+    let of = |tokens: u64, millis: u64| cached_tokens(&learned, "e", "m", pace(tokens, millis));
+    assert_eq!(of(1000, 500), Some(950));
+    assert_eq!(of(1000, 10_000), Some(0));
+    // A little faster than usual is no cache.
+    assert_eq!(of(1000, 8_000), Some(0));
+    assert_eq!(of(1000, 0), Some(999));
+    // Too short, or nothing was measured.
+    assert_eq!(of(10, 0), None);
+    assert_eq!(cached_tokens(&learned, "e", "other", pace(1000, 0)), None);
+}
+
+#[test]
 fn a_resident_waits_for_its_prompt_only() {
     let gpu = engine("gpu", Device::Gpu, &["m"]).holding("m");
     let found = first_token(&nothing(), &gpu, &generation("m"), 2000);

@@ -2,6 +2,7 @@
 //! request as its bytes and an answer as its events.
 
 mod answer_writer;
+mod cached_tokens;
 mod chat_request;
 pub(crate) mod event_keys;
 pub(crate) mod field_error;
@@ -11,12 +12,15 @@ pub(crate) mod thinking;
 pub(crate) mod tool_choice;
 pub mod transcoder;
 
-pub(crate) use self::chat_request::asks_for_usage;
 pub use self::{
     answer_writer::AnswerWriter,
     chat_request::ChatRequest,
     request_task::RequestTask,
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
+};
+pub(crate) use self::{
+    cached_tokens::{cached_details, with_cached},
+    chat_request::asks_for_usage,
 };
 
 /// The event that ends a stream of chat events.

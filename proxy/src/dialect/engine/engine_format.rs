@@ -1,6 +1,6 @@
 //! The trait that every engine format implements, and what a request becomes in it.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use bytes::Bytes;
 use crucible_config::checked::RequestDefaults;
@@ -9,6 +9,7 @@ use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 use crate::{
     dialect::chat::{ChatRequest, EngineTranscoder},
     error::Error,
+    usage::SlotReadings,
 };
 
 /// A format in which engines are asked and answer.
@@ -61,6 +62,9 @@ pub(crate) struct EngineCall {
     pub(crate) dropped: Vec<&'static str>,
     /// Whether the answer may be a tool call, of which an engine may send nothing until it is whole.
     pub(crate) may_call_tools: bool,
+    /// Takes the readings of the engine's slots during the answer; `None` where the answer itself says how
+    /// much of the prompt was cached.
+    pub(crate) slots: Option<Arc<SlotReadings>>,
 }
 
 /// The ways in which an engine's answer is read.

@@ -43,6 +43,20 @@ fn finished_request_is_counted_once_in_each_family() {
 }
 
 #[test]
+fn estimated_cached_tokens_are_counted_apart() {
+    let metrics = metrics();
+    metrics.known_models([&Arc::from("llama")].into_iter());
+    let mut record = record("llama");
+    record.usage.as_mut().unwrap().cached_is_estimated = true;
+    metrics.request(&record);
+    for (kind, expected) in [("cached", None), ("cached_estimated", Some(40.0))] {
+        let name =
+            format!(r#"crucible_tokens_total{{engine="ollama",model="llama",type="{kind}"}}"#);
+        assert_eq!(value(&metrics, &name), expected, "{name}");
+    }
+}
+
+#[test]
 fn answer_without_usage_counts_as_estimate_only() {
     let metrics = metrics();
     metrics.request(&RequestRecord {

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     catalog::ResidentInfo,
     engine::{
-        Client, Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint, ollama::Ollama,
-        ollama_recipe::OllamaRecipe,
+        Client, Engine, EngineError, Listing, LoadOrder, SlotReading, backoff, http::Endpoint,
+        ollama::Ollama, ollama_recipe::OllamaRecipe,
     },
     machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
     transport::EngineAddress,
@@ -279,6 +279,10 @@ impl Engine for SpawnedOllama {
 
     fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
         Box::pin(async move { self.running().ok()?.api.processing(model).await })
+    }
+
+    fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
+        Box::pin(async move { self.running().ok()?.api.slot_readings().await })
     }
 
     fn address(&self) -> Option<EngineAddress> {

@@ -7,7 +7,7 @@
 pub mod request;
 pub mod response;
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     dialect::{
@@ -18,6 +18,7 @@ use crate::{
         },
     },
     error::Error,
+    usage::SlotReadings,
 };
 
 use self::{
@@ -45,7 +46,9 @@ impl EngineFormat for OllamaChat {
             target.defaults,
             (target.capabilities)(),
         )?;
+        let slots = Arc::<SlotReadings>::default();
         let conversation = ConversationState {
+            slots: Arc::clone(&slots),
             call_ids: translated.call_ids,
             hides_thinking: translated.hides_thinking,
         };
@@ -66,6 +69,7 @@ impl EngineFormat for OllamaChat {
             notes: translated.notes,
             dropped: translated.dropped,
             may_call_tools: translated.has_tools,
+            slots: Some(slots),
         })
     }
 }

@@ -16,6 +16,7 @@ mod write;
 use std::{
     collections::{HashSet, VecDeque},
     mem,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use crate::{
         },
     },
     error::Error,
-    usage::Usage,
+    usage::{SlotReadings, Usage},
 };
 
 /// Turns a stream of `/api/chat` into `chat.completion.chunk` events.
@@ -50,6 +51,7 @@ pub struct OllamaStream {
     calls: usize,
     ids: CallIds,
     hides_thinking: bool,
+    slots: Arc<SlotReadings>,
     complete: bool,
 }
 
@@ -64,6 +66,7 @@ pub struct OllamaAggregate {
     count: usize,
     ids: CallIds,
     hides_thinking: bool,
+    slots: Arc<SlotReadings>,
     logprobs: String,
     /// The most bytes that the answer may have.
     cap: usize,
@@ -77,6 +80,8 @@ pub struct ConversationState {
     pub call_ids: HashSet<String>,
     /// Whether the client does not want to see the thoughts.
     pub hides_thinking: bool,
+    /// The readings of the engine's slots during the answer, for the cached tokens.
+    pub slots: Arc<SlotReadings>,
 }
 
 // === impl OllamaStream ===
@@ -97,6 +102,7 @@ impl OllamaStream {
             calls: 0,
             ids: CallIds::default(),
             hides_thinking: false,
+            slots: Arc::default(),
             complete: false,
         }
     }
@@ -106,6 +112,7 @@ impl OllamaStream {
     pub fn after(mut self, before: ConversationState) -> Self {
         self.ids = CallIds::new(before.call_ids);
         self.hides_thinking = before.hides_thinking;
+        self.slots = before.slots;
         self
     }
 
@@ -119,7 +126,7 @@ impl OllamaStream {
                 progress.content += 1;
             }
             if item.is_last() {
-                let usage = item.usage();
+                let usage = item.usage(&self.slots);
                 self.end(&item.finish_reason(self.calls > 0)?, usage);
                 progress.usage = Some(usage);
                 progress.complete = true;
@@ -232,6 +239,7 @@ impl OllamaAggregate {
             count: 0,
             ids: CallIds::default(),
             hides_thinking: false,
+            slots: Arc::default(),
             logprobs: String::new(),
             cap,
             finish: None,
@@ -243,6 +251,7 @@ impl OllamaAggregate {
     pub fn after(mut self, before: ConversationState) -> Self {
         self.ids = CallIds::new(before.call_ids);
         self.hides_thinking = before.hides_thinking;
+        self.slots = before.slots;
         self
     }
 
@@ -285,7 +294,7 @@ impl OllamaAggregate {
                 return Err(Error::answer_too_large());
             }
             if item.is_last() {
-                let usage = item.usage();
+                let usage = item.usage(&self.slots);
                 self.finish = Some((item.finish_reason(self.count > 0)?, usage));
                 progress.usage = Some(usage);
                 progress.complete = true;

@@ -83,6 +83,7 @@ impl EngineFormat for OpenAiEngine {
             notes: edited.notes,
             dropped: Vec::new(),
             may_call_tools: peek.has_tools(body) && !tool_choice::is_none(body, peek),
+            slots: None,
         })
     }
 }

@@ -15,7 +15,7 @@ use super::{no_answer::no_answer, respelled::respelled, unstreamed};
 use crate::{
     body::surrogates,
     dialect::{
-        chat::{DONE, EngineTranscoder, StreamProgress, event_keys::EventKeys},
+        chat::{DONE, EngineTranscoder, StreamProgress, event_keys::EventKeys, with_cached},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_event, error_in_words},
@@ -96,8 +96,8 @@ enum EventAction {
 // === impl ChatPassthrough ===
 
 impl ChatPassthrough {
-    /// Makes a transcoder for engines of a kind. `drop_usage` means that the token counts were asked
-    /// for on the client's behalf; `cap` is the largest event in bytes.
+    /// Makes a transcoder. `drop_usage`: the token counts were asked for on the client's behalf; `cap` is
+    /// the largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
         Self {
             detector: StreamDetector::new(),
@@ -300,6 +300,7 @@ impl EventWatch {
         if keys.finish {
             self.finished = true;
         }
+        let mut mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
         if keys.usage
             && let Some((usage, extra)) = usage(event)
         {
@@ -307,8 +308,10 @@ impl EventWatch {
             if extra && self.drop_usage {
                 return Ok(EventAction::Drop);
             }
+            let cached = usage.and_then(|usage| usage.cached);
+            let told = |cached| with_cached(mended.as_deref().unwrap_or(event), cached);
+            mended = cached.and_then(told).or(mended);
         }
-        let mended = keys.calls.then(|| self.with_own_ids(event)).flatten();
         Ok(match (keys.reasoning, mended) {
             (true, mended) => EventAction::Replace(respelled(mended.as_deref().unwrap_or(event))),
             (false, Some(mended)) => EventAction::Replace(mended),
@@ -344,13 +347,9 @@ fn oversize() -> Error {
 
 /// Reports whether an event has data, not only comments and blank lines.
 fn has_data(event: &[u8]) -> bool {
+    let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
     // As nearly every event does.
-    if event.starts_with(b"data") {
-        return true;
-    }
-    event
-        .split(|b| matches!(b, b'\n' | b'\r'))
-        .any(|line| line.starts_with(b"data"))
+    event.starts_with(b"data") || lines.any(|line| line.starts_with(b"data"))
 }
 
 /// Returns the text of a field `error`, which no standard knows and llama.cpp's server had once.

@@ -17,7 +17,7 @@ use crate::{
         surrogates,
     },
     dialect::{
-        chat::{EngineTranscoder as _, event_keys::EventKeys},
+        chat::{EngineTranscoder as _, event_keys::EventKeys, with_cached},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_success, not_an_answer},
@@ -125,7 +125,12 @@ impl WholeAnswer {
             &tree(members.usage.as_ref()),
             &tree(members.timings.as_ref()),
         );
-        Ok((self.mended(taken), usage))
+        let cached = usage.and_then(|usage| usage.cached);
+        let mut mended = self.mended(taken);
+        if let Some(cached) = cached {
+            mended = with_cached(&mended, cached).unwrap_or(mended);
+        }
+        Ok((mended, usage))
     }
 
     fn slice(&self, range: Option<&Range<usize>>) -> &[u8] {

@@ -14,7 +14,7 @@ use crate::{
     body::surrogates,
     dialect::engine::engine_error::engine_error,
     error::{Error, Kind, UpstreamError},
-    usage::{MOST_TOKENS, Timing, Usage},
+    usage::{MOST_TOKENS, SlotReadings, Timing, Usage},
 };
 
 /// A line of an answer: a piece of the message, and in the last one the counts.
@@ -74,13 +74,17 @@ pub(super) struct AnswerFunction<'a> {
 
 impl AnswerLine<'_> {
     /// Returns the token counts; those that are missing are 0.
-    pub(super) fn usage(&self) -> Usage {
+    ///
+    /// The cached tokens stand in the readings of the engine's slots, where there are any: Ollama does not
+    /// report them.
+    pub(super) fn usage(&self, slots: &SlotReadings) -> Usage {
         let prompt = self.prompt_eval_count.and_then(tokens);
         let completion = self.eval_count.and_then(tokens);
         Usage {
             prompt: prompt.unwrap_or(0),
             completion: completion.unwrap_or(0),
-            cached: None,
+            cached: prompt.and_then(|prompt| slots.cached(prompt)),
+            cached_is_estimated: false,
             reasoning: None,
             timing: Timing::of_ollama(
                 (prompt, self.prompt_eval_duration.and_then(number)),

@@ -3,7 +3,10 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    dialect::engine::{call_ids::CallIds, ollama::response::answer_line::AnswerCall},
+    dialect::{
+        chat::cached_details,
+        engine::{call_ids::CallIds, ollama::response::answer_line::AnswerCall},
+    },
     usage::Usage,
 };
 
@@ -18,8 +21,9 @@ pub(super) fn head(object: &str, model: &str, created: u64) -> String {
 
 /// Returns the member `usage`.
 pub(super) fn usage_json(usage: Usage) -> String {
+    let details = usage.cached.map_or_else(String::new, cached_details);
     format!(
-        r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}}}"#,
+        r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}{details}}}"#,
         usage.prompt,
         usage.completion,
         usage.prompt.saturating_add(usage.completion)

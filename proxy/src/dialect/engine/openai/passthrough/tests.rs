@@ -372,3 +372,22 @@ proptest! {
         let _ = run(EngineKind::Openai, true, &frames);
     }
 }
+
+#[test]
+fn cached_tokens_that_only_llamas_timings_hold_stand_in_usage_too() {
+    let usage = r#"data: {"choices":[],"usage":{"prompt_tokens":100,"completion_tokens":2},"timings":{"cache_n":90,"prompt_n":10}}"#;
+    let chunk =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n\n";
+    for (drop_usage, says) in [(false, true), (true, false)] {
+        let mut stream = ChatPassthrough::new(EngineKind::Llamacpp, drop_usage, 1 << 16);
+        let mut out = VecDeque::new();
+        let progress = stream
+            .push(format!("{chunk}{usage}\n\n").into(), &mut out)
+            .unwrap();
+        assert_eq!(progress.usage.and_then(|usage| usage.cached), Some(90));
+        let out: Vec<u8> = out.into_iter().flatten().collect();
+        let out = String::from_utf8(out).unwrap();
+        let details = r#","prompt_tokens_details":{"cached_tokens":90}},"timings""#;
+        assert_eq!(out.contains(details), says, "{out}");
+    }
+}

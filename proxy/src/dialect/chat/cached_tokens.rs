@@ -1,0 +1,58 @@
+//! The tokens of a prompt that the engine found in its cache, in the `usage` of a chat answer.
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::event_keys::value_at;
+
+/// Returns the member of a `usage` that names the cached tokens, with a comma before it.
+pub(crate) fn cached_details(cached: u64) -> String {
+    format!(r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#)
+}
+
+/// Adds the cached tokens to the `usage` of an event or of a whole answer; every other byte stays. `None`
+/// where there is no such object, or where it has the member already.
+pub(crate) fn with_cached(answer: &[u8], cached: u64) -> Option<Bytes> {
+    const WORD: &[u8] = b"\"usage\"";
+    let usage = memmem::find_iter(answer, WORD).find_map(|at| {
+        let value = value_at(answer, at + WORD.len())?;
+        value.starts_with(b"{").then_some(value)
+    })?;
+    let raw = serde_json::Deserializer::from_slice(usage)
+        .into_iter::<&RawValue>()
+        .next()?
+        .ok()?
+        .get();
+    if raw.contains("\"prompt_tokens_details\"") || !raw.contains("\"prompt_tokens\"") {
+        return None;
+    }
+    let end = answer.len() - usage.len() + raw.len() - 1;
+    let details = cached_details(cached);
+    let mut out = Vec::with_capacity(answer.len() + details.len());
+    out.extend_from_slice(&answer[..end]);
+    out.extend_from_slice(details.as_bytes());
+    out.extend_from_slice(&answer[end..]);
+    Some(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_member_is_added_and_only_where_it_is_missing() {
+        let event = b"data: {\"x\":\"\\\"usage\\\":{}\",\"usage\": {\"prompt_tokens\":9 , \"completion_tokens\":1} ,\"y\":1}\n\n";
+        let becomes = "data: {\"x\":\"\\\"usage\\\":{}\",\"usage\": {\"prompt_tokens\":9 , \"completion_tokens\":1,\"prompt_tokens_details\":{\"cached_tokens\":7}} ,\"y\":1}\n\n";
+        assert_eq!(with_cached(event, 7).unwrap(), becomes.as_bytes());
+        for event in [
+            &b"data: {\"usage\":{\"prompt_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":0}}}"[..],
+            b"data: {\"usage\":null}",
+            b"data: {\"usage\":{\"prompt_tokens\":9",
+            b"data: {\"usage\":{}}",
+            b"data: {}",
+        ] {
+            assert_eq!(with_cached(event, 7), None);
+        }
+    }
+}
