@@ -1,6 +1,6 @@
 //! `explain`, the headers of an answer, the state and the commands tell the same of one request.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use crucible_documents::{ExplainDoc, StateDoc, VerifiedDoc};
 use crucible_sim::{Options, Sim};
@@ -454,5 +454,28 @@ async fn an_instance_that_tells_its_state_alone_is_named_where_the_engines_are_a
         let named = format!("the instance at {address} did not answer {path} in time");
         assert!(err.contains(&named), "{command:?}: {err}");
         assert!(serde_json::from_str::<Value>(&out).is_ok(), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn headers_that_go_out_while_the_model_loads_tell_what_explain_tells() {
+    for (kind, mut options) in [
+        ("lmstudio", Options::lmstudio(&["qwen=2GB"])),
+        ("ollama", Options::ollama(&["qwen=2GB"])),
+    ] {
+        options.load_time = Duration::from_secs(2);
+        let sim = start(options).await;
+        let crucible = Crucible::start(&format!(
+            "[timeouts]\ncommit = \"100ms\"\n{}",
+            engine("one", kind, &sim.url())
+        ));
+        let mut request = body("qwen", "repeat 3");
+        request["top_p"] = json!(0.5);
+        let before = explained(&crucible, &request, "").await;
+        request["stream"] = json!(true);
+        let answer = posted(&crucible, "/v1/chat/completions", &request, "").await;
+        // A comment comes first: the headers went out while the model was loaded.
+        assert!(answer.text.starts_with(": crucible"), "{}", answer.text);
+        assert_headers(&answer, &before, kind);
     }
 }

@@ -8,20 +8,13 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use crucible_router::plan::Candidate;
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
-use super::{attempts, plan, planned_request::PlannedRequest};
+use super::{attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest};
 use crate::{
-    body::decode,
-    dialect::ClientRequest,
-    error::Error,
-    guard::AdmittedClient,
-    relay::late,
-    reply::{AnswerHead, or_refuse},
-    request::ActiveRequest,
-    state::AppState,
+    body::decode, dialect::ClientRequest, error::Error, guard::AdmittedClient, relay::late,
+    reply::or_refuse, request::ActiveRequest, state::AppState,
 };
 
 /// The handler of every path of a client format.
@@ -67,8 +60,16 @@ async fn answer(
     let commit = config.timeouts.commit;
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);
-    let (failed, named) = (Arc::clone(&active), Arc::clone(&active));
-    let span = active.span.clone();
+    let failed = Arc::clone(&active);
+    let committed = CommittedHead {
+        app: app.clone(),
+        config: Arc::clone(&config),
+        active: Arc::clone(&active),
+        chat: chat.clone(),
+        key: admitted.key.clone(),
+        best,
+    };
+    let (span, dialect) = (active.span.clone(), active.dialect);
     let answered = attempts::answered(Box::new(PlannedRequest {
         app,
         config,
@@ -87,25 +88,12 @@ async fn answer(
     }
     // After a late commit they go on inside the body, where nothing else enters the span of the request.
     let attempts = Box::pin(answered.instrument(span));
-    let dialect = named.dialect;
-    let head = move || committed(&named, best).stream(dialect.stream_type(), Body::empty());
+    let head = move || {
+        let head = committed.written();
+        head.stream(dialect.stream_type(), Body::empty())
+    };
     late::commit(attempts, commit, dialect, head, move |error| {
         failed.note(|record| record.error = Some(error.kind));
     })
     .await
-}
-
-/// The headers that go out before the answer: they name the candidate that is tried, which is final
-/// from now on.
-fn committed(active: &ActiveRequest, best: Candidate) -> AnswerHead {
-    active.note(|record| {
-        record.committed_at = Some(Instant::now());
-        AnswerHead {
-            engine: record.engine.clone().unwrap_or(best.engine),
-            model: record.model.clone().unwrap_or(best.model),
-            reason: record.reason.unwrap_or(best.reason),
-            defaults: Vec::new(),
-            notes: record.note.clone().into_iter().collect(),
-        }
-    })
 }

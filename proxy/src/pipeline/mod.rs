@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod answerer;
 mod attempts;
+mod committed_head;
 mod context_length;
 pub(crate) mod defaults;
 mod demand;

@@ -1,0 +1,56 @@
+//! The headers of a stream whose answer is not there yet (`timeouts.commit`).
+
+use std::sync::Arc;
+
+use crucible_config::{Config, checked::ClientKey};
+use crucible_router::{demand::Demand, plan::Candidate};
+use tokio::time::Instant;
+
+use super::defaults::request_defaults;
+use crate::{
+    dialect::chat::ChatRequest, reply::AnswerHead, request::ActiveRequest, state::AppState,
+};
+
+/// What the headers need that go out before the answer. They name the candidate that is tried then,
+/// which is final from that moment on, and the values that are filled in for it.
+pub(super) struct CommittedHead {
+    pub(super) app: AppState,
+    pub(super) config: Arc<Config>,
+    pub(super) active: Arc<ActiveRequest>,
+    pub(super) chat: ChatRequest,
+    pub(super) key: Option<Arc<ClientKey>>,
+    /// The best candidate of the plan, which is tried first.
+    pub(super) best: Candidate,
+}
+
+// === impl CommittedHead ===
+
+impl CommittedHead {
+    /// Writes the headers and notes the moment.
+    pub(super) fn written(self) -> AnswerHead {
+        let best = self.best;
+        let (candidate, notes) = self.active.note(|record| {
+            record.committed_at = Some(Instant::now());
+            let candidate = Candidate {
+                engine: record.engine.clone().unwrap_or(best.engine),
+                model: record.model.clone().unwrap_or(best.model),
+                reason: record.reason.unwrap_or(best.reason),
+                ..best
+            };
+            (candidate, record.note.clone().into_iter().collect())
+        });
+        let (router, chat) = (&self.app.router, &self.chat);
+        let probes = Arc::clone(&self.app.probes.read());
+        let key = self.key.as_deref();
+        let filled = request_defaults(router, &self.config, &probes, chat, &candidate, key);
+        let context = router.context_given(&candidate, &Demand::default());
+        let defaults = filled.named().map(|(name, _)| name);
+        AnswerHead {
+            defaults: defaults.chain(context.map(|_| "context")).collect(),
+            notes,
+            engine: candidate.engine,
+            model: candidate.model,
+            reason: candidate.reason,
+        }
+    }
+}
