@@ -22,6 +22,7 @@ mod label;
 mod ledger;
 pub mod metrics;
 mod pipeline;
+mod prefix;
 pub mod relay;
 mod reply;
 mod request;

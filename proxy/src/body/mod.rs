@@ -7,6 +7,7 @@
 pub mod decode;
 pub mod edit;
 pub(crate) mod number;
+pub(crate) mod object;
 mod pace;
 pub mod peek;
 pub mod prompt;

@@ -189,6 +189,11 @@ impl PeekedBody {
         self.weight.later_turn
     }
 
+    /// Reports whether a string of the messages or tools is `cache_control`, perhaps as a key.
+    pub(crate) fn may_have_cache_control(&self) -> bool {
+        self.weight.cache_controls > 0
+    }
+
     /// Reports whether the content of each message is one text, so that no message has to be rewritten.
     pub(crate) fn has_plain_messages(&self, body: &[u8]) -> bool {
         self.weight.plain

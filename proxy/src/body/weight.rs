@@ -19,6 +19,8 @@ pub(super) struct PromptWeight {
     pub(super) has_images: bool,
     /// Whether the messages hold the role of an assistant.
     pub(super) later_turn: bool,
+    /// The strings `cache_control` of messages and tools, keys or not.
+    pub(super) cache_controls: u32,
     /// Whether each message has a content, and none has a part or a call with a type, or names a call.
     pub(super) plain: bool,
 }
@@ -33,6 +35,7 @@ pub(super) struct MemberStrings {
     media_bytes: u64,
     image_parts: bool,
     assistant: bool,
+    cache_controls: u32,
     roles: u32,
     contents: u32,
     types: u32,
@@ -50,6 +53,7 @@ impl MemberStrings {
         );
         match string {
             b"assistant" => self.assistant = true,
+            b"cache_control" => self.cache_controls += 1,
             b"role" => self.roles = self.roles.saturating_add(1),
             b"content" => self.contents = self.contents.saturating_add(1),
             b"type" | b"tool_calls" | b"tool_call_id" => self.types = self.types.saturating_add(1),
@@ -113,6 +117,7 @@ impl PromptWeight {
             }
             _ => return,
         }
+        self.cache_controls += strings.cache_controls;
         if name == "messages" {
             self.has_images = strings.image_parts || strings.images > 0;
             self.later_turn = strings.assistant;

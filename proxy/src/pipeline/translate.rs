@@ -66,6 +66,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
             instance: &permit.instance,
             tuple: &permit.tuple,
             defaults: &routed.defaults,
+            prefix: routed.config.prefix,
             capabilities: &|| routed.app.router.capabilities(&routed.candidate),
             event_limit: routed.config.limits.event,
         },

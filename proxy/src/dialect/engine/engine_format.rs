@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use bytes::Bytes;
-use crucible_config::checked::RequestDefaults;
+use crucible_config::checked::{PrefixSettings, RequestDefaults};
 use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 
 use crate::{
@@ -40,6 +40,8 @@ pub(crate) struct EngineTarget<'a> {
     pub(crate) tuple: &'a LoadTuple,
     /// The sampling values that fill the gaps of the request.
     pub(crate) defaults: &'a RequestDefaults,
+    /// The breakers of prefix caches that are taken out.
+    pub(crate) prefix: PrefixSettings,
     /// Looks up what the model can do; only some formats need it.
     pub(crate) capabilities: &'a dyn Fn() -> Capabilities,
     /// The most bytes that one event or line of the answer may have (`limits.event`).

@@ -1,5 +1,5 @@
 //! OpenAI's chat completions, the client format that is also the chat format: the bytes of a request
-//! and the chat events of an engine pass as they are.
+//! and the chat events of an engine pass as they are, but for what breaks prefix caches ([`prefix`]).
 
 mod error;
 pub(crate) mod models;
@@ -17,6 +17,7 @@ use crate::{
     body::{peek::PeekedBody, surrogates},
     endpoint::Endpoint,
     error::Error,
+    prefix,
 };
 
 /// The note on a body in which half a character was replaced.
@@ -37,18 +38,23 @@ impl ClientDialect for OpenAiChat {
     }
 
     fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
-        let (body, mended) = surrogates::mended(request.body);
+        let (mut body, mended) = surrogates::mended(request.body);
         let depth = request.config.limits.json_depth;
-        let peek = Arc::new(PeekedBody::of(&body, depth)?);
-        let notes = if mended {
+        let mut peek = PeekedBody::of(&body, depth)?;
+        let mut notes = if mended {
             vec![Cow::Borrowed(HALF_CHARACTER)]
         } else {
             Vec::new()
         };
+        if let Some(sent) = prefix::neutralised(&body, &peek, request.config.prefix) {
+            body = sent.body;
+            peek = PeekedBody::of(&body, depth)?;
+            notes.extend(sent.notes);
+        }
         Ok(ChatRequest {
             task: RequestTask::Chat,
             body,
-            peek,
+            peek: Arc::new(peek),
             notes,
             writer: None,
         })

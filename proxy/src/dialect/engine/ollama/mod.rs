@@ -45,6 +45,7 @@ impl EngineFormat for OllamaChat {
             target.tuple,
             target.defaults,
             (target.capabilities)(),
+            target.prefix,
         )?;
         let slots = Arc::<SlotReadings>::default();
         let conversation = ConversationState {

@@ -9,7 +9,7 @@ mod messages;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use crucible_config::checked::RequestDefaults;
+use crucible_config::checked::{PrefixSettings, RequestDefaults};
 use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -31,7 +31,6 @@ use crate::{
                 stop::rewritten_stop,
                 tools::rewritten_tools,
             },
-            messages::arguments,
             validate_chat::validate_chat,
         },
     },
@@ -71,8 +70,8 @@ pub struct OllamaRequest {
     pub hides_thinking: bool,
 }
 
-/// Translates a chat request. `model` is Ollama's name of the model, and `capabilities` are the
-/// model's.
+/// Translates a chat request. `model` is Ollama's name of the model, `capabilities` are the model's, and
+/// `prefix` says what is done for Ollama's cache of prompts.
 ///
 /// # Errors
 /// `missing_field`, `invalid_type` and `unsupported_value`, each with the JSON path.
@@ -83,13 +82,11 @@ pub fn to_ollama(
     tuple: &LoadTuple,
     defaults: &RequestDefaults,
     capabilities: Capabilities,
+    prefix: PrefixSettings,
 ) -> Result<OllamaRequest, Error> {
     validate_chat(body, peek, &NUMBERS, true)?;
-    let mut notes = Vec::new();
-    let conversation = messages(body, peek)?;
-    if conversation.rewritten_arguments > 0 {
-        notes.push(arguments::note(conversation.rewritten_arguments));
-    }
+    let conversation = messages(body, peek, prefix.later_system)?;
+    let mut notes = conversation.notes;
     let mut members = Map::new();
     members.insert("stream".to_owned(), true.into());
     if !tuple.as_loaded {

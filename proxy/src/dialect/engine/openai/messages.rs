@@ -9,16 +9,15 @@
 
 mod calls;
 mod editor;
-mod object;
 mod parts;
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use self::{editor::MessageEditor, object::MessageObject};
+use self::editor::MessageEditor;
 use super::quirks::OpenAiQuirks;
-use crate::dialect::engine::messages::arguments;
+use crate::{body::object::JsonObject, dialect::engine::messages::arguments};
 
 /// The messages of a request for one kind of engine.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,7 +61,7 @@ pub(super) fn rewrite_messages(raw: &str, quirks: &OpenAiQuirks) -> RewrittenMes
 impl<'a> MessageEditor<'a> {
     /// Rewrites one message: its content, its nulls, its ids and its tool calls.
     fn message(&mut self, text: &'a str) {
-        let Some(message) = MessageObject::of(text) else {
+        let Some(message) = JsonObject::of(text) else {
             return;
         };
         let assistant = message.get("role") == Some(r#""assistant""#);

@@ -1,6 +1,6 @@
 //! One golden per documented field: the OpenAI field in, exactly this out.
 
-use crate::dialect::engine::ollama::request::*;
+use crate::dialect::engine::ollama::request::{tests::PREFIX, *};
 
 /// Translates one user message (unless the fields bring their own) with these fields.
 fn translated(fields: &str) -> Result<OllamaRequest, Error> {
@@ -29,7 +29,7 @@ fn translated(fields: &str) -> Result<OllamaRequest, Error> {
         ..Capabilities::default()
     };
     let plain = RequestDefaults::default();
-    to_ollama(&body, &peek, "m:1b", &none, &plain, levels)
+    to_ollama(&body, &peek, "m:1b", &none, &plain, levels, PREFIX)
 }
 
 fn sent(fields: &str) -> String {
@@ -261,7 +261,7 @@ fn what_other_apis_write_becomes_exactly_this() {
         (
             r#"{"role":"user","content":null},{"role":"tool"},{"role":"system","content":null}"#
                 .to_owned(),
-            r#"{"role":"user","content":""},{"role":"tool","content":""},{"role":"system","content":""}"#
+            r#"{"role":"user","content":""},{"role":"tool","content":""},{"role":"user","content":""}"#
                 .to_owned(),
         ),
         (

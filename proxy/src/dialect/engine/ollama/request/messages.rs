@@ -11,12 +11,13 @@ use crate::{
     dialect::{
         chat::field_error::{invalid_type, missing, unsupported},
         engine::messages::{
-            arguments::CallArguments,
+            arguments::{self, CallArguments},
             image::{ImageError, ImageKind, MessageImage},
             part::MessagePart,
         },
     },
     error::Error,
+    prefix::{LATER_SYSTEM, as_user_text},
 };
 
 /// A conversation as Ollama reads it.
@@ -25,8 +26,8 @@ pub(super) struct OllamaConversation {
     pub(super) text: String,
     /// Ids of the tool calls in the conversation.
     pub(super) call_ids: HashSet<String>,
-    /// The number of calls whose arguments were no JSON object.
-    pub(super) rewritten_arguments: usize,
+    /// Sentences for the header `x-crucible-note`.
+    pub(super) notes: Vec<String>,
 }
 
 /// A message as it is sent to Ollama.
@@ -66,19 +67,32 @@ struct ConversationReader {
     /// The names of the tools of the calls so far, by the id of the call.
     names: HashMap<String, String>,
     rewritten_arguments: usize,
+    /// Whether system messages behind `begun` are sent as a user's.
+    moves_later_system: bool,
+    /// Whether a message that is no system message has come.
+    begun: bool,
+    has_later_system: bool,
 }
 
 /// The members of an object. Of two with the same name the last one counts.
 type ObjectMembers<'a> = HashMap<String, &'a RawValue>;
 
-/// Translates the messages of a request.
-pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<OllamaConversation, Error> {
+/// Translates the messages of a request. `moves_later_system`: a system message behind another one is
+/// sent as a user's, because Ollama's templates would join it to those at the front.
+pub(super) fn messages(
+    body: &[u8],
+    peek: &PeekedBody,
+    moves_later_system: bool,
+) -> Result<OllamaConversation, Error> {
     let raw = peek
         .raw(body, "messages")
         .ok_or_else(|| missing("messages"))?;
     let all: Vec<&RawValue> =
         serde_json::from_str(raw).map_err(|_| invalid_type("messages", "an array", found(raw)))?;
-    let mut reader = ConversationReader::default();
+    let mut reader = ConversationReader {
+        moves_later_system,
+        ..ConversationReader::default()
+    };
     let sent = all
         .into_iter()
         .enumerate()
@@ -86,14 +100,21 @@ pub(super) fn messages(body: &[u8], peek: &PeekedBody) -> Result<OllamaConversat
         .collect::<Result<Vec<_>, _>>()?;
     Ok(OllamaConversation {
         text: serde_json::to_string(&sent).unwrap_or_default(),
+        notes: reader.notes(),
         call_ids: reader.names.into_keys().collect(),
-        rewritten_arguments: reader.rewritten_arguments,
     })
 }
 
 // === impl ConversationReader ===
 
 impl ConversationReader {
+    fn notes(&self) -> Vec<String> {
+        let calls = self.rewritten_arguments;
+        let about_calls = (calls > 0).then(|| arguments::note(calls));
+        let about_system = self.has_later_system.then(|| LATER_SYSTEM.note.to_owned());
+        about_calls.into_iter().chain(about_system).collect()
+    }
+
     fn message(&mut self, path: &str, raw: &RawValue) -> Result<OllamaMessage, Error> {
         let members: ObjectMembers<'_> = serde_json::from_str(raw.get())
             .map_err(|_| invalid_type(path, "an object", found(raw.get())))?;
@@ -101,7 +122,7 @@ impl ConversationReader {
             let raw = members.get(name)?.get();
             serde_json::from_str::<Value>(raw).ok()
         };
-        let role = role(path, get("role"))?;
+        let mut role = role(path, get("role"))?;
         let tool_calls = self.calls(path, &members)?;
         let mut said = MessageTexts::of(path, get("content"))?;
         let text = |name: &str| match get(name) {
@@ -121,8 +142,16 @@ impl ConversationReader {
         let id = id.filter(|_| role == "tool");
         let name = text("name").filter(|_| role == "tool");
         let tool_name = name.or_else(|| self.names.get(id.as_ref()?).cloned());
+        let mut content = said.texts.join("\n\n");
+        let is_system = role == "system";
+        if is_system && self.begun && self.moves_later_system {
+            "user".clone_into(&mut role);
+            content = as_user_text(content);
+            self.has_later_system = true;
+        }
+        self.begun |= !is_system;
         Ok(OllamaMessage {
-            content: said.texts.join("\n\n"),
+            content,
             thinking,
             images: said.images,
             tool_calls,

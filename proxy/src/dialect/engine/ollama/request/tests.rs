@@ -1,4 +1,4 @@
-use crate::dialect::engine::ollama::request::*;
+use crate::{dialect::engine::ollama::request::*, prefix::LATER_SYSTEM};
 
 fn translate(request: &Value) -> Result<OllamaRequest, Error> {
     let body = Bytes::from(request.to_string());
@@ -19,8 +19,16 @@ fn translate(request: &Value) -> Result<OllamaRequest, Error> {
         &tuple,
         &RequestDefaults::default(),
         LEVELS,
+        PREFIX,
     )
 }
+
+/// As it is by default.
+pub(super) const PREFIX: PrefixSettings = PrefixSettings {
+    billing_block: true,
+    cache_control: true,
+    later_system: true,
+};
 
 /// Of a model that thinks at levels.
 const LEVELS: Capabilities = Capabilities {
@@ -109,7 +117,16 @@ fn a_schema_is_an_object_or_is_refused_by_its_path() {
     let body = Bytes::from(spaced);
     let peek = PeekedBody::of(&body, 64).unwrap();
     let plain = RequestDefaults::default();
-    let sent = to_ollama(&body, &peek, "m", &LoadTuple::default(), &plain, LEVELS).unwrap();
+    let sent = to_ollama(
+        &body,
+        &peek,
+        "m",
+        &LoadTuple::default(),
+        &plain,
+        LEVELS,
+        PREFIX,
+    )
+    .unwrap();
     assert!(String::from_utf8_lossy(&sent.body).contains(r#""format":{"type":"object"}"#));
 }
 
@@ -270,7 +287,7 @@ fn thinking_is_asked_only_of_models_that_can_and_as_they_can() {
         ));
         let peek = PeekedBody::of(&body, 64).unwrap();
         let (plain, tuple) = (RequestDefaults::default(), LoadTuple::default());
-        let sent = to_ollama(&body, &peek, "m", &tuple, &plain, capabilities).unwrap();
+        let sent = to_ollama(&body, &peek, "m", &tuple, &plain, capabilities, PREFIX).unwrap();
         let value: Value = serde_json::from_slice(&sent.body).unwrap();
         let found = value.get("think").map(Value::to_string).unwrap_or_default();
         assert_eq!(found, think, "{fields} {capabilities:?}");
@@ -278,4 +295,48 @@ fn thinking_is_asked_only_of_models_that_can_and_as_they_can() {
         assert_eq!(notes.is_empty(), note.is_empty(), "{fields}: {notes}");
         assert!(notes.contains(note), "{fields}: {notes}");
     }
+}
+
+#[test]
+fn later_system_messages_stay_at_their_place_as_a_users() {
+    let list = |later: bool| {
+        let message = |role: &str, content: &str| json!({"role": role, "content": content});
+        let body = Bytes::from(
+            json!({"messages": [
+                message("system", "a"), message("developer", "b"), message("user", "c"),
+                message("system", "d"), message("assistant", "e"),
+                message("developer", "<system-reminder>f</system-reminder>"),
+            ]})
+            .to_string(),
+        );
+        let peek = PeekedBody::of(&body, 64).unwrap();
+        let prefix = PrefixSettings {
+            later_system: later,
+            ..PREFIX
+        };
+        let (tuple, plain) = (LoadTuple::default(), RequestDefaults::default());
+        to_ollama(&body, &peek, "m", &tuple, &plain, LEVELS, prefix).unwrap()
+    };
+    let roles = |sent: &OllamaRequest| {
+        let body: Value = serde_json::from_slice(&sent.body).unwrap();
+        let all = body["messages"].as_array().unwrap().iter();
+        all.map(|m| format!("{}: {}", m["role"], m["content"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let sent = list(true);
+    assert_eq!(
+        roles(&sent),
+        [
+            "system: a",
+            "system: b",
+            "user: c",
+            "user: <system-reminder>\\nd\\n</system-reminder>",
+            "assistant: e",
+            "user: <system-reminder>f</system-reminder>",
+        ]
+    );
+    assert_eq!(sent.notes, [LATER_SYSTEM.note]);
+    let sent = list(false);
+    assert_eq!(roles(&sent)[3], "system: d");
+    assert!(sent.notes.is_empty());
 }

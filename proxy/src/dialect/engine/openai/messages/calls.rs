@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::{editor::MessageEditor, object::MessageObject};
-use crate::dialect::engine::messages::arguments::CallArguments;
+use super::editor::MessageEditor;
+use crate::{body::object::JsonObject, dialect::engine::messages::arguments::CallArguments};
 
 // === impl MessageEditor ===
 
 impl<'a> MessageEditor<'a> {
     /// Rewrites the call of a custom tool as the call of a function, which is all that templates know;
     /// reports whether it was one.
-    fn custom(&mut self, call: &MessageObject<'a>) -> bool {
-        let custom = call.get("custom").and_then(MessageObject::of);
+    fn custom(&mut self, call: &JsonObject<'a>) -> bool {
+        let custom = call.get("custom").and_then(JsonObject::of);
         let Some(custom) = custom.filter(|_| !self.quirks.custom_tool_calls) else {
             return false;
         };
@@ -39,10 +39,10 @@ impl<'a> MessageEditor<'a> {
 
     /// Rewrites one tool call.
     pub(super) fn call(&mut self, text: &'a str) {
-        let Some(call) = MessageObject::of(text) else {
+        let Some(call) = JsonObject::of(text) else {
             return;
         };
-        let function = call.get("function").and_then(MessageObject::of);
+        let function = call.get("function").and_then(JsonObject::of);
         if function.is_none() && self.custom(&call) {
             return;
         }

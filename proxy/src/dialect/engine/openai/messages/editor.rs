@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet, ops::Range};
 
-use super::object::MessageObject;
-use crate::dialect::engine::openai::quirks::OpenAiQuirks;
+use crate::{body::object::JsonObject, dialect::engine::openai::quirks::OpenAiQuirks};
 
 /// The edits of a list of messages so far.
 pub(super) struct MessageEditor<'a> {
@@ -47,14 +46,14 @@ impl<'a> MessageEditor<'a> {
     }
 
     /// Adds a member behind the last one of an object.
-    pub(super) fn add(&mut self, object: &MessageObject<'_>, member: &str) {
+    pub(super) fn add(&mut self, object: &JsonObject<'_>, member: &str) {
         let end = self.place(object.text).end - 1;
         let comma = if object.members.is_empty() { "" } else { "," };
         self.splices.push((end..end, format!("{comma}{member}")));
     }
 
     /// Removes the members of an object that are null, but for some.
-    pub(super) fn drop_nulls(&mut self, object: &MessageObject<'_>, but: &[&str]) {
+    pub(super) fn drop_nulls(&mut self, object: &JsonObject<'_>, but: &[&str]) {
         let start = self.place(object.text).start;
         let goes = |(name, _, value): &(Cow<'_, str>, Range<usize>, Range<usize>)| {
             &object.text[value.clone()] == "null" && !but.contains(&&**name)

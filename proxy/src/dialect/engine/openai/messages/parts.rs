@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{editor::MessageEditor, object::MessageObject};
-use crate::dialect::engine::messages::{image::MessageImage, part::MessagePart};
+use super::editor::MessageEditor;
+use crate::{
+    body::object::JsonObject,
+    dialect::engine::messages::{image::MessageImage, part::MessagePart},
+};
 
 // === impl MessageEditor ===
 
 impl<'a> MessageEditor<'a> {
     /// Rewrites the parts of a content, or one part without its list, as texts and images. The thoughts of
     /// an assistant move to a member of their own.
-    pub(super) fn content(&mut self, message: &MessageObject<'a>, raw: &'a str, assistant: bool) {
+    pub(super) fn content(&mut self, message: &JsonObject<'a>, raw: &'a str, assistant: bool) {
         let alone = raw.starts_with('{');
         let parts = if alone {
             serde_json::from_str(raw).map(|part| vec![part])

@@ -1,23 +1,23 @@
-//! An object within the messages, by the ranges of its members.
+//! An object within a body, by the ranges of its members.
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::body::scan::{self, JsonMember};
+use super::scan::{self, JsonMember};
 
-/// The number of brackets that a message may open, one in the other.
+/// The number of brackets that the object may open, one in the other.
 const DEPTH: usize = 512;
 
 /// The members of an object: the name of each, and the ranges of its key and value in the text.
-pub(super) struct MessageObject<'a> {
-    pub(super) text: &'a str,
-    pub(super) members: Vec<(Cow<'a, str>, Range<usize>, Range<usize>)>,
+pub(crate) struct JsonObject<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) members: Vec<(Cow<'a, str>, Range<usize>, Range<usize>)>,
 }
 
-// === impl MessageObject ===
+// === impl JsonObject ===
 
-impl<'a> MessageObject<'a> {
+impl<'a> JsonObject<'a> {
     /// Reads an object; `None` where the text is none.
-    pub(super) fn of(text: &'a str) -> Option<Self> {
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
         let mut members = Vec::with_capacity(8);
         scan::object(text, DEPTH, |member: JsonMember| {
             let key = &text[member.key.clone()];
@@ -33,8 +33,18 @@ impl<'a> MessageObject<'a> {
         Some(Self { text, members })
     }
 
+    /// Returns the range in the text of the member at a place, with the comma that goes with it.
+    pub(crate) fn with_comma(&self, at: usize) -> Range<usize> {
+        let (_, key, value) = &self.members[at];
+        match self.members.get(at + 1) {
+            Some((_, next, _)) => key.start..next.start,
+            None if at > 0 => self.members[at - 1].2.end..value.end,
+            None => key.start..value.end,
+        }
+    }
+
     /// Returns the value of a name; of two with the same name the last one counts.
-    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
         let mut found = self.members.iter().rev();
         let (_, _, value) = found.find(|(is, ..)| is == name)?;
         Some(&self.text[value.clone()])
