@@ -5,6 +5,8 @@
 //! format it speaks, and `format_of` is the table of formats: a new one is a folder and a line of that
 //! table. A new kind that speaks OpenAI's chat completions is a constant in [`openai::quirks`].
 
+#[cfg(test)]
+mod append_only;
 pub(crate) mod call_ids;
 pub mod engine_error;
 mod engine_format;
