@@ -99,7 +99,7 @@ pub enum Refusal {
         after: Duration,
     },
     /// A model loaded by hand is in the way and may not be evicted.
-    #[error("'{blocker}' on '{engine}' was loaded by hand and blocks '{model}'")]
+    #[error("'{blocker}' on '{blocker_engine}' was loaded by hand and blocks '{model}'")]
     Blocked {
         /// The name of the engine.
         engine: Arc<str>,
@@ -107,6 +107,8 @@ pub enum Refusal {
         model: Arc<str>,
         /// The model that is in the way.
         blocker: Arc<str>,
+        /// The name of the engine that has it, which is another one where both share a pool.
+        blocker_engine: Arc<str>,
         /// The seconds after which the client may try again.
         retry_after: u64,
     },

@@ -27,6 +27,8 @@ pub(super) enum MemoryFit {
 
 /// The largest resident that is in the way of a load and may not be unloaded.
 pub(super) struct MemoryBlocker {
+    /// The name of the engine that has it.
+    engine: Arc<str>,
     /// The name of its model.
     model: Arc<str>,
     /// Whether it is pinned; else it is foreign.
@@ -71,6 +73,7 @@ impl MemoryBlocker {
                 engine,
                 model,
                 blocker: self.model,
+                blocker_engine: self.engine,
                 retry_after: 30,
             };
         }
@@ -241,6 +244,7 @@ impl Scheduler {
             .max_by_key(|(_, r)| r.bytes);
         match largest {
             Some((state, resident)) => MemoryFit::Blocked(MemoryBlocker {
+                engine: Arc::clone(&state.facts.name),
                 model: Arc::clone(resident.info.name(state.facts.kind)),
                 pinned: resident.pinned,
                 bytes: resident.bytes,

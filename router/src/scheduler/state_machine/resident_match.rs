@@ -168,6 +168,7 @@ impl EngineState {
                 engine,
                 model,
                 blocker: Arc::clone(blocker.info.name(self.facts.kind)),
+                blocker_engine: Arc::clone(&self.facts.name),
                 retry_after: 30,
             },
             None => Refusal::LoadFailed {

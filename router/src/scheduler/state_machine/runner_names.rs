@@ -85,6 +85,7 @@ impl EngineState {
                 engine,
                 model,
                 blocker: Arc::clone(held),
+                blocker_engine: Arc::clone(&self.facts.name),
                 retry_after: 30,
             });
         }

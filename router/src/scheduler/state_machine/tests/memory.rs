@@ -135,6 +135,22 @@ fn what_a_person_loaded_blocks_by_its_memory_too() {
 }
 
 #[test]
+fn a_blocker_is_named_with_its_own_engine() {
+    let mut other = budgeted("other", "gpu", &[("hand", 8)]);
+    other.residents = vec![info("hand", 4096)];
+    let mut bench = SchedulerHarness::new(vec![budgeted("e", "gpu", &[("b", 4)]), other]);
+    let actions = bench.arrive(1, "e", "b");
+    let [(1, refusal)] = refused(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    let told = refusal.to_string();
+    assert!(
+        told.starts_with("'hand' on 'other' was loaded by hand and blocks 'b'"),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_unknown_size_or_budget_never_refuses() {
     let mut unknown = budgeted("e", "gpu", &[("a", 8), ("b", 8)]);
     unknown.pool_budget = None;
