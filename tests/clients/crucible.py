@@ -1,0 +1,57 @@
+"""The Crucible under test, with a configuration of its own."""
+
+import collections
+import json
+import pathlib
+import re
+import time
+import urllib.request
+
+from engines import Engine
+from process import Server
+
+LINE = re.compile(r' request id=\S+ endpoint="([^"]*)" status=(\d+)')
+
+
+def configuration(engine: Engine, state: pathlib.Path) -> str:
+    """A file with this engine, and its model with the context that agents need."""
+    texts = [str(state), engine.kind, engine.url, engine.model]
+    state_dir, kind, url, model = map(json.dumps, texts)
+    lines = ['listen = "127.0.0.1:0"', f"state_dir = {state_dir}"]
+    lines += ["[[engine]]", f"name = {kind}", f"kind = {kind}", f"url = {url}"]
+    lines += ["[[model]]", f"name = {model}", f"context = {engine.context}"]
+    return "\n".join(lines) + "\n"
+
+
+class Crucible(Server):
+    """A running Crucible that is ready."""
+
+    def __init__(self, program: str, engine: Engine, scratch: pathlib.Path):
+        state = scratch / f"state-{engine.kind}"
+        state.mkdir()
+        config = scratch / f"crucible-{engine.kind}.toml"
+        config.write_text(configuration(engine, state))
+        super().__init__([program, "serve", "--config", str(config)], config.with_suffix(".log"))
+        self.read = 0
+        deadline = time.monotonic() + 30
+        while not self.ready():
+            if time.monotonic() > deadline:
+                self.stop()
+                raise SystemExit(f"Crucible is not ready:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def ready(self) -> bool:
+        try:
+            urllib.request.urlopen(self.url + "/readyz", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def refused(self) -> str:
+        """What was not answered with success since this was last asked, by status and endpoint."""
+        text = self.log.read_text()[self.read:]
+        self.read += len(text)
+        wrong = collections.Counter(
+            f"{status} {endpoint}" for endpoint, status in LINE.findall(text) if int(status) >= 400
+        )
+        return ", ".join(f"{count} x {what}" for what, count in sorted(wrong.items()))
