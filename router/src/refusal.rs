@@ -112,6 +112,23 @@ pub enum Refusal {
         /// The seconds after which the client may try again.
         retry_after: u64,
     },
+    /// An embedding model does not fit beside a model that generates, which stays.
+    #[error(
+        "'{model}' does not fit beside '{blocker}' in the pool '{pool}', and no embedding model takes \
+         the place of one that generates"
+    )]
+    NoRoomForEmbedding {
+        /// The name of the engine.
+        engine: Arc<str>,
+        /// The engine's name of the embedding model.
+        model: Arc<str>,
+        /// The pool in which there is no room.
+        pool: Arc<str>,
+        /// The model that stays.
+        blocker: Arc<str>,
+        /// The seconds after which the client may try again.
+        retry_after: u64,
+    },
     /// The wait for a model that a person loaded with too little context expired while it was in use.
     #[error("'{instance}' on '{engine}' has {has} tokens of context and was in use the whole time")]
     ForeignBusy {

@@ -34,6 +34,7 @@ mod departed;
 #[cfg(target_os = "linux")]
 mod discovery;
 mod doctor;
+mod embeddings;
 mod environment;
 mod fallback;
 mod faults;
@@ -74,6 +75,7 @@ mod reload;
 mod reload_places;
 mod replay;
 mod requests;
+mod rerank;
 mod residency;
 #[cfg(target_os = "linux")]
 mod resources;

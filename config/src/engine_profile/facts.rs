@@ -48,6 +48,9 @@ pub struct EngineProfile {
     pub takes_environment: bool,
     /// Whether a model's own description may ask for a context (a Modelfile's `num_ctx`).
     pub modelfile_context: bool,
+    /// Whether its list says of each model whether it generates or embeds. Where it does not, kinds are
+    /// guessed from names.
+    pub tells_model_kinds: bool,
     /// Whether it lists models that run in its maker's cloud.
     pub cloud_models: bool,
     /// Whether it has a WebSocket API, which `websocket = true` turns on.

@@ -29,6 +29,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     section: TuningSection::Lmstudio,
     takes_environment: false,
     modelfile_context: false,
+    tells_model_kinds: false,
     cloud_models: false,
     websocket_driver: false,
     options: LoadOptions {

@@ -24,6 +24,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     section: TuningSection::Lmstudio,
     takes_environment: false,
     modelfile_context: false,
+    tells_model_kinds: true,
     cloud_models: false,
     websocket_driver: true,
     options: LoadOptions {

@@ -26,6 +26,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     section: TuningSection::Ollama,
     takes_environment: true,
     modelfile_context: true,
+    tells_model_kinds: true,
     cloud_models: true,
     websocket_driver: false,
     options: LoadOptions {

@@ -29,8 +29,10 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 9] = [
+const ENDPOINTS: [Endpoint; 11] = [
     post("/v1/chat/completions"),
+    post("/v1/embeddings"),
+    post("/v1/rerank"),
     get("/v1/models"),
     get("/healthz"),
     get("/readyz"),
@@ -42,9 +44,8 @@ const ENDPOINTS: [Endpoint; 9] = [
 ];
 
 /// The paths of client formats that are not served.
-const DIALECTS: [&str; 9] = [
+const DIALECTS: [&str; 8] = [
     "/v1/completions",
-    "/v1/embeddings",
     "/v1/messages",
     "/v1/responses",
     "/api/chat",
@@ -120,7 +121,7 @@ mod tests {
             ("/crucible/stats", &["did you mean /crucible/state?"]),
             (
                 "/qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
-                &["qqqq. There are: POST /v1/chat/completions, GET /v1/models, "],
+                &["qqqq. There are: POST /v1/chat/completions, POST /v1/embeddings, "],
             ),
             (
                 "/v1/responses",

@@ -36,6 +36,8 @@ pub use self::client_dialect::{ClientDialect, ClientRequest};
 pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
     match path {
         "/v1/chat/completions" => Some(&openai::OpenAiChat),
+        "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
+        "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
         _ => None,
     }
 }

@@ -151,6 +151,8 @@ fn paths_of(app: &AppState, paths: Routes<AppState>) -> Routes {
 fn paths() -> Routes<AppState> {
     Routes::new()
         .route("/v1/chat/completions", post(answer::handle))
+        .route("/v1/embeddings", post(answer::handle))
+        .route("/v1/rerank", post(answer::handle))
         .merge(admin::paths())
 }
 

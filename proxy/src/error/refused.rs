@@ -25,14 +25,7 @@ impl From<Refusal> for Error {
                 retry_after,
                 ..
             } => Self::new(Kind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after),
-            Refusal::Incapable { needs, .. } => {
-                let text = format!("{text}; ask for a model that can, or leave them out");
-                Self::new(Kind::UnsupportedValue, text).param(match needs {
-                    "tools" => "tools",
-                    "images" => "messages",
-                    _ => "model",
-                })
-            }
+            Refusal::Incapable { needs, model } => incapable(&text, needs, &model),
             Refusal::QueueFull { retry_after, .. } => {
                 Self::new(Kind::QueueFull, text).retry_after(retry_after)
             }
@@ -51,6 +44,14 @@ impl From<Refusal> for Error {
             Refusal::Blocked { retry_after, .. } => Self::new(
                 Kind::LoadFailed,
                 format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
+            )
+            .retry_after(retry_after),
+            Refusal::NoRoomForEmbedding { retry_after, .. } => Self::new(
+                Kind::LoadFailed,
+                format!(
+                    "{text}; raise the budget of that pool, or have the same model on an engine of \
+                     another pool, such as an Ollama on the processor"
+                ),
             )
             .retry_after(retry_after),
             Refusal::ModelMissing { .. } => Self::new(Kind::ModelNotFound, text)
@@ -94,6 +95,26 @@ impl From<Refusal> for Error {
             }
         }
     }
+}
+
+/// The error of a model that cannot do what the request needs.
+fn incapable(text: &str, needs: &str, model: &str) -> Error {
+    let text = match needs {
+        "embeddings" => format!(
+            "'{model}' makes no embeddings; ask for an embedding model, GET /v1/models lists what there \
+             is"
+        ),
+        "generation" => format!(
+            "'{model}' is an embedding model and answers no prompts; ask for a model that does, GET \
+             /v1/models lists what there is"
+        ),
+        _ => format!("{text}; ask for a model that can, or leave them out"),
+    };
+    Error::new(Kind::UnsupportedValue, text).param(match needs {
+        "tools" => "tools",
+        "images" => "messages",
+        _ => "model",
+    })
 }
 
 /// The message about a name that no engine has.

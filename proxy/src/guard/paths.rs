@@ -33,7 +33,14 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
     let ours = prefixed
         || matches!(
             first,
-            "chat" | "models" | "completions" | "embeddings" | "responses" | "messages"
+            "chat"
+                | "models"
+                | "completions"
+                | "embeddings"
+                | "rerank"
+                | "reranking"
+                | "responses"
+                | "messages"
         );
     let canonical = match (ours, rest.is_empty()) {
         (true, true) => "/v1".to_owned(),
@@ -42,6 +49,8 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
             let collapsed = match rest.split_once('/') {
                 Some(("models", id)) => format!("models/{}", id.trim_start_matches('/')),
                 Some((head, tail)) => format!("{head}/{}", tail.trim_start_matches('/')),
+                // llama.cpp's server has both.
+                None if rest == "reranking" => "rerank".to_owned(),
                 None => rest.to_owned(),
             };
             format!("/v1/{collapsed}")

@@ -18,7 +18,9 @@ use crucible_router::{
 use tower::{Layer, Service};
 
 use crate::{
-    body::peek::PeekedBody, dialect::chat::ChatRequest, pipeline::routed_request::RoutedRequest,
+    body::peek::PeekedBody,
+    dialect::chat::{ChatRequest, RequestTask},
+    pipeline::routed_request::RoutedRequest,
 };
 
 /// Fills in the sampling values of the profile where the request is silent. `null` is silent, 0 is
@@ -78,7 +80,12 @@ pub(crate) fn request_defaults(
     candidate: &Candidate,
     key: Option<&ClientKey>,
 ) -> RequestDefaults {
-    let Some(engine) = router.engine_config(&candidate.engine) else {
+    let samples = match chat.task {
+        RequestTask::Chat | RequestTask::Completion => true,
+        RequestTask::Embedding | RequestTask::Rerank => false,
+    };
+    let engine = router.engine_config(&candidate.engine);
+    let Some(engine) = engine.filter(|_| samples) else {
         return RequestDefaults::default();
     };
     let mut configured = config.request_defaults(&engine, &candidate.model, key);

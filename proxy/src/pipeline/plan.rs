@@ -3,13 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use crucible_config::Config;
-use crucible_router::{demand::Demand, handle::RouterHandle, plan::Plan};
+use crucible_router::{
+    demand::Demand,
+    handle::RouterHandle,
+    plan::{Candidate, Plan},
+    refusal::Refusal,
+};
 use http::HeaderMap;
 use tokio::time::timeout;
 
 use super::demand;
 use crate::{
-    dialect::{chat::ChatRequest, engine::format_of},
+    dialect::{
+        chat::{ChatRequest, RequestTask},
+        engine::format_of,
+    },
     error::{Error, Kind},
     guard::AdmittedClient,
 };
@@ -21,7 +29,7 @@ const FIRST_REFRESH: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A header or a key of the request is wrong, no model or engine answers to its name, or the engine of
-/// the first candidate needs something of a chat request that this one lacks.
+/// the first candidate needs something of such a request that this one lacks, or none can do its task.
 pub(crate) async fn plan(
     router: &RouterHandle,
     config: &Config,
@@ -35,13 +43,47 @@ pub(crate) async fn plan(
         // Where they do not settle by then, the plan is made with what is known.
         let _ = timeout(FIRST_REFRESH, router.settled()).await;
     }
-    let plan = router.plan_asking(&demand).await?;
-    let best = plan
-        .candidates
-        .first()
-        .ok_or_else(|| Error::new(Kind::Internal, "the plan is empty"))?;
-    if let Some(engine) = router.engine_config(&best.engine) {
-        format_of(engine.kind).check(chat)?;
+    let mut plan = match router.plan_asking(&demand).await {
+        // It is no question of the model, where its engine ranks nothing at all.
+        Err(Refusal::Incapable { .. }) if chat.task == RequestTask::Rerank => {
+            return Err(ranks_nothing(router, &demand.model));
+        }
+        plan => plan?,
+    };
+    let format = |candidate: &Candidate| {
+        let engine = router.engine_config(&candidate.engine);
+        engine.map(|engine| format_of(engine.kind))
+    };
+    plan.candidates
+        .retain(|candidate| format(candidate).is_none_or(|format| format.can(chat.task)));
+    let Some(best) = plan.candidates.first() else {
+        return Err(ranks_nothing(router, &demand.model));
+    };
+    if let Some(format) = format(best) {
+        format.check(chat)?;
     }
     Ok((demand, plan))
+}
+
+/// The error of a model on engines that rank no documents, with those that could.
+fn ranks_nothing(router: &RouterHandle, model: &str) -> Error {
+    let view = router.view();
+    let able = view
+        .engines
+        .iter()
+        .filter(|engine| format_of(engine.kind).can(RequestTask::Rerank));
+    let able: Vec<String> = able.map(|engine| format!("'{}'", engine.name)).collect();
+    let able = match able.len() {
+        0 => "none of that kind is there".to_owned(),
+        _ => format!("here: {}", able.join(", ")),
+    };
+    let model: String = model.chars().take(200).collect();
+    Error::new(
+        Kind::UnknownEndpoint,
+        format!(
+            "the engine of '{model}' ranks no documents; llama.cpp's server that is started with \
+             --rerank does, and so do OpenAI-compatible servers that have /v1/rerank ({able})"
+        ),
+    )
+    .param("model")
 }

@@ -32,7 +32,7 @@ use crate::{
     body::peek::PeekedBody,
     dialect::{
         chat::{AnswerWriter, EngineTranscoder},
-        engine::{AnswerShape, openai::whole::WholeAnswer},
+        engine::{AnswerShape, document::DocumentReader, openai::whole::WholeAnswer},
     },
     error::Error,
     relay::{
@@ -182,7 +182,7 @@ impl SentRequest {
         shape: AnswerShape,
     ) -> impl Future<Output = Result<Response, Error>> + Send {
         let budget = match shape {
-            AnswerShape::Whole(_) => self.config.timeouts.response,
+            AnswerShape::Whole(_) | AnswerShape::Document(_) => self.config.timeouts.response,
             AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => self.first_token,
         };
         let deadline = self.sent_at + budget;
@@ -198,17 +198,46 @@ impl SentRequest {
             metrics.upstream_response(&self.head.engine, response.status());
             let response = succeeded(self.kind, response, deadline)
                 .await
-                .inspect_err(|error| {
+                .map_err(|error| {
                     // First: whoever is granted the permit next is to know it.
-                    report(self.attempt.as_deref(), attempt_outcome(error));
+                    report(self.attempt.as_deref(), attempt_outcome(&error));
                     self.lease.free();
+                    match &shape {
+                        AnswerShape::Document(reader) => reader.refused(error),
+                        _ => error,
+                    }
                 })?;
             match shape {
                 AnswerShape::Whole(call_ids) => self.whole(response, call_ids).await,
                 AnswerShape::Stream(transcoder) => self.streamed(response, transcoder).await,
                 AnswerShape::Aggregate(transcoder) => self.gathered(response, transcoder).await,
+                AnswerShape::Document(reader) => self.document(response, reader).await,
             }
         }
+    }
+
+    /// One document that is no completion, read to its end before anything is said to the client.
+    async fn document(
+        mut self,
+        response: http::Response<Answer>,
+        reader: Box<dyn DocumentReader>,
+    ) -> Result<Response, Error> {
+        let deadline = self.sent_at + self.config.timeouts.response;
+        let limit = reader.limit(self.config.limits.event);
+        let document = collect(response.into_body(), limit, deadline).await?;
+        self.lease.answered(false);
+        let answer = reader.read(&document)?;
+        if let Some(expected) = &self.answerer {
+            expected.check(&self.app, answer.model).await?;
+        }
+        self.active.note(|record| {
+            record.answered_at = Some(Instant::now());
+            record.usage = answer.usage;
+        });
+        report(self.attempt.as_deref(), RequestOutcome::Answered);
+        Ok(self
+            .head
+            .whole(written(self.writer.as_deref(), answer.body)?))
     }
 
     /// One JSON, read to its end before anything is said to the client.
@@ -297,7 +326,7 @@ impl SentRequest {
     }
 }
 
-/// A chat completion in the format of the client.
+/// An answer in OpenAI's form of its task, in the format of the client.
 fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes, Error> {
     match writer {
         None => Ok(completion),

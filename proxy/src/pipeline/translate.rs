@@ -64,6 +64,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         &EngineTarget {
             model: &permit.model,
             instance: &permit.instance,
+            context: permit.whole_context,
             tuple: &permit.tuple,
             defaults: &routed.defaults,
             prefix: routed.config.prefix,
@@ -76,7 +77,9 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
             let writer = routed.chat.writer.as_ref();
             AnswerShape::Stream(chained(engine, writer.map(|writer| writer.transcoder())))
         }
-        whole @ (AnswerShape::Aggregate(_) | AnswerShape::Whole(_)) => whole,
+        whole @ (AnswerShape::Aggregate(_) | AnswerShape::Whole(_) | AnswerShape::Document(_)) => {
+            whole
+        }
     };
     let prompt = Prompt {
         address: permit.address.clone(),

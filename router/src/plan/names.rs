@@ -13,7 +13,10 @@ use super::{
     scope::{BUILTIN_VIRTUAL, ModelMatch, NameMatch, PlanScope},
     served::is_served_as,
 };
-use crate::{catalog::ModelInfo, view::EngineView};
+use crate::{
+    catalog::{ModelInfo, ModelKind},
+    view::EngineView,
+};
 
 /// The virtual model of that name, in any case of its letters.
 pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str> {
@@ -48,8 +51,14 @@ pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model
 impl<'a> PlanScope<'a> {
     /// Resolves a name, without regard to `default_model`.
     pub(super) fn resolve(&self, name: &str) -> NameMatch<'a> {
-        let exact = self.matching(Reason::Exact, |_, model| &*model.id == name);
+        let mut exact = self.matching(Reason::Exact, |_, model| &*model.id == name);
         if !exact.is_empty() {
+            if self.demand.kind == ModelKind::Embedding {
+                // It may not fit beside a model that generates, and then another engine may have room.
+                let loose = self.matching(Reason::Exact, |_, model| same(&model.id, name));
+                order::append(&mut exact, loose);
+                exact = order::one_per_engine(exact);
+            }
             return self.placed(exact);
         }
         let prefixed = self.prefixed(name);
@@ -295,12 +304,19 @@ impl<'a> PlanScope<'a> {
     }
 
     fn of_kind(&self, mut hits: Vec<ModelMatch<'a>>) -> NameMatch<'a> {
-        hits.retain(|hit| hit.model.kind == self.demand.kind);
+        hits.retain(|hit| self.has_kind(hit.engine, hit.model));
         if hits.is_empty() {
             NameMatch::WrongKind
         } else {
             NameMatch::Models(hits)
         }
+    }
+
+    /// Whether a model is of the demanded kind. An engine that does not tell the kinds of its models apart
+    /// may be asked for vectors of any, and says itself which it has none of.
+    fn has_kind(&self, engine: &EngineView, model: &ModelInfo) -> bool {
+        let may_embed = !engine.kind.profile().tells_model_kinds;
+        model.kind == self.demand.kind || self.demand.kind == ModelKind::Embedding && may_embed
     }
 
     /// Resolves a name that no engine lists: the configuration may say where it would be.

@@ -31,6 +31,7 @@ pub(crate) fn is_inference(call: &Call) -> bool {
                     "/chat/completions",
                     "/completions",
                     "/embeddings",
+                    "/rerank",
                     "/responses",
                     "/messages",
                 ]

@@ -49,6 +49,11 @@ const KNOWN_KEYS: &[(&str, Repeat)] = &[
     ("thinking_budget", Repeat::LastCounts),
     ("reasoning_budget", Repeat::LastCounts),
     ("include_reasoning", Repeat::LastCounts),
+    ("encoding_format", Repeat::Refused),
+    ("dimensions", Repeat::Refused),
+    ("query", Repeat::Refused),
+    ("documents", Repeat::Refused),
+    ("top_n", Repeat::Refused),
 ];
 
 /// Length of the longest JSON string that may spell a known key, with each character escaped.

@@ -85,6 +85,7 @@ fn sent(kind: EngineKind, request: &Value, messages: &[Value]) -> SentBody {
         .unwrap();
     let (tuple, defaults) = (LoadTuple::default(), RequestDefaults::default());
     let target = EngineTarget {
+        context: None,
         model: "m",
         instance: "m",
         tuple: &tuple,

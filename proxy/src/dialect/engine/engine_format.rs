@@ -7,7 +7,10 @@ use crucible_config::checked::{PrefixSettings, RequestDefaults};
 use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 
 use crate::{
-    dialect::chat::{ChatRequest, EngineTranscoder},
+    dialect::{
+        chat::{ChatRequest, EngineTranscoder, RequestTask},
+        engine::{document::DocumentReader, rerank::RerankRequest},
+    },
     error::Error,
     usage::SlotReadings,
 };
@@ -17,17 +20,64 @@ use crate::{
 /// An implementation has no state of its own; it is a static in the table of
 /// [`format_of`](super::format_of).
 pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
-    /// Checks what an engine of this kind needs of a chat request, before a permit is waited for.
+    /// Reports whether engines of this kind can do a task at all.
+    fn can(&self, task: RequestTask) -> bool;
+
+    /// Checks what an engine of this kind needs of a request, before a permit is waited for.
     ///
     /// # Errors
     /// `missing_field`, `invalid_type` and `unsupported_value`, each with the path of the field.
-    fn check(&self, chat: &ChatRequest) -> Result<(), Error>;
+    fn check(&self, request: &ChatRequest) -> Result<(), Error> {
+        match request.task {
+            RequestTask::Chat | RequestTask::Completion => self.check_chat(request),
+            RequestTask::Embedding => self.check_embedding(request),
+            RequestTask::Rerank => self.check_rerank(request),
+        }
+    }
 
-    /// Writes a chat request for an engine.
+    /// Writes a request for an engine.
     ///
     /// # Errors
     /// Those of [`Self::check`], and a part of the request that this format cannot express.
-    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error>;
+    fn write(&self, request: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+        match request.task {
+            RequestTask::Chat | RequestTask::Completion => self.write_chat(request, target),
+            RequestTask::Embedding => self.write_embedding(request, target),
+            RequestTask::Rerank => self.write_rerank(request, target),
+        }
+    }
+
+    /// Checks a conversation, as [`Self::check`].
+    fn check_chat(&self, request: &ChatRequest) -> Result<(), Error>;
+
+    /// Writes a conversation, as [`Self::write`].
+    fn write_chat(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error>;
+
+    /// Checks texts to be embedded, as [`Self::check`].
+    fn check_embedding(&self, request: &ChatRequest) -> Result<(), Error>;
+
+    /// Writes texts to be embedded, as [`Self::write`].
+    fn write_embedding(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error>;
+
+    /// Checks documents to be ranked, as [`Self::check`].
+    fn check_rerank(&self, request: &ChatRequest) -> Result<(), Error> {
+        RerankRequest::read(request).map(drop)
+    }
+
+    /// Writes documents to be ranked, as [`Self::write`].
+    fn write_rerank(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error>;
 }
 
 /// The engine, model and settings for which a chat request is written.
@@ -36,6 +86,8 @@ pub(crate) struct EngineTarget<'a> {
     pub(crate) model: &'a str,
     /// The engine's name of the resident that answers, which is the model's where it has no other.
     pub(crate) instance: &'a str,
+    /// The context of the whole resident in tokens, where that is known.
+    pub(crate) context: Option<u64>,
     /// The load options of the resident.
     pub(crate) tuple: &'a LoadTuple,
     /// The sampling values that fill the gaps of the request.
@@ -78,4 +130,28 @@ pub(crate) enum AnswerShape {
     /// The engine answers with one chat completion. The set holds the ids of tool calls that the
     /// conversation has already.
     Whole(HashSet<String>),
+    /// The engine answers with one document that is no completion.
+    Document(Box<dyn DocumentReader>),
+}
+
+// === impl EngineCall ===
+
+impl EngineCall {
+    /// A request whose answer is one document, without sampling values.
+    pub(crate) fn of_document(
+        path: &'static str,
+        body: Bytes,
+        reader: impl DocumentReader + 'static,
+    ) -> Self {
+        Self {
+            path,
+            body,
+            answer: AnswerShape::Document(Box::new(reader)),
+            defaults: Vec::new(),
+            notes: Vec::new(),
+            dropped: Vec::new(),
+            may_call_tools: false,
+            slots: None,
+        }
+    }
 }

@@ -8,12 +8,17 @@
 #[cfg(test)]
 mod append_only;
 pub(crate) mod call_ids;
+pub(crate) mod document;
+mod embeddings;
 pub mod engine_error;
 mod engine_format;
 pub(crate) mod fields;
 pub(crate) mod messages;
 pub mod ollama;
 pub mod openai;
+mod rerank;
+#[cfg(test)]
+pub(crate) mod testing;
 mod validate_chat;
 
 use crucible_config::{checked::EngineKind, engine_profile::EngineWire};

@@ -3,12 +3,13 @@
 
 mod error;
 pub(crate) mod models;
+mod tasks;
 
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
-pub use self::error::error_document;
+pub use self::{error::error_document, tasks::OpenAiTask};
 use super::{
     chat::{ChatRequest, RequestTask},
     client_dialect::{ClientDialect, ClientRequest},
@@ -30,6 +31,32 @@ const COMMENT: &[u8] = b": crucible\n\n";
 #[derive(Clone, Copy, Debug)]
 pub struct OpenAiChat;
 
+/// Reads a request whose body is in OpenAI's format of the task already.
+fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+    let (mut body, mended) = surrogates::mended(request.body);
+    let depth = request.config.limits.json_depth;
+    let mut peek = PeekedBody::of(&body, depth)?;
+    let mut notes = if mended {
+        vec![Cow::Borrowed(HALF_CHARACTER)]
+    } else {
+        Vec::new()
+    };
+    if task == RequestTask::Chat
+        && let Some(sent) = prefix::neutralised(&body, &peek, request.config.prefix)
+    {
+        body = sent.body;
+        peek = PeekedBody::of(&body, depth)?;
+        notes.extend(sent.notes);
+    }
+    Ok(ChatRequest {
+        task,
+        body,
+        peek: Arc::new(peek),
+        notes,
+        writer: None,
+    })
+}
+
 // === impl OpenAiChat ===
 
 impl ClientDialect for OpenAiChat {
@@ -38,26 +65,7 @@ impl ClientDialect for OpenAiChat {
     }
 
     fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
-        let (mut body, mended) = surrogates::mended(request.body);
-        let depth = request.config.limits.json_depth;
-        let mut peek = PeekedBody::of(&body, depth)?;
-        let mut notes = if mended {
-            vec![Cow::Borrowed(HALF_CHARACTER)]
-        } else {
-            Vec::new()
-        };
-        if let Some(sent) = prefix::neutralised(&body, &peek, request.config.prefix) {
-            body = sent.body;
-            peek = PeekedBody::of(&body, depth)?;
-            notes.extend(sent.notes);
-        }
-        Ok(ChatRequest {
-            task: RequestTask::Chat,
-            body,
-            peek: Arc::new(peek),
-            notes,
-            writer: None,
-        })
+        read_as(RequestTask::Chat, request)
     }
 
     fn stream_type(&self) -> &'static str {

@@ -254,7 +254,7 @@ impl Scheduler {
         let short = limit.filter(|limit| *limit < request.minimum_context());
         match short.zip(blocker.bound(&facts.pool)) {
             Some((limit, bound)) => context_exceeded(request, limit, bound),
-            None => blocker.refusal(request),
+            None => blocker.refusal(request, &facts.pool),
         }
     }
 }

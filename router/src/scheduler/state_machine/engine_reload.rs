@@ -163,7 +163,7 @@ impl Scheduler {
             return None;
         }
         let instance = &resident.info.instance;
-        let room = self.memory_fit(state, planned.bytes, Some(instance), now);
+        let room = self.memory_fit(state, request.kind, planned.bytes, Some(instance), now);
         matches!(
             room,
             MemoryFit::Fits | MemoryFit::FitsAlone | MemoryFit::AfterEviction(_)

@@ -1,7 +1,7 @@
 //! The choice of the resident that makes room for a load.
 //!
 //! Of those that may go, it is the one with the largest `idle time / time to load it again`: the one
-//! that is missed least.
+//! that is missed least. No embedding model takes the place of one that generates.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,18 @@ use crate::catalog::ModelKind;
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// Whether a resident of `other` is one that a swap of this scope, for the engine `of`, may
-    /// unload.
+    /// Whether a resident of `other` is one that a swap of this scope, for a model of this kind on the
+    /// engine `of`, may unload.
     pub(super) fn is_candidate_for(
         scope: LimitScope,
+        kind: ModelKind,
         of: &EngineState,
         other: &EngineState,
         resident: &Resident,
     ) -> bool {
         let counts =
             scope != LimitScope::EngineModels || resident.info.kind == ModelKind::Generation;
-        Self::in_scope(scope, &of.facts, &other.facts) && counts && other.is_evictable(resident)
+        Self::in_scope(scope, &of.facts, &other.facts) && counts && other.gives_way(resident, kind)
     }
 
     /// The resident that goes first for a queue, as the positions of its engine and of itself;
@@ -46,7 +47,7 @@ impl Scheduler {
                 let useful = !own && (scope == LimitScope::EngineModels || resident.bytes > 0);
                 if !useful
                     || !resident.can_unload_now(now)
-                    || !Self::is_candidate_for(scope, of, state, resident)
+                    || !Self::is_candidate_for(scope, queue.kind, of, state, resident)
                 {
                     continue;
                 }

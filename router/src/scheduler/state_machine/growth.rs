@@ -151,7 +151,7 @@ impl Scheduler {
         }
         let planned = self.planned_load(state, queue, request, now)?;
         let instance = &state.residents[first].info.instance;
-        match self.memory_fit(state, planned.bytes, Some(instance), now) {
+        match self.memory_fit(state, request.kind, planned.bytes, Some(instance), now) {
             MemoryFit::Fits | MemoryFit::FitsAlone | MemoryFit::AfterEviction(_) => {
                 Ok(Some((planned, ResidentMatch::NeedsGrowth(first))))
             }

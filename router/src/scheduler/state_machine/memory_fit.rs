@@ -7,6 +7,7 @@ use super::{
     resident::Resident, state::Scheduler,
 };
 use crate::{
+    catalog::ModelKind,
     refusal::{ContextBound, Refusal},
     scheduler::messages::{EngineFacts, PermitRequest},
 };
@@ -31,12 +32,32 @@ pub(super) struct MemoryBlocker {
     engine: Arc<str>,
     /// The name of its model.
     model: Arc<str>,
-    /// Whether it is pinned; else it is foreign.
-    pinned: bool,
+    /// The reason why it stays.
+    stays: StayReason,
     /// Bytes that it takes.
     bytes: u64,
     /// Bytes of the budget that it is in the way in.
     budget: u64,
+}
+
+/// The reason why a resident is not unloaded for a load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StayReason {
+    /// It is pinned.
+    Pinned,
+    /// A person loaded it.
+    Foreign,
+    /// It generates, and the load is that of an embedding model.
+    Generates,
+}
+
+/// The load whose room is looked for: its engine, the kind of its model, and the instance that it
+/// replaces, if there is one.
+#[derive(Clone, Copy)]
+struct WantedLoad<'a> {
+    of: &'a EngineFacts,
+    kind: ModelKind,
+    but: Option<&'a str>,
 }
 
 /// The memory in use within a scope, in bytes.
@@ -57,7 +78,7 @@ impl MemoryBlocker {
     /// The reason why a model cannot have more context while the blocker stays pinned; `None` where
     /// it is not pinned.
     pub(super) fn bound(&self, pool: &Arc<str>) -> Option<ContextBound> {
-        self.pinned.then(|| ContextBound::Pinned {
+        (self.stays == StayReason::Pinned).then(|| ContextBound::Pinned {
             pool: Arc::clone(pool),
             model: Arc::clone(&self.model),
             bytes: self.bytes,
@@ -66,16 +87,28 @@ impl MemoryBlocker {
     }
 
     /// The refusal of a request for a model that does not fit beside it.
-    pub(super) fn refusal(self, request: &PermitRequest) -> Refusal {
+    pub(super) fn refusal(self, request: &PermitRequest, pool: &Arc<str>) -> Refusal {
         let (engine, model) = (Arc::clone(&request.engine), Arc::clone(&request.name));
-        if !self.pinned {
-            return Refusal::Blocked {
-                engine,
-                model,
-                blocker: self.model,
-                blocker_engine: self.engine,
-                retry_after: 30,
-            };
+        match self.stays {
+            StayReason::Pinned => {}
+            StayReason::Foreign => {
+                return Refusal::Blocked {
+                    engine,
+                    model,
+                    blocker: self.model,
+                    blocker_engine: self.engine,
+                    retry_after: 30,
+                };
+            }
+            StayReason::Generates => {
+                return Refusal::NoRoomForEmbedding {
+                    engine,
+                    model,
+                    pool: Arc::clone(pool),
+                    blocker: self.model,
+                    retry_after: 30,
+                };
+            }
         }
         let message = format!(
             "it does not fit beside '{}', which is pinned and takes {} MB of a budget of {} MB; \
@@ -90,6 +123,17 @@ impl MemoryBlocker {
             message,
             retry_after: 60,
         }
+    }
+}
+
+// === impl EngineState ===
+
+impl EngineState {
+    /// Whether a resident may be unloaded to make room for a model of this kind, once it is idle. Vectors
+    /// are made in the background of a conversation, which must not lose its model to them.
+    pub(super) fn gives_way(&self, resident: &Resident, kind: ModelKind) -> bool {
+        let spared = kind == ModelKind::Embedding && resident.info.kind == ModelKind::Generation;
+        !spared && self.is_evictable(resident)
     }
 }
 
@@ -119,14 +163,9 @@ impl Scheduler {
             .min()
     }
 
-    /// The memory in use within a scope, without the instance `but` of this engine.
-    fn pool_usage(
-        &self,
-        scope: LimitScope,
-        of: &EngineFacts,
-        but: Option<&str>,
-        now: Instant,
-    ) -> PoolUsage {
+    /// The memory in use within a scope, without the instance that the load replaces.
+    fn pool_usage(&self, scope: LimitScope, wanted: WantedLoad<'_>, now: Instant) -> PoolUsage {
+        let WantedLoad { of, kind, but } = wanted;
         let mut load = PoolUsage {
             used: 0,
             idle: 0,
@@ -145,7 +184,7 @@ impl Scheduler {
             let kept = |r: &&Resident| !own || but.is_none_or(|but| *r.info.instance != *but);
             for resident in state.residents.iter().filter(kept) {
                 load.used = load.used.saturating_add(resident.bytes);
-                if state.is_evictable(resident) {
+                if state.gives_way(resident, kind) {
                     load.evictable = load.evictable.saturating_add(resident.bytes);
                     if resident.can_unload_now(now) {
                         load.idle = load.idle.saturating_add(resident.bytes);
@@ -178,15 +217,18 @@ impl Scheduler {
         stays.map(|(_, r)| r.bytes).fold(0, u64::saturating_add)
     }
 
-    /// Whether `need` bytes fit beside everything but one instance of this engine. An unknown need
-    /// fits.
+    /// Whether `need` bytes of a model of this kind fit beside everything but one instance of this
+    /// engine. An unknown need fits.
     pub(super) fn memory_fit(
         &self,
         state: &EngineState,
+        kind: ModelKind,
         need: Option<u64>,
         but: Option<&str>,
         now: Instant,
     ) -> MemoryFit {
+        let of = &state.facts;
+        let wanted = WantedLoad { of, kind, but };
         let mut worst = MemoryFit::Fits;
         let Some(need) = need else {
             return worst;
@@ -198,7 +240,7 @@ impl Scheduler {
             let Some(budget) = self.effective_budget(scope, &state.facts) else {
                 continue;
             };
-            let load = self.pool_usage(scope, &state.facts, but, now);
+            let load = self.pool_usage(scope, wanted, now);
             let short = load.used.saturating_add(need).saturating_sub(budget);
             if short == 0 {
                 continue;
@@ -218,7 +260,7 @@ impl Scheduler {
                     return MemoryFit::AfterDrain(scope);
                 }
                 () if alone && stays == 0 => {}
-                () => return self.memory_blocker(scope, &state.facts, but, budget),
+                () => return self.memory_blocker(scope, wanted, budget),
             }
             worst = MemoryFit::AfterEviction(scope);
         }
@@ -226,27 +268,26 @@ impl Scheduler {
     }
 
     /// The blocker of a load that does not fit; where there is none, the load waits.
-    fn memory_blocker(
-        &self,
-        scope: LimitScope,
-        of: &EngineFacts,
-        but: Option<&str>,
-        budget: u64,
-    ) -> MemoryFit {
+    fn memory_blocker(&self, scope: LimitScope, wanted: WantedLoad<'_>, budget: u64) -> MemoryFit {
+        let WantedLoad { of, kind, but } = wanted;
         let engines = self.engines.iter();
         let largest = engines
             .filter(|e| Self::in_scope(scope, of, &e.facts))
             .flat_map(|e| e.residents.iter().map(move |r| (e, r)))
             .filter(|(e, r)| {
                 let own = e.facts.name == of.name && but == Some(&*r.info.instance);
-                !own && !e.is_evictable(r)
+                !own && !e.gives_way(r, kind)
             })
             .max_by_key(|(_, r)| r.bytes);
         match largest {
             Some((state, resident)) => MemoryFit::Blocked(MemoryBlocker {
                 engine: Arc::clone(&state.facts.name),
                 model: Arc::clone(resident.info.name(state.facts.kind)),
-                pinned: resident.pinned,
+                stays: match resident.pinned {
+                    true => StayReason::Pinned,
+                    false if state.is_evictable(resident) => StayReason::Generates,
+                    false => StayReason::Foreign,
+                },
                 bytes: resident.bytes,
                 budget,
             }),

@@ -129,7 +129,8 @@ impl Scheduler {
         let waits = |swap: &&WaitingSwap| match swap.target {
             SwapTarget::AnyIn(scope) => {
                 let waiting = &self.engines[swap.queue.engine];
-                Self::is_candidate_for(scope, waiting, state, &state.residents[resident])
+                let kind = waiting.queues[swap.queue.queue].kind;
+                Self::is_candidate_for(scope, kind, waiting, state, &state.residents[resident])
             }
             SwapTarget::OwnResident(at) => swap.queue.engine == engine && at == resident,
         };

@@ -275,7 +275,7 @@ impl Scheduler {
                 ResidentMatch::Unavailable(state.model_limit_refusal(request))
             };
         }
-        match self.memory_fit(state, planned.bytes, None, now) {
+        match self.memory_fit(state, request.kind, planned.bytes, None, now) {
             MemoryFit::Fits | MemoryFit::FitsAlone => ResidentMatch::NeedsLoad,
             MemoryFit::AfterEviction(scope) | MemoryFit::AfterDrain(scope) => {
                 ResidentMatch::NeedsEviction(scope)

@@ -62,11 +62,8 @@ impl Scheduler {
             );
             let bytes = queue.model_size.load_bytes(facts, context, planned.permits);
             let loads = ceilings.iter().all(|most| whole <= *most);
-            let room = loads
-                && matches!(
-                    self.memory_fit(state, bytes, replaced, now),
-                    MemoryFit::Fits
-                );
+            let room = || self.memory_fit(state, request.kind, bytes, replaced, now);
+            let room = loads && matches!(room(), MemoryFit::Fits);
             room.then_some(PlannedLoad {
                 context,
                 permits: planned.permits,

@@ -1,6 +1,7 @@
 //! A plain OpenAI-compatible server: llama-server b10488 with one model; with `router` its router
 //! mode, and without it several models that are all there. The context is divided by the slots.
 
+mod embed;
 pub(crate) mod router;
 mod strict;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::generate::{self, answer, tokens};
+use crate::generate::{self, answer};
 use crate::http::{self, Call, Reply};
 use crate::log::Phase;
 use crate::options::{ModelSpec, Options};
@@ -100,7 +101,10 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
             generation(core, server, call, true).await
         }
         ("POST", "/v1/completions") => generation(core, server, call, false).await,
-        ("POST", "/v1/embeddings" | "/embeddings") => embeddings(core, call),
+        ("POST", "/v1/embeddings" | "/embeddings") => embed::embeddings(core, call),
+        ("POST", "/v1/rerank" | "/rerank" | "/v1/reranking" | "/reranking") => {
+            embed::rerank(core, call)
+        }
         _ => error(404, "not_found_error", "File Not Found"),
     }
 }
@@ -244,28 +248,6 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         path: call.path.clone(),
     };
     play.reply().await
-}
-
-fn embeddings(core: &Core, call: &Call) -> Reply {
-    let name = call
-        .get("model")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let Some(model) = resolve(core, name).filter(|model| model.embedding) else {
-        let message = "This server does not support embeddings. Start it with `--embeddings`";
-        return error(501, "not_supported_error", message);
-    };
-    let inputs = texts(call.get("input"));
-    if inputs.is_empty() {
-        return error(400, "invalid_request_error", "\"input\" must be provided");
-    }
-    let count: u64 = inputs.iter().map(|text| tokens(text)).sum();
-    let data: Vec<Value> = inputs.iter().enumerate().map(embedding_object).collect();
-    let usage = json!({"prompt_tokens": count, "total_tokens": count});
-    http::json(
-        200,
-        &json!({"object": "list", "model": model.name, "data": data, "usage": usage}),
-    )
 }
 
 /// One entry of an OpenAI embeddings answer, 8 dimensions.

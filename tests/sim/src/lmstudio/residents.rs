@@ -3,7 +3,7 @@
 //! unload cuts the answers of its instance.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -43,6 +43,8 @@ pub(crate) struct Instance {
     pub(crate) config: LoadConfig,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) kill: Kill,
+    /// Whether it makes vectors right now.
+    pub(crate) embedding: Arc<AtomicBool>,
     bytes: u64,
     last_used: Instant,
     /// Answers being given and prompts being read.
@@ -189,6 +191,7 @@ impl Residents {
                     config,
                     slots: Arc::new(Semaphore::new(parallel)),
                     kill: Kill::default(),
+                    embedding: Arc::default(),
                     bytes,
                     last_used: Instant::now(),
                     active: Arc::default(),

@@ -109,7 +109,13 @@ async fn embed(core: &Arc<Core>, call: &Call, ticket: &mut Ticket) -> Result<Rep
     } else if legacy {
         json!({"embedding": inputs.first().map(|text| embedding(text, 8)).unwrap_or_default()})
     } else {
-        let vectors: Vec<Vec<f64>> = inputs.iter().map(|text| embedding(text, 8)).collect();
+        // It cuts the vector to fewer numbers, and knows nothing of more.
+        let asked = body
+            .get("dimensions")
+            .and_then(Value::as_u64)
+            .filter(|n| (1..8).contains(n));
+        let length = asked.and_then(|n| usize::try_from(n).ok()).unwrap_or(8);
+        let vectors: Vec<Vec<f64>> = inputs.iter().map(|text| embedding(text, length)).collect();
         let mut reply = json!({
             "model": name, "embeddings": vectors, "total_duration": total, "load_duration": load,
         });

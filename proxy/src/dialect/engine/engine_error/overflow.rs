@@ -11,6 +11,7 @@ const WORDS: &[&str] = &[
     "exceed_context_size",
     "exceeds the available context size",
     "context size has been exceeded",
+    "is too large to process. increase the physical batch size",
     // LM Studio 0.3 and 0.4.
     "cannot truncate prompt with n_keep",
     "when context the overflows",
@@ -53,6 +54,7 @@ const TOGETHER: &[&[&str]] = &[
 const BEFORE: &[&str] = &[
     "n_prompt_tokens",
     "request (",
+    "input (",
     "n_keep",
     "to keep the first",
     "(length",
@@ -225,6 +227,13 @@ mod tests {
             let (found, _) = overflow(&words.to_lowercase()).unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.counted, tokens, "{words}");
         }
+    }
+
+    #[test]
+    fn a_text_to_be_embedded_that_is_longer_than_the_batch_is_too_long() {
+        let words = "input (701 tokens) is too large to process. increase the physical batch size \
+                     (current batch size: 512)";
+        assert_eq!(overflow(words).unwrap().0.counted, Some(701));
     }
 
     #[test]

@@ -13,6 +13,7 @@ const LIMIT: &[&str] = &[
     "maximum model length (",
     "n_ctx",
     "available context size (",
+    "current batch size: ",
     "context size of ",
     "context window of ",
     "context length (",

@@ -4,6 +4,7 @@
 //! in mid-stream; the native API keeps them. A request is translated ([`request`]), always asked as a
 //! stream, and the lines of the answer become chat events or one chat completion ([`response`]).
 
+mod embed;
 pub mod request;
 pub mod response;
 
@@ -11,13 +12,13 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     dialect::{
-        chat::ChatRequest,
+        chat::{ChatRequest, RequestTask},
         engine::{
             engine_format::{AnswerShape, EngineCall, EngineFormat, EngineTarget},
             validate_chat::validate_chat,
         },
     },
-    error::Error,
+    error::{Error, Kind},
     usage::SlotReadings,
 };
 
@@ -33,11 +34,19 @@ pub(crate) struct OllamaChat;
 // === impl OllamaChat ===
 
 impl EngineFormat for OllamaChat {
-    fn check(&self, chat: &ChatRequest) -> Result<(), Error> {
+    fn can(&self, task: RequestTask) -> bool {
+        task != RequestTask::Rerank
+    }
+
+    fn check_chat(&self, chat: &ChatRequest) -> Result<(), Error> {
         validate_chat(&chat.body, &chat.peek, &NUMBERS, true)
     }
 
-    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+    fn write_chat(
+        &self,
+        chat: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
         let translated = to_ollama(
             &chat.body,
             &chat.peek,
@@ -72,6 +81,25 @@ impl EngineFormat for OllamaChat {
             may_call_tools: translated.has_tools,
             slots: Some(slots),
         })
+    }
+
+    fn check_embedding(&self, request: &ChatRequest) -> Result<(), Error> {
+        embed::embedding(request).map(drop)
+    }
+
+    fn write_embedding(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
+        embed::write(request, target)
+    }
+
+    fn write_rerank(&self, _: &ChatRequest, _: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+        Err(Error::new(
+            Kind::UnknownEndpoint,
+            "Ollama ranks no documents",
+        ))
     }
 }
 

@@ -178,7 +178,7 @@ fn dropped(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Vec<&'sta
 
 /// Returns the runner options. Any difference to the loaded ones would make Ollama load the model
 /// again.
-fn runner(tuple: &LoadTuple) -> Map<String, Value> {
+pub(super) fn runner(tuple: &LoadTuple) -> Map<String, Value> {
     let mut options = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {

@@ -12,6 +12,7 @@ mod readable;
 pub mod request;
 mod respelled;
 mod response_format;
+mod tasks;
 mod template_switch;
 mod unstreamed;
 pub(crate) mod whole;
@@ -25,7 +26,7 @@ use super::{
     validate_chat::validate_chat,
 };
 use crate::{
-    dialect::chat::{ChatRequest, tool_choice},
+    dialect::chat::{ChatRequest, RequestTask, tool_choice},
     error::Error,
 };
 
@@ -57,13 +58,21 @@ impl OpenAiEngine {
 }
 
 impl EngineFormat for OpenAiEngine {
-    fn check(&self, chat: &ChatRequest) -> Result<(), Error> {
+    fn can(&self, task: RequestTask) -> bool {
+        task != RequestTask::Rerank || self.quirks.reranks
+    }
+
+    fn check_chat(&self, chat: &ChatRequest) -> Result<(), Error> {
         let Self { quirks } = self;
         let words_only = quirks.tool_choice_words_only;
         validate_chat(&chat.body, &chat.peek, &quirks.numbers, words_only)
     }
 
-    fn write(&self, chat: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+    fn write_chat(
+        &self,
+        chat: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
         let ChatRequest { body, peek, .. } = chat;
         let edited = request::edit(body, peek, target.instance, target.defaults, self.quirks)?;
         let answer = if peek.stream {
@@ -85,5 +94,25 @@ impl EngineFormat for OpenAiEngine {
             may_call_tools: peek.has_tools(body) && !tool_choice::is_none(body, peek),
             slots: None,
         })
+    }
+
+    fn check_embedding(&self, request: &ChatRequest) -> Result<(), Error> {
+        tasks::embedding(request, self.quirks).map(drop)
+    }
+
+    fn write_embedding(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
+        tasks::write_embedding(request, target, self.quirks)
+    }
+
+    fn write_rerank(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
+        tasks::write_rerank(request, target, self.quirks)
     }
 }

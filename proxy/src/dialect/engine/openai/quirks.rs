@@ -45,6 +45,12 @@ pub struct OpenAiQuirks {
     pub(crate) argument_objects: bool,
     /// Whether another model may answer than the one that was asked, which the first event names.
     pub(crate) answers_for_others: bool,
+    /// Whether texts to be embedded, and raw prompts, may be lists of tokens.
+    pub(crate) token_lists: bool,
+    /// Whether a text to be embedded is cut to the context without a word.
+    pub(crate) cuts_inputs: bool,
+    /// Whether documents are ranked.
+    pub(crate) reranks: bool,
     /// The numbers that it takes.
     pub(crate) numbers: NumberRules,
 }
@@ -63,6 +69,9 @@ pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     custom_tool_calls: false,
     argument_objects: false,
     answers_for_others: true,
+    token_lists: false,
+    cuts_inputs: true,
+    reranks: false,
     numbers: NumberRules {
         lenient: &[],
         no_limit: NoLimit::MinusOne,
@@ -88,6 +97,9 @@ pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     custom_tool_calls: false,
     argument_objects: true,
     answers_for_others: false,
+    token_lists: true,
+    cuts_inputs: false,
+    reranks: true,
     numbers: NumberRules {
         // It cuts fractions and, but for limits, wraps what is too large.
         lenient: &[
@@ -123,6 +135,9 @@ pub static OPENAI_COMPATIBLE: OpenAiQuirks = OpenAiQuirks {
     custom_tool_calls: true,
     argument_objects: false,
     answers_for_others: false,
+    token_lists: true,
+    cuts_inputs: false,
+    reranks: true,
     numbers: NumberRules {
         lenient: &[],
         // vLLM refuses what is below 1.

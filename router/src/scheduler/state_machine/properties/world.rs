@@ -9,6 +9,7 @@ use std::{
 use crucible_config::checked::Class;
 
 use super::super::{
+    pool_operation::OperationKind,
     state::Scheduler,
     tests::{GB, facts, permit_request},
 };
@@ -214,6 +215,7 @@ impl World {
                 let at = engine(&name);
                 self.alone(at);
                 self.may_go(at, &info);
+                self.goes_for_its_like(at, &info);
                 self.running.insert(at, Running::Unload(info));
             }
             Action::Emit(_) => {}
@@ -297,6 +299,22 @@ impl World {
             let alone = order.over_budget_bytes.is_some() && used == 0;
             assert!(within || alone, "{} beside {used}", order.model);
         }
+    }
+
+    /// No model that generates goes to make room for one that embeds.
+    fn goes_for_its_like(&self, at: usize, info: &ResidentInfo) {
+        let operation = self.core.operations.get(ENGINES[at].1);
+        let Some(OperationKind::Unload { room_for, .. }) = operation.map(|o| &o.kind) else {
+            return;
+        };
+        let embeds = room_for
+            .as_ref()
+            .is_some_and(|((_, model), _)| **model == *MODELS[EMBEDDING].0);
+        assert!(
+            !embeds || info.kind == ModelKind::Embedding,
+            "{} goes for an embedding model",
+            info.model
+        );
     }
 
     /// Nothing that is busy, pinned, a person's, or not yet used by who made it be loaded.

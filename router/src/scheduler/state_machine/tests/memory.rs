@@ -172,7 +172,33 @@ fn embedding_models_need_memory_alone() {
     (embed.kind, embed.prompt_tokens, embed.tuple) =
         (ModelKind::Embedding, 0, LoadTuple::default());
     let actions = bench.step(Input::Arrive(embed.into()));
-    assert_eq!(unloading(&actions), ["chat"]);
+    let [(2, Refusal::NoRoomForEmbedding { pool, blocker, .. })] = refused(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((&**pool, &**blocker), ("cpu", "chat"));
+}
+
+#[test]
+fn an_embedding_model_takes_the_place_of_another_one_only() {
+    let facts = budgeted("e", "cpu", &[("chat", 4), ("embed", 4), ("other", 4)]);
+    let mut bench = SchedulerHarness::new(vec![facts]);
+    bench.hold(1, "e", "chat");
+    let embed = |bench: &SchedulerHarness, ticket, name| {
+        let mut embed = permit_request(ticket, "e", name, bench.now);
+        (embed.kind, embed.prompt_tokens, embed.tuple) =
+            (ModelKind::Embedding, 0, LoadTuple::default());
+        Input::Arrive(embed.into())
+    };
+    let arrival = embed(&bench, 2, "embed");
+    assert_eq!(loading(&bench.step(arrival)), ["embed"]);
+    assert_eq!(granted(&bench.loaded("e", "embed", 512)), [2]);
+    bench.step(Input::Released(2));
+    bench.now += SECOND;
+    // The chat model is idle for longer, and stays.
+    let arrival = embed(&bench, 3, "other");
+    assert_eq!(unloading(&bench.step(arrival)), ["embed"]);
+    let actions = bench.step(Input::Unloaded("e".into(), true));
+    assert_eq!(loading(&actions), ["other"]);
 }
 
 #[test]
