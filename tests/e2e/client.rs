@@ -79,16 +79,118 @@ async fn openais_python_client_is_served() {
     assert_eq!(busy.log().requests_to("/v1/chat/completions").count(), 2);
 }
 
+#[tokio::test]
+async fn openais_python_client_is_served_with_responses() {
+    const MODELS: [&str; 4] = [
+        "lmstudio-think",
+        "ollama-think",
+        "llamacpp-think",
+        "openai-think",
+    ];
+    let lmstudio = start(Options::lmstudio(&["lmstudio-think=2GB"])).await;
+    let ollama = start(Options::ollama(&["ollama-think=2GB"])).await;
+    let llamacpp = start(Options::openai(&["llamacpp-think"])).await;
+    let openai = start(Options::openai(&["openai-think"])).await;
+    let breaking = start(Options::openai(&["breaks"])).await;
+    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
+    let busy = start(Options::openai(&["busy"])).await;
+    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
+    let engines = [
+        engine("lmstudio", "lmstudio", &lmstudio.url()),
+        engine("ollama", "ollama", &ollama.url()),
+        engine("llamacpp", "llamacpp", &llamacpp.url()),
+        engine("openai", "openai", &openai.url()),
+        engine("breaking", "openai", &breaking.url()),
+        engine("busy", "openai", &busy.url()),
+    ];
+    let crucible = Crucible::start(&engines.concat());
+    let base = crucible.at("/v1");
+    let told = tokio::task::spawn_blocking(move || run_script("responses.py", &base, &MODELS))
+        .await
+        .expect("the client runs");
+    for model in MODELS {
+        let of = |what: &str| &told[model][what];
+        assert_eq!(of("whole"), "word0 word1 word2", "{model}: {told}");
+        assert_eq!(of("status"), "completed");
+        assert_eq!(of("metadata"), &json!({"k": "v"}));
+        assert_eq!(of("usage")[1], true);
+        assert_eq!(of("streamed"), "word0 word1 word2", "{model}");
+        let kinds = of("kinds").as_array().expect("a list");
+        assert_eq!(kinds.first(), Some(&json!("response.created")));
+        assert_eq!(kinds.last(), Some(&json!("response.completed")));
+        assert_eq!(of("helper"), "word0 word1 word2 word3");
+        assert_eq!(of("snapshot"), "word0 word1 word2 word3");
+        assert_eq!(of("parsed"), "int");
+        assert_eq!(of("parsed stream"), "int");
+        assert_eq!(
+            of("short"),
+            &json!(["incomplete", "max_output_tokens", "word0 word1"])
+        );
+        assert_eq!(
+            of("short stream"),
+            &json!(["response.incomplete", "max_output_tokens", "word0 word1"])
+        );
+        assert_eq!(of("short helper"), "response.incomplete");
+        assert_eq!(
+            of("loop"),
+            &json!({
+                "called": [["list", null, true], ["read", "files", true], ["patch", "call tool patch"]],
+                "text": "word0 word1",
+            }),
+            "{model}"
+        );
+    }
+    let thoughts = MODELS.map(|model| &told[model]["reasoning"]);
+    assert!(
+        thoughts
+            .iter()
+            .any(|text| **text == "think0 think1 think2 think3"),
+        "{thoughts:?}"
+    );
+    assert_eq!(
+        told["at once"],
+        json!([
+            "word0 word1 word2 word3 word4",
+            "word0 word1 word2 word3 word4"
+        ])
+    );
+    for (what, class, status, code) in [
+        ("unknown model", "NotFoundError", 404, "model_not_found"),
+        ("bad item", "BadRequestError", 400, "unsupported_value"),
+        ("stored", "BadRequestError", 400, "unsupported_value"),
+        ("retrieve", "NotFoundError", 404, "unknown_endpoint"),
+        ("delete", "NotFoundError", 404, "unknown_endpoint"),
+    ] {
+        let raised = &told[what];
+        assert_eq!(
+            (&raised["class"], &raised["status"], &raised["code"]),
+            (&json!(class), &json!(status), &json!(code)),
+            "{what}"
+        );
+    }
+    assert_eq!(told["bad item"]["param"], "input[0].call_id");
+    assert_eq!(
+        told["broken stream"],
+        json!(["response.failed", "server_error", "failed"])
+    );
+    assert_eq!(told["after a 429"], "word0", "{told}");
+}
+
 fn drive(base: &str) -> Value {
-    let script = root().join("tests/e2e/client/drive.py");
+    run_script("drive.py", base, &[])
+}
+
+fn run_script(name: &str, base: &str, arguments: &[&str]) -> Value {
+    let script = root().join("tests/e2e/client").join(name);
     let out = Command::new(python())
         .arg(script)
         .arg(base)
+        .args(arguments)
         .output()
         .expect("the interpreter starts");
     assert!(
         out.status.success(),
-        "drive.py: {}",
+        "{name}: {}",
         String::from_utf8_lossy(&out.stderr)
     );
     serde_json::from_slice(&out.stdout).expect("one JSON")

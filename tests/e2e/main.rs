@@ -79,6 +79,7 @@ mod rerank;
 mod residency;
 #[cfg(target_os = "linux")]
 mod resources;
+mod responses;
 mod scheduler;
 mod secrets;
 mod settings;

@@ -29,8 +29,9 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 11] = [
+const ENDPOINTS: [Endpoint; 12] = [
     post("/v1/chat/completions"),
+    post("/v1/responses"),
     post("/v1/embeddings"),
     post("/v1/rerank"),
     get("/v1/models"),
@@ -44,10 +45,9 @@ const ENDPOINTS: [Endpoint; 11] = [
 ];
 
 /// The paths of client formats that are not served.
-const DIALECTS: [&str; 8] = [
+const DIALECTS: [&str; 7] = [
     "/v1/completions",
     "/v1/messages",
-    "/v1/responses",
     "/api/chat",
     "/api/embed",
     "/api/generate",
@@ -106,6 +106,33 @@ pub(crate) async fn wrong_method(request: Request) -> Response {
     refuse(Error::new(Kind::MethodNotAllowed, message))
 }
 
+/// The handler of every path below `/v1/responses`, which OpenAI has for responses that it stores.
+pub(crate) async fn stored_response(request: Request) -> Response {
+    refuse(Error::new(
+        Kind::UnknownEndpoint,
+        told_stored(request.uri().path()),
+    ))
+}
+
+/// The message for a path below `/v1/responses`.
+fn told_stored(path: &str) -> String {
+    let shown = printable(path);
+    match path.rsplit('/').next() {
+        Some("compact") => format!(
+            "{shown} is not served: ask for a summary of the conversation with POST /v1/responses, and \
+             go on with it as input"
+        ),
+        Some("input_tokens") => format!(
+            "{shown} is not served: POST /v1/responses with max_output_tokens 1 counts the tokens of \
+             its input in `usage`"
+        ),
+        _ => format!(
+            "{shown} is not there: Crucible stores no responses, so that there is none to read, cancel \
+             or delete; keep what POST /v1/responses answers"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +148,10 @@ mod tests {
             ("/crucible/stats", &["did you mean /crucible/state?"]),
             (
                 "/qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
-                &["qqqq. There are: POST /v1/chat/completions, POST /v1/embeddings, "],
+                &["qqqq. There are: POST /v1/chat/completions, POST /v1/responses, "],
             ),
             (
-                "/v1/responses",
+                "/v1/messages",
                 &["a dialect that is not served", "chat completions"],
             ),
             ("/api/chat", &["a dialect that is not served"]),
@@ -136,6 +163,19 @@ mod tests {
             for part in parts {
                 assert!(unknown(path).contains(part), "{path}: {}", unknown(path));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_stored_elsewhere_is_told_to_be_nowhere() {
+        for (path, part) in [
+            ("/v1/responses/resp_1", "stores no responses"),
+            ("/v1/responses/resp_1/cancel", "stores no responses"),
+            ("/v1/responses/compact", "summary"),
+            ("/v1/responses/input_tokens", "max_output_tokens 1"),
+        ] {
+            let told = told_stored(path);
+            assert!(told.starts_with(path) && told.contains(part), "{told}");
         }
     }
 

@@ -28,6 +28,7 @@ pub mod chat;
 mod client_dialect;
 pub mod engine;
 pub mod openai;
+pub mod responses;
 
 pub use self::client_dialect::{ClientDialect, ClientRequest};
 
@@ -36,6 +37,7 @@ pub use self::client_dialect::{ClientDialect, ClientRequest};
 pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
     match path {
         "/v1/chat/completions" => Some(&openai::OpenAiChat),
+        "/v1/responses" => Some(&responses::OpenAiResponses),
         "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
         _ => None,

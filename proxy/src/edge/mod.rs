@@ -16,7 +16,13 @@ mod tests;
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{Router as Routes, body::Body, extract::Request, response::Response, routing::post};
+use axum::{
+    Router as Routes,
+    body::Body,
+    extract::Request,
+    response::Response,
+    routing::{any, post},
+};
 use http::{Method, Uri};
 use tower::{Service, ServiceBuilder};
 use tower_http::{
@@ -151,6 +157,11 @@ fn paths_of(app: &AppState, paths: Routes<AppState>) -> Routes {
 fn paths() -> Routes<AppState> {
     Routes::new()
         .route("/v1/chat/completions", post(answer::handle))
+        .route("/v1/responses", post(answer::handle))
+        .route(
+            "/v1/responses/{*rest}",
+            any(admin::endpoints::stored_response),
+        )
         .route("/v1/embeddings", post(answer::handle))
         .route("/v1/rerank", post(answer::handle))
         .merge(admin::paths())

@@ -7,9 +7,15 @@
 
 mod json_splice;
 mod ollama_lines;
+mod responses;
 mod sse_framer;
 
-pub use self::{json_splice::json_splice, ollama_lines::ollama_lines, sse_framer::sse_framer};
+pub use self::{
+    json_splice::json_splice,
+    ollama_lines::ollama_lines,
+    responses::{responses_request, responses_stream},
+    sse_framer::sse_framer,
+};
 
 /// The lengths of the frames into which a stream is cut, in turn. The first is the stream in one piece.
 const CUTS: [&[usize]; 6] = [
@@ -87,5 +93,15 @@ mod tests {
     #[test]
     fn the_corpus_of_ollama_lines_holds() {
         over_corpus("ollama_lines", ollama_lines);
+    }
+
+    #[test]
+    fn the_corpus_of_responses_request_holds() {
+        over_corpus("responses_request", responses_request);
+    }
+
+    #[test]
+    fn the_corpus_of_responses_stream_holds() {
+        over_corpus("responses_stream", responses_stream);
     }
 }

@@ -8,13 +8,25 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use crucible_config::Config;
+use futures_util::TryFutureExt as _;
+use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
 use super::{attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest};
 use crate::{
-    body::decode, dialect::ClientRequest, error::Error, guard::AdmittedClient, relay::late,
-    reply::or_refuse, request::ActiveRequest, state::AppState,
+    body::decode,
+    dialect::{
+        ClientRequest,
+        chat::{AnswerWriter, ChatRequest},
+    },
+    error::Error,
+    guard::AdmittedClient,
+    relay::late,
+    reply::or_refuse,
+    request::ActiveRequest,
+    state::AppState,
 };
 
 /// The handler of every path of a client format.
@@ -34,27 +46,14 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Error> {
     let config = app.config.current();
-    let (head, body) = request.into_parts();
-    let body = decode::receive(&head.headers, body, &config)
-        .instrument(debug_span!("body"))
-        .await?;
-    let chat = active.dialect.read(ClientRequest {
-        headers: &head.headers,
-        body,
-        config: &config,
-    })?;
+    let (headers, chat) = received(&active, &config, request).await?;
     let stream = chat.peek.stream;
-    active.note(|record| record.stream = stream);
-    let (mut demand, plan) = plan::plan(
-        &app.router,
-        &config,
-        &head.headers,
-        &chat,
-        &active.id,
-        &admitted,
-    )
-    .instrument(debug_span!("plan"))
-    .await?;
+    let respelled = respelling(chat.writer.clone());
+    let (mut demand, plan) =
+        plan::plan(&app.router, &config, &headers, &chat, &active.id, &admitted)
+            .instrument(debug_span!("plan"))
+            .await
+            .map_err(&respelled)?;
     active.note(|record| record.hops = Arc::clone(&demand.hops));
     let best = plan.candidates[0].clone();
     let commit = config.timeouts.commit;
@@ -82,7 +81,8 @@ async fn answer(
         asked_again: None,
         key: admitted.key,
         commit_at,
-    }));
+    }))
+    .map_err(respelled);
     if !stream {
         return Box::pin(answered).await;
     }
@@ -96,4 +96,31 @@ async fn answer(
         failed.note(|record| record.error = Some(error.kind));
     })
     .await
+}
+
+/// Receives the body of a request and reads it in the client's format.
+async fn received(
+    active: &ActiveRequest,
+    config: &Config,
+    request: Request,
+) -> Result<(HeaderMap, ChatRequest), Error> {
+    let (head, body) = request.into_parts();
+    let body = decode::receive(&head.headers, body, config)
+        .instrument(debug_span!("body"))
+        .await?;
+    let chat = active.dialect.read(ClientRequest {
+        headers: &head.headers,
+        body,
+        config,
+    })?;
+    active.note(|record| record.stream = chat.peek.stream);
+    Ok((head.headers, chat))
+}
+
+/// Returns the change to an error that names a path of the chat request: it becomes the client's.
+fn respelling(writer: Option<Arc<dyn AnswerWriter>>) -> impl Fn(Error) -> Error {
+    move |error| match &writer {
+        Some(writer) => writer.respelled(error),
+        None => error,
+    }
 }

@@ -21,4 +21,10 @@ pub trait AnswerWriter: fmt::Debug + Send + Sync {
     /// # Errors
     /// The completion cannot be read, or holds something that this format cannot express.
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error>;
+
+    /// Returns an error about the chat request as one about the client's own: a path such as
+    /// `messages[2].content` becomes the client's name of that place.
+    fn respelled(&self, error: Error) -> Error {
+        error
+    }
 }

@@ -1,0 +1,321 @@
+//! Chat events as the events of a response.
+//!
+//! Thoughts, text and calls become items of the output. One of thoughts or text is open at a time; calls
+//! stay open until the end, because engines may write several at once. Every text is passed on as the
+//! engine escaped it, and kept, because the events that end it repeat it.
+//!
+//! ```text
+//! data: {"choices":[{"delta":{"content":"Hi"}}]}
+//! event: response.output_text.delta
+//! data: {"type":"response.output_text.delta","sequence_number":4,...,"delta":"Hi"}
+//! ```
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    chat_answer::{AnswerChoice, AnswerEnd, ChatAnswer, ChatDelta},
+    error::error_json,
+    event_data,
+    event_writer::EventWriter,
+    head::{ResponseHead, ResponseState, ResponseStatus},
+    item::{ItemStatus, PartKind},
+    open_call::{CallPieces, CallSink, OpenCall},
+    open_text::{OpenMessage, OpenReasoning},
+    output::OutputItems,
+    tool_names::ToolNames,
+};
+use crate::{dialect::chat::ClientTranscoder, error::Error, usage::Usage};
+
+/// Turns the chat events of one answer into the events of a response.
+#[derive(Debug)]
+pub(super) struct ResponsesTranscoder {
+    head: Arc<ResponseHead>,
+    names: Arc<ToolNames>,
+    events: EventWriter,
+    model: Option<String>,
+    output: OutputItems,
+    text: Option<OpenText>,
+    calls: Vec<OpenCall>,
+    end: Option<AnswerEnd>,
+    usage: Option<Usage>,
+    /// The bytes that are kept of the answer, and the most that there may be.
+    kept: usize,
+    cap: usize,
+    begun: bool,
+    ended: bool,
+}
+
+/// The item that is written at the moment.
+#[derive(Debug)]
+enum OpenText {
+    Reasoning(OpenReasoning),
+    Message(OpenMessage),
+}
+
+// === impl ResponsesTranscoder ===
+
+impl ResponsesTranscoder {
+    /// `cap` is the most bytes of an answer (`limits.event`).
+    pub(super) fn new(head: Arc<ResponseHead>, names: Arc<ToolNames>, cap: usize) -> Self {
+        Self {
+            head,
+            names,
+            events: EventWriter::default(),
+            model: None,
+            output: OutputItems::default(),
+            text: None,
+            calls: Vec::new(),
+            end: None,
+            usage: None,
+            kept: 0,
+            cap,
+            begun: false,
+            ended: false,
+        }
+    }
+
+    fn event(&mut self, data: &str) -> Result<(), Error> {
+        if self.ended {
+            return Ok(());
+        }
+        if data == "[DONE]" {
+            self.complete();
+            return Ok(());
+        }
+        let answer = ChatAnswer::of(data)?;
+        if !self.begun {
+            self.begin(answer.model());
+        }
+        self.usage = answer.usage().or(self.usage);
+        if let Some(choice) = answer.choice() {
+            if let Some(message) = &choice.delta {
+                self.message(message, choice)?;
+            }
+            self.end = choice.end().or(self.end);
+        }
+        Ok(())
+    }
+
+    /// Announces the response.
+    fn begin(&mut self, model: Option<String>) {
+        self.begun = true;
+        self.model = self.head.model.clone().or(model);
+        for kind in ["response.created", "response.in_progress"] {
+            self.lifecycle(kind, ResponseStatus::InProgress, None);
+        }
+    }
+
+    fn message(&mut self, message: &ChatDelta<'_>, choice: &AnswerChoice<'_>) -> Result<(), Error> {
+        let texts = message.texts();
+        self.keep(texts.thoughts.len() + texts.text.len() + texts.refusal.len())?;
+        if !texts.thoughts.is_empty() {
+            self.thought(&texts.thoughts);
+        }
+        for (kind, text) in [
+            (PartKind::Text, &texts.text),
+            (PartKind::Refusal, &texts.refusal),
+        ] {
+            if !text.is_empty() {
+                let logprobs = if self.head.logprobs && kind == PartKind::Text {
+                    choice.logprobs()
+                } else {
+                    ""
+                };
+                self.keep(logprobs.len())?;
+                self.said(kind, text, logprobs);
+            }
+        }
+        for call in message.tool_calls.iter().flatten() {
+            let arguments = call.arguments();
+            self.keep(arguments.as_deref().map_or(0, str::len))?;
+            self.called(&CallPieces {
+                index: call.index,
+                id: call.id(),
+                name: call.name(),
+                arguments,
+            });
+        }
+        Ok(())
+    }
+
+    fn thought(&mut self, text: &str) {
+        if !matches!(self.text, Some(OpenText::Reasoning(_))) {
+            self.close_text(ItemStatus::Completed);
+        }
+        let Self {
+            head,
+            events,
+            output,
+            ..
+        } = self;
+        let open = self.text.get_or_insert_with(|| {
+            OpenText::Reasoning(OpenReasoning::open(&head.digits, output, events))
+        });
+        if let OpenText::Reasoning(open) = open {
+            open.delta(text, events);
+        }
+    }
+
+    fn said(&mut self, kind: PartKind, text: &str, logprobs: &str) {
+        if !matches!(self.text, Some(OpenText::Message(_))) {
+            self.close_text(ItemStatus::Completed);
+        }
+        let Self {
+            head,
+            events,
+            output,
+            ..
+        } = self;
+        let open = self.text.get_or_insert_with(|| {
+            OpenText::Message(OpenMessage::open(kind, &head.digits, output, events))
+        });
+        if let OpenText::Message(open) = open {
+            open.delta(kind, text, logprobs, events);
+        }
+    }
+
+    fn called(&mut self, pieces: &CallPieces<'_>) {
+        self.close_text(ItemStatus::Completed);
+        let Self {
+            head,
+            names,
+            events,
+            output,
+            calls,
+            ..
+        } = self;
+        let mut sink = CallSink {
+            names,
+            digits: &head.digits,
+            output,
+            events,
+        };
+        let at = calls.iter().rposition(|call| call.has(pieces));
+        let at = at.unwrap_or_else(|| {
+            // Whoever came before stands before.
+            for call in calls.iter_mut() {
+                call.announced(&mut sink);
+            }
+            calls.push(OpenCall::new(pieces));
+            calls.len() - 1
+        });
+        calls[at].push(pieces, &mut sink);
+    }
+
+    fn close_text(&mut self, status: ItemStatus) {
+        let Self { events, output, .. } = self;
+        match self.text.take() {
+            None => {}
+            Some(OpenText::Reasoning(open)) => open.close(status, output, events),
+            Some(OpenText::Message(open)) => open.close(status, output, events),
+        }
+    }
+
+    /// Ends all items, and the response.
+    fn complete(&mut self) {
+        self.ended = true;
+        if !self.begun {
+            self.begin(None);
+        }
+        let end = self.end.unwrap_or(AnswerEnd::Done);
+        let is_cut = end != AnswerEnd::Done;
+        self.close_text(if is_cut && self.calls.is_empty() {
+            ItemStatus::Incomplete
+        } else {
+            ItemStatus::Completed
+        });
+        let Self {
+            head,
+            names,
+            events,
+            output,
+            ..
+        } = self;
+        let mut sink = CallSink {
+            names,
+            digits: &head.digits,
+            output,
+            events,
+        };
+        for call in self.calls.drain(..) {
+            call.close(is_cut, &mut sink);
+        }
+        let (kind, status) = end_of_response(end, self.head.is_codex);
+        self.lifecycle(kind, status, None);
+    }
+
+    /// Writes an event with the response object.
+    fn lifecycle(&mut self, kind: &str, status: ResponseStatus, error: Option<&str>) {
+        let output = self.output.joined();
+        let state = ResponseState {
+            status,
+            model: self.model.as_deref().unwrap_or_default(),
+            output: &output,
+            error,
+            usage: self.usage,
+        };
+        let head = &self.head;
+        self.events
+            .begin(kind)
+            .with("response", |out| head.write(&state, out))
+            .end();
+    }
+
+    fn keep(&mut self, bytes: usize) -> Result<(), Error> {
+        self.kept += bytes;
+        if self.kept > self.cap {
+            return Err(Error::answer_too_large());
+        }
+        Ok(())
+    }
+}
+
+impl ClientTranscoder for ResponsesTranscoder {
+    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        let result = event_data::each(&events, |data| self.event(data));
+        // What came before an error is sent before it.
+        out.extend(self.events.take());
+        result
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        if !self.ended {
+            self.complete();
+        }
+        out.extend(self.events.take());
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &Error) -> Option<Bytes> {
+        if !self.begun {
+            self.begin(None);
+        }
+        if !self.ended {
+            self.ended = true;
+            self.lifecycle(
+                "response.failed",
+                ResponseStatus::Failed,
+                Some(&error_json(error)),
+            );
+        }
+        self.events.take()
+    }
+}
+
+/// Returns the event that ends a response, and the response's status. Codex (0.171) takes
+/// `response.incomplete` for a failure and shows nothing of the answer.
+fn end_of_response(end: AnswerEnd, is_codex: bool) -> (&'static str, ResponseStatus) {
+    let reason = match end {
+        AnswerEnd::Done => return ("response.completed", ResponseStatus::Completed),
+        AnswerEnd::Length => "max_output_tokens",
+        AnswerEnd::Filter => "content_filter",
+    };
+    let kind = if is_codex {
+        "response.completed"
+    } else {
+        "response.incomplete"
+    };
+    (kind, ResponseStatus::Incomplete(reason))
+}
