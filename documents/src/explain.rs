@@ -45,6 +45,19 @@ pub struct ExplainDoc {
     pub defaults: IndexMap<String, DefaultDoc>,
     /// The context that the request would get; null where the engine's contexts are not known.
     pub context: Option<ContextDoc>,
+    /// The comparison with the last turn of the same conversation; absent where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<PrefixDoc>,
+}
+
+/// Whether a prompt goes on from the turn before, so that its engine reads only what is new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixDoc {
+    /// The number of the turn that the request would be.
+    pub turn: u32,
+    /// Where it differs from the turn before, such as `the system prompt differs within its first 256
+    /// bytes`; null where it goes on from it.
+    pub differs: Option<String>,
 }
 
 /// An engine and a model that could answer.

@@ -40,6 +40,9 @@ pub struct StateDoc {
     pub queue: Vec<WaiterDoc>,
     /// Requests that are being answered; empty where no server was asked.
     pub in_flight: Vec<InFlightDoc>,
+    /// Conversations whose turns do not go on from each other, the latest first; at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<BrokenPrefixDoc>,
 }
 
 /// One engine.
@@ -193,6 +196,30 @@ pub struct PromptDoc {
     /// Whether `cached` is estimated from the times of the answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
+}
+
+/// A conversation in which a turn changed what came before it, so that its engine reads it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenPrefixDoc {
+    /// The client: `key NAME`, else its program and address.
+    pub client: Arc<str>,
+    /// The engine that answered last.
+    pub engine: Arc<str>,
+    /// The model that answered last.
+    pub model: Arc<str>,
+    /// The last such turn and where it differs from the one before: `turn 7: the system prompt differs
+    /// within its first 256 bytes`.
+    pub differs: String,
+    /// The turns of the conversation that differed.
+    pub turns: u32,
+    /// Those of them of which less than half was cached.
+    pub reread_turns: u32,
+    /// The tokens of the prompt of that turn; null where its engine did not count them.
+    pub prompt_tokens: Option<u64>,
+    /// The tokens of it that were cached.
+    pub cached_tokens: Option<u64>,
+    /// One thing to do about it.
+    pub fix: String,
 }
 
 /// A request that waits for a permit.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// An engine of this kind with one model `m`, loaded, that answers a prompt that holds "hi" with
 /// what `script` says for streamed and whole.
-async fn saying(
+pub(super) async fn saying(
     kind: &str,
     script: impl Fn(bool) -> Script + Send + Sync + 'static,
 ) -> (Scripted, Crucible) {
@@ -55,7 +55,7 @@ async fn saying(
 const PASSED: [&str; 3] = ["lmstudio", "llamacpp", "openai"];
 
 /// An answer in OpenAI's form, streamed or whole, with this message and these other members.
-fn openai(streamed: bool, message: &Value, more: &str) -> Script {
+pub(super) fn openai(streamed: bool, message: &Value, more: &str) -> Script {
     if !streamed {
         let answer = format!(
             r#"{{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{message},"finish_reason":"stop"}}]{more}}}"#

@@ -58,6 +58,7 @@ mod overload;
 mod own_faults;
 mod ownership;
 mod predict;
+mod prefix;
 mod probe;
 mod prometheus;
 mod pulled;

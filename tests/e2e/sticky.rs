@@ -134,3 +134,41 @@ async fn a_side_request_never_moves_a_conversation() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_taken_out_of_a_prompt_never_moves_a_conversation() {
+    let both = start().await;
+    for session in [true, false] {
+        let mut messages: Vec<Value> = vec![
+            json!({ "role": "system", "content": "" }),
+            json!({ "role": "user", "content": [{ "type": "text", "text": format!("build it {session}, repeat 1") }] }),
+        ];
+        for turn in 0..4 {
+            messages[0]["content"] =
+                format!("x-anthropic-billing-header: cch={turn};\n\nYou write code.").into();
+            // The mark moves to the last message.
+            let mut marked = messages.clone();
+            let last = marked.len() - 1;
+            marked[last]["content"][0]["cache_control"] = json!({ "type": "ephemeral" });
+            let request = json!({ "model": "auto", "messages": marked,
+                "tools": [{ "type": "function", "function": { "name": "read" } }] });
+            let send = client().post(both.crucible.at("/v1/chat/completions"));
+            let mut send = send.json(&request);
+            if session {
+                send = send.header("x-claude-code-session-id", "taken-out");
+            }
+            let answer = whole(send.send().await.expect("an answer")).await;
+            let reason = answer.header("x-crucible-reason");
+            assert_eq!(
+                answer.header("x-crucible-engine"),
+                "lmstudio",
+                "turn {turn} {session}: {reason}"
+            );
+            assert_eq!(reason == "sticky", turn > 0, "turn {turn}: {reason}");
+            messages.push(json!({ "role": "assistant", "content": "word0" }));
+            messages.push(json!({ "role": "system", "content": "5 tokens left" }));
+            let text = json!([{ "type": "text", "text": "go on, repeat 1" }]);
+            messages.push(json!({ "role": "user", "content": text }));
+        }
+    }
+}

@@ -24,6 +24,7 @@ impl StateDoc {
             pools: pools(view),
             queue: view.queue.iter().map(WaiterDoc::of).collect(),
             in_flight: Vec::new(),
+            prefixes: Vec::new(),
         }
     }
 }

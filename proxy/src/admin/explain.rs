@@ -12,19 +12,21 @@ use bytes::Bytes;
 use crucible_config::Config;
 use crucible_documents::{
     ExplainDoc,
-    explain::{CandidateDoc, StandbyDoc},
+    explain::{CandidateDoc, PrefixDoc, StandbyDoc},
     seconds,
 };
 use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
 use http::HeaderMap;
 use indexmap::IndexMap;
+use parking_lot::Mutex;
 
 use crate::{
     body::decode,
     dialect::{self, ClientRequest},
     error::Error,
     guard::AdmittedClient,
-    pipeline::{defaults::request_defaults, plan},
+    pipeline::{defaults::request_defaults, plan, prefix_trace},
+    prefix::tracer::PrefixTracer,
     reply::{self, or_refuse},
     state::AppState,
 };
@@ -55,13 +57,15 @@ async fn respond_to(
             &probes,
             &body,
             &verdict,
+            Some(app.ledger.prefixes()),
         )
         .await?
     };
     Ok(reply::document(&explained))
 }
 
-/// The decision on a request with this body, as it would be made now.
+/// The decision on a request with this body, as it would be made now. `prefixes` are the last prompts of
+/// conversations, where an instance runs.
 pub(crate) async fn explain(
     router: &RouterHandle,
     config: &Arc<Config>,
@@ -69,6 +73,7 @@ pub(crate) async fn explain(
     probes: &Probes,
     body: &Bytes,
     verdict: &AdmittedClient,
+    prefixes: Option<&Mutex<PrefixTracer>>,
 ) -> Result<ExplainDoc, Error> {
     let chat = dialect::unasked().read(ClientRequest {
         headers,
@@ -99,6 +104,7 @@ pub(crate) async fn explain(
             context = Some(context_given.into());
         }
     }
+    let compared = prefixes.and_then(|known| prefix_trace::compare(known, &chat, &demand));
     Ok(ExplainDoc {
         model: best.map(|best| Arc::clone(&best.model)),
         engine: best.map(|best| Arc::clone(&best.engine)),
@@ -107,5 +113,9 @@ pub(crate) async fn explain(
         standby,
         defaults,
         context,
+        prefix: compared.map(|(turn, divergence)| PrefixDoc {
+            turn,
+            differs: divergence.map(|divergence| divergence.words()),
+        }),
     })
 }

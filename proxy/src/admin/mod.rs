@@ -7,6 +7,7 @@ mod health;
 mod metrics;
 mod models;
 mod page;
+mod prefixes;
 mod state;
 pub(crate) mod tunings;
 

@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use crucible_documents::{StateDoc, seconds, state::InFlightDoc};
 use tokio::time::Instant;
 
+use super::prefixes;
 use crate::{endpoint::Endpoint, reply, request::ActiveRequest, state::AppState};
 
 pub(super) async fn state(State(app): State<AppState>) -> Response {
@@ -13,6 +14,7 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
     for resident in state.pools.iter_mut().flat_map(|pool| &mut pool.residents) {
         resident.prompts = app.ledger.recent().of(&resident.engine, &resident.names);
     }
+    state.prefixes = prefixes::shown(&app);
     state.in_flight = app
         .active
         .all()

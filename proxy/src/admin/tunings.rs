@@ -8,6 +8,7 @@ use crucible_router::verify::{self, probe};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::prefixes;
 use crate::{reply, state::AppState};
 
 /// The time between two looks for the metric.
@@ -44,5 +45,7 @@ async fn look(app: &AppState) -> VerifiedDoc {
         .await;
     let report = verify::verified(&evidence);
     app.metrics.settings(&report);
-    VerifiedDoc::new(report, verify::remarks(&evidence))
+    let mut verified = VerifiedDoc::new(report, verify::remarks(&evidence));
+    verified.findings.extend(prefixes::findings(app));
+    verified
 }

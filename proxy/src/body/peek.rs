@@ -52,6 +52,8 @@ pub struct PeekedBody {
     /// The place of the closing brace.
     close: usize,
     weight: PromptWeight,
+    /// Ranges of the elements of `messages`.
+    messages: Vec<Range<usize>>,
 }
 
 // === impl PeekedBody ===
@@ -92,6 +94,7 @@ impl PeekedBody {
             members: top.members,
             close,
             weight: top.weight,
+            messages: top.messages,
         };
         peek.model = match peek.raw(body, "model").and_then(unescaped) {
             Some(name) => Some(name.to_owned()),
@@ -216,6 +219,13 @@ impl PeekedBody {
     /// Reads the messages for the rules of virtual models; those that are malformed are skipped.
     pub fn prompt(&self, body: &[u8]) -> PromptFeatures {
         PromptFeatures::of(self.raw(body, "messages").unwrap_or_default())
+    }
+
+    /// Returns the bytes of each element of `messages`, where they are a list.
+    pub(crate) fn messages<'a>(&self, body: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.messages
+            .iter()
+            .filter_map(|range| body.get(range.clone()))
     }
 
     /// Returns the range of a known key, null values included.

@@ -33,6 +33,9 @@ pub(crate) struct JsonMember {
 pub(crate) trait MemberVisitor {
     /// Takes a member of the object, after all of its strings.
     fn member(&mut self, member: JsonMember);
+    /// Takes an element of a list that is a member of the object, after all of its strings and before the
+    /// member.
+    fn element(&mut self, _value: Range<usize>) {}
     /// Takes a string at any depth, a key or a value; the range is without its quotes.
     fn string(&mut self, _inside: Range<usize>) {}
 }
@@ -56,6 +59,7 @@ struct GrammarState<V> {
     open: Vec<bool>,
     key: Range<usize>,
     value: usize,
+    element: usize,
     visit: V,
 }
 
@@ -75,6 +79,7 @@ pub(crate) fn object(
         open: Vec::with_capacity(16),
         key: 0..0,
         value: 0,
+        element: 0,
         visit,
     };
     let mut last = 0;
@@ -207,8 +212,10 @@ impl<V: MemberVisitor> GrammarState<V> {
     }
 
     fn value_begins(&mut self, at: usize) {
-        if self.open.len() == 1 {
-            self.value = at;
+        match self.open.len() {
+            1 => self.value = at,
+            2 => self.element = at,
+            _ => {}
         }
     }
 
@@ -220,6 +227,7 @@ impl<V: MemberVisitor> GrammarState<V> {
                 key: self.key.clone(),
                 value: self.value..end,
             }),
+            2 if !self.open[1] => self.visit.element(self.element..end),
             _ => {}
         }
     }

@@ -69,6 +69,7 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), Command
             &probe::load(&current.state_dir),
             &body,
             &AdmittedClient::default(),
+            None,
         )
         .await
     }))?;

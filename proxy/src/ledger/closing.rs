@@ -62,12 +62,29 @@ impl EndedRequest {
         let mut record = self.request.close();
         record.usage = reuse::completed(&record, &ledger.router.view());
         ledger.recent.add(&record);
+        self.trace(ledger, &record);
         self.count(ledger, &record);
         let status = record.status.unwrap_or_else(client_closed).as_u16();
         let ended = (self.at, now.wall_at(self.at));
         ledger.events.request(&self.request, &record, status, ended);
         self.log(&record);
         sample::of(&record)
+    }
+
+    /// Tells the tracer how much of a prompt was cached that did not go on from the one before.
+    fn trace(&self, ledger: &Ledger, record: &RequestFacts) {
+        let Some(turn) = record.traced.filter(|turn| turn.divergence.is_some()) else {
+            return;
+        };
+        let (Some(engine), Some(model)) = (record.engine.clone(), record.model.clone()) else {
+            return;
+        };
+        let reuse = record
+            .usage
+            .and_then(|usage| Some((usage.prompt, usage.cached?)));
+        let who = [record.client.to_string().into(), engine, model];
+        let mut prefixes = ledger.prefixes.lock();
+        prefixes.measured(turn, who, reuse, self.at.into_std());
     }
 
     fn count(&self, ledger: &Ledger, record: &RequestFacts) {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::closing::Moment;
 pub(crate) use self::{closing::EndedRequest, recent_prompts::RecentPrompts};
-use crate::{events::Events, metrics::Metrics};
+use crate::{events::Events, metrics::Metrics, prefix::tracer::PrefixTracer};
 
 /// How long ended requests are gathered before a batch is closed.
 const GATHER: Duration = Duration::from_millis(10);
@@ -35,6 +35,7 @@ pub(crate) struct Ledger {
     metrics: Metrics,
     events: Events,
     recent: RecentPrompts,
+    prefixes: Mutex<PrefixTracer>,
     ended: Mutex<Vec<EndedRequest>>,
     /// Locked while a batch is closed, so that a caller of [`Ledger::settle`] waits for its end.
     closing: Mutex<()>,
@@ -51,6 +52,7 @@ impl Ledger {
             metrics,
             events,
             recent: RecentPrompts::default(),
+            prefixes: Mutex::default(),
             ended: Mutex::default(),
             closing: Mutex::default(),
             more: Notify::new(),
@@ -69,6 +71,11 @@ impl Ledger {
     /// The last prompts of each model, and how much of them its engine had cached.
     pub(crate) fn recent(&self) -> &RecentPrompts {
         &self.recent
+    }
+
+    /// The last prompts of conversations, by which it is told where a turn diverges from the one before.
+    pub(crate) fn prefixes(&self) -> &Mutex<PrefixTracer> {
+        &self.prefixes
     }
 
     /// Closes every request that has ended before this call.

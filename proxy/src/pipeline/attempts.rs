@@ -17,6 +17,7 @@ use super::{
     growth::{self, ContextRetry},
     overflow::{self, GrantedCandidate},
     planned_request::PlannedRequest,
+    prefix_trace,
     routed_request::RoutedRequest,
     stack::stack,
     vanished,
@@ -30,6 +31,7 @@ use crate::{
 
 /// Tries the candidates in order, the next one only while nothing was sent to the client.
 pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Response, Error> {
+    prefix_trace::trace(&planned);
     let mut at = 0;
     let mut failed = None;
     while at < planned.plan.candidates.len() {

@@ -17,6 +17,7 @@ mod growth;
 mod overflow;
 pub(crate) mod plan;
 mod planned_request;
+pub(crate) mod prefix_trace;
 mod routed_request;
 mod send;
 mod silence;

@@ -5,14 +5,20 @@
 //! to a model here; the table [`NEUTRALISERS`] lists those that are taken out. `docs/prefix.md` is made
 //! from it.
 //!
+//! What breaks them all the same is found by [`tracer`]: it compares each turn of a conversation with the
+//! one before by hashes.
+//!
 //! What is done never depends on what comes later in a conversation, so that the next turn begins with the
 //! bytes of this one.
 
+pub(crate) mod advice;
 mod billing_block;
 mod cache_control;
 #[cfg(test)]
 mod docs;
+pub(crate) mod fingerprint;
 mod later_system;
+pub(crate) mod tracer;
 
 use std::{borrow::Cow, ops::Range};
 

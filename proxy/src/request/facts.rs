@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{AbortCause, Kind},
+    prefix::tracer::TracedTurn,
     usage::{SlotReadings, Usage},
 };
 
@@ -94,6 +95,8 @@ pub(crate) struct RequestFacts {
     pub(crate) output_time: Option<Duration>,
     /// The engine's counts.
     pub(crate) usage: Option<Usage>,
+    /// The comparison of the prompt with the turn before.
+    pub(crate) traced: Option<TracedTurn>,
     /// The readings of the engine's slots, where its answer does not say what it had cached.
     pub(crate) slots: Option<Arc<SlotReadings>>,
     /// The names of the values that were filled in.

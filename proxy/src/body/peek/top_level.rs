@@ -20,8 +20,12 @@ pub(super) struct TopLevel<'a> {
     /// The first key that stands twice although it may not.
     pub(super) duplicate: Option<&'static str>,
     pub(super) weight: PromptWeight,
+    /// Ranges of the elements of `messages`.
+    pub(super) messages: Vec<Range<usize>>,
     /// The strings of the member that is being scanned.
     strings: MemberStrings,
+    /// Ranges of its elements, where it is a list.
+    elements: Vec<Range<usize>>,
 }
 
 /// A member of the top level under a known key.
@@ -52,6 +56,7 @@ impl MemberVisitor for &mut TopLevel<'_> {
             self.nulls.push(member.key.start..member.value.end);
         }
         let strings = std::mem::take(&mut self.strings);
+        let elements = std::mem::take(&mut self.elements);
         let Some((name, repeat)) = known_key(&self.text[member.key.clone()]) else {
             return;
         };
@@ -67,11 +72,18 @@ impl MemberVisitor for &mut TopLevel<'_> {
         if &self.text[member.value.clone()] != "null" {
             self.weight.add(name, member.value.clone(), strings);
         }
+        if name == "messages" {
+            self.messages = elements;
+        }
         self.fields.push(PeekedField {
             name,
             key: member.key.start,
             value: member.value,
         });
+    }
+
+    fn element(&mut self, value: Range<usize>) {
+        self.elements.push(value);
     }
 
     fn string(&mut self, inside: Range<usize>) {

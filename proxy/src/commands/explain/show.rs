@@ -32,6 +32,13 @@ pub(super) fn readable(explained: &ExplainDoc) -> String {
         let from = from.as_str().unwrap_or_default();
         let _ = writeln!(text, "  {name} = {} (from {from})", filled.value);
     }
+    if let Some(prefix) = &explained.prefix {
+        let turn = prefix.turn;
+        let _ = match &prefix.differs {
+            Some(differs) => writeln!(text, "  turn {turn} is read again: {differs}"),
+            None => writeln!(text, "  turn {turn} goes on from the turn before"),
+        };
+    }
     if let Some(context) = &explained.context {
         let _ = write!(
             text,

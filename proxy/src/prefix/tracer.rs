@@ -1,0 +1,235 @@
+//! Where two turns of one conversation diverge, although a turn should only add to the one before.
+//!
+//! Of each conversation the fingerprint of its last prompt is kept. The tracer is plain data: time is an
+//! argument, and it holds a bounded number of conversations and bytes.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::FixedState;
+
+use super::fingerprint::{Divergence, Fingerprint};
+
+/// The conversations that are kept.
+const MOST_CONVERSATIONS: usize = 512;
+/// The bytes of all fingerprints together.
+const MOST_BYTES: usize = 8 << 20;
+/// The turns that have to diverge before it is a finding.
+const REPEATS: u32 = 2;
+/// The time for which a finding is told after the last turn that gave it.
+const TOLD_FOR: Duration = Duration::from_hours(1);
+
+/// The identity of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConversationId(u64);
+
+/// What tells conversations apart beside their first text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConversationFacts<'a> {
+    /// The hash of the session that the client names.
+    pub(crate) session: Option<u64>,
+    /// The client, which counts where no session is named.
+    pub(crate) client: &'a str,
+    /// Whether tools are offered.
+    pub(crate) tools: bool,
+}
+
+/// The comparison of a turn with the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TracedTurn {
+    pub(crate) conversation: ConversationId,
+    /// The number of the turn, beginning with 1.
+    pub(crate) turn: u32,
+    /// `None` where it goes on from the turn before, or is the first.
+    pub(crate) divergence: Option<Divergence>,
+}
+
+/// A conversation whose turns diverge.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BrokenPrefix {
+    /// The client, as it is told apart from others.
+    pub(crate) client: Arc<str>,
+    pub(crate) engine: Arc<str>,
+    pub(crate) model: Arc<str>,
+    /// The last turn that diverged, and where.
+    pub(crate) turn: u32,
+    pub(crate) divergence: Divergence,
+    /// The turns of the conversation that diverged, and those of them of which less than half was cached.
+    pub(crate) diverged: u32,
+    pub(crate) reread: u32,
+    /// The tokens of the prompt of the last turn that was measured, and those that were cached.
+    pub(crate) reuse: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct TracedConversation {
+    print: Fingerprint,
+    /// Whether tools are offered.
+    tools: bool,
+    turn: u32,
+    at: Instant,
+    /// The last turn that diverged.
+    broken: Option<(Instant, BrokenPrefix)>,
+}
+
+/// The last prompts of conversations.
+#[derive(Debug, Default)]
+pub(crate) struct PrefixTracer {
+    conversations: HashMap<ConversationId, TracedConversation>,
+    bytes: usize,
+}
+
+// === impl ConversationId ===
+
+impl ConversationId {
+    /// The conversation of a prompt; `None` where no user has spoken in it.
+    fn of(facts: ConversationFacts<'_>, print: &Fingerprint) -> Option<Self> {
+        let mut hasher = FixedState::with_seed(1).build_hasher();
+        match facts.session {
+            Some(session) => session.hash(&mut hasher),
+            None => facts.client.hash(&mut hasher),
+        }
+        (facts.session.is_some(), facts.tools, print.opening()?).hash(&mut hasher);
+        Some(Self(hasher.finish()))
+    }
+}
+
+// === impl PrefixTracer ===
+
+impl PrefixTracer {
+    /// Compares a prompt with the last one of its conversation, and keeps it in its place; `None` where no
+    /// user has spoken in it.
+    pub(crate) fn trace(
+        &mut self,
+        facts: ConversationFacts<'_>,
+        print: Fingerprint,
+        now: Instant,
+    ) -> Option<TracedTurn> {
+        let conversation = ConversationId::of(facts, &print)?;
+        let before = self.conversations.remove(&conversation);
+        self.bytes -= before.as_ref().map_or(0, |before| before.print.size());
+        let mut kept = match before {
+            Some(before) if print.is_later_turn() => before,
+            // It begins, perhaps once more.
+            _ => TracedConversation {
+                print: Fingerprint::default(),
+                tools: facts.tools,
+                turn: 0,
+                at: now,
+                broken: None,
+            },
+        };
+        kept.turn += 1;
+        let divergence = kept.print.divergence(&print);
+        self.bytes += print.size();
+        kept.print = print;
+        kept.at = now;
+        let turn = kept.turn;
+        self.conversations.insert(conversation, kept);
+        self.bound(conversation);
+        Some(TracedTurn {
+            conversation,
+            turn,
+            divergence,
+        })
+    }
+
+    /// Compares a prompt without keeping it: the number of the turn that it would be, and where it
+    /// diverges. Who asks may be another program than the one whose conversation it is, so the latest one
+    /// that begins with the same words counts. `None` for a conversation that is not known.
+    pub(crate) fn compare(
+        &self,
+        facts: ConversationFacts<'_>,
+        print: &Fingerprint,
+    ) -> Option<(u32, Option<Divergence>)> {
+        let own = self.conversations.get(&ConversationId::of(facts, print)?);
+        let begins_so = |kept: &&TracedConversation| {
+            kept.tools == facts.tools && kept.print.opening() == print.opening()
+        };
+        let alike = || {
+            let alike = self.conversations.values().filter(begins_so);
+            alike.max_by_key(|kept| kept.at)
+        };
+        let known = own.or_else(alike)?;
+        Some((known.turn + 1, known.print.divergence(print)))
+    }
+
+    /// Takes how much of the prompt of a turn was cached. `who` are the names of client, engine and model.
+    pub(crate) fn measured(
+        &mut self,
+        turn: TracedTurn,
+        who: [Arc<str>; 3],
+        reuse: Option<(u64, u64)>,
+        now: Instant,
+    ) {
+        let Some(kept) = self.conversations.get_mut(&turn.conversation) else {
+            return;
+        };
+        let Some(divergence) = turn.divergence else {
+            return;
+        };
+        let [client, engine, model] = who;
+        let before = kept.broken.take();
+        let (diverged, reread) = before.map_or((0, 0), |(_, b)| (b.diverged, b.reread));
+        let is_reread = reuse.is_some_and(|(prompt, cached)| cached < prompt / 2);
+        let broken = BrokenPrefix {
+            client,
+            engine,
+            model,
+            turn: turn.turn,
+            divergence,
+            diverged: diverged + 1,
+            reread: reread + u32::from(is_reread),
+            reuse,
+        };
+        kept.broken = Some((now, broken));
+    }
+
+    /// The conversations whose turns diverged, the latest first.
+    pub(crate) fn broken(&self, now: Instant) -> Vec<BrokenPrefix> {
+        let all = self.conversations.values();
+        let mut broken: Vec<_> = all
+            .filter_map(|kept| kept.broken.as_ref())
+            .filter(|(at, _)| now.saturating_duration_since(*at) < TOLD_FOR)
+            .collect();
+        broken.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        broken
+            .into_iter()
+            .map(|(_, broken)| broken.clone())
+            .collect()
+    }
+
+    /// Forgets the conversations that were quiet for longest, until the bounds are met.
+    fn bound(&mut self, newest: ConversationId) {
+        while self.conversations.len() > MOST_CONVERSATIONS || self.bytes > MOST_BYTES {
+            let others = self.conversations.iter().filter(|(id, _)| **id != newest);
+            let Some(oldest) = others.min_by_key(|(_, kept)| kept.at).map(|(id, _)| *id) else {
+                return;
+            };
+            if let Some(gone) = self.conversations.remove(&oldest) {
+                self.bytes -= gone.print.size();
+            }
+        }
+    }
+}
+
+// === impl BrokenPrefix ===
+
+impl BrokenPrefix {
+    /// Whether it is worth telling a person: it happened again, and the prompt was read again each time.
+    pub(crate) fn is_finding(&self) -> bool {
+        self.reread >= REPEATS
+    }
+
+    /// The place in words, such as `turn 7: the system prompt differs within its first 256 bytes`.
+    pub(crate) fn words(&self) -> String {
+        format!("turn {}: {}", self.turn, self.divergence.words())
+    }
+}
+
+#[cfg(test)]
+mod tests;
