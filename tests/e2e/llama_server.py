@@ -1,9 +1,19 @@
+#!/usr/bin/env python3
 # Answers like llama-server b11549, at once and with timings of its own. With a file `mute` beside its
-# model it closes connections without an answer.
-import json, os, sys, threading
+# model it closes connections without an answer; with a file `old` beside the program it has no sockets.
+import json, os, socket, socketserver, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 arguments = sys.argv[1:]
+old = os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), "old"))
+if arguments == ["--help"]:
+    also = "" if old else (", comma-separated, or UNIX socket paths\n"
+                           + " " * 40 + "ending in .sock")
+    print("----- server params -----\n\n"
+          f"--host HOST                             IP addresses to listen on{also} (default:\n"
+          + " " * 40 + "127.0.0.1)\n"
+          "--port PORT                             port to listen (default: 8080)")
+    sys.exit()
 flags = dict(zip(arguments[::2], arguments[1::2]))
 folder = os.path.dirname(flags["-m"])
 own = ("-m", "--host", "--port")
@@ -80,4 +90,20 @@ def watch():
 
 
 threading.Thread(target=watch, daemon=True).start()
-ThreadingHTTPServer((flags["--host"], int(flags["--port"])), Answers).serve_forever()
+
+
+class OnSocket(ThreadingHTTPServer):
+    address_family = getattr(socket, "AF_UNIX", None)
+    server_bind = socketserver.TCPServer.server_bind
+
+
+host = flags["--host"]
+try:
+    # Like a real one it replaces no file that is there, and leaves its own behind.
+    if host.endswith(".sock") and not old:
+        server = OnSocket(host, Answers)
+    else:
+        server = ThreadingHTTPServer((host, int(flags.get("--port", 8080))), Answers)
+except OSError:
+    sys.exit(f"start: couldn't bind HTTP server socket, hostname: {host}")
+server.serve_forever()

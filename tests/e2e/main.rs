@@ -20,6 +20,8 @@ mod browser;
 mod cancel;
 mod chat;
 mod check;
+#[cfg(unix)]
+mod child_sockets;
 mod client;
 #[cfg(target_os = "linux")]
 mod clock;

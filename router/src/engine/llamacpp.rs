@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
-    machine::local::local_port,
+    machine::local::is_local,
     transport::EngineAddress,
 };
 
@@ -93,7 +93,7 @@ impl Llamacpp {
 
     /// The sizes in bytes of the models' files, where they lie on this machine.
     async fn sizes(&self, models: &Value) -> HashMap<String, u64> {
-        if local_port(self.endpoint.address().url().as_str()).is_err() {
+        if !is_local(self.endpoint.address().url()) {
             return HashMap::new();
         }
         let files = router_mode::files(models).into_iter().take(FILES);

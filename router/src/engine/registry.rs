@@ -64,6 +64,7 @@ pub fn build(
         && let (EngineKind::Llamacpp, Some(model)) = (engine.kind, &engine.model_path)
     {
         return Some(Arc::new(Spawned::new(
+            Arc::clone(&engine.name),
             client.clone(),
             engine.command.clone(),
             model.clone(),

@@ -1,15 +1,18 @@
 //! llama.cpp's server as a child of Crucible: a load starts it, an unload stops it.
 //!
-//! The child gets `-m -c -np -t --host --port` after the configured command, a process group of
-//! its own (so that Ctrl-C reaches Crucible first), and a stdin that stays open: a server that
-//! watches it ends when Crucible dies by any cause. Otherwise its whole group is ended by SIGTERM,
-//! after 5 s by SIGKILL, and killed when the runtime drops it; what outlives a crash all the same
-//! is ended by the next start. Its last lines are kept for error messages.
+//! The child gets `-m -c -np -t --host` after the configured command (and `--port` where it does not
+//! listen on a Unix socket), a process group of its own (so that Ctrl-C reaches Crucible first), and
+//! a stdin that stays open: a server that watches it ends when Crucible dies by any cause. Otherwise
+//! its whole group is ended by SIGTERM, after 5 s by SIGKILL, and killed when the runtime drops it;
+//! what outlives a crash all the same is ended by the next start. Its last lines are kept for error
+//! messages.
 
 mod child;
 pub(crate) mod children;
+mod listen;
 pub(super) mod ollama;
 mod orphans;
+mod sockets;
 
 use std::{
     path::PathBuf,
@@ -23,15 +26,15 @@ use crucible_config::checked::EngineKind;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpListener,
     process::Command,
     time::{sleep, sleep_until},
 };
-use url::Url;
 
 use self::{
     child::{ChildLaunch, CrashHistory, Started},
     children::Children,
+    listen::ListenAddress,
+    sockets::make_private,
 };
 use super::{
     Client, Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint,
@@ -46,6 +49,8 @@ use crate::{
 /// A llama.cpp server that runs only while its model is loaded.
 #[derive(Debug)]
 pub(crate) struct Spawned {
+    /// The name of the engine.
+    name: Arc<str>,
     client: Client,
     command: Vec<String>,
     model: PathBuf,
@@ -65,6 +70,8 @@ struct RunningChild {
     endpoint: Endpoint,
     kind: ModelKind,
     child: Started,
+    /// The socket that it listens on; `None` where it listens on a port.
+    socket: Option<PathBuf>,
     /// It has told what it holds.
     answered: Arc<AtomicBool>,
 }
@@ -73,6 +80,7 @@ struct RunningChild {
 
 impl Spawned {
     pub(crate) fn new(
+        name: Arc<str>,
         client: Client,
         command: Vec<String>,
         model: PathBuf,
@@ -81,6 +89,7 @@ impl Spawned {
     ) -> Self {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         Self {
+            name,
             client,
             command: if command.is_empty() {
                 vec!["llama-server".to_owned()]
@@ -186,6 +195,7 @@ impl Spawned {
             match self.poll().await {
                 Ok(listing) => {
                     if let Some(resident) = listing.residents.into_iter().next() {
+                        running.keep_private().await;
                         return Ok(resident);
                     }
                 }
@@ -214,7 +224,7 @@ impl Spawned {
 
     async fn spawn(&self, order: &LoadOrder) -> Result<RunningChild, EngineError> {
         self.children.sweep().await;
-        let port = free_port().await?;
+        let listen = ListenAddress::choose(&self.children, &self.name, &self.command).await?;
         let mut words = self.command.iter();
         let program = words.next().map_or("llama-server", String::as_str);
         let mut command = Command::new(program);
@@ -227,10 +237,10 @@ impl Spawned {
         if let Some(threads) = order.tuple.threads {
             command.arg("-t").arg(threads.to_string());
         }
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-        let url = Url::parse(&format!("http://127.0.0.1:{port}"))
-            .map_err(|e| EngineError::Unexpected(e.to_string()))?;
-        let address = EngineAddress::new(url, None)?;
+        listen.add_to(&mut command);
+        let address = listen.address()?;
+        let socket = listen.into_socket();
+        let socket_path = socket.as_ref().map(|socket| socket.path().to_owned());
         let child = child::start(
             command,
             ChildLaunch {
@@ -238,12 +248,14 @@ impl Spawned {
                 crashes: Arc::clone(&self.crashes),
                 children: Arc::clone(&self.children),
                 group: None,
+                socket,
             },
         )?;
         Ok(RunningChild {
             endpoint: Endpoint::new(self.client.clone(), address, self.token.as_deref()),
             kind: order.kind,
             child,
+            socket: socket_path,
             answered: Arc::default(),
         })
     }
@@ -261,6 +273,20 @@ impl Spawned {
 
     fn crashes(&self) -> CrashHistory {
         *self.crashes.lock()
+    }
+}
+
+// === impl RunningChild ===
+
+impl RunningChild {
+    /// Lets only Crucible's user connect to its socket, once it is there.
+    async fn keep_private(&self) {
+        if let Some(socket) = &self.socket
+            && let Err(error) = make_private(socket).await
+        {
+            // Its folder lets nobody else in.
+            tracing::debug!(socket = %socket.display(), %error, "its mode stays");
+        }
     }
 }
 
@@ -296,15 +322,6 @@ impl Engine for Spawned {
     fn process(&self) -> Option<u32> {
         Some(self.running()?.child.pid)
     }
-}
-
-/// A port that was free a moment ago: the child cannot tell which one it chose itself.
-pub(super) async fn free_port() -> Result<u16, EngineError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await;
-    listener
-        .and_then(|l| l.local_addr())
-        .map(|a| a.port())
-        .map_err(|e| EngineError::Unexpected(format!("no free port: {e}")))
 }
 
 #[cfg(test)]

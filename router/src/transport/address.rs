@@ -1,6 +1,9 @@
 //! The address of an engine: where it listens, and how it is reached there.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crucible_config::CaFile;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
@@ -64,7 +67,10 @@ impl EngineAddress {
                 let trust = TrustedAuthorities::new(ca_file).map_err(|error| wrong(&error))?;
                 Route::Tls(origin()?, name, trust)
             }
-            "unix" => Route::Unix(PathBuf::from(url.path())),
+            "unix" => {
+                let path = url.to_file_path();
+                Route::Unix(path.map_err(|()| wrong(&"it is not the path of a socket"))?)
+            }
             other => return Err(wrong(&format!("its scheme is {other:?}"))),
         };
         let host = match route {
@@ -74,6 +80,16 @@ impl EngineAddress {
             }
         };
         Ok(Self(Arc::new(AddressParts { url, host, route })))
+    }
+
+    /// The address of the Unix socket at this absolute path.
+    ///
+    /// Errors: a path that is not absolute.
+    pub fn unix(path: &Path) -> Result<Self, AddressError> {
+        let wrong = |why: &str| AddressError(why.to_owned());
+        let file = Url::from_file_path(path).map_err(|()| wrong("its path is not absolute"))?;
+        let url = Url::parse(&format!("unix:{}", file.path()));
+        Self::new(url.map_err(|_| wrong("its path makes no URL"))?, None)
     }
 
     /// The URL that the address was made from.
@@ -140,6 +156,21 @@ mod tests {
             assert_eq!(address.target(path).unwrap(), target, "{url}");
             assert_eq!(address.host(), host, "{url}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_may_have_any_path() {
+        for path in ["/run/x.sock", "/Users/x/Application Support/50%/é.sock"] {
+            let made = EngineAddress::unix(Path::new(path)).unwrap();
+            for address in [address(made.url().as_str()).unwrap(), made] {
+                assert!(
+                    matches!(address.route(), Route::Unix(p) if p == Path::new(path)),
+                    "{address:?}"
+                );
+            }
+        }
+        assert!(EngineAddress::unix(Path::new("x.sock")).is_err());
     }
 
     #[test]

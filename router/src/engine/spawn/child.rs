@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{children::Children, orphans::OrphanHold};
+use super::{children::Children, orphans::OrphanHold, sockets::ChildSocket};
 use crate::{
     engine::EngineError,
     machine::{cgroup::ControlGroup, processes},
@@ -46,6 +46,8 @@ pub(super) struct ChildLaunch {
     pub(super) children: Arc<Children>,
     /// Its control group, where it has one; removed when it has ended.
     pub(super) group: Option<Arc<ControlGroup>>,
+    /// The socket that it listens on, where it is one; removed when it has ended.
+    pub(super) socket: Option<ChildSocket>,
 }
 
 /// A child that was started and is supervised until it has ended.
@@ -230,6 +232,7 @@ async fn supervise(mut watched: Watched) {
         crashes,
         children,
         group,
+        socket,
     } = watched.launch;
     children
         .enter(&watched.mark, &name, watched.family.leader)
@@ -240,6 +243,7 @@ async fn supervise(mut watched: Watched) {
     };
     // What a shell started, or a server that crashed: it does not outlive the child.
     drop(watched.family);
+    drop(socket);
     if let Some(group) = group {
         group.end().await;
     }

@@ -25,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(target_os = "linux")]
 use super::orphans;
-use super::orphans::{Awaited, OrphanHold};
+use super::{
+    orphans::{Awaited, OrphanHold},
+    sockets::SocketFolder,
+};
 use crate::machine::processes;
 use crate::state_dir::{self, StateDir};
 
@@ -50,6 +53,8 @@ pub struct Children {
     count: AtomicU32,
     swept: OnceCell<()>,
     awaited: Awaited,
+    /// `None`: its children listen on ports.
+    sockets: Option<SocketFolder>,
 }
 
 /// The content of a file.
@@ -110,6 +115,7 @@ impl Children {
         let folder = !state_dir.as_os_str().is_empty();
         Self {
             folder: folder.then(|| state_dir.join(FOLDER)),
+            sockets: folder.then(|| SocketFolder::new(state_dir)),
             root: root.to_owned(),
             ..Self::default()
         }
@@ -132,6 +138,12 @@ impl Children {
     /// Root of the file system.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder for the sockets of children; `None` where nothing may be written, and where another
+    /// Crucible owns the folder or what it left behind was not looked at yet.
+    pub(super) fn sockets(&self) -> Option<&SocketFolder> {
+        self.sockets.as_ref().filter(|_| self.swept.initialized())
     }
 
     /// Gives the child its mark.
@@ -230,6 +242,9 @@ impl Children {
             }
             // What stays is looked at again by the next start.
             let _ = tokio::fs::remove_file(file).await;
+        }
+        if let Some(sockets) = &self.sockets {
+            sockets.remove_stale().await;
         }
     }
 

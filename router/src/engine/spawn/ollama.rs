@@ -18,7 +18,7 @@ use url::Url;
 use super::{
     child::{self, ChildLaunch, CrashHistory, Started},
     children::Children,
-    free_port,
+    listen::free_port,
 };
 use crate::{
     catalog::ResidentInfo,
@@ -141,6 +141,7 @@ impl SpawnedOllama {
             crashes: Arc::clone(&self.crashes),
             children: Arc::clone(&self.setup.children),
             group: group.clone(),
+            socket: None,
         };
         let child = child::start(self.command(&url), launch).inspect_err(|_| {
             // A program that is not there is not looked for at every poll.

@@ -44,6 +44,7 @@ fn spawned(folder: &Path, command: &[&str]) -> Spawned {
     std::fs::write(&model, b"GGUF").unwrap();
     let command = command.iter().map(|w| (*w).to_owned()).collect();
     Spawned::new(
+        Arc::from("own"),
         client(Duration::from_secs(1)),
         command,
         model,
