@@ -4,42 +4,15 @@
 //! `log.events_size`. One task writes; a request only puts a line into a bounded channel, and what
 //! does not fit is dropped and counted in the log itself.
 
+mod sender;
 mod write;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::SystemTime,
-};
-
 use crucible_config::Config;
-use crucible_documents::event_log::{LoadEvent, LoggedEvent, RequestEvent};
 use crucible_router::event::{Event, Observer};
-use tokio::{sync::mpsc, time::Instant};
 
-use crate::{
-    events::write::Writer,
-    metrics::{
-        Metrics,
-        labels::{load_outcome, load_trigger},
-    },
-    request::{ActiveRequest, RequestFacts},
-};
-
-/// Lines that may wait for the disk.
-const WAITING: usize = 8192;
-
-/// Where events go; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Events(Option<Open>);
-
-#[derive(Clone, Debug)]
-struct Open {
-    lines: mpsc::Sender<LoggedEvent>,
-    dropped: Arc<AtomicU64>,
-}
+pub(crate) use self::sender::Events;
+use self::write::Writer;
+use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.
 pub(crate) struct Told<O> {
@@ -55,99 +28,6 @@ pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (Events, Option<
     let log = &config.log;
     let (events, writer) = Writer::new(&config.state_dir, log.events_size, metrics.clone());
     (events, Some(writer))
-}
-
-/// Milliseconds since 1970.
-fn unix_ms(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn ms(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-// === impl Events ===
-
-impl Events {
-    /// A log and its end for the task that writes it.
-    fn open() -> (Self, mpsc::Receiver<LoggedEvent>, Arc<AtomicU64>) {
-        let (lines, end) = mpsc::channel(WAITING);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let open = Open {
-            lines,
-            dropped: Arc::clone(&dropped),
-        };
-        (Self(Some(open)), end, dropped)
-    }
-
-    fn put(&self, line: impl FnOnce() -> LoggedEvent) {
-        let Some(open) = &self.0 else { return };
-        if open.lines.try_send(line()).is_err() {
-            open.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// A request that came as far as the queue, at its end; that is told on both clocks.
-    pub(crate) fn request(
-        &self,
-        active: &ActiveRequest,
-        record: &RequestFacts,
-        status: u16,
-        (now, wall): (Instant, SystemTime),
-    ) {
-        let (Some(queued), Some(engine), Some(model)) =
-            (record.queued_at, &record.engine, &record.model)
-        else {
-            return;
-        };
-        self.put(|| {
-            let usage = record.usage.unwrap_or_default();
-            let tokens = u64::from(active.tokens());
-            LoggedEvent::Request(RequestEvent {
-                at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
-                engine: Arc::clone(engine),
-                model: Arc::clone(model),
-                client: record.key.clone(),
-                class: record.class,
-                prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
-                cached_tokens: usage.cached,
-                cached_estimated: usage.cached_is_estimated,
-                output_tokens: usage.completion.max(tokens),
-                wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
-                loaded: record.loaded,
-                held_ms: record.granted_at.map(|at| ms(now - at)),
-                first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
-                status,
-                outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
-                called_tools: record.called_tools,
-                facts: None,
-            })
-        });
-    }
-
-    fn happened(&self, event: &Event) {
-        let Event::Load {
-            engine,
-            model,
-            outcome,
-            trigger,
-            took,
-        } = event
-        else {
-            return;
-        };
-        self.put(|| {
-            LoggedEvent::Load(LoadEvent {
-                at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(*took)),
-                engine: Arc::clone(engine),
-                model: Arc::clone(model),
-                took_ms: ms(*took),
-                outcome: load_outcome(*outcome).into(),
-                trigger: load_trigger(*trigger).into(),
-            })
-        });
-    }
 }
 
 // === impl Told ===

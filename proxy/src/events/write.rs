@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Events;
+use super::sender::Events;
 use crate::metrics::Metrics;
 
 /// Lines of one write.
@@ -250,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Metrics::new().unwrap();
         let (events, mut writer) = Writer::new(folder.path(), 1000, metrics.clone());
-        for _ in 0..super::super::WAITING + 3 {
+        for _ in 0..super::super::sender::WAITING + 3 {
             events.put(|| LoggedEvent::Dropped { count: 0 });
         }
         let text = writer.text(&mut Vec::new(), &View::default());

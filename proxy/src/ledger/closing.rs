@@ -1,57 +1,26 @@
 //! Closing a request: the one place where its metrics, its event and its log line are written,
 //! once.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use crucible_router::{measurements::AnswerSample, plan::Reason};
 use http::StatusCode;
-use tokio::time::Instant;
 
 use crate::{
     endpoint::Endpoint,
     error::{AbortCause, Fault, Kind},
-    ledger::{Ledger, reuse, sample},
+    ledger::{
+        Ledger,
+        ended_request::{EndedRequest, Moment},
+        reuse, sample,
+    },
     metrics::{DisconnectPhase, DroppedParam, RequestRecord},
-    request::{ActiveRequest, RequestFacts, RequestPhase},
+    request::{RequestFacts, RequestPhase},
 };
 
 /// The status that is logged and counted for a client that left before its answer began; nginx
 /// coined the number.
 const CLIENT_CLOSED: u16 = 499;
-
-/// A request that has ended.
-pub(crate) struct EndedRequest {
-    pub(crate) request: Arc<ActiveRequest>,
-    pub(crate) at: Instant,
-    /// The client left while the model was being loaded.
-    pub(crate) in_load: bool,
-}
-
-/// One moment on the monotonic clock and on the wall clock, so that instants can be written as
-/// dates.
-#[derive(Clone, Copy)]
-pub(crate) struct Moment {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-// === impl Moment ===
-
-impl Moment {
-    pub(crate) fn now() -> Self {
-        Self {
-            monotonic: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-
-    fn wall_at(&self, at: Instant) -> SystemTime {
-        self.wall - (self.monotonic - at)
-    }
-}
 
 // === impl EndedRequest ===
 

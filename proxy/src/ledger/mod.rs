@@ -4,6 +4,7 @@
 //! its log line at that moment would delay every client. Many at once also cost less than one by one.
 
 mod closing;
+mod ended_request;
 mod recent_prompts;
 mod reuse;
 mod sample;
@@ -19,8 +20,8 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::closing::Moment;
-pub(crate) use self::{closing::EndedRequest, recent_prompts::RecentPrompts};
+use self::ended_request::Moment;
+pub(crate) use self::{ended_request::EndedRequest, recent_prompts::RecentPrompts};
 use crate::{events::Events, metrics::Metrics, prefix::tracer::PrefixTracer};
 
 /// How long ended requests are gathered before a batch is closed.

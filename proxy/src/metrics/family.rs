@@ -183,3 +183,9 @@ impl FamilyVector for HistogramVec {
         Self::new(opts, &family.names())
     }
 }
+
+/// The value of a sample for this count: exact up to 2^53, far beyond any count here.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}

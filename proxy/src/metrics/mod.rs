@@ -26,9 +26,11 @@ pub(crate) mod labels;
 mod observe;
 mod prepare;
 mod record;
+mod request_record;
 mod series;
 mod settings;
 mod view;
+mod view_series;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -47,14 +49,14 @@ pub use self::{
     guard::{ConnectionGuard, InFlightGuard, StreamClock},
     label_sets::{Label, LabelValues},
     labels::{DefaultParam, DisconnectPhase, DroppedParam, Outcome, TokenType},
-    record::RequestRecord,
+    request_record::RequestRecord,
 };
 use self::{
     families::Collectors,
     guard::Starts,
     labels::{ModelNames, NONE, OTHER, status},
     series::RequestSeries,
-    view::Shown,
+    view_series::ViewSeries,
 };
 use crate::{
     error::{AbortCause, FallbackReason, Kind, UpstreamError},
@@ -80,7 +82,7 @@ struct Inner {
     models: ModelNames,
     starts: Arc<Starts>,
     since: Instant,
-    shown: Mutex<Shown>,
+    shown: Mutex<ViewSeries>,
     series: Mutex<RequestSeries>,
     /// The count of lines that the log on stderr lost.
     log: OnceLock<LostLines>,

@@ -1,58 +1,20 @@
-//! One finished request, counted in each of its families.
+//! The counting of a finished request in each of its families.
 
 use std::time::Duration;
-
-use crucible_router::plan::Reason;
-use http::StatusCode;
 
 use super::{
     Metrics,
     families::Collectors,
+    family::float,
     labels::{DefaultParam, NONE, TokenType},
+    request_record::RequestRecord,
     series::{EngineSeries, ModelSeries, RequestOutcome},
 };
-use crate::{endpoint::Endpoint, usage::Usage};
+use crate::usage::Usage;
 
 /// A first token that comes, or was predicted, within this time counts as immediate: the ratio of two
 /// such times says nothing.
 const NOISE: Duration = Duration::from_millis(50);
-
-/// The facts of a finished request that are counted, once, at its end.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestRecord<'a> {
-    /// The kind of endpoint that it came to.
-    pub endpoint: Endpoint,
-    /// The engine that answered; `None` if none was reached.
-    pub engine: Option<&'a str>,
-    /// The engine's name of the model, else what the client sent.
-    pub model: &'a str,
-    /// Whether the answer was streamed.
-    pub stream: bool,
-    /// The status that the client got; 499 if it left first.
-    pub code: StatusCode,
-    /// The time from the request line to the last byte of the answer.
-    pub duration: Duration,
-    /// The part of it that was Crucible's own, without waits for queue, load and engine.
-    pub overhead: Duration,
-    /// The time from the request to the first event with content.
-    pub first_token: Option<Duration>,
-    /// The time to the first token that the plan had predicted.
-    pub predicted: Option<Duration>,
-    /// The time from the first content event to the last, for the rate of tokens.
-    pub output_time: Option<Duration>,
-    /// The number of content events, which stands for tokens where `usage` is absent.
-    pub content_events: u64,
-    /// The token counts that the engine reported.
-    pub usage: Option<Usage>,
-    /// The bytes that were sent of a streamed answer.
-    pub stream_bytes: u64,
-    /// The writes in which a streamed answer was sent.
-    pub stream_flushes: u64,
-    /// The reason of the candidate that it went to.
-    pub reason: Option<Reason>,
-    /// The names of the parameters that were filled in.
-    pub defaults: &'a [&'static str],
-}
 
 impl Metrics {
     /// Counts a finished request.
@@ -150,10 +112,4 @@ fn count_usage(v: &Collectors, series: &ModelSeries, usage: Usage, output_time: 
         let speed = float(usage.completion - 1) / time.as_secs_f64();
         series.output_speed(v).observe(speed);
     }
-}
-
-/// Exact up to 2^53, far beyond any count here.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }

@@ -7,19 +7,7 @@ use std::{
 
 use crucible_router::view::{BreakerState, EngineView, Health, View};
 
-use super::{Metrics, record::float};
-
-/// The series that the last view set, so that those of models that were unloaded go to 0, and those of
-/// engines that are configured no more are removed.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    models: HashSet<(String, String)>,
-    /// By engine, the models that were loaded once and are no more.
-    unloaded: HashMap<String, HashSet<String>>,
-    versions: HashMap<String, [String; 2]>,
-    /// The engines whose series exist.
-    engines: Vec<String>,
-}
+use super::{Metrics, family::float, view_series::ViewSeries};
 
 impl Metrics {
     /// Sets queue, limits, health, breaker and residents of every engine.
@@ -56,7 +44,7 @@ impl Metrics {
 
     /// Removes the gauges of an engine that is configured no more: an engine that nobody watches is not
     /// down. Its counters stay, as Prometheus expects of counters.
-    fn forget(&self, name: &str, models: &mut HashSet<(String, String)>, shown: &mut Shown) {
+    fn forget(&self, name: &str, models: &mut HashSet<(String, String)>, shown: &mut ViewSeries) {
         let v = self.vectors();
         for gauge in self.engine_gauges() {
             // It exists unless another scrape removed it first.
@@ -107,7 +95,7 @@ impl Metrics {
         }
     }
 
-    fn update_info(&self, engine: &EngineView, shown: &mut Shown) {
+    fn update_info(&self, engine: &EngineView, shown: &mut ViewSeries) {
         let gauge = &self.vectors().engine_info;
         let kind = engine.kind.profile().word;
         // A version is the engine's own text: bounded, like every label.

@@ -1,6 +1,7 @@
 //! One client connection over hyper's HTTP/1.1.
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use futures_util::TryFutureExt as _;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    ConnectionLimits,
+    limits::ConnectionLimits,
     reply::OnRefuse,
     request_body::RequestBody,
     service::ConnectionService,
@@ -45,6 +46,9 @@ pub struct ClientPeer {
 /// only ask for health and metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct OverLimit;
+
+/// An answer of the service, whose end frees the connection.
+type TrackedResponse<S> = Response<TrackedBody<<S as ConnectionService>::ResponseBody>>;
 
 /// The tokens that end connections.
 #[derive(Clone)]
@@ -87,6 +91,25 @@ impl ClientPeer {
     /// Whether it was given up because it did not read for too long.
     pub fn is_slow(&self) -> bool {
         self.state.is_slow()
+    }
+}
+
+// === impl ConnectionEvent ===
+
+impl ConnectionEvent {
+    /// The event that hyper's end of a connection stands for.
+    fn of_end(ended: hyper::Result<()>) -> Self {
+        match ended {
+            Ok(()) => Self::Closed,
+            Err(error) => {
+                tracing::debug!(%error, "connection ended");
+                if error.is_parse() {
+                    Self::Unreadable
+                } else {
+                    Self::Closed
+                }
+            }
+        }
     }
 }
 
@@ -159,6 +182,33 @@ pub(super) fn serve(
     }
 }
 
+/// Gives one request to the service, and its answer to hyper, with what the connection knows of both.
+fn answer<S: ConnectionService>(
+    service: &S,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    state: &Arc<ConnectionState>,
+) -> Pin<Box<impl Future<Output = Result<TrackedResponse<S>, Infallible>> + Send + use<S>>> {
+    let busy = ConnectionState::begin(state);
+    let mut request = request.map(|body| RequestBody::new(body, state));
+    request.extensions_mut().insert(ClientPeer {
+        address: peer,
+        state: Arc::clone(state),
+    });
+    if state.is_over_limit() {
+        request.extensions_mut().insert(OverLimit);
+    }
+    let answer = service.clone().oneshot(request);
+    let state = Arc::clone(state);
+    Box::pin(answer.map_ok(move |mut response| {
+        if state.closes_after_answer() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response.map(|body| TrackedBody::new(body, busy))
+    }))
+}
+
 /// Answers requests until the connection is over (`None`), or until it is idle and gives its socket back.
 async fn serve_requests(
     socket: ClientSocket,
@@ -169,28 +219,8 @@ async fn serve_requests(
     ends: &ShutdownTokens,
     late: bool,
 ) -> Option<ClientSocket> {
-    let of = Arc::clone(&state);
-    let handler = service_fn(move |request: Request<Incoming>| {
-        let busy = ConnectionState::begin(&of);
-        let mut request = request.map(|body| RequestBody::new(body, &of));
-        let state = Arc::clone(&of);
-        request.extensions_mut().insert(ClientPeer {
-            address: peer,
-            state,
-        });
-        if of.is_over_limit() {
-            request.extensions_mut().insert(OverLimit);
-        }
-        let answer = service.clone().oneshot(request);
-        let of = Arc::clone(&of);
-        Box::pin(answer.map_ok(move |mut response| {
-            if of.closes_after_answer() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            response.map(|body| TrackedBody::new(body, busy))
-        }))
-    });
+    let answering = Arc::clone(&state);
+    let handler = service_fn(move |request| answer(&service, request, peer, &answering));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -203,17 +233,7 @@ async fn serve_requests(
     };
     loop {
         let talking = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(ended) => {
-                let Err(error) = ended else {
-                    return Poll::Ready(ConnectionEvent::Closed);
-                };
-                tracing::debug!(%error, "connection ended");
-                Poll::Ready(if error.is_parse() {
-                    ConnectionEvent::Unreadable
-                } else {
-                    ConnectionEvent::Closed
-                })
-            }
+            Poll::Ready(ended) => Poll::Ready(ConnectionEvent::of_end(ended)),
             Poll::Pending => idle_timer
                 .poll(state.parkable_since(), cx)
                 .map(|()| ConnectionEvent::Idle),

@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod descriptors;
+mod limits;
 mod linger;
 mod reply;
 mod request_body;
@@ -30,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{connection::ShutdownTokens, slots::ConnectionSlot};
 pub use self::{
     connection::{ClientPeer, OverLimit},
+    limits::ConnectionLimits,
     reply::{OnRefuse, SocketRefusal},
     request_body::RequestBody,
     service::ConnectionService,
@@ -46,19 +48,6 @@ const SLOT_EVERY: Duration = Duration::from_millis(5);
 const SENT_AHEAD: u32 = 128 * 1024;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
-
-/// The bounds of every client connection.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// The most bytes of a header.
-    pub header_bytes: usize,
-    /// The longest time from the first byte of a header (of a new connection: from its accept) to its end.
-    pub header: Duration,
-    /// The longest time in which a client takes nothing of what is there for it.
-    pub client_stall: Duration,
-    /// The most bytes that are read and dropped of what a client still sends after its answer.
-    pub linger: u64,
-}
 
 /// The listening socket, whose connections inherit the bound of what the system holds for a client
 /// that does not read.

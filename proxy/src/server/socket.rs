@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    ConnectionLimits,
+    limits::ConnectionLimits,
     linger::LingeringClose,
     reply::{HeadScan, OnRefuse, SocketReply},
     state::ConnectionState,
@@ -336,7 +336,7 @@ mod tests {
 
     use tokio::{io::AsyncReadExt as _, net::TcpListener, time::sleep};
 
-    use super::{super::SocketRefusal, *};
+    use super::{super::reply::SocketRefusal, *};
 
     fn read(socket: &mut ClientSocket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut space = [0; 16];

@@ -14,6 +14,7 @@ pub(crate) mod file;
     reason = "the room is named by its main type"
 )]
 mod measurements;
+mod per_client;
 pub(crate) mod priors;
 pub(crate) mod running_mean;
 mod sample;

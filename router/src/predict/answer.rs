@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PredictedTime, PredictionBasis, seconds};
+use super::predicted_time::{PredictedTime, PredictionBasis, seconds};
 use crate::{
     client::ClientId,
     measurements::{

@@ -12,15 +12,18 @@
 
 mod answer;
 mod cached;
+mod predicted_time;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use self::answer::MEAN_ANSWER;
+use self::predicted_time::seconds;
 pub use self::{
     answer::{PredictedAnswer, PredictionInput, answer},
     cached::cached_tokens,
+    predicted_time::{PredictedTime, PredictionBasis},
 };
 use crate::{
     catalog::ModelInfo,
@@ -33,26 +36,6 @@ use crate::{
     },
     view::{EngineView, LoadingView},
 };
-
-/// The basis that a number rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PredictionBasis {
-    /// It needs no estimate: nobody waits, or the model is loaded.
-    Known,
-    /// The stated prior of the device.
-    Prior,
-    /// So many measured answers or loads.
-    Measured(u32),
-}
-
-/// One part of a predicted time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PredictedTime {
-    /// The time.
-    pub time: Duration,
-    /// The basis that it rests on.
-    pub basis: PredictionBasis,
-}
 
 /// A predicted answer with the parts of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,38 +209,6 @@ fn rest(learned: &Measurements, engine: &EngineView, load: &LoadingView) -> Dura
     let own = || model.map(|m| load_time(learned, engine, m).time);
     let expected = load.expected.or_else(own).unwrap_or_default();
     expected.saturating_sub(load.since)
-}
-
-/// Seconds as a duration; what is out of range is the longest one.
-fn seconds(value: f64) -> Duration {
-    Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
-}
-
-// === impl PredictedTime ===
-
-impl PredictedTime {
-    /// No wait at all.
-    pub const NONE: Self = Self {
-        time: Duration::ZERO,
-        basis: PredictionBasis::Known,
-    };
-
-    fn of(
-        measured: Option<(f64, u32)>,
-        time: impl FnOnce(f64) -> Duration,
-        prior: impl FnOnce() -> Duration,
-    ) -> Self {
-        match measured {
-            Some((value, samples)) => Self {
-                time: time(value),
-                basis: PredictionBasis::Measured(samples),
-            },
-            None => Self {
-                time: prior(),
-                basis: PredictionBasis::Prior,
-            },
-        }
-    }
 }
 
 // === impl Prediction ===

@@ -1,0 +1,126 @@
+//! The end of the event log that requests and the router write to.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use crucible_documents::event_log::{LoadEvent, LoggedEvent, RequestEvent};
+use crucible_router::event::Event;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    metrics::labels::{load_outcome, load_trigger},
+    request::{ActiveRequest, RequestFacts},
+};
+
+/// Lines that may wait for the disk.
+pub(super) const WAITING: usize = 8192;
+
+/// Where events go; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events(Option<Open>);
+
+#[derive(Clone, Debug)]
+struct Open {
+    lines: mpsc::Sender<LoggedEvent>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Milliseconds since 1970.
+fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl Events ===
+
+impl Events {
+    /// A log and its end for the task that writes it.
+    pub(super) fn open() -> (Self, mpsc::Receiver<LoggedEvent>, Arc<AtomicU64>) {
+        let (lines, end) = mpsc::channel(WAITING);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let open = Open {
+            lines,
+            dropped: Arc::clone(&dropped),
+        };
+        (Self(Some(open)), end, dropped)
+    }
+
+    /// Hands a line to the task that writes, or counts it as lost where too many wait.
+    pub(super) fn put(&self, line: impl FnOnce() -> LoggedEvent) {
+        let Some(open) = &self.0 else { return };
+        if open.lines.try_send(line()).is_err() {
+            open.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request that came as far as the queue, at its end; that is told on both clocks.
+    pub(crate) fn request(
+        &self,
+        active: &ActiveRequest,
+        record: &RequestFacts,
+        status: u16,
+        (now, wall): (Instant, SystemTime),
+    ) {
+        let (Some(queued), Some(engine), Some(model)) =
+            (record.queued_at, &record.engine, &record.model)
+        else {
+            return;
+        };
+        self.put(|| {
+            let usage = record.usage.unwrap_or_default();
+            let tokens = u64::from(active.tokens());
+            LoggedEvent::Request(RequestEvent {
+                at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
+                engine: Arc::clone(engine),
+                model: Arc::clone(model),
+                client: record.key.clone(),
+                class: record.class,
+                prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
+                cached_tokens: usage.cached,
+                cached_estimated: usage.cached_is_estimated,
+                output_tokens: usage.completion.max(tokens),
+                wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
+                loaded: record.loaded,
+                held_ms: record.granted_at.map(|at| ms(now - at)),
+                first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
+                status,
+                outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
+                called_tools: record.called_tools,
+                facts: None,
+            })
+        });
+    }
+
+    /// Logs the end of a load; other events have no line.
+    pub(super) fn happened(&self, event: &Event) {
+        let Event::Load {
+            engine,
+            model,
+            outcome,
+            trigger,
+            took,
+        } = event
+        else {
+            return;
+        };
+        self.put(|| {
+            LoggedEvent::Load(LoadEvent {
+                at_ms: unix_ms(SystemTime::now()).saturating_sub(ms(*took)),
+                engine: Arc::clone(engine),
+                model: Arc::clone(model),
+                took_ms: ms(*took),
+                outcome: load_outcome(*outcome).into(),
+                trigger: load_trigger(*trigger).into(),
+            })
+        });
+    }
+}

@@ -1,0 +1,39 @@
+//! A request that has ended and waits to be counted.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::Instant;
+
+use crate::request::ActiveRequest;
+
+/// A request that has ended.
+pub(crate) struct EndedRequest {
+    pub(crate) request: Arc<ActiveRequest>,
+    pub(crate) at: Instant,
+    /// The client left while the model was being loaded.
+    pub(crate) in_load: bool,
+}
+
+/// One moment on the monotonic clock and on the wall clock, so that instants can be written as
+/// dates.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+// === impl Moment ===
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// The time on the wall clock at an earlier instant.
+    pub(super) fn wall_at(&self, at: Instant) -> SystemTime {
+        self.wall - (self.monotonic - at)
+    }
+}
