@@ -217,7 +217,7 @@ async fn serve_requests(
     limits: ConnectionLimits,
     state: Arc<ConnectionState>,
     ends: &ShutdownTokens,
-    late: bool,
+    mut stopping: bool,
 ) -> Option<ClientSocket> {
     let answering = Arc::clone(&state);
     let handler = service_fn(move |request| answer(&service, request, peer, &answering));
@@ -226,11 +226,8 @@ async fn serve_requests(
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(socket), handler);
-    let mut stopping = late;
-    let mut idle_timer = IdleTimer {
-        idle: None,
-        clock: pin!(sleep(PARK_AFTER)),
-    };
+    let clock = pin!(sleep(PARK_AFTER));
+    let mut idle_timer = IdleTimer { idle: None, clock };
     loop {
         let talking = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(ConnectionEvent::of_end(ended)),
