@@ -14,6 +14,8 @@ class Npm:
     package: str
     version: str
     program: str | None = None
+    beside: tuple[str, ...] = ()
+    """Packages that it is used with, `name@version`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,8 @@ class PyPi:
     package: str
     version: str
     program: str | None = None
+    beside: tuple[str, ...] = ()
+    """Packages that it is used with, `name==version`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Place:
 class Screen:
     """How a program is used in a terminal.
 
-    `ready` stands on the screen when it takes a prompt. `dialogs` are texts that may come before,
-    each with the keys of tmux that answer it.
+    `ready` stands on the screen when it takes a prompt. `dialogs` are texts that may come up once, each
+    with the keys of tmux that answer it.
     """
 
     command: list[str]
@@ -84,3 +88,8 @@ class Client:
     def screen(self, place: Place) -> Screen | None:
         """How it is used in a terminal; `None` where it is no terminal program."""
         return None
+
+
+def script(name: str) -> str:
+    """The path of a program in `scripts/`, which uses a library as its users do."""
+    return str(pathlib.Path(__file__).resolve().parent / "scripts" / name)

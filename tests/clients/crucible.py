@@ -20,6 +20,9 @@ def configuration(engine: Engine, state: pathlib.Path) -> str:
     lines = ['listen = "127.0.0.1:0"', f"state_dir = {state_dir}"]
     lines += ["[[engine]]", f"name = {kind}", f"kind = {kind}", f"url = {url}"]
     lines += ["[[model]]", f"name = {model}", f"context = {engine.context}"]
+    if not engine.simulated:
+        # Without a graphics card a long prompt may take many minutes.
+        lines += ["[timeouts]", 'first_token = "30m"']
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,7 @@ def commands(package: client.Npm | client.PyPi, there: pathlib.Path) -> list[lis
     if isinstance(package, client.Npm):
         named = f"{package.package}@{package.version}"
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-        return [["npm", "install", "--prefix", str(there), *quiet, named]]
+        return [["npm", "install", "--prefix", str(there), *quiet, named, *package.beside]]
     named = f"{package.package}=={package.version}"
-    pip = [str(there / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", named]
-    return [[sys.executable, "-m", "venv", str(there)], pip]
+    pip = [str(there / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+    return [[sys.executable, "-m", "venv", str(there)], [*pip, named, *package.beside]]

@@ -1,4 +1,7 @@
-"""A network namespace that has loopback only, so that no client can reach anything else."""
+"""A network namespace that has loopback only, so that no client can reach anything else.
+
+It has processes of its own too: those that a client leaves behind end with this program.
+"""
 
 import fcntl
 import os
@@ -8,6 +11,7 @@ import subprocess
 import sys
 
 INSIDE = "TEST_CLIENTS_INSIDE"
+UNSHARE = ["unshare", "-rn", "--pid", "--fork", "--mount-proc", "--kill-child=SIGTERM", "--"]
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 
@@ -25,7 +29,7 @@ def inside() -> bool:
 def possible() -> bool:
     """Whether this user may make one."""
     try:
-        tried = subprocess.run(["unshare", "-rn", "true"], capture_output=True, timeout=10)
+        tried = subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0
@@ -34,6 +38,6 @@ def possible() -> bool:
 def enter(more: list[str]) -> None:
     """Starts this program again in a new namespace, with more arguments; does not return."""
     environment = {**os.environ, INSIDE: "1"}
-    command = ["unshare", "-rn", "--", sys.executable, *sys.argv, *more]
+    command = [*UNSHARE, sys.executable, *sys.argv, *more]
     sys.stdout.flush()
     os.execvpe(command[0], command, environment)

@@ -16,6 +16,19 @@ def environment(home: pathlib.Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
 
 
+def end(process: subprocess.Popen) -> None:
+    """Ends a program that leads a session of its own with what it started there, at last by force."""
+    for strength in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, strength)
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            pass
+        return
+
+
 class Background:
     """A program with the processes that it starts; its output is a log."""
 
@@ -35,16 +48,8 @@ class Background:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Ends it, at last by force."""
-        for strength in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, strength)
-                self.process.wait(10)
-                return
-            except subprocess.TimeoutExpired:
-                continue
-            except ProcessLookupError:
-                return
+        """Ends it and all that it started."""
+        end(self.process)
 
 
 class Server(Background):

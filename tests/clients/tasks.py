@@ -52,15 +52,18 @@ def environment(client: Client, place: Place) -> dict[str, str]:
 def ask(client: Client, place: Place, prompt: str, seconds: float) -> tuple[str, str]:
     """Runs the client once; what it printed, and what went wrong."""
     command = client.once(place, prompt)
-    streams = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "errors": "replace"}
-    variables = environment(client, place)
-    try:
-        done = subprocess.run(command, cwd=place.work, env=variables, timeout=seconds, **streams)
-    except subprocess.TimeoutExpired:
-        return "", f"no end after {seconds:.0f} s"
-    (place.home / "output.txt").write_text(done.stdout + done.stderr)
-    wrong = f"exit {done.returncode}: {last_words(done.stderr or done.stdout)}" if done.returncode else ""
-    return done.stdout, wrong
+    output, errors = place.home / "output.txt", place.home / "errors.txt"
+    with output.open("w") as out, errors.open("w") as err:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "start_new_session": True}
+        asked = subprocess.Popen(command, cwd=place.work, env=environment(client, place), **streams)
+        try:
+            status = asked.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return "", f"no end after {seconds:.0f} s"
+        finally:
+            process.end(asked)
+    said, complaint = (path.read_text(errors="replace") for path in (output, errors))
+    return said, f"exit {status}: {last_words(complaint or said)}" if status else ""
 
 
 def say_hi(client: Client, engine: Engine, place: Place, seconds: float) -> Outcome:
@@ -101,8 +104,8 @@ def interactive(client: Client, engine: Engine, place: Place, seconds: float) ->
     if screen is None:
         return NOT_TRIED
     try:
-        with terminal.Terminal(screen.command, place.work, environment(client, place)) as window:
-            window.ready(screen.ready, screen.dialogs, seconds)
+        with terminal.Terminal(screen, place.work, environment(client, place)) as window:
+            window.wait(screen.ready, seconds)
             window.submit(HI, HELLO, seconds)
             window.submit(LOOP, DONE, seconds)
             window.until(lambda shown: SECOND in shown.split(DONE)[-1], f"{SECOND} after {DONE}", seconds)

@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import client
+
 PAUSE = 0.1
 STILL = 3.0
 DRAWING = re.compile(r"[\u2500-\u28ff]+")
@@ -32,13 +34,14 @@ class ScreenTimeout(Exception):
 class Terminal:
     """A program in a terminal of its own; used with `with`, which ends it."""
 
-    def __init__(self, command: list[str], folder: pathlib.Path, environment: dict[str, str]):
+    def __init__(self, used: client.Screen, folder: pathlib.Path, environment: dict[str, str]):
+        self.dialogs = list(used.dialogs)
         self.tmux = ["tmux", "-S", str(folder.parent / "tmux"), "-f", "/dev/null"]
         variables = [f"{name}={value}" for name, value in environment.items()]
         # The screen stays when the program ends, so that its last words can be read.
         self._run("new-session", "-d", "-x", "150", "-y", "50", "-c", str(folder), "sleep 86400")
         self._run("set-option", "-g", "remain-on-exit", "on")
-        self._run("respawn-pane", "-k", "-c", str(folder), "env", "-i", *variables, *command)
+        self._run("respawn-pane", "-k", "-c", str(folder), "env", "-i", *variables, *used.command)
 
     def __enter__(self):
         return self
@@ -65,30 +68,30 @@ class Terminal:
         return self.until(lambda screen: screen.count(wanted) >= count, wanted, seconds)
 
     def until(self, shown: Callable[[str], bool], wanted: str, seconds: float) -> str:
-        """Waits until the screen is as wanted; the screen."""
+        """Waits until the screen is as wanted, answering the dialogs that come; the screen."""
         deadline = time.monotonic() + seconds
         while True:
             screen = self.screen()
+            for dialog in [each for each in self.dialogs if each[0] in screen]:
+                self.dialogs.remove(dialog)
+                self.press(*dialog[1])
             if shown(screen):
                 return screen
             if time.monotonic() > deadline:
                 raise ScreenTimeout(wanted, screen)
             time.sleep(PAUSE)
 
-    def ready(self, ready: str, dialogs: tuple[tuple[str, tuple[str, ...]], ...], seconds: float) -> None:
-        """Waits until the program takes a prompt, answering the dialogs that come before."""
-        left = list(dialogs)
-
-        def shown(screen: str) -> bool:
-            for dialog in left:
-                text, keys = dialog
-                if text in screen:
-                    self.press(*keys)
-                    left.remove(dialog)
-                    return False
-            return ready in screen
-
-        self.until(shown, ready, seconds)
+    def type(self, text: str, seconds: float) -> str:
+        """Types a text until it is shown, once more where a dialog took it; the screen."""
+        deadline = time.monotonic() + seconds
+        before = self.screen().count(text)
+        while True:
+            self._run("send-keys", "-l", text)
+            try:
+                return self.wait(text, STILL, before + 1)
+            except ScreenTimeout:
+                if time.monotonic() > deadline:
+                    raise
 
     def submit(self, prompt: str, answer: str, seconds: float) -> None:
         """Types a prompt, waits until it is shown, presses Enter, and waits for the answer.
@@ -96,9 +99,7 @@ class Terminal:
         Enter is pressed again while nothing moves: programs take keys that come at once for a paste, in
         which it is a line end, and some lose it while they draw.
         """
-        before = self.screen().count(prompt)
-        self._run("send-keys", "-l", prompt)
-        last = self.wait(prompt, seconds, before + 1)
+        last = self.type(prompt, seconds)
         self.press("Enter")
         moved = time.monotonic()
 

@@ -1,10 +1,6 @@
 """Anthropic's JavaScript library, streamed, with a loop of its own around it."""
 
-import pathlib
-
-from client import Client, Npm, Place
-
-SCRIPT = pathlib.Path(__file__).with_name("anthropic_js.mjs")
+from client import Client, Npm, Place, script
 
 
 class AnthropicJs(Client):
@@ -19,4 +15,4 @@ class AnthropicJs(Client):
         return {"run_command": {"command": command}}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return ["node", str(SCRIPT), str(place.installed), place.model, prompt]
+        return ["node", script("anthropic_js.mjs"), str(place.installed), place.model, prompt]

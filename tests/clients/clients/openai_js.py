@@ -1,10 +1,6 @@
 """OpenAI's JavaScript library, chat and responses, streamed, with a loop of its own around it."""
 
-import pathlib
-
-from client import Client, Npm, Place
-
-SCRIPT = pathlib.Path(__file__).with_name("openai_js.mjs")
+from client import Client, Npm, Place, script
 
 
 class OpenAiJsChat(Client):
@@ -20,7 +16,7 @@ class OpenAiJsChat(Client):
         return {"run_command": {"command": command}}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return ["node", str(SCRIPT), str(place.installed), self.api, place.model, prompt]
+        return ["node", script("openai_js.mjs"), str(place.installed), self.api, place.model, prompt]
 
 
 class OpenAiJsResponses(OpenAiJsChat):

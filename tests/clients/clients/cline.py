@@ -1,0 +1,34 @@
+"""Cline's command line: `/v1/chat/completions`. Its shell tool is `run_commands`."""
+
+import json
+
+from client import Client, Npm, Place, Screen
+
+
+class Cline(Client):
+    name = "Cline CLI"
+    package = Npm("cline", "3.0.65", "cline")
+    path = "/v1/chat/completions"
+
+    def configure(self, place: Place) -> None:
+        settings = {
+            "provider": "openai-compatible",
+            "apiKey": "none",
+            "model": place.model,
+            "baseUrl": f"{place.server}/v1",
+        }
+        provider = {"settings": settings, "tokenSource": "manual", "updatedAt": "2026-01-01T00:00:00.000Z"}
+        providers = {"openai-compatible": provider}
+        config = {"version": 1, "lastUsedProvider": "openai-compatible", "modes": {}, "providers": providers}
+        place.write(".cline/data/settings/providers.json", json.dumps(config))
+
+    def shell(self, command: str) -> dict[str, dict]:
+        return {"run_commands": {"commands": [command]}}
+
+    def once(self, place: Place, prompt: str) -> list[str]:
+        return [place.program, "--provider", "openai-compatible", prompt]
+
+    def screen(self, place: Place) -> Screen:
+        command = [place.program, "--provider", "openai-compatible", "--tui"]
+        offer = ("any other key to close", ("Escape",))
+        return Screen(command, ready="Auto-approve all", dialogs=(offer,))
