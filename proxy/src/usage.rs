@@ -3,12 +3,15 @@
 //! This is ground: the formats of engines read it, the relay carries it, and the metrics, the event
 //! log and the predictor count it.
 
+mod reported;
 mod slot_readings;
 
 use std::time::Duration;
 
 use crucible_router::measurements::TimedTokens;
-use serde_json::Value;
+
+use self::reported::ReportedNumber;
+pub(crate) use self::reported::{LlamaTimings, OpenAiUsage, ReportedObject};
 
 pub use self::slot_readings::SlotReadings;
 
@@ -46,28 +49,31 @@ pub struct Timing {
 // === impl Usage ===
 
 impl Usage {
-    /// The `usage` of an answer in OpenAI's form; `None` where it holds no counts, or odd ones: what
-    /// is not counted passes all the same. `timings` is llama.cpp's, whose counts of cached tokens stand
-    /// there in every version and in `usage` only in newer ones.
-    pub(crate) fn of_openai(told: &Value, timings: &Value) -> Option<Self> {
-        let count = |value: &Value| value.as_u64().filter(|count| *count <= MOST_TOKENS);
-        let required = |name: &str| match &told[name] {
-            Value::Null => Some(None),
-            value => count(value).map(Some),
+    /// Reads the counts of an answer in OpenAI's format; `None` where it holds no counts, or odd ones:
+    /// what is not counted passes all the same. `timings` is llama.cpp's, whose counts of cached tokens
+    /// stand there in every version and in `usage` only in newer ones.
+    pub(crate) fn of_openai(usage: &OpenAiUsage, timings: &LlamaTimings) -> Option<Self> {
+        let count = |number: ReportedNumber| number.whole().filter(|count| *count <= MOST_TOKENS);
+        let required = |number| match number {
+            ReportedNumber::Absent => Some(None),
+            number => count(number).map(Some),
         };
-        let (prompt, completion) = (required("prompt_tokens")?, required("completion_tokens")?);
+        let (prompt, completion) = (
+            required(usage.prompt_tokens)?,
+            required(usage.completion_tokens)?,
+        );
         prompt.or(completion)?;
         let timed = || {
-            let read = || Some(prompt?.saturating_sub(count(&timings["prompt_n"])?));
-            count(&timings["cache_n"]).or_else(read)
+            let read = || Some(prompt?.saturating_sub(count(timings.prompt_n)?));
+            count(timings.cache_n).or_else(read)
         };
-        let cached = count(&told["prompt_tokens_details"]["cached_tokens"]).or_else(timed);
+        let cached = count(usage.prompt_tokens_details.0.cached_tokens).or_else(timed);
         Some(Self {
             prompt: prompt.unwrap_or(0),
             completion: completion.unwrap_or(0),
             cached: cached.filter(|cached| prompt.is_none_or(|prompt| *cached <= prompt)),
             cached_is_estimated: false,
-            reasoning: count(&told["completion_tokens_details"]["reasoning_tokens"]),
+            reasoning: count(usage.completion_tokens_details.0.reasoning_tokens),
             timing: Timing::of_llama(timings),
         })
     }
@@ -76,20 +82,20 @@ impl Usage {
 // === impl Timing ===
 
 impl Timing {
-    /// llama.cpp's `timings` (b10488): milliseconds, and of the prompt only what was not cached.
-    pub fn of_llama(timings: &Value) -> Self {
-        let pace = |tokens: &str, ms: &str| {
-            let millis = timings[ms].as_f64()?;
+    /// Reads llama.cpp's `timings`.
+    pub(crate) fn of_llama(timings: &LlamaTimings) -> Self {
+        let pace = |tokens: ReportedNumber, millis: ReportedNumber| {
+            let millis = millis.real()?;
             Some(TimedTokens {
-                tokens: timings[tokens].as_u64()?,
+                tokens: tokens.whole()?,
                 took: Duration::try_from_secs_f64(millis / 1000.0).ok()?,
             })
         };
-        let prompt = pace("prompt_n", "prompt_ms");
+        let prompt = pace(timings.prompt_n, timings.prompt_ms);
         Self {
             prompt,
             cache_left_out: prompt.is_some(),
-            output: pace("predicted_n", "predicted_ms"),
+            output: pace(timings.predicted_n, timings.predicted_ms),
         }
     }
 
@@ -115,14 +121,16 @@ impl Timing {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde::Deserialize as _;
+    use serde_json::{Value, json};
 
     use super::*;
 
     #[test]
     fn odd_counts_are_no_counts() {
         let of = |told: Value| {
-            let usage = Usage::of_openai(&told, &Value::Null)?;
+            let told = ReportedObject::deserialize(&told).unwrap().0;
+            let usage = Usage::of_openai(&told, &LlamaTimings::default())?;
             Some((usage.prompt, usage.completion, usage.cached))
         };
         for (told, counts) in [
@@ -169,7 +177,11 @@ mod tests {
     #[test]
     fn cached_tokens_are_read_where_an_engine_has_them() {
         let told = json!({"prompt_tokens": 100, "completion_tokens": 4});
-        let of = |told: &Value, timings: Value| Usage::of_openai(told, &timings).unwrap().cached;
+        let of = |told: &Value, timings: Value| {
+            let usage = ReportedObject::deserialize(told).unwrap().0;
+            let timings = ReportedObject::deserialize(&timings).unwrap().0;
+            Usage::of_openai(&usage, &timings).unwrap().cached
+        };
         assert_eq!(of(&told, json!({"cache_n": 90, "prompt_n": 10})), Some(90));
         // Before `cache_n`, the tokens that were read were all that it said.
         assert_eq!(of(&told, json!({"prompt_n": 30})), Some(70));
@@ -184,12 +196,13 @@ mod tests {
     fn llamas_milliseconds_are_read_and_odd_ones_are_none() {
         let told =
             json!({ "prompt_n": 100, "prompt_ms": 250.5, "predicted_n": 7, "predicted_ms": -1 });
-        let timing = Timing::of_llama(&told);
+        let read = |told: &Value| ReportedObject::deserialize(told).unwrap().0;
+        let timing = Timing::of_llama(&read(&told));
         let pace = TimedTokens {
             tokens: 100,
             took: Duration::from_micros(250_500),
         };
         assert_eq!((timing.prompt, timing.output), (Some(pace), None));
-        assert_eq!(Timing::of_llama(&Value::Null), Timing::default());
+        assert_eq!(Timing::of_llama(&read(&Value::Null)), Timing::default());
     }
 }

@@ -19,7 +19,7 @@ use crate::guard;
 
 /// The requests that a layer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CorsPart {
+enum CorsPart {
     /// The preflights, which are `OPTIONS` requests.
     Preflights,
     /// All other requests that name an allowed origin.
@@ -29,26 +29,36 @@ pub(super) enum CorsPart {
 /// Adds CORS headers to the answers that a browser may read.
 #[derive(Clone)]
 pub(super) struct BrowserCorsLayer {
-    config: Live,
-    cors: Arc<CorsLayer>,
+    parts: Arc<CorsParts>,
     part: CorsPart,
+}
+
+/// The parts that a judgement over an origin and the headers for it need.
+struct CorsParts {
+    config: Live,
+    headers: CorsLayer,
 }
 
 /// The service of [`BrowserCorsLayer`].
 #[derive(Clone)]
 pub(super) struct BrowserCorsService<S> {
     inner: S,
-    config: Live,
     // Shared: the stack is cloned for each request, and a layer's clone copies its header values.
-    cors: Arc<CorsLayer>,
+    parts: Arc<CorsParts>,
     part: CorsPart,
 }
 
 // === impl BrowserCorsLayer ===
 
 impl BrowserCorsLayer {
-    pub(super) fn new(config: Live, cors: Arc<CorsLayer>, part: CorsPart) -> Self {
-        Self { config, cors, part }
+    /// The layer for the preflights and the one for the answers, which stand at two places of the stack.
+    pub(super) fn pair(config: Live, headers: CorsLayer) -> (Self, Self) {
+        let parts = Arc::new(CorsParts { config, headers });
+        let of = |part| Self {
+            parts: Arc::clone(&parts),
+            part,
+        };
+        (of(CorsPart::Preflights), of(CorsPart::Answers))
     }
 }
 
@@ -58,8 +68,7 @@ impl<S> tower::Layer<S> for BrowserCorsLayer {
     fn layer(&self, inner: S) -> BrowserCorsService<S> {
         BrowserCorsService {
             inner,
-            config: self.config.clone(),
-            cors: Arc::clone(&self.cors),
+            parts: Arc::clone(&self.parts),
             part: self.part,
         }
     }
@@ -74,7 +83,7 @@ impl<S> BrowserCorsService<S> {
             .get(header::ORIGIN)
             .and_then(|origin| origin.to_str().ok())
             .is_some_and(|origin| {
-                let config = self.config.current();
+                let config = self.parts.config.current();
                 guard::origin_allowed(origin, &config.allowed_origins)
             })
     }
@@ -103,7 +112,7 @@ where
             // The clone was not asked whether it is ready; the one that was goes with this request.
             let clone = self.inner.clone();
             let ready = std::mem::replace(&mut self.inner, clone);
-            let mut with_cors = tower::Layer::layer(&*self.cors, ready);
+            let mut with_cors = tower::Layer::layer(&self.parts.headers, ready);
             Either::Left(with_cors.call(request))
         } else {
             Either::Right(self.inner.call(request))

@@ -105,7 +105,7 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         peer: request
             .extensions()
             .get::<ClientPeer>()
-            .map(|peer| peer.address().ip()),
+            .map(ClientPeer::host),
     };
     if request.extensions().get::<OverLimit>().is_some() && !watches(path) {
         return Err(Error::new(

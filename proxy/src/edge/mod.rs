@@ -32,7 +32,7 @@ use tower_http::{
 
 use self::{
     catch_panic::CatchPanicLayer,
-    cors::{BrowserCorsLayer, CorsPart},
+    cors::BrowserCorsLayer,
     error_reply::ErrorReplyLayer,
     guard::{GuardLayer, GuardParts},
     opened_paths::OpenedPathsLayer,
@@ -84,7 +84,7 @@ where
         + Send
         + 'static,
 {
-    let cors = Arc::new(cors());
+    let (preflights, browser_answers) = BrowserCorsLayer::pair(app.config.clone(), cors());
     ServiceBuilder::new()
         // First, so that every answer carries an id, also those of the layers below.
         .map_request(request_id::drop_insane)
@@ -106,11 +106,7 @@ where
         // Every error of the layers below is written here, in the client's format.
         .layer(ErrorReplyLayer)
         // An allowed page reads refusals too.
-        .layer(BrowserCorsLayer::new(
-            app.config.clone(),
-            Arc::clone(&cors),
-            CorsPart::Answers,
-        ))
+        .layer(browser_answers)
         // A panic costs one request, and the record above still sees a 500.
         .layer(CatchPanicLayer)
         // Host, Origin, key and rate, before a byte of the body is read.
@@ -127,11 +123,7 @@ where
             app.upstream.clone(),
         ))
         // After the Origin was judged: preflights of allowed origins are answered here.
-        .layer(BrowserCorsLayer::new(
-            app.config.clone(),
-            cors,
-            CorsPart::Preflights,
-        ))
+        .layer(preflights)
         .service(paths)
 }
 

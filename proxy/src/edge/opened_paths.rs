@@ -40,7 +40,10 @@ const PASSED_BACK: [HeaderName; 3] = [
 
 /// Passes opened management paths on to their engine.
 #[derive(Clone)]
-pub(super) struct OpenedPathsLayer {
+pub(super) struct OpenedPathsLayer(Arc<ForwardParts>);
+
+/// The parts that passing a request on needs.
+struct ForwardParts {
     config: Live,
     router: RouterHandle,
     upstream: Upstream,
@@ -50,7 +53,7 @@ pub(super) struct OpenedPathsLayer {
 #[derive(Clone)]
 pub(super) struct OpenedPathsService<S> {
     inner: S,
-    layer: OpenedPathsLayer,
+    parts: Arc<ForwardParts>,
 }
 
 type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -73,12 +76,12 @@ impl Drop for Changed {
 // === impl OpenedPathsLayer ===
 
 impl OpenedPathsLayer {
-    pub(super) const fn new(config: Live, router: RouterHandle, upstream: Upstream) -> Self {
-        Self {
+    pub(super) fn new(config: Live, router: RouterHandle, upstream: Upstream) -> Self {
+        Self(Arc::new(ForwardParts {
             config,
             router,
             upstream,
-        }
+        }))
     }
 }
 
@@ -88,7 +91,7 @@ impl<S> tower::Layer<S> for OpenedPathsLayer {
     fn layer(&self, inner: S) -> OpenedPathsService<S> {
         OpenedPathsService {
             inner,
-            layer: self.clone(),
+            parts: Arc::clone(&self.0),
         }
     }
 }
@@ -110,9 +113,9 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         match request.extensions_mut().remove::<Opened>() {
             None => Either::Left(self.inner.call(request)),
             Some(opened) => {
-                let layer = self.layer.clone();
+                let parts = Arc::clone(&self.parts);
                 Either::Right(Box::pin(async move {
-                    Ok(or_refuse(forward(&layer, &opened, request).await))
+                    Ok(or_refuse(forward(&parts, &opened, request).await))
                 }))
             }
         }
@@ -120,18 +123,18 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
 }
 
 async fn forward(
-    layer: &OpenedPathsLayer,
+    parts: &ForwardParts,
     opened: &Opened,
     request: Request,
 ) -> Result<Response, Error> {
-    layer.router.settled().await;
-    let view = layer.router.view();
+    parts.router.settled().await;
+    let view = parts.router.view();
     let engine = choose(&view.engines, opened, &request)?;
-    let address = layer
+    let address = parts
         .router
         .engine_address(&engine.name)
         .ok_or_else(|| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
-    let token = layer
+    let token = parts
         .router
         .engine_config(&engine.name)
         .and_then(|config| token_of(&config));
@@ -139,7 +142,7 @@ async fn forward(
     let body = if body.is_end_stream() {
         Body::empty()
     } else {
-        Body::from_stream(decode::passing(body, &layer.config.current()))
+        Body::from_stream(decode::passing(body, &parts.config.current()))
     };
     let mut sent = Request::new(body);
     *sent.method_mut() = head.method;
@@ -149,7 +152,7 @@ async fn forward(
             sent.headers_mut().insert(name, value.clone());
         }
     }
-    let passed = layer.upstream.pass(&address, token.as_deref(), sent).await;
+    let passed = parts.upstream.pass(&address, token.as_deref(), sent).await;
     let (answer, body) = passed?.into_parts();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status;
@@ -166,7 +169,7 @@ async fn forward(
         response.headers_mut().insert(X_ENGINE, name);
     }
     let changed = Changed {
-        router: layer.router.clone(),
+        router: parts.router.clone(),
         engine: engine.name.clone(),
     };
     let body = body.map_frame(move |frame| {

@@ -28,7 +28,10 @@ use crate::{
 
 /// Opens a record for each request.
 #[derive(Clone)]
-pub(super) struct RecordLayer {
+pub(super) struct RecordLayer(Arc<RecordParts>);
+
+/// The parts that opening and closing records needs.
+struct RecordParts {
     active: Arc<ActiveRequests>,
     ledger: Arc<Ledger>,
     router: RouterHandle,
@@ -38,7 +41,7 @@ pub(super) struct RecordLayer {
 #[derive(Clone)]
 pub(super) struct RecordService<S> {
     inner: S,
-    layer: RecordLayer,
+    parts: Arc<RecordParts>,
 }
 
 pin_project! {
@@ -52,7 +55,7 @@ pin_project! {
 
 /// A record that goes to the ledger when it is dropped.
 struct OpenRecord {
-    layer: RecordLayer,
+    parts: Arc<RecordParts>,
     request: Arc<ActiveRequest>,
     peer: Option<ClientPeer>,
     _listed: ActiveRequestEntry,
@@ -73,11 +76,11 @@ impl RecordLayer {
         ledger: Arc<Ledger>,
         router: RouterHandle,
     ) -> Self {
-        Self {
+        Self(Arc::new(RecordParts {
             active,
             ledger,
             router,
-        }
+        }))
     }
 }
 
@@ -87,7 +90,7 @@ impl<S> tower::Layer<S> for RecordLayer {
     fn layer(&self, inner: S) -> RecordService<S> {
         RecordService {
             inner,
-            layer: self.clone(),
+            parts: Arc::clone(&self.0),
         }
     }
 }
@@ -118,13 +121,13 @@ where
         let endpoint = dialect.map_or_else(|| endpoint(path), ClientDialect::endpoint);
         if endpoint == Endpoint::Admin {
             // Who looks sees everything that ended before.
-            self.layer.ledger.settle();
+            self.parts.ledger.settle();
         }
         let dialect = dialect.unwrap_or_else(dialect::unasked);
         let active = Arc::new(ActiveRequest::new(id, endpoint, dialect));
         let open = OpenRecord {
-            _listed: self.layer.active.enter(&active),
-            layer: self.layer.clone(),
+            _listed: self.parts.active.enter(&active),
+            parts: Arc::clone(&self.parts),
             request: Arc::clone(&active),
             peer: request.extensions().get::<ClientPeer>().cloned(),
         };
@@ -248,7 +251,7 @@ impl Drop for OpenRecord {
             .request
             .note(|record| record.phase == RequestPhase::Queue && !record.ended)
             && self.loads();
-        self.layer.ledger.put(EndedRequest {
+        self.parts.ledger.put(EndedRequest {
             request: Arc::clone(&self.request),
             at: Instant::now(),
             in_load,
@@ -262,7 +265,7 @@ impl OpenRecord {
         let asked = self
             .request
             .note(|record| Some((record.engine.clone()?, record.model.clone()?)));
-        let view = self.layer.router.view();
+        let view = self.parts.router.view();
         asked.is_some_and(|(engine, model)| {
             let loading = view
                 .engine(&engine)

@@ -13,6 +13,9 @@ pub(crate) static X_CRUCIBLE_HOPS: HeaderName = HeaderName::from_static(hop::HEA
 /// The numbers of the instances that a request came through, oldest first. It is an error where
 /// this instance is one of them, or where there are too many.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Arc<[Arc<str>]>, Error> {
+    if !headers.contains_key(&X_CRUCIBLE_HOPS) {
+        return Ok(Arc::default());
+    }
     let values = headers.get_all(&X_CRUCIBLE_HOPS).iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let hops: Arc<[Arc<str>]> = texts.flat_map(hop::read).map(Arc::from).collect();

@@ -92,8 +92,11 @@ fn well_formed(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     // The lengths of DNS (RFC 1035 section 2.3.4).
-    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(of_name);
-    host.is_empty() || (name.len() <= 253 && name.split('.').all(label))
+    let label =
+        |label: &[u8]| (1..=63).contains(&label.len()) && label.iter().copied().all(of_name);
+    // By bytes, which is quicker than by characters in so short a text.
+    let mut labels = name.as_bytes().split(|b| *b == b'.');
+    host.is_empty() || (name.len() <= 253 && labels.all(label))
 }
 
 /// Whether the rule lets `host` pass, which is in lower case and has no port. `configured` is
@@ -115,9 +118,10 @@ pub(super) fn allowed(host: &str, own: &OwnName, configured: &[String]) -> bool 
 
 /// The authority without its port; `None` where the text behind the host is no port.
 fn without_port(authority: &str) -> Option<&str> {
-    let end = match authority.find(']') {
+    let place = |of: u8| authority.bytes().position(|byte| byte == of);
+    let end = match place(b']') {
         Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
+        None => place(b':').unwrap_or(authority.len()),
     };
     let (host, port) = authority.split_at(end);
     let digits = port.strip_prefix(':');

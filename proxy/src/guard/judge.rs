@@ -1,6 +1,6 @@
 //! The judgement over a request's head: framing, Host, Origin and key, in one pure function.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use crucible_config::{Config, checked::ClientKey};
 use crucible_router::client::ClientId;
@@ -23,8 +23,9 @@ pub struct Facts<'a> {
     pub uri: &'a Uri,
     /// The headers as the client sent them.
     pub headers: &'a HeaderMap,
-    /// The address at the other end of the connection, where it is known.
-    pub peer: Option<IpAddr>,
+    /// The address at the other end of the connection, where it is known: that of a machine, in one form
+    /// whichever of its forms the socket tells.
+    pub peer: Option<&'a str>,
 }
 
 /// The client of a request that may pass.

@@ -1,6 +1,6 @@
 //! The life of a request after the guard, as one straight line: body, plan, attempts, late commit.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     Extension,
@@ -49,11 +49,19 @@ async fn answer(
     let (headers, chat) = received(&active, &config, request).await?;
     let stream = chat.peek.stream;
     let respelled = respelling(chat.writer.clone());
-    let (mut demand, plan) =
-        plan::plan(&app.router, &config, &headers, &chat, &active.id, &admitted)
-            .instrument(debug_span!("plan"))
-            .await
-            .map_err(&respelled)?;
+    let (mut demand, plan) = {
+        // A span around a future moves it. Pinned before, it is moved as a pointer.
+        let planned = pin!(plan::plan(
+            &app.router,
+            &config,
+            &headers,
+            &chat,
+            &active.id,
+            &admitted,
+        ));
+        let planned = planned.instrument(debug_span!("plan")).await;
+        planned.map_err(&respelled)?
+    };
     active.note(|record| record.hops = Arc::clone(&demand.hops));
     let best = plan.candidates[0].clone();
     let commit = config.timeouts.commit;
@@ -84,7 +92,7 @@ async fn answer(
     }))
     .map_err(respelled);
     if !stream {
-        return Box::pin(answered).await;
+        return pin!(answered).await;
     }
     // After a late commit they go on inside the body, where nothing else enters the span of the request.
     let attempts = Box::pin(answered.instrument(span));
@@ -105,9 +113,10 @@ async fn received(
     request: Request,
 ) -> Result<(HeaderMap, ChatRequest), Error> {
     let (head, body) = request.into_parts();
-    let body = decode::receive(&head.headers, body, config)
-        .instrument(debug_span!("body"))
-        .await?;
+    let body = {
+        let received = pin!(decode::receive(&head.headers, body, config));
+        received.instrument(debug_span!("body")).await?
+    };
     let chat = active.dialect.read(ClientRequest {
         headers: &head.headers,
         body,

@@ -1,6 +1,6 @@
 //! The attempts of one request: each candidate of the plan in order, and what may help one that failed.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::response::Response;
 use crucible_config::checked::RequestDefaults;
@@ -159,10 +159,9 @@ async fn attempt(
         (None, Some(busy)) => Some(busy_note(busy)),
         (None, None) => None,
     };
-    match overflow::seat(planned, at)
-        .instrument(debug_span!("permit"))
-        .await
-    {
+    // Pinned first: a span around a future moves it, and a pinned one is moved as a pointer.
+    let granted = pin!(overflow::seat(planned, at));
+    match granted.instrument(debug_span!("permit")).await {
         Err(error) => (at, Err(error)),
         Ok(GrantedCandidate { at: used, permit }) if used != at => {
             let instead = overflow::overloaded(&candidates[used]);
@@ -252,19 +251,17 @@ async fn send(
         });
         record.note.clone_from(&note);
     });
-    let mut response = stack()
-        .oneshot(Box::new(RoutedRequest {
-            app: app.clone(),
-            config: Arc::clone(&planned.config),
-            active: Arc::clone(active),
-            chat: planned.chat.clone(),
-            candidate: candidate.clone(),
-            permit,
-            key: planned.key.clone(),
-            defaults: RequestDefaults::default(),
-        }))
-        .instrument(debug_span!("send"))
-        .await?;
+    let answer = pin!(stack().oneshot(Box::new(RoutedRequest {
+        app: app.clone(),
+        config: Arc::clone(&planned.config),
+        active: Arc::clone(active),
+        chat: planned.chat.clone(),
+        candidate: candidate.clone(),
+        permit,
+        key: planned.key.clone(),
+        defaults: RequestDefaults::default(),
+    })));
+    let mut response = answer.instrument(debug_span!("send")).await?;
     if let Some(note) = note {
         reply::add_note(response.headers_mut(), &note);
     }

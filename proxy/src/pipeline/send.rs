@@ -119,7 +119,9 @@ fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>>
 
 impl SentRequest {
     /// Takes the permit into a lease and notes what is asked of the engine now.
-    fn begin(request: EngineRequest) -> (Self, Prompt, AnswerShape) {
+    ///
+    /// It is boxed, since each of the futures below keeps room for it.
+    fn begin(request: EngineRequest) -> (Box<Self>, Prompt, AnswerShape) {
         let RoutedRequest {
             app,
             config,
@@ -151,7 +153,7 @@ impl SentRequest {
             SlotLook::begin(&app.router, &permit.engine, slots, request.may_call_tools)
         });
         let look = || silence::look(&app.router, &permit.engine, &permit.instance);
-        let sent = Self {
+        let sent = Box::new(Self {
             kind: permit.kind,
             attempt,
             answerer: ExpectedAnswerer::of(&permit),
@@ -171,13 +173,13 @@ impl SentRequest {
             config,
             active,
             head,
-        };
+        });
         (sent, request.prompt, request.shape)
     }
 
     /// Sends the prompt and gives the answer in its shape.
     fn answer(
-        mut self,
+        mut self: Box<Self>,
         prompt: Prompt,
         shape: AnswerShape,
     ) -> impl Future<Output = Result<Response, Error>> + Send {
@@ -242,7 +244,7 @@ impl SentRequest {
 
     /// One JSON, read to its end before anything is said to the client.
     async fn whole(
-        mut self,
+        mut self: Box<Self>,
         response: http::Response<Answer>,
         call_ids: HashSet<String>,
     ) -> Result<Response, Error> {
@@ -267,7 +269,7 @@ impl SentRequest {
 
     /// Events as they come; the first one is waited for, since it says who answers.
     async fn streamed(
-        mut self,
+        mut self: Box<Self>,
         response: http::Response<Answer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
@@ -286,7 +288,7 @@ impl SentRequest {
 
     /// A stream of the engine as one JSON, for a client that did not ask for a stream.
     async fn gathered(
-        self,
+        self: Box<Self>,
         response: http::Response<Answer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
@@ -298,7 +300,7 @@ impl SentRequest {
 
     /// The body that relays the engine's frames; the lease lives in it.
     fn relayed(
-        self,
+        self: Box<Self>,
         response: http::Response<Answer>,
         transcode: Box<dyn EngineTranscoder>,
     ) -> Box<RelayBody<Answer>> {

@@ -38,7 +38,8 @@ const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The client at the other end of the connection, as a request extension.
 #[derive(Clone, Debug)]
 pub struct ClientPeer {
-    address: SocketAddr,
+    /// Its address as text, which is written once for all requests of the connection.
+    host: Arc<str>,
     state: Arc<ConnectionState>,
 }
 
@@ -55,7 +56,7 @@ type TrackedResponse<S> = Response<TrackedBody<<S as ConnectionService>::Respons
 pub(super) struct ShutdownTokens {
     /// Ends idle connections at once, and busy ones after their answer.
     pub(super) stop: CancellationToken,
-    /// Ends all connections at once.
+    /// Ends all connections at once. Cancelled after `stop` only, never before it.
     pub(super) kill: CancellationToken,
 }
 
@@ -80,12 +81,17 @@ struct IdleTimer<'a> {
     clock: Pin<&'a mut Sleep>,
 }
 
+/// The IP address of a peer as text: IPv4 also where a socket of both families tells it as IPv6.
+fn host_of(peer: SocketAddr) -> Arc<str> {
+    peer.ip().to_canonical().to_string().into()
+}
+
 // === impl ClientPeer ===
 
 impl ClientPeer {
-    /// Its address.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns its IP address. One machine is one address, whichever of its forms the socket tells.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Whether it was given up because it did not read for too long.
@@ -186,13 +192,13 @@ pub(super) fn serve(
 fn answer<S: ConnectionService>(
     service: &S,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    host: &Arc<str>,
     state: &Arc<ConnectionState>,
 ) -> Pin<Box<impl Future<Output = Result<TrackedResponse<S>, Infallible>> + Send + use<S>>> {
     let busy = ConnectionState::begin(state);
     let mut request = request.map(|body| RequestBody::new(body, state));
     request.extensions_mut().insert(ClientPeer {
-        address: peer,
+        host: Arc::clone(host),
         state: Arc::clone(state),
     });
     if state.is_over_limit() {
@@ -220,7 +226,8 @@ async fn serve_requests(
     mut stopping: bool,
 ) -> Option<ClientSocket> {
     let answering = Arc::clone(&state);
-    let handler = service_fn(move |request| answer(&service, request, peer, &answering));
+    let host = host_of(peer);
+    let handler = service_fn(move |request| answer(&service, request, &host, &answering));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -239,7 +246,7 @@ async fn serve_requests(
             // A request that has just come is answered, whatever else happened.
             biased;
             came = talking => came,
-            () = ends.kill.cancelled() => ConnectionEvent::Closed,
+            () = ends.kill.cancelled(), if stopping => ConnectionEvent::Closed,
             () = ends.stop.cancelled(), if !stopping => ConnectionEvent::Stopping,
             () = state.until_evicted() => ConnectionEvent::Evicted,
         };
@@ -268,5 +275,18 @@ async fn serve_requests(
             ConnectionEvent::Evicted if state.may_close() => return None,
             ConnectionEvent::Evicted => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_one_address_in_whichever_form_it_comes() {
+        let host = |peer: &str| host_of(peer.parse().unwrap()).to_string();
+        assert_eq!(host("127.0.0.1:80"), "127.0.0.1");
+        assert_eq!(host("[::ffff:127.0.0.1]:80"), "127.0.0.1");
+        assert_eq!(host("[::1]:80"), "::1");
     }
 }

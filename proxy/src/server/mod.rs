@@ -108,7 +108,7 @@ impl Listener {
 
     /// Accepts connections until `kill`, so that during a drain health can still be asked for. Each goes on
     /// in a task of `tracker`: an idle one closes at `stop`, a busy one after its answer, and all of them at
-    /// `kill`.
+    /// `kill`, which is cancelled after `stop`.
     pub async fn run(
         self,
         service: impl ConnectionService,

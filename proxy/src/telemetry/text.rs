@@ -9,7 +9,7 @@
 //! the standard library, of the 166,000 of a request of 2 KiB.
 
 use std::{
-    fmt::{self, Debug},
+    fmt::{self, Debug, Write as _},
     time::SystemTime,
 };
 
@@ -23,6 +23,9 @@ use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
     registry::{LookupSpan, Scope},
 };
+
+/// The bytes that most fields of an event or span take together.
+const USUAL_LENGTH: usize = 256;
 
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
@@ -48,9 +51,10 @@ pub(super) struct TextFields;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FieldsAtStart<F>(pub(super) F);
 
-struct FieldWriter<'writer> {
-    line: Writer<'writer>,
-    result: fmt::Result,
+/// Fields as text. They are gathered here and written at once, because each write to a [`Writer`] is a
+/// dynamic call.
+struct FieldWriter {
+    text: String,
 }
 
 /// The level's name, aligned, and its colour on a terminal.
@@ -108,13 +112,12 @@ where
 // === impl TextFields ===
 
 impl<'writer> FormatFields<'writer> for TextFields {
-    fn format_fields<R: RecordFields>(&self, line: Writer<'writer>, fields: R) -> fmt::Result {
+    fn format_fields<R: RecordFields>(&self, mut line: Writer<'writer>, fields: R) -> fmt::Result {
         let mut writer = FieldWriter {
-            line,
-            result: Ok(()),
+            text: String::with_capacity(USUAL_LENGTH),
         };
         fields.record(&mut writer);
-        writer.result
+        line.write_str(&writer.text)
     }
 }
 
@@ -132,42 +135,54 @@ impl<'writer, F: FormatFields<'writer>> FormatFields<'writer> for FieldsAtStart<
 
 // === impl FieldWriter ===
 
-impl FieldWriter<'_> {
-    /// Writes the field's name and `=`, then its value.
-    fn field(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+impl FieldWriter {
+    /// Writes the field's name and `=`, and gives the text that its value is to be written to; `None` for
+    /// a field that is not shown.
+    fn begin(&mut self, field: &Field) -> Option<&mut String> {
         let name = field.name();
         // Where a library logged it (tracing-log); targets are not shown either.
-        if self.result.is_err() || name.starts_with("log.") {
-            return;
+        if name.starts_with("log.") {
+            return None;
         }
-        self.result = write_name(&mut self.line, name).and_then(|()| value(&mut self.line));
+        self.text.push(' ');
+        if name != MESSAGE {
+            self.text.push_str(name);
+            self.text.push('=');
+        }
+        Some(&mut self.text)
     }
 }
 
-impl Visit for FieldWriter<'_> {
+impl Visit for FieldWriter {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.field(field, |line| write!(line, "{value:?}"));
+        if let Some(text) = self.begin(field) {
+            // A value that cannot be written ends where it stopped.
+            let _ = write!(text, "{value:?}");
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
-        if matches!(field.name(), MESSAGE | REQUEST_ID) {
-            self.field(field, |line| line.write_str(value));
-        } else if value.as_bytes().iter().all(plain) {
-            self.field(field, |line| {
-                line.write_char('"')?;
-                line.write_str(value)?;
-                line.write_char('"')
-            });
+        let bare = matches!(field.name(), MESSAGE | REQUEST_ID);
+        if !bare && !value.as_bytes().iter().all(plain) {
+            return self.record_debug(field, &value);
+        }
+        let Some(text) = self.begin(field) else {
+            return;
+        };
+        if bare {
+            text.push_str(value);
         } else {
-            self.record_debug(field, &value);
+            text.push('"');
+            text.push_str(value);
+            text.push('"');
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |line| {
-            line.write_str(itoa::Buffer::new().format(value))
-        });
+        if let Some(text) = self.begin(field) {
+            text.push_str(itoa::Buffer::new().format(value));
+        }
     }
 
     /// Most floats are seconds; odd ones are shown as they are. Whole milliseconds are written, because
@@ -182,22 +197,13 @@ impl Visit for FieldWriter<'_> {
             return self.record_debug(field, &value);
         }
         let millis = (value * 1000.0) as u64;
-        self.field(field, |line| {
-            line.write_str(itoa::Buffer::new().format(millis / 1000))?;
-            line.write_char('.')?;
+        if let Some(text) = self.begin(field) {
+            text.push_str(itoa::Buffer::new().format(millis / 1000));
+            text.push('.');
             // The digit in front keeps the zeros.
-            line.write_str(&itoa::Buffer::new().format(1000 + millis % 1000)[1..])
-        });
+            text.push_str(&itoa::Buffer::new().format(1000 + millis % 1000)[1..]);
+        }
     }
-}
-
-fn write_name(line: &mut Writer<'_>, name: &str) -> fmt::Result {
-    line.write_char(' ')?;
-    if name == MESSAGE {
-        return Ok(());
-    }
-    line.write_str(name)?;
-    line.write_char('=')
 }
 
 /// Writes the time, as UTC with microseconds.

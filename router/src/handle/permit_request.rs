@@ -35,8 +35,12 @@ pub(crate) fn permit_request(
         Fit::Grow => base.max(demand.num_ctx.unwrap_or(0).min(cap)),
         Fit::Reject => base,
     };
-    let configured =
-        shared_weights::context(config, &engine.config, models, &candidate.model, None).value;
+    let configured = match key {
+        None => wanted,
+        Some(_) => {
+            shared_weights::context(config, &engine.config, models, &candidate.model, None).value
+        }
+    };
     PermitRequest {
         ticket: 0,
         request_id: Arc::clone(&demand.request_id),

@@ -109,7 +109,7 @@ impl EngineAddress {
             Route::Unix(_) => "",
             Route::Tcp(_) | Route::Tls(..) => self.0.url.path().trim_end_matches('/'),
         };
-        let target = PathAndQuery::try_from(format!("{prefix}{path}"))?;
+        let target = PathAndQuery::try_from([prefix, path].concat())?;
         Ok(Uri::from(target))
     }
 

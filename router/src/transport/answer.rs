@@ -56,7 +56,7 @@ where
 
     fn release(&mut self) {
         let connection = self.connection.take();
-        self.idle = connection.and_then(|connection| connection.into_idle());
+        self.idle = connection.and_then(Connection::into_idle);
     }
 }
 

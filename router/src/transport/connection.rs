@@ -163,7 +163,7 @@ where
 
     /// The transport for a further request: the answer is whole, the request was read, and the engine
     /// keeps the connection.
-    pub(super) fn into_idle(self) -> Option<Transport> {
+    pub(super) fn into_idle(self: Box<Self>) -> Option<Transport> {
         if self.over || !self.requests.is_ready() {
             return None;
         }

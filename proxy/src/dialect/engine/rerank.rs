@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
+use serde::Deserialize as _;
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
         field_error::{invalid_type, missing, unsupported},
     },
     error::{Error, Kind, UpstreamError},
-    usage::Usage,
+    usage::{LlamaTimings, ReportedObject, Usage},
 };
 
 /// The members of a rerank request that Crucible reads.
@@ -124,7 +125,8 @@ impl DocumentReader for RankingReader {
         let score = |result: &Value| result["relevance_score"].as_f64().unwrap_or(f64::MIN);
         results.sort_by(|a, b| score(b).partial_cmp(&score(a)).unwrap_or(Ordering::Equal));
         results.truncate(self.request.top.unwrap_or(usize::MAX));
-        let usage = Usage::of_openai(&answer["usage"], &Value::Null);
+        let counts = ReportedObject::deserialize(&answer["usage"]).unwrap_or_default();
+        let usage = Usage::of_openai(&counts.0, &LlamaTimings::default());
         let model = answer["model"].as_str().map(str::to_owned);
         Ok(AnswerDocument {
             body: answer.to_string().into(),

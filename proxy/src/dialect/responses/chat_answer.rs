@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 use super::object::{inner, quoted};
 use crate::{
     error::{Error, Kind, UpstreamError},
-    usage::Usage,
+    usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
 
 /// A chunk of a chat completion, or a whole one.
@@ -119,12 +119,10 @@ impl<'a> ChatAnswer<'a> {
 
     /// Returns the token counts.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let value = |raw: Option<&RawValue>| {
-            raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
-                .unwrap_or_default()
-        };
-        let usage = self.usage?;
-        Usage::of_openai(&value(Some(usage)), &value(self.timings))
+        let usage = serde_json::from_str::<ReportedObject<OpenAiUsage>>(self.usage?.get());
+        let timings = self.timings.map(RawValue::get).unwrap_or_default();
+        let timings = serde_json::from_str::<ReportedObject<LlamaTimings>>(timings);
+        Usage::of_openai(&usage.unwrap_or_default().0, &timings.unwrap_or_default().0)
     }
 
     /// Returns the engine's name of the model.

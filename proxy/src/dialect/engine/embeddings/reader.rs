@@ -17,7 +17,7 @@ use crate::{
         engine_error::{error_in_success, overflow_lengths},
     },
     error::{Error, Kind, UpstreamError},
-    usage::{MOST_TOKENS, Usage},
+    usage::{LlamaTimings, MOST_TOKENS, OpenAiUsage, ReportedObject, Usage},
 };
 
 /// The bytes of JSON that one vector may have: 4096 numbers of 24 characters, and some more.
@@ -185,8 +185,8 @@ impl VectorReader {
         let told = match self.source {
             VectorSource::OpenAi => {
                 let told = members.usage.map(RawValue::get).unwrap_or_default();
-                let told = serde_json::from_str::<Value>(told).unwrap_or_default();
-                Usage::of_openai(&told, &Value::Null)
+                let told = serde_json::from_str::<ReportedObject<OpenAiUsage>>(told);
+                Usage::of_openai(&told.unwrap_or_default().0, &LlamaTimings::default())
             }
             VectorSource::Ollama => members.prompt_eval_count.map(|prompt| Usage {
                 prompt: prompt.min(MOST_TOKENS),

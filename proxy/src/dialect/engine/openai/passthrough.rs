@@ -9,6 +9,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use crucible_config::checked::EngineKind;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{no_answer::no_answer, respelled::respelled, unstreamed};
@@ -27,7 +28,7 @@ use crate::{
         framer::{EventFramer, FramedEvent},
         stream_detector::StreamDetector,
     },
-    usage::Usage,
+    usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
 
 /// The [`EngineTranscoder`] for LM Studio, llama.cpp and OpenAI-compatible servers.
@@ -379,7 +380,9 @@ fn is_whole(tail: &[u8]) -> bool {
 fn usage(event: &[u8]) -> Option<(Option<Usage>, bool)> {
     let (_, data) = event::read(event)?;
     let value: Value = serde_json::from_str(&data).ok()?;
-    let usage = Usage::of_openai(value.get("usage")?, &value["timings"]);
+    let counts = ReportedObject::<OpenAiUsage>::deserialize(value.get("usage")?).ok()?;
+    let timings = ReportedObject::<LlamaTimings>::deserialize(&value["timings"]).ok()?;
+    let usage = Usage::of_openai(&counts.0, &timings.0);
     let extra = value["choices"].as_array().is_some_and(Vec::is_empty);
     Some((usage, extra))
 }

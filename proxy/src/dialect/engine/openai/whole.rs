@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{passthrough::ChatPassthrough, readable::readable, respelled::respelled};
@@ -25,7 +26,7 @@ use crate::{
     },
     error::{Error, Kind, UpstreamError},
     sse::stream_detector::is_event_stream,
-    usage::Usage,
+    usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
 
 /// The number of brackets that an answer may open, one in the other.
@@ -118,12 +119,9 @@ impl WholeAnswer {
             .upstream(UpstreamError::BadJson)
             .silent(kind));
         }
-        let tree = |range: Option<&Range<usize>>| {
-            serde_json::from_slice::<Value>(self.slice(range)).unwrap_or_default()
-        };
         let usage = Usage::of_openai(
-            &tree(members.usage.as_ref()),
-            &tree(members.timings.as_ref()),
+            &self.reported::<OpenAiUsage>(members.usage.as_ref()),
+            &self.reported::<LlamaTimings>(members.timings.as_ref()),
         );
         let cached = usage.and_then(|usage| usage.cached);
         let mut mended = self.mended(taken);
@@ -135,6 +133,13 @@ impl WholeAnswer {
 
     fn slice(&self, range: Option<&Range<usize>>) -> &[u8] {
         range.map_or(b"", |range| &self.bytes[range.clone()])
+    }
+
+    /// Reads a member in which the engine counts; an absent or odd one is empty.
+    fn reported<T: DeserializeOwned + Default>(&self, range: Option<&Range<usize>>) -> T {
+        let member = range.and_then(|range| self.bytes.get(range.clone()));
+        let read = member.and_then(|json| serde_json::from_slice::<ReportedObject<T>>(json).ok());
+        read.map(|object| object.0).unwrap_or_default()
     }
 
     /// The answer as clients know it; the same bytes where it is so already.
