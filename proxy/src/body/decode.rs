@@ -138,6 +138,19 @@ where
     if encoding == ContentEncoding::Identity {
         return plain(body, cap).await;
     }
+    // In a box, since most bodies come as they are.
+    Box::pin(decoded(body, encoding, cap)).await
+}
+
+/// Collects a compressed body.
+async fn decoded<B>(
+    body: PacedBody<B>,
+    encoding: ContentEncoding,
+    cap: usize,
+) -> Result<Bytes, Error>
+where
+    B: Body<Data: Send, Error: std::fmt::Display + Send> + Unpin + Send + 'static,
+{
     let pieces = pieces(body).map_err(io::Error::other);
     let reader = StreamReader::new(Box::pin(pieces));
     // A body may be several of them in a row (RFC 1952 section 2.2, RFC 8878 section 3), and nothing

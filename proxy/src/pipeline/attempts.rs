@@ -41,7 +41,8 @@ pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Respons
             return result;
         };
         let mut error = context_length::judged(&planned.active, error);
-        if remedied(&mut planned, used, &mut error).await? {
+        // In a box, since only what failed needs room for it.
+        if Box::pin(remedied(&mut planned, used, &mut error)).await? {
             at = used;
             continue;
         }

@@ -18,25 +18,21 @@ use crate::{
 /// The most bytes of an engine's error body that are read.
 const ERROR_BODY: usize = 64 * 1024;
 
-/// Passes an answer with status 200 on; every other answer is read and becomes an error in one
-/// form.
-pub(super) async fn succeeded(
+/// Reads an answer whose status is not 200, which becomes an error in one form.
+pub(super) async fn failure(
     kind: EngineKind,
     response: http::Response<Answer>,
     deadline: Instant,
-) -> Result<http::Response<Answer>, Error> {
-    if response.status() == StatusCode::OK {
-        return Ok(response);
-    }
+) -> Error {
     let status = response.status();
     let wait = headers::retry_after(response.headers(), SystemTime::now());
     let body = beginning(response.into_body(), ERROR_BODY, deadline).await;
     if status.is_success() {
-        return Err(Error::new(
+        return Error::new(
             Kind::EngineError,
             format!("the engine answered {status} without an answer"),
         )
-        .upstream(UpstreamError::BadHttp));
+        .upstream(UpstreamError::BadHttp);
     }
     let mut error = engine_error(kind, status, &body);
     if let Some(seconds) = wait {
@@ -51,7 +47,7 @@ pub(super) async fn succeeded(
     } else if status.is_server_error() && error.kind.fault() != Fault::Client {
         error = error.upstream(UpstreamError::Http5xx);
     }
-    Err(error)
+    error
 }
 
 /// Refuses a page for a browser as the answer of Ollama. The answers of other engines are told by

@@ -44,7 +44,8 @@ pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedC
     if planned.active.committed() {
         return Ok(mine(own.await?));
     }
-    let mut other = pin!(app.router.acquire(&candidates[standby.to], demand));
+    // In a box, since few requests come so far and each would keep room for it.
+    let mut other = Box::pin(app.router.acquire(&candidates[standby.to], demand));
     let permit = tokio::select! {
         biased;
         permit = &mut own => return Ok(mine(permit?)),

@@ -15,12 +15,13 @@ use crucible_router::{
     health::RequestOutcome, machine::awake::within, permit::EngineAttempt, predict,
 };
 use futures_util::{TryFutureExt as _, future::BoxFuture};
+use http::StatusCode;
 use tokio::time::Instant;
 use tower::Service;
 
 use super::{
     answerer::ExpectedAnswerer,
-    engine_answer::{attempt_outcome, is_stream, no_headers, report, succeeded},
+    engine_answer::{attempt_outcome, failure, is_stream, no_headers, report},
     engine_lease::EngineLease,
     engine_request::EngineRequest,
     routed_request::RoutedRequest,
@@ -198,17 +199,16 @@ impl SentRequest {
             let response = sent.ok_or_else(|| no_headers(&shape))??;
             let metrics = &self.app.metrics;
             metrics.upstream_response(&self.head.engine, response.status());
-            let response = succeeded(self.kind, response, deadline)
-                .await
-                .map_err(|error| {
-                    // First: whoever is granted the permit next is to know it.
-                    report(self.attempt.as_deref(), attempt_outcome(&error));
-                    self.lease.free();
-                    match &shape {
-                        AnswerShape::Document(reader) => reader.refused(error),
-                        _ => error,
-                    }
-                })?;
+            if response.status() != StatusCode::OK {
+                let error = Box::pin(failure(self.kind, response, deadline)).await;
+                // First: whoever is granted the permit next is to know it.
+                report(self.attempt.as_deref(), attempt_outcome(&error));
+                self.lease.free();
+                return Err(match &shape {
+                    AnswerShape::Document(reader) => reader.refused(error),
+                    _ => error,
+                });
+            }
             match shape {
                 AnswerShape::Whole(call_ids) => self.whole(response, call_ids).await,
                 AnswerShape::Stream(transcoder) => self.streamed(response, transcoder).await,
@@ -220,7 +220,7 @@ impl SentRequest {
 
     /// One document that is no completion, read to its end before anything is said to the client.
     async fn document(
-        mut self,
+        mut self: Box<Self>,
         response: http::Response<Answer>,
         reader: Box<dyn DocumentReader>,
     ) -> Result<Response, Error> {

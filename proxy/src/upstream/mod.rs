@@ -192,11 +192,12 @@ impl Upstream {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
                 Err(broken) if is_stale(&broken) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");
-                    self.on_new(&prompt.address, prompt.request()?).await?
+                    Box::pin(self.on_new(&prompt.address, prompt.request()?)).await?
                 }
                 exchanged => exchanged.map_err(|broken| unanswered(&broken))?,
             },
-            None => self.on_new(&prompt.address, prompt.request()?).await?,
+            // Boxed: most requests find a connection, and each would keep room for making one.
+            None => Box::pin(self.on_new(&prompt.address, prompt.request()?)).await?,
         };
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
