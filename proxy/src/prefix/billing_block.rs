@@ -1,12 +1,16 @@
 //! Claude Code's block of accounting in a chat request, as another proxy passes it on.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use crate::body::object::JsonObject;
 
 /// The beginning of the block, as a JSON string.
 const BEGINNING: &[u8] = b"\"x-anthropic-billing-header:";
+/// The search for it, whose preparation takes longer than the search.
+static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGINNING));
 /// The bytes of the messages within which the block stands, if it is there at all.
 const WITHIN: usize = 2048;
 
@@ -14,7 +18,7 @@ const WITHIN: usize = 2048;
 /// first lines of its text up to the prompt itself.
 pub(super) fn in_messages(messages: &[u8]) -> Option<&[u8]> {
     let beginning = &messages[..messages.len().min(WITHIN)];
-    memmem::find(beginning, BEGINNING)?;
+    SEARCH.find(beginning)?;
     let list: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;
     let first = JsonObject::of(list.first()?.get())?;
     let role = first.get("role")?;

@@ -1,10 +1,17 @@
 //! The tokens of a prompt that the engine found in its cache, in the `usage` of a chat answer.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::event_keys::value_at;
+
+/// The key of the counts, as JSON.
+const USAGE: &[u8] = b"\"usage\"";
+/// The search for it, whose preparation takes longer than the search.
+static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
 
 /// Returns the member of a `usage` that names the cached tokens, with a comma before it.
 pub(crate) fn cached_details(cached: u64) -> String {
@@ -14,9 +21,8 @@ pub(crate) fn cached_details(cached: u64) -> String {
 /// Adds the cached tokens to the `usage` of an event or of a whole answer; every other byte stays. `None`
 /// where there is no such object, or where it has the member already.
 pub(crate) fn with_cached(answer: &[u8], cached: u64) -> Option<Bytes> {
-    const WORD: &[u8] = b"\"usage\"";
-    let usage = memmem::find_iter(answer, WORD).find_map(|at| {
-        let value = value_at(answer, at + WORD.len())?;
+    let usage = SEARCH.find_iter(answer).find_map(|at| {
+        let value = value_at(answer, at + USAGE.len())?;
         value.starts_with(b"{").then_some(value)
     })?;
     let raw = serde_json::Deserializer::from_slice(usage)
