@@ -7,6 +7,7 @@
 mod cause;
 pub(crate) mod context_length;
 mod refused;
+mod too_long_prompt;
 
 use std::{borrow::Cow, fmt};
 
@@ -14,6 +15,7 @@ use crucible_config::checked::EngineKind;
 use http::StatusCode;
 
 pub use self::cause::{AbortCause, FallbackReason, UpstreamError};
+use self::too_long_prompt::TooLongPrompt;
 
 /// The party whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub struct Error {
     pub overflow: Option<Overflow>,
     /// The engine does not hold the model that it was known to hold.
     pub not_loaded: bool,
+    /// The numbers of a prompt that is too long, for formats with words of their own for it.
+    pub(crate) too_long: Option<Box<TooLongPrompt>>,
 }
 
 /// A prompt that an engine refused for its length.
@@ -291,6 +295,7 @@ impl Error {
             spared: false,
             overflow: None,
             not_loaded: false,
+            too_long: None,
         }
     }
 

@@ -1,7 +1,9 @@
-//! OpenAI's own Python client against Crucible.
+//! OpenAI's and Anthropic's own Python clients against Crucible.
 //!
-//! `TEST_PYTHON` names an interpreter that can import `openai`; without it a virtual environment
-//! with the pinned client is made in the target folder.
+//! `TEST_PYTHON` names an interpreter that can import `openai` and `anthropic`; without it a virtual
+//! environment with the pinned clients is made in the target folder.
+
+mod anthropic;
 
 use std::{path::PathBuf, process::Command};
 
@@ -13,8 +15,8 @@ use crucible_tests::{
 };
 use serde_json::{Value, json};
 
-/// The client's version, the same as in `.ci/run`.
-const OPENAI: &str = "openai==3.54.0";
+/// The clients' versions, the same as in `.ci/run`.
+const CLIENTS: [&str; 2] = ["openai==3.54.0", "anthropic==2.14.0"];
 
 #[tokio::test]
 async fn openais_python_client_is_served() {
@@ -196,19 +198,19 @@ fn run_script(name: &str, base: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&out.stdout).expect("one JSON")
 }
 
-/// An interpreter with the client.
+/// An interpreter with the clients.
 fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("TEST_PYTHON") {
         return python.into();
     }
-    let folder = root().join("target/openai-client");
+    let folder = root().join("target/clients");
     let python = folder.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {
         "bin/python"
     });
     let has_client = Command::new(&python)
-        .args(["-c", "import openai"])
+        .args(["-c", "import openai, anthropic"])
         .output()
         .is_ok_and(|out| out.status.success());
     if !has_client {
@@ -217,7 +219,9 @@ fn python() -> PathBuf {
             "install Python 3 with venv (Debian: python3-venv)",
         );
         run(
-            Command::new(&python).args(["-m", "pip", "install", "--quiet", OPENAI]),
+            Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet"])
+                .args(CLIENTS),
             "the package index must be reachable",
         );
     }

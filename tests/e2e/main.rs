@@ -49,6 +49,7 @@ mod linger;
 #[cfg(unix)]
 mod llama_router;
 mod lmstudio;
+mod messages;
 mod modelfile;
 mod models;
 mod names;

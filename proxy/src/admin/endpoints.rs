@@ -29,9 +29,11 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 12] = [
+const ENDPOINTS: [Endpoint; 14] = [
     post("/v1/chat/completions"),
     post("/v1/responses"),
+    post("/v1/messages"),
+    post("/v1/messages/count_tokens"),
     post("/v1/embeddings"),
     post("/v1/rerank"),
     get("/v1/models"),
@@ -45,9 +47,8 @@ const ENDPOINTS: [Endpoint; 12] = [
 ];
 
 /// The paths of client formats that are not served.
-const DIALECTS: [&str; 7] = [
+const DIALECTS: [&str; 6] = [
     "/v1/completions",
-    "/v1/messages",
     "/api/chat",
     "/api/embed",
     "/api/generate",
@@ -151,8 +152,12 @@ mod tests {
                 &["qqqq. There are: POST /v1/chat/completions, POST /v1/responses, "],
             ),
             (
-                "/v1/messages",
+                "/v1/completions",
                 &["a dialect that is not served", "chat completions"],
+            ),
+            (
+                "/v1/messages/batches",
+                &["there is no /v1/messages/batches", "POST /v1/messages, "],
             ),
             ("/api/chat", &["a dialect that is not served"]),
             (

@@ -30,6 +30,8 @@ pub mod engine;
 pub mod openai;
 pub mod responses;
 
+use http::HeaderMap;
+
 pub use self::client_dialect::{ClientDialect, ClientRequest};
 
 /// Returns the format of the clients that ask this canonical path; `None` for a path of no client format,
@@ -40,7 +42,19 @@ pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
         "/v1/responses" => Some(&responses::OpenAiResponses),
         "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
+        "/v1/messages" => Some(&anthropic::MESSAGES),
+        _ if path.starts_with("/v1/messages/") => Some(&anthropic::OTHER_PATHS),
         _ => None,
+    }
+}
+
+/// Returns the format in which the client of a path of no client format reads errors: that of its
+/// headers, else the one of [`unasked`].
+pub fn of_headers(headers: &HeaderMap) -> &'static dyn ClientDialect {
+    if headers.contains_key("anthropic-version") {
+        &anthropic::OTHER_PATHS
+    } else {
+        unasked()
     }
 }
 

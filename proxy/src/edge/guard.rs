@@ -92,6 +92,12 @@ fn watches(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
+/// Whether requests of this path do not count against a key's rate: no model answers them, and editors
+/// send fifty in a second.
+fn is_unrated(path: &str) -> bool {
+    path == "/v1/messages/count_tokens"
+}
+
 /// Judges Host, Origin and key, then closed management paths, then the key's rate. Gives the
 /// client, and the management path where it is opened.
 fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Option<Opened>), Error> {
@@ -135,7 +141,8 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
             ));
         }
     };
-    if let Some(key) = &verdict.key
+    if !is_unrated(path)
+        && let Some(key) = &verdict.key
         && let Err(wait) = parts.router.limits().check(key)
     {
         let seconds = wait.as_secs() + 1;

@@ -41,7 +41,7 @@ use self::{
 use crate::{
     admin, dialect,
     guard::paths as guard_paths,
-    pipeline::answer,
+    pipeline::{answer, count_tokens},
     reply,
     server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
     state::AppState,
@@ -156,6 +156,8 @@ fn paths() -> Routes<AppState> {
         )
         .route("/v1/embeddings", post(answer::handle))
         .route("/v1/rerank", post(answer::handle))
+        .route("/v1/messages", post(answer::handle))
+        .route("/v1/messages/count_tokens", post(count_tokens::handle))
         .merge(admin::paths())
 }
 

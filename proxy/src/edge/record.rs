@@ -123,7 +123,7 @@ where
             // Who looks sees everything that ended before.
             self.parts.ledger.settle();
         }
-        let dialect = dialect.unwrap_or_else(dialect::unasked);
+        let dialect = dialect.unwrap_or_else(|| dialect::of_headers(request.headers()));
         let active = Arc::new(ActiveRequest::new(id, endpoint, dialect));
         let open = OpenRecord {
             _listed: self.parts.active.enter(&active),

@@ -1,11 +1,12 @@
 //! The words for a prompt that does not fit.
 //!
 //! Clients tell by these words that a conversation must become shorter: the first sentences are
-//! `OpenAI`'s, to the letter, and Crucible's hint stands behind them.
+//! `OpenAI`'s, to the letter, and Crucible's hint stands behind them. Clients of Anthropic's format know
+//! other words, which are made of the same numbers.
 
 use std::fmt::Write as _;
 
-use super::{Error, Kind};
+use super::{Error, Kind, too_long_prompt::TooLongPrompt};
 
 /// The numbers of a request that is longer than the context that it can have.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +35,39 @@ impl TooMuch {
              length of the messages.",
             self.prompt, self.completion
         );
+        let hint_at = text.len();
         if !hint.is_empty() {
             // Writing to a String cannot fail.
             let _ = write!(text, " {hint}");
         }
-        Error::new(Kind::ContextLengthExceeded, text).param("messages")
+        let limit = self.limit.unwrap_or_else(|| requested.saturating_sub(1));
+        let alone = self.prompt > limit;
+        let mut error = Error::new(Kind::ContextLengthExceeded, text).param("messages");
+        error.too_long = Some(Box::new(TooLongPrompt {
+            requested: if alone { self.prompt } else { requested },
+            limit,
+            hint_at,
+        }));
+        error
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Returns the words of Anthropic's API for a prompt that is too long ("prompt is too long: 5000
+    /// tokens > 4096 maximum"), with Crucible's hint behind them; `None` for every other error.
+    pub(crate) fn too_long_in_short(&self) -> Option<String> {
+        let TooLongPrompt {
+            requested,
+            limit,
+            hint_at,
+        } = **self.too_long.as_ref()?;
+        let hint = self.message.get(hint_at..).unwrap_or_default();
+        let stop = if hint.is_empty() { "" } else { "." };
+        Some(format!(
+            "prompt is too long: {requested} tokens > {limit} maximum{stop}{hint}"
+        ))
     }
 }
 

@@ -6,12 +6,14 @@
 //! the check needs no fuzzer.
 
 mod json_splice;
+mod messages;
 mod ollama_lines;
 mod responses;
 mod sse_framer;
 
 pub use self::{
     json_splice::json_splice,
+    messages::{messages_request, messages_stream},
     ollama_lines::ollama_lines,
     responses::{responses_request, responses_stream},
     sse_framer::sse_framer,
@@ -41,9 +43,15 @@ fn frames<'a>(data: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
-/// Takes out the random part of ids that Crucible makes: `call_` and `chatcmpl-` with hexadecimal digits.
+/// Takes out the random part of ids that Crucible makes: `call_`, `chatcmpl-`, `msg_` and `toolu_` with
+/// hexadecimal digits.
 fn without_ids(mut text: Vec<u8>) -> Vec<u8> {
-    for (prefix, digits) in [(&b"call_"[..], 16), (&b"chatcmpl-"[..], 32)] {
+    for (prefix, digits) in [
+        (&b"call_"[..], 16),
+        (&b"chatcmpl-"[..], 32),
+        (&b"msg_"[..], 24),
+        (&b"toolu_"[..], 16),
+    ] {
         let mut at = 0;
         while let Some(found) = memchr::memmem::find(&text[at..], prefix) {
             at += found + prefix.len();
@@ -83,6 +91,16 @@ mod tests {
     #[test]
     fn the_corpus_of_json_splice_holds() {
         over_corpus("json_splice", json_splice);
+    }
+
+    #[test]
+    fn the_corpus_of_messages_request_holds() {
+        over_corpus("messages_request", messages_request);
+    }
+
+    #[test]
+    fn the_corpus_of_messages_stream_holds() {
+        over_corpus("messages_stream", messages_stream);
     }
 
     #[test]

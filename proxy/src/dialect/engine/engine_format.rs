@@ -78,6 +78,12 @@ pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
         request: &ChatRequest,
         target: &EngineTarget<'_>,
     ) -> Result<EngineCall, Error>;
+
+    /// Returns the path of the question how many tokens the prompt of a request has, which takes the body
+    /// of [`Self::write`] and answers with `input_tokens`; `None` where the engine does not count.
+    fn counting_path(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// The engine, model and settings for which a chat request is written.

@@ -100,6 +100,12 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("POST", "/v1/chat/completions" | "/chat/completions") => {
             generation(core, server, call, true).await
         }
+        (
+            "POST",
+            path @ ("/v1/chat/completions/input_tokens"
+            | "/chat/completions/input_tokens"
+            | "/v1/messages/count_tokens"),
+        ) => count(core, call, path.ends_with("input_tokens")),
         ("POST", "/v1/completions") => generation(core, server, call, false).await,
         ("POST", "/v1/embeddings" | "/embeddings") => embed::embeddings(core, call),
         ("POST", "/v1/rerank" | "/rerank" | "/v1/reranking" | "/reranking") => {
@@ -248,6 +254,37 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         path: call.path.clone(),
     };
     play.reply().await
+}
+
+/// Counts the tokens of a prompt as the answer would (tried with b11549): it waits for no slot, and the
+/// same bodies are refused.
+fn count(core: &Core, call: &Call, openai: bool) -> Reply {
+    let refused = |message: &str| error(400, "invalid_request_error", message);
+    let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
+        return refused("'messages' is required");
+    };
+    match body.get("messages") {
+        None => return refused("'messages' is required"),
+        Some(Value::Array(_)) => {}
+        Some(_) => return refused("Expected 'messages' to be an array"),
+    }
+    let name = read::string(body, "model").unwrap_or_default();
+    let Some(model) = resolve(core, name) else {
+        return refused(&format!("model '{name}' not found"));
+    };
+    let slots = core.options.parallel.max(1);
+    if let Some(reply) = strict::refusal(body, model, slots) {
+        return reply;
+    }
+    let tokens = read::ask(body, None).prompt_tokens;
+    http::json(
+        200,
+        &if openai {
+            json!({"input_tokens": tokens, "object": "response.input_tokens"})
+        } else {
+            json!({"input_tokens": tokens})
+        },
+    )
 }
 
 /// One entry of an OpenAI embeddings answer, 8 dimensions.

@@ -115,4 +115,9 @@ impl EngineFormat for OpenAiEngine {
     ) -> Result<EngineCall, Error> {
         tasks::write_rerank(request, target, self.quirks)
     }
+
+    fn counting_path(&self) -> Option<&'static str> {
+        let counts = self.quirks.counts_prompts;
+        counts.then_some("/v1/chat/completions/input_tokens")
+    }
 }

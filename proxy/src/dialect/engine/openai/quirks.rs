@@ -43,6 +43,9 @@ pub struct OpenAiQuirks {
     pub(crate) custom_tool_calls: bool,
     /// Whether the arguments of a call in a conversation may be an object instead of a text.
     pub(crate) argument_objects: bool,
+    /// Whether the tokens of a prompt are counted without an answer
+    /// (`/v1/chat/completions/input_tokens`).
+    pub(crate) counts_prompts: bool,
     /// Whether another model may answer than the one that was asked, which the first event names.
     pub(crate) answers_for_others: bool,
     /// Whether texts to be embedded, and raw prompts, may be lists of tokens.
@@ -68,6 +71,7 @@ pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     refuses_no_alternatives: false,
     custom_tool_calls: false,
     argument_objects: false,
+    counts_prompts: false,
     answers_for_others: true,
     token_lists: false,
     cuts_inputs: true,
@@ -96,6 +100,7 @@ pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     refuses_no_alternatives: true,
     custom_tool_calls: false,
     argument_objects: true,
+    counts_prompts: true,
     answers_for_others: false,
     token_lists: true,
     cuts_inputs: false,
@@ -134,6 +139,7 @@ pub static OPENAI_COMPATIBLE: OpenAiQuirks = OpenAiQuirks {
     refuses_no_alternatives: false,
     custom_tool_calls: true,
     argument_objects: false,
+    counts_prompts: false,
     answers_for_others: false,
     token_lists: true,
     cuts_inputs: false,

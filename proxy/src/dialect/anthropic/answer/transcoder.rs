@@ -1,0 +1,253 @@
+//! The stream of a message: chat events become Anthropic's events.
+//!
+//! ```text
+//! data: {"choices":[{"delta":{"content":"Hi"}}]}
+//! event: message_start            {"type":"message_start","message":{"content":[],...}}
+//! event: content_block_start      {...,"index":0,"content_block":{"type":"text","text":""}}
+//! event: content_block_delta      {...,"index":0,"delta":{"type":"text_delta","text":"Hi"}}
+//! ```
+//!
+//! An error ends the stream without closing a block: clients give up the message.
+
+use std::{borrow::Cow, collections::VecDeque, mem, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    block_writer::{BlockKind, BlockWriter, event},
+    call_queue::CallQueue,
+    chunk::{ChatChoice, ChatChunk, ChatPiece},
+    message_end::{MessageEnd, usage_json},
+};
+use crate::{
+    dialect::{anthropic::answered_request::AnsweredRequest, chat::ClientTranscoder},
+    error::Error,
+    sse::{
+        event as sse,
+        framer::{EventFramer, FramedEvent},
+    },
+};
+
+/// Turns chat events into the events of one message.
+#[derive(Debug)]
+pub(in crate::dialect::anthropic) struct MessagesTranscoder {
+    request: Arc<AnsweredRequest>,
+    id: String,
+    framer: EventFramer,
+    message: StreamedMessage,
+    started: bool,
+    done: bool,
+}
+
+/// The blocks of the message, and its end.
+#[derive(Debug)]
+struct StreamedMessage {
+    blocks: BlockWriter,
+    calls: CallQueue,
+    end: MessageEnd,
+    /// Text and thinking that came within a call, each as JSON.
+    later: Vec<(BlockKind, String)>,
+    /// Their bytes.
+    held: usize,
+    cap: usize,
+}
+
+// === impl MessagesTranscoder ===
+
+impl MessagesTranscoder {
+    /// Makes the transcoder of one answer; `id` is the message's.
+    pub(in crate::dialect::anthropic) fn new(request: Arc<AnsweredRequest>, id: String) -> Self {
+        let cap = request.cap;
+        Self {
+            request,
+            id,
+            framer: EventFramer::new(cap),
+            message: StreamedMessage {
+                blocks: BlockWriter::default(),
+                calls: CallQueue::new(cap),
+                end: MessageEnd::default(),
+                later: Vec::new(),
+                held: 0,
+                cap,
+            },
+            started: false,
+            done: false,
+        }
+    }
+
+    /// Takes the data of one event.
+    fn data(&mut self, data: &str) -> Result<(), Error> {
+        if self.done {
+            return Ok(());
+        }
+        if data == "[DONE]" {
+            self.end();
+            return Ok(());
+        }
+        let Some(mut chunk) = ChatChunk::of(data) else {
+            return Ok(());
+        };
+        let choice = chunk.take_choice();
+        if choice.is_none() && chunk.usage.is_none() {
+            return Ok(());
+        }
+        self.start();
+        if let Some(usage) = chunk.usage {
+            self.message.end.counted(usage, chunk.timings);
+        }
+        match choice {
+            Some(choice) => self.message.choice(&choice, &self.request.stop_sequences),
+            None => Ok(()),
+        }
+    }
+
+    fn start(&mut self) {
+        if mem::replace(&mut self.started, true) {
+            return;
+        }
+        let AnsweredRequest {
+            model, estimate, ..
+        } = &*self.request;
+        let usage = usage_json(*estimate, 0, 0);
+        let id = &self.id;
+        event(
+            &mut self.message.blocks.out,
+            "message_start",
+            format_args!(
+                r#"{{"type":"message_start","message":{{"id":"{id}","type":"message","role":"assistant","model":{model},"content":[],"stop_reason":null,"stop_sequence":null,"usage":{usage}}}}}"#
+            ),
+        );
+    }
+
+    fn end(&mut self) {
+        self.start();
+        if mem::replace(&mut self.done, true) {
+            return;
+        }
+        self.message.finish(self.request.estimate);
+    }
+
+    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+        let written = &mut self.message.blocks.out;
+        if !written.is_empty() {
+            out.push_back(Bytes::copy_from_slice(written));
+            written.clear();
+        }
+    }
+}
+
+impl ClientTranscoder for MessagesTranscoder {
+    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        let mut framer = mem::replace(&mut self.framer, EventFramer::new(0));
+        let pushed = framer.push(&events, |framed| {
+            let bytes = match &framed {
+                FramedEvent::InFrame(range) => &events[range.clone()],
+                FramedEvent::Joined(bytes) => &bytes[..],
+                FramedEvent::Rest(_) => return Ok(()),
+            };
+            match data_of(bytes) {
+                Some(data) => self.data(&data),
+                None => Ok(()),
+            }
+        });
+        self.framer = framer;
+        self.take(out);
+        match pushed? {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::answer_too_large()),
+        }
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        self.end();
+        self.take(out);
+        Ok(())
+    }
+}
+
+// === impl StreamedMessage ===
+
+impl StreamedMessage {
+    fn choice(&mut self, choice: &ChatChoice<'_>, stops: &[String]) -> Result<(), Error> {
+        if let Some(delta) = &choice.delta {
+            self.delta(delta)?;
+        }
+        if let Some(reason) = &choice.finish_reason {
+            self.end.finished(reason, choice.stop_reason, stops);
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, delta: &ChatPiece<'_>) -> Result<(), Error> {
+        if let Some(json) = delta.thinking() {
+            self.say(BlockKind::Thinking, json)?;
+        }
+        if let Some(json) = delta.text() {
+            self.say(BlockKind::Text, &json)?;
+        }
+        if let Some(json) = delta.refusal() {
+            self.end.is_refusal = true;
+            self.say(BlockKind::Text, json)?;
+        }
+        for call in delta.tool_calls.iter().flatten() {
+            self.calls.push(call, &mut self.blocks)?;
+        }
+        Ok(())
+    }
+
+    /// Writes text or thinking, or holds it while a call is not whole.
+    fn say(&mut self, kind: BlockKind, json: &str) -> Result<(), Error> {
+        if !self.calls.is_under_way() {
+            self.write(kind, json);
+            return Ok(());
+        }
+        self.held += json.len();
+        if self.held > self.cap {
+            return Err(Error::answer_too_large());
+        }
+        self.later.push((kind, json.to_owned()));
+        Ok(())
+    }
+
+    fn write(&mut self, kind: BlockKind, json: &str) {
+        match kind {
+            BlockKind::Thinking => self.blocks.thinking(json),
+            BlockKind::Text | BlockKind::Tool => self.blocks.text(json),
+        }
+    }
+
+    fn finish(&mut self, estimate: u64) {
+        self.calls.finish(&mut self.blocks);
+        for (kind, json) in mem::take(&mut self.later) {
+            self.write(kind, &json);
+        }
+        self.blocks.close();
+        let (reason, stop) = self.end.reason(self.calls.sent());
+        let usage = self.end.usage(estimate);
+        let out = &mut self.blocks.out;
+        event(
+            out,
+            "message_delta",
+            format_args!(
+                r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":{stop}}},"usage":{usage}}}"#
+            ),
+        );
+        event(
+            out,
+            "message_stop",
+            format_args!(r#"{{"type":"message_stop"}}"#),
+        );
+    }
+}
+
+/// Returns the data of an event. Nearly every event is one line of data, which is taken as it is.
+fn data_of(event: &[u8]) -> Option<Cow<'_, str>> {
+    let line = event.trim_ascii();
+    if let Some(data) = line.strip_prefix(b"data:")
+        && !data.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+        && let Ok(data) = std::str::from_utf8(data)
+    {
+        return Some(data.trim().into());
+    }
+    sse::read(event).map(|(_, data)| data.into())
+}

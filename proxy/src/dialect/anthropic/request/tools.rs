@@ -1,0 +1,118 @@
+//! Tools and the choice among them.
+
+use std::fmt::Write as _;
+
+use super::{
+    json::{self, ClientObject, Place},
+    notes::MessagesNotes,
+    settings::RequestSettings,
+};
+use crate::{error::Error, prefix::CACHE_CONTROL};
+
+/// The tools of a request, as a chat has them.
+#[derive(Default)]
+pub(super) struct OfferedTools {
+    /// The elements of the chat's `tools`, with commas between them.
+    pub(super) list: String,
+    /// The JSON of their names.
+    names: Vec<String>,
+}
+
+// === impl OfferedTools ===
+
+impl OfferedTools {
+    /// Reads `tools`. Schemas keep their bytes; tools that only Anthropic's servers or models know are left
+    /// out.
+    pub(super) fn of(
+        raw: &str,
+        settings: RequestSettings,
+        notes: &mut MessagesNotes,
+    ) -> Result<Self, Error> {
+        let top = Place::Top("tools");
+        let mut offered = Self::default();
+        for (number, tool) in json::list(raw, top)?.into_iter().enumerate() {
+            let at = Place::Element(&top, number);
+            offered.tool(&json::object(tool.get(), at)?, at, settings, notes)?;
+        }
+        Ok(offered)
+    }
+
+    fn tool(
+        &mut self,
+        tool: &ClientObject<'_>,
+        at: Place<'_>,
+        settings: RequestSettings,
+        notes: &mut MessagesNotes,
+    ) -> Result<(), Error> {
+        let kind = tool.kind();
+        let schema = tool.get("input_schema");
+        let is_custom = matches!(&*kind, "" | "custom" | "function");
+        if !is_custom && schema.is_none() {
+            notes.drop_tool(&kind);
+            return Ok(());
+        }
+        let name = tool.needs_text("name", at)?;
+        json::bounded(name, Place::Member(&at, "name"))?;
+        let here = Place::Member(&at, "input_schema");
+        let schema = schema.ok_or_else(|| json::missing(here))?;
+        if !schema.starts_with('{') {
+            return Err(json::wrong_type(here, "an object", schema));
+        }
+        let comma = if self.list.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            self.list,
+            r#"{comma}{{"type":"function","function":{{"name":{name}"#
+        );
+        if let Some(text) = tool.get("description") {
+            let text = json::text(text, Place::Member(&at, "description"))?;
+            let _ = write!(self.list, r#","description":{text}"#);
+        }
+        let _ = write!(self.list, r#","parameters":{schema}}}"#);
+        match tool.get("cache_control") {
+            Some(kept) if settings.keeps_cache_control => {
+                let _ = write!(self.list, r#","cache_control":{kept}"#);
+            }
+            Some(_) => notes.say(CACHE_CONTROL.note),
+            None => {}
+        }
+        self.list.push('}');
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Writes `tool_choice` and `parallel_tool_calls` for a choice of the client.
+    pub(super) fn write_choice(&self, raw: &str, out: &mut String) -> Result<(), Error> {
+        let top = Place::Top("tool_choice");
+        let choice = json::object(raw, top)?;
+        let kind = choice.kind();
+        let word = match &*kind {
+            "auto" => "\"auto\"".to_owned(),
+            "any" | "required" => "\"required\"".to_owned(),
+            "none" => "\"none\"".to_owned(),
+            "tool" => {
+                let name = choice.needs_text("name", top)?;
+                if !self.names.iter().any(|offered| offered == name) {
+                    return Err(json::unsupported(
+                        Place::Member(&top, "name"),
+                        &format!("is '{}', which is not among `tools`", json::shown(name)),
+                    ));
+                }
+                format!(r#"{{"type":"function","function":{{"name":{name}}}}}"#)
+            }
+            "" => return Err(json::missing(Place::Member(&top, "type"))),
+            _ => {
+                let kind = choice.get("type").unwrap_or_default();
+                return Err(json::unsupported(
+                    Place::Member(&top, "type"),
+                    &format!("is '{}': send auto, any, tool or none", json::shown(kind)),
+                ));
+            }
+        };
+        let _ = write!(out, r#","tool_choice":{word}"#);
+        if choice.get("disable_parallel_tool_use") == Some("true") {
+            out.push_str(r#","parallel_tool_calls":false"#);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The writer of the answer to one request of `/v1/messages`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{
+    answer::{transcoder::MessagesTranscoder, whole},
+    answered_request::AnsweredRequest,
+};
+use crate::{
+    dialect::chat::{AnswerWriter, ClientTranscoder},
+    error::{Error, Kind, UpstreamError},
+};
+
+/// Writes answers as messages.
+#[derive(Debug)]
+pub(super) struct MessagesWriter(Arc<AnsweredRequest>);
+
+// === impl MessagesWriter ===
+
+impl MessagesWriter {
+    pub(super) fn new(
+        model: Option<String>,
+        estimate: u64,
+        stop_sequences: Vec<String>,
+        cap: usize,
+    ) -> Self {
+        Self(Arc::new(AnsweredRequest {
+            model: Value::from(model.unwrap_or_default()).to_string(),
+            estimate,
+            stop_sequences,
+            cap,
+        }))
+    }
+}
+
+impl AnswerWriter for MessagesWriter {
+    fn transcoder(&self) -> Box<dyn ClientTranscoder> {
+        Box::new(MessagesTranscoder::new(Arc::clone(&self.0), message_id()))
+    }
+
+    fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {
+        let text = std::str::from_utf8(&completion).map_err(|_| {
+            Error::new(Kind::EngineError, "the engine's answer is no UTF-8")
+                .upstream(UpstreamError::BadJson)
+        })?;
+        whole::message(text, &self.0, &message_id()).map(Bytes::from)
+    }
+}
+
+/// Makes the id of a message.
+fn message_id() -> String {
+    format!("msg_{:024x}", rand::random::<u128>() >> 32)
+}

@@ -1,0 +1,160 @@
+//! `POST /v1/messages/count_tokens`: the tokens of a prompt, without a permit and without a load.
+//!
+//! An engine that has the model loaded and counts exactly is asked, for at most 200 ms. Else the count is
+//! the estimate from the bytes of the prompt, corrected by what this model made of earlier prompts, and
+//! the header `x-crucible-note` says so. Editors send fifty such questions in a second.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
+use crucible_config::checked::RequestDefaults;
+use crucible_router::{
+    demand::Demand,
+    engine::{LoadTuple, token_of},
+    plan::Candidate,
+    predict,
+    refusal::Refusal,
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout};
+
+use super::demand;
+use crate::{
+    body::decode,
+    dialect::{
+        ClientRequest,
+        chat::ChatRequest,
+        engine::{EngineTarget, format_of},
+    },
+    error::Error,
+    guard::AdmittedClient,
+    relay::collect::collect,
+    reply::{self, add_note, or_refuse},
+    request::ActiveRequest,
+    state::AppState,
+    upstream::Prompt,
+};
+
+/// The time that an engine has to count.
+const BUDGET: Duration = Duration::from_millis(200);
+
+/// The most bytes of an engine's answer to the question.
+const ANSWER: usize = 64 * 1024;
+
+/// The note on a count that no engine made.
+const ESTIMATED: &str = "input_tokens is estimated from the bytes of the prompt";
+
+/// The answer to the question, an engine's and Crucible's.
+#[derive(Deserialize, Serialize)]
+struct CountedPrompt {
+    input_tokens: u64,
+}
+
+/// The handler of the path.
+pub(crate) async fn handle(
+    State(app): State<AppState>,
+    Extension(active): Extension<Arc<ActiveRequest>>,
+    Extension(admitted): Extension<AdmittedClient>,
+    request: Request,
+) -> Response {
+    or_refuse(answer(app, active, admitted, request).await)
+}
+
+async fn answer(
+    app: AppState,
+    active: Arc<ActiveRequest>,
+    admitted: AdmittedClient,
+    request: Request,
+) -> Result<Response, Error> {
+    let config = app.config.current();
+    let (head, body) = request.into_parts();
+    let body = decode::receive(&head.headers, body, &config).await?;
+    let chat = active.dialect.read(ClientRequest {
+        headers: &head.headers,
+        body,
+        config: &config,
+    })?;
+    let demand = demand::of(&head.headers, &chat, &config, &active.id, &admitted)?;
+    app.router.settled().await;
+    let candidate = match app.router.plan_asking(&demand).await {
+        Ok(plan) => plan.candidates.into_iter().next(),
+        Err(refusal @ Refusal::UnknownModel { .. }) => return Err(refusal.into()),
+        // Whether it could be served now does not change how long it is.
+        Err(_) => None,
+    };
+    let exact = match &candidate {
+        Some(candidate) => ask(&app, &chat, &demand, candidate).await,
+        None => None,
+    };
+    if let Some(input_tokens) = exact {
+        return Ok(reply::document(&CountedPrompt { input_tokens }));
+    }
+    let estimate = demand.prompt_tokens;
+    let tokens = candidate.map_or(estimate, |candidate| {
+        let view = app.router.view();
+        predict::prompt_tokens(
+            &view.measurements,
+            &candidate.engine,
+            &candidate.model,
+            estimate,
+        )
+    });
+    let mut response = reply::document(&CountedPrompt {
+        input_tokens: tokens.max(1),
+    });
+    add_note(response.headers_mut(), ESTIMATED);
+    Ok(response)
+}
+
+/// Asks the engine, where it counts and has the model loaded; `None` where it gives no count in time.
+async fn ask(
+    app: &AppState,
+    chat: &ChatRequest,
+    demand: &Demand,
+    candidate: &Candidate,
+) -> Option<u64> {
+    let engine = app.router.engine_config(&candidate.engine)?;
+    let format = format_of(engine.kind);
+    let path = format.counting_path()?;
+    let view = app.router.view();
+    let of_engine = view.engine(&candidate.engine)?;
+    let runner = of_engine.runner(&candidate.model);
+    let mut residents = of_engine.residents.iter();
+    let resident = residents.find(|resident| *resident.info.model == *runner)?;
+    let call = format.write(
+        chat,
+        &EngineTarget {
+            model: &candidate.model,
+            instance: &resident.info.instance,
+            context: resident.info.context,
+            tuple: &LoadTuple::default(),
+            defaults: &RequestDefaults::default(),
+            prefix: app.config.current().prefix,
+            capabilities: &|| app.router.capabilities(candidate),
+            event_limit: ANSWER,
+        },
+    );
+    let prompt = Prompt {
+        address: app.router.engine_address(&candidate.engine)?,
+        path,
+        token: token_of(&engine).map(Arc::from),
+        hops: Arc::clone(&demand.hops),
+        body: call.ok()?.body,
+    };
+    timeout(BUDGET, count(app, &prompt)).await.ok().flatten()
+}
+
+async fn count(app: &AppState, prompt: &Prompt) -> Option<u64> {
+    let response = app.upstream.send(prompt).await.ok()?;
+    if response.status() != StatusCode::OK {
+        return None;
+    }
+    let body = collect(response.into_body(), ANSWER, Instant::now() + BUDGET).await;
+    let counted: CountedPrompt = serde_json::from_slice(&body.ok()?).ok()?;
+    Some(counted.input_tokens)
+}

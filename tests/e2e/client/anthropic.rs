@@ -1,0 +1,96 @@
+//! Anthropic's own Python client.
+
+use crucible_sim::{Conversation, ConversationTurn, Fault, FaultKind, Options};
+use crucible_tests::{
+    Crucible,
+    engines::{engine, start},
+};
+use serde_json::json;
+
+use super::run_script;
+
+/// Two turns in which the model calls `Bash`, and one in which it says what came out.
+fn loop_of_three() -> Conversation {
+    let call = |command: &str| ConversationTurn {
+        text: Some("Look. ".to_owned()),
+        calls: [("Bash".to_owned(), json!({"command": command}))]
+            .into_iter()
+            .collect(),
+    };
+    let end = ConversationTurn {
+        text: Some("Found {result}".to_owned()),
+        ..ConversationTurn::default()
+    };
+    Conversation {
+        when: "count the files".to_owned(),
+        turns: vec![call("ls"), call("wc"), end],
+    }
+}
+
+#[tokio::test]
+async fn anthropics_python_client_is_served() {
+    let lmstudio = start(Options::lmstudio(&["qwen-think=2GB"])).await;
+    let ollama = start(Options::ollama(&["llama-think:3b=2GB"])).await;
+    let llamacpp = start(Options::openai(&["local-think=2GB"])).await;
+    let openai = start(Options::openai(&["other-think=2GB"])).await;
+    for engine in [&lmstudio, &ollama, &llamacpp, &openai] {
+        engine.converse(vec![loop_of_three()]);
+    }
+    let breaking = start(Options::openai(&["breaks"])).await;
+    breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
+    let busy = start(Options::openai(&["busy"])).await;
+    busy.arm(Fault::new(FaultKind::Http429).delay_ms(1000));
+    let crucible = Crucible::start(&format!(
+        "{}{}{}{}{}{}",
+        engine("lmstudio", "lmstudio", &lmstudio.url()),
+        engine("ollama", "ollama", &ollama.url()),
+        engine("llamacpp", "llamacpp", &llamacpp.url()),
+        engine("openai", "openai", &openai.url()),
+        engine("breaking", "openai", &breaking.url()),
+        engine("busy", "openai", &busy.url()),
+    ));
+    let models = ["qwen-think", "llama-think:3b", "local-think", "other-think"];
+    let base = crucible.at("");
+    let told =
+        tokio::task::spawn_blocking(move || run_script("drive_anthropic.py", &base, &models))
+            .await
+            .expect("the client runs");
+    let listed = told["models"].as_array().expect("a list of models");
+    assert_eq!(told["retrieved"], "qwen-think");
+    for model in models {
+        assert!(listed.contains(&json!(model)), "{told}");
+        let of = |what: &str| &told[model][what];
+        assert_eq!(of("whole"), &json!(["word0 word1 word2", "end_turn", true]));
+        let text = "word0 word1 word2 word3";
+        assert_eq!(of("streamed"), &json!([text, text, "end_turn", true]));
+        assert_eq!(of("thinking"), &json!(["crucible"]), "{told}");
+        let reasons = ["tool_use", "tool_use", "end_turn"];
+        assert_eq!(of("loop"), &json!([reasons, "Found wc: 7"]), "{model}");
+        assert_eq!(of("counted"), true);
+        assert_eq!(of("beta"), "word0");
+    }
+    for (what, class, status, kind) in [
+        ("unknown model", "NotFoundError", 404, "not_found_error"),
+        (
+            "bad request",
+            "BadRequestError",
+            400,
+            "invalid_request_error",
+        ),
+        ("too long", "BadRequestError", 400, "invalid_request_error"),
+        ("a 429", "RateLimitError", 429, "rate_limit_error"),
+    ] {
+        let error = &told[what];
+        let found = (&error["class"], &error["status"], &error["type"]);
+        assert_eq!(
+            found,
+            (&json!(class), &json!(status), &json!(kind)),
+            "{error}"
+        );
+        assert_eq!(error["is status error"], true);
+    }
+    let words = told["too long"]["message"].as_str().unwrap_or_default();
+    assert!(words.contains("prompt is too long: "), "{words}");
+    assert_eq!(told["broken stream"]["type"], "api_error", "{told}");
+    assert_eq!(told["after a 429"], "word0", "{told}");
+}
