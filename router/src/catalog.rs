@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub vision: Option<bool>,
     /// Whether the model can think before it answers.
     pub thinking: Option<bool>,
+    /// Whether the model writes before a given text: its template has a place for a `suffix`.
+    pub insert: Option<bool>,
     /// Whether a request can say how much the model thinks, and not only whether it does.
     pub thinking_levels: Option<bool>,
 }

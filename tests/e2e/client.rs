@@ -20,8 +20,8 @@ const CLIENTS: [&str; 2] = ["openai==3.54.0", "anthropic==2.14.0"];
 
 #[tokio::test]
 async fn openais_python_client_is_served() {
-    let lmstudio = start(Options::lmstudio(&["qwen=2GB"])).await;
-    let ollama = start(Options::ollama(&["llama3.2:3b=2GB"])).await;
+    let lmstudio = start(Options::lmstudio(&["qwen=2GB", "studio-embed"])).await;
+    let ollama = start(Options::ollama(&["llama3.2:3b=2GB", "ollama-embed"])).await;
     // One engine that breaks its stream, one that is busy the first time it is asked.
     let breaking = start(Options::openai(&["breaks"])).await;
     breaking.arm(Fault::new(FaultKind::ErrorEvent).after_events(2));
@@ -49,10 +49,24 @@ async fn openais_python_client_is_served() {
         assert_eq!(of("usage"), 3, "{told}");
         assert_eq!(of("streamed"), "word0 word1 word2 word3", "{told}");
         assert_eq!(of("streamed usage"), 4, "{told}");
+        assert_eq!(of("text"), "word0 word1 word2", "{told}");
+        assert_eq!(
+            of("streamed text"),
+            &json!(["word0 word1 word2 word3", 4]),
+            "{told}"
+        );
         assert_eq!(of("call"), &json!(["weather", true]), "{told}");
         assert_eq!(of("after the tool"), "word0 word1", "{told}");
         assert_eq!(of("schema"), "int", "{told}");
     }
+    for model in ["studio-embed", "ollama-embed"] {
+        assert_eq!(told[format!("{model} vectors")], json!([8, 8]), "{told}");
+        assert_eq!(told[format!("{model} agree")], true, "{told}");
+    }
+    assert_eq!(
+        told["too long"]["code"], "context_length_exceeded",
+        "{told}"
+    );
     let raised = |what: &str| {
         (
             &told[what]["class"],

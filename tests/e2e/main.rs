@@ -27,6 +27,7 @@ mod client;
 mod clock;
 mod commands;
 mod compatibility;
+mod completions;
 mod config_names;
 mod conformance;
 #[cfg(target_os = "linux")]

@@ -29,8 +29,9 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 14] = [
+const ENDPOINTS: [Endpoint; 15] = [
     post("/v1/chat/completions"),
+    post("/v1/completions"),
     post("/v1/responses"),
     post("/v1/messages"),
     post("/v1/messages/count_tokens"),
@@ -47,8 +48,7 @@ const ENDPOINTS: [Endpoint; 14] = [
 ];
 
 /// The paths of client formats that are not served.
-const DIALECTS: [&str; 6] = [
-    "/v1/completions",
+const DIALECTS: [&str; 5] = [
     "/api/chat",
     "/api/embed",
     "/api/generate",
@@ -149,11 +149,7 @@ mod tests {
             ("/crucible/stats", &["did you mean /crucible/state?"]),
             (
                 "/qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
-                &["qqqq. There are: POST /v1/chat/completions, POST /v1/responses, "],
-            ),
-            (
-                "/v1/completions",
-                &["a dialect that is not served", "chat completions"],
+                &["qqqq. There are: POST /v1/chat/completions, POST /v1/completions, "],
             ),
             (
                 "/v1/messages/batches",

@@ -111,7 +111,7 @@ impl PromptWeight {
         let length = value.len() as u64;
         match name {
             "tools" => self.bytes += length,
-            "messages" | "prompt" | "input" | "query" | "documents" => {
+            "messages" | "prompt" | "suffix" | "input" | "query" | "documents" => {
                 self.bytes += length - strings.media_bytes;
                 self.media += strings.images + strings.others;
             }

@@ -40,6 +40,7 @@ pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
     match path {
         "/v1/chat/completions" => Some(&openai::OpenAiChat),
         "/v1/responses" => Some(&responses::OpenAiResponses),
+        "/v1/completions" => Some(&openai::OpenAiTask::Completions),
         "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
         "/v1/messages" => Some(&anthropic::MESSAGES),

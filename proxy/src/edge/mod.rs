@@ -154,6 +154,7 @@ fn paths() -> Routes<AppState> {
             "/v1/responses/{*rest}",
             any(admin::endpoints::stored_response),
         )
+        .route("/v1/completions", post(answer::handle))
         .route("/v1/embeddings", post(answer::handle))
         .route("/v1/rerank", post(answer::handle))
         .route("/v1/messages", post(answer::handle))

@@ -43,12 +43,12 @@ fn frames<'a>(data: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
-/// Takes out the random part of ids that Crucible makes: `call_`, `chatcmpl-`, `msg_` and `toolu_` with
-/// hexadecimal digits.
+/// Takes out the random part of ids that Crucible makes: `call_`, `cmpl-`, `chatcmpl-`, `msg_` and
+/// `toolu_` with hexadecimal digits.
 fn without_ids(mut text: Vec<u8>) -> Vec<u8> {
     for (prefix, digits) in [
         (&b"call_"[..], 16),
-        (&b"chatcmpl-"[..], 32),
+        (&b"cmpl-"[..], 32),
         (&b"msg_"[..], 24),
         (&b"toolu_"[..], 16),
     ] {

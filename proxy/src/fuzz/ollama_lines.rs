@@ -8,7 +8,9 @@ use serde::de::IgnoredAny;
 use super::{CUTS, frames, without_ids};
 use crate::dialect::{
     chat::EngineTranscoder,
-    engine::ollama::response::{OllamaAggregate, OllamaStream, line_reader::LineReader},
+    engine::ollama::response::{
+        OllamaAggregate, OllamaStream, OllamaText, OllamaWholeText, line_reader::LineReader,
+    },
 };
 
 /// The longest line of the small reader, and of the answers.
@@ -26,9 +28,12 @@ pub fn ollama_lines(data: &[u8]) {
     let is_small = whole.iter().all(|line| line.len() <= SMALL);
     let streamed = answer(OllamaStream::new("m", 7, true, LARGE), data, CUTS[0]);
     let collected = answer(OllamaAggregate::new("m", 7, LARGE), data, CUTS[0]);
+    let text = answer(OllamaText::new("m", 7, true, LARGE), data, CUTS[0]);
+    let whole_text = answer(OllamaWholeText::new("m", 7, LARGE), data, CUTS[0]);
     whole_events(&streamed.0);
-    if collected.1 == "complete" {
-        assert!(serde_json::from_slice::<IgnoredAny>(&collected.0).is_ok());
+    whole_events(&text.0);
+    for (sent, ended) in [&collected, &whole_text] {
+        assert!(ended != "complete" || serde_json::from_slice::<IgnoredAny>(sent).is_ok());
     }
     for lengths in CUTS {
         let (read, tail, is_within) = lines(data, lengths, LARGE);
@@ -49,6 +54,14 @@ pub fn ollama_lines(data: &[u8]) {
         assert_eq!(
             answer(aggregate, data, lengths),
             collected,
+            "cut by {lengths:?}"
+        );
+        let stream = OllamaText::new("m", 7, true, LARGE);
+        assert_eq!(answer(stream, data, lengths), text, "cut by {lengths:?}");
+        let aggregate = OllamaWholeText::new("m", 7, LARGE);
+        assert_eq!(
+            answer(aggregate, data, lengths),
+            whole_text,
             "cut by {lengths:?}"
         );
     }

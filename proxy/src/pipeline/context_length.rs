@@ -2,6 +2,7 @@
 
 use crate::{
     dialect::engine::engine_error::overflow_lengths,
+    endpoint::Endpoint,
     error::{Error, Kind, context_length::TooMuch},
     request::{ActiveRequest, RequestFacts},
 };
@@ -60,6 +61,9 @@ pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
         )
     };
     let mut told = much.error(&hint);
+    if active.endpoint == Endpoint::Completions {
+        told = told.param("prompt");
+    }
     told.overflow = Some(overflow);
     told.retry_after = error.retry_after;
     told.upstream = error.upstream;

@@ -292,7 +292,7 @@ fn parse_v1(body: &Value) -> Listing {
                 trained_for_tools: trained,
                 vision: flag(able, "vision"),
                 thinking: able.get("reasoning").map(|r| !r.is_null() && r != false),
-                thinking_levels: None,
+                ..Capabilities::default()
             },
             max_context: count(entry, "max_context_length"),
             size_bytes,

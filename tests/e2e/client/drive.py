@@ -26,6 +26,17 @@ def raised(call):
     return None
 
 
+# The client asks for base64 by itself and decodes it.
+for model in ("studio-embed", "ollama-embed"):
+    vectors = client.embeddings.create(model=model, input=["one", "two words"]).data
+    told[f"{model} vectors"] = [len(vector.embedding) for vector in vectors]
+    plain = client.embeddings.create(model=model, input="one", encoding_format="float")
+    pairs = zip(vectors[0].embedding, plain.data[0].embedding)
+    told[f"{model} agree"] = all(abs(a - b) < 1e-6 for a, b in pairs)
+told["too long"] = raised(
+    lambda: client.embeddings.create(model="ollama-embed", input="word " * 20000)
+)
+
 told["models"] = [model.id for model in client.models.list()]
 told["retrieved"] = client.models.retrieve("qwen").id
 
@@ -48,6 +59,17 @@ for model in ("qwen", "llama3.2:3b"):
             text += choice.delta.content or ""
     told[f"{model} streamed"] = text
     told[f"{model} streamed usage"] = usage
+
+    answer = client.completions.create(model=model, prompt="repeat 3")
+    told[f"{model} text"] = answer.choices[0].text
+    text, usage = "", None
+    for chunk in client.completions.create(
+        model=model, prompt="repeat 4", stream=True, stream_options={"include_usage": True}
+    ):
+        usage = chunk.usage.completion_tokens if chunk.usage else usage
+        for choice in chunk.choices:
+            text += choice.text
+    told[f"{model} streamed text"] = [text, usage]
 
     tools = [
         {

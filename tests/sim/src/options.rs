@@ -302,6 +302,11 @@ impl ModelSpec {
         marks.iter().any(said)
     }
 
+    /// Its template has a place for a suffix.
+    pub(crate) fn inserts(&self) -> bool {
+        self.says(&["coder"])
+    }
+
     pub(crate) fn thinks(&self) -> bool {
         self.says(&["think", "gpt-oss", "r1"])
     }

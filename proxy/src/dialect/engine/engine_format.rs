@@ -29,7 +29,8 @@ pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
     /// `missing_field`, `invalid_type` and `unsupported_value`, each with the path of the field.
     fn check(&self, request: &ChatRequest) -> Result<(), Error> {
         match request.task {
-            RequestTask::Chat | RequestTask::Completion => self.check_chat(request),
+            RequestTask::Chat => self.check_chat(request),
+            RequestTask::Completion => self.check_completion(request),
             RequestTask::Embedding => self.check_embedding(request),
             RequestTask::Rerank => self.check_rerank(request),
         }
@@ -41,7 +42,8 @@ pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
     /// Those of [`Self::check`], and a part of the request that this format cannot express.
     fn write(&self, request: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
         match request.task {
-            RequestTask::Chat | RequestTask::Completion => self.write_chat(request, target),
+            RequestTask::Chat => self.write_chat(request, target),
+            RequestTask::Completion => self.write_completion(request, target),
             RequestTask::Embedding => self.write_embedding(request, target),
             RequestTask::Rerank => self.write_rerank(request, target),
         }
@@ -52,6 +54,17 @@ pub(crate) trait EngineFormat: fmt::Debug + Send + Sync {
 
     /// Writes a conversation, as [`Self::write`].
     fn write_chat(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error>;
+
+    /// Checks a raw prompt, as [`Self::check`].
+    fn check_completion(&self, request: &ChatRequest) -> Result<(), Error>;
+
+    /// Writes a raw prompt, as [`Self::write`]. Its answer becomes events, or a whole answer, of OpenAI's
+    /// `text_completion`.
+    fn write_completion(
         &self,
         request: &ChatRequest,
         target: &EngineTarget<'_>,

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod append_only;
 pub(crate) mod call_ids;
+mod completion;
 pub(crate) mod document;
 mod embeddings;
 pub mod engine_error;

@@ -18,6 +18,8 @@ use crate::{
 /// The format of one task of OpenAI's API beside chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenAiTask {
+    /// A raw prompt is continued: `POST /v1/completions`.
+    Completions,
     /// Texts become vectors: `POST /v1/embeddings`.
     Embeddings,
     /// Documents are ranked for a query: `POST /v1/rerank`, which is Jina's and not OpenAI's.
@@ -29,6 +31,7 @@ pub enum OpenAiTask {
 impl ClientDialect for OpenAiTask {
     fn endpoint(&self) -> Endpoint {
         match self {
+            Self::Completions => Endpoint::Completions,
             Self::Embeddings => Endpoint::Embeddings,
             Self::Rerank => Endpoint::Rerank,
         }
@@ -36,11 +39,12 @@ impl ClientDialect for OpenAiTask {
 
     fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
         let task = match self {
+            Self::Completions => RequestTask::Completion,
             Self::Embeddings => RequestTask::Embedding,
             Self::Rerank => RequestTask::Rerank,
         };
         let mut read = read_as(task, request)?;
-        if read.peek.stream {
+        if read.peek.stream && task != RequestTask::Completion {
             // Some clients send it with every request; these answers are one document.
             Arc::make_mut(&mut read.peek).stream = false;
         }

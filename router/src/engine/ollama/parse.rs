@@ -148,6 +148,7 @@ pub(super) fn parse_tag(tag: &Value, shown: Option<&ModelDescription>) -> Option
             trained_for_tools: None,
             vision: has("vision"),
             thinking: has("thinking"),
+            insert: has("insert"),
             thinking_levels: shown.and_then(|s| s.thinking_levels),
         },
         max_context: shown.and_then(|s| s.max_context),

@@ -184,6 +184,10 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
     if chat && let Some(refusal) = strict::refusal(body) {
         return refusal;
     }
+    if !chat && !body["prompt"].is_string() {
+        // Its documentation knows one text.
+        return http::json(400, &json!({"error": "'prompt' field must be a string"}));
+    }
     let name = read::string(body, "model").unwrap_or_default();
     let mut ticket = Ticket::new(&core.log, call.seq, name);
     ticket.phase = Phase::Load;

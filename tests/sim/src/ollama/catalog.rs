@@ -50,6 +50,7 @@ fn capabilities(model: &ModelSpec) -> Vec<&'static str> {
     list.extend(model.sees().then_some("vision"));
     list.extend(model.takes_tools().then_some("tools"));
     list.extend(model.thinks().then_some("thinking"));
+    list.extend(model.inserts().then_some("insert"));
     list
 }
 

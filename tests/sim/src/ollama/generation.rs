@@ -178,6 +178,27 @@ fn format(body: &Value, route: Route) -> Result<Option<Value>, Refusal> {
     }
 }
 
+/// What of a raw prompt's request the model cannot do: `handleScheduleError` of `errCapabilityInsert`.
+fn takes_prompt(body: &Value, model: &ModelSpec) -> Result<(), Refusal> {
+    let suffix = body
+        .get("suffix")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !suffix.is_empty() && !model.inserts() {
+        let name = crate::ollama::catalog::full_name(&model.name);
+        return Err(bad(format!(
+            "registry.ollama.ai/library/{name} does not support insert"
+        )));
+    }
+    let templated = ["template", "system", "context"];
+    if boolean(body, "raw", false) && templated.iter().any(|key| body.get(*key).is_some()) {
+        return Err(bad(
+            "raw mode does not support template, system, or context",
+        ));
+    }
+    Ok(())
+}
+
 fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Refusal> {
     let messages = body.get("messages").and_then(Value::as_array);
     let messages = messages.map_or(&[][..], Vec::as_slice);
@@ -214,6 +235,9 @@ fn order<'a>(core: &'a Core, body: &Value, route: Route) -> Result<Order<'a>, Re
     if model.embedding && !empty {
         let verb = if route.chat { "chat" } else { "generate" };
         return Err(bad(format!("\"{}\" does not support {verb}", model.name)));
+    }
+    if !route.chat {
+        takes_prompt(body, model)?;
     }
     let tools = body
         .get("tools")

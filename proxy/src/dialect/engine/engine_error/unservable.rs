@@ -113,6 +113,8 @@ const KINDS: &[UnservableRequest] = &[
             "does not support tools",
             "does not support thinking",
             "does not support chat",
+            "does not support generate",
+            "does not support insert",
             "is not supported for this model",
         ],
         together: &[],

@@ -1,7 +1,7 @@
 //! The numbers that a kind of engine takes, as data.
 
 /// The rules by which a kind of engine reads the numbers of a request.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and any combination is possible"

@@ -5,10 +5,11 @@
 //! stream, and the lines of the answer become chat events or one chat completion ([`response`]).
 
 mod embed;
+mod generate;
 pub mod request;
 pub mod response;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use crate::{
     dialect::{
@@ -24,7 +25,7 @@ use crate::{
 
 use self::{
     request::{NUMBERS, to_ollama},
-    response::{ConversationState, OllamaAggregate, OllamaStream},
+    response::{ConversationState, OllamaAggregate, OllamaStream, created},
 };
 
 /// Ollama's native chat format.
@@ -83,6 +84,18 @@ impl EngineFormat for OllamaChat {
         })
     }
 
+    fn check_completion(&self, request: &ChatRequest) -> Result<(), Error> {
+        generate::check(request).map(drop)
+    }
+
+    fn write_completion(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
+        generate::write(request, target)
+    }
+
     fn check_embedding(&self, request: &ChatRequest) -> Result<(), Error> {
         embed::embedding(request).map(drop)
     }
@@ -101,11 +114,4 @@ impl EngineFormat for OllamaChat {
             "Ollama ranks no documents",
         ))
     }
-}
-
-/// The present time in Unix seconds, for `created`.
-fn created() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
 }

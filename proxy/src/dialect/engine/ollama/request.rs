@@ -164,7 +164,11 @@ fn probabilities(
 }
 
 /// Returns the names of the parameters that Ollama has no place for.
-fn dropped(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Vec<&'static str> {
+pub(super) fn dropped(
+    body: &[u8],
+    peek: &PeekedBody,
+    notes: &mut Vec<String>,
+) -> Vec<&'static str> {
     let mut dropped = Vec::new();
     if peek.raw(body, "parallel_tool_calls").is_some() {
         dropped.push("parallel_tool_calls");
@@ -193,7 +197,7 @@ pub(super) fn runner(tuple: &LoadTuple) -> Map<String, Value> {
     options
 }
 
-fn sampling(
+pub(super) fn sampling(
     body: &[u8],
     peek: &PeekedBody,
     defaults: &RequestDefaults,
@@ -289,7 +293,7 @@ fn think(
 
 /// Returns `format`, read from `response_format` as Ollama's own OpenAI layer (0.33) reads it: a type
 /// that it does not know is no format.
-fn format(
+pub(super) fn format(
     body: &[u8],
     peek: &PeekedBody,
     notes: &mut Vec<String>,

@@ -11,6 +11,7 @@
 
 mod answer_line;
 pub(crate) mod line_reader;
+mod text;
 mod write;
 
 use std::{
@@ -22,6 +23,8 @@ use std::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::text::{OllamaText, OllamaWholeText};
+pub(crate) use self::write::created;
 use crate::{
     dialect::{
         chat::{EngineTranscoder, StreamProgress},

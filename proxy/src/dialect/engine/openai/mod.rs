@@ -4,6 +4,9 @@
 //! A request is the client's bytes with a few spliced edits ([`request`]), and an answer is the engine's
 //! bytes, watched on the side ([`passthrough`]). The kinds differ by their [`quirks`].
 
+mod choice;
+mod completion;
+mod event_lines;
 mod messages;
 mod no_answer;
 pub mod passthrough;
@@ -92,6 +95,40 @@ impl EngineFormat for OpenAiEngine {
             notes: edited.notes,
             dropped: Vec::new(),
             may_call_tools: peek.has_tools(body) && !tool_choice::is_none(body, peek),
+            slots: None,
+        })
+    }
+
+    fn check_completion(&self, request: &ChatRequest) -> Result<(), Error> {
+        completion::check(request, self.quirks)
+    }
+
+    fn write_completion(
+        &self,
+        request: &ChatRequest,
+        target: &EngineTarget<'_>,
+    ) -> Result<EngineCall, Error> {
+        completion::check(request, self.quirks)?;
+        let quirks = completion::for_completions(self.quirks);
+        let ChatRequest { body, peek, .. } = request;
+        let edited = request::edit(body, peek, target.instance, target.defaults, &quirks)?;
+        let answer = if peek.stream {
+            let stream =
+                ChatPassthrough::new(quirks.kind, edited.injected_usage, target.event_limit)
+                    .of_texts()
+                    .reading_answerer(quirks.answers_for_others);
+            AnswerShape::Stream(Box::new(stream))
+        } else {
+            AnswerShape::Whole(edited.call_ids)
+        };
+        Ok(EngineCall {
+            path: "/v1/completions",
+            body: edited.body,
+            answer,
+            defaults: edited.defaults,
+            notes: edited.notes,
+            dropped: Vec::new(),
+            may_call_tools: false,
             slots: None,
         })
     }

@@ -12,7 +12,12 @@ use crucible_config::checked::EngineKind;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{no_answer::no_answer, respelled::respelled, unstreamed};
+use super::{
+    event_lines::{error_line, has_data, has_text, is_named_error},
+    no_answer::no_answer,
+    respelled::respelled,
+    unstreamed,
+};
 use crate::{
     body::surrogates,
     dialect::{
@@ -62,6 +67,10 @@ pub struct ChatPassthrough {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any combination is possible"
+)]
 struct EventWatch {
     kind: EngineKind,
     answerer: StreamAnswerer,
@@ -74,6 +83,8 @@ struct EventWatch {
     done: bool,
     content: u64,
     ids: CallIds,
+    /// Whether the content of an event is a `text`, as in the answer to a raw prompt.
+    texts: bool,
 }
 
 /// The model that the engine says it answers with, in the `model` of the first event with data.
@@ -112,6 +123,7 @@ impl ChatPassthrough {
                 done: false,
                 content: 0,
                 ids: CallIds::default(),
+                texts: false,
             },
             dropped: false,
         }
@@ -120,6 +132,13 @@ impl ChatPassthrough {
     /// Sets the ids of tool calls that the conversation has already.
     pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
         self.watch.ids = ids;
+        self
+    }
+
+    /// Reads events of the answer to a raw prompt, whose content is a `text`.
+    #[must_use]
+    pub fn of_texts(mut self) -> Self {
+        self.watch.texts = true;
         self
     }
 
@@ -273,7 +292,8 @@ impl EventWatch {
         if matches!(self.answerer, StreamAnswerer::Awaited) {
             self.answerer = StreamAnswerer::Read(model(event));
         }
-        let keys = EventKeys::of(event);
+        let mut keys = EventKeys::of(event);
+        keys.content |= self.texts && has_text(event);
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
             self.done = true;
             return if self.complete() {
@@ -344,28 +364,6 @@ fn oversize() -> Error {
         "the engine sent an event larger than limits.event",
     )
     .upstream(UpstreamError::Oversize)
-}
-
-/// Reports whether an event has data, not only comments and blank lines.
-fn has_data(event: &[u8]) -> bool {
-    let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
-    // As nearly every event does.
-    event.starts_with(b"data") || lines.any(|line| line.starts_with(b"data"))
-}
-
-/// Returns the text of a field `error`, which no standard knows and llama.cpp's server had once.
-fn error_line(event: &[u8]) -> Option<String> {
-    let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
-    let data = lines.find_map(|line| line.strip_prefix(b"error:"))?;
-    Some(String::from_utf8_lossy(data).trim().to_owned())
-}
-
-/// Reports whether an event is named `error`, whatever its data and the lines before.
-fn is_named_error(event: &[u8]) -> bool {
-    event
-        .split(|b| matches!(b, b'\n' | b'\r'))
-        .filter_map(|line| line.strip_prefix(b"event:"))
-        .any(|name| name.trim_ascii_start().starts_with(b"error"))
 }
 
 /// Reports whether the tail of a stream is an event whose data is not cut.

@@ -10,7 +10,7 @@ use crucible_config::checked::EngineKind;
 use crate::dialect::engine::fields::number_rules::{NoLimit, NumberRules};
 
 /// The deviations of one kind of engine from OpenAI's chat completions.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and any combination is possible"
@@ -52,6 +52,12 @@ pub struct OpenAiQuirks {
     pub(crate) token_lists: bool,
     /// Whether a text to be embedded is cut to the context without a word.
     pub(crate) cuts_inputs: bool,
+    /// Whether a raw prompt has to be one text, and not a list of them.
+    pub(crate) single_prompts: bool,
+    /// Whether a raw prompt may have a `suffix` behind the place of the answer.
+    pub(crate) suffixes: bool,
+    /// Members of a raw prompt's request that are not read.
+    pub(crate) unread: &'static [&'static str],
     /// Whether documents are ranked.
     pub(crate) reranks: bool,
     /// The numbers that it takes.
@@ -75,6 +81,9 @@ pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     answers_for_others: true,
     token_lists: false,
     cuts_inputs: true,
+    single_prompts: true,
+    suffixes: false,
+    unread: &["echo", "best_of"],
     reranks: false,
     numbers: NumberRules {
         lenient: &[],
@@ -104,6 +113,9 @@ pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     answers_for_others: false,
     token_lists: true,
     cuts_inputs: false,
+    single_prompts: false,
+    suffixes: false,
+    unread: &["echo", "best_of"],
     reranks: true,
     numbers: NumberRules {
         // It cuts fractions and, but for limits, wraps what is too large.
@@ -143,6 +155,9 @@ pub static OPENAI_COMPATIBLE: OpenAiQuirks = OpenAiQuirks {
     answers_for_others: false,
     token_lists: true,
     cuts_inputs: false,
+    single_prompts: false,
+    suffixes: true,
+    unread: &[],
     reranks: true,
     numbers: NumberRules {
         lenient: &[],

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use crucible_config::checked::RequestDefaults;
 
 use super::{
+    choice::{choice_note, left_by},
+    completion::only_text,
     messages::{RewrittenMessages, rewrite_messages},
     quirks::OpenAiQuirks,
     response_format::{is_no_format, json_schema_format},
@@ -58,6 +60,8 @@ struct MemberRewrites<'a> {
     /// The choice, where it is no plain word.
     tool_choice: Option<ToolChoice>,
     tools: Option<RewrittenTools>,
+    /// The text of a raw prompt that is a list of one.
+    prompt: Option<&'a str>,
     /// The request that is rewritten.
     body: &'a Bytes,
     peek: &'a PeekedBody,
@@ -95,6 +99,7 @@ pub fn edit(
     list.rewrite_tool_choice();
     list.rewrite_tools();
     list.drop_no_alternatives();
+    list.rewrite_prompt();
     let injected_usage = list.ask_for_usage();
     list.drop_nulls();
     Ok(EditedRequest {
@@ -137,6 +142,10 @@ impl<'a> MemberRewrites<'a> {
                 .filter(|_| quirks.strict_tools)
                 .and_then(rewritten_tools),
             tool_choice,
+            prompt: quirks
+                .single_prompts
+                .then(|| peek.raw(body, "prompt").and_then(only_text))
+                .flatten(),
             body,
             peek,
             quirks,
@@ -280,6 +289,25 @@ impl<'a> EditList<'a> {
         }
     }
 
+    /// Writes a raw prompt as one text, and leaves out what stands beside it and is not read.
+    fn rewrite_prompt(&mut self) {
+        let MemberRewrites { prompt, quirks, .. } = self.rewrites;
+        if let Some(prompt) = prompt {
+            self.set("prompt", prompt);
+        }
+        for name in quirks.unread {
+            let Some(value) = self.rewrites.raw(name) else {
+                continue;
+            };
+            self.edits.push(BodyEdit::Remove(name));
+            if !matches!(value, "false" | "1") {
+                let product = quirks.kind.profile().product;
+                self.notes
+                    .push(format!("{name} is dropped: {product} does not read it"));
+            }
+        }
+    }
+
     /// Asks for the token counts of a stream on the client's behalf; returns whether it had to.
     fn ask_for_usage(&mut self) -> bool {
         let MemberRewrites {
@@ -297,21 +325,6 @@ impl<'a> EditList<'a> {
             self.edits.push(BodyEdit::RemoveNulls);
         }
     }
-}
-
-/// The tools that a choice leaves, where it leaves only some of them.
-fn left_by(choice: Option<&ToolChoice>) -> Option<&str> {
-    choice?.tools.as_deref()
-}
-
-fn choice_note(choice: &ToolChoice) -> String {
-    let word = choice.mode.word();
-    let offer = if choice.tools.is_some() {
-        ", and only the tools that it allows are offered"
-    } else {
-        ""
-    };
-    format!("tool_choice is sent as {word}{offer}")
 }
 
 #[cfg(test)]

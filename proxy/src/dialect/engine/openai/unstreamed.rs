@@ -22,15 +22,14 @@ use crate::{
 /// The body is no chat completion, has no choices, or is an engine's error.
 pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error> {
     let (body, _) = surrogates::mended(readable(body));
-    let body = &*body;
-    if let Some(error) = error_in_success(kind, body) {
+    if let Some(error) = error_in_success(kind, &body) {
         return Err(error);
     }
-    let Ok(Value::Object(answer)) = serde_json::from_slice::<Value>(body) else {
-        return Err(not_an_answer(kind, body));
+    let Ok(Value::Object(answer)) = serde_json::from_slice::<Value>(&body) else {
+        return Err(not_an_answer(kind, &body));
     };
     let Some(choices) = answer.get("choices").and_then(Value::as_array) else {
-        return Err(not_an_answer(kind, body));
+        return Err(not_an_answer(kind, &body));
     };
     if choices.is_empty() {
         return Err(no_answer(kind));
@@ -47,7 +46,9 @@ pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error>
             )
         })
         .collect();
-    head.insert("object".to_owned(), "chat.completion.chunk".into());
+    if choices.iter().all(|choice| choice.get("text").is_none()) {
+        head.insert("object".to_owned(), "chat.completion.chunk".into());
+    }
     let with = |choices: Value| {
         let mut chunk = head.clone();
         chunk.insert("choices".to_owned(), choices);
@@ -56,8 +57,8 @@ pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error>
     let mut events = Vec::with_capacity(2 * choices.len() + 2);
     for (at, choice) in choices.iter().enumerate() {
         let index = choice.get("index").cloned().unwrap_or_else(|| at.into());
-        let delta = delta(choice);
-        let mut said = json!({ "index": index, "delta": delta, "finish_reason": null });
+        let (name, piece, end) = piece(choice);
+        let mut said = json!({ "index": index, name: piece, "finish_reason": null });
         if let Some(logprobs) = choice.get("logprobs") {
             said["logprobs"] = logprobs.clone();
         }
@@ -67,7 +68,7 @@ pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error>
             .filter(|reason| !reason.is_null() && *reason != "");
         let reason = reason.cloned().unwrap_or_else(|| "stop".into());
         events.push(with(
-            json!([{ "index": index, "delta": {}, "finish_reason": reason }]),
+            json!([{ "index": index, name: end, "finish_reason": reason }]),
         ));
     }
     if let Some(usage) = answer.get("usage").filter(|usage| usage.is_object()) {
@@ -78,6 +79,14 @@ pub(crate) fn events(kind: EngineKind, body: Bytes) -> Result<Vec<Bytes>, Error>
     }
     events.push(Bytes::from_static(DONE));
     Ok(events)
+}
+
+/// Returns the name of an event's content, the content of a choice, and that of the choice's end.
+fn piece(choice: &Value) -> (&'static str, Value, Value) {
+    match choice.get("text") {
+        Some(text) => ("text", text.clone(), "".into()),
+        None => ("delta", delta(choice), json!({})),
+    }
 }
 
 /// Returns the message of a choice as a delta, in which tool calls are numbered.
@@ -134,6 +143,24 @@ mod tests {
                     "{head}[],\"x\":7,{}}}\n\n",
                     r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#
                 ),
+                "data: [DONE]\n\n".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_whole_text_is_its_text_its_end_and_done() {
+        let body = r#"{"object":"text_completion","choices":[{"index":0,"text":"a","finish_reason":"length"}]}"#;
+        let events = events(EngineKind::Openai, body.into()).unwrap();
+        let events: Vec<_> = events.iter().map(|e| String::from_utf8_lossy(e)).collect();
+        let event = |choice: &str| {
+            format!("data: {{\"object\":\"text_completion\",\"choices\":[{choice}]}}\n\n")
+        };
+        assert_eq!(
+            events,
+            [
+                event(r#"{"index":0,"text":"a","finish_reason":null}"#),
+                event(r#"{"index":0,"text":"","finish_reason":"length"}"#),
                 "data: [DONE]\n\n".to_owned(),
             ]
         );

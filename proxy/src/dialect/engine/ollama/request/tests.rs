@@ -32,6 +32,7 @@ pub(super) const PREFIX: PrefixSettings = PrefixSettings {
 
 /// Of a model that thinks at levels.
 const LEVELS: Capabilities = Capabilities {
+    insert: None,
     tools: Some(true),
     trained_for_tools: None,
     vision: Some(true),

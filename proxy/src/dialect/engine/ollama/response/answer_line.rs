@@ -22,6 +22,9 @@ use crate::{
 pub(super) struct AnswerLine<'a> {
     #[serde(borrow, default)]
     pub(super) message: Option<AnswerMessage<'a>>,
+    /// The piece of text that `/api/generate` adds instead of a message.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub(super) response: Cow<'a, str>,
     #[serde(default)]
     done: Option<bool>,
     // Raw, because a malformed count is no reason to lose the answer.

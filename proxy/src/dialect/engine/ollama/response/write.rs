@@ -1,5 +1,7 @@
 //! The parts of a chat completion and its events, as JSON text.
 
+use std::time::SystemTime;
+
 use serde_json::value::RawValue;
 
 use crate::{
@@ -10,10 +12,21 @@ use crate::{
     usage::Usage,
 };
 
+/// Returns the present time in Unix seconds, for `created`.
+pub(crate) fn created() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
+
+/// The object that the answer to a raw prompt is, streamed and whole.
+pub(super) const TEXT: &str = "text_completion";
+
 /// Returns the beginning of an object of the answer, up to `choices`.
 pub(super) fn head(object: &str, model: &str, created: u64) -> String {
+    let prefix = if object == TEXT { "cmpl" } else { "chatcmpl" };
     format!(
-        r#"{{"id":"chatcmpl-{:032x}","object":"{object}","created":{created},"model":{},"system_fingerprint":"fp_ollama","#,
+        r#"{{"id":"{prefix}-{:032x}","object":"{object}","created":{created},"model":{},"system_fingerprint":"fp_ollama","#,
         rand::random::<u128>(),
         serde_json::Value::from(model)
     )
