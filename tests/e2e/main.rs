@@ -72,6 +72,7 @@ mod real;
 mod real_modelfile;
 #[cfg(target_os = "linux")]
 mod real_ollama;
+mod real_prefix;
 mod real_requests;
 mod real_settings;
 mod real_templates;
