@@ -105,7 +105,7 @@ async fn stream(crucible: &Crucible, body: &Value, originator: Option<&str>) -> 
         text,
     };
     for event in events.text.split_terminator("\n\n") {
-        if event.starts_with(':') {
+        if event.starts_with(':') || event.starts_with("event: keepalive\n") {
             events.comments += 1;
             continue;
         }
@@ -477,6 +477,20 @@ async fn a_client_that_waits_gets_comments_and_then_the_whole_stream_or_its_erro
     );
     assert_eq!(events.all[0]["type"], "response.created");
     assert_eq!(text(&events.response()["output"]), "word0 word1");
+    sim.crash();
+    // Codex hears no comments.
+    let events = stream(&crucible, &body, Some("codex_exec")).await;
+    assert!(
+        events.text.starts_with("event: keepalive\n"),
+        "{}",
+        events.text
+    );
+    assert_eq!(
+        events.last()["type"],
+        "response.completed",
+        "{}",
+        events.text
+    );
     sim.arm(Fault::new(FaultKind::Http500).delay_ms(1000));
     let events = stream(&crucible, &body, None).await;
     let kinds: Vec<&Value> = events.all.iter().map(|event| &event["type"]).collect();

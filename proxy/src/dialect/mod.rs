@@ -37,9 +37,15 @@ pub use self::client_dialect::{ClientDialect, ClientRequest};
 /// Returns the format of the clients that ask this canonical path; `None` for a path of no client format,
 /// such as Crucible's own pages.
 pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
+    of_request(path, &HeaderMap::new())
+}
+
+/// Returns the format of a request with this canonical path. The headers tell a client that takes a
+/// format otherwise than its specification.
+pub fn of_request(path: &str, headers: &HeaderMap) -> Option<&'static dyn ClientDialect> {
     match path {
         "/v1/chat/completions" => Some(&openai::OpenAiChat),
-        "/v1/responses" => Some(&responses::OpenAiResponses),
+        "/v1/responses" => Some(responses::of_client(headers)),
         "/v1/completions" => Some(&openai::OpenAiTask::Completions),
         "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),

@@ -117,7 +117,7 @@ where
             .unwrap_or_default()
             .into();
         let path = request.uri().path();
-        let dialect = dialect::of_path(path);
+        let dialect = dialect::of_request(path, request.headers());
         let endpoint = dialect.map_or_else(|| endpoint(path), ClientDialect::endpoint);
         if endpoint == Endpoint::Admin {
             // Who looks sees everything that ended before.

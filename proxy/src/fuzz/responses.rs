@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::{CUTS, frames, without_ids};
 use crate::dialect::{
-    ClientDialect as _, ClientRequest,
+    ClientRequest,
     chat::{AnswerWriter, chained},
     engine::openai::passthrough::ChatPassthrough,
-    responses::OpenAiResponses,
+    responses,
 };
 
 /// A request whose answer may call tools of every kind.
@@ -35,7 +35,7 @@ const EVENT: usize = 1 << 20;
 /// Where one of these does not hold.
 pub fn responses_request(data: &[u8]) {
     let config = Config::builtin();
-    let read = OpenAiResponses.read(ClientRequest {
+    let read = responses::of_client(&HeaderMap::new()).read(ClientRequest {
         headers: &HeaderMap::new(),
         body: Bytes::copy_from_slice(data),
         config: &config,
@@ -66,7 +66,7 @@ pub fn responses_request(data: &[u8]) {
 /// Where one of these does not hold.
 pub fn responses_stream(data: &[u8]) {
     let config = Config::builtin();
-    let chat = OpenAiResponses.read(ClientRequest {
+    let chat = responses::of_client(&HeaderMap::new()).read(ClientRequest {
         headers: &HeaderMap::new(),
         body: TOOLS.into(),
         config: &config,

@@ -44,9 +44,6 @@ use crate::{
 /// The brackets that the chat format opens beyond those of the client's format.
 const DEEPER: usize = 8;
 
-/// The header in which a client names itself.
-const ORIGINATOR: &str = "originator";
-
 /// Members that the chat format or an engine has under the same name, and that this format has not, or
 /// with the same meaning.
 const PASSED: [&str; 21] = [
@@ -77,12 +74,12 @@ const PASSED: [&str; 21] = [
 const STATELESS: &str = "Crucible stores no responses: send the whole conversation as `input`, with \
                          `store` false";
 
-/// Reads a request.
+/// Reads a request; `is_codex` tells whether Codex sent it.
 ///
 /// # Errors
 /// The body is malformed, needs what is not there, or a field cannot be served; the error names the
 /// field as the client wrote it.
-pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatRequest, Error> {
     let (body, _) = surrogates::mended(request.body);
     let depth = request.config.limits.json_depth;
     let peek = PeekedBody::of(&body, depth)?;
@@ -110,8 +107,6 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     }
     let body = chat.finish();
     let peek = PeekedBody::of(&body, depth.saturating_add(DEEPER))?;
-    let originator = request.headers.get(ORIGINATOR);
-    let is_codex = originator.is_some_and(|name| name.as_bytes().starts_with(b"codex"));
     let writer = ResponsesWriter::new(
         ResponseHead::of(&fields, is_codex, includes_logprobs),
         tools.names,

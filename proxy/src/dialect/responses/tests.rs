@@ -12,10 +12,10 @@ use crucible_config::Config;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::OpenAiResponses;
+use super::of_client;
 use crate::{
     dialect::{
-        ClientDialect as _, ClientRequest,
+        ClientRequest,
         chat::{AnswerWriter, ChatRequest},
     },
     error::Error,
@@ -27,7 +27,7 @@ fn read(body: &str) -> Result<ChatRequest, Error> {
 }
 
 fn read_from(headers: &HeaderMap, body: &str) -> Result<ChatRequest, Error> {
-    OpenAiResponses.read(ClientRequest {
+    of_client(headers).read(ClientRequest {
         headers,
         body: Bytes::copy_from_slice(body.as_bytes()),
         config: &Config::builtin(),

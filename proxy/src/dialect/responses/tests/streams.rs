@@ -287,10 +287,8 @@ fn an_error_ends_the_response_and_what_came_before_stays() {
 
 #[test]
 fn an_error_before_any_event_is_a_response_of_its_own() {
-    use crate::dialect::ClientDialect as _;
-
     let error = Error::new(Kind::QueueTimeout, "It waited too long.").retry_after(3);
-    let text = super::OpenAiResponses.in_band(&error);
+    let text = super::of_client(&HeaderMap::new()).in_band(&error);
     let events = events(std::str::from_utf8(&text).unwrap());
     assert_eq!(told(&events), "created in_progress\nfailed failed\n");
     assert_eq!(events[1]["response"]["id"], events[0]["response"]["id"]);
@@ -298,6 +296,18 @@ fn an_error_before_any_event_is_a_response_of_its_own() {
         events[1]["response"]["error"],
         json!({"code": "rate_limit_exceeded", "retry_after": 3,
             "message": "It waited too long. Please try again in 3s."})
+    );
+}
+
+#[test]
+fn who_hears_no_comments_gets_events_while_it_waits() {
+    let mut codex = HeaderMap::new();
+    let beat = |headers: &HeaderMap| super::of_client(headers).heartbeat().unwrap();
+    assert_eq!(beat(&codex), ": crucible\n\n");
+    codex.insert("originator", HeaderValue::from_static("codex_exec"));
+    assert_eq!(
+        beat(&codex),
+        "event: keepalive\ndata: {\"type\":\"keepalive\"}\n\n"
     );
 }
 
@@ -388,7 +398,7 @@ fn an_answer_beyond_the_limit_is_an_error() {
     let mut config = crucible_config::Config::builtin();
     config.limits.event = 1000;
     let chat = crate::dialect::ClientDialect::read(
-        &super::OpenAiResponses,
+        super::of_client(&HeaderMap::new()),
         crate::dialect::ClientRequest {
             headers: &HeaderMap::new(),
             body: TOOLS.into(),
