@@ -61,6 +61,7 @@ mod one_truth;
 mod overload;
 mod own_faults;
 mod ownership;
+mod passthrough;
 mod predict;
 mod prefix;
 mod probe;

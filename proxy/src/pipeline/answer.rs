@@ -1,6 +1,6 @@
 //! The life of a request after the guard, as one straight line: body, plan, attempts, late commit.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -63,20 +63,19 @@ async fn answer(
         planned.map_err(&respelled)?
     };
     active.note(|record| record.hops = Arc::clone(&demand.hops));
-    let best = plan.candidates[0].clone();
     let commit = config.timeouts.commit;
     let commit_at = stream.then(|| Instant::now() + commit);
     demand.commits = commit_at.map(Instant::into_std);
-    let failed = Arc::clone(&active);
-    let committed = CommittedHead {
-        app: app.clone(),
-        config: Arc::clone(&config),
-        active: Arc::clone(&active),
-        chat: chat.clone(),
-        key: admitted.key.clone(),
-        best,
-    };
-    let (span, dialect) = (active.span.clone(), active.dialect);
+    let committed = stream.then(|| {
+        Box::new(CommittedHead {
+            app: app.clone(),
+            config: Arc::clone(&config),
+            active: Arc::clone(&active),
+            chat: chat.clone(),
+            key: admitted.key.clone(),
+            best: plan.candidates[0].clone(),
+        })
+    });
     let answered = attempts::answered(Box::new(PlannedRequest {
         app,
         config,
@@ -91,17 +90,28 @@ async fn answer(
         commit_at,
     }))
     .map_err(respelled);
-    if !stream {
-        return pin!(answered).await;
+    match committed {
+        None => pin!(answered).await,
+        Some(committed) => in_time(answered, committed, commit).await,
     }
+}
+
+/// Waits for the answer of a stream, whose headers go out after `commit` at the latest.
+async fn in_time(
+    answered: impl Future<Output = Result<Response, Error>> + Send + 'static,
+    committed: Box<CommittedHead>,
+    commit: Duration,
+) -> Result<Response, Error> {
+    let active = Arc::clone(&committed.active);
+    let dialect = active.dialect;
     // After a late commit they go on inside the body, where nothing else enters the span of the request.
-    let attempts = Box::pin(answered.instrument(span));
+    let attempts = Box::pin(answered.instrument(active.span.clone()));
     let head = move || {
         let head = committed.written();
         head.stream(dialect.stream_type(), Body::empty())
     };
     late::commit(attempts, commit, dialect, head, move |error| {
-        failed.note(|record| record.error = Some(error.kind));
+        active.note(|record| record.error = Some(error.kind));
     })
     .await
 }

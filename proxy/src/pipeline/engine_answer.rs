@@ -71,7 +71,7 @@ pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> 
 /// The error of an engine that did not answer in time.
 pub(super) fn no_headers(shape: &AnswerShape) -> Error {
     match shape {
-        AnswerShape::Whole(_) | AnswerShape::Document(_) => Error::new(
+        AnswerShape::Whole(_) | AnswerShape::Document(_) | AnswerShape::Passed(_) => Error::new(
             Kind::ResponseTimeout,
             "the engine did not answer within timeouts.response; raise it, or ask for a stream",
         ),

@@ -32,8 +32,11 @@ use super::{
 use crate::{
     body::peek::PeekedBody,
     dialect::{
-        chat::{AnswerWriter, EngineTranscoder},
-        engine::{AnswerShape, document::DocumentReader, openai::whole::WholeAnswer},
+        chat::{AnswerWriter, EngineTranscoder, SharedFormat},
+        engine::{
+            AnswerShape, document::DocumentReader, openai::whole::WholeAnswer,
+            passthrough::PassedAnswer,
+        },
     },
     error::Error,
     relay::{
@@ -47,6 +50,7 @@ use crate::{
     request::{ActiveRequest, PromptFacts, RequestPhase},
     state::AppState,
     upstream::{Answer, Prompt},
+    usage::Usage,
 };
 
 /// The longest budget, which can be added to any instant.
@@ -185,7 +189,9 @@ impl SentRequest {
         shape: AnswerShape,
     ) -> impl Future<Output = Result<Response, Error>> + Send {
         let budget = match shape {
-            AnswerShape::Whole(_) | AnswerShape::Document(_) => self.config.timeouts.response,
+            AnswerShape::Whole(_) | AnswerShape::Document(_) | AnswerShape::Passed(_) => {
+                self.config.timeouts.response
+            }
             AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => self.first_token,
         };
         let deadline = self.sent_at + budget;
@@ -211,6 +217,7 @@ impl SentRequest {
             }
             match shape {
                 AnswerShape::Whole(call_ids) => self.whole(response, call_ids).await,
+                AnswerShape::Passed(format) => self.passed(response, format).await,
                 AnswerShape::Stream(transcoder) => self.streamed(response, transcoder).await,
                 AnswerShape::Aggregate(transcoder) => self.gathered(response, transcoder).await,
                 AnswerShape::Document(reader) => self.document(response, reader).await,
@@ -232,11 +239,7 @@ impl SentRequest {
         if let Some(expected) = &self.answerer {
             expected.check(&self.app, answer.model).await?;
         }
-        self.active.note(|record| {
-            record.answered_at = Some(Instant::now());
-            record.usage = answer.usage;
-        });
-        report(self.attempt.as_deref(), RequestOutcome::Answered);
+        self.answered(answer.usage);
         Ok(self
             .head
             .whole(written(self.writer.as_deref(), answer.body)?))
@@ -257,14 +260,38 @@ impl SentRequest {
             expected.check(&self.app, whole.model()).await?;
         }
         let (completion, usage) = whole.into_completion(self.kind, call_ids)?;
+        self.answered(usage);
+        Ok(self
+            .head
+            .whole(written(self.writer.as_deref(), completion)?))
+    }
+
+    /// One JSON in the client's own format, read to its end before anything is said to the client.
+    async fn passed(
+        mut self,
+        response: http::Response<Answer>,
+        format: SharedFormat,
+    ) -> Result<Response, Error> {
+        let deadline = self.sent_at + self.config.timeouts.response;
+        let whole = collect(response.into_body(), self.config.limits.event, deadline).await?;
+        let whole = PassedAnswer::read(self.kind, format, whole)?;
+        self.lease
+            .answered(self.look.is_some() && whole.calls_tools());
+        if let Some(expected) = &self.answerer {
+            expected.check(&self.app, whole.model()).await?;
+        }
+        let (answer, usage) = whole.into_parts();
+        self.answered(usage);
+        Ok(self.head.whole(answer))
+    }
+
+    /// Notes that the engine's answer is whole, with its counts.
+    fn answered(&self, usage: Option<Usage>) {
         self.active.note(|record| {
             record.answered_at = Some(Instant::now());
             record.usage = usage;
         });
         report(self.attempt.as_deref(), RequestOutcome::Answered);
-        Ok(self
-            .head
-            .whole(written(self.writer.as_deref(), completion)?))
     }
 
     /// Events as they come; the first one is waited for, since it says who answers.

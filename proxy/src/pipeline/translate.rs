@@ -10,8 +10,8 @@ use tower::{Layer, Service};
 
 use crate::{
     dialect::{
-        chat::chained,
-        engine::{AnswerShape, EngineTarget, format_of},
+        chat::{SharedRequest, chained},
+        engine::{AnswerShape, EngineTarget, format_of, passthrough},
     },
     error::Error,
     pipeline::{engine_request::EngineRequest, routed_request::RoutedRequest},
@@ -59,27 +59,27 @@ impl<S: Service<EngineRequest, Error = Error>> Service<Box<RoutedRequest>> for T
 /// engine's where the client needs one.
 fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     let permit = &routed.permit;
-    let call = format_of(permit.kind).write(
-        &routed.chat,
-        &EngineTarget {
-            model: &permit.model,
-            instance: &permit.instance,
-            context: permit.whole_context,
-            tuple: &permit.tuple,
-            defaults: &routed.defaults,
-            prefix: routed.config.prefix,
-            capabilities: &|| routed.app.router.capabilities(&routed.candidate),
-            event_limit: routed.config.limits.event,
-        },
-    )?;
+    let target = EngineTarget {
+        model: &permit.model,
+        instance: &permit.instance,
+        context: permit.whole_context,
+        tuple: &permit.tuple,
+        defaults: &routed.defaults,
+        prefix: routed.config.prefix,
+        capabilities: &|| routed.app.router.capabilities(&routed.candidate),
+        event_limit: routed.config.limits.event,
+    };
+    let shared = shared_with_engine(&routed);
+    let call = match shared {
+        Some(shared) => passthrough::write(shared, &routed.chat, permit.kind, &target)?,
+        None => format_of(permit.kind).write(&routed.chat, &target)?,
+    };
     let shape = match call.answer {
-        AnswerShape::Stream(engine) => {
+        AnswerShape::Stream(engine) if shared.is_none() => {
             let writer = routed.chat.writer.as_ref();
             AnswerShape::Stream(chained(engine, writer.map(|writer| writer.transcoder())))
         }
-        whole @ (AnswerShape::Aggregate(_) | AnswerShape::Whole(_) | AnswerShape::Document(_)) => {
-            whole
-        }
+        as_it_is => as_it_is,
     };
     let prompt = Prompt {
         address: permit.address.clone(),
@@ -104,6 +104,14 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         may_call_tools: call.may_call_tools,
         slots: call.slots,
     })
+}
+
+/// The request in its client's format, where the engine is configured to take that as it is.
+fn shared_with_engine(routed: &RoutedRequest) -> Option<&SharedRequest> {
+    let shared = routed.chat.shared.as_ref()?;
+    let engine = routed.app.router.engine_config(&routed.permit.engine)?;
+    let takes = |name: &String| name == shared.format.name();
+    engine.passthrough.iter().any(takes).then_some(shared)
 }
 
 /// The notes on wishes of a client that Crucible decides itself: a context of its own would load

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{AnswerWriter, RequestTask};
+use super::{AnswerWriter, RequestTask, SharedRequest};
 use crate::body::peek::PeekedBody;
 
 /// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
@@ -24,6 +24,9 @@ pub struct ChatRequest {
     /// The writer of the answer in the client's format; `None` where that is the chat format, so that
     /// answers pass as they are.
     pub writer: Option<Arc<dyn AnswerWriter>>,
+    /// The request as its client wrote it, for engines that take it so; `None` where it is a chat request
+    /// already, or where no engine speaks its format.
+    pub shared: Option<SharedRequest>,
 }
 
 /// Reports whether the client asked for an event with the token counts

@@ -8,6 +8,7 @@ pub(crate) mod event_keys;
 pub(crate) mod field_error;
 mod request_task;
 pub(crate) mod sampling;
+mod shared_request;
 pub(crate) mod thinking;
 pub(crate) mod tool_choice;
 pub mod transcoder;
@@ -16,6 +17,7 @@ pub use self::{
     answer_writer::AnswerWriter,
     chat_request::ChatRequest,
     request_task::RequestTask,
+    shared_request::{BegunStream, FailureWriter, SharedFormat, SharedRequest},
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
 };
 pub(crate) use self::{

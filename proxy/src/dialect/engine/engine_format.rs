@@ -8,7 +8,7 @@ use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 
 use crate::{
     dialect::{
-        chat::{ChatRequest, EngineTranscoder, RequestTask},
+        chat::{ChatRequest, EngineTranscoder, RequestTask, SharedFormat},
         engine::{document::DocumentReader, rerank::RerankRequest},
     },
     error::Error,
@@ -149,6 +149,8 @@ pub(crate) enum AnswerShape {
     /// The engine answers with one chat completion. The set holds the ids of tool calls that the
     /// conversation has already.
     Whole(HashSet<String>),
+    /// The engine answers with one JSON in the client's own format.
+    Passed(SharedFormat),
     /// The engine answers with one document that is no completion.
     Document(Box<dyn DocumentReader>),
 }

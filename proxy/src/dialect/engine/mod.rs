@@ -17,6 +17,7 @@ pub(crate) mod fields;
 pub(crate) mod messages;
 pub mod ollama;
 pub mod openai;
+pub(crate) mod passthrough;
 mod rerank;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -19,5 +19,6 @@ pub(crate) fn request(task: RequestTask, members: &str) -> ChatRequest {
         peek,
         notes: Vec::new(),
         writer: None,
+        shared: None,
     }
 }

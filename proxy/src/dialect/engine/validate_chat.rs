@@ -75,6 +75,7 @@ mod tests {
             peek: Arc::new(peek),
             notes: Vec::new(),
             writer: None,
+            shared: None,
         })
     }
 

@@ -54,6 +54,7 @@ fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest,
         peek: Arc::new(peek),
         notes,
         writer: None,
+        shared: None,
     })
 }
 

@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     event_writer::EventWriter,
     head::{ResponseHead, ResponseState, ResponseStatus},
 };
-use crate::error::{Error, Fault, Kind};
+use crate::{
+    dialect::chat::BegunStream,
+    error::{Error, Fault, Kind},
+};
 
 /// Returns the code of an error within a response.
 ///
@@ -60,6 +63,21 @@ pub(super) fn error_json(error: &Error) -> String {
     document.to_string()
 }
 
+/// Returns the event of a response that failed after events that its engine wrote itself; `None` where
+/// none of them began it.
+pub(super) fn failed_after(error: &Error, begun: &BegunStream) -> Option<Bytes> {
+    let mut response = begun.response.as_object()?.clone();
+    response.insert("status".to_owned(), json!("failed"));
+    let failure: Value = serde_json::from_str(&error_json(error)).ok()?;
+    response.insert("error".to_owned(), failure);
+    let event = json!({
+        "type": "response.failed",
+        "sequence_number": begun.events,
+        "response": response,
+    });
+    Some(format!("event: response.failed\ndata: {event}\n\n").into())
+}
+
 /// Returns the events of a response that failed before anything of it was sent.
 pub(super) fn failed_at_once(error: &Error) -> Bytes {
     let head = ResponseHead::unknown();
@@ -102,7 +120,7 @@ mod tests {
         ] {
             let mut error = Error::new(kind, "It broke.");
             error.retry_after = seconds;
-            let document: serde_json::Value = serde_json::from_str(&error_json(&error)).unwrap();
+            let document: Value = serde_json::from_str(&error_json(&error)).unwrap();
             assert_eq!(document["code"], code, "{kind:?}");
             let waits = seconds.map(|s| format!("It broke. Please try again in {s}s."));
             assert_eq!(document["message"], waits.unwrap_or("It broke.".to_owned()));

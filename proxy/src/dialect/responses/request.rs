@@ -21,6 +21,7 @@ use self::{
     tools::ChatTools,
 };
 use super::{
+    error,
     head::ResponseHead,
     object::{JsonObject, decoded, elements},
     writer::ResponsesWriter,
@@ -33,7 +34,7 @@ use crate::{
     },
     dialect::{
         chat::{
-            ChatRequest, RequestTask,
+            ChatRequest, RequestTask, SharedFormat, SharedRequest,
             field_error::{invalid_type, missing, unsupported},
         },
         client_dialect::ClientRequest,
@@ -105,6 +106,11 @@ pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatReq
         chat.set("logprobs", Some("true"));
         chat.set("top_logprobs", fields.get("top_logprobs"));
     }
+    let shared = SharedRequest {
+        format: SharedFormat::Responses,
+        body: body.clone(),
+        failed: error::failed_after,
+    };
     let body = chat.finish();
     let peek = PeekedBody::of(&body, depth.saturating_add(DEEPER))?;
     let writer = ResponsesWriter::new(
@@ -119,6 +125,7 @@ pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatReq
         peek: Arc::new(peek),
         notes: notes.into_sentences(),
         writer: Some(Arc::new(writer)),
+        shared: Some(shared),
     })
 }
 

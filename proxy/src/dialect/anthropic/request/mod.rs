@@ -32,7 +32,7 @@ use super::writer::MessagesWriter;
 use crate::{
     body::{peek::PeekedBody, surrogates},
     dialect::{
-        chat::{ChatRequest, RequestTask},
+        chat::{ChatRequest, RequestTask, SharedFormat, SharedRequest},
         client_dialect::ClientRequest,
     },
     error::{Error, Kind},
@@ -75,7 +75,13 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     if is_mended {
         notes.say(HALF_CHARACTER);
     }
-    let chat = written(&members, &top, RequestSettings::of(config), &mut notes)?;
+    let settings = RequestSettings::of(config);
+    let shared = if settings.drops_billing_block {
+        billing::without_block(&body, members.get("system"))
+    } else {
+        body.clone()
+    };
+    let chat = written(&members, &top, settings, &mut notes)?;
     let chat = bytes::Bytes::from(chat);
     let peek = PeekedBody::of(&chat, depth.saturating_add(DEEPER))?;
     let writer = MessagesWriter::new(
@@ -90,6 +96,11 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
         peek: Arc::new(peek),
         notes: notes.all(),
         writer: Some(Arc::new(writer)),
+        shared: Some(SharedRequest {
+            format: SharedFormat::Messages,
+            body: shared,
+            failed: |_, _| None,
+        }),
     })
 }
 

@@ -8,7 +8,7 @@ mod choice;
 mod completion;
 mod event_lines;
 mod messages;
-mod no_answer;
+pub(crate) mod no_answer;
 pub mod passthrough;
 pub mod quirks;
 mod readable;
