@@ -23,7 +23,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::demand;
+use super::{demand, plan};
 use crate::{
     body::decode,
     dialect::{
@@ -80,9 +80,9 @@ async fn answer(
         config: &config,
     })?;
     let demand = demand::of(&head.headers, &chat, &config, &active.id, &admitted)?;
-    app.router.settled().await;
+    plan::first_refresh(&app.router).await;
     let candidate = match app.router.plan_asking(&demand).await {
-        Ok(plan) => plan.candidates.into_iter().next(),
+        Ok(planned) => planned.candidates.into_iter().next(),
         Err(refusal @ Refusal::UnknownModel { .. }) => return Err(refusal.into()),
         // Whether it could be served now does not change how long it is.
         Err(_) => None,

@@ -39,10 +39,7 @@ pub(crate) async fn plan(
     admitted: &AdmittedClient,
 ) -> Result<(Demand, Plan), Error> {
     let demand = demand::of(headers, chat, config, request_id, admitted)?;
-    if !router.view().settled {
-        // Where they do not settle by then, the plan is made with what is known.
-        let _ = timeout(FIRST_REFRESH, router.settled()).await;
-    }
+    first_refresh(router).await;
     let mut plan = match router.plan_asking(&demand).await {
         // It is no question of the model, where its engine ranks nothing at all.
         Err(Refusal::Incapable { .. }) if chat.task == RequestTask::Rerank => {
@@ -63,6 +60,14 @@ pub(crate) async fn plan(
         format.check(chat)?;
     }
     Ok((demand, plan))
+}
+
+/// Waits until the engines were asked for the first time. Where they do not settle in time, the plan is made
+/// with what is known.
+pub(super) async fn first_refresh(router: &RouterHandle) {
+    if !router.view().settled {
+        let _ = timeout(FIRST_REFRESH, router.settled()).await;
+    }
 }
 
 /// The error of a model on engines that rank no documents, with those that could.
