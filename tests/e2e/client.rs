@@ -192,6 +192,26 @@ async fn openais_python_client_is_served_with_responses() {
     assert_eq!(told["after a 429"], "word0", "{told}");
 }
 
+#[tokio::test]
+async fn openais_python_client_gets_responses_of_a_real_model() {
+    let (crucible, model) = super::real::start().await;
+    let base = crucible.at("/v1");
+    let told =
+        tokio::task::spawn_blocking(move || run_script("responses_real.py", &base, &[&model]));
+    let told = told.await.expect("the client runs");
+    for what in ["streamed", "whole"] {
+        assert!(
+            told[what].as_str().is_some_and(|text| !text.is_empty()),
+            "{told}"
+        );
+    }
+    let status = told["status"].as_str().expect("a status");
+    assert!(["completed", "incomplete"].contains(&status), "{told}");
+    assert!(told["usage"].as_u64() > Some(0), "{told}");
+    // The second turn reads only what is new.
+    assert!(told["cached"].as_u64() > Some(0), "{told}");
+}
+
 fn drive(base: &str) -> Value {
     run_script("drive.py", base, &[])
 }

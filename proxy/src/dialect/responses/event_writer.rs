@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// The longest piece that is copied, so that the buffer behind it stays, in bytes.
+const KEPT: usize = 2048;
+
 /// Writes events. Each one is begun, gets its members and is ended.
 #[derive(Debug, Default)]
 pub(super) struct EventWriter {
@@ -62,8 +65,16 @@ impl EventWriter {
 
     /// Returns what was written since the last call.
     pub(super) fn take(&mut self) -> Option<Bytes> {
-        let written = std::mem::take(&mut self.out);
-        (!written.is_empty()).then(|| written.into())
+        match self.out.len() {
+            0 => None,
+            // The buffer is kept for the next token.
+            1..=KEPT => {
+                let written = Bytes::copy_from_slice(&self.out);
+                self.out.clear();
+                Some(written)
+            }
+            _ => Some(std::mem::take(&mut self.out).into()),
+        }
     }
 
     fn key(&mut self, name: &str) {
