@@ -14,6 +14,7 @@ import threading
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 LOAD_MODES = ("auto", "none", "mmap")
+POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 
 def parse_flags(argv):
@@ -30,6 +31,8 @@ def parse_flags(argv):
     parser.add_argument("-ctk", "--cache-type-k", choices=CACHE_TYPES, default="f16")
     parser.add_argument("-ctv", "--cache-type-v", choices=CACHE_TYPES, default="f16")
     parser.add_argument("-lm", "--load-mode", choices=LOAD_MODES, default="auto")
+    parser.add_argument("--embedding", "--embeddings", action="store_true", help="make vectors too")
+    parser.add_argument("--pooling", choices=POOLINGS, help="how vectors of tokens become one")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0: any free one")
     parser.add_argument("--metrics", action="store_true", help="always on")
@@ -65,6 +68,11 @@ def start(flags):
     if flags.threads > 0:
         params.cpuparams.n_threads = flags.threads
         params.cpuparams_batch.n_threads = flags.threads
+    if flags.embedding:
+        params.embedding = True
+    if flags.pooling:
+        pooling = "LLAMA_POOLING_TYPE_" + flags.pooling.upper()
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, pooling)
     if flags.batch_size > 0:
         params.n_batch = flags.batch_size
     if flags.ubatch_size > 0:

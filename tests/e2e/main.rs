@@ -76,6 +76,7 @@ mod real_ollama;
 mod real_prefix;
 mod real_requests;
 mod real_settings;
+mod real_tasks;
 mod real_templates;
 mod reload;
 #[cfg(target_os = "linux")]

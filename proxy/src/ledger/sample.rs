@@ -9,9 +9,14 @@ use http::StatusCode;
 
 use crate::request::RequestFacts;
 
-/// The sample of a finished request; `None` for anything but a whole answer with status 200.
+/// The sample of a finished request; `None` for anything but a whole answer with status 200 that was
+/// generated. Vectors would teach that answers are short and quick.
 pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
-    if record.error.is_some() || record.abort.is_some() || record.status != Some(StatusCode::OK) {
+    if record.is_document
+        || record.error.is_some()
+        || record.abort.is_some()
+        || record.status != Some(StatusCode::OK)
+    {
         return None;
     }
     let (sent_at, answered_at) = (record.sent_at?, record.answered_at?);
@@ -113,6 +118,13 @@ mod tests {
         );
         assert_eq!(sample.service_time, Duration::from_secs(6));
         assert!(sample.cache_unknown);
+    }
+
+    #[test]
+    fn vectors_teach_nothing_of_answers() {
+        let mut record = record();
+        record.is_document = true;
+        assert!(of(&record).is_none());
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl SentRequest {
         if let Some(expected) = &self.answerer {
             expected.check(&self.app, answer.model).await?;
         }
+        self.active.note(|record| record.is_document = true);
         self.answered(answer.usage);
         Ok(self
             .head

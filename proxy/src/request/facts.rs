@@ -95,6 +95,8 @@ pub(crate) struct RequestFacts {
     pub(crate) output_time: Option<Duration>,
     /// The engine's counts.
     pub(crate) usage: Option<Usage>,
+    /// Whether the answer is a document that was not generated: vectors, or a ranking.
+    pub(crate) is_document: bool,
     /// The comparison of the prompt with the turn before.
     pub(crate) traced: Option<TracedTurn>,
     /// The readings of the engine's slots, where its answer does not say what it had cached.
