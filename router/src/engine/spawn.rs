@@ -9,6 +9,7 @@
 
 mod child;
 pub(crate) mod children;
+mod kept_child;
 mod listen;
 pub(super) mod ollama;
 mod orphans;
