@@ -1,9 +1,42 @@
 //! The prompt of a turn begins with that of the turn before, byte for byte.
 
+use crucible_config::{
+    Config,
+    checked::{EngineKind, RequestDefaults},
+};
+use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{elements, written};
+use super::tests::{elements, read, written};
+use crate::dialect::engine::{EngineTarget, format_of};
+
+/// The body that an engine of a kind gets for a request.
+fn sent(kind: EngineKind, body: &str) -> String {
+    let chat = read(body).unwrap();
+    let (tuple, defaults) = (LoadTuple::default(), RequestDefaults::default());
+    let target = EngineTarget {
+        context: None,
+        model: "m",
+        instance: "m",
+        tuple: &tuple,
+        defaults: &defaults,
+        prefix: Config::builtin().prefix,
+        capabilities: &Capabilities::default,
+        event_limit: 1 << 20,
+    };
+    let Ok(call) = format_of(kind).write(&chat, &target) else {
+        panic!("{kind:?} refuses {body}");
+    };
+    String::from_utf8(call.body.to_vec()).unwrap()
+}
+
+const KINDS: [EngineKind; 4] = [
+    EngineKind::Lmstudio,
+    EngineKind::Ollama,
+    EngineKind::Llamacpp,
+    EngineKind::Openai,
+];
 
 /// The three turns of one conversation of Claude Code, and two with parallel calls, as they were recorded;
 /// the billing block differs and `cache_control` moves.
@@ -33,10 +66,13 @@ fn begins_with(longer: &str, shorter: &str) {
 #[test]
 fn a_recorded_conversation_only_grows_at_its_end() {
     for turns in RECORDED {
-        let written: Vec<String> = turns.iter().map(|turn| written(turn)).collect();
-        for pair in written.windows(2) {
-            begins_with(&pair[1], &pair[0]);
-            assert!(elements(&pair[1], "messages").len() > elements(&pair[0], "messages").len());
+        for pair in turns.windows(2) {
+            let (shorter, longer) = (written(pair[0]), written(pair[1]));
+            begins_with(&longer, &shorter);
+            assert!(elements(&longer, "messages").len() > elements(&shorter, "messages").len());
+            for kind in KINDS {
+                begins_with(&sent(kind, pair[1]), &sent(kind, pair[0]));
+            }
         }
     }
 }
@@ -110,6 +146,10 @@ proptest! {
     ) {
         let messages = conversation(&kinds);
         let shorter = messages[..=cut % messages.len()].to_vec();
-        begins_with(&written(&turn(messages, tools)), &written(&turn(shorter, tools)));
+        let (longer, shorter) = (turn(messages, tools), turn(shorter, tools));
+        begins_with(&written(&longer), &written(&shorter));
+        for kind in KINDS {
+            begins_with(&sent(kind, &longer), &sent(kind, &shorter));
+        }
     }
 }
