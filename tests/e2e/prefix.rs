@@ -189,3 +189,58 @@ async fn each_neutraliser_can_be_switched_off() {
         .to_string();
     assert!(sent.contains("cache_control"), "{sent}");
 }
+
+#[tokio::test]
+async fn explain_reads_the_bodies_of_every_format_and_knows_their_conversations() {
+    let usage = r#","usage":{"prompt_tokens":1000,"completion_tokens":1}"#;
+    let (_fake, crucible) = caching(usage).await;
+    let said = |role: &str, text: &str| message(role, text);
+    let turns = [
+        json!([said("user", "hi")]),
+        json!([
+            said("user", "hi"),
+            said("assistant", "hello"),
+            said("user", "go on")
+        ]),
+    ];
+    let explained = async |path: &str, request: &Value| -> ExplainDoc {
+        let send = client().post(crucible.at(path)).json(request).send();
+        let answer = whole(send.await.expect("an answer")).await;
+        serde_json::from_str(&answer.text).expect(&answer.text)
+    };
+    for (path, list, more) in [
+        ("/v1/chat/completions", "messages", json!({})),
+        (
+            "/v1/responses",
+            "input",
+            json!({ "instructions": "You help." }),
+        ),
+        (
+            "/v1/messages",
+            "messages",
+            json!({ "system": "You help.", "max_tokens": 8 }),
+        ),
+    ] {
+        let request = |turn: usize| {
+            let mut request = more.clone();
+            request["model"] = "m".into();
+            request[list] = turns[turn].clone();
+            request
+        };
+        let send = client().post(crucible.at(path)).json(&request(0)).send();
+        let answer = whole(send.await.expect("an answer")).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        for page in [
+            "/crucible/explain".to_owned(),
+            format!("/crucible/explain?path={path}"),
+        ] {
+            let told = explained(&page, &request(1)).await.prefix;
+            let told = told.unwrap_or_else(|| panic!("{page}: not known"));
+            assert_eq!((told.turn, told.differs), (2, None), "{page} {path}");
+        }
+    }
+    let page = crucible.at("/crucible/explain?path=/v1/nothing");
+    let send = client().post(page).json(&json!({ "model": "m" })).send();
+    let answer = whole(send.await.expect("an answer")).await;
+    assert_eq!((answer.status, answer.code()), (400, "unsupported_value"));
+}

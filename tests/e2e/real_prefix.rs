@@ -24,6 +24,7 @@ async fn the_second_turn_reads_at_most_a_twentieth_of_the_first_again() {
     for row in [
         "chat",
         "responses",
+        "messages",
         "billing block",
         "cache_control",
         "later system",

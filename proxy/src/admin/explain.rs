@@ -16,14 +16,14 @@ use crucible_documents::{
     seconds,
 };
 use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use crate::{
     body::decode,
-    dialect::{self, ClientRequest},
-    error::Error,
+    dialect::{self, ClientDialect, ClientRequest},
+    error::{Error, Kind},
     guard::AdmittedClient,
     pipeline::{defaults::request_defaults, plan, prefix_trace},
     prefix::tracer::PrefixTracer,
@@ -47,6 +47,16 @@ async fn respond_to(
     let config = app.config.current();
     let (head, body) = request.into_parts();
     let body = decode::receive(&head.headers, body, &config).await?;
+    let dialect = match path_in(&head.uri) {
+        None => dialect::of_body(&head.headers, &body),
+        Some(path) => dialect::of_path(&path).ok_or_else(|| {
+            Error::new(
+                Kind::UnsupportedValue,
+                format!("`path` is {path}, and no requests are read there; see docs/api.md"),
+            )
+            .param("path")
+        })?,
+    };
     app.router.settled().await;
     let explained = {
         let probes = Arc::clone(&app.probes.read());
@@ -55,13 +65,20 @@ async fn respond_to(
             &config,
             &head.headers,
             &probes,
-            &body,
+            (dialect, &body),
             &verdict,
             Some(app.ledger.prefixes()),
         )
         .await?
     };
     Ok(reply::document(&explained))
+}
+
+/// The path to which the request would go, where the query names it.
+fn path_in(uri: &Uri) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    let mut paths = pairs.filter(|(name, _)| name == "path");
+    Some(paths.next()?.1.into_owned())
 }
 
 /// The decision on a request with this body, as it would be made now. `prefixes` are the last prompts of
@@ -71,11 +88,11 @@ pub(crate) async fn explain(
     config: &Arc<Config>,
     headers: &HeaderMap,
     probes: &Probes,
-    body: &Bytes,
+    (dialect, body): (&'static dyn ClientDialect, &Bytes),
     verdict: &AdmittedClient,
     prefixes: Option<&Mutex<PrefixTracer>>,
 ) -> Result<ExplainDoc, Error> {
-    let chat = dialect::unasked().read(ClientRequest {
+    let chat = dialect.read(ClientRequest {
         headers,
         body: body.clone(),
         config,

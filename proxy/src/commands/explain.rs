@@ -18,7 +18,12 @@ use http::HeaderMap;
 use serde_json::json;
 
 use self::show::readable;
-use crate::{admin, dialect::openai, error::Error, guard::AdmittedClient};
+use crate::{
+    admin,
+    dialect::{self, openai},
+    error::Error,
+    guard::AdmittedClient,
+};
 
 /// The arguments of the command.
 #[derive(Args, Debug)]
@@ -67,7 +72,7 @@ pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), Command
             &current,
             &HeaderMap::new(),
             &probe::load(&current.state_dir),
-            &body,
+            (dialect::of_body(&HeaderMap::new(), &body), &body),
             &AdmittedClient::default(),
             None,
         )

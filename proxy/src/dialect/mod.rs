@@ -27,12 +27,14 @@ pub(crate) mod anthropic;
 pub mod chat;
 mod client_dialect;
 pub mod engine;
+mod explained;
 pub mod openai;
 pub mod responses;
 
 use http::HeaderMap;
 
 pub use self::client_dialect::{ClientDialect, ClientRequest};
+pub(crate) use self::explained::of_body;
 
 /// Returns the format of the clients that ask this canonical path; `None` for a path of no client format,
 /// such as Crucible's own pages.
