@@ -1,5 +1,7 @@
 //! Raw prompts, on every kind of engine.
 
+mod running;
+
 use crucible_sim::{Fault, FaultKind, Options, Sim};
 use crucible_tests::{
     Crucible,
