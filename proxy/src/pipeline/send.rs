@@ -241,9 +241,8 @@ impl SentRequest {
         }
         self.active.note(|record| record.is_document = true);
         self.answered(answer.usage);
-        Ok(self
-            .head
-            .whole(written(self.writer.as_deref(), answer.body)?))
+        let body = written(self.writer.as_deref(), answer.body)?;
+        Ok(self.head.whole(body))
     }
 
     /// One JSON, read to its end before anything is said to the client.
