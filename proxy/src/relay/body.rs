@@ -434,7 +434,9 @@ where
                     let error = self.watch.worded(error);
                     let written = self.transcode.fail(&error);
                     let event = written.unwrap_or_else(|| self.dialect.in_band(&error));
-                    self.out.push_back(event);
+                    if !event.is_empty() {
+                        self.out.push_back(event);
+                    }
                     self.fail(&error);
                 }
                 Poll::Pending => break,

@@ -50,7 +50,8 @@ pub trait EngineTranscoder: Send {
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error>;
 
     /// Returns the event that ends the client's stream with this error; `None` where errors do not
-    /// depend on what was sent before, so that the client's format writes it.
+    /// depend on what was sent before, so that the client's format writes it. Empty bytes mean that the
+    /// answer is over, so that nothing may follow.
     fn fail(&mut self, _error: &Error) -> Option<Bytes> {
         None
     }
@@ -72,7 +73,8 @@ pub trait ClientTranscoder: Send {
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error>;
 
     /// Returns the event that ends the client's stream with an error; `None` where it does not depend on
-    /// the events before, so that the client's format writes it.
+    /// the events before, so that the client's format writes it. Empty bytes mean that the answer is
+    /// over, so that nothing may follow.
     fn fail(&mut self, _error: &Error) -> Option<Bytes> {
         None
     }

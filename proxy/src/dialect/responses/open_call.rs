@@ -36,6 +36,8 @@ pub(super) struct OpenCall {
     index: Option<u64>,
     id: String,
     name: String,
+    /// The arguments that came before a name, the inside of a JSON string.
+    early: String,
     item: Option<CallItem>,
 }
 
@@ -57,6 +59,7 @@ impl OpenCall {
             index: pieces.index,
             id: String::new(),
             name: String::new(),
+            early: String::new(),
             item: None,
         }
     }
@@ -79,6 +82,10 @@ impl OpenCall {
             }
         }
         if let Some(arguments) = &pieces.arguments {
+            if self.item.is_none() && self.name.is_empty() {
+                self.early.push_str(inner(arguments));
+                return;
+            }
             self.announced(sink);
             if let Some(item) = &mut self.item {
                 item.push(arguments, sink.events);
@@ -94,12 +101,17 @@ impl OpenCall {
         let at = sink.output.next_place();
         let names = CallNames::of(sink.names, &self.name, &self.id, sink.digits, at);
         added(sink.events, at, &names.json(b"", ItemStatus::InProgress));
-        self.item = Some(CallItem {
+        let mut item = CallItem {
             names,
             at,
             text: Vec::new(),
             input: CustomInput::default(),
-        });
+        };
+        let early = std::mem::take(&mut self.early);
+        if !early.is_empty() {
+            item.push(&format!("\"{early}\""), sink.events);
+        }
+        self.item = Some(item);
     }
 
     /// Ends the call; `is_cut` tells that the answer was cut.
@@ -156,8 +168,8 @@ impl CallItem {
             ("response.custom_tool_call_input.done", "input")
         } else {
             if self.text.is_empty() {
-                // Clients read it as JSON.
-                self.text.extend_from_slice(b"{}");
+                // Clients read it as JSON, and some read the deltas alone.
+                self.delta("{}", events);
             }
             ("response.function_call_arguments.done", "arguments")
         };

@@ -300,7 +300,8 @@ impl ClientTranscoder for ResponsesTranscoder {
                 Some(&error_json(error)),
             );
         }
-        self.events.take()
+        // Nothing follows the end of a response.
+        Some(self.events.take().unwrap_or_default())
     }
 }
 

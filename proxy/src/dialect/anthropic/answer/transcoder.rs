@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     dialect::{anthropic::answered_request::AnsweredRequest, chat::ClientTranscoder},
-    error::Error,
+    error::{Error, Kind, UpstreamError},
     sse::{
         event as sse,
         framer::{EventFramer, FramedEvent},
@@ -84,9 +84,13 @@ impl MessagesTranscoder {
             self.end();
             return Ok(());
         }
-        let Some(mut chunk) = ChatChunk::of(data) else {
-            return Ok(());
-        };
+        let mut chunk = ChatChunk::of(data).ok_or_else(|| {
+            Error::new(
+                Kind::EngineError,
+                "the engine sent something that is no chat completion",
+            )
+            .upstream(UpstreamError::BadJson)
+        })?;
         let choice = chunk.take_choice();
         if choice.is_none() && chunk.usage.is_none() {
             return Ok(());
@@ -162,6 +166,11 @@ impl ClientTranscoder for MessagesTranscoder {
         self.end();
         self.take(out);
         Ok(())
+    }
+
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        // Nothing follows the end of a message.
+        self.done.then(Bytes::new)
     }
 }
 

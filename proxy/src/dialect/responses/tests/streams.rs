@@ -200,6 +200,7 @@ custom_tool_call_input.delta 4 delta "*** a\n"
 custom_tool_call_input.delta 4 delta "b"
 function_call_arguments.done 2 arguments "{\"x\":1}"
 output_item.done 2 function_call completed
+function_call_arguments.delta 3 delta "{}"
 function_call_arguments.done 3 arguments "{}"
 output_item.done 3 function_call completed
 custom_tool_call_input.done 4 input "*** a\nb"
@@ -473,4 +474,41 @@ proptest! {
             prop_assert_eq!(ended.map(|e| &e["item"]).collect::<Vec<_>>(), [item]);
         }
     }
+}
+
+#[test]
+fn arguments_before_the_name_wait_for_it() {
+    let stream = [
+        delta(
+            &json!({"tool_calls": [{"index": 0, "id": "1", "function": {"arguments": "{\"a\":"}}]}),
+        ),
+        delta(&json!({"tool_calls": [{"index": 0, "function": {"name": "g", "arguments": "1"}}]})),
+        delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]})),
+        delta(&json!({"tool_calls": [{"index": 1, "id": "2", "function": {"arguments": "[]"}}]})),
+        end("tool_calls"),
+    ]
+    .concat();
+    let (text, failed) = passed(&*writer(TOOLS), &[stream.as_bytes()]);
+    assert!(failed.is_none(), "{failed:?}");
+    let events = events(&text);
+    let deltas: String = events
+        .iter()
+        .filter(|event| event["output_index"] == 0)
+        .filter_map(|event| event["delta"].as_str())
+        .collect();
+    assert_eq!(deltas, r#"{"a":1}"#);
+    let output = &events.last().unwrap()["response"]["output"];
+    assert_eq!(output[0]["name"], "g");
+    assert_eq!(output[0]["arguments"], r#"{"a":1}"#);
+    assert_eq!(output[1]["arguments"], "[]");
+}
+
+#[test]
+fn an_error_behind_the_end_writes_nothing() {
+    let stream = [delta(&json!({"content": "Hi"})), end("stop")].concat();
+    let mut chain = engine(&*writer(TOOLS));
+    let mut out = VecDeque::new();
+    chain.push(Bytes::from(stream), &mut out).unwrap();
+    let error = Error::new(Kind::EngineError, "boom");
+    assert_eq!(chain.fail(&error), Some(Bytes::new()));
 }
