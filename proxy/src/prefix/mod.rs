@@ -2,10 +2,10 @@
 //!
 //! An engine reads of a prompt only what comes behind the longest beginning that it has read before. Some
 //! clients write things into that beginning, or rewrite it, that change from turn to turn and mean nothing
-//! to a model here; the table [`NEUTRALISERS`] lists those that are taken out. `docs/prefix.md` is made
+//! to a model here; the table `NEUTRALISERS` lists those that are taken out. `docs/prefix.md` is made
 //! from it.
 //!
-//! What breaks them all the same is found by [`tracer`]: it compares each turn of a conversation with the
+//! What breaks them all the same is found by `tracer`: it compares each turn of a conversation with the
 //! one before by hashes.
 //!
 //! What is done never depends on what comes later in a conversation, so that the next turn begins with the

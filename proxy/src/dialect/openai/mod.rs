@@ -1,5 +1,5 @@
 //! OpenAI's chat completions, the client format that is also the chat format: the bytes of a request
-//! and the chat events of an engine pass as they are, but for what breaks prefix caches ([`prefix`]).
+//! and the chat events of an engine pass as they are, but for what breaks prefix caches (`prefix`).
 
 mod error;
 pub(crate) mod models;
