@@ -25,7 +25,7 @@ pub(super) struct ChatChoice<'a> {
     #[serde(borrow, default, alias = "message")]
     pub(super) delta: Option<ChatPiece<'a>>,
     #[serde(borrow, default)]
-    pub(super) finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<&'a RawValue>,
     /// vLLM's name for the stop sequence that ended the answer, or for the token.
     #[serde(borrow, default)]
     pub(super) stop_reason: Option<&'a RawValue>,
@@ -69,6 +69,15 @@ struct ChatFunction<'a> {
 fn text(raw: Option<&RawValue>) -> Option<&str> {
     let raw = raw?.get();
     (raw.len() > 2 && raw.starts_with('"')).then_some(raw)
+}
+
+// === impl ChatChoice ===
+
+impl ChatChoice<'_> {
+    /// Returns the reason of the end; `None` where there is none yet or it is no string.
+    pub(super) fn finish(&self) -> Option<String> {
+        serde_json::from_str(self.finish_reason?.get()).ok()
+    }
 }
 
 // === impl ChatChunk ===

@@ -139,6 +139,27 @@ fn an_event_that_cannot_be_read_is_no_silence() {
 }
 
 #[test]
+fn a_call_that_a_limit_cut_does_not_end_in_tool_use() {
+    for (arguments, finish, reason) in [
+        (r#"{\"a\":"#, r#""length""#, "max_tokens"),
+        (r#"{\"a\":1}"#, r#""length""#, "tool_use"),
+        ("[1", r#""length""#, "tool_use"),
+        (r#"{\"a\":1}"#, "5", "tool_use"),
+    ] {
+        let call = format!(
+            r#""tool_calls":[{{"index":0,"id":"a","function":{{"name":"f","arguments":"{arguments}"}}}}]"#
+        );
+        let completion =
+            format!(r#"{{"choices":[{{"message":{{{call}}},"finish_reason":{finish}}}]}}"#);
+        let message: Value = serde_json::from_str(&whole(&completion).unwrap()).unwrap();
+        assert_eq!(message["stop_reason"], reason, "{completion}");
+        let event = completion.replace("\"message\"", "\"delta\"");
+        let message = accumulated(&streamed(&format!("data: {event}\n\ndata: [DONE]\n\n")));
+        assert_eq!(message["stop_reason"], reason, "{event}");
+    }
+}
+
+#[test]
 fn what_is_held_back_is_bounded() {
     let mut of = transcoder(1000);
     let mut out = VecDeque::new();

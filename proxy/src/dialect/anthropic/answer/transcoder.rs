@@ -181,8 +181,8 @@ impl StreamedMessage {
         if let Some(delta) = &choice.delta {
             self.delta(delta)?;
         }
-        if let Some(reason) = &choice.finish_reason {
-            self.end.finished(reason, choice.stop_reason, stops);
+        if let Some(reason) = choice.finish() {
+            self.end.finished(&reason, choice.stop_reason, stops);
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! A whole message, made of a whole chat completion.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{
     block_writer::SIGNATURE,
     chunk::{ChatCall, ChatChunk, ChatPiece},
+    json_end::JsonEnd,
     message_end::MessageEnd,
 };
 use crate::{
@@ -25,19 +28,18 @@ pub(in crate::dialect::anthropic) fn message(
 ) -> Result<String, Error> {
     let mut chunk = ChatChunk::of(completion).ok_or_else(no_answer)?;
     let choice = chunk.take_choice().ok_or_else(no_answer)?;
-    let delta = choice.delta.unwrap_or_default();
     let mut end = MessageEnd::default();
-    if let Some(reason) = &choice.finish_reason {
-        end.finished(reason, choice.stop_reason, &request.stop_sequences);
+    if let Some(reason) = choice.finish() {
+        end.finished(&reason, choice.stop_reason, &request.stop_sequences);
     }
+    let delta = choice.delta.unwrap_or_default();
     if let Some(usage) = chunk.usage {
         end.counted(usage, chunk.timings);
     }
     end.is_refusal = delta.refusal().is_some();
     let blocks = blocks(&delta).join(",");
-    let calls = delta.tool_calls.as_ref().map_or(0, Vec::len);
-    // A call that was cut is made an object, so nothing tells that it was.
-    let (reason, stop) = end.reason((calls, true));
+    let calls = delta.tool_calls.as_deref().unwrap_or_default();
+    let (reason, stop) = end.reason((calls.len(), calls.iter().all(is_whole)));
     let usage = end.usage(request.estimate);
     let model = &request.model;
     Ok(format!(
@@ -58,6 +60,18 @@ fn blocks(answer: &ChatPiece<'_>) -> Vec<String> {
     }
     blocks.extend(answer.tool_calls.iter().flatten().map(tool_use));
     blocks
+}
+
+/// Reports whether the arguments of a call end; those that are no object do.
+fn is_whole(call: &ChatCall<'_>) -> bool {
+    let raw = call.arguments().unwrap_or_default();
+    let text: Cow<'_, str> = match serde_json::from_str::<String>(raw) {
+        Ok(text) => text.into(),
+        Err(_) => raw.into(),
+    };
+    let mut end = JsonEnd::default();
+    end.push(&text);
+    !text.trim_start().starts_with('{') || end.is_whole()
 }
 
 /// Writes a call; its arguments become the object that they are, or one that keeps them.
