@@ -21,7 +21,7 @@ use crate::{
     sources,
 };
 
-/// The arguments of the command.
+/// The arguments of `crucible doctor`, which says what is wrong with the engines and what to do.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Send a few prompts to the models that are loaded: what LM Studio makes of penalties, and

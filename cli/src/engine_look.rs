@@ -16,7 +16,11 @@ use crate::CommandFailure;
 /// The longest wait for the engines' lists of models.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a router that only reads until every engine has answered or failed once, then asks it.
+/// Asks the engines of the configuration what they have, for a command that finds no running instance.
+///
+/// A router of the command's own asks each engine once, loads and unloads nothing, and keeps no state.
+/// Once each has answered or failed, or after 5 seconds, `question` is called with that router and its
+/// answer is returned.
 ///
 /// # Errors
 /// The router cannot start.

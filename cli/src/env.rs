@@ -16,7 +16,7 @@ use crucible_router::engine::ollama_recipe::{RecipeHost, recipe};
 use self::format::EnvironmentFormat;
 use crate::{CommandFailure, CommonArgs, output::write_stdout, sources};
 
-/// The arguments of the command.
+/// The arguments of `crucible env`, which prints the environment that an engine should be started with.
 #[derive(Args, Debug)]
 pub struct EnvArgs {
     /// For whom

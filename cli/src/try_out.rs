@@ -37,7 +37,8 @@ use crate::{
 /// The question of the first request.
 const QUESTION: &str = "In one sentence: what is a crucible?";
 
-/// The arguments of the command.
+/// The arguments of `crucible try`, which finds or fetches an engine, prints a first answer and goes on
+/// serving.
 #[derive(Args, Debug)]
 pub struct TryArgs {
     /// Fetch what is missing without asking
@@ -60,7 +61,7 @@ pub trait ServerLauncher {
     fn start(&self, config: Live) -> impl Future<Output = Result<Self::Server, CommandFailure>>;
 }
 
-/// A running server.
+/// A server that `try` has started: it answers at its address until the process is told to end.
 pub trait StartedServer {
     /// Returns the addresses at which it serves clients.
     fn addrs(&self) -> &[SocketAddr];

@@ -127,7 +127,8 @@ pub struct Timeouts {
     pub client_stall: Duration,
 }
 
-/// The bounds of `[limits]`.
+/// The bounds of `[limits]`: how large a request, a body and an event may be, and how many connections
+/// are open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest request body in bytes, after decompression; 32 MB by default.
@@ -171,7 +172,7 @@ pub struct PrefixSettings {
     pub later_system: bool,
 }
 
-/// The settings of `[routing]`.
+/// The settings of `[routing]`, which bound what `auto` may choose by prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// `auto` chooses no candidate whose first token is predicted later than this; 60 s by default.

@@ -38,7 +38,7 @@ pub struct ValueOrigin {
     pub source: String,
 }
 
-/// A value and its origin.
+/// The value of one key, and the layer and place that it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SettingEntry {
     pub(crate) value: Value,
@@ -91,7 +91,7 @@ impl Settings {
         self.entries.get(path).map(|entry| entry.origin.layer)
     }
 
-    /// How many `[[name]]` there are.
+    /// Returns the number of `[[name]]` tables, such as the engines of the file for the name `engine`.
     pub(crate) fn count(&self, name: &str) -> usize {
         (0..=self.tables.len())
             .take_while(|i| self.tables.contains_key(&format!("{name}[{i}]")))

@@ -96,7 +96,7 @@ pub struct PredictionDoc {
     pub answer_tokens: PredictedCountDoc,
 }
 
-/// A predicted time.
+/// A predicted time in seconds, with the measurements that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedTimeDoc {
     /// Seconds.
@@ -106,7 +106,7 @@ pub struct PredictedTimeDoc {
     pub basis: BasisDoc,
 }
 
-/// A predicted count.
+/// A predicted number of tokens, with the measurements that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedCountDoc {
     /// How many.

@@ -24,7 +24,7 @@ pub struct ModelsDoc {
     pub queue: Vec<WaiterDoc>,
 }
 
-/// An engine in short.
+/// An engine in the list of `crucible models`: its name, kind and whether it is up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListedEngineDoc {
     /// The engine's name.
@@ -41,7 +41,7 @@ pub struct ListedEngineDoc {
     pub error: Option<String>,
 }
 
-/// A model of an engine.
+/// A model in the list of `crucible models`, with what its engine tells of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListedModelDoc {
     /// The engine's name.

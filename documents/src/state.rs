@@ -45,7 +45,7 @@ pub struct StateDoc {
     pub prefixes: Vec<BrokenPrefixDoc>,
 }
 
-/// One engine.
+/// One engine in `GET /crucible/state`: what it is, how it is, and what it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineDoc {
     /// The engine's name in the configuration, in `engine/model` and in labels.
@@ -100,7 +100,7 @@ pub struct ModelDoc {
     pub max_context: Option<u64>,
 }
 
-/// Permits of an engine.
+/// The permits of an engine: how many requests it may answer at once, and how many it answers now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PermitsDoc {
     /// Permits of each resident.
@@ -109,7 +109,7 @@ pub struct PermitsDoc {
     pub active: u32,
 }
 
-/// The queue of an engine.
+/// The queue of an engine: how many requests may wait for a permit, and how many wait now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueDoc {
     /// The most requests that may wait.
@@ -139,7 +139,7 @@ pub struct PoolDoc {
     pub residents: Vec<ResidentDoc>,
 }
 
-/// A load in flight.
+/// A load that is in flight in a pool, with the time that it is expected to take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadingDoc {
     /// The model that is being loaded.
@@ -150,7 +150,7 @@ pub struct LoadingDoc {
     pub expected_s: Option<f64>,
 }
 
-/// A loaded model.
+/// A model that is loaded in a pool, with its context, its memory and who uses it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResidentDoc {
     /// The engine that holds it.

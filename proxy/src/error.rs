@@ -28,7 +28,11 @@ pub enum Fault {
     Crucible,
 }
 
-/// The kinds of errors that a client may be told; [`Kind::code`] is the word on the wire.
+/// The kinds of errors that end a client's request.
+///
+/// A kind decides everything that is the same for all errors of it: the status, the word on the wire
+/// ([`Kind::code`], `model_not_found` for example), whose fault it is, and whether another candidate may
+/// be tried. `docs/api.md` lists when each is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     missing_docs,

@@ -34,7 +34,8 @@ const LINGER: u64 = 64 << 20;
 /// The time that streams have after the drain to hand out their last event.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// An instance that listens.
+/// One running Crucible: its listeners, its router and its background tasks, from the start to the end
+/// of the drain.
 pub struct Instance {
     app: AppState,
     config: Live,

@@ -20,7 +20,7 @@ pub(crate) use spellings::EngineSpellings;
 #[derive(Clone)]
 pub struct AppState(Arc<AppParts>);
 
-/// The parts of [`AppState`].
+/// The parts of [`AppState`], which the layers and handlers of the server read.
 pub struct AppParts {
     /// The configuration in effect, and its reload.
     pub config: Live,

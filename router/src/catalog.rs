@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use crucible_config::checked::EngineKind;
 use serde::{Deserialize, Serialize};
 
-/// The purpose of a model.
+/// The purpose of a model, by which the plan chooses the models that can do a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelKind {
@@ -36,7 +36,7 @@ pub struct Capabilities {
     pub thinking_levels: Option<bool>,
 }
 
-/// One model of one engine.
+/// One model as its engine lists it, with what the engine tells of its size, context and capabilities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
     /// The engine's exact name for it.

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-/// The outcome of a load.
+/// The outcome of a load: the model is there, the engine refused, it took too long, or its memory did
+/// not suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoadOutcome {
     /// The model is resident.

@@ -40,7 +40,7 @@ use crate::{
 /// The load average per core above which the machine counts as busy.
 const BUSY: f64 = 0.5;
 
-/// The arguments of the command.
+/// The arguments of `crucible bench`, which measures the engines of the configuration.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// The model to measure [default: the smallest]

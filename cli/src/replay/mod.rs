@@ -21,7 +21,8 @@ use crate::{
     sources,
 };
 
-/// The arguments of the command.
+/// The arguments of `crucible replay`, which runs recorded requests through the scheduler without an
+/// engine.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
     /// Event log to read [default: both files in `state_dir`]

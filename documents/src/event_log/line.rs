@@ -84,7 +84,8 @@ pub struct EngineFacts {
     pub size_bytes: Option<u64>,
 }
 
-/// A load of a model.
+/// A line of the event log about one load or unload of a model: what it was for, how long it took and
+/// how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadEvent {
     /// When it began, in milliseconds since 1970.

@@ -7,7 +7,7 @@ use std::{
 
 use super::line::LoggedEvent;
 
-/// What the files hold.
+/// The requests and loads that the files of an event log tell of, in the order of their lines.
 #[derive(Debug, Default, PartialEq)]
 pub struct EventLog {
     /// Events in the order in which they were written.

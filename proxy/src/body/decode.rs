@@ -26,7 +26,7 @@ const RESERVED: usize = 128 * 1024;
 /// 9659).
 const ZSTD_WINDOW: u32 = 23;
 
-/// The compression of a body.
+/// The compression of a request's body, as its header `Content-Encoding` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentEncoding {
     /// The body is not compressed.

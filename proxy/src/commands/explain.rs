@@ -25,7 +25,7 @@ use crate::{
     guard::AdmittedClient,
 };
 
-/// The arguments of the command.
+/// The arguments of `crucible explain`, which says where a request would go and why.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     /// A model's name, or - for a request body on standard input

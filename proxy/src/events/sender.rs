@@ -20,7 +20,11 @@ use crate::{
 /// Lines that may wait for the disk.
 pub(super) const WAITING: usize = 8192;
 
-/// Where events go; cheap to clone.
+/// The sender of the event log: one JSON line for each request that ended and each load or unload.
+///
+/// Lines wait in a bounded queue for the task that writes the file in `state_dir`, so that nothing waits
+/// for the disk; one that finds the queue full is dropped and counted. Without an event log
+/// (`log.events = false`) nothing is sent. A clone is one reference more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events(Option<Open>);
 

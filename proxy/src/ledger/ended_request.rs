@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::request::ActiveRequest;
 
-/// A request that has ended.
+/// A request whose last byte is out, or whose client has left, with what is still to be counted and
+/// logged of it.
 pub(crate) struct EndedRequest {
     pub(crate) request: Arc<ActiveRequest>,
     pub(crate) at: Instant,

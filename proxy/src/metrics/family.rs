@@ -6,7 +6,7 @@ use prometheus::{
 
 use super::label_sets::Label;
 
-/// The type of a family.
+/// The type of a metric family, as Prometheus' text format names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FamilyType {
     /// A number of events that only grows, and begins at 0 when the process starts.

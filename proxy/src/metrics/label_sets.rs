@@ -12,7 +12,7 @@ use crate::{
     error::{AbortCause, FallbackReason, Kind, UpstreamError},
 };
 
-/// A label of a family.
+/// A label of a metric family, by the set of values that it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name.

@@ -69,7 +69,8 @@ const EVENTS: &str = "events";
 /// The word of the log on stderr among them.
 const STDERR: &str = "stderr";
 
-/// All metrics; clones share them.
+/// All metrics of an instance behind `/metrics`, with one typed call for each thing that is counted.
+/// Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     inner: Arc<Inner>,

@@ -23,7 +23,8 @@ const REPEATS: u32 = 2;
 /// The time for which a finding is told after the last turn that gave it.
 const TOLD_FOR: Duration = Duration::from_hours(1);
 
-/// The identity of a conversation.
+/// The identity of a conversation, by which its turns are compared: a hash, from which no text can be
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConversationId(u64);
 
@@ -48,7 +49,8 @@ pub(crate) struct TracedTurn {
     pub(crate) divergence: Option<Divergence>,
 }
 
-/// A conversation whose turns diverge.
+/// A conversation whose turns change what its engine has read before, with the place where they
+/// diverge.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BrokenPrefix {
     /// The client, as it is told apart from others.
@@ -76,7 +78,8 @@ struct TracedConversation {
     broken: Option<(Instant, BrokenPrefix)>,
 }
 
-/// The last prompts of conversations.
+/// Keeps hashes of the last prompt of each conversation and finds where the next turn diverges from it.
+/// Bounded, and without any text.
 #[derive(Debug, Default)]
 pub(crate) struct PrefixTracer {
     conversations: HashMap<ConversationId, TracedConversation>,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Kind};
 
-/// A budget that was missed.
+/// The time budget of an answer that its engine has missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
     /// The first token did not come in time.
@@ -32,7 +32,8 @@ pub(crate) struct Budgets {
     pub(crate) heartbeat: Option<Duration>,
 }
 
-/// The clocks of one answer.
+/// The clocks of one answer: how long its engine may take for the first token, between two tokens, and
+/// when the client gets a heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     budgets: Budgets,

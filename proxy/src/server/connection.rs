@@ -51,7 +51,7 @@ pub struct OverLimit;
 /// An answer of the service, whose end frees the connection.
 type TrackedResponse<S> = Response<TrackedBody<<S as ConnectionService>::ResponseBody>>;
 
-/// The tokens that end connections.
+/// The two tokens that end connections: the first lets requests finish, the second ends them at once.
 #[derive(Clone)]
 pub(super) struct ShutdownTokens {
     /// Ends idle connections at once, and busy ones after their answer.

@@ -15,7 +15,7 @@ const FIELDS: [&[u8]; 6] = [b"", b"data", b"event", b"id", b"retry", b"error"];
 /// The byte-order mark of UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The state of the recognition.
+/// Recognises by its first bytes whether an engine's answer is a stream of events or one document.
 #[derive(Debug)]
 pub(crate) enum StreamDetector {
     /// Only blanks have come so far, or half a word.

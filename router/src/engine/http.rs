@@ -293,7 +293,7 @@ pub(crate) fn name(value: &Value, key: &str) -> Option<Arc<str>> {
         .map(Arc::from)
 }
 
-/// A count, also where it is written as a float or as text.
+/// Returns a member of an engine's JSON as a count, also where it is written as a float or as text.
 pub(crate) fn count(value: &Value, key: &str) -> Option<u64> {
     match value.get(key)? {
         Value::Number(n) => n.as_u64().or_else(|| {
@@ -305,7 +305,7 @@ pub(crate) fn count(value: &Value, key: &str) -> Option<u64> {
     }
 }
 
-/// A count that fits 32 bits.
+/// Returns a member of an engine's JSON as a count, as [`count`] does, where it fits 32 bits.
 pub(crate) fn count32(value: &Value, key: &str) -> Option<u32> {
     count(value, key).and_then(|n| u32::try_from(n).ok())
 }

@@ -32,7 +32,7 @@ const REREAD: Duration = Duration::from_secs(1);
 /// Longest list of models of which each has its file looked at.
 const FILES: usize = 200;
 
-/// An attached llama.cpp server.
+/// The driver of a running llama.cpp server that Crucible did not start.
 #[derive(Debug)]
 pub(crate) struct Llamacpp {
     endpoint: Endpoint,

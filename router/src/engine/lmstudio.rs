@@ -39,7 +39,7 @@ const IDENTIFIERS: usize = 32;
 /// The number of times that the list is read for an instance that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
 
-/// LM Studio at one address.
+/// The driver of one LM Studio: it lists, loads and unloads models over its REST API.
 #[derive(Debug)]
 pub(crate) struct Lmstudio {
     endpoint: Endpoint,

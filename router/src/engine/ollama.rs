@@ -42,7 +42,7 @@ const SHOW_BUDGET: Duration = Duration::from_secs(1);
 /// Looks at `/api/ps` for a model that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
 
-/// Ollama at one address.
+/// The driver of one Ollama: it lists, preloads and unloads models over its native API.
 #[derive(Debug)]
 pub(crate) struct Ollama {
     endpoint: Endpoint,

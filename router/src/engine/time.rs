@@ -11,8 +11,9 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     Some(instant.unix_timestamp())
 }
 
-/// Gives `None` where the system's clock cannot hold the instant, or for a year so far away that it
-/// means "never" (Ollama writes one centuries ahead).
+/// Returns the instant of these Unix seconds as the system's clock has it: until when Ollama keeps a
+/// model, for example. `None` before 1970, and from the year 2200 on, which means "never" (Ollama writes
+/// one centuries ahead).
 pub(crate) fn to_system_time(unix: i64) -> Option<SystemTime> {
     const YEAR_2200: u64 = 7_258_118_400;
     let seconds = u64::try_from(unix).ok().filter(|s| *s < YEAR_2200)?;

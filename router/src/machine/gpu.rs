@@ -49,7 +49,7 @@ pub(crate) struct CardMemorySample {
     pub(crate) at: Instant,
 }
 
-/// A graphics card.
+/// A graphics card of this machine: its memory in bytes, and the source that told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphicsCard {
     /// Its memory in bytes.

@@ -18,7 +18,8 @@ const RUNNER: &str = "llama-server";
 /// The variables of a process by name.
 pub type ProcessEnvironment = BTreeMap<String, String>;
 
-/// One running `ollama serve`.
+/// A running `ollama serve` on this machine, found by its process, with the environment that it was
+/// started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OllamaProcess {
     /// Its process id.

@@ -7,7 +7,8 @@ use super::{context_needs::ContextNeeds, running_mean::RunningMean};
 /// The number of clients that are kept; the one that asked longest ago makes room.
 pub(super) const MOST_CLIENTS: usize = 256;
 
-/// The measurements of one client.
+/// The measurements of one client: the length of its answers per engine and model, and the context that
+/// its sessions needed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ClientMeasurements {
     /// The number of its last answer among those of all clients.

@@ -41,7 +41,7 @@ pub struct ModelRates {
     pub bytes_per_token: RunningMean,
 }
 
-/// The measurements of an engine.
+/// The measurements of one engine: load times and token rates of its models.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct EngineMeasurements {
     /// Seconds from sending a request to the end of its answer.
@@ -50,7 +50,7 @@ pub(super) struct EngineMeasurements {
     pub(super) models: BTreeMap<Arc<str>, ModelRates>,
 }
 
-/// Everything that was measured.
+/// Everything that was measured of engines, models and clients, from which times are predicted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measurements {
     /// The measurements of engines, by name.

@@ -17,7 +17,7 @@ pub struct TimedTokens {
     pub took: Duration,
 }
 
-/// The length of an answer.
+/// The length of one answer in tokens, and whether a limit cut it short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerLength {
     /// Its tokens.
@@ -26,7 +26,7 @@ pub struct AnswerLength {
     pub cut_short: bool,
 }
 
-/// One whole answer.
+/// The engine's numbers of one whole answer: tokens read and written, and the time that each took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerSample {
     /// The name of the engine.

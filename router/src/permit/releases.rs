@@ -22,7 +22,7 @@ pub(crate) struct Releases {
     pub(crate) arrived: Notify,
 }
 
-/// One note to the scheduler.
+/// A note from a permit to the scheduler: it was released, or its request went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PermitNote {
     /// A permit was dropped; its slot is free after `grace`.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{catalog::ModelKind, demand::Demand, view::View};
 
-/// One entry of the list.
+/// One entry of `GET /v1/models`: a name that a request may use, and the engine that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The name to ask for.

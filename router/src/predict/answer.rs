@@ -28,7 +28,7 @@ pub struct PredictionInput<'a> {
     pub before: u32,
 }
 
-/// A predicted answer.
+/// The predicted length of an answer and the time that writing it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PredictedAnswer {
     /// Its tokens.

@@ -26,7 +26,8 @@ use crate::{
     view::{BreakerState, Health},
 };
 
-/// Engines under a configuration.
+/// The engines of a configuration as the replay imagines them: pools, memory and load times without any
+/// process.
 #[derive(Clone, Debug)]
 pub struct SimulatedMachine {
     /// The configuration, from which permits, limits and budgets come.
@@ -35,7 +36,7 @@ pub struct SimulatedMachine {
     pub engines: Vec<SimulatedEngine>,
 }
 
-/// One engine.
+/// One engine of a replay, with its pool and the models that it has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedEngine {
     /// Its name. Where the configuration has no engine of that name, the defaults of its kind hold.
@@ -52,7 +53,7 @@ pub struct SimulatedEngine {
     pub models: Vec<SimulatedModel>,
 }
 
-/// One model of an engine.
+/// One model of a replayed engine, with its size and its speeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedModel {
     /// The engine's name for it.

@@ -17,7 +17,8 @@ pub struct ReplayOutcome {
     pub makespan: Duration,
 }
 
-/// The fate of one request.
+/// The fate of one replayed request: how long it waited and was served, or after how long it was
+/// rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFate {
     /// It was neither granted nor refused.
@@ -38,7 +39,7 @@ pub enum RequestFate {
     },
 }
 
-/// One load.
+/// One load that a replay made: the model, when it began and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadRecord {
     /// The time of its start.

@@ -6,7 +6,7 @@ use crucible_config::checked::Class;
 
 use crate::catalog::ModelKind;
 
-/// One request of a trace.
+/// One request of a recorded trace: when it came, for which model, and how long it was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRequest {
     /// The time after the start of the trace.

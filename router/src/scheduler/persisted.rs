@@ -20,7 +20,7 @@ pub struct PersistedState {
     pub contexts: Vec<ContextRecord>,
 }
 
-/// A resident that Crucible loaded.
+/// A resident that Crucible loaded itself, as the ownership file keeps it for the next start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedResident {
     /// The address of its engine, without credentials.

@@ -28,7 +28,7 @@ use super::{Transport, wire::Wire};
 /// that reads slowly costs in memory. The head of an answer must fit as well.
 const READ: usize = 16 * 1024;
 
-/// A connection during one exchange.
+/// A connection to an engine while one request and its answer go over it.
 pub(super) struct Connection<B: Body + 'static> {
     http: http1::Connection<TokioIo<Wire>, B>,
     requests: SendRequest<B>,

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Kind, UpstreamError},
 };
 
-/// Writes answers as messages.
+/// Writes the answer to one request as a message, whole or as events.
 #[derive(Debug)]
 pub(super) struct MessagesWriter(Arc<AnsweredRequest>);
 

@@ -26,7 +26,7 @@ pub(super) struct ChatAnswer<'a> {
     model: Option<&'a RawValue>,
 }
 
-/// One choice of an answer.
+/// One of the choices of a chat event or completion; only the first one becomes output items.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct AnswerChoice<'a> {
     #[serde(default)]

@@ -28,7 +28,7 @@ const REPEATED: [(&str, &str); 12] = [
 /// they are long and stand in three events.
 const FIXED: &str = r#""background":false,"instructions":null,"previous_response_id":null,"service_tier":"default","store":false,"tools":[],"truncation":"disabled""#;
 
-/// The state of a response.
+/// The `status` of a response object at one moment of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseStatus {
     InProgress,

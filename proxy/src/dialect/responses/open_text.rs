@@ -16,7 +16,7 @@ pub(super) struct OpenReasoning {
     text: Vec<u8>,
 }
 
-/// A message of the assistant.
+/// The assistant's message that is open in a stream, with the text that it has so far.
 #[derive(Debug)]
 pub(super) struct OpenMessage {
     id: String,

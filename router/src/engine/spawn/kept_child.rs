@@ -26,7 +26,7 @@ pub(super) struct KeptChild {
     pub(super) boot: String,
 }
 
-/// What became of a child.
+/// The fate of a child that an earlier Crucible started, as the next one finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ChildFate {
     /// Its Crucible runs.

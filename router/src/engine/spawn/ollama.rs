@@ -30,7 +30,7 @@ use crate::{
     transport::EngineAddress,
 };
 
-/// The Ollama process to start.
+/// The command, address and environment with which Crucible starts an `ollama serve` of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct OllamaSetup {
     /// The engine's name, for the log.

@@ -106,7 +106,8 @@ pub(super) struct PendingReply {
     pub(super) reply: Option<oneshot::Sender<PermitReply>>,
 }
 
-/// The state under the lock.
+/// The state of the scheduler's actor under its lock: the state machine, the requests that wait for a
+/// reply, and the clock.
 pub(super) struct ActorState {
     /// The pure state machine.
     pub(super) core: Scheduler,

@@ -9,7 +9,7 @@ use std::{
 use super::{model_key::ModelKey, model_queue::ModelQueue, resident::Resident};
 use crate::{catalog::ModelKind, scheduler::messages::EngineFacts};
 
-/// The state of one engine.
+/// The scheduler's state of one engine: its permits, its queue and its residents.
 pub(super) struct EngineState {
     /// The facts of its last poll.
     pub(super) facts: EngineFacts,

@@ -20,7 +20,7 @@ use crate::{catalog::ModelKind, client::ClientId, scheduler::messages::PermitReq
 /// through.
 pub(super) const BACKGROUND_EVERY: u32 = 4;
 
-/// A request that waits.
+/// A request that waits for a permit of one model.
 pub(super) struct Waiter {
     /// The request.
     pub(super) request: Arc<PermitRequest>,

@@ -31,7 +31,7 @@ pub(super) struct PoolOperation {
     pub(super) polls_at_start: u64,
 }
 
-/// The work of an operation.
+/// The work that an operation does in its pool: a load or an unload.
 pub(super) enum OperationKind {
     /// The load of a model.
     Load(LoadCommand),

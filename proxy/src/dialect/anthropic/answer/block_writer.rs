@@ -6,7 +6,7 @@ use std::io::Write as _;
 /// takes any.
 pub(super) const SIGNATURE: &str = "crucible";
 
-/// What an open block holds.
+/// The kind of the content block that is open in a stream: text, thinking or a call of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockKind {
     Text,

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{block_writer::BlockWriter, chunk::ChatCall, json_end::JsonEnd};
 use crate::{dialect::engine::messages::arguments::CallArguments, error::Error};
 
-/// The calls of one answer.
+/// The tool calls of one answer, which an engine may send in turns and which the client gets one behind
+/// the other.
 #[derive(Debug)]
 pub(super) struct CallQueue {
     calls: Vec<QueuedCall>,

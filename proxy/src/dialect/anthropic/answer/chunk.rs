@@ -19,7 +19,7 @@ pub(super) struct ChatChunk<'a> {
     pub(super) timings: Option<&'a RawValue>,
 }
 
-/// One answer of a completion.
+/// One of the choices of a chat event or completion; only the first one becomes a message.
 #[derive(Debug, Deserialize)]
 pub(super) struct ChatChoice<'a> {
     #[serde(borrow, default, alias = "message")]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{error::Error, prefix::BILLING_BLOCK};
 
-/// Writes a conversation.
+/// Writes the `messages` of a chat request from the client's `system` and `messages`, in their order.
 pub(super) struct MessageListWriter<'n> {
     /// The elements of the chat's `messages`, with commas between them.
     out: String,

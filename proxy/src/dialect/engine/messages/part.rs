@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The meaning of one part.
+/// One part of a message's content by its meaning, whichever of the many spellings of clients it has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MessagePart<'a> {
     /// A text, or a refusal. An absent text is empty.
@@ -24,6 +24,8 @@ pub(crate) enum MessagePart<'a> {
 // === impl MessagePart ===
 
 impl<'a> MessagePart<'a> {
+    /// Reads one part of a message's content, whatever its type is; parts of the formats of other APIs
+    /// count as text where they have one.
     pub(crate) fn of(part: &'a Value) -> Self {
         let Some(kind) = part["type"].as_str() else {
             return match part {

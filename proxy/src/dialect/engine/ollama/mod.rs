@@ -28,7 +28,7 @@ use self::{
     response::{ConversationState, OllamaAggregate, OllamaStream, created},
 };
 
-/// Ollama's native chat format.
+/// The engine format of Ollama's native API: `/api/chat`, `/api/generate` and `/api/embed`.
 #[derive(Debug)]
 pub(crate) struct OllamaChat;
 

@@ -2,7 +2,8 @@
 
 use super::outcome::{ContextProbe, ContextVerdict};
 
-/// What became of a prompt.
+/// The fate of a long prompt that a probe has sent: it was read, with the tokens that the engine
+/// counted, or it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PromptFate {
     /// So many tokens of it were read.

@@ -64,7 +64,7 @@ pub(super) struct AnswerCall<'a> {
     pub(super) function: AnswerFunction<'a>,
 }
 
-/// The function that is called.
+/// The function that a tool call of an answer line names, with its arguments as JSON.
 #[derive(Deserialize)]
 pub(super) struct AnswerFunction<'a> {
     #[serde(borrow)]
