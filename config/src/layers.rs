@@ -1,7 +1,8 @@
-//! The layers and how they are joined: built-in profile < file < environment < flags.
+//! A configuration is joined from four layers, of which each wins over those before it: the
+//! built-in profile, the file, the environment and the flags.
 //!
-//! [`load`] reads nothing but its argument: the [`Sources`] hold the place of the file, the variables
-//! and the flags, so that the same input always gives the same configuration.
+//! [`load`] reads nothing but its argument: the [`Sources`] hold the place of the file, the
+//! variables and the flags, so that the same input always gives the same configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -58,13 +59,15 @@ pub struct Loaded {
 
 /// Reads the file, joins the layers and checks the result.
 ///
-/// Errors: every problem that was found, in file order, with the warnings among them.
+/// # Errors
+/// Every problem that was found, in file order, with the warnings among them.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let text = sources.file.as_deref().map(|path| (path, file::read(path)));
     load_text(text, &sources.environment, &sources.flags)
 }
 
-/// As [`load`], with the file's name and text (or why it was not read) given.
+/// Loads a configuration as [`load`] does, from a file whose name and text the caller gives, or the
+/// reason why it was not read.
 pub(crate) fn load_text(
     file: Option<(&Path, Result<String, UnreadFile>)>,
     variables: &[(String, String)],
@@ -158,7 +161,8 @@ fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut ProblemReport
     }
 }
 
-/// Puts the built-in values under everything that was set.
+/// Gives every key outside of lists that no layer has set its value in the chosen profile, and
+/// returns that profile.
 fn fill_profile(settings: &mut Settings, report: &mut ProblemReport) -> ProfileName {
     let profile = settings.get(&root::PROFILE.path(), report);
     let own = format!("profile {}", profile.as_str());
@@ -180,8 +184,8 @@ fn fill_profile(settings: &mut Settings, report: &mut ProblemReport) -> ProfileN
 // === impl Sources ===
 
 impl Sources {
-    /// Finds the file and takes the environment of this process. Where a named file does not exist,
-    /// [`load`] reports it.
+    /// Collects the sources of this process: its environment, these flags, and the file that is
+    /// named or found. A named file need not exist here; [`load`] reports it.
     pub fn from_process(file: Option<PathBuf>, flags: Flags) -> Self {
         let environment: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| {
@@ -209,8 +213,9 @@ impl Sources {
 }
 
 impl Sources {
-    /// Searches anew where no file is there, since one may have come. The path of a file that went is
-    /// kept where there is no other.
+    /// Searches the places for a configuration file again, unless the present one still exists.
+    /// Where none is found the path stays as it is, so that [`load`] reports a file that has
+    /// vanished.
     pub(crate) fn search(&mut self) {
         if self.file.as_deref().is_some_and(Path::is_file) {
             return;
@@ -221,8 +226,8 @@ impl Sources {
     }
 }
 
-/// The path of the file: that of `--config`, else of `$CRUCIBLE_CONFIG`, else the first place at which
-/// a file is.
+/// Returns the path of the configuration file: `explicit`, else that of `$CRUCIBLE_CONFIG`, else
+/// the first of the places at which a file exists. Only in the last case is it sure to exist.
 pub fn locate(
     explicit: Option<PathBuf>,
     environment: &[(String, String)],

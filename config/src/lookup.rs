@@ -1,4 +1,5 @@
-//! The questions that a request asks of the configuration; all of them are cheap and pure.
+//! The questions that a request asks of the configuration. Their answers depend on nothing else,
+//! and none of them blocks.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::{
 // === impl Config ===
 
 impl Config {
-    /// The configuration of the profile `hybrid` where a person configured nothing.
+    /// Returns the configuration that holds where a person configured nothing: the built-in profile
+    /// `hybrid`.
     #[expect(
         clippy::missing_panics_doc,
         reason = "a test proves that the profile is valid"
@@ -33,9 +35,13 @@ impl Config {
         }
     }
 
-    /// The block of a model on an engine: the most exact name first, then a glob, in file order. All
-    /// names that a request may use for the model count: any case, with and without `:latest`,
-    /// `engine/model`, without the quantization. Blocks pinned to another engine do not count.
+    /// Returns the `[[model]]` block that applies to a model on an engine: the one whose name means
+    /// it most exactly, else the first in the file whose glob matches. `None` means that no block
+    /// does.
+    ///
+    /// Every name that a request may use for the model counts: in any case, with and without
+    /// `:latest`, as `engine/model`, or without the quantization. Blocks pinned to another engine
+    /// do not count.
     pub fn model_settings(&self, engine: &str, model: &str) -> Option<&ModelSettings> {
         let here = |block: &&ModelSettings| {
             block
@@ -53,12 +59,13 @@ impl Config {
         blocks().find(|block| self.pattern_means(&block.name, engine, model))
     }
 
-    /// Whether a name or a pattern of the configuration means a model of an engine.
+    /// Reports whether a name or a glob of the configuration means this model of this engine.
     pub fn means(&self, text: &str, engine: &str, model: &str) -> bool {
         name::exactness(text, engine, model).is_some() || self.pattern_means(text, engine, model)
     }
 
-    /// A glob of model names, or of `engine/model`.
+    /// Reports whether a text is a glob that matches the model's name, or `engine/model` where it
+    /// begins with the engine's name.
     fn pattern_means(&self, text: &str, engine: &str, model: &str) -> bool {
         if !glob::is_glob(text) {
             return false;
@@ -68,9 +75,12 @@ impl Config {
                 && self.globs.matches(text, &format!("{engine}/{model}"))
     }
 
-    /// What is filled in where a request is silent: key > model > profile. Nothing where the
-    /// engine, the model or the key says `defaults = false`; values that a key names stand above
-    /// its model's `false`.
+    /// Returns the sampling parameters that are filled in where a request does not set them. Each
+    /// comes from the client's `[[key]]` block, else from the `[[model]]` block, else from the
+    /// profile.
+    ///
+    /// Nothing is filled in where the engine or the key says `defaults = false`. Where the model
+    /// says so, only values of the key are.
     pub fn request_defaults(
         &self,
         engine: &Engine,
@@ -118,8 +128,12 @@ impl Config {
         }
     }
 
-    /// Context per request in tokens before any growth: model > key > what `[tuning]` says > the
-    /// Modelfile's `num_ctx` > profile, because a model's context belongs to all its clients.
+    /// Returns the context in tokens that a request gets before a longer prompt makes it grow, and
+    /// the layer that set it. `modelfile` is `num_ctx` of Ollama's Modelfile, where there is one.
+    ///
+    /// The `[[model]]` block comes first, because a model's context belongs to all its clients;
+    /// then the client's `[[key]]` block, what a person set in `[tuning]`, the Modelfile, and the
+    /// profile.
     pub fn context_for(
         &self,
         engine: &Engine,
@@ -161,7 +175,8 @@ impl Config {
         }
     }
 
-    /// An engine that was found and not configured, with the defaults of its kind.
+    /// Returns the settings of an engine that was found at this URL and that nobody configured: the
+    /// defaults of its kind.
     pub fn discovered(&self, kind: EngineKind, name: &str, url: Url) -> Engine {
         let profile = kind.profile();
         let (permits, queue) = if profile.permits_from_tuning {
@@ -192,7 +207,8 @@ impl Config {
         }
     }
 
-    /// Whether a glob of this configuration matches a name; any case, `*` crosses slashes.
+    /// Reports whether a glob of this configuration matches a name. Case does not count, and `*`
+    /// matches slashes too.
     pub fn glob_matches(&self, glob: &str, name: &str) -> bool {
         self.globs.matches(glob, name)
     }

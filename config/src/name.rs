@@ -1,11 +1,11 @@
 //! The rules by which a name means a model; they are the same in requests and in the configuration.
 
-/// Whether two names are the same model's: in any case, with and without `:latest`.
+/// Reports whether two names mean the same model: neither case nor an ending `:latest` counts.
 pub fn same(a: &str, b: &str) -> bool {
     bare(a).eq_ignore_ascii_case(bare(b))
 }
 
-/// The name without the ending `:latest`.
+/// Returns the name without the ending `:latest`, in whatever case that is written.
 pub fn bare(name: &str) -> &str {
     const LATEST: &str = ":latest";
     match name.len().checked_sub(LATEST.len()) {
@@ -16,8 +16,8 @@ pub fn bare(name: &str) -> &str {
     }
 }
 
-/// A name without its quantization: `llama3.1:8b-q4_0`, `qwen@q8_0` and `phi-f16` become
-/// `llama3.1:8b`, `qwen` and `phi`.
+/// Returns a name without its quantization: `llama3.1:8b-q4_0`, `qwen@q8_0` and `phi-f16` become
+/// `llama3.1:8b`, `qwen` and `phi`. A name that has none stays as it is.
 pub fn stem(id: &str) -> &str {
     match id.rfind(['@', '-', ':']) {
         Some(at) if at > 0 && is_quantization(&id[at + 1..]) => &id[..at],
@@ -25,14 +25,18 @@ pub fn stem(id: &str) -> &str {
     }
 }
 
-/// The model's name in `engine/model`; `None` where the name has no such prefix.
+/// Returns the part of a name `engine/model` behind the slash; `None` where the name has no slash
+/// or begins with another engine's name.
 pub fn after_engine<'a>(name: &'a str, engine: &str) -> Option<&'a str> {
     let (prefix, rest) = name.split_once('/')?;
     prefix.eq_ignore_ascii_case(engine).then_some(rest)
 }
 
-/// How exactly a plain name of the configuration means a model of an engine: the smallest number is
-/// the most exact, and `None` is another model.
+/// Returns how exactly a name of the configuration means this model of this engine; a glob is not
+/// read as one here.
+///
+/// 0 is the model's own name, and 2 a name that differs from it in the quantization alone. Each is
+/// one more where the name begins with `engine/`. `None` means that the name is another model's.
 pub fn exactness(name: &str, engine: &str, model: &str) -> Option<u8> {
     let of = |name: &str| {
         if same(name, model) {

@@ -1,4 +1,5 @@
-//! The values that the layers set, by the path of their key, each with its origin.
+//! This module holds the values that the profile, the file, the environment and the flags set, each
+//! under the dotted path of its key and with its origin.
 
 mod odd_character;
 mod report;
@@ -45,7 +46,8 @@ pub(crate) struct SettingEntry {
     pub(crate) origin: ValueOrigin,
 }
 
-/// Everything that was set, in the order in which it was read.
+/// The values and tables that the layers set, by their dotted paths and in the order in which they
+/// were read. Of two values for one path the one set last stays.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     /// The values by their paths: `timeouts.idle`, `engine[0].url`, `pool.gpu.budget`.
@@ -57,6 +59,7 @@ pub(crate) struct Settings {
 // === impl Settings ===
 
 impl Settings {
+    /// Sets the value at this path, in place of one that was set before.
     pub(crate) fn set(&mut self, path: &str, value: Value, origin: ValueOrigin) {
         self.entries
             .insert(path.to_owned(), SettingEntry { value, origin });
@@ -73,6 +76,8 @@ impl Settings {
         }
     }
 
+    /// Returns the place, in words, that set the value or the table at this path. Where nothing
+    /// did, it is that of the table around it, else an empty text.
     pub(crate) fn source(&self, path: &str) -> String {
         if let Some(entry) = self.entries.get(path) {
             return entry.origin.source.clone();
@@ -87,24 +92,28 @@ impl Settings {
             .unwrap_or_default()
     }
 
+    /// Returns the layer that set the value at this path; `None` where there is no value.
     pub(crate) fn layer(&self, path: &str) -> Option<ConfigLayer> {
         self.entries.get(path).map(|entry| entry.origin.layer)
     }
 
-    /// Returns the number of `[[name]]` tables, such as the engines of the file for the name `engine`.
+    /// Returns the number of `[[name]]` tables; for the name `engine` it is the number of engines
+    /// that were configured.
     pub(crate) fn count(&self, name: &str) -> usize {
         (0..=self.tables.len())
             .take_while(|i| self.tables.contains_key(&format!("{name}[{i}]")))
             .count()
     }
 
-    /// Names of the tables directly below one with free names.
+    /// Returns the names of the tables below a table with free names, such as `gpu` for
+    /// `[pool.gpu]` below `pool`.
     pub(crate) fn names_of_tables(&self, table: &str) -> Vec<String> {
         let below = |path: &String| Some(path.strip_prefix(table)?.strip_prefix('.')?.to_owned());
         self.tables.keys().filter_map(below).collect()
     }
 
-    /// Names directly below a table with free names.
+    /// Returns the names of the tables and of the values below a table with free names. A value
+    /// inside one of those tables comes with the table's name, such as `gpu.budget` below `pool`.
     pub(crate) fn names(&self, table: &str) -> Vec<String> {
         let below = |path: &String| {
             path.strip_prefix(table)
@@ -116,18 +125,21 @@ impl Settings {
         all
     }
 
-    /// Whether something is set there.
+    /// Reports whether a value of any type is set at this path. Tables do not count; a value of the
+    /// profile counts as soon as [`Settings::fill`] has put it in.
     pub(crate) fn is_set(&self, path: &str) -> bool {
         self.entries.contains_key(path)
     }
 
-    /// The value of a key that need not be set.
+    /// Returns the value of a key that need not be set. It is `None` where there is no value, an
+    /// empty text, or a value of another type.
     pub(crate) fn find<T: SettingType>(&self, path: &KeyPath<Option<T>>) -> Option<T> {
         let value = self.entries.get(&**path).map(|entry| &entry.value);
         Option::<T>::of(value).flatten()
     }
 
-    /// The value of a key; where nothing is set, its default.
+    /// Returns the value of a key, or the key's default where nothing is set. If that is missing or
+    /// of another type, Crucible's own table of keys is wrong, which is reported as an error.
     pub(crate) fn get<T: SettingType + Default>(
         &self,
         path: &KeyPath<T>,
@@ -140,7 +152,8 @@ impl Settings {
         self.typed(path, default.as_ref(), report)
     }
 
-    /// The value of one of the 39 settings.
+    /// Returns the value of one of the 39 settings of `[tuning]`, after the profile was filled in.
+    /// A mistake in Crucible's own table is reported as by [`Settings::get`].
     pub(crate) fn tuning<T: SettingType + Default>(
         &self,
         id: TuningId,
@@ -149,8 +162,9 @@ impl Settings {
         self.typed(id.path(), None, report)
     }
 
-    /// A value that is missing, or of another type, is a mistake in Crucible's own tables: it is
-    /// reported as an error and never read as 0.
+    /// Returns the value at this path, else the default. One that is missing, or of another type,
+    /// is a mistake in Crucible's own tables: it is reported as an error, so that nothing runs with
+    /// a 0.
     fn typed<T: SettingType + Default>(
         &self,
         path: &str,
@@ -168,14 +182,16 @@ impl Settings {
         })
     }
 
-    /// Whether `false` stands where a table may stand.
+    /// Reports whether `false` is set in place of this table, which turns off what the table would
+    /// configure.
     pub(crate) fn is_off(&self, path: &KeyPath<SubTable>) -> bool {
         self.entries
             .get(&**path)
             .is_some_and(|entry| entry.value == Value::Boolean(false))
     }
 
-    /// The value under a name of the user's choice.
+    /// Returns the value that a table with free names has under this name; `None` where there is
+    /// none, or one of another type.
     pub(crate) fn named<T: SettingType>(&self, table: &str, name: &str) -> Option<T> {
         let entry = self.entries.get(&join(table, name))?;
         T::of(Some(&entry.value))

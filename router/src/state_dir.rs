@@ -1,4 +1,4 @@
-//! The folder of what outlives a run, which one Crucible owns at a time.
+//! The state directory is the folder of what outlives a run; one Crucible owns it at a time.
 //!
 //! The owner holds a lock on a file there, which the system takes back with the process, however it
 //! ends. A second Crucible of the same folder serves without it: what the owner loaded, learned
@@ -15,12 +15,13 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 
-/// Name of the locked file; it names its owner's process for people.
+/// The name of the file that the owner keeps locked; its text is the owner's process id, for
+/// people.
 const FILE: &str = "lock";
-/// Between two looks whether the owner has ended.
+/// The time between two tries to take a folder that another process owns.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A folder of state and whose it is.
+/// A state directory, with the owner that the last try to take it found.
 #[derive(Debug)]
 pub struct StateDir {
     folder: PathBuf,
@@ -29,7 +30,7 @@ pub struct StateDir {
     hold: watch::Sender<Hold>,
 }
 
-/// The owner of a state directory.
+/// The owner of a state directory, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// This process may write there and takes what an earlier run left as its own.
@@ -40,8 +41,8 @@ pub enum Hold {
     Anothers(Option<u32>),
 }
 
-/// The text of a file of such a folder. What stands there and is no file, such as a pipe that nobody
-/// writes to, would be waited for without an end; it is an error instead.
+/// Returns the text of a file in a state directory. Whatever is no regular file is an error,
+/// because reading from a pipe that nobody writes to would never end.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     if fs::metadata(path)?.is_file() {
         fs::read_to_string(path)
@@ -54,7 +55,7 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 // === impl Hold ===
 
 impl Hold {
-    /// Whether this process may change what is there.
+    /// Reports whether this process may write there; it may too where nobody can tell the owner.
     pub const fn is_ours(&self) -> bool {
         matches!(self, Self::Ours | Self::Unknown(_))
     }
@@ -63,8 +64,9 @@ impl Hold {
 // === impl StateDir ===
 
 impl StateDir {
-    /// Takes the folder, if no other process has it. An empty path is no folder: nothing outlives
-    /// the run, and nobody else can have it.
+    /// Takes the folder unless another process owns it; [`StateDir::hold`] tells how that went. An
+    /// empty path means that there is no folder: nothing outlives the run, and nobody else can own
+    /// it.
     pub fn claim(folder: &Path) -> Self {
         let this = Self {
             folder: folder.to_owned(),
@@ -77,29 +79,30 @@ impl StateDir {
         this
     }
 
-    /// The folder; empty: none.
+    /// Returns the path of the folder, which is empty where there is none.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The owner of the directory now.
+    /// Returns the owner of the folder, as the last try to take it found it.
     pub fn hold(&self) -> Hold {
         self.hold.borrow().clone()
     }
 
-    /// Whether this process may change what is there.
+    /// Reports whether this process may write to the folder now.
     pub fn is_ours(&self) -> bool {
         self.hold.borrow().is_ours()
     }
 
-    /// Ends when it is ours, at once where it is.
+    /// Waits until this process owns the folder; it returns at once where it does already.
     pub async fn owned(&self) {
         let mut hold = self.hold.subscribe();
         // The sender is in `self`.
         let _ = hold.wait_for(Hold::is_ours).await;
     }
 
-    /// Takes the folder when its owner has ended.
+    /// Waits for the end of the Crucible that owns the folder and takes it then: it tries once a
+    /// second until this process owns it, and returns at once where it does already.
     pub(crate) async fn succeed(&self) {
         while !self.is_ours() {
             sleep(LOOK_EVERY).await;
@@ -112,7 +115,8 @@ impl StateDir {
         }
     }
 
-    /// Says in the log whose it is, where that matters.
+    /// Logs a warning where another process owns the folder or nobody can tell who does; else it
+    /// logs nothing.
     pub fn tell(&self) {
         let folder = self.folder.display();
         match self.hold() {

@@ -6,16 +6,19 @@ use toml::{Spanned, de::DeValue};
 
 use super::{Kind, Rate, Value};
 
-/// The reason for which a value was not read: the words for what was found, and a hint or an empty text.
+/// The reason for which a value was not read: the words for what was found, and a hint or an empty
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub(crate) found: String,
     pub(crate) hint: String,
 }
 
+/// The most characters of a text that a message shows.
 const SHOWN_CHARS: usize = 60;
 
-/// A text in quotes, shortened.
+/// Returns a text in quotes for a message, with its special characters escaped. One of more than 60
+/// characters is cut there, and `...` follows.
 pub(crate) fn quoted(text: &str) -> String {
     if text.chars().count() <= SHOWN_CHARS {
         format!("{text:?}")
@@ -25,7 +28,8 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
-/// What a TOML value is, for `found`.
+/// Returns the words for a TOML value in a message that it is wrong: the value itself, or `a list`
+/// and `a table` for those. A long text is cut; a secret must not come here.
 pub(crate) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => quoted(text),
@@ -39,7 +43,8 @@ pub(crate) fn describe(value: &DeValue<'_>) -> String {
 }
 
 impl Kind {
-    /// Reads a value of this kind from a TOML value.
+    /// Reads a value of this kind from a TOML value. The error says what was found instead and,
+    /// where there is one, a hint.
     pub(crate) fn read_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
         let wrong = || Mismatch {
             found: self.found(value),
@@ -97,7 +102,8 @@ impl Kind {
         }
     }
 
-    /// Reads a value from text: an environment variable, a flag, or a TOML string.
+    /// Reads a value of this kind from a text: an environment variable, a flag, or a TOML string.
+    /// The error is as that of [`Kind::read_toml`]; the text of a secret is never in it.
     pub(crate) fn read_text(&self, text: &str) -> Result<Value, Mismatch> {
         let wrong = |hint: String| {
             let found = match self {
@@ -185,7 +191,7 @@ impl Kind {
         }
     }
 
-    /// What is to be written in place of a text where something else is asked for.
+    /// Returns the hint for a text in quotes where a boolean or a number is expected.
     fn without_quotes(&self, text: &str) -> &'static str {
         if matches!(self, Self::Boolean) || text.trim().parse::<f64>().is_ok() {
             "write it without quotes"
@@ -194,7 +200,8 @@ impl Kind {
         }
     }
 
-    /// What is to be written for so many of a hundred where a share is asked for.
+    /// Returns the hint for a number of percent where a share from 0 to 1 is expected, such as 90
+    /// for 0.90; it is empty where that was not meant.
     fn percent(&self, n: i128) -> String {
         match self {
             Self::Number { min, max } if (*min, *max) == (0.0, 1.0) && (2..=100).contains(&n) => {
@@ -212,7 +219,7 @@ impl Kind {
     }
 }
 
-/// A list of texts.
+/// Reads a list in which every item is a text; the error names an item that is not.
 fn read_texts(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
     let texts = items.iter().map(|item| match item.get_ref() {
         DeValue::String(text) => Ok(text.to_string()),
@@ -224,7 +231,7 @@ fn read_texts(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
     Ok(Value::Texts(texts.collect::<Result<_, _>>()?))
 }
 
-/// A list of addresses, at least one.
+/// Reads a list of at least one address; an empty list is an error.
 fn read_addresses(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
     let mut all = Vec::new();
     for item in items.iter().map(Spanned::get_ref) {
@@ -253,7 +260,8 @@ fn did_you_mean(word: &str, known: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// A century: longer is a slip, and it cannot overflow an instant.
+/// The longest duration that is accepted, 100 years. A longer one is a slip, and this one cannot
+/// overflow an instant.
 const LONGEST: Duration = Duration::from_hours(876_000);
 
 fn read_rate(text: &str) -> Option<Rate> {
@@ -294,7 +302,8 @@ fn read_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// The known word that was probably meant by a misspelled one, if any is near enough.
+/// Returns the known word that a misspelled one most likely means, whatever its case; `None` where
+/// none of them is similar enough (half by Damerau and Levenshtein).
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     known

@@ -1,9 +1,9 @@
 //! The metrics: one Prometheus registry behind typed calls, so that no call site spells a label.
 //!
-//! Every family stands in the table of `families.rs` ([`FAMILIES`]), whose head shows how one is added.
-//! A request is counted once, when it has ended ([`Metrics::request`]); gauges follow guards
-//! ([`Metrics::in_flight`]) or, at each scrape, the router's view. After [`Metrics::new`] nothing here
-//! fails or waits for anything but a short lock:
+//! Every family stands in the table of `families.rs` ([`FAMILIES`]), whose head shows how one is
+//! added. A request is counted once, when it has ended ([`Metrics::request`]); gauges follow guards
+//! ([`Metrics::in_flight`]) or, at each scrape, the router's view. After [`Metrics::new`] nothing
+//! here fails or waits for anything but a short lock:
 //!
 //! ```
 //! use crucible::metrics::{Metrics, Outcome};
@@ -69,8 +69,8 @@ const EVENTS: &str = "events";
 /// The word of the log on stderr among them.
 const STDERR: &str = "stderr";
 
-/// All metrics of an instance behind `/metrics`, with one typed call for each thing that is counted.
-/// Clones share them.
+/// All metrics of an instance behind `/metrics`, with one typed call for each thing that is
+/// counted. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -92,7 +92,10 @@ struct Inner {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Registers every family. An error means that the table contradicts itself.
+    /// Registers every family of the table with a registry of its own.
+    ///
+    /// # Errors
+    /// The table contradicts itself, for example by two families of one name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let vectors = Collectors::register(&registry)?;
@@ -120,14 +123,16 @@ impl Metrics {
         &self.inner.vectors
     }
 
-    /// Gives the catalogue's models series of their own before this one is counted.
+    /// Gives all models of the view series of their own if `model` has none yet. It is called
+    /// before `model` is counted, which would else be counted as `other`.
     pub(crate) fn know(&self, model: &str, view: &View) {
         if self.inner.models.label(model) == OTHER {
             self.known_models(view.models());
         }
     }
 
-    /// Gives these models series of their own, up to 200.
+    /// Gives these models series of their own. No more than 200 models have one; those above that
+    /// are counted as `other`.
     pub fn known_models<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) {
         let refused = self.inner.models.admit(names);
         if refused > 0 {
@@ -138,7 +143,8 @@ impl Metrics {
         }
     }
 
-    /// Counts that a later candidate of the plan was tried, and how that went.
+    /// Counts a request that went on to the engine `to`, a later candidate of its plan, because
+    /// `from` did not answer it, for this reason. `outcome` tells whether `to` answered.
     pub fn fallback(&self, from: &str, to: &str, reason: FallbackReason, outcome: Outcome) {
         self.vectors()
             .fallbacks
@@ -204,12 +210,13 @@ impl Metrics {
         )
     }
 
-    /// Counts a client connection as open until the guard drops.
+    /// Counts a connection as open until the guard drops, whether it is a client's or a scraper's
+    /// of `metrics_listen`.
     pub fn connection(&self) -> ConnectionGuard {
         ConnectionGuard::new(self.vectors().connections_open.with_label_values(EMPTY))
     }
 
-    /// Counts a client connection that was closed for a new one.
+    /// Counts a connection that was closed because a new one needed its slot.
     pub fn connection_evicted(&self) {
         self.vectors()
             .connections_evicted
@@ -217,7 +224,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A clock for the gaps between the events of one stream of this engine.
+    /// Returns a clock that measures the gaps between the events of one stream of this engine.
     pub fn stream_clock(&self, engine: &str) -> StreamClock {
         StreamClock::new(
             self.vectors()
@@ -240,7 +247,7 @@ impl Metrics {
         self.inner.log.get_or_init(|| log);
     }
 
-    /// Shows the bound of client connections.
+    /// Sets the gauge of the most connections that clients may have open at once.
     pub fn set_connections_limit(&self, limit: u32) {
         self.vectors()
             .connections_limit
@@ -248,7 +255,7 @@ impl Metrics {
             .set(f64::from(limit));
     }
 
-    /// Shows the most generation models that are kept loaded on this engine.
+    /// Sets the gauge of the most generation models that are kept loaded on this engine.
     pub fn set_models_loaded_limit(&self, engine: &str, limit: u32) {
         self.vectors()
             .models_loaded_limit
@@ -256,7 +263,8 @@ impl Metrics {
             .set(f64::from(limit));
     }
 
-    /// Shows since when the configuration is in effect; a start is no reload.
+    /// Sets the gauges that a configuration is in effect and since when. The count of reloads
+    /// stays, because a start is no reload.
     pub fn config_loaded(&self, at: SystemTime) {
         let v = self.vectors();
         v.reload_success.with_label_values(EMPTY).set(1.0);
@@ -277,7 +285,11 @@ impl Metrics {
         }
     }
 
-    /// The answer to a scrape: content type, and body in Prometheus' text format 0.0.4.
+    /// Returns the answer to a scrape: the content type, and the body in Prometheus' text format
+    /// 0.0.4.
+    ///
+    /// # Errors
+    /// The encoder refuses a family.
     pub fn encode(&self) -> prometheus::Result<(String, Vec<u8>)> {
         if let Some(log) = self.inner.log.get() {
             let lost = self.vectors().log_dropped.with_label_values(&[STDERR]);

@@ -1,7 +1,8 @@
-//! Where two turns of one conversation diverge, although a turn should only add to the one before.
+//! The tracer finds where two turns of one conversation diverge. A turn should only add to the
+//! prompt of the one before, because an engine has to read anew what follows a change.
 //!
-//! Of each conversation the fingerprint of its last prompt is kept. The tracer is plain data: time is an
-//! argument, and it holds a bounded number of conversations and bytes.
+//! Of each conversation the fingerprint of its last prompt is kept. The tracer is plain data: time
+//! is an argument, and it holds a bounded number of conversations and bytes.
 
 use std::{
     collections::HashMap,
@@ -14,21 +15,21 @@ use foldhash::fast::FixedState;
 
 use super::fingerprint::{Divergence, Fingerprint};
 
-/// The conversations that are kept.
+/// The most conversations that are kept.
 const MOST_CONVERSATIONS: usize = 512;
-/// The bytes of all fingerprints together.
+/// The most bytes that all fingerprints take together.
 const MOST_BYTES: usize = 8 << 20;
-/// The turns that have to diverge before it is a finding.
+/// The turns that have to diverge and be read anew before a conversation is a finding.
 const REPEATS: u32 = 2;
-/// The time for which a finding is told after the last turn that gave it.
+/// The time for which a conversation is listed after its last turn that diverged.
 const TOLD_FOR: Duration = Duration::from_hours(1);
 
-/// The identity of a conversation, by which its turns are compared: a hash, from which no text can be
-/// read.
+/// The identity of a conversation, by which its turns are compared: a hash, from which no text can
+/// be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConversationId(u64);
 
-/// What tells conversations apart beside their first text.
+/// The facts that tell conversations apart, beside the hash of their first message of a user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConversationFacts<'a> {
     /// The hash of the session that the client names.
@@ -60,7 +61,8 @@ pub(crate) struct BrokenPrefix {
     /// The last turn that diverged, and where.
     pub(crate) turn: u32,
     pub(crate) divergence: Divergence,
-    /// The turns of the conversation that diverged, and those of them of which less than half was cached.
+    /// The turns of the conversation that diverged, and those of them of which less than half was
+    /// cached.
     pub(crate) diverged: u32,
     pub(crate) reread: u32,
     /// The tokens of the prompt of the last turn that was measured, and those that were cached.
@@ -78,8 +80,8 @@ struct TracedConversation {
     broken: Option<(Instant, BrokenPrefix)>,
 }
 
-/// Keeps hashes of the last prompt of each conversation and finds where the next turn diverges from it.
-/// Bounded, and without any text.
+/// Keeps hashes of the last prompt of each conversation and finds where the next turn diverges from
+/// it. Bounded, and without any text.
 #[derive(Debug, Default)]
 pub(crate) struct PrefixTracer {
     conversations: HashMap<ConversationId, TracedConversation>,
@@ -89,7 +91,8 @@ pub(crate) struct PrefixTracer {
 // === impl ConversationId ===
 
 impl ConversationId {
-    /// The conversation of a prompt; `None` where no user has spoken in it.
+    /// Returns the conversation to which a prompt belongs; `None` where it has no message of a
+    /// user.
     fn of(facts: ConversationFacts<'_>, print: &Fingerprint) -> Option<Self> {
         let mut hasher = FixedState::with_seed(1).build_hasher();
         match facts.session {
@@ -104,8 +107,8 @@ impl ConversationId {
 // === impl PrefixTracer ===
 
 impl PrefixTracer {
-    /// Compares a prompt with the last one of its conversation, and keeps it in its place; `None` where no
-    /// user has spoken in it.
+    /// Compares a prompt with the last one of its conversation, and keeps it in place of that one.
+    /// It returns `None`, and keeps nothing, where the prompt has no message of a user.
     pub(crate) fn trace(
         &mut self,
         facts: ConversationFacts<'_>,
@@ -141,9 +144,11 @@ impl PrefixTracer {
         })
     }
 
-    /// Compares a prompt without keeping it: the number of the turn that it would be, and where it
-    /// diverges. Who asks may be another program than the one whose conversation it is, so the latest one
-    /// that begins with the same words counts. `None` for a conversation that is not known.
+    /// Returns the number of the turn that a prompt would be, and where it would diverge, without
+    /// keeping it; `None` where its conversation is not known.
+    ///
+    /// Another program than the conversation's own may ask. So where the asker has no such
+    /// conversation, the latest one counts that begins with the same message of a user.
     pub(crate) fn compare(
         &self,
         facts: ConversationFacts<'_>,
@@ -161,7 +166,9 @@ impl PrefixTracer {
         Some((known.turn + 1, known.print.divergence(print)))
     }
 
-    /// Takes how much of the prompt of a turn was cached. `who` are the names of client, engine and model.
+    /// Notes a turn that diverged, with the tokens of its prompt and how many of them were cached
+    /// (`reuse`); another turn changes nothing. `who` names client, engine and model, in this
+    /// order.
     pub(crate) fn measured(
         &mut self,
         turn: TracedTurn,
@@ -192,7 +199,8 @@ impl PrefixTracer {
         kept.broken = Some((now, broken));
     }
 
-    /// The conversations whose turns diverged, the latest first.
+    /// Returns the conversations in which a turn diverged within the last hour, the latest first.
+    /// Each comes with its last such turn.
     pub(crate) fn broken(&self, now: Instant) -> Vec<BrokenPrefix> {
         let all = self.conversations.values();
         let mut broken: Vec<_> = all
@@ -223,12 +231,14 @@ impl PrefixTracer {
 // === impl BrokenPrefix ===
 
 impl BrokenPrefix {
-    /// Whether it is worth telling a person: it happened again, and the prompt was read again each time.
+    /// Reports whether a person should be told: in at least two turns that diverged, less than half
+    /// of the prompt was cached.
     pub(crate) fn is_finding(&self) -> bool {
         self.reread >= REPEATS
     }
 
-    /// The place in words, such as `turn 7: the system prompt differs within its first 256 bytes`.
+    /// Returns the place in words, such as `turn 7: the system prompt differs within its first 256
+    /// bytes`.
     pub(crate) fn words(&self) -> String {
         format!("turn {}: {}", self.turn, self.divergence.words())
     }

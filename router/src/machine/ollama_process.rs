@@ -12,7 +12,7 @@ use std::{
 use super::Readable;
 
 const ENGINE: &str = "ollama";
-/// Ollama 0.30 and newer; before, the runner was `ollama runner`.
+/// The program of a runner since Ollama 0.30; before that it was `ollama runner`.
 const RUNNER: &str = "llama-server";
 
 /// The variables of a process by name.
@@ -52,7 +52,8 @@ pub struct OllamaRunner {
 // === impl OllamaRunner ===
 
 impl OllamaRunner {
-    /// Returns the value after the first of these flags on its command line.
+    /// Returns the argument behind the first place on its command line at which one of these flags
+    /// stands; `None` where none of them does.
     pub fn value(&self, flags: &[&str]) -> Option<&str> {
         let at = self
             .arguments
@@ -66,13 +67,18 @@ impl OllamaRunner {
         self.arguments.iter().any(|a| flags.contains(&a.as_str()))
     }
 
-    /// Reports whether it computes embeddings; batch and slots of such a runner are its own.
+    /// Reports whether this runner computes embeddings and no text. Ollama chooses the batch size
+    /// and the slots of such a runner by itself, so they say nothing about the configured ones.
     pub fn embeds(&self) -> bool {
         self.has(&["--embedding", "--embeddings"])
     }
 }
 
-/// Finds the `ollama serve` that listens on `port` of this machine. `root` is `/`, another one in tests.
+/// Finds the `ollama serve` that listens on `port` of this machine. `root` is the folder in which
+/// `proc` lies: `/`, or another one in tests.
+///
+/// # Errors
+/// The text says why no such process can be told, such as that another program holds the port.
 pub fn find(root: &Path, port: u16) -> Readable<OllamaProcess> {
     let proc = root.join("proc");
     let pids = pids(&proc)?;
@@ -97,7 +103,7 @@ pub fn find(root: &Path, port: u16) -> Readable<OllamaProcess> {
     })
 }
 
-/// Why a file could not be read, in one line.
+/// Returns the text of a file; the error says in one line why it could not be read.
 fn read(path: &Path) -> Readable<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -115,7 +121,7 @@ fn pids(proc: &Path) -> Readable<Vec<u32>> {
     Ok(pids)
 }
 
-/// Name of the program: of its file, else what the kernel calls it.
+/// Returns the name of a process's program: that of its file, else the name that the kernel shows.
 fn program(proc: &Path, pid: u32) -> Option<String> {
     let folder = proc.join(pid.to_string());
     let file = fs::read_link(folder.join("exe")).ok().and_then(|path| {
@@ -156,8 +162,8 @@ fn status(proc: &Path, pid: u32, key: &str) -> Readable<String> {
         .ok_or_else(|| format!("{} has no {key}", path.display()))
 }
 
-/// The process with the listening socket. Where nobody's open files may be read, the only
-/// `ollama serve` there is.
+/// Returns the process that listens on `port`. Where the open files of others may not be read, it
+/// is the only `ollama serve` there is; an error says why it cannot be told.
 fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Readable<u32> {
     let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
         .iter()
@@ -198,7 +204,7 @@ fn listening(proc: &Path, pids: &[u32], servers: &[u32], port: u16) -> Readable<
     }
 }
 
-/// Inodes of the sockets that listen on a port, in a table of `/proc/net`.
+/// Returns the inodes of the sockets that listen on a port, by the text of a table of `/proc/net`.
 fn listeners(table: &str, port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let wanted = format!(":{port:04X}");
@@ -222,7 +228,8 @@ fn environment(folder: &Path) -> Readable<ProcessEnvironment> {
         .collect())
 }
 
-/// The smallest `memory.max` from the process's cgroup up to the root (cgroup v2).
+/// Returns the smallest `memory.max` in bytes from the process's cgroup up to the root (cgroup v2);
+/// `None` means that no limit is set.
 fn memory_max(root: &Path, folder: &Path) -> Readable<Option<u64>> {
     let groups = read(&folder.join("cgroup"))?;
     let group = groups

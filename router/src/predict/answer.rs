@@ -1,4 +1,4 @@
-//! The predicted length of an answer, and the time in which it is written.
+//! The prediction how long the answer to a request will be, and how long the engine writes it.
 
 use std::time::Duration;
 
@@ -12,37 +12,40 @@ use crate::{
     view::EngineView,
 };
 
-/// The tokens of an answer where none was measured.
+/// The tokens that an answer is assumed to have where too few were measured.
 pub(super) const MEAN_ANSWER: u64 = 256;
 
-/// The properties of a request that a prediction needs.
+/// The properties of a request from which its answer and its times are predicted.
 #[derive(Clone, Copy, Debug)]
 pub struct PredictionInput<'a> {
-    /// Prompt tokens at 4 bytes each.
+    /// The estimated tokens of the prompt, which are its bytes divided by 4.
     pub prompt_tokens: u64,
-    /// The most tokens that the answer may have.
+    /// The most tokens that the answer may have; `None` where the request sets no limit.
     pub max_tokens: Option<u64>,
     /// The client that asks.
     pub client: &'a ClientId,
-    /// The number of requests that have their turn for a permit before it.
+    /// The number of waiting requests whose turn for a slot of the engine comes before this one's.
     pub before: u32,
 }
 
 /// The predicted length of an answer and the time that writing it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PredictedAnswer {
-    /// Its tokens.
+    /// The predicted tokens of the answer.
     pub tokens: u64,
-    /// The basis of that number.
+    /// Whether that number was measured, and on how many answers, or is the assumed one.
     pub basis: PredictionBasis,
     /// The time from its first token to its last.
     pub output: PredictedTime,
 }
 
-/// The answer of a model to a request. It is as long as this client's answers where this model was
-/// chosen for it, else as all answers of this client, else as everybody's, and at most as long as
-/// the request allows. So models are compared by one number until each was chosen often enough to
-/// have its own.
+/// Predicts the length in tokens of a model's answer to a request, and the time that writing it
+/// takes.
+///
+/// The length is the mean of this client's answers for which this model was chosen, else of all its
+/// answers, else of everybody's, else 256; it is never above the request's limit. A mean counts
+/// only if enough answers were measured. So all models are predicted alike until each was chosen
+/// often enough to have a mean of its own.
 pub fn answer(
     learned: &Measurements,
     engine: &EngineView,

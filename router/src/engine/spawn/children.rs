@@ -1,7 +1,9 @@
-//! Children that outlive a crash: one file for each in `state_dir`, read by the next start.
+//! A child is an engine process that Crucible started. Each has a file in `state_dir`, by which the
+//! next start finds those that outlived a crash.
 //!
-//! A child has a mark in its environment that all it starts inherits. Who still has the mark of a
-//! Crucible that is gone is an orphan and is ended (Linux; elsewhere it is only told).
+//! A child has a mark in its environment, which every process that it starts inherits. A process
+//! with the mark of a Crucible that is gone is an orphan and is ended (Linux; elsewhere a log line
+//! names it).
 
 use std::{
     io,
@@ -32,33 +34,34 @@ use super::{
 use crate::machine::processes;
 use crate::state_dir::{self, StateDir};
 
-/// Name of the folder in `state_dir`.
+/// The name of the folder in `state_dir` that holds the files of the children.
 const FOLDER: &str = "children";
-/// From SIGTERM to SIGKILL.
+/// The time that an orphan has to end after SIGTERM, and once more after SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// Between two looks at those that are to end.
+/// The time between two looks whether the orphans have ended.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The children of this Crucible, and those that an earlier one left behind.
 #[derive(Debug, Default)]
 pub struct Children {
-    /// `None`: nothing outlives the run.
+    /// The folder with the files of the children; `None` where nothing is to outlive the run.
     folder: Option<PathBuf>,
-    /// `None`: it is nobody else's.
+    /// The state directory that another Crucible may own; `None` where no other one can.
     state: Option<Arc<StateDir>>,
-    /// Of the file system.
+    /// The root of the file system, below which `/proc` is read.
     root: PathBuf,
     count: AtomicU32,
     swept: OnceCell<()>,
     awaited: Awaited,
-    /// `None`: its children listen on ports.
+    /// The folder for the sockets of children; where it is `None`, they listen on ports.
     sockets: Option<SocketFolder>,
 }
 
 // === impl Children ===
 
 impl Children {
-    /// `state_dir` may be empty: then nothing is written. `root` is the root of the file system.
+    /// Makes the record of the children in a folder that no other Crucible uses. Where `state_dir`
+    /// is empty nothing is written; `root` is the root of the file system, another folder in tests.
     pub(crate) fn new(state_dir: &Path, root: &Path) -> Self {
         let folder = !state_dir.as_os_str().is_empty();
         Self {
@@ -69,7 +72,8 @@ impl Children {
         }
     }
 
-    /// In a folder that another Crucible may own: what it started is left alone as long as it does.
+    /// Makes the record as [`Children::new`] does, in a state directory that another Crucible may
+    /// own. What that one started is not ended before this process owns the directory.
     pub(crate) fn under(state: Arc<StateDir>, root: &Path) -> Self {
         let alone = Self::new(state.folder(), root);
         Self {
@@ -78,23 +82,24 @@ impl Children {
         }
     }
 
-    /// Of a command that ends them itself: nothing is written, as nobody has to find them again.
+    /// Makes a record without a folder, for a command that ends its children itself. Nothing is
+    /// written, because no later start has to find them.
     pub fn unrecorded() -> Self {
         Self::new(Path::new(""), Path::new("/"))
     }
 
-    /// Root of the file system.
+    /// Returns the root of the file system, below which `/proc` is read.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder for the sockets of children; `None` where nothing may be written, and where another
-    /// Crucible owns the folder or what it left behind was not looked at yet.
+    /// Returns the folder for the sockets of children. It is `None` where nothing may be written,
+    /// and as long as [`Children::sweep`] has not looked for what an earlier Crucible left behind.
     pub(super) fn sockets(&self) -> Option<&SocketFolder> {
         self.sockets.as_ref().filter(|_| self.swept.initialized())
     }
 
-    /// Gives the child its mark.
+    /// Puts a new mark into the environment of a child that is about to start, and returns it.
     pub(super) fn mark(&self, command: &mut Command) -> String {
         let owner = std::process::id();
         let started = processes::stat(&self.root, owner).map_or(0, |s| s.started);
@@ -104,12 +109,14 @@ impl Children {
         mark
     }
 
-    /// Starts one, whose end is known while what comes with it is held.
+    /// Starts a child. As long as the [`OrphanHold`] lives, the caller waits for the child's end,
+    /// and `reap_orphans` leaves it alone.
     pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, OrphanHold)> {
         self.awaited.start(command)
     }
 
-    /// Waits for the ends of orphans, where this process inherits them.
+    /// Waits for the ends of orphans until `stop`, so that none stays a zombie. It does nothing
+    /// where the system does not hand orphans to this process.
     #[cfg(target_os = "linux")]
     pub(crate) async fn reap_orphans(&self, stop: CancellationToken) {
         if orphans::inherits() {
@@ -117,7 +124,8 @@ impl Children {
         }
     }
 
-    /// Writes down that it runs.
+    /// Writes the file of a child that runs; `name` is its engine or model, for people. A failure
+    /// is logged: after a crash this child would not be found.
     pub(super) async fn enter(&self, mark: &str, name: &str, pid: u32) {
         let Some(folder) = self.folder.clone() else {
             return;
@@ -141,7 +149,7 @@ impl Children {
         }
     }
 
-    /// It has ended.
+    /// Removes the file of a child that has ended.
     pub(super) async fn leave(&self, mark: &str) {
         if let Some(folder) = &self.folder {
             // Where it could not be written there is nothing to remove.
@@ -149,15 +157,15 @@ impl Children {
         }
     }
 
-    /// Ends what a crashed Crucible left behind; once in a run, and before any start. Nothing where
-    /// the folder is another's, who looks after it.
+    /// Ends the processes that a crashed Crucible left behind; it is called before any child is
+    /// started. It works once in a run, and not as long as another Crucible owns the folder.
     pub(crate) async fn sweep(&self) {
         if self.state.as_ref().is_none_or(|state| state.is_ours()) {
             self.swept.get_or_init(|| self.look()).await;
         }
     }
 
-    /// The same as soon as the folder is ours.
+    /// Waits until this process owns the state directory, and then does as [`Children::sweep`].
     pub(crate) async fn sweep_when_owned(&self) {
         if let Some(state) = &self.state {
             state.owned().await;
@@ -213,7 +221,8 @@ impl Children {
         spawn_blocking(read).await.unwrap_or_default()
     }
 
-    /// Gives whether all with that mark are gone.
+    /// Ends all processes with this mark, by SIGTERM and after 5 s by SIGKILL, and reports whether
+    /// they are gone.
     async fn end(&self, mark: &str) -> bool {
         let living = || processes::with_variable(&self.root, MARK, mark).unwrap_or_default();
         for forced in [false, true] {

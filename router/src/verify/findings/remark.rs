@@ -1,25 +1,28 @@
-//! What is told about faults beyond the 39 settings.
+//! A fault of an engine that is none of the 39 settings of `[tuning]`, as it is reported to a
+//! person.
 
 use serde::Serialize;
 
-/// Something that a person should know. It makes no setting wrong by itself.
+/// A fault of an engine that a person should know of, with the way to mend it. It lies beyond the
+/// 39 settings of `[tuning]` and makes none of them count as wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
-    /// The name of the engine.
+    /// The name of the engine; it is `none` where there is no engine at all.
     pub engine: String,
-    /// The name of the fault, from the table of faults.
+    /// The fixed name of the fault for programs, such as `old_version`.
     pub fault: &'static str,
-    /// The state that Crucible relies on or asks for.
+    /// The state that Crucible relies on or asks for, in words.
     pub asked: String,
-    /// The state that was found.
+    /// The state that was found, in words.
     pub found: String,
     /// The source that it was read from.
     pub read_from: String,
-    /// One command or click that mends it.
+    /// The command, the setting or the click that mends it, in words.
     pub fix: String,
 }
 
-/// A fault that was found on one engine.
+/// A fault that was found on one engine: a [`Remark`] before the names of engine and fault are
+/// added.
 pub(super) struct FoundFault {
     pub(super) asked: String,
     pub(super) found: String,
