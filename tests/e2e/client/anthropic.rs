@@ -94,3 +94,26 @@ async fn anthropics_python_client_is_served() {
     assert_eq!(told["broken stream"]["type"], "api_error", "{told}");
     assert_eq!(told["after a 429"], "word0", "{told}");
 }
+
+#[tokio::test]
+async fn anthropics_python_client_gets_messages_of_a_real_model() {
+    let (crucible, model) = crate::real::start().await;
+    let base = crucible.at("");
+    let told =
+        tokio::task::spawn_blocking(move || run_script("messages_real.py", &base, &[&model]));
+    let told = told.await.expect("the client runs");
+    for what in ["streamed", "whole"] {
+        assert!(
+            told[what].as_str().is_some_and(|text| !text.is_empty()),
+            "{told}"
+        );
+    }
+    let stop = told["stop"].as_str().expect("a reason");
+    assert!(["end_turn", "max_tokens"].contains(&stop), "{told}");
+    assert!(told["usage"].as_u64() > Some(0), "{told}");
+    // The engine itself counted what it then read.
+    let [counted, read] = ["counted", "read"].map(|what| told[what].as_u64());
+    assert!(read > Some(0) && counted >= read, "{told}");
+    // The second turn reads only what is new.
+    assert!(told["cached"].as_u64() > Some(0), "{told}");
+}
