@@ -17,6 +17,13 @@ pub(super) async fn saying(
     kind: &str,
     script: impl Fn(bool) -> Script + Send + Sync + 'static,
 ) -> (Scripted, Crucible) {
+    let fake = speaker(script).await;
+    let crucible = Crucible::start(&engine("one", kind, &fake.url()));
+    (fake, crucible)
+}
+
+/// A fake engine of any kind whose model `m` says this to `hi`.
+pub(super) async fn speaker(script: impl Fn(bool) -> Script + Send + Sync + 'static) -> Scripted {
     let instance = json!({ "id": "m", "config": { "context_length": 131_072, "parallel": 4 } });
     let studio = json!({ "models": [{
         "type": "llm", "key": "m", "loaded_instances": [instance], "max_context_length": 131_072,
@@ -24,7 +31,7 @@ pub(super) async fn saying(
     }] });
     let held = json!({ "models": [
         { "name": "m", "model": "m", "size": 1, "context_length": 131_072 }] });
-    let fake = Scripted::reading(move |path, body| match path {
+    Scripted::reading(move |path, body| match path {
         "/v1/chat/completions" | "/api/chat" if body.contains("\"hi\"") => {
             script(body.contains("\"stream\":true"))
         }
@@ -46,9 +53,7 @@ pub(super) async fn saying(
         ),
         _ => Script::json("404 Not Found", "", "{}"),
     })
-    .await;
-    let crucible = Crucible::start(&engine("one", kind, &fake.url()));
-    (fake, crucible)
+    .await
 }
 
 /// The kinds that speak OpenAI.

@@ -25,14 +25,19 @@ use crucible_tests::{
     chat::{body, get, open, post, post_raw, stream},
     clean::{Metrics, queued, settled},
     dashboards::{folder, queries},
-    engines::{Both, client, until},
+    engines::{Both, client, engine, until},
     process::PATIENCE,
     rest::eventually,
 };
 use futures_util::{StreamExt as _, future::join_all};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
+
+use super::answers::{openai, speaker};
+
+/// The counts of an engine that had most of a prompt in its cache.
+const CACHED: &str = r#","usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":9}}"#;
 
 /// Counters and histograms that the load may leave at 0, and why.
 const UNTOUCHED: [(&str, &str); 4] = [
@@ -262,6 +267,9 @@ async fn answers(both: &Both, sent: &mut Sent) {
         assert!(events.done, "{}", events.text);
         sent.routed(2);
     }
+    let cached = post(&both.crucible, &body("caching/m", "hi")).await;
+    assert_eq!(cached.status, 200, "{}", cached.text);
+    sent.routed(1);
     let crowd = (0..4).map(|_| async {
         let answer = post(&both.crucible, &body("llama3.2:3b", "repeat 12")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -385,9 +393,13 @@ fn assert_every_family(now: &Metrics) {
 
 #[tokio::test]
 async fn prometheus_fills_every_panel_and_the_books_balance() {
+    let caching = speaker(|streamed| openai(streamed, &json!({"content": "hello"}), CACHED)).await;
     let both = Both::with(
-        "metrics_listen = \"127.0.0.1:0\"\n\
-         [[model]]\nname = \"qwen\"\nfallback = [\"ollama/small\"]\n",
+        &format!(
+            "metrics_listen = \"127.0.0.1:0\"\n{}\
+             [[model]]\nname = \"qwen\"\nfallback = [\"ollama/small\"]\n",
+            engine("caching", "openai", &caching.url())
+        ),
         |gpu| gpu.rate = 200,
         |cpu| cpu.rate = 100,
     )

@@ -10,7 +10,7 @@ base, model = sys.argv[1:]
 client = anthropic.Anthropic(base_url=base, api_key="any", max_retries=0, timeout=300)
 system = "Answer in one short sentence."
 messages = [{"role": "user", "content": "Say hi."}]
-asked = {"model": model, "max_tokens": 24, "temperature": 0, "system": system}
+asked = {"model": model, "max_tokens": 24, "system": system, "extra_body": {"temperature": 0}}
 told = {"counted": client.messages.count_tokens(model=model, system=system, messages=messages).input_tokens}
 with client.messages.stream(**asked, messages=messages) as stream:
     told["streamed"] = "".join(stream.text_stream)
