@@ -20,7 +20,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// The ports as they were found last, and when.
 #[derive(Debug, Default)]
-pub(super) struct RunnerPorts(Mutex<Option<(Instant, Vec<u16>)>>);
+pub(super) struct RunnerPorts {
+    found: Mutex<Option<(Instant, Vec<u16>)>>,
+    /// Held by the one who looks.
+    look: tokio::sync::Mutex<()>,
+}
 
 // === impl RunnerPorts ===
 
@@ -41,22 +45,56 @@ impl RunnerPorts {
             return Some(readings);
         }
         // The model may have been loaded anew, at another port.
-        if self.known(AGAIN).is_some() {
-            return None;
-        }
-        let ports = slots::runner_ports(root, endpoint).await;
-        let same = known.as_ref() == Some(&ports);
-        *self.0.lock() = Some((Instant::now(), ports.clone()));
-        if same || ports.is_empty() {
+        let ports = self.looked(slots::runner_ports(root, endpoint)).await;
+        if known.as_ref() == Some(&ports) || ports.is_empty() {
             return None;
         }
         slots::readings(&ports, endpoint).await
     }
 
+    /// Returns the ports of a look that was made a moment ago, else those that `look` finds. Answers that
+    /// begin together share one look.
+    async fn looked(&self, look: impl Future<Output = Vec<u16>> + Send) -> Vec<u16> {
+        let _looking = self.look.lock().await;
+        if let Some(ports) = self.known(AGAIN) {
+            return ports;
+        }
+        let ports = look.await;
+        *self.found.lock() = Some((Instant::now(), ports.clone()));
+        ports
+    }
+
     /// The ports, where they were found within this time.
     fn known(&self, within: Duration) -> Option<Vec<u16>> {
-        let found = self.0.lock();
+        let found = self.found.lock();
         let (at, ports) = found.as_ref()?;
         (at.elapsed() < within).then(|| ports.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_begin_together_share_one_look_at_the_processes() {
+        let ports = RunnerPorts::default();
+        let looks = AtomicU32::new(0);
+        let look = || async {
+            looks.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_millis(20)).await;
+            vec![40_001]
+        };
+        let found = join_all((0..200).map(|_| ports.looked(look()))).await;
+        assert!(found.iter().all(|ports| ports[..] == [40_001]));
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+        advance(AGAIN).await;
+        ports.looked(look()).await;
+        assert_eq!(looks.load(Ordering::Relaxed), 2);
     }
 }
