@@ -10,6 +10,7 @@
 //! ```
 
 mod answer_line;
+mod line_answer;
 pub(crate) mod line_reader;
 mod text;
 mod write;
@@ -27,11 +28,12 @@ pub use self::text::{OllamaText, OllamaWholeText};
 pub(crate) use self::write::created;
 use crate::{
     dialect::{
-        chat::{EngineTranscoder, StreamProgress},
+        chat::StreamProgress,
         engine::{
             call_ids::CallIds,
             ollama::response::{
-                answer_line::{AnswerLine, AnswerMessage, cut, with_line},
+                answer_line::{AnswerLine, AnswerMessage, with_line},
+                line_answer::LineAnswer,
                 line_reader::LineReader,
                 write::{head, string, usage_json, write_calls},
             },
@@ -119,26 +121,6 @@ impl OllamaStream {
         self
     }
 
-    fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
-        if self.complete {
-            return Ok(());
-        }
-        with_line(line, |item| {
-            progress.events += 1;
-            if self.item(item) {
-                progress.content += 1;
-            }
-            if item.is_last() {
-                let usage = item.usage(&self.slots);
-                self.end(&item.finish_reason(self.calls > 0)?, usage);
-                progress.usage = Some(usage);
-                progress.complete = true;
-                progress.calls = self.calls > 0;
-            }
-            Ok(())
-        })
-    }
-
     /// Writes the events of one line; reports whether it held anything new.
     fn item(&mut self, item: &AnswerLine<'_>) -> bool {
         let empty = AnswerMessage::default();
@@ -197,34 +179,43 @@ impl OllamaStream {
         self.out.extend_from_slice(b"data: [DONE]\n\n");
         self.complete = true;
     }
+}
 
-    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+impl LineAnswer for OllamaStream {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
+
+    fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
+        if self.complete {
+            return Ok(());
+        }
+        with_line(line, |item| {
+            progress.events += 1;
+            if self.item(item) {
+                progress.content += 1;
+            }
+            if item.is_last() {
+                let usage = item.usage(&self.slots);
+                self.end(&item.finish_reason(self.calls > 0)?, usage);
+                progress.usage = Some(usage);
+                progress.complete = true;
+                progress.calls = self.calls > 0;
+            }
+            Ok(())
+        })
+    }
+
+    fn send(&mut self, out: &mut VecDeque<Bytes>) {
         if !self.out.is_empty() {
             out.push_back(Bytes::copy_from_slice(&self.out));
             self.out.clear();
         }
     }
-}
 
-impl EngineTranscoder for OllamaStream {
-    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
-        let result = lines.push(&frame, |line| self.line(line, &mut progress));
-        self.lines = lines;
-        self.take(out);
-        result.map(|()| progress)
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let tail = mem::take(&mut self.lines.partial);
-        let result = self.line(&tail, &mut progress);
-        self.take(out);
-        if self.complete {
-            return Ok(progress);
-        }
-        Err(cut(&tail, result))
+    fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
+        self.send(out);
+        self.complete
     }
 }
 
@@ -256,6 +247,39 @@ impl OllamaAggregate {
         self.hides_thinking = before.hides_thinking;
         self.slots = before.slots;
         self
+    }
+
+    fn answer(&self, reason: &str, usage: Usage) -> Vec<u8> {
+        let mut out = self.head.clone().into_bytes();
+        out.extend_from_slice(br#""choices":[{"index":0,"message":{"role":"assistant","content":"#);
+        string(&mut out, &self.content);
+        if !self.reasoning.is_empty() {
+            out.extend_from_slice(br#","reasoning_content":"#);
+            string(&mut out, &self.reasoning);
+        }
+        if self.count > 0 {
+            out.extend_from_slice(br#","tool_calls":["#);
+            out.extend_from_slice(&self.calls);
+            out.push(b']');
+        }
+        out.push(b'}');
+        if !self.logprobs.is_empty() {
+            out.extend_from_slice(br#","logprobs":{"content":["#);
+            out.extend_from_slice(self.logprobs.as_bytes());
+            out.extend_from_slice(b"]}");
+        }
+        out.extend_from_slice(br#","finish_reason":"#);
+        string(&mut out, reason);
+        out.extend_from_slice(b"}],");
+        out.extend_from_slice(usage_json(usage).as_bytes());
+        out.push(b'}');
+        out
+    }
+}
+
+impl LineAnswer for OllamaAggregate {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
     }
 
     fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
@@ -307,52 +331,12 @@ impl OllamaAggregate {
         })
     }
 
-    fn answer(&self, reason: &str, usage: Usage) -> Vec<u8> {
-        let mut out = self.head.clone().into_bytes();
-        out.extend_from_slice(br#""choices":[{"index":0,"message":{"role":"assistant","content":"#);
-        string(&mut out, &self.content);
-        if !self.reasoning.is_empty() {
-            out.extend_from_slice(br#","reasoning_content":"#);
-            string(&mut out, &self.reasoning);
-        }
-        if self.count > 0 {
-            out.extend_from_slice(br#","tool_calls":["#);
-            out.extend_from_slice(&self.calls);
-            out.push(b']');
-        }
-        out.push(b'}');
-        if !self.logprobs.is_empty() {
-            out.extend_from_slice(br#","logprobs":{"content":["#);
-            out.extend_from_slice(self.logprobs.as_bytes());
-            out.extend_from_slice(b"]}");
-        }
-        out.extend_from_slice(br#","finish_reason":"#);
-        string(&mut out, reason);
-        out.extend_from_slice(b"}],");
-        out.extend_from_slice(usage_json(usage).as_bytes());
-        out.push(b'}');
-        out
-    }
-}
-
-impl EngineTranscoder for OllamaAggregate {
-    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
-        let result = lines.push(&frame, |line| self.line(line, &mut progress));
-        self.lines = lines;
-        result.map(|()| progress)
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let tail = mem::take(&mut self.lines.partial);
-        let result = self.line(&tail, &mut progress);
+    fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
         let Some((reason, usage)) = &self.finish else {
-            return Err(cut(&tail, result));
+            return false;
         };
         out.push_back(self.answer(reason, *usage).into());
-        Ok(progress)
+        true
     }
 }
 

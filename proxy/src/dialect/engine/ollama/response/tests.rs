@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::{
+    dialect::chat::EngineTranscoder,
     dialect::engine::{engine_error::engine_error, ollama::response::*},
     error::Kind,
 };

@@ -6,17 +6,18 @@
 //! data: {...,"choices":[{"index":0,"text":" upon","logprobs":null,"finish_reason":null}]}
 //! ```
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    answer_line::{cut, with_line},
+    answer_line::with_line,
+    line_answer::LineAnswer,
     line_reader::LineReader,
     write::{TEXT, head, string, usage_json},
 };
 use crate::{
-    dialect::chat::{DONE, EngineTranscoder, StreamProgress},
+    dialect::chat::{DONE, StreamProgress},
     error::Error,
     usage::{SlotReadings, Usage},
 };
@@ -88,6 +89,12 @@ impl OllamaText {
         self.out.extend_from_slice(b"data: ");
         self.out.extend_from_slice(self.head.as_bytes());
     }
+}
+
+impl LineAnswer for OllamaText {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
 
     fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
         if self.complete {
@@ -117,33 +124,16 @@ impl OllamaText {
         })
     }
 
-    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+    fn send(&mut self, out: &mut VecDeque<Bytes>) {
         if !self.out.is_empty() {
             out.push_back(Bytes::copy_from_slice(&self.out));
             self.out.clear();
         }
     }
-}
 
-impl EngineTranscoder for OllamaText {
-    fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
-        let result = lines.push(&frame, |line| self.line(line, &mut progress));
-        self.lines = lines;
-        self.take(out);
-        result.map(|()| progress)
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let tail = mem::take(&mut self.lines.partial);
-        let result = self.line(&tail, &mut progress);
-        self.take(out);
-        if self.complete {
-            return Ok(progress);
-        }
-        Err(cut(&tail, result))
+    fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
+        self.send(out);
+        self.complete
     }
 }
 
@@ -168,6 +158,12 @@ impl OllamaWholeText {
         self.slots = slots;
         self
     }
+}
+
+impl LineAnswer for OllamaWholeText {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
 
     fn line(&mut self, line: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
         if self.finish.is_some() {
@@ -189,23 +185,10 @@ impl OllamaWholeText {
             Ok(())
         })
     }
-}
 
-impl EngineTranscoder for OllamaWholeText {
-    fn push(&mut self, frame: Bytes, _out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let mut lines = mem::replace(&mut self.lines, LineReader::new(0));
-        let result = lines.push(&frame, |line| self.line(line, &mut progress));
-        self.lines = lines;
-        result.map(|()| progress)
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let mut progress = StreamProgress::default();
-        let tail = mem::take(&mut self.lines.partial);
-        let result = self.line(&tail, &mut progress);
+    fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
         let Some((reason, usage)) = &self.finish else {
-            return Err(cut(&tail, result));
+            return false;
         };
         let mut answer = self.head.clone().into_bytes();
         write_choice(&mut answer, &self.text, Some(reason));
@@ -213,7 +196,7 @@ impl EngineTranscoder for OllamaWholeText {
         answer.extend_from_slice(usage_json(*usage).as_bytes());
         answer.push(b'}');
         out.push_back(answer.into());
-        Ok(progress)
+        true
     }
 }
 
