@@ -117,7 +117,7 @@ async fn in_time(
 }
 
 /// Receives the body of a request and reads it in the client's format.
-async fn received(
+pub(super) async fn received(
     active: &ActiveRequest,
     config: &Config,
     request: Request,

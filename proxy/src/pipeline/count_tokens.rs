@@ -23,11 +23,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::{demand, plan};
+use super::{answer::received, demand, plan};
 use crate::{
-    body::decode,
     dialect::{
-        ClientRequest,
         chat::ChatRequest,
         engine::{EngineTarget, format_of},
     },
@@ -72,14 +70,8 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Error> {
     let config = app.config.current();
-    let (head, body) = request.into_parts();
-    let body = decode::receive(&head.headers, body, &config).await?;
-    let chat = active.dialect.read(ClientRequest {
-        headers: &head.headers,
-        body,
-        config: &config,
-    })?;
-    let demand = demand::of(&head.headers, &chat, &config, &active.id, &admitted)?;
+    let (headers, chat) = received(&active, &config, request).await?;
+    let demand = demand::of(&headers, &chat, &config, &active.id, &admitted)?;
     plan::first_refresh(&app.router).await;
     let candidate = match app.router.plan_asking(&demand).await {
         Ok(planned) => planned.candidates.into_iter().next(),
