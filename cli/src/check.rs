@@ -3,7 +3,7 @@
 //! It checks the file, the environment and the flags first, then the files and addresses of this
 //! machine, then whether the engines that answer have the named models and accept Crucible's key.
 
-use crucible_config::{Live, Loaded, Problem, Problems, Severity, layers, presence};
+use crucible_config::{LiveConfig, LoadedConfig, Problem, Problems, Severity, layers, presence};
 use crucible_router::{
     plan::{self, Absent},
     transport::tls_trouble,
@@ -31,7 +31,7 @@ pub fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
     let mut unseen = Vec::new();
     let asks = !loaded.config.references().is_empty() || !loaded.config.engines.is_empty();
     if asks {
-        let live = Live::from_config(loaded.config.clone());
+        let live = LiveConfig::from_config(loaded.config.clone());
         let view = runtime()?.block_on(look(&live, async |router| router.view()))?;
         let (wrong, open) = certain_and_open(&loaded, plan::absent(&view, &live.current()));
         problems.0.extend(wrong);
@@ -76,7 +76,7 @@ fn refused(problems: &Problems) -> CommandFailure {
 /// Returns the problems that are certain, and those that only an engine that does not answer could
 /// decide. A rule's target must be known in any case, because a model that no engine and no other
 /// setting names is probably a typing error.
-fn certain_and_open(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
+fn certain_and_open(loaded: &LoadedConfig, absent: Vec<Absent>) -> (Vec<Problem>, Vec<String>) {
     let (mut wrong, mut open) = (Vec::new(), Vec::new());
     for one in absent {
         let path = &one.reference.path;
@@ -92,7 +92,7 @@ fn certain_and_open(loaded: &Loaded, absent: Vec<Absent>) -> (Vec<Problem>, Vec<
 }
 
 /// Returns a problem for each engine that refuses Crucible's key.
-fn access_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
+fn access_problems(loaded: &LoadedConfig, view: &View) -> Vec<Problem> {
     let refusing = view.engines.iter().filter(|engine| engine.refused_access);
     let problems = refusing.map(|engine| {
         let (path, source) = key_origin(loaded, &engine.name, "api_key_env");
@@ -110,7 +110,7 @@ fn access_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
 
 /// Returns a problem for each engine whose certificate is not accepted, or that does not speak TLS
 /// although its URL says so.
-fn tls_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
+fn tls_problems(loaded: &LoadedConfig, view: &View) -> Vec<Problem> {
     let problems = view.engines.iter().filter_map(|engine| {
         let (what, fix) = tls_trouble(engine.error.as_deref()?)?;
         let (path, source) = key_origin(loaded, &engine.name, "url");
@@ -128,7 +128,7 @@ fn tls_problems(loaded: &Loaded, view: &View) -> Vec<Problem> {
 
 /// Returns the path of an engine's key and the source that set it; for a key that is not written
 /// down it is the source of the engine's name.
-fn key_origin(loaded: &Loaded, engine: &str, key: &str) -> (String, String) {
+fn key_origin(loaded: &LoadedConfig, engine: &str, key: &str) -> (String, String) {
     let mut engines = loaded.config.engines.iter();
     let Some(at) = engines.position(|configured| &*configured.name == engine) else {
         return Default::default();
@@ -141,7 +141,7 @@ fn key_origin(loaded: &Loaded, engine: &str, key: &str) -> (String, String) {
     (path, source.unwrap_or_default())
 }
 
-fn problem(loaded: &Loaded, absent: &Absent) -> Problem {
+fn problem(loaded: &LoadedConfig, absent: &Absent) -> Problem {
     let reference = &absent.reference;
     let expected = match (reference.path.as_str(), reference.takes_engines) {
         (path, _) if path.starts_with("rule[") => "a virtual model, a model or an engine",

@@ -7,7 +7,7 @@ mod show;
 use std::path::Path;
 
 use clap::Args;
-use crucible_config::{Config, Live, tuning::TuningState};
+use crucible_config::{Config, LiveConfig, tuning::TuningState};
 use crucible_documents::VerifiedDoc;
 use crucible_router::verify::{self, UNUSABLE};
 
@@ -59,13 +59,16 @@ async fn examine(config: &Config, probe: bool) -> Result<(VerifiedDoc, bool), Co
         }
         instance::warn_unanswered(&instance, "GET /crucible/tunings", ENGINES_ASKED);
     }
-    let live = Live::from_config(config.clone());
+    let live = LiveConfig::from_config(config.clone());
     let probes = verify::probe::load(&config.state_dir);
     let verified = look(&live, async |router| {
         let evidence = router
             .evidence(Path::new("/"), live.current(), None, probes)
             .await;
-        VerifiedDoc::new(verify::verified(&evidence), verify::remarks(&evidence))
+        VerifiedDoc::new(
+            verify::verified(&evidence),
+            verify::engine_faults(&evidence),
+        )
     });
     Ok((verified.await?, false))
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::{Config, Live};
+use crucible_config::{Config, LiveConfig};
 use crucible_router::{discovery, event::Silent, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,7 +25,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The router cannot start.
 pub async fn look<T>(
-    config: &Live,
+    config: &LiveConfig,
     question: impl AsyncFnOnce(&RouterHandle) -> T,
 ) -> Result<T, CommandFailure> {
     look_as(config, (*config.current()).clone(), question).await
@@ -33,7 +33,7 @@ pub async fn look<T>(
 
 /// Does the same as [`look`], with `source` in place of the configuration in force.
 pub(crate) async fn look_as<T>(
-    config: &Live,
+    config: &LiveConfig,
     mut source: Config,
     question: impl AsyncFnOnce(&RouterHandle) -> T,
 ) -> Result<T, CommandFailure> {

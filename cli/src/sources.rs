@@ -1,17 +1,17 @@
 //! The way from a command's arguments and the process's environment to the configuration.
 
 use crucible_config::{
-    Live, Loaded, Problems,
-    layers::{self, Flags, Sources},
+    LiveConfig, LoadedConfig, Problems,
+    layers::{self, ConfigFlags, ConfigSources},
 };
 
 use crate::{CommandFailure, CommonArgs, output::write_stderr};
 
 /// Returns the sources of the configuration's layers: file, environment and flags.
-pub fn sources(common: &CommonArgs) -> Sources {
-    Sources::from_process(
+pub fn sources(common: &CommonArgs) -> ConfigSources {
+    ConfigSources::from_process(
         common.config.clone(),
-        Flags {
+        ConfigFlags {
             listen: common.listen.clone(),
             engines: common.engine.clone(),
             set: Vec::new(),
@@ -20,7 +20,7 @@ pub fn sources(common: &CommonArgs) -> Sources {
 }
 
 /// Loads the configuration like [`load`], and keeps the layer that set each value.
-pub fn loaded(common: &CommonArgs) -> Result<Loaded, CommandFailure> {
+pub fn loaded(common: &CommonArgs) -> Result<LoadedConfig, CommandFailure> {
     let loaded = layers::load(&sources(common)).map_err(|p| broken(&p))?;
     warn(&loaded.warnings);
     Ok(loaded)
@@ -35,17 +35,17 @@ pub fn warn(warnings: &Problems) {
 
 /// Loads the configuration and writes its warnings to stderr. Problems of it are a failure with
 /// exit code 2 that lists them all.
-pub fn load(common: &CommonArgs) -> Result<Live, CommandFailure> {
-    given(Live::new(sources(common)))
+pub fn load(common: &CommonArgs) -> Result<LiveConfig, CommandFailure> {
+    given(LiveConfig::new(sources(common)))
 }
 
 /// Loads the configuration like [`load`], and also warns of things that are missing on this
 /// machine.
-pub fn load_here(common: &CommonArgs) -> Result<Live, CommandFailure> {
-    given(Live::new_here(sources(common)))
+pub fn load_here(common: &CommonArgs) -> Result<LiveConfig, CommandFailure> {
+    given(LiveConfig::new_here(sources(common)))
 }
 
-fn given(loaded: Result<(Live, Problems), Problems>) -> Result<Live, CommandFailure> {
+fn given(loaded: Result<(LiveConfig, Problems), Problems>) -> Result<LiveConfig, CommandFailure> {
     let (live, warnings) = loaded.map_err(|p| broken(&p))?;
     warn(&warnings);
     Ok(live)

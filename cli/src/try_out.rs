@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use crucible_config::{
-    Live,
+    LiveConfig,
     checked::{Config, LogSettings},
     home,
 };
@@ -58,7 +58,10 @@ pub trait ServerLauncher {
     ///
     /// # Errors
     /// An address cannot be bound.
-    fn start(&self, config: Live) -> impl Future<Output = Result<Self::Server, CommandFailure>>;
+    fn start(
+        &self,
+        config: LiveConfig,
+    ) -> impl Future<Output = Result<Self::Server, CommandFailure>>;
 }
 
 /// A server that `try` has started: it answers at its address until the process is told to end.
@@ -95,7 +98,7 @@ pub fn run<L: ServerLauncher>(
 }
 
 async fn serve(
-    config: Live,
+    config: LiveConfig,
     args: &TryArgs,
     launcher: &impl ServerLauncher,
 ) -> Result<(), CommandFailure> {
@@ -144,7 +147,10 @@ fn stopped() -> CommandFailure {
 }
 
 /// Returns the configuration to serve with and the model to ask.
-async fn choose(config: Live, args: &TryArgs) -> Result<(Live, String), CommandFailure> {
+async fn choose(
+    config: LiveConfig,
+    args: &TryArgs,
+) -> Result<(LiveConfig, String), CommandFailure> {
     if let Some(model) = running_model(&config, args).await {
         return Ok((config, model));
     }
@@ -155,7 +161,7 @@ async fn choose(config: Live, args: &TryArgs) -> Result<(Live, String), CommandF
 
 /// Returns a local model of an engine that is running, as `engine/model`. The result is `None` with
 /// `--model`, which asks for the embedded engine, and where no engine has a model.
-async fn running_model(config: &Live, args: &TryArgs) -> Option<String> {
+async fn running_model(config: &LiveConfig, args: &TryArgs) -> Option<String> {
     if args.model.is_some() {
         return None;
     }
@@ -224,8 +230,8 @@ async fn agreed() -> bool {
     matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-fn with_engine(config: &Live, embedded: &EmbeddedEngine) -> Live {
-    Live::from_config(Config {
+fn with_engine(config: &LiveConfig, embedded: &EmbeddedEngine) -> LiveConfig {
+    LiveConfig::from_config(Config {
         engines: vec![embedded.engine()],
         ..Config::clone(&config.current())
     })

@@ -3,7 +3,7 @@
 
 use bytesize::ByteSize;
 use crucible_config::{
-    kind::Kind,
+    kind::SettingKind,
     tuning::{ReportedTuning, TuningReport, TuningState},
 };
 use serde_json::Value;
@@ -90,9 +90,9 @@ pub(crate) fn tally(rows: &[ReportedTuning]) -> String {
 /// Returns a row's value in the unit of its kind.
 pub(crate) fn value_for_people(row: &ReportedTuning) -> String {
     match (row.id.row().kind, row.value.as_u64()) {
-        (Kind::Duration { .. }, Some(seconds)) => format!("{seconds} s"),
-        (Kind::Size { .. }, Some(bytes)) if bytes < 1_000_000 => format!("{bytes} B"),
-        (Kind::Size { .. }, Some(bytes)) => ByteSize::b(bytes).display().si().to_string(),
+        (SettingKind::Duration { .. }, Some(seconds)) => format!("{seconds} s"),
+        (SettingKind::Size { .. }, Some(bytes)) if bytes < 1_000_000 => format!("{bytes} B"),
+        (SettingKind::Size { .. }, Some(bytes)) => ByteSize::b(bytes).display().si().to_string(),
         _ => match &row.value {
             Value::Null => String::new(),
             Value::String(text) if !text.is_empty() => text.clone(),

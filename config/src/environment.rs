@@ -7,7 +7,7 @@
 
 use crate::{
     keys::{self, KeyShape, SettingKey, root},
-    kind::{self, Kind},
+    kind::{self, SettingKind},
     settings::{ConfigLayer, ProblemReport, Settings, ValueOrigin},
 };
 
@@ -60,7 +60,7 @@ pub(crate) fn read(
 fn set(
     name: &str,
     path: &str,
-    kind: Kind,
+    kind: SettingKind,
     text: &str,
     settings: &mut Settings,
     report: &mut ProblemReport,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Flags, Loaded, Problems, Severity, layers::load_text};
+use crate::{ConfigFlags, LoadedConfig, Problems, Severity, layers::load_text};
 
 /// Asserts that any file is read, always in the same way, or refused with what is wrong and where.
 ///
@@ -33,9 +33,13 @@ pub fn config_file(data: &[u8]) {
     }
 }
 
-fn load(text: &str) -> Result<Loaded, Problems> {
+fn load(text: &str) -> Result<LoadedConfig, Problems> {
     let file = Path::new("crucible.toml");
-    load_text(Some((file, Ok(text.to_owned()))), &[], &Flags::default())
+    load_text(
+        Some((file, Ok(text.to_owned()))),
+        &[],
+        &ConfigFlags::default(),
+    )
 }
 
 /// Each problem names a path or the line of the file, says what was found and expected, and shows no

@@ -1,12 +1,12 @@
 //! The kinds of values, and how a value is read from TOML or from text.
 //!
-//! Every key of the file and every one of the 39 settings has one [`Kind`]: it reads the value, says in
+//! Every key of the file and every one of the 39 settings has one [`SettingKind`]: it reads the value, says in
 //! words what it expects, and gives the JSON schema. Integers without a unit are seconds and bytes:
 //!
 //! ```
-//! use crucible_config::kind::Kind;
+//! use crucible_config::kind::SettingKind;
 //!
-//! let kind = Kind::Duration { min_ms: 1000 };
+//! let kind = SettingKind::Duration { min_ms: 1000 };
 //! assert!(kind.expected().starts_with("a duration of at least 1s, such as \"30s\""));
 //! ```
 
@@ -27,7 +27,7 @@ pub use self::value::Value;
 
 /// The type and the range of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum SettingKind {
     /// The words `true` and `false`.
     Boolean,
     /// An integer in a range.
@@ -79,9 +79,9 @@ pub enum Kind {
     Texts,
 }
 
-// === impl Kind ===
+// === impl SettingKind ===
 
-impl Kind {
+impl SettingKind {
     /// The words that say what would be right, for messages and pages.
     pub fn expected(&self) -> String {
         match self {

@@ -1,7 +1,7 @@
 //! A configuration is joined from four layers, of which each wins over those before it: the
 //! built-in profile, the file, the environment and the flags.
 //!
-//! [`load`] reads nothing but its argument: the [`Sources`] hold the place of the file, the
+//! [`load`] reads nothing but its argument: the [`ConfigSources`] hold the place of the file, the
 //! variables and the flags, so that the same input always gives the same configuration.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::{
     file::{self, UnreadFile},
     home,
     keys::{self, KeyShape, engine, root},
-    kind::{self, Kind, Value},
+    kind::{self, SettingKind, Value},
     overrides,
     problem::Problems,
     settings::{self, ConfigLayer, ProblemReport, Settings, ValueOrigin},
@@ -22,7 +22,7 @@ use crate::{
 
 /// The settings of the command line, as texts that are not read yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Flags {
+pub struct ConfigFlags {
     /// The values of `--listen ADDR`; together they replace the list of the layers below.
     pub listen: Vec<String>,
     /// The values of `--engine NAME=KIND@URL`, which adds an engine or changes one of that name.
@@ -33,7 +33,7 @@ pub struct Flags {
 
 /// Everything from which a configuration is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub struct ConfigSources {
     /// The path of the file; `None` where there is none.
     pub file: Option<PathBuf>,
     /// The places in which a file is searched, best first; empty where a person named one.
@@ -41,12 +41,12 @@ pub struct Sources {
     /// The environment variables; only those that begin with `CRUCIBLE_` count.
     pub environment: Vec<(String, String)>,
     /// The settings of the command line.
-    pub flags: Flags,
+    pub flags: ConfigFlags,
 }
 
 /// A usable configuration, with the origin of its values and the warnings.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The checked configuration.
     pub config: Config,
     /// The layer and the place from which each value came.
@@ -61,7 +61,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every problem that was found, in file order, with the warnings among them.
-pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+pub fn load(sources: &ConfigSources) -> Result<LoadedConfig, Problems> {
     let text = sources.file.as_deref().map(|path| (path, file::read(path)));
     load_text(text, &sources.environment, &sources.flags)
 }
@@ -71,8 +71,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 pub(crate) fn load_text(
     file: Option<(&Path, Result<String, UnreadFile>)>,
     variables: &[(String, String)],
-    flags: &Flags,
-) -> Result<Loaded, Problems> {
+    flags: &ConfigFlags,
+) -> Result<LoadedConfig, Problems> {
     let mut report = ProblemReport::default();
     let mut folder = None;
     let mut settings = match file {
@@ -98,7 +98,7 @@ pub(crate) fn load_text(
     }
     let origins = ValueOrigins::new(&settings);
     let shown = shown(&settings);
-    Ok(Loaded {
+    Ok(LoadedConfig {
         config,
         origins,
         shown,
@@ -106,18 +106,18 @@ pub(crate) fn load_text(
     })
 }
 
-fn read_flags(flags: &Flags, settings: &mut Settings, report: &mut ProblemReport) {
+fn read_flags(flags: &ConfigFlags, settings: &mut Settings, report: &mut ProblemReport) {
     let origin = |flag: &str| ValueOrigin {
         layer: ConfigLayer::Flag,
         source: flag.to_owned(),
     };
     let mut listen = Vec::new();
     for text in &flags.listen {
-        match Kind::Addresses.read_text(text) {
+        match SettingKind::Addresses.read_text(text) {
             Ok(Value::Addresses(mut all)) => listen.append(&mut all),
             Ok(_) => {}
             Err(wrong) => {
-                let expected = Kind::Address.expected();
+                let expected = SettingKind::Address.expected();
                 let path = root::LISTEN.path();
                 report.error(&path, "--listen", &wrong.found, &expected, &wrong.hint);
             }
@@ -181,12 +181,12 @@ fn fill_profile(settings: &mut Settings, report: &mut ProblemReport) -> ProfileN
     profile
 }
 
-// === impl Sources ===
+// === impl ConfigSources ===
 
-impl Sources {
+impl ConfigSources {
     /// Collects the sources of this process: its environment, these flags, and the file that is
     /// named or found. A named file need not exist here; [`load`] reports it.
-    pub fn from_process(file: Option<PathBuf>, flags: Flags) -> Self {
+    pub fn from_process(file: Option<PathBuf>, flags: ConfigFlags) -> Self {
         let environment: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| {
                 let name = name.into_string().ok()?;
@@ -212,11 +212,11 @@ impl Sources {
     }
 }
 
-impl Sources {
+impl ConfigSources {
     /// Searches the places for a configuration file again, unless the present one still exists.
     /// Where none is found the path stays as it is, so that [`load`] reports a file that has
     /// vanished.
-    pub(crate) fn search(&mut self) {
+    pub(crate) fn find_file_again(&mut self) {
         if self.file.as_deref().is_some_and(Path::is_file) {
             return;
         }

@@ -6,14 +6,14 @@
 //! [`Problem`] that was found, each with its place and with what to do.
 //!
 //! ```
-//! use crucible_config::{Sources, load};
+//! use crucible_config::{ConfigSources, load};
 //!
 //! let folder = std::env::temp_dir().join(format!("crucible-doc-{}", std::process::id()));
 //! std::fs::create_dir_all(&folder)?;
 //! let file = folder.join("crucible.toml");
 //!
 //! std::fs::write(&file, "[tuning.lmstudio]\nmodel_ttl = \"10m\"\n")?;
-//! let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+//! let sources = ConfigSources { file: Some(file.clone()), ..ConfigSources::default() };
 //! let loaded = load(&sources).expect("nothing is wrong with this file");
 //! assert_eq!(loaded.config.tuning.lmstudio.model_ttl.as_secs(), 600);
 //! assert_eq!(loaded.config.timeouts.load.as_secs(), 300, "the built-in value");
@@ -72,8 +72,8 @@ pub mod watch;
 pub use ca_file::CaFile;
 pub use checked::Config;
 pub use kind::nearest;
-pub use layers::{Flags, Loaded, Sources, load};
-pub use live::{Live, Reloaded};
+pub use layers::{ConfigFlags, ConfigSources, LoadedConfig, load};
+pub use live::{LiveConfig, Reloaded};
 pub use problem::{Problem, Problems, Severity};
 pub use settings::{ConfigLayer, ValueOrigin};
 pub use watch::{FileWatch, WatchEvent, watch};

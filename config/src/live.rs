@@ -1,6 +1,6 @@
 //! The configuration in force, and its reload.
 //!
-//! Readers take [`Live::current`] once per request and never see half a change. A reload that
+//! Readers take [`LiveConfig::current`] once per request and never see half a change. A reload that
 //! finds an error leaves the old configuration in force.
 
 use std::{
@@ -16,14 +16,14 @@ use crate::{
     checked::Config,
     file::{self, UnreadFile, is_read_once},
     keys::{limits, log, root, timeouts},
-    layers::{Loaded, Sources, load_text},
+    layers::{ConfigSources, LoadedConfig, load_text},
     presence,
     problem::Problems,
 };
 
 /// The configuration in force, behind a single swap; clones share it.
 #[derive(Clone, Debug)]
-pub struct Live(Arc<LiveInner>);
+pub struct LiveConfig(Arc<LiveInner>);
 
 /// The outcome of a reload that took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +50,18 @@ struct LiveInner {
 /// The sources of the configuration; their lock makes reloads one after the other.
 #[derive(Debug)]
 struct ReloadSources {
-    /// `None` for [`Live::from_config`].
-    sources: Option<Sources>,
+    /// `None` for [`LiveConfig::from_config`].
+    sources: Option<ConfigSources>,
     /// The file's text, or why it was not read, at the last attempt.
     text: Option<Result<String, UnreadFile>>,
 }
 
-fn read(sources: &Sources) -> Option<Result<String, UnreadFile>> {
+fn read(sources: &ConfigSources) -> Option<Result<String, UnreadFile>> {
     sources.file.as_deref().map(file::read)
 }
 
 /// As [`read`], for a second time. A pipe was read to its end at the start and has no more.
-fn read_again(sources: &Sources) -> Option<Result<String, UnreadFile>> {
+fn read_again(sources: &ConfigSources) -> Option<Result<String, UnreadFile>> {
     let path = sources.file.as_deref()?;
     if is_read_once(path) {
         return Some(Err(UnreadFile {
@@ -133,23 +133,23 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     .collect()
 }
 
-// === impl Live ===
+// === impl LiveConfig ===
 
-impl Live {
+impl LiveConfig {
     /// Loads for the first time; also gives the warnings.
-    pub fn new(sources: Sources) -> Result<(Self, Problems), Problems> {
+    pub fn new(sources: ConfigSources) -> Result<(Self, Problems), Problems> {
         Self::told(sources, |_| Problems::default())
     }
 
     /// As [`new`](Self::new); also tells what is not on this machine. Both are of one reading: a
     /// pipe has no second one.
-    pub fn new_here(sources: Sources) -> Result<(Self, Problems), Problems> {
+    pub fn new_here(sources: ConfigSources) -> Result<(Self, Problems), Problems> {
         Self::told(sources, presence::missing)
     }
 
     fn told(
-        sources: Sources,
-        besides: impl Fn(&Loaded) -> Problems,
+        sources: ConfigSources,
+        besides: impl Fn(&LoadedConfig) -> Problems,
     ) -> Result<(Self, Problems), Problems> {
         let text = read(&sources);
         let file = sources.file.as_deref().zip(text.clone());
@@ -200,7 +200,7 @@ impl Live {
     pub fn reload(&self) -> Result<Reloaded, Problems> {
         let mut reload = self.0.sources.lock();
         if let Some(sources) = &mut reload.sources {
-            sources.search();
+            sources.find_file_again();
         }
         let text = reload.sources.as_ref().and_then(read_again);
         self.swap(&mut reload, text)
@@ -270,15 +270,15 @@ mod tests {
 
     use super::*;
 
-    fn live(text: &str) -> (tempfile::TempDir, PathBuf, Live) {
+    fn live(text: &str) -> (tempfile::TempDir, PathBuf, LiveConfig) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crucible.toml");
         fs::write(&path, text).unwrap();
-        let sources = Sources {
+        let sources = ConfigSources {
             file: Some(path.clone()),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
-        let (live, _) = Live::new(sources).unwrap();
+        let (live, _) = LiveConfig::new(sources).unwrap();
         (folder, path, live)
     }
 
@@ -318,11 +318,11 @@ mod tests {
     fn a_file_that_came_later_is_searched_and_one_that_went_is_kept_in_mind() {
         let folder = tempfile::tempdir().unwrap();
         let places = [folder.path().join("first"), folder.path().join("second")];
-        let sources = Sources {
+        let sources = ConfigSources {
             places: places.to_vec(),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
-        let (live, _) = Live::new(sources).unwrap();
+        let (live, _) = LiveConfig::new(sources).unwrap();
         let nothing = live.reload().unwrap();
         assert_eq!((nothing.file, nothing.searched), (None, places.to_vec()));
         fs::write(&places[1], "default_model = \"late\"").unwrap();
@@ -341,9 +341,9 @@ mod tests {
     #[test]
     fn a_pipe_is_read_once() {
         let pipe = PathBuf::from("/dev/null");
-        let (live, _) = Live::new(Sources {
+        let (live, _) = LiveConfig::new(ConfigSources {
             file: Some(pipe),
-            ..Sources::default()
+            ..ConfigSources::default()
         })
         .unwrap();
         assert!(live.refresh().is_none());
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn without_sources_there_is_nothing_to_reload() {
-        let live = Live::from_config(Config::builtin());
+        let live = LiveConfig::from_config(Config::builtin());
         assert_eq!(live.reload().unwrap().generation, 0);
     }
 }

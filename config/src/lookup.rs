@@ -11,7 +11,7 @@ use crate::{
         ModelSettings, RequestDefaults, Sampling,
     },
     glob,
-    layers::{Flags, load_text},
+    layers::{ConfigFlags, load_text},
     name,
 };
 
@@ -29,7 +29,7 @@ impl Config {
         reason = "the literal table cannot be wrong at run time only"
     )]
     pub fn builtin() -> Self {
-        match load_text(None, &[], &Flags::default()) {
+        match load_text(None, &[], &ConfigFlags::default()) {
             Ok(loaded) => loaded.config,
             Err(problems) => panic!("the built-in profile: {problems}"),
         }

@@ -5,7 +5,7 @@
 
 use crate::{
     keys::{self, KeyShape, SettingKey, engine, join, pool},
-    kind::{Kind, nearest, quoted},
+    kind::{SettingKind, nearest, quoted},
     settings::{ConfigLayer, ProblemReport, Settings, ValueOrigin},
 };
 
@@ -63,7 +63,7 @@ pub(crate) fn apply(
 }
 
 /// Where a path is kept, and what stands there.
-fn find(path: &str, settings: &Settings) -> Option<(String, Kind)> {
+fn find(path: &str, settings: &Settings) -> Option<(String, SettingKind)> {
     let scalar = |key: SettingKey| match key.shape {
         KeyShape::Value(kind) if kind.is_scalar() => Some(kind),
         _ => None,
@@ -114,16 +114,16 @@ mod tests {
     use std::path::Path;
 
     use crate::{
-        layers::{Flags, Loaded, load_text},
+        layers::{ConfigFlags, LoadedConfig, load_text},
         problem::Problems,
     };
 
     const ENGINE: &str = "[[engine]]\nname = \"o\"\nkind = \"ollama\"\n";
 
-    fn with(set: &[&str]) -> Result<Loaded, Problems> {
-        let flags = Flags {
+    fn with(set: &[&str]) -> Result<LoadedConfig, Problems> {
+        let flags = ConfigFlags {
             set: set.iter().map(|&text| text.to_owned()).collect(),
-            ..Flags::default()
+            ..ConfigFlags::default()
         };
         let file = (Path::new("crucible.toml"), Ok(ENGINE.to_owned()));
         load_text(Some(file), &[], &flags)

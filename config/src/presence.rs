@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, fs::File, path::Path};
 use crate::{
     checked::{Engine, Manage},
     keys::{engine, root},
-    layers::Loaded,
+    layers::LoadedConfig,
     problem::{Problem, Problems, Severity},
     program,
     show::ValueOrigins,
@@ -34,7 +34,7 @@ impl MissingResource {
 }
 
 /// Everything that a configuration needs and that is missing, as this process sees it.
-pub fn missing(loaded: &Loaded) -> Problems {
+pub fn missing(loaded: &LoadedConfig) -> Problems {
     let variables = |name: &str| env::var_os(name);
     let mut all = missing_for(&loaded.config.engines, &loaded.origins, &variables);
     all.0.extend(no_folder(loaded));
@@ -42,7 +42,7 @@ pub fn missing(loaded: &Loaded) -> Problems {
 }
 
 /// A `state_dir` that cannot become a folder, because a file stands there or on the way to it.
-fn no_folder(loaded: &Loaded) -> Option<Problem> {
+fn no_folder(loaded: &LoadedConfig) -> Option<Problem> {
     let mut places = loaded.config.state_dir.ancestors();
     let file = places.find(|place| place.exists())?;
     if file.is_dir() {
@@ -163,7 +163,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::layers::{Flags, load_text};
+    use crate::layers::{ConfigFlags, load_text};
 
     #[test]
     fn each_thing_that_is_not_there_is_named() {
@@ -226,7 +226,7 @@ mod tests {
         ] {
             let file = at("crucible.toml");
             let text = text(model, command, key);
-            let loaded = load_text(Some((&file, Ok(text))), &[], &Flags::default());
+            let loaded = load_text(Some((&file, Ok(text))), &[], &ConfigFlags::default());
             let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
             let variables = |name: &str| match name {
                 "SET" => Some("token".into()),
@@ -247,7 +247,11 @@ mod tests {
     fn an_engine_that_is_not_started_here_needs_no_program() {
         let text = "[[engine]]\nname = \"a\"\nkind = \"llamacpp\"\ncommand = [\"no-such\"]\n";
         let file = Path::new("crucible.toml");
-        let loaded = load_text(Some((file, Ok(text.to_owned()))), &[], &Flags::default());
+        let loaded = load_text(
+            Some((file, Ok(text.to_owned()))),
+            &[],
+            &ConfigFlags::default(),
+        );
         let loaded = loaded.unwrap_or_else(|p| panic!("{p}"));
         let told = missing_for(&loaded.config.engines, &loaded.origins, &|_| None);
         assert!(told.0.is_empty(), "{told}");

@@ -65,7 +65,7 @@ pub fn tunings() -> String {
 }
 
 /// The text of `examples/config/hybrid.toml`, which is the profile as a file to copy from.
-pub fn profile() -> String {
+pub fn hybrid_profile_toml() -> String {
     let mut text = String::from(
         "# The 39 settings of the profile `hybrid` with their values: the same as no file at all.\n\
          # Written from the table in config/src by its tests. Copy what you want to change.\n\

@@ -16,7 +16,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::{
-    live::{Live, Reloaded},
+    live::{LiveConfig, Reloaded},
     problem::Problems,
 };
 
@@ -50,7 +50,7 @@ pub struct FileWatch {
 ///
 /// Errors: the system has no thread left.
 pub fn watch(
-    live: &Live,
+    live: &LiveConfig,
     told: impl Fn(WatchEvent) + Send + 'static,
 ) -> io::Result<Option<FileWatch>> {
     if !live.has_sources() {
@@ -89,7 +89,7 @@ fn events(file: &Path, mark: SyncSender<()>) -> Option<RecommendedWatcher> {
     Some(watcher)
 }
 
-fn compare(live: &Live, marks: &Receiver<()>, told: &impl Fn(WatchEvent)) {
+fn compare(live: &LiveConfig, marks: &Receiver<()>, told: &impl Fn(WatchEvent)) {
     let mut detached = false;
     loop {
         match marks.recv_timeout(EVERY) {
@@ -137,7 +137,7 @@ mod tests {
     use std::{fs, sync::mpsc};
 
     use super::*;
-    use crate::{checked::Config, layers::Sources};
+    use crate::{checked::Config, layers::ConfigSources};
 
     const LONG: Duration = Duration::from_secs(20);
 
@@ -161,11 +161,11 @@ mod tests {
         // As Kubernetes mounts a ConfigMap: a link in the folder to a link that is replaced.
         std::os::unix::fs::symlink(at("v1"), at("data")).unwrap();
         std::os::unix::fs::symlink(at("data/crucible.toml"), at("etc/crucible.toml")).unwrap();
-        let sources = Sources {
+        let sources = ConfigSources {
             file: Some(at("etc/crucible.toml")),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
-        let (live, _) = Live::new(sources).unwrap();
+        let (live, _) = LiveConfig::new(sources).unwrap();
         let (tell, told) = mpsc::channel();
         let _watch = watch(&live, move |seen| drop(tell.send(reloaded(seen)))).unwrap();
         fs::write(at("v1/crucible.toml"), "default_model = \"a\"").unwrap();
@@ -182,11 +182,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crucible.toml");
         fs::write(&path, "").unwrap();
-        let sources = Sources {
+        let sources = ConfigSources {
             file: Some(path.clone()),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
-        let (live, _) = Live::new(sources).unwrap();
+        let (live, _) = LiveConfig::new(sources).unwrap();
         let (tell, told) = mpsc::channel();
         let watch = watch(&live, move |seen| drop(tell.send(reloaded(seen)))).unwrap();
         fs::write(&path, "default_model = \"a\"").unwrap();
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn without_a_file_there_is_nothing_to_watch() {
-        let live = Live::from_config(Config::builtin());
+        let live = LiveConfig::from_config(Config::builtin());
         assert!(watch(&live, |_| {}).unwrap().is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crucible_config::{Sources, load, reference, schema, tuning::TUNINGS};
+use crucible_config::{ConfigSources, load, reference, schema, tuning::TUNINGS};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -47,11 +47,14 @@ fn the_schema_is_current() {
 
 #[test]
 fn the_profile_as_a_file_is_current_and_changes_nothing() {
-    compare("examples/config/hybrid.toml", &reference::profile());
+    compare(
+        "examples/config/hybrid.toml",
+        &reference::hybrid_profile_toml(),
+    );
     let with = |file| {
-        let sources = Sources {
+        let sources = ConfigSources {
             file,
-            ..Sources::default()
+            ..ConfigSources::default()
         };
         let config = load(&sources).unwrap_or_else(|p| panic!("{p}")).config;
         serde_json::to_value(config.tuning_report()).unwrap()
@@ -83,9 +86,9 @@ fn every_example_is_valid_without_a_warning() {
             // It holds placeholders, which are refused until there are keys.
             continue;
         }
-        let sources = Sources {
+        let sources = ConfigSources {
             file: Some(path.clone()),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
         let loaded = load(&sources).unwrap_or_else(|p| panic!("{p}"));
         assert!(

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crucible_config::{ConfigLayer, Flags, Loaded, Problems, Severity, Sources, keys, load};
+use crucible_config::{
+    ConfigFlags, ConfigLayer, ConfigSources, LoadedConfig, Problems, Severity, keys, load,
+};
 use proptest::{
     collection::{btree_map, vec},
     option,
@@ -24,15 +26,19 @@ const TIMES: [&str; 8] = [
     "routing.first_token",
 ];
 
-fn loaded(text: &str, environment: &[(String, String)], flags: Flags) -> Result<Loaded, Problems> {
+fn loaded(
+    text: &str,
+    environment: &[(String, String)],
+    flags: ConfigFlags,
+) -> Result<LoadedConfig, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crucible.toml");
     fs::write(&path, text).unwrap();
-    load(&Sources {
+    load(&ConfigSources {
         file: Some(path),
         environment: environment.to_vec(),
         flags,
-        ..Sources::default()
+        ..ConfigSources::default()
     })
 }
 
@@ -97,7 +103,7 @@ fn variables() -> impl Strategy<Value = Vec<(String, String)>> {
     vec((name, "\\PC{0,12}"), 0..4)
 }
 
-fn flags() -> impl Strategy<Value = Flags> {
+fn flags() -> impl Strategy<Value = ConfigFlags> {
     let set = (select(paths()), "\\PC{0,12}").prop_map(|(path, value)| format!("{path}={value}"));
     let set = prop_oneof![3 => set, 1 => "\\PC{0,20}"];
     let parts = (
@@ -105,7 +111,7 @@ fn flags() -> impl Strategy<Value = Flags> {
         vec("\\PC{0,20}", 0..2),
         vec(set, 0..3),
     );
-    parts.prop_map(|(listen, engines, set)| Flags {
+    parts.prop_map(|(listen, engines, set)| ConfigFlags {
         listen,
         engines,
         set,
@@ -144,7 +150,7 @@ proptest! {
     ) {
         let mut text = String::new();
         let mut environment = Vec::new();
-        let mut flags = Flags::default();
+        let mut flags = ConfigFlags::default();
         for (path, [file, variable, flag]) in &set {
             if let Some(seconds) = file {
                 text.push_str(&line(path, &format!("\"{seconds}s\"")));
@@ -156,7 +162,7 @@ proptest! {
                 flags.set.push(format!("{path}={seconds}s"));
             }
         }
-        let plain = loaded("", &[], Flags::default()).unwrap();
+        let plain = loaded("", &[], ConfigFlags::default()).unwrap();
         let loaded = loaded(&text, &environment, flags).unwrap();
         for path in TIMES {
             let [file, variable, flag] = set.get(path).copied().unwrap_or_default();
@@ -166,7 +172,7 @@ proptest! {
                 (file, ConfigLayer::File),
             ];
             let highest = layers.into_iter().find_map(|(set, layer)| Some((set?, layer)));
-            let of = |loaded: &Loaded| loaded.shown.iter().find(|s| s.path == path).unwrap().clone();
+            let of = |loaded: &LoadedConfig| loaded.shown.iter().find(|s| s.path == path).unwrap().clone();
             let (shown, built_in) = (of(&loaded), of(&plain));
             if let Some((seconds, layer)) = highest {
                 let seconds = u32::try_from(seconds).unwrap();
@@ -187,7 +193,7 @@ proptest! {
     ) {
         let mut text = String::new();
         let mut environment = Vec::new();
-        let mut flags = Flags::default();
+        let mut flags = ConfigFlags::default();
         let mut expected: BTreeSet<String> = BTreeSet::new();
         for name in &unknown {
             if expected.insert(name.clone()) {

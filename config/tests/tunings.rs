@@ -5,8 +5,8 @@
 use std::fs;
 
 use crucible_config::{
-    Problems, Severity, Sources,
-    kind::Kind,
+    ConfigSources, Problems, Severity,
+    kind::SettingKind,
     load,
     tuning::{TUNINGS, TuningRow},
 };
@@ -15,9 +15,9 @@ fn problems(text: &str) -> Problems {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crucible.toml");
     fs::write(&path, text).unwrap();
-    let sources = Sources {
+    let sources = ConfigSources {
         file: Some(path),
-        ..Sources::default()
+        ..ConfigSources::default()
     };
     match load(&sources) {
         Ok(loaded) => loaded.warnings,
@@ -28,7 +28,7 @@ fn problems(text: &str) -> Problems {
 /// Values that a row never takes, with a part of what is expected instead.
 fn bad(row: &TuningRow) -> Vec<(String, String)> {
     match row.kind {
-        Kind::Number { min, max } => vec![
+        SettingKind::Number { min, max } => vec![
             (
                 format!("{:.1}", max + 0.4),
                 format!("a number from {min} to {max}"),
@@ -39,7 +39,7 @@ fn bad(row: &TuningRow) -> Vec<(String, String)> {
             ),
             ("\"much\"".to_owned(), "a number".to_owned()),
         ],
-        Kind::Integer { min, max } => vec![
+        SettingKind::Integer { min, max } => vec![
             (
                 (min - 1).to_string(),
                 format!("an integer from {min} to {max}"),
@@ -50,7 +50,7 @@ fn bad(row: &TuningRow) -> Vec<(String, String)> {
             ),
             ("\"512MB\"".to_owned(), "an integer".to_owned()),
         ],
-        Kind::IntegerText { min, max } => vec![
+        SettingKind::IntegerText { min, max } => vec![
             (
                 "\"two\"".to_owned(),
                 format!("an integer from {min} to {max}"),
@@ -60,17 +60,17 @@ fn bad(row: &TuningRow) -> Vec<(String, String)> {
                 format!("an integer from {min} to {max}"),
             ),
         ],
-        Kind::Boolean => vec![("\"maybe\"".to_owned(), "true or false".to_owned())],
-        Kind::OneOf(words) => vec![("\"nope\"".to_owned(), words[0].to_owned())],
-        Kind::Duration { .. } => vec![
+        SettingKind::Boolean => vec![("\"maybe\"".to_owned(), "true or false".to_owned())],
+        SettingKind::OneOf(words) => vec![("\"nope\"".to_owned(), words[0].to_owned())],
+        SettingKind::Duration { .. } => vec![
             ("0".to_owned(), "a duration of at least".to_owned()),
             ("\"16GB\"".to_owned(), "a duration".to_owned()),
         ],
-        Kind::Size { .. } => vec![
+        SettingKind::Size { .. } => vec![
             ("0".to_owned(), "a size".to_owned()),
             ("\"5 minutes\"".to_owned(), "a size".to_owned()),
         ],
-        Kind::Text => vec![("3".to_owned(), "a string".to_owned())],
+        SettingKind::Text => vec![("3".to_owned(), "a string".to_owned())],
         _ => Vec::new(),
     }
 }

@@ -4,7 +4,7 @@
 //! The rows alone, without states, are [`TuningReport`].
 
 use crucible_config::tuning::TuningReport;
-use crucible_router::verify::Remark;
+use crucible_router::verify::EngineFault;
 use serde::{Deserialize, Serialize};
 
 /// The settings with their states, and findings beyond them.
@@ -38,18 +38,18 @@ pub struct FindingDoc {
 
 impl VerifiedDoc {
     /// The document of what the verification of the engines found.
-    pub fn new(report: TuningReport, remarks: Vec<Remark>) -> Self {
+    pub fn new(report: TuningReport, engine_faults: Vec<EngineFault>) -> Self {
         Self {
             report,
-            findings: remarks.into_iter().map(FindingDoc::from).collect(),
+            findings: engine_faults.into_iter().map(FindingDoc::from).collect(),
         }
     }
 }
 
 // === impl FindingDoc ===
 
-impl From<Remark> for FindingDoc {
-    fn from(remark: Remark) -> Self {
+impl From<EngineFault> for FindingDoc {
+    fn from(remark: EngineFault) -> Self {
         Self {
             engine: remark.engine,
             fault: remark.fault.to_owned(),
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn findings_follow_the_rows() {
-        let remark = Remark {
+        let remark = EngineFault {
             engine: "o".to_owned(),
             fault: "old_version",
             asked: "0.30.0".to_owned(),

@@ -19,7 +19,7 @@ use self::too_long_prompt::TooLongPrompt;
 
 /// The party whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ErrorFault {
     /// The client asked for something wrong.
     Client,
     /// The engine failed.
@@ -31,14 +31,14 @@ pub enum Fault {
 /// The kinds of errors that end a client's request.
 ///
 /// A kind decides everything that is the same for all errors of it: the status, the word on the wire
-/// ([`Kind::code`], `model_not_found` for example), whose fault it is, and whether another candidate may
+/// ([`ErrorKind::code`], `model_not_found` for example), whose fault it is, and whether another candidate may
 /// be tried. `docs/api.md` lists when each is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     missing_docs,
     reason = "each name is its wire code, described by the table of statuses in the docs"
 )]
-pub enum Kind {
+pub enum ErrorKind {
     InvalidJson,
     InvalidType,
     DuplicateKey,
@@ -83,14 +83,14 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Error {
     /// The kind, from which status, code and log level follow.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// The text for the client: names the field, what was found, what to do.
     pub message: Cow<'static, str>,
     /// JSON path of the offending field.
     pub param: Option<String>,
     /// The whole seconds after which to come back, 1 to 60.
     pub retry_after: Option<u64>,
-    /// The engine's own status, for [`Kind::EngineRejected`].
+    /// The engine's own status, for [`ErrorKind::EngineRejected`].
     pub engine_status: Option<StatusCode>,
     /// The way in which the engine failed, where the kind alone does not say it.
     pub upstream: Option<UpstreamError>,
@@ -115,9 +115,9 @@ pub struct Overflow {
     pub suspected: bool,
 }
 
-// === impl Kind ===
+// === impl ErrorKind ===
 
-impl Kind {
+impl ErrorKind {
     /// Every kind, for metric labels that exist from the start.
     pub const ALL: [Self; 35] = [
         Self::InvalidJson,
@@ -237,7 +237,7 @@ impl Kind {
     }
 
     /// The party whose fault it is.
-    pub const fn fault(self) -> Fault {
+    pub const fn fault(self) -> ErrorFault {
         match self {
             Self::EngineUnreachable
             | Self::EngineError
@@ -246,13 +246,13 @@ impl Kind {
             | Self::LoadTimeout
             | Self::FirstTokenTimeout
             | Self::IdleTimeout
-            | Self::ResponseTimeout => Fault::Engine,
+            | Self::ResponseTimeout => ErrorFault::Engine,
             Self::QueueTimeout
             | Self::Draining
             | Self::TooManyConnections
             | Self::NoEngine
-            | Self::Internal => Fault::Crucible,
-            _ => Fault::Client,
+            | Self::Internal => ErrorFault::Crucible,
+            _ => ErrorFault::Client,
         }
     }
 
@@ -274,9 +274,9 @@ impl Kind {
     /// The level of the one log line.
     pub const fn level(self) -> tracing::Level {
         match self.fault() {
-            Fault::Client => tracing::Level::INFO,
-            Fault::Engine => tracing::Level::WARN,
-            Fault::Crucible => match self {
+            ErrorFault::Client => tracing::Level::INFO,
+            ErrorFault::Engine => tracing::Level::WARN,
+            ErrorFault::Crucible => match self {
                 Self::Internal => tracing::Level::ERROR,
                 _ => tracing::Level::WARN,
             },
@@ -288,7 +288,7 @@ impl Kind {
 
 impl Error {
     /// An error of this kind with this text for the client.
-    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -306,7 +306,7 @@ impl Error {
     /// The error of an answer that is kept until its end and grows beyond `limits.event`.
     pub(crate) fn answer_too_large() -> Self {
         Self::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             "the engine's answer is larger than limits.event",
         )
         .upstream(UpstreamError::Oversize)
@@ -363,12 +363,12 @@ impl Error {
     /// The failure to count for the engine, if it is one.
     pub fn upstream_failure(&self) -> Option<UpstreamError> {
         self.upstream.or(match self.kind {
-            Kind::EngineUnreachable => Some(UpstreamError::Connect),
-            Kind::EngineError => Some(UpstreamError::Http5xx),
-            Kind::EngineCut => Some(UpstreamError::Truncated),
-            Kind::FirstTokenTimeout => Some(UpstreamError::FirstTokenTimeout),
-            Kind::IdleTimeout => Some(UpstreamError::IdleTimeout),
-            Kind::ResponseTimeout => Some(UpstreamError::ResponseTimeout),
+            ErrorKind::EngineUnreachable => Some(UpstreamError::Connect),
+            ErrorKind::EngineError => Some(UpstreamError::Http5xx),
+            ErrorKind::EngineCut => Some(UpstreamError::Truncated),
+            ErrorKind::FirstTokenTimeout => Some(UpstreamError::FirstTokenTimeout),
+            ErrorKind::IdleTimeout => Some(UpstreamError::IdleTimeout),
+            ErrorKind::ResponseTimeout => Some(UpstreamError::ResponseTimeout),
             _ => None,
         })
     }
@@ -376,7 +376,7 @@ impl Error {
     /// The HTTP status for the client.
     pub fn status(&self) -> StatusCode {
         match (self.kind, self.engine_status) {
-            (Kind::EngineRejected, Some(status)) => status,
+            (ErrorKind::EngineRejected, Some(status)) => status,
             (kind, _) => kind.status(),
         }
     }

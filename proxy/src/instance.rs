@@ -9,7 +9,7 @@ use std::{
 };
 
 use crucible_cli::signals::{InstanceSignal, InstanceSignals};
-use crucible_config::{Config, FileWatch, Live, Problems, Reloaded, WatchEvent, watch};
+use crucible_config::{Config, FileWatch, LiveConfig, Problems, Reloaded, WatchEvent, watch};
 use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// of the drain.
 pub struct Instance {
     app: AppState,
-    config: Live,
+    config: LiveConfig,
     addrs: Vec<SocketAddr>,
     metrics_addr: Option<SocketAddr>,
     connections: TaskTracker,
@@ -120,7 +120,7 @@ impl Instance {
         clippy::unused_async,
         reason = "sockets and tasks need the runtime that a caller outside of one has to enter"
     )]
-    pub async fn start(config: Live, log: LostLines) -> io::Result<Self> {
+    pub async fn start(config: LiveConfig, log: LostLines) -> io::Result<Self> {
         let background = TaskTracker::new();
         let connections = TaskTracker::new();
         let stop = CancellationToken::new();

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The most headers that an answer to a prompt has, so that their map is allocated once.
 const HEADERS: usize = 11;
@@ -71,18 +71,18 @@ pub(crate) fn refuse(error: Error) -> Response {
     }
     if matches!(
         error.kind,
-        Kind::BadRequest
-            | Kind::RequestTimeout
-            | Kind::BodyTooLarge
-            | Kind::Draining
-            | Kind::TooManyConnections
+        ErrorKind::BadRequest
+            | ErrorKind::RequestTimeout
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::Draining
+            | ErrorKind::TooManyConnections
     ) {
         // What is left of the body must not be taken for the next request.
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if error.kind == Kind::InvalidApiKey {
+    if error.kind == ErrorKind::InvalidApiKey {
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -100,7 +100,7 @@ pub(crate) fn json(value: &Value) -> Response {
 pub(crate) fn document(document: &impl Serialize) -> Response {
     match serde_json::to_vec(document) {
         Ok(text) => typed("application/json", text),
-        Err(error) => refuse(Error::new(Kind::Internal, error.to_string())),
+        Err(error) => refuse(Error::new(ErrorKind::Internal, error.to_string())),
     }
 }
 

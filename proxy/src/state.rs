@@ -4,7 +4,7 @@ mod spellings;
 
 use std::sync::Arc;
 
-use crucible_config::Live;
+use crucible_config::LiveConfig;
 use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub struct AppState(Arc<AppParts>);
 /// The parts of [`AppState`], which the layers and handlers of the server read.
 pub struct AppParts {
     /// The configuration in effect, and its reload.
-    pub config: Live,
+    pub config: LiveConfig,
     /// The router: engines, plans, permits, what is loaded.
     pub router: RouterHandle,
     /// The metrics that `/metrics` shows.
@@ -52,7 +52,7 @@ pub struct AppParts {
 impl AppState {
     /// Puts the parts of an instance together.
     pub(crate) fn new(
-        config: Live,
+        config: LiveConfig,
         router: RouterHandle,
         metrics: Metrics,
         upstream: Upstream,

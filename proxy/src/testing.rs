@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use crucible_config::{Flags, Live, Sources};
+use crucible_config::{ConfigFlags, ConfigSources, LiveConfig};
 use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,13 +25,13 @@ pub(crate) fn app(toml: &str) -> AppState {
     let file = folder.join("crucible.toml");
     let state_dir = folder.join("state");
     std::fs::write(&file, format!("state_dir = {state_dir:?}\n{toml}")).unwrap();
-    let sources = Sources {
+    let sources = ConfigSources {
         file: Some(file),
         places: Vec::new(),
         environment: Vec::new(),
-        flags: Flags::default(),
+        flags: ConfigFlags::default(),
     };
-    let (config, _) = Live::new(sources).unwrap();
+    let (config, _) = LiveConfig::new(sources).unwrap();
     let current = config.current();
     let metrics = Metrics::new().unwrap();
     let (events, _) = events::configured(&current, &metrics);

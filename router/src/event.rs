@@ -96,7 +96,7 @@ pub enum Event {
 }
 
 /// A receiver of events. The metrics of the proxy implement it.
-pub trait Observer: Send + Sync + 'static {
+pub trait EventObserver: Send + Sync + 'static {
     /// Takes one event. It is called where requests are decided, so it must neither block nor fail.
     fn observe(&self, event: &Event);
 }
@@ -105,6 +105,6 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
-impl Observer for Silent {
+impl EventObserver for Silent {
     fn observe(&self, _: &Event) {}
 }

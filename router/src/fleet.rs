@@ -23,7 +23,7 @@ use crate::{
     client::ClientId,
     discovery::SearchAddress,
     engine::{self, Children, LoadConfig, ollama_recipe},
-    event::Observer,
+    event::EventObserver,
     health::{BreakerPass, ProbeResult, RequestOutcome},
     state_dir::StateDir,
     view::Cooldown,
@@ -67,7 +67,7 @@ impl Fleet {
         config: &Config,
         state: Arc<StateDir>,
         places: Vec<SearchAddress>,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn EventObserver>,
         tracker: TaskTracker,
         cancel: CancellationToken,
     ) -> Self {

@@ -19,7 +19,7 @@ pub const MOST: usize = 8;
 
 /// Returns the number by which this process knows its own requests again: 16 random hexadecimal
 /// digits, the same until the process ends. It is not the process id.
-pub fn own() -> &'static str {
+pub fn own_mark() -> &'static str {
     static OWN: OnceLock<String> = OnceLock::new();
     OWN.get_or_init(|| {
         let mut hasher = RandomState::new().build_hasher();
@@ -30,7 +30,7 @@ pub fn own() -> &'static str {
 
 /// Reads the numbers of the Crucibles in a value of [`HEADER`]. It stops after one more than
 /// [`MOST`], which is enough for [`goes_round`] to be true.
-pub fn read(value: &str) -> impl Iterator<Item = &str> {
+pub fn marks_in(value: &str) -> impl Iterator<Item = &str> {
     let numbers = value.split(',').map(str::trim);
     numbers.filter(|number| !number.is_empty()).take(MOST + 1)
 }
@@ -39,13 +39,13 @@ pub fn read(value: &str) -> impl Iterator<Item = &str> {
 /// and behind them that of this process.
 pub fn onward(before: &[impl AsRef<str>]) -> String {
     let before = before.iter().map(AsRef::as_ref);
-    before.chain([own()]).collect::<Vec<_>>().join(",")
+    before.chain([own_mark()]).collect::<Vec<_>>().join(",")
 }
 
 /// Reports whether a request that came through these Crucibles goes round: it came through this
 /// process before, or through more than [`MOST`] of them.
 pub fn goes_round(before: &[impl AsRef<str>]) -> bool {
-    before.len() > MOST || before.iter().any(|number| number.as_ref() == own())
+    before.len() > MOST || before.iter().any(|number| number.as_ref() == own_mark())
 }
 
 #[cfg(test)]
@@ -57,11 +57,11 @@ mod tests {
         let strange = ["a", "b"].map(str::to_owned);
         assert!(!goes_round(&strange) && !goes_round(&[""; 0]));
         let sent = onward(&strange);
-        assert_eq!(sent, format!("a,b,{}", own()));
-        assert!(goes_round(&read(&sent).collect::<Vec<_>>()));
-        assert!(!goes_round(&read(" a, ,b ").collect::<Vec<_>>()));
+        assert_eq!(sent, format!("a,b,{}", own_mark()));
+        assert!(goes_round(&marks_in(&sent).collect::<Vec<_>>()));
+        assert!(!goes_round(&marks_in(" a, ,b ").collect::<Vec<_>>()));
         let long = "x,".repeat(1000);
-        assert!(goes_round(&read(&long).collect::<Vec<_>>()));
-        assert_eq!(own(), own());
+        assert!(goes_round(&marks_in(&long).collect::<Vec<_>>()));
+        assert_eq!(own_mark(), own_mark());
     }
 }

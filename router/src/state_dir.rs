@@ -95,7 +95,7 @@ impl StateDir {
     }
 
     /// Waits until this process owns the folder; it returns at once where it does already.
-    pub async fn owned(&self) {
+    pub async fn wait_until_owned(&self) {
         let mut hold = self.hold.subscribe();
         // The sender is in `self`.
         let _ = hold.wait_for(Hold::is_ours).await;
@@ -103,7 +103,7 @@ impl StateDir {
 
     /// Waits for the end of the Crucible that owns the folder and takes it then: it tries once a
     /// second until this process owns it, and returns at once where it does already.
-    pub(crate) async fn succeed(&self) {
+    pub(crate) async fn take_over_when_free(&self) {
         while !self.is_ours() {
             sleep(LOOK_EVERY).await;
             let hold = self.try_lock();
@@ -213,10 +213,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = StateDir::claim(folder.path());
         let second = StateDir::claim(folder.path());
-        let waits = tokio::time::timeout(LOOK_EVERY * 5, second.succeed()).await;
+        let waits = tokio::time::timeout(LOOK_EVERY * 5, second.take_over_when_free()).await;
         assert!(waits.is_err() && !second.is_ours());
         drop(first);
-        tokio::join!(second.succeed(), second.owned());
+        tokio::join!(second.take_over_when_free(), second.wait_until_owned());
         assert_eq!(second.hold(), Hold::Ours);
         assert!(!StateDir::claim(folder.path()).is_ours());
     }

@@ -78,7 +78,7 @@ const fn lmstudio(major: u32, minor: u32, patch: u32, without: &'static str) -> 
 }
 
 /// The features that an engine of this version lacks, one sentence each.
-pub fn advice(engine: EngineKind, version: &str) -> Vec<String> {
+pub fn missing_feature_notes(engine: EngineKind, version: &str) -> Vec<String> {
     let told = lacking(engine, version).map(|feature| {
         let version = version.trim();
         format!(
@@ -174,10 +174,19 @@ mod tests {
 
     #[test]
     fn advice_names_what_is_missing() {
-        assert_eq!(advice(EngineKind::Ollama, "0.33.0"), Vec::<String>::new());
-        assert_eq!(advice(EngineKind::Ollama, "0.0.0"), Vec::<String>::new());
-        assert_eq!(advice(EngineKind::Llamacpp, "0.1.0"), Vec::<String>::new());
-        let old = advice(EngineKind::Ollama, "0.22.1");
+        assert_eq!(
+            missing_feature_notes(EngineKind::Ollama, "0.33.0"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            missing_feature_notes(EngineKind::Ollama, "0.0.0"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            missing_feature_notes(EngineKind::Llamacpp, "0.1.0"),
+            Vec::<String>::new()
+        );
+        let old = missing_feature_notes(EngineKind::Ollama, "0.22.1");
         assert_eq!(old.len(), 1);
         assert!(
             old[0].starts_with("version 0.22.1 is older than 0.30.0"),

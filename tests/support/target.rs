@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use crucible_config::{Config, Sources, checked::EngineKind, load};
+use crucible_config::{Config, ConfigSources, checked::EngineKind, load};
 use crucible_router::{
     catalog::ModelKind,
     engine::{self, Engine, LoadOrder, LoadTuple, tuple_for},
@@ -208,9 +208,9 @@ impl Target {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("crucible.toml");
         std::fs::write(&file, self.toml(CONTEXT)).expect("the configuration is written");
-        let sources = Sources {
+        let sources = ConfigSources {
             file: Some(file),
-            ..Sources::default()
+            ..ConfigSources::default()
         };
         load(&sources).expect("a valid configuration").config
     }

@@ -20,7 +20,7 @@ mod variant;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use crucible_config::{Config, Live};
+use crucible_config::{Config, LiveConfig};
 use crucible_router::{
     machine::{physical_cores, processor_name},
     state_dir::{Hold, StateDir},
@@ -73,7 +73,11 @@ pub fn run(common: &CommonArgs, args: &BenchArgs) -> Result<(), CommandFailure> 
     runtime()?.block_on(bench(&config, name.as_deref(), args))
 }
 
-async fn bench(config: &Live, name: Option<&str>, args: &BenchArgs) -> Result<(), CommandFailure> {
+async fn bench(
+    config: &LiveConfig,
+    name: Option<&str>,
+    args: &BenchArgs,
+) -> Result<(), CommandFailure> {
     let current = config.current();
     check_nothing_serves(&current).await?;
     let view = look(config, async |router| router.view()).await?;

@@ -2,7 +2,7 @@
 //! kept in `state_dir`.
 
 use crucible_config::{
-    Config, Live,
+    Config, LiveConfig,
     checked::{Engine, Manage},
 };
 use crucible_documents::StateDoc;
@@ -14,7 +14,7 @@ use crate::{CommandFailure, engine_look::look_as, output::write_stderr};
 /// instance reads them at its next verification, which follows at once. `state` is the state of
 /// that instance, if one runs.
 pub(super) async fn run(config: &Config, state: Option<&StateDoc>) -> Result<(), CommandFailure> {
-    let config = Live::from_config(config.clone());
+    let config = LiveConfig::from_config(config.clone());
     let current = config.current();
     let source = with_children(&current, state);
     let view = look_as(&config, source, async |router| router.view()).await?;

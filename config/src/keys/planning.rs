@@ -6,7 +6,7 @@ use super::{
     shape::{BOOLEAN, GROW_OR_REJECT, KeyShape, TEXT, TEXTS, TIME, TIME_OR_NONE, TOKENS, integer},
     typed::{FixedKey, SubTable, TableKey},
 };
-use crate::{checked::Fit, kind::Kind};
+use crate::{checked::Fit, kind::SettingKind};
 
 keys! {
     /// Keys of `[context]`: what happens to prompts that do not fit.
@@ -106,7 +106,7 @@ keys! {
     WORDS "words": Vec<String> = TEXTS;
 
     /// Headers that must have these values.
-    HEADER "header": SubTable = KeyShape::NamedValues(Kind::Text);
+    HEADER "header": SubTable = KeyShape::NamedValues(SettingKind::Text);
 }
 
 keys! {

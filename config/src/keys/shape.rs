@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    kind::Kind,
+    kind::SettingKind,
     tuning::{ProfileName, TUNINGS, TuningGroup, TuningId},
 };
 
@@ -28,7 +28,7 @@ pub struct SettingKey {
 #[derive(Clone, Copy, Debug)]
 pub enum KeyShape {
     /// A value.
-    Value(Kind),
+    Value(SettingKind),
     /// A table, `[name]`.
     Table(&'static [SettingKey]),
     /// A list of tables, `[[name]]`.
@@ -36,7 +36,7 @@ pub enum KeyShape {
     /// Tables with names of the user's choice, `[name.ANY]`.
     Named(&'static [SettingKey]),
     /// Values under names of the user's choice, `ANY = value`.
-    NamedValues(Kind),
+    NamedValues(SettingKind),
     /// The word `false`, or a table.
     OffOr(&'static [SettingKey]),
     /// `[tuning]` with its three tables.
@@ -45,34 +45,34 @@ pub enum KeyShape {
     Rows(TuningGroup),
 }
 
-pub(super) const BOOLEAN: KeyShape = KeyShape::Value(Kind::Boolean);
-pub(super) const TEXT: KeyShape = KeyShape::Value(Kind::Text);
-pub(super) const TEXTS: KeyShape = KeyShape::Value(Kind::Texts);
-pub(super) const SECRET: KeyShape = KeyShape::Value(Kind::Secret);
-pub(super) const ADDRESS: KeyShape = KeyShape::Value(Kind::Address);
-pub(super) const ADDRESSES: KeyShape = KeyShape::Value(Kind::Addresses);
-pub(super) const REQUESTS_PER_TIME: KeyShape = KeyShape::Value(Kind::Rate);
-pub(super) const TIME: KeyShape = KeyShape::Value(Kind::Duration { min_ms: 1 });
-pub(super) const TIME_OR_NONE: KeyShape = KeyShape::Value(Kind::Duration { min_ms: 0 });
+pub(super) const BOOLEAN: KeyShape = KeyShape::Value(SettingKind::Boolean);
+pub(super) const TEXT: KeyShape = KeyShape::Value(SettingKind::Text);
+pub(super) const TEXTS: KeyShape = KeyShape::Value(SettingKind::Texts);
+pub(super) const SECRET: KeyShape = KeyShape::Value(SettingKind::Secret);
+pub(super) const ADDRESS: KeyShape = KeyShape::Value(SettingKind::Address);
+pub(super) const ADDRESSES: KeyShape = KeyShape::Value(SettingKind::Addresses);
+pub(super) const REQUESTS_PER_TIME: KeyShape = KeyShape::Value(SettingKind::Rate);
+pub(super) const TIME: KeyShape = KeyShape::Value(SettingKind::Duration { min_ms: 1 });
+pub(super) const TIME_OR_NONE: KeyShape = KeyShape::Value(SettingKind::Duration { min_ms: 0 });
 pub(super) const BYTES: KeyShape = size(1, i64::MAX as u64);
 pub(super) const TOKENS: KeyShape = integer(1, 1 << 30);
 pub(super) const COUNT: KeyShape = integer(1, 1_000_000);
 pub(super) const GROW_OR_REJECT: KeyShape = one_of(&["grow", "reject"]);
 
 pub(super) const fn integer(min: i64, max: i64) -> KeyShape {
-    KeyShape::Value(Kind::Integer { min, max })
+    KeyShape::Value(SettingKind::Integer { min, max })
 }
 
 pub(super) const fn number(min: f64, max: f64) -> KeyShape {
-    KeyShape::Value(Kind::Number { min, max })
+    KeyShape::Value(SettingKind::Number { min, max })
 }
 
 pub(super) const fn size(min: u64, max: u64) -> KeyShape {
-    KeyShape::Value(Kind::Size { min, max })
+    KeyShape::Value(SettingKind::Size { min, max })
 }
 
 pub(super) const fn one_of(words: &'static [&'static str]) -> KeyShape {
-    KeyShape::Value(Kind::OneOf(words))
+    KeyShape::Value(SettingKind::OneOf(words))
 }
 
 // === impl Shape ===

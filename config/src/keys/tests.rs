@@ -6,8 +6,8 @@ use super::{KeyShape, ROOT, SettingKey};
 use crate::{
     checked::Config,
     glob::Globs,
-    kind::Kind,
-    layers::{Flags, Loaded, load_text},
+    kind::SettingKind,
+    layers::{ConfigFlags, LoadedConfig, load_text},
     problem::Problems,
 };
 
@@ -30,9 +30,9 @@ struct Tried {
     with: Vec<String>,
 }
 
-fn read(text: &str) -> Result<Loaded, Problems> {
+fn read(text: &str) -> Result<LoadedConfig, Problems> {
     let file = Some((Path::new("crucible.toml"), Ok(text.to_owned())));
-    load_text(file, &[], &Flags::default())
+    load_text(file, &[], &ConfigFlags::default())
 }
 
 /// All fields as text. Compiled patterns have no order.
@@ -42,21 +42,23 @@ fn fields(mut config: Config) -> String {
 }
 
 /// Values of a kind as a file writes them: its ends, and whatever a check may ask for.
-fn values(kind: Kind) -> Vec<String> {
+fn values(kind: SettingKind) -> Vec<String> {
     let texts = |all: &[&str]| all.iter().map(|text| format!("{text:?}")).collect();
     match kind {
-        Kind::Boolean => vec!["true".to_owned(), "false".to_owned()],
-        Kind::Integer { min, max } => vec![min.to_string(), max.to_string()],
-        Kind::IntegerText { .. } => texts(&["3"]),
-        Kind::Number { min, max } => vec![format!("{:?}", f64::midpoint(min, max))],
-        Kind::Duration { .. } => texts(&["7s", "70s"]),
-        Kind::Size { min, max } => vec![min.max(2).to_string(), "\"2GB\"".into(), max.to_string()],
-        Kind::Text => texts(&["e", "ollama", "debug", "http://127.0.0.1:9", "q8_0"]),
-        Kind::Secret => vec![OTHER_HASH.to_owned()],
-        Kind::OneOf(words) => texts(words),
-        Kind::Rate => texts(&["9/min"]),
-        Kind::Address | Kind::Addresses => texts(&["127.0.0.1:9"]),
-        Kind::Texts => ["e", "/api/pull", "responses", "https://example.org"]
+        SettingKind::Boolean => vec!["true".to_owned(), "false".to_owned()],
+        SettingKind::Integer { min, max } => vec![min.to_string(), max.to_string()],
+        SettingKind::IntegerText { .. } => texts(&["3"]),
+        SettingKind::Number { min, max } => vec![format!("{:?}", f64::midpoint(min, max))],
+        SettingKind::Duration { .. } => texts(&["7s", "70s"]),
+        SettingKind::Size { min, max } => {
+            vec![min.max(2).to_string(), "\"2GB\"".into(), max.to_string()]
+        }
+        SettingKind::Text => texts(&["e", "ollama", "debug", "http://127.0.0.1:9", "q8_0"]),
+        SettingKind::Secret => vec![OTHER_HASH.to_owned()],
+        SettingKind::OneOf(words) => texts(words),
+        SettingKind::Rate => texts(&["9/min"]),
+        SettingKind::Address | SettingKind::Addresses => texts(&["127.0.0.1:9"]),
+        SettingKind::Texts => ["e", "/api/pull", "responses", "https://example.org"]
             .map(|text| format!("[{text:?}]"))
             .to_vec(),
     }

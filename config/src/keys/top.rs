@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     checked::{OnExit, ProfileName},
-    kind::Kind,
+    kind::SettingKind,
 };
 
 keys! {
@@ -90,7 +90,7 @@ keys! {
     RULE "rule": SubTable = KeyShape::Tables(RULE_KEYS);
 
     /// A virtual model: ordered patterns `engine/model`, or other virtual models.
-    VIRTUAL "virtual": SubTable = KeyShape::NamedValues(Kind::Texts);
+    VIRTUAL "virtual": SubTable = KeyShape::NamedValues(SettingKind::Texts);
 
     /// A client's key.
     KEY "key": SubTable = KeyShape::Tables(CLIENT_KEYS);

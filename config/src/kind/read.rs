@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use toml::{Spanned, de::DeValue};
 
-use super::{Kind, Rate, Value};
+use super::{Rate, SettingKind, Value};
 
 /// The reason for which a value was not read: the words for what was found, and a hint or an empty
 /// text.
@@ -42,7 +42,7 @@ pub(crate) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-impl Kind {
+impl SettingKind {
     /// Reads a value of this kind from a TOML value. The error says what was found instead and,
     /// where there is one, a hint.
     pub(crate) fn read_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
@@ -103,7 +103,7 @@ impl Kind {
     }
 
     /// Reads a value of this kind from a text: an environment variable, a flag, or a TOML string.
-    /// The error is as that of [`Kind::read_toml`]; the text of a secret is never in it.
+    /// The error is as that of [`SettingKind::read_toml`]; the text of a secret is never in it.
     pub(crate) fn read_text(&self, text: &str) -> Result<Value, Mismatch> {
         let wrong = |hint: String| {
             let found = match self {
@@ -235,7 +235,7 @@ fn read_texts(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
 fn read_addresses(items: &[Spanned<DeValue<'_>>]) -> Result<Value, Mismatch> {
     let mut all = Vec::new();
     for item in items.iter().map(Spanned::get_ref) {
-        match Kind::Address.read_toml(item)? {
+        match SettingKind::Address.read_toml(item)? {
             Value::Addresses(mut one) => all.append(&mut one),
             _ => {
                 return Err(Mismatch {

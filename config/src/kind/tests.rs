@@ -7,11 +7,11 @@ use toml::de::DeValue;
 use super::*;
 use crate::{checked::Rate, keys};
 
-const SIZE: Kind = Kind::Size {
+const SIZE: SettingKind = SettingKind::Size {
     min: 0,
     max: u64::MAX,
 };
-const DURATION: Kind = Kind::Duration { min_ms: 1 };
+const DURATION: SettingKind = SettingKind::Duration { min_ms: 1 };
 
 #[test]
 fn sizes_are_powers_of_ten_unless_they_say_otherwise() {
@@ -42,14 +42,19 @@ fn rates_need_a_count_and_a_known_period() {
         count: 60,
         per: Duration::from_mins(1),
     };
-    assert_eq!(Kind::Rate.read_text("60/min"), Ok(Value::Rate(minute)));
-    assert!(Kind::Rate.read_text("0/min").is_err());
-    assert!(Kind::Rate.read_text("60/fortnight").is_err());
+    assert_eq!(
+        SettingKind::Rate.read_text("60/min"),
+        Ok(Value::Rate(minute))
+    );
+    assert!(SettingKind::Rate.read_text("0/min").is_err());
+    assert!(SettingKind::Rate.read_text("60/fortnight").is_err());
 }
 
 #[test]
 fn a_wrong_secret_is_not_shown() {
-    let error = Kind::Secret.read_toml(&DeValue::Boolean(true)).unwrap_err();
+    let error = SettingKind::Secret
+        .read_toml(&DeValue::Boolean(true))
+        .unwrap_err();
     assert_eq!(error.found, "something that is not a hash");
 }
 
@@ -84,7 +89,7 @@ proptest! {
             let plain = serde_json::from_str(&shown).unwrap_or_else(|_| shown.clone());
             let text_or_list = matches!(
                 kind,
-                Kind::Text | Kind::Secret | Kind::Texts | Kind::Addresses
+                SettingKind::Text | SettingKind::Secret | SettingKind::Texts | SettingKind::Addresses
             );
             let again = kind.read_text(&plain);
             prop_assert!(text_or_list || again.is_ok_and(|a| a == value), "{path}: {text:?}: {shown}");

@@ -1,11 +1,11 @@
 //! The Rust types in which checked values are kept.
 //!
-//! A key names the type of its values, and [`of_type`] compares it with the key's [`Kind`] while
+//! A key names the type of its values, and [`of_type`] compares it with the key's [`SettingKind`] while
 //! Crucible is compiled: a key of durations cannot be read as a number.
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Kind, Rate, Value};
+use super::{Rate, SettingKind, Value};
 
 /// The shapes of a [`Value`], as far as they decide into which type it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) trait SettingType: Sized {
 }
 
 /// Returns the kind, and ends compilation where the type cannot hold its values.
-pub(crate) const fn of_type<T: SettingType>(kind: Kind) -> Kind {
+pub(crate) const fn of_type<T: SettingType>(kind: SettingKind) -> SettingKind {
     assert!(
         T::SHAPE.fits(&kind),
         "the type of this setting cannot hold its values"
@@ -54,20 +54,23 @@ pub(crate) const fn doc_line(text: &'static str) -> &'static str {
 
 impl ValueShape {
     /// Whether every value of a kind has this shape.
-    pub(crate) const fn fits(self, kind: &Kind) -> bool {
+    pub(crate) const fn fits(self, kind: &SettingKind) -> bool {
         match self {
-            Self::Boolean => matches!(kind, Kind::Boolean),
-            Self::Whole => matches!(kind, Kind::Integer { .. } | Kind::Size { .. }),
-            Self::Number => matches!(kind, Kind::Number { .. }),
-            Self::Duration => matches!(kind, Kind::Duration { .. }),
+            Self::Boolean => matches!(kind, SettingKind::Boolean),
+            Self::Whole => matches!(kind, SettingKind::Integer { .. } | SettingKind::Size { .. }),
+            Self::Number => matches!(kind, SettingKind::Number { .. }),
+            Self::Duration => matches!(kind, SettingKind::Duration { .. }),
             Self::Text => matches!(
                 kind,
-                Kind::Text | Kind::Secret | Kind::OneOf(_) | Kind::IntegerText { .. }
+                SettingKind::Text
+                    | SettingKind::Secret
+                    | SettingKind::OneOf(_)
+                    | SettingKind::IntegerText { .. }
             ),
-            Self::Texts => matches!(kind, Kind::Texts),
-            Self::Rate => matches!(kind, Kind::Rate),
-            Self::Address => matches!(kind, Kind::Address),
-            Self::Addresses => matches!(kind, Kind::Addresses),
+            Self::Texts => matches!(kind, SettingKind::Texts),
+            Self::Rate => matches!(kind, SettingKind::Rate),
+            Self::Address => matches!(kind, SettingKind::Address),
+            Self::Addresses => matches!(kind, SettingKind::Addresses),
         }
     }
 }

@@ -6,26 +6,26 @@ use serde_json::json;
 
 use super::Rate;
 
-/// A value that some [`Kind`](super::Kind) has read.
+/// A value that some [`SettingKind`](super::SettingKind) has read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A value of [`Kind::Boolean`](super::Kind::Boolean).
+    /// A value of [`SettingKind::Boolean`](super::SettingKind::Boolean).
     Boolean(bool),
-    /// A value of [`Kind::Integer`](super::Kind::Integer).
+    /// A value of [`SettingKind::Integer`](super::SettingKind::Integer).
     Integer(i64),
-    /// A value of [`Kind::Number`](super::Kind::Number).
+    /// A value of [`SettingKind::Number`](super::SettingKind::Number).
     Number(f64),
-    /// A value of [`Kind::Duration`](super::Kind::Duration).
+    /// A value of [`SettingKind::Duration`](super::SettingKind::Duration).
     Duration(Duration),
-    /// A value of [`Kind::Size`](super::Kind::Size), in bytes.
+    /// A value of [`SettingKind::Size`](super::SettingKind::Size), in bytes.
     Size(u64),
     /// A value of a kind that is written as text: words, environment values, hashes.
     Text(String),
-    /// A value of [`Kind::Rate`](super::Kind::Rate).
+    /// A value of [`SettingKind::Rate`](super::SettingKind::Rate).
     Rate(Rate),
     /// A value of a kind of addresses.
     Addresses(Vec<SocketAddr>),
-    /// A value of [`Kind::Texts`](super::Kind::Texts).
+    /// A value of [`SettingKind::Texts`](super::SettingKind::Texts).
     Texts(Vec<String>),
 }
 

@@ -5,7 +5,7 @@ use crate::checked::Device;
 
 fn config(text: &str) -> Config {
     let file = Some((Path::new("crucible.toml"), Ok(text.to_owned())));
-    load_text(file, &[], &Flags::default())
+    load_text(file, &[], &ConfigFlags::default())
         .unwrap_or_else(|p| panic!("{p}"))
         .config
 }
@@ -81,7 +81,7 @@ fn the_agent_profile_has_more_context_and_no_sampling_defaults() {
 fn what_agent_takes_from_hybrid_says_so() {
     let text = "profile = \"agent\"".to_owned();
     let file = Some((Path::new("crucible.toml"), Ok(text)));
-    let loaded = load_text(file, &[], &Flags::default()).unwrap_or_else(|p| panic!("{p}"));
+    let loaded = load_text(file, &[], &ConfigFlags::default()).unwrap_or_else(|p| panic!("{p}"));
     let source = |path: &str| {
         let mut all = loaded.shown.iter();
         let one = all.find(|one| one.path == path);

@@ -17,7 +17,7 @@ use toml::{
 use super::{ConfigLayer, ProblemReport, Settings, ValueOrigin, odd_character, windows_path};
 use crate::{
     keys::{self, KeyShape, ROOT, SettingKey, join},
-    kind::{self, Kind, Value},
+    kind::{self, SettingKind, Value},
 };
 
 /// Reads the text of a file into settings; whatever is wrong goes to the report.
@@ -177,7 +177,7 @@ impl FileWalk<'_> {
         }
     }
 
-    fn value(&mut self, path: &str, kind: Kind, at: usize, found: &DeValue<'_>) {
+    fn value(&mut self, path: &str, kind: SettingKind, at: usize, found: &DeValue<'_>) {
         match kind.read_toml(found) {
             Ok(value) => {
                 let origin = self.origin(at);

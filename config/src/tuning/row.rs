@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ProfileName, TuningId};
-use crate::kind::{Kind, SettingType};
+use crate::kind::{SettingKind, SettingType};
 
 /// The product whose settings a group holds; the same word stands in ids and in `[tuning.*]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct TuningRow {
     /// The group that it belongs to.
     pub group: TuningGroup,
     /// Type and range of its values.
-    pub kind: Kind,
+    pub kind: SettingKind,
     /// The value of the profile `hybrid`, as text that `kind` reads.
     pub hybrid: &'static str,
     /// The value of the profile `agent`; `None` where that profile sets nothing.

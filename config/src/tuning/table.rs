@@ -5,7 +5,7 @@
 //! ```text
 //! /// Idle time after which a model is unloaded.           one line: rustdoc, schema, pages
 //! [5] LmstudioModelTtl => model_ttl: Duration {            number, identifier, key, Rust type
-//!     takes: Kind::Duration { min_ms: 1000 },              what a file may hold
+//!     takes: SettingKind::Duration { min_ms: 1000 },              what a file may hold
 //!     hybrid: "300s",                                      value of both profiles
 //!     mechanism: Policy,                                   how it reaches the engine
 //!     meaning: "Crucible owns the clock: ...",             the page docs/tunings.md
@@ -25,24 +25,24 @@
 use std::time::Duration;
 
 use super::shown::ShownInReport as _;
-use crate::kind::Kind;
+use crate::kind::SettingKind;
 
 /// LM Studio's REST v1 exists since 0.4.0.
 const LMSTUDIO_REST: &str = "LM Studio 0.4 and newer (REST v1)";
 const ANY_ENGINE: &str = "any (Crucible's own behaviour)";
 const OLLAMA: &str = "Ollama 0.33";
 /// The types of llama.cpp's key and value caches that LM Studio takes.
-const CACHE_TYPES: Kind = Kind::OneOf(&[
+const CACHE_TYPES: SettingKind = SettingKind::OneOf(&[
     "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl",
 ]);
-const NUMA: Kind = Kind::OneOf(&["spread", "none"]);
+const NUMA: SettingKind = SettingKind::OneOf(&["spread", "none"]);
 const OLLAMA_OFF_THE_GPU: &str = "Ollama must not touch a GPU that another engine owns. Applies \
     while an engine with `device = \"gpu\"` is configured or found; where Ollama is the only engine \
     it gets the GPU.";
 
 /// Variables of a process are texts, also where they hold numbers.
-const fn integer_text(min: i64) -> Kind {
-    Kind::IntegerText {
+const fn integer_text(min: i64) -> SettingKind {
+    SettingKind::IntegerText {
         min,
         max: 1_000_000,
     }
@@ -53,7 +53,7 @@ tunings! {
 
     /// Share of the GPU pool's memory that models may use together.
     [1] LmstudioGpuMemoryFraction => gpu_memory_fraction: f64 {
-        takes: Kind::Number { min: 0.0, max: 1.0 }, hybrid: "0.8", mechanism: Policy,
+        takes: SettingKind::Number { min: 0.0, max: 1.0 }, hybrid: "0.8", mechanism: Policy,
         meaning: "A budget, weights plus context memory, for all models that share the GPU pool. A \
             load that does not fit evicts idle models first, then waits for busy ones; a model \
             that alone exceeds the budget is loaded alone, with a warning. The total comes from \
@@ -65,7 +65,7 @@ tunings! {
 
     /// Layers on the GPU; -1 is all.
     [2] LmstudioGpuLayers => gpu_layers: i64 {
-        takes: Kind::Integer { min: -1, max: 100_000 }, hybrid: "-1", mechanism: Websocket,
+        takes: SettingKind::Integer { min: -1, max: 100_000 }, hybrid: "-1", mechanism: Websocket,
         meaning: "A model goes wholly to the GPU; only `[[model]] spill = true` permits partial \
             offload. LM Studio's REST load has no such field, its automatic choice is left alone; \
             with `websocket = true` it is sent as the ratio `max` or `off` (a count of layers is \
@@ -76,7 +76,7 @@ tunings! {
 
     /// Generation models resident at once.
     [3] LmstudioMaxLoadedModels => max_loaded_models: u32 {
-        takes: Kind::Integer { min: 1, max: 1000 }, hybrid: "2", mechanism: Policy,
+        takes: SettingKind::Integer { min: 1, max: 1000 }, hybrid: "2", mechanism: Policy,
         meaning: "Crucible counts the residents and evicts the least recently used idle one, after \
             draining. Embedding models count against memory only. A model loaded by hand is never \
             evicted unless `[scheduler] evict_foreign = true`.",
@@ -85,7 +85,7 @@ tunings! {
 
     /// LM Studio's own just-in-time loading, a backstop.
     [4] LmstudioJitLoading => jit_loading: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: LmstudioInterface,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: LmstudioInterface,
         meaning: "Crucible loads explicitly, with the right context, before it dispatches; the \
             engine's JIT is only a backstop. The switch is in LM Studio's developer window.",
         verified: "`GET /v1/models` lists models that are not loaded while it is on.",
@@ -94,7 +94,7 @@ tunings! {
 
     /// Idle time after which a model is unloaded.
     [5] LmstudioModelTtl => model_ttl: Duration {
-        takes: Kind::Duration { min_ms: 1000 }, hybrid: "300s", mechanism: Policy,
+        takes: SettingKind::Duration { min_ms: 1000 }, hybrid: "300s", mechanism: Policy,
         meaning: "Crucible owns the clock: a model idle for this long is unloaded. What it loaded \
             is written to a small ownership file, adopted at the next start and released at a \
             graceful end (`on_exit`), because an explicit load has no expiry of its own. With \
@@ -106,7 +106,7 @@ tunings! {
 
     /// LM Studio's eviction of models that it loaded by JIT.
     [6] LmstudioAutoEvict => auto_evict: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: LmstudioInterface,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: LmstudioInterface,
         meaning: "Touches only JIT-loaded models. Crucible loads explicitly, so the switch is \
             harmless; a warning is due only when a served instance is JIT-loaded.",
         verified: "Not told over HTTP; `doctor` names models that Crucible did not load.",
@@ -115,14 +115,14 @@ tunings! {
 
     /// Tokens evaluated per batch.
     [7] LmstudioBatchSize => batch_size: u32 {
-        takes: Kind::Integer { min: 1, max: 65_536 }, hybrid: "512", mechanism: LmstudioLoad,
+        takes: SettingKind::Integer { min: 1, max: 65_536 }, hybrid: "512", mechanism: LmstudioLoad,
         meaning: "Sent as `eval_batch_size` at load time (llama.cpp runtime only).",
         verified: "`loaded_instances[].config.eval_batch_size`.", engines: LMSTUDIO_REST,
     }
 
     /// Flash attention.
     [8] LmstudioFlashAttention => flash_attention: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: LmstudioLoad,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: LmstudioLoad,
         meaning: "Sent as `flash_attention` at load time (llama.cpp runtime only).",
         verified: "`loaded_instances[].config.flash_attention`.", engines: LMSTUDIO_REST,
     }
@@ -144,7 +144,7 @@ tunings! {
 
     /// Most bytes of a stream that are coalesced into one write.
     [11] LmstudioStreamBufferSize => stream_buffer_size: usize {
-        takes: Kind::Size { min: 1, max: 1 << 20 }, hybrid: "1024", mechanism: Policy,
+        takes: SettingKind::Size { min: 1, max: 1 << 20 }, hybrid: "1024", mechanism: Policy,
         meaning: "Nothing is delayed to fill it: every complete event is flushed at once, and a \
             frame as read from the engine is never split. Besides that at most one upstream frame \
             (16 KiB) is held per stream.",
@@ -153,7 +153,7 @@ tunings! {
 
     /// Longest gap between an engine's bytes after the first token.
     [12] LmstudioStreamTimeout => stream_timeout: Duration {
-        takes: Kind::Duration { min_ms: 1 }, hybrid: "30s", mechanism: Policy,
+        takes: SettingKind::Duration { min_ms: 1 }, hybrid: "30s", mechanism: Policy,
         meaning: "The same value as `[timeouts] idle`. A request with tools has `[timeouts] \
             tool_call` instead, as long as the engine, asked after each `idle` of silence, is well \
             and, where it tells, at work. The clock pauses while another request on the same \
@@ -164,7 +164,7 @@ tunings! {
 
     /// Context per request, of a model that nothing else configures.
     [13] LmstudioContextLength => context_length: u64 {
-        takes: Kind::Integer { min: 1, max: 1 << 30 },
+        takes: SettingKind::Integer { min: 1, max: 1 << 30 },
         hybrid: "4096", agent: Some("32768"), mechanism: LmstudioLoad,
         meaning: "Sent as `context_length` at load time, times the permits where slots share it, \
             capped at the model's maximum. A prompt that does not fit is never cut in silence: \
@@ -175,7 +175,7 @@ tunings! {
 
     /// Sampling temperature where the request has none.
     [14] LmstudioTemperature => temperature: Option<f64> {
-        takes: Kind::Number { min: 0.0, max: 2.0 },
+        takes: SettingKind::Number { min: 0.0, max: 2.0 },
         hybrid: "0.3", agent: None, mechanism: RequestBody,
         meaning: "Injected only where the client's key is absent; 0 is a value, `null` is absent. \
             Off per model or engine with `defaults = false`.",
@@ -185,7 +185,7 @@ tunings! {
 
     /// Nucleus sampling where the request has none.
     [15] LmstudioTopP => top_p: Option<f64> {
-        takes: Kind::Number { min: 0.0, max: 1.0 },
+        takes: SettingKind::Number { min: 0.0, max: 1.0 },
         hybrid: "0.8", agent: None, mechanism: RequestBody,
         meaning: "As row 14.",
         verified: "As row 14.", engines: "every engine",
@@ -193,7 +193,7 @@ tunings! {
 
     /// Frequency penalty where a chat request has none.
     [16] LmstudioFrequencyPenalty => frequency_penalty: Option<f64> {
-        takes: Kind::Number { min: -2.0, max: 2.0 },
+        takes: SettingKind::Number { min: -2.0, max: 2.0 },
         hybrid: "0.1", agent: None, mechanism: RequestBody,
         meaning: "As row 14, on chat completions only (native options on Ollama) and only where \
             the engine and the model's format honour it. On LM Studio it is suspected to be an \
@@ -205,7 +205,7 @@ tunings! {
 
     /// Presence penalty where a chat request has none.
     [17] LmstudioPresencePenalty => presence_penalty: Option<f64> {
-        takes: Kind::Number { min: -2.0, max: 2.0 },
+        takes: SettingKind::Number { min: -2.0, max: 2.0 },
         hybrid: "0.1", agent: None, mechanism: RequestBody,
         meaning: "As row 16.",
         verified: "As row 14.", engines: "LM Studio 0.4, Ollama 0.33",
@@ -213,7 +213,7 @@ tunings! {
 
     /// How often the engine's residents are read.
     [18] LmstudioKeepAliveInterval => keep_alive_interval: Duration {
-        takes: Kind::Duration { min_ms: 100 }, hybrid: "30s", mechanism: Policy,
+        takes: SettingKind::Duration { min_ms: 100 }, hybrid: "30s", mechanism: Policy,
         meaning: "A residency heartbeat: it reads the engine's state and reconciles. It never \
             generates tokens and renews nothing by itself.",
         verified: "Counter of polls.", engines: ANY_ENGINE,
@@ -221,7 +221,7 @@ tunings! {
 
     /// Whether the residency heartbeat runs.
     [19] LmstudioKeepAliveEnabled => keep_alive_enabled: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: Policy,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: Policy,
         meaning: "See row 18. Renewing or loading again is a scheduler's action, only for pinned \
             models, so that row 5 keeps its meaning.",
         verified: "Counter of polls.", engines: ANY_ENGINE,
@@ -229,7 +229,7 @@ tunings! {
 
     /// Load pinned and listed models at start.
     [20] LmstudioModelWarmup => model_warmup: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: Policy,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: Policy,
         meaning: "The models with `pin = true` and those in `[startup] warm`, through the same \
             scheduler and with the same options as a real request.",
         verified: "The models are resident after the start.", engines: ANY_ENGINE,
@@ -239,7 +239,7 @@ tunings! {
 
     /// Generation models resident at once.
     [21] OllamaMaxLoadedModels => max_loaded_models: u32 {
-        takes: Kind::Integer { min: 1, max: 1000 }, hybrid: "2", mechanism: Policy,
+        takes: SettingKind::Integer { min: 1, max: 1000 }, hybrid: "2", mechanism: Policy,
         meaning: "Enforced by Crucible, besides being put into Ollama's environment (row 35). \
             Where an embedding model is configured, the rendered variable is one higher.",
         verified: "Length of `/api/ps`.", engines: OLLAMA,
@@ -247,7 +247,7 @@ tunings! {
 
     /// Requests that may wait for an Ollama engine.
     [22] OllamaMaxQueue => max_queue: u32 {
-        takes: Kind::Integer { min: 0, max: 1_000_000 }, hybrid: "10", mechanism: Policy,
+        takes: SettingKind::Integer { min: 0, max: 1_000_000 }, hybrid: "10", mechanism: Policy,
         meaning: "Ollama's own limit does not bound the backlog of a loaded model, so Crucible \
             keeps the queue: one more is 429 `queue_full`.",
         verified: "Crucible's queue counters.", engines: OLLAMA,
@@ -255,7 +255,7 @@ tunings! {
 
     /// Requests answered at once by one resident.
     [23] OllamaNumParallel => num_parallel: u32 {
-        takes: Kind::Integer { min: 1, max: 4096 }, hybrid: "2", mechanism: Policy,
+        takes: SettingKind::Integer { min: 1, max: 4096 }, hybrid: "2", mechanism: Policy,
         meaning: "The permits of an Ollama engine that sets none itself, and the value of row 37.",
         verified: "Crucible's permit counters; `-np` on the runner's command line.",
         engines: OLLAMA,
@@ -263,7 +263,7 @@ tunings! {
 
     /// Main memory that Ollama's models may use together.
     [24] OllamaMemoryLimit => memory_limit: u64 {
-        takes: Kind::Size { min: 1, max: i64::MAX as u64 }, hybrid: "16GB", mechanism: Policy,
+        takes: SettingKind::Size { min: 1, max: i64::MAX as u64 }, hybrid: "16GB", mechanism: Policy,
         meaning: "The budget of the main-memory pool is the smaller of this and 0.8 of the \
             machine's memory, enforced when a model is loaded; for a supervised Ollama on Linux \
             also a cgroup limit.",
@@ -273,7 +273,7 @@ tunings! {
 
     /// Threads of a CPU model.
     [25] OllamaNumThreads => num_threads: u32 {
-        takes: Kind::Integer { min: 1, max: 4096 }, hybrid: "8", mechanism: OllamaOptions,
+        takes: SettingKind::Integer { min: 1, max: 4096 }, hybrid: "8", mechanism: OllamaOptions,
         meaning: "Sent as `num_thread`, the smaller of this and the number of physical cores: one \
             thread too many costs a factor of ten and more.",
         verified: "`-t` on the runner's command line.", engines: OLLAMA,
@@ -289,7 +289,7 @@ tunings! {
 
     /// Context per request, of a model that nothing else configures.
     [27] OllamaContextSize => context_size: u64 {
-        takes: Kind::Integer { min: 1, max: 1 << 30 },
+        takes: SettingKind::Integer { min: 1, max: 1 << 30 },
         hybrid: "4096", agent: Some("32768"), mechanism: OllamaOptions,
         meaning: "Sent as `num_ctx` in every request and preload of the model, the same each time. \
             As row 13 otherwise.",
@@ -299,7 +299,7 @@ tunings! {
 
     /// Preferred quantization of models.
     [28] OllamaQuantization => quantization: String {
-        takes: Kind::Text, hybrid: "q4_0", mechanism: ModelChoice,
+        takes: SettingKind::Text, hybrid: "q4_0", mechanism: ModelChoice,
         meaning: "Where several quantizations of one model are there, this one is preferred when \
             the name leaves it open; otherwise a check with a warning.",
         verified: "Where Crucible sends a name that leaves it open; `details.quantization_level` \
@@ -308,7 +308,7 @@ tunings! {
 
     /// Tokens evaluated per batch.
     [29] OllamaBatchSize => batch_size: u32 {
-        takes: Kind::Integer { min: 1, max: 65_536 }, hybrid: "512", mechanism: OllamaOptions,
+        takes: SettingKind::Integer { min: 1, max: 65_536 }, hybrid: "512", mechanism: OllamaOptions,
         meaning: "Sent as `num_batch`; left out for embedding models, which would refuse long \
             inputs.",
         verified: "`-b` on the runner's command line.", engines: OLLAMA,
@@ -316,7 +316,7 @@ tunings! {
 
     /// Map the model file instead of reading it.
     [30] OllamaUseMmap => use_mmap: bool {
-        takes: Kind::Boolean, hybrid: "true", mechanism: OllamaOptions,
+        takes: SettingKind::Boolean, hybrid: "true", mechanism: OllamaOptions,
         meaning: "Sent as `use_mmap`, explicitly: Ollama's own default on a CPU is off.",
         verified: "No `--load-mode none` on the runner's command line, the model's blob in \
             `/proc/PID/maps`.", engines: OLLAMA,
@@ -324,7 +324,7 @@ tunings! {
 
     /// Lock the model in memory.
     [31] OllamaUseMlock => use_mlock: bool {
-        takes: Kind::Boolean, hybrid: "false", mechanism: None,
+        takes: SettingKind::Boolean, hybrid: "false", mechanism: None,
         meaning: "The option was removed from Ollama; off is its only state, and nothing is sent.",
         verified: "`VmLck: 0` in `/proc/PID/status`.", engines: OLLAMA,
         superseded_by: "Ollama's load mode, in which locking is off",
@@ -344,7 +344,7 @@ tunings! {
 
     /// Ollama computes on the CPU.
     [33] EnvironmentOllamaCpuTarget => OLLAMA_CPU_TARGET: String {
-        takes: Kind::Text, hybrid: "cpu", mechanism: OllamaOptions,
+        takes: SettingKind::Text, hybrid: "cpu", mechanism: OllamaOptions,
         meaning: OLLAMA_OFF_THE_GPU,
         verified: "`size_vram` 0 in `/api/ps`.", engines: OLLAMA,
         superseded_by: "`num_gpu: 0` in every request and preload, and `OLLAMA_LLM_LIBRARY=cpu` \
@@ -353,7 +353,7 @@ tunings! {
 
     /// No NVIDIA GPU is visible to Ollama.
     [34] EnvironmentCudaVisibleDevices => CUDA_VISIBLE_DEVICES: String {
-        takes: Kind::Text, hybrid: "", mechanism: ProcessEnvironment,
+        takes: SettingKind::Text, hybrid: "", mechanism: ProcessEnvironment,
         meaning: "Ollama must not touch a GPU that another engine owns. An empty value is lost on \
             Windows and counts as unset in Ollama itself, so `crucible env` renders -1 and \
             switches Vulkan and ROCm off too.",

@@ -6,19 +6,19 @@ mod wrong_files;
 
 use std::fs;
 
-use crucible_config::{ConfigLayer, Flags, Problems, Severity, Sources, load};
+use crucible_config::{ConfigFlags, ConfigLayer, ConfigSources, Problems, Severity, load};
 
 use wrong_files::{BAD, HASH};
 
-fn sources(text: &str) -> (tempfile::TempDir, Sources) {
+fn sources(text: &str) -> (tempfile::TempDir, ConfigSources) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crucible.toml");
     fs::write(&path, text).unwrap();
     (
         folder,
-        Sources {
+        ConfigSources {
             file: Some(path),
-            ..Sources::default()
+            ..ConfigSources::default()
         },
     )
 }
@@ -239,7 +239,7 @@ fn higher_layers_win_and_keep_their_origin() {
         ),
         ("CRUCIBLE_LIVE_LMSTUDIO".into(), "1".into()),
     ];
-    sources.flags = Flags {
+    sources.flags = ConfigFlags {
         listen: vec!["127.0.0.1:0".into()],
         engines: vec!["x=ollama@http://127.0.0.1:5".into()],
         set: Vec::new(),
@@ -276,9 +276,9 @@ fn an_unknown_variable_names_the_nearest_and_stops_nobody() {
         ("CRUCIBLE_GUARD__OPEN", "/api/pull", "guard.open is a list"),
         ("CRUCIBLE_", "", "nothing reads it"),
     ] {
-        let sources = Sources {
+        let sources = ConfigSources {
             environment: vec![(name.into(), value.into())],
-            ..Sources::default()
+            ..ConfigSources::default()
         };
         let loaded = load(&sources).unwrap_or_else(|p| panic!("{name}: {p}"));
         let told = loaded.warnings.to_string();
@@ -290,12 +290,12 @@ fn an_unknown_variable_names_the_nearest_and_stops_nobody() {
 
 #[test]
 fn what_kubernetes_puts_there_is_passed_over_and_a_bad_value_is_not() {
-    let environment = |pairs: &[(&str, &str)]| Sources {
+    let environment = |pairs: &[(&str, &str)]| ConfigSources {
         environment: pairs
             .iter()
             .map(|(n, v)| ((*n).into(), (*v).into()))
             .collect(),
-        ..Sources::default()
+        ..ConfigSources::default()
     };
     let loaded = load(&environment(&[
         ("CRUCIBLE_PORT", "tcp://10.96.3.2:8484"),

@@ -4,7 +4,7 @@ use axum::{extract::Request, response::Response};
 use http::{Method, Uri};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     reply::{printable, refuse},
 };
 
@@ -98,19 +98,19 @@ pub(crate) fn all() -> String {
 
 /// The handler of every path that is not served.
 pub(crate) async fn unknown_path(uri: Uri) -> Response {
-    refuse(Error::new(Kind::UnknownEndpoint, unknown(uri.path())))
+    refuse(Error::new(ErrorKind::UnknownEndpoint, unknown(uri.path())))
 }
 
 /// The handler of every served path that is asked with another method.
 pub(crate) async fn wrong_method(request: Request) -> Response {
     let message = told_method(request.method(), request.uri().path());
-    refuse(Error::new(Kind::MethodNotAllowed, message))
+    refuse(Error::new(ErrorKind::MethodNotAllowed, message))
 }
 
 /// The handler of every path below `/v1/responses`, which OpenAI has for responses that it stores.
 pub(crate) async fn stored_response(request: Request) -> Response {
     refuse(Error::new(
-        Kind::UnknownEndpoint,
+        ErrorKind::UnknownEndpoint,
         told_stored(request.uri().path()),
     ))
 }

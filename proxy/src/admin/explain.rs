@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::{
     body::decode,
     dialect::{self, ClientDialect, ClientRequest},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::AdmittedClient,
     pipeline::{defaults::request_defaults, plan, prefix_trace},
     prefix::tracer::PrefixTracer,
@@ -51,7 +51,7 @@ async fn respond_to(
         None => dialect::of_body(&head.headers, &body),
         Some(path) => dialect::of_path(&path).ok_or_else(|| {
             Error::new(
-                Kind::UnsupportedValue,
+                ErrorKind::UnsupportedValue,
                 format!("`path` is {path}, and no requests are read there; see docs/api.md"),
             )
             .param("path")

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use http::{HeaderValue, header};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     reply::or_refuse,
     state::AppState,
 };
@@ -17,7 +17,7 @@ pub(super) async fn scrape(State(app): State<AppState>) -> Response {
 }
 
 fn encode(app: &AppState) -> Result<Response, Error> {
-    let failed = |what: String| Error::new(Kind::Internal, format!("metrics: {what}"));
+    let failed = |what: String| Error::new(ErrorKind::Internal, format!("metrics: {what}"));
     let (content_type, text) = app.metrics.encode().map_err(|e| failed(e.to_string()))?;
     let content_type = HeaderValue::try_from(content_type).map_err(|e| failed(e.to_string()))?;
     let mut response = Response::new(text.into());

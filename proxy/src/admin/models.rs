@@ -11,7 +11,7 @@ use crate::{
         anthropic::models::{self as anthropic, ModelPage},
         openai::models as openai,
     },
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard,
     reply::{self, or_refuse},
     state::AppState,
@@ -61,7 +61,7 @@ async fn unknown(app: &AppState, id: String, is_anthropic: bool) -> Result<Respo
     let best = plan
         .candidates
         .first()
-        .ok_or_else(|| Error::new(Kind::ModelNotFound, "unknown model").param("model"))?;
+        .ok_or_else(|| Error::new(ErrorKind::ModelNotFound, "unknown model").param("model"))?;
     Ok(reply::json(&if is_anthropic {
         anthropic::model(&demand.model)
     } else {

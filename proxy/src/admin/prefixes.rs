@@ -30,7 +30,7 @@ pub(super) fn findings(app: &AppState) -> Vec<FindingDoc> {
 
 fn broken(app: &AppState) -> Vec<BrokenPrefix> {
     let prefixes = app.ledger.prefixes().lock();
-    prefixes.broken(Instant::now())
+    prefixes.recent_divergences(Instant::now())
 }
 
 fn document(broken: &BrokenPrefix) -> BrokenPrefixDoc {

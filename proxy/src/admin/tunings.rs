@@ -45,7 +45,7 @@ async fn look(app: &AppState) -> VerifiedDoc {
         .await;
     let report = verify::verified(&evidence);
     app.metrics.settings(&report);
-    let mut verified = VerifiedDoc::new(report, verify::remarks(&evidence));
+    let mut verified = VerifiedDoc::new(report, verify::engine_faults(&evidence));
     verified.findings.extend(prefixes::findings(app));
     verified
 }

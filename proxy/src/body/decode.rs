@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::StreamReader;
 
 use super::pace::{PaceFloor, PacedBody};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The most bytes of memory that are reserved for a declared length before its bytes have come.
 const RESERVED: usize = 128 * 1024;
@@ -59,7 +59,7 @@ impl ContentEncoding {
             ("gzip" | "x-gzip", None) => Ok(Self::Gzip),
             ("zstd", None) => Ok(Self::Zstd),
             _ => Err(Error::new(
-                Kind::UnsupportedMediaType,
+                ErrorKind::UnsupportedMediaType,
                 "Content-Encoding must be gzip, zstd or identity",
             )),
         }
@@ -201,7 +201,7 @@ where
             Ok(_) => {}
             Err(error) => {
                 return Err(error.downcast::<Error>().unwrap_or_else(|_| {
-                    Error::new(Kind::InvalidJson, "the body's compression is corrupt")
+                    Error::new(ErrorKind::InvalidJson, "the body's compression is corrupt")
                 }));
             }
         }
@@ -210,7 +210,7 @@ where
 
 fn too_large(cap: usize) -> Error {
     Error::new(
-        Kind::BodyTooLarge,
+        ErrorKind::BodyTooLarge,
         format!("the body is larger than {cap} bytes (limits.body)"),
     )
 }
@@ -283,7 +283,7 @@ mod tests {
                     let out = collect(pieces(whole, size), encoding, 10, FLOOR).await;
                     assert_eq!(out.unwrap(), r#"{"a": "b"}"#, "{encoding:?} {size}");
                     let out = collect(pieces(whole, size), encoding, 9, FLOOR).await;
-                    assert_eq!(out.unwrap_err().kind, Kind::BodyTooLarge, "{size}");
+                    assert_eq!(out.unwrap_err().kind, ErrorKind::BodyTooLarge, "{size}");
                 }
             }
             let garbage = [&both[..], b"{\"x\": 1}"].concat();
@@ -293,7 +293,7 @@ mod tests {
                 for size in [1, 7, first.len(), broken.len()] {
                     let out = collect(pieces(broken, size), encoding, 99, FLOOR).await;
                     let kind = out.map_err(|error| error.kind);
-                    assert_eq!(kind, Err(Kind::InvalidJson), "{encoding:?} {size}");
+                    assert_eq!(kind, Err(ErrorKind::InvalidJson), "{encoding:?} {size}");
                 }
             }
         }
@@ -306,7 +306,7 @@ mod tests {
         let error = collect(Full::new(bomb), ContentEncoding::Gzip, 100_000, FLOOR)
             .await
             .unwrap_err();
-        assert_eq!(error.kind, Kind::BodyTooLarge);
+        assert_eq!(error.kind, ErrorKind::BodyTooLarge);
         let error = collect(
             Full::new(Bytes::from("no")),
             ContentEncoding::Gzip,
@@ -315,7 +315,7 @@ mod tests {
         )
         .await
         .unwrap_err();
-        assert_eq!(error.kind, Kind::InvalidJson);
+        assert_eq!(error.kind, ErrorKind::InvalidJson);
     }
 
     #[tokio::test]
@@ -327,7 +327,7 @@ mod tests {
                 .is_ok()
         );
         let error = collect(body(), ContentEncoding::Identity, 3, FLOOR).await;
-        assert_eq!(error.unwrap_err().kind, Kind::BodyTooLarge);
+        assert_eq!(error.unwrap_err().kind, ErrorKind::BodyTooLarge);
     }
 
     #[tokio::test(start_paused = true)]
@@ -339,7 +339,7 @@ mod tests {
             let silent = stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>();
             let body = http_body_util::StreamBody::new(silent);
             let error = send(collect(body, encoding, 9, FLOOR)).await;
-            assert_eq!(error.unwrap_err().kind, Kind::RequestTimeout);
+            assert_eq!(error.unwrap_err().kind, ErrorKind::RequestTimeout);
         }
     }
 }

@@ -14,7 +14,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The span of time over which the bytes that come are counted.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -87,7 +87,7 @@ impl PaceClock {
     fn judge(&mut self, silent_since: Instant, now: Instant) -> Result<(), Error> {
         if now >= silent_since + self.floor.silence {
             return Err(Error::new(
-                Kind::RequestTimeout,
+                ErrorKind::RequestTimeout,
                 "the body stopped coming (timeouts.body)",
             ));
         }
@@ -97,7 +97,7 @@ impl PaceClock {
         let least = self.floor.rate.saturating_mul(WINDOW.as_secs());
         if self.came < least && now < ends + LATE {
             return Err(Error::new(
-                Kind::RequestTimeout,
+                ErrorKind::RequestTimeout,
                 format!(
                     "the body comes too slowly: {} bytes in {} s, and at least {} a second are \
                      asked for (limits.body_rate)",
@@ -144,7 +144,7 @@ where
                 },
             };
             let Ok(frame) = came? else {
-                return Some(Err(Error::new(Kind::BadRequest, "the body broke off")));
+                return Some(Err(Error::new(ErrorKind::BadRequest, "the body broke off")));
             };
             if let Ok(mut data) = frame.into_data() {
                 let length = data.remaining();
@@ -229,7 +229,7 @@ mod tests {
             let (seconds, error) = read(pieces, size, wait, floor).await;
             assert_eq!(seconds, after, "{what}");
             let message = error.map(|error| {
-                assert_eq!(error.kind, Kind::RequestTimeout, "{what}");
+                assert_eq!(error.kind, ErrorKind::RequestTimeout, "{what}");
                 error.message.into_owned()
             });
             match told {

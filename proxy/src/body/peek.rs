@@ -20,7 +20,7 @@ use self::{known_keys::unescaped, refusal::refused, top_level::TopLevel};
 use super::{
     number::JsonNumber, prompt::PromptFeatures, scan, weight::PromptWeight, word_search::WordSearch,
 };
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Texts of which one stands in any list of messages in which a message has another content than one
 /// text. A text that is "content" is among them because it would count for the content that another
@@ -68,13 +68,13 @@ impl PeekedBody {
         let text = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
             Error::new(
-                Kind::InvalidJson,
+                ErrorKind::InvalidJson,
                 format!("the body is not valid UTF-8 at byte {at}"),
             )
         })?;
         if text.starts_with('\u{feff}') {
             return Err(Error::new(
-                Kind::InvalidJson,
+                ErrorKind::InvalidJson,
                 "the body begins with a byte-order mark; send plain UTF-8",
             ));
         }
@@ -83,7 +83,7 @@ impl PeekedBody {
             .map_err(|fault| refused(fault, text, max_depth))?;
         if let Some(name) = top.duplicate {
             return Err(
-                Error::new(Kind::DuplicateKey, format!("`{name}` stands twice")).param(name),
+                Error::new(ErrorKind::DuplicateKey, format!("`{name}` stands twice")).param(name),
             );
         }
         let mut peek = Self {
@@ -131,11 +131,14 @@ impl PeekedBody {
         serde_json::from_str(raw).map(Some).map_err(|error| {
             // Skipping a value does not look at lone surrogates or a parser's own depth.
             if error.is_syntax() {
-                return Error::new(Kind::InvalidJson, format!("`{name}` is not valid JSON"))
-                    .param(name);
+                return Error::new(
+                    ErrorKind::InvalidJson,
+                    format!("`{name}` is not valid JSON"),
+                )
+                .param(name);
             }
             Error::new(
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 format!("`{name}` must be {expected}, found {}", found(raw)),
             )
             .param(name)

@@ -6,7 +6,7 @@ use crucible_cli::{
     CommandFailure, CommonArgs, ServerLauncher, StartedServer, output::write_stdout, runtime,
     signals::InstanceSignals, sources,
 };
-use crucible_config::{Live, checked::LogSettings};
+use crucible_config::{LiveConfig, checked::LogSettings};
 
 use crate::{instance::Instance, server::descriptors, telemetry::Telemetry};
 
@@ -50,7 +50,7 @@ impl ServerLauncher for InstanceLauncher {
 
     /// Starts an instance and, right after binding, writes the addresses at which it listens to
     /// stdout.
-    async fn start(&self, config: Live) -> Result<Instance, CommandFailure> {
+    async fn start(&self, config: LiveConfig) -> Result<Instance, CommandFailure> {
         let instance = Instance::start(config, self.telemetry.lost())
             .await
             .map_err(|e| CommandFailure::wrong(e.to_string()))?;

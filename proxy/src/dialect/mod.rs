@@ -13,10 +13,10 @@
 //! A refusal in the format of the client that asked:
 //!
 //! ```
-//! use crucible::{dialect, error::{Error, Kind}};
+//! use crucible::{dialect, error::{Error, ErrorKind}};
 //!
 //! let client = dialect::of_path("/v1/chat/completions").unwrap();
-//! let error = Error::new(Kind::MissingField, "`messages` is missing").param("messages");
+//! let error = Error::new(ErrorKind::MissingField, "`messages` is missing").param("messages");
 //! assert_eq!(
 //!     client.error(&error),
 //!     r#"{"error":{"message":"`messages` is missing","type":"invalid_request_error","param":"messages","code":"missing_field"}}"#

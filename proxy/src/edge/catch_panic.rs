@@ -18,7 +18,7 @@ use futures_util::{
 use tower::{Layer, Service};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     reply,
 };
 
@@ -37,7 +37,7 @@ type Polled<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(std::thread::Result<An
 fn told(answer: std::thread::Result<Answer>) -> Answer {
     answer.unwrap_or_else(|_: Box<dyn Any + Send>| {
         Ok(reply::refuse(Error::new(
-            Kind::Internal,
+            ErrorKind::Internal,
             "an internal error; the log has the request id",
         )))
     })

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crucible_config::Live;
+use crucible_config::LiveConfig;
 use futures_util::future::Either;
 use http::{HeaderMap, Method, Request, Response, header};
 use tower::Service;
@@ -35,7 +35,7 @@ pub(super) struct BrowserCorsLayer {
 
 /// The parts that a judgement over an origin and the headers for it need.
 struct CorsParts {
-    config: Live,
+    config: LiveConfig,
     headers: CorsLayer,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct BrowserCorsService<S> {
 
 impl BrowserCorsLayer {
     /// The layer for the preflights and the one for the answers, which stand at two places of the stack.
-    pub(super) fn pair(config: Live, headers: CorsLayer) -> (Self, Self) {
+    pub(super) fn pair(config: LiveConfig, headers: CorsLayer) -> (Self, Self) {
         let parts = Arc::new(CorsParts { config, headers });
         let of = |part| Self {
             parts: Arc::clone(&parts),

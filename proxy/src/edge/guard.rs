@@ -7,14 +7,14 @@ use std::{
 };
 
 use axum::{extract::Request, response::Response};
-use crucible_config::Live;
+use crucible_config::LiveConfig;
 use crucible_router::{handle::RouterHandle, refusal::Refusal};
 use futures_util::future::{Either, Ready, ready};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::{
         self, AdmittedClient, Facts, OwnName,
         paths::{Access, Opened},
@@ -25,7 +25,7 @@ use crate::{
 
 /// The parts that the judgement over a request needs.
 pub(super) struct GuardParts {
-    pub(super) config: Live,
+    pub(super) config: LiveConfig,
     pub(super) own_name: OwnName,
     /// Cancelled once Crucible drains: prompts are refused from then on.
     pub(super) draining: CancellationToken,
@@ -115,7 +115,7 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
     };
     if request.extensions().get::<OverLimit>().is_some() && !watches(path) {
         return Err(Error::new(
-            Kind::TooManyConnections,
+            ErrorKind::TooManyConnections,
             "all places of limits.connections are busy; try again, or raise it",
         )
         .retry_after(1));
@@ -133,7 +133,7 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         Access::Opened(opened) => Some(opened),
         Access::Closed(path) => {
             return Err(Error::new(
-                Kind::EndpointClosed,
+                ErrorKind::EndpointClosed,
                 format!(
                     "{path} manages an engine and is closed; call the engine itself, or set \
                      guard.open = [\"{path}\"]"
@@ -150,7 +150,7 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
             "key '{}' is over its `rate`; come back in {seconds} s",
             key.name
         );
-        return Err(Error::new(Kind::RateLimited, message).retry_after(seconds));
+        return Err(Error::new(ErrorKind::RateLimited, message).retry_after(seconds));
     }
     Ok((verdict, opened))
 }

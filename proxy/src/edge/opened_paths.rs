@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use crucible_config::Live;
+use crucible_config::LiveConfig;
 use crucible_router::{engine::token_of, handle::RouterHandle, view::EngineView};
 use futures_util::future::Either;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -22,7 +22,7 @@ use tower::Service;
 
 use crate::{
     body::decode,
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::paths::Opened,
     reply::{X_ENGINE, or_refuse, printable, unbuffered},
     upstream::Upstream,
@@ -44,7 +44,7 @@ pub(super) struct OpenedPathsLayer(Arc<ForwardParts>);
 
 /// The parts that passing a request on needs.
 struct ForwardParts {
-    config: Live,
+    config: LiveConfig,
     router: RouterHandle,
     upstream: Upstream,
 }
@@ -76,7 +76,7 @@ impl Drop for Changed {
 // === impl OpenedPathsLayer ===
 
 impl OpenedPathsLayer {
-    pub(super) fn new(config: Live, router: RouterHandle, upstream: Upstream) -> Self {
+    pub(super) fn new(config: LiveConfig, router: RouterHandle, upstream: Upstream) -> Self {
         Self(Arc::new(ForwardParts {
             config,
             router,
@@ -130,10 +130,12 @@ async fn forward(
     parts.router.settled().await;
     let view = parts.router.view();
     let engine = choose(&view.engines, opened, &request)?;
-    let address = parts
-        .router
-        .engine_address(&engine.name)
-        .ok_or_else(|| Error::new(Kind::NoEngine, format!("'{}' has no address", engine.name)))?;
+    let address = parts.router.engine_address(&engine.name).ok_or_else(|| {
+        Error::new(
+            ErrorKind::NoEngine,
+            format!("'{}' has no address", engine.name),
+        )
+    })?;
     let token = parts
         .router
         .engine_config(&engine.name)
@@ -187,7 +189,7 @@ fn passed_target(path: &str, query: Option<&str>) -> Result<Uri, Error> {
         None => path.to_owned(),
     };
     let target = Uri::try_from(target);
-    target.map_err(|error| Error::new(Kind::BadRequest, format!("{path}: {error}")))
+    target.map_err(|error| Error::new(ErrorKind::BadRequest, format!("{path}: {error}")))
 }
 
 /// The engine that a request for an opened path means.
@@ -211,6 +213,6 @@ fn choose<'a>(
              engines",
             opened.path
         );
-        Error::new(Kind::NoEngine, message).retry_after(60)
+        Error::new(ErrorKind::NoEngine, message).retry_after(60)
     })
 }

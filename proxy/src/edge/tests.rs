@@ -9,7 +9,7 @@ use tower::{
 
 use super::*;
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     testing,
 };
 
@@ -20,7 +20,7 @@ fn limited(
 {
     ServiceBuilder::new()
         .layer(HandleErrorLayer::new(async |error: BoxError| {
-            reply::refuse(Error::new(Kind::Internal, error.to_string()))
+            reply::refuse(Error::new(ErrorKind::Internal, error.to_string()))
         }))
         .layer(BufferLayer::new(4))
         .layer(ConcurrencyLimitLayer::new(1))

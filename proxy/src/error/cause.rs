@@ -1,7 +1,7 @@
 //! Finer words for a failure than the error's kind: how an engine failed, why a stream ended early,
 //! and why the next candidate of a plan was tried.
 //!
-//! A client is told the [`Kind`](super::Kind); these are what metrics and the log say beside it.
+//! A client is told the [`ErrorKind`](super::ErrorKind); these are what metrics and the log say beside it.
 
 use crate::label::labels;
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Error, Kind, too_long_prompt::TooLongPrompt};
+use super::{Error, ErrorKind, too_long_prompt::TooLongPrompt};
 
 /// The numbers of a request that is longer than the context that it can have.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl TooMuch {
         }
         let limit = self.limit.unwrap_or_else(|| requested.saturating_sub(1));
         let alone = self.prompt > limit;
-        let mut error = Error::new(Kind::ContextLengthExceeded, text).param("messages");
+        let mut error = Error::new(ErrorKind::ContextLengthExceeded, text).param("messages");
         error.too_long = Some(Box::new(TooLongPrompt {
             requested: if alone { self.prompt } else { requested },
             limit,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crucible_router::refusal::{Refusal, how_to_eject};
 
-use super::{Error, Kind, context_length::TooMuch};
+use super::{Error, ErrorKind, context_length::TooMuch};
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
@@ -18,48 +18,50 @@ impl From<Refusal> for Error {
                 ..
             } => {
                 let message = text + &unknown(&nearest, &hint, alias_of.as_deref(), &closed);
-                Self::new(Kind::ModelNotFound, message).param("model")
+                Self::new(ErrorKind::ModelNotFound, message).param("model")
             }
             Refusal::NoEngine {
                 detail,
                 retry_after,
                 ..
-            } => Self::new(Kind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after),
+            } => {
+                Self::new(ErrorKind::NoEngine, format!("{text}: {detail}")).retry_after(retry_after)
+            }
             Refusal::Incapable { needs, model } => incapable(&text, needs, &model),
             Refusal::QueueFull { retry_after, .. } => {
-                Self::new(Kind::QueueFull, text).retry_after(retry_after)
+                Self::new(ErrorKind::QueueFull, text).retry_after(retry_after)
             }
             Refusal::QueueTimeout {
                 waited,
                 retry_after,
                 ..
             } => Self::new(
-                Kind::QueueTimeout,
+                ErrorKind::QueueTimeout,
                 format!("{text} ({} s)", waited.as_secs()),
             )
             .retry_after(retry_after),
             Refusal::LoadFailed { retry_after, .. } => {
-                Self::new(Kind::LoadFailed, text).retry_after(retry_after)
+                Self::new(ErrorKind::LoadFailed, text).retry_after(retry_after)
             }
             Refusal::Blocked { retry_after, .. } => Self::new(
-                Kind::LoadFailed,
+                ErrorKind::LoadFailed,
                 format!("{text}; unload it, or set `scheduler.evict_foreign = true`"),
             )
             .retry_after(retry_after),
             Refusal::NoRoomForEmbedding { retry_after, .. } => Self::new(
-                Kind::LoadFailed,
+                ErrorKind::LoadFailed,
                 format!(
                     "{text}; raise the budget of that pool, or have the same model on an engine of \
                      another pool, such as an Ollama on the processor"
                 ),
             )
             .retry_after(retry_after),
-            Refusal::ModelMissing { .. } => Self::new(Kind::ModelNotFound, text)
+            Refusal::ModelMissing { .. } => Self::new(ErrorKind::ModelNotFound, text)
                 .param("model")
                 .not_loaded(),
             Refusal::LoadTimeout { .. } => {
                 let text = format!("{text}; raise timeouts.load, or take a smaller model");
-                Self::new(Kind::LoadTimeout, text)
+                Self::new(ErrorKind::LoadTimeout, text)
             }
             Refusal::ContextExceeded {
                 prompt,
@@ -80,7 +82,7 @@ impl From<Refusal> for Error {
                 retry_after,
                 ..
             } => Self::new(
-                Kind::QueueTimeout,
+                ErrorKind::QueueTimeout,
                 format!(
                     "{text} ({} s); a person or another program loaded it: {}, and Crucible loads \
                      it with more",
@@ -89,9 +91,9 @@ impl From<Refusal> for Error {
                 ),
             )
             .retry_after(retry_after),
-            Refusal::Superseded => Self::new(Kind::Superseded, text),
+            Refusal::Superseded => Self::new(ErrorKind::Superseded, text),
             Refusal::Draining => {
-                Self::new(Kind::Draining, "Crucible is shutting down").retry_after(5)
+                Self::new(ErrorKind::Draining, "Crucible is shutting down").retry_after(5)
             }
         }
     }
@@ -110,7 +112,7 @@ fn incapable(text: &str, needs: &str, model: &str) -> Error {
         ),
         _ => format!("{text}; ask for a model that can, or leave them out"),
     };
-    Error::new(Kind::UnsupportedValue, text).param(match needs {
+    Error::new(ErrorKind::UnsupportedValue, text).param(match needs {
         "tools" => "tools",
         "images" => "messages",
         _ => "model",

@@ -6,9 +6,9 @@ use super::*;
 
 #[test]
 fn codes_are_lower_case_words_and_all_kinds_are_listed() {
-    let listed: HashSet<Kind> = Kind::ALL.into_iter().collect();
-    assert_eq!(listed.len(), Kind::ALL.len());
-    for kind in Kind::ALL {
+    let listed: HashSet<ErrorKind> = ErrorKind::ALL.into_iter().collect();
+    assert_eq!(listed.len(), ErrorKind::ALL.len());
+    for kind in ErrorKind::ALL {
         assert!(
             kind.code()
                 .bytes()

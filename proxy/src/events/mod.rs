@@ -8,7 +8,7 @@ mod sender;
 mod write;
 
 use crucible_config::Config;
-use crucible_router::event::{Event, Observer};
+use crucible_router::event::{Event, EventObserver};
 
 pub(crate) use self::sender::Events;
 use self::write::Writer;
@@ -32,7 +32,7 @@ pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (Events, Option<
 
 // === impl Told ===
 
-impl<O: Observer> Observer for Told<O> {
+impl<O: EventObserver> EventObserver for Told<O> {
     fn observe(&self, event: &Event) {
         self.observer.observe(event);
         self.events.happened(event);

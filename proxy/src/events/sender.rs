@@ -97,7 +97,10 @@ impl Events {
                 held_ms: record.granted_at.map(|at| ms(now - at)),
                 first_token_ms: record.first_token_at.map(|at| ms(at - queued)),
                 status,
-                outcome: record.error.map_or("ok", crate::error::Kind::code).into(),
+                outcome: record
+                    .error
+                    .map_or("ok", crate::error::ErrorKind::code)
+                    .into(),
                 called_tools: record.called_tools,
                 facts: None,
             })

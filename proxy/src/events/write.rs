@@ -133,7 +133,7 @@ impl Writer {
         let unwritten = async { while self.lines.recv().await.is_some() {} };
         tokio::select! {
             biased;
-            () = state.owned() => true,
+            () = state.wait_until_owned() => true,
             () = stop.cancelled() => false,
             () = unwritten => false,
         }

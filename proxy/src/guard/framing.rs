@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Refuses every `Transfer-Encoding` but a single `chunked`. The error is 400 `bad_request`.
 pub(super) fn judge(headers: &HeaderMap) -> Result<(), Error> {
@@ -17,7 +17,7 @@ pub(super) fn judge(headers: &HeaderMap) -> Result<(), Error> {
     };
     if headers.contains_key(header::CONTENT_LENGTH) {
         return Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             "the request has both Content-Length and Transfer-Encoding; send one of them",
         ));
     }
@@ -31,7 +31,7 @@ pub(super) fn judge(headers: &HeaderMap) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(
-        Kind::BadRequest,
+        ErrorKind::BadRequest,
         "Transfer-Encoding may only be `chunked`, once; the connection is closed",
     ))
 }
@@ -65,7 +65,7 @@ mod tests {
             &["chunked;q=1"],
             &["\"chunked\""],
         ] {
-            assert_eq!(judged(bad), Err(Kind::BadRequest), "{bad:?}");
+            assert_eq!(judged(bad), Err(ErrorKind::BadRequest), "{bad:?}");
         }
     }
 }

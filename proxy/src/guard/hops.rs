@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crucible_router::hop;
 use http::{HeaderMap, HeaderName};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 pub(crate) static X_CRUCIBLE_HOPS: HeaderName = HeaderName::from_static(hop::HEADER);
 
@@ -18,10 +18,10 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Arc<[Arc<str>]>, Error> {
     }
     let values = headers.get_all(&X_CRUCIBLE_HOPS).iter();
     let texts = values.filter_map(|value| value.to_str().ok());
-    let hops: Arc<[Arc<str>]> = texts.flat_map(hop::read).map(Arc::from).collect();
+    let hops: Arc<[Arc<str>]> = texts.flat_map(hop::marks_in).map(Arc::from).collect();
     if hop::goes_round(&hops) {
         return Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             "this request went round: a Crucible has this one as an engine, which leads back to it; \
              remove the [[engine]] whose address is a Crucible's, on one of the two sides",
         ));
@@ -44,9 +44,13 @@ mod tests {
         };
         assert_eq!(of(&headers(&["a, b", "c"])).unwrap().len(), 3);
         assert!(of(&headers(&[])).unwrap().is_empty());
-        for round in [vec![hop::own()], vec!["a", hop::own()], vec!["a"; 9]] {
+        for round in [
+            vec![hop::own_mark()],
+            vec!["a", hop::own_mark()],
+            vec!["a"; 9],
+        ] {
             let error = of(&headers(&round)).unwrap_err();
-            assert_eq!(error.kind, Kind::BadRequest);
+            assert_eq!(error.kind, ErrorKind::BadRequest);
         }
     }
 }

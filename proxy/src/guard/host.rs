@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, Version, header::HOST};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The machine's own name in lower case, under which it may be asked.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) fn requested(
     };
     if !is_target {
         return Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             "the request's target is no path; it begins with / or http://",
         ));
     }
@@ -49,7 +49,7 @@ pub(super) fn requested(
     let (field, more) = (fields.next(), fields.next());
     if more.is_some() {
         return Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             "the request has several Host headers; send one",
         ));
     }
@@ -61,7 +61,7 @@ pub(super) fn requested(
         None if version < Version::HTTP_11 => Some(""),
         None => {
             return Err(Error::new(
-                Kind::BadRequest,
+                ErrorKind::BadRequest,
                 "the request has no Host header; send one",
             ));
         }
@@ -69,7 +69,7 @@ pub(super) fn requested(
     let host = field.and_then(|field| target.unwrap_or(Some(field)));
     let Some(host) = host else {
         return Err(Error::new(
-            Kind::BadRequest,
+            ErrorKind::BadRequest,
             "the Host header is malformed; it holds a name or an address, and a port if there is one",
         ));
     };
@@ -192,12 +192,12 @@ mod tests {
         assert_eq!(told(&uri, &headers).unwrap().unwrap(), "evil.example");
         headers.insert(HOST, http::HeaderValue::from_static("user@localhost"));
         let malformed = told(&uri, &headers).map_err(|e| e.kind);
-        assert_eq!(malformed, Err(Kind::BadRequest));
+        assert_eq!(malformed, Err(ErrorKind::BadRequest));
         headers.insert(HOST, http::HeaderValue::from_static("localhost"));
         for target in ["ftp://localhost/healthz", "healthz", "localhost:80"] {
             let uri: Uri = target.parse().unwrap();
             let told = told(&uri, &headers).map_err(|e| e.kind);
-            assert_eq!(told, Err(Kind::BadRequest), "{target}");
+            assert_eq!(told, Err(ErrorKind::BadRequest), "{target}");
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let named = Ok(Some("evil.example".to_owned()));
         assert_eq!(told(Version::HTTP_10, &evil), named);
         for uri in [&path, &evil] {
-            assert_eq!(told(Version::HTTP_11, uri), Err(Kind::BadRequest));
+            assert_eq!(told(Version::HTTP_11, uri), Err(ErrorKind::BadRequest));
         }
     }
 
@@ -262,12 +262,12 @@ mod tests {
             "loc%61lhost",
             "localhost\\",
         ] {
-            assert_eq!(told(host), Err(Kind::BadRequest), "{host}");
+            assert_eq!(told(host), Err(ErrorKind::BadRequest), "{host}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(HOST, http::HeaderValue::from_bytes(b"b\xfccher").unwrap());
         let told_bytes = requested(Version::HTTP_11, &uri, &headers).map_err(|e| e.kind);
-        assert_eq!(told_bytes, Err(Kind::BadRequest));
+        assert_eq!(told_bytes, Err(ErrorKind::BadRequest));
         for (host, name) in [
             ("localhost:", "localhost"),
             ("LocalHost.:80", "localhost."),
@@ -289,7 +289,7 @@ mod tests {
             requested(Version::HTTP_11, &uri, &headers)
                 .unwrap_err()
                 .kind,
-            Kind::BadRequest
+            ErrorKind::BadRequest
         );
         headers.append(HOST, http::HeaderValue::from_static("a"));
         headers.append(HOST, http::HeaderValue::from_static("b"));
@@ -297,7 +297,7 @@ mod tests {
             requested(Version::HTTP_11, &uri, &headers)
                 .unwrap_err()
                 .kind,
-            Kind::BadRequest
+            ErrorKind::BadRequest
         );
     }
 }

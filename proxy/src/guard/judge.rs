@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri, Version, header};
 
 use super::{client, framing, host, keys, origin};
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::OwnName,
 };
 
@@ -55,7 +55,7 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Admitte
         && let Some(host) = requested.as_ref().filter(foreign)
     {
         return Err(Error::new(
-            Kind::HostNotAllowed,
+            ErrorKind::HostNotAllowed,
             format!(
                 "Host '{}' is not this machine; to allow it: allowed_hosts = [\"{}\"]",
                 shorten(host),
@@ -71,7 +71,7 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Admitte
             "no key was sent"
         };
         return Err(Error::new(
-            Kind::InvalidApiKey,
+            ErrorKind::InvalidApiKey,
             format!(
                 "{found}; send it as Authorization: Bearer, x-api-key or api-key (`crucible key new` \
                  makes one)"
@@ -89,7 +89,7 @@ fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
     let origin = origin.to_str().unwrap_or_default();
     if !origin::origin_allowed(origin, &config.allowed_origins) {
         return Err(Error::new(
-            Kind::OriginNotAllowed,
+            ErrorKind::OriginNotAllowed,
             format!(
                 "Origin '{}' may not use this server; to allow it: allowed_origins = [\"{}\"]",
                 shorten(origin),
@@ -100,7 +100,7 @@ fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
     // A form or text/plain POST needs no preflight, so a page could send it unasked.
     if *facts.method == Method::POST && !is_json(facts.headers) {
         return Err(Error::new(
-            Kind::OriginNotAllowed,
+            ErrorKind::OriginNotAllowed,
             "a request with an Origin must have Content-Type: application/json",
         ));
     }
@@ -183,7 +183,7 @@ mod tests {
         method: &Method,
         path: &'static str,
         pairs: &[(&'static str, &'static str)],
-    ) -> Result<AdmittedClient, Kind> {
+    ) -> Result<AdmittedClient, ErrorKind> {
         let uri = Uri::from_static(path);
         judge(
             config,
@@ -220,14 +220,14 @@ mod tests {
             "/v1/models",
             &[("host", "evil.example")],
         );
-        assert_eq!(kind.unwrap_err(), Kind::HostNotAllowed);
+        assert_eq!(kind.unwrap_err(), ErrorKind::HostNotAllowed);
         let kind = try_judge(
             &config,
             &Method::GET,
             "/v1/models",
             &[("host", "localhost")],
         );
-        assert_eq!(kind.unwrap_err(), Kind::InvalidApiKey);
+        assert_eq!(kind.unwrap_err(), ErrorKind::InvalidApiKey);
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
                 ("origin", "https://evil.example"),
             ],
         );
-        assert_eq!(kind.unwrap_err(), Kind::OriginNotAllowed);
+        assert_eq!(kind.unwrap_err(), ErrorKind::OriginNotAllowed);
     }
 
     #[test]
@@ -269,7 +269,10 @@ mod tests {
             )
         };
         assert!(with_type("application/json; charset=utf-8").is_ok());
-        assert_eq!(with_type("text/plain").unwrap_err(), Kind::OriginNotAllowed);
+        assert_eq!(
+            with_type("text/plain").unwrap_err(),
+            ErrorKind::OriginNotAllowed
+        );
     }
 
     #[test]
@@ -303,7 +306,7 @@ mod tests {
         assert!(preflight("http://localhost:5173").is_ok());
         assert_eq!(
             preflight("https://evil.example").unwrap_err(),
-            Kind::OriginNotAllowed
+            ErrorKind::OriginNotAllowed
         );
     }
 
@@ -319,6 +322,6 @@ mod tests {
                 ("transfer-encoding", "chunked"),
             ],
         );
-        assert_eq!(kind.unwrap_err(), Kind::BadRequest);
+        assert_eq!(kind.unwrap_err(), ErrorKind::BadRequest);
     }
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::{
     endpoint::Endpoint,
-    error::{AbortCause, Fault, Kind},
+    error::{AbortCause, ErrorFault, ErrorKind},
     ledger::{
         Ledger,
         ended_request::{EndedRequest, Moment},
@@ -53,7 +53,7 @@ impl EndedRequest {
             .and_then(|usage| Some((usage.prompt, usage.cached?)));
         let who = [record.client.to_string().into(), engine, model];
         let mut prefixes = ledger.prefixes.lock();
-        prefixes.measured(turn, who, reuse, self.at.into_std());
+        prefixes.note_divergence(turn, who, reuse, self.at.into_std());
     }
 
     fn count(&self, ledger: &Ledger, record: &RequestFacts) {
@@ -62,7 +62,7 @@ impl EndedRequest {
         let duration = self.at - self.request.started;
         let model = record.model.as_deref().unwrap_or_default();
         if record.engine.is_some() {
-            metrics.know(model, &ledger.router.view());
+            metrics.admit_models_of_view(model, &ledger.router.view());
         }
         metrics.request(&RequestRecord {
             endpoint: self.request.endpoint,
@@ -85,7 +85,7 @@ impl EndedRequest {
         let engine = record.engine.as_deref();
         if let Some(kind) = record.error
             && record.status.is_some_and(|s| s.as_u16() >= 400)
-            && kind.fault() != Fault::Engine
+            && kind.fault() != ErrorFault::Engine
         {
             metrics.rejected(engine, kind, code);
         }
@@ -129,7 +129,7 @@ impl EndedRequest {
             model = record.model.as_deref(),
             reason = record.reason.map(Reason::as_str),
             status = code,
-            error = record.error.map(Kind::code),
+            error = record.error.map(ErrorKind::code),
             queue_s = queued.as_secs_f64(),
             first_token_s = first.map(|s| s.as_secs_f64()),
             total_s = total.as_secs_f64(),
@@ -144,7 +144,7 @@ impl EndedRequest {
                     engine = record.engine.as_deref(),
                     model = record.model.as_deref(),
                     reason = record.reason.map(Reason::as_str),
-                    error = record.error.map(Kind::code),
+                    error = record.error.map(ErrorKind::code),
                     aborted = cause_of_abort(record).map(AbortCause::as_str),
                     queue_s = queued.as_secs_f64(),
                     first_token_s = first.map(|s| s.as_secs_f64()),
@@ -158,7 +158,7 @@ impl EndedRequest {
                 )
             };
         }
-        match record.error.map(Kind::level) {
+        match record.error.map(ErrorKind::level) {
             Some(tracing::Level::ERROR) => line!(error),
             Some(tracing::Level::WARN) => line!(warn),
             _ => line!(info),
@@ -196,14 +196,14 @@ fn client_closed() -> StatusCode {
     StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
-const fn abort_cause(kind: Kind) -> AbortCause {
+const fn abort_cause(kind: ErrorKind) -> AbortCause {
     match kind {
-        Kind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
-        Kind::IdleTimeout => AbortCause::IdleTimeout,
-        Kind::ResponseTimeout => AbortCause::ResponseTimeout,
-        Kind::LoadTimeout => AbortCause::LoadTimeout,
-        Kind::EngineCut | Kind::EngineUnreachable => AbortCause::UpstreamCut,
-        Kind::Draining => AbortCause::Shutdown,
+        ErrorKind::FirstTokenTimeout => AbortCause::FirstTokenTimeout,
+        ErrorKind::IdleTimeout => AbortCause::IdleTimeout,
+        ErrorKind::ResponseTimeout => AbortCause::ResponseTimeout,
+        ErrorKind::LoadTimeout => AbortCause::LoadTimeout,
+        ErrorKind::EngineCut | ErrorKind::EngineUnreachable => AbortCause::UpstreamCut,
+        ErrorKind::Draining => AbortCause::Shutdown,
         _ => AbortCause::UpstreamBadData,
     }
 }

@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::Kind,
+        error::ErrorKind,
         usage::{Timing, Usage},
     };
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn only_whole_answers_teach() {
         let failed = RequestFacts {
-            error: Some(Kind::EngineCut),
+            error: Some(ErrorKind::EngineCut),
             ..record()
         };
         let left = RequestFacts {

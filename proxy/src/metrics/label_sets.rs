@@ -9,7 +9,7 @@ use super::labels::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{AbortCause, FallbackReason, Kind, UpstreamError},
+    error::{AbortCause, ErrorKind, FallbackReason, UpstreamError},
 };
 
 /// A label of a metric family, by the set of values that it may have.
@@ -64,7 +64,7 @@ label_sets! {
     TOKEN_TYPE = "type": words!(TokenType::ALL, TokenType::as_str);
     WAIT_REASON = "reason": LabelValues::Words(&["slot", "load"]);
     ROUTE_REASON = "reason": words!(Reason::ALL, Reason::as_str);
-    ERROR_CODE = "reason": words!(Kind::ALL, Kind::code);
+    ERROR_CODE = "reason": words!(ErrorKind::ALL, ErrorKind::code);
     EVICTION_REASON = "reason": words!(EVICTIONS, eviction_reason);
     FALLBACK_REASON = "reason": words!(FallbackReason::ALL, FallbackReason::as_str);
     LOAD_OUTCOME = "outcome": words!(OUTCOMES, load_outcome);

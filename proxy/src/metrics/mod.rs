@@ -59,7 +59,7 @@ use self::{
     view_series::ViewSeries,
 };
 use crate::{
-    error::{AbortCause, FallbackReason, Kind, UpstreamError},
+    error::{AbortCause, ErrorKind, FallbackReason, UpstreamError},
     telemetry::LostLines,
 };
 
@@ -125,7 +125,7 @@ impl Metrics {
 
     /// Gives all models of the view series of their own if `model` has none yet. It is called
     /// before `model` is counted, which would else be counted as `other`.
-    pub(crate) fn know(&self, model: &str, view: &View) {
+    pub(crate) fn admit_models_of_view(&self, model: &str, view: &View) {
         if self.inner.models.label(model) == OTHER {
             self.known_models(view.models());
         }
@@ -153,7 +153,7 @@ impl Metrics {
     }
 
     /// Counts an error that Crucible answered with; `code` is the status that the client got.
-    pub fn rejected(&self, engine: Option<&str>, kind: Kind, code: StatusCode) {
+    pub fn rejected(&self, engine: Option<&str>, kind: ErrorKind, code: StatusCode) {
         self.vectors()
             .rejected
             .with_label_values(&[engine.unwrap_or(NONE), kind.code(), status(&code)])

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crucible_router::event::{Event, Observer};
+use crucible_router::event::{Event, EventObserver};
 
 use super::{
     Metrics,
     labels::{Outcome, eviction_reason, load_outcome, load_trigger},
 };
 
-impl Observer for Metrics {
+impl EventObserver for Metrics {
     fn observe(&self, event: &Event) {
         let v = self.vectors();
         match event {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{AbortCause, FallbackReason, Kind, UpstreamError},
+    error::{AbortCause, ErrorKind, FallbackReason, UpstreamError},
 };
 use crucible_router::plan::Reason;
 use prometheus::GaugeVec;
@@ -25,7 +25,7 @@ impl Metrics {
         for endpoint in Endpoint::ALL {
             v.overhead.with_label_values(&[endpoint.as_str()]);
         }
-        for kind in Kind::ALL {
+        for kind in ErrorKind::ALL {
             let code = kind.status();
             v.rejected
                 .with_label_values(&[NONE, kind.code(), status(&code)]);

@@ -8,7 +8,7 @@ use crucible_router::verify::Counters;
 use prometheus::{IntCounterVec, core::Collector as _};
 
 use super::Metrics;
-use crate::error::{AbortCause, Kind};
+use crate::error::{AbortCause, ErrorKind};
 
 impl Metrics {
     /// The counters that the verification reads, since the start.
@@ -23,7 +23,7 @@ impl Metrics {
             stream_bytes: all(&v.stream_bytes),
             stream_flushes: all(&v.stream_flushes),
             idle_timeouts: of(&v.stream_aborted, "cause", AbortCause::IdleTimeout.as_str()),
-            queue_full: of(&v.rejected, "reason", Kind::QueueFull.code()),
+            queue_full: of(&v.rejected, "reason", ErrorKind::QueueFull.code()),
             polls: sums(&v.health_checks, "", "", "engine"),
             expired: of(&v.model_evictions, "reason", "ttl"),
             vanished: sums(&v.model_evictions, "reason", "external", "engine"),

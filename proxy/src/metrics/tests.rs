@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crucible_config::checked::{Device, EngineKind};
 use crucible_router::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
-    event::{Event, EvictionReason, LoadOutcome, LoadTrigger, Observer as _},
+    event::{Event, EventObserver as _, EvictionReason, LoadOutcome, LoadTrigger},
     plan::Reason,
     view::{BreakerState, EngineView, Health, ResidentView, View},
 };

@@ -11,7 +11,7 @@ use crucible_config::checked::EngineKind;
 use crucible_router::{permit::Permit, view::View};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     state::AppState,
 };
 
@@ -80,7 +80,7 @@ impl ExpectedAnswerer {
         }
         let (asked, name) = (&self.model, name.chars().take(200).collect::<String>());
         Err(Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             format!(
                 "the engine answered with '{name}' instead of '{asked}'; the answer was dropped: load \
                  '{asked}' there, or switch on its loading on request"

@@ -23,7 +23,7 @@ use super::{
     vanished,
 };
 use crate::{
-    error::{Error, FallbackReason, Kind, UpstreamError},
+    error::{Error, ErrorKind, FallbackReason, UpstreamError},
     metrics::Outcome,
     reply,
     request::{RequestPhase, TargetInstance},
@@ -63,7 +63,7 @@ pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Respons
             "attempt failed, the next candidate is tried"
         );
     }
-    Err(Error::new(Kind::Internal, "the plan is empty"))
+    Err(Error::new(ErrorKind::Internal, "the plan is empty"))
 }
 
 /// Whether the same candidate may answer after all once something about the request is changed, which
@@ -109,7 +109,7 @@ async fn remedied(
 /// Whether another candidate may answer where one failed with this error. A prompt that is too long for
 /// one may fit the next.
 fn may_fall_back(error: &Error) -> bool {
-    error.retryable() || error.kind == Kind::ContextLengthExceeded
+    error.retryable() || error.kind == ErrorKind::ContextLengthExceeded
 }
 
 /// Counts an attempt that took the place of another: of the one that failed before, or of the one at
@@ -274,12 +274,12 @@ fn fallback_reason(error: &Error) -> FallbackReason {
     match error.kind {
         _ if error.not_loaded => FallbackReason::LoadFailed,
         _ if error.upstream_failure() == Some(UpstreamError::Http5xx) => FallbackReason::Http5xx,
-        Kind::NoEngine => FallbackReason::BreakerOpen,
-        Kind::QueueFull => FallbackReason::QueueFull,
-        Kind::QueueTimeout => FallbackReason::Timeout,
-        Kind::LoadFailed | Kind::LoadTimeout => FallbackReason::LoadFailed,
-        Kind::EngineError => FallbackReason::Http5xx,
-        Kind::ContextLengthExceeded => FallbackReason::ContextLength,
+        ErrorKind::NoEngine => FallbackReason::BreakerOpen,
+        ErrorKind::QueueFull => FallbackReason::QueueFull,
+        ErrorKind::QueueTimeout => FallbackReason::Timeout,
+        ErrorKind::LoadFailed | ErrorKind::LoadTimeout => FallbackReason::LoadFailed,
+        ErrorKind::EngineError => FallbackReason::Http5xx,
+        ErrorKind::ContextLengthExceeded => FallbackReason::ContextLength,
         _ => FallbackReason::Connect,
     }
 }

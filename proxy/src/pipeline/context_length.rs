@@ -3,7 +3,7 @@
 use crate::{
     dialect::engine::engine_error::overflow_lengths,
     endpoint::Endpoint,
-    error::{Error, Kind, context_length::TooMuch},
+    error::{Error, ErrorKind, context_length::TooMuch},
     request::{ActiveRequest, RequestFacts},
 };
 
@@ -30,7 +30,7 @@ fn weighed(mut error: Error, context: Option<u64>, estimate: u64) -> Error {
     if overflow.suspected {
         let likely = context.is_some_and(|context| estimate.saturating_mul(2) >= context);
         if likely {
-            error.kind = Kind::ContextLengthExceeded;
+            error.kind = ErrorKind::ContextLengthExceeded;
         } else {
             error.overflow = None;
         }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn silence_is_a_long_prompt_only_where_the_prompt_may_be_long() {
-        let silent = || Error::new(Kind::EngineError, "x").silent(EngineKind::Lmstudio);
+        let silent = || Error::new(ErrorKind::EngineError, "x").silent(EngineKind::Lmstudio);
         for (context, estimate, long) in [
             (Some(4096), 3150, true),
             (Some(4096), 2048, true),
@@ -153,16 +153,16 @@ mod tests {
         ] {
             let error = weighed(silent(), context, estimate);
             assert_eq!(error.overflow.is_some(), long, "{context:?} {estimate}");
-            assert_eq!(error.kind == Kind::ContextLengthExceeded, long);
+            assert_eq!(error.kind == ErrorKind::ContextLengthExceeded, long);
         }
-        let other = Error::new(Kind::EngineError, "x").silent(EngineKind::Openai);
-        assert_eq!(weighed(other, Some(1), 9).kind, Kind::EngineError);
+        let other = Error::new(ErrorKind::EngineError, "x").silent(EngineKind::Openai);
+        assert_eq!(weighed(other, Some(1), 9).kind, ErrorKind::EngineError);
     }
 
     #[test]
     fn what_is_beyond_the_context_is_counted_from_it() {
         let counted = |context| {
-            let mut error = Error::new(Kind::ContextLengthExceeded, "x");
+            let mut error = Error::new(ErrorKind::ContextLengthExceeded, "x");
             error.overflow = Some(Overflow {
                 beyond: Some(4),
                 ..Overflow::default()

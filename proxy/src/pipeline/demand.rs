@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     body::prompt::PromptFeatures,
     dialect::chat::{ChatRequest, tool_choice},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::{self, AdmittedClient},
 };
 
@@ -52,14 +52,14 @@ pub(crate) fn of(
         .or_else(|| config.default_model.clone())
         .ok_or_else(|| {
             Error::new(
-                Kind::MissingField,
+                ErrorKind::MissingField,
                 "`model` is missing; name one of GET /v1/models, or set default_model",
             )
             .param("model")
         })?;
     if model.len() > LONGEST_NAME {
         return Err(Error::new(
-            Kind::ModelNotFound,
+            ErrorKind::ModelNotFound,
             format!("no model has a name of more than {LONGEST_NAME} bytes; see GET /v1/models"),
         )
         .param("model"));
@@ -153,7 +153,7 @@ fn class(headers: &HeaderMap, key: Option<&Arc<ClientKey>>) -> Result<Class, Err
         Some(b"interactive") => Ok(Class::Interactive),
         Some(b"background") => Ok(Class::Background),
         Some(_) => Err(Error::new(
-            Kind::UnsupportedValue,
+            ErrorKind::UnsupportedValue,
             "header x-crucible-class must be interactive or background",
         )
         .param(X_CLASS.as_str())),

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::{
     dialect::engine::{AnswerShape, engine_error::engine_error},
-    error::{Error, Fault, Kind, UpstreamError},
+    error::{Error, ErrorFault, ErrorKind, UpstreamError},
     relay::{collect::beginning, headers},
-    upstream::Answer,
+    upstream::EngineAnswer,
 };
 
 /// The most bytes of an engine's error body that are read.
@@ -21,7 +21,7 @@ const ERROR_BODY: usize = 64 * 1024;
 /// Reads an answer whose status is not 200, which becomes an error in one form.
 pub(super) async fn failure(
     kind: EngineKind,
-    response: http::Response<Answer>,
+    response: http::Response<EngineAnswer>,
     deadline: Instant,
 ) -> Error {
     let status = response.status();
@@ -29,7 +29,7 @@ pub(super) async fn failure(
     let body = beginning(response.into_body(), ERROR_BODY, deadline).await;
     if status.is_success() {
         return Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             format!("the engine answered {status} without an answer"),
         )
         .upstream(UpstreamError::BadHttp);
@@ -44,7 +44,7 @@ pub(super) async fn failure(
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         error = error.upstream(UpstreamError::Http429);
-    } else if status.is_server_error() && error.kind.fault() != Fault::Client {
+    } else if status.is_server_error() && error.kind.fault() != ErrorFault::Client {
         error = error.upstream(UpstreamError::Http5xx);
     }
     error
@@ -52,7 +52,10 @@ pub(super) async fn failure(
 
 /// Refuses a page for a browser as the answer of Ollama. The answers of other engines are told by
 /// their first bytes.
-pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> Result<(), Error> {
+pub(super) fn is_stream(
+    kind: EngineKind,
+    response: &http::Response<EngineAnswer>,
+) -> Result<(), Error> {
     let content_type = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -62,7 +65,7 @@ pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> 
         return Ok(());
     }
     Err(Error::new(
-        Kind::EngineError,
+        ErrorKind::EngineError,
         "the engine answered with a page for a browser instead of a chat completion",
     )
     .upstream(UpstreamError::BadSse))
@@ -72,11 +75,11 @@ pub(super) fn is_stream(kind: EngineKind, response: &http::Response<Answer>) -> 
 pub(super) fn no_headers(shape: &AnswerShape) -> Error {
     match shape {
         AnswerShape::Whole(_) | AnswerShape::Document(_) | AnswerShape::Passed(_) => Error::new(
-            Kind::ResponseTimeout,
+            ErrorKind::ResponseTimeout,
             "the engine did not answer within timeouts.response; raise it, or ask for a stream",
         ),
         AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => Error::new(
-            Kind::FirstTokenTimeout,
+            ErrorKind::FirstTokenTimeout,
             "the engine did not answer within timeouts.first_token; raise it, or send a shorter prompt",
         ),
     }
@@ -97,16 +100,18 @@ pub(super) fn attempt_outcome(error: &Error) -> RequestOutcome {
     match error.kind {
         // It answers, only not for a model that went.
         _ if error.not_loaded => RequestOutcome::Refused,
-        Kind::EngineUnreachable => RequestOutcome::ConnectFailed,
+        ErrorKind::EngineUnreachable => RequestOutcome::ConnectFailed,
         // A connection that breaks before anything of a body came is none, headers or not.
-        Kind::EngineCut if error.upstream == Some(UpstreamError::Reset) => {
+        ErrorKind::EngineCut if error.upstream == Some(UpstreamError::Reset) => {
             RequestOutcome::ConnectFailed
         }
         // 503: it is there and cannot answer; its own queue, or a model that it still loads.
-        Kind::EngineError | Kind::EngineCut | Kind::NoEngine => RequestOutcome::ServerFailed,
-        Kind::FirstTokenTimeout | Kind::IdleTimeout => RequestOutcome::Silent,
+        ErrorKind::EngineError | ErrorKind::EngineCut | ErrorKind::NoEngine => {
+            RequestOutcome::ServerFailed
+        }
+        ErrorKind::FirstTokenTimeout | ErrorKind::IdleTimeout => RequestOutcome::Silent,
         // A whole answer may be long: that it is not there yet says nothing.
-        Kind::Draining | Kind::ResponseTimeout => RequestOutcome::Abandoned,
+        ErrorKind::Draining | ErrorKind::ResponseTimeout => RequestOutcome::Abandoned,
         _ => RequestOutcome::Refused,
     }
 }

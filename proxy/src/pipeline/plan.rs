@@ -18,7 +18,7 @@ use crate::{
         chat::{ChatRequest, RequestTask},
         engine::format_of,
     },
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     guard::AdmittedClient,
 };
 
@@ -84,7 +84,7 @@ fn ranks_nothing(router: &RouterHandle, model: &str) -> Error {
     };
     let model: String = model.chars().take(200).collect();
     Error::new(
-        Kind::UnknownEndpoint,
+        ErrorKind::UnknownEndpoint,
         format!(
             "the engine of '{model}' ranks no documents; llama.cpp's server that is started with \
              --rerank does, and so do OpenAI-compatible servers that have /v1/rerank ({able})"

@@ -49,7 +49,7 @@ use crate::{
     reply::AnswerHead,
     request::{ActiveRequest, PromptFacts, RequestPhase},
     state::AppState,
-    upstream::{Answer, Prompt},
+    upstream::{EngineAnswer, Prompt},
     usage::Usage,
 };
 
@@ -228,7 +228,7 @@ impl SentRequest {
     /// One document that is no completion, read to its end before anything is said to the client.
     async fn document(
         mut self: Box<Self>,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         reader: Box<dyn DocumentReader>,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -248,7 +248,7 @@ impl SentRequest {
     /// One JSON, read to its end before anything is said to the client.
     async fn whole(
         mut self: Box<Self>,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         call_ids: HashSet<String>,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -269,7 +269,7 @@ impl SentRequest {
     /// One JSON in the client's own format, read to its end before anything is said to the client.
     async fn passed(
         mut self,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         format: SharedFormat,
     ) -> Result<Response, Error> {
         let deadline = self.sent_at + self.config.timeouts.response;
@@ -297,7 +297,7 @@ impl SentRequest {
     /// Events as they come; the first one is waited for, since it says who answers.
     async fn streamed(
         mut self: Box<Self>,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
         is_stream(self.kind, &response)?;
@@ -316,7 +316,7 @@ impl SentRequest {
     /// A stream of the engine as one JSON, for a client that did not ask for a stream.
     async fn gathered(
         self: Box<Self>,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
         is_stream(self.kind, &response)?;
@@ -328,9 +328,9 @@ impl SentRequest {
     /// The body that relays the engine's frames; the lease lives in it.
     fn relayed(
         self: Box<Self>,
-        response: http::Response<Answer>,
+        response: http::Response<EngineAnswer>,
         transcode: Box<dyn EngineTranscoder>,
-    ) -> Box<RelayBody<Answer>> {
+    ) -> Box<RelayBody<EngineAnswer>> {
         let timeouts = &self.config.timeouts;
         let record = StreamRecord::new(&self.app, &self.active, &self.head.engine, self.attempt)
             .looking_at_slots(self.slot_look);

@@ -7,7 +7,7 @@ use crucible_router::{handle::RouterHandle, work::Work};
 use tokio::time::sleep;
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     relay::body::Look,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn look(router: &RouterHandle, engine: &Arc<str>, instance: &Arc<str>
             };
             tracing::warn!(engine = &*engine, instance = &*instance, "silent, {why}");
             Err(Error::new(
-                Kind::IdleTimeout,
+                ErrorKind::IdleTimeout,
                 format!("the engine fell silent for longer than timeouts.idle, {why}"),
             ))
         })

@@ -10,7 +10,7 @@ use crucible_config::checked::Manage;
 use crucible_router::{handle::Whereabouts, plan::Candidate};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     pipeline::planned_request::PlannedRequest,
     request::TargetInstance,
 };
@@ -42,7 +42,7 @@ pub(super) async fn is_gone(
         return false;
     };
     let budget = match error.kind {
-        Kind::EngineUnreachable => UNREACHABLE,
+        ErrorKind::EngineUnreachable => UNREACHABLE,
         _ => RECHECK,
     };
     let router = &planned.app.router;
@@ -69,7 +69,7 @@ pub(super) async fn is_gone(
 fn deleted(candidate: &Candidate, error: &Error) -> Error {
     let Candidate { engine, model, .. } = candidate;
     Error::new(
-        Kind::ModelNotFound,
+        ErrorKind::ModelNotFound,
         format!(
             "the engine '{engine}' does not list '{model}' any more; it answered: {}",
             error.message
@@ -84,7 +84,10 @@ fn deleted(candidate: &Candidate, error: &Error) -> Error {
 fn may_be_gone(error: &Error) -> bool {
     let broke = matches!(
         error.kind,
-        Kind::EngineError | Kind::EngineCut | Kind::EngineUnreachable | Kind::NoEngine
+        ErrorKind::EngineError
+            | ErrorKind::EngineCut
+            | ErrorKind::EngineUnreachable
+            | ErrorKind::NoEngine
     );
     error.not_loaded || broke
 }
@@ -105,7 +108,7 @@ fn ended_child(
     error: &Error,
 ) -> Option<TargetInstance> {
     let engine = planned.app.router.engine_config(&candidate.engine)?;
-    let ended = error.kind == Kind::NoEngine && engine.manage == Manage::Spawn;
+    let ended = error.kind == ErrorKind::NoEngine && engine.manage == Manage::Spawn;
     ended.then(|| TargetInstance {
         // A child has one instance, named like its model.
         instance: Arc::clone(&candidate.model),
@@ -123,7 +126,7 @@ fn loads_again(now: Whereabouts, asked: &TargetInstance, error: &Error) -> bool 
                 .is_some_and(|(now, then)| now < then);
             error.not_loaded || error.overflow.is_some() && less
         }
-        Whereabouts::Unmanaged => error.not_loaded && error.kind == Kind::EngineError,
+        Whereabouts::Unmanaged => error.not_loaded && error.kind == ErrorKind::EngineError,
         Whereabouts::Deleted | Whereabouts::Unknown => false,
     }
 }
@@ -138,10 +141,10 @@ mod tests {
             instance: Arc::from("m"),
             whole_context: Some(8192),
         };
-        let words = || Error::new(Kind::EngineError, "Model unloaded.").not_loaded();
-        let broke = || Error::new(Kind::EngineError, "Channel Error");
+        let words = || Error::new(ErrorKind::EngineError, "Model unloaded.").not_loaded();
+        let broke = || Error::new(ErrorKind::EngineError, "Channel Error");
         let overflow = || {
-            let mut error = Error::new(Kind::ContextLengthExceeded, "too long");
+            let mut error = Error::new(ErrorKind::ContextLengthExceeded, "too long");
             error.overflow = Some(crate::error::Overflow::default());
             error
         };
@@ -167,16 +170,16 @@ mod tests {
     #[test]
     fn what_is_the_clients_fault_or_slow_says_nothing_of_the_model() {
         for kind in [
-            Kind::EngineRejected,
-            Kind::FirstTokenTimeout,
-            Kind::LoadFailed,
-            Kind::QueueFull,
+            ErrorKind::EngineRejected,
+            ErrorKind::FirstTokenTimeout,
+            ErrorKind::LoadFailed,
+            ErrorKind::QueueFull,
         ] {
             assert!(!may_be_gone(&Error::new(kind, "x")), "{kind:?}");
         }
         assert!(may_be_gone(
-            &Error::new(Kind::ModelNotFound, "x").not_loaded()
+            &Error::new(ErrorKind::ModelNotFound, "x").not_loaded()
         ));
-        assert!(may_be_gone(&Error::new(Kind::EngineCut, "x")));
+        assert!(may_be_gone(&Error::new(ErrorKind::EngineCut, "x")));
     }
 }

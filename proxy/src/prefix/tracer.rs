@@ -169,7 +169,7 @@ impl PrefixTracer {
     /// Notes a turn that diverged, with the tokens of its prompt and how many of them were cached
     /// (`reuse`); another turn changes nothing. `who` names client, engine and model, in this
     /// order.
-    pub(crate) fn measured(
+    pub(crate) fn note_divergence(
         &mut self,
         turn: TracedTurn,
         who: [Arc<str>; 3],
@@ -201,7 +201,7 @@ impl PrefixTracer {
 
     /// Returns the conversations in which a turn diverged within the last hour, the latest first.
     /// Each comes with its last such turn.
-    pub(crate) fn broken(&self, now: Instant) -> Vec<BrokenPrefix> {
+    pub(crate) fn recent_divergences(&self, now: Instant) -> Vec<BrokenPrefix> {
         let all = self.conversations.values();
         let mut broken: Vec<_> = all
             .filter_map(|kept| kept.broken.as_ref())

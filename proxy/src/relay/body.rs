@@ -29,7 +29,7 @@ use crate::{
         ClientDialect,
         chat::{EngineTranscoder, StreamProgress},
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     relay::{
         body::looks::Looks,
         clocks::{Clocks, Due, Missed},
@@ -222,7 +222,7 @@ where
             }
             Poll::Ready(Some(Err(_))) => {
                 let mut cut = Error::new(
-                    Kind::EngineCut,
+                    ErrorKind::EngineCut,
                     "the connection to the engine broke during its answer",
                 );
                 if self.events == 0 {
@@ -255,7 +255,7 @@ where
             self.cancelled.as_mut().poll(cx).is_ready()
         };
         if ending {
-            let error = Error::new(Kind::Draining, "Crucible is shutting down").retry_after(5);
+            let error = Error::new(ErrorKind::Draining, "Crucible is shutting down").retry_after(5);
             return Poll::Ready(self.over(Err(error)));
         }
         let now = Instant::now();

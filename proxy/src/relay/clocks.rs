@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The time budget of an answer that its engine has missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +68,15 @@ impl From<Missed> for Error {
     fn from(missed: Missed) -> Self {
         match missed {
             Missed::FirstToken => Self::new(
-                Kind::FirstTokenTimeout,
+                ErrorKind::FirstTokenTimeout,
                 "the engine gave no first token within timeouts.first_token",
             ),
             Missed::Idle => Self::new(
-                Kind::IdleTimeout,
+                ErrorKind::IdleTimeout,
                 "the engine fell silent for longer than timeouts.idle",
             ),
             Missed::ToolCall => Self::new(
-                Kind::IdleTimeout,
+                ErrorKind::IdleTimeout,
                 "the engine fell silent for longer than timeouts.tool_call",
             ),
         }

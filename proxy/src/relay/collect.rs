@@ -6,7 +6,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, Kind, UpstreamError};
+use crate::error::{Error, ErrorKind, UpstreamError};
 
 /// Reads a body of at most `cap` bytes until `deadline`. Nothing was sent to the client yet, so a
 /// body that stalls or breaks is an error with a status, and never a cut 200.
@@ -20,7 +20,7 @@ where
         let frame = within(deadline, budget, body.frame()).await;
         let frame = frame.ok_or_else(|| {
             Error::new(
-                Kind::ResponseTimeout,
+                ErrorKind::ResponseTimeout,
                 "the engine did not finish its answer within timeouts.response; raise it, or ask for a stream",
             )
         })?;
@@ -28,7 +28,7 @@ where
             None => return Ok(whole.freeze()),
             Some(Err(_)) => {
                 let cut = Error::new(
-                    Kind::EngineCut,
+                    ErrorKind::EngineCut,
                     "the connection to the engine broke during its answer",
                 );
                 return Err(if whole.is_empty() {
@@ -90,13 +90,13 @@ mod tests {
         let one = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from("{")))]);
         let stalled = StreamBody::new(one.chain(stream::pending()));
         let error = collect(stalled, 100, soon()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::ResponseTimeout);
+        assert_eq!(error.kind, ErrorKind::ResponseTimeout);
         let broken = StreamBody::new(stream::iter([
             Ok(Frame::data(Bytes::from("{"))),
             Err(std::io::Error::other("reset")),
         ]));
         let error = collect(broken, 100, soon()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::EngineCut);
+        assert_eq!(error.kind, ErrorKind::EngineCut);
     }
 
     #[tokio::test]
@@ -122,7 +122,7 @@ mod tests {
         let body = http_body_util::Full::new(Bytes::from_static(b"0123456789"));
         assert_eq!(
             collect(body, 9, soon()).await.unwrap_err().kind,
-            Kind::EngineError
+            ErrorKind::EngineError
         );
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{dialect, error::Kind};
+    use crate::{dialect, error::ErrorKind};
 
     fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -117,7 +117,7 @@ mod tests {
     async fn an_early_failure_keeps_its_status() {
         let pending: Pending = Box::pin(async {
             sleep(secs(19)).await;
-            Err(Error::new(Kind::QueueFull, "full"))
+            Err(Error::new(ErrorKind::QueueFull, "full"))
         });
         let answer = commit(
             pending,
@@ -127,7 +127,7 @@ mod tests {
             |_| {},
         )
         .await;
-        assert_eq!(answer.unwrap_err().kind, Kind::QueueFull);
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::QueueFull);
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,7 +156,7 @@ mod tests {
     async fn a_late_failure_is_one_event_without_done() {
         let pending: Pending = Box::pin(async {
             sleep(secs(25)).await;
-            Err(Error::new(Kind::LoadTimeout, "slow"))
+            Err(Error::new(ErrorKind::LoadTimeout, "slow"))
         });
         let (tell, told) = std::sync::mpsc::channel();
         let answer = commit(
@@ -176,7 +176,7 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("[DONE]"));
-        assert_eq!(told.recv().unwrap(), Kind::LoadTimeout);
+        assert_eq!(told.recv().unwrap(), ErrorKind::LoadTimeout);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
-    error::{AbortCause, Kind},
+    error::{AbortCause, ErrorKind},
     prefix::tracer::TracedTurn,
     usage::{SlotReadings, Usage},
 };
@@ -62,7 +62,7 @@ pub(crate) struct RequestFacts {
     /// The status of the answer.
     pub(crate) status: Option<StatusCode>,
     /// The kind of error that ended it, before or after the first byte.
-    pub(crate) error: Option<Kind>,
+    pub(crate) error: Option<ErrorKind>,
     /// The beginning of the wait for a permit.
     pub(crate) queued_at: Option<Instant>,
     /// The grant of the permit.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The most header lines that are read, which is hyper's own bound.
 const MOST_HEAD_LINES: usize = 100;
@@ -92,12 +92,12 @@ impl HeadScan {
             // Also hyper's word for the one length that it has no number for.
             b"431" if (1..most).contains(&self.bytes) && self.lines <= MOST_HEAD_LINES => {
                 Error::new(
-                    Kind::BodyTooLarge,
+                    ErrorKind::BodyTooLarge,
                     "Content-Length is larger than limits.body",
                 )
             }
             b"431" => Error::new(
-                Kind::HeadersTooLarge,
+                ErrorKind::HeadersTooLarge,
                 "the headers are larger than limits.header, or more than 100; send fewer or \
                  shorter headers",
             ),
@@ -120,7 +120,7 @@ impl HeadScan {
                  HTTP/1.1"
             }
         };
-        Error::new(Kind::BadRequest, message)
+        Error::new(ErrorKind::BadRequest, message)
     }
 
     /// Whether the client speaks HTTP/2, to which hyper closes without an answer.
@@ -160,19 +160,19 @@ mod tests {
         let many = "X: 1\n".repeat(101);
         let long = "x".repeat(512);
         for (head, status, kind, word) in [
-            ("GET / HTTP/3.7", "400", Kind::BadRequest, "HTTP/1.1"),
-            ("\x16\x03\x01", "400", Kind::BadRequest, "TLS"),
-            ("PRI * HTTP/2.0", "400", Kind::BadRequest, "HTTP/2"),
+            ("GET / HTTP/3.7", "400", ErrorKind::BadRequest, "HTTP/1.1"),
+            ("\x16\x03\x01", "400", ErrorKind::BadRequest, "TLS"),
+            ("PRI * HTTP/2.0", "400", ErrorKind::BadRequest, "HTTP/2"),
             (
                 "POST / HTTP/1.1\n",
                 "431",
-                Kind::BodyTooLarge,
+                ErrorKind::BodyTooLarge,
                 "limits.body",
             ),
-            (&many, "431", Kind::HeadersTooLarge, "limits.header"),
-            (&long, "431", Kind::HeadersTooLarge, "limits.header"),
+            (&many, "431", ErrorKind::HeadersTooLarge, "limits.header"),
+            (&long, "431", ErrorKind::HeadersTooLarge, "limits.header"),
             // Not seen from its beginning.
-            ("", "431", Kind::HeadersTooLarge, "limits.header"),
+            ("", "431", ErrorKind::HeadersTooLarge, "limits.header"),
         ] {
             let (first, rest) = head.as_bytes().split_at(head.len().min(16));
             let mut seen = HeadScan::begun(first);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_whole_and_closes() {
-        let error = Error::new(Kind::RequestTimeout, "late");
+        let error = Error::new(ErrorKind::RequestTimeout, "late");
         let refusal = SocketRefusal {
             request_id: "req_1".to_owned(),
             body: "{\"error\":1}".into(),

@@ -25,7 +25,7 @@ use super::{
     reply::{HeadScan, OnRefuse, SocketReply},
     state::ConnectionState,
 };
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The time after which a kept-alive connection without a request is closed (nginx's default).
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -263,7 +263,7 @@ impl AsyncRead for ClientSocket {
         if waits && this.head_clock.as_mut().poll(cx).is_ready() {
             if this.head_begun {
                 this.refuse(&Error::new(
-                    Kind::RequestTimeout,
+                    ErrorKind::RequestTimeout,
                     "the request header did not arrive within timeouts.header",
                 ));
                 ready!(this.poll_last(cx))?;

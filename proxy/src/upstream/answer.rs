@@ -17,15 +17,15 @@ use super::pool::IdlePool;
 /// The body of an answer on its way. Dropped before its end, it closes the connection: engines take
 /// that for a cancellation.
 #[derive(Debug)]
-pub struct Answer {
+pub struct EngineAnswer {
     body: AnswerBody<Full<Bytes>>,
     /// Where the connection goes at the end.
     pool: Arc<IdlePool>,
 }
 
-// === impl Answer ===
+// === impl EngineAnswer ===
 
-impl Answer {
+impl EngineAnswer {
     pub(super) fn new(body: AnswerBody<Full<Bytes>>, pool: Arc<IdlePool>) -> Self {
         let mut answer = Self { body, pool };
         answer.keep_idle();
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for EngineAnswer {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -25,11 +25,11 @@ use http_body_util::Full;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-pub use answer::Answer;
+pub use answer::EngineAnswer;
 
 use self::pool::IdlePools;
 use crate::{
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     guard::hops::X_CRUCIBLE_HOPS,
 };
 
@@ -80,13 +80,13 @@ fn unanswered(broken: &Broken) -> Error {
     tracing::debug!(%error, "request to engine");
     if error.kind() == io::ErrorKind::InvalidData {
         return Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             format!("what the engine answered is not HTTP/1.1: {error}"),
         )
         .upstream(UpstreamError::BadHttp);
     }
     Error::new(
-        Kind::EngineUnreachable,
+        ErrorKind::EngineUnreachable,
         "the connection to the engine broke before it answered",
     )
     .upstream(UpstreamError::Reset)
@@ -118,7 +118,7 @@ fn unconnected(error: &ConnectError) -> Error {
                 .to_owned()
         }
     };
-    Error::new(Kind::EngineUnreachable, message).upstream(UpstreamError::Connect)
+    Error::new(ErrorKind::EngineUnreachable, message).upstream(UpstreamError::Connect)
 }
 
 // === impl Prompt ===
@@ -137,7 +137,7 @@ impl Prompt {
         );
         headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         let hops = if self.hops.is_empty() {
-            HeaderValue::try_from(hop::own())
+            HeaderValue::try_from(hop::own_mark())
         } else {
             HeaderValue::try_from(hop::onward(&self.hops))
         };
@@ -156,7 +156,7 @@ impl Prompt {
 /// The target of a request for this path and query.
 fn target(address: &EngineAddress, path: &str) -> Result<Uri, Error> {
     let target = address.target(path);
-    target.map_err(|error| Error::new(Kind::Internal, format!("engine address: {error}")))
+    target.map_err(|error| Error::new(ErrorKind::Internal, format!("engine address: {error}")))
 }
 
 /// The value of `Authorization` for a token, where a header can carry it.
@@ -185,7 +185,7 @@ impl Upstream {
     ///
     /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
     /// `engine_error` for an answer that no engine should give (a redirect, an upgrade, no HTTP).
-    pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<Answer>, Error> {
+    pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<EngineAnswer>, Error> {
         let pool = self.idle.of(&prompt.address);
         let response = match pool.take() {
             Some(idle) => match exchange(idle, prompt.request()?).await {
@@ -202,12 +202,12 @@ impl Upstream {
         let status = response.status();
         if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 format!("the engine answered {status}, which is not followed"),
             )
             .upstream(UpstreamError::BadHttp));
         }
-        Ok(response.map(|body| Answer::new(body, pool)))
+        Ok(response.map(|body| EngineAnswer::new(body, pool)))
     }
 
     /// Sends a request that is no prompt, on a connection of its own. Method, path, query and the headers

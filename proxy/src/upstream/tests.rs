@@ -91,7 +91,7 @@ async fn read_request(socket: &mut TcpStream) -> String {
 }
 
 /// Sends a request whose answer is a stream that the engine has only begun.
-async fn begun(engine: &Engine) -> (Answer, TcpStream) {
+async fn begun(engine: &Engine) -> (EngineAnswer, TcpStream) {
     let serve = async {
         let mut socket = engine.accept().await;
         read_request(&mut socket).await;
@@ -235,7 +235,10 @@ async fn a_kept_connection_that_breaks_later_is_an_error_and_nothing_is_sent_aga
             engine.upstream.send(&engine.prompt()).await
         };
         let (second, ()) = tokio::join!(ask, serve);
-        assert_eq!(second.expect_err("no answer").kind, Kind::EngineUnreachable);
+        assert_eq!(
+            second.expect_err("no answer").kind,
+            ErrorKind::EngineUnreachable
+        );
         let again = tokio::time::timeout(Duration::from_millis(100), engine.listener.accept());
         assert!(again.await.is_err(), "sent again after {wait} ms");
     }
@@ -258,7 +261,10 @@ async fn a_request_is_sent_again_only_once() {
         engine.upstream.send(&engine.prompt()).await
     };
     let (second, ()) = tokio::join!(ask, serve);
-    assert_eq!(second.expect_err("no answer").kind, Kind::EngineUnreachable);
+    assert_eq!(
+        second.expect_err("no answer").kind,
+        ErrorKind::EngineUnreachable
+    );
 }
 
 #[tokio::test]
@@ -270,7 +276,10 @@ async fn a_new_connection_that_closes_under_a_request_is_an_error() {
     };
     let prompt = engine.prompt();
     let (answer, ()) = tokio::join!(engine.upstream.send(&prompt), serve);
-    assert_eq!(answer.expect_err("no answer").kind, Kind::EngineUnreachable);
+    assert_eq!(
+        answer.expect_err("no answer").kind,
+        ErrorKind::EngineUnreachable
+    );
 }
 
 /// What an engine may answer, the body that it means, and whether the connection goes on.
@@ -349,7 +358,7 @@ async fn what_is_no_answer_is_told_as_one_by_the_engine() {
         let prompt = engine.prompt();
         let (answer, _socket) = tokio::join!(engine.upstream.send(&prompt), serve);
         let error = answer.expect_err("no answer");
-        assert_eq!(error.kind, Kind::EngineError, "{text}");
+        assert_eq!(error.kind, ErrorKind::EngineError, "{text}");
         assert!(error.message.contains("not HTTP/1.1"), "{}", error.message);
     }
 }

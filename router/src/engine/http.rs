@@ -57,7 +57,7 @@ impl From<AddressError> for EngineError {
 }
 
 /// An answer that was read to its end.
-struct Answer {
+struct ControlAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -82,11 +82,11 @@ impl Client {
         &self,
         address: &EngineAddress,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<ControlAnswer, EngineError> {
         let transport = self.connect(address).await?;
         let answer = exchange(transport, request).await;
         let (head, body) = answer.map_err(|e| broken(&e.error))?.into_parts();
-        Ok(Answer {
+        Ok(ControlAnswer {
             status: head.status,
             headers: head.headers,
             body: read_body(body).await?,
@@ -167,7 +167,7 @@ impl Endpoint {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<ControlAnswer, EngineError> {
         let wrong = |error: &dyn std::fmt::Display| EngineError::Unexpected(error.to_string());
         let target = self.address.target(path).map_err(|e| wrong(&e))?;
         let mut request = Request::builder()
@@ -175,7 +175,7 @@ impl Endpoint {
             .uri(target)
             .header(header::HOST, self.address.host())
             .header(header::ACCEPT, "*/*")
-            .header(hop::HEADER, hop::own());
+            .header(hop::HEADER, hop::own_mark());
         if let Some(value) = &self.authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -208,8 +208,8 @@ pub(crate) fn hidden_error(body: &Value) -> Option<String> {
 }
 
 /// The JSON of an answer, or the error that it is.
-fn json(answer: Answer) -> Result<Value, EngineError> {
-    let Answer { status, body, .. } = answer;
+fn json(answer: ControlAnswer) -> Result<Value, EngineError> {
+    let ControlAnswer { status, body, .. } = answer;
     let parsed = serde_json::from_slice::<Value>(&body);
     if !status.is_success() {
         let message = parsed

@@ -77,7 +77,8 @@ impl EngineEntry {
                 if let Some(version) = listing.version
                     && self.version.as_deref() != Some(&*version)
                 {
-                    self.advice = Arc::new(versions::advice(self.config.kind, &version));
+                    self.advice =
+                        Arc::new(versions::missing_feature_notes(self.config.kind, &version));
                     for line in &*self.advice {
                         tracing::warn!(engine, "{line}");
                     }

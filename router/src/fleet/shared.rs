@@ -26,7 +26,7 @@ use super::{
 use crate::{
     discovery::{self, SearchAddress},
     engine::{self, Children, EngineError, Listing, LoadConfig, ollama_recipe},
-    event::{Event, Observer},
+    event::{Event, EventObserver},
     view::Health,
 };
 
@@ -34,7 +34,7 @@ pub(super) struct FleetShared {
     pub(super) state: Mutex<FleetState>,
     pub(super) view: ArcSwap<FleetView>,
     pub(super) changed: watch::Sender<u64>,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) observer: Arc<dyn EventObserver>,
     pub(super) places: Vec<SearchAddress>,
     /// The record of the engines that are children of Crucible.
     pub(super) children: Arc<Children>,

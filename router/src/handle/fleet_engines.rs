@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, token_of},
-    event::{Event, LoadOutcome, Observer},
+    event::{Event, EventObserver, LoadOutcome},
     fleet::{EngineStatus, Fleet},
     machine::{gpu::CardMemoryReader, memory::MachineMemory},
     measurements::MeasurementStore,
@@ -27,7 +27,7 @@ pub(super) struct FleetEngines {
     fleet: Fleet,
     config: ConfigSource,
     predictor: Arc<MeasurementStore>,
-    observer: Arc<dyn Observer>,
+    observer: Arc<dyn EventObserver>,
     state: Arc<StateDir>,
     cards: CardMemoryReader,
     /// The conflicts that were logged already.
@@ -84,7 +84,7 @@ impl FleetEngines {
         fleet: Fleet,
         config: ConfigSource,
         predictor: Arc<MeasurementStore>,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn EventObserver>,
         state: Arc<StateDir>,
     ) -> Self {
         Self {

@@ -37,7 +37,11 @@ impl RouterHandle {
         let this = self.clone();
         tracker.spawn(async move {
             if !state.is_ours() {
-                if cancel.run_until_cancelled(state.owned()).await.is_none() {
+                if cancel
+                    .run_until_cancelled(state.wait_until_owned())
+                    .await
+                    .is_none()
+                {
                     return;
                 }
                 // Its owner measured for longer than this one.

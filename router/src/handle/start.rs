@@ -19,7 +19,7 @@ use super::{
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     discovery::SearchAddress,
-    event::Observer,
+    event::EventObserver,
     fleet::Fleet,
     limits::KeyLimits,
     measurements::MeasurementStore,
@@ -43,7 +43,7 @@ impl RouterHandle {
         state: Arc<StateDir>,
         mut changed: watch::Receiver<u64>,
         places: Vec<SearchAddress>,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn EventObserver>,
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Self {
@@ -75,7 +75,7 @@ impl RouterHandle {
         tracker.spawn(Arc::clone(&scheduler).run_clock());
         let (heir, stop) = (state, cancel.clone());
         tracker.spawn(async move {
-            let _ = stop.run_until_cancelled(heir.succeed()).await;
+            let _ = stop.run_until_cancelled(heir.take_over_when_free()).await;
         });
         let limits = KeyLimits::new(DefaultClock::default());
         limits.apply(&now);

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use crucible_config::{
-    Config, Sources,
+    Config, ConfigSources,
     checked::{Device, EngineKind},
     load,
 };
@@ -123,9 +123,9 @@ pub(crate) fn config(text: &str) -> Config {
     let text = format!("{top}\n{engines}\n{tables}");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    let sources = Sources {
+    let sources = ConfigSources {
         file: Some(file.path().to_owned()),
-        ..Sources::default()
+        ..ConfigSources::default()
     };
     load(&sources)
         .unwrap_or_else(|problems| panic!("{problems}"))

@@ -46,7 +46,7 @@ pub struct PredictedAnswer {
 /// answers, else of everybody's, else 256; it is never above the request's limit. A mean counts
 /// only if enough answers were measured. So all models are predicted alike until each was chosen
 /// often enough to have a mean of its own.
-pub fn answer(
+pub fn predict_answer(
     learned: &Measurements,
     engine: &EngineView,
     model: &str,
@@ -128,7 +128,7 @@ mod tests {
             client: &ClientId::of_key(client),
             before: 0,
         };
-        let found = answer(learned, &cpu, model, &asked);
+        let found = predict_answer(learned, &cpu, model, &asked);
         (found.tokens, found.basis)
     }
 
@@ -193,7 +193,7 @@ mod tests {
             before: 0,
         };
         let nothing = Measurements::default();
-        let by = |engine: &EngineView, learned| answer(learned, engine, "m", &asked).output;
+        let by = |engine: &EngineView, learned| predict_answer(learned, engine, "m", &asked).output;
         assert_eq!(by(&cpu, &nothing).time, Duration::from_secs(10));
         cpu.device = Device::Gpu;
         assert_eq!(by(&cpu, &nothing).time, Duration::from_secs(2));

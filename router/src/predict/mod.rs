@@ -21,7 +21,7 @@ use std::time::Duration;
 use self::answer::MEAN_ANSWER;
 use self::predicted_time::seconds;
 pub use self::{
-    answer::{PredictedAnswer, PredictionInput, answer},
+    answer::{PredictedAnswer, PredictionInput, predict_answer},
     cached::cached_tokens,
     predicted_time::{PredictedTime, PredictionBasis},
 };
@@ -147,7 +147,7 @@ pub fn predict(
         load: load_wait(learned, engine, model),
         prefill: prefill(learned, engine, &model.id, estimate),
         prompt_tokens: prompt_tokens(learned, &engine.name, &model.id, estimate),
-        answer: answer(learned, engine, &model.id, asked),
+        answer: predict_answer(learned, engine, &model.id, asked),
     }
 }
 

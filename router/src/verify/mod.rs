@@ -28,7 +28,7 @@ use self::finding::{NOBODY, each, has_embedding, residents, worst};
 pub use self::{
     evidence::{Counters, Evidence},
     finding::Finding,
-    findings::{Remark, down::FAULTS as UNUSABLE, remarks},
+    findings::{EngineFault, down::FAULTS as UNUSABLE, engine_faults},
 };
 /// Checks all 39 settings, as `GET /crucible/tunings` and `doctor` show them.
 pub fn verified(evidence: &Evidence) -> TuningReport {

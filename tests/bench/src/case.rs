@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     load::Order,
     shape::{ANSWER, BURST, IDLE, PACED},
-    subject::{Kind, Subject},
+    subject::{BenchSubject, Subject},
 };
 
 /// One kind of load.
@@ -63,11 +63,13 @@ impl Case {
     }
 
     /// Whether it says something about this subject; translation is measured per chunk.
-    pub(crate) fn applies_to(self, kind: Kind) -> bool {
+    pub(crate) fn applies_to(self, kind: BenchSubject) -> bool {
         match kind {
-            Kind::Direct => self != Self::Idle1000,
-            Kind::Translated | Kind::Responses | Kind::Messages => self == Self::Stream200,
-            Kind::Nginx | Kind::Crucible => true,
+            BenchSubject::Direct => self != Self::Idle1000,
+            BenchSubject::Translated | BenchSubject::Responses | BenchSubject::Messages => {
+                self == Self::Stream200
+            }
+            BenchSubject::Nginx | BenchSubject::Crucible => true,
         }
     }
 

@@ -41,7 +41,7 @@ use crate::{
     load::{Order, Sample},
     process::{keep_awake, on_path, pin, pinned, rss, start_listening},
     report::Results,
-    subject::{Kind, LOAD_CORE, SUBJECT_CORE, Subject},
+    subject::{BenchSubject, LOAD_CORE, SUBJECT_CORE, Subject},
 };
 
 /// Measures direct, nginx and Crucible in one run and prints a Markdown table.
@@ -65,7 +65,7 @@ struct Cli {
         value_delimiter = ',',
         default_value = "direct,nginx,crucible,translated,responses,messages"
     )]
-    subjects: Vec<Kind>,
+    subjects: Vec<BenchSubject>,
     /// Only these cases.
     #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().iter().copied())]
     cases: Vec<Case>,
@@ -159,7 +159,7 @@ impl Cli {
                 for kind in &self.subjects {
                     let subject =
                         Subject::start(*kind, &upstream.0, upstream.1, crucible.as_deref()).await?;
-                    if *kind != Kind::Direct {
+                    if *kind != BenchSubject::Direct {
                         results
                             .ready
                             .entry(*kind)
@@ -195,7 +195,7 @@ impl Cli {
 
     /// One case on one subject, by a load process of its own.
     async fn sample(&self, this: &Path, case: Case, subject: &Subject) -> anyhow::Result<Sample> {
-        let moves = case.on_one_core() && subject.kind != Kind::Direct;
+        let moves = case.on_one_core() && subject.kind != BenchSubject::Direct;
         if moves {
             pin(&subject.pids, LOAD_CORE).await?;
         }

@@ -4,25 +4,25 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Serialize;
 
-use crate::{case::Case, load::Sample, stats::Spread, subject::Kind};
+use crate::{case::Case, load::Sample, stats::Spread, subject::BenchSubject};
 
 /// All that a run measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
     /// One sample a round.
     #[serde(serialize_with = "by_name")]
-    pub(crate) samples: BTreeMap<(Case, Kind), Vec<Sample>>,
+    pub(crate) samples: BTreeMap<(Case, BenchSubject), Vec<Sample>>,
     /// Seconds from start to the first good answer, each start.
-    pub(crate) ready: BTreeMap<Kind, Vec<f64>>,
+    pub(crate) ready: BTreeMap<BenchSubject, Vec<f64>>,
     /// Resident bytes after the start, each start.
-    pub(crate) idle: BTreeMap<Kind, Vec<f64>>,
+    pub(crate) idle: BTreeMap<BenchSubject, Vec<f64>>,
 }
 
 /// One line of the table.
 struct Row {
     what: &'static str,
     unit: &'static str,
-    value: fn(&Results, Kind) -> Option<Spread>,
+    value: fn(&Results, BenchSubject) -> Option<Spread>,
     target: Target,
 }
 
@@ -102,7 +102,7 @@ const ROWS: [Row; 16] = [
         "MiB",
         Target::AtMost(48.0),
         |r, k| {
-            if k == Kind::Direct {
+            if k == BenchSubject::Direct {
                 return None;
             }
             r.spread(Case::Stream200, k, |s| mib(s.rss_peak as f64))
@@ -125,19 +125,19 @@ const ROWS: [Row; 16] = [
         "Ollama's native API: CPU per chunk, 200 streams",
         "us",
         Target::OfPassThrough(1.6),
-        |r, k| r.translated(k, Kind::Translated),
+        |r, k| r.translated(k, BenchSubject::Translated),
     ),
     Row::new(
         "Responses: CPU per chunk, 200 streams",
         "us",
         Target::OfPassThrough(1.6),
-        |r, k| r.translated(k, Kind::Responses),
+        |r, k| r.translated(k, BenchSubject::Responses),
     ),
     Row::new(
         "Messages: CPU per chunk, 200 streams",
         "us",
         Target::OfPassThrough(1.6),
-        |r, k| r.translated(k, Kind::Messages),
+        |r, k| r.translated(k, BenchSubject::Messages),
     ),
 ];
 
@@ -154,7 +154,7 @@ fn mib(bytes: f64) -> f64 {
 }
 
 fn by_name<S: serde::Serializer>(
-    samples: &BTreeMap<(Case, Kind), Vec<Sample>>,
+    samples: &BTreeMap<(Case, BenchSubject), Vec<Sample>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map(
@@ -167,7 +167,12 @@ fn by_name<S: serde::Serializer>(
 // === impl Results ===
 
 impl Results {
-    fn spread(&self, case: Case, kind: Kind, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
+    fn spread(
+        &self,
+        case: Case,
+        kind: BenchSubject,
+        of: impl Fn(&Sample) -> f64,
+    ) -> Option<Spread> {
         // A round with failed requests measured something else.
         let whole = self
             .samples
@@ -178,8 +183,8 @@ impl Results {
     }
 
     /// The CPU per chunk of a translated stream, in the column of Crucible.
-    fn translated(&self, column: Kind, kind: Kind) -> Option<Spread> {
-        if column != Kind::Crucible {
+    fn translated(&self, column: BenchSubject, kind: BenchSubject) -> Option<Spread> {
+        if column != BenchSubject::Crucible {
             return None;
         }
         self.spread(Case::Stream200, kind, per_chunk)
@@ -207,8 +212,12 @@ impl Results {
             "| | direct | nginx | Crucible | ratio | target | |\n|---|---|---|---|---|---|---|\n",
         );
         for row in &ROWS {
-            let [direct, nginx, crucible] =
-                [Kind::Direct, Kind::Nginx, Kind::Crucible].map(|kind| (row.value)(self, kind));
+            let [direct, nginx, crucible] = [
+                BenchSubject::Direct,
+                BenchSubject::Nginx,
+                BenchSubject::Crucible,
+            ]
+            .map(|kind| (row.value)(self, kind));
             if direct.is_none() && nginx.is_none() && crucible.is_none() {
                 continue;
             }
@@ -257,7 +266,7 @@ impl Row {
         what: &'static str,
         unit: &'static str,
         target: Target,
-        value: fn(&Results, Kind) -> Option<Spread>,
+        value: fn(&Results, BenchSubject) -> Option<Spread>,
     ) -> Self {
         Self {
             what,
@@ -283,7 +292,7 @@ impl Row {
                 ((crucible - direct) / (nginx?.median - direct), limit)
             }
             Target::OfPassThrough(limit) => {
-                let passed = results.spread(Case::Stream200, Kind::Crucible, per_chunk)?;
+                let passed = results.spread(Case::Stream200, BenchSubject::Crucible, per_chunk)?;
                 (crucible / passed.median, limit)
             }
             Target::AtMost(limit) => {
@@ -314,7 +323,10 @@ mod tests {
 
     fn results(nginx_us: f64, crucible_us: f64) -> Results {
         let mut results = Results::default();
-        for (kind, cpu_us) in [(Kind::Nginx, nginx_us), (Kind::Crucible, crucible_us)] {
+        for (kind, cpu_us) in [
+            (BenchSubject::Nginx, nginx_us),
+            (BenchSubject::Crucible, crucible_us),
+        ] {
             let sample = Sample {
                 requests: 1,
                 cpu_us,
@@ -340,9 +352,9 @@ mod tests {
     fn the_added_time_is_what_is_above_direct() {
         let mut results = Results::default();
         for (kind, p50) in [
-            (Kind::Direct, 60.0),
-            (Kind::Nginx, 110.0),
-            (Kind::Crucible, 160.0),
+            (BenchSubject::Direct, 60.0),
+            (BenchSubject::Nginx, 110.0),
+            (BenchSubject::Crucible, 160.0),
         ] {
             let sample = Sample {
                 latency_p50: p50,

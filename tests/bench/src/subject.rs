@@ -32,7 +32,7 @@ pub(crate) const SUBJECT_CORE: usize = 1;
 /// What stands between load and upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum BenchSubject {
     /// Nothing; the CPU is the upstream's own.
     Direct,
     /// nginx as a reverse proxy.
@@ -49,7 +49,7 @@ pub(crate) enum Kind {
 
 /// A running subject.
 pub(crate) struct Subject {
-    pub(crate) kind: Kind,
+    pub(crate) kind: BenchSubject,
     pub(crate) address: String,
     pub(crate) pids: Vec<u32>,
     /// From the start of its process to its first good answer.
@@ -62,9 +62,9 @@ pub(crate) struct Subject {
 /// Longest wait for a first good answer.
 const START: Duration = Duration::from_secs(30);
 
-// === impl Kind ===
+// === impl BenchSubject ===
 
-impl Kind {
+impl BenchSubject {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -99,7 +99,7 @@ impl Kind {
 impl Drop for Subject {
     /// Asks every process of it to end: nginx's worker would outlive a killed master.
     fn drop(&mut self) {
-        if self.kind != Kind::Direct {
+        if self.kind != BenchSubject::Direct {
             let pids = self.pids.iter().map(ToString::to_string);
             let _ = std::process::Command::new("kill")
                 .args(pids)
@@ -112,13 +112,13 @@ impl Drop for Subject {
 impl Subject {
     /// Starts it on its core and waits until it answers.
     pub(crate) async fn start(
-        kind: Kind,
+        kind: BenchSubject,
         upstream: &str,
         upstream_pid: u32,
         crucible: Option<&Path>,
     ) -> anyhow::Result<Self> {
         match kind {
-            Kind::Direct => Ok(Self {
+            BenchSubject::Direct => Ok(Self {
                 kind,
                 address: upstream.to_owned(),
                 pids: vec![upstream_pid],
@@ -127,8 +127,11 @@ impl Subject {
                 _stdout: None,
                 _folder: None,
             }),
-            Kind::Nginx => Self::nginx(upstream).await,
-            Kind::Crucible | Kind::Translated | Kind::Responses | Kind::Messages => {
+            BenchSubject::Nginx => Self::nginx(upstream).await,
+            BenchSubject::Crucible
+            | BenchSubject::Translated
+            | BenchSubject::Responses
+            | BenchSubject::Messages => {
                 let program = crucible.context("no crucible binary")?;
                 Self::crucible(kind, upstream, program).await
             }
@@ -164,7 +167,7 @@ impl Subject {
             }
         };
         Ok(Self {
-            kind: Kind::Nginx,
+            kind: BenchSubject::Nginx,
             address,
             pids: family(child.id().context("nginx ended")?),
             ready,
@@ -174,7 +177,7 @@ impl Subject {
         })
     }
 
-    async fn crucible(kind: Kind, upstream: &str, program: &Path) -> anyhow::Result<Self> {
+    async fn crucible(kind: BenchSubject, upstream: &str, program: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         // In a folder of its own, which is watched: log lines beside it would wake the watcher.
         let config = folder.path().join("config/crucible.toml");
@@ -242,8 +245,8 @@ fn is_root() -> anyhow::Result<bool> {
 }
 
 /// Everything on as it comes; only the numbers that bound a load test are raised.
-fn crucible_config(kind: Kind, folder: &Path, upstream: &str) -> String {
-    let engine = if kind == Kind::Translated {
+fn crucible_config(kind: BenchSubject, folder: &Path, upstream: &str) -> String {
+    let engine = if kind == BenchSubject::Translated {
         "ollama"
     } else {
         "openai"

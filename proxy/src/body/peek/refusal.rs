@@ -5,7 +5,7 @@ use serde_json::error::Category;
 
 use crate::{
     body::scan::JsonFault,
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 /// Returns the error for a refused body. The line and column come from a parser that counts them, which the
@@ -14,7 +14,7 @@ pub(super) fn refused(fault: JsonFault, text: &str, max_depth: usize) -> Error {
     if text.trim().is_empty() {
         let message = "the body is empty; send a JSON object with `model` and `messages` (curl: \
                        -d '{\"model\": \"auto\", \"messages\": [...]}')";
-        return Error::new(Kind::InvalidJson, message);
+        return Error::new(ErrorKind::InvalidJson, message);
     }
     let message = match (fault, serde_json::from_str::<IgnoredAny>(text)) {
         (JsonFault::Depth, _) => {
@@ -29,5 +29,5 @@ pub(super) fn refused(fault: JsonFault, text: &str, max_depth: usize) -> Error {
             format!("{what}, line {} column {}", error.line(), error.column())
         }
     };
-    Error::new(Kind::InvalidJson, message)
+    Error::new(ErrorKind::InvalidJson, message)
 }

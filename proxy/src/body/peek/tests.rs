@@ -6,7 +6,7 @@ fn peek(text: &str) -> Result<PeekedBody, Error> {
     PeekedBody::of(&Bytes::copy_from_slice(text.as_bytes()), 64)
 }
 
-fn kind(text: &str) -> Kind {
+fn kind(text: &str) -> ErrorKind {
     peek(text).unwrap_err().kind
 }
 
@@ -22,19 +22,19 @@ fn malformed_bodies_are_invalid_json() {
         "nul",
         "7",
     ] {
-        assert_eq!(kind(text), Kind::InvalidJson, "{text}");
+        assert_eq!(kind(text), ErrorKind::InvalidJson, "{text}");
     }
     let bytes = Bytes::from_static(b"{\"a\":\"\xff\"}");
     assert_eq!(
         PeekedBody::of(&bytes, 64).unwrap_err().kind,
-        Kind::InvalidJson
+        ErrorKind::InvalidJson
     );
 }
 
 #[test]
 fn hostile_nesting_is_refused_and_strings_do_not_count() {
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(kind(&deep), Kind::InvalidJson);
+    assert_eq!(kind(&deep), ErrorKind::InvalidJson);
     let text = format!("{{\"x\":\"\\\"{}\"}}", "[".repeat(1000));
     assert!(peek(&text).is_ok());
 }
@@ -47,7 +47,7 @@ fn escaped_and_doubled_routed_keys_are_found() {
     );
     assert_eq!(
         kind(r#"{"model":"a","mod\u0065l":"b"}"#),
-        Kind::DuplicateKey
+        ErrorKind::DuplicateKey
     );
     assert!(peek(r#"{"x":1,"x":2}"#).is_ok());
 }
@@ -57,7 +57,7 @@ fn wrong_types_name_their_key_and_null_is_absent() {
     let error = peek(r#"{"model":3}"#).unwrap_err();
     assert_eq!(
         (error.kind, error.param.as_deref()),
-        (Kind::InvalidType, Some("model"))
+        (ErrorKind::InvalidType, Some("model"))
     );
     let found = peek(r#"{"model":null,"stream":null}"#).unwrap();
     assert_eq!((found.model, found.stream), (None, false));

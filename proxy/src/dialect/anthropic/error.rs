@@ -1,6 +1,6 @@
 //! Errors in Anthropic's form.
 
-use crate::error::{Error, Fault, Kind};
+use crate::error::{Error, ErrorFault, ErrorKind};
 use serde_json::{Value, json};
 
 /// Returns the document `{"type": "error", "error": {"type", "message"}}`.
@@ -18,22 +18,27 @@ pub(super) fn error_document(error: &Error) -> Value {
 /// Returns Anthropic's word for a kind of error. Claude Code takes `not_found_error` for a wrong model.
 fn error_type(error: &Error) -> &'static str {
     match error.kind {
-        Kind::InvalidApiKey => "authentication_error",
-        Kind::HostNotAllowed | Kind::OriginNotAllowed | Kind::EndpointClosed => "permission_error",
-        Kind::ModelNotFound | Kind::UnknownEndpoint | Kind::MethodNotAllowed => "not_found_error",
-        Kind::BodyTooLarge => "request_too_large",
-        Kind::QueueFull | Kind::RateLimited => "rate_limit_error",
-        Kind::QueueTimeout
-        | Kind::Draining
-        | Kind::TooManyConnections
-        | Kind::NoEngine
-        | Kind::LoadFailed => "overloaded_error",
-        Kind::LoadTimeout | Kind::FirstTokenTimeout | Kind::IdleTimeout | Kind::ResponseTimeout => {
-            "timeout_error"
+        ErrorKind::InvalidApiKey => "authentication_error",
+        ErrorKind::HostNotAllowed | ErrorKind::OriginNotAllowed | ErrorKind::EndpointClosed => {
+            "permission_error"
         }
+        ErrorKind::ModelNotFound | ErrorKind::UnknownEndpoint | ErrorKind::MethodNotAllowed => {
+            "not_found_error"
+        }
+        ErrorKind::BodyTooLarge => "request_too_large",
+        ErrorKind::QueueFull | ErrorKind::RateLimited => "rate_limit_error",
+        ErrorKind::QueueTimeout
+        | ErrorKind::Draining
+        | ErrorKind::TooManyConnections
+        | ErrorKind::NoEngine
+        | ErrorKind::LoadFailed => "overloaded_error",
+        ErrorKind::LoadTimeout
+        | ErrorKind::FirstTokenTimeout
+        | ErrorKind::IdleTimeout
+        | ErrorKind::ResponseTimeout => "timeout_error",
         _ => match error.kind.fault() {
-            Fault::Client => "invalid_request_error",
-            Fault::Engine | Fault::Crucible => "api_error",
+            ErrorFault::Client => "invalid_request_error",
+            ErrorFault::Engine | ErrorFault::Crucible => "api_error",
         },
     }
 }
@@ -45,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_wire_form_is_anthropics() {
-        let error = Error::new(Kind::QueueFull, "full").retry_after(3);
+        let error = Error::new(ErrorKind::QueueFull, "full").retry_after(3);
         assert_eq!(
             error_document(&error).to_string(),
             r#"{"type":"error","error":{"type":"rate_limit_error","message":"full"}}"#
@@ -55,21 +60,21 @@ mod tests {
     #[test]
     fn every_kind_has_a_word_that_clients_know() {
         for (kind, word) in [
-            (Kind::InvalidJson, "invalid_request_error"),
-            (Kind::UnsupportedValue, "invalid_request_error"),
-            (Kind::ContextLengthExceeded, "invalid_request_error"),
-            (Kind::EngineRejected, "invalid_request_error"),
-            (Kind::InvalidApiKey, "authentication_error"),
-            (Kind::HostNotAllowed, "permission_error"),
-            (Kind::ModelNotFound, "not_found_error"),
-            (Kind::UnknownEndpoint, "not_found_error"),
-            (Kind::BodyTooLarge, "request_too_large"),
-            (Kind::RateLimited, "rate_limit_error"),
-            (Kind::QueueTimeout, "overloaded_error"),
-            (Kind::NoEngine, "overloaded_error"),
-            (Kind::EngineError, "api_error"),
-            (Kind::Internal, "api_error"),
-            (Kind::FirstTokenTimeout, "timeout_error"),
+            (ErrorKind::InvalidJson, "invalid_request_error"),
+            (ErrorKind::UnsupportedValue, "invalid_request_error"),
+            (ErrorKind::ContextLengthExceeded, "invalid_request_error"),
+            (ErrorKind::EngineRejected, "invalid_request_error"),
+            (ErrorKind::InvalidApiKey, "authentication_error"),
+            (ErrorKind::HostNotAllowed, "permission_error"),
+            (ErrorKind::ModelNotFound, "not_found_error"),
+            (ErrorKind::UnknownEndpoint, "not_found_error"),
+            (ErrorKind::BodyTooLarge, "request_too_large"),
+            (ErrorKind::RateLimited, "rate_limit_error"),
+            (ErrorKind::QueueTimeout, "overloaded_error"),
+            (ErrorKind::NoEngine, "overloaded_error"),
+            (ErrorKind::EngineError, "api_error"),
+            (ErrorKind::Internal, "api_error"),
+            (ErrorKind::FirstTokenTimeout, "timeout_error"),
         ] {
             assert_eq!(error_type(&Error::new(kind, "x")), word, "{kind:?}");
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::chat::{AnswerWriter, ClientTranscoder},
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
 };
 
 /// Writes the answer to one request as a message, whole or as events.
@@ -43,7 +43,7 @@ impl AnswerWriter for MessagesWriter {
 
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {
         let text = std::str::from_utf8(&completion).map_err(|_| {
-            Error::new(Kind::EngineError, "the engine's answer is no UTF-8")
+            Error::new(ErrorKind::EngineError, "the engine's answer is no UTF-8")
                 .upstream(UpstreamError::BadJson)
         })?;
         whole::message(text, &self.0, &message_id()).map(Bytes::from)

@@ -235,7 +235,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     const F: &str = r#"{"type":"function", "function":{"name":"f","parameters":{"z":1.0,"a":[]}}}"#;
     const G: &str = r#"{"function":{"name":"g"},"type":"function"}"#;
@@ -332,62 +332,53 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_or_not_known_is_named() {
+        use ErrorKind::{InvalidType, MissingField, UnsupportedValue};
         let all = format!("[{F},{G},7]");
         let name = "tool_choice.function.name";
         for (asked, tools, kind, param) in [
             (
                 r#"{"function":{"name":"x"}}"#,
                 &*all,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 name,
             ),
-            (
-                r#"{"function":{"name":"f"}}"#,
-                "",
-                Kind::UnsupportedValue,
-                name,
-            ),
-            (
-                r#"{"function":{"name":"f"}}"#,
-                "[]",
-                Kind::UnsupportedValue,
-                name,
-            ),
+            (r#"{"function":{"name":"f"}}"#, "", UnsupportedValue, name),
+            (r#"{"function":{"name":"f"}}"#, "[]", UnsupportedValue, name),
             (
                 r#"{"type":"function","name":"x"}"#,
                 &all,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "tool_choice.name",
             ),
-            (r#"{"type":"function"}"#, &all, Kind::MissingField, name),
-            ("{}", &all, Kind::MissingField, name),
+            (r#"{"type":"function"}"#, &all, MissingField, name),
+            ("{}", &all, MissingField, name),
             (
                 r#"{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"function":{"name":"f"}},{"function":{"name":"x"}}]}}"#,
                 &all,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "tool_choice.allowed_tools.tools[1].function.name",
             ),
             (
                 r#"{"type":"allowed_tools","mode":"required","tools":[]}"#,
                 &all,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "tool_choice.allowed_tools.tools",
             ),
             (
                 r#"{"type":"allowed_tools","mode":"all","tools":[{"name":"f"}]}"#,
                 &all,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "tool_choice.mode",
             ),
             (
                 r#"{"type":"allowed_tools"}"#,
                 &all,
-                Kind::MissingField,
+                MissingField,
                 "tool_choice.tools",
             ),
-            (r#""all""#, &all, Kind::UnsupportedValue, "tool_choice"),
-            ("7", &all, Kind::InvalidType, "tool_choice"),
-            ("[]", &all, Kind::InvalidType, "tool_choice"),
+            (r#""all""#, &all, UnsupportedValue, "tool_choice"),
+            ("7", &all, InvalidType, "tool_choice"),
+            ("[]", &all, InvalidType, "tool_choice"),
         ] {
             let error = choice(asked, tools).unwrap_err();
             assert_eq!(

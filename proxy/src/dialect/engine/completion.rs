@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::{
         dialect::{chat::RequestTask, engine::format_of, engine::testing::request},
-        error::Kind,
+        error::ErrorKind,
     };
     use crucible_config::checked::EngineKind;
 
@@ -98,32 +98,40 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_for_every_kind() {
         for (members, code, param) in [
-            (r#""x":1"#, Kind::MissingField, "prompt"),
-            (r#""prompt":null"#, Kind::MissingField, "prompt"),
-            (r#""prompt":7"#, Kind::InvalidType, "prompt"),
-            (r#""prompt":{}"#, Kind::InvalidType, "prompt"),
-            (r#""prompt":[]"#, Kind::UnsupportedValue, "prompt"),
-            (r#""prompt":["a",null]"#, Kind::InvalidType, "prompt[1]"),
-            (r#""prompt":[{}]"#, Kind::InvalidType, "prompt[0]"),
-            (r#""prompt":"a","suffix":7"#, Kind::InvalidType, "suffix"),
+            (r#""x":1"#, ErrorKind::MissingField, "prompt"),
+            (r#""prompt":null"#, ErrorKind::MissingField, "prompt"),
+            (r#""prompt":7"#, ErrorKind::InvalidType, "prompt"),
+            (r#""prompt":{}"#, ErrorKind::InvalidType, "prompt"),
+            (r#""prompt":[]"#, ErrorKind::UnsupportedValue, "prompt"),
+            (
+                r#""prompt":["a",null]"#,
+                ErrorKind::InvalidType,
+                "prompt[1]",
+            ),
+            (r#""prompt":[{}]"#, ErrorKind::InvalidType, "prompt[0]"),
+            (
+                r#""prompt":"a","suffix":7"#,
+                ErrorKind::InvalidType,
+                "suffix",
+            ),
             (
                 r#""prompt":"a","max_tokens":"7""#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "max_tokens",
             ),
             (
                 r#""prompt":"a","temperature":"7""#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "temperature",
             ),
             (
                 r#""prompt":"a","logprobs":"7""#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "logprobs",
             ),
             (
                 r#""prompt":"a","stream_options":7"#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "stream_options",
             ),
         ] {

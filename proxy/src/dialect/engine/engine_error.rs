@@ -23,7 +23,7 @@ use self::{
     message::message,
     success::{is_error, single, stated_status},
 };
-use crate::error::{Error, Kind, UpstreamError};
+use crate::error::{Error, ErrorKind, UpstreamError};
 
 /// Returns Crucible's error for an engine's answer of an error status. A `Retry-After` header is the
 /// caller's to add.
@@ -91,7 +91,7 @@ pub fn not_an_answer(kind: EngineKind, body: &[u8]) -> Error {
     let error = match words {
         Some(message) => classify(kind, StatusCode::BAD_GATEWAY, &message, text),
         None => Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             if text.starts_with('<') {
                 "the engine answered with a page for a browser instead of a chat completion"
             } else {
@@ -99,7 +99,7 @@ pub fn not_an_answer(kind: EngineKind, body: &[u8]) -> Error {
             },
         ),
     };
-    if error.kind == Kind::EngineError {
+    if error.kind == ErrorKind::EngineError {
         return error.upstream(UpstreamError::BadJson);
     }
     error

@@ -18,7 +18,7 @@ use crate::{
         ChatRequest,
         field_error::{invalid_type, missing, unsupported},
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     usage::{LlamaTimings, ReportedObject, Usage},
 };
 
@@ -136,7 +136,7 @@ impl DocumentReader for RankingReader {
     }
 
     fn refused(&self, mut error: Error) -> Error {
-        if error.kind == Kind::ContextLengthExceeded {
+        if error.kind == ErrorKind::ContextLengthExceeded {
             error.overflow = None;
             error = error.param("documents");
         }
@@ -145,7 +145,7 @@ impl DocumentReader for RankingReader {
 }
 
 fn bad(message: &'static str) -> Error {
-    Error::new(Kind::EngineError, message).upstream(UpstreamError::BadJson)
+    Error::new(ErrorKind::EngineError, message).upstream(UpstreamError::BadJson)
 }
 
 #[cfg(test)]
@@ -168,42 +168,46 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (members, kind, param) in [
-            (r#""documents":["a"]"#, Kind::MissingField, "query"),
-            (r#""query":7,"documents":["a"]"#, Kind::InvalidType, "query"),
+            (r#""documents":["a"]"#, ErrorKind::MissingField, "query"),
             (
-                r#""query":"","documents":["a"]"#,
-                Kind::UnsupportedValue,
+                r#""query":7,"documents":["a"]"#,
+                ErrorKind::InvalidType,
                 "query",
             ),
-            (r#""query":"q""#, Kind::MissingField, "documents"),
+            (
+                r#""query":"","documents":["a"]"#,
+                ErrorKind::UnsupportedValue,
+                "query",
+            ),
+            (r#""query":"q""#, ErrorKind::MissingField, "documents"),
             (
                 r#""query":"q","documents":"a""#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "documents",
             ),
             (
                 r#""query":"q","documents":[]"#,
-                Kind::UnsupportedValue,
+                ErrorKind::UnsupportedValue,
                 "documents",
             ),
             (
                 r#""query":"q","documents":["a",7]"#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "documents[1]",
             ),
             (
                 r#""query":"q","documents":[{"x":1}]"#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "documents[0]",
             ),
             (
                 r#""query":"q","documents":["a"],"top_n":0"#,
-                Kind::UnsupportedValue,
+                ErrorKind::UnsupportedValue,
                 "top_n",
             ),
             (
                 r#""query":"q","documents":["a"],"top_n":"1""#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "top_n",
             ),
         ] {
@@ -245,7 +249,7 @@ mod tests {
         ] {
             assert_eq!(
                 answer(two, bad).unwrap_err().kind,
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 "{bad}"
             );
         }

@@ -63,7 +63,7 @@ mod tests {
             chat::{ChatRequest, RequestTask},
             engine::format_of,
         },
-        error::Kind,
+        error::ErrorKind,
     };
 
     fn check(text: &str, kind: EngineKind) -> Result<(), Error> {
@@ -82,21 +82,33 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, kind, param) in [
-            ("{}", Kind::MissingField, "messages"),
-            (r#"{"messages":"x"}"#, Kind::InvalidType, "messages"),
-            (r#"{"messages":[ ]}"#, Kind::UnsupportedValue, "messages"),
+            ("{}", ErrorKind::MissingField, "messages"),
+            (r#"{"messages":"x"}"#, ErrorKind::InvalidType, "messages"),
+            (
+                r#"{"messages":[ ]}"#,
+                ErrorKind::UnsupportedValue,
+                "messages",
+            ),
             (
                 r#"{"messages":[1],"top_p":"1"}"#,
-                Kind::InvalidType,
+                ErrorKind::InvalidType,
                 "top_p",
             ),
             (
                 r#"{"messages":[1],"max_tokens":1e400}"#,
-                Kind::UnsupportedValue,
+                ErrorKind::UnsupportedValue,
                 "max_tokens",
             ),
-            (r#"{"messages":[1],"tools":{}}"#, Kind::InvalidType, "tools"),
-            (r#"{"messages":[1],"n":2}"#, Kind::UnsupportedValue, "n"),
+            (
+                r#"{"messages":[1],"tools":{}}"#,
+                ErrorKind::InvalidType,
+                "tools",
+            ),
+            (
+                r#"{"messages":[1],"n":2}"#,
+                ErrorKind::UnsupportedValue,
+                "n",
+            ),
         ] {
             let error = check(text, EngineKind::Ollama).unwrap_err();
             assert_eq!(

@@ -21,7 +21,7 @@ pub(crate) fn list(listing: &[Listed], for_crucible: bool) -> Value {
         let mut entry = model(listed);
         if for_crucible {
             let via = listed.via.iter().map(|number| &**number);
-            let via: Vec<&str> = via.chain([hop::own()]).collect();
+            let via: Vec<&str> = via.chain([hop::own_mark()]).collect();
             entry[hop::VIA] = json!(via);
         }
         entry

@@ -8,7 +8,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::object::{inner, quoted};
 use crate::{
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
 
@@ -104,7 +104,7 @@ impl<'a> ChatAnswer<'a> {
             .then(|| serde_json::from_str(text));
         read.and_then(Result::ok).ok_or_else(|| {
             Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 "the engine sent something that is no chat completion",
             )
             .upstream(UpstreamError::BadJson)

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::chat::BegunStream,
-    error::{Error, Fault, Kind},
+    error::{Error, ErrorFault, ErrorKind},
 };
 
 /// Returns the code of an error within a response.
@@ -19,16 +19,16 @@ use crate::{
 /// Clients act by it. Codex (0.171) repeats a request for a code that it does not know and for
 /// `server_error`, waits the seconds of the text for `rate_limit_exceeded`, and gives up at once for the
 /// others; the text of `invalid_prompt` is shown.
-const fn code(kind: Kind, waits: bool) -> &'static str {
+const fn code(kind: ErrorKind, waits: bool) -> &'static str {
     match kind {
-        Kind::ContextLengthExceeded => "context_length_exceeded",
-        Kind::RateLimited
-        | Kind::QueueFull
-        | Kind::QueueTimeout
-        | Kind::Draining
-        | Kind::TooManyConnections
-        | Kind::NoEngine
-        | Kind::LoadFailed => {
+        ErrorKind::ContextLengthExceeded => "context_length_exceeded",
+        ErrorKind::RateLimited
+        | ErrorKind::QueueFull
+        | ErrorKind::QueueTimeout
+        | ErrorKind::Draining
+        | ErrorKind::TooManyConnections
+        | ErrorKind::NoEngine
+        | ErrorKind::LoadFailed => {
             if waits {
                 "rate_limit_exceeded"
             } else {
@@ -36,12 +36,13 @@ const fn code(kind: Kind, waits: bool) -> &'static str {
             }
         }
         // The same again would take as long again.
-        Kind::LoadTimeout | Kind::FirstTokenTimeout | Kind::IdleTimeout | Kind::ResponseTimeout => {
-            "server_is_overloaded"
-        }
+        ErrorKind::LoadTimeout
+        | ErrorKind::FirstTokenTimeout
+        | ErrorKind::IdleTimeout
+        | ErrorKind::ResponseTimeout => "server_is_overloaded",
         _ => match kind.fault() {
-            Fault::Client => "invalid_prompt",
-            Fault::Engine | Fault::Crucible => "server_error",
+            ErrorFault::Client => "invalid_prompt",
+            ErrorFault::Engine | ErrorFault::Crucible => "server_error",
         },
     }
 }
@@ -107,16 +108,20 @@ mod tests {
     #[test]
     fn the_code_is_the_one_that_clients_act_on() {
         for (kind, seconds, code) in [
-            (Kind::ContextLengthExceeded, None, "context_length_exceeded"),
-            (Kind::UnsupportedValue, None, "invalid_prompt"),
-            (Kind::EngineRejected, None, "invalid_prompt"),
-            (Kind::ModelNotFound, None, "invalid_prompt"),
-            (Kind::QueueFull, Some(3), "rate_limit_exceeded"),
-            (Kind::NoEngine, Some(5), "rate_limit_exceeded"),
-            (Kind::Draining, None, "server_is_overloaded"),
-            (Kind::FirstTokenTimeout, None, "server_is_overloaded"),
-            (Kind::EngineCut, None, "server_error"),
-            (Kind::Internal, None, "server_error"),
+            (
+                ErrorKind::ContextLengthExceeded,
+                None,
+                "context_length_exceeded",
+            ),
+            (ErrorKind::UnsupportedValue, None, "invalid_prompt"),
+            (ErrorKind::EngineRejected, None, "invalid_prompt"),
+            (ErrorKind::ModelNotFound, None, "invalid_prompt"),
+            (ErrorKind::QueueFull, Some(3), "rate_limit_exceeded"),
+            (ErrorKind::NoEngine, Some(5), "rate_limit_exceeded"),
+            (ErrorKind::Draining, None, "server_is_overloaded"),
+            (ErrorKind::FirstTokenTimeout, None, "server_is_overloaded"),
+            (ErrorKind::EngineCut, None, "server_error"),
+            (ErrorKind::Internal, None, "server_error"),
         ] {
             let mut error = Error::new(kind, "It broke.");
             error.retry_after = seconds;

@@ -100,7 +100,7 @@ impl AnswerWriter for ResponsesWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn paths_of_the_chat_format_become_the_clients() {
@@ -133,7 +133,8 @@ mod tests {
             ("tools[3].function.name", "tools"),
             ("temperature", "temperature"),
         ] {
-            let error = Error::new(Kind::UnsupportedValue, format!("`{chat}` is odd")).param(chat);
+            let error =
+                Error::new(ErrorKind::UnsupportedValue, format!("`{chat}` is odd")).param(chat);
             let error = writer.respelled(error);
             assert_eq!(error.param.as_deref(), Some(client));
             assert_eq!(error.message, format!("`{client}` is odd"));

@@ -112,7 +112,7 @@ fn every_exported_label_has_a_value_of_its_set() {
     metrics.request(&record("m0"));
     metrics.rejected(
         Some("ollama"),
-        Kind::QueueFull,
+        ErrorKind::QueueFull,
         StatusCode::TOO_MANY_REQUESTS,
     );
     metrics.config_reloaded(Outcome::Error, SystemTime::UNIX_EPOCH);

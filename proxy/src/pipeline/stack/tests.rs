@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     dialect::{self, ClientRequest},
     endpoint::Endpoint,
-    error::Kind,
+    error::ErrorKind,
     guard::AdmittedClient,
     pipeline::demand,
     request::ActiveRequest,
@@ -77,7 +77,7 @@ async fn towers_own_layers_may_stand_in_the_inner_stack() {
     ));
     app.router.settled().await;
     let send = ServiceBuilder::new()
-        .map_err(|error: BoxError| Error::new(Kind::Internal, error.to_string()))
+        .map_err(|error: BoxError| Error::new(ErrorKind::Internal, error.to_string()))
         .layer(BufferLayer::new(4))
         .layer(ConcurrencyLimitLayer::new(1))
         .service(SendService);

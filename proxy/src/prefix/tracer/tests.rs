@@ -54,7 +54,7 @@ fn turns_that_go_on_diverge_nowhere() {
         let print = print(&tools(), &turn(number, 0, "s"));
         assert_eq!(tracer.trace(FACTS, print, now).unwrap().divergence, None);
     }
-    assert_eq!(tracer.broken(now), []);
+    assert_eq!(tracer.recent_divergences(now), []);
 }
 
 #[test]
@@ -103,15 +103,15 @@ fn it_is_a_finding_once_it_happens_again_and_was_read_again() {
     {
         let print = print(&tools(), &turn(number, 0, &format!("12:0{number}")));
         let next = tracer.trace(FACTS, print, now).unwrap();
-        tracer.measured(next, who(), Some((1000, cached)), now);
-        let broken = tracer.broken(now);
+        tracer.note_divergence(next, who(), Some((1000, cached)), now);
+        let broken = tracer.recent_divergences(now);
         assert_eq!(
             broken.iter().any(BrokenPrefix::is_finding),
             is_finding,
             "{number}"
         );
     }
-    let broken = &tracer.broken(now)[0];
+    let broken = &tracer.recent_divergences(now)[0];
     assert_eq!((broken.turn, broken.diverged, broken.reread), (4, 3, 2));
     assert_eq!(
         broken.words(),
@@ -123,7 +123,7 @@ fn it_is_a_finding_once_it_happens_again_and_was_read_again() {
         advice(broken)
     );
     now += TOLD_FOR;
-    assert_eq!(tracer.broken(now), []);
+    assert_eq!(tracer.recent_divergences(now), []);
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn advice_names_what_can_be_done_about_each_piece() {
     let mut broken = |client: &str, messages: &[Value], tools: &Value| {
         tracer.trace(FACTS, print(&self::tools(), &turn(1, 0, "s")), now);
         let next = tracer.trace(FACTS, print(tools, messages), now).unwrap();
-        tracer.measured(next, [client, "e", "m"].map(Arc::from), None, now);
-        advice(&tracer.broken(now)[0])
+        tracer.note_divergence(next, [client, "e", "m"].map(Arc::from), None, now);
+        advice(&tracer.recent_divergences(now)[0])
     };
     let clock = turn(1, 0, "y");
     assert!(

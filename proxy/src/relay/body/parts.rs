@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dialect::{ClientDialect, chat::EngineTranscoder},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     relay::{body::Look, clocks::Budgets, prefill::Prefill},
     usage::Usage,
 };
@@ -16,7 +16,7 @@ pub(crate) enum End {
     /// The answer ended properly.
     Complete,
     /// The answer ended with an error of this kind.
-    Failed(Kind),
+    Failed(ErrorKind),
     /// The client left before the end.
     ClientGone,
 }

@@ -212,7 +212,7 @@ async fn a_gap_of_29_seconds_passes_and_one_of_31_ends_in_band() {
     );
     assert!(sent.contains("\"code\":\"idle_timeout\""), "{sent}");
     assert!(!sent.contains("[DONE]"));
-    assert_eq!(bench.heard.ends(), [End::Failed(Kind::IdleTimeout)]);
+    assert_eq!(bench.heard.ends(), [End::Failed(ErrorKind::IdleTimeout)]);
     assert_eq!(Arc::strong_count(&bench.guard), 1);
 }
 
@@ -252,8 +252,8 @@ async fn an_error_as_first_event_is_not_in_band() {
     let Err(error) = body.started().await else {
         panic!("started");
     };
-    assert_eq!(error.kind, Kind::EngineError);
-    assert_eq!(bench.heard.ends(), [End::Failed(Kind::EngineError)]);
+    assert_eq!(error.kind, ErrorKind::EngineError);
+    assert_eq!(bench.heard.ends(), [End::Failed(ErrorKind::EngineError)]);
     assert_eq!(Arc::strong_count(&bench.guard), 1);
 }
 
@@ -314,7 +314,7 @@ async fn the_end_of_crucible_ends_a_stream_in_band() {
     bench.ending.cancel();
     let sent = text(body).await;
     assert!(sent.contains("\"code\":\"draining\""), "{sent}");
-    assert_eq!(bench.heard.ends(), [End::Failed(Kind::Draining)]);
+    assert_eq!(bench.heard.ends(), [End::Failed(ErrorKind::Draining)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,7 +387,7 @@ async fn a_cut_at_any_byte_delivers_whole_events_and_then_says_so() {
         match body.started().await {
             Err(error) => {
                 assert_eq!(whole_events, 0, "{cut}");
-                assert_eq!(error.kind, Kind::EngineCut, "{cut}");
+                assert_eq!(error.kind, ErrorKind::EngineCut, "{cut}");
             }
             Ok(body) => {
                 let sent = text(body).await;
@@ -408,7 +408,7 @@ async fn a_cut_at_any_byte_delivers_whole_events_and_then_says_so() {
         }
         let ended = bench.heard.ends();
         let end = if cut < answered {
-            End::Failed(Kind::EngineCut)
+            End::Failed(ErrorKind::EngineCut)
         } else {
             End::Complete
         };
@@ -425,7 +425,7 @@ async fn an_end_before_any_answer_keeps_its_status() {
     let Err(error) = body.started().await else {
         panic!("started");
     };
-    assert_eq!(error.kind, Kind::EngineError);
+    assert_eq!(error.kind, ErrorKind::EngineError);
     assert!(bench.engine.is_closed());
 }
 
@@ -506,13 +506,16 @@ async fn the_last_frame_is_known_to_be_the_last() {
 async fn a_gathered_answer_has_the_clocks_of_a_stream_and_no_heartbeats() {
     let (late, body) = bench();
     let error = body.gathered().await.unwrap_err();
-    assert_eq!(error.kind, Kind::FirstTokenTimeout);
-    assert_eq!(late.heard.ends(), [End::Failed(Kind::FirstTokenTimeout)]);
+    assert_eq!(error.kind, ErrorKind::FirstTokenTimeout);
+    assert_eq!(
+        late.heard.ends(),
+        [End::Failed(ErrorKind::FirstTokenTimeout)]
+    );
 
     let (silent, body) = bench();
     silent.engine.send(Ok(token(0))).await.unwrap();
     let error = body.gathered().await.unwrap_err();
-    assert_eq!(error.kind, Kind::IdleTimeout);
+    assert_eq!(error.kind, ErrorKind::IdleTimeout);
     assert_eq!(Arc::strong_count(&silent.guard), 1);
     assert!(silent.engine.is_closed());
 

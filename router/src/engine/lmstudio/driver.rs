@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     load_config::{InstanceFacts, LoadConfig, is_mlx, whole_context},
-    socket::{LoadFailure, WebsocketApi},
+    socket::{SocketLoadFailure, WebsocketApi},
 };
 use crate::{
     catalog::ModelInfo,
@@ -65,8 +65,8 @@ impl WebsocketDriver {
         let ttl = (!order.pinned).then_some(self.ttl);
         match self.address.load(model, ttl, fields).await {
             Ok(instance) => Ok(Some(instance)),
-            Err(LoadFailure::Load(error)) => Err(error),
-            Err(LoadFailure::Unordered(error)) => {
+            Err(SocketLoadFailure::Load(error)) => Err(error),
+            Err(SocketLoadFailure::Unordered(error)) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         "LM Studio's WebSocket API failed, models are loaded over REST without \

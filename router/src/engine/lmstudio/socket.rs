@@ -42,7 +42,7 @@ pub(super) struct WebsocketApi {
 
 /// The reason why a load failed.
 #[derive(Debug)]
-pub(super) enum LoadFailure {
+pub(super) enum SocketLoadFailure {
     /// The socket failed before the load was ordered, so another way may be tried.
     Unordered(EngineError),
     /// The load was ordered and failed.
@@ -103,8 +103,8 @@ impl WebsocketApi {
         model: &str,
         ttl: Option<Duration>,
         fields: Vec<Value>,
-    ) -> Result<Arc<str>, LoadFailure> {
-        let mut socket = self.connect().await.map_err(LoadFailure::Unordered)?;
+    ) -> Result<Arc<str>, SocketLoadFailure> {
+        let mut socket = self.connect().await.map_err(SocketLoadFailure::Unordered)?;
         let layer = json!({"layerName": "apiOverride", "config": {"fields": fields}});
         let mut parameter = json!({"modelKey": model, "loadConfigStack": {"layers": [layer]}});
         if let Some(ttl) = ttl {
@@ -115,9 +115,12 @@ impl WebsocketApi {
             "type": "channelCreate", "endpoint": "loadModel", "channelId": 0,
             "creationParameter": parameter,
         });
-        socket.send(&order).await.map_err(LoadFailure::Unordered)?;
+        socket
+            .send(&order)
+            .await
+            .map_err(SocketLoadFailure::Unordered)?;
         loop {
-            let message = socket.receive().await.map_err(LoadFailure::Load)?;
+            let message = socket.receive().await.map_err(SocketLoadFailure::Load)?;
             if message["channelId"] != 0 {
                 continue;
             }
@@ -126,13 +129,15 @@ impl WebsocketApi {
                     let name = message["message"]["info"]["identifier"].as_str();
                     return name.map(Arc::from).ok_or_else(|| {
                         let why = "the answer to the load names no instance";
-                        LoadFailure::Load(EngineError::Unexpected(why.to_owned()))
+                        SocketLoadFailure::Load(EngineError::Unexpected(why.to_owned()))
                     });
                 }
-                Some("channelError") => return Err(LoadFailure::Load(refused(&message))),
+                Some("channelError") => return Err(SocketLoadFailure::Load(refused(&message))),
                 Some("channelClose") => {
                     let why = "the load was closed without an answer";
-                    return Err(LoadFailure::Load(EngineError::Unexpected(why.to_owned())));
+                    return Err(SocketLoadFailure::Load(EngineError::Unexpected(
+                        why.to_owned(),
+                    )));
                 }
                 _ => {}
             }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{children::Children, orphans::OrphanHold, sockets::ChildSocket};
+use super::{children::Children, orphans::AwaitedChild, sockets::ChildSocket};
 use crate::{
     engine::EngineError,
     machine::{cgroup::ControlGroup, processes},
@@ -80,7 +80,7 @@ struct Watched {
     mark: String,
     family: ProcessFamily,
     /// To the end: its end is waited for here.
-    _held: OrphanHold,
+    _held: AwaitedChild,
     tell: watch::Sender<Option<String>>,
 }
 
@@ -235,7 +235,7 @@ async fn supervise(mut watched: Watched) {
         socket,
     } = watched.launch;
     children
-        .enter(&watched.mark, &name, watched.family.leader)
+        .record(&watched.mark, &name, watched.family.leader)
         .await;
     let status = tokio::select! {
         status = watched.child.wait() => status,
@@ -247,7 +247,7 @@ async fn supervise(mut watched: Watched) {
     if let Some(group) = group {
         group.end().await;
     }
-    children.leave(&watched.mark).await;
+    children.forget(&watched.mark).await;
     drop(watched.stdin);
     // What the child started itself may hold its output open for ever.
     let _ = timeout(LAST_LINES, watched.readers.wait()).await;

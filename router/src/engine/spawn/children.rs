@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::orphans;
 use super::{
     kept_child::{ChildFate, KeptChild, MARK},
-    orphans::{Awaited, OrphanHold},
+    orphans::{Awaited, AwaitedChild},
     sockets::SocketFolder,
 };
 use crate::machine::processes;
@@ -109,9 +109,9 @@ impl Children {
         mark
     }
 
-    /// Starts a child. As long as the [`OrphanHold`] lives, the caller waits for the child's end,
+    /// Starts a child. As long as the [`AwaitedChild`] lives, the caller waits for the child's end,
     /// and `reap_orphans` leaves it alone.
-    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, OrphanHold)> {
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, AwaitedChild)> {
         self.awaited.start(command)
     }
 
@@ -126,7 +126,7 @@ impl Children {
 
     /// Writes the file of a child that runs; `name` is its engine or model, for people. A failure
     /// is logged: after a crash this child would not be found.
-    pub(super) async fn enter(&self, mark: &str, name: &str, pid: u32) {
+    pub(super) async fn record(&self, mark: &str, name: &str, pid: u32) {
         let Some(folder) = self.folder.clone() else {
             return;
         };
@@ -150,7 +150,7 @@ impl Children {
     }
 
     /// Removes the file of a child that has ended.
-    pub(super) async fn leave(&self, mark: &str) {
+    pub(super) async fn forget(&self, mark: &str) {
         if let Some(folder) = &self.folder {
             // Where it could not be written there is nothing to remove.
             let _ = tokio::fs::remove_file(folder.join(mark)).await;
@@ -161,19 +161,19 @@ impl Children {
     /// started. It works once in a run, and not as long as another Crucible owns the folder.
     pub(crate) async fn sweep(&self) {
         if self.state.as_ref().is_none_or(|state| state.is_ours()) {
-            self.swept.get_or_init(|| self.look()).await;
+            self.swept.get_or_init(|| self.end_orphans()).await;
         }
     }
 
     /// Waits until this process owns the state directory, and then does as [`Children::sweep`].
     pub(crate) async fn sweep_when_owned(&self) {
         if let Some(state) = &self.state {
-            state.owned().await;
+            state.wait_until_owned().await;
         }
         self.sweep().await;
     }
 
-    async fn look(&self) {
+    async fn end_orphans(&self) {
         for (file, kept) in self.read().await {
             let name = &*kept.name;
             match kept.fate(&self.root) {
@@ -275,7 +275,7 @@ mod tests {
         tokio::io::AsyncReadExt::read_exact(&mut out, &mut up)
             .await
             .unwrap();
-        crashed.enter(&mark, "ollama", child.id().unwrap()).await;
+        crashed.record(&mark, "ollama", child.id().unwrap()).await;
         let file = folder.path().join(FOLDER).join(&mark);
         assert!(file.exists());
         // While its owner runs it is left alone.

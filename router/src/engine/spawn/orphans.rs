@@ -15,7 +15,7 @@ pub(super) struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
 
 /// The hold on an orphan until its end is known.
 #[derive(Debug)]
-pub(super) struct OrphanHold {
+pub(super) struct AwaitedChild {
     pid: Option<u32>,
     awaited: Awaited,
 }
@@ -24,14 +24,14 @@ pub(super) struct OrphanHold {
 
 impl Awaited {
     /// Starts a child that is waited for as long as what comes with it is held.
-    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, OrphanHold)> {
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, AwaitedChild)> {
         let mut pids = self.pids();
         let child = command.spawn()?;
         let pid = child.id();
         pids.extend(pid);
         drop(pids);
         let awaited = self.clone();
-        Ok((child, OrphanHold { pid, awaited }))
+        Ok((child, AwaitedChild { pid, awaited }))
     }
 
     fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -39,7 +39,7 @@ impl Awaited {
     }
 }
 
-impl Drop for OrphanHold {
+impl Drop for AwaitedChild {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
             self.awaited.pids().remove(&pid);

@@ -46,7 +46,7 @@ impl ResidentStore {
 
     /// Ends as soon as this process owns the directory.
     pub(super) async fn claimed(&self) {
-        self.0.owned().await;
+        self.0.wait_until_owned().await;
     }
 
     /// The state that an earlier run left. A file that cannot be read is logged and counts as

@@ -2,7 +2,7 @@
 
 use crucible_config::presence;
 
-use super::Remark;
+use super::EngineFault;
 use crate::{
     transport::tls_trouble,
     verify::{Evidence, start_advice::start},
@@ -17,7 +17,7 @@ pub const FAULTS: [&str; 4] = ["no_engine", "missing", "down", "refused_access"]
 const USUAL_TOKEN: &str = "LM_API_TOKEN";
 
 /// What keeps engines from answering, engine by engine.
-pub(super) fn remarks(evidence: &Evidence) -> Vec<Remark> {
+pub(super) fn engine_faults(evidence: &Evidence) -> Vec<EngineFault> {
     let engines = &evidence.view.engines;
     if engines.is_empty() {
         return vec![nothing()];
@@ -34,8 +34,8 @@ pub(super) fn remarks(evidence: &Evidence) -> Vec<Remark> {
     all
 }
 
-fn nothing() -> Remark {
-    Remark {
+fn nothing() -> EngineFault {
+    EngineFault {
         engine: "none".to_owned(),
         fault: FAULTS[0],
         asked: "an engine that answers".to_owned(),
@@ -48,7 +48,7 @@ fn nothing() -> Remark {
     }
 }
 
-fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
+fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<EngineFault> {
     let Some(configured) = evidence.config.engine(&engine.name) else {
         return Vec::new();
     };
@@ -57,7 +57,7 @@ fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
     };
     let missing = presence::missing_of(configured).into_iter().filter(is_told);
     missing
-        .map(|missing| Remark {
+        .map(|missing| EngineFault {
             engine: engine.name.to_string(),
             fault: FAULTS[1],
             asked: format!("`{}`: {}", missing.key, missing.expected),
@@ -68,13 +68,13 @@ fn missing(evidence: &Evidence, engine: &EngineView) -> Vec<Remark> {
         .collect()
 }
 
-fn down(evidence: &Evidence, engine: &EngineView) -> Remark {
+fn down(evidence: &Evidence, engine: &EngineView) -> EngineFault {
     let found = engine.error.as_deref().unwrap_or("it has not answered yet");
     let at = match engine.url.as_str() {
         "" => "its child process",
         url => url,
     };
-    Remark {
+    EngineFault {
         engine: engine.name.to_string(),
         fault: FAULTS[2],
         asked: format!("{} that answers", engine.kind.profile().product),
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{verify::testing::all_right, view::Health};
 
-    fn faults(told: &[Remark]) -> Vec<(&str, &str)> {
+    fn faults(told: &[EngineFault]) -> Vec<(&str, &str)> {
         told.iter()
             .map(|told| (&*told.engine, told.fault))
             .collect()
@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn each_engine_that_is_down_is_told_with_how_it_starts() {
         let mut evidence = all_right();
-        assert_eq!(remarks(&evidence), []);
+        assert_eq!(engine_faults(&evidence), []);
         evidence.ollama().health = Health::Down;
         evidence.ollama().error = Some("unreachable".into());
-        let told = remarks(&evidence);
+        let told = engine_faults(&evidence);
         assert_eq!(faults(&told), [("ollama", "down")]);
         assert!(told[0].fix.contains("`ollama serve`"), "{}", told[0].fix);
         assert_eq!(told[0].found, "unreachable");
@@ -140,7 +140,7 @@ mod tests {
         evidence.ollama().health = Health::Down;
         evidence.ollama().refused_access = true;
         evidence.ollama().error = Some("it wants a token".into());
-        assert_eq!(faults(&remarks(&evidence)), []);
+        assert_eq!(faults(&engine_faults(&evidence)), []);
         let engine = evidence.ollama().clone();
         let advice = start(&evidence, &engine);
         assert!(advice.contains("token"), "{advice}");
@@ -153,7 +153,7 @@ mod tests {
         let mut view = (*evidence.view).clone();
         view.engines.clear();
         evidence.view = view.into();
-        let told = remarks(&evidence);
+        let told = engine_faults(&evidence);
         assert_eq!(faults(&told), [("none", "no_engine")]);
         assert!(told[0].fix.contains("crucible try"));
     }
@@ -173,7 +173,7 @@ mod tests {
         config.engines = vec![child];
         evidence.config = config.into();
         evidence.ollama().health = Health::Down;
-        let told = remarks(&evidence);
+        let told = engine_faults(&evidence);
         assert_eq!(
             faults(&told),
             [("ollama", "missing"), ("ollama", "missing")]

@@ -1,16 +1,16 @@
 //! Faults beyond the 39 settings: what is looked for on each engine, and what is told about it.
 
 pub(super) mod down;
+mod engine_fault;
 mod lmstudio;
 mod ollama;
-mod remark;
 #[cfg(test)]
 mod tests;
 
 use crucible_config::checked::EngineKind;
 
-use self::remark::FoundFault;
-pub use self::remark::Remark;
+pub use self::engine_fault::EngineFault;
+use self::engine_fault::FoundFault;
 use super::{
     Evidence, Finding,
     probe::{self, context::ContextVerdict},
@@ -18,7 +18,7 @@ use super::{
 use crate::{versions, view::EngineView};
 
 /// Something that is looked for on each engine of a kind that is up.
-struct Fault {
+struct FaultSearch {
     name: &'static str,
     /// `None`: on every engine.
     kind: Option<EngineKind>,
@@ -28,8 +28,8 @@ struct Fault {
 const fn of_lmstudio(
     name: &'static str,
     look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
-) -> Fault {
-    Fault {
+) -> FaultSearch {
+    FaultSearch {
         name,
         kind: Some(EngineKind::Lmstudio),
         look,
@@ -39,8 +39,8 @@ const fn of_lmstudio(
 const fn of_ollama(
     name: &'static str,
     look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
-) -> Fault {
-    Fault {
+) -> FaultSearch {
+    FaultSearch {
         name,
         kind: Some(EngineKind::Ollama),
         look,
@@ -48,18 +48,18 @@ const fn of_ollama(
 }
 
 /// Everything that is looked for where an engine answers, in the order in which it is told.
-const FAULTS: [Fault; 14] = [
-    Fault {
+const FAULTS: [FaultSearch; 14] = [
+    FaultSearch {
         name: "old_version",
         kind: None,
         look: old_version,
     },
-    Fault {
+    FaultSearch {
         name: "silent_cut",
         kind: None,
         look: silent_cut,
     },
-    Fault {
+    FaultSearch {
         name: "smaller_context",
         kind: Some(EngineKind::Llamacpp),
         look: smaller_context,
@@ -77,16 +77,16 @@ const FAULTS: [Fault; 14] = [
     of_ollama("fictional_variable", ollama::fictional_variable),
 ];
 
-/// All remarks, engine by engine.
-pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
+/// All faults of the engines, engine by engine.
+pub fn engine_faults(evidence: &Evidence) -> Vec<EngineFault> {
     let closed = evidence.view.engines.iter().filter(|e| e.refused_access);
-    let mut all: Vec<Remark> = closed.map(refused_access).collect();
-    all.extend(down::remarks(evidence));
+    let mut all: Vec<EngineFault> = closed.map(refused_access).collect();
+    all.extend(down::engine_faults(evidence));
     for engine in evidence.view.engines.iter().filter(|e| e.is_up()) {
-        let of_it = |fault: &&Fault| fault.kind.is_none_or(|kind| kind == engine.kind);
+        let of_it = |fault: &&FaultSearch| fault.kind.is_none_or(|kind| kind == engine.kind);
         for fault in FAULTS.iter().filter(of_it) {
             let told = (fault.look)(evidence, engine).into_iter();
-            all.extend(told.map(|told| Remark {
+            all.extend(told.map(|told| EngineFault {
                 engine: engine.name.to_string(),
                 fault: fault.name,
                 asked: told.asked,
@@ -99,8 +99,8 @@ pub fn remarks(evidence: &Evidence) -> Vec<Remark> {
     all
 }
 
-fn refused_access(engine: &EngineView) -> Remark {
-    Remark {
+fn refused_access(engine: &EngineView) -> EngineFault {
+    EngineFault {
         engine: engine.name.to_string(),
         fault: "refused_access",
         asked: "an engine that lets Crucible in".to_owned(),

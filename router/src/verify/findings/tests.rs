@@ -331,7 +331,7 @@ fn variable(evidence: &mut Evidence, name: &str) {
 
 #[test]
 fn where_all_is_right_there_is_nothing_to_remark() {
-    assert_eq!(remarks(&all_right()), []);
+    assert_eq!(engine_faults(&all_right()), []);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn each_fault_is_told_where_it_is_and_nowhere_else() {
     for case in CASES {
         let mut evidence = all_right();
         (case.change)(&mut evidence);
-        let told = remarks(&evidence);
+        let told = engine_faults(&evidence);
         let Some([asked, found, read_from, fix]) = case.says else {
             assert_eq!(told, [], "{}", case.fault);
             continue;
@@ -387,7 +387,7 @@ fn of_an_engine_that_is_down_nothing_else_is_known() {
     let mut evidence = all_right();
     evidence.ollama().version = Some("0.22.0".to_owned());
     evidence.ollama().health = crate::view::Health::Down;
-    let told = remarks(&evidence);
+    let told = engine_faults(&evidence);
     let faults: Vec<&str> = told.iter().map(|told| told.fault).collect();
     assert_eq!(faults, ["down"]);
 }

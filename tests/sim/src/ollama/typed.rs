@@ -8,7 +8,7 @@ use crate::ollama::errors::Refusal;
 
 /// A Go type, as far as JSON can miss it.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum GoType {
     Bool,
     Int,
     Float,
@@ -17,63 +17,63 @@ enum Kind {
     Map(&'static str),
 }
 
-type Fields = &'static [(&'static str, Kind)];
+type Fields = &'static [(&'static str, GoType)];
 
 const CHAT: Fields = &[
-    ("model", Kind::Text),
-    ("messages", Kind::List("[]api.Message")),
-    ("stream", Kind::Bool),
-    ("tools", Kind::List("api.Tools")),
-    ("options", Kind::Map("map[string]interface {}")),
-    ("truncate", Kind::Bool),
-    ("shift", Kind::Bool),
-    ("logprobs", Kind::Bool),
-    ("top_logprobs", Kind::Int),
+    ("model", GoType::Text),
+    ("messages", GoType::List("[]api.Message")),
+    ("stream", GoType::Bool),
+    ("tools", GoType::List("api.Tools")),
+    ("options", GoType::Map("map[string]interface {}")),
+    ("truncate", GoType::Bool),
+    ("shift", GoType::Bool),
+    ("logprobs", GoType::Bool),
+    ("top_logprobs", GoType::Int),
 ];
 const GENERATE: Fields = &[
-    ("model", Kind::Text),
-    ("prompt", Kind::Text),
-    ("suffix", Kind::Text),
-    ("system", Kind::Text),
-    ("template", Kind::Text),
-    ("raw", Kind::Bool),
-    ("stream", Kind::Bool),
-    ("images", Kind::List("[]api.ImageData")),
-    ("options", Kind::Map("map[string]interface {}")),
-    ("truncate", Kind::Bool),
-    ("shift", Kind::Bool),
-    ("logprobs", Kind::Bool),
-    ("top_logprobs", Kind::Int),
+    ("model", GoType::Text),
+    ("prompt", GoType::Text),
+    ("suffix", GoType::Text),
+    ("system", GoType::Text),
+    ("template", GoType::Text),
+    ("raw", GoType::Bool),
+    ("stream", GoType::Bool),
+    ("images", GoType::List("[]api.ImageData")),
+    ("options", GoType::Map("map[string]interface {}")),
+    ("truncate", GoType::Bool),
+    ("shift", GoType::Bool),
+    ("logprobs", GoType::Bool),
+    ("top_logprobs", GoType::Int),
 ];
 const EMBED: Fields = &[
-    ("model", Kind::Text),
-    ("options", Kind::Map("map[string]interface {}")),
-    ("truncate", Kind::Bool),
-    ("dimensions", Kind::Int),
+    ("model", GoType::Text),
+    ("options", GoType::Map("map[string]interface {}")),
+    ("truncate", GoType::Bool),
+    ("dimensions", GoType::Int),
 ];
 const EMBEDDING: Fields = &[
-    ("model", Kind::Text),
-    ("prompt", Kind::Text),
-    ("options", Kind::Map("map[string]interface {}")),
+    ("model", GoType::Text),
+    ("prompt", GoType::Text),
+    ("options", GoType::Map("map[string]interface {}")),
 ];
 /// `top_k`, `min_p`, `n`, `tool_choice` and many more are not read at all.
 const V1_CHAT: Fields = &[
-    ("model", Kind::Text),
-    ("messages", Kind::List("[]openai.Message")),
-    ("stream", Kind::Bool),
-    ("stream_options", Kind::Map("openai.StreamOptions")),
-    ("max_tokens", Kind::Int),
-    ("seed", Kind::Int),
-    ("temperature", Kind::Float),
-    ("top_p", Kind::Float),
-    ("frequency_penalty", Kind::Float),
-    ("presence_penalty", Kind::Float),
-    ("response_format", Kind::Map("openai.ResponseFormat")),
-    ("tools", Kind::List("[]api.Tool")),
-    ("reasoning", Kind::Map("openai.Reasoning")),
-    ("reasoning_effort", Kind::Text),
-    ("logprobs", Kind::Bool),
-    ("top_logprobs", Kind::Int),
+    ("model", GoType::Text),
+    ("messages", GoType::List("[]openai.Message")),
+    ("stream", GoType::Bool),
+    ("stream_options", GoType::Map("openai.StreamOptions")),
+    ("max_tokens", GoType::Int),
+    ("seed", GoType::Int),
+    ("temperature", GoType::Float),
+    ("top_p", GoType::Float),
+    ("frequency_penalty", GoType::Float),
+    ("presence_penalty", GoType::Float),
+    ("response_format", GoType::Map("openai.ResponseFormat")),
+    ("tools", GoType::List("[]api.Tool")),
+    ("reasoning", GoType::Map("openai.Reasoning")),
+    ("reasoning_effort", GoType::Text),
+    ("logprobs", GoType::Bool),
+    ("top_logprobs", GoType::Int),
 ];
 
 /// The body of a request, decoded; else the words of Go's decoder.
@@ -89,13 +89,13 @@ pub(crate) fn body(call: &Call) -> Result<&Value, Refusal> {
         "/api/generate" => ("api.GenerateRequest", GENERATE),
         "/api/embed" => ("api.EmbedRequest", EMBED),
         "/api/embeddings" => ("api.EmbeddingRequest", EMBEDDING),
-        "/api/show" => ("api.ShowRequest", &[("model", Kind::Text)] as Fields),
+        "/api/show" => ("api.ShowRequest", &[("model", GoType::Text)] as Fields),
         "/v1/chat/completions" => ("openai.ChatCompletionRequest", V1_CHAT),
         "/v1/completions" => (
             "openai.CompletionRequest",
-            &[("model", Kind::Text), ("prompt", Kind::Text)] as Fields,
+            &[("model", GoType::Text), ("prompt", GoType::Text)] as Fields,
         ),
-        _ => ("openai.EmbedRequest", &[("model", Kind::Text)] as Fields),
+        _ => ("openai.EmbedRequest", &[("model", GoType::Text)] as Fields),
     };
     let Some(body) = &call.json else {
         return bad("unexpected EOF".to_owned());
@@ -135,7 +135,7 @@ fn tools(body: &Value) -> Option<String> {
     for tool in body.get("tools")?.as_array()? {
         let parameters = &tool["function"]["parameters"];
         let word = parameters.get("type").unwrap_or(&Value::Null);
-        if !Kind::Text.takes(word) {
+        if !GoType::Text.takes(word) {
             return field(found(word), "type", "string");
         }
         let properties = parameters.get("properties").and_then(Value::as_object);
@@ -166,7 +166,7 @@ fn messages(body: &Value, v1: bool) -> Option<String> {
             return field(found(message), "messages", of);
         }
         let content = message.get("content").unwrap_or(&Value::Null);
-        if !v1 && !Kind::Text.takes(content) {
+        if !v1 && !GoType::Text.takes(content) {
             return field(found(content), "messages.content", "string");
         }
         let calls = message.get("tool_calls").and_then(Value::as_array);
@@ -196,9 +196,9 @@ fn found(value: &Value) -> &'static str {
     }
 }
 
-// === impl Kind ===
+// === impl GoType ===
 
-impl Kind {
+impl GoType {
     fn takes(self, value: &Value) -> bool {
         value.is_null()
             || match self {

@@ -11,7 +11,7 @@ use crate::{
         chat::{ClientTranscoder, chained},
         engine::openai::passthrough::ChatPassthrough,
     },
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 fn request(cap: usize) -> AnsweredRequest {
@@ -122,7 +122,7 @@ fn an_end_without_done_ends_the_message_once() {
 fn an_error_behind_the_end_writes_nothing() {
     let mut of = transcoder(1 << 20);
     let mut out = VecDeque::new();
-    let error = Error::new(Kind::EngineError, "boom");
+    let error = Error::new(ErrorKind::EngineError, "boom");
     assert_eq!(of.fail(&error), None);
     of.push(Bytes::from("data: [DONE]\n\n"), &mut out).unwrap();
     assert_eq!(of.fail(&error), Some(Bytes::new()));
@@ -134,7 +134,10 @@ fn an_event_that_cannot_be_read_is_no_silence() {
     for event in ["data: garbage\n\n", twice] {
         let mut out = VecDeque::new();
         let pushed = transcoder(1 << 20).push(Bytes::from(event), &mut out);
-        assert_eq!(pushed.map_err(|error| error.kind), Err(Kind::EngineError));
+        assert_eq!(
+            pushed.map_err(|error| error.kind),
+            Err(ErrorKind::EngineError)
+        );
     }
 }
 

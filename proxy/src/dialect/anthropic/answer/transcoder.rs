@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     dialect::{anthropic::answered_request::AnsweredRequest, chat::ClientTranscoder},
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     sse::{
         event as sse,
         framer::{EventFramer, FramedEvent},
@@ -86,7 +86,7 @@ impl MessagesTranscoder {
         }
         let mut chunk = ChatChunk::of(data).ok_or_else(|| {
             Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 "the engine sent something that is no chat completion",
             )
             .upstream(UpstreamError::BadJson)

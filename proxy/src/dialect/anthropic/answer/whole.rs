@@ -14,7 +14,7 @@ use crate::{
     dialect::{
         anthropic::answered_request::AnsweredRequest, engine::messages::arguments::CallArguments,
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
 };
 
 /// Writes a completion as a message with this id.
@@ -89,7 +89,7 @@ fn tool_use(call: &ChatCall<'_>) -> String {
 
 fn no_answer() -> Error {
     Error::new(
-        Kind::EngineError,
+        ErrorKind::EngineError,
         "the engine's answer is no chat completion",
     )
     .upstream(UpstreamError::BadJson)

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     body::peek::found,
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 /// The most bytes that an id or a name may have; Anthropic's own bounds are below it.
@@ -83,17 +83,17 @@ pub(super) fn shown(raw: &str) -> String {
 /// The error for a value of the wrong type.
 pub(super) fn wrong_type(at: Place<'_>, expected: &str, raw: &str) -> Error {
     let message = format!("`{at}` must be {expected}, found {}", found(raw));
-    Error::new(Kind::InvalidType, message).param(at.to_string())
+    Error::new(ErrorKind::InvalidType, message).param(at.to_string())
 }
 
 /// The error for a member that is needed and absent.
 pub(super) fn missing(at: Place<'_>) -> Error {
-    Error::new(Kind::MissingField, format!("`{at}` is missing")).param(at.to_string())
+    Error::new(ErrorKind::MissingField, format!("`{at}` is missing")).param(at.to_string())
 }
 
 /// The error for a value that cannot be served; the message is what follows the place.
 pub(super) fn unsupported(at: Place<'_>, why: &str) -> Error {
-    Error::new(Kind::UnsupportedValue, format!("`{at}` {why}")).param(at.to_string())
+    Error::new(ErrorKind::UnsupportedValue, format!("`{at}` {why}")).param(at.to_string())
 }
 
 /// Refuses the JSON of an id or a name that is empty or longer than any that a client makes.

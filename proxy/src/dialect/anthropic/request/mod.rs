@@ -35,7 +35,7 @@ use crate::{
         chat::{ChatRequest, RequestTask, SharedFormat, SharedRequest},
         client_dialect::ClientRequest,
     },
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 /// The brackets that a chat request opens around what the client's opens: a schema stands one deeper.
@@ -64,12 +64,12 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     let depth = config.limits.json_depth;
     let top = PeekedBody::of(&body, depth)?;
     let text = std::str::from_utf8(&body)
-        .map_err(|_| Error::new(Kind::InvalidJson, "the body is not valid UTF-8"))?;
+        .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not valid UTF-8"))?;
     let members: ClientObject<'_> = serde_json::from_str(text)
-        .map_err(|_| Error::new(Kind::InvalidJson, "the body is not a JSON object"))?;
+        .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not a JSON object"))?;
     if let Some(name) = members.twice(&ONCE) {
         let message = format!("`{name}` stands twice");
-        return Err(Error::new(Kind::DuplicateKey, message).param(name));
+        return Err(Error::new(ErrorKind::DuplicateKey, message).param(name));
     }
     let mut notes = MessagesNotes::default();
     if is_mended {

@@ -37,182 +37,206 @@ pub(super) fn elements(body: &str, name: &str) -> Vec<String> {
 }
 
 /// Bodies that are refused, with the kind of the error and the path that it names.
-const BODIES: [(&str, Kind, &str); 13] = [
-    ("{", Kind::InvalidJson, ""),
-    ("[]", Kind::InvalidJson, ""),
-    ("{}", Kind::MissingField, "messages"),
-    (r#"{"messages":null}"#, Kind::MissingField, "messages"),
-    (r#"{"messages":"x"}"#, Kind::InvalidType, "messages"),
-    (r#"{"messages":[]}"#, Kind::UnsupportedValue, "messages"),
-    (r#"{"messages":["x"]}"#, Kind::InvalidType, "messages[0]"),
+const BODIES: [(&str, ErrorKind, &str); 13] = [
+    ("{", ErrorKind::InvalidJson, ""),
+    ("[]", ErrorKind::InvalidJson, ""),
+    ("{}", ErrorKind::MissingField, "messages"),
+    (r#"{"messages":null}"#, ErrorKind::MissingField, "messages"),
+    (r#"{"messages":"x"}"#, ErrorKind::InvalidType, "messages"),
+    (
+        r#"{"messages":[]}"#,
+        ErrorKind::UnsupportedValue,
+        "messages",
+    ),
+    (
+        r#"{"messages":["x"]}"#,
+        ErrorKind::InvalidType,
+        "messages[0]",
+    ),
     (
         r#"{"messages":[{"content":"x"}]}"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "messages[0].role",
     ),
     (
         r#"{"messages":[{"role":7,"content":"x"}]}"#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "messages[0].role",
     ),
     (
         r#"{"messages":[{"role":"tool","content":"x"}]}"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "messages[0].role",
     ),
     (
         r#"{"messages":[{"role":"user"}]}"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "messages[0].content",
     ),
     (
         r#"{"messages":[],"messages":[]}"#,
-        Kind::DuplicateKey,
+        ErrorKind::DuplicateKey,
         "messages",
     ),
     (
         r#"{"messages":[{"role":"assistant","content":[{"type":"tool_use","name":"f"}]}]}"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "messages[0].content[0].id",
     ),
 ];
 
 /// Contents of a user message; the path is that within the message.
-const CONTENTS: [(&str, Kind, &str); 17] = [
-    ("7", Kind::InvalidType, "content"),
-    ("\"\"", Kind::UnsupportedValue, "content"),
-    ("[]", Kind::UnsupportedValue, "content"),
+const CONTENTS: [(&str, ErrorKind, &str); 17] = [
+    ("7", ErrorKind::InvalidType, "content"),
+    ("\"\"", ErrorKind::UnsupportedValue, "content"),
+    ("[]", ErrorKind::UnsupportedValue, "content"),
     (
         r#"[{"type":"text","text":""}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "content",
     ),
-    (r#"[{"type":"video"}]"#, Kind::UnsupportedValue, "content"),
-    (r#"["x"]"#, Kind::InvalidType, "content[0]"),
-    ("[{}]", Kind::MissingField, "content[0].type"),
+    (
+        r#"[{"type":"video"}]"#,
+        ErrorKind::UnsupportedValue,
+        "content",
+    ),
+    (r#"["x"]"#, ErrorKind::InvalidType, "content[0]"),
+    ("[{}]", ErrorKind::MissingField, "content[0].type"),
     (
         r#"[{"type":"text"}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "content[0].text",
     ),
     (
         r#"[{"type":"text","text":7}]"#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "content[0].text",
     ),
     (
         r#"[{"type":"image"}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "content[0].source",
     ),
     (
         r#"[{"type":"image","source":{"type":"base64","data":"!!"}}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "content[0].source.data",
     ),
     (
         r#"[{"type":"image","source":{"type":"base64"}}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "content[0].source.data",
     ),
     (
         r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "content[0].source",
     ),
     (
         r#"[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERi0="}}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "content[0].source",
     ),
     (
         r#"[{"type":"search_result","title":7}]"#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "content[0].title",
     ),
     (
         r#"[{"type":"tool_result","tool_use_id":"a"}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "content[0].tool_use_id",
     ),
     (
         r#"[{"type":"tool_result"}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "content[0].tool_use_id",
     ),
 ];
 
 /// Members beside a good conversation. `LONG` stands for a long name.
-const MEMBERS: [(&str, Kind, &str); 21] = [
-    (r#""system":"a","system":"b""#, Kind::DuplicateKey, "system"),
-    (r#""system":7"#, Kind::InvalidType, "system"),
-    (r#""model":7"#, Kind::InvalidType, "model"),
-    (r#""stream":"yes""#, Kind::InvalidType, "stream"),
-    (r#""tools":{}"#, Kind::InvalidType, "tools"),
-    (r#""tools":[7]"#, Kind::InvalidType, "tools[0]"),
+const MEMBERS: [(&str, ErrorKind, &str); 21] = [
+    (
+        r#""system":"a","system":"b""#,
+        ErrorKind::DuplicateKey,
+        "system",
+    ),
+    (r#""system":7"#, ErrorKind::InvalidType, "system"),
+    (r#""model":7"#, ErrorKind::InvalidType, "model"),
+    (r#""stream":"yes""#, ErrorKind::InvalidType, "stream"),
+    (r#""tools":{}"#, ErrorKind::InvalidType, "tools"),
+    (r#""tools":[7]"#, ErrorKind::InvalidType, "tools[0]"),
     (
         r#""tools":[{"input_schema":{}}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "tools[0].name",
     ),
     (
         r#""tools":[{"name":"f"}]"#,
-        Kind::MissingField,
+        ErrorKind::MissingField,
         "tools[0].input_schema",
     ),
     (
         r#""tools":[{"name":"f","input_schema":[]}]"#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "tools[0].input_schema",
     ),
     (
         r#""tools":[{"name":"","input_schema":{}}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "tools[0].name",
     ),
     (
         r#""tools":[{"name":"LONG","input_schema":{}}]"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "tools[0].name",
     ),
     (
         r#""tools":[{"name":"f","input_schema":{}}],"tool_choice":"any""#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "tool_choice",
     ),
     (
         r#""tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"some"}"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "tool_choice.type",
     ),
     (
         r#""tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"tool","name":"g"}"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "tool_choice.name",
     ),
-    (r#""max_tokens":"5""#, Kind::InvalidType, "max_tokens"),
-    (r#""max_tokens":-1"#, Kind::UnsupportedValue, "max_tokens"),
-    (r#""temperature":"hot""#, Kind::InvalidType, "temperature"),
+    (r#""max_tokens":"5""#, ErrorKind::InvalidType, "max_tokens"),
+    (
+        r#""max_tokens":-1"#,
+        ErrorKind::UnsupportedValue,
+        "max_tokens",
+    ),
+    (
+        r#""temperature":"hot""#,
+        ErrorKind::InvalidType,
+        "temperature",
+    ),
     (
         r#""stop_sequences":"x""#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "stop_sequences",
     ),
     (
         r#""stop_sequences":[7]"#,
-        Kind::InvalidType,
+        ErrorKind::InvalidType,
         "stop_sequences[0]",
     ),
-    (r#""thinking":true"#, Kind::InvalidType, "thinking"),
+    (r#""thinking":true"#, ErrorKind::InvalidType, "thinking"),
     (
         r#""output_config":{"format":{"type":"text"}}"#,
-        Kind::UnsupportedValue,
+        ErrorKind::UnsupportedValue,
         "output_config.format.type",
     ),
 ];
 
 #[track_caller]
-fn refused(body: &str, kind: Kind, param: &str) {
+fn refused(body: &str, kind: ErrorKind, param: &str) {
     let error = read(body).expect_err(body);
     let found = error.param.as_deref().unwrap_or_default();
     assert_eq!((error.kind, found), (kind, param), "{body}");
@@ -237,7 +261,11 @@ fn what_is_wrong_is_named_in_the_clients_spelling() {
     let body = format!(
         r#"{{"messages":[{{"role":"assistant","content":[{{"type":"tool_use","id":"a","name":"{long}"}}]}}]}}"#
     );
-    refused(&body, Kind::UnsupportedValue, "messages[0].content[0].name");
+    refused(
+        &body,
+        ErrorKind::UnsupportedValue,
+        "messages[0].content[0].name",
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
         document::{AnswerDocument, DocumentReader},
         engine_error::{error_in_success, overflow_lengths},
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     usage::{LlamaTimings, MOST_TOKENS, OpenAiUsage, ReportedObject, Usage},
 };
 
@@ -115,7 +115,11 @@ impl VectorReader {
              more context. {says}",
             self.model
         );
-        Error::new(Kind::ContextLengthExceeded, message.trim_end().to_owned()).param(path)
+        Error::new(
+            ErrorKind::ContextLengthExceeded,
+            message.trim_end().to_owned(),
+        )
+        .param(path)
     }
 
     /// The vectors in the order of the inputs, copies included.
@@ -177,7 +181,7 @@ impl VectorReader {
             other.numbers.len(),
             other.numbers.len()
         );
-        Err(Error::new(Kind::UnsupportedValue, message).param("dimensions"))
+        Err(Error::new(ErrorKind::UnsupportedValue, message).param("dimensions"))
     }
 
     /// The counts; those of an engine that counts nothing are estimated (LM Studio 0.4 answers 0).
@@ -255,7 +259,7 @@ impl DocumentReader for VectorReader {
 
     /// Names the input that an engine found too long, which is the longest: engines do not say which.
     fn refused(&self, error: Error) -> Error {
-        if error.kind != Kind::ContextLengthExceeded {
+        if error.kind != ErrorKind::ContextLengthExceeded {
             return error;
         }
         let lengths = self.estimates.iter().enumerate();
@@ -269,7 +273,7 @@ impl DocumentReader for VectorReader {
 }
 
 fn bad(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(Kind::EngineError, message).upstream(UpstreamError::BadJson)
+    Error::new(ErrorKind::EngineError, message).upstream(UpstreamError::BadJson)
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ fn dimensions(request: &ChatRequest) -> Result<Option<u64>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{dialect::chat::RequestTask, dialect::engine::testing::request, error::Kind};
+    use crate::{dialect::chat::RequestTask, dialect::engine::testing::request, error::ErrorKind};
 
     fn read(members: &str) -> Result<(Vec<String>, bool, bool), Error> {
         let request = request(RequestTask::Embedding, members);
@@ -226,48 +226,41 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
+        use ErrorKind::{InvalidType, MissingField, UnsupportedValue};
         for (members, kind, param) in [
-            (r#""x":1"#, Kind::MissingField, "input"),
-            (r#""input":null"#, Kind::MissingField, "input"),
-            (r#""input":7"#, Kind::InvalidType, "input"),
-            (r#""input":{}"#, Kind::InvalidType, "input"),
-            (r#""input":"""#, Kind::UnsupportedValue, "input"),
-            (r#""input":[]"#, Kind::UnsupportedValue, "input"),
-            (r#""input":["a",""]"#, Kind::UnsupportedValue, "input[1]"),
-            (r#""input":["a",7]"#, Kind::InvalidType, "input[1]"),
-            (r#""input":["a",[7]]"#, Kind::InvalidType, "input[1]"),
-            (r#""input":[7,"a"]"#, Kind::InvalidType, "input"),
-            (r#""input":[1.5]"#, Kind::InvalidType, "input"),
-            (r#""input":[null]"#, Kind::InvalidType, "input"),
-            (r#""input":[[1],[]]"#, Kind::UnsupportedValue, "input[1]"),
-            (r#""input":[[1],["a"]]"#, Kind::InvalidType, "input[1]"),
-            (r#""input":[[1],"a"]"#, Kind::InvalidType, "input[1]"),
-            (r#""input":[-1]"#, Kind::InvalidType, "input"),
+            (r#""x":1"#, MissingField, "input"),
+            (r#""input":null"#, MissingField, "input"),
+            (r#""input":7"#, InvalidType, "input"),
+            (r#""input":{}"#, InvalidType, "input"),
+            (r#""input":"""#, UnsupportedValue, "input"),
+            (r#""input":[]"#, UnsupportedValue, "input"),
+            (r#""input":["a",""]"#, UnsupportedValue, "input[1]"),
+            (r#""input":["a",7]"#, InvalidType, "input[1]"),
+            (r#""input":["a",[7]]"#, InvalidType, "input[1]"),
+            (r#""input":[7,"a"]"#, InvalidType, "input"),
+            (r#""input":[1.5]"#, InvalidType, "input"),
+            (r#""input":[null]"#, InvalidType, "input"),
+            (r#""input":[[1],[]]"#, UnsupportedValue, "input[1]"),
+            (r#""input":[[1],["a"]]"#, InvalidType, "input[1]"),
+            (r#""input":[[1],"a"]"#, InvalidType, "input[1]"),
+            (r#""input":[-1]"#, InvalidType, "input"),
             (
                 r#""input":"a","encoding_format":"int8""#,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "encoding_format",
             ),
             (
                 r#""input":"a","encoding_format":7"#,
-                Kind::InvalidType,
+                InvalidType,
                 "encoding_format",
             ),
             (
                 r#""input":"a","dimensions":0"#,
-                Kind::UnsupportedValue,
+                UnsupportedValue,
                 "dimensions",
             ),
-            (
-                r#""input":"a","dimensions":"8""#,
-                Kind::InvalidType,
-                "dimensions",
-            ),
-            (
-                r#""input":"a","dimensions":-8"#,
-                Kind::InvalidType,
-                "dimensions",
-            ),
+            (r#""input":"a","dimensions":"8""#, InvalidType, "dimensions"),
+            (r#""input":"a","dimensions":-8"#, InvalidType, "dimensions"),
         ] {
             let error = read(members).unwrap_err();
             assert_eq!(

@@ -9,7 +9,7 @@ use super::{
     own_fault::OwnFault,
     unservable::{UnservableRequest, unservable},
 };
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The number of characters of an engine's message that a client gets at most.
 const MOST_CHARACTERS: usize = 2000;
@@ -43,7 +43,7 @@ pub(super) fn classify(kind: EngineKind, status: StatusCode, message: &str, raw:
     if let Some((overflow, at)) = overflow(&lower)
         && !quoted(at)
     {
-        let mut error = Error::new(Kind::ContextLengthExceeded, said).param("messages");
+        let mut error = Error::new(ErrorKind::ContextLengthExceeded, said).param("messages");
         error.overflow = Some(overflow);
         return error;
     }
@@ -53,13 +53,13 @@ pub(super) fn classify(kind: EngineKind, status: StatusCode, message: &str, raw:
     }
     let own_fault = OwnFault::of(&lower);
     match of_model(&lower, status, own_fault) {
-        Some(ModelFault::Unknown) => Error::new(Kind::ModelNotFound, said)
+        Some(ModelFault::Unknown) => Error::new(ErrorKind::ModelNotFound, said)
             .param("model")
             .not_loaded(),
-        Some(ModelFault::LoadFailed) => Error::new(Kind::LoadFailed, said)
+        Some(ModelFault::LoadFailed) => Error::new(ErrorKind::LoadFailed, said)
             .retry_after(5)
             .not_loaded(),
-        Some(ModelFault::NotLoaded) => Error::new(Kind::EngineError, said).not_loaded(),
+        Some(ModelFault::NotLoaded) => Error::new(ErrorKind::EngineError, said).not_loaded(),
         None => by_status(kind, status, said, own_fault.is_some()),
     }
 }
@@ -75,7 +75,7 @@ fn has(lower: &str, texts: &[&str]) -> bool {
 
 /// The error of a request that no engine of this kind can serve.
 fn refused_request(fault: &UnservableRequest, status: StatusCode, said: &str) -> Error {
-    let mut error = Error::new(Kind::EngineRejected, format!("{}: {said}", fault.says));
+    let mut error = Error::new(ErrorKind::EngineRejected, format!("{}: {said}", fault.says));
     error.param = fault.param.map(str::to_owned);
     error.engine_status = Some(status).filter(StatusCode::is_client_error);
     error
@@ -107,21 +107,21 @@ fn by_status(kind: EngineKind, status: StatusCode, said: String, is_own_fault: b
     match status.as_u16() {
         // Its own limit, whoever met it.
         429 => {
-            let mut error = Error::new(Kind::QueueFull, said).retry_after(1);
+            let mut error = Error::new(ErrorKind::QueueFull, said).retry_after(1);
             error.spared = true;
             error
         }
         // Such as Ollama's "server busy": its queue is full, which is not this client's fault.
-        503 => Error::new(Kind::NoEngine, said).retry_after(kind.profile().busy_retry_after),
-        401 | 403 => Error::new(Kind::EngineError, refused_access(kind, &said)),
+        503 => Error::new(ErrorKind::NoEngine, said).retry_after(kind.profile().busy_retry_after),
+        401 | 403 => Error::new(ErrorKind::EngineError, refused_access(kind, &said)),
         400..=499 if !is_own_fault => {
-            let mut error = Error::new(Kind::EngineRejected, said);
+            let mut error = Error::new(ErrorKind::EngineRejected, said);
             error.engine_status = Some(status);
             error
         }
         // "Not implemented": llama.cpp's word for what it was not started for.
-        501 => Error::new(Kind::EngineRejected, said),
-        _ => Error::new(Kind::EngineError, said),
+        501 => Error::new(ErrorKind::EngineRejected, said),
+        _ => Error::new(ErrorKind::EngineError, said),
     }
 }
 

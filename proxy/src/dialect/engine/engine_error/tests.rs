@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 #[test]
 fn a_prompt_that_does_not_fit_is_told_by_its_words_in_every_form() {
@@ -16,7 +16,11 @@ fn a_prompt_that_does_not_fit_is_told_by_its_words_in_every_form() {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             let error = engine_error(EngineKind::Ollama, status, body.as_bytes());
-            assert_eq!(error.kind, Kind::ContextLengthExceeded, "{status} {body}");
+            assert_eq!(
+                error.kind,
+                ErrorKind::ContextLengthExceeded,
+                "{status} {body}"
+            );
             assert_eq!(
                 error.overflow.unwrap().counted,
                 Some(4200),
@@ -54,7 +58,7 @@ fn lists_causes_and_other_names_keep_the_meaning_and_the_text() {
         .into_iter()
         .chain(in_success)
         {
-            assert_eq!(error.kind, Kind::ContextLengthExceeded, "{body}");
+            assert_eq!(error.kind, ErrorKind::ContextLengthExceeded, "{body}");
             assert_eq!(error.overflow.unwrap().counted, Some(4200), "{body}");
             assert!(error.message.ends_with(words), "{body}: {error}");
         }
@@ -103,7 +107,10 @@ fn what_an_error_quotes_of_the_request_is_not_what_it_says() {
         let status = StatusCode::from_u16(status).unwrap();
         let body = serde_json::json!({ "error": { "message": quoted } }).to_string();
         let error = engine_error(EngineKind::Llamacpp, status, body.as_bytes());
-        assert_eq!((error.kind, error.overflow), (Kind::EngineRejected, None));
+        assert_eq!(
+            (error.kind, error.overflow),
+            (ErrorKind::EngineRejected, None)
+        );
     }
 }
 
@@ -195,7 +202,11 @@ fn what_a_request_asks_for_is_its_own_fault_wherever_that_is_told() {
             for (status, told) in [(400, 400), (422, 422), (500, 400), (502, 400), (501, 400)] {
                 let status = StatusCode::from_u16(status).unwrap();
                 let error = engine_error(kind, status, body.as_bytes());
-                assert_eq!(error.kind, Kind::EngineRejected, "{kind:?} {status} {body}");
+                assert_eq!(
+                    error.kind,
+                    ErrorKind::EngineRejected,
+                    "{kind:?} {status} {body}"
+                );
                 assert_eq!(error.status().as_u16(), told, "{kind:?} {status} {body}");
                 assert_eq!(error.param.as_deref(), Some("messages"));
                 assert!(error.message.contains(words), "{}", error.message);
@@ -203,7 +214,7 @@ fn what_a_request_asks_for_is_its_own_fault_wherever_that_is_told() {
             let inside = error_in_success(kind, body.as_bytes()).unwrap();
             assert_eq!(
                 (inside.kind, inside.status().as_u16()),
-                (Kind::EngineRejected, 400),
+                (ErrorKind::EngineRejected, 400),
                 "{body}"
             );
         }
@@ -226,7 +237,7 @@ fn an_error_inside_a_success_is_found() {
         EngineKind::Lmstudio,
         br#"{"error":"Unexpected endpoint or method. (POST /x)"}"#,
     );
-    assert_eq!(found.unwrap().kind, Kind::EngineError);
+    assert_eq!(found.unwrap().kind, ErrorKind::EngineError);
     assert!(error_in_success(EngineKind::Lmstudio, br#"{"choices":[],"error":null}"#).is_none());
 }
 
@@ -235,36 +246,36 @@ fn an_error_inside_a_success_keeps_its_meaning() {
     for (body, kind) in [
         (
             r#"{"error":{"type":"invalid_request_error","message":"bad grammar"}}"#,
-            Kind::EngineRejected,
+            ErrorKind::EngineRejected,
         ),
         (
             r#"{"error":{"code":400,"message":"bad"}}"#,
-            Kind::EngineRejected,
+            ErrorKind::EngineRejected,
         ),
         (
             r#"{"error":{"code":"400","message":"bad"}}"#,
-            Kind::EngineRejected,
+            ErrorKind::EngineRejected,
         ),
         (
             r#"{"object":"error","message":"bad","code":400}"#,
-            Kind::EngineRejected,
+            ErrorKind::EngineRejected,
         ),
         (
             r#"{"error":{"message":"the model broke"}}"#,
-            Kind::EngineError,
+            ErrorKind::EngineError,
         ),
         (
             r#"{"error":{"type":"internal_error","message":"x"}}"#,
-            Kind::EngineError,
+            ErrorKind::EngineError,
         ),
-        (r#"{"error":"Failed to load model"}"#, Kind::LoadFailed),
+        (r#"{"error":"Failed to load model"}"#, ErrorKind::LoadFailed),
         (
             r#"{"error":"Context size has been exceeded."}"#,
-            Kind::ContextLengthExceeded,
+            ErrorKind::ContextLengthExceeded,
         ),
         (
             r#"{"object":"error","message":"This model's maximum context length is 4 tokens"}"#,
-            Kind::ContextLengthExceeded,
+            ErrorKind::ContextLengthExceeded,
         ),
     ] {
         let error = error_in_success(EngineKind::Openai, body.as_bytes());
@@ -276,7 +287,7 @@ fn an_error_inside_a_success_keeps_its_meaning() {
     let named = error_in_event(EngineKind::Openai, "error", "it broke").unwrap();
     assert_eq!(
         (named.kind, &*named.message),
-        (Kind::EngineError, "it broke")
+        (ErrorKind::EngineError, "it broke")
     );
 }
 
@@ -285,24 +296,28 @@ fn what_is_no_answer_tells_what_it_says() {
     let none = "the engine's answer is not the JSON of a chat completion";
     let page = "the engine answered with a page for a browser instead of a chat completion";
     for (body, kind, message) in [
-        ("it broke\n", Kind::EngineError, "it broke"),
-        (r#""it broke""#, Kind::EngineError, "it broke"),
-        (r#"{"detail":"it broke"}"#, Kind::EngineError, "it broke"),
+        ("it broke\n", ErrorKind::EngineError, "it broke"),
+        (r#""it broke""#, ErrorKind::EngineError, "it broke"),
+        (
+            r#"{"detail":"it broke"}"#,
+            ErrorKind::EngineError,
+            "it broke",
+        ),
         (
             r#""n_keep >= n_ctx""#,
-            Kind::ContextLengthExceeded,
+            ErrorKind::ContextLengthExceeded,
             "n_keep >= n_ctx",
         ),
         (
             "Failed to load model",
-            Kind::LoadFailed,
+            ErrorKind::LoadFailed,
             "Failed to load model",
         ),
-        ("<!doctype html><title>x", Kind::EngineError, page),
-        (r#"{"choices":[{"#, Kind::EngineError, none),
-        (r#"{"x":1}"#, Kind::EngineError, none),
-        ("[]", Kind::EngineError, none),
-        ("", Kind::EngineError, none),
+        ("<!doctype html><title>x", ErrorKind::EngineError, page),
+        (r#"{"choices":[{"#, ErrorKind::EngineError, none),
+        (r#"{"x":1}"#, ErrorKind::EngineError, none),
+        ("[]", ErrorKind::EngineError, none),
+        ("", ErrorKind::EngineError, none),
     ] {
         let error = not_an_answer(EngineKind::Lmstudio, body.as_bytes());
         assert_eq!((error.kind, &*error.message), (kind, message), "{body}");

@@ -13,7 +13,7 @@ use crate::{
         peek::{self, PeekedBody},
     },
     dialect::chat::field_error::{invalid_type, unsupported},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 /// Keys of the limit of an answer in tokens. A negative one and null mean no limit.
@@ -111,7 +111,7 @@ fn whole(name: &'static str, raw: &str, rules: &NumberRules) -> Result<Option<i1
         }
         Some(JsonNumber::Fraction(_)) if lenient => Ok(None),
         Some(JsonNumber::Fraction(_)) => Err(Error::new(
-            Kind::InvalidType,
+            ErrorKind::InvalidType,
             format!(
                 "`{name}` must be a whole number, found {raw:.40}; {}",
                 way_out(name)

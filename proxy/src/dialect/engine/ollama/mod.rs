@@ -19,7 +19,7 @@ use crate::{
             validate_chat::validate_chat,
         },
     },
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
     usage::SlotReadings,
 };
 
@@ -110,7 +110,7 @@ impl EngineFormat for OllamaChat {
 
     fn write_rerank(&self, _: &ChatRequest, _: &EngineTarget<'_>) -> Result<EngineCall, Error> {
         Err(Error::new(
-            Kind::UnknownEndpoint,
+            ErrorKind::UnknownEndpoint,
             "Ollama ranks no documents",
         ))
     }

@@ -2,12 +2,12 @@
 
 use crucible_config::checked::EngineKind;
 
-use crate::error::{Error, Kind, UpstreamError};
+use crate::error::{Error, ErrorKind, UpstreamError};
 
 /// The error of a stream whose first data is `[DONE]`, or whose body ends without any.
 pub(crate) fn no_answer(kind: EngineKind) -> Error {
     Error::new(
-        Kind::EngineError,
+        ErrorKind::EngineError,
         "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
          than its context",
     )

@@ -27,7 +27,7 @@ use crate::{
             engine_error::{error_in_event, error_in_words},
         },
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     sse::{
         event,
         framer::{EventFramer, FramedEvent},
@@ -260,7 +260,7 @@ impl EngineTranscoder for ChatPassthrough {
                 no_answer(self.watch.kind)
             } else {
                 Error::new(
-                    Kind::EngineCut,
+                    ErrorKind::EngineCut,
                     "the engine's stream was cut before its end",
                 )
             });
@@ -360,7 +360,7 @@ impl EventWatch {
 
 fn oversize() -> Error {
     Error::new(
-        Kind::EngineError,
+        ErrorKind::EngineError,
         "the engine sent an event larger than limits.event",
     )
     .upstream(UpstreamError::Oversize)

@@ -112,7 +112,7 @@ fn event(data: &Value) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_whole_answer_is_its_delta_its_end_its_usage_and_done() {
@@ -169,21 +169,33 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_an_error_with_what_it_says() {
         for (body, kind, says) in [
-            (r#"{"error":"it broke"}"#, Kind::EngineError, "it broke"),
+            (
+                r#"{"error":"it broke"}"#,
+                ErrorKind::EngineError,
+                "it broke",
+            ),
             (
                 r#"{"error":{"message":"Cannot truncate prompt with n_keep (5) >= n_ctx (4)"}}"#,
-                Kind::ContextLengthExceeded,
+                ErrorKind::ContextLengthExceeded,
                 "n_keep (5)",
             ),
             (
                 r#""Failed to load model""#,
-                Kind::LoadFailed,
+                ErrorKind::LoadFailed,
                 "Failed to load model",
             ),
-            ("it broke", Kind::EngineError, "it broke"),
-            (r#"{"detail":"it broke"}"#, Kind::EngineError, "it broke"),
-            (r#"{"choices":[]}"#, Kind::EngineError, "without an answer"),
-            ("<html>", Kind::EngineError, "page"),
+            ("it broke", ErrorKind::EngineError, "it broke"),
+            (
+                r#"{"detail":"it broke"}"#,
+                ErrorKind::EngineError,
+                "it broke",
+            ),
+            (
+                r#"{"choices":[]}"#,
+                ErrorKind::EngineError,
+                "without an answer",
+            ),
+            ("<html>", ErrorKind::EngineError, "page"),
         ] {
             let error = events(EngineKind::Lmstudio, body.into()).unwrap_err();
             assert_eq!(error.kind, kind, "{body}");

@@ -24,7 +24,7 @@ use crate::{
             engine_error::{error_in_success, not_an_answer},
         },
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     sse::stream_detector::is_event_stream,
     usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
@@ -112,7 +112,7 @@ impl WholeAnswer {
             .ok_or_else(|| not_an_answer(kind, &self.bytes))?;
         if choices.trim_ascii_start() == b"]" {
             return Err(Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 "the engine's answer has no choices; LM Studio gives such a one when the prompt is \
                  longer than its context",
             )
@@ -171,7 +171,7 @@ fn streamed(kind: EngineKind, whole: &Bytes) -> Error {
         .and_then(|_| stream.finish(&mut out));
     read.err().unwrap_or_else(|| {
         Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             "the engine streamed an answer that was to come whole",
         )
         .upstream(UpstreamError::BadJson)

@@ -18,7 +18,7 @@ use crate::{
             openai::no_answer::no_answer,
         },
     },
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     sse::{
         event,
         framer::{EventFramer, FramedEvent},
@@ -146,7 +146,7 @@ impl EngineTranscoder for StreamPassthrough {
         if !self.watch.complete {
             return Err(if self.watch.begun.events > 0 {
                 Error::new(
-                    Kind::EngineCut,
+                    ErrorKind::EngineCut,
                     "the engine's stream was cut before its end",
                 )
             } else {
@@ -242,7 +242,7 @@ fn name(event: &[u8]) -> Option<&str> {
 
 fn oversize() -> Error {
     Error::new(
-        Kind::EngineError,
+        ErrorKind::EngineError,
         "the engine sent an event larger than limits.event",
     )
     .upstream(UpstreamError::Oversize)

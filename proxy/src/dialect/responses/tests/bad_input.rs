@@ -1,12 +1,12 @@
 //! Requests that cannot be served, and the field that each error names.
 
 use super::read;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn what_is_wrong_is_named() {
-    use Kind::{DuplicateKey, InvalidJson, InvalidType, MissingField, UnsupportedValue};
+    use ErrorKind::{DuplicateKey, InvalidJson, InvalidType, MissingField, UnsupportedValue};
     let user = |content: &str| format!(r#"{{"input":[{{"role":"user","content":{content}}}]}}"#);
     let item = |item: &str| format!(r#"{{"input":[{{"role":"user","content":"u"}},{item}]}}"#);
     let tool = |tool: &str| format!(r#"{{"input":"u","tools":[{tool}]}}"#);

@@ -13,7 +13,7 @@ use super::{normal, read_from, writer};
 use crate::{
     dialect::chat::{AnswerWriter, EngineTranscoder, chained},
     dialect::engine::openai::passthrough::ChatPassthrough,
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 const TOOLS: &str = r#"{"model":"m","stream":true,"input":"u","tools":[{"type":"function","name":"f"},{"type":"namespace","name":"ns","tools":[{"type":"function","name":"g"}]},{"type":"custom","name":"patch"}]}"#;
@@ -267,7 +267,7 @@ fn an_error_ends_the_response_and_what_came_before_stays() {
     ]
     .concat();
     let (text, failed) = passed(&*writer(TOOLS), &[stream.as_bytes()]);
-    assert_eq!(failed.unwrap().kind, Kind::EngineError);
+    assert_eq!(failed.unwrap().kind, ErrorKind::EngineError);
     let events = events(&text);
     let last = &events.last().unwrap();
     assert_eq!(last["type"], "response.failed");
@@ -283,14 +283,14 @@ fn an_error_ends_the_response_and_what_came_before_stays() {
     // A cut stream is no silent end.
     let cut = delta(&json!({"content": "Hi"}));
     let (text, failed) = passed(&*writer(TOOLS), &[cut.as_bytes()]);
-    assert_eq!(failed.unwrap().kind, Kind::EngineCut);
+    assert_eq!(failed.unwrap().kind, ErrorKind::EngineCut);
     assert!(text.contains("event: response.failed\n"), "{text}");
     assert!(!text.contains("response.completed"), "{text}");
 }
 
 #[test]
 fn an_error_before_any_event_is_a_response_of_its_own() {
-    let error = Error::new(Kind::QueueTimeout, "It waited too long.").retry_after(3);
+    let error = Error::new(ErrorKind::QueueTimeout, "It waited too long.").retry_after(3);
     let text = super::of_client(&HeaderMap::new()).in_band(&error);
     let events = events(std::str::from_utf8(&text).unwrap());
     assert_eq!(told(&events), "created in_progress\nfailed failed\n");

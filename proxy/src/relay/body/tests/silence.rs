@@ -3,7 +3,7 @@
 use super::*;
 
 /// A relay of a request with tools, whose looks find what the list says, the last of it for ever.
-fn looking(finds: &[Result<(), Kind>]) -> (Bench, Box<RelayBody<Fed>>, Arc<Mutex<u32>>) {
+fn looking(finds: &[Result<(), ErrorKind>]) -> (Bench, Box<RelayBody<Fed>>, Arc<Mutex<u32>>) {
     let (bench, mut body) = bench();
     let budgets = Budgets {
         first_token: Duration::from_secs(300),
@@ -47,8 +47,8 @@ async fn a_tool_call_is_waited_for_as_long_as_looks_find_the_engine_at_work() {
 #[tokio::test(start_paused = true)]
 async fn a_tool_call_of_an_engine_that_is_not_at_work_is_cut_at_once() {
     for (finds, seconds) in [
-        (vec![Err(Kind::IdleTimeout)], 31),
-        (vec![Ok(()), Ok(()), Err(Kind::IdleTimeout)], 93),
+        (vec![Err(ErrorKind::IdleTimeout)], 31),
+        (vec![Ok(()), Ok(()), Err(ErrorKind::IdleTimeout)], 93),
         (vec![Ok(())], 600),
     ] {
         let (bench, body, _) = looking(&finds);
@@ -57,14 +57,14 @@ async fn a_tool_call_of_an_engine_that_is_not_at_work_is_cut_at_once() {
         let sent = text(body.started().await.unwrap()).await;
         assert!(sent.contains("\"code\":\"idle_timeout\""), "{sent}");
         assert_eq!(began.elapsed().as_secs(), seconds, "{finds:?}");
-        assert_eq!(bench.heard.ends(), [End::Failed(Kind::IdleTimeout)]);
+        assert_eq!(bench.heard.ends(), [End::Failed(ErrorKind::IdleTimeout)]);
         assert_eq!(Arc::strong_count(&bench.guard), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_that_a_slow_client_held_up_is_made_anew() {
-    let (bench, body, looks) = looking(&[Err(Kind::IdleTimeout), Ok(())]);
+    let (bench, body, looks) = looking(&[Err(ErrorKind::IdleTimeout), Ok(())]);
     bench.engine.send(Ok(token(0))).await.unwrap();
     let mut body = body.started().await.unwrap();
     body.frame().await.unwrap().unwrap();

@@ -71,7 +71,7 @@ fn what_is_no_answer_to_the_request_is_the_engines_error() {
         ("", "no vectors"),
     ] {
         let error = read(two, answer).unwrap_err();
-        assert_eq!(error.kind, Kind::EngineError, "{answer}");
+        assert_eq!(error.kind, ErrorKind::EngineError, "{answer}");
         assert!(error.message.contains(says), "{answer}: {error}");
     }
 }
@@ -81,7 +81,7 @@ fn a_length_that_the_model_does_not_make_is_refused_and_its_own_is_not() {
     let answer = r#"{"data":[{"index":0,"embedding":[1,2]}]}"#;
     assert!(read(r#""input":"a","dimensions":2"#, answer).is_ok());
     let error = read(r#""input":"a","dimensions":1"#, answer).unwrap_err();
-    assert_eq!(error.kind, Kind::UnsupportedValue);
+    assert_eq!(error.kind, ErrorKind::UnsupportedValue);
     assert!(error.message.contains("vectors of 2 numbers"), "{error}");
 }
 
@@ -98,7 +98,7 @@ fn a_text_whose_longer_copy_has_the_same_vector_was_cut() {
     };
     let error = answer("[0,1]").unwrap_err();
     assert_eq!(error.param.as_deref(), Some("input[1]"));
-    assert_eq!(error.kind, Kind::ContextLengthExceeded);
+    assert_eq!(error.kind, ErrorKind::ContextLengthExceeded);
     assert!(error.message.contains("of 64 tokens") && error.message.contains("LM Studio"));
     let whole = answer("[0.1,0.9]").unwrap();
     assert_eq!(
@@ -111,7 +111,12 @@ fn a_text_whose_longer_copy_has_the_same_vector_was_cut() {
 
 #[test]
 fn the_longest_text_is_the_one_that_an_engine_found_too_long() {
-    let too_long = || Error::new(Kind::ContextLengthExceeded, "input (9 tokens) is too large");
+    let too_long = || {
+        Error::new(
+            ErrorKind::ContextLengthExceeded,
+            "input (9 tokens) is too large",
+        )
+    };
     for (members, param) in [
         (r#""input":["a","bbbbbbbbb","ccccccccc"]"#, "input[1]"),
         (r#""input":"aaaa""#, "input"),
@@ -122,7 +127,7 @@ fn the_longest_text_is_the_one_that_an_engine_found_too_long() {
         let error = reader.refused(too_long());
         assert_eq!(error.param.as_deref(), Some(param));
         assert!(error.message.contains("input (9 tokens)"), "{error}");
-        let other = reader.refused(Error::new(Kind::EngineError, "x"));
-        assert_eq!(other.kind, Kind::EngineError);
+        let other = reader.refused(Error::new(ErrorKind::EngineError, "x"));
+        assert_eq!(other.kind, ErrorKind::EngineError);
     }
 }

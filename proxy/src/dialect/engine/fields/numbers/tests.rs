@@ -113,9 +113,9 @@ fn an_engine_with_a_sign_gets_64_bits() {
         ("-7", Ok(Some(-7))),
         ("null", Ok(None)),
         ("9223372036854775807", Ok(Some(i64::MAX))),
-        ("9223372036854775808", Err(Kind::UnsupportedValue)),
-        ("1.5", Err(Kind::InvalidType)),
-        ("\"1\"", Err(Kind::InvalidType)),
+        ("9223372036854775808", Err(ErrorKind::UnsupportedValue)),
+        ("1.5", Err(ErrorKind::InvalidType)),
+        ("\"1\"", Err(ErrorKind::InvalidType)),
     ] {
         let body = Bytes::from(format!("{{\"seed\":{value}}}"));
         let peek = PeekedBody::of(&body, 64).unwrap();
@@ -194,7 +194,10 @@ fn what_is_no_such_number_is_refused_with_field_value_and_a_way_out() {
         for kind in kinds {
             let error = of(&format!("\"{name}\":{value}"), *kind).unwrap_err();
             let told = error.to_string();
-            let known = matches!(error.kind, Kind::InvalidType | Kind::UnsupportedValue);
+            let known = matches!(
+                error.kind,
+                ErrorKind::InvalidType | ErrorKind::UnsupportedValue
+            );
             assert!(known, "{name} {value} {kind:?}: {told}");
             assert_eq!(error.param.as_deref(), Some(name), "{value} {kind:?}");
             assert!(told.contains(name), "{told}");

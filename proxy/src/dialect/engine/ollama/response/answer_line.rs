@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     body::surrogates,
     dialect::engine::engine_error::engine_error,
-    error::{Error, Kind, UpstreamError},
+    error::{Error, ErrorKind, UpstreamError},
     usage::{MOST_TOKENS, SlotReadings, Timing, Usage},
 };
 
@@ -113,7 +113,7 @@ impl AnswerLine<'_> {
             None | Some("" | "stop") if called => Ok("tool_calls".to_owned()),
             None | Some("") => Ok("stop".to_owned()),
             Some("load" | "unload") => Err(Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 "the engine loaded or unloaded the model instead of answering",
             )),
             Some(reason) => Ok(reason.to_owned()),
@@ -183,7 +183,7 @@ pub(super) fn with_line(
             return engine_error(EngineKind::Ollama, status, line);
         }
         Error::new(
-            Kind::EngineError,
+            ErrorKind::EngineError,
             "the engine sent a line that is no answer",
         )
         .upstream(UpstreamError::BadJson)
@@ -204,7 +204,10 @@ pub(super) fn with_line(
 pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
     match result {
         Err(error) if is_whole(tail) => error,
-        _ => Error::new(Kind::EngineCut, "the engine's answer ended in the middle"),
+        _ => Error::new(
+            ErrorKind::EngineCut,
+            "the engine's answer ended in the middle",
+        ),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use memchr::memchr;
 
-use crate::error::{Error, Kind, UpstreamError};
+use crate::error::{Error, ErrorKind, UpstreamError};
 
 /// Splits frames into lines, none longer than `cap` bytes.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl LineReader {
     fn check(&self, more: usize) -> Result<(), Error> {
         if self.partial.len() + more > self.cap {
             return Err(Error::new(
-                Kind::EngineError,
+                ErrorKind::EngineError,
                 format!("a line of the engine is longer than {} bytes", self.cap),
             )
             .upstream(UpstreamError::Oversize));

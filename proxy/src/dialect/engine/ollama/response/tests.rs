@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     dialect::chat::EngineTranscoder,
     dialect::engine::{engine_error::engine_error, ollama::response::*},
-    error::Kind,
+    error::ErrorKind,
 };
 
 pub(super) const CAP: usize = 1 << 20;
@@ -94,18 +94,18 @@ fn an_aggregate_holds_the_whole_answer() {
 fn every_bad_end_is_an_error() {
     let first = "{\"message\":{\"content\":\"a\"},\"done\":false}\n";
     for (tail, kind) in [
-        ("", Kind::EngineCut),
-        ("{\"mess", Kind::EngineCut),
-        ("{\"error\":\"boom\"}\n", Kind::EngineError),
-        ("{\"error\":\"boom\"}", Kind::EngineError),
+        ("", ErrorKind::EngineCut),
+        ("{\"mess", ErrorKind::EngineCut),
+        ("{\"error\":\"boom\"}\n", ErrorKind::EngineError),
+        ("{\"error\":\"boom\"}", ErrorKind::EngineError),
         (
             "{\"error\":\"request (9 tokens) exceeds the available context size (4 tokens)\"}\n",
-            Kind::ContextLengthExceeded,
+            ErrorKind::ContextLengthExceeded,
         ),
-        ("<html>\n", Kind::EngineError),
+        ("<html>\n", ErrorKind::EngineError),
         (
             "{\"done\":true,\"done_reason\":\"load\"}\n",
-            Kind::EngineError,
+            ErrorKind::EngineError,
         ),
     ] {
         let (out, result) = stream(&format!("{first}{tail}"), true);
@@ -123,7 +123,7 @@ fn length_stays_and_a_long_line_ends_the_stream() {
             .contains("\"finish_reason\":\"length\"")
     );
     let (_, result) = run(OllamaStream::new("m", 7, false, 10), &[done.as_bytes()]);
-    assert_eq!(result.unwrap_err().kind, Kind::EngineError);
+    assert_eq!(result.unwrap_err().kind, ErrorKind::EngineError);
 }
 
 proptest! {
@@ -211,7 +211,7 @@ fn recorded_logprobs_stay_beside_their_text() {
 fn a_recorded_overflow_is_lifted_out_of_its_string() {
     let body = RECORDED_OVERFLOW.as_bytes();
     let error = engine_error(EngineKind::Ollama, StatusCode::BAD_REQUEST, body);
-    assert_eq!(error.kind, Kind::ContextLengthExceeded);
+    assert_eq!(error.kind, ErrorKind::ContextLengthExceeded);
     assert!(
         error.message.starts_with("request (3010 tokens)"),
         "{}",

@@ -208,7 +208,7 @@ mod tests {
         super::tests::{CAP, run},
         *,
     };
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     const TALE: &str = concat!(
         "{\"model\":\"m\",\"response\":\" upon é\\\"\",\"done\":false}\n",
@@ -267,15 +267,15 @@ mod tests {
         for (lines, kind) in [
             (
                 "{\"response\":\"a\"}\n{\"error\":\"it broke\"}\n",
-                Kind::EngineError,
+                ErrorKind::EngineError,
             ),
-            ("{\"response\":\"a\"}\n", Kind::EngineCut),
-            ("{\"response\":\"a\"}\n{\"resp", Kind::EngineCut),
+            ("{\"response\":\"a\"}\n", ErrorKind::EngineCut),
+            ("{\"response\":\"a\"}\n{\"resp", ErrorKind::EngineCut),
             (
                 "{\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}\n",
-                Kind::EngineError,
+                ErrorKind::EngineError,
             ),
-            ("", Kind::EngineCut),
+            ("", ErrorKind::EngineCut),
         ] {
             let stream = streamed(&[lines.as_bytes()]);
             assert_eq!(stream.1.unwrap_err().kind, kind, "{lines}");
@@ -284,7 +284,7 @@ mod tests {
         }
         let many = b"{\"response\":\"0123456789\"}\n".repeat(20);
         let small = run(OllamaWholeText::new("m", 7, 100), &[&many]);
-        assert_eq!(small.1.unwrap_err().kind, Kind::EngineError);
+        assert_eq!(small.1.unwrap_err().kind, ErrorKind::EngineError);
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use crate::dialect::engine::openai::passthrough::*;
+use crate::{
+    dialect::engine::openai::passthrough::*,
+    error::ErrorKind::{ContextLengthExceeded, EngineCut, EngineError},
+};
 
 fn run(
     kind: EngineKind,
@@ -92,14 +95,14 @@ fn an_error_inside_a_success_ends_the_stream_after_what_came_before() {
     let (text, _, failed) = whole(text);
     assert!(text.contains("\"content\":\"a\"") && !text.contains("crashed"));
     let failed = failed.unwrap();
-    assert_eq!(failed.kind, Kind::EngineError);
+    assert_eq!(failed.kind, EngineError);
     assert!(failed.message.contains("crashed"));
 }
 
 #[test]
 fn an_overflow_inside_a_success_is_named() {
     let text = "data: {\"error\":{\"message\":\"request (9000 tokens) exceeds the available context size (4096 tokens)\"}}\n\n";
-    assert_eq!(whole(text).2.unwrap().kind, Kind::ContextLengthExceeded);
+    assert_eq!(whole(text).2.unwrap().kind, ContextLengthExceeded);
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn the_word_error_in_an_answer_is_no_error() {
 #[test]
 fn an_empty_stream_is_an_error() {
     for text in ["", ": ping\n\n", "data: [DONE]\n\n"] {
-        assert_eq!(whole(text).2.unwrap().kind, Kind::EngineError, "{text:?}");
+        assert_eq!(whole(text).2.unwrap().kind, EngineError, "{text:?}");
     }
 }
 
@@ -141,7 +144,7 @@ fn an_event_beyond_the_cap_is_an_error() {
         Bytes::from_static(b"data: {\"choices\":[{}]}"),
         &mut VecDeque::new(),
     );
-    assert_eq!(pushed.unwrap_err().kind, Kind::EngineError);
+    assert_eq!(pushed.unwrap_err().kind, EngineError);
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn an_error_is_found_behind_a_value_of_that_name_and_behind_a_named_event() {
         "data: {\"error\":\"the model has crashed\"}\n\n",
     ] {
         let failed = whole(text).2.expect(text);
-        assert_eq!(failed.kind, Kind::EngineError, "{text}");
+        assert_eq!(failed.kind, EngineError, "{text}");
         assert!(failed.message.contains("crashed"), "{text}: {failed}");
     }
 }
@@ -160,32 +163,32 @@ fn an_error_is_found_behind_a_value_of_that_name_and_behind_a_named_event() {
 #[test]
 fn errors_are_told_in_every_form_that_an_event_may_have() {
     for (text, kind) in [
-        ("event: error\ndata: it broke\n\n", Kind::EngineError),
-        ("event: error\ndata: \"it broke\"\n\n", Kind::EngineError),
+        ("event: error\ndata: it broke\n\n", EngineError),
+        ("event: error\ndata: \"it broke\"\n\n", EngineError),
         (
             "error: {\"code\":500,\"message\":\"it broke\"}\n\n",
-            Kind::EngineError,
+            EngineError,
         ),
-        ("error: it broke\n\n", Kind::EngineError),
+        ("error: it broke\n\n", EngineError),
         (
             "data: {\"object\":\"error\",\"message\":\"it broke\"}\n\n",
-            Kind::EngineError,
+            EngineError,
         ),
         (
             "event: error\ndata: it broke, n_keep >= n_ctx\n\n",
-            Kind::ContextLengthExceeded,
+            ContextLengthExceeded,
         ),
         (
             "data: {\"error\":\"it broke, n_keep >= n_ctx\"}\n\n",
-            Kind::ContextLengthExceeded,
+            ContextLengthExceeded,
         ),
         (
             "data: {\"error\":\"{\\\"error\\\":{\\\"message\\\":\\\"it broke, n_keep >= n_ctx\\\"}}\"}\n\n",
-            Kind::ContextLengthExceeded,
+            ContextLengthExceeded,
         ),
         (
             "error: it broke, n_keep >= n_ctx\n\n",
-            Kind::ContextLengthExceeded,
+            ContextLengthExceeded,
         ),
     ] {
         for before in [
@@ -232,7 +235,7 @@ fn an_end_before_any_answer_is_told_at_once() {
     let mut out = VecDeque::new();
     let done = Bytes::from_static(b"data: [DONE]\n\n");
     let failed = passthrough.push(done, &mut out).unwrap_err();
-    assert_eq!(failed.kind, Kind::EngineError);
+    assert_eq!(failed.kind, EngineError);
     assert!(out.is_empty());
 }
 
@@ -249,7 +252,7 @@ fn one_choice_may_end_before_another() {
         choice(1, &text("b")),
     ]
     .concat();
-    assert_eq!(whole(&cut).2.unwrap().kind, Kind::EngineCut);
+    assert_eq!(whole(&cut).2.unwrap().kind, EngineCut);
 
     let mut passthrough = ChatPassthrough::new(EngineKind::Llamacpp, false, 1 << 20);
     let mut push = |text: String| {

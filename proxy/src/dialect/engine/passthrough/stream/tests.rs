@@ -87,7 +87,7 @@ fn the_end_by_an_error_knows_the_beginning() {
         .find("data: {\"type\":\"response.completed")
         .unwrap()];
     stream.push(Bytes::from(begun), &mut out).unwrap();
-    let event = stream.fail(&Error::new(Kind::EngineCut, "cut"));
+    let event = stream.fail(&Error::new(ErrorKind::EngineCut, "cut"));
     assert_eq!(event.as_deref(), Some(&b"\"m\" 2"[..]));
 }
 
@@ -108,9 +108,9 @@ fn a_failure_a_cut_and_what_is_no_stream_are_errors() {
     }
     let cut = &MESSAGES[..MESSAGES.find("event: message_stop").unwrap()];
     let (_, end, _) = passed(SharedFormat::Messages, &[cut.as_bytes()]);
-    assert_eq!(end.unwrap_err().kind, Kind::EngineCut);
+    assert_eq!(end.unwrap_err().kind, ErrorKind::EngineCut);
     let (_, end, _) = passed(SharedFormat::Messages, &[]);
-    assert_eq!(end.unwrap_err().kind, Kind::EngineError);
+    assert_eq!(end.unwrap_err().kind, ErrorKind::EngineError);
 }
 
 proptest! {

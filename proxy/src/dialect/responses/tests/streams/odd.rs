@@ -199,6 +199,6 @@ fn an_error_behind_the_end_writes_nothing() {
     let mut chain = engine(&*writer(TOOLS));
     let mut out = VecDeque::new();
     chain.push(Bytes::from(stream), &mut out).unwrap();
-    let error = Error::new(Kind::EngineError, "boom");
+    let error = Error::new(ErrorKind::EngineError, "boom");
     assert_eq!(chain.fail(&error), Some(Bytes::new()));
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// A fault of an engine that a person should know of, with the way to mend it. It lies beyond the
 /// 39 settings of `[tuning]` and makes none of them count as wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Remark {
+pub struct EngineFault {
     /// The name of the engine; it is `none` where there is no engine at all.
     pub engine: String,
     /// The fixed name of the fault for programs, such as `old_version`.
@@ -21,7 +21,7 @@ pub struct Remark {
     pub fix: String,
 }
 
-/// A fault that was found on one engine: a [`Remark`] before the names of engine and fault are
+/// A fault that was found on one engine: an [`EngineFault`] before the names of engine and fault are
 /// added.
 pub(super) struct FoundFault {
     pub(super) asked: String,
