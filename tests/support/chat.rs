@@ -36,9 +36,11 @@ impl Whole {
         self.json["error"]["code"].as_str().unwrap_or_default()
     }
 
-    /// `error.message`.
+    /// `error.message`, or `error` itself where Ollama's form has the text there.
     pub fn message(&self) -> &str {
-        self.json["error"]["message"].as_str().unwrap_or_default()
+        let error = &self.json["error"];
+        let text = error.as_str().or_else(|| error["message"].as_str());
+        text.unwrap_or_default()
     }
 }
 

@@ -28,6 +28,7 @@ pub mod chat;
 mod client_dialect;
 pub mod engine;
 mod explained;
+pub(crate) mod ollama;
 pub mod openai;
 pub mod responses;
 
@@ -53,7 +54,7 @@ pub fn of_request(path: &str, headers: &HeaderMap) -> Option<&'static dyn Client
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
         "/v1/messages" => Some(&anthropic::MESSAGES),
         _ if path.starts_with("/v1/messages/") => Some(&anthropic::OTHER_PATHS),
-        _ => None,
+        _ => ollama::of_path(path),
     }
 }
 

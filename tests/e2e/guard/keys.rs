@@ -43,8 +43,12 @@ async fn keys_open_by_three_headers_and_health_needs_none() {
         ] {
             let answer = ask(crucible, Method::GET, path, headers, "").await;
             assert_eq!(answer.status, 401, "{path} {headers:?}: {}", answer.text);
-            assert_eq!(answer.code(), "invalid_api_key");
-            assert_eq!(answer.json["error"]["type"], "authentication_error");
+            if path == "/api/tags" {
+                assert!(answer.json["error"].is_string(), "{}", answer.text);
+            } else {
+                assert_eq!(answer.code(), "invalid_api_key");
+                assert_eq!(answer.json["error"]["type"], "authentication_error");
+            }
             assert!(
                 answer.message().contains("x-api-key"),
                 "{}",

@@ -40,14 +40,17 @@ async fn management_paths_are_closed_in_every_spelling() {
         .await;
         assert_eq!(answer.status(), 403, "{method} {path}: {}", answer.text);
         if method != "HEAD" {
+            // Ollama's clients read a text, wherever the path is known for one of Ollama's.
             let error = &json_of(&answer.text)["error"];
-            assert_eq!(error["code"], "endpoint_closed", "{path}");
-            assert!(
-                error["message"]
-                    .as_str()
-                    .expect("text")
-                    .contains("guard.open = [")
-            );
+            let text = if path.contains("/api/pull") && !path.starts_with("/x/") {
+                error.as_str()
+            } else {
+                error.as_str().or_else(|| {
+                    assert_eq!(error["code"], "endpoint_closed", "{path}");
+                    error["message"].as_str()
+                })
+            };
+            assert!(text.expect("text").contains("guard.open = ["), "{path}");
         }
     }
 }

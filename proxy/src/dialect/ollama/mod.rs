@@ -1,0 +1,106 @@
+//! Ollama's own API as its clients ask it: the paths below `/api/`.
+//!
+//! Every error of such a path has Ollama's form, also on a path that another room serves or that is closed:
+//!
+//! ```text
+//! {"error":"model 'x' not found"}
+//! ```
+
+mod error;
+
+use bytes::Bytes;
+
+use super::{
+    chat::ChatRequest,
+    client_dialect::{ClientDialect, ClientRequest},
+};
+use crate::{
+    endpoint::Endpoint,
+    error::{Error, ErrorKind},
+};
+
+/// The format of the paths of Ollama's API that ask for no answer of a model: lists, pulls and every path
+/// that Ollama does not have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OllamaPaths {
+    endpoint: Endpoint,
+}
+
+/// The paths that list models or describe one.
+pub(crate) static LISTS: OllamaPaths = OllamaPaths {
+    endpoint: Endpoint::Models,
+};
+
+/// All other paths below `/api/`.
+pub(crate) static OTHER_PATHS: OllamaPaths = OllamaPaths {
+    endpoint: Endpoint::Other,
+};
+
+/// Returns the format of a canonical path of Ollama's API; `None` for every other path. What begins with
+/// `/api/v0/` or `/api/v1/` is LM Studio's.
+pub(super) fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
+    let plain = path.strip_prefix("/v1").unwrap_or(path);
+    let name = plain.strip_prefix("/api/")?;
+    match name.split('/').next().unwrap_or_default() {
+        "v0" | "v1" => None,
+        "tags" | "show" | "ps" => Some(&LISTS),
+        _ => Some(&OTHER_PATHS),
+    }
+}
+
+// === impl OllamaPaths ===
+
+impl ClientDialect for OllamaPaths {
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    fn read(&self, _: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+        Err(Error::new(
+            ErrorKind::UnknownEndpoint,
+            "this path of Ollama's API asks no model for an answer; POST /api/chat does",
+        ))
+    }
+
+    fn stream_type(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
+    fn error(&self, error: &Error) -> Bytes {
+        error::document(error)
+    }
+
+    fn in_band(&self, error: &Error) -> Bytes {
+        error::line(error)
+    }
+
+    fn heartbeat(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_of_ollama_are_known_and_those_of_lm_studio_are_not() {
+        for (path, endpoint) in [
+            ("/api/tags", Some(Endpoint::Models)),
+            ("/api/show", Some(Endpoint::Models)),
+            ("/api/ps", Some(Endpoint::Models)),
+            ("/api/version", Some(Endpoint::Other)),
+            ("/v1/api/version", Some(Endpoint::Other)),
+            ("/api/pull", Some(Endpoint::Other)),
+            ("/api/blobs/sha256:1", Some(Endpoint::Other)),
+            ("/api/nothing", Some(Endpoint::Other)),
+            ("/api/v0/models", None),
+            ("/api/v1/chat", None),
+            ("/api", None),
+            ("/v1/models", None),
+        ] {
+            let found = of_path(path).map(ClientDialect::endpoint);
+            assert_eq!(found, endpoint, "{path}");
+        }
+    }
+}
