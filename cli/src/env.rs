@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::Args;
 use crucible_config::{
     Config,
-    checked::{Engine, EngineKind},
+    checked::{EngineConfig, EngineKind},
 };
 use crucible_router::engine::ollama_recipe::{RecipeHost, recipe};
 
@@ -41,7 +41,7 @@ pub fn run(common: &CommonArgs, args: &EnvArgs) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-fn find_engine(config: &Config, name: &str) -> Result<Engine, CommandFailure> {
+fn find_engine(config: &Config, name: &str) -> Result<EngineConfig, CommandFailure> {
     if let Some(engine) = config.engine(name) {
         if engine.kind.profile().takes_environment {
             return Ok(engine.clone());

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     defaults::{DefaultSource, FilledValue, RequestDefaults},
     engine::{
-        Device, Engine, EngineKind, Fit, Manage, ModelDefaults, ModelSettings, PoolSettings,
+        Device, EngineConfig, EngineKind, Fit, Manage, ModelDefaults, ModelSettings, PoolSettings,
         Sampling,
     },
 };
@@ -49,7 +49,7 @@ pub struct Config {
     /// The folder in which Crucible keeps the ownership file, what it measured and the event log.
     pub state_dir: PathBuf,
     /// The configured engines in file order. Where it is empty, the default ports are searched.
-    pub engines: Vec<Engine>,
+    pub engines: Vec<EngineConfig>,
     /// The `[[model]]` blocks in file order.
     pub models: Vec<ModelSettings>,
     /// The pools of memory that have a table, by name.
@@ -279,7 +279,7 @@ pub struct ClientKey {
 
 impl Config {
     /// The configured engine of that name.
-    pub fn engine(&self, name: &str) -> Option<&Engine> {
+    pub fn engine(&self, name: &str) -> Option<&EngineConfig> {
         self.engines.iter().find(|e| &*e.name == name)
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     checked::{
-        ClientKey, Config, DefaultSource, Engine, EngineKind, FilledValue, ModelDefaults,
+        ClientKey, Config, DefaultSource, EngineConfig, EngineKind, FilledValue, ModelDefaults,
         ModelSettings, RequestDefaults, Sampling,
     },
     glob,
@@ -83,7 +83,7 @@ impl Config {
     /// says so, only values of the key are.
     pub fn request_defaults(
         &self,
-        engine: &Engine,
+        engine: &EngineConfig,
         model: &str,
         key: Option<&ClientKey>,
     ) -> RequestDefaults {
@@ -136,7 +136,7 @@ impl Config {
     /// profile.
     pub fn context_for(
         &self,
-        engine: &Engine,
+        engine: &EngineConfig,
         model: &str,
         key: Option<&ClientKey>,
         modelfile: Option<u64>,
@@ -177,7 +177,7 @@ impl Config {
 
     /// Returns the settings of an engine that was found at this URL and that nobody configured: the
     /// defaults of its kind.
-    pub fn discovered(&self, kind: EngineKind, name: &str, url: Url) -> Engine {
+    pub fn discovered(&self, kind: EngineKind, name: &str, url: Url) -> EngineConfig {
         let profile = kind.profile();
         let (permits, queue) = if profile.permits_from_tuning {
             (
@@ -187,7 +187,7 @@ impl Config {
         } else {
             (profile.permits, profile.queue)
         };
-        Engine {
+        EngineConfig {
             name: Arc::from(name),
             kind,
             url: Some(url),

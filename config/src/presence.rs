@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, fs::File, path::Path};
 
 use crate::{
-    checked::{Engine, Manage},
+    checked::{EngineConfig, Manage},
     keys::{engine, root},
     layers::LoadedConfig,
     problem::{Problem, Problems, Severity},
@@ -61,13 +61,17 @@ fn no_folder(loaded: &LoadedConfig) -> Option<Problem> {
 }
 
 /// Everything that one engine needs and that is missing, as this process sees it.
-pub fn missing_of(engine: &Engine) -> Vec<MissingResource> {
+pub fn missing_of(engine: &EngineConfig) -> Vec<MissingResource> {
     of(engine, &|name| env::var_os(name))
 }
 
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-fn missing_for(engines: &[Engine], origins: &ValueOrigins, variables: Variables<'_>) -> Problems {
+fn missing_for(
+    engines: &[EngineConfig],
+    origins: &ValueOrigins,
+    variables: Variables<'_>,
+) -> Problems {
     let mut all = Vec::new();
     for (i, engine) in engines.iter().enumerate() {
         for missing in of(engine, variables) {
@@ -92,7 +96,7 @@ fn missing_for(engines: &[Engine], origins: &ValueOrigins, variables: Variables<
     Problems(all)
 }
 
-fn of(engine: &Engine, variables: Variables<'_>) -> Vec<MissingResource> {
+fn of(engine: &EngineConfig, variables: Variables<'_>) -> Vec<MissingResource> {
     let mut all = Vec::new();
     if let Some(name) = &engine.api_key_env
         && variables(name).is_none_or(|value| value.is_empty())

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::tunings,
     edge,
-    events::{self, Told},
+    events::{self, LoggedObserver},
     metrics::{Metrics, Outcome},
     server::{ConnectionLimits, ConnectionSlots, Listener, OnEvict, OnOpen, descriptors},
     state::AppState,
@@ -141,7 +141,7 @@ impl Instance {
         let own: Vec<_> = addrs.iter().copied().chain(metrics_addr).collect();
         let (events, writer) = events::configured(&current, &metrics);
         let source = config.clone();
-        let observer = Told {
+        let observer = LoggedObserver {
             observer: metrics.clone(),
             events: events.clone(),
         };

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::Events, guard::OwnName, ledger::Ledger, metrics::Metrics, relay::prefill::Prefills,
+    events::EventLog, guard::OwnName, ledger::Ledger, metrics::Metrics, relay::prefill::Prefills,
     request::ActiveRequests, upstream::Upstream,
 };
 
@@ -58,7 +58,7 @@ impl AppState {
         upstream: Upstream,
         draining: CancellationToken,
         ending: CancellationToken,
-        events: Events,
+        events: EventLog,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(router.clone(), metrics.clone(), events));
         Self(Arc::new(AppParts {

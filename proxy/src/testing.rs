@@ -7,7 +7,7 @@ use crucible_router::{discovery, handle::RouterHandle, state_dir::StateDir};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    events::{self, Told},
+    events::{self, LoggedObserver},
     metrics::Metrics,
     state::AppState,
     upstream::Upstream,
@@ -35,7 +35,7 @@ pub(crate) fn app(toml: &str) -> AppState {
     let current = config.current();
     let metrics = Metrics::new().unwrap();
     let (events, _) = events::configured(&current, &metrics);
-    let observer = Told {
+    let observer = LoggedObserver {
         observer: metrics.clone(),
         events: events.clone(),
     };

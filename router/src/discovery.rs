@@ -98,7 +98,7 @@ fn usual_ports() -> impl Iterator<Item = (EngineKind, u16)> {
 
 /// The configuration of a found engine: it is named after its kind and has the configured values of
 /// its kind.
-pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::Engine {
+pub fn discovered(config: &Config, kind: EngineKind, url: Url) -> checked::EngineConfig {
     config.discovered(kind, kind.profile().word, url)
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn sharing<'a>(models: &'a [ModelInfo], name: &'a str) -> Vec<&'a str
 /// Context per request that a load of this name has before any growth.
 pub(crate) fn context(
     config: &Config,
-    engine: &checked::Engine,
+    engine: &checked::EngineConfig,
     models: &[ModelInfo],
     name: &str,
     key: Option<&ClientKey>,

@@ -39,7 +39,7 @@ const PROGRAM: &str = "llama-server";
 /// The way to start the server with each setting, and the server that runs now, if there is one.
 pub(super) struct LlamacppBench {
     client: engine::Client,
-    config: checked::Engine,
+    config: checked::EngineConfig,
     model: Arc<str>,
     budget: Duration,
     chat: ChatMeter,

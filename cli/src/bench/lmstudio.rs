@@ -34,7 +34,7 @@ const NOTES: [&str; 2] = [
 /// An LM Studio, with the model that the benchmark loads and unloads there.
 pub(super) struct LmstudioBench {
     client: engine::Client,
-    config: checked::Engine,
+    config: checked::EngineConfig,
     token: Option<String>,
     /// The load options of the configuration that only the WebSocket API takes; `None` where
     /// `websocket` is off.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crucible_config::{
     Config,
-    checked::{Device, Engine, EngineKind, Manage},
+    checked::{Device, EngineConfig, EngineKind, Manage},
     name::after_engine,
 };
 use crucible_router::{
@@ -28,7 +28,7 @@ pub(super) struct BenchTarget {
     /// The engine as the router sees it.
     pub(super) view: EngineView,
     /// The engine's configured block, or the one that discovery makes for it.
-    pub(super) engine: Engine,
+    pub(super) engine: EngineConfig,
     pub(super) model: ModelInfo,
 }
 

@@ -3,7 +3,7 @@
 
 use crucible_config::{
     Config, LiveConfig,
-    checked::{Engine, Manage},
+    checked::{EngineConfig, Manage},
 };
 use crucible_documents::StateDoc;
 use crucible_router::verify::probe;
@@ -36,7 +36,7 @@ pub(super) async fn run(config: &Config, state: Option<&StateDoc>) -> Result<(),
 fn with_children(config: &Config, state: Option<&StateDoc>) -> Config {
     let mut config = config.clone();
     let running = state.map_or(&[][..], |state| &state.engines);
-    let spawned = |e: &&mut Engine| e.manage == Manage::Spawn;
+    let spawned = |e: &&mut EngineConfig| e.manage == Manage::Spawn;
     for engine in config.engines.iter_mut().filter(spawned) {
         let child = running.iter().find(|e| e.name == engine.name);
         if let Some(url) = child.and_then(|e| e.url.parse().ok()) {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crucible_config::checked::{Device, Engine, EngineKind, Manage};
+use crucible_config::checked::{Device, EngineConfig, EngineKind, Manage};
 
 /// The engine's name in `engine/model`, in headers and in metric labels.
 pub const ENGINE_NAME: &str = "local";
@@ -25,8 +25,8 @@ pub struct EmbeddedEngine {
 impl EmbeddedEngine {
     /// Returns the engine as the configuration would have it: a spawned llama.cpp server on the
     /// CPU.
-    pub fn engine(&self) -> Engine {
-        Engine {
+    pub fn engine(&self) -> EngineConfig {
+        EngineConfig {
             name: Arc::from(ENGINE_NAME),
             kind: EngineKind::Llamacpp,
             url: None,

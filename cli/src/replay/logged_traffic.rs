@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crucible_documents::event_log::{EngineFacts, LoadEvent, LoggedEvent, RequestEvent};
+use crucible_documents::event_log::{LoadEvent, LoggedEngineFacts, LoggedEvent, RequestEvent};
 use crucible_router::{
     catalog::ModelKind,
     measurements,
@@ -44,7 +44,7 @@ fn median(mut all: Vec<Duration>) -> Option<Duration> {
     all.get(all.len() / 2).copied()
 }
 
-type TimesByModel<'a> = BTreeMap<(&'a str, &'a str), (&'a EngineFacts, ModelTimes)>;
+type TimesByModel<'a> = BTreeMap<(&'a str, &'a str), (&'a LoggedEngineFacts, ModelTimes)>;
 
 // === impl LoggedTraffic ===
 
@@ -52,7 +52,7 @@ impl LoggedTraffic {
     /// Reads the traffic from the lines of a log; the result is `None` where no request with a
     /// known engine is among them.
     pub(super) fn of(lines: &[LoggedEvent]) -> Option<Self> {
-        let mut requests: Vec<(&RequestEvent, &EngineFacts)> = Vec::new();
+        let mut requests: Vec<(&RequestEvent, &LoggedEngineFacts)> = Vec::new();
         let mut loads: Vec<&LoadEvent> = Vec::new();
         for line in lines {
             match line {
@@ -99,7 +99,7 @@ impl LoggedTraffic {
 
 fn trace_request(
     line: &RequestEvent,
-    facts: &EngineFacts,
+    facts: &LoggedEngineFacts,
     times: &ModelTimes,
     begin: u64,
 ) -> TraceRequest {
@@ -124,7 +124,7 @@ fn trace_request(
     }
 }
 
-const fn kind(facts: &EngineFacts) -> ModelKind {
+const fn kind(facts: &LoggedEngineFacts) -> ModelKind {
     if facts.embedding {
         ModelKind::Embedding
     } else {
@@ -165,7 +165,7 @@ fn engines(models: TimesByModel<'_>) -> Vec<SimulatedEngine> {
 
 /// Returns the logged waits and loads in the form of a simulation's outcome.
 fn logged_outcome(
-    requests: &[(&RequestEvent, &EngineFacts)],
+    requests: &[(&RequestEvent, &LoggedEngineFacts)],
     loads: &[&LoadEvent],
     begin: u64,
 ) -> ReplayOutcome {

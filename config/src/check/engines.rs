@@ -10,7 +10,7 @@ use super::{
     authorities, paths,
 };
 use crate::{
-    checked::{Device, Engine, EngineKind, Manage},
+    checked::{Device, EngineConfig, EngineKind, Manage},
     engine_profile::EngineProfile,
     keys::{KeyPath, engine},
     kind::{self, Value},
@@ -23,8 +23,8 @@ pub(super) fn engines(
     settings: &mut Settings,
     folder: Option<&Path>,
     report: &mut ProblemReport,
-) -> Vec<Engine> {
-    let mut engines: Vec<Engine> = Vec::new();
+) -> Vec<EngineConfig> {
+    let mut engines: Vec<EngineConfig> = Vec::new();
     for i in 0..settings.count(engine::TABLE) {
         let Some(engine) = engine(settings, i, folder, report) else {
             continue;
@@ -43,7 +43,7 @@ pub(super) fn engines(
             );
         }
         let twin = engine.url.as_ref().and_then(|url| {
-            let same = |other: &&Engine| {
+            let same = |other: &&EngineConfig| {
                 other
                     .url
                     .as_ref()
@@ -69,7 +69,7 @@ pub(super) fn engines(
 /// An engine at an address of Crucible's own would be asked by itself.
 pub(super) fn not_itself(
     settings: &Settings,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     listeners: &[SocketAddr],
     report: &mut ProblemReport,
 ) {
@@ -99,7 +99,7 @@ fn engine(
     i: usize,
     folder: Option<&Path>,
     report: &mut ProblemReport,
-) -> Option<Engine> {
+) -> Option<EngineConfig> {
     let name = name(settings, i, report);
     let kind = engine_kind(settings, i, report);
     let (name, kind) = (name?, kind?);
@@ -158,7 +158,7 @@ fn engine(
     if let Some(spawn) = spawn.filter(|_| manage == Manage::Spawn && command.is_empty()) {
         command = vec![spawn.program.into()];
     }
-    Some(Engine {
+    Some(EngineConfig {
         name: name.into(),
         kind,
         url,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sampling;
 use crate::{
-    checked::{Engine, ModelDefaults, ModelSettings, Sampling},
+    checked::{EngineConfig, ModelDefaults, ModelSettings, Sampling},
     glob,
     keys::{KeyPath, SubTable, model},
     kind,
@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) fn models(
     settings: &Settings,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     report: &mut ProblemReport,
 ) -> Vec<ModelSettings> {
     let mut models: Vec<ModelSettings> = Vec::new();
@@ -128,7 +128,7 @@ fn check_engine(
     settings: &Settings,
     path: &str,
     name: &str,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     report: &mut ProblemReport,
 ) {
     let known = names(engines);
@@ -148,7 +148,7 @@ fn check_engine(
 }
 
 /// Names that an engine may have.
-pub(super) fn names(engines: &[Engine]) -> Vec<&str> {
+pub(super) fn names(engines: &[EngineConfig]) -> Vec<&str> {
     if engines.is_empty() {
         vec!["lmstudio", "ollama", "llamacpp"]
     } else {

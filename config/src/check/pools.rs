@@ -6,7 +6,7 @@ use url::Host;
 
 use super::agree::warn_if_different;
 use crate::{
-    checked::{Device, Engine, PoolSettings},
+    checked::{Device, EngineConfig, PoolSettings},
     keys::{KeyPath, engine, join, pool},
     kind,
     settings::{ProblemReport, Settings},
@@ -18,7 +18,7 @@ const OWN: [&str; 2] = ["gpu", "cpu"];
 
 pub(super) fn pools(
     settings: &mut Settings,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     report: &mut ProblemReport,
 ) -> BTreeMap<String, PoolSettings> {
     let (budget, tuning) = (budget_of("cpu"), TuningId::OllamaMemoryLimit.path());
@@ -79,7 +79,7 @@ fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
 /// Names that are likely misspelled, and pools whose engines share no memory.
 fn named_by_engines(
     settings: &Settings,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     tables: &[String],
     report: &mut ProblemReport,
 ) {
@@ -120,7 +120,7 @@ fn named_by_engines(
 }
 
 /// The machine, as far as its address tells; `None`: this one.
-fn host(engine: &Engine) -> Option<String> {
+fn host(engine: &EngineConfig) -> Option<String> {
     let host = engine.url.as_ref()?.host()?;
     let here = match &host {
         Host::Domain(name) => *name == "localhost",

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::models::names;
 use crate::{
-    checked::{Engine, RoutingRule},
+    checked::{EngineConfig, RoutingRule},
     glob,
     keys::{KeyPath, SubTable, join, root, rule, when},
     kind,
@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn virtual_models(
     settings: &Settings,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     report: &mut ProblemReport,
 ) -> IndexMap<String, Vec<String>> {
     let all: IndexMap<String, Vec<String>> = settings

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::quantization;
 use crate::{
-    checked::{Device, Engine, PoolSettings, Tuning},
+    checked::{Device, EngineConfig, PoolSettings, Tuning},
     kind::quoted,
     settings::{ProblemReport, Settings},
     tuning::TuningId,
@@ -21,7 +21,7 @@ const LONGEST_IDLE: Duration = Duration::from_hours(48);
 pub(super) fn combinations(
     settings: &Settings,
     tuning: &Tuning,
-    engines: &[Engine],
+    engines: &[EngineConfig],
     pools: &BTreeMap<String, PoolSettings>,
     report: &mut ProblemReport,
 ) {
@@ -168,7 +168,7 @@ fn batches(tuning: &Tuning, say: &mut CombinationReport) {
     }
 }
 
-fn ollama(tuning: &Tuning, engines: &[Engine], say: &mut CombinationReport) {
+fn ollama(tuning: &Tuning, engines: &[EngineConfig], say: &mut CombinationReport) {
     if tuning.ollama.use_mlock {
         say.warn(
             TuningId::OllamaUseMlock.path(),

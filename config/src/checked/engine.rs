@@ -59,7 +59,7 @@ pub enum Manage {
 
 /// One engine as it is configured, or as it was found on a default port.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Engine {
+pub struct EngineConfig {
     /// The name in `engine/model`, headers and labels.
     pub name: Arc<str>,
     /// The product, which decides the API that is spoken.

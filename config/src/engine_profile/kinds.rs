@@ -1,7 +1,7 @@
 //! The profile of each kind.
 
 use super::{facts::EngineProfile, llamacpp, lmstudio, ollama, openai};
-use crate::checked::{Engine, EngineKind};
+use crate::checked::{EngineConfig, EngineKind};
 
 // === impl EngineKind ===
 
@@ -32,9 +32,9 @@ impl EngineKind {
     }
 }
 
-// === impl Engine ===
+// === impl EngineConfig ===
 
-impl Engine {
+impl EngineConfig {
     /// The environment variable with the engine's own token: the configured one, else its kind's.
     pub fn token_variable(&self) -> Option<&str> {
         let configured = self.api_key_env.as_deref();

@@ -64,12 +64,12 @@ pub struct RequestEvent {
     pub called_tools: bool,
     /// What was known of engine and model when the line was written; absent if nothing was.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub facts: Option<EngineFacts>,
+    pub facts: Option<LoggedEngineFacts>,
 }
 
 /// What a replay must know of the engine and the model of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EngineFacts {
+pub struct LoggedEngineFacts {
     /// What the engine speaks.
     pub engine_kind: EngineKind,
     /// Where the engine computes.
@@ -136,7 +136,7 @@ mod tests {
                 status: 499,
                 outcome: outcome.clone().into(),
                 called_tools: flags[1],
-                facts: known.then(|| EngineFacts {
+                facts: known.then(|| LoggedEngineFacts {
                     engine_kind: EngineKind::Llamacpp,
                     device: Device::Gpu,
                     pool: Arc::from(&**pool),

@@ -10,29 +10,29 @@ mod write;
 use crucible_config::Config;
 use crucible_router::event::{Event, EventObserver};
 
-pub(crate) use self::sender::Events;
-use self::write::Writer;
+pub(crate) use self::sender::EventLog;
+use self::write::EventLogWriter;
 use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.
-pub(crate) struct Told<O> {
+pub(crate) struct LoggedObserver<O> {
     pub(crate) observer: O,
-    pub(crate) events: Events,
+    pub(crate) events: EventLog,
 }
 
 /// The log as configured, and the task that writes it; none where it is off.
-pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (Events, Option<Writer>) {
+pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (EventLog, Option<EventLogWriter>) {
     if !config.log.events {
-        return (Events::default(), None);
+        return (EventLog::default(), None);
     }
     let log = &config.log;
-    let (events, writer) = Writer::new(&config.state_dir, log.events_size, metrics.clone());
+    let (events, writer) = EventLogWriter::new(&config.state_dir, log.events_size, metrics.clone());
     (events, Some(writer))
 }
 
-// === impl Told ===
+// === impl LoggedObserver ===
 
-impl<O: EventObserver> EventObserver for Told<O> {
+impl<O: EventObserver> EventObserver for LoggedObserver<O> {
     fn observe(&self, event: &Event) {
         self.observer.observe(event);
         self.events.happened(event);

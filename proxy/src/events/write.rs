@@ -11,7 +11,7 @@ use std::{
 };
 
 use crucible_documents::event_log::{
-    EVENT_LOG_FILE, EngineFacts, LoggedEvent, OLDER_EVENT_LOG_FILE,
+    EVENT_LOG_FILE, LoggedEngineFacts, LoggedEvent, OLDER_EVENT_LOG_FILE,
 };
 use crucible_router::{catalog::ModelKind, handle::RouterHandle, state_dir::StateDir, view::View};
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::sender::Events;
+use super::sender::EventLog;
 use crate::metrics::Metrics;
 
 /// Lines of one write.
@@ -31,7 +31,7 @@ const BATCH: usize = 4096;
 const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes what comes until it is stopped.
-pub(crate) struct Writer {
+pub(crate) struct EventLogWriter {
     lines: mpsc::Receiver<LoggedEvent>,
     dropped: Arc<AtomicU64>,
     /// Lost, and not yet told in the log.
@@ -47,10 +47,10 @@ struct Files {
     open: Option<(File, u64)>,
 }
 
-fn engine_facts(view: &View, engine: &str, model: &str) -> Option<EngineFacts> {
+fn engine_facts(view: &View, engine: &str, model: &str) -> Option<LoggedEngineFacts> {
     let engine = view.engines.iter().find(|e| *e.name == *engine)?;
     let model = engine.models.iter().find(|m| *m.id == *model);
-    Some(EngineFacts {
+    Some(LoggedEngineFacts {
         engine_kind: engine.kind,
         device: engine.device,
         pool: Arc::clone(&engine.pool),
@@ -59,12 +59,12 @@ fn engine_facts(view: &View, engine: &str, model: &str) -> Option<EngineFacts> {
     })
 }
 
-// === impl Writer ===
+// === impl EventLogWriter ===
 
-impl Writer {
+impl EventLogWriter {
     /// A log of at most `bound` bytes in that folder, and the end that takes events.
-    pub(crate) fn new(folder: &Path, bound: u64, metrics: Metrics) -> (Events, Self) {
-        let (events, lines, dropped) = Events::open();
+    pub(crate) fn new(folder: &Path, bound: u64, metrics: Metrics) -> (EventLog, Self) {
+        let (events, lines, dropped) = EventLog::open();
         let files = Files {
             folder: folder.to_owned(),
             bound,
@@ -249,7 +249,7 @@ mod tests {
     fn what_does_not_fit_the_channel_is_counted_in_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Metrics::new().unwrap();
-        let (events, mut writer) = Writer::new(folder.path(), 1000, metrics.clone());
+        let (events, mut writer) = EventLogWriter::new(folder.path(), 1000, metrics.clone());
         for _ in 0..super::super::sender::WAITING + 3 {
             events.put(|| LoggedEvent::Dropped { count: 0 });
         }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::ended_request::Moment;
 pub(crate) use self::{ended_request::EndedRequest, recent_prompts::RecentPrompts};
-use crate::{events::Events, metrics::Metrics, prefix::tracer::PrefixTracer};
+use crate::{events::EventLog, metrics::Metrics, prefix::tracer::PrefixTracer};
 
 /// How long ended requests are gathered before a batch is closed.
 const GATHER: Duration = Duration::from_millis(10);
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Ledger {
     router: RouterHandle,
     metrics: Metrics,
-    events: Events,
+    events: EventLog,
     recent: RecentPrompts,
     prefixes: Mutex<PrefixTracer>,
     ended: Mutex<Vec<EndedRequest>>,
@@ -47,7 +47,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An empty ledger that writes to these metrics and events and teaches this router's predictor.
-    pub(crate) fn new(router: RouterHandle, metrics: Metrics, events: Events) -> Self {
+    pub(crate) fn new(router: RouterHandle, metrics: Metrics, events: EventLog) -> Self {
         Self {
             router,
             metrics,

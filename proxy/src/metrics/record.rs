@@ -8,7 +8,7 @@ use super::{
     family::float,
     labels::{DefaultParam, NONE, TokenType},
     request_record::RequestRecord,
-    series::{EngineSeries, ModelSeries, RequestOutcome},
+    series::{EngineSeries, ModelSeries, RequestCountLabels},
 };
 use crate::usage::Usage;
 
@@ -28,7 +28,7 @@ impl Metrics {
         let engine = series.engine(record.engine.unwrap_or(NONE));
         let duration = engine.duration(v, endpoint, stream);
         duration.observe(record.duration.as_secs_f64());
-        let outcome = RequestOutcome {
+        let outcome = RequestCountLabels {
             endpoint,
             stream,
             code,

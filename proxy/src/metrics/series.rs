@@ -55,7 +55,7 @@ pub(super) struct EngineSeries {
 pub(super) struct ModelSeries {
     engine: Box<str>,
     model: Box<str>,
-    requests: Vec<(RequestOutcome, IntCounter)>,
+    requests: Vec<(RequestCountLabels, IntCounter)>,
     first_token: OnceCell<Histogram>,
     output_speed: OnceCell<Histogram>,
     estimated: OnceCell<IntCounter>,
@@ -64,7 +64,7 @@ pub(super) struct ModelSeries {
 
 /// The labels of a finished request beside its engine and its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestOutcome {
+pub(super) struct RequestCountLabels {
     pub(super) endpoint: Endpoint,
     pub(super) stream: bool,
     pub(super) code: StatusCode,
@@ -182,7 +182,7 @@ impl ModelSeries {
     }
 
     /// Counts a request with this outcome.
-    pub(super) fn count(&mut self, v: &Collectors, outcome: RequestOutcome) {
+    pub(super) fn count(&mut self, v: &Collectors, outcome: RequestCountLabels) {
         if let Some((_, counter)) = self.requests.iter().find(|(of, _)| *of == outcome) {
             counter.inc();
             return;
@@ -235,7 +235,7 @@ mod tests {
     fn handles_are_kept_for_each_of_two_models_in_turn_and_bounded() {
         let vectors = Collectors::register(&Registry::new()).unwrap();
         let mut series = RequestSeries::default();
-        let outcome = RequestOutcome {
+        let outcome = RequestCountLabels {
             endpoint: Endpoint::Chat,
             stream: true,
             code: StatusCode::OK,
@@ -265,7 +265,7 @@ mod tests {
         for code in 200..300 {
             let code = StatusCode::from_u16(code).unwrap();
             let kept = series.engine("gpu").model("a");
-            kept.count(&vectors, RequestOutcome { code, ..outcome });
+            kept.count(&vectors, RequestCountLabels { code, ..outcome });
             assert!(kept.requests.len() <= MOST_OUTCOMES);
         }
         // The counts are with the family.

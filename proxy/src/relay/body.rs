@@ -32,7 +32,7 @@ use crate::{
     error::{Error, ErrorKind, UpstreamError},
     relay::{
         body::looks::Looks,
-        clocks::{Clocks, Due, Missed},
+        clocks::{Clocks, DueClock, Missed},
         prefill::Prefill,
     },
 };
@@ -270,24 +270,24 @@ where
                 return Poll::Ready(self.over(result));
             }
             let at = match self.clocks.due(now) {
-                Due::Missed(Missed::Idle | Missed::ToolCall) | Due::Look
+                DueClock::Missed(Missed::Idle | Missed::ToolCall) | DueClock::Look
                     if self.prefill.others() =>
                 {
                     self.clocks.heard(now);
                     continue;
                 }
                 // Nothing more came after all: what there is, is whole.
-                Due::Missed(_) | Due::Look if self.complete => {
+                DueClock::Missed(_) | DueClock::Look if self.complete => {
                     let result = self.finish();
                     return Poll::Ready(self.over(result));
                 }
-                Due::Missed(_) if !self.overdue => {
+                DueClock::Missed(_) if !self.overdue => {
                     self.overdue = true;
                     now + READ_FIRST
                 }
-                Due::Missed(_) if now < self.alarm_at => self.alarm_at,
-                Due::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
-                Due::Look => match self.looks.poll(cx) {
+                DueClock::Missed(_) if now < self.alarm_at => self.alarm_at,
+                DueClock::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
+                DueClock::Look => match self.looks.poll(cx) {
                     // It is bounded, and wakes this task when it is done.
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {
@@ -296,16 +296,16 @@ where
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(self.over(Err(error))),
                 },
-                Due::Heartbeat if self.heartbeats => {
+                DueClock::Heartbeat if self.heartbeats => {
                     self.clocks.spoke(now);
                     self.out.extend(self.dialect.heartbeat());
                     return Poll::Ready(Step::Moved);
                 }
-                Due::Heartbeat => {
+                DueClock::Heartbeat => {
                     self.clocks.spoke(now);
                     continue;
                 }
-                Due::At(at) => self.close_at.map_or(at, |close| at.min(close)),
+                DueClock::At(at) => self.close_at.map_or(at, |close| at.min(close)),
             };
             // Moving the alarm later can wait until it rings: frames come far more often.
             let moved = at < self.alarm_at || self.alarm_at <= now;

@@ -51,7 +51,7 @@ pub(super) struct Clocks {
 
 /// The thing to do at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum DueClock {
     /// Nothing is due before this moment.
     At(Instant),
     /// A heartbeat for the client is due.
@@ -139,7 +139,7 @@ impl Clocks {
 
     /// The thing that is due: a missed budget first, then a heartbeat or a look, else the moment at
     /// which to ask again.
-    pub(super) fn due(&self, now: Instant) -> Due {
+    pub(super) fn due(&self, now: Instant) -> DueClock {
         let Budgets {
             first_token,
             idle,
@@ -161,17 +161,17 @@ impl Clocks {
             (false, _) => first,
         };
         if now >= limit {
-            return Due::Missed(missed);
+            return DueClock::Missed(missed);
         }
         let beat = heartbeat.map(|every| self.spoke_at + every);
         if beat.is_some_and(|at| now >= at) {
-            return Due::Heartbeat;
+            return DueClock::Heartbeat;
         }
         let look = may_be_writing.then(|| self.looked_at.unwrap_or(self.heard_at) + idle);
         if look.is_some_and(|at| now >= at) {
-            return Due::Look;
+            return DueClock::Look;
         }
-        Due::At([look, beat].into_iter().flatten().fold(limit, Instant::min))
+        DueClock::At([look, beat].into_iter().flatten().fold(limit, Instant::min))
     }
 }
 
@@ -192,13 +192,13 @@ mod tests {
         let at = |s| start + Duration::from_secs(s);
         let mut clocks = Clocks::new(BUDGETS, start);
         clocks.spoke(at(299));
-        assert_eq!(clocks.due(at(299)), Due::At(at(300)));
-        assert_eq!(clocks.due(at(300)), Due::Missed(Missed::FirstToken));
+        assert_eq!(clocks.due(at(299)), DueClock::At(at(300)));
+        assert_eq!(clocks.due(at(300)), DueClock::Missed(Missed::FirstToken));
         clocks.token();
         clocks.heard(at(100));
         clocks.spoke(at(125));
-        assert_eq!(clocks.due(at(129)), Due::At(at(130)));
-        assert_eq!(clocks.due(at(130)), Due::Missed(Missed::Idle));
+        assert_eq!(clocks.due(at(129)), DueClock::At(at(130)));
+        assert_eq!(clocks.due(at(130)), DueClock::Missed(Missed::Idle));
     }
 
     #[test]
@@ -206,11 +206,11 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut clocks = Clocks::new(BUDGETS, start);
-        assert_eq!(clocks.due(at(10)), Due::Heartbeat);
+        assert_eq!(clocks.due(at(10)), DueClock::Heartbeat);
         clocks.spoke(at(10));
-        assert_eq!(clocks.due(at(11)), Due::At(at(20)));
+        assert_eq!(clocks.due(at(11)), DueClock::At(at(20)));
         clocks.spoke(at(299));
-        assert_eq!(clocks.due(at(300)), Due::Missed(Missed::FirstToken));
+        assert_eq!(clocks.due(at(300)), DueClock::Missed(Missed::FirstToken));
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         clocks.heard(at(1));
         clocks.excuse(Duration::from_secs(28));
         clocks.spoke(at(55));
-        assert_eq!(clocks.due(at(58)), Due::At(at(59)));
+        assert_eq!(clocks.due(at(58)), DueClock::At(at(59)));
     }
 
     #[test]
@@ -232,14 +232,14 @@ mod tests {
         let mut clocks = Clocks::new(BUDGETS, start);
         clocks.stood_still(at(400));
         clocks.spoke(at(699));
-        assert_eq!(clocks.due(at(699)), Due::At(at(700)));
-        assert_eq!(clocks.due(at(700)), Due::Missed(Missed::FirstToken));
+        assert_eq!(clocks.due(at(699)), DueClock::At(at(700)));
+        assert_eq!(clocks.due(at(700)), DueClock::Missed(Missed::FirstToken));
         clocks.token();
         clocks.heard(at(700));
         clocks.stood_still(at(800));
         clocks.spoke(at(829));
-        assert_eq!(clocks.due(at(829)), Due::At(at(830)));
-        assert_eq!(clocks.due(at(830)), Due::Missed(Missed::Idle));
+        assert_eq!(clocks.due(at(829)), DueClock::At(at(830)));
+        assert_eq!(clocks.due(at(830)), DueClock::Missed(Missed::Idle));
     }
 
     #[test]
@@ -252,35 +252,35 @@ mod tests {
             ..BUDGETS
         };
         let mut clocks = Clocks::new(budgets, start);
-        assert_eq!(clocks.due(at(100)), Due::At(at(300)));
+        assert_eq!(clocks.due(at(100)), DueClock::At(at(300)));
         clocks.token();
         clocks.heard(at(100));
-        assert_eq!(clocks.due(at(129)), Due::At(at(130)));
-        assert_eq!(clocks.due(at(130)), Due::Look);
+        assert_eq!(clocks.due(at(129)), DueClock::At(at(130)));
+        assert_eq!(clocks.due(at(130)), DueClock::Look);
         clocks.looked(at(131));
-        assert_eq!(clocks.due(at(131)), Due::At(at(161)));
-        assert_eq!(clocks.due(at(161)), Due::Look);
+        assert_eq!(clocks.due(at(131)), DueClock::At(at(161)));
+        assert_eq!(clocks.due(at(161)), DueClock::Look);
         clocks.looked(at(162));
-        assert_eq!(clocks.due(at(179)), Due::At(at(180)));
-        assert_eq!(clocks.due(at(180)), Due::Missed(Missed::ToolCall));
+        assert_eq!(clocks.due(at(179)), DueClock::At(at(180)));
+        assert_eq!(clocks.due(at(180)), DueClock::Missed(Missed::ToolCall));
         clocks.heard(at(200));
-        assert_eq!(clocks.due(at(201)), Due::At(at(230)));
+        assert_eq!(clocks.due(at(201)), DueClock::At(at(230)));
         let mut clocks = Clocks::new(budgets, start);
         clocks.begun();
         clocks.heard(at(1));
-        assert_eq!(clocks.due(at(31)), Due::Look);
+        assert_eq!(clocks.due(at(31)), DueClock::Look);
         clocks.looked(at(290));
-        assert_eq!(clocks.due(at(300)), Due::Missed(Missed::FirstToken));
+        assert_eq!(clocks.due(at(300)), DueClock::Missed(Missed::FirstToken));
         clocks.heard(at(290));
-        assert_eq!(clocks.due(at(319)), Due::At(at(320)));
-        assert_eq!(clocks.due(at(370)), Due::Missed(Missed::ToolCall));
+        assert_eq!(clocks.due(at(319)), DueClock::At(at(320)));
+        assert_eq!(clocks.due(at(370)), DueClock::Missed(Missed::ToolCall));
         let impatient = Budgets {
             tool_call: Some(Duration::from_secs(10)),
             ..budgets
         };
         let mut clocks = Clocks::new(impatient, start);
         clocks.token();
-        assert_eq!(clocks.due(at(29)), Due::At(at(30)));
-        assert_eq!(clocks.due(at(30)), Due::Missed(Missed::Idle));
+        assert_eq!(clocks.due(at(29)), DueClock::At(at(30)));
+        assert_eq!(clocks.due(at(30)), DueClock::Missed(Missed::Idle));
     }
 }

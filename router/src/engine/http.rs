@@ -44,7 +44,7 @@ pub fn client(connect: Duration) -> Client {
 
 /// An engine's address and how to talk to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct EngineEndpoint {
     client: Client,
     address: EngineAddress,
     authorization: Option<HeaderValue>,
@@ -94,9 +94,9 @@ impl Client {
     }
 }
 
-// === impl Endpoint ===
+// === impl EngineEndpoint ===
 
-impl Endpoint {
+impl EngineEndpoint {
     /// `token` is sent as a bearer token; one that no header can carry is left out.
     pub(crate) fn new(client: Client, address: EngineAddress, token: Option<&str>) -> Self {
         let authorization = token.and_then(|token| {
@@ -333,7 +333,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let second = Duration::from_secs(1);
         let address = EngineAddress::new(url.parse().unwrap(), None).unwrap();
-        let endpoint = Endpoint::new(client(second), address, None);
+        let endpoint = EngineEndpoint::new(client(second), address, None);
         let serving = async {
             let mut open = Vec::new();
             for _ in 0..2 {

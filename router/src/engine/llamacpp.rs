@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
-    http::{Endpoint, count, count32, flag, items, text},
+    http::{EngineEndpoint, count, count32, flag, items, text},
     openai::parse_models,
     slots,
 };
@@ -35,7 +35,7 @@ const FILES: usize = 200;
 /// The driver of a running llama.cpp server that Crucible did not start.
 #[derive(Debug)]
 pub(crate) struct Llamacpp {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     /// Router mode: what models told while they ran.
     told: Mutex<HashMap<Arc<str>, ModelFacts>>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Llamacpp {
 // === impl Llamacpp ===
 
 impl Llamacpp {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: EngineEndpoint) -> Self {
         Self {
             endpoint,
             told: Mutex::default(),
@@ -218,13 +218,13 @@ impl Engine for Llamacpp {
 }
 
 /// Health, models and slots of a running server. `/health` is 503 while it loads.
-pub(crate) async fn read_server(endpoint: &Endpoint) -> Result<Listing, EngineError> {
+pub(crate) async fn read_server(endpoint: &EngineEndpoint) -> Result<Listing, EngineError> {
     let (models, props) = ask(endpoint).await?;
     parse_server(&models, &props)
 }
 
 /// Asks `/v1/models` and `/props`.
-async fn ask(endpoint: &Endpoint) -> Result<(Value, Value), EngineError> {
+async fn ask(endpoint: &EngineEndpoint) -> Result<(Value, Value), EngineError> {
     endpoint.get("/health").await?;
     let (models, props) = futures_util::join!(endpoint.get("/v1/models"), endpoint.get("/props"));
     // The list is open to everybody, what is asked of it is not (`--api-key`).

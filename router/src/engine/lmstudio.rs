@@ -26,7 +26,7 @@ pub use self::load_config::{IdleTtl, InstanceFacts, LoadConfig};
 use self::load_config::{is_mlx, whole_context};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
-    http::{Endpoint, count, count32, flag, items, name, text},
+    http::{EngineEndpoint, count, count32, flag, items, name, text},
     openai::parse_models,
 };
 use crate::{
@@ -42,7 +42,7 @@ const CONFIRM_TRIES: u32 = 6;
 /// The driver of one LM Studio: it lists, loads and unloads models over its REST API.
 #[derive(Debug)]
 pub(crate) struct Lmstudio {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     /// REST v1 has answered: a later failure is a failure, not an older server.
     v1_seen: AtomicBool,
     /// The WebSocket driver, where it is on.
@@ -55,7 +55,7 @@ pub(crate) struct Lmstudio {
 // === impl Lmstudio ===
 
 impl Lmstudio {
-    pub(crate) fn new(endpoint: Endpoint, driver: Option<WebsocketDriver>) -> Self {
+    pub(crate) fn new(endpoint: EngineEndpoint, driver: Option<WebsocketDriver>) -> Self {
         Self {
             endpoint,
             v1_seen: AtomicBool::new(false),

@@ -25,7 +25,7 @@ mod token;
 
 pub(crate) use self::{
     driver::backoff,
-    http::Endpoint,
+    http::EngineEndpoint,
     lmstudio::{engine_idle_ttl, told},
     one_token::{ask_for_one_token, is_an_answer},
     token::{refused_access, token_in},

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     Engine, EngineError, Listing, LoadOrder, LoadTuple, backoff,
-    http::{Endpoint, items, text},
+    http::{EngineEndpoint, items, text},
     slots::{self, SlotReading},
 };
 use crate::{
@@ -45,7 +45,7 @@ const CONFIRM_TRIES: u32 = 6;
 /// The driver of one Ollama: it lists, preloads and unloads models over its native API.
 #[derive(Debug)]
 pub(crate) struct Ollama {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     keep_alive: Duration,
     known: Mutex<PolledModels>,
     runner_ports: RunnerPorts,
@@ -71,7 +71,7 @@ pub fn ollama_options(tuple: &LoadTuple) -> Map<String, Value> {
 
 impl Ollama {
     /// `keep_alive` is how long Ollama itself keeps an idle model that Crucible loaded.
-    pub(crate) fn new(endpoint: Endpoint, keep_alive: Duration) -> Self {
+    pub(crate) fn new(endpoint: EngineEndpoint, keep_alive: Duration) -> Self {
         Self {
             endpoint,
             keep_alive,

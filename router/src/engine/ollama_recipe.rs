@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crucible_config::{
     Config,
-    checked::{Device, Engine, Manage},
+    checked::{Device, EngineConfig, Manage},
     tuning::{TUNINGS, TuningGroup},
 };
 use url::Url;
@@ -60,13 +60,13 @@ pub struct RecipeHost {
 }
 
 /// Computes the recipe of an Ollama that Crucible starts itself; `None` for every other engine.
-pub fn of_a_child(config: &Config, engine: &Engine, root: &Path) -> Option<OllamaRecipe> {
+pub fn of_a_child(config: &Config, engine: &EngineConfig, root: &Path) -> Option<OllamaRecipe> {
     let spawned = engine.kind.profile().takes_environment && engine.manage == Manage::Spawn;
     spawned.then(|| recipe(config, engine, RecipeHost::read(root)))
 }
 
 /// Computes the recipe of an engine of kind `ollama`, whoever starts it.
-pub fn recipe(config: &Config, engine: &Engine, host: RecipeHost) -> OllamaRecipe {
+pub fn recipe(config: &Config, engine: &EngineConfig, host: RecipeHost) -> OllamaRecipe {
     let mut recipe = OllamaRecipe {
         memory_max: memory_max(config, engine, host),
         interleave: config.tuning.ollama.numa_policy != "none" && host.nodes.is_some_and(|n| n > 1),
@@ -106,7 +106,7 @@ pub fn recipe(config: &Config, engine: &Engine, host: RecipeHost) -> OllamaRecip
 
 /// Hides the GPUs with every variable that does so: no backend but the CPU's is loaded, and no device
 /// is visible to the others.
-fn devices(config: &Config, engine: &Engine, recipe: &mut OllamaRecipe) {
+fn devices(config: &Config, engine: &EngineConfig, recipe: &mut OllamaRecipe) {
     if !leaves_the_gpu(config, engine) {
         let note =
             "CUDA_VISIBLE_DEVICES is left alone: no other engine owns a GPU, so Ollama gets it";
@@ -136,7 +136,7 @@ fn devices(config: &Config, engine: &Engine, recipe: &mut OllamaRecipe) {
 }
 
 /// Reports whether another engine owns the GPU. Where no engine is configured, LM Studio may be found.
-fn leaves_the_gpu(config: &Config, engine: &Engine) -> bool {
+fn leaves_the_gpu(config: &Config, engine: &EngineConfig) -> bool {
     match engine.device {
         Device::Cpu => true,
         Device::Gpu => false,
@@ -158,7 +158,7 @@ fn embedding_model(config: &Config) -> Option<&str> {
 }
 
 /// Returns the budget of its pool, which the scheduler holds loads to as well.
-fn memory_max(config: &Config, engine: &Engine, host: RecipeHost) -> u64 {
+fn memory_max(config: &Config, engine: &EngineConfig, host: RecipeHost) -> u64 {
     let pool = config.pools.get(engine.pool.as_deref().unwrap_or("cpu"));
     if let Some(budget) = pool.and_then(|pool| pool.budget) {
         return budget;
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn engine(config: &Config, url: &str) -> Engine {
+    fn engine(config: &Config, url: &str) -> EngineConfig {
         config.discovered(EngineKind::Ollama, "ollama", url.parse().unwrap())
     }
 

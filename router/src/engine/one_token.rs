@@ -3,7 +3,7 @@
 use crucible_config::{checked::EngineKind, engine_profile::EngineWire};
 use serde_json::{Value, json};
 
-use super::{error::EngineError, http::Endpoint, ollama::ollama_options};
+use super::{error::EngineError, http::EngineEndpoint, ollama::ollama_options};
 use crate::options::LoadTuple;
 
 /// Sends one user message and returns the engine's whole answer, of at most one token.
@@ -11,7 +11,7 @@ use crate::options::LoadTuple;
 /// `model` is the name that the engine knows, `tuple` the options that it was loaded with: an engine that
 /// takes options on requests would load the model anew with others. The caller bounds the time.
 pub(crate) async fn ask_for_one_token(
-    endpoint: &Endpoint,
+    endpoint: &EngineEndpoint,
     engine: EngineKind,
     model: &str,
     text: &str,

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     Engine, EngineError, Listing, LoadOrder,
-    http::{Endpoint, count, items, name, text},
+    http::{EngineEndpoint, count, items, name, text},
 };
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
@@ -19,14 +19,14 @@ use crate::{
 /// An OpenAI-compatible server; its address may have a path before `/v1`.
 #[derive(Debug)]
 pub(crate) struct Openai {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
 }
 
 // === impl Openai ===
 
 impl Openai {
     /// The endpoint's base is to be a [`root`].
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: EngineEndpoint) -> Self {
         Self { endpoint }
     }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::{
     driver::Engine,
     error::EngineError,
-    http::{Client, Endpoint, hidden_error},
+    http::{Client, EngineEndpoint, hidden_error},
     llamacpp::Llamacpp,
     lmstudio::{Lmstudio, LoadConfig, WebsocketDriver},
     ollama::Ollama,
@@ -40,7 +40,7 @@ const GREETING: &str = "/lmstudio-greeting";
 /// not let that through).
 pub fn build(
     client: &Client,
-    engine: &checked::Engine,
+    engine: &checked::EngineConfig,
     token: Option<&str>,
     keep_alive: Duration,
     recipe: Option<OllamaRecipe>,
@@ -77,7 +77,7 @@ pub fn build(
     let address = address
         .inspect_err(|error| tracing::warn!(engine = &*engine.name, "{error}"))
         .ok()?;
-    let endpoint = Endpoint::new(client.clone(), address, token);
+    let endpoint = EngineEndpoint::new(client.clone(), address, token);
     let driver = load_config.map(|load| WebsocketDriver::new(&endpoint, token, load, keep_alive));
     Some(match engine.kind {
         EngineKind::Ollama => Arc::new(Ollama::new(endpoint, keep_alive)),
@@ -93,14 +93,14 @@ pub fn build(
 /// refusal, which is believed only where LM Studio usually listens.
 pub async fn identify(client: &Client, url: &Url, usual: EngineKind) -> Option<EngineKind> {
     let address = EngineAddress::new(url.clone(), None).ok()?;
-    let endpoint = Endpoint::new(client.clone(), address, None);
+    let endpoint = EngineEndpoint::new(client.clone(), address, None);
     timeout(IDENTIFY_BUDGET, ask(&endpoint, usual))
         .await
         .ok()
         .flatten()
 }
 
-async fn ask(endpoint: &Endpoint, usual: EngineKind) -> Option<EngineKind> {
+async fn ask(endpoint: &EngineEndpoint, usual: EngineKind) -> Option<EngineKind> {
     match endpoint.get(GREETING).await {
         Ok(greeting) if greeting.get("lmstudio") == Some(&Value::Bool(true)) => {
             return Some(EngineKind::Lmstudio);

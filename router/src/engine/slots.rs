@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     EngineError,
-    http::{Endpoint, flag},
+    http::{EngineEndpoint, flag},
 };
 use crate::{
     machine::{local::local_port, ollama_process},
@@ -22,7 +22,7 @@ use crate::{
 
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
 /// with a long prompt answers late.
-pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> {
+pub(super) async fn processing(endpoint: &EngineEndpoint, model: &str) -> Option<u32> {
     let told = match endpoint.get("/slots").await {
         // A server with several models wants the name of one, and would load it.
         Err(EngineError::Refused { status: 400, .. }) => {
@@ -37,7 +37,7 @@ pub(super) async fn processing(endpoint: &Endpoint, model: &str) -> Option<u32> 
 /// Counts the requests of all runners of the Ollama at an address of this machine; `None` where one
 /// of them does not report its slots. `root` is the root of the file system: `/`, or another one in
 /// tests.
-pub(super) async fn of_runners(root: PathBuf, endpoint: &Endpoint) -> Option<u32> {
+pub(super) async fn of_runners(root: PathBuf, endpoint: &EngineEndpoint) -> Option<u32> {
     let port = local_port(endpoint.address().url().as_str()).ok()?;
     let found = spawn_blocking(move || ollama_process::find(&root, port)).await;
     let ports = found
@@ -70,7 +70,7 @@ pub struct SlotReading {
 
 /// Reads the slots of the runners at these ports of this machine that have begun to answer; `None` where
 /// one of the runners does not answer.
-pub(super) async fn readings(ports: &[u16], endpoint: &Endpoint) -> Option<Vec<SlotReading>> {
+pub(super) async fn readings(ports: &[u16], endpoint: &EngineEndpoint) -> Option<Vec<SlotReading>> {
     let asked = ports.iter().map(|port| async move {
         let answer = endpoint
             .elsewhere(runner_address(*port)?)
@@ -84,7 +84,7 @@ pub(super) async fn readings(ports: &[u16], endpoint: &Endpoint) -> Option<Vec<S
 
 /// The ports of the runners of the Ollama at an address of this machine; empty where they cannot be
 /// told.
-pub(super) async fn runner_ports(root: PathBuf, endpoint: &Endpoint) -> Vec<u16> {
+pub(super) async fn runner_ports(root: PathBuf, endpoint: &EngineEndpoint) -> Vec<u16> {
     let Ok(port) = local_port(endpoint.address().url().as_str()) else {
         return Vec::new();
     };
@@ -255,7 +255,11 @@ mod tests {
         let url = Url::parse("http://192.0.2.1:11434").unwrap();
         let client = crate::engine::client(std::time::Duration::from_secs(1));
         let url = EngineAddress::new(url, None).unwrap();
-        let told = of_runners(root.path().to_owned(), &Endpoint::new(client, url, None)).await;
+        let told = of_runners(
+            root.path().to_owned(),
+            &EngineEndpoint::new(client, url, None),
+        )
+        .await;
         assert_eq!(told, None);
     }
 }

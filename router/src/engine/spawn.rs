@@ -38,7 +38,7 @@ use self::{
     sockets::make_private,
 };
 use super::{
-    Client, Engine, EngineError, Listing, LoadOrder, backoff, http::Endpoint,
+    Client, Engine, EngineError, Listing, LoadOrder, backoff, http::EngineEndpoint,
     llamacpp::read_server, slots,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) struct Spawned {
 /// A child that was started and not yet ended.
 #[derive(Clone, Debug)]
 struct RunningChild {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     kind: ModelKind,
     child: Started,
     /// The socket that it listens on; `None` where it listens on a port.
@@ -253,7 +253,7 @@ impl Spawned {
             },
         )?;
         Ok(RunningChild {
-            endpoint: Endpoint::new(self.client.clone(), address, self.token.as_deref()),
+            endpoint: EngineEndpoint::new(self.client.clone(), address, self.token.as_deref()),
             kind: order.kind,
             child,
             socket: socket_path,

@@ -11,7 +11,7 @@ use tokio_util::{
 };
 use url::Url;
 
-use super::http::{Endpoint, client};
+use super::http::{EngineEndpoint, client};
 use crate::{
     catalog::{ModelKind, ResidentInfo},
     transport::EngineAddress,
@@ -43,8 +43,8 @@ impl Fake {
         }
     }
 
-    pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::new(
+    pub(crate) fn endpoint(&self) -> EngineEndpoint {
+        EngineEndpoint::new(
             client(Duration::from_secs(2)),
             EngineAddress::new(self.url.clone(), None).unwrap(),
             None,

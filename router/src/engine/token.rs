@@ -7,7 +7,7 @@ use crucible_config::checked;
 use super::EngineError;
 
 /// The engine's own token, from the environment. It is never shown.
-pub fn token_of(engine: &checked::Engine) -> Option<String> {
+pub fn token_of(engine: &checked::EngineConfig) -> Option<String> {
     token_in(&env::var(engine.token_variable()?).ok()?)
 }
 
@@ -18,7 +18,10 @@ pub(crate) fn token_in(value: &str) -> Option<String> {
 }
 
 /// The advice for an engine that refuses Crucible's access; `None` for other failures.
-pub(crate) fn refused_access(engine: &checked::Engine, error: &EngineError) -> Option<String> {
+pub(crate) fn refused_access(
+    engine: &checked::EngineConfig,
+    error: &EngineError,
+) -> Option<String> {
     let EngineError::Refused { status, message } = error else {
         return None;
     };
@@ -69,7 +72,7 @@ mod tests {
     #[test]
     fn a_refused_access_says_which_variable_is_meant_and_never_the_token() {
         let url: url::Url = "http://127.0.0.1:1".parse().unwrap();
-        let engine = |kind, variable: Option<&str>| checked::Engine {
+        let engine = |kind, variable: Option<&str>| checked::EngineConfig {
             api_key_env: variable.map(str::to_owned),
             ..Config::builtin().discovered(kind, "e", url.clone())
         };

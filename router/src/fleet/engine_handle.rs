@@ -17,7 +17,7 @@ use crate::engine::{Engine, LoadConfig, ollama_recipe::OllamaRecipe};
 /// One engine with its driver and the signals to its poll loop.
 pub struct EngineHandle {
     /// The configuration of the engine, or the one that was made for a found one.
-    pub config: checked::Engine,
+    pub config: checked::EngineConfig,
     /// The driver of the engine.
     pub control: Arc<dyn Engine>,
     /// Whether the engine was found by a search and not configured.

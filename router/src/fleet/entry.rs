@@ -17,7 +17,7 @@ use crate::{
 /// One engine with its health, its breaker and its last lists.
 pub(super) struct EngineEntry {
     pub(super) handle: Arc<EngineHandle>,
-    pub(super) config: Arc<checked::Engine>,
+    pub(super) config: Arc<checked::EngineConfig>,
     pub(super) pulse: PollHealth,
     pub(super) breaker: CircuitBreaker,
     pub(super) silence: WedgeDetector,
@@ -41,7 +41,7 @@ pub(super) struct EngineEntry {
 // === impl EngineEntry ===
 
 impl EngineEntry {
-    pub(super) fn new(handle: Arc<EngineHandle>, config: checked::Engine) -> Self {
+    pub(super) fn new(handle: Arc<EngineHandle>, config: checked::EngineConfig) -> Self {
         Self {
             handle,
             config: Arc::new(config),

@@ -107,7 +107,7 @@ impl FleetShared {
     pub(super) fn add(
         self: &Arc<Self>,
         state: &mut FleetState,
-        config: checked::Engine,
+        config: checked::EngineConfig,
         discovered: bool,
     ) {
         let token = engine::token_of(&config);

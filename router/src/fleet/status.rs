@@ -33,7 +33,7 @@ pub struct FleetView {
 )]
 pub struct EngineStatus {
     /// The configuration of the engine: its name, permits, queue and all else.
-    pub config: Arc<checked::Engine>,
+    pub config: Arc<checked::EngineConfig>,
     /// The device, resolved to `Gpu` or `Cpu`. On Ollama, `Cpu` means `num_gpu: 0` in all load
     /// options.
     pub device: Device,

@@ -14,7 +14,7 @@ use crate::{
     view::{BreakerState, Health},
 };
 
-fn config(engines: Vec<checked::Engine>) -> Config {
+fn config(engines: Vec<checked::EngineConfig>) -> Config {
     Config {
         engines,
         state_dir: std::path::PathBuf::new(),
@@ -22,8 +22,8 @@ fn config(engines: Vec<checked::Engine>) -> Config {
     }
 }
 
-fn openai(name: &str, url: &Url) -> checked::Engine {
-    checked::Engine {
+fn openai(name: &str, url: &Url) -> checked::EngineConfig {
+    checked::EngineConfig {
         name: Arc::from(name),
         manage: Manage::Observe,
         ..discovery::discovered(&Config::builtin(), EngineKind::Openai, url.clone())
@@ -217,7 +217,7 @@ fn ollama(broken: &Arc<AtomicBool>, versions: &Arc<AtomicU64>) -> Router {
 async fn an_engine_that_fails_its_polls_holds_its_residents_until_nobody_listens_there() {
     let (broken, versions) = (Arc::default(), Arc::default());
     let fake = Fake::start(ollama(&broken, &versions)).await;
-    let engine = checked::Engine {
+    let engine = checked::EngineConfig {
         kind: EngineKind::Ollama,
         ..openai("e", &fake.url)
     };
@@ -252,7 +252,7 @@ async fn an_engine_that_fails_its_polls_holds_its_residents_until_nobody_listens
 async fn a_version_that_is_not_told_once_is_the_one_told_before() {
     let (broken, versions) = (Arc::default(), Arc::<AtomicU64>::default());
     let fake = Fake::start(ollama(&broken, &versions)).await;
-    let engine = checked::Engine {
+    let engine = checked::EngineConfig {
         kind: EngineKind::Ollama,
         ..openai("e", &fake.url)
     };

@@ -124,7 +124,7 @@ impl RouterHandle {
     }
 
     /// The configuration of the engine with that name, whether it was configured or found.
-    pub fn engine_config(&self, name: &str) -> Option<Arc<crucible_config::checked::Engine>> {
+    pub fn engine_config(&self, name: &str) -> Option<Arc<crucible_config::checked::EngineConfig>> {
         let fleet = self.0.fleet.view();
         let status = fleet.engines.iter().find(|e| &*e.config.name == name)?;
         Some(Arc::clone(&status.config))

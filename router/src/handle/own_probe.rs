@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::RouterHandle;
 use crate::{
     demand::Demand,
-    engine::{self, Endpoint, EngineError, ask_for_one_token, is_an_answer},
+    engine::{self, EngineEndpoint, EngineError, ask_for_one_token, is_an_answer},
     health::ProbeResult,
     permit::Permit,
     plan::{Candidate, Reason},
@@ -94,7 +94,7 @@ impl RouterHandle {
 
 async fn one_token(permit: &Permit, connect: Duration) -> Result<Value, EngineError> {
     let client = engine::client(connect);
-    let endpoint = Endpoint::new(client, permit.address.clone(), permit.token.as_deref());
+    let endpoint = EngineEndpoint::new(client, permit.address.clone(), permit.token.as_deref());
     let model = if permit.kind.profile().residents.named_by_load {
         &permit.model
     } else {

@@ -4,7 +4,7 @@ use crucible_config::Config;
 use url::Url;
 
 use crate::{
-    engine::{self, Endpoint, EngineError},
+    engine::{self, EngineEndpoint, EngineError},
     transport::EngineAddress,
     view::EngineView,
 };
@@ -19,12 +19,15 @@ pub(super) fn token(config: &Config, engine: &EngineView) -> Option<String> {
 }
 
 /// Makes the endpoint of an engine of the view, with its own token and authorities.
-pub(super) fn endpoint(config: &Config, engine: &EngineView) -> Result<Endpoint, EngineError> {
+pub(super) fn endpoint(
+    config: &Config,
+    engine: &EngineView,
+) -> Result<EngineEndpoint, EngineError> {
     let client = engine::client(config.timeouts.connect);
     let url = Url::parse(&engine.url).map_err(|e| EngineError::Unexpected(e.to_string()))?;
     let configured = config.engine(&engine.name);
     let ca_file = configured.and_then(|engine| engine.ca_file.as_ref());
     let address = EngineAddress::new(url, ca_file)?;
     let token = token(config, engine);
-    Ok(Endpoint::new(client, address, token.as_deref()))
+    Ok(EngineEndpoint::new(client, address, token.as_deref()))
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     catalog::ModelKind,
-    engine::{Endpoint, EngineError},
+    engine::{EngineEndpoint, EngineError},
     state_dir,
     view::{EngineView, ResidentView, View},
 };
@@ -140,7 +140,7 @@ async fn penalty(
 }
 
 async fn generate(
-    endpoint: &Endpoint,
+    endpoint: &EngineEndpoint,
     model: &str,
     penalty: Option<f64>,
 ) -> Result<String, EngineError> {

@@ -16,7 +16,7 @@ use crate::bench::{driver::RunFailure, target::BenchTarget, variant::BenchSettin
 /// The recipe of the Ollama process, and the process that runs now, if there is one.
 pub(super) struct OllamaChild {
     client: engine::Client,
-    config: checked::Engine,
+    config: checked::EngineConfig,
     recipe: OllamaRecipe,
     model: Arc<str>,
     budget: Duration,

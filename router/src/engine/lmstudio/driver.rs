@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::ModelInfo,
-    engine::{EngineError, LoadOrder, http::Endpoint},
+    engine::{EngineError, LoadOrder, http::EngineEndpoint},
 };
 
 /// LM Studio's own clock is a net for the case that Crucible is gone: it rings after Crucible's.
@@ -38,7 +38,7 @@ pub(crate) struct WebsocketDriver {
 impl WebsocketDriver {
     /// `ttl` is how long Crucible keeps an idle model.
     pub(crate) fn new(
-        endpoint: &Endpoint,
+        endpoint: &EngineEndpoint,
         token: Option<&str>,
         load: LoadConfig,
         ttl: Duration,
@@ -87,7 +87,7 @@ pub(crate) fn engine_idle_ttl(ttl: Duration) -> Duration {
 /// Reads over the WebSocket API how each of these instances was loaded, and when LM Studio unloads
 /// it by itself.
 pub(crate) async fn told(
-    endpoint: &Endpoint,
+    endpoint: &EngineEndpoint,
     token: Option<&str>,
     instances: &[Arc<str>],
 ) -> Result<HashMap<Arc<str>, InstanceFacts>, EngineError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible_config::{
     Config,
-    checked::{Engine, EngineKind},
+    checked::{EngineConfig, EngineKind},
 };
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ impl LoadConfig {
     /// The settings that an engine is to load with; `None` where the WebSocket driver is off. LM
     /// Studio takes a share and not a count of layers, so only all and none of them can be asked
     /// for.
-    pub fn of(config: &Config, engine: &Engine) -> Option<Self> {
+    pub fn of(config: &Config, engine: &EngineConfig) -> Option<Self> {
         let tuning = &config.tuning.lmstudio;
         (engine.kind.profile().websocket_driver && engine.websocket).then(|| Self {
             gpu_ratio: match tuning.gpu_layers {

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 
 use super::load_config::{IdleTtl, InstanceFacts, LoadConfig};
 use crate::{
-    engine::{EngineError, http::Endpoint},
+    engine::{EngineError, http::EngineEndpoint},
     transport::Transport,
 };
 
@@ -35,7 +35,7 @@ const MESSAGE_LIMIT: usize = 4 << 20;
 #[derive(Clone)]
 pub(super) struct WebsocketApi {
     /// The HTTP endpoint of the same engine.
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     identifier: String,
     passkey: String,
 }
@@ -56,7 +56,7 @@ struct ApiSocket(WebSocketStream<Transport>);
 impl WebsocketApi {
     /// `endpoint` as for HTTP. A token `sk-lm-<identifier>:<passkey>` is taken apart; without one a
     /// guest asks, whose name must be its own (the first to use a name keeps it).
-    pub(super) fn new(endpoint: &Endpoint, token: Option<&str>) -> Self {
+    pub(super) fn new(endpoint: &EngineEndpoint, token: Option<&str>) -> Self {
         let halves = token.and_then(|t| t.strip_prefix("sk-lm-")?.split_once(':'));
         let (identifier, passkey) = halves.map_or_else(
             || (format!("guest:crucible-{}", random()), random()),

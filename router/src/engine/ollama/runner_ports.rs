@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::super::{
-    http::Endpoint,
+    http::EngineEndpoint,
     slots::{self, SlotReading},
 };
 
@@ -34,7 +34,7 @@ impl RunnerPorts {
     pub(super) async fn read(
         &self,
         root: PathBuf,
-        endpoint: &Endpoint,
+        endpoint: &EngineEndpoint,
     ) -> Option<Vec<SlotReading>> {
         let known = self.known(VALID);
         if let Some(ports) = &known

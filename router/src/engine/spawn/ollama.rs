@@ -23,8 +23,8 @@ use super::{
 use crate::{
     catalog::ResidentInfo,
     engine::{
-        Client, Engine, EngineError, Listing, LoadOrder, SlotReading, backoff, http::Endpoint,
-        ollama::Ollama, ollama_recipe::OllamaRecipe,
+        Client, Engine, EngineError, Listing, LoadOrder, SlotReading, backoff,
+        http::EngineEndpoint, ollama::Ollama, ollama_recipe::OllamaRecipe,
     },
     machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
     transport::EngineAddress,
@@ -152,7 +152,7 @@ impl SpawnedOllama {
             // What it took before this moment is its program's own.
             self.is_limited(group.add(child.pid).map(|()| bytes));
         }
-        let endpoint = Endpoint::new(self.client.clone(), address, None);
+        let endpoint = EngineEndpoint::new(self.client.clone(), address, None);
         Ok(OllamaServer {
             api: Arc::new(Ollama::new(endpoint, self.setup.keep_alive)),
             child,

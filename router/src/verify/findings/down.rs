@@ -111,7 +111,7 @@ fn otherwise(evidence: &Evidence, engine: &EngineView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crucible_config::checked::{Engine, EngineKind, Manage};
+    use crucible_config::checked::{EngineConfig, EngineKind, Manage};
 
     use super::*;
     use crate::{verify::testing::all_right, view::Health};
@@ -163,7 +163,7 @@ mod tests {
         let mut evidence = all_right();
         let mut config = (*evidence.config).clone();
         let url = "http://127.0.0.1:1".parse().unwrap();
-        let child = Engine {
+        let child = EngineConfig {
             manage: Manage::Spawn,
             url: None,
             command: vec!["no-such-program".into()],

@@ -30,7 +30,7 @@ use super::{read, write};
 use crate::verify::engine_access;
 use crate::{
     catalog::ModelKind,
-    engine::{Endpoint, EngineError, ask_for_one_token},
+    engine::{EngineEndpoint, EngineError, ask_for_one_token},
     options::{LoadTuple, request_context},
     scheduler::{PersistedState, resident_store},
     state_dir,
@@ -44,7 +44,7 @@ const WORD: &str = " apple";
 
 /// Where and how a model is asked.
 struct Asking<'a> {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     kind: EngineKind,
     instance: &'a str,
     tuple: LoadTuple,

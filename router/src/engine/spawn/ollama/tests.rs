@@ -98,7 +98,7 @@ async fn after_a_crash_it_is_started_again_but_not_at_once() {
     engine.list().await.unwrap();
     let mut ended = engine.running().unwrap().child.ended;
     let at = engine.address().unwrap();
-    let _ = Endpoint::new(engine.client.clone(), at, None)
+    let _ = EngineEndpoint::new(engine.client.clone(), at, None)
         .get("/crash")
         .await;
     ended.wait_for(Option::is_some).await.unwrap();
