@@ -102,7 +102,7 @@ async fn errors_of_every_layer_have_a_body_in_the_clients_format() {
             request("GET", "/healthz").header("origin", "http://evil.example"),
             "origin_not_allowed",
         ),
-        (request("POST", "/api/pull"), "endpoint_closed"),
+        (request("POST", "/models/load"), "endpoint_closed"),
         (request("POST", "/v1/chat/completions"), "invalid_json"),
     ] {
         let request = request.body(Body::empty()).unwrap();
