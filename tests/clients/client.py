@@ -40,6 +40,8 @@ class Place:
     server: str
     model: str
     context: int
+    listed: str = ""
+    """The model as `/v1/models` lists it, such as `llama3.2:latest` for `llama3.2`."""
 
     def write(self, name: str, text: str) -> pathlib.Path:
         """Writes a file of the scratch home folder."""
@@ -80,6 +82,10 @@ class Client:
     def shell(self, command: str) -> dict[str, dict]:
         """The call of its own tool that runs a shell command: arguments by the tool's name."""
         raise NotImplementedError
+
+    def edits(self, first: str, second: str) -> list[dict] | None:
+        """The answers that let a client without tools write two files; `None` where it has tools."""
+        return None
 
     def once(self, place: Place, prompt: str) -> list[str]:
         """The command that asks once and ends."""

@@ -50,6 +50,12 @@ class Crucible(Server):
             return False
         return True
 
+    def listed(self, model: str) -> str:
+        """The name under which the list of models has a model."""
+        with urllib.request.urlopen(self.url + "/v1/models", timeout=30) as answer:
+            names = [entry["id"] for entry in json.load(answer)["data"]]
+        return model if model in names else f"{model}:latest"
+
     def refused(self) -> str:
         """What was not answered with success since this was last asked, by status and endpoint."""
         text = self.log.read_text()[self.read:]

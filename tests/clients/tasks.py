@@ -36,11 +36,12 @@ NOT_TRIED = Outcome(None)
 
 def conversations(client: Client) -> list[dict]:
     """The answers that the simulated engine gives to this client."""
+    hi = {"when": HI, "turns": [{"text": HELLO}]}
+    edits = client.edits(FIRST, SECOND)
+    if edits:
+        return [hi, *edits]
     calls = [{"calls": client.shell(command)} for command in COMMANDS]
-    return [
-        {"when": HI, "turns": [{"text": HELLO}]},
-        {"when": LOOP, "turns": [*calls, {"text": DONE + " {result}"}]},
-    ]
+    return [hi, {"when": LOOP, "turns": [*calls, {"text": DONE + " {result}"}]}]
 
 
 def environment(client: Client, place: Place) -> dict[str, str]:
@@ -77,10 +78,12 @@ def say_hi(client: Client, engine: Engine, place: Place, seconds: float) -> Outc
 
 
 def tool_loop(client: Client, engine: Engine, place: Place, seconds: float) -> Outcome:
-    """Three turns: two calls and a text."""
+    """Three turns: two calls and a text. A client without tools writes both files itself."""
     said, wrong = ask(client, place, LOOP, seconds)
     if wrong:
         return Outcome(False, wrong)
+    if client.edits(FIRST, SECOND):
+        return files_left(place, "client")
     if DONE not in said or SECOND not in said:
         return Outcome(False, f"no last answer but: {last_words(said) or 'nothing'}")
     return tools_ran(engine, place)
@@ -88,13 +91,21 @@ def tool_loop(client: Client, engine: Engine, place: Place, seconds: float) -> O
 
 def tools_ran(engine: Engine, place: Place) -> Outcome:
     """Whether the tools left their files, and the engine saw both results."""
-    for name, content in (("first.txt", FIRST), ("second.txt", SECOND)):
-        path = place.work / name
-        if not path.exists() or path.read_text().strip() != content:
-            return Outcome(False, f"the tool left no {name} with {content} in it")
+    left = files_left(place, "tool")
+    if not left.passed:
+        return left
     turns = loop_turns(engine)
     if not {0, 1, 2} <= turns.keys():
         return Outcome(False, f"the engine saw turns {sorted(turns)} of the loop")
+    return Outcome(True)
+
+
+def files_left(place: Place, writer: str) -> Outcome:
+    """Whether both files are there."""
+    for name, content in (("first.txt", FIRST), ("second.txt", SECOND)):
+        path = place.work / name
+        if not path.exists() or path.read_text().strip() != content:
+            return Outcome(False, f"the {writer} left no {name} with {content} in it")
     return Outcome(True)
 
 

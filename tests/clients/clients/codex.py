@@ -22,20 +22,65 @@ enabled = false
 trust_level = "trusted"
 """
 
+OSS_CONFIG = """\
+model_context_window = {place.context}
+approval_policy = "never"
+sandbox_mode = "danger-full-access"
+check_for_update_on_startup = false
+
+[analytics]
+enabled = false
+
+[projects."{place.work}"]
+trust_level = "trusted"
+"""
+
 
 class Codex(Client):
     name = "Codex"
     package = Npm("@openai/codex", "0.171.0", "codex")
     path = "/v1/responses"
+    config = CONFIG
 
     def configure(self, place: Place) -> None:
-        place.write(".codex/config.toml", CONFIG.format(place=place))
+        place.write(".codex/config.toml", self.config.format(place=place))
+
+    def flags(self, place: Place) -> list[str]:
+        return []
 
     def shell(self, command: str) -> dict[str, dict]:
         return {"exec_command": {"cmd": command}}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return [place.program, "exec", "--skip-git-repo-check", prompt]
+        return [place.program, "exec", *self.flags(place), "--skip-git-repo-check", prompt]
 
     def screen(self, place: Place) -> Screen:
-        return Screen([place.program], ready=place.model + " ")
+        return Screen([place.program, *self.flags(place)], ready=place.model + " ")
+
+
+class CodexOssOllama(Codex):
+    """Codex with its own provider of Ollama: it looks into `/api/tags` and `/api/version` first."""
+
+    name = "Codex --oss, ollama"
+    provider = "ollama"
+    config = OSS_CONFIG
+
+    def environment(self, place: Place) -> dict[str, str]:
+        return {"CODEX_OSS_BASE_URL": f"{place.server}/v1"}
+
+    def flags(self, place: Place) -> list[str]:
+        return ["--oss", "--local-provider", self.provider, "--model", self.named(place)]
+
+    def named(self, place: Place) -> str:
+        return place.model
+
+
+class CodexOssLmStudio(CodexOssOllama):
+    """Codex with its own provider of LM Studio: it warms the model up with an empty request first."""
+
+    name = "Codex --oss, lmstudio"
+    provider = "lmstudio"
+
+    def named(self, place: Place) -> str:
+        # It looks for the very name in `/v1/models`, and else for a program of LM Studio that fetches it.
+        return place.listed

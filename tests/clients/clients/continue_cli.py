@@ -9,13 +9,14 @@ class ContinueCli(Client):
     name = "Continue CLI"
     package = Npm("@continuedev/cli", "1.5.47", "cn")
     path = "/v1/chat/completions"
+    provider, base_path = "openai", "/v1"
 
     def configure(self, place: Place) -> None:
         model = {
             "name": place.model,
-            "provider": "openai",
+            "provider": self.provider,
             "model": place.model,
-            "apiBase": f"{place.server}/v1",
+            "apiBase": place.server + self.base_path,
             "apiKey": "none",
             "roles": ["chat"],
             "capabilities": ["tool_use"],
@@ -40,3 +41,10 @@ class ContinueCli(Client):
 
     def screen(self, place: Place) -> Screen:
         return Screen(self.base(place), ready="Ask anything")
+
+
+class ContinueCliOllama(ContinueCli):
+    """Continue's command line with its provider of Ollama, which asks `/v1` of the same server."""
+
+    name = "Continue CLI, provider ollama"
+    provider, base_path = "ollama", ""

@@ -1,6 +1,6 @@
 """Asks once with LangChain and runs the commands that the model asks for, until it says a text.
 
-Usage: langchain_loop.py MODEL PROMPT
+Usage: langchain_loop.py openai|ollama MODEL PROMPT
 """
 
 import subprocess
@@ -8,7 +8,6 @@ import sys
 
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
 
 
 @tool
@@ -24,8 +23,18 @@ def streamed(model, messages):
     return whole
 
 
-def loop(name: str, prompt: str) -> str:
-    model = ChatOpenAI(model=name).bind_tools([run_command])
+def chat_model(provider: str, name: str):
+    if provider == "ollama":
+        from langchain_ollama import ChatOllama
+
+        return ChatOllama(model=name)
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(model=name)
+
+
+def loop(provider: str, name: str, prompt: str) -> str:
+    model = chat_model(provider, name).bind_tools([run_command])
     messages = [HumanMessage(prompt)]
     for _ in range(9):
         answer = streamed(model, messages)

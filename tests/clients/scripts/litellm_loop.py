@@ -1,6 +1,6 @@
 """Asks once with LiteLLM and runs the commands that the model asks for, until it says a text.
 
-Usage: litellm_loop.py MODEL PROMPT
+Usage: litellm_loop.py PROVIDER/MODEL PROMPT
 """
 
 import json
@@ -32,7 +32,7 @@ def run(call) -> dict:
 def loop(model: str, prompt: str) -> str:
     messages = [{"role": "user", "content": prompt}]
     for _ in range(9):
-        stream = litellm.completion(f"openai/{model}", messages=messages, tools=[TOOL], stream=True)
+        stream = litellm.completion(model, messages=messages, tools=[TOOL], stream=True)
         message = litellm.stream_chunk_builder(list(stream), messages=messages).choices[0].message
         if not message.tool_calls:
             return message.content
