@@ -98,7 +98,7 @@ fn paths(settings: &Settings) -> Vec<String> {
         .filter_map(|i| settings.find(&engine::NAME.item(i)))
         .map(|name| join(engine::TABLE, &name));
     let mut tables: Vec<(String, &str)> = engines.map(|path| (path, engine::TABLE)).collect();
-    let pools = settings.names(pool::TABLE).into_iter();
+    let pools = settings.names_of_tables(pool::TABLE).into_iter();
     tables.extend(pools.map(|name| (join(pool::TABLE, &name), pool::TABLE)));
     tables.push((join(pool::TABLE, "gpu"), pool::TABLE));
     for (path, table) in tables {
@@ -159,5 +159,13 @@ mod tests {
             assert!(problems.contains(part), "{text}: {problems}");
             assert!(problems.contains("--set"), "{text}: {problems}");
         }
+    }
+
+    #[test]
+    fn the_values_of_a_pool_are_not_proposed_as_pools() {
+        let problems = with(&["pool.big.budget=1GB", "pool.big.budget.budgt=1"]);
+        let problems = problems.unwrap_err().to_string();
+        let proposed = problems.contains("did you mean pool.big.budget?");
+        assert!(proposed, "{problems}");
     }
 }

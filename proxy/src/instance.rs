@@ -19,7 +19,7 @@ use crate::{
     edge,
     events::{self, LoggedObserver},
     metrics::{Metrics, Outcome},
-    server::{ConnectionLimits, ConnectionSlots, Listener, OnEvict, OnOpen, descriptors},
+    server::{ConnectionLimits, ConnectionSlots, Listener, OnOpen, descriptors},
     state::AppState,
     telemetry::LostLines,
     upstream::Upstream,
@@ -74,10 +74,9 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
         linger: config.limits.body.max(LINGER),
     };
     let counts = metrics.clone();
-    let on_evict: OnEvict = Arc::new(move || counts.connection_evicted());
     let slots = ConnectionSlots::new(
         descriptors::affordable(config.limits.connections),
-        Arc::clone(&on_evict),
+        Arc::new(move || counts.connection_evicted()),
     );
     let on_open = counted(metrics);
     let mut listeners = Vec::new();
@@ -89,11 +88,12 @@ fn bind(config: &Config, metrics: &Metrics) -> io::Result<(Vec<Listener>, Option
     }
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(
+            // Scrapers are no clients, and are not counted as such.
             Listener::bind(
                 addr,
                 limits,
-                ConnectionSlots::new(SCRAPERS, on_evict),
-                on_open,
+                ConnectionSlots::new(SCRAPERS, Arc::new(|| {})),
+                Arc::new(|| Box::new(())),
             )
             .map_err(|e| named(addr, &e))?,
         ),

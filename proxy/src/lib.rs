@@ -20,6 +20,7 @@ pub mod guard;
 pub mod instance;
 mod label;
 mod ledger;
+mod members;
 pub mod metrics;
 mod pipeline;
 mod prefix;

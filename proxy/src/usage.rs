@@ -175,6 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_count_that_stands_twice_the_last_one_counts() {
+        let told = r#"{"prompt_tokens":1,"prompt_tokens":3,"completion_tokens":4,"x":[1],
+            "prompt_tokens_details":null,"prompt_tokens_details":{"cached_tokens":9,"cached_tokens":2},
+            "\u0063ompletion_tokens":5}"#;
+        let told: ReportedObject<OpenAiUsage> = serde_json::from_str(told).unwrap();
+        let usage = Usage::of_openai(&told.0, &LlamaTimings::default()).unwrap();
+        assert_eq!(
+            (usage.prompt, usage.completion, usage.cached),
+            (3, 5, Some(2))
+        );
+    }
+
+    #[test]
     fn cached_tokens_are_read_where_an_engine_has_them() {
         let told = json!({"prompt_tokens": 100, "completion_tokens": 4});
         let of = |told: &Value, timings: Value| {

@@ -107,9 +107,17 @@ impl StateDir {
         while !self.is_ours() {
             sleep(LOOK_EVERY).await;
             let hold = self.try_lock();
-            if hold.is_ours() {
-                let folder = self.folder.display();
-                tracing::info!(%folder, "its owner has ended: state_dir is this Crucible's now");
+            let folder = self.folder.display();
+            match &hold {
+                Hold::Ours => {
+                    tracing::info!(%folder, "its owner has ended: state_dir is this Crucible's now");
+                }
+                Hold::Unknown(why) => tracing::warn!(
+                    %folder,
+                    "state_dir cannot be locked any more ({why}): whether its owner has ended is not \
+                     known, and this Crucible uses it from now on"
+                ),
+                Hold::Anothers(_) => {}
             }
             self.hold.send_replace(hold);
         }

@@ -1,5 +1,6 @@
 //! Odd answers of engines: what a client can use of them arrives, counted or not.
 
+mod formats;
 mod odd;
 
 use crucible_tests::{

@@ -210,8 +210,7 @@ impl Metrics {
         )
     }
 
-    /// Counts a connection as open until the guard drops, whether it is a client's or a scraper's
-    /// of `metrics_listen`.
+    /// Counts a client's connection as open until the guard drops.
     pub fn connection(&self) -> ConnectionGuard {
         ConnectionGuard::new(self.vectors().connections_open.with_label_values(EMPTY))
     }

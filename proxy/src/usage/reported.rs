@@ -2,7 +2,7 @@
 //!
 //! Nearly every answer has them, so they are read without a tree of values. Engines differ in what they
 //! leave out and how: a member of another type than it should be is taken for one that is odd or absent,
-//! and never makes the rest unreadable.
+//! of a member that stands twice the last one counts, and neither makes the rest unreadable.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,40 +11,41 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// The member `usage` of an answer in OpenAI's format.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct OpenAiUsage {
-    pub(super) prompt_tokens: ReportedNumber,
-    pub(super) completion_tokens: ReportedNumber,
-    pub(super) prompt_tokens_details: ReportedObject<PromptDetails>,
-    pub(super) completion_tokens_details: ReportedObject<CompletionDetails>,
-}
+use crate::members::json_objects;
 
-/// The parts of the prompt's tokens.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct PromptDetails {
-    pub(super) cached_tokens: ReportedNumber,
-}
+json_objects! {
+    /// The member `usage` of an answer in OpenAI's format.
+    #[derive(Clone, Copy)]
+    pub(crate) struct OpenAiUsage {
+        pub(super) prompt_tokens: ReportedNumber,
+        pub(super) completion_tokens: ReportedNumber,
+        pub(super) prompt_tokens_details: ReportedObject<PromptDetails>,
+        pub(super) completion_tokens_details: ReportedObject<CompletionDetails>,
+    }
 
-/// The parts of the answer's tokens.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct CompletionDetails {
-    pub(super) reasoning_tokens: ReportedNumber,
-}
+    /// The parts of the prompt's tokens.
+    #[derive(Clone, Copy)]
+    pub(super) struct PromptDetails {
+        pub(super) cached_tokens: ReportedNumber,
+    }
 
-/// The member `timings`, which llama.cpp's server (b10488) adds. Times are milliseconds;
-/// the tokens of the prompt are those that were found in the cache and, apart from them, those that were read.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct LlamaTimings {
-    pub(super) cache_n: ReportedNumber,
-    pub(super) prompt_n: ReportedNumber,
-    pub(super) prompt_ms: ReportedNumber,
-    pub(super) predicted_n: ReportedNumber,
-    pub(super) predicted_ms: ReportedNumber,
+    /// The parts of the answer's tokens.
+    #[derive(Clone, Copy)]
+    pub(super) struct CompletionDetails {
+        pub(super) reasoning_tokens: ReportedNumber,
+    }
+
+    /// The member `timings`, which llama.cpp's server (b10488) adds. Times are milliseconds;
+    /// the tokens of the prompt are those that were found in the cache and, apart from them, those that
+    /// were read.
+    #[derive(Clone, Copy)]
+    pub(crate) struct LlamaTimings {
+        pub(super) cache_n: ReportedNumber,
+        pub(super) prompt_n: ReportedNumber,
+        pub(super) prompt_ms: ReportedNumber,
+        pub(super) predicted_n: ReportedNumber,
+        pub(super) predicted_ms: ReportedNumber,
+    }
 }
 
 /// A number as an engine reports it.
