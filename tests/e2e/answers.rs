@@ -33,7 +33,9 @@ pub(super) async fn speaker(script: impl Fn(bool) -> Script + Send + Sync + 'sta
     let held = json!({ "models": [
         { "name": "m", "model": "m", "size": 1, "context_length": 131_072 }] });
     Scripted::reading(move |path, body| match path {
-        "/v1/chat/completions" | "/api/chat" if body.contains("\"hi\"") => {
+        "/v1/chat/completions" | "/v1/completions" | "/api/chat" | "/api/generate"
+            if body.contains("\"hi\"") =>
+        {
             script(body.contains("\"stream\":true"))
         }
         "/v1/models" => Script::json(
@@ -87,7 +89,7 @@ pub(super) fn openai(streamed: bool, message: &Value, more: &str) -> Script {
     )
 }
 
-fn lines(all: &[Value]) -> Script {
+pub(super) fn lines(all: &[Value]) -> Script {
     let all: Vec<String> = all.iter().map(Value::to_string).collect();
     Script::typed("application/x-ndjson", &(all.join("\n") + "\n"))
 }

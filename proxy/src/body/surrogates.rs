@@ -12,7 +12,7 @@ use memchr::{memchr_iter, memmem::Finder};
 
 /// The hexadecimal digits of U+FFFD, which are as long as the half that they replace, so that no byte
 /// moves.
-const REPLACEMENT: &[u8] = b"fffd";
+pub(crate) const REPLACEMENT: &str = "fffd";
 
 static UNIT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
 
@@ -25,7 +25,7 @@ pub(crate) fn mended(body: Bytes) -> (Bytes, bool) {
     }
     let mut text = body.to_vec();
     for half in halves {
-        text[half].copy_from_slice(REPLACEMENT);
+        text[half].copy_from_slice(REPLACEMENT.as_bytes());
     }
     (text.into(), true)
 }
@@ -36,7 +36,7 @@ pub(crate) fn mended_text(text: &str) -> Cow<'_, str> {
     let mut from = 0;
     for half in halves(text.as_bytes()) {
         out.push_str(&text[from..half.start]);
-        out.push_str("fffd");
+        out.push_str(REPLACEMENT);
         from = half.end;
     }
     if from == 0 {
@@ -47,7 +47,7 @@ pub(crate) fn mended_text(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the ranges of the digits of halves.
-fn halves(text: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn halves(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     // As good as every body has none, and this is told faster than a walk from escape to escape.
     let may_be_half = |at: usize| matches!(text.get(at + 2), Some(b'd' | b'D'));
@@ -79,7 +79,7 @@ fn halves(text: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// Reads the UTF-16 unit of an escape that begins at `at`.
-fn unit(text: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0_u16, |unit, digit| {
         let digit = char::from(*digit).to_digit(16)?;

@@ -254,6 +254,11 @@ where
         } else {
             self.cancelled.as_mut().poll(cx).is_ready()
         };
+        if ending && self.close_at.is_some() {
+            // The answer is whole, and only the engine's end of it is waited for.
+            let result = self.finish();
+            return Poll::Ready(self.over(result));
+        }
         if ending {
             let error = Error::new(ErrorKind::Draining, "Crucible is shutting down").retry_after(5);
             return Poll::Ready(self.over(Err(error)));

@@ -95,7 +95,7 @@ async fn odd_bytes_around_an_answer_do_not_cost_it() {
 }
 
 /// The ids, names and arguments of the calls, as a client joins them that joins all texts.
-fn joined(text: &str) -> Vec<[String; 3]> {
+pub(super) fn joined(text: &str) -> Vec<[String; 3]> {
     let mut calls: Vec<[String; 3]> = Vec::new();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: {"));
     for data in data {

@@ -24,8 +24,11 @@ pub(crate) struct EventKeys {
     pub(crate) error: bool,
     /// Text, thinking or a call: what a person would call the first token.
     pub(crate) content: bool,
-    /// A tool call, or a `finish_reason` that says that there was one.
+    /// A tool call, also in the form that is older than lists of calls, or a `finish_reason` that says
+    /// that there was one.
     pub(crate) calls: bool,
+    /// Escapes of halves of surrogate pairs, each perhaps with its other half.
+    pub(crate) surrogates: bool,
     /// A `finish_reason` that is a text.
     pub(crate) finish: bool,
     /// A `usage` that is not null.
@@ -45,11 +48,13 @@ enum EventKey {
     Finish,
     Text,
     Calls,
+    OlderCall,
+    Surrogate,
     Thinking,
     Reasoning,
 }
 
-const KEYS: [(&str, EventKey); 10] = [
+const KEYS: [(&str, EventKey); 13] = [
     ("[DONE]", EventKey::Done),
     ("\"choices\"", EventKey::Choices),
     ("event:", EventKey::Name),
@@ -58,11 +63,14 @@ const KEYS: [(&str, EventKey); 10] = [
     ("\"finish_reason\"", EventKey::Finish),
     ("\"content\"", EventKey::Text),
     ("\"tool_calls\"", EventKey::Calls),
+    ("\"function_call\"", EventKey::OlderCall),
+    ("\\ud", EventKey::Surrogate),
+    ("\\uD", EventKey::Surrogate),
     ("\"reasoning_content\"", EventKey::Thinking),
     ("\"reasoning\"", EventKey::Reasoning),
 ];
 
-static WORDS: LazyLock<WordSearch<10>> =
+static WORDS: LazyLock<WordSearch<13>> =
     LazyLock::new(|| WordSearch::new(KEYS.map(|(word, _)| word)));
 
 /// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
@@ -109,9 +117,13 @@ impl EventKeys {
                 EventKey::Done => keys.done = true,
                 EventKey::Choices => keys.choices = true,
                 EventKey::Name => keys.name = true,
+                EventKey::Surrogate => keys.surrogates = true,
                 _ => {}
             }
-            if matches!(key, EventKey::Done | EventKey::Choices | EventKey::Name) {
+            if matches!(
+                key,
+                EventKey::Done | EventKey::Choices | EventKey::Name | EventKey::Surrogate
+            ) {
                 return;
             }
             respelled |= matches!(key, EventKey::Thinking);
@@ -121,7 +133,7 @@ impl EventKeys {
                 return;
             };
             match key {
-                EventKey::Done | EventKey::Choices | EventKey::Name => {}
+                EventKey::Done | EventKey::Choices | EventKey::Name | EventKey::Surrogate => {}
                 EventKey::Error => keys.error |= !value.starts_with(b"null"),
                 EventKey::Usage => keys.usage |= !value.starts_with(b"null"),
                 EventKey::Finish => {
@@ -135,6 +147,11 @@ impl EventKeys {
                 EventKey::Calls => {
                     keys.content |= is_filled(value);
                     keys.calls |= is_filled(value);
+                }
+                EventKey::OlderCall => {
+                    let is_call = value.starts_with(b"{");
+                    keys.content |= is_call;
+                    keys.calls |= is_call;
                 }
                 EventKey::Reasoning => {
                     keys.content |= is_text(value);
@@ -254,9 +271,23 @@ mod tests {
     }
 
     #[test]
+    fn older_calls_and_escapes_of_surrogates_are_told() {
+        for (event, calls, surrogates) in [
+            ("data: {\"function_call\":null}", false, false),
+            ("data: {\"function_call\": {}}", true, false),
+            ("data: {\"x\":\"\\uD83D\\ude00\"}", false, true),
+            ("data: {\"x\":\"\\u0064\"}", false, false),
+        ] {
+            let keys = EventKeys::of(event.as_bytes());
+            assert_eq!((keys.calls, keys.content), (calls, calls), "{event}");
+            assert_eq!(keys.surrogates, surrogates, "{event}");
+        }
+    }
+
+    #[test]
     fn the_searcher_finds_what_a_plain_search_finds() {
         let event = "data: {\"error\"\"usage\"[DONE]event:\"choices\"\"finish_reason\"\"content\" \"tool_calls\"\
-                     \"reasoning_content\"\"reasoning\"\"reason\"}";
+                     \"reasoning_content\"\"reasoning\"\"reason\"\"function_call\"\\ud\\uD}";
         let mut ends = Vec::new();
         each(event.as_bytes(), |_, end| ends.push(end));
         let plain = KEYS.map(|(word, _)| event.find(word).unwrap() + word.len());

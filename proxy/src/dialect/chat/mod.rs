@@ -3,9 +3,13 @@
 
 mod answer_writer;
 mod cached_tokens;
+pub(crate) mod chat_answer;
 mod chat_request;
+pub(crate) mod event_data;
 pub(crate) mod event_keys;
 pub(crate) mod field_error;
+pub(crate) mod json_end;
+pub(crate) mod json_text;
 mod request_task;
 pub(crate) mod sampling;
 mod shared_request;

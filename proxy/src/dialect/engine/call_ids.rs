@@ -5,9 +5,14 @@
 //! `{"tool_calls":[{"index":0,"id":"a"}]}` only the id changes, and only where the conversation has a
 //! call `a` already.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use serde_json::Value;
+
+use crate::dialect::chat::json_end::JsonEnd;
 
 /// The number of calls of one answer that are remembered at most.
 const MOST: usize = 4096;
@@ -24,12 +29,14 @@ pub(crate) struct CallIds {
 }
 
 /// A call of a stream whose first piece has come.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct StartedCall {
     /// The engine's id, and the one that it got.
     own: String,
     given: String,
     name: String,
+    /// The end of the arguments so far.
+    end: JsonEnd,
     /// The number of the call among those of its choice.
     number: u64,
 }
@@ -96,14 +103,11 @@ impl CallIds {
         let id = text(&call["id"]).to_owned();
         let name = text(&call["function"]["name"]).to_owned();
         let place = (of, number);
-        if let Some(begun) = self.streamed.get(&place) {
-            let same = id.is_empty() || id == begun.own || id == begun.given;
-            // Without a number, a name is all that tells a new call from a piece of the last one.
-            let begins = !name.is_empty() && (!same || number.is_none() && id.is_empty());
-            if !begins {
-                let begun = begun.clone();
-                return later(call, number, &id, &name, &begun);
-            }
+        if let Some(begun) = self.streamed.get_mut(&place)
+            && !begun.ends_before(call)
+        {
+            begun.end.push(&argument_text(call));
+            return later(call, number, &id, &name, begun);
         }
         if name.is_empty() && id.is_empty() {
             return false;
@@ -115,7 +119,10 @@ impl CallIds {
         *count = chosen.saturating_add(1);
         let given = self.of(Some(&id));
         if self.streamed.len() < MOST {
+            let mut end = JsonEnd::default();
+            end.push(&argument_text(call));
             let begun = StartedCall {
+                end,
                 own: id.clone(),
                 given: given.clone(),
                 name,
@@ -133,6 +140,34 @@ impl CallIds {
     }
 }
 
+// === impl StartedCall ===
+
+impl StartedCall {
+    /// Reports whether a piece with this call's number begins another call: it has a name and another id.
+    /// Without an id a name tells it where the engine numbers no calls, or where the arguments of this one
+    /// are whole already and the piece has another name or arguments of its own.
+    fn ends_before(&self, piece: &Value) -> bool {
+        let (id, name) = (text(&piece["id"]), text(&piece["function"]["name"]));
+        if name.is_empty() {
+            return false;
+        }
+        if !id.is_empty() {
+            return id != self.own && id != self.given;
+        }
+        let is_more = || name != self.name || !argument_text(piece).is_empty();
+        piece["index"].is_null() || self.end.is_whole() && is_more()
+    }
+}
+
+/// Returns the arguments of a call or of a piece of one, as text.
+fn argument_text(call: &Value) -> Cow<'_, str> {
+    match &call["function"]["arguments"] {
+        Value::String(text) => text.into(),
+        Value::Null => "".into(),
+        other => other.to_string().into(),
+    }
+}
+
 /// Mends a later piece of a call, which needs nothing but its number.
 fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &StartedCall) -> bool {
     let other = number != Some(begun.number);
@@ -143,11 +178,13 @@ fn later(call: &mut Value, number: Option<u64>, id: &str, name: &str, begun: &St
     if !id.is_empty() {
         members.shift_remove("id");
         mended = true;
-        if name == begun.name
-            && let Some(Value::Object(function)) = members.get_mut("function")
-        {
-            function.shift_remove("name");
-        }
+    }
+    if !name.is_empty()
+        && name == begun.name
+        && let Some(Value::Object(function)) = members.get_mut("function")
+    {
+        function.shift_remove("name");
+        mended = true;
     }
     mended
 }
@@ -185,170 +222,4 @@ fn elements(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn call(index: u64, id: &Value) -> Value {
-        json!({"index": index, "id": id, "function": {"name": "f", "arguments": ""}})
-    }
-
-    fn id_of(value: &Value, at: usize) -> &str {
-        value["choices"][0]["message"]["tool_calls"][at]["id"]
-            .as_str()
-            .unwrap()
-    }
-
-    #[test]
-    fn the_calls_of_a_whole_answer_have_ids_of_their_own() {
-        let taken = HashSet::from(["old".to_owned()]);
-        let calls = [
-            json!("a"),
-            json!("a"),
-            json!("old"),
-            json!(""),
-            json!(null),
-            json!("b"),
-        ];
-        let calls: Vec<_> = calls.iter().map(|id| call(0, id)).collect();
-        let mut answer = json!({"choices": [{"message": {"tool_calls": calls}}]});
-        assert!(CallIds::new(taken).mend_answer(&mut answer));
-        let ids: HashSet<_> = (0..6).map(|at| id_of(&answer, at)).collect();
-        assert_eq!(ids.len(), 6, "{answer}");
-        assert!(!ids.contains("old") && !ids.contains(""));
-        assert_eq!((id_of(&answer, 0), id_of(&answer, 5)), ("a", "b"));
-        let mut good = json!({"choices": [{"message": {"tool_calls": [call(0, &json!("a"))]}}]});
-        assert!(!CallIds::default().mend_answer(&mut good));
-        assert!(!CallIds::default().mend_answer(&mut json!({"choices": 7})));
-    }
-
-    #[test]
-    fn a_call_in_pieces_keeps_the_id_that_it_got() {
-        let event =
-            |call: Value| json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]});
-        let piece = |index: u64, id: Value| {
-            event(json!({"index": index, "id": id, "function": {"arguments": "{"}}))
-        };
-        let mut ids = CallIds::new(HashSet::from(["x".to_owned()]));
-        let of = |event: &Value| event["choices"][0]["delta"]["tool_calls"][0]["id"].clone();
-        let mut first = event(call(0, &json!("x")));
-        assert!(ids.mend_event(&mut first));
-        let given = of(&first);
-        assert_ne!(given, "x");
-        let mut again = piece(0, json!("x"));
-        assert!(ids.mend_event(&mut again));
-        assert_eq!(of(&again), json!(null));
-        let mut bare = piece(0, json!(null));
-        assert!(!ids.mend_event(&mut bare));
-        let mut second = event(call(1, &json!("x")));
-        assert!(ids.mend_event(&mut second));
-        assert!(of(&second) != given && of(&second) != "x");
-        let mut third = event(call(2, &json!("y")));
-        assert!(!ids.mend_event(&mut third));
-        assert!(!ids.mend_event(&mut piece(2, json!(null))));
-        let mut none = event(call(3, &json!("")));
-        assert!(ids.mend_event(&mut none) && of(&none).is_string());
-    }
-
-    /// The calls that a client puts together, which joins the texts of each number.
-    fn joined(pieces: &[Value]) -> Vec<(String, String, String)> {
-        let mut ids = CallIds::default();
-        let mut calls: Vec<(String, String, String)> = Vec::new();
-        for piece in pieces {
-            let mut event = json!({"choices": [{"delta": {"tool_calls": [piece]}}]});
-            ids.mend_event(&mut event);
-            let piece = &event["choices"][0]["delta"]["tool_calls"][0];
-            let number = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
-            if number >= calls.len() {
-                calls.resize(number + 1, Default::default());
-            }
-            calls[number].0.push_str(text(&piece["id"]));
-            calls[number].1.push_str(text(&piece["function"]["name"]));
-            let arguments = text(&piece["function"]["arguments"]);
-            calls[number].2.push_str(arguments);
-        }
-        calls
-    }
-
-    #[test]
-    fn pieces_are_joined_to_the_calls_that_they_belong_to() {
-        let call = |of: &[(&str, &str, &str)]| {
-            let own = |(id, name, arguments): &(&str, &str, &str)| {
-                (
-                    (*id).to_owned(),
-                    (*name).to_owned(),
-                    (*arguments).to_owned(),
-                )
-            };
-            of.iter().map(own).collect::<Vec<_>>()
-        };
-        let f = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
-        let more = |arguments: &str| json!({"arguments": arguments});
-        let two = call(&[("a", "f", "{}"), ("b", "g", "{}")]);
-        for (what, pieces, calls) in [
-            (
-                "no numbers",
-                vec![
-                    json!({"id": "a", "function": f("f", "{")}),
-                    json!({"function": more("}")}),
-                    json!({"id": "b", "function": f("g", "{}")}),
-                ],
-                two.clone(),
-            ),
-            (
-                "one number for all",
-                vec![
-                    json!({"index": 0, "id": "a", "function": f("f", "{}")}),
-                    json!({"index": 0, "id": "b", "function": f("g", "{")}),
-                    json!({"index": 0, "function": more("}")}),
-                ],
-                two.clone(),
-            ),
-            (
-                "an id and a name in each piece",
-                vec![
-                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
-                    json!({"index": 0, "id": "a", "function": f("f", "}")}),
-                    json!({"index": 1, "id": "b", "function": f("g", "{}")}),
-                ],
-                two.clone(),
-            ),
-            (
-                "another id in each piece",
-                vec![
-                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
-                    json!({"index": 0, "id": "z", "function": more("}")}),
-                    json!({"index": 1, "id": "b", "function": {"name": "g", "arguments": {}}}),
-                ],
-                two,
-            ),
-            (
-                "empty names, numbers from 0",
-                vec![
-                    json!({"index": 0, "id": "a", "function": f("f", "{")}),
-                    json!({"index": 0, "id": "", "function": f("", "}")}),
-                ],
-                call(&[("a", "f", "{}")]),
-            ),
-        ] {
-            assert_eq!(joined(&pieces), calls, "{what}");
-        }
-    }
-
-    #[test]
-    fn arguments_are_a_text() {
-        for (arguments, is) in [
-            (json!({"reasoning": "x"}), json!(r#"{"reasoning":"x"}"#)),
-            (json!([1]), json!("[1]")),
-            (json!("{}"), json!("{}")),
-            (json!(null), json!("{}")),
-        ] {
-            let call = json!({"id": "a", "function": {"name": "f", "arguments": arguments}});
-            let mut answer = json!({"choices": [{"message": {"tool_calls": [call]}}]});
-            CallIds::default().mend_answer(&mut answer);
-            let call = &answer["choices"][0]["message"]["tool_calls"][0];
-            assert_eq!(call["function"]["arguments"], is);
-        }
-    }
-}
+mod tests;

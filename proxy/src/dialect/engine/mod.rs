@@ -22,6 +22,7 @@ mod rerank;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validate_chat;
+mod watched_stream;
 
 use crucible_config::{checked::EngineKind, engine_profile::EngineWire};
 

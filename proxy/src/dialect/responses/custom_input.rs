@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::object::{inner, quoted};
+use crate::dialect::chat::json_text::{inner, quoted};
 
 /// The longest beginning that is waited for before arguments count as of another form, in bytes.
 const LONGEST_HEAD: usize = 64;

@@ -5,8 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::object::{JsonObject, decoded, quoted};
-use crate::usage::Usage;
+use super::object::JsonObject;
+use crate::{
+    dialect::chat::json_text::{decoded, quoted},
+    usage::Usage,
+};
 
 /// The members that are repeated as the client wrote them, each with its value where it is absent.
 const REPEATED: [(&str, &str); 12] = [

@@ -1,9 +1,7 @@
 //! The items of a response's output, as JSON.
 
-use super::{
-    object::quoted,
-    tool_names::{ClientTool, ToolNames},
-};
+use super::tool_names::{ClientTool, ToolNames};
+use crate::dialect::chat::json_text::quoted;
 
 /// The word for the state of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

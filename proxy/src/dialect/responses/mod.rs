@@ -8,10 +8,8 @@
 //! {"messages":[{"role":"user","content":"Hi"}],"model":"m"}
 //! ```
 
-mod chat_answer;
 mod custom_input;
 mod error;
-mod event_data;
 mod event_writer;
 mod head;
 mod item;

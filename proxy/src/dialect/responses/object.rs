@@ -7,7 +7,10 @@ use crate::{
         peek::found,
         scan::{self, JsonMember},
     },
-    dialect::chat::field_error::invalid_type,
+    dialect::chat::{
+        field_error::invalid_type,
+        json_text::{decoded, inner},
+    },
     error::Error,
 };
 
@@ -113,28 +116,6 @@ pub(super) fn elements<'a>(raw: &'a str, path: &str) -> Result<Vec<&'a str>, Err
         .into_iter()
         .map(serde_json::value::RawValue::get)
         .collect())
-}
-
-/// Returns what stands between the quotes of a JSON string, with its escapes.
-pub(super) fn inner(raw: &str) -> &str {
-    raw.strip_prefix('"')
-        .and_then(|raw| raw.strip_suffix('"'))
-        .unwrap_or_default()
-}
-
-/// Decodes a raw JSON string.
-pub(super) fn decoded(raw: &str) -> Cow<'_, str> {
-    let plain = inner(raw);
-    if plain.contains('\\') {
-        Cow::Owned(serde_json::from_str(raw).unwrap_or_default())
-    } else {
-        plain.into()
-    }
-}
-
-/// Writes a text as a JSON string.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Returns the beginning of a word of a client's, short enough for a message.

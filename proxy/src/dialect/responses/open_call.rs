@@ -1,26 +1,18 @@
 //! A tool call that is being written, and its events.
 
-use std::borrow::Cow;
-
 use super::{
     custom_input::CustomInput,
     event_writer::EventWriter,
     item::{CallNames, ItemStatus},
-    object::{decoded, inner},
     open_text::{added, begin, done},
     output::OutputItems,
     tool_names::ToolNames,
 };
-
-/// What an event tells of a call.
-#[derive(Debug)]
-pub(super) struct CallPieces<'a> {
-    pub(super) index: Option<u64>,
-    pub(super) id: Cow<'a, str>,
-    pub(super) name: Cow<'a, str>,
-    /// A raw JSON string.
-    pub(super) arguments: Option<Cow<'a, str>>,
-}
+use crate::dialect::chat::{
+    chat_answer::CallPieces,
+    json_end::JsonEnd,
+    json_text::{decoded, inner},
+};
 
 /// The stream that a call is written to.
 pub(super) struct CallSink<'a> {
@@ -31,9 +23,8 @@ pub(super) struct CallSink<'a> {
 }
 
 /// A call, which is announced once its name is known to be whole.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct OpenCall {
-    index: Option<u64>,
     id: String,
     name: String,
     /// The arguments that came before a name, the inside of a JSON string.
@@ -49,26 +40,16 @@ struct CallItem {
     /// The arguments or the input so far, the inside of a JSON string.
     text: Vec<u8>,
     input: CustomInput,
+    /// The end of the arguments.
+    end: JsonEnd,
 }
 
 // === impl OpenCall ===
 
 impl OpenCall {
-    pub(super) fn new(pieces: &CallPieces<'_>) -> Self {
-        Self {
-            index: pieces.index,
-            id: String::new(),
-            name: String::new(),
-            early: String::new(),
-            item: None,
-        }
-    }
-
-    /// Reports whether pieces are of this call. Without an index, or with one that several calls have,
-    /// the id decides.
-    pub(super) fn has(&self, pieces: &CallPieces<'_>) -> bool {
-        let is_other = !pieces.id.is_empty() && !self.id.is_empty() && *pieces.id != *self.id;
-        (pieces.index.is_none() || pieces.index == self.index) && !is_other
+    /// Reports whether pieces are of another call, although they have the same index.
+    pub(super) fn is_other(&self, pieces: &CallPieces<'_>) -> bool {
+        !pieces.id.is_empty() && !self.id.is_empty() && *pieces.id != *self.id
     }
 
     pub(super) fn push(&mut self, pieces: &CallPieces<'_>, sink: &mut CallSink<'_>) {
@@ -106,6 +87,7 @@ impl OpenCall {
             at,
             text: Vec::new(),
             input: CustomInput::default(),
+            end: JsonEnd::default(),
         };
         let early = std::mem::take(&mut self.early);
         if !early.is_empty() {
@@ -114,13 +96,15 @@ impl OpenCall {
         self.item = Some(item);
     }
 
-    /// Ends the call; `is_cut` tells that the answer was cut.
-    pub(super) fn close(mut self, is_cut: bool, sink: &mut CallSink<'_>) {
+    /// Ends the call; `is_cut` tells that the answer was cut. Returns whether the arguments are cut, which
+    /// they may be in an answer that was not.
+    pub(super) fn close(mut self, is_cut: bool, sink: &mut CallSink<'_>) -> bool {
         self.announced(sink);
         let Some(mut item) = self.item else {
-            return;
+            return false;
         };
-        let status = if is_cut && sink.output.is_last(item.at) {
+        let is_broken = item.end.is_cut();
+        let status = if is_broken || is_cut && sink.output.is_last(item.at) {
             ItemStatus::Incomplete
         } else {
             ItemStatus::Completed
@@ -128,6 +112,7 @@ impl OpenCall {
         item.finish(sink.events);
         let json = item.names.json(&item.text, status);
         done(item.at, json, sink.output, sink.events);
+        is_broken
     }
 }
 
@@ -136,9 +121,11 @@ impl OpenCall {
 impl CallItem {
     /// Adds a piece of the arguments, a raw JSON string.
     fn push(&mut self, arguments: &str, events: &mut EventWriter) {
+        let plain = decoded(arguments);
+        self.end.push(&plain);
         if self.names.tool.custom {
             let mut text = String::new();
-            self.input.push(&decoded(arguments), &mut text);
+            self.input.push(&plain, &mut text);
             self.delta(&text, events);
         } else {
             self.delta(inner(arguments), events);

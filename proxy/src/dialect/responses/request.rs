@@ -23,7 +23,7 @@ use self::{
 use super::{
     error,
     head::ResponseHead,
-    object::{JsonObject, decoded, elements},
+    object::{JsonObject, elements},
     writer::ResponsesWriter,
 };
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
         chat::{
             ChatRequest, RequestTask, SharedFormat, SharedRequest,
             field_error::{invalid_type, missing, unsupported},
+            json_text::decoded,
         },
         client_dialect::ClientRequest,
     },

@@ -10,23 +10,35 @@
 //! data: {"type":"response.output_text.delta","sequence_number":4,...,"delta":"Hi"}
 //! ```
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use super::{
-    chat_answer::{AnswerChoice, AnswerEnd, ChatAnswer, ChatDelta},
     error::error_json,
-    event_data,
     event_writer::EventWriter,
     head::{ResponseHead, ResponseState, ResponseStatus},
     item::{ItemStatus, PartKind},
-    open_call::{CallPieces, CallSink, OpenCall},
+    open_call::{CallSink, OpenCall},
     open_text::{OpenMessage, OpenReasoning},
     output::OutputItems,
     tool_names::ToolNames,
 };
-use crate::{dialect::chat::ClientTranscoder, error::Error, usage::Usage};
+use crate::{
+    dialect::chat::{
+        ClientTranscoder,
+        chat_answer::{AnswerEnd, CallPieces, ChatAnswer, ChatChoice, ChatDelta},
+        event_data,
+    },
+    error::Error,
+    usage::Usage,
+};
+
+/// The bytes that a call takes beside its texts, about.
+const CALL: usize = 128;
 
 /// Turns the chat events of one answer into the events of a response.
 #[derive(Debug)]
@@ -38,6 +50,8 @@ pub(super) struct ResponsesTranscoder {
     output: OutputItems,
     text: Option<OpenText>,
     calls: Vec<OpenCall>,
+    /// The place in `calls` of the last call with an index of the engine's.
+    by_index: HashMap<u64, usize>,
     end: Option<AnswerEnd>,
     usage: Option<Usage>,
     /// The bytes that are kept of the answer, and the most that there may be.
@@ -67,6 +81,7 @@ impl ResponsesTranscoder {
             output: OutputItems::default(),
             text: None,
             calls: Vec::new(),
+            by_index: HashMap::new(),
             end: None,
             usage: None,
             kept: 0,
@@ -107,7 +122,7 @@ impl ResponsesTranscoder {
         }
     }
 
-    fn message(&mut self, message: &ChatDelta<'_>, choice: &AnswerChoice<'_>) -> Result<(), Error> {
+    fn message(&mut self, message: &ChatDelta<'_>, choice: &ChatChoice<'_>) -> Result<(), Error> {
         let texts = message.texts();
         self.keep(texts.thoughts.len() + texts.text.len() + texts.refusal.len())?;
         if !texts.thoughts.is_empty() {
@@ -127,15 +142,9 @@ impl ResponsesTranscoder {
                 self.said(kind, text, logprobs);
             }
         }
-        for call in message.tool_calls.iter().flatten() {
-            let arguments = call.arguments();
-            self.keep(arguments.as_deref().map_or(0, str::len))?;
-            self.called(&CallPieces {
-                index: call.index,
-                id: call.id(),
-                name: call.name(),
-                arguments,
-            });
+        for call in message.calls() {
+            self.keep(call.arguments.as_deref().map_or(0, str::len))?;
+            self.called(&call)?;
         }
         Ok(())
     }
@@ -176,14 +185,23 @@ impl ResponsesTranscoder {
         }
     }
 
-    fn called(&mut self, pieces: &CallPieces<'_>) {
+    fn called(&mut self, pieces: &CallPieces<'_>) -> Result<(), Error> {
         self.close_text(ItemStatus::Completed);
+        let known = match pieces.index {
+            Some(index) => self.by_index.get(&index).copied(),
+            None => self.calls.len().checked_sub(1),
+        };
+        let known = known.filter(|at| !self.calls[*at].is_other(pieces));
+        if known.is_none() {
+            self.keep(CALL + pieces.id.len() + pieces.name.len())?;
+        }
         let Self {
             head,
             names,
             events,
             output,
             calls,
+            by_index,
             ..
         } = self;
         let mut sink = CallSink {
@@ -192,16 +210,20 @@ impl ResponsesTranscoder {
             output,
             events,
         };
-        let at = calls.iter().rposition(|call| call.has(pieces));
-        let at = at.unwrap_or_else(|| {
+        let at = known.unwrap_or_else(|| {
             // Whoever came before stands before.
-            for call in calls.iter_mut() {
-                call.announced(&mut sink);
+            if let Some(last) = calls.last_mut() {
+                last.announced(&mut sink);
             }
-            calls.push(OpenCall::new(pieces));
-            calls.len() - 1
+            calls.push(OpenCall::default());
+            let at = calls.len() - 1;
+            if let Some(index) = pieces.index {
+                by_index.insert(index, at);
+            }
+            at
         });
         calls[at].push(pieces, &mut sink);
+        Ok(())
     }
 
     fn close_text(&mut self, status: ItemStatus) {
@@ -239,9 +261,15 @@ impl ResponsesTranscoder {
             output,
             events,
         };
+        let mut is_broken = false;
         for call in self.calls.drain(..) {
-            call.close(is_cut, &mut sink);
+            is_broken |= call.close(is_cut, &mut sink);
         }
+        // Whatever the engine says: a client must not run a call whose arguments are cut.
+        let end = match end {
+            AnswerEnd::Done if is_broken => AnswerEnd::Length,
+            end => end,
+        };
         let (kind, status) = end_of_response(end, self.head.is_codex);
         self.lifecycle(kind, status, None);
     }

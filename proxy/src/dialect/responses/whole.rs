@@ -1,15 +1,20 @@
 //! A whole chat completion as a response.
 
 use super::{
-    chat_answer::{AnswerChoice, AnswerEnd, AnswerTexts, ChatAnswer, DeltaCall},
     custom_input::CustomInput,
     head::{ResponseHead, ResponseState, ResponseStatus},
     item::{self, CallNames, ItemStatus, PartKind, item_id},
-    object::{decoded, inner},
     output::OutputItems,
     tool_names::ToolNames,
 };
-use crate::error::Error;
+use crate::{
+    dialect::chat::{
+        chat_answer::{AnswerEnd, AnswerTexts, CallPieces, ChatAnswer, ChatChoice},
+        json_end::JsonEnd,
+        json_text::{decoded, inner},
+    },
+    error::Error,
+};
 
 /// Returns the response for a chat completion.
 pub(super) fn response(
@@ -37,53 +42,73 @@ pub(super) fn response(
     Ok(out)
 }
 
-fn status(choice: &AnswerChoice<'_>) -> ResponseStatus {
+/// Returns the status of the response. One in which the arguments of a call are cut is not complete,
+/// whatever the engine says.
+fn status(choice: &ChatChoice<'_>) -> ResponseStatus {
     match choice.end() {
+        Some(AnswerEnd::Done) | None if has_cut_call(choice) => {
+            ResponseStatus::Incomplete("max_output_tokens")
+        }
         Some(AnswerEnd::Length) => ResponseStatus::Incomplete("max_output_tokens"),
         Some(AnswerEnd::Filter) => ResponseStatus::Incomplete("content_filter"),
         Some(AnswerEnd::Done) | None => ResponseStatus::Completed,
     }
 }
 
+fn has_cut_call(choice: &ChatChoice<'_>) -> bool {
+    let message = choice.delta.as_ref();
+    message.is_some_and(|message| message.calls().any(|call| is_cut(&call)))
+}
+
+fn is_cut(call: &CallPieces<'_>) -> bool {
+    let mut end = JsonEnd::default();
+    end.push(&call.arguments.as_deref().map(decoded).unwrap_or_default());
+    end.is_cut()
+}
+
 /// Returns the items of a choice: thoughts, text and calls.
-fn output(choice: &AnswerChoice<'_>, head: &ResponseHead, names: &ToolNames) -> OutputItems {
+fn output(choice: &ChatChoice<'_>, head: &ResponseHead, names: &ToolNames) -> OutputItems {
     let mut output = OutputItems::default();
     let Some(message) = &choice.delta else {
         return output;
     };
-    let is_cut = status(choice) != ResponseStatus::Completed;
-    let word = |is_last: bool| {
-        if is_cut && is_last {
+    let is_early = !matches!(choice.end(), None | Some(AnswerEnd::Done));
+    let word = |is_cut: bool| {
+        if is_cut {
             ItemStatus::Incomplete
         } else {
             ItemStatus::Completed
         }
     };
     let texts = message.texts();
-    let calls = message.tool_calls.as_deref().unwrap_or_default();
+    let calls: Vec<CallPieces<'_>> = message.calls().collect();
     let parts = parts(choice, &texts, head);
     if !texts.thoughts.is_empty() {
         let at = output.next_place();
         let id = item_id("rs", &head.digits, at);
-        let status = word(parts.is_empty() && calls.is_empty());
+        let status = word(is_early && parts.is_empty() && calls.is_empty());
         let text = Some(texts.thoughts.as_bytes());
         output.finished(at, item::reasoning(&id, text, status));
     }
     if !parts.is_empty() {
         let at = output.next_place();
         let id = item_id("msg", &head.digits, at);
-        output.finished(at, item::message(&id, &parts, word(calls.is_empty())));
+        output.finished(
+            at,
+            item::message(&id, &parts, word(is_early && calls.is_empty())),
+        );
     }
     for (number, call) in calls.iter().enumerate() {
         let at = output.next_place();
-        let status = word(number + 1 == calls.len());
+        let is_last = number + 1 == calls.len();
+        let status = word(is_early && is_last || is_cut(call));
         output.finished(at, called(call, head, names, at, status));
     }
     output
 }
 
 /// Returns the parts of the message, joined by commas.
-fn parts(choice: &AnswerChoice<'_>, texts: &AnswerTexts<'_>, head: &ResponseHead) -> Vec<u8> {
+fn parts(choice: &ChatChoice<'_>, texts: &AnswerTexts<'_>, head: &ResponseHead) -> Vec<u8> {
     let logprobs = if head.logprobs { choice.logprobs() } else { "" };
     let parts = [
         (PartKind::Text, &texts.text, logprobs),
@@ -98,14 +123,14 @@ fn parts(choice: &AnswerChoice<'_>, texts: &AnswerTexts<'_>, head: &ResponseHead
 }
 
 fn called(
-    call: &DeltaCall<'_>,
+    call: &CallPieces<'_>,
     head: &ResponseHead,
     names: &ToolNames,
     at: usize,
     status: ItemStatus,
 ) -> Vec<u8> {
-    let call_names = CallNames::of(names, &call.name(), &call.id(), &head.digits, at);
-    let arguments = call.arguments();
+    let call_names = CallNames::of(names, &call.name, &call.id, &head.digits, at);
+    let arguments = &call.arguments;
     if call_names.tool.custom {
         let mut text = String::new();
         let mut input = CustomInput::default();

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::dialect::chat::json_text::quoted;
+
 /// The signature of every block of thinking. Clients send a block back only where it has one; Crucible
 /// takes any.
 pub(super) const SIGNATURE: &str = "crucible";
@@ -32,30 +34,32 @@ pub(super) fn event(out: &mut Vec<u8>, name: &str, data: std::fmt::Arguments<'_>
 // === impl BlockWriter ===
 
 impl BlockWriter {
-    /// Appends text to the block of text, which is opened where it is not.
-    pub(super) fn text(&mut self, json: &str) {
+    /// Appends text to the block of text, which is opened where it is not. `inner` stands between the
+    /// quotes of JSON.
+    pub(super) fn text(&mut self, inner: &str) {
         self.ensure(BlockKind::Text);
-        self.delta("text_delta", "text", json);
+        self.delta("text_delta", "text", inner);
     }
 
     /// Appends thinking to the block of thinking, which is opened where it is not.
-    pub(super) fn thinking(&mut self, json: &str) {
+    pub(super) fn thinking(&mut self, inner: &str) {
         self.ensure(BlockKind::Thinking);
-        self.delta("thinking_delta", "thinking", json);
+        self.delta("thinking_delta", "thinking", inner);
     }
 
-    /// Opens the block of a call; `id` and `name` are JSON.
+    /// Opens the block of a call.
     pub(super) fn open_tool(&mut self, id: &str, name: &str) {
         self.close();
+        let (id, name) = (quoted(id), quoted(name));
         self.begin(
             BlockKind::Tool,
             format_args!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{{}}}}"#),
         );
     }
 
-    /// Appends a piece of the arguments of the open call, given as the JSON of a text.
-    pub(super) fn arguments(&mut self, json: &str) {
-        self.delta("input_json_delta", "partial_json", json);
+    /// Appends a piece of the arguments of the open call, which stands between the quotes of JSON.
+    pub(super) fn arguments(&mut self, inner: &str) {
+        self.delta("input_json_delta", "partial_json", inner);
     }
 
     /// Closes the open block.
@@ -64,8 +68,7 @@ impl BlockWriter {
             return;
         };
         if kind == BlockKind::Thinking {
-            let signature = format!("\"{SIGNATURE}\"");
-            self.delta("signature_delta", "signature", &signature);
+            self.delta("signature_delta", "signature", SIGNATURE);
         }
         let at = self.count - 1;
         event(
@@ -102,13 +105,13 @@ impl BlockWriter {
         );
     }
 
-    fn delta(&mut self, kind: &str, member: &str, json: &str) {
+    fn delta(&mut self, kind: &str, member: &str, inner: &str) {
         let at = self.count.saturating_sub(1);
         event(
             &mut self.out,
             "content_block_delta",
             format_args!(
-                r#"{{"type":"content_block_delta","index":{at},"delta":{{"type":"{kind}","{member}":{json}}}}}"#
+                r#"{{"type":"content_block_delta","index":{at},"delta":{{"type":"{kind}","{member}":"{inner}"}}}}"#
             ),
         );
     }

@@ -4,12 +4,20 @@
 //! so the pieces of a later call are held until the one before it is whole. Arguments that are no object
 //! are held until their end and sent as one.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
-use serde_json::Value;
-
-use super::{block_writer::BlockWriter, chunk::ChatCall, json_end::JsonEnd};
-use crate::{dialect::engine::messages::arguments::CallArguments, error::Error};
+use super::block_writer::BlockWriter;
+use crate::{
+    dialect::{
+        chat::{
+            chat_answer::CallPieces,
+            json_end::JsonEnd,
+            json_text::{decoded, inner, quoted},
+        },
+        engine::messages::arguments::CallArguments,
+    },
+    error::Error,
+};
 
 /// The tool calls of one answer, which an engine may send in turns and which the client gets one behind
 /// the other.
@@ -27,7 +35,7 @@ pub(super) struct CallQueue {
     cap: usize,
 }
 
-/// One call. Its id and name are JSON.
+/// One call.
 #[derive(Debug, Default)]
 struct QueuedCall {
     id: String,
@@ -47,6 +55,11 @@ enum ArgumentShape {
     Object,
     /// A value that is no object: a text that may hold one, a list, null.
     Other,
+}
+
+/// Makes the id of a call whose engine gives it none.
+pub(super) fn new_call_id() -> String {
+    format!("toolu_{:016x}", rand::random::<u64>())
 }
 
 // === impl CallQueue ===
@@ -70,18 +83,12 @@ impl CallQueue {
     /// More is held than one event may have.
     pub(super) fn push(
         &mut self,
-        piece: &ChatCall<'_>,
+        piece: &CallPieces<'_>,
         out: &mut BlockWriter,
     ) -> Result<(), Error> {
         let at = self.place(piece);
-        if let Some(raw) = piece.arguments() {
-            let (text, json) = if raw.starts_with('"') {
-                let text: String = serde_json::from_str(raw).unwrap_or_default();
-                (text, Cow::Borrowed(raw))
-            } else {
-                (raw.to_owned(), Cow::Owned(Value::from(raw).to_string()))
-            };
-            self.arguments(at, &text, &json, out)?;
+        if let Some(arguments) = &piece.arguments {
+            self.arguments(at, arguments, out)?;
         }
         self.advance(out);
         Ok(())
@@ -101,40 +108,37 @@ impl CallQueue {
         self.current < self.calls.len()
     }
 
-    /// Returns the number of calls, and whether the arguments of each are whole.
+    /// Returns the number of calls, and whether the arguments of one are cut.
     pub(super) fn sent(&self) -> (usize, bool) {
-        let whole = |call: &QueuedCall| call.shape != ArgumentShape::Object || call.end.is_whole();
-        (self.calls.len(), self.calls.iter().all(whole))
+        let is_cut = |call: &QueuedCall| call.end.is_cut();
+        (self.calls.len(), self.calls.iter().any(is_cut))
     }
 
     /// The call that a piece belongs to. A known index with another id and a name begins a new one: some
     /// engines number every call 0.
-    fn place(&mut self, piece: &ChatCall<'_>) -> usize {
+    fn place(&mut self, piece: &CallPieces<'_>) -> usize {
         let known = match piece.index {
             Some(index) => self.by_index.get(&index).copied(),
-            None if piece.id().is_none() => self.calls.len().checked_sub(1),
-            None => None,
+            None => self.calls.len().checked_sub(1),
         };
         if let Some(at) = known {
             let call = &mut self.calls[at];
-            let (id, name) = (piece.id(), piece.name());
-            let is_other = !call.name.is_empty()
-                && name.is_some()
-                && id.is_some_and(|id| !call.id.is_empty() && call.id != id);
-            if !is_other {
-                if let Some(id) = id.filter(|_| call.id.is_empty()) {
-                    id.clone_into(&mut call.id);
+            let has_other_id = !piece.id.is_empty() && !call.id.is_empty() && call.id != *piece.id;
+            let is_named = !piece.name.is_empty() && !call.name.is_empty();
+            if !(has_other_id && (is_named || piece.index.is_none())) {
+                if call.id.is_empty() {
+                    piece.id.as_ref().clone_into(&mut call.id);
                 }
-                if let Some(name) = name.filter(|_| call.name.is_empty()) {
-                    name.clone_into(&mut call.name);
+                if call.name.is_empty() {
+                    piece.name.as_ref().clone_into(&mut call.name);
                 }
                 return at;
             }
         }
         let at = self.calls.len();
         self.calls.push(QueuedCall {
-            id: piece.id().unwrap_or_default().to_owned(),
-            name: piece.name().unwrap_or_default().to_owned(),
+            id: piece.id.as_ref().to_owned(),
+            name: piece.name.as_ref().to_owned(),
             ..QueuedCall::default()
         });
         if let Some(index) = piece.index {
@@ -143,14 +147,10 @@ impl CallQueue {
         at
     }
 
-    fn arguments(
-        &mut self,
-        at: usize,
-        text: &str,
-        json: &str,
-        out: &mut BlockWriter,
-    ) -> Result<(), Error> {
+    /// Takes a piece of the arguments of a call, a raw JSON string.
+    fn arguments(&mut self, at: usize, json: &str, out: &mut BlockWriter) -> Result<(), Error> {
         let is_open = self.is_open && at == self.current;
+        let text = decoded(json);
         let call = &mut self.calls[at];
         if call.shape == ArgumentShape::Nothing {
             call.shape = match text.trim_start().as_bytes().first() {
@@ -160,15 +160,15 @@ impl CallQueue {
             };
         }
         if call.shape == ArgumentShape::Object {
-            call.end.push(text);
+            call.end.push(&text);
             if is_open {
-                out.arguments(json);
+                out.arguments(inner(json));
                 return Ok(());
             }
         }
         // A call whose block is closed has nothing more to say.
         if at >= self.current {
-            call.held.push_str(text);
+            call.held.push_str(&text);
             self.held += text.len();
         }
         if self.held > self.cap {
@@ -198,10 +198,7 @@ impl CallQueue {
         let call = &mut self.calls[self.current];
         if !std::mem::replace(&mut self.is_open, true) {
             if call.id.is_empty() {
-                call.id = format!("\"toolu_{:016x}\"", rand::random::<u64>());
-            }
-            if call.name.is_empty() {
-                "\"\"".clone_into(&mut call.name);
+                call.id = new_call_id();
             }
             out.open_tool(&call.id, &call.name);
         }
@@ -210,12 +207,12 @@ impl CallQueue {
         }
         let held = std::mem::take(&mut call.held);
         self.held = self.held.saturating_sub(held.len());
-        let json = Value::from(held);
+        let json = quoted(&held);
         if call.shape == ArgumentShape::Other {
-            let object = CallArguments::of(&json.to_string()).object.into_owned();
-            out.arguments(&Value::from(object).to_string());
+            let object = CallArguments::of(&json).object.into_owned();
+            out.arguments(inner(&quoted(&object)));
         } else {
-            out.arguments(&json.to_string());
+            out.arguments(inner(&json));
         }
     }
 

@@ -5,8 +5,6 @@
 
 mod block_writer;
 mod call_queue;
-mod chunk;
-mod json_end;
 mod message_end;
 pub(super) mod transcoder;
 pub(super) mod whole;

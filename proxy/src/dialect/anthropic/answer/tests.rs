@@ -130,8 +130,7 @@ fn an_error_behind_the_end_writes_nothing() {
 
 #[test]
 fn an_event_that_cannot_be_read_is_no_silence() {
-    let twice = "data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"content\":\"b\"}}]}\n\n";
-    for event in ["data: garbage\n\n", twice] {
+    for event in ["data: {garbage\n\n", "data: {\"choices\":5}\n\n"] {
         let mut out = VecDeque::new();
         let pushed = transcoder(1 << 20).push(Bytes::from(event), &mut out);
         assert_eq!(
@@ -142,12 +141,25 @@ fn an_event_that_cannot_be_read_is_no_silence() {
 }
 
 #[test]
-fn a_call_that_a_limit_cut_does_not_end_in_tool_use() {
+fn of_a_member_that_stands_twice_the_last_one_counts() {
+    let twice = r#"{"choices":[{"delta":{"content":"a","content":"b"}}],"choices":[{"message":{"content":"c","content":"d"}}]}"#;
+    let message = accumulated(&streamed(&format!("data: {twice}\n\n")));
+    assert_eq!(message["content"][0]["text"], "d");
+    assert!(whole(twice).unwrap().contains(r#""text":"d""#));
+}
+
+#[test]
+fn a_call_that_is_cut_does_not_end_in_tool_use() {
     for (arguments, finish, reason) in [
         (r#"{\"a\":"#, r#""length""#, "max_tokens"),
         (r#"{\"a\":1}"#, r#""length""#, "tool_use"),
         ("[1", r#""length""#, "tool_use"),
         (r#"{\"a\":1}"#, "5", "tool_use"),
+        (r#"{\"a\":"#, r#""tool_calls""#, "max_tokens"),
+        (r#"{\"a\":\"}"#, r#""stop""#, "max_tokens"),
+        (r#"{\"a\":"#, "null", "max_tokens"),
+        (r#"{\"a\":"#, r#""content_filter""#, "refusal"),
+        ("", r#""stop""#, "tool_use"),
     ] {
         let call = format!(
             r#""tool_calls":[{{"index":0,"id":"a","function":{{"name":"f","arguments":"{arguments}"}}}}]"#
@@ -160,6 +172,32 @@ fn a_call_that_a_limit_cut_does_not_end_in_tool_use() {
         let message = accumulated(&streamed(&format!("data: {event}\n\ndata: [DONE]\n\n")));
         assert_eq!(message["stop_reason"], reason, "{event}");
     }
+}
+
+#[test]
+fn an_older_call_is_a_call() {
+    let chunks = [
+        json!({"content": null, "function_call": {"name": "f", "arguments": ""}}),
+        json!({"function_call": {"arguments": "{\"a\":"}}),
+        json!({"function_call": {"arguments": "1}"}, "tool_calls": null}),
+    ]
+    .map(|delta| format!("data: {}\n\n", json!({"choices": [{"delta": delta}]})));
+    let end = r#"data: {"choices":[{"delta":{},"finish_reason":"function_call"}]}"#;
+    let streamed = accumulated(&streamed(&format!("{}{end}\n\n", chunks.concat())));
+    let block = &streamed["content"][0];
+    assert_eq!(
+        (&block["name"], &block["json"], &streamed["stop_reason"]),
+        (&json!("f"), &json!("{\"a\":1}"), &json!("tool_use"))
+    );
+    let message =
+        json!({"content": null, "function_call": {"name": "f", "arguments": "{\"a\":1}"}});
+    let completion = json!({"choices": [{"message": message, "finish_reason": "function_call"}]});
+    let message: Value = serde_json::from_str(&whole(&completion.to_string()).unwrap()).unwrap();
+    let block = &message["content"][0];
+    assert_eq!(
+        (&block["name"], &block["input"], &message["stop_reason"]),
+        (&json!("f"), &json!({"a": 1}), &json!("tool_use"))
+    );
 }
 
 #[test]

@@ -9,23 +9,25 @@
 //!
 //! An error ends the stream without closing a block: clients give up the message.
 
-use std::{borrow::Cow, collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
     block_writer::{BlockKind, BlockWriter, event},
     call_queue::CallQueue,
-    chunk::{ChatChoice, ChatChunk, ChatPiece},
     message_end::{MessageEnd, usage_json},
 };
 use crate::{
-    dialect::{anthropic::answered_request::AnsweredRequest, chat::ClientTranscoder},
-    error::{Error, ErrorKind, UpstreamError},
-    sse::{
-        event as sse,
-        framer::{EventFramer, FramedEvent},
+    dialect::{
+        anthropic::answered_request::AnsweredRequest,
+        chat::{
+            ClientTranscoder,
+            chat_answer::{ChatAnswer, ChatChoice, ChatDelta},
+            event_data,
+        },
     },
+    error::Error,
 };
 
 /// Turns chat events into the events of one message.
@@ -33,7 +35,6 @@ use crate::{
 pub(in crate::dialect::anthropic) struct MessagesTranscoder {
     request: Arc<AnsweredRequest>,
     id: String,
-    framer: EventFramer,
     message: StreamedMessage,
     started: bool,
     done: bool,
@@ -45,7 +46,7 @@ struct StreamedMessage {
     blocks: BlockWriter,
     calls: CallQueue,
     end: MessageEnd,
-    /// Text and thinking that came within a call, each as JSON.
+    /// Text and thinking that came within a call, each the inside of a JSON string.
     later: Vec<(BlockKind, String)>,
     /// Their bytes.
     held: usize,
@@ -61,7 +62,6 @@ impl MessagesTranscoder {
         Self {
             request,
             id,
-            framer: EventFramer::new(cap),
             message: StreamedMessage {
                 blocks: BlockWriter::default(),
                 calls: CallQueue::new(cap),
@@ -84,23 +84,17 @@ impl MessagesTranscoder {
             self.end();
             return Ok(());
         }
-        let mut chunk = ChatChunk::of(data).ok_or_else(|| {
-            Error::new(
-                ErrorKind::EngineError,
-                "the engine sent something that is no chat completion",
-            )
-            .upstream(UpstreamError::BadJson)
-        })?;
-        let choice = chunk.take_choice();
-        if choice.is_none() && chunk.usage.is_none() {
+        let answer = ChatAnswer::of(data)?;
+        let (choice, usage) = (answer.choice(), answer.usage());
+        if choice.is_none() && usage.is_none() {
             return Ok(());
         }
         self.start();
-        if let Some(usage) = chunk.usage {
-            self.message.end.counted(usage, chunk.timings);
+        if let Some(usage) = usage {
+            self.message.end.counted(usage);
         }
         match choice {
-            Some(choice) => self.message.choice(&choice, &self.request.stop_sequences),
+            Some(choice) => self.message.choice(choice, &self.request.stop_sequences),
             None => Ok(()),
         }
     }
@@ -142,24 +136,10 @@ impl MessagesTranscoder {
 
 impl ClientTranscoder for MessagesTranscoder {
     fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
-        let mut framer = mem::replace(&mut self.framer, EventFramer::new(0));
-        let pushed = framer.push(&events, |framed| {
-            let bytes = match &framed {
-                FramedEvent::InFrame(range) => &events[range.clone()],
-                FramedEvent::Joined(bytes) => &bytes[..],
-                FramedEvent::Rest(_) => return Ok(()),
-            };
-            match data_of(bytes) {
-                Some(data) => self.data(&data),
-                None => Ok(()),
-            }
-        });
-        self.framer = framer;
+        let result = event_data::each(&events, |data| self.data(data));
+        // What came before an error is sent before it.
         self.take(out);
-        match pushed? {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Error::answer_too_large()),
-        }
+        result
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
@@ -181,54 +161,55 @@ impl StreamedMessage {
         if let Some(delta) = &choice.delta {
             self.delta(delta)?;
         }
-        if let Some(reason) = choice.finish() {
-            self.end.finished(&reason, choice.stop_reason, stops);
+        if let Some(end) = choice.end() {
+            self.end.finished(end, choice.stop_reason(), stops);
         }
         Ok(())
     }
 
-    fn delta(&mut self, delta: &ChatPiece<'_>) -> Result<(), Error> {
-        if let Some(json) = delta.thinking() {
-            self.say(BlockKind::Thinking, json)?;
+    fn delta(&mut self, delta: &ChatDelta<'_>) -> Result<(), Error> {
+        let texts = delta.texts();
+        self.end.is_refusal |= !texts.refusal.is_empty();
+        for (kind, text) in [
+            (BlockKind::Thinking, &texts.thoughts),
+            (BlockKind::Text, &texts.text),
+            (BlockKind::Text, &texts.refusal),
+        ] {
+            if !text.is_empty() {
+                self.say(kind, text)?;
+            }
         }
-        if let Some(json) = delta.text() {
-            self.say(BlockKind::Text, &json)?;
-        }
-        if let Some(json) = delta.refusal() {
-            self.end.is_refusal = true;
-            self.say(BlockKind::Text, json)?;
-        }
-        for call in delta.tool_calls.iter().flatten() {
-            self.calls.push(call, &mut self.blocks)?;
+        for call in delta.calls() {
+            self.calls.push(&call, &mut self.blocks)?;
         }
         Ok(())
     }
 
     /// Writes text or thinking, or holds it while a call is not whole.
-    fn say(&mut self, kind: BlockKind, json: &str) -> Result<(), Error> {
+    fn say(&mut self, kind: BlockKind, inner: &str) -> Result<(), Error> {
         if !self.calls.is_under_way() {
-            self.write(kind, json);
+            self.write(kind, inner);
             return Ok(());
         }
-        self.held += json.len();
+        self.held += inner.len();
         if self.held > self.cap {
             return Err(Error::answer_too_large());
         }
-        self.later.push((kind, json.to_owned()));
+        self.later.push((kind, inner.to_owned()));
         Ok(())
     }
 
-    fn write(&mut self, kind: BlockKind, json: &str) {
+    fn write(&mut self, kind: BlockKind, inner: &str) {
         match kind {
-            BlockKind::Thinking => self.blocks.thinking(json),
-            BlockKind::Text | BlockKind::Tool => self.blocks.text(json),
+            BlockKind::Thinking => self.blocks.thinking(inner),
+            BlockKind::Text | BlockKind::Tool => self.blocks.text(inner),
         }
     }
 
     fn finish(&mut self, estimate: u64) {
         self.calls.finish(&mut self.blocks);
-        for (kind, json) in mem::take(&mut self.later) {
-            self.write(kind, &json);
+        for (kind, inner) in mem::take(&mut self.later) {
+            self.write(kind, &inner);
         }
         self.blocks.close();
         let (reason, stop) = self.end.reason(self.calls.sent());
@@ -247,16 +228,4 @@ impl StreamedMessage {
             format_args!(r#"{{"type":"message_stop"}}"#),
         );
     }
-}
-
-/// Returns the data of an event. Nearly every event is one line of data, which is taken as it is.
-fn data_of(event: &[u8]) -> Option<Cow<'_, str>> {
-    let line = event.trim_ascii();
-    if let Some(data) = line.strip_prefix(b"data:")
-        && !data.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
-        && let Ok(data) = std::str::from_utf8(data)
-    {
-        return Some(data.trim().into());
-    }
-    sse::read(event).map(|(_, data)| data.into())
 }

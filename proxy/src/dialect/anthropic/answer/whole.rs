@@ -1,18 +1,17 @@
 //! A whole message, made of a whole chat completion.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
-use super::{
-    block_writer::SIGNATURE,
-    chunk::{ChatCall, ChatChunk, ChatPiece},
-    json_end::JsonEnd,
-    message_end::MessageEnd,
-};
+use super::{block_writer::SIGNATURE, call_queue::new_call_id, message_end::MessageEnd};
 use crate::{
     dialect::{
-        anthropic::answered_request::AnsweredRequest, engine::messages::arguments::CallArguments,
+        anthropic::answered_request::AnsweredRequest,
+        chat::{
+            chat_answer::{AnswerTexts, CallPieces, ChatAnswer, ChatDelta},
+            json_end::JsonEnd,
+            json_text::{decoded, quoted},
+        },
+        engine::messages::arguments::CallArguments,
     },
     error::{Error, ErrorKind, UpstreamError},
 };
@@ -26,20 +25,21 @@ pub(in crate::dialect::anthropic) fn message(
     request: &AnsweredRequest,
     id: &str,
 ) -> Result<String, Error> {
-    let mut chunk = ChatChunk::of(completion).ok_or_else(no_answer)?;
-    let choice = chunk.take_choice().ok_or_else(no_answer)?;
+    let answer = ChatAnswer::of(completion)?;
+    let choice = answer.choice().ok_or_else(no_answer)?;
     let mut end = MessageEnd::default();
-    if let Some(reason) = choice.finish() {
-        end.finished(&reason, choice.stop_reason, &request.stop_sequences);
+    if let Some(reason) = choice.end() {
+        end.finished(reason, choice.stop_reason(), &request.stop_sequences);
     }
-    let delta = choice.delta.unwrap_or_default();
-    if let Some(usage) = chunk.usage {
-        end.counted(usage, chunk.timings);
+    if let Some(usage) = answer.usage() {
+        end.counted(usage);
     }
-    end.is_refusal = delta.refusal().is_some();
-    let blocks = blocks(&delta).join(",");
-    let calls = delta.tool_calls.as_deref().unwrap_or_default();
-    let (reason, stop) = end.reason((calls.len(), calls.iter().all(is_whole)));
+    let delta = choice.delta.as_ref();
+    let texts = delta.map(ChatDelta::texts).unwrap_or_default();
+    let calls: Vec<CallPieces<'_>> = delta.into_iter().flat_map(ChatDelta::calls).collect();
+    end.is_refusal = !texts.refusal.is_empty();
+    let blocks = blocks(&texts, &calls).join(",");
+    let (reason, stop) = end.reason((calls.len(), calls.iter().any(is_cut)));
     let usage = end.usage(request.estimate);
     let model = &request.model;
     Ok(format!(
@@ -47,41 +47,40 @@ pub(in crate::dialect::anthropic) fn message(
     ))
 }
 
-fn blocks(answer: &ChatPiece<'_>) -> Vec<String> {
+fn blocks(texts: &AnswerTexts<'_>, calls: &[CallPieces<'_>]) -> Vec<String> {
     let mut blocks = Vec::new();
-    if let Some(json) = answer.thinking() {
+    if !texts.thoughts.is_empty() {
+        let thoughts = &texts.thoughts;
         blocks.push(format!(
-            r#"{{"type":"thinking","thinking":{json},"signature":"{SIGNATURE}"}}"#
+            r#"{{"type":"thinking","thinking":"{thoughts}","signature":"{SIGNATURE}"}}"#
         ));
     }
-    let texts = [answer.text(), answer.refusal().map(Into::into)];
-    for json in texts.into_iter().flatten() {
-        blocks.push(format!(r#"{{"type":"text","text":{json}}}"#));
+    for text in [&texts.text, &texts.refusal] {
+        if !text.is_empty() {
+            blocks.push(format!(r#"{{"type":"text","text":"{text}"}}"#));
+        }
     }
-    blocks.extend(answer.tool_calls.iter().flatten().map(tool_use));
+    blocks.extend(calls.iter().map(tool_use));
     blocks
 }
 
-/// Reports whether the arguments of a call end; those that are no object do.
-fn is_whole(call: &ChatCall<'_>) -> bool {
-    let raw = call.arguments().unwrap_or_default();
-    let text: Cow<'_, str> = match serde_json::from_str::<String>(raw) {
-        Ok(text) => text.into(),
-        Err(_) => raw.into(),
-    };
+/// Reports whether the arguments of a call are cut; those that are no object are not.
+fn is_cut(call: &CallPieces<'_>) -> bool {
+    let text = call.arguments.as_deref().map(decoded).unwrap_or_default();
     let mut end = JsonEnd::default();
     end.push(&text);
-    !text.trim_start().starts_with('{') || end.is_whole()
+    end.is_cut()
 }
 
 /// Writes a call; its arguments become the object that they are, or one that keeps them.
-fn tool_use(call: &ChatCall<'_>) -> String {
-    let id = call.id().map_or_else(
-        || format!("\"toolu_{:016x}\"", rand::random::<u64>()),
-        str::to_owned,
-    );
-    let name = call.name().unwrap_or("\"\"");
-    let input = CallArguments::of(call.arguments().unwrap_or("{}"));
+fn tool_use(call: &CallPieces<'_>) -> String {
+    let id = if call.id.is_empty() {
+        new_call_id()
+    } else {
+        call.id.as_ref().to_owned()
+    };
+    let (id, name) = (quoted(&id), quoted(&call.name));
+    let input = CallArguments::of(call.arguments.as_deref().unwrap_or("{}"));
     let is_json = serde_json::from_str::<Value>(&input.object).is_ok();
     let input = if is_json { &input.object } else { "{}" };
     format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#)

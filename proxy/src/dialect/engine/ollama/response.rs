@@ -213,6 +213,10 @@ impl LineAnswer for OllamaStream {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.complete
+    }
+
     fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
         self.send(out);
         self.complete
@@ -329,6 +333,10 @@ impl LineAnswer for OllamaAggregate {
             }
             Ok(())
         })
+    }
+
+    fn is_over(&self) -> bool {
+        self.finish.is_some()
     }
 
     fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {

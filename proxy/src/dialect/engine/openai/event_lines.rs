@@ -2,13 +2,22 @@
 
 use memchr::memmem;
 
-use crate::dialect::chat::event_keys::value_at;
+use crate::{dialect::chat::event_keys::value_at, sse::event};
 
 /// Reports whether an event has data, not only comments and blank lines.
 pub(super) fn has_data(event: &[u8]) -> bool {
     let mut lines = event.split(|b| matches!(b, b'\n' | b'\r'));
     // As nearly every event does.
     event.starts_with(b"data") || lines.any(|line| line.starts_with(b"data"))
+}
+
+/// Reports whether the data of an event opens a JSON object, as every event of an answer does.
+pub(super) fn is_object(event: &[u8]) -> bool {
+    let line = event.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);
+    if line.is_some_and(|line| line.starts_with(b"{")) {
+        return true;
+    }
+    event::read(event).is_some_and(|(_, data)| data.trim_ascii_start().starts_with('{'))
 }
 
 /// Reports whether an event has a `text` that is not empty.

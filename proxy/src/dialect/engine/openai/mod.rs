@@ -7,6 +7,7 @@
 mod choice;
 mod completion;
 mod event_lines;
+mod half_characters;
 mod messages;
 pub(crate) mod no_answer;
 pub mod passthrough;

@@ -5,7 +5,7 @@
 //! frames `data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n` go on as the slices of memory that
 //! came.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use crucible_config::checked::EngineKind;
@@ -13,26 +13,23 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    event_lines::{error_line, has_data, has_text, is_named_error},
+    event_lines::{error_line, has_data, has_text, is_named_error, is_object},
+    half_characters::HalfCharacters,
     no_answer::no_answer,
     respelled::respelled,
     unstreamed,
 };
 use crate::{
-    body::surrogates,
     dialect::{
         chat::{DONE, EngineTranscoder, StreamProgress, event_keys::EventKeys, with_cached},
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_event, error_in_words},
+            watched_stream::{EventAction, EventWatch, WatchedStream},
         },
     },
-    error::{Error, ErrorKind, UpstreamError},
-    sse::{
-        event,
-        framer::{EventFramer, FramedEvent},
-        stream_detector::StreamDetector,
-    },
+    error::{Error, ErrorKind},
+    sse::event,
     usage::{LlamaTimings, OpenAiUsage, ReportedObject, Usage},
 };
 
@@ -57,21 +54,14 @@ use crate::{
 /// # Ok::<(), crucible::error::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct ChatPassthrough {
-    detector: StreamDetector,
-    framer: EventFramer,
-    watch: EventWatch,
-    cap: usize,
-    /// Whether the last event was taken out.
-    dropped: bool,
-}
+pub struct ChatPassthrough(WatchedStream<ChatWatch>);
 
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and any combination is possible"
 )]
-struct EventWatch {
+struct ChatWatch {
     kind: EngineKind,
     answerer: StreamAnswerer,
     /// Whether the event of the token counts is taken out, because it comes only since Crucible asked
@@ -85,6 +75,9 @@ struct EventWatch {
     ids: CallIds,
     /// Whether the content of an event is a `text`, as in the answer to a raw prompt.
     texts: bool,
+    halves: HalfCharacters,
+    /// Events that were kept back and can go on.
+    released: BytesMut,
 }
 
 /// The model that the engine says it answers with, in the `model` of the first event with data.
@@ -98,54 +91,44 @@ enum StreamAnswerer {
     Read(Option<String>),
 }
 
-/// The fate of an event.
-enum EventAction {
-    Forward,
-    Drop,
-    Replace(Bytes),
-}
-
 // === impl ChatPassthrough ===
 
 impl ChatPassthrough {
     /// Makes a transcoder. `drop_usage`: the token counts were asked for on the client's behalf; `cap` is
     /// the largest event in bytes.
     pub fn new(kind: EngineKind, drop_usage: bool, cap: usize) -> Self {
-        Self {
-            detector: StreamDetector::new(),
-            framer: EventFramer::new(cap),
-            cap,
-            watch: EventWatch {
-                kind,
-                answerer: StreamAnswerer::Ignored,
-                drop_usage,
-                finished: false,
-                done: false,
-                content: 0,
-                ids: CallIds::default(),
-                texts: false,
-            },
-            dropped: false,
-        }
+        let watch = ChatWatch {
+            kind,
+            answerer: StreamAnswerer::Ignored,
+            drop_usage,
+            finished: false,
+            done: false,
+            content: 0,
+            ids: CallIds::default(),
+            texts: false,
+            halves: HalfCharacters::default(),
+            released: BytesMut::new(),
+        };
+        Self(WatchedStream::new(watch, cap))
     }
 
     /// Sets the ids of tool calls that the conversation has already.
     pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
-        self.watch.ids = ids;
+        self.0.watch.ids = ids;
         self
     }
 
     /// Reads events of the answer to a raw prompt, whose content is a `text`.
     #[must_use]
     pub fn of_texts(mut self) -> Self {
-        self.watch.texts = true;
+        self.0.watch.texts = true;
         self
     }
 
     /// Sets whether the model that answers is read from the first event.
     #[must_use]
     pub fn reading_answerer(mut self, reads: bool) -> Self {
-        self.watch.answerer = if reads {
+        self.0.watch.answerer = if reads {
             StreamAnswerer::Awaited
         } else {
             StreamAnswerer::Ignored
@@ -153,79 +136,23 @@ impl ChatPassthrough {
         self
     }
 
-    fn events(
-        &mut self,
-        frame: &Bytes,
-        out: &mut VecDeque<Bytes>,
-    ) -> Result<StreamProgress, Error> {
-        let Self {
-            framer,
-            watch,
-            dropped,
-            ..
-        } = self;
-        let mut progress = StreamProgress::default();
-        // Neighbouring untouched events go on as one slice of the engine's own frame.
-        let mut run: Option<Range<usize>> = None;
-        let pushed = framer.push(frame, |event| {
-            let (bytes, range) = match &event {
-                FramedEvent::InFrame(range) => (&frame[range.clone()], Some(range.clone())),
-                FramedEvent::Joined(bytes) => (&bytes[..], None),
-                FramedEvent::Rest(range) => {
-                    // It shares the fate of its event.
-                    if !*dropped {
-                        run = Some(range.clone());
-                    }
-                    return Ok(());
-                }
-            };
-            let verdict = watch.see(bytes, &mut progress);
-            *dropped = matches!(verdict, Ok(EventAction::Drop));
-            match (verdict, range) {
-                (Ok(EventAction::Forward), Some(range)) => {
-                    let start = run.as_ref().map_or(range.start, |run| run.start);
-                    run = Some(start..range.end);
-                }
-                (verdict, _) => {
-                    if let Some(run) = run.take() {
-                        out.push_back(frame.slice(run));
-                    }
-                    match verdict? {
-                        EventAction::Forward => {
-                            if let FramedEvent::Joined(bytes) = event {
-                                out.push_back(bytes);
-                            }
-                        }
-                        EventAction::Drop => {}
-                        EventAction::Replace(bytes) => out.push_back(bytes),
-                    }
-                }
-            }
-            Ok::<(), Error>(())
-        })?;
-        if let Some(run) = run.take() {
-            out.push_back(frame.slice(run));
-        }
-        if pushed.is_err() {
-            return Err(oversize());
-        }
+    /// Tells how far the answer is.
+    fn told(&self, mut progress: StreamProgress) -> StreamProgress {
+        let watch = &self.0.watch;
         progress.complete = watch.complete();
         progress.open = progress.complete && !watch.done;
-        Ok(progress)
+        progress
     }
 }
 
 impl EngineTranscoder for ChatPassthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        match self.detector.pass(frame, self.cap) {
-            Ok(Some(frame)) => self.events(&frame, out),
-            Ok(None) => Ok(StreamProgress::default()),
-            Err(_) => Err(oversize()),
-        }
+        let progress = self.0.push(frame, out)?;
+        Ok(self.told(progress))
     }
 
     fn answerer(&self) -> Option<&str> {
-        match &self.watch.answerer {
+        match &self.0.watch.answerer {
             StreamAnswerer::Read(name) => name.as_deref(),
             StreamAnswerer::Ignored | StreamAnswerer::Awaited => None,
         }
@@ -233,31 +160,19 @@ impl EngineTranscoder for ChatPassthrough {
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let mut progress = StreamProgress::default();
-        match self.detector.end() {
-            Ok(None) => {}
-            Ok(Some(whole)) => {
-                for event in unstreamed::events(self.watch.kind, whole)? {
-                    progress.join(self.events(&event, out)?);
-                }
-            }
-            Err(begun) => progress.join(self.events(&begun, out)?),
-        }
-        let tail = self.framer.tail();
-        if is_whole(&tail) {
-            let body = match self.watch.see(&tail, &mut progress)? {
-                EventAction::Forward => Some(tail.clone()),
-                EventAction::Replace(bytes) => Some(bytes),
-                EventAction::Drop => None,
-            };
-            if let Some(body) = body {
-                let mut whole = BytesMut::from(body.trim_ascii_end());
-                whole.extend_from_slice(b"\n\n");
-                out.push_back(whole.freeze());
+        if let Some(whole) = self.0.end(out, &mut progress)? {
+            for event in unstreamed::events(self.0.watch.kind, whole)? {
+                progress.join(self.0.events(&event, out)?);
             }
         }
-        if !self.watch.complete() {
-            return Err(if self.watch.content == 0 && tail.is_empty() {
-                no_answer(self.watch.kind)
+        let has_no_tail = self.0.tail(is_whole, out, &mut progress)?;
+        let watch = &mut self.0.watch;
+        let kept = watch.halves.release();
+        watch.judge_all(kept, &mut progress)?;
+        out.extend(watch.released());
+        if !watch.complete() {
+            return Err(if watch.content == 0 && has_no_tail {
+                no_answer(watch.kind)
             } else {
                 Error::new(
                     ErrorKind::EngineCut,
@@ -265,43 +180,63 @@ impl EngineTranscoder for ChatPassthrough {
                 )
             });
         }
-        if !self.watch.done {
+        if !watch.done {
             out.push_back(Bytes::from_static(DONE));
         }
         progress.complete = true;
         Ok(progress)
     }
+
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        // Nothing follows the end of an answer.
+        self.0.watch.done.then(Bytes::new)
+    }
 }
 
-// === impl EventWatch ===
+// === impl ChatWatch ===
 
-impl EventWatch {
+impl ChatWatch {
     fn complete(&self) -> bool {
-        self.finished || (self.done && self.content > 0)
+        self.finished || self.done
     }
 
-    fn see(&mut self, event: &[u8], progress: &mut StreamProgress) -> Result<EventAction, Error> {
-        if !has_data(event) {
-            return match error_line(event) {
-                Some(data) => Err(error_in_event(self.kind, "error", &data)
-                    .unwrap_or_else(|| no_answer(self.kind))),
-                None => Ok(EventAction::Forward),
-            };
+    /// Looks at events one by one, and keeps what becomes of them for [`EventWatch::released`].
+    fn judge_all(
+        &mut self,
+        events: impl IntoIterator<Item = Bytes>,
+        progress: &mut StreamProgress,
+    ) -> Result<(), Error> {
+        for event in events {
+            let keys = EventKeys::of(&event);
+            match self.judge(&event, keys, progress)? {
+                EventAction::Forward => self.released.extend_from_slice(&event),
+                EventAction::Replace(bytes) => self.released.extend_from_slice(&bytes),
+                EventAction::Drop => {}
+            }
         }
-        progress.events += 1;
-        if matches!(self.answerer, StreamAnswerer::Awaited) {
-            self.answerer = StreamAnswerer::Read(model(event));
+        Ok(())
+    }
+
+    /// Judges an event with data, in which these keys stand.
+    fn judge(
+        &mut self,
+        event: &[u8],
+        mut keys: EventKeys,
+        progress: &mut StreamProgress,
+    ) -> Result<EventAction, Error> {
+        if self.done {
+            return Ok(EventAction::Drop);
         }
-        let mut keys = EventKeys::of(event);
-        keys.content |= self.texts && has_text(event);
         if keys.done && event::read(event).is_some_and(|e| e.1 == "[DONE]") {
-            self.done = true;
-            return if self.complete() {
+            progress.events += 1;
+            self.done = self.finished || self.content > 0;
+            return if self.done {
                 Ok(EventAction::Forward)
             } else {
                 Err(no_answer(self.kind))
             };
         }
+        keys.content |= self.texts && has_text(event);
         if keys.error || keys.name && is_named_error(event) {
             self.refuse_error(event)?;
         }
@@ -311,6 +246,14 @@ impl EventWatch {
             && let Some(error) = error_in_words(self.kind, &name, &data)
         {
             return Err(error);
+        }
+        if !is_object(event) {
+            // No part of an answer, whatever it is, and nothing that a client could read as one.
+            return Ok(EventAction::Drop);
+        }
+        progress.events += 1;
+        if matches!(self.answerer, StreamAnswerer::Awaited) {
+            self.answerer = StreamAnswerer::Read(model(event));
         }
         if keys.content {
             self.content += 1;
@@ -343,7 +286,6 @@ impl EventWatch {
     /// Returns the event with its tool calls mended; `None` where they may stay.
     fn with_own_ids(&mut self, event: &[u8]) -> Option<Bytes> {
         let (_, data) = event::read(event)?;
-        let data = surrogates::mended_text(&data);
         let mut value: Value = serde_json::from_str(&data).ok()?;
         let mended = self.ids.mend_event(&mut value);
         mended.then(|| format!("data: {value}\n\n").into())
@@ -358,12 +300,37 @@ impl EventWatch {
     }
 }
 
-fn oversize() -> Error {
-    Error::new(
-        ErrorKind::EngineError,
-        "the engine sent an event larger than limits.event",
-    )
-    .upstream(UpstreamError::Oversize)
+impl EventWatch for ChatWatch {
+    fn see(&mut self, event: &[u8], progress: &mut StreamProgress) -> Result<EventAction, Error> {
+        if self.done {
+            return Ok(EventAction::Drop);
+        }
+        if !has_data(event) {
+            let Some(data) = error_line(event) else {
+                return Ok(EventAction::Forward);
+            };
+            let kept = self.halves.release();
+            self.judge_all(kept, progress)?;
+            return Err(
+                error_in_event(self.kind, "error", &data).unwrap_or_else(|| no_answer(self.kind))
+            );
+        }
+        let keys = EventKeys::of(event);
+        if keys.surrogates || self.halves.is_keeping() {
+            let events = self.halves.push(event);
+            self.judge_all(events, progress)?;
+            return Ok(EventAction::Drop);
+        }
+        self.judge(event, keys, progress)
+    }
+
+    fn released(&mut self) -> Option<Bytes> {
+        (!self.released.is_empty()).then(|| self.released.split().freeze())
+    }
+
+    fn is_over(&self) -> bool {
+        self.done
+    }
 }
 
 /// Reports whether the tail of a stream is an event whose data is not cut.

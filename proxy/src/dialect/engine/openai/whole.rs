@@ -64,7 +64,7 @@ struct MembersOf<'a> {
 impl WholeAnswer {
     /// Searches the bytes of an answer, after a byte-order mark and broken characters were mended.
     pub(crate) fn search(bytes: Bytes) -> Self {
-        let bytes = readable(bytes);
+        let (bytes, _) = surrogates::mended(readable(bytes));
         Self {
             members: AnswerMembers::of(&bytes),
             keys: EventKeys::of(&bytes),
@@ -145,13 +145,11 @@ impl WholeAnswer {
     /// The answer as clients know it; the same bytes where it is so already.
     fn mended(self, taken: HashSet<String>) -> Bytes {
         let mut answer = self.bytes;
-        if self.keys.calls {
-            let (read, _) = surrogates::mended(answer.clone());
-            if let Ok(mut tree) = serde_json::from_slice::<Value>(&read)
-                && CallIds::new(taken).mend_answer(&mut tree)
-            {
-                answer = tree.to_string().into();
-            }
+        if self.keys.calls
+            && let Ok(mut tree) = serde_json::from_slice::<Value>(&answer)
+            && CallIds::new(taken).mend_answer(&mut tree)
+        {
+            answer = tree.to_string().into();
         }
         // Behind the calls, whose arguments are texts by now: in these the word is the model's.
         if self.keys.reasoning {

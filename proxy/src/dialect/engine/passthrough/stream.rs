@@ -1,9 +1,10 @@
 //! The stream of an engine that speaks the client's format: its own bytes, watched on the side.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crucible_config::checked::EngineKind;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::answer_event::{self, EventMeaning};
@@ -16,24 +17,18 @@ use crate::{
         engine::{
             engine_error::{error_in_event, error_in_success, not_an_answer},
             openai::no_answer::no_answer,
+            watched_stream::{EventAction, EventWatch, WatchedStream},
         },
     },
-    error::{Error, ErrorKind, UpstreamError},
-    sse::{
-        event,
-        framer::{EventFramer, FramedEvent},
-        stream_detector::StreamDetector,
-    },
+    error::{Error, ErrorKind},
+    sse::event,
     usage::Usage,
 };
 
 /// The [`EngineTranscoder`] of a stream that is in the client's format already.
 #[derive(Debug)]
 pub(super) struct StreamPassthrough {
-    detector: StreamDetector,
-    framer: EventFramer,
-    watch: AnswerWatch,
-    cap: usize,
+    stream: WatchedStream<AnswerWatch>,
     failed: FailureWriter,
 }
 
@@ -53,98 +48,53 @@ struct AnswerWatch {
 impl StreamPassthrough {
     /// Makes a transcoder for the answer of an engine of a kind; `cap` is the largest event in bytes.
     pub(super) fn new(kind: EngineKind, request: &SharedRequest, cap: usize) -> Self {
+        let watch = AnswerWatch {
+            kind,
+            format: request.format,
+            answerer: None,
+            usage: None,
+            begun: BegunStream::default(),
+            complete: false,
+        };
         Self {
-            detector: StreamDetector::new(),
-            framer: EventFramer::new(cap),
-            watch: AnswerWatch {
-                kind,
-                format: request.format,
-                answerer: None,
-                usage: None,
-                begun: BegunStream::default(),
-                complete: false,
-            },
-            cap,
+            stream: WatchedStream::new(watch, cap),
             failed: request.failed,
         }
-    }
-
-    fn events(
-        &mut self,
-        frame: &Bytes,
-        out: &mut VecDeque<Bytes>,
-    ) -> Result<StreamProgress, Error> {
-        let Self { framer, watch, .. } = self;
-        let mut progress = StreamProgress::default();
-        // Neighbouring events go on as one slice of the engine's own frame.
-        let mut run: Option<Range<usize>> = None;
-        let pushed = framer.push(frame, |event| {
-            let range = match &event {
-                FramedEvent::InFrame(range) => {
-                    watch.see(&frame[range.clone()], &mut progress)?;
-                    range.clone()
-                }
-                FramedEvent::Joined(bytes) => {
-                    watch.see(bytes, &mut progress)?;
-                    out.push_back(bytes.clone());
-                    return Ok(());
-                }
-                FramedEvent::Rest(range) => range.clone(),
-            };
-            let start = run.as_ref().map_or(range.start, |run| run.start);
-            run = Some(start..range.end);
-            Ok::<(), Error>(())
-        });
-        if let Some(run) = run {
-            out.push_back(frame.slice(run));
-        }
-        if pushed?.is_err() {
-            return Err(oversize());
-        }
-        progress.complete = watch.complete;
-        Ok(progress)
     }
 }
 
 impl EngineTranscoder for StreamPassthrough {
     fn push(&mut self, frame: Bytes, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        match self.detector.pass(frame, self.cap) {
-            Ok(Some(frame)) => self.events(&frame, out),
-            Ok(None) => Ok(StreamProgress::default()),
-            Err(_) => Err(oversize()),
-        }
+        let mut progress = self.stream.push(frame, out)?;
+        progress.complete = self.stream.watch.complete;
+        Ok(progress)
     }
 
     fn answerer(&self) -> Option<&str> {
-        self.watch.answerer.as_deref()
+        self.stream.watch.answerer.as_deref()
     }
 
     fn fail(&mut self, error: &Error) -> Option<Bytes> {
-        (self.failed)(error, &self.watch.begun)
+        let watch = &self.stream.watch;
+        if watch.complete {
+            // Nothing follows the end of an answer.
+            return Some(Bytes::new());
+        }
+        (self.failed)(error, &watch.begun)
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
-        let kind = self.watch.kind;
+        let kind = self.stream.watch.kind;
         let mut progress = StreamProgress::default();
-        match self.detector.end() {
-            Ok(None) => {}
-            Ok(Some(whole)) => {
-                return Err(
-                    error_in_success(kind, &whole).unwrap_or_else(|| not_an_answer(kind, &whole))
-                );
-            }
-            Err(begun) => progress = self.events(&begun, out)?,
+        if let Some(whole) = self.stream.end(out, &mut progress)? {
+            return Err(
+                error_in_success(kind, &whole).unwrap_or_else(|| not_an_answer(kind, &whole))
+            );
         }
-        let tail = self.framer.tail();
-        if event::read(&tail).is_some_and(|(_, data)| serde_json::from_str::<Value>(&data).is_ok())
-        {
-            self.watch.see(&tail, &mut progress)?;
-            let mut whole = BytesMut::from(tail.trim_ascii_end());
-            whole.extend_from_slice(b"\n\n");
-            out.push_back(whole.freeze());
-        }
-        if !self.watch.complete {
-            return Err(if self.watch.begun.events > 0 {
+        self.stream.tail(is_whole, out, &mut progress)?;
+        let watch = &self.stream.watch;
+        if !watch.complete {
+            return Err(if watch.begun.events > 0 {
                 Error::new(
                     ErrorKind::EngineCut,
                     "the engine's stream was cut before its end",
@@ -160,8 +110,11 @@ impl EngineTranscoder for StreamPassthrough {
 
 // === impl AnswerWatch ===
 
-impl AnswerWatch {
-    fn see(&mut self, event: &[u8], progress: &mut StreamProgress) -> Result<(), Error> {
+impl EventWatch for AnswerWatch {
+    fn see(&mut self, event: &[u8], progress: &mut StreamProgress) -> Result<EventAction, Error> {
+        if self.complete {
+            return Ok(EventAction::Drop);
+        }
         let (meaning, value) = match name(event) {
             Some(name) => (answer_event::meaning(self.format, name), None),
             None => match event::read(event) {
@@ -170,11 +123,11 @@ impl AnswerWatch {
                     let name = value["type"].as_str().unwrap_or_default();
                     (answer_event::meaning(self.format, name), Some(value))
                 }
-                None => return Ok(()),
+                None => return Ok(EventAction::Forward),
             },
         };
         if meaning == EventMeaning::Ping {
-            return Ok(());
+            return Ok(EventAction::Forward);
         }
         progress.events += 1;
         match meaning {
@@ -191,9 +144,15 @@ impl AnswerWatch {
             EventMeaning::Ping | EventMeaning::Other => {}
         }
         self.begun.events += 1;
-        Ok(())
+        Ok(EventAction::Forward)
     }
 
+    fn is_over(&self) -> bool {
+        self.complete
+    }
+}
+
+impl AnswerWatch {
     /// Notes the model, the tool calls and the counts of an event.
     fn note(&mut self, value: &Value, progress: &mut StreamProgress) {
         progress.calls |= answer_event::begins_call(value);
@@ -240,12 +199,9 @@ fn name(event: &[u8]) -> Option<&str> {
     std::str::from_utf8(&rest[..end]).ok().map(str::trim)
 }
 
-fn oversize() -> Error {
-    Error::new(
-        ErrorKind::EngineError,
-        "the engine sent an event larger than limits.event",
-    )
-    .upstream(UpstreamError::Oversize)
+/// Reports whether the tail of a stream is an event whose data is not cut.
+fn is_whole(tail: &[u8]) -> bool {
+    event::read(tail).is_some_and(|(_, data)| serde_json::from_str::<IgnoredAny>(&data).is_ok())
 }
 
 #[cfg(test)]

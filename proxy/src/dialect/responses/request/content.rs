@@ -9,8 +9,11 @@ use super::notes::RequestNotes;
 use crate::{
     body::peek::found,
     dialect::{
-        chat::field_error::{invalid_type, missing, unsupported},
-        responses::object::{JsonObject, elements, inner, of},
+        chat::{
+            field_error::{invalid_type, missing, unsupported},
+            json_text::inner,
+        },
+        responses::object::{JsonObject, elements, of},
     },
     error::Error,
 };

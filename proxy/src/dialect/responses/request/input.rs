@@ -16,9 +16,12 @@ use super::{
 use crate::{
     body::peek::found,
     dialect::{
-        chat::field_error::{invalid_type, missing, unsupported},
+        chat::{
+            field_error::{invalid_type, missing, unsupported},
+            json_text::{decoded, inner, quoted},
+        },
         responses::{
-            object::{JsonObject, decoded, elements, inner, of, quoted, shown},
+            object::{JsonObject, elements, of, shown},
             tool_names::ToolNames,
         },
     },

@@ -4,9 +4,12 @@ use super::notes::RequestNotes;
 use crate::{
     body::peek::found,
     dialect::{
-        chat::field_error::{invalid_type, missing, unsupported},
+        chat::{
+            field_error::{invalid_type, missing, unsupported},
+            json_text::{decoded, quoted},
+        },
         responses::{
-            object::{JsonObject, decoded, elements, of, quoted, shown},
+            object::{JsonObject, elements, of, shown},
             tool_names::ToolNames,
         },
     },

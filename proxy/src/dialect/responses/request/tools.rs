@@ -9,9 +9,12 @@ use super::notes::RequestNotes;
 use crate::{
     body::peek::found,
     dialect::{
-        chat::field_error::{invalid_type, missing, unsupported},
+        chat::{
+            field_error::{invalid_type, missing, unsupported},
+            json_text::{inner, quoted},
+        },
         responses::{
-            object::{JsonObject, elements, inner, of, quoted, shown},
+            object::{JsonObject, elements, of, shown},
             tool_names::{ClientTool, ToolNames},
         },
     },

@@ -47,6 +47,44 @@ fn a_completion_is_a_response_with_its_items() {
 }
 
 #[test]
+fn a_call_whose_arguments_are_cut_is_not_complete_whatever_the_engine_says() {
+    for (name, arguments, status) in [
+        ("f", "{\"a\":\"b", "incomplete"),
+        ("f", "{\"a\":\"b\"}", "completed"),
+        ("patch", "{\"input\":\"a", "incomplete"),
+    ] {
+        let calls = json!([
+            {"id": "1", "function": {"name": name, "arguments": arguments}},
+            {"id": "2", "function": {"name": "f", "arguments": "{}"}},
+        ]);
+        for reason in ["stop", "tool_calls"] {
+            let response = whole(
+                TOOLS,
+                &json!({"choices": [{"finish_reason": reason, "message": {"tool_calls": calls}}]}),
+            );
+            assert_eq!(response["status"], status, "{arguments}");
+            assert_eq!(response["output"][0]["status"], status, "{arguments}");
+            assert_eq!(response["output"][1]["status"], "completed");
+        }
+    }
+}
+
+#[test]
+fn an_older_call_is_a_call() {
+    let response = whole(
+        TOOLS,
+        &json!({"choices": [{"finish_reason": "function_call", "message": {"content": null,
+            "function_call": {"name": "f", "arguments": "{\"a\":1}"}}}]}),
+    );
+    let call = &response["output"][0];
+    assert_eq!(response["status"], "completed");
+    assert_eq!(
+        (&call["type"], &call["name"], &call["arguments"]),
+        (&json!("function_call"), &json!("f"), &json!("{\"a\":1}"))
+    );
+}
+
+#[test]
 fn a_limit_is_told_in_the_response() {
     let choice = |reason: &str, message: Value| json!({"choices": [{"finish_reason": reason, "message": message}]});
     let response = whole(TOOLS, &choice("length", json!({"content": "Hi"})));

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::{self, Formatter},
+    ops::Deref,
 };
 
 use crucible_config::checked::EngineKind;
@@ -14,49 +15,41 @@ use crate::{
     body::surrogates,
     dialect::engine::engine_error::engine_error,
     error::{Error, ErrorKind, UpstreamError},
+    members::json_objects,
     usage::{MOST_TOKENS, SlotReadings, Timing, Usage},
 };
 
-/// A line of an answer: a piece of the message, and in the last one the counts.
-#[derive(Deserialize)]
-pub(super) struct AnswerLine<'a> {
-    #[serde(borrow, default)]
-    pub(super) message: Option<AnswerMessage<'a>>,
-    /// The piece of text that `/api/generate` adds instead of a message.
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub(super) response: Cow<'a, str>,
-    #[serde(default)]
-    done: Option<bool>,
-    // Raw, because a malformed count is no reason to lose the answer.
-    #[serde(borrow, default)]
-    done_reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    prompt_eval_count: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    prompt_eval_duration: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    eval_count: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    eval_duration: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) logprobs: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
+json_objects! {
+    /// A line of an answer: a piece of the message, and in the last one the counts.
+    pub(super) struct AnswerLine<'a> {
+        pub(super) message: Option<AnswerMessage<'a>>,
+        /// The piece of text that `/api/generate` adds instead of a message.
+        pub(super) response: AnswerText<'a>,
+        done: Option<bool>,
+        // Raw, because a malformed count is no reason to lose the answer.
+        done_reason: Option<&'a RawValue>,
+        prompt_eval_count: Option<&'a RawValue>,
+        prompt_eval_duration: Option<&'a RawValue>,
+        eval_count: Option<&'a RawValue>,
+        eval_duration: Option<&'a RawValue>,
+        pub(super) logprobs: Option<&'a RawValue>,
+        error: Option<&'a RawValue>,
+    }
+
+    /// The piece of the answer that a line adds.
+    pub(super) struct AnswerMessage<'a> {
+        pub(super) content: AnswerText<'a>,
+        pub(super) thinking: AnswerText<'a>,
+        pub(super) tool_calls: Option<Vec<AnswerCall<'a>>>,
+    }
 }
 
-/// The piece of the answer that a line adds.
-#[derive(Default, Deserialize)]
-pub(super) struct AnswerMessage<'a> {
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub(super) content: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub(super) thinking: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(super) tool_calls: Option<Vec<AnswerCall<'a>>>,
-}
+/// A text of an answer, which is empty where it is null.
+#[derive(Debug, Default)]
+pub(super) struct AnswerText<'a>(Cow<'a, str>);
 
 /// A tool call, which Ollama sends whole.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct AnswerCall<'a> {
     #[serde(borrow, default)]
     pub(super) id: Option<&'a RawValue>,
@@ -65,7 +58,7 @@ pub(super) struct AnswerCall<'a> {
 }
 
 /// The function that a tool call of an answer line names, with its arguments as JSON.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct AnswerFunction<'a> {
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
@@ -129,31 +122,42 @@ fn tokens(raw: &RawValue) -> Option<u64> {
     number(raw).filter(|count| *count <= MOST_TOKENS)
 }
 
-/// Reads a text; null is an empty one.
-fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
-    struct TextVisitor;
+// === impl AnswerText ===
 
-    impl<'de> Visitor<'de> for TextVisitor {
-        type Value = Cow<'de, str>;
+impl Deref for AnswerText<'_> {
+    type Target = str;
 
-        fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-            f.write_str("a string or null")
-        }
-
-        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(text.into())
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(text.to_owned().into())
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok("".into())
-        }
+    fn deref(&self) -> &str {
+        &self.0
     }
+}
 
-    from.deserialize_any(TextVisitor)
+impl<'de> Deserialize<'de> for AnswerText<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = AnswerText<'de>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or null")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(AnswerText(text.into()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(AnswerText(text.to_owned().into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(AnswerText::default())
+            }
+        }
+
+        from.deserialize_any(TextVisitor)
+    }
 }
 
 /// Parses one line and hands it to `act`; a blank line is skipped.
@@ -177,7 +181,7 @@ pub(super) fn with_line(
         item = serde_json::from_str(&mended);
     }
     let item: AnswerLine<'_> = item.map_err(|_| {
-        if !text.starts_with(['{', '<']) {
+        if !text.starts_with(['{', '<', '[']) {
             // Words, or a bare string: what they say matters more than their form.
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return engine_error(EngineKind::Ollama, status, line);

@@ -25,6 +25,9 @@ pub(super) trait LineAnswer: Send {
     /// Appends the events that are ready. A document is never ready before its end.
     fn send(&mut self, _out: &mut VecDeque<Bytes>) {}
 
+    /// Reports whether the last line has come, so that nothing may follow.
+    fn is_over(&self) -> bool;
+
     /// Appends the rest once the engine's body has ended; reports whether the last line has come.
     fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool;
 }
@@ -36,7 +39,11 @@ impl<A: LineAnswer> EngineTranscoder for A {
         let result = lines.push(&frame, |line| self.line(line, &mut progress));
         *self.lines() = lines;
         self.send(out);
-        result.map(|()| progress)
+        match result {
+            // What follows the last line is no part of the answer, however long it is.
+            Err(_) if self.is_over() => Ok(progress),
+            result => result.map(|()| progress),
+        }
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
@@ -47,5 +54,9 @@ impl<A: LineAnswer> EngineTranscoder for A {
             return Ok(progress);
         }
         Err(cut(&tail, result))
+    }
+
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        self.is_over().then(Bytes::new)
     }
 }

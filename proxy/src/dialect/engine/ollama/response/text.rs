@@ -131,6 +131,10 @@ impl LineAnswer for OllamaText {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.complete
+    }
+
     fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
         self.send(out);
         self.complete
@@ -184,6 +188,10 @@ impl LineAnswer for OllamaWholeText {
             }
             Ok(())
         })
+    }
+
+    fn is_over(&self) -> bool {
+        self.finish.is_some()
     }
 
     fn end(&mut self, out: &mut VecDeque<Bytes>) -> bool {

@@ -1,6 +1,7 @@
 //! Odd, long and cut streams.
 
 use super::*;
+use crate::dialect::chat::json_end::JsonEnd;
 
 #[test]
 fn odd_events_of_engines_are_understood() {
@@ -144,8 +145,11 @@ proptest! {
         // What was told in pieces is what is told at the end.
         let events = events(&whole);
         let last = &events.last().unwrap()["response"];
-        prop_assert_eq!(&last["status"], "completed");
-        for (at, item) in last["output"].as_array().unwrap().iter().enumerate() {
+        let items = last["output"].as_array().unwrap();
+        let is_cut = items.iter().any(|item| item["status"] == "incomplete");
+        let status = if is_cut { "incomplete" } else { "completed" };
+        prop_assert_eq!(&last["status"], status);
+        for (at, item) in items.iter().enumerate() {
             let pieces: String = events
                 .iter()
                 .filter(|event| event["output_index"] == at)
@@ -160,10 +164,94 @@ proptest! {
                     .collect(),
             };
             prop_assert!(pieces == whole || pieces.is_empty() && whole == "{}", "{pieces} {whole}");
+            if item["type"] == "function_call" {
+                let mut end = JsonEnd::default();
+                end.push(&whole);
+                prop_assert_eq!(item["status"] == "incomplete", end.is_cut());
+            }
             let ended = events.iter().filter(|e| e["type"] == "response.output_item.done" && e["output_index"] == at);
             prop_assert_eq!(ended.map(|e| &e["item"]).collect::<Vec<_>>(), [item]);
         }
     }
+}
+
+#[test]
+fn a_call_whose_arguments_are_cut_is_not_complete_whatever_the_engine_says() {
+    for (name, arguments, status) in [
+        ("f", "{\"a\":\"b", "incomplete"),
+        ("f", "{\"a\":\"b\"}", "completed"),
+        ("f", "", "completed"),
+        ("patch", "{\"input\":\"a", "incomplete"),
+        ("patch", "{\"input\":\"a\"}", "completed"),
+        ("patch", "plain", "completed"),
+    ] {
+        let call = |index: usize, name: &str, arguments: &str| {
+            json!({"tool_calls": [{"index": index,
+            "id": format!("c{index}"), "function": {"name": name, "arguments": arguments}}]})
+        };
+        let calls = delta(&call(0, name, arguments)) + &delta(&call(1, "f", "{}"));
+        for reason in ["stop", "tool_calls"] {
+            let (text, failed) = passed(
+                &*writer(TOOLS),
+                &[format!("{calls}{}", end(reason)).as_bytes()],
+            );
+            assert!(failed.is_none(), "{failed:?}");
+            let last = events(&text).pop().unwrap();
+            assert_eq!(last["type"], format!("response.{status}"), "{arguments}");
+            let response = &last["response"];
+            assert_eq!(response["output"][0]["status"], status, "{arguments}");
+            assert_eq!(response["output"][1]["status"], "completed");
+            let details = &response["incomplete_details"];
+            let is_told = details["reason"] == "max_output_tokens";
+            assert_eq!(is_told, status == "incomplete", "{arguments}: {details}");
+        }
+    }
+}
+
+#[test]
+fn an_older_call_is_a_call() {
+    let stream = [
+        delta(&json!({"content": null, "function_call": {"name": "f", "arguments": ""}})),
+        delta(&json!({"function_call": {"arguments": "{\"a\":"}})),
+        delta(&json!({"function_call": {"arguments": "1}"}, "tool_calls": null})),
+        end("function_call"),
+    ]
+    .concat();
+    let (text, failed) = passed(&*writer(TOOLS), &[stream.as_bytes()]);
+    assert!(failed.is_none(), "{failed:?}");
+    let last = events(&text).pop().unwrap();
+    let output = &last["response"]["output"];
+    assert_eq!(
+        (last["type"].as_str(), output.as_array().map(Vec::len)),
+        (Some("response.completed"), Some(1))
+    );
+    assert_eq!(
+        (
+            &output[0]["type"],
+            &output[0]["name"],
+            &output[0]["arguments"]
+        ),
+        (&json!("function_call"), &json!("f"), &json!("{\"a\":1}"))
+    );
+    assert!(
+        output[0]["call_id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("call_"))
+    );
+}
+
+#[test]
+fn many_calls_cost_no_more_each_than_a_few() {
+    let began = std::time::Instant::now();
+    let mut chain = engine(&*writer(TOOLS));
+    let mut out = VecDeque::new();
+    for index in 0..5000 {
+        let call = json!({"tool_calls": [{"index": index, "id": format!("c{index}"),
+            "function": {"name": "f", "arguments": "{}"}}]});
+        chain.push(delta(&call).into(), &mut out).unwrap();
+    }
+    chain.push(end("tool_calls").into(), &mut out).unwrap();
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::sse::event;
 
 /// Calls `take` with the data of each event in `events`, which are whole.
-pub(super) fn each<E>(events: &[u8], mut take: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn each<E>(events: &[u8], mut take: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
     let mut rest = events;
     while !rest.is_empty() {
         // As nearly every engine writes them: one line, and a blank one.
