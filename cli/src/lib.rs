@@ -12,6 +12,7 @@ mod arguments;
 pub mod bench;
 pub mod check;
 pub mod config_show;
+pub mod connect;
 pub mod doctor;
 pub mod embedded;
 mod engine_look;

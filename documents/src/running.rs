@@ -33,9 +33,9 @@ pub enum InstanceSearch {
     /// An instance of Crucible.
     Running(Box<RunningInstance>),
     /// An instance that answers only with a client key, in [`KEY_VARIABLE`].
-    KeyWanted(SocketAddr),
+    KeyWanted(String),
     /// A program whose answer is no state of a Crucible.
-    Foreign(SocketAddr),
+    Foreign(String),
     /// Nothing that answers, or no address to ask at.
     Absent,
 }
@@ -62,7 +62,8 @@ pub struct InstanceRefusal {
 #[derive(Debug)]
 struct InstanceClient {
     http: reqwest::Client,
-    address: SocketAddr,
+    /// Its URL without a path.
+    url: String,
     key: Option<String>,
 }
 
@@ -81,11 +82,22 @@ struct ErrorBody {
 
 /// Looks for an instance at the first address of `listen`, with the key of the environment.
 pub async fn find_instance(config: &Config) -> InstanceSearch {
-    let Some(address) = config.listen.first().filter(|addr| addr.port() != 0) else {
-        return InstanceSearch::Absent;
-    };
-    let address = reachable(*address);
-    let Some(client) = InstanceClient::new(address, env::var(KEY_VARIABLE).ok()) else {
+    match local_url(config) {
+        Some(url) => find_instance_at(&url, env::var(KEY_VARIABLE).ok()).await,
+        None => InstanceSearch::Absent,
+    }
+}
+
+/// The URL without a path at which a client on this machine reaches the first address of `listen`; `None`
+/// where the system chooses its port.
+pub fn local_url(config: &Config) -> Option<String> {
+    let address = config.listen.first().filter(|addr| addr.port() != 0)?;
+    Some(format!("http://{}", reachable(*address)))
+}
+
+/// Looks for an instance at a URL without a path, with this client key.
+pub async fn find_instance_at(url: &str, key: Option<String>) -> InstanceSearch {
+    let Some(client) = InstanceClient::new(url, key) else {
         return InstanceSearch::Absent;
     };
     let Some((status, body)) = client
@@ -99,6 +111,7 @@ pub async fn find_instance(config: &Config) -> InstanceSearch {
     {
         return InstanceSearch::Running(Box::new(RunningInstance { state, client }));
     }
+    let address = client.address().to_owned();
     match serde_json::from_slice::<ErrorDoc>(&body) {
         Ok(refused) if refused.error.code == INVALID_KEY => InstanceSearch::KeyWanted(address),
         _ => InstanceSearch::Foreign(address),
@@ -120,8 +133,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 impl RunningInstance {
     /// The address at which it answered.
-    pub fn address(&self) -> SocketAddr {
-        self.client.address
+    pub fn address(&self) -> &str {
+        self.client.address()
     }
 
     /// The settings as it finds them on its engines now; `None` if they do not come in time.
@@ -150,13 +163,19 @@ impl RunningInstance {
 // === impl InstanceClient ===
 
 impl InstanceClient {
-    fn new(address: SocketAddr, key: Option<String>) -> Option<Self> {
+    fn new(url: &str, key: Option<String>) -> Option<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(ANSWER_TIMEOUT)
             .build()
             .ok()?;
-        Some(Self { http, address, key })
+        let url = url.to_owned();
+        Some(Self { http, url, key })
+    }
+
+    /// The URL without its scheme.
+    fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
@@ -166,7 +185,7 @@ impl InstanceClient {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, Bytes)> {
-        let url = format!("http://{}{path}", self.address);
+        let url = format!("{}{path}", self.url);
         let mut request = self.http.request(method, url).body(body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);

@@ -30,6 +30,14 @@ class PyPi:
 
 
 @dataclasses.dataclass(frozen=True)
+class Launched:
+    """What `crucible launch` gives to a client."""
+
+    arguments: list[str] = dataclasses.field(default_factory=list)
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Place:
     """Where one client runs once: its own home and work folders, the server and the model."""
 
@@ -42,6 +50,7 @@ class Place:
     context: int
     listed: str = ""
     """The model as `/v1/models` lists it, such as `llama3.2:latest` for `llama3.2`."""
+    launched: Launched = Launched()
 
     def write(self, name: str, text: str) -> pathlib.Path:
         """Writes a file of the scratch home folder."""
@@ -71,13 +80,17 @@ class Client:
     package: Npm | PyPi
     path: str
     """The path that it posts to."""
+    launch: str | None = None
+    """Its name for `crucible launch`, whose arguments and variables it is given."""
+    connect: str | None = None
+    """Its name for `crucible connect`, which writes into its file where it is not launched."""
 
     def configure(self, place: Place) -> None:
         """Writes its files into the scratch home folder."""
 
     def environment(self, place: Place) -> dict[str, str]:
         """Its variables; it inherits none but PATH, HOME, TERM and LANG."""
-        return {}
+        return place.launched.environment
 
     def shell(self, command: str) -> dict[str, dict]:
         """The call of its own tool that runs a shell command: arguments by the tool's name."""

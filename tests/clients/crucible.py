@@ -4,9 +4,12 @@ import collections
 import json
 import pathlib
 import re
+import subprocess
 import time
 import urllib.request
 
+import process
+from client import Launched
 from engines import Engine
 from process import Server
 
@@ -36,6 +39,7 @@ class Crucible(Server):
         config.write_text(configuration(engine, state))
         super().__init__([program, "serve", "--config", str(config)], config.with_suffix(".log"))
         self.read = 0
+        self.command = [program, "--config", str(config)]
         deadline = time.monotonic() + 30
         while not self.ready():
             if time.monotonic() > deadline:
@@ -55,6 +59,24 @@ class Crucible(Server):
         with urllib.request.urlopen(self.url + "/v1/models", timeout=30) as answer:
             names = [entry["id"] for entry in json.load(answer)["data"]]
         return model if model in names else f"{model}:latest"
+
+    def ask(self, arguments: list[str], home: pathlib.Path) -> str:
+        """What a command of Crucible prints for a person with this home folder."""
+        environment = {**process.environment(home), "CRUCIBLE_STATE_DIR": str(home / ".crucible")}
+        asked = subprocess.run([*self.command, *arguments], env=environment, capture_output=True, text=True)
+        if asked.returncode:
+            raise SystemExit(f"crucible {' '.join(arguments)}: {asked.stdout}{asked.stderr}")
+        return asked.stdout
+
+    def launched(self, name: str, home: pathlib.Path, model: str) -> Launched:
+        """What `crucible launch` would run."""
+        target = ["--url", self.url, "--model", model]
+        printed = json.loads(self.ask(["launch", name, "--print", "--json", *target], home))
+        return Launched(printed["arguments"], printed["environment"])
+
+    def connect(self, name: str, home: pathlib.Path, model: str) -> None:
+        """Has `crucible connect` write the file of a client."""
+        self.ask(["connect", name, "--apply", "--url", self.url, "--model", model], home)
 
     def refused(self) -> str:
         """What was not answered with success since this was last asked, by status and endpoint."""

@@ -48,8 +48,18 @@ class Clients(unittest.TestCase):
             answers = json.dumps(tasks.conversations(each))
             self.assertIn(tasks.FIRST if each.edits("1", "2") else "expr", answers, each.name)
 
-    def test_their_files_are_written_into_the_scratch_home(self):
+    def test_what_crucible_launch_gives_reaches_the_program(self):
+        launched = client.Launched(["--theirs"], {"THEIRS": "http://server"})
+        place = client.Place(*[pathlib.Path("x")] * 3, "program", "http://server", "model", 1, launched=launched)
         for each in clients.every():
+            if each.launch:
+                self.assertEqual(each.environment(place)["THEIRS"], "http://server", each.name)
+                self.assertIn("--theirs", each.once(place, "prompt"), each.name)
+
+    def test_the_files_of_others_are_written_into_the_scratch_home(self):
+        for each in clients.every():
+            if each.connect or each.launch:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 home = pathlib.Path(folder)
                 place = client.Place(home, home / "work", home, "program", "http://server", "model", 4096)

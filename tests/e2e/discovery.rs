@@ -245,6 +245,61 @@ async fn crucible_in_the_place_of_an_ollama_does_not_find_itself() {
     assert_eq!(engines(&said), ["ollama http://127.0.0.1:11435"]);
 }
 
+/// As docs/takeover.md says: programs that know only the engines' ports ask Crucible there.
+#[tokio::test]
+async fn engines_that_moved_answer_at_their_old_ports() {
+    let folder = TempDir::new().expect("a folder");
+    let config = "listen = [\"127.0.0.1:8484\", \"127.0.0.1:11434\", \"[::1]:11434\", \"127.0.0.1:1234\"]\n\
+                  state_dir = \"state\"\n";
+    std::fs::write(folder.path().join("crucible.toml"), config).expect("written");
+    let script = format!(
+        "{WAIT}
+         ask() {{
+           curl -s -o /dev/null -D - \"$1/v1/chat/completions\" \\
+             -d '{{\"model\": \"'$2'\", \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
+             | tr -d '\\r' | grep -i -e '^HTTP' -e '^x-crucible-engine:' | tr '\\n' ' '
+           echo
+         }}
+         $SIM ollama --port 11435 --models a >&2 &
+         $SIM lmstudio --port 1235 --models q >&2 &
+         $CRUCIBLE serve --config crucible.toml >listening 2>log &
+         state http://127.0.0.1:11434 2
+         for at in http://127.0.0.1:11434 'http://[::1]:11434' http://127.0.0.1:1234 http://127.0.0.1:8484; do
+           ask $at a:latest
+           ask $at q
+         done
+         cat listening"
+    );
+    let said = alone(folder.path(), &script).await;
+    let mut lines = said.lines();
+    let found = [
+        "lmstudio http://127.0.0.1:1235",
+        "ollama http://127.0.0.1:11435",
+    ];
+    assert_eq!(engines(lines.next().expect("a state")), found);
+    for at in 0..4 {
+        for engine in ["ollama", "lmstudio"] {
+            let answered = lines.next().unwrap_or_default();
+            assert!(
+                answered.contains(" 200 "),
+                "address {at}: {answered}: {said}"
+            );
+            let by = format!("x-crucible-engine: {engine}");
+            assert!(
+                answered.to_lowercase().contains(&by),
+                "address {at}: {answered}"
+            );
+        }
+    }
+    assert_eq!(
+        lines
+            .filter(|line| line.starts_with("listening on "))
+            .count(),
+        4,
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn an_lm_studio_that_wants_a_token_is_found_with_and_without_it() {
     let folder = TempDir::new().expect("a folder");

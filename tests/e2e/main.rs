@@ -30,6 +30,7 @@ mod compatibility;
 mod completions;
 mod config_names;
 mod conformance;
+mod connect;
 #[cfg(target_os = "linux")]
 mod container;
 mod dashboards;
@@ -46,6 +47,7 @@ mod growth;
 mod guard;
 mod hops;
 mod http;
+mod launch;
 mod linger;
 #[cfg(unix)]
 mod llama_router;

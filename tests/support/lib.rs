@@ -13,6 +13,7 @@ pub mod chat;
 pub mod clean;
 pub mod dashboards;
 pub mod engines;
+pub mod person;
 pub mod process;
 pub mod raw;
 pub mod relay;

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use crucible_cli::{
-    CommonArgs, OutputArgs, bench, check, config_show, doctor, env, models, output, replay,
-    try_out, tunings,
+    CommonArgs, OutputArgs, bench, check, config_show, connect, doctor, env, models, output,
+    replay, try_out, tunings,
 };
 
 /// One URL in front of LM Studio and Ollama.
@@ -53,6 +53,10 @@ enum CliCommand {
     Bench(bench::BenchArgs),
     /// Render the environment of an Ollama process
     Env(env::EnvArgs),
+    /// Print or write a client's settings, or list the clients
+    Connect(connect::ConnectArgs),
+    /// Start a client so that it asks Crucible; no file is written
+    Launch(connect::LaunchArgs),
     /// Client keys
     Key {
         #[command(subcommand)]
@@ -106,6 +110,8 @@ impl CommandLine {
             Some(CliCommand::Doctor(args)) => doctor::run(&common, &args),
             Some(CliCommand::Bench(args)) => bench::run(&common, &args),
             Some(CliCommand::Env(args)) => env::run(&common, &args),
+            Some(CliCommand::Connect(args)) => connect::connect(&common, &args),
+            Some(CliCommand::Launch(args)) => connect::launch(&common, &args),
             Some(CliCommand::Key {
                 command: KeyCommand::New { name },
             }) => key::run(&name),

@@ -19,10 +19,10 @@ class Aider(Client):
     name = "aider, openai"
     package = PyPi("aider-chat", "0.86.2", "aider")
     path = "/v1/chat/completions"
-    provider = "openai"
+    launch = connect = "aider"
 
-    def environment(self, place: Place) -> dict[str, str]:
-        return {"OPENAI_API_BASE": f"{place.server}/v1", "OPENAI_API_KEY": "none"}
+    def flags(self, place: Place) -> list[str]:
+        return place.launched.arguments
 
     def edits(self, first: str, second: str) -> list[dict]:
         return [
@@ -34,14 +34,17 @@ class Aider(Client):
         quiet = ["--no-git", "--no-check-update", "--no-show-model-warnings", "--analytics-disable"]
         plain = ["--no-pretty", "--no-gitignore", "--no-show-release-notes", "--yes-always", "--map-tokens", "0"]
         loop = ["--auto-test", "--test-cmd", CHECK] if "loop" in prompt else []
-        model = ["--model", f"{self.provider}/{place.model}", "--edit-format", "whole"]
+        model = [*self.flags(place), "--edit-format", "whole"]
         return [place.program, *quiet, *plain, *loop, *model, "--message", prompt]
 
 
 class AiderOllama(Aider):
     name = "aider, ollama_chat"
     path = "/api/chat"
-    provider = "ollama_chat"
+    launch = connect = None
+
+    def flags(self, place: Place) -> list[str]:
+        return ["--model", f"ollama_chat/{place.model}"]
 
     def environment(self, place: Place) -> dict[str, str]:
         return {"OLLAMA_API_BASE": place.server}

@@ -9,6 +9,8 @@ class ClaudeCode(Client):
     name = "Claude Code"
     package = Npm("@anthropic-ai/claude-code", "2.1.332", "claude")
     path = "/v1/messages"
+    launch = "claude-code"
+    connect = "claude-code"
 
     def configure(self, place: Place) -> None:
         # Without these the interactive program stops at its theme and at the trust of the folder.
@@ -20,27 +22,16 @@ class ClaudeCode(Client):
             "projects": {str(place.work): project},
         }
         place.write(".claude.json", json.dumps(state))
-        # Its automatic mode asks a classifier of the vendor's, which no other server has.
-        permissions = {"defaultMode": "default", "allow": ["Bash"]}
-        place.write(".claude/settings.json", json.dumps({"permissions": permissions}))
+        place.write(".claude/settings.json", json.dumps({"permissions": {"allow": ["Bash"]}}))
 
     def environment(self, place: Place) -> dict[str, str]:
-        return {
-            "ANTHROPIC_BASE_URL": place.server,
-            "ANTHROPIC_AUTH_TOKEN": "none",
-            "ANTHROPIC_MODEL": place.model,
-            "ANTHROPIC_SMALL_FAST_MODEL": place.model,
-            "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(place.context),
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-            "DISABLE_AUTOUPDATER": "1",
-        }
+        return {**place.launched.environment, "DISABLE_AUTOUPDATER": "1"}
 
     def shell(self, command: str) -> dict[str, dict]:
         return {"Bash": {"command": command, "description": "Computes a number"}}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return [place.program, "-p", prompt]
+        return [place.program, *place.launched.arguments, "-p", prompt]
 
     def screen(self, place: Place) -> Screen:
-        return Screen([place.program], ready="❯")
+        return Screen([place.program, *place.launched.arguments], ready="❯")

@@ -1,7 +1,5 @@
 """Cline's command line: `/v1/chat/completions`. Its shell tool is `run_commands`."""
 
-import json
-
 from client import Client, Npm, Place, Screen
 
 
@@ -9,18 +7,7 @@ class Cline(Client):
     name = "Cline CLI"
     package = Npm("cline", "3.0.65", "cline")
     path = "/v1/chat/completions"
-
-    def configure(self, place: Place) -> None:
-        settings = {
-            "provider": "openai-compatible",
-            "apiKey": "none",
-            "model": place.model,
-            "baseUrl": f"{place.server}/v1",
-        }
-        provider = {"settings": settings, "tokenSource": "manual", "updatedAt": "2026-01-01T00:00:00.000Z"}
-        providers = {"openai-compatible": provider}
-        config = {"version": 1, "lastUsedProvider": "openai-compatible", "modes": {}, "providers": providers}
-        place.write(".cline/data/settings/providers.json", json.dumps(config))
+    connect = "cline"
 
     def shell(self, command: str) -> dict[str, dict]:
         return {"run_commands": {"commands": [command]}}

@@ -3,17 +3,9 @@
 from client import Client, Npm, Place, Screen
 
 CONFIG = """\
-model = "{place.model}"
-model_provider = "crucible"
-model_context_window = {place.context}
 approval_policy = "never"
 sandbox_mode = "danger-full-access"
 check_for_update_on_startup = false
-
-[model_providers.crucible]
-name = "Crucible"
-base_url = "{place.server}/v1"
-wire_api = "responses"
 
 [analytics]
 enabled = false
@@ -40,19 +32,21 @@ class Codex(Client):
     name = "Codex"
     package = Npm("@openai/codex", "0.171.0", "codex")
     path = "/v1/responses"
+    launch = "codex"
+    connect = "codex"
     config = CONFIG
 
     def configure(self, place: Place) -> None:
         place.write(".codex/config.toml", self.config.format(place=place))
 
     def flags(self, place: Place) -> list[str]:
-        return []
+        return place.launched.arguments
 
     def shell(self, command: str) -> dict[str, dict]:
         return {"exec_command": {"cmd": command}}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return [place.program, "exec", *self.flags(place), "--skip-git-repo-check", prompt]
+        return [place.program, *self.flags(place), "exec", "--skip-git-repo-check", prompt]
 
     def screen(self, place: Place) -> Screen:
         return Screen([place.program, *self.flags(place)], ready=place.model + " ")
@@ -62,6 +56,7 @@ class CodexOssOllama(Codex):
     """Codex with its own provider of Ollama: it looks into `/api/tags` and `/api/version` first."""
 
     name = "Codex --oss, ollama"
+    launch = connect = None
     provider = "ollama"
     config = OSS_CONFIG
 

@@ -9,22 +9,7 @@ class ContinueCli(Client):
     name = "Continue CLI"
     package = Npm("@continuedev/cli", "1.5.47", "cn")
     path = "/v1/chat/completions"
-    provider, base_path = "openai", "/v1"
-
-    def configure(self, place: Place) -> None:
-        model = {
-            "name": place.model,
-            "provider": self.provider,
-            "model": place.model,
-            "apiBase": place.server + self.base_path,
-            "apiKey": "none",
-            "roles": ["chat"],
-            "capabilities": ["tool_use"],
-            "defaultCompletionOptions": {"contextLength": place.context},
-        }
-        config = {"name": "kit", "version": "1.0.0", "schema": "v1", "models": [model]}
-        # JSON is YAML too.
-        place.write(".continue/crucible.yaml", json.dumps(config))
+    connect = "continue"
 
     def environment(self, place: Place) -> dict[str, str]:
         return {"CONTINUE_TELEMETRY_ENABLED": "0"}
@@ -33,7 +18,7 @@ class ContinueCli(Client):
         return {"Bash": {"command": command}}
 
     def base(self, place: Place) -> list[str]:
-        config = str(place.home / ".continue/crucible.yaml")
+        config = str(place.home / ".continue/models/crucible.yaml")
         return [place.program, "--config", config, "--allow", "Bash"]
 
     def once(self, place: Place, prompt: str) -> list[str]:
@@ -47,4 +32,19 @@ class ContinueCliOllama(ContinueCli):
     """Continue's command line with its provider of Ollama, which asks `/v1` of the same server."""
 
     name = "Continue CLI, provider ollama"
-    provider, base_path = "ollama", ""
+    connect = None
+
+    def configure(self, place: Place) -> None:
+        model = {
+            "name": place.model,
+            "provider": "ollama",
+            "model": place.model,
+            "apiBase": place.server,
+            "apiKey": "none",
+            "roles": ["chat"],
+            "capabilities": ["tool_use"],
+            "defaultCompletionOptions": {"contextLength": place.context},
+        }
+        config = {"name": "kit", "version": "1.0.0", "schema": "v1", "models": [model]}
+        # JSON is YAML too.
+        place.write(".continue/models/crucible.yaml", json.dumps(config))

@@ -1,7 +1,5 @@
 """`llm`: `/v1/chat/completions`. Its tools are Python functions, here one that runs a command."""
 
-import json
-
 from client import Client, Place, PyPi, Screen
 
 FUNCTIONS = '''\
@@ -17,27 +15,20 @@ class Llm(Client):
     name = "llm"
     package = PyPi("llm", "0.36", "llm")
     path = "/v1/chat/completions"
+    connect = "llm"
 
     def configure(self, place: Place) -> None:
-        model = {
-            "model_id": "crucible",
-            "model_name": place.model,
-            "api_base": f"{place.server}/v1",
-            "supports_tools": True,
-        }
-        # JSON is YAML too.
-        place.write("llm/extra-openai-models.yaml", json.dumps([model]))
         place.write("functions.py", FUNCTIONS)
 
     def environment(self, place: Place) -> dict[str, str]:
-        return {"LLM_USER_PATH": str(place.home / "llm"), "OPENAI_API_KEY": "none"}
+        return {"OPENAI_API_KEY": "none"}
 
     def shell(self, command: str) -> dict[str, dict]:
         return {"run_command": {"command": command}}
 
     def base(self, place: Place, verb: str) -> list[str]:
         functions = str(place.home / "functions.py")
-        return [place.program, verb, "-m", "crucible", "--functions", functions]
+        return [place.program, verb, "-m", f"crucible/{place.model}", "--functions", functions]
 
     def once(self, place: Place, prompt: str) -> list[str]:
         return [*self.base(place, "prompt"), prompt]

@@ -9,30 +9,24 @@ class QwenCode(Client):
     name = "Qwen Code"
     package = Npm("@qwen-code/qwen-code", "0.15.10", "qwen")
     path = "/v1/chat/completions"
+    launch = "qwen-code"
+    connect = "qwen-code"
 
     def configure(self, place: Place) -> None:
         settings = {
-            "security": {"auth": {"selectedType": "openai"}},
             "general": {"disableAutoUpdate": True, "enableAutoUpdate": False},
             "privacy": {"usageStatisticsEnabled": False},
             "telemetry": {"enabled": False},
         }
         place.write(".qwen/settings.json", json.dumps(settings))
 
-    def environment(self, place: Place) -> dict[str, str]:
-        return {
-            "OPENAI_BASE_URL": f"{place.server}/v1",
-            "OPENAI_API_KEY": "none",
-            "OPENAI_MODEL": place.model,
-        }
-
     def shell(self, command: str) -> dict[str, dict]:
         arguments = {"command": command, "description": "Computes", "is_background": False}
         return {"run_shell_command": arguments}
 
     def once(self, place: Place, prompt: str) -> list[str]:
-        return [place.program, "--auth-type", "openai", "--yolo", "-p", prompt]
+        return [place.program, *place.launched.arguments, "--yolo", "-p", prompt]
 
     def screen(self, place: Place) -> Screen:
-        command = [place.program, "--auth-type", "openai", "--yolo"]
+        command = [place.program, *place.launched.arguments, "--yolo"]
         return Screen(command, ready="Type your message")

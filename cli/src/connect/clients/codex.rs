@@ -1,0 +1,86 @@
+//! Codex: `/v1/responses` only, by a provider in its TOML file or by `-c` flags.
+
+use crate::connect::{
+    assignment::Assignment,
+    client_program::{
+        ClientFile, ClientFormat, ClientLaunch, ClientProgram, ClientSetup, FirstPrompt,
+    },
+    client_settings::ClientSettings,
+    file_change::FileChange,
+    user_folders::UserFolders,
+};
+use std::path::PathBuf;
+
+/// The variable that the provider reads its key from.
+const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
+
+pub(crate) static CODEX: ClientProgram = ClientProgram {
+    name: "codex",
+    aliases: &["codex-cli"],
+    title: "Codex",
+    format: ClientFormat::Responses,
+    prompt: FirstPrompt::Measured(10_000),
+    programs: &["codex"],
+    install: "npm install -g @openai/codex",
+    folder: Some(folder),
+    setup,
+    launch: Some(launch),
+    limits: &[
+        "Its first prompt is about 10,000 tokens.",
+        "`model_context_window` is the context that Crucible gives; without it Codex assumes that of a model of its vendor.",
+        "It leaves after 300 s without an event; Crucible sends it events while a prompt is read.",
+        "`codex --oss` needs none of this once Crucible listens on the engine's port: see docs/takeover.md.",
+    ],
+    read_in: "the help and behaviour of Codex 0.171.0, and openai/codex `codex-rs/model-provider-info`",
+    tried: "Codex 0.171.0: says hi, tools over three turns and its terminal, with `crucible launch`'s flags and with this file, on simulated engines; says hi on a real llama.cpp",
+};
+
+fn folder(folders: &UserFolders) -> PathBuf {
+    let named = folders.named_by("CODEX_HOME");
+    named.unwrap_or_else(|| folders.home().join(".codex"))
+}
+
+/// The provider and what chooses it, as keys of the file.
+fn assignments(settings: &ClientSettings) -> Vec<Assignment> {
+    let provider = |key| ["model_providers", "crucible", key];
+    let mut all = vec![
+        Assignment::set(["model"], settings.model.name.as_str()),
+        Assignment::set(["model_provider"], "crucible"),
+        Assignment::set(["model_context_window"], settings.model.tokens()),
+        Assignment::set(provider("name"), "Crucible"),
+        Assignment::set(provider("base_url"), settings.v1()),
+        Assignment::set(provider("wire_api"), "responses"),
+    ];
+    if settings.key.is_some() {
+        all.push(Assignment::set(provider("env_key"), KEY_VARIABLE));
+    }
+    all
+}
+
+fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {
+    let mut setup = ClientSetup::default();
+    setup.files.push(ClientFile {
+        path: folder(folders).join("config.toml"),
+        change: FileChange::Toml(assignments(settings)),
+    });
+    if settings.key.is_some() {
+        setup.steps.push(format!(
+            "Set {KEY_VARIABLE} to the client key in the environment of Codex: its file names the variable only."
+        ));
+    }
+    setup
+}
+
+fn launch(settings: &ClientSettings) -> ClientLaunch {
+    let flags = assignments(settings).into_iter().flat_map(|assignment| {
+        // A text of JSON is one of TOML.
+        let path = Assignment::spelled(&assignment.path);
+        ["-c".to_owned(), format!("{path}={}", assignment.value)]
+    });
+    let key = settings.key.clone();
+    ClientLaunch {
+        arguments: flags.collect(),
+        environment: key.map(|key| (KEY_VARIABLE, key)).into_iter().collect(),
+        ..ClientLaunch::default()
+    }
+}

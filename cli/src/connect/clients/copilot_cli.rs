@@ -1,0 +1,58 @@
+//! Copilot's command line: `/v1/chat/completions`, by variables.
+
+use std::path::PathBuf;
+
+use crate::connect::{
+    client_program::{ClientFormat, ClientLaunch, ClientProgram, ClientSetup, FirstPrompt},
+    client_settings::ClientSettings,
+    user_folders::UserFolders,
+};
+
+pub(crate) static COPILOT_CLI: ClientProgram = ClientProgram {
+    name: "copilot-cli",
+    aliases: &["gh-copilot"],
+    title: "Copilot CLI",
+    format: ClientFormat::Chat,
+    prompt: FirstPrompt::Agent,
+    programs: &["copilot"],
+    install: "npm install -g @github/copilot",
+    folder: Some(folder),
+    setup,
+    launch: Some(launch),
+    limits: &[
+        "It wants a model that calls tools and streams; GitHub advises a context of 128,000 tokens.",
+        "`COPILOT_OFFLINE=true` keeps it from asking GitHub for anything; it is yours to set.",
+    ],
+    read_in: "GitHub's documentation, \"Using your own LLM models in GitHub Copilot CLI\"",
+    tried: "not run",
+};
+
+fn folder(folders: &UserFolders) -> PathBuf {
+    folders.home().join(".copilot")
+}
+
+fn environment(settings: &ClientSettings) -> Vec<(&'static str, String)> {
+    vec![
+        ("COPILOT_PROVIDER_TYPE", "openai".to_owned()),
+        ("COPILOT_PROVIDER_BASE_URL", settings.v1()),
+        (
+            "COPILOT_PROVIDER_API_KEY",
+            settings.key_or_word().to_owned(),
+        ),
+        ("COPILOT_MODEL", settings.model.name.clone()),
+    ]
+}
+
+fn setup(settings: &ClientSettings, _: &UserFolders) -> ClientSetup {
+    ClientSetup {
+        environment: environment(settings),
+        ..ClientSetup::default()
+    }
+}
+
+fn launch(settings: &ClientSettings) -> ClientLaunch {
+    ClientLaunch {
+        environment: environment(settings),
+        ..ClientLaunch::default()
+    }
+}

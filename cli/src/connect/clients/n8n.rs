@@ -1,0 +1,43 @@
+//! n8n: `/v1/chat/completions` by a credential of OpenAI with another base URL.
+
+use crate::connect::{
+    client_program::{ClientFormat, ClientProgram, ClientSetup, FirstPrompt},
+    client_settings::ClientSettings,
+    user_folders::UserFolders,
+};
+
+pub(crate) static N8N: ClientProgram = ClientProgram {
+    name: "n8n",
+    aliases: &[],
+    title: "n8n",
+    format: ClientFormat::Chat,
+    prompt: FirstPrompt::Chat,
+    programs: &["n8n"],
+    install: "npm install -g n8n",
+    folder: None,
+    setup,
+    launch: None,
+    limits: &[
+        "It keeps credentials encrypted in its database, which no other program can edit safely.",
+        "In a container Crucible is `http://host.docker.internal:8484/v1`; it then has to listen beyond loopback, with a key.",
+        "The node OpenAI Chat Model asks over `/v1/responses` where \"Use Responses API\" is on: Crucible answers both.",
+        "A credential of Ollama with Crucible's address (without `/v1`) works for the node Ollama Chat Model.",
+    ],
+    read_in: "the documentation of n8n, \"OpenAI credentials\"",
+    tried: "not run",
+};
+
+fn setup(settings: &ClientSettings, _: &UserFolders) -> ClientSetup {
+    ClientSetup {
+        steps: vec![
+            "Credentials, Create credential, OpenAI.".to_owned(),
+            format!("API Key: `{}`", settings.key_or_word()),
+            format!("Base URL: `{}`", settings.v1()),
+            format!(
+                "In the node OpenAI Chat Model choose that credential and the model `{}` (by ID, where the list is filtered).",
+                settings.model.name
+            ),
+        ],
+        ..ClientSetup::default()
+    }
+}

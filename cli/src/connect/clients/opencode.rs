@@ -1,0 +1,88 @@
+//! opencode: `/v1/chat/completions` by its OpenAI-compatible provider, in its file or in a variable.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::connect::{
+    assignment::Assignment,
+    client_program::{
+        ClientFile, ClientFormat, ClientLaunch, ClientProgram, ClientSetup, FirstPrompt,
+    },
+    client_settings::ClientSettings,
+    file_change::FileChange,
+    user_folders::UserFolders,
+};
+
+pub(crate) static OPENCODE: ClientProgram = ClientProgram {
+    name: "opencode",
+    aliases: &["open-code"],
+    title: "opencode",
+    format: ClientFormat::Chat,
+    prompt: FirstPrompt::Measured(8_000),
+    programs: &["opencode"],
+    install: "npm install -g opencode-ai",
+    folder: Some(folder),
+    setup,
+    launch: Some(launch),
+    limits: &[
+        "Its first prompt is about 8,000 tokens.",
+        "It lists the models that its file names; `--model` may be given several times.",
+        "After an error in the middle of a stream it sends the whole request again, several times.",
+    ],
+    read_in: "opencode 1.18.33, the program itself (`OPENCODE_CONFIG_CONTENT`, `opencode.json`)",
+    tried: "opencode 1.18.33: says hi, tools over three turns and its terminal, with `crucible launch`'s environment and with this file, on simulated engines",
+};
+
+fn folder(folders: &UserFolders) -> PathBuf {
+    folders.xdg_config().join("opencode")
+}
+
+fn assignments(settings: &ClientSettings) -> Vec<Assignment> {
+    let models: Map<String, Value> = settings
+        .models()
+        .map(|model| {
+            let limit = json!({ "context": model.tokens(), "output": model.answer_tokens() });
+            (
+                model.name.clone(),
+                json!({ "name": model.name, "limit": limit }),
+            )
+        })
+        .collect();
+    let provider = json!({
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "Crucible",
+        "options": { "baseURL": settings.v1(), "apiKey": settings.key_or_word() },
+        "models": models,
+    });
+    let model = format!("crucible/{}", settings.model.name);
+    vec![
+        Assignment::set(["provider", "crucible"], provider),
+        Assignment::set(["model"], model.as_str()),
+        Assignment::set(["small_model"], model),
+    ]
+}
+
+fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {
+    let folder = folder(folders);
+    let path = UserFolders::existing([folder.join("opencode.json"), folder.join("opencode.jsonc")]);
+    ClientSetup {
+        files: vec![ClientFile {
+            path,
+            change: FileChange::Json(assignments(settings)),
+        }],
+        ..ClientSetup::default()
+    }
+}
+
+fn launch(settings: &ClientSettings) -> ClientLaunch {
+    let mut config = Value::Null;
+    for assignment in assignments(settings) {
+        // From nothing every path can be made.
+        let _ = assignment.assign(&mut config);
+    }
+    ClientLaunch {
+        environment: vec![("OPENCODE_CONFIG_CONTENT", config.to_string())],
+        ..ClientLaunch::default()
+    }
+}

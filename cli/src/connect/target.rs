@@ -1,0 +1,279 @@
+//! The Crucible that a client is pointed at: its address, its key, and what it says of the models.
+
+use bytes::Bytes;
+use clap::Args;
+use crucible_config::Config;
+use crucible_documents::{
+    StateDoc,
+    explain::ContextDoc,
+    running::{InstanceSearch, KEY_VARIABLE, RunningInstance, find_instance_at, local_url},
+};
+use crucible_router::{catalog::ModelKind, view::Health};
+use serde_json::json;
+
+use super::{
+    client_program::ClientProgram,
+    client_settings::{ASSUMED_CONTEXT, ChosenModel, ClientSettings},
+};
+use crate::CommandFailure;
+
+/// Where clients look where nothing else is said.
+const USUAL_URL: &str = "http://127.0.0.1:8484";
+
+/// The virtual model that every Crucible answers to.
+const AUTOMATIC: &str = "auto";
+
+const KEY_HELP: &str = "Client key, where Crucible wants one [default: $CRUCIBLE_KEY]";
+
+/// The tokens that an agent wants beside its first prompt, for answers and the next turns.
+const ROOM: u64 = 4096;
+
+/// Bytes of a prompt that are counted as a token.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// The arguments that say which Crucible and which models a client is given.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArgs {
+    /// Model that the client begins with; more of them are listed where the client has a list
+    /// [default: `default_model`, else a loaded one, else the first, else auto]
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+    /// Address of Crucible, without /v1 [default: where it listens here]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[arg(long, value_name = "KEY", help = KEY_HELP)]
+    key: Option<String>,
+}
+
+/// What clients are given, and how it was found.
+#[derive(Debug)]
+pub(crate) struct ConnectTarget {
+    /// The values.
+    pub(crate) settings: ClientSettings,
+    /// The instance that said so, where one runs.
+    pub(crate) running: Option<RunningInstance>,
+    /// What a person should know, a sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+// === impl ConnectTarget ===
+
+impl ConnectTarget {
+    /// Looks for the Crucible of these arguments and asks it for models and contexts.
+    ///
+    /// # Errors
+    /// The address is no URL, or the running instance does not know a model.
+    pub(crate) async fn find(
+        config: &Config,
+        args: &TargetArgs,
+        client: &ClientProgram,
+    ) -> Result<Self, CommandFailure> {
+        let url = match &args.url {
+            Some(url) => bare_url(url)?,
+            None => local_url(config).unwrap_or_else(|| USUAL_URL.to_owned()),
+        };
+        let key = args
+            .key
+            .clone()
+            .or_else(|| std::env::var(KEY_VARIABLE).ok());
+        let mut notes = Vec::new();
+        let running = match find_instance_at(&url, key.clone()).await {
+            InstanceSearch::Running(instance) => Some(*instance),
+            InstanceSearch::KeyWanted(at) => {
+                notes.push(format!(
+                    "the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}"
+                ));
+                None
+            }
+            InstanceSearch::Foreign(at) => {
+                notes.push(format!(
+                    "the program at {at} is no Crucible of this version"
+                ));
+                None
+            }
+            InstanceSearch::Absent => {
+                notes.push(format!(
+                    "no Crucible answers at {url}; start it with `crucible`"
+                ));
+                None
+            }
+        };
+        let names = if args.model.is_empty() {
+            vec![usual_model(
+                config,
+                running.as_ref().map(|running| &running.state),
+            )]
+        } else {
+            args.model.clone()
+        };
+        let mut models = Vec::new();
+        for name in names {
+            let context = match &running {
+                Some(running) => context(running, &name, client, &mut notes).await?,
+                None => None,
+            };
+            models.push(ChosenModel { name, context });
+        }
+        let model = models.remove(0);
+        if model.context.is_none() {
+            let chosen = if model.name == AUTOMATIC {
+                "; auto lets Crucible choose the model, --model names one"
+            } else {
+                ""
+            };
+            notes.push(format!(
+                "the context of {} is not known: {ASSUMED_CONTEXT} is assumed{chosen}",
+                model.name
+            ));
+        }
+        Ok(Self {
+            settings: ClientSettings {
+                url,
+                key,
+                model,
+                others: models,
+            },
+            running,
+            notes,
+        })
+    }
+}
+
+/// The URL without a path, whatever of `/v1`, `/api` and slashes was typed behind it.
+fn bare_url(typed: &str) -> Result<String, CommandFailure> {
+    let wrong = || {
+        CommandFailure::usage(format!(
+            "--url: found {typed:?}, expected the address of Crucible such as {USUAL_URL}"
+        ))
+    };
+    let with_scheme = if typed.contains("://") {
+        typed.to_owned()
+    } else {
+        format!("http://{typed}")
+    };
+    let url = url::Url::parse(&with_scheme).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    let known = ["/v1", "/api/v0", "/api", "/"];
+    let mut path = url.path().to_owned();
+    while let Some(rest) = known.iter().find_map(|end| path.strip_suffix(end)) {
+        path = rest.to_owned();
+    }
+    let origin = url.origin().ascii_serialization();
+    Ok(format!("{origin}{path}"))
+}
+
+/// The model of someone who names none.
+fn usual_model(config: &Config, state: Option<&StateDoc>) -> String {
+    let resident = |state: &StateDoc| {
+        let answers = |engine: &str, model: &str| {
+            let engine = state.engines.iter().find(|e| *e.name == *engine);
+            let listed = engine.and_then(|e| e.catalog.iter().find(|m| *m.model == *model));
+            listed.is_none_or(|model| model.kind == ModelKind::Generation)
+        };
+        let residents = state.pools.iter().flat_map(|pool| &pool.residents);
+        let answering = residents.filter(|r| answers(&r.engine, &r.model));
+        let last_used = answering.min_by(|a, b| a.idle_s.total_cmp(&b.idle_s));
+        last_used.map(|resident| resident.model.to_string())
+    };
+    let first = |state: &StateDoc| {
+        let up = state
+            .engines
+            .iter()
+            .filter(|engine| engine.state == Health::Up);
+        let mut models = up.flat_map(|engine| &engine.catalog);
+        let found = models.find(|model| model.kind == ModelKind::Generation);
+        found.map(|model| model.model.to_string())
+    };
+    let configured = config.default_model.clone();
+    configured
+        .or_else(|| state.and_then(resident))
+        .or_else(|| state.and_then(first))
+        .unwrap_or_else(|| AUTOMATIC.to_owned())
+}
+
+/// The context that this client's prompts get: what a short prompt gets where that is enough, else what a
+/// prompt of the client's length gets. A note says where that is too little.
+async fn context(
+    running: &RunningInstance,
+    model: &str,
+    client: &ClientProgram,
+    notes: &mut Vec<String>,
+) -> Result<Option<u64>, CommandFailure> {
+    let short = explained(running, model, 0)
+        .await
+        .map_err(|words| CommandFailure::wrong(format!("{model}: {words}")))?;
+    let Some(short) = short else {
+        return Ok(None);
+    };
+    let prompt = client.prompt.tokens();
+    if prompt == 0 || short.given >= prompt + ROOM {
+        return Ok(Some(short.given));
+    }
+    let long = explained(running, model, prompt + ROOM / 2).await;
+    let given = match long {
+        Ok(Some(long)) => long.given.max(short.given),
+        Ok(None) | Err(_) => short.given,
+    };
+    if given < prompt + ROOM / 2 {
+        notes.push(format!(
+            "{title} begins with a prompt of some {prompt} tokens, and {model} has {given} here. Give it \
+             more in crucible.toml: profile = \"agent\", or below [[model]] name = \"{model}\" context = \
+             {wanted}",
+            title = client.title,
+            wanted = (2 * prompt).next_power_of_two(),
+        ));
+    } else if given > short.given {
+        notes.push(format!(
+            "{model} is loaded with {} tokens at first, and once again with {given} when {} sends its first \
+             prompt; [[model]] context = {given} in crucible.toml saves that load",
+            short.given, client.title
+        ));
+    }
+    Ok(Some(given))
+}
+
+/// What the instance says of a chat with a prompt of so many tokens; `Err` holds the words of its refusal.
+async fn explained(
+    running: &RunningInstance,
+    model: &str,
+    tokens: u64,
+) -> Result<Option<ContextDoc>, String> {
+    let tokens = usize::try_from(tokens).unwrap_or_default();
+    // Text that no tokenizer shortens much.
+    let text = "word".repeat(tokens * BYTES_PER_TOKEN / 4);
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
+    match running.explain(Bytes::from(body.to_string())).await {
+        Some(Ok(explained)) => Ok(explained.context),
+        Some(Err(refusal)) => Err(refusal.message),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_people_type_it() {
+        for typed in [
+            "http://127.0.0.1:8484",
+            "http://127.0.0.1:8484/",
+            "127.0.0.1:8484/v1",
+            "http://127.0.0.1:8484/v1/",
+            "http://127.0.0.1:8484/v1/v1",
+            "http://127.0.0.1:8484/api/v0",
+            "http://127.0.0.1:8484//api/",
+        ] {
+            assert_eq!(bare_url(typed).unwrap(), "http://127.0.0.1:8484", "{typed}");
+        }
+        assert_eq!(
+            bare_url("https://x.example/ai/v1").unwrap(),
+            "https://x.example/ai"
+        );
+        for wrong in ["", "ftp://x", "http://"] {
+            assert!(bare_url(wrong).is_err(), "{wrong}");
+        }
+    }
+}

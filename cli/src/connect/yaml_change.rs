@@ -1,0 +1,193 @@
+//! Entries at the top of a YAML file, put in as lines so that comments and the rest of the text stay.
+//!
+//! No crate edits YAML and keeps its comments well, so lines are added in a marked block at the end, or the
+//! value of one line is replaced. A parser reads the text before and after: where anything but the entry
+//! differs, the file is refused.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+/// An entry at the top of a YAML file.
+#[derive(Clone, Debug)]
+pub(crate) enum YamlEntry {
+    /// A key of the mapping that the file is, with a plain value.
+    Key(&'static str, Value),
+    /// An element of the list that the file is, found again by its first member; its values are plain.
+    Element(Vec<(&'static str, Value)>),
+}
+
+/// The first line of what is added, and the last one.
+const BEGIN: &str = "# Written by `crucible connect`; `--undo` takes it out.";
+const END: &str = "# End of what `crucible connect` wrote.";
+
+/// Returns the text with these entries.
+///
+/// # Errors
+/// Why it cannot be changed, in words.
+pub(super) fn apply(text: &str, entries: &[YamlEntry]) -> Result<String, String> {
+    let before = read(text)?;
+    let mut expected = before.clone();
+    let mut changed = text.to_owned();
+    let mut added = Vec::new();
+    for entry in entries {
+        match entry {
+            YamlEntry::Key(key, value) => {
+                let mapping = mapping(&mut expected)?;
+                match mapping.insert((*key).to_owned(), value.clone()) {
+                    Some(old) if old == *value => {}
+                    Some(old) => changed = replaced(&changed, key, &old, value)?,
+                    None => added.push(format!("{key}: {value}")),
+                }
+            }
+            YamlEntry::Element(members) => {
+                added.extend(element(&mut expected, members)?);
+            }
+        }
+    }
+    if !added.is_empty() {
+        if !changed.is_empty() && !changed.ends_with('\n') {
+            changed.push('\n');
+        }
+        let block = added.join("\n");
+        let _ = write!(changed, "{BEGIN}\n{block}\n{END}\n");
+    }
+    match read(&changed) {
+        Ok(found) if found == expected => Ok(changed),
+        _ => Err("is written in a way in which lines cannot be added safely".to_owned()),
+    }
+}
+
+/// Reads the values of a text; an empty one is null.
+pub(super) fn read(text: &str) -> Result<Value, String> {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        return Ok(Value::Null);
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let words = error.to_string();
+        let first = words.lines().next().unwrap_or_default();
+        format!("is not valid YAML: {first}")
+    })
+}
+
+fn mapping(document: &mut Value) -> Result<&mut Map<String, Value>, String> {
+    if document.is_null() {
+        *document = Value::Object(Map::new());
+    }
+    let wrong = || "has another type at its top than this client reads".to_owned();
+    document.as_object_mut().ok_or_else(wrong)
+}
+
+/// Returns the lines of an element that is not there yet.
+fn element(document: &mut Value, members: &[(&'static str, Value)]) -> Result<Vec<String>, String> {
+    if document.is_null() {
+        *document = Value::Array(Vec::new());
+    }
+    let list = document
+        .as_array_mut()
+        .ok_or_else(|| "has another type at its top than this client reads".to_owned())?;
+    let object: Map<String, Value> = members
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let object = Value::Object(object);
+    if list.contains(&object) {
+        return Ok(Vec::new());
+    }
+    if let Some((name, value)) = members.first()
+        && list.iter().any(|element| element[*name] == *value)
+    {
+        return Err(format!("has another entry with {name} {value} already"));
+    }
+    list.push(object);
+    let lines = members.iter().enumerate().map(|(index, (name, value))| {
+        let lead = if index == 0 { "- " } else { "  " };
+        format!("{lead}{name}: {value}")
+    });
+    Ok(lines.collect())
+}
+
+/// Returns the text in which the line of a key has another value. A comment behind the value stays.
+fn replaced(text: &str, key: &str, old: &Value, value: &Value) -> Result<String, String> {
+    let lead = format!("{key}:");
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let mut found = lines.iter_mut().filter(|line| line.starts_with(&lead));
+    let (Some(line), None) = (found.next(), found.next()) else {
+        return Err(format!("sets {key} in a way that cannot be changed safely"));
+    };
+    let rest = line.get(lead.len()..).unwrap_or_default().to_owned();
+    let is_old = |written: &str| serde_saphyr::from_str::<Value>(written).is_ok_and(|v| v == *old);
+    let comments = rest.match_indices(" #").map(|(at, _)| at);
+    let comment = comments
+        .filter(|at| is_old(rest.get(..*at).unwrap_or_default()))
+        .last()
+        .and_then(|at| rest.get(at..))
+        .unwrap_or_default();
+    *line = format!("{lead} {value}{comment}");
+    Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn keys() -> [YamlEntry; 2] {
+        [
+            YamlEntry::Key("model", json!("openai/qwen")),
+            YamlEntry::Key("openai-api-key", json!("none")),
+        ]
+    }
+
+    #[test]
+    fn a_value_is_replaced_in_its_line_and_others_are_added_at_the_end() {
+        let text = "# mine\nmodel: sonnet # the best\ndark-mode: true\n# last";
+        assert_eq!(
+            apply(text, &keys()).unwrap(),
+            format!(
+                "# mine\nmodel: \"openai/qwen\" # the best\ndark-mode: true\n# last\n{BEGIN}\nopenai-api-key: \"none\"\n{END}\n"
+            )
+        );
+        let again = apply(text, &keys()).unwrap();
+        assert_eq!(apply(&again, &keys()).unwrap(), again);
+        assert_eq!(apply("", &keys()).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn an_element_is_added_to_the_list() {
+        let entry = [YamlEntry::Element(vec![
+            ("model_id", json!("crucible")),
+            ("supports_tools", json!(true)),
+        ])];
+        let text = "- model_id: mine # keep\n  api_base: x\n";
+        let changed = apply(text, &entry).unwrap();
+        assert!(changed.starts_with(text), "{changed}");
+        assert_eq!(
+            read(&changed).unwrap()[1],
+            json!({"model_id": "crucible", "supports_tools": true})
+        );
+        assert_eq!(apply(&changed, &entry).unwrap(), changed);
+        let other = "- model_id: crucible\n  api_base: y\n";
+        assert!(apply(other, &entry).unwrap_err().contains("another entry"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_refused_in_words() {
+        for (text, part) in [
+            ("model: [", "not valid YAML"),
+            ("{model: x}", "cannot be changed safely"),
+            ("{dark: true}", "cannot be added safely"),
+            ("- a", "another type at its top"),
+            ("model: |\n  two\n  lines\n", "cannot be added safely"),
+            ("'model': x\n", "cannot be changed safely"),
+            ("a: 1\n---\nb: 2\n", "not valid YAML"),
+        ] {
+            let refused = apply(text, &keys()).unwrap_err();
+            assert!(refused.contains(part), "{text}: {refused}");
+        }
+    }
+}
