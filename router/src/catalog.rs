@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crucible_config::checked::EngineKind;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The purpose of a model, by which the plan chooses the models that can do a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,6 +70,31 @@ pub struct ModelInfo {
     pub cloud: bool,
     /// The time when it was made or changed, in Unix seconds, where the engine reports it.
     pub created: Option<i64>,
+    /// The facts that nothing is planned by, for the lists that clients read.
+    pub metadata: Arc<ModelMetadata>,
+}
+
+/// What an engine reports of a model beyond what requests are planned by: lists in the engines' own
+/// formats repeat it to clients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelMetadata {
+    /// The digest of the model's manifest as 64 hexadecimal digits (Ollama).
+    pub digest: Option<String>,
+    /// The architecture, such as `llama` or `qwen2`.
+    pub architecture: Option<String>,
+    /// The architectures of all parts of the model; a model with an image encoder has two (Ollama).
+    pub families: Vec<String>,
+    /// The number of parameters in words, such as `8.0B`.
+    pub parameter_size: Option<String>,
+    /// The name of the model that this one was made from (Ollama).
+    pub parent: Option<String>,
+    /// The account or company that published the model (LM Studio).
+    pub publisher: Option<String>,
+    /// The name of the model for people (LM Studio).
+    pub display_name: Option<String>,
+    /// The members of the engine's own description of the model: of `/api/show` where the engine is an
+    /// Ollama, of the entry in `/api/v1/models` where it is an LM Studio. Long lists are left out.
+    pub description: Option<Arc<Map<String, Value>>>,
 }
 
 /// One loaded instance of a model, as the engine reports it.
@@ -128,6 +154,7 @@ impl ModelInfo {
             format: None,
             cloud: false,
             created: None,
+            metadata: Arc::default(),
         }
     }
 

@@ -56,6 +56,7 @@ mod messages;
 mod modelfile;
 mod models;
 mod names;
+mod native_lists;
 mod numbers;
 #[cfg(unix)]
 mod odd_files;

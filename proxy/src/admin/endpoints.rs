@@ -29,7 +29,7 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 15] = [
+const ENDPOINTS: [Endpoint; 21] = [
     post("/v1/chat/completions"),
     post("/v1/completions"),
     post("/v1/responses"),
@@ -38,6 +38,12 @@ const ENDPOINTS: [Endpoint; 15] = [
     post("/v1/embeddings"),
     post("/v1/rerank"),
     get("/v1/models"),
+    get("/api/tags"),
+    post("/api/show"),
+    get("/api/ps"),
+    get("/api/version"),
+    get("/api/v0/models"),
+    get("/api/v1/models"),
     get("/healthz"),
     get("/readyz"),
     get("/metrics"),

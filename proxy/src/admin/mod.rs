@@ -2,6 +2,7 @@
 //! browser.
 
 pub(crate) mod endpoints;
+mod engine_lists;
 mod explain;
 mod health;
 mod metrics;
@@ -32,6 +33,7 @@ pub(crate) fn paths() -> Routes<AppState> {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/", get(page::page))
+        .merge(engine_lists::paths())
 }
 
 /// The paths of `metrics_listen`: those that a scraper and a person need, and none that answers

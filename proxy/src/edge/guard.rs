@@ -131,15 +131,8 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
     let opened = match guard::paths::access(method, path, &config.guard_open) {
         Access::Free => None,
         Access::Opened(opened) => Some(opened),
-        Access::Closed(path) => {
-            return Err(Error::new(
-                ErrorKind::EndpointClosed,
-                format!(
-                    "{path} manages an engine and is closed; call the engine itself, or set \
-                     guard.open = [\"{path}\"]"
-                ),
-            ));
-        }
+        Access::Closed(guard::paths::PULL) if path == guard::paths::PULL => None,
+        Access::Closed(path) => return Err(guard::paths::closed(path)),
     };
     if !is_unrated(path)
         && let Some(key) = &verdict.key

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     admin, dialect,
-    guard::paths as guard_paths,
+    guard::base_url,
     pipeline::{answer, count_tokens},
     reply,
     server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
@@ -176,7 +176,7 @@ fn canonical(mut request: Request) -> Request {
     use std::borrow::Cow;
 
     let uri = request.uri();
-    let rewritten = match guard_paths::canonical(uri.path()) {
+    let rewritten = match base_url::canonical(uri.path()) {
         Cow::Borrowed(_) => None,
         Cow::Owned(path) => Some(match uri.query() {
             Some(query) => format!("{path}?{query}"),

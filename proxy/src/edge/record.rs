@@ -195,10 +195,18 @@ pub(super) fn refused(ledger: &Ledger, error: &Error) -> String {
 fn endpoint(path: &str) -> Endpoint {
     match path {
         "/" | "/healthz" | "/readyz" | "/metrics" => Endpoint::Admin,
-        _ if path == "/v1/models" || path.starts_with("/v1/models/") => Endpoint::Models,
+        _ if is_models(path) => Endpoint::Models,
         _ if path.starts_with("/crucible/") => Endpoint::Admin,
         _ => Endpoint::Other,
     }
+}
+
+/// Whether a canonical path lists models, or one of them, in OpenAI's or LM Studio's form.
+fn is_models(path: &str) -> bool {
+    ["/v1/models", "/api/v0/models", "/api/v1/models"]
+        .iter()
+        .filter_map(|list| path.strip_prefix(list))
+        .any(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 // === impl RecordBody ===

@@ -4,6 +4,7 @@
 //! Origin (a web page) is refused even where no key is configured. Each rule has a file; `judge`
 //! applies them in order, and `edge::guard` puts the judgement into the stack.
 
+pub mod base_url;
 mod client;
 mod framing;
 pub(crate) mod hops;

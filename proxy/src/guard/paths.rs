@@ -1,5 +1,4 @@
-//! The rules over paths: Crucible's own paths may be spelled in several ways, and the engines'
-//! management paths are closed.
+//! The engines' management paths, which are closed in every spelling unless `guard.open` names them.
 
 use std::borrow::Cow;
 
@@ -9,61 +8,8 @@ use crucible_config::{
     management::{covers, management_paths},
 };
 
-/// The path that nearly every request asks for; it needs no further look.
-const CHAT: &str = "/v1/chat/completions";
-
-/// The path as the path table knows it: Crucible's `/v1` endpoints are also served at the root,
-/// with doubled slashes, with `/v1/v1` and with a trailing slash. Whatever follows the first
-/// segment after `/v1`, a model's name, stays as it is.
-pub fn canonical(path: &str) -> Cow<'_, str> {
-    if path == CHAT {
-        return Cow::Borrowed(path);
-    }
-    let mut rest = path.trim_start_matches('/');
-    let mut prefixed = false;
-    while let Some(after) = rest.strip_prefix("v1") {
-        if !after.is_empty() && !after.starts_with('/') {
-            break;
-        }
-        prefixed = true;
-        rest = after.trim_start_matches('/');
-    }
-    let rest = rest.trim_end_matches('/');
-    let first = rest.split('/').next().unwrap_or_default();
-    let ours = prefixed
-        || matches!(
-            first,
-            "chat"
-                | "models"
-                | "completions"
-                | "embeddings"
-                | "rerank"
-                | "reranking"
-                | "responses"
-                | "messages"
-        );
-    let canonical = match (ours, rest.is_empty()) {
-        (true, true) => "/v1".to_owned(),
-        (true, false) => {
-            // `chat//completions` is a slip; the slashes of a model's name are not.
-            let collapsed = match rest.split_once('/') {
-                Some(("models", id)) => format!("models/{}", id.trim_start_matches('/')),
-                Some((head, tail)) => format!("{head}/{}", tail.trim_start_matches('/')),
-                // llama.cpp's server has both.
-                None if rest == "reranking" => "rerank".to_owned(),
-                None => rest.to_owned(),
-            };
-            format!("/v1/{collapsed}")
-        }
-        (false, true) => "/".to_owned(),
-        (false, false) => format!("/{rest}"),
-    };
-    if canonical == path {
-        Cow::Borrowed(path)
-    } else {
-        Cow::Owned(canonical)
-    }
-}
+use super::base_url::{CHAT, USUAL, canonical};
+use crate::error::{Error, ErrorKind};
 
 /// The access to an engine's management that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,15 +31,29 @@ pub struct Opened {
     pub path: String,
 }
 
+/// The path whose requests go to their handler while it is closed: a pull of a model that is there is
+/// answered by Crucible itself.
+pub(crate) const PULL: &str = "/api/pull";
+
+/// The refusal of a path that manages an engine and is closed.
+pub(crate) fn closed(path: &str) -> Error {
+    let message = format!(
+        "{path} manages an engine and is closed; call the engine itself, or set guard.open = \
+         [\"{path}\"]"
+    );
+    Error::new(ErrorKind::EndpointClosed, message)
+}
+
 /// Judges a method and a path, both as sent. `open` is `guard.open`.
 pub fn access(method: &str, path: &str, open: &[String]) -> Access {
-    if path == CHAT {
+    // `DELETE /v1/models` is llama.cpp's.
+    if path == CHAT || USUAL.contains(&path) && path != "/v1/models" {
         return Access::Free;
     }
     let plain = if is_plain(path) {
         Cow::Borrowed(path.strip_prefix("/v1").unwrap_or(path))
     } else {
-        Cow::Owned(squeeze(path))
+        Cow::Owned(engine_path(path))
     };
     let mut all = management_paths();
     let is_it =
@@ -111,12 +71,19 @@ pub fn access(method: &str, path: &str, open: &[String]) -> Access {
     }
 }
 
-/// Whether a path is in the one form already, so that [`squeeze`] would at most take a leading
-/// `/v1` off.
+/// Whether a path is in the one form already, so that [`engine_path`] would at most take a leading `/v1`
+/// off.
 fn is_plain(path: &str) -> bool {
-    let one_form = |pair: &[u8]| pair != b"//" && pair != b"/." && pair != b"v1";
-    let tail = path.strip_prefix("/v1").unwrap_or(path).as_bytes();
-    tail.first() == Some(&b'/')
+    let one_form = |pair: &[u8]| {
+        !["//", "/.", "v1", "v0"]
+            .iter()
+            .any(|p| p.as_bytes() == pair)
+    };
+    let tail = path.strip_prefix("/v1").unwrap_or(path);
+    let based_again = tail.get(1..).is_some_and(|rest| rest.contains("/api"));
+    let tail = tail.as_bytes();
+    !based_again
+        && tail.first() == Some(&b'/')
         && tail.last() != Some(&b'/')
         && tail
             .iter()
@@ -124,9 +91,9 @@ fn is_plain(path: &str) -> bool {
         && tail.windows(2).all(one_form)
 }
 
-/// One form for all spellings that an engine might read as the same path: escapes resolved, slashes
-/// and dots collapsed, letters in lower case.
-fn squeeze(path: &str) -> String {
+/// One form for all spellings that an engine, or [`canonical`], might read as the same path: escapes
+/// resolved, slashes, dots and base segments collapsed, letters in lower case, without `/v1`.
+fn engine_path(path: &str) -> String {
     let lower = unescape(path).to_ascii_lowercase();
     let mut segments: Vec<&str> = Vec::new();
     for segment in lower.split('/') {
@@ -139,8 +106,13 @@ fn squeeze(path: &str) -> String {
             other => segments.push(other.split(';').next().unwrap_or_default()),
         }
     }
-    let start = usize::from(segments.first() == Some(&"v1"));
-    format!("/{}", segments[start..].join("/"))
+    let joined = format!("/{}", segments.join("/"));
+    let canonical = canonical(&joined);
+    let rest = canonical.strip_prefix("/v1").unwrap_or(&canonical);
+    match rest {
+        "" => "/".to_owned(),
+        rest => rest.to_owned(),
+    }
 }
 
 /// Resolves percent-escapes once; a `%` that begins no escape stays.
@@ -169,35 +141,83 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_our_endpoints_are_one() {
-        for path in [
-            "/v1/chat/completions",
-            "/chat/completions",
-            "//v1/chat/completions",
-            "/v1//chat/completions",
-            "/v1/v1/chat/completions",
-            "/v1/chat/completions/",
-            "/v1/chat//completions",
+    fn no_base_url_opens_a_management_path() {
+        for (method, path) in [
+            ("POST", "/api/pull"),
+            ("DELETE", "/api/delete"),
+            ("POST", "/api/create"),
+            ("POST", "/api/copy"),
+            ("POST", "/api/push"),
+            ("HEAD", "/api/blobs/sha256:1"),
+            ("POST", "/api/v1/models/load"),
+            ("POST", "/api/v1/models/unload"),
+            ("POST", "/models/load"),
+            ("DELETE", "/models"),
+            ("GET", "/slots"),
+            ("POST", "/props"),
         ] {
-            assert_eq!(canonical(path), "/v1/chat/completions", "{path}");
+            for base in [
+                "",
+                "/",
+                "/v1",
+                "/v1/v1",
+                "/api",
+                "/api/api",
+                "/api/v0",
+                "/api/v1",
+                "/v1/api/v0/v1",
+                "/x/..",
+                "/API",
+                "/%61pi",
+                "/v1;x",
+            ] {
+                let spelled = format!("{base}{path}");
+                // Neither as it came, nor as the path table would see it.
+                for path in [&*spelled, &*canonical(&spelled)] {
+                    let found = access(method, path, &[]);
+                    let leads = canonical(path);
+                    let managed = leads == path
+                        && management_paths()
+                            .any(|(_, m)| covers(m.path, path.strip_prefix("/v1").unwrap_or(path)));
+                    assert!(
+                        !managed || matches!(found, Access::Closed(_)),
+                        "{method} {path}: {found:?}"
+                    );
+                    assert!(!matches!(found, Access::Opened(_)), "{method} {path}");
+                }
+            }
         }
-        assert_eq!(canonical("/models/"), "/v1/models");
+        for path in [
+            "/api/api/pull",
+            "/v1/api/pull",
+            "/api/v0/api/pull",
+            "/api%2Fapi/pull",
+            "/api/v1/api//pull",
+        ] {
+            assert_eq!(
+                access("POST", path, &[]),
+                Access::Closed("/api/pull"),
+                "{path}"
+            );
+        }
     }
 
-    #[test]
-    fn a_models_name_keeps_its_slashes() {
-        assert_eq!(
-            canonical("/v1/models/hf.co/user/model:Q4"),
-            "/v1/models/hf.co/user/model:Q4"
-        );
-        assert_eq!(canonical("/models/a//b"), "/v1/models/a//b");
-        assert_eq!(canonical("/v1/models/v1/x"), "/v1/models/v1/x");
-    }
-
-    #[test]
-    fn other_paths_stay() {
-        for path in ["/", "/healthz", "/metrics", "/crucible/state", "/v10/x"] {
-            assert_eq!(canonical(path), path);
+    proptest::proptest! {
+        /// What the path table sees is judged as what was sent, and the one form of the one form is itself.
+        #[test]
+        fn a_path_means_one_thing(parts in proptest::collection::vec(proptest::sample::select(vec![
+            "v1", "api", "v0", "", "pull", "delete", "models", "load", "chat", "completions", "embeddings",
+            "slots", "props", "..", ".", "%61pi", "API", "x",
+        ]), 0..7), method in proptest::sample::select(vec!["GET", "POST", "DELETE"])) {
+            let path = format!("/{}", parts.join("/"));
+            let once = canonical(&path).into_owned();
+            proptest::prop_assert_eq!(canonical(&once), &*once);
+            let dotted = once.split('/').any(|segment| matches!(segment, "." | ".."));
+            if !dotted && matches!(access(method, &once, &[]), Access::Free) {
+                let plain = once.strip_prefix("/v1").unwrap_or(&once);
+                let managed = management_paths().any(|(_, m)| (m.method == "*" || m.method == method) && covers(m.path, plain));
+                proptest::prop_assert!(!managed, "{} is open", once);
+            }
         }
     }
 

@@ -102,6 +102,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         format: None,
         cloud: false,
         created: None,
+        metadata: Arc::default(),
     };
     EngineView {
         name: name.into(),

@@ -26,11 +26,12 @@ pub use self::load_config::{IdleTtl, InstanceFacts, LoadConfig};
 use self::load_config::{is_mlx, whole_context};
 use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
+    description::bounded,
     http::{EngineEndpoint, count, count32, flag, items, name, text},
     openai::parse_models,
 };
 use crate::{
-    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    catalog::{Capabilities, ModelInfo, ModelKind, ModelMetadata, ResidentInfo},
     transport::EngineAddress,
 };
 
@@ -303,6 +304,16 @@ fn parse_v1(body: &Value) -> Listing {
             format: text(entry, "format"),
             cloud: false,
             created: None,
+            metadata: Arc::new(ModelMetadata {
+                architecture: text(entry, "architecture"),
+                parameter_size: text(entry, "params_string"),
+                publisher: text(entry, "publisher"),
+                display_name: text(entry, "display_name"),
+                description: entry
+                    .as_object()
+                    .map(|members| Arc::new(bounded(members, "loaded_instances"))),
+                ..ModelMetadata::default()
+            }),
         });
     }
     listing
@@ -340,6 +351,11 @@ fn parse_v0(body: &Value) -> Listing {
             format: text(entry, "compatibility_type"),
             cloud: false,
             created: None,
+            metadata: Arc::new(ModelMetadata {
+                architecture: text(entry, "arch"),
+                publisher: text(entry, "publisher"),
+                ..ModelMetadata::default()
+            }),
         });
     }
     listing

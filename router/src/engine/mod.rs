@@ -5,6 +5,7 @@
 //! data is their [profile](crucible_config::engine_profile). Prompts and answers go another way: the
 //! proxy sends them itself.
 
+mod description;
 mod driver;
 mod error;
 mod http;

@@ -11,7 +11,7 @@ use super::{
     http::{EngineEndpoint, count, items, name, text},
 };
 use crate::{
-    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    catalog::{Capabilities, ModelInfo, ModelKind, ModelMetadata, ResidentInfo},
     hop,
     transport::EngineAddress,
 };
@@ -119,8 +119,32 @@ fn parse_model(entry: &Value) -> Option<ModelInfo> {
         format: None,
         cloud: false,
         created: count(entry, "created").and_then(|n| i64::try_from(n).ok()),
+        metadata: Arc::new(ModelMetadata {
+            parameter_size: count(meta, "n_params").map(parameters_in_words),
+            ..ModelMetadata::default()
+        }),
         id,
     })
+}
+
+/// The number of a model's parameters in words, as Ollama writes it: `134.52M`, `8.0B`.
+fn parameters_in_words(count: u64) -> String {
+    let (unit, digits, letter) = match count {
+        1_000_000_000.. => (1_000_000_000, 1, 'B'),
+        1_000_000.. => (1_000_000, 2, 'M'),
+        1_000.. => (1_000, 0, 'K'),
+        _ => return count.to_string(),
+    };
+    let scale = 10_u64.pow(digits);
+    // Rounded to so many digits after the point.
+    let scaled = count.saturating_mul(scale).saturating_add(unit / 2) / unit;
+    match digits {
+        0 => format!("{scaled}{letter}"),
+        digits => {
+            let digits = usize::try_from(digits).unwrap_or_default();
+            format!("{}.{:0digits$}{letter}", scaled / scale, scaled % scale)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +154,19 @@ mod tests {
 
     use super::*;
     use crate::engine::testing::Fake;
+
+    #[test]
+    fn parameters_are_counted_in_words() {
+        for (count, words) in [
+            (134_515_008, "134.52M"),
+            (8_030_261_248, "8.0B"),
+            (1_999_999_999, "2.0B"),
+            (70_600, "71K"),
+            (12, "12"),
+        ] {
+            assert_eq!(parameters_in_words(count), words);
+        }
+    }
 
     #[test]
     fn the_root_has_no_v1() {

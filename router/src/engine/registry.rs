@@ -123,6 +123,10 @@ async fn ask(endpoint: &EngineEndpoint, usual: EngineKind) -> Option<EngineKind>
     if text.trim() == "Ollama is running" {
         return Some(EngineKind::Ollama);
     }
+    if text.starts_with("Crucible ") {
+        // Another one answers the paths of every kind and is none of them.
+        return None;
+    }
     if server.is_some_and(|s| s.to_ascii_lowercase().starts_with("llama.cpp")) {
         return Some(EngineKind::Llamacpp);
     }

@@ -154,6 +154,7 @@ impl Spawned {
                 format: Some("gguf".to_owned()),
                 cloud: false,
                 created: None,
+                metadata: Arc::default(),
             }],
             ..Listing::default()
         };

@@ -1,11 +1,22 @@
 //! Which context a request would get, without sending it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use crucible_config::checked::FilledValue;
+use crucible_config::checked::{ClientKey, FilledValue};
 
 use super::{RouterHandle, permit_request::permit_request};
-use crate::{demand::Demand, plan::Candidate, scheduler::ContextReason, shared_weights};
+use crate::{
+    catalog::ModelKind,
+    demand::Demand,
+    measurements::Measurements,
+    plan::{Candidate, Reason},
+    refusal::Refusal,
+    scheduler::ContextReason,
+    shared_weights,
+};
+
+/// A prompt that no model can have: its refusal names the limit.
+const PROMPT_BEYOND_ALL: u64 = 1 << 40;
 
 /// The context of a request at one candidate.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +58,54 @@ impl RouterHandle {
             given,
             because,
         })
+    }
+
+    /// The most tokens that prompt and answer of a request for this model can have together: what it is
+    /// loaded with, or what it may be loaded anew with for a longer prompt, bounded by the model, by
+    /// `context.max` and by the memory of its pool. `key` is the client's. `None` where nobody tells, as
+    /// of an OpenAI-compatible server or an embedding model of unknown length.
+    pub fn context_limit(
+        &self,
+        engine: &str,
+        model: &str,
+        key: Option<&Arc<ClientKey>>,
+    ) -> Option<u64> {
+        let fleet = self.0.fleet.view();
+        let mut engines = fleet.engines.iter();
+        let status = engines.find(|e| &*e.config.name == engine)?;
+        let known = status.models.iter().find(|m| &*m.id == model)?;
+        if known.kind == ModelKind::Embedding {
+            return known.max_context;
+        }
+        let candidate = Candidate {
+            engine: Arc::clone(&status.config.name),
+            model: Arc::clone(&known.id),
+            reason: Reason::Exact,
+            predicted: None,
+        };
+        let config = (self.0.config)();
+        // Nothing learned makes a prompt longer than it is said to be.
+        let learned = Measurements::default();
+        let request = |prompt: u64| {
+            let demand = Demand {
+                key: key.cloned(),
+                prompt_tokens: prompt,
+                max_tokens: Some(1),
+                ..Demand::default()
+            };
+            permit_request(&config, status, &learned, &candidate, &demand)
+        };
+        let most = request(1).context_limit();
+        let limit_of = |prompt: u64| match self.0.scheduler.try_context(request(prompt))? {
+            Err(Refusal::ContextExceeded { limit, .. }) => Some(limit),
+            // Not for its length: what a load may have is all that is known.
+            Err(_) => Some(most),
+            Ok((given, _)) => Some(given),
+        };
+        // The refusal of a prompt of any length names the limit; below it memory may refuse one as well.
+        let limit = limit_of(PROMPT_BEYOND_ALL)?;
+        let limit = limit_of(limit.saturating_sub(1))?.min(limit);
+        Some(known.max_context.map_or(limit, |max| limit.min(max)))
     }
 
     /// Takes the largest contexts of an earlier run from its `state_dir`, and nothing else: for one

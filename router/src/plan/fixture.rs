@@ -31,6 +31,7 @@ pub(crate) fn generation(id: &str) -> ModelInfo {
         format: None,
         cloud: false,
         created: None,
+        metadata: Arc::default(),
     }
 }
 

@@ -28,11 +28,48 @@ pub struct Listed {
     pub created: i64,
     /// The engine, or `crucible` for aliases and virtual models.
     pub owned_by: Arc<str>,
+    /// The engine whose model describes the name: of several that may answer, the first.
+    pub engine: Arc<str>,
+    /// The name of that model on its engine.
+    pub model: Arc<str>,
     /// The Crucibles through which it is reached, where it is reached through others only.
     pub via: Arc<[Arc<str>]>,
 }
 
 type Via = Arc<[Arc<str>]>;
+
+/// A model that is up and that a name means.
+struct NamedModel {
+    engine: Arc<str>,
+    model: Arc<str>,
+    /// The instances over which the name reaches any of its models; the fewest of all ways.
+    via: Via,
+}
+
+/// The names so far, each once.
+#[derive(Default)]
+struct Names {
+    listed: Vec<Listed>,
+    seen: HashSet<Arc<str>>,
+}
+
+// === impl Names ===
+
+impl Names {
+    /// Adds a name, unless it is there.
+    fn add(&mut self, id: Arc<str>, created: Option<i64>, owned_by: Arc<str>, named: NamedModel) {
+        if self.seen.insert(Arc::clone(&id)) {
+            self.listed.push(Listed {
+                id,
+                created: created.unwrap_or_default(),
+                owned_by,
+                engine: named.engine,
+                model: named.model,
+                via: named.via,
+            });
+        }
+    }
+}
 
 /// Each bare name once, `engine/name` where it is ambiguous, literal aliases, usable virtual
 /// models; no globs.
@@ -55,18 +92,7 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
     for (_, model) in &models {
         *engines_with.entry(&model.id).or_default() += 1;
     }
-    let mut listed = Vec::with_capacity(models.len());
-    let mut seen: HashSet<Arc<str>> = HashSet::new();
-    let mut list = |id: Arc<str>, created: Option<i64>, owned_by: Arc<str>, via: Via| {
-        if seen.insert(Arc::clone(&id)) {
-            listed.push(Listed {
-                id,
-                created: created.unwrap_or_default(),
-                owned_by,
-                via,
-            });
-        }
-    };
+    let mut all = Names::default();
     // Who has a model itself answers for its name.
     let shortest = |id: &str| {
         let of_it = models.iter().filter(|(_, model)| *model.id == *id);
@@ -76,20 +102,26 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
             .unwrap_or_default()
     };
     for (engine, model) in &models {
-        let (id, name) = (Arc::clone(&model.id), engine.name.clone());
-        list(id, model.created, name, shortest(&model.id));
+        let named = |via| NamedModel {
+            engine: engine.name.clone(),
+            model: Arc::clone(&model.id),
+            via,
+        };
+        let owner = || engine.name.clone();
+        let via = shortest(&model.id);
+        all.add(Arc::clone(&model.id), model.created, owner(), named(via));
         if engines_with.get(&*model.id).is_some_and(|n| *n > 1) {
             let id = format!("{}/{}", engine.name, model.id);
-            let (name, via) = (engine.name.clone(), Arc::clone(&model.via));
-            list(id.into(), model.created, name, via);
+            let via = Arc::clone(&model.via);
+            all.add(id.into(), model.created, owner(), named(via));
         }
     }
     for name in other_names(config) {
-        if let Some(via) = shortest_way(&scopes, name) {
-            list(name.into(), None, "crucible".into(), via);
+        if let Some(named) = named_model(&scopes, name) {
+            all.add(name.into(), None, "crucible".into(), named);
         }
     }
-    listed
+    all.listed
 }
 
 /// The names that stand for models of other names: literal aliases and virtual models.
@@ -102,18 +134,59 @@ fn other_names(config: &Config) -> impl Iterator<Item = &str> {
         .chain(config.virtual_models.keys().map(String::as_str))
 }
 
-/// The instances over which a name reaches a model that is up, where it reaches one; the fewest of all
-/// ways.
-fn shortest_way(scopes: &[PlanScope<'_>], name: &str) -> Option<Via> {
-    let via = scopes.iter().filter_map(|scope| {
+/// The model that a name means and that is up, where there is one: the first of them, with the shortest of
+/// the ways to all of them.
+fn named_model(scopes: &[PlanScope<'_>], name: &str) -> Option<NamedModel> {
+    let mut found: Option<NamedModel> = None;
+    for scope in scopes {
         let hits = match scope.resolve(name) {
             NameMatch::Models(hits) => hits,
             NameMatch::Virtual(known) => scope.expand(known),
             NameMatch::WrongKind | NameMatch::Away(_) | NameMatch::Absent => Vec::new(),
         };
         let usable = |hit: &&ModelMatch<'_>| is_available(hit.engine) && hit.engine.is_up();
-        let via = hits.iter().filter(usable).map(|hit| &hit.model.via);
-        via.min_by_key(|via| via.len()).cloned()
-    });
-    via.min_by_key(|via| via.len())
+        for hit in hits.iter().filter(usable) {
+            let way = &hit.model.via;
+            let named = found.get_or_insert_with(|| NamedModel {
+                engine: hit.engine.name.clone(),
+                model: Arc::clone(&hit.model.id),
+                via: Arc::clone(way),
+            });
+            if way.len() < named.via.len() {
+                named.via = Arc::clone(way);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_config::checked::Device;
+
+    use super::*;
+    use crate::plan::fixture::{config, engine, view};
+
+    #[test]
+    fn each_name_is_described_by_the_first_model_that_answers_for_it() {
+        let fleet = view([
+            engine("gpu", Device::Gpu, &["qwen", "both"]),
+            engine("cpu", Device::Cpu, &["llama3.2:latest", "both"]),
+        ]);
+        let config = config("[[model]]\nname = \"qwen\"\naliases = [\"coder\"]\n");
+        let listed = listing(&fleet, &config);
+        for (id, owner, engine, model) in [
+            ("qwen", "gpu", "gpu", "qwen"),
+            ("both", "gpu", "gpu", "both"),
+            ("cpu/both", "cpu", "cpu", "both"),
+            ("llama3.2:latest", "cpu", "cpu", "llama3.2:latest"),
+            ("coder", "crucible", "gpu", "qwen"),
+        ] {
+            let found = listed.iter().find(|l| &*l.id == id).unwrap();
+            let described = (&*found.owned_by, &*found.engine, &*found.model);
+            assert_eq!(described, (owner, engine, model), "{id}");
+        }
+        let auto = listed.iter().find(|l| &*l.id == "auto").unwrap();
+        assert!(fleet.engine(&auto.engine).is_some(), "{auto:?}");
+    }
 }

@@ -230,6 +230,7 @@ impl SimulatedMachine {
             format: None,
             cloud: false,
             created: None,
+            metadata: Arc::default(),
         });
         Some(EngineStatus {
             config: Arc::new(config),

@@ -88,6 +88,7 @@ pub(super) fn model(id: &str, quantization: &str) -> ModelInfo {
         format: Some("gguf".to_owned()),
         cloud: false,
         created: None,
+        metadata: Arc::default(),
     }
 }
 

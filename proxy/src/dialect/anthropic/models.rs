@@ -94,6 +94,8 @@ mod tests {
 
     fn page(query: &str) -> Value {
         let listed = |id: &str| Listed {
+            engine: "e".into(),
+            model: id.into(),
             id: id.into(),
             created: 0,
             owned_by: "e".into(),

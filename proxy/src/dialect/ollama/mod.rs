@@ -7,6 +7,7 @@
 //! ```
 
 mod error;
+pub(crate) mod lists;
 
 use bytes::Bytes;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::runner::DescribedModel;
 use crate::{
-    catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
+    catalog::{Capabilities, ModelInfo, ModelKind, ModelMetadata, ResidentInfo},
     engine::{
+        description::bounded,
         http::{count, items, name, text},
         time::{parse_rfc3339, to_system_time},
     },
@@ -22,6 +23,8 @@ pub(super) struct ModelDescription {
     pub(super) context_bytes: Option<u64>,
     /// The options of its Modelfile; `None` where the request was refused.
     pub(super) described: Option<DescribedModel>,
+    /// The members for clients that ask for the description.
+    pub(super) members: Option<Arc<Map<String, Value>>>,
 }
 
 /// A runner in the answer of `/api/ps`.
@@ -78,6 +81,9 @@ pub(super) fn parse_show(body: &Value) -> ModelDescription {
         max_context,
         context_bytes: body.get("model_info").and_then(context_bytes),
         described: Some(DescribedModel::parse(body)),
+        members: body
+            .as_object()
+            .map(|members| Arc::new(bounded(members, "tensors"))),
     }
 }
 
@@ -158,7 +164,31 @@ pub(super) fn parse_tag(tag: &Value, shown: Option<&ModelDescription>) -> Option
         format: text(details, "format"),
         cloud,
         created: text(tag, "modified_at").as_deref().and_then(parse_rfc3339),
+        metadata: Arc::new(metadata(tag, shown)),
     })
+}
+
+/// Returns the facts that clients of lists read. `shown` is the description of the same digest, which copies share.
+fn metadata(tag: &Value, shown: Option<&ModelDescription>) -> ModelMetadata {
+    let none = Value::Null;
+    let details = tag.get("details").unwrap_or(&none);
+    let members = shown.and_then(|shown| shown.members.clone());
+    let info = members
+        .as_ref()
+        .and_then(|members| members.get("model_info"));
+    let architecture = info.and_then(|info| text(info, "general.architecture"));
+    let families = items(details, "families").iter();
+    ModelMetadata {
+        digest: text(tag, "digest"),
+        architecture: architecture.or_else(|| text(details, "family")),
+        families: families
+            .filter_map(|family| family.as_str().map(str::to_owned))
+            .collect(),
+        parameter_size: text(details, "parameter_size"),
+        parent: text(details, "parent_model"),
+        description: members,
+        ..ModelMetadata::default()
+    }
 }
 
 fn kind_by_family(details: &Value) -> ModelKind {

@@ -262,6 +262,18 @@ impl SchedulerActor {
         })
     }
 
+    /// As [`Self::preview_context`], with the refusal of a request that would get none.
+    pub(crate) fn try_context(
+        self: &Arc<Self>,
+        request: PermitRequest,
+    ) -> Option<Result<(u64, ContextReason), Refusal>> {
+        let request = Arc::new(request);
+        self.with_state(|this, state, now| {
+            this.apply_polls(state, now);
+            state.core.try_context(&request, now.into_std())
+        })
+    }
+
     /// Takes the largest contexts of an earlier run from a state directory. The residents that it
     /// names stay that run's.
     pub(crate) fn recall_contexts(self: &Arc<Self>, folder: &Path) {

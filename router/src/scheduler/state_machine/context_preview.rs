@@ -51,8 +51,18 @@ impl Scheduler {
         request: &Arc<PermitRequest>,
         now: Instant,
     ) -> Option<(u64, ContextReason)> {
+        let preview = self.try_context(request, now)?;
+        Some(preview.unwrap_or_else(|refusal| refused_context(&refusal, request)))
+    }
+
+    /// As [`Self::preview_context`], with the refusal of a request that would get none.
+    pub(crate) fn try_context(
+        &self,
+        request: &Arc<PermitRequest>,
+        now: Instant,
+    ) -> Option<Result<(u64, ContextReason), Refusal>> {
         let Some(state) = self.engine(&request.engine) else {
-            return Some((request.base_context, ContextReason::Configured));
+            return Some(Ok((request.base_context, ContextReason::Configured)));
         };
         let listed = state.instances_of(request).next().is_some();
         if !state.facts.load_control && !listed {
@@ -70,13 +80,14 @@ impl Scheduler {
             &alone
         };
         match self.match_resident(state, queue, request, now) {
-            ResidentMatch::PermitFree(at) => state.loaded_context(&state.residents[at], request),
+            ResidentMatch::PermitFree(at) => {
+                Some(Ok(state.loaded_context(&state.residents[at], request)?))
+            }
             ResidentMatch::PermitsBusy => {
-                state.loaded_context(state.busy_instance(request)?, request)
+                let busy = state.busy_instance(request)?;
+                Some(Ok(state.loaded_context(busy, request)?))
             }
-            ResidentMatch::Unavailable(refusal) if listed => {
-                Some(refused_context(&refusal, request))
-            }
+            ResidentMatch::Unavailable(refusal) if listed => Some(Err(refusal)),
             _ => Some(self.preview_load(state, queue, request, now)),
         }
     }
@@ -88,11 +99,8 @@ impl Scheduler {
         queue: &ModelQueue,
         request: &PermitRequest,
         now: Instant,
-    ) -> (u64, ContextReason) {
-        let needed = match self.planned_load(state, queue, request, now) {
-            Ok(planned) => planned,
-            Err(refusal) => return refused_context(&refusal, request),
-        };
+    ) -> Result<(u64, ContextReason), Refusal> {
+        let needed = self.planned_load(state, queue, request, now)?;
         let planned = self.with_spare_context(state, queue, request, needed, now);
         let history = self.context_histories.get(&state.model_key(&request.model));
         let remembered = history.map_or(0, |h| h.remembered_context(request.configured_context));
@@ -105,7 +113,7 @@ impl Scheduler {
             c if c == remembered.min(request.context_limit()) => ContextReason::Remembered,
             _ => ContextReason::Needed,
         };
-        (planned.context, reason)
+        Ok((planned.context, reason))
     }
 }
 

@@ -7,6 +7,7 @@ mod duration;
 mod embed;
 pub(crate) mod errors;
 mod generation;
+mod manage;
 mod native;
 pub(crate) mod routes;
 pub(crate) mod scheduler;

@@ -7,10 +7,14 @@ use serde_json::json;
 
 use crate::http::{self, Call, Reply};
 use crate::ollama::generation::Route;
-use crate::ollama::{admitted, catalog, embed, generation};
+use crate::ollama::{admitted, catalog, embed, generation, manage};
 use crate::sim::Core;
 
-const POSTS: [&str; 8] = [
+const POSTS: [&str; 12] = [
+    "/api/copy",
+    "/api/create",
+    "/api/pull",
+    "/api/delete",
     "/api/chat",
     "/api/generate",
     "/api/embed",
@@ -35,6 +39,10 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("GET", "/api/ps") => catalog::ps(core),
         ("GET", "/v1/models") => catalog::openai(core),
         ("POST", "/api/show") => catalog::show(core, call),
+        ("POST", "/api/copy") => manage::copy(core, call),
+        ("POST", "/api/create") => manage::create(core, call),
+        ("POST", "/api/pull") => manage::pull(core, call),
+        ("DELETE", "/api/delete") => manage::delete(core, call),
         ("POST", "/api/chat") => {
             generation::handle(
                 core,

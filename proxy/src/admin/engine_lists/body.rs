@@ -1,0 +1,63 @@
+//! The bodies of requests that name a model and ask it nothing.
+
+use axum::body::Body;
+use bytes::Bytes;
+use crucible_config::Config;
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::{
+    body::decode,
+    error::{Error, ErrorKind},
+};
+
+/// The body of a request of Ollama's API, which is an object whatever its content type says.
+pub(super) async fn received(
+    headers: &HeaderMap,
+    body: Body,
+    config: &Config,
+) -> Result<Value, Error> {
+    let body: Bytes = decode::receive(headers, body, config).await?;
+    if body.trim_ascii().is_empty() {
+        return Err(Error::new(ErrorKind::InvalidJson, "missing request body"));
+    }
+    let value: Value = serde_json::from_slice(&body).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidJson,
+            format!("the body is not JSON: {error}"),
+        )
+    })?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        let message = "the body is not an object; {\"model\": \"NAME\"} is";
+        Err(Error::new(ErrorKind::InvalidType, message))
+    }
+}
+
+/// The model that a body names: `model`, or the older `name`.
+pub(super) fn model_of(body: &Value) -> Result<String, Error> {
+    let named = ["model", "name"].map(|key| body.get(key).filter(|value| !value.is_null()));
+    for value in named.into_iter().flatten() {
+        match value {
+            Value::String(name) if name.is_empty() => {}
+            Value::String(name) => return Ok(name.clone()),
+            other => {
+                let message = format!("model is to be a text, and is {}", kind_of(other));
+                return Err(Error::new(ErrorKind::InvalidType, message));
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::MissingField, "model is required"))
+}
+
+const fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
