@@ -25,7 +25,7 @@ async fn what_is_not_there_is_answered_with_what_is() {
         (Method::GET, "/health", "", 404, &["did you mean /healthz?"]),
         (
             Method::POST,
-            "/api/chat",
+            "/api/v0/nothing",
             "{}",
             404,
             &["a dialect that is not served", "POST /v1/chat/completions"],

@@ -29,7 +29,7 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 21] = [
+const ENDPOINTS: [Endpoint; 25] = [
     post("/v1/chat/completions"),
     post("/v1/completions"),
     post("/v1/responses"),
@@ -37,6 +37,10 @@ const ENDPOINTS: [Endpoint; 21] = [
     post("/v1/messages/count_tokens"),
     post("/v1/embeddings"),
     post("/v1/rerank"),
+    post("/api/chat"),
+    post("/api/generate"),
+    post("/api/embed"),
+    post("/api/embeddings"),
     get("/v1/models"),
     get("/api/tags"),
     post("/api/show"),
@@ -54,13 +58,7 @@ const ENDPOINTS: [Endpoint; 21] = [
 ];
 
 /// The paths of client formats that are not served.
-const DIALECTS: [&str; 5] = [
-    "/api/chat",
-    "/api/embed",
-    "/api/generate",
-    "/api/tags",
-    "/api/v0",
-];
+const DIALECTS: [&str; 1] = ["/api/v0"];
 
 /// The message for a path that is not served.
 fn unknown(path: &str) -> String {
@@ -161,7 +159,8 @@ mod tests {
                 "/v1/messages/batches",
                 &["there is no /v1/messages/batches", "POST /v1/messages, "],
             ),
-            ("/api/chat", &["a dialect that is not served"]),
+            ("/api/v0/nothing", &["a dialect that is not served"]),
+            ("/api/chats", &["did you mean /api/chat?"]),
             (
                 "/v1/models",
                 &["not served here, but at an address of `listen`"],

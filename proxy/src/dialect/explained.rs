@@ -15,9 +15,12 @@ const KEYS: [(&str, &str); 4] = [
     ("anthropic_version", "/v1/messages"),
 ];
 
+/// The keys that only clients of Ollama's API write.
+const OLLAMAS: [&str; 4] = ["options", "format", "keep_alive", "raw"];
+
 /// Returns the format of a body by the headers that came with it, else by its keys: `messages` with
-/// `system` beside it are Anthropic's, `input` without `messages` is that of responses, and everything else
-/// is a chat.
+/// `system` beside it are Anthropic's, `input` without `messages` is that of responses, the keys of [`OLLAMAS`] are
+/// Ollama's, and everything else is a chat.
 pub(crate) fn of_body(headers: &HeaderMap, body: &[u8]) -> &'static dyn ClientDialect {
     let path = if headers.contains_key("anthropic-version") {
         Some("/v1/messages")
@@ -30,6 +33,15 @@ pub(crate) fn of_body(headers: &HeaderMap, body: &[u8]) -> &'static dyn ClientDi
 fn path_of(body: &[u8]) -> Option<&'static str> {
     let keys: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
     let is_talk = keys.contains_key("messages");
+    if OLLAMAS.iter().any(|key| keys.contains_key(*key)) {
+        let known = [
+            ("messages", "/api/chat"),
+            ("prompt", "/api/generate"),
+            ("input", "/api/embed"),
+        ];
+        let found = known.iter().find(|(key, _)| keys.contains_key(*key));
+        return found.map(|(_, path)| *path);
+    }
     let mut known = KEYS.iter();
     let found = known.find(|(key, path)| {
         let of_messages = *path == "/v1/messages";
@@ -52,6 +64,10 @@ mod tests {
             (r#"{"input":[]}"#, Endpoint::Responses),
             (r#"{"prompt":"x"}"#, Endpoint::Completions),
             (r#"{"messages":[],"system":[]}"#, Endpoint::Messages),
+            (r#"{"messages":[],"options":{}}"#, Endpoint::Native),
+            (r#"{"prompt":"x","raw":true}"#, Endpoint::Native),
+            (r#"{"input":"x","keep_alive":0}"#, Endpoint::Native),
+            (r#"{"format":"json"}"#, Endpoint::Chat),
             ("[1]", Endpoint::Chat),
             ("", Endpoint::Chat),
         ] {

@@ -158,6 +158,10 @@ fn paths() -> Routes<AppState> {
         .route("/v1/embeddings", post(answer::handle))
         .route("/v1/rerank", post(answer::handle))
         .route("/v1/messages", post(answer::handle))
+        .route("/api/chat", post(answer::handle))
+        .route("/api/generate", post(answer::handle))
+        .route("/api/embed", post(answer::handle))
+        .route("/api/embeddings", post(answer::handle))
         .route("/v1/messages/count_tokens", post(count_tokens::handle))
         .merge(admin::paths())
 }

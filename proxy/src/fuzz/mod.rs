@@ -7,6 +7,7 @@
 
 mod json_splice;
 mod messages;
+mod ollama_api;
 mod ollama_lines;
 mod responses;
 mod sse_framer;
@@ -14,6 +15,7 @@ mod sse_framer;
 pub use self::{
     json_splice::json_splice,
     messages::{messages_request, messages_stream},
+    ollama_api::{ollama_request, ollama_stream},
     ollama_lines::ollama_lines,
     responses::{responses_request, responses_stream},
     sse_framer::sse_framer,
@@ -43,9 +45,11 @@ fn frames<'a>(data: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
+pub(crate) use self::ollama_api::without_times;
+
 /// Takes out the random part of ids that Crucible makes: `call_`, `cmpl-`, `chatcmpl-`, `msg_` and
 /// `toolu_` with hexadecimal digits.
-fn without_ids(mut text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn without_ids(mut text: Vec<u8>) -> Vec<u8> {
     for (prefix, digits) in [
         (&b"call_"[..], 16),
         (&b"cmpl-"[..], 32),
@@ -106,6 +110,16 @@ mod tests {
     #[test]
     fn the_corpus_of_sse_framer_holds() {
         over_corpus("sse_framer", sse_framer);
+    }
+
+    #[test]
+    fn the_corpus_of_ollama_request_holds() {
+        over_corpus("ollama_request", ollama_request);
+    }
+
+    #[test]
+    fn the_corpus_of_ollama_stream_holds() {
+        over_corpus("ollama_stream", ollama_stream);
     }
 
     #[test]

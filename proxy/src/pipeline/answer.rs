@@ -14,7 +14,9 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
-use super::{attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest};
+use super::{
+    attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest, residency,
+};
 use crate::{
     body::decode,
     dialect::{
@@ -47,6 +49,19 @@ async fn answer(
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (headers, chat) = received(&active, &config, request).await?;
+    if let Some(native) = &chat.native
+        && let Some(wish) = &native.residency
+    {
+        let asked = residency::AskedModel {
+            app: &app,
+            config: &config,
+            active: &active,
+            headers: &headers,
+            chat: &chat,
+            admitted: &admitted,
+        };
+        return Box::pin(asked.answer(wish)).await;
+    }
     let stream = chat.peek.stream;
     let respelled = respelling(chat.writer.clone());
     let (mut demand, plan) = {

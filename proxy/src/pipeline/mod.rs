@@ -19,6 +19,7 @@ mod overflow;
 pub(crate) mod plan;
 mod planned_request;
 pub(crate) mod prefix_trace;
+mod residency;
 mod routed_request;
 mod send;
 mod silence;

@@ -57,7 +57,7 @@ impl<S: Service<EngineRequest, Error = Error>> Service<Box<RoutedRequest>> for T
 
 /// Writes the request in the format of its engine, and chains the client's transcoder behind the
 /// engine's where the client needs one.
-fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
+fn prepare(mut routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     let permit = &routed.permit;
     let target = EngineTarget {
         model: &permit.model,
@@ -75,7 +75,7 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         None => format_of(permit.kind).write(&routed.chat, &target)?,
     };
     let shape = match call.answer {
-        AnswerShape::Stream(engine) if shared.is_none() => {
+        AnswerShape::Stream(engine) if !call.is_clients => {
             let writer = routed.chat.writer.as_ref();
             AnswerShape::Stream(chained(engine, writer.map(|writer| writer.transcoder())))
         }
@@ -89,10 +89,18 @@ fn prepare(routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
         body: call.body,
     };
     let mut notes = call.notes;
+    if !call.is_clients
+        && let Some(native) = &routed.chat.native
+    {
+        notes.extend(native.lost.iter().map(ToString::to_string));
+    }
     notes.extend(policy(&routed));
     let mut defaults = call.defaults;
     if permit.context.is_some() {
         defaults.push("context");
+    }
+    if call.is_clients {
+        routed.chat.writer = None;
     }
     Ok(EngineRequest {
         routed,

@@ -31,6 +31,8 @@ json_objects! {
         /// vLLM's name for the stop sequence that ended the answer, or for the token.
         stop_reason: Option<&'a RawValue>,
         logprobs: Option<&'a RawValue>,
+        /// The piece of a raw text, in an answer of `/v1/completions`.
+        text: Option<&'a RawValue>,
     }
 
     /// A message, or what is new of it.
@@ -137,6 +139,11 @@ impl<'a> ChatChoice<'a> {
             "content_filter" => Some(AnswerEnd::Filter),
             _ => Some(AnswerEnd::Done),
         }
+    }
+
+    /// Returns the text of a raw prompt's answer: the inside of a JSON string.
+    pub(crate) fn raw_text(&self) -> &'a str {
+        self.text.map_or("", |raw| inner(raw.get()))
     }
 
     /// Returns the word by which vLLM names what ended the answer.

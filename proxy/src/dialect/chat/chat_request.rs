@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{AnswerWriter, RequestTask, SharedRequest};
+use super::{AnswerWriter, NativeRequest, RequestTask, SharedRequest};
 use crate::body::peek::PeekedBody;
 
 /// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
@@ -27,6 +27,9 @@ pub struct ChatRequest {
     /// The request as its client wrote it, for engines that take it so; `None` where it is a chat request
     /// already, or where no engine speaks its format.
     pub shared: Option<SharedRequest>,
+    /// The request in Ollama's own format, which an Ollama is asked in; `None` where the client speaks
+    /// another one.
+    pub native: Option<Arc<NativeRequest>>,
 }
 
 /// Reports whether the client asked for an event with the token counts

@@ -10,6 +10,7 @@ pub(crate) mod event_keys;
 pub(crate) mod field_error;
 pub(crate) mod json_end;
 pub(crate) mod json_text;
+mod native_request;
 mod request_task;
 pub(crate) mod sampling;
 mod shared_request;
@@ -20,6 +21,7 @@ pub mod transcoder;
 pub use self::{
     answer_writer::AnswerWriter,
     chat_request::ChatRequest,
+    native_request::{NativeApi, NativeRequest, ResidencyRequest},
     request_task::RequestTask,
     shared_request::{BegunStream, FailureWriter, SharedFormat, SharedRequest},
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},

@@ -138,6 +138,8 @@ pub(crate) struct EngineCall {
     /// Takes the readings of the engine's slots during the answer; `None` where the answer itself says how
     /// much of the prompt was cached.
     pub(crate) slots: Option<Arc<SlotReadings>>,
+    /// Whether the answer is in the client's own format as it comes, so that nobody writes it anew.
+    pub(crate) is_clients: bool,
 }
 
 /// The ways in which an engine's answer is read.
@@ -173,6 +175,7 @@ impl EngineCall {
             dropped: Vec::new(),
             may_call_tools: false,
             slots: None,
+            is_clients: false,
         }
     }
 }

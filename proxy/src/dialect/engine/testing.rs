@@ -20,5 +20,6 @@ pub(crate) fn request(task: RequestTask, members: &str) -> ChatRequest {
         notes: Vec::new(),
         writer: None,
         shared: None,
+        native: None,
     }
 }

@@ -76,6 +76,7 @@ mod tests {
             notes: Vec::new(),
             writer: None,
             shared: None,
+            native: None,
         })
     }
 

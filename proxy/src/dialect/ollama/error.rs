@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Returns the document of an error. Clients of Ollama read a text there and nothing else, so that the field
 /// that is wrong stands in the text, where it does not name it already.
@@ -17,6 +17,10 @@ pub(super) fn line(error: &Error) -> Bytes {
 }
 
 fn message(error: &Error) -> String {
+    if error.kind == ErrorKind::ModelNotFound {
+        // Clients look for these two words of Ollama's.
+        return format!("model not found: {}", error.message);
+    }
     match &error.param {
         Some(param) if !error.message.contains(param.as_str()) => {
             format!("{param}: {}", error.message)
@@ -28,12 +32,11 @@ fn message(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn an_error_is_a_text_in_a_document_or_in_a_line() {
         let error = Error::new(ErrorKind::ModelNotFound, "model \"x\" is not there").param("model");
-        let text = r#"{"error":"model \"x\" is not there"}"#;
+        let text = r#"{"error":"model not found: model \"x\" is not there"}"#;
         assert_eq!(document(&error), text);
         assert_eq!(line(&error), format!("{text}\n"));
     }

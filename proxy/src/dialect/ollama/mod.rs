@@ -6,19 +6,27 @@
 //! {"error":"model 'x' not found"}
 //! ```
 
+mod answer;
 mod error;
 pub(crate) mod lists;
+mod request;
+mod writer;
 
 use bytes::Bytes;
 
 use super::{
-    chat::ChatRequest,
+    chat::{ChatRequest, NativeApi},
     client_dialect::{ClientDialect, ClientRequest},
 };
 use crate::{
     endpoint::Endpoint,
     error::{Error, ErrorKind},
 };
+
+/// The format of the paths that ask a model for something: `/api/chat`, `/api/generate`, `/api/embed` and
+/// `/api/embeddings`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OllamaApiPath(NativeApi);
 
 /// The format of the paths of Ollama's API that ask for no answer of a model: lists, pulls and every path
 /// that Ollama does not have.
@@ -42,10 +50,43 @@ pub(crate) static OTHER_PATHS: OllamaPaths = OllamaPaths {
 pub(super) fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
     let plain = path.strip_prefix("/v1").unwrap_or(path);
     let name = plain.strip_prefix("/api/")?;
-    match name.split('/').next().unwrap_or_default() {
-        "v0" | "v1" => None,
+    match name {
+        "chat" => Some(&OllamaApiPath(NativeApi::Chat)),
+        "generate" => Some(&OllamaApiPath(NativeApi::Generate)),
+        "embed" => Some(&OllamaApiPath(NativeApi::Embed)),
+        "embeddings" => Some(&OllamaApiPath(NativeApi::Embeddings)),
         "tags" | "show" | "ps" => Some(&LISTS),
+        "v0" | "v1" => None,
+        _ if name.starts_with("v0/") || name.starts_with("v1/") => None,
         _ => Some(&OTHER_PATHS),
+    }
+}
+
+// === impl OllamaApiPath ===
+
+impl ClientDialect for OllamaApiPath {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Native
+    }
+
+    fn read(&self, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+        request::read(self.0, request)
+    }
+
+    fn stream_type(&self) -> &'static str {
+        OTHER_PATHS.stream_type()
+    }
+
+    fn error(&self, error: &Error) -> Bytes {
+        OTHER_PATHS.error(error)
+    }
+
+    fn in_band(&self, error: &Error) -> Bytes {
+        OTHER_PATHS.in_band(error)
+    }
+
+    fn heartbeat(&self) -> Option<Bytes> {
+        None
     }
 }
 
@@ -87,6 +128,10 @@ mod tests {
     #[test]
     fn the_paths_of_ollama_are_known_and_those_of_lm_studio_are_not() {
         for (path, endpoint) in [
+            ("/api/chat", Some(Endpoint::Native)),
+            ("/api/generate", Some(Endpoint::Native)),
+            ("/api/embed", Some(Endpoint::Native)),
+            ("/api/embeddings", Some(Endpoint::Native)),
             ("/api/tags", Some(Endpoint::Models)),
             ("/api/show", Some(Endpoint::Models)),
             ("/api/ps", Some(Endpoint::Models)),

@@ -55,6 +55,7 @@ fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest,
         notes,
         writer: None,
         shared: None,
+        native: None,
     })
 }
 

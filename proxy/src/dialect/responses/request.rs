@@ -127,6 +127,7 @@ pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatReq
         notes: notes.into_sentences(),
         writer: Some(Arc::new(writer)),
         shared: Some(shared),
+        native: None,
     })
 }
 

@@ -101,6 +101,7 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
             body: shared,
             failed: |_, _| None,
         }),
+        native: None,
     })
 }
 

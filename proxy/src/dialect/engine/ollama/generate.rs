@@ -93,6 +93,7 @@ pub(super) fn write(request: &ChatRequest, target: &EngineTarget<'_>) -> Result<
         dropped,
         may_call_tools: false,
         slots: Some(slots),
+        is_clients: false,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod embed;
 mod generate;
+mod native;
 pub mod request;
 pub mod response;
 
@@ -37,6 +38,19 @@ pub(crate) struct OllamaChat;
 impl EngineFormat for OllamaChat {
     fn can(&self, task: RequestTask) -> bool {
         task != RequestTask::Rerank
+    }
+
+    fn write(&self, request: &ChatRequest, target: &EngineTarget<'_>) -> Result<EngineCall, Error> {
+        if let Some(native) = &request.native {
+            self.check(request)?;
+            return native::write(native, request, target);
+        }
+        match request.task {
+            RequestTask::Chat => self.write_chat(request, target),
+            RequestTask::Completion => self.write_completion(request, target),
+            RequestTask::Embedding => self.write_embedding(request, target),
+            RequestTask::Rerank => self.write_rerank(request, target),
+        }
     }
 
     fn check_chat(&self, chat: &ChatRequest) -> Result<(), Error> {
@@ -81,6 +95,7 @@ impl EngineFormat for OllamaChat {
             dropped: translated.dropped,
             may_call_tools: translated.has_tools,
             slots: Some(slots),
+            is_clients: false,
         })
     }
 

@@ -259,7 +259,7 @@ fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Valu
 
 /// Returns `think`. Ollama (0.33) answers 400 to a model that is asked to think and cannot, and older
 /// versions to a level where a model knows only on and off.
-fn think(
+pub(super) fn think(
     thinking: &ThinkingRequest,
     capabilities: Capabilities,
     notes: &mut Vec<String>,

@@ -12,6 +12,7 @@
 mod answer_line;
 mod line_answer;
 pub(crate) mod line_reader;
+pub(crate) mod native;
 mod text;
 mod write;
 

@@ -97,6 +97,7 @@ impl EngineFormat for OpenAiEngine {
             dropped: Vec::new(),
             may_call_tools: peek.has_tools(body) && !tool_choice::is_none(body, peek),
             slots: None,
+            is_clients: false,
         })
     }
 
@@ -131,6 +132,7 @@ impl EngineFormat for OpenAiEngine {
             dropped: Vec::new(),
             may_call_tools: false,
             slots: None,
+            is_clients: false,
         })
     }
 

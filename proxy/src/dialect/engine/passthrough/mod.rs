@@ -59,6 +59,7 @@ pub(crate) fn write(
         may_call_tools: chat.peek.has_tools(&chat.body)
             && !tool_choice::is_none(&chat.body, &chat.peek),
         slots: None,
+        is_clients: true,
     })
 }
 

@@ -25,6 +25,8 @@ json_objects! {
         pub(super) message: Option<AnswerMessage<'a>>,
         /// The piece of text that `/api/generate` adds instead of a message.
         pub(super) response: AnswerText<'a>,
+        /// The thinking that `/api/generate` adds instead of a message.
+        pub(super) thinking: AnswerText<'a>,
         done: Option<bool>,
         // Raw, because a malformed count is no reason to lose the answer.
         done_reason: Option<&'a RawValue>,
@@ -87,6 +89,25 @@ impl AnswerLine<'_> {
                 (completion, self.eval_duration.and_then(number)),
             ),
         }
+    }
+
+    /// Reports whether the line adds text, thinking or a call.
+    pub(super) fn has_content(&self) -> bool {
+        let is_said = |message: &AnswerMessage<'_>| {
+            !message.content.is_empty() || !message.thinking.is_empty()
+        };
+        !self.response.is_empty()
+            || !self.thinking.is_empty()
+            || self.message.as_ref().is_some_and(is_said)
+            || self.calls() > 0
+    }
+
+    /// Returns the number of calls that the line adds.
+    pub(super) fn calls(&self) -> usize {
+        let message = self.message.as_ref();
+        message
+            .and_then(|message| message.tool_calls.as_ref())
+            .map_or(0, Vec::len)
     }
 
     /// Reports whether this is the last line.

@@ -1,0 +1,162 @@
+//! The stream of an answer: chat events become lines.
+//!
+//! Text and thinking go on as they come, with the engine's own escapes. Calls are collected and stand in a
+//! line of their own before the last one. The last line is `done`, or an error that takes its place.
+
+use std::{borrow::Cow, collections::VecDeque, mem};
+
+use bytes::Bytes;
+
+use super::{
+    answer_end::{AnswerClock, OllamaAnswerEnd},
+    calls::CollectedCalls,
+    line::{LineHead, LinePiece},
+};
+use crate::{
+    dialect::chat::{
+        ClientTranscoder,
+        chat_answer::{AnswerTexts, ChatAnswer, ChatChoice, ChatDelta},
+        event_data,
+    },
+    error::Error,
+};
+
+/// Turns the chat events of one answer into lines.
+#[derive(Debug)]
+pub(in crate::dialect::ollama) struct LinesTranscoder {
+    head: LineHead,
+    clock: AnswerClock,
+    calls: CollectedCalls,
+    end: OllamaAnswerEnd,
+    out: String,
+    done: bool,
+}
+
+/// What a choice says. A refusal in words is said as every other text.
+#[derive(Debug)]
+pub(super) struct AnswerPieces<'a> {
+    content: Cow<'a, str>,
+    thinking: Cow<'a, str>,
+    logprobs: &'a str,
+}
+
+// === impl LinesTranscoder ===
+
+impl LinesTranscoder {
+    /// Makes the transcoder of one answer; `cap` is the most bytes of all calls.
+    pub(in crate::dialect::ollama) fn new(head: LineHead, clock: AnswerClock, cap: usize) -> Self {
+        Self {
+            head,
+            clock,
+            calls: CollectedCalls::new(cap),
+            end: OllamaAnswerEnd::default(),
+            out: String::new(),
+            done: false,
+        }
+    }
+
+    /// Takes the data of one event.
+    fn data(&mut self, data: &str) -> Result<(), Error> {
+        if self.done {
+            return Ok(());
+        }
+        if data == "[DONE]" {
+            self.end();
+            return Ok(());
+        }
+        let answer = ChatAnswer::of(data)?;
+        self.end.take(&answer);
+        let Some(choice) = answer.choice() else {
+            return Ok(());
+        };
+        let texts = AnswerPieces::of(choice);
+        let piece = texts.piece("");
+        if !piece.is_empty() {
+            self.clock.token();
+            self.head.write(piece, &mut self.out);
+        }
+        for call in choice.delta.iter().flat_map(ChatDelta::calls) {
+            self.clock.token();
+            self.calls.push(&call)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if mem::replace(&mut self.done, true) {
+            return;
+        }
+        let calls = self.calls.written(self.end.is_cut());
+        let piece = LinePiece {
+            calls: &calls,
+            ..LinePiece::default()
+        };
+        if !piece.is_empty() {
+            self.head.write(piece, &mut self.out);
+        }
+        let facts = self.end.facts(&self.clock);
+        self.head
+            .write_last(LinePiece::default(), &facts, &mut self.out);
+        self.out.push('\n');
+    }
+
+    fn take(&mut self, out: &mut VecDeque<Bytes>) {
+        if !self.out.is_empty() {
+            out.push_back(Bytes::copy_from_slice(self.out.as_bytes()));
+            self.out.clear();
+        }
+    }
+}
+
+impl ClientTranscoder for LinesTranscoder {
+    fn push(&mut self, events: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        let pushed = event_data::each(&events, |data| self.data(data));
+        self.take(out);
+        pushed
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Error> {
+        self.end();
+        self.take(out);
+        Ok(())
+    }
+
+    fn fail(&mut self, _error: &Error) -> Option<Bytes> {
+        // Nothing follows the last line.
+        self.done.then(Bytes::new)
+    }
+}
+
+// === impl AnswerPieces ===
+
+impl<'a> AnswerPieces<'a> {
+    /// Reads the texts of a choice.
+    pub(super) fn of(choice: &ChatChoice<'a>) -> Self {
+        let texts = choice.delta.as_ref().map(ChatDelta::texts);
+        let AnswerTexts {
+            thoughts,
+            text,
+            refusal,
+        } = texts.unwrap_or_default();
+        let said = if text.is_empty() { refusal } else { text };
+        Self {
+            content: if said.is_empty() {
+                choice.raw_text().into()
+            } else {
+                said
+            },
+            thinking: thoughts,
+            logprobs: choice.logprobs(),
+        }
+    }
+
+    /// Returns the piece of a line with these calls.
+    pub(super) fn piece<'b>(&'b self, calls: &'b str) -> LinePiece<'b> {
+        LinePiece {
+            content: &self.content,
+            thinking: &self.thinking,
+            calls,
+            logprobs: self.logprobs,
+        }
+    }
+}

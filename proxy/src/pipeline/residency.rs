@@ -1,0 +1,95 @@
+//! A request without a prompt, by which clients of Ollama's API load a model or unload it.
+//!
+//! A load goes through the scheduler as that of any prompt: it waits for its turn, evicts by the same rules,
+//! and the answer comes once the model is there. An unload is answered and not done, since one client would
+//! take the model from all others.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use crucible_config::Config;
+use crucible_router::plan::Candidate;
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{demand, plan};
+use crate::{
+    dialect::chat::{ChatRequest, ResidencyRequest},
+    error::{Error, ErrorKind},
+    guard::AdmittedClient,
+    reply::AnswerHead,
+    request::{ActiveRequest, RequestPhase},
+    state::AppState,
+};
+
+/// The note on an unload.
+const STAYS: &str = "keep_alive 0: the model stays in memory, since Crucible decides what is loaded; see \
+                     tuning.lmstudio.model_ttl";
+
+/// A request without a prompt, with everything that its answer needs.
+pub(super) struct AskedModel<'a> {
+    pub(super) app: &'a AppState,
+    pub(super) config: &'a Config,
+    pub(super) active: &'a Arc<ActiveRequest>,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) chat: &'a ChatRequest,
+    pub(super) admitted: &'a AdmittedClient,
+}
+
+// === impl AskedModel ===
+
+impl AskedModel<'_> {
+    /// Loads the model where that is the wish, and answers.
+    ///
+    /// # Errors
+    /// No model has the name, or it cannot be loaded now.
+    pub(super) async fn answer(&self, wish: &ResidencyRequest) -> Result<Response, Error> {
+        let Self {
+            app,
+            config,
+            active,
+            headers,
+            chat,
+            admitted,
+        } = self;
+        let mut demand = demand::of(headers, chat, config, &active.id, admitted)?;
+        demand.stream = false;
+        plan::first_refresh(&app.router).await;
+        let plan = app.router.plan_asking(&demand).await?;
+        let mut candidates = plan.candidates.into_iter();
+        let Some(candidate) = candidates.next() else {
+            return Err(Error::new(ErrorKind::Internal, "the plan is empty"));
+        };
+        self.note(&candidate);
+        let mut notes: Vec<String> = chat.notes.iter().map(ToString::to_string).collect();
+        if wish.loads {
+            let permit = app.router.acquire(&candidate, &demand).await?;
+            active.note(|record| {
+                record.granted_at = Some(Instant::now());
+                record.loaded = permit.loaded;
+                record.context = permit.context;
+            });
+        } else {
+            notes.push(STAYS.to_owned());
+        }
+        let head = AnswerHead {
+            engine: candidate.engine,
+            model: candidate.model,
+            reason: candidate.reason,
+            defaults: Vec::new(),
+            notes,
+        };
+        Ok(head.whole(wish.answer.clone()))
+    }
+
+    fn note(&self, candidate: &Candidate) {
+        self.active.note(|record| {
+            record.engine = Some(Arc::clone(&candidate.engine));
+            record.model = Some(Arc::clone(&candidate.model));
+            record.reason = Some(candidate.reason);
+            record.phase = RequestPhase::Queue;
+            record.queued_at = Some(Instant::now());
+            record.is_document = true;
+        });
+    }
+}
