@@ -1,9 +1,10 @@
-//! OpenAI's and Anthropic's own Python clients against Crucible.
+//! The official Python and JavaScript clients against Crucible.
 //!
 //! `TEST_PYTHON` names an interpreter that can import `openai` and `anthropic`; without it a virtual
 //! environment with the pinned clients is made in the target folder.
 
 mod anthropic;
+mod javascript;
 
 use std::{path::PathBuf, process::Command};
 
