@@ -12,7 +12,9 @@ from process import Background, Server
 
 # Answers that nobody wrote down have eight words: the simulated engines read it from the name.
 SIMULATED_MODEL = "{kind}-sim-c8"
-CONTEXT = 65536
+# Room for the prompts of agents.
+SIMULATED_CONTEXT = 65536
+REAL_CONTEXT = 32768
 
 
 @dataclasses.dataclass
@@ -53,13 +55,13 @@ class Engine:
             self.process.stop()
 
 
-def simulated(program: str, kind: str, scratch: pathlib.Path) -> Engine:
-    """Starts a simulated engine with one model and room for the prompts of agents."""
+def simulated(program: str, kind: str, context: int, scratch: pathlib.Path) -> Engine:
+    """Starts a simulated engine with one model, which takes this context at most."""
     model = SIMULATED_MODEL.format(kind=kind)
     imitated = "openai" if kind == "llamacpp" else kind
-    command = [program, imitated, "--port", "0", "--models", model, "--context", str(CONTEXT)]
+    command = [program, imitated, "--port", "0", "--models", f"{model}=1GB:ctx{context}", "--context", str(context)]
     server = Server(command, scratch / f"{kind}.log")
-    return Engine(kind, server.url, model, CONTEXT, server)
+    return Engine(kind, server.url, model, context, server)
 
 
 def real(described: str, model: str, context: int, start: str | None, scratch: pathlib.Path) -> Engine:
