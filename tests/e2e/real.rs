@@ -13,6 +13,7 @@ use crucible_tests::{
     engines::client,
     rest::eventually,
     sse::Stream,
+    target::alone,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -39,9 +40,10 @@ pub(crate) async fn engine() -> &'static Engine {
         .await
 }
 
-/// Crucible with the engine as its child.
+/// Crucible with the engine as its child; no other test has a real engine until it ends.
 pub(super) async fn start() -> (Crucible, String) {
     let (command, model_path) = engine().await;
+    let alone = alone().await;
     let crucible = Crucible::start(&format!(
         "[[engine]]\nname = \"local\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\npermits = 1\n\
          command = {command:?}\nmodel_path = {:?}\n\
@@ -53,7 +55,7 @@ pub(super) async fn start() -> (Crucible, String) {
         .expect("a file name")
         .to_string_lossy()
         .into_owned();
-    (crucible, model)
+    (crucible.keeping(alone), model)
 }
 
 /// The address of the child, told by the state.
@@ -345,6 +347,7 @@ async fn ask_in_turn(crucible: &Crucible, model: &str, context: u64) {
 #[tokio::test]
 async fn two_real_models_take_turns_in_room_for_one() {
     let (command, model_path) = engine().await;
+    let _alone = alone().await;
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("servers");
     let mut toml = String::from(

@@ -5,6 +5,7 @@ use crucible_tests::{
     chat::{Whole, whole},
     engines::client,
     sse::Stream,
+    target::alone,
 };
 use serde_json::{Value, json};
 
@@ -79,6 +80,7 @@ async fn a_real_model_continues_a_raw_prompt() {
 #[tokio::test]
 async fn a_real_model_makes_vectors_and_cuts_nothing() {
     let (command, model_path) = engine().await;
+    let _alone = alone().await;
     let mut command = command.clone();
     command.extend(["--embeddings", "--pooling", "mean"].map(str::to_owned));
     let crucible = Crucible::start(&format!(

@@ -1,4 +1,8 @@
 //! The programs under test, built once for the whole test run.
+//!
+//! `TEST_PROGRAMS` names a folder in which both were built already, as `.ci/run` does in one command with the
+//! tests: cargo builds a package alone with fewer features of its dependencies than the workspace, so that it
+//! would compile most of them once more for each program.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,8 +28,14 @@ pub fn sim() -> &'static Path {
     BUILT.get_or_init(|| build("crucible-sim"))
 }
 
-/// Builds a package whose program has its name.
+/// Builds a package whose program has its name, where `TEST_PROGRAMS` does not name it.
 fn build(package: &str) -> PathBuf {
+    let program = format!("{package}{}", std::env::consts::EXE_SUFFIX);
+    if let Some(folder) = std::env::var_os("TEST_PROGRAMS") {
+        let path = root().join(folder).join(program);
+        assert!(path.is_file(), "{} was built", path.display());
+        return path;
+    }
     let test = std::env::current_exe().expect("the test has a path");
     // target/debug/deps/e2e-<hash>
     let profile = test
@@ -45,7 +55,7 @@ fn build(package: &str) -> PathBuf {
         cargo.status().expect("cargo runs").success(),
         "{package} builds"
     );
-    let path = profile.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    let path = profile.join(program);
     assert!(path.is_file(), "{} was built", path.display());
     path
 }

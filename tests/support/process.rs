@@ -28,6 +28,8 @@ pub struct Crucible {
     folder: TempDir,
     log: Arc<Mutex<String>>,
     lines: Receiver<String>,
+    // Dropped last, when the process has ended.
+    guard: Option<Box<dyn Send>>,
 }
 
 impl Crucible {
@@ -116,12 +118,20 @@ impl Crucible {
             folder,
             log,
             lines,
+            guard: None,
         };
         this.url = this.listening();
         if toml.contains("metrics_listen") {
             this.metrics_url = Some(this.listening());
         }
         this
+    }
+
+    /// Keeps `guard` until the process has ended.
+    #[must_use]
+    pub fn keeping(mut self, guard: impl Send + 'static) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
     }
 
     fn listening(&mut self) -> String {

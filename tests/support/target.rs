@@ -38,6 +38,12 @@ pub const CONTEXT: u64 = 2048;
 
 static ALONE: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
+/// Waits until no other test has a real engine, which would take the processor from this one; until the guard
+/// is dropped no other gets one.
+pub async fn alone() -> OwnedMutexGuard<()> {
+    Arc::clone(&ALONE).lock_owned().await
+}
+
 /// An engine under test.
 pub struct Target {
     /// What it speaks.
@@ -121,7 +127,7 @@ impl Target {
                 "[[engine]]\nname = \"llamacpp\"\nkind = \"llamacpp\"\nmanage = \"spawn\"\n\
                  command = {words:?}\nmodel_path = {path:?}\npermits = 1\n"
             ),
-            _alone: Some(Arc::clone(&ALONE).lock_owned().await),
+            _alone: Some(alone().await),
         })
     }
 
@@ -132,7 +138,7 @@ impl Target {
             eprintln!("not run: TEST_OLLAMA_URL and TEST_OLLAMA_MODEL are not set");
             return None;
         };
-        let alone = Arc::clone(&ALONE).lock_owned().await;
+        let alone = alone().await;
         let this = Self {
             kind: EngineKind::Ollama,
             model,
@@ -154,7 +160,7 @@ impl Target {
             eprintln!("not run: CRUCIBLE_LIVE_LMSTUDIO is not set");
             return None;
         };
-        let alone = Arc::clone(&ALONE).lock_owned().await;
+        let alone = alone().await;
         let mut this = Self {
             kind: EngineKind::Lmstudio,
             model: String::new(),

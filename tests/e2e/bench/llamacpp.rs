@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use crucible_sim::Options;
-use crucible_tests::engines::{engine, start};
+use crucible_tests::{
+    engines::{engine, start},
+    target::alone,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -112,6 +115,7 @@ async fn each_variant_is_a_server_of_its_own_and_a_refused_one_is_named() {
 #[tokio::test]
 async fn the_real_server_is_measured_and_ends() {
     let (command, model) = real::engine().await;
+    let _alone = alone().await;
     let folder = TempDir::new().expect("a folder");
     let mark = format!("bench-{}", std::process::id());
     let mut command = command.clone();
