@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{file_change::FileFormat, user_file::UserFile};
+use super::{assignment::PathStep, file_change::FileFormat, user_file::UserFile};
 
 /// The file that lists what was written.
 const RECORD: &str = "record.json";
@@ -34,6 +34,8 @@ pub(super) struct AppliedFile {
     pub(super) before: Option<String>,
     /// Its text after.
     pub(super) after: String,
+    /// The paths of the values that were put in.
+    pub(super) paths: Vec<Vec<PathStep>>,
     /// The folders that were made for it, the outermost first.
     pub(super) made: Vec<PathBuf>,
 }
@@ -45,9 +47,9 @@ pub(super) enum WithoutOurs {
     Untouched,
     /// It is as it was written, so the text before takes its place.
     AsWritten,
-    /// It was changed since, in other places: this text is without ours and with the changes.
+    /// It was changed since: this text is without ours and with the changes.
     Merged(String),
-    /// It was changed since, in the same places.
+    /// It was changed since, so that ours cannot be told from the changes.
     Entangled,
 }
 
@@ -62,6 +64,7 @@ struct RecordedFileDoc {
     path: PathBuf,
     format: FileFormat,
     existed: bool,
+    paths: Vec<Vec<PathStep>>,
     made: Vec<PathBuf>,
 }
 
@@ -101,6 +104,7 @@ impl AppliedClient {
                 format: file.format,
                 before,
                 after,
+                paths: file.paths,
                 made: file.made,
             });
         }
@@ -126,6 +130,7 @@ impl AppliedClient {
             path: file.path.clone(),
             format: file.format,
             existed: file.before.is_some(),
+            paths: file.paths.clone(),
             made: file.made.clone(),
         });
         let record = RecordDoc {
@@ -169,7 +174,17 @@ impl AppliedFile {
         match diffy::merge(&self.after, text, before) {
             Ok(merged) if merged == before => WithoutOurs::AsWritten,
             Ok(merged) if self.format.accepts(&merged) => WithoutOurs::Merged(merged),
-            _ => WithoutOurs::Entangled,
+            _ => {
+                let taken = self
+                    .format
+                    .taken_out(before, &self.after, text, &self.paths);
+                let bare = |text: &String| matches!(text.trim(), "" | "{}" | "[]");
+                match taken {
+                    Ok(taken) if self.before.is_none() && bare(&taken) => WithoutOurs::AsWritten,
+                    Ok(taken) => WithoutOurs::Merged(taken),
+                    Err(_) => WithoutOurs::Entangled,
+                }
+            }
         }
     }
 }
@@ -184,6 +199,7 @@ mod tests {
             format: FileFormat::Json,
             before: before.map(str::to_owned),
             after: after.to_owned(),
+            paths: vec![vec![PathStep::Key("ours".to_owned())]],
             made: Vec::new(),
         }
     }
@@ -213,6 +229,17 @@ mod tests {
         let same_place = after.replace("\"ours\": 3", "\"ours\": 4");
         assert_eq!(
             file.without_ours(&now(Some(&same_place))),
+            WithoutOurs::Merged(same_place.clone()),
+            "a value that was changed is the user's"
+        );
+        let beside = after.replace("3,", "3,\n  \"theirs\": 5,");
+        assert_eq!(
+            file.without_ours(&now(Some(&beside))),
+            WithoutOurs::Merged("{\n  \"a\": 1,\n  \"theirs\": 5,\n  \"b\": 2\n}\n".to_owned())
+        );
+        let broken = after.replace("3,", "");
+        assert_eq!(
+            file.without_ours(&now(Some(&broken))),
             WithoutOurs::Entangled
         );
     }
@@ -226,6 +253,9 @@ mod tests {
         );
         assert_eq!(file.without_ours(&now(None)), WithoutOurs::Untouched);
         let more = "{\n  \"mine\": 1,\n  \"ours\": 3\n}\n";
-        assert_eq!(file.without_ours(&now(Some(more))), WithoutOurs::Entangled);
+        assert_eq!(
+            file.without_ours(&now(Some(more))),
+            WithoutOurs::Merged("{\n  \"mine\": 1\n}\n".to_owned())
+        );
     }
 }

@@ -142,6 +142,7 @@ fn plan(
         applied: AppliedFile {
             path: now.path.clone(),
             format: file.change.format(),
+            paths: file.change.paths(),
             before,
             after,
             made: old.map(|old| old.made.clone()).unwrap_or_default(),

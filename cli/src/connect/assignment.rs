@@ -1,5 +1,6 @@
 //! One value in a structured file, named by its path.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One value and its place in a file of JSON or TOML.
@@ -14,14 +15,15 @@ pub(crate) struct Assignment {
 }
 
 /// One step of the way to a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum PathStep {
     /// The key of an object.
     Key(String),
     /// The element of a list whose member has this value; added where there is none.
     Element {
         /// The name of the member.
-        member: &'static str,
+        member: String,
         /// Its value.
         is: String,
     },
@@ -54,13 +56,13 @@ impl Assignment {
     /// Sets the element of the list at these keys whose `member` is `is`.
     pub(crate) fn element<const N: usize>(
         keys: [&str; N],
-        member: &'static str,
+        member: &str,
         is: &str,
         value: impl Into<Value>,
     ) -> Self {
         let mut this = Self::set(keys, value);
         this.path.push(PathStep::Element {
-            member,
+            member: member.to_owned(),
             is: is.to_owned(),
         });
         this
@@ -96,7 +98,9 @@ impl Assignment {
                         *at = Value::Array(Vec::new());
                     }
                     let list = at.as_array_mut().ok_or_else(wrong)?;
-                    let found = list.iter().position(|element| element[*member] == *is);
+                    let found = list
+                        .iter()
+                        .position(|element| element[member.as_str()] == *is);
                     let index = found.unwrap_or_else(|| {
                         list.push(Value::Null);
                         list.len() - 1

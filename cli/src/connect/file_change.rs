@@ -4,7 +4,9 @@
 //! left alone, with the reason in words.
 
 use super::{
-    assignment::Assignment, json_change, toml_change, yaml_change, yaml_change::YamlEntry,
+    assignment::{Assignment, PathStep},
+    json_change, toml_change, yaml_change,
+    yaml_change::YamlEntry,
 };
 
 /// What a client's file gets.
@@ -58,6 +60,17 @@ impl FileChange {
         Ok(format!("{mark}{changed}"))
     }
 
+    /// The paths of the values that are put in.
+    pub(crate) fn paths(&self) -> Vec<Vec<PathStep>> {
+        match self {
+            Self::Json(assignments) | Self::Toml(assignments) => {
+                assignments.iter().map(|a| a.path.clone()).collect()
+            }
+            Self::Yaml(entries) => entries.iter().filter_map(YamlEntry::path).collect(),
+            Self::Own(_) => Vec::new(),
+        }
+    }
+
     /// The format of the file.
     pub(crate) const fn format(&self) -> FileFormat {
         match self {
@@ -83,6 +96,32 @@ impl FileFormat {
             Self::Toml => "toml",
             Self::Yaml => "yaml",
         }
+    }
+
+    /// The text without the values at these paths that are still as they were written, where the text was
+    /// changed since at the same places.
+    ///
+    /// # Errors
+    /// A text cannot be read, or its lines cannot be taken out.
+    pub(crate) fn taken_out(
+        self,
+        before: &str,
+        after: &str,
+        now: &str,
+        paths: &[Vec<PathStep>],
+    ) -> Result<String, String> {
+        let take_out = match self {
+            Self::Json => json_change::take_out,
+            Self::Toml => toml_change::take_out,
+            Self::Yaml => yaml_change::take_out,
+        };
+        let (mark, now) = match now.strip_prefix('\u{feff}') {
+            Some(now) => ("\u{feff}", now),
+            None => ("", now),
+        };
+        let bare = |text: &'_ str| text.trim_start_matches('\u{feff}').to_owned();
+        let restored = take_out(&bare(before), &bare(after), now, paths)?;
+        Ok(format!("{mark}{restored}"))
     }
 
     /// Whether a text is of this format.

@@ -6,7 +6,10 @@ use jsonc_parser::{
 };
 use serde_json::Value;
 
-use super::assignment::{Assignment, PathStep, WrongType};
+use super::{
+    assignment::{Assignment, PathStep, WrongType},
+    restoration::{FileStates, Restoration},
+};
 
 /// What editors accept in their settings: comments and commas at the end, and nothing else beyond JSON.
 const EDITORS: ParseOptions = ParseOptions {
@@ -55,6 +58,66 @@ pub(super) fn apply(text: &str, assignments: &[Assignment]) -> Result<String, St
                 .into(),
         )
     }
+}
+
+/// Returns the text without the values at these paths that are as they were written.
+///
+/// # Errors
+/// A text cannot be read or changed, in words.
+pub(super) fn take_out(
+    before: &str,
+    after: &str,
+    now: &str,
+    paths: &[Vec<PathStep>],
+) -> Result<String, String> {
+    let states = FileStates {
+        before: &read(before)?,
+        after: &read(after)?,
+        now: &read(now)?,
+    };
+    let plan = Restoration::plan(&states, paths);
+    let root = CstRootNode::parse(now, &EDITORS).map_err(|error| broken(&error))?;
+    for (path, value) in &plan.values {
+        match value {
+            Some(value) => put(
+                &root,
+                &Assignment {
+                    path: path.clone(),
+                    value: value.clone(),
+                    only_where_absent: false,
+                },
+            )?,
+            None => {
+                if let Some(node) = node_at(&root, path) {
+                    node.remove();
+                }
+            }
+        }
+    }
+    let changed = root.to_string();
+    if read(&changed)? == plan.restored {
+        Ok(changed)
+    } else {
+        Err("cannot be changed back safely".to_owned())
+    }
+}
+
+/// The property or the element at a path.
+fn node_at(root: &CstRootNode, path: &[PathStep]) -> Option<CstNode> {
+    let mut at = root.value()?;
+    for (depth, step) in path.iter().enumerate() {
+        at = match step {
+            PathStep::Key(key) => {
+                let property = at.as_object()?.get(key)?;
+                if depth + 1 == path.len() {
+                    return Some(property.into());
+                }
+                property.value()?
+            }
+            PathStep::Element { member, is } => element(&at.as_array()?, member, is)?,
+        };
+    }
+    Some(at)
 }
 
 /// Reads the values of a text; an empty one is null.

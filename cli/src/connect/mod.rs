@@ -16,6 +16,7 @@ mod json_change;
 mod launch;
 #[cfg(test)]
 mod pages;
+mod restoration;
 mod show;
 mod target;
 mod toml_change;

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike};
 
-use super::assignment::{Assignment, PathStep};
+use super::{
+    assignment::{Assignment, PathStep},
+    restoration::{FileStates, Restoration},
+};
 
 /// Returns the text with these values.
 ///
@@ -22,6 +25,87 @@ pub(super) fn read(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         format!("is not valid TOML: {}", error.to_string().trim())
     })
+}
+
+/// Returns the text without the values at these paths that are as they were written.
+///
+/// # Errors
+/// A text cannot be read or changed, in words.
+pub(super) fn take_out(
+    before: &str,
+    after: &str,
+    now: &str,
+    paths: &[Vec<PathStep>],
+) -> Result<String, String> {
+    let mut document = read(now)?;
+    let states = FileStates {
+        before: &values(read(before)?.as_table()),
+        after: &values(read(after)?.as_table()),
+        now: &values(document.as_table()),
+    };
+    let plan = Restoration::plan(&states, paths);
+    for (path, value) in &plan.values {
+        match value {
+            Some(value) => put(
+                document.as_table_mut(),
+                &Assignment {
+                    path: path.clone(),
+                    value: value.clone(),
+                    only_where_absent: false,
+                },
+            )?,
+            None => remove(document.as_table_mut(), path),
+        }
+    }
+    if values(document.as_table()) == plan.restored {
+        Ok(document.to_string())
+    } else {
+        Err("cannot be changed back safely".to_owned())
+    }
+}
+
+fn remove(root: &mut Table, path: &[PathStep]) {
+    let mut table: &mut dyn TableLike = root;
+    for (depth, step) in path.iter().enumerate() {
+        let PathStep::Key(key) = step else { return };
+        if depth + 1 == path.len() {
+            table.remove(key);
+            return;
+        }
+        let Some(inner) = table.get_mut(key).and_then(Item::as_table_like_mut) else {
+            return;
+        };
+        table = inner;
+    }
+}
+
+/// The values of a table as JSON; dates are texts.
+fn values(table: &dyn TableLike) -> Value {
+    let pairs = table
+        .iter()
+        .map(|(key, item)| (key.to_owned(), item_value(item)));
+    Value::Object(pairs.collect())
+}
+
+fn item_value(item: &Item) -> Value {
+    match item {
+        Item::None => Value::Null,
+        Item::Value(value) => json_value(value),
+        Item::Table(table) => values(table),
+        Item::ArrayOfTables(tables) => Value::Array(tables.iter().map(|t| values(t)).collect()),
+    }
+}
+
+fn json_value(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => text.value().as_str().into(),
+        toml_edit::Value::Integer(number) => (*number.value()).into(),
+        toml_edit::Value::Float(number) => (*number.value()).into(),
+        toml_edit::Value::Boolean(flag) => (*flag.value()).into(),
+        toml_edit::Value::Datetime(date) => date.value().to_string().into(),
+        toml_edit::Value::Array(list) => Value::Array(list.iter().map(json_value).collect()),
+        toml_edit::Value::InlineTable(table) => values(table),
+    }
 }
 
 fn put(root: &mut Table, assignment: &Assignment) -> Result<(), String> {

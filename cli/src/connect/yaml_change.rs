@@ -8,6 +8,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::{
+    assignment::PathStep,
+    restoration::{FileStates, Restoration, value_at},
+};
+
 /// An entry at the top of a YAML file.
 #[derive(Clone, Debug)]
 pub(crate) enum YamlEntry {
@@ -20,6 +25,18 @@ pub(crate) enum YamlEntry {
 /// The first line of what is added, and the last one.
 const BEGIN: &str = "# Written by `crucible connect`; `--undo` takes it out.";
 const END: &str = "# End of what `crucible connect` wrote.";
+
+// === impl YamlEntry ===
+
+impl YamlEntry {
+    /// The path of a key; an element stands in the marked block alone.
+    pub(crate) fn path(&self) -> Option<Vec<PathStep>> {
+        match self {
+            Self::Key(key, _) => Some(vec![PathStep::Key((*key).to_owned())]),
+            Self::Element(_) => None,
+        }
+    }
+}
 
 /// Returns the text with these entries.
 ///
@@ -55,6 +72,55 @@ pub(super) fn apply(text: &str, entries: &[YamlEntry]) -> Result<String, String>
     match read(&changed) {
         Ok(found) if found == expected => Ok(changed),
         _ => Err("is written in a way in which lines cannot be added safely".to_owned()),
+    }
+}
+
+/// Returns the text without the marked block, and with the values from before in the lines that were replaced
+/// and are as they were written.
+///
+/// # Errors
+/// The block was changed, or a text cannot be read or changed, in words.
+pub(super) fn take_out(
+    before: &str,
+    after: &str,
+    now: &str,
+    paths: &[Vec<PathStep>],
+) -> Result<String, String> {
+    let block = |text: &str| {
+        let begin = text.find(BEGIN)?;
+        let end = begin + text.get(begin..)?.find(END)? + END.len();
+        Some((begin, end))
+    };
+    let mut changed = now.to_owned();
+    if let Some((begin, end)) = block(after) {
+        let written = after.get(begin..end).unwrap_or_default();
+        let at = changed
+            .find(written)
+            .ok_or("has another text where Crucible wrote")?;
+        let rest = changed.get(at + written.len()..).unwrap_or_default();
+        let ends = ["\r\n", "\n"].into_iter().find(|end| rest.starts_with(end));
+        let end = at + written.len() + ends.map_or(0, str::len);
+        changed.replace_range(at..end, "");
+    } else if paths.is_empty() {
+        return Err("is Crucible's own and was changed".to_owned());
+    }
+    let (before, after) = (read(before)?, read(after)?);
+    let states = FileStates {
+        before: &before,
+        after: &after,
+        now: &read(&changed)?,
+    };
+    let plan = Restoration::plan(&states, paths);
+    for (path, value) in &plan.values {
+        if let ([PathStep::Key(key)], Some(value)) = (path.as_slice(), value)
+            && let Some(old) = value_at(&after, path)
+        {
+            changed = replaced(&changed, key, old, value)?;
+        }
+    }
+    match read(&changed) {
+        Ok(found) if found == plan.restored => Ok(changed),
+        _ => Err("cannot be changed back safely".to_owned()),
     }
 }
 

@@ -42,23 +42,65 @@ async fn what_the_user_changed_since_is_kept_or_the_undo_is_refused() {
             .code,
         0
     );
+    // What the client itself writes, directly below, and a value of the user's own.
     let changed = read().replace("model = \"qwen\"", "model = \"theirs\"");
-    person.write(".codex/config.toml", &changed);
+    let trusted = "\n[projects.\"/work\"]\ntrust_level = \"trusted\"\n";
+    person.write(".codex/config.toml", &format!("{changed}{trusted}"));
+    let undone = person.run(&["connect", "codex", "--undo"]).await;
+    assert_eq!(undone.code, 0, "{undone:?}");
+    let left = read();
+    assert!(
+        left.contains("model = \"theirs\"") && left.ends_with(trusted),
+        "{left}"
+    );
+    assert!(
+        !left.contains("crucible") && !left.contains("model_context"),
+        "{left}"
+    );
+    assert!(
+        left.contains("# top") && left.contains("[tui] # looks"),
+        "{left}"
+    );
+    assert_eq!(person.run(&["connect", "codex", "--apply"]).await.code, 0);
+    let broken = read().replace("model_provider = \"crucible\"", "model_provider = [");
+    person.write(".codex/config.toml", &broken);
     for args in [
         &["connect", "codex", "--undo"][..],
         &["connect", "codex", "--apply"],
     ] {
         let refused = person.run(args).await;
         assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(
-            refused.err.contains("was changed since at the places"),
-            "{refused:?}"
-        );
-        assert_eq!(read(), changed, "nothing is written");
+        let said = refused.err.contains("was changed since at the places");
+        assert!(said, "{refused:?}");
+        assert_eq!(read(), broken, "nothing is written");
     }
     let refused = person.run(&["connect", "codex", "--undo"]).await;
-    assert!(refused.err.contains("+model = \"theirs\""), "{refused:?}");
+    assert!(refused.err.contains("+model_provider = ["), "{refused:?}");
     assert!(refused.err.contains("0.before"), "{refused:?}");
+}
+
+/// Claude Code writes its file anew, in its own spacing, when its user allows a command.
+#[tokio::test]
+async fn a_file_that_the_client_wrote_anew_loses_only_what_was_put_in() {
+    let (_sim, _crucible, person) = running("").await;
+    let file = ".claude/settings.json";
+    person.write(
+        file,
+        "{\n    \"permissions\": {\n        \"allow\": [\"Bash(ls)\"]\n    }\n}\n",
+    );
+    assert_eq!(person.run(&["connect", "claude", "--apply"]).await.code, 0);
+    let read = || std::fs::read_to_string(person.home().join(file)).expect("text");
+    let mut json: serde_json::Value = serde_json::from_str(&read()).expect("JSON");
+    json["permissions"]["allow"] = serde_json::json!(["Bash(ls)", "Bash(git)"]);
+    json["env"]["THEIRS"] = "1".into();
+    person.write(file, &json.to_string());
+    assert_eq!(person.run(&["connect", "claude", "--undo"]).await.code, 0);
+    let left: serde_json::Value = serde_json::from_str(&read()).expect("JSON");
+    let expected = serde_json::json!({
+        "permissions": {"allow": ["Bash(ls)", "Bash(git)"]},
+        "env": {"THEIRS": "1"},
+    });
+    assert_eq!(left, expected);
 }
 
 #[cfg(unix)]
