@@ -22,10 +22,12 @@ pub struct CaFile {
     certificates: Arc<[CertificateDer<'static>]>,
 }
 
-/// Why a file is no `ca_file`: what was found, and what mends it.
+/// The reason for which a file is no `ca_file`, in words for a message.
 #[derive(Debug)]
 pub(crate) struct NoCaFile {
+    /// The words for what was found, such as the path and that nothing is there.
     pub(crate) found: String,
+    /// The advice that mends it.
     pub(crate) hint: &'static str,
 }
 

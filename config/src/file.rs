@@ -14,11 +14,16 @@ const OPENING: Duration = Duration::from_secs(3);
 /// The reason for which a file gave no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnreadFile {
+    /// The words for what was found, such as `more than 16 MiB`.
     pub(crate) found: String,
+    /// The words for what would be right.
     pub(crate) expected: &'static str,
+    /// The advice that mends it; empty where there is none.
     pub(crate) hint: &'static str,
 }
 
+/// Reads the text of the configuration file at `path`, of at most 16 MiB. A pipe that nobody opens
+/// for writing is an error after 3 seconds.
 pub(crate) fn read(path: &Path) -> Result<String, UnreadFile> {
     let file = if is_read_once(path) {
         open_in_time(path)?
@@ -86,7 +91,7 @@ fn text(bytes: Vec<u8>) -> Result<String, UnreadFile> {
     })
 }
 
-// === impl Unread ===
+// === impl UnreadFile ===
 
 impl From<io::Error> for UnreadFile {
     fn from(error: io::Error) -> Self {

@@ -24,7 +24,7 @@ pub struct MissingResource {
     pub hint: String,
 }
 
-// === impl Missing ===
+// === impl MissingResource ===
 
 impl MissingResource {
     /// Whether it is the variable with the engine's token.

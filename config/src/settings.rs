@@ -42,7 +42,9 @@ pub struct ValueOrigin {
 /// The value of one key, and the layer and place that it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SettingEntry {
+    /// The value in the form that its key's kind gives it.
     pub(crate) value: Value,
+    /// The layer and the place that set it.
     pub(crate) origin: ValueOrigin,
 }
 

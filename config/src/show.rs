@@ -27,6 +27,8 @@ pub struct EffectiveValue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueOrigins(BTreeMap<String, ValueOrigin>);
 
+/// Returns every value that is set with its origin, in the order of the documentation; values of
+/// tables that repeat or have free names come last.
 pub(crate) fn shown(settings: &Settings) -> Vec<EffectiveValue> {
     let order: BTreeMap<String, usize> = keys::fixed()
         .into_iter()
@@ -48,9 +50,10 @@ pub(crate) fn shown(settings: &Settings) -> Vec<EffectiveValue> {
     all
 }
 
-// === impl Origins ===
+// === impl ValueOrigins ===
 
 impl ValueOrigins {
+    /// Copies the origins of all values of a reading.
     pub(crate) fn new(settings: &Settings) -> Self {
         let all = settings
             .entries

@@ -119,7 +119,7 @@ fn mark_change(mark: &SyncSender<()>) {
     let _ = mark.try_send(());
 }
 
-// === impl Watch ===
+// === impl FileWatch ===
 
 impl Drop for FileWatch {
     fn drop(&mut self) {

@@ -33,10 +33,15 @@ pub(crate) const EXPOSED: [HeaderName; 7] = [
 
 /// The facts about an answer that its headers state.
 pub(crate) struct AnswerHead {
+    /// The name of the engine, for `x-crucible-engine`.
     pub(crate) engine: Arc<str>,
+    /// The model that answers, for `x-crucible-model`.
     pub(crate) model: Arc<str>,
+    /// The reason for which they were chosen, for `x-crucible-reason`.
     pub(crate) reason: Reason,
+    /// The names of the values that were filled in, for `x-crucible-defaults`.
     pub(crate) defaults: Vec<&'static str>,
+    /// Sentences on what was changed in the request, for `x-crucible-note`.
     pub(crate) notes: Vec<String>,
 }
 

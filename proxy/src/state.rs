@@ -35,11 +35,14 @@ pub struct AppParts {
     pub draining: CancellationToken,
     /// Cancelled when the drain is over: streams end with an error.
     pub ending: CancellationToken,
+    /// The machine's own name, under which clients may address this instance.
     pub(crate) own_name: OwnName,
     /// The requests that are being answered.
     pub(crate) active: Arc<ActiveRequests>,
     /// The requests that have ended and are still to be counted.
     pub(crate) ledger: Arc<Ledger>,
+    /// The number of requests per instance that wait for their first token; while there are any,
+    /// the idle clocks of the instance's other streams pause.
     pub(crate) prefills: Prefills,
     /// Names under which engines answer although they list no such name.
     pub(crate) spellings: EngineSpellings,

@@ -14,17 +14,18 @@ pub struct ClientId(Arc<str>);
 // === impl ClientId ===
 
 impl ClientId {
-    /// The holder of the key of that name.
+    /// Returns the identity of the holder of the client key called `name`.
     pub fn of_key(name: &str) -> Self {
         Self(format!("key {name}").into())
     }
 
-    /// Reads an identity from the text that it was shown as.
-    pub(crate) fn named(text: &str) -> Self {
+    /// Restores an identity from the text that it was shown and stored as.
+    pub(crate) fn from_shown(text: &str) -> Self {
         Self(Arc::from(text))
     }
 
-    /// A program without a key.
+    /// Returns the identity of a program without a key: the `product` of its `User-Agent` and its
+    /// `address`.
     pub fn of_program(product: &str, address: &str) -> Self {
         Self([product, "@", address].concat().into())
     }

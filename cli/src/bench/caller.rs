@@ -23,6 +23,7 @@ pub(super) struct EngineCaller {
 
 /// An answer whose status has arrived and whose body is still to be read.
 pub(super) struct CallerAnswer {
+    /// The HTTP status of the answer.
     pub(super) status: StatusCode,
     body: AnswerBody<Full<Bytes>>,
 }
@@ -30,6 +31,7 @@ pub(super) struct CallerAnswer {
 // === impl EngineCaller ===
 
 impl EngineCaller {
+    /// Makes a client for the engine at `address`; `token` is its bearer token, where it needs one.
     pub(super) fn new(address: EngineAddress, token: Option<String>) -> Self {
         Self {
             connector: Connector::new(CONNECT_TIMEOUT),
@@ -38,10 +40,14 @@ impl EngineCaller {
         }
     }
 
+    /// Sends a GET request for `path`. The error is a message that names the address, for a request
+    /// that got no answer; an answer with an error status is no error here.
     pub(super) async fn get(&self, path: &'static str) -> Result<CallerAnswer, String> {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// Sends `body` as JSON to `path`. The error is a message that names the address, for a request
+    /// that got no answer; an answer with an error status is no error here.
     pub(super) async fn post(
         &self,
         path: &'static str,

@@ -54,12 +54,16 @@ struct ChatTimingsBuilder {
 // === impl ChatMeter ===
 
 impl ChatMeter {
+    /// Makes a client that sends `token` as its bearer token, where there is one, and adds the
+    /// members of the object `extra` to the body of each request.
     pub(super) fn new(token: Option<String>, extra: Value) -> Self {
         Self { token, extra }
     }
 
-    /// Sends one request alone, whose times are measured, then `parallel` at once, whose total
-    /// throughput is measured. `run` makes the prompts unlike those of other runs.
+    /// Sends one request alone, whose times are measured; with `parallel` above 1 it then sends
+    /// that many at once (999 at most), whose total throughput is measured instead. `run` makes the
+    /// prompts unlike those of other runs. The first request that fails ends the run; its error is
+    /// a message for people.
     pub(super) async fn measure(
         &self,
         engine: &EngineAddress,

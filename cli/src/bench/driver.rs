@@ -14,7 +14,9 @@ use super::{
 
 /// The settings that a benchmark compares on an engine, and the axes that `--tune` searches.
 pub(super) struct BenchPlan {
+    /// The settings that are compared with one another.
     pub(super) variants: Vec<BenchVariant>,
+    /// The settings that cannot vary on this engine, each with its reason.
     pub(super) fixed: Vec<FixedSetting>,
     /// The setting at which the search begins.
     pub(super) profile: BenchSetting,

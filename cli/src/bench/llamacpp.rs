@@ -47,6 +47,8 @@ pub(super) struct LlamacppBench {
     version: Mutex<Option<String>>,
 }
 
+/// Returns the plan for a llama.cpp server that Crucible starts: the server's own defaults, the
+/// profile, and the profile with each single option changed.
 pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let profile = BenchSetting {
         parallel: target.engine.permits.max(1),
@@ -99,6 +101,7 @@ pub(super) fn flags(setting: &BenchSetting) -> Vec<String> {
 // === impl LlamacppBench ===
 
 impl LlamacppBench {
+    /// Makes a driver that has started no server yet.
     pub(super) fn new(target: &BenchTarget) -> Self {
         Self {
             client: target.client(),

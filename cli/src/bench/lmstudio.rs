@@ -55,6 +55,8 @@ struct LoadedInstance {
     resident: ResidentInfo,
 }
 
+/// Returns the plan for an LM Studio: the engine's defaults, the profile, and the profile with
+/// single options changed, as far as the load API and the model's format (GGUF or MLX) take them.
 pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let profile = BenchSetting {
         parallel: target.engine.permits.max(1),
@@ -104,6 +106,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 // === impl LmstudioBench ===
 
 impl LmstudioBench {
+    /// Makes a driver that has loaded nothing yet.
     pub(super) fn new(target: &BenchTarget) -> Self {
         let token = target.token();
         Self {

@@ -67,6 +67,8 @@ enum MeasuredOllama {
     Child(Box<OllamaChild>),
 }
 
+/// Returns the plan for an Ollama. Options of a request always vary; those that Ollama reads from
+/// its environment vary only where the benchmark starts the process (`manage = "spawn"`).
 pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
     let spawned = target.engine.manage == Manage::Spawn;
     let mut profile = target.profile();
@@ -99,6 +101,8 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 // === impl OllamaBench ===
 
 impl OllamaBench {
+    /// Makes a driver for the running Ollama, or for one that it starts itself where the engine has
+    /// `manage = "spawn"`. The error is an address that cannot be used.
     pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
         let server = match OllamaChild::of(target) {
             Some(child) => MeasuredOllama::Child(Box::new(child)),

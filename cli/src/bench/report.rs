@@ -14,6 +14,7 @@ use crate::output::table;
 pub(super) struct BenchReport {
     /// Titles and values that describe the engine, the model and the machine.
     pub(super) facts: Vec<(&'static str, String)>,
+    /// The settings that were compared, in the order of the report.
     pub(super) variants: Vec<BenchVariant>,
     /// The options that the engine received, for each variant.
     pub(super) options: Vec<Value>,
@@ -21,6 +22,7 @@ pub(super) struct BenchReport {
     pub(super) samples: Vec<Vec<RunSample>>,
     /// The names of the variants that the engine refused, each with its message.
     pub(super) refused: Vec<(String, String)>,
+    /// The settings that could not vary on this engine, each with its reason.
     pub(super) fixed: Vec<FixedSetting>,
     /// The reason why the benchmark ended before all rounds were done.
     pub(super) ended: Option<String>,

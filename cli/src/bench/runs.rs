@@ -40,6 +40,7 @@ enum SeriesEnd {
 // === impl BenchRuns ===
 
 impl<'a> BenchRuns<'a> {
+    /// Starts the time limit of the benchmark: its runs end `time` from now.
     pub(super) fn new(driver: &'a dyn BenchDriver, time: Duration) -> Self {
         Self {
             driver,

@@ -32,9 +32,11 @@ pub(super) struct BenchMetric {
     pub(super) key: &'static str,
     /// The heading of its column in the table, with the unit.
     pub(super) title: &'static str,
+    /// Whether a larger value is better, as for a rate, and not a smaller one, as for a time.
     pub(super) more_is_better: bool,
     /// The divisor that turns a sample's value into the unit of the table.
     pub(super) unit: f64,
+    /// Takes the value from a sample; `None` where the run did not measure it.
     pub(super) of: fn(&RunSample) -> Option<f64>,
 }
 
@@ -87,9 +89,13 @@ pub(super) const METRICS: [BenchMetric; 6] = [
 /// The median and the range of one quantity over the runs of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct SampleSummary {
+    /// The median of the values; of an even number of runs, the mean of the two in the middle.
     pub(super) median: f64,
+    /// The smallest value of a run.
     pub(super) min: f64,
+    /// The largest value of a run.
     pub(super) max: f64,
+    /// The number of runs with a value.
     pub(super) runs: usize,
 }
 
@@ -147,6 +153,7 @@ impl SampleSummary {
 // === impl DifferenceVerdict ===
 
 impl DifferenceVerdict {
+    /// Returns the words for the verdict in tables, such as `within the noise`.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Better => "better",

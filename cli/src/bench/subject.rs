@@ -19,16 +19,20 @@ use crate::CommandFailure;
 /// An engine with one of its models, the settings that are compared on it, and the driver that
 /// loads and measures it.
 pub(super) struct BenchSubject {
+    /// The engine and the model that are measured.
     pub(super) target: BenchTarget,
+    /// The settings that are compared with one another, and those that stay as they are.
     pub(super) plan: BenchPlan,
+    /// The driver that loads the model with a setting and measures it.
     pub(super) driver: Box<dyn BenchDriver>,
 }
 
 // === impl BenchSubject ===
 
 impl BenchSubject {
-    /// Chooses the engine and the model, and the driver that the engine's kind needs. The result is
-    /// an error where a load would evict a model that somebody else uses.
+    /// Chooses the engine and the model, and makes the plan and the driver that the engine's kind
+    /// needs. `name` and `model` narrow the choice as in [`BenchTarget::choose`], whose errors are
+    /// returned.
     pub(super) fn choose(
         config: Arc<Config>,
         name: Option<&str>,

@@ -24,19 +24,25 @@ use crate::CommandFailure;
 
 /// An engine and the one of its models that is measured.
 pub(super) struct BenchTarget {
+    /// The configuration in force, from which the settings of a load are taken.
     pub(super) config: Arc<Config>,
     /// The engine as the router sees it.
     pub(super) view: EngineView,
     /// The engine's configured block, or the one that discovery makes for it.
     pub(super) engine: EngineConfig,
+    /// The model that is measured, as the engine lists it.
     pub(super) model: ModelInfo,
 }
 
 // === impl BenchTarget ===
 
 impl BenchTarget {
-    /// Chooses the engine and the model. The result is an error where a load would evict a model
-    /// that somebody else uses, or where Crucible cannot or may not load on that engine.
+    /// Chooses the engine and the model to measure. `name` and `model` narrow the choice; without a
+    /// model it is the engine's smallest that generates text.
+    ///
+    /// # Errors No engine or model fits; or the benchmark would load models on the engine itself,
+    /// and any model is loaded there already, or Crucible may not (`manage = "observe"`) or cannot
+    /// load there.
     pub(super) fn choose(
         config: Arc<Config>,
         name: Option<&str>,

@@ -20,8 +20,11 @@ pub(super) const PARALLEL: [u32; 3] = [1, 2, 4];
 /// The values to try on each axis; an empty axis keeps the profile's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TuneAxes {
+    /// The numbers of CPU threads to try.
     pub(super) threads: Vec<u32>,
+    /// The batch sizes to try, in tokens.
     pub(super) batch: Vec<u32>,
+    /// The numbers of requests at once to try.
     pub(super) parallel: Vec<u32>,
     /// Comments for the result: what is not searched or not known, and why.
     pub(super) notes: Vec<&'static str>,
@@ -29,6 +32,8 @@ pub(super) struct TuneAxes {
 
 /// The candidates of the search with their samples so far.
 pub(super) struct TuneSearch {
+    /// All combinations of the axes: the profile's first, then those that differ from it on the
+    /// fewest axes.
     pub(super) candidates: Vec<BenchVariant>,
     samples: Vec<Vec<RunSample>>,
     /// The indices of the candidates that may still win.
@@ -40,10 +45,13 @@ pub(super) struct TuneSearch {
 /// The engine whose configuration block is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TunedEngine<'a> {
+    /// The kind of the engine, which decides the keys of the block.
     pub(super) kind: EngineKind,
+    /// The engine's name in the configuration.
     pub(super) name: &'a str,
     /// Whether the number of requests at once was searched.
     pub(super) parallel: bool,
+    /// Comments for the block: axes that were not searched, facts that are not known, and why.
     pub(super) notes: &'a [&'static str],
 }
 
@@ -58,6 +66,7 @@ pub(super) fn threads(cores: u32) -> Vec<u32> {
 // === impl TuneAxes ===
 
 impl TuneAxes {
+    /// Whether no axis has a value to try, so that there is nothing to search.
     pub(super) fn is_empty(&self) -> bool {
         self.threads.is_empty() && self.batch.is_empty() && self.parallel.is_empty()
     }
@@ -130,6 +139,8 @@ impl TuneSearch {
         (order.len() > 1).then_some(order)
     }
 
+    /// Adds the sample of a run of the candidate at this index; an index beyond the candidates is
+    /// ignored.
     pub(super) fn note(&mut self, candidate: usize, sample: RunSample) {
         if let Some(samples) = self.samples.get_mut(candidate) {
             samples.push(sample);

@@ -64,6 +64,7 @@ pub(super) fn plan(target: &BenchTarget) -> BenchPlan {
 // === impl UnmanagedBench ===
 
 impl UnmanagedBench {
+    /// Makes a driver for the engine at its address. The error is an address that cannot be used.
     pub(super) fn new(target: &BenchTarget) -> Result<Self, CommandFailure> {
         let extra = match target.engine.kind {
             EngineKind::Llamacpp => llamacpp::body_fields(),

@@ -20,7 +20,9 @@ pub(super) struct BenchSetting {
 /// A setting with the name that reports give it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct BenchVariant {
+    /// The name of the variant in reports.
     pub(super) name: String,
+    /// The options that the variant runs with.
     pub(super) setting: BenchSetting,
     /// The index of the variant with which this one is compared.
     pub(super) against: Option<usize>,
@@ -29,7 +31,9 @@ pub(super) struct BenchVariant {
 /// A setting that cannot vary on this engine, with the reason for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct FixedSetting {
+    /// The name of the setting, as the report shows it.
     pub(super) setting: &'static str,
+    /// The reason for which the setting cannot vary, for the report.
     pub(super) why: &'static str,
 }
 

@@ -6,6 +6,7 @@ use crucible_router::engine::ollama_recipe::OllamaRecipe;
 
 use super::format::EnvironmentFormat;
 
+/// Writes the recipe of an Ollama's environment as the text of a file in the given format.
 pub(super) fn render(recipe: &OllamaRecipe, format: EnvironmentFormat) -> String {
     match format {
         EnvironmentFormat::Systemd => systemd(recipe),

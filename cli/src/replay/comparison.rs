@@ -17,11 +17,13 @@ pub(super) struct ReplayedRun {
     pub(super) name: &'static str,
     /// The name of the run in the tables.
     pub(super) title: String,
+    /// The loads and waiting times that the requests had in this run.
     pub(super) outcome: ReplayOutcome,
 }
 
 /// The outcomes of the same requests under different settings and policies.
 pub(super) struct ReplayComparison {
+    /// The requests and engines as the event log has them.
     pub(super) traffic: LoggedTraffic,
     /// The runs: as logged, under the current settings, under the changed ones if there are any, then
     /// under two simple policies.

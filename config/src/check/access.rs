@@ -19,6 +19,8 @@ const KNOWN_HASHES: [&str; 4] = [
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 ];
 
+/// Reads `listen`, the addresses for clients. An address that stands twice is an error, and so is
+/// one beyond loopback without `keys`, unless `allow_unauthenticated` is set.
 pub(super) fn listen(
     settings: &Settings,
     keys: &[Arc<ClientKey>],
@@ -37,6 +39,8 @@ pub(super) fn listen(
     all
 }
 
+/// Reads `metrics_listen`, the address that serves the metrics alone; `None` where it is not set.
+/// An address that `listen` has too is an error, and so is one beyond loopback without `keys`.
 pub(super) fn metrics_listen(
     settings: &Settings,
     listen: &[SocketAddr],
@@ -84,6 +88,7 @@ fn check_open(
     }
 }
 
+/// Reads `allowed_hosts` in lower case. A name with a scheme, a port or a path is an error.
 pub(super) fn allowed_hosts(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = root::ALLOWED_HOSTS.path();
     let mut hosts = settings.get(&path, report);
@@ -98,6 +103,8 @@ pub(super) fn allowed_hosts(settings: &Settings, report: &mut ProblemReport) -> 
     hosts
 }
 
+/// Reads `allowed_origins` in lower case, without slashes at the end. A text without a scheme, or
+/// with a path, is an error.
 pub(super) fn allowed_origins(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = root::ALLOWED_ORIGINS.path();
     let mut origins = settings.get(&path, report);
@@ -120,7 +127,9 @@ pub(super) fn allowed_origins(settings: &Settings, report: &mut ProblemReport) -
     origins
 }
 
-/// Only what manages an engine is ever closed, so only that can be opened.
+/// Reads `guard.open`, the paths that manage an engine and are opened to clients. A path that is no
+/// such path is reported and left out: as an error where it does not begin with a slash, else as
+/// without effect.
 pub(super) fn guard_open(settings: &Settings, report: &mut ProblemReport) -> Vec<String> {
     let path = guard::OPEN.path();
     let source = settings.source(&path);
@@ -150,6 +159,8 @@ pub(super) fn guard_open(settings: &Settings, report: &mut ProblemReport) -> Vec
     all
 }
 
+/// Reads the client keys of all `[[key]]` tables. A table without a name or with a wrong hash is
+/// reported and left out.
 pub(super) fn keys(settings: &Settings, report: &mut ProblemReport) -> Vec<Arc<ClientKey>> {
     let mut keys: Vec<Arc<ClientKey>> = Vec::new();
     for i in 0..settings.count(client::TABLE) {

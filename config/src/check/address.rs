@@ -12,6 +12,8 @@ use crate::{
 /// The origin of a value that no layer sets and that the engine's kind decides.
 pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
+/// Reads the address of engine number `i` (from 0). Without one the default of its kind is filled
+/// in; `None` for a child that Crucible starts on a port of its own choice, and after an error.
 pub(super) fn engine_url(
     settings: &mut Settings,
     i: usize,
@@ -110,6 +112,8 @@ fn may_hold_a_secret(text: &str) -> bool {
     text.contains(['@', '%', '?', '#']) || text.contains(char::is_whitespace)
 }
 
+/// Reads the name of the environment variable with the token of engine number `i` (from 0). A text
+/// that is no variable's name is an error and is not shown, as it may be the token itself.
 pub(super) fn api_key_env(
     settings: &Settings,
     i: usize,

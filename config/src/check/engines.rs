@@ -19,6 +19,8 @@ use crate::{
     tuning::TuningId,
 };
 
+/// Reads all `[[engine]]` tables in their order. `folder` is that of the configuration file, for
+/// relative paths. A second engine with the same name or address is reported as an error.
 pub(super) fn engines(
     settings: &mut Settings,
     folder: Option<&Path>,

@@ -11,6 +11,8 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
+/// Reads all `[[model]]` tables in their order, and reports a name that stands twice for one
+/// engine, a glob that cannot be read, and an engine that is not configured.
 pub(super) fn models(
     settings: &Settings,
     engines: &[EngineConfig],

@@ -15,6 +15,8 @@ use crate::{
 /// Virtual models that are there without a table.
 pub(crate) const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 
+/// Reports aliases, fallbacks, virtual models and rules whose names contradict each other, or go
+/// round in a circle, as far as the file alone tells.
 pub(super) fn names(settings: &Settings, config: &Config, report: &mut ProblemReport) {
     for (i, block) in config.models.iter().enumerate() {
         aliases(settings, config, i, block, report);

@@ -16,6 +16,9 @@ use crate::{
 /// Pools that are there without a table.
 const OWN: [&str; 2] = ["gpu", "cpu"];
 
+/// Reads the tables `[pool.NAME]` by their names. Reports pools that no engine uses, budgets above
+/// the pool's memory, names of pools in engines that are likely misspelled, and engines in one pool
+/// that share no memory.
 pub(super) fn pools(
     settings: &mut Settings,
     engines: &[EngineConfig],

@@ -13,6 +13,8 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
+/// Reads `[virtual]`: the patterns of each virtual model by its name, in the order of the file.
+/// Reports a name that an engine has too, an empty list, and patterns that name no engine.
 pub(super) fn virtual_models(
     settings: &Settings,
     engines: &[EngineConfig],
@@ -94,6 +96,8 @@ fn check_pattern(
     }
 }
 
+/// Reads all `[[rule]]` tables in their order, which is that in which they are tried. Reports a
+/// rule without `use` and conditions that no request can meet.
 pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<RoutingRule> {
     let mut rules = Vec::new();
     for i in 0..settings.count(rule::TABLE) {

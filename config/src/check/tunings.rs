@@ -18,6 +18,8 @@ const LONGEST_GAP: Duration = Duration::from_hours(1);
 /// An idle model that stays longer was meant in milliseconds, or is to be pinned.
 const LONGEST_IDLE: Duration = Duration::from_hours(48);
 
+/// Reports values of the 39 engine settings that are right alone and wrong together, have no effect
+/// on the configured engines, or were likely meant in another unit.
 pub(super) fn combinations(
     settings: &Settings,
     tuning: &Tuning,
@@ -39,7 +41,7 @@ struct CombinationReport<'a> {
     report: &'a mut ProblemReport,
 }
 
-// === impl Say ===
+// === impl CombinationReport ===
 
 impl CombinationReport<'_> {
     fn error(&mut self, path: &str, found: &str, expected: &str, hint: &str) {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::checked::{Device, Manage};
 
+/// The profile of llama.cpp's server, which Crucible uses where it runs or starts as a child.
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     word: "llamacpp",
     product: "llama.cpp's server",

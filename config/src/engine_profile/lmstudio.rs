@@ -6,6 +6,7 @@ use super::{
 };
 use crate::checked::{Device, Manage};
 
+/// The profile of LM Studio, which loads models over its own HTTP and WebSocket APIs.
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     word: "lmstudio",
     product: "LM Studio",

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::checked::{Device, Manage};
 
+/// The profile of Ollama, which Crucible asks over its native API and may start as a child.
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     word: "ollama",
     product: "Ollama",

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::checked::{Device, Manage};
 
+/// The profile of any other OpenAI-compatible server, whose models Crucible never loads or unloads.
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     word: "openai",
     product: "an OpenAI-compatible server",

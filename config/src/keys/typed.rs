@@ -64,6 +64,7 @@ pub(super) const fn shape_of<T: KeyType>(shape: KeyShape) -> KeyShape {
 // === impl FixedKey ===
 
 impl<T> FixedKey<T> {
+    /// Makes the key of the table with this name, which is empty for the top level.
     pub(super) const fn new(table: &'static str, key: SettingKey) -> Self {
         Self {
             table,
@@ -72,6 +73,7 @@ impl<T> FixedKey<T> {
         }
     }
 
+    /// Returns the key without its type: name, shape, defaults and documentation.
     pub(super) const fn key(&self) -> SettingKey {
         self.key
     }
@@ -90,6 +92,8 @@ impl<T> FixedKey<T> {
 // === impl TableKey ===
 
 impl<T> TableKey<T> {
+    /// Makes the key of a table that may repeat or has a free name; `table` is the name before its
+    /// number.
     pub(super) const fn new(table: &'static str, key: SettingKey) -> Self {
         Self {
             table,
@@ -98,6 +102,7 @@ impl<T> TableKey<T> {
         }
     }
 
+    /// Returns the key without its type: name, shape, defaults and documentation.
     pub(super) const fn key(&self) -> SettingKey {
         self.key
     }

@@ -10,7 +10,9 @@ use super::{Rate, SettingKind, Value};
 /// text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
+    /// The words for what was found.
     pub(crate) found: String,
+    /// The advice that mends it; empty where there is none.
     pub(crate) hint: String,
 }
 

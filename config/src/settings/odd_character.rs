@@ -1,15 +1,19 @@
 //! Characters that look like TOML's own, or cannot be seen at all: word processors, web pages and
 //! old systems leave them in a file, and a parser's own words for them help nobody.
 
-/// What is wrong with a line that holds one.
+/// A character that TOML cannot have there, with the words of the message about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OddCharacter {
+    /// The character by its number, such as `the character U+201C`.
     pub(super) found: String,
+    /// The words for what would be right, such as `plain quotes`.
     pub(super) expected: &'static str,
+    /// The advice that mends it, such as to delete a character that an editor does not show.
     pub(super) hint: &'static str,
 }
 
-/// The first such character of a line that stands neither in a text nor in a comment.
+/// Returns the first odd character of a line that stands neither in a string nor in a comment;
+/// `None` where there is none.
 pub(super) fn first(line: &str) -> Option<OddCharacter> {
     let mut quote = None;
     let mut chars = line.chars().peekable();

@@ -7,6 +7,8 @@ use crate::problem::{Problem, Problems, Severity};
 pub(crate) struct ProblemReport(Vec<Problem>);
 
 impl ProblemReport {
+    /// Adds an error at the key `path`, set at `source` (a file and line, a variable or a flag):
+    /// the words for what was found and what is expected, and a hint that may be empty.
     pub(crate) fn error(
         &mut self,
         path: &str,
@@ -18,6 +20,8 @@ impl ProblemReport {
         self.push(Severity::Error, path, source, found, expected, hint);
     }
 
+    /// Adds the finding that a value is readable and changes nothing, with the same words as an
+    /// error.
     pub(crate) fn no_effect(
         &mut self,
         path: &str,
@@ -29,6 +33,7 @@ impl ProblemReport {
         self.push(Severity::NoEffect, path, source, found, expected, hint);
     }
 
+    /// Adds a warning, with the same words as an error; the configuration is used all the same.
     pub(crate) fn warn(
         &mut self,
         path: &str,

@@ -83,7 +83,7 @@ struct FileWalk<'a> {
     report: &'a mut ProblemReport,
 }
 
-// === impl Walk ===
+// === impl FileWalk ===
 
 impl FileWalk<'_> {
     fn source(&self, at: usize) -> String {

@@ -115,7 +115,8 @@ impl TuningMechanism {
 // === impl TuningRow ===
 
 impl TuningRow {
-    /// The value in a profile, as text; `None` where the profile sets nothing.
+    /// Returns the value of the setting in a profile, as text. `None` comes only from `agent`, and
+    /// means that the profile sets nothing, not that the value of `hybrid` holds.
     pub const fn literal(&self, profile: ProfileName) -> Option<&'static str> {
         match profile {
             ProfileName::Hybrid => Some(self.hybrid),

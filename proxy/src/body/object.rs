@@ -9,7 +9,10 @@ const DEPTH: usize = 512;
 
 /// The members of an object: the name of each, and the ranges of its key and value in the text.
 pub(crate) struct JsonObject<'a> {
+    /// The text of the object, from its opening brace on.
     pub(crate) text: &'a str,
+    /// The members in the order of the text: the unescaped name, the range of the key with its
+    /// quotes, and the range of the value.
     pub(crate) members: Vec<(Cow<'a, str>, Range<usize>, Range<usize>)>,
 }
 

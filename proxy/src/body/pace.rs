@@ -120,6 +120,7 @@ where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
 {
+    /// Wraps a request's body, whose bytes must not come more slowly than `floor` allows.
     pub(super) const fn new(body: B, floor: PaceFloor) -> Self {
         Self {
             body,
@@ -127,6 +128,7 @@ where
         }
     }
 
+    /// Returns the wrapped body, to ask for its length and its end.
     pub(super) const fn body(&self) -> &B {
         &self.body
     }

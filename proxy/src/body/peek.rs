@@ -145,8 +145,9 @@ impl PeekedBody {
         })
     }
 
-    /// Returns the limit of the answer in tokens (`max_completion_tokens`, else `max_tokens`); `None` where
-    /// it is absent or negative, which is no limit.
+    /// Returns the limit of the answer in tokens: `max_completion_tokens`, or `max_tokens` where
+    /// that is absent or null. A fraction is cut. `None` means no limit: both are absent, or the
+    /// one that is read is negative, no number, or beyond the range of `u64`.
     pub fn max_tokens(&self, body: &[u8]) -> Option<u64> {
         let mut names = ["max_completion_tokens", "max_tokens"].into_iter();
         let raw = names.find_map(|name| self.raw(body, name))?;

@@ -25,11 +25,14 @@ pub(crate) enum JsonFault {
 
 /// A member of the object: the ranges of its key, with quotes, and of its value.
 pub(crate) struct JsonMember {
+    /// The byte range of the key, with its quotes.
     pub(crate) key: Range<usize>,
+    /// The byte range of the value, as it is written.
     pub(crate) value: Range<usize>,
 }
 
-/// The receiver of the members and strings of an object, in their order.
+/// Takes what [`object`] finds, in order of its end: each member of the object, each element of a
+/// list that is a member's value, and each string at any depth.
 pub(crate) trait MemberVisitor {
     /// Takes a member of the object, after all of its strings.
     fn member(&mut self, member: JsonMember);

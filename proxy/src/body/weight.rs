@@ -46,6 +46,7 @@ pub(super) struct MemberStrings {
 // === impl MemberStrings ===
 
 impl MemberStrings {
+    /// Counts one string of the member, a key or a value, without its quotes.
     pub(super) fn pass(&mut self, string: &[u8]) {
         let named = std::mem::replace(
             &mut self.named,
@@ -107,6 +108,8 @@ fn is_base64(string: &[u8]) -> bool {
 // === impl PromptWeight ===
 
 impl PromptWeight {
+    /// Adds a whole member of the top level with its `strings`. Members that are no part of a
+    /// prompt are ignored.
     pub(super) fn add(&mut self, name: &str, value: Range<usize>, strings: MemberStrings) {
         let length = value.len() as u64;
         match name {

@@ -13,6 +13,7 @@ pub(crate) struct WordSearch<const N: usize> {
 // === impl WordSearch ===
 
 impl<const N: usize> WordSearch<N> {
+    /// Prepares the search for these words; the result serves any number of texts.
     pub(crate) fn new(words: [&'static str; N]) -> Self {
         Self {
             packed: Searcher::new(words),

@@ -35,6 +35,8 @@ pub(super) struct ExplainArgs {
     output: OutputArgs,
 }
 
+/// Runs `crucible explain`: prints where the request would go and why. The error has the exit code
+/// and the message for the user.
 pub(super) fn run(common: &CommonArgs, args: &ExplainArgs) -> Result<(), CommandFailure> {
     let body = if args.subject == "-" {
         let mut body = Vec::new();

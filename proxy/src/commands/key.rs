@@ -4,6 +4,8 @@ use crucible_cli::{CommandFailure, output::write_stdout};
 
 use crate::guard;
 
+/// Runs `crucible key new`: prints a new random key, and the table for the configuration file with
+/// its hash. The error is a name with quotes, backslashes or line breaks, or an empty one.
 pub(super) fn run(name: &str) -> Result<(), CommandFailure> {
     let valid = !name.is_empty() && !name.contains(['"', '\\', '\n']);
     if !valid {

@@ -16,6 +16,8 @@ pub(super) struct InstanceLauncher {
     telemetry: Telemetry,
 }
 
+/// Runs `crucible serve` until a signal ends it. The error is a configuration or an address that
+/// cannot be used.
 pub(super) fn run(common: &CommonArgs) -> Result<(), CommandFailure> {
     let config = sources::load_here(common)?;
     let current = config.current();

@@ -25,10 +25,13 @@ use crate::{
 
 /// The parts that the judgement over a request needs.
 pub(super) struct GuardParts {
+    /// The configuration in effect, with hosts, origins, keys and rates.
     pub(super) config: LiveConfig,
+    /// The machine's own name, under which clients may address this instance.
     pub(super) own_name: OwnName,
     /// Cancelled once Crucible drains: prompts are refused from then on.
     pub(super) draining: CancellationToken,
+    /// The router, whose rate limits of client keys are checked.
     pub(super) router: RouterHandle,
 }
 
@@ -46,6 +49,7 @@ pub(super) struct GuardService<S> {
 // === impl GuardLayer ===
 
 impl GuardLayer {
+    /// Makes the layer from its parts, which all of its services share.
     pub(super) fn new(parts: GuardParts) -> Self {
         Self(Arc::new(parts))
     }

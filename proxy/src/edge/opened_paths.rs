@@ -76,6 +76,8 @@ impl Drop for Changed {
 // === impl OpenedPathsLayer ===
 
 impl OpenedPathsLayer {
+    /// Makes the layer that forwards requests for opened management paths to an engine over
+    /// `upstream`.
     pub(super) fn new(config: LiveConfig, router: RouterHandle, upstream: Upstream) -> Self {
         Self(Arc::new(ForwardParts {
             config,

@@ -5,6 +5,7 @@
 pub(crate) struct TooLongPrompt {
     /// The tokens that were asked for, which are more than `limit`.
     pub(super) requested: u64,
+    /// The tokens that the context has room for.
     pub(super) limit: u64,
     /// The place in the message at which Crucible's hint begins.
     pub(super) hint_at: usize,

@@ -16,7 +16,9 @@ use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.
 pub(crate) struct LoggedObserver<O> {
+    /// The observer that gets each event first.
     pub(crate) observer: O,
+    /// The log that each event is written to.
     pub(crate) events: EventLog,
 }
 

@@ -17,8 +17,9 @@ use crate::dialect::{
 const SMALL: usize = 24;
 const LARGE: usize = 1 << 20;
 
-/// Asserts that lines with their ends are the stream, that the cap is kept wherever frames are cut, and
-/// that a client gets the same whole events, or the same answer, however the engine's bytes come.
+/// Asserts that lines with their ends are the stream, that the cap on the length of a line is kept
+/// wherever frames are cut, and that a client gets the same whole events, or the same answer,
+/// however the engine's bytes come.
 ///
 /// # Panics
 ///

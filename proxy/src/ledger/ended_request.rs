@@ -9,7 +9,9 @@ use crate::request::ActiveRequest;
 /// A request whose last byte is out, or whose client has left, with what is still to be counted and
 /// logged of it.
 pub(crate) struct EndedRequest {
+    /// The request with its record.
     pub(crate) request: Arc<ActiveRequest>,
+    /// The moment at which the request ended.
     pub(crate) at: Instant,
     /// The client left while the model was being loaded.
     pub(crate) in_load: bool,
@@ -26,6 +28,7 @@ pub(crate) struct Moment {
 // === impl Moment ===
 
 impl Moment {
+    /// Reads both clocks.
     pub(crate) fn now() -> Self {
         Self {
             monotonic: Instant::now(),

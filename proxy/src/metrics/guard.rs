@@ -80,6 +80,8 @@ impl Starts {
 // === impl InFlightGuard ===
 
 impl InFlightGuard {
+    /// Counts one more request in `gauge`, and notes that it began on `engine` at `now`, until the
+    /// guard is dropped.
     pub(super) fn new(gauge: Gauge, starts: Arc<Starts>, engine: &str, now: Instant) -> Self {
         gauge.inc();
         let id = starts.add(engine, now);
@@ -97,6 +99,7 @@ impl Drop for InFlightGuard {
 // === impl ConnectionGuard ===
 
 impl ConnectionGuard {
+    /// Counts one more open connection in `gauge`, until the guard is dropped.
     pub(super) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self { gauge }
@@ -112,6 +115,8 @@ impl Drop for ConnectionGuard {
 // === impl StreamClock ===
 
 impl StreamClock {
+    /// Starts a clock that has seen no event yet; `gaps` takes the times between content events in
+    /// seconds.
     pub(super) fn new(gaps: LocalHistogram) -> Self {
         Self {
             gaps,

@@ -64,14 +64,17 @@ struct AdmittedNames {
     refused: HashSet<Arc<str>>,
 }
 
+/// The outcomes of a load for which series exist from the start.
 pub(super) const OUTCOMES: [LoadOutcome; 4] = [
     LoadOutcome::Ok,
     LoadOutcome::Error,
     LoadOutcome::Timeout,
     LoadOutcome::Oom,
 ];
+/// The causes of a load for which series exist from the start.
 pub(super) const TRIGGERS: [LoadTrigger; 3] =
     [LoadTrigger::Request, LoadTrigger::Warmup, LoadTrigger::Pin];
+/// The causes of an eviction for which series exist from the start.
 pub(super) const EVICTIONS: [EvictionReason; 7] = [
     EvictionReason::Limit,
     EvictionReason::Conflict,

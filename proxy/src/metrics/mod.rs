@@ -124,7 +124,8 @@ impl Metrics {
     }
 
     /// Gives all models of the view series of their own if `model` has none yet. It is called
-    /// before `model` is counted, which would else be counted as `other`.
+    /// before `model` is counted. At most 200 models get series, so the label of `model` may still
+    /// be `other` afterwards.
     pub(crate) fn admit_models_of_view(&self, model: &str, view: &View) {
         if self.inner.models.label(model) == OTHER {
             self.known_models(view.models());

@@ -65,14 +65,19 @@ pub(super) struct ModelSeries {
 /// The labels of a finished request beside its engine and its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestCountLabels {
+    /// The endpoint that the client asked.
     pub(super) endpoint: Endpoint,
+    /// Whether the answer was streamed.
     pub(super) stream: bool,
+    /// The status that the client got.
     pub(super) code: StatusCode,
 }
 
 // === impl RequestSeries ===
 
 impl RequestSeries {
+    /// Returns the histogram of Crucible's own seconds per request: the total without the waits for
+    /// queue, load and engine.
     pub(super) fn overhead(&self, v: &Collectors, endpoint: Endpoint) -> &Histogram {
         let labels = [endpoint.as_str()];
         self.overhead[endpoint as usize].get_or_init(|| v.overhead.with_label_values(&labels))
@@ -128,38 +133,47 @@ impl EngineSeries {
         &mut self.models[at]
     }
 
+    /// Returns the histogram of seconds from the request line to the last byte of the answer, for
+    /// streamed or whole answers.
     pub(super) fn duration(&self, v: &Collectors, endpoint: Endpoint, stream: bool) -> &Histogram {
         let labels = [endpoint.as_str(), &*self.engine, flag(stream)];
         self.duration[endpoint as usize][usize::from(stream)]
             .get_or_init(|| v.request_duration.with_label_values(&labels))
     }
 
+    /// Returns the histogram of the time to the first token divided by the predicted one.
     pub(super) fn first_token_ratio(&self, v: &Collectors) -> &Histogram {
         self.first_token_ratio
             .get_or_init(|| v.first_token_ratio.with_label_values(&[&*self.engine]))
     }
 
+    /// Returns the counter of bytes of streamed answers.
     pub(super) fn stream_bytes(&self, v: &Collectors) -> &IntCounter {
         self.stream_bytes
             .get_or_init(|| v.stream_bytes.with_label_values(&[&*self.engine]))
     }
 
+    /// Returns the counter of writes of streamed answers to clients.
     pub(super) fn stream_flushes(&self, v: &Collectors) -> &IntCounter {
         self.stream_flushes
             .get_or_init(|| v.stream_flushes.with_label_values(&[&*self.engine]))
     }
 
+    /// Returns the histogram of the tokens of one request, of this kind and as the engine counted
+    /// them.
     pub(super) fn request_tokens(&self, v: &Collectors, kind: TokenType) -> &Histogram {
         let labels = [&*self.engine, kind.as_str()];
         self.request_tokens[kind as usize]
             .get_or_init(|| v.request_tokens.with_label_values(&labels))
     }
 
+    /// Returns the counter of requests that were sent to the engine for this reason.
     pub(super) fn routed(&self, v: &Collectors, reason: Reason) -> &IntCounter {
         let labels = [&*self.engine, reason.as_str()];
         self.routed[reason as usize].get_or_init(|| v.routed.with_label_values(&labels))
     }
 
+    /// Returns the counter of requests in which this parameter was filled in.
     pub(super) fn default(&self, v: &Collectors, param: DefaultParam) -> &IntCounter {
         let labels = [param.as_str(), &*self.engine];
         self.defaults[param as usize].get_or_init(|| v.defaults_injected.with_label_values(&labels))
@@ -201,24 +215,29 @@ impl ModelSeries {
         }
     }
 
+    /// Returns the histogram of seconds from the request to the first event with content.
     pub(super) fn first_token(&self, v: &Collectors) -> &Histogram {
         let labels = [&*self.engine, &*self.model];
         self.first_token
             .get_or_init(|| v.time_to_first_token.with_label_values(&labels))
     }
 
+    /// Returns the histogram of generated tokens per second, one value per finished stream.
     pub(super) fn output_speed(&self, v: &Collectors) -> &Histogram {
         let labels = [&*self.engine, &*self.model];
         self.output_speed
             .get_or_init(|| v.output_speed.with_label_values(&labels))
     }
 
+    /// Returns the counter of content events in answers for which the engine reported no token
+    /// counts.
     pub(super) fn estimated(&self, v: &Collectors) -> &IntCounter {
         let labels = [&*self.engine, &*self.model];
         self.estimated
             .get_or_init(|| v.tokens_estimated.with_label_values(&labels))
     }
 
+    /// Returns the counter of all tokens of this kind, as the engine counted them.
     pub(super) fn tokens(&self, v: &Collectors, kind: TokenType) -> &IntCounter {
         let labels = [&*self.engine, &*self.model, kind.as_str()];
         self.tokens[kind as usize].get_or_init(|| v.tokens.with_label_values(&labels))

@@ -14,10 +14,15 @@ use crate::{
 /// What the headers need that go out before the answer. They name the candidate that is tried then,
 /// which is final from that moment on, and the values that are filled in for it.
 pub(super) struct CommittedHead {
+    /// The state of the instance.
     pub(super) app: AppState,
+    /// The configuration that the request was received under.
     pub(super) config: Arc<Config>,
+    /// The record of the request, which names the candidate that is tried.
     pub(super) active: Arc<ActiveRequest>,
+    /// The request in the middle format.
     pub(super) chat: ChatRequest,
+    /// The client's key; `None` where it has none.
     pub(super) key: Option<Arc<ClientKey>>,
     /// The best candidate of the plan, which is tried first.
     pub(super) best: Candidate,

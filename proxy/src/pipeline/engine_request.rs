@@ -7,8 +7,11 @@ use crate::{dialect::engine::AnswerShape, upstream::Prompt, usage::SlotReadings}
 
 /// A request that is written in the engine's format and ready to be sent.
 pub(crate) struct EngineRequest {
+    /// The request as the client sent it, with its permit.
     pub(crate) routed: Box<RoutedRequest>,
+    /// The HTTP request for the engine.
     pub(crate) prompt: Prompt,
+    /// The way in which the engine's answer is read.
     pub(crate) shape: AnswerShape,
     /// The names of the values that were filled in, the context included.
     pub(crate) defaults: Vec<&'static str>,

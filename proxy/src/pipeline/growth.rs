@@ -21,6 +21,7 @@ use crate::{
 pub(super) struct ContextRetry {
     /// The place of the candidate in the plan.
     at: usize,
+    /// The tokens of the prompt for which context is asked.
     pub(super) tokens: u64,
     /// Whether the engine told the count; otherwise it is estimated.
     pub(super) counted: bool,

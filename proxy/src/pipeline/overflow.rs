@@ -14,6 +14,7 @@ use crate::{error::Error, pipeline::planned_request::PlannedRequest};
 pub(super) struct GrantedCandidate {
     /// The place of the candidate in the plan.
     pub(super) at: usize,
+    /// The permit of that candidate.
     pub(super) permit: Permit,
 }
 

@@ -11,12 +11,17 @@ use crate::{dialect::chat::ChatRequest, request::ActiveRequest, state::AppState}
 
 /// A request whose plan is made, and what its attempts so far have changed about it.
 pub(super) struct PlannedRequest {
+    /// The state of the instance.
     pub(super) app: AppState,
+    /// The configuration that the request was received under.
     pub(super) config: Arc<Config>,
+    /// The record of the request.
     pub(super) active: Arc<ActiveRequest>,
     /// The request in the middle format, shortened where an engine asked for that.
     pub(super) chat: ChatRequest,
+    /// The facts about the request that plan and scheduler decide by.
     pub(super) demand: Demand,
+    /// The candidates for the request, the best one first.
     pub(super) plan: Plan,
     /// The retry with more context, where an engine found the prompt too long.
     pub(super) too_long: Option<ContextRetry>,
@@ -26,6 +31,7 @@ pub(super) struct PlannedRequest {
     /// The place in the plan of a candidate whose model had gone from its engine and that was asked
     /// once more.
     pub(super) asked_again: Option<usize>,
+    /// The client's key; `None` where it has none.
     pub(super) key: Option<Arc<ClientKey>>,
     /// The moment at which the headers of a stream go out at the latest.
     pub(super) commit_at: Option<Instant>,

@@ -40,6 +40,8 @@ pub(super) struct StreamRecord {
 // === impl StreamRecord ===
 
 impl StreamRecord {
+    /// Makes the observer of one answer of `engine`. `attempt` reports the outcome to the engine's
+    /// health; without one nothing is reported.
     pub(super) fn new(
         app: &AppState,
         active: &Arc<ActiveRequest>,

@@ -46,6 +46,7 @@ pub(crate) struct Fingerprint {
 /// The place from which on a prompt differs from an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Divergence {
+    /// The author of the piece in which the prompts differ.
     pub(crate) kind: PieceKind,
     /// The number of the message, beginning with 0; 0 for the list of tools.
     pub(crate) message: usize,

@@ -43,6 +43,7 @@ pub(crate) struct ConversationFacts<'a> {
 /// The comparison of a turn with the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TracedTurn {
+    /// The conversation that the turn belongs to.
     pub(crate) conversation: ConversationId,
     /// The number of the turn, beginning with 1.
     pub(crate) turn: u32,
@@ -56,14 +57,17 @@ pub(crate) struct TracedTurn {
 pub(crate) struct BrokenPrefix {
     /// The client, as it is told apart from others.
     pub(crate) client: Arc<str>,
+    /// The engine that answered the last turn that diverged.
     pub(crate) engine: Arc<str>,
+    /// The model that answered the last turn that diverged.
     pub(crate) model: Arc<str>,
-    /// The last turn that diverged, and where.
+    /// The number of the last turn that diverged, beginning with 1.
     pub(crate) turn: u32,
+    /// The place in the prompt from which on that turn differs from the one before.
     pub(crate) divergence: Divergence,
-    /// The turns of the conversation that diverged, and those of them of which less than half was
-    /// cached.
+    /// The number of turns of the conversation that diverged.
     pub(crate) diverged: u32,
+    /// The number of diverging turns of which less than half of the prompt was cached.
     pub(crate) reread: u32,
     /// The tokens of the prompt of the last turn that was measured, and those that were cached.
     pub(crate) reuse: Option<(u64, u64)>,

@@ -99,6 +99,8 @@ impl<B> RelayBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    /// Makes the body that the client reads; the clock of the first token runs since
+    /// `parts.sent_at`.
     pub(crate) fn new(parts: Parts<B>) -> Box<Self> {
         let clocks = Clocks::new(parts.budgets, parts.sent_at);
         let alarm_at = parts.sent_at + parts.budgets.first_token;

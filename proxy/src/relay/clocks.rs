@@ -86,6 +86,8 @@ impl From<Missed> for Error {
 // === impl Clocks ===
 
 impl Clocks {
+    /// Starts the clocks of an answer to a request that was sent at `sent_at` and of which nothing
+    /// has come.
     pub(super) fn new(budgets: Budgets, sent_at: Instant) -> Self {
         Self {
             budgets,

@@ -10,14 +10,16 @@ use crate::error::{Error, ErrorKind};
 /// The most header lines that are read, which is hyper's own bound.
 const MOST_HEAD_LINES: usize = 100;
 
-/// Called for each refusal, which it counts and logs like every other one; returns what the
-/// answer says.
+/// The callback for each answer to unreadable bytes. It counts and logs the error like that of any
+/// other request, and returns the parts of the answer that depend on this: the logged id and the
+/// body.
 pub type OnRefuse = Arc<dyn Fn(&Error) -> SocketRefusal + Send + Sync>;
 
-/// What is said to a client whose request could not be read.
+/// The two parts of an answer to unreadable bytes that the server cannot make itself: the JSON
+/// body, and the id for the header `x-request-id`.
 #[derive(Clone, Debug, Default)]
 pub struct SocketRefusal {
-    /// The id under which the refusal is logged.
+    /// The id under which the error is logged, which is sent as `x-request-id`.
     pub request_id: String,
     /// The error, a JSON document in the format of a client that named none.
     pub body: Bytes,

@@ -23,6 +23,7 @@ pub struct RequestBody {
 // === impl RequestBody ===
 
 impl RequestBody {
+    /// Wraps the body of a request and notes in `state` whether bytes are still to come.
     pub(super) fn new(inner: Incoming, state: &Arc<ConnectionState>) -> Self {
         state.expect_body(!inner.is_end_stream());
         Self {

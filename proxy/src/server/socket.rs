@@ -54,6 +54,7 @@ pub(super) struct ClientSocket {
 // === impl ClientSocket ===
 
 impl ClientSocket {
+    /// Takes an accepted connection; the first head has to be complete within `limits.header`.
     pub(super) fn new(
         stream: TcpStream,
         state: Arc<ConnectionState>,

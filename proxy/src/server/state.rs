@@ -219,6 +219,7 @@ impl Drop for BusyGuard {
 // === impl TrackedBody ===
 
 impl<B> TrackedBody<B> {
+    /// Wraps the body of an answer, during which the connection counts as busy.
     pub(super) fn new(inner: B, busy: BusyGuard) -> Self {
         Self {
             inner,

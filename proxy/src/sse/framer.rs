@@ -49,6 +49,8 @@ pub(crate) struct EventFramer {
 // === impl EventFramer ===
 
 impl EventFramer {
+    /// Starts at the beginning of a stream. `cap` is the largest size of an unfinished event in
+    /// bytes.
     pub(crate) fn new(cap: usize) -> Self {
         Self {
             held: BytesMut::new(),

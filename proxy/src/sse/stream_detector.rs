@@ -29,6 +29,7 @@ pub(crate) enum StreamDetector {
 // === impl StreamDetector ===
 
 impl StreamDetector {
+    /// Starts before the first byte, so that nothing is decided.
     pub(crate) fn new() -> Self {
         Self::Unknown(BytesMut::new())
     }

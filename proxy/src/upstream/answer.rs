@@ -26,6 +26,7 @@ pub struct EngineAnswer {
 // === impl EngineAnswer ===
 
 impl EngineAnswer {
+    /// Wraps the body of an answer, whose connection goes into `pool` once the answer is whole.
     pub(super) fn new(body: AnswerBody<Full<Bytes>>, pool: Arc<IdlePool>) -> Self {
         let mut answer = Self { body, pool };
         answer.keep_idle();

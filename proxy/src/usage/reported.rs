@@ -17,21 +17,27 @@ json_objects! {
     /// The member `usage` of an answer in OpenAI's format.
     #[derive(Clone, Copy)]
     pub(crate) struct OpenAiUsage {
+        /// The tokens of the prompt, cached ones included.
         pub(super) prompt_tokens: ReportedNumber,
+        /// The tokens of the answer, those of the thinking included.
         pub(super) completion_tokens: ReportedNumber,
+        /// The parts of the prompt's tokens, where the engine reports them.
         pub(super) prompt_tokens_details: ReportedObject<PromptDetails>,
+        /// The parts of the answer's tokens, where the engine reports them.
         pub(super) completion_tokens_details: ReportedObject<CompletionDetails>,
     }
 
     /// The parts of the prompt's tokens.
     #[derive(Clone, Copy)]
     pub(super) struct PromptDetails {
+        /// The tokens that the engine found in its cache.
         pub(super) cached_tokens: ReportedNumber,
     }
 
     /// The parts of the answer's tokens.
     #[derive(Clone, Copy)]
     pub(super) struct CompletionDetails {
+        /// The tokens of the model's thinking.
         pub(super) reasoning_tokens: ReportedNumber,
     }
 
@@ -40,10 +46,15 @@ json_objects! {
     /// were read.
     #[derive(Clone, Copy)]
     pub(crate) struct LlamaTimings {
+        /// The tokens of the prompt that were found in the cache.
         pub(super) cache_n: ReportedNumber,
+        /// The tokens of the prompt that were read, without the cached ones.
         pub(super) prompt_n: ReportedNumber,
+        /// The time in which they were read, in milliseconds.
         pub(super) prompt_ms: ReportedNumber,
+        /// The tokens that were generated.
         pub(super) predicted_n: ReportedNumber,
+        /// The time in which they were generated, in milliseconds.
         pub(super) predicted_ms: ReportedNumber,
     }
 }

@@ -111,21 +111,23 @@ impl EngineEndpoint {
         }
     }
 
-    /// Where the engine is.
+    /// Returns the address of the engine.
     pub(crate) fn address(&self) -> &EngineAddress {
         &self.address
     }
 
-    /// What connects to it.
+    /// Returns the HTTP client that makes the connections.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
+    /// Sends a GET request for `path` and reads the answer as JSON. The error is a failure of the
+    /// connection, an error status, or a body that is no JSON.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, EngineError> {
         json(self.send(Method::GET, path, None).await?)
     }
 
-    /// As [`Self::get`], with a query.
+    /// Does the same as [`Self::get`] with `query`, pairs of names and values, behind the path.
     pub(crate) async fn get_with(
         &self,
         path: &str,
@@ -137,7 +139,8 @@ impl EngineEndpoint {
         self.get(&format!("{path}?{query}")).await
     }
 
-    /// The same client for another address, without the token.
+    /// Returns a client for another address that shares the connections' settings and sends no
+    /// token.
     pub(crate) fn elsewhere(&self, address: EngineAddress) -> Self {
         Self {
             client: self.client.clone(),
@@ -146,11 +149,14 @@ impl EngineEndpoint {
         }
     }
 
+    /// Sends `body` as JSON to `path` and reads the answer as JSON; its errors are those of
+    /// [`Self::get`].
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, EngineError> {
         json(self.send(Method::POST, path, Some(body)).await?)
     }
 
-    /// Status, `Server` header and text of a GET, whatever they are.
+    /// Returns the status, the `Server` header and the text of a GET request, whatever they are.
+    /// The error is a failure of the connection.
     pub(crate) async fn get_text(
         &self,
         path: &str,

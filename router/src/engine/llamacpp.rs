@@ -43,6 +43,7 @@ pub(crate) struct Llamacpp {
 // === impl Llamacpp ===
 
 impl Llamacpp {
+    /// Makes the driver of a llama.cpp server at `endpoint`. Nothing is asked yet.
     pub(crate) fn new(endpoint: EngineEndpoint) -> Self {
         Self {
             endpoint,

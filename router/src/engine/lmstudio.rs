@@ -56,6 +56,8 @@ pub(crate) struct Lmstudio {
 // === impl Lmstudio ===
 
 impl Lmstudio {
+    /// Makes the driver of an LM Studio at `endpoint`; `driver` is its WebSocket API, where the
+    /// configuration switches that on.
     pub(crate) fn new(endpoint: EngineEndpoint, driver: Option<WebsocketDriver>) -> Self {
         Self {
             endpoint,

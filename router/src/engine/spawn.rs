@@ -80,6 +80,8 @@ struct RunningChild {
 // === impl Spawned ===
 
 impl Spawned {
+    /// Makes the driver of a llama.cpp server that is not started yet. Without a `command` it is
+    /// `llama-server`; `model` is the file of weights, whose name is that of the model.
     pub(crate) fn new(
         name: Arc<str>,
         client: Client,

@@ -16,31 +16,48 @@ use crate::{
 
 /// One engine with its health, its breaker and its last lists.
 pub(super) struct EngineEntry {
+    /// The driver of the engine, with the signals to its poll loop.
     pub(super) handle: Arc<EngineHandle>,
+    /// The configured block of the engine, or the one that was made for a discovered engine.
     pub(super) config: Arc<checked::EngineConfig>,
+    /// The health of the engine, as its polls show it.
     pub(super) pulse: PollHealth,
+    /// The circuit breaker, which stops requests to an engine that fails them.
     pub(super) breaker: CircuitBreaker,
+    /// The detector of an engine that answers polls and no requests.
     pub(super) silence: WedgeDetector,
     /// The number of requests whose answer has begun and not ended.
     pub(super) answering: u32,
     /// The time when anything of an answer came last; before that, when the engine was added.
     pub(super) heard: Instant,
+    /// The error of the last poll in words; `None` after one that succeeded.
     pub(super) error: Option<String>,
     /// Whether that error is that the engine wants another token.
     pub(super) refused_access: bool,
+    /// The last version that the engine reported; `None` where it never did.
     pub(super) version: Option<String>,
+    /// The features that this version lacks, one sentence each.
     pub(super) advice: Arc<Vec<String>>,
+    /// Whether the engine has an API that loads and unloads models.
     pub(super) load_control: bool,
+    /// The most models that the engine keeps loaded at once; `None` where it reports no limit.
     pub(super) max_loaded: Option<u32>,
+    /// The models that the last successful poll listed.
     pub(super) models: Arc<Vec<ModelInfo>>,
+    /// The models that are loaded as of the last successful poll; empty once the engine's process
+    /// is gone.
     pub(super) residents: Arc<Vec<ResidentInfo>>,
+    /// The number of polls that have ended, failed ones included.
     pub(super) polls: u64,
+    /// The value of `polls` when the lists of models and residents were last replaced or confirmed.
     pub(super) listed: u64,
 }
 
 // === impl EngineEntry ===
 
 impl EngineEntry {
+    /// Makes the entry of an engine that no poll has reached yet: health unknown, no models, and a
+    /// closed circuit breaker.
     pub(super) fn new(handle: Arc<EngineHandle>, config: checked::EngineConfig) -> Self {
         Self {
             handle,
@@ -63,6 +80,9 @@ impl EngineEntry {
         }
     }
 
+    /// Takes the result of a poll: updates health, version and lists, or notes the error. After a
+    /// failed poll the lists stay; the residents are dropped only where the engine is down and its
+    /// process is gone.
     pub(super) fn take(&mut self, result: Result<Listing, EngineError>) {
         let before = self.pulse.health();
         self.pulse = self.pulse.after_poll(result.is_ok());
@@ -131,6 +151,8 @@ impl EngineEntry {
         }
     }
 
+    /// Returns the public status of the engine for a snapshot. `device` is the resolved device, and
+    /// `now` decides whether the circuit breaker is still open.
     pub(super) fn status(&self, device: Device, now: Instant) -> EngineStatus {
         let pool = self.config.pool.clone();
         EngineStatus {

@@ -30,48 +30,70 @@ use crate::{
     view::Health,
 };
 
+/// The state of all engines, shared by their poll loops, the search for engines and the requests.
 pub(super) struct FleetShared {
+    /// The mutable state, which is locked for moments only and never across an await.
     pub(super) state: Mutex<FleetState>,
+    /// The snapshot that readers get, replaced by [`Self::publish`].
     pub(super) view: ArcSwap<FleetView>,
+    /// The number of published snapshots, by which receivers notice a new one.
     pub(super) changed: watch::Sender<u64>,
+    /// The receiver of events such as the result of each poll.
     pub(super) observer: Arc<dyn EventObserver>,
+    /// The addresses at which a search for engines asks.
     pub(super) places: Vec<SearchAddress>,
     /// The record of the engines that are children of Crucible.
     pub(super) children: Arc<Children>,
+    /// The tasks of polls and searches, which the end of Crucible waits for.
     pub(super) tracker: TaskTracker,
+    /// The token that ends all polls and searches when Crucible ends.
     pub(super) cancel: CancellationToken,
 }
 
+/// The part of [`FleetShared`] that changes: the configuration in force and the engines with their
+/// entries.
 pub(super) struct FleetState {
     /// The configuration in force, from which a found engine takes its values.
     pub(super) config: Arc<Config>,
+    /// The HTTP client that engines added from now on are polled with.
     pub(super) client: engine::Client,
+    /// The idle time after which LM Studio unloads a model (`tuning.lmstudio.model_ttl`).
     pub(super) keep_alive: Duration,
+    /// The engines, in configured order, then the discovered ones in the order in which they were
+    /// found.
     pub(super) entries: Vec<EngineEntry>,
     /// The engines that left the GPU to another one, which holds until the process ends.
     pub(super) latched: HashSet<Arc<str>>,
+    /// The running search for engines; `None` where the configuration names engines.
     pub(super) search: Option<EngineSearch>,
 }
 
+/// The running search for engines on their default ports, which lasts as long as the configuration
+/// names no engine.
 pub(super) struct EngineSearch {
+    /// The token that ends the search, once engines are configured.
     pub(super) stop: CancellationToken,
+    /// Whether every address was tried once, so that a missing engine is known to be missing.
     pub(super) done_once: bool,
     /// Wakes the search before its time.
     pub(super) wanted: Arc<Notify>,
     /// The number of searches that have begun.
     pub(super) begun: Arc<AtomicU64>,
+    /// The number of searches that have ended.
     pub(super) done: u64,
 }
 
 // === impl FleetShared ===
 
 impl FleetShared {
+    /// Locks the mutable state. The guard must not be held across an await.
     pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
         self.state.lock()
     }
 
-    /// Applies `act` to the breaker and the wedge detector of an engine; logs, reports and
-    /// publishes the change where there is one.
+    /// Applies `act` to the entry of the engine `name` and returns its result; `None` where there
+    /// is no such engine. A change of its circuit breaker or wedge detector is logged, and
+    /// published with a new snapshot.
     pub(super) fn judge<T>(
         &self,
         name: &str,
@@ -178,6 +200,8 @@ impl FleetShared {
         }
     }
 
+    /// Resolves the device of each engine and replaces the snapshot that readers get. An engine
+    /// with `device = "auto"` whose GPU another engine owns moves to the CPU until Crucible ends.
     pub(super) fn publish(&self, state: &mut FleetState) {
         let claims: Vec<_> = state
             .entries

@@ -80,6 +80,9 @@ fn describe(engine: &EngineStatus) -> EngineView {
 // === impl FleetEngines ===
 
 impl FleetEngines {
+    /// Joins the parts that the scheduler needs of the engines: the fleet's polls, the
+    /// configuration, the measurements of the predictor, the observer of events, and the state
+    /// folder.
     pub(super) fn new(
         fleet: Fleet,
         config: ConfigSource,

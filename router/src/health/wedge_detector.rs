@@ -34,7 +34,8 @@ impl WedgeDetector {
         self.silent_requests >= WEDGED_AFTER && !self.is_wedged()
     }
 
-    /// Counts the outcome of a request to an engine whose polls are in that state.
+    /// Takes the outcome of a request to an engine whose polls show `health`. An answer resets the
+    /// detector, and silence counts where the engine is up; all other outcomes are ignored.
     pub fn note_request(&mut self, client: &ClientId, outcome: RequestOutcome, health: Health) {
         match outcome {
             RequestOutcome::Answered => *self = Self::default(),

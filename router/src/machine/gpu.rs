@@ -216,6 +216,7 @@ pub(crate) fn nvidia() -> DriverReport {
     nvml::driver().map(ask).unwrap_or_default()
 }
 
+/// Returns an empty report, as this build cannot ask NVIDIA's driver.
 #[cfg(not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))))]
 pub(crate) fn nvidia() -> DriverReport {
     DriverReport::default()

@@ -111,7 +111,7 @@ pub(crate) fn read(text: &str) -> Result<Measurements, String> {
     clients.truncate(MOST_CLIENTS);
     let clients = clients
         .into_iter()
-        .map(|(id, client)| (ClientId::named(&id), Arc::new(client.into_client())));
+        .map(|(id, client)| (ClientId::from_shown(&id), Arc::new(client.into_client())));
     Ok(Measurements {
         engines: engines.collect(),
         clients: clients.collect(),

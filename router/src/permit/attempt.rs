@@ -23,9 +23,13 @@ pub(crate) trait OutcomeReceiver: Send + Sync {
 /// another one may pass then.
 pub struct EngineAttempt {
     outcomes: Arc<dyn OutcomeReceiver>,
+    /// The name of the engine that the request goes to.
     pub(crate) engine: Arc<str>,
+    /// The model that is asked, under the engine's name for it.
     pub(crate) model: Arc<str>,
+    /// The client that asks.
     pub(crate) client: ClientId,
+    /// The state in which the circuit breaker let the request pass.
     pub(crate) pass: BreakerPass,
     began: AtomicBool,
     ended: AtomicBool,
@@ -34,6 +38,8 @@ pub struct EngineAttempt {
 // === impl EngineAttempt ===
 
 impl EngineAttempt {
+    /// Begins the report of a request to `candidate` that has not been sent yet; `outcomes` takes
+    /// its outcomes.
     pub(crate) fn new(
         outcomes: Arc<dyn OutcomeReceiver>,
         candidate: &Candidate,

@@ -52,9 +52,14 @@ pub struct Permit {
     pub loaded: bool,
     /// The report of the outcome, until [`Permit::take_attempt`] hands it to the sender.
     pub(crate) attempt: Option<EngineAttempt>,
+    /// The number of the request with the scheduler.
     pub(crate) ticket: u64,
+    /// The time from the drop of the permit until its slot is free: an engine may still work on the
+    /// answer to a client that left. Zero by default.
     pub(crate) grace: Duration,
+    /// Whether the answer ended in tool calls, so that the client's next request is expected soon.
     pub(crate) for_tools: bool,
+    /// The queue through which the permit goes back to the scheduler.
     pub(crate) releases: Arc<Releases>,
 }
 

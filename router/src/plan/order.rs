@@ -27,12 +27,13 @@ fn retry_after(engine: &EngineView) -> u64 {
     }
 }
 
-/// Requests may be sent there.
+/// Whether requests may be sent to the engine: it is not down, and its circuit breaker is not open.
+/// An engine that no poll has reached yet counts as available.
 pub(super) fn is_available(engine: &EngineView) -> bool {
     engine.health != Health::Down && engine.breaker != BreakerState::Open
 }
 
-/// The state of an engine in words, after its name.
+/// Returns the state of an engine in words that follow its name in a refusal, such as `is down`.
 pub(super) fn state(engine: &EngineView) -> Cow<'_, str> {
     if let (true, Some(error)) = (engine.refused_access, &engine.error) {
         return Cow::Owned(format!("does not let Crucible in: {error}"));
@@ -49,7 +50,7 @@ pub(super) fn state(engine: &EngineView) -> Cow<'_, str> {
     })
 }
 
-/// The model is loaded.
+/// Whether the model is loaded on the engine, under any instance.
 pub(super) fn is_held(engine: &EngineView, model: &ModelInfo) -> bool {
     engine
         .residents
@@ -57,7 +58,7 @@ pub(super) fn is_held(engine: &EngineView, model: &ModelInfo) -> bool {
         .any(|r| r.info.model == model.runner)
 }
 
-/// The first hit of every engine.
+/// Keeps the first match of each engine, in their order, and drops the later ones.
 pub(super) fn one_per_engine(hits: Vec<ModelMatch<'_>>) -> Vec<ModelMatch<'_>> {
     let mut kept: Vec<ModelMatch<'_>> = Vec::with_capacity(hits.len());
     for hit in hits {
@@ -68,7 +69,7 @@ pub(super) fn one_per_engine(hits: Vec<ModelMatch<'_>>) -> Vec<ModelMatch<'_>> {
     kept
 }
 
-/// Appends what is not there yet.
+/// Appends the matches of `more` whose pair of engine and model is not in `hits` yet.
 pub(super) fn append<'a>(
     hits: &mut Vec<ModelMatch<'a>>,
     more: impl IntoIterator<Item = ModelMatch<'a>>,
@@ -82,8 +83,11 @@ pub(super) fn append<'a>(
     }
 }
 
-/// Orders one name's places: those that answer, pinned, resident, then on the GPU. The first keeps
-/// how its name was found where that says more than `exact`; the later ones are `device`.
+/// Sorts the matches of one name and sets their reasons. Engines that are available come first,
+/// then pinned models, loaded ones and those on a GPU. The first match keeps the reason for which
+/// its name was found; an `Exact` there becomes `Resident` or `Device` where that decided among
+/// several engines. The later matches get `Device`, except pinned ones. Nothing changes for a
+/// single match.
 pub(super) fn settle(hits: &mut [ModelMatch<'_>]) {
     if hits.len() < 2 {
         return;
@@ -117,7 +121,9 @@ pub(super) fn settle(hits: &mut [ModelMatch<'_>]) {
 // === impl PlanScope ===
 
 impl<'a> PlanScope<'a> {
-    /// Known to lack tools or images that the request needs.
+    /// Returns the word for the capability (`images` or `tools`) that the request needs and the
+    /// model is known to lack; `None` where the model has all of them or the engine does not report
+    /// them.
     pub(super) fn lacks(&self, model: &ModelInfo) -> Option<&'static str> {
         if self.demand.images && model.capabilities.vision == Some(false) {
             Some("images")
@@ -134,24 +140,34 @@ impl<'a> PlanScope<'a> {
         predict::prompt_tokens(&self.view.measurements, engine, model, estimate)
     }
 
-    /// The prompt fits the longest context of the model, as far as that is known.
+    /// Whether the prompt, with the least room for an answer, fits the longest context of the
+    /// model; true where that context is unknown.
     pub(super) fn fits(&self, hit: &ModelMatch<'_>) -> bool {
         let needed = self.demand.least_context_for(self.prompt_tokens(hit));
         hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
-    /// So does the answer's room.
+    /// Whether the prompt fits with all the room that the request asks for its answer; true where
+    /// the model's longest context is unknown.
     fn fits_whole(&self, hit: &ModelMatch<'_>) -> bool {
         let needed = self.demand.context_for(self.prompt_tokens(hit));
         hit.model.max_context.is_none_or(|most| needed <= most)
     }
 
-    /// Up, and known to lack nothing.
+    /// Whether the request may be sent there: the engine is available, the model is not known to
+    /// lack what the request needs, and the prompt fits the model's longest context as far as that
+    /// is known.
     pub(super) fn can_answer(&self, hit: &ModelMatch<'_>) -> bool {
         is_available(hit.engine) && self.lacks(hit.model).is_none() && self.fits(hit)
     }
 
-    /// The hits that can answer now. A single one left by the others' lack of a capability says so.
+    /// Keeps the matches to which the request can be sent: those on an available engine whose model
+    /// lacks no capability, and among them those with room for prompt and answer, else for the
+    /// prompt, where there are any. A single match that is left because the others lack a
+    /// capability gets the reason `Capability`.
+    ///
+    /// # Errors `Incapable` where no model can do what the request needs, `NoEngine` where no
+    /// engine is available.
     pub(super) fn viable(
         &self,
         mut hits: Vec<ModelMatch<'a>>,
@@ -200,7 +216,8 @@ impl<'a> PlanScope<'a> {
         Ok(hits)
     }
 
-    /// Models are there, but none of the kind asked for.
+    /// Returns the refusal of a request where models are known, but none of the kind that it needs
+    /// (generation or embedding).
     pub(super) fn wrong_kind(&self) -> Refusal {
         Refusal::Incapable {
             model: self.name_shown(),
@@ -216,7 +233,8 @@ impl<'a> PlanScope<'a> {
         self.demand.model.chars().take(NAME_SHOWN).collect()
     }
 
-    /// 503: where was looked, in words and without addresses.
+    /// Returns the refusal with 503 that says, without addresses, which engines were considered and
+    /// how they are; `detail` takes the place of these words.
     pub(super) fn no_engine(&self, detail: Option<String>) -> Refusal {
         let engines = &self.view.engines;
         let looked = || {

@@ -18,16 +18,22 @@ pub(super) const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 /// The inputs that one plan is made from.
 #[derive(Clone, Copy)]
 pub(super) struct PlanScope<'a> {
+    /// The snapshot of engines and models.
     pub(super) view: &'a View,
+    /// The facts about the request.
     pub(super) demand: &'a Demand,
+    /// The configuration in force.
     pub(super) config: &'a Config,
 }
 
 /// A model on an engine that a name means, and the reason why it was chosen.
 #[derive(Clone, Copy)]
 pub(super) struct ModelMatch<'a> {
+    /// The engine that lists the model.
     pub(super) engine: &'a EngineView,
+    /// The model, as the engine lists it.
     pub(super) model: &'a ModelInfo,
+    /// The reason why the name means this model, or why the engine comes where it does.
     pub(super) reason: Reason,
 }
 

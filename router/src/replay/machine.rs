@@ -181,6 +181,8 @@ impl SimulatedMachine {
         })
     }
 
+    /// Returns the time that the engine takes for the request, without waits and loads; zero where
+    /// the engine or the model is unknown.
     pub(super) fn service_time(&self, request: &TraceRequest) -> Duration {
         self.engine(&request.engine)
             .and_then(|e| e.model(&request.model))

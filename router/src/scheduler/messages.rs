@@ -169,7 +169,7 @@ pub struct PermitRequest {
     pub supersede_key: Option<u64>,
 }
 
-// === impl Arrival ===
+// === impl PermitRequest ===
 
 impl PermitRequest {
     /// The most tokens of context that this request's model can ever be loaded with.

@@ -53,7 +53,7 @@ pub struct ContextRecord {
     pub configured: Option<u64>,
 }
 
-// === impl Memory ===
+// === impl PersistedState ===
 
 impl PersistedState {
     /// Reads the text of the file; an error names the place in the text that cannot be read.

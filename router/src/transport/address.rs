@@ -113,6 +113,7 @@ impl EngineAddress {
         Ok(Uri::from(target))
     }
 
+    /// Returns the way in which a connection to the address is made: TCP, TLS or a Unix socket.
     pub(super) fn route(&self) -> &Route {
         &self.0.route
     }

@@ -32,6 +32,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
+    /// Wraps the body of an answer with the connection that it comes over.
     pub(super) fn new(body: Incoming, connection: Box<Connection<B>>) -> Self {
         let mut answer = Self {
             body,

@@ -55,6 +55,7 @@ impl TrustedAuthorities {
         Ok(Self(Arc::new(config)))
     }
 
+    /// Returns a connector that trusts these authorities.
     pub(super) fn connector(&self) -> TlsConnector {
         TlsConnector::from(Arc::clone(&self.0))
     }

@@ -45,10 +45,12 @@ impl Finding {
         }
     }
 
+    /// Makes the finding that a setting is in effect: `found` is what was read at `at`.
     pub(super) fn right(asked: impl Into<String>, found: impl Into<String>, at: &str) -> Self {
         Self::new(TuningState::InEffect, asked, found, at)
     }
 
+    /// Makes the finding that a setting is not in effect, with the command or click that mends it.
     pub(super) fn wrong(
         asked: impl Into<String>,
         found: impl Into<String>,
@@ -61,14 +63,18 @@ impl Finding {
         }
     }
 
+    /// Makes the finding that the effect of a setting cannot be read; `why` says the reason.
     pub(super) fn unknown(asked: impl Into<String>, why: impl Into<String>, at: &str) -> Self {
         Self::new(TuningState::Unverifiable, asked, why, at)
     }
 
+    /// Makes the finding that a setting means nothing for the engines that are there; `why` says
+    /// the reason.
     pub(super) fn not_applicable(why: impl Into<String>, at: &str) -> Self {
         Self::new(TuningState::NotApplicable, "", why, at)
     }
 
+    /// Adds the command or click that mends it.
     pub(super) fn with_fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self

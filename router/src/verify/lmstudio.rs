@@ -160,6 +160,8 @@ fn load_field(
     })
 }
 
+/// Whether the resident's model is in the format of MLX, on which llama.cpp's options have no
+/// effect.
 pub(super) fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
     let mut models = engine.models.iter();
     let model = models.find(|m| m.id == resident.info.model);
@@ -176,6 +178,8 @@ pub(super) fn context_length(evidence: &Evidence) -> Finding {
     })
 }
 
+/// Returns the advice to unload the instance `name`, so that the next request loads it with the
+/// value.
 pub(super) fn reload(name: &str) -> String {
     format!("lms unload {name}; Crucible loads it with this value on the next request")
 }
@@ -191,6 +195,7 @@ pub(super) fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> St
     }
 }
 
+/// Returns a count in words, such as `2 loaded models`.
 pub(super) fn models(n: usize) -> String {
     format!("{n} loaded {}", if n == 1 { "model" } else { "models" })
 }

@@ -51,6 +51,8 @@ struct GenerateTimings {
 // === impl OllamaApi ===
 
 impl OllamaApi {
+    /// Makes a client that measures `model` on the Ollama at the address `engine`. Nothing is sent
+    /// yet.
     pub(super) fn new(engine: EngineAddress, model: &str) -> Self {
         let base = engine.url().as_str().trim_end_matches('/').to_owned();
         Self {

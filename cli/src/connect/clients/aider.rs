@@ -14,6 +14,7 @@ use crate::connect::{
     yaml_change::YamlEntry,
 };
 
+/// The entry of aider, which asks over `/v1/chat/completions` through LiteLLM.
 pub(crate) static AIDER: ClientProgram = ClientProgram {
     name: "aider",
     aliases: &[],

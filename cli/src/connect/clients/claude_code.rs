@@ -12,6 +12,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Claude Code, which asks over `/v1/messages` alone.
 pub(crate) static CLAUDE_CODE: ClientProgram = ClientProgram {
     name: "claude-code",
     aliases: &["claude"],

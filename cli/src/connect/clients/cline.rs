@@ -11,6 +11,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Cline on the command line and in VS Code, which asks over `/v1/chat/completions`.
 pub(crate) static CLINE: ClientProgram = ClientProgram {
     name: "cline",
     aliases: &[],

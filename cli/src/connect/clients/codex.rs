@@ -14,6 +14,7 @@ use std::path::PathBuf;
 /// The variable that the provider reads its key from.
 const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
 
+/// The entry of Codex, which asks over `/v1/responses` alone.
 pub(crate) static CODEX: ClientProgram = ClientProgram {
     name: "codex",
     aliases: &["codex-cli"],

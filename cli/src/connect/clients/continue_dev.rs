@@ -11,6 +11,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the editor extension Continue, which asks over `/v1/chat/completions`.
 pub(crate) static CONTINUE: ClientProgram = ClientProgram {
     name: "continue",
     aliases: &["continue-dev", "cn"],

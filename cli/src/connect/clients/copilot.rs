@@ -12,6 +12,8 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Copilot's chat in VS Code, which asks a custom endpoint over
+/// `/v1/chat/completions`.
 pub(crate) static COPILOT: ClientProgram = ClientProgram {
     name: "copilot",
     aliases: &["vscode", "vs-code", "github-copilot"],

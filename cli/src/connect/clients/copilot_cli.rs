@@ -8,6 +8,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Copilot's command line, which asks over `/v1/chat/completions`.
 pub(crate) static COPILOT_CLI: ClientProgram = ClientProgram {
     name: "copilot-cli",
     aliases: &["gh-copilot"],

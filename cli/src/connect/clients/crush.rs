@@ -12,6 +12,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Crush, which asks over `/v1/chat/completions`.
 pub(crate) static CRUSH: ClientProgram = ClientProgram {
     name: "crush",
     aliases: &[],

@@ -6,6 +6,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of Home Assistant, whose integration of Ollama asks over `/api/chat` and `/api/tags`.
 pub(crate) static HOME_ASSISTANT: ClientProgram = ClientProgram {
     name: "home-assistant",
     aliases: &["homeassistant", "hass"],

@@ -6,6 +6,8 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the AI Assistant in the editors of `JetBrains`, which asks over
+/// `/v1/chat/completions`.
 pub(crate) static JETBRAINS: ClientProgram = ClientProgram {
     name: "jetbrains",
     aliases: &["intellij", "ai-assistant"],

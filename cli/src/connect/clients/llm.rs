@@ -12,6 +12,7 @@ use crate::connect::{
     yaml_change::YamlEntry,
 };
 
+/// The entry of the command-line program `llm`, which asks over `/v1/chat/completions`.
 pub(crate) static LLM: ClientProgram = ClientProgram {
     name: "llm",
     aliases: &[],

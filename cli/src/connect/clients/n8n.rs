@@ -6,6 +6,8 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the workflow program n8n, which asks over `/v1/chat/completions` as a user of
+/// OpenAI does.
 pub(crate) static N8N: ClientProgram = ClientProgram {
     name: "n8n",
     aliases: &[],

@@ -6,6 +6,8 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the web interface `Open WebUI`, which asks over `/v1/chat/completions` and
+/// `/v1/models`.
 pub(crate) static OPEN_WEBUI: ClientProgram = ClientProgram {
     name: "open-webui",
     aliases: &["openwebui"],

@@ -14,6 +14,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the coding agent opencode, which asks over `/v1/chat/completions`.
 pub(crate) static OPENCODE: ClientProgram = ClientProgram {
     name: "opencode",
     aliases: &["open-code"],

@@ -17,6 +17,7 @@ use crate::connect::{
 /// The variable that its list of models names for the key.
 const KEY_VARIABLE: &str = "CRUCIBLE_API_KEY";
 
+/// The entry of Qwen Code, which asks over `/v1/chat/completions`.
 pub(crate) static QWEN_CODE: ClientProgram = ClientProgram {
     name: "qwen-code",
     aliases: &["qwen"],

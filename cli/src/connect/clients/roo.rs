@@ -6,6 +6,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the editor extension Roo Code, which asks over `/v1/chat/completions`.
 pub(crate) static ROO: ClientProgram = ClientProgram {
     name: "roo",
     aliases: &["roo-code"],

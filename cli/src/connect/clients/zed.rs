@@ -12,6 +12,7 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
+/// The entry of the editor Zed, which asks over `/v1/chat/completions`.
 pub(crate) static ZED: ClientProgram = ClientProgram {
     name: "zed",
     aliases: &["zeditor"],

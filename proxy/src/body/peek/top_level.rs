@@ -11,7 +11,9 @@ use crate::body::{
 /// The top level of a body, as far as it has been scanned.
 #[derive(Default)]
 pub(super) struct TopLevel<'a> {
+    /// The whole JSON text of the body.
     pub(super) text: &'a str,
+    /// The members under known keys so far, each key once.
     pub(super) fields: Vec<PeekedField>,
     /// Ranges of the members whose value is null, each with its key.
     pub(super) nulls: Vec<Range<usize>>,
@@ -19,6 +21,7 @@ pub(super) struct TopLevel<'a> {
     pub(super) members: usize,
     /// The first key that stands twice although it may not.
     pub(super) duplicate: Option<&'static str>,
+    /// The weight of the prompt, as far as it has been scanned.
     pub(super) weight: PromptWeight,
     /// Ranges of the elements of `messages`.
     pub(super) messages: Vec<Range<usize>>,
@@ -31,15 +34,18 @@ pub(super) struct TopLevel<'a> {
 /// A member of the top level under a known key.
 #[derive(Clone, Debug)]
 pub(crate) struct PeekedField {
+    /// The known key, without quotes.
     pub(crate) name: &'static str,
     /// The place where the key begins, with its quote.
     pub(crate) key: usize,
+    /// The byte range of the value.
     pub(crate) value: Range<usize>,
 }
 
 // === impl TopLevel ===
 
 impl<'a> TopLevel<'a> {
+    /// Starts the scan of a body: no member has been seen.
     pub(super) fn of(text: &'a str) -> Self {
         Self {
             text,

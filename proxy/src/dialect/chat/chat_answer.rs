@@ -26,6 +26,8 @@ json_objects! {
     /// One of the choices of a chat event or completion; only the first one is told in other formats.
     pub(crate) struct ChatChoice<'a> {
         index: Option<u64>,
+        /// The new part of the message in an event (`delta`), or the whole one of a completion
+        /// (`message`).
         pub(crate) delta: Option<ChatDelta<'a>> = "message",
         finish_reason: Option<&'a RawValue>,
         /// vLLM's name for the stop sequence that ended the answer, or for the token.
@@ -62,8 +64,11 @@ json_objects! {
 /// The texts of a message, each the inside of a JSON string and perhaps empty.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerTexts<'a> {
+    /// The model's thinking (`reasoning_content`).
     pub(crate) thoughts: Cow<'a, str>,
+    /// The answer itself (`content`).
     pub(crate) text: Cow<'a, str>,
+    /// The words in which the model refuses to answer (`refusal`).
     pub(crate) refusal: Cow<'a, str>,
 }
 

@@ -109,6 +109,8 @@ fn is_filled(value: &[u8]) -> bool {
 // === impl EventKeys ===
 
 impl EventKeys {
+    /// Finds the keys in the bytes of one event or of one whole answer, which need not be valid
+    /// JSON.
     pub(crate) fn of(event: &[u8]) -> Self {
         let mut keys = Self::default();
         let mut respelled = false;

@@ -29,13 +29,16 @@ pub(crate) enum ThinkingLevel {
 /// A wish about thinking, and the path of the member that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThinkingWish {
+    /// The amount of thinking that the member asks for.
     pub(crate) wish: ThinkingMode,
+    /// The path of the member in the request, such as `reasoning.effort`.
     pub(crate) path: &'static str,
 }
 
 /// Everything that a request says about thinking.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThinkingRequest {
+    /// The wish that counts among all of the request; `None` where the request has none.
     pub(crate) asked: Option<ThinkingWish>,
     /// Paths of members whose value no API knows.
     pub(crate) unknown: Vec<&'static str>,
@@ -54,6 +57,8 @@ enum MemberMeaning {
 // === impl ThinkingRequest ===
 
 impl ThinkingRequest {
+    /// Reads all members of a request's body that are about thinking. A value that no API knows is
+    /// noted and is no error.
     pub(crate) fn of(body: &[u8], peek: &PeekedBody) -> Self {
         let mut this = Self::default();
         let value = |name: &str| {

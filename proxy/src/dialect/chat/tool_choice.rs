@@ -26,6 +26,7 @@ pub(crate) enum ToolChoiceMode {
 /// A tool choice in the form that every engine understands: a word and a list of tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToolChoice {
+    /// The word for the engine.
     pub(crate) mode: ToolChoiceMode,
     /// The list of tools that are offered, where the choice leaves only some of them.
     pub(crate) tools: Option<String>,

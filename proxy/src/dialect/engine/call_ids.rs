@@ -1,9 +1,14 @@
-//! The ids of tool calls, made unique within a conversation.
+//! The tool calls of an answer, mended so that clients can tell them apart and read them.
 //!
-//! Some engines count from 0 in every answer, or give the same id to every call; a client that looks
-//! up a result by its id then takes it for another call's. Of an event's
-//! `{"tool_calls":[{"index":0,"id":"a"}]}` only the id changes, and only where the conversation has a
-//! call `a` already.
+//! Some engines count the ids of calls from 0 in every answer, give the same id to every call, or
+//! give none; a client that looks up a result by its id then takes it for another call's. So a call
+//! whose id is empty, or is taken in the conversation, gets a random one. Of an event's
+//! `{"tool_calls":[{"index":0,"id":"a"}]}` only the id changes where the conversation has a call
+//! `a` already.
+//!
+//! Two more things are mended on the way: arguments that are a JSON object or list become the text
+//! that OpenAI's format asks for, and in a stream the `index` of a call is one that belongs to it
+//! alone, because clients join the pieces of the same index.
 
 use std::{
     borrow::Cow,
@@ -44,7 +49,8 @@ struct StartedCall {
 // === impl CallIds ===
 
 impl CallIds {
-    /// Starts with the ids that the conversation has already.
+    /// Starts with the ids of the calls that the conversation has already, as the request's
+    /// messages name them.
     pub(crate) fn new(taken: HashSet<String>) -> Self {
         Self {
             taken,
@@ -65,8 +71,9 @@ impl CallIds {
         format!("call_{:016x}", rand::random::<u64>())
     }
 
-    /// Gives the calls of a whole answer ids of their own, and writes their arguments as the text that
-    /// clients read. Reports whether anything changed.
+    /// Mends the calls of a whole answer: each gets an id that no other call of the conversation
+    /// has, and arguments that are JSON text, `{}` where there are none. Reports whether anything
+    /// changed.
     pub(crate) fn mend_answer(&mut self, answer: &mut Value) -> bool {
         let mut mended = false;
         for choice in elements(answer.get_mut("choices")) {
@@ -81,7 +88,8 @@ impl CallIds {
         mended
     }
 
-    /// Does the same for one event of a stream, in which a call may come in pieces.
+    /// Mends the calls of one event of a stream, in which a call may come in pieces: id, `index`,
+    /// and arguments that are no text. Reports whether anything changed.
     pub(crate) fn mend_event(&mut self, event: &mut Value) -> bool {
         let mut mended = false;
         for choice in elements(event.get_mut("choices")) {

@@ -45,6 +45,7 @@ pub(crate) enum EventAction {
 /// The events of one answer on their way through.
 #[derive(Debug)]
 pub(crate) struct WatchedStream<W> {
+    /// The observer of the events.
     pub(crate) watch: W,
     detector: StreamDetector,
     framer: EventFramer,

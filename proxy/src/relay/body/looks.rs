@@ -19,6 +19,8 @@ pub(super) struct Looks {
 // === impl Looks ===
 
 impl Looks {
+    /// Starts without a question under way. Where `look` is `None`, each look finds that the engine
+    /// is silent for too long.
     pub(super) fn new(look: Option<Look>) -> Self {
         Self {
             look,

@@ -46,20 +46,27 @@ pub(crate) trait Watch: Send {
 
 /// The parts of a relayed answer.
 pub(crate) struct Parts<B> {
+    /// The body of the engine's answer.
     pub(crate) upstream: B,
+    /// The transcoder from the engine's format to that of the client.
     pub(crate) transcode: Box<dyn EngineTranscoder>,
     /// How heartbeats and errors are said to the client.
     pub(crate) dialect: &'static dyn ClientDialect,
     /// The most bytes that are joined into one write.
     pub(crate) buffer: usize,
+    /// The times that the engine has for its answer.
     pub(crate) budgets: Budgets,
     /// The look at an engine whose silence may be a tool call; there exactly where
     /// `budgets.tool_call` is.
     pub(crate) look: Option<Look>,
+    /// The moment at which the request went to the engine.
     pub(crate) sent_at: Instant,
+    /// The observer of the answer.
     pub(crate) watch: Box<dyn Watch>,
     /// A guard that is dropped as soon as the engine's answer has ended.
     pub(crate) guard: Box<dyn Send>,
+    /// The share of this request in the count of those that wait for the first token of the same
+    /// instance.
     pub(crate) prefill: Prefill,
     /// Cancelled when Crucible must end; the answer ends with an error then.
     pub(crate) ending: CancellationToken,

@@ -16,6 +16,7 @@ use crate::catalog::{ModelInfo, ResidentInfo};
 pub(super) struct PolledModels {
     /// The descriptions from `/api/show`, by digest.
     pub(super) shown: HashMap<String, ModelDescription>,
+    /// The name that stands for each file of weights, which several names may share.
     pub(super) leads: RunnerLeads,
     /// The names of each runner, from the last list.
     names: HashMap<Arc<str>, Vec<Arc<str>>>,
@@ -47,6 +48,7 @@ impl PolledModels {
         tags.iter().filter_map(model).collect()
     }
 
+    /// Returns the resident of a listed runner under the name that stands for it.
     pub(super) fn resident(&self, told: ListedRunner) -> ResidentInfo {
         let ListedRunner {
             mut resident,

@@ -17,9 +17,15 @@ use crate::{
 /// The answer of `/api/show` about one digest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ModelDescription {
+    /// The capabilities in Ollama's words, such as `tools`; `None` where the version does not
+    /// report them.
     pub(super) capabilities: Option<Vec<String>>,
+    /// Whether a level of thinking reaches the model; `None` where the request was refused.
     pub(super) thinking_levels: Option<bool>,
+    /// The longest context that the model was trained for, in tokens.
     pub(super) max_context: Option<u64>,
+    /// The bytes of keys and values for one token of context in f16; `None` where they cannot be
+    /// computed.
     pub(super) context_bytes: Option<u64>,
     /// The options of its Modelfile; `None` where the request was refused.
     pub(super) described: Option<DescribedModel>,
@@ -29,11 +35,13 @@ pub(super) struct ModelDescription {
 
 /// A runner in the answer of `/api/ps`.
 pub(super) struct ListedRunner {
-    /// What is resident, under the name that it was loaded by.
+    /// The loaded model, under the name that it was loaded by.
     pub(super) resident: ResidentInfo,
+    /// The digest of the loaded model; `None` where Ollama does not report it.
     pub(super) digest: Option<String>,
 }
 
+/// Returns the name of a model in a list: `name`, else `model`.
 pub(super) fn tag_name(tag: &Value) -> Option<Arc<str>> {
     name(tag, "name").or_else(|| name(tag, "model"))
 }
@@ -43,6 +51,7 @@ pub(super) fn digest(tag: &Value) -> Option<String> {
     text(tag, "digest").or_else(|| tag_name(tag).map(|n| n.to_string()))
 }
 
+/// Whether the model runs on Ollama's own servers and not on this machine.
 pub(super) fn is_cloud(name: &str, tag: &Value) -> bool {
     name.ends_with(":cloud") || name.ends_with("-cloud") || text(tag, "remote_host").is_some()
 }
@@ -56,6 +65,7 @@ pub(super) fn same(a: &str, b: &str) -> bool {
     stem(a).eq_ignore_ascii_case(stem(b))
 }
 
+/// Reads the answer of `/api/show`. Members that are missing or of another type become `None`.
 pub(super) fn parse_show(body: &Value) -> ModelDescription {
     let capabilities = body
         .get("capabilities")
@@ -128,6 +138,8 @@ pub(super) fn context_bytes(info: &Value) -> Option<u64> {
         .filter(|bytes| *bytes > 0)
 }
 
+/// Makes a model from its entry in `/api/tags` and its description, where there is one; `None` for
+/// an entry without a name.
 pub(super) fn parse_tag(tag: &Value, shown: Option<&ModelDescription>) -> Option<ModelInfo> {
     let id = tag_name(tag)?;
     let none = Value::Null;
@@ -200,6 +212,8 @@ fn kind_by_family(details: &Value) -> ModelKind {
     }
 }
 
+/// Reads the loaded models from the answer of `/api/ps`; `models` are the listed ones, from which
+/// each takes its kind.
 pub(super) fn parse_ps(ps: &Value, models: &[ModelInfo]) -> Vec<ListedRunner> {
     items(ps, "models")
         .iter()

@@ -41,6 +41,7 @@ pub(crate) const STABLE: Duration = Duration::from_mins(1);
 pub(super) struct ChildLaunch {
     /// For the log.
     pub(super) name: Arc<str>,
+    /// The crashes of the child so far, which delay its next start.
     pub(super) crashes: Arc<Mutex<CrashHistory>>,
     /// Where it is written down.
     pub(super) children: Arc<Children>,
@@ -64,7 +65,9 @@ pub(crate) struct Started {
 /// The number of crashes in a row, and the time before which the child is not started again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CrashHistory {
+    /// The number of crashes in a row; one of a child that ran for a minute starts the count anew.
     pub(crate) in_a_row: u32,
+    /// The time before which the child is not started again; `None` where it may start at once.
     pub(crate) not_before: Option<Instant>,
 }
 

@@ -74,6 +74,7 @@ struct OllamaServer {
 // === impl SpawnedOllama ===
 
 impl SpawnedOllama {
+    /// Makes the driver of an Ollama that is not started yet.
     pub(crate) fn new(client: Client, setup: OllamaSetup) -> Self {
         Self {
             client,

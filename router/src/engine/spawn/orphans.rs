@@ -9,11 +9,12 @@ use std::{collections::BTreeSet, io, sync::Arc};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::process::{Child, Command};
 
-/// The process ids of the children that somebody waits for.
+/// The process ids of Crucible's own children, which the reaper of orphans leaves to those who wait
+/// for them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
 
-/// The hold on an orphan until its end is known.
+/// Keeps a child of Crucible's own from being reaped as an orphan, until it is dropped.
 #[derive(Debug)]
 pub(super) struct AwaitedChild {
     pid: Option<u32>,
@@ -23,7 +24,8 @@ pub(super) struct AwaitedChild {
 // === impl Awaited ===
 
 impl Awaited {
-    /// Starts a child that is waited for as long as what comes with it is held.
+    /// Starts a child and notes its process id: the reaper of orphans leaves it alone until the
+    /// returned [`AwaitedChild`] is dropped.
     pub(super) fn start(&self, command: &mut Command) -> io::Result<(Child, AwaitedChild)> {
         let mut pids = self.pids();
         let child = command.spawn()?;

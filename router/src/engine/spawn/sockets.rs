@@ -145,10 +145,12 @@ mod unix {
         net::{UnixListener, UnixStream},
     };
 
+    /// Sets the permission bits of a file or folder, such as `0o700`.
     pub(super) async fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(mode)).await
     }
 
+    /// Makes a folder with all that are above it, and lets only its owner into it.
     pub(super) async fn private_folder(folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder).await?;
         set_mode(folder, 0o700).await

@@ -63,10 +63,12 @@ pub trait SchedulerEngines: Send + Sync + 'static {
     fn emit(&self, event: &Event);
 }
 
-/// A granted permit, or the refusal of one.
+/// The final reply to a request for a permit: the granted permit, or the refusal that the client
+/// gets.
 pub(crate) type PermitReply = Result<Permit, Refusal>;
 
-/// The answer to a request for a permit.
+/// The immediate result of a request for a permit: the [`PermitReply`] itself, or a receiver that
+/// gets it once the request has waited.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it is given"

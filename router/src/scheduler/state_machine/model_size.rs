@@ -118,7 +118,9 @@ impl ModelSize {
         self.max_context
     }
 
-    /// Tokens of context of a resident, for all requests together.
+    /// Returns the tokens of context that a resident has reserved for all its requests together; 0
+    /// where its engine does not report them. An engine that states the context per request
+    /// reserves it once for each permit of a model that generates text.
     pub(super) fn resident_tokens(facts: &EngineFacts, resident: &Resident) -> u64 {
         let context = resident.info.context.unwrap_or(0);
         match (facts.kind.profile().slots, resident.info.kind) {

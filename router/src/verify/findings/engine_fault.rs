@@ -24,8 +24,12 @@ pub struct EngineFault {
 /// A fault that was found on one engine: an [`EngineFault`] before the names of engine and fault are
 /// added.
 pub(super) struct FoundFault {
+    /// The state that Crucible relies on or asks for, in words.
     pub(super) asked: String,
+    /// The state that was found, in words.
     pub(super) found: String,
+    /// The source that it was read from.
     pub(super) read_from: String,
+    /// The command, the setting or the click that mends it, in words.
     pub(super) fix: String,
 }

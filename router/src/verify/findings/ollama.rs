@@ -45,6 +45,7 @@ pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFau
         .collect()
 }
 
+/// Finds models of an engine on the CPU that hold GPU memory, which another engine owns.
 pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     if engine.device != Device::Cpu {
         return Vec::new();
@@ -62,6 +63,7 @@ pub(super) fn gpu_memory(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     engine.residents.iter().filter_map(held).collect()
 }
 
+/// Finds names over the same weights that ask for different options, so that each evicts the other.
 pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let told = engine.conflicts.iter().filter(|c| c.of_weights);
     told.map(|conflict| FoundFault {
@@ -73,6 +75,7 @@ pub(super) fn shared_weights(_: &Evidence, engine: &EngineView) -> Vec<FoundFaul
     .collect()
 }
 
+/// Finds further `ollama serve` processes, each of which may hold models in the same memory.
 pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(process) = process(evidence, engine).filter(|p| !p.others.is_empty()) else {
         return Vec::new();
@@ -90,7 +93,8 @@ pub(super) fn other_servers(evidence: &Evidence, engine: &EngineView) -> Vec<Fou
     }]
 }
 
-/// One thread too many costs a factor of ten and more.
+/// Finds runners with more threads than the machine has physical cores: one too many can cost a
+/// factor of ten and more.
 pub(super) fn too_many_threads(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some((process, cores)) = process(evidence, engine).zip(evidence.machine.cores) else {
         return Vec::new();
@@ -108,6 +112,7 @@ pub(super) fn too_many_threads(evidence: &Evidence, engine: &EngineView) -> Vec<
     more.collect()
 }
 
+/// Finds variables in the environment of Ollama that guides name and Ollama does not know.
 pub(super) fn fictional_variable(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(process) = process(evidence, engine) else {
         return Vec::new();

@@ -16,6 +16,7 @@ pub(crate) enum VectorEncoding {
 #[derive(Debug)]
 pub(super) struct EngineVector<'a> {
     raw: &'a str,
+    /// The numbers of the vector, decoded from base64 where the engine wrote that.
     pub(super) numbers: Vec<f32>,
 }
 

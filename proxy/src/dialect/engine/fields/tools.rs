@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 pub(crate) struct RewrittenTools {
     /// The list as it is sent; `None` where nothing is left of it.
     pub(crate) list: Option<String>,
+    /// The sentence for `x-crucible-note` about tools that were left out; `None` where none was.
     pub(crate) note: Option<String>,
 }
 

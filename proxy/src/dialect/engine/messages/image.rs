@@ -13,6 +13,7 @@ const HEAD: usize = 24;
 pub(crate) struct MessageImage<'a> {
     /// The bytes in base64 of the standard alphabet, padded, without blanks.
     pub(crate) base64: Cow<'a, str>,
+    /// The kind of the image, by its first bytes.
     pub(crate) kind: ImageKind,
 }
 

@@ -197,6 +197,9 @@ pub(super) fn runner(tuple: &LoadTuple) -> Map<String, Value> {
     options
 }
 
+/// Writes the sampling values, the seed, the answer's limit and the stop sequences of a request
+/// into Ollama's `options`. Returns the names of the values that the client left open and
+/// `defaults` filled in; the error is a value of a wrong type.
 pub(super) fn sampling(
     body: &[u8],
     peek: &PeekedBody,

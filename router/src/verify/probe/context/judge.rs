@@ -15,7 +15,9 @@ pub(super) enum PromptFate {
 /// A prompt of about so many tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
+    /// The tokens of the prompt, as estimated.
     pub(super) tokens: u64,
+    /// The fate of the prompt.
     pub(super) fate: PromptFate,
 }
 

@@ -16,8 +16,13 @@ pub(super) const SHORT: [u64; 2] = [8, 136];
 /// The sizes of the prompts, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
+    /// The context that the engine states.
     pub(super) stated: u64,
+    /// The size of the prompt that is to fit: 60 % of the stated context, or 90 % of one slot's
+    /// share of it; 8192 at most.
     pub(super) fit: u64,
+    /// The size of the prompt that is not to fit, 1/8 and 64 more than the stated context; `None`
+    /// above 32,768.
     pub(super) over: Option<u64>,
 }
 
@@ -31,6 +36,8 @@ pub(super) struct Words {
 // === impl Sizes ===
 
 impl Sizes {
+    /// Chooses the sizes for an engine that states this context. The error is a context below 256
+    /// tokens, where the template outweighs the prompt.
     pub(super) fn of(engine: &EngineView, stated: u64) -> Result<Self, String> {
         if stated < SHORTEST {
             return Err(format!("its context of {stated} is too small"));
@@ -68,6 +75,8 @@ impl Words {
         Ok(Self { base, per_128 })
     }
 
+    /// Returns the number of words that make a prompt of about this many tokens; 0 where the
+    /// template alone has them.
     pub(super) fn for_tokens(self, tokens: u64) -> u64 {
         tokens.saturating_sub(self.base) * 128 / self.per_128
     }

@@ -22,6 +22,7 @@ use crate::{
 json_objects! {
     /// A line of an answer: a piece of the message, and in the last one the counts.
     pub(super) struct AnswerLine<'a> {
+        /// The new part of the message, in answers of `/api/chat`.
         pub(super) message: Option<AnswerMessage<'a>>,
         /// The piece of text that `/api/generate` adds instead of a message.
         pub(super) response: AnswerText<'a>,
@@ -34,14 +35,18 @@ json_objects! {
         prompt_eval_duration: Option<&'a RawValue>,
         eval_count: Option<&'a RawValue>,
         eval_duration: Option<&'a RawValue>,
+        /// The probabilities of the tokens as raw JSON, where the request asks for them.
         pub(super) logprobs: Option<&'a RawValue>,
         error: Option<&'a RawValue>,
     }
 
     /// The piece of the answer that a line adds.
     pub(super) struct AnswerMessage<'a> {
+        /// The new text of the answer.
         pub(super) content: AnswerText<'a>,
+        /// The new text of the model's thinking.
         pub(super) thinking: AnswerText<'a>,
+        /// The tool calls of the line, each of them whole.
         pub(super) tool_calls: Option<Vec<AnswerCall<'a>>>,
     }
 }
@@ -53,8 +58,10 @@ pub(super) struct AnswerText<'a>(Cow<'a, str>);
 /// A tool call, which Ollama sends whole.
 #[derive(Debug, Deserialize)]
 pub(super) struct AnswerCall<'a> {
+    /// The id of the call as raw JSON; `None` from versions that give calls none.
     #[serde(borrow, default)]
     pub(super) id: Option<&'a RawValue>,
+    /// The function that is called.
     #[serde(borrow)]
     pub(super) function: AnswerFunction<'a>,
 }
@@ -62,8 +69,10 @@ pub(super) struct AnswerCall<'a> {
 /// The function that a tool call of an answer line names, with its arguments as JSON.
 #[derive(Debug, Deserialize)]
 pub(super) struct AnswerFunction<'a> {
+    /// The name of the function.
     #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
+    /// The arguments as raw JSON, which Ollama writes as an object.
     #[serde(borrow, default)]
     pub(super) arguments: Option<&'a RawValue>,
 }

@@ -20,6 +20,7 @@ pub(crate) struct LineReader {
 // === impl LineReader ===
 
 impl LineReader {
+    /// Starts at the beginning of an answer whose lines have at most `cap` bytes.
     pub(crate) const fn new(cap: usize) -> Self {
         Self {
             partial: Vec::new(),
@@ -27,6 +28,9 @@ impl LineReader {
         }
     }
 
+    /// Takes a frame and calls `line` with each line that it completes, without its end.
+    ///
+    /// # Errors A line beyond the cap, or the error of `line`.
     pub(crate) fn push(
         &mut self,
         mut frame: &[u8],

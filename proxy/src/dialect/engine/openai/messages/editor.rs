@@ -8,12 +8,15 @@ use crate::{body::object::JsonObject, dialect::engine::openai::quirks::OpenAiQui
 pub(super) struct MessageEditor<'a> {
     /// The JSON of the list.
     list: &'a str,
+    /// The peculiarities of the engine, which decide what has to be edited.
     pub(super) quirks: &'a OpenAiQuirks,
     /// Ranges of the list, and the text that takes their place.
     splices: Vec<(Range<usize>, String)>,
     /// The number of calls whose arguments were no JSON object.
     pub(super) rewritten_arguments: usize,
+    /// Whether parts of a message's content were rewritten.
     pub(super) has_rewritten_parts: bool,
+    /// Whether images were rewritten.
     pub(super) has_rewritten_images: bool,
     /// Ids of the tool calls in the messages.
     pub(super) call_ids: HashSet<String>,
@@ -22,6 +25,7 @@ pub(super) struct MessageEditor<'a> {
 // === impl MessageEditor ===
 
 impl<'a> MessageEditor<'a> {
+    /// Makes an editor of the JSON `list` of messages without any edit yet.
     pub(super) fn new(list: &'a str, quirks: &'a OpenAiQuirks) -> Self {
         Self {
             list,
