@@ -40,9 +40,11 @@ impl BenchTarget {
     /// Chooses the engine and the model to measure. `name` and `model` narrow the choice; without a
     /// model it is the engine's smallest that generates text.
     ///
-    /// # Errors No engine or model fits; or the benchmark would load models on the engine itself,
-    /// and any model is loaded there already, or Crucible may not (`manage = "observe"`) or cannot
-    /// load there.
+    /// # Errors
+    ///
+    /// No engine or model fits; or the benchmark would load models on the engine itself, and any
+    /// model is loaded there already, or Crucible may not (`manage = "observe"`) or cannot load
+    /// there.
     pub(super) fn choose(
         config: Arc<Config>,
         name: Option<&str>,

@@ -5,7 +5,7 @@
 
 use super::rules::contains_words;
 
-/// The model that a built-in rule asks for.
+/// The built-in virtual model that a word rule asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VirtualTarget {
     Fast,
@@ -60,11 +60,11 @@ const FAST: [&str; 20] = [
     "commit message",
 ];
 
-/// Bytes of a message that are looked at: a pasted log decides nothing.
+/// The bytes of a message that are searched for words, so that a long pasted log decides nothing.
 const LOOKED_AT: usize = 8 * 1024;
 
-/// The target of the first rule whose words stand in the last user message, which is given in lower
-/// case.
+/// Returns the virtual model of the first rule whose words the text contains in its first 8 KiB;
+/// `None` where no rule does. `last_user` is the last message of the user in lower case.
 pub(super) fn matched(last_user: &str) -> Option<VirtualTarget> {
     let text = &last_user[..last_user.floor_char_boundary(LOOKED_AT)];
     if QUALITY.iter().any(|words| contains_words(text, words)) {

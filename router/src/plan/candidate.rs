@@ -6,37 +6,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::predict::Prediction;
 
-/// The reason why a candidate was chosen. The same word stands in header, log, metric and `explain`.
+/// The reason why a candidate was chosen. Header, log, metric and `crucible explain` use the same
+/// word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The name is a model's, and only one engine has it.
+    /// The request names the model, and only one engine has it.
     Exact,
-    /// The name is `engine/model`.
+    /// The request names engine and model, as `engine/model`.
     Prefixed,
-    /// The name is an alias of the configuration.
+    /// The request names an alias of the configuration.
     Alias,
-    /// `default_model` took an unknown name.
+    /// No model has the requested name, so the configured `default_model` answers.
     DefaultModel,
-    /// `[[model]] engine` pins it.
+    /// The setting `engine` of the model's `[[model]]` block names this engine.
     Pinned,
-    /// Several engines have it; this one holds it loaded.
+    /// Several engines have the model, and this one has it loaded.
     Resident,
-    /// Several engines have it; its device decided (GPU first), or a virtual model's order did.
+    /// Several engines have the model, and the order decided: a GPU before a CPU, or the order of a
+    /// virtual model's list.
     Device,
-    /// A rule of the configuration or the built-in set.
+    /// A `[[rule]]` of the configuration chose the model.
     Rule,
-    /// A built-in word rule broke a tie.
+    /// A built-in word rule decided between two engines whose predicted times are close.
     Keyword,
-    /// The conversation's earlier turns were answered there.
+    /// The same model answered the earlier turns of the conversation.
     Sticky,
-    /// The predicted end of the answer decided.
+    /// The answer is predicted to end earliest on this engine.
     Predicted,
-    /// The only one that can (tools, images, context).
+    /// The other engines with the model lack what the request needs: tools, images or context.
     Capability,
-    /// A configured `fallback` of the demanded model.
+    /// The `fallback` list of the requested model names this one.
     Fallback,
-    /// A configured `fallback` or `small_model`, because the place of the first choice is busy.
+    /// The engine of the first choice is busy, so a configured `fallback` or the `small_model`
+    /// answers.
     Overload,
 }
 
@@ -61,7 +64,7 @@ impl Reason {
         Self::Overload,
     ];
 
-    /// The one word for it.
+    /// Returns the word for the reason, such as `default_model`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -97,7 +100,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The reason why it was chosen.
     pub reason: Reason,
-    /// The expected times to the first token and to the end, with queue and load.
+    /// The predicted times to the first token and to the end of the answer, with queue and load;
+    /// `None` for a candidate that was made without a plan.
     pub predicted: Option<Prediction>,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the names of a configuration are of anything that an engine has.
+//! The search for names in a configuration that mean nothing that any engine has.
 
 use crucible_config::{Config, glob, name::after_engine, references::ModelReference};
 
@@ -11,18 +11,19 @@ use crate::{
     view::{EngineView, View},
 };
 
-/// A name of the configuration that no engine and no key knows.
+/// A name in the configuration that is no model, engine, alias or virtual model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
-    /// The setting that names the model.
+    /// The name, with the path of the setting that it stands in.
     pub reference: ModelReference,
-    /// Whether every engine that may have it answered, so that it is certain.
+    /// Whether every engine that could have the model answers its polls, so that the model is known
+    /// to be missing.
     pub certain: bool,
-    /// Names that may have been meant.
+    /// The known names that are most like it, the best first, at most three.
     pub nearest: Vec<String>,
 }
 
-/// The names that nothing has, in the order of the keys.
+/// Returns the names in the configuration that nothing in the view has, in the order of their keys.
 pub fn absent(view: &View, config: &Config) -> Vec<Absent> {
     let all = view.any_up() && view.engines.iter().all(EngineView::is_up);
     // Of a name that begins with an engine's only that one knows.

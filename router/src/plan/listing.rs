@@ -22,17 +22,18 @@ use crate::{catalog::ModelKind, demand::Demand, view::View};
 /// One entry of `GET /v1/models`: a name that a request may use, and the engine that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The name to ask for.
+    /// The name that a request may use.
     pub id: Arc<str>,
-    /// Unix seconds, 0 where unknown.
+    /// The time at which the model was made, in Unix seconds; 0 where it is unknown.
     pub created: i64,
-    /// The engine, or `crucible` for aliases and virtual models.
+    /// The name of the engine, or `crucible` for aliases and virtual models.
     pub owned_by: Arc<str>,
-    /// The engine whose model describes the name: of several that may answer, the first.
+    /// The engine whose model answers for the name; the first, where there are several.
     pub engine: Arc<str>,
     /// The name of that model on its engine.
     pub model: Arc<str>,
-    /// The Crucibles through which it is reached, where it is reached through others only.
+    /// The ids of the other Crucible instances through which the model is reached; empty where an
+    /// engine has it itself.
     pub via: Arc<[Arc<str>]>,
 }
 
@@ -71,8 +72,9 @@ impl Names {
     }
 }
 
-/// Each bare name once, `engine/name` where it is ambiguous, literal aliases, usable virtual
-/// models; no globs.
+/// Returns all names that a request may use now: each model of an engine that is up, once;
+/// `engine/model` for a model that several engines have; and the literal aliases and virtual models
+/// that lead to a model that is up. Aliases that are globs are left out.
 pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
     let generation = Demand::default();
     let embedding = Demand {

@@ -1,4 +1,5 @@
-//! From a demand to a plan: resolve the name, order its models, add the configured fallbacks.
+//! The making of a plan: a name is resolved, its models are ordered, and the configured fallbacks
+//! follow.
 
 use crucible_config::{
     checked::{Config, ModelSettings},
@@ -14,11 +15,16 @@ use super::{
 };
 use crate::{demand::Demand, refusal::Refusal, view::View};
 
-/// Plans where a request may go, best first; a plan is never empty.
+/// Plans where a request may go, the best candidate first; a plan is never empty.
 ///
-/// A name is a model's, `engine/model`, an alias or a virtual model; `default_model` takes what is
-/// none of these. Configured fallbacks follow. Errors: [`Refusal::UnknownModel`],
-/// [`Refusal::NoEngine`] and [`Refusal::Incapable`].
+/// A name is a model's, `engine/model`, an alias or a virtual model; `default_model` answers for
+/// any other name. `sticky` is the model that answered the earlier turns of the conversation, which
+/// `auto` prefers.
+///
+/// # Errors
+///
+/// [`Refusal::UnknownModel`] where nothing has the name, [`Refusal::NoEngine`] where no engine is
+/// available, and [`Refusal::Incapable`] where no model can do what the request needs.
 pub fn plan(
     view: &View,
     demand: &Demand,
@@ -88,7 +94,9 @@ fn without_engine<'n>(scope: &PlanScope<'_>, name: &'n str) -> &'n str {
     rest.unwrap_or(name)
 }
 
-/// The configured `fallback` of a model: its names resolved like a request's, without theirs.
+/// Returns the models of the configured `fallback` list: that of the model in `hit`, else that of
+/// the block that `name` means. The names are resolved like those of requests; fallbacks of
+/// fallbacks do not count.
 pub(super) fn fallback<'a>(
     scope: &PlanScope<'a>,
     name: &str,

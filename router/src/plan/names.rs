@@ -18,7 +18,8 @@ use crate::{
     view::EngineView,
 };
 
-/// The virtual model of that name, in any case of its letters.
+/// Returns the virtual model of this name as it is configured or built in; letter case does not
+/// count.
 pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str> {
     config
         .virtual_models
@@ -28,7 +29,8 @@ pub(super) fn virtual_name<'a>(name: &str, config: &'a Config) -> Option<&'a str
         .find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The block that has this literal alias.
+/// Returns the first `[[model]]` block with this alias, globs left aside; letter case does not
+/// count.
 pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a ModelSettings> {
     let has = |block: &&ModelSettings| {
         let mut aliases = block.aliases.iter();
@@ -37,7 +39,7 @@ pub(super) fn literal_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Mo
     config.models.iter().find(has)
 }
 
-/// The block that has an alias glob for this name.
+/// Returns the first `[[model]]` block with an alias that is a glob and matches the name.
 pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a ModelSettings> {
     let has = |block: &&ModelSettings| {
         let mut aliases = block.aliases.iter();
@@ -49,7 +51,8 @@ pub(super) fn glob_alias<'a>(name: &str, config: &'a Config) -> Option<&'a Model
 // === impl PlanScope ===
 
 impl<'a> PlanScope<'a> {
-    /// Resolves a name, without regard to `default_model`.
+    /// Resolves a name to the models that it means, in the order that the module describes.
+    /// `default_model` does not count here.
     pub(super) fn resolve(&self, name: &str) -> NameMatch<'a> {
         let mut exact = self.matching(Reason::Exact, |_, model| &*model.id == name);
         if !exact.is_empty() {
@@ -89,8 +92,9 @@ impl<'a> PlanScope<'a> {
         }
     }
 
-    /// Models of the engines, cloud models only where they are allowed, and none that is reached through
-    /// a Crucible that the request came through.
+    /// Returns the models of all engines with their engines. Cloud models are left out unless the
+    /// engine allows them, and so are models behind a Crucible instance that the request came
+    /// through, which would be a loop.
     pub(super) fn models(&self) -> impl Iterator<Item = (&'a EngineView, &'a ModelInfo)> {
         let (config, hops) = (self.config, &self.demand.hops);
         self.view.engines.iter().flat_map(move |engine| {
@@ -103,14 +107,15 @@ impl<'a> PlanScope<'a> {
         })
     }
 
-    /// Whether `[[model]] engine` keeps this model away from this engine.
+    /// Whether the model is pinned to engines by its `[[model]]` blocks and this engine is none of
+    /// them.
     pub(super) fn pinned_away(&self, engine: &str, model: &str) -> bool {
         let mut pins = self.pins(model).peekable();
         pins.peek().is_some() && !pins.any(|pin| pin.eq_ignore_ascii_case(engine))
     }
 
-    /// The engines that a model is pinned to: those of the blocks with its name, else the first
-    /// matching glob's.
+    /// Returns the engines that a model is pinned to: those of the blocks with its name, else that
+    /// of the first block whose glob matches it.
     pub(super) fn pins(&self, model: &str) -> impl Iterator<Item = &'a str> {
         let blocks = &self.config.models;
         let is_named = |block: &&ModelSettings, model: &str| {
@@ -171,7 +176,8 @@ impl<'a> PlanScope<'a> {
         order::one_per_engine(all)
     }
 
-    /// Whether this is the preferred quantization (`tuning.ollama.quantization`).
+    /// Whether the model has the preferred quantization (`tuning.ollama.quantization`), by what the
+    /// engine reports, else by the end of its name.
     pub(super) fn is_preferred(&self, model: &ModelInfo) -> bool {
         let wanted = self.config.tuning.ollama.quantization.as_str();
         let ends_so = || {
@@ -261,7 +267,8 @@ impl<'a> PlanScope<'a> {
         self.placed(hits)
     }
 
-    /// Applies the pins of each matched model.
+    /// Keeps the matches on the engines to which the first matched model is pinned; all of them
+    /// where it has no pin.
     fn placed(&self, hits: Vec<ModelMatch<'a>>) -> NameMatch<'a> {
         if self
             .config
@@ -312,8 +319,9 @@ impl<'a> PlanScope<'a> {
         }
     }
 
-    /// Whether a model is of the demanded kind. An engine that does not tell the kinds of its models apart
-    /// may be asked for vectors of any, and says itself which it has none of.
+    /// Whether a model is of the kind that the request needs. On an engine that does not report the
+    /// kinds of its models, any may be asked for embeddings, and the engine refuses where it
+    /// cannot.
     fn has_kind(&self, engine: &EngineView, model: &ModelInfo) -> bool {
         let may_embed = !engine.kind.profile().tells_model_kinds;
         model.kind == self.demand.kind || self.demand.kind == ModelKind::Embedding && may_embed

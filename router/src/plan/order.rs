@@ -1,4 +1,5 @@
-//! Which place goes first, and which can answer at all.
+//! The order of the models that a name means, and the choice of those to which a request can be
+//! sent.
 
 use std::borrow::Cow;
 
@@ -16,10 +17,12 @@ use crate::{
     view::{BreakerState, EngineView, Health},
 };
 
-/// Seconds until a client may ask again where no engine is up: the pollers look more often.
+/// The seconds until a client may ask again where no engine is up; the engines are polled more
+/// often.
 const RETRY_AFTER: u64 = 5;
 
-/// Seconds until a request may be sent there, as far as that is known.
+/// Returns the seconds until a request may be sent to the engine again: the rest of its cooldown,
+/// else [`RETRY_AFTER`].
 fn retry_after(engine: &EngineView) -> u64 {
     match &engine.left_alone {
         Some(left_alone) if engine.health != Health::Down => left_alone.retry_after(),
@@ -166,8 +169,10 @@ impl<'a> PlanScope<'a> {
     /// prompt, where there are any. A single match that is left because the others lack a
     /// capability gets the reason `Capability`.
     ///
-    /// # Errors `Incapable` where no model can do what the request needs, `NoEngine` where no
-    /// engine is available.
+    /// # Errors
+    ///
+    /// `Incapable` where no model can do what the request needs, `NoEngine` where no engine is
+    /// available.
     pub(super) fn viable(
         &self,
         mut hits: Vec<ModelMatch<'a>>,
@@ -228,7 +233,7 @@ impl<'a> PlanScope<'a> {
         }
     }
 
-    /// The name that the client sent, shortened for answers.
+    /// Returns the name that the client sent, cut to [`NAME_SHOWN`] characters for answers.
     pub(super) fn name_shown(&self) -> String {
         self.demand.model.chars().take(NAME_SHOWN).collect()
     }

@@ -1,12 +1,15 @@
-//! `[[rule]]`: the first whose conditions all hold decides a virtual model.
+//! The search for the `[[rule]]` that decides a virtual model: the first one whose conditions all
+//! hold.
 //!
-//! Words and phrases match whole words, any case; a phrase's blanks match any white space.
+//! Words and phrases match whole words in any letter case; a blank in a phrase matches any white
+//! space.
 
 use crucible_config::{Config, checked::RoutingRule};
 
 use crate::demand::Demand;
 
-/// The first rule that holds for a request that asks for the virtual model `name`.
+/// Returns the first rule whose conditions all hold for a request that asks for the virtual model
+/// `name`; `None` where there is none.
 pub(super) fn first_match<'a>(
     name: &str,
     demand: &Demand,
@@ -15,7 +18,7 @@ pub(super) fn first_match<'a>(
     config.rules.iter().find(|rule| holds(rule, name, demand))
 }
 
-/// All conditions that are present hold.
+/// Whether all conditions that the rule states hold; of its `words`, one is enough.
 fn holds(rule: &RoutingRule, name: &str, demand: &Demand) -> bool {
     let has_header = |key: &str, value: &str| {
         demand
@@ -35,7 +38,8 @@ fn holds(rule: &RoutingRule, name: &str, demand: &Demand) -> bool {
         && (rule.words.is_empty() || rule.words.iter().any(has_word))
 }
 
-/// Whether a lower-cased text contains these lower-cased words in a row.
+/// Whether `text` contains the words of `phrase` one after the other, each as a whole word. Both
+/// are in lower case; an empty phrase is never contained.
 pub(super) fn contains_words(text: &str, phrase: &str) -> bool {
     let mut words = phrase.split_whitespace();
     let Some(first) = words.next() else {

@@ -5,8 +5,8 @@
 use super::names::same;
 use crate::{catalog::ModelInfo, view::EngineView};
 
-/// This engine serves this model under this name. Identifiers match exactly there, keys in any
-/// case. Of the variants only the selected one is what a load of the key brings.
+/// Whether the engine serves the model under this name: an alias, the exact identifier of a loaded
+/// instance, or `key@variant` of the selected variant, whose key matches in any letter case.
 pub(super) fn is_served_as(engine: &EngineView, model: &ModelInfo, name: &str) -> bool {
     if model.names.iter().any(|served| **served == *name) {
         return true;

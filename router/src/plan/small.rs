@@ -9,16 +9,17 @@ use super::{
 };
 use crate::catalog::ModelKind;
 
-/// Longest prompt of a small request, in tokens.
+/// The most tokens that the prompt of a small request has.
 const LARGEST_PROMPT: u64 = 2048;
-/// Longest answer of a small request, unless it comes from the background.
+/// The most tokens that a small request may ask for as its answer.
 const LARGEST_ANSWER: u64 = 256;
 
 // === impl PlanScope ===
 
 impl<'a> PlanScope<'a> {
-    /// Puts `small_model` first, where the request is small and the GPU that it would go to works
-    /// for another or would have to load.
+    /// Puts `small_model` first where the request is small and the first match is on a GPU that is
+    /// busy or would have to load. The small model has to be in another memory pool and its first
+    /// token has to be predicted within `routing.first_token`; else nothing changes.
     pub(super) fn spare_the_gpu(&self, hits: &mut Vec<ModelMatch<'a>>) {
         let Some(name) = &self.config.scheduler.small_model else {
             return;
@@ -53,8 +54,9 @@ impl<'a> PlanScope<'a> {
         hits.insert(0, small);
     }
 
-    /// A first turn without tools and images (an agent's turns have tools), short, and with a
-    /// short answer: `max_tokens` says so, or a class that says that nobody waits.
+    /// Whether the request is a short first turn without tools and images (an agent's requests have
+    /// tools) that limits its answer to 256 tokens, or that sets no limit and comes from the
+    /// background.
     fn is_small(&self) -> bool {
         let demand = self.demand;
         demand.kind == ModelKind::Generation
@@ -69,7 +71,8 @@ impl<'a> PlanScope<'a> {
     }
 }
 
-/// On a GPU that works, or that would have to load.
+/// Whether the match is on a GPU whose engine has requests, or that would have to load the model
+/// first.
 fn is_taken(hit: &ModelMatch<'_>) -> bool {
     let engine = hit.engine;
     let loads = engine.load_control && !is_held(engine, hit.model);

@@ -1,5 +1,5 @@
-//! Which candidate of a plan may take over when the wait for another is too long: only one that
-//! the configuration names as a `fallback` of its model.
+//! The choice of the candidate that may take over when the wait for another is too long. Only one
+//! that the configuration names as a `fallback` of the model may.
 
 use super::{
     Plan, Reason,
@@ -9,7 +9,8 @@ use super::{
 use crate::{demand::Demand, view::View};
 use crucible_config::Config;
 
-/// The position of the first later candidate that is a configured fallback of the one at `at`.
+/// Returns the position in the plan of the first candidate behind `at` that is a configured
+/// fallback of the one at `at`; `None` where there is none.
 pub fn standby(
     view: &View,
     demand: &Demand,

@@ -23,7 +23,7 @@ pub const STICKY_MAX: usize = 4096;
 /// The most first turns that are remembered of one conversation.
 const OPENINGS_MAX: usize = 4;
 
-/// The name of an engine, and that engine's name of a model.
+/// The name of an engine, and the name that the engine has for one of its models.
 pub type EngineModel = (Arc<str>, Arc<str>);
 
 /// The position of a request in its conversation.
@@ -31,9 +31,9 @@ pub type EngineModel = (Arc<str>, Arc<str>);
 pub struct ConversationTurn {
     /// The hash that identifies the conversation.
     pub conversation: u64,
-    /// The hash of the system text.
+    /// The hash of the conversation's system text.
     pub instructions: u64,
-    /// Whether the conversation was answered before.
+    /// Whether the request contains an earlier answer, so that it is no first turn.
     pub later: bool,
 }
 
@@ -63,7 +63,7 @@ struct FirstTurn {
 // === impl ConversationTurn ===
 
 impl ConversationTurn {
-    /// The turn that a request is; `None` where the request belongs to no conversation.
+    /// Returns the position of a request; `None` where the request belongs to no conversation.
     pub fn of(demand: &Demand) -> Option<Self> {
         Some(Self {
             conversation: demand.conversation?,
@@ -76,13 +76,16 @@ impl ConversationTurn {
 // === impl StickyTable ===
 
 impl StickyTable {
-    /// The model that this conversation stays with; `None` where it is unknown or was too long ago.
+    /// Returns the model that a conversation stays with; `None` where none is remembered, or its
+    /// last answer is 30 minutes old.
     pub fn find(&self, turn: ConversationTurn, now: Instant) -> Option<EngineModel> {
         let found = self.conversations.get(&turn.conversation)?;
         found.lasts(now).then(|| found.place(turn.instructions))?
     }
 
-    /// Remembers an answer. Where the table is full, the oldest conversation is forgotten.
+    /// Remembers that the model `place` answered the turn, chosen for `reason`. Answers of
+    /// fallbacks and of busy engines' stand-ins are not remembered. Where the table is full, the
+    /// oldest conversation is forgotten.
     pub fn stick(
         &mut self,
         turn: ConversationTurn,
@@ -132,8 +135,8 @@ impl StickyConversation {
         now.saturating_duration_since(self.at) < STICKY_FOR
     }
 
-    /// The model of the later turns, else that of the first turn which is most like this one: first
-    /// one whose model no rule chose, then one with the same system text, then the earliest.
+    /// Returns the model of the later turns, else that of one first turn: those whose model no rule
+    /// chose go first, then those with the same system text, then the earlier one.
     fn place(&self, instructions: u64) -> Option<EngineModel> {
         let like = |o: &&FirstTurn| (o.ruled, o.instructions != instructions);
         let opening = self.openings.iter().min_by_key(like);

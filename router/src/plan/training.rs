@@ -13,18 +13,20 @@ use crate::catalog::ModelInfo;
 // === impl PlanScope ===
 
 impl PlanScope<'_> {
-    /// The model may have to call tools.
+    /// Whether the request offers tools and lets the model call them.
     pub(super) fn calls_tools(&self) -> bool {
         self.demand.tools && !self.demand.tool_choice_none
     }
 
-    /// Known not to be trained for the tools that the request offers.
+    /// Whether the request offers tools and the engine reports that the model was not trained to
+    /// call any.
     pub(super) fn is_untrained(&self, model: &ModelInfo) -> bool {
         self.calls_tools() && model.capabilities.trained_for_tools == Some(false)
     }
 
-    /// Puts trained models first among places that are equal otherwise: a pin and the place of a
-    /// conversation's earlier turns stand.
+    /// Moves models that were trained to call tools before others, where the first match was not. A
+    /// first match that is pinned, or that a rule or the conversation's earlier turns chose, stays
+    /// first.
     pub(super) fn prefer_trained(&self, hits: &mut [ModelMatch<'_>]) {
         let Some(first) = hits.first().copied() else {
             return;

@@ -13,13 +13,15 @@ use crate::{catalog::ModelKind, refusal::Refusal};
 
 /// The most names that a refusal suggests.
 const NEAREST: usize = 3;
-/// Jaro-Winkler similarity from which a name may have been meant.
+/// The Jaro-Winkler similarity (0 to 1) from which on a known name is suggested.
 const SIMILAR: f64 = 0.75;
 
 // === impl PlanScope ===
 
 impl PlanScope<'_> {
-    /// 404: the nearest names, and the line that would map this one; of an alias, what it stands for.
+    /// Returns the refusal with 404 of an unknown name: the nearest names and the configuration
+    /// lines that would make it an alias. For an alias it names the model that the alias stands for
+    /// instead.
     pub(super) fn unknown(&self) -> Refusal {
         let name = self.name_shown();
         let asked = self.demand.model.as_str();
@@ -44,14 +46,14 @@ impl PlanScope<'_> {
         }
     }
 
-    /// The engines that do not let Crucible in: the name may be of one of theirs.
+    /// Returns the engines that refuse Crucible access, in words: the model may be one of theirs.
     fn closed(&self) -> String {
         let closed = self.view.engines.iter().filter(|e| e.refused_access);
         let each = closed.map(|engine| format!("'{}' {}", engine.name, order::state(engine)));
         each.collect::<Vec<_>>().join(", ")
     }
 
-    /// Names of what is there that are like this one, best first.
+    /// Returns the known names that are most like `name`, the best first, at most three.
     pub(super) fn nearest(&self, name: &str) -> Vec<String> {
         let leads_somewhere = |alias: &&str| {
             !glob::is_glob(alias) && !matches!(self.resolve(alias), NameMatch::Absent)
@@ -78,7 +80,8 @@ impl PlanScope<'_> {
         nearest
     }
 
-    /// Maps the name to the nearest model of the kind asked for, else to the first one.
+    /// Returns the configuration lines that make `name` an alias of the nearest model of the needed
+    /// kind, else of the first such model.
     fn hint(&self, name: &str, nearest: &[String]) -> String {
         let of_kind = |kind: ModelKind| {
             let all = self.models().filter(move |(_, m)| m.kind == kind);
@@ -98,7 +101,7 @@ impl PlanScope<'_> {
     }
 }
 
-/// A name as an alias that matches nothing else.
+/// Returns the name as an alias that matches nothing else, with the signs of globs escaped.
 fn literal(name: &str) -> Cow<'_, str> {
     if !glob::is_glob(name) {
         return Cow::Borrowed(name);
@@ -115,8 +118,8 @@ fn toml_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The best similarity of the whole names, of their parts after the last slash, and of those
-/// before the tag.
+/// Returns the best of three similarities: of the whole names, of the parts behind the last slash,
+/// and of these without tag and quantization.
 fn similarity(asked: &str, known: &str) -> f64 {
     let forms = |name: &str| {
         let lower = name.to_lowercase();

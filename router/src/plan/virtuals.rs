@@ -1,11 +1,11 @@
-//! Virtual models: what they stand for, and which of it goes first.
+//! Virtual models: the models that they stand for, and the choice among these.
 //!
-//! A configured list is taken in its order. The built-in ones go by device: `fast` is an engine on
-//! the GPU, then any; `quality` an engine of the other pool, then any; `auto` is all of them.
+//! A configured list keeps its order. The built-in names go by device: `fast` has the engines on a
+//! GPU first, `quality` those of another memory pool than `fast`, and `auto` has all of them.
 //!
-//! What decides, in order: a configured rule; for `auto` the place of the earlier turns, then a
-//! built-in word rule, then the earliest predicted end of the answer; for the others their order. A small request may leave a
-//! busy GPU to others (`small_model`).
+//! The choice is made by the first of these that applies: a `[[rule]]`; for `auto` the model of the
+//! earlier turns, then a built-in word rule, then the earliest predicted end of the answer; for
+//! other names their order. A small request may leave a busy GPU to others (`small_model`).
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -28,7 +28,9 @@ use crate::{
 // === impl PlanScope ===
 
 impl<'a> PlanScope<'a> {
-    /// Places for a virtual model, the decided one first; never empty.
+    /// Returns the models to ask for the virtual model `name`, the chosen one first; never empty.
+    /// `sticky` is the model of the conversation's earlier turns. The errors are those of
+    /// [`Self::viable`].
     pub(super) fn choose(
         &self,
         name: &'a str,
@@ -52,14 +54,16 @@ impl<'a> PlanScope<'a> {
         Ok(hits)
     }
 
-    /// The models that a virtual model stands for, in order, whether they can answer now or not.
+    /// Returns the models that a virtual model stands for, in its order, whether they can answer
+    /// now or not.
     pub(super) fn expand(&self, name: &'a str) -> Vec<ModelMatch<'a>> {
         let mut hits = Vec::new();
         self.expand_into(name, &mut Vec::new(), &mut hits);
         hits
     }
 
-    /// The best model of each engine for a pattern `engine/model-glob` or `model-glob`.
+    /// Returns the best model of each engine that matches a pattern, `engine/model-glob` or
+    /// `model-glob`.
     pub(super) fn expand_glob(&self, pattern: &str) -> Vec<ModelMatch<'a>> {
         let of_engine = pattern.split_once('/').is_some_and(|(prefix, _)| {
             let mut engines = self.view.engines.iter();
@@ -96,7 +100,8 @@ impl<'a> PlanScope<'a> {
         open.pop();
     }
 
-    /// A rule's target: a virtual model, a model or an engine.
+    /// Returns the models that the target of a rule means: a virtual model, a glob, a model or an
+    /// engine.
     fn rule_target(&self, target: &'a str) -> Vec<ModelMatch<'a>> {
         if let Some(known) = virtual_name(target, self.config) {
             return self.expand(known);
@@ -109,7 +114,8 @@ impl<'a> PlanScope<'a> {
         hits
     }
 
-    /// A model's name, or an engine's.
+    /// Appends the models that a name means; where it is no model's, the best model of the engine
+    /// of that name.
     fn named_into(&self, name: &str, open: &mut Vec<&'a str>, hits: &mut Vec<ModelMatch<'a>>) {
         match self.resolve(name) {
             NameMatch::Models(mut found) => {
@@ -128,7 +134,7 @@ impl<'a> PlanScope<'a> {
         }
     }
 
-    /// The built-in virtual models.
+    /// Returns the models of a built-in virtual model, one for each engine.
     fn by_device(&self, name: &str) -> Vec<ModelMatch<'a>> {
         let mut hits = self.best(|_| true);
         if name.eq_ignore_ascii_case("quality") {
@@ -140,9 +146,10 @@ impl<'a> PlanScope<'a> {
         hits
     }
 
-    /// The best model of each engine among those that pass, engines on the GPU first. Resident,
-    /// then pinned, then by name, the preferred quantization of one model before its others; a
-    /// model that cannot do what is asked only where the engine has no other.
+    /// Returns the best model of each engine among those that pass, engines on a GPU first. On one
+    /// engine a model that can do what is asked comes first, then one that is trained for tools, is
+    /// loaded, is pinned; then the name decides, and of one model's quantizations the preferred
+    /// one.
     fn best(&self, pass: impl Fn(&ModelMatch<'a>) -> bool) -> Vec<ModelMatch<'a>> {
         let mut hits: Vec<ModelMatch<'a>> = self
             .models()
@@ -171,7 +178,7 @@ impl<'a> PlanScope<'a> {
         one_per_engine(hits)
     }
 
-    /// Puts the decided one of `auto` first.
+    /// Puts the choice of `auto` first and sorts the others by [`Self::rank`].
     fn decide_auto(&self, hits: &mut Vec<ModelMatch<'a>>, sticky: Option<&EngineModel>) {
         let rank = |hit: &ModelMatch<'_>| self.rank(hit);
         if let Some(place) = sticky.filter(|_| self.demand.later_turn)
@@ -194,7 +201,8 @@ impl<'a> PlanScope<'a> {
         hits[0].reason = Reason::Predicted;
     }
 
-    /// The place of the earlier turns, if it can still answer.
+    /// Puts the model of the earlier turns first and returns true, where it can still answer and
+    /// its engine is among those of `auto`.
     fn stick(&self, hits: &mut Vec<ModelMatch<'a>>, (engine, model): &EngineModel) -> bool {
         let in_policy = hits.iter().any(|hit| hit.engine.name == *engine);
         let mut places = self.models().map(|(engine, model)| ModelMatch {
@@ -216,9 +224,9 @@ impl<'a> PlanScope<'a> {
         true
     }
 
-    /// The place of a built-in word rule, where the predictions leave the choice open: the answers of
-    /// the best for `fast` and for `quality` end within a factor of 2 of each other, and the chosen one
-    /// does not miss a budget that the other meets.
+    /// Returns the model of a built-in word rule where the predictions leave the choice open: the
+    /// answers of `fast` and `quality` end within a factor of 2 of each other, and the chosen model
+    /// does not miss the time for a first token (`routing.first_token`) that the other meets.
     fn keyword(&self, hits: &[ModelMatch<'a>]) -> Option<ModelMatch<'a>> {
         if !self.config.builtin_rules || self.demand.kind != ModelKind::Generation {
             return None;
@@ -242,8 +250,9 @@ impl<'a> PlanScope<'a> {
         (near && in_budget && fast.engine.name != quality.engine.name).then_some(chosen)
     }
 
-    /// The earliest end of the answer goes first among those whose first token meets the budget; the
-    /// others follow by their first token.
+    /// Returns the sort key of a match for `auto`. Matches whose first token is predicted within
+    /// `routing.first_token` come first, by the end of the answer; the others follow by their first
+    /// token.
     fn rank(&self, hit: &ModelMatch<'_>) -> (bool, Duration) {
         let predicted = self.prediction(hit);
         if predicted.first_token() <= self.config.routing.first_token {
@@ -253,7 +262,7 @@ impl<'a> PlanScope<'a> {
         }
     }
 
-    /// The prediction of the answer that this model would give.
+    /// Predicts length and times of the answer that this model would give to the request.
     pub(super) fn prediction(&self, hit: &ModelMatch<'_>) -> Prediction {
         let demand = self.demand;
         let asked = PredictionInput {

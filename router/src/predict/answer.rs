@@ -12,7 +12,7 @@ use crate::{
     view::EngineView,
 };
 
-/// The tokens that an answer is assumed to have where too few were measured.
+/// The number of tokens that an answer is assumed to have where too few were measured.
 pub(super) const MEAN_ANSWER: u64 = 256;
 
 /// The properties of a request from which its answer and its times are predicted.
@@ -33,7 +33,7 @@ pub struct PredictionInput<'a> {
 pub struct PredictedAnswer {
     /// The predicted tokens of the answer.
     pub tokens: u64,
-    /// Whether that number was measured, and on how many answers, or is the assumed one.
+    /// The basis of that number: the count of measured answers, or the assumption.
     pub basis: PredictionBasis,
     /// The time from its first token to its last.
     pub output: PredictedTime,

@@ -1,17 +1,19 @@
-//! The part of a prompt that an engine had in its cache, where it does not say so.
+//! The estimate of the cached part of a prompt, for engines that do not report it.
 
 use crate::measurements::{
     Measurements, TimedTokens,
     running_mean::{float, whole},
 };
 
-/// The fewest tokens of a prompt whose time says something about its cache.
+/// The fewest tokens of a prompt whose reading time says anything about its cache.
 const FEWEST: u64 = 64;
 
-/// Estimates the cached tokens of a prompt by the time of reading it, for an engine that counts the whole
-/// prompt and times only what it read (Ollama 0.33): what cannot have been read in that time, at the rate
-/// that was measured for the model, was cached. `None` where too little was measured, or the prompt is
-/// too short to tell.
+/// Estimates how many tokens of a prompt came from the engine's cache, by the time of reading it.
+///
+/// This is for an engine that counts the whole prompt and times only the part that it read (Ollama
+/// 0.33). At the model's measured rate so many tokens can have been read in that time; the rest was
+/// cached. A rest of a quarter of the prompt or less counts as 0. `None` where too little was
+/// measured, or the prompt has fewer than 64 tokens.
 pub fn cached_tokens(
     measurements: &Measurements,
     engine: &str,

@@ -40,53 +40,57 @@ use crate::{
 /// A predicted answer with the parts of its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction {
-    /// The time until a permit is free.
+    /// The wait until a permit is free.
     pub queue: PredictedTime,
-    /// The time until the model is loaded.
+    /// The time until the model is loaded; none where it is loaded.
     pub load: PredictedTime,
-    /// The time until the prompt is read.
+    /// The time in which the engine reads the prompt.
     pub prefill: PredictedTime,
-    /// Prompt tokens, by the model's own bytes per token.
+    /// The tokens of the prompt, by the bytes per token that were measured for the model.
     pub prompt_tokens: u64,
-    /// The answer that is written then.
+    /// The length of the answer, and the time from its first token to its last.
     pub answer: PredictedAnswer,
 }
 
-/// The time of a load of that model, where one was measured, also in earlier runs.
+/// Returns the mean time of a load of the model on the engine, also from earlier runs of Crucible;
+/// `None` where none was measured.
 pub(crate) fn measured_load(learned: &Measurements, engine: &str, model: &str) -> Option<Duration> {
     let rates = learned.model_rates(engine, model)?;
     rates.load_s.if_at_least(1).map(|(mean, _)| seconds(mean))
 }
 
-/// Tokens of context that this client's requests needed lately of models with that configured
-/// context; 0 where nothing is known.
+/// Returns the tokens of context that this client's recent requests needed of models whose
+/// configured context is `configured` tokens; 0 where nothing was measured.
 pub(crate) fn needed(learned: &Measurements, client: &ClientId, configured: u64) -> u64 {
     learned.client_context_need(client, configured)
 }
 
-/// The time that a request holds its permit on that engine, where it was measured, also in earlier
-/// runs.
+/// Returns the mean time for which a request holds its permit on the engine, also from earlier runs
+/// of Crucible; `None` where too few were measured.
 pub(crate) fn measured_service(learned: &Measurements, engine: &str) -> Option<Duration> {
     let (mean, _) = learned.service_time(engine)?.if_enough()?;
     Some(seconds(mean))
 }
 
-/// The time of a load.
+/// Predicts the time of a load of the model: the measured mean, else a prior for the device and the
+/// model's size.
 pub fn load_time(learned: &Measurements, engine: &EngineView, model: &ModelInfo) -> PredictedTime {
     let prior = || load_time_prior(engine.device, model.size_bytes);
     let rates = learned.model_rates(&engine.name, &model.id);
     PredictedTime::of(rates.and_then(|r| r.load_s.if_at_least(1)), seconds, prior)
 }
 
-/// The time that a request holds its permit.
+/// Predicts the time for which a request holds its permit on the engine: the measured mean, else
+/// that of writing 256 tokens at the device's assumed speed.
 pub fn mean_service(learned: &Measurements, engine: &EngineView) -> PredictedTime {
     let prior = || Duration::from_millis(MEAN_ANSWER * 1000 / output_prior(engine.device));
     let service = learned.service_time(&engine.name);
     PredictedTime::of(service.and_then(RunningMean::if_enough), seconds, prior)
 }
 
-/// The wait for a permit: none while one is free, else the time of those who have their turn before
-/// (`before`) and of this request, shared among the permits.
+/// Predicts the wait for a permit of the model: none while one is free and nobody waits, else the
+/// service time of this request and of the `before` requests whose turn comes earlier, divided by
+/// the number of permits.
 pub fn queue_wait(
     learned: &Measurements,
     engine: &EngineView,
@@ -104,7 +108,8 @@ pub fn queue_wait(
     wait
 }
 
-/// Prompt tokens of an estimate at 4 bytes a token, by the bytes that this model makes a token of.
+/// Corrects an estimate of a prompt's tokens, made at 4 bytes a token, by the bytes per token that
+/// were measured for the model; without enough measurements it stays.
 pub fn prompt_tokens(learned: &Measurements, engine: &str, model: &str, estimate: u64) -> u64 {
     let rates = learned.model_rates(engine, model);
     match rates.and_then(|r| r.bytes_per_token.if_enough()) {
@@ -113,7 +118,8 @@ pub fn prompt_tokens(learned: &Measurements, engine: &str, model: &str, estimate
     }
 }
 
-/// The time in which a prompt is read; `estimate` is its tokens at 4 bytes each.
+/// Predicts the time in which the engine reads a prompt; `estimate` is its number of tokens at 4
+/// bytes each.
 pub fn prefill(
     learned: &Measurements,
     engine: &EngineView,
@@ -133,8 +139,8 @@ pub fn prefill(
     )
 }
 
-/// The prediction of an answer: queue, load where the model is not loaded, reading of the prompt,
-/// and the answer.
+/// Predicts the parts of the time of an answer: queue, load where the model is not loaded, reading
+/// of the prompt, and the answer itself.
 pub fn predict(
     learned: &Measurements,
     engine: &EngineView,
@@ -151,8 +157,9 @@ pub fn predict(
     }
 }
 
-/// The wait for a load: none for a resident, for a cloud model, and where the engine gives no load
-/// control.
+/// Predicts the wait for a load. It is none for a loaded model, for a cloud model, and where
+/// Crucible does not control the loads of the engine; a load of another model that is under way
+/// comes before.
 fn load_wait(learned: &Measurements, engine: &EngineView, model: &ModelInfo) -> PredictedTime {
     let resident = engine.holds(&model.id);
     if resident.is_some() || model.cloud || !engine.load_control {
@@ -171,9 +178,9 @@ fn load_wait(learned: &Measurements, engine: &EngineView, model: &ModelInfo) -> 
     own
 }
 
-/// The wait for a permit as far as it is measured: the queue and, where the model is not loaded,
-/// the load that is under way. The model's own load does not count, because a request that gave way
-/// to it would leave the model unloaded for ever.
+/// Returns the wait for a permit as far as measurements tell it: the queue and, where the model is
+/// not loaded, the load that is under way. The load of the model itself is left out, because a
+/// request that gave way to it would leave the model unloaded for ever.
 pub fn permit_wait(
     learned: &Measurements,
     engine: &EngineView,
@@ -203,7 +210,7 @@ pub fn permit_wait(
     queue.saturating_add(expected.saturating_sub(load.since))
 }
 
-/// The time that is left of a load that is under way.
+/// Returns the predicted rest of a load that is under way; zero once it takes longer than expected.
 fn rest(learned: &Measurements, engine: &EngineView, load: &LoadingView) -> Duration {
     let model = engine.models.iter().find(|m| m.id == load.model);
     let own = || model.map(|m| load_time(learned, engine, m).time);
@@ -214,7 +221,7 @@ fn rest(learned: &Measurements, engine: &EngineView, load: &LoadingView) -> Dura
 // === impl Prediction ===
 
 impl Prediction {
-    /// The time until the first token.
+    /// Returns the time from now to the first token: queue, load and prompt.
     pub const fn first_token(&self) -> Duration {
         self.queue
             .time
@@ -222,7 +229,7 @@ impl Prediction {
             .saturating_add(self.prefill.time)
     }
 
-    /// The time until the end of the answer.
+    /// Returns the time from now to the end of the answer.
     pub const fn end(&self) -> Duration {
         self.first_token().saturating_add(self.answer.output.time)
     }

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-/// The basis that a number rests on.
+/// The basis on which a predicted number rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PredictionBasis {
-    /// It needs no estimate: nobody waits, or the model is loaded.
+    /// The number needs no estimate: nobody waits, or the model is loaded.
     Known,
-    /// The stated prior of the device.
+    /// The number is the stated assumption for the device.
     Prior,
-    /// So many measured answers or loads.
+    /// The number is the mean of so many measured answers or loads.
     Measured(u32),
 }
 
 /// One part of a predicted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PredictedTime {
-    /// The time.
+    /// The predicted length of this part.
     pub time: Duration,
     /// The basis that it rests on.
     pub basis: PredictionBasis,
@@ -25,14 +25,14 @@ pub struct PredictedTime {
 // === impl PredictedTime ===
 
 impl PredictedTime {
-    /// No wait at all.
+    /// No time at all, which is known and not estimated.
     pub const NONE: Self = Self {
         time: Duration::ZERO,
         basis: PredictionBasis::Known,
     };
 
-    /// A time that follows from a measured value, which comes with its number of samples; without one, a
-    /// prior.
+    /// Makes a predicted time: `time` of the measured value, which comes with its number of
+    /// samples, or `prior` where nothing was measured.
     pub(super) fn of(
         measured: Option<(f64, u32)>,
         time: impl FnOnce(f64) -> Duration,
@@ -51,7 +51,7 @@ impl PredictedTime {
     }
 }
 
-/// Seconds as a duration; what is out of range is the longest one.
+/// Converts seconds to a duration; a negative or too large number becomes the longest duration.
 pub(super) fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
 }

@@ -11,7 +11,7 @@ use crate::{
     view::{EngineView, ResidentView},
 };
 
-/// The context that a model is configured to have.
+/// The context that the configuration asks for a loaded model.
 pub(super) struct Wanted {
     /// The context in tokens per request.
     each: u64,
@@ -21,7 +21,8 @@ pub(super) struct Wanted {
     asked: String,
 }
 
-/// The context that is configured for a resident's model.
+/// Returns the context that the configuration asks for the model of `resident`; `None` for a
+/// discovered engine whose address cannot be read.
 pub(super) fn wanted_context(
     evidence: &Evidence,
     engine: &EngineView,
@@ -48,7 +49,8 @@ pub(super) fn wanted_context(
     Some(Wanted { each, whole, asked })
 }
 
-/// Compares the context of each resident with the one that is configured for its model.
+/// Compares the context of one resident with the one that is configured for its model. `at` names
+/// the source of the resident's context; `None` means the same as for [`wanted_context`].
 pub(super) fn context(
     evidence: &Evidence,
     engine: &EngineView,
@@ -87,7 +89,7 @@ pub(super) fn context(
     })
 }
 
-/// The advice how to load a model anew with the configured context.
+/// Returns the advice how a model is loaded anew with the configured context.
 fn reload_on(engine: &EngineView, name: &str) -> String {
     let advice = engine.kind.profile().advice.reload;
     advice.replace("{instance}", name)

@@ -1,4 +1,5 @@
-//! How an engine of the view is asked: its address, its token and its authorities.
+//! The access to an engine of the view for questions of the checks: its address, its token and the
+//! authorities that it trusts.
 
 use crucible_config::Config;
 use url::Url;

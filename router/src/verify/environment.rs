@@ -33,7 +33,8 @@ fn off_the_gpu(evidence: &Evidence, knob: &str) -> Finding {
     })
 }
 
-/// Why the rows about the GPU do not apply, if so.
+/// Returns the finding that settings about the GPU do not apply to the engine; `None` where they
+/// do.
 fn owns_no_gpu(engine: &EngineView) -> Option<Finding> {
     (engine.device != Device::Cpu).then(|| {
         let why = "no other GPU engine, so Ollama gets the GPU";
@@ -84,7 +85,8 @@ fn in_vram(evidence: &Evidence, engine: &EngineView) -> Finding {
     }
 }
 
-/// Its processes that NVIDIA's driver names; `None` where it names nobody's.
+/// Returns the process ids of the engine that NVIDIA's driver reports as using a GPU; `None` where
+/// the driver reports no processes, or the engine's own are not known.
 fn computes(evidence: &Evidence, engine: &EngineView) -> Option<Vec<u32>> {
     let named = evidence.machine.on_gpu.as_ref()?;
     let process = process(evidence, engine).ok()?;

@@ -17,38 +17,38 @@ use crate::{
     view::View,
 };
 
-/// The outcomes of the last penalty probe, by LM Studio engine.
+/// The outcomes of the last penalty probes, by the name of the LM Studio engine.
 pub type Probes = HashMap<Arc<str>, PenaltyProbe>;
 
-/// The facts that the WebSocket API reports of instances, by identifier.
+/// The facts that LM Studio's WebSocket API reports of loaded instances, by their identifiers.
 pub type Instances = HashMap<Arc<str>, InstanceFacts>;
 
-/// All evidence that a check may use.
+/// All that the checks may look at, read beforehand, so that a check is a pure function.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// The configuration, which says what is to be in effect.
+    /// The configuration, which says what should be in effect; it is no evidence that it is.
     pub config: Arc<Config>,
     /// The published snapshot of the engines.
     pub view: Arc<View>,
-    /// The counters of the running instance; `None` where none runs, so that the settings that
-    /// Crucible itself enforces are not in effect.
+    /// The counters of the running instance; `None` where none runs, so that the settings which
+    /// Crucible itself enforces cannot be verified.
     pub counters: Option<Counters>,
-    /// The machine that Crucible runs on.
+    /// The hardware of the machine that Crucible runs on.
     pub machine: Hardware,
-    /// The processes of Ollama engines, by engine name.
+    /// The processes of Ollama engines, by engine; the error says why one cannot be read.
     pub processes: HashMap<Arc<str>, Readable<OllamaProcess>>,
-    /// The model ids of `GET /v1/models`, by LM Studio engine.
+    /// The ids of `GET /v1/models`, by LM Studio engine; the error says why they cannot be read.
     pub listed: HashMap<Arc<str>, Readable<Vec<String>>>,
-    /// The facts that the WebSocket API reports of each loaded generation model, by LM Studio
-    /// engine whose driver is on.
+    /// The facts of loaded models from the WebSocket API, by LM Studio engine with `websocket =
+    /// true`; the error says why they cannot be read.
     pub told: HashMap<Arc<str>, Readable<Instances>>,
-    /// The outcomes of the last penalty probe, by LM Studio engine.
+    /// The outcomes of the last penalty probes, by LM Studio engine.
     pub probes: Probes,
-    /// The outcomes of the last probes of contexts.
+    /// The outcomes of the last probes of contexts, by engine and instance.
     pub contexts: ContextProbes,
 }
 
-/// The counters of an instance since its start.
+/// The counters of the running instance, from its start on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// The time since the start of the instance.
@@ -61,21 +61,22 @@ pub struct Counters {
     pub idle_timeouts: u64,
     /// The number of requests that were refused because a queue was full.
     pub queue_full: u64,
-    /// Reads of each engine's state that succeeded or failed, by engine.
+    /// The number of polls that have ended, failed ones included, by engine.
     pub polls: BTreeMap<String, u64>,
-    /// Models that were unloaded for being idle, all engines together.
+    /// The number of models that were unloaded because they were idle, over all engines.
     pub expired: u64,
-    /// Models that left an engine's memory without an order, by engine.
+    /// The number of models that left an engine's memory without Crucible's order, by engine.
     pub vanished: BTreeMap<String, u64>,
-    /// The number of requests in which a parameter was filled in, by its name.
+    /// The number of requests in which a parameter was filled in, by the name of the parameter.
     pub injected: BTreeMap<String, u64>,
 }
 
-/// Whether LM Studio treats `frequency_penalty` as an alias of its repeat penalty.
+/// The outcome of the probe whether LM Studio takes `frequency_penalty` for its own repeat penalty,
+/// where a small value rewards repetition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PenaltyProbe {
-    /// Whether a penalty of 0.1 made the text repeat itself more.
+    /// Whether the text with a penalty of 0.1 repeated itself more than the one without.
     pub rewards_repetition: bool,
-    /// The texts that were compared, in words.
+    /// The two texts in words, for people.
     pub words: String,
 }

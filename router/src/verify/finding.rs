@@ -1,4 +1,5 @@
-//! The result of checking one setting, and how results of several engines and residents are joined.
+//! The result of checking one setting, and the joining of results from several engines and
+//! residents.
 
 use crucible_config::{checked::EngineKind, tuning::TuningState};
 
@@ -8,22 +9,24 @@ use crate::{
     view::{EngineView, ResidentView},
 };
 
-/// The reason why the effect of what Crucible itself does cannot be shown.
+/// The words for a setting that Crucible itself enforces, where no instance runs.
 pub(super) const NOBODY: &str =
     "Crucible itself does this, and no instance is running at the configured address";
 
 /// The result of checking one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The state of the setting.
+    /// The verdict on the setting.
     pub state: TuningState,
-    /// The value that was asked for, after clamping.
+    /// The value that the configuration asks for, after clamping; empty where the setting does not
+    /// apply.
     pub asked: String,
-    /// The value that was found, or the reason why none could be.
+    /// The value that was found, or the reason why none could be read.
     pub found: String,
-    /// The source that it was read from.
+    /// The source that the value was read from, such as `/proc/7/cmdline`.
     pub read_at: String,
-    /// One command or click that mends it, where something is wrong.
+    /// One command, setting or click that mends it; `None` where nothing is wrong or nothing is
+    /// known to help.
     pub fix: Option<String>,
 }
 
@@ -80,7 +83,8 @@ impl Finding {
         self
     }
 
-    /// Marks the finding of a row whose named knob does not exist: another knob has the effect.
+    /// Marks a setting in effect as superseded: the option that its name promises does not exist in
+    /// the engine, and `knob` has its effect.
     pub(super) fn superseded_by(mut self, knob: &str) -> Self {
         if self.state == TuningState::InEffect {
             self.state = TuningState::Superseded;
@@ -89,7 +93,7 @@ impl Finding {
         self
     }
 
-    /// One line of evidence, such as `asked 8; found 16; read from /proc/7/cmdline`.
+    /// Returns one line of evidence, such as `asked 8; found 16; read from /proc/7/cmdline`.
     pub fn evidence(&self) -> String {
         let asked = match &*self.asked {
             "" => String::new(),
@@ -103,8 +107,8 @@ impl Finding {
     }
 }
 
-/// Checks every engine of a kind and joins the findings: the worst state counts, and everything that was
-/// found with it is told.
+/// Checks every engine of a kind and joins the findings with [`worst`]. An engine that is down
+/// counts as not verifiable; without an engine of that kind the setting does not apply.
 pub(super) fn each(
     evidence: &Evidence,
     kind: EngineKind,
@@ -136,7 +140,9 @@ pub(super) fn each(
     })
 }
 
-/// Checks every generation model that is loaded and joins the findings.
+/// Checks every loaded model that generates text and joins the findings with [`worst`]. Where
+/// `check` returns nothing for any, the setting counts as not verifiable; `at` is the source that
+/// would have shown it.
 pub(super) fn residents(
     engine: &EngineView,
     at: &str,
@@ -152,7 +158,8 @@ pub(super) fn residents(
     })
 }
 
-/// Joins findings: the worst state, and the texts of all that share it.
+/// Joins findings: the worst state counts, with the texts of all that share it. `None` without any
+/// finding.
 pub(super) fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> {
     const ORDER: [TuningState; 5] = [
         TuningState::NotInEffect,
@@ -182,7 +189,7 @@ pub(super) fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> 
     Some(first)
 }
 
-/// Reports whether the engine has an embedding model, which counts against memory only.
+/// Whether the engine lists an embedding model.
 pub(super) fn has_embedding(engine: &EngineView) -> bool {
     engine.models.iter().any(|m| m.kind == ModelKind::Embedding)
 }

@@ -1,4 +1,4 @@
-//! Collects the evidence: a thin shell around files, one list and what is already known.
+//! The gathering of evidence from engines, files and the system.
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
@@ -23,11 +23,12 @@ use crate::{
     view::{EngineView, View},
 };
 
-/// For all questions to engines together.
+/// The longest wait for the answers of each engine.
 const BUDGET: Duration = Duration::from_millis(500);
 
-/// Reads everything that the checks look at. `root` is the root of the file system (`/`; another
-/// one in tests). `counters` are the running instance's.
+/// Reads all that the checks look at; what cannot be read is noted with its reason. `root` is the
+/// root of the file system (`/`, or another folder in tests), and `counters` are those of the
+/// running instance.
 pub async fn gather(
     root: &Path,
     config: Arc<Config>,

@@ -100,7 +100,8 @@ pub(super) fn auto_evict(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Generation models that Crucible did not load; nothing without an instance that could have.
+/// Returns the loaded generation models that Crucible did not load; none where no instance of it
+/// runs.
 pub(super) fn foreign<'a>(
     evidence: &'a Evidence,
     engine: &'a EngineView,
@@ -184,7 +185,7 @@ pub(super) fn reload(name: &str) -> String {
     format!("lms unload {name}; Crucible loads it with this value on the next request")
 }
 
-/// The advice which models to unload, the smallest step first.
+/// Returns the advice which of the models to unload; without a model it is to wait.
 pub(super) fn unload<'a>(mut held: impl Iterator<Item = &'a ResidentView>) -> String {
     match held.next() {
         Some(resident) => format!(
@@ -200,7 +201,7 @@ pub(super) fn models(n: usize) -> String {
     format!("{n} loaded {}", if n == 1 { "model" } else { "models" })
 }
 
-/// The share of `total` in bytes, rounded down.
+/// Returns this fraction (0 to 1) of `total`, rounded down to whole bytes.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -211,7 +212,7 @@ pub(super) fn share(total: u64, fraction: f64) -> u64 {
     (total as f64 * fraction) as u64
 }
 
-/// `8.2 GB`, in powers of ten.
+/// Writes a number of bytes in gigabytes of 10^9 bytes, such as `8.2 GB`.
 pub(super) fn bytes(n: u64) -> String {
     let tenths = n / 100_000_000;
     format!("{}.{} GB", tenths / 10, tenths % 10)

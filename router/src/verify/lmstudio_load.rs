@@ -39,8 +39,8 @@ pub(super) fn layers(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Checks `model_ttl`: Crucible's own clock, and where the WebSocket driver is on LM Studio's as
-/// well, which must be the later one.
+/// Checks `model_ttl` against Crucible's own clock and, where the WebSocket API is on, against LM
+/// Studio's, which must be the later one.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let own = policy::model_ttl(evidence);
     if own.state != TuningState::InEffect || evidence.told.is_empty() {

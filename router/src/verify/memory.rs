@@ -1,4 +1,5 @@
-//! Rows 1 and 24: what the models of a pool may take together, by the scheduler's own account.
+//! Checks of `gpu_memory_fraction` and `memory_limit`: the memory that the models of a pool may
+//! take together, as the scheduler counts it.
 
 use crucible_config::{
     checked::{Device, EngineKind},
@@ -14,22 +15,22 @@ use crate::view::{Conflict, EngineView, ResidentView};
 
 const ACCOUNT: &str = "the scheduler's account of its pool (GET /crucible/state)";
 const PS: &str = "GET /api/ps of Ollama";
-/// Of the machine's memory, whatever the limit says.
+/// The share of the machine's memory that models may take at most, whatever the limit says.
 const MEMORY_SHARE: f64 = 0.8;
-/// Shares are rounded in more than one way.
+/// The difference in bytes that comes from rounding and counts as none.
 const ROUNDING: u64 = 1_000_000;
 
-/// All engines of a pool.
+/// The memory of one pool, with that of all its engines.
 struct Account<'a> {
     pool: &'a str,
-    /// In force; `None`: only the count limits.
+    /// The budget in force in bytes; `None` where only the number of models is limited.
     budget: Option<u64>,
     used: u64,
-    /// What other programs hold of it, where that is known.
+    /// The bytes that other programs hold of the pool, where they are known.
     others: Option<u64>,
     peak: u64,
     held: Vec<&'a ResidentView>,
-    /// Pinned models that it can never hold.
+    /// The pinned models that the pool can never hold together, where there are any.
     conflict: Option<&'a Conflict>,
 }
 
@@ -51,7 +52,8 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// Against what is asked for; `limit` in bytes.
+    /// Checks that the budget in force is at most `limit` bytes, and that the loaded models stay
+    /// within it; `asked` is the limit in words.
     fn judge(&self, evidence: &Evidence, asked: &str, limit: u64) -> Finding {
         let Some(budget) = self.budget else {
             let why = "the scheduler has no budget for it yet";
@@ -157,7 +159,7 @@ pub(super) fn memory_limit(evidence: &Evidence) -> Finding {
     })
 }
 
-/// What models on the GPU take of main memory, which is no pool's.
+/// Checks the main memory that models on the GPU take beside it, which belongs to no pool.
 fn beside_the_gpu(engine: &EngineView, asked: &str, most: u64) -> Finding {
     let held = &engine.residents;
     let used: u64 = held
@@ -172,7 +174,8 @@ fn beside_the_gpu(engine: &EngineView, asked: &str, most: u64) -> Finding {
     Finding::wrong(asked, found, PS, format!("ollama stop {name}"))
 }
 
-/// What the system holds its process to. Crucible limits only an Ollama that it started.
+/// Adds to a finding the limit that the system sets for the engine's process. Crucible sets one
+/// only for an Ollama that it started.
 fn by_the_system(evidence: &Evidence, engine: &EngineView, finding: &Finding) -> Finding {
     let process = process(evidence, engine);
     let told = process.map_err(str::to_owned).and_then(|process| {

@@ -1,4 +1,5 @@
-//! Rows 21-23, 25-27 and 29-31: Ollama's residents, and the command lines of its runners.
+//! Checks of the settings of `tuning.ollama` that show in Ollama's loaded models and in the command
+//! lines of its runners.
 
 use crucible_config::checked::EngineKind;
 
@@ -247,7 +248,7 @@ fn lock_fix(wanted: bool) -> String {
     }
 }
 
-/// The process of an engine, or why there is none to look at.
+/// Returns the process of an engine; the error says why there is none to look at.
 pub(super) fn process<'a>(
     evidence: &'a Evidence,
     engine: &EngineView,
@@ -263,7 +264,8 @@ fn generating(process: &OllamaProcess) -> impl Iterator<Item = &OllamaRunner> {
     process.runners.iter().filter(|r| !r.embeds())
 }
 
-/// One check per runner of an engine on this machine; embedding models only where `all`.
+/// Checks every runner of an engine on this machine and joins the findings; runners of embedding
+/// models only where `all` is set.
 fn runners(
     evidence: &Evidence,
     engine: &EngineView,

@@ -1,4 +1,4 @@
-//! Rows 5, 11, 12, 14-20 and 28: what Crucible itself does, with its counters as evidence.
+//! Checks of the settings that Crucible itself enforces, with its counters as evidence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,12 +14,13 @@ use crate::{
 
 const COUNTERS: &str = "Crucible's counters (GET /metrics)";
 const RESIDENTS: &str = "the residents in GET /crucible/state";
-/// Time that unloading an idle model may take beyond its time to live.
+/// The time beyond its time to live after which an idle model must be unloaded.
 const UNLOAD_GRACE: Duration = Duration::from_secs(30);
-/// One frame of an engine's stream is never split.
+/// The largest frame of an engine's stream in bytes, which is never split.
 const FRAME: u64 = 16 * 1024;
 
-/// Runs a check with the counters of the instance; without an instance nobody enforces anything.
+/// Runs a check with the counters of the running instance; without one the setting counts as not
+/// verifiable.
 fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Finding) -> Finding {
     match &evidence.counters {
         Some(counters) => check(counters),
@@ -314,7 +315,7 @@ fn has(model: &ModelInfo, wanted: &str) -> bool {
     told.is_some_and(|q| q.eq_ignore_ascii_case(wanted))
 }
 
-/// Models of the preferred quantization that are there in another one as well.
+/// Returns the models of the preferred quantization that the engine has in another one as well.
 fn preferred<'a>(engine: &'a EngineView, wanted: &'a str) -> impl Iterator<Item = &'a ModelInfo> {
     let others = |better: &ModelInfo| {
         let mut all = engine.models.iter();
@@ -324,7 +325,7 @@ fn preferred<'a>(engine: &'a EngineView, wanted: &'a str) -> impl Iterator<Item 
     all.filter(move |m| has(m, wanted) && others(m))
 }
 
-/// Where a name that leaves the quantization open goes.
+/// Checks where a name that leaves the quantization open leads.
 fn choice(
     evidence: &Evidence,
     engine: &EngineView,
@@ -350,7 +351,8 @@ fn choice(
     Some(Finding::wrong(wanted, found, at, fix))
 }
 
-/// A client that names another quantization gets it; that is told.
+/// Finds a loaded model of another quantization although the engine has the preferred one too: a
+/// client asked for it by its full name.
 fn by_full_name(engine: &EngineView, wanted: &str) -> Option<Finding> {
     const AT: &str = "details.quantization_level in GET /api/tags of Ollama";
     let loaded = |model: &ModelInfo| engine.holds(&model.id).is_some();

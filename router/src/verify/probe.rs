@@ -1,8 +1,8 @@
-//! Whether LM Studio takes `frequency_penalty` for its repeat penalty: two short seeded
-//! generations, and a small file that remembers what came out.
+//! The probe whether LM Studio takes `frequency_penalty` for its own repeat penalty: two short
+//! seeded generations are compared, and a small file keeps the outcome.
 //!
-//! LM Studio 0.4 echoes its repeat penalty under that name. If it maps the input alike, 0.1
-//! rewards what was already said, and the text turns in a circle at once.
+//! LM Studio 0.4 reports its repeat penalty under that name. If it reads requests in the same way,
+//! a value of 0.1 rewards words that were used before, and the text soon repeats itself.
 
 pub mod context;
 
@@ -31,19 +31,20 @@ use crate::{
 };
 
 const FILE: &str = "probes.json";
-/// For both generations; the model is loaded already.
+/// The longest time for both generations; the model is loaded already.
 const BUDGET: Duration = Duration::from_mins(2);
 const TOKENS: u32 = 48;
-/// A text with less than this part of the other's variety turns in a circle.
+/// The part of the other text's variety below which a text counts as repeating itself.
 const CIRCLE: f64 = 0.5;
-/// A shorter text shows nothing, in characters.
+/// The length in characters below which a text shows nothing.
 const SHORTEST: usize = 12;
-/// Length of the pieces that are compared, in characters.
+/// The length in characters of the pieces that are compared.
 const PIECE: usize = 3;
 
-/// Probes every LM Studio that holds a model that takes penalties; loads nothing. `busy` are the
-/// models that answer somebody now, as `engine/instance`: they are left alone. `tell` is told what
-/// is about to be sent, and why an engine was not probed.
+/// Probes every LM Studio that has a loaded model which takes penalties; nothing is loaded.
+///
+/// `busy` are the models that are answering now, as `engine/instance`, which are left alone. `tell`
+/// gets a sentence before each probe, and one for each engine that is not probed.
 pub async fn run(
     config: &Config,
     view: &View,
@@ -79,7 +80,7 @@ pub async fn run(
     probes
 }
 
-/// What was found before; nothing where nobody probed or the file cannot be read.
+/// Reads the outcomes of earlier probes; empty where there are none or the file cannot be read.
 pub fn load(state_dir: &Path) -> Probes {
     let all: BTreeMap<String, PenaltyProbe> = read(&state_dir.join(FILE));
     all.into_iter()
@@ -87,7 +88,7 @@ pub fn load(state_dir: &Path) -> Probes {
         .collect()
 }
 
-/// Remembers these; engines that were not probed keep what is known of them.
+/// Writes the outcomes of probes; engines that were not probed this time keep their last outcome.
 pub fn save(state_dir: &Path, probes: &Probes) -> io::Result<()> {
     let mut all = load(state_dir);
     all.extend(probes.clone());
@@ -95,12 +96,13 @@ pub fn save(state_dir: &Path, probes: &Probes) -> io::Result<()> {
     write(state_dir, FILE, &all)
 }
 
-/// The engine is known to reward repetition: no frequency penalty is filled in there.
+/// Whether a probe found that the engine rewards repetition, so that no frequency penalty is filled
+/// in there.
 pub fn rewards_repetition(probes: &Probes, engine: &str) -> bool {
     probes.get(engine).is_some_and(|p| p.rewards_repetition)
 }
 
-/// The default where there is no such file, or another one.
+/// Reads a file of outcomes; the default where there is none or it has another form.
 fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
     let text = state_dir::read(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -157,7 +159,7 @@ async fn generate(
     Ok(text("content") + &text("reasoning_content"))
 }
 
-/// Compares a text without a penalty with one under 0.1.
+/// Compares the text without a penalty with the one under 0.1; `None` where either is too short.
 fn judge(plain: &str, penalised: &str) -> Option<PenaltyProbe> {
     let (before, after) = (variety(plain)?, variety(penalised)?);
     let rewards_repetition = after < before * CIRCLE;
@@ -176,7 +178,8 @@ fn judge(plain: &str, penalised: &str) -> Option<PenaltyProbe> {
     })
 }
 
-/// Share of the pieces of a text that are different, 0..=1.
+/// Returns the share of a text's pieces that are different, from 0 to 1; `None` for a text that is
+/// too short.
 fn variety(text: &str) -> Option<f64> {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() < SHORTEST {

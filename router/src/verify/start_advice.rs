@@ -5,7 +5,7 @@ use crucible_config::checked::Manage;
 use super::evidence::Evidence;
 use crate::view::EngineView;
 
-/// Says in one sentence how an engine is started.
+/// Returns one sentence that says how an engine that is down is started.
 pub(super) fn start(evidence: &Evidence, engine: &EngineView) -> String {
     let name = &engine.name;
     let configured = evidence.config.engine(name);

@@ -9,14 +9,15 @@ use crate::{
     view::EngineView,
 };
 
-/// Names of the faults for which an engine cannot be used; with one of them the doctor is not
-/// content.
+/// The names of the faults for which an engine cannot be used; with any of them `crucible doctor`
+/// fails.
 pub const FAULTS: [&str; 4] = ["no_engine", "missing", "down", "refused_access"];
 
-/// An engine that is there although none is configured may keep this variable unset.
+/// The default variable of LM Studio's token; one that is unset is no fault.
 const USUAL_TOKEN: &str = "LM_API_TOKEN";
 
-/// What keeps engines from answering, engine by engine.
+/// Returns the faults that keep engines from answering, engine by engine; one fault says that there
+/// is no engine at all. Engines that refuse access are left to another check.
 pub(super) fn engine_faults(evidence: &Evidence) -> Vec<EngineFault> {
     let engines = &evidence.view.engines;
     if engines.is_empty() {
@@ -90,12 +91,12 @@ fn down(evidence: &Evidence, engine: &EngineView) -> EngineFault {
     }
 }
 
-/// Whether something spoke there, by the words of what went wrong.
+/// Whether anything answered at the address, judged by the words of the error.
 fn answers(found: &str) -> bool {
     found.starts_with("not understood: ") || found.starts_with("HTTP ")
 }
 
-/// What to do where something speaks that is not this engine, or an engine that fails.
+/// Returns the advice for an address at which something else answers, or an engine that fails.
 fn otherwise(evidence: &Evidence, engine: &EngineView) -> String {
     let product = engine.kind.profile().product;
     let name = &engine.name;

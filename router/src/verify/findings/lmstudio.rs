@@ -14,7 +14,8 @@ use crate::{
 
 const LIST: &str = "GET /api/v1/models";
 
-/// Before REST v1 it loads models by itself, with its own options.
+/// Finds an LM Studio without the REST API v1, which loads models by itself and with its own
+/// options.
 pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let block = evidence.config.engine(&engine.name);
     // What is only observed has no load control by choice.
@@ -29,8 +30,9 @@ pub(super) fn no_load_control(evidence: &Evidence, engine: &EngineView) -> Vec<F
     }]
 }
 
-/// Auto-evict is not told, but what it may end is: a model with an idle clock that Crucible did
-/// not load was loaded on request.
+/// Finds models that LM Studio's auto-evict may unload: those that Crucible did not load and that
+/// have an idle time, so that LM Studio loaded them on request. Needs the WebSocket API; without it
+/// nothing is found.
 pub(super) fn auto_evict(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let Some(Ok(told)) = evidence.told.get(&engine.name) else {
         return Vec::new();
@@ -79,7 +81,8 @@ pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<Fou
         .collect()
 }
 
-/// Its load makes `key:2` where `key` is there.
+/// Finds models that are loaded twice: a load in LM Studio makes `key:2` where `key` is loaded
+/// already.
 pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let second = |(i, resident): (usize, &ResidentView)| {
         let mut before = engine.residents[..i].iter();
@@ -97,7 +100,8 @@ pub(super) fn second_instance(_: &Evidence, engine: &EngineView) -> Vec<FoundFau
     residents.filter_map(second).collect()
 }
 
-/// What Crucible loaded has no end of its own; where it vanishes, somebody else is at work.
+/// Finds engines from whose memory models vanished without Crucible's order, as when clients bypass
+/// it.
 pub(super) fn bypassed(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let counters = evidence.counters.as_ref();
     let times = counters.and_then(|c| c.vanished.get(&*engine.name));

@@ -1,4 +1,4 @@
-//! Faults beyond the 39 settings: what is looked for on each engine, and what is told about it.
+//! The search for faults beyond the 39 settings, on each engine that is up.
 
 pub(super) mod down;
 mod engine_fault;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{versions, view::EngineView};
 
-/// Something that is looked for on each engine of a kind that is up.
+/// The search for one kind of fault on each engine that is up.
 struct FaultSearch {
     name: &'static str,
     /// `None`: on every engine.
@@ -77,7 +77,8 @@ const FAULTS: [FaultSearch; 14] = [
     of_ollama("fictional_variable", ollama::fictional_variable),
 ];
 
-/// All faults of the engines, engine by engine.
+/// Returns all faults of the engines: those that refuse access, those that do not answer, and then
+/// what is wrong with each engine that is up.
 pub fn engine_faults(evidence: &Evidence) -> Vec<EngineFault> {
     let closed = evidence.view.engines.iter().filter(|e| e.refused_access);
     let mut all: Vec<EngineFault> = closed.map(refused_access).collect();
@@ -123,7 +124,7 @@ fn old_version(_: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     told.collect()
 }
 
-/// The results of `doctor --probe` for contexts with this verdict.
+/// Returns the faults that the last `crucible doctor --probe` found with this verdict on a context.
 fn probed(
     evidence: &Evidence,
     engine: &EngineView,
@@ -152,8 +153,8 @@ fn silent_cut(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     probed(evidence, engine, ContextVerdict::Cuts, asked, fix)
 }
 
-/// Reports a context smaller than the configured one on llama.cpp and OpenAI-compatible engines;
-/// the settings' own checks report it for the others.
+/// Finds contexts that are smaller than the configured one on llama.cpp and OpenAI-compatible
+/// engines; on others the checks of the settings find them.
 fn smaller_context(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let fix = "start the server with the -c that is meant, times its slots (-np)";
     probed(

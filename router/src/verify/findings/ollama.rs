@@ -15,8 +15,8 @@ use crate::{
 
 const PS: &str = "GET /api/ps";
 
-/// While Crucible runs, it loads what is asked for. A model that is not its own and has another
-/// context was loaded behind its back.
+/// Finds models that Crucible did not load and whose context differs from the configured one: a
+/// client that bypasses Crucible loaded them. Nothing is found where no instance runs.
 pub(super) fn reloaded(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     if evidence.counters.is_none() {
         return Vec::new();

@@ -1,10 +1,10 @@
-//! Whether the context that an engine states is really in effect: a prompt that is to fit and one
-//! that is not, with one token of answer each.
+//! The probe whether the context that an engine states is really in effect: one prompt that should
+//! fit and one that should not, each with an answer of one token.
 //!
-//! No tokenizer is asked: two short prompts of a repeated word show how many tokens a word is.
-//! What counts is the engine's own number of prompt tokens, or its refusal; an engine that cuts a
-//! prompt in silence tells fewer than were sent (`prompt_eval_count` of Ollama 0.33 is that after
-//! the cut).
+//! No tokenizer is asked: two short prompts of a repeated word show how many tokens a word is. The
+//! engine's own count of prompt tokens decides, or its refusal. An engine that cuts a prompt
+//! without an error counts fewer tokens than were sent (`prompt_eval_count` of Ollama 0.33 is the
+//! number after the cut).
 
 mod judge;
 mod outcome;
@@ -38,11 +38,11 @@ use crate::{
 };
 
 const FILE: &str = "context_probes.json";
-/// For all prompts to one model; a processor reads some ten tokens in a second.
+/// The longest time for all prompts to one model; a processor reads some ten tokens in a second.
 const BUDGET: Duration = Duration::from_mins(5);
 const WORD: &str = " apple";
 
-/// Where and how a model is asked.
+/// The parts of a question to one loaded model: its engine, its instance and its load options.
 struct Asking<'a> {
     endpoint: EngineEndpoint,
     kind: EngineKind,
@@ -50,9 +50,10 @@ struct Asking<'a> {
     tuple: LoadTuple,
 }
 
-/// Probes the generation models that are loaded, and loads none. `busy` are those that answer
-/// somebody now, as `engine/instance`: they are left alone. `tell` is told what is about to be
-/// sent, what came out, and why a model was not probed.
+/// Probes the contexts of all loaded generation models; nothing is loaded.
+///
+/// `busy` are the models that are answering now, as `engine/instance`, which are left alone. `tell`
+/// gets a sentence before and after each probe, and one for each model that is not probed.
 pub async fn run(
     config: &Config,
     view: &View,
@@ -94,12 +95,12 @@ pub async fn run(
     probes
 }
 
-/// What was found before.
+/// Reads the outcomes of earlier probes; empty where there are none or the file cannot be read.
 pub fn load(state_dir: &Path) -> ContextProbes {
     read(&state_dir.join(FILE))
 }
 
-/// Remembers these; instances that were not probed keep what is known of them.
+/// Writes the outcomes of probes; instances that were not probed this time keep their last outcome.
 pub fn save(state_dir: &Path, probes: &ContextProbes) -> io::Result<()> {
     let mut all = load(state_dir);
     for (engine, found) in probes {
@@ -108,7 +109,8 @@ pub fn save(state_dir: &Path, probes: &ContextProbes) -> io::Result<()> {
     write(state_dir, FILE, &all)
 }
 
-/// The outcome for a resident, as long as it states the same context.
+/// Returns the last outcome for a resident; `None` where there is none, or the resident states
+/// another context now.
 pub(crate) fn known<'a>(
     probes: &'a ContextProbes,
     engine: &EngineView,
@@ -118,8 +120,8 @@ pub(crate) fn known<'a>(
     (request_context(engine.kind, &resident.info) == Some(probe.stated)).then_some(probe)
 }
 
-/// The options that Crucible loaded it with, as its file of residents tells: a command knows no
-/// other instance's loads.
+/// Returns the options that Crucible loaded the resident with, from its file of residents, because
+/// a command cannot ask the running instance.
 fn loaded_with(folder: &Path, engine: &EngineView, resident: &ResidentView) -> Option<LoadTuple> {
     let text = state_dir::read(&folder.join(resident_store::FILE)).ok()?;
     let memory = PersistedState::parse(&text).ok()?;
@@ -193,7 +195,8 @@ impl Asking<'_> {
         Ok(Sent { tokens, fate })
     }
 
-    /// A prompt of so many words, unlike any before: a part that is cached may not be counted.
+    /// Sends a prompt of so many words, unlike any before, because an engine may not count a cached
+    /// part.
     async fn send(&self, words: u64) -> Result<PromptFate, EngineError> {
         let nonce = RandomState::new().hash_one(words) % 1_000_000;
         let count = usize::try_from(words).unwrap_or_default();
@@ -211,7 +214,8 @@ impl Asking<'_> {
     }
 }
 
-/// Ollama's `prompt_eval_count`, else OpenAI's `usage`.
+/// Returns the prompt tokens that an answer counts: Ollama's `prompt_eval_count`, else OpenAI's
+/// `usage`.
 fn read_tokens(answer: &Value) -> Option<u64> {
     let native = answer.get("prompt_eval_count");
     let open = || answer.get("usage")?.get("prompt_tokens");

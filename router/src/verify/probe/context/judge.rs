@@ -1,4 +1,4 @@
-//! What became of the prompts, and what that says of the context.
+//! The verdict on a context by the fate of the prompts that were sent.
 
 use super::outcome::{ContextProbe, ContextVerdict};
 
@@ -6,13 +6,14 @@ use super::outcome::{ContextProbe, ContextVerdict};
 /// counted, or it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PromptFate {
-    /// So many tokens of it were read.
+    /// The engine read so many tokens of the prompt.
     Read(u64),
-    /// It does not fit; the context, where the refusal names it.
+    /// The engine refused the prompt as too long; the context in tokens, where the refusal names
+    /// it.
     Refused(Option<u64>),
 }
 
-/// A prompt of about so many tokens.
+/// A prompt that was sent, with its size and its fate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     /// The tokens of the prompt, as estimated.
@@ -24,7 +25,8 @@ pub(super) struct Sent {
 // === impl Sent ===
 
 impl Sent {
-    /// How many tokens were read, if fewer than were sent; 5 % are the guess's.
+    /// Returns the number of tokens that were read, where it is more than 5 % below the number
+    /// sent; the estimate is that inexact.
     fn cut_to(&self) -> Option<u64> {
         match self.fate {
             PromptFate::Read(read) if read < self.tokens / 20 * 19 => Some(read),
@@ -33,7 +35,8 @@ impl Sent {
     }
 }
 
-/// `fit` is a prompt that is to fit the stated context, `over` one that is not.
+/// Judges the `stated` context by the fate of the prompt that should fit and of the one that should
+/// not, where that was sent.
 pub(super) fn judge(stated: u64, fit: Sent, over: Option<Sent>) -> ContextProbe {
     let (verdict, words) = verdict(stated, fit, over);
     ContextProbe {
@@ -85,8 +88,9 @@ fn verdict(stated: u64, fit: Sent, over: Option<Sent>) -> (ContextVerdict, Strin
     }
 }
 
-/// A refusal that is about the context, and the size that it names: llama.cpp b10488 and what
-/// passes its words on (`... available context size (4096 tokens)`), Ollama 0.33, LM Studio 0.4.
+/// Returns the refusal of a prompt with the context that it names, where `message` is one: those of
+/// llama.cpp b10488 and servers that pass its words on (`... available context size (4096
+/// tokens)`), Ollama 0.33 and LM Studio 0.4.
 pub(super) fn overflow(message: &str) -> Option<PromptFate> {
     const ABOUT: [&str; 4] = ["context size", "context length", "context window", "n_ctx"];
     let message = message.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The outcomes of probes of contexts, as they are kept in the folder of state.
+//! The outcomes of probes of contexts, in the form of their file in the state folder.
 
 use std::collections::BTreeMap;
 

@@ -1,16 +1,17 @@
-//! How long the prompts are, in tokens and in words.
+//! The sizes of the prompts of a probe, in tokens and in words.
 
 use crucible_config::engine_profile::SlotContext;
 
 use crate::{engine::EngineError, view::EngineView};
 
-/// Longest prompt that is to fit, in tokens: reading it takes time.
+/// The most tokens of the prompt that should fit, because reading it takes time.
 const LONGEST_FIT: u64 = 8192;
-/// Longest prompt that is not to fit: an engine that takes it all the same reads all of it.
+/// The most tokens of the prompt that should not fit: an engine that takes it all the same reads
+/// all of it.
 const LONGEST_OVER: u64 = 32_768;
-/// Below that the template outweighs the prompt.
+/// The context in tokens below which the template outweighs the prompt.
 const SHORTEST: u64 = 256;
-/// Words of the two short prompts.
+/// The numbers of words of the two short prompts by which the tokens per word are measured.
 pub(super) const SHORT: [u64; 2] = [8, 136];
 
 /// The sizes of the prompts, in tokens.
@@ -26,7 +27,8 @@ pub(super) struct Sizes {
     pub(super) over: Option<u64>,
 }
 
-/// How many tokens prompts of words are: `base + words * per_128 / 128`.
+/// The relation of words to tokens: a prompt of `words` words has `base + words * per_128 / 128`
+/// tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
     base: u64,
@@ -61,7 +63,8 @@ impl Sizes {
 // === impl Words ===
 
 impl Words {
-    /// From what the two short prompts were counted as.
+    /// Computes the relation from the token counts of the two short prompts. The error is an engine
+    /// that counts fewer than 64 tokens for the 128 further words.
     pub(super) fn of([few, many]: [u64; 2]) -> Result<Self, EngineError> {
         let per_128 = many.saturating_sub(few);
         if per_128 < 64 {

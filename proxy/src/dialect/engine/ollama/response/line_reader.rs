@@ -30,7 +30,9 @@ impl LineReader {
 
     /// Takes a frame and calls `line` with each line that it completes, without its end.
     ///
-    /// # Errors A line beyond the cap, or the error of `line`.
+    /// # Errors
+    ///
+    /// A line beyond the cap, or the error of `line`.
     pub(crate) fn push(
         &mut self,
         mut frame: &[u8],
