@@ -1,4 +1,4 @@
-//! Who may reach Crucible: addresses, hosts, origins, keys, opened paths.
+//! Checks of the access to Crucible: addresses, hosts, origins, keys and opened paths.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,7 +11,8 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
-/// Hashes of words that stood in examples: `test`, `test2`, `secret`, and of the empty text.
+/// The hashes of words that were used as keys in examples (`test`, `test2`, `secret`) and of the
+/// empty text, which are refused.
 const KNOWN_HASHES: [&str; 4] = [
     "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
@@ -64,7 +65,8 @@ pub(super) fn metrics_listen(
     Some(address)
 }
 
-/// Beyond loopback there must be a key, or the word that there shall be none.
+/// Reports an address beyond loopback as an error where there is no client key, unless
+/// `allow_unauthenticated` is set.
 fn check_open(
     settings: &Settings,
     path: &str,

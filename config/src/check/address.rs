@@ -1,4 +1,4 @@
-//! Where an engine is, and the name of the variable that holds its token.
+//! Checks of an engine's address and of the name of the variable that holds its token.
 
 use url::Url;
 
@@ -9,7 +9,7 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
-/// The origin of a value that no layer sets and that the engine's kind decides.
+/// The words for the origin of a value that no layer sets, so that the engine's kind decides.
 pub(super) const KIND_DEFAULT: &str = "default of its kind";
 
 /// Reads the address of engine number `i` (from 0). Without one the default of its kind is filled
@@ -107,7 +107,8 @@ pub(super) fn engine_url(
     Some(url)
 }
 
-/// Whether something may stand there that is not shown: a password, a query, a header's value.
+/// Whether a wrong address may hold a password, a query or a header's value, so that messages must
+/// not show it.
 fn may_hold_a_secret(text: &str) -> bool {
     text.contains(['@', '%', '?', '#']) || text.contains(char::is_whitespace)
 }

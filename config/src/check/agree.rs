@@ -1,4 +1,5 @@
-//! Keys that say the same: the higher layer wins, within one layer the first of a pair.
+//! The pairs of keys that mean the same. The value of the higher layer holds for both, and within
+//! one layer that of the first key of the pair.
 
 use crate::{
     keys::{self, KeyShape, timeouts},
@@ -7,7 +8,8 @@ use crate::{
     tuning::TuningId,
 };
 
-/// The pairs: the path of the key that wins within one layer, and the setting that says the same.
+/// Returns the pairs: the path of the key that wins within one layer, and the engine setting that
+/// means the same.
 fn pairs() -> [(String, TuningId); 6] {
     let row = |id: TuningId| id.path().to_owned();
     [
@@ -38,7 +40,8 @@ fn pairs() -> [(String, TuningId); 6] {
     ]
 }
 
-/// Gives both keys of each pair the winner's value and origin.
+/// Sets both keys of each pair to the value and origin of the one that wins. Reports a value that
+/// the other key cannot have.
 pub(super) fn agree(settings: &mut Settings, report: &mut ProblemReport) {
     let fixed = keys::fixed();
     for (first, second) in pairs() {
@@ -80,7 +83,8 @@ pub(super) fn agree(settings: &mut Settings, report: &mut ProblemReport) {
     }
 }
 
-/// Warns where two keys of one layer say the same thing differently; `first` wins.
+/// Warns where the keys at the paths `first` and `second` are set in one layer to different values;
+/// `first` wins.
 pub(super) fn warn_if_different(
     settings: &Settings,
     report: &mut ProblemReport,

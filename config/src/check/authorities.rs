@@ -1,4 +1,4 @@
-//! `ca_file` of an engine.
+//! The check of `ca_file`, the certificates that an engine's certificate is checked against.
 
 use std::path::Path;
 
@@ -11,7 +11,9 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
-/// The authorities of an engine that is reached by `https`; of any other, `ca_file` is a slip.
+/// Reads the `ca_file` of engine number `i` (from 0), relative to `folder`. A file that cannot be
+/// read is an error; for an engine at an `http` address the key has no use and is reported as a
+/// warning. `None` in both cases, and where it is not set.
 pub(super) fn ca_file(
     settings: &Settings,
     i: usize,

@@ -1,4 +1,4 @@
-//! `[[engine]]`.
+//! The reading of the `[[engine]]` tables.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -68,7 +68,8 @@ pub(super) fn engines(
     engines
 }
 
-/// An engine at an address of Crucible's own would be asked by itself.
+/// Reports engines whose address is one of Crucible's own `listeners`: Crucible would send requests
+/// to itself.
 pub(super) fn not_itself(
     settings: &Settings,
     engines: &[EngineConfig],
@@ -289,7 +290,7 @@ fn passthrough(settings: &Settings, i: usize, report: &mut ProblemReport) -> Vec
     all
 }
 
-/// Warns about a setting that means something for other kinds only.
+/// Warns about a switch that is on and means something for engines of other kinds only.
 fn only_for(
     settings: &Settings,
     report: &mut ProblemReport,
@@ -310,7 +311,8 @@ fn only_for(
     }
 }
 
-/// An engine's own key against the tuning row that says the same.
+/// Gives an engine's own key the value of the engine setting that means the same, where that is set
+/// in a higher layer or the key is not set at all.
 fn same_as_tuning(settings: &mut Settings, report: &mut ProblemReport, own: &str, id: TuningId) {
     let tuning = id.path();
     warn_if_different(settings, report, own, tuning);

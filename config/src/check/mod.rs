@@ -38,7 +38,9 @@ use crate::{
 
 pub(crate) use names::BUILTIN_VIRTUAL;
 
-/// `folder` is the configuration file's, for relative paths.
+/// Makes the configuration from the layered settings. `folder` is that of the configuration file,
+/// for relative paths. Each problem goes into `report`; the result must not be used where that has
+/// an error.
 pub(crate) fn check(
     settings: &mut Settings,
     profile: ProfileName,
@@ -103,7 +105,7 @@ pub(crate) fn check(
     config
 }
 
-/// Reads the 39 settings from what the layers set.
+/// Reads the 39 engine settings from the values that the layers set.
 struct TuningReader<'a> {
     settings: &'a Settings,
     report: &'a mut ProblemReport,
@@ -230,7 +232,7 @@ fn log(settings: &Settings, report: &mut ProblemReport) -> LogSettings {
     }
 }
 
-/// Sampling defaults below a table.
+/// Reads the sampling values in the table at this path; each that is not set is `None`.
 fn sampling(settings: &Settings, table: &str) -> Sampling {
     Sampling {
         temperature: settings.find(&sampling::TEMPERATURE.at(table)),

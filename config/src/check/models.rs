@@ -1,4 +1,4 @@
-//! `[[model]]`.
+//! The reading of the `[[model]]` tables.
 
 use std::sync::Arc;
 
@@ -72,7 +72,8 @@ pub(super) fn models(
     models
 }
 
-/// Other names of a model, which no other block may have.
+/// Reads the `aliases` of model number `i` (from 0). An alias that another block has too is an
+/// error.
 fn aliases(
     settings: &Settings,
     i: usize,
@@ -101,7 +102,8 @@ fn aliases(
     aliases
 }
 
-/// `defaults` of a model or of a key.
+/// Reads `defaults` of a model or a client key: switched off (`false`), set, or inherited where no
+/// value is set.
 pub(super) fn defaults(settings: &Settings, path: &KeyPath<SubTable>) -> ModelDefaults {
     if settings.is_off(path) {
         return ModelDefaults::Off;
@@ -125,7 +127,8 @@ fn check_glob(settings: &Settings, path: &str, text: &str, report: &mut ProblemR
     }
 }
 
-/// Reports an engine that is not there. Without configured engines the discovered ones count.
+/// Reports the name of an engine that is not configured. Where none is configured, the names of
+/// discovered engines are allowed.
 fn check_engine(
     settings: &Settings,
     path: &str,
@@ -149,7 +152,8 @@ fn check_engine(
     }
 }
 
-/// Names that an engine may have.
+/// Returns the names that engines may have: those of the configured ones, else those that discovery
+/// gives.
 pub(super) fn names(engines: &[EngineConfig]) -> Vec<&str> {
     if engines.is_empty() {
         vec!["lmstudio", "ollama", "llamacpp"]

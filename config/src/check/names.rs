@@ -1,6 +1,6 @@
-//! Names of models that contradict each other, as far as the file alone tells.
+//! The search for names of models that contradict each other, as far as the file alone tells.
 //!
-//! Whether a name is a model's, only the engines know; see [`crate::references`].
+//! Only the engines know whether a name is a model's; see [`crate::references`].
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
-/// Virtual models that are there without a table.
+/// The virtual models that exist without a table.
 pub(crate) const BUILTIN_VIRTUAL: [&str; 3] = ["auto", "fast", "quality"];
 
 /// Reports aliases, fallbacks, virtual models and rules whose names contradict each other, or go
@@ -26,7 +26,8 @@ pub(super) fn names(settings: &Settings, config: &Config, report: &mut ProblemRe
     rules(settings, config, report);
 }
 
-/// Any case; `name` and `name:latest` are the same.
+/// Whether two names mean one model: letter case does not count, and neither does `:latest` at the
+/// end.
 fn same(a: &str, b: &str) -> bool {
     let bare = |name: &str| {
         let lower = name.to_ascii_lowercase();
@@ -87,7 +88,8 @@ fn aliases(
     }
 }
 
-/// The names from an alias through aliases back to it, if they lead there.
+/// Returns the names on the way from an alias through other aliases back to it; `None` where they
+/// do not lead back.
 fn circle(config: &Config, alias: &str) -> Option<Vec<String>> {
     let mut names = vec![alias.to_owned()];
     let mut at = alias.to_owned();
@@ -131,7 +133,8 @@ fn virtual_models(settings: &Settings, config: &Config, report: &mut ProblemRepo
     }
 }
 
-/// Whether what a virtual model stands for contains `to`, also through aliases.
+/// Whether the virtual model `from` contains the name `to`, also through aliases and other virtual
+/// models. `seen` are the names that were followed already.
 fn reaches(config: &Config, from: &str, to: &str, seen: &mut BTreeSet<String>) -> bool {
     if !seen.insert(from.to_ascii_lowercase()) {
         return false;

@@ -1,4 +1,5 @@
-//! Paths as they are written: the home folder, and slips that would make another file of them.
+//! The reading of paths as people write them: `~` stands for the home folder, and likely slips are
+//! reported.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::{
     settings::{ProblemReport, Settings},
 };
 
-/// The path of this key, with the home folder in place of `~`.
+/// Reads the path at a key, with the home folder in place of `~`; `None` where it is not set.
 pub(super) fn path(
     settings: &Settings,
     at: &KeyPath<Option<String>>,
@@ -19,7 +20,8 @@ pub(super) fn path(
     Some(read(settings, at, &text, report))
 }
 
-/// A command's words; each may be a path. Beyond the program one may also be a script of several lines.
+/// Reads the words of a command. The program and words that begin with `~` are read as paths;
+/// another word may also be a script of several lines.
 pub(super) fn command(
     settings: &Settings,
     at: &KeyPath<Vec<String>>,

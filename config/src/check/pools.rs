@@ -1,4 +1,4 @@
-//! `[pool.*]`, and the pools that engines name.
+//! The reading of the `[pool.*]` tables, and the check of the pools that engines name.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     tuning::TuningId,
 };
 
-/// Pools that are there without a table.
+/// The pools that exist without a table.
 const OWN: [&str; 2] = ["gpu", "cpu"];
 
 /// Reads the tables `[pool.NAME]` by their names. Reports pools that no engine uses, budgets above
@@ -79,7 +79,8 @@ fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
         .unwrap_or_default()
 }
 
-/// Names that are likely misspelled, and pools whose engines share no memory.
+/// Warns about pools of engines whose names are likely misspelled, and about pools whose engines
+/// share no memory.
 fn named_by_engines(
     settings: &Settings,
     engines: &[EngineConfig],
@@ -122,7 +123,7 @@ fn named_by_engines(
     }
 }
 
-/// The machine, as far as its address tells; `None`: this one.
+/// Returns the machine of an engine as far as its address tells; `None` for this machine.
 fn host(engine: &EngineConfig) -> Option<String> {
     let host = engine.url.as_ref()?.host()?;
     let here = match &host {

@@ -2,8 +2,8 @@
 
 use crate::kind;
 
-/// llama.cpp's types of files (`llama_ftype`, b8800) as Ollama and GGUF file names spell them, and
-/// what LM Studio says of MLX models.
+/// The types of llama.cpp's files (`llama_ftype`, b8800) as Ollama and GGUF file names spell them,
+/// and those that LM Studio reports of MLX models.
 const KNOWN: [&str; 57] = [
     "f32",
     "fp32",
@@ -64,14 +64,15 @@ const KNOWN: [&str; 57] = [
     "8bit",
 ];
 
-/// Whether models of it exist; any case, also with the sign of Unsloth's own files.
+/// Whether models of this quantization exist. Letter case does not count, and neither does `UD-`,
+/// which Unsloth's files begin with.
 pub(super) fn is_known(text: &str) -> bool {
     let lower = text.trim().to_ascii_lowercase();
     let plain = lower.strip_prefix("ud-").unwrap_or(&lower);
     KNOWN.contains(&plain)
 }
 
-/// The one that was probably meant.
+/// Returns the known quantization that was probably meant; `None` where none is similar.
 pub(super) fn near(text: &str) -> Option<&'static str> {
     kind::nearest(text, KNOWN)
 }

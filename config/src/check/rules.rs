@@ -1,4 +1,4 @@
-//! `[virtual]` and `[[rule]]`.
+//! The reading of `[virtual]` and of the `[[rule]]` tables.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,8 @@ pub(super) fn virtual_models(
     all
 }
 
-/// A pattern is a glob, and where it is `NAME/*`, the name is an engine's.
+/// Reports a pattern of a virtual model that is no glob, or of which the part before `/*` is no
+/// engine's name.
 fn check_pattern(
     settings: &Settings,
     path: &str,
@@ -148,7 +149,8 @@ pub(super) fn rules(settings: &Settings, report: &mut ProblemReport) -> Vec<Rout
     rules
 }
 
-/// Header names that no request can have, and words without a letter.
+/// Reports conditions that no request can meet: header names that cannot exist, and words without a
+/// letter.
 fn matches_nothing(
     settings: &Settings,
     conditions: &KeyPath<SubTable>,

@@ -1,5 +1,5 @@
-//! What single values of the 39 rows cannot tell: combinations, and units that were likely meant
-//! otherwise.
+//! Checks of the 39 engine settings that no single value shows: combinations, and values that were
+//! likely meant in another unit.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,11 +11,12 @@ use crate::{
     tuning::TuningId,
 };
 
-/// Below this a size of memory is a number without its unit.
+/// The size of memory in bytes below which the unit was likely forgotten.
 const LEAST_MEMORY: u64 = 1_000_000;
-/// A gap between two tokens longer than this was meant in milliseconds.
+/// The gap between two tokens above which milliseconds were likely meant.
 const LONGEST_GAP: Duration = Duration::from_hours(1);
-/// An idle model that stays longer was meant in milliseconds, or is to be pinned.
+/// The time for an idle model above which milliseconds were likely meant; a model that should stay
+/// is pinned.
 const LONGEST_IDLE: Duration = Duration::from_hours(48);
 
 /// Reports values of the 39 engine settings that are right alone and wrong together, have no effect
@@ -35,7 +36,7 @@ pub(super) fn combinations(
     ollama(tuning, engines, &mut say);
 }
 
-/// Reports at the place where a value was set.
+/// Reports problems together with the place where the value was set.
 struct CombinationReport<'a> {
     settings: &'a Settings,
     report: &'a mut ProblemReport,

@@ -1,4 +1,5 @@
-//! The life of a request after the guard, as one straight line: body, plan, attempts, late commit.
+//! The life of a request after the guard, in order: its body is read, it is planned, the candidates
+//! are tried, and the headers of a stream go out at the latest after `timeouts.commit`.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -31,7 +32,7 @@ use crate::{
     state::AppState,
 };
 
-/// The handler of every path of a client format.
+/// Handles a request on any path of a client format. An error becomes an answer in that format.
 pub(crate) async fn handle(
     State(app): State<AppState>,
     Extension(active): Extension<Arc<ActiveRequest>>,
@@ -111,7 +112,8 @@ async fn answer(
     }
 }
 
-/// Waits for the answer of a stream, whose headers go out after `commit` at the latest.
+/// Waits for the answer of a stream. Where it is not there after `commit`, the headers go out
+/// first, and an error can only be sent inside the stream.
 async fn in_time(
     answered: impl Future<Output = Result<Response, Error>> + Send + 'static,
     committed: Box<CommittedHead>,
@@ -131,7 +133,8 @@ async fn in_time(
     .await
 }
 
-/// Receives the body of a request and reads it in the client's format.
+/// Receives the body of a request and reads it in the client's format. Returns the request's
+/// headers and the chat request; the error is a body that is too long, too slow or malformed.
 pub(super) async fn received(
     active: &ActiveRequest,
     config: &Config,

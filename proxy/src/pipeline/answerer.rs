@@ -15,11 +15,11 @@ use crate::{
     state::AppState,
 };
 
-/// The time that an engine has for a new list, where it answered with a name that its last list
+/// The longest wait for a new list of an engine that answered under a name which its last list
 /// lacks.
 const ASK: Duration = Duration::from_secs(1);
 
-/// The instance that is expected to answer a request.
+/// The model and the instance that are expected to answer a request.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedAnswerer {
     engine: Arc<str>,
@@ -49,7 +49,8 @@ enum Named {
 // === impl ExpectedAnswerer ===
 
 impl ExpectedAnswerer {
-    /// The expectation for a granted permit; `None` for an engine whose names are not judged.
+    /// Returns the expectation for a granted permit; `None` for every engine but LM Studio, whose
+    /// names are not judged.
     pub(super) fn of(permit: &Permit) -> Option<Self> {
         (permit.kind == EngineKind::Lmstudio).then(|| Self {
             engine: Arc::clone(&permit.engine),
@@ -58,8 +59,9 @@ impl ExpectedAnswerer {
         })
     }
 
-    /// Checks the name in an answer; an answer of another model is an error. The engine is asked
-    /// for a new list only where the name is in none that is known.
+    /// Checks `name`, the model that an answer names; the error is an answer of another model. A
+    /// name that no list has makes Crucible ask the engine for a new list once; where it stays
+    /// unknown, it is accepted and remembered.
     pub(super) async fn check(&self, app: &AppState, name: Option<String>) -> Result<(), Error> {
         let Some(name) = name.filter(|name| !self.is_own(name)) else {
             return Ok(());
@@ -136,8 +138,9 @@ impl<'a> Known<'a> {
     }
 }
 
-/// A name without its folders, the number of its instance (`key:2`), its variant (`key@q8_0`), and what
-/// names a file of weights: `.gguf`, `-GGUF`, a quantization (`-Q4_K_M`, `:q8_0`).
+/// Returns a name without folders, without the number of an instance (`key:2`), a variant
+/// (`key@q8_0`) and the signs of a weights file: `.gguf`, `-GGUF`, a quantization (`-Q4_K_M`,
+/// `:q8_0`).
 fn stem(name: &str) -> &str {
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let mut name = name.split_once('@').map_or(name, |(key, _)| key);

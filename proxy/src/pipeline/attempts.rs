@@ -1,4 +1,5 @@
-//! The attempts of one request: each candidate of the plan in order, and what may help one that failed.
+//! The attempts of one request: the candidates of the plan in order, and the remedies for one that
+//! failed.
 
 use std::{pin::pin, sync::Arc};
 
@@ -29,7 +30,8 @@ use crate::{
     request::{RequestPhase, TargetInstance},
 };
 
-/// Tries the candidates in order, the next one only while nothing was sent to the client.
+/// Tries the candidates in order and returns the first answer. The next candidate is tried only
+/// where the error allows it and nothing was sent to the client; else the last error is returned.
 pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Response, Error> {
     prefix_trace::trace(&planned);
     let mut at = 0;
@@ -66,8 +68,8 @@ pub(super) async fn answered(mut planned: Box<PlannedRequest>) -> Result<Respons
     Err(Error::new(ErrorKind::Internal, "the plan is empty"))
 }
 
-/// Whether the same candidate may answer after all once something about the request is changed, which
-/// is done here: a shorter answer, the model loaded again, more context. Each is tried once.
+/// Changes what made an attempt fail, where that may help, and returns whether the same candidate
+/// is to be tried again: a shorter answer, the model loaded anew, or more context.
 async fn remedied(
     planned: &mut PlannedRequest,
     used: usize,
@@ -106,14 +108,15 @@ async fn remedied(
     Ok(true)
 }
 
-/// Whether another candidate may answer where one failed with this error. A prompt that is too long for
-/// one may fit the next.
+/// Whether another candidate may answer after this error. A prompt that is too long for one may fit
+/// the next.
 fn may_fall_back(error: &Error) -> bool {
     error.retryable() || error.kind == ErrorKind::ContextLengthExceeded
 }
 
-/// Counts an attempt that took the place of another: of the one that failed before, or of the one at
-/// `at` where the wait was too long.
+/// Counts an attempt that took the place of another in the metrics: of the candidate that failed
+/// before, or of the one at `at`, where the wait was too long. `used` is the candidate that was
+/// tried, and `answered` its success.
 fn count_fallback(
     planned: &PlannedRequest,
     at: usize,
@@ -138,8 +141,9 @@ fn count_fallback(
     metrics.fallback(&from.engine, &to.engine, reason, outcome);
 }
 
-/// Tries the candidate at `at`, or the one that takes over from it, and gives the place of the one
-/// that was tried. `failed` is the place of the candidate that was tried before.
+/// Tries the candidate at `at`, or the one that takes over from it, and returns the position of the
+/// one that was tried with its result. `failed` is the candidate that was tried before, with the
+/// reason of its failure.
 async fn attempt(
     planned: &PlannedRequest,
     at: usize,
@@ -200,7 +204,7 @@ async fn attempt(
     }
 }
 
-/// Notes in the record which candidate is tried now.
+/// Notes in the request's record which candidate is tried now.
 fn tried(planned: &PlannedRequest, candidate: &Candidate) {
     planned.active.note(|record| {
         record.engine = Some(Arc::clone(&candidate.engine));
@@ -229,8 +233,8 @@ fn busy_note(busy: &Candidate) -> String {
     format!("instead of {}/{}, which is busy", busy.engine, busy.model)
 }
 
-/// Sends the request with its permit through the inner stack; `note` is what the client is told
-/// about the candidate.
+/// Sends the request through the inner stack with its permit. `note` is a sentence about the choice
+/// of the candidate, for the header `x-crucible-note`.
 async fn send(
     planned: &PlannedRequest,
     candidate: &Candidate,
@@ -269,7 +273,7 @@ async fn send(
     Ok(response)
 }
 
-/// The reason for which the next candidate is tried, for the metrics.
+/// Returns the reason for which the next candidate is tried, as the metrics name it.
 fn fallback_reason(error: &Error) -> FallbackReason {
     match error.kind {
         _ if error.not_loaded => FallbackReason::LoadFailed,

@@ -11,8 +11,8 @@ use crate::{
     dialect::chat::ChatRequest, reply::AnswerHead, request::ActiveRequest, state::AppState,
 };
 
-/// What the headers need that go out before the answer. They name the candidate that is tried then,
-/// which is final from that moment on, and the values that are filled in for it.
+/// The facts for the headers of a stream that go out before its answer. They name the candidate
+/// that is tried at that moment, which is final then, and the values that are filled in for it.
 pub(super) struct CommittedHead {
     /// The state of the instance.
     pub(super) app: AppState,
@@ -31,7 +31,8 @@ pub(super) struct CommittedHead {
 // === impl CommittedHead ===
 
 impl CommittedHead {
-    /// Writes the headers and notes the moment.
+    /// Returns the headers, and notes the moment in the request's record: from now on no other
+    /// candidate is tried.
     pub(super) fn written(self) -> AnswerHead {
         let best = self.best;
         let (candidate, notes) = self.active.note(|record| {

@@ -1,4 +1,4 @@
-//! The refusal of a prompt for its length: recognised, and said in the words that clients know.
+//! The refusal of a prompt for its length: its recognition, and its words for the client.
 
 use crate::{
     dialect::engine::engine_error::overflow_lengths,
@@ -7,12 +7,12 @@ use crate::{
     request::{ActiveRequest, RequestFacts},
 };
 
-/// The characters of the engine's own words that are shown.
+/// The most characters of the engine's own words that a client is shown.
 const SHOWN: usize = 300;
 
-/// Decides about an engine that gave no word: it may have found the prompt too long. The error is
-/// taken for that where the estimated prompt is at least half of the context, and for a fault of
-/// the engine otherwise.
+/// Decides whether a failure without a stated cause came from a prompt that is too long. That is
+/// assumed where the estimated prompt has at least half of the context's tokens; else it stays a
+/// failure of the engine.
 pub(crate) fn judged(active: &ActiveRequest, error: Error) -> Error {
     let (context, estimate) = active.note(|record| (record.context, record.prompt_tokens));
     weighed(error, context, estimate)
@@ -38,7 +38,8 @@ fn weighed(mut error: Error, context: Option<u64>, estimate: u64) -> Error {
     error
 }
 
-/// Rewords the error of a prompt that an engine found too long; every other error stays as it is.
+/// Rewords the error of a prompt that an engine found too long, with the numbers that clients look
+/// for; every other error stays as it is.
 pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
     let error = judged(active, error);
     let Some(overflow) = error.overflow else {
@@ -70,8 +71,8 @@ pub(crate) fn worded(active: &ActiveRequest, error: Error) -> Error {
     told
 }
 
-/// The numbers of the message. They agree with the engine's finding: prompt and answer together are
-/// more than the limit.
+/// Returns the numbers for the message. They agree with the engine's finding: prompt and answer
+/// together are more than the limit.
 fn too_much(record: &RequestFacts, counted: Option<u64>, words: &str) -> TooMuch {
     let limit = record.context.or_else(|| overflow_lengths::limit(words));
     let over = limit.map_or(0, |limit| limit.saturating_add(1));

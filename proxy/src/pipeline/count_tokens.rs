@@ -1,8 +1,9 @@
-//! `POST /v1/messages/count_tokens`: the tokens of a prompt, without a permit and without a load.
+//! `POST /v1/messages/count_tokens`: the number of tokens of a prompt, without a permit and without
+//! a load.
 //!
-//! An engine that has the model loaded and counts exactly is asked, for at most 200 ms. Else the count is
-//! the estimate from the bytes of the prompt, corrected by what this model made of earlier prompts, and
-//! the header `x-crucible-note` says so. Editors send fifty such questions in a second.
+//! Where an engine has the model loaded and can count, it is asked, for at most 200 ms. Otherwise
+//! the count is estimated from the bytes of the prompt, by the bytes per token that were measured
+//! for the model, and the header `x-crucible-note` says so. Editors ask up to fifty times a second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,22 +39,22 @@ use crate::{
     upstream::Prompt,
 };
 
-/// The time that an engine has to count.
+/// The longest wait for an engine's count.
 const BUDGET: Duration = Duration::from_millis(200);
 
-/// The most bytes of an engine's answer to the question.
+/// The most bytes of an engine's answer with its count.
 const ANSWER: usize = 64 * 1024;
 
 /// The note on a count that no engine made.
 const ESTIMATED: &str = "input_tokens is estimated from the bytes of the prompt";
 
-/// The answer to the question, an engine's and Crucible's.
+/// The answer with the count, in the form that both engines and Crucible write.
 #[derive(Deserialize, Serialize)]
 struct CountedPrompt {
     input_tokens: u64,
 }
 
-/// The handler of the path.
+/// Handles a request for a count; an error becomes an answer in the client's format.
 pub(crate) async fn handle(
     State(app): State<AppState>,
     Extension(active): Extension<Arc<ActiveRequest>>,
@@ -103,7 +104,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Asks the engine, where it counts and has the model loaded; `None` where it gives no count in time.
+/// Asks the engine of `candidate` for its count; `None` where it cannot count, does not have the
+/// model loaded, or does not answer in time.
 async fn ask(
     app: &AppState,
     chat: &ChatRequest,

@@ -23,8 +23,8 @@ use crate::{
     pipeline::routed_request::RoutedRequest,
 };
 
-/// Fills in the sampling values of the profile where the request is silent. `null` is silent, 0 is
-/// a value.
+/// Fills in configured sampling values that the request leaves open. A value of `null` is left
+/// open; 0 is a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefaultsLayer;
 
@@ -69,9 +69,9 @@ impl<S: Service<Box<RoutedRequest>, Error = crate::error::Error>> Service<Box<Ro
     }
 }
 
-/// The values that are filled in for a request to this candidate, each with its origin: those of its
-/// engine, its model and the client's key that the request leaves open, without what the engine would
-/// misread.
+/// Returns the values to fill in for a request to this candidate, each with its origin: those
+/// configured for the engine, the model and the client's key, as far as the request leaves them
+/// open and the engine applies them correctly. Embeddings and rankings get none.
 pub(crate) fn request_defaults(
     router: &RouterHandle,
     config: &Config,
@@ -100,8 +100,8 @@ pub(crate) fn request_defaults(
     )
 }
 
-/// The configured defaults that the request does not set. MLX does not know penalties (LM Studio
-/// 0.4, `mlx_engine/generate.py`), so none are sent there.
+/// Returns the configured values that the request leaves open. LM Studio's MLX engine ignores
+/// penalties (0.4, `mlx_engine/generate.py`), so it gets none (`honours_penalties` is false).
 fn gaps(
     body: &[u8],
     peek: &PeekedBody,

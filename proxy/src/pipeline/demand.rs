@@ -1,4 +1,4 @@
-//! The demand of a request: everything that the router may see of it.
+//! The making of a request's [`Demand`]: the facts by which the router plans and schedules it.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -19,7 +19,7 @@ use crate::{
     guard::{self, AdmittedClient},
 };
 
-/// The headers in which opencode, Codex and Claude Code name a conversation.
+/// The headers in which opencode, Codex and Claude Code send the id of a conversation.
 static SESSION: [HeaderName; 4] = [
     HeaderName::from_static("x-session-id"),
     HeaderName::from_static("x-session-affinity"),
@@ -27,16 +27,17 @@ static SESSION: [HeaderName; 4] = [
     HeaderName::from_static("x-claude-code-session-id"),
 ];
 
-/// The longest name of a model in bytes. Names are compared and echoed in a header, so they are
-/// bounded, far above any name that an engine lists.
+/// The most bytes of a model's name, which is compared and echoed in a header; far above any name
+/// that an engine lists.
 const LONGEST_NAME: usize = 8192;
-/// The most tokens of an answer that counts as a completion at the cursor.
+/// The most tokens that a request may ask for and still count as a completion at the cursor.
 const COMPLETION_TOKENS: u64 = 256;
 /// The header that sets the scheduling class of one request: `interactive` or `background`.
 static X_CLASS: HeaderName = HeaderName::from_static("x-crucible-class");
 
-/// The demand of a chat request. A missing `model` is `missing_field`, unless `default_model` is
-/// configured; a name that is too long is `model_not_found`.
+/// Returns the demand of a request. The errors are a missing `model` where no `default_model` is
+/// configured (`missing_field`), a name that is too long (`model_not_found`), and wrong values of
+/// Crucible's own headers.
 pub(crate) fn of(
     headers: &HeaderMap,
     chat: &ChatRequest,
@@ -97,8 +98,8 @@ pub(crate) fn of(
     Ok(demand)
 }
 
-/// The conversation with a virtual model that a request belongs to. One session may hold several:
-/// those of an agent's helpers, a title.
+/// Returns the hash of the conversation with a virtual model that a request belongs to. One session
+/// of a client may have several, as an agent also asks for titles and starts helpers.
 fn conversation(model: &str, demand: &Demand, prompt: &PromptFeatures) -> u64 {
     let mut hash = DefaultHasher::new();
     model.to_lowercase().hash(&mut hash);
@@ -110,9 +111,9 @@ fn conversation(model: &str, demand: &Demand, prompt: &PromptFeatures) -> u64 {
     hash.finish()
 }
 
-/// The completions at the cursor that a newer request replaces: those of the same session or key,
-/// for the same model. A completion is a short answer without tools; clients that cannot be told
-/// apart replace nothing.
+/// Returns the hash that completions at the cursor share of which a newer one replaces the older:
+/// those with one session or key, for one model. `None` for any other request: a long answer,
+/// tools, or neither session nor key.
 fn supersedes(demand: &Demand) -> Option<u64> {
     let short = demand
         .max_tokens
@@ -126,7 +127,7 @@ fn supersedes(demand: &Demand) -> Option<u64> {
     Some(hash.finish())
 }
 
-/// The headers that configured rules read, with their values.
+/// Returns the headers that conditions of configured rules read, with their values.
 fn named_headers(headers: &HeaderMap, config: &Config) -> Vec<(String, String)> {
     config
         .rules

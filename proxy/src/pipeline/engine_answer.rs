@@ -1,5 +1,5 @@
-//! The judgement over the head of an engine's answer, and the outcome of an attempt for the
-//! engine's health.
+//! The check of the head of an engine's answer, and the outcome of an attempt for the engine's
+//! health.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,8 @@ use crate::{
 /// The most bytes of an engine's error body that are read.
 const ERROR_BODY: usize = 64 * 1024;
 
-/// Reads an answer whose status is not 200, which becomes an error in one form.
+/// Reads an answer whose status is not 200 and returns it as an error. Its body is read up to 64
+/// KiB and until `deadline`.
 pub(super) async fn failure(
     kind: EngineKind,
     response: http::Response<EngineAnswer>,
@@ -50,8 +51,8 @@ pub(super) async fn failure(
     error
 }
 
-/// Refuses a page for a browser as the answer of Ollama. The answers of other engines are told by
-/// their first bytes.
+/// Refuses a web page as a stream of Ollama. The streams of other engines are recognised by their
+/// first bytes later.
 pub(super) fn is_stream(
     kind: EngineKind,
     response: &http::Response<EngineAnswer>,
@@ -71,7 +72,8 @@ pub(super) fn is_stream(
     .upstream(UpstreamError::BadSse))
 }
 
-/// The error of an engine that did not answer in time.
+/// Returns the error of an engine that sent no headers in time; which timeout it names depends on
+/// `shape`.
 pub(super) fn no_headers(shape: &AnswerShape) -> Error {
     match shape {
         AnswerShape::Whole(_) | AnswerShape::Document(_) | AnswerShape::Passed(_) => Error::new(
@@ -85,14 +87,15 @@ pub(super) fn no_headers(shape: &AnswerShape) -> Error {
     }
 }
 
-/// Tells the engine's health how an attempt went; the first word about it counts.
+/// Reports the outcome of an attempt to the engine's health; only the first report of an attempt
+/// counts.
 pub(super) fn report(attempt: Option<&EngineAttempt>, outcome: RequestOutcome) {
     if let Some(attempt) = attempt {
         attempt.report(outcome);
     }
 }
 
-/// The outcome of a failed attempt, as the engine's health counts it.
+/// Returns the outcome of a failed attempt for the engine's health.
 pub(super) fn attempt_outcome(error: &Error) -> RequestOutcome {
     if error.spared {
         return RequestOutcome::Busy(Duration::from_secs(error.retry_after.unwrap_or(1)));

@@ -10,9 +10,9 @@ use crate::{
     request::{ActiveRequest, RequestPhase},
 };
 
-/// The permit of a sent request. A client that leaves while LM Studio reads its prompt does not
-/// free the engine: prefill cannot be interrupted there (LM Studio 0.4), so the permit stays for
-/// the time that it is predicted to take.
+/// The permit of a request that was sent. LM Studio (0.4) cannot interrupt the reading of a prompt,
+/// so where its client leaves during that time, the permit comes back only when the prompt is
+/// predicted to be read.
 pub(super) struct EngineLease {
     permit: Option<Permit>,
     active: Arc<ActiveRequest>,
@@ -23,7 +23,7 @@ pub(super) struct EngineLease {
 // === impl EngineLease ===
 
 impl EngineLease {
-    /// Holds the permit of a request whose prompt is predicted to be read within `prefill`.
+    /// Keeps the permit of a request whose prompt is predicted to be read within `prefill`.
     pub(super) fn new(
         permit: Permit,
         active: Arc<ActiveRequest>,
@@ -38,13 +38,13 @@ impl EngineLease {
         }
     }
 
-    /// The whole answer came, with or without tool calls in it.
+    /// Gives the permit back because the answer is whole; `calls` says whether it calls tools.
     pub(super) fn answered(&mut self, calls: bool) {
         self.active.note(|record| record.called_tools = calls);
         self.free();
     }
 
-    /// The engine is known to be done with the request.
+    /// Gives the permit back because the engine is done with the request.
     pub(super) fn free(&mut self) {
         if let Some(mut permit) = self.permit.take()
             && self.active.note(|record| record.called_tools)

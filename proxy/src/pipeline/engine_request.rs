@@ -13,14 +13,16 @@ pub(crate) struct EngineRequest {
     pub(crate) prompt: Prompt,
     /// The way in which the engine's answer is read.
     pub(crate) shape: AnswerShape,
-    /// The names of the values that were filled in, the context included.
+    /// The names of the values that were filled in, with `context` where Crucible chose it.
     pub(crate) defaults: Vec<&'static str>,
     /// Sentences for `x-crucible-note`: what was clamped, dropped or respelled.
     pub(crate) notes: Vec<String>,
-    /// The names of the parameters that were left out.
+    /// The names of the request's parameters that the engine does not understand, which are left
+    /// out.
     pub(crate) dropped: Vec<&'static str>,
-    /// The answer may be a tool call, of which an engine may send nothing until it is whole.
+    /// Whether the answer may be a tool call, of which some engines send nothing until it is whole.
     pub(crate) may_call_tools: bool,
-    /// Takes the readings of the engine's slots, where its answer does not say what it had cached.
+    /// The store for readings of the engine's slots, where its answer does not say how much of the
+    /// prompt was cached.
     pub(crate) slots: Option<Arc<SlotReadings>>,
 }

@@ -1,5 +1,5 @@
-//! A prompt that an engine refuses for its length: what the predictor learns from it, and whether a
-//! shorter answer or more context may help.
+//! The handling of a prompt that an engine refuses for its length: the lesson for the predictor,
+//! and the attempts with a shorter answer or with more context.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,20 +16,21 @@ use crate::{
     pipeline::planned_request::PlannedRequest,
 };
 
-/// One more attempt with more context, for a prompt that its engine refused.
+/// One more attempt with more context, for a prompt that the engine refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ContextRetry {
-    /// The place of the candidate in the plan.
+    /// The position of the candidate in the plan.
     at: usize,
     /// The tokens of the prompt for which context is asked.
     pub(super) tokens: u64,
-    /// Whether the engine told the count; otherwise it is estimated.
+    /// Whether the engine counted the tokens; else they are estimated.
     pub(super) counted: bool,
-    /// The tokens of context that the candidate had.
+    /// The context in tokens that the candidate had, where it is known.
     context: Option<u64>,
 }
 
-/// Teaches the predictor how many tokens the engine counted in a prompt that it refused.
+/// Teaches the predictor how many tokens the engine counted in a prompt that it refused; does
+/// nothing where it did not count them.
 pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: Overflow) {
     if overflow.counted.is_none() {
         return;
@@ -50,8 +51,8 @@ pub(super) fn learn(planned: &PlannedRequest, candidate: &Candidate, overflow: O
     }]);
 }
 
-/// The tokens that the engine has room for beside the prompt, where it refused only because the
-/// request asks for a longer answer; such a request is sent once more for less.
+/// Returns the tokens that the context leaves for the answer, where a request was refused only
+/// because it asks for a longer one; `None` otherwise, and where the answer was shortened before.
 pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option<u64> {
     let asked = planned.demand.max_tokens?;
     if planned.shortened.is_some() {
@@ -62,7 +63,7 @@ pub(super) fn left_for_answer(planned: &PlannedRequest, error: &Error) -> Option
     (left < asked).then_some(left)
 }
 
-/// The request with an answer of at most `left` tokens.
+/// Returns the body of the request with the answer limited to `left` tokens.
 pub(super) fn shortened(
     planned: &PlannedRequest,
     left: u64,
@@ -109,7 +110,8 @@ impl ContextRetry {
         })
     }
 
-    /// The note for the client, if the candidate at `at` has more context now.
+    /// Returns the note for the client where the candidate at `at` has more context now; `None`
+    /// otherwise.
     pub(super) fn note(self, at: usize, context: Option<u64>) -> Option<String> {
         let about = if self.counted { "" } else { "about " };
         let tokens = self.tokens;

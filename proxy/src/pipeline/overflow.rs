@@ -12,15 +12,15 @@ use crate::{error::Error, pipeline::planned_request::PlannedRequest};
 
 /// A permit with the candidate that it was granted for.
 pub(super) struct GrantedCandidate {
-    /// The place of the candidate in the plan.
+    /// The position of the candidate in the plan.
     pub(super) at: usize,
     /// The permit of that candidate.
     pub(super) permit: Permit,
 }
 
-/// Waits for a permit of the candidate at `at`. Once the wait is too long, or predicted to be, a
-/// configured fallback is asked too, and the first permit is taken. The request keeps its turn in
-/// the first queue meanwhile.
+/// Waits for a permit of the candidate at `at`. Once the wait is too long, or is predicted to be, a
+/// configured fallback is asked too, and the first permit that comes is returned with its
+/// candidate. Until then the request keeps its turn in the first queue.
 pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedCandidate, Error> {
     let PlannedRequest {
         app, demand, plan, ..
@@ -62,7 +62,7 @@ pub(super) async fn seat(planned: &PlannedRequest, at: usize) -> Result<GrantedC
     }
 }
 
-/// The same candidate with the reason `overload`.
+/// Returns the candidate with the reason [`Reason::Overload`].
 pub(super) fn overloaded(candidate: &Candidate) -> Candidate {
     Candidate {
         reason: Reason::Overload,

@@ -1,4 +1,4 @@
-//! From a chat request to its plan, for a request and for its explanation alike.
+//! The plan of a chat request, made in the same way for its answer and for its explanation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,14 +22,15 @@ use crate::{
     guard::AdmittedClient,
 };
 
-/// How long a request waits that comes before the engines were asked for the first time.
+/// The longest wait of a request that comes before the engines were polled for the first time.
 const FIRST_REFRESH: Duration = Duration::from_secs(2);
 
-/// The demand of a request and the candidates for it, of which there is at least one.
+/// Returns the demand of a request and its plan, which has at least one candidate.
 ///
 /// # Errors
-/// A header or a key of the request is wrong, no model or engine answers to its name, or the engine of
-/// the first candidate needs something of such a request that this one lacks, or none can do its task.
+///
+/// A header or a key of the request is wrong, no model or engine has its name, the engine of the
+/// first candidate requires something that the request lacks, or no engine can do its task.
 pub(crate) async fn plan(
     router: &RouterHandle,
     config: &Config,
@@ -62,7 +63,7 @@ pub(crate) async fn plan(
     Ok((demand, plan))
 }
 
-/// Waits until the engines were asked for the first time. Where they do not settle in time, the plan is made
+/// Waits until all engines were polled once, for at most two seconds; after that the plan is made
 /// with what is known.
 pub(super) async fn first_refresh(router: &RouterHandle) {
     if !router.view().settled {
@@ -70,7 +71,7 @@ pub(super) async fn first_refresh(router: &RouterHandle) {
     }
 }
 
-/// The error of a model on engines that rank no documents, with those that could.
+/// Returns the error for a model whose engine ranks no documents; it names the engines that could.
 fn ranks_nothing(router: &RouterHandle, model: &str) -> Error {
     let view = router.view();
     let able = view

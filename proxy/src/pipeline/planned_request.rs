@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::growth::ContextRetry;
 use crate::{dialect::chat::ChatRequest, request::ActiveRequest, state::AppState};
 
-/// A request whose plan is made, and what its attempts so far have changed about it.
+/// A request whose plan is made, with the changes that its attempts so far have made to it.
 pub(super) struct PlannedRequest {
     /// The state of the instance.
     pub(super) app: AppState,
@@ -23,16 +23,17 @@ pub(super) struct PlannedRequest {
     pub(super) demand: Demand,
     /// The candidates for the request, the best one first.
     pub(super) plan: Plan,
-    /// The retry with more context, where an engine found the prompt too long.
+    /// The attempt with more context, where an engine found the prompt too long.
     pub(super) too_long: Option<ContextRetry>,
-    /// The tokens to which the answer was shortened, where the engine has no room for more beside
-    /// the prompt.
+    /// The most tokens of the answer, where it was shortened because the engine has no room for
+    /// more beside the prompt.
     pub(super) shortened: Option<u64>,
-    /// The place in the plan of a candidate whose model had gone from its engine and that was asked
-    /// once more.
+    /// The position in the plan of a candidate that was tried once more because its model had
+    /// vanished from the engine.
     pub(super) asked_again: Option<usize>,
     /// The client's key; `None` where it has none.
     pub(super) key: Option<Arc<ClientKey>>,
-    /// The moment at which the headers of a stream go out at the latest.
+    /// The moment at which the headers of a stream go out at the latest; `None` for an answer that
+    /// is no stream.
     pub(super) commit_at: Option<Instant>,
 }

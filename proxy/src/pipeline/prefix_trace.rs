@@ -1,4 +1,4 @@
-//! The comparison of a prompt with the turn before it.
+//! The comparison of a prompt with the one before it in the same conversation.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// Compares the prompt of a request with the last one of its conversation, keeps its hashes, and notes the
-/// result in the record. The request is compared as it was read: without what breaks prefix caches, and
-/// before an engine's format is written from it, message by message.
+/// Compares the prompt of a request with the last one of its conversation, stores its hashes, and
+/// notes the result in the record. The prompt is compared in the middle format, message by message,
+/// before it is written in the format of an engine.
 pub(super) fn trace(planned: &PlannedRequest) {
     let Some(print) = print(&planned.chat) else {
         return;
@@ -30,8 +30,9 @@ pub(super) fn trace(planned: &PlannedRequest) {
     planned.active.note(|record| record.traced = traced);
 }
 
-/// Compares the prompt of a request that is not sent: the number of the turn that it would be, and where
-/// it would diverge from the last one of its conversation.
+/// Compares the prompt of a request that is not sent. Returns the number of the turn that it would
+/// be and the place where it differs from the last one; `None` where prompts of this kind are not
+/// compared.
 pub(crate) fn compare(
     prefixes: &Mutex<PrefixTracer>,
     chat: &ChatRequest,

@@ -1,8 +1,9 @@
-//! A request without a prompt, by which clients of Ollama's API load a model or unload it.
+//! The answer to a request without a prompt, by which clients of Ollama's API load or unload a
+//! model.
 //!
-//! A load goes through the scheduler as that of any prompt: it waits for its turn, evicts by the same rules,
-//! and the answer comes once the model is there. An unload is answered and not done, since one client would
-//! take the model from all others.
+//! A load goes through the scheduler like that of any prompt: it waits for its turn and evicts by
+//! the same rules, and the answer comes once the model is loaded. An unload is answered and not
+//! carried out, because one client would take the model from all others.
 
 use std::sync::Arc;
 
@@ -22,17 +23,23 @@ use crate::{
     state::AppState,
 };
 
-/// The note on an unload.
+/// The note for a client that asked for an unload.
 const STAYS: &str = "keep_alive 0: the model stays in memory, since Crucible decides what is loaded; see \
                      tuning.lmstudio.model_ttl";
 
-/// A request without a prompt, with everything that its answer needs.
+/// A request without a prompt, with all that its answer needs.
 pub(super) struct AskedModel<'a> {
+    /// The state of the instance.
     pub(super) app: &'a AppState,
+    /// The configuration that the request was received under.
     pub(super) config: &'a Config,
+    /// The record of the request.
     pub(super) active: &'a Arc<ActiveRequest>,
+    /// The headers of the request.
     pub(super) headers: &'a HeaderMap,
+    /// The request in the middle format.
     pub(super) chat: &'a ChatRequest,
+    /// The client, as the guard recognised it.
     pub(super) admitted: &'a AdmittedClient,
 }
 

@@ -1,4 +1,4 @@
-//! The request that the inner stack serves.
+//! The request that the inner stack serves, with its permit.
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub(crate) struct RoutedRequest {
     pub(crate) permit: Permit,
     /// The client's key; `None` where it has none.
     pub(crate) key: Option<Arc<ClientKey>>,
-    /// The values that are filled in where the client is silent; empty until the `DefaultsLayer`.
+    /// The values that are filled in where the client leaves them open; empty until the
+    /// `DefaultsLayer` has run.
     pub(crate) defaults: RequestDefaults,
 }

@@ -1,5 +1,5 @@
-//! Sends, waits for the headers, judges the first event, and hands out the answer. The permit
-//! lives in the answer's body from here on.
+//! The sending of a request: the wait for the engine's headers, the check of its first event, and
+//! the answer. From here on the permit belongs to the answer's body.
 
 use std::{
     collections::HashSet,
@@ -53,10 +53,10 @@ use crate::{
     usage::Usage,
 };
 
-/// The longest budget, which can be added to any instant.
+/// The longest time limit, which can be added to any instant without overflow.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// The innermost service of the inner stack.
+/// The innermost service of the inner stack, which sends a request to its engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendService;
 
@@ -73,12 +73,13 @@ struct SentRequest {
     writer: Option<Arc<dyn AnswerWriter>>,
     lease: EngineLease,
     prefill: Prefill,
-    /// Asks whether the engine is at work; `None` where the answer cannot be a tool call.
+    /// The question whether the engine is at work; `None` where the answer cannot be a tool call.
     look: Option<Look>,
-    /// Reads the engine's slots, where its answer does not say what it had cached.
+    /// The reader of the engine's slots, where the answer does not say how much of the prompt was
+    /// cached.
     slot_look: Option<SlotLook>,
     sent_at: Instant,
-    /// The budget of the first token.
+    /// The time limit for the first token, from sending on.
     first_token: Duration,
 }
 
@@ -98,10 +99,11 @@ impl Service<EngineRequest> for SendService {
     }
 }
 
-/// Sends a request and gives its answer; a failure is counted, and told to the engine's health.
+/// Sends a request and returns its answer. A failure is counted in the metrics and reported to the
+/// engine's health.
 ///
-/// Not an `async fn`, as [`SentRequest::answer`]: a future keeps room for its arguments, and moves with
-/// them.
+/// It is no `async fn`, and neither is [`SentRequest::answer`]: such a future keeps room for its
+/// arguments and moves with them.
 fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>> + Send {
     let app = request.routed.app.clone();
     let (sent, prompt, shape) = SentRequest::begin(request);
@@ -123,9 +125,9 @@ fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>>
 // === impl SentRequest ===
 
 impl SentRequest {
-    /// Takes the permit into a lease and notes what is asked of the engine now.
+    /// Takes the permit into a lease and notes in the record what is sent to the engine.
     ///
-    /// It is boxed, since each of the futures below keeps room for it.
+    /// The result is boxed because each of the futures below keeps room for it.
     fn begin(request: EngineRequest) -> (Box<Self>, Prompt, AnswerShape) {
         let RoutedRequest {
             app,
@@ -182,7 +184,7 @@ impl SentRequest {
         (sent, request.prompt, request.shape)
     }
 
-    /// Sends the prompt and gives the answer in its shape.
+    /// Sends the prompt and returns the answer in the form that `shape` names.
     fn answer(
         mut self: Box<Self>,
         prompt: Prompt,
@@ -225,7 +227,7 @@ impl SentRequest {
         }
     }
 
-    /// One document that is no completion, read to its end before anything is said to the client.
+    /// Reads a document that is no completion to its end, before anything is sent to the client.
     async fn document(
         mut self: Box<Self>,
         response: http::Response<EngineAnswer>,
@@ -245,7 +247,7 @@ impl SentRequest {
         Ok(self.head.whole(body))
     }
 
-    /// One JSON, read to its end before anything is said to the client.
+    /// Reads one chat completion to its end, before anything is sent to the client.
     async fn whole(
         mut self: Box<Self>,
         response: http::Response<EngineAnswer>,
@@ -266,7 +268,7 @@ impl SentRequest {
             .whole(written(self.writer.as_deref(), completion)?))
     }
 
-    /// One JSON in the client's own format, read to its end before anything is said to the client.
+    /// Reads one JSON in the client's own format to its end, before anything is sent to the client.
     async fn passed(
         mut self,
         response: http::Response<EngineAnswer>,
@@ -285,7 +287,7 @@ impl SentRequest {
         Ok(self.head.whole(answer))
     }
 
-    /// Notes that the engine's answer is whole, with its counts.
+    /// Notes that the engine's answer is whole, with its token counts.
     fn answered(&self, usage: Option<Usage>) {
         self.active.note(|record| {
             record.answered_at = Some(Instant::now());
@@ -294,7 +296,8 @@ impl SentRequest {
         report(self.attempt.as_deref(), RequestOutcome::Answered);
     }
 
-    /// Events as they come; the first one is waited for, since it says who answers.
+    /// Passes events on as they come. The first one is awaited, because it names the model that
+    /// answers.
     async fn streamed(
         mut self: Box<Self>,
         response: http::Response<EngineAnswer>,
@@ -313,7 +316,7 @@ impl SentRequest {
         Ok(head.stream(media_type, Body::new(body)))
     }
 
-    /// A stream of the engine as one JSON, for a client that did not ask for a stream.
+    /// Reads a stream to its end and returns it as one JSON, for a client that asked for no stream.
     async fn gathered(
         self: Box<Self>,
         response: http::Response<EngineAnswer>,
@@ -325,7 +328,7 @@ impl SentRequest {
         Ok(head.whole(written(writer.as_deref(), completion)?))
     }
 
-    /// The body that relays the engine's frames; the lease lives in it.
+    /// Makes the body that relays the engine's frames and that the lease belongs to.
     fn relayed(
         self: Box<Self>,
         response: http::Response<EngineAnswer>,
@@ -355,7 +358,8 @@ impl SentRequest {
     }
 }
 
-/// An answer in OpenAI's form of its task, in the format of the client.
+/// Writes an answer in OpenAI's form of its task in the format of the client; without a `writer`
+/// that is the form itself.
 fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes, Error> {
     match writer {
         None => Ok(completion),
@@ -363,14 +367,14 @@ fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes
     }
 }
 
-/// The budget of the first token: `timeouts.first_token`, or three times the predicted prefill
-/// where that is longer.
+/// Returns the time limit for the first token: `timeouts.first_token`, or three times the predicted
+/// time of reading the prompt where that is longer.
 fn first_token(config: &Config, prefill: Duration) -> Duration {
     let first_token = config.timeouts.first_token;
     first_token.max(prefill.saturating_mul(3)).min(LONGEST)
 }
 
-/// Notes in the record what is asked of the engine now.
+/// Notes in the record what is sent to the engine now.
 fn note_sent(
     active: &ActiveRequest,
     peek: &PeekedBody,
@@ -391,7 +395,8 @@ fn note_sent(
     });
 }
 
-/// The time that the engine is predicted to take for reading the prompt.
+/// Returns the predicted time in which the engine reads a prompt of `estimate` tokens; zero for an
+/// unknown engine.
 fn expected_prefill(app: &AppState, head: &AnswerHead, estimate: u64) -> Duration {
     let view = app.router.view();
     view.engine(&head.engine).map_or(Duration::ZERO, |engine| {

@@ -1,5 +1,5 @@
-//! The look at an engine that has been silent for long and may be writing a tool call, of which
-//! some engines send nothing until it is whole.
+//! The question to an engine that has been silent for long whether it is at work: some engines send
+//! nothing of a tool call until it is whole.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +11,12 @@ use crate::{
     relay::body::Look,
 };
 
-/// The time until a second look, where the first found nothing at work: the last bytes of an answer
-/// may be under way.
+/// The time until a second question where the first found nothing at work: the last bytes of an
+/// answer may still be on their way.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// The question to the engine whether it is at work on an answer of this instance.
+/// Returns the question whether an engine is at work on an answer of this instance. Its error is an
+/// engine that is not well, or that works on nothing any more.
 pub(super) fn look(router: &RouterHandle, engine: &Arc<str>, instance: &Arc<str>) -> Look {
     let (router, engine, instance) = (router.clone(), Arc::clone(engine), Arc::clone(instance));
     Box::new(move || {

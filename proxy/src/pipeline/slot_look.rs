@@ -1,8 +1,9 @@
-//! The look at the slots of an engine whose answers do not say how much of a prompt it had in its cache.
+//! The reading of an engine's slots, for engines whose answers do not say how much of a prompt was
+//! cached.
 //!
-//! It runs beside the answer and delays nothing. A slot has its counts only while it answers: it is read
-//! when the first token has come, and now and then while an answer may be a tool call, of which nothing
-//! comes before it is whole.
+//! It runs beside the answer and delays nothing. A slot shows its counts only while it answers: it
+//! is read when the first token has come, and a few times while an answer may be a tool call, of
+//! which nothing comes before it is whole.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +13,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::usage::SlotReadings;
 
-/// The time from sending to the first look at an answer that may be a tool call, and the factor by which
-/// the time grows from look to look.
+/// The time from sending to the first reading for an answer that may be a tool call.
 const FIRST: Duration = Duration::from_millis(300);
+/// The factor by which the time to the next reading grows.
 const GROWTH: u32 = 2;
-/// The most looks of one answer.
+/// The most readings during one answer.
 const MOST: u32 = 8;
 
-/// The task that looks; dropping this ends it, after a look that has begun.
+/// A task that reads the slots. Dropping this ends it, after a reading that has begun.
 #[derive(Debug)]
 pub(super) struct SlotLook {
     token_came: Arc<Notify>,
@@ -29,7 +30,8 @@ pub(super) struct SlotLook {
 // === impl SlotLook ===
 
 impl SlotLook {
-    /// Begins when a request has been sent to this engine.
+    /// Starts the task for a request that was sent to `engine` just now; `readings` takes what it
+    /// finds.
     pub(super) fn begin(
         router: &RouterHandle,
         engine: &Arc<str>,
@@ -70,7 +72,8 @@ impl SlotLook {
         looking
     }
 
-    /// Tells that the first token of the answer has come.
+    /// Reports that the first token of the answer has come, which is the moment of the last
+    /// reading.
     pub(super) fn token_came(&self) {
         self.token_came.notify_one();
     }

@@ -1,7 +1,7 @@
-//! The inner stack: from a request with a permit to the engine's answer.
+//! The inner stack, which takes a request with a permit to the engine's answer.
 //!
-//! It is applied anew for each candidate of the plan, since the values that are filled in and the
-//! format that is written depend on the engine and the model.
+//! It is applied anew for each candidate of the plan, because the values that are filled in and the
+//! format of the request depend on the engine and the model.
 
 use axum::response::Response;
 use tower::{Service, ServiceBuilder};
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::error::Error;
 
-/// `DefaultsLayer -> TranslateLayer -> SendService`.
+/// Returns the inner stack: `DefaultsLayer`, `TranslateLayer` and `SendService`, in this order.
 pub(super) fn stack()
 -> impl Service<Box<RoutedRequest>, Response = Response, Error = Error, Future: Send> + Clone {
     // Sends, judges the first event, streams; the permit lives in the body from here on.
     around(SendService)
 }
 
-/// The layers around the service that sends.
+/// Wraps the layers of the inner stack around the service that sends.
 fn around<S>(
     send: S,
 ) -> impl Service<Box<RoutedRequest>, Response = Response, Error = Error, Future: Send> + Clone

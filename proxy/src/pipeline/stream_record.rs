@@ -21,7 +21,8 @@ use crate::{
     usage::Usage,
 };
 
-/// Hears of everything that happens to one relayed answer.
+/// The observer of one relayed answer, which writes into the record of its request, the metrics and
+/// the engine's health.
 pub(super) struct StreamRecord {
     active: Arc<ActiveRequest>,
     attempt: Option<Arc<EngineAttempt>>,
@@ -63,7 +64,7 @@ impl StreamRecord {
         }
     }
 
-    /// Tells this look at the engine's slots when the first token has come.
+    /// Sets the reader of the engine's slots that is told when the first token comes.
     pub(super) fn looking_at_slots(mut self, look: Option<SlotLook>) -> Self {
         self.slot_look = look;
         self

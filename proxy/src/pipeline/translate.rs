@@ -1,4 +1,4 @@
-//! Writes a routed request in the format of its engine.
+//! The layer that writes a request in the format of its engine.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use crate::{
     upstream::Prompt,
 };
 
-/// Writes requests in the format of their engine.
+/// Writes a request in the format of its engine and hands it to the service that sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TranslateLayer;
 
@@ -55,8 +55,8 @@ impl<S: Service<EngineRequest, Error = Error>> Service<Box<RoutedRequest>> for T
     }
 }
 
-/// Writes the request in the format of its engine, and chains the client's transcoder behind the
-/// engine's where the client needs one.
+/// Writes the request in the format of its engine. Where the client's format is another one, the
+/// transcoder of the client follows that of the engine.
 fn prepare(mut routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     let permit = &routed.permit;
     let target = EngineTarget {
@@ -114,7 +114,8 @@ fn prepare(mut routed: Box<RoutedRequest>) -> Result<EngineRequest, Error> {
     })
 }
 
-/// The request in its client's format, where the engine is configured to take that as it is.
+/// Returns the request in its client's own format, where the configuration (`passthrough`) says
+/// that the engine takes it as it is.
 fn shared_with_engine(routed: &RoutedRequest) -> Option<&SharedRequest> {
     let shared = routed.chat.shared.as_ref()?;
     let engine = routed.app.router.engine_config(&routed.permit.engine)?;
@@ -122,8 +123,8 @@ fn shared_with_engine(routed: &RoutedRequest) -> Option<&SharedRequest> {
     engine.passthrough.iter().any(takes).then_some(shared)
 }
 
-/// The notes on wishes of a client that Crucible decides itself: a context of its own would load
-/// the model anew for each client, and residency has one clock for all.
+/// Returns the notes on wishes that Crucible does not follow. A context for one client would load
+/// the model anew, and the time for which a model stays loaded is the same for all.
 fn policy(routed: &RoutedRequest) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(asked) = routed.chat.peek.num_ctx(&routed.chat.body)

@@ -1,8 +1,7 @@
-//! A model that has gone from its engine without Crucible: it is noticed, loaded again and asked
-//! once more.
+//! The second attempt with a model that vanished from its engine without Crucible's order.
 //!
-//! It crashed, a person ejected it, or its time to live ran out. Crucible's knowledge of an engine
-//! is as old as the last poll, so the first to notice is often a request.
+//! The model crashed, a person unloaded it, or its time to live ran out. Crucible knows an engine
+//! as of its last poll, so a request often notices first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,19 +14,18 @@ use crate::{
     request::TargetInstance,
 };
 
-/// The time that an engine has for telling what it holds; an engine that does not answer by then is
-/// not asked once more.
+/// The time in which an engine has to list its loaded models; one that does not is not tried again.
 const RECHECK: Duration = Duration::from_secs(2);
-/// The same for an engine that could not be reached; for a child of Crucible that ended the answer
-/// is there at once.
+/// The same time for an engine that could not be reached. A child of Crucible that has ended
+/// answers at once.
 const UNREACHABLE: Duration = Duration::from_millis(500);
 
-/// The note for the client on a second attempt.
+/// The note for the client on the second attempt.
 pub(super) const NOTE: &str = "asked once more, as the model had gone from its engine";
 
-/// Whether an attempt failed because the model is not there any more, so that loading it again may
-/// help. The engine is asked only where the failure makes that likely. Where it does not hold the
-/// model and lists it no more, the error becomes one that says that the model was deleted.
+/// Whether an attempt failed because the model is no longer loaded, so that loading it again may
+/// help. The engine is asked only where the error makes that likely. Where the engine does not list
+/// the model any more, `error` becomes one that says so.
 pub(super) async fn is_gone(
     planned: &PlannedRequest,
     candidate: &Candidate,
@@ -64,8 +62,8 @@ pub(super) async fn is_gone(
     again
 }
 
-/// The error of a model that was deleted; the engine's own words speak of another model, or tell a
-/// person to load this one.
+/// Returns the error of a model that was deleted. The engine's own words may name another model, or
+/// tell a person to load this one.
 fn deleted(candidate: &Candidate, error: &Error) -> Error {
     let Candidate { engine, model, .. } = candidate;
     Error::new(
@@ -79,8 +77,8 @@ fn deleted(candidate: &Candidate, error: &Error) -> Error {
     .not_loaded()
 }
 
-/// Whether an error may come from a model that has gone: it says so, or it is a failure as which a
-/// crash or an unload shows.
+/// Whether an error may come from a model that is no longer loaded: it says so, or it is of a kind
+/// that a crash or an unload causes.
 fn may_be_gone(error: &Error) -> bool {
     let broke = matches!(
         error.kind,
@@ -92,16 +90,16 @@ fn may_be_gone(error: &Error) -> bool {
     error.not_loaded || broke
 }
 
-/// Whether a refusal for length is a surprise: the context that the model was known to have holds
-/// the tokens that the engine counted, or the engine told none.
+/// Whether a refusal for length contradicts what is known: the context that the model had holds the
+/// tokens that the engine counted, or the engine counted none.
 fn surprises(planned: &PlannedRequest, error: &Error) -> bool {
     let had = planned.active.note(|record| record.context).unwrap_or(0);
     let held = |counted| planned.demand.context_for(counted) <= had;
     error.overflow.is_some_and(|o| o.counted.is_none_or(held))
 }
 
-/// The target of a request to a child that has ended: it has no address any more, so nothing was
-/// sent.
+/// Returns the target of a request to a child process that has ended: it has no address any more,
+/// so nothing was sent. `None` for any other failure.
 fn ended_child(
     planned: &PlannedRequest,
     candidate: &Candidate,

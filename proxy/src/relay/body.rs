@@ -1,8 +1,9 @@
-//! The response body of a streamed answer: it relays the engine's frames as they come, keeps the
-//! clocks, holds the permit and tells an observer how the answer goes.
+//! The response body of a streamed answer. It relays the engine's frames as they come, enforces the
+//! time limits, owns the permit and reports to an observer how the answer goes.
 //!
-//! The engine is polled first and the clocks second, so a frame that is there is never turned into
-//! a timeout. Only frames that are ready are joined, up to the buffer; nothing is held back.
+//! The engine is polled before the clocks, so that a frame that has arrived never becomes a
+//! timeout. Only frames that are ready are joined, up to the size of the buffer; nothing is held
+//! back.
 
 mod looks;
 mod parts;
@@ -37,13 +38,13 @@ use crate::{
     },
 };
 
-/// The ready frames in a row after which other streams get their turn.
+/// The number of ready frames in a row after which other streams get their turn.
 const TURN: u32 = 16;
 
-/// The time that an engine may take to close its body after a proper end that nothing can follow.
+/// The time that an engine has to close its body after an end behind which nothing can follow.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// The pause of a client after which a look that was under way says nothing any more.
+/// The pause of a reading client after which an unfinished question to the engine is dropped.
 const STALE_LOOK: Duration = Duration::from_millis(200);
 
 /// One answer on its way from its engine to its client.
@@ -66,28 +67,29 @@ pub(crate) struct RelayBody<B> {
     looks: Looks,
     ending: CancellationToken,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The task that alarm and cancellation wake.
+    /// The task that the alarm and the cancellation wake.
     waker: Option<Waker>,
     heartbeats: bool,
-    /// The events of the engine so far.
+    /// The number of the engine's events so far.
     events: u64,
-    /// The frames in a row that were ready.
+    /// The number of frames in a row that were ready.
     turn: u32,
     complete: bool,
-    /// Tools were called.
+    /// Whether the answer calls tools.
     calls: bool,
-    /// A budget was missed, and the engine is looked at once more.
+    /// Whether a time limit has passed and the engine is polled once more before the answer fails.
     overdue: bool,
-    /// The moment from which the engine is not waited for any more.
+    /// The moment after which the end of the engine's body is not awaited any more; `None` before
+    /// the answer's end.
     close_at: Option<Instant>,
-    /// The moment at which the last poll handed bytes out; the time since then is the client's.
+    /// The moment at which the last poll returned bytes; the time since then is the client's.
     handed_out: Option<Instant>,
     ended: bool,
 }
 
 /// The result of polling the engine once.
 enum Step {
-    /// More bytes came, or time passed that changes something.
+    /// More bytes came, or a heartbeat was due.
     Moved,
     /// The answer ended, properly or with an error.
     Ended(Result<(), Error>),
@@ -132,8 +134,8 @@ where
         })
     }
 
-    /// Waits for the engine's first complete event, so that an error as the first one keeps a
-    /// real status.
+    /// Waits for the engine's first complete event, so that an error in its place still gets a
+    /// status of its own.
     pub(crate) async fn started(mut self: Box<Self>) -> Result<Box<Self>, Error> {
         std::future::poll_fn(|cx| {
             loop {
@@ -156,7 +158,7 @@ where
         Ok(self)
     }
 
-    /// The model that the engine's first event names as the one that answers.
+    /// Returns the model that the engine's first event names; `None` where it names none.
     pub(crate) fn answerer(&self) -> Option<&str> {
         self.transcode.answerer()
     }
@@ -166,7 +168,8 @@ where
         self.fail(error);
     }
 
-    /// Reads the answer to its end, for a client that did not ask for a stream.
+    /// Reads the answer to its end and returns it as one piece, for a client that asked for no
+    /// stream.
     pub(crate) async fn gathered(mut self: Box<Self>) -> Result<Bytes, Error> {
         std::future::poll_fn(|cx| {
             loop {
@@ -189,7 +192,8 @@ where
         Ok(whole.freeze())
     }
 
-    /// Is pending once after [`TURN`] ready frames in a row, so that others have their turn.
+    /// Returns pending once after [`TURN`] ready frames in a row, so that other streams get their
+    /// turn.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.turn < TURN {
             return Poll::Ready(());
@@ -366,8 +370,8 @@ where
         Ok(())
     }
 
-    /// The engine is done, one way or the other: its connection and its permit are free before
-    /// the client has read the rest.
+    /// Ends the work with the engine, whose connection and permit are free before the client has
+    /// read the rest.
     fn over(&mut self, result: Result<(), Error>) -> Step {
         self.upstream = None;
         self.prefill.leave();
@@ -398,7 +402,8 @@ where
         }
     }
 
-    /// The bytes that are ready, joined up to the buffer; a larger piece goes alone.
+    /// Returns bytes that are ready, joined up to the size of the buffer; a larger piece goes
+    /// alone.
     fn join(&mut self) -> Option<Bytes> {
         let first = self.out.pop_front()?;
         let fits = |len: usize, next: Option<&Bytes>| {
@@ -482,7 +487,7 @@ where
             .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
-    /// Known with the last frame, so that hyper writes it and the end of the body as one.
+    /// Is true with the last frame, so that hyper writes it together with the end of the body.
     fn is_end_stream(&self) -> bool {
         self.ended && self.out.is_empty()
     }

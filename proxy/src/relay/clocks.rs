@@ -1,4 +1,4 @@
-//! The time budgets of one answer: a pure function of the moments at which things happened.
+//! The time limits of one answer, as a pure function of the moments at which things happened.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 
-/// The time budget of an answer that its engine has missed.
+/// The time limit of an answer that its engine has missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
     /// The first token did not come in time.
@@ -17,23 +17,25 @@ pub(super) enum Missed {
     ToolCall,
 }
 
-/// The durations that the clocks are set to.
+/// The time limits of one answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budgets {
-    /// The time from sending the request to its first token.
+    /// The most time from sending the request to its first token.
     pub(crate) first_token: Duration,
-    /// The time between the engine's bytes after the first token; with `tool_call`, the time until
-    /// the engine is looked at, and between looks.
+    /// The most time between two bytes of the engine after the first token. Where `tool_call` is
+    /// longer, the engine is asked after this time whether it is at work, and again after each such
+    /// time.
     pub(crate) idle: Duration,
-    /// The time between the engine's bytes where it may be writing a tool call and each look finds
-    /// it at work; `None` where it cannot be.
+    /// The most time between two bytes of an engine that may be writing a tool call and says that
+    /// it is at work; `None` where the answer cannot be a tool call.
     pub(crate) tool_call: Option<Duration>,
-    /// The time between two bytes to a waiting client; `None` where no heartbeat is sent.
+    /// The time without bytes after which a waiting client gets a heartbeat; `None` where it gets
+    /// none.
     pub(crate) heartbeat: Option<Duration>,
 }
 
-/// The clocks of one answer: how long its engine may take for the first token, between two tokens, and
-/// when the client gets a heartbeat.
+/// The clocks of one answer, for the first token, for the gaps after it, and for heartbeats to the
+/// client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     budgets: Budgets,
@@ -41,15 +43,15 @@ pub(super) struct Clocks {
     /// An event of the engine has come.
     begun: bool,
     first_token: bool,
-    /// The moment of the engine's last byte, or the one from which silence is the engine's own.
+    /// The moment of the engine's last byte, or a later one up to which its silence is excused.
     heard_at: Instant,
-    /// The moment of the last look since then that found the engine at work.
+    /// The moment of the last question since then that found the engine at work.
     looked_at: Option<Instant>,
-    /// The moment of the last byte towards the client.
+    /// The moment of the last byte to the client.
     spoke_at: Instant,
 }
 
-/// The thing to do at a moment.
+/// The thing that is due at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DueClock {
     /// Nothing is due before this moment.
@@ -100,14 +102,14 @@ impl Clocks {
         }
     }
 
-    /// Notes that bytes of the engine came, or that its silence has a known cause, as another
+    /// Notes that bytes of the engine came, or that its silence is excused, such as by another
     /// request's prompt.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.looked_at = None;
     }
 
-    /// Notes that a look found the engine at work.
+    /// Notes that a question found the engine at work.
     pub(super) fn looked(&mut self, now: Instant) {
         self.looked_at = Some(now);
     }
@@ -122,13 +124,14 @@ impl Clocks {
         self.first_token = true;
     }
 
-    /// Notes that the process stood still, nobody knows for how long: every budget starts anew.
+    /// Notes that this process did not run for an unknown time, as in a suspended machine: each
+    /// time limit starts anew.
     pub(super) fn stood_still(&mut self, now: Instant) {
         self.sent_at = now;
         self.heard(now);
     }
 
-    /// Excuses a part of the silence in which the client did not read.
+    /// Excuses a part of the engine's silence, in which the client did not read.
     pub(super) fn excuse(&mut self, silence: Duration) {
         self.heard_at += silence;
         self.looked_at = self.looked_at.map(|at| at + silence);
@@ -139,8 +142,8 @@ impl Clocks {
         self.spoke_at = now;
     }
 
-    /// The thing that is due: a missed budget first, then a heartbeat or a look, else the moment at
-    /// which to ask again.
+    /// Returns the thing that is due: first a missed time limit, then a heartbeat, then a question
+    /// to the engine; else the moment at which to ask again.
     pub(super) fn due(&self, now: Instant) -> DueClock {
         let Budgets {
             first_token,

@@ -1,4 +1,4 @@
-//! Bodies of engines that are read to their end before anything is said to the client.
+//! The reading of an engine's body to its end, before anything is sent to the client.
 
 use bytes::{Bytes, BytesMut};
 use crucible_router::machine::awake::within;
@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, ErrorKind, UpstreamError};
 
-/// Reads a body of at most `cap` bytes until `deadline`. Nothing was sent to the client yet, so a
-/// body that stalls or breaks is an error with a status, and never a cut 200.
+/// Reads a body of at most `cap` bytes until `deadline`. A body that is longer, stalls or breaks
+/// off is an error with a status of its own, since nothing was sent to the client.
 pub(crate) async fn collect<B>(mut body: B, cap: usize, deadline: Instant) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// The first `most` bytes of a body, or those that came until `deadline`.
+/// Returns the first `most` bytes of a body, or those that came until `deadline` or an error.
 pub(crate) async fn beginning<B>(mut body: B, most: usize, deadline: Instant) -> Bytes
 where
     B: Body<Data = Bytes> + Unpin,

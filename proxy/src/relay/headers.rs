@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, header};
 
-/// The whole seconds of an engine's `Retry-After`: a number, or a date that is compared with `now`.
-/// `None` where it is neither.
+/// Returns the whole seconds of an engine's `Retry-After` header, a number or a date that is
+/// compared with `now`; `None` where it is neither.
 pub(crate) fn retry_after(engine: &HeaderMap, now: SystemTime) -> Option<u64> {
     let value = engine.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,5 +1,6 @@
-//! The late commit: no byte goes out before the answer begins or `timeouts.commit` is over, so that
-//! an early failure keeps its real status. After it, heartbeats keep the connection alive.
+//! The late commit of a stream: nothing is sent before the answer begins or `timeouts.commit` is
+//! over, so that an early failure gets a status of its own. After that, heartbeats keep the
+//! connection alive.
 
 use std::{
     pin::Pin,
@@ -15,18 +16,18 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::{dialect::ClientDialect, error::Error};
 
-/// The time between two heartbeats to a client that waits.
+/// The time between two heartbeats to a waiting client.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
 /// An answer that is not there yet.
 pub(crate) type Pending = BoxFuture<'static, Result<Response, Error>>;
 
-/// A body that waits for its answer, and passes it on once it is there.
+/// A body that sends heartbeats until the answer is there, and the answer's own body from then on.
 struct LateBody {
     state: State,
     dialect: &'static dyn ClientDialect,
     beat: Pin<Box<Sleep>>,
-    /// Called with an error that can only be said in-band now.
+    /// The callback for an error that can only be sent inside the stream now.
     failed: Box<dyn Fn(&Error) + Send>,
 }
 
@@ -36,8 +37,9 @@ enum State {
     Ended,
 }
 
-/// Waits for the answer until `after`; then commits `head` and goes on waiting inside the body.
-/// Dropping the body drops the pending answer, which cancels it.
+/// Waits for the answer until `after`. Where it is not there, returns `head` with a body that goes
+/// on waiting; an error then reaches the client inside the stream, and `failed` is called with it.
+/// Dropping the body cancels the answer.
 pub(crate) async fn commit(
     mut pending: Pending,
     after: Duration,

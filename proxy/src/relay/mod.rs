@@ -1,5 +1,5 @@
-//! The relay: it carries an engine's bytes to the client as they come, and watches them on the
-//! side.
+//! The relay of an answer: it carries an engine's bytes to the client as they come, and observes
+//! them.
 
 pub(crate) mod body;
 mod clocks;

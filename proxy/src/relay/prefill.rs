@@ -1,7 +1,7 @@
-//! The count of requests per instance that wait for their first token.
+//! The number of requests per instance that wait for their first token.
 //!
-//! The prefill of one request stalls the other streams of an instance (LM Studio 0.4 on MLX), so
-//! their idle clocks pause meanwhile.
+//! While an instance reads the prompt of one request, its other streams stall (LM Studio 0.4 on
+//! MLX), so their idle clocks pause for that time.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ type Name = (Arc<str>, Arc<str>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prefills(Arc<Mutex<HashMap<Name, Arc<AtomicU32>>>>);
 
-/// One request's share in the count of its instance.
+/// The share of one request in the count of its instance, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Prefill {
     count: Arc<AtomicU32>,
@@ -29,7 +29,8 @@ pub(crate) struct Prefill {
 // === impl Prefills ===
 
 impl Prefills {
-    /// Counts a request that was sent to an instance and waits for its first token.
+    /// Counts a request that was sent to an instance, until its first token comes or the result is
+    /// dropped.
     pub(crate) fn enter(&self, engine: &Arc<str>, instance: &Arc<str>) -> Prefill {
         let count = Arc::clone(
             self.0
@@ -48,14 +49,15 @@ impl Prefills {
 // === impl Prefill ===
 
 impl Prefill {
-    /// Takes the request out of the count, since its first token came.
+    /// Takes the request out of the count because its first token came; does nothing the second
+    /// time.
     pub(crate) fn leave(&mut self) {
         if std::mem::take(&mut self.reading) {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether another request of the instance waits for its first token.
+    /// Whether another request of the same instance waits for its first token.
     pub(crate) fn others(&self) -> bool {
         self.count.load(Ordering::Relaxed) > u32::from(self.reading)
     }

@@ -1,4 +1,4 @@
-//! The looks at an engine that is silent and may be writing a tool call.
+//! The questions to an engine that is silent and may be writing a tool call.
 
 use std::task::{Context, Poll, ready};
 
@@ -6,11 +6,11 @@ use futures_util::future::BoxFuture;
 
 use crate::{error::Error, relay::clocks::Missed};
 
-/// A question to the engine whether it is at work on this answer; the error says why the answer is
-/// given up.
+/// A question to the engine whether it is at work on this answer. The error is the one that ends
+/// the answer.
 pub(crate) type Look = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send>;
 
-/// The looks of one answer, of which one is under way at a time.
+/// The questions during one answer, of which one is under way at a time.
 pub(super) struct Looks {
     look: Option<Look>,
     under_way: Option<BoxFuture<'static, Result<(), Error>>>,
@@ -28,7 +28,7 @@ impl Looks {
         }
     }
 
-    /// Polls the look that is under way, or begins one.
+    /// Polls the question that is under way, or begins one.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Some(look) = &self.look else {
             return Poll::Ready(Err(Missed::Idle.into()));
@@ -39,7 +39,7 @@ impl Looks {
         Poll::Ready(found)
     }
 
-    /// Drops the look that is under way, since its finding does not matter any more.
+    /// Drops the question that is under way, since its result does not matter any more.
     pub(super) fn forget(&mut self) {
         self.under_way = None;
     }

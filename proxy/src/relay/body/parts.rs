@@ -1,4 +1,4 @@
-//! The parts of a relayed answer, and the observer that hears how it goes.
+//! The parts of a relayed answer, and the observer of its course.
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,26 +21,27 @@ pub(crate) enum End {
     ClientGone,
 }
 
-/// Hears how an answer goes; it is dropped with the body.
+/// An observer of the course of one answer. It is dropped with the body.
 pub(crate) trait Watch: Send {
-    /// The first complete event of the engine came.
+    /// Notes that the first complete event of the engine came.
     fn began(&mut self) {}
-    /// `n` content events came.
+    /// Notes that `n` events with content came at `now`.
     fn content(&mut self, n: u32, now: Instant);
-    /// The engine told its counts.
+    /// Takes the token counts that the engine reported.
     fn usage(&mut self, usage: Usage);
-    /// The answer came to a proper end, and tools are called in it. It is called before the permit
-    /// is released.
+    /// Notes that the answer ended properly and calls tools. It is called before the permit is
+    /// released.
     fn called_tools(&mut self) {}
-    /// A write of this size went to the client.
+    /// Notes that a write of this many bytes went to the client.
     fn sent(&mut self, bytes: usize);
-    /// The error in the words that the client gets.
+    /// Returns the error in the words that the client gets.
     fn worded(&self, error: Error) -> Error {
         error
     }
-    /// The answer failed; called before [`Watch::ended`] of a failure, perhaps twice.
+    /// Notes that the answer failed. It is called before [`Watch::ended`] of a failure, perhaps
+    /// twice.
     fn failed(&mut self, _error: &Error) {}
-    /// The answer ended; called exactly once.
+    /// Notes that the answer ended, and how; called exactly once.
     fn ended(&mut self, end: End);
 }
 
@@ -50,13 +51,13 @@ pub(crate) struct Parts<B> {
     pub(crate) upstream: B,
     /// The transcoder from the engine's format to that of the client.
     pub(crate) transcode: Box<dyn EngineTranscoder>,
-    /// How heartbeats and errors are said to the client.
+    /// The client's format, which writes heartbeats and errors.
     pub(crate) dialect: &'static dyn ClientDialect,
     /// The most bytes that are joined into one write.
     pub(crate) buffer: usize,
     /// The times that the engine has for its answer.
     pub(crate) budgets: Budgets,
-    /// The look at an engine whose silence may be a tool call; there exactly where
+    /// The question to an engine whose silence may be a tool call; present exactly where
     /// `budgets.tool_call` is.
     pub(crate) look: Option<Look>,
     /// The moment at which the request went to the engine.
@@ -68,6 +69,6 @@ pub(crate) struct Parts<B> {
     /// The share of this request in the count of those that wait for the first token of the same
     /// instance.
     pub(crate) prefill: Prefill,
-    /// Cancelled when Crucible must end; the answer ends with an error then.
+    /// The token that ends the answer with an error, when Crucible has to end.
     pub(crate) ending: CancellationToken,
 }
