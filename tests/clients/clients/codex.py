@@ -48,8 +48,12 @@ class Codex(Client):
     def once(self, place: Place, prompt: str) -> list[str]:
         return [place.program, *self.flags(place), "exec", "--skip-git-repo-check", prompt]
 
+    def named(self, place: Place) -> str:
+        """The model as Codex is asked for it."""
+        return place.model
+
     def screen(self, place: Place) -> Screen:
-        return Screen([place.program, *self.flags(place)], ready=place.model + " ")
+        return Screen([place.program, *self.flags(place)], ready=self.named(place) + " ")
 
 
 class CodexOssOllama(Codex):
@@ -65,9 +69,6 @@ class CodexOssOllama(Codex):
 
     def flags(self, place: Place) -> list[str]:
         return ["--oss", "--local-provider", self.provider, "--model", self.named(place)]
-
-    def named(self, place: Place) -> str:
-        return place.model
 
 
 class CodexOssLmStudio(CodexOssOllama):

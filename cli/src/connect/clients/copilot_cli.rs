@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::connect::{
     client_program::{ClientFormat, ClientLaunch, ClientProgram, ClientSetup, FirstPrompt},
-    client_settings::ClientSettings,
+    client_settings::{ChosenModel, ClientSettings},
     user_folders::UserFolders,
 };
 
@@ -14,7 +14,7 @@ pub(crate) static COPILOT_CLI: ClientProgram = ClientProgram {
     aliases: &["gh-copilot"],
     title: "Copilot CLI",
     format: ClientFormat::Chat,
-    prompt: FirstPrompt::Agent,
+    prompt: FirstPrompt::Measured(5_500),
     programs: &["copilot"],
     install: "npm install -g @github/copilot",
     folder: Some(folder),
@@ -22,14 +22,20 @@ pub(crate) static COPILOT_CLI: ClientProgram = ClientProgram {
     launch: Some(launch),
     limits: &[
         "It wants a model that calls tools and streams; GitHub advises a context of 128,000 tokens.",
+        "`COPILOT_PROVIDER_MAX_PROMPT_TOKENS` is the context less an answer, so that it shortens the conversation in time.",
         "`COPILOT_OFFLINE=true` keeps it from asking GitHub for anything; it is yours to set.",
     ],
-    read_in: "GitHub's documentation, \"Using your own LLM models in GitHub Copilot CLI\"",
-    tried: "not run",
+    read_in: "`copilot help environment` of 1.0.102, and GitHub's documentation, \"Using your own LLM models in GitHub Copilot CLI\"",
+    tried: "Copilot CLI 1.0.102: says hi, tools over three turns and its terminal, with `crucible launch`'s environment and `COPILOT_OFFLINE=true`, on simulated engines",
 };
 
 fn folder(folders: &UserFolders) -> PathBuf {
     folders.home().join(".copilot")
+}
+
+/// The tokens of the context that are left for a prompt beside an answer.
+fn prompt_tokens(model: &ChosenModel) -> u64 {
+    model.tokens().saturating_sub(model.answer_tokens())
 }
 
 fn environment(settings: &ClientSettings) -> Vec<(&'static str, String)> {
@@ -41,6 +47,14 @@ fn environment(settings: &ClientSettings) -> Vec<(&'static str, String)> {
             settings.key_or_word().to_owned(),
         ),
         ("COPILOT_MODEL", settings.model.name.clone()),
+        (
+            "COPILOT_PROVIDER_MAX_PROMPT_TOKENS",
+            prompt_tokens(&settings.model).to_string(),
+        ),
+        (
+            "COPILOT_PROVIDER_MAX_OUTPUT_TOKENS",
+            settings.model.answer_tokens().to_string(),
+        ),
     ]
 }
 
