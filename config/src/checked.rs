@@ -102,7 +102,8 @@ pub enum OnExit {
 pub struct Timeouts {
     /// The longest wait for a permit; 300 s by default.
     pub queue: Duration,
-    /// How long the head of a streamed answer waits for the engine's first event; 20 s by default.
+    /// The time for which the head of a streamed answer waits for the engine's first event; 20 s by
+    /// default.
     pub commit: Duration,
     /// The longest load of one model; 300 s by default.
     pub load: Duration,
@@ -119,11 +120,11 @@ pub struct Timeouts {
     pub drain: Duration,
     /// The longest TCP connect to an engine; 2 s by default.
     pub connect: Duration,
-    /// How long a client may take to send the head of a request; 10 s by default.
+    /// The time in which a client has to send the head of a request; 10 s by default.
     pub header: Duration,
-    /// How long the body of a request may make no progress; 30 s by default.
+    /// The time for which the body of a request may make no progress; 30 s by default.
     pub body: Duration,
-    /// How long a client may read nothing of its answer; 60 s by default.
+    /// The time for which a client may read nothing of its answer; 60 s by default.
     pub client_stall: Duration,
 }
 
@@ -184,11 +185,12 @@ pub struct Routing {
 pub struct SchedulerSettings {
     /// Whether models that a person loaded may be evicted.
     pub evict_foreign: bool,
-    /// How many requests may overtake a waiting swap between two loads.
+    /// The number of requests that may overtake a waiting swap between two loads.
     pub overtake_count: u32,
     /// The age of a waiting swap after which no request overtakes it.
     pub overtake_age: Duration,
-    /// How long a model is kept after an answer that ended in tool calls; 500 ms by default.
+    /// The time for which a model is kept after an answer that ended in tool calls; 500 ms by
+    /// default.
     pub linger: Duration,
     /// The wait for a permit after which a model's `fallback` takes over.
     pub overflow_after: Duration,
@@ -265,7 +267,7 @@ pub struct ClientKey {
     pub name: Arc<str>,
     /// The SHA-256 of the key; the key itself is known to the client alone.
     pub sha256: [u8; 32],
-    /// How many requests it may send; `None` is no bound.
+    /// The number of requests that the client may send in a period; `None` sets no bound.
     pub rate: Option<Rate>,
     /// Whether a person waits for its answers.
     pub class: Class,

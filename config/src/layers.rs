@@ -53,7 +53,7 @@ pub struct LoadedConfig {
     pub origins: ValueOrigins,
     /// Every effective value with its origin, in the order of the tables, for `config show`.
     pub shown: Vec<EffectiveValue>,
-    /// What is usable but does nothing or was probably not meant.
+    /// The problems of a usable configuration: values without effect, or probably not meant so.
     pub warnings: Problems,
 }
 

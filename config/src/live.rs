@@ -32,7 +32,7 @@ pub struct Reloaded {
     pub generation: u64,
     /// The paths of keys that changed and act only after a restart.
     pub restart_needed: Vec<String>,
-    /// What is usable but does nothing or was probably not meant.
+    /// The problems of a usable configuration: values without effect, or probably not meant so.
     pub warnings: Problems,
     /// The file that was read; `None` where there is none.
     pub file: Option<PathBuf>,

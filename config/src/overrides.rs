@@ -62,7 +62,8 @@ pub(crate) fn apply(
     }
 }
 
-/// Where a path is kept, and what stands there.
+/// Returns the path under which a setting is kept and the kind of its value; `None` where it cannot
+/// be overridden.
 fn find(path: &str, settings: &Settings) -> Option<(String, SettingKind)> {
     let scalar = |key: SettingKey| match key.shape {
         KeyShape::Value(kind) if kind.is_scalar() => Some(kind),

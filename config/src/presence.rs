@@ -136,7 +136,7 @@ fn of(engine: &EngineConfig, variables: Variables<'_>) -> Vec<MissingResource> {
     all
 }
 
-/// Why a file cannot be read.
+/// Returns the words that say why a file cannot be read; `None` where it can.
 fn unreadable(file: &Path) -> Option<String> {
     if file.is_dir() {
         return Some(format!("the folder {}", file.display()));
@@ -145,7 +145,7 @@ fn unreadable(file: &Path) -> Option<String> {
     Some(format!("{}: {error}", file.display()))
 }
 
-/// Why a program cannot be started, and what to do.
+/// Returns why a program cannot be started, and what to do; `None` where it can.
 fn no_program(name: &str, path: Option<OsString>) -> Option<(String, String)> {
     let file = Path::new(name);
     if file.components().count() > 1 {

@@ -23,7 +23,7 @@ use crate::{
 /// Events closer than this belong to one change.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// How often the text is compared where nothing tells of a change.
+/// The time between two comparisons of the file's text, for file systems that report no changes.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// An event that a watch reports.

@@ -35,11 +35,11 @@ pub struct ExplainDoc {
     pub model: Option<Arc<str>>,
     /// The engine of the first candidate.
     pub engine: Option<Arc<str>>,
-    /// Why the first candidate is the first.
+    /// The reason why the first candidate comes first.
     pub reason: Option<Reason>,
     /// The candidates in the order in which they would be tried.
     pub candidates: Vec<CandidateDoc>,
-    /// Who takes over from the first candidate when its wait is too long.
+    /// The candidate that takes over from the first one when its wait is too long.
     pub standby: Option<StandbyDoc>,
     /// The values that would be filled in, by name, `context` included.
     pub defaults: IndexMap<String, DefaultDoc>,
@@ -55,8 +55,8 @@ pub struct ExplainDoc {
 pub struct PrefixDoc {
     /// The number of the turn that the request would be.
     pub turn: u32,
-    /// Where it differs from the turn before, such as `the system prompt differs within its first 256
-    /// bytes`; null where it goes on from it.
+    /// The place from which on the prompt differs from the turn before, such as `the system prompt
+    /// differs within its first 256 bytes`; null where it goes on from that turn.
     pub differs: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct CandidateDoc {
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,
-    /// Why it is a candidate.
+    /// The reason why it is a candidate.
     pub reason: Reason,
     /// Seconds until its first token, as predicted.
     pub predicted_first_token_s: Option<f64>,
@@ -101,7 +101,7 @@ pub struct PredictionDoc {
 pub struct PredictedTimeDoc {
     /// Seconds.
     pub s: f64,
-    /// What the number rests on.
+    /// The basis that the number rests on.
     #[serde(flatten)]
     pub basis: BasisDoc,
 }
@@ -109,24 +109,24 @@ pub struct PredictedTimeDoc {
 /// A predicted number of tokens, with the measurements that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedCountDoc {
-    /// How many.
+    /// The number of tokens.
     pub count: u64,
-    /// What the number rests on.
+    /// The basis that the number rests on.
     #[serde(flatten)]
     pub basis: BasisDoc,
 }
 
-/// What a predicted number rests on.
+/// The basis that a predicted number rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "basis", rename_all = "lowercase")]
 pub enum BasisDoc {
-    /// It needs no estimate: nobody waits, or the model is loaded.
+    /// The number needs no estimate: nobody waits, or the model is loaded.
     Known,
     /// The stated prior of the device.
     Prior,
     /// Answers or loads that were measured.
     Measured {
-        /// How many were measured.
+        /// The number of measured answers or loads.
         samples: u32,
     },
 }
@@ -147,7 +147,7 @@ pub struct StandbyDoc {
 pub struct DefaultDoc {
     /// The value.
     pub value: Value,
-    /// Who set it.
+    /// The origin of the value.
     pub from: DefaultSource,
 }
 
@@ -158,7 +158,7 @@ pub struct ContextDoc {
     pub needed: u64,
     /// Tokens that the request would have.
     pub given: u64,
-    /// Why it would have so many, in one word: `configured`, `loaded`, `remembered`, `needed`,
+    /// The reason for that number, in one word: `configured`, `loaded`, `remembered`, `needed`,
     /// `limited` or `refused`.
     pub because: String,
 }

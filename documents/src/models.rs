@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{EngineDoc, ModelDoc, PoolDoc, StateDoc, WaiterDoc};
 
-/// What the engines have, what is loaded and who waits.
+/// The models of the engines, the loaded ones, and the requests that wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelsDoc {
     /// The engines, in the order of the state.
@@ -29,15 +29,15 @@ pub struct ModelsDoc {
 pub struct ListedEngineDoc {
     /// The engine's name.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// The kind of the engine.
     pub kind: EngineKind,
-    /// Where it computes.
+    /// The device that the engine computes on.
     pub device: Device,
-    /// Its health.
+    /// The health of the engine.
     pub state: Health,
-    /// Its version, where it tells one.
+    /// The version of the engine, where it reports one.
     pub version: Option<String>,
-    /// Why its last poll failed, in words.
+    /// The error of the last poll, in words.
     pub error: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct ListedModelDoc {
     pub kind: ModelKind,
     /// Bytes of its weights.
     pub size_bytes: Option<u64>,
-    /// Its quantization, such as `Q4_K_M`.
+    /// The quantization of the model, such as `Q4_K_M`.
     pub quantization: Option<String>,
     /// The longest context that it was trained for, in tokens.
     pub max_context: Option<u64>,

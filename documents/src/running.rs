@@ -27,7 +27,7 @@ pub const KEY_VARIABLE: &str = "CRUCIBLE_KEY";
 /// The code of the refusal of a wrong or missing client key.
 const INVALID_KEY: &str = "invalid_api_key";
 
-/// What was found at the configured address.
+/// The result of looking for an instance at the configured address.
 #[derive(Debug)]
 pub enum InstanceSearch {
     /// An instance of Crucible.
@@ -43,7 +43,7 @@ pub enum InstanceSearch {
 /// A Crucible that answered with its state.
 #[derive(Debug)]
 pub struct RunningInstance {
-    /// Its state when it was found.
+    /// The state of the instance when it was found.
     pub state: StateDoc,
     client: InstanceClient,
 }
@@ -53,16 +53,16 @@ pub struct RunningInstance {
 pub struct InstanceRefusal {
     /// The answer's body, an error in the form of OpenAI.
     pub body: Value,
-    /// Its code, such as `model_not_found`.
+    /// The code of the error, such as `model_not_found`.
     pub code: String,
-    /// Its words.
+    /// The message of the error.
     pub message: String,
 }
 
 #[derive(Debug)]
 struct InstanceClient {
     http: reqwest::Client,
-    /// Its URL without a path.
+    /// The URL of the instance, without a path.
     url: String,
     key: Option<String>,
 }
@@ -143,8 +143,8 @@ impl RunningInstance {
         (tunings.report.tunings.len() == TUNINGS.len()).then_some(tunings)
     }
 
-    /// Where it would send this request body and why, or how it would refuse it; `None` if neither
-    /// comes in time.
+    /// Asks the instance where it would send this request body and why. The inner error is its
+    /// refusal of the request; `None` means that no answer came in time.
     pub async fn explain(&self, body: Bytes) -> Option<Result<ExplainDoc, InstanceRefusal>> {
         let sent = self.client.send(Method::POST, "/crucible/explain", body);
         let (status, body) = sent.await?;

@@ -50,23 +50,23 @@ pub struct StateDoc {
 pub struct EngineDoc {
     /// The engine's name in the configuration, in `engine/model` and in labels.
     pub name: Arc<str>,
-    /// What the engine speaks.
+    /// The kind of the engine.
     pub kind: EngineKind,
-    /// Where it computes, `auto` already resolved.
+    /// The device that the engine computes on, `auto` already resolved.
     pub device: Device,
     /// The pool whose memory its models take.
     pub pool: Arc<str>,
-    /// Its address without credentials; empty for a child that does not run.
+    /// The address of the engine without credentials; empty for a child that does not run.
     pub url: String,
-    /// Its health by the polls.
+    /// The health of the engine, by its polls.
     pub state: Health,
     /// The circuit breaker of its data path.
     pub breaker: BreakerState,
-    /// Why the last poll failed, in words.
+    /// The error of the last poll, in words.
     pub error: Option<String>,
-    /// Its version, where it tells one.
+    /// The version of the engine, where it reports one.
     pub version: Option<String>,
-    /// What a person should know of it, a sentence each.
+    /// The facts that a person should know of the engine, one sentence each.
     pub advice: Vec<String>,
     /// Whether it was found on a default port instead of being configured.
     pub discovered: bool,
@@ -78,9 +78,9 @@ pub struct EngineDoc {
     pub models: Vec<Arc<str>>,
     /// Permits of each of its residents.
     pub permits: PermitsDoc,
-    /// Its queue.
+    /// The queue of the engine.
     pub queue: QueueDoc,
-    /// What it told of each of `models`, in the same order.
+    /// The engine's reports on each of `models`, in the same order.
     #[serde(default)]
     pub catalog: Vec<ModelDoc>,
 }
@@ -94,7 +94,7 @@ pub struct ModelDoc {
     pub kind: ModelKind,
     /// Bytes of its weights.
     pub size_bytes: Option<u64>,
-    /// Its quantization, such as `Q4_K_M`.
+    /// The quantization of the model, such as `Q4_K_M`.
     pub quantization: Option<String>,
     /// The longest context that it was trained for, in tokens.
     pub max_context: Option<u64>,
@@ -189,7 +189,7 @@ pub struct ResidentDoc {
 /// A prompt that a model has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptDoc {
-    /// Its tokens, as the engine counted them.
+    /// The tokens of the request, as the engine counted them.
     pub tokens: u64,
     /// The tokens that the engine had in its cache and did not read again; null where that is not known.
     pub cached: Option<u64>,
@@ -231,11 +231,11 @@ pub struct WaiterDoc {
     pub engine: Arc<str>,
     /// The model that it waits for.
     pub model: Arc<str>,
-    /// Its position at that engine; 1 is next.
+    /// The position in the queue of that engine; 1 is next.
     pub position: u32,
     /// Seconds that it has waited.
     pub waiting_s: f64,
-    /// What it waits for, in one word.
+    /// The thing that the request waits for, in one word.
     pub reason: String,
 }
 
@@ -248,9 +248,9 @@ pub struct InFlightDoc {
     pub engine: Option<Arc<str>>,
     /// The model that answers; null until it is chosen.
     pub model: Option<Arc<str>>,
-    /// Why that candidate was chosen.
+    /// The reason why that candidate was chosen.
     pub reason: Option<Reason>,
-    /// How far it is: `reading`, `queue`, `prefill` or `stream`.
+    /// The phase of the request: `reading`, `queue`, `prefill` or `stream`.
     pub phase: String,
     /// Seconds since the request came.
     pub since_s: f64,

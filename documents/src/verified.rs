@@ -13,7 +13,7 @@ pub struct VerifiedDoc {
     /// The rows, each with its state.
     #[serde(flatten)]
     pub report: TuningReport,
-    /// What a person should know beyond the rows.
+    /// The faults beyond the rows that a person should know of.
     pub findings: Vec<FindingDoc>,
 }
 
@@ -24,11 +24,11 @@ pub struct FindingDoc {
     pub engine: String,
     /// The fault in one word.
     pub fault: String,
-    /// What Crucible relies on or asks for.
+    /// The state that Crucible relies on or asks for.
     pub asked: String,
-    /// What was found instead.
+    /// The state that was found instead.
     pub found: String,
-    /// Where that was read.
+    /// The source that it was read from.
     pub read_from: String,
     /// One command or click that mends it.
     pub fix: String,

@@ -22,11 +22,11 @@ pub struct Usage {
     pub prompt: u64,
     /// Generated tokens, thinking included.
     pub completion: u64,
-    /// Of the prompt's, found in the cache.
+    /// The tokens of the prompt that were found in the cache; `None` where that is not known.
     pub cached: Option<u64>,
     /// `cached` is estimated from the times of the answer; else the engine counted it.
     pub cached_is_estimated: bool,
-    /// Of the completion's, thinking.
+    /// The tokens of the answer that are thinking; `None` where that is not known.
     pub reasoning: Option<u64>,
     /// The engine's own clock, where it tells.
     pub timing: Timing,
@@ -35,7 +35,7 @@ pub struct Usage {
 /// No answer has more tokens: what counts more is no count.
 pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
 
-/// How fast an engine says that it was.
+/// The times that an engine reports for its own work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// The prompt.

@@ -74,8 +74,8 @@ pub struct ModelInfo {
     pub metadata: Arc<ModelMetadata>,
 }
 
-/// What an engine reports of a model beyond what requests are planned by: lists in the engines' own
-/// formats repeat it to clients.
+/// The facts that an engine reports of a model and by which no request is planned; lists in the
+/// engines' own formats repeat them to clients.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelMetadata {
     /// The digest of the model's manifest as 64 hexadecimal digits (Ollama).

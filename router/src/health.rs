@@ -56,7 +56,7 @@ pub enum RequestOutcome {
     /// The first complete event of its answer came. That is enough for a probe, but the answer may
     /// still break off.
     Began,
-    /// It was answered to the end.
+    /// The request was answered to the end.
     Answered,
     /// The engine refused this request for what it asks, or had no such model: the engine is there,
     /// and whether it can answer is not known.
@@ -85,7 +85,7 @@ pub enum ProbeResult {
         /// Whether it fails by saying nothing within its time.
         silent: bool,
     },
-    /// It could not be asked: no permit came free, or its model is gone.
+    /// The engine could not be asked: no permit came free, or its model is gone.
     Unknown,
 }
 

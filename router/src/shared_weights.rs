@@ -85,7 +85,8 @@ pub(crate) fn unsent(model: &ModelInfo, tuple: &LoadTuple) -> Vec<(String, Strin
         .collect()
 }
 
-/// By name, a number for what its load has beside the tuple; names without any are left out.
+/// Returns a number, by name, for the load options that a name has beside the tuple; names without
+/// any are left out.
 pub(crate) fn variants(
     models: &[ModelInfo],
     tuple: impl Fn(ModelKind) -> LoadTuple,

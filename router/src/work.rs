@@ -18,9 +18,9 @@ pub enum Work {
 // === impl Work ===
 
 impl Work {
-    /// From what a poll that went well told, and from how many requests the engine says that it
-    /// processes. Which request a slot works for is not told, so that only an engine without any
-    /// work is known to have none for this request.
+    /// Judges by what the last good poll reported, and by the number of requests that the engine
+    /// says it is `processing`. No engine says which request a slot works for, so only one without
+    /// any work is known to have none for this request.
     pub(crate) fn of(
         kind: EngineKind,
         load_control: bool,

@@ -26,13 +26,13 @@ pub(super) struct AppliedClient {
 /// One file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AppliedFile {
-    /// Where it lies, links followed.
+    /// The path of the file, with links followed.
     pub(super) path: PathBuf,
     /// The format that it has to keep.
     pub(super) format: FileFormat,
-    /// Its text before; `None` where it did not exist.
+    /// The text of the file before; `None` where it did not exist.
     pub(super) before: Option<String>,
-    /// Its text after.
+    /// The text that was written.
     pub(super) after: String,
     /// The paths of the values that were put in.
     pub(super) paths: Vec<Vec<PathStep>>,
@@ -45,11 +45,12 @@ pub(super) struct AppliedFile {
 pub(super) enum WithoutOurs {
     /// Nothing of ours is in it: it is as before.
     Untouched,
-    /// It is as it was written, so the text before takes its place.
+    /// The file is as it was written, so the text before takes its place.
     AsWritten,
-    /// It was changed since: this text is without ours and with the changes.
+    /// The file was changed since; this is its text with the changes and without what was written.
     Merged(String),
-    /// It was changed since, so that ours cannot be told from the changes.
+    /// The file was changed since, at the places that were written, so the two cannot be told
+    /// apart.
     Entangled,
 }
 
@@ -149,7 +150,7 @@ impl AppliedClient {
         fs::remove_dir_all(&self.folder).map_err(|e| format!("{}: {e}", self.folder.display()))
     }
 
-    /// Where the text of the file with this index is kept.
+    /// Returns the path at which the text of the file with this index is kept.
     pub(super) fn text_path(&self, index: usize, kind: &str) -> PathBuf {
         self.folder.join(format!("{index}.{kind}"))
     }

@@ -106,7 +106,7 @@ pub(super) fn undo(state_dir: &Path, client: &ClientProgram) -> Result<(), Comma
     record.forget().map_err(CommandFailure::wrong)
 }
 
-/// What becomes of one file, starting from its text without what was written before.
+/// Plans the new text of one file, starting from its text without what was written before.
 fn plan(
     client: &ClientProgram,
     known: Option<&AppliedClient>,

@@ -24,7 +24,7 @@ pub(crate) enum PathStep {
     Element {
         /// The name of the member.
         member: String,
-        /// Its value.
+        /// The value of that member.
         is: String,
     },
 }

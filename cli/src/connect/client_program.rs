@@ -10,7 +10,7 @@ pub(crate) struct ClientProgram {
     pub(crate) name: &'static str,
     /// Other names that people type.
     pub(crate) aliases: &'static [&'static str],
-    /// Its own name: `Claude Code`.
+    /// The name of the program for people: `Claude Code`.
     pub(crate) title: &'static str,
     /// The format in which it asks.
     pub(crate) format: ClientFormat,
@@ -22,26 +22,27 @@ pub(crate) struct ClientProgram {
     pub(crate) install: &'static str,
     /// The folder whose existence says that it was used on this machine.
     pub(crate) folder: Option<fn(&UserFolders) -> PathBuf>,
-    /// What it is given.
+    /// Returns the settings that the program gets.
     pub(crate) setup: fn(&ClientSettings, &UserFolders) -> ClientSetup,
-    /// How it is started with nothing written, where it can be.
+    /// Returns the way to start the program without writing anything; `None` where there is no such
+    /// way.
     pub(crate) launch: Option<fn(&ClientSettings) -> ClientLaunch>,
-    /// What to know about it with Crucible, a sentence each.
+    /// The facts that a user of the program with Crucible should know, one sentence each.
     pub(crate) limits: &'static [&'static str],
-    /// Where these settings were read, with the version.
+    /// The source of these settings, with its version.
     pub(crate) read_in: &'static str,
-    /// What was tried with the real program, with its version; or that nothing was.
+    /// The check with the real program, with its version, or the words that there was none.
     pub(crate) tried: &'static str,
 }
 
 /// The length of the first prompt of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstPrompt {
-    /// What its user writes, and little more.
+    /// The prompt is the text of the user, and little more.
     Chat,
     /// An agent's instructions and tools, which were not measured.
     Agent,
-    /// So many tokens, measured with the real program.
+    /// The prompt has this many tokens, measured with the real program.
     Measured(u64),
 }
 
@@ -58,27 +59,27 @@ pub(crate) enum ClientFormat {
     Ollama,
 }
 
-/// What a client is given: values in files, else variables, else steps for a person.
+/// The settings that a client gets: values in files, else variables, else steps for a person.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientSetup {
     /// Files that Crucible can write.
     pub(crate) files: Vec<ClientFile>,
     /// Variables of its environment, where it reads no file for them.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// What a person does, one sentence each.
+    /// The steps that a person takes, one sentence each.
     pub(crate) steps: Vec<String>,
 }
 
 /// A file of a client, and what it gets.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientFile {
-    /// Where it lies.
+    /// The path of the file.
     pub(crate) path: PathBuf,
-    /// What is put in.
+    /// The change of its content.
     pub(crate) change: FileChange,
 }
 
-/// How a client is started so that it asks Crucible.
+/// The way to start a client so that it asks Crucible.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientLaunch {
     /// Arguments before those of the user.
@@ -101,7 +102,8 @@ impl ClientProgram {
             .find_map(|program| which::which(program).ok())
     }
 
-    /// Where it was found on this machine, its program first.
+    /// Returns the path at which the client was found on this machine: its program, else its
+    /// folder.
     pub(crate) fn found(&self, folders: &UserFolders) -> Option<PathBuf> {
         let folder = || self.folder.map(|folder| folder(folders));
         self.installed()

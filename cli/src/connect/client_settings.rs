@@ -4,7 +4,8 @@
 /// `agent` has it.
 pub(crate) const ASSUMED_CONTEXT: u64 = 32_768;
 
-/// What fills the place of a key where Crucible wants none: many clients refuse an empty one.
+/// The text in place of a key where Crucible asks for none, because many clients refuse an empty
+/// one.
 const NO_KEY: &str = "none";
 
 /// The values that the settings of a client are made from.

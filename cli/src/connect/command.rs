@@ -100,7 +100,7 @@ async fn connect(
     Ok(())
 }
 
-/// What else can be done with this client, below its settings.
+/// Returns the further steps with this client, which are printed below its settings.
 fn next_steps(client: &ClientProgram, setup: &ClientSetup, folders: &UserFolders) -> String {
     let mut lines = String::new();
     if let Some(file) = setup.files.first() {

@@ -9,7 +9,7 @@ use super::{
     yaml_change::YamlEntry,
 };
 
-/// What a client's file gets.
+/// The change of a client's file.
 #[derive(Clone, Debug)]
 pub(crate) enum FileChange {
     /// Values of a JSON file that may have comments and commas at the end.

@@ -11,7 +11,7 @@ use super::{
     restoration::{FileStates, Restoration},
 };
 
-/// What editors accept in their settings: comments and commas at the end, and nothing else beyond JSON.
+/// The additions to JSON that editors accept in their settings: comments and commas at the end.
 const EDITORS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,

@@ -18,7 +18,7 @@ pub(super) struct FileStates<'a> {
     pub(super) now: &'a Value,
 }
 
-/// What takes the written values out of a file.
+/// The changes that take the written values out of a file.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Restoration {
     /// The values that change, in order; `None` takes one away.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::CommandFailure;
 
-/// Where clients look where nothing else is said.
+/// The address at which clients look for Crucible where nothing else is set.
 const USUAL_URL: &str = "http://127.0.0.1:8484";
 
 /// The virtual model that every Crucible answers to.
@@ -45,14 +45,14 @@ pub(crate) struct TargetArgs {
     key: Option<String>,
 }
 
-/// What clients are given, and how it was found.
+/// The settings for clients, and the way in which they were found.
 #[derive(Debug)]
 pub(crate) struct ConnectTarget {
     /// The values.
     pub(crate) settings: ClientSettings,
     /// The instance that said so, where one runs.
     pub(crate) running: Option<RunningInstance>,
-    /// What a person should know, a sentence each.
+    /// The facts that a person should know, one sentence each.
     pub(crate) notes: Vec<String>,
 }
 
@@ -234,7 +234,8 @@ async fn context(
     Ok(Some(given))
 }
 
-/// What the instance says of a chat with a prompt of so many tokens; `Err` holds the words of its refusal.
+/// Asks the running instance to explain a chat with a prompt of so many tokens; `Err` holds the
+/// words of its refusal.
 async fn explained(
     running: &RunningInstance,
     model: &str,

@@ -12,9 +12,9 @@ const MAX_LENGTH: u64 = 4 << 20;
 /// The text of a file at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UserFile {
-    /// Where it lies, links followed.
+    /// The path of the file, with links followed.
     pub(super) path: PathBuf,
-    /// Its text; `None` where it does not exist.
+    /// The text of the file; `None` where it does not exist.
     pub(super) text: Option<String>,
 }
 

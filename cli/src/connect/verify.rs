@@ -21,7 +21,7 @@ const QUESTION: &str = "Say hi.";
 pub(super) struct VerifiedAnswer {
     /// The engine and model that answered, as Crucible's headers say.
     pub(super) by: String,
-    /// How long it took.
+    /// The time from the request to the whole answer.
     pub(super) took: Duration,
 }
 

@@ -45,7 +45,7 @@ pub enum Device {
     Auto,
 }
 
-/// How much of an engine Crucible manages.
+/// The degree to which Crucible manages an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Manage {
@@ -74,11 +74,11 @@ pub struct EngineConfig {
     pub ca_file: Option<CaFile>,
     /// The name of the environment variable with the engine's own token, where one is configured.
     pub api_key_env: Option<String>,
-    /// How much of it Crucible manages.
+    /// The degree to which Crucible manages the engine.
     pub manage: Manage,
-    /// How many requests one resident model answers at once.
+    /// The number of requests that one resident model answers at once.
     pub permits: u32,
-    /// How many requests may wait; one more is refused with 429.
+    /// The number of requests that may wait; one more is refused with 429.
     pub queue: u32,
     /// Whether sampling defaults are injected here.
     pub defaults: bool,

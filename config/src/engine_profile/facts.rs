@@ -38,9 +38,9 @@ pub struct EngineProfile {
     /// Whether `num_parallel` and `max_queue` of its tuning section are the defaults of permits and
     /// queue, because the server itself is started with them.
     pub permits_from_tuning: bool,
-    /// How much of it is managed unless the configuration says otherwise.
+    /// The degree to which Crucible manages the engine unless the configuration says otherwise.
     pub manage: Manage,
-    /// How Crucible starts it as a child process; `None` where it cannot.
+    /// The way to start the engine as a child process; `None` where Crucible cannot.
     pub spawn: Option<SpawnProfile>,
     /// The section of the tuning settings that holds its context and its number of models.
     pub section: TuningSection,
@@ -72,7 +72,7 @@ pub struct EngineProfile {
     pub busy_retry_after: u64,
     /// The paths by which it is managed, closed to clients unless `guard.open` names them.
     pub management: &'static [ManagementPath],
-    /// What a person does with it, in words.
+    /// The advice to people who use the engine.
     pub advice: EngineAdvice,
 }
 
@@ -85,7 +85,7 @@ pub enum EngineWire {
     OllamaNative,
 }
 
-/// How Crucible starts an engine as a child process.
+/// The way to start an engine as a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpawnProfile {
     /// The program that is started where `command` names none.
@@ -163,15 +163,15 @@ pub struct ManagementPath {
 /// Sentences about what a person does with an engine. `{instance}` stands for the instance's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineAdvice {
-    /// How it is started.
+    /// The words that say how the engine is started.
     pub start: &'static str,
-    /// How an instance is unloaded.
+    /// The words that say how an instance is unloaded.
     pub unload: &'static str,
-    /// How an instance is loaded anew with the configured context.
+    /// The words that say how an instance is loaded anew with the configured context.
     pub reload: &'static str,
-    /// Why Crucible cannot give a model more context there, and what does.
+    /// The words that say why Crucible cannot give a model more context there, and what can.
     pub more_context: &'static str,
-    /// How it is kept from cutting a prompt that does not fit.
+    /// The words that say how the engine is kept from cutting a prompt that does not fit.
     pub never_cut: &'static str,
 }
 

@@ -69,7 +69,7 @@ impl ProblemReport {
         self.0.iter().any(|problem| problem.path == path)
     }
 
-    /// In file order; what has no line comes last.
+    /// Returns the problems in the order of the file; those without a line come last.
     pub(crate) fn finish(mut self) -> Problems {
         let line = |p: &Problem| {
             p.source

@@ -1,6 +1,6 @@
 //! A Windows path between double quotes, where TOML takes each backslash for the begin of an escape.
 
-/// What is wrong with a line that holds such a path, and how to write it.
+/// The words about a line with such a path: the fault, and how to write it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WindowsPathSlip {
     /// The path as it was meant.

@@ -14,7 +14,7 @@ impl TuningId {
         self as u8
     }
 
-    /// What the table says of this setting.
+    /// Returns the row of the table about this setting.
     pub fn row(self) -> &'static TuningRow {
         // The assertion below proves that every number is a place of the table.
         &TUNINGS[usize::from(self.number()) - 1]

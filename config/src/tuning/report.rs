@@ -45,13 +45,13 @@ pub struct ReportedTuning {
     pub value: Value,
     /// Names of the engines that it is meant for, with commas; the kind where none is configured.
     pub engine: String,
-    /// How it reaches the engine.
+    /// The way in which the setting reaches the engine.
     pub mechanism: TuningMechanism,
     /// The state on the running engines; null where no instance was asked.
     pub state: Option<TuningState>,
-    /// Where the state was read and what was found there.
+    /// The source of the state, with what was found there.
     pub evidence: Option<String>,
-    /// What to do, or which knob does it instead.
+    /// The advice on what to do, or the option that has the effect instead.
     pub advice: Option<String>,
 }
 

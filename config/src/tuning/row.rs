@@ -46,7 +46,7 @@ pub enum TuningMechanism {
 /// One of the 39 settings: an entry of the [table](super::table) as data.
 #[derive(Clone, Copy, Debug)]
 pub struct TuningRow {
-    /// Its identifier, which gives number, key and path.
+    /// The identifier of the setting, which gives its number, key and path.
     pub id: TuningId,
     /// The group that it belongs to.
     pub group: TuningGroup,
@@ -56,13 +56,13 @@ pub struct TuningRow {
     pub hybrid: &'static str,
     /// The value of the profile `agent`; `None` where that profile sets nothing.
     pub agent: Option<&'static str>,
-    /// How it reaches the engine today.
+    /// The way in which the setting reaches the engine today.
     pub mechanism: TuningMechanism,
     /// One line that says what it sets.
     pub short: &'static str,
-    /// What Crucible does with it, in sentences.
+    /// The sentences that say what Crucible does with the setting.
     pub meaning: &'static str,
-    /// How it is proved on a running engine.
+    /// The way to prove on a running engine that the setting is in effect.
     pub verified: &'static str,
     /// Engine versions for which this was established.
     pub engines: &'static str,

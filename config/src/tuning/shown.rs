@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kind;
 
-/// How a typed value is shown in a report.
+/// A typed value that a report can show as text.
 pub(super) trait ShownInReport {
     /// The value in JSON: durations in seconds, sizes in bytes, null for what is not set.
     fn to_json(&self) -> Value;

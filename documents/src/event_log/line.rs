@@ -16,7 +16,7 @@ pub enum LoggedEvent {
     Load(LoadEvent),
     /// Events before this line that were lost, because they came faster than the disk took them.
     Dropped {
-        /// How many events were lost.
+        /// The number of events that were lost.
         count: u64,
     },
 }
@@ -62,17 +62,18 @@ pub struct RequestEvent {
     /// Whether the answer ended in tool calls.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called_tools: bool,
-    /// What was known of engine and model when the line was written; absent if nothing was.
+    /// The facts about engine and model that were known when the line was written; absent where
+    /// there were none.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<LoggedEngineFacts>,
 }
 
-/// What a replay must know of the engine and the model of a request.
+/// The facts about the engine and the model of a request that a replay needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoggedEngineFacts {
-    /// What the engine speaks.
+    /// The kind of the engine.
     pub engine_kind: EngineKind,
-    /// Where the engine computes.
+    /// The device that the engine computes on.
     pub device: Device,
     /// The pool whose memory the model takes.
     pub pool: Arc<str>,
@@ -96,9 +97,9 @@ pub struct LoadEvent {
     pub model: Arc<str>,
     /// Milliseconds that it took.
     pub took_ms: u64,
-    /// How it ended: `ok`, `error` or `timeout`.
+    /// The outcome of the load: `ok`, `error` or `timeout`.
     pub outcome: Cow<'static, str>,
-    /// What asked for it: `request` or `warmup`.
+    /// The cause of the load: `request` or `warmup`.
     pub trigger: Cow<'static, str>,
 }
 

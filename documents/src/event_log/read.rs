@@ -12,9 +12,9 @@ use super::line::LoggedEvent;
 pub struct EventLog {
     /// Events in the order in which they were written.
     pub events: Vec<LoggedEvent>,
-    /// How many lines are no events of this version.
+    /// The number of lines that are no events of this version.
     pub corrupt: usize,
-    /// How many events the writer had to drop.
+    /// The number of events that the writer had to drop.
     pub dropped: u64,
 }
 
@@ -23,7 +23,7 @@ pub struct EventLog {
 pub struct UnreadableLog {
     /// The file.
     pub path: PathBuf,
-    /// Why it cannot be read.
+    /// The error of the file system.
     pub error: io::Error,
 }
 

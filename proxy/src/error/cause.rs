@@ -17,7 +17,7 @@ labels! {
     }
 }
 labels! {
-    /// Why a stream did not reach its proper end after its 200 had been sent.
+    /// The reason why a stream did not reach its proper end after its 200 had been sent.
     AbortCause {
         ClientGone = "client_gone", ClientSlow = "client_slow",
         FirstTokenTimeout = "first_token_timeout", IdleTimeout = "idle_timeout",
@@ -27,7 +27,7 @@ labels! {
     }
 }
 labels! {
-    /// Why a later candidate of the plan was tried.
+    /// The reason why a later candidate of the plan was tried.
     FallbackReason {
         Connect = "connect", Timeout = "timeout", Http5xx = "5xx", BreakerOpen = "breaker_open",
         QueueFull = "queue_full", Overload = "overload", LoadFailed = "load_failed", ModelMissing = "model_missing",

@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 
 /// Lines of one write.
 const BATCH: usize = 4096;
-/// How long lines are gathered: each write wakes a thread that works on files.
+/// The time for which lines are gathered, because each write wakes a thread that works on files.
 const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes what comes until it is stopped.

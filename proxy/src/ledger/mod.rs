@@ -24,7 +24,7 @@ use self::ended_request::Moment;
 pub(crate) use self::{ended_request::EndedRequest, recent_prompts::RecentPrompts};
 use crate::{events::EventLog, metrics::Metrics, prefix::tracer::PrefixTracer};
 
-/// How long ended requests are gathered before a batch is closed.
+/// The time for which ended requests are gathered before a batch is closed.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Requests that are closed in a row, which takes about 50 us.

@@ -38,7 +38,7 @@ pub(super) struct RequestSeries {
 #[derive(Debug)]
 pub(super) struct EngineSeries {
     engine: Box<str>,
-    /// By endpoint, then whole answers and streamed ones.
+    /// The histograms by endpoint, each for whole answers and for streamed ones.
     duration: [[OnceCell<Histogram>; 2]; Endpoint::ALL.len()],
     first_token_ratio: OnceCell<Histogram>,
     stream_bytes: OnceCell<IntCounter>,

@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct ViewSeries {
     /// The loaded models that have a series, each as the name of its engine and its label.
     pub(super) models: HashSet<(String, String)>,
-    /// By engine, the models that were loaded once and are no more.
+    /// The models of each engine that were loaded once and are no more.
     pub(super) unloaded: HashMap<String, HashSet<String>>,
-    /// By engine, the kind and the version that its series `crucible_engine_info` has as labels.
+    /// The kind and the version of each engine, which are labels of its series
+    /// `crucible_engine_info`.
     pub(super) versions: HashMap<String, [String; 2]>,
     /// The engines whose series exist.
     pub(super) engines: Vec<String>,

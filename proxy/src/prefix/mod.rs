@@ -40,11 +40,11 @@ use crate::body::peek::PeekedBody;
 pub(crate) struct Neutraliser {
     /// The key of the setting that switches it; it is on by default.
     pub(crate) switch: &'static str,
-    /// Who writes it, and what it is.
+    /// The words for the clients that write the breaker, and for what it is.
     pub(crate) breaker: &'static str,
     /// The client formats and engines in which it is looked for.
     pub(crate) place: &'static str,
-    /// What is done with it.
+    /// The words for what is done with it.
     pub(crate) cure: &'static str,
     /// The sentence for the header `x-crucible-note`.
     pub(crate) note: &'static str,

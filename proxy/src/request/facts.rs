@@ -16,14 +16,14 @@ use crate::{
 /// The phase that a request is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RequestPhase {
-    /// Its body is being read, or its plan is made.
+    /// The body of the request is being read, or its plan is made.
     #[default]
     Reading,
-    /// It waits for a permit, perhaps while its model is loaded.
+    /// The request waits for a permit, perhaps while its model is loaded.
     Queue,
-    /// It was sent, and no token has come back.
+    /// The request was sent, and no token has come back.
     Prefill,
-    /// Its answer streams.
+    /// The answer streams.
     Stream,
 }
 

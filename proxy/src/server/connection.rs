@@ -38,7 +38,7 @@ const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The client at the other end of the connection, as a request extension.
 #[derive(Clone, Debug)]
 pub struct ClientPeer {
-    /// Its address as text, which is written once for all requests of the connection.
+    /// The client's address as text, which is written once for all requests of the connection.
     host: Arc<str>,
     state: Arc<ConnectionState>,
 }
@@ -62,7 +62,7 @@ pub(super) struct ShutdownTokens {
 
 /// The next event on a connection.
 enum ConnectionEvent {
-    /// It is over.
+    /// The connection is over.
     Closed,
     /// The client sent bytes that cannot be read as a request.
     Unreadable,
@@ -70,7 +70,7 @@ enum ConnectionEvent {
     Idle,
     /// Crucible drains.
     Stopping,
-    /// Its slot was given to a newcomer.
+    /// The slot of the connection was given to a new one.
     Evicted,
 }
 

@@ -21,7 +21,8 @@ const MOST_OVER_LIMIT: usize = 32;
 const OVER_LIMIT_SILENT: Duration = Duration::from_millis(250);
 /// A connection over the limit that has not taken its answer after this time is evicted for the next one.
 const OVER_LIMIT_SLOW: Duration = Duration::from_secs(5);
-/// Where no connection is idle, one whose head has been on its way for this long is evicted.
+/// The time for which a head may be on its way before its connection is evicted, where no
+/// connection is idle.
 const HEAD_SLOW: Duration = Duration::from_millis(250);
 /// The time between two log lines about slots that are all taken.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

@@ -31,17 +31,17 @@ pub(super) struct ConnectionState {
     requests: AtomicU64,
     /// The client does not take what is written.
     stalled: AtomicBool,
-    /// It was given up because the client took nothing for too long.
+    /// Whether the connection was given up because the client took nothing for too long.
     slow: AtomicBool,
     /// More of the body of the present request is to come.
     expecting_body: AtomicBool,
-    /// It is lingering: it only waits for the client to close.
+    /// Whether the connection only waits for the client to close.
     closing: AtomicBool,
     /// A request is being answered. While none is, the socket's header clock runs.
     busy: AtomicBool,
-    /// It was accepted although all slots were taken.
+    /// Whether the connection was accepted although all slots were taken.
     over_limit: bool,
-    /// Its slot was given to another connection.
+    /// Whether the slot of the connection was given to another one.
     evicted: AtomicBool,
     evict: Notify,
 }

@@ -19,7 +19,7 @@ use super::pool::IdlePool;
 #[derive(Debug)]
 pub struct EngineAnswer {
     body: AnswerBody<Full<Bytes>>,
-    /// Where the connection goes at the end.
+    /// The pool that gets the connection at the end of the answer.
     pool: Arc<IdlePool>,
 }
 

@@ -42,7 +42,7 @@ pub struct Upstream {
 
 /// A JSON body for an engine.
 pub(crate) struct Prompt {
-    /// Where the engine is.
+    /// The address of the engine.
     pub(crate) address: EngineAddress,
     /// Path on the engine.
     pub(crate) path: &'static str,
@@ -70,8 +70,8 @@ fn is_stale(broken: &Broken) -> bool {
     broken.silent && closed && broken.after < STALE
 }
 
-/// What a connection that broke before the head of an answer means. What was wrong with the request's
-/// own body is told as it was told there.
+/// Returns the error of a connection that broke before the head of an answer. An error of the
+/// request's own body is returned as it is.
 fn unanswered(broken: &Broken) -> Error {
     let error = &broken.error;
     if let Some(own) = of_body(error) {
@@ -124,7 +124,7 @@ fn unconnected(error: &ConnectError) -> Error {
 // === impl Prompt ===
 
 impl Prompt {
-    /// Of a client's headers, none goes to an engine: a request is built anew.
+    /// Builds the request anew: no header of a client goes to an engine.
     fn request(&self) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;

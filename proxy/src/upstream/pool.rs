@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 /// An unused connection is closed before an engine closes it (Node's default is 5 s).
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
 
-/// How often connections that were idle for too long are looked for.
+/// The time between two searches for connections that were idle for too long.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
 
 /// The idle connections to one address.

@@ -15,7 +15,7 @@ use crate::{
 /// The answer of an engine to one poll.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Its version, where it reports one.
+    /// The version of the engine, where it reports one.
     pub version: Option<String>,
     /// All models that it can run.
     pub models: Vec<ModelInfo>,
@@ -101,7 +101,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Unloads an instance and returns once the engine confirms that it is gone.
     fn unload<'a>(&'a self, resident: &'a ResidentInfo) -> BoxFuture<'a, Result<(), EngineError>>;
 
-    /// Where requests go; `None` while a spawned one is down.
+    /// Returns the address that requests go to; `None` while a spawned engine is down.
     fn address(&self) -> Option<EngineAddress>;
 
     /// The URL of [`Self::address`], for people.

@@ -48,8 +48,8 @@ pub(crate) struct Lmstudio {
     v1_seen: AtomicBool,
     /// The WebSocket driver, where it is on.
     driver: Option<WebsocketDriver>,
-    /// By model, the identifiers that people gave its instances. A load by Crucible has its own, and
-    /// who asks by a person's goes on to find the model.
+    /// The identifiers that people gave the instances of each model. A load by Crucible has an
+    /// identifier of its own, and requests for a person's identifier still find the model.
     identifiers: Mutex<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
 }
 

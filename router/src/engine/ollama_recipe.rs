@@ -44,7 +44,7 @@ pub struct OllamaRecipe {
 pub struct EnvironmentVariable {
     /// The name of the variable.
     pub name: String,
-    /// Its value without quotes.
+    /// The value of the variable, without quotes.
     pub value: String,
     /// The reason why it differs from the configured value.
     pub note: Option<String>,

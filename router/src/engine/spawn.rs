@@ -73,7 +73,7 @@ struct RunningChild {
     child: Started,
     /// The socket that it listens on; `None` where it listens on a port.
     socket: Option<PathBuf>,
-    /// It has told what it holds.
+    /// Whether the child has listed its models once.
     answered: Arc<AtomicBool>,
 }
 
@@ -214,7 +214,7 @@ impl Spawned {
         }
     }
 
-    /// How the last child ended.
+    /// Returns the error that says how the last child ended.
     fn last_words(&self) -> EngineError {
         let running = self.running.lock();
         let words = running

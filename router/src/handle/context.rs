@@ -21,13 +21,13 @@ const PROMPT_BEYOND_ALL: u64 = 1 << 40;
 /// The context of a request at one candidate.
 #[derive(Clone, Copy, Debug)]
 pub struct ContextGiven {
-    /// What is configured, before any growth.
+    /// The configured context, before any growth.
     pub configured: FilledValue<u64>,
     /// Tokens that prompt and answer need.
     pub needed: u64,
     /// Tokens that it would have.
     pub given: u64,
-    /// Why so many.
+    /// The reason for that number of tokens.
     pub because: ContextReason,
 }
 

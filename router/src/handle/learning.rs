@@ -10,7 +10,8 @@ use crate::{measurements::AnswerSample, state_dir::StateDir, view::View};
 // === impl RouterHandle ===
 
 impl RouterHandle {
-    /// What whole answers took. Costs a copy of all that was learned, however many they are.
+    /// Teaches the predictor what whole answers took. A call copies all that was learned, so
+    /// samples are best passed together.
     pub fn learn(&self, samples: &[AnswerSample]) {
         let view = self.view();
         let device =

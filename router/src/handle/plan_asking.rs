@@ -16,9 +16,9 @@ use crate::{
 // === impl RouterHandle ===
 
 impl RouterHandle {
-    /// Where a request may go, as [`Self::plan`] says; where that is nowhere the engines are asked for
-    /// their lists once more, for at most 1.5 s. However many requests ask for what is not there, each
-    /// engine is asked twice a second at most.
+    /// Plans a request as [`Self::plan`] does. Where there is no plan, the engines are asked for
+    /// their lists once more, for at most 1.5 s; each engine at most twice a second, however many
+    /// requests ask for unknown names.
     pub async fn plan_asking(&self, demand: &Demand) -> Result<Plan, Refusal> {
         let planned = self.plan(demand);
         if !self.may_have_changed(&planned, demand) {

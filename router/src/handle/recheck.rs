@@ -14,7 +14,7 @@ use crate::{
 /// Permits do not go by the first poll after a load or an unload, which may have begun before it ended.
 const POLLS: u32 = 2;
 
-/// Where a model is, as its engine tells it now.
+/// The place of a model, as its engine reports it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
     /// The instance is still listed, with so much context in all its slots together.
@@ -26,7 +26,8 @@ pub enum Whereabouts {
     Gone,
     /// The engine does not have the model any more.
     Deleted,
-    /// It is not listed, and loading is not Crucible's affair there: the engine may do it by itself.
+    /// The instance is not listed, and Crucible does not load on this engine, which may load it by
+    /// itself.
     Unmanaged,
     /// The engine did not tell in time.
     Unknown,

@@ -16,16 +16,18 @@ use crate::{
 /// A candidate that may take over from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standby {
-    /// Its position in the plan.
+    /// The position of the candidate in the plan.
     pub to: usize,
-    /// From then on it is asked too; zero where the wait is predicted to be too long.
+    /// The time of waiting after which the candidate is asked too; zero where the wait is predicted
+    /// to be too long.
     pub after: Duration,
 }
 
 // === impl RouterHandle ===
 
 impl RouterHandle {
-    /// Who takes over from the candidate at `at` when its wait is too long, and when.
+    /// Returns the candidate that takes over from the one at `at` when its wait is too long, and
+    /// after which time; `None` where no fallback is configured.
     pub fn standby(&self, plan: &Plan, at: usize, demand: &Demand) -> Option<Standby> {
         let (view, config) = (self.view(), (self.0.config)());
         let to = plan::standby(&view, demand, &config, plan, at)?;

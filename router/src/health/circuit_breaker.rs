@@ -69,7 +69,7 @@ struct FailureCounts {
 /// A probe that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ProbeTurn {
-    /// Its number.
+    /// The number of the probe.
     number: u64,
     /// The time at which it was begun.
     since: Instant,

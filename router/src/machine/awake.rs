@@ -9,7 +9,7 @@ use std::{pin::pin, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-/// It is looked at this often.
+/// The time between two looks at the clocks.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 /// A look that comes so much later than it should tells of a pause; a busy machine may be late too.
 pub const LATE: Duration = Duration::from_secs(2);
@@ -27,8 +27,9 @@ pub(crate) struct Awake {
 /// the process hears of that.
 pub const READ_FIRST: Duration = Duration::from_millis(10);
 
-/// What the future gives by `deadline`, else `None`. Where the process stood still past that, the future
-/// is looked at first, and then has all of `budget` anew: how long the pause was nobody knows.
+/// Returns the output of the future by `deadline`; `None` where it is late. If the process did not
+/// run for a while past the deadline, the future is polled first and then has all of `budget` anew,
+/// because the length of that pause is unknown.
 pub async fn within<F: Future>(
     mut deadline: Instant,
     budget: Duration,
@@ -53,7 +54,7 @@ pub async fn within<F: Future>(
 // === impl Awake ===
 
 impl Awake {
-    /// From now on.
+    /// Starts the clock at `now`.
     pub(crate) const fn new(now: Instant) -> Self {
         Self {
             seen: now,

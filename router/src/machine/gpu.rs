@@ -52,7 +52,7 @@ pub(crate) struct CardMemorySample {
 /// A graphics card of this machine: its memory in bytes, and the source that told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphicsCard {
-    /// Its memory in bytes.
+    /// The memory of the card in bytes.
     pub memory: u64,
     /// The source of that number, in words for a report.
     pub told_by: &'static str,

@@ -22,13 +22,13 @@ pub type ProcessEnvironment = BTreeMap<String, String>;
 /// started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OllamaProcess {
-    /// Its process id.
+    /// The process id of the server.
     pub pid: u32,
     /// The environment that it was started with.
     pub environment: Readable<ProcessEnvironment>,
     /// The smallest `memory.max` in bytes from its cgroup up to the root; `None` is no limit.
     pub memory_max: Readable<Option<u64>>,
-    /// Its children, each of which holds one model.
+    /// The children of the server, each of which has one model loaded.
     pub runners: Vec<OllamaRunner>,
     /// Ids of the other `ollama serve` processes of this machine.
     pub others: Vec<u32>,
@@ -37,13 +37,13 @@ pub struct OllamaProcess {
 /// A child of Ollama that holds one model (llama.cpp's server since Ollama 0.30).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OllamaRunner {
-    /// Its process id.
+    /// The process id of the runner.
     pub pid: u32,
-    /// Its command line without the program.
+    /// The command line of the runner without the program.
     pub arguments: Vec<String>,
     /// Whether it maps the model's file into memory.
     pub mapped: Readable<bool>,
-    /// Its locked memory in kB.
+    /// The locked memory of the runner in kB.
     pub locked: Readable<u64>,
     /// Whether any of its memory is interleaved over NUMA nodes.
     pub interleaved: Readable<bool>,

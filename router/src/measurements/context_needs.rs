@@ -12,9 +12,9 @@ const DECAY: u64 = 4;
 /// A need in tokens that nobody has; larger ones are ignored.
 const LARGEST: u64 = 1 << 32;
 
-/// By the context that was configured for the model: the tokens of context that are expected of the
-/// next request. A configuration that changed since wins, and one odd request is forgotten within
-/// some ordinary ones.
+/// The tokens of context that the next request is expected to need, by the context that was
+/// configured for the model. A configuration that changed since wins, and one odd request is
+/// forgotten within some ordinary ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct ContextNeeds(BTreeMap<u64, u64>);

@@ -26,9 +26,9 @@ pub struct BaselinePolicy {
     sizes: BTreeMap<(Arc<str>, Arc<str>), u64>,
     engines: BTreeMap<Arc<str>, EngineFacts>,
     residents: Vec<BaselineResident>,
-    /// In order of arrival.
+    /// The waiting requests, in order of arrival.
     queue: Vec<BaselineWaiter>,
-    /// By pool.
+    /// The load or unload in flight, by pool.
     operations: BTreeMap<Arc<str>, BaselineOperation>,
     /// Ticket to engine and model.
     active: BTreeMap<u64, (Arc<str>, Arc<str>)>,
@@ -48,7 +48,7 @@ struct BaselineWaiter {
     loaded: bool,
 }
 
-/// Why a model does not fit.
+/// The reason why a model does not fit.
 #[derive(Clone, Copy)]
 enum MissingRoom {
     Place,
@@ -210,7 +210,8 @@ impl BaselinePolicy {
         }
     }
 
-    /// Who stands in the same line: all of a pool, or all of a model.
+    /// Returns the key of the queue that a request waits in: one for each pool, or one for each
+    /// model.
     fn line(&self, request: &PermitRequest) -> (Arc<str>, Arc<str>, ModelKind) {
         let facts = self.engines.get(&request.engine);
         match self.order {
@@ -315,7 +316,7 @@ impl BaselinePolicy {
         }
     }
 
-    /// What stands against a load.
+    /// Returns the reason why a load is not possible now; `None` where it is.
     fn lacks(&self, facts: &EngineFacts, request: &PermitRequest) -> Option<MissingRoom> {
         let counted =
             |h: &&BaselineResident| h.engine == facts.name && h.info.kind == ModelKind::Generation;

@@ -39,7 +39,8 @@ pub struct SimulatedMachine {
 /// One engine of a replay, with its pool and the models that it has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedEngine {
-    /// Its name. Where the configuration has no engine of that name, the defaults of its kind hold.
+    /// The name of the engine. Where the configuration has no engine of that name, the defaults of
+    /// its kind hold.
     pub name: Arc<str>,
     /// The protocol that it speaks.
     pub kind: EngineKind,
@@ -73,7 +74,7 @@ pub struct SimulatedModel {
 // === impl SimulatedModel ===
 
 impl SimulatedModel {
-    /// How long a request holds its permit.
+    /// Returns the time for which a request holds its permit.
     fn service_time(&self, request: &TraceRequest) -> Duration {
         let time = |tokens: u64, rate: u64| {
             Duration::from_micros(tokens.saturating_mul(1_000_000) / rate.max(1))

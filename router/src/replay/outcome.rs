@@ -21,9 +21,9 @@ pub struct ReplayOutcome {
 /// rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFate {
-    /// It was neither granted nor refused.
+    /// The request was neither granted nor refused.
     Open,
-    /// It was granted.
+    /// The request got its permit.
     Served {
         /// The time from arrival to grant.
         wait: Duration,
@@ -32,7 +32,7 @@ pub enum RequestFate {
         /// Whether a load was part of the wait.
         loaded: bool,
     },
-    /// It was refused.
+    /// The request was refused.
     Rejected {
         /// The time from arrival to refusal.
         after: Duration,

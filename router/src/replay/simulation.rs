@@ -53,10 +53,10 @@ struct ReplayRun<'a> {
     what: HashMap<u64, ReplayEvent>,
     next: u64,
     outcome: ReplayOutcome,
-    /// By position: the client's next request, where that waits for this one to end, and how long
-    /// after it.
+    /// The client's next request by the position of one that it waits for, and the time between the
+    /// end of that one and its start.
     follower: HashMap<usize, (usize, Duration)>,
-    /// By ticket: the time at which a request came that waited for another one to end.
+    /// The time at which each request came that waited for another one to end, by ticket.
     came: HashMap<u64, Duration>,
 }
 

@@ -29,8 +29,9 @@ pub struct TraceRequest {
     pub service_time: Option<Duration>,
     /// Whether its answer ends in tool calls, after which its client comes back.
     pub calls_tools: bool,
-    /// Where it is set, the request comes this long after its client's request before it has ended,
-    /// instead of at its time. The request before it is still the one with the next earlier time.
+    /// The time after the end of its client's request before it at which the request comes; `None`
+    /// where it comes at its logged time. The request before it is the one with the next earlier
+    /// time.
     pub follows_after: Option<Duration>,
     /// The longest wait; never more than `timeouts.queue`.
     pub longest_wait: Option<Duration>,

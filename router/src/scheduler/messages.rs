@@ -78,7 +78,7 @@ pub struct EngineFacts {
     pub linger: Duration,
     /// Time that one load may take.
     pub load_timeout: Duration,
-    /// By model: how long its loads took in earlier runs.
+    /// The mean time of a load in earlier runs, by model.
     pub load_times: BTreeMap<Arc<str>, Duration>,
     /// Mean time from grant to release in earlier runs; `None` where nothing was measured.
     pub service_time: Option<Duration>,
@@ -93,8 +93,8 @@ pub struct EngineFacts {
     pub residents: Vec<ResidentInfo>,
     /// Models of this engine that are never unloaded, by the names of their runners.
     pub pinned_models: Vec<Arc<str>>,
-    /// By name: a number for the load options in which this name differs from other names of the
-    /// same runner. A name that is not listed has variant 0.
+    /// The numbers of the load options in which a name differs from other names of the same runner,
+    /// by name. A name that is not listed has variant 0.
     pub option_variants: BTreeMap<Arc<str>, u64>,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Wire {
     written: Instant,
     /// Whether anything of the request was written.
     began: bool,
-    /// Why the rest of the request could not be written.
+    /// The error for which the rest of the request could not be written.
     unwritten: Option<io::Error>,
 }
 

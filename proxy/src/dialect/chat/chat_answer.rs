@@ -92,7 +92,7 @@ pub(crate) enum AnswerEnd {
     Done,
     /// At the limit of tokens.
     Length,
-    /// By a filter.
+    /// A filter of the engine ended the answer.
     Filter,
 }
 

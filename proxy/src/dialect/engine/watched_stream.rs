@@ -34,11 +34,11 @@ pub(crate) trait EventWatch {
     fn is_over(&self) -> bool;
 }
 
-/// What becomes of an event.
+/// The decision about an event.
 pub(crate) enum EventAction {
     Forward,
     Drop,
-    /// It goes on as these bytes.
+    /// These bytes take the place of the event.
     Replace(Bytes),
 }
 

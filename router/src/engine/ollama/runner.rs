@@ -48,7 +48,7 @@ fn blob(path: &str) -> Option<&str> {
 // === impl DescribedModel ===
 
 impl DescribedModel {
-    /// From an answer of `/api/show`.
+    /// Reads the description from an answer of `/api/show`.
     pub(super) fn parse(body: &Value) -> Self {
         let modelfile = text(body, "modelfile").unwrap_or_default();
         let mut weights = None;

@@ -23,7 +23,7 @@ use crate::{
     machine::{cgroup::ControlGroup, processes},
 };
 
-/// From SIGTERM to SIGKILL.
+/// The time from SIGTERM to SIGKILL.
 #[cfg(unix)]
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// For the last lines of a child that has ended.
@@ -43,9 +43,9 @@ pub(super) struct ChildLaunch {
     pub(super) name: Arc<str>,
     /// The crashes of the child so far, which delay its next start.
     pub(super) crashes: Arc<Mutex<CrashHistory>>,
-    /// Where it is written down.
+    /// The record that the child is written into.
     pub(super) children: Arc<Children>,
-    /// Its control group, where it has one; removed when it has ended.
+    /// The control group of the child, where it has one; removed when the child has ended.
     pub(super) group: Option<Arc<ControlGroup>>,
     /// The socket that it listens on, where it is one; removed when it has ended.
     pub(super) socket: Option<ChildSocket>,

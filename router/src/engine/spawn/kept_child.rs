@@ -22,16 +22,16 @@ pub(super) struct KeptChild {
     pub(super) owner: u32,
     /// When that was started, in ticks since the system's start.
     pub(super) owner_started: Option<u64>,
-    /// Which start of the system it was.
+    /// The id of the system's start during which the child was started.
     pub(super) boot: String,
 }
 
 /// The fate of a child that an earlier Crucible started, as the next one finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ChildFate {
-    /// Its Crucible runs.
+    /// The Crucible that started the child runs.
     Owned,
-    /// It has ended.
+    /// The child has ended.
     Ended,
     /// These have its mark, and nobody owns them.
     Orphans(Vec<u32>),
@@ -62,7 +62,7 @@ impl KeptChild {
     }
 }
 
-/// Where the system tells nothing else.
+/// Whether a process with this id exists, on systems that tell nothing else of it.
 #[cfg(unix)]
 fn exists(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok();

@@ -131,7 +131,7 @@ pub(super) struct ActorState {
     drain_done: Vec<oneshot::Sender<()>>,
     /// Ends loads early, when Crucible ends.
     pub(super) cancel_loads: CancellationToken,
-    /// Where the state that outlives the run is sent; `None` once Crucible has ended.
+    /// The receiver of the state that outlives the process; `None` once Crucible has ended.
     persist: Option<watch::Sender<PersistedState>>,
     /// The revision of the state that was sent last.
     revision: u64,

@@ -16,8 +16,8 @@ use crate::scheduler::messages::PermitRequest;
 const CEILING_AGE: Duration = Duration::from_mins(10);
 /// The first step of growth in tokens.
 const FIRST_STEP: u64 = 8192;
-/// Where not all of the room for the answer can be had, this many tokens of it are tried before the
-/// bare prompt.
+/// The tokens of an answer that are tried, before the bare prompt, where the context cannot have
+/// room for the whole answer.
 const SHORT_ANSWER: u64 = 256;
 
 /// The contexts that one model on one engine was loaded with, and could not be loaded with. Tokens

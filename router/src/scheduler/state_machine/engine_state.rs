@@ -25,7 +25,7 @@ pub(super) struct EngineState {
     pub(super) service_time: (Duration, u32),
     /// Whether a load never ended although the engine answered its polls.
     pub(super) wedged: bool,
-    /// By model: the bytes of loads that were given up, until the engine lists what it holds.
+    /// The bytes of loads that were given up, by model, until the engine lists what it has loaded.
     pub(super) abandoned_loads: BTreeMap<Arc<str>, u64>,
     /// The number of the last poll that may have begun before the last operation ended.
     pub(super) distrust_polls_to: u64,

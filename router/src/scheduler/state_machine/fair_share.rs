@@ -19,11 +19,11 @@ use crate::{client::ClientId, scheduler::messages::PermitRequest};
 /// The outcome for a request that makes a queue longer than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It waits, and nobody is refused for it.
+    /// The request waits, and no other is refused for it.
     Admit,
-    /// It waits, and the request of this ticket is refused.
+    /// The request waits, and the one with this ticket is refused.
     Displace(u64),
-    /// It is refused itself.
+    /// The request itself is refused.
     Refuse,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct QueueShares<'a>(BTreeMap<&'a ClientId, ClientShare>);
 struct ClientShare {
     /// The number of requests.
     count: usize,
-    /// Of the requests that may yet be refused by a status, the one whose turn comes last: whether
+    /// The request whose turn comes last of those that may still be refused with a status: whether
     /// it is background, and its ticket.
     last_refusable: Option<(bool, u64)>,
 }

@@ -14,13 +14,14 @@ use crate::{
 
 /// The answer to the question whether a load fits the memory of its pool.
 pub(super) enum MemoryFit {
-    /// It fits, or its size or the budget is not known.
+    /// The load fits, or its size or the budget is not known.
     Fits,
-    /// It exceeds the budget by itself; nothing else is loaded that could go, so it may try.
+    /// The load exceeds the budget by itself; nothing else is loaded that could be unloaded, so it
+    /// may be tried.
     FitsAlone,
-    /// It fits when something idle of this scope is unloaded.
+    /// The load fits when something idle of this scope is unloaded.
     AfterEviction(LimitScope),
-    /// It fits when something busy of this scope has become idle and is unloaded.
+    /// The load fits when something busy of this scope has become idle and is unloaded.
     AfterDrain(LimitScope),
     /// Something that may not be unloaded is in the way.
     Blocked(MemoryBlocker),
@@ -43,11 +44,11 @@ pub(super) struct MemoryBlocker {
 /// The reason why a resident is not unloaded for a load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StayReason {
-    /// It is pinned.
+    /// The resident is pinned.
     Pinned,
     /// A person loaded it.
     Foreign,
-    /// It generates, and the load is that of an embedding model.
+    /// The resident generates text, and the load is that of an embedding model.
     Generates,
 }
 

@@ -50,8 +50,8 @@ pub(super) struct ModelQueue {
     flows: Vec<ClientFlow>,
     /// Interactive grants since the last background one, while background requests wait.
     interactive_streak: u32,
-    /// By tokens of context: the number of requests that need them and can have them. The largest
-    /// need is asked for in every step.
+    /// The number of waiting requests that need so many tokens of context and can have them. Each
+    /// step asks for the largest need.
     need_counts: BTreeMap<u64, usize>,
 }
 

@@ -25,11 +25,11 @@ const SERVED_PER_LOADED: u32 = 6;
 /// The bounds on overtaking become at most this many times as wide for that.
 const MOST_STRETCH: f64 = 4.0;
 
-/// How far a queue that waits for something busy may still be overtaken.
+/// The limits within which a queue that waits for a busy resident may still be overtaken.
 pub(super) struct OvertakingBounds {
     /// As many requests as may overtake it have done so.
     pub(super) used_up: bool,
-    /// From this time on nobody overtakes it; `None`: no clock reaches it.
+    /// The time from which on nobody overtakes the queue; `None` where no clock reaches it.
     pub(super) ends: Option<Instant>,
 }
 

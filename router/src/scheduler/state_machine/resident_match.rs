@@ -27,15 +27,15 @@ pub(super) enum ResidentMatch {
     PermitsBusy,
     /// A load or unload of its model is in flight, or the last instance of it is going.
     InTransition,
-    /// Its model must be loaded, and there is room.
+    /// The model must be loaded, and there is room.
     NeedsLoad,
-    /// Its model must be loaded, and something of this scope must be unloaded first.
+    /// The model must be loaded, and something of this scope must be unloaded first.
     NeedsEviction(LimitScope),
     /// The resident at this position must be loaded anew with more context.
     NeedsGrowth(usize),
     /// The resident at this position must be loaded anew with the options of another of its names.
     NeedsOtherOptions(usize),
-    /// It can never be served as things are, and is refused.
+    /// The request can never be served as things are, and is refused.
     Unavailable(Refusal),
 }
 

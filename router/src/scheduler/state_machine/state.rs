@@ -97,29 +97,30 @@ pub struct Scheduler {
     pub(super) waiting_tickets: HashMap<u64, WaitingTicket>,
     /// The same by deadline, the next one first.
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
-    /// By supersede key: the waiting ticket that a newer request may replace.
+    /// The waiting ticket that a newer request may replace, by the key that such requests share.
     pub(super) supersedable: HashMap<u64, u64>,
     /// The permits that are out, by ticket.
     pub(super) active_permits: HashMap<u64, ActivePermit>,
-    /// By pool: the load or unload in flight.
+    /// The load or unload in flight, by pool.
     pub(super) operations: BTreeMap<Arc<str>, PoolOperation>,
-    /// By pool: the model for which room was made.
+    /// The model for which room was made, by pool.
     pub(super) reservations: BTreeMap<Arc<str>, Reservation>,
     /// The models whose last load failed.
     pub(super) load_backoffs: HashMap<ModelKey, LoadBackoff>,
-    /// By model: the contexts that it was loaded with, and could not be loaded with.
+    /// The contexts that each model was loaded with, and those that it could not be loaded with.
     pub(super) context_histories: HashMap<ModelKey, ContextHistory>,
-    /// By model: how long its last load took.
+    /// The time of the last load of each model.
     pub(super) load_times: HashMap<ModelKey, Duration>,
-    /// By model: tokens of context and bytes of its last load, as the engine reported them.
+    /// The tokens of context and the bytes of the last load of each model, as the engine reported
+    /// them.
     pub(super) measured_sizes: HashMap<ModelKey, (u64, u64)>,
-    /// By model: the options and the time of a load that timed out. The engine may yet end it.
+    /// The options and the time of a load that timed out, by model. The engine may still finish it.
     pub(super) timed_out_loads: HashMap<ModelKey, (LoadTuple, Instant)>,
-    /// By model: a resident that vanished, and that its engine may load again by itself.
+    /// The residents that vanished and that their engine may load again by itself, by model.
     pub(super) lost_residents: HashMap<ModelKey, LostResident>,
-    /// By client: a growing number that tells when something was last loaded for it.
+    /// A growing number per client that says when something was last loaded for it.
     pub(super) client_load_turns: BTreeMap<ClientId, u64>,
-    /// By pinned model: the request by which it is loaded again.
+    /// The request by which each pinned model is loaded again.
     pub(super) pinned_requests: BTreeMap<ModelKey, Arc<PermitRequest>>,
     /// Residents of an earlier run that no engine has listed yet.
     pub(super) adoptable_residents: Vec<OwnedResident>,
@@ -127,14 +128,14 @@ pub struct Scheduler {
     pub(super) detached_residents: Vec<DetachedResident>,
     /// Residents that the Crucible loaded which owns the state directory, while this one does not.
     pub(super) owner_residents: Vec<OwnedResident>,
-    /// By address and model: the largest context of an earlier run and what was configured then,
+    /// The largest context of an earlier run and what was configured then, by address and model,
     /// for engines that were not seen yet.
     pub(super) restored_contexts: HashMap<ModelKey, (u64, Option<u64>)>,
     /// The memory that other programs hold of the graphics cards; `None` where it is not known.
     pub(super) foreign_memory: Option<ForeignMemory>,
     /// The time at which an operation on the graphics cards ended last.
     pub(super) gpu_operation_ended: Option<Instant>,
-    /// By pool: the most bytes that its models took since the start.
+    /// The most bytes that the models of each pool took since the start.
     pub(super) peak_bytes: BTreeMap<Arc<str>, u64>,
     /// A number that grows whenever the state that outlives the run changes.
     pub(super) revision: u64,

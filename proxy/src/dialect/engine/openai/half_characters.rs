@@ -61,7 +61,7 @@ json_objects! {
         delta: Option<TextDelta<'a>>,
     }
 
-    /// What is new of a message.
+    /// The new part of a message.
     struct TextDelta<'a> {
         content: Option<&'a RawValue>,
         reasoning_content: Option<&'a RawValue>,
