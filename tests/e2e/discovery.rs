@@ -268,6 +268,11 @@ async fn engines_that_moved_answer_at_their_old_ports() {
            ask $at a:latest
            ask $at q
          done
+         curl -s http://127.0.0.1:11434/api/tags | grep -o '\"model\": *\"q[^\"]*\"' | head -1
+         curl -s http://127.0.0.1:11434/api/chat \\
+           -d '{{\"model\": \"q\", \"stream\": false, \"messages\": [{{\"role\": \"user\", \"content\": \"repeat 1\"}}]}}' \\
+           | grep -o '\"done\": *true'
+         curl -s http://127.0.0.1:1234/v1/models | grep -o '\"a:latest\"' | head -1
          cat listening"
     );
     let said = alone(folder.path(), &script).await;
@@ -290,6 +295,11 @@ async fn engines_that_moved_answer_at_their_old_ports() {
                 "address {at}: {answered}"
             );
         }
+    }
+    // Ollama's own API at its port has LM Studio's model, and LM Studio's port has Ollama's.
+    for part in ["\"q\"", "true", "a:latest"] {
+        let line = lines.next().unwrap_or_default();
+        assert!(line.contains(part), "{part}: {line}: {said}");
     }
     assert_eq!(
         lines

@@ -15,6 +15,9 @@ use crate::connect::{
 };
 
 /// The entry of the coding agent opencode, which asks over `/v1/chat/completions`.
+/// The context below which its first prompt does not fit, so that it would be summarised and sent again for ever.
+const ROOM: u64 = 10_000;
+
 pub(crate) static OPENCODE: ClientProgram = ClientProgram {
     name: "opencode",
     aliases: &["open-code"],
@@ -29,6 +32,7 @@ pub(crate) static OPENCODE: ClientProgram = ClientProgram {
     limits: &[
         "Its first prompt is about 8,000 tokens.",
         "It lists the models that its file names; `--model` may be given several times.",
+        "Where its first prompt does not fit it summarises and asks again for ever, unless `\"compaction\": { \"auto\": false }` stands in its file; it is put in where the context is less than 10,000 tokens.",
         "After an error in the middle of a stream it sends the whole request again, several times.",
     ],
     read_in: "opencode 1.18.33, the program itself (`OPENCODE_CONFIG_CONTENT`, `opencode.json`)",
@@ -57,11 +61,15 @@ fn assignments(settings: &ClientSettings) -> Vec<Assignment> {
         "models": models,
     });
     let model = format!("crucible/{}", settings.model.name);
-    vec![
+    let mut all = vec![
         Assignment::set(["provider", "crucible"], provider),
         Assignment::set(["model"], model.as_str()),
         Assignment::set(["small_model"], model),
-    ]
+    ];
+    if settings.model.context.is_some_and(|tokens| tokens < ROOM) {
+        all.push(Assignment::fill(["compaction", "auto"], false));
+    }
+    all
 }
 
 fn setup(settings: &ClientSettings, folders: &UserFolders) -> ClientSetup {
