@@ -1,4 +1,4 @@
-//! OpenAI's and Anthropic's own JavaScript clients, one answer of each sort in each format.
+//! OpenAI's, Anthropic's and Ollama's own JavaScript clients, one answer of each sort in each format.
 //!
 //! `TEST_JAVASCRIPT` names a folder in which they are installed; without it npm installs the versions of
 //! `javascript/package-lock.json` in the target folder.
@@ -39,16 +39,26 @@ async fn the_javascript_clients_are_served() {
     for model in MODELS {
         assert_eq!(told[model], answers(&told[model]), "{model}");
     }
-    for (format, named) in [
-        ("chat", "model_not_found"),
-        ("responses", "model_not_found"),
-        ("messages", "not_found_error"),
+    for (format, class, key, named) in [
+        ("chat", "NotFoundError", "code", json!("model_not_found")),
+        (
+            "responses",
+            "NotFoundError",
+            "code",
+            json!("model_not_found"),
+        ),
+        (
+            "messages",
+            "NotFoundError",
+            "type",
+            json!("not_found_error"),
+        ),
+        ("native", "ResponseError", "code", Value::Null),
     ] {
         let error = &told["unknown model"][format];
-        assert_eq!(error["class"], "NotFoundError", "{format}: {error}");
+        assert_eq!(error["class"], class, "{format}: {error}");
         assert_eq!(error["status"], 404, "{format}: {error}");
-        let name = if format == "messages" { "type" } else { "code" };
-        assert_eq!(error[name], named, "{format}: {error}");
+        assert_eq!(error[key], named, "{format}: {error}");
         let message = error["message"].as_str().unwrap_or_default();
         assert!(message.contains("nope"), "{format}: {error}");
     }
@@ -88,6 +98,16 @@ fn answers(told: &Value) -> Value {
             "streamed": [four, four, "end_turn"],
             "call": ["tool_use", "weather", "object"],
             "error": messages,
+        },
+        "native": {
+            "whole": [three, 3],
+            "streamed": [four, "stop"],
+            "call": ["stop", "weather", "object"],
+            "error": {
+                "class": "ResponseError",
+                "status": 400,
+                "message": told["native"]["error"]["message"],
+            },
         },
     })
 }

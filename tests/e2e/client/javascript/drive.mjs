@@ -7,9 +7,11 @@ const [folder, url, ...models] = process.argv.slice(2);
 const load = createRequire(`${folder}/package.json`);
 const OpenAI = load("openai").default;
 const Anthropic = load("@anthropic-ai/sdk").default;
+const { Ollama } = load("ollama");
 const options = { apiKey: "any", maxRetries: 0, timeout: 60_000 };
 const openai = new OpenAI({ ...options, baseURL: `${url}/v1` });
 const anthropic = new Anthropic({ ...options, baseURL: url });
+const ollama = new Ollama({ host: url });
 
 const name = "weather";
 const description = "Tells the weather.";
@@ -20,8 +22,8 @@ async function raised(call) {
   try {
     await call();
   } catch (error) {
-    const { status, code, type } = error;
-    return { class: error.constructor.name, status, code, type, message: error.message };
+    const { status, status_code, code, type, message } = error;
+    return { class: error.constructor.name, status: status ?? status_code, code, type, message };
   }
   return null;
 }
@@ -92,10 +94,31 @@ async function messages(model) {
   };
 }
 
+async function native(model) {
+  const whole = await ollama.chat({ model, messages: user("repeat 3") });
+  let streamed = "";
+  let last;
+  for await (const line of await ollama.chat({ model, messages: user("repeat 4"), stream: true })) {
+    streamed += line.message.content;
+    last = line.done_reason;
+  }
+  const tools = [{ type: "function", function: { name, description, parameters } }];
+  const asked = await ollama.chat({ model, messages: user(`call tool ${name}`), tools });
+  const call = asked.message.tool_calls[0].function;
+  const wrong = { messages: user("hi"), options: { temperature: "hot" } };
+  return {
+    whole: [whole.message.content, whole.eval_count],
+    streamed: [streamed, last],
+    call: [asked.done_reason, call.name, typeof call.arguments],
+    error: await raised(() => ollama.chat({ model, ...wrong })),
+  };
+}
+
+const formats = { chat, responses, messages, native };
 const told = {};
 for (const model of models) {
-  const [one, two, three] = await Promise.all([chat(model), responses(model), messages(model)]);
-  told[model] = { chat: one, responses: two, messages: three };
+  const all = Object.entries(formats).map(async ([format, ask]) => [format, await ask(model)]);
+  told[model] = Object.fromEntries(await Promise.all(all));
 }
 told["unknown model"] = {
   chat: await raised(() => openai.chat.completions.create({ model: "nope", messages: user("hi") })),
@@ -103,5 +126,6 @@ told["unknown model"] = {
   messages: await raised(() =>
     anthropic.messages.create({ model: "nope", max_tokens: 5, messages: user("hi") }),
   ),
+  native: await raised(() => ollama.chat({ model: "nope", messages: user("hi") })),
 };
 console.log(JSON.stringify(told));
