@@ -1,10 +1,11 @@
 //! The official Python and JavaScript clients against Crucible.
 //!
-//! `TEST_PYTHON` names an interpreter that can import `openai` and `anthropic`; without it a virtual
-//! environment with the pinned clients is made in the target folder.
+//! `TEST_PYTHON` names an interpreter that can import `openai`, `anthropic` and `ollama`; without it a
+//! virtual environment with the pinned clients is made in the target folder.
 
 mod anthropic;
 mod javascript;
+mod ollama;
 
 use std::{path::PathBuf, process::Command};
 
@@ -17,7 +18,7 @@ use crucible_tests::{
 use serde_json::{Value, json};
 
 /// The clients' versions, the same as in `.ci/run`.
-const CLIENTS: [&str; 2] = ["openai==3.54.0", "anthropic==2.14.0"];
+const CLIENTS: [&str; 3] = ["openai==3.54.0", "anthropic==2.14.0", "ollama==0.6.3"];
 
 #[tokio::test]
 async fn openais_python_client_is_served() {
@@ -245,7 +246,7 @@ fn python() -> PathBuf {
         "bin/python"
     });
     let has_client = Command::new(&python)
-        .args(["-c", "import openai, anthropic"])
+        .args(["-c", "import openai, anthropic, ollama"])
         .output()
         .is_ok_and(|out| out.status.success());
     if !has_client {

@@ -60,6 +60,7 @@ mod native_lists;
 mod numbers;
 #[cfg(unix)]
 mod odd_files;
+mod ollama_api;
 mod one_truth;
 mod overload;
 mod own_faults;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::run_script;
 
 /// Two turns in which the model calls `Bash`, and one in which it says what came out.
-fn loop_of_three() -> Conversation {
+pub(super) fn loop_of_three() -> Conversation {
     let call = |command: &str| ConversationTurn {
         text: Some("Look. ".to_owned()),
         calls: [("Bash".to_owned(), json!({"command": command}))]
