@@ -8,7 +8,8 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-/// Longest file that is read, in bytes: the bundle of a whole operating system has a quarter of it.
+/// The longest file that is read, in bytes: the bundle of a whole operating system has a quarter of
+/// it.
 const LONGEST: u64 = 1 << 20;
 
 /// The content of a `ca_file` as it was when the configuration was read: at least one certificate, each

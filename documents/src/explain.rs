@@ -1,4 +1,4 @@
-//! Where a request would go and why: `POST /crucible/explain` and `explain --json`.
+//! The explanation of where a request would go and why: `POST /crucible/explain` and `explain --json`.
 //!
 //! ```
 //! use crucible_documents::ExplainDoc;
@@ -69,9 +69,9 @@ pub struct CandidateDoc {
     pub model: Arc<str>,
     /// The reason why it is a candidate.
     pub reason: Reason,
-    /// Seconds until its first token, as predicted.
+    /// The seconds until its first token, as predicted.
     pub predicted_first_token_s: Option<f64>,
-    /// Seconds until the end of its answer, as predicted.
+    /// The seconds until the end of its answer, as predicted.
     #[serde(default)]
     pub predicted_end_s: Option<f64>,
     /// The parts of that prediction.
@@ -90,16 +90,16 @@ pub struct PredictionDoc {
     pub prefill: PredictedTimeDoc,
     /// The writing of the answer.
     pub output: PredictedTimeDoc,
-    /// Tokens of the prompt.
+    /// The tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of the answer.
+    /// The tokens of the answer.
     pub answer_tokens: PredictedCountDoc,
 }
 
 /// A predicted time in seconds, with the measurements that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedTimeDoc {
-    /// Seconds.
+    /// The predicted time in seconds.
     pub s: f64,
     /// The basis that the number rests on.
     #[serde(flatten)]
@@ -138,7 +138,7 @@ pub struct StandbyDoc {
     pub engine: Arc<str>,
     /// The engine's name of the model.
     pub model: Arc<str>,
-    /// Seconds of waiting after which it is asked too.
+    /// The seconds of waiting after which it is asked too.
     pub after_s: f64,
 }
 
@@ -154,9 +154,9 @@ pub struct DefaultDoc {
 /// The context that a request would get, in tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextDoc {
-    /// Tokens that prompt and answer need.
+    /// The tokens that prompt and answer need.
     pub needed: u64,
-    /// Tokens that the request would have.
+    /// The tokens that the request would have.
     pub given: u64,
     /// The reason for that number, in one word: `configured`, `loaded`, `remembered`, `needed`,
     /// `limited` or `refused`.

@@ -50,7 +50,7 @@ pub struct ListedModelDoc {
     pub model: Arc<str>,
     /// Whether it answers prompts or makes vectors.
     pub kind: ModelKind,
-    /// Bytes of its weights.
+    /// The bytes of its weights.
     pub size_bytes: Option<u64>,
     /// The quantization of the model, such as `Q4_K_M`.
     pub quantization: Option<String>,
@@ -58,7 +58,7 @@ pub struct ListedModelDoc {
     pub max_context: Option<u64>,
     /// Whether it is loaded, by whatever name.
     pub loaded: bool,
-    /// Tokens of context that it is loaded with.
+    /// The tokens of context that it is loaded with.
     pub context: Option<u64>,
 }
 

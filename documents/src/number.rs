@@ -1,8 +1,8 @@
-//! How documents write durations and moments.
+//! The numbers by which documents write durations and moments.
 
 use std::time::{Duration, SystemTime};
 
-/// Seconds as a number, rounded to whole milliseconds.
+/// Returns the seconds as a number, rounded to whole milliseconds.
 pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! What happens at this moment: `GET /crucible/state`.
+//! The state of a running instance at this moment: `GET /crucible/state`.
 //!
 //! ```
 //! use crucible_documents::StateDoc;
@@ -92,7 +92,7 @@ pub struct ModelDoc {
     pub model: Arc<str>,
     /// Whether it answers prompts or makes vectors.
     pub kind: ModelKind,
-    /// Bytes of its weights.
+    /// The bytes of its weights.
     pub size_bytes: Option<u64>,
     /// The quantization of the model, such as `Q4_K_M`.
     pub quantization: Option<String>,
@@ -123,11 +123,11 @@ pub struct QueueDoc {
 pub struct PoolDoc {
     /// The pool's name.
     pub name: Arc<str>,
-    /// Bytes that its models may take together; null where it is not known.
+    /// The bytes that its models may take together; null where it is not known.
     pub budget_bytes: Option<u64>,
-    /// Bytes that its models are counted with.
+    /// The bytes that its models are counted with.
     pub used_bytes: u64,
-    /// Bytes of graphics memory that other programs hold, where the cards tell.
+    /// The bytes of graphics memory that other programs hold, where the cards tell.
     #[serde(default)]
     pub others_bytes: Option<u64>,
     /// The most bytes that its models were counted with since the start.
@@ -144,9 +144,9 @@ pub struct PoolDoc {
 pub struct LoadingDoc {
     /// The model that is being loaded.
     pub model: Arc<str>,
-    /// Seconds since the load began.
+    /// The seconds since the load began.
     pub since: f64,
-    /// Seconds that it usually takes, where that was measured or can be estimated.
+    /// The seconds that it usually takes, where that was measured or can be estimated.
     pub expected_s: Option<f64>,
 }
 
@@ -163,16 +163,16 @@ pub struct ResidentDoc {
     /// The engine's name of this instance.
     #[serde(default)]
     pub instance: Arc<str>,
-    /// Tokens of context in effect, all slots together.
+    /// The tokens of context in effect, all slots together.
     pub context: Option<u64>,
-    /// Bytes of memory on all devices.
+    /// The bytes of memory on all devices.
     pub bytes: Option<u64>,
-    /// Bytes of these on a graphics card.
+    /// The bytes of these on a graphics card.
     #[serde(default)]
     pub vram_bytes: Option<u64>,
     /// Requests that it answers now.
     pub active: u32,
-    /// Seconds since its last answer ended.
+    /// The seconds since its last answer ended.
     pub idle_s: f64,
     /// Whether it is never unloaded.
     pub pinned: bool,
@@ -233,7 +233,7 @@ pub struct WaiterDoc {
     pub model: Arc<str>,
     /// The position in the queue of that engine; 1 is next.
     pub position: u32,
-    /// Seconds that it has waited.
+    /// The seconds that it has waited.
     pub waiting_s: f64,
     /// The thing that the request waits for, in one word.
     pub reason: String,
@@ -252,7 +252,7 @@ pub struct InFlightDoc {
     pub reason: Option<Reason>,
     /// The phase of the request: `reading`, `queue`, `prefill` or `stream`.
     pub phase: String,
-    /// Seconds since the request came.
+    /// The seconds since the request came.
     pub since_s: f64,
     /// Events with content so far.
     pub tokens: u32,

@@ -107,9 +107,9 @@ pub struct Error {
 /// A prompt that an engine refused for its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overflow {
-    /// Tokens of the prompt as the engine counted them, where it tells.
+    /// The tokens of the prompt as the engine counted them, where it tells.
     pub counted: Option<u64>,
-    /// Tokens by which the prompt is longer than the context, where it tells these instead.
+    /// The tokens by which the prompt is longer than the context, where it tells these instead.
     pub beyond: Option<u64>,
     /// The engine said nothing at all, which LM Studio does for such a prompt among other reasons.
     pub suspected: bool,

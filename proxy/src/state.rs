@@ -44,7 +44,7 @@ pub struct AppParts {
     /// The number of requests per instance that wait for their first token; while there are any,
     /// the idle clocks of the instance's other streams pause.
     pub(crate) prefills: Prefills,
-    /// Names under which engines answer although they list no such name.
+    /// The names under which engines answer although they list no such name.
     pub(crate) spellings: EngineSpellings,
     /// The findings of `doctor --probe`, as they were read last.
     pub(crate) probes: RwLock<Arc<Probes>>,

@@ -65,16 +65,16 @@ pub struct Demand {
     pub class: Class,
 }
 
-/// Reserved for an answer whose length is not limited.
+/// The tokens that are reserved for an answer whose length is not limited.
 const UNLIMITED_RESERVE: u64 = 1024;
-/// Most that is reserved for a limited answer.
+/// The most tokens that are reserved for an answer whose length is limited.
 const LARGEST_RESERVE: u64 = 2048;
 
 // === impl Demand ===
 
 impl Demand {
-    /// Tokens of the prompt for a model that makes this many of it: at least as many as an engine
-    /// counted.
+    /// Returns the tokens that the prompt takes of a model's context, where `prompt_tokens` is
+    /// their estimate for that model: at least as many as an engine counted, and 0 for embeddings.
     pub fn prompt_for(&self, prompt_tokens: u64) -> u64 {
         match self.kind {
             ModelKind::Embedding => 0,
@@ -82,8 +82,8 @@ impl Demand {
         }
     }
 
-    /// Tokens that are kept for the answer where there is room: min(`max_tokens`, 2048), 1024 if
-    /// absent.
+    /// Returns the tokens of context that are kept for the answer where there is room:
+    /// `max_tokens`, but 2048 at most; 1024 without a limit; 0 for embeddings.
     pub fn reserve(&self) -> u64 {
         match (self.kind, self.max_tokens) {
             (ModelKind::Embedding, _) => 0,
@@ -92,13 +92,14 @@ impl Demand {
         }
     }
 
-    /// Tokens of context that prompt and answer need together.
+    /// Returns the tokens of context that prompt and answer need together.
     pub fn context_for(&self, prompt_tokens: u64) -> u64 {
         self.prompt_for(prompt_tokens)
             .saturating_add(self.reserve())
     }
 
-    /// Tokens of context without which it cannot be answered: the prompt, and one to answer with.
+    /// Returns the least context in tokens with which the request can be answered: the prompt, and
+    /// one token of the answer.
     pub fn least_context_for(&self, prompt_tokens: u64) -> u64 {
         let prompt = self.prompt_for(prompt_tokens);
         prompt.saturating_add(self.reserve().min(1))

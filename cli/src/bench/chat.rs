@@ -31,9 +31,9 @@ pub(super) struct ChatMeter {
 /// The times and the token counts of one answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct ChatTimings {
-    /// Seconds from the request to the first token.
+    /// The seconds from the request to the first token.
     first_s: f64,
-    /// Seconds from the request to the last token.
+    /// The seconds from the request to the last token.
     last_s: f64,
     prompt: f64,
     generated: f64,

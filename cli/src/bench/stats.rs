@@ -10,13 +10,13 @@ pub(super) const FEWEST: usize = 4;
 /// The measured values of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct RunSample {
-    /// Seconds from the request to the first token, model loaded.
+    /// The seconds from the request to the first token, model loaded.
     pub(super) first_token_s: f64,
     /// Prompt tokens that the engine processes in a second.
     pub(super) prompt_per_s: f64,
-    /// Tokens that the engine generates in a second, without other requests beside it.
+    /// The tokens that the engine generates in a second, without other requests beside it.
     pub(super) generated_per_s: f64,
-    /// Seconds that the load took; `None` where nothing was loaded.
+    /// The seconds that the load took; `None` where nothing was loaded.
     pub(super) load_s: Option<f64>,
     /// Memory in bytes: the model's size as the engine reports it, or the peak of the engine's
     /// process; `None` where neither is known.

@@ -1,4 +1,4 @@
-//! What was written for a client: the text before and after, kept so that it can be taken back.
+//! The record of what was written for a client: the texts before and after, so that it can be taken back.
 //!
 //! It lies in `connect/CLIENT` below the folder of state, readable by its user alone, since files of clients
 //! may hold keys.

@@ -1,4 +1,4 @@
-//! What Crucible knows of a client program: one entry of the table of clients.
+//! The facts about a client program: one entry of the table of clients.
 
 use std::path::PathBuf;
 
@@ -114,8 +114,8 @@ impl ClientProgram {
 // === impl FirstPrompt ===
 
 impl FirstPrompt {
-    /// Tokens that the context should have room for; those of an ordinary agent where they were not
-    /// measured.
+    /// Returns the tokens that the context should have room for; those of an ordinary agent where
+    /// they were not measured.
     pub(crate) const fn tokens(self) -> u64 {
         match self {
             Self::Chat => 0,

@@ -1,4 +1,4 @@
-//! What `crucible connect` prints: the list of clients, and the settings of one.
+//! The output of `crucible connect`: the list of clients, and the settings of one.
 
 use std::path::Path;
 

@@ -28,7 +28,7 @@ const KEY_HELP: &str = "Client key, where Crucible wants one [default: $CRUCIBLE
 /// The tokens that an agent wants beside its first prompt, for answers and the next turns.
 const ROOM: u64 = 4096;
 
-/// Bytes of a prompt that are counted as a token.
+/// The bytes of a prompt that are counted as a token.
 const BYTES_PER_TOKEN: usize = 4;
 
 /// The arguments that say which Crucible and which models a client is given.

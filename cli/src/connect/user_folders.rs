@@ -1,4 +1,4 @@
-//! Where programs keep the settings of a user, on each system.
+//! The folders in which programs keep the settings of a user, on each system.
 
 use std::{
     collections::BTreeMap,

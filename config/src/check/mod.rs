@@ -1,4 +1,4 @@
-//! From layered settings to a [`Config`] that cannot be wrong.
+//! The making of a [`Config`] that cannot be wrong from layered settings.
 //!
 //! Each part reads its own paths, reports what is wrong and goes on with a harmless value, so
 //! that one run finds everything. The result is used only when no error was reported.

@@ -137,7 +137,7 @@ pub struct ModelSettings {
     pub pin: bool,
     /// Whether the model may be offloaded to the GPU in part.
     pub spill: bool,
-    /// Names that may answer instead, in order.
+    /// The names that may answer instead, in order.
     pub fallback: Vec<String>,
     /// The sampling defaults of this model.
     pub defaults: ModelDefaults,

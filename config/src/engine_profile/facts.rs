@@ -68,7 +68,7 @@ pub struct EngineProfile {
     pub residents: ResidentProfile,
     /// Whether it blames the request (400) for faults of its own.
     pub blames_requests: bool,
-    /// Seconds after which a client may ask again where the engine answers 503.
+    /// The seconds after which a client may ask again where the engine answers 503.
     pub busy_retry_after: u64,
     /// The paths by which it is managed, closed to clients unless `guard.open` names them.
     pub management: &'static [ManagementPath],

@@ -1,9 +1,10 @@
-//! What differs between the kinds of engine, as data.
+//! The differences between the kinds of engine, as data.
 //!
 //! Every kind has one [`EngineProfile`], a constant in a file of its own below this module. Code that
 //! treats kinds differently reads a field of the profile instead of matching on
 //! [`EngineKind`](crate::checked::EngineKind), so that a new kind is one profile here and one driver in
-//! the router, and nobody forgets a place. Only real behaviour (how a list is read, how a model is loaded) lives in the drivers.
+//! the router, and nobody forgets a place. Only real behaviour (how a list is read, how a model is
+//! loaded) lives in the drivers.
 //!
 //! ```
 //! use crucible_config::checked::EngineKind;

@@ -1,4 +1,4 @@
-//! What a key is, and what may stand at it.
+//! The description of a key: its name, its defaults, and the values that may stand at it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! How many requests a client may send.
+//! The number of requests that a client may send in a period.
 
 use std::time::Duration;
 

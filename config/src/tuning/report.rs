@@ -43,7 +43,8 @@ pub struct ReportedTuning {
     /// The effective value, durations in seconds and sizes in bytes; null where the profile sets
     /// none.
     pub value: Value,
-    /// Names of the engines that it is meant for, with commas; the kind where none is configured.
+    /// The names of the engines that it is meant for, with commas; the kind where none is
+    /// configured.
     pub engine: String,
     /// The way in which the setting reaches the engine.
     pub mechanism: TuningMechanism,

@@ -1,4 +1,4 @@
-//! What the table says of one setting.
+//! One row of the table of engine settings.
 
 use serde::{Deserialize, Serialize};
 

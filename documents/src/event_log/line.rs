@@ -35,15 +35,15 @@ pub struct RequestEvent {
     pub client: Option<Arc<str>>,
     /// Whether a person waits for the answer.
     pub class: Class,
-    /// Tokens of the prompt as the engine counted them, else estimated.
+    /// The tokens of the prompt as the engine counted them, else estimated.
     pub prompt_tokens: u64,
-    /// Tokens of the prompt that the engine had in its cache; absent where that is not known.
+    /// The tokens of the prompt that the engine had in its cache; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
     /// Whether `cached_tokens` is estimated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached_estimated: bool,
-    /// Tokens of the answer as the engine counted them, else its events with content.
+    /// The tokens of the answer as the engine counted them, else its events with content.
     pub output_tokens: u64,
     /// Milliseconds until it had the permit, was refused, or its client left.
     pub wait_ms: u64,
@@ -80,7 +80,7 @@ pub struct LoggedEngineFacts {
     /// Whether the model makes vectors.
     #[serde(default)]
     pub embedding: bool,
-    /// Bytes of the model's weights, where the engine tells.
+    /// The bytes of the model's weights, where the engine tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! From the router's view to the document.
+//! The making of the state's document from the router's view.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How much of a prompt the engine had cached, as far as it can be told once the answer has ended.
+//! The part of a prompt that the engine had cached, as far as it is known once the answer has ended.
 
 use crucible_router::{predict, view::View};
 

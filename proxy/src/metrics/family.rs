@@ -23,15 +23,15 @@ pub enum FamilyType {
 pub enum Unit {
     /// A number of things, a state or a limit.
     None,
-    /// Seconds.
+    /// The values are seconds.
     Seconds,
-    /// Seconds since the beginning of 1970, UTC.
+    /// The values are moments, as seconds since the beginning of 1970 (UTC).
     UnixSeconds,
-    /// Bytes.
+    /// The values are bytes.
     Bytes,
-    /// Tokens of a model.
+    /// The values are tokens of a model.
     Tokens,
-    /// Tokens of a model by seconds.
+    /// The values are tokens of a model per second.
     TokensPerSecond,
     /// The quotient of two values of the same unit.
     Ratio,

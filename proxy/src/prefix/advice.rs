@@ -1,4 +1,4 @@
-//! What a person can do about a prompt that is read again on every turn.
+//! The advice to people about a prompt that is read again on every turn.
 
 use super::{fingerprint::PieceKind, tracer::BrokenPrefix};
 

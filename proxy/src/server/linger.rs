@@ -23,14 +23,15 @@ use tokio::{
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// The longest time that a connection lingers.
 const LONGEST_LINGER: Duration = Duration::from_secs(30);
-/// Bytes that are read at once, onto the stack, so that a thousand clients that are refused cost no buffers.
+/// The bytes that are read at once, onto the stack, so that a thousand clients that are refused
+/// cost no buffers.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Pieces that are read in a row before other tasks have their turn.
 const PIECES_PER_TURN: usize = 64;
 
 /// The last part of a connection, in which it reads and drops what the client still sends.
 pub(super) struct LingeringClose {
-    /// Bytes that may still come before the connection is cut.
+    /// The bytes that may still come before the connection is cut.
     left: u64,
     ends: Instant,
     clock: Pin<Box<Sleep>>,

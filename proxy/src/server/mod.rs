@@ -43,8 +43,9 @@ pub use self::{
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two looks for a slot, where even those over the limit are taken.
 const SLOT_EVERY: Duration = Duration::from_millis(5);
-/// Bytes of an answer that the system takes ahead of the client (Linux takes twice as many). Without a bound
-/// it takes up to 4 MB for each client that does not read, and the engine works on for nobody.
+/// The bytes of an answer that the system takes ahead of the client (Linux takes twice as many).
+/// Without a bound it takes up to 4 MB for each client that does not read, and the engine works on
+/// for nobody.
 const SENT_AHEAD: u32 = 128 * 1024;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -49,7 +49,7 @@ pub(super) struct HeadScan {
 pub(super) struct SocketReply {
     /// The whole answer, head and body.
     pub(super) bytes: Vec<u8>,
-    /// Bytes of it that the system has taken.
+    /// The bytes of it that the system has taken.
     pub(super) sent: usize,
 }
 

@@ -34,7 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub(super) struct ClientSocket {
     stream: TcpStream,
     state: Arc<ConnectionState>,
-    /// Bytes that were read already and are to be read again first.
+    /// The bytes that were read already and are to be read again first.
     ahead: Bytes,
     limits: ConnectionLimits,
     /// The time at which the present header has to be complete; `None` while a request is answered.

@@ -1,4 +1,4 @@
-//! Names under which an engine answers although it lists no such name.
+//! The names under which engines answer although they list no such name.
 
 use std::{collections::HashSet, sync::Arc};
 

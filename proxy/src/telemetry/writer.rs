@@ -22,10 +22,10 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The time for which lines are gathered before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Bytes of text that may wait; lines that come when it is full are lost.
+/// The bytes of text that may wait; lines that come when it is full are lost.
 const MOST_WAITING: usize = 1024 * 1024;
 
-/// Bytes of the buffer that are kept for the next lines.
+/// The bytes of the buffer that are kept for the next lines.
 const KEPT_BUFFER: usize = 64 * 1024;
 
 /// The longest wait, at the end of the process, for a reader of stderr that does not read.

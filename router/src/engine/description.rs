@@ -1,10 +1,12 @@
-//! What is kept of an engine's own description of a model, for clients that ask for it in the engine's format.
+//! The part of an engine's own description of a model that is kept, for clients that ask in the
+//! engine's format.
 
 use serde_json::{Map, Value};
 
-/// Longest text of a description that is kept, in bytes: a license is shorter.
+/// The longest text of a description that is kept, in bytes: a license is shorter.
 const TEXT_LIMIT: usize = 64 << 10;
-/// Longest list of a description that is kept. A tokenizer's has as many entries as it has tokens.
+/// The longest list of a description that is kept. A tokenizer's has as many entries as it has
+/// tokens.
 const LIST_LIMIT: usize = 32;
 
 /// Returns the members of an engine's description of a model without `left_out` and without texts and lists

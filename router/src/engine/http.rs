@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// Longest answer that is read, in bytes.
+/// The longest answer that is read, in bytes.
 const BODY_LIMIT: usize = 16 << 20;
-/// Longest error text that is kept, in characters.
+/// The longest error text that is kept, in characters.
 const MESSAGE_LIMIT: usize = 500;
 
 /// An HTTP client for the control side of engines: HTTP/1.1, no proxy, no redirects, no overall time

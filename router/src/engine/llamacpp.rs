@@ -29,7 +29,7 @@ use crate::{
 
 /// For the server to read its folder anew.
 const REREAD: Duration = Duration::from_secs(1);
-/// Longest list of models of which each has its file looked at.
+/// The longest list of models of which each has its file looked at.
 const FILES: usize = 200;
 
 /// The driver of a running llama.cpp server that Crucible did not start.

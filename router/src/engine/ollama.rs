@@ -37,7 +37,7 @@ use crate::{
 
 /// `/api/show` calls at a time.
 const SHOW_PARALLEL: usize = 4;
-/// Time for all of them in one poll; what is missing comes with the next.
+/// The time for all of them in one poll; what is missing comes with the next.
 const SHOW_BUDGET: Duration = Duration::from_secs(1);
 /// Looks at `/api/ps` for a model that was just loaded.
 const CONFIRM_TRIES: u32 = 6;

@@ -1,4 +1,4 @@
-//! Which setting an engine speaks of when it refuses a load.
+//! The recognition of the setting that an engine names when it refuses a load.
 
 use crucible_config::tuning::TuningId;
 

@@ -1,5 +1,5 @@
-//! What a llama.cpp server says of its slots, from its `GET /slots` (b11549): how many requests it
-//! processes, and how much of their prompts it had in its cache.
+//! The readings of a llama.cpp server's slots from its `GET /slots` (b11549): the number of requests
+//! that it processes, and the part of their prompts that it had in its cache.
 //!
 //! Ollama (0.30 and newer) runs one such server per model, whose port stands in its command line.
 //! The server reports these numbers, Ollama itself does not.
@@ -62,9 +62,9 @@ pub(super) async fn of_runners(root: PathBuf, endpoint: &EngineEndpoint) -> Opti
 /// answer was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotReading {
-    /// Tokens of the prompt that were read for this request.
+    /// The tokens of the prompt that were read for this request.
     pub read: u64,
-    /// Tokens of the prompt that were in the slot's cache already.
+    /// The tokens of the prompt that were in the slot's cache already.
     pub cached: u64,
 }
 

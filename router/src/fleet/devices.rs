@@ -1,4 +1,4 @@
-//! Which device an engine computes on, and the memory that it shares.
+//! The device that an engine computes on, and the memory that it shares.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which context a request would get, without sending it.
+//! The context that a request would get, found without sending it.
 
 use std::{path::Path, sync::Arc};
 
@@ -23,9 +23,9 @@ const PROMPT_BEYOND_ALL: u64 = 1 << 40;
 pub struct ContextGiven {
     /// The configured context, before any growth.
     pub configured: FilledValue<u64>,
-    /// Tokens that prompt and answer need.
+    /// The tokens that prompt and answer need.
     pub needed: u64,
-    /// Tokens that it would have.
+    /// The tokens that it would have.
     pub given: u64,
     /// The reason for that number of tokens.
     pub because: ContextReason,

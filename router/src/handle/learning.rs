@@ -1,4 +1,4 @@
-//! What the proxy tells the predictor.
+//! The measurements that the proxy hands to the predictor.
 
 use std::{path::Path, sync::Arc};
 

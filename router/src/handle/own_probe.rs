@@ -25,7 +25,7 @@ const PROMPT: &str = "Hi";
 const WAIT: Duration = Duration::from_secs(10);
 /// For the token; a shorter `timeouts.first_token` is kept.
 const BUDGET: Duration = Duration::from_secs(30);
-/// Tokens of its prompt, the chat template's included.
+/// The tokens of its prompt, the chat template's included.
 const PROMPT_TOKENS: u64 = 64;
 
 // === impl RouterHandle ===

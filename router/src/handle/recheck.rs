@@ -19,7 +19,7 @@ const POLLS: u32 = 2;
 pub enum Whereabouts {
     /// The instance is still listed, with so much context in all its slots together.
     Held {
-        /// Tokens, where told.
+        /// The tokens, where told.
         context: Option<u64>,
     },
     /// The instance is not listed any more, and may be loaded again.

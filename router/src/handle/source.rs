@@ -1,4 +1,4 @@
-//! Where the configuration in force comes from.
+//! The source of the configuration in force.
 
 use std::sync::Arc;
 

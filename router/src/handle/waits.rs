@@ -1,4 +1,4 @@
-//! What is predicted of the wait for a permit, before anybody waits.
+//! The prediction of the wait for a permit, before a request waits.
 
 use std::time::Duration;
 

@@ -11,20 +11,22 @@ pub(super) const MOST_CLIENTS: usize = 256;
 /// its sessions needed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ClientMeasurements {
-    /// The number of its last answer among those of all clients.
+    /// The number of the client's last answer among those of all clients.
     pub(super) last_answer: u64,
-    /// Tokens of an answer, whatever model answered.
+    /// The mean tokens of the client's answers, whatever model gave them.
     pub(super) answer_tokens: RunningMean,
-    /// Tokens of an answer by engine and model, where the model was chosen for the client.
+    /// The mean tokens of the answers of each engine and model, where the model was chosen for the
+    /// client.
     pub(super) engines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, RunningMean>>,
-    /// The context that its requests needed.
+    /// The context that the client's requests needed.
     pub(super) context_needs: ContextNeeds,
 }
 
 // === impl ClientMeasurements ===
 
 impl ClientMeasurements {
-    /// Tokens of an answer of that model.
+    /// Returns the mean tokens of this client's answers from the model; `None` where none was
+    /// measured.
     pub(super) fn answer_tokens_of(&self, engine: &str, model: &str) -> Option<&RunningMean> {
         self.engines.get(engine)?.get(model)
     }

@@ -1,5 +1,5 @@
-//! How much context a client's requests needed lately. An agent begins with a short request (a
-//! title), and needs the same room as last time a moment later.
+//! The context that a client's requests needed lately. An agent begins with a short request (for a
+//! title), and a moment later it needs as much context as the last time.
 
 use std::collections::BTreeMap;
 

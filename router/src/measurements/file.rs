@@ -40,10 +40,10 @@ struct FileForm {
 /// The measurements of one engine in the file.
 #[derive(Serialize, Deserialize)]
 struct EngineRecord {
-    /// Seconds of an answer.
+    /// The seconds of an answer.
     #[serde(default)]
     service_s: RunningMean,
-    /// Models by name.
+    /// The models by name.
     #[serde(default)]
     models: BTreeMap<String, ModelRates>,
 }
@@ -55,9 +55,9 @@ struct EngineRecord {
 struct ClientRecord {
     /// The number of its last answer among those of all clients.
     last: u64,
-    /// Tokens of an answer.
+    /// The tokens of an answer.
     answer_tokens: RunningMean,
-    /// Tokens of an answer by engine and model.
+    /// The tokens of an answer by engine and model.
     engines: BTreeMap<String, BTreeMap<String, RunningMean>>,
     /// Needs by configured context.
     needs: ContextNeeds,

@@ -31,22 +31,22 @@ const MOST_MODELS: usize = 1000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelRates {
-    /// Prompt tokens per second.
+    /// The mean prompt tokens that are read per second.
     pub prompt_per_s: RunningMean,
-    /// Generated tokens per second of one answer.
+    /// The mean tokens that are generated per second for one answer.
     pub output_per_s: RunningMean,
-    /// Seconds of a load.
+    /// The mean time of a load, in seconds.
     pub load_s: RunningMean,
-    /// Bytes of messages and tools, as JSON, per prompt token.
+    /// The mean bytes of messages and tools, as JSON, for each token of the prompt.
     pub bytes_per_token: RunningMean,
 }
 
 /// The measurements of one engine: load times and token rates of its models.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct EngineMeasurements {
-    /// Seconds from sending a request to the end of its answer.
+    /// The mean time from sending a request to the end of its answer, in seconds.
     pub(super) service_seconds: RunningMean,
-    /// The measurements of its models, by name.
+    /// The measurements of the engine's models, by name.
     pub(super) models: BTreeMap<Arc<str>, ModelRates>,
 }
 
@@ -62,12 +62,13 @@ pub struct Measurements {
 // === impl Measurements ===
 
 impl Measurements {
-    /// The measurements of a model, if there are any.
+    /// Returns the measurements of a model on an engine; `None` where there are none.
     pub fn model_rates(&self, engine: &str, model: &str) -> Option<&ModelRates> {
         self.engines.get(engine)?.models.get(model)
     }
 
-    /// Seconds of an answer on an engine, if one was measured.
+    /// Returns the mean time from sending a request to an engine to the end of its answer, in
+    /// seconds; `None` where none was measured.
     pub fn service_time(&self, engine: &str) -> Option<&RunningMean> {
         Some(&self.engines.get(engine)?.service_seconds)
     }

@@ -1,4 +1,4 @@
-//! What the measurements say of each client, and what they learn from its requests. The clients that
+//! The measurements of each client, and what they learn from its requests. Those of the clients that
 //! asked last are kept.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -55,8 +55,8 @@ impl Measurements {
         }
     }
 
-    /// Tokens of context that the client's requests needed lately of models with that configured
-    /// context; 0 where nothing is known.
+    /// Returns the tokens of context that the client's requests needed lately of models with that
+    /// configured context; 0 where nothing is known.
     pub(crate) fn client_context_need(&self, client: &ClientId, configured: u64) -> u64 {
         let known = self.clients.get(client);
         known.map_or(0, |known| known.context_needs.expected(configured))

@@ -24,7 +24,7 @@ pub const fn prompt_prior(device: Device) -> u64 {
     }
 }
 
-/// Generated tokens per second on a device, where none were measured.
+/// Returns the tokens that a device is assumed to generate per second, where none were measured.
 pub const fn output_prior(device: Device) -> u64 {
     match device {
         Device::Cpu => 8,
@@ -32,7 +32,7 @@ pub const fn output_prior(device: Device) -> u64 {
     }
 }
 
-/// Bytes of weights that are loaded per second on a device.
+/// Returns the bytes of weights that a device is assumed to load per second.
 const fn load_prior(device: Device) -> u64 {
     match device {
         Device::Cpu => 500_000_000,
@@ -40,7 +40,8 @@ const fn load_prior(device: Device) -> u64 {
     }
 }
 
-/// The time of a load, where none was measured.
+/// Returns the time that a load of `size_bytes` is assumed to take, where none was measured; an
+/// unknown size counts as 5 GB.
 pub fn load_time_prior(device: Device, size_bytes: Option<u64>) -> Duration {
     let bytes = size_bytes.unwrap_or(UNKNOWN_SIZE);
     Duration::from_millis(bytes / (load_prior(device) / 1000))

@@ -72,7 +72,8 @@ impl AnswerLength {
 // === impl TimedTokens ===
 
 impl TimedTokens {
-    /// Tokens per second; `None` for fewer than `fewest` tokens, or a time that is noise.
+    /// Returns the tokens per second; `None` for fewer than `fewest` tokens, or a time that is
+    /// noise.
     pub(super) fn tokens_per_second(self, fewest: u64) -> Option<f64> {
         (self.tokens >= fewest && self.took >= TIME_MIN)
             .then(|| float(self.tokens) / self.took.as_secs_f64())

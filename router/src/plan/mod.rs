@@ -1,4 +1,4 @@
-//! From a demand to a plan: the ordered candidates, each with a reason from one closed enum.
+//! The planning of a request: its demand becomes an ordered list of candidates, each with a reason.
 //!
 //! Everything here is pure: a plan depends on the published view, the demand, the configuration and the
 //! place of the conversation's earlier turns, and on nothing else.

@@ -156,8 +156,8 @@ impl<'a> PlanScope<'a> {
         hits
     }
 
-    /// Models whose name without the quantization is this one; the preferred quantization of each
-    /// engine.
+    /// Returns the models whose name without the quantization is this one; the preferred
+    /// quantization of each engine.
     fn open(&self, name: &str, on: impl Fn(&EngineView) -> bool) -> Vec<ModelMatch<'a>> {
         let fits = |model: &ModelInfo| {
             let stem = stem(&model.id);

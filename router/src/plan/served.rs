@@ -1,6 +1,6 @@
-//! Names that engines answer to beside those that they list their models by. LM Studio: the identifier
-//! of a loaded instance, which may be a person's own word or `key:2`, and `key@variant`; llama.cpp's
-//! router mode: aliases.
+//! The names that engines answer to beside those that they list their models by. In LM Studio these
+//! are the identifier of a loaded instance, which may be a person's own word or `key:2`, and
+//! `key@variant`; in llama.cpp's router mode they are aliases.
 
 use super::names::same;
 use crate::{catalog::ModelInfo, view::EngineView};

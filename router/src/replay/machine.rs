@@ -61,7 +61,7 @@ pub struct SimulatedModel {
     pub name: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
-    /// Bytes of memory that it takes, where known.
+    /// The bytes of memory that it takes, where known.
     pub bytes: Option<u64>,
     /// The time of one load.
     pub load_time: Duration,

@@ -21,9 +21,9 @@ pub struct TraceRequest {
     pub model: Arc<str>,
     /// Generation or embedding.
     pub kind: ModelKind,
-    /// Tokens of the prompt.
+    /// The tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of the answer.
+    /// The tokens of the answer.
     pub output_tokens: u64,
     /// The time that it held its permit, where that was measured; else the machine's rates say.
     pub service_time: Option<Duration>,

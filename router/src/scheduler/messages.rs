@@ -38,14 +38,14 @@ pub struct EngineFacts {
     /// Whether the engine computes on a GPU: then only what a resident holds there counts in the
     /// pool.
     pub on_gpu: bool,
-    /// Bytes that all models of its pool may have together; `None` where only the number of models
-    /// is limited.
+    /// The bytes that all models of its pool may have together; `None` where only the number of
+    /// models is limited.
     pub pool_budget: Option<u64>,
     /// Memory of all graphics cards of this machine; `None` where the engine does not compute
     /// there, or where one card does not report it.
     pub gpu_memory: Option<GpuMemory>,
-    /// Bytes that this pool shares with every other pool that has such a budget (unified memory);
-    /// `None` where it shares nothing.
+    /// The bytes that this pool shares with every other pool that has such a budget (unified
+    /// memory); `None` where it shares nothing.
     pub shared_budget: Option<u64>,
     /// Idle time after which a model that Crucible loaded is unloaded; `None`: never.
     pub model_ttl: Option<Duration>,
@@ -74,9 +74,9 @@ pub struct EngineFacts {
     pub overtake_count: u32,
     /// Age of a waiting swap from which on nobody overtakes it.
     pub overtake_age: Duration,
-    /// Time for which a model is kept after an answer that ended in tool calls.
+    /// The time for which a model is kept after an answer that ended in tool calls.
     pub linger: Duration,
-    /// Time that one load may take.
+    /// The time that one load may take.
     pub load_timeout: Duration,
     /// The mean time of a load in earlier runs, by model.
     pub load_times: BTreeMap<Arc<str>, Duration>,
@@ -91,7 +91,7 @@ pub struct EngineFacts {
     pub listing_poll: u64,
     /// The models that the engine listed as loaded.
     pub residents: Vec<ResidentInfo>,
-    /// Models of this engine that are never unloaded, by the names of their runners.
+    /// The models of this engine that are never unloaded, by the names of their runners.
     pub pinned_models: Vec<Arc<str>>,
     /// The numbers of the load options in which a name differs from other names of the same runner,
     /// by name. A name that is not listed has variant 0.
@@ -127,19 +127,19 @@ pub struct PermitRequest {
     pub kind: ModelKind,
     /// Estimated tokens of the prompt. The request is refused where no context holds them.
     pub prompt_tokens: u64,
-    /// Tokens of context that are kept for the answer. They shrink to what is left beside the
+    /// The tokens of context that are kept for the answer. They shrink to what is left beside the
     /// prompt where no more can be had.
     pub answer_tokens: u64,
-    /// Tokens of context that are configured for the model, whoever asks.
+    /// The tokens of context that are configured for the model, whoever asks.
     pub configured_context: u64,
-    /// Tokens of context that this client's requests needed lately; 0 where nothing is known. A
+    /// The tokens of context that this client's requests needed lately; 0 where nothing is known. A
     /// first load has room for them where memory is to spare.
     pub expected_context: u64,
-    /// Whether it is an agent's, whose prompts become longer from turn to turn.
+    /// Whether the request is an agent's, whose prompts become longer from turn to turn.
     pub growing_prompts: bool,
-    /// Tokens of context that are configured for this request, or that it asks for itself.
+    /// The tokens of context that are configured for this request, or that it asks for itself.
     pub base_context: u64,
-    /// Tokens of context beyond which its model never grows.
+    /// The tokens of context beyond which its model never grows.
     pub context_cap: u64,
     /// Whether the model may grow beyond its configured context at all.
     pub fit: Fit,
@@ -172,7 +172,9 @@ pub struct PermitRequest {
 // === impl PermitRequest ===
 
 impl PermitRequest {
-    /// The most tokens of context that this request's model can ever be loaded with.
+    /// Returns the most tokens of context that the request's model can ever be loaded with: its
+    /// configured context with `fit = "reject"`, else the cap of the model's growth where that is
+    /// larger.
     pub fn context_limit(&self) -> u64 {
         match self.fit {
             Fit::Reject => self.base_context,
@@ -180,13 +182,14 @@ impl PermitRequest {
         }
     }
 
-    /// Tokens of context without which it cannot be answered: the prompt, and one token of an
-    /// answer.
+    /// Returns the least context in tokens with which the request can be answered: the prompt, and
+    /// one token of the answer.
     pub fn minimum_context(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.answer_tokens.min(1))
     }
 
-    /// Tokens of context that it is to have: prompt and answer, as far as the limit allows.
+    /// Returns the context in tokens that the request is to have: prompt and answer, as far as its
+    /// limit allows.
     pub fn needed_context(&self) -> u64 {
         let wanted = self.prompt_tokens.saturating_add(self.answer_tokens);
         wanted.min(self.context_limit()).max(self.minimum_context())
@@ -255,19 +258,19 @@ pub struct LoadCommand {
     pub kind: ModelKind,
     /// The load options, with the context that was chosen.
     pub tuple: LoadTuple,
-    /// Tokens of context per request that are configured for the model; `None` where a loaded model
-    /// is only kept alive.
+    /// The tokens of context per request that are configured for the model; `None` where a loaded
+    /// model is only kept alive.
     pub configured_context: Option<u64>,
-    /// Tokens of context per request that those who wait need; what is loaded beyond them is to
+    /// The tokens of context per request that those who wait need; what is loaded beyond them is to
     /// spare.
     pub needed_context: Option<u64>,
     /// Requests that will share the context of the instance.
     pub permits: u32,
-    /// Time that the load may take.
+    /// The time that the load may take.
     pub timeout: Duration,
     /// Whether the model is never evicted once it is loaded.
     pub pin: bool,
-    /// Bytes that the load is expected to take, where they exceed the budget of its pool; for a
+    /// The bytes that the load is expected to take, where they exceed the budget of its pool; for a
     /// warning.
     pub over_budget_bytes: Option<u64>,
     /// The cause of the load, for events and metrics.
@@ -283,8 +286,8 @@ pub struct PermitGrant {
     pub resident: ResidentInfo,
     /// The load options to repeat on the request (Ollama).
     pub tuple: LoadTuple,
-    /// Tokens of context that the request has of the resident while others share it; `None` where the
-    /// engine does not report them.
+    /// The tokens of context that the request has of the resident while others share it; `None`
+    /// where the engine does not report them.
     pub context_share: Option<u64>,
     /// Whether a load was part of the wait.
     pub waited_for_load: bool,

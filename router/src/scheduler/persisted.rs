@@ -31,8 +31,8 @@ pub struct OwnedResident {
     pub model: Arc<str>,
     /// The engine's name of the instance.
     pub instance: Arc<str>,
-    /// Tokens of context as the engine reported them. An instance with another number is another
-    /// load.
+    /// The tokens of context as the engine reported them. An instance with another number is
+    /// another load.
     pub context: Option<u64>,
     /// The options of the load.
     pub tuple: LoadTuple,
@@ -45,9 +45,9 @@ pub struct ContextRecord {
     pub url: Arc<str>,
     /// The model by the name of its runner.
     pub model: Arc<str>,
-    /// Tokens of context per request.
+    /// The tokens of context per request.
     pub tokens: u64,
-    /// Tokens of context that were configured for the model at that time; a configuration that
+    /// The tokens of context that were configured for the model at that time; a configuration that
     /// changed since wins. `None` in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured: Option<u64>,

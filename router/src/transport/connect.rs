@@ -14,8 +14,8 @@ use super::{
     tls,
 };
 
-/// Bytes of an answer that the system takes before they are read (Linux takes twice as many). Without
-/// a bound it takes up to 6 MB of each stream whose client does not read.
+/// The bytes of an answer that the system takes before they are read (Linux takes twice as many).
+/// Without a bound it takes up to 6 MB of each stream whose client does not read.
 const READ_AHEAD: usize = 128 * 1024;
 
 /// Opens connections to engines: without a proxy, IPv6 and IPv4 in a race, small writes at once

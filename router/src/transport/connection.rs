@@ -24,8 +24,8 @@ use hyper_util::rt::TokioIo;
 
 use super::{Transport, wire::Wire};
 
-/// Most that is read from an engine at once, and so the longest piece of an answer: what a client
-/// that reads slowly costs in memory. The head of an answer must fit as well.
+/// The most that is read from an engine at once, and so the longest piece of an answer: what a
+/// client that reads slowly costs in memory. The head of an answer must fit as well.
 const READ: usize = 16 * 1024;
 
 /// A connection to an engine while one request and its answer go over it.

@@ -59,7 +59,7 @@ const KNOWN_KEYS: &[(&str, Repeat)] = &[
     ("top_n", Repeat::Refused),
 ];
 
-/// Length of the longest JSON string that may spell a known key, with each character escaped.
+/// The length of the longest JSON string that may spell a known key, with each character escaped.
 const LONGEST: usize = 2 + 6 * 24;
 
 /// Returns the known key that this JSON string spells, escapes included; `None` for any other key.

@@ -127,11 +127,11 @@ pub(crate) struct EngineCall {
     pub(crate) body: Bytes,
     /// The way in which the engine's answer becomes chat events or a chat completion.
     pub(crate) answer: AnswerShape,
-    /// Names of the sampling values that were filled in.
+    /// The names of the sampling values that were filled in.
     pub(crate) defaults: Vec<&'static str>,
     /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub(crate) notes: Vec<String>,
-    /// Names of the parameters that the format has no place for.
+    /// The names of the parameters that the format has no place for.
     pub(crate) dropped: Vec<&'static str>,
     /// Whether the answer may be a tool call, of which an engine may send nothing until it is whole.
     pub(crate) may_call_tools: bool,

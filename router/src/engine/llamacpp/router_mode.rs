@@ -23,7 +23,7 @@ pub(super) struct ModelFacts {
     /// The arguments of that process, its port among them.
     pub(super) arguments: Vec<String>,
     slots: Option<u32>,
-    /// Tokens for each slot.
+    /// The tokens for each slot.
     context: Option<u64>,
     trained: Option<u64>,
     bytes: Option<u64>,

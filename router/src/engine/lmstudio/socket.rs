@@ -28,7 +28,7 @@ use crate::{
 
 /// The time limit of the connection and the greeting together.
 const GREETING: Duration = Duration::from_secs(3);
-/// Longest message that is read, in bytes.
+/// The longest message that is read, in bytes.
 const MESSAGE_LIMIT: usize = 4 << 20;
 
 /// The WebSocket API of one LM Studio, with the credentials that are sent to it.

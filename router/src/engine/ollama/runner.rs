@@ -1,4 +1,4 @@
-//! Which names share a runner, and what their loads have beside the options of the request.
+//! The names that share a runner, and the options that their loads have beside those of the request.
 //!
 //! Ollama keeps one runner for each weights file, whatever name it is asked by (0.33,
 //! `server/sched.go` `schedulerModelKey`); `/api/ps` lists it by the name that came first. The file

@@ -32,7 +32,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of output that are kept.
 const KEPT_LINES: usize = 20;
-/// Longest line that is kept, in bytes; the rest is read and dropped.
+/// The longest line that is kept, in bytes; the rest is read and dropped.
 const LINE_LIMIT: u64 = 4096;
 /// A child that ran at least this long before it crashed starts the backoff anew.
 pub(crate) const STABLE: Duration = Duration::from_mins(1);

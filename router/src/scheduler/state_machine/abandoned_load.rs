@@ -21,14 +21,15 @@ impl LoadFailure {
 // === impl EngineState ===
 
 impl EngineState {
-    /// Bytes that loads may take which were given up.
+    /// Returns the bytes that loads may take which were given up before the engine reported their
+    /// end.
     pub(super) fn abandoned_bytes(&self) -> u64 {
         self.abandoned_loads
             .values()
             .fold(0, |sum, b| sum.saturating_add(*b))
     }
 
-    /// Bytes of its residents, and of loads that were given up.
+    /// Returns the bytes of the engine's residents, and of loads that were given up.
     pub(super) fn held_bytes(&self) -> u64 {
         let residents = self.residents.iter().map(|r| r.bytes);
         residents.fold(self.abandoned_bytes(), u64::saturating_add)

@@ -1,4 +1,4 @@
-//! How much context a load is given, as a plan or as the refusal of a prompt that is too long.
+//! The choice of the context for a load: a plan, or the refusal of a prompt that is too long.
 //!
 //! The plan is the configured, remembered or next larger context that [`context_to_load`] names, if the
 //! pool has the memory and the engine did not refuse it lately. Else the [`context_ladder`] leads down:
@@ -27,7 +27,8 @@ use crate::{
     scheduler::messages::PermitRequest,
 };
 
-/// Seconds of `Retry-After` for a prompt that needs more context than the engine had memory for.
+/// The seconds of `Retry-After` for a prompt that needs more context than the engine had memory
+/// for.
 const RETRY_AFTER: u64 = 60;
 
 /// A load that would do: tokens of context for each request, and how many requests share it.

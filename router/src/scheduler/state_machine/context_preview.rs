@@ -152,8 +152,9 @@ impl EngineState {
         Some((share, reason))
     }
 
-    /// Tokens per request of a resident: those that Crucible loaded it for, unless this request
-    /// needs more of what its slots share. `None` where the engine does not report its context.
+    /// Returns the tokens per request of a resident: those that Crucible loaded it for, unless this
+    /// request needs more of what its slots share. `None` where the engine does not report its
+    /// context.
     pub(super) fn context_share(
         &self,
         resident: &Resident,

@@ -51,11 +51,11 @@ pub(super) struct ContextCeiling {
 /// A load as it is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlannedLoad {
-    /// Tokens of context for each request.
+    /// The tokens of context for each request.
     pub(super) context: u64,
     /// Requests that share the instance.
     pub(super) permits: u32,
-    /// Bytes that it is expected to take; `None` where that is not known.
+    /// The bytes that it is expected to take; `None` where that is not known.
     pub(super) bytes: Option<u64>,
 }
 

@@ -63,7 +63,7 @@ impl Scheduler {
         }
     }
 
-    /// Bytes of the cards that other programs hold, for an engine that computes there.
+    /// Returns the bytes of the cards that other programs hold, for an engine that computes there.
     pub(super) fn foreign_bytes(&self, of: &EngineFacts) -> Option<u64> {
         of.gpu_memory?;
         Some(self.foreign_memory?.foreign_bytes)

@@ -35,9 +35,9 @@ pub(super) struct MemoryBlocker {
     model: Arc<str>,
     /// The reason why it stays.
     stays: StayReason,
-    /// Bytes that it takes.
+    /// The bytes that it takes.
     bytes: u64,
-    /// Bytes of the budget that it is in the way in.
+    /// The bytes of the budget that it is in the way in.
     budget: u64,
 }
 
@@ -63,11 +63,11 @@ struct WantedLoad<'a> {
 
 /// The memory in use within a scope, in bytes.
 struct PoolUsage {
-    /// Bytes of all residents, of loads in flight, and of loads that were given up.
+    /// The bytes of all residents, of loads in flight, and of loads that were given up.
     used: u64,
-    /// Bytes of evictable residents that may be unloaded now.
+    /// The bytes of evictable residents that may be unloaded now.
     idle: u64,
-    /// Bytes of evictable residents, busy ones included.
+    /// The bytes of evictable residents, busy ones included.
     evictable: u64,
     /// Whether the numbers are about to change: a load is in flight, or its outcome is not known.
     in_transition: bool,
@@ -205,8 +205,8 @@ impl Scheduler {
         load
     }
 
-    /// Bytes in the scope of residents that may not be unloaded, without those of the model `but`
-    /// of this engine.
+    /// Returns the bytes in the scope of residents that may not be unloaded, without those of the
+    /// model `but` of this engine.
     pub(super) fn unevictable_bytes(&self, scope: LimitScope, of: &EngineState, but: &str) -> u64 {
         let engines = self.engines.iter();
         let within = engines.filter(|e| Self::in_scope(scope, &of.facts, &e.facts));

@@ -9,7 +9,7 @@ use crate::{
     scheduler::messages::EngineFacts,
 };
 
-/// Bytes of context memory per token where the engine does not report them: those of Llama 3 8B
+/// The bytes of context memory per token where the engine does not report them: those of Llama 3 8B
 /// with f16 caches (2 x 32 layers x 8 heads x 128 x 2 bytes).
 const TOKEN_PRIOR: u64 = 131_072;
 /// That assumption is at most one part in this many of the weights, because small models have small
@@ -19,15 +19,15 @@ const TOKEN_PRIOR_SHARE: u64 = 16_384;
 const ABSURD: u64 = 1 << 50;
 /// A measurement that differs from the estimate by more than this factor is not believed.
 const BELIEVABLE: u64 = 4;
-/// Bytes of runner, graphs and buffers, by which a small estimate may be exceeded.
+/// The bytes that runner, graphs and buffers may take beyond the estimate for a small model.
 const OVERHEAD: u64 = 2_000_000_000;
 
 /// Everything that is known of the memory of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ModelSize {
-    /// Bytes of the weights.
+    /// The bytes of the weights.
     weights: Option<u64>,
-    /// Bytes for each token of context.
+    /// The bytes for each token of context.
     bytes_per_token: u64,
     /// Whether the engine reported them; else they are assumed.
     token_bytes_told: bool,
@@ -37,7 +37,7 @@ pub(super) struct ModelSize {
     max_context: Option<u64>,
 }
 
-/// A size, unless it is 0 or more than any machine has.
+/// Returns a reported size, unless it is 0 or more than any machine has.
 fn plausible_bytes(bytes: u64) -> Option<u64> {
     (bytes > 0 && bytes < ABSURD).then_some(bytes)
 }
@@ -45,7 +45,8 @@ fn plausible_bytes(bytes: u64) -> Option<u64> {
 // === impl ModelSize ===
 
 impl ModelSize {
-    /// The size of a model of this engine, with a measurement of an earlier load.
+    /// Returns the size of a model as its engine describes it. `measured` is that of an earlier
+    /// load: tokens of context, and the bytes with them.
     pub(super) fn from_facts(
         facts: &EngineFacts,
         model: &str,
@@ -60,7 +61,7 @@ impl ModelSize {
         }
     }
 
-    /// The size by the description of a model.
+    /// Returns the size of a model by its description, with the measurement of an earlier load.
     fn new(model: &ModelInfo, measured: Option<(u64, u64)>) -> Self {
         let weights = model.size_bytes.and_then(plausible_bytes);
         let prior = weights.map_or(0, |w| TOKEN_PRIOR.min(w / TOKEN_PRIOR_SHARE));
@@ -77,8 +78,8 @@ impl ModelSize {
         }
     }
 
-    /// Bytes with that many tokens of context for all requests together; `None` where nothing is
-    /// known.
+    /// Returns the memory in bytes of the model with `tokens` tokens of context, for all requests
+    /// together; `None` where nothing is known of its size.
     pub(super) fn bytes_with(&self, tokens: u64) -> Option<u64> {
         if let Some((at, bytes)) = self.measured {
             let more = self
@@ -93,7 +94,8 @@ impl ModelSize {
         self.weights.map(|w| w.saturating_add(context))
     }
 
-    /// Bytes of a load with that context for each of so many requests.
+    /// Returns the memory in bytes of a load with room for `context` tokens in each of `permits`
+    /// requests; `None` where nothing is known of the model's size.
     pub(super) fn load_bytes(
         &self,
         facts: &EngineFacts,
@@ -108,12 +110,13 @@ impl ModelSize {
         })
     }
 
-    /// Whether the engine reported the bytes per token.
+    /// Whether the engine reported the bytes per token; else they are assumed.
     pub(super) const fn knows_token_bytes(&self) -> bool {
         self.token_bytes_told
     }
 
-    /// The longest context that the model was trained for, in tokens.
+    /// Returns the longest context that the model was trained for, in tokens; `None` where it is
+    /// not known.
     pub(super) const fn max_context(&self) -> Option<u64> {
         self.max_context
     }
@@ -132,9 +135,9 @@ impl ModelSize {
         }
     }
 
-    /// Bytes that a resident takes of its pool, and whether its engine reported them. Ollama
-    /// reports the whole; LM Studio and llama.cpp report the weights alone, so that theirs are
-    /// estimated.
+    /// Returns the bytes that a resident takes of its pool, and whether its engine reported them
+    /// (true) or they are estimated. Ollama reports all of a model's memory; LM Studio and
+    /// llama.cpp report the weights alone.
     pub(super) fn resident_bytes(&self, facts: &EngineFacts, resident: &Resident) -> (u64, bool) {
         let blank = Self {
             measured: None,

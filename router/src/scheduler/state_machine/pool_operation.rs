@@ -25,7 +25,7 @@ pub(super) struct PoolOperation {
     pub(super) exclusive: bool,
     /// The work itself.
     pub(super) kind: OperationKind,
-    /// Bytes that a load is expected to take; 0 for an unload.
+    /// The bytes that a load is expected to take; 0 for an unload.
     pub(super) bytes: u64,
     /// The polls of the engine when it was ordered.
     pub(super) polls_at_start: u64,

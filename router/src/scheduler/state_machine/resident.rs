@@ -41,7 +41,7 @@ pub(super) struct Resident {
     /// Whether the engine loaded it again by itself with less context, after Crucible's own
     /// instance went.
     pub(super) reloaded_smaller: bool,
-    /// Bytes that it takes of its pool; 0 where that is not known.
+    /// The bytes that it takes of its pool; 0 where that is not known.
     pub(super) bytes: u64,
     /// The sessions that its slots served last, the latest at the end; `None` for one without a
     /// name.

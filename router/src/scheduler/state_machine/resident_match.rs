@@ -63,8 +63,8 @@ impl ResidentMatch {
 // === impl EngineState ===
 
 impl EngineState {
-    /// Tokens of context that one request may have on a resident; `None` where that is not known,
-    /// which counts as enough.
+    /// Returns the tokens of context that one request may have on a resident; `None` where that is
+    /// not known, which counts as enough.
     pub(super) fn context_per_request(&self, resident: &Resident) -> Option<u64> {
         options::request_context(self.facts.kind, &resident.info)
     }

@@ -82,9 +82,9 @@ pub(super) struct LoadBackoff {
 /// Memory of this machine's graphics cards, and what other programs hold of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ForeignMemory {
-    /// Bytes of all cards together.
+    /// The bytes of all cards together.
     pub(super) card_total: u64,
-    /// Bytes that are neither free nor held by a model that Crucible knows.
+    /// The bytes that are neither free nor held by a model that Crucible knows.
     pub(super) foreign_bytes: u64,
 }
 

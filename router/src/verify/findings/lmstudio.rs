@@ -61,7 +61,8 @@ fn may_end(name: &str, ttl: Duration) -> FoundFault {
     }
 }
 
-/// Models that LM Studio or a person loaded with another context than the configured one.
+/// Returns the models that LM Studio or a person loaded with another context than the configured
+/// one.
 pub(super) fn other_context(evidence: &Evidence, engine: &EngineView) -> Vec<FoundFault> {
     let foreign = engine.residents.iter().filter(|r| !r.owned);
     let wrong = |resident: &ResidentView| {

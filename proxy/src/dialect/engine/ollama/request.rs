@@ -54,11 +54,11 @@ pub(crate) static NUMBERS: NumberRules = NumberRules {
 pub struct OllamaRequest {
     /// The body to send.
     pub body: Bytes,
-    /// Names of the sampling values that were filled in; the caller adds the context.
+    /// The names of the sampling values that were filled in; the caller adds the context.
     pub defaults: Vec<&'static str>,
     /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub notes: Vec<String>,
-    /// Names of the parameters that Ollama has no place for.
+    /// The names of the parameters that Ollama has no place for.
     pub dropped: Vec<&'static str>,
     /// Whether the client asked for an event with the token counts.
     pub include_usage: bool,

@@ -38,7 +38,7 @@ use crate::{
 pub struct EditedRequest {
     /// The body to send.
     pub body: Bytes,
-    /// Names of the sampling values that were filled in.
+    /// The names of the sampling values that were filled in.
     pub defaults: Vec<&'static str>,
     /// Sentences for the header `x-crucible-note` about what was changed or left out.
     pub notes: Vec<String>,
