@@ -20,8 +20,8 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use self::rate::Rate;
-pub use self::read::nearest;
 pub(crate) use self::read::{describe, quoted};
+pub use self::read::{misspelled, nearest};
 pub(crate) use self::typed::{SettingType, ValueShape, doc_line, of_type};
 pub use self::value::Value;
 

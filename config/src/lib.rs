@@ -71,7 +71,7 @@ pub mod watch;
 
 pub use ca_file::CaFile;
 pub use checked::Config;
-pub use kind::nearest;
+pub use kind::{misspelled, nearest};
 pub use layers::{ConfigFlags, ConfigSources, LoadedConfig, load};
 pub use live::{LiveConfig, Reloaded};
 pub use problem::{Problem, Problems, Severity};

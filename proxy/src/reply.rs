@@ -14,15 +14,16 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind};
 
 /// The most headers that an answer to a prompt has, so that their map is allocated once.
-const HEADERS: usize = 11;
+const HEADERS: usize = 12;
 
 /// Asks a proxy in front of Crucible to pass an answer on as it comes: nginx keeps it back until it
 /// is whole, or its buffers are full, unless this header is there.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The headers that the script of an allowed page may read (CORS).
-pub(crate) const EXPOSED: [HeaderName; 7] = [
+pub(crate) const EXPOSED: [HeaderName; 8] = [
     HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
     header::RETRY_AFTER,
     X_ENGINE,
     X_MODEL,

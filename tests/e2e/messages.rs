@@ -299,6 +299,10 @@ async fn models_are_listed_as_anthropics_clients_read_them() {
     let one = get("/v1/models/ollama-think-vision").await.json;
     assert_eq!(one["type"], "model", "{one}");
     assert_eq!(one["display_name"], "ollama-think-vision");
+    // LM Studio's list tells it.
+    let one = get("/v1/models/lmstudio-think-vision").await.json;
+    let most = one["max_input_tokens"].as_u64();
+    assert!(most.is_some_and(|most| most > 1000), "{one}");
     let none = get("/v1/models/nobody").await;
     assert_eq!(none.status, 404);
     assert_eq!(none.json["type"], "error", "{}", none.text);

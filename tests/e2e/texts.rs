@@ -84,6 +84,70 @@ async fn what_is_not_there_is_answered_with_what_is() {
 }
 
 #[tokio::test]
+async fn an_empty_body_is_answered_with_what_the_path_needs() {
+    let both = Both::start().await;
+    for (path, needed) in [
+        ("/v1/chat/completions", &["messages"][..]),
+        ("/v1/responses", &["input"]),
+        ("/v1/messages", &["messages"]),
+        ("/v1/messages/count_tokens", &["messages"]),
+        ("/v1/completions", &["prompt"]),
+        ("/v1/embeddings", &["input"]),
+        ("/v1/rerank", &["query", "documents"]),
+    ] {
+        for body in ["", " \r\n"] {
+            let request = client().post(both.crucible.at(path)).body(body);
+            let answer = whole(request.send().await.expect("an answer")).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+            let message = answer.message();
+            assert!(
+                message.starts_with("the body is empty; "),
+                "{path}: {message}"
+            );
+            for name in ["messages", "prompt", "input", "query", "documents"] {
+                let is_named = message.contains(&format!("`{name}`"));
+                assert_eq!(is_named, needed.contains(&name), "{path}: {message}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_path_is_answered_in_the_format_of_the_one_that_is_meant() {
+    let both = Both::start().await;
+    for (path, meant, kind) in [
+        ("/V1/messages", "/v1/messages", "anthropic"),
+        ("/v1/Messages/", "/v1/messages", "anthropic"),
+        ("/v1/mesages", "/v1/messages", "anthropic"),
+        ("/message", "/v1/messages", "anthropic"),
+        (
+            "/V1/Messages/Count_Tokens",
+            "/v1/messages/count_tokens",
+            "anthropic",
+        ),
+        ("/v1/Chat/Completions", "/v1/chat/completions", "openai"),
+        ("/v1/response", "/v1/responses", "openai"),
+        ("/V1/models", "/v1/models", "openai"),
+        ("/API/tagz", "", "ollama"),
+        ("/v1/images", "", "openai"),
+    ] {
+        let request = client().post(both.crucible.at(path)).body("{}");
+        let answer = whole(request.send().await.expect("an answer")).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        let error = &answer.json["error"];
+        let found = match (answer.json["type"].as_str(), error["code"].as_str()) {
+            (Some("error"), None) => "anthropic",
+            (None, Some(_)) => "openai",
+            _ if error.is_string() => "ollama",
+            _ => "no known",
+        };
+        assert_eq!(found, kind, "{path}: {}", answer.text);
+        let said = meant.is_empty() || answer.text.contains(&format!("did you mean {meant}?"));
+        assert!(said, "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_model_is_told_with_what_to_ask_for_instead() {
     let alias = "[[model]]\nname = \"qwem\"\naliases = [\"gpt-4\", \"claude-*\"]\n";
     let both = Both::with(alias, |_| {}, |_| {}).await;

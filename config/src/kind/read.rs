@@ -307,6 +307,20 @@ fn read_address(text: &str) -> Result<SocketAddr, String> {
 /// Returns the known word that a misspelled one most likely means, whatever its case; `None` where
 /// none of them is similar enough (half by Damerau and Levenshtein).
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    similar(word, known, 0.5)
+}
+
+/// Returns the known word of which another one is surely a misspelling: they are the same to at least
+/// four fifths, whatever their case.
+pub fn misspelled<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    similar(word, known, 0.8)
+}
+
+fn similar<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    least: f64,
+) -> Option<&'a str> {
     let word = word.to_lowercase();
     known
         .into_iter()
@@ -316,7 +330,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
                 k,
             )
         })
-        .filter(|(score, _)| *score >= 0.5)
+        .filter(|(score, _)| *score >= least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
 }

@@ -45,7 +45,10 @@ pub(super) async fn one(
         .find(|listed| *listed.id == *id)
         .or_else(|| listing.iter().find(|l| l.id.eq_ignore_ascii_case(&id)));
     or_refuse(match found {
-        Some(listed) if is_anthropic(&headers) => Ok(reply::json(&anthropic::model(&listed.id))),
+        Some(listed) if is_anthropic(&headers) => Ok(reply::json(&anthropic::model(
+            &listed.id,
+            listed.max_context,
+        ))),
         Some(listed) => Ok(reply::json(&openai::model(listed))),
         None => unknown(&app, id, is_anthropic(&headers)).await,
     })
@@ -63,7 +66,7 @@ async fn unknown(app: &AppState, id: String, is_anthropic: bool) -> Result<Respo
         .first()
         .ok_or_else(|| Error::new(ErrorKind::ModelNotFound, "unknown model").param("model"))?;
     Ok(reply::json(&if is_anthropic {
-        anthropic::model(&demand.model)
+        anthropic::model(&demand.model, None)
     } else {
         openai::unlisted_model(&demand.model, &best.engine)
     }))

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+pub(crate) use self::refusal::not_empty;
 pub(crate) use self::top_level::PeekedField;
 use self::{known_keys::unescaped, refusal::refused, top_level::TopLevel};
 use super::{

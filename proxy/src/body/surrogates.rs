@@ -14,6 +14,9 @@ use memchr::{memchr_iter, memmem::Finder};
 /// moves.
 pub(crate) const REPLACEMENT: &str = "fffd";
 
+/// The note on a body in which half a character was replaced.
+pub(crate) const NOTE: &str = "half a character (a lone surrogate) is sent as U+FFFD";
+
 static UNIT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
 
 /// Returns the body without halves, and whether it had some. The same `Bytes` are returned where it

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use crucible_config::Config;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::chat::ChatRequest;
 use crate::{endpoint::Endpoint, error::Error};
@@ -51,4 +51,10 @@ pub trait ClientDialect: fmt::Debug + Send + Sync {
     /// Returns the bytes that keep the connection of a waiting client alive and that the client ignores;
     /// `None` where the format has no such bytes, as newline-delimited JSON.
     fn heartbeat(&self) -> Option<Bytes>;
+
+    /// Returns the header in which clients of the format look for the id of a request, where it is another
+    /// one than `x-request-id`, which every answer has.
+    fn request_id_header(&self) -> Option<HeaderName> {
+        None
+    }
 }

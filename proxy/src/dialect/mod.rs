@@ -35,10 +35,24 @@ pub(crate) mod ollama;
 pub mod openai;
 pub mod responses;
 
+use crucible_config::misspelled;
 use http::HeaderMap;
 
 pub use self::client_dialect::{ClientDialect, ClientRequest};
 pub(crate) use self::explained::of_body;
+use crate::guard::base_url::canonical;
+
+/// The paths that a client may have meant by another one; some are of no format.
+const PATHS: [&str; 8] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/rerank",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/models",
+];
 
 /// Returns the format of the clients that ask this canonical path; `None` for a path of no client format,
 /// such as Crucible's own pages.
@@ -62,13 +76,30 @@ pub fn of_request(path: &str, headers: &HeaderMap) -> Option<&'static dyn Client
 }
 
 /// Returns the format in which the client of a path of no client format reads errors: that of its
-/// headers, else the one of [`unasked`].
-pub fn of_headers(headers: &HeaderMap) -> &'static dyn ClientDialect {
+/// headers, else of the path that it most likely means, else the one of [`unasked`].
+pub fn of_unknown(path: &str, headers: &HeaderMap) -> &'static dyn ClientDialect {
     if headers.contains_key("anthropic-version") {
-        &anthropic::OTHER_PATHS
-    } else {
-        unasked()
+        return &anthropic::OTHER_PATHS;
     }
+    meant(path).unwrap_or_else(unasked)
+}
+
+/// Returns the format of the path of which this one is a misspelling: another case, or a letter or two.
+fn meant(path: &str) -> Option<&'static dyn ClientDialect> {
+    /// What is longer is no slip.
+    const LONGEST: usize = 48;
+    if path.len() > LONGEST {
+        return None;
+    }
+    let lower = path.to_ascii_lowercase();
+    let path = canonical(&lower);
+    of_path(&path).or_else(|| {
+        let full = match path.strip_prefix("/v1") {
+            Some(_) => path,
+            None => format!("/v1{path}").into(),
+        };
+        of_path(misspelled(&full, PATHS)?)
+    })
 }
 
 /// Returns the format that is used where no path names one: on Crucible's own pages, and on a socket

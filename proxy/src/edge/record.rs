@@ -11,6 +11,7 @@ use std::{
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use crucible_router::handle::RouterHandle;
+use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -123,7 +124,7 @@ where
             // Who looks sees everything that ended before.
             self.parts.ledger.settle();
         }
-        let dialect = dialect.unwrap_or_else(|| dialect::of_headers(request.headers()));
+        let dialect = dialect.unwrap_or_else(|| dialect::of_unknown(path, request.headers()));
         let active = Arc::new(ActiveRequest::new(id, endpoint, dialect));
         let open = OpenRecord {
             _listed: self.parts.active.enter(&active),
@@ -157,6 +158,11 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for RecordFuture<F
         let error = response.extensions_mut().remove::<Error>();
         Poll::Ready(Ok(match this.open.take() {
             Some(open) => {
+                if let Some(name) = open.request.dialect.request_id_header()
+                    && let Ok(id) = HeaderValue::from_str(&open.request.id)
+                {
+                    response.headers_mut().insert(name, id);
+                }
                 open.request.note(|record| {
                     record.status = Some(status);
                     if let Some(error) = &error {

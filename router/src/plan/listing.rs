@@ -35,6 +35,8 @@ pub struct Listed {
     /// The ids of the other Crucible instances through which the model is reached; empty where an
     /// engine has it itself.
     pub via: Arc<[Arc<str>]>,
+    /// The longest context of a request to that model, in tokens, where its engine tells it.
+    pub max_context: Option<u64>,
 }
 
 type Via = Arc<[Arc<str>]>;
@@ -45,6 +47,7 @@ struct NamedModel {
     model: Arc<str>,
     /// The instances over which the name reaches any of its models; the fewest of all ways.
     via: Via,
+    max_context: Option<u64>,
 }
 
 /// The names so far, each once.
@@ -67,6 +70,7 @@ impl Names {
                 engine: named.engine,
                 model: named.model,
                 via: named.via,
+                max_context: named.max_context,
             });
         }
     }
@@ -108,6 +112,7 @@ pub fn listing(view: &View, config: &Config) -> Vec<Listed> {
             engine: engine.name.clone(),
             model: Arc::clone(&model.id),
             via,
+            max_context: model.max_context,
         };
         let owner = || engine.name.clone();
         let via = shortest(&model.id);
@@ -153,6 +158,7 @@ fn named_model(scopes: &[PlanScope<'_>], name: &str) -> Option<NamedModel> {
                 engine: hit.engine.name.clone(),
                 model: Arc::clone(&hit.model.id),
                 via: Arc::clone(way),
+                max_context: hit.model.max_context,
             });
             if way.len() < named.via.len() {
                 named.via = Arc::clone(way);

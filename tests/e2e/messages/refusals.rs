@@ -83,6 +83,92 @@ async fn what_is_wrong_is_said_before_the_first_byte() {
 }
 
 #[tokio::test]
+async fn tools_and_choices_that_cannot_be_are_refused_by_name() {
+    let kinds = Kinds::start("").await;
+    let tool = |name: &str| json!({"name": name, "input_schema": {"type": "object"}});
+    let search = json!({"type": "web_search_20250305", "name": "web_search"});
+    for kind in KINDS {
+        for (tools, choice, words) in [
+            (
+                json!([tool("f"), tool("g"), tool("f")]),
+                json!({"type": "auto"}),
+                "`tools[2].name` is 'f', and so is that of `tools[0]`",
+            ),
+            (
+                json!([tool("f")]),
+                json!({"type": "banana"}),
+                "`tool_choice.type` is 'banana'",
+            ),
+            (
+                json!([tool("f")]),
+                json!({"type": "tool", "name": "g"}),
+                "`tool_choice.name` is 'g'",
+            ),
+            (json!([]), json!({"type": 7}), "`tool_choice.type`"),
+            // One that was dropped is no fault of the client's.
+            (
+                json!([search, tool("f")]),
+                json!({"type": "tool", "name": "web_search"}),
+                "",
+            ),
+            (json!([]), json!({"type": "any"}), ""),
+        ] {
+            let mut body = ask(&Kinds::model(kind), "repeat 1");
+            body["tools"] = tools;
+            body["tool_choice"] = choice;
+            let answer = post(&kinds.crucible, &body).await;
+            if words.is_empty() {
+                assert_eq!(answer.status, 200, "{kind} {body}: {}", answer.text);
+                let note = answer.header("x-crucible-note");
+                assert!(note.contains("tool_choice is dropped"), "{kind}: {note}");
+                continue;
+            }
+            assert_eq!(answer.status, 400, "{kind} {body}: {}", answer.text);
+            let (found, message) = error_of(&answer.json);
+            assert_eq!(found, "invalid_request_error", "{kind}: {message}");
+            assert!(message.contains(words), "{kind}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_the_id_where_anthropics_sdks_look_for_it() {
+    let kinds = Kinds::start("").await;
+    let ids = |answer: &crucible_tests::chat::Whole| {
+        let of = |name: &str| answer.header(name).to_owned();
+        (of("request-id"), of("x-request-id"))
+    };
+    let body = ask(&Kinds::model("ollama"), "repeat 1");
+    let mut streamed = body.clone();
+    streamed["stream"] = true.into();
+    for (path, body, status) in [
+        ("/v1/messages", &body, 200),
+        ("/v1/messages", &streamed, 200),
+        ("/v1/messages", &json!({}), 400),
+        ("/v1/messages", &ask("nobody", "x"), 404),
+        ("/v1/messages/count_tokens", &body, 200),
+        ("/v1/messages/batches", &body, 404),
+    ] {
+        let answer = whole(send(&kinds.crucible, path, body).await).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        let (own, ours) = ids(&answer);
+        assert!(
+            own == ours && own.starts_with("req_"),
+            "{path}: {own} {ours}"
+        );
+    }
+    let ours = client()
+        .get(kinds.crucible.at("/v1/models"))
+        .header("x-request-id", "mine-7")
+        .header("anthropic-version", "2023-06-01");
+    let answer = whole(ours.send().await.expect("an answer")).await;
+    assert_eq!(ids(&answer), ("mine-7".to_owned(), "mine-7".to_owned()));
+    let openais = client().get(kinds.crucible.at("/v1/models")).send().await;
+    let answer = whole(openais.expect("an answer")).await;
+    assert_eq!(answer.header("request-id"), "");
+}
+
+#[tokio::test]
 async fn an_image_for_a_model_without_eyes_is_refused_by_its_name() {
     let both = crucible_tests::engines::Both::start().await;
     let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";

@@ -8,6 +8,15 @@ async fn errors_before_the_first_byte_have_openais_form() {
     let crucible = &every.crucible;
     let mut stored = request("ollama", "u");
     stored["previous_response_id"] = "resp_1".into();
+    let with_tools = |choice: Value, names: &[&str]| {
+        let tools = names
+            .iter()
+            .map(|name| json!({"type": "function", "name": name}));
+        let mut body = request("ollama", "u");
+        body["tools"] = tools.collect();
+        body["tool_choice"] = choice;
+        body
+    };
     let image = |url: &str| json!([{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]);
     for (body, status, code, param) in [
         (
@@ -27,6 +36,27 @@ async fn errors_before_the_first_byte_have_openais_form() {
             400,
             "missing_field",
             json!("input"),
+        ),
+        (
+            request(
+                "ollama",
+                json!([{"type": "web_search_call", "id": "a"}, {"type": "compaction"}]),
+            ),
+            400,
+            "unsupported_value",
+            json!("input"),
+        ),
+        (
+            with_tools(json!({"type": "banana"}), &["f"]),
+            400,
+            "unsupported_value",
+            json!("tool_choice.type"),
+        ),
+        (
+            with_tools(json!("auto"), &["f", "g", "f"]),
+            400,
+            "unsupported_value",
+            json!("tools[2].name"),
         ),
         // Only the engine's format knows that it fetches no image; the path is the client's all the same.
         (
@@ -55,6 +85,11 @@ async fn errors_before_the_first_byte_have_openais_form() {
             assert_eq!(answer.json["error"]["param"], param, "{}", answer.text);
         }
     }
+    let dropped = json!([{"type": "web_search_call", "id": "a"}, {"type": "compaction"}]);
+    let answer = post(crucible, &request("ollama", dropped)).await;
+    let why =
+        "`input` holds only items of type web_search_call, compaction, which no engine here knows";
+    assert!(answer.message().starts_with(why), "{}", answer.text);
     every
         .engine("openai")
         .arm(Fault::new(FaultKind::Http429).delay_ms(2000));

@@ -8,13 +8,35 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
+/// Refuses an empty body of a request that needs these members, each with a sample of its value.
+///
+/// # Errors
+/// `invalid_json`, with the members that are needed.
+pub(crate) fn not_empty(body: &[u8], needed: &[(&str, &str)]) -> Result<(), Error> {
+    if !body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = needed.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let sample: Vec<String> = needed
+        .iter()
+        .map(|(name, value)| format!("\"{name}\": {value}"))
+        .collect();
+    let message = format!(
+        "the body is empty; send a JSON object with `model` and {} (curl: -d '{{\"model\": \"auto\", {}}}')",
+        names.join(" and "),
+        sample.join(", ")
+    );
+    Err(Error::new(ErrorKind::InvalidJson, message))
+}
+
 /// Returns the error for a refused body. The line and column come from a parser that counts them, which the
 /// scanner does not.
 pub(super) fn refused(fault: JsonFault, text: &str, max_depth: usize) -> Error {
     if text.trim().is_empty() {
-        let message = "the body is empty; send a JSON object with `model` and `messages` (curl: \
-                       -d '{\"model\": \"auto\", \"messages\": [...]}')";
-        return Error::new(ErrorKind::InvalidJson, message);
+        return Error::new(
+            ErrorKind::InvalidJson,
+            "the body is empty; send a JSON object",
+        );
     }
     let message = match (fault, serde_json::from_str::<IgnoredAny>(text)) {
         (JsonFault::Depth, _) => {

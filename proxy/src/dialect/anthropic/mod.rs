@@ -12,6 +12,7 @@ mod request;
 mod writer;
 
 use bytes::Bytes;
+use http::HeaderName;
 
 use super::{
     chat::ChatRequest,
@@ -22,6 +23,9 @@ use crate::{endpoint::Endpoint, error::Error};
 /// The event that keeps a waiting client's connection alive. Clients count it as a sign of life, which a
 /// comment is not to all of them.
 const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+/// The header in which Anthropic's SDKs look for the id of a request (2.14).
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Anthropic's format. Its paths differ by the label under which they are counted.
 #[derive(Clone, Copy, Debug)]
@@ -64,5 +68,9 @@ impl ClientDialect for AnthropicMessages {
 
     fn heartbeat(&self) -> Option<Bytes> {
         Some(Bytes::from_static(PING))
+    }
+
+    fn request_id_header(&self) -> Option<HeaderName> {
+        Some(REQUEST_ID)
     }
 }

@@ -26,22 +26,23 @@ pub(crate) fn list(listing: &[Listed], page: &ModelPage) -> Value {
         &rest[..limit]
     };
     json!({
-        "data": shown.iter().map(|listed| model(&listed.id)).collect::<Vec<_>>(),
+        "data": shown.iter().map(|listed| model(&listed.id, listed.max_context)).collect::<Vec<_>>(),
         "has_more": shown.len() < rest.len(),
         "first_id": shown.first().map(|listed| &*listed.id),
         "last_id": shown.last().map(|listed| &*listed.id),
     })
 }
 
-/// Returns one model. No engine reports when a model was made, so `created_at` is the beginning of the
-/// epoch.
-pub(crate) fn model(id: &str) -> Value {
+/// Returns one model, with the longest context of a request where it is known. No engine reports when a
+/// model was made, so `created_at` is the beginning of the epoch.
+pub(crate) fn model(id: &str, max_context: Option<u64>) -> Value {
     json!({
         "type": "model",
         "id": id,
         "display_name": id,
         "created_at": "1970-01-01T00:00:00Z",
         "lifecycle": "active",
+        "max_input_tokens": max_context,
     })
 }
 
@@ -100,6 +101,7 @@ mod tests {
             created: 0,
             owned_by: "e".into(),
             via: Arc::new([]),
+            max_context: Some(4096),
         };
         let listing: Vec<Listed> = ["a", "b/c:1", "d", "e"].map(listed).into();
         list(&listing, &ModelPage::of(Some(query)))
@@ -121,6 +123,7 @@ mod tests {
             let data = page["data"].as_array().unwrap();
             let found: Vec<&str> = data.iter().filter_map(|m| m["id"].as_str()).collect();
             assert_eq!(found, ids, "{query}");
+            assert!(data.iter().all(|model| model["max_input_tokens"] == 4096));
             assert_eq!(page["has_more"], has_more, "{query}");
             assert_eq!(page["first_id"], json!(ids.first()), "{query}");
             assert_eq!(page["last_id"], json!(ids.last()), "{query}");

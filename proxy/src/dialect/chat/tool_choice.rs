@@ -34,6 +34,9 @@ pub(crate) struct ToolChoice {
     pub(crate) is_rewritten: bool,
 }
 
+/// The types of a choice that names one tool; the last is Anthropic's.
+const NAMED: [&str; 3] = ["function", "custom", "tool"];
+
 /// A tool that a choice names, and where it does so.
 struct NamedTool {
     name: String,
@@ -90,6 +93,16 @@ impl ToolChoice {
             Some("allowed_tools") => allowed(choice)?,
             Some(word @ ("auto" | "none" | "any" | "required")) => {
                 return Ok(Self::word(mode(word, "tool_choice.type")?, true));
+            }
+            Some(kind) if !NAMED.contains(&kind) => {
+                let shown: String = kind.chars().take(64).collect();
+                return Err(unsupported(
+                    "tool_choice.type",
+                    format!(
+                        "`tool_choice.type` must be auto, none, required, function, custom or allowed_tools, \
+                         found '{shown}'"
+                    ),
+                ));
             }
             _ => {
                 let (name, path) = name_of(choice, "tool_choice")
@@ -232,161 +245,4 @@ fn name_of(tool: &Value, path: &str) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::error::ErrorKind;
-
-    const F: &str = r#"{"type":"function", "function":{"name":"f","parameters":{"z":1.0,"a":[]}}}"#;
-    const G: &str = r#"{"function":{"name":"g"},"type":"function"}"#;
-    const H: &str = r#"{"type":"function","name":"h"}"#;
-
-    fn choice(choice: &str, tools: &str) -> Result<Option<ToolChoice>, Error> {
-        let tools = if tools.is_empty() {
-            String::new()
-        } else {
-            format!(r#","tools":{tools}"#)
-        };
-        let body = Bytes::from(format!(r#"{{"tool_choice":{choice}{tools}}}"#));
-        let peek = PeekedBody::of(&body, 64).unwrap();
-        ToolChoice::of(&body, &peek)
-    }
-
-    #[test]
-    fn object_forms_become_a_word_and_the_tools_that_they_leave() {
-        use ToolChoiceMode::{Auto, None as Never, Required};
-        let all = format!("[{F} , {G},{H}]");
-        for (asked, mode, kept) in [
-            (
-                r#"{"type":"function","function":{"name":"g"}}"#,
-                Required,
-                Some(format!("[{G}]")),
-            ),
-            (
-                r#"{"function":{"name":"f"}}"#,
-                Required,
-                Some(format!("[{F}]")),
-            ),
-            (
-                r#"{"type":"function","name":"h"}"#,
-                Required,
-                Some(format!("[{H}]")),
-            ),
-            (
-                r#"{"type":"custom","custom":{"name":"g"}}"#,
-                Required,
-                Some(format!("[{G}]")),
-            ),
-            (
-                r#"{"type":"tool","name":"f"}"#,
-                Required,
-                Some(format!("[{F}]")),
-            ),
-            (
-                r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"h"}},{"type":"function","function":{"name":"f"}}]}}"#,
-                Required,
-                // In the order of the offer.
-                Some(format!("[{F},{H}]")),
-            ),
-            (
-                r#"{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"g"}]}"#,
-                Auto,
-                Some(format!("[{G}]")),
-            ),
-            (
-                r#"{"type":"allowed_tools","tools":[{"name":"f"},{"name":"g"},{"name":"h"}]}"#,
-                Auto,
-                None,
-            ),
-            (
-                r#"{"type":"allowed_tools","mode":"auto","tools":[]}"#,
-                Never,
-                None,
-            ),
-            (r#"{"type":"auto"}"#, Auto, None),
-            (r#"{"type":"any"}"#, Required, None),
-            (r#"{"type":"none"}"#, Never, None),
-        ] {
-            let is_rewritten = ToolChoice {
-                mode,
-                tools: kept,
-                is_rewritten: true,
-            };
-            assert_eq!(choice(asked, &all).unwrap(), Some(is_rewritten), "{asked}");
-        }
-    }
-
-    #[test]
-    fn words_stay_words() {
-        for (asked, mode, is_rewritten) in [
-            (r#""auto""#, ToolChoiceMode::Auto, false),
-            (r#""none""#, ToolChoiceMode::None, false),
-            (r#""required""#, ToolChoiceMode::Required, false),
-            (r#""any""#, ToolChoiceMode::Required, true),
-        ] {
-            let word = ToolChoice::word(mode, is_rewritten);
-            assert_eq!(choice(asked, "").unwrap(), Some(word), "{asked}");
-        }
-        assert_eq!(choice("null", "").unwrap(), None);
-    }
-
-    #[test]
-    fn what_is_not_offered_or_not_known_is_named() {
-        use ErrorKind::{InvalidType, MissingField, UnsupportedValue};
-        let all = format!("[{F},{G},7]");
-        let name = "tool_choice.function.name";
-        for (asked, tools, kind, param) in [
-            (
-                r#"{"function":{"name":"x"}}"#,
-                &*all,
-                UnsupportedValue,
-                name,
-            ),
-            (r#"{"function":{"name":"f"}}"#, "", UnsupportedValue, name),
-            (r#"{"function":{"name":"f"}}"#, "[]", UnsupportedValue, name),
-            (
-                r#"{"type":"function","name":"x"}"#,
-                &all,
-                UnsupportedValue,
-                "tool_choice.name",
-            ),
-            (r#"{"type":"function"}"#, &all, MissingField, name),
-            ("{}", &all, MissingField, name),
-            (
-                r#"{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"function":{"name":"f"}},{"function":{"name":"x"}}]}}"#,
-                &all,
-                UnsupportedValue,
-                "tool_choice.allowed_tools.tools[1].function.name",
-            ),
-            (
-                r#"{"type":"allowed_tools","mode":"required","tools":[]}"#,
-                &all,
-                UnsupportedValue,
-                "tool_choice.allowed_tools.tools",
-            ),
-            (
-                r#"{"type":"allowed_tools","mode":"all","tools":[{"name":"f"}]}"#,
-                &all,
-                UnsupportedValue,
-                "tool_choice.mode",
-            ),
-            (
-                r#"{"type":"allowed_tools"}"#,
-                &all,
-                MissingField,
-                "tool_choice.tools",
-            ),
-            (r#""all""#, &all, UnsupportedValue, "tool_choice"),
-            ("7", &all, InvalidType, "tool_choice"),
-            ("[]", &all, InvalidType, "tool_choice"),
-        ] {
-            let error = choice(asked, tools).unwrap_err();
-            assert_eq!(
-                (error.kind, error.param.as_deref()),
-                (kind, Some(param)),
-                "{asked}"
-            );
-        }
-    }
-}
+mod tests;

@@ -15,14 +15,14 @@ use super::{
     client_dialect::{ClientDialect, ClientRequest},
 };
 use crate::{
-    body::{peek::PeekedBody, surrogates},
+    body::{
+        peek::{PeekedBody, not_empty},
+        surrogates,
+    },
     endpoint::Endpoint,
     error::Error,
     prefix,
 };
-
-/// The note on a body in which half a character was replaced.
-const HALF_CHARACTER: &str = "half a character (a lone surrogate) is sent as U+FFFD";
 
 /// A comment of an event stream: every client that was tried ignores it.
 const COMMENT: &[u8] = b": crucible\n\n";
@@ -31,13 +31,24 @@ const COMMENT: &[u8] = b": crucible\n\n";
 #[derive(Clone, Copy, Debug)]
 pub struct OpenAiChat;
 
+/// The members without which a task cannot be done, each with a sample.
+const fn needed(task: RequestTask) -> &'static [(&'static str, &'static str)] {
+    match task {
+        RequestTask::Chat => &[("messages", "[...]")],
+        RequestTask::Completion => &[("prompt", "\"...\"")],
+        RequestTask::Embedding => &[("input", "\"...\"")],
+        RequestTask::Rerank => &[("query", "\"...\""), ("documents", "[...]")],
+    }
+}
+
 /// Reads a request whose body is in OpenAI's format of the task already.
 fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
+    not_empty(&request.body, needed(task))?;
     let (mut body, mended) = surrogates::mended(request.body);
     let depth = request.config.limits.json_depth;
     let mut peek = PeekedBody::of(&body, depth)?;
     let mut notes = if mended {
-        vec![Cow::Borrowed(HALF_CHARACTER)]
+        vec![Cow::Borrowed(surrogates::NOTE)]
     } else {
         Vec::new()
     };

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::{
         number::JsonNumber,
-        peek::{PeekedBody, found},
+        peek::{PeekedBody, found, not_empty},
         surrogates,
     },
     dialect::{
@@ -82,13 +82,17 @@ const STATELESS: &str = "Crucible stores no responses: send the whole conversati
 /// The body is malformed, needs what is not there, or a field cannot be served; the error names the
 /// field as the client wrote it.
 pub(super) fn read(request: ClientRequest<'_>, is_codex: bool) -> Result<ChatRequest, Error> {
-    let (body, _) = surrogates::mended(request.body);
+    not_empty(&request.body, &[("input", "\"...\"")])?;
+    let (body, is_mended) = surrogates::mended(request.body);
     let depth = request.config.limits.json_depth;
     let peek = PeekedBody::of(&body, depth)?;
     let text = std::str::from_utf8(&body).unwrap_or_default();
     let fields = JsonObject::of(text, "the body")?;
     refuse_stored(&fields)?;
     let mut notes = RequestNotes::default();
+    if is_mended {
+        notes.say(surrogates::NOTE);
+    }
     let tools = match fields.get("tools") {
         Some(raw) => ChatTools::of(raw, &mut notes)?,
         None => ChatTools::default(),

@@ -30,7 +30,10 @@ use self::{
 };
 use super::writer::MessagesWriter;
 use crate::{
-    body::{peek::PeekedBody, surrogates},
+    body::{
+        peek::{PeekedBody, not_empty},
+        surrogates,
+    },
     dialect::{
         chat::{ChatRequest, RequestTask, SharedFormat, SharedRequest},
         client_dialect::ClientRequest,
@@ -40,9 +43,6 @@ use crate::{
 
 /// The brackets that a chat request opens around what the client's opens: a schema stands one deeper.
 const DEEPER: usize = 4;
-
-/// The note on a body in which half a character was replaced.
-const HALF_CHARACTER: &str = "half a character (a lone surrogate) is sent as U+FFFD";
 
 /// The members that may not stand twice, because a reader and a writer of them may take different ones.
 const ONCE: [&str; 6] = [
@@ -60,6 +60,7 @@ const ONCE: [&str; 6] = [
 /// The body is no JSON object, or a member is missing, of the wrong type or not to be served.
 pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     let ClientRequest { body, config, .. } = request;
+    not_empty(&body, &[("messages", "[...]")])?;
     let (body, is_mended) = surrogates::mended(body);
     let depth = config.limits.json_depth;
     let top = PeekedBody::of(&body, depth)?;
@@ -73,7 +74,7 @@ pub(super) fn read(request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     }
     let mut notes = MessagesNotes::default();
     if is_mended {
-        notes.say(HALF_CHARACTER);
+        notes.say(surrogates::NOTE);
     }
     let settings = RequestSettings::of(config);
     let shared = if settings.drops_billing_block {
@@ -122,14 +123,15 @@ fn written(
     }
     out.push_str(r#""messages":"#);
     out.push_str(&list);
-    if let Some(raw) = members.get("tools") {
-        let tools = OfferedTools::of(raw, settings, notes)?;
-        if !tools.list.is_empty() {
-            let _ = write!(out, r#","tools":[{}]"#, tools.list);
-            if let Some(choice) = members.get("tool_choice") {
-                tools.write_choice(choice, &mut out)?;
-            }
-        }
+    let tools = match members.get("tools") {
+        Some(raw) => OfferedTools::of(raw, settings, notes)?,
+        None => OfferedTools::default(),
+    };
+    if !tools.list.is_empty() {
+        let _ = write!(out, r#","tools":[{}]"#, tools.list);
+    }
+    if let Some(choice) = members.get("tool_choice") {
+        tools.write_choice(choice, notes, &mut out)?;
     }
     fields::write_fields(members, notes, &mut out)?;
     if top.stream {

@@ -1,6 +1,6 @@
 //! Tools and the choice among them.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
     json::{self, ClientObject, Place},
@@ -14,8 +14,10 @@ use crate::{error::Error, prefix::CACHE_CONTROL};
 pub(super) struct OfferedTools {
     /// The elements of the chat's `tools`, with commas between them.
     pub(super) list: String,
-    /// The JSON of their names.
-    names: Vec<String>,
+    /// The JSON of their names, each with its place in the client's list.
+    names: HashMap<String, usize>,
+    /// The JSON of the names of those that are not offered.
+    dropped: Vec<String>,
 }
 
 // === impl OfferedTools ===
@@ -32,7 +34,7 @@ impl OfferedTools {
         let mut offered = Self::default();
         for (number, tool) in json::list(raw, top)?.into_iter().enumerate() {
             let at = Place::Element(&top, number);
-            offered.tool(&json::object(tool.get(), at)?, at, settings, notes)?;
+            offered.tool(&json::object(tool.get(), at)?, number, settings, notes)?;
         }
         Ok(offered)
     }
@@ -40,19 +42,28 @@ impl OfferedTools {
     fn tool(
         &mut self,
         tool: &ClientObject<'_>,
-        at: Place<'_>,
+        number: usize,
         settings: RequestSettings,
         notes: &mut MessagesNotes,
     ) -> Result<(), Error> {
+        let top = Place::Top("tools");
+        let at = Place::Element(&top, number);
         let kind = tool.kind();
         let schema = tool.get("input_schema");
         let is_custom = matches!(&*kind, "" | "custom" | "function");
         if !is_custom && schema.is_none() {
             notes.drop_tool(&kind);
+            self.dropped.extend(tool.get("name").map(str::to_owned));
             return Ok(());
         }
         let name = tool.needs_text("name", at)?;
-        json::bounded(name, Place::Member(&at, "name"))?;
+        let place = Place::Member(&at, "name");
+        json::bounded(name, place)?;
+        if let Some(first) = self.names.insert(name.to_owned(), number) {
+            let shown = json::shown(name);
+            let why = format!("is '{shown}', and so is that of `tools[{first}]`: send it once");
+            return Err(json::unsupported(place, &why));
+        }
         let here = Place::Member(&at, "input_schema");
         let schema = schema.ok_or_else(|| json::missing(here))?;
         if !schema.starts_with('{') {
@@ -77,12 +88,17 @@ impl OfferedTools {
             None => {}
         }
         self.list.push('}');
-        self.names.push(name.to_owned());
         Ok(())
     }
 
-    /// Writes `tool_choice` and `parallel_tool_calls` for a choice of the client.
-    pub(super) fn write_choice(&self, raw: &str, out: &mut String) -> Result<(), Error> {
+    /// Writes `tool_choice` and `parallel_tool_calls` for a choice of the client. Without tools it is only
+    /// checked, because engines refuse a choice among none.
+    pub(super) fn write_choice(
+        &self,
+        raw: &str,
+        notes: &mut MessagesNotes,
+        out: &mut String,
+    ) -> Result<(), Error> {
         let top = Place::Top("tool_choice");
         let choice = json::object(raw, top)?;
         let kind = choice.kind();
@@ -92,7 +108,11 @@ impl OfferedTools {
             "none" => "\"none\"".to_owned(),
             "tool" => {
                 let name = choice.needs_text("name", top)?;
-                if !self.names.iter().any(|offered| offered == name) {
+                if self.dropped.iter().any(|dropped| dropped == name) {
+                    notes.say("tool_choice is dropped: the tool that it names is not offered");
+                    return Ok(());
+                }
+                if !self.names.contains_key(name) {
                     return Err(json::unsupported(
                         Place::Member(&top, "name"),
                         &format!("is '{}', which is not among `tools`", json::shown(name)),
@@ -109,6 +129,13 @@ impl OfferedTools {
                 ));
             }
         };
+        if self.list.is_empty() {
+            if word == "\"required\"" {
+                notes.say("tool_choice is dropped: no tool is left to call");
+            }
+            return Ok(());
+        }
+        // Writing to a String cannot fail.
         let _ = write!(out, r#","tool_choice":{word}"#);
         if choice.get("disable_parallel_tool_use") == Some("true") {
             out.push_str(r#","parallel_tool_calls":false"#);

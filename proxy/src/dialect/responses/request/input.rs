@@ -46,6 +46,8 @@ pub(super) struct ConversationWriter<'a> {
     system_origin: Option<String>,
     turn: AssistantTurn,
     turn_origin: String,
+    /// Whether there are thoughts.
+    is_thinking: bool,
     /// The ids of the calls so far.
     calls: HashSet<String>,
     messages: String,
@@ -63,6 +65,7 @@ impl<'a> ConversationWriter<'a> {
             system_origin: None,
             turn: AssistantTurn::default(),
             turn_origin: String::new(),
+            is_thinking: false,
             calls: HashSet::new(),
             messages: String::new(),
             origins: Vec::new(),
@@ -95,15 +98,28 @@ impl<'a> ConversationWriter<'a> {
     pub(super) fn finish(mut self) -> Result<Conversation, Error> {
         self.begin();
         if self.origins.is_empty() {
-            return Err(unsupported(
-                "input",
-                "`input` must not be empty: send a text or at least one message",
-            ));
+            return Err(unsupported("input", self.nothing()));
         }
         Ok(Conversation {
             messages: format!("[{}]", self.messages),
             origins: self.origins,
         })
+    }
+
+    /// Says why nothing is left of the input.
+    fn nothing(&self) -> String {
+        let dropped = match &*self.notes.dropped_items() {
+            "" if self.is_thinking => {
+                "thoughts alone, which are sent only with what follows them".to_owned()
+            }
+            "" => {
+                return "`input` must not be empty: send a text or at least one message".to_owned();
+            }
+            kinds => {
+                format!("items of type {kinds}, which no engine here knows, and they are dropped")
+            }
+        };
+        format!("`input` holds only {dropped}: send a text or at least one message")
     }
 
     fn item(&mut self, item: &JsonObject<'a>, path: &str) -> Result<(), Error> {
@@ -196,6 +212,7 @@ impl<'a> ConversationWriter<'a> {
         } else {
             ("content", content)
         };
+        self.is_thinking = true;
         if self.turn.has_content() {
             self.begin();
         }

@@ -35,6 +35,11 @@ impl RequestNotes {
         add(&mut self.items, kind);
     }
 
+    /// Returns the types of the items that are dropped, joined by commas.
+    pub(super) fn dropped_items(&self) -> String {
+        self.items.join(", ")
+    }
+
     pub(super) fn dropped_part(&mut self, kind: &str) {
         add(&mut self.parts, kind);
     }

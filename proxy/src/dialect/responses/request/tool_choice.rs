@@ -19,6 +19,19 @@ use crate::{
 /// The types of tools that a choice may name.
 const CALLED: [&str; 2] = ["function", "custom"];
 
+/// The types of tools that OpenAI's servers run, by which a choice may name one (openai-python 3.54).
+const HOSTED: [&str; 9] = [
+    "apply_patch",
+    "code_interpreter",
+    "computer",
+    "file_search",
+    "image_generation",
+    "local_shell",
+    "mcp",
+    "shell",
+    "web_search",
+];
+
 /// Returns the choice as JSON; `None` for one that leaves it to the model.
 pub(super) fn chat_choice(
     raw: &str,
@@ -44,15 +57,33 @@ pub(super) fn chat_choice(
             let raw = choice.get("type").unwrap_or(r#""auto""#);
             word(raw, "tool_choice.type").map(|word| Some(word.to_owned()))
         }
-        Some(hosted) => {
-            let hosted = shown(hosted);
+        Some(hosted) if is_hosted(hosted) => {
             notes.say(format!(
                 "tool_choice is dropped: no engine here has a tool '{hosted}'"
             ));
             Ok(None)
         }
+        Some(other) => {
+            let other = shown(other);
+            Err(unsupported(
+                "tool_choice.type",
+                format!(
+                    "`tool_choice.type` must be auto, none, required, function, custom or allowed_tools, \
+                     found '{other}'"
+                ),
+            ))
+        }
         None => Err(missing("tool_choice.type")),
     }
+}
+
+/// Reports whether this is the type of a tool that only OpenAI's servers run.
+fn is_hosted(kind: &str) -> bool {
+    // Some have the date of their version behind them.
+    HOSTED.iter().any(|known| {
+        kind.strip_prefix(known)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
+    })
 }
 
 fn word<'a>(raw: &'a str, path: &str) -> Result<&'a str, Error> {

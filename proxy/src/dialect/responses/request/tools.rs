@@ -3,7 +3,7 @@
 //! The schema of a function keeps every byte. A tool that takes a text becomes a function with the one
 //! argument `input`, and the tools of a namespace stand at its place in the list.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use super::notes::RequestNotes;
 use crate::{
@@ -55,6 +55,7 @@ impl ChatTools {
         for (at, tool) in elements(raw, "tools")?.into_iter().enumerate() {
             read(tool, &format!("tools[{at}]"), None, &mut offered, notes)?;
         }
+        refuse_same_names(&offered)?;
         let mut this = Self::default();
         // Their names stay, so they come before those that give way.
         for tool in offered.iter().filter(|tool| tool.named.namespace.is_none()) {
@@ -118,6 +119,21 @@ fn read<'a>(
             }
         }
         other => notes.dropped_tool(other),
+    }
+    Ok(())
+}
+
+/// Refuses two tools of one name, between which a model could not choose.
+fn refuse_same_names(offered: &[OfferedTool<'_>]) -> Result<(), Error> {
+    let mut first: HashMap<(Option<&str>, &str), &str> = HashMap::with_capacity(offered.len());
+    for OfferedTool { named, path, .. } in offered {
+        let name = (named.namespace.as_deref(), &*named.name);
+        if let Some(first) = first.insert(name, path) {
+            let at = of(path, "name");
+            let shown = shown(&named.name);
+            let message = format!("`{at}` is '{shown}', and so is that of `{first}`: send it once");
+            return Err(unsupported(&at, message));
+        }
     }
     Ok(())
 }

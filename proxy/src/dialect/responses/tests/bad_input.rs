@@ -42,6 +42,16 @@ fn what_is_wrong_is_named() {
             Some("input"),
         ),
         (
+            r#"{"input":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]}]}"#.to_owned(),
+            UnsupportedValue,
+            Some("input"),
+        ),
+        (
+            r#"{"input":"u","tools":[{"type":"namespace","name":"n","tools":[{"type":"function","name":"f"},{"type":"custom","name":"f"}]},{"type":"function","name":"f"}]}"#.to_owned(),
+            UnsupportedValue,
+            Some("tools[0].tools[1].name"),
+        ),
+        (
             r#"{"input":["u"]}"#.to_owned(),
             InvalidType,
             Some("input[0]"),
