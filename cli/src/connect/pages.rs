@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    client_program::{ClientFormat, ClientProgram},
+    client_program::{ClientFormat, ClientProgram, ClientSetup},
     client_settings::{ChosenModel, ClientSettings},
     clients::{CLIENTS, find},
     show,
@@ -115,42 +115,64 @@ fn curl(format: ClientFormat) -> &'static str {
 
 fn page(client: &ClientProgram) -> String {
     let setup = (client.setup)(&sample(None), &folders(UserSystem::Linux));
-    let mut page = format!(
-        "# {}\n\nIt asks over `{}`.{}\n",
-        client.title,
-        client.format.path(),
-        client
-            .prompt
-            .words()
-            .map_or_else(String::new, |tokens| format!(
-                " Its first prompt is about {tokens}."
-            )),
-    );
+    let words = client.prompt.words();
+    let prompt = words.map_or_else(String::new, |tokens| {
+        format!(" Its first prompt is about {tokens}.")
+    });
+    let limits = client
+        .limits
+        .iter()
+        .map(|limit| format!("- {}\n", linked(limit)));
+    format!(
+        "# {title}\n\nIt asks over `{path}`.{prompt}\n\n```sh\n{commands}```\n{settings}\n## Good to know\n\n{limits}\n\
+         The same without the client:\n\n```sh\n{curl}\n```\n\n## Where this comes from\n\n- Read in: {read_in}.\n\
+         - Tried: {tried}.\n- Install: {install}\n",
+        title = client.title,
+        path = client.format.path(),
+        commands = commands(client, &setup),
+        settings = settings(client, &setup),
+        limits = limits.collect::<String>(),
+        curl = curl(client.format),
+        read_in = client.read_in,
+        tried = client.tried,
+        install = install(client.install),
+    )
+}
+
+fn commands(client: &ClientProgram, setup: &ClientSetup) -> String {
+    let name = client.name;
     let mut commands = Vec::new();
     if client.launch.is_some() {
-        commands.push(format!(
-            "crucible launch {}            # starts it so; writes nothing",
-            client.name
-        ));
+        commands.push((format!("launch {name}"), "starts it so; writes nothing"));
     }
-    commands.push(format!(
-        "crucible connect {}           # prints these settings, with your model",
-        client.name
+    commands.push((
+        format!("connect {name}"),
+        "prints these settings, with your model",
     ));
     if !setup.files.is_empty() {
-        commands.push(format!(
-            "crucible connect {} --apply   # writes them and asks once; --undo takes them back",
-            client.name
-        ));
+        let apply = "writes them and asks once; --undo takes them back";
+        commands.push((format!("connect {name} --apply"), apply));
     }
-    let _ = write!(page, "\n```sh\n{}\n```\n", commands.join("\n"));
+    let width = commands
+        .iter()
+        .map(|(command, _)| command.len())
+        .max()
+        .unwrap_or_default();
+    let lines = commands
+        .iter()
+        .map(|(command, does)| format!("crucible {command:width$}  # {does}\n"));
+    lines.collect()
+}
+
+fn settings(client: &ClientProgram, setup: &ClientSetup) -> String {
+    let mut text = String::new();
     for (index, file) in setup.files.iter().enumerate() {
-        let text = file.change.applied_to("").unwrap();
+        let content = file.change.applied_to("").unwrap();
+        let format = file.change.format().name();
         let _ = write!(
-            page,
-            "\n{}:\n\n```{}\n{text}```\n",
-            places(client, index),
-            file.change.format().name()
+            text,
+            "\n{}:\n\n```{format}\n{content}```\n",
+            places(client, index)
         );
     }
     if !setup.environment.is_empty() {
@@ -159,35 +181,29 @@ fn page(client: &ClientProgram) -> String {
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"));
         let _ = write!(
-            page,
+            text,
             "\nIts environment:\n\n```sh\n{}```\n",
             lines.collect::<String>()
         );
     }
     if !setup.steps.is_empty() {
-        page.push('\n');
-        for (index, step) in setup.steps.iter().enumerate() {
-            let _ = writeln!(page, "{}. {}", index + 1, linked(step));
-        }
+        text.push('\n');
     }
-    page.push_str("\n## Good to know\n\n");
-    for limit in client.limits {
-        let _ = writeln!(page, "- {}", linked(limit));
+    for (index, step) in setup.steps.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}", index + 1, linked(step));
     }
-    let _ = write!(
-        page,
-        "\nThe same without the client:\n\n```sh\n{}\n```\n\n## Where this comes from\n\n- Read in: {}.\n- Tried: {}.\n\
-         - Install: {}\n",
-        curl(client.format),
-        client.read_in,
-        client.tried,
-        if client.install.starts_with("http") || client.install.starts_with("the ") {
-            client.install.to_owned()
-        } else {
-            format!("`{}`", client.install)
-        }
-    );
-    page
+    text
+}
+
+/// A command in code, what stands behind it in words.
+fn install(words: &str) -> String {
+    if words.starts_with("http") || words.starts_with("the ") {
+        return words.to_owned();
+    }
+    match words.split_once(", or ") {
+        Some((command, or)) => format!("`{command}`, or {or}"),
+        None => format!("`{words}`"),
+    }
 }
 
 fn index() -> String {

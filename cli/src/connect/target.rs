@@ -77,27 +77,7 @@ impl ConnectTarget {
             .clone()
             .or_else(|| std::env::var(KEY_VARIABLE).ok());
         let mut notes = Vec::new();
-        let running = match find_instance_at(&url, key.clone()).await {
-            InstanceSearch::Running(instance) => Some(*instance),
-            InstanceSearch::KeyWanted(at) => {
-                notes.push(format!(
-                    "the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}"
-                ));
-                None
-            }
-            InstanceSearch::Foreign(at) => {
-                notes.push(format!(
-                    "the program at {at} is no Crucible of this version"
-                ));
-                None
-            }
-            InstanceSearch::Absent => {
-                notes.push(format!(
-                    "no Crucible answers at {url}; start it with `crucible`"
-                ));
-                None
-            }
-        };
+        let running = running(&url, key.clone(), &mut notes).await;
         let names = if args.model.is_empty() {
             vec![usual_model(
                 config,
@@ -116,15 +96,7 @@ impl ConnectTarget {
         }
         let model = models.remove(0);
         if model.context.is_none() {
-            let chosen = if model.name == AUTOMATIC {
-                "; auto lets Crucible choose the model, --model names one"
-            } else {
-                ""
-            };
-            notes.push(format!(
-                "the context of {} is not known: {ASSUMED_CONTEXT} is assumed{chosen}",
-                model.name
-            ));
+            notes.push(assumed(&model.name));
         }
         Ok(Self {
             settings: ClientSettings {
@@ -137,6 +109,37 @@ impl ConnectTarget {
             notes,
         })
     }
+}
+
+/// The instance at this address; a note says why there is none.
+async fn running(
+    url: &str,
+    key: Option<String>,
+    notes: &mut Vec<String>,
+) -> Option<RunningInstance> {
+    notes.push(match find_instance_at(url, key).await {
+        InstanceSearch::Running(instance) => return Some(*instance),
+        InstanceSearch::KeyWanted(at) => {
+            format!("the Crucible at {at} wants a client key: give --key or set {KEY_VARIABLE}")
+        }
+        InstanceSearch::Foreign(at) => {
+            format!("the program at {at} is no Crucible of this version")
+        }
+        InstanceSearch::Absent => {
+            format!("no Crucible answers at {url}; start it with `crucible`")
+        }
+    });
+    None
+}
+
+/// Says that the context of a model is not known.
+fn assumed(model: &str) -> String {
+    let chosen = if model == AUTOMATIC {
+        "; auto lets Crucible choose the model, --model names one"
+    } else {
+        ""
+    };
+    format!("the context of {model} is not known: {ASSUMED_CONTEXT} is assumed{chosen}")
 }
 
 /// The URL without a path, whatever of `/v1`, `/api` and slashes was typed behind it.
