@@ -60,7 +60,8 @@ fn read(sources: &ConfigSources) -> Option<Result<String, UnreadFile>> {
     sources.file.as_deref().map(file::read)
 }
 
-/// As [`read`], for a second time. A pipe was read to its end at the start and has no more.
+/// Reads the file again for a reload. A pipe was read to its end at the start, so it is an error
+/// here; `None` where there is no file.
 fn read_again(sources: &ConfigSources) -> Option<Result<String, UnreadFile>> {
     let path = sources.file.as_deref()?;
     if is_read_once(path) {
@@ -141,8 +142,9 @@ impl LiveConfig {
         Self::told(sources, |_| Problems::default())
     }
 
-    /// As [`new`](Self::new); also tells what is not on this machine. Both are of one reading: a
-    /// pipe has no second one.
+    /// Does the same as [`new`](Self::new) and also reports the files, programs and variables that
+    /// are missing on this machine. Both come from one reading, because a pipe can be read only
+    /// once.
     pub fn new_here(sources: ConfigSources) -> Result<(Self, Problems), Problems> {
         Self::told(sources, presence::missing)
     }
@@ -206,8 +208,8 @@ impl LiveConfig {
         self.swap(&mut reload, text)
     }
 
-    /// As [`reload`](Self::reload), but only if the file's text is another than at the last
-    /// attempt.
+    /// Does the same as [`reload`](Self::reload), but only where the file's text differs from that
+    /// of the last attempt; `None` where it does not, and for a pipe, which can be read only once.
     pub(crate) fn refresh(&self) -> Option<Result<Reloaded, Problems>> {
         let mut reload = self.0.sources.lock();
         let sources = reload.sources.as_ref()?;
@@ -218,18 +220,19 @@ impl LiveConfig {
         (text != reload.text).then(|| self.swap(&mut reload, text))
     }
 
-    /// Whether the file was replaced where it is mounted from, so that no change of it is seen here.
+    /// Whether the file was replaced at the place that it is mounted from, so that no change of it
+    /// is seen here.
     pub(crate) fn is_detached(&self) -> bool {
         self.file().is_some_and(|file| is_detached(&file))
     }
 
-    /// Whether there is anything to read again.
+    /// Whether the configuration came from sources that can be read again.
     pub(crate) fn has_sources(&self) -> bool {
         let reload = self.0.sources.lock();
         reload.sources.is_some()
     }
 
-    /// The file from which it is made.
+    /// Returns the file that the configuration is read from; `None` where there is none.
     pub(crate) fn file(&self) -> Option<Box<Path>> {
         let reload = self.0.sources.lock();
         reload.sources.as_ref()?.file.as_deref().map(Box::from)

@@ -70,7 +70,7 @@ impl Problems {
         self.0.iter().any(|p| p.severity == Severity::Error)
     }
 
-    /// As `check` takes them: what has no effect is an error.
+    /// Turns every problem of a value without effect into an error, as `crucible check` takes them.
     #[must_use]
     pub fn strict(mut self) -> Self {
         for problem in &mut self.0 {

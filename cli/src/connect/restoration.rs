@@ -10,11 +10,11 @@ use super::assignment::{Assignment, PathStep};
 
 /// The three states of a file.
 pub(super) struct FileStates<'a> {
-    /// Before it was written.
+    /// The content before it was written.
     pub(super) before: &'a Value,
-    /// As it was written.
+    /// The content as it was written.
     pub(super) after: &'a Value,
-    /// As it is now.
+    /// The content as it is now.
     pub(super) now: &'a Value,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct FileStates<'a> {
 pub(super) struct Restoration {
     /// The values that change, in order; `None` takes one away.
     pub(super) values: Vec<(Vec<PathStep>, Option<Value>)>,
-    /// The values of the file then.
+    /// The content of the file after these changes.
     pub(super) restored: Value,
 }
 

@@ -58,8 +58,8 @@ pub(super) struct OpenedPathsService<S> {
 
 type Forwarded = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-/// Has the engine asked for its lists when its answer is over, so that a model that was pulled,
-/// deleted or loaded shows at once.
+/// Asks the engine for its lists when it is dropped at the end of an answer, so that a model that
+/// was pulled, deleted or loaded shows at once.
 struct Changed {
     router: RouterHandle,
     engine: Arc<str>,

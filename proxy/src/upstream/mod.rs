@@ -40,17 +40,17 @@ pub struct Upstream {
     idle: IdlePools,
 }
 
-/// A JSON body for an engine.
+/// A request with a JSON body for an engine.
 pub(crate) struct Prompt {
     /// The address of the engine.
     pub(crate) address: EngineAddress,
-    /// Path on the engine.
+    /// The path on the engine.
     pub(crate) path: &'static str,
-    /// The engine's own token.
+    /// The engine's own access token, where it has one.
     pub(crate) token: Option<Arc<str>>,
-    /// The Crucibles that the request came through.
+    /// The ids of the Crucible instances that the request came through.
     pub(crate) hops: Arc<[Arc<str>]>,
-    /// JSON.
+    /// The JSON body.
     pub(crate) body: Bytes,
 }
 

@@ -27,9 +27,9 @@ use crate::{
     transport::EngineAddress,
 };
 
-/// For the server to read its folder anew.
+/// The time that the server has to read its folder of models anew.
 const REREAD: Duration = Duration::from_secs(1);
-/// The longest list of models of which each has its file looked at.
+/// The most models of a list of which each has its file looked at.
 const FILES: usize = 200;
 
 /// The driver of a running llama.cpp server that Crucible did not start.

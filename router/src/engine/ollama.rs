@@ -35,11 +35,12 @@ use crate::{
     transport::EngineAddress,
 };
 
-/// `/api/show` calls at a time.
+/// The number of `/api/show` requests at a time.
 const SHOW_PARALLEL: usize = 4;
-/// The time for all of them in one poll; what is missing comes with the next.
+/// The time for all `/api/show` requests of one poll; models that are missing follow with the next
+/// poll.
 const SHOW_BUDGET: Duration = Duration::from_secs(1);
-/// Looks at `/api/ps` for a model that was just loaded.
+/// The number of looks at `/api/ps` for a model that was just loaded.
 const CONFIRM_TRIES: u32 = 6;
 
 /// The driver of one Ollama: it lists, preloads and unloads models over its native API.
@@ -202,7 +203,7 @@ impl Ollama {
         )))
     }
 
-    /// Any name of a runner unloads it.
+    /// Unloads a resident; a request by any name of its runner does.
     async fn expire(&self, resident: &ResidentInfo) -> Result<(), EngineError> {
         let names = self.known().names_of(resident);
         for name in names {

@@ -21,11 +21,11 @@ use crate::{
 
 /// The shortest prompt that every chat template takes.
 const PROMPT: &str = "Hi";
-/// For a permit.
+/// The longest wait for a permit.
 const WAIT: Duration = Duration::from_secs(10);
-/// For the token; a shorter `timeouts.first_token` is kept.
+/// The longest wait for the token; a shorter `timeouts.first_token` is kept.
 const BUDGET: Duration = Duration::from_secs(30);
-/// The tokens of its prompt, the chat template's included.
+/// The tokens of the probe's prompt, with those of the chat template.
 const PROMPT_TOKENS: u64 = 64;
 
 // === impl RouterHandle ===

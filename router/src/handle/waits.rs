@@ -70,7 +70,8 @@ impl RouterHandle {
     }
 }
 
-/// As far as it is measured.
+/// Returns the wait for a permit of the candidate as far as it is measured; zero for an unknown
+/// engine.
 fn expected_wait(view: &View, candidate: &Candidate, client: &ClientId) -> Duration {
     view.engine(&candidate.engine)
         .map(|engine| {

@@ -12,7 +12,7 @@ use crate::{
     work::Work,
 };
 
-/// For a poll that begins after one that is in flight.
+/// The wait for a poll that begins after the one that is in flight.
 const BEGINS: Duration = Duration::from_millis(100);
 
 // === impl RouterHandle ===

@@ -78,7 +78,7 @@ impl ControlGroup {
         fs::write(&list, pid.to_string()).map_err(|e| refused(&list, &e))
     }
 
-    /// Ends whoever is left in it and removes it.
+    /// Kills the processes that are left in the group and removes it.
     pub(crate) async fn end(&self) {
         // Not there before Linux 5.14.
         let _ = fs::write(self.folder.join("cgroup.kill"), "1");

@@ -26,20 +26,20 @@ use crate::{
 /// The time from SIGTERM to SIGKILL.
 #[cfg(unix)]
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// For the last lines of a child that has ended.
+/// The time in which the last lines of a child that has ended are read.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Between two looks at what a child that has ended left in its process group.
+/// The time between two looks at the processes that a child left in its group when it ended.
 const LOOK: Duration = Duration::from_millis(50);
-/// Lines of output that are kept.
+/// The number of lines of output that are kept.
 const KEPT_LINES: usize = 20;
 /// The longest line that is kept, in bytes; the rest is read and dropped.
 const LINE_LIMIT: u64 = 4096;
-/// A child that ran at least this long before it crashed starts the backoff anew.
+/// The time that a child has to run before a crash for the backoff to start anew.
 pub(crate) const STABLE: Duration = Duration::from_mins(1);
 
-/// All that a child is started with besides its command.
+/// The things that a child is started with besides its command.
 pub(super) struct ChildLaunch {
-    /// For the log.
+    /// The name of the engine, for the log.
     pub(super) name: Arc<str>,
     /// The crashes of the child so far, which delay its next start.
     pub(super) crashes: Arc<Mutex<CrashHistory>>,
@@ -47,18 +47,19 @@ pub(super) struct ChildLaunch {
     pub(super) children: Arc<Children>,
     /// The control group of the child, where it has one; removed when the child has ended.
     pub(super) group: Option<Arc<ControlGroup>>,
-    /// The socket that it listens on, where it is one; removed when it has ended.
+    /// The socket that the child listens on; removed when the child has ended. `None` where it
+    /// listens on a port.
     pub(super) socket: Option<ChildSocket>,
 }
 
 /// A child that was started and is supervised until it has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
-    /// Process id, and of its process group.
+    /// The id of the process, which is also that of its process group.
     pub(crate) pid: u32,
-    /// Ends it.
+    /// The token that ends the child.
     pub(crate) stop: CancellationToken,
-    /// `Some` once it has ended: with the words that say how.
+    /// The receiver of the child's end: `Some` with the words that say how it ended, once it has.
     pub(crate) ended: watch::Receiver<Option<String>>,
 }
 
@@ -82,7 +83,7 @@ struct Watched {
     launch: ChildLaunch,
     mark: String,
     family: ProcessFamily,
-    /// To the end: its end is waited for here.
+    /// Keeps the child from being reaped as an orphan, because its end is awaited here.
     _held: AwaitedChild,
     tell: watch::Sender<Option<String>>,
 }

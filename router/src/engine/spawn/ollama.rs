@@ -59,9 +59,9 @@ pub(crate) struct SpawnedOllama {
     crashes: Arc<Mutex<CrashHistory>>,
     /// The memory limit of the control group; `None` until the first start.
     limit: Mutex<Option<MemoryLimit>>,
-    /// One start or stop at a time.
+    /// The lock that lets one start or stop run at a time.
     turn: tokio::sync::Mutex<()>,
-    /// Not to be started again.
+    /// Cancelled once the process must not be started again.
     over: CancellationToken,
 }
 

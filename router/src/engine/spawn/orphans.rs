@@ -67,7 +67,7 @@ mod linux {
     use super::Awaited;
     use crate::machine::processes;
 
-    /// Between two looks, however many end.
+    /// The time between two searches for orphans that have ended.
     const LOOK: Duration = Duration::from_millis(500);
 
     /// Whether this process inherits orphans: it is the first one, or somebody made it their heir.

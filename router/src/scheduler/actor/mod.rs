@@ -264,7 +264,8 @@ impl SchedulerActor {
         })
     }
 
-    /// As [`Self::preview_context`], with the refusal of a request that would get none.
+    /// Does the same as [`Self::preview_context`], and returns the refusal of a request that would
+    /// get no context.
     pub(crate) fn try_context(
         self: &Arc<Self>,
         request: PermitRequest,

@@ -28,7 +28,7 @@ pub enum ContextReason {
 // === impl ContextReason ===
 
 impl ContextReason {
-    /// The word for it in `explain`.
+    /// Returns the word for the reason in `crucible explain`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Configured => "configured",
@@ -44,8 +44,9 @@ impl ContextReason {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The tokens of context that a request would get now, and the reason; `None` where the engine does
-    /// not report them. The request is matched as one that arrives is; nothing changes.
+    /// Returns the tokens of context that a request would get now, and the reason; `None` where the
+    /// engine does not report its contexts. The request is matched like one that arrives, and
+    /// nothing changes.
     pub(crate) fn preview_context(
         &self,
         request: &Arc<PermitRequest>,
@@ -55,7 +56,8 @@ impl Scheduler {
         Some(preview.unwrap_or_else(|refusal| refused_context(&refusal, request)))
     }
 
-    /// As [`Self::preview_context`], with the refusal of a request that would get none.
+    /// Does the same as [`Self::preview_context`], and returns the refusal of a request that would
+    /// get no context.
     pub(crate) fn try_context(
         &self,
         request: &Arc<PermitRequest>,
@@ -92,7 +94,8 @@ impl Scheduler {
         }
     }
 
-    /// The context that the model would be loaded with.
+    /// Returns the context that the model would be loaded with for the request, and the reason; or
+    /// the refusal.
     fn preview_load(
         &self,
         state: &EngineState,
@@ -120,14 +123,14 @@ impl Scheduler {
 // === impl EngineState ===
 
 impl EngineState {
-    /// The instances of a request's model that the engine lists.
+    /// Returns the instances of the request's model that the engine lists.
     fn instances_of(&self, request: &PermitRequest) -> impl Iterator<Item = &Resident> {
         let residents = self.residents.iter();
         residents.filter(|r| r.info.model == request.model && !r.unlisted)
     }
 
-    /// The instance whose permits a request waits for: the first that has the context which it needs, else
-    /// the one with most.
+    /// Returns the instance whose permits the request waits for: the first with the context that it
+    /// needs, else the one with the most.
     fn busy_instance(&self, request: &PermitRequest) -> Option<&Resident> {
         let fits = |r: &&Resident| self.has_options_of(r, &request.name);
         let context = |r: &&Resident| self.context_per_request(r).unwrap_or(u64::MAX);
@@ -136,8 +139,8 @@ impl EngineState {
         first.or_else(|| self.instances_of(request).filter(fits).max_by_key(context))
     }
 
-    /// The context that a request has on this instance, and the reason; `None` where the engine does not
-    /// report it.
+    /// Returns the context that the request has on this instance, and the reason; `None` where the
+    /// engine does not report it.
     fn loaded_context(
         &self,
         resident: &Resident,
@@ -167,7 +170,7 @@ impl EngineState {
     }
 }
 
-/// The limit in tokens that a refusal names.
+/// Returns the context in tokens that a refusal names as the limit, with its reason.
 fn refused_context(refusal: &Refusal, request: &PermitRequest) -> (u64, ContextReason) {
     match refusal {
         Refusal::ContextExceeded { limit, .. } => (*limit, ContextReason::Refused),

@@ -20,29 +20,31 @@ use super::{
 };
 use crate::scheduler::messages::PermitRequest;
 
-/// A loaded model serves for this many times the load time of the next one, before that is loaded.
+/// The multiple of the next model's load time for which a loaded model serves before that one is
+/// loaded.
 const SERVED_PER_LOADED: u32 = 6;
-/// The bounds on overtaking become at most this many times as wide for that.
+/// The largest factor by which the bounds on overtaking become wider for that.
 const MOST_STRETCH: f64 = 4.0;
 
 /// The limits within which a queue that waits for a busy resident may still be overtaken.
 pub(super) struct OvertakingBounds {
-    /// As many requests as may overtake it have done so.
+    /// Whether as many requests as may overtake the queue have done so.
     pub(super) used_up: bool,
     /// The time from which on nobody overtakes the queue; `None` where no clock reaches it.
     pub(super) ends: Option<Instant>,
 }
 
-/// A queue that waits for something busy to become idle and to be unloaded for it.
+/// A queue that waits for a busy resident to become idle, so that it can be unloaded in favour of
+/// the queue's model.
 #[derive(Clone, Copy)]
 pub(super) struct WaitingSwap {
     /// The queue that waits.
     pub(super) queue: QueuePosition,
     /// The residents of which one has to go.
     target: SwapTarget,
-    /// The ticket of its next request.
+    /// The ticket of the queue's next request.
     ticket: u64,
-    /// Whether interactive requests wait in it.
+    /// Whether interactive requests wait in the queue.
     interactive: bool,
 }
 

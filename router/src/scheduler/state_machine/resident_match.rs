@@ -42,7 +42,7 @@ pub(super) enum ResidentMatch {
 // === impl ResidentMatch ===
 
 impl ResidentMatch {
-    /// Whether something has to be unloaded before the load.
+    /// Whether something has to be unloaded before the model can be loaded.
     pub(super) const fn needs_unload(&self) -> bool {
         matches!(
             self,
@@ -50,7 +50,7 @@ impl ResidentMatch {
         )
     }
 
-    /// The word for it in views: `slot`, `load` or `swap`.
+    /// Returns the word for the match in views: `slot`, `load` or `swap`.
     pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::PermitFree(_) | Self::PermitsBusy | Self::Unavailable(_) => "slot",
@@ -69,8 +69,8 @@ impl EngineState {
         options::request_context(self.facts.kind, &resident.info)
     }
 
-    /// Whether a permit of a resident is free for that request. A request that needs more than its
-    /// part of the context takes the part of others with it.
+    /// Whether the resident has a free permit for the request. A request that needs more than its
+    /// share of the context takes the shares, and so the permits, of others with it.
     pub(super) fn has_free_permit(&self, resident: &Resident, request: &PermitRequest) -> bool {
         let permits = match request.kind {
             ModelKind::Embedding => return self.embedding_permits_out == 0,
@@ -84,13 +84,13 @@ impl EngineState {
             < options::permits_within(self.facts.kind, &resident.info, each, permits)
     }
 
-    /// Whether one request may have so many tokens of context.
+    /// Whether one request may have `need` tokens of context on the resident.
     fn has_context_for(&self, resident: &Resident, need: u64) -> bool {
         self.context_per_request(resident)
             .is_none_or(|has| has >= need)
     }
 
-    /// Whether a resident has the context, the options and a free permit for a request.
+    /// Whether the resident has the context, the options and a free permit for the request.
     pub(super) fn can_serve(&self, resident: &Resident, request: &PermitRequest) -> bool {
         self.has_context_for(resident, request.needed_context())
             && self.has_options_of(resident, &request.name)
@@ -124,12 +124,13 @@ impl EngineState {
         busy
     }
 
-    /// Whether Crucible may unload it at all: it loaded it, or may evict what others loaded.
+    /// Whether Crucible may unload the resident at all: Crucible loaded it, or may evict what
+    /// others loaded.
     pub(super) fn may_unload(&self, resident: &Resident) -> bool {
         resident.tuple.is_some() || self.facts.evict_foreign && self.facts.owns_state
     }
 
-    /// Whether it was loaded for a request that still waits and is served by it.
+    /// Whether the resident was loaded for a request that still waits and can be served by it.
     pub(super) fn awaits_first_grant(&self, resident: &Resident) -> bool {
         let served = |l: &ModelQueue| {
             let next = l.next_waiter().map(|w| &w.request);
@@ -142,7 +143,7 @@ impl EngineState {
         resident.never_granted && self.queues.iter().any(served)
     }
 
-    /// Whether it may be unloaded to make room, once it is idle.
+    /// Whether the resident may be unloaded to make room, once it is idle.
     pub(super) fn is_evictable(&self, resident: &Resident) -> bool {
         self.facts.load_control
             && !resident.pinned
@@ -159,7 +160,8 @@ impl EngineState {
         kind == ModelKind::Generation && count >= self.facts.max_loaded_models
     }
 
-    /// The refusal where the limit of loaded models is reached and none of them may go.
+    /// Returns the refusal of a request where the limit of loaded models is reached and none of
+    /// them may be unloaded.
     fn model_limit_refusal(&self, request: &PermitRequest) -> Refusal {
         let foreign = |r: &&Resident| r.info.kind == ModelKind::Generation && !self.may_unload(r);
         let (engine, model) = (Arc::clone(&request.engine), Arc::clone(&request.name));
@@ -183,7 +185,8 @@ impl EngineState {
         }
     }
 
-    /// Assumes that an engine without load control serves what it is asked for.
+    /// Adds a resident that is assumed to serve the model, on an engine whose loads Crucible does
+    /// not control.
     pub(super) fn assume_resident(&mut self, model: &Arc<str>, kind: ModelKind, now: Instant) {
         let known = |r: &Resident| r.info.model == *model;
         if self.facts.load_control || self.residents.iter().any(known) {
@@ -194,7 +197,8 @@ impl EngineState {
         self.residents.push(resident);
     }
 
-    /// The options to repeat on a request: those of the load. A foreign resident is left as it is.
+    /// Returns the options to repeat on a request: those that the resident was loaded with. A
+    /// resident that others loaded is left as it is.
     pub(super) fn options_for_request(
         &self,
         resident: &Resident,
@@ -217,7 +221,7 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The match of a request with the residents of its engine. `queue` is the queue in which it waits,
+    /// Matches a request with the residents of its engine. `queue` is the queue in which it waits,
     /// or would wait.
     pub(super) fn match_resident(
         &self,
@@ -252,7 +256,7 @@ impl Scheduler {
         self.match_first_load(state, queue, request, now)
     }
 
-    /// The match of a request whose model is not loaded at all.
+    /// Matches a request whose model is not loaded at all.
     fn match_first_load(
         &self,
         state: &EngineState,

@@ -129,7 +129,8 @@ impl ModelName {
 // === impl PassedLines ===
 
 impl PassedLines {
-    /// `names` are the engine's name of the model and the client's; `cap` is `limits.event`.
+    /// Starts at the beginning of a streamed answer. `names` are the engine's name of the model and
+    /// the client's; `cap` is the longest line in bytes (`limits.event`).
     pub(crate) fn new(names: (&str, &str), slots: Arc<SlotReadings>, cap: usize) -> Self {
         Self {
             lines: LineReader::new(cap),
@@ -190,7 +191,7 @@ impl LineAnswer for PassedLines {
 // === impl PassedWhole ===
 
 impl PassedWhole {
-    /// As [`PassedLines::new`].
+    /// Takes the same parameters as [`PassedLines::new`] for an answer that is one document.
     pub(crate) fn new(names: (&str, &str), slots: Arc<SlotReadings>, cap: usize) -> Self {
         Self {
             lines: LineReader::new(cap),
@@ -340,7 +341,8 @@ impl LineAnswer for PassedWhole {
 // === impl PassedVectors ===
 
 impl PassedVectors {
-    /// `names` are the engine's name of the model and the client's; `inputs` knows the texts.
+    /// Starts at the beginning of an answer with vectors. `names` are the engine's name of the
+    /// model and the client's; `inputs` knows the texts.
     pub(crate) fn new(names: (&str, &str), inputs: VectorReader) -> Self {
         Self {
             name: ModelName::new(names),
