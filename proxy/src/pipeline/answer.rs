@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, debug_span};
 
 use super::{
-    attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest, residency,
+    attempts, committed_head::CommittedHead, plan, planned_request::PlannedRequest,
+    residency::AskedModel,
 };
 use crate::{
     body::decode,
@@ -50,17 +51,8 @@ async fn answer(
 ) -> Result<Response, Error> {
     let config = app.config.current();
     let (headers, chat) = received(&active, &config, request).await?;
-    if let Some(native) = &chat.native
-        && let Some(wish) = &native.residency
-    {
-        let asked = residency::AskedModel {
-            app: &app,
-            config: &config,
-            active: &active,
-            headers: &headers,
-            chat: &chat,
-            admitted: &admitted,
-        };
+    if let Some(wish) = chat.residency() {
+        let asked = AskedModel::of(&app, &config, &active, &headers, &chat, &admitted);
         return Box::pin(asked.answer(wish)).await;
     }
     let stream = chat.peek.stream;

@@ -30,22 +30,41 @@ const STAYS: &str = "keep_alive 0: the model stays in memory, since Crucible dec
 /// A request without a prompt, with all that its answer needs.
 pub(super) struct AskedModel<'a> {
     /// The state of the instance.
-    pub(super) app: &'a AppState,
+    app: &'a AppState,
     /// The configuration that the request was received under.
-    pub(super) config: &'a Config,
+    config: &'a Config,
     /// The record of the request.
-    pub(super) active: &'a Arc<ActiveRequest>,
+    active: &'a Arc<ActiveRequest>,
     /// The headers of the request.
-    pub(super) headers: &'a HeaderMap,
+    headers: &'a HeaderMap,
     /// The request in the middle format.
-    pub(super) chat: &'a ChatRequest,
+    chat: &'a ChatRequest,
     /// The client, as the guard recognised it.
-    pub(super) admitted: &'a AdmittedClient,
+    admitted: &'a AdmittedClient,
 }
 
 // === impl AskedModel ===
 
-impl AskedModel<'_> {
+impl<'a> AskedModel<'a> {
+    /// Takes what is known of the request once its body is read.
+    pub(super) const fn of(
+        app: &'a AppState,
+        config: &'a Config,
+        active: &'a Arc<ActiveRequest>,
+        headers: &'a HeaderMap,
+        chat: &'a ChatRequest,
+        admitted: &'a AdmittedClient,
+    ) -> Self {
+        Self {
+            app,
+            config,
+            active,
+            headers,
+            chat,
+            admitted,
+        }
+    }
+
     /// Loads the model where that is the wish, and answers.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{AnswerWriter, NativeRequest, RequestTask, SharedRequest};
+use super::{AnswerWriter, NativeRequest, RequestTask, ResidencyRequest, SharedRequest};
 use crate::body::peek::PeekedBody;
 
 /// A client's request in the chat format: the bytes of one JSON object and the ranges of its top-level
@@ -30,6 +30,15 @@ pub struct ChatRequest {
     /// The request in Ollama's own format, which an Ollama is asked in; `None` where the client speaks
     /// another one.
     pub native: Option<Arc<NativeRequest>>,
+}
+
+// === impl ChatRequest ===
+
+impl ChatRequest {
+    /// Returns the wish about memory of a request without a prompt.
+    pub(crate) fn residency(&self) -> Option<&ResidencyRequest> {
+        self.native.as_ref()?.residency.as_ref()
+    }
 }
 
 /// Reports whether the client asked for an event with the token counts

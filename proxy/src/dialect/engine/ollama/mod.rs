@@ -9,6 +9,7 @@ mod generate;
 mod native;
 pub mod request;
 pub mod response;
+mod think;
 
 use std::sync::Arc;
 

@@ -11,8 +11,9 @@ use crucible_config::checked::EngineKind;
 use serde_json::Value;
 
 use super::{
-    request::{runner, think},
+    request::runner,
     response::native::{PassedLines, PassedVectors, PassedWhole},
+    think::think,
 };
 use crate::{
     body::object::JsonObject,

@@ -14,6 +14,7 @@ use crucible_router::{catalog::Capabilities, engine::LoadTuple};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use self::messages::messages;
+use super::think::think;
 use crate::{
     body::peek::{PeekedBody, found},
     dialect::{
@@ -21,7 +22,7 @@ use crate::{
             asks_for_usage,
             field_error::{invalid_type, unsupported},
             sampling::sampling_defaults,
-            thinking::{ThinkingMode, ThinkingRequest, ThinkingWish},
+            thinking::ThinkingRequest,
             tool_choice::{ToolChoice, ToolChoiceMode},
         },
         engine::{
@@ -258,40 +259,6 @@ fn limit(body: &[u8], peek: &PeekedBody, notes: &mut Vec<String>) -> Option<Valu
         notes.push(format!("{name} 0 is no limit on Ollama"));
     }
     Some(limit.map_or_else(|| (-1).into(), Value::from))
-}
-
-/// Returns `think`. Ollama (0.33) answers 400 to a model that is asked to think and cannot, and older
-/// versions to a level where a model knows only on and off.
-pub(super) fn think(
-    thinking: &ThinkingRequest,
-    capabilities: Capabilities,
-    notes: &mut Vec<String>,
-) -> Option<Value> {
-    for path in &thinking.unknown {
-        notes.push(format!("{path} is dropped: it says nothing that is known"));
-    }
-    let ThinkingWish { wish, path } = thinking.asked?;
-    let cannot = capabilities.thinking == Some(false);
-    match wish {
-        // It does so anyway.
-        ThinkingMode::Off if cannot => None,
-        ThinkingMode::Off => Some(false.into()),
-        _ if cannot => {
-            notes.push(format!("{path} is dropped: the model cannot think"));
-            None
-        }
-        ThinkingMode::On => Some(true.into()),
-        ThinkingMode::Level(level) if capabilities.thinking_levels == Some(true) => {
-            Some(level.word().into())
-        }
-        ThinkingMode::Level(level) => {
-            let word = level.word();
-            notes.push(format!(
-                "{path} {word} is sent as on: the model knows no levels of thinking"
-            ));
-            Some(true.into())
-        }
-    }
 }
 
 /// Returns `format`, read from `response_format` as Ollama's own OpenAI layer (0.33) reads it: a type
