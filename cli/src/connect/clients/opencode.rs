@@ -14,10 +14,11 @@ use crate::connect::{
     user_folders::UserFolders,
 };
 
-/// The entry of the coding agent opencode, which asks over `/v1/chat/completions`.
-/// The context below which its first prompt does not fit, so that it would be summarised and sent again for ever.
+/// The context in tokens below which opencode's first prompt does not fit: opencode would summarise it and
+/// ask again for ever.
 const ROOM: u64 = 10_000;
 
+/// The entry of the coding agent opencode, which asks over `/v1/chat/completions`.
 pub(crate) static OPENCODE: ClientProgram = ClientProgram {
     name: "opencode",
     aliases: &["open-code"],

@@ -30,13 +30,13 @@ const REFUSED_PART: u64 = 16;
 // === impl EngineState ===
 
 impl EngineState {
-    /// Whether it may be loaded anew with more context for a request that needs it.
+    /// Whether the resident may be loaded anew with more context for a request that needs it.
     fn may_reload_larger(&self, resident: &Resident) -> bool {
         self.may_unload(resident) || self.facts.grow_foreign && self.facts.owns_state
     }
 
-    /// A busy instance that a person loaded with too little context for this request, and the tokens
-    /// per request that it has.
+    /// Returns a busy instance that others loaded with too little context for this request, and the
+    /// tokens per request that it has; `None` where there is none.
     pub(super) fn busy_foreign_resident(
         &self,
         request: &PermitRequest,
@@ -49,8 +49,8 @@ impl EngineState {
         (has < request.needed_context() && self.facts.load_control).then_some((found, has))
     }
 
-    /// The reason why this model cannot have more than the `has` tokens of its largest instance; `None`
-    /// where it can. `own` are the positions of its instances.
+    /// Returns the reason why this model cannot have more than the `has` tokens of its largest
+    /// instance; `None` where it can. `own` are the positions of its instances.
     fn growth_bound(
         &self,
         own: &[usize],
@@ -78,7 +78,8 @@ impl EngineState {
         rejects.then_some(ContextBound::Configured)
     }
 
-    /// The tokens per request of the instance at this position; 0 where they are not known.
+    /// Returns the tokens of context per request of the instance at this position; 0 where they are
+    /// not known.
     fn context_at(&self, at: usize) -> u64 {
         self.context_per_request(&self.residents[at]).unwrap_or(0)
     }
@@ -87,7 +88,7 @@ impl EngineState {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// The match of a request whose model is loaded, but with too little context.
+    /// Matches a request whose model is loaded, but with too little context.
     pub(super) fn match_growth(
         &self,
         state: &EngineState,
@@ -124,7 +125,7 @@ impl Scheduler {
         }))
     }
 
-    /// The load that would replace the instances `own`, and what it waits for.
+    /// Returns the load that would replace the instances `own`, and what it waits for.
     fn planned_growth(
         &self,
         state: &EngineState,

@@ -28,8 +28,8 @@ enum MaintenanceTask {
 // === impl EngineState ===
 
 impl EngineState {
-    /// The time at which an idle resident of Crucible's has been idle for its time to live; `None`:
-    /// it stays.
+    /// Returns the time at which an idle resident that Crucible loaded has been idle for its time
+    /// to live; `None` where it stays.
     fn ttl_ends(&self, resident: &Resident) -> Option<Instant> {
         let own = resident.tuple.is_some() && !resident.pinned && resident.permits_out == 0;
         let at = deadline_after(resident.idle_since, self.facts.model_ttl.filter(|_| own)?)?;
@@ -41,8 +41,8 @@ impl EngineState {
         )
     }
 
-    /// The time at which Ollama is told again to keep a pinned model, because the engine's own
-    /// clock was set by the load.
+    /// Returns the time at which Ollama is told again to keep a pinned model, because the load set
+    /// the engine's own clock.
     fn keep_alive_due(&self, resident: &Resident) -> Option<Instant> {
         let own = resident.tuple.is_some() && resident.pinned && resident.permits_out == 0;
         let ttl = self
@@ -86,7 +86,7 @@ impl EngineState {
         )
     }
 
-    /// The first task that is due on this engine.
+    /// Returns the first task that is due on this engine; `None` where none is.
     fn due_task(&self, now: Instant) -> Option<MaintenanceTask> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for (at, resident) in self.residents.iter().enumerate() {
@@ -103,7 +103,7 @@ impl EngineState {
         None
     }
 
-    /// The load command that only keeps a resident.
+    /// Returns the load command that only keeps a resident loaded.
     fn keep_alive_command(&self, resident: &Resident) -> Option<LoadCommand> {
         Some(LoadCommand {
             engine: Arc::clone(&self.facts.name),

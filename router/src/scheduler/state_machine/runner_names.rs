@@ -16,7 +16,7 @@ use crate::{engine::LoadTuple, refusal::Refusal, scheduler::messages::PermitRequ
 // === impl EngineState ===
 
 impl EngineState {
-    /// The runner of a name.
+    /// Returns the name of the runner that serves a name; the name itself where no other is known.
     pub(super) fn runner_of<'a>(&'a self, name: &'a Arc<str>) -> &'a Arc<str> {
         let mut models = self.facts.models.iter();
         let found = models.find(|m| m.id == *name);
@@ -29,8 +29,8 @@ impl EngineState {
         held == name || self.option_variant(held) == self.option_variant(name)
     }
 
-    /// The number of the load options in which a name differs from others of its runner; 0 where it
-    /// does not.
+    /// Returns the number of the load options in which a name differs from others of its runner; 0
+    /// where it does not.
     pub(super) fn option_variant(&self, name: &Arc<str>) -> u64 {
         self.facts
             .option_variants
@@ -39,8 +39,8 @@ impl EngineState {
             .unwrap_or_default()
     }
 
-    /// The key under which failed loads are kept. Failures of one name are not those of another,
-    /// unless both have the same options.
+    /// Returns the key under which failed loads are kept. Names of one runner share their failures
+    /// only where their load options are the same.
     pub(super) fn backoff_key(&self, model: &Arc<str>, name: &Arc<str>) -> ModelKey {
         match self.option_variant(name) {
             0 => self.model_key(model),
@@ -48,8 +48,8 @@ impl EngineState {
         }
     }
 
-    /// The load options in a model's own description. A resident that a person loaded by that name
-    /// has them, and a request by another name must ask for the same.
+    /// Returns the load options in a model's own description. A resident that a person loaded by
+    /// that name has them, and a request by another name must ask for the same.
     pub(super) fn described_options(&self, name: &str) -> LoadTuple {
         let Some(model) = self.facts.models.iter().find(|m| *m.id == *name) else {
             return LoadTuple::default();
@@ -64,7 +64,7 @@ impl EngineState {
         }
     }
 
-    /// The match of a request whose model is loaded with the options of another name.
+    /// Matches a request whose model is loaded with the options of another name.
     pub(super) fn match_other_options(&self, at: usize, request: &PermitRequest) -> ResidentMatch {
         let resident = &self.residents[at];
         let held = resident.info.name(self.facts.kind);
