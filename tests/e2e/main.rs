@@ -39,6 +39,7 @@ mod departed;
 mod discovery;
 mod doctor;
 mod embeddings;
+mod engine_paths;
 mod environment;
 mod fallback;
 mod faults;
@@ -52,6 +53,7 @@ mod linger;
 #[cfg(unix)]
 mod llama_router;
 mod lmstudio;
+mod lmstudio_api;
 mod messages;
 mod modelfile;
 mod models;

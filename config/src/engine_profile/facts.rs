@@ -72,6 +72,8 @@ pub struct EngineProfile {
     pub busy_retry_after: u64,
     /// The paths by which it is managed, closed to clients unless `guard.open` names them.
     pub management: &'static [ManagementPath],
+    /// The paths of its own API that no other kind has: requests for them are passed on to it as they are.
+    pub passed: &'static [PassedPath],
     /// The advice to people who use the engine.
     pub advice: EngineAdvice,
 }
@@ -151,6 +153,18 @@ pub struct ResidentProfile {
     pub renewed: bool,
 }
 
+/// A path of one kind of engine whose requests and answers are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassedPath {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, here and on the engine.
+    pub path: &'static str,
+    /// Whether the request occupies the model, so that it needs a permit; else it asks about the model and
+    /// loads nothing.
+    pub is_prompt: bool,
+}
+
 /// A path by which an engine is managed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManagementPath {
@@ -181,6 +195,28 @@ impl EngineProfile {
     /// Reports whether Crucible can load and unload models there.
     pub fn loads(&self) -> bool {
         self.manage != Manage::Observe
+    }
+}
+
+// === impl PassedPath ===
+
+impl PassedPath {
+    /// A path whose requests occupy the model.
+    pub(super) const fn prompt(path: &'static str) -> Self {
+        Self {
+            method: "POST",
+            path,
+            is_prompt: true,
+        }
+    }
+
+    /// A path that asks about the model.
+    pub(super) const fn question(method: &'static str, path: &'static str) -> Self {
+        Self {
+            method,
+            path,
+            is_prompt: false,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! llama.cpp's server, attached or run as a child (read from b11549).
 
 use super::{
-    EngineAdvice, EngineProfile, EngineWire, LoadOptions, ManagementPath, ResidentProfile,
-    SlotContext, SpawnProfile, TuningSection,
+    EngineAdvice, EngineProfile, EngineWire, LoadOptions, ManagementPath, PassedPath,
+    ResidentProfile, SlotContext, SpawnProfile, TuningSection,
 };
 use crate::checked::{Device, Manage};
 
@@ -61,6 +61,16 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         ManagementPath::any("/lora-adapters"),
         ManagementPath::only("POST", "/props"),
         ManagementPath::only("DELETE", "/models"),
+    ],
+    // `tools/server/server.cpp` of b11434.
+    passed: &[
+        PassedPath::prompt("/completion"),
+        PassedPath::prompt("/infill"),
+        PassedPath::prompt("/embedding"),
+        PassedPath::question("POST", "/tokenize"),
+        PassedPath::question("POST", "/detokenize"),
+        PassedPath::question("POST", "/apply-template"),
+        PassedPath::question("GET", "/props"),
     ],
     advice: EngineAdvice {
         start: "start it: `llama-server -m MODEL.gguf`",

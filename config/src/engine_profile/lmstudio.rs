@@ -55,6 +55,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         ManagementPath::any("/api/v1/models/unload"),
         ManagementPath::any("/api/v1/models/download"),
     ],
+    passed: &[],
     advice: EngineAdvice {
         start: "start its server: `lms server start`",
         unload: "eject it in LM Studio (`lms unload {instance}`)",

@@ -25,8 +25,8 @@ mod section;
 
 pub use self::{
     facts::{
-        EngineAdvice, EngineProfile, EngineWire, LoadOptions, ManagementPath, ResidentProfile,
-        SlotContext, SpawnProfile,
+        EngineAdvice, EngineProfile, EngineWire, LoadOptions, ManagementPath, PassedPath,
+        ResidentProfile, SlotContext, SpawnProfile,
     },
     section::TuningSection,
 };

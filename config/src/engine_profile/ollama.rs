@@ -64,6 +64,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         ManagementPath::any("/api/signout"),
         ManagementPath::any("/api/experimental"),
     ],
+    passed: &[],
     advice: EngineAdvice {
         start: "start it: `ollama serve`",
         unload: "unload it (`ollama stop {instance}`)",

@@ -50,6 +50,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     blames_requests: false,
     busy_retry_after: 5,
     management: &[],
+    passed: &[],
     advice: EngineAdvice {
         start: "start the server",
         unload: "unload '{instance}' there",

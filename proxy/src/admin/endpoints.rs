@@ -1,8 +1,9 @@
 //! The list of served paths, for the errors of requests that ask for another one.
 
 use axum::{extract::Request, response::Response};
-use http::{Method, Uri};
+use http::Method;
 
+use super::refused;
 use crate::{
     error::{Error, ErrorKind},
     reply::{printable, refuse},
@@ -57,20 +58,11 @@ const ENDPOINTS: [Endpoint; 25] = [
     get("/"),
 ];
 
-/// The paths of client formats that are not served.
-const DIALECTS: [&str; 1] = ["/api/v0"];
-
 /// The message for a path that is not served.
 fn unknown(path: &str) -> String {
     let shown = printable(path);
     if ENDPOINTS.iter().any(|endpoint| endpoint.path == path) {
         return format!("{shown} is not served here, but at an address of `listen`");
-    }
-    if DIALECTS.iter().any(|dialect| path.starts_with(dialect)) {
-        return format!(
-            "{shown} is of a dialect that is not served; set the client to OpenAI's chat completions, \
-             POST /v1/chat/completions"
-        );
     }
     let known = ENDPOINTS.iter().map(|endpoint| endpoint.path);
     let near = crucible_config::nearest(path, known).filter(|near| *near != "/");
@@ -101,13 +93,23 @@ pub(crate) fn all() -> String {
 }
 
 /// The handler of every path that is not served.
-pub(crate) async fn unknown_path(uri: Uri) -> Response {
-    refuse(Error::new(ErrorKind::UnknownEndpoint, unknown(uri.path())))
+pub(crate) async fn unknown_path(request: Request) -> Response {
+    let path = request.uri().path();
+    let message = match refused::words(path, request.headers()) {
+        Some(words) => format!("{} is not served: {words}", printable(path)),
+        None => unknown(path),
+    };
+    refuse(Error::new(ErrorKind::UnknownEndpoint, message))
 }
 
 /// The handler of every served path that is asked with another method.
 pub(crate) async fn wrong_method(request: Request) -> Response {
-    let message = told_method(request.method(), request.uri().path());
+    let path = request.uri().path();
+    if let Some(words) = refused::words(path, request.headers()) {
+        let message = format!("{} is not served so: {words}", printable(path));
+        return refuse(Error::new(ErrorKind::UnknownEndpoint, message));
+    }
+    let message = told_method(request.method(), path);
     refuse(Error::new(ErrorKind::MethodNotAllowed, message))
 }
 
@@ -149,7 +151,7 @@ mod tests {
                 "/v1/chat/completion",
                 &["there is no /v1/chat/completion; did you mean /v1/chat/completions?"][..],
             ),
-            ("/health", &["did you mean /healthz?"]),
+            ("/healthy", &["did you mean /healthz?"]),
             ("/crucible/stats", &["did you mean /crucible/state?"]),
             (
                 "/qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
@@ -159,7 +161,7 @@ mod tests {
                 "/v1/messages/batches",
                 &["there is no /v1/messages/batches", "POST /v1/messages, "],
             ),
-            ("/api/v0/nothing", &["a dialect that is not served"]),
+            ("/api/v0/modles", &["did you mean /api/v0/models?"]),
             ("/api/chats", &["did you mean /api/chat?"]),
             (
                 "/v1/models",

@@ -11,6 +11,19 @@ pub(super) async fn alive() -> Response {
     reply::json(&json!({ "status": "ok" }))
 }
 
+/// Answers as llama.cpp's server does: 503 in its own form while nothing can be answered.
+pub(super) async fn llamacpp(State(app): State<AppState>) -> Response {
+    let mut response = ready(State(app)).await;
+    let body = if response.status() == StatusCode::OK {
+        json!({ "status": "ok" })
+    } else {
+        let message = "no engine is ready; GET /readyz says why";
+        json!({ "error": { "code": 503, "message": message, "type": "unavailable_error" } })
+    };
+    *response.body_mut() = body.to_string().into();
+    response
+}
+
 /// Answers 200 once every engine was asked and at least one is up, and 503 before that, without any
 /// engine, and while draining.
 pub(super) async fn ready(State(app): State<AppState>) -> Response {

@@ -9,12 +9,13 @@ mod metrics;
 mod models;
 mod page;
 mod prefixes;
+mod refused;
 mod state;
 pub(crate) mod tunings;
 
 use axum::{
     Router as Routes,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 
 pub(crate) use explain::explain;
@@ -26,11 +27,13 @@ pub(crate) fn paths() -> Routes<AppState> {
     Routes::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/health", get(health::llamacpp))
         .route("/metrics", get(metrics::scrape))
         .route("/crucible/state", get(state::state))
         .route("/crucible/tunings", get(tunings::tunings))
         .route("/crucible/explain", post(explain::handle))
         .route("/v1/models", get(models::list))
+        .route("/v1/models/sse", any(endpoints::unknown_path))
         .route("/v1/models/{*id}", get(models::one))
         .route("/", get(page::page))
         .merge(engine_lists::paths())

@@ -17,14 +17,9 @@ pub(crate) fn tags(models: &[ListedModel<'_>]) -> Value {
     lists::tags(models)
 }
 
-/// Ollama's description of a model. `fallback_context` is the context of a model of which nobody tells one;
-/// `basename` is its `general.basename`, for a client that shows that for the name.
-pub(crate) fn show(
-    listed: &ListedModel<'_>,
-    fallback_context: u64,
-    basename: Option<&str>,
-) -> Value {
-    lists::show(listed, fallback_context, basename)
+/// Ollama's description of a model. `basename` is its `general.basename`, for a client that shows that for the name.
+pub(crate) fn show(listed: &ListedModel<'_>, basename: Option<&str>) -> Value {
+    lists::show(listed, basename)
 }
 
 /// Ollama's list of what is loaded; `names` gives the name of an engine's model in the list of models.

@@ -41,7 +41,7 @@ use self::{
 use crate::{
     admin, dialect,
     guard::base_url,
-    pipeline::{answer, count_tokens},
+    pipeline::{answer, count_tokens, passed_path},
     reply,
     server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
     state::AppState,
@@ -163,6 +163,7 @@ fn paths() -> Routes<AppState> {
         .route("/api/embed", post(answer::handle))
         .route("/api/embeddings", post(answer::handle))
         .route("/v1/messages/count_tokens", post(count_tokens::handle))
+        .merge(passed_path::paths())
         .merge(admin::paths())
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
+use crucible_config::management::passed_paths;
 use crucible_router::handle::RouterHandle;
 use http::HeaderValue;
 use http_body::{Frame, SizeHint};
@@ -200,9 +201,10 @@ pub(super) fn refused(ledger: &Ledger, error: &Error) -> String {
 /// The endpoint of a canonical path that no client format has.
 fn endpoint(path: &str) -> Endpoint {
     match path {
-        "/" | "/healthz" | "/readyz" | "/metrics" => Endpoint::Admin,
+        "/" | "/health" | "/healthz" | "/readyz" | "/metrics" => Endpoint::Admin,
         _ if is_models(path) => Endpoint::Models,
         _ if path.starts_with("/crucible/") => Endpoint::Admin,
+        _ if passed_paths().any(|(_, passed)| passed.path == path) => Endpoint::Native,
         _ => Endpoint::Other,
     }
 }

@@ -124,7 +124,7 @@ fn is_open(facts: Facts<'_>) -> bool {
         return true;
     }
     match facts.uri.path() {
-        "/healthz" | "/readyz" => true,
+        "/health" | "/healthz" | "/readyz" => true,
         "/" => *facts.method == Method::HEAD,
         _ => false,
     }

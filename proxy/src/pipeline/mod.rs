@@ -16,6 +16,7 @@ mod engine_lease;
 mod engine_request;
 mod growth;
 mod overflow;
+pub(crate) mod passed_path;
 pub(crate) mod plan;
 mod planned_request;
 pub(crate) mod prefix_trace;

@@ -62,8 +62,8 @@ impl RouterHandle {
 
     /// The most tokens that prompt and answer of a request for this model can have together: what it is
     /// loaded with, or what it may be loaded anew with for a longer prompt, bounded by the model, by
-    /// `context.max` and by the memory of its pool. `key` is the client's. `None` where nobody tells, as
-    /// of an OpenAI-compatible server or an embedding model of unknown length.
+    /// `context.max` and by the memory of its pool. `key` is the client's. `None` for a model that is not
+    /// there, and for an embedding model of unknown length.
     pub fn context_limit(
         &self,
         engine: &str,
@@ -96,15 +96,15 @@ impl RouterHandle {
             permit_request(&config, status, &learned, &candidate, &demand)
         };
         let most = request(1).context_limit();
-        let limit_of = |prompt: u64| match self.0.scheduler.try_context(request(prompt))? {
-            Err(Refusal::ContextExceeded { limit, .. }) => Some(limit),
-            // Not for its length: what a load may have is all that is known.
-            Err(_) => Some(most),
-            Ok((given, _)) => Some(given),
+        let limit_of = |prompt: u64| match self.0.scheduler.try_context(request(prompt)) {
+            Some(Err(Refusal::ContextExceeded { limit, .. })) => limit,
+            Some(Ok((given, _))) => given,
+            // Not for its length, or nobody tells: what a load may have is all that is known.
+            Some(Err(_)) | None => most,
         };
         // The refusal of a prompt of any length names the limit; below it memory may refuse one as well.
-        let limit = limit_of(PROMPT_BEYOND_ALL)?;
-        let limit = limit_of(limit.saturating_sub(1))?.min(limit);
+        let limit = limit_of(PROMPT_BEYOND_ALL);
+        let limit = limit_of(limit.saturating_sub(1)).min(limit);
         Some(known.max_context.map_or(limit, |max| limit.min(max)))
     }
 

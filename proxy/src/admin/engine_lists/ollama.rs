@@ -85,6 +85,6 @@ async fn described(
     let agent = agent.and_then(|agent| agent.to_str().ok());
     let is_copilot = agent.is_some_and(|agent| agent.starts_with(COPILOT));
     let basename = is_copilot.then_some(&*name);
-    let shown = engine_lists::show(&listed, config.context.max, basename);
+    let shown = engine_lists::show(&listed, basename);
     Ok(reply::json(&shown))
 }

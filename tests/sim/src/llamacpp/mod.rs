@@ -2,6 +2,7 @@
 //! mode, and without it several models that are all there. The context is divided by the slots.
 
 mod embed;
+mod native;
 pub(crate) mod router;
 mod strict;
 
@@ -111,6 +112,9 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("POST", "/v1/rerank" | "/rerank" | "/v1/reranking" | "/reranking") => {
             embed::rerank(core, call)
         }
+        ("POST", path) => native::handle(core, server, call, path)
+            .await
+            .unwrap_or_else(|| error(404, "not_found_error", "File Not Found")),
         _ => error(404, "not_found_error", "File Not Found"),
     }
 }

@@ -10,13 +10,8 @@ use crate::dialect::listed_model::ListedModel;
 const TEXTS: [&str; 3] = ["modelfile", "parameters", "template"];
 
 /// Returns the description of a model: an Ollama's own where one has it, else what its engine tells in
-/// Ollama's words. `fallback_context` is the context of a model of which nobody tells one. `basename` is set where a
-/// client shows `general.basename` for the name, as Ollama does for Copilot Chat.
-pub(crate) fn show(
-    listed: &ListedModel<'_>,
-    fallback_context: u64,
-    basename: Option<&str>,
-) -> Value {
+/// Ollama's words. `basename` is set where a client shows `general.basename` for the name, as Ollama does for Copilot Chat.
+pub(crate) fn show(listed: &ListedModel<'_>, basename: Option<&str>) -> Value {
     let told = listed.described_by(EngineKind::Ollama);
     let mut shown = told.map_or_else(|| described(listed), |told| Map::clone(told));
     for key in TEXTS {
@@ -32,11 +27,7 @@ pub(crate) fn show(
     let family = listed.architecture();
     info.entry("general.architecture")
         .or_insert_with(|| json!(family));
-    let context = match listed.context {
-        None if listed.embeds() => None,
-        context => Some(context.unwrap_or(fallback_context)),
-    };
-    if let Some(context) = context {
+    if let Some(context) = listed.context {
         info.insert(format!("{family}.context_length"), json!(context));
     }
     if let Some(name) = basename {
