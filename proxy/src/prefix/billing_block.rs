@@ -14,6 +14,11 @@ static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGINNIN
 /// The bytes of the messages within which the block stands, if it is there at all.
 const WITHIN: usize = 2048;
 
+/// Reports whether a JSON string begins with the block.
+pub(crate) fn begins_with_block(string: &str) -> bool {
+    string.as_bytes().starts_with(BEGINNING)
+}
+
 /// Finds the block at the beginning of the messages: the first part of the first system message, or the
 /// first lines of its text up to the prompt itself.
 pub(super) fn in_messages(messages: &[u8]) -> Option<&[u8]> {
@@ -47,7 +52,7 @@ pub(super) fn in_messages(messages: &[u8]) -> Option<&[u8]> {
 /// Returns the block of a JSON string that begins with it, up to the text behind its line.
 fn lines(string: &str) -> Option<&[u8]> {
     const LINE_BREAK: &str = "\\n";
-    if !string.as_bytes().starts_with(BEGINNING) {
+    if !begins_with_block(string) {
         return None;
     }
     let inner = string.get(1..string.len() - 1)?;

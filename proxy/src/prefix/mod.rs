@@ -25,7 +25,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use crucible_config::checked::PrefixSettings;
 
-pub(crate) use self::later_system::as_user_text;
+pub(crate) use self::{billing_block::begins_with_block, later_system::as_user_text};
 use crate::body::peek::PeekedBody;
 
 /// One breaker, and how it is taken out of prompts.

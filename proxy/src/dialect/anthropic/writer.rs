@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::chat::{AnswerWriter, ClientTranscoder},
-    error::{Error, ErrorKind, UpstreamError},
+    error::Error,
 };
 
 /// Writes the answer to one request as a message, whole or as events.
@@ -42,11 +42,8 @@ impl AnswerWriter for MessagesWriter {
     }
 
     fn whole(&self, completion: Bytes) -> Result<Bytes, Error> {
-        let text = std::str::from_utf8(&completion).map_err(|_| {
-            Error::new(ErrorKind::EngineError, "the engine's answer is no UTF-8")
-                .upstream(UpstreamError::BadJson)
-        })?;
-        whole::message(text, &self.0, &message_id()).map(Bytes::from)
+        let text = String::from_utf8_lossy(&completion);
+        whole::message(&text, &self.0, &message_id()).map(Bytes::from)
     }
 }
 

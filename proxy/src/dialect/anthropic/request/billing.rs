@@ -9,13 +9,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// How the block begins, as JSON.
-const BEGINNING: &str = "\"x-anthropic-billing-header:";
-
-/// Reports whether the JSON of the first system text is that block.
-pub(super) fn is_billing_block(text: &str) -> bool {
-    text.starts_with(BEGINNING)
-}
+use crate::prefix::begins_with_block;
 
 /// Returns the client's body without the block, for an engine that is asked in the client's own format.
 /// `system` is the member's text in `body`; every other byte stays.
@@ -29,7 +23,7 @@ pub(super) fn without_block(body: &Bytes, system: Option<&str>) -> Bytes {
         let blocks: Vec<&RawValue> = serde_json::from_str(system).ok()?;
         let first = blocks.first()?.get();
         let block: TextBlock<'_> = serde_json::from_str(first).ok()?;
-        is_billing_block(block.text.get()).then(|| {
+        begins_with_block(block.text.get()).then(|| {
             let start = place(body, first);
             let end = match blocks.get(1) {
                 // With the comma behind it.

@@ -6,14 +6,16 @@
 use std::{collections::HashSet, fmt::Write as _};
 
 use super::{
-    billing,
     blocks::{self, BlockReader, ContentItem},
     content::{ContentWriter, TextJoiner},
     json::{self, ClientObject, Place},
     notes::MessagesNotes,
     settings::RequestSettings,
 };
-use crate::{error::Error, prefix::BILLING_BLOCK};
+use crate::{
+    error::Error,
+    prefix::{BILLING_BLOCK, begins_with_block},
+};
 
 /// Writes the `messages` of a chat request from the client's `system` and `messages`, in their order.
 pub(super) struct MessageListWriter<'n> {
@@ -95,7 +97,7 @@ impl MessageListWriter<'_> {
                 ContentItem::Text(text) => Some(*text),
                 ContentItem::Block(block) => block.get("text"),
             };
-            if is_first && drops_billing_block && text.is_some_and(billing::is_billing_block) {
+            if is_first && drops_billing_block && text.is_some_and(begins_with_block) {
                 self.reader.notes.say(BILLING_BLOCK.note);
                 return Ok(());
             }

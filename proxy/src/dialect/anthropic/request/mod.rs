@@ -44,15 +44,9 @@ use crate::{
 /// The brackets that a chat request opens around what the client's opens: a schema stands one deeper.
 const DEEPER: usize = 4;
 
-/// The members that may not stand twice, because a reader and a writer of them may take different ones.
-const ONCE: [&str; 6] = [
-    "model",
-    "messages",
-    "system",
-    "tools",
-    "stream",
-    "max_tokens",
-];
+/// The members of this format alone that may not stand twice, because a reader and a writer of them may take
+/// different ones. Those of every format are refused where the body is peeked.
+const ONCE: [&str; 1] = ["system"];
 
 /// Reads a request of `/v1/messages`, or of `/v1/messages/count_tokens`.
 ///

@@ -2,6 +2,9 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+/// The most types that a note names: it stands in a header, and a client may make up any number of them.
+const MOST_KINDS: usize = 8;
+
 /// What was left out or changed while a request was read.
 #[derive(Debug, Default)]
 pub(super) struct MessagesNotes {
@@ -24,12 +27,12 @@ impl MessagesNotes {
 
     /// Notes that a block of this type is left out.
     pub(super) fn drop_block(&mut self, kind: &str) {
-        self.blocks.insert(printable(kind));
+        add(&mut self.blocks, kind);
     }
 
     /// Notes that a tool of this type is not offered.
     pub(super) fn drop_tool(&mut self, kind: &str) {
-        self.tools.insert(printable(kind));
+        add(&mut self.tools, kind);
     }
 
     /// Returns all sentences.
@@ -44,6 +47,12 @@ impl MessagesNotes {
         add(self.blocks, "blocks that no engine reads are left out");
         add(self.tools, "tools that are Anthropic's own are not offered");
         all
+    }
+}
+
+fn add(kinds: &mut BTreeSet<String>, kind: &str) {
+    if kinds.len() < MOST_KINDS {
+        kinds.insert(printable(kind));
     }
 }
 

@@ -292,3 +292,33 @@ fn the_breakers_of_prompt_caches_can_be_kept() {
     );
     assert!(chat.notes.is_empty());
 }
+
+#[test]
+fn a_note_names_a_few_types_however_many_there_are() {
+    let block = |n: usize| format!(r#"{{"type":"odd_{n}"}}"#);
+    let blocks: Vec<String> = (0..5000).map(block).collect();
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"x"}},{}]}}]}}"#,
+        blocks.join(",")
+    );
+    let notes = read(&body).unwrap().notes;
+    assert!(notes.len() == 1 && notes[0].len() < 200, "{notes:?}");
+}
+
+#[test]
+fn no_member_stands_twice() {
+    for name in [
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "stream",
+        "max_tokens",
+        "tool_choice",
+    ] {
+        let body = format!(r#"{{"{name}":null,"{name}":null,"messages":[]}}"#);
+        let error = read(&body).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::DuplicateKey, "{name}: {error}");
+        assert_eq!(error.param.as_deref(), Some(name));
+    }
+}
