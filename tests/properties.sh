@@ -18,6 +18,6 @@ export PROPTEST_MAX_GLOBAL_REJECTS=$((cases * 4)) PROPTEST_MAX_LOCAL_REJECTS=$((
 
 echo "$cases cases with seed $seed"
 trap 'status=$?; [ $status -eq 0 ] || echo "again: tests/properties.sh $cases $seed" >&2' EXIT
-cargo test ${PROPERTIES_PROFILE---release} -p crucible-config -p crucible-router -p crucible --lib -- $filter
+cargo test ${PROPERTIES_PROFILE---release} -p crucible-config -p crucible-router -p crucible-cli -p crucible --lib -- $filter
 cargo test ${PROPERTIES_PROFILE---release} -p crucible-config --test properties -- $filter
 echo "$cases cases with seed $seed: all hold"

@@ -16,6 +16,8 @@ mod json_change;
 mod launch;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod properties;
 mod restoration;
 mod show;
 mod target;

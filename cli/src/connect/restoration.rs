@@ -55,25 +55,37 @@ impl Restoration {
                 }
                 continue;
             }
-            let path = this.removed(path, states.before);
-            this.values.push((path, None));
+            let change = this.removed(path, states.before);
+            this.values.push(change);
         }
         this
     }
 
-    /// Removes the value at a path, and what holds nothing then and was not there before. Returns the path of
-    /// the outermost that goes.
-    fn removed(&mut self, path: &[PathStep], before: &Value) -> Vec<PathStep> {
+    /// Removes the value at a path, and what holds nothing then and was not there before. Returns the outermost
+    /// that changes, with its value where it does not go.
+    fn removed(&mut self, path: &[PathStep], before: &Value) -> (Vec<PathStep>, Option<Value>) {
         let mut path = path.to_vec();
         while let Some((last, outer)) = path.split_last() {
-            remove(value_at_mut(&mut self.restored, outer), last);
+            let container = value_at_mut(&mut self.restored, outer);
+            remove(container, last);
             let empty = value_at(&self.restored, outer).is_some_and(is_empty);
-            if outer.is_empty() || !empty || value_at(before, outer).is_some() {
+            if outer.is_empty() || !empty {
                 break;
             }
-            path.pop();
+            match value_at(before, outer) {
+                Some(Value::Null) => {
+                    if let Some(container) = value_at_mut(&mut self.restored, outer) {
+                        *container = Value::Null;
+                    }
+                    return (outer.to_vec(), Some(Value::Null));
+                }
+                Some(_) => break,
+                None => {
+                    path.pop();
+                }
+            }
         }
-        path
+        (path, None)
     }
 }
 

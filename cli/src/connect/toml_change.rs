@@ -80,7 +80,7 @@ fn remove(root: &mut Table, path: &[PathStep]) {
 }
 
 /// The values of a table as JSON; dates are texts.
-fn values(table: &dyn TableLike) -> Value {
+pub(super) fn values(table: &dyn TableLike) -> Value {
     let pairs = table
         .iter()
         .map(|(key, item)| (key.to_owned(), item_value(item)));
