@@ -233,15 +233,27 @@ pub(super) fn with_line(
     act(&item)
 }
 
+/// The reason of an answer that ends behind a whole line, but without `done`: Ollama gives up so, and says it
+/// in its own log alone (0.33, `llm/llama_server.go`; later versions send an error line).
+const GAVE_UP: &str = "; Ollama ends an answer so in which the model wrote one token more than 30 times in a \
+                       row: a higher temperature or repeat_penalty, or a larger model, may help";
+
 /// Returns the error of a stream without a proper end, whose last line has the result `result`. A tail
 /// that is half a line means nothing more.
 pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
     match result {
         Err(error) if is_whole(tail) => error,
-        _ => Error::new(
-            ErrorKind::EngineCut,
-            "the engine's answer ended in the middle",
-        ),
+        _ => {
+            let reason = if tail.trim_ascii().is_empty() {
+                GAVE_UP
+            } else {
+                ""
+            };
+            Error::new(
+                ErrorKind::EngineCut,
+                format!("the engine's answer ended in the middle{reason}"),
+            )
+        }
     }
 }
 
