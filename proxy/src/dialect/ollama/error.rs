@@ -17,8 +17,8 @@ pub(super) fn line(error: &Error) -> Bytes {
 }
 
 fn message(error: &Error) -> String {
-    if error.kind == ErrorKind::ModelNotFound {
-        // Clients look for these two words of Ollama's.
+    if error.kind == ErrorKind::ModelNotFound && !error.message.contains("not found") {
+        // Clients look for these words of Ollama's.
         return format!("model not found: {}", error.message);
     }
     match &error.param {
@@ -39,6 +39,8 @@ mod tests {
         let text = r#"{"error":"model not found: model \"x\" is not there"}"#;
         assert_eq!(document(&error), text);
         assert_eq!(line(&error), format!("{text}\n"));
+        let own = Error::new(ErrorKind::ModelNotFound, "model 'x' not found").param("model");
+        assert_eq!(document(&own), r#"{"error":"model 'x' not found"}"#);
     }
 
     #[test]
