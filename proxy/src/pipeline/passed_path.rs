@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crucible_config::{checked::Config, management::passed_paths};
 use crucible_router::{demand::Demand, engine::token_of, health::RequestOutcome, permit::Permit};
 use futures_util::{Stream, stream};
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::timeout;
 use url::form_urlencoded;
@@ -178,10 +178,11 @@ impl PassingRequest {
         let (answer, body) = passed.into_parts();
         report(
             attempt.as_ref(),
-            if answer.status.is_server_error() {
-                RequestOutcome::ServerFailed
-            } else {
-                RequestOutcome::Answered
+            match answer.status {
+                // A model without what is asked of it, such as a place for a suffix.
+                StatusCode::NOT_IMPLEMENTED => RequestOutcome::Refused,
+                status if status.is_server_error() => RequestOutcome::ServerFailed,
+                _ => RequestOutcome::Answered,
             },
         );
         let idle = config.timeouts.response;
