@@ -1,4 +1,4 @@
-//! Effective values with their origin, for `crucible config show`.
+//! Effective values for `crucible config show`, and the origins by which later problems name their place.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ pub struct EffectiveValue {
     pub origin: ValueOrigin,
 }
 
-/// The origin of every value that is set, by the path of its key.
+/// The origin of every value that is set, by the path of its key; problems that are found after loading, such
+/// as a file that is missing, name their place by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueOrigins(BTreeMap<String, ValueOrigin>);
 

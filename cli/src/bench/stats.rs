@@ -165,7 +165,7 @@ impl DifferenceVerdict {
 }
 
 /// Returns the order of the runs as indices of the variants: A B C, C B A, A B C. In this order a
-/// machine that warms up, or that others use for a while, affects all variants equally.
+/// machine that warms up, or that others use for a while, affects all variants about equally.
 pub(super) fn schedule(variants: usize, rounds: usize) -> Vec<usize> {
     (0..rounds)
         .flat_map(|round| {

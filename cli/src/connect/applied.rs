@@ -112,7 +112,8 @@ impl AppliedClient {
         Ok(Some(this))
     }
 
-    /// Keeps the record. It is complete before any file of the client is written.
+    /// Writes the record, whole or not at all for each file. It is called before a file of the client is written,
+    /// and again for the folders that were made.
     ///
     /// # Errors
     /// The folder of state cannot be written.

@@ -1,6 +1,6 @@
 //! A Windows path between double quotes, where TOML takes each backslash for the begin of an escape.
 
-/// The words about a line with such a path: the fault, and how to write it.
+/// A Windows path found between double quotes in a line, with what is needed to tell how to write it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WindowsPathSlip {
     /// The path as it was meant.

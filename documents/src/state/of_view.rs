@@ -16,7 +16,8 @@ use crate::number::{seconds, unix_seconds};
 // === impl StateDoc ===
 
 impl StateDoc {
-    /// Everything that the router knows; the requests in flight are the server's to add.
+    /// Makes the document of what the router knows. The server adds the requests in flight, the prefixes that
+    /// broke and the prompts of each resident, which are empty here.
     pub fn of(view: &View) -> Self {
         Self {
             owns_state: view.owns_state,

@@ -30,7 +30,8 @@ const BATCH: usize = 4096;
 /// The time for which lines are gathered, because each write wakes a thread that works on files.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Writes what comes until it is stopped.
+/// The task that writes events to the log file, bounded in size, with one older file beside it, until it is
+/// stopped.
 pub(crate) struct EventLogWriter {
     lines: mpsc::Receiver<LoggedEvent>,
     dropped: Arc<AtomicU64>,

@@ -51,9 +51,9 @@ pub(super) async fn failure(
     error
 }
 
-/// Refuses a web page as a stream of Ollama. The streams of other engines are recognised by their
+/// Refuses an answer of Ollama whose content type is HTML where a stream is awaited. The streams of other engines are recognised by their
 /// first bytes later.
-pub(super) fn is_stream(
+pub(super) fn refuse_web_page(
     kind: EngineKind,
     response: &http::Response<EngineAnswer>,
 ) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::{
     answerer::ExpectedAnswerer,
-    engine_answer::{attempt_outcome, failure, is_stream, no_headers, report},
+    engine_answer::{attempt_outcome, failure, no_headers, refuse_web_page, report},
     engine_lease::EngineLease,
     engine_request::EngineRequest,
     routed_request::RoutedRequest,
@@ -303,7 +303,7 @@ impl SentRequest {
         response: http::Response<EngineAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
-        is_stream(self.kind, &response)?;
+        refuse_web_page(self.kind, &response)?;
         let (head, app) = (Arc::clone(&self.head), self.app.clone());
         let answerer = self.answerer.take();
         let media_type = self.active.dialect.stream_type();
@@ -322,7 +322,7 @@ impl SentRequest {
         response: http::Response<EngineAnswer>,
         transcoder: Box<dyn EngineTranscoder>,
     ) -> Result<Response, Error> {
-        is_stream(self.kind, &response)?;
+        refuse_web_page(self.kind, &response)?;
         let (head, writer) = (Arc::clone(&self.head), self.writer.clone());
         let completion = self.relayed(response, transcoder).gathered().await?;
         Ok(head.whole(written(writer.as_deref(), completion)?))

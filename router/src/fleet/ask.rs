@@ -104,8 +104,8 @@ impl Fleet {
         }
     }
 
-    /// Polls an engine at once, unless it was polled less than 0.5 s ago. However many requests
-    /// fail, they do not make it busy with polls.
+    /// Polls an engine at once, or at the end of the 0.5 s since its last poll of this kind. However many
+    /// requests fail, they do not make it busy with polls.
     pub fn doubt(&self, name: &str) {
         if let Some(handle) = self.handle(name) {
             handle.doubted.notify_one();

@@ -64,7 +64,8 @@ impl RouterHandle {
         now
     }
 
-    /// A request found an engine other than it was known to be: it is asked soon.
+    /// Has an engine polled soon, since a request to it just failed: what is known of it may be out of date.
+    /// Polls for this reason are at least 0.5 s apart.
     pub fn doubt(&self, engine: &str) {
         self.0.fleet.doubt(engine);
     }

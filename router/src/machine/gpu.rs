@@ -58,7 +58,8 @@ pub struct GraphicsCard {
     pub told_by: &'static str,
 }
 
-/// The report of one driver about all its cards.
+/// The report of NVIDIA's driver about all its cards taken together; empty where it is not installed. Cards of
+/// AMD are read from files instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DriverReport {
     /// Memory of the largest card in bytes.

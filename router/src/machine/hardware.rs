@@ -33,6 +33,7 @@ pub fn read(root: &Path) -> Hardware {
 }
 
 /// Reads processor, memory and AMD cards from the file system below `root`, without asking a driver.
+/// It serves the recipe for Ollama, which needs memory and nodes of memory and so loads no driver's library.
 pub fn read_files(root: &Path) -> Hardware {
     with(root, DriverReport::default())
 }

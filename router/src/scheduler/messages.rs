@@ -210,8 +210,8 @@ pub enum Input {
     ReleasedForTools(u64),
     /// The load on this engine ended well, with the resident that it made.
     Loaded(Arc<str>, ResidentInfo),
-    /// The load on this engine made nothing, because another Crucible's load of the same model came
-    /// first; the resident is that one's.
+    /// The load on this engine made nothing, because the engine held the model already when the load looked:
+    /// another Crucible, a person or a program loaded it, and the resident is theirs.
     FoundLoaded(Arc<str>, ResidentInfo),
     /// The load on this engine failed.
     LoadFailed(Arc<str>, LoadFailure),

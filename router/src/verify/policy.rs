@@ -200,7 +200,8 @@ fn takes_defaults(evidence: &Evidence, engine: &EngineView) -> bool {
         .is_none_or(|e| e.defaults)
 }
 
-/// Finds the state of `LmstudioKeepAliveInterval`.
+/// Finds whether each engine that is up was polled often enough for `keep_alive_interval`: at least half of the
+/// polls that are due since the start. It is the interval at which residents are read; nothing is renewed by it.
 pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
     let interval = evidence.config.tuning.lmstudio.keep_alive_interval;
     heartbeat(

@@ -1,4 +1,5 @@
-//! A stream of events that passes as its engine wrote it, watched on the side.
+//! A stream of events that passes as its engine wrote it, but for those events that a watch drops, replaces or
+//! ends the stream by.
 //!
 //! Each event is whole when it is looked at. Neighbouring events that pass untouched go on as one slice
 //! of the engine's own frame, so that watching costs no copy.

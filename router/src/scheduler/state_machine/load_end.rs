@@ -112,7 +112,8 @@ impl Scheduler {
         operation.is_some_and(|o| same_model(runner(&o.model), runner(model)))
     }
 
-    /// Takes a model as loaded. Where it is not `ours`, another Crucible loaded it meanwhile.
+    /// Takes a model as loaded, after a load that ended well. Where it is not `ours`, the engine held it already
+    /// when the load looked: another Crucible, a person or a program loaded it.
     pub(super) fn load_ended(
         &mut self,
         engine: &Arc<str>,

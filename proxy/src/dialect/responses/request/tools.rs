@@ -49,7 +49,11 @@ struct OfferedTool<'a> {
 // === impl ChatTools ===
 
 impl ChatTools {
-    /// Reads `tools`.
+    /// Writes the client's list of tools, `raw`, as functions for the engine. A kind that only OpenAI's servers run
+    /// is left out and said in `notes`.
+    ///
+    /// # Errors
+    /// A tool without a kind or a usable name, a name that stands twice, or too many tools.
     pub(super) fn of(raw: &str, notes: &mut RequestNotes) -> Result<Self, Error> {
         let mut offered = Vec::new();
         for (at, tool) in elements(raw, "tools")?.into_iter().enumerate() {
