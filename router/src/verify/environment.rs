@@ -12,12 +12,14 @@ use crate::view::EngineView;
 const DRIVER: &str = "NVIDIA's driver (NVML)";
 const PS: &str = "size_vram in GET /api/ps of Ollama";
 
-/// Finds the state of `EnvironmentOllamaNumGpu`.
+/// Finds whether an Ollama that Crucible keeps on the CPU uses a GPU, by `size_vram` in `GET /api/ps` and
+/// NVIDIA's driver. If so, not in effect; otherwise `num_gpu: 0` in each request supersedes the variable.
 pub(super) fn num_gpu(evidence: &Evidence) -> Finding {
     off_the_gpu(evidence, "num_gpu: 0 in every request and preload")
 }
 
-/// Finds the state of `EnvironmentOllamaCpuTarget`.
+/// Finds whether an Ollama that Crucible keeps on the CPU uses a GPU, read as for `num_gpu`. If not,
+/// `num_gpu: 0` in each request and `OLLAMA_LLM_LIBRARY=cpu` supersede the variable.
 pub(super) fn cpu_target(evidence: &Evidence) -> Finding {
     off_the_gpu(
         evidence,
@@ -95,7 +97,8 @@ fn computes(evidence: &Evidence, engine: &EngineView) -> Option<Vec<u32>> {
     Some(own.filter(|pid| named.contains(pid)).collect())
 }
 
-/// Finds the state of `EnvironmentCudaVisibleDevices`.
+/// Finds whether `CUDA_VISIBLE_DEVICES` in `/proc/PID/environ` of an Ollama that Crucible keeps on the CPU is
+/// empty or -1. Unset, or with a GPU in use, it is not in effect; unreadable, not verifiable.
 pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
     const NAME: &str = "CUDA_VISIBLE_DEVICES";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -113,7 +116,8 @@ pub(super) fn visible_devices(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `EnvironmentOllamaMaxLoadedModels`.
+/// Compares `OLLAMA_MAX_LOADED_MODELS` in `/proc/PID/environ` of Ollama with the configured number, or one
+/// more where there is an embedding model. Unset is not in effect; unreadable is not verifiable.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.max_loaded_models;
     each(evidence, EngineKind::Ollama, |engine| {
@@ -136,7 +140,8 @@ pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `EnvironmentOllamaMaxQueue`.
+/// Compares `OLLAMA_MAX_QUEUE` in `/proc/PID/environ` of the Ollama process with the configured number.
+/// Another value or none is not in effect; a process that cannot be read is not verifiable.
 pub(super) fn queue(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.max_queue.to_string();
     each(evidence, EngineKind::Ollama, |engine| {
@@ -146,7 +151,8 @@ pub(super) fn queue(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `EnvironmentOllamaNumParallel`.
+/// Compares `OLLAMA_NUM_PARALLEL` in `/proc/PID/environ` of the Ollama process with the configured number.
+/// Another value or none is not in effect; a process that cannot be read is not verifiable.
 pub(super) fn parallel(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.ollama.num_parallel.to_string();
     each(evidence, EngineKind::Ollama, |engine| {
@@ -156,7 +162,8 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `EnvironmentOllamaNumThreads`.
+/// Compares `-t` on the command lines of Ollama's runners with the configured threads: another number or none
+/// is not in effect. The right one, or no readable runner, is superseded by `num_thread` in requests.
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     const KNOB: &str = "num_thread in every request and preload";
     let mut finding = ollama::threads(evidence);
@@ -169,7 +176,9 @@ pub(super) fn threads(evidence: &Evidence) -> Finding {
     finding.superseded_by(KNOB)
 }
 
-/// Finds the state of `EnvironmentOllamaNumaPolicy`.
+/// Finds whether the memory of Ollama's runners is interleaved over the NUMA nodes, by `/proc/PID/numa_maps`.
+/// If so, numactl or systemd's `NUMAPolicy` supersedes the variable; else not in effect, on one node not
+/// applicable.
 pub(super) fn numa(evidence: &Evidence) -> Finding {
     ollama::numa(evidence).superseded_by("numactl or systemd's NUMAPolicy")
 }

@@ -77,6 +77,6 @@ pub struct Counters {
 pub struct PenaltyProbe {
     /// Whether the text with a penalty of 0.1 repeated itself more than the one without.
     pub rewards_repetition: bool,
-    /// The two texts in words, for people.
+    /// The outcome in one sentence for people, with the share of different pieces in each text.
     pub words: String,
 }

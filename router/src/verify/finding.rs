@@ -13,10 +13,10 @@ use crate::{
 pub(super) const NOBODY: &str =
     "Crucible itself does this, and no instance is running at the configured address";
 
-/// The result of checking one setting.
+/// The result of checking one setting: what was asked for, what was found and where, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The verdict on the setting.
+    /// Whether the setting is in effect, as far as the evidence shows it.
     pub state: TuningState,
     /// The value that the configuration asks for, after clamping; empty where the setting does not
     /// apply.

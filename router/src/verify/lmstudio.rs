@@ -12,7 +12,8 @@ use crate::{
 const LIST: &str = "GET /api/v1/models of LM Studio";
 const WINDOW: &str = "nowhere: LM Studio shows it in its window only";
 
-/// Finds the state of `LmstudioMaxLoadedModels`.
+/// Compares the number of generation models that LM Studio lists as loaded in `GET /api/v1/models` with the
+/// limit, engine by engine: more is not in effect. Embedding models do not count.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let limit = evidence.config.tuning.lmstudio.max_loaded_models;
     each(evidence, EngineKind::Lmstudio, |engine| {
@@ -41,7 +42,8 @@ pub(super) fn within_count(engine: &EngineView, limit: u32, at: &str) -> Finding
     Finding::wrong(asked, found, at, fix)
 }
 
-/// Finds the state of `LmstudioJitLoading`.
+/// Finds whether LM Studio's `GET /v1/models` lists models that are not loaded, which it does only while
+/// just-in-time loading is on, and compares that with the setting. Not verifiable while all are loaded.
 pub(super) fn jit_loading(evidence: &Evidence) -> Finding {
     const AT: &str = "GET /v1/models against GET /api/v1/models of LM Studio";
     each(evidence, EngineKind::Lmstudio, |engine| {
@@ -78,7 +80,8 @@ pub(super) fn jit_loading(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioAutoEvict`.
+/// Counts as not verifiable on every LM Studio, whose HTTP API does not tell the switch. The evidence names
+/// the loaded models that Crucible did not load: only among those can the switch unload any.
 pub(super) fn auto_evict(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let wanted = evidence.config.tuning.lmstudio.auto_evict.to_string();
@@ -114,7 +117,8 @@ pub(super) fn foreign<'a>(
         .map(|r| &*r.info.instance)
 }
 
-/// Finds the state of `LmstudioBatchSize`.
+/// Compares `eval_batch_size` of each loaded generation model in LM Studio's `GET /api/v1/models` with the
+/// configured number. A model that does not tell it is not verifiable, one that runs on MLX not applicable.
 pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.batch_size.to_string();
     load_field(evidence, &wanted, "eval_batch_size", |r| {
@@ -122,7 +126,8 @@ pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioFlashAttention`.
+/// Compares `flash_attention` of each loaded generation model in LM Studio's `GET /api/v1/models` with the
+/// configured value. A model that does not tell it is not verifiable, one that runs on MLX not applicable.
 pub(super) fn flash_attention(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.flash_attention.to_string();
     load_field(evidence, &wanted, "flash_attention", |r| {
@@ -169,7 +174,8 @@ pub(super) fn is_mlx(engine: &EngineView, resident: &ResidentView) -> bool {
     model.is_some_and(|m| m.format.as_deref() == Some("mlx"))
 }
 
-/// Finds the state of `LmstudioContextLength`.
+/// Compares the context of each loaded generation model in LM Studio's `GET /api/v1/models` with the
+/// one configured per request. Less is not in effect, nor is what `crucible doctor --probe` found smaller.
 pub(super) fn context_length(evidence: &Evidence) -> Finding {
     let at = format!("loaded_instances[].config.context_length of {LIST}");
     each(evidence, EngineKind::Lmstudio, |engine| {

@@ -18,7 +18,8 @@ const NOWHERE: &str = "nowhere: only LM Studio's WebSocket API tells it";
 const AT: &str = "getLoadConfig of LM Studio's WebSocket API";
 const LISTED: &str = "listLoaded of LM Studio's WebSocket API";
 
-/// Finds the state of `LmstudioGpuLayers`.
+/// Compares the GPU ratio that LM Studio's WebSocket API (`getLoadConfig`) tells of each loaded model with
+/// `max` for -1 layers and `off` for 0. Any other number, or that API switched off, is not verifiable.
 pub(super) fn layers(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let layers = evidence.config.tuning.lmstudio.gpu_layers;
@@ -97,13 +98,15 @@ fn own_clock(evidence: &Evidence, engine: &EngineView) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioKeyCacheQuantization`.
+/// Compares the number type of the key cache that LM Studio's WebSocket API (`getLoadConfig`) tells of each
+/// loaded model with the configured one. Not verifiable while that API is off, not applicable to MLX models.
 pub(super) fn key_cache(evidence: &Evidence) -> Finding {
     let wanted = &evidence.config.tuning.lmstudio.key_cache_quantization;
     cache(evidence, wanted, "K", |load| load.key_cache.as_deref())
 }
 
-/// Finds the state of `LmstudioValueCacheQuantization`.
+/// Compares the number type of the value cache that LM Studio's WebSocket API (`getLoadConfig`) tells of each
+/// loaded model with the configured one. Not verifiable while that API is off, not applicable to MLX models.
 pub(super) fn value_cache(evidence: &Evidence) -> Finding {
     let wanted = &evidence.config.tuning.lmstudio.value_cache_quantization;
     cache(evidence, wanted, "V", |load| load.value_cache.as_deref())

@@ -93,7 +93,8 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Finds the state of `LmstudioGpuMemoryFraction`.
+/// Finds whether the scheduler's budget of the GPU pool is at most this share of the card's memory (or the
+/// pool's own `budget`) and the loaded models fit. Not applicable to engines without a GPU.
 pub(super) fn gpu_fraction(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Lmstudio, |engine| {
         let fraction = evidence.config.tuning.lmstudio.gpu_memory_fraction;
@@ -131,7 +132,8 @@ pub(super) fn gpu_fraction(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaMemoryLimit`.
+/// Finds whether the scheduler's CPU pool (budget and use), or the main memory of an Ollama on the GPU by
+/// `GET /api/ps`, keeps within the limit. A `memory.max` that Crucible set must be in force too.
 pub(super) fn memory_limit(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let limit = evidence.config.tuning.ollama.memory_limit;

@@ -44,7 +44,7 @@ pub fn verified(evidence: &Evidence) -> TuningReport {
     report
 }
 
-/// Finds the state of one setting. A setting without a check does not compile.
+/// Finds the state of one setting by its own check of the evidence; one without a check does not compile.
 pub fn verify(id: TuningId, evidence: &Evidence) -> Finding {
     let check: fn(&Evidence) -> Finding = match id {
         TuningId::LmstudioGpuMemoryFraction => memory::gpu_fraction,

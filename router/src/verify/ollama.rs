@@ -12,7 +12,8 @@ use crate::{
 
 const PS: &str = "GET /api/ps of Ollama";
 
-/// Finds the state of `OllamaMaxLoadedModels`.
+/// Compares the number of generation models that Ollama lists as loaded in `GET /api/ps` with the limit,
+/// engine by engine: more is not in effect. Embedding models do not count.
 pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     let limit = evidence.config.tuning.ollama.max_loaded_models;
     each(evidence, EngineKind::Ollama, |engine| {
@@ -20,7 +21,8 @@ pub(super) fn loaded_models(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaMaxQueue`.
+/// Compares the requests that wait in Crucible's own queue for each Ollama with its limit; Ollama's queue is
+/// not read. More is not in effect; without a running instance it is not verifiable.
 pub(super) fn queue(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's queue (GET /crucible/state, GET /metrics)";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -46,7 +48,8 @@ pub(super) fn queue(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaNumParallel`.
+/// Compares `-np` on the command lines of Ollama's runners with Crucible's permits per model: less is not in
+/// effect. Where no runner can be read, the permits in use must not exceed those given.
 pub(super) fn parallel(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's permits (GET /crucible/state)";
     each(evidence, EngineKind::Ollama, |engine| {
@@ -87,7 +90,8 @@ pub(super) fn parallel(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaNumThreads`.
+/// Compares `-t` in `/proc/PID/cmdline` of Ollama's runners with the configured threads, capped at the
+/// physical cores. Another number or none is not in effect; without a runner to read it is not verifiable.
 pub(super) fn threads(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.num_threads;
@@ -115,7 +119,8 @@ pub(super) fn threads(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaNumaPolicy`.
+/// Finds whether the memory of Ollama's runners is interleaved over the NUMA nodes, by `/proc/PID/numa_maps`;
+/// else it is not in effect. Not applicable on one node or without a policy.
 pub(super) fn numa(evidence: &Evidence) -> Finding {
     const AT: &str = "/sys/devices/system/node";
     let policy = &*evidence.config.tuning.ollama.numa_policy;
@@ -150,7 +155,8 @@ pub(super) fn numa(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaContextSize`.
+/// Compares the context of each loaded generation model in Ollama's `GET /api/ps` with the configured tokens
+/// per request. Less is not in effect, nor is one that `crucible doctor --probe` found smaller.
 pub(super) fn context_size(evidence: &Evidence) -> Finding {
     let at = format!("context_length in {PS}");
     each(evidence, EngineKind::Ollama, |engine| {
@@ -160,7 +166,8 @@ pub(super) fn context_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaBatchSize`.
+/// Compares `-b` in `/proc/PID/cmdline` of Ollama's runners, those of embedding models left out, with the
+/// configured number. Another one or none is not in effect; without a runner to read it is not verifiable.
 pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.batch_size.to_string();
@@ -176,7 +183,8 @@ pub(super) fn batch_size(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaUseMmap`.
+/// Finds whether Ollama's runners map the model's file, by `--load-mode` and `--no-mmap` on their command
+/// lines and by `/proc/PID/maps`, and compares that with the setting. Not verifiable without a runner.
 pub(super) fn mmap(evidence: &Evidence) -> Finding {
     each(evidence, EngineKind::Ollama, |engine| {
         let wanted = evidence.config.tuning.ollama.use_mmap;
@@ -210,7 +218,8 @@ pub(super) fn mmap(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaUseMlock`.
+/// Compares the locked memory (`VmLck` in `/proc/PID/status`) of Ollama's runners with the setting. Where
+/// none can be read, only off is right: Ollama has no such option, and its load mode supersedes it.
 pub(super) fn mlock(evidence: &Evidence) -> Finding {
     const KNOB: &str = "Ollama's load mode, in which locking is off";
     each(evidence, EngineKind::Ollama, |engine| {

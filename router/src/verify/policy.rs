@@ -19,8 +19,7 @@ const UNLOAD_GRACE: Duration = Duration::from_secs(30);
 /// The largest frame of an engine's stream in bytes, which is never split.
 const FRAME: u64 = 16 * 1024;
 
-/// Runs a check with the counters of the running instance; without one the setting counts as not
-/// verifiable.
+/// Runs a check with the counters of the running instance; without one the setting counts as not verifiable.
 fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Finding) -> Finding {
     match &evidence.counters {
         Some(counters) => check(counters),
@@ -28,7 +27,8 @@ fn enforced(evidence: &Evidence, asked: &str, check: impl Fn(&Counters) -> Findi
     }
 }
 
-/// Finds the state of `LmstudioModelTtl`.
+/// Compares the scheduler's idle time of each engine with the configured one, and looks for an unpinned model
+/// that Crucible loaded and left idle over 30 s longer. Either makes it not in effect.
 pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     let ttl = evidence.config.tuning.lmstudio.model_ttl;
     let asked = seconds(ttl);
@@ -64,7 +64,8 @@ pub(super) fn model_ttl(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioStreamBufferSize`.
+/// Finds whether a write of a streamed answer has on average, by Crucible's counters, at most the configured
+/// bytes and an engine's frame of 16 KiB. Before the first stream it is in effect.
 pub(super) fn stream_buffer(evidence: &Evidence) -> Finding {
     let cap = evidence.config.tuning.lmstudio.stream_buffer_size;
     let asked = format!("at most {cap} bytes coalesced");
@@ -85,7 +86,8 @@ pub(super) fn stream_buffer(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioStreamTimeout`.
+/// Compares the longest silence that Crucible lets a stream have, which `[timeouts] idle` may set, with this
+/// setting: another one is not in effect. The number of streams that ended by it is only told.
 pub(super) fn stream_timeout(evidence: &Evidence) -> Finding {
     let wanted = evidence.config.tuning.lmstudio.stream_timeout;
     let asked = seconds(wanted);
@@ -105,7 +107,8 @@ pub(super) fn stream_timeout(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioTemperature`.
+/// Finds whether Crucible fills in a missing temperature for any engine: not in effect where all have
+/// `defaults = false`, not applicable where the profile sets none. How often is told by a counter.
 pub(super) fn temperature(evidence: &Evidence) -> Finding {
     injected(
         evidence,
@@ -114,12 +117,13 @@ pub(super) fn temperature(evidence: &Evidence) -> Finding {
     )
 }
 
-/// Finds the state of `LmstudioTopP`.
+/// Finds whether Crucible fills in a missing `top_p`: not in effect where no engine takes defaults.
 pub(super) fn top_p(evidence: &Evidence) -> Finding {
     injected(evidence, "top_p", evidence.config.tuning.lmstudio.top_p)
 }
 
-/// Finds the state of `LmstudioFrequencyPenalty`.
+/// Finds whether a missing penalty is filled in, as for the temperature. For an LM Studio, the last
+/// `crucible doctor --probe` decides: more repetition is not in effect, no outcome is not verifiable.
 pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
     const AT: &str = "two short seeded generations of `crucible doctor --probe`";
     let wanted = evidence.config.tuning.lmstudio.frequency_penalty;
@@ -157,7 +161,7 @@ pub(super) fn frequency_penalty(evidence: &Evidence) -> Finding {
     }
 }
 
-/// Finds the state of `LmstudioPresencePenalty`.
+/// Finds whether Crucible fills in a missing presence penalty: not in effect where no engine takes defaults.
 pub(super) fn presence_penalty(evidence: &Evidence) -> Finding {
     injected(
         evidence,
@@ -200,8 +204,8 @@ fn takes_defaults(evidence: &Evidence, engine: &EngineView) -> bool {
         .is_none_or(|e| e.defaults)
 }
 
-/// Finds whether each engine that is up was polled often enough for `keep_alive_interval`: at least half of the
-/// polls that are due since the start. It is the interval at which residents are read; nothing is renewed by it.
+/// Finds whether each engine that is up had at least half of the polls that `keep_alive_interval` makes due since
+/// the start. It is the interval at which residents are read; nothing is renewed by it.
 pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
     let interval = evidence.config.tuning.lmstudio.keep_alive_interval;
     heartbeat(
@@ -210,7 +214,8 @@ pub(super) fn keep_alive_interval(evidence: &Evidence) -> Finding {
     )
 }
 
-/// Finds the state of `LmstudioKeepAliveEnabled`.
+/// Finds whether each engine that is up was polled, by Crucible's counters, half as often as is due since the
+/// start, or more. Not applicable when switched off, not verifiable with no engine up.
 pub(super) fn keep_alive_enabled(evidence: &Evidence) -> Finding {
     if !evidence.config.tuning.lmstudio.keep_alive_enabled {
         let why = "the heartbeat is switched off; health checks read the residents all the same";
@@ -251,7 +256,8 @@ fn heartbeat(evidence: &Evidence, asked: &str) -> Finding {
     })
 }
 
-/// Finds the state of `LmstudioModelWarmup`.
+/// Looks for each pinned or `[startup] warm` model among the loaded ones. A missing one is not in effect,
+/// unless a load is under way (not verifiable) or, unpinned, it may be unloaded as idle.
 pub(super) fn warm_up(evidence: &Evidence) -> Finding {
     if !evidence.config.tuning.lmstudio.model_warmup {
         return Finding::not_applicable("it is switched off", "the configuration in force");
@@ -292,7 +298,8 @@ pub(super) fn warm_up(evidence: &Evidence) -> Finding {
     })
 }
 
-/// Finds the state of `OllamaQuantization`.
+/// Plans a request that leaves open which of an Ollama model's quantizations is meant. Not in effect if the
+/// preferred one is there, by `GET /api/tags`, but another is chosen or loaded.
 pub(super) fn quantization(evidence: &Evidence) -> Finding {
     const AT: &str = "Crucible's own choice among the models of GET /api/tags";
     let wanted = &*evidence.config.tuning.ollama.quantization;

@@ -1,4 +1,4 @@
-//! Faults of LM Studio.
+//! The searches for faults of LM Studio beyond the 39 settings, such as a model that is loaded twice.
 
 use std::time::Duration;
 

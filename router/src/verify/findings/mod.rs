@@ -20,7 +20,7 @@ use crate::{versions, view::EngineView};
 /// The search for one kind of fault on each engine that is up.
 struct FaultSearch {
     name: &'static str,
-    /// `None`: on every engine.
+    /// The kind of engine that is searched; `None` is every kind.
     kind: Option<EngineKind>,
     look: fn(&Evidence, &EngineView) -> Vec<FoundFault>,
 }

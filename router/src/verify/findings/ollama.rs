@@ -1,4 +1,4 @@
-//! Faults of Ollama and of its process.
+//! The searches for faults of Ollama and its process beyond the 39 settings, such as a second server.
 
 use crucible_config::{
     checked::Device,

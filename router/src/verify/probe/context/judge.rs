@@ -18,7 +18,7 @@ pub(super) enum PromptFate {
 pub(super) struct Sent {
     /// The tokens of the prompt, as estimated.
     pub(super) tokens: u64,
-    /// The fate of the prompt.
+    /// Whether the engine read or refused it, with the tokens that the engine told.
     pub(super) fate: PromptFate,
 }
 

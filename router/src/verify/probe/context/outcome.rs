@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The outcomes of probes by engine and instance.
+/// The last outcome for each probed instance, by the name of its engine and then by its own.
 pub type ContextProbes = BTreeMap<String, BTreeMap<String, ContextProbe>>;
 
-/// The outcome of the probe of one instance.
+/// The last probe of the context of one loaded model: what its engine stated, and what its answers showed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextProbe {
     /// The context per request that the engine stated at that time, in tokens.
     pub stated: u64,
-    /// The verdict on that context.
+    /// Whether that context is in effect, by the prompts that were sent.
     pub verdict: ContextVerdict,
     /// The verdict in words that continue the stated context.
     pub words: String,
 }
 
-/// The verdict of a probe on a stated context.
+/// The verdict on a stated context, after a prompt that should fit it and one that should not were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContextVerdict {

@@ -14,7 +14,7 @@ const SHORTEST: u64 = 256;
 /// The numbers of words of the two short prompts by which the tokens per word are measured.
 pub(super) const SHORT: [u64; 2] = [8, 136];
 
-/// The sizes of the prompts, in tokens.
+/// The sizes in tokens of the two prompts that try a stated context: one is to fit, the other is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
     /// The context that the engine states.
