@@ -44,7 +44,8 @@ impl EnginePath {
         named: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<PassingTarget, Error> {
-        let view = router.view();
+        // The published view may be older than the load that the client's last prompt caused.
+        let view = router.fresh_view();
         let wanted = headers.get(&X_ENGINE).and_then(|name| name.to_str().ok());
         let is_of_it = |engine: &&EngineView| {
             engine.kind == self.kind
