@@ -129,13 +129,15 @@ async fn a_slow_engine_keeps_the_client_with_comments() {
 async fn an_answer_that_ollama_gives_up_is_told_with_the_likely_reason() {
     let trio = Trio::with(SHORT, |_| {}).await;
     let reason = "more than 30 times in a row";
-    trio.ollama.arm(after_three(FaultKind::Eof));
-    let (_, answer) = stream(&trio.crucible, &body("llama", "repeat 8")).await;
-    assert_in_band(&answer, "engine_cut", "a clean end without done");
-    assert!(answer.text.contains(reason), "{}", answer.text);
-    // An answer that breaks off in the middle of a line was not given up.
-    trio.ollama.arm(after_three(FaultKind::Cut));
-    let (_, answer) = stream(&trio.crucible, &body("llama", "repeat 8")).await;
-    assert_in_band(&answer, "engine_cut", "a cut");
-    assert!(!answer.text.contains(reason), "{}", answer.text);
+    // An answer that is shorter than the repetition, or breaks off in the middle of a line, was not given up.
+    for (kind, events, is_given_up) in [
+        (FaultKind::Eof, 32, true),
+        (FaultKind::Eof, 3, false),
+        (FaultKind::Cut, 32, false),
+    ] {
+        trio.ollama.arm(Fault::new(kind).after_events(events));
+        let (_, answer) = stream(&trio.crucible, &body("llama", "repeat 40")).await;
+        assert_in_band(&answer, "engine_cut", &format!("{kind:?} after {events}"));
+        assert_eq!(answer.text.contains(reason), is_given_up, "{}", answer.text);
+    }
 }

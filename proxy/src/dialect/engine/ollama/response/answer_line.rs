@@ -238,13 +238,16 @@ pub(super) fn with_line(
 const GAVE_UP: &str = "; Ollama ends an answer so in which the model wrote one token more than 30 times in a \
                        row: a higher temperature or repeat_penalty, or a larger model, may help";
 
-/// Returns the error of a stream without a proper end, whose last line has the result `result`. A tail
-/// that is half a line means nothing more.
-pub(super) fn cut(tail: &[u8], result: Result<(), Error>) -> Error {
+/// The lines of an answer that Ollama gave up so: one for each time that the token came.
+const REPEATED: u64 = 30;
+
+/// Returns the error of a stream without a proper end, after `count` whole lines, whose last line has the result
+/// `result`. A tail that is half a line means nothing more.
+pub(super) fn cut(tail: &[u8], count: u64, result: Result<(), Error>) -> Error {
     match result {
         Err(error) if is_whole(tail) => error,
         _ => {
-            let reason = if tail.trim_ascii().is_empty() {
+            let reason = if count >= REPEATED && tail.trim_ascii().is_empty() {
                 GAVE_UP
             } else {
                 ""

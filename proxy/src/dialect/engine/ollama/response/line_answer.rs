@@ -48,12 +48,13 @@ impl<A: LineAnswer> EngineTranscoder for A {
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<StreamProgress, Error> {
         let mut progress = StreamProgress::default();
+        let count = self.lines().count;
         let tail = mem::take(&mut self.lines().partial);
         let result = self.line(&tail, &mut progress);
         if self.end(out) {
             return Ok(progress);
         }
-        Err(cut(&tail, result))
+        Err(cut(&tail, count, result))
     }
 
     fn fail(&mut self, _error: &Error) -> Option<Bytes> {

@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, UpstreamError};
 pub(crate) struct LineReader {
     /// The last line, as long as its end has not come.
     pub(crate) partial: Vec<u8>,
+    /// The number of lines that have come to their end.
+    pub(crate) count: u64,
     cap: usize,
 }
 
@@ -24,6 +26,7 @@ impl LineReader {
     pub(crate) const fn new(cap: usize) -> Self {
         Self {
             partial: Vec::new(),
+            count: 0,
             cap,
         }
     }
@@ -40,6 +43,7 @@ impl LineReader {
     ) -> Result<(), Error> {
         while let Some(end) = memchr(b'\n', frame) {
             self.check(end)?;
+            self.count += 1;
             if self.partial.is_empty() {
                 line(&frame[..end])?;
             } else {
