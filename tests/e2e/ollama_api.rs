@@ -12,6 +12,8 @@ use crucible_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::answers::{openai, saying};
+
 /// The kinds, as the configuration names them; each has one model that is named after it.
 const KINDS: [&str; 4] = ["lmstudio", "ollama", "llamacpp", "openai"];
 
@@ -226,5 +228,60 @@ async fn explain_reads_a_body_of_ollamas() {
             "{}",
             answer.text
         );
+    }
+}
+
+#[tokio::test]
+async fn arguments_of_several_lines_and_odd_separators_stay_in_one_line() {
+    let text = "a\u{2028}b\u{2029}c\u{85}d";
+    let arguments = format!("{{\r\n  \"a\": 1,\n  \"t\": \"{text}\"\n}}");
+    let call = json!({ "index": 0, "id": "c1", "type": "function",
+        "function": { "name": "f", "arguments": arguments } });
+    let message = json!({ "role": "assistant", "content": text, "reasoning_content": text,
+        "tool_calls": [call] });
+    for kind in ["lmstudio", "llamacpp", "openai"] {
+        let said = message.clone();
+        let (_fake, crucible) = saying(kind, move |streamed| openai(streamed, &said, "")).await;
+        for path in ["/api/chat", "/api/generate"] {
+            for streamed in [true, false] {
+                let mut request = ask("m", "hi");
+                request["prompt"] = "hi".into();
+                request["stream"] = streamed.into();
+                let unneeded = if path == "/api/chat" {
+                    "prompt"
+                } else {
+                    "messages"
+                };
+                request.as_object_mut().expect("an object").remove(unneeded);
+                let sent = client().post(crucible.at(path)).json(&request).send().await;
+                let answer = whole(sent.expect("an answer")).await;
+                let what = format!("{kind} {path} {streamed}: {:?}", answer.text);
+                assert_eq!(answer.status, 200, "{what}");
+                // Python's clients split at each of these.
+                let splits = |c: char| "\r\u{85}\u{2028}\u{2029}".contains(c);
+                assert!(!answer.text.contains(splits), "{what}");
+                let all = if streamed {
+                    lines(&answer)
+                } else {
+                    assert!(!answer.text.contains('\n'), "{what}");
+                    vec![answer.json]
+                };
+                let (said, calls) = if path == "/api/chat" {
+                    (&all[0]["message"]["content"], 1)
+                } else {
+                    (&all[0]["response"], 0)
+                };
+                assert_eq!(said, text, "{what}");
+                let found = all
+                    .iter()
+                    .filter_map(|line| line["message"]["tool_calls"].as_array());
+                let found: Vec<_> = found.flatten().collect();
+                assert_eq!(found.len(), calls, "{what}");
+                for call in found {
+                    let arguments = json!({ "a": 1, "t": text });
+                    assert_eq!(call["function"]["arguments"], arguments, "{what}");
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use super::one_line;
 use crate::error::{Error, ErrorKind};
 
 /// Returns the document of an error. Clients of Ollama read a text there and nothing else, so that the field
@@ -13,7 +14,10 @@ pub(super) fn document(error: &Error) -> Bytes {
 
 /// Returns the last line of a stream that an error ends.
 pub(super) fn line(error: &Error) -> Bytes {
-    format!("{}\n", json!({ "error": message(error) })).into()
+    let mut line = json!({ "error": message(error) }).to_string();
+    one_line::join(&mut line, 0);
+    line.push('\n');
+    line.into()
 }
 
 fn message(error: &Error) -> String {
@@ -41,6 +45,8 @@ mod tests {
         assert_eq!(line(&error), format!("{text}\n"));
         let own = Error::new(ErrorKind::ModelNotFound, "model 'x' not found").param("model");
         assert_eq!(document(&own), r#"{"error":"model 'x' not found"}"#);
+        let odd = Error::new(ErrorKind::EngineError, "a\u{2028}b\n");
+        assert_eq!(line(&odd), "{\"error\":\"a\\u2028b\\n\"}\n");
     }
 
     #[test]

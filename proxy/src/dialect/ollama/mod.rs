@@ -9,6 +9,7 @@
 mod answer;
 mod error;
 pub(crate) mod lists;
+mod one_line;
 mod request;
 mod writer;
 

@@ -144,3 +144,56 @@ fn vectors_keep_the_text_of_their_numbers() {
     assert!(whole("/api/embed", "{}").is_err());
     assert!(whole("/api/embeddings", r#"{"data":[]}"#).is_err());
 }
+
+#[test]
+fn calls_with_arguments_of_several_lines_stand_in_one_line() {
+    let in_one = [
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\n  \"a\": 1,\r\n  \"t\": \"x\\ny\u2028\"\r\n}"}}]}"#,
+    ];
+    let in_several = [
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\n "}}]}"#,
+        r#"{"tool_calls":[{"index":0,"function":{"arguments":" \"a\": 1,\r"}}]}"#,
+        "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\n  \\\"t\\\": \\\"x\\\\ny\u{2028}\\\"\\r\\n}\"}}]}",
+    ];
+    for deltas in [&in_one[..], &in_several] {
+        assert_eq!(
+            streamed("/api/chat", &chat(deltas, END)),
+            format!(
+                "{}\n{LAST}\n",
+                r#"{"model":"m","message":{"role":"assistant","content":"","tool_calls":[{"id":"a","function":{"index":0,"name":"f","arguments":{  "a": 1,  "t": "x\ny\u2028"}}}]},"done":false}"#
+            )
+        );
+    }
+}
+
+#[test]
+fn characters_at_which_clients_split_lines_are_escaped_in_texts() {
+    let events = chat(
+        &[
+            "{\"reasoning_content\":\"h\u{2029}m\"}",
+            "{\"content\":\"a\u{2028}b\u{85}\u{2026}\"}",
+        ],
+        END,
+    );
+    let lines = streamed("/api/chat", &events);
+    assert!(
+        lines.contains(r#""thinking":"h\u2029m""#)
+            && lines.contains("\"content\":\"a\\u2028b\\u0085\u{2026}\""),
+        "{lines}"
+    );
+    let lines = streamed("/api/generate", &events);
+    assert!(
+        lines.contains(r#""thinking":"h\u2029m""#)
+            && lines.contains("\"response\":\"a\\u2028b\\u0085\u{2026}\""),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_whole_completion_of_several_lines_becomes_one() {
+    let completion = "{\n\"choices\":[{\n\"message\":{\"content\":\"a\u{2028}\",\"tool_calls\":[{\"id\":\"a\",\n\"function\":{\"name\":\"f\u{85}\",\"arguments\":\"{\\n}\"}}]},\"logprobs\":{\"content\":[{\n\"token\":\"a\u{2029}\",\r\n\"logprob\":-0.50\n}]},\"finish_reason\":\"stop\"}]}";
+    assert_eq!(
+        whole("/api/chat", completion).unwrap(),
+        r#"{"model":"m","message":{"role":"assistant","content":"a\u2028","tool_calls":[{"id":"a","function":{"index":0,"name":"f\u0085","arguments":{}}}]},"done":true,"done_reason":"stop","logprobs":[{"token":"a\u2029","logprob":-0.50}]}"#
+    );
+}

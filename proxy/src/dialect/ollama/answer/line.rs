@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
+use crate::dialect::ollama::one_line;
+
 /// What every line of an answer has: the client's name of the model, and whether lines hold a message.
 #[derive(Clone, Debug)]
 pub(in crate::dialect::ollama) struct LineHead {
@@ -29,19 +31,23 @@ pub(super) struct LinePiece<'a> {
 impl LineHead {
     /// Appends a line that is not the last one, with its end.
     pub(super) fn write(&self, piece: LinePiece<'_>, out: &mut String) {
+        let from = out.len();
         self.open(piece, out);
         out.push_str(r#","done":false"#);
         close(piece, out);
+        one_line::join(out, from);
         out.push('\n');
     }
 
     /// Appends the last line, or a whole answer, without a line's end. `facts` are the members that follow
     /// `done`, each with a comma before it.
     pub(super) fn write_last(&self, piece: LinePiece<'_>, facts: &str, out: &mut String) {
+        let from = out.len();
         self.open(piece, out);
         out.push_str(r#","done":true"#);
         out.push_str(facts);
         close(piece, out);
+        one_line::join(out, from);
     }
 
     /// Returns an answer without text, as [`Self::write_last`].

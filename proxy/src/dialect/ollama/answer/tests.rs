@@ -205,4 +205,35 @@ proptest! {
         };
         prop_assert_eq!(run(&cuts), run(&[usize::MAX]));
     }
+
+    /// Whatever an engine's texts and arguments hold, a client finds as many lines as there are documents.
+    #[test]
+    fn every_line_is_one_document_for_every_client(
+        texts in prop::collection::vec("[a\u{85}\u{a9}\u{2028}\u{2029}\u{2026}\n\r\"\\\\]{0,6}", 4..5),
+        line_end in prop::sample::select(vec!["", "\n", "\r\n", "\r"]),
+        is_chat in any::<bool>(),
+    ) {
+        let arguments = format!("{{{line_end}{}:{line_end}1{line_end}}}", json!(texts[0]));
+        let message = json!({
+            "content": texts[1], "reasoning_content": texts[2],
+            "tool_calls": [{"index": 0, "id": texts[3], "function": {"name": texts[3], "arguments": arguments}}],
+        });
+        let path = if is_chat { "/api/chat" } else { "/api/generate" };
+        let event = json!({"choices": [{"delta": message, "finish_reason": null}]});
+        let lines = timed(path, &format!("data: {event}\n\ndata: [DONE]\n\n"));
+        let completion = json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+        let document = whole(path, &serde_json::to_string_pretty(&completion).unwrap()).unwrap();
+        let splits = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        prop_assert!(!document.contains(splits), "{document:?}");
+        let mut contents = String::new();
+        for line in lines.strip_suffix('\n').unwrap().split(splits) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let content = if is_chat { &line["message"]["content"] } else { &line["response"] };
+            contents.push_str(content.as_str().unwrap());
+            if let Some(calls) = line["message"].get("tool_calls") {
+                prop_assert_eq!(&calls[0]["function"]["arguments"], &json!({&*texts[0]: 1}));
+            }
+        }
+        prop_assert_eq!(contents, texts[1].as_str());
+    }
 }

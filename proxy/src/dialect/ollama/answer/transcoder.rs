@@ -1,7 +1,7 @@
 //! The stream of an answer: chat events become lines.
 //!
-//! Text and thinking go on as they come, with the engine's own escapes. Calls are collected and stand in a
-//! line of their own before the last one. The last line is `done`, or an error that takes its place.
+//! Text and thinking go on as they come, with the engine's own escapes; only what would end a line is
+//! rewritten. Calls are collected and stand in a line of their own before the last one. The last line is `done`, or an error that takes its place.
 
 use std::{borrow::Cow, collections::VecDeque, mem};
 
