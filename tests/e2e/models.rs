@@ -176,3 +176,15 @@ async fn an_instance_that_wants_a_key_is_told() {
     assert!(told.status.success() && err.is_empty(), "{err}");
     assert!(!out.contains("No instance answered"), "{out}");
 }
+
+#[tokio::test]
+async fn a_name_in_a_path_that_is_no_utf8_is_refused_in_the_form_of_the_path() {
+    let sim = one_at_a_time().await;
+    let crucible = serve(&sim, "");
+    for path in ["/v1/models/%ff", "/v1/models/%c3%28", "/api/v0/models/%ff"] {
+        let answer = get(&crucible, path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        assert_eq!(answer.code(), "model_not_found", "{path}: {}", answer.text);
+        assert!(answer.message().contains("not UTF-8"), "{}", answer.text);
+    }
+}

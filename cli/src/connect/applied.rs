@@ -173,6 +173,10 @@ impl AppliedFile {
             return WithoutOurs::AsWritten;
         }
         let before = self.before.as_deref().unwrap_or_default();
+        if text.trim().is_empty() && !before.trim().is_empty() {
+            // Nothing shows where the text before would go back to, and it is kept nowhere else.
+            return WithoutOurs::Entangled;
+        }
         match diffy::merge(&self.after, text, before) {
             Ok(merged) if merged == before => WithoutOurs::AsWritten,
             Ok(merged) if self.format.accepts(&merged) => WithoutOurs::Merged(merged),
@@ -239,11 +243,13 @@ mod tests {
             file.without_ours(&now(Some(&beside))),
             WithoutOurs::Merged("{\n  \"a\": 1,\n  \"theirs\": 5,\n  \"b\": 2\n}\n".to_owned())
         );
-        let broken = after.replace("3,", "");
-        assert_eq!(
-            file.without_ours(&now(Some(&broken))),
-            WithoutOurs::Entangled
-        );
+        for entangled in [&*after.replace("3,", ""), "", " \n"] {
+            assert_eq!(
+                file.without_ours(&now(Some(entangled))),
+                WithoutOurs::Entangled,
+                "{entangled:?}"
+            );
+        }
     }
 
     #[test]

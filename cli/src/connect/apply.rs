@@ -86,7 +86,7 @@ pub(super) fn undo(state_dir: &Path, client: &ClientProgram) -> Result<(), Comma
         if without == WithoutOurs::Entangled {
             let kept = match &file.before {
                 Some(_) => format!(
-                    "its text before is in {}",
+                    "its text before is in {}, and takes its place where the file is removed before --undo",
                     record.text_path(index, "before").display()
                 ),
                 None => "it did not exist before".to_owned(),

@@ -1,10 +1,10 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: every name that a request may use.
 
 use axum::{
-    extract::{Path, State},
+    extract::{FromRequestParts, Path, State},
     response::Response,
 };
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, request::Parts};
 
 use crate::{
     dialect::{
@@ -16,6 +16,22 @@ use crate::{
     reply::{self, or_refuse},
     state::AppState,
 };
+
+/// The name of a model at the end of a path, which may contain slashes. A name that is no UTF-8 is 404 in the
+/// client's format.
+pub(super) struct ModelInPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ModelInPath {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let name = Path::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name)).map_err(|_| {
+            let message = "the name in the path is not UTF-8, and no model is called so";
+            reply::refuse(Error::new(ErrorKind::ModelNotFound, message).param("model"))
+        })
+    }
+}
 
 pub(super) async fn list(State(app): State<AppState>, uri: Uri, headers: HeaderMap) -> Response {
     app.router.settled().await;
@@ -35,7 +51,7 @@ fn is_anthropic(headers: &HeaderMap) -> bool {
 /// Answers for one name, which may contain slashes.
 pub(super) async fn one(
     State(app): State<AppState>,
-    Path(id): Path<String>,
+    ModelInPath(id): ModelInPath,
     headers: HeaderMap,
 ) -> Response {
     app.router.settled().await;

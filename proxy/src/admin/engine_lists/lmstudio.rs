@@ -1,14 +1,11 @@
 //! `/api/v0/models`, one of its entries, and `/api/v1/models`.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::HeaderMap;
 
 use super::listed_now::{ListedNow, find, not_found};
 use crate::{
+    admin::models::ModelInPath,
     dialect::engine_lists,
     error::Error,
     guard::AdmittedClient,
@@ -27,7 +24,7 @@ pub(super) async fn v0_list(
 pub(super) async fn v0_one(
     State(app): State<AppState>,
     Extension(admitted): Extension<AdmittedClient>,
-    Path(id): Path<String>,
+    ModelInPath(id): ModelInPath,
 ) -> Response {
     or_refuse(one(&app, &admitted, &id).await)
 }

@@ -6,10 +6,14 @@ use crate::error::{Error, ErrorKind, UpstreamError};
 
 /// The error of a stream whose first data is `[DONE]`, or whose body ends without any.
 pub(crate) fn no_answer(kind: EngineKind) -> Error {
+    let reason = if kind == EngineKind::Lmstudio {
+        "; LM Studio does so when the prompt is longer than its context"
+    } else {
+        ""
+    };
     Error::new(
         ErrorKind::EngineError,
-        "the engine's stream ended without an answer; LM Studio does so when the prompt is longer \
-         than its context",
+        format!("the engine's stream ended without an answer{reason}"),
     )
     .upstream(UpstreamError::BadSse)
     .silent(kind)
