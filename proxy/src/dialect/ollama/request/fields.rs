@@ -44,9 +44,12 @@ impl<'a> ClientFields<'a> {
         self.object.get(name).filter(|raw| *raw != "null")
     }
 
-    /// Returns the names of all members.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.object.members.iter().map(|(name, ..)| &**name)
+    /// Returns the names and raw values of all members that are not null.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        let text = self.object.text;
+        let all = self.object.members.iter();
+        all.map(move |(name, _, value)| (&**name, &text[value.clone()]))
+            .filter(|(_, raw)| *raw != "null")
     }
 
     /// Returns the JSON of a member that has to be a text.

@@ -14,7 +14,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::fields::{ClientFields, decoded, is_empty_text};
+use super::{
+    fields::{ClientFields, decoded, is_empty_text},
+    open_calls::OpenCalls,
+};
 use crate::{
     body::peek::found,
     dialect::{
@@ -30,8 +33,8 @@ pub(super) struct ChatMessagesWriter {
     out: String,
     /// The messages so far.
     count: usize,
-    /// The calls of the last message of the assistant that have no result yet: id and name, both JSON.
-    open: Vec<(String, String)>,
+    /// The calls of the last message of the assistant that have no result yet.
+    open: OpenCalls,
 }
 
 // === impl ChatMessagesWriter ===
@@ -113,7 +116,7 @@ impl ChatMessagesWriter {
     }
 
     fn calls(&mut self, path: &str, calls: &[&str]) -> Result<(), Error> {
-        self.open.clear();
+        self.open = OpenCalls::default();
         self.out.push_str(r#","tool_calls":["#);
         for (at, raw) in calls.iter().enumerate() {
             let path = format!("{path}[{at}]");
@@ -140,7 +143,7 @@ impl ChatMessagesWriter {
                 self.out,
                 r#"{comma}{{"id":{id},"type":"function","function":{{"name":{name},"arguments":{arguments}}}}}"#
             );
-            self.open.push((id, name.to_owned()));
+            self.open.push(id, name);
         }
         self.out.push(']');
         Ok(())
@@ -156,14 +159,12 @@ impl ChatMessagesWriter {
             None => message.filled_text("name")?,
             tool => tool,
         };
-        let at = if let Some(id) = named {
-            self.open.iter().position(|(of, _)| of == id)
+        let call = if let Some(id) = named {
+            self.open.with_id(id)
         } else {
-            let of_tool = |(_, name): &(String, String)| tool.is_none_or(|tool| tool == name);
-            let place = self.open.iter().position(of_tool);
-            place.or((!self.open.is_empty()).then_some(0))
+            let of_tool = tool.and_then(|tool| self.open.of_tool(tool));
+            of_tool.or_else(|| self.open.first())
         };
-        let call = at.map(|at| self.open.remove(at));
         let id = match (named, &call) {
             (Some(id), _) => id.to_owned(),
             (None, Some((id, _))) => id.clone(),

@@ -12,6 +12,7 @@ mod fields;
 mod generate;
 mod messages;
 mod notes;
+mod open_calls;
 mod options;
 mod residency;
 mod sampled;

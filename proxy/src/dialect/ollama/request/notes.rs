@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// The number of a client's words that one note names.
+const MOST_WORDS: usize = 8;
+
 /// The notes on a request, each said once.
 #[derive(Debug, Default)]
 pub(super) struct OllamaNotes {
@@ -29,4 +32,21 @@ fn add(notes: &mut Vec<Cow<'static, str>>, note: Cow<'static, str>) {
     if !notes.contains(&note) {
         notes.push(note);
     }
+}
+
+/// Returns the first of a client's words, each as [`shown`], and the number of those that are left out.
+pub(super) fn listed(words: &[String]) -> String {
+    let named = words[..words.len().min(MOST_WORDS)].join(", ");
+    match words.len().saturating_sub(MOST_WORDS) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// Returns the beginning of a client's word, fit for a header.
+pub(super) fn shown(word: &str) -> String {
+    word.chars()
+        .filter(|c| !c.is_control() && c.is_ascii())
+        .take(32)
+        .collect()
 }

@@ -1,6 +1,10 @@
 //! The member `options`: how the answer is sampled, and how the model is loaded.
 
-use super::{fields::ClientFields, notes::OllamaNotes, written::TranslatedBody};
+use super::{
+    fields::ClientFields,
+    notes::{OllamaNotes, listed, shown},
+    written::TranslatedBody,
+};
 use crate::{
     body::peek::found,
     dialect::chat::field_error::{invalid_type, unsupported},
@@ -55,8 +59,8 @@ pub(super) fn write(
     body.set("max_tokens", options.number("num_predict")?);
     body.set("stop", stop(&options)?);
     let mut lost = Vec::new();
-    for name in options.names() {
-        if options.get(name).is_none() || is_read(name) {
+    for (name, _) in options.members() {
+        if is_read(name) {
             continue;
         }
         if RUNNER.contains(&name) {
@@ -68,7 +72,7 @@ pub(super) fn write(
         }
     }
     if !lost.is_empty() {
-        let all = lost.join(", ");
+        let all = listed(&lost);
         notes.loses(format!("options without a meaning here are dropped: {all}"));
     }
     Ok(())
@@ -86,14 +90,6 @@ fn stop<'a>(options: &ClientFields<'a>) -> Result<Option<&'a str>, Error> {
         }
         stop => Ok(stop),
     }
-}
-
-/// Returns the beginning of a client's word, fit for a header.
-fn shown(word: &str) -> String {
-    word.chars()
-        .filter(|c| !c.is_control() && c.is_ascii())
-        .take(32)
-        .collect()
 }
 
 /// Returns `format` as a `response_format`.
