@@ -285,3 +285,33 @@ async fn arguments_of_several_lines_and_odd_separators_stay_in_one_line() {
         }
     }
 }
+
+#[tokio::test]
+async fn no_member_in_another_spelling_reaches_an_ollama() {
+    let kinds = Kinds::start("").await;
+    let mut request = ask("ollama-think-vision", "repeat 2");
+    for (name, value) in [
+        ("Keep_Alive", json!(0)),
+        ("\u{212a}eep_alive", json!(0)),
+        ("MODEL", json!("zzz")),
+        ("Option\u{17f}", json!({"num_gpu": 0})),
+        ("Stream", json!(false)),
+    ] {
+        request[name] = value;
+    }
+    let answer = kinds.post("/api/chat", &request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let notes = answer.header("x-crucible-note");
+    assert!(notes.contains("Keep_Alive (keep_alive)"), "{notes}");
+    let log = kinds.sim("ollama").log();
+    let sent = &log.requests_to("/api/chat").last().expect("a request").body;
+    let sent: Value = serde_json::from_str(sent).expect("JSON");
+    for name in sent.as_object().expect("an object").keys() {
+        assert_eq!(*name, name.to_ascii_lowercase(), "{sent}");
+        assert!(name.is_ascii(), "{sent}");
+    }
+    let alone = json!({"model": "ollama-think-vision", "Messages": request["messages"]});
+    let answer = kinds.post("/api/chat", &alone).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert!(answer.text.contains("must be spelt `messages`"));
+}

@@ -16,6 +16,7 @@ mod open_calls;
 mod options;
 mod residency;
 mod sampled;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -50,13 +51,15 @@ pub(super) fn read(api: NativeApi, request: ClientRequest<'_>) -> Result<ChatReq
     if body.trim_ascii().is_empty() {
         return Err(Error::new(ErrorKind::InvalidJson, "missing request body"));
     }
-    let (body, is_mended) = surrogates::mended(body);
+    let (mut body, is_mended) = surrogates::mended(body);
     let depth = config.limits.json_depth;
     let top = PeekedBody::of(&body, depth)?;
-    let text = std::str::from_utf8(&body)
-        .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not valid UTF-8"))?;
-    let fields = ClientFields::of(text, "")?;
     let mut notes = OllamaNotes::default();
+    if let Some((text, note)) = spelling::exact(api, text_of(&body)?)? {
+        body = text.into();
+        notes.say(note);
+    }
+    let fields = ClientFields::of(text_of(&body)?, "")?;
     if is_mended {
         notes.say(HALF_CHARACTER);
     }
@@ -95,6 +98,11 @@ pub(super) fn read(api: NativeApi, request: ClientRequest<'_>) -> Result<ChatReq
             residency,
         })),
     })
+}
+
+fn text_of(body: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(body)
+        .map_err(|_| Error::new(ErrorKind::InvalidJson, "the body is not valid UTF-8"))
 }
 
 const fn samples(task: RequestTask) -> bool {
