@@ -86,8 +86,9 @@ impl Busy {
         drop(holders);
         queued(&self.crucible, 0).await;
         drop(last);
-        let log = until(&self.sim, "all", |log| log.in_flight == 0).await;
         clean(&self.crucible, &self.before, self.sent, "a").await;
+        // Only now has the engine been asked by the last of them.
+        let log = until(&self.sim, "all", |log| log.in_flight == 0).await;
         let first_word = |body: &Value| {
             let said = body["messages"][0]["content"].as_str()?;
             said.split(' ').next().map(str::to_owned)
