@@ -5,9 +5,13 @@
 
 mod anthropic;
 mod javascript;
+mod litellm;
 mod ollama;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crucible_sim::{Fault, FaultKind, Options};
 use crucible_tests::{
@@ -220,7 +224,12 @@ fn drive(base: &str) -> Value {
 
 fn run_script(name: &str, base: &str, arguments: &[&str]) -> Value {
     let script = root().join("tests/e2e/client").join(name);
-    let out = Command::new(python())
+    run_with(&python(), &script, base, arguments)
+}
+
+/// Runs a script against the Crucible at `base`; it prints one JSON.
+fn run_with(python: &Path, script: &Path, base: &str, arguments: &[&str]) -> Value {
+    let out = Command::new(python)
         .arg(script)
         .arg(base)
         .args(arguments)
@@ -228,7 +237,8 @@ fn run_script(name: &str, base: &str, arguments: &[&str]) -> Value {
         .expect("the interpreter starts");
     assert!(
         out.status.success(),
-        "{name}: {}",
+        "{}: {}",
+        script.display(),
         String::from_utf8_lossy(&out.stderr)
     );
     serde_json::from_slice(&out.stdout).expect("one JSON")
@@ -236,20 +246,31 @@ fn run_script(name: &str, base: &str, arguments: &[&str]) -> Value {
 
 /// An interpreter with the clients.
 fn python() -> PathBuf {
-    if let Some(python) = std::env::var_os("TEST_PYTHON") {
+    python_with(
+        "TEST_PYTHON",
+        "clients",
+        "openai, anthropic, ollama",
+        &CLIENTS,
+    )
+}
+
+/// The interpreter that `variable` names, or one in `folder` of the target folder, in which pip installs `what`
+/// where the `modules` are not there.
+fn python_with(variable: &str, folder: &str, modules: &str, what: &[&str]) -> PathBuf {
+    if let Some(python) = std::env::var_os(variable) {
         return python.into();
     }
-    let folder = root().join("target/clients");
+    let folder = root().join("target").join(folder);
     let python = folder.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {
         "bin/python"
     });
-    let has_client = Command::new(&python)
-        .args(["-c", "import openai, anthropic, ollama"])
+    let has_modules = Command::new(&python)
+        .args(["-c", &format!("import {modules}")])
         .output()
         .is_ok_and(|out| out.status.success());
-    if !has_client {
+    if !has_modules {
         run(
             Command::new("python3").args(["-m", "venv"]).arg(&folder),
             "install Python 3 with venv (Debian: python3-venv)",
@@ -257,7 +278,7 @@ fn python() -> PathBuf {
         run(
             Command::new(&python)
                 .args(["-m", "pip", "install", "--quiet"])
-                .args(CLIENTS),
+                .args(what),
             "the package index must be reachable",
         );
     }
