@@ -2,16 +2,23 @@
 
 mod spellings;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crucible_config::LiveConfig;
-use crucible_router::{handle::RouterHandle, verify::evidence::Probes};
+use crucible_router::{
+    handle::RouterHandle, machine::readings::MachineReader, verify::evidence::Probes,
+};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::EventLog, guard::OwnName, ledger::Ledger, metrics::Metrics, relay::prefill::Prefills,
-    request::ActiveRequests, upstream::Upstream,
+    events::EventLog,
+    guard::OwnName,
+    ledger::Ledger,
+    metrics::{MachineWatch, Metrics},
+    relay::prefill::Prefills,
+    request::ActiveRequests,
+    upstream::Upstream,
 };
 
 pub(crate) use spellings::EngineSpellings;
@@ -35,6 +42,8 @@ pub struct AppParts {
     pub draining: CancellationToken,
     /// Cancelled when the drain is over: streams end with an error.
     pub ending: CancellationToken,
+    /// The look at the machine that the metrics take.
+    pub(crate) machine: MachineWatch,
     /// The machine's own name, under which clients may address this instance.
     pub(crate) own_name: OwnName,
     /// The requests that are being answered.
@@ -71,6 +80,7 @@ impl AppState {
             upstream,
             draining,
             ending,
+            machine: MachineWatch::new(MachineReader::new(Path::new("/"))),
             own_name: OwnName::read(),
             active: Arc::default(),
             ledger,
@@ -82,9 +92,12 @@ impl AppState {
 }
 
 impl AppState {
-    /// Brings the gauges of the metrics up to this moment.
-    pub(crate) fn observe(&self) {
+    /// Brings the gauges of the metrics up to this moment, within 250 ms.
+    pub(crate) async fn observe(&self) {
+        let fraction = self.config.current().tuning.lmstudio.gpu_memory_fraction;
+        self.machine.look(&self.metrics, fraction).await;
         self.metrics.update_view(&self.router.fresh_view());
+        self.metrics.update_runtime();
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Event {
         engine: Arc<str>,
         /// Whether the engine answered.
         ok: bool,
+        /// Whether its answer says what it holds loaded.
+        lists_residents: bool,
     },
 }
 

@@ -109,6 +109,9 @@ pub struct EngineView {
     pub used: u64,
     /// The most bytes that the models of its pool were counted with since Crucible's start.
     pub peak: u64,
+    /// The most generation models that Crucible keeps loaded on the engine; `None` before the scheduler
+    /// knows the engine.
+    pub models_limit: Option<u32>,
     /// The time without a request after which a model that Crucible loaded is unloaded; `None` is
     /// never.
     pub ttl: Option<Duration>,
@@ -302,6 +305,7 @@ impl EngineView {
             others: None,
             used: 0,
             peak: 0,
+            models_limit: None,
             ttl: None,
             limit: None,
             models: Arc::default(),

@@ -12,7 +12,33 @@ use promql_parser::{
 };
 
 /// Exported, but on no panel and in no rule.
-const NOT_CHARTED: [&str; 3] = [
+const NOT_CHARTED: &[&str] = &[
+    "crucible_upstream_connect_duration_seconds",
+    "crucible_model_expires_timestamp_seconds",
+    "crucible_residency_polls_total",
+    "crucible_retries_total",
+    "crucible_retry_budget_remaining",
+    "crucible_gpu_memory_used_bytes",
+    "crucible_gpu_memory_total_bytes",
+    "crucible_gpu_memory_limit_bytes",
+    "crucible_gpu_utilization_ratio",
+    "crucible_gpu_temperature_celsius",
+    "crucible_gpu_power_watts",
+    "crucible_energy_joules_total",
+    "crucible_host_memory_used_bytes",
+    "crucible_host_memory_total_bytes",
+    "crucible_engine_memory_limit_bytes",
+    "crucible_pool_budget_bytes",
+    "crucible_pool_used_bytes",
+    "crucible_pool_loading",
+    "crucible_queue_waiting",
+    "crucible_request_phase_seconds_total",
+    "crucible_prefill_seconds",
+    "crucible_prefill_requests",
+    "crucible_prefill_remaining_seconds",
+    "crucible_runtime_alive_tasks",
+    "crucible_runtime_busy_seconds_total",
+    "crucible_runtime_workers",
     "crucible_connections_evicted_total",
     "process_virtual_memory_bytes",
     "process_threads",
@@ -244,7 +270,7 @@ fn every_family_is_charted_or_listed_as_not() {
         .map(|family| family.name)
         .filter(|name| !used.contains(name))
         .collect();
-    assert_eq!(unused, BTreeSet::from(NOT_CHARTED));
+    assert_eq!(unused, NOT_CHARTED.iter().copied().collect());
 }
 
 #[test]

@@ -40,7 +40,7 @@ use super::answers::{openai, speaker};
 const CACHED: &str = r#","usage":{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":9}}"#;
 
 /// Counters and histograms that the load may leave at 0, and why.
-const UNTOUCHED: [(&str, &str); 4] = [
+const UNTOUCHED: [(&str, &str); 6] = [
     (
         "crucible_connections_evicted_total",
         "needs all places of limits.connections to be taken",
@@ -51,8 +51,16 @@ const UNTOUCHED: [(&str, &str); 4] = [
     ),
     ("crucible_log_dropped_total", "needs a disk that is full"),
     (
-        "process_cpu_seconds_total",
-        "counts whole seconds; the load may need less than one",
+        "crucible_upstream_connect_duration_seconds",
+        "counts new connections only",
+    ),
+    (
+        "crucible_retries_total",
+        "needs an engine that closes a connection in the moment of a request",
+    ),
+    (
+        "crucible_energy_joules_total",
+        "needs a card or a processor that counts it",
     ),
 ];
 

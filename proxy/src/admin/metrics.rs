@@ -12,7 +12,7 @@ use crate::{
 /// Answers in the text format of Prometheus, 0.0.4. The gauges are read from the router's view at
 /// this moment.
 pub(super) async fn scrape(State(app): State<AppState>) -> Response {
-    app.observe();
+    app.observe().await;
     or_refuse(encode(&app))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     ledger::{
         Ledger,
         ended_request::{EndedRequest, Moment},
-        reuse, sample,
+        phases, reuse, sample,
     },
     metrics::{DisconnectPhase, DroppedParam, RequestRecord},
     request::{RequestFacts, RequestPhase},
@@ -71,7 +71,8 @@ impl EndedRequest {
             stream: record.stream,
             code,
             duration,
-            overhead: duration.saturating_sub(record.waited(self.at)),
+            phases: phases::of(record, self.request.started, self.at, self.in_load),
+            prefill: phases::prefill(record),
             first_token: record.first_token_at.map(|at| at - self.request.started),
             predicted: record.predicted,
             output_time: record.output_time,

@@ -5,6 +5,7 @@
 
 mod closing;
 mod ended_request;
+mod phases;
 mod recent_prompts;
 mod reuse;
 mod sample;

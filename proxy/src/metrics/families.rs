@@ -29,14 +29,15 @@
 //! 4. `UPDATE_DOCS=1 cargo test -p crucible metrics::docs`, which writes the page anew. The tests then
 //!    ask for a chart, or for a reason why there is none.
 
-use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
+use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, Registry};
 
 use super::{
     family::{Emitter, Family, FamilyType, FamilyVector as _, Unit},
     label_sets::{
-        ABORT_CAUSE, DEFAULT_PARAM, DISCONNECT_PHASE, DROPPED_PARAM, ENDPOINT, ENGINE, ENGINE_KIND,
-        ENGINE_VERSION, ERROR_CODE, EVICTION_REASON, FALLBACK_REASON, FROM_ENGINE, LABEL,
-        LOAD_OUTCOME, LOAD_TRIGGER, MODEL, OUTCOME, REVISION, ROUTE_REASON, SETTING, SETTING_STATE,
+        ABORT_CAUSE, DEFAULT_PARAM, DISCONNECT_PHASE, DROPPED_PARAM, ENDPOINT, ENERGY_SOURCE,
+        ENGINE, ENGINE_KIND, ENGINE_VERSION, ERROR_CODE, EVICTION_REASON, FALLBACK_REASON,
+        FROM_ENGINE, GPU, LABEL, LOAD_OUTCOME, LOAD_TRIGGER, MODEL, OUTCOME, POOL, QUEUE_REASON,
+        REQUEST_PHASE, RETRY_OUTCOME, RETRY_REASON, REVISION, ROUTE_REASON, SETTING, SETTING_STATE,
         SINK, STATUS, STREAM, TO_ENGINE, TOKEN_TYPE, UPSTREAM_ERROR, VERSION, WAIT_REASON,
     },
 };
@@ -50,6 +51,7 @@ const OVERHEAD: &[f64] = &[
 const FIRST_TOKEN: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0,
 ];
+const CONNECT: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 const RATIO: &[f64] = &[
     0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0,
 ];
@@ -79,37 +81,23 @@ const LOAD: &[f64] = &[
     0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0,
 ];
 
-/// The table's form: `field: Type(BUCKETS) "name" [LABELS] Unit by Emitter: "meaning";`, then the
-/// families of the client library's process collector, which have no vector here.
+/// The table's form: `field: Type(BUCKETS) "name" [LABELS] Unit by Emitter: "meaning";`, where a
+/// `FloatCounter` is a counter of seconds or other values that are not whole numbers.
 macro_rules! families {
     (
-        registered {
-            $($field:ident: $kind:ident $(($buckets:ident))? $name:literal [$($label:ident),*]
-                $unit:ident by $emitter:ident: $help:literal;)*
-        }
-        process {
-            $($process_kind:ident $process_name:literal $process_unit:ident: $process_help:literal;)*
-        }
+        $($field:ident: $kind:ident $(($buckets:ident))? $name:literal [$($label:ident),*]
+            $unit:ident by $emitter:ident: $help:literal;)*
     ) => {
         /// Every family, in the order of the docs.
         pub static FAMILIES: &[Family] = &[
             $(Family {
                 name: $name,
-                kind: FamilyType::$kind,
+                kind: families!(@type $kind),
                 unit: Unit::$unit,
                 labels: &[$($label),*],
                 buckets: families!(@buckets $($buckets)?),
                 emitter: Emitter::$emitter,
                 help: $help,
-            },)*
-            $(Family {
-                name: $process_name,
-                kind: FamilyType::$process_kind,
-                unit: Unit::$process_unit,
-                labels: &[],
-                buckets: &[],
-                emitter: Emitter::Process,
-                help: $process_help,
             },)*
         ];
 
@@ -135,7 +123,10 @@ macro_rules! families {
     };
     (@buckets) => { &[] };
     (@buckets $buckets:ident) => { $buckets };
+    (@type FloatCounter) => { FamilyType::Counter };
+    (@type $kind:ident) => { FamilyType::$kind };
     (@vector Counter) => { IntCounterVec };
+    (@vector FloatCounter) => { CounterVec };
     (@vector Gauge) => { GaugeVec };
     (@vector Histogram) => { HistogramVec };
 }
@@ -145,7 +136,6 @@ fn missing() -> prometheus::Error {
 }
 
 families! {
-registered {
     requests: Counter "crucible_requests_total" [ENDPOINT, ENGINE, MODEL, STREAM, STATUS] None by Ledger:
         "Finished requests; engine is none if it never reached one, code is 499 if the client left first.";
     request_duration: Histogram(DURATION) "crucible_request_duration_seconds" [ENDPOINT, ENGINE, STREAM] Seconds by Ledger:
@@ -158,6 +148,14 @@ registered {
         "Time to first token by the predicted one; 1 is as predicted, 2 took twice as long.";
     inter_token: Histogram(GAP) "crucible_inter_token_seconds" [ENGINE] Seconds by Pipeline:
         "Gaps between content events of a stream (an event may hold more than one token).";
+    prefill: Histogram(FIRST_TOKEN) "crucible_prefill_seconds" [ENGINE, MODEL] Seconds by Ledger:
+        "From the moment at which the request was sent to the engine to the first event with content: the prompt is read.";
+    prefill_requests: Gauge "crucible_prefill_requests" [ENGINE] None by Requests:
+        "Requests whose prompt the engine reads now.";
+    prefill_remaining: Gauge "crucible_prefill_remaining_seconds" [ENGINE] Seconds by Requests:
+        "The longest time that one of those prompts is expected to take yet.";
+    request_phase: FloatCounter "crucible_request_phase_seconds_total" [ENGINE, REQUEST_PHASE] Seconds by Ledger:
+        "Time of the ended requests by what it was spent on; own is Crucible's own time.";
     output_speed: Histogram(SPEED) "crucible_output_tokens_per_second" [ENGINE, MODEL] TokensPerSecond by Ledger:
         "Per finished stream: completion tokens after the first, by the time since the first.";
     tokens: Counter "crucible_tokens_total" [ENGINE, MODEL, TOKEN_TYPE] Tokens by Ledger:
@@ -170,6 +168,8 @@ registered {
         "Wait for a permit, zero waits included; reason is load if a load was part of it.";
     queue_depth: Gauge "crucible_queue_depth" [ENGINE] None by RouterView:
         "Requests that wait for a permit.";
+    queue_waiting: Gauge "crucible_queue_waiting" [ENGINE, QUEUE_REASON] None by RouterView:
+        "Requests that wait for a permit, by what they wait for: a slot of a loaded model, a load, or the swap of one model for another.";
     queue_limit: Gauge "crucible_queue_limit" [ENGINE] None by RouterView:
         "Bound of the queue.";
     in_flight: Gauge "crucible_requests_in_flight" [ENGINE] None by Pipeline:
@@ -192,12 +192,28 @@ registered {
         "Most generation models that Crucible keeps loaded.";
     model_memory: Gauge "crucible_model_memory_bytes" [ENGINE, MODEL] Bytes by RouterView:
         "Memory of a loaded model, where the engine tells it.";
+    model_expires: Gauge "crucible_model_expires_timestamp_seconds" [ENGINE, MODEL] UnixSeconds by RouterView:
+        "When the engine will unload a loaded model by itself, unix seconds; absent where it says nothing.";
+    residency_polls: Counter "crucible_residency_polls_total" [ENGINE, OUTCOME] None by RouterEvent:
+        "Looks at what an engine holds loaded, for engines that list it.";
+    pool_budget: Gauge "crucible_pool_budget_bytes" [POOL] Bytes by RouterView:
+        "Memory that the models of a pool may use together; absent where it is unknown.";
+    pool_used: Gauge "crucible_pool_used_bytes" [POOL] Bytes by RouterView:
+        "Memory that the loaded models of a pool are counted with.";
+    pool_loading: Gauge "crucible_pool_loading" [POOL] None by RouterView:
+        "1 while a model is loaded into the pool.";
     routed: Counter "crucible_routed_total" [ENGINE, ROUTE_REASON] None by Ledger:
         "Routed requests by the reason of the candidate that was chosen.";
     fallbacks: Counter "crucible_fallbacks_total" [FROM_ENGINE, TO_ENGINE, FALLBACK_REASON, OUTCOME] None by Pipeline:
         "Attempts of a later candidate, before the first byte to the client.";
+    retries: Counter "crucible_retries_total" [ENGINE, RETRY_REASON, RETRY_OUTCOME] None by Pipeline:
+        "Requests that were due to be sent a second time, because the engine had closed the idle connection that they took.";
+    retry_budget: Gauge "crucible_retry_budget_remaining" [ENGINE] None by Pipeline:
+        "Requests that may be sent a second time at this moment; it grows by one with every fifth request up to its bound.";
     rejected: Counter "crucible_rejected_total" [ENGINE, ERROR_CODE, STATUS] None by Ledger:
         "Errors that Crucible answered; reason is the error code of the body.";
+    upstream_connect: Histogram(CONNECT) "crucible_upstream_connect_duration_seconds" [ENGINE] Seconds by Pipeline:
+        "Time to open a connection to the engine, TLS included; new connections only.";
     upstream_responses: Counter "crucible_upstream_responses_total" [ENGINE, STATUS] None by Pipeline:
         "Responses of engines by status, before any retelling.";
     upstream_errors: Counter "crucible_upstream_errors_total" [ENGINE, UPSTREAM_ERROR] None by Pipeline:
@@ -220,6 +236,8 @@ registered {
         "Health checks of engines.";
     breaker_state: Gauge "crucible_engine_breaker_state" [ENGINE] None by RouterView:
         "Circuit breaker: 0 closed, 1 open, 2 half-open.";
+    engine_memory_limit: Gauge "crucible_engine_memory_limit_bytes" [ENGINE] Bytes by RouterView:
+        "Memory limit that the operating system enforces on an engine that Crucible started; absent for others.";
     engine_info: Gauge "crucible_engine_info" [ENGINE, ENGINE_KIND, ENGINE_VERSION] None by RouterView:
         "Always 1.";
     connections_open: Gauge "crucible_connections_open" [] None by Server:
@@ -240,24 +258,44 @@ registered {
         "1 for the state in which a setting was found last; looked at every 30 s.";
     log_dropped: Counter "crucible_log_dropped_total" [SINK] None by Logs:
         "Lines that a log lost: they came faster than they were written, or the disk refused them, or stderr is closed.";
+    gpu_memory_used: Gauge "crucible_gpu_memory_used_bytes" [GPU] Bytes by Machine:
+        "Memory of a graphics card that is in use, by any process.";
+    gpu_memory_total: Gauge "crucible_gpu_memory_total_bytes" [GPU] Bytes by Machine:
+        "Memory of a graphics card.";
+    gpu_memory_limit: Gauge "crucible_gpu_memory_limit_bytes" [GPU] Bytes by Machine:
+        "The share of a graphics card's memory that models may use: gpu_memory_fraction of it.";
+    gpu_utilization: Gauge "crucible_gpu_utilization_ratio" [GPU] Ratio by Machine:
+        "Share of the last moment in which a graphics card was busy, 0 to 1.";
+    gpu_temperature: Gauge "crucible_gpu_temperature_celsius" [GPU] Celsius by Machine:
+        "Temperature of a graphics card.";
+    gpu_power: Gauge "crucible_gpu_power_watts" [GPU] Watts by Machine:
+        "Power that a graphics card draws now.";
+    energy: FloatCounter "crucible_energy_joules_total" [ENERGY_SOURCE] Joules by Machine:
+        "Energy that a graphics card or a processor package used since the first scrape.";
+    host_memory_used: Gauge "crucible_host_memory_used_bytes" [] Bytes by Machine:
+        "Main memory in use that cannot be reclaimed, of the machine, or of the control group where its limit is smaller.";
+    host_memory_total: Gauge "crucible_host_memory_total_bytes" [] Bytes by Machine:
+        "Main memory of the machine, or the limit of the control group where that is smaller.";
+    runtime_tasks: Gauge "crucible_runtime_alive_tasks" [] None by Runtime:
+        "Tasks of Crucible's runtime that have not ended; a connection is one, an engine's poll another.";
+    runtime_busy: FloatCounter "crucible_runtime_busy_seconds_total" [] Seconds by Runtime:
+        "Time in which the runtime's workers were busy, all workers together.";
+    runtime_workers: Gauge "crucible_runtime_workers" [] None by Runtime:
+        "Worker threads of Crucible's runtime.";
     build_info: Gauge "crucible_build_info" [VERSION, REVISION] None by Instance:
         "Always 1.";
-}
-
-process {
-    Counter "process_cpu_seconds_total" Seconds:
-        "Total user and system CPU time spent in seconds.";
-    Gauge "process_resident_memory_bytes" Bytes:
-        "Resident memory size in bytes.";
-    Gauge "process_virtual_memory_bytes" Bytes:
-        "Virtual memory size in bytes.";
-    Gauge "process_open_fds" None:
-        "Number of open file descriptors.";
-    Gauge "process_max_fds" None:
-        "Maximum number of open file descriptors.";
-    Gauge "process_start_time_seconds" UnixSeconds:
-        "Start time of the process since unix epoch in seconds.";
-    Gauge "process_threads" None:
-        "Number of OS threads in the process.";
-}
+    process_cpu: FloatCounter "process_cpu_seconds_total" [] Seconds by Process:
+        "User and system time of Crucible's process.";
+    process_resident: Gauge "process_resident_memory_bytes" [] Bytes by Process:
+        "Resident memory of Crucible's process.";
+    process_virtual: Gauge "process_virtual_memory_bytes" [] Bytes by Process:
+        "Virtual memory of Crucible's process.";
+    process_open_fds: Gauge "process_open_fds" [] None by Process:
+        "Open file descriptors of Crucible's process.";
+    process_max_fds: Gauge "process_max_fds" [] None by Process:
+        "The most file descriptors that Crucible's process may have open.";
+    process_start_time: Gauge "process_start_time_seconds" [] UnixSeconds by Process:
+        "When Crucible's process was started, unix seconds.";
+    process_threads: Gauge "process_threads" [] None by Process:
+        "Threads of Crucible's process.";
 }

@@ -1,7 +1,8 @@
 //! The words in which the table of families describes a metric.
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
+    core::Collector,
 };
 
 use super::label_sets::Label;
@@ -35,6 +36,12 @@ pub enum Unit {
     TokensPerSecond,
     /// The quotient of two values of the same unit.
     Ratio,
+    /// The values are degrees Celsius.
+    Celsius,
+    /// The values are watts.
+    Watts,
+    /// The values are joules.
+    Joules,
 }
 
 /// The part of Crucible that writes a family, and with it the moment at which it changes.
@@ -48,6 +55,12 @@ pub enum Emitter {
     RouterEvent,
     /// The router's view, at each scrape.
     RouterView,
+    /// The list of active requests, at each scrape.
+    Requests,
+    /// The machine's files and drivers, at each scrape; what cannot be read is absent.
+    Machine,
+    /// The runtime, at each scrape.
+    Runtime,
     /// The verification of settings, every 30 s.
     Settings,
     /// The accept loop, as connections come and go.
@@ -58,7 +71,7 @@ pub enum Emitter {
     Logs,
     /// The metrics themselves.
     Metrics,
-    /// The Prometheus client library, at each scrape, on Linux.
+    /// The process itself, at each scrape, on Linux.
     Process,
 }
 
@@ -121,6 +134,9 @@ impl Unit {
             Self::Tokens => "tokens",
             Self::TokensPerSecond => "tokens/s",
             Self::Ratio => "ratio",
+            Self::Celsius => "°C",
+            Self::Watts => "W",
+            Self::Joules => "J",
         }
     }
 }
@@ -134,7 +150,8 @@ impl Emitter {
             Self::Ledger => "at the end of a request",
             Self::Pipeline => "while a request is answered",
             Self::RouterEvent => "as the router acts",
-            Self::RouterView => "at each scrape",
+            Self::RouterView | Self::Requests | Self::Runtime => "at each scrape",
+            Self::Machine => "at each scrape, where it can be read",
             Self::Settings => "every 30 s",
             Self::Server => "as connections come and go",
             Self::Instance => "at start and reload",
@@ -148,7 +165,7 @@ impl Emitter {
 // === impl Family ===
 
 impl Family {
-    /// Whether the client library's process collector fills it (Linux only).
+    /// Whether it is one of the families that every Prometheus client has of its process (Linux only).
     pub fn is_process(&self) -> bool {
         self.emitter == Emitter::Process
     }
@@ -166,6 +183,12 @@ impl Family {
 // === impl FamilyVector ===
 
 impl FamilyVector for IntCounterVec {
+    fn new(family: &Family) -> prometheus::Result<Self> {
+        Self::new(Opts::new(family.name, family.help), &family.names())
+    }
+}
+
+impl FamilyVector for CounterVec {
     fn new(family: &Family) -> prometheus::Result<Self> {
         Self::new(Opts::new(family.name, family.help), &family.names())
     }

@@ -4,8 +4,9 @@ use crucible_config::tuning::TuningState;
 use crucible_router::plan::Reason;
 
 use super::labels::{
-    DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, OUTCOMES, Outcome, TRIGGERS, TokenType,
-    eviction_reason, load_outcome, load_trigger,
+    DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, OUTCOMES, Outcome, QUEUE_REASONS,
+    RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, eviction_reason, load_outcome,
+    load_trigger,
 };
 use crate::{
     endpoint::Endpoint,
@@ -63,6 +64,15 @@ label_sets! {
         the registered ones by their class (`5xx`), else `other`");
     TOKEN_TYPE = "type": words!(TokenType::ALL, TokenType::as_str);
     WAIT_REASON = "reason": LabelValues::Words(&["slot", "load"]);
+    QUEUE_REASON = "reason": LabelValues::Words(&QUEUE_REASONS);
+    REQUEST_PHASE = "phase": words!(TimedPhase::ALL, TimedPhase::as_str);
+    RETRY_REASON = "reason": words!(RetryReason::ALL, RetryReason::as_str);
+    RETRY_OUTCOME = "outcome": words!(RetryOutcome::ALL, RetryOutcome::as_str);
+    POOL = "pool": LabelValues::Bounded("a pool of memory: `gpu`, `cpu`, one of another host \
+        (`gpu@host`), or a configured one");
+    GPU = "gpu": LabelValues::Bounded("the number of a graphics card, from 0: NVIDIA's first");
+    ENERGY_SOURCE = "source": LabelValues::Bounded("a graphics card (`gpu0`) or a processor package \
+        (`package0`)");
     ROUTE_REASON = "reason": words!(Reason::ALL, Reason::as_str);
     ERROR_CODE = "reason": words!(ErrorKind::ALL, ErrorKind::code);
     EVICTION_REASON = "reason": words!(EVICTIONS, eviction_reason);

@@ -52,6 +52,25 @@ labels! {
     }
 }
 
+labels! {
+    /// The part of a request's time that seconds are counted for.
+    TimedPhase {
+        Queue = "queue", Load = "load", Prefill = "prefill", Generate = "generate", Own = "own",
+    }
+}
+labels! {
+    /// The reason for which a request is sent to its engine a second time.
+    RetryReason { StaleConnection = "stale_connection", }
+}
+labels! {
+    /// The outcome of a second sending: the engine answered, it failed too, or it was left out because
+    /// the budget was spent.
+    RetryOutcome { Ok = "ok", Error = "error", OverBudget = "over_budget", }
+}
+
+/// The reasons of a wait in the router's view, for which series exist from the start.
+pub(super) const QUEUE_REASONS: [&str; 3] = ["slot", "load", "swap"];
+
 /// The names of models that have series of their own, and those that came when there was no room left.
 #[derive(Debug, Default)]
 pub(super) struct ModelNames {

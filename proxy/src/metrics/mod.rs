@@ -23,10 +23,13 @@ mod family;
 mod guard;
 mod label_sets;
 pub(crate) mod labels;
+mod machine;
+mod machine_watch;
 mod observe;
 mod prepare;
 mod record;
 mod request_record;
+mod runtime;
 mod series;
 mod settings;
 mod view;
@@ -42,14 +45,18 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 
+pub(crate) use self::machine_watch::MachineWatch;
 pub use self::{
     docs::document,
     families::FAMILIES,
     family::{Emitter, Family, FamilyType, Unit},
     guard::{ConnectionGuard, InFlightGuard, StreamClock},
     label_sets::{Label, LabelValues},
-    labels::{DefaultParam, DisconnectPhase, DroppedParam, Outcome, TokenType},
-    request_record::RequestRecord,
+    labels::{
+        DefaultParam, DisconnectPhase, DroppedParam, Outcome, RetryOutcome, RetryReason,
+        TimedPhase, TokenType,
+    },
+    request_record::{PhaseTimes, RequestRecord},
 };
 use self::{
     families::Collectors,
@@ -99,10 +106,6 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let vectors = Collectors::register(&registry)?;
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
         let metrics = Self {
             inner: Arc::new(Inner {
                 registry,
@@ -252,14 +255,6 @@ impl Metrics {
         self.vectors()
             .connections_limit
             .with_label_values(EMPTY)
-            .set(f64::from(limit));
-    }
-
-    /// Sets the gauge of the most generation models that are kept loaded on this engine.
-    pub fn set_models_loaded_limit(&self, engine: &str, limit: u32) {
-        self.vectors()
-            .models_loaded_limit
-            .with_label_values(&[engine])
             .set(f64::from(limit));
     }
 

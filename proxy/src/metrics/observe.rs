@@ -50,11 +50,17 @@ impl EventObserver for Metrics {
             } => count_wait(self, engine, *loaded, *waited),
             // Seen by what failed, in the log and in the state.
             Event::Wedged { .. } => {}
-            Event::HealthCheck { engine, ok } => {
+            Event::HealthCheck {
+                engine,
+                ok,
+                lists_residents,
+            } => {
                 let outcome = if *ok { Outcome::Ok } else { Outcome::Error };
-                v.health_checks
-                    .with_label_values(&[&**engine, outcome.as_str()])
-                    .inc();
+                let labels = [&**engine, outcome.as_str()];
+                v.health_checks.with_label_values(&labels).inc();
+                if *lists_residents {
+                    v.residency_polls.with_label_values(&labels).inc();
+                }
             }
         }
     }

@@ -4,7 +4,8 @@ use super::{
     EMPTY, EVENTS, Metrics, STDERR,
     labels::{
         DefaultParam, DisconnectPhase, DroppedParam, EVICTIONS, NONE, OTHER, OUTCOMES, Outcome,
-        TRIGGERS, TokenType, eviction_reason, load_outcome, load_trigger, status,
+        QUEUE_REASONS, RetryOutcome, RetryReason, TRIGGERS, TimedPhase, TokenType, eviction_reason,
+        load_outcome, load_trigger, status,
     },
 };
 use crate::{
@@ -46,9 +47,12 @@ impl Metrics {
             &v.connections_limit,
             &v.reload_success,
             &v.reload_timestamp,
+            &v.runtime_tasks,
+            &v.runtime_workers,
         ] {
             gauge.with_label_values(EMPTY);
         }
+        v.runtime_busy.with_label_values(EMPTY);
         self.prepare_settings();
         let revision = option_env!("CRUCIBLE_REVISION").unwrap_or("unknown");
         v.build_info
@@ -77,7 +81,7 @@ impl Metrics {
     }
 
     /// The gauges whose only label is the engine.
-    pub(super) fn engine_gauges(&self) -> [&GaugeVec; 9] {
+    pub(super) fn engine_gauges(&self) -> [&GaugeVec; 12] {
         let v = self.vectors();
         [
             &v.queue_depth,
@@ -89,6 +93,9 @@ impl Metrics {
             &v.models_loaded_limit,
             &v.engine_up,
             &v.breaker_state,
+            &v.prefill_requests,
+            &v.prefill_remaining,
+            &v.retry_budget,
         ]
     }
 
@@ -109,18 +116,8 @@ impl Metrics {
                 v.requests.with_label_values(&values);
             }
         }
-        for wait in ["slot", "load"] {
-            v.queue_wait.with_label_values(&[engine, wait]);
-        }
-        for reason in Reason::ALL {
-            v.routed.with_label_values(&[engine, reason.as_str()]);
-        }
-        for code in ["200", "400", "500"] {
-            v.upstream_responses.with_label_values(&[engine, code]);
-        }
-        for kind in UpstreamError::ALL {
-            v.upstream_errors
-                .with_label_values(&[engine, kind.as_str()]);
+        for phase in TimedPhase::ALL {
+            v.request_phase.with_label_values(&[engine, phase.as_str()]);
         }
         for cause in AbortCause::ALL {
             v.stream_aborted
@@ -134,16 +131,52 @@ impl Metrics {
             v.params_dropped
                 .with_label_values(&[param.as_str(), engine]);
         }
+        self.prepare_routing(engine);
+        self.prepare_upstream(engine);
+        self.prepare_models(engine);
+    }
+
+    fn prepare_routing(&self, engine: &str) {
+        let v = self.vectors();
+        for wait in ["slot", "load"] {
+            v.queue_wait.with_label_values(&[engine, wait]);
+        }
+        for reason in QUEUE_REASONS {
+            v.queue_waiting.with_label_values(&[engine, reason]);
+        }
+        for reason in Reason::ALL {
+            v.routed.with_label_values(&[engine, reason.as_str()]);
+        }
         for outcome in Outcome::ALL {
             v.health_checks
                 .with_label_values(&[engine, outcome.as_str()]);
+            v.residency_polls
+                .with_label_values(&[engine, outcome.as_str()]);
         }
-        self.prepare_models(engine);
+    }
+
+    fn prepare_upstream(&self, engine: &str) {
+        let v = self.vectors();
+        v.upstream_connect.with_label_values(&[engine]);
+        for reason in RetryReason::ALL {
+            for outcome in RetryOutcome::ALL {
+                let values = [engine, reason.as_str(), outcome.as_str()];
+                v.retries.with_label_values(&values);
+            }
+        }
+        for code in ["200", "400", "500"] {
+            v.upstream_responses.with_label_values(&[engine, code]);
+        }
+        for kind in UpstreamError::ALL {
+            v.upstream_errors
+                .with_label_values(&[engine, kind.as_str()]);
+        }
     }
 
     fn prepare_models(&self, engine: &str) {
         let v = self.vectors();
         v.time_to_first_token.with_label_values(&[engine, OTHER]);
+        v.prefill.with_label_values(&[engine, OTHER]);
         v.output_speed.with_label_values(&[engine, OTHER]);
         v.tokens_estimated.with_label_values(&[engine, OTHER]);
         v.model_load_duration.with_label_values(&[engine, OTHER]);

@@ -6,8 +6,8 @@ use super::{
     Metrics,
     families::Collectors,
     family::float,
-    labels::{DefaultParam, NONE, TokenType},
-    request_record::RequestRecord,
+    labels::{DefaultParam, NONE, TimedPhase, TokenType},
+    request_record::{PhaseTimes, RequestRecord},
     series::{EngineSeries, ModelSeries, RequestCountLabels},
 };
 use crate::usage::Usage;
@@ -24,7 +24,7 @@ impl Metrics {
         let (endpoint, stream, code) = (record.endpoint, record.stream, record.code);
         let mut series = self.inner.series.lock();
         let overhead = series.overhead(v, endpoint);
-        overhead.observe(record.overhead.as_secs_f64());
+        overhead.observe(record.phases.own.as_secs_f64());
         let engine = series.engine(record.engine.unwrap_or(NONE));
         let duration = engine.duration(v, endpoint, stream);
         duration.observe(record.duration.as_secs_f64());
@@ -35,8 +35,19 @@ impl Metrics {
         };
         engine.model(model).count(v, outcome);
         if record.engine.is_some() {
+            count_phases(v, engine, &record.phases);
             count_routing(v, engine, record);
             count_answer(v, engine, model, record);
+        }
+    }
+}
+
+/// Counts what the time of the request was spent on.
+fn count_phases(v: &Collectors, engine: &EngineSeries, phases: &PhaseTimes) {
+    for phase in TimedPhase::ALL {
+        let spent = phases.of(*phase);
+        if !spent.is_zero() {
+            engine.phase(v, *phase).inc_by(spent.as_secs_f64());
         }
     }
 }
@@ -81,6 +92,9 @@ fn count_answer(
     let series = engine.model(model);
     if let Some(wait) = record.first_token {
         series.first_token(v).observe(wait.as_secs_f64());
+    }
+    if let Some(took) = record.prefill {
+        series.prefill(v).observe(took.as_secs_f64());
     }
     match record.usage {
         Some(usage) => count_usage(v, series, usage, record.output_time),

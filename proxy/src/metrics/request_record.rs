@@ -5,7 +5,23 @@ use std::time::Duration;
 use crucible_router::plan::Reason;
 use http::StatusCode;
 
+use super::labels::TimedPhase;
 use crate::{endpoint::Endpoint, usage::Usage};
+
+/// The time of a finished request by what it was spent on. The five parts together are the whole time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseTimes {
+    /// The wait for a slot of a model that was loaded.
+    pub queue: Duration,
+    /// The wait for a permit that a load was part of.
+    pub load: Duration,
+    /// The wait for the first token after the request was sent.
+    pub prefill: Duration,
+    /// The time from the first token to the end of the answer.
+    pub generate: Duration,
+    /// Crucible's own time.
+    pub own: Duration,
+}
 
 /// The facts of a finished request that are counted, once, at its end.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +38,10 @@ pub struct RequestRecord<'a> {
     pub code: StatusCode,
     /// The time from the request line to the last byte of the answer.
     pub duration: Duration,
-    /// The part of it that was Crucible's own, without waits for queue, load and engine.
-    pub overhead: Duration,
+    /// That time by what it was spent on.
+    pub phases: PhaseTimes,
+    /// The time from the moment at which it was sent to the engine to the first event with content.
+    pub prefill: Option<Duration>,
     /// The time from the request to the first event with content.
     pub first_token: Option<Duration>,
     /// The time to the first token that the plan had predicted.
@@ -42,4 +60,19 @@ pub struct RequestRecord<'a> {
     pub reason: Option<Reason>,
     /// The names of the parameters that were filled in.
     pub defaults: &'a [&'static str],
+}
+
+// === impl PhaseTimes ===
+
+impl PhaseTimes {
+    /// The time that was spent on this part.
+    pub(super) fn of(&self, phase: TimedPhase) -> Duration {
+        match phase {
+            TimedPhase::Queue => self.queue,
+            TimedPhase::Load => self.load,
+            TimedPhase::Prefill => self.prefill,
+            TimedPhase::Generate => self.generate,
+            TimedPhase::Own => self.own,
+        }
+    }
 }

@@ -11,11 +11,11 @@ use std::cell::OnceCell;
 
 use crucible_router::plan::Reason;
 use http::StatusCode;
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Counter, Histogram, IntCounter};
 
 use super::{
     families::Collectors,
-    labels::{DefaultParam, TokenType, flag, status},
+    labels::{DefaultParam, TimedPhase, TokenType, flag, status},
 };
 use crate::endpoint::Endpoint;
 
@@ -44,6 +44,7 @@ pub(super) struct EngineSeries {
     stream_bytes: OnceCell<IntCounter>,
     stream_flushes: OnceCell<IntCounter>,
     request_tokens: [OnceCell<Histogram>; TokenType::ALL.len()],
+    phases: [OnceCell<Counter>; TimedPhase::ALL.len()],
     routed: [OnceCell<IntCounter>; Reason::ALL.len()],
     defaults: [OnceCell<IntCounter>; DefaultParam::ALL.len()],
     /// Sorted by name.
@@ -57,6 +58,7 @@ pub(super) struct ModelSeries {
     model: Box<str>,
     requests: Vec<(RequestCountLabels, IntCounter)>,
     first_token: OnceCell<Histogram>,
+    prefill: OnceCell<Histogram>,
     output_speed: OnceCell<Histogram>,
     estimated: OnceCell<IntCounter>,
     tokens: [OnceCell<IntCounter>; TokenType::ALL.len()],
@@ -114,6 +116,7 @@ impl EngineSeries {
             stream_bytes: OnceCell::new(),
             stream_flushes: OnceCell::new(),
             request_tokens: Default::default(),
+            phases: Default::default(),
             routed: Default::default(),
             defaults: Default::default(),
             models: Vec::new(),
@@ -167,6 +170,12 @@ impl EngineSeries {
             .get_or_init(|| v.request_tokens.with_label_values(&labels))
     }
 
+    /// Returns the counter of the seconds that requests spent on this part of their time.
+    pub(super) fn phase(&self, v: &Collectors, phase: TimedPhase) -> &Counter {
+        let labels = [&*self.engine, phase.as_str()];
+        self.phases[phase as usize].get_or_init(|| v.request_phase.with_label_values(&labels))
+    }
+
     /// Returns the counter of requests that were sent to the engine for this reason.
     pub(super) fn routed(&self, v: &Collectors, reason: Reason) -> &IntCounter {
         let labels = [&*self.engine, reason.as_str()];
@@ -189,6 +198,7 @@ impl ModelSeries {
             model: model.into(),
             requests: Vec::new(),
             first_token: OnceCell::new(),
+            prefill: OnceCell::new(),
             output_speed: OnceCell::new(),
             estimated: OnceCell::new(),
             tokens: Default::default(),
@@ -220,6 +230,13 @@ impl ModelSeries {
         let labels = [&*self.engine, &*self.model];
         self.first_token
             .get_or_init(|| v.time_to_first_token.with_label_values(&labels))
+    }
+
+    /// Returns the histogram of seconds from the sending of a request to the first event with content.
+    pub(super) fn prefill(&self, v: &Collectors) -> &Histogram {
+        let labels = [&*self.engine, &*self.model];
+        self.prefill
+            .get_or_init(|| v.prefill.with_label_values(&labels))
     }
 
     /// Returns the histogram of generated tokens per second, one value per finished stream.

@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 use crucible_config::checked::{Device, EngineKind};
 use crucible_router::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
+    client::ClientId,
     event::{Event, EventObserver as _, EvictionReason, LoadOutcome, LoadTrigger},
     plan::Reason,
-    view::{BreakerState, EngineView, Health, ResidentView, View},
+    view::{BreakerState, EngineView, Health, LoadingView, QueuedView, ResidentView, View},
 };
 
 use super::*;
@@ -40,7 +41,7 @@ fn series(metrics: &Metrics) -> Vec<String> {
         .collect()
 }
 
-fn value(metrics: &Metrics, series_name: &str) -> Option<f64> {
+pub(super) fn value(metrics: &Metrics, series_name: &str) -> Option<f64> {
     series(metrics).iter().find_map(|line| {
         let (name, value) = line.rsplit_once(' ')?;
         (name == series_name).then(|| value.parse().unwrap())
@@ -55,7 +56,14 @@ fn record(model: &str) -> RequestRecord<'_> {
         stream: true,
         code: StatusCode::OK,
         duration: Duration::from_secs(3),
-        overhead: Duration::from_micros(300),
+        phases: PhaseTimes {
+            queue: Duration::from_secs(1),
+            load: Duration::ZERO,
+            prefill: Duration::from_millis(400),
+            generate: Duration::from_millis(1600),
+            own: Duration::from_micros(300),
+        },
+        prefill: Some(Duration::from_millis(400)),
         first_token: Some(Duration::from_millis(400)),
         predicted: None,
         output_time: Some(Duration::from_secs(2)),
@@ -79,6 +87,7 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
     let resident = |model: &String| ResidentView {
         info: ResidentInfo {
             bytes: Some(1_000),
+            expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(900)),
             ..ResidentInfo::named(model.as_str().into(), ModelKind::Generation)
         },
         tuple: None,
@@ -121,12 +130,13 @@ fn engine(name: &str, models: &[String], loaded: &[String]) -> EngineView {
         load_control: true,
         discovered: false,
         wedged: false,
-        budget: None,
+        budget: Some(5_000),
         others: None,
-        used: 0,
+        used: 1_000,
         peak: 0,
+        models_limit: Some(2),
         ttl: None,
-        limit: None,
+        limit: Some(Ok(8_000)),
         models: Arc::new(models.iter().map(model).collect()),
         residents: loaded.iter().map(resident).collect(),
         permits: 2,

@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+/// The pools whose series exist.
+pub(super) type PoolSeries = HashSet<String>;
+
 /// The series that the last view set, so that those of models that were unloaded go to 0, and those of
 /// engines that are configured no more are removed.
 #[derive(Debug, Default)]
@@ -13,6 +16,10 @@ pub(super) struct ViewSeries {
     /// The kind and the version of each engine, which are labels of its series
     /// `crucible_engine_info`.
     pub(super) versions: HashMap<String, [String; 2]>,
+    /// The number of graphics cards whose series exist.
+    pub(super) cards: usize,
+    /// The pools whose series exist.
+    pub(super) pools: PoolSeries,
     /// The engines whose series exist.
     pub(super) engines: Vec<String>,
 }

@@ -146,17 +146,3 @@ impl RequestPhase {
         }
     }
 }
-
-// === impl RequestFacts ===
-
-impl RequestFacts {
-    /// The time spent in the queue, in a load and waiting for the engine, up to `now`; the rest of a
-    /// request's time is Crucible's own.
-    pub(crate) fn waited(&self, now: Instant) -> Duration {
-        let queue = self
-            .queued_at
-            .map_or(Duration::ZERO, |from| self.granted_at.unwrap_or(now) - from);
-        let engine = self.sent_at.map_or(Duration::ZERO, |from| now - from);
-        queue + engine
-    }
-}

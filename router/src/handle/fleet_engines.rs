@@ -66,6 +66,7 @@ fn describe(engine: &EngineStatus) -> EngineView {
         others: None,
         used: 0,
         peak: 0,
+        models_limit: None,
         ttl: None,
         models: Arc::clone(&engine.models),
         residents: reported.collect(),

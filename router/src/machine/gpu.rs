@@ -3,36 +3,22 @@
 //! AMD's cards are read from `/sys/class/drm` below a given root (Linux, amdgpu), NVIDIA's through
 //! the driver's library NVML where it is installed. What neither reports is unknown, never an error.
 
+mod card;
+#[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
+mod nvml;
+
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
+pub use self::card::CardReading;
+use self::card::{CardDriver, CardMemory};
+
 /// A sample is used again for this long before the cards are read anew.
 const READ_EVERY: Duration = Duration::from_secs(1);
-
-/// A driver that knows its cards.
-trait CardDriver {
-    /// Returns the number of cards; `None` if the driver does not report it.
-    fn count(&self) -> Option<u32>;
-
-    /// Returns the memory of one card; `None` if it is not reported, or the card has none of its own.
-    fn memory(&self, card: u32) -> Option<CardMemory>;
-
-    /// Returns the ids of the processes that compute on it; `None` if they are not reported.
-    fn holders(&self, card: u32) -> Option<Vec<u32>>;
-}
-
-/// Memory of one card, or of several, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CardMemory {
-    /// All memory, held or not.
-    pub(crate) total: u64,
-    /// Memory that no process holds; `None` where that is not reported.
-    pub(crate) free: Option<u64>,
-}
 
 /// Reads how much memory of all cards together is free, at most once a second.
 #[derive(Debug, Default)]
@@ -95,9 +81,7 @@ fn amd(cards: &Path) -> Option<u64> {
 
 /// Returns the memory of every card that amdgpu reports.
 fn amd_cards(cards: &Path) -> impl Iterator<Item = CardMemory> {
-    let cards = std::fs::read_dir(cards).into_iter().flatten();
-    cards.filter_map(|card| {
-        let device = card.ok()?.path().join("device");
+    card_devices(cards).into_iter().filter_map(|device| {
         let read = |name: &str| -> Option<u64> {
             let text = std::fs::read_to_string(device.join(name)).ok()?;
             text.trim().parse().ok()
@@ -109,6 +93,22 @@ fn amd_cards(cards: &Path) -> impl Iterator<Item = CardMemory> {
             free: used.map(|used| total - used),
         })
     })
+}
+
+/// Returns the devices of all cards, `card0/device` and so on in the order of their numbers. Each card
+/// has further names there, `renderD128` and its sockets, which lead to the same device.
+pub(super) fn card_devices(cards: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(cards).into_iter().flatten();
+    let mut numbered: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix("card")?.parse().ok()?;
+            Some((number, entry.path().join("device")))
+        })
+        .collect();
+    numbered.sort_unstable();
+    numbered.into_iter().map(|(_, device)| device).collect()
 }
 
 /// Adds up the memory of several cards. Free memory that one does not report is unknown of all.
@@ -149,6 +149,15 @@ impl CardMemoryReader {
     not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))),
     expect(dead_code, reason = "no driver is asked")
 )]
+fn readings(driver: &impl CardDriver) -> Vec<CardReading> {
+    let count = driver.count().unwrap_or(0);
+    (0..count).map(|card| driver.reading(card)).collect()
+}
+
+#[cfg_attr(
+    not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))),
+    expect(dead_code, reason = "no driver is asked")
+)]
 fn ask(cards: &impl CardDriver) -> DriverReport {
     let Some(count) = cards.count() else {
         return DriverReport::default();
@@ -165,56 +174,22 @@ fn ask(cards: &impl CardDriver) -> DriverReport {
     }
 }
 
-#[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
-mod nvml {
-    use std::sync::OnceLock;
-
-    use nvml_wrapper::Nvml;
-
-    use super::{CardDriver, CardMemory};
-
-    // === impl CardDriver for Nvml ===
-
-    impl CardDriver for Nvml {
-        fn count(&self) -> Option<u32> {
-            self.device_count().ok()
-        }
-
-        fn memory(&self, card: u32) -> Option<CardMemory> {
-            let memory = self.device_by_index(card).ok()?.memory_info().ok()?;
-            Some(CardMemory {
-                total: memory.total,
-                free: Some(memory.free),
-            })
-        }
-
-        fn holders(&self, card: u32) -> Option<Vec<u32>> {
-            let all = self.device_by_index(card).ok()?.running_compute_processes();
-            Some(all.ok()?.into_iter().map(|process| process.pid).collect())
-        }
-    }
-
-    /// Returns the driver's library where it is installed; it is looked for once.
-    pub(super) fn driver() -> Option<&'static Nvml> {
-        static DRIVER: OnceLock<Option<Nvml>> = OnceLock::new();
-        DRIVER.get_or_init(open).as_ref()
-    }
-
-    fn open() -> Option<Nvml> {
-        // The name without a number belongs to the development package on most systems.
-        let numbered = || {
-            Nvml::builder()
-                .lib_path("libnvidia-ml.so.1".as_ref())
-                .init()
-        };
-        Nvml::init().or_else(|_| numbered()).ok()
-    }
-}
-
 /// Asks NVIDIA's driver about its cards.
 #[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
 pub(crate) fn nvidia() -> DriverReport {
     nvml::driver().map(ask).unwrap_or_default()
+}
+
+/// Reads what each of NVIDIA's cards uses at this moment.
+#[cfg(all(feature = "nvml", any(target_os = "linux", target_os = "windows")))]
+pub(super) fn nvidia_cards() -> Vec<CardReading> {
+    nvml::driver().map(readings).unwrap_or_default()
+}
+
+/// Returns no card, as this build cannot ask NVIDIA's driver.
+#[cfg(not(all(feature = "nvml", any(target_os = "linux", target_os = "windows"))))]
+pub(super) fn nvidia_cards() -> Vec<CardReading> {
+    Vec::new()
 }
 
 /// Returns an empty report, as this build cannot ask NVIDIA's driver.
@@ -248,6 +223,13 @@ mod tests {
         fn holders(&self, card: u32) -> Option<Vec<u32>> {
             self.1.get(usize::try_from(card).unwrap())?.1.clone()
         }
+
+        fn reading(&self, card: u32) -> CardReading {
+            CardReading {
+                memory_total: self.memory(card).map(|memory| memory.total),
+                ..CardReading::default()
+            }
+        }
     }
 
     fn fake(count: Option<u32>, memory: &[Option<u64>]) -> Fake {
@@ -270,6 +252,32 @@ mod tests {
         assert_eq!(ask(&fake(Some(0), &[])), DriverReport::default());
         let nothing = ask(&fake(Some(2), &[None, Some(0)]));
         assert_eq!((nothing.largest, nothing.all), (None, None));
+    }
+
+    #[test]
+    fn each_card_that_the_driver_counts_has_a_reading() {
+        let cards = fake(Some(3), &[Some(8), None]);
+        let total: Vec<_> = readings(&cards).iter().map(|r| r.memory_total).collect();
+        assert_eq!(total, [Some(8), None, None]);
+        assert_eq!(readings(&fake(None, &[Some(8)])), []);
+    }
+
+    #[test]
+    fn a_card_counts_once_although_it_has_several_names() {
+        let root = tempfile::tempdir().unwrap();
+        let cards = root.path().join("sys/class/drm");
+        for name in ["card10", "card2", "renderD128", "card2-DP-1", "version"] {
+            let device = cards.join(name).join("device");
+            std::fs::create_dir_all(&device).unwrap();
+            std::fs::write(device.join("mem_info_vram_total"), "100\n").unwrap();
+        }
+        let names: Vec<_> = card_devices(&cards)
+            .iter()
+            .map(|device| device.strip_prefix(&cards).unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["card2/device", "card10/device"].map(PathBuf::from));
+        let all = together(amd_cards(&cards)).unwrap();
+        assert_eq!(all.total, 200);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod awake;
 pub mod cgroup;
+mod files;
 pub mod gpu;
 pub mod hardware;
 pub(crate) mod local;
@@ -13,6 +14,7 @@ pub(crate) mod memory;
 pub mod ollama_process;
 pub(crate) mod processes;
 mod processor;
+pub mod readings;
 
 pub use self::{
     cgroup::{MemoryLimit, NoMemoryLimit},

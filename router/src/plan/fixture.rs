@@ -57,6 +57,7 @@ pub(crate) fn engine(name: &str, device: Device, models: &[&str]) -> EngineView 
         others: None,
         used: 0,
         peak: 0,
+        models_limit: None,
         ttl: None,
         limit: None,
         models: Arc::new(models.iter().map(|id| generation(id)).collect()),

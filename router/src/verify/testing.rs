@@ -121,6 +121,7 @@ fn engine(kind: EngineKind, name: &str, device: Device) -> EngineView {
         others: None,
         used: 0,
         peak: 0,
+        models_limit: None,
         ttl: None,
         limit: None,
     }

@@ -80,6 +80,111 @@ fn view_sets_gauges_and_clears_what_is_gone() {
 }
 
 #[test]
+fn a_view_sets_pools_limits_and_what_each_request_waits_for() {
+    let metrics = metrics();
+    let models = names("m", 1);
+    let mut view = view("ollama", &models, &models);
+    for reason in ["slot", "slot", "swap"] {
+        view.queue.push(QueuedView {
+            request_id: "r".into(),
+            client: ClientId::default(),
+            engine: "ollama".into(),
+            model: "m0".into(),
+            position: 1,
+            waiting: Duration::ZERO,
+            reason,
+        });
+    }
+    let mut other = engine("second", &[], &[]);
+    other.loading = Some(LoadingView {
+        model: "m0".into(),
+        since: Duration::ZERO,
+        expected: None,
+    });
+    other.limit = None;
+    view.engines.push(other);
+    metrics.update_view(&view);
+    for (name, expected) in [
+        (
+            r#"crucible_queue_waiting{engine="ollama",reason="slot"}"#,
+            Some(2.0),
+        ),
+        (
+            r#"crucible_queue_waiting{engine="ollama",reason="swap"}"#,
+            Some(1.0),
+        ),
+        (
+            r#"crucible_queue_waiting{engine="second",reason="slot"}"#,
+            Some(0.0),
+        ),
+        (r#"crucible_pool_budget_bytes{pool="cpu"}"#, Some(5_000.0)),
+        (r#"crucible_pool_used_bytes{pool="cpu"}"#, Some(2_000.0)),
+        (r#"crucible_pool_loading{pool="cpu"}"#, Some(1.0)),
+        (
+            r#"crucible_models_loaded_limit{engine="ollama"}"#,
+            Some(2.0),
+        ),
+        (
+            r#"crucible_engine_memory_limit_bytes{engine="ollama"}"#,
+            Some(8_000.0),
+        ),
+        (
+            r#"crucible_engine_memory_limit_bytes{engine="second"}"#,
+            None,
+        ),
+        (
+            r#"crucible_model_expires_timestamp_seconds{engine="ollama",model="m0"}"#,
+            Some(900.0),
+        ),
+    ] {
+        assert_eq!(value(&metrics, name), expected, "{name}");
+    }
+    view.engines.truncate(1);
+    view.engines[0].pool = "gpu".into();
+    view.engines[0].budget = None;
+    let resident = &mut view.engines[0].residents[0].info;
+    resident.expires_at = Some(SystemTime::now() + Duration::from_hours(300 * 365 * 24));
+    metrics.update_view(&view);
+    for name in [
+        r#"crucible_pool_used_bytes{pool="cpu"}"#,
+        r#"crucible_pool_budget_bytes{pool="gpu"}"#,
+        r#"crucible_queue_waiting{engine="second",reason="slot"}"#,
+        r#"crucible_model_expires_timestamp_seconds{engine="ollama",model="m0"}"#,
+    ] {
+        assert_eq!(value(&metrics, name), None, "{name}");
+    }
+}
+
+#[test]
+fn gauges_of_models_and_engines_that_are_gone_leave() {
+    let metrics = metrics();
+    let models = names("m", 2);
+    metrics.update_view(&view("ollama", &models, &models));
+    // Unloaded, and still listed.
+    metrics.update_view(&view("ollama", &models, &[]));
+    let loaded = |model: &str| {
+        let name = format!(r#"crucible_model_loaded{{engine="ollama",model="{model}"}}"#);
+        value(&metrics, &name)
+    };
+    assert_eq!((loaded("m0"), loaded("m1")), (Some(0.0), Some(0.0)));
+    // One of them was deleted on the engine.
+    metrics.update_view(&view("ollama", &models[..1], &[]));
+    assert_eq!((loaded("m0"), loaded("m1")), (Some(0.0), None));
+    metrics.update_view(&View::default());
+    let gauges: Vec<_> = FAMILIES
+        .iter()
+        .filter(|family| family.kind == FamilyType::Gauge)
+        .map(|family| format!("{}{{", family.name))
+        .collect();
+    let left: Vec<_> = series(&metrics)
+        .into_iter()
+        .filter(|line| line.contains(r#"engine="ollama""#))
+        .filter(|line| gauges.iter().any(|name| line.starts_with(name)))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
 fn events_of_the_router_are_counted() {
     let metrics = metrics();
     metrics.observe(&Event::Load {
@@ -102,6 +207,12 @@ fn events_of_the_router_are_counted() {
     metrics.observe(&Event::HealthCheck {
         engine: "ollama".into(),
         ok: false,
+        lists_residents: true,
+    });
+    metrics.observe(&Event::HealthCheck {
+        engine: "lmstudio".into(),
+        ok: false,
+        lists_residents: false,
     });
     for (name, expected) in [
         (
@@ -123,6 +234,14 @@ fn events_of_the_router_are_counted() {
         (
             r#"crucible_engine_health_checks_total{engine="ollama",outcome="error"}"#,
             1.0,
+        ),
+        (
+            r#"crucible_residency_polls_total{engine="ollama",outcome="error"}"#,
+            1.0,
+        ),
+        (
+            r#"crucible_residency_polls_total{engine="lmstudio",outcome="error"}"#,
+            0.0,
         ),
     ] {
         assert_eq!(value(&metrics, name), Some(expected), "{name}");

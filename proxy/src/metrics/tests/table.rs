@@ -1,11 +1,69 @@
 //! The table of families against what is exported.
 
+use crucible_router::machine::readings::{
+    CardReading, EnergyReading, HostMemory, PowerReadings, ProcessReading,
+};
+
 use super::*;
+
+fn power() -> PowerReadings {
+    PowerReadings {
+        cards: vec![CardReading {
+            memory_total: Some(1000),
+            memory_used: Some(500),
+            utilization: Some(0.5),
+            celsius: Some(60.0),
+            watts: Some(100.0),
+            joules: Some(7.0),
+        }],
+        energy: vec![EnergyReading {
+            source: "gpu0".to_owned(),
+            joules: 2.5,
+        }],
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_the_machine_is_absent() {
+    let metrics = metrics();
+    metrics.update_power(&power(), 0.8);
+    metrics.update_memory(Some(HostMemory { total: 2, used: 1 }));
+    for (name, expected) in [
+        (r#"crucible_gpu_memory_limit_bytes{gpu="0"}"#, 800.0),
+        (r#"crucible_gpu_utilization_ratio{gpu="0"}"#, 0.5),
+        (r#"crucible_energy_joules_total{source="gpu0"}"#, 2.5),
+        ("crucible_host_memory_used_bytes", 1.0),
+    ] {
+        assert_eq!(value(&metrics, name), Some(expected), "{name}");
+    }
+    metrics.update_power(&PowerReadings::default(), 0.8);
+    metrics.update_memory(None);
+    metrics.update_process(None);
+    for family in FAMILIES.iter().filter(|family| {
+        family.kind == FamilyType::Gauge
+            && matches!(family.emitter, Emitter::Machine | Emitter::Process)
+    }) {
+        let lines = series(&metrics);
+        let shown = lines.iter().find(|line| line.starts_with(family.name));
+        assert_eq!(shown, None);
+    }
+}
 
 #[test]
 fn exported_families_are_the_table() {
     let metrics = metrics();
     metrics.update_view(&view("ollama", &names("m", 1), &names("m", 1)));
+    metrics.update_process(Some(ProcessReading {
+        cpu_seconds: Some(0.25),
+        resident_bytes: Some(1),
+        virtual_bytes: Some(1),
+        open_fds: Some(1),
+        max_fds: Some(1),
+        start_seconds: Some(1.0),
+        threads: Some(1),
+    }));
+    metrics.update_memory(Some(HostMemory { total: 2, used: 1 }));
+    metrics.update_power(&power(), 0.8);
     let exported: BTreeSet<(String, String)> = text(&metrics)
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -14,7 +72,6 @@ fn exported_families_are_the_table() {
         .collect();
     let table = FAMILIES
         .iter()
-        .filter(|f| cfg!(target_os = "linux") || !f.is_process())
         .map(|f| (f.name.to_owned(), f.kind.as_str().to_owned()))
         .collect();
     assert_eq!(exported, table);
@@ -55,6 +112,9 @@ fn table_follows_naming_rules() {
             Unit::Tokens => "_tokens",
             Unit::TokensPerSecond => "_tokens_per_second",
             Unit::Ratio => "_ratio",
+            Unit::Celsius => "_celsius",
+            Unit::Watts => "_watts",
+            Unit::Joules => "_joules",
         };
         let stem = name
             .trim_end_matches("_total")

@@ -44,6 +44,7 @@ impl Scheduler {
             .get(&state.facts.pool)
             .copied()
             .unwrap_or_default();
+        view.models_limit = u32::try_from(state.facts.max_loaded_models).ok();
         view.ttl = state.facts.model_ttl;
         view.active = state.residents.iter().map(|r| r.permits_out).sum();
         view.loading = self

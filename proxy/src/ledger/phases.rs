@@ -1,0 +1,139 @@
+//! The time of an ended request by what it was spent on.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{metrics::PhaseTimes, request::RequestFacts};
+
+/// Divides the time of a request from `started` to `ended`. A wait that a load was part of counts as load
+/// as a whole; `in_load` says that the client left during one. The time that an answer without a stream
+/// took is divided by the engine's own numbers, and is all generation where it tells none.
+pub(super) fn of(
+    record: &RequestFacts,
+    started: Instant,
+    ended: Instant,
+    in_load: bool,
+) -> PhaseTimes {
+    let wait = record.queued_at.map_or(Duration::ZERO, |from| {
+        record.granted_at.unwrap_or(ended) - from
+    });
+    let (queue, load) = if record.loaded || in_load {
+        (Duration::ZERO, wait)
+    } else {
+        (wait, Duration::ZERO)
+    };
+    let engine = record.sent_at.map_or(Duration::ZERO, |from| ended - from);
+    let prefill = prefill(record).unwrap_or_else(|| {
+        let timing = record.usage.and_then(|usage| usage.timing.prompt);
+        match (timing, record.answered_at) {
+            (Some(prompt), _) => prompt.took.min(engine),
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => engine,
+        }
+    });
+    PhaseTimes {
+        queue,
+        load,
+        prefill,
+        generate: engine.saturating_sub(prefill),
+        own: (ended - started)
+            .saturating_sub(wait)
+            .saturating_sub(engine),
+    }
+}
+
+/// The time from the sending of the request to its first token.
+pub(super) fn prefill(record: &RequestFacts) -> Option<Duration> {
+    record
+        .first_token_at?
+        .checked_duration_since(record.sent_at?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crucible_router::measurements::TimedTokens;
+
+    use super::*;
+    use crate::usage::{Timing, Usage};
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Asked at 0 s, queued from 1 s to 3 s, sent at 4 s, first token at 6 s, ended at 10 s.
+    fn record(start: Instant) -> RequestFacts {
+        RequestFacts {
+            queued_at: Some(start + s(1)),
+            granted_at: Some(start + s(3)),
+            sent_at: Some(start + s(4)),
+            first_token_at: Some(start + s(6)),
+            answered_at: Some(start + s(10)),
+            ..RequestFacts::default()
+        }
+    }
+
+    fn seconds(times: PhaseTimes) -> [u64; 5] {
+        let PhaseTimes {
+            queue,
+            load,
+            prefill,
+            generate,
+            own,
+        } = times;
+        [queue, load, prefill, generate, own].map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn the_parts_of_a_request_are_its_whole_time() {
+        let start = Instant::now();
+        let told = |record: &RequestFacts| seconds(of(record, start, start + s(10), false));
+        assert_eq!(told(&record(start)), [2, 0, 2, 4, 2]);
+        let mut loaded = record(start);
+        loaded.loaded = true;
+        assert_eq!(told(&loaded), [0, 2, 2, 4, 2]);
+        assert_eq!(prefill(&loaded), Some(s(2)));
+    }
+
+    #[test]
+    fn an_answer_without_a_stream_is_divided_by_the_engines_numbers() {
+        let start = Instant::now();
+        let mut whole = record(start);
+        whole.first_token_at = None;
+        let told = |record: &RequestFacts| seconds(of(record, start, start + s(10), false));
+        assert_eq!(told(&whole), [2, 0, 0, 6, 2]);
+        let prompt = TimedTokens {
+            tokens: 9,
+            took: s(5),
+        };
+        whole.usage = Some(Usage {
+            timing: Timing {
+                prompt: Some(prompt),
+                ..Timing::default()
+            },
+            ..Usage::default()
+        });
+        assert_eq!(told(&whole), [2, 0, 5, 1, 2]);
+        assert_eq!(prefill(&whole), None);
+    }
+
+    #[test]
+    fn a_client_that_leaves_ends_the_phase_that_it_left_in() {
+        let start = Instant::now();
+        let left =
+            |record: &RequestFacts, in_load| seconds(of(record, start, start + s(10), in_load));
+        let waiting = RequestFacts {
+            queued_at: Some(start + s(1)),
+            ..RequestFacts::default()
+        };
+        assert_eq!(left(&waiting, false), [9, 0, 0, 0, 1]);
+        assert_eq!(left(&waiting, true), [0, 9, 0, 0, 1]);
+        let reading = RequestFacts {
+            first_token_at: None,
+            answered_at: None,
+            ..record(start)
+        };
+        assert_eq!(left(&reading, false), [2, 0, 6, 0, 2]);
+        assert_eq!(left(&RequestFacts::default(), false), [0, 0, 0, 0, 10]);
+    }
+}

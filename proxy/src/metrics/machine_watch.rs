@@ -1,0 +1,92 @@
+//! The look at the machine that each scrape takes, on a thread of its own.
+//!
+//! A driver may take its time, or hang with its card. So nothing of it runs on the runtime's threads, a
+//! scrape waits for it a short time only, and no second look begins while one hangs.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use crucible_router::machine::readings::MachineReader;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::Metrics;
+
+/// The longest time that a scrape waits for files and drivers.
+const BUDGET: Duration = Duration::from_millis(250);
+
+/// Looks at the machine for the metrics, one look at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct MachineWatch {
+    reader: Arc<MachineReader>,
+    turn: Arc<Semaphore>,
+}
+
+// === impl MachineWatch ===
+
+impl MachineWatch {
+    /// A watch that looks with this reader.
+    pub(crate) fn new(reader: MachineReader) -> Self {
+        Self {
+            reader: Arc::new(reader),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Brings the families of the machine up to this moment, within 250 ms. A look that takes longer sets
+    /// them when it ends, and until then they stay as they are. `fraction` is `gpu_memory_fraction`.
+    pub(crate) async fn look(&self, metrics: &Metrics, fraction: f64) {
+        let (reader, metrics) = (Arc::clone(&self.reader), metrics.clone());
+        let look = async {
+            let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+                return;
+            };
+            let (done, read) = oneshot::channel();
+            let look = move || {
+                // Files first: they are read in no time, whatever a driver does.
+                metrics.update_process(reader.process());
+                metrics.update_memory(reader.memory());
+                metrics.update_power(&reader.power(), fraction);
+                drop(turn);
+                // The scrape may have gone on without it.
+                let _ = done.send(());
+            };
+            // A system that gives no thread now gives one to a later scrape.
+            if thread::Builder::new()
+                .name("machine".to_owned())
+                .spawn(look)
+                .is_ok()
+            {
+                let _ = read.await;
+            }
+        };
+        // After that time the values of the last look are shown.
+        let _ = timeout(BUDGET, look).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{super::tests::value, *};
+
+    #[tokio::test]
+    async fn a_look_shows_the_process_and_one_that_hangs_holds_up_no_scrape() {
+        let metrics = Metrics::new().unwrap();
+        let watch = MachineWatch::new(MachineReader::new(Path::new("/")));
+        watch.look(&metrics, 0.8).await;
+        assert_eq!(
+            value(&metrics, "process_resident_memory_bytes").is_some(),
+            cfg!(target_os = "linux")
+        );
+        // Another look has the turn and does not end.
+        let hanging = Arc::clone(&watch.turn).acquire_owned().await.unwrap();
+        let began = std::time::Instant::now();
+        watch.look(&metrics, 0.8).await;
+        assert!(began.elapsed() >= BUDGET && began.elapsed() < 40 * BUDGET);
+        drop(hanging);
+        watch.look(&metrics, 0.8).await;
+    }
+}
