@@ -19,6 +19,7 @@ mod engine_look;
 pub mod env;
 mod failure;
 pub mod instance;
+mod logged_events;
 pub mod models;
 pub mod output;
 mod pools;
@@ -30,6 +31,7 @@ pub mod sources;
 mod terminal;
 pub mod try_out;
 pub mod tunings;
+pub mod usage;
 
 pub use self::{
     arguments::{CommonArgs, OutputArgs},

@@ -269,6 +269,8 @@ pub struct ClientKey {
     pub sha256: [u8; 32],
     /// The number of requests that the client may send in a period; `None` sets no bound.
     pub rate: Option<Rate>,
+    /// The tokens of prompts and answers that the client may use in a day; `None` sets no bound.
+    pub tokens_per_day: Option<u64>,
     /// Whether a person waits for its answers.
     pub class: Class,
     /// The sampling defaults of this client.

@@ -25,7 +25,7 @@ mod line;
 mod read;
 
 pub use self::{
-    line::{LoadEvent, LoggedEngineFacts, LoggedEvent, RequestEvent},
+    line::{EnergyEvent, LoadEvent, LoggedEngineFacts, LoggedEvent, RequestEvent},
     read::{EventLog, UnreadableLog, read_event_log},
 };
 

@@ -12,6 +12,7 @@
 //! | [`TuningReport`](crucible_config::tuning::TuningReport) | `tunings --json` where no instance runs |
 //! | [`ExplainDoc`] | `POST /crucible/explain`, `explain --json` |
 //! | [`ModelsDoc`] | `models --json` |
+//! | [`UsageDoc`] | `usage --json` |
 //! | [`event_log`] | `events.jsonl` in `state_dir` |
 //!
 //! [`running`] asks the instance at the configured address for them.
@@ -23,6 +24,7 @@ mod models;
 mod number;
 pub mod running;
 pub mod state;
+mod usage;
 pub mod verified;
 
 pub use self::{
@@ -30,5 +32,6 @@ pub use self::{
     models::{ListedEngineDoc, ListedModelDoc, ModelsDoc},
     number::seconds,
     state::StateDoc,
+    usage::{EnergyCounterDoc, UsageDoc, UsageRowDoc},
     verified::{FindingDoc, VerifiedDoc},
 };

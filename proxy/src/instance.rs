@@ -154,6 +154,9 @@ impl Instance {
             &background,
             router_cancel.clone(),
         );
+        if !current.keys.is_empty() {
+            events::charge_today(&current.state_dir, router.daily_tokens());
+        }
         router.remember(Arc::clone(&state), &background, router_cancel.clone());
         if let Some(writer) = writer {
             background.spawn(writer.run(router.clone(), state, router_cancel.clone()));

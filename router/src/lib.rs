@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod client;
+pub mod daily_tokens;
 pub mod demand;
 pub mod discovery;
 pub mod engine;

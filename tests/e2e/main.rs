@@ -117,5 +117,6 @@ mod tls;
 mod tool_silence;
 #[cfg(unix)]
 mod try_fetch;
+mod usage;
 mod vanished;
 mod websocket;

@@ -60,7 +60,7 @@ impl LoggedTraffic {
                     requests.extend(request.facts.as_ref().map(|facts| (request, facts)));
                 }
                 LoggedEvent::Load(load) if load.outcome == "ok" => loads.push(load),
-                LoggedEvent::Load(_) | LoggedEvent::Dropped { .. } => {}
+                LoggedEvent::Load(_) | LoggedEvent::Energy(_) | LoggedEvent::Dropped { .. } => {}
             }
         }
         requests.sort_by_key(|(request, _)| request.at_ms);

@@ -12,11 +12,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use crucible_config::{Config, layers};
-use crucible_documents::event_log::{EVENT_LOG_FILE, OLDER_EVENT_LOG_FILE, read_event_log};
 
 use self::{comparison::ReplayComparison, logged_traffic::LoggedTraffic};
 use crate::{
-    CommandFailure, CommonArgs, OutputArgs,
+    CommandFailure, CommonArgs, OutputArgs, logged_events,
     output::{write_stderr, write_stdout},
     sources,
 };
@@ -45,37 +44,18 @@ pub fn run(common: &CommonArgs, args: &ReplayArgs) -> Result<(), CommandFailure>
         [] => None,
         set => Some(config(common, set)?),
     };
-    let paths = match &args.log {
-        Some(path) => vec![crucible_config::home::expand(path)],
-        None => [OLDER_EVENT_LOG_FILE, EVENT_LOG_FILE]
-            .map(|name| current.state_dir.join(name))
-            .to_vec(),
-    };
-    let log = read_event_log(&paths).map_err(|unreadable| {
-        CommandFailure::wrong(format!(
-            "{}: {}; `crucible serve` writes it while log.events is true, or name one with --log",
-            unreadable.path.display(),
-            unreadable.error
-        ))
-    })?;
+    let (log, newest) = logged_events::read(&current.state_dir, args.log.as_deref())?;
     let corrupt = log.corrupt;
     let Some(traffic) = LoggedTraffic::of(&log.events) else {
-        let path = paths.last().map(|p| p.display().to_string());
         return Err(CommandFailure::wrong(format!(
             "{}: no request to replay among {} lines and {corrupt} that are no events; send some \
              traffic through `crucible serve` first",
-            path.unwrap_or_default(),
+            newest.display(),
             log.events.len(),
         )));
     };
-    if corrupt > 0 {
-        write_stderr(&format!("{corrupt} lines are no events and were skipped"));
-    }
-    if log.dropped > 0 {
-        write_stderr(&format!(
-            "{} events are missing: they came faster than the disk took them",
-            log.dropped
-        ));
+    for gap in logged_events::gaps(&log) {
+        write_stderr(&gap);
     }
     let comparison = ReplayComparison {
         corrupt,

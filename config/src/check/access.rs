@@ -209,6 +209,7 @@ pub(super) fn keys(settings: &Settings, report: &mut ProblemReport) -> Vec<Arc<C
             name: name.into(),
             sha256,
             rate: settings.find(&client::RATE.item(i)),
+            tokens_per_day: settings.find(&client::TOKENS_PER_DAY.item(i)),
             class: settings.get(&client::CLASS.item(i), report),
             defaults: models::defaults(settings, &client::DEFAULTS.item(i)),
             context: settings.find(&client::CONTEXT.item(i)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     engines::SAMPLING_KEYS,
     shape::{
-        BOOLEAN, BYTES, COUNT, KeyShape, REQUESTS_PER_TIME, SECRET, TEXT, TEXTS, TIME, TOKENS,
-        integer, one_of, size,
+        BOOLEAN, BYTES, COUNT, DAILY_TOKENS, KeyShape, REQUESTS_PER_TIME, SECRET, TEXT, TEXTS,
+        TIME, TOKENS, integer, one_of, size,
     },
     typed::{FixedKey, SubTable, TableKey},
 };
@@ -128,6 +128,10 @@ keys! {
 
     /// Requests allowed per period.
     RATE "rate": Option<Rate> = REQUESTS_PER_TIME;
+
+    /// Most tokens of prompts and answers in a day of this machine's time zone; beyond it 429 until the day
+    /// ends.
+    TOKENS_PER_DAY "tokens_per_day": Option<u64> = DAILY_TOKENS;
 
     /// Whether a person waits.
     CLASS "class": Class = one_of(&["interactive", "background"]), "interactive";

@@ -67,6 +67,8 @@ pub(super) const TIME: KeyShape = KeyShape::Value(SettingKind::Duration { min_ms
 pub(super) const TIME_OR_NONE: KeyShape = KeyShape::Value(SettingKind::Duration { min_ms: 0 });
 /// The shape of a number of bytes of at least 1, such as `2GiB`.
 pub(super) const BYTES: KeyShape = size(1, i64::MAX as u64);
+/// The shape of a number of tokens in a day, from 1 to 2^50.
+pub(super) const DAILY_TOKENS: KeyShape = integer(1, 1 << 50);
 /// The shape of a number of tokens, from 1 to 2^30.
 pub(super) const TOKENS: KeyShape = integer(1, 1 << 30);
 /// The shape of a whole number from 1 to one million.

@@ -14,6 +14,8 @@ pub enum LoggedEvent {
     Request(RequestEvent),
     /// A load of a model, written when it ended.
     Load(LoadEvent),
+    /// The energy that a device took over some seconds in which requests ran.
+    Energy(EnergyEvent),
     /// Events before this line that were lost, because they came faster than the disk took them.
     Dropped {
         /// The number of events that were lost.
@@ -33,6 +35,9 @@ pub struct RequestEvent {
     /// The name of the client's key, if it used one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Arc<str>>,
+    /// The program that asked, by the product of its User-Agent; absent if it sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Arc<str>>,
     /// Whether a person waits for the answer.
     pub class: Class,
     /// The tokens of the prompt as the engine counted them, else estimated.
@@ -103,6 +108,24 @@ pub struct LoadEvent {
     pub trigger: Cow<'static, str>,
 }
 
+/// A line of the event log about one energy counter of the machine: how far it went on in a period in
+/// which at least one request held a permit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnergyEvent {
+    /// When the period began, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Milliseconds that the period lasted.
+    pub took_ms: u64,
+    /// The name of the counter, such as `gpu0` or `package0`.
+    pub source: Arc<str>,
+    /// The interface that the counter was read by: `nvml` or `rapl`.
+    pub interface: Cow<'static, str>,
+    /// The device that the counter measures.
+    pub device: Device,
+    /// The energy in joules.
+    pub joules: f64,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
@@ -125,6 +148,7 @@ mod tests {
                 engine: Arc::from(&**engine),
                 model: Arc::from(&**model),
                 client: flags[0].then(|| Arc::from(&**client)),
+                program: flags[2].then(|| Arc::from(&**pool)),
                 class: if flags[1] { Class::Interactive } else { Class::Background },
                 prompt_tokens: number(1),
                 cached_tokens: numbers[5],

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use crucible_cli::{
     CommonArgs, OutputArgs, bench, check, config_show, connect, doctor, env, models, output,
-    replay, try_out, tunings,
+    replay, try_out, tunings, usage,
 };
 
 /// One URL in front of LM Studio and Ollama.
@@ -47,6 +47,8 @@ enum CliCommand {
     Tunings(OutputArgs),
     /// Tell what the logged requests would have met under other settings; nothing is sent
     Replay(replay::ReplayArgs),
+    /// Tell what was used, by key, client, model or day, from the event log
+    Usage(usage::UsageArgs),
     /// Tell which settings are in effect on the engines, and what to do about the others
     Doctor(doctor::DoctorArgs),
     /// Measure the profile against the engine's defaults on one engine and one of its models
@@ -107,6 +109,7 @@ impl CommandLine {
             Some(CliCommand::Explain(args)) => explain::run(&common, &args),
             Some(CliCommand::Tunings(output)) => tunings::run(&common, output),
             Some(CliCommand::Replay(args)) => replay::run(&common, &args),
+            Some(CliCommand::Usage(args)) => usage::run(&common, &args),
             Some(CliCommand::Doctor(args)) => doctor::run(&common, &args),
             Some(CliCommand::Bench(args)) => bench::run(&common, &args),
             Some(CliCommand::Env(args)) => env::run(&common, &args),

@@ -7,9 +7,11 @@ use std::{
 };
 
 use axum::{extract::Request, response::Response};
-use crucible_config::LiveConfig;
-use crucible_router::{handle::RouterHandle, refusal::Refusal};
+use crucible_config::{LiveConfig, checked::ClientKey};
+use crucible_router::{daily_tokens::SpentDay, handle::RouterHandle, refusal::Refusal};
 use futures_util::future::{Either, Ready, ready};
+use http::Method;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -102,7 +104,46 @@ fn is_unrated(path: &str) -> bool {
     path == "/v1/messages/count_tokens"
 }
 
-/// Judges Host, Origin and key, then closed management paths, then the key's rate. Gives the
+/// Whether a request of this method and path can use tokens: only models do, and they are asked by POST.
+fn uses_tokens(method: &Method, path: &str) -> bool {
+    let asks_about = is_unrated(path) || path == "/api/show" || path.starts_with("/crucible/");
+    *method == Method::POST && !asks_about
+}
+
+/// Judges the rate of a key, and then its tokens of the day.
+fn judge_limits(
+    router: &RouterHandle,
+    key: &ClientKey,
+    method: &Method,
+    path: &str,
+) -> Result<(), Error> {
+    if !is_unrated(path)
+        && let Err(wait) = router.limits().check(key)
+    {
+        let seconds = wait.as_secs() + 1;
+        let message = format!(
+            "key '{}' is over its `rate`; come back in {seconds} s",
+            key.name
+        );
+        return Err(Error::new(ErrorKind::RateLimited, message).retry_after(seconds));
+    }
+    if uses_tokens(method, path) {
+        let checked = router.daily_tokens().check(key, Timestamp::now());
+        checked.map_err(|spent| day_is_spent(key, &spent))?;
+    }
+    Ok(())
+}
+
+/// The refusal of a key that has used its tokens of the day.
+fn day_is_spent(key: &ClientKey, spent: &SpentDay) -> Error {
+    let message = format!(
+        "key '{}' has used {} tokens today and may use {} in a day (`tokens_per_day`); this ends at {}",
+        key.name, spent.used, spent.limit, spent.ends
+    );
+    Error::new(ErrorKind::RateLimited, message).retry_after(spent.wait.as_secs() + 1)
+}
+
+/// Judges Host, Origin and key, then closed management paths, then the key's rate and its tokens of the day. Gives the
 /// client, and the management path where it is opened.
 fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Option<Opened>), Error> {
     let config = parts.config.current();
@@ -138,16 +179,8 @@ fn judge(parts: &GuardParts, request: &Request) -> Result<(AdmittedClient, Optio
         Access::Closed(guard::paths::PULL) if path == guard::paths::PULL => None,
         Access::Closed(path) => return Err(guard::paths::closed(path)),
     };
-    if !is_unrated(path)
-        && let Some(key) = &verdict.key
-        && let Err(wait) = parts.router.limits().check(key)
-    {
-        let seconds = wait.as_secs() + 1;
-        let message = format!(
-            "key '{}' is over its `rate`; come back in {seconds} s",
-            key.name
-        );
-        return Err(Error::new(ErrorKind::RateLimited, message).retry_after(seconds));
+    if let Some(key) = &verdict.key {
+        judge_limits(&parts.router, key, request.method(), path)?;
     }
     Ok((verdict, opened))
 }

@@ -7,8 +7,17 @@
 mod sender;
 mod write;
 
+use std::path::Path;
+
 use crucible_config::Config;
-use crucible_router::event::{Event, EventObserver};
+use crucible_documents::event_log::{
+    EVENT_LOG_FILE, LoggedEvent, OLDER_EVENT_LOG_FILE, read_event_log,
+};
+use crucible_router::{
+    daily_tokens::DailyTokens,
+    event::{Event, EventObserver},
+};
+use jiff::Timestamp;
 
 pub(crate) use self::sender::EventLog;
 use self::write::EventLogWriter;
@@ -30,6 +39,33 @@ pub(crate) fn configured(config: &Config, metrics: &Metrics) -> (EventLog, Optio
     let log = &config.log;
     let (events, writer) = EventLogWriter::new(&config.state_dir, log.events_size, metrics.clone());
     (events, Some(writer))
+}
+
+/// Charges what the client keys have used today according to the log of earlier runs, so that a restart
+/// gives no key its day anew. A log that cannot be read charges nothing.
+pub(crate) fn charge_today(folder: &Path, tokens: &DailyTokens) {
+    let paths = [OLDER_EVENT_LOG_FILE, EVENT_LOG_FILE].map(|name| folder.join(name));
+    let Ok(log) = read_event_log(&paths) else {
+        return;
+    };
+    let now = Timestamp::now();
+    for event in log.events {
+        let LoggedEvent::Request(request) = event else {
+            continue;
+        };
+        let (Some(key), Some(held)) = (&request.client, request.held_ms) else {
+            continue;
+        };
+        let ended = request
+            .at_ms
+            .saturating_add(request.wait_ms)
+            .saturating_add(held);
+        let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+        if let Ok(ended) = Timestamp::from_millisecond(ended) {
+            let used = request.prompt_tokens.saturating_add(request.output_tokens);
+            tokens.charge(key, used, ended, now);
+        }
+    }
 }
 
 // === impl LoggedObserver ===

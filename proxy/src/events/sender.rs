@@ -81,17 +81,18 @@ impl EventLog {
         };
         self.put(|| {
             let usage = record.usage.unwrap_or_default();
-            let tokens = u64::from(active.tokens());
+            let (prompt_tokens, output_tokens) = record.tokens(u64::from(active.tokens()));
             LoggedEvent::Request(RequestEvent {
                 at_ms: unix_ms(wall).saturating_sub(ms(now - queued)),
                 engine: Arc::clone(engine),
                 model: Arc::clone(model),
                 client: record.key.clone(),
+                program: record.program.clone(),
                 class: record.class,
-                prompt_tokens: record.usage.map_or(record.prompt_tokens, |u| u.prompt),
+                prompt_tokens,
                 cached_tokens: usage.cached,
                 cached_estimated: usage.cached_is_estimated,
-                output_tokens: usage.completion.max(tokens),
+                output_tokens,
                 wait_ms: ms(record.granted_at.unwrap_or(now) - queued),
                 loaded: record.loaded,
                 held_ms: record.granted_at.map(|at| ms(now - at)),

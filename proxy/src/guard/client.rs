@@ -1,5 +1,7 @@
 //! The identity of a client, by which queues, limits and learned numbers are shared among clients.
 
+use std::borrow::Cow;
+
 use crucible_config::checked::ClientKey;
 use crucible_router::client::ClientId;
 use http::{HeaderMap, header};
@@ -7,14 +9,20 @@ use http::{HeaderMap, header};
 /// The bytes of a User-Agent's product that count; what follows is cut off.
 const LONGEST_PRODUCT: usize = 64;
 
-/// The client of a request: the name of its key, else the product of the User-Agent (RFC 9110,
-/// section 10.1.5: the part before the version) together with the address of the connection, `peer`.
+/// The client of a request: the name of its key, else its [`program`] (RFC 9110, section 10.1.5: the
+/// part of the User-Agent before the version) together with the address of the connection, `peer`.
 /// `OpenAI/Python 2.1` and `OpenAI/JS 6.0` are one client; a program without a User-Agent is known
 /// by its address alone.
-pub(crate) fn client(headers: &HeaderMap, peer: Option<&str>, key: Option<&ClientKey>) -> ClientId {
-    if let Some(key) = key {
-        return ClientId::of_key(&key.name);
+pub(crate) fn client(program: &str, peer: Option<&str>, key: Option<&ClientKey>) -> ClientId {
+    match key {
+        Some(key) => ClientId::of_key(&key.name),
+        None => ClientId::of_program(program, peer.unwrap_or_default()),
     }
+}
+
+/// The name by which a program calls itself: the product of its User-Agent, cut off at
+/// [`LONGEST_PRODUCT`]; empty where it sends none.
+pub(crate) fn program(headers: &HeaderMap) -> Cow<'_, str> {
     let agent = headers
         .get(header::USER_AGENT)
         .map(http::HeaderValue::as_bytes)
@@ -23,8 +31,7 @@ pub(crate) fn client(headers: &HeaderMap, peer: Option<&str>, key: Option<&Clien
         .iter()
         .position(|b| *b == b'/' || b.is_ascii_whitespace())
         .unwrap_or(agent.len());
-    let product = String::from_utf8_lossy(&agent[..end.min(LONGEST_PRODUCT)]);
-    ClientId::of_program(&product, peer.unwrap_or_default())
+    String::from_utf8_lossy(&agent[..end.min(LONGEST_PRODUCT)])
 }
 
 #[cfg(test)]
@@ -38,7 +45,7 @@ mod tests {
         if let Some(agent) = agent {
             headers.insert(header::USER_AGENT, HeaderValue::from_str(agent).unwrap());
         }
-        client(&headers, Some(peer), None).to_string()
+        client(&program(&headers), Some(peer), None).to_string()
     }
 
     #[test]

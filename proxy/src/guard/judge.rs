@@ -36,6 +36,8 @@ pub struct AdmittedClient {
     pub key: Option<Arc<ClientKey>>,
     /// The identity by which queues and limits are shared.
     pub client: ClientId,
+    /// The product of the User-Agent, for the event log; `None` where the client sends none.
+    pub program: Option<Arc<str>>,
 }
 
 /// Judges the head of a request by `config`; `own` is the machine's own name.
@@ -78,8 +80,12 @@ pub fn judge(config: &Config, own: &OwnName, facts: Facts<'_>) -> Result<Admitte
             ),
         ));
     }
-    let client = client::client(facts.headers, facts.peer, key.as_deref());
-    Ok(AdmittedClient { key, client })
+    let program = client::program(facts.headers);
+    Ok(AdmittedClient {
+        client: client::client(&program, facts.peer, key.as_deref()),
+        program: (!program.is_empty()).then(|| Arc::from(&*program)),
+        key,
+    })
 }
 
 fn judge_origin(config: &Config, facts: Facts<'_>) -> Result<(), Error> {
@@ -171,6 +177,7 @@ mod tests {
             name: "laptop".into(),
             sha256: Sha256::digest(b"secret").into(),
             rate: None,
+            tokens_per_day: None,
             class: crucible_config::checked::Class::default(),
             defaults: crucible_config::checked::ModelDefaults::default(),
             context: None,

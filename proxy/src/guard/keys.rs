@@ -78,6 +78,7 @@ mod tests {
             name: "laptop".into(),
             sha256: Sha256::digest(secret.as_bytes()).into(),
             rate: None,
+            tokens_per_day: None,
             class: crucible_config::checked::Class::default(),
             defaults: crucible_config::checked::ModelDefaults::default(),
             context: None,

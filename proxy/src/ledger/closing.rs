@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crucible_router::{measurements::AnswerSample, plan::Reason};
 use http::StatusCode;
+use jiff::Timestamp;
 
 use crate::{
     endpoint::Endpoint,
@@ -33,6 +34,7 @@ impl EndedRequest {
         ledger.recent.add(&record);
         self.trace(ledger, &record);
         self.count(ledger, &record);
+        self.charge(ledger, &record, now);
         let status = record.status.unwrap_or_else(client_closed).as_u16();
         let ended = (self.at, now.wall_at(self.at));
         ledger.events.request(&self.request, &record, status, ended);
@@ -54,6 +56,19 @@ impl EndedRequest {
         let who = [record.client.to_string().into(), engine, model];
         let mut prefixes = ledger.prefixes.lock();
         prefixes.note_divergence(turn, who, reuse, self.at.into_std());
+    }
+
+    /// Charges the request's tokens to the day of its key.
+    fn charge(&self, ledger: &Ledger, record: &RequestFacts, now: Moment) {
+        let (Some(key), Some(_)) = (&record.key, record.granted_at) else {
+            return;
+        };
+        let (prompt, answer) = record.tokens(u64::from(self.request.tokens()));
+        let at = [self.at, now.monotonic].map(|at| Timestamp::try_from(now.wall_at(at)));
+        if let [Ok(at), Ok(now)] = at {
+            let tokens = ledger.router.daily_tokens();
+            tokens.charge(key, prompt + answer, at, now);
+        }
     }
 
     fn count(&self, ledger: &Ledger, record: &RequestFacts) {

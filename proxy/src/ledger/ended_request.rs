@@ -21,7 +21,7 @@ pub(crate) struct EndedRequest {
 /// dates.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment {
-    monotonic: Instant,
+    pub(super) monotonic: Instant,
     wall: SystemTime,
 }
 

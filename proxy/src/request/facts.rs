@@ -45,6 +45,8 @@ pub(crate) struct RequestFacts {
     pub(crate) stream: bool,
     /// The name of the client's key.
     pub(crate) key: Option<Arc<str>>,
+    /// The program that sent the request, by the product of its User-Agent.
+    pub(crate) program: Option<Arc<str>>,
     /// The numbers of the instances that the request came through.
     pub(crate) hops: Arc<[Arc<str>]>,
     /// The client, with or without a key.
@@ -144,5 +146,25 @@ impl RequestPhase {
             Self::Prefill => "prefill",
             Self::Stream => "stream",
         }
+    }
+}
+
+// === impl RequestFacts ===
+
+impl RequestFacts {
+    /// Notes where the request came from: the instances before this one, and the program.
+    pub(crate) fn note_origin(&mut self, hops: &Arc<[Arc<str>]>, program: Option<&Arc<str>>) {
+        self.hops = Arc::clone(hops);
+        self.program = program.cloned();
+    }
+
+    /// The tokens of the prompt and of the answer: as the engine counted them, else the estimate of the
+    /// prompt and `events`, the number of events with content.
+    pub(crate) fn tokens(&self, events: u64) -> (u64, u64) {
+        let answer = self.usage.unwrap_or_default().completion.max(events);
+        (
+            self.usage.map_or(self.prompt_tokens, |usage| usage.prompt),
+            answer,
+        )
     }
 }

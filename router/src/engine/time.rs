@@ -1,14 +1,14 @@
-//! Instants as engines write them (RFC 3339), read by the `time` crate.
+//! Instants as engines write them (RFC 3339), read by the `jiff` crate.
 
 use std::time::{Duration, SystemTime};
 
-use ::time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use jiff::Timestamp;
 
 /// The Unix seconds of an instant such as `2026-01-02T03:04:05.678-07:00`; fractions of a second are
 /// dropped. Gives `None` where the text is no instant.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
-    let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    Some(instant.unix_timestamp())
+    let instant: Timestamp = text.parse().ok()?;
+    Some(instant.as_second())
 }
 
 /// Returns the instant of these Unix seconds as the system's clock has it: until when Ollama keeps a

@@ -42,6 +42,7 @@ use self::stand_ins::StandIns;
 pub use self::{context::ContextGiven, recheck::Whereabouts, source::ConfigSource, waits::Standby};
 use crate::{
     catalog::Capabilities,
+    daily_tokens::DailyTokens,
     demand::Demand,
     fleet::{Fleet, FleetView, PollOutcome},
     limits::KeyLimits,
@@ -72,6 +73,7 @@ struct RouterState {
     config: ConfigSource,
     fleet: Fleet,
     limits: KeyLimits<DefaultClock>,
+    daily_tokens: DailyTokens,
     sticky: Mutex<StickyTable>,
     stand_ins: StandIns,
     predictor: Arc<MeasurementStore>,
@@ -121,6 +123,11 @@ impl RouterHandle {
     /// The rate limits of the client keys.
     pub fn limits(&self) -> &KeyLimits<DefaultClock> {
         &self.0.limits
+    }
+
+    /// The tokens that the client keys have used today.
+    pub fn daily_tokens(&self) -> &DailyTokens {
+        &self.0.daily_tokens
     }
 
     /// The configuration of the engine with that name, whether it was configured or found.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crucible_config::checked::{Manage, OnExit};
 use futures_util::future::join_all;
 use governor::clock::DefaultClock;
+use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
+    daily_tokens::DailyTokens,
     discovery::SearchAddress,
     event::EventObserver,
     fleet::Fleet,
@@ -83,6 +85,7 @@ impl RouterHandle {
             config,
             fleet,
             limits,
+            daily_tokens: DailyTokens::new(TimeZone::system()),
             sticky: Mutex::default(),
             stand_ins: StandIns::default(),
             predictor,

@@ -175,6 +175,7 @@ impl SimulatedMachine {
                 name: Arc::clone(name),
                 sha256: [0; 32],
                 rate: None,
+                tokens_per_day: None,
                 class,
                 defaults: ModelDefaults::Inherit,
                 context: None,
