@@ -256,6 +256,39 @@ pub struct InFlightDoc {
     pub since_s: f64,
     /// Events with content so far.
     pub tokens: u32,
+    /// How far the engine has read the prompt; only in phase `prefill`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<PrefillDoc>,
+}
+
+/// The reading of a prompt before the first token of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrefillDoc {
+    /// The tokens of the whole prompt; an estimate unless the engine reports them in its stream.
+    pub total: u64,
+    /// The tokens of it that the engine had in its cache; null where that is not known.
+    pub cached: Option<u64>,
+    /// The tokens that are behind the engine, cached ones included.
+    pub processed: u64,
+    /// The part of the prompt that is behind the engine, from 0 to 1.
+    pub ratio: f64,
+    /// The seconds until the rest is read, by the pace so far; null where that is not known, or where it
+    /// takes longer than predicted.
+    pub remaining_s: Option<f64>,
+    /// Where these numbers come from.
+    pub source: PrefillSource,
+}
+
+/// The source of the numbers on the reading of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrefillSource {
+    /// The engine reports them.
+    Engine,
+    /// The slots of the runner of an Ollama on this machine show them.
+    Runner,
+    /// Nobody reports them: they are predicted by the model's measured rate, or by a prior of the device.
+    Estimate,
 }
 
 // === impl StateDoc ===

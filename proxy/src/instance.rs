@@ -19,6 +19,7 @@ use crate::{
     edge,
     events::{self, LoggedObserver},
     metrics::{Metrics, Outcome},
+    pipeline::prompt_watch,
     server::{ConnectionLimits, ConnectionSlots, Listener, OnOpen, descriptors},
     state::AppState,
     telemetry::LostLines,
@@ -172,6 +173,7 @@ impl Instance {
             ending,
             events,
         );
+        background.spawn(prompt_watch::run(app.clone(), router_cancel.clone()));
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         background.spawn(Arc::clone(&app.ledger).run(router_cancel.clone()));
         let service = edge::edge(&app);

@@ -3,6 +3,7 @@
 //! This is ground: the formats of engines read it, the relay carries it, and the metrics, the event
 //! log and the predictor count it.
 
+mod prompt_progress;
 mod reported;
 mod slot_readings;
 
@@ -13,7 +14,7 @@ use crucible_router::measurements::TimedTokens;
 use self::reported::ReportedNumber;
 pub(crate) use self::reported::{LlamaTimings, OpenAiUsage, ReportedObject};
 
-pub use self::slot_readings::SlotReadings;
+pub use self::{prompt_progress::PromptProgress, slot_readings::SlotReadings};
 
 /// The token counts of one answer as the engine reported them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,6 +69,7 @@ mod own_faults;
 mod ownership;
 mod passthrough;
 mod predict;
+mod prefill;
 mod prefix;
 mod probe;
 mod prometheus;

@@ -25,7 +25,8 @@ keys! {
     /// One model load.
     LOAD "load": Duration = TIME, "300s";
 
-    /// Request sent to first token.
+    /// Request sent, or the engine's last progress with the prompt where it reports that, to first
+    /// token.
     FIRST_TOKEN "first_token": Duration = TIME, "300s", agent "900s";
 
     /// Longest gap between an engine's bytes after the first token; the same as

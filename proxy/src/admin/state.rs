@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use crucible_documents::{StateDoc, seconds, state::InFlightDoc};
+use crucible_router::{predict, view::View};
 use tokio::time::Instant;
 
 use super::prefixes;
@@ -20,13 +21,19 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
         .all()
         .iter()
         .filter(|active| active.endpoint != Endpoint::Admin)
-        .map(|active| in_flight(active, now))
+        .map(|active| in_flight(active, &view, now))
         .collect();
     reply::document(&state)
 }
 
-fn in_flight(active: &ActiveRequest, now: Instant) -> InFlightDoc {
+fn in_flight(active: &ActiveRequest, view: &View, now: Instant) -> InFlightDoc {
     let record = active.facts();
+    let tokens = match (&record.engine, &record.model) {
+        (Some(engine), Some(model)) => {
+            predict::prompt_tokens(&view.measurements, engine, model, record.prompt_tokens)
+        }
+        _ => record.prompt_tokens,
+    };
     InFlightDoc {
         request_id: active.id.clone(),
         engine: record.engine.clone(),
@@ -35,5 +42,6 @@ fn in_flight(active: &ActiveRequest, now: Instant) -> InFlightDoc {
         phase: record.phase.as_str().to_owned(),
         since_s: seconds(now - active.started),
         tokens: active.tokens(),
+        prefill: record.prefill(tokens, now),
     }
 }

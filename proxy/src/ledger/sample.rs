@@ -33,6 +33,13 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
             took: record.first_token_at?.checked_duration_since(sent_at)?,
         })
     };
+    let reported_prompt = || {
+        let progress = record.reading?.progress;
+        Some(TimedTokens {
+            tokens: progress.read().into(),
+            took: progress.time()?,
+        })
+    };
     let own_output = || {
         Some(TimedTokens {
             tokens: usage?.completion.saturating_sub(1),
@@ -47,7 +54,8 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
             ..told
         }
     };
-    let prompt = timing.prompt.map(own_time).or_else(own_prompt);
+    let reported = timing.prompt.map(own_time).or_else(reported_prompt);
+    let prompt = reported.or_else(own_prompt);
     Some(AnswerSample {
         engine: record.engine.clone()?,
         model: record.model.clone()?,

@@ -217,6 +217,7 @@ fn tried(planned: &PlannedRequest, candidate: &Candidate) {
         record.target = None;
         record.sent_at = None;
         record.slots = None;
+        record.reading = None;
         record.first_token_at = None;
         record.predicted = candidate.predicted.map(|p| p.first_token());
         record.queued_at.get_or_insert_with(Instant::now);

@@ -11,9 +11,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use crucible_config::{Config, checked::EngineKind};
-use crucible_router::{
-    health::RequestOutcome, machine::awake::within, permit::EngineAttempt, predict,
-};
+use crucible_router::{health::RequestOutcome, permit::EngineAttempt, predict};
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use http::StatusCode;
 use tokio::time::Instant;
@@ -24,6 +22,7 @@ use super::{
     engine_answer::{attempt_outcome, failure, no_headers, refuse_web_page, report},
     engine_lease::EngineLease,
     engine_request::EngineRequest,
+    first_token::{self, FirstTokenBudget},
     routed_request::RoutedRequest,
     silence,
     slot_look::SlotLook,
@@ -53,9 +52,6 @@ use crate::{
     usage::Usage,
 };
 
-/// The longest time limit, which can be added to any instant without overflow.
-const LONGEST: Duration = Duration::from_hours(24);
-
 /// The innermost service of the inner stack, which sends a request to its engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendService;
@@ -79,8 +75,7 @@ struct SentRequest {
     /// cached.
     slot_look: Option<SlotLook>,
     sent_at: Instant,
-    /// The time limit for the first token, from sending on.
-    first_token: Duration,
+    first_token: FirstTokenBudget,
 }
 
 // === impl SendService ===
@@ -146,14 +141,14 @@ impl SentRequest {
             notes: request.notes,
         });
         let sent_at = Instant::now();
+        let expected = expected_prefill(&app, &head, chat.peek.estimated_prompt_tokens());
         note_sent(
             &active,
             &chat.peek,
-            sent_at,
+            (sent_at, expected),
             request.defaults,
             request.dropped,
         );
-        let expected = expected_prefill(&app, &head, chat.peek.estimated_prompt_tokens());
         let attempt = permit.take_attempt().map(Arc::new);
         let slot_look = request.slots.map(|slots| {
             active.note(|record| record.slots = Some(Arc::clone(&slots)));
@@ -169,7 +164,7 @@ impl SentRequest {
             look: request.may_call_tools.then(look),
             slot_look,
             sent_at,
-            first_token: first_token(&config, expected),
+            first_token: FirstTokenBudget::of(&config, expected),
             lease: EngineLease::new(
                 permit,
                 Arc::clone(&active),
@@ -192,19 +187,24 @@ impl SentRequest {
     ) -> impl Future<Output = Result<Response, Error>> + Send {
         let budget = match shape {
             AnswerShape::Whole(_) | AnswerShape::Document(_) | AnswerShape::Passed(_) => {
-                self.config.timeouts.response
+                let response = self.config.timeouts.response;
+                FirstTokenBudget {
+                    silent: response,
+                    longest: response,
+                }
             }
             AnswerShape::Stream(_) | AnswerShape::Aggregate(_) => self.first_token,
         };
-        let deadline = self.sent_at + budget;
+        let deadline = self.sent_at + budget.longest;
         async move {
             let sent = {
                 // Prompts that came together go out together: each write alone wakes the engine's process.
                 tokio::task::yield_now().await;
                 let sending = std::pin::pin!(self.app.upstream.send(&prompt));
-                within(deadline, budget, sending).await
+                budget.wait(&self.active, self.sent_at, sending).await
             };
-            let response = sent.ok_or_else(|| no_headers(&shape))??;
+            let response =
+                sent.ok_or_else(|| first_token::late(&self.active, no_headers(&shape)))??;
             let metrics = &self.app.metrics;
             metrics.upstream_response(&self.head.engine, response.status());
             if response.status() != StatusCode::OK {
@@ -343,7 +343,8 @@ impl SentRequest {
             dialect: self.active.dialect,
             buffer: self.config.tuning.lmstudio.stream_buffer_size,
             budgets: Budgets {
-                first_token: self.first_token,
+                first_token: self.first_token.silent,
+                longest_prefill: self.first_token.longest,
                 idle: timeouts.idle,
                 tool_call: self.look.is_some().then_some(timeouts.tool_call),
                 heartbeat: Some(late::EVERY),
@@ -367,24 +368,19 @@ fn written(writer: Option<&dyn AnswerWriter>, completion: Bytes) -> Result<Bytes
     }
 }
 
-/// Returns the time limit for the first token: `timeouts.first_token`, or three times the predicted
-/// time of reading the prompt where that is longer.
-fn first_token(config: &Config, prefill: Duration) -> Duration {
-    let first_token = config.timeouts.first_token;
-    first_token.max(prefill.saturating_mul(3)).min(LONGEST)
-}
-
-/// Notes in the record what is sent to the engine now.
+/// Notes in the record what is sent to the engine at `at`, and that its prompt is expected to be read
+/// within `prefill`.
 fn note_sent(
     active: &ActiveRequest,
     peek: &PeekedBody,
-    at: Instant,
+    (at, prefill): (Instant, Duration),
     defaults: Vec<&'static str>,
     dropped: Vec<&'static str>,
 ) {
     let estimate = peek.estimated_prompt_tokens();
     active.note(|record| {
         record.sent_at = Some(at);
+        record.expected_prefill = Some(prefill);
         record.phase = RequestPhase::Prefill;
         record.defaults = defaults;
         record.dropped = dropped;

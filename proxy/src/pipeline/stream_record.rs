@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crucible_documents::state::PrefillSource;
 use crucible_router::{handle::RouterHandle, health::RequestOutcome, permit::EngineAttempt};
 use tokio::time::Instant;
 use tracing::{Span, debug_span};
@@ -10,15 +11,16 @@ use tracing::{Span, debug_span};
 use super::{
     context_length,
     engine_answer::{attempt_outcome, report},
+    prompt_watch,
     slot_look::SlotLook,
 };
 use crate::{
     error::{AbortCause, Error},
     metrics::{Metrics, StreamClock},
     relay::body::{End, Watch},
-    request::{ActiveRequest, RequestPhase},
+    request::{ActiveRequest, PromptReading, RequestPhase},
     state::AppState,
-    usage::Usage,
+    usage::{PromptProgress, Usage},
 };
 
 /// The observer of one relayed answer, which writes into the record of its request, the metrics and
@@ -78,6 +80,14 @@ impl StreamRecord {
 impl Watch for StreamRecord {
     fn began(&mut self) {
         self.report(RequestOutcome::Began);
+    }
+
+    fn prompt(&mut self, progress: PromptProgress, now: Instant) {
+        prompt_watch::note(&self.active, progress, PrefillSource::Engine, now);
+    }
+
+    fn reading(&self) -> Option<PromptReading> {
+        self.active.note(|record| record.reading)
     }
 
     fn content(&mut self, n: u32, now: Instant) {

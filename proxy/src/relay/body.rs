@@ -292,12 +292,16 @@ where
                     let result = self.finish();
                     return Poll::Ready(self.over(result));
                 }
+                DueClock::Missed(Missed::FirstToken) if self.reads_on() => continue,
                 DueClock::Missed(_) if !self.overdue => {
                     self.overdue = true;
                     now + READ_FIRST
                 }
                 DueClock::Missed(_) if now < self.alarm_at => self.alarm_at,
-                DueClock::Missed(missed) => return Poll::Ready(self.over(Err(missed.into()))),
+                DueClock::Missed(missed) => {
+                    let error = self.late(missed, now);
+                    return Poll::Ready(self.over(Err(error)));
+                }
                 DueClock::Look => match self.looks.poll(cx) {
                     // It is bounded, and wakes this task when it is done.
                     Poll::Pending => return Poll::Pending,
@@ -335,7 +339,26 @@ where
         }
     }
 
+    /// Whether the engine has read on in the prompt since the clock of the first token was set, which
+    /// sets it anew.
+    fn reads_on(&mut self) -> bool {
+        let reading = self.watch.reading();
+        reading.is_some_and(|reading| self.clocks.read_on(reading.grew_at))
+    }
+
+    /// Returns the error of a missed time limit, with how far the prompt was read.
+    fn late(&self, missed: Missed, now: Instant) -> Error {
+        let error = missed.into();
+        match self.watch.reading() {
+            Some(reading) => reading.told_by(error, now),
+            None => error,
+        }
+    }
+
     fn take(&mut self, progress: StreamProgress, now: Instant) {
+        if let Some(prompt) = progress.prompt {
+            self.watch.prompt(prompt, now);
+        }
         if self.events == 0 && progress.events > 0 {
             self.watch.began();
         }

@@ -20,8 +20,12 @@ pub(super) enum Missed {
 /// The time limits of one answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budgets {
-    /// The most time from sending the request to its first token.
+    /// The most time to the first token, from sending the request or from the last report that the
+    /// engine has read on in the prompt.
     pub(crate) first_token: Duration,
+    /// The most time from sending the request to its first token, however much the engine reports; at
+    /// least `first_token`.
+    pub(crate) longest_prefill: Duration,
     /// The most time between two bytes of the engine after the first token. Where `tool_call` is
     /// longer, the engine is asked after this time whether it is at work, and again after each such
     /// time.
@@ -40,6 +44,8 @@ pub(crate) struct Budgets {
 pub(super) struct Clocks {
     budgets: Budgets,
     sent_at: Instant,
+    /// The moment of sending, or the last one at which the engine is known to have read on in the prompt.
+    read_at: Instant,
     /// An event of the engine has come.
     begun: bool,
     first_token: bool,
@@ -94,6 +100,7 @@ impl Clocks {
         Self {
             budgets,
             sent_at,
+            read_at: sent_at,
             begun: false,
             first_token: false,
             heard_at: sent_at,
@@ -114,6 +121,13 @@ impl Clocks {
         self.looked_at = Some(now);
     }
 
+    /// Notes that the engine read on in the prompt at `at`, and returns whether that is news.
+    pub(super) fn read_on(&mut self, at: Instant) -> bool {
+        let is_news = at > self.read_at;
+        self.read_at = self.read_at.max(at);
+        is_news
+    }
+
     /// Notes that an event came.
     pub(super) fn begun(&mut self) {
         self.begun = true;
@@ -128,6 +142,7 @@ impl Clocks {
     /// time limit starts anew.
     pub(super) fn stood_still(&mut self, now: Instant) {
         self.sent_at = now;
+        self.read_at = now;
         self.heard(now);
     }
 
@@ -147,13 +162,15 @@ impl Clocks {
     pub(super) fn due(&self, now: Instant) -> DueClock {
         let Budgets {
             first_token,
+            longest_prefill,
             idle,
             tool_call,
             heartbeat,
         } = self.budgets;
         // Who allows a longer gap in any answer allows it here too.
         let longer = tool_call.filter(|gap| *gap > idle);
-        let first = (self.sent_at + first_token, Missed::FirstToken);
+        let first_at = (self.read_at + first_token).min(self.sent_at + longest_prefill);
+        let first = (first_at, Missed::FirstToken);
         let gap = match longer {
             Some(gap) => (self.heard_at + gap, Missed::ToolCall),
             None => (self.heard_at + idle, Missed::Idle),
@@ -186,10 +203,28 @@ mod tests {
 
     const BUDGETS: Budgets = Budgets {
         first_token: Duration::from_secs(300),
+        longest_prefill: Duration::from_secs(600),
         idle: Duration::from_secs(30),
         tool_call: None,
         heartbeat: Some(Duration::from_secs(10)),
     };
+
+    #[test]
+    fn the_first_token_is_awaited_while_the_prompt_is_read_but_not_for_ever() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut clocks = Clocks::new(BUDGETS, start);
+        clocks.spoke(at(600));
+        assert!(clocks.read_on(at(200)));
+        assert!(!clocks.read_on(at(200)) && !clocks.read_on(at(100)));
+        assert_eq!(clocks.due(at(499)), DueClock::At(at(500)));
+        assert_eq!(clocks.due(at(500)), DueClock::Missed(Missed::FirstToken));
+        assert!(clocks.read_on(at(450)));
+        assert_eq!(clocks.due(at(599)), DueClock::At(at(600)));
+        assert_eq!(clocks.due(at(600)), DueClock::Missed(Missed::FirstToken));
+        clocks.stood_still(at(600));
+        assert_eq!(clocks.due(at(601)), DueClock::At(at(610)));
+    }
 
     #[test]
     fn the_first_token_has_a_budget_of_its_own_and_the_gap_another() {

@@ -12,12 +12,19 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 type Name = (Arc<str>, Arc<str>);
 
 /// The counts of all instances, by engine and instance.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Prefills(Arc<Mutex<HashMap<Name, Arc<AtomicU32>>>>);
+pub(crate) struct Prefills(Arc<PrefillCounts>);
+
+#[derive(Debug, Default)]
+struct PrefillCounts {
+    counts: Mutex<HashMap<Name, Arc<AtomicU32>>>,
+    began: Notify,
+}
 
 /// The share of one request in the count of its instance, which ends when it is dropped.
 #[derive(Debug)]
@@ -32,8 +39,10 @@ impl Prefills {
     /// Counts a request that was sent to an instance, until its first token comes or the result is
     /// dropped.
     pub(crate) fn enter(&self, engine: &Arc<str>, instance: &Arc<str>) -> Prefill {
+        self.0.began.notify_one();
         let count = Arc::clone(
             self.0
+                .counts
                 .lock()
                 .entry((Arc::clone(engine), Arc::clone(instance)))
                 .or_default(),
@@ -43,6 +52,13 @@ impl Prefills {
             count,
             reading: true,
         }
+    }
+}
+
+impl Prefills {
+    /// Returns once a request was counted since the last call; one task waits for that.
+    pub(crate) async fn began(&self) {
+        self.0.began.notified().await;
     }
 }
 

@@ -7,6 +7,7 @@ use crucible_router::{client::ClientId, plan::Reason};
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::prompt_reading::PromptReading;
 use crate::{
     error::{AbortCause, ErrorKind},
     prefix::tracer::TracedTurn,
@@ -79,6 +80,10 @@ pub(crate) struct RequestFacts {
     pub(crate) target: Option<TargetInstance>,
     /// The moment of sending.
     pub(crate) sent_at: Option<Instant>,
+    /// The time in which the engine was predicted to read the prompt, when it was sent.
+    pub(crate) expected_prefill: Option<Duration>,
+    /// The last report on the reading of the prompt, where one came.
+    pub(crate) reading: Option<PromptReading>,
     /// The moment of the first token.
     pub(crate) first_token_at: Option<Instant>,
     /// The answer ended in tool calls.

@@ -3,8 +3,10 @@
 
 mod active;
 mod facts;
+mod prompt_reading;
 
 pub(crate) use self::{
     active::{ActiveRequest, ActiveRequestEntry, ActiveRequests},
     facts::{PromptFacts, RequestFacts, RequestPhase, TargetInstance},
+    prompt_reading::PromptReading,
 };

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{error::EngineError, slots::SlotReading};
+use super::{
+    error::EngineError,
+    slots::{SlotPrompt, SlotReading},
+};
 use crate::{
     catalog::{ModelInfo, ModelKind, ResidentInfo},
     machine::MemoryLimit,
@@ -119,6 +122,13 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads how much of the prompts that it answers at this moment it had in its cache; `None` where it
     /// does not report it, or reports it in its answers. The caller bounds the time.
     fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Reads the prompts that it reads at this moment, of `model` where they can be told apart; `None` where
+    /// it does not report them. One that is busy with a long prompt answers after the batch that it is at,
+    /// which may take many seconds. The caller bounds the time.
+    fn prompts<'a>(&'a self, _model: &'a str) -> BoxFuture<'a, Option<Vec<SlotPrompt>>> {
         Box::pin(std::future::ready(None))
     }
 

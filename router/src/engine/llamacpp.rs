@@ -19,7 +19,7 @@ use super::{
     Engine, EngineError, Listing, LoadOrder, backoff,
     http::{EngineEndpoint, count, count32, flag, items, text},
     openai::parse_models,
-    slots,
+    slots::{self, SlotPrompt},
 };
 use crate::{
     catalog::{ModelInfo, ResidentInfo},
@@ -211,6 +211,10 @@ impl Engine for Llamacpp {
 
     fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
         Box::pin(slots::processing(&self.endpoint, model))
+    }
+
+    fn prompts<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<Vec<SlotPrompt>>> {
+        Box::pin(slots::prompts(&self.endpoint, model))
     }
 
     fn address(&self) -> Option<EngineAddress> {

@@ -38,7 +38,7 @@ pub use self::{
     lmstudio::{IdleTtl, InstanceFacts, LoadConfig},
     ollama::ollama_options,
     registry::{build, identify},
-    slots::SlotReading,
+    slots::{SlotPrompt, SlotReading},
     spawn::children::Children,
     token::token_of,
 };

@@ -28,7 +28,7 @@ use self::{
 use super::{
     Engine, EngineError, Listing, LoadOrder, LoadTuple, backoff,
     http::{EngineEndpoint, items, text},
-    slots::{self, SlotReading},
+    slots::{self, SlotPrompt, SlotReading},
 };
 use crate::{
     catalog::{ModelKind, ResidentInfo},
@@ -246,6 +246,10 @@ impl Engine for Ollama {
 
     fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
         Box::pin(self.runner_ports.read("/".into(), &self.endpoint))
+    }
+
+    fn prompts<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Vec<SlotPrompt>>> {
+        Box::pin(async { Some(self.runner_ports.prompts("/".into(), &self.endpoint).await) })
     }
 
     fn address(&self) -> Option<EngineAddress> {

@@ -23,6 +23,15 @@ use crate::{
 /// `None` where it does not tell: `--no-slots` answers 501, older ones 404, and one that is busy
 /// with a long prompt answers late.
 pub(super) async fn processing(endpoint: &EngineEndpoint, model: &str) -> Option<u32> {
+    count(&slots_of(endpoint, model).await?)
+}
+
+/// Reads the prompts that a server reads at this moment; `None` where it does not tell.
+pub(super) async fn prompts(endpoint: &EngineEndpoint, model: &str) -> Option<Vec<SlotPrompt>> {
+    Some(unread(&slots_of(endpoint, model).await?))
+}
+
+async fn slots_of(endpoint: &EngineEndpoint, model: &str) -> Option<Value> {
     let told = match endpoint.get("/slots").await {
         // A server with several models wants the name of one, and would load it.
         Err(EngineError::Refused { status: 400, .. }) => {
@@ -31,7 +40,7 @@ pub(super) async fn processing(endpoint: &EngineEndpoint, model: &str) -> Option
         }
         told => told,
     };
-    count(&told.ok()?)
+    told.ok()
 }
 
 /// Counts the requests of all runners of the Ollama at an address of this machine; `None` where one
@@ -68,18 +77,44 @@ pub struct SlotReading {
     pub cached: u64,
 }
 
+/// A prompt that a slot reads at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotPrompt {
+    /// The number of the server's task, which rises with each request.
+    pub task: u64,
+    /// The tokens of the prompt up to the end of the batch that is being read. The whole prompt is as long
+    /// or longer, which a slot does not show.
+    pub begun: u64,
+    /// The tokens of the prompt that were in the slot's cache already.
+    pub cached: u64,
+    /// The tokens of the prompt that were read for this request; they grow by the batch.
+    pub read: u64,
+}
+
 /// Reads the slots of the runners at these ports of this machine that have begun to answer; `None` where
 /// one of the runners does not answer.
 pub(super) async fn readings(ports: &[u16], endpoint: &EngineEndpoint) -> Option<Vec<SlotReading>> {
+    let answers: Option<Vec<_>> = asked(ports, endpoint).await.into_iter().collect();
+    Some(answers?.iter().flat_map(begun).collect())
+}
+
+/// Reads the prompts that the runners at these ports of this machine read at this moment; what does not
+/// answer reads none. Each runner counts its tasks by itself.
+pub(super) async fn prompts_of_runners(
+    ports: &[u16],
+    endpoint: &EngineEndpoint,
+) -> Vec<SlotPrompt> {
+    let answers = asked(ports, endpoint).await;
+    answers.iter().flatten().flat_map(unread).collect()
+}
+
+/// Asks the runners at these ports for their slots.
+async fn asked(ports: &[u16], endpoint: &EngineEndpoint) -> Vec<Option<Value>> {
     let asked = ports.iter().map(|port| async move {
-        let answer = endpoint
-            .elsewhere(runner_address(*port)?)
-            .get("/slots")
-            .await;
-        Some(begun(&answer.ok()?))
+        let runner = endpoint.elsewhere(runner_address(*port)?);
+        runner.get("/slots").await.ok()
     });
-    let answers: Option<Vec<_>> = join_all(asked).await.into_iter().collect();
-    Some(answers?.concat())
+    join_all(asked).await
 }
 
 /// The ports of the runners of the Ollama at an address of this machine; empty where they cannot be
@@ -114,6 +149,22 @@ fn begun(slots: &Value) -> Vec<SlotReading> {
     };
     let slots = slots.as_array().map(Vec::as_slice).unwrap_or_default();
     slots.iter().filter_map(reading).collect()
+}
+
+/// The slots that have a prompt of which no token was answered yet.
+fn unread(slots: &Value) -> Vec<SlotPrompt> {
+    let prompt = |slot: &Value| {
+        let decoded = slot["next_token"][0]["n_decoded"].as_u64().unwrap_or(0);
+        let unread = flag(slot, "is_processing")? && decoded == 0;
+        unread.then_some(SlotPrompt {
+            task: slot["id_task"].as_u64()?,
+            begun: slot["n_prompt_tokens"].as_u64()?,
+            cached: slot["n_prompt_tokens_cache"].as_u64()?,
+            read: slot["n_prompt_tokens_processed"].as_u64()?,
+        })
+    };
+    let slots = slots.as_array().map(Vec::as_slice).unwrap_or_default();
+    slots.iter().filter_map(prompt).collect()
 }
 
 fn count(slots: &Value) -> Option<u32> {
@@ -229,6 +280,25 @@ mod tests {
         let slots = json!([slot(true, 1), slot(true, 0), slot(false, 3), old]);
         assert_eq!(begun(&slots), [reading]);
         assert_eq!(begun(&json!({"error": "no slots"})), []);
+    }
+
+    #[test]
+    fn a_prompt_is_unread_until_its_first_token() {
+        let slot = |processing: bool, decoded: u64| {
+            json!({"is_processing": processing, "id_task": 7, "n_prompt_tokens": 1031,
+                "n_prompt_tokens_processed": 512, "n_prompt_tokens_cache": 10,
+                "next_token": [{"n_decoded": decoded}]})
+        };
+        let prompt = SlotPrompt {
+            task: 7,
+            begun: 1031,
+            cached: 10,
+            read: 512,
+        };
+        let old = json!({"is_processing": true});
+        let slots = json!([slot(true, 0), slot(true, 1), slot(false, 0), old]);
+        assert_eq!(unread(&slots), [prompt]);
+        assert_eq!(unread(&json!({"error": "no slots"})), []);
     }
 
     #[tokio::test]

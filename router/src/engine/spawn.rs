@@ -38,8 +38,10 @@ use self::{
     sockets::make_private,
 };
 use super::{
-    Client, Engine, EngineError, Listing, LoadOrder, backoff, http::EngineEndpoint,
-    llamacpp::read_server, slots,
+    Client, Engine, EngineError, Listing, LoadOrder, backoff,
+    http::EngineEndpoint,
+    llamacpp::read_server,
+    slots::{self, SlotPrompt},
 };
 use crate::{
     catalog::{Capabilities, ModelInfo, ModelKind, ResidentInfo},
@@ -317,6 +319,10 @@ impl Engine for Spawned {
 
     fn processing<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<u32>> {
         Box::pin(async move { slots::processing(&self.running()?.endpoint, model).await })
+    }
+
+    fn prompts<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<Vec<SlotPrompt>>> {
+        Box::pin(async move { slots::prompts(&self.running()?.endpoint, model).await })
     }
 
     fn address(&self) -> Option<EngineAddress> {

@@ -7,13 +7,15 @@ use tokio::time::timeout;
 
 use super::RouterHandle;
 use crate::{
-    engine::SlotReading,
+    engine::{SlotPrompt, SlotReading},
     fleet::{POLL_BUDGET, PollOutcome},
     work::Work,
 };
 
 /// The wait for a poll that begins after the one that is in flight.
 const BEGINS: Duration = Duration::from_millis(100);
+/// The most time that an engine is given to come to the end of a batch.
+const BATCH: Duration = Duration::from_secs(30);
 
 // === impl RouterHandle ===
 
@@ -25,6 +27,16 @@ impl RouterHandle {
             return Vec::new();
         };
         let told = timeout(POLL_BUDGET, handle.control.slot_readings()).await;
+        told.ok().flatten().unwrap_or_default()
+    }
+
+    /// Reads from an engine now which prompts it reads and how far it is with them; empty where it does not
+    /// say so within 30 s, since it answers only between two batches of a prompt.
+    pub async fn prompts(&self, engine: &str, model: &str) -> Vec<SlotPrompt> {
+        let Some(handle) = self.0.fleet.handle(engine) else {
+            return Vec::new();
+        };
+        let told = timeout(BATCH, handle.control.prompts(model)).await;
         told.ok().flatten().unwrap_or_default()
     }
 

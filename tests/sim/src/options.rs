@@ -99,6 +99,10 @@ pub struct Options {
     pub rate_per_thread: bool,
     /// Prompt tokens per second; 0 makes no pauses.
     pub prefill: u32,
+    /// openai: tokens of a prompt that are read at once, after which progress is told. Default 512.
+    pub batch: u64,
+    /// openai: tokens of a prompt after which it reads no further. Default: none.
+    pub prefill_stops_at: Option<u64>,
     /// Memory for residents in bytes; `None` is endless.
     pub memory: Option<u64>,
     /// Requests at once per resident. Default: LM Studio 4, Ollama 1, openai 1.
@@ -175,6 +179,8 @@ impl Options {
             rate: 0,
             rate_per_thread: false,
             prefill: 0,
+            batch: 512,
+            prefill_stops_at: None,
             memory: None,
             parallel,
             context: 4096,

@@ -57,6 +57,7 @@ const KNOWN_KEYS: &[(&str, Repeat)] = &[
     ("query", Repeat::Refused),
     ("documents", Repeat::Refused),
     ("top_n", Repeat::Refused),
+    ("return_progress", Repeat::LastCounts),
 ];
 
 /// The length of the longest JSON string that may spell a known key, with each character escaped.

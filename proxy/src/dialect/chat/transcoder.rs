@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::{error::Error, usage::Usage};
+use crate::{
+    error::Error,
+    usage::{PromptProgress, Usage},
+};
 
 /// The progress of an answer by one push of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct StreamProgress {
     pub content: u32,
     /// Whether a tool was called.
     pub calls: bool,
+    /// The last report on the reading of the prompt in this push, where the engine was asked for some.
+    pub prompt: Option<PromptProgress>,
     /// The token counts, once the engine has sent them.
     pub usage: Option<Usage>,
     /// Whether the stream has reached its proper end (`finish_reason` or `[DONE]`; `done: true`).
@@ -111,6 +116,7 @@ impl StreamProgress {
     pub(crate) fn join(&mut self, later: Self) {
         self.events += later.events;
         self.content += later.content;
+        self.prompt = later.prompt.or(self.prompt);
         self.usage = later.usage.or(self.usage);
         self.calls |= later.calls;
         self.complete = later.complete;

@@ -7,7 +7,8 @@ use crate::{
     dialect::{ClientDialect, chat::EngineTranscoder},
     error::{Error, ErrorKind},
     relay::{body::Look, clocks::Budgets, prefill::Prefill},
-    usage::Usage,
+    request::PromptReading,
+    usage::{PromptProgress, Usage},
 };
 
 /// The end of a relayed answer.
@@ -25,6 +26,13 @@ pub(crate) enum End {
 pub(crate) trait Watch: Send {
     /// Notes that the first complete event of the engine came.
     fn began(&mut self) {}
+    /// Takes the engine's report on the reading of the prompt, which came at `now`.
+    fn prompt(&mut self, _progress: PromptProgress, _now: Instant) {}
+    /// Returns the last report on the reading of the prompt, whoever made it. It is asked only when the
+    /// time for the first token is over.
+    fn reading(&self) -> Option<PromptReading> {
+        None
+    }
     /// Notes that `n` events with content came at `now`.
     fn content(&mut self, n: u32, now: Instant);
     /// Takes the token counts that the engine reported.

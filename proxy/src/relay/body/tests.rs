@@ -127,6 +127,7 @@ where
         buffer: 1024,
         budgets: Budgets {
             first_token: Duration::from_secs(300),
+            longest_prefill: Duration::from_secs(600),
             idle: Duration::from_secs(30),
             tool_call: None,
             heartbeat: Some(Duration::from_secs(10)),

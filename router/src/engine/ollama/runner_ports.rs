@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::super::{
     http::EngineEndpoint,
-    slots::{self, SlotReading},
+    slots::{self, SlotPrompt, SlotReading},
 };
 
 /// The time for which the ports that were found are believed.
@@ -50,6 +50,28 @@ impl RunnerPorts {
             return None;
         }
         slots::readings(&ports, endpoint).await
+    }
+
+    /// Reads the prompts that the runners read at this moment; none where there are no runners on this
+    /// machine.
+    pub(super) async fn prompts(
+        &self,
+        root: PathBuf,
+        endpoint: &EngineEndpoint,
+    ) -> Vec<SlotPrompt> {
+        let known = self.known(VALID);
+        if let Some(ports) = &known {
+            let prompts = slots::prompts_of_runners(ports, endpoint).await;
+            if !prompts.is_empty() {
+                return prompts;
+            }
+        }
+        // The model may have been loaded anew, at another port.
+        let ports = self.looked(slots::runner_ports(root, endpoint)).await;
+        if known.as_ref() == Some(&ports) {
+            return Vec::new();
+        }
+        slots::prompts_of_runners(&ports, endpoint).await
     }
 
     /// Returns the ports of a look that was made a moment ago, else those that `look` finds. Answers that

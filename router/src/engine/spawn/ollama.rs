@@ -23,7 +23,7 @@ use super::{
 use crate::{
     catalog::ResidentInfo,
     engine::{
-        Client, Engine, EngineError, Listing, LoadOrder, SlotReading, backoff,
+        Client, Engine, EngineError, Listing, LoadOrder, SlotPrompt, SlotReading, backoff,
         http::EngineEndpoint, ollama::Ollama, ollama_recipe::OllamaRecipe,
     },
     machine::{MemoryLimit, NoMemoryLimit, cgroup::ControlGroup},
@@ -285,6 +285,10 @@ impl Engine for SpawnedOllama {
 
     fn slot_readings(&self) -> BoxFuture<'_, Option<Vec<SlotReading>>> {
         Box::pin(async move { self.running().ok()?.api.slot_readings().await })
+    }
+
+    fn prompts<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Option<Vec<SlotPrompt>>> {
+        Box::pin(async move { self.running().ok()?.api.prompts(model).await })
     }
 
     fn address(&self) -> Option<EngineAddress> {

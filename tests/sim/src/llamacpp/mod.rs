@@ -3,6 +3,7 @@
 
 mod embed;
 mod native;
+pub(crate) mod prompts;
 pub(crate) mod router;
 mod strict;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::prompts::Prompts;
 use crate::generate::{self, answer};
 use crate::http::{self, Call, Reply};
 use crate::log::Phase;
@@ -30,6 +32,7 @@ pub(crate) struct Server {
     slots: Arc<Semaphore>,
     ready_at: Instant,
     kill: Mutex<Kill>,
+    prompts: Prompts,
     router: router::Router,
 }
 
@@ -45,6 +48,7 @@ impl Server {
                 None => Instant::now() + options.load_time,
             },
             kill: Mutex::default(),
+            prompts: Prompts::default(),
             router: router::Router::new(&options.models),
         }
     }
@@ -140,9 +144,10 @@ fn slots(core: &Core, server: &Server) -> Reply {
         return error(501, "not_supported_error", message);
     }
     let count = core.options.parallel.max(1);
-    let busy = count - server.slots.available_permits();
-    let told = strict::slots(count, busy, slot_context(&core.options));
-    http::json(200, &told)
+    http::json(
+        200,
+        &server.prompts.slots(count, slot_context(&core.options)),
+    )
 }
 
 fn models(core: &Core) -> Reply {
@@ -237,9 +242,14 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
     };
     let kill = server.kill();
     ticket.phase = Phase::Prefill;
+    let prompt = server
+        .prompts
+        .hold(call.seq, ask.prompt_tokens, &core.options);
     let prefill = core.options.prefill_time(ask.prompt_tokens);
-    if !prefill.is_zero() {
-        tokio::time::sleep(prefill).await;
+    let streamed = call.wants_stream();
+    let tells_progress = streamed && body.get("return_progress") == Some(&Value::Bool(true));
+    if !tells_progress {
+        prompt.all_read().await;
     }
     let encoder = OpenAi::new(Flavor::Llama, chat, &model.name, call.seq, body);
     let play = Play {
@@ -251,10 +261,12 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
         options: json!({"max_tokens": limit, "n_ctx": context, "temperature": body.get("temperature"), "top_p": body.get("top_p")}),
         kill,
         _hold: Box::new(slot),
+        prompt: Some(prompt),
+        tells_progress,
         began,
         load: Duration::ZERO,
         prefill,
-        streamed: call.wants_stream(),
+        streamed,
         path: call.path.clone(),
     };
     play.reply().await

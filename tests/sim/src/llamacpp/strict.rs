@@ -1,6 +1,6 @@
 //! What llama.cpp's server refuses of a chat request, in its own words (seen on b11549).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error;
 use crate::http::Reply;
@@ -338,18 +338,10 @@ fn alternate(messages: &[Value]) -> bool {
     turns.all(|role| Some(role) == expected.next())
 }
 
-/// What `GET /slots` answers, without the parameters of the requests.
-pub(crate) fn slots(count: usize, busy: usize, context: u64) -> Value {
-    let slot = |id: usize| {
-        json!({
-            "id": id, "n_ctx": context, "speculative": false, "is_processing": id < busy,
-        })
-    };
-    (0..count).map(slot).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -217,6 +217,8 @@ pub(crate) async fn generation(core: &Arc<Core>, call: &Call, chat: bool) -> Rep
                 kill: instance.kill.clone(),
                 instance: instance.id,
                 _hold: Box::new(held),
+                prompt: None,
+                tells_progress: false,
                 began,
                 load,
                 prefill,

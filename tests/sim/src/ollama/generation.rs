@@ -509,6 +509,8 @@ impl Parts {
             kill: self.lease.kill.clone(),
             load: self.lease.load,
             _hold: Box::new((self.slot, self.lease)),
+            prompt: None,
+            tells_progress: false,
             began: self.began,
             prefill: self.prefill,
             streamed: self.streamed,

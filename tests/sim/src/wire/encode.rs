@@ -35,6 +35,10 @@ pub(crate) trait Encode: Send {
     fn framing(&self) -> Framing;
     /// Before the first token.
     fn open(&mut self) -> Vec<String>;
+    /// How far the prompt is read (llama-server's `prompt_progress`).
+    fn progress(&mut self, _progress: &Value) -> Vec<String> {
+        Vec::new()
+    }
     /// A token or a call.
     fn piece(&mut self, piece: &Piece) -> Vec<String>;
     /// The proper end.

@@ -213,6 +213,13 @@ impl Encode for OpenAi {
         Vec::new()
     }
 
+    fn progress(&mut self, progress: &Value) -> Vec<String> {
+        let mut event = self.chunk(&json!({"role": "assistant", "content": null}), None);
+        event.pop();
+        // b11549: behind everything else.
+        vec![format!("{event},\"prompt_progress\":{progress}}}")]
+    }
+
     fn piece(&mut self, piece: &Piece) -> Vec<String> {
         let delta = match piece {
             Piece::Call(call) => return self.call_chunks(call),

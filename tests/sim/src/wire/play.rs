@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::faults::{Fault, FaultKind};
 use crate::generate::{Answer, Piece};
 use crate::http::{self, Reply};
+use crate::llamacpp::prompts::HeldPrompt;
 use crate::log::Phase;
 use crate::sim::Core;
 use crate::ticket::Ticket;
@@ -41,6 +42,10 @@ pub(crate) struct Play {
     pub(crate) kill: Kill,
     /// Slot and lease: dropped with the body.
     pub(crate) _hold: Box<dyn Send>,
+    /// llama-server: its place in the slots, until the answer is over.
+    pub(crate) prompt: Option<HeldPrompt>,
+    /// llama-server: the stream begins with how far the prompt is read.
+    pub(crate) tells_progress: bool,
     pub(crate) began: Instant,
     pub(crate) load: Duration,
     pub(crate) prefill: Duration,
@@ -66,6 +71,8 @@ struct Playing {
     ready: VecDeque<Part>,
     events: u64,
     bytes: u64,
+    /// Tokens of the prompt that are told as read.
+    read: Option<u64>,
     opened: bool,
     over: bool,
     started: Instant,
@@ -105,6 +112,7 @@ impl Play {
                 ready: VecDeque::new(),
                 events: 0,
                 bytes: 0,
+                read: None,
                 opened: false,
                 over: false,
                 started: Instant::now(),
@@ -255,6 +263,13 @@ impl Playing {
         if self.find(FaultKind::CommentsOnly).is_some() {
             return self.comment();
         }
+        if let Some(payloads) = self.progress().await {
+            // Faults count the events of the answer.
+            for payload in payloads {
+                self.bytes_out(&self.play.encoder.framing().frame(&payload));
+            }
+            return;
+        }
         let payloads = if !self.opened {
             self.opened = true;
             self.play.encoder.open()
@@ -288,6 +303,17 @@ impl Playing {
         if self.over {
             self.play.complete();
         }
+    }
+
+    /// The next event about the prompt; `None` where none is told, or all of it is read.
+    async fn progress(&mut self) -> Option<Vec<String>> {
+        let prompt = self.play.prompt.as_ref()?;
+        if !self.play.tells_progress || self.read == Some(prompt.total()) {
+            return None;
+        }
+        let (read, progress) = prompt.next(self.read).await;
+        self.read = Some(read);
+        Some(self.play.encoder.progress(&progress))
     }
 
     fn comment(&mut self) {
@@ -433,6 +459,7 @@ impl Play {
     )]
     fn free(&mut self) {
         self._hold = Box::new(());
+        self.prompt = None;
     }
 
     /// Stands still until the resident is killed (or the client leaves and this is dropped).

@@ -11,6 +11,7 @@ mod half_characters;
 mod messages;
 pub(crate) mod no_answer;
 pub mod passthrough;
+pub(crate) mod prompt_events;
 pub mod quirks;
 mod readable;
 pub mod request;
@@ -83,6 +84,7 @@ impl EngineFormat for OpenAiEngine {
             let kind = self.quirks.kind;
             let stream = ChatPassthrough::new(kind, edited.injected_usage, target.event_limit)
                 .with_ids(CallIds::new(edited.call_ids))
+                .with_prompt_events(edited.prompt_events)
                 .reading_answerer(self.quirks.answers_for_others);
             AnswerShape::Stream(Box::new(stream))
         } else {
@@ -118,6 +120,7 @@ impl EngineFormat for OpenAiEngine {
             let stream =
                 ChatPassthrough::new(quirks.kind, edited.injected_usage, target.event_limit)
                     .of_texts()
+                    .with_prompt_events(edited.prompt_events)
                     .reading_answerer(quirks.answers_for_others);
             AnswerShape::Stream(Box::new(stream))
         } else {

@@ -16,6 +16,7 @@ use super::{
     event_lines::{error_line, has_data, has_text, is_named_error, is_object},
     half_characters::HalfCharacters,
     no_answer::no_answer,
+    prompt_events::{PromptEvents, prompt_progress},
     respelled::respelled,
     unstreamed,
 };
@@ -67,6 +68,7 @@ struct ChatWatch {
     /// Whether the event of the token counts is taken out, because it comes only since Crucible asked
     /// for it.
     drop_usage: bool,
+    prompt_events: PromptEvents,
     /// Whether a `finish_reason` came and no content after it: with several choices, one may end while
     /// another goes on.
     finished: bool,
@@ -101,6 +103,7 @@ impl ChatPassthrough {
             kind,
             answerer: StreamAnswerer::Ignored,
             drop_usage,
+            prompt_events: PromptEvents::Ignored,
             finished: false,
             done: false,
             content: 0,
@@ -115,6 +118,12 @@ impl ChatPassthrough {
     /// Sets the ids of tool calls that the conversation has already.
     pub(crate) fn with_ids(mut self, ids: CallIds) -> Self {
         self.0.watch.ids = ids;
+        self
+    }
+
+    /// Sets what becomes of the reports on the reading of the prompt.
+    pub(crate) fn with_prompt_events(mut self, events: PromptEvents) -> Self {
+        self.0.watch.prompt_events = events;
         self
     }
 
@@ -251,12 +260,19 @@ impl ChatWatch {
             // No part of an answer, whatever it is, and nothing that a client could read as one.
             return Ok(EventAction::Drop);
         }
+        if self.prompt_events != PromptEvents::Ignored
+            && !keys.content
+            && self.takes_out(event, progress)
+        {
+            return Ok(EventAction::Drop);
+        }
         progress.events += 1;
         if matches!(self.answerer, StreamAnswerer::Awaited) {
             self.answerer = StreamAnswerer::Read(model(event));
         }
         if keys.content {
             self.content += 1;
+            self.prompt_events = PromptEvents::Ignored;
             progress.content += 1;
             self.finished = false;
         }
@@ -281,6 +297,13 @@ impl ChatWatch {
             (false, Some(mended)) => EventAction::Replace(mended),
             (false, None) => EventAction::Forward,
         })
+    }
+
+    /// Reads an event that reports on the reading of the prompt, and tells whether it is taken out.
+    fn takes_out(&self, event: &[u8], progress: &mut StreamProgress) -> bool {
+        let report = prompt_progress(event);
+        progress.prompt = report.or(progress.prompt);
+        report.is_some() && self.prompt_events == PromptEvents::TakenOut
     }
 
     /// Returns the event with its tool calls mended; `None` where they may stay.

@@ -34,6 +34,8 @@ pub struct OpenAiQuirks {
     pub(crate) fails_on_nulls: bool,
     /// Whether `stream_options.include_usage` is understood; a server that is not known may refuse it.
     pub(crate) stream_usage: bool,
+    /// Whether a stream reports on the reading of the prompt where `return_progress` asks for it.
+    pub(crate) prompt_events: bool,
     /// Whether thinking is switched off by `chat_template_kwargs.enable_thinking`, a boolean, and by no
     /// other word but `reasoning_effort: "none"`.
     pub(crate) template_switch: bool,
@@ -73,6 +75,7 @@ pub static LM_STUDIO: OpenAiQuirks = OpenAiQuirks {
     max_tokens_only: true,
     fails_on_nulls: true,
     stream_usage: true,
+    prompt_events: false,
     template_switch: false,
     refuses_no_alternatives: false,
     custom_tool_calls: false,
@@ -105,6 +108,7 @@ pub static LLAMA_CPP: OpenAiQuirks = OpenAiQuirks {
     max_tokens_only: false,
     fails_on_nulls: false,
     stream_usage: true,
+    prompt_events: true,
     template_switch: true,
     refuses_no_alternatives: true,
     custom_tool_calls: false,
@@ -147,6 +151,7 @@ pub static OPENAI_COMPATIBLE: OpenAiQuirks = OpenAiQuirks {
     max_tokens_only: false,
     fails_on_nulls: false,
     stream_usage: false,
+    prompt_events: false,
     template_switch: false,
     refuses_no_alternatives: false,
     custom_tool_calls: true,

@@ -12,6 +12,7 @@ use super::{
     choice::{choice_note, left_by},
     completion::only_text,
     messages::{RewrittenMessages, rewrite_messages},
+    prompt_events::PromptEvents,
     quirks::OpenAiQuirks,
     response_format::{is_no_format, json_schema_format},
     template_switch::template_switch,
@@ -44,6 +45,8 @@ pub struct EditedRequest {
     pub notes: Vec<String>,
     /// Whether usage was asked for on the client's behalf, so that its extra event must be dropped again.
     pub injected_usage: bool,
+    /// The treatment of the engine's reports on the reading of the prompt.
+    pub(crate) prompt_events: PromptEvents,
     /// Ids of the tool calls in the conversation; a new call gets another id.
     pub call_ids: HashSet<String>,
 }
@@ -101,12 +104,14 @@ pub fn edit(
     list.drop_no_alternatives();
     list.rewrite_prompt();
     let injected_usage = list.ask_for_usage();
+    let prompt_events = list.ask_for_prompt_events();
     list.drop_nulls();
     Ok(EditedRequest {
         body: edit::apply(body, peek, &list.edits),
         defaults: filled,
         notes: list.notes,
         injected_usage,
+        prompt_events,
         call_ids: rewrites.messages.call_ids,
     })
 }
@@ -320,6 +325,21 @@ impl<'a> EditList<'a> {
         asks
     }
 
+    /// Asks for reports on the reading of the prompt of a stream, unless the client asked for them
+    /// itself.
+    fn ask_for_prompt_events(&mut self) -> PromptEvents {
+        const NAME: &str = "return_progress";
+        let MemberRewrites { peek, quirks, .. } = self.rewrites;
+        if !(peek.stream && quirks.prompt_events) {
+            return PromptEvents::Ignored;
+        }
+        if self.rewrites.raw(NAME) == Some("true") {
+            return PromptEvents::Passed;
+        }
+        self.set(NAME, "true");
+        PromptEvents::TakenOut
+    }
+
     fn drop_nulls(&mut self) {
         if self.rewrites.quirks.fails_on_nulls {
             self.edits.push(BodyEdit::RemoveNulls);
@@ -357,7 +377,7 @@ mod tests {
         assert!(edited.injected_usage);
         assert_eq!(
             edited.body,
-            r#"{"model":"lib/m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2,"top_p":0.8,"stream_options":{"include_usage":true}}"#
+            r#"{"model":"lib/m","stream":true,"temperature":0,"messages":[1],"zz":1.0e2,"top_p":0.8,"stream_options":{"include_usage":true},"return_progress":true}"#
         );
     }
 

@@ -7,6 +7,7 @@ fn looking(finds: &[Result<(), ErrorKind>]) -> (Bench, Box<RelayBody<Fed>>, Arc<
     let (bench, mut body) = bench();
     let budgets = Budgets {
         first_token: Duration::from_secs(300),
+        longest_prefill: Duration::from_secs(600),
         idle: Duration::from_secs(30),
         tool_call: Some(Duration::from_secs(600)),
         heartbeat: Some(Duration::from_secs(10)),
