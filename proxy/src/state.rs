@@ -2,13 +2,16 @@
 
 mod spellings;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use crucible_config::LiveConfig;
+use crucible_documents::state::PrefillDoc;
 use crucible_router::{
-    handle::RouterHandle, machine::readings::MachineReader, verify::evidence::Probes,
+    handle::RouterHandle, machine::readings::MachineReader, predict, verify::evidence::Probes,
+    view::View,
 };
 use parking_lot::RwLock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
     ledger::Ledger,
     metrics::{MachineWatch, Metrics},
     relay::prefill::Prefills,
-    request::ActiveRequests,
+    request::{ActiveRequest, ActiveRequests},
     upstream::Upstream,
 };
 
@@ -96,8 +99,40 @@ impl AppState {
     pub(crate) async fn observe(&self) {
         let fraction = self.config.current().tuning.lmstudio.gpu_memory_fraction;
         self.machine.look(&self.metrics, fraction).await;
-        self.metrics.update_view(&self.router.fresh_view());
+        let view = self.router.fresh_view();
+        self.metrics.update_view(&view);
+        self.update_prompts(&view);
         self.metrics.update_runtime();
+    }
+}
+
+impl AppState {
+    /// Returns how far the engine of a request has read its prompt at `now`; `None` where it reads none.
+    pub(crate) fn prefill(active: &ActiveRequest, view: &View, now: Instant) -> Option<PrefillDoc> {
+        active.note(|record| {
+            let (engine, model) = (record.engine.as_deref()?, record.model.as_deref()?);
+            let (rates, estimate) = (&view.measurements, record.prompt_tokens);
+            let tokens = predict::prompt_tokens(rates, engine, model, estimate);
+            record.prefill(tokens, now)
+        })
+    }
+
+    /// Sets the gauges of the prompts that engines read at this moment.
+    fn update_prompts(&self, view: &View) {
+        let now = Instant::now();
+        let mut reading: HashMap<Arc<str>, Vec<f64>> = HashMap::new();
+        for active in self.active.all() {
+            if let Some(prefill) = Self::prefill(&active, view, now)
+                && let Some(engine) = active.note(|record| record.engine.clone())
+            {
+                let left = prefill.remaining_s.unwrap_or(0.0);
+                reading.entry(engine).or_default().push(left);
+            }
+        }
+        for engine in &view.engines {
+            let left = reading.remove(&engine.name).unwrap_or_default();
+            self.metrics.set_prompts(&engine.name, &left);
+        }
     }
 }
 

@@ -186,6 +186,14 @@ async fn the_state_shows_how_far_a_prompt_is_read_and_by_whom() {
             assert!(later.processed > first.processed, "{first:?} {later:?}");
             assert!(later.total > 400 && later.total < 600, "{later:?}");
             assert_eq!(later.cached, Some(0), "{later:?}");
+            let metrics = get(&crucible, "/metrics").await.text;
+            let line = "crucible_prefill_requests{engine=\"e\"} 1\n";
+            assert!(metrics.contains(line), "{metrics}");
+            let left = metrics
+                .split("crucible_prefill_remaining_seconds{engine=\"e\"} ")
+                .nth(1);
+            let left = left.and_then(|rest| rest.lines().next()?.parse::<f64>().ok());
+            assert!(left.is_some_and(|s| s > 0.0 && s < 4.0), "{left:?}");
             // At least half of five seconds is over.
             let left = later.remaining_s.expect("an estimate");
             assert!(left < 4.0, "{later:?}");

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use crucible_documents::{StateDoc, seconds, state::InFlightDoc};
-use crucible_router::{predict, view::View};
+use crucible_router::view::View;
 use tokio::time::Instant;
 
 use super::prefixes;
@@ -28,12 +28,6 @@ pub(super) async fn state(State(app): State<AppState>) -> Response {
 
 fn in_flight(active: &ActiveRequest, view: &View, now: Instant) -> InFlightDoc {
     let record = active.facts();
-    let tokens = match (&record.engine, &record.model) {
-        (Some(engine), Some(model)) => {
-            predict::prompt_tokens(&view.measurements, engine, model, record.prompt_tokens)
-        }
-        _ => record.prompt_tokens,
-    };
     InFlightDoc {
         request_id: active.id.clone(),
         engine: record.engine.clone(),
@@ -42,6 +36,6 @@ fn in_flight(active: &ActiveRequest, view: &View, now: Instant) -> InFlightDoc {
         phase: record.phase.as_str().to_owned(),
         since_s: seconds(now - active.started),
         tokens: active.tokens(),
-        prefill: record.prefill(tokens, now),
+        prefill: AppState::prefill(active, view, now),
     }
 }

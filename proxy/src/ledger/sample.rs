@@ -33,19 +33,6 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
             took: record.first_token_at?.checked_duration_since(sent_at)?,
         })
     };
-    let reported_prompt = || {
-        let progress = record.reading?.progress;
-        Some(TimedTokens {
-            tokens: progress.read().into(),
-            took: progress.time()?,
-        })
-    };
-    let own_output = || {
-        Some(TimedTokens {
-            tokens: usage?.completion.saturating_sub(1),
-            took: record.output_time?,
-        })
-    };
     let own_time = |told: TimedTokens| {
         let left_out = timing.cache_left_out;
         let cached = cached.filter(|_| !left_out).unwrap_or(0);
@@ -54,7 +41,10 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
             ..told
         }
     };
-    let reported = timing.prompt.map(own_time).or_else(reported_prompt);
+    let reported = timing
+        .prompt
+        .map(own_time)
+        .or_else(|| reported_prompt(record));
     let prompt = reported.or_else(own_prompt);
     Some(AnswerSample {
         engine: record.engine.clone()?,
@@ -71,12 +61,29 @@ pub(crate) fn of(record: &RequestFacts) -> Option<AnswerSample> {
                 .max_tokens
                 .is_some_and(|most| usage.completion >= most),
         }),
-        output_time: timing.output.or_else(own_output),
+        output_time: timing.output.or_else(|| own_output(record)),
         context_need: record.configured_context.map(|configured| {
             let prompt = usage.map_or(record.prompt_tokens, |usage| usage.prompt);
             (prompt.saturating_add(record.reserve), configured)
         }),
         service_time: answered_at.saturating_duration_since(sent_at),
+    })
+}
+
+/// The tokens of the answer after the first, and the time in which they came.
+fn own_output(record: &RequestFacts) -> Option<TimedTokens> {
+    Some(TimedTokens {
+        tokens: record.usage?.completion.saturating_sub(1),
+        took: record.output_time?,
+    })
+}
+
+/// The tokens and the time of the engine's last report on the reading of the prompt.
+fn reported_prompt(record: &RequestFacts) -> Option<TimedTokens> {
+    let progress = record.reading?.progress;
+    Some(TimedTokens {
+        tokens: progress.read().into(),
+        took: progress.time()?,
     })
 }
 

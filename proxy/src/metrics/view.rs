@@ -200,6 +200,20 @@ impl Metrics {
         );
     }
 
+    /// Sets how many prompts an engine reads at this moment, and the longest of the seconds that each of them
+    /// is expected to take yet.
+    pub(crate) fn set_prompts(&self, engine: &str, left: &[f64]) {
+        let v = self.vectors();
+        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        let longest = left.iter().copied().fold(0.0, f64::max);
+        v.prefill_requests
+            .with_label_values(&[engine])
+            .set(f64::from(count));
+        v.prefill_remaining
+            .with_label_values(&[engine])
+            .set(longest);
+    }
+
     fn update_info(&self, engine: &EngineView, shown: &mut ViewSeries) {
         let gauge = &self.vectors().engine_info;
         let kind = engine.kind.profile().word;
