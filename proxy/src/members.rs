@@ -4,14 +4,6 @@
 //! forbid it, and every reader that keeps a table takes the last one; so does the client behind Crucible.
 //! The objects of [`json_objects`] do the same.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-
-/// The name of a member, which is borrowed from the JSON unless it has escapes.
-#[derive(Deserialize)]
-pub(crate) struct MemberName<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
-
 /// Declares structs that are read from JSON objects. A member that is absent has its default, one that
 /// is not named is skipped, and of two with one name the last one counts. `= "other"` behind a member's
 /// type names another spelling of it.
@@ -40,6 +32,35 @@ macro_rules! json_objects {
     }) => {
         impl<$de> serde::Deserialize<$de> for $name {
             fn deserialize<D: serde::Deserializer<$de>>(from: D) -> Result<Self, D::Error> {
+                #[expect(non_camel_case_types, reason = "they are the names of the members")]
+                enum JsonMemberName {
+                    $($member,)+
+                    _other,
+                }
+
+                struct JsonNameVisitor;
+
+                impl serde::de::Visitor<'_> for JsonNameVisitor {
+                    type Value = JsonMemberName;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("the name of a member")
+                    }
+
+                    fn visit_str<E>(self, name: &str) -> Result<JsonMemberName, E> {
+                        Ok(match name {
+                            $(stringify!($member) $(| $alias)? => JsonMemberName::$member,)+
+                            _ => JsonMemberName::_other,
+                        })
+                    }
+                }
+
+                impl<'name> serde::Deserialize<'name> for JsonMemberName {
+                    fn deserialize<N: serde::Deserializer<'name>>(name: N) -> Result<Self, N::Error> {
+                        name.deserialize_identifier(JsonNameVisitor)
+                    }
+                }
+
                 struct JsonMembersVisitor;
 
                 impl<$de> serde::de::Visitor<$de> for JsonMembersVisitor {
@@ -54,12 +75,12 @@ macro_rules! json_objects {
                         mut map: A,
                     ) -> Result<Self::Value, A::Error> {
                         let mut object = <$name>::default();
-                        while let Some($crate::members::MemberName(name)) = map.next_key()? {
-                            match &*name {
-                                $(stringify!($member) $(| $alias)? => {
-                                    object.$member = map.next_value()?;
-                                })+
-                                _ => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                        while let Some(json_member) = map.next_key()? {
+                            match json_member {
+                                $(JsonMemberName::$member => object.$member = map.next_value()?,)+
+                                JsonMemberName::_other => {
+                                    map.next_value::<serde::de::IgnoredAny>()?;
+                                }
                             }
                         }
                         Ok(object)

@@ -9,7 +9,7 @@ mod refusal;
 mod tests;
 mod top_level;
 
-use std::{ops::Range, sync::LazyLock};
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -18,25 +18,8 @@ use serde_json::value::RawValue;
 pub(crate) use self::refusal::not_empty;
 pub(crate) use self::top_level::PeekedField;
 use self::{known_keys::unescaped, refusal::refused, top_level::TopLevel};
-use super::{
-    number::JsonNumber, prompt::PromptFeatures, scan, weight::PromptWeight, word_search::WordSearch,
-};
+use super::{number::JsonNumber, prompt::PromptFeatures, scan, weight::PromptWeight};
 use crate::error::{Error, ErrorKind};
-
-/// Texts of which one stands in any list of messages in which a message has another content than one
-/// text. A text that is "content" is among them because it would count for the content that another
-/// message lacks.
-static NOT_PLAIN: LazyLock<WordSearch<7>> = LazyLock::new(|| {
-    WordSearch::new([
-        "null",
-        ":[",
-        ": [",
-        "\"content\":{",
-        "\"content\": {",
-        ":\"content\"",
-        ": \"content\"",
-    ])
-});
 
 /// The members of the top level of a JSON body that Crucible reads or edits, as byte ranges.
 #[derive(Clone, Debug)]
@@ -52,6 +35,7 @@ pub struct PeekedBody {
     members: usize,
     /// The place of the closing brace.
     close: usize,
+    has_surrogates: bool,
     weight: PromptWeight,
     /// Ranges of the elements of `messages`.
     messages: Vec<Range<usize>>,
@@ -66,7 +50,7 @@ impl PeekedBody {
     /// `invalid_json` (malformed, no UTF-8, a byte-order mark, not an object, trailing bytes, too deep),
     /// `duplicate_key`, and `invalid_type` for `model` and `stream`.
     pub fn of(body: &Bytes, max_depth: usize) -> Result<Self, Error> {
-        let text = std::str::from_utf8(body).map_err(|error| {
+        let text = simdutf8::compat::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
             Error::new(
                 ErrorKind::InvalidJson,
@@ -80,7 +64,7 @@ impl PeekedBody {
             ));
         }
         let mut top = TopLevel::of(text);
-        let close = scan::object(text, max_depth, &mut top)
+        let scanned = scan::object(text, max_depth, &mut top)
             .map_err(|fault| refused(fault, text, max_depth))?;
         if let Some(name) = top.duplicate {
             return Err(
@@ -93,7 +77,8 @@ impl PeekedBody {
             fields: top.fields,
             nulls: top.nulls,
             members: top.members,
-            close,
+            close: scanned.close,
+            has_surrogates: scanned.has_surrogates,
             weight: top.weight,
             messages: top.messages,
         };
@@ -203,11 +188,14 @@ impl PeekedBody {
     }
 
     /// Reports whether the content of each message is one text, so that no message has to be rewritten.
-    pub(crate) fn has_plain_messages(&self, body: &[u8]) -> bool {
+    pub(crate) fn has_plain_messages(&self) -> bool {
         self.weight.plain
-            && self
-                .raw_bytes(body, "messages")
-                .is_some_and(|raw| !NOT_PLAIN.is_in(raw))
+    }
+
+    /// Reports whether some string has the escape of half of a surrogate pair, perhaps beside its other
+    /// half.
+    pub(crate) fn has_surrogates(&self) -> bool {
+        self.has_surrogates
     }
 
     /// Reports whether tools are offered (a list that is not empty).
@@ -231,6 +219,11 @@ impl PeekedBody {
         self.messages
             .iter()
             .filter_map(|range| body.get(range.clone()))
+    }
+
+    /// Returns the known keys that stand in the body, null values included.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().map(|field| field.name)
     }
 
     /// Returns the range of a known key, null values included.

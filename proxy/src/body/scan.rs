@@ -29,6 +29,19 @@ pub(crate) struct JsonMember {
     pub(crate) key: Range<usize>,
     /// The byte range of the value, as it is written.
     pub(crate) value: Range<usize>,
+    /// The number of lists and objects that the value consists of, at any depth.
+    pub(crate) brackets: usize,
+    /// The number of nulls in the value, at any depth.
+    pub(crate) nulls: usize,
+}
+
+/// The outcome of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ScannedObject {
+    /// The place of the closing brace.
+    pub(crate) close: usize,
+    /// Whether some string has the escape of half of a surrogate pair.
+    pub(crate) has_surrogates: bool,
 }
 
 /// Takes what [`object`] finds, in order of its end: each member of the object, each element of a
@@ -39,8 +52,8 @@ pub(crate) trait MemberVisitor {
     /// Takes an element of a list that is a member of the object, after all of its strings and before the
     /// member.
     fn element(&mut self, _value: Range<usize>) {}
-    /// Takes a string at any depth, a key or a value; the range is without its quotes.
-    fn string(&mut self, _inside: Range<usize>) {}
+    /// Takes a string at any depth, which is a key or a value; the range is without its quotes.
+    fn string(&mut self, _inside: Range<usize>, _is_key: bool) {}
 }
 
 /// The tokens that may come next.
@@ -63,10 +76,13 @@ struct GrammarState<V> {
     key: Range<usize>,
     value: usize,
     element: usize,
+    /// Of the member that is being scanned.
+    brackets: usize,
+    nulls: usize,
     visit: V,
 }
 
-/// Scans an object, hands each of its members to `visit`, and returns the place of its closing brace.
+/// Scans an object and hands each of its members to `visit`.
 ///
 /// # Errors
 /// The text is no JSON object, or is nested deeper than `max_depth`.
@@ -74,7 +90,7 @@ pub(crate) fn object(
     text: &str,
     max_depth: usize,
     visit: impl MemberVisitor,
-) -> Result<usize, JsonFault> {
+) -> Result<ScannedObject, JsonFault> {
     let text = text.as_bytes();
     let mut grammar = GrammarState {
         max_depth,
@@ -83,8 +99,11 @@ pub(crate) fn object(
         key: 0..0,
         value: 0,
         element: 0,
+        brackets: 0,
+        nulls: 0,
         visit,
     };
+    let mut has_surrogates = false;
     let mut last = 0;
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -93,21 +112,26 @@ pub(crate) fn object(
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             b'"' => {
-                let end = string::end(text, at).ok_or(JsonFault::Syntax)?;
+                let end = string::end(text, at, &mut has_surrogates).ok_or(JsonFault::Syntax)?;
                 at = end + 1;
                 grammar.string(begin..at)?;
             }
             sign @ (b'{' | b'}' | b'[' | b']' | b',' | b':') => grammar.sign(*sign, begin)?,
             _ => {
                 let rest = text[at..].iter();
-                at += rest.take_while(|byte| is_of_word(**byte)).count();
+                at += rest
+                    .take_while(|byte| IS_OF_WORD[usize::from(**byte)])
+                    .count();
                 grammar.word(&text[begin..at], begin)?;
             }
         }
         last = begin;
     }
     match grammar.expect {
-        ExpectedToken::Nothing => Ok(last),
+        ExpectedToken::Nothing => Ok(ScannedObject {
+            close: last,
+            has_surrogates,
+        }),
         _ => Err(JsonFault::Syntax),
     }
 }
@@ -124,24 +148,24 @@ impl<F: FnMut(JsonMember)> MemberVisitor for F {
 
 impl<V: MemberVisitor> GrammarState<V> {
     fn string(&mut self, quoted: Range<usize>) -> Result<(), JsonFault> {
-        self.visit.string(quoted.start + 1..quoted.end - 1);
-        match self.expect {
-            ExpectedToken::Key | ExpectedToken::KeyOrEnd => {
-                if self.open.len() == 1 {
-                    self.key = quoted;
-                }
-                self.expect = ExpectedToken::Colon;
-                Ok(())
-            }
-            _ => self.scalar(quoted),
+        let is_key = matches!(self.expect, ExpectedToken::Key | ExpectedToken::KeyOrEnd);
+        self.visit.string(quoted.start + 1..quoted.end - 1, is_key);
+        if !is_key {
+            return self.scalar(quoted);
         }
+        if self.open.len() == 1 {
+            self.key = quoted;
+        }
+        self.expect = ExpectedToken::Colon;
+        Ok(())
     }
 
     /// Takes a number, `true`, `false` or `null`.
     fn word(&mut self, word: &[u8], at: usize) -> Result<(), JsonFault> {
-        if !is_number(word) && !matches!(word, b"true" | b"false" | b"null") {
+        if !matches!(word, b"true" | b"false" | b"null") && !is_number(word) {
             return Err(JsonFault::Syntax);
         }
+        self.nulls += usize::from(word == b"null");
         self.scalar(at..at + word.len())
     }
 
@@ -197,6 +221,8 @@ impl<V: MemberVisitor> GrammarState<V> {
             return Err(JsonFault::Depth);
         }
         self.value_begins(at);
+        // The object itself belongs to no member.
+        self.brackets += usize::from(!self.open.is_empty());
         self.open.push(object);
         self.expect = if object {
             ExpectedToken::KeyOrEnd
@@ -229,6 +255,8 @@ impl<V: MemberVisitor> GrammarState<V> {
             1 => self.visit.member(JsonMember {
                 key: self.key.clone(),
                 value: self.value..end,
+                brackets: std::mem::take(&mut self.brackets),
+                nulls: std::mem::take(&mut self.nulls),
             }),
             2 if !self.open[1] => self.visit.element(self.element..end),
             _ => {}
@@ -236,13 +264,17 @@ impl<V: MemberVisitor> GrammarState<V> {
     }
 }
 
-/// Reports whether a byte belongs to a word, which a blank, a quote or a sign ends.
-const fn is_of_word(byte: u8) -> bool {
-    !matches!(
-        byte,
-        b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'}' | b'[' | b']' | b',' | b':'
-    )
-}
+/// The bytes that belong to a word, which a blank, a quote or a sign ends.
+const IS_OF_WORD: [bool; 256] = {
+    let mut all = [true; 256];
+    let ends = b" \t\n\r\"{}[],:";
+    let mut n = 0;
+    while n < ends.len() {
+        all[ends[n] as usize] = false;
+        n += 1;
+    }
+    all
+};
 
 fn is_number(text: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -24,8 +24,9 @@ const SIMPLE: [bool; 256] = {
 };
 
 /// Returns the place of the closing quote of the string whose text begins at `from`; `None` for a string
-/// with a control character, an unknown escape or no end.
-pub(super) fn end(text: &[u8], from: usize) -> Option<usize> {
+/// with a control character, an unknown escape or no end. `has_surrogates` becomes true where the string
+/// has the escape of half of a surrogate pair.
+pub(super) fn end(text: &[u8], from: usize, has_surrogates: &mut bool) -> Option<usize> {
     let mut at = from;
     loop {
         let rest = text.get(at..).unwrap_or_default();
@@ -40,7 +41,9 @@ pub(super) fn end(text: &[u8], from: usize) -> Option<usize> {
             match rest.get(stop..) {
                 Some([b'"', ..]) => return Some(at + stop),
                 Some([b'\\', escaped, ..]) if SIMPLE[usize::from(*escaped)] => {}
-                Some([b'\\', b'u', code @ ..]) if is_code(code) => {}
+                Some([b'\\', b'u', code @ ..]) if is_code(code) => {
+                    *has_surrogates |= is_half(code);
+                }
                 _ => return None,
             }
             // The byte behind the backslash is none, and may be the next stretch's first.
@@ -57,7 +60,7 @@ pub(super) fn end(text: &[u8], from: usize) -> Option<usize> {
 /// Looks at the first bytes of a string as [`stretch`], but at fewer, because most strings are short.
 fn start(rest: &[u8]) -> (u64, usize) {
     match rest.first_chunk::<LANE>() {
-        Some(lane) => (stops_of(lane), LANE),
+        Some(lane) => (stops_in(lane).to_bitmask().into(), LANE),
         None => stretch(rest),
     }
 }
@@ -73,16 +76,26 @@ fn stretch(rest: &[u8]) -> (u64, usize) {
 }
 
 /// Returns a bit for each byte that may not pass unseen: quotes, backslashes, control characters.
-fn stops_of<const N: usize>(bytes: &[u8; N]) -> u64 {
-    let (lanes, _) = bytes.as_chunks::<LANE>();
+fn stops_of(block: &[u8; BLOCK]) -> u64 {
+    let (lanes, _) = block.as_chunks::<LANE>();
+    let none = u8x16::splat(0);
+    // Most blocks of a long text have none, which one mask for all lanes tells.
+    let any = lanes.iter().fold(none, |any, lane| any | stops_in(lane));
+    if any.to_bitmask() == 0 {
+        return 0;
+    }
     lanes.iter().rev().fold(0, |mask, lane| {
-        let lane = u8x16::new(*lane);
-        // Quote and space change places: then the wanted ones are the lowest.
-        let swapped = lane ^ u8x16::splat(b' ' ^ b'"');
-        let control_or_quote = swapped.min(u8x16::splat(b' ')).simd_eq(swapped);
-        let stops = control_or_quote | lane.simd_eq(u8x16::splat(b'\\'));
-        mask << LANE | u64::from(stops.to_bitmask())
+        mask << LANE | u64::from(stops_in(lane).to_bitmask())
     })
+}
+
+/// Returns all ones for each byte that may not pass unseen.
+fn stops_in(lane: &[u8; LANE]) -> u8x16 {
+    let lane = u8x16::new(*lane);
+    // Quote and space change places: then the wanted ones are the lowest.
+    let swapped = lane ^ u8x16::splat(b' ' ^ b'"');
+    let control_or_quote = swapped.min(u8x16::splat(b' ')).simd_eq(swapped);
+    control_or_quote | lane.simd_eq(u8x16::splat(b'\\'))
 }
 
 /// Reports whether the four characters behind `\u` are hexadecimal digits.
@@ -91,11 +104,18 @@ fn is_code(text: &[u8]) -> bool {
         .is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
 }
 
+/// Reports whether the code of an escape is that of half of a surrogate pair: D800 to DFFF.
+fn is_half(code: &[u8]) -> bool {
+    matches!(code, [b'd' | b'D', second, ..] if !matches!(second, b'0'..=b'7'))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    fn end(text: &[u8], from: usize) -> Option<usize> {
+        super::end(text, from, &mut false)
+    }
 
     /// The same, byte by byte.
     fn slowly(text: &[u8], mut at: usize) -> Option<usize> {

@@ -2,7 +2,7 @@
 //!
 //! It is counted from the strings that a scan of the body passes, so that no text is searched for it.
 
-use std::ops::Range;
+use super::scan::JsonMember;
 
 /// The tokens that count for an image, a sound or a file, whatever the length of its base64.
 const MEDIUM_TOKENS: u64 = 512;
@@ -21,7 +21,8 @@ pub(super) struct PromptWeight {
     pub(super) later_turn: bool,
     /// The strings `cache_control` of messages and tools, keys or not.
     pub(super) cache_controls: u32,
-    /// Whether each message has a content, and none has a part or a call with a type, or names a call.
+    /// Whether each message has one text as its content: each has a content, and none holds a list, an
+    /// object or a null, or names a call.
     pub(super) plain: bool,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct MemberStrings {
 
 impl MemberStrings {
     /// Counts one string of the member, a key or a value, without its quotes.
-    pub(super) fn pass(&mut self, string: &[u8]) {
+    pub(super) fn pass(&mut self, string: &[u8], is_key: bool) {
         let named = std::mem::replace(
             &mut self.named,
             matches!(string, b"url" | b"image_url" | b"data" | b"file_data"),
@@ -55,8 +56,8 @@ impl MemberStrings {
         match string {
             b"assistant" => self.assistant = true,
             b"cache_control" => self.cache_controls += 1,
-            b"role" => self.roles = self.roles.saturating_add(1),
-            b"content" => self.contents = self.contents.saturating_add(1),
+            b"role" if is_key => self.roles = self.roles.saturating_add(1),
+            b"content" if is_key => self.contents = self.contents.saturating_add(1),
             b"type" | b"tool_calls" | b"tool_call_id" => self.types = self.types.saturating_add(1),
             b"image_url" | b"input_image" => self.image_parts = true,
             _ if string.starts_with(b"data:image/") || named && is_image(string) => {
@@ -108,10 +109,16 @@ fn is_base64(string: &[u8]) -> bool {
 // === impl PromptWeight ===
 
 impl PromptWeight {
-    /// Adds a whole member of the top level with its `strings`. Members that are no part of a
-    /// prompt are ignored.
-    pub(super) fn add(&mut self, name: &str, value: Range<usize>, strings: MemberStrings) {
-        let length = value.len() as u64;
+    /// Adds a whole member of the top level with its `strings`; `elements` is their number, where it is
+    /// a list. Members that are no part of a prompt are ignored.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        member: &JsonMember,
+        elements: usize,
+        strings: MemberStrings,
+    ) {
+        let length = member.value.len() as u64;
         match name {
             "tools" => self.bytes += length,
             "messages" | "prompt" | "suffix" | "input" | "query" | "documents" => {
@@ -124,7 +131,8 @@ impl PromptWeight {
         if name == "messages" {
             self.has_images = strings.image_parts || strings.images > 0;
             self.later_turn = strings.assistant;
-            self.plain = strings.types == 0 && strings.roles <= strings.contents;
+            let is_flat = member.brackets <= elements + 1 && member.nulls == 0;
+            self.plain = is_flat && strings.types == 0 && strings.roles <= strings.contents;
         }
     }
 
@@ -146,14 +154,14 @@ mod tests {
         for (text, others) in [(&*sound, 1), (&*called, 1), ("SUQz", 0)] {
             let mut strings = MemberStrings::default();
             for string in ["data", text, "content", text] {
-                strings.pass(string.as_bytes());
+                strings.pass(string.as_bytes(), false);
             }
             assert_eq!((strings.others, strings.images), (others, 0), "{text:.20}");
         }
         for (key, images) in [("url", 1), ("data", 1), ("image_url", 1), ("content", 0)] {
             let mut strings = MemberStrings::default();
             for string in [key, &long, &long] {
-                strings.pass(string.as_bytes());
+                strings.pass(string.as_bytes(), false);
             }
             assert_eq!(strings.images, images, "{key}");
         }

@@ -36,17 +36,6 @@ impl<const N: usize> WordSearch<N> {
             }
         }
     }
-
-    /// Reports whether any of the words stands in `text`.
-    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
-        match &self.packed {
-            Some(packed) => packed.find(text).is_some(),
-            None => self
-                .words
-                .iter()
-                .any(|w| memmem::find(text, w.as_bytes()).is_some()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +59,6 @@ mod tests {
                 let mut found = Vec::new();
                 words.each(text.as_bytes(), |word, end| found.push((word, end)));
                 assert_eq!(found, ends, "{text}");
-                assert_eq!(words.is_in(text.as_bytes()), !ends.is_empty(), "{text}");
             }
         }
     }

@@ -73,7 +73,7 @@ fn look(body: &Bytes, peek: &PeekedBody) {
     peek.max_tokens(body);
     peek.num_ctx(body);
     peek.estimated_prompt_tokens();
-    peek.has_plain_messages(body);
+    peek.has_plain_messages();
     peek.has_tools(body);
     peek.prompt(body);
     let (mended, is_mended) = surrogates::mended(body.clone());

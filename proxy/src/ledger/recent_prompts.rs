@@ -6,6 +6,7 @@ use std::{
 };
 
 use crucible_documents::state::PromptDoc;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::request::RequestFacts;
@@ -17,7 +18,7 @@ const MOST_MODELS: usize = 256;
 
 /// The last prompts by engine and model, the newest last.
 #[derive(Debug, Default)]
-pub(crate) struct RecentPrompts(Mutex<HashMap<ModelPlace, VecDeque<PromptDoc>>>);
+pub(crate) struct RecentPrompts(Mutex<HashMap<ModelPlace, VecDeque<PromptDoc>, RandomState>>);
 
 /// The names of an engine and of a model there.
 type ModelPlace = (Arc<str>, Arc<str>);

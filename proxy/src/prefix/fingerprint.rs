@@ -1,9 +1,12 @@
 //! The fingerprint of a prompt: hashes by which two turns of a conversation are compared, and no text.
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    sync::LazyLock,
+};
 
 use foldhash::fast::FixedState;
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use crate::body::peek::PeekedBody;
 
@@ -13,6 +16,11 @@ pub(crate) const BLOCK: usize = 256;
 const MOST_BLOCKS: usize = 16 * 1024;
 /// The most messages of a prompt that are kept; later ones are not compared.
 const MOST_MESSAGES: usize = 4096;
+
+/// The key of a message's author, as JSON.
+const ROLE: &[u8] = b"\"role\"";
+/// The search for it, whose preparation takes longer than the search.
+static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ROLE));
 
 /// The author of a piece of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +80,8 @@ impl Fingerprint {
         let state = FixedState::with_seed(0);
         let mut whole = state.build_hasher();
         let before = self.blocks.len();
+        let room = MOST_BLOCKS - before;
+        self.blocks.reserve(bytes.len().div_ceil(BLOCK).min(room));
         for block in bytes.chunks(BLOCK) {
             let mut hasher = state.build_hasher();
             hasher.write(block);
@@ -138,9 +148,8 @@ impl Fingerprint {
 
 /// The role of a message, from the first key of that name.
 fn kind_of(message: &[u8]) -> PieceKind {
-    const KEY: &[u8] = b"\"role\"";
-    let value = memmem::find(message, KEY).and_then(|at| {
-        let rest = message.get(at + KEY.len()..)?.trim_ascii_start();
+    let value = SEARCH.find(message).and_then(|at| {
+        let rest = message.get(at + ROLE.len()..)?.trim_ascii_start();
         Some(rest.strip_prefix(b":")?.trim_ascii_start())
     });
     let Some(value) = value else {

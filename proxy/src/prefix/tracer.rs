@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use foldhash::fast::FixedState;
+use foldhash::fast::{FixedState, RandomState};
 
 use super::fingerprint::{Divergence, Fingerprint};
 
@@ -88,7 +88,7 @@ struct TracedConversation {
 /// it. Bounded, and without any text.
 #[derive(Debug, Default)]
 pub(crate) struct PrefixTracer {
-    conversations: HashMap<ConversationId, TracedConversation>,
+    conversations: HashMap<ConversationId, TracedConversation, RandomState>,
     bytes: usize,
 }
 

@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -22,7 +23,7 @@ pub(crate) struct Prefills(Arc<PrefillCounts>);
 
 #[derive(Debug, Default)]
 struct PrefillCounts {
-    counts: Mutex<HashMap<Name, Arc<AtomicU32>>>,
+    counts: Mutex<HashMap<Name, Arc<AtomicU32>, RandomState>>,
     began: Notify,
 }
 

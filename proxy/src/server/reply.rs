@@ -43,6 +43,8 @@ pub(super) struct HeadScan {
     protocol: ClientProtocol,
     bytes: usize,
     lines: usize,
+    /// The blank line behind the headers has come.
+    is_whole: bool,
 }
 
 /// An answer that is written past hyper, after which the connection closes.
@@ -83,7 +85,17 @@ impl HeadScan {
     /// Goes on with further bytes of the head.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
-        self.lines += memchr::memchr_iter(b'\n', bytes).count();
+        if self.is_whole {
+            return;
+        }
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            self.lines += 1;
+            // What comes behind the blank line is the body.
+            self.is_whole = matches!(bytes.get(at + 1..), Some([b'\r', b'\n', ..] | [b'\n', ..]));
+            if self.is_whole {
+                return;
+            }
+        }
     }
 
     /// The error of which hyper only says this status, where `most` header bytes are allowed; `None` for
@@ -173,6 +185,13 @@ mod tests {
             ),
             (&many, "431", ErrorKind::HeadersTooLarge, "limits.header"),
             (&long, "431", ErrorKind::HeadersTooLarge, "limits.header"),
+            // Lines of a body are none of the head.
+            (
+                "POST / HTTP/1.1\r\n\r\n{\n}\n",
+                "431",
+                ErrorKind::BodyTooLarge,
+                "limits.body",
+            ),
             // Not seen from its beginning.
             ("", "431", ErrorKind::HeadersTooLarge, "limits.header"),
         ] {

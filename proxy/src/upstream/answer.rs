@@ -34,8 +34,8 @@ impl EngineAnswer {
     }
 
     fn keep_idle(&mut self) {
-        if let Some(transport) = self.body.take_idle() {
-            self.pool.keep(transport);
+        if let Some(connection) = self.body.take_idle() {
+            self.pool.keep(connection);
         }
     }
 }

@@ -128,7 +128,8 @@ impl Prompt {
     fn request(&self) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = target(&self.address, self.path)?;
+        let target = self.address.fixed_target(self.path);
+        *request.uri_mut() = target.map_err(|error| no_target(&error))?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.address.host().clone());
         headers.insert(
@@ -137,9 +138,9 @@ impl Prompt {
         );
         headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         let hops = if self.hops.is_empty() {
-            HeaderValue::try_from(hop::own_mark())
+            HeaderValue::from_maybe_shared(Bytes::from_static(hop::own_mark().as_bytes()))
         } else {
-            HeaderValue::try_from(hop::onward(&self.hops))
+            HeaderValue::from_maybe_shared(Bytes::from(hop::onward(&self.hops)))
         };
         if let Ok(hops) = hops {
             headers.insert(&X_CRUCIBLE_HOPS, hops);
@@ -155,8 +156,11 @@ impl Prompt {
 
 /// The target of a request for this path and query.
 fn target(address: &EngineAddress, path: &str) -> Result<Uri, Error> {
-    let target = address.target(path);
-    target.map_err(|error| Error::new(ErrorKind::Internal, format!("engine address: {error}")))
+    address.target(path).map_err(|error| no_target(&error))
+}
+
+fn no_target(error: &http::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("engine address: {error}"))
 }
 
 /// The value of `Authorization` for a token, where a header can carry it.
@@ -188,7 +192,7 @@ impl Upstream {
     pub(crate) async fn send(&self, prompt: &Prompt) -> Result<Response<EngineAnswer>, Error> {
         let pool = self.idle.of(&prompt.address);
         let response = match pool.take() {
-            Some(idle) => match exchange(idle, prompt.request()?).await {
+            Some(idle) => match idle.exchange(prompt.request()?).await {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
                 Err(broken) if is_stale(&broken) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");

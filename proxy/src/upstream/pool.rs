@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crucible_router::transport::{EngineAddress, Transport};
+use bytes::Bytes;
+use crucible_router::transport::{EngineAddress, IdleConnection};
+use http_body_util::Full;
 use parking_lot::Mutex;
 
 /// An unused connection is closed before an engine closes it (Node's default is 5 s).
@@ -19,15 +21,18 @@ pub(super) const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct IdlePool {
     address: EngineAddress,
     /// The one that was used last is at the end.
-    idle: Mutex<Vec<IdleConnection>>,
+    idle: Mutex<Vec<UnusedConnection>>,
 }
 
-/// A connection that nobody uses.
+/// A connection that nobody uses, since a moment.
 #[derive(Debug)]
-struct IdleConnection {
+struct UnusedConnection {
     since: Since,
-    transport: Transport,
+    connection: PromptConnection,
 }
+
+/// An idle connection for prompts.
+pub(super) type PromptConnection = IdleConnection<Full<Bytes>>;
 
 /// A moment on both clocks: while a machine sleeps, Linux and macOS stop the monotonic one, and what
 /// is at the other end goes meanwhile.
@@ -77,26 +82,28 @@ impl IdlePools {
 
 impl IdlePool {
     /// The connection that was used last and is still open.
-    pub(super) fn take(&self) -> Option<Transport> {
+    pub(super) fn take(&self) -> Option<PromptConnection> {
         loop {
             // A connection is looked at without the lock: it reads from its socket.
-            let IdleConnection {
+            let UnusedConnection {
                 since,
-                mut transport,
+                mut connection,
             } = self.idle.lock().pop()?;
-            if !since.is_over(Instant::now(), SystemTime::now()) && transport.is_quiet() {
-                return Some(transport);
+            if !since.is_over(Instant::now(), SystemTime::now()) && connection.is_quiet() {
+                return Some(connection);
             }
         }
     }
 
     /// Keeps a connection whose answer is whole for the next request.
-    pub(super) fn keep(&self, transport: Transport) {
+    pub(super) fn keep(&self, connection: PromptConnection) {
         let since = Since {
             monotonic: Instant::now(),
             wall: SystemTime::now(),
         };
-        self.idle.lock().push(IdleConnection { since, transport });
+        self.idle
+            .lock()
+            .push(UnusedConnection { since, connection });
     }
 }
 

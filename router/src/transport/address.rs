@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use crucible_config::CaFile;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 use rustls_pki_types::ServerName;
@@ -105,12 +106,26 @@ impl EngineAddress {
     /// The target of a request for this path, in the form that stands in a request line: the path of
     /// the address, then `path` (which may have a query).
     pub fn target(&self, path: &str) -> Result<Uri, http::Error> {
-        let prefix = match self.0.route {
+        let target = PathAndQuery::try_from([self.prefix(), path].concat())?;
+        Ok(Uri::from(target))
+    }
+
+    /// The target as [`Self::target`] of a path that the program names; it is copied only where the
+    /// address has a path of its own.
+    pub fn fixed_target(&self, path: &'static str) -> Result<Uri, http::Error> {
+        if !self.prefix().is_empty() {
+            return self.target(path);
+        }
+        let target = PathAndQuery::from_maybe_shared(Bytes::from_static(path.as_bytes()))?;
+        Ok(Uri::from(target))
+    }
+
+    /// The path of the address, which stands before the path of every request.
+    fn prefix(&self) -> &str {
+        match self.0.route {
             Route::Unix(_) => "",
             Route::Tcp(_) | Route::Tls(..) => self.0.url.path().trim_end_matches('/'),
-        };
-        let target = PathAndQuery::try_from([prefix, path].concat())?;
-        Ok(Uri::from(target))
+        }
     }
 
     /// Returns the way in which a connection to the address is made: TCP, TLS or a Unix socket.
@@ -155,6 +170,7 @@ mod tests {
         ] {
             let address = address(url).unwrap();
             assert_eq!(address.target(path).unwrap(), target, "{url}");
+            assert_eq!(address.fixed_target(path).unwrap(), target, "{url}");
             assert_eq!(address.host(), host, "{url}");
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{Transport, connection::Connection};
+use super::{connection::Connection, exchange::IdleConnection};
 
 /// The body of an answer on its way. Dropped before its end, it closes the connection: engines take
 /// that for a cancellation.
@@ -21,8 +21,8 @@ pub struct AnswerBody<B: Body + 'static> {
     body: Incoming,
     /// The connection, until the answer is whole.
     connection: Option<Box<Connection<B>>>,
-    /// The transport after that, where the engine keeps the connection.
-    idle: Option<Transport>,
+    /// The connection after that, where the engine keeps it.
+    idle: Option<IdleConnection<B>>,
 }
 
 // === impl AnswerBody ===
@@ -45,7 +45,7 @@ where
 
     /// The connection for a further request: there is one once the answer is whole, if the engine read
     /// the request to its end and keeps the connection.
-    pub fn take_idle(&mut self) -> Option<Transport> {
+    pub fn take_idle(&mut self) -> Option<IdleConnection<B>> {
         self.idle.take()
     }
 
@@ -57,7 +57,7 @@ where
 
     fn release(&mut self) {
         let connection = self.connection.take();
-        self.idle = connection.and_then(Connection::into_idle);
+        self.idle = connection.and_then(IdleConnection::of);
     }
 }
 

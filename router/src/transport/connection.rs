@@ -1,15 +1,15 @@
-//! One exchange of a request and its answer on a connection to an engine.
+//! Exchanges of a request and its answer on a connection to an engine, one after another.
 //!
 //! hyper's client knows the protocol. Its connection is no task of its own: whoever waits for the
 //! answer, or reads its body, moves it in the same poll, so that an event of an answer wakes one task
-//! and not two. Between two exchanges only the transport is kept, without hyper's buffers.
+//! and not two.
 
 use std::{
     error::Error as StdError,
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -22,16 +22,20 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{Transport, wire::Wire};
+use super::{
+    Transport,
+    wire::{SharedProgress, Wire},
+};
 
 /// The most that is read from an engine at once, and so the longest piece of an answer: what a
 /// client that reads slowly costs in memory. The head of an answer must fit as well.
 const READ: usize = 16 * 1024;
 
-/// A connection to an engine while one request and its answer go over it.
+/// A connection to an engine, driven by whoever waits for the answer that comes over it.
 pub(super) struct Connection<B: Body + 'static> {
     http: http1::Connection<TokioIo<Wire>, B>,
     requests: SendRequest<B>,
+    progress: SharedProgress,
     /// hyper will do nothing more on it.
     over: bool,
 }
@@ -73,71 +77,77 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Sends a request, whose headers give the body's length, and waits for the answer's head.
-    pub(super) async fn exchange(
-        transport: Transport,
-        request: Request<B>,
-    ) -> Result<(Response<Incoming>, Box<Self>), Broken> {
+    /// Speaks HTTP/1.1 on a transport, on which nothing was sent yet.
+    pub(super) async fn new(transport: Transport) -> Result<Box<Self>, Broken> {
+        let progress = SharedProgress::new();
+        let wire = Wire::new(transport, progress.clone());
         let handshake = http1::Builder::new()
             .max_buf_size(READ)
-            .handshake(TokioIo::new(Wire::new(transport)));
+            .handshake(TokioIo::new(wire));
         // It is ready at once: HTTP/1.1 begins with a request.
         let (requests, http) = handshake.await.map_err(|error| Broken {
             silent: false,
             after: Duration::ZERO,
             error: io_error(error),
         })?;
-        let mut this = Box::new(Self {
+        Ok(Box::new(Self {
             http,
             requests,
+            progress,
             over: false,
-        });
-        match this.head(request).await {
-            Ok(response) => Ok((response, this)),
-            Err(error) => {
-                let wire = this.http.into_parts().io.into_inner();
-                let error = match error.kind() {
-                    // It spoke first, or said more than an answer.
-                    io::ErrorKind::UnexpectedEof if wire.heard() && !wire.is_written() => {
-                        io::Error::new(io::ErrorKind::InvalidData, error)
-                    }
-                    _ => error,
-                };
-                Err(Broken {
-                    silent: !wire.heard(),
-                    after: wire.written().elapsed(),
-                    error,
-                })
+        }))
+    }
+
+    /// Sends a request, whose headers give the body's length, and waits for the answer's head.
+    pub(super) fn exchange(
+        mut self: Box<Self>,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<(Response<Incoming>, Box<Self>), Broken>> + Send {
+        self.progress.restart();
+        let answer = self.requests.send_request(request);
+        async move {
+            let mut answer = pin!(answer);
+            let head = poll_fn(|cx| self.poll_head(answer.as_mut(), cx)).await;
+            match head {
+                Ok(response) => Ok((response, self)),
+                Err(error) => Err(self.broken(error)),
             }
         }
     }
 
-    fn head(
+    /// Moves the connection until the head of the answer is there.
+    fn poll_head(
         &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = io::Result<Response<Incoming>>> + Send {
-        let Self {
-            http,
-            requests,
-            over,
-        } = self;
-        let answer = requests.send_request(request);
-        async move {
-            let mut answer = pin!(answer);
-            poll_fn(|cx| {
-                let moved = http.poll_without_shutdown(cx);
-                *over = moved.is_ready();
-                match (answer.as_mut().poll(cx), moved) {
-                    (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(io_error)),
-                    (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(io_error(error))),
-                    // The engine closed before hyper took the request up.
-                    (Poll::Pending, Poll::Ready(Ok(()))) => {
-                        Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
-                    }
-                    (Poll::Pending, Poll::Pending) => Poll::Pending,
-                }
-            })
-            .await
+        answer: Pin<&mut impl Future<Output = hyper::Result<Response<Incoming>>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Response<Incoming>>> {
+        let moved = self.http.poll_without_shutdown(cx);
+        self.over = moved.is_ready();
+        match (answer.poll(cx), moved) {
+            (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(io_error)),
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(io_error(error))),
+            // The engine closed before hyper took the request up.
+            (Poll::Pending, Poll::Ready(Ok(()))) => {
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            }
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+        }
+    }
+
+    /// The end of an exchange that got no answer, for this error.
+    fn broken(&self, error: io::Error) -> Broken {
+        let progress = self.progress.now();
+        let error = match error.kind() {
+            // It spoke first, or said more than an answer.
+            io::ErrorKind::UnexpectedEof if progress.heard && !progress.began => {
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+            _ => error,
+        };
+        Broken {
+            silent: !progress.heard,
+            after: progress.written.elapsed(),
+            error,
         }
     }
 
@@ -161,14 +171,17 @@ where
         }
     }
 
-    /// The transport for a further request: the answer is whole, the request was read, and the engine
+    /// Whether a further request may be sent: the answer is whole, the request was read, and the engine
     /// keeps the connection.
-    pub(super) fn into_idle(self: Box<Self>) -> Option<Transport> {
-        if self.over || !self.requests.is_ready() {
-            return None;
-        }
-        let parts = self.http.into_parts();
-        let transport = parts.io.into_inner().into_transport()?;
-        parts.read_buf.is_empty().then_some(transport)
+    pub(super) fn is_idle(&self) -> bool {
+        !self.over && self.requests.is_ready() && self.progress.now().unwritten.is_none()
+    }
+
+    /// Whether the engine has neither closed an idle connection nor sent anything on it. It never waits;
+    /// what was heard of the socket before counts.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.over |= self.http.poll_without_shutdown(&mut cx).is_ready();
+        self.is_idle()
     }
 }

@@ -1,18 +1,25 @@
-//! Sending one request to an engine.
+//! Sending one request after another to an engine.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, fmt};
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
+use hyper::body::Incoming;
 
 use super::{
     AnswerBody, Transport,
     connection::{Broken, Connection},
 };
 
-/// Sends a request on a connection that carries no other, and waits for the head of the answer. The
-/// connection is driven by this future, then by the answer's body.
+/// A connection to an engine between two requests. Dropping it closes it.
+///
+/// `B` is the body of the requests that it carries.
+pub struct IdleConnection<B: Body + 'static>(Box<Connection<B>>);
+
+/// Sends the first request on a new connection, and waits for the head of the answer. The connection
+/// is driven by this future, then by the answer's body.
 ///
 /// The request's headers are sent as they are: `Host` is the caller's, and so is the length of the body
 /// where it is to be known. Answers of 1xx are passed over; one that comes before the whole request was
@@ -25,6 +32,51 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let (response, connection) = Connection::exchange(transport, request).await?;
-    Ok(response.map(|body| AnswerBody::new(body, connection)))
+    let connection = Connection::new(transport).await?;
+    answered(connection.exchange(request)).await
+}
+
+/// Wraps the body of an answer together with its connection.
+fn answered<B>(
+    exchanged: impl Future<Output = Result<(Response<Incoming>, Box<Connection<B>>), Broken>>,
+) -> impl Future<Output = Result<Response<AnswerBody<B>>, Broken>>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    exchanged
+        .map_ok(|(response, connection)| response.map(|body| AnswerBody::new(body, connection)))
+}
+
+// === impl IdleConnection ===
+
+impl<B> IdleConnection<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// The connection of an answer that is whole; `None` where it carries no further request.
+    pub(super) fn of(connection: Box<Connection<B>>) -> Option<Self> {
+        connection.is_idle().then_some(Self(connection))
+    }
+
+    /// Whether the engine has neither closed the connection nor sent anything on it. It never waits; what
+    /// was heard of the socket before counts.
+    pub fn is_quiet(&mut self) -> bool {
+        self.0.is_quiet()
+    }
+
+    /// Sends a further request and waits for the head of its answer, as [`exchange`] does.
+    pub fn exchange(
+        self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Broken>> + Send {
+        answered(self.0.exchange(request))
+    }
+}
+
+impl<B: Body> fmt::Debug for IdleConnection<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdleConnection").finish_non_exhaustive()
+    }
 }

@@ -33,6 +33,6 @@ pub use self::{
     connect::Connector,
     connect_error::{ConnectError, tls_trouble},
     connection::Broken,
-    exchange::exchange,
+    exchange::{IdleConnection, exchange},
     stream::Transport,
 };

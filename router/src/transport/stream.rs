@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 #[cfg(unix)]
@@ -28,17 +28,6 @@ pub enum Transport {
 }
 
 // === impl Transport ===
-
-impl Transport {
-    /// Whether the other side has neither closed the connection nor sent anything that was not read. It
-    /// reads up to one byte and never waits; what was heard of the socket before counts.
-    pub fn is_quiet(&mut self) -> bool {
-        let mut byte = [0];
-        let mut read = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(self).poll_read(&mut cx, &mut read).is_pending()
-    }
-}
 
 /// Calls a method of whichever stream it is.
 macro_rules! each {

@@ -76,7 +76,7 @@ impl MemberVisitor for &mut TopLevel<'_> {
             return;
         }
         if &self.text[member.value.clone()] != "null" {
-            self.weight.add(name, member.value.clone(), strings);
+            self.weight.add(name, &member, elements.len(), strings);
         }
         if name == "messages" {
             self.messages = elements;
@@ -92,7 +92,7 @@ impl MemberVisitor for &mut TopLevel<'_> {
         self.elements.push(value);
     }
 
-    fn string(&mut self, inside: Range<usize>) {
-        self.strings.pass(&self.text.as_bytes()[inside]);
+    fn string(&mut self, inside: Range<usize>, is_key: bool) {
+        self.strings.pass(&self.text.as_bytes()[inside], is_key);
     }
 }

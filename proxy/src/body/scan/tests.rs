@@ -12,6 +12,37 @@ fn members(text: &str) -> Result<Vec<(String, String)>, JsonFault> {
     .map(|_| all)
 }
 
+fn close(text: &str, max_depth: usize) -> Result<usize, JsonFault> {
+    object(text, max_depth, |_: JsonMember| {}).map(|scanned| scanned.close)
+}
+
+#[test]
+fn brackets_and_nulls_are_counted_member_by_member() {
+    let text = r#"{"a":[{"b":null},[]],"c":"[null]","d":null,"e":{"f":[null,null]}}"#;
+    let mut counts = Vec::new();
+    let scanned = object(text, 64, |member: JsonMember| {
+        counts.push((member.brackets, member.nulls));
+    });
+    assert_eq!(counts, [(3, 1), (0, 0), (0, 1), (2, 2)]);
+    assert!(!scanned.unwrap().has_surrogates);
+}
+
+#[test]
+fn escapes_of_surrogates_are_seen_in_keys_and_values() {
+    for (text, seen) in [
+        (r#"{"a":"\\ud83d \u00e9 ud83d \n"}"#, false),
+        (r#"{"a":"\ud83d\ude00"}"#, true),
+        (r#"{"\uDE00":[1]}"#, true),
+        (
+            r#"{"a":[{"b":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\udfff"}]}"#,
+            true,
+        ),
+    ] {
+        let scanned = object(text, 64, |_: JsonMember| {}).unwrap();
+        assert_eq!(scanned.has_surrogates, seen, "{text}");
+    }
+}
+
 #[test]
 fn members_are_found_with_their_raw_text() {
     let found =
@@ -26,8 +57,8 @@ fn members_are_found_with_their_raw_text() {
             ("\"e\"", "{}"),
         ]
     );
-    assert_eq!(object("{\"a\":1} ", 64, |_: JsonMember| {}), Ok(6));
-    assert_eq!(object("{}", 64, |_: JsonMember| {}), Ok(1));
+    assert_eq!(close("{\"a\":1} ", 64), Ok(6));
+    assert_eq!(close("{}", 64), Ok(1));
 }
 
 #[test]
@@ -72,11 +103,8 @@ fn what_is_no_object_is_a_fault() {
 
 #[test]
 fn depth_counts_open_brackets() {
-    assert_eq!(object("{\"a\":[]}", 2, |_: JsonMember| {}), Ok(7));
-    assert_eq!(
-        object("{\"a\":[]}", 1, |_: JsonMember| {}),
-        Err(JsonFault::Depth)
-    );
+    assert_eq!(close("{\"a\":[]}", 2), Ok(7));
+    assert_eq!(close("{\"a\":[]}", 1), Err(JsonFault::Depth));
 }
 
 /// Bytes that matter to the grammar, and some that do not.

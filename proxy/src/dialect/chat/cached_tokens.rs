@@ -1,6 +1,6 @@
 //! The tokens of a prompt that the engine found in its cache, in the `usage` of a chat answer.
 
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -12,6 +12,12 @@ use super::event_keys::value_at;
 const USAGE: &[u8] = b"\"usage\"";
 /// The search for it, whose preparation takes longer than the search.
 static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
+
+/// The search for the member that names the cached tokens.
+static DETAILS: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(b"\"prompt_tokens_details\""));
+/// The search for the member beside which it is added.
+static PROMPT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"prompt_tokens\""));
 
 /// Returns the member of a `usage` that names the cached tokens, with a comma before it.
 pub(crate) fn cached_details(cached: u64) -> String {
@@ -30,16 +36,22 @@ pub(crate) fn with_cached(answer: &[u8], cached: u64) -> Option<Bytes> {
         .next()?
         .ok()?
         .get();
-    if raw.contains("\"prompt_tokens_details\"") || !raw.contains("\"prompt_tokens\"") {
+    let start = answer.len() - usage.len();
+    cached_at(answer, start..start + raw.len(), cached)
+}
+
+/// Adds the cached tokens as [`with_cached`] to the `usage` in this range of the answer.
+pub(crate) fn cached_at(answer: &[u8], usage: Range<usize>, cached: u64) -> Option<Bytes> {
+    let raw = answer.get(usage.clone())?;
+    if !raw.ends_with(b"}") || DETAILS.find(raw).is_some() || PROMPT.find(raw).is_none() {
         return None;
     }
-    let end = answer.len() - usage.len() + raw.len() - 1;
-    let details = cached_details(cached);
-    let mut out = Vec::with_capacity(answer.len() + details.len());
-    out.extend_from_slice(&answer[..end]);
-    out.extend_from_slice(details.as_bytes());
-    out.extend_from_slice(&answer[end..]);
-    Some(out.into())
+    let (before, behind) = answer.split_at_checked(usage.end - 1)?;
+    Some(
+        [before, cached_details(cached).as_bytes(), behind]
+            .concat()
+            .into(),
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr_iter;
+
 use crate::body::word_search::WordSearch;
 
 /// The keys that stand in an event, or in a whole answer, with a value that means something.
@@ -38,8 +40,17 @@ pub(crate) struct EventKeys {
     pub(crate) reasoning: bool,
 }
 
+/// The keys of an event that were found so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventKeysBuilder {
+    keys: EventKeys,
+    /// Whether `reasoning_content` was among them.
+    is_respelled: bool,
+}
+
+/// A key that matters, or a word that stands for one.
 #[derive(Clone, Copy)]
-enum EventKey {
+pub(crate) enum EventKey {
     Done,
     Choices,
     Name,
@@ -49,12 +60,11 @@ enum EventKey {
     Text,
     Calls,
     OlderCall,
-    Surrogate,
     Thinking,
     Reasoning,
 }
 
-const KEYS: [(&str, EventKey); 13] = [
+const KEYS: [(&str, EventKey); 11] = [
     ("[DONE]", EventKey::Done),
     ("\"choices\"", EventKey::Choices),
     ("event:", EventKey::Name),
@@ -64,13 +74,11 @@ const KEYS: [(&str, EventKey); 13] = [
     ("\"content\"", EventKey::Text),
     ("\"tool_calls\"", EventKey::Calls),
     ("\"function_call\"", EventKey::OlderCall),
-    ("\\ud", EventKey::Surrogate),
-    ("\\uD", EventKey::Surrogate),
     ("\"reasoning_content\"", EventKey::Thinking),
     ("\"reasoning\"", EventKey::Reasoning),
 ];
 
-static WORDS: LazyLock<WordSearch<13>> =
+static WORDS: LazyLock<WordSearch<11>> =
     LazyLock::new(|| WordSearch::new(KEYS.map(|(word, _)| word)));
 
 /// Calls `found` with each of [`KEYS`] that stands in the event, and where it ends.
@@ -82,6 +90,13 @@ fn each(event: &[u8], mut found: impl FnMut(EventKey, usize)) {
 pub(crate) fn value_at(event: &[u8], after_key: usize) -> Option<&[u8]> {
     let rest = event.get(after_key..)?.trim_ascii_start();
     Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+/// Whether an escape may be half of a surrogate pair, which begins with `\ud` in either case. It is no
+/// word of [`KEYS`]: each escape of a text begins as it does, and would slow the search for the others.
+fn has_half_escape(event: &[u8]) -> bool {
+    memchr_iter(b'\\', event)
+        .any(|at| matches!(event.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])))
 }
 
 fn is_text(value: &[u8]) -> bool {
@@ -96,11 +111,22 @@ fn is_parts(value: &[u8]) -> bool {
     first.is_some_and(|first| first.trim_ascii_start().starts_with(b"\"type\""))
 }
 
-/// The last is older than lists of calls.
-const CALLED: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
+fn is_content(value: &[u8]) -> bool {
+    is_text(value) || is_parts(value)
+}
+
+/// Anything but null.
+fn is_filled(value: &[u8]) -> bool {
+    !value.starts_with(b"null")
+}
+
+/// The `finish_reason` of an answer that calls tools; the second is older than lists of calls.
+fn is_name_of_calls(value: &[u8]) -> bool {
+    value.starts_with(b"\"tool_calls\"") || value.starts_with(b"\"function_call\"")
+}
 
 /// A list with something in it.
-fn is_filled(value: &[u8]) -> bool {
+fn has_items(value: &[u8]) -> bool {
     value
         .strip_prefix(b"[")
         .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
@@ -112,57 +138,62 @@ impl EventKeys {
     /// Finds the keys in the bytes of one event or of one whole answer, which need not be valid
     /// JSON.
     pub(crate) fn of(event: &[u8]) -> Self {
-        let mut keys = Self::default();
-        let mut respelled = false;
-        each(event, |key, end| {
-            match key {
-                EventKey::Done => keys.done = true,
-                EventKey::Choices => keys.choices = true,
-                EventKey::Name => keys.name = true,
-                EventKey::Surrogate => keys.surrogates = true,
-                _ => {}
+        let mut builder = EventKeysBuilder::default();
+        each(event, |key, end| builder.add(key, value_at(event, end)));
+        Self {
+            surrogates: has_half_escape(event),
+            ..builder.keys()
+        }
+    }
+}
+
+// === impl EventKeysBuilder ===
+
+impl EventKeysBuilder {
+    /// Adds a key that was found, with what stands behind its colon; `None` where it is no key.
+    pub(crate) fn add(&mut self, key: EventKey, value: Option<&[u8]>) {
+        let keys = &mut self.keys;
+        let value_is = |is: fn(&[u8]) -> bool| value.is_some_and(is);
+        match key {
+            EventKey::Done => keys.done = true,
+            EventKey::Choices => keys.choices = true,
+            EventKey::Name => keys.name = true,
+            // An object may call itself an error: `"object":"error"`.
+            EventKey::Error => keys.error |= value.is_none_or(is_filled),
+            EventKey::Usage => keys.usage |= value_is(is_filled),
+            EventKey::Finish => {
+                // Some engines write an empty one into every chunk but the last.
+                keys.finish |= value_is(is_text);
+                keys.calls |= value_is(is_name_of_calls);
             }
-            if matches!(
-                key,
-                EventKey::Done | EventKey::Choices | EventKey::Name | EventKey::Surrogate
-            ) {
-                return;
+            EventKey::Text => keys.content |= value_is(is_content),
+            EventKey::Thinking => {
+                self.is_respelled = true;
+                keys.content |= value_is(is_content);
             }
-            respelled |= matches!(key, EventKey::Thinking);
-            let Some(value) = value_at(event, end) else {
-                // An object may call itself an error: `"object":"error"`.
-                keys.error |= matches!(key, EventKey::Error);
-                return;
-            };
-            match key {
-                EventKey::Done | EventKey::Choices | EventKey::Name | EventKey::Surrogate => {}
-                EventKey::Error => keys.error |= !value.starts_with(b"null"),
-                EventKey::Usage => keys.usage |= !value.starts_with(b"null"),
-                EventKey::Finish => {
-                    // Some engines write an empty one into every chunk but the last.
-                    keys.finish |= is_text(value);
-                    keys.calls |= CALLED.iter().any(|word| value.starts_with(word));
-                }
-                EventKey::Text | EventKey::Thinking => {
-                    keys.content |= is_text(value) || is_parts(value);
-                }
-                EventKey::Calls => {
-                    keys.content |= is_filled(value);
-                    keys.calls |= is_filled(value);
-                }
-                EventKey::OlderCall => {
-                    let is_call = value.starts_with(b"{");
-                    keys.content |= is_call;
-                    keys.calls |= is_call;
-                }
-                EventKey::Reasoning => {
-                    keys.content |= is_text(value);
-                    keys.reasoning |= value.starts_with(b"\"");
-                }
+            EventKey::Calls => {
+                let is_call = value_is(has_items);
+                keys.content |= is_call;
+                keys.calls |= is_call;
             }
-        });
-        keys.reasoning &= !respelled;
-        keys
+            EventKey::OlderCall => {
+                let is_call = value_is(|value| value.starts_with(b"{"));
+                keys.content |= is_call;
+                keys.calls |= is_call;
+            }
+            EventKey::Reasoning => {
+                keys.content |= value_is(is_text);
+                keys.reasoning |= value_is(|value| value.starts_with(b"\""));
+            }
+        }
+    }
+
+    /// Returns the keys that were added.
+    pub(crate) fn keys(self) -> EventKeys {
+        EventKeys {
+            reasoning: self.keys.reasoning && !self.is_respelled,
+            ..self.keys
+        }
     }
 }
 
@@ -279,6 +310,8 @@ mod tests {
             ("data: {\"function_call\": {}}", true, false),
             ("data: {\"x\":\"\\uD83D\\ude00\"}", false, true),
             ("data: {\"x\":\"\\u0064\"}", false, false),
+            ("data: {\"x\":\"\\n\\uDE00", false, true),
+            ("data: {\"x\":\"\\u", false, false),
         ] {
             let keys = EventKeys::of(event.as_bytes());
             assert_eq!((keys.calls, keys.content), (calls, calls), "{event}");
@@ -289,7 +322,7 @@ mod tests {
     #[test]
     fn the_searcher_finds_what_a_plain_search_finds() {
         let event = "data: {\"error\"\"usage\"[DONE]event:\"choices\"\"finish_reason\"\"content\" \"tool_calls\"\
-                     \"reasoning_content\"\"reasoning\"\"reason\"\"function_call\"\\ud\\uD}";
+                     \"reasoning_content\"\"reasoning\"\"reason\"\"function_call\"}";
         let mut ends = Vec::new();
         each(event.as_bytes(), |_, end| ends.push(end));
         let plain = KEYS.map(|(word, _)| event.find(word).unwrap() + word.len());

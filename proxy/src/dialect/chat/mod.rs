@@ -27,7 +27,7 @@ pub use self::{
     transcoder::{ClientTranscoder, EngineTranscoder, StreamProgress, chained},
 };
 pub(crate) use self::{
-    cached_tokens::{cached_details, with_cached},
+    cached_tokens::{cached_at, cached_details, with_cached},
     chat_request::asks_for_usage,
 };
 

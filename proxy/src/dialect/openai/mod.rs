@@ -44,14 +44,17 @@ const fn needed(task: RequestTask) -> &'static [(&'static str, &'static str)] {
 /// Reads a request whose body is in OpenAI's format of the task already.
 fn read_as(task: RequestTask, request: ClientRequest<'_>) -> Result<ChatRequest, Error> {
     not_empty(&request.body, needed(task))?;
-    let (mut body, mended) = surrogates::mended(request.body);
+    let mut body = request.body;
     let depth = request.config.limits.json_depth;
     let mut peek = PeekedBody::of(&body, depth)?;
-    let mut notes = if mended {
-        vec![Cow::Borrowed(surrogates::NOTE)]
-    } else {
-        Vec::new()
-    };
+    let mut notes = Vec::new();
+    if peek.has_surrogates()
+        && let (mended, true) = surrogates::mended(body.clone())
+    {
+        body = mended;
+        peek = PeekedBody::of(&body, depth)?;
+        notes.push(Cow::Borrowed(surrogates::NOTE));
+    }
     if task == RequestTask::Chat
         && let Some(sent) = prefix::neutralised(&body, &peek, request.config.prefix)
     {

@@ -19,6 +19,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot, watch},
@@ -114,7 +115,7 @@ pub(super) struct ActorState {
     /// The pure state machine.
     pub(super) core: Scheduler,
     /// The requests without an answer, by ticket.
-    pub(super) pending: HashMap<u64, PendingReply>,
+    pub(super) pending: HashMap<u64, PendingReply, RandomState>,
     /// The clock of time awake, by which all times here are told.
     clock: Awake,
     /// The answer to the request whose first step runs.
@@ -153,7 +154,7 @@ impl SchedulerActor {
     ) -> Arc<Self> {
         let state = ActorState {
             core: Scheduler::default(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             clock: Awake::new(Instant::now()),
             immediate_answer: None,
             grace_ends: BinaryHeap::new(),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crucible_config::checked::Class;
+use foldhash::fast::RandomState;
 
 use super::{
     context_size::ContextHistory,
@@ -94,13 +95,13 @@ pub struct Scheduler {
     /// All engines, in the order in which they were first seen.
     pub(super) engines: Vec<EngineState>,
     /// The requests that wait, by ticket.
-    pub(super) waiting_tickets: HashMap<u64, WaitingTicket>,
+    pub(super) waiting_tickets: HashMap<u64, WaitingTicket, RandomState>,
     /// The same by deadline, the next one first.
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     /// The waiting ticket that a newer request may replace, by the key that such requests share.
-    pub(super) supersedable: HashMap<u64, u64>,
+    pub(super) supersedable: HashMap<u64, u64, RandomState>,
     /// The permits that are out, by ticket.
-    pub(super) active_permits: HashMap<u64, ActivePermit>,
+    pub(super) active_permits: HashMap<u64, ActivePermit, RandomState>,
     /// The load or unload in flight, by pool.
     pub(super) operations: BTreeMap<Arc<str>, PoolOperation>,
     /// The model for which room was made, by pool.

@@ -18,15 +18,34 @@ use crate::{
 
 /// Keys of the limit of an answer in tokens. A negative one and null mean no limit.
 const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
-/// Keys of other whole numbers.
-const WHOLE: [&str; 4] = ["n", "seed", "top_k", "top_logprobs"];
-/// Keys of numbers that engines keep as 32-bit floats.
-const REAL: [&str; 5] = [
-    "temperature",
-    "top_p",
-    "min_p",
-    "frequency_penalty",
-    "presence_penalty",
+
+/// The kind of number that a field of a request takes.
+#[derive(Clone, Copy)]
+enum NumberKind {
+    /// The limit of an answer in tokens.
+    Limit,
+    /// Another whole number.
+    Whole,
+    /// A number that engines keep as a 32-bit float.
+    Real,
+    /// A boolean, for which some engines take a number.
+    Flag,
+}
+
+/// Every field that takes a number, in the order in which faults and notes are given.
+const NUMBERS: [(&str, NumberKind); 12] = [
+    ("max_tokens", NumberKind::Limit),
+    ("max_completion_tokens", NumberKind::Limit),
+    ("n", NumberKind::Whole),
+    ("seed", NumberKind::Whole),
+    ("top_k", NumberKind::Whole),
+    ("top_logprobs", NumberKind::Whole),
+    ("temperature", NumberKind::Real),
+    ("top_p", NumberKind::Real),
+    ("min_p", NumberKind::Real),
+    ("frequency_penalty", NumberKind::Real),
+    ("presence_penalty", NumberKind::Real),
+    ("logprobs", NumberKind::Flag),
 ];
 
 /// Returns the numbers that have to be written in another way under these rules.
@@ -39,35 +58,47 @@ pub(crate) fn rewritten_numbers(
     rules: &NumberRules,
 ) -> Result<Vec<RewrittenField>, Error> {
     let mut rewritten = Vec::new();
-    for name in LIMITS {
-        if let Some(raw) = peek.raw(body, name)
-            && let Some(value) = whole(name, raw, rules)?
-        {
-            rewritten.extend(limit(name, raw, value, rules)?);
-        }
-    }
-    for name in WHOLE {
-        if let Some(raw) = peek.raw(body, name)
-            && let Some(value) = whole(name, raw, rules)?
-        {
-            if name == "n" {
-                choices(value, rules)?;
+    for (name, kind) in asked(peek) {
+        let Some(raw) = peek.raw(body, name) else {
+            continue;
+        };
+        match kind {
+            NumberKind::Limit => {
+                if let Some(value) = whole(name, raw, rules)? {
+                    rewritten.extend(limit(name, raw, value, rules)?);
+                }
             }
-            rewritten.extend(respelled(name, raw, value));
+            NumberKind::Whole => {
+                if let Some(value) = whole(name, raw, rules)? {
+                    if name == "n" {
+                        choices(value, rules)?;
+                    }
+                    rewritten.extend(respelled(name, raw, value));
+                }
+            }
+            NumberKind::Real => real(name, raw, rules)?,
+            NumberKind::Flag => flag(name, raw, rules)?,
         }
-    }
-    for name in REAL {
-        if let Some(raw) = peek.raw(body, name) {
-            real(name, raw, rules)?;
-        }
-    }
-    if let Some(raw) = peek.raw(body, "logprobs")
-        && !matches!(raw, "true" | "false")
-        && !(rules.logprobs_count && JsonNumber::of(raw).is_some())
-    {
-        return Err(invalid_type("logprobs", "a boolean", peek::found(raw)));
     }
     Ok(rewritten)
+}
+
+/// Returns those of [`NUMBERS`] that stand in the request, in their order. A request has few members, so
+/// these are looked up in the table, and not the table in them.
+fn asked(peek: &PeekedBody) -> impl Iterator<Item = (&'static str, NumberKind)> {
+    let place = |name: &str| NUMBERS.iter().position(|(number, _)| *number == name);
+    let mut asked: Vec<usize> = peek.names().filter_map(place).collect();
+    asked.sort_unstable();
+    asked.into_iter().map(|place| NUMBERS[place])
+}
+
+/// Checks a boolean, for which an engine may take a number.
+fn flag(name: &'static str, raw: &str, rules: &NumberRules) -> Result<(), Error> {
+    let is_number = || rules.logprobs_count && JsonNumber::of(raw).is_some();
+    if matches!(raw, "true" | "false") || is_number() {
+        return Ok(());
+    }
+    Err(invalid_type(name, "a boolean", peek::found(raw)))
 }
 
 /// Reads a whole number for an engine that keeps it in 64 bits with a sign.

@@ -14,7 +14,7 @@ pub(crate) fn readable(whole: Bytes) -> Bytes {
     } else {
         whole
     };
-    match std::str::from_utf8(&whole) {
+    match simdutf8::basic::from_utf8(&whole) {
         Ok(_) => whole,
         Err(_) => String::from_utf8_lossy(&whole).into_owned().into(),
     }

@@ -130,7 +130,7 @@ impl<'a> MemberRewrites<'a> {
             None
         };
         // Whether a long text is UTF-8 is only looked at where it is read.
-        let messages = (!peek.has_plain_messages(body)).then(|| peek.raw(body, "messages"));
+        let messages = (!peek.has_plain_messages()).then(|| peek.raw(body, "messages"));
         let template_switch = quirks.template_switch.then(|| template_switch(body, peek));
         let tools = left_by(tool_choice.as_ref()).or_else(|| peek.raw(body, "tools"));
         Ok(Self {

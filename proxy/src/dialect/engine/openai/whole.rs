@@ -1,5 +1,5 @@
 //! A whole answer of an engine that speaks OpenAI: the JSON as the engine wrote it, but for the few names
-//! that clients know otherwise. It is searched once for its top-level members and once for its keys.
+//! that clients know otherwise. It is searched once, for its top-level members and for the keys in them.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,7 +18,11 @@ use crate::{
         surrogates,
     },
     dialect::{
-        chat::{EngineTranscoder as _, event_keys::EventKeys, with_cached},
+        chat::{
+            EngineTranscoder as _, cached_at,
+            event_keys::{EventKey, EventKeys, EventKeysBuilder, value_at},
+            with_cached,
+        },
         engine::{
             call_ids::CallIds,
             engine_error::{error_in_success, not_an_answer},
@@ -37,7 +41,6 @@ pub(crate) struct WholeAnswer {
     bytes: Bytes,
     /// `None` where the answer is no JSON object.
     members: Option<AnswerMembers>,
-    keys: EventKeys,
 }
 
 /// The ranges of the members of an answer that Crucible reads; the others pass unseen.
@@ -51,12 +54,15 @@ struct AnswerMembers {
     model: Option<Range<usize>>,
     /// A member of that name is there, or the answer calls itself an error.
     error: bool,
+    /// The keys at any depth; none but those of calls and of thinking are looked for.
+    keys: EventKeys,
 }
 
 /// The scan's visitor: the members beside the text that they are looked up in.
 struct MembersOf<'a> {
     text: &'a str,
     members: AnswerMembers,
+    keys: EventKeysBuilder,
 }
 
 // === impl WholeAnswer ===
@@ -67,14 +73,15 @@ impl WholeAnswer {
         let (bytes, _) = surrogates::mended(readable(bytes));
         Self {
             members: AnswerMembers::of(&bytes),
-            keys: EventKeys::of(&bytes),
             bytes,
         }
     }
 
     /// Reports whether the answer calls tools.
     pub(crate) fn calls_tools(&self) -> bool {
-        self.keys.calls
+        self.members
+            .as_ref()
+            .is_some_and(|members| members.keys.calls)
     }
 
     /// Returns the model that the answer names as the one that gave it.
@@ -124,9 +131,16 @@ impl WholeAnswer {
             &self.reported::<LlamaTimings>(members.timings.as_ref()),
         );
         let cached = usage.and_then(|usage| usage.cached);
-        let mut mended = self.mended(taken);
+        let (keys, place) = (members.keys, members.usage.clone());
+        let whole = self.bytes.clone();
+        let mut mended = mended(self.bytes, keys, taken);
         if let Some(cached) = cached {
-            mended = with_cached(&mended, cached).unwrap_or(mended);
+            let as_it_was = mended.as_ptr() == whole.as_ptr();
+            let added = match place.filter(|_| as_it_was) {
+                Some(place) => cached_at(&mended, place, cached),
+                None => with_cached(&mended, cached),
+            };
+            mended = added.unwrap_or(mended);
         }
         Ok((mended, usage))
     }
@@ -138,25 +152,26 @@ impl WholeAnswer {
     /// Reads a member in which the engine counts; an absent or odd one is empty.
     fn reported<T: DeserializeOwned + Default>(&self, range: Option<&Range<usize>>) -> T {
         let member = range.and_then(|range| self.bytes.get(range.clone()));
-        let read = member.and_then(|json| serde_json::from_slice::<ReportedObject<T>>(json).ok());
+        // As a text, whose names are not checked one by one.
+        let member = member.and_then(|json| std::str::from_utf8(json).ok());
+        let read = member.and_then(|json| serde_json::from_str::<ReportedObject<T>>(json).ok());
         read.map(|object| object.0).unwrap_or_default()
     }
+}
 
-    /// The answer as clients know it; the same bytes where it is so already.
-    fn mended(self, taken: HashSet<String>) -> Bytes {
-        let mut answer = self.bytes;
-        if self.keys.calls
-            && let Ok(mut tree) = serde_json::from_slice::<Value>(&answer)
-            && CallIds::new(taken).mend_answer(&mut tree)
-        {
-            answer = tree.to_string().into();
-        }
-        // Behind the calls, whose arguments are texts by now: in these the word is the model's.
-        if self.keys.reasoning {
-            respelled(&answer)
-        } else {
-            answer
-        }
+/// The answer as clients know it; the same bytes where it is so already.
+fn mended(mut answer: Bytes, keys: EventKeys, taken: HashSet<String>) -> Bytes {
+    if keys.calls
+        && let Ok(mut tree) = serde_json::from_slice::<Value>(&answer)
+        && CallIds::new(taken).mend_answer(&mut tree)
+    {
+        answer = tree.to_string().into();
+    }
+    // Behind the calls, whose arguments are texts by now: in these the word is the model's.
+    if keys.reasoning {
+        respelled(&answer)
+    } else {
+        answer
     }
 }
 
@@ -183,9 +198,13 @@ impl AnswerMembers {
         let mut of = MembersOf {
             text: std::str::from_utf8(whole).ok()?,
             members: Self::default(),
+            keys: EventKeysBuilder::default(),
         };
         scan::object(of.text, DEPTH, &mut of).ok()?;
-        Some(of.members)
+        Some(Self {
+            keys: of.keys.keys(),
+            ..of.members
+        })
     }
 }
 
@@ -203,6 +222,22 @@ impl scan::MemberVisitor for &mut MembersOf<'_> {
             r#""object""# => self.members.error |= &self.text[value] == r#""error""#,
             _ => {}
         }
+    }
+
+    fn string(&mut self, inside: Range<usize>, is_key: bool) {
+        if !is_key {
+            return;
+        }
+        let behind = inside.end + 1;
+        let key = match &self.text[inside] {
+            "tool_calls" => EventKey::Calls,
+            "function_call" => EventKey::OlderCall,
+            "finish_reason" => EventKey::Finish,
+            "reasoning_content" => EventKey::Thinking,
+            "reasoning" => EventKey::Reasoning,
+            _ => return,
+        };
+        self.keys.add(key, value_at(self.text.as_bytes(), behind));
     }
 }
 
