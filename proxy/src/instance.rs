@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::tunings,
     edge,
-    events::{self, LoggedObserver},
+    events::{self, EnergyMeter, LoggedObserver},
     metrics::{Metrics, Outcome},
     pipeline::prompt_watch,
     server::{ConnectionLimits, ConnectionSlots, Listener, OnOpen, descriptors},
@@ -171,9 +171,11 @@ impl Instance {
             upstream,
             stop.clone(),
             ending,
-            events,
+            events.clone(),
         );
         background.spawn(prompt_watch::run(app.clone(), router_cancel.clone()));
+        let meter = EnergyMeter::new(events, app.machine.clone(), Arc::clone(&app.active));
+        background.spawn(meter.run(router_cancel.clone()));
         background.spawn(tunings::watch(app.clone(), router_cancel.clone()));
         background.spawn(Arc::clone(&app.ledger).run(router_cancel.clone()));
         let service = edge::edge(&app);

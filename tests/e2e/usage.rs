@@ -204,6 +204,60 @@ async fn energy_is_divided_among_those_who_ran_and_its_source_is_said() {
     assert!(out.contains("energy of package0: 0.01 Wh by RAPL"), "{out}");
 }
 
+/// Puts a folder over `/sys/class`, in a mount namespace of its own, where counters of the machine are read.
+#[cfg(target_os = "linux")]
+const OVER_SYS_CLASS: &str = "root=
+unshare --mount true 2>/dev/null || root=--map-root-user
+exec unshare $root --mount sh -c 'mount --bind FOLDER /sys/class && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_energy_of_a_package_is_logged_while_a_request_runs_and_counted_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let package = folder.path().join("powercap/intel-rapl:0");
+    std::fs::create_dir_all(&package).expect("made");
+    let put = |name: &str, text: String| std::fs::write(package.join(name), text).expect("written");
+    put("name", "package-0\n".to_owned());
+    put("max_energy_range_uj", "262143328850\n".to_owned());
+    put("energy_uj", "1000000\n".to_owned());
+    let mut options = Options::ollama(&["small"]);
+    options.rate = 50;
+    let sim = start(options).await;
+    let crucible = Crucible::start_in_shell(
+        &format!("{}device = \"cpu\"\n", engine("cpu", "ollama", &sim.url())),
+        &OVER_SYS_CLASS.replace("FOLDER", &folder.path().display().to_string()),
+        "",
+    );
+    let answer = ask(&crucible, "any", "curl", "small", "repeat 150");
+    let mut answer = std::pin::pin!(answer);
+    let mut micro = 1_000_000_u64;
+    let answer = loop {
+        tokio::select! {
+            answer = &mut answer => break answer,
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {
+                micro += 500_000;
+                put("energy_uj", format!("{micro}\n"));
+            }
+        }
+    };
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let account = eventually("the energy is in the account", || async {
+        let account = account(&crucible, "client").await;
+        (!account.energy_counters.is_empty() && account.all.requests == 1).then_some(account)
+    })
+    .await;
+    let [counter] = &account.energy_counters[..] else {
+        unreachable!("one counter")
+    };
+    assert_eq!((&*counter.name, &*counter.interface), ("package0", "rapl"));
+    let taken = account.all.energy_joules["package0"];
+    assert!(taken > 0.0 && taken <= counter.joules, "{taken}");
+    assert!((taken + counter.idle_joules - counter.joules).abs() < 1e-6);
+    #[expect(clippy::cast_precision_loss, reason = "some hundred joules")]
+    let all = (micro - 1_000_000) as f64 / 1e6;
+    assert!(counter.joules <= all, "{} of {all}", counter.joules);
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_said_and_a_log_that_was_cut_is_read_up_to_there() {
     let sim = start(Options::lmstudio(&["one=4GB"])).await;

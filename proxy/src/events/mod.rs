@@ -4,6 +4,7 @@
 //! `log.events_size`. One task writes; a request only puts a line into a bounded channel, and what
 //! does not fit is dropped and counted in the log itself.
 
+mod energy;
 mod sender;
 mod write;
 
@@ -19,8 +20,8 @@ use crucible_router::{
 };
 use jiff::Timestamp;
 
-pub(crate) use self::sender::EventLog;
 use self::write::EventLogWriter;
+pub(crate) use self::{energy::EnergyMeter, sender::EventLog};
 use crate::metrics::Metrics;
 
 /// Tells an observer and the event log.

@@ -32,10 +32,11 @@ pub(crate) struct EventLog(Option<Open>);
 struct Open {
     lines: mpsc::Sender<LoggedEvent>,
     dropped: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
 }
 
 /// Milliseconds since 1970.
-fn unix_ms(at: SystemTime) -> u64 {
+pub(super) fn unix_ms(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
@@ -54,8 +55,20 @@ impl EventLog {
         let open = Open {
             lines,
             dropped: Arc::clone(&dropped),
+            requests: Arc::default(),
         };
         (Self(Some(open)), end, dropped)
+    }
+
+    /// Whether no log is kept.
+    pub(super) const fn is_off(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The number of requests that were logged so far.
+    pub(super) fn requests(&self) -> u64 {
+        let requests = self.0.as_ref().map(|open| &open.requests);
+        requests.map_or(0, |requests| requests.load(Ordering::Relaxed))
     }
 
     /// Hands a line to the task that writes, or counts it as lost where too many wait.
@@ -79,6 +92,9 @@ impl EventLog {
         else {
             return;
         };
+        if let Some(open) = &self.0 {
+            open.requests.fetch_add(1, Ordering::Relaxed);
+        }
         self.put(|| {
             let usage = record.usage.unwrap_or_default();
             let (prompt_tokens, output_tokens) = record.tokens(u64::from(active.tokens()));

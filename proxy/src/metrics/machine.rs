@@ -47,7 +47,7 @@ impl Metrics {
             self.set_card(&number.to_string(), &card, fraction);
         }
         let counter = &self.vectors().energy;
-        for EnergyReading { source, joules } in &readings.energy {
+        for EnergyReading { source, joules, .. } in &readings.energy {
             raise_to(&counter.with_label_values(&[source]), *joules);
         }
     }

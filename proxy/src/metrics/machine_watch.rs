@@ -1,11 +1,12 @@
-//! The look at the machine that each scrape takes, on a thread of its own.
+//! The looks at the machine that a scrape takes, and the event log for its energy lines, on a thread of their
+//! own.
 //!
 //! A driver may take its time, or hang with its card. So nothing of it runs on the runtime's threads, a
 //! scrape waits for it a short time only, and no second look begins while one hangs.
 
 use std::{sync::Arc, thread, time::Duration};
 
-use crucible_router::machine::readings::MachineReader;
+use crucible_router::machine::readings::{EnergyReading, MachineReader};
 use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -13,7 +14,7 @@ use tokio::{
 
 use super::Metrics;
 
-/// The longest time that a scrape waits for files and drivers.
+/// The longest time that anybody waits for files and drivers.
 const BUDGET: Duration = Duration::from_millis(250);
 
 /// Looks at the machine for the metrics, one look at a time.
@@ -37,32 +38,44 @@ impl MachineWatch {
     /// Brings the families of the machine up to this moment, within 250 ms. A look that takes longer sets
     /// them when it ends, and until then they stay as they are. `fraction` is `gpu_memory_fraction`.
     pub(crate) async fn look(&self, metrics: &Metrics, fraction: f64) {
-        let (reader, metrics) = (Arc::clone(&self.reader), metrics.clone());
-        let look = async {
-            let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
-                return;
-            };
+        let metrics = metrics.clone();
+        self.read(move |reader| {
+            // Files first: they are read in no time, whatever a driver does.
+            metrics.update_process(reader.process());
+            metrics.update_memory(reader.memory());
+            metrics.update_power(&reader.power(), fraction);
+        })
+        .await;
+    }
+
+    /// Reads the energy counters, within 250 ms; `None` where that takes longer.
+    pub(crate) async fn energy(&self) -> Option<Vec<EnergyReading>> {
+        self.read(|reader| reader.power().energy).await
+    }
+
+    /// Reads something on a thread of its own, one at a time, within 250 ms; `None` where that takes longer.
+    async fn read<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&MachineReader) -> T + Send + 'static,
+    ) -> Option<T> {
+        let reader = Arc::clone(&self.reader);
+        let read = async {
+            let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
             let (done, read) = oneshot::channel();
-            let look = move || {
-                // Files first: they are read in no time, whatever a driver does.
-                metrics.update_process(reader.process());
-                metrics.update_memory(reader.memory());
-                metrics.update_power(&reader.power(), fraction);
+            let on_thread = move || {
+                let found = what(&reader);
                 drop(turn);
-                // The scrape may have gone on without it.
-                let _ = done.send(());
+                // Who asked may have gone on without it.
+                let _ = done.send(found);
             };
-            // A system that gives no thread now gives one to a later scrape.
-            if thread::Builder::new()
+            // A system that gives no thread now gives one later.
+            thread::Builder::new()
                 .name("machine".to_owned())
-                .spawn(look)
-                .is_ok()
-            {
-                let _ = read.await;
-            }
+                .spawn(on_thread)
+                .ok()?;
+            read.await.ok()
         };
-        // After that time the values of the last look are shown.
-        let _ = timeout(BUDGET, look).await;
+        timeout(BUDGET, read).await.ok().flatten()
     }
 }
 

@@ -25,7 +25,11 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use self::energy::EnergyTotals;
-pub use self::{energy::EnergyReading, host_memory::HostMemory, process::ProcessReading};
+pub use self::{
+    energy::{EnergyInterface, EnergyReading},
+    host_memory::HostMemory,
+    process::ProcessReading,
+};
 pub use super::gpu::CardReading;
 
 /// Reads what the machine uses. It keeps what was read of each source of energy, so that their totals only

@@ -1,7 +1,7 @@
 //! The table of families against what is exported.
 
 use crucible_router::machine::readings::{
-    CardReading, EnergyReading, HostMemory, PowerReadings, ProcessReading,
+    CardReading, EnergyInterface, EnergyReading, HostMemory, PowerReadings, ProcessReading,
 };
 
 use super::*;
@@ -18,6 +18,7 @@ fn power() -> PowerReadings {
         }],
         energy: vec![EnergyReading {
             source: "gpu0".to_owned(),
+            interface: EnergyInterface::Nvml,
             joules: 2.5,
         }],
     }

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crucible_config::checked::Device;
+
 use super::super::{files::number, gpu::CardReading};
 
 /// The prefix of the folders of whole packages; `intel-rapl-mmio:0` is the same package once more.
@@ -21,8 +23,19 @@ const PACKAGES: &str = "intel-rapl:";
 pub struct EnergyReading {
     /// The source: `gpu0`, `package0`.
     pub source: String,
+    /// The interface that the source was read by.
+    pub interface: EnergyInterface,
     /// The joules that it used since the first reading, which only grow.
     pub joules: f64,
+}
+
+/// An interface by which energy is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnergyInterface {
+    /// The library of NVIDIA's driver.
+    Nvml,
+    /// The kernel's power capping of processor packages (running average power limit).
+    Rapl,
 }
 
 /// The last count of each source and its sum since the first reading.
@@ -39,9 +52,30 @@ struct SourceTotal {
 #[derive(Clone, Debug, PartialEq)]
 struct EnergyCount {
     source: String,
+    interface: EnergyInterface,
     joules: f64,
     /// The count after which it begins anew; `None` where it only does so with its driver.
     wraps_at: Option<f64>,
+}
+
+// === impl EnergyInterface ===
+
+impl EnergyInterface {
+    /// The word for it in the event log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nvml => "nvml",
+            Self::Rapl => "rapl",
+        }
+    }
+
+    /// The device that its sources measure.
+    pub const fn device(self) -> Device {
+        match self {
+            Self::Nvml => Device::Gpu,
+            Self::Rapl => Device::Cpu,
+        }
+    }
 }
 
 // === impl EnergyTotals ===
@@ -52,6 +86,7 @@ impl EnergyTotals {
         let cards = cards.iter().enumerate().filter_map(|(number, card)| {
             Some(EnergyCount {
                 source: format!("gpu{number}"),
+                interface: EnergyInterface::Nvml,
                 joules: card.joules?,
                 wraps_at: None,
             })
@@ -77,6 +112,7 @@ impl EnergyTotals {
         total.sum += used;
         EnergyReading {
             source: count.source.clone(),
+            interface: count.interface,
             joules: total.sum,
         }
     }
@@ -110,6 +146,7 @@ fn package(zone: &Path) -> Option<EnergyCount> {
     let range: Option<f64> = number(&zone.join("max_energy_range_uj"));
     plain.then(|| EnergyCount {
         source,
+        interface: EnergyInterface::Rapl,
         joules: micro / 1e6,
         wraps_at: range.map(|range| range / 1e6),
     })
