@@ -183,9 +183,10 @@ impl Upstream {
 
     /// Sends a prompt and waits for the answer's headers.
     ///
-    /// An idle connection is used where there is one. If the engine closed that in the very moment of
-    /// the request (it ends within 50 ms of the write, before any byte of an answer), the request is
-    /// sent once more on a new connection; nothing else is sent twice.
+    /// An idle connection is used where there is one. If the engine had closed that before anything was
+    /// written, a new one is made. If it closed in the very moment of the request (it ends within 50 ms of
+    /// the write, before any byte of an answer), the request is sent once more on a new connection; nothing
+    /// else is sent twice.
     ///
     /// Errors: `engine_unreachable` where there is no connection or it broke before an answer,
     /// `engine_error` for an answer that no engine should give (a redirect, an upgrade, no HTTP).
@@ -194,7 +195,7 @@ impl Upstream {
         let response = match pool.take() {
             Some(idle) => match idle.exchange(prompt.request()?).await {
                 // cpp-httplib (llama.cpp b10549) ends idle connections without saying so before.
-                Err(broken) if is_stale(&broken) => {
+                Err(broken) if broken.unsent || is_stale(&broken) => {
                     tracing::debug!(error = %broken.error, "idle connection to an engine");
                     Box::pin(self.on_new(&prompt.address, prompt.request()?)).await?
                 }

@@ -81,18 +81,19 @@ impl IdlePools {
 // === impl IdlePool ===
 
 impl IdlePool {
-    /// The connection that was used last and is still open.
+    /// The connection that was used last, if that is not too long ago. Whether the engine has closed it
+    /// shows when it is used.
     pub(super) fn take(&self) -> Option<PromptConnection> {
-        loop {
-            // A connection is looked at without the lock: it reads from its socket.
-            let UnusedConnection {
-                since,
-                mut connection,
-            } = self.idle.lock().pop()?;
-            if !since.is_over(Instant::now(), SystemTime::now()) && connection.is_quiet() {
-                return Some(connection);
-            }
+        let mut idle = self.idle.lock();
+        let unused = idle.pop()?;
+        if unused.since.is_over(Instant::now(), SystemTime::now()) {
+            // Those that were used before it are over as well; sockets are closed without the lock.
+            let over = std::mem::take(&mut *idle);
+            drop(idle);
+            drop(over);
+            return None;
         }
+        Some(unused.connection)
     }
 
     /// Keeps a connection whose answer is whole for the next request.

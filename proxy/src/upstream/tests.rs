@@ -62,6 +62,14 @@ impl Engine {
         self.listener.accept().await.expect("a connection").0
     }
 
+    /// Lets the runtime hear what happened on the sockets before this call: a new connection is heard of
+    /// with them, or after them.
+    async fn look_at_sockets(&self) {
+        let address = self.listener.local_addr().expect("an address");
+        let (connected, _) = tokio::join!(TcpStream::connect(address), self.accept());
+        connected.expect("a connection");
+    }
+
     /// Sends a request and answers it on a connection; the answer's body.
     async fn exchange(&self, socket: &mut TcpStream) -> Bytes {
         tokio::join!(self.ask(), answer(socket)).0
@@ -130,13 +138,30 @@ async fn a_kept_connection_that_the_engine_closed_is_not_used() {
             answer(&mut socket).await
         };
         assert_eq!(tokio::join!(engine.ask(), serve).0, "ok");
-        // The runtime hears of the end of the connection with its next look at the sockets.
-        let pool = engine.pool();
-        while let Some(kept) = pool.take() {
-            pool.keep(kept);
-            tokio::task::yield_now().await;
-        }
+        engine.look_at_sockets().await;
     }
+}
+
+/// Some servers say why before they close a connection that was idle for too long.
+#[tokio::test]
+async fn a_kept_connection_on_which_the_engine_spoke_is_not_used() {
+    const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
+    let engine = Engine::start().await;
+    let first = async {
+        let mut socket = engine.accept().await;
+        answer(&mut socket).await;
+        socket
+    };
+    let (_, mut socket) = tokio::join!(engine.ask(), first);
+    socket.write_all(LATE).await.expect("written");
+    engine.look_at_sockets().await;
+    let second = async {
+        let mut socket = engine.accept().await;
+        answer(&mut socket).await
+    };
+    assert_eq!(tokio::join!(engine.ask(), second).0, "ok");
+    // Nothing was written to the first one.
+    assert_eq!(socket.read(&mut [0; 8]).await.expect("an end"), 0);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ mod tests;
 
 use std::time::Duration;
 
+use crucible_config::checked::Device;
+
 use self::answer::MEAN_ANSWER;
 use self::predicted_time::seconds;
 pub use self::{
@@ -29,7 +31,7 @@ use crate::{
     catalog::ModelInfo,
     client::ClientId,
     measurements::{
-        Measurements, RunningMean, load_time_prior, output_prior,
+        Measurements, ModelRates, RunningMean, load_time_prior, output_prior,
         priors::BYTES_PER_TOKEN,
         prompt_prior,
         running_mean::{float, whole},
@@ -111,7 +113,10 @@ pub fn queue_wait(
 /// Corrects an estimate of a prompt's tokens, made at 4 bytes a token, by the bytes per token that
 /// were measured for the model; without enough measurements it stays.
 pub fn prompt_tokens(learned: &Measurements, engine: &str, model: &str, estimate: u64) -> u64 {
-    let rates = learned.model_rates(engine, model);
+    tokens_by(learned.model_rates(engine, model), estimate)
+}
+
+fn tokens_by(rates: Option<&ModelRates>, estimate: u64) -> u64 {
     match rates.and_then(|r| r.bytes_per_token.if_enough()) {
         Some((bytes, _)) => whole(float(estimate) * BYTES_PER_TOKEN / bytes),
         None => estimate,
@@ -126,12 +131,15 @@ pub fn prefill(
     model: &str,
     estimate: u64,
 ) -> PredictedTime {
-    let tokens = prompt_tokens(learned, &engine.name, model, estimate);
+    let rates = learned.model_rates(&engine.name, model);
+    prefill_by(rates, engine.device, tokens_by(rates, estimate))
+}
+
+fn prefill_by(rates: Option<&ModelRates>, device: Device, tokens: u64) -> PredictedTime {
     if tokens == 0 {
         return PredictedTime::NONE;
     }
-    let rates = learned.model_rates(&engine.name, model);
-    let prior = || Duration::from_millis(tokens.saturating_mul(1000) / prompt_prior(engine.device));
+    let prior = || Duration::from_millis(tokens.saturating_mul(1000) / prompt_prior(device));
     PredictedTime::of(
         rates.and_then(|r| r.prompt_per_s.if_enough()),
         |rate| seconds(float(tokens) / rate),
@@ -147,12 +155,13 @@ pub fn predict(
     model: &ModelInfo,
     asked: &PredictionInput<'_>,
 ) -> Prediction {
-    let estimate = asked.prompt_tokens;
+    let rates = learned.model_rates(&engine.name, &model.id);
+    let prompt_tokens = tokens_by(rates, asked.prompt_tokens);
     Prediction {
         queue: queue_wait(learned, engine, &model.id, asked.before),
         load: load_wait(learned, engine, model),
-        prefill: prefill(learned, engine, &model.id, estimate),
-        prompt_tokens: prompt_tokens(learned, &engine.name, &model.id, estimate),
+        prefill: prefill_by(rates, engine.device, prompt_tokens),
+        prompt_tokens,
         answer: predict_answer(learned, engine, &model.id, asked),
     }
 }

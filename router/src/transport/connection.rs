@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Connection<B: Body + 'static> {
 pub struct Broken {
     /// Whether nothing of an answer had come.
     pub silent: bool,
+    /// Whether nothing of the request was written, so that another connection may carry it.
+    pub unsent: bool,
     /// The time from the last write of the request to the break.
     pub after: Duration,
     /// The error: `InvalidData` for an answer that is not HTTP/1.1, `UnexpectedEof` where the
@@ -87,6 +89,7 @@ where
         // It is ready at once: HTTP/1.1 begins with a request.
         let (requests, http) = handshake.await.map_err(|error| Broken {
             silent: false,
+            unsent: true,
             after: Duration::ZERO,
             error: io_error(error),
         })?;
@@ -146,6 +149,7 @@ where
         };
         Broken {
             silent: !progress.heard,
+            unsent: !progress.began,
             after: progress.written.elapsed(),
             error,
         }
@@ -175,13 +179,5 @@ where
     /// keeps the connection.
     pub(super) fn is_idle(&self) -> bool {
         !self.over && self.requests.is_ready() && self.progress.now().unwritten.is_none()
-    }
-
-    /// Whether the engine has neither closed an idle connection nor sent anything on it. It never waits;
-    /// what was heard of the socket before counts.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.over |= self.http.poll_without_shutdown(&mut cx).is_ready();
-        self.is_idle()
     }
 }

@@ -60,13 +60,9 @@ where
         connection.is_idle().then_some(Self(connection))
     }
 
-    /// Whether the engine has neither closed the connection nor sent anything on it. It never waits; what
-    /// was heard of the socket before counts.
-    pub fn is_quiet(&mut self) -> bool {
-        self.0.is_quiet()
-    }
-
-    /// Sends a further request and waits for the head of its answer, as [`exchange`] does.
+    /// Sends a further request and waits for the head of its answer, as [`exchange`] does. Where the
+    /// engine has closed the connection meanwhile, or sent anything on it, nothing is written
+    /// ([`Broken::unsent`]), as far as that was heard of the socket.
     pub fn exchange(
         self,
         request: Request<B>,

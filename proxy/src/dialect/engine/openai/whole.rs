@@ -70,11 +70,16 @@ struct MembersOf<'a> {
 impl WholeAnswer {
     /// Searches the bytes of an answer, after a byte-order mark and broken characters were mended.
     pub(crate) fn search(bytes: Bytes) -> Self {
-        let (bytes, _) = surrogates::mended(readable(bytes));
-        Self {
-            members: AnswerMembers::of(&bytes),
-            bytes,
+        let bytes = readable(bytes);
+        let (members, has_surrogates) = AnswerMembers::of(&bytes);
+        if has_surrogates && let (mended, true) = surrogates::mended(bytes.clone()) {
+            let (members, _) = AnswerMembers::of(&mended);
+            return Self {
+                bytes: mended,
+                members,
+            };
         }
+        Self { bytes, members }
     }
 
     /// Reports whether the answer calls tools.
@@ -194,17 +199,24 @@ fn streamed(kind: EngineKind, whole: &Bytes) -> Error {
 // === impl AnswerMembers ===
 
 impl AnswerMembers {
-    fn of(whole: &[u8]) -> Option<Self> {
+    /// Finds the members of an answer that is a JSON object, and whether it has halves of characters.
+    fn of(whole: &[u8]) -> (Option<Self>, bool) {
+        let Ok(text) = simdutf8::basic::from_utf8(whole) else {
+            return (None, false);
+        };
         let mut of = MembersOf {
-            text: std::str::from_utf8(whole).ok()?,
+            text,
             members: Self::default(),
             keys: EventKeysBuilder::default(),
         };
-        scan::object(of.text, DEPTH, &mut of).ok()?;
-        Some(Self {
+        let Ok(scanned) = scan::object(text, DEPTH, &mut of) else {
+            return (None, false);
+        };
+        let found = Self {
             keys: of.keys.keys(),
             ..of.members
-        })
+        };
+        (Some(found), scanned.has_surrogates)
     }
 }
 
@@ -282,16 +294,16 @@ mod tests {
     fn members_are_those_of_the_answer_itself() {
         let text =
             br#"{"choices":[{"usage":1,"error":2}],"usage":{"prompt_tokens":3},"timings":{}}"#;
-        let members = AnswerMembers::of(text).unwrap();
+        let members = AnswerMembers::of(text).0.unwrap();
         let at = |range: Option<Range<usize>>| std::str::from_utf8(&text[range.unwrap()]).unwrap();
         assert_eq!(at(members.choices), r#"[{"usage":1,"error":2}]"#);
         assert_eq!(at(members.usage), r#"{"prompt_tokens":3}"#);
         assert_eq!(at(members.timings), "{}");
         assert!(!members.error);
-        assert!(AnswerMembers::of(br#"{"error":"x"}"#).unwrap().error);
-        assert!(AnswerMembers::of(br#"{"object":"error"}"#).unwrap().error);
+        assert!(AnswerMembers::of(br#"{"error":"x"}"#).0.unwrap().error);
+        assert!(AnswerMembers::of(br#"{"object":"error"}"#).0.unwrap().error);
         for bad in [&b"[]"[..], b"{", b"{}{}", b"", b"{\"a\":\"\xff\"}"] {
-            assert!(AnswerMembers::of(bad).is_none());
+            assert!(AnswerMembers::of(bad).0.is_none());
         }
     }
 }
