@@ -33,7 +33,6 @@ mod conformance;
 mod connect;
 #[cfg(target_os = "linux")]
 mod container;
-mod dashboards;
 mod departed;
 #[cfg(target_os = "linux")]
 mod discovery;

@@ -11,7 +11,6 @@
 pub mod binary;
 pub mod chat;
 pub mod clean;
-pub mod dashboards;
 pub mod engines;
 pub mod person;
 pub mod process;

@@ -1,0 +1,8 @@
+//! The checks of dashboards and rules, as plain tests that need no server.
+
+mod expressions;
+mod families;
+mod lint;
+mod rule_files;
+mod runbooks;
+mod written;
