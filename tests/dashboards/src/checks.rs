@@ -2,6 +2,7 @@
 
 mod expressions;
 mod families;
+mod links;
 mod lint;
 mod rule_files;
 mod runbooks;

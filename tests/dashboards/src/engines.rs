@@ -100,7 +100,7 @@ fn models() -> Vec<PanelDraft> {
             &of("crucible_model_loads_total").per_minute(&["model", "trigger", "outcome"]),
             "{{model}}: {{trigger}}, {{outcome}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .runbooks(&["CrucibleLoadFailing"]),
         chart(
             "Duration of loads, p95",
@@ -120,7 +120,7 @@ fn models() -> Vec<PanelDraft> {
             &of("crucible_model_evictions_total").per_minute(&["model", "reason"]),
             "{{model}}: {{reason}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .runbooks(&["CrucibleModelThrash"]),
         chart(
             "Leaves by itself in",

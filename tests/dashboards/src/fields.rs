@@ -237,6 +237,7 @@ pub(crate) enum Transformation {
 pub(crate) struct MergeOptions {}
 
 /// The columns of a table.
+#[expect(clippy::struct_field_names, reason = "Grafana names them so")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct OrganizeOptions {

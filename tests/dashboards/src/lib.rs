@@ -18,6 +18,7 @@
 mod common;
 mod engines;
 mod fields;
+mod judgement;
 mod layout;
 mod options;
 mod overview;

@@ -222,15 +222,15 @@ fn refused() -> Vec<PanelDraft> {
             "{{engine}}: {{reason}}",
         ),
         chart(
-            "Answered with an error, by reason",
-            "Errors that clients got from Crucible; the reason is the code in the answer's body.",
+            "Refused, by reason",
+            "Requests that Crucible itself refused; the reason is the code in the answer's body. Failures of engines are on a panel of their own.",
             (8, 7),
         )
         .query(
             &of("crucible_rejected_total").with_no_engine().per_minute(&["reason", "code"]),
             "{{code}} {{reason}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .value_link("Streams and faults", TO_STREAMS)
         .runbooks(&["CrucibleErrorRatioHigh", "CrucibleQueueRejecting"]),
         chart(
@@ -242,7 +242,7 @@ fn refused() -> Vec<PanelDraft> {
             &of("crucible_model_evictions_total").per_minute(&["engine", "reason"]),
             "{{engine}}: {{reason}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .value_link("This engine", TO_ENGINE)
         .runbooks(&["CrucibleModelThrash"]),
         chart(
@@ -254,7 +254,7 @@ fn refused() -> Vec<PanelDraft> {
             &of("crucible_model_loads_total").per_minute(&["engine", "outcome"]),
             "{{engine}}: {{outcome}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .value_link("This engine", TO_ENGINE)
         .runbooks(&["CrucibleLoadFailing"]),
         chart(
@@ -266,7 +266,7 @@ fn refused() -> Vec<PanelDraft> {
             &of("crucible_stream_aborted_total").per_minute(&["engine", "cause"]),
             "{{engine}}: {{cause}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .value_link("Streams and faults", TO_STREAMS)
         .runbooks(&["CrucibleStreamsCut"]),
     ]

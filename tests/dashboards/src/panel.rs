@@ -4,14 +4,13 @@
 //! exception by the reducer `allIsZero`), so that a line that rises once is drawn whole, back down to 0. A list
 //! of what is there now asks for values above 0.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     fields::{
         ByValue, Color, ConfigFromDataOptions, ConfigMapping, Custom, FieldConfig, FieldDefaults,
-        HandlerArguments, HideFrom, Link, Mapping, Matcher, MergeOptions, OrganizeOptions,
-        Override, Property, RangeWord, Stacking, Step, ThresholdColor, Thresholds, ThresholdsStyle,
-        Transformation, Word,
+        HandlerArguments, HideFrom, Link, Matcher, MergeOptions, OrganizeOptions, Override,
+        Property, Stacking, ThresholdColor, ThresholdsStyle, Transformation,
     },
     options,
     query::Expression,
@@ -78,14 +77,6 @@ pub(crate) fn runbook(alert: &str) -> Link {
     }
 }
 
-fn word(text: Option<&str>, color: &str) -> Word {
-    Word {
-        text: text.map(str::to_owned),
-        color: color.into(),
-        index: 0,
-    }
-}
-
 // === impl PanelDraft ===
 
 impl PanelDraft {
@@ -128,11 +119,11 @@ impl PanelDraft {
         })
     }
 
-    fn defaults(&mut self) -> &mut FieldDefaults {
+    pub(crate) fn defaults(&mut self) -> &mut FieldDefaults {
         &mut self.config().defaults
     }
 
-    fn custom(&mut self) -> &mut Custom {
+    pub(crate) fn custom(&mut self) -> &mut Custom {
         self.defaults().custom.get_or_insert_with(Custom::default)
     }
 
@@ -241,66 +232,6 @@ impl PanelDraft {
         self
     }
 
-    /// A bar: from this value on it is bad.
-    pub(crate) fn bad_from(self, value: f64) -> Self {
-        self.steps(&[(None, "green"), (Some(value), "red")])
-    }
-
-    /// Colours from these values on; a chart over time draws them as dashed lines.
-    pub(crate) fn steps(mut self, steps: &[(Option<f64>, &str)]) -> Self {
-        let steps = steps
-            .iter()
-            .map(|&(value, color)| Step {
-                color: color.into(),
-                value,
-            })
-            .collect();
-        self.defaults().thresholds = Some(Thresholds {
-            mode: "absolute".into(),
-            steps,
-        });
-        if self.panel.r#type == PanelType::Timeseries {
-            self.custom().thresholds_style = Some(ThresholdsStyle {
-                mode: "dashed".into(),
-            });
-        }
-        self
-    }
-
-    /// Words in place of values: `(value, word, colour)`.
-    pub(crate) fn words(mut self, words: &[(&str, &str, &str)]) -> Self {
-        let mapped = words
-            .iter()
-            .map(|&(value, text, color)| (value.to_owned(), word(Some(text), color)))
-            .collect();
-        self.defaults().mappings.push(Mapping::Value(mapped));
-        self
-    }
-
-    /// The words of a mapping that is shared.
-    pub(crate) fn mapped(mut self, property: Property) -> Self {
-        if let Property::Mappings(mappings) = property {
-            self.defaults().mappings.extend(mappings);
-        }
-        self
-    }
-
-    /// A colour (and a word, where there is one) from one value to another.
-    pub(crate) fn span(
-        mut self,
-        from: f64,
-        to: Option<f64>,
-        text: Option<&str>,
-        color: &str,
-    ) -> Self {
-        self.defaults().mappings.push(Mapping::Range(RangeWord {
-            from: Some(from),
-            to,
-            result: word(text, color),
-        }));
-        self
-    }
-
     /// The name and the colour of one series.
     pub(crate) fn named(self, series: &str, name: &str, color: &str) -> Self {
         let color = Color {
@@ -332,7 +263,7 @@ impl PanelDraft {
     }
 
     /// Bars in place of lines: for events that are rare.
-    pub(crate) fn as_bars(mut self) -> Self {
+    pub(crate) fn drawn_as_bars(mut self) -> Self {
         self = self.stacked();
         self.custom().draw_style = Some("bars".into());
         self.nothing("none")
@@ -397,7 +328,8 @@ impl PanelDraft {
     pub(crate) fn finish(mut self, id: u32, x: u32, y: u32) -> Panel {
         let about: BTreeMap<_, _> = self.families.iter().copied().collect();
         for (name, help) in about {
-            self.panel.description += &format!("\n\n`{name}`: {help}");
+            // Writing to a string cannot fail.
+            let _ = write!(self.panel.description, "\n\n`{name}`: {help}");
         }
         self.panel.id = id;
         self.panel.grid_pos.x = x;

@@ -41,6 +41,7 @@ pub(crate) struct TimeRange {
 }
 
 /// A link in the head of a dashboard.
+#[expect(clippy::struct_excessive_bools, reason = "Grafana has these members")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct DashboardLink {
@@ -257,6 +258,7 @@ pub(crate) struct TimeseriesOptions {
 }
 
 /// The legend below a chart.
+#[expect(clippy::struct_field_names, reason = "Grafana names them so")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Legend {

@@ -80,7 +80,7 @@ fn flow() -> Vec<PanelDraft> {
             &of("crucible_stream_aborted_total").per_minute(&["engine", "cause"]),
             "{{engine}}: {{cause}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .runbooks(&["CrucibleStreamsCut"]),
         chart(
             "Clients that left, by phase",
@@ -88,7 +88,7 @@ fn flow() -> Vec<PanelDraft> {
             (8, 7),
         )
         .query(&of("crucible_client_disconnects_total").per_minute(&["phase"]), "{{phase}}")
-        .as_bars(),
+        .drawn_as_bars(),
         chart(
             "Bytes of a write",
             "How many bytes of a stream were joined into one write: small is prompt, large is cheap.",
@@ -130,7 +130,7 @@ fn faults() -> Vec<PanelDraft> {
             &of("crucible_upstream_errors_total").per_minute(&["engine", "kind"]),
             "{{engine}}: {{kind}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .runbooks(&["CrucibleErrorRatioHigh"]),
         chart(
             "Answers of engines, by status",
@@ -143,15 +143,15 @@ fn faults() -> Vec<PanelDraft> {
         )
         .stacked(),
         chart(
-            "Answered with an error, by reason",
-            "Errors that clients got from Crucible; the reason is the code in the answer's body.",
+            "Refused, by reason",
+            "Requests that Crucible itself refused; the reason is the code in the answer's body. Failures of engines are on a panel of their own.",
             (8, 7),
         )
         .query(
             &of("crucible_rejected_total").with_no_engine().per_minute(&["reason", "code"]),
             "{{code}} {{reason}}",
         )
-        .as_bars(),
+        .drawn_as_bars(),
         timeline(
             "Circuit breakers",
             "Open: the engine failed several times in a row, and its requests are refused or go elsewhere. Trying: one request decides.",
@@ -171,7 +171,7 @@ fn faults() -> Vec<PanelDraft> {
                 .per_minute(&["engine"]),
             "{{engine}}",
         )
-        .as_bars()
+        .drawn_as_bars()
         .runbooks(&["CrucibleEngineDown"]),
         chart(
             "Sent a second time",
@@ -182,7 +182,7 @@ fn faults() -> Vec<PanelDraft> {
             &of("crucible_retries_total").per_minute(&["engine", "reason", "outcome"]),
             "{{engine}}: {{reason}}, {{outcome}}",
         )
-        .as_bars(),
+        .drawn_as_bars(),
     ]
 }
 
@@ -212,7 +212,7 @@ fn routing() -> Vec<PanelDraft> {
             ]),
             "{{from_engine}} to {{to_engine}}: {{reason}}, {{outcome}}",
         )
-        .as_bars(),
+        .drawn_as_bars(),
         chart(
             "Parameters filled in",
             "Settings of the profile that went into requests which had none.",
@@ -294,7 +294,7 @@ fn limits() -> Vec<PanelDraft> {
             (8, 7),
         )
         .query(&of("crucible_config_reloads_total").per_minute(&["outcome"]), "{{outcome}}")
-        .as_bars(),
+        .drawn_as_bars(),
         chart(
             "Age",
             "How long the process runs, and how old the configuration in effect is.",

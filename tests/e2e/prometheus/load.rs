@@ -22,8 +22,10 @@ pub(super) struct LoadLog {
     pub(super) routed: u32,
     /// Tokens by type, as the answers counted them.
     pub(super) tokens: BTreeMap<&'static str, u64>,
-    /// Answers that were errors of Crucible's, by status.
+    /// Requests that Crucible itself refused, by status.
     pub(super) rejected: BTreeMap<u16, u32>,
+    /// Requests that were answered 502, because their engine failed and there was no other.
+    pub(super) failed: u32,
     /// Streams that ended with an error.
     pub(super) cut: u32,
     /// Requests that were left, by phase.
@@ -126,8 +128,9 @@ async fn refusals(both: &Both, log: &mut LoadLog) {
 async fn failures(both: &Both, log: &mut LoadLog) {
     both.ollama.arm(Fault::new(FaultKind::Http500));
     let answer = post(&both.crucible, &body("llama3.2:3b", "repeat 4")).await;
-    log.refused(&answer, 502);
-    log.routed += 1;
+    assert_eq!(answer.status, 502, "{}", answer.text);
+    log.failed += 1;
+    log.routed(1);
     both.lmstudio.arm(Fault::new(FaultKind::Http500));
     log.whole(&post(&both.crucible, &body("qwen", "repeat 4")).await);
     log.fallbacks += 1;

@@ -155,6 +155,16 @@ impl Prometheus {
         .await;
     }
 
+    /// Waits for the next scrape of all targets.
+    pub(super) async fn scraped_anew(&self) {
+        let now = unix_now();
+        let newest = "min(timestamp(up))";
+        eventually("a scrape", || async {
+            (self.value(newest).await? > now).then_some(())
+        })
+        .await;
+    }
+
     /// The alerts that are pending or fire, as `name: state of engine`.
     pub(super) async fn alerts(&self) -> Vec<String> {
         let data = self.ask("/api/v1/alerts", &[]).await.expect("alerts");

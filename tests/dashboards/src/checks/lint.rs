@@ -29,7 +29,7 @@ const UNITS: [&str; 11] = [
 const RANGES: [&str; 3] = ["$__rate_interval", "$__range", "10m"];
 
 /// Every panel that is no row, with where it stands for the text of a failed assertion.
-fn each(mut check: impl FnMut(&Dashboard, &Panel, &str)) {
+pub(super) fn each(mut check: impl FnMut(&Dashboard, &Panel, &str)) {
     for dashboard in dashboards() {
         for panel in dashboard
             .panels
@@ -256,10 +256,9 @@ fn ranges_are_those_that_fit_any_scrape_interval() {
         assert!(!expr.contains("rate(") || !expr.contains("[10m]"), "{at}");
     };
     each(|_, panel, at| {
-        panel
-            .targets
-            .iter()
-            .for_each(|target| check(at, &target.expr))
+        for target in &panel.targets {
+            check(at, &target.expr);
+        }
     });
     for dashboard in dashboards() {
         for annotation in dashboard.annotations.list {
@@ -351,53 +350,4 @@ fn zero_series_are_hidden() {
             assert!(hidden, "{at}");
         }
     });
-}
-
-#[test]
-fn links_go_to_dashboards_that_exist() {
-    let uids = dashboards().map(|dashboard| dashboard.uid);
-    let mut seen = BTreeSet::new();
-    each(|_, panel, at| {
-        for link in &panel.field_config.as_ref().expect(at).defaults.links {
-            let uid = link
-                .url
-                .strip_prefix("/d/")
-                .expect(at)
-                .split('?')
-                .next()
-                .expect(at);
-            assert!(uids.contains(&uid.to_owned()), "{at}: {uid}");
-            assert!(
-                link.url.contains("${__url_time_range}"),
-                "{at}: the time is lost"
-            );
-            seen.insert(uid.to_owned());
-        }
-    });
-    assert_eq!(seen.len(), 2, "the overview leads to both others");
-    for dashboard in dashboards() {
-        let lists = dashboard
-            .links
-            .iter()
-            .any(|l| l.r#type == "dashboards" && l.tags == dashboard.tags);
-        assert!(lists, "{}", dashboard.title);
-    }
-}
-
-#[test]
-fn restarts_reloads_and_loads_are_annotated() {
-    for dashboard in dashboards() {
-        let names: Vec<_> = dashboard
-            .annotations
-            .list
-            .iter()
-            .map(|a| a.name.as_str())
-            .collect();
-        assert_eq!(names, ["Restarts", "Reloads", "Loads"]);
-        for annotation in &dashboard.annotations.list {
-            for found in selectors(&substitute(&annotation.expr)) {
-                assert!(family(found.name()).is_some(), "{}", annotation.expr);
-            }
-        }
-    }
 }
