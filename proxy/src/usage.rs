@@ -12,7 +12,7 @@ use std::time::Duration;
 use crucible_router::measurements::TimedTokens;
 
 use self::reported::ReportedNumber;
-pub(crate) use self::reported::{LlamaTimings, OpenAiUsage, ReportedObject};
+pub(crate) use self::reported::{LlamaCounts, LlamaTimings, OpenAiUsage, ReportedObject};
 
 pub use self::{prompt_progress::PromptProgress, slot_readings::SlotReadings};
 
@@ -77,6 +77,29 @@ impl Usage {
             reasoning: count(usage.completion_tokens_details.0.reasoning_tokens),
             timing: Timing::of_llama(timings),
         })
+    }
+
+    /// Reads the counts of an answer of llama.cpp's own `/completion`; `None` where it holds none, or odd ones.
+    pub(crate) fn of_llama(counts: &LlamaCounts) -> Option<Self> {
+        let told = OpenAiUsage {
+            prompt_tokens: counts.tokens_evaluated,
+            completion_tokens: counts.tokens_predicted,
+            ..OpenAiUsage::default()
+        };
+        Self::of_openai(&told, &counts.timings.0)
+    }
+
+    /// Adds the counts of an answer to another prompt of the same request. Their times overlap, so the sum has none.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let both = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            completion: self.completion.saturating_add(other.completion),
+            cached: both(self.cached, other.cached),
+            cached_is_estimated: self.cached_is_estimated || other.cached_is_estimated,
+            reasoning: both(self.reasoning, other.reasoning),
+            timing: Timing::default(),
+        }
     }
 }
 

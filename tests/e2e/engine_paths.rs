@@ -1,5 +1,7 @@
 //! Every path of the three engines, as `docs/paths.md` lists them, and those that are passed to llama.cpp's server.
 
+mod passed;
+
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use crucible_sim::{Options, Sim};
@@ -85,7 +87,7 @@ fn fitting(path: &str) -> Value {
         }
         (_, "embeddings") => json!({ "model": "gpu-embed", "input": "a" }),
         (_, "rerank" | "reranking") => {
-            json!({ "model": "tiny", "query": "a", "documents": ["a", "b"] })
+            json!({ "model": "tiny-coder", "query": "a", "documents": ["a", "b"] })
         }
         _ => json!({ "model": "qwen", "max_tokens": 9, "messages": chat }),
     }
@@ -132,7 +134,7 @@ fn passed(sim: &Sim, path: &str) -> usize {
 
 #[tokio::test]
 async fn every_path_is_answered_as_the_page_says() {
-    let (llamacpp, crucible) = three(Options::openai(&["tiny=100MB"])).await;
+    let (llamacpp, crucible) = three(Options::openai(&["tiny-coder=100MB"])).await;
     for (method, path, word) in rows() {
         let sent = fitting(&path);
         let body = (method == "POST").then_some(&sent);

@@ -1,7 +1,10 @@
 //! The check of the head of an engine's answer, and the outcome of an attempt for the engine's
 //! health.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crucible_config::checked::EngineKind;
 use crucible_router::{health::RequestOutcome, permit::EngineAttempt};
@@ -12,6 +15,8 @@ use crate::{
     dialect::engine::{AnswerShape, engine_error::engine_error},
     error::{Error, ErrorFault, ErrorKind, UpstreamError},
     relay::{collect::beginning, headers},
+    request::ActiveRequest,
+    state::AppState,
     upstream::EngineAnswer,
 };
 
@@ -85,6 +90,23 @@ pub(super) fn no_headers(shape: &AnswerShape) -> Error {
             "the engine did not answer within timeouts.first_token; raise it, or send a shorter prompt",
         ),
     }
+}
+
+/// Counts a request that failed before its answer began in the metrics, and has its engine looked at. What failed
+/// inside the answer's body was counted and reported there.
+pub(super) fn count_failure(
+    app: &AppState,
+    active: &ActiveRequest,
+    engine: &Arc<str>,
+    error: &Error,
+) {
+    if active.note(|record| record.error.is_some()) {
+        return;
+    }
+    if let Some(failure) = error.upstream_failure() {
+        app.metrics.upstream_error(engine, failure);
+    }
+    app.router.doubt(engine);
 }
 
 /// Reports the outcome of an attempt to the engine's health; only the first report of an attempt

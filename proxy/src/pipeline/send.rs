@@ -19,7 +19,7 @@ use tower::Service;
 
 use super::{
     answerer::ExpectedAnswerer,
-    engine_answer::{attempt_outcome, failure, no_headers, refuse_web_page, report},
+    engine_answer::{attempt_outcome, count_failure, failure, no_headers, refuse_web_page, report},
     engine_lease::EngineLease,
     engine_request::EngineRequest,
     first_token::{self, FirstTokenBudget},
@@ -106,13 +106,7 @@ fn send(request: EngineRequest) -> impl Future<Output = Result<Response, Error>>
     let active = Arc::clone(&sent.active);
     let attempt = sent.attempt.clone();
     sent.answer(prompt, shape).inspect_err(move |error| {
-        // What failed inside the answer's body is counted and reported there.
-        if active.note(|record| record.error.is_none()) {
-            if let Some(failure) = error.upstream_failure() {
-                app.metrics.upstream_error(&engine, failure);
-            }
-            app.router.doubt(&engine);
-        }
+        count_failure(&app, &active, &engine, error);
         report(attempt.as_deref(), attempt_outcome(error));
     })
 }
@@ -141,7 +135,12 @@ impl SentRequest {
             notes: request.notes,
         });
         let sent_at = Instant::now();
-        let expected = expected_prefill(&app, &head, chat.peek.estimated_prompt_tokens());
+        let expected = expected_prefill(
+            &app,
+            &head.engine,
+            &head.model,
+            chat.peek.estimated_prompt_tokens(),
+        );
         note_sent(
             &active,
             &chat.peek,
@@ -393,9 +392,14 @@ fn note_sent(
 
 /// Returns the predicted time in which the engine reads a prompt of `estimate` tokens; zero for an
 /// unknown engine.
-fn expected_prefill(app: &AppState, head: &AnswerHead, estimate: u64) -> Duration {
+pub(super) fn expected_prefill(
+    app: &AppState,
+    engine: &str,
+    model: &str,
+    estimate: u64,
+) -> Duration {
     let view = app.router.view();
-    view.engine(&head.engine).map_or(Duration::ZERO, |engine| {
-        predict::prefill(&view.measurements, engine, &head.model, estimate).time
+    view.engine(engine).map_or(Duration::ZERO, |engine| {
+        predict::prefill(&view.measurements, engine, model, estimate).time
     })
 }

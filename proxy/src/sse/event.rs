@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use eventsource_stream::EventStream;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use serde::de::IgnoredAny;
 
 /// Returns the name and the data of an event; `None` for comments and blank lines.
 pub(crate) fn read(event: &[u8]) -> Option<(String, String)> {
@@ -20,6 +21,11 @@ pub(crate) fn read(event: &[u8]) -> Option<(String, String)> {
     let mut events = EventStream::new(once);
     let event = events.next().now_or_never()??.ok()?;
     Some((event.event, event.data))
+}
+
+/// Reports whether the tail of a stream is an event whose data is JSON that is not cut.
+pub(crate) fn is_whole(tail: &[u8]) -> bool {
+    read(tail).is_some_and(|(_, data)| serde_json::from_str::<IgnoredAny>(&data).is_ok())
 }
 
 #[cfg(test)]

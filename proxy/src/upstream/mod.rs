@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::EngineAnswer;
 
+/// The body of an answer to a request that was passed on with a body of its own.
+pub(crate) type PassedBody = AnswerBody<Full<Bytes>>;
+
 use self::pool::IdlePools;
 use crate::{
     error::{Error, ErrorKind, UpstreamError},

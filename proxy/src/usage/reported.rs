@@ -41,6 +41,17 @@ json_objects! {
         pub(super) reasoning_tokens: ReportedNumber,
     }
 
+    /// The counts of an answer of llama.cpp's own `/completion` (b11434, `tools/server/server-task.cpp`).
+    #[derive(Clone, Copy)]
+    pub(crate) struct LlamaCounts {
+        /// The tokens of the prompt, cached ones included.
+        pub(super) tokens_evaluated: ReportedNumber,
+        /// The tokens of the answer.
+        pub(super) tokens_predicted: ReportedNumber,
+        /// The times, and the tokens that were found in the cache.
+        pub(super) timings: ReportedObject<LlamaTimings>,
+    }
+
     /// The member `timings`, which llama.cpp's server (b10488) adds. Times are milliseconds;
     /// the tokens of the prompt are those that were found in the cache and, apart from them, those that
     /// were read.

@@ -30,6 +30,8 @@ pub(crate) fn is_inference(call: &Call) -> bool {
                 && [
                     "/chat/completions",
                     "/completions",
+                    "/completion",
+                    "/infill",
                     "/embeddings",
                     "/rerank",
                     "/responses",

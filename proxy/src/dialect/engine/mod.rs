@@ -15,6 +15,7 @@ pub mod engine_error;
 mod engine_format;
 pub(crate) mod fields;
 pub(crate) mod messages;
+pub(crate) mod native_completion;
 pub mod ollama;
 pub mod openai;
 pub(crate) mod passthrough;

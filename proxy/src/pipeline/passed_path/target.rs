@@ -27,6 +27,7 @@ pub(super) struct EnginePath {
 /// The model that a request is passed on to.
 pub(super) struct PassingTarget {
     pub(super) engine: Arc<str>,
+    pub(super) engine_kind: EngineKind,
     pub(super) model: Arc<str>,
     pub(super) kind: ModelKind,
     /// The engine's name of the loaded instance; `None` where it is not loaded.
@@ -155,6 +156,7 @@ impl PassingTarget {
         let resident = engine.holds(&model.id);
         Self {
             engine: engine.name.clone(),
+            engine_kind: engine.kind,
             model: Arc::clone(&model.id),
             kind: model.kind,
             instance: resident.map(|resident| Arc::clone(&resident.info.instance)),

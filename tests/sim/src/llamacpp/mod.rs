@@ -22,9 +22,19 @@ use crate::log::Phase;
 use crate::options::{ModelSpec, Options};
 use crate::sim::{Core, Engine};
 use crate::ticket::Ticket;
+use crate::wire::encode::Encode;
 use crate::wire::openai::{Flavor, OpenAi};
 use crate::wire::play::{Kill, Play};
 use crate::wire::read;
+
+/// The form of a path that generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AskedPath {
+    Chat,
+    Completion,
+    /// `/completion` and `/infill`.
+    Native,
+}
 
 /// The server's slots.
 #[derive(Debug)]
@@ -103,7 +113,7 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         ("GET", "/slots") => slots(core, server),
         ("GET", "/v1/models" | "/models") => models(core),
         ("POST", "/v1/chat/completions" | "/chat/completions") => {
-            generation(core, server, call, true).await
+            generation(core, server, call, AskedPath::Chat).await
         }
         (
             "POST",
@@ -111,7 +121,7 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
             | "/chat/completions/input_tokens"
             | "/v1/messages/count_tokens"),
         ) => count(core, call, path.ends_with("input_tokens")),
-        ("POST", "/v1/completions") => generation(core, server, call, false).await,
+        ("POST", "/v1/completions") => generation(core, server, call, AskedPath::Completion).await,
         ("POST", "/v1/embeddings" | "/embeddings") => embed::embeddings(core, call),
         ("POST", "/v1/rerank" | "/rerank" | "/v1/reranking" | "/reranking") => {
             embed::rerank(core, call)
@@ -183,8 +193,9 @@ fn resolve<'a>(core: &'a Core, name: &str) -> Option<&'a ModelSpec> {
     }
 }
 
-async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) -> Reply {
+async fn generation(core: &Arc<Core>, server: &Server, call: &Call, path: AskedPath) -> Reply {
     let began = Instant::now();
+    let chat = path == AskedPath::Chat;
     if let Some(read) = strict::half_a_character(&call.body) {
         return read;
     }
@@ -195,6 +206,8 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
             "the body is not a JSON object",
         );
     };
+    let native = (path == AskedPath::Native).then(|| native::as_completion(body));
+    let body = native.as_ref().unwrap_or(body);
     let needed = if chat { "messages" } else { "prompt" };
     if body.get(needed).is_none() {
         return error(
@@ -251,11 +264,20 @@ async fn generation(core: &Arc<Core>, server: &Server, call: &Call, chat: bool) 
     if !tells_progress {
         prompt.all_read().await;
     }
-    let encoder = OpenAi::new(Flavor::Llama, chat, &model.name, call.seq, body);
+    let encoder: Box<dyn Encode> = match path {
+        AskedPath::Native => Box::new(native::NativeAnswer::new(&model.name, ask.prompt_tokens)),
+        AskedPath::Chat | AskedPath::Completion => Box::new(OpenAi::new(
+            Flavor::Llama,
+            chat,
+            &model.name,
+            call.seq,
+            body,
+        )),
+    };
     let play = Play {
         core: Arc::clone(core),
         ticket,
-        encoder: Box::new(encoder),
+        encoder,
         answer: answer(model, &ask),
         instance: model.name.clone(),
         options: json!({"max_tokens": limit, "n_ctx": context, "temperature": body.get("temperature"), "top_p": body.get("top_p")}),

@@ -52,6 +52,18 @@ fn rate(tokens: u64, span: std::time::Duration) -> f64 {
     }
 }
 
+/// llama-server b10488 adds its speeds to the end of each answer.
+pub(crate) fn llama_timings(totals: &Totals) -> Value {
+    json!({
+        "prompt_n": totals.prompt_tokens,
+        "prompt_ms": totals.prefill.as_secs_f64() * 1000.0,
+        "prompt_per_second": rate(totals.prompt_tokens, totals.prefill),
+        "predicted_n": totals.completion_tokens,
+        "predicted_ms": totals.generation.as_secs_f64() * 1000.0,
+        "predicted_per_second": rate(totals.completion_tokens, totals.generation),
+    })
+}
+
 // === impl OpenAi ===
 
 impl OpenAi {
@@ -141,18 +153,6 @@ impl OpenAi {
         usage
     }
 
-    /// llama-server b10488 adds its speeds to the end of each answer.
-    fn timings(totals: &Totals) -> Value {
-        json!({
-            "prompt_n": totals.prompt_tokens,
-            "prompt_ms": totals.prefill.as_secs_f64() * 1000.0,
-            "prompt_per_second": rate(totals.prompt_tokens, totals.prefill),
-            "predicted_n": totals.completion_tokens,
-            "predicted_ms": totals.generation.as_secs_f64() * 1000.0,
-            "predicted_per_second": rate(totals.completion_tokens, totals.generation),
-        })
-    }
-
     fn finish_reason(&self, totals: &Totals) -> &'static str {
         // Ollama 0.33.0-rc2: `length` stays `length` even with tool calls.
         if self.chat && totals.calls > 0 && totals.finish == "stop" {
@@ -235,7 +235,7 @@ impl Encode for OpenAi {
         // llama-server b11549: with the finish where no event of usage follows.
         if self.flavor == Flavor::Llama && !self.include_usage {
             finish.pop();
-            let timings = Self::timings(totals);
+            let timings = llama_timings(totals);
             finish = format!("{finish},\"timings\":{timings}}}");
         }
         let mut events = vec![finish];
@@ -244,7 +244,7 @@ impl Encode for OpenAi {
             if let Some(last) = last.as_object_mut() {
                 last.insert("usage".to_owned(), self.usage(totals));
                 if self.flavor == Flavor::Llama {
-                    last.insert("timings".to_owned(), Self::timings(totals));
+                    last.insert("timings".to_owned(), llama_timings(totals));
                 }
             }
             events.push(last.to_string());
@@ -303,7 +303,7 @@ impl Encode for OpenAi {
             match self.flavor {
                 // LM Studio 0.4.25: the speeds are in v0 only, here the object is empty.
                 Flavor::LmStudio { .. } => body.insert("stats".to_owned(), json!({})),
-                Flavor::Llama => body.insert("timings".to_owned(), Self::timings(totals)),
+                Flavor::Llama => body.insert("timings".to_owned(), llama_timings(totals)),
                 Flavor::Ollama => None,
             };
         }

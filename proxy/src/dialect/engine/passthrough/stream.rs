@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use crucible_config::checked::EngineKind;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::answer_event::{self, EventMeaning};
@@ -91,7 +90,7 @@ impl EngineTranscoder for StreamPassthrough {
                 error_in_success(kind, &whole).unwrap_or_else(|| not_an_answer(kind, &whole))
             );
         }
-        self.stream.tail(is_whole, out, &mut progress)?;
+        self.stream.tail(event::is_whole, out, &mut progress)?;
         let watch = &self.stream.watch;
         if !watch.complete {
             return Err(if watch.begun.events > 0 {
@@ -197,11 +196,6 @@ fn name(event: &[u8]) -> Option<&str> {
     let rest = event.strip_prefix(b"event:")?;
     let end = memchr::memchr2(b'\n', b'\r', rest)?;
     std::str::from_utf8(&rest[..end]).ok().map(str::trim)
-}
-
-/// Reports whether the tail of a stream is an event whose data is not cut.
-fn is_whole(tail: &[u8]) -> bool {
-    event::read(tail).is_some_and(|(_, data)| serde_json::from_str::<IgnoredAny>(&data).is_ok())
 }
 
 #[cfg(test)]
