@@ -46,16 +46,44 @@ pub(crate) struct AnswerHead {
     pub(crate) notes: Vec<String>,
 }
 
-/// Adds a sentence to [`X_NOTE`], after those that are there.
-pub(crate) fn add_note(headers: &mut HeaderMap, note: &str) {
+/// The most bytes of the sentences in [`X_NOTE`]: proxies refuse answers whose headers are larger than 4 or 8 KiB.
+const LONGEST_NOTES: usize = 2048;
+
+/// The words before and after the number of sentences that are left out of [`X_NOTE`].
+const LEFT_OUT: [&str; 2] = ["; and ", " more"];
+
+/// Adds sentences to [`X_NOTE`], after those that are there. Those that have no room are counted.
+pub(crate) fn add_notes(headers: &mut HeaderMap, notes: &[String]) {
     let said = headers.get(&X_NOTE).and_then(|value| value.to_str().ok());
-    let text = match said {
-        Some(said) => format!("{said}; {note}"),
-        None => note.to_owned(),
-    };
+    let text = joined_notes(said.unwrap_or_default(), notes);
     // A model's name may hold what no header may.
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(X_NOTE, value);
+    }
+}
+
+/// The sentences that were said and those that are added, as one text of at most [`LONGEST_NOTES`] and the number of
+/// those that had no room in it.
+fn joined_notes(said: &str, notes: &[String]) -> String {
+    let counted = said.rsplit_once(LEFT_OUT[0]).and_then(|(before, count)| {
+        let count: usize = count.strip_suffix(LEFT_OUT[1])?.parse().ok()?;
+        Some((before, count))
+    });
+    let (said, mut left_out) = counted.unwrap_or((said, 0));
+    let mut text = said.to_owned();
+    for note in notes {
+        let separator = if text.is_empty() { "" } else { "; " };
+        if text.len() + separator.len() + note.len() > LONGEST_NOTES {
+            left_out += 1;
+            continue;
+        }
+        text.push_str(separator);
+        text.push_str(note);
+    }
+    match (left_out, text.is_empty()) {
+        (0, _) => text,
+        (_, true) => format!("notes that are longer than a header: {left_out}"),
+        (_, false) => format!("{text}{}{left_out}{}", LEFT_OUT[0], LEFT_OUT[1]),
     }
 }
 
@@ -154,7 +182,7 @@ impl AnswerHead {
             insert(X_DEFAULTS, Cow::Owned(self.defaults.join(",")));
         }
         if !self.notes.is_empty() {
-            insert(X_NOTE, Cow::Owned(self.notes.join("; ")));
+            insert(X_NOTE, Cow::Owned(joined_notes("", &self.notes)));
         }
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
@@ -170,4 +198,31 @@ pub(crate) fn printable(path: &str) -> String {
 /// The answer of a handler, which is that of [`refuse`] for an error.
 pub(crate) fn or_refuse(result: Result<Response, Error>) -> Response {
     result.unwrap_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_have_a_bound_and_those_beyond_it_are_counted() {
+        let note = |length: usize| "x".repeat(length);
+        let mut headers = HeaderMap::new();
+        add_notes(&mut headers, &["a".to_owned(), "b".to_owned()]);
+        assert_eq!(headers[&X_NOTE], "a; b");
+        add_notes(&mut headers, &[note(1500), note(1000), "c".to_owned()]);
+        let said = headers[&X_NOTE].to_str().unwrap().to_owned();
+        assert!(
+            said.starts_with("a; b; x") && said.ends_with("x; c; and 1 more"),
+            "{said}"
+        );
+        add_notes(&mut headers, &[note(600), "d".to_owned()]);
+        let said = headers[&X_NOTE].to_str().unwrap();
+        assert!(said.ends_with("; c; d; and 2 more"), "{said}");
+        assert!(said.len() < LONGEST_NOTES + 32);
+        assert_eq!(
+            joined_notes("", &[note(3000)]),
+            "notes that are longer than a header: 1"
+        );
+    }
 }

@@ -22,7 +22,7 @@ const OLLAMA: &str = "HEAD / GET / HEAD /api/version GET /api/version GET /api/s
     POST /api/embeddings POST /v1/chat/completions POST /v1/completions POST /v1/embeddings GET /v1/models \
     GET /v1/models/qwen POST /v1/responses POST /v1/audio/transcriptions POST /v1/messages";
 const LM_STUDIO: &str = "GET /api/v0/models GET /api/v0/models/qwen POST /api/v0/chat/completions \
-    POST /api/v0/completions POST /api/v0/embeddings GET /api/v1/models POST /api/v1/models/load \
+    POST /api/v0/completions POST /api/v0/embeddings GET /api/v1/models GET /api/v1/models/qwen POST /api/v1/models/load \
     POST /api/v1/models/unload POST /api/v1/models/download GET /api/v1/models/download/status/1 POST /api/v1/chat \
     GET /lmstudio-greeting GET /lms-status GET /llm GET /embedding GET /system GET /repository GET /files \
     GET /diagnostics GET /plugins GET /runtime";
@@ -138,6 +138,11 @@ async fn every_path_is_answered_as_the_page_says() {
     for (method, path, word) in rows() {
         let sent = fitting(&path);
         let body = (method == "POST").then_some(&sent);
+        if method == "GET" && ["served", "passed"].contains(&&*word) {
+            // Clients and proxies look whether a path is there before they ask it.
+            let head = ask(&crucible, "HEAD", &path, None).await;
+            assert_eq!((head.status, &*head.text), (200, ""), "HEAD {path}");
+        }
         let before = passed(&llamacpp, &path);
         let answer = ask(&crucible, &method, &path, body).await;
         let what = format!(

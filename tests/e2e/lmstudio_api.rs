@@ -221,6 +221,93 @@ async fn the_list_of_today_repeats_an_lm_studios_entries_and_is_openais_beside()
     assert_eq!(anthropic["data"][0]["type"], "model", "{anthropic}");
 }
 
+/// Whether a whole answer says how it was made, as far as its engine lets it be known.
+fn has_facts(answer: &Whole, model: &str, stop_reason: &str) {
+    let stats = &answer.json["stats"];
+    assert_eq!(
+        stats["stop_reason"], stop_reason,
+        "{model}: {}",
+        answer.text
+    );
+    assert_eq!(
+        answer.text.matches("\"stats\"").count(),
+        1,
+        "{}",
+        answer.text
+    );
+    // LM Studio tells no times of a whole answer on the path that it is asked by.
+    let is_timed = model != "qwen/qwen3-vl";
+    for time in [
+        "tokens_per_second",
+        "time_to_first_token",
+        "generation_time",
+    ] {
+        let told = &stats[time];
+        let is_known = told.as_f64().is_some_and(|told| told >= 0.0);
+        // What took no time is not told.
+        assert!(
+            is_known && is_timed || told.is_null(),
+            "{model} {time}: {}",
+            answer.text
+        );
+    }
+    assert_eq!(
+        stats["generation_time"].is_null(),
+        stats["tokens_per_second"].is_null()
+    );
+    let info = &answer.json["model_info"];
+    assert!(
+        info["context_length"].as_u64() >= Some(1024) || model == "vllm-model",
+        "{model}: {}",
+        answer.text
+    );
+    let (name, format) = match model {
+        "qwen/qwen3-vl" => ("LM Studio", json!("gguf")),
+        "llama3.2:3b" => ("Ollama", json!("gguf")),
+        "tiny" => ("llama.cpp", json!("gguf")),
+        _ => ("OpenAI-compatible server", Value::Null),
+    };
+    let runtime = &answer.json["runtime"];
+    assert_eq!(
+        (&runtime["name"], &info["format"]),
+        (&json!(name), &format),
+        "{model}: {}",
+        answer.text
+    );
+    let formats = if format.is_null() {
+        Value::Null
+    } else {
+        json!([format])
+    };
+    assert_eq!(runtime["supported_formats"], formats, "{model}");
+}
+
+#[tokio::test]
+async fn one_model_of_todays_list_is_told_alone() {
+    let (_sims, crucible) = kinds().await;
+    let all = get(&crucible, "/api/v1/models").await.json;
+    let entries = all["models"].as_array().expect("a list");
+    for name in ["qwen/qwen3-vl", "llama3.2:3b", "tiny"] {
+        let one = get(&crucible, &format!("/api/v1/models/{name}")).await;
+        assert_eq!(
+            (one.status, &one.json["id"]),
+            (200, &json!(name)),
+            "{}",
+            one.text
+        );
+        assert_eq!(one.json["object"], "model", "{}", one.text);
+        let entry = entries
+            .iter()
+            .find(|entry| entry["key"] == name)
+            .expect(name);
+        for (member, value) in entry.as_object().expect("an object") {
+            assert_eq!(&one.json[member], value, "{name} {member}");
+        }
+    }
+    let unknown = get(&crucible, "/api/v1/models/nix").await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text);
+}
+
 #[tokio::test]
 async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
     let (_sims, crucible) = kinds().await;
@@ -233,9 +320,11 @@ async fn prompts_on_its_paths_are_answered_by_every_kind_of_engine() {
         .await;
         assert_eq!(chat.status, 200, "{model}: {}", chat.text);
         assert!(!chat.content().is_empty(), "{model}: {}", chat.text);
-        let text = json!({ "model": model, "prompt": "repeat 2", "max_tokens": 4 });
+        let text = json!({ "model": model, "prompt": "repeat 2", "max_tokens": 2 });
         let text = ask(&crucible, "/api/v0/completions", &text).await;
         assert_eq!(text.status, 200, "{model}: {}", text.text);
+        has_facts(&chat, model, "eosFound");
+        has_facts(&text, model, "maxPredictedTokensReached");
         let mut streamed = body(model, "repeat 2");
         streamed["stream"] = true.into();
         let request = client()

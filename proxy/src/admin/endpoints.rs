@@ -30,7 +30,7 @@ const fn post(path: &'static str) -> Endpoint {
 }
 
 /// The paths of the main listener, in the order in which they are listed.
-const ENDPOINTS: [Endpoint; 25] = [
+const ENDPOINTS: [Endpoint; 27] = [
     post("/v1/chat/completions"),
     post("/v1/completions"),
     post("/v1/responses"),
@@ -42,6 +42,8 @@ const ENDPOINTS: [Endpoint; 25] = [
     post("/api/generate"),
     post("/api/embed"),
     post("/api/embeddings"),
+    post("/api/v0/chat/completions"),
+    post("/api/v0/completions"),
     get("/v1/models"),
     get("/api/tags"),
     post("/api/show"),
@@ -73,11 +75,12 @@ fn unknown(path: &str) -> String {
 /// The message for a method that a path does not take.
 fn told_method(method: &Method, path: &str) -> String {
     let shown = printable(path);
-    let base = if path.starts_with("/v1/models/") {
-        "/v1/models"
-    } else {
-        path
+    let lists = ["/v1/models", "/api/v0/models", "/api/v1/models"];
+    let is_below = |list: &&str| {
+        path.strip_prefix(*list)
+            .is_some_and(|rest| rest.starts_with('/'))
     };
+    let base = lists.into_iter().find(is_below).unwrap_or(path);
     let mut known = ENDPOINTS.iter().filter(|endpoint| endpoint.path == base);
     let method = printable(method.as_str());
     match known.next() {

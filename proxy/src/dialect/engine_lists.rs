@@ -7,19 +7,24 @@ use crucible_router::{
     plan::Listed,
     view::{EngineView, View},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use super::listed_model::ListedModel;
-use super::{lmstudio, ollama::lists};
+use super::{lmstudio, ollama::lists, openai::models as openai};
 
 /// Ollama's list of models.
 pub(crate) fn tags(models: &[ListedModel<'_>]) -> Value {
     lists::tags(models)
 }
 
-/// Ollama's description of a model. `basename` is its `general.basename`, for a client that shows that for the name.
-pub(crate) fn show(listed: &ListedModel<'_>, basename: Option<&str>) -> Value {
-    lists::show(listed, basename)
+/// Ollama's description of a model. `basename` is its `general.basename`, for a client that shows that for the name;
+/// `at_length` is what its own Ollama says of it in full.
+pub(crate) fn show(
+    listed: &ListedModel<'_>,
+    basename: Option<&str>,
+    at_length: Option<Map<String, Value>>,
+) -> Value {
+    lists::show(listed, basename, at_length)
 }
 
 /// Ollama's list of what is loaded; `names` gives the name of an engine's model in the list of models.
@@ -44,6 +49,12 @@ pub(crate) fn v0_list(models: &[ListedModel<'_>]) -> Value {
 /// One model of [`v0_list`].
 pub(crate) fn v0_entry(listed: &ListedModel<'_>) -> Value {
     lmstudio::v0_entry(listed)
+}
+
+/// One model of [`v1_list`], with OpenAI's members beside LM Studio's.
+pub(crate) fn v1_one(listed: &ListedModel<'_>) -> Value {
+    let engine = &listed.engine.name;
+    lmstudio::v1_one(listed, openai::unlisted_model(listed.name, engine))
 }
 
 /// LM Studio's list of models, of its API v1, with OpenAI's or Anthropic's list beside it.

@@ -30,17 +30,19 @@ pub mod engine;
 pub(crate) mod engine_lists;
 mod explained;
 mod listed_model;
-mod lmstudio;
+pub(crate) mod lmstudio;
 pub(crate) mod ollama;
 pub mod openai;
 pub mod responses;
+
+use std::borrow::Cow;
 
 use crucible_config::misspelled;
 use http::HeaderMap;
 
 pub use self::client_dialect::{ClientDialect, ClientRequest};
 pub(crate) use self::explained::of_body;
-use crate::guard::base_url::canonical;
+use crate::guard::{base_url::canonical, paths::unescape};
 
 /// The paths that a client may have meant by another one; some are of no format.
 const PATHS: [&str; 8] = [
@@ -64,9 +66,9 @@ pub fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
 /// format otherwise than its specification.
 pub fn of_request(path: &str, headers: &HeaderMap) -> Option<&'static dyn ClientDialect> {
     match path {
-        "/v1/chat/completions" => Some(&openai::OpenAiChat),
+        "/v1/chat/completions" | lmstudio::CHAT => Some(&openai::OpenAiChat),
         "/v1/responses" => Some(responses::of_client(headers)),
-        "/v1/completions" => Some(&openai::OpenAiTask::Completions),
+        "/v1/completions" | lmstudio::COMPLETIONS => Some(&openai::OpenAiTask::Completions),
         "/v1/embeddings" => Some(&openai::OpenAiTask::Embeddings),
         "/v1/rerank" => Some(&openai::OpenAiTask::Rerank),
         "/v1/messages" => Some(&anthropic::MESSAGES),
@@ -84,22 +86,26 @@ pub fn of_unknown(path: &str, headers: &HeaderMap) -> &'static dyn ClientDialect
     meant(path).unwrap_or_else(unasked)
 }
 
-/// Returns the format of the path of which this one is a misspelling: another case, or a letter or two.
+/// Returns the format of the path of which this one is a misspelling: another case, escapes, or a letter or two.
 fn meant(path: &str) -> Option<&'static dyn ClientDialect> {
     /// What is longer is no slip.
     const LONGEST: usize = 48;
-    if path.len() > LONGEST {
-        return None;
-    }
-    let lower = path.to_ascii_lowercase();
+    let lower = unescape(path).to_ascii_lowercase();
     let path = canonical(&lower);
-    of_path(&path).or_else(|| {
-        let full = match path.strip_prefix("/v1") {
-            Some(_) => path,
-            None => format!("/v1{path}").into(),
-        };
-        of_path(misspelled(&full, PATHS)?)
-    })
+    let found = of_path(&path).or_else(|| ollama::of_misspelled(&path));
+    if found.is_some() || path.len() > LONGEST {
+        return found;
+    }
+    misspelled_path(path)
+}
+
+/// Returns the format of the path that this one is but for a letter or two.
+fn misspelled_path(path: Cow<'_, str>) -> Option<&'static dyn ClientDialect> {
+    let full = match path.strip_prefix("/v1") {
+        Some(_) => path,
+        None => format!("/v1{path}").into(),
+    };
+    of_path(misspelled(&full, PATHS)?)
 }
 
 /// Returns the format that is used where no path names one: on Crucible's own pages, and on a socket

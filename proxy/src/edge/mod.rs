@@ -39,9 +39,10 @@ use self::{
     record::RecordLayer,
 };
 use crate::{
-    admin, dialect,
+    admin,
+    dialect::{self, lmstudio},
     guard::base_url,
-    pipeline::{answer, count_tokens, passed_path},
+    pipeline::{answer, count_tokens, lmstudio_answer, passed_path},
     reply,
     server::{ConnectionService, OnRefuse, RequestBody, SocketRefusal},
     state::AppState,
@@ -162,6 +163,8 @@ fn paths() -> Routes<AppState> {
         .route("/api/generate", post(answer::handle))
         .route("/api/embed", post(answer::handle))
         .route("/api/embeddings", post(answer::handle))
+        .route(lmstudio::CHAT, post(lmstudio_answer::handle))
+        .route(lmstudio::COMPLETIONS, post(lmstudio_answer::handle))
         .route("/v1/messages/count_tokens", post(count_tokens::handle))
         .merge(passed_path::paths())
         .merge(admin::paths())

@@ -46,6 +46,9 @@ const LLAMA_ROOT: [&str; 9] = [
     "apply-template",
 ];
 
+/// The paths behind `/api/v0` whose answers are not those of `/v1`.
+const LMSTUDIO_V0: [&str; 2] = ["chat/completions", "completions"];
+
 /// The API that the segments before a path's own name mean: what a person typed as base URL, and what the
 /// client put behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,10 @@ impl BaseApi {
             Self::Root | Self::Open => "/v1",
             // `/api/chat` and `/api/embeddings` are Ollama's own, and `/api/v1/chat` is LM Studio's.
             Self::Ollama if is_open && !(alone && matches!(first, "chat" | "embeddings")) => "/v1",
-            Self::LmstudioV0 if is_open && first != "models" => "/v1",
+            // Its answers have members of their own there.
+            Self::LmstudioV0 if is_open && first != "models" && !LMSTUDIO_V0.contains(&rest) => {
+                "/v1"
+            }
             Self::LmstudioV1 if is_open && first != "models" && !(alone && first == "chat") => {
                 "/v1"
             }
@@ -136,7 +142,7 @@ impl BaseApi {
 ///
 /// assert_eq!(canonical("//chat/completions"), "/v1/chat/completions");
 /// assert_eq!(canonical("/v1/api/tags"), "/api/tags");
-/// assert_eq!(canonical("/api/v0/chat/completions"), "/v1/chat/completions");
+/// assert_eq!(canonical("/api/v0/embeddings"), "/v1/embeddings");
 /// ```
 pub fn canonical(path: &str) -> Cow<'_, str> {
     if path == CHAT || USUAL.contains(&path) {
@@ -183,14 +189,18 @@ mod tests {
 
     /// What clients make of each base URL that people type: the base, the path that the client puts behind
     /// it, and the path that is meant.
-    const TYPED: [(&[&str], &str, &str); 14] = [
+    const TYPED: [(&[&str], &str, &str); 16] = [
         (
-            &[
-                "", "/v1", "/v1/", "/v1/v1", "/api", "/api/v0", "/api/v1", "/",
-            ],
+            &["", "/v1", "/v1/", "/v1/v1", "/api", "/api/v1", "/"],
             "/chat/completions",
             "/v1/chat/completions",
         ),
+        (
+            &["/api/v0", "/v1/api/v0", "/api/v0/"],
+            "/chat/completions",
+            "/api/v0/chat/completions",
+        ),
+        (&["/api/v0"], "/completions", "/api/v0/completions"),
         (
             &["", "/v1", "/v1/", "/api", "/api/v0", "/api/v1", "/"],
             "/v1/chat/completions",

@@ -92,7 +92,7 @@ fn is_plain(path: &str) -> bool {
 }
 
 /// One form for all spellings that an engine, or [`canonical`], might read as the same path: escapes
-/// resolved, slashes, dots and base segments collapsed, letters in lower case, without `/v1`.
+/// resolved to the last, slashes, dots and base segments collapsed, letters in lower case, without `/v1`.
 fn engine_path(path: &str) -> String {
     let lower = unescape(path).to_ascii_lowercase();
     let mut segments: Vec<&str> = Vec::new();
@@ -115,25 +115,27 @@ fn engine_path(path: &str) -> String {
     }
 }
 
-/// Resolves percent-escapes once; a `%` that begins no escape stays.
-fn unescape(path: &str) -> String {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = (first == b'%')
-            .then(|| after.get(..2))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        if let Some(byte) = escaped {
-            out.push(byte);
-            rest = &after[2..];
-        } else {
-            out.push(first);
-            rest = after;
+/// Resolves percent-escapes until none is left, also those that others hide (`%252e`): whoever the path is passed to
+/// resolves them once more. A `%` that begins no escape stays.
+pub(crate) fn unescape(path: &str) -> String {
+    let mut out: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path.bytes() {
+        out.push(byte);
+        // A resolved byte may be the end of another escape.
+        while let [.., b'%', high, low] = out[..]
+            && let Some(resolved) = hex(high, low)
+        {
+            out.truncate(out.len() - 3);
+            out.push(resolved);
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The byte of two digits of base 16.
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 #[cfg(test)]
@@ -230,6 +232,9 @@ mod tests {
             ("POST", "/x/../api/pull"),
             ("POST", "/api%2Fpull"),
             ("POST", "/api/%70ull"),
+            ("POST", "/api/%2570ull"),
+            ("POST", "/api/%25%37%30ull"),
+            ("DELETE", "/api/blobs/%252e%252e/delete"),
             ("POST", "/api/pull;a=b"),
             ("DELETE", "/api/delete"),
             ("POST", "/api/blobs/sha256:1"),
@@ -278,6 +283,13 @@ mod tests {
                 Access::Opened(opened),
                 "{path}"
             );
+        }
+        // What is opened opens nothing beside it, however its dots are written.
+        let blobs = ["/api/blobs".to_owned()];
+        for dots in ["..", "%2e%2e", "%252e%252e", "%25252e.", "%%32e%%32e"] {
+            let path = format!("/api/blobs/{dots}/delete");
+            let found = access("DELETE", &path, &blobs);
+            assert_eq!(found, Access::Closed("/api/delete"), "{path}");
         }
         let closed = access("POST", "/api/push", &open);
         assert_eq!(closed, Access::Closed("/api/push"));

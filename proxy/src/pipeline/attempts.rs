@@ -245,7 +245,6 @@ async fn send(
     let PlannedRequest { app, active, .. } = planned;
     let read = planned.chat.notes.iter().map(ToString::to_string);
     let said: Vec<String> = note.into_iter().chain(read).collect();
-    let note = (!said.is_empty()).then(|| said.join("; "));
     active.note(|record| {
         record.granted_at = Some(Instant::now());
         record.loaded = permit.loaded;
@@ -255,7 +254,7 @@ async fn send(
             instance: Arc::clone(&permit.instance),
             whole_context: permit.whole_context,
         });
-        record.note.clone_from(&note);
+        record.notes.clone_from(&said);
     });
     let answer = pin!(stack().oneshot(Box::new(RoutedRequest {
         app: app.clone(),
@@ -268,8 +267,8 @@ async fn send(
         defaults: RequestDefaults::default(),
     })));
     let mut response = answer.instrument(debug_span!("send")).await?;
-    if let Some(note) = note {
-        reply::add_note(response.headers_mut(), &note);
+    if !said.is_empty() {
+        reply::add_notes(response.headers_mut(), &said);
     }
     Ok(response)
 }

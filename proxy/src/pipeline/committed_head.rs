@@ -43,7 +43,7 @@ impl CommittedHead {
                 reason: record.reason.unwrap_or(best.reason),
                 ..best
             };
-            (candidate, record.note.clone().into_iter().collect())
+            (candidate, record.notes.clone())
         });
         let (router, chat) = (&self.app.router, &self.chat);
         let probes = Arc::clone(&self.app.probes.read());

@@ -33,7 +33,7 @@ use crate::{
     error::Error,
     guard::AdmittedClient,
     relay::collect::collect,
-    reply::{self, add_note, or_refuse},
+    reply::{self, add_notes, or_refuse},
     request::ActiveRequest,
     state::AppState,
     upstream::Prompt,
@@ -100,7 +100,7 @@ async fn answer(
     let mut response = reply::document(&CountedPrompt {
         input_tokens: tokens.max(1),
     });
-    add_note(response.headers_mut(), ESTIMATED);
+    add_notes(response.headers_mut(), &[ESTIMATED.to_owned()]);
     Ok(response)
 }
 

@@ -148,6 +148,9 @@ impl SentRequest {
             request.defaults,
             request.dropped,
         );
+        if let Some(writer) = &chat.writer {
+            writer.asked();
+        }
         let attempt = permit.take_attempt().map(Arc::new);
         let slot_look = request.slots.map(|slots| {
             active.note(|record| record.slots = Some(Arc::clone(&slots)));

@@ -92,8 +92,8 @@ pub(crate) struct RequestFacts {
     pub(crate) answered_at: Option<Instant>,
     /// The moment at which the headers went out before the answer; the candidate is final from then on.
     pub(crate) committed_at: Option<Instant>,
-    /// The note that says why another candidate answers than usual.
-    pub(crate) note: Option<String>,
+    /// The sentences for the client on what was changed in its request, and why another candidate answers than usual.
+    pub(crate) notes: Vec<String>,
     /// The time to first token that the plan predicted.
     pub(crate) predicted: Option<Duration>,
     /// The facts about the prompt.

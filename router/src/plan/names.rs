@@ -1,6 +1,6 @@
 //! Resolution of a name to the models on engines that it means.
 //!
-//! In order: a model's exact name, `engine/model`, the name in another case or with and without
+//! In order: a model's exact name, `engine/model`, the name in another case, with and without
 //! `:latest`, a literal alias, a virtual model, another name that its engine serves it under, a name
 //! that leaves the quantization open, and an alias that is a glob.
 
@@ -67,6 +67,13 @@ impl<'a> PlanScope<'a> {
         let prefixed = self.prefixed(name);
         if !matches!(prefixed, NameMatch::Absent) {
             return prefixed;
+        }
+        // A tag that is there in another case is meant before none at all.
+        let cased = self.matching(Reason::Exact, |_, model| {
+            model.id.eq_ignore_ascii_case(name)
+        });
+        if !cased.is_empty() {
+            return self.placed(cased);
         }
         let loose = self.matching(Reason::Exact, |_, model| same(&model.id, name));
         if !loose.is_empty() {

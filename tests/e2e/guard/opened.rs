@@ -59,6 +59,20 @@ const OPENED: [Case; 11] = [
     ("POST", "/props", None, 200, 3, "/props", "{}"),
 ];
 
+#[tokio::test]
+async fn what_is_opened_leads_nowhere_else_however_its_dots_are_written() {
+    let (crucible, engines) = opened().await;
+    // `push` is not opened, and `blobs` is.
+    for dots in ["%252e%252e", "%25252e%25252e"] {
+        let path = crucible.at(&format!("/api/blobs/{dots}/push"));
+        let answer = client().post(path).body("{}").send().await;
+        assert_eq!(answer.expect("an answer").status().as_u16(), 403, "{dots}");
+    }
+    for engine in &engines {
+        assert_eq!(engine.asked("/api/push").len(), 0);
+    }
+}
+
 /// Four engines, and what is opened of them.
 async fn opened() -> (Crucible, [Scripted; 4]) {
     let engines = [

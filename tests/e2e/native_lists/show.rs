@@ -144,6 +144,44 @@ async fn a_context_that_nobody_can_change_is_told_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_ollama_describes_its_model_at_length_where_it_is_asked_to() {
+    let kinds = Kinds::start("").await;
+    let shown = async |name: &str, verbose: bool| {
+        let sent = json!({ "model": name, "verbose": verbose });
+        ask(&kinds.crucible, "/api/show", &sent).await
+    };
+    let short = shown("llama3.2:3b", false).await.json;
+    assert!(short.get("tensors").is_none(), "{short}");
+    let long = shown("llama3.2:3b", true).await.json;
+    assert!(long["tensors"].is_array(), "{long}");
+    assert!(
+        long["model_info"]["tokenizer.ggml.tokens"].is_array(),
+        "{long}"
+    );
+    // What Crucible knows better stays.
+    assert_eq!(context(&long), context(&short));
+    for member in [
+        "details",
+        "capabilities",
+        "modified_at",
+        "template",
+        "parameters",
+    ] {
+        assert_eq!(long[member], short[member], "{member}");
+    }
+    let other = shown("qwen/qwen3-vl", true).await;
+    assert_eq!(other.status, 200, "{}", other.text);
+    assert!(other.json.get("tensors").is_none(), "{}", other.text);
+    let odd = ask(
+        &kinds.crucible,
+        "/api/show",
+        &json!({ "model": "llama3.2:3b", "verbose": 1 }),
+    )
+    .await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_question_is_said_in_ollamas_form() {
     let kinds = Kinds::start("").await;
     for (body, status, part) in [

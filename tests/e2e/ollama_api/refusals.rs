@@ -110,3 +110,106 @@ async fn a_stream_that_breaks_ends_with_an_error_line() {
         );
     }
 }
+
+#[tokio::test]
+async fn whatever_is_typed_below_api_is_answered_in_ollamas_form() {
+    let kinds = Kinds::start("").await;
+    for path in [
+        "/api",
+        "/api/",
+        "/API/Tags",
+        "/api%2Fchat",
+        "/%61pi/tags",
+        "/%2561pi/tags",
+        "/apis",
+        "/api.tags",
+        "/api/tags/x",
+        "/v1/api/nothing",
+    ] {
+        let answer = client().get(kinds.crucible.at(path)).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 404, "{path}");
+        let document: Value = answer.json().await.expect("JSON");
+        assert!(document["error"].is_string(), "{path}: {document}");
+    }
+    for path in ["/api/v0/nothing", "/v1/nothing", "/ap"] {
+        let answer = client().get(kinds.crucible.at(path)).send().await;
+        let document: Value = answer.expect("an answer").json().await.expect("JSON");
+        assert!(
+            document["error"]["message"].is_string(),
+            "{path}: {document}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_is_none_and_a_count_that_is_none_are_named_on_every_engine() {
+    let kinds = Kinds::start("").await;
+    for kind in KINDS {
+        let model = format!("{kind}-think-vision");
+        for (member, value, words) in [
+            ("tools", json!([5]), "tools[0]"),
+            (
+                "tools",
+                json!([{"type": "function", "function": {"name": "f"}}, "x"]),
+                "tools[1]",
+            ),
+            ("top_logprobs", json!("x"), "top_logprobs"),
+            ("top_logprobs", json!([1]), "top_logprobs"),
+        ] {
+            let mut sent = json!({ "model": model, "stream": false, "messages": [{"role": "user", "content": "repeat 1"}] });
+            sent[member] = value.clone();
+            let native = client().post(kinds.crucible.at("/api/chat")).json(&sent);
+            let native = native.send().await.expect("an answer");
+            assert_eq!(native.status().as_u16(), 400, "{model} {member} {value}");
+            let told: Value = native.json().await.expect("JSON");
+            let text = told["error"].as_str().unwrap_or_default();
+            assert!(text.contains(words), "{model} {member} {value}: {told}");
+            if kind == "openai" {
+                // What such a server makes of it is its own matter.
+                continue;
+            }
+            let open = client()
+                .post(kinds.crucible.at("/v1/chat/completions"))
+                .json(&sent);
+            let open: Value = open
+                .send()
+                .await
+                .expect("an answer")
+                .json()
+                .await
+                .expect("JSON");
+            assert_eq!(
+                open["error"]["param"], words,
+                "{model} {member} {value}: {open}"
+            );
+            assert_eq!(
+                open["error"]["code"], "invalid_type",
+                "{model} {member} {value}: {open}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn images_beside_a_raw_prompt_go_to_an_ollama_and_are_refused_elsewhere() {
+    const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let kinds = Kinds::start("").await;
+    for kind in KINDS {
+        let model = format!("{kind}-think-vision");
+        let sent = json!({ "model": model, "prompt": "repeat 1", "raw": true, "images": [PNG], "stream": false });
+        let answer = client()
+            .post(kinds.crucible.at("/api/generate"))
+            .json(&sent);
+        let answer = answer.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let told: Value = answer.json().await.expect("JSON");
+        if kind == "ollama" {
+            assert_eq!((status, &told["done"]), (200, &json!(true)), "{told}");
+        } else {
+            assert_eq!(status, 400, "{model}: {told}");
+            let text = told["error"].as_str().unwrap_or_default();
+            assert!(text.contains("`images`"), "{model}: {told}");
+        }
+    }
+}

@@ -51,6 +51,18 @@ pub(super) fn model_of(body: &Value) -> Result<String, Error> {
     Err(Error::new(ErrorKind::MissingField, "model is required"))
 }
 
+/// Whether a body asks for a long description.
+pub(super) fn is_verbose(body: &Value) -> Result<bool, Error> {
+    match body.get("verbose") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(verbose)) => Ok(*verbose),
+        Some(other) => {
+            let message = format!("verbose is to be a boolean, and is {}", kind_of(other));
+            Err(Error::new(ErrorKind::InvalidType, message))
+        }
+    }
+}
+
 const fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

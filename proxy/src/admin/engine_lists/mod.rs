@@ -1,6 +1,7 @@
 //! The lists and descriptions in the engines' own formats, over the models of all engines: what clients of
 //! Ollama and LM Studio read before they ask a model.
 
+mod at_length;
 mod body;
 mod listed_now;
 mod lmstudio;
@@ -26,4 +27,5 @@ pub(super) fn paths() -> Routes<AppState> {
         .route("/api/v0/models", get(lmstudio::v0_list))
         .route("/api/v0/models/{*id}", get(lmstudio::v0_one))
         .route("/api/v1/models", get(lmstudio::v1_list))
+        .route("/api/v1/models/{*id}", get(lmstudio::v1_one))
 }

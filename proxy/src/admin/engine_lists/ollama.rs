@@ -7,12 +7,14 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use crucible_config::checked::EngineKind;
 use crucible_router::view::EngineView;
 use http::header;
 use serde_json::json;
 
 use super::{
-    body::{model_of, received},
+    at_length::described_at_length,
+    body::{is_verbose, model_of, received},
     listed_now::{ListedNow, find, not_found},
 };
 use crate::{
@@ -26,6 +28,9 @@ use crate::{
 /// The beginning of Copilot Chat's `User-Agent`: it shows `general.basename` for a model's name (Ollama
 /// 0.33, `server/routes.go`, `copilotChatUserAgentPrefix`).
 const COPILOT: &str = "GitHubCopilotChat/";
+
+/// The note where an Ollama does not answer in full.
+const SHORT: &str = "verbose: the engine did not describe the model at length";
 
 pub(super) async fn tags(
     State(app): State<AppState>,
@@ -73,6 +78,7 @@ async fn described(
     let (head, body) = request.into_parts();
     let body = received(&head.headers, body, &config).await?;
     let name = model_of(&body)?;
+    let verbose = is_verbose(&body)?;
     let (engine, model) = find(app, &name).await?;
     let now = ListedNow::of(app, admitted.key.as_ref()).await;
     let mut listed = now
@@ -85,6 +91,16 @@ async fn described(
     let agent = agent.and_then(|agent| agent.to_str().ok());
     let is_copilot = agent.is_some_and(|agent| agent.starts_with(COPILOT));
     let basename = is_copilot.then_some(&*name);
-    let shown = engine_lists::show(&listed, basename);
-    Ok(reply::json(&shown))
+    let asked = verbose && listed.engine.kind == EngineKind::Ollama;
+    let at_length = if asked {
+        described_at_length(app, &config, &engine, &model).await
+    } else {
+        None
+    };
+    let is_short = asked && at_length.is_none();
+    let mut response = reply::json(&engine_lists::show(&listed, basename, at_length));
+    if is_short {
+        reply::add_notes(response.headers_mut(), &[SHORT.to_owned()]);
+    }
+    Ok(response)
 }

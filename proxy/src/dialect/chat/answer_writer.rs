@@ -13,6 +13,9 @@ use crate::error::Error;
 /// request: the names of its tools, the fields that are repeated to the client, the ids. A request may
 /// be tried on several engines, so a writer is shared and gives a new transcoder to each attempt.
 pub trait AnswerWriter: fmt::Debug + Send + Sync {
+    /// Notes that an engine is asked now, after the wait for a permit and perhaps a load. It is called for each attempt.
+    fn asked(&self) {}
+
     /// Returns the transcoder that turns the chat events of a streamed answer into the client's events.
     fn transcoder(&self) -> Box<dyn ClientTranscoder>;
 

@@ -30,6 +30,8 @@ pub struct NativeRequest {
     pub lost: Vec<Cow<'static, str>>,
     /// The wish about memory that takes the place of a prompt, if there is none.
     pub residency: Option<ResidencyRequest>,
+    /// Whether images stand beside a prompt that is continued as it is, which an Ollama alone takes.
+    pub images_beside_raw: bool,
 }
 
 /// A request without a prompt: it asks for its model to be in memory, or out of it.

@@ -21,6 +21,15 @@ pub(crate) fn list(models: &[ListedModel<'_>], listing: &[Listed], for_anthropic
     document
 }
 
+/// Returns one model: its entry, with OpenAI's members beside it.
+pub(crate) fn one(listed: &ListedModel<'_>, open: Value) -> Value {
+    let mut document = entry(listed);
+    if let (Value::Object(members), Value::Object(open)) = (&mut document, open) {
+        members.extend(open);
+    }
+    document
+}
+
 /// An LM Studio's own entry is repeated, with the name and the context that hold here.
 fn entry(listed: &ListedModel<'_>) -> Value {
     let told = listed.described_by(EngineKind::Lmstudio);

@@ -63,6 +63,16 @@ pub(super) fn of_path(path: &str) -> Option<&'static dyn ClientDialect> {
     }
 }
 
+/// Returns the format of a path that is none, in lower case, where it begins with `/api` all the same.
+pub(super) fn of_misspelled(path: &str) -> Option<&'static dyn ClientDialect> {
+    let rest = path
+        .strip_prefix("/v1")
+        .unwrap_or(path)
+        .strip_prefix("/api")?;
+    let is_lmstudios = ["/v0", "/v1"].iter().any(|base| rest.starts_with(base));
+    (!is_lmstudios).then_some(&OTHER_PATHS as &dyn ClientDialect)
+}
+
 // === impl OllamaApiPath ===
 
 impl ClientDialect for OllamaApiPath {

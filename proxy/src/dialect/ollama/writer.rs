@@ -1,6 +1,7 @@
 //! The writer of the answer to one request of Ollama's API.
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
@@ -36,6 +37,8 @@ pub(super) struct OllamaWriter {
     api: NativeApi,
     head: LineHead,
     clock: AnswerClock,
+    /// The clock of the last attempt.
+    asking: Mutex<Option<AnswerClock>>,
     cap: usize,
 }
 
@@ -51,6 +54,7 @@ impl OllamaWriter {
                 is_message: api == NativeApi::Chat,
             },
             clock: AnswerClock::start(),
+            asking: Mutex::new(None),
             cap,
         }
     }
@@ -98,6 +102,10 @@ impl OllamaWriter {
 }
 
 impl AnswerWriter for OllamaWriter {
+    fn asked(&self) {
+        *self.asking.lock() = Some(self.clock.asking());
+    }
+
     fn transcoder(&self) -> Box<dyn ClientTranscoder> {
         let (head, clock) = (self.head.clone(), self.clock.asking());
         Box::new(LinesTranscoder::new(head, clock, self.cap))
@@ -108,11 +116,12 @@ impl AnswerWriter for OllamaWriter {
             Error::new(ErrorKind::EngineError, "the engine's answer is no UTF-8")
                 .upstream(UpstreamError::BadJson)
         })?;
+        let clock = self.asking.lock().unwrap_or(self.clock);
         let written = match self.api {
             NativeApi::Chat | NativeApi::Generate => {
-                whole::answer(text, &self.head, &self.clock, self.cap)
+                whole::answer(text, &self.head, &clock, self.cap)
             }
-            NativeApi::Embed => vectors::list(text, &self.head.model, &self.clock),
+            NativeApi::Embed => vectors::list(text, &self.head.model, &clock),
             NativeApi::Embeddings => vectors::single(text),
         };
         written.map(Bytes::from)

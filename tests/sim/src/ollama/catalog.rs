@@ -188,6 +188,9 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
             .iter()
             .map(|(key, value)| format!("{key:<30} {value}")),
     );
+    // Only in full is it told what the tokenizer knows (0.33, `server/routes.go`, `getModelData`).
+    let verbose = call.get("verbose").and_then(Value::as_bool) == Some(true);
+    let tokens = verbose.then(|| json!(["<s>", "</s>"]));
     http::json(
         200,
         &json!({
@@ -198,7 +201,9 @@ pub(crate) fn show(core: &Core, call: &Call) -> Reply {
                 "general.architecture": "llama",
                 "llama.context_length": model.max_context,
                 "llama.embedding_length": 4096,
+                "tokenizer.ggml.tokens": tokens,
             },
+            "tensors": [{"name": "token_embd.weight", "type": "Q6_K", "shape": [64, 2]}],
             "capabilities": capabilities(model),
             "modified_at": "2026-01-01T00:00:00Z",
         }),

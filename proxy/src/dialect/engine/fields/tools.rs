@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value, json, value::RawValue};
 
+use crate::{body::peek::found, dialect::chat::field_error::invalid_type, error::Error};
+
 /// The tools of a request for engines that read functions only.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RewrittenTools {
@@ -24,13 +26,24 @@ const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitio
 const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 
 /// Returns the list of tools as such engines read it; `None` where it may stay.
-pub(crate) fn rewritten_tools(raw: &str) -> Option<RewrittenTools> {
-    let tools: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+///
+/// # Errors
+/// `invalid_type` for a tool that is no object, with its place.
+pub(crate) fn rewritten_tools(raw: &str) -> Result<Option<RewrittenTools>, Error> {
+    let Ok(tools) = serde_json::from_str::<Vec<&RawValue>>(raw) else {
+        return Ok(None);
+    };
     let mut dropped: Vec<String> = Vec::new();
     let mut changed = false;
     let mut sent = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let mut value: Value = serde_json::from_str(tool.get()).ok()?;
+    for (at, tool) in tools.into_iter().enumerate() {
+        let Ok(mut value) = serde_json::from_str::<Value>(tool.get()) else {
+            return Ok(None);
+        };
+        if !value.is_object() && !value.is_null() {
+            let path = format!("tools[{at}]");
+            return Err(invalid_type(&path, "an object", found(tool.get())));
+        }
         match mend(&mut value) {
             MendedTool::Same => sent.push(tool.get().to_owned()),
             MendedTool::Written => {
@@ -46,17 +59,17 @@ pub(crate) fn rewritten_tools(raw: &str) -> Option<RewrittenTools> {
         }
     }
     if !changed && dropped.is_empty() {
-        return None;
+        return Ok(None);
     }
     dropped.sort();
     dropped.dedup();
-    Some(RewrittenTools {
+    Ok(Some(RewrittenTools {
         list: (!sent.is_empty()).then(|| format!("[{}]", sent.join(","))),
         note: (!dropped.is_empty()).then(|| {
             let kinds = dropped.join(", ");
             format!("tools that are no functions are not offered (type {kinds})")
         }),
-    })
+    }))
 }
 
 enum MendedTool {
@@ -68,12 +81,7 @@ enum MendedTool {
 
 fn mend(tool: &mut Value) -> MendedTool {
     let Value::Object(members) = tool else {
-        // What is no tool at all is the client's to hear.
-        return if tool.is_null() {
-            MendedTool::NoFunction
-        } else {
-            MendedTool::Same
-        };
+        return MendedTool::NoFunction;
     };
     let mut changed = drop_nulls(members, &[]);
     // The form of OpenAI's responses, and Anthropic's.
@@ -191,11 +199,10 @@ mod tests {
             &with(
                 r#"{"type":"object","properties":{"null":{"const":null},"items":{"type":"string"}}}"#,
             ),
-            r#"["x"]"#,
             "[]",
             "7",
         ] {
-            assert_eq!(rewritten_tools(raw), None, "{raw}");
+            assert_eq!(rewritten_tools(raw).unwrap(), None, "{raw}");
         }
     }
 
@@ -219,7 +226,7 @@ mod tests {
                 r#"{"type":"object","additionalProperties":{"items":{}}}"#,
             ),
         ] {
-            let found = rewritten_tools(&with(from)).unwrap();
+            let found = rewritten_tools(&with(from)).unwrap().unwrap();
             assert_eq!(found.list, Some(with(becomes)), "{from}");
             assert_eq!(found.note, None);
         }
@@ -253,8 +260,21 @@ mod tests {
             (r#"[{"type":"web_search"},{"type":"namespace","name":"n","tools":[]}]"#, None, true),
             (&*format!(r#"[{{"type":"custom","custom":{{"name":"c"}}}},{f},null]"#), Some(format!("[{f}]")), true),
         ] {
-            let found = rewritten_tools(from).unwrap();
+            let found = rewritten_tools(from).unwrap().unwrap();
             assert_eq!((found.list, found.note.is_some()), (becomes, note), "{from}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_tool_at_all_is_named_by_its_place() {
+        for (raw, param) in [
+            ("[5]", "tools[0]"),
+            (r#"[{"function":{"name":"f"}},"x"]"#, "tools[1]"),
+            ("[null,[]]", "tools[1]"),
+        ] {
+            let error = rewritten_tools(raw).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(param), "{raw}");
+            assert!(error.message.contains("an object"), "{}", error.message);
         }
     }
 }

@@ -341,7 +341,7 @@ fn offered(
     }
     let is_some_only = choice.tools.is_some();
     let tools = choice.tools.or(raw);
-    let rewritten = tools.as_deref().and_then(rewritten_tools);
+    let rewritten = tools.as_deref().map_or(Ok(None), rewritten_tools)?;
     let tools = match &rewritten {
         Some(rewritten) => rewritten.list.clone(),
         None => tools,

@@ -23,6 +23,16 @@ pub(super) fn check(request: &ChatRequest, quirks: &OpenAiQuirks) -> Result<(), 
     let ChatRequest { body, peek, .. } = request;
     let product = quirks.kind.profile().product;
     let prompt = RawPrompt::read(request)?;
+    if request
+        .native
+        .as_ref()
+        .is_some_and(|native| native.images_beside_raw)
+    {
+        let message = format!(
+            "{product} takes no `images` with a raw prompt or a suffix: leave `raw` and `suffix` out, or use /api/chat"
+        );
+        return Err(unsupported("images", message));
+    }
     if quirks.single_prompts {
         prompt.need_one_text(product)?;
     }

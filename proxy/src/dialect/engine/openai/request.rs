@@ -145,7 +145,7 @@ impl<'a> MemberRewrites<'a> {
             response_format: response_format.flatten(),
             tools: tools
                 .filter(|_| quirks.strict_tools)
-                .and_then(rewritten_tools),
+                .map_or(Ok(None), rewritten_tools)?,
             tool_choice,
             prompt: quirks
                 .single_prompts

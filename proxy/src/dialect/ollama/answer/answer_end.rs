@@ -1,7 +1,7 @@
 //! The end of an answer: why it stopped, its token counts and its times.
 //!
-//! A time is the engine's own where it tells one (llama.cpp's `timings`). In a stream Crucible measures the
-//! others, and a whole answer leaves them out, as Ollama leaves out what is zero.
+//! A time is the engine's own where it tells one (llama.cpp's `timings`). Crucible measures the others: all of them in a
+//! stream, and of a whole answer the wait before it. What nobody knows is left out, as Ollama leaves out what is zero.
 
 use std::{
     fmt::Write as _,

@@ -11,9 +11,15 @@ const TEXTS: [&str; 3] = ["modelfile", "parameters", "template"];
 
 /// Returns the description of a model: an Ollama's own where one has it, else what its engine tells in
 /// Ollama's words. `basename` is set where a client shows `general.basename` for the name, as Ollama does for Copilot Chat.
-pub(crate) fn show(listed: &ListedModel<'_>, basename: Option<&str>) -> Value {
-    let told = listed.described_by(EngineKind::Ollama);
-    let mut shown = told.map_or_else(|| described(listed), |told| Map::clone(told));
+/// `at_length` is what its own Ollama answers in full, where it was asked.
+pub(crate) fn show(
+    listed: &ListedModel<'_>,
+    basename: Option<&str>,
+    at_length: Option<Map<String, Value>>,
+) -> Value {
+    let polled = || listed.described_by(EngineKind::Ollama);
+    let told = at_length.or_else(|| polled().map(|told| Map::clone(told)));
+    let mut shown = told.unwrap_or_else(|| described(listed));
     for key in TEXTS {
         if !shown.get(key).is_some_and(Value::is_string) {
             shown.insert(key.to_owned(), json!(""));

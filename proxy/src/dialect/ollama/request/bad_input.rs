@@ -1,12 +1,17 @@
 //! Requests that are refused, and the field that the refusal names.
 
+use crucible_config::checked::EngineKind;
+
 use super::tests::read;
-use crate::error::ErrorKind::{
-    self, DuplicateKey, InvalidJson, InvalidType, MissingField, UnsupportedValue,
+use crate::{
+    dialect::engine::format_of,
+    error::ErrorKind::{
+        self, DuplicateKey, InvalidJson, InvalidType, MissingField, UnsupportedValue,
+    },
 };
 
 /// Each path and body, the kind of the error, and its field.
-const REFUSED: [(&str, &str, ErrorKind, Option<&str>); 32] = [
+const REFUSED: [(&str, &str, ErrorKind, Option<&str>); 33] = [
     ("/api/chat", "", InvalidJson, None),
     ("/api/chat", " \n", InvalidJson, None),
     ("/api/chat", "[]", InvalidJson, None),
@@ -151,10 +156,16 @@ const REFUSED: [(&str, &str, ErrorKind, Option<&str>); 32] = [
         Some("raw"),
     ),
     (
-        "/api/generate",
-        r#"{"prompt":"x","suffix":"y","images":["iVBORw0KGgo="]}"#,
-        UnsupportedValue,
-        Some("images"),
+        "/api/chat",
+        r#"{"messages":[],"tools":[null,5]}"#,
+        InvalidType,
+        Some("tools[1]"),
+    ),
+    (
+        "/api/chat",
+        r#"{"messages":[],"top_logprobs":[1]}"#,
+        InvalidType,
+        Some("top_logprobs"),
     ),
     (
         "/api/embed",
@@ -182,6 +193,30 @@ fn what_is_wrong_is_named_as_the_client_wrote_it() {
         let error = error.unwrap();
         if let Some(param) = param {
             assert!(error.message.contains(param), "{error}");
+        }
+    }
+}
+
+#[test]
+fn images_beside_a_raw_prompt_are_for_an_ollama_alone() {
+    for member in [r#""raw":true"#, r#""suffix":"y""#] {
+        let body = format!(r#"{{"model":"m","prompt":"x",{member},"images":["iVBORw0KGgo="]}}"#);
+        let chat = read("/api/generate", &body).unwrap();
+        assert!(
+            format_of(EngineKind::Ollama).check(&chat).is_ok(),
+            "{member}"
+        );
+        for kind in [
+            EngineKind::Lmstudio,
+            EngineKind::Llamacpp,
+            EngineKind::Openai,
+        ] {
+            let refused = format_of(kind).check(&chat).unwrap_err();
+            assert_eq!(
+                refused.param.as_deref(),
+                Some("images"),
+                "{member} {kind:?}"
+            );
         }
     }
 }

@@ -4,10 +4,14 @@ use super::{
     fields::ClientFields,
     messages::ChatMessagesWriter,
     notes::OllamaNotes,
-    sampled::{sampled, think},
+    sampled::{logprobs, sampled, think},
     written::TranslatedBody,
 };
-use crate::{dialect::chat::RequestTask, error::Error};
+use crate::{
+    body::peek::found,
+    dialect::chat::{RequestTask, field_error::invalid_type},
+    error::Error,
+};
 
 /// Writes the members of a conversation.
 ///
@@ -23,14 +27,17 @@ pub(super) fn write(
         conversation.message(message)?;
     }
     body.set("messages", Some(&conversation.finish()));
-    if fields.list("tools")?.is_some_and(|list| !list.is_empty()) {
+    let tools = fields.list("tools")?.unwrap_or_default();
+    let is_tool = |raw: &str| raw.starts_with('{') || raw == "null";
+    if let Some(at) = tools.iter().position(|raw| !is_tool(raw)) {
+        let path = format!("tools[{at}]");
+        return Err(invalid_type(&path, "an object", found(tools[at])));
+    }
+    if !tools.is_empty() {
         body.set("tools", fields.get("tools"));
     }
     think(fields, body)?;
     sampled(fields, body, notes)?;
-    if fields.boolean("logprobs")? == Some(true) {
-        body.set("logprobs", Some("true"));
-        body.set("top_logprobs", fields.number("top_logprobs")?);
-    }
+    logprobs(fields, body)?;
     Ok(RequestTask::Chat)
 }

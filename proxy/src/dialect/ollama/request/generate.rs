@@ -5,7 +5,7 @@ use super::{
     fields::ClientFields,
     messages::{ChatMessagesWriter, images},
     notes::OllamaNotes,
-    sampled::{sampled, think},
+    sampled::{logprobs, sampled, think},
     written::TranslatedBody,
 };
 use crate::{
@@ -46,12 +46,6 @@ pub(super) fn write(
     let images = images(fields)?;
     sampled(fields, body, notes)?;
     if is_raw || suffix.is_some() {
-        if !images.is_empty() {
-            return Err(unsupported(
-                "images",
-                "`images` need a conversation: leave `raw` and `suffix` out, or use /api/chat",
-            ));
-        }
         if system.is_some() {
             notes.say("system is dropped: a prompt with a suffix is no conversation");
         }
@@ -66,9 +60,6 @@ pub(super) fn write(
     conversation.say("user", prompt, &images);
     body.set("messages", Some(&conversation.finish()));
     think(fields, body)?;
-    if fields.boolean("logprobs")? == Some(true) {
-        body.set("logprobs", Some("true"));
-        body.set("top_logprobs", fields.number("top_logprobs")?);
-    }
+    logprobs(fields, body)?;
     Ok(RequestTask::Chat)
 }

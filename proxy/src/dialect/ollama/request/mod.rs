@@ -79,6 +79,8 @@ pub(super) fn read(api: NativeApi, request: ClientRequest<'_>) -> Result<ChatReq
     if samples(task) {
         stream(&fields, &mut written)?;
     }
+    let images_beside_raw = task == RequestTask::Completion
+        && fields.list("images")?.is_some_and(|list| !list.is_empty());
     let chat = written.finish();
     let peek = PeekedBody::of(&chat, depth.saturating_add(DEEPER))?;
     let model = top.model.or_else(|| config.default_model.clone());
@@ -95,6 +97,7 @@ pub(super) fn read(api: NativeApi, request: ClientRequest<'_>) -> Result<ChatReq
             api,
             body,
             lost: notes.translated,
+            images_beside_raw,
             residency,
         })),
     })

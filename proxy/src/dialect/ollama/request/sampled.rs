@@ -29,6 +29,19 @@ pub(super) fn sampled(
     Ok(())
 }
 
+/// Adds `logprobs` and the number of alternatives, which means nothing without it and is a number all the same.
+///
+/// # Errors
+/// One of them is of another type.
+pub(super) fn logprobs(fields: &ClientFields<'_>, body: &mut TranslatedBody) -> Result<(), Error> {
+    let alternatives = fields.number("top_logprobs")?;
+    if fields.boolean("logprobs")? == Some(true) {
+        body.set("logprobs", Some("true"));
+        body.set("top_logprobs", alternatives);
+    }
+    Ok(())
+}
+
 /// Adds `think`: a boolean or a level.
 ///
 /// # Errors
